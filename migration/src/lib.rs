@@ -1,0 +1,18 @@
+//! The schema of firstcome, for MySQL 8.4 or newer and for SQLite. An applied migration is never
+//! edited; a change is a new one.
+
+use sea_orm_migration::prelude::{MigrationTrait, async_trait};
+pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
+
+mod m20261121_000001_first_schema;
+
+/// All migrations, in order.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261121_000001_first_schema::Migration)]
+    }
+}

@@ -1,0 +1,65 @@
+//! The broker: where committed events go. One trait for publishing, and a classification of its
+//! failures that decides by type, never by text.
+
+use async_trait::async_trait;
+
+/// A record on its way to a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Topic it goes to.
+    pub topic: String,
+    /// Key: picks the partition.
+    pub key: String,
+    /// Value, JSON.
+    pub payload: String,
+    /// Headers, in order.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// Where the broker put a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+}
+
+/// Why a record was not acknowledged, by what has to be done about it.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The broker is away or asks to come back later: no attempt is charged, order is kept.
+    #[error("reach the broker: {0}")]
+    Away(String),
+    /// The local queue is full: wait, no attempt is charged.
+    #[error("queue the record: the producer's queue is full")]
+    QueueFull,
+    /// Every record for this topic fails: missing topic or permission. The topic is parked.
+    #[error("write to the topic: {0}")]
+    Destination(String),
+    /// This record is refused, or its batch was refused because of one in it.
+    #[error("write the record: {0}")]
+    Record(String),
+    /// No answer in time: it may have been written. Sent again; consumers deduplicate.
+    #[error("await the acknowledgement: {0}")]
+    PossiblyDelivered(String),
+    /// The producer can go no further and must be made anew.
+    #[error("use the producer: {0}")]
+    Fatal(String),
+}
+
+/// Publishes records. Order per key is the caller's work: one message in flight per key.
+#[async_trait]
+pub trait Publisher: Send + Sync + 'static {
+    /// Sends one record and waits for the broker's acknowledgement (acks=all) or the failure.
+    async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError>;
+
+    /// How many partitions a topic has; an error where the broker is away or the topic is missing.
+    async fn partitions(&self, topic: &str) -> Result<u32, PublishError>;
+
+    /// Creates the topics that are missing.
+    async fn create_topics(&self, topics: &[String], partitions: u32) -> Result<(), PublishError>;
+
+    /// Waits for what is in flight, at most until the deadline.
+    async fn flush(&self, deadline: std::time::Duration);
+}

@@ -1,0 +1,22 @@
+//! The words of the service as types. No I/O, no async, no clock: everything here is a value.
+
+pub mod campaign;
+pub mod event;
+pub mod ids;
+pub mod participation;
+
+pub use campaign::{Campaign, Kind, Reward, State};
+pub use event::{EventType, KeyChoice, OutboxEvent, Stream};
+pub use ids::{CampaignId, EventId, ParticipationId, UserId};
+pub use participation::{Participation, Refusal, Status};
+
+use chrono::{DateTime, SubsecRound, Utc};
+
+/// A point in time, UTC, with the precision the database keeps: microseconds.
+pub type Instant = DateTime<Utc>;
+
+/// Cuts `at` to what the database keeps, so that a value read back equals the one written.
+#[must_use]
+pub fn to_stored_precision(at: Instant) -> Instant {
+    at.trunc_subsecs(6)
+}

@@ -1,0 +1,216 @@
+//! A campaign: what is handed out, how much of it, to whom and when.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CampaignId, Instant, Refusal};
+
+/// What kind of thing a campaign hands out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Coupons with terms.
+    Coupon,
+    /// Points.
+    Points,
+    /// Items sold within a window.
+    TimeDeal,
+    /// Items sold without a window.
+    General,
+}
+
+/// Where a campaign stands in its life: draft → scheduled → open ⇄ paused → closed → archived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Being prepared; nobody can take part.
+    Draft,
+    /// Opens by itself at `opens_at`.
+    Scheduled,
+    /// Takes participations.
+    Open,
+    /// Stopped for a while by an admin.
+    Paused,
+    /// Over; never opens again.
+    Closed,
+    /// Over and out of the catalogue.
+    Archived,
+}
+
+/// Gives an enum of plain words its two directions: to the stored word and back.
+macro_rules! words {
+    ($name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+        impl $name {
+            /// The lower-case word used in the API, the database and the gate.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            /// The value for a word, or none for a word that is not one of ours.
+            #[must_use]
+            pub fn parse(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words!(Kind {
+    Coupon = "coupon",
+    Points = "points",
+    TimeDeal = "time_deal",
+    General = "general",
+});
+words!(State {
+    Draft = "draft",
+    Scheduled = "scheduled",
+    Open = "open",
+    Paused = "paused",
+    Closed = "closed",
+    Archived = "archived",
+});
+
+impl State {
+    /// Whether an admin or the schedule may move a campaign from here to `next`.
+    #[must_use]
+    pub const fn can_become(self, next: Self) -> bool {
+        matches!(
+            (self, next),
+            (Self::Draft, Self::Scheduled | Self::Open | Self::Archived)
+                | (
+                    Self::Scheduled,
+                    Self::Open | Self::Paused | Self::Closed | Self::Draft
+                )
+                | (Self::Open, Self::Paused | Self::Closed)
+                | (Self::Paused, Self::Open | Self::Scheduled | Self::Closed)
+                | (Self::Closed, Self::Archived)
+        )
+    }
+}
+
+/// What a participation earns, granted by a consumer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reward {
+    /// So many points.
+    Points(u32),
+    /// A coupon with these terms.
+    Coupon(CouponTerms),
+}
+
+/// The terms of a coupon; amounts in the smallest unit of the currency.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CouponTerms {
+    /// What the coupon takes off an order.
+    pub discount_amount: u64,
+    /// The least an order must come to.
+    pub minimum_order_amount: u64,
+    /// The last moment it can be used; none: for ever.
+    pub valid_until: Option<Instant>,
+}
+
+/// A campaign as the store knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Campaign {
+    /// Number given by the store.
+    pub id: CampaignId,
+    /// Shown to people.
+    pub name: String,
+    /// Shown to people; may be empty.
+    pub description: String,
+    /// What kind of thing is handed out.
+    pub kind: Kind,
+    /// Where it stands in its life.
+    pub state: State,
+    /// Units there are; none: unlimited.
+    pub total_stock: Option<u64>,
+    /// Units committed in the database.
+    pub committed_units: u64,
+    /// Units one user may hold.
+    pub per_user_limit: u32,
+    /// Units one request may ask for.
+    pub max_quantity: u32,
+    /// Price of a unit in the smallest unit of the currency; none: free.
+    pub price: Option<u64>,
+    /// How long a reservation of a paid campaign waits for its payment.
+    pub hold_seconds: u32,
+    /// First moment of the window; none: from the start.
+    pub opens_at: Option<Instant>,
+    /// End of the window, exclusive; none: no end.
+    pub closes_at: Option<Instant>,
+    /// What a participation earns.
+    pub reward: Option<Reward>,
+    /// Generation of the gate's state; a writer commits only admissions of this one.
+    pub gate_epoch: u64,
+    /// Raised by every change of the fields above, so that an old one never overwrites a newer.
+    pub version: u64,
+    /// When it was created.
+    pub created_at: Instant,
+}
+
+impl Campaign {
+    /// Units still to be had according to the database; none: unlimited.
+    #[must_use]
+    pub fn current_stock(&self) -> Option<u64> {
+        self.total_stock
+            .map(|total| total.saturating_sub(self.committed_units))
+    }
+
+    /// Whether a participation is paid for, and so starts as a reservation.
+    #[must_use]
+    pub const fn is_paid(&self) -> bool {
+        self.price.is_some()
+    }
+
+    /// Why nobody can take part at `now`, if so. The gate asks again with its own clock.
+    #[must_use]
+    pub fn closed_to_all(&self, now: Instant) -> Option<Refusal> {
+        match self.state {
+            State::Draft => Some(Refusal::NotOpenYet {
+                opens_at: self.opens_at,
+            }),
+            State::Paused => Some(Refusal::Paused),
+            State::Closed | State::Archived => Some(Refusal::Ended),
+            State::Scheduled | State::Open => match (self.opens_at, self.closes_at) {
+                (Some(opens_at), _) if now < opens_at => Some(Refusal::NotOpenYet {
+                    opens_at: Some(opens_at),
+                }),
+                (_, Some(closes_at)) if now >= closes_at => Some(Refusal::Ended),
+                _ => None,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_campaign_never_opens_again() {
+        for next in [State::Draft, State::Scheduled, State::Open, State::Paused] {
+            assert!(!State::Closed.can_become(next));
+            assert!(!State::Archived.can_become(next));
+        }
+    }
+
+    #[test]
+    fn every_word_parses_back_to_its_value() {
+        for state in [
+            State::Draft,
+            State::Scheduled,
+            State::Open,
+            State::Paused,
+            State::Closed,
+            State::Archived,
+        ] {
+            assert_eq!(State::parse(state.as_str()), Some(state));
+        }
+        for kind in [Kind::Coupon, Kind::Points, Kind::TimeDeal, Kind::General] {
+            assert_eq!(Kind::parse(kind.as_str()), Some(kind));
+        }
+        assert_eq!(State::parse("OPEN"), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! What the outbox holds: one immutable event for each committed change of a participation.
+
+use chrono::SecondsFormat;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::campaign::words;
+use super::{CampaignId, EventId, Instant, Participation, Status};
+
+/// Shares of the outbox; each is owned by one relay at a time.
+pub const BUCKETS: u16 = 64;
+
+/// Which topic an event goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// `PREFIX.participation.v1`
+    Participation,
+    /// `PREFIX.campaign.v1`
+    Campaign,
+}
+
+words!(Stream {
+    Participation = "participation",
+    Campaign = "campaign",
+});
+
+impl Stream {
+    /// The topic of this stream for an installation.
+    #[must_use]
+    pub fn topic(self, prefix: &str) -> String {
+        format!("{prefix}.{}.v1", self.as_str())
+    }
+
+    /// Where records of this stream go that cannot be delivered.
+    #[must_use]
+    pub fn dead_letter_topic(self, prefix: &str) -> String {
+        format!("{}.dlq", self.topic(prefix))
+    }
+}
+
+/// What happened to a participation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EventType(pub Status);
+
+impl EventType {
+    /// The `ce_type` of the event.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self.0 {
+            Status::Reserved => "firstcome.participation.reserved",
+            Status::Confirmed => "firstcome.participation.confirmed",
+            Status::Cancelled => "firstcome.participation.cancelled",
+            Status::Expired => "firstcome.participation.expired",
+        }
+    }
+}
+
+/// What the key of a record is, and so what is kept in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyChoice {
+    /// Each participation on its own: most parallel.
+    #[default]
+    Participation,
+    /// All of one user in order.
+    User,
+    /// All of one campaign in order.
+    Campaign,
+}
+
+/// A row of the outbox: written in the transaction of the change it tells of, never altered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxEvent {
+    /// Becomes `ce_id`.
+    pub id: EventId,
+    /// Share of the outbox, from the key.
+    pub bucket: u16,
+    /// Which topic it goes to.
+    pub stream: Stream,
+    /// The campaign it belongs to.
+    pub campaign_id: CampaignId,
+    /// Id of the participation or campaign it is about; becomes `ce_subject`.
+    pub aggregate_id: String,
+    /// Becomes `ce_type`.
+    pub event_type: String,
+    /// Key of the Kafka record.
+    pub key: String,
+    /// Position among the events of its participation, from 1.
+    pub key_sequence: u32,
+    /// Place in line of the participation; none for events about campaigns.
+    pub rank: Option<u64>,
+    /// W3C trace context of the request that caused it.
+    pub traceparent: Option<String>,
+    /// Value of the Kafka record, JSON.
+    pub payload: String,
+    /// Becomes `ce_time`.
+    pub created_at: Instant,
+}
+
+impl OutboxEvent {
+    /// The event that tells of `participation` as it now stands, its `sequence`-th change.
+    #[must_use]
+    pub fn about(
+        participation: &Participation,
+        sequence: u32,
+        choice: KeyChoice,
+        at: Instant,
+    ) -> Self {
+        let key = match choice {
+            KeyChoice::Participation => participation.id.to_string(),
+            KeyChoice::User => participation.user_id.to_string(),
+            KeyChoice::Campaign => participation.campaign_id.to_string(),
+        };
+        let payload = json!({
+            "participationId": participation.id,
+            "campaignId": participation.campaign_id,
+            "userId": participation.user_id,
+            "quantity": participation.quantity,
+            "rank": participation.rank,
+            "status": participation.status,
+            "occurredAt": at.to_rfc3339_opts(SecondsFormat::Micros, true),
+        });
+        Self {
+            id: EventId::generate(),
+            bucket: bucket_of(&key),
+            stream: Stream::Participation,
+            campaign_id: participation.campaign_id,
+            aggregate_id: participation.id.to_string(),
+            event_type: EventType(participation.status).as_str().to_owned(),
+            key,
+            key_sequence: sequence,
+            rank: Some(participation.rank),
+            traceparent: None,
+            payload: payload.to_string(),
+            created_at: at,
+        }
+    }
+}
+
+/// The share of the outbox a key belongs to: the same on every machine and in every release.
+#[must_use]
+pub fn bucket_of(key: &str) -> u16 {
+    let digest = Sha256::digest(key.as_bytes());
+    let [high, low, ..] = *digest.as_slice() else {
+        return 0;
+    };
+    u16::from_be_bytes([high, low]) % BUCKETS
+}

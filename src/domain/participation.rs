@@ -1,0 +1,88 @@
+//! A participation, and the ways in which one is refused.
+
+use serde::{Deserialize, Serialize};
+
+use super::campaign::words;
+use super::{CampaignId, Instant, ParticipationId, UserId};
+
+/// Where a participation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Holds its units until paid for.
+    Reserved,
+    /// Final yes.
+    Confirmed,
+    /// Given back by the user or an admin.
+    Cancelled,
+    /// Not paid for in time.
+    Expired,
+}
+
+words!(Status {
+    Reserved = "reserved",
+    Confirmed = "confirmed",
+    Cancelled = "cancelled",
+    Expired = "expired",
+});
+
+/// A participation as the store knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Participation {
+    /// Made by the service before the gate was asked.
+    pub id: ParticipationId,
+    /// What it takes part in.
+    pub campaign_id: CampaignId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// Units.
+    pub quantity: u32,
+    /// Place in line, from 1, given by the gate.
+    pub rank: u64,
+    /// Where it stands.
+    pub status: Status,
+    /// Units left right after it was admitted; none: unlimited.
+    pub remaining: Option<u64>,
+    /// When a reservation runs out.
+    pub expires_at: Option<Instant>,
+    /// When it was committed, by the service's clock.
+    pub created_at: Instant,
+}
+
+/// A participation refused by the rules: an outcome, not a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The user holds all they may of a campaign with a limit of one.
+    AlreadyParticipated {
+        /// The participation that stands.
+        first: ParticipationId,
+    },
+    /// Fewer units are left than were asked for.
+    SoldOut,
+    /// The window has not begun.
+    NotOpenYet {
+        /// When it begins, if that is known.
+        opens_at: Option<Instant>,
+    },
+    /// The window is over, or the campaign was closed.
+    Ended,
+    /// Stopped for a while by an admin.
+    Paused,
+    /// More units than the user may hold, or than one request may ask for.
+    LimitExceeded,
+}
+
+impl Refusal {
+    /// The stable code clients and tallies see.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::AlreadyParticipated { .. } => "ALREADY_PARTICIPATED",
+            Self::SoldOut => "SOLD_OUT",
+            Self::NotOpenYet { .. } => "NOT_OPEN_YET",
+            Self::Ended => "ENDED",
+            Self::Paused => "PAUSED",
+            Self::LimitExceeded => "LIMIT_EXCEEDED",
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The gate: the atomic pre-check that every participation passes before the database is touched.
+//!
+//! It says yes or no, gives the place in line and keeps a lease for each yes until the writer tells
+//! what became of it. It is a sieve, never the truth: it may be lost and rebuilt at any time, and the
+//! store refuses what it wrongly lets through.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::domain::{CampaignId, Instant, ParticipationId, Refusal, State, UserId};
+
+/// One participation asking for admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entrant {
+    /// Asking again with the same id while its lease lives gives the same answer.
+    pub participation: ParticipationId,
+    /// Who asks.
+    pub user: UserId,
+    /// Units, at least 1.
+    pub quantity: u32,
+}
+
+/// The gate's answer to one entrant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Yes, and a lease is held until it is settled, released or runs out.
+    Admitted(Ticket),
+    /// No, by the rules. `SoldOut` here means that fewer units than asked for are left.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// Units left; none: unlimited or not known.
+        remaining: Option<u64>,
+    },
+    /// The gate has no state for this campaign: it must be rebuilt first.
+    Missing,
+}
+
+/// What an admitted entrant holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Generation of the gate's state; the writer refuses any other than the campaign's.
+    pub epoch: u64,
+    /// Place in line, from 1.
+    pub rank: u64,
+    /// Units left after this one; none: unlimited.
+    pub remaining: Option<u64>,
+    /// When the lease runs out, by the gate's clock; a writer never commits after it.
+    pub lease_until: Instant,
+}
+
+/// What the gate must know about a campaign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The campaign's version; an older one never overwrites a newer one.
+    pub version: u64,
+    /// Where it stands; `Scheduled` is treated as open within its window.
+    pub state: State,
+    /// First moment of the window.
+    pub opens_at: Option<Instant>,
+    /// End of the window, exclusive.
+    pub closes_at: Option<Instant>,
+    /// Units there are; none: unlimited.
+    pub total_stock: Option<u64>,
+    /// Units one user may hold.
+    pub per_user_limit: u32,
+    /// Units one request may ask for.
+    pub max_quantity: u32,
+}
+
+/// One user's committed units, given to a rebuild.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Who.
+    pub user: UserId,
+    /// Units they hold.
+    pub units: u32,
+    /// Their first participation that stands.
+    pub first: ParticipationId,
+}
+
+/// What came of giving the gate new settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Configured {
+    /// They are in force.
+    Applied,
+    /// The gate already has newer ones; nothing was changed.
+    Stale,
+    /// The gate has no state for this campaign.
+    Missing,
+}
+
+/// The gate's state of one campaign, for status, verification and tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateState {
+    /// Generation.
+    pub epoch: u64,
+    /// Units taken: committed and leased.
+    pub units: u64,
+    /// The last place in line that was given.
+    pub last_rank: u64,
+    /// Units left; none: unlimited.
+    pub remaining: Option<u64>,
+    /// Leases held now.
+    pub leases: u64,
+    /// Users holding at least one unit.
+    pub users: u64,
+}
+
+/// A lease as the sweeper sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Whose admission it is.
+    pub participation: ParticipationId,
+    /// Generation it was given in.
+    pub epoch: u64,
+    /// When it ran out.
+    pub expired_at: Instant,
+}
+
+/// The gate could not be asked, or did not make sense. Never a refusal.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// Not reachable, or the answer did not come in time: the command may have run.
+    #[error("ask the gate")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The script answered with something that is not in its contract, or failed.
+    #[error("read the gate's answer: {0}")]
+    Protocol(String),
+}
+
+/// The atomic pre-check. Each method is one atomic step, safe to repeat.
+#[async_trait]
+pub trait Gate: Send + Sync + 'static {
+    /// Decides for each entrant, in order, all or nothing per entrant; as many answers as entrants.
+    async fn admit(
+        &self,
+        campaign: CampaignId,
+        entrants: &[Entrant],
+        lease: Duration,
+    ) -> Result<Vec<Admission>, GateError>;
+
+    /// Ends the leases of what was committed: the units stay taken. Unknown ids are passed over.
+    async fn settle(&self, campaign: CampaignId, ids: &[ParticipationId]) -> Result<(), GateError>;
+
+    /// Ends the leases of what was not committed: units and place return. Ids without a lease are
+    /// passed over, so that a release after a settle, or a second release, returns nothing. Answers
+    /// how many units returned.
+    async fn release(
+        &self,
+        campaign: CampaignId,
+        ids: &[ParticipationId],
+    ) -> Result<u64, GateError>;
+
+    /// Puts new settings in force unless the gate has newer ones.
+    async fn configure(
+        &self,
+        campaign: CampaignId,
+        settings: &Settings,
+    ) -> Result<Configured, GateError>;
+
+    /// Replaces the whole state by what is committed, leases included (they end: their holders are
+    /// refused by the writer because the epoch moved). Does nothing and answers false unless `epoch`
+    /// is newer than the gate's.
+    async fn rebuild(
+        &self,
+        campaign: CampaignId,
+        epoch: u64,
+        settings: &Settings,
+        seats: &[Seat],
+        last_rank: u64,
+    ) -> Result<bool, GateError>;
+
+    /// Up to `limit` leases that have run out by the gate's clock, oldest first.
+    async fn expired(&self, campaign: CampaignId, limit: usize) -> Result<Vec<Lease>, GateError>;
+
+    /// The state of one campaign, if the gate has it.
+    async fn inspect(&self, campaign: CampaignId) -> Result<Option<GateState>, GateError>;
+
+    /// Whether the gate answers.
+    async fn ping(&self) -> Result<(), GateError>;
+}

@@ -1,0 +1,2 @@
+//! The firstcome binary.
+fn main() {}
