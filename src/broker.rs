@@ -2,6 +2,9 @@
 //! failures that decides by type, never by text.
 
 use async_trait::async_trait;
+use chrono::SecondsFormat;
+
+use crate::domain::OutboxEvent;
 
 /// A record on its way to a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +17,35 @@ pub struct Record {
     pub payload: String,
     /// Headers, in order.
     pub headers: Vec<(&'static str, String)>,
+}
+
+impl Record {
+    /// The record of an event: a CloudEvent in Kafka's binary mode.
+    #[must_use]
+    pub fn of(event: &OutboxEvent, topic_prefix: &str) -> Self {
+        let mut headers = vec![
+            ("content-type", "application/json".to_owned()),
+            ("ce_specversion", "1.0".to_owned()),
+            ("ce_id", event.id.to_string()),
+            ("ce_type", event.event_type.clone()),
+            ("ce_source", format!("/{topic_prefix}")),
+            ("ce_subject", event.aggregate_id.clone()),
+            ("ce_time", event.created_at.to_rfc3339_opts(SecondsFormat::Micros, true)),
+            ("ce_keysequence", event.key_sequence.to_string()),
+        ];
+        if let Some(rank) = event.rank {
+            headers.push(("ce_rank", rank.to_string()));
+        }
+        if let Some(traceparent) = &event.traceparent {
+            headers.push(("traceparent", traceparent.clone()));
+        }
+        Self {
+            topic: event.stream.topic(topic_prefix),
+            key: event.key.clone(),
+            payload: event.payload.clone(),
+            headers,
+        }
+    }
 }
 
 /// Where the broker put a record.

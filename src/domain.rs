@@ -8,7 +8,7 @@ pub mod participation;
 pub use campaign::{Campaign, Kind, Reward, State};
 pub use event::{EventType, KeyChoice, OutboxEvent, Stream};
 pub use ids::{CampaignId, EventId, ParticipationId, UserId};
-pub use participation::{Participation, Refusal, Status};
+pub use participation::{Participation, Refusal, Seat, Status};
 
 use chrono::{DateTime, SubsecRound, Utc};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::{CampaignId, Instant, ParticipationId, Refusal, State, UserId};
+use crate::domain::{Campaign, CampaignId, Instant, ParticipationId, Refusal, Seat, State, UserId};
 
 /// One participation asking for admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,15 +69,18 @@ pub struct Settings {
     pub max_quantity: u32,
 }
 
-/// One user's committed units, given to a rebuild.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seat {
-    /// Who.
-    pub user: UserId,
-    /// Units they hold.
-    pub units: u32,
-    /// Their first participation that stands.
-    pub first: ParticipationId,
+impl From<&Campaign> for Settings {
+    fn from(campaign: &Campaign) -> Self {
+        Self {
+            version: campaign.version,
+            state: campaign.state,
+            opens_at: campaign.opens_at,
+            closes_at: campaign.closes_at,
+            total_stock: campaign.total_stock,
+            per_user_limit: campaign.per_user_limit,
+            max_quantity: campaign.max_quantity,
+        }
+    }
 }
 
 /// What came of giving the gate new settings.

@@ -3,8 +3,21 @@
 
 pub mod domain;
 
-pub mod clock;
+pub mod participate;
 
-pub mod gate;
+pub mod admission;
+pub mod writer;
+
+pub mod catalogue;
+pub mod lifecycle;
+pub mod meter;
+pub mod reconcile;
 
 pub mod broker;
+pub mod gate;
+pub mod store;
+
+pub mod clock;
+pub mod lane;
+pub mod retry;
+pub mod supervisor;

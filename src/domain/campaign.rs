@@ -164,6 +164,18 @@ impl Campaign {
         self.price.is_some()
     }
 
+    /// Where the campaign stands at `now`: scheduled campaigns open and close by the clock, whether or
+    /// not somebody has written that down yet.
+    #[must_use]
+    pub fn state_at(&self, now: Instant) -> State {
+        let over = self.closes_at.is_some_and(|closes_at| now >= closes_at);
+        match self.state {
+            State::Scheduled | State::Open | State::Paused if over => State::Closed,
+            State::Scheduled if self.opens_at.is_none_or(|opens_at| now >= opens_at) => State::Open,
+            state => state,
+        }
+    }
+
     /// Why nobody can take part at `now`, if so. The gate asks again with its own clock.
     #[must_use]
     pub fn closed_to_all(&self, now: Instant) -> Option<Refusal> {

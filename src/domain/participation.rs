@@ -49,6 +49,17 @@ pub struct Participation {
     pub created_at: Instant,
 }
 
+/// One user's committed units in one campaign: what a rebuild of the gate starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Who.
+    pub user: UserId,
+    /// Units they hold.
+    pub units: u32,
+    /// Their first participation that stands.
+    pub first: ParticipationId,
+}
+
 /// A participation refused by the rules: an outcome, not a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {

@@ -1,0 +1,74 @@
+# `make` alone lists what there is.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO_DENY_VERSION := 0.20.2
+K6_VERSION := v1.8.1
+
+cargo_deny := .parts/bin/cargo-deny-$(CARGO_DENY_VERSION)
+k6 := .parts/bin/k6-$(K6_VERSION)
+
+.PHONY: help
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## Start everything in one process, on embedded parts unless FIRSTCOME_… says otherwise
+	cargo run --release --locked
+
+.PHONY: test
+test: check deny ## Everything: format, lints, dependencies, all tests against the real parts
+	@# Parts that were up before stay up; parts started here go down, whatever the tests say.
+	if ! scripts/parts status >/dev/null 2>&1; then trap 'scripts/parts down' EXIT; fi; \
+	scripts/parts up; \
+	scripts/parts env -- cargo test --workspace --locked
+
+.PHONY: check
+check: ## Format and lints, without the parts
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: deny
+deny: $(cargo_deny) ## Licences, bans and sources of the dependencies, and advisories if reachable
+	scripts/deny $(cargo_deny)
+
+.PHONY: parts-up
+parts-up: ## Start MySQL, Redis and Kafka; `eval "$(scripts/parts env)"` points the service at them
+	scripts/parts up
+
+.PHONY: parts-down
+parts-down: ## Stop them; their data stays
+	scripts/parts down
+
+.PHONY: openapi
+openapi: ## Write openapi/openapi.json anew
+	mkdir -p openapi
+	cargo run --quiet --locked -- openapi >openapi/openapi.json.new
+	mv openapi/openapi.json.new openapi/openapi.json
+
+.PHONY: k6-smoke
+k6-smoke: $(k6) ## Load: a short check of a running service
+	$(k6) run k6/smoke.js
+
+.PHONY: k6-rush
+k6-rush: $(k6) ## Load: everybody at once, on a running service
+	$(k6) run k6/rush.js
+
+.PHONY: k6-compare
+k6-compare: $(k6) ## Load: the two ways to participate, side by side, on a running service
+	$(k6) run k6/compare.js
+
+.PHONY: tools
+tools: $(cargo_deny) ## Install the tools that `make test` needs into .parts/bin
+
+# Without optimization it compiles in a third of the time, and it runs for seconds.
+$(cargo_deny):
+	CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root .parts \
+	  cargo-deny@$(CARGO_DENY_VERSION)
+	mv .parts/bin/cargo-deny $@
+
+$(k6):
+	GOBIN=$(CURDIR)/.parts/bin go install go.k6.io/k6@$(K6_VERSION)
+	mv .parts/bin/k6 $@

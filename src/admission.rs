@@ -1,0 +1,106 @@
+//! The admission desk: gathers those who ask the gate at the same moment into one call per campaign.
+//! It must not decide anything itself.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::sync::oneshot;
+
+use crate::domain::CampaignId;
+use crate::gate::{Admission, Entrant, Gate, GateError};
+use crate::lane::{LaneConfig, Lanes};
+use crate::supervisor::{Spawner, Stage};
+
+/// Asks the gate on behalf of many.
+#[derive(Clone)]
+pub struct Desk {
+    lanes: Lanes<Asking>,
+}
+
+/// The gate's answer, and until when what it gave may be committed.
+#[derive(Debug)]
+pub struct Answer {
+    /// Yes or no.
+    pub admission: Admission,
+    /// End of the lease by this process's monotonic clock, counted from before the gate was asked, so
+    /// that it is never later than the gate's own. Clocks that jump do not matter to it.
+    pub lease_deadline: Instant,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// The desk's queue is full; nothing was taken.
+    #[error("queue for the gate: no room")]
+    Full,
+    /// The gate could not be asked; a lease may be held.
+    #[error("ask the gate for a batch")]
+    Gate(#[source] Arc<GateError>),
+    /// The desk stopped before it answered.
+    #[error("await the gate's answer: the desk stopped")]
+    Stopped,
+}
+
+struct Asking {
+    campaign: CampaignId,
+    entrant: Entrant,
+    reply: oneshot::Sender<Result<Answer, DeskError>>,
+}
+
+impl Desk {
+    /// Opens the desk.
+    pub fn start(spawner: &Spawner, gate: Arc<dyn Gate>, config: LaneConfig, lease: Duration) -> Self {
+        let lanes = Lanes::start(spawner, "admission.lane", Stage::Admission, config, move |batch| {
+            ask_for_all(Arc::clone(&gate), lease, batch)
+        });
+        Self { lanes }
+    }
+
+    /// Asks for one entrant and waits for the answer.
+    pub async fn ask(&self, campaign: CampaignId, entrant: Entrant) -> Result<Answer, DeskError> {
+        let (reply, answer) = oneshot::channel();
+        self.lanes.offer(campaign, Asking { campaign, entrant, reply }).map_err(|_| DeskError::Full)?;
+        answer.await.unwrap_or(Err(DeskError::Stopped))
+    }
+}
+
+async fn ask_for_all(gate: Arc<dyn Gate>, lease: Duration, batch: Vec<Asking>) {
+    let mut campaigns: HashMap<CampaignId, Vec<Asking>> = HashMap::new();
+    for asking in batch {
+        campaigns.entry(asking.campaign).or_default().push(asking);
+    }
+    let calls = campaigns.into_iter().map(|(campaign, group)| ask_for_group(gate.as_ref(), lease, campaign, group));
+    join_all(calls).await;
+}
+
+async fn ask_for_group(gate: &dyn Gate, lease: Duration, campaign: CampaignId, group: Vec<Asking>) {
+    let entrants: Vec<Entrant> = group.iter().map(|asking| asking.entrant).collect();
+    let lease_deadline = Instant::now() + lease;
+    match gate.admit(campaign, &entrants, lease).await {
+        Ok(admissions) if admissions.len() == group.len() => {
+            for (asking, admission) in group.into_iter().zip(admissions) {
+                answer(asking, Ok(Answer { admission, lease_deadline }));
+            }
+        }
+        Ok(admissions) => {
+            let odd = GateError::Protocol(format!("{} answers to {} entrants", admissions.len(), group.len()));
+            answer_all(group, odd);
+        }
+        Err(error) => answer_all(group, error),
+    }
+}
+
+fn answer_all(group: Vec<Asking>, error: GateError) {
+    tracing::warn!(error = &error as &dyn std::error::Error, entrants = group.len(), "the gate did not answer");
+    let error = Arc::new(error);
+    for asking in group {
+        answer(asking, Err(DeskError::Gate(Arc::clone(&error))));
+    }
+}
+
+/// Who asked may have gone; a lease they hold is the sweeper's then.
+fn answer(asking: Asking, answer: Result<Answer, DeskError>) {
+    drop(asking.reply.send(answer));
+}

@@ -1,0 +1,71 @@
+//! The catalogue: a bounded local copy of campaigns, so that a rush costs the database nothing. When
+//! a campaign is missing one caller fetches it and the rest wait. What it says may be as old as its
+//! bound; the gate and the store decide.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+
+use crate::domain::{Campaign, CampaignId};
+use crate::store::{Store, StoreError};
+
+/// The bounds of the catalogue.
+#[derive(Clone, Copy, Debug)]
+pub struct CatalogueConfig {
+    /// Campaigns kept.
+    pub campaigns_max: u64,
+    /// How old an entry may become.
+    pub age_max: Duration,
+}
+
+impl Default for CatalogueConfig {
+    fn default() -> Self {
+        Self { campaigns_max: 10_000, age_max: Duration::from_secs(1) }
+    }
+}
+
+/// Campaigns at hand.
+#[derive(Clone)]
+pub struct Catalogue {
+    store: Store,
+    campaigns: Cache<CampaignId, Option<Arc<Campaign>>>,
+    sold_out: Cache<CampaignId, ()>,
+}
+
+impl Catalogue {
+    /// An empty catalogue over the store.
+    #[must_use]
+    pub fn new(store: Store, config: CatalogueConfig) -> Self {
+        let bounded = || (config.campaigns_max, config.age_max);
+        Self { store, campaigns: cache(bounded()), sold_out: cache(bounded()) }
+    }
+
+    /// One campaign, not older than the bound. That there is none is remembered too.
+    pub async fn get(&self, id: CampaignId) -> Result<Option<Arc<Campaign>>, Arc<StoreError>> {
+        self.campaigns
+            .try_get_with(id, async { Ok(self.store.campaign(id).await?.map(Arc::new)) })
+            .await
+    }
+
+    /// Remembers for a while that the gate had nothing left.
+    pub async fn mark_sold_out(&self, id: CampaignId) {
+        self.sold_out.insert(id, ()).await;
+    }
+
+    /// Whether the gate had nothing left a moment ago.
+    #[must_use]
+    pub fn is_sold_out(&self, id: CampaignId) -> bool {
+        self.sold_out.contains_key(&id)
+    }
+
+    /// Forgets a campaign that was changed.
+    pub async fn forget(&self, id: CampaignId) {
+        self.campaigns.invalidate(&id).await;
+        self.sold_out.invalidate(&id).await;
+    }
+}
+
+fn cache<V: Clone + Send + Sync + 'static>((entries_max, age_max): (u64, Duration)) -> Cache<CampaignId, V> {
+    Cache::builder().max_capacity(entries_max).time_to_live(age_max).build()
+}

@@ -1,0 +1,404 @@
+//! THE request, top to bottom: who and what, the local checks, a place in the writer's queue, the
+//! gate, the commit, the answer. A yes is given only for what is durable.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::admission::{Answer, Desk, DeskError};
+use crate::broker::{Publisher, Record};
+use crate::catalogue::Catalogue;
+use crate::clock::Clock;
+use crate::domain::{
+    Campaign, CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, Refusal, Status, UserId,
+    to_stored_precision,
+};
+use crate::gate::{Admission, Entrant, Ticket};
+use crate::meter::Meter;
+use crate::reconcile::{ReconcileError, Reconciler};
+use crate::store::{Intake, Store, StoreError};
+use crate::supervisor::{Spawner, Stage};
+use crate::writer::{Job, Verdict, Writer, WriterPlace};
+
+/// How often the gate is asked again because it was rebuilt in between.
+const ADMISSIONS_MAX: usize = 4;
+/// How often, and how far apart, the first answer to an idempotency key is looked for.
+const FIRST_ANSWER_LOOKS: usize = 10;
+const FIRST_ANSWER_PAUSE: Duration = Duration::from_millis(50);
+/// How long the relay leaves alone what the synchronous path publishes itself.
+const SYNC_HOLD: TimeDelta = TimeDelta::seconds(30);
+
+/// A wish to take part.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// In what.
+    pub campaign: CampaignId,
+    /// Who.
+    pub user: UserId,
+    /// Units, at least 1.
+    pub quantity: u32,
+    /// The same key from the same user gets the first answer again.
+    pub idempotency_key: Option<String>,
+    /// W3C trace context, passed on to the event.
+    pub traceparent: Option<String>,
+}
+
+/// Whether an answer is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replayed {
+    /// Given for the first time.
+    First,
+    /// Given before, for the same idempotency key.
+    Again,
+}
+
+/// What became of the wish.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Yes, and durable.
+    Accepted {
+        /// As committed.
+        participation: Participation,
+        /// Whether this answer was given before.
+        replayed: Replayed,
+    },
+    /// No, by the rules.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// Units left, as far as known.
+        remaining: Option<u64>,
+    },
+}
+
+/// No answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ParticipateError {
+    /// There is no such campaign.
+    #[error("find the campaign")]
+    UnknownCampaign,
+    /// The idempotency key was used for another request.
+    #[error("accept the idempotency key: it was used for another request")]
+    KeyReused,
+    /// No room; nothing was taken.
+    #[error("queue the participation: no room")]
+    Busy,
+    /// A part did not answer. Whether the participation was made is told by asking again.
+    #[error("reach the {part}")]
+    Unavailable {
+        /// `store`, `gate` or `broker`.
+        part: &'static str,
+    },
+}
+
+/// Publishes on the synchronous path.
+pub struct SyncPath {
+    /// Where events go.
+    pub publisher: Arc<dyn Publisher>,
+    /// Transactions at the same time.
+    pub permits: Semaphore,
+    /// Prefix of the topics.
+    pub topic_prefix: String,
+}
+
+/// Makes participations.
+#[derive(Clone)]
+pub struct Participate {
+    parts: Arc<Parts>,
+}
+
+/// What a participation passes, in order.
+pub struct Parts {
+    /// Campaigns at hand.
+    pub catalogue: Catalogue,
+    /// The way to the gate.
+    pub desk: Desk,
+    /// Group commit.
+    pub writer: Writer,
+    /// Looks up earlier answers.
+    pub store: Store,
+    /// Puts a gate right that is missing or wrong.
+    pub reconciler: Reconciler,
+    /// Counts the answers.
+    pub meter: Meter,
+    /// Time.
+    pub clock: Clock,
+    /// Runs what must not end with the client's connection.
+    pub spawner: Spawner,
+    /// What the key of an event is.
+    pub key_choice: KeyChoice,
+    /// The path kept for comparison.
+    pub sync: SyncPath,
+}
+
+/// How a participation is committed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Path {
+    Grouped,
+    Alone,
+}
+
+impl Participate {
+    /// Makes participations with these parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// Takes part: admitted by the gate, committed with others, answered. The event follows.
+    pub async fn run(&self, request: Request) -> Result<Outcome, ParticipateError> {
+        self.run_on(request, Path::Grouped).await
+    }
+
+    /// Takes part in a transaction of its own and waits until the broker has the event, too.
+    pub async fn run_sync(&self, request: Request) -> Result<Outcome, ParticipateError> {
+        self.run_on(request, Path::Alone).await
+    }
+
+    async fn run_on(&self, request: Request, path: Path) -> Result<Outcome, ParticipateError> {
+        let began = Instant::now();
+        let parts = &self.parts;
+        let campaign = parts.known_campaign(request.campaign).await?;
+        if let Some(outcome) = parts.earlier_answer(&request).await? {
+            return Ok(outcome);
+        }
+        let outcome = match parts.refused_here(&campaign, &request) {
+            Some(refusal) => Outcome::Refused { refusal, remaining: None },
+            None => self.run_detached(campaign, request.clone(), path).await?,
+        };
+        let refusal = match &outcome {
+            Outcome::Refused { refusal, .. } => Some(refusal),
+            Outcome::Accepted { .. } => None,
+        };
+        parts.meter.count(request.campaign, began.elapsed(), refusal);
+        Ok(outcome)
+    }
+
+    /// From the admission on, the work goes on when the client has gone away.
+    async fn run_detached(
+        &self,
+        campaign: Arc<Campaign>,
+        request: Request,
+        path: Path,
+    ) -> Result<Outcome, ParticipateError> {
+        let parts = Arc::clone(&self.parts);
+        let (reply, outcome) = oneshot::channel();
+        self.parts.spawner.detach("participate", Stage::Admission, async move {
+            let outcome = parts.admit_and_commit(&campaign, &request, path).await;
+            drop(reply.send(outcome));
+        });
+        outcome.await.unwrap_or(Err(ParticipateError::Unavailable { part: "store" }))
+    }
+}
+
+impl Parts {
+    async fn known_campaign(&self, id: CampaignId) -> Result<Arc<Campaign>, ParticipateError> {
+        let found = self.catalogue.get(id).await.map_err(|error| unavailable("store", &error))?;
+        found.ok_or(ParticipateError::UnknownCampaign)
+    }
+
+    /// What was answered to this key before, if it was used.
+    async fn earlier_answer(&self, request: &Request) -> Result<Option<Outcome>, ParticipateError> {
+        let Some(key) = &request.idempotency_key else { return Ok(None) };
+        let found = self.store.participation_by_key(request.user, key).await;
+        let Some(participation) = found.map_err(|error| unavailable("store", &error))? else { return Ok(None) };
+        if participation.campaign_id == request.campaign && participation.quantity == request.quantity {
+            Ok(Some(Outcome::Accepted { participation, replayed: Replayed::Again }))
+        } else {
+            Err(ParticipateError::KeyReused)
+        }
+    }
+
+    /// What can be refused without asking anybody. The gate asks the same again, by its own clock.
+    fn refused_here(&self, campaign: &Campaign, request: &Request) -> Option<Refusal> {
+        if let Some(refusal) = campaign.closed_to_all(self.clock.now()) {
+            return Some(refusal);
+        }
+        if request.quantity > campaign.max_quantity {
+            return Some(Refusal::LimitExceeded);
+        }
+        self.catalogue.is_sold_out(campaign.id).then_some(Refusal::SoldOut)
+    }
+
+    async fn admit_and_commit(
+        &self,
+        campaign: &Arc<Campaign>,
+        request: &Request,
+        path: Path,
+    ) -> Result<Outcome, ParticipateError> {
+        let entrant = Entrant {
+            participation: ParticipationId::generate(),
+            user: request.user,
+            quantity: request.quantity,
+        };
+        for _ in 0..ADMISSIONS_MAX {
+            // A place in the queue comes before a unit: with no room, nothing has to be given back.
+            let place = self.writer.reserve(campaign.id).ok_or(ParticipateError::Busy)?;
+            let answer = self.desk.ask(campaign.id, entrant).await.map_err(no_answer)?;
+            let ticket = match answer.admission {
+                Admission::Admitted(ticket) => ticket,
+                Admission::Missing => {
+                    self.renew_gate(campaign.id, None).await?;
+                    continue;
+                }
+                Admission::Refused { refusal, remaining } => {
+                    return self.refused(request, refusal, remaining).await;
+                }
+            };
+            let (job, participation) = self.job(campaign, request, entrant, &ticket, &answer, path);
+            match self.commit(place, job, path).await? {
+                Verdict::Committed => {
+                    return Ok(Outcome::Accepted { participation, replayed: Replayed::First });
+                }
+                Verdict::StaleEpoch => self.renew_gate(campaign.id, Some(ticket.epoch)).await?,
+                Verdict::SoldOut => {
+                    self.renew_gate(campaign.id, Some(ticket.epoch)).await?;
+                    return Ok(Outcome::Refused { refusal: Refusal::SoldOut, remaining: Some(0) });
+                }
+                Verdict::Conflict => return self.conflict(request).await,
+                Verdict::Unavailable | Verdict::Unknown => {
+                    return Err(ParticipateError::Unavailable { part: "store" });
+                }
+            }
+        }
+        Err(ParticipateError::Unavailable { part: "gate" })
+    }
+
+    /// The rows of an admitted entrant.
+    fn job(
+        &self,
+        campaign: &Arc<Campaign>,
+        request: &Request,
+        entrant: Entrant,
+        ticket: &Ticket,
+        answer: &Answer,
+        path: Path,
+    ) -> (Job, Participation) {
+        let now = to_stored_precision(self.clock.now());
+        let hold = TimeDelta::seconds(i64::from(campaign.hold_seconds));
+        let participation = Participation {
+            id: entrant.participation,
+            campaign_id: campaign.id,
+            user_id: request.user,
+            quantity: request.quantity,
+            rank: ticket.rank,
+            status: if campaign.is_paid() { Status::Reserved } else { Status::Confirmed },
+            remaining: ticket.remaining,
+            expires_at: campaign.is_paid().then(|| now + hold),
+            created_at: now,
+        };
+        let mut event = OutboxEvent::about(&participation, 1, self.key_choice, now);
+        event.traceparent.clone_from(&request.traceparent);
+        let intake = Intake {
+            participation: participation.clone(),
+            idempotency_key: request.idempotency_key.clone(),
+            event,
+            hold_until: (path == Path::Alone).then(|| now + SYNC_HOLD),
+        };
+        let lease_deadline = answer.lease_deadline;
+        (Job { campaign: Arc::clone(campaign), epoch: ticket.epoch, lease_deadline, intake }, participation)
+    }
+
+    async fn commit(&self, place: WriterPlace, job: Job, path: Path) -> Result<Verdict, ParticipateError> {
+        if path == Path::Grouped {
+            return Ok(self.writer.commit(place, job).await);
+        }
+        drop(place);
+        let _permit = self.sync.permits.acquire().await.map_err(|_| ParticipateError::Busy)?;
+        let event = job.intake.event.clone();
+        let verdict = self.writer.commit_alone(job).await;
+        if verdict == Verdict::Committed {
+            self.publish_now(&event).await;
+        }
+        Ok(verdict)
+    }
+
+    /// Publishes within the request. When that fails the yes still stands, because it is committed: the
+    /// relay publishes the row when its hold is over.
+    async fn publish_now(&self, event: &OutboxEvent) {
+        let record = Record::of(event, &self.sync.topic_prefix);
+        match self.sync.publisher.publish(&record).await {
+            Ok(_) => {
+                if let Err(error) = self.store.delete_acknowledged(&[(event.bucket, event.id)]).await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "an acknowledged row stays; it is sent again");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "not published in the request; the relay will");
+            }
+        }
+    }
+
+    async fn refused(
+        &self,
+        request: &Request,
+        refusal: Refusal,
+        remaining: Option<u64>,
+    ) -> Result<Outcome, ParticipateError> {
+        if refusal == Refusal::SoldOut && remaining == Some(0) {
+            self.catalogue.mark_sold_out(request.campaign).await;
+        }
+        // With a key, the participation in the way may be the first one of the same key, still on its
+        // way into the store.
+        if let (Refusal::AlreadyParticipated { first }, Some(_)) = (&refusal, &request.idempotency_key) {
+            for _ in 0..FIRST_ANSWER_LOOKS {
+                if let Some(outcome) = self.earlier_answer(request).await? {
+                    return Ok(outcome);
+                }
+                let found = self.store.participation(*first).await;
+                if found.map_err(|error| unavailable("store", &error))?.is_some() {
+                    break;
+                }
+                tokio::time::sleep(FIRST_ANSWER_PAUSE).await;
+            }
+        }
+        Ok(Outcome::Refused { refusal, remaining })
+    }
+
+    /// The store refused what the gate let through: the user has taken part, or the key was used.
+    async fn conflict(&self, request: &Request) -> Result<Outcome, ParticipateError> {
+        if let Some(outcome) = self.earlier_answer(request).await? {
+            return Ok(outcome);
+        }
+        let standing = self.store.standing_participation(request.campaign, request.user).await;
+        let refusal = match standing.map_err(|error| unavailable("store", &error))? {
+            Some(first) if self.limit_is_one(request.campaign).await? => {
+                Refusal::AlreadyParticipated { first: first.id }
+            }
+            _ => Refusal::LimitExceeded,
+        };
+        Ok(Outcome::Refused { refusal, remaining: None })
+    }
+
+    async fn limit_is_one(&self, id: CampaignId) -> Result<bool, ParticipateError> {
+        Ok(self.known_campaign(id).await?.per_user_limit == 1)
+    }
+
+    async fn renew_gate(&self, id: CampaignId, seen: Option<u64>) -> Result<(), ParticipateError> {
+        self.reconciler.renew(id, seen).await.map_err(|error| match error {
+            ReconcileError::Store(error) => unavailable("store", &error),
+            ReconcileError::Gate(error) => unavailable("gate", &error),
+        })
+    }
+}
+
+fn no_answer(error: DeskError) -> ParticipateError {
+    match error {
+        DeskError::Full => ParticipateError::Busy,
+        // Logged once, where the whole batch failed.
+        DeskError::Gate(_) | DeskError::Stopped => ParticipateError::Unavailable { part: "gate" },
+    }
+}
+
+fn unavailable(part: &'static str, error: &(dyn std::error::Error + 'static)) -> ParticipateError {
+    tracing::warn!(error, part, "a participation could not be answered");
+    ParticipateError::Unavailable { part }
+}
+
+impl From<StoreError> for ParticipateError {
+    fn from(error: StoreError) -> Self {
+        unavailable("store", &error)
+    }
+}

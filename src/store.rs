@@ -1,0 +1,149 @@
+//! The store: the truth. MySQL in production, SQLite when embedded; the same statements but where a
+//! method says otherwise. Entities of the object mapper never leave this module.
+
+mod campaigns;
+mod entity;
+mod error;
+mod participations;
+mod tallies;
+
+pub use campaigns::{CampaignChange, CampaignFilter, NewCampaign};
+pub use error::StoreError;
+pub use participations::{BatchOutcome, CommitError, Committed, Intake, Mismatch};
+pub use tallies::TallyRow;
+
+use std::path::Path;
+use std::time::Duration;
+
+use migration::MigratorTrait;
+use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sea_orm::sqlx::Executor;
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, SqlxMySqlConnector,
+    SqlxSqliteConnector, TransactionOptions, TransactionTrait,
+};
+
+use crate::clock::Clock;
+
+/// How the store is reached.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// `mysql://…`, or `sqlite://PATH`.
+    pub url: String,
+    /// Connections in the pool.
+    pub connections_max: u32,
+    /// Longest wait for a connection before the answer is "unavailable".
+    pub acquire_timeout: Duration,
+}
+
+impl StoreConfig {
+    /// Settings for a URL, with defaults for the rest.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), connections_max: 16, acquire_timeout: Duration::from_secs(3) }
+    }
+}
+
+/// A pool of connections to the database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    db: DatabaseConnection,
+    clock: Clock,
+}
+
+impl Store {
+    /// Connects, and asks the database once, so that a wrong address is known at start.
+    pub async fn connect(config: &StoreConfig, clock: Clock) -> Result<Self, StoreError> {
+        let db = if config.url.starts_with("mysql:") {
+            connect_mysql(config).await?
+        } else {
+            connect_sqlite(config).await?
+        };
+        let store = Self { db, clock };
+        store.ping().await?;
+        Ok(store)
+    }
+
+    /// Brings the schema up to date; safe to repeat and to run from several replicas in turn.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        Ok(migration::Migrator::up(&self.db, None).await?)
+    }
+
+    /// Takes the whole schema down, with everything in it.
+    pub async fn migrate_down(&self) -> Result<(), StoreError> {
+        Ok(migration::Migrator::down(&self.db, None).await?)
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.db.execute_unprepared("SELECT 1").await?;
+        Ok(())
+    }
+
+    /// Whether this is the embedded database.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        self.db.get_database_backend() == DbBackend::Sqlite
+    }
+
+    /// Closes the pool, waiting for connections that are in use.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        Ok(self.db.close_by_ref().await?)
+    }
+
+    pub(crate) fn connection(&self) -> &DatabaseConnection {
+        &self.db
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// A transaction that writes. In SQLite it takes the write lock at once, because a transaction
+    /// that reads first and writes later can be refused half-way.
+    pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        Ok(self.db.begin_with_options(options).await?)
+    }
+}
+
+async fn connect_mysql(config: &StoreConfig) -> Result<DatabaseConnection, StoreError> {
+    let options: MySqlConnectOptions = config.url.parse().map_err(StoreError::from_sqlx)?;
+    let pool = MySqlPoolOptions::new()
+        .max_connections(config.connections_max)
+        .acquire_timeout(config.acquire_timeout)
+        .test_before_acquire(false)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                // The default, REPEATABLE READ, allows lost updates and lets readers and writers of
+                // the outbox all but stop each other.
+                connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+                Ok(())
+            })
+        })
+        .connect_with(options.statement_cache_capacity(512))
+        .await
+        .map_err(StoreError::from_sqlx)?;
+    Ok(SqlxMySqlConnector::from_sqlx_mysql_pool(pool))
+}
+
+async fn connect_sqlite(config: &StoreConfig) -> Result<DatabaseConnection, StoreError> {
+    let path = config.url.trim_start_matches("sqlite:").trim_start_matches("//");
+    let options = SqliteConnectOptions::new()
+        .filename(Path::new(path))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(10));
+    let pool = SqlitePoolOptions::new()
+        .max_connections(config.connections_max.min(4))
+        .acquire_timeout(config.acquire_timeout)
+        .connect_with(options)
+        .await
+        .map_err(StoreError::from_sqlx)?;
+    Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
+}

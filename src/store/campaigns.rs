@@ -1,0 +1,228 @@
+//! Campaigns in the store: create, read, change. The units committed are changed by
+//! `participations` alone.
+
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use super::entity::campaign::{ActiveModel, Column, Entity, Model};
+use super::{Store, StoreError};
+use crate::domain::{Campaign, CampaignId, Instant, Kind, Reward, State, to_stored_precision};
+
+/// A campaign to be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewCampaign {
+    /// Shown to people.
+    pub name: String,
+    /// Shown to people; may be empty.
+    pub description: String,
+    /// What kind of thing is handed out.
+    pub kind: Kind,
+    /// `Draft`, `Scheduled` or `Open`.
+    pub state: State,
+    /// Units there are; none: unlimited.
+    pub total_stock: Option<u64>,
+    /// Units one user may hold.
+    pub per_user_limit: u32,
+    /// Units one request may ask for.
+    pub max_quantity: u32,
+    /// Price of a unit; none: free.
+    pub price: Option<u64>,
+    /// How long a reservation waits for its payment.
+    pub hold_seconds: u32,
+    /// First moment of the window.
+    pub opens_at: Option<Instant>,
+    /// End of the window, exclusive.
+    pub closes_at: Option<Instant>,
+    /// What a participation earns.
+    pub reward: Option<Reward>,
+}
+
+/// Fields to change; none leaves a field alone, some of none empties it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each field is the campaign's field of that name")]
+#[allow(clippy::option_option, reason = "absent and null are two things in a partial update")]
+pub struct CampaignChange {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub state: Option<State>,
+    pub total_stock: Option<Option<u64>>,
+    pub per_user_limit: Option<u32>,
+    pub max_quantity: Option<u32>,
+    pub price: Option<Option<u64>>,
+    pub hold_seconds: Option<u32>,
+    pub opens_at: Option<Option<Instant>>,
+    pub closes_at: Option<Option<Instant>>,
+    pub reward: Option<Option<Reward>>,
+}
+
+/// Which campaigns to list, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CampaignFilter {
+    /// Only these; empty: all.
+    pub states: Vec<State>,
+    /// Only this kind.
+    pub kind: Option<Kind>,
+    /// Only those numbered below it: the last one of the page before.
+    pub after: Option<CampaignId>,
+    /// At most so many.
+    pub limit: u64,
+}
+
+impl Store {
+    /// Creates a campaign with an empty gate of generation 0.
+    pub async fn create_campaign(&self, new: NewCampaign) -> Result<Campaign, StoreError> {
+        let now = to_stored_precision(self.clock.now());
+        let row = ActiveModel {
+            name: Set(new.name),
+            description: Set(new.description),
+            kind: Set(new.kind.as_str().to_owned()),
+            state: Set(new.state.as_str().to_owned()),
+            total_stock: Set(new.total_stock.map(to_signed)),
+            committed_units: Set(0),
+            participation_count: Set(0),
+            per_user_limit: Set(narrow(new.per_user_limit)),
+            max_quantity: Set(narrow(new.max_quantity)),
+            price: Set(new.price.map(to_signed)),
+            hold_seconds: Set(narrow(new.hold_seconds)),
+            opens_at: Set(new.opens_at.map(to_stored_precision)),
+            closes_at: Set(new.closes_at.map(to_stored_precision)),
+            reward: Set(new.reward.as_ref().map(reward_text).transpose()?),
+            gate_epoch: Set(0),
+            version: Set(1),
+            created_at: Set(now),
+            updated_at: Set(now),
+            ..ActiveModel::default()
+        };
+        let inserted = Entity::insert(row).exec(&self.db).await?;
+        self.campaign(CampaignId(inserted.last_insert_id)).await?.ok_or_else(|| StoreError::Unreadable {
+            what: "the campaign just created",
+            value: inserted.last_insert_id.to_string(),
+        })
+    }
+
+    /// One campaign.
+    pub async fn campaign(&self, id: CampaignId) -> Result<Option<Campaign>, StoreError> {
+        Entity::find_by_id(id.0).one(&self.db).await?.map(Campaign::try_from).transpose()
+    }
+
+    /// How many participations of a campaign were ever committed.
+    pub async fn participation_count(&self, id: CampaignId) -> Result<u64, StoreError> {
+        let row = Entity::find_by_id(id.0).one(&self.db).await?;
+        Ok(row.map_or(0, |row| to_unsigned(row.participation_count)))
+    }
+
+    /// A page of campaigns, newest first.
+    pub async fn campaigns(&self, filter: &CampaignFilter) -> Result<Vec<Campaign>, StoreError> {
+        let mut query = Entity::find().order_by_desc(Column::Id).limit(filter.limit);
+        if !filter.states.is_empty() {
+            query = query.filter(Column::State.is_in(filter.states.iter().map(|state| state.as_str())));
+        }
+        if let Some(kind) = filter.kind {
+            query = query.filter(Column::Kind.eq(kind.as_str()));
+        }
+        if let Some(after) = filter.after {
+            query = query.filter(Column::Id.lt(after.0));
+        }
+        query.all(&self.db).await?.into_iter().map(Campaign::try_from).collect()
+    }
+
+    /// Changes fields of the campaign if it still is of `version`; answers whether it was. The new
+    /// stock is refused (as a constraint) when it is less than what is committed.
+    pub async fn change_campaign(
+        &self,
+        id: CampaignId,
+        version: u64,
+        change: &CampaignChange,
+    ) -> Result<bool, StoreError> {
+        let mut row = ActiveModel { updated_at: Set(to_stored_precision(self.clock.now())), ..ActiveModel::default() };
+        if let Some(name) = &change.name {
+            row.name = Set(name.clone());
+        }
+        if let Some(description) = &change.description {
+            row.description = Set(description.clone());
+        }
+        if let Some(state) = change.state {
+            row.state = Set(state.as_str().to_owned());
+        }
+        if let Some(total) = change.total_stock {
+            row.total_stock = Set(total.map(to_signed));
+        }
+        if let Some(limit) = change.per_user_limit {
+            row.per_user_limit = Set(narrow(limit));
+        }
+        if let Some(max) = change.max_quantity {
+            row.max_quantity = Set(narrow(max));
+        }
+        if let Some(price) = change.price {
+            row.price = Set(price.map(to_signed));
+        }
+        if let Some(hold) = change.hold_seconds {
+            row.hold_seconds = Set(narrow(hold));
+        }
+        if let Some(at) = change.opens_at {
+            row.opens_at = Set(at.map(to_stored_precision));
+        }
+        if let Some(at) = change.closes_at {
+            row.closes_at = Set(at.map(to_stored_precision));
+        }
+        if let Some(reward) = &change.reward {
+            row.reward = Set(reward.as_ref().map(reward_text).transpose()?);
+        }
+        let updated = Entity::update_many()
+            .set(row)
+            .col_expr(Column::Version, Expr::col(Column::Version).add(1))
+            .filter(Column::Id.eq(id.0))
+            .filter(Column::Version.eq(to_signed(version)))
+            .exec(&self.db)
+            .await?;
+        Ok(updated.rows_affected == 1)
+    }
+}
+
+impl TryFrom<Model> for Campaign {
+    type Error = StoreError;
+
+    fn try_from(row: Model) -> Result<Self, StoreError> {
+        let unreadable = |what, value: &str| StoreError::Unreadable { what, value: value.to_owned() };
+        let reward = row.reward.as_deref().map(|text| {
+            serde_json::from_str(text).map_err(|_| unreadable("a campaign's reward", text))
+        });
+        Ok(Self {
+            id: CampaignId(row.id),
+            kind: Kind::parse(&row.kind).ok_or_else(|| unreadable("a campaign's kind", &row.kind))?,
+            state: State::parse(&row.state).ok_or_else(|| unreadable("a campaign's state", &row.state))?,
+            name: row.name,
+            description: row.description,
+            total_stock: row.total_stock.map(to_unsigned),
+            committed_units: to_unsigned(row.committed_units),
+            per_user_limit: row.per_user_limit.unsigned_abs(),
+            max_quantity: row.max_quantity.unsigned_abs(),
+            price: row.price.map(to_unsigned),
+            hold_seconds: row.hold_seconds.unsigned_abs(),
+            opens_at: row.opens_at,
+            closes_at: row.closes_at,
+            reward: reward.transpose()?,
+            gate_epoch: to_unsigned(row.gate_epoch),
+            version: to_unsigned(row.version),
+            created_at: row.created_at,
+        })
+    }
+}
+
+fn reward_text(reward: &Reward) -> Result<String, StoreError> {
+    serde_json::to_string(reward)
+        .map_err(|error| StoreError::Unreadable { what: "a reward to store", value: error.to_string() })
+}
+
+/// The columns are signed because both databases know no other; the edge keeps values in range.
+pub(super) fn to_signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(super) fn to_unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+pub(super) fn narrow(value: u32) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,108 @@
+//! What can go wrong in the store, by what can be done about it.
+
+use std::sync::Arc;
+
+use sea_orm::sqlx;
+use sea_orm::{DbErr, RuntimeErr, SqlErr};
+
+/// A failure of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Not reachable, or the connection was lost: what was under way may or may not have happened.
+    #[error("reach the database")]
+    Unavailable(#[source] DbErr),
+    /// Lost against another transaction (deadlock, lock wait): nothing happened, try again.
+    #[error("wait for a lock in the database")]
+    Contended(#[source] DbErr),
+    /// A unique key or a check refused the change: nothing happened.
+    #[error("keep to the rules of the schema")]
+    Constraint(#[source] DbErr),
+    /// Anything else: a bug, a full disk, a missing table.
+    #[error("use the database")]
+    Database(#[source] DbErr),
+    /// A row holds something this release does not know.
+    #[error("read {what} from the database: {value:?}")]
+    Unreadable {
+        /// What was to be read.
+        what: &'static str,
+        /// What stood there.
+        value: String,
+    },
+}
+
+/// MySQL: deadlock found, lock wait timeout, and the NOWAIT refusal.
+const CONTENDED: [&str; 3] = ["1213", "1205", "3572"];
+/// MySQL: duplicate entry, check constraint violated; SQLite: unique, primary key, check.
+const CONSTRAINT: [&str; 7] = ["1062", "3819", "2067", "1555", "275", "19", "1586"];
+/// SQLite: busy and locked in their kinds.
+const BUSY: [&str; 5] = ["5", "6", "261", "517", "262"];
+/// MySQL: too many connections, shutdown in progress, killed, read-only: it will pass.
+const AWAY: [&str; 5] = ["1040", "1053", "1317", "1927", "1290"];
+
+impl StoreError {
+    /// Whether the same call may succeed when it is made again, knowing that nothing happened.
+    #[must_use]
+    pub const fn is_contended(&self) -> bool {
+        matches!(self, Self::Contended(_))
+    }
+
+    pub(crate) fn from_sqlx(error: sqlx::Error) -> Self {
+        DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))).into()
+    }
+}
+
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        if let Some(SqlErr::UniqueConstraintViolation(_)) = error.sql_err() {
+            return Self::Constraint(error);
+        }
+        match &error {
+            DbErr::ConnectionAcquire(_) => Self::Unavailable(error),
+            DbErr::Conn(RuntimeErr::SqlxError(cause))
+            | DbErr::Exec(RuntimeErr::SqlxError(cause))
+            | DbErr::Query(RuntimeErr::SqlxError(cause)) => match classify(cause) {
+                Class::Unavailable => Self::Unavailable(error),
+                Class::Contended => Self::Contended(error),
+                Class::Constraint => Self::Constraint(error),
+                Class::Other => Self::Database(error),
+            },
+            _ => Self::Database(error),
+        }
+    }
+}
+
+enum Class {
+    Unavailable,
+    Contended,
+    Constraint,
+    Other,
+}
+
+fn classify(error: &sqlx::Error) -> Class {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => Class::Unavailable,
+        sqlx::Error::Database(answer) => {
+            let number = answer
+                .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+                .map(|mysql| mysql.number().to_string())
+                .or_else(|| answer.code().map(Into::into))
+                .unwrap_or_default();
+            let number = number.as_str();
+            if CONTENDED.contains(&number) || BUSY.contains(&number) {
+                Class::Contended
+            } else if CONSTRAINT.contains(&number) {
+                Class::Constraint
+            } else if AWAY.contains(&number) {
+                Class::Unavailable
+            } else {
+                Class::Other
+            }
+        }
+        _ => Class::Other,
+    }
+}

@@ -1,0 +1,275 @@
+//! The writer: commits what the gate admitted, many participations in one transaction, and says of
+//! each what is known. It must never answer yes to what is not durable, nor commit under a lease that
+//! has run out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{BoxFuture, FutureExt, join_all};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::domain::{Campaign, CampaignId, OutboxEvent, ParticipationId};
+use crate::gate::Gate;
+use crate::lane::{LaneConfig, Lanes, Place};
+use crate::retry;
+use crate::store::{BatchOutcome, CommitError, Intake, Mismatch, Store};
+use crate::supervisor::{Spawner, Stage};
+
+/// What is known of one participation after the writer had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Durable, with its outbox row.
+    Committed,
+    /// Not committed: the gate was rebuilt since it admitted this one. Ask it again.
+    StaleEpoch,
+    /// Not committed, and released: the database has not enough units.
+    SoldOut,
+    /// Not committed, and released: the schema refuses it (the user or the key has one already).
+    Conflict,
+    /// Not committed, and released: the store did not take it in time.
+    Unavailable,
+    /// Not known. The lease stays, for the sweeper to find out.
+    Unknown,
+}
+
+/// The bounds of the writer.
+#[derive(Clone, Copy, Debug)]
+pub struct WriterConfig {
+    /// Queue and batch.
+    pub lanes: LaneConfig,
+    /// What must be left of a lease when a transaction begins.
+    pub lease_margin: Duration,
+    /// How deadlocks and lock waits are retried.
+    pub contention: retry::Policy,
+}
+
+/// One participation on its way into the store.
+#[derive(Debug)]
+pub struct Job {
+    /// What it takes part in.
+    pub campaign: Arc<Campaign>,
+    /// Generation of the gate that admitted it.
+    pub epoch: u64,
+    /// When its lease ends.
+    pub lease_deadline: Instant,
+    /// The rows.
+    pub intake: Intake,
+}
+
+/// A place in the writer's queue, taken before a unit is.
+pub struct WriterPlace(Place<Queued>);
+
+struct Queued {
+    job: Job,
+    reply: oneshot::Sender<Verdict>,
+}
+
+/// Commits participations in groups.
+#[derive(Clone)]
+pub struct Writer {
+    lanes: Lanes<Queued>,
+    desk: Arc<Committer>,
+}
+
+impl Writer {
+    /// Starts the writer's lanes. `wake` carries the committed events to the relay; it may be full,
+    /// because the relay finds them in the outbox anyway.
+    pub fn start(
+        spawner: &Spawner,
+        store: Store,
+        gate: Arc<dyn Gate>,
+        wake: Option<mpsc::Sender<Vec<OutboxEvent>>>,
+        config: WriterConfig,
+    ) -> Self {
+        let settle = settle_lanes(spawner, Arc::clone(&gate), config.lanes);
+        let desk = Arc::new(Committer { store, gate, wake, settle, config });
+        let committer = Arc::clone(&desk);
+        let lanes = Lanes::start(spawner, "writer.lane", Stage::Writer, config.lanes, move |batch| {
+            let committer = Arc::clone(&committer);
+            async move { committer.commit_queued(batch).await }
+        });
+        Self { lanes, desk }
+    }
+
+    /// Keeps a place in the queue, or none when it is full.
+    #[must_use]
+    pub fn reserve(&self, campaign: CampaignId) -> Option<WriterPlace> {
+        self.lanes.reserve(campaign).map(WriterPlace)
+    }
+
+    /// Commits in the next group, and waits until what became of it is known.
+    pub async fn commit(&self, place: WriterPlace, job: Job) -> Verdict {
+        let (reply, verdict) = oneshot::channel();
+        place.0.send(Queued { job, reply });
+        verdict.await.unwrap_or(Verdict::Unknown)
+    }
+
+    /// Commits at once, in a transaction of its own: the synchronous path.
+    pub async fn commit_alone(&self, job: Job) -> Verdict {
+        let mut verdicts = self.desk.commit_group(vec![job]).await;
+        verdicts.pop().unwrap_or(Verdict::Unknown)
+    }
+}
+
+struct Committer {
+    store: Store,
+    gate: Arc<dyn Gate>,
+    wake: Option<mpsc::Sender<Vec<OutboxEvent>>>,
+    settle: Lanes<(CampaignId, ParticipationId)>,
+    config: WriterConfig,
+}
+
+impl Committer {
+    async fn commit_queued(&self, batch: Vec<Queued>) {
+        let mut groups: HashMap<(CampaignId, u64), Vec<Queued>> = HashMap::new();
+        for queued in batch {
+            groups.entry((queued.job.campaign.id, queued.job.epoch)).or_default().push(queued);
+        }
+        join_all(groups.into_values().map(|group| async {
+            let (jobs, replies): (Vec<Job>, Vec<_>) =
+                group.into_iter().map(|queued| (queued.job, queued.reply)).unzip();
+            for (reply, verdict) in replies.into_iter().zip(self.commit_group(jobs).await) {
+                // Who asked may have gone: what was committed stays committed.
+                drop(reply.send(verdict));
+            }
+        }))
+        .await;
+    }
+
+    /// Commits jobs of one campaign and epoch; one verdict for each, in order.
+    async fn commit_group(&self, jobs: Vec<Job>) -> Vec<Verdict> {
+        let Some(campaign) = jobs.first().map(|job| Arc::clone(&job.campaign)) else { return Vec::new() };
+        let Some(epoch) = jobs.first().map(|job| job.epoch) else { return Vec::new() };
+        let deadline = Instant::now() + self.config.lease_margin;
+        let alive = |job: &Job| job.lease_deadline > deadline;
+        let in_time: Vec<Intake> = jobs.iter().filter(|job| alive(job)).map(|job| job.intake.clone()).collect();
+        let mut known = self.commit_or_split(&campaign, epoch, &in_time).await.into_iter();
+        let verdicts: Vec<Verdict> = jobs
+            .iter()
+            .map(|job| if alive(job) { known.next().unwrap_or(Verdict::Unknown) } else { Verdict::Unavailable })
+            .collect();
+        self.tell(campaign.id, &jobs, &verdicts).await;
+        verdicts
+    }
+
+    /// Tries the whole; when one row spoils it, the halves, down to the bad row alone.
+    fn commit_or_split<'a>(
+        &'a self,
+        campaign: &'a Campaign,
+        epoch: u64,
+        batch: &'a [Intake],
+    ) -> BoxFuture<'a, Vec<Verdict>> {
+        async move {
+            if batch.is_empty() {
+                return Vec::new();
+            }
+            let single = match self.commit_with_retry(campaign, epoch, batch).await {
+                Ok(BatchOutcome::Committed) => Verdict::Committed,
+                Ok(BatchOutcome::Mismatch(Mismatch::StaleEpoch)) => Verdict::StaleEpoch,
+                Ok(BatchOutcome::Mismatch(Mismatch::SoldOut) | BatchOutcome::Conflict) if batch.len() > 1 => {
+                    let (left, right) = batch.split_at(batch.len() / 2);
+                    let mut verdicts = self.commit_or_split(campaign, epoch, left).await;
+                    verdicts.extend(self.commit_or_split(campaign, epoch, right).await);
+                    return verdicts;
+                }
+                Ok(BatchOutcome::Mismatch(Mismatch::SoldOut)) => Verdict::SoldOut,
+                Ok(BatchOutcome::Conflict) => Verdict::Conflict,
+                Err(CommitError::RolledBack(error)) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, rows = batch.len(), "a batch was rolled back");
+                    Verdict::Unavailable
+                }
+                Err(CommitError::Unknown(error)) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, rows = batch.len(), "a commit was cut off");
+                    return self.look_up(batch).await;
+                }
+            };
+            vec![single; batch.len()]
+        }
+        .boxed()
+    }
+
+    async fn commit_with_retry(
+        &self,
+        campaign: &Campaign,
+        epoch: u64,
+        batch: &[Intake],
+    ) -> Result<BatchOutcome, CommitError> {
+        let contended = |error: &CommitError| match error {
+            CommitError::RolledBack(cause) if cause.is_contended() => retry::Verdict::Again,
+            _ => retry::Verdict::GiveUp,
+        };
+        retry::retry(&self.config.contention, contended, || {
+            self.store.commit_participations(campaign, epoch, batch)
+        })
+        .await
+    }
+
+    /// After a lost COMMIT, only the database knows.
+    async fn look_up(&self, batch: &[Intake]) -> Vec<Verdict> {
+        let ids: Vec<ParticipationId> = batch.iter().map(|intake| intake.participation.id).collect();
+        let found = self.store.committed_among(&ids).await.unwrap_or_default();
+        // What is not found may still be on its way in: never a no, and never released here.
+        ids.iter().map(|id| if found.contains(id) { Verdict::Committed } else { Verdict::Unknown }).collect()
+    }
+
+    /// Tells the relay and the gate what became of a group.
+    async fn tell(&self, campaign: CampaignId, jobs: &[Job], verdicts: &[Verdict]) {
+        let with = |wanted: fn(&Verdict) -> bool| {
+            jobs.iter().zip(verdicts).filter(move |(_, verdict)| wanted(verdict)).map(|(job, _)| job)
+        };
+        let committed = |verdict: &Verdict| *verdict == Verdict::Committed;
+        let events: Vec<OutboxEvent> = with(committed)
+            .filter(|job| job.intake.hold_until.is_none())
+            .map(|job| job.intake.event.clone())
+            .collect();
+        if let (Some(wake), false) = (&self.wake, events.is_empty()) {
+            // A dropped hint costs a poll, not an event.
+            drop(wake.try_send(events));
+        }
+        for job in with(committed) {
+            // A lease that is not settled here is settled by the sweeper.
+            drop(self.settle.offer(campaign, (campaign, job.intake.participation.id)));
+        }
+        let refused: Vec<ParticipationId> =
+            with(|verdict| matches!(verdict, Verdict::SoldOut | Verdict::Conflict | Verdict::Unavailable))
+                .map(|job| job.intake.participation.id)
+                .collect();
+        if refused.is_empty() {
+            return;
+        }
+        if let Err(error) = self.gate.release(campaign, &refused).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                leases = refused.len(),
+                "leases were not released; the sweeper will"
+            );
+        }
+    }
+}
+
+fn settle_lanes(
+    spawner: &Spawner,
+    gate: Arc<dyn Gate>,
+    config: LaneConfig,
+) -> Lanes<(CampaignId, ParticipationId)> {
+    let config = LaneConfig { capacity: config.capacity * 4, batch_max: config.batch_max * 4, ..config };
+    Lanes::start(spawner, "writer.settle", Stage::Settler, config, move |batch| {
+        let gate = Arc::clone(&gate);
+        async move {
+            let mut campaigns: HashMap<CampaignId, Vec<ParticipationId>> = HashMap::new();
+            for (campaign, id) in batch {
+                campaigns.entry(campaign).or_default().push(id);
+            }
+            for (campaign, ids) in campaigns {
+                if let Err(error) = gate.settle(campaign, &ids).await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        leases = ids.len(),
+                        "leases were not settled; the sweeper will"
+                    );
+                }
+            }
+        }
+    })
+}
