@@ -4,6 +4,14 @@
 //! what became of it. It is a sieve, never the truth: it may be lost and rebuilt at any time, and the
 //! store refuses what it wrongly lets through.
 
+mod in_process;
+mod redis;
+mod reply;
+mod script;
+
+pub use self::redis::RedisConfig;
+pub use self::script::{ScriptGate, StartError};
+
 use std::time::Duration;
 
 use async_trait::async_trait;

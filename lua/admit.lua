@@ -1,0 +1,136 @@
+-- Decides for each entrant, in order, whether it is admitted: all or nothing per entrant.
+--
+-- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)
+-- ARGV  1 length of a lease in microseconds, then for each entrant: participation, user, quantity
+-- Reply one list per entrant, in order; `remaining` is the units left, '' when unlimited:
+--   {'ADMITTED', remaining, epoch, rank, end of the lease in microseconds}
+--   {'ALREADY_PARTICIPATED', remaining, first participation}
+--   {'NOT_OPEN_YET', remaining, opens_at in microseconds or ''}
+--   {'SOLD_OUT' | 'ENDED' | 'PAUSED' | 'LIMIT_EXCEEDED', remaining}
+--   {'MISSING'}   there is no state: rebuild first
+--
+-- A script that fails is not rolled back, so every argument and field is read and checked before
+-- the first write, and the writes come last. Numbers are written with '%.0f' because Lua 5.1 would
+-- print large ones as 1e+15; users and participations stay strings throughout.
+--
+-- A value in `users` is units:first ('' when the first one was released and others stand);
+-- a value in `leases` is user:quantity:rank:remaining:epoch:until.
+
+local function digits(number)
+  return string.format('%.0f', number)
+end
+
+local lease_us = tonumber(ARGV[1])
+local count = (#ARGV - 1) / 3
+if not lease_us or lease_us < 0 or count < 1 or count % 1 ~= 0 then
+  return redis.error_reply('ERR admit: expected a lease and triples of participation, user, quantity')
+end
+local participations, users, quantities = {}, {}, {}
+for i = 1, count do
+  local quantity = tonumber(ARGV[3 * i + 1])
+  if not quantity or quantity < 1 or quantity % 1 ~= 0 then
+    return redis.error_reply('ERR admit: a quantity is a whole number from 1')
+  end
+  participations[i], users[i], quantities[i] = ARGV[3 * i - 1], ARGV[3 * i], quantity
+end
+
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'state', 'opens_at_us', 'closes_at_us',
+  'total', 'units', 'per_user_limit', 'max_quantity', 'last_rank')
+local answers = {}
+if not state[1] then
+  for i = 1, count do
+    answers[i] = {'MISSING'}
+  end
+  return answers
+end
+local epoch, word, opens_at, closes_at = state[1], state[2], state[3], state[4]
+local total, units = tonumber(state[5]), tonumber(state[6])
+local per_user_limit, max_quantity = tonumber(state[7]), tonumber(state[8])
+local last_rank = tonumber(state[9])
+local opens_at_us, closes_at_us = tonumber(opens_at), tonumber(closes_at)
+
+local time = redis.call('TIME')
+local now_us = time[1] * 1000000 + time[2]
+local until_us = digits(now_us + lease_us)
+
+-- Why nobody can take part now, or nil.
+local closed
+if word == 'draft' then
+  closed = 'NOT_OPEN_YET'
+elseif word == 'paused' then
+  closed = 'PAUSED'
+elseif word == 'closed' or word == 'archived' then
+  closed = 'ENDED'
+elseif word ~= 'open' and word ~= 'scheduled' then
+  return redis.error_reply('ERR admit: the campaign is in an unknown state')
+elseif opens_at_us and now_us < opens_at_us then
+  closed = 'NOT_OPEN_YET'
+elseif closes_at_us and now_us >= closes_at_us then
+  closed = 'ENDED'
+end
+
+local function remaining()
+  return total and digits(math.max(total - units, 0)) or ''
+end
+
+-- What is known before this call; entrants of this call are added as they are admitted.
+local leases, held = {}, {}
+local known_leases = redis.call('HMGET', KEYS[3], unpack(participations))
+local known_held = redis.call('HMGET', KEYS[2], unpack(users))
+for i = 1, count do
+  local user, quantity, rank, left, of_epoch, ends_us =
+    string.match(known_leases[i] or '', '^([^:]+):(%d+):(%d+):(%d*):(%d+):(%d+)$')
+  if user then
+    leases[participations[i]] = {'ADMITTED', left, of_epoch, rank, ends_us}
+  end
+  local holds, first = string.match(known_held[i] or '0:', '^(%d+):(.*)$')
+  held[users[i]] = {units = tonumber(holds), first = first}
+end
+
+local user_fields, lease_fields, expiry_fields = {}, {}, {}
+for i = 1, count do
+  local participation, user, quantity = participations[i], users[i], quantities[i]
+  local holding = held[user]
+  local answer = leases[participation]
+  if not answer then
+    if closed then
+      answer = {closed, remaining()}
+      if closed == 'NOT_OPEN_YET' then
+        answer[3] = opens_at
+      end
+    elseif quantity > max_quantity then
+      answer = {'LIMIT_EXCEEDED', remaining()}
+    elseif per_user_limit == 1 and holding.units > 0 and holding.first ~= '' then
+      answer = {'ALREADY_PARTICIPATED', remaining(), holding.first}
+    elseif holding.units + quantity > per_user_limit then
+      answer = {'LIMIT_EXCEEDED', remaining()}
+    elseif total and units + quantity > total then
+      answer = {'SOLD_OUT', remaining()}
+    else
+      units, last_rank = units + quantity, last_rank + 1
+      holding.units = holding.units + quantity
+      if holding.first == '' then
+        holding.first = participation
+      end
+      local rank, left = digits(last_rank), remaining()
+      answer = {'ADMITTED', left, epoch, rank, until_us}
+      leases[participation] = answer
+      local at = #user_fields
+      user_fields[at + 1] = user
+      user_fields[at + 2] = digits(holding.units) .. ':' .. holding.first
+      lease_fields[at + 1] = participation
+      lease_fields[at + 2] = table.concat({user, digits(quantity), rank, left, epoch, until_us}, ':')
+      expiry_fields[at + 1] = until_us
+      expiry_fields[at + 2] = participation
+    end
+  end
+  answers[i] = answer
+end
+
+if #user_fields > 0 then
+  redis.call('HSET', KEYS[1], 'units', digits(units), 'last_rank', digits(last_rank))
+  redis.call('HSET', KEYS[2], unpack(user_fields))
+  redis.call('HSET', KEYS[3], unpack(lease_fields))
+  redis.call('ZADD', KEYS[4], unpack(expiry_fields))
+end
+return answers

@@ -1,0 +1,75 @@
+-- Ends the leases of what was not committed: units return, and the user may take part again. A rank
+-- is not given twice: it is the proof of order, and a gap tells that somebody stepped back.
+--
+-- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)
+-- ARGV  participations
+-- Reply units returned. A participation without a lease, or with one of another epoch, returns none,
+--       so that a second release, or one after a settle or a rebuild, does nothing
+--
+-- The writes that Redis refuses when its memory is full (HSET) come before those it never refuses,
+-- so that a refused release has changed nothing.
+
+local function digits(number)
+  return string.format('%.0f', number)
+end
+
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'units')
+if not state[1] then
+  return 0
+end
+local epoch, units = state[1], tonumber(state[2])
+
+local known = redis.call('HMGET', KEYS[3], unpack(ARGV))
+local ended, released, users, seen, returned = {}, {}, {}, {}, 0
+for i = 1, #ARGV do
+  local participation = ARGV[i]
+  if known[i] and not seen[participation] then
+    seen[participation] = true
+    ended[#ended + 1] = participation
+    local user, quantity, of_epoch = string.match(known[i], '^([^:]+):(%d+):%d+:%d*:(%d+):%d+$')
+    if of_epoch == epoch then
+      released[#released + 1] = {participation, user, tonumber(quantity)}
+      users[#users + 1] = user
+      returned = returned + tonumber(quantity)
+    end
+  end
+end
+if #ended == 0 then
+  return 0
+end
+
+local emptied, reduced = {}, {}
+if #released > 0 then
+  local entries, held = redis.call('HMGET', KEYS[2], unpack(users)), {}
+  for i = 1, #users do
+    local holds, first = string.match(entries[i] or '0:', '^(%d+):(.*)$')
+    held[users[i]] = {units = tonumber(holds), first = first}
+  end
+  for i = 1, #released do
+    local participation, user, quantity = unpack(released[i])
+    local holding = held[user]
+    holding.units = math.max(holding.units - quantity, 0)
+    -- Which of the others came first is not known here: better none than one that does not stand.
+    if holding.first == participation then
+      holding.first = ''
+    end
+  end
+  for user, holding in pairs(held) do
+    if holding.units == 0 then
+      emptied[#emptied + 1] = user
+    else
+      reduced[#reduced + 1] = user
+      reduced[#reduced + 1] = digits(holding.units) .. ':' .. holding.first
+    end
+  end
+  redis.call('HSET', KEYS[1], 'units', digits(math.max(units - returned, 0)))
+end
+if #reduced > 0 then
+  redis.call('HSET', KEYS[2], unpack(reduced))
+end
+if #emptied > 0 then
+  redis.call('HDEL', KEYS[2], unpack(emptied))
+end
+redis.call('HDEL', KEYS[3], unpack(ended))
+redis.call('ZREM', KEYS[4], unpack(ended))
+return returned

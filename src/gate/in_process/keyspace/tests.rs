@@ -1,0 +1,78 @@
+use std::time::Duration;
+
+use super::*;
+
+fn keyspace() -> (Keyspace, Clock) {
+    let clock = Clock::manual(chrono::DateTime::UNIX_EPOCH);
+    (Keyspace::new(clock.clone()), clock)
+}
+
+#[test]
+fn an_unknown_command_and_a_wrong_number_of_arguments_are_refused() {
+    let (mut keyspace, _) = keyspace();
+    for words in [
+        &["GET", "k"][..],
+        &["HSET", "k", "field"],
+        &["HMGET", "k"],
+        &["ZADD", "k", "1.5", "m"],
+        &[],
+    ] {
+        let error = keyspace.call(words).unwrap_err();
+        assert!(error.starts_with("ERR"), "{words:?}: {error}");
+    }
+    assert_eq!(keyspace.call(&["EXISTS", "k"]), Ok(Answer::Integer(0)));
+}
+
+#[test]
+fn a_key_of_another_type_is_refused() {
+    let (mut keyspace, _) = keyspace();
+    keyspace.call(&["HSET", "hash", "f", "v"]).unwrap();
+    keyspace.call(&["ZADD", "set", "1", "m"]).unwrap();
+    for words in [
+        &["ZADD", "hash", "1", "m"][..],
+        &["ZCARD", "hash"],
+        &["HGET", "set", "f"],
+        &["HDEL", "set", "f"],
+    ] {
+        let error = keyspace.call(words).unwrap_err();
+        assert!(error.starts_with("WRONGTYPE"), "{words:?}: {error}");
+    }
+}
+
+#[test]
+fn an_emptied_key_is_gone() {
+    let (mut keyspace, _) = keyspace();
+    keyspace.call(&["HSET", "hash", "f", "v"]).unwrap();
+    keyspace.call(&["ZADD", "set", "1", "m"]).unwrap();
+    keyspace.call(&["HDEL", "hash", "f"]).unwrap();
+    keyspace.call(&["ZREM", "set", "m"]).unwrap();
+    assert_eq!(keyspace.call(&["EXISTS", "hash"]), Ok(Answer::Integer(0)));
+    assert_eq!(keyspace.call(&["EXISTS", "set"]), Ok(Answer::Integer(0)));
+}
+
+#[test]
+fn a_key_is_gone_after_its_time_unless_it_was_made_to_stay() {
+    let (mut keyspace, clock) = keyspace();
+    for key in ["goes", "stays"] {
+        keyspace.call(&["HSET", key, "f", "v"]).unwrap();
+        keyspace.call(&["PEXPIRE", key, "10"]).unwrap();
+    }
+    keyspace.call(&["RENAME", "stays", "renamed"]).unwrap();
+    keyspace.call(&["PERSIST", "renamed"]).unwrap();
+    clock.advance(Duration::from_millis(10));
+    assert_eq!(keyspace.call(&["HGET", "goes", "f"]), Ok(Answer::Nil));
+    assert_eq!(keyspace.call(&["HLEN", "renamed"]), Ok(Answer::Integer(1)));
+}
+
+#[test]
+fn a_member_given_another_score_moves_in_the_order() {
+    let (mut keyspace, _) = keyspace();
+    keyspace.call(&["ZADD", "set", "1", "a", "2", "b"]).unwrap();
+    keyspace.call(&["ZADD", "set", "3", "a"]).unwrap();
+    let range = ["ZRANGEBYSCORE", "set", "-inf", "3", "LIMIT", "0", "9"];
+    let text = |member: &str| Answer::Text(member.to_owned());
+    assert_eq!(
+        keyspace.call(&range),
+        Ok(Answer::List(vec![text("b"), text("a")]))
+    );
+}

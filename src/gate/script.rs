@@ -1,0 +1,378 @@
+//! The gate as Lua scripts: builds their keys and arguments, and reads their answers. The rules of
+//! admission are in `lua/` and nowhere else; the engines below only run them.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::in_process::InProcessEngine;
+use super::redis::{RedisConfig, RedisEngine};
+use super::reply::{Fields, Reply};
+use super::{
+    Admission, Configured, Entrant, Gate, GateError, GateState, Lease, Seat, Settings, Ticket,
+};
+use crate::clock::Clock;
+use crate::domain::{CampaignId, Instant, ParticipationId, Refusal};
+
+/// Entrants, seats or leases in one script call: bounds how long Redis serves nobody else, and stays
+/// well under the 8,000 values that Lua can unpack at once.
+const ITEMS_PER_CALL_MAX: usize = 1_000;
+
+/// How long the seats of an abandoned rebuild stay in Redis.
+const ABANDONED_REBUILD: Duration = Duration::from_secs(600);
+
+/// The largest whole number that Lua 5.1 counts with exactly; more stock than this is no stock limit
+/// anybody could reach.
+const EXACT_MAX: u64 = (1 << 53) - 1;
+
+/// The scripts of the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Script {
+    Admit,
+    Settle,
+    Release,
+    Configure,
+    Load,
+    Swap,
+    Expired,
+    Inspect,
+}
+
+impl Script {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Admit,
+        Self::Settle,
+        Self::Release,
+        Self::Configure,
+        Self::Load,
+        Self::Swap,
+        Self::Expired,
+        Self::Inspect,
+    ];
+
+    /// The text of the script: the same file for every engine.
+    pub(super) const fn source(self) -> &'static str {
+        match self {
+            Self::Admit => include_str!("../../lua/admit.lua"),
+            Self::Settle => include_str!("../../lua/settle.lua"),
+            Self::Release => include_str!("../../lua/release.lua"),
+            Self::Configure => include_str!("../../lua/configure.lua"),
+            Self::Load => include_str!("../../lua/load.lua"),
+            Self::Swap => include_str!("../../lua/swap.lua"),
+            Self::Expired => include_str!("../../lua/expired.lua"),
+            Self::Inspect => include_str!("../../lua/inspect.lua"),
+        }
+    }
+}
+
+/// Why the gate could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The prefix would break the hash tag that keeps a campaign's keys on one Redis Cluster node.
+    #[error("use {0:?} as the prefix of the gate's keys: it must not contain braces")]
+    Prefix(String),
+    /// The URL of Redis makes no sense.
+    #[error("read the URL of Redis")]
+    Url(#[source] redis::RedisError),
+    /// Redis is not there, or refuses us.
+    #[error("connect to Redis at {address}")]
+    Connect {
+        /// Host and port, without credentials.
+        address: String,
+        /// What went wrong.
+        #[source]
+        source: redis::RedisError,
+    },
+    /// The in-process engine did not take the scripts.
+    #[error("load the gate's scripts")]
+    Scripts(#[source] mlua::Error),
+}
+
+/// What runs the scripts.
+enum Engine {
+    Redis(RedisEngine),
+    InProcess(InProcessEngine),
+}
+
+/// The gate, over Redis or in this process.
+pub struct ScriptGate {
+    engine: Engine,
+    prefix: String,
+}
+
+impl ScriptGate {
+    /// A gate in Redis. Its keys are `{prefix}:{campaign:ID}:…`. Fails at once when Redis cannot be
+    /// reached; afterwards it reconnects by itself.
+    pub async fn redis(config: &RedisConfig, prefix: &str) -> Result<Self, StartError> {
+        let prefix = checked(prefix)?;
+        let engine = Engine::Redis(RedisEngine::connect(config).await?);
+        Ok(Self { engine, prefix })
+    }
+
+    /// A gate in this process, with the given clock. Nothing of it outlives the process.
+    pub fn in_process(clock: Clock, prefix: &str) -> Result<Self, StartError> {
+        let prefix = checked(prefix)?;
+        let engine = Engine::InProcess(InProcessEngine::new(clock).map_err(StartError::Scripts)?);
+        Ok(Self { engine, prefix })
+    }
+
+    /// Names this run of what holds the state: another answer than last time means that the state may
+    /// be older than what was answered from it, and must be rebuilt.
+    pub async fn run_id(&self) -> Result<String, GateError> {
+        match &self.engine {
+            Engine::Redis(redis) => redis.run_id().await,
+            Engine::InProcess(in_process) => Ok(in_process.run_id()),
+        }
+    }
+
+    async fn run(
+        &self,
+        script: Script,
+        keys: &[String],
+        args: &[String],
+    ) -> Result<Reply, GateError> {
+        match &self.engine {
+            Engine::Redis(redis) => redis.run(script, keys, args).await,
+            Engine::InProcess(in_process) => in_process.run(script, keys, args),
+        }
+    }
+
+    fn key(&self, campaign: CampaignId, name: &str) -> String {
+        format!("{}:{{campaign:{campaign}}}:{name}", self.prefix)
+    }
+
+    fn keys<const N: usize>(&self, campaign: CampaignId, names: [&str; N]) -> [String; N] {
+        names.map(|name| self.key(campaign, name))
+    }
+}
+
+#[async_trait]
+impl Gate for ScriptGate {
+    /// More than 1,000 entrants take several calls; each entrant is still all or nothing.
+    async fn admit(
+        &self,
+        campaign: CampaignId,
+        entrants: &[Entrant],
+        lease: Duration,
+    ) -> Result<Vec<Admission>, GateError> {
+        let keys = self.keys(campaign, ["state", "users", "leases", "expiry"]);
+        let lease_us = u64::try_from(lease.as_micros()).map_or(EXACT_MAX, |us| us.min(EXACT_MAX));
+        let mut answers = Vec::with_capacity(entrants.len());
+        for chunk in entrants.chunks(ITEMS_PER_CALL_MAX) {
+            let mut args = Vec::with_capacity(1 + 3 * chunk.len());
+            args.push(lease_us.to_string());
+            for entrant in chunk {
+                args.push(entrant.participation.to_string());
+                args.push(entrant.user.to_string());
+                args.push(entrant.quantity.to_string());
+            }
+            let replies = self.run(Script::Admit, &keys, &args).await?.list()?;
+            if replies.len() != chunk.len() {
+                return Err(GateError::Protocol(format!(
+                    "{} answers to {} entrants",
+                    replies.len(),
+                    chunk.len()
+                )));
+            }
+            for reply in replies {
+                answers.push(admission(reply.fields()?)?);
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn settle(&self, campaign: CampaignId, ids: &[ParticipationId]) -> Result<(), GateError> {
+        let keys = self.keys(campaign, ["leases", "expiry"]);
+        for chunk in ids.chunks(ITEMS_PER_CALL_MAX) {
+            self.run(Script::Settle, &keys, &words(chunk))
+                .await?
+                .count()?;
+        }
+        Ok(())
+    }
+
+    async fn release(
+        &self,
+        campaign: CampaignId,
+        ids: &[ParticipationId],
+    ) -> Result<u64, GateError> {
+        let keys = self.keys(campaign, ["state", "users", "leases", "expiry"]);
+        let mut returned = 0;
+        for chunk in ids.chunks(ITEMS_PER_CALL_MAX) {
+            let reply = self.run(Script::Release, &keys, &words(chunk)).await?;
+            returned += reply.count()?;
+        }
+        Ok(returned)
+    }
+
+    async fn configure(
+        &self,
+        campaign: CampaignId,
+        settings: &Settings,
+    ) -> Result<Configured, GateError> {
+        let keys = self.keys(campaign, ["state"]);
+        let reply = self
+            .run(Script::Configure, &keys, &settings_args(settings))
+            .await?;
+        match reply.text()?.as_str() {
+            "APPLIED" => Ok(Configured::Applied),
+            "STALE" => Ok(Configured::Stale),
+            "MISSING" => Ok(Configured::Missing),
+            code => Err(unknown(code)),
+        }
+    }
+
+    /// Seats are loaded in chunks beside the state in force, which goes on admitting until the swap.
+    async fn rebuild(
+        &self,
+        campaign: CampaignId,
+        epoch: u64,
+        settings: &Settings,
+        seats: &[Seat],
+        last_rank: u64,
+    ) -> Result<bool, GateError> {
+        // The attempt is part of the name: two rebuilds of one epoch, or what a timed-out one left
+        // behind, must never mix.
+        let loading = self.key(campaign, &format!("loading:{epoch}:{}", Uuid::now_v7()));
+        let mut units = 0;
+        for chunk in seats.chunks(ITEMS_PER_CALL_MAX) {
+            let mut args = Vec::with_capacity(1 + 3 * chunk.len());
+            args.push(ABANDONED_REBUILD.as_millis().to_string());
+            for seat in chunk {
+                units += u64::from(seat.units);
+                args.push(seat.user.to_string());
+                args.push(seat.units.to_string());
+                args.push(seat.first.to_string());
+            }
+            let keys = std::slice::from_ref(&loading);
+            self.run(Script::Load, keys, &args).await?.count()?;
+        }
+        let [state, users, leases, expiry] =
+            self.keys(campaign, ["state", "users", "leases", "expiry"]);
+        let mut args = [epoch, seats.len() as u64, units, last_rank]
+            .map(|number| number.to_string())
+            .to_vec();
+        args.extend(settings_args(settings));
+        let keys = [state, users, leases, expiry, loading];
+        match self.run(Script::Swap, &keys, &args).await?.text()?.as_str() {
+            "SWAPPED" => Ok(true),
+            "STALE" => Ok(false),
+            "INCOMPLETE" => Err(GateError::Protocol(
+                "the rebuild's seats were lost on the way, or one user has two".to_owned(),
+            )),
+            code => Err(unknown(code)),
+        }
+    }
+
+    /// At most 1,000 at a time, whatever the limit.
+    async fn expired(&self, campaign: CampaignId, limit: usize) -> Result<Vec<Lease>, GateError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let keys = self.keys(campaign, ["leases", "expiry"]);
+        let args = [limit.min(ITEMS_PER_CALL_MAX).to_string()];
+        let replies = self.run(Script::Expired, &keys, &args).await?.list()?;
+        replies.into_iter().map(expired_lease).collect()
+    }
+
+    async fn inspect(&self, campaign: CampaignId) -> Result<Option<GateState>, GateError> {
+        let keys = self.keys(campaign, ["state", "users", "leases"]);
+        let mut fields = self.run(Script::Inspect, &keys, &[]).await?.fields()?;
+        match fields.text()?.as_str() {
+            "MISSING" => Ok(None),
+            "STATE" => Ok(Some(GateState {
+                epoch: fields.count()?,
+                units: fields.count()?,
+                last_rank: fields.count()?,
+                remaining: fields.optional_count()?,
+                leases: fields.count()?,
+                users: fields.count()?,
+            })),
+            code => Err(unknown(code)),
+        }
+    }
+
+    async fn ping(&self) -> Result<(), GateError> {
+        match &self.engine {
+            Engine::Redis(redis) => redis.ping().await,
+            Engine::InProcess(in_process) => in_process.ping(),
+        }
+    }
+}
+
+fn checked(prefix: &str) -> Result<String, StartError> {
+    if prefix.contains(['{', '}']) {
+        return Err(StartError::Prefix(prefix.to_owned()));
+    }
+    Ok(prefix.to_owned())
+}
+
+fn words(ids: &[ParticipationId]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
+}
+
+/// The settings in the order that `configure.lua` and `swap.lua` take them.
+fn settings_args(settings: &Settings) -> [String; 7] {
+    let instant = |at: Option<Instant>| at.map_or_else(String::new, |at| micros(at).to_string());
+    [
+        settings.version.to_string(),
+        settings.state.as_str().to_owned(),
+        instant(settings.opens_at),
+        instant(settings.closes_at),
+        settings
+            .total_stock
+            .map_or_else(String::new, |total| total.min(EXACT_MAX).to_string()),
+        settings.per_user_limit.to_string(),
+        settings.max_quantity.to_string(),
+    ]
+}
+
+/// Microseconds since the Unix epoch, the precision of the store and of Redis' own clock: a window
+/// opens neither earlier nor later than the campaign says.
+fn micros(at: Instant) -> i64 {
+    at.timestamp_micros()
+}
+
+fn admission(mut fields: Fields) -> Result<Admission, GateError> {
+    let code = fields.text()?;
+    if code == "MISSING" {
+        return Ok(Admission::Missing);
+    }
+    let remaining = fields.optional_count()?;
+    let refusal = match code.as_str() {
+        "ADMITTED" => {
+            return Ok(Admission::Admitted(Ticket {
+                epoch: fields.count()?,
+                rank: fields.count()?,
+                remaining,
+                lease_until: fields.instant()?,
+            }));
+        }
+        "ALREADY_PARTICIPATED" => Refusal::AlreadyParticipated {
+            first: fields.participation()?,
+        },
+        "NOT_OPEN_YET" => Refusal::NotOpenYet {
+            opens_at: fields.optional_instant()?,
+        },
+        "SOLD_OUT" => Refusal::SoldOut,
+        "ENDED" => Refusal::Ended,
+        "PAUSED" => Refusal::Paused,
+        "LIMIT_EXCEEDED" => Refusal::LimitExceeded,
+        code => return Err(unknown(code)),
+    };
+    Ok(Admission::Refused { refusal, remaining })
+}
+
+fn expired_lease(reply: Reply) -> Result<Lease, GateError> {
+    let mut fields = reply.fields()?;
+    Ok(Lease {
+        participation: fields.participation()?,
+        epoch: fields.count()?,
+        expired_at: fields.instant()?,
+    })
+}
+
+fn unknown(code: &str) -> GateError {
+    GateError::Protocol(format!("unknown code {code:?}"))
+}
