@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::{Campaign, CampaignId, Instant, ParticipationId, Refusal, Seat, State, UserId};
+pub use crate::domain::Seat;
+use crate::domain::{Campaign, CampaignId, Instant, ParticipationId, Refusal, State, UserId};
 
 /// One participation asking for admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

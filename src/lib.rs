@@ -9,15 +9,22 @@ pub mod admission;
 pub mod writer;
 
 pub mod catalogue;
+pub mod health;
 pub mod lifecycle;
 pub mod meter;
 pub mod reconcile;
+pub mod status;
 
 pub mod broker;
 pub mod gate;
 pub mod store;
 
 pub mod clock;
+pub mod config;
 pub mod lane;
 pub mod retry;
 pub mod supervisor;
+pub mod telemetry;
+pub mod command;
+pub mod http;
+pub mod relay;

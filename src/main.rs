@@ -1,2 +1,77 @@
-//! The firstcome binary.
-fn main() {}
+//! The firstcome binary: reads the arguments and the configuration, and runs a command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use firstcome::command;
+use firstcome::config::Config;
+
+/// First come, first served: coupons, points, limited drops and time deals, handed out exactly once.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// A TOML file with the configuration.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A setting that wins over the file and the environment; may be given several times.
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves everything: the API, the relay, the dashboard (the default).
+    Serve,
+    /// Brings the database's schema up to date, or takes it down.
+    Migrate {
+        /// `up` or `down`; `down` deletes all data.
+        #[arg(default_value = "up")]
+        direction: command::migrate::Direction,
+    },
+    /// Verifies the invariants on a running system; exits non-zero on a breach.
+    Verify {
+        /// Prints JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prints the OpenAPI document.
+    Openapi,
+    /// Checks the real parts for what silently loses data.
+    Doctor,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            // One line that says which part, where, and what to try.
+            eprintln!("firstcome: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if matches!(arguments.command, Some(Command::Openapi)) {
+        return command::openapi::run();
+    }
+    let config = Config::load(arguments.config.as_deref(), &arguments.set)?;
+    firstcome::telemetry::subscribe(config.log.format, &config.log.filter)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match arguments.command.as_ref().unwrap_or(&Command::Serve) {
+            Command::Serve => command::serve::run(config).await,
+            Command::Migrate { direction } => command::migrate::run(&config, *direction).await,
+            Command::Verify { json } => {
+                let form = if *json { command::verify::Form::Json } else { command::verify::Form::Table };
+                command::verify::run(&config, form).await
+            }
+            Command::Openapi => command::openapi::run(),
+            Command::Doctor => command::doctor::run(&config).await,
+        }
+    })
+}

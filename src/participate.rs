@@ -18,7 +18,7 @@ use crate::domain::{
 use crate::gate::{Admission, Entrant, Ticket};
 use crate::meter::Meter;
 use crate::reconcile::{ReconcileError, Reconciler};
-use crate::store::{Intake, Store, StoreError};
+use crate::store::{Intake, PendingKey, Store, StoreError};
 use crate::supervisor::{Spawner, Stage};
 use crate::writer::{Job, Verdict, Writer, WriterPlace};
 
@@ -321,7 +321,7 @@ impl Parts {
         let record = Record::of(event, &self.sync.topic_prefix);
         match self.sync.publisher.publish(&record).await {
             Ok(_) => {
-                if let Err(error) = self.store.delete_acknowledged(&[(event.bucket, event.id)]).await {
+                if let Err(error) = self.store.delete_pending(&[PendingKey { bucket: event.bucket, event_id: event.id }]).await {
                     tracing::warn!(error = &error as &dyn std::error::Error, "an acknowledged row stays; it is sent again");
                 }
             }

@@ -1,6 +1,8 @@
 //! Keeps the gate in step with the store: rebuilds what is missing or wrong, and sweeps the leases of
 //! those who died. The store is always right.
 
+pub mod verify;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -115,7 +117,7 @@ impl Reconciler {
         Ok(Some(epoch))
     }
 
-    async fn live_campaigns(&self) -> Result<Vec<Campaign>, StoreError> {
+    pub(crate) async fn live_campaigns(&self) -> Result<Vec<Campaign>, StoreError> {
         let mut filter = CampaignFilter {
             states: vec![State::Scheduled, State::Open, State::Paused],
             kind: None,

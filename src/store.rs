@@ -2,13 +2,19 @@
 //! method says otherwise. Entities of the object mapper never leave this module.
 
 mod campaigns;
+mod counts;
+mod dead_letters;
 mod entity;
 mod error;
+mod outbox;
 mod participations;
 mod tallies;
 
 pub use campaigns::{CampaignChange, CampaignFilter, NewCampaign};
+pub use counts::Counts;
+pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use error::StoreError;
+pub use outbox::{Held, OutboxCounts, Parked, ParkedState, PendingKey, Verdict};
 pub use participations::{BatchOutcome, CommitError, Committed, Intake, Mismatch};
 pub use tallies::TallyRow;
 
@@ -21,7 +27,7 @@ use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolO
 use sea_orm::sqlx::Executor;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, SqlxMySqlConnector,
-    SqlxSqliteConnector, TransactionOptions, TransactionTrait,
+    SqlxSqliteConnector, Statement, TransactionOptions, TransactionTrait,
 };
 
 use crate::clock::Clock;
@@ -75,6 +81,23 @@ impl Store {
         Ok(migration::Migrator::down(&self.db, None).await?)
     }
 
+    /// Creates an empty MySQL schema beside the one connected to; letters, digits and underscores only.
+    pub async fn create_schema(&self, name: &str) -> Result<(), StoreError> {
+        if !name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_') {
+            return Err(StoreError::Unreadable { what: "the name of a schema", value: name.to_owned() });
+        }
+        self.db.execute_unprepared(&format!("CREATE DATABASE IF NOT EXISTS `{name}`")).await?;
+        Ok(())
+    }
+
+    /// The value of one of MySQL's server variables.
+    pub async fn server_variable(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT VARIABLE_VALUE FROM performance_schema.global_variables WHERE VARIABLE_NAME = ?";
+        let statement = Statement::from_sql_and_values(DbBackend::MySql, sql, [name.into()]);
+        let row = self.db.query_one_raw(statement).await?;
+        Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+    }
+
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.db.execute_unprepared("SELECT 1").await?;
@@ -94,10 +117,6 @@ impl Store {
 
     pub(crate) fn connection(&self) -> &DatabaseConnection {
         &self.db
-    }
-
-    pub(crate) fn clock(&self) -> &Clock {
-        &self.clock
     }
 
     /// A transaction that writes. In SQLite it takes the write lock at once, because a transaction

@@ -130,8 +130,9 @@ impl Committer {
             let (jobs, replies): (Vec<Job>, Vec<_>) =
                 group.into_iter().map(|queued| (queued.job, queued.reply)).unzip();
             for (reply, verdict) in replies.into_iter().zip(self.commit_group(jobs).await) {
-                // Who asked may have gone: what was committed stays committed.
-                drop(reply.send(verdict));
+                if reply.send(verdict).is_err() {
+                    tracing::debug!(?verdict, "who asked has gone; what was committed stays committed");
+                }
             }
         }))
         .await;
@@ -228,8 +229,9 @@ impl Committer {
             drop(wake.try_send(events));
         }
         for job in with(committed) {
-            // A lease that is not settled here is settled by the sweeper.
-            drop(self.settle.offer(campaign, (campaign, job.intake.participation.id)));
+            if self.settle.offer(campaign, (campaign, job.intake.participation.id)).is_err() {
+                tracing::debug!("no room to settle a lease; the sweeper will");
+            }
         }
         let refused: Vec<ParticipationId> =
             with(|verdict| matches!(verdict, Verdict::SoldOut | Verdict::Conflict | Verdict::Unavailable))

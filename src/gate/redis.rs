@@ -117,6 +117,16 @@ impl RedisEngine {
             .await
     }
 
+    /// One of the server's own settings.
+    pub(super) async fn server_setting(&self, name: &str) -> Result<Option<String>, GateError> {
+        let mut connection = self.connection.clone();
+        let mut config = redis::cmd("CONFIG");
+        config.arg("GET").arg(name);
+        let mut settings: HashMap<String, String> =
+            self.within_time(config.query_async(&mut connection)).await?;
+        Ok(settings.remove(name))
+    }
+
     /// The id that Redis takes anew with each start.
     pub(super) async fn run_id(&self) -> Result<String, GateError> {
         let mut connection = self.connection.clone();

@@ -126,6 +126,14 @@ impl ScriptGate {
         }
     }
 
+    /// One of the settings of the server that holds the state; the embedded one has none.
+    pub async fn server_setting(&self, name: &str) -> Result<Option<String>, GateError> {
+        match &self.engine {
+            Engine::Redis(redis) => redis.server_setting(name).await,
+            Engine::InProcess(_) => Ok(None),
+        }
+    }
+
     async fn run(
         &self,
         script: Script,

@@ -1,0 +1,173 @@
+//! Opens the parts that the configuration names, or the embedded ones in their place. What cannot be
+//! reached is said in one line: which, where, and what to try.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::broker::embedded::Embedded;
+use crate::broker::kafka::{Kafka, KafkaConfig};
+use crate::broker::Publisher;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::domain::Stream;
+use crate::gate::{Gate, RedisConfig, ScriptGate};
+use crate::store::{Store, StoreConfig};
+
+/// Opening a part takes at most this long.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Opens the store.
+pub(super) async fn store(config: &Config, clock: Clock) -> anyhow::Result<Store> {
+    let (url, advice) = match &config.database.url {
+        Some(url) => (url.expose_secret().to_owned(), "is it up, and is FIRSTCOME_DATABASE_URL right?"),
+        None => (format!("sqlite://{}", data_file(config, "firstcome.db")?.display()), "is the data folder writable?"),
+    };
+    let settings = StoreConfig {
+        connections_max: config.database.connections_max,
+        acquire_timeout: config.database.acquire_timeout,
+        ..StoreConfig::new(url.as_str())
+    };
+    let place = without_credentials(&url);
+    within(Store::connect(&settings, clock))
+        .await
+        .with_context(|| format!("cannot open the database at {place} ({advice})"))
+}
+
+/// Opens the gate.
+pub(super) async fn gate(config: &Config, clock: Clock) -> anyhow::Result<Arc<dyn Gate>> {
+    if config.redis.url.is_none() {
+        return Ok(Arc::new(ScriptGate::in_process(clock, &config.redis.prefix)?));
+    }
+    Ok(Arc::new(redis_gate(config).await?))
+}
+
+/// Opens the gate in Redis.
+pub(super) async fn redis_gate(config: &Config) -> anyhow::Result<ScriptGate> {
+    let url = config.redis.url.clone().context("no Redis is configured (set FIRSTCOME_REDIS_URL)")?;
+    let settings = RedisConfig {
+        url: url.clone(),
+        connect_timeout: config.redis.connect_timeout,
+        response_timeout: config.redis.response_timeout,
+    };
+    let place = without_credentials(url.expose_secret());
+    within(ScriptGate::redis(&settings, &config.redis.prefix))
+        .await
+        .with_context(|| format!("cannot reach Redis at {place} (is it up, and is FIRSTCOME_REDIS_URL right?)"))
+}
+
+/// The broker, and the address at which others find its records.
+pub(super) struct Broker {
+    pub(super) publisher: Arc<dyn Publisher>,
+    pub(super) address: String,
+}
+
+/// Opens the broker and makes sure that the topics are there.
+pub(super) async fn broker(config: &Config) -> anyhow::Result<Broker> {
+    let topics = topics(config);
+    let Some(address) = config.kafka.brokers.clone() else {
+        let embedded = Embedded::start(kafka_settings(config)).await.context("cannot start the embedded broker")?;
+        embedded.create_topics(&topics, config.kafka.partitions).await?;
+        let address = embedded.bootstrap_servers();
+        return Ok(Broker { publisher: embedded, address });
+    };
+    let kafka = kafka(config).await?;
+    if config.kafka.create_topics {
+        within(kafka.create_topics(&topics, config.kafka.partitions))
+            .await
+            .with_context(|| format!("cannot create topics at {address}"))?;
+    }
+    for topic in &topics {
+        kafka.partitions(topic).await.with_context(|| {
+            format!("cannot use topic {topic} at {address} (create it, or set FIRSTCOME_KAFKA_CREATE_TOPICS=true)")
+        })?;
+    }
+    Ok(Broker { publisher: kafka, address })
+}
+
+/// Opens the real broker.
+pub(super) async fn kafka(config: &Config) -> anyhow::Result<Arc<Kafka>> {
+    let settings = kafka_settings(config);
+    let address = settings.brokers.clone();
+    within(Kafka::connect(settings)).await.with_context(|| {
+        format!("cannot reach Kafka at {address} (is it up, and is FIRSTCOME_KAFKA_BROKERS right?)")
+    })
+}
+
+/// The topics of this installation.
+pub(super) fn topics(config: &Config) -> Vec<String> {
+    let prefix = &config.kafka.topic_prefix;
+    [Stream::Participation, Stream::Campaign]
+        .into_iter()
+        .flat_map(|stream| [stream.topic(prefix), stream.dead_letter_topic(prefix)])
+        .collect()
+}
+
+fn kafka_settings(config: &Config) -> KafkaConfig {
+    KafkaConfig {
+        brokers: config.kafka.brokers.clone().unwrap_or_default(),
+        message_timeout: config.kafka.message_timeout,
+        ..KafkaConfig::default()
+    }
+}
+
+/// The admin token: the configured one, or, when a part is embedded, one that is made once and kept.
+pub(super) fn admin_token(config: &Config) -> anyhow::Result<Option<SecretString>> {
+    if config.admin.token.is_some() || config.embedded_parts().len() < 3 {
+        return Ok(config.admin.token.clone());
+    }
+    let file = data_file(config, "admin-token")?;
+    if let Ok(token) = fs::read_to_string(&file) {
+        return Ok(Some(token.trim().to_owned().into()));
+    }
+    let token: String = uuid::Uuid::new_v4().simple().to_string();
+    write_secret(&file, &token).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(Some(token.into()))
+}
+
+fn write_secret(file: &Path, secret: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    file.write_all(secret.as_bytes())
+}
+
+fn data_file(config: &Config, name: &str) -> anyhow::Result<PathBuf> {
+    let folder = &config.data.dir;
+    fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the data folder {} (set FIRSTCOME_DATA_DIR)", folder.display()))?;
+    Ok(folder.join(name))
+}
+
+async fn within<T, E>(opening: impl Future<Output = Result<T, E>>) -> anyhow::Result<T>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    match tokio::time::timeout(OPEN_TIMEOUT, opening).await {
+        Ok(opened) => Ok(opened?),
+        Err(_) => Err(anyhow!("no answer within {} s", OPEN_TIMEOUT.as_secs())),
+    }
+}
+
+/// The URL without what stands before the host.
+fn without_credentials(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://{place}"),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_credentials;
+
+    #[test]
+    fn credentials_are_cut_out_of_urls() {
+        assert_eq!(without_credentials("mysql://root:pw@host:1/db"), "mysql://host:1/db");
+        assert_eq!(without_credentials("redis://host:1"), "redis://host:1");
+    }
+}

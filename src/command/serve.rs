@@ -1,0 +1,264 @@
+//! `serve`: opens the parts, starts what runs, and stops it in order.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::parts;
+use crate::admission::Desk;
+use crate::catalogue::{Catalogue, CatalogueConfig};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::domain::{Kind, Reward, State, Stream};
+use crate::gate::Gate;
+use crate::health::Health;
+use crate::http::{self, App};
+use crate::lane::LaneConfig;
+use crate::lifecycle::Lifecycle;
+use crate::meter::Meter;
+use crate::participate::{Participate, Parts, SyncPath};
+use crate::reconcile::{Reconciler, SWEEP_INTERVAL};
+use crate::relay::{self, Relay};
+use crate::retry;
+use crate::status::StatusBoard;
+use crate::store::{CampaignFilter, NewCampaign, Store};
+use crate::supervisor::{BoxError, Policy, Spawner, Stage, Supervisor, process_signals};
+use crate::telemetry::Telemetry;
+use crate::writer::{Writer, WriterConfig};
+
+/// How often refusals are written to the store.
+const TALLY_INTERVAL: Duration = Duration::from_secs(1);
+/// What must be left of a lease when a transaction begins: longer than a transaction can take.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
+
+/// Serves until told to stop.
+pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let clock = Clock::System;
+    let listener = TcpListener::bind(config.http.listen)
+        .await
+        .with_context(|| format!("cannot listen on {} (set FIRSTCOME_HTTP_LISTEN)", config.http.listen))?;
+    let store = parts::store(&config, clock.clone()).await?;
+    store.migrate().await.context("cannot bring the schema up to date")?;
+    let gate = parts::gate(&config, clock.clone()).await?;
+    let broker = parts::broker(&config).await?;
+
+    let supervisor = Supervisor::new(config.shutdown.deadline);
+    let spawner = supervisor.spawner();
+    let signals = process_signals(&spawner)?;
+    let telemetry = Arc::new(Telemetry::new());
+    let app = assemble(&config, &clock, &store, &gate, &broker, &spawner, &telemetry)?;
+    first_campaign(&config, &app).await?;
+    let address = listener.local_addr()?;
+    announce(&config, &app, &broker.address, address);
+    start_http(&spawner, listener, Arc::new(app));
+
+    let outcome = supervisor.run(signals).await;
+    store.close().await?;
+    for failure in &outcome.failures {
+        tracing::error!(failure, "the shutdown was not clean");
+    }
+    Ok(outcome.exit_code())
+}
+
+fn assemble(
+    config: &Config,
+    clock: &Clock,
+    store: &Store,
+    gate: &Arc<dyn Gate>,
+    broker: &parts::Broker,
+    spawner: &Spawner,
+    telemetry: &Arc<Telemetry>,
+) -> anyhow::Result<App> {
+    let relay_config = relay::Config {
+        publish_timeout: config.kafka.message_timeout,
+        lease: config.kafka.message_timeout * 2 + Duration::from_secs(2),
+        topic_prefix: config.kafka.topic_prefix.clone(),
+        ..relay::Config::default()
+    };
+    let metrics = relay::Metrics::default();
+    telemetry.register(|registry| metrics.register(registry));
+    let publisher = Arc::clone(&broker.publisher);
+    let relay = Relay::start(spawner, store.clone(), publisher, clock.clone(), relay_config, metrics);
+
+    let lanes = LaneConfig {
+        count: config.writer.lanes,
+        capacity: config.writer.capacity,
+        batch_max: config.writer.batch_rows_max,
+    };
+    let contention = retry::Policy {
+        initial: Duration::from_millis(5),
+        max: Duration::from_millis(200),
+        multiplier: 2.0,
+        attempts_max: 6,
+    };
+    let writer_config = WriterConfig { lanes, lease_margin: LEASE_MARGIN, contention };
+    let catalogue = Catalogue::new(store.clone(), CatalogueConfig::default());
+    let reconciler = Reconciler::new(store.clone(), Arc::clone(gate));
+    let lifecycle = Lifecycle::new(store.clone(), catalogue.clone(), reconciler.clone(), clock.clone());
+    let meter = Meter::new(clock.clone());
+    let desk_lanes = LaneConfig { batch_max: config.gate.batch_max, ..lanes };
+    let participate = Participate::new(Parts {
+        catalogue: catalogue.clone(),
+        desk: Desk::start(spawner, Arc::clone(gate), desk_lanes, config.gate.lease),
+        writer: Writer::start(spawner, store.clone(), Arc::clone(gate), Some(relay.hints()), writer_config),
+        store: store.clone(),
+        reconciler: reconciler.clone(),
+        meter: meter.clone(),
+        clock: clock.clone(),
+        spawner: spawner.clone(),
+        key_choice: config.kafka.key,
+        sync: SyncPath {
+            publisher: Arc::clone(&broker.publisher),
+            permits: Semaphore::new(config.writer.sync_concurrency_max),
+            topic_prefix: config.kafka.topic_prefix.clone(),
+        },
+    });
+    start_background(spawner, &lifecycle, &reconciler, &meter, store);
+    Ok(App {
+        status: StatusBoard::new(store.clone(), Arc::clone(gate), meter),
+        health: Health::new(
+            store.clone(),
+            Arc::clone(gate),
+            Arc::clone(&broker.publisher),
+            Stream::Participation.topic(&config.kafka.topic_prefix),
+        ),
+        store: store.clone(),
+        catalogue,
+        lifecycle,
+        reconciler,
+        participate,
+        telemetry: Arc::clone(telemetry),
+        clock: clock.clone(),
+        settings: http::Settings {
+            admin_token: parts::admin_token(config)?,
+            body_bytes_max: config.http.body_bytes_max,
+            request_timeout: config.http.request_timeout,
+            concurrent_requests_max: config.http.concurrent_requests_max,
+            idle_timeout: config.http.idle_timeout,
+            embedded_parts: config.embedded_parts(),
+            stop: spawner.token(Stage::Http),
+            ..http::Settings::default()
+        },
+    })
+}
+
+fn start_http(spawner: &Spawner, listener: TcpListener, app: Arc<App>) {
+    // A listener serves once: when it fails the process stops, and what starts it again binds anew.
+    let mut serving = Some((listener, app));
+    spawner.start("http.serve", Stage::Http, Policy::StopProcess, move |_stop| {
+        let serving = serving.take();
+        async move {
+            match serving {
+                Some((listener, app)) => Ok(http::serve(listener, app).await?),
+                None => Err(BoxError::from("the listener is gone")),
+            }
+        }
+    });
+}
+
+fn start_background(
+    spawner: &Spawner,
+    lifecycle: &Lifecycle,
+    reconciler: &Reconciler,
+    meter: &Meter,
+    store: &Store,
+) {
+    let lifecycle = lifecycle.clone();
+    spawner.start("lifecycle.tick", Stage::Background, Policy::restart(), move |stop| {
+        let lifecycle = lifecycle.clone();
+        async move {
+            let mut pause = Duration::ZERO;
+            while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+                pause = lifecycle.tick().await.unwrap_or_else(|error| {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the schedule waits");
+                    Duration::from_secs(1)
+                });
+            }
+            Ok(())
+        }
+    });
+    let reconciler = reconciler.clone();
+    spawner.start("reconcile.sweep", Stage::Background, Policy::restart(), move |stop| {
+        let reconciler = reconciler.clone();
+        async move {
+            while stop.run_until_cancelled(tokio::time::sleep(SWEEP_INTERVAL)).await.is_some() {
+                match reconciler.sweep().await {
+                    Ok(swept) if swept.settled + swept.released > 0 => {
+                        tracing::info!(swept.settled, swept.released, "leases that had run out");
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "the sweep waits");
+                    }
+                }
+            }
+            Ok(())
+        }
+    });
+    let (meter, store) = (meter.clone(), store.clone());
+    spawner.start("meter.write", Stage::Background, Policy::restart(), move |stop| {
+        let (meter, store) = (meter.clone(), store.clone());
+        async move {
+            loop {
+                let stopped = stop.run_until_cancelled(tokio::time::sleep(TALLY_INTERVAL)).await.is_none();
+                let rows = meter.take();
+                if let Err(error) = store.add_tallies(&rows).await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the tallies wait");
+                    meter.give_back(rows);
+                }
+                if stopped {
+                    return Ok(());
+                }
+            }
+        }
+    });
+}
+
+/// With everything embedded, somebody is trying it out: gives them a campaign to try.
+async fn first_campaign(config: &Config, app: &App) -> anyhow::Result<()> {
+    let any = CampaignFilter { states: Vec::new(), kind: None, after: None, limit: 1 };
+    if config.embedded_parts().len() < 3 || !app.store.campaigns(&any).await?.is_empty() {
+        return Ok(());
+    }
+    let campaign = NewCampaign {
+        name: "First come, first served".to_owned(),
+        description: "A thousand times a hundred points, one each. Made at the first start, to try out.".to_owned(),
+        kind: Kind::Points,
+        state: State::Open,
+        total_stock: Some(1_000),
+        per_user_limit: 1,
+        max_quantity: 1,
+        price: None,
+        hold_seconds: 120,
+        opens_at: None,
+        closes_at: None,
+        reward: Some(Reward::Points(100)),
+    };
+    app.lifecycle.create(campaign).await?;
+    Ok(())
+}
+
+fn announce(config: &Config, app: &App, broker: &str, address: std::net::SocketAddr) {
+    let embedded = config.embedded_parts();
+    if embedded.is_empty() {
+        tracing::info!(%address, "ready on the real parts");
+        return;
+    }
+    tracing::warn!(
+        embedded = embedded.join(", "),
+        data = %config.data.dir.display(),
+        "EMBEDDED MODE: these parts run inside this process; fine for trying out, not for production"
+    );
+    tracing::info!("Swagger UI  http://{address}/swagger-ui");
+    tracing::info!("Dashboard   http://{address}/dashboard");
+    tracing::info!("Kafka       {broker}");
+    if let (None, Some(token)) = (&config.admin.token, &app.settings.admin_token) {
+        // The one secret that is printed: it was made here, for whoever started this.
+        tracing::info!("Admin token {}", token.expose_secret());
+    }
+}

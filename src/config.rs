@@ -1,0 +1,414 @@
+//! The configuration: defaults < file < environment < `--set`, checked whole at start, every mistake
+//! named at once. The only reader of the environment. Nothing here prints a secret.
+//!
+//! A variable `FIRSTCOME_SECTION_KEY` is the key `key` of the section `[section]` of the file; with
+//! `_FILE` at its end it names a file that holds the value.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Format, Serialized, Toml};
+use figment::value::{Dict, Value};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::domain::KeyChoice;
+use crate::telemetry::LogFormat;
+
+/// Prefix of our variables.
+const PREFIX: &str = "FIRSTCOME_";
+/// Variables of the scripts that provide the real parts; not ours to check.
+const FOREIGN_SECTIONS: [&str; 2] = ["parts", "rewards"];
+/// Values that stay text even when they look like numbers.
+const TEXT_KEYS: [&str; 8] = [
+    "admin.token",
+    "database.url",
+    "redis.url",
+    "redis.prefix",
+    "kafka.brokers",
+    "kafka.topic_prefix",
+    "data.dir",
+    "http.listen",
+];
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "each field is the section of that name")]
+pub struct Config {
+    pub data: Data,
+    pub http: Http,
+    pub admin: Admin,
+    pub database: Database,
+    pub redis: Redis,
+    pub kafka: Kafka,
+    pub gate: Gate,
+    pub writer: Writer,
+    pub log: Log,
+    pub shutdown: Shutdown,
+}
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type),+ }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default),+ }
+            }
+        }
+    };
+}
+
+section! {
+    /// `[data]`: where the embedded parts keep what they keep.
+    Data {
+        /// Folder, made when it is missing.
+        dir: PathBuf = PathBuf::from("./data"),
+    }
+}
+section! {
+    /// `[http]`: the HTTP edge.
+    Http {
+        /// Address and port.
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
+        /// Whether participants are trusted to say who they are on an address others can reach.
+        allow_trusted: bool = false,
+        /// Largest body of a request.
+        body_bytes_max: usize = 16 * 1024,
+        /// Requests worked on at the same time.
+        concurrent_requests_max: usize = 8_192,
+        /// How long one request may take.
+        #[serde(with = "humantime_serde")]
+        request_timeout: Duration = Duration::from_secs(10),
+        /// How long a silent connection is kept.
+        #[serde(with = "humantime_serde")]
+        idle_timeout: Duration = Duration::from_secs(75),
+    }
+}
+section! {
+    /// `[admin]`: access to the admin API.
+    Admin {
+        /// Bearer token; without one the admin API is closed (the embedded mode makes one).
+        token: Option<SecretString> = None,
+    }
+}
+section! {
+    /// `[database]`: the store.
+    Database {
+        /// `mysql://…`; absent: a SQLite file in the data folder.
+        url: Option<SecretString> = None,
+        /// Connections in the pool.
+        connections_max: u32 = 16,
+        /// Longest wait for a connection.
+        #[serde(with = "humantime_serde")]
+        acquire_timeout: Duration = Duration::from_secs(3),
+    }
+}
+section! {
+    /// `[redis]`: the gate.
+    Redis {
+        /// `redis://…`; absent: in this process.
+        url: Option<SecretString> = None,
+        /// Prefix of all keys.
+        prefix: String = "firstcome".to_owned(),
+        /// Longest wait for a connection.
+        #[serde(with = "humantime_serde")]
+        connect_timeout: Duration = Duration::from_secs(2),
+        /// Longest wait for an answer.
+        #[serde(with = "humantime_serde")]
+        response_timeout: Duration = Duration::from_secs(1),
+    }
+}
+section! {
+    /// `[kafka]`: the broker.
+    Kafka {
+        /// `host:port,…`; absent: in this process.
+        brokers: Option<String> = None,
+        /// Prefix of all topics.
+        topic_prefix: String = "firstcome".to_owned(),
+        /// What the key of a record is: `participation`, `user` or `campaign`.
+        key: KeyChoice = KeyChoice::Participation,
+        /// Whether missing topics are created.
+        create_topics: bool = false,
+        /// Partitions of topics that are created.
+        partitions: u32 = 3,
+        /// Longest wait for an acknowledgement.
+        #[serde(with = "humantime_serde")]
+        message_timeout: Duration = Duration::from_secs(4),
+    }
+}
+section! {
+    /// `[gate]`: admission.
+    Gate {
+        /// How long an admission waits for its commit.
+        #[serde(with = "humantime_serde")]
+        lease: Duration = Duration::from_secs(15),
+        /// Entrants in one call at most.
+        batch_max: usize = 256,
+    }
+}
+section! {
+    /// `[writer]`: group commit.
+    Writer {
+        /// Lanes; a campaign always has the same one.
+        lanes: usize = 4,
+        /// Places in each lane's queue.
+        capacity: usize = 2_048,
+        /// Rows in one transaction at most.
+        batch_rows_max: usize = 256,
+        /// Transactions of the synchronous path at the same time.
+        sync_concurrency_max: usize = 32,
+    }
+}
+section! {
+    /// `[log]`
+    Log {
+        /// `text` or `json`.
+        format: LogFormat = LogFormat::Text,
+        /// What is logged, in the syntax of `tracing`'s filters.
+        filter: String = "info,sqlx=warn,sea_orm=warn,librdkafka=warn,rdkafka=warn".to_owned(),
+    }
+}
+section! {
+    /// `[shutdown]`
+    Shutdown {
+        /// How long draining may take.
+        #[serde(with = "humantime_serde")]
+        deadline: Duration = Duration::from_secs(20),
+    }
+}
+
+/// All that is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration is wrong:\n  {}", .0.join("\n  "))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Config {
+    /// Loads and checks the configuration of this process.
+    pub fn load(file: Option<&Path>, overrides: &[String]) -> Result<Self, ConfigError> {
+        Self::from_sources(file, std::env::vars(), overrides)
+    }
+
+    /// Loads and checks a configuration; `environment` is what the process was given.
+    pub fn from_sources(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        overrides: &[String],
+    ) -> Result<Self, ConfigError> {
+        let mut mistakes = Vec::new();
+        let mut figment = Figment::new();
+        if let Some(path) = file {
+            if !path.is_file() {
+                mistakes.push(format!("--config {}: there is no such file", path.display()));
+            }
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        for (key, value) in variables(environment, &mut mistakes) {
+            figment = figment.merge(Serialized::global(&key, value));
+        }
+        for setting in overrides {
+            match setting.split_once('=') {
+                Some((key, value)) if key.contains('.') => {
+                    figment = figment.merge(Serialized::global(key, typed(key, value)));
+                }
+                _ => mistakes.push(format!("--set {setting}: must be SECTION.KEY=VALUE")),
+            }
+        }
+        let config = read(&figment, &mut mistakes);
+        config.check(&mut mistakes);
+        if mistakes.is_empty() { Ok(config) } else { Err(ConfigError(mistakes)) }
+    }
+
+    /// The parts that run in this process because no real one was configured.
+    #[must_use]
+    pub fn embedded_parts(&self) -> Vec<&'static str> {
+        let mut parts = Vec::new();
+        if self.database.url.is_none() {
+            parts.push("store");
+        }
+        if self.redis.url.is_none() {
+            parts.push("gate");
+        }
+        if self.kafka.brokers.is_none() {
+            parts.push("broker");
+        }
+        parts
+    }
+
+    fn check(&self, mistakes: &mut Vec<String>) {
+        let mut require = |holds: bool, mistake: &str| {
+            if !holds {
+                mistakes.push(mistake.to_owned());
+            }
+        };
+        require(
+            self.http.listen.ip().is_loopback() || self.http.allow_trusted,
+            "http.listen: on an address others can reach, participants would be trusted to say who they are; \
+             listen on a loopback address, or set http.allow_trusted=true behind a gateway that authenticates",
+        );
+        require(self.http.concurrent_requests_max > 0, "http.concurrent_requests_max: must be at least 1");
+        require(self.http.body_bytes_max >= 1_024, "http.body_bytes_max: must be at least 1024");
+        require(self.database.connections_max > 0, "database.connections_max: must be at least 1");
+        require(
+            (Duration::from_secs(1)..=Duration::from_secs(60)).contains(&self.kafka.message_timeout),
+            "kafka.message_timeout: must be between 1s and 60s",
+        );
+        require((1..=1_000).contains(&self.kafka.partitions), "kafka.partitions: must be between 1 and 1000");
+        require(self.gate.lease >= Duration::from_secs(10), "gate.lease: must be at least 10s");
+        require((1..=1_000).contains(&self.gate.batch_max), "gate.batch_max: must be between 1 and 1000");
+        require((1..=64).contains(&self.writer.lanes), "writer.lanes: must be between 1 and 64");
+        require(self.writer.capacity > 0, "writer.capacity: must be at least 1");
+        require(
+            (1..=1_000).contains(&self.writer.batch_rows_max),
+            "writer.batch_rows_max: must be between 1 and 1000",
+        );
+        require(self.writer.sync_concurrency_max > 0, "writer.sync_concurrency_max: must be at least 1");
+    }
+}
+
+/// Our variables as keys and values.
+fn variables(
+    environment: impl Iterator<Item = (String, String)>,
+    mistakes: &mut Vec<String>,
+) -> BTreeMap<String, Value> {
+    let mut values = BTreeMap::new();
+    for (name, value) in environment {
+        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+        let (rest, value) = match rest.strip_suffix("_FILE") {
+            Some(rest) => match std::fs::read_to_string(&value) {
+                Ok(text) => (rest, text.trim_end_matches(['\n', '\r']).to_owned()),
+                Err(error) => {
+                    mistakes.push(format!("{name}: cannot read the file: {error}"));
+                    continue;
+                }
+            },
+            None => (rest, value),
+        };
+        let rest = rest.to_ascii_lowercase();
+        match rest.split_once('_') {
+            Some((section, _)) if FOREIGN_SECTIONS.contains(&section) => {}
+            Some((section, key)) => {
+                let key = format!("{section}.{key}");
+                values.insert(key.clone(), typed(&key, &value));
+            }
+            None => mistakes.push(format!("{name}: is not a setting")),
+        }
+    }
+    values
+}
+
+/// Text where text is due, otherwise what the value looks like.
+fn typed(key: &str, value: &str) -> Value {
+    if TEXT_KEYS.contains(&key) {
+        return Value::from(value);
+    }
+    if let Ok(number) = value.parse::<i64>() {
+        return Value::from(number);
+    }
+    match value {
+        "true" => Value::from(true),
+        "false" => Value::from(false),
+        _ => Value::from(value),
+    }
+}
+
+fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
+    let config = Config {
+        data: section(figment, "data", mistakes),
+        http: section(figment, "http", mistakes),
+        admin: section(figment, "admin", mistakes),
+        database: section(figment, "database", mistakes),
+        redis: section(figment, "redis", mistakes),
+        kafka: section(figment, "kafka", mistakes),
+        gate: section(figment, "gate", mistakes),
+        writer: section(figment, "writer", mistakes),
+        log: section(figment, "log", mistakes),
+        shutdown: section(figment, "shutdown", mistakes),
+    };
+    let known = ["data", "http", "admin", "database", "redis", "kafka", "gate", "writer", "log", "shutdown"];
+    match figment.extract::<Dict>() {
+        Ok(sections) => {
+            for name in sections.keys().filter(|name| !known.contains(&name.as_str())) {
+                mistakes.push(format!("{name}: there is no such section"));
+            }
+        }
+        Err(error) => mistakes.push(error.to_string()),
+    }
+    config
+}
+
+fn section<T: DeserializeOwned + Default>(figment: &Figment, name: &str, mistakes: &mut Vec<String>) -> T {
+    if figment.find_value(name).is_err() {
+        return T::default();
+    }
+    figment.extract_inner(name).unwrap_or_else(|errors| {
+        for error in errors {
+            // The library names the key first and the section last.
+            let path: Vec<&str> = error.path.iter().rev().map(String::as_str).collect();
+            mistakes.push(format!("{}: {}", path.join("."), error.kind));
+        }
+        T::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::from_sources(None, environment, &[])
+    }
+
+    #[test]
+    fn nothing_at_all_is_embedded() {
+        let config = load(&[]).unwrap();
+        assert_eq!(config.embedded_parts(), ["store", "gate", "broker"]);
+    }
+
+    #[test]
+    fn variables_reach_their_section() {
+        let config = load(&[
+            ("FIRSTCOME_KAFKA_TOPIC_PREFIX", "7"),
+            ("FIRSTCOME_KAFKA_CREATE_TOPICS", "true"),
+            ("FIRSTCOME_ADMIN_TOKEN", "12345"),
+            ("FIRSTCOME_HTTP_LISTEN", "127.0.0.1:9999"),
+            ("FIRSTCOME_PARTS_MYSQL_PORT", "1"),
+            ("HOME", "/nowhere"),
+        ])
+        .unwrap();
+        assert_eq!(config.kafka.topic_prefix, "7");
+        assert!(config.kafka.create_topics);
+        assert_eq!(config.admin.token.unwrap().expose_secret(), "12345");
+        assert_eq!(config.http.listen.port(), 9_999);
+    }
+
+    #[test]
+    fn every_mistake_is_named_at_once() {
+        let ConfigError(mistakes) = load(&[
+            ("FIRSTCOME_KAFKA_PARTITIONS", "none"),
+            ("FIRSTCOME_HTTP_LISTEN", "0.0.0.0:80"),
+            ("FIRSTCOME_REDIS_COLOUR", "red"),
+            ("FIRSTCOME_NONSENSE_KEY", "1"),
+        ])
+        .unwrap_err();
+        for part in ["kafka.partitions", "http.listen", "redis.colour", "nonsense"] {
+            assert!(mistakes.iter().any(|mistake| mistake.contains(part)), "{part} missing in {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_never_printed() {
+        let config = load(&[("FIRSTCOME_ADMIN_TOKEN", "hush"), ("FIRSTCOME_DATABASE_URL", "mysql://u:hush@h/d")]).unwrap();
+        assert!(!format!("{config:?}").contains("hush"));
+    }
+}

@@ -1,0 +1,175 @@
+//! The HTTP edge: routes, and what every request passes on its way. Requests are parsed and answers
+//! written here; what happens in between belongs to the modules this one calls.
+
+mod admin;
+mod auth;
+mod campaigns;
+mod dashboard;
+mod edge;
+mod fields;
+mod health;
+mod json;
+mod listener;
+mod page;
+mod participations;
+mod problem;
+mod routes;
+mod settings;
+mod stream;
+mod views;
+
+use std::io;
+use std::sync::Arc;
+
+use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response, Server};
+use poem_openapi::{OpenApiService, Tags};
+use tokio::net::TcpListener;
+
+pub use settings::{Auth, Settings};
+
+use self::admin::AdminCampaignsApi;
+use self::campaigns::CampaignsApi;
+use self::edge::Edge;
+use self::health::HealthApi;
+use self::listener::PromptAcceptor;
+use self::participations::ParticipationsApi;
+use self::routes::Routes;
+use self::settings::Policy;
+use crate::catalogue::Catalogue;
+use crate::clock::Clock;
+use crate::health::Health;
+use crate::lifecycle::Lifecycle;
+use crate::participate::Participate;
+use crate::reconcile::Reconciler;
+use crate::status::StatusBoard;
+use crate::store::Store;
+use crate::telemetry::Telemetry;
+
+/// Everything the edge calls.
+pub struct App {
+    /// Reads for lists and lookups.
+    pub store: Store,
+    /// Campaigns from the local cache.
+    pub catalogue: Catalogue,
+    /// Makes, changes and moves campaigns.
+    pub lifecycle: Lifecycle,
+    /// Rebuilds gates.
+    pub reconciler: Reconciler,
+    /// Takes part.
+    pub participate: Participate,
+    /// Live status of campaigns.
+    pub status: StatusBoard,
+    /// Health of the parts.
+    pub health: Health,
+    /// Metrics.
+    pub telemetry: Arc<Telemetry>,
+    /// The time.
+    pub clock: Clock,
+    /// Settings of the edge.
+    pub settings: Settings,
+}
+
+/// Groups of operations in the OpenAPI document.
+#[derive(Tags)]
+enum Section {
+    /// The public catalogue.
+    Campaigns,
+    /// Taking part.
+    Participations,
+    /// Managing campaigns; takes the admin token.
+    Admin,
+    /// Probes.
+    Operations,
+}
+
+type Apis = (
+    CampaignsApi,
+    ParticipationsApi,
+    AdminCampaignsApi,
+    HealthApi,
+);
+
+fn service() -> OpenApiService<Apis, ()> {
+    let apis = (
+        CampaignsApi,
+        ParticipationsApi,
+        AdminCampaignsApi,
+        HealthApi,
+    );
+    OpenApiService::new(apis, "firstcome", env!("CARGO_PKG_VERSION"))
+        .description(
+            "First come, first served: coupons, points, limited drops and time deals, handed out \
+             exactly once. Every error is an RFC 9457 problem document with a stable `code`; every \
+             answer carries `x-request-id`.",
+        )
+        .server("/")
+}
+
+/// The OpenAPI document, pretty JSON: the same on every machine and in every run.
+#[must_use]
+pub fn openapi_document() -> String {
+    service().spec()
+}
+
+/// The routes and everything around them.
+#[must_use]
+pub fn endpoint(app: Arc<App>) -> impl Endpoint<Output = Response> + 'static {
+    let policy = Arc::new(Policy::of(&app.settings));
+    let metrics = app.telemetry.http.clone();
+    let document = openapi_document();
+    let routes = Routes::new(&document, &dashboard::PAGES, &metrics);
+    let pages = dashboard::pages(
+        document,
+        &service().swagger_ui_html(),
+        &app.settings,
+        Arc::clone(&app.telemetry),
+    );
+    let inner = Split {
+        api: service().into_endpoint(),
+        pages,
+    };
+    let settings = app.settings.clone();
+    Edge::new(inner.data(app), policy, &settings, routes, metrics)
+}
+
+/// Serves on a listener until the settings' `stop` is cancelled, then lets requests finish within
+/// the drain time-out.
+pub async fn serve(listener: TcpListener, app: Arc<App>) -> io::Result<()> {
+    let Settings {
+        idle_timeout,
+        drain_timeout,
+        stop,
+        ..
+    } = app.settings.clone();
+    Server::new_with_acceptor(PromptAcceptor::new(listener)?)
+        .idle_timeout(idle_timeout)
+        .run_with_graceful_shutdown(endpoint(app), stop.cancelled_owned(), Some(drain_timeout))
+        .await
+}
+
+/// Sends a request to the API or to the pages by how its path begins. The router could nest one in
+/// the other, but takes every address apart and together again to do so.
+struct Split<A, P> {
+    api: A,
+    pages: P,
+}
+
+impl<A, P> Endpoint for Split<A, P>
+where
+    A: Endpoint<Output = Response>,
+    P: Endpoint<Output = Response>,
+{
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let path = request.uri().path();
+        if path.starts_with("/api/") || path == "/livez" || path == "/readyz" {
+            self.api.call(request).await
+        } else {
+            self.pages.call(request).await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! Campaigns for admins: making, changing and moving them through their life.
+
+use std::sync::Arc;
+
+use poem::http::{HeaderValue, StatusCode, header};
+use poem::web::Data;
+use poem::{IntoResponse, Response};
+use poem_openapi::param::{Path, Query};
+use poem_openapi::payload::Payload;
+use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::types::Type;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use serde::Serialize;
+
+use crate::domain::{Campaign, CampaignId, State};
+use crate::http::admin::requests::{ChangeCampaign, CreateCampaign};
+use crate::http::auth::Admin;
+use crate::http::campaigns::campaign_cursor;
+use crate::http::json::{Checked, Written};
+use crate::http::page::{Page, page_limit};
+use crate::http::problem::{Failure, Problem, documented};
+use crate::http::views::{CampaignList, CampaignView, KindWord, StateWord};
+use crate::http::{App, Section};
+use crate::store::campaigns::CampaignFilter;
+
+documented! {
+    /// Problems of managing campaigns.
+    Managing {
+        400 => "The body is not JSON (MALFORMED).",
+        401 => "No or no valid admin token (UNAUTHENTICATED).",
+        403 => "The admin API is closed (ADMIN_CLOSED), or a user is asking (FORBIDDEN).",
+        404 => "There is no such campaign (NOT_FOUND).",
+        409 => "Not possible in this state (WRONG_STATE).",
+        413 => "The body is too large (TOO_LARGE).",
+        415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
+        422 => "A value cannot be accepted (INVALID).",
+    }
+}
+
+/// A campaign that was created.
+pub struct Created(CampaignView);
+
+impl IntoResponse for Created {
+    fn into_response(self) -> Response {
+        let location = format!("/api/admin/campaigns/{}", self.0.id);
+        let mut response = Written(self.0).into_response();
+        response.set_status(StatusCode::CREATED);
+        if let Ok(location) = HeaderValue::from_str(&location) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        response
+    }
+}
+
+impl ApiResponse for Created {
+    fn meta() -> MetaResponses {
+        MetaResponses {
+            responses: vec![MetaResponse {
+                description: "Created.",
+                status: Some(201),
+                status_range: None,
+                content: vec![MetaMediaType {
+                    content_type: Written::<CampaignView>::CONTENT_TYPE,
+                    schema: Written::<CampaignView>::schema_ref(),
+                }],
+                headers: vec![MetaHeader {
+                    name: "Location".to_owned(),
+                    description: Some("Where the campaign is.".to_owned()),
+                    required: false,
+                    deprecated: false,
+                    schema: String::schema_ref(),
+                }],
+            }],
+        }
+    }
+
+    fn register(registry: &mut Registry) {
+        CampaignView::register(registry);
+    }
+}
+
+/// A rebuilt gate.
+#[derive(Debug, Serialize, Object)]
+#[serde(rename_all = "camelCase")]
+#[oai(rename = "Rebuilt", rename_all = "camelCase")]
+struct RebuiltView {
+    /// Number of the campaign.
+    campaign_id: i64,
+    /// Generation of the gate's state from now on.
+    epoch: u64,
+}
+
+type Answer = Result<Written<CampaignView>, Failure<Managing>>;
+
+/// Campaigns for admins.
+pub struct AdminCampaignsApi;
+
+#[OpenApi(tag = "Section::Admin")]
+impl AdminCampaignsApi {
+    /// Create a campaign.
+    ///
+    /// Without `opensAt` it is open at once, with one in the future it is scheduled; with
+    /// `"state": "draft"` it waits to be opened.
+    #[oai(
+        path = "/api/admin/campaigns",
+        method = "post",
+        operation_id = "createCampaign"
+    )]
+    async fn create(
+        &self,
+        app: Data<&Arc<App>>,
+        _admin: Admin,
+        body: Checked<CreateCampaign>,
+    ) -> Result<Created, Failure<Managing>> {
+        let new = body.0.campaign(app.clock.now())?;
+        let campaign = app.lifecycle.create(new).await?;
+        tracing::info!(campaign.id = campaign.id.0, "campaign created");
+        Ok(Created(CampaignView::from(&campaign)))
+    }
+
+    /// List campaigns in all states, newest first.
+    #[oai(
+        path = "/api/admin/campaigns",
+        method = "get",
+        operation_id = "adminListCampaigns"
+    )]
+    async fn list(
+        &self,
+        app: Data<&Arc<App>>,
+        _admin: Admin,
+        /// Only those in this state.
+        state: Query<Option<StateWord>>,
+        /// Only those of this kind.
+        kind: Query<Option<KindWord>>,
+        /// Campaigns on a page.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<u32>>,
+        /// `nextCursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<Written<CampaignList>, Failure<Managing>> {
+        let limit = page_limit(limit.0);
+        let filter = CampaignFilter {
+            states: state.0.map(State::from).into_iter().collect(),
+            kind: kind.0.map(Into::into),
+            after: campaign_cursor(cursor.0.as_deref())?,
+            limit: limit.fetch(),
+        };
+        let found = app.store.campaigns(&filter).await?;
+        let page = Page::cut(found, limit, |last| last.id.to_string());
+        Ok(Written(CampaignList {
+            items: page.items.iter().map(CampaignView::from).collect(),
+            next_cursor: page.next_cursor,
+        }))
+    }
+
+    /// Look at a campaign in any state.
+    #[oai(
+        path = "/api/admin/campaigns/:id",
+        method = "get",
+        operation_id = "adminGetCampaign"
+    )]
+    async fn campaign(
+        &self,
+        app: Data<&Arc<App>>,
+        _admin: Admin,
+        /// Number of the campaign.
+        id: Path<i64>,
+    ) -> Answer {
+        let campaign = app.store.campaign(CampaignId(id.0)).await?;
+        let campaign = campaign.ok_or_else(|| Problem::not_found("There is no such campaign."))?;
+        Ok(view(&campaign))
+    }
+
+    /// Change a campaign.
+    ///
+    /// Fields that are left out stay as they are; where null has a meaning, null sets it. The stock
+    /// of a live campaign can be raised and lowered, but not below what is committed.
+    #[oai(
+        path = "/api/admin/campaigns/:id",
+        method = "patch",
+        operation_id = "changeCampaign"
+    )]
+    async fn change(
+        &self,
+        app: Data<&Arc<App>>,
+        _admin: Admin,
+        /// Number of the campaign.
+        id: Path<i64>,
+        body: Checked<ChangeCampaign>,
+    ) -> Answer {
+        let change = body.0.0;
+        let campaign = app.lifecycle.change(CampaignId(id.0), change).await?;
+        tracing::info!(campaign.id = id.0, "campaign changed");
+        Ok(view(&campaign))
+    }
+
+    /// Open a campaign.
+    #[oai(
+        path = "/api/admin/campaigns/:id/open",
+        method = "post",
+        operation_id = "openCampaign"
+    )]
+    async fn open(
+        &self,
+        app: Data<&Arc<App>>,
+        _admin: Admin,
+        /// Number of the campaign.
+        id: Path<i64>,
+    ) -> Answer {
+        move_to(&app, id.0, State::Open).await
+    }
+
+    /// Pause a campaign; it can be opened again.
+    #[oai(
+        path = "/api/admin/campaigns/:id/pause",
+        method = "post",
+        operation_id = "pauseCampaign"
+    )]
+    async fn pause(
+        &self,
+        app: Data<&Arc<App>>,
+        _admin: Admin,
+        /// Number of the campaign.
+        id: Path<i64>,
+    ) -> Answer {
+        move_to(&app, id.0, State::Paused).await
+    }
+
+    /// Close a campaign for good.
+    #[oai(
+        path = "/api/admin/campaigns/:id/close",
+        method = "post",
+        operation_id = "closeCampaign"
+    )]
+    async fn close(
+        &self,
+        app: Data<&Arc<App>>,
+        _admin: Admin,
+        /// Number of the campaign.
+        id: Path<i64>,
+    ) -> Answer {
+        move_to(&app, id.0, State::Closed).await
+    }
+
+    /// Take a closed campaign, or a draft, out of the catalogue.
+    #[oai(
+        path = "/api/admin/campaigns/:id/archive",
+        method = "post",
+        operation_id = "archiveCampaign"
+    )]
+    async fn archive(
+        &self,
+        app: Data<&Arc<App>>,
+        _admin: Admin,
+        /// Number of the campaign.
+        id: Path<i64>,
+    ) -> Answer {
+        move_to(&app, id.0, State::Archived).await
+    }
+
+    /// Rebuild the gate's state of a campaign from the database.
+    ///
+    /// Works under full traffic.
+    #[oai(
+        path = "/api/admin/campaigns/:id/rebuild-gate",
+        method = "post",
+        operation_id = "rebuildGate"
+    )]
+    async fn rebuild_gate(
+        &self,
+        app: Data<&Arc<App>>,
+        _admin: Admin,
+        /// Number of the campaign.
+        id: Path<i64>,
+    ) -> Result<Written<RebuiltView>, Failure<Managing>> {
+        let epoch = app.reconciler.rebuild(CampaignId(id.0)).await?;
+        let epoch = epoch.ok_or_else(|| Problem::not_found("There is no such campaign."))?;
+        tracing::info!(campaign.id = id.0, epoch, "gate rebuilt");
+        Ok(Written(RebuiltView {
+            campaign_id: id.0,
+            epoch,
+        }))
+    }
+}
+
+async fn move_to(app: &App, id: i64, next: State) -> Answer {
+    let campaign = app.lifecycle.move_to(CampaignId(id), next).await?;
+    tracing::info!(campaign.id = id, state = next.as_str(), "campaign moved");
+    Ok(view(&campaign))
+}
+
+fn view(campaign: &Campaign) -> Written<CampaignView> {
+    Written(CampaignView::from(campaign))
+}

@@ -1,0 +1,217 @@
+//! The public catalogue: campaigns, their stock and their live status. Drafts and archived campaigns
+//! are not part of it.
+
+use std::sync::Arc;
+
+use poem::web::Data;
+use poem_openapi::OpenApi;
+use poem_openapi::param::{Path, Query};
+
+use super::json::Written;
+use super::page::{Page, page_limit};
+use super::problem::{Failure, Problem, documented};
+use super::settings::Policy;
+use super::stream::{StatusStream, status_stream};
+use super::views::{
+    CampaignList, CampaignView, KindWord, StateWord, StatusView, StockView, TimeView,
+};
+use super::{App, Section};
+use crate::domain::{Campaign, CampaignId, State};
+use crate::store::campaigns::CampaignFilter;
+
+documented! {
+    /// Problems of reading the catalogue.
+    Reading {
+        404 => "There is no such campaign (NOT_FOUND).",
+        422 => "A value cannot be accepted (INVALID).",
+    }
+    /// Problems of an operation that takes nothing.
+    Plain {}
+}
+
+/// States whose campaigns everybody may see.
+const PUBLIC: [State; 4] = [State::Scheduled, State::Open, State::Paused, State::Closed];
+
+fn is_public(campaign: &Campaign) -> bool {
+    PUBLIC.contains(&campaign.state)
+}
+
+/// No such campaign, or not for everybody.
+fn unknown() -> Problem {
+    Problem::not_found("There is no such campaign.")
+}
+
+/// What a cursor of a list of campaigns says.
+pub(super) fn campaign_cursor(cursor: Option<&str>) -> Result<Option<CampaignId>, Problem> {
+    cursor
+        .map(|cursor| {
+            cursor
+                .parse()
+                .map(CampaignId)
+                .map_err(|_| Problem::invalid_field("cursor", "is not the nextCursor of a page"))
+        })
+        .transpose()
+}
+
+/// Campaigns for everybody.
+pub struct CampaignsApi;
+
+#[OpenApi(tag = "Section::Campaigns")]
+impl CampaignsApi {
+    /// List campaigns, newest first.
+    ///
+    /// Drafts and archived campaigns are never listed.
+    #[oai(
+        path = "/api/campaigns",
+        method = "get",
+        operation_id = "listCampaigns"
+    )]
+    async fn list(
+        &self,
+        app: Data<&Arc<App>>,
+        /// Only those in this state.
+        state: Query<Option<StateWord>>,
+        /// Only those of this kind.
+        kind: Query<Option<KindWord>>,
+        /// Campaigns on a page.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<u32>>,
+        /// `nextCursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<Written<CampaignList>, Failure<Reading>> {
+        let after = campaign_cursor(cursor.0.as_deref())?;
+        let limit = page_limit(limit.0);
+        let states = visible(state.0.map(State::from));
+        if states.is_empty() {
+            return Ok(Written(CampaignList {
+                items: Vec::new(),
+                next_cursor: None,
+            }));
+        }
+        let filter = CampaignFilter {
+            states,
+            kind: kind.0.map(Into::into),
+            after,
+            limit: limit.fetch(),
+        };
+        let found = app.store.campaigns(&filter).await?;
+        let page = Page::cut(found, limit, |last| last.id.to_string());
+        Ok(Written(CampaignList {
+            items: page.items.iter().map(CampaignView::from).collect(),
+            next_cursor: page.next_cursor,
+        }))
+    }
+
+    /// Look at a campaign.
+    #[oai(
+        path = "/api/campaigns/:id",
+        method = "get",
+        operation_id = "getCampaign"
+    )]
+    async fn campaign(
+        &self,
+        app: Data<&Arc<App>>,
+        /// Number of the campaign.
+        id: Path<i64>,
+    ) -> Result<Written<CampaignView>, Failure<Reading>> {
+        let campaign = public(&app, id.0).await?;
+        Ok(Written(CampaignView::from(&campaign)))
+    }
+
+    /// Look at the stock of a campaign.
+    #[oai(
+        path = "/api/campaigns/:id/stock",
+        method = "get",
+        operation_id = "getStock"
+    )]
+    async fn stock(
+        &self,
+        app: Data<&Arc<App>>,
+        /// Number of the campaign.
+        id: Path<i64>,
+    ) -> Result<Written<StockView>, Failure<Reading>> {
+        let campaign = public(&app, id.0).await?;
+        Ok(Written(StockView::from(&campaign)))
+    }
+
+    /// Look at the live status of a campaign.
+    #[oai(
+        path = "/api/campaigns/:id/status",
+        method = "get",
+        operation_id = "getStatus"
+    )]
+    async fn status(
+        &self,
+        app: Data<&Arc<App>>,
+        /// Number of the campaign.
+        id: Path<i64>,
+    ) -> Result<Written<StatusView>, Failure<Reading>> {
+        let status = app.status.of(CampaignId(id.0)).await?;
+        let status = status.filter(|status| is_public(&status.campaign));
+        Ok(Written(status.ok_or_else(unknown)?.into()))
+    }
+
+    /// Follow the live status of a campaign.
+    ///
+    /// Server-sent events of type `status`, one a second, each with the status as JSON.
+    #[oai(
+        path = "/api/campaigns/:id/stream",
+        method = "get",
+        operation_id = "followStatus"
+    )]
+    async fn stream(
+        &self,
+        app: Data<&Arc<App>>,
+        policy: Data<&Arc<Policy>>,
+        /// Number of the campaign.
+        id: Path<i64>,
+    ) -> Result<StatusStream, Failure<Reading>> {
+        let campaign = public(&app, id.0).await?;
+        Ok(status_stream(app.0, &policy, campaign.id)?)
+    }
+
+    /// Ask for the service's time.
+    #[allow(clippy::unused_async, reason = "the framework awaits every operation")]
+    #[oai(path = "/api/time", method = "get", operation_id = "getTime")]
+    async fn time(&self, app: Data<&Arc<App>>) -> Result<Written<TimeView>, Failure<Plain>> {
+        let now = app.clock.now();
+        Ok(Written(TimeView {
+            now,
+            epoch_millis: now.timestamp_millis(),
+        }))
+    }
+}
+
+/// The states to look for: those asked for, of those everybody may see.
+fn visible(asked: Option<State>) -> Vec<State> {
+    PUBLIC
+        .into_iter()
+        .filter(|state| asked.is_none_or(|asked| asked == *state))
+        .collect()
+}
+
+/// A campaign that everybody may see, straight from the store: the stock shown is the stock there is.
+async fn public(app: &App, id: i64) -> Result<Campaign, Problem> {
+    let campaign = app.store.campaign(CampaignId(id)).await?;
+    campaign.filter(is_public).ok_or_else(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drafts_and_archived_campaigns_are_not_for_everybody() {
+        assert!(visible(Some(State::Draft)).is_empty());
+        assert!(visible(Some(State::Archived)).is_empty());
+        assert_eq!(visible(Some(State::Open)), [State::Open]);
+        assert_eq!(visible(None), PUBLIC);
+    }
+
+    #[test]
+    fn a_cursor_that_no_page_gave_is_named() {
+        let problem = campaign_cursor(Some("x")).unwrap_err();
+        assert_eq!(problem.errors.first().unwrap().field, "cursor");
+        assert_eq!(campaign_cursor(Some("7")).unwrap(), Some(CampaignId(7)));
+    }
+}

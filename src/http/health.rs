@@ -1,0 +1,154 @@
+//! Whether the process lives, and whether it can do its work.
+
+use std::sync::Arc;
+
+use poem::http::StatusCode;
+use poem::web::Data;
+use poem_openapi::param::Query;
+use poem_openapi::{Object, OpenApi};
+use serde::Serialize;
+use serde_json::json;
+
+use super::campaigns::Plain;
+use super::json::Written;
+use super::problem::{Failure, Problem, documented};
+use super::{App, Section};
+use crate::health::PartHealth;
+
+documented! {
+    /// Problems of readiness: 503 is one of those any operation has.
+    Readiness {}
+}
+
+/// The state of the process.
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "Health", skip_serializing_if_is_none)]
+struct HealthView {
+    /// `up` or `ready`.
+    status: String,
+    /// The parts, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<Vec<PartView>>,
+}
+
+/// The state of one part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
+#[oai(rename = "Part")]
+struct PartView {
+    /// `store`, `gate`, `broker` or `relay`.
+    name: String,
+    /// `up` or `down`.
+    status: String,
+}
+
+impl From<&PartHealth> for PartView {
+    fn from(part: &PartHealth) -> Self {
+        Self {
+            name: part.name.to_owned(),
+            status: if part.error.is_none() { "up" } else { "down" }.to_owned(),
+        }
+    }
+}
+
+/// How much a probe wants to know.
+#[derive(Clone, Copy)]
+enum Detail {
+    Summary,
+    Parts,
+}
+
+/// Liveness and readiness.
+pub struct HealthApi;
+
+#[OpenApi(tag = "Section::Operations")]
+impl HealthApi {
+    /// Whether the process lives.
+    ///
+    /// Asks nothing of the parts: restarting this process would not bring them back.
+    #[allow(clippy::unused_async, reason = "the framework awaits every operation")]
+    #[oai(path = "/livez", method = "get", operation_id = "livez")]
+    async fn livez(&self) -> Result<Written<HealthView>, Failure<Plain>> {
+        Ok(Written(HealthView {
+            status: "up".to_owned(),
+            parts: None,
+        }))
+    }
+
+    /// Whether the process can do its work.
+    ///
+    /// 503 (`NOT_READY`) names the parts that do not answer.
+    #[oai(path = "/readyz", method = "get", operation_id = "readyz")]
+    async fn readyz(
+        &self,
+        app: Data<&Arc<App>>,
+        /// Names the parts also when all is well.
+        verbose: Query<Option<String>>,
+    ) -> Result<Written<HealthView>, Failure<Readiness>> {
+        let parts = app.health.check().await;
+        for part in &parts {
+            if let Some(error) = &part.error {
+                tracing::warn!(part = part.name, error, "check a part");
+            }
+        }
+        let detail = match verbose.0 {
+            Some(_) => Detail::Parts,
+            None => Detail::Summary,
+        };
+        Ok(Written(readiness(&parts, detail)?))
+    }
+}
+
+/// Ready only with every part. What is wrong with a part goes to the log, not to the client.
+fn readiness(parts: &[PartHealth], detail: Detail) -> Result<HealthView, Problem> {
+    let views: Vec<PartView> = parts.iter().map(PartView::from).collect();
+    if parts.iter().any(|part| part.error.is_some()) {
+        let problem = Problem {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            title: "Not ready",
+            ..Problem::unavailable("NOT_READY", "A part the service needs does not answer.")
+        };
+        return Err(problem.with_member("parts", json!(views)));
+    }
+    Ok(HealthView {
+        status: "ready".to_owned(),
+        parts: matches!(detail, Detail::Parts).then_some(views),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(name: &'static str, error: Option<&str>) -> PartHealth {
+        PartHealth {
+            name,
+            error: error.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_part_that_is_away_is_named_without_saying_why() {
+        let parts = [
+            part("store", None),
+            part("gate", Some("refused by 10.0.0.7")),
+        ];
+        let problem = readiness(&parts, Detail::Summary).unwrap_err();
+        assert_eq!((problem.status.as_u16(), problem.code), (503, "NOT_READY"));
+        let members = format!("{:?}", problem.members);
+        assert!(members.contains("gate") && !members.contains("10.0.0.7"));
+    }
+
+    #[test]
+    fn parts_are_listed_when_asked_for() {
+        let parts = [part("store", None)];
+        assert!(readiness(&parts, Detail::Summary).unwrap().parts.is_none());
+        assert_eq!(
+            readiness(&parts, Detail::Parts)
+                .unwrap()
+                .parts
+                .unwrap()
+                .len(),
+            1
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! JSON in and out of the edge: bounded and checked field by field on the way in, written straight
+//! to bytes on the way out.
+//!
+//! The framework's own JSON payload reads bodies without bound, names no field when one is wrong and
+//! builds a tree of every answer before writing it; the hot path has no time for the last.
+
+use poem::http::StatusCode;
+use poem::{Body, IntoResponse, Request, RequestBody, Response};
+use poem_openapi::payload::Payload;
+use poem_openapi::registry::{
+    MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchemaRef, Registry,
+};
+use poem_openapi::types::Type;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::fields::{FromFields, read};
+use super::problem::{Problem, malformed, too_large, unreadable_body, unsupported_media_type};
+
+const JSON: &str = "application/json";
+
+/// The largest body an operation reads, put into each request by the edge.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyBytesMax(pub usize);
+
+/// A JSON body, written straight to bytes.
+pub struct Written<T>(pub T);
+
+impl<T: Type + Send> Payload for Written<T> {
+    const CONTENT_TYPE: &'static str = JSON;
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: Serialize + Send> IntoResponse for Written<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(bytes) => Response::builder()
+                .content_type(JSON)
+                .body(Body::from_vec(bytes)),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
+}
+
+impl<T: Type + Send> ApiResponse for Written<T> {
+    fn meta() -> MetaResponses {
+        MetaResponses {
+            responses: vec![MetaResponse {
+                description: "Done.",
+                status: Some(200),
+                status_range: None,
+                content: vec![MetaMediaType {
+                    content_type: Self::CONTENT_TYPE,
+                    schema: Self::schema_ref(),
+                }],
+                headers: Vec::new(),
+            }],
+        }
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+/// The schema of a request body, and what such a body is read into. They are two types because a
+/// schema cannot tell a field that is null from one that is absent; a test of each body keeps them
+/// from drifting apart.
+pub trait RequestBodySchema: Type {
+    /// What the body is read into.
+    type Read: FromFields + Send;
+}
+
+/// A request body that was read within its bound and checked field by field. An absent body counts
+/// as `{}`.
+pub struct Checked<T: RequestBodySchema>(pub T::Read);
+
+impl<'a, T: RequestBodySchema> ApiExtractor<'a> for Checked<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(MetaRequest {
+            description: None,
+            content: vec![MetaMediaType {
+                content_type: JSON,
+                schema: T::schema_ref(),
+            }],
+            required: true,
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<Self::ParamType>,
+    ) -> poem::Result<Self> {
+        let bytes = bounded(request, body).await?;
+        if bytes.is_empty() {
+            return Ok(Self(read(Value::Object(serde_json::Map::new()))?));
+        }
+        if !is_json(request.content_type()) {
+            return Err(unsupported_media_type().into());
+        }
+        let value = serde_json::from_slice(&bytes).map_err(|error| {
+            malformed(format!(
+                "The body is not JSON: line {}, column {}.",
+                error.line(),
+                error.column()
+            ))
+        })?;
+        Ok(Self(read(value)?))
+    }
+}
+
+/// Reads a body within its bound, whether or not its length was announced.
+async fn bounded(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Problem> {
+    let max = request.data::<BodyBytesMax>().map_or(0, |max| max.0);
+    let announced = request
+        .header("content-length")
+        .and_then(|length| length.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > max) {
+        return Err(too_large());
+    }
+    let body = body.take().map_err(|error| unreadable_body(&error))?;
+    let bytes = body
+        .into_bytes_limit(max)
+        .await
+        .map_err(|error| unreadable_body(&error))?;
+    Ok(bytes.to_vec())
+}
+
+/// `application/json` or `application/anything+json`, with or without parameters.
+fn is_json(content_type: Option<&str>) -> bool {
+    let essence = content_type
+        .and_then(|value| value.split(';').next())
+        .map(|value| value.trim().to_ascii_lowercase());
+    essence.is_some_and(|essence| {
+        essence == JSON || (essence.starts_with("application/") && essence.ends_with("+json"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_json;
+
+    #[test]
+    fn json_is_known_by_its_media_type() {
+        for good in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/merge-patch+json",
+        ] {
+            assert!(is_json(Some(good)), "{good}");
+        }
+        for bad in ["text/plain", "application/jsonx", "text/x+json", ""] {
+            assert!(!is_json(Some(bad)), "{bad}");
+        }
+        assert!(!is_json(None));
+    }
+}

@@ -1,0 +1,299 @@
+//! Taking part, and looking at what came of it.
+
+mod accepted;
+mod idempotency;
+
+use std::sync::Arc;
+
+use poem::Request;
+use poem::web::Data;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::types::Example;
+use poem_openapi::{Object, OpenApi};
+use uuid::Uuid;
+
+use self::accepted::Accepted;
+use self::idempotency::IdempotencyKey;
+use super::auth::{Caller, USER_ID_RANGE, forbidden, user_id};
+use super::fields::{Fields, FromFields, Said};
+use super::json::{Checked, RequestBodySchema, Written};
+use super::page::{Page, page_limit};
+use super::problem::{Asked, Failure, Problem, documented};
+use super::views::{ParticipationList, ParticipationView};
+use super::{App, Section};
+use crate::domain::{CampaignId, ParticipationId, Refusal, UserId};
+use crate::participate::{Outcome, ParticipateError};
+
+/// Units that one request can name at most; a campaign's own bound is usually far lower.
+pub const QUANTITY_MAX: u32 = 1_000_000;
+
+documented! {
+    /// Problems of taking part.
+    TakingPart {
+        400 => "The body is not JSON (MALFORMED).",
+        401 => "Nobody is named (UNAUTHENTICATED).",
+        403 => "userId names another user than the one who is asking (FORBIDDEN).",
+        404 => "There is no such campaign (NOT_FOUND).",
+        409 => "Refused (ALREADY_PARTICIPATED, SOLD_OUT, NOT_OPEN_YET, ENDED, PAUSED, LIMIT_EXCEEDED).",
+        413 => "The body is too large (TOO_LARGE).",
+        415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
+        422 => "A value cannot be accepted (INVALID), or the key was used for another request (IDEMPOTENCY_KEY_REUSED).",
+    }
+    /// Problems of looking at participations.
+    Looking {
+        401 => "Nobody is asking (UNAUTHENTICATED).",
+        403 => "They are another user's (FORBIDDEN).",
+        404 => "There is no such participation, or it is another user's (NOT_FOUND).",
+        422 => "A value cannot be accepted (INVALID).",
+    }
+}
+
+/// Asks to take part in a campaign.
+#[derive(Object)]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none, example)]
+pub struct ParticipationRequest {
+    /// Who takes part; may be left out where Authorization says so.
+    #[oai(validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
+    user_id: Option<u64>,
+    /// Units asked for; 1 when left out.
+    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
+    quantity: Option<u32>,
+}
+
+impl Example for ParticipationRequest {
+    fn example() -> Self {
+        Self {
+            user_id: Some(42),
+            quantity: Some(1),
+        }
+    }
+}
+
+impl RequestBodySchema for ParticipationRequest {
+    type Read = Wish;
+}
+
+/// A request to take part, read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wish {
+    user: Option<UserId>,
+    quantity: u32,
+}
+
+impl FromFields for Wish {
+    fn from_fields(fields: &mut Fields) -> Self {
+        let user = match fields.integer("userId", &(0..=u64::MAX)) {
+            Said::This(number) => {
+                let user = user_id(number);
+                if user.is_none() {
+                    fields.wrong("userId", USER_ID_RANGE);
+                }
+                user
+            }
+            Said::Null | Said::Nothing => None,
+        };
+        let quantity = fields.integer32("quantity", 1..=QUANTITY_MAX);
+        Self {
+            user,
+            quantity: fields.not_null("quantity", quantity).unwrap_or(1),
+        }
+    }
+}
+
+/// How the commit is reached.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Through the gate and the group commit; published by the relay.
+    Gate,
+    /// One transaction, and the event acknowledged before the answer.
+    Sync,
+}
+
+/// Participations.
+pub struct ParticipationsApi;
+
+#[OpenApi(tag = "Section::Participations")]
+impl ParticipationsApi {
+    /// Take part.
+    ///
+    /// What is answered with 201 is committed. Send an `Idempotency-Key` to be able to ask again
+    /// after a lost answer: the same key gives the first answer again.
+    #[oai(
+        path = "/api/campaigns/:id/participation",
+        method = "post",
+        operation_id = "participate"
+    )]
+    async fn participate(
+        &self,
+        app: Data<&Arc<App>>,
+        request: &Request,
+        caller: Caller,
+        /// Number of the campaign.
+        id: Path<i64>,
+        /// Makes the request safe to repeat.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
+        body: Checked<ParticipationRequest>,
+    ) -> Result<Accepted, Failure<TakingPart>> {
+        take_part(&app, request, caller, id.0, key, body.0, Way::Gate).await
+    }
+
+    /// Take part, synchronously to Kafka.
+    ///
+    /// One transaction for this request alone, answered when Kafka has acknowledged the event.
+    /// It is here to be compared with the other; both hand out the same stock.
+    #[oai(
+        path = "/api/campaigns/:id/participation-sync",
+        method = "post",
+        operation_id = "participateSync"
+    )]
+    async fn participate_sync(
+        &self,
+        app: Data<&Arc<App>>,
+        request: &Request,
+        caller: Caller,
+        /// Number of the campaign.
+        id: Path<i64>,
+        /// Makes the request safe to repeat.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
+        body: Checked<ParticipationRequest>,
+    ) -> Result<Accepted, Failure<TakingPart>> {
+        take_part(&app, request, caller, id.0, key, body.0, Way::Sync).await
+    }
+
+    /// Look at a participation of one's own.
+    #[oai(
+        path = "/api/participations/:id",
+        method = "get",
+        operation_id = "getParticipation"
+    )]
+    async fn participation(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Caller,
+        /// Id of the participation.
+        id: Path<Uuid>,
+    ) -> Result<Written<ParticipationView>, Failure<Looking>> {
+        let found = app.store.participation(ParticipationId(id.0)).await?;
+        // Another user's participation looks like one that does not exist: ids are no secret to
+        // be confirmed. Asking without a name is refused first, whatever the id.
+        match found {
+            Some(found) if caller.may_see(found.user_id)? => {
+                Ok(Written(ParticipationView::record(&found)))
+            }
+            _ => {
+                caller.may_see(UserId(0))?;
+                Err(Problem::not_found("There is no such participation.").into())
+            }
+        }
+    }
+
+    /// List a user's participations, newest first.
+    #[oai(
+        path = "/api/users/:userId/participations",
+        method = "get",
+        operation_id = "listParticipations"
+    )]
+    async fn history(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Caller,
+        /// Whose participations.
+        #[oai(name = "userId")]
+        user: Path<u64>,
+        /// Participations on a page.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<u32>>,
+        /// `nextCursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<Written<ParticipationList>, Failure<Looking>> {
+        let user =
+            user_id(user.0).ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))?;
+        if !caller.may_see(user)? {
+            return Err(forbidden("These are another user's participations.").into());
+        }
+        let limit = page_limit(limit.0);
+        let after = match &cursor.0 {
+            None => None,
+            Some(cursor) => Some(cursor.parse().map(ParticipationId).map_err(|_| {
+                Problem::invalid_field("cursor", "is not the nextCursor of a page")
+            })?),
+        };
+        let found = app
+            .store
+            .participations_of(user, after, limit.fetch())
+            .await?;
+        let page = Page::cut(found, limit, |last| last.id.to_string());
+        Ok(Written(ParticipationList {
+            items: page.items.iter().map(ParticipationView::record).collect(),
+            next_cursor: page.next_cursor,
+        }))
+    }
+}
+
+async fn take_part(
+    app: &App,
+    request: &Request,
+    caller: Caller,
+    campaign: i64,
+    key: IdempotencyKey,
+    wish: Wish,
+    way: Way,
+) -> Result<Accepted, Failure<TakingPart>> {
+    let asked = crate::participate::Request {
+        campaign: CampaignId(campaign),
+        user: caller.acting(wish.user)?,
+        quantity: wish.quantity,
+        idempotency_key: key.0,
+        traceparent: traceparent(request),
+    };
+    let outcome: Result<Outcome, ParticipateError> = match way {
+        Way::Gate => app.participate.run(asked).await,
+        Way::Sync => app.participate.run_sync(asked).await,
+    };
+    match outcome? {
+        Outcome::Accepted {
+            participation,
+            replayed,
+        } => Ok(Accepted {
+            view: ParticipationView::answer(&participation),
+            replayed,
+        }),
+        Outcome::Refused { refusal, remaining } => {
+            let asked = asked_too_much(app, campaign, wish.quantity, &refusal).await;
+            Err(Problem::refused(&refusal, remaining, asked).into())
+        }
+    }
+}
+
+/// Tells apart the two meanings of "limit exceeded": too much in one request, or too much in all.
+async fn asked_too_much(app: &App, campaign: i64, quantity: u32, refusal: &Refusal) -> Asked {
+    if !matches!(refusal, Refusal::LimitExceeded) {
+        return Asked { over_max: None };
+    }
+    let campaign = app.catalogue.get(CampaignId(campaign)).await;
+    let max = campaign
+        .ok()
+        .flatten()
+        .map(|campaign| campaign.max_quantity);
+    Asked {
+        over_max: max.filter(|max| quantity > *max),
+    }
+}
+
+/// The W3C trace context of a request, if it has the form of one.
+fn traceparent(request: &Request) -> Option<String> {
+    let value = request.header("traceparent")?;
+    let lengths = [2, 32, 16, 2];
+    let mut parts = value.split('-');
+    let formed = lengths.into_iter().all(|length| {
+        parts.next().is_some_and(|part| {
+            part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+    });
+    (formed && parts.next().is_none()).then(|| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

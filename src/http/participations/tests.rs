@@ -1,0 +1,142 @@
+use poem::IntoResponse;
+use poem::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::domain::{Instant, Participation, Status};
+use crate::http::fields::read;
+use crate::participate::Replayed;
+
+fn participation() -> Participation {
+    Participation {
+        id: ParticipationId(Uuid::from_u128(1)),
+        campaign_id: CampaignId(2),
+        user_id: UserId(3),
+        quantity: 1,
+        rank: 4,
+        status: Status::Confirmed,
+        remaining: Some(5),
+        expires_at: None,
+        created_at: Instant::UNIX_EPOCH,
+    }
+}
+
+#[tokio::test]
+async fn a_yes_has_the_documented_shape_and_says_where_it_is() {
+    let accepted = Accepted {
+        view: ParticipationView::answer(&participation()),
+        replayed: Replayed::First,
+    };
+    let response = accepted.into_response();
+    assert_eq!(response.status(), StatusCode::CREATED);
+    let id = "00000000-0000-0000-0000-000000000001";
+    assert_eq!(
+        response.header("location").unwrap(),
+        format!("/api/participations/{id}")
+    );
+    assert!(response.header("idempotency-replayed").is_none());
+    let body: Value = response.into_body().into_json().await.unwrap();
+    assert_eq!(
+        body,
+        json!({
+            "participationId": id, "campaignId": 2, "userId": 3, "quantity": 1, "rank": 4,
+            "status": "confirmed", "remaining": 5
+        })
+    );
+}
+
+#[tokio::test]
+async fn the_answer_to_a_key_used_again_says_so_and_is_the_same() {
+    let answer = |replayed| {
+        Accepted {
+            view: ParticipationView::answer(&participation()),
+            replayed,
+        }
+        .into_response()
+    };
+    let again = answer(Replayed::Again);
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    assert_eq!(again.status(), StatusCode::CREATED);
+    let first = answer(Replayed::First).into_body().into_string().await;
+    let again = again.into_body().into_string().await;
+    assert_eq!(first.unwrap(), again.unwrap());
+}
+
+#[test]
+fn a_reservation_says_when_it_runs_out() {
+    let view = ParticipationView::answer(&Participation {
+        status: Status::Reserved,
+        expires_at: Some(Instant::UNIX_EPOCH),
+        remaining: None,
+        ..participation()
+    });
+    let view = serde_json::to_value(view).unwrap();
+    assert_eq!(view["expiresAt"], "1970-01-01T00:00:00Z");
+    assert_eq!(view["remaining"], Value::Null);
+}
+
+#[test]
+fn wishes_are_read_with_their_defaults_and_bounds() {
+    let wish: Wish = read(json!({})).unwrap();
+    assert_eq!((wish.user, wish.quantity), (None, 1));
+    for (body, field) in [
+        (json!({"quantity": 0}), "quantity"),
+        (json!({"quantity": -1}), "quantity"),
+        (json!({"quantity": null}), "quantity"),
+        (json!({"userId": 0}), "userId"),
+        (json!({"userId": 9_007_199_254_740_992_u64}), "userId"),
+        (json!({"userId": "42"}), "userId"),
+        (json!({"userid": 42}), "userid"),
+    ] {
+        let problem = read::<Wish>(body.clone()).unwrap_err();
+        assert_eq!(problem.errors.first().unwrap().field, field, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn idempotency_keys_are_visible_ascii() {
+    let read = async |values: &[&str]| {
+        let mut request = Request::builder();
+        for value in values {
+            request = request.header("idempotency-key", *value);
+        }
+        let (request, mut body) = request.finish().split();
+        let options = poem_openapi::ExtractParamOptions::default();
+        let key = <IdempotencyKey as poem_openapi::ApiExtractor>::from_request(
+            &request, &mut body, options,
+        )
+        .await;
+        key.map(|key| key.0)
+    };
+    assert_eq!(read(&[]).await.unwrap(), None);
+    assert_eq!(read(&["a-1"]).await.unwrap().unwrap(), "a-1");
+    let longest = "k".repeat(255);
+    assert!(read(&[&longest]).await.is_ok());
+    for bad in [
+        &[""][..],
+        &["a b"],
+        &["schlüssel"],
+        &["a", "b"],
+        &[&"k".repeat(256)],
+    ] {
+        let error = read(bad).await.unwrap_err();
+        let problem = error.downcast_ref::<Problem>().unwrap();
+        assert_eq!(problem.errors.first().unwrap().field, "Idempotency-Key");
+    }
+}
+
+#[test]
+fn only_a_well_formed_trace_context_is_passed_on() {
+    let passed =
+        |value: &str| traceparent(&Request::builder().header("traceparent", value).finish());
+    let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    assert_eq!(passed(good).as_deref(), Some(good));
+    for bad in [
+        "",
+        "00-1-2-01",
+        &format!("{good}-00"),
+        &good.replace('4', "x"),
+    ] {
+        assert_eq!(passed(bad), None, "{bad}");
+    }
+}

@@ -1,0 +1,234 @@
+//! What failures and refusals of the inner modules look like to a client.
+
+use poem::http::StatusCode;
+use serde_json::Value;
+
+use super::{FieldProblem, Problem};
+use crate::domain::Refusal;
+use crate::gate::GateError;
+use crate::http::views::time;
+use crate::lifecycle::LifecycleError;
+use crate::participate::ParticipateError;
+use crate::reconcile::ReconcileError;
+use crate::store::StoreError;
+
+/// Units asked for in a request, and the most that one request may ask for where that was exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The campaign's bound on one request, if the request is over it.
+    pub over_max: Option<u32>,
+}
+
+impl Problem {
+    /// A participation refused by the rules.
+    #[must_use]
+    pub fn refused(refusal: &Refusal, remaining: Option<u64>, asked: Asked) -> Self {
+        let (title, detail) = wording(refusal);
+        let problem = Self::new(StatusCode::CONFLICT, refusal.code(), title, detail);
+        match refusal {
+            Refusal::AlreadyParticipated { first } => {
+                problem.with_member("participationId", first.to_string())
+            }
+            Refusal::NotOpenYet { opens_at } => problem.with_member(
+                "opensAt",
+                opens_at.map_or(Value::Null, |at| time(at).into()),
+            ),
+            Refusal::SoldOut => match remaining {
+                Some(remaining) => problem.with_member("remaining", remaining),
+                None => problem,
+            },
+            Refusal::LimitExceeded => match asked.over_max {
+                Some(max) => problem.with_error(FieldProblem::new(
+                    "quantity",
+                    format!("must be at most {max} in one request"),
+                )),
+                None => problem,
+            },
+            Refusal::Ended | Refusal::Paused => problem,
+        }
+    }
+}
+
+const fn wording(refusal: &Refusal) -> (&'static str, &'static str) {
+    match refusal {
+        Refusal::AlreadyParticipated { .. } => (
+            "Already participated",
+            "You already take part in this campaign.",
+        ),
+        Refusal::SoldOut => ("Sold out", "Fewer units are left than were asked for."),
+        Refusal::NotOpenYet { .. } => ("Not open yet", "The campaign has not opened yet."),
+        Refusal::Ended => ("Ended", "The campaign is over."),
+        Refusal::Paused => ("Paused", "The campaign is paused for a while."),
+        Refusal::LimitExceeded => (
+            "Limit exceeded",
+            "More units were asked for than you may take in this campaign.",
+        ),
+    }
+}
+
+impl From<ParticipateError> for Problem {
+    fn from(error: ParticipateError) -> Self {
+        match error {
+            ParticipateError::UnknownCampaign => Self::not_found("There is no such campaign."),
+            ParticipateError::KeyReused => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "IDEMPOTENCY_KEY_REUSED",
+                "Idempotency key reused",
+                "This Idempotency-Key was used before for another request.",
+            )
+            .with_error(FieldProblem::new(
+                "Idempotency-Key",
+                "was used before for another request",
+            )),
+            ParticipateError::Busy => busy(),
+            ParticipateError::Unavailable { part } => part_unavailable(part),
+        }
+    }
+}
+
+/// More work is waiting than can be done in time.
+pub(in crate::http) fn busy() -> Problem {
+    Problem::unavailable(
+        "BUSY",
+        "More requests are waiting than can be answered in time.",
+    )
+}
+
+fn part_unavailable(part: &'static str) -> Problem {
+    let code = match part {
+        "store" => "STORE_UNAVAILABLE",
+        "gate" => "GATE_UNAVAILABLE",
+        "broker" => "BROKER_UNAVAILABLE",
+        _ => "UNAVAILABLE",
+    };
+    Problem::unavailable(code, "A part the request needs does not answer.")
+        .with_member("part", part)
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "read or write the store"
+        );
+        part_unavailable("store")
+    }
+}
+
+impl From<GateError> for Problem {
+    fn from(error: GateError) -> Self {
+        tracing::warn!(error = &error as &dyn std::error::Error, "ask the gate");
+        part_unavailable("gate")
+    }
+}
+
+impl From<ReconcileError> for Problem {
+    fn from(error: ReconcileError) -> Self {
+        match error {
+            ReconcileError::Store(error) => error.into(),
+            ReconcileError::Gate(error) => error.into(),
+        }
+    }
+}
+
+impl From<LifecycleError> for Problem {
+    fn from(error: LifecycleError) -> Self {
+        match error {
+            LifecycleError::Unknown => Self::not_found("There is no such campaign."),
+            LifecycleError::WrongState { from, to } => Self::new(
+                StatusCode::CONFLICT,
+                "WRONG_STATE",
+                "Not possible in this state",
+                format!(
+                    "A campaign that is {} cannot become {}.",
+                    from.as_str(),
+                    to.as_str()
+                ),
+            )
+            .with_member("state", from.as_str()),
+            LifecycleError::Invalid { field, problem } => {
+                Self::invalid_field(wire_name(field), problem)
+            }
+            LifecycleError::Store(error) => error.into(),
+            LifecycleError::Gate(error) => error.into(),
+        }
+    }
+}
+
+/// The name of a field as clients know it: `opens_at` is `opensAt`.
+fn wire_name(field: &str) -> String {
+    let mut name = String::with_capacity(field.len());
+    let mut raise = false;
+    for letter in field.chars() {
+        if letter == '_' {
+            raise = true;
+        } else if raise {
+            name.push(letter.to_ascii_uppercase());
+            raise = false;
+        } else {
+            name.push(letter);
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ParticipationId, State};
+
+    #[test]
+    fn a_second_participation_is_told_the_first() {
+        let first = ParticipationId::generate();
+        let problem = Problem::refused(
+            &Refusal::AlreadyParticipated { first },
+            None,
+            Asked { over_max: None },
+        );
+        assert_eq!(problem.status, StatusCode::CONFLICT);
+        assert_eq!(problem.code, "ALREADY_PARTICIPATED");
+        assert_eq!(
+            problem.members,
+            [("participationId", Value::from(first.to_string()))]
+        );
+    }
+
+    #[test]
+    fn asking_for_more_than_one_request_may_names_the_quantity() {
+        let over = Problem::refused(&Refusal::LimitExceeded, None, Asked { over_max: Some(2) });
+        assert_eq!(over.errors.first().unwrap().field, "quantity");
+        let held = Problem::refused(&Refusal::LimitExceeded, None, Asked { over_max: None });
+        assert!(held.errors.is_empty());
+    }
+
+    #[test]
+    fn a_part_that_is_away_asks_to_come_back() {
+        for (part, code) in [("store", "STORE_UNAVAILABLE"), ("gate", "GATE_UNAVAILABLE")] {
+            let problem = Problem::from(ParticipateError::Unavailable { part });
+            assert_eq!(problem.code, code);
+            assert_eq!(problem.header.unwrap().1, "1");
+        }
+    }
+
+    #[test]
+    fn fields_are_named_as_clients_write_them() {
+        let problem = Problem::from(LifecycleError::Invalid {
+            field: "closes_at",
+            problem: "must be after opensAt".to_owned(),
+        });
+        assert_eq!(problem.errors.first().unwrap().field, "closesAt");
+    }
+
+    #[test]
+    fn a_move_that_is_not_possible_is_a_conflict() {
+        let problem = Problem::from(LifecycleError::WrongState {
+            from: State::Closed,
+            to: State::Open,
+        });
+        assert_eq!(problem.status, StatusCode::CONFLICT);
+        assert_eq!(
+            problem.detail,
+            "A campaign that is closed cannot become open."
+        );
+    }
+}

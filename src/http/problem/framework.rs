@@ -1,0 +1,192 @@
+//! The one place where the web framework's own errors become problems.
+
+use poem::error::{
+    MethodNotAllowedError, NotFoundError, ParsePathError as BadPath, ReadBodyError, SizedLimitError,
+};
+use poem::http::{HeaderValue, StatusCode, header};
+use poem_openapi::error::{
+    AuthorizationError, ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError,
+};
+
+use super::{FieldProblem, Problem};
+
+/// What the edge knows about the route that failed.
+#[derive(Clone, Copy, Default)]
+pub struct Place<'a> {
+    /// Its template, `/api/campaigns/{id}`.
+    pub template: Option<&'a str>,
+    /// The methods it has, for `Allow`.
+    pub allow: Option<&'a HeaderValue>,
+}
+
+/// The problem behind an error that came out of the routes.
+pub fn from_framework(error: &poem::Error, place: Place<'_>) -> Problem {
+    if let Some(problem) = error.downcast_ref::<Problem>() {
+        return problem.clone();
+    }
+    if error.is::<NotFoundError>() || error.is::<BadPath>() {
+        return Problem::not_found("There is nothing at this address.");
+    }
+    if error.is::<MethodNotAllowedError>() {
+        return method_not_allowed(place.allow);
+    }
+    if let Some(error) = error.downcast_ref::<ParsePathError>() {
+        return Problem::invalid_field(
+            path_parameter(error.name, place.template),
+            "is not in the form that is asked for",
+        );
+    }
+    if let Some(error) = error.downcast_ref::<ParseParamError>() {
+        return Problem::invalid_field(error.name, plain_reason(&error.reason));
+    }
+    if let Some(error) = error.downcast_ref::<ReadBodyError>() {
+        return unreadable_body(error);
+    }
+    if let Some(error) = error.downcast_ref::<SizedLimitError>() {
+        return match error {
+            SizedLimitError::PayloadTooLarge => too_large(),
+            SizedLimitError::MissingContentLength => generic(StatusCode::LENGTH_REQUIRED),
+        };
+    }
+    if error.is::<ContentTypeError>() {
+        return unsupported_media_type();
+    }
+    if error.is::<ParseRequestPayloadError>() {
+        return malformed("The body is not what this operation reads.");
+    }
+    if error.is::<AuthorizationError>() {
+        return unauthenticated("The request does not say who is asking.");
+    }
+    generic(error.status())
+}
+
+/// No or no valid credentials.
+pub(in crate::http) fn unauthenticated(detail: &'static str) -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "UNAUTHENTICATED",
+        "Who is asking?",
+        detail,
+    )
+    .with_header(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static("Bearer realm=\"firstcome\""),
+    )
+}
+
+/// A body that is not JSON.
+pub(in crate::http) fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "MALFORMED",
+        "Malformed request",
+        detail,
+    )
+}
+
+/// A body over the bound.
+pub(in crate::http) fn too_large() -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "TOO_LARGE",
+        "Body too large",
+        "The body is larger than this service reads.",
+    )
+}
+
+/// A body that does not say that it is JSON.
+pub(in crate::http) fn unsupported_media_type() -> Problem {
+    Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "UNSUPPORTED_MEDIA_TYPE",
+        "Unsupported media type",
+        "The body must be JSON and say so: Content-Type: application/json.",
+    )
+}
+
+fn method_not_allowed(allow: Option<&HeaderValue>) -> Problem {
+    let problem = Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "METHOD_NOT_ALLOWED",
+        "Method not allowed",
+        "This address does not have the method that was used.",
+    );
+    match allow {
+        Some(allow) => problem.with_header(header::ALLOW, allow.clone()),
+        None => problem,
+    }
+}
+
+/// Why a body could not be read.
+pub(in crate::http) fn unreadable_body(error: &ReadBodyError) -> Problem {
+    match error {
+        ReadBodyError::PayloadTooLarge => too_large(),
+        ReadBodyError::BodyHasBeenTaken => Problem::internal(),
+        ReadBodyError::Utf8(_) => malformed("The body is not text in UTF-8."),
+        ReadBodyError::Io(_) => malformed("The body ended before it was complete."),
+    }
+}
+
+/// A status without more behind it.
+fn generic(status: StatusCode) -> Problem {
+    if status.is_server_error() {
+        return Problem::internal();
+    }
+    let title = status.canonical_reason().unwrap_or("Refused");
+    Problem::new(status, "REFUSED", title, "The request cannot be answered.")
+}
+
+/// The framework numbers path parameters (`param0`); the template has their names.
+fn path_parameter(name: &str, template: Option<&str>) -> String {
+    let position = name
+        .strip_prefix("param")
+        .and_then(|digits| digits.parse().ok());
+    let named = position
+        .zip(template)
+        .and_then(|(position, template): (usize, _)| {
+            template
+                .split('/')
+                .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+                .nth(position)
+        });
+    named.unwrap_or("path").to_owned()
+}
+
+/// The framework's reason without the names of its types.
+fn plain_reason(reason: &str) -> String {
+    if reason.starts_with("Expected input type") {
+        return "is not one of the values there are".to_owned();
+    }
+    match reason.split_once("\": ") {
+        Some((before, after)) if before.starts_with("failed to parse") => after.to_owned(),
+        _ => reason.to_owned(),
+    }
+}
+
+impl From<FieldProblem> for Problem {
+    fn from(problem: FieldProblem) -> Self {
+        Self::invalid(vec![problem])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_parameters_are_named_by_the_template() {
+        let template = Some("/api/users/{userId}/participations/{id}");
+        assert_eq!(path_parameter("param0", template), "userId");
+        assert_eq!(path_parameter("param1", template), "id");
+        assert_eq!(path_parameter("param2", template), "path");
+        assert_eq!(path_parameter("param0", None), "path");
+    }
+
+    #[test]
+    fn an_error_of_ours_never_tells_what_it_was() {
+        let error = poem::Error::from_string("table is gone", StatusCode::BAD_GATEWAY);
+        let problem = from_framework(&error, Place::default());
+        assert_eq!(problem.code, "INTERNAL");
+        assert!(!problem.detail.contains("table"));
+    }
+}

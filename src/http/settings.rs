@@ -1,0 +1,95 @@
+//! What the edge is told at start, and what of it every request is checked against.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// How the service learns who is asking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// What the request says is believed: for use behind a gateway, or on one's own machine.
+    #[default]
+    Trusted,
+}
+
+/// Settings of the HTTP edge.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How the service learns who is asking.
+    pub auth: Auth,
+    /// Opens the admin API; without one it is closed.
+    pub admin_token: Option<SecretString>,
+    /// The largest body read.
+    pub body_bytes_max: usize,
+    /// How long an answer may take before the client is told to come back.
+    pub request_timeout: Duration,
+    /// Requests worked on at once; more are told to come back.
+    pub concurrent_requests_max: usize,
+    /// Live streams open at once; more are told to come back.
+    pub concurrent_streams_max: usize,
+    /// How long a connection may be silent.
+    pub idle_timeout: Duration,
+    /// How long requests may take to finish once the service stops.
+    pub drain_timeout: Duration,
+    /// Parts that run inside this process because none was configured; shown on the dashboard.
+    pub embedded_parts: Vec<&'static str>,
+    /// Cancelled when the service stops: no more connections are taken, live streams end.
+    pub stop: CancellationToken,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            auth: Auth::Trusted,
+            admin_token: None,
+            body_bytes_max: 16 * 1024,
+            request_timeout: Duration::from_secs(10),
+            concurrent_requests_max: 2_048,
+            concurrent_streams_max: 256,
+            idle_timeout: Duration::from_secs(75),
+            drain_timeout: Duration::from_secs(15),
+            embedded_parts: Vec::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+}
+
+/// The part of the settings that travels with each request.
+pub struct Policy {
+    /// How the service learns who is asking.
+    pub auth: Auth,
+    /// Digest of the admin token: equal in length for all tokens, so that comparing tells nothing.
+    pub admin_digest: Option<[u8; 32]>,
+    /// The largest body read.
+    pub body_bytes_max: usize,
+    /// Places for live streams.
+    pub stream_seats: Arc<Semaphore>,
+    /// Ends live streams.
+    pub stop: CancellationToken,
+}
+
+impl Policy {
+    /// Takes from the settings what requests are checked against.
+    #[must_use]
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            auth: settings.auth,
+            admin_digest: settings
+                .admin_token
+                .as_ref()
+                .map(|token| digest(token.expose_secret())),
+            body_bytes_max: settings.body_bytes_max,
+            stream_seats: Arc::new(Semaphore::new(settings.concurrent_streams_max)),
+            stop: settings.stop.clone(),
+        }
+    }
+}
+
+/// What tokens are compared by.
+pub fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}

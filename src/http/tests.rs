@@ -1,0 +1,144 @@
+//! The OpenAPI document: stable, complete, and true to how bodies are read.
+
+use serde_json::{Map, Value, json};
+
+use super::admin::requests::{ChangeCampaign, CreateCampaign};
+use super::fields::read;
+use super::json::RequestBodySchema;
+use super::openapi_document;
+use super::participations::ParticipationRequest;
+
+fn document() -> Value {
+    serde_json::from_str(&openapi_document()).unwrap()
+}
+
+#[test]
+fn the_document_is_the_same_in_every_run() {
+    assert_eq!(openapi_document(), openapi_document());
+}
+
+#[test]
+fn the_document_names_no_machine() {
+    let document = document();
+    assert_eq!(document["servers"], json!([{"url": "/"}]));
+    let text = document.to_string();
+    for place in ["/home/", "/tmp/", "/root/", "localhost", "127.0.0.1"] {
+        assert!(!text.contains(place), "{place}");
+    }
+}
+
+#[test]
+fn every_operation_is_there_with_its_problems() {
+    let document = document();
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            assert!(operation["operationId"].is_string(), "{method} {path}");
+            let responses = operation["responses"].as_object().unwrap();
+            for (status, response) in responses {
+                if status.as_str() >= "400" {
+                    let content = &response["content"]["application/problem+json"];
+                    let schema = &content["schema"]["$ref"];
+                    assert_eq!(schema, "#/components/schemas/Problem", "{method} {path}");
+                }
+            }
+            assert!(responses.contains_key("503"), "{method} {path}");
+            operations.push(format!("{method} {path}"));
+        }
+    }
+    for expected in [
+        "get /api/campaigns",
+        "get /api/campaigns/{id}",
+        "get /api/campaigns/{id}/stock",
+        "get /api/campaigns/{id}/status",
+        "get /api/campaigns/{id}/stream",
+        "post /api/campaigns/{id}/participation",
+        "post /api/campaigns/{id}/participation-sync",
+        "get /api/participations/{id}",
+        "get /api/users/{userId}/participations",
+        "get /api/time",
+        "post /api/admin/campaigns",
+        "get /api/admin/campaigns",
+        "get /api/admin/campaigns/{id}",
+        "patch /api/admin/campaigns/{id}",
+        "post /api/admin/campaigns/{id}/open",
+        "post /api/admin/campaigns/{id}/pause",
+        "post /api/admin/campaigns/{id}/close",
+        "post /api/admin/campaigns/{id}/archive",
+        "post /api/admin/campaigns/{id}/rebuild-gate",
+        "get /livez",
+        "get /readyz",
+    ] {
+        assert!(operations.contains(&expected.to_owned()), "{expected}");
+    }
+}
+
+#[test]
+fn admin_operations_take_the_token_and_no_others_do() {
+    for (path, item) in document()["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            let only_admin = operation["security"] == json!([{"admin": []}]);
+            assert_eq!(only_admin, path.starts_with("/api/admin/"), "{path}");
+        }
+    }
+}
+
+/// Reads bodies made from the schema and answers with the fields that were refused.
+fn refused<T: RequestBodySchema>(body: Value) -> Vec<String> {
+    match read::<T::Read>(body) {
+        Ok(_) => Vec::new(),
+        Err(problem) => problem
+            .errors
+            .into_iter()
+            .map(|error| error.field)
+            .collect(),
+    }
+}
+
+/// Holds a body's schema against the way it is read: the same fields, required ones, bounds, nulls
+/// and a working example.
+fn agree<T: RequestBodySchema>(name: &str) {
+    let document = document();
+    let schema = &document["components"]["schemas"][name];
+    let example = schema["example"].as_object().unwrap().clone();
+    assert_eq!(refused::<T>(json!(example)), Vec::<String>::new());
+
+    let required: Vec<&str> = schema["required"]
+        .as_array()
+        .map(|names| names.iter().map(|name| name.as_str().unwrap()).collect())
+        .unwrap_or_default();
+    assert_eq!(refused::<T>(json!({})), required);
+
+    for (field, property) in schema["properties"].as_object().unwrap() {
+        let with = |value: Value| {
+            let mut body: Map<String, Value> = example.clone();
+            body.insert(field.clone(), value);
+            refused::<T>(json!(body))
+        };
+        let wrong = vec![field.clone()];
+        assert_eq!(with(json!({"no": 1})).is_empty(), false, "{name}.{field}");
+        if property["nullable"] == json!(true) {
+            assert!(with(Value::Null).is_empty(), "{name}.{field} may be null");
+        }
+        for (bound, step) in [("minimum", -1.0), ("maximum", 1.0)] {
+            if let Some(bound) = property[bound].as_f64() {
+                #[allow(clippy::cast_possible_truncation, reason = "bounds are whole numbers")]
+                let (at, past) = (bound as i64, (bound + step) as i64);
+                assert!(with(json!(at)).is_empty(), "{name}.{field} at {at}");
+                assert_eq!(with(json!(past)), wrong, "{name}.{field} past {at}");
+            }
+        }
+        if let Some(most) = property["maxLength"].as_u64() {
+            let most = usize::try_from(most).unwrap();
+            assert!(with(json!("ä".repeat(most))).is_empty(), "{name}.{field}");
+            assert_eq!(with(json!("ä".repeat(most + 1))), wrong, "{name}.{field}");
+        }
+    }
+}
+
+#[test]
+fn bodies_are_read_as_the_document_says() {
+    agree::<CreateCampaign>("CreateCampaign");
+    agree::<ChangeCampaign>("ChangeCampaign");
+    agree::<ParticipationRequest>("ParticipationRequest");
+}

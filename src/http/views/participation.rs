@@ -1,0 +1,119 @@
+//! Participations as clients see them.
+
+use poem_openapi::types::Example;
+use poem_openapi::{Enum, Object};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::domain::{Instant, Participation, Status};
+
+/// Where a participation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]
+#[serde(rename_all = "snake_case")]
+#[oai(rename = "Status", rename_all = "snake_case")]
+pub enum StatusWord {
+    /// Holds its units until paid for.
+    Reserved,
+    /// Final yes.
+    Confirmed,
+    /// Given back by the user or an admin.
+    Cancelled,
+    /// Not paid for in time.
+    Expired,
+}
+
+impl From<Status> for StatusWord {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Reserved => Self::Reserved,
+            Status::Confirmed => Self::Confirmed,
+            Status::Cancelled => Self::Cancelled,
+            Status::Expired => Self::Expired,
+        }
+    }
+}
+
+/// A participation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
+#[serde(rename_all = "camelCase")]
+#[oai(rename = "Participation", rename_all = "camelCase", example)]
+pub struct ParticipationView {
+    /// Its id, a version 7 UUID.
+    pub participation_id: Uuid,
+    /// What it takes part in.
+    pub campaign_id: i64,
+    /// Whose it is.
+    pub user_id: i64,
+    /// Units.
+    pub quantity: u32,
+    /// Place in line, from 1.
+    pub rank: u64,
+    /// Where it stands.
+    pub status: StatusWord,
+    /// Units left right after it; null: unlimited.
+    #[oai(nullable)]
+    pub remaining: Option<u64>,
+    /// When a reservation runs out; left out for all others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub expires_at: Option<Instant>,
+    /// When it was made; left out of the answer to the request that makes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub created_at: Option<Instant>,
+}
+
+impl ParticipationView {
+    /// As the answer to the request that made it.
+    #[must_use]
+    pub fn answer(participation: &Participation) -> Self {
+        Self {
+            participation_id: participation.id.0,
+            campaign_id: participation.campaign_id.0,
+            user_id: participation.user_id.0,
+            quantity: participation.quantity,
+            rank: participation.rank,
+            status: participation.status.into(),
+            remaining: participation.remaining,
+            expires_at: participation.expires_at,
+            created_at: None,
+        }
+    }
+
+    /// As it stands now.
+    #[must_use]
+    pub fn record(participation: &Participation) -> Self {
+        Self {
+            created_at: Some(participation.created_at),
+            ..Self::answer(participation)
+        }
+    }
+}
+
+impl Example for ParticipationView {
+    fn example() -> Self {
+        Self {
+            participation_id: Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001),
+            campaign_id: 1,
+            user_id: 42,
+            quantity: 1,
+            rank: 76,
+            status: StatusWord::Confirmed,
+            remaining: Some(24),
+            expires_at: None,
+            created_at: None,
+        }
+    }
+}
+
+/// A page of participations.
+#[derive(Debug, Serialize, Object)]
+#[serde(rename_all = "camelCase")]
+#[oai(rename_all = "camelCase")]
+pub struct ParticipationList {
+    /// Newest first.
+    pub items: Vec<ParticipationView>,
+    /// Asks for the next page; null: this was the last.
+    #[oai(nullable)]
+    pub next_cursor: Option<String>,
+}

@@ -1,0 +1,118 @@
+//! The live status of a campaign as clients see it.
+
+use std::collections::BTreeMap;
+
+use poem_openapi::Object;
+use serde::Serialize;
+
+use crate::status::CampaignStatus;
+
+/// How far participations have come; each stage counts what reached it.
+#[derive(Debug, PartialEq, Eq, Serialize, Object)]
+#[oai(rename = "Funnel")]
+pub struct FunnelView {
+    /// Said yes to by the gate.
+    pub admitted: u64,
+    /// In the database.
+    pub committed: u64,
+    /// Acknowledged by Kafka.
+    pub published: u64,
+    /// Granted by a consumer.
+    pub rewarded: u64,
+}
+
+/// The last five seconds.
+#[derive(Debug, PartialEq, Serialize, Object)]
+#[serde(rename_all = "camelCase")]
+#[oai(rename = "Recent", rename_all = "camelCase")]
+pub struct RecentView {
+    /// Participations decided per second.
+    pub tps: f64,
+    /// How long they took on average, in milliseconds.
+    pub avg_latency_ms: f64,
+    /// How many were decided.
+    pub processed: u64,
+}
+
+/// The live status of a campaign.
+#[derive(Debug, PartialEq, Serialize, Object)]
+#[serde(rename_all = "camelCase")]
+#[oai(rename = "CampaignStatus", rename_all = "camelCase")]
+pub struct StatusView {
+    /// Number of the campaign.
+    pub campaign_id: i64,
+    /// Its name.
+    pub campaign_name: String,
+    /// Units there are; null: unlimited.
+    #[oai(nullable)]
+    pub total_stock: Option<u64>,
+    /// Units still to be had; null: unlimited.
+    #[oai(nullable)]
+    pub current_stock: Option<u64>,
+    /// Participations that were committed.
+    pub success_count: u64,
+    /// Requests that were refused.
+    pub fail_count: u64,
+    /// Share of the stock that is taken, `76.00%`; `0.00%` where stock is unlimited.
+    pub stock_usage_rate: String,
+    /// Refusals by code.
+    pub failures: BTreeMap<String, u64>,
+    /// How far participations have come.
+    pub funnel: FunnelView,
+    /// The last five seconds.
+    pub last_five_seconds: RecentView,
+}
+
+impl From<CampaignStatus> for StatusView {
+    fn from(status: CampaignStatus) -> Self {
+        let campaign = status.campaign;
+        let current_stock = campaign.current_stock();
+        Self {
+            campaign_id: campaign.id.0,
+            stock_usage_rate: usage_rate(campaign.total_stock, current_stock),
+            campaign_name: campaign.name,
+            total_stock: campaign.total_stock,
+            current_stock,
+            success_count: status.success_count,
+            fail_count: status.fail_count,
+            failures: status.failures,
+            funnel: FunnelView {
+                admitted: status.funnel.admitted,
+                committed: status.funnel.committed,
+                published: status.funnel.published,
+                rewarded: status.funnel.rewarded,
+            },
+            last_five_seconds: RecentView {
+                tps: status.recent.tps,
+                avg_latency_ms: status.recent.avg_latency_ms,
+                processed: status.recent.processed,
+            },
+        }
+    }
+}
+
+/// The share of the stock that is taken, in integers: money-like numbers are not for floats.
+fn usage_rate(total: Option<u64>, current: Option<u64>) -> String {
+    let (total, current) = match (total, current) {
+        (Some(total), Some(current)) if total > 0 => (u128::from(total), u128::from(current)),
+        _ => return "0.00%".to_owned(),
+    };
+    let taken = total.saturating_sub(current);
+    let hundredths = taken * 10_000 / total;
+    format!("{}.{:02}%", hundredths / 100, hundredths % 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::usage_rate;
+
+    #[test]
+    fn the_usage_rate_has_two_decimals() {
+        assert_eq!(usage_rate(Some(100), Some(24)), "76.00%");
+        assert_eq!(usage_rate(Some(3), Some(2)), "33.33%");
+        assert_eq!(usage_rate(Some(7), Some(0)), "100.00%");
+        assert_eq!(usage_rate(Some(100_000), Some(1)), "99.99%");
+        assert_eq!(usage_rate(Some(0), Some(0)), "0.00%");
+        assert_eq!(usage_rate(None, None), "0.00%");
+    }
+}

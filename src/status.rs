@@ -1,0 +1,100 @@
+//! The status of a campaign: what the live view shows. Read from counters, never from rows, and at
+//! most four times a second however many are watching.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+
+use crate::domain::{Campaign, CampaignId};
+use crate::gate::Gate;
+use crate::meter::{Meter, Recent};
+use crate::store::{Store, StoreError};
+
+/// How old a status may be.
+const AGE_MAX: Duration = Duration::from_millis(250);
+
+/// How far participations of a campaign have come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Funnel {
+    /// Committed or holding a lease.
+    pub admitted: u64,
+    /// In the database.
+    pub committed: u64,
+    /// Acknowledged by the broker.
+    pub published: u64,
+    /// Granted what they earn.
+    pub rewarded: u64,
+}
+
+/// The live view of a campaign.
+#[derive(Clone, Debug)]
+pub struct CampaignStatus {
+    /// The campaign now.
+    pub campaign: Campaign,
+    /// Participations ever committed.
+    pub success_count: u64,
+    /// Refusals.
+    pub fail_count: u64,
+    /// Refusals by code.
+    pub failures: BTreeMap<String, u64>,
+    /// How far participations have come.
+    pub funnel: Funnel,
+    /// The last seconds of this replica.
+    pub recent: Recent,
+}
+
+/// Reads statuses.
+#[derive(Clone)]
+pub struct StatusBoard {
+    store: Store,
+    gate: Arc<dyn Gate>,
+    meter: Meter,
+    recent: Cache<CampaignId, Option<Arc<CampaignStatus>>>,
+}
+
+impl StatusBoard {
+    /// A board over these parts.
+    #[must_use]
+    pub fn new(store: Store, gate: Arc<dyn Gate>, meter: Meter) -> Self {
+        let recent = Cache::builder().max_capacity(10_000).time_to_live(AGE_MAX).build();
+        Self { store, gate, meter, recent }
+    }
+
+    /// The status of a campaign; none: there is no such campaign.
+    pub async fn of(&self, id: CampaignId) -> Result<Option<Arc<CampaignStatus>>, Arc<StoreError>> {
+        self.recent.try_get_with(id, self.read(id)).await
+    }
+
+    async fn read(&self, id: CampaignId) -> Result<Option<Arc<CampaignStatus>>, StoreError> {
+        let Some(campaign) = self.store.campaign(id).await? else { return Ok(None) };
+        let committed = self.store.participation_count(id).await?;
+        let unpublished = self.store.unpublished_count(id).await?;
+        let mut failures = self.store.tallies(id).await?;
+        for (reason, count) in self.meter.unwritten(id) {
+            *failures.entry(reason.to_owned()).or_default() += count;
+        }
+        // A gate that is away takes nothing from the rest of the picture.
+        let leases = match self.gate.inspect(id).await {
+            Ok(state) => state.map_or(0, |state| state.leases),
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no gate in the status");
+                0
+            }
+        };
+        Ok(Some(Arc::new(CampaignStatus {
+            campaign,
+            success_count: committed,
+            fail_count: failures.values().sum(),
+            failures,
+            funnel: Funnel {
+                admitted: committed + leases,
+                committed,
+                published: committed.saturating_sub(unpublished),
+                rewarded: 0,
+            },
+            recent: self.meter.recent(id),
+        })))
+    }
+}

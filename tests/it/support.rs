@@ -1,0 +1,86 @@
+//! What the tests share: databases, prefixes and waiting.
+
+use std::time::{Duration, Instant};
+
+use firstcome::clock::Clock;
+use firstcome::domain::{Campaign, Kind, State};
+use firstcome::store::{NewCampaign, Store, StoreConfig};
+use tempfile::TempDir;
+
+/// A variable that `scripts/parts env` prints. A test of the real parts fails without them: it never
+/// passes by not running.
+pub fn real(variable: &str) -> String {
+    std::env::vars()
+        .find_map(|(name, value)| (name == variable).then_some(value))
+        .unwrap_or_else(|| panic!("{variable} is not set: run `make test`, or `eval \"$(scripts/parts env)\"`"))
+}
+
+/// A name nobody else has: for schemas, prefixes and topics.
+pub fn unique(stem: &str) -> String {
+    format!("{stem}_{}", uuid::Uuid::now_v7().simple())
+}
+
+/// A store of a test's own, migrated; gone when dropped (SQLite) or when the parts are reset (MySQL).
+pub struct TestStore {
+    pub store: Store,
+    pub url: String,
+    _folder: Option<TempDir>,
+}
+
+/// Both databases, for suites that run on each.
+pub async fn stores() -> Vec<TestStore> {
+    vec![sqlite().await, mysql().await]
+}
+
+pub async fn sqlite() -> TestStore {
+    let folder = TempDir::new().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("test.db").display());
+    open(url, Some(folder)).await
+}
+
+pub async fn mysql() -> TestStore {
+    let base = real("FIRSTCOME_DATABASE_URL");
+    let schema = unique("t");
+    let admin = Store::connect(&StoreConfig::new(base.as_str()), Clock::System).await.unwrap();
+    admin.create_schema(&schema).await.unwrap();
+    let (server, _) = base.rsplit_once('/').unwrap();
+    open(format!("{server}/{schema}"), None).await
+}
+
+async fn open(url: String, folder: Option<TempDir>) -> TestStore {
+    let store = Store::connect(&StoreConfig::new(url.as_str()), Clock::System).await.unwrap();
+    store.migrate().await.unwrap();
+    TestStore { store, url, _folder: folder }
+}
+
+/// A plain campaign with so much stock.
+pub fn campaign_of(total_stock: Option<u64>) -> NewCampaign {
+    NewCampaign {
+        name: "a campaign".to_owned(),
+        description: String::new(),
+        kind: Kind::General,
+        state: State::Open,
+        total_stock,
+        per_user_limit: 1,
+        max_quantity: 1,
+        price: None,
+        hold_seconds: 120,
+        opens_at: None,
+        closes_at: None,
+        reward: None,
+    }
+}
+
+pub async fn create(store: &Store, new: NewCampaign) -> Campaign {
+    let id = store.create_campaign(new).await.unwrap().id;
+    store.raise_epoch(id).await.unwrap().unwrap().campaign
+}
+
+/// Asks until the answer is yes; fails after half a minute.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < Duration::from_secs(30), "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
