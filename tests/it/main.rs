@@ -1,0 +1,13 @@
+//! Tests of the parts together: one binary, so that it is linked once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a test that cannot go on should say so and stop"
+)]
+
+mod gate;
