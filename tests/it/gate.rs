@@ -70,6 +70,7 @@ suite! {
     checks_of_leases::a_second_release_returns_nothing,
     checks_of_leases::a_release_after_a_settle_returns_nothing,
     checks_of_leases::a_release_leaves_what_else_the_user_holds,
+    checks_of_leases::a_released_participation_is_never_named_as_the_first,
     checks_of_leases::leases_that_ran_out_are_listed_until_they_end,
     checks_of_rebuild::settings_are_only_replaced_by_newer_ones,
     checks_of_rebuild::stock_is_raised_and_lowered_under_way,

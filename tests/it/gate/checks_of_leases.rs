@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use firstcome::domain::Refusal;
-use firstcome::gate::Entrant;
+use firstcome::gate::{Entrant, Settings};
 
 use super::subject::{
     Subject, Verdict, already, ensure, entrant, generous, ids, same, settings, text, ticket,
@@ -73,6 +73,26 @@ pub async fn a_release_leaves_what_else_the_user_holds(subject: &Subject) -> Ver
     same("units", &subject.state().await?.units, &10)
 }
 
+pub async fn a_released_participation_is_never_named_as_the_first(subject: &Subject) -> Verdict {
+    subject.start(&generous(Some(20))).await?;
+    let of_one = [entrant(1, 1), entrant(1, 1)];
+    let of_other = [entrant(2, 1), entrant(2, 1)];
+    subject.admit(&of_one).await?;
+    subject.admit(&of_other).await?;
+    let released = subject.release(&[of_one[0], of_other[1]]).await?;
+    same("released", &released, &2)?;
+    let one_each = Settings {
+        version: 2,
+        ..settings(Some(20))
+    };
+    let configured = subject.gate.configure(subject.campaign, &one_each).await;
+    configured.map_err(text)?;
+    let refusal = Refusal::LimitExceeded;
+    subject.refused(entrant(1, 1), refusal, Some(18)).await?;
+    let refusal = already(of_other[0]);
+    subject.refused(entrant(2, 1), refusal, Some(18)).await
+}
+
 pub async fn leases_that_ran_out_are_listed_until_they_end(subject: &Subject) -> Verdict {
     subject.start(&settings(Some(9))).await?;
     let all: Vec<Entrant> = (1..=4).map(|user| entrant(user, 1)).collect();
@@ -98,5 +118,6 @@ pub async fn leases_that_ran_out_are_listed_until_they_end(subject: &Subject) ->
     same("asked after its end", &again.lease_until, &ends[0])?;
     subject.settle(&all[..1]).await?;
     same("released", &subject.release(&all[1..2]).await?, &1)?;
-    same("left", &subject.expired(10).await?, &listed[2..].to_vec())
+    // Ended leases take no room on a page.
+    same("left", &subject.expired(2).await?, &listed[2..].to_vec())
 }

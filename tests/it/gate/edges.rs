@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use firstcome::clock::Clock;
 use firstcome::domain::{Instant, Refusal};
-use firstcome::gate::{GateError, RedisConfig, ScriptGate, Settings, StartError};
+use firstcome::gate::{GateError, RedisConfig, ScriptGate, Seat, Settings, StartError};
 use secrecy::ExposeSecret;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::subject::{LEASE, Subject, entrant, settings, ticket};
+use super::subject::{LEASE, Subject, already, entrant, settings, ticket};
 use super::{forget, redis_config, redis_connection};
 
 const NOON: Instant = Instant::UNIX_EPOCH;
@@ -65,6 +65,25 @@ async fn a_lease_runs_out_on_the_very_moment() {
     let expired = subject.expired(9).await.unwrap();
     assert_eq!(expired[0].participation, first.participation);
     assert_eq!(expired[0].expired_at, ticket.lease_until);
+}
+
+#[tokio::test]
+async fn what_was_rebuilt_stays() {
+    let (subject, clock) = at_noon();
+    let seat = entrant(1, 1);
+    let seats = [Seat {
+        user: seat.user,
+        units: 1,
+        first: seat.participation,
+    }];
+    let settings = settings(Some(5));
+    subject.rebuild(1, &settings, &seats, 1).await.unwrap();
+    clock.advance(Duration::from_secs(24 * 3_600));
+    let refusal = already(seat);
+    subject
+        .refused(entrant(1, 1), refusal, Some(4))
+        .await
+        .unwrap();
 }
 
 #[test]
