@@ -1,0 +1,151 @@
+//! The gate: one suite of checks, run against every gate there is, and shown to fail on broken ones.
+
+mod checks;
+mod checks_of_leases;
+mod checks_of_rebuild;
+mod edges;
+mod history;
+mod leaky;
+mod model;
+mod subject;
+
+use std::sync::Arc;
+
+use firstcome::clock::Clock;
+use firstcome::domain::to_stored_precision;
+use firstcome::gate::{Gate, RedisConfig, ScriptGate};
+use futures_util::future::BoxFuture;
+use redis::AsyncTypedCommands;
+use secrecy::ExposeSecret;
+use uuid::Uuid;
+
+use subject::{Subject, Verdict};
+
+/// One check of the suite: an error says what was broken.
+type Check = for<'a> fn(&'a Subject) -> BoxFuture<'a, Verdict>;
+
+/// Makes the list of all checks, and of each check one test per gate.
+macro_rules! suite {
+    ($($module:ident :: $check:ident),+ $(,)?) => {
+        const CHECKS: &[(&str, Check)] = &[
+            $((stringify!($check), |subject| Box::pin($module::$check(subject)))),+
+        ];
+
+        mod in_process {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() -> super::Verdict {
+                super::$module::$check(&super::in_process_subject()).await
+            })+
+        }
+
+        mod in_redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() -> super::Verdict {
+                let (subject, prefix) = super::redis_subject().await;
+                super::$module::$check(&subject).await?;
+                super::forget(&prefix).await;
+                Ok(())
+            })+
+        }
+    };
+}
+
+suite! {
+    checks::exactly_the_stock_is_admitted_by_many_at_once,
+    checks::one_user_asking_many_times_at_once_is_admitted_once,
+    checks::duplicates_cost_nothing,
+    checks::a_user_twice_in_one_call_is_admitted_once,
+    checks::quantity_is_all_or_nothing,
+    checks::ranks_have_no_gaps_whatever_is_refused_between_them,
+    checks::the_same_participation_gets_the_same_answer,
+    checks::nobody_is_admitted_outside_the_window,
+    checks::the_state_of_the_campaign_decides_before_anything_else,
+    checks::nobody_holds_more_than_the_limits,
+    checks::stock_without_a_limit_never_runs_out,
+    checks::large_numbers_come_back_as_they_went_in,
+    checks::many_entrants_in_one_call_are_answered_in_order,
+    checks::a_quantity_of_nothing_is_an_error_and_changes_nothing,
+    checks::campaigns_do_not_mix,
+    checks_of_leases::a_release_returns_units_and_place,
+    checks_of_leases::a_second_release_returns_nothing,
+    checks_of_leases::a_release_after_a_settle_returns_nothing,
+    checks_of_leases::a_release_leaves_what_else_the_user_holds,
+    checks_of_leases::a_released_participation_is_never_named_as_the_first,
+    checks_of_leases::leases_that_ran_out_are_listed_until_they_end,
+    checks_of_rebuild::settings_are_only_replaced_by_newer_ones,
+    checks_of_rebuild::stock_is_raised_and_lowered_under_way,
+    checks_of_rebuild::without_a_state_everything_is_missing,
+    checks_of_rebuild::a_rebuild_only_moves_the_epoch_forward,
+    checks_of_rebuild::a_rebuild_ends_all_leases,
+    checks_of_rebuild::a_rebuild_keeps_newer_settings,
+    checks_of_rebuild::a_rebuild_takes_many_seats,
+    checks_of_rebuild::a_rebuild_with_one_user_twice_is_an_error_and_changes_nothing,
+    checks_of_rebuild::a_rebuild_under_full_traffic_loses_nothing,
+}
+
+fn in_process_subject() -> Subject {
+    let now = to_stored_precision(Clock::System.now());
+    let gate = ScriptGate::in_process(Clock::manual(now), "it").unwrap();
+    Subject::new(Arc::new(gate), now)
+}
+
+async fn redis_subject() -> (Subject, String) {
+    let prefix = format!("it-{}", Uuid::now_v7());
+    let gate = Arc::new(redis_gate(&prefix).await);
+    let subject = Subject::new(gate, to_stored_precision(Clock::System.now()));
+    (subject, prefix)
+}
+
+async fn redis_gate(prefix: &str) -> ScriptGate {
+    ScriptGate::redis(&redis_config(), prefix).await.unwrap()
+}
+
+/// A missing part fails the test: a suite that skips in silence proves nothing.
+fn redis_config() -> RedisConfig {
+    let url = std::env::var("FIRSTCOME_REDIS_URL").unwrap_or_else(|_| {
+        panic!(
+            "FIRSTCOME_REDIS_URL is not set: run `make test`, or `eval \"$(scripts/parts env)\"`"
+        )
+    });
+    RedisConfig {
+        url: url.into(),
+        // Tests share the machine with a build: what is slow is not broken.
+        response_timeout: std::time::Duration::from_secs(10),
+        ..RedisConfig::default()
+    }
+}
+
+async fn redis_connection() -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(redis_config().url.expose_secret()).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
+/// Removes what a test left in Redis; what a failed test left stays, to be looked at.
+async fn forget(prefix: &str) {
+    let mut connection = redis_connection().await;
+    let pattern = format!("{prefix}:*");
+    let options = redis::ScanOptions::default()
+        .with_pattern(pattern)
+        .with_count(10_000);
+    let mut found = connection.scan_options::<String>(options).await.unwrap();
+    let mut keys = Vec::new();
+    while let Some(key) = found.next_item().await {
+        keys.push(key.unwrap());
+    }
+    drop(found);
+    if !keys.is_empty() {
+        connection.unlink(keys).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn both_gates_answer_a_ping_and_name_their_run() {
+    let in_process = ScriptGate::in_process(Clock::System, "it").unwrap();
+    let redis = redis_gate("it").await;
+    for gate in [in_process, redis] {
+        gate.ping().await.unwrap();
+        let run_id = gate.run_id().await.unwrap();
+        assert!(!run_id.is_empty());
+        assert_eq!(gate.run_id().await.unwrap(), run_id);
+    }
+}

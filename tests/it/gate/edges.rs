@@ -1,0 +1,198 @@
+//! What one gate alone can show: exact moments by a clock that stands still, and a Redis that goes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use firstcome::clock::Clock;
+use firstcome::domain::{Instant, Refusal};
+use firstcome::gate::{GateError, RedisConfig, ScriptGate, Seat, Settings, StartError};
+use secrecy::ExposeSecret;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::subject::{LEASE, Subject, already, entrant, settings, ticket};
+use super::{forget, redis_config, redis_connection};
+
+const NOON: Instant = Instant::UNIX_EPOCH;
+
+fn at_noon() -> (Subject, Clock) {
+    let clock = Clock::manual(NOON);
+    let gate = ScriptGate::in_process(clock.clone(), "it").unwrap();
+    (Subject::new(Arc::new(gate), NOON), clock)
+}
+
+#[tokio::test]
+async fn the_window_opens_and_ends_on_the_very_moment() {
+    let (subject, clock) = at_noon();
+    let settings = Settings {
+        opens_at: Some(subject.hours(1)),
+        closes_at: Some(subject.hours(2)),
+        ..settings(Some(5))
+    };
+    subject.start(&settings).await.unwrap();
+    let not_yet = Refusal::NotOpenYet {
+        opens_at: Some(subject.hours(1)),
+    };
+    let hour = Duration::from_secs(3_600);
+    let moment = Duration::from_millis(1);
+    clock.advance(hour.checked_sub(moment).unwrap());
+    subject
+        .refused(entrant(1, 1), not_yet, Some(5))
+        .await
+        .unwrap();
+    clock.advance(moment);
+    subject.enter(entrant(1, 1)).await.unwrap();
+    clock.advance(hour.checked_sub(moment).unwrap());
+    subject.enter(entrant(2, 1)).await.unwrap();
+    clock.advance(moment);
+    subject
+        .refused(entrant(3, 1), Refusal::Ended, Some(3))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_lease_runs_out_on_the_very_moment() {
+    let (subject, clock) = at_noon();
+    subject.start(&settings(Some(5))).await.unwrap();
+    let first = entrant(1, 1);
+    let ticket = subject.enter(first).await.unwrap();
+    assert_eq!(ticket.lease_until, NOON + LEASE);
+    clock.advance(LEASE.checked_sub(Duration::from_millis(1)).unwrap());
+    assert_eq!(subject.expired(9).await.unwrap(), []);
+    clock.advance(Duration::from_millis(1));
+    let expired = subject.expired(9).await.unwrap();
+    assert_eq!(expired[0].participation, first.participation);
+    assert_eq!(expired[0].expired_at, ticket.lease_until);
+}
+
+#[tokio::test]
+async fn what_was_rebuilt_stays() {
+    let (subject, clock) = at_noon();
+    let seat = entrant(1, 1);
+    let seats = [Seat {
+        user: seat.user,
+        units: 1,
+        first: seat.participation,
+    }];
+    let settings = settings(Some(5));
+    subject.rebuild(1, &settings, &seats, 1).await.unwrap();
+    clock.advance(Duration::from_secs(24 * 3_600));
+    let refusal = already(seat);
+    subject
+        .refused(entrant(1, 1), refusal, Some(4))
+        .await
+        .unwrap();
+}
+
+#[test]
+fn a_prefix_with_braces_is_refused() {
+    let refused = ScriptGate::in_process(Clock::System, "a{b}");
+    assert!(matches!(refused, Err(StartError::Prefix(_))));
+}
+
+#[tokio::test]
+async fn a_redis_that_is_not_there_is_named_at_the_start() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let config = RedisConfig {
+        url: format!("redis://user:secret@{address}").into(),
+        ..RedisConfig::default()
+    };
+    let error = ScriptGate::redis(&config, "it").await.err().unwrap();
+    assert_eq!(error.to_string(), format!("connect to Redis at {address}"));
+    let bad = RedisConfig {
+        url: "not a url".into(),
+        ..RedisConfig::default()
+    };
+    let error = ScriptGate::redis(&bad, "it").await.err().unwrap();
+    assert!(matches!(error, StartError::Url(_)));
+}
+
+#[tokio::test]
+async fn a_redis_that_says_nothing_is_given_up_in_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = RedisConfig {
+        url: format!("redis://{}", listener.local_addr().unwrap()).into(),
+        connect_timeout: Duration::from_millis(50),
+        response_timeout: Duration::from_millis(50),
+    };
+    let connecting = ScriptGate::redis(&config, "it");
+    let given_up = tokio::time::timeout(Duration::from_secs(10), connecting).await;
+    assert!(matches!(given_up, Ok(Err(StartError::Connect { .. }))));
+}
+
+#[tokio::test]
+async fn scripts_that_redis_has_forgotten_are_loaded_again() {
+    let prefix = format!("it-{}", Uuid::now_v7());
+    let gate = ScriptGate::redis(&redis_config(), &prefix).await.unwrap();
+    let subject = Subject::new(Arc::new(gate), NOON);
+    subject.start(&settings(Some(1))).await.unwrap();
+    let mut connection = redis_connection().await;
+    let mut flush = redis::cmd("SCRIPT");
+    flush
+        .arg("FLUSH")
+        .exec_async(&mut connection)
+        .await
+        .unwrap();
+    subject.enter(entrant(1, 1)).await.unwrap();
+    forget(&prefix).await;
+}
+
+/// A relay in front of Redis whose connections can be cut.
+struct Relay {
+    listener: TcpListener,
+    redis: String,
+}
+
+impl Relay {
+    async fn accept_into(&self, connections: &mut JoinSet<()>) {
+        let (mut near, _) = self.listener.accept().await.unwrap();
+        let mut far = TcpStream::connect(&self.redis).await.unwrap();
+        connections.spawn(async move {
+            drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_cut_connection_is_an_error_of_its_own_and_mends_by_itself() {
+    let config = redis_config();
+    let url = config.url.expose_secret().to_owned();
+    let relay = Relay {
+        listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        redis: url.trim_start_matches("redis://").to_owned(),
+    };
+    let near = format!("redis://{}", relay.listener.local_addr().unwrap());
+    let config = RedisConfig {
+        url: near.into(),
+        ..config
+    };
+    let mut connections = JoinSet::new();
+    let prefix = format!("it-{}", Uuid::now_v7());
+    let (gate, ()) = tokio::join!(
+        ScriptGate::redis(&config, &prefix),
+        relay.accept_into(&mut connections)
+    );
+    let subject = Subject::new(Arc::new(gate.unwrap()), NOON);
+    subject.start(&settings(Some(9))).await.unwrap();
+    let first = entrant(1, 1);
+    let answer = subject.ask(first).await.unwrap();
+    ticket(&answer).unwrap();
+
+    connections.shutdown().await;
+    let call = [first];
+    let (after_the_cut, ()) = tokio::join!(
+        subject.gate.admit(subject.campaign, &call, LEASE),
+        relay.accept_into(&mut connections)
+    );
+    assert!(
+        matches!(&after_the_cut, Err(GateError::Unavailable(_)))
+            || matches!(&after_the_cut, Ok(answers) if answers[0] == answer),
+        "{after_the_cut:?}"
+    );
+    assert_eq!(subject.ask(first).await.unwrap(), answer);
+    forget(&prefix).await;
+}

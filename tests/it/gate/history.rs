@@ -1,0 +1,219 @@
+//! Random histories, told to both gates and to the model: all three must answer alike.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use firstcome::clock::Clock;
+use firstcome::domain::{CampaignId, Instant, ParticipationId, State, UserId, to_stored_precision};
+use firstcome::gate::{
+    Admission, Configured, Entrant, Gate, GateState, ScriptGate, Seat, Settings,
+};
+use proptest::collection::{hash_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::model::Model;
+use super::subject::LEASE;
+use super::{forget, redis_gate};
+
+/// Few users, participations, versions and epochs, so that they meet often.
+const USERS: i64 = 5;
+const PARTICIPATIONS: u128 = 12;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Admit(Vec<Entrant>),
+    Settle(Vec<ParticipationId>),
+    Release(Vec<ParticipationId>),
+    Configure(Settings),
+    Rebuild {
+        epoch: u64,
+        settings: Settings,
+        seats: Vec<Seat>,
+        last_rank: u64,
+    },
+}
+
+#[derive(Debug, PartialEq)]
+enum Answer {
+    Admissions(Vec<Admission>),
+    Settled,
+    Released(u64),
+    Configured(Configured),
+    Rebuilt(bool),
+}
+
+fn now() -> Instant {
+    to_stored_precision(Clock::System.now())
+}
+
+fn participation() -> impl Strategy<Value = ParticipationId> {
+    (1..=PARTICIPATIONS).prop_map(|number| ParticipationId(Uuid::from_u128(number)))
+}
+
+fn entrant() -> impl Strategy<Value = Entrant> {
+    (participation(), 1..=USERS, 1_u32..=3).prop_map(|(participation, user, quantity)| Entrant {
+        participation,
+        user: UserId(user),
+        quantity,
+    })
+}
+
+fn settings(now: Instant) -> impl Strategy<Value = Settings> {
+    // Mostly open, or there would be little to compare; and so far from now that the two gates'
+    // clocks need not agree.
+    let state = prop_oneof![
+        12 => Just(State::Open),
+        6 => Just(State::Scheduled),
+        1 => Just(State::Draft),
+        1 => Just(State::Paused),
+        1 => Just(State::Closed),
+        1 => Just(State::Archived),
+    ];
+    let moment = |past, future| {
+        prop_oneof![
+            8 => Just(None),
+            past => Just(Some(now - TimeDelta::days(400))),
+            future => Just(Some(now + TimeDelta::days(400))),
+        ]
+    };
+    (
+        0_u64..8,
+        state,
+        moment(4, 1),
+        moment(1, 4),
+        option::weighted(0.8, 0_u64..12),
+        1_u32..=4,
+        1_u32..=3,
+    )
+        .prop_map(
+            |(version, state, opens_at, closes_at, total_stock, limit, max_quantity)| Settings {
+                version,
+                state,
+                opens_at,
+                closes_at,
+                total_stock,
+                per_user_limit: limit,
+                max_quantity,
+            },
+        )
+}
+
+fn seats() -> impl Strategy<Value = Vec<Seat>> {
+    hash_map(1..=USERS, (1_u32..=3, participation()), 0..4).prop_map(|seats| {
+        let seat = |(user, (units, first))| Seat {
+            user: UserId(user),
+            units,
+            first,
+        };
+        seats.into_iter().map(seat).collect()
+    })
+}
+
+fn rebuild(now: Instant) -> impl Strategy<Value = Step> {
+    (1_u64..10, settings(now), seats(), 0_u64..20).prop_map(
+        |(epoch, settings, seats, last_rank)| Step::Rebuild {
+            epoch,
+            settings,
+            seats,
+            last_rank,
+        },
+    )
+}
+
+fn step(now: Instant) -> impl Strategy<Value = Step> {
+    prop_oneof![
+        10 => vec(entrant(), 1..5).prop_map(Step::Admit),
+        3 => vec(participation(), 1..4).prop_map(Step::Settle),
+        4 => vec(participation(), 1..4).prop_map(Step::Release),
+        3 => settings(now).prop_map(Step::Configure),
+        1 => rebuild(now),
+    ]
+}
+
+fn history(now: Instant) -> impl Strategy<Value = Vec<Step>> {
+    // Some begin without a state.
+    (option::weighted(0.9, rebuild(now)), vec(step(now), 1..40))
+        .prop_map(|(first, steps)| first.into_iter().chain(steps).collect())
+}
+
+fn tell_model(model: &mut Model, step: &Step) -> (Answer, Option<GateState>) {
+    let answer = match step {
+        Step::Admit(entrants) => Answer::Admissions(model.admit(entrants)),
+        Step::Settle(ids) => {
+            model.settle(ids);
+            Answer::Settled
+        }
+        Step::Release(ids) => Answer::Released(model.release(ids)),
+        Step::Configure(settings) => Answer::Configured(model.configure(settings)),
+        Step::Rebuild {
+            epoch,
+            settings,
+            seats,
+            last_rank,
+        } => Answer::Rebuilt(model.rebuild(*epoch, settings, seats, *last_rank)),
+    };
+    (answer, model.inspect())
+}
+
+/// The moment a lease ends is the one thing that differs from clock to clock: set to `now`.
+async fn tell_gate(gate: &dyn Gate, step: &Step, now: Instant) -> (Answer, Option<GateState>) {
+    let campaign = CampaignId(1);
+    let answer = match step {
+        Step::Admit(entrants) => {
+            let mut answers = gate.admit(campaign, entrants, LEASE).await.unwrap();
+            for answer in &mut answers {
+                if let Admission::Admitted(ticket) = answer {
+                    ticket.lease_until = now;
+                }
+            }
+            Answer::Admissions(answers)
+        }
+        Step::Settle(ids) => {
+            gate.settle(campaign, ids).await.unwrap();
+            Answer::Settled
+        }
+        Step::Release(ids) => Answer::Released(gate.release(campaign, ids).await.unwrap()),
+        Step::Configure(settings) => {
+            Answer::Configured(gate.configure(campaign, settings).await.unwrap())
+        }
+        Step::Rebuild {
+            epoch,
+            settings,
+            seats,
+            last_rank,
+        } => {
+            let rebuilt = gate.rebuild(campaign, *epoch, settings, seats, *last_rank);
+            Answer::Rebuilt(rebuilt.await.unwrap())
+        }
+    };
+    (answer, gate.inspect(campaign).await.unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn both_gates_and_the_model_answer_alike(steps in history(now())) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let now = now();
+            let in_process = ScriptGate::in_process(Clock::System, "it").unwrap();
+            let prefix = format!("it-{}", Uuid::now_v7());
+            let redis = redis_gate(&prefix).await;
+            let gates: [(&str, Arc<dyn Gate>); 2] =
+                [("in process", Arc::new(in_process)), ("in Redis", Arc::new(redis))];
+            let mut model = Model::new(now);
+            for (number, step) in steps.iter().enumerate() {
+                let wanted = tell_model(&mut model, step);
+                for (name, gate) in &gates {
+                    let got = tell_gate(gate.as_ref(), step, now).await;
+                    prop_assert_eq!(&got, &wanted, "{}, step {}: {:?}", name, number, step);
+                }
+            }
+            forget(&prefix).await;
+            Ok(())
+        })?;
+    }
+}

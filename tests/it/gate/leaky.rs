@@ -1,0 +1,299 @@
+//! Proof that the suite has teeth: gates that are broken on purpose, each caught by name.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use firstcome::domain::{CampaignId, ParticipationId, Refusal, UserId};
+use firstcome::gate::{
+    Admission, Configured, Entrant, Gate, GateError, GateState, Lease, Seat, Settings,
+};
+
+use super::subject::Subject;
+use super::{CHECKS, in_process_subject};
+
+/// How a gate is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leak {
+    Nothing,
+    OneOverTheStock,
+    ForgetsUsers,
+    ForgetsParticipations,
+    AdmitsAPart,
+    SkipsRanks,
+    IgnoresTheWindow,
+    NeverSettles,
+    ReleasesWithoutALease,
+    KeepsThePlaceOfTheReleased,
+    HidesExpiredLeases,
+    TakesOldSettings,
+    DropsSettings,
+    RebuildsBackwards,
+    RebuildsWithoutSeats,
+    AnswersBackwards,
+    MixesCampaigns,
+}
+
+/// A sound gate, and what spoils it.
+struct Leaky {
+    inner: Arc<dyn Gate>,
+    leak: Leak,
+    /// Stand-ins for participations, versions and epochs, so that the sound gate is fooled.
+    stand_ins: Mutex<HashMap<ParticipationId, ParticipationId>>,
+    counter: Mutex<u64>,
+}
+
+impl Leaky {
+    fn subject(leak: Leak) -> Subject {
+        let sound = in_process_subject();
+        let gate = Self {
+            inner: sound.gate,
+            leak,
+            stand_ins: Mutex::default(),
+            counter: Mutex::new(1 << 30),
+        };
+        Subject::new(Arc::new(gate), sound.now)
+    }
+
+    fn has(&self, leak: Leak) -> bool {
+        self.leak == leak
+    }
+
+    fn next(&self) -> u64 {
+        let mut counter = self.counter.lock().unwrap();
+        *counter += 1;
+        *counter
+    }
+
+    fn campaign(&self, campaign: CampaignId) -> CampaignId {
+        match self.leak {
+            Leak::MixesCampaigns => CampaignId(1),
+            _ => campaign,
+        }
+    }
+
+    fn settings(&self, settings: &Settings) -> Settings {
+        let mut settings = settings.clone();
+        match self.leak {
+            Leak::OneOverTheStock => {
+                settings.total_stock = settings.total_stock.map(|total| total + 1);
+            }
+            Leak::IgnoresTheWindow => {
+                settings.opens_at = None;
+                settings.closes_at = None;
+            }
+            Leak::TakesOldSettings => settings.version = self.next(),
+            _ => {}
+        }
+        settings
+    }
+
+    fn entrant(&self, mut entrant: Entrant) -> Entrant {
+        if self.has(Leak::ForgetsUsers) {
+            entrant.user = UserId(i64::try_from(self.next()).unwrap());
+        }
+        if self.has(Leak::ForgetsParticipations) {
+            let stand_in = ParticipationId::generate();
+            let mut stand_ins = self.stand_ins.lock().unwrap();
+            stand_ins.insert(entrant.participation, stand_in);
+            entrant.participation = stand_in;
+        }
+        entrant
+    }
+
+    async fn answer(
+        &self,
+        campaign: CampaignId,
+        entrant: Entrant,
+        lease: Duration,
+    ) -> Result<Admission, GateError> {
+        let mut answers = self.inner.admit(campaign, &[entrant], lease).await?;
+        match answers.remove(0) {
+            Admission::Refused {
+                refusal: Refusal::SoldOut,
+                remaining: Some(left @ 1..),
+            } if self.has(Leak::AdmitsAPart) => {
+                let quantity = u32::try_from(left).unwrap();
+                let part = Entrant {
+                    quantity,
+                    ..entrant
+                };
+                let mut answers = self.inner.admit(campaign, &[part], lease).await?;
+                Ok(answers.remove(0))
+            }
+            Admission::Admitted(mut ticket) if self.has(Leak::SkipsRanks) => {
+                ticket.rank *= 2;
+                Ok(Admission::Admitted(ticket))
+            }
+            answer => Ok(answer),
+        }
+    }
+}
+
+#[async_trait]
+impl Gate for Leaky {
+    async fn admit(
+        &self,
+        campaign: CampaignId,
+        entrants: &[Entrant],
+        lease: Duration,
+    ) -> Result<Vec<Admission>, GateError> {
+        let campaign = self.campaign(campaign);
+        if entrants.iter().any(|entrant| entrant.quantity == 0) {
+            return self.inner.admit(campaign, entrants, lease).await;
+        }
+        let mut answers = Vec::new();
+        for entrant in entrants {
+            let entrant = self.entrant(*entrant);
+            answers.push(self.answer(campaign, entrant, lease).await?);
+        }
+        if self.has(Leak::AnswersBackwards) {
+            answers.reverse();
+        }
+        Ok(answers)
+    }
+
+    async fn settle(&self, campaign: CampaignId, ids: &[ParticipationId]) -> Result<(), GateError> {
+        if self.has(Leak::NeverSettles) {
+            return Ok(());
+        }
+        self.inner.settle(self.campaign(campaign), ids).await
+    }
+
+    async fn release(
+        &self,
+        campaign: CampaignId,
+        ids: &[ParticipationId],
+    ) -> Result<u64, GateError> {
+        let campaign = self.campaign(campaign);
+        if self.has(Leak::KeepsThePlaceOfTheReleased) {
+            self.inner.settle(campaign, ids).await?;
+            return Ok(ids.len() as u64);
+        }
+        let returned = self.inner.release(campaign, ids).await?;
+        if self.has(Leak::ReleasesWithoutALease) {
+            return Ok(returned.max(ids.len() as u64));
+        }
+        Ok(returned)
+    }
+
+    async fn configure(
+        &self,
+        campaign: CampaignId,
+        settings: &Settings,
+    ) -> Result<Configured, GateError> {
+        if self.has(Leak::DropsSettings) {
+            return Ok(Configured::Applied);
+        }
+        let settings = self.settings(settings);
+        self.inner
+            .configure(self.campaign(campaign), &settings)
+            .await
+    }
+
+    async fn rebuild(
+        &self,
+        campaign: CampaignId,
+        epoch: u64,
+        settings: &Settings,
+        seats: &[Seat],
+        last_rank: u64,
+    ) -> Result<bool, GateError> {
+        let epoch = match self.leak {
+            Leak::RebuildsBackwards | Leak::MixesCampaigns => self.next(),
+            _ => epoch,
+        };
+        let seats = match self.leak {
+            Leak::RebuildsWithoutSeats => &[],
+            _ => seats,
+        };
+        let settings = self.settings(settings);
+        self.inner
+            .rebuild(self.campaign(campaign), epoch, &settings, seats, last_rank)
+            .await
+    }
+
+    async fn expired(&self, campaign: CampaignId, limit: usize) -> Result<Vec<Lease>, GateError> {
+        if self.has(Leak::HidesExpiredLeases) {
+            return Ok(Vec::new());
+        }
+        self.inner.expired(self.campaign(campaign), limit).await
+    }
+
+    async fn inspect(&self, campaign: CampaignId) -> Result<Option<GateState>, GateError> {
+        self.inner.inspect(self.campaign(campaign)).await
+    }
+
+    async fn ping(&self) -> Result<(), GateError> {
+        self.inner.ping().await
+    }
+}
+
+#[tokio::test]
+async fn a_wrapper_that_spoils_nothing_passes_every_check() {
+    for (name, check) in CHECKS {
+        let verdict = check(&Leaky::subject(Leak::Nothing)).await;
+        assert_eq!(verdict, Ok(()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn every_broken_gate_is_caught_by_the_check_made_for_it() {
+    let cases = [
+        (
+            Leak::OneOverTheStock,
+            "exactly_the_stock_is_admitted_by_many_at_once",
+        ),
+        (Leak::ForgetsUsers, "duplicates_cost_nothing"),
+        (
+            Leak::ForgetsParticipations,
+            "the_same_participation_gets_the_same_answer",
+        ),
+        (Leak::AdmitsAPart, "quantity_is_all_or_nothing"),
+        (
+            Leak::SkipsRanks,
+            "ranks_have_no_gaps_whatever_is_refused_between_them",
+        ),
+        (
+            Leak::IgnoresTheWindow,
+            "nobody_is_admitted_outside_the_window",
+        ),
+        (
+            Leak::NeverSettles,
+            "a_release_after_a_settle_returns_nothing",
+        ),
+        (
+            Leak::ReleasesWithoutALease,
+            "a_second_release_returns_nothing",
+        ),
+        (
+            Leak::KeepsThePlaceOfTheReleased,
+            "a_release_returns_units_and_place",
+        ),
+        (
+            Leak::HidesExpiredLeases,
+            "leases_that_ran_out_are_listed_until_they_end",
+        ),
+        (
+            Leak::TakesOldSettings,
+            "settings_are_only_replaced_by_newer_ones",
+        ),
+        (Leak::DropsSettings, "stock_is_raised_and_lowered_under_way"),
+        (
+            Leak::RebuildsBackwards,
+            "a_rebuild_only_moves_the_epoch_forward",
+        ),
+        (Leak::RebuildsWithoutSeats, "a_rebuild_ends_all_leases"),
+        (
+            Leak::AnswersBackwards,
+            "many_entrants_in_one_call_are_answered_in_order",
+        ),
+        (Leak::MixesCampaigns, "campaigns_do_not_mix"),
+    ];
+    for (leak, check) in cases {
+        let (_, check_of_it) = CHECKS.iter().find(|(name, _)| *name == check).unwrap();
+        let verdict = check_of_it(&Leaky::subject(leak)).await;
+        assert!(verdict.is_err(), "{leak:?} passed {check}");
+    }
+}

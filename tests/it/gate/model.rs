@@ -1,0 +1,193 @@
+//! The gate in plain Rust, as its contract reads: what the scripts are compared with.
+
+use std::collections::HashMap;
+
+use firstcome::domain::{Instant, ParticipationId, Refusal, State, UserId};
+use firstcome::gate::{Admission, Configured, Entrant, GateState, Seat, Settings, Ticket};
+
+/// One campaign at a moment that does not move.
+pub struct Model {
+    now: Instant,
+    state: Option<Held>,
+}
+
+struct Held {
+    epoch: u64,
+    settings: Settings,
+    last_rank: u64,
+    holdings: HashMap<UserId, Holding>,
+    leases: HashMap<ParticipationId, (Entrant, Ticket)>,
+}
+
+#[derive(Default)]
+struct Holding {
+    units: u64,
+    /// Not known when it was released while others of the user stand.
+    first: Option<ParticipationId>,
+}
+
+impl Model {
+    pub fn new(now: Instant) -> Self {
+        Self { now, state: None }
+    }
+
+    pub fn admit(&mut self, entrants: &[Entrant]) -> Vec<Admission> {
+        let now = self.now;
+        let answer = |entrant: &Entrant| match &mut self.state {
+            Some(held) => held.admit(*entrant, now),
+            None => Admission::Missing,
+        };
+        entrants.iter().map(answer).collect()
+    }
+
+    pub fn settle(&mut self, ids: &[ParticipationId]) {
+        if let Some(held) = &mut self.state {
+            held.leases.retain(|id, _| !ids.contains(id));
+        }
+    }
+
+    pub fn release(&mut self, ids: &[ParticipationId]) -> u64 {
+        let Some(held) = &mut self.state else {
+            return 0;
+        };
+        ids.iter().map(|id| held.release(*id)).sum()
+    }
+
+    pub fn configure(&mut self, settings: &Settings) -> Configured {
+        match &mut self.state {
+            None => Configured::Missing,
+            Some(held) if held.settings.version > settings.version => Configured::Stale,
+            Some(held) => {
+                held.settings = settings.clone();
+                Configured::Applied
+            }
+        }
+    }
+
+    pub fn rebuild(
+        &mut self,
+        epoch: u64,
+        settings: &Settings,
+        seats: &[Seat],
+        last_rank: u64,
+    ) -> bool {
+        let mut settings = settings.clone();
+        if let Some(held) = &self.state {
+            if held.epoch >= epoch {
+                return false;
+            }
+            if held.settings.version > settings.version {
+                settings = held.settings.clone();
+            }
+        }
+        let holding = |seat: &Seat| Holding {
+            units: seat.units.into(),
+            first: Some(seat.first),
+        };
+        self.state = Some(Held {
+            epoch,
+            settings,
+            last_rank,
+            holdings: seats
+                .iter()
+                .map(|seat| (seat.user, holding(seat)))
+                .collect(),
+            leases: HashMap::new(),
+        });
+        true
+    }
+
+    pub fn inspect(&self) -> Option<GateState> {
+        self.state.as_ref().map(|held| GateState {
+            epoch: held.epoch,
+            units: held.units(),
+            last_rank: held.last_rank,
+            remaining: held.remaining(),
+            leases: held.leases.len() as u64,
+            users: held.holdings.len() as u64,
+        })
+    }
+}
+
+impl Held {
+    fn units(&self) -> u64 {
+        self.holdings.values().map(|holding| holding.units).sum()
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        let total = self.settings.total_stock?;
+        Some(total.saturating_sub(self.units()))
+    }
+
+    fn admit(&mut self, entrant: Entrant, now: Instant) -> Admission {
+        if let Some((_, ticket)) = self.leases.get(&entrant.participation) {
+            return Admission::Admitted(*ticket);
+        }
+        if let Some(refusal) = self.refusal(entrant, now) {
+            let remaining = self.remaining();
+            return Admission::Refused { refusal, remaining };
+        }
+        let holding = self.holdings.entry(entrant.user).or_default();
+        holding.units += u64::from(entrant.quantity);
+        holding.first = holding.first.or(Some(entrant.participation));
+        self.last_rank += 1;
+        let ticket = Ticket {
+            epoch: self.epoch,
+            rank: self.last_rank,
+            remaining: self.remaining(),
+            lease_until: now,
+        };
+        self.leases.insert(entrant.participation, (entrant, ticket));
+        Admission::Admitted(ticket)
+    }
+
+    fn refusal(&self, entrant: Entrant, now: Instant) -> Option<Refusal> {
+        let settings = &self.settings;
+        let (held, first) = self
+            .holdings
+            .get(&entrant.user)
+            .map_or((0, None), |holding| (holding.units, holding.first));
+        let wanted = u64::from(entrant.quantity);
+        match settings.state {
+            State::Draft => {
+                let opens_at = settings.opens_at;
+                return Some(Refusal::NotOpenYet { opens_at });
+            }
+            State::Paused => return Some(Refusal::Paused),
+            State::Closed | State::Archived => return Some(Refusal::Ended),
+            State::Scheduled | State::Open => {}
+        }
+        if let Some(opens_at) = settings.opens_at.filter(|opens_at| now < *opens_at) {
+            let opens_at = Some(opens_at);
+            return Some(Refusal::NotOpenYet { opens_at });
+        }
+        if settings.closes_at.is_some_and(|closes_at| now >= closes_at) {
+            return Some(Refusal::Ended);
+        }
+        if entrant.quantity > settings.max_quantity {
+            return Some(Refusal::LimitExceeded);
+        }
+        if let (1, 1.., Some(first)) = (settings.per_user_limit, held, first) {
+            return Some(Refusal::AlreadyParticipated { first });
+        }
+        if held + wanted > u64::from(settings.per_user_limit) {
+            return Some(Refusal::LimitExceeded);
+        }
+        let total = settings.total_stock.unwrap_or(u64::MAX);
+        (self.units() + wanted > total).then_some(Refusal::SoldOut)
+    }
+
+    fn release(&mut self, id: ParticipationId) -> u64 {
+        let Some((entrant, _)) = self.leases.remove(&id) else {
+            return 0;
+        };
+        let units = u64::from(entrant.quantity);
+        let holding = self.holdings.get_mut(&entrant.user).unwrap();
+        holding.units -= units;
+        holding.first = holding.first.filter(|first| *first != id);
+        if holding.units == 0 {
+            self.holdings.remove(&entrant.user);
+        }
+        units
+    }
+}

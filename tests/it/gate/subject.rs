@@ -1,0 +1,181 @@
+//! What a check works on: one fresh campaign of one gate, and short ways to ask it.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use firstcome::domain::{CampaignId, Instant, ParticipationId, Refusal, State, UserId};
+use firstcome::gate::{Admission, Entrant, Gate, GateState, Lease, Settings, Ticket};
+
+/// Passed, or what was broken.
+pub type Verdict = Result<(), String>;
+
+/// Longer than any test.
+pub const LEASE: Duration = Duration::from_secs(3_600);
+
+/// Fails the check unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err(format!($($message)+));
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// Fails the check unless both are equal.
+pub fn same<T: PartialEq + Debug>(what: &str, got: &T, wanted: &T) -> Verdict {
+    ensure!(got == wanted, "{what}: got {got:?}, wanted {wanted:?}");
+    Ok(())
+}
+
+/// A campaign of its own on a gate.
+#[derive(Clone)]
+pub struct Subject {
+    pub gate: Arc<dyn Gate>,
+    pub campaign: CampaignId,
+    pub now: Instant,
+}
+
+impl Subject {
+    pub fn new(gate: Arc<dyn Gate>, now: Instant) -> Self {
+        Self {
+            gate,
+            campaign: CampaignId(7),
+            now,
+        }
+    }
+
+    /// So many hours from now.
+    pub fn hours(&self, hours: i64) -> Instant {
+        self.now + TimeDelta::hours(hours)
+    }
+
+    /// Starts the campaign with nobody in it.
+    pub async fn start(&self, settings: &Settings) -> Verdict {
+        let rebuilt = self.rebuild(1, settings, &[], 0).await?;
+        same("the first rebuild", &rebuilt, &true)
+    }
+
+    pub async fn rebuild(
+        &self,
+        epoch: u64,
+        settings: &Settings,
+        seats: &[firstcome::gate::Seat],
+        last_rank: u64,
+    ) -> Result<bool, String> {
+        self.gate
+            .rebuild(self.campaign, epoch, settings, seats, last_rank)
+            .await
+            .map_err(text)
+    }
+
+    pub async fn admit(&self, entrants: &[Entrant]) -> Result<Vec<Admission>, String> {
+        let answers = self.gate.admit(self.campaign, entrants, LEASE).await;
+        let answers = answers.map_err(text)?;
+        same("number of answers", &answers.len(), &entrants.len())?;
+        Ok(answers)
+    }
+
+    pub async fn ask(&self, entrant: Entrant) -> Result<Admission, String> {
+        Ok(self.admit(&[entrant]).await?.remove(0))
+    }
+
+    /// Asks and insists on a yes.
+    pub async fn enter(&self, entrant: Entrant) -> Result<Ticket, String> {
+        ticket(&self.ask(entrant).await?)
+    }
+
+    /// Asks and insists on this refusal.
+    pub async fn refused(
+        &self,
+        entrant: Entrant,
+        refusal: Refusal,
+        remaining: Option<u64>,
+    ) -> Verdict {
+        let wanted = Admission::Refused { refusal, remaining };
+        same("the answer", &self.ask(entrant).await?, &wanted)
+    }
+
+    pub async fn settle(&self, entrants: &[Entrant]) -> Verdict {
+        let settled = self.gate.settle(self.campaign, &ids(entrants)).await;
+        settled.map_err(text)
+    }
+
+    pub async fn release(&self, entrants: &[Entrant]) -> Result<u64, String> {
+        let released = self.gate.release(self.campaign, &ids(entrants)).await;
+        released.map_err(text)
+    }
+
+    pub async fn expired(&self, limit: usize) -> Result<Vec<Lease>, String> {
+        self.gate.expired(self.campaign, limit).await.map_err(text)
+    }
+
+    pub async fn state(&self) -> Result<GateState, String> {
+        let state = self.gate.inspect(self.campaign).await.map_err(text)?;
+        state.ok_or_else(|| "the gate has no state".to_owned())
+    }
+}
+
+/// Open without a window: one unit per user and request.
+pub fn settings(total_stock: Option<u64>) -> Settings {
+    Settings {
+        version: 1,
+        state: State::Open,
+        opens_at: None,
+        closes_at: None,
+        total_stock,
+        per_user_limit: 1,
+        max_quantity: 1,
+    }
+}
+
+/// Open without a window: ten units per user and request.
+pub fn generous(total_stock: Option<u64>) -> Settings {
+    Settings {
+        per_user_limit: 10,
+        max_quantity: 10,
+        ..settings(total_stock)
+    }
+}
+
+/// An entrant with a participation of its own.
+pub fn entrant(user: i64, quantity: u32) -> Entrant {
+    Entrant {
+        participation: ParticipationId::generate(),
+        user: UserId(user),
+        quantity,
+    }
+}
+
+pub fn ids(entrants: &[Entrant]) -> Vec<ParticipationId> {
+    entrants
+        .iter()
+        .map(|entrant| entrant.participation)
+        .collect()
+}
+
+pub fn ticket(answer: &Admission) -> Result<Ticket, String> {
+    match answer {
+        Admission::Admitted(ticket) => Ok(*ticket),
+        other => Err(format!("expected an admission, got {other:?}")),
+    }
+}
+
+pub fn tickets(answers: &[Admission]) -> Vec<Ticket> {
+    answers
+        .iter()
+        .filter_map(|answer| ticket(answer).ok())
+        .collect()
+}
+
+pub fn already(first: Entrant) -> Refusal {
+    Refusal::AlreadyParticipated {
+        first: first.participation,
+    }
+}
+
+pub fn text(error: impl Debug) -> String {
+    format!("{error:?}")
+}
