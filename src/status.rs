@@ -63,8 +63,9 @@ impl StatusBoard {
     }
 
     /// The status of a campaign; none: there is no such campaign.
-    pub async fn of(&self, id: CampaignId) -> Result<Option<Arc<CampaignStatus>>, Arc<StoreError>> {
-        self.recent.try_get_with(id, self.read(id)).await
+    pub async fn of(&self, id: CampaignId) -> Result<Option<CampaignStatus>, Arc<StoreError>> {
+        let status = self.recent.try_get_with(id, self.read(id)).await?;
+        Ok(status.map(Arc::unwrap_or_clone))
     }
 
     async fn read(&self, id: CampaignId) -> Result<Option<Arc<CampaignStatus>>, StoreError> {

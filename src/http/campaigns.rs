@@ -17,7 +17,7 @@ use super::views::{
 };
 use super::{App, Section};
 use crate::domain::{Campaign, CampaignId, State};
-use crate::store::campaigns::CampaignFilter;
+use crate::store::CampaignFilter;
 
 documented! {
     /// Problems of reading the catalogue.

@@ -21,7 +21,7 @@ use crate::http::page::{Page, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::views::{CampaignList, CampaignView, KindWord, StateWord};
 use crate::http::{App, Section};
-use crate::store::campaigns::CampaignFilter;
+use crate::store::CampaignFilter;
 
 documented! {
     /// Problems of managing campaigns.

@@ -10,7 +10,7 @@ use crate::http::json::RequestBodySchema;
 use crate::http::participations::QUANTITY_MAX;
 use crate::http::problem::Problem;
 use crate::http::views::{KindWord, RewardView, StateWord};
-use crate::store::campaigns::{CampaignChange, NewCampaign};
+use crate::store::{CampaignChange, NewCampaign};
 
 /// Longest time a reservation can wait for its payment: a day.
 const HOLD_SECONDS_MAX: u32 = 86_400;
@@ -231,6 +231,7 @@ impl FromFields for Change {
         let description = fields.text("description", &DESCRIPTION);
         let terms = Terms::from_fields(fields);
         let change = CampaignChange {
+            state: None,
             name: fields.not_null("name", name),
             description: fields.not_null("description", description),
             total_stock: terms.total_stock.change(),

@@ -1,5 +1,7 @@
 //! What failures and refusals of the inner modules look like to a client.
 
+use std::sync::Arc;
+
 use poem::http::StatusCode;
 use serde_json::Value;
 
@@ -107,8 +109,20 @@ fn part_unavailable(part: &'static str) -> Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<Arc<StoreError>> for Problem {
+    fn from(error: Arc<StoreError>) -> Self {
+        Self::from(&*error)
+    }
+}
+
+impl From<&StoreError> for Problem {
+    fn from(error: &StoreError) -> Self {
         tracing::warn!(
-            error = &error as &dyn std::error::Error,
+            error = error as &dyn std::error::Error,
             "read or write the store"
         );
         part_unavailable("store")
