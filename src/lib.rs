@@ -8,3 +8,7 @@ pub mod clock;
 pub mod gate;
 
 pub mod broker;
+
+pub mod retry;
+
+pub mod supervisor;

@@ -1,0 +1,165 @@
+//! The one retry policy: exponential with full jitter, bounded in attempts and in delay. The only
+//! place that knows the `backoff` crate; nothing here decides *whether* a failure may be retried.
+//!
+//! Full jitter (a delay drawn evenly between nothing and the bound) keeps many clients that failed
+//! together from coming back together: "Exponential Backoff And Jitter", AWS Architecture Blog.
+
+use std::future::Future;
+use std::time::Duration;
+
+use backoff::ExponentialBackoff;
+use backoff::backoff::Backoff;
+use serde::{Deserialize, Serialize};
+
+/// How often, and how far apart, something is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// Bound of the first delay.
+    #[serde(with = "humantime_serde")]
+    pub initial: Duration,
+    /// Bound no delay exceeds.
+    #[serde(with = "humantime_serde")]
+    pub max: Duration,
+    /// How much the bound grows with each attempt.
+    pub multiplier: f64,
+    /// Attempts in all, the first included.
+    pub attempts_max: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_millis(100),
+            max: Duration::from_secs(30),
+            multiplier: 2.0,
+            attempts_max: 10,
+        }
+    }
+}
+
+/// What to do about a failed attempt; decided by the caller, by type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may go well next time.
+    Again,
+    /// It never will.
+    GiveUp,
+}
+
+impl Policy {
+    /// How long to wait after the `attempt`-th attempt failed (from 1); none: it was the last.
+    #[must_use]
+    pub fn delay(&self, attempt: u32) -> Option<Duration> {
+        (attempt < self.attempts_max).then(|| self.pause(attempt))
+    }
+
+    /// How long to wait after the `failures`-th failure (from 1) where giving up is no option.
+    #[must_use]
+    pub fn pause(&self, failures: u32) -> Duration {
+        let bound = self.bound(failures);
+        let half = bound / 2;
+        // A randomization factor of one spreads evenly over twice the interval: full jitter.
+        let mut backoff = ExponentialBackoff {
+            current_interval: half,
+            initial_interval: half,
+            randomization_factor: 1.0,
+            multiplier: self.multiplier.max(1.0),
+            max_interval: bound,
+            max_elapsed_time: None,
+            ..ExponentialBackoff::default()
+        };
+        backoff.next_backoff().unwrap_or(bound).min(bound)
+    }
+
+    /// The longest delay after the `failures`-th failure.
+    fn bound(&self, failures: u32) -> Duration {
+        let steps = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
+        let factor = self.multiplier.max(1.0).powi(steps);
+        let seconds = self.initial.as_secs_f64() * factor;
+        if seconds.is_finite() && seconds < self.max.as_secs_f64() {
+            Duration::from_secs_f64(seconds)
+        } else {
+            self.max
+        }
+    }
+}
+
+/// Does `operation` until it succeeds, `classify` gives up on its failure, or attempts run out;
+/// the last failure is returned.
+pub async fn retry<T, E, F>(
+    policy: &Policy,
+    classify: impl Fn(&E) -> Verdict,
+    mut operation: impl FnMut() -> F,
+) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    let mut attempt = 1;
+    loop {
+        let failure = match operation().await {
+            Ok(value) => return Ok(value),
+            Err(failure) => failure,
+        };
+        match (classify(&failure), policy.delay(attempt)) {
+            (Verdict::Again, Some(delay)) => tokio::time::sleep(delay).await,
+            _ => return Err(failure),
+        }
+        attempt += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_delay_never_exceeds_its_bound(attempt in 0_u32..5_000, multiplier in 0.0_f64..10.0) {
+            let policy = Policy { multiplier, attempts_max: u32::MAX, ..Policy::default() };
+            prop_assert!(policy.pause(attempt) <= policy.max);
+            prop_assert!(policy.pause(1) <= policy.initial);
+        }
+    }
+
+    #[test]
+    fn the_last_attempt_is_followed_by_no_other() {
+        let policy = Policy {
+            attempts_max: 3,
+            ..Policy::default()
+        };
+        assert!(policy.delay(2).is_some());
+        assert_eq!(policy.delay(3), None);
+    }
+
+    #[test]
+    fn delays_are_spread_over_the_whole_bound() {
+        let policy = Policy::default();
+        let longest = (0..200).map(|_| policy.pause(1)).max().unwrap();
+        let shortest = (0..200).map(|_| policy.pause(1)).min().unwrap();
+        assert!(longest > policy.initial * 3 / 4, "{longest:?}");
+        assert!(shortest < policy.initial / 4, "{shortest:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_failures_worth_it_are_tried_again() {
+        let calls = Cell::new(0);
+        let operation = || {
+            calls.set(calls.get() + 1);
+            async { Err::<(), u32>(calls.get()) }
+        };
+        let again = |failure: &u32| {
+            if *failure < 3 {
+                Verdict::Again
+            } else {
+                Verdict::GiveUp
+            }
+        };
+        assert_eq!(retry(&Policy::default(), again, operation).await, Err(3));
+        assert_eq!(calls.get(), 3);
+    }
+}
