@@ -1,6 +1,9 @@
 //! The broker: where committed events go. One trait for publishing, and a classification of its
 //! failures that decides by type, never by text.
 
+pub mod embedded;
+pub mod kafka;
+
 use async_trait::async_trait;
 
 /// A record on its way to a topic.

@@ -12,3 +12,5 @@ pub mod broker;
 pub mod retry;
 
 pub mod supervisor;
+
+pub mod store;

@@ -1,0 +1,98 @@
+//! The broker that needs no installation: librdkafka's mock cluster in this process. In memory, so
+//! what was published is gone with the process; any Kafka client can read it at its address.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rdkafka::ClientConfig;
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::future_producer::FutureProducerContext;
+use rdkafka::producer::{FutureProducer, Producer};
+
+use super::kafka::{Kafka, KafkaConfig};
+use super::{Acknowledged, PublishError, Publisher, Record};
+
+/// The mock cluster as its host sees it.
+pub type Cluster<'a> = MockCluster<'a, FutureProducerContext<DefaultClientContext>>;
+
+/// A broker of one node and the producer that writes to it.
+pub struct Embedded {
+    /// Lives as long as its cluster; sends nothing itself.
+    host: FutureProducer,
+    kafka: Arc<Kafka>,
+}
+
+impl std::fmt::Debug for Embedded {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Embedded")
+            .field("kafka", &self.kafka)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Embedded {
+    /// Starts the broker and connects a producer to it; `config.brokers` is not looked at.
+    pub async fn start(config: KafkaConfig) -> Result<Arc<Self>, PublishError> {
+        let host: FutureProducer = ClientConfig::new()
+            .set("test.mock.num.brokers", "1")
+            .create()
+            .map_err(|failure| PublishError::Fatal(failure.to_string()))?;
+        let brokers = host
+            .client()
+            .mock_cluster()
+            .map(|cluster| cluster.bootstrap_servers())
+            .ok_or_else(|| PublishError::Fatal("librdkafka has no mock cluster".to_owned()))?;
+        let kafka = Kafka::connect(KafkaConfig { brokers, ..config }).await?;
+        Ok(Arc::new(Self { host, kafka }))
+    }
+
+    /// `host:port` for any Kafka client.
+    #[must_use]
+    pub fn bootstrap_servers(&self) -> String {
+        self.with_cluster(|cluster| cluster.bootstrap_servers())
+            .unwrap_or_default()
+    }
+
+    /// Does something with the cluster itself: tests inject failures so.
+    pub fn with_cluster<T>(&self, work: impl FnOnce(&Cluster<'_>) -> T) -> Option<T> {
+        self.host
+            .client()
+            .mock_cluster()
+            .map(|cluster| work(&cluster))
+    }
+}
+
+#[async_trait]
+impl Publisher for Embedded {
+    async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {
+        self.kafka.publish(record).await
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<u32, PublishError> {
+        self.kafka.partitions(topic).await
+    }
+
+    /// The mock cluster has no admin API, so topics are made from within.
+    async fn create_topics(&self, topics: &[String], partitions: u32) -> Result<(), PublishError> {
+        let partitions = i32::try_from(partitions.max(1)).unwrap_or(i32::MAX);
+        for topic in topics {
+            let created = self.with_cluster(|cluster| cluster.create_topic(topic, partitions, 1));
+            match created {
+                Some(
+                    Ok(()) | Err(KafkaError::MockCluster(RDKafkaErrorCode::TopicAlreadyExists)),
+                ) => {}
+                Some(Err(failure)) => return Err(PublishError::Destination(failure.to_string())),
+                None => return Err(PublishError::Fatal("the mock cluster is gone".to_owned())),
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush(&self, deadline: Duration) {
+        self.kafka.flush(deadline).await;
+    }
+}

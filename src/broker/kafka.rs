@@ -1,0 +1,289 @@
+//! Apache Kafka through librdkafka: an idempotent producer, acks=all, Java-compatible partitions.
+//! Owns the producer and rebuilds it when librdkafka calls it fatal; knows nothing of the outbox.
+
+mod classify;
+mod metadata;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use rdkafka::ClientConfig;
+use rdkafka::ClientContext;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+
+use super::{Acknowledged, PublishError, Publisher, Record};
+use classify::classify;
+
+/// How records are sent.
+#[derive(Clone, Debug)]
+pub struct KafkaConfig {
+    /// `host:port`, separated by commas.
+    pub brokers: String,
+    /// Shown in the brokers' logs and quotas.
+    pub client_id: String,
+    /// How long a record may wait for its acknowledgement; must end well within the relay's lease.
+    pub message_timeout: Duration,
+    /// How long a record waits for company.
+    pub linger: Duration,
+    /// `none`, `lz4`, `zstd`, `snappy` or `gzip`.
+    pub compression: String,
+    /// A batch stays below this; so must the topics' `max.message.bytes`.
+    pub message_bytes_max: u32,
+    /// Records in the producer's own queue.
+    pub queue_records_max: u32,
+    /// How long questions about topics may take.
+    pub metadata_timeout: Duration,
+    /// Further librdkafka settings (security, for one), applied last.
+    pub extra: Vec<(String, String)>,
+}
+
+impl Default for KafkaConfig {
+    fn default() -> Self {
+        Self {
+            brokers: "127.0.0.1:9092".to_owned(),
+            client_id: "firstcome".to_owned(),
+            message_timeout: Duration::from_secs(10),
+            linger: Duration::from_millis(2),
+            compression: "lz4".to_owned(),
+            message_bytes_max: 1_000_000,
+            queue_records_max: 50_000,
+            metadata_timeout: Duration::from_secs(5),
+            extra: Vec::new(),
+        }
+    }
+}
+
+impl KafkaConfig {
+    fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client
+            .set("bootstrap.servers", &self.brokers)
+            .set("client.id", &self.client_id)
+            .set("socket.keepalive.enable", "true")
+            .set("reconnect.backoff.max.ms", "1000");
+        for (name, value) in &self.extra {
+            client.set(name, value);
+        }
+        client.set_log_level(RDKafkaLogLevel::Warning);
+        client
+    }
+
+    fn producer(&self) -> ClientConfig {
+        let timeout_ms = self.message_timeout.as_millis();
+        let mut client = self.client();
+        client
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            // The default, CRC32, would put a key elsewhere than Java producers do.
+            .set("partitioner", "murmur2_random")
+            .set("message.timeout.ms", timeout_ms.to_string())
+            .set("request.timeout.ms", timeout_ms.clamp(1, 5_000).to_string())
+            .set("topic.metadata.propagation.max.ms", "5000")
+            .set("linger.ms", self.linger.as_millis().to_string())
+            .set("compression.type", &self.compression)
+            .set("message.max.bytes", self.message_bytes_max.to_string())
+            // A batch the topic refuses fails every record in it, so leave room for its frame.
+            .set("batch.size", (self.message_bytes_max / 10 * 9).to_string())
+            .set(
+                "queue.buffering.max.messages",
+                self.queue_records_max.to_string(),
+            );
+        client
+    }
+}
+
+/// librdkafka's log and errors as tracing events.
+#[derive(Clone, Copy, Debug)]
+struct Traced;
+
+impl ClientContext for Traced {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => tracing::warn!(kafka.facility = facility, "{text}"),
+            _ => tracing::debug!(kafka.facility = facility, "{text}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(kafka.error = %error, "{reason}");
+    }
+}
+
+type Sender = FutureProducer<Traced>;
+
+/// A producer, and which one it is since the start.
+#[derive(Clone)]
+struct Current {
+    sender: Sender,
+    generation: u64,
+}
+
+/// Publishes to Kafka.
+pub struct Kafka {
+    config: KafkaConfig,
+    current: RwLock<Current>,
+    seen: tokio::sync::Mutex<Option<metadata::Seen>>,
+}
+
+impl std::fmt::Debug for Kafka {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Kafka")
+            .field("brokers", &self.config.brokers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Kafka {
+    /// A producer that has reached a broker: one that is away is an error here, at the start.
+    pub async fn connect(config: KafkaConfig) -> Result<Arc<Self>, PublishError> {
+        let sender = make(&config)?;
+        let kafka = Arc::new(Self {
+            config,
+            current: RwLock::new(Current {
+                sender,
+                generation: 0,
+            }),
+            seen: tokio::sync::Mutex::new(None),
+        });
+        kafka.metadata(None).await?;
+        Ok(kafka)
+    }
+
+    fn current(&self) -> Current {
+        self.current
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Puts a new producer in the place of the one that failed, unless somebody already has.
+    fn rebuild(&self, failed: u64) {
+        let sender = match make(&self.config) {
+            Ok(sender) => sender,
+            Err(failure) => {
+                tracing::error!(%failure, "the producer could not be rebuilt");
+                return;
+            }
+        };
+        let replaced = {
+            let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+            if current.generation != failed {
+                return;
+            }
+            let generation = failed + 1;
+            std::mem::replace(&mut *current, Current { sender, generation })
+        };
+        tracing::warn!(producer.generation = failed + 1, "producer rebuilt");
+        // Dropping the last handle joins librdkafka's threads.
+        drop(tokio::task::spawn_blocking(move || drop(replaced)));
+    }
+
+    async fn create(&self, missing: &[&String], partitions: u32) -> Result<(), PublishError> {
+        let admin: AdminClient<DefaultClientContext> =
+            self.config.client().create().map_err(|e| classify(&e))?;
+        let partitions = i32::try_from(partitions.max(1)).unwrap_or(i32::MAX);
+        let topics: Vec<NewTopic<'_>> = missing
+            .iter()
+            // The broker's own default replication, which is what its operator chose.
+            .map(|topic| NewTopic::new(topic, partitions, TopicReplication::Fixed(-1)))
+            .collect();
+        let options = AdminOptions::new().operation_timeout(Some(self.config.metadata_timeout));
+        let results = admin.create_topics(&topics, &options).await;
+        drop(tokio::task::spawn_blocking(move || drop(admin)));
+        for result in results.map_err(|e| classify(&e))? {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((topic, code)) => {
+                    return Err(PublishError::Destination(format!("{topic}: {code}")));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn make(config: &KafkaConfig) -> Result<Sender, PublishError> {
+    config
+        .producer()
+        .create_with_context(Traced)
+        .map_err(|e| classify(&e))
+}
+
+#[async_trait]
+impl Publisher for Kafka {
+    async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {
+        let current = self.current();
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for (key, value) in &record.headers {
+            let value = Some(value);
+            headers = headers.insert(Header { key, value });
+        }
+        let outgoing = FutureRecord::to(&record.topic)
+            .key(&record.key)
+            .payload(&record.payload)
+            .headers(headers);
+        // No waiting here for room in the queue: the relay knows better what to do meanwhile.
+        let failure = match current.sender.send(outgoing, Duration::ZERO).await {
+            Ok(delivery) => {
+                return Ok(Acknowledged {
+                    partition: delivery.partition,
+                    offset: delivery.offset,
+                });
+            }
+            Err((failure, _)) => classify(&failure),
+        };
+        match failure {
+            PublishError::Fatal(_) => self.rebuild(current.generation),
+            // librdkafka says "timed out" also of what it could send to nobody.
+            PublishError::PossiblyDelivered(text) if !self.is_reachable(&record.topic).await => {
+                return Err(PublishError::Away(text));
+            }
+            _ => {}
+        }
+        Err(failure)
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<u32, PublishError> {
+        let found = self.metadata(Some(topic)).await?;
+        match found.first() {
+            Some(topic) => topic.partitions(),
+            None => Err(PublishError::Destination(format!("{topic} is missing"))),
+        }
+    }
+
+    async fn create_topics(&self, topics: &[String], partitions: u32) -> Result<(), PublishError> {
+        let present = self.metadata(None).await?;
+        let missing: Vec<&String> = topics
+            .iter()
+            .filter(|name| !present.iter().any(|topic| topic.name == **name))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.create(&missing, partitions).await
+    }
+
+    async fn flush(&self, deadline: Duration) {
+        let sender = self.current().sender;
+        let flushed = tokio::task::spawn_blocking(move || {
+            let began = Instant::now();
+            (sender.flush(deadline), began.elapsed())
+        });
+        match flushed.await {
+            Ok((Ok(()), took)) => tracing::debug!(took_ms = took.as_millis(), "producer flushed"),
+            Ok((Err(failure), _)) => tracing::warn!(%failure, "producer not flushed in time"),
+            Err(failure) => tracing::error!(%failure, "flush of the producer broke off"),
+        }
+    }
+}

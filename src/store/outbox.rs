@@ -1,0 +1,198 @@
+//! The outbox as the relay sees it: what is pending, what was acknowledged, how much there is. Rows
+//! are written by the writer in the transaction of the change they tell of, never here.
+//!
+//! An event is in `outbox_pending`, or in `outbox_parked`, or acknowledged: each move between them
+//! is one transaction, and each delete says which rows it means, so that a late answer from the
+//! broker changes nothing that has moved on.
+
+mod leases;
+mod parked;
+mod statement;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sea_orm::QueryResult;
+use uuid::Uuid;
+
+pub use leases::Held;
+pub use parked::{Parked, ParkedState, Verdict};
+pub(super) use statement::{Sql, begin};
+
+use super::{Store, StoreError};
+use crate::domain::{CampaignId, EventId, Instant, OutboxEvent, Stream};
+
+/// Where a pending row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PendingKey {
+    /// Share of the outbox.
+    pub bucket: u16,
+    /// The event.
+    pub event_id: EventId,
+}
+
+/// How many rows there are, by where they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutboxCounts {
+    /// Waiting to be published.
+    pub pending: u64,
+    /// Waiting to be tried again.
+    pub retry: u64,
+    /// Waiting behind a row of the same key.
+    pub blocked: u64,
+    /// Given up.
+    pub dead: u64,
+}
+
+const EVENT_COLUMNS: &str = "e.id, e.bucket, e.campaign_id, e.aggregatetype, e.aggregateid, \
+     e.type, e.message_key, e.key_sequence, e.`rank`, e.traceparent, e.payload, e.created_at";
+
+impl Store {
+    /// Pending rows of `buckets`, in order of bucket and event, at most `rows_max`. Rows that are
+    /// held for somebody else are left out until their time.
+    pub async fn pending_keys(
+        &self,
+        buckets: &[u16],
+        rows_max: u32,
+    ) -> Result<Vec<PendingKey>, StoreError> {
+        if buckets.is_empty() || rows_max == 0 {
+            return Ok(Vec::new());
+        }
+        let mut sql = Sql::new(self, "SELECT bucket, event_id FROM outbox_pending");
+        sql.push(" WHERE bucket IN ").list(buckets.iter().copied());
+        sql.push(" AND (hold_until IS NULL OR hold_until <= ").now();
+        sql.push(") ORDER BY bucket, event_id LIMIT ")
+            .bind(rows_max);
+        let rows = sql.rows(self.connection()).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(PendingKey {
+                    bucket: bucket(row, "bucket")?,
+                    event_id: EventId(row.try_get("", "event_id")?),
+                })
+            })
+            .collect()
+    }
+
+    /// The events with these ids, in order of id.
+    pub async fn outbox_events(&self, ids: &[EventId]) -> Result<Vec<OutboxEvent>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut sql = Sql::new(self, "SELECT ");
+        sql.push(EVENT_COLUMNS)
+            .push(" FROM outbox_event e WHERE id IN ");
+        sql.list(ids.iter().map(|id| id.0)).push(" ORDER BY e.id");
+        let rows = sql.rows(self.connection()).await?;
+        rows.iter().map(event).collect()
+    }
+
+    /// Forgets acknowledged rows: how many were still pending.
+    pub async fn delete_pending(&self, keys: &[PendingKey]) -> Result<u64, StoreError> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let mut of_bucket: BTreeMap<u16, Vec<Uuid>> = BTreeMap::new();
+        for key in keys {
+            of_bucket
+                .entry(key.bucket)
+                .or_default()
+                .push(key.event_id.0);
+        }
+        // One range per bucket keeps to the primary key on both databases.
+        let mut sql = Sql::new(self, "DELETE FROM outbox_pending WHERE ");
+        for (nth, (bucket, ids)) in of_bucket.into_iter().enumerate() {
+            sql.push(if nth == 0 { "" } else { " OR " });
+            sql.push("(bucket = ").bind(bucket);
+            sql.push(" AND event_id IN ").list(ids).push(")");
+        }
+        sql.run(self.connection()).await
+    }
+
+    /// How many rows wait and where, of one campaign or of all.
+    pub async fn outbox_counts(
+        &self,
+        campaign: Option<CampaignId>,
+    ) -> Result<OutboxCounts, StoreError> {
+        let mut sql = Sql::new(
+            self,
+            "SELECT 'pending' AS place, COUNT(*) AS count_rows FROM outbox_pending",
+        );
+        if let Some(campaign) = campaign {
+            sql.push(" WHERE campaign_id = ").bind(campaign.0);
+        }
+        sql.push(" UNION ALL SELECT state AS place, COUNT(*) AS count_rows FROM outbox_parked");
+        if let Some(campaign) = campaign {
+            sql.push(" WHERE campaign_id = ").bind(campaign.0);
+        }
+        sql.push(" GROUP BY state");
+        let mut counts = OutboxCounts::default();
+        for row in sql.rows(self.connection()).await? {
+            let rows = u64::try_from(row.try_get::<i64>("", "count_rows")?).unwrap_or_default();
+            let place: String = row.try_get("", "place")?;
+            match ParkedState::parse(&place) {
+                Some(ParkedState::Retry) => counts.retry = rows,
+                Some(ParkedState::Blocked) => counts.blocked = rows,
+                Some(ParkedState::Dead) => counts.dead = rows,
+                None => counts.pending = rows,
+            }
+        }
+        Ok(counts)
+    }
+
+    /// For how long the oldest pending row has waited; none: nothing is pending.
+    pub async fn oldest_pending_age(&self) -> Result<Option<Duration>, StoreError> {
+        // Ids are in order of time, and the smallest of each bucket is one step in the index.
+        let mut sql = Sql::new(
+            self,
+            "SELECT MIN(event_id) AS event_id FROM outbox_pending GROUP BY bucket",
+        );
+        let rows = sql.rows(self.connection()).await?;
+        let mut oldest: Option<Uuid> = None;
+        for row in &rows {
+            let id: Uuid = row.try_get("", "event_id")?;
+            oldest = Some(oldest.map_or(id, |other| other.min(id)));
+        }
+        let Some(oldest) = oldest else {
+            return Ok(None);
+        };
+        let mut sql = Sql::new(self, "SELECT created_at FROM outbox_event WHERE id = ");
+        let rows = sql.bind(oldest).rows(self.connection()).await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let created_at: Instant = row.try_get("", "created_at")?;
+        let age = self.clock.now().signed_duration_since(created_at);
+        Ok(Some(age.to_std().unwrap_or_default()))
+    }
+}
+
+fn bucket(row: &QueryResult, column: &str) -> Result<u16, StoreError> {
+    let number: i64 = row.try_get("", column)?;
+    u16::try_from(number).map_err(|_| unknown(column, &number.to_string()))
+}
+
+/// A value in a column that no version of ours has written.
+fn unknown(column: &str, value: &str) -> StoreError {
+    StoreError::Database(sea_orm::DbErr::Type(format!("{column} holds {value}")))
+}
+
+fn event(row: &QueryResult) -> Result<OutboxEvent, StoreError> {
+    let stream: String = row.try_get("", "aggregatetype")?;
+    let rank: Option<i64> = row.try_get("", "rank")?;
+    let sequence: i64 = row.try_get("", "key_sequence")?;
+    Ok(OutboxEvent {
+        id: EventId(row.try_get("", "id")?),
+        bucket: bucket(row, "bucket")?,
+        stream: Stream::parse(&stream).ok_or_else(|| unknown("aggregatetype", &stream))?,
+        campaign_id: CampaignId(row.try_get("", "campaign_id")?),
+        aggregate_id: row.try_get("", "aggregateid")?,
+        event_type: row.try_get("", "type")?,
+        key: row.try_get("", "message_key")?,
+        key_sequence: u32::try_from(sequence).unwrap_or_default(),
+        rank: rank.and_then(|rank| u64::try_from(rank).ok()),
+        traceparent: row.try_get("", "traceparent")?,
+        payload: row.try_get("", "payload")?,
+        created_at: row.try_get("", "created_at")?,
+    })
+}

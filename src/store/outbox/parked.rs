@@ -1,0 +1,284 @@
+//! Rows that wait outside the hot path: to be tried again, behind another of their key, or for good.
+//! Each move between `outbox_pending` and `outbox_parked` is one transaction.
+
+use std::time::Duration;
+
+use sea_orm::{DatabaseTransaction, QueryResult};
+
+use super::{EVENT_COLUMNS, Sql, begin, event};
+use crate::domain::{CampaignId, EventId, OutboxEvent};
+use crate::store::{Store, StoreError};
+
+/// Why a row is parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ParkedState {
+    /// Tried again at its time.
+    Retry,
+    /// Waits behind a row of its key.
+    Blocked,
+    /// Given up; a dead letter.
+    Dead,
+}
+
+impl ParkedState {
+    /// The word in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Blocked => "blocked",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// The state for a word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "retry" => Some(Self::Retry),
+            "blocked" => Some(Self::Blocked),
+            "dead" => Some(Self::Dead),
+            _ => None,
+        }
+    }
+}
+
+/// What is to be written about a row that could not be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Where it goes.
+    pub state: ParkedState,
+    /// Attempts charged so far.
+    pub attempts: u32,
+    /// Class of the failure: one word.
+    pub error_class: &'static str,
+    /// The failure as people read it; cut to what the column takes.
+    pub error: String,
+    /// When it is looked at again; none: only when somebody asks.
+    pub next_in: Option<Duration>,
+}
+
+/// A parked row with its event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// The event.
+    pub event: OutboxEvent,
+    /// Attempts charged so far.
+    pub attempts: u32,
+    /// Class of the last failure.
+    pub error_class: String,
+    /// The last failure.
+    pub error: String,
+}
+
+const ERROR_CHARACTERS_MAX: usize = 1_000;
+
+impl Store {
+    /// Moves a pending row to where `verdict` says; no row moves when it is pending no more.
+    pub async fn park(&self, event: &OutboxEvent, verdict: &Verdict) -> Result<bool, StoreError> {
+        let transaction = begin(self).await?;
+        let mut sql = Sql::new(self, "DELETE FROM outbox_pending WHERE bucket = ");
+        sql.bind(event.bucket)
+            .push(" AND event_id = ")
+            .bind(event.id.0);
+        let moved = sql.run(&transaction).await? == 1;
+        if moved {
+            let error: String = verdict.error.chars().take(ERROR_CHARACTERS_MAX).collect();
+            let mut sql = Sql::new(self, "INSERT INTO outbox_parked (event_id, bucket, ");
+            sql.push("campaign_id, message_key, state, attempts, error_class, error, ");
+            sql.push("next_at, parked_at) VALUES (").bind(event.id.0);
+            sql.push(",").bind(event.bucket);
+            sql.push(",").bind(event.campaign_id.0);
+            sql.push(",").bind(event.key.as_str());
+            sql.push(",").bind(verdict.state.as_str());
+            sql.push(",").bind(verdict.attempts);
+            sql.push(",").bind(verdict.error_class);
+            sql.push(",").bind(error).push(",");
+            at(&mut sql, verdict.next_in).push(",").now().push(")");
+            sql.run(&transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(moved)
+    }
+
+    /// Writes a new verdict about a row parked for retry. One that kills it lets the rows behind it
+    /// go, in the same transaction. False: it is no longer parked for retry.
+    pub async fn park_again(
+        &self,
+        event: &OutboxEvent,
+        verdict: &Verdict,
+    ) -> Result<bool, StoreError> {
+        let error: String = verdict.error.chars().take(ERROR_CHARACTERS_MAX).collect();
+        let transaction = begin(self).await?;
+        let mut sql = Sql::new(self, "UPDATE outbox_parked SET state = ");
+        sql.bind(verdict.state.as_str());
+        sql.push(", attempts = ").bind(verdict.attempts);
+        sql.push(", error_class = ").bind(verdict.error_class);
+        sql.push(", error = ").bind(error).push(", next_at = ");
+        at(&mut sql, verdict.next_in).push(" WHERE event_id = ");
+        sql.bind(event.id.0).push(" AND state = 'retry'");
+        let changed = sql.run(&transaction).await? == 1;
+        if changed && verdict.state == ParkedState::Dead {
+            self.unblock(&transaction, event).await?;
+        }
+        transaction.commit().await?;
+        Ok(changed)
+    }
+
+    /// Forgets a row that was parked for retry and is acknowledged now, and lets the rows behind it
+    /// go. False: it was no longer parked for retry.
+    pub async fn delete_parked(&self, event: &OutboxEvent) -> Result<bool, StoreError> {
+        let transaction = begin(self).await?;
+        let mut sql = Sql::new(self, "DELETE FROM outbox_parked WHERE event_id = ");
+        sql.bind(event.id.0).push(" AND state = 'retry'");
+        let deleted = sql.run(&transaction).await? == 1;
+        if deleted {
+            self.unblock(&transaction, event).await?;
+        }
+        transaction.commit().await?;
+        Ok(deleted)
+    }
+
+    /// Moves the blocked rows of the event's key back to pending, unless another row of that key is
+    /// still waiting to be tried again.
+    async fn unblock(
+        &self,
+        transaction: &DatabaseTransaction,
+        event: &OutboxEvent,
+    ) -> Result<(), StoreError> {
+        let mut sql = Sql::new(
+            self,
+            "SELECT event_id FROM outbox_parked WHERE message_key = ",
+        );
+        sql.bind(event.key.as_str())
+            .push(" AND bucket = ")
+            .bind(event.bucket);
+        sql.push(" AND state = 'retry' LIMIT 1");
+        if !sql.rows(transaction).await?.is_empty() {
+            return Ok(());
+        }
+        let mut sql = Sql::new(
+            self,
+            "INSERT INTO outbox_pending (bucket, event_id, campaign_id)",
+        );
+        sql.push(" SELECT bucket, event_id, campaign_id FROM outbox_parked WHERE message_key = ");
+        sql.bind(event.key.as_str())
+            .push(" AND bucket = ")
+            .bind(event.bucket);
+        sql.push(" AND state = 'blocked'").run(transaction).await?;
+        let mut sql = Sql::new(self, "DELETE FROM outbox_parked WHERE message_key = ");
+        sql.bind(event.key.as_str())
+            .push(" AND bucket = ")
+            .bind(event.bucket);
+        sql.push(" AND state = 'blocked'").run(transaction).await?;
+        Ok(())
+    }
+
+    /// Rows of `buckets` in `state` whose time has come, oldest first, at most `rows_max`.
+    pub async fn parked_due(
+        &self,
+        state: ParkedState,
+        buckets: &[u16],
+        rows_max: u32,
+    ) -> Result<Vec<Parked>, StoreError> {
+        let mut sql = Sql::new(self, "SELECT ");
+        sql.push(EVENT_COLUMNS)
+            .push(", p.attempts, p.error_class, p.error");
+        sql.push(" FROM outbox_parked p JOIN outbox_event e ON e.id = p.event_id");
+        sql.push(" WHERE p.state = ").bind(state.as_str());
+        sql.push(" AND p.next_at <= ").now();
+        sql.push(" AND p.bucket IN ").list(buckets.iter().copied());
+        sql.push(" ORDER BY p.next_at LIMIT ").bind(rows_max);
+        let rows = sql.rows(self.connection()).await?;
+        rows.iter().map(parked).collect()
+    }
+
+    /// Keys of `buckets` that have a row waiting to be tried again.
+    pub async fn parked_keys(&self, buckets: &[u16]) -> Result<Vec<String>, StoreError> {
+        let mut sql = Sql::new(self, "SELECT DISTINCT message_key FROM outbox_parked");
+        sql.push(" WHERE state = 'retry' AND bucket IN ");
+        let rows = sql
+            .list(buckets.iter().copied())
+            .rows(self.connection())
+            .await?;
+        rows.iter()
+            .map(|row| Ok(row.try_get("", "message_key")?))
+            .collect()
+    }
+
+    /// Blocked rows of `buckets` that wait behind nothing, left by a crash between two relays: moves
+    /// them back to pending. How many there were.
+    pub async fn free_orphans(&self, buckets: &[u16]) -> Result<usize, StoreError> {
+        let mut sql = Sql::new(self, "SELECT ");
+        sql.push(EVENT_COLUMNS)
+            .push(", p.attempts, p.error_class, p.error");
+        sql.push(" FROM outbox_parked p JOIN outbox_event e ON e.id = p.event_id");
+        sql.push(" WHERE p.state = 'blocked' AND NOT EXISTS (SELECT 1 FROM outbox_parked r");
+        sql.push(" WHERE r.message_key = p.message_key AND r.state = 'retry')");
+        sql.push(" AND p.bucket IN ").list(buckets.iter().copied());
+        sql.push(" ORDER BY e.id LIMIT 100");
+        let rows = sql.rows(self.connection()).await?;
+        for row in &rows {
+            let parked = parked(row)?;
+            let transaction = begin(self).await?;
+            self.unblock(&transaction, &parked.event).await?;
+            transaction.commit().await?;
+        }
+        Ok(rows.len())
+    }
+
+    /// Notes that a dead row's copy is in the dead letter topic.
+    pub async fn dead_letter_copied(&self, id: EventId) -> Result<bool, StoreError> {
+        let mut sql = Sql::new(self, "UPDATE outbox_parked SET copied_at = ");
+        sql.now().push(", next_at = NULL WHERE event_id = ");
+        sql.bind(id.0).push(" AND state = 'dead'");
+        Ok(sql.run(self.connection()).await? == 1)
+    }
+
+    /// Puts off the copy of a dead row.
+    pub async fn put_off_copy(&self, id: EventId, delay: Duration) -> Result<bool, StoreError> {
+        let mut sql = Sql::new(self, "UPDATE outbox_parked SET next_at = ");
+        sql.after(delay).push(" WHERE event_id = ");
+        sql.bind(id.0)
+            .push(" AND state = 'dead' AND copied_at IS NULL");
+        Ok(sql.run(self.connection()).await? == 1)
+    }
+
+    /// Parked rows by campaign and state.
+    pub async fn parked_by_campaign(
+        &self,
+    ) -> Result<Vec<(CampaignId, ParkedState, u64)>, StoreError> {
+        let mut sql = Sql::new(self, "SELECT campaign_id, state, COUNT(*) AS count_rows");
+        sql.push(" FROM outbox_parked GROUP BY campaign_id, state");
+        let rows = sql.rows(self.connection()).await?;
+        rows.iter()
+            .map(|row| {
+                let state: String = row.try_get("", "state")?;
+                let rows: i64 = row.try_get("", "count_rows")?;
+                Ok((
+                    CampaignId(row.try_get("", "campaign_id")?),
+                    ParkedState::parse(&state).ok_or_else(|| super::unknown("state", &state))?,
+                    u64::try_from(rows).unwrap_or_default(),
+                ))
+            })
+            .collect()
+    }
+}
+
+/// Appends the time `delay` from now, or none.
+fn at(sql: &mut Sql, delay: Option<Duration>) -> &mut Sql {
+    match delay {
+        Some(delay) => sql.after(delay),
+        None => sql.push("NULL"),
+    }
+}
+
+fn parked(row: &QueryResult) -> Result<Parked, StoreError> {
+    let attempts: i64 = row.try_get("", "attempts")?;
+    Ok(Parked {
+        event: event(row)?,
+        attempts: u32::try_from(attempts).unwrap_or_default(),
+        error_class: row.try_get("", "error_class")?,
+        error: row.try_get("", "error")?,
+    })
+}

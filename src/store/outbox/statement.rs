@@ -1,0 +1,122 @@
+//! SQL put together piece by piece, so that text and values cannot get out of step. Only what MySQL
+//! and SQLite both take; where they differ (the clock) the difference is here.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbBackend, IsolationLevel, Statement, TransactionTrait,
+    Value,
+};
+
+use crate::domain::{Instant, to_stored_precision};
+use crate::store::{Store, StoreError};
+
+/// A statement under construction.
+#[derive(Debug)]
+pub(in crate::store) struct Sql {
+    backend: DbBackend,
+    now: Instant,
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Sql {
+    /// Starts with `text`, which must hold no value.
+    pub(in crate::store) fn new(store: &Store, text: &str) -> Self {
+        Self {
+            backend: store.connection().get_database_backend(),
+            now: to_stored_precision(store.clock.now()),
+            text: text.to_owned(),
+            values: Vec::new(),
+        }
+    }
+
+    /// Appends text.
+    pub(in crate::store) fn push(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// Appends a value.
+    pub(in crate::store) fn bind(&mut self, value: impl Into<Value>) -> &mut Self {
+        self.text.push('?');
+        self.values.push(value.into());
+        self
+    }
+
+    /// Appends values in parentheses; with none, a list that nothing is in.
+    pub(in crate::store) fn list<V: Into<Value>>(
+        &mut self,
+        values: impl IntoIterator<Item = V>,
+    ) -> &mut Self {
+        self.text.push('(');
+        let mut any = false;
+        for value in values {
+            if any {
+                self.text.push(',');
+            }
+            any = true;
+            self.bind(value);
+        }
+        if !any {
+            self.text.push_str("NULL");
+        }
+        self.push(")")
+    }
+
+    /// Appends the time now. On MySQL it is the database's own clock, the one all replicas share.
+    pub(in crate::store) fn now(&mut self) -> &mut Self {
+        match self.backend {
+            DbBackend::MySql => self.push("UTC_TIMESTAMP(6)"),
+            _ => self.bind(self.now),
+        }
+    }
+
+    /// Appends the time `delay` from now, by the same clock.
+    pub(in crate::store) fn after(&mut self, delay: Duration) -> &mut Self {
+        if self.backend == DbBackend::MySql {
+            let micros = i64::try_from(delay.as_micros()).unwrap_or(i64::MAX);
+            return self
+                .push("(UTC_TIMESTAMP(6) + INTERVAL ")
+                .bind(micros)
+                .push(" MICROSECOND)");
+        }
+        let delay = TimeDelta::from_std(delay).unwrap_or(TimeDelta::MAX);
+        let at = self.now.checked_add_signed(delay).unwrap_or(self.now);
+        self.bind(at)
+    }
+
+    fn build(&mut self) -> Statement {
+        let text = std::mem::take(&mut self.text);
+        let values = std::mem::take(&mut self.values);
+        Statement::from_sql_and_values(self.backend, text, values)
+    }
+
+    /// Runs it: how many rows were affected.
+    pub(in crate::store) async fn run(
+        &mut self,
+        on: &impl ConnectionTrait,
+    ) -> Result<u64, StoreError> {
+        Ok(on.execute_raw(self.build()).await?.rows_affected())
+    }
+
+    /// Runs it: the rows it finds.
+    pub(in crate::store) async fn rows(
+        &mut self,
+        on: &impl ConnectionTrait,
+    ) -> Result<Vec<sea_orm::QueryResult>, StoreError> {
+        Ok(on.query_all_raw(self.build()).await?)
+    }
+}
+
+/// Begins a transaction at READ COMMITTED: no gap locks between relays and writers. SQLite knows one
+/// level only.
+pub(in crate::store) async fn begin(store: &Store) -> Result<DatabaseTransaction, StoreError> {
+    let db = store.connection();
+    let isolation = match db.get_database_backend() {
+        DbBackend::MySql => Some(IsolationLevel::ReadCommitted),
+        _ => None,
+    };
+    Ok(db.begin_with_config(isolation, None).await?)
+}
