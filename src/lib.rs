@@ -14,3 +14,5 @@ pub mod retry;
 pub mod supervisor;
 
 pub mod store;
+
+pub mod relay;
