@@ -4,6 +4,7 @@
 //! because the edge is built anew in every test and the registry is not.
 
 use std::fmt;
+use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,7 +54,9 @@ pub enum TelemetryError {
 pub fn subscribe(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(filter).map_err(TelemetryError::Filter)?;
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Text => registry.with(layer).try_init(),
         LogFormat::Json => registry
@@ -162,7 +165,7 @@ impl HttpMetrics {
     /// nothing up.
     #[must_use]
     pub fn route(&self, route: &Arc<str>, method: &'static str) -> RouteMetrics {
-        let answers = ["1xx", "2xx", "3xx", "4xx", "5xx"].map(|status| {
+        let answers = ["2xx", "3xx", "4xx", "5xx"].map(|status| {
             self.requests.get_or_create_owned(&AnswerLabels {
                 route: Arc::clone(route),
                 method,
@@ -180,16 +183,16 @@ impl HttpMetrics {
 /// The metrics of one route and method.
 #[derive(Clone)]
 pub struct RouteMetrics {
-    /// By class of status, from 1xx to 5xx.
-    answers: [Counter; 5],
+    /// By class of status, from 2xx to 5xx; this service answers with no 1xx.
+    answers: [Counter; 4],
     duration: Histogram,
 }
 
 impl RouteMetrics {
     /// Counts one answer with this status code, `took` after its request arrived.
     pub fn observe(&self, status: u16, took: Duration) {
-        let class = usize::from(status / 100).saturating_sub(1);
-        if let Some(counter) = self.answers.get(class) {
+        let class = usize::from(status / 100).checked_sub(2);
+        if let Some(counter) = class.and_then(|class| self.answers.get(class)) {
             counter.inc();
         }
         self.duration.observe(took.as_secs_f64());

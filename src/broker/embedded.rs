@@ -53,8 +53,8 @@ impl Embedded {
     /// `host:port` for any Kafka client.
     #[must_use]
     pub fn bootstrap_servers(&self) -> String {
-        self.with_cluster(|cluster| cluster.bootstrap_servers())
-            .unwrap_or_default()
+        let cluster = self.host.client().mock_cluster();
+        cluster.map_or_else(String::new, |cluster| cluster.bootstrap_servers())
     }
 
     /// Does something with the cluster itself: tests inject failures so.

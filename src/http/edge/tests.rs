@@ -1,5 +1,8 @@
+//! What clients see at the edge, whatever the operation; its bounds are tested in `bounds`.
+
+mod bounds;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use poem::http::StatusCode;
 use poem::test::{TestClient, TestResponse};
@@ -308,102 +311,4 @@ async fn the_user_is_taken_from_the_header() {
     .await;
     let body = problem(get("0").await, StatusCode::UNPROCESSABLE_ENTITY, "INVALID").await;
     assert_eq!(body["errors"][0]["field"], "userId");
-}
-
-#[tokio::test]
-async fn a_panic_is_answered_and_tells_nothing() {
-    let harness = harness(&Settings::default());
-    let response = harness.client.get("/api/panic").send().await;
-    let body = problem(response, StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL").await;
-    assert!(!body.to_string().contains("hunter2"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_answer_that_takes_too_long_is_cut_off() {
-    let harness = harness(&Settings::default());
-    let response = harness.client.get("/api/hang").send().await;
-    response.assert_header("retry-after", "1");
-    problem(response, StatusCode::SERVICE_UNAVAILABLE, "TIMEOUT").await;
-    let text = harness.telemetry.encode().unwrap();
-    let counted = r#"http_requests_total{route="/api/hang",method="GET",status="5xx"} 1"#;
-    assert!(text.contains(counted), "{text}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn more_requests_than_the_bound_are_told_to_come_back() {
-    let harness = harness(&Settings {
-        concurrent_requests_max: 1,
-        request_timeout: Duration::from_secs(60),
-        ..Settings::default()
-    });
-    let first = harness.client.get("/api/hang").send();
-    let second = async {
-        harness.entered.notified().await;
-        let busy = harness.client.get("/api/echo/1").send().await;
-        busy.assert_header("retry-after", "1");
-        problem(busy, StatusCode::SERVICE_UNAVAILABLE, "BUSY").await;
-        // Probes are answered all the same.
-        harness
-            .client
-            .get("/livez")
-            .send()
-            .await
-            .assert_status_is_ok();
-    };
-    tokio::select! {
-        biased;
-        _ = first => panic!("the first request does not end"),
-        () = second => {}
-    }
-}
-
-#[tokio::test]
-async fn a_sane_request_id_is_kept_and_others_are_replaced() {
-    let harness = harness(&Settings::default());
-    let with = |id: &'static str| {
-        harness
-            .client
-            .get("/api/echo/1")
-            .header("x-request-id", id)
-            .send()
-    };
-    with("a-1.b_2")
-        .await
-        .assert_header("x-request-id", "a-1.b_2");
-    let long = "x".repeat(REQUEST_ID_BYTES_MAX + 1);
-    for id in ["two words", "<script>", "", long.leak()] {
-        let response = with(id).await;
-        let made = response.0.header("x-request-id").unwrap();
-        assert_ne!(made, id);
-        assert_eq!(made.len(), 32);
-    }
-}
-
-#[tokio::test]
-async fn requests_are_counted_by_template() {
-    let harness = harness(&Settings::default());
-    for path in ["/api/echo/1", "/api/echo/2", "/api/echo/x", "/nowhere/1"] {
-        harness.client.get(path).send().await;
-    }
-    let text = harness.telemetry.encode().unwrap();
-    for counted in [
-        r#"http_requests_total{route="/api/echo/{id}",method="GET",status="2xx"} 2"#,
-        r#"http_requests_total{route="/api/echo/{id}",method="GET",status="4xx"} 1"#,
-        r#"http_requests_total{route="unmatched",method="other",status="4xx"} 1"#,
-        "http_requests_in_flight 0",
-    ] {
-        assert!(text.contains(counted), "{counted}\n{text}");
-    }
-    assert!(!text.contains("/nowhere"));
-}
-
-#[tokio::test]
-async fn head_is_answered_without_a_body() {
-    let harness = harness(&Settings::default());
-    let response = harness.client.head("/api/echo/1").send().await;
-    response.assert_status_is_ok();
-    response.assert_text("").await;
-    let response = harness.client.head("/nowhere").send().await;
-    response.assert_status(StatusCode::NOT_FOUND);
-    response.assert_text("").await;
 }

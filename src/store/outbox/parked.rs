@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sea_orm::{DatabaseTransaction, QueryResult};
 
-use super::{EVENT_COLUMNS, Sql, begin, event};
+use super::{EVENT_COLUMNS, Sql, begin, bucket, event};
 use crate::domain::{CampaignId, EventId, OutboxEvent};
 use crate::store::{Store, StoreError};
 
@@ -193,16 +193,19 @@ impl Store {
         rows.iter().map(parked).collect()
     }
 
-    /// Keys of `buckets` that have a row waiting to be tried again.
-    pub async fn parked_keys(&self, buckets: &[u16]) -> Result<Vec<String>, StoreError> {
-        let mut sql = Sql::new(self, "SELECT DISTINCT message_key FROM outbox_parked");
+    /// Keys of `buckets` that have a row waiting to be tried again, each with its bucket.
+    pub async fn parked_keys(&self, buckets: &[u16]) -> Result<Vec<(u16, String)>, StoreError> {
+        let mut sql = Sql::new(
+            self,
+            "SELECT DISTINCT bucket, message_key FROM outbox_parked",
+        );
         sql.push(" WHERE state = 'retry' AND bucket IN ");
         let rows = sql
             .list(buckets.iter().copied())
             .rows(self.connection())
             .await?;
         rows.iter()
-            .map(|row| Ok(row.try_get("", "message_key")?))
+            .map(|row| Ok((bucket(row, "bucket")?, row.try_get("", "message_key")?)))
             .collect()
     }
 

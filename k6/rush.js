@@ -1,0 +1,197 @@
+// Everybody at once: requests arrive at a rate that does not wait for the answers, some of them from
+// users who have asked before. Afterwards the script itself checks, through the API, that
+//
+//   accepted = min(stock, distinct users) = what the service says it committed,
+//   and nobody holds two.
+//
+//   FIRSTCOME_ADMIN_TOKEN=… k6 run -e STOCK=1000 -e RATE=2000 -e DURATION=10s k6/rush.js
+//
+// STOCK       units of the script's own campaign (1000)
+// RATE        requests a second (500)
+// DURATION    how long (10s)
+// RAMP        when set, how long the rate takes to rise to RATE before that (for example 5s)
+// DUPLICATES  share of requests from users who have asked before (0.1)
+// WAY         participation or participation-sync (participation)
+// KEYS        true: each request carries an Idempotency-Key and is asked again until it has a
+//             definite answer, so that the check is exact when parts of the service are killed too
+// VUS_MAX     requests under way at most (1000)
+//
+// Fails (non-zero) when a check does, or when a request ended without a definite answer. 503 BUSY is
+// definite: nothing was taken, and the request is made again after Retry-After.
+
+import exec from 'k6/execution';
+import http from 'k6/http';
+import { check, sleep } from 'k6';
+import { Counter, Gauge, Trend } from 'k6/metrics';
+import {
+  codeOf,
+  count,
+  createCampaign,
+  figure,
+  freshUsers,
+  holdings,
+  integer,
+  answered,
+  participate,
+  share,
+  statusWhen,
+  table,
+  verdict,
+} from './api.js';
+
+const STOCK = integer('STOCK', 1000, 0);
+const RATE = integer('RATE', 500);
+const DURATION = __ENV.DURATION || '10s';
+const RAMP = __ENV.RAMP || '';
+const WAY = __ENV.WAY || 'participation';
+const KEYS = __ENV.KEYS === 'true';
+const VUS_MAX = integer('VUS_MAX', 1000);
+// Of each thousand requests, so many come from users who had not asked before.
+const FRESH_PER_MILLE = 1000 - Math.round(share('DUPLICATES', 0.1) * 1000);
+// A duplicate comes from one of the last so many users: often while the first request is under way.
+const RECENT_USERS = 50;
+const ATTEMPTS_MAX = 15;
+const PUBLISHED_WITHIN_SECONDS = integer('PUBLISHED_WITHIN', 60, 0);
+
+const accepted = new Counter('accepted');
+const refused = new Counter('refused');
+const busy = new Counter('busy');
+const unsure = new Counter('unsure');
+// Goes up with each yes a client saw, and down by what the service says it committed.
+const unaccounted = new Counter('accepted_unaccounted');
+const committed = new Gauge('committed');
+const distinctUsers = new Gauge('distinct_users');
+const acceptedMs = new Trend('accepted_ms', true);
+const refusedMs = new Trend('refused_ms', true);
+
+const common = {
+  preAllocatedVUs: Math.min(VUS_MAX, Math.max(50, Math.ceil(RATE / 10))),
+  maxVUs: VUS_MAX,
+  gracefulStop: '60s',
+};
+
+export const options = {
+  scenarios: {
+    rush:
+      RAMP === ''
+        ? { executor: 'constant-arrival-rate', rate: RATE, timeUnit: '1s', duration: DURATION, ...common }
+        : {
+            executor: 'ramping-arrival-rate',
+            startRate: 1,
+            timeUnit: '1s',
+            stages: [
+              { target: RATE, duration: RAMP },
+              { target: RATE, duration: DURATION },
+            ],
+            ...common,
+          },
+  },
+  thresholds: {
+    checks: ['rate==1'],
+    unsure: ['count==0'],
+    accepted_unaccounted: ['count==0'],
+  },
+  summaryTrendStats: ['avg', 'min', 'med', 'p(95)', 'p(99)', 'max'],
+  setupTimeout: '60s',
+  teardownTimeout: '10m',
+  batch: 50,
+  batchPerHost: 50,
+};
+
+http.setResponseCallback(answered);
+
+export function setup() {
+  if (!['participation', 'participation-sync'].includes(WAY)) {
+    throw new Error(`WAY must be participation or participation-sync, not "${WAY}"`);
+  }
+  const campaign = createCampaign(`Rush ${new Date().toISOString()}`, STOCK);
+  return { campaign: campaign.id, users: freshUsers() };
+}
+
+// How many distinct users are among the first so many requests. Whole numbers only: it is compared.
+const usersAmong = (requests) => Math.floor((requests * FRESH_PER_MILLE + 999) / 1000);
+
+export default function rush({ campaign, users }) {
+  const request = exec.scenario.iterationInTest;
+  const known = usersAmong(request);
+  const newest = usersAmong(request + 1);
+  const user = newest > known ? newest : Math.max(1, known - Math.floor(Math.random() * RECENT_USERS));
+  const key = KEYS ? `rush-${campaign}-${request}` : undefined;
+  for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
+    const answer = participate(campaign, users + user, { way: WAY, key });
+    if (answer.status === 201) {
+      accepted.add(1);
+      unaccounted.add(1);
+      acceptedMs.add(answer.timings.duration);
+      return;
+    }
+    const code = codeOf(answer);
+    if (answer.status === 409) {
+      refused.add(1, { code });
+      refusedMs.add(answer.timings.duration);
+      return;
+    }
+    if (code === 'BUSY') {
+      busy.add(1);
+    } else if (!KEYS) {
+      break;
+    }
+    // Retry-After, and up to as much again, so that those sent away do not come back together.
+    sleep((Number(answer.headers['Retry-After']) || 1) * (1 + Math.random()));
+  }
+  unsure.add(1);
+}
+
+export function teardown({ campaign, users }) {
+  const requests = exec.instance.iterationsCompleted + exec.instance.iterationsInterrupted;
+  const distinct = usersAmong(requests);
+  const due = Math.min(STOCK, distinct);
+  const seen = statusWhen(
+    campaign,
+    PUBLISHED_WITHIN_SECONDS,
+    ({ successCount, funnel }) => successCount === due && funnel.published === due,
+  );
+  const held = holdings(campaign, (user) => users + user, distinct, seen.successCount);
+  unaccounted.add(-seen.successCount);
+  committed.add(seen.successCount);
+  distinctUsers.add(distinct);
+  check(seen, {
+    'no request was cut off by the end of the run': () => exec.instance.iterationsInterrupted === 0,
+    'as many were committed as there are units or users': () => seen.successCount === due,
+    'no more were committed than there are units': () => seen.successCount <= STOCK,
+    'the stock is what is left': () => seen.currentStock === STOCK - seen.successCount,
+    'all of it was published': () => seen.funnel.published === seen.successCount,
+  });
+  check(held, {
+    'every committed participation is in the history of its user': () => held.participations === seen.successCount,
+    'nobody holds two': () => held.usersTwice === 0,
+    'no place in line was given twice': () => held.ranks.size === held.participations,
+  });
+}
+
+export function handleSummary(data) {
+  const row = (name, metric) => [
+    name,
+    ...['med', 'p(95)', 'p(99)', 'max'].map((value) => figure(data, metric, value)),
+  ];
+  const text = [
+    '',
+    table([
+      ['', 'requests'],
+      ['asked', count(data, 'iterations')],
+      ['  distinct users', figure(data, 'distinct_users', 'value', 0)],
+      ['accepted', count(data, 'accepted')],
+      ['  committed, says the service', figure(data, 'committed', 'value', 0)],
+      ['  units', STOCK],
+      ['refused', count(data, 'refused')],
+      ['sent away for a moment (503 BUSY)', count(data, 'busy')],
+      ['no definite answer', count(data, 'unsure')],
+      ['not sent: too many under way', count(data, 'dropped_iterations')],
+    ]),
+    '',
+    table([['answer, ms', 'p50', 'p95', 'p99', 'max'], row('accepted', 'accepted_ms'), row('refused', 'refused_ms')]),
+    '',
+    verdict(data),
+  ];
+  return { stdout: `${text.join('\n')}\n` };
+}

@@ -1,0 +1,366 @@
+//! Publishes what was committed: every outbox row reaches Kafka at least once, the rows of one key
+//! in their order, and no row leaves by another door than acknowledged or parked.
+//!
+//! ```text
+//!  writer ──hints──▶ dispatcher ──▶ lanes ──acknowledged──▶ settler ──▶ row deleted
+//!                      ▲  ▲            └────failed─────────▶ parker ──▶ row parked ──▶ copier
+//!            poll ─────┘  └───────────── due again ◀───────────┘
+//! ```
+//!
+//! - [`owner`](self) keeps the leases: which buckets are ours, and until when we may send.
+//! - `dispatcher` knows every row that is under way, so that none goes out twice; it reads its own
+//!   buckets, plainly and by state: no `SKIP LOCKED` (it breaks per-key order and collapses under
+//!   REPEATABLE READ), no `id > last` (order of ids is not order of commits).
+//! - `lane` sends: one record of a key at a time, many keys at once.
+//! - `settler` deletes acknowledged rows in batches; `parker` writes down what failed.
+//! - `breaker` holds everything back while the broker, or a topic, is away.
+//!
+//! It must not write outbox rows, know about gates, or decide what a participation means.
+
+mod breaker;
+mod claims;
+mod copier;
+mod dispatcher;
+mod keys;
+mod lane;
+mod metrics;
+mod owner;
+mod parker;
+mod record;
+mod settler;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
+
+pub use metrics::{Metrics, ParkedIn, Published};
+
+use crate::broker::Publisher;
+use crate::clock::Clock;
+use crate::domain::{EventId, OutboxEvent};
+use crate::retry;
+use crate::store::Store;
+use crate::supervisor::{Policy, Spawner, Stage};
+
+/// What becomes of later rows of a key whose row is to be tried again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyPolicy {
+    /// They wait: order is kept.
+    #[default]
+    Block,
+    /// They pass: order is given up for speed.
+    Skip,
+}
+
+/// How the relay works. Every queue, batch and wait has its bound here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Name of this relay in the lease rows; unlike any other's.
+    pub owner: String,
+    /// How long a bucket stays ours without a renewal.
+    #[serde(with = "humantime_serde")]
+    pub lease: Duration,
+    /// The producer's own time-out: sending stops this long before the lease ends.
+    #[serde(with = "humantime_serde")]
+    pub publish_timeout: Duration,
+    /// Wait between polls that find something.
+    #[serde(with = "humantime_serde")]
+    pub poll_min: Duration,
+    /// Wait between polls after many that found nothing.
+    #[serde(with = "humantime_serde")]
+    pub poll_max: Duration,
+    /// New rows one poll takes.
+    pub poll_rows_max: u32,
+    /// Lanes.
+    pub lanes: u16,
+    /// Rows that wait in a lane's channel.
+    pub lane_rows_max: u32,
+    /// Rows under way in all, from the moment they are read until they are settled.
+    pub in_flight_max: u32,
+    /// Hand-overs of the writer that wait to be looked at.
+    pub hints_max: u32,
+    /// Acknowledged rows deleted at once.
+    pub settle_rows_max: u32,
+    /// How long an acknowledged row waits for company.
+    #[serde(with = "humantime_serde")]
+    pub settle_delay: Duration,
+    /// Attempts, and waits between them, for one row.
+    pub retry: retry::Policy,
+    /// Waits between probes while the broker or a topic is away.
+    pub probe: retry::Policy,
+    /// Waits between attempts of the copy to the dead letter topic.
+    #[serde(with = "humantime_serde")]
+    pub copy_delay: Duration,
+    /// What becomes of later rows of a parked key.
+    pub key_policy: KeyPolicy,
+    /// First part of the topics' names.
+    pub topic_prefix: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            owner: EventId::generate().to_string(),
+            lease: Duration::from_secs(30),
+            publish_timeout: Duration::from_secs(10),
+            poll_min: Duration::from_millis(10),
+            poll_max: Duration::from_secs(1),
+            poll_rows_max: 2_000,
+            lanes: 4,
+            lane_rows_max: 2_048,
+            in_flight_max: 8_192,
+            hints_max: 1_024,
+            settle_rows_max: 500,
+            settle_delay: Duration::from_millis(5),
+            retry: retry::Policy {
+                initial: Duration::from_millis(500),
+                max: Duration::from_secs(300),
+                ..retry::Policy::default()
+            },
+            probe: retry::Policy {
+                max: Duration::from_secs(5),
+                ..retry::Policy::default()
+            },
+            copy_delay: Duration::from_secs(10),
+            key_policy: KeyPolicy::Block,
+            topic_prefix: "firstcome".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// Everything that is wrong with it, each mistake by name.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        let mut must = |holds: bool, mistake: &str| {
+            if !holds {
+                mistakes.push(format!("relay: {mistake}"));
+            }
+        };
+        must(
+            self.lease >= self.publish_timeout * 2 + Duration::from_secs(1),
+            "lease must be over twice publish_timeout",
+        );
+        must(self.poll_min <= self.poll_max, "poll_min exceeds poll_max");
+        must(!self.poll_min.is_zero(), "poll_min must not be zero");
+        must(self.poll_rows_max > 0, "poll_rows_max must not be zero");
+        must(self.lanes > 0, "lanes must not be zero");
+        must(self.lane_rows_max > 0, "lane_rows_max must not be zero");
+        must(
+            self.in_flight_max >= u32::from(self.lanes),
+            "in_flight_max must be at least lanes",
+        );
+        must(self.hints_max > 0, "hints_max must not be zero");
+        must(
+            (1..=5_000).contains(&self.settle_rows_max),
+            "settle_rows_max must be from 1 to 5000",
+        );
+        must(
+            self.retry.attempts_max > 0,
+            "retry.attempts_max must not be zero",
+        );
+        must(
+            (1..=64).contains(&self.owner.len()) && self.owner.is_ascii(),
+            "owner must have 1 to 64 ASCII characters",
+        );
+        mistakes
+    }
+}
+
+/// What all parts of the relay share.
+struct Shared {
+    config: Config,
+    store: Store,
+    publisher: Arc<dyn Publisher>,
+    clock: Clock,
+    metrics: Metrics,
+    ownership: owner::Ownership,
+    breakers: breaker::Breakers,
+    blocked: keys::Blocked,
+    recalled: keys::Recalled,
+    /// One for each record at the producer; all of them for one that must go alone.
+    permits: Arc<Semaphore>,
+    /// Makes the dispatcher poll now.
+    wake: Notify,
+    /// Makes the copier look now.
+    died: Notify,
+}
+
+type Parts = Arc<Shared>;
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Relay")
+            .field("owner", &self.config.owner)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a row under way comes from, and so where its result is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Pending,
+    Parked { attempts: u32 },
+}
+
+/// A row under way.
+#[derive(Clone, Debug)]
+struct Item {
+    event: OutboxEvent,
+    origin: Origin,
+    /// A batch with it was refused: it goes alone, to see whether it was the one.
+    alone: bool,
+}
+
+/// What the dispatcher is told about rows under way.
+#[derive(Debug)]
+enum Signal {
+    /// Published and settled.
+    Settled(Vec<EventId>),
+    /// Recorded otherwise, or given back unpublished: no longer under way.
+    Back(Vec<EventId>),
+    /// Parked rows whose time has come.
+    Due(Vec<Item>),
+}
+
+/// The way into a running relay.
+#[derive(Clone, Debug)]
+pub struct RelayHandle {
+    hints: mpsc::Sender<Vec<OutboxEvent>>,
+    parts: Parts,
+}
+
+impl RelayHandle {
+    /// Where the writer hands over what it has just committed, with `try_send`: a hint that is
+    /// dropped costs at most one wait of the poll. Rows held for somebody else are not handed over.
+    #[must_use]
+    pub fn hints(&self) -> mpsc::Sender<Vec<OutboxEvent>> {
+        self.hints.clone()
+    }
+
+    /// Makes it look for rows now: another replica said that there are some.
+    pub fn wake(&self) {
+        self.parts.wake.notify_one();
+    }
+
+    /// The relay's numbers.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.parts.metrics
+    }
+
+    /// Whether broker and topics are written to; false while a breaker holds rows back.
+    #[must_use]
+    pub fn is_publishing(&self) -> bool {
+        self.parts.breakers.closed()
+    }
+
+    /// The buckets this relay owns now.
+    #[must_use]
+    pub fn buckets(&self) -> Vec<u16> {
+        self.parts.ownership.buckets()
+    }
+}
+
+/// The relay; see the module.
+#[derive(Debug)]
+pub struct Relay;
+
+impl Relay {
+    /// Starts all tasks of a relay. `config` is expected to have no [mistakes](Config::mistakes).
+    #[must_use]
+    pub fn start(
+        spawner: &Spawner,
+        store: Store,
+        publisher: Arc<dyn Publisher>,
+        clock: Clock,
+        config: Config,
+        metrics: Metrics,
+    ) -> RelayHandle {
+        let bound = |rows: u32| usize::try_from(rows).unwrap_or(usize::MAX).max(1);
+        let (hints, hinted) = mpsc::channel(bound(config.hints_max));
+        let (signals, signalled) = mpsc::channel(1_024);
+        let (settle, acknowledged) = mpsc::channel(bound(config.in_flight_max));
+        let (park, notes) = mpsc::channel(bound(config.in_flight_max));
+        let parts = Arc::new(Shared {
+            breakers: breaker::Breakers::new(config.probe),
+            permits: Arc::new(Semaphore::new(bound(config.in_flight_max))),
+            ownership: owner::Ownership::default(),
+            blocked: keys::Blocked::default(),
+            recalled: keys::Recalled::default(),
+            wake: Notify::new(),
+            died: Notify::new(),
+            config,
+            store,
+            publisher,
+            clock,
+            metrics,
+        });
+        let outlets = lane::Outlets {
+            settle,
+            park: park.clone(),
+            signals: signals.clone(),
+        };
+        let lanes = lane::start(spawner, &parts, &outlets);
+        start_loops(spawner, &parts);
+        let dispatcher = dispatcher::Dispatcher::new(&parts, lanes, park);
+        let inlets = dispatcher::Inlets {
+            hints: hinted,
+            signals: signalled,
+        };
+        once(spawner, "relay.dispatcher", Stage::Relay, move |stop| {
+            dispatcher.run(inlets, stop)
+        });
+        let settler = settler::Settler::new(&parts, acknowledged, signals.clone());
+        once(spawner, "relay.settler", Stage::Settler, move |stop| {
+            settler.run(stop)
+        });
+        let parker = parker::Parker::new(&parts, notes, signals);
+        once(spawner, "relay.parker", Stage::Settler, move |stop| {
+            parker.run(stop)
+        });
+        RelayHandle { hints, parts }
+    }
+}
+
+/// Tasks that keep nothing in memory and so can simply be started again.
+fn start_loops(spawner: &Spawner, parts: &Parts) {
+    let restart = Policy::restart();
+    let (of_owner, of_copier) = (Arc::clone(parts), Arc::clone(parts));
+    let of_sampler = Arc::clone(parts);
+    spawner.start("relay.owner", Stage::Background, restart, move |stop| {
+        owner::keep(Arc::clone(&of_owner), stop)
+    });
+    spawner.start("relay.copier", Stage::Relay, restart, move |stop| {
+        copier::copy(Arc::clone(&of_copier), stop)
+    });
+    spawner.start("relay.sampler", Stage::Background, restart, move |stop| {
+        metrics::sample(Arc::clone(&of_sampler), stop)
+    });
+}
+
+/// Starts a task that knows what is under way. Its failure is a bug that loses this knowledge, so
+/// the process stops and the next one reads the truth from the database.
+fn once<F, Fut>(spawner: &Spawner, name: &'static str, stage: Stage, work: F)
+where
+    F: FnOnce(tokio_util::sync::CancellationToken) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<(), crate::supervisor::BoxError>> + Send + 'static,
+{
+    let work = Mutex::new(Some(work));
+    spawner.start(name, stage, Policy::StopProcess, move |stop| {
+        let work = work.try_lock().ok().and_then(|mut work| work.take());
+        let running = work.map(|work| work(stop));
+        async move {
+            match running {
+                Some(running) => running.await,
+                None => Err("it cannot be started again".into()),
+            }
+        }
+    });
+}

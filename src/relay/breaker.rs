@@ -1,0 +1,226 @@
+//! Holds back what would fail anyway: one breaker for the broker, one for each topic. While open,
+//! one record at a time goes out to probe. It counts nothing against a record.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::Stream;
+use crate::retry;
+
+/// A prober that was lost (its lane panicked) is waited for no longer than this.
+const PROBE_MAX: Duration = Duration::from_secs(30);
+/// How long to wait for somebody else's probe before looking again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Closed,
+    Open { until: Instant, failures: u32 },
+    Probing { until: Instant, failures: u32 },
+}
+
+/// Whether a record may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    Go,
+    /// As the one that finds out.
+    Probe,
+}
+
+#[derive(Debug)]
+struct Breaker {
+    state: Mutex<State>,
+    policy: retry::Policy,
+}
+
+impl Breaker {
+    fn new(policy: retry::Policy) -> Self {
+        Self {
+            state: Mutex::new(State::Closed),
+            policy,
+        }
+    }
+
+    /// How long there is no point in asking; none: ask.
+    fn wait(&self) -> Option<Duration> {
+        let now = Instant::now();
+        match *self.lock() {
+            State::Open { until, .. } if now < until => Some(until - now),
+            State::Probing { until, .. } if now < until => Some(LOOK_AGAIN),
+            _ => None,
+        }
+    }
+
+    fn leave(&self) -> Leave {
+        let mut state = self.lock();
+        match *state {
+            State::Closed => Leave::Go,
+            State::Open { failures, .. } | State::Probing { failures, .. } => {
+                let until = Instant::now() + PROBE_MAX;
+                *state = State::Probing { until, failures };
+                Leave::Probe
+            }
+        }
+    }
+
+    /// Closes; whether it was not closed before.
+    fn succeeded(&self) -> bool {
+        std::mem::replace(&mut *self.lock(), State::Closed) != State::Closed
+    }
+
+    /// Opens, for longer each time its probe fails; whether it was closed before.
+    fn failed(&self, leave: Leave) -> bool {
+        let mut state = self.lock();
+        let failures = match (*state, leave) {
+            (State::Closed, _) => 1,
+            (State::Probing { failures, .. }, Leave::Probe) => failures.saturating_add(1),
+            // Sent before it opened: says nothing new.
+            _ => return false,
+        };
+        let until = Instant::now() + self.policy.pause(failures);
+        *state = State::Open { until, failures };
+        failures == 1
+    }
+
+    /// The leave was not made use of: somebody else may probe.
+    fn unused(&self, leave: Leave) {
+        let mut state = self.lock();
+        if let (State::Probing { failures, .. }, Leave::Probe) = (*state, leave) {
+            let until = Instant::now();
+            *state = State::Open { until, failures };
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        *self.lock() == State::Closed
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Leave to send one record: from the broker's breaker and from its topic's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
+    stream: Stream,
+    broker: Leave,
+    topic: Leave,
+}
+
+/// What a record has to wait for, and how long before asking again.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum HeldBack {
+    /// Nothing may go.
+    All(Duration),
+    /// Nothing to this topic.
+    Topic(Duration),
+}
+
+/// The breakers of a relay, shared by its lanes.
+#[derive(Debug)]
+pub(super) struct Breakers {
+    broker: Breaker,
+    participation: Breaker,
+    campaign: Breaker,
+}
+
+impl Breakers {
+    pub(super) fn new(policy: retry::Policy) -> Self {
+        Self {
+            broker: Breaker::new(policy),
+            participation: Breaker::new(policy),
+            campaign: Breaker::new(policy),
+        }
+    }
+
+    fn topic(&self, stream: Stream) -> &Breaker {
+        match stream {
+            Stream::Participation => &self.participation,
+            Stream::Campaign => &self.campaign,
+        }
+    }
+
+    /// Leave to send a record of `stream`, or what holds it back.
+    pub(super) fn ask(&self, stream: Stream) -> Result<Ticket, HeldBack> {
+        let topic = self.topic(stream);
+        if let Some(wait) = self.broker.wait() {
+            return Err(HeldBack::All(wait));
+        }
+        if let Some(wait) = topic.wait() {
+            return Err(HeldBack::Topic(wait));
+        }
+        Ok(Ticket {
+            stream,
+            broker: self.broker.leave(),
+            topic: topic.leave(),
+        })
+    }
+
+    /// The broker answered and took the record, or refused it for what it is.
+    pub(super) fn answered(&self, ticket: Ticket) {
+        if self.broker.succeeded() {
+            tracing::info!("the broker is back: publishing again");
+        }
+        if self.topic(ticket.stream).succeeded() {
+            tracing::info!(topic = ticket.stream.as_str(), "topic is writable again");
+        }
+    }
+
+    /// The ticket was not made use of.
+    pub(super) fn unused(&self, ticket: Ticket) {
+        self.broker.unused(ticket.broker);
+        self.topic(ticket.stream).unused(ticket.topic);
+    }
+
+    /// The broker is away.
+    pub(super) fn away(&self, ticket: Ticket, reason: &str) {
+        if self.broker.failed(ticket.broker) {
+            tracing::warn!(reason, "the broker is away: rows wait");
+        }
+        self.topic(ticket.stream).unused(ticket.topic);
+    }
+
+    /// The broker answered: nothing can be written to this topic.
+    pub(super) fn destination(&self, ticket: Ticket, reason: &str) {
+        self.broker.succeeded();
+        if self.topic(ticket.stream).failed(ticket.topic) {
+            let topic = ticket.stream.as_str();
+            tracing::error!(topic, reason, "topic cannot be written to: its rows wait");
+        }
+    }
+
+    /// Whether the broker, and each topic, is written to.
+    pub(super) fn closed(&self) -> bool {
+        self.broker.is_closed() && self.participation.is_closed() && self.campaign.is_closed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_probe_at_a_time_finds_out_whether_the_broker_is_back() {
+        let breakers = Breakers::new(retry::Policy::default());
+        let first = breakers.ask(Stream::Participation).unwrap();
+        breakers.away(first, "test");
+        tokio::time::sleep(Duration::from_millis(101)).await;
+        let probe = breakers.ask(Stream::Participation).unwrap();
+        assert!(breakers.ask(Stream::Campaign).is_err());
+        breakers.answered(probe);
+        assert!(breakers.ask(Stream::Campaign).is_ok());
+        assert!(breakers.closed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_topic_that_cannot_be_written_to_holds_up_no_other() {
+        let breakers = Breakers::new(retry::Policy::default());
+        let ticket = breakers.ask(Stream::Participation).unwrap();
+        breakers.destination(ticket, "test");
+        assert!(breakers.ask(Stream::Campaign).is_ok());
+        assert!(!breakers.closed());
+    }
+}

@@ -1,0 +1,69 @@
+//! Copies dead letters to their topic until each is there. The row is the truth; the copy is for
+//! people who watch topics.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Parts, record};
+use crate::broker::PublishError;
+use crate::store::{Parked, ParkedState, StoreError};
+use crate::supervisor::BoxError;
+
+/// Dead letters copied in one go.
+const COPY_ROWS_MAX: u32 = 100;
+
+/// Runs until told to stop.
+pub(super) async fn copy(parts: Parts, stop: CancellationToken) -> Result<(), BoxError> {
+    loop {
+        match copy_due(&parts).await {
+            Ok(()) => {}
+            Err(failure) => tracing::warn!(%failure, "dead letters not copied"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = parts.died.notified() => {}
+            () = tokio::time::sleep(parts.config.poll_max) => {}
+        }
+    }
+}
+
+async fn copy_due(parts: &Parts) -> Result<(), StoreError> {
+    let buckets = parts.ownership.buckets();
+    if buckets.is_empty() {
+        return Ok(());
+    }
+    let state = ParkedState::Dead;
+    let due = parts.store.parked_due(state, &buckets, COPY_ROWS_MAX);
+    for dead in due.await? {
+        let id = dead.event.id;
+        match copy_one(parts, &dead).await {
+            Ok(()) => {
+                parts.store.dead_letter_copied(id).await?;
+            }
+            Err(failure) => {
+                tracing::warn!(%failure, outbox.id = %id, "dead letter not copied");
+                let delay = parts.config.copy_delay;
+                parts.store.put_off_copy(id, delay).await?;
+                if !matches!(failure, PublishError::Record(_)) {
+                    // The others would fail the same way.
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn copy_one(parts: &Parts, dead: &Parked) -> Result<(), PublishError> {
+    let config = &parts.config;
+    let record = record::dead_letter(dead, &config.topic_prefix);
+    match parts.publisher.publish(&record).await {
+        Err(PublishError::Record(_)) => {
+            let record = record::without_payload(record);
+            parts.publisher.publish(&record).await?;
+        }
+        other => {
+            other?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,297 @@
+//! One run of a lane's task: from its start, or from a panic, to the next.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+
+use super::{Lane, Outlets};
+use crate::broker::{PublishError, Record};
+use crate::domain::EventId;
+use crate::relay::breaker::{HeldBack, Ticket};
+use crate::relay::parker::Note;
+use crate::relay::settler::tell;
+use crate::relay::{Item, KeyPolicy, Origin, Parts, Signal};
+use crate::store::PendingKey;
+
+/// Participations whose last sent sequence is remembered, to notice a violation of their order.
+const SEQUENCES_MAX: usize = 10_000;
+
+/// How sending a record ended.
+enum Sent {
+    Acknowledged,
+    Failed(PublishError),
+    /// The lease would not have covered it.
+    Withheld,
+}
+
+pub(super) struct Landed {
+    item: Item,
+    ticket: Ticket,
+    sent: Sent,
+}
+
+pub(super) struct Run<'a> {
+    parts: &'a Parts,
+    lane: &'a Lane,
+    out: &'a Outlets,
+    /// Rows waiting, by key.
+    queues: HashMap<String, VecDeque<Item>>,
+    /// Keys with rows waiting and none flying, each once.
+    ready: VecDeque<String>,
+    /// Keys that are in `ready` or have a row flying.
+    busy: HashSet<String>,
+    pub(super) flying: FuturesUnordered<BoxFuture<'static, Landed>>,
+    flying_max: usize,
+    sequences: HashMap<String, u32>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(parts: &'a Parts, lane: &'a Lane, out: &'a Outlets) -> Self {
+        let share = parts.config.in_flight_max / u32::from(parts.config.lanes.max(1));
+        Self {
+            parts,
+            lane,
+            out,
+            queues: HashMap::new(),
+            ready: VecDeque::new(),
+            busy: HashSet::new(),
+            flying: FuturesUnordered::new(),
+            flying_max: usize::try_from(share).unwrap_or(usize::MAX).max(1),
+            sequences: HashMap::new(),
+        }
+    }
+
+    pub(super) async fn take(&mut self, item: Item) {
+        let key = item.event.key.clone();
+        self.lane.held().insert(item.event.id, key.clone());
+        if item.origin == Origin::Pending && self.parts.recalled.contains(&key) {
+            return self.give_back(vec![item.event.id]).await;
+        }
+        self.queues.entry(key.clone()).or_default().push_back(item);
+        if self.busy.insert(key.clone()) {
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Sends what may be sent: how long until it is worth another look, if something is held back.
+    pub(super) async fn pump(&mut self) -> Option<Duration> {
+        let mut shortest: Option<Duration> = None;
+        for _ in 0..self.ready.len() {
+            if self.flying.len() >= self.flying_max {
+                break;
+            }
+            let Some(key) = self.ready.pop_front() else {
+                break;
+            };
+            let Some(next) = self.queues.get(&key).and_then(VecDeque::front) else {
+                self.busy.remove(&key);
+                continue;
+            };
+            if !self.parts.ownership.may_send(next.event.bucket) {
+                self.busy.remove(&key);
+                self.recall(&key).await;
+                continue;
+            }
+            match self.parts.breakers.ask(next.event.stream) {
+                Ok(ticket) => self.send(&key, ticket),
+                Err(HeldBack::All(wait)) => {
+                    self.ready.push_front(key);
+                    return Some(wait);
+                }
+                Err(HeldBack::Topic(wait)) => {
+                    self.ready.push_back(key);
+                    shortest = Some(shortest.map_or(wait, |other| other.min(wait)));
+                }
+            }
+        }
+        shortest
+    }
+
+    fn send(&mut self, key: &str, ticket: Ticket) {
+        let Some(item) = self.queues.get_mut(key).and_then(VecDeque::pop_front) else {
+            return self.parts.breakers.unused(ticket);
+        };
+        self.check_order(&item);
+        let parts = Parts::clone(self.parts);
+        self.flying.push(Box::pin(send(parts, item, ticket)));
+    }
+
+    /// Counts a record that goes out after a later one of its participation.
+    fn check_order(&mut self, item: &Item) {
+        if self.sequences.len() >= SEQUENCES_MAX {
+            self.sequences.clear();
+        }
+        let sequence = item.event.key_sequence;
+        let aggregate = item.event.aggregate_id.clone();
+        let last = self.sequences.entry(aggregate).or_default();
+        if sequence < *last {
+            self.parts.metrics.order_violations.inc();
+            tracing::error!(outbox.id = %item.event.id, "event goes out after a later one");
+        }
+        *last = sequence.max(*last);
+    }
+
+    pub(super) async fn landed(&mut self, landed: Landed) {
+        let key = landed.item.event.key.clone();
+        let Landed { item, ticket, sent } = landed;
+        match sent {
+            Sent::Acknowledged => {
+                self.parts.breakers.answered(ticket);
+                self.acknowledged(item).await;
+            }
+            Sent::Withheld => {
+                self.parts.breakers.unused(ticket);
+                self.put_back(item);
+                self.recall(&key).await;
+            }
+            Sent::Failed(failure) => {
+                self.parts.metrics.failed(class(&failure));
+                self.failed(item, ticket, failure).await;
+            }
+        }
+        if self.queues.get(&key).is_some_and(|queue| !queue.is_empty()) {
+            self.ready.push_back(key);
+        } else {
+            self.queues.remove(&key);
+            self.busy.remove(&key);
+        }
+    }
+
+    async fn failed(&mut self, mut item: Item, ticket: Ticket, failure: PublishError) {
+        let breakers = &self.parts.breakers;
+        match failure {
+            PublishError::QueueFull | PublishError::Away(_) | PublishError::Fatal(_) => {
+                breakers.away(ticket, &failure.to_string());
+                self.put_back(item);
+            }
+            PublishError::Destination(reason) => {
+                breakers.destination(ticket, &reason);
+                self.put_back(item);
+            }
+            PublishError::Record(_) if !item.alone => {
+                breakers.answered(ticket);
+                item.alone = true;
+                self.put_back(item);
+            }
+            PublishError::Record(error) => {
+                breakers.answered(ticket);
+                self.hand_over(Note::Refused { item, error }).await;
+            }
+            PublishError::PossiblyDelivered(error) => {
+                breakers.unused(ticket);
+                // Later rows of its key come back, to be parked behind it once it is parked itself.
+                if self.parts.config.key_policy == KeyPolicy::Block {
+                    self.recall(&item.event.key).await;
+                }
+                self.hand_over(Note::Unsure { item, error }).await;
+            }
+        }
+    }
+
+    async fn acknowledged(&mut self, item: Item) {
+        let now = self.parts.clock.now();
+        self.parts.metrics.acknowledged(&item.event, now);
+        if item.origin != Origin::Pending {
+            return self.hand_over(Note::Delivered(item)).await;
+        }
+        let key = PendingKey {
+            bucket: item.event.bucket,
+            event_id: item.event.id,
+        };
+        if self.out.settle.send(key).await.is_err() {
+            tracing::error!(outbox.id = %key.event_id, "acknowledged row not settled: stopping");
+        }
+        self.lane.held().remove(&key.event_id);
+    }
+
+    async fn hand_over(&mut self, note: Note) {
+        let id = match &note {
+            Note::Delivered(item)
+            | Note::Block(item)
+            | Note::Unsure { item, .. }
+            | Note::Refused { item, .. } => item.event.id,
+        };
+        if self.out.park.send(note).await.is_err() {
+            tracing::error!(outbox.id = %id, "result of a row not noted: stopping");
+        }
+        self.lane.held().remove(&id);
+    }
+
+    /// Puts an unpublished row in front of the others of its key.
+    fn put_back(&mut self, item: Item) {
+        let key = item.event.key.clone();
+        self.queues.entry(key).or_default().push_front(item);
+    }
+
+    /// Gives the waiting rows of a key back, and takes no more until all are back.
+    async fn recall(&mut self, key: &str) {
+        self.parts.recalled.insert(key);
+        let queue = self.queues.remove(key).unwrap_or_default();
+        let ids = queue.iter().map(|item| item.event.id).collect();
+        self.give_back(ids).await;
+    }
+
+    async fn give_back(&mut self, ids: Vec<EventId>) {
+        if ids.is_empty() {
+            return;
+        }
+        {
+            let mut held = self.lane.held();
+            for id in &ids {
+                held.remove(id);
+            }
+        }
+        tell(&self.out.signals, Signal::Back(ids)).await;
+    }
+
+    /// Finishes what is at the producer; the rest stays pending for the next owner.
+    pub(super) async fn drain(mut self) {
+        let timeout = self.parts.config.publish_timeout;
+        let finished = tokio::time::timeout(timeout, async {
+            while let Some(landed) = self.flying.next().await {
+                if matches!(landed.sent, Sent::Acknowledged) {
+                    self.acknowledged(landed.item).await;
+                }
+            }
+        });
+        if finished.await.is_err() {
+            tracing::warn!("records were unanswered when their lane stopped");
+        }
+    }
+}
+
+async fn send(parts: Parts, item: Item, ticket: Ticket) -> Landed {
+    let permits = if item.alone {
+        parts.config.in_flight_max
+    } else {
+        1
+    };
+    let permit = parts.permits.acquire_many(permits).await;
+    let sent = if permit.is_ok() && parts.ownership.may_send(item.event.bucket) {
+        let config = &parts.config;
+        let record = Record::of(&item.event, &config.topic_prefix);
+        match parts.publisher.publish(&record).await {
+            Ok(_) => Sent::Acknowledged,
+            Err(failure) => Sent::Failed(failure),
+        }
+    } else {
+        Sent::Withheld
+    };
+    drop(permit);
+    Landed { item, ticket, sent }
+}
+
+/// The class of a failure in one word, for metrics.
+const fn class(failure: &PublishError) -> &'static str {
+    match failure {
+        PublishError::Away(_) => "away",
+        PublishError::QueueFull => "queue_full",
+        PublishError::Destination(_) => "destination",
+        PublishError::Record(_) => "record",
+        PublishError::PossiblyDelivered(_) => "possibly_delivered",
+        PublishError::Fatal(_) => "fatal",
+    }
+}

@@ -1,0 +1,238 @@
+//! Writes down what could not be published, in the order in which it happened, and brings it back
+//! when its time has come. It alone decides which keys are blocked.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::settler::{persist, tell};
+use super::{Item, KeyPolicy, Origin, Parts, Signal};
+use crate::domain::OutboxEvent;
+use crate::store::{ParkedState, StoreError, Verdict};
+use crate::supervisor::BoxError;
+
+/// Parked rows brought back at once.
+const DUE_ROWS_MAX: u32 = 200;
+/// How often rows blocked by nothing are looked for.
+const ORPHANS_EVERY: Duration = Duration::from_secs(30);
+
+/// What happened to a row.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// A parked row was acknowledged.
+    Delivered(Item),
+    /// It may have been published; it is tried again.
+    Unsure { item: Item, error: String },
+    /// It was refused, alone: it never will be published.
+    Refused { item: Item, error: String },
+    /// It came while its key was blocked.
+    Block(Item),
+}
+
+#[derive(Debug)]
+pub(super) struct Parker {
+    parts: Parts,
+    inbox: mpsc::Receiver<Note>,
+    signals: mpsc::Sender<Signal>,
+    next_pass: Instant,
+    next_orphans: Instant,
+}
+
+impl Parker {
+    pub(super) fn new(
+        parts: &Parts,
+        inbox: mpsc::Receiver<Note>,
+        signals: mpsc::Sender<Signal>,
+    ) -> Self {
+        Self {
+            parts: Parts::clone(parts),
+            inbox,
+            signals,
+            next_pass: Instant::now(),
+            next_orphans: Instant::now(),
+        }
+    }
+
+    /// Runs until told to stop and everything noted is written down.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), BoxError> {
+        loop {
+            tokio::select! {
+                biased;
+                note = self.inbox.recv() => match note {
+                    Some(note) => self.on_note(note, &stop).await?,
+                    None => return Ok(()),
+                },
+                () = stop.cancelled(), if !self.inbox.is_closed() => self.inbox.close(),
+                () = tokio::time::sleep_until(self.next_pass), if !stop.is_cancelled() => {
+                    self.next_pass = Instant::now() + self.parts.config.poll_max;
+                    match self.pass().await {
+                        Ok(()) => {}
+                        Err(failure) => tracing::warn!(%failure, "parked rows not read"),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn on_note(&mut self, note: Note, stop: &CancellationToken) -> Result<(), StoreError> {
+        let id = match note {
+            Note::Delivered(item) => {
+                let event = &item.event;
+                let parts = &self.parts;
+                persist(parts, stop, || parts.store.delete_parked(event)).await?;
+                self.unblock(event);
+                event.id
+            }
+            Note::Block(item) => {
+                self.block(&item.event, stop).await?;
+                item.event.id
+            }
+            Note::Unsure { item, error } => {
+                self.park(&item, "possibly_delivered", error, stop).await?;
+                item.event.id
+            }
+            Note::Refused { item, error } => {
+                let verdict = dead(&item, "record", error);
+                self.write(&item, &verdict, stop).await?;
+                item.event.id
+            }
+        };
+        tell(&self.signals, Signal::Back(vec![id])).await;
+        Ok(())
+    }
+
+    /// Parks a row that came while its key was blocked, if it still is.
+    async fn block(&self, event: &OutboxEvent, stop: &CancellationToken) -> Result<(), StoreError> {
+        let parts = &self.parts;
+        if !parts.blocked.contains(&event.key) {
+            return Ok(());
+        }
+        let verdict = Verdict {
+            state: ParkedState::Blocked,
+            attempts: 0,
+            error_class: "blocked",
+            error: "waits behind an earlier row of its key".to_owned(),
+            next_in: None,
+        };
+        persist(parts, stop, || parts.store.park(event, &verdict)).await?;
+        Ok(())
+    }
+
+    async fn park(
+        &mut self,
+        item: &Item,
+        class: &'static str,
+        error: String,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        let attempts = attempts(item);
+        let verdict = match self.parts.config.retry.delay(attempts) {
+            Some(delay) => {
+                self.next_pass = self.next_pass.min(Instant::now() + delay);
+                Verdict {
+                    state: ParkedState::Retry,
+                    attempts,
+                    error_class: class,
+                    error,
+                    next_in: Some(delay),
+                }
+            }
+            None => dead(item, class, error),
+        };
+        self.write(item, &verdict, stop).await
+    }
+
+    async fn write(
+        &self,
+        item: &Item,
+        verdict: &Verdict,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        let parts = &self.parts;
+        let event = &item.event;
+        match item.origin {
+            Origin::Pending => {
+                let parked = persist(parts, stop, || parts.store.park(event, verdict)).await?;
+                let waits = verdict.state == ParkedState::Retry;
+                if parked && waits && parts.config.key_policy == KeyPolicy::Block {
+                    parts.blocked.insert(&event.key, event.bucket);
+                }
+            }
+            Origin::Parked { .. } => {
+                persist(parts, stop, || parts.store.park_again(event, verdict)).await?;
+                if verdict.state == ParkedState::Dead {
+                    self.unblock(event);
+                }
+            }
+        }
+        if verdict.state == ParkedState::Dead {
+            parts.died.notify_one();
+        }
+        Ok(())
+    }
+
+    /// The rows behind it are pending again; they may go.
+    fn unblock(&self, event: &OutboxEvent) {
+        self.parts.blocked.remove(&event.key);
+    }
+
+    /// Brings back what is due.
+    async fn pass(&mut self) -> Result<(), StoreError> {
+        let buckets = self.parts.ownership.buckets();
+        if buckets.is_empty() {
+            return Ok(());
+        }
+        let store = &self.parts.store;
+        let state = ParkedState::Retry;
+        let due = store.parked_due(state, &buckets, DUE_ROWS_MAX).await?;
+        let items: Vec<Item> = due
+            .into_iter()
+            .map(|parked| Item {
+                event: parked.event,
+                origin: Origin::Parked {
+                    attempts: parked.attempts,
+                },
+                alone: false,
+            })
+            .collect();
+        if !items.is_empty() {
+            tell(&self.signals, Signal::Due(items)).await;
+        }
+        if Instant::now() >= self.next_orphans {
+            self.next_orphans = Instant::now() + ORPHANS_EVERY;
+            let freed = store.free_orphans(&buckets).await?;
+            if freed > 0 {
+                tracing::warn!(rows = freed, "rows were blocked by nothing: pending again");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Attempts with the one that has just failed.
+fn attempts(item: &Item) -> u32 {
+    match item.origin {
+        Origin::Pending => 1,
+        Origin::Parked { attempts } => attempts.saturating_add(1),
+    }
+}
+
+fn dead(item: &Item, class: &'static str, error: String) -> Verdict {
+    tracing::error!(
+        outbox.id = %item.event.id,
+        campaign.id = %item.event.campaign_id,
+        class,
+        error,
+        "event given up: it is a dead letter now"
+    );
+    Verdict {
+        state: ParkedState::Dead,
+        attempts: attempts(item),
+        error_class: class,
+        error,
+        // Due at once: for its copy to the dead letter topic.
+        next_in: Some(Duration::ZERO),
+    }
+}
