@@ -36,6 +36,14 @@ export function share(name, fallback) {
   return number;
 }
 
+// A time such as `90s` or `1m30s` from the environment, in seconds.
+export function seconds(name, fallback) {
+  const text = __ENV[name] || fallback;
+  const [, minutes, rest] = /^(?:(\d+)m)?(?:(\d+)s)?$/.exec(text) || [];
+  if (minutes === undefined && rest === undefined) throw new Error(`${name} must be a time such as 1m30s, not "${text}"`);
+  return Number(minutes || 0) * 60 + Number(rest || 0);
+}
+
 // User ids that no other run has used: a microsecond each, so a run may have a million a second.
 export function freshUsers() {
   return Date.now() * 1000;

@@ -1,5 +1,5 @@
 // Everybody at once: requests arrive at a rate that does not wait for the answers, some of them from
-// users who have asked before. Afterwards the script itself checks, through the API, that
+// users who have asked before. When all are answered, the script itself checks, through the API, that
 //
 //   accepted = min(stock, distinct users) = what the service says it committed,
 //   and nobody holds two.
@@ -24,6 +24,7 @@ import http from 'k6/http';
 import { check, sleep } from 'k6';
 import { Counter, Gauge, Trend } from 'k6/metrics';
 import {
+  answered,
   codeOf,
   count,
   createCampaign,
@@ -31,8 +32,8 @@ import {
   freshUsers,
   holdings,
   integer,
-  answered,
   participate,
+  seconds,
   share,
   statusWhen,
   table,
@@ -41,8 +42,8 @@ import {
 
 const STOCK = integer('STOCK', 1000, 0);
 const RATE = integer('RATE', 500);
-const DURATION = __ENV.DURATION || '10s';
-const RAMP = __ENV.RAMP || '';
+const DURATION_S = seconds('DURATION', '10s');
+const RAMP_S = seconds('RAMP', '0s');
 const WAY = __ENV.WAY || 'participation';
 const KEYS = __ENV.KEYS === 'true';
 const VUS_MAX = integer('VUS_MAX', 1000);
@@ -51,6 +52,7 @@ const FRESH_PER_MILLE = 1000 - Math.round(share('DUPLICATES', 0.1) * 1000);
 // A duplicate comes from one of the last so many users: often while the first request is under way.
 const RECENT_USERS = 50;
 const ATTEMPTS_MAX = 15;
+const DRAIN_S = 60;
 const PUBLISHED_WITHIN_SECONDS = integer('PUBLISHED_WITHIN', 60, 0);
 
 const accepted = new Counter('accepted');
@@ -59,41 +61,55 @@ const busy = new Counter('busy');
 const unsure = new Counter('unsure');
 // Goes up with each yes a client saw, and down by what the service says it committed.
 const unaccounted = new Counter('accepted_unaccounted');
+// Goes up with each request that ended, and down by how many were begun.
+const unended = new Counter('requests_unaccounted');
 const committed = new Gauge('committed');
+const asked = new Gauge('asked');
 const distinctUsers = new Gauge('distinct_users');
 const acceptedMs = new Trend('accepted_ms', true);
 const refusedMs = new Trend('refused_ms', true);
 
-const common = {
+const arrivals = {
+  timeUnit: '1s',
   preAllocatedVUs: Math.min(VUS_MAX, Math.max(50, Math.ceil(RATE / 10))),
   maxVUs: VUS_MAX,
-  gracefulStop: '60s',
+  gracefulStop: `${DRAIN_S}s`,
+  exec: 'rush',
 };
 
 export const options = {
   scenarios: {
     rush:
-      RAMP === ''
-        ? { executor: 'constant-arrival-rate', rate: RATE, timeUnit: '1s', duration: DURATION, ...common }
+      RAMP_S === 0
+        ? { executor: 'constant-arrival-rate', rate: RATE, duration: `${DURATION_S}s`, ...arrivals }
         : {
             executor: 'ramping-arrival-rate',
             startRate: 1,
-            timeUnit: '1s',
             stages: [
-              { target: RATE, duration: RAMP },
-              { target: RATE, duration: DURATION },
+              { target: RATE, duration: `${RAMP_S}s` },
+              { target: RATE, duration: `${DURATION_S}s` },
             ],
-            ...common,
+            ...arrivals,
           },
+    // A scenario and not the teardown, because only a scenario can know how many requests were made.
+    verify: {
+      executor: 'shared-iterations',
+      iterations: 1,
+      vus: 1,
+      // A second later: the last request may begin at the very end.
+      startTime: `${RAMP_S + DURATION_S + 1}s`,
+      maxDuration: '15m',
+      exec: 'verify',
+    },
   },
   thresholds: {
     checks: ['rate==1'],
     unsure: ['count==0'],
     accepted_unaccounted: ['count==0'],
+    requests_unaccounted: ['count==0'],
   },
   summaryTrendStats: ['avg', 'min', 'med', 'p(95)', 'p(99)', 'max'],
   setupTimeout: '60s',
-  teardownTimeout: '10m',
   batch: 50,
   batchPerHost: 50,
 };
@@ -111,14 +127,19 @@ export function setup() {
 // How many distinct users are among the first so many requests. Whole numbers only: it is compared.
 const usersAmong = (requests) => Math.floor((requests * FRESH_PER_MILLE + 999) / 1000);
 
-export default function rush({ campaign, users }) {
+export function rush({ campaign, users }) {
   const request = exec.scenario.iterationInTest;
   const known = usersAmong(request);
   const newest = usersAmong(request + 1);
   const user = newest > known ? newest : Math.max(1, known - Math.floor(Math.random() * RECENT_USERS));
   const key = KEYS ? `rush-${campaign}-${request}` : undefined;
+  ask(campaign, users + user, key);
+  unended.add(1);
+}
+
+function ask(campaign, user, key) {
   for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
-    const answer = participate(campaign, users + user, { way: WAY, key });
+    const answer = participate(campaign, user, { way: WAY, key });
     if (answer.status === 201) {
       accepted.add(1);
       unaccounted.add(1);
@@ -142,8 +163,15 @@ export default function rush({ campaign, users }) {
   unsure.add(1);
 }
 
-export function teardown({ campaign, users }) {
-  const requests = exec.instance.iterationsCompleted + exec.instance.iterationsInterrupted;
+// Waits until every request is answered or given up: until nobody else is at work.
+function requestsMade() {
+  const deadline = Date.now() + (DRAIN_S + 10) * 1000;
+  while (exec.instance.vusActive > 1 && Date.now() < deadline) sleep(0.1);
+  return exec.instance.iterationsCompleted + exec.instance.iterationsInterrupted;
+}
+
+export function verify({ campaign, users }) {
+  const requests = requestsMade();
   const distinct = usersAmong(requests);
   const due = Math.min(STOCK, distinct);
   const seen = statusWhen(
@@ -153,7 +181,9 @@ export function teardown({ campaign, users }) {
   );
   const held = holdings(campaign, (user) => users + user, distinct, seen.successCount);
   unaccounted.add(-seen.successCount);
+  unended.add(-requests);
   committed.add(seen.successCount);
+  asked.add(requests);
   distinctUsers.add(distinct);
   check(seen, {
     'no request was cut off by the end of the run': () => exec.instance.iterationsInterrupted === 0,
@@ -178,7 +208,7 @@ export function handleSummary(data) {
     '',
     table([
       ['', 'requests'],
-      ['asked', count(data, 'iterations')],
+      ['asked', figure(data, 'asked', 'value', 0)],
       ['  distinct users', figure(data, 'distinct_users', 'value', 0)],
       ['accepted', count(data, 'accepted')],
       ['  committed, says the service', figure(data, 'committed', 'value', 0)],

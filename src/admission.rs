@@ -51,17 +51,35 @@ struct Asking {
 
 impl Desk {
     /// Opens the desk.
-    pub fn start(spawner: &Spawner, gate: Arc<dyn Gate>, config: LaneConfig, lease: Duration) -> Self {
-        let lanes = Lanes::start(spawner, "admission.lane", Stage::Admission, config, move |batch| {
-            ask_for_all(Arc::clone(&gate), lease, batch)
-        });
+    pub fn start(
+        spawner: &Spawner,
+        gate: Arc<dyn Gate>,
+        config: LaneConfig,
+        lease: Duration,
+    ) -> Self {
+        let lanes = Lanes::start(
+            spawner,
+            "admission.lane",
+            Stage::Admission,
+            config,
+            move |batch| ask_for_all(Arc::clone(&gate), lease, batch),
+        );
         Self { lanes }
     }
 
     /// Asks for one entrant and waits for the answer.
     pub async fn ask(&self, campaign: CampaignId, entrant: Entrant) -> Result<Answer, DeskError> {
         let (reply, answer) = oneshot::channel();
-        self.lanes.offer(campaign, Asking { campaign, entrant, reply }).map_err(|_| DeskError::Full)?;
+        self.lanes
+            .offer(
+                campaign,
+                Asking {
+                    campaign,
+                    entrant,
+                    reply,
+                },
+            )
+            .map_err(|_| DeskError::Full)?;
         answer.await.unwrap_or(Err(DeskError::Stopped))
     }
 }
@@ -71,7 +89,9 @@ async fn ask_for_all(gate: Arc<dyn Gate>, lease: Duration, batch: Vec<Asking>) {
     for asking in batch {
         campaigns.entry(asking.campaign).or_default().push(asking);
     }
-    let calls = campaigns.into_iter().map(|(campaign, group)| ask_for_group(gate.as_ref(), lease, campaign, group));
+    let calls = campaigns
+        .into_iter()
+        .map(|(campaign, group)| ask_for_group(gate.as_ref(), lease, campaign, group));
     join_all(calls).await;
 }
 
@@ -81,11 +101,21 @@ async fn ask_for_group(gate: &dyn Gate, lease: Duration, campaign: CampaignId, g
     match gate.admit(campaign, &entrants, lease).await {
         Ok(admissions) if admissions.len() == group.len() => {
             for (asking, admission) in group.into_iter().zip(admissions) {
-                answer(asking, Ok(Answer { admission, lease_deadline }));
+                answer(
+                    asking,
+                    Ok(Answer {
+                        admission,
+                        lease_deadline,
+                    }),
+                );
             }
         }
         Ok(admissions) => {
-            let odd = GateError::Protocol(format!("{} answers to {} entrants", admissions.len(), group.len()));
+            let odd = GateError::Protocol(format!(
+                "{} answers to {} entrants",
+                admissions.len(),
+                group.len()
+            ));
             answer_all(group, odd);
         }
         Err(error) => answer_all(group, error),
@@ -93,7 +123,11 @@ async fn ask_for_group(gate: &dyn Gate, lease: Duration, campaign: CampaignId, g
 }
 
 fn answer_all(group: Vec<Asking>, error: GateError) {
-    tracing::warn!(error = &error as &dyn std::error::Error, entrants = group.len(), "the gate did not answer");
+    tracing::warn!(
+        error = &error as &dyn std::error::Error,
+        entrants = group.len(),
+        "the gate did not answer"
+    );
     let error = Arc::new(error);
     for asking in group {
         answer(asking, Err(DeskError::Gate(Arc::clone(&error))));

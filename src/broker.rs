@@ -33,7 +33,12 @@ impl Record {
             ("ce_type", event.event_type.clone()),
             ("ce_source", format!("/{topic_prefix}")),
             ("ce_subject", event.aggregate_id.clone()),
-            ("ce_time", event.created_at.to_rfc3339_opts(SecondsFormat::Micros, true)),
+            (
+                "ce_time",
+                event
+                    .created_at
+                    .to_rfc3339_opts(SecondsFormat::Micros, true),
+            ),
             ("ce_keysequence", event.key_sequence.to_string()),
         ];
         if let Some(rank) = event.rank {

@@ -21,7 +21,10 @@ pub struct CatalogueConfig {
 
 impl Default for CatalogueConfig {
     fn default() -> Self {
-        Self { campaigns_max: 10_000, age_max: Duration::from_secs(1) }
+        Self {
+            campaigns_max: 10_000,
+            age_max: Duration::from_secs(1),
+        }
     }
 }
 
@@ -38,13 +41,19 @@ impl Catalogue {
     #[must_use]
     pub fn new(store: Store, config: CatalogueConfig) -> Self {
         let bounded = || (config.campaigns_max, config.age_max);
-        Self { store, campaigns: cache(bounded()), sold_out: cache(bounded()) }
+        Self {
+            store,
+            campaigns: cache(bounded()),
+            sold_out: cache(bounded()),
+        }
     }
 
     /// One campaign, not older than the bound. That there is none is remembered too.
     pub async fn get(&self, id: CampaignId) -> Result<Option<Arc<Campaign>>, Arc<StoreError>> {
         self.campaigns
-            .try_get_with(id, async { Ok(self.store.campaign(id).await?.map(Arc::new)) })
+            .try_get_with(id, async {
+                Ok(self.store.campaign(id).await?.map(Arc::new))
+            })
             .await
     }
 
@@ -66,6 +75,11 @@ impl Catalogue {
     }
 }
 
-fn cache<V: Clone + Send + Sync + 'static>((entries_max, age_max): (u64, Duration)) -> Cache<CampaignId, V> {
-    Cache::builder().max_capacity(entries_max).time_to_live(age_max).build()
+fn cache<V: Clone + Send + Sync + 'static>(
+    (entries_max, age_max): (u64, Duration),
+) -> Cache<CampaignId, V> {
+    Cache::builder()
+        .max_capacity(entries_max)
+        .time_to_live(age_max)
+        .build()
 }

@@ -206,7 +206,10 @@ impl Config {
         let mut figment = Figment::new();
         if let Some(path) = file {
             if !path.is_file() {
-                mistakes.push(format!("--config {}: there is no such file", path.display()));
+                mistakes.push(format!(
+                    "--config {}: there is no such file",
+                    path.display()
+                ));
             }
             figment = figment.merge(Toml::file_exact(path));
         }
@@ -223,7 +226,11 @@ impl Config {
         }
         let config = read(&figment, &mut mistakes);
         config.check(&mut mistakes);
-        if mistakes.is_empty() { Ok(config) } else { Err(ConfigError(mistakes)) }
+        if mistakes.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError(mistakes))
+        }
     }
 
     /// The parts that run in this process because no real one was configured.
@@ -253,23 +260,51 @@ impl Config {
             "http.listen: on an address others can reach, participants would be trusted to say who they are; \
              listen on a loopback address, or set http.allow_trusted=true behind a gateway that authenticates",
         );
-        require(self.http.concurrent_requests_max > 0, "http.concurrent_requests_max: must be at least 1");
-        require(self.http.body_bytes_max >= 1_024, "http.body_bytes_max: must be at least 1024");
-        require(self.database.connections_max > 0, "database.connections_max: must be at least 1");
         require(
-            (Duration::from_secs(1)..=Duration::from_secs(60)).contains(&self.kafka.message_timeout),
+            self.http.concurrent_requests_max > 0,
+            "http.concurrent_requests_max: must be at least 1",
+        );
+        require(
+            self.http.body_bytes_max >= 1_024,
+            "http.body_bytes_max: must be at least 1024",
+        );
+        require(
+            self.database.connections_max > 0,
+            "database.connections_max: must be at least 1",
+        );
+        require(
+            (Duration::from_secs(1)..=Duration::from_secs(60))
+                .contains(&self.kafka.message_timeout),
             "kafka.message_timeout: must be between 1s and 60s",
         );
-        require((1..=1_000).contains(&self.kafka.partitions), "kafka.partitions: must be between 1 and 1000");
-        require(self.gate.lease >= Duration::from_secs(10), "gate.lease: must be at least 10s");
-        require((1..=1_000).contains(&self.gate.batch_max), "gate.batch_max: must be between 1 and 1000");
-        require((1..=64).contains(&self.writer.lanes), "writer.lanes: must be between 1 and 64");
-        require(self.writer.capacity > 0, "writer.capacity: must be at least 1");
+        require(
+            (1..=1_000).contains(&self.kafka.partitions),
+            "kafka.partitions: must be between 1 and 1000",
+        );
+        require(
+            self.gate.lease >= Duration::from_secs(10),
+            "gate.lease: must be at least 10s",
+        );
+        require(
+            (1..=1_000).contains(&self.gate.batch_max),
+            "gate.batch_max: must be between 1 and 1000",
+        );
+        require(
+            (1..=64).contains(&self.writer.lanes),
+            "writer.lanes: must be between 1 and 64",
+        );
+        require(
+            self.writer.capacity > 0,
+            "writer.capacity: must be at least 1",
+        );
         require(
             (1..=1_000).contains(&self.writer.batch_rows_max),
             "writer.batch_rows_max: must be between 1 and 1000",
         );
-        require(self.writer.sync_concurrency_max > 0, "writer.sync_concurrency_max: must be at least 1");
+        require(
+            self.writer.sync_concurrency_max > 0,
+            "writer.sync_concurrency_max: must be at least 1",
+        );
     }
 }
 
@@ -280,7 +315,9 @@ fn variables(
 ) -> BTreeMap<String, Value> {
     let mut values = BTreeMap::new();
     for (name, value) in environment {
-        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+        let Some(rest) = name.strip_prefix(PREFIX) else {
+            continue;
+        };
         let (rest, value) = match rest.strip_suffix("_FILE") {
             Some(rest) => match std::fs::read_to_string(&value) {
                 Ok(text) => (rest, text.trim_end_matches(['\n', '\r']).to_owned()),
@@ -332,10 +369,15 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         log: section(figment, "log", mistakes),
         shutdown: section(figment, "shutdown", mistakes),
     };
-    let known = ["data", "http", "admin", "database", "redis", "kafka", "gate", "writer", "log", "shutdown"];
+    let known = [
+        "data", "http", "admin", "database", "redis", "kafka", "gate", "writer", "log", "shutdown",
+    ];
     match figment.extract::<Dict>() {
         Ok(sections) => {
-            for name in sections.keys().filter(|name| !known.contains(&name.as_str())) {
+            for name in sections
+                .keys()
+                .filter(|name| !known.contains(&name.as_str()))
+            {
                 mistakes.push(format!("{name}: there is no such section"));
             }
         }
@@ -344,7 +386,11 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
     config
 }
 
-fn section<T: DeserializeOwned + Default>(figment: &Figment, name: &str, mistakes: &mut Vec<String>) -> T {
+fn section<T: DeserializeOwned + Default>(
+    figment: &Figment,
+    name: &str,
+    mistakes: &mut Vec<String>,
+) -> T {
     if figment.find_value(name).is_err() {
         return T::default();
     }
@@ -365,7 +411,9 @@ mod tests {
     use super::*;
 
     fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let environment = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Config::from_sources(None, environment, &[])
     }
 
@@ -401,14 +449,26 @@ mod tests {
             ("FIRSTCOME_NONSENSE_KEY", "1"),
         ])
         .unwrap_err();
-        for part in ["kafka.partitions", "http.listen", "redis.colour", "nonsense"] {
-            assert!(mistakes.iter().any(|mistake| mistake.contains(part)), "{part} missing in {mistakes:?}");
+        for part in [
+            "kafka.partitions",
+            "http.listen",
+            "redis.colour",
+            "nonsense",
+        ] {
+            assert!(
+                mistakes.iter().any(|mistake| mistake.contains(part)),
+                "{part} missing in {mistakes:?}"
+            );
         }
     }
 
     #[test]
     fn a_secret_is_never_printed() {
-        let config = load(&[("FIRSTCOME_ADMIN_TOKEN", "hush"), ("FIRSTCOME_DATABASE_URL", "mysql://u:hush@h/d")]).unwrap();
+        let config = load(&[
+            ("FIRSTCOME_ADMIN_TOKEN", "hush"),
+            ("FIRSTCOME_DATABASE_URL", "mysql://u:hush@h/d"),
+        ])
+        .unwrap();
         assert!(!format!("{config:?}").contains("hush"));
     }
 }

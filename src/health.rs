@@ -36,9 +36,23 @@ pub struct Health {
 impl Health {
     /// Asks these parts; the broker is asked for `topic`.
     #[must_use]
-    pub fn new(store: Store, gate: Arc<dyn Gate>, publisher: Arc<dyn Publisher>, topic: String) -> Self {
-        let answers = Cache::builder().max_capacity(1).time_to_live(AGE_MAX).build();
-        Self { store, gate, publisher, topic, answers }
+    pub fn new(
+        store: Store,
+        gate: Arc<dyn Gate>,
+        publisher: Arc<dyn Publisher>,
+        topic: String,
+    ) -> Self {
+        let answers = Cache::builder()
+            .max_capacity(1)
+            .time_to_live(AGE_MAX)
+            .build();
+        Self {
+            store,
+            gate,
+            publisher,
+            topic,
+            answers,
+        }
     }
 
     /// How each part does.
@@ -48,10 +62,18 @@ impl Health {
 
     async fn ask(&self) -> Vec<PartHealth> {
         let (store, gate, broker) = tokio::join!(
-            part("store", async { self.store.ping().await.map_err(|error| error.to_string()) }),
-            part("gate", async { self.gate.ping().await.map_err(|error| error.to_string()) }),
+            part("store", async {
+                self.store.ping().await.map_err(|error| error.to_string())
+            }),
+            part("gate", async {
+                self.gate.ping().await.map_err(|error| error.to_string())
+            }),
             part("broker", async {
-                self.publisher.partitions(&self.topic).await.map(drop).map_err(|error| error.to_string())
+                self.publisher
+                    .partitions(&self.topic)
+                    .await
+                    .map(drop)
+                    .map_err(|error| error.to_string())
             }),
         );
         vec![store, gate, broker]

@@ -32,7 +32,9 @@ pub struct Lanes<T> {
 
 impl<T> Clone for Lanes<T> {
     fn clone(&self) -> Self {
-        Self { queues: Arc::clone(&self.queues) }
+        Self {
+            queues: Arc::clone(&self.queues),
+        }
     }
 }
 
@@ -41,7 +43,13 @@ pub type Place<T> = mpsc::OwnedPermit<T>;
 
 impl<T: Send + 'static> Lanes<T> {
     /// Starts the lanes. When they are stopped they first finish what is queued.
-    pub fn start<W, F>(spawner: &Spawner, name: &'static str, stage: Stage, config: LaneConfig, work: W) -> Self
+    pub fn start<W, F>(
+        spawner: &Spawner,
+        name: &'static str,
+        stage: Stage,
+        config: LaneConfig,
+        work: W,
+    ) -> Self
     where
         W: Fn(Vec<T>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
@@ -55,7 +63,9 @@ impl<T: Send + 'static> Lanes<T> {
             });
             queue
         });
-        Self { queues: queues.collect() }
+        Self {
+            queues: queues.collect(),
+        }
     }
 
     /// Keeps a place for a campaign's item, or says at once that there is none.
@@ -68,7 +78,9 @@ impl<T: Send + 'static> Lanes<T> {
     pub fn offer(&self, campaign: CampaignId, item: T) -> Result<(), T> {
         match self.queue(campaign) {
             Some(queue) => queue.try_send(item).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(item) | mpsc::error::TrySendError::Closed(item) => item,
+                mpsc::error::TrySendError::Full(item) | mpsc::error::TrySendError::Closed(item) => {
+                    item
+                }
             }),
             None => Err(item),
         }

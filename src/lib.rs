@@ -20,11 +20,11 @@ pub mod gate;
 pub mod store;
 
 pub mod clock;
+pub mod command;
 pub mod config;
+pub mod http;
 pub mod lane;
+pub mod relay;
 pub mod retry;
 pub mod supervisor;
 pub mod telemetry;
-pub mod command;
-pub mod http;
-pub mod relay;

@@ -72,27 +72,43 @@ impl Lifecycle {
     #[must_use]
     pub fn new(store: Store, catalogue: Catalogue, reconciler: Reconciler, clock: Clock) -> Self {
         // At start the gate may be empty or behind.
-        Self { store, catalogue, reconciler, clock, gate_behind: Arc::new(AtomicBool::new(true)) }
+        Self {
+            store,
+            catalogue,
+            reconciler,
+            clock,
+            gate_behind: Arc::new(AtomicBool::new(true)),
+        }
     }
 
     /// Creates a campaign and opens its gate.
     pub async fn create(&self, new: NewCampaign) -> Result<Campaign, LifecycleError> {
         check(&Terms::of_new(&new))?;
-        if new.closes_at.is_some_and(|closes_at| closes_at <= self.clock.now()) {
+        if new
+            .closes_at
+            .is_some_and(|closes_at| closes_at <= self.clock.now())
+        {
             return Err(invalid("closesAt", "lies in the past"));
         }
         let campaign = self.store.create_campaign(new).await?;
         self.catalogue.forget(campaign.id).await;
         // The campaign stands either way, so a gate that is away is no failure of the creation.
         if let Err(error) = self.reconciler.renew(campaign.id, None).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a new campaign's gate waits to be built");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a new campaign's gate waits to be built"
+            );
             self.gate_behind.store(true, Ordering::Release);
         }
         Ok(self.store.campaign(campaign.id).await?.unwrap_or(campaign))
     }
 
     /// Changes fields of a campaign.
-    pub async fn change(&self, id: CampaignId, change: CampaignChange) -> Result<Campaign, LifecycleError> {
+    pub async fn change(
+        &self,
+        id: CampaignId,
+        change: CampaignChange,
+    ) -> Result<Campaign, LifecycleError> {
         self.change_with(id, |campaign| {
             check(&Terms::of_changed(campaign, &change))?;
             let mut change = change.clone();
@@ -119,7 +135,11 @@ impl Lifecycle {
             }
             // Opening ahead of the schedule opens now.
             let opens_at = (next == State::Open && from == State::Scheduled).then_some(None);
-            Ok(CampaignChange { state: Some(state), opens_at, ..CampaignChange::default() })
+            Ok(CampaignChange {
+                state: Some(state),
+                opens_at,
+                ..CampaignChange::default()
+            })
         })
         .await
     }
@@ -143,14 +163,24 @@ impl Lifecycle {
         for campaign in self.store.campaigns(&filter).await? {
             let state = campaign.state_at(now);
             if state != campaign.state {
-                let change = CampaignChange { state: Some(state), ..CampaignChange::default() };
+                let change = CampaignChange {
+                    state: Some(state),
+                    ..CampaignChange::default()
+                };
                 // Another replica may have been faster; then its version is the newer one.
-                if self.store.change_campaign(campaign.id, campaign.version, &change).await? {
+                if self
+                    .store
+                    .change_campaign(campaign.id, campaign.version, &change)
+                    .await?
+                {
                     tracing::info!(campaign.id = %campaign.id, state = state.as_str(), "moved by the clock");
                     self.tell_gate(campaign.id).await?;
                 }
             }
-            for at in [campaign.opens_at, campaign.closes_at].into_iter().flatten() {
+            for at in [campaign.opens_at, campaign.closes_at]
+                .into_iter()
+                .flatten()
+            {
                 if let Ok(until) = (at - now).to_std() {
                     next = next.min(until.max(Duration::from_millis(1)));
                 }
@@ -166,9 +196,17 @@ impl Lifecycle {
         decide: impl Fn(&Campaign) -> Result<CampaignChange, LifecycleError>,
     ) -> Result<Campaign, LifecycleError> {
         for _ in 0..CHANGE_ATTEMPTS {
-            let campaign = self.store.campaign(id).await?.ok_or(LifecycleError::Unknown)?;
+            let campaign = self
+                .store
+                .campaign(id)
+                .await?
+                .ok_or(LifecycleError::Unknown)?;
             let change = decide(&campaign)?;
-            match self.store.change_campaign(id, campaign.version, &change).await {
+            match self
+                .store
+                .change_campaign(id, campaign.version, &change)
+                .await
+            {
                 Ok(true) => return self.tell_gate(id).await,
                 Ok(false) => {}
                 Err(StoreError::Constraint(_)) => {
@@ -182,7 +220,11 @@ impl Lifecycle {
 
     async fn tell_gate(&self, id: CampaignId) -> Result<Campaign, LifecycleError> {
         self.catalogue.forget(id).await;
-        let campaign = self.store.campaign(id).await?.ok_or(LifecycleError::Unknown)?;
+        let campaign = self
+            .store
+            .campaign(id)
+            .await?
+            .ok_or(LifecycleError::Unknown)?;
         if let Err(error) = self.reconciler.configure(&campaign).await {
             self.gate_behind.store(true, Ordering::Release);
             return Err(error.into());
@@ -191,7 +233,11 @@ impl Lifecycle {
     }
 
     fn state_when_opened(&self, opens_at: Option<Instant>) -> State {
-        if opens_at.is_some_and(|at| at > self.clock.now()) { State::Scheduled } else { State::Open }
+        if opens_at.is_some_and(|at| at > self.clock.now()) {
+            State::Scheduled
+        } else {
+            State::Open
+        }
     }
 }
 
@@ -239,7 +285,10 @@ impl<'a> Terms<'a> {
             hold_seconds: change.hold_seconds.unwrap_or(campaign.hold_seconds),
             opens_at: change.opens_at.unwrap_or(campaign.opens_at),
             closes_at: change.closes_at.unwrap_or(campaign.closes_at),
-            reward: change.reward.as_ref().map_or(campaign.reward.as_ref(), Option::as_ref),
+            reward: change
+                .reward
+                .as_ref()
+                .map_or(campaign.reward.as_ref(), Option::as_ref),
         }
     }
 }
@@ -256,7 +305,10 @@ fn check(terms: &Terms<'_>) -> Result<(), LifecycleError> {
     if terms.total_stock.is_some_and(|total| total > AMOUNT_MAX) {
         return Err(invalid("totalStock", "is too large"));
     }
-    if terms.total_stock.is_some_and(|total| total < terms.committed_units) {
+    if terms
+        .total_stock
+        .is_some_and(|total| total < terms.committed_units)
+    {
         return Err(invalid("totalStock", "is less than what is already taken"));
     }
     if !(1..=UNITS_MAX).contains(&terms.per_user_limit) {
@@ -277,12 +329,19 @@ fn check(terms: &Terms<'_>) -> Result<(), LifecycleError> {
         return Err(invalid("closesAt", "must be after opensAt"));
     }
     match (terms.kind, terms.reward) {
-        (Kind::Coupon, Some(Reward::Points(_))) => Err(invalid("reward", "must be a coupon in a coupon campaign")),
-        (Kind::Points, Some(Reward::Coupon(_))) => Err(invalid("reward", "must be points in a points campaign")),
+        (Kind::Coupon, Some(Reward::Points(_))) => {
+            Err(invalid("reward", "must be a coupon in a coupon campaign"))
+        }
+        (Kind::Points, Some(Reward::Coupon(_))) => {
+            Err(invalid("reward", "must be points in a points campaign"))
+        }
         _ => Ok(()),
     }
 }
 
 fn invalid(field: &'static str, problem: &str) -> LifecycleError {
-    LifecycleError::Invalid { field, problem: problem.to_owned() }
+    LifecycleError::Invalid {
+        field,
+        problem: problem.to_owned(),
+    }
 }

@@ -61,13 +61,19 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let config = Config::load(arguments.config.as_deref(), &arguments.set)?;
     firstcome::telemetry::subscribe(config.log.format, &config.log.filter)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         match arguments.command.as_ref().unwrap_or(&Command::Serve) {
             Command::Serve => command::serve::run(config).await,
             Command::Migrate { direction } => command::migrate::run(&config, *direction).await,
             Command::Verify { json } => {
-                let form = if *json { command::verify::Form::Json } else { command::verify::Form::Table };
+                let form = if *json {
+                    command::verify::Form::Json
+                } else {
+                    command::verify::Form::Table
+                };
                 command::verify::run(&config, form).await
             }
             Command::Openapi => command::openapi::run(),

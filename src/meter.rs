@@ -49,7 +49,10 @@ impl Meter {
     /// A meter that has counted nothing.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { clock, counts: Arc::default() }
+        Self {
+            clock,
+            counts: Arc::default(),
+        }
     }
 
     /// Counts an answer, and its refusal if it was one.
@@ -61,14 +64,20 @@ impl Meter {
         let index = usize::try_from(second.rem_euclid(WINDOW_SECONDS + 1)).unwrap_or(0);
         if let Some(slot) = slots.get_mut(index) {
             if slot.at != second {
-                *slot = Second { at: second, ..Second::default() };
+                *slot = Second {
+                    at: second,
+                    ..Second::default()
+                };
             }
             slot.answers += 1;
             slot.latency += latency;
         }
         if let Some(refusal) = refusal {
             let minute = now.duration_trunc(TimeDelta::minutes(1)).unwrap_or(now);
-            *counts.refusals.entry((campaign, minute, refusal.code())).or_default() += 1;
+            *counts
+                .refusals
+                .entry((campaign, minute, refusal.code()))
+                .or_default() += 1;
         }
     }
 
@@ -77,15 +86,22 @@ impl Meter {
     pub fn recent(&self, campaign: CampaignId) -> Recent {
         let now = self.clock.now().timestamp();
         let counts = self.counts();
-        let Some(slots) = counts.seconds.get(&campaign) else { return Recent::default() };
-        let fresh = slots.iter().filter(|slot| (now - WINDOW_SECONDS..now).contains(&slot.at));
+        let Some(slots) = counts.seconds.get(&campaign) else {
+            return Recent::default();
+        };
+        let fresh = slots
+            .iter()
+            .filter(|slot| (now - WINDOW_SECONDS..now).contains(&slot.at));
         let (answers, latency) = fresh.fold((0_u64, Duration::ZERO), |(answers, latency), slot| {
             (answers + slot.answers, latency + slot.latency)
         });
         if answers == 0 {
             return Recent::default();
         }
-        #[allow(clippy::cast_precision_loss, reason = "counts of five seconds are far below 2^52")]
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "counts of five seconds are far below 2^52"
+        )]
         let count = answers as f64;
         Recent {
             tps: count / 5.0,
@@ -112,7 +128,12 @@ impl Meter {
         let taken = std::mem::take(&mut self.counts().refusals);
         taken
             .into_iter()
-            .map(|((campaign, minute, reason), count)| TallyRow { campaign, minute, reason, count })
+            .map(|((campaign, minute, reason), count)| TallyRow {
+                campaign,
+                minute,
+                reason,
+                count,
+            })
             .collect()
     }
 
@@ -120,7 +141,10 @@ impl Meter {
     pub fn give_back(&self, rows: Vec<TallyRow>) {
         let mut counts = self.counts();
         for row in rows {
-            *counts.refusals.entry((row.campaign, row.minute, row.reason)).or_default() += row.count;
+            *counts
+                .refusals
+                .entry((row.campaign, row.minute, row.reason))
+                .or_default() += row.count;
         }
     }
 

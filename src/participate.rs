@@ -12,8 +12,8 @@ use crate::broker::{Publisher, Record};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::domain::{
-    Campaign, CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, Refusal, Status, UserId,
-    to_stored_precision,
+    Campaign, CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, Refusal, Status,
+    UserId, to_stored_precision,
 };
 use crate::gate::{Admission, Entrant, Ticket};
 use crate::meter::Meter;
@@ -144,7 +144,9 @@ impl Participate {
     /// Makes participations with these parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts) }
+        Self {
+            parts: Arc::new(parts),
+        }
     }
 
     /// Takes part: admitted by the gate, committed with others, answered. The event follows.
@@ -165,14 +167,19 @@ impl Participate {
             return Ok(outcome);
         }
         let outcome = match parts.refused_here(&campaign, &request) {
-            Some(refusal) => Outcome::Refused { refusal, remaining: None },
+            Some(refusal) => Outcome::Refused {
+                refusal,
+                remaining: None,
+            },
             None => self.run_detached(campaign, request.clone(), path).await?,
         };
         let refusal = match &outcome {
             Outcome::Refused { refusal, .. } => Some(refusal),
             Outcome::Accepted { .. } => None,
         };
-        parts.meter.count(request.campaign, began.elapsed(), refusal);
+        parts
+            .meter
+            .count(request.campaign, began.elapsed(), refusal);
         Ok(outcome)
     }
 
@@ -185,27 +192,44 @@ impl Participate {
     ) -> Result<Outcome, ParticipateError> {
         let parts = Arc::clone(&self.parts);
         let (reply, outcome) = oneshot::channel();
-        self.parts.spawner.detach("participate", Stage::Admission, async move {
-            let outcome = parts.admit_and_commit(&campaign, &request, path).await;
-            drop(reply.send(outcome));
-        });
-        outcome.await.unwrap_or(Err(ParticipateError::Unavailable { part: "store" }))
+        self.parts
+            .spawner
+            .detach("participate", Stage::Admission, async move {
+                let outcome = parts.admit_and_commit(&campaign, &request, path).await;
+                drop(reply.send(outcome));
+            });
+        outcome
+            .await
+            .unwrap_or(Err(ParticipateError::Unavailable { part: "store" }))
     }
 }
 
 impl Parts {
     async fn known_campaign(&self, id: CampaignId) -> Result<Arc<Campaign>, ParticipateError> {
-        let found = self.catalogue.get(id).await.map_err(|error| unavailable("store", &error))?;
+        let found = self
+            .catalogue
+            .get(id)
+            .await
+            .map_err(|error| unavailable("store", &error))?;
         found.ok_or(ParticipateError::UnknownCampaign)
     }
 
     /// What was answered to this key before, if it was used.
     async fn earlier_answer(&self, request: &Request) -> Result<Option<Outcome>, ParticipateError> {
-        let Some(key) = &request.idempotency_key else { return Ok(None) };
+        let Some(key) = &request.idempotency_key else {
+            return Ok(None);
+        };
         let found = self.store.participation_by_key(request.user, key).await;
-        let Some(participation) = found.map_err(|error| unavailable("store", &error))? else { return Ok(None) };
-        if participation.campaign_id == request.campaign && participation.quantity == request.quantity {
-            Ok(Some(Outcome::Accepted { participation, replayed: Replayed::Again }))
+        let Some(participation) = found.map_err(|error| unavailable("store", &error))? else {
+            return Ok(None);
+        };
+        if participation.campaign_id == request.campaign
+            && participation.quantity == request.quantity
+        {
+            Ok(Some(Outcome::Accepted {
+                participation,
+                replayed: Replayed::Again,
+            }))
         } else {
             Err(ParticipateError::KeyReused)
         }
@@ -219,7 +243,9 @@ impl Parts {
         if request.quantity > campaign.max_quantity {
             return Some(Refusal::LimitExceeded);
         }
-        self.catalogue.is_sold_out(campaign.id).then_some(Refusal::SoldOut)
+        self.catalogue
+            .is_sold_out(campaign.id)
+            .then_some(Refusal::SoldOut)
     }
 
     async fn admit_and_commit(
@@ -235,8 +261,15 @@ impl Parts {
         };
         for _ in 0..ADMISSIONS_MAX {
             // A place in the queue comes before a unit: with no room, nothing has to be given back.
-            let place = self.writer.reserve(campaign.id).ok_or(ParticipateError::Busy)?;
-            let answer = self.desk.ask(campaign.id, entrant).await.map_err(no_answer)?;
+            let place = self
+                .writer
+                .reserve(campaign.id)
+                .ok_or(ParticipateError::Busy)?;
+            let answer = self
+                .desk
+                .ask(campaign.id, entrant)
+                .await
+                .map_err(no_answer)?;
             let ticket = match answer.admission {
                 Admission::Admitted(ticket) => ticket,
                 Admission::Missing => {
@@ -250,12 +283,18 @@ impl Parts {
             let (job, participation) = self.job(campaign, request, entrant, &ticket, &answer, path);
             match self.commit(place, job, path).await? {
                 Verdict::Committed => {
-                    return Ok(Outcome::Accepted { participation, replayed: Replayed::First });
+                    return Ok(Outcome::Accepted {
+                        participation,
+                        replayed: Replayed::First,
+                    });
                 }
                 Verdict::StaleEpoch => self.renew_gate(campaign.id, Some(ticket.epoch)).await?,
                 Verdict::SoldOut => {
                     self.renew_gate(campaign.id, Some(ticket.epoch)).await?;
-                    return Ok(Outcome::Refused { refusal: Refusal::SoldOut, remaining: Some(0) });
+                    return Ok(Outcome::Refused {
+                        refusal: Refusal::SoldOut,
+                        remaining: Some(0),
+                    });
                 }
                 Verdict::Conflict => return self.conflict(request).await,
                 Verdict::Unavailable | Verdict::Unknown => {
@@ -284,7 +323,11 @@ impl Parts {
             user_id: request.user,
             quantity: request.quantity,
             rank: ticket.rank,
-            status: if campaign.is_paid() { Status::Reserved } else { Status::Confirmed },
+            status: if campaign.is_paid() {
+                Status::Reserved
+            } else {
+                Status::Confirmed
+            },
             remaining: ticket.remaining,
             expires_at: campaign.is_paid().then(|| now + hold),
             created_at: now,
@@ -298,15 +341,33 @@ impl Parts {
             hold_until: (path == Path::Alone).then(|| now + SYNC_HOLD),
         };
         let lease_deadline = answer.lease_deadline;
-        (Job { campaign: Arc::clone(campaign), epoch: ticket.epoch, lease_deadline, intake }, participation)
+        (
+            Job {
+                campaign: Arc::clone(campaign),
+                epoch: ticket.epoch,
+                lease_deadline,
+                intake,
+            },
+            participation,
+        )
     }
 
-    async fn commit(&self, place: WriterPlace, job: Job, path: Path) -> Result<Verdict, ParticipateError> {
+    async fn commit(
+        &self,
+        place: WriterPlace,
+        job: Job,
+        path: Path,
+    ) -> Result<Verdict, ParticipateError> {
         if path == Path::Grouped {
             return Ok(self.writer.commit(place, job).await);
         }
         drop(place);
-        let _permit = self.sync.permits.acquire().await.map_err(|_| ParticipateError::Busy)?;
+        let _permit = self
+            .sync
+            .permits
+            .acquire()
+            .await
+            .map_err(|_| ParticipateError::Busy)?;
         let event = job.intake.event.clone();
         let verdict = self.writer.commit_alone(job).await;
         if verdict == Verdict::Committed {
@@ -321,12 +382,25 @@ impl Parts {
         let record = Record::of(event, &self.sync.topic_prefix);
         match self.sync.publisher.publish(&record).await {
             Ok(_) => {
-                if let Err(error) = self.store.delete_pending(&[PendingKey { bucket: event.bucket, event_id: event.id }]).await {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "an acknowledged row stays; it is sent again");
+                if let Err(error) = self
+                    .store
+                    .delete_pending(&[PendingKey {
+                        bucket: event.bucket,
+                        event_id: event.id,
+                    }])
+                    .await
+                {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "an acknowledged row stays; it is sent again"
+                    );
                 }
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "not published in the request; the relay will");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "not published in the request; the relay will"
+                );
             }
         }
     }
@@ -342,13 +416,18 @@ impl Parts {
         }
         // With a key, the participation in the way may be the first one of the same key, still on its
         // way into the store.
-        if let (Refusal::AlreadyParticipated { first }, Some(_)) = (&refusal, &request.idempotency_key) {
+        if let (Refusal::AlreadyParticipated { first }, Some(_)) =
+            (&refusal, &request.idempotency_key)
+        {
             for _ in 0..FIRST_ANSWER_LOOKS {
                 if let Some(outcome) = self.earlier_answer(request).await? {
                     return Ok(outcome);
                 }
                 let found = self.store.participation(*first).await;
-                if found.map_err(|error| unavailable("store", &error))?.is_some() {
+                if found
+                    .map_err(|error| unavailable("store", &error))?
+                    .is_some()
+                {
                     break;
                 }
                 tokio::time::sleep(FIRST_ANSWER_PAUSE).await;
@@ -362,14 +441,20 @@ impl Parts {
         if let Some(outcome) = self.earlier_answer(request).await? {
             return Ok(outcome);
         }
-        let standing = self.store.standing_participation(request.campaign, request.user).await;
+        let standing = self
+            .store
+            .standing_participation(request.campaign, request.user)
+            .await;
         let refusal = match standing.map_err(|error| unavailable("store", &error))? {
             Some(first) if self.limit_is_one(request.campaign).await? => {
                 Refusal::AlreadyParticipated { first: first.id }
             }
             _ => Refusal::LimitExceeded,
         };
-        Ok(Outcome::Refused { refusal, remaining: None })
+        Ok(Outcome::Refused {
+            refusal,
+            remaining: None,
+        })
     }
 
     async fn limit_is_one(&self, id: CampaignId) -> Result<bool, ParticipateError> {
@@ -377,10 +462,13 @@ impl Parts {
     }
 
     async fn renew_gate(&self, id: CampaignId, seen: Option<u64>) -> Result<(), ParticipateError> {
-        self.reconciler.renew(id, seen).await.map_err(|error| match error {
-            ReconcileError::Store(error) => unavailable("store", &error),
-            ReconcileError::Gate(error) => unavailable("gate", &error),
-        })
+        self.reconciler
+            .renew(id, seen)
+            .await
+            .map_err(|error| match error {
+                ReconcileError::Store(error) => unavailable("store", &error),
+                ReconcileError::Gate(error) => unavailable("gate", &error),
+            })
     }
 }
 

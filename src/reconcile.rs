@@ -48,7 +48,11 @@ impl Reconciler {
     /// A reconciler of this gate with this store.
     #[must_use]
     pub fn new(store: Store, gate: Arc<dyn Gate>) -> Self {
-        Self { store, gate, flights: Arc::default() }
+        Self {
+            store,
+            gate,
+            flights: Arc::default(),
+        }
     }
 
     /// Rebuilds the gate's state of a campaign from what is committed, in a new epoch. Everybody
@@ -72,7 +76,11 @@ impl Reconciler {
 
     /// Tells the gate a campaign's settings, rebuilding its state when it has none.
     pub async fn configure(&self, campaign: &Campaign) -> Result<(), ReconcileError> {
-        match self.gate.configure(campaign.id, &Settings::from(campaign)).await? {
+        match self
+            .gate
+            .configure(campaign.id, &Settings::from(campaign))
+            .await?
+        {
             Configured::Applied | Configured::Stale => Ok(()),
             Configured::Missing => self.renew(campaign.id, None).await,
         }
@@ -97,9 +105,13 @@ impl Reconciler {
             if expired.is_empty() {
                 continue;
             }
-            let ids: Vec<ParticipationId> = expired.iter().map(|lease| lease.participation).collect();
+            let ids: Vec<ParticipationId> =
+                expired.iter().map(|lease| lease.participation).collect();
             let committed = self.store.committed_among(&ids).await?;
-            let lost: Vec<ParticipationId> = ids.into_iter().filter(|id| !committed.contains(id)).collect();
+            let lost: Vec<ParticipationId> = ids
+                .into_iter()
+                .filter(|id| !committed.contains(id))
+                .collect();
             self.gate.settle(campaign.id, &committed).await?;
             self.gate.release(campaign.id, &lost).await?;
             swept.settled += committed.len();
@@ -109,10 +121,15 @@ impl Reconciler {
     }
 
     async fn rebuild_alone(&self, id: CampaignId) -> Result<Option<u64>, ReconcileError> {
-        let Some(committed) = self.store.raise_epoch(id).await? else { return Ok(None) };
+        let Some(committed) = self.store.raise_epoch(id).await? else {
+            return Ok(None);
+        };
         let epoch = committed.campaign.gate_epoch;
         let settings = Settings::from(&committed.campaign);
-        let applied = self.gate.rebuild(id, epoch, &settings, &committed.seats, committed.last_rank).await?;
+        let applied = self
+            .gate
+            .rebuild(id, epoch, &settings, &committed.seats, committed.last_rank)
+            .await?;
         tracing::info!(campaign.id = %id, gate.epoch = epoch, seats = committed.seats.len(), applied, "gate rebuilt");
         Ok(Some(epoch))
     }

@@ -58,8 +58,16 @@ impl StatusBoard {
     /// A board over these parts.
     #[must_use]
     pub fn new(store: Store, gate: Arc<dyn Gate>, meter: Meter) -> Self {
-        let recent = Cache::builder().max_capacity(10_000).time_to_live(AGE_MAX).build();
-        Self { store, gate, meter, recent }
+        let recent = Cache::builder()
+            .max_capacity(10_000)
+            .time_to_live(AGE_MAX)
+            .build();
+        Self {
+            store,
+            gate,
+            meter,
+            recent,
+        }
     }
 
     /// The status of a campaign; none: there is no such campaign.
@@ -69,7 +77,9 @@ impl StatusBoard {
     }
 
     async fn read(&self, id: CampaignId) -> Result<Option<Arc<CampaignStatus>>, StoreError> {
-        let Some(campaign) = self.store.campaign(id).await? else { return Ok(None) };
+        let Some(campaign) = self.store.campaign(id).await? else {
+            return Ok(None);
+        };
         let committed = self.store.participation_count(id).await?;
         let unpublished = self.store.unpublished_count(id).await?;
         let mut failures = self.store.tallies(id).await?;
@@ -80,7 +90,10 @@ impl StatusBoard {
         let leases = match self.gate.inspect(id).await {
             Ok(state) => state.map_or(0, |state| state.leases),
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "no gate in the status");
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "no gate in the status"
+                );
                 0
             }
         };

@@ -22,12 +22,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use migration::MigratorTrait;
-use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
-use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sea_orm::sqlx::Executor;
+use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sea_orm::sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, SqlxMySqlConnector,
-    SqlxSqliteConnector, Statement, TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
+    SqlxMySqlConnector, SqlxSqliteConnector, Statement, TransactionOptions, TransactionTrait,
 };
 
 use crate::clock::Clock;
@@ -47,7 +49,11 @@ impl StoreConfig {
     /// Settings for a URL, with defaults for the rest.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), connections_max: 16, acquire_timeout: Duration::from_secs(3) }
+        Self {
+            url: url.into(),
+            connections_max: 16,
+            acquire_timeout: Duration::from_secs(3),
+        }
     }
 }
 
@@ -83,10 +89,18 @@ impl Store {
 
     /// Creates an empty MySQL schema beside the one connected to; letters, digits and underscores only.
     pub async fn create_schema(&self, name: &str) -> Result<(), StoreError> {
-        if !name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_') {
-            return Err(StoreError::Unreadable { what: "the name of a schema", value: name.to_owned() });
+        if !name
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+        {
+            return Err(StoreError::Unreadable {
+                what: "the name of a schema",
+                value: name.to_owned(),
+            });
         }
-        self.db.execute_unprepared(&format!("CREATE DATABASE IF NOT EXISTS `{name}`")).await?;
+        self.db
+            .execute_unprepared(&format!("CREATE DATABASE IF NOT EXISTS `{name}`"))
+            .await?;
         Ok(())
     }
 
@@ -140,7 +154,9 @@ async fn connect_mysql(config: &StoreConfig) -> Result<DatabaseConnection, Store
             Box::pin(async move {
                 // The default, REPEATABLE READ, allows lost updates and lets readers and writers of
                 // the outbox all but stop each other.
-                connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+                connection
+                    .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                    .await?;
                 Ok(())
             })
         })
@@ -151,7 +167,10 @@ async fn connect_mysql(config: &StoreConfig) -> Result<DatabaseConnection, Store
 }
 
 async fn connect_sqlite(config: &StoreConfig) -> Result<DatabaseConnection, StoreError> {
-    let path = config.url.trim_start_matches("sqlite:").trim_start_matches("//");
+    let path = config
+        .url
+        .trim_start_matches("sqlite:")
+        .trim_start_matches("//");
     let options = SqliteConnectOptions::new()
         .filename(Path::new(path))
         .create_if_missing(true)

@@ -83,12 +83,24 @@ impl Writer {
         config: WriterConfig,
     ) -> Self {
         let settle = settle_lanes(spawner, Arc::clone(&gate), config.lanes);
-        let desk = Arc::new(Committer { store, gate, wake, settle, config });
-        let committer = Arc::clone(&desk);
-        let lanes = Lanes::start(spawner, "writer.lane", Stage::Writer, config.lanes, move |batch| {
-            let committer = Arc::clone(&committer);
-            async move { committer.commit_queued(batch).await }
+        let desk = Arc::new(Committer {
+            store,
+            gate,
+            wake,
+            settle,
+            config,
         });
+        let committer = Arc::clone(&desk);
+        let lanes = Lanes::start(
+            spawner,
+            "writer.lane",
+            Stage::Writer,
+            config.lanes,
+            move |batch| {
+                let committer = Arc::clone(&committer);
+                async move { committer.commit_queued(batch).await }
+            },
+        );
         Self { lanes, desk }
     }
 
@@ -124,14 +136,22 @@ impl Committer {
     async fn commit_queued(&self, batch: Vec<Queued>) {
         let mut groups: HashMap<(CampaignId, u64), Vec<Queued>> = HashMap::new();
         for queued in batch {
-            groups.entry((queued.job.campaign.id, queued.job.epoch)).or_default().push(queued);
+            groups
+                .entry((queued.job.campaign.id, queued.job.epoch))
+                .or_default()
+                .push(queued);
         }
         join_all(groups.into_values().map(|group| async {
-            let (jobs, replies): (Vec<Job>, Vec<_>) =
-                group.into_iter().map(|queued| (queued.job, queued.reply)).unzip();
+            let (jobs, replies): (Vec<Job>, Vec<_>) = group
+                .into_iter()
+                .map(|queued| (queued.job, queued.reply))
+                .unzip();
             for (reply, verdict) in replies.into_iter().zip(self.commit_group(jobs).await) {
                 if reply.send(verdict).is_err() {
-                    tracing::debug!(?verdict, "who asked has gone; what was committed stays committed");
+                    tracing::debug!(
+                        ?verdict,
+                        "who asked has gone; what was committed stays committed"
+                    );
                 }
             }
         }))
@@ -140,15 +160,32 @@ impl Committer {
 
     /// Commits jobs of one campaign and epoch; one verdict for each, in order.
     async fn commit_group(&self, jobs: Vec<Job>) -> Vec<Verdict> {
-        let Some(campaign) = jobs.first().map(|job| Arc::clone(&job.campaign)) else { return Vec::new() };
-        let Some(epoch) = jobs.first().map(|job| job.epoch) else { return Vec::new() };
+        let Some(campaign) = jobs.first().map(|job| Arc::clone(&job.campaign)) else {
+            return Vec::new();
+        };
+        let Some(epoch) = jobs.first().map(|job| job.epoch) else {
+            return Vec::new();
+        };
         let deadline = Instant::now() + self.config.lease_margin;
         let alive = |job: &Job| job.lease_deadline > deadline;
-        let in_time: Vec<Intake> = jobs.iter().filter(|job| alive(job)).map(|job| job.intake.clone()).collect();
-        let mut known = self.commit_or_split(&campaign, epoch, &in_time).await.into_iter();
+        let in_time: Vec<Intake> = jobs
+            .iter()
+            .filter(|job| alive(job))
+            .map(|job| job.intake.clone())
+            .collect();
+        let mut known = self
+            .commit_or_split(&campaign, epoch, &in_time)
+            .await
+            .into_iter();
         let verdicts: Vec<Verdict> = jobs
             .iter()
-            .map(|job| if alive(job) { known.next().unwrap_or(Verdict::Unknown) } else { Verdict::Unavailable })
+            .map(|job| {
+                if alive(job) {
+                    known.next().unwrap_or(Verdict::Unknown)
+                } else {
+                    Verdict::Unavailable
+                }
+            })
             .collect();
         self.tell(campaign.id, &jobs, &verdicts).await;
         verdicts
@@ -168,7 +205,9 @@ impl Committer {
             let single = match self.commit_with_retry(campaign, epoch, batch).await {
                 Ok(BatchOutcome::Committed) => Verdict::Committed,
                 Ok(BatchOutcome::Mismatch(Mismatch::StaleEpoch)) => Verdict::StaleEpoch,
-                Ok(BatchOutcome::Mismatch(Mismatch::SoldOut) | BatchOutcome::Conflict) if batch.len() > 1 => {
+                Ok(BatchOutcome::Mismatch(Mismatch::SoldOut) | BatchOutcome::Conflict)
+                    if batch.len() > 1 =>
+                {
                     let (left, right) = batch.split_at(batch.len() / 2);
                     let mut verdicts = self.commit_or_split(campaign, epoch, left).await;
                     verdicts.extend(self.commit_or_split(campaign, epoch, right).await);
@@ -177,11 +216,19 @@ impl Committer {
                 Ok(BatchOutcome::Mismatch(Mismatch::SoldOut)) => Verdict::SoldOut,
                 Ok(BatchOutcome::Conflict) => Verdict::Conflict,
                 Err(CommitError::RolledBack(error)) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, rows = batch.len(), "a batch was rolled back");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        rows = batch.len(),
+                        "a batch was rolled back"
+                    );
                     Verdict::Unavailable
                 }
                 Err(CommitError::Unknown(error)) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, rows = batch.len(), "a commit was cut off");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        rows = batch.len(),
+                        "a commit was cut off"
+                    );
                     return self.look_up(batch).await;
                 }
             };
@@ -208,16 +255,28 @@ impl Committer {
 
     /// After a lost COMMIT, only the database knows.
     async fn look_up(&self, batch: &[Intake]) -> Vec<Verdict> {
-        let ids: Vec<ParticipationId> = batch.iter().map(|intake| intake.participation.id).collect();
+        let ids: Vec<ParticipationId> =
+            batch.iter().map(|intake| intake.participation.id).collect();
         let found = self.store.committed_among(&ids).await.unwrap_or_default();
         // What is not found may still be on its way in: never a no, and never released here.
-        ids.iter().map(|id| if found.contains(id) { Verdict::Committed } else { Verdict::Unknown }).collect()
+        ids.iter()
+            .map(|id| {
+                if found.contains(id) {
+                    Verdict::Committed
+                } else {
+                    Verdict::Unknown
+                }
+            })
+            .collect()
     }
 
     /// Tells the relay and the gate what became of a group.
     async fn tell(&self, campaign: CampaignId, jobs: &[Job], verdicts: &[Verdict]) {
         let with = |wanted: fn(&Verdict) -> bool| {
-            jobs.iter().zip(verdicts).filter(move |(_, verdict)| wanted(verdict)).map(|(job, _)| job)
+            jobs.iter()
+                .zip(verdicts)
+                .filter(move |(_, verdict)| wanted(verdict))
+                .map(|(job, _)| job)
         };
         let committed = |verdict: &Verdict| *verdict == Verdict::Committed;
         let events: Vec<OutboxEvent> = with(committed)
@@ -229,14 +288,22 @@ impl Committer {
             drop(wake.try_send(events));
         }
         for job in with(committed) {
-            if self.settle.offer(campaign, (campaign, job.intake.participation.id)).is_err() {
+            if self
+                .settle
+                .offer(campaign, (campaign, job.intake.participation.id))
+                .is_err()
+            {
                 tracing::debug!("no room to settle a lease; the sweeper will");
             }
         }
-        let refused: Vec<ParticipationId> =
-            with(|verdict| matches!(verdict, Verdict::SoldOut | Verdict::Conflict | Verdict::Unavailable))
-                .map(|job| job.intake.participation.id)
-                .collect();
+        let refused: Vec<ParticipationId> = with(|verdict| {
+            matches!(
+                verdict,
+                Verdict::SoldOut | Verdict::Conflict | Verdict::Unavailable
+            )
+        })
+        .map(|job| job.intake.participation.id)
+        .collect();
         if refused.is_empty() {
             return;
         }
@@ -255,23 +322,33 @@ fn settle_lanes(
     gate: Arc<dyn Gate>,
     config: LaneConfig,
 ) -> Lanes<(CampaignId, ParticipationId)> {
-    let config = LaneConfig { capacity: config.capacity * 4, batch_max: config.batch_max * 4, ..config };
-    Lanes::start(spawner, "writer.settle", Stage::Settler, config, move |batch| {
-        let gate = Arc::clone(&gate);
-        async move {
-            let mut campaigns: HashMap<CampaignId, Vec<ParticipationId>> = HashMap::new();
-            for (campaign, id) in batch {
-                campaigns.entry(campaign).or_default().push(id);
-            }
-            for (campaign, ids) in campaigns {
-                if let Err(error) = gate.settle(campaign, &ids).await {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        leases = ids.len(),
-                        "leases were not settled; the sweeper will"
-                    );
+    let config = LaneConfig {
+        capacity: config.capacity * 4,
+        batch_max: config.batch_max * 4,
+        ..config
+    };
+    Lanes::start(
+        spawner,
+        "writer.settle",
+        Stage::Settler,
+        config,
+        move |batch| {
+            let gate = Arc::clone(&gate);
+            async move {
+                let mut campaigns: HashMap<CampaignId, Vec<ParticipationId>> = HashMap::new();
+                for (campaign, id) in batch {
+                    campaigns.entry(campaign).or_default().push(id);
+                }
+                for (campaign, ids) in campaigns {
+                    if let Err(error) = gate.settle(campaign, &ids).await {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            leases = ids.len(),
+                            "leases were not settled; the sweeper will"
+                        );
+                    }
                 }
             }
-        }
-    })
+        },
+    )
 }

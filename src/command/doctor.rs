@@ -29,25 +29,51 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     }
     for check in &checks {
         let mark = if check.advice.is_some() { "BAD" } else { "ok " };
-        let advice = check.advice.map(|advice| format!("  -> {advice}")).unwrap_or_default();
-        super::print(&format!("{mark}  {} = {}{advice}", check.setting, check.value))?;
+        let advice = check
+            .advice
+            .map(|advice| format!("  -> {advice}"))
+            .unwrap_or_default();
+        super::print(&format!(
+            "{mark}  {} = {}{advice}",
+            check.setting, check.value
+        ))?;
     }
     let sound = checks.iter().all(|check| check.advice.is_none());
-    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if sound {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn store_checks(config: &Config) -> anyhow::Result<Vec<Check>> {
     let store = super::parts::store(config, Clock::System).await?;
     let wanted = [
-        ("innodb_flush_log_at_trx_commit", "1", "set it to 1: any other value loses commits in a crash"),
-        ("sync_binlog", "1", "set it to 1: a replica could miss what was answered yes"),
-        ("innodb_doublewrite", "ON", "turn it on: a torn page is lost without it"),
+        (
+            "innodb_flush_log_at_trx_commit",
+            "1",
+            "set it to 1: any other value loses commits in a crash",
+        ),
+        (
+            "sync_binlog",
+            "1",
+            "set it to 1: a replica could miss what was answered yes",
+        ),
+        (
+            "innodb_doublewrite",
+            "ON",
+            "turn it on: a torn page is lost without it",
+        ),
     ];
     let mut checks = Vec::new();
     for (name, right, advice) in wanted {
         let value = store.server_variable(name).await?.unwrap_or_default();
         let advice = (!value.eq_ignore_ascii_case(right)).then_some(advice);
-        checks.push(Check { setting: format!("mysql {name}"), value, advice });
+        checks.push(Check {
+            setting: format!("mysql {name}"),
+            value,
+            advice,
+        });
     }
     Ok(checks)
 }
@@ -55,14 +81,26 @@ async fn store_checks(config: &Config) -> anyhow::Result<Vec<Check>> {
 async fn gate_checks(config: &Config) -> anyhow::Result<Vec<Check>> {
     let gate = super::parts::redis_gate(config).await?;
     let wanted = [
-        ("appendonly", "yes", "turn it on: after a restart every gate has to be rebuilt without it"),
-        ("maxmemory-policy", "noeviction", "set it to noeviction: an evicted key opens or closes a gate"),
+        (
+            "appendonly",
+            "yes",
+            "turn it on: after a restart every gate has to be rebuilt without it",
+        ),
+        (
+            "maxmemory-policy",
+            "noeviction",
+            "set it to noeviction: an evicted key opens or closes a gate",
+        ),
     ];
     let mut checks = Vec::new();
     for (name, right, advice) in wanted {
         let value = gate.server_setting(name).await?.unwrap_or_default();
         let advice = (value != right).then_some(advice);
-        checks.push(Check { setting: format!("redis {name}"), value, advice });
+        checks.push(Check {
+            setting: format!("redis {name}"),
+            value,
+            advice,
+        });
     }
     Ok(checks)
 }
@@ -76,13 +114,15 @@ async fn broker_checks(config: &Config) -> anyhow::Result<Vec<Check>> {
         checks.push(Check {
             setting: format!("kafka {topic} replication factor"),
             value: durability.replication.to_string(),
-            advice: lonely.then_some("use at least 3 replicas: one lost disk loses the topic with fewer"),
+            advice: lonely
+                .then_some("use at least 3 replicas: one lost disk loses the topic with fewer"),
         });
         let weak = durability.min_insync_replicas < 2;
         checks.push(Check {
             setting: format!("kafka {topic} min.insync.replicas"),
             value: durability.min_insync_replicas.to_string(),
-            advice: weak.then_some("set it to 2: with 1, an acknowledged record may be on one disk only"),
+            advice: weak
+                .then_some("set it to 2: with 1, an acknowledged record may be on one disk only"),
         });
     }
     Ok(checks)

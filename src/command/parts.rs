@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::broker::Publisher;
 use crate::broker::embedded::Embedded;
 use crate::broker::kafka::{Kafka, KafkaConfig};
-use crate::broker::Publisher;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::Stream;
@@ -24,8 +24,14 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(8);
 /// Opens the store.
 pub(super) async fn store(config: &Config, clock: Clock) -> anyhow::Result<Store> {
     let (url, advice) = match &config.database.url {
-        Some(url) => (url.expose_secret().to_owned(), "is it up, and is FIRSTCOME_DATABASE_URL right?"),
-        None => (format!("sqlite://{}", data_file(config, "firstcome.db")?.display()), "is the data folder writable?"),
+        Some(url) => (
+            url.expose_secret().to_owned(),
+            "is it up, and is FIRSTCOME_DATABASE_URL right?",
+        ),
+        None => (
+            format!("sqlite://{}", data_file(config, "firstcome.db")?.display()),
+            "is the data folder writable?",
+        ),
     };
     let settings = StoreConfig {
         connections_max: config.database.connections_max,
@@ -41,14 +47,21 @@ pub(super) async fn store(config: &Config, clock: Clock) -> anyhow::Result<Store
 /// Opens the gate.
 pub(super) async fn gate(config: &Config, clock: Clock) -> anyhow::Result<Arc<dyn Gate>> {
     if config.redis.url.is_none() {
-        return Ok(Arc::new(ScriptGate::in_process(clock, &config.redis.prefix)?));
+        return Ok(Arc::new(ScriptGate::in_process(
+            clock,
+            &config.redis.prefix,
+        )?));
     }
     Ok(Arc::new(redis_gate(config).await?))
 }
 
 /// Opens the gate in Redis.
 pub(super) async fn redis_gate(config: &Config) -> anyhow::Result<ScriptGate> {
-    let url = config.redis.url.clone().context("no Redis is configured (set FIRSTCOME_REDIS_URL)")?;
+    let url = config
+        .redis
+        .url
+        .clone()
+        .context("no Redis is configured (set FIRSTCOME_REDIS_URL)")?;
     let settings = RedisConfig {
         url: url.clone(),
         connect_timeout: config.redis.connect_timeout,
@@ -57,7 +70,9 @@ pub(super) async fn redis_gate(config: &Config) -> anyhow::Result<ScriptGate> {
     let place = without_credentials(url.expose_secret());
     within(ScriptGate::redis(&settings, &config.redis.prefix))
         .await
-        .with_context(|| format!("cannot reach Redis at {place} (is it up, and is FIRSTCOME_REDIS_URL right?)"))
+        .with_context(|| {
+            format!("cannot reach Redis at {place} (is it up, and is FIRSTCOME_REDIS_URL right?)")
+        })
 }
 
 /// The broker, and the address at which others find its records.
@@ -70,10 +85,17 @@ pub(super) struct Broker {
 pub(super) async fn broker(config: &Config) -> anyhow::Result<Broker> {
     let topics = topics(config);
     let Some(address) = config.kafka.brokers.clone() else {
-        let embedded = Embedded::start(kafka_settings(config)).await.context("cannot start the embedded broker")?;
-        embedded.create_topics(&topics, config.kafka.partitions).await?;
+        let embedded = Embedded::start(kafka_settings(config))
+            .await
+            .context("cannot start the embedded broker")?;
+        embedded
+            .create_topics(&topics, config.kafka.partitions)
+            .await?;
         let address = embedded.bootstrap_servers();
-        return Ok(Broker { publisher: embedded, address });
+        return Ok(Broker {
+            publisher: embedded,
+            address,
+        });
     };
     let kafka = kafka(config).await?;
     if config.kafka.create_topics {
@@ -86,7 +108,10 @@ pub(super) async fn broker(config: &Config) -> anyhow::Result<Broker> {
             format!("cannot use topic {topic} at {address} (create it, or set FIRSTCOME_KAFKA_CREATE_TOPICS=true)")
         })?;
     }
-    Ok(Broker { publisher: kafka, address })
+    Ok(Broker {
+        publisher: kafka,
+        address,
+    })
 }
 
 /// Opens the real broker.
@@ -132,14 +157,22 @@ pub(super) fn admin_token(config: &Config) -> anyhow::Result<Option<SecretString
 fn write_secret(file: &Path, secret: &str) -> std::io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)?;
     file.write_all(secret.as_bytes())
 }
 
 fn data_file(config: &Config, name: &str) -> anyhow::Result<PathBuf> {
     let folder = &config.data.dir;
-    fs::create_dir_all(folder)
-        .with_context(|| format!("cannot make the data folder {} (set FIRSTCOME_DATA_DIR)", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| {
+        format!(
+            "cannot make the data folder {} (set FIRSTCOME_DATA_DIR)",
+            folder.display()
+        )
+    })?;
     Ok(folder.join(name))
 }
 
@@ -167,7 +200,10 @@ mod tests {
 
     #[test]
     fn credentials_are_cut_out_of_urls() {
-        assert_eq!(without_credentials("mysql://root:pw@host:1/db"), "mysql://host:1/db");
+        assert_eq!(
+            without_credentials("mysql://root:pw@host:1/db"),
+            "mysql://host:1/db"
+        );
         assert_eq!(without_credentials("redis://host:1"), "redis://host:1");
     }
 }

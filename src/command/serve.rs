@@ -41,9 +41,17 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let clock = Clock::System;
     let listener = TcpListener::bind(config.http.listen)
         .await
-        .with_context(|| format!("cannot listen on {} (set FIRSTCOME_HTTP_LISTEN)", config.http.listen))?;
+        .with_context(|| {
+            format!(
+                "cannot listen on {} (set FIRSTCOME_HTTP_LISTEN)",
+                config.http.listen
+            )
+        })?;
     let store = parts::store(&config, clock.clone()).await?;
-    store.migrate().await.context("cannot bring the schema up to date")?;
+    store
+        .migrate()
+        .await
+        .context("cannot bring the schema up to date")?;
     let gate = parts::gate(&config, clock.clone()).await?;
     let broker = parts::broker(&config).await?;
 
@@ -51,7 +59,9 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let spawner = supervisor.spawner();
     let signals = process_signals(&spawner)?;
     let telemetry = Arc::new(Telemetry::new());
-    let app = assemble(&config, &clock, &store, &gate, &broker, &spawner, &telemetry)?;
+    let app = assemble(
+        &config, &clock, &store, &gate, &broker, &spawner, &telemetry,
+    )?;
     first_campaign(&config, &app).await?;
     let address = listener.local_addr()?;
     announce(&config, &app, &broker.address, address);
@@ -83,7 +93,14 @@ fn assemble(
     let metrics = relay::Metrics::default();
     telemetry.register(|registry| metrics.register(registry));
     let publisher = Arc::clone(&broker.publisher);
-    let relay = Relay::start(spawner, store.clone(), publisher, clock.clone(), relay_config, metrics);
+    let relay = Relay::start(
+        spawner,
+        store.clone(),
+        publisher,
+        clock.clone(),
+        relay_config,
+        metrics,
+    );
 
     let lanes = LaneConfig {
         count: config.writer.lanes,
@@ -96,16 +113,34 @@ fn assemble(
         multiplier: 2.0,
         attempts_max: 6,
     };
-    let writer_config = WriterConfig { lanes, lease_margin: LEASE_MARGIN, contention };
+    let writer_config = WriterConfig {
+        lanes,
+        lease_margin: LEASE_MARGIN,
+        contention,
+    };
     let catalogue = Catalogue::new(store.clone(), CatalogueConfig::default());
     let reconciler = Reconciler::new(store.clone(), Arc::clone(gate));
-    let lifecycle = Lifecycle::new(store.clone(), catalogue.clone(), reconciler.clone(), clock.clone());
+    let lifecycle = Lifecycle::new(
+        store.clone(),
+        catalogue.clone(),
+        reconciler.clone(),
+        clock.clone(),
+    );
     let meter = Meter::new(clock.clone());
-    let desk_lanes = LaneConfig { batch_max: config.gate.batch_max, ..lanes };
+    let desk_lanes = LaneConfig {
+        batch_max: config.gate.batch_max,
+        ..lanes
+    };
     let participate = Participate::new(Parts {
         catalogue: catalogue.clone(),
         desk: Desk::start(spawner, Arc::clone(gate), desk_lanes, config.gate.lease),
-        writer: Writer::start(spawner, store.clone(), Arc::clone(gate), Some(relay.hints()), writer_config),
+        writer: Writer::start(
+            spawner,
+            store.clone(),
+            Arc::clone(gate),
+            Some(relay.hints()),
+            writer_config,
+        ),
         store: store.clone(),
         reconciler: reconciler.clone(),
         meter: meter.clone(),
@@ -150,15 +185,20 @@ fn assemble(
 fn start_http(spawner: &Spawner, listener: TcpListener, app: Arc<App>) {
     // A listener serves once: when it fails the process stops, and what starts it again binds anew.
     let mut serving = Some((listener, app));
-    spawner.start("http.serve", Stage::Http, Policy::StopProcess, move |_stop| {
-        let serving = serving.take();
-        async move {
-            match serving {
-                Some((listener, app)) => Ok(http::serve(listener, app).await?),
-                None => Err(BoxError::from("the listener is gone")),
+    spawner.start(
+        "http.serve",
+        Stage::Http,
+        Policy::StopProcess,
+        move |_stop| {
+            let serving = serving.take();
+            async move {
+                match serving {
+                    Some((listener, app)) => Ok(http::serve(listener, app).await?),
+                    None => Err(BoxError::from("the listener is gone")),
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 fn start_background(
@@ -169,65 +209,111 @@ fn start_background(
     store: &Store,
 ) {
     let lifecycle = lifecycle.clone();
-    spawner.start("lifecycle.tick", Stage::Background, Policy::restart(), move |stop| {
-        let lifecycle = lifecycle.clone();
-        async move {
-            let mut pause = Duration::ZERO;
-            while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-                pause = lifecycle.tick().await.unwrap_or_else(|error| {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the schedule waits");
-                    Duration::from_secs(1)
-                });
+    spawner.start(
+        "lifecycle.tick",
+        Stage::Background,
+        Policy::restart(),
+        move |stop| {
+            let lifecycle = lifecycle.clone();
+            async move {
+                let mut pause = Duration::ZERO;
+                while stop
+                    .run_until_cancelled(tokio::time::sleep(pause))
+                    .await
+                    .is_some()
+                {
+                    pause = lifecycle.tick().await.unwrap_or_else(|error| {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "the schedule waits"
+                        );
+                        Duration::from_secs(1)
+                    });
+                }
+                Ok(())
             }
-            Ok(())
-        }
-    });
+        },
+    );
     let reconciler = reconciler.clone();
-    spawner.start("reconcile.sweep", Stage::Background, Policy::restart(), move |stop| {
-        let reconciler = reconciler.clone();
-        async move {
-            while stop.run_until_cancelled(tokio::time::sleep(SWEEP_INTERVAL)).await.is_some() {
-                match reconciler.sweep().await {
-                    Ok(swept) if swept.settled + swept.released > 0 => {
-                        tracing::info!(swept.settled, swept.released, "leases that had run out");
-                    }
-                    Ok(_) => {}
-                    Err(error) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "the sweep waits");
+    spawner.start(
+        "reconcile.sweep",
+        Stage::Background,
+        Policy::restart(),
+        move |stop| {
+            let reconciler = reconciler.clone();
+            async move {
+                while stop
+                    .run_until_cancelled(tokio::time::sleep(SWEEP_INTERVAL))
+                    .await
+                    .is_some()
+                {
+                    match reconciler.sweep().await {
+                        Ok(swept) if swept.settled + swept.released > 0 => {
+                            tracing::info!(
+                                swept.settled,
+                                swept.released,
+                                "leases that had run out"
+                            );
+                        }
+                        Ok(_) => {}
+                        Err(error) => {
+                            tracing::warn!(
+                                error = &error as &dyn std::error::Error,
+                                "the sweep waits"
+                            );
+                        }
                     }
                 }
+                Ok(())
             }
-            Ok(())
-        }
-    });
+        },
+    );
     let (meter, store) = (meter.clone(), store.clone());
-    spawner.start("meter.write", Stage::Background, Policy::restart(), move |stop| {
-        let (meter, store) = (meter.clone(), store.clone());
-        async move {
-            loop {
-                let stopped = stop.run_until_cancelled(tokio::time::sleep(TALLY_INTERVAL)).await.is_none();
-                let rows = meter.take();
-                if let Err(error) = store.add_tallies(&rows).await {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the tallies wait");
-                    meter.give_back(rows);
-                }
-                if stopped {
-                    return Ok(());
+    spawner.start(
+        "meter.write",
+        Stage::Background,
+        Policy::restart(),
+        move |stop| {
+            let (meter, store) = (meter.clone(), store.clone());
+            async move {
+                loop {
+                    let stopped = stop
+                        .run_until_cancelled(tokio::time::sleep(TALLY_INTERVAL))
+                        .await
+                        .is_none();
+                    let rows = meter.take();
+                    if let Err(error) = store.add_tallies(&rows).await {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "the tallies wait"
+                        );
+                        meter.give_back(rows);
+                    }
+                    if stopped {
+                        return Ok(());
+                    }
                 }
             }
-        }
-    });
+        },
+    );
 }
 
 /// With everything embedded, somebody is trying it out: gives them a campaign to try.
 async fn first_campaign(config: &Config, app: &App) -> anyhow::Result<()> {
-    let any = CampaignFilter { states: Vec::new(), kind: None, after: None, limit: 1 };
+    let any = CampaignFilter {
+        states: Vec::new(),
+        kind: None,
+        after: None,
+        limit: 1,
+    };
     if config.embedded_parts().len() < 3 || !app.store.campaigns(&any).await?.is_empty() {
         return Ok(());
     }
     let campaign = NewCampaign {
         name: "First come, first served".to_owned(),
-        description: "A thousand times a hundred points, one each. Made at the first start, to try out.".to_owned(),
+        description:
+            "A thousand times a hundred points, one each. Made at the first start, to try out."
+                .to_owned(),
         kind: Kind::Points,
         state: State::Open,
         total_stock: Some(1_000),

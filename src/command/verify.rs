@@ -26,5 +26,9 @@ pub async fn run(config: &Config, form: Form) -> anyhow::Result<ExitCode> {
         Form::Json => serde_json::to_string_pretty(&findings)?,
     })?;
     let clean = findings.iter().all(|finding| finding.breaches.is_empty());
-    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if clean {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -122,8 +122,9 @@ impl RedisEngine {
         let mut connection = self.connection.clone();
         let mut config = redis::cmd("CONFIG");
         config.arg("GET").arg(name);
-        let mut settings: HashMap<String, String> =
-            self.within_time(config.query_async(&mut connection)).await?;
+        let mut settings: HashMap<String, String> = self
+            .within_time(config.query_async(&mut connection))
+            .await?;
         Ok(settings.remove(name))
     }
 

@@ -36,7 +36,13 @@ impl Reconciler {
     /// Verifies every campaign that is not archived.
     pub async fn verify(&self) -> Result<Vec<Finding>, ReconcileError> {
         let mut filter = CampaignFilter {
-            states: vec![State::Draft, State::Scheduled, State::Open, State::Paused, State::Closed],
+            states: vec![
+                State::Draft,
+                State::Scheduled,
+                State::Open,
+                State::Paused,
+                State::Closed,
+            ],
             kind: None,
             after: None,
             limit: PAGE,
@@ -58,7 +64,9 @@ impl Reconciler {
         let mut found = None;
         for _ in 0..LOOKS {
             let before = self.gate.inspect(campaign.id).await?;
-            let Some(now) = self.store.campaign(campaign.id).await? else { return Ok(None) };
+            let Some(now) = self.store.campaign(campaign.id).await? else {
+                return Ok(None);
+            };
             let counts = self.store.counts(campaign.id).await?;
             let finding = judge(&now, before, &counts);
             let clean = finding.breaches.is_empty();
@@ -79,26 +87,57 @@ fn judge(campaign: &Campaign, gate: Option<GateState>, counts: &Counts) -> Findi
         }
     };
     let committed = campaign.committed_units;
-    let within = campaign.total_stock.is_none_or(|total| counts.units <= total);
-    hold(within, format!("I1 oversold: {} units of {:?}", counts.units, campaign.total_stock));
+    let within = campaign
+        .total_stock
+        .is_none_or(|total| counts.units <= total);
+    hold(
+        within,
+        format!(
+            "I1 oversold: {} units of {:?}",
+            counts.units, campaign.total_stock
+        ),
+    );
     hold(
         counts.units == committed,
-        format!("I1 the campaign counts {committed} units, its participations hold {}", counts.units),
+        format!(
+            "I1 the campaign counts {committed} units, its participations hold {}",
+            counts.units
+        ),
     );
-    hold(counts.users_over_limit == 0, format!("I2 {} users hold more than they may", counts.users_over_limit));
+    hold(
+        counts.users_over_limit == 0,
+        format!(
+            "I2 {} users hold more than they may",
+            counts.users_over_limit
+        ),
+    );
     hold(
         counts.events == counts.changes,
-        format!("I3 {} changes, {} outbox events", counts.changes, counts.events),
+        format!(
+            "I3 {} changes, {} outbox events",
+            counts.changes, counts.events
+        ),
     );
-    hold(counts.orphans == 0, format!("I4 {} waiting entries without an event", counts.orphans));
+    hold(
+        counts.orphans == 0,
+        format!("I4 {} waiting entries without an event", counts.orphans),
+    );
     let waiting = counts.pending + counts.parked;
-    hold(waiting <= counts.events, format!("I4 {waiting} waiting, but only {} events", counts.events));
+    hold(
+        waiting <= counts.events,
+        format!("I4 {waiting} waiting, but only {} events", counts.events),
+    );
     if let Some(gate) = gate {
         // Leases may be for units that are committed and not settled yet, or for units on their way.
-        let least = gate.units.saturating_sub(gate.leases.saturating_mul(u64::from(campaign.max_quantity)));
+        let least = gate
+            .units
+            .saturating_sub(gate.leases.saturating_mul(u64::from(campaign.max_quantity)));
         hold(
             (least..=gate.units).contains(&committed),
-            format!("I7 the gate counts {} units and {} leases, the store {committed}", gate.units, gate.leases),
+            format!(
+                "I7 the gate counts {} units and {} leases, the store {committed}",
+                gate.units, gate.leases
+            ),
         );
     }
     Finding {
@@ -122,11 +161,26 @@ pub fn table(findings: &[Finding]) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header([
-        "campaign", "stock", "committed", "gate", "leases", "rows", "events", "published", "pending", "parked", "verdict",
+        "campaign",
+        "stock",
+        "committed",
+        "gate",
+        "leases",
+        "rows",
+        "events",
+        "published",
+        "pending",
+        "parked",
+        "verdict",
     ]);
-    let or_none = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+    let or_none =
+        |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
     for finding in findings {
-        let verdict = if finding.breaches.is_empty() { "ok".to_owned() } else { finding.breaches.join("; ") };
+        let verdict = if finding.breaches.is_empty() {
+            "ok".to_owned()
+        } else {
+            finding.breaches.join("; ")
+        };
         table.add_row([
             finding.campaign_id.to_string(),
             or_none(finding.total_stock),
@@ -173,7 +227,14 @@ mod tests {
     }
 
     fn sound() -> Counts {
-        Counts { participations: 4, changes: 4, units: 4, events: 4, pending: 1, ..Counts::default() }
+        Counts {
+            participations: 4,
+            changes: 4,
+            units: 4,
+            events: 4,
+            pending: 1,
+            ..Counts::default()
+        }
     }
 
     #[test]
@@ -184,11 +245,47 @@ mod tests {
     #[test]
     fn each_breach_is_named() {
         let breach = |counts: Counts| judge(&campaign(), None, &counts).breaches.join(" ");
-        assert!(breach(Counts { units: 11, ..sound() }).contains("I1 oversold"));
-        assert!(breach(Counts { users_over_limit: 1, ..sound() }).contains("I2"));
-        assert!(breach(Counts { events: 3, ..sound() }).contains("I3"));
-        assert!(breach(Counts { orphans: 1, ..sound() }).contains("I4"));
-        let gate = GateState { epoch: 1, units: 9, last_rank: 9, remaining: Some(1), leases: 2, users: 9 };
-        assert!(judge(&campaign(), Some(gate), &sound()).breaches.join(" ").contains("I7"));
+        assert!(
+            breach(Counts {
+                units: 11,
+                ..sound()
+            })
+            .contains("I1 oversold")
+        );
+        assert!(
+            breach(Counts {
+                users_over_limit: 1,
+                ..sound()
+            })
+            .contains("I2")
+        );
+        assert!(
+            breach(Counts {
+                events: 3,
+                ..sound()
+            })
+            .contains("I3")
+        );
+        assert!(
+            breach(Counts {
+                orphans: 1,
+                ..sound()
+            })
+            .contains("I4")
+        );
+        let gate = GateState {
+            epoch: 1,
+            units: 9,
+            last_rank: 9,
+            remaining: Some(1),
+            leases: 2,
+            users: 9,
+        };
+        assert!(
+            judge(&campaign(), Some(gate), &sound())
+                .breaches
+                .join(" ")
+                .contains("I7")
+        );
     }
 }

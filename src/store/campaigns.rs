@@ -39,8 +39,14 @@ pub struct NewCampaign {
 
 /// Fields to change; none leaves a field alone, some of none empties it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each field is the campaign's field of that name")]
-#[allow(clippy::option_option, reason = "absent and null are two things in a partial update")]
+#[allow(
+    missing_docs,
+    reason = "each field is the campaign's field of that name"
+)]
+#[allow(
+    clippy::option_option,
+    reason = "absent and null are two things in a partial update"
+)]
 pub struct CampaignChange {
     pub name: Option<String>,
     pub description: Option<String>,
@@ -94,15 +100,21 @@ impl Store {
             ..ActiveModel::default()
         };
         let inserted = Entity::insert(row).exec(&self.db).await?;
-        self.campaign(CampaignId(inserted.last_insert_id)).await?.ok_or_else(|| StoreError::Unreadable {
-            what: "the campaign just created",
-            value: inserted.last_insert_id.to_string(),
-        })
+        self.campaign(CampaignId(inserted.last_insert_id))
+            .await?
+            .ok_or_else(|| StoreError::Unreadable {
+                what: "the campaign just created",
+                value: inserted.last_insert_id.to_string(),
+            })
     }
 
     /// One campaign.
     pub async fn campaign(&self, id: CampaignId) -> Result<Option<Campaign>, StoreError> {
-        Entity::find_by_id(id.0).one(&self.db).await?.map(Campaign::try_from).transpose()
+        Entity::find_by_id(id.0)
+            .one(&self.db)
+            .await?
+            .map(Campaign::try_from)
+            .transpose()
     }
 
     /// How many participations of a campaign were ever committed.
@@ -115,7 +127,8 @@ impl Store {
     pub async fn campaigns(&self, filter: &CampaignFilter) -> Result<Vec<Campaign>, StoreError> {
         let mut query = Entity::find().order_by_desc(Column::Id).limit(filter.limit);
         if !filter.states.is_empty() {
-            query = query.filter(Column::State.is_in(filter.states.iter().map(|state| state.as_str())));
+            query =
+                query.filter(Column::State.is_in(filter.states.iter().map(|state| state.as_str())));
         }
         if let Some(kind) = filter.kind {
             query = query.filter(Column::Kind.eq(kind.as_str()));
@@ -123,7 +136,12 @@ impl Store {
         if let Some(after) = filter.after {
             query = query.filter(Column::Id.lt(after.0));
         }
-        query.all(&self.db).await?.into_iter().map(Campaign::try_from).collect()
+        query
+            .all(&self.db)
+            .await?
+            .into_iter()
+            .map(Campaign::try_from)
+            .collect()
     }
 
     /// Changes fields of the campaign if it still is of `version`; answers whether it was. The new
@@ -134,7 +152,10 @@ impl Store {
         version: u64,
         change: &CampaignChange,
     ) -> Result<bool, StoreError> {
-        let mut row = ActiveModel { updated_at: Set(to_stored_precision(self.clock.now())), ..ActiveModel::default() };
+        let mut row = ActiveModel {
+            updated_at: Set(to_stored_precision(self.clock.now())),
+            ..ActiveModel::default()
+        };
         if let Some(name) = &change.name {
             row.name = Set(name.clone());
         }
@@ -183,14 +204,19 @@ impl TryFrom<Model> for Campaign {
     type Error = StoreError;
 
     fn try_from(row: Model) -> Result<Self, StoreError> {
-        let unreadable = |what, value: &str| StoreError::Unreadable { what, value: value.to_owned() };
+        let unreadable = |what, value: &str| StoreError::Unreadable {
+            what,
+            value: value.to_owned(),
+        };
         let reward = row.reward.as_deref().map(|text| {
             serde_json::from_str(text).map_err(|_| unreadable("a campaign's reward", text))
         });
         Ok(Self {
             id: CampaignId(row.id),
-            kind: Kind::parse(&row.kind).ok_or_else(|| unreadable("a campaign's kind", &row.kind))?,
-            state: State::parse(&row.state).ok_or_else(|| unreadable("a campaign's state", &row.state))?,
+            kind: Kind::parse(&row.kind)
+                .ok_or_else(|| unreadable("a campaign's kind", &row.kind))?,
+            state: State::parse(&row.state)
+                .ok_or_else(|| unreadable("a campaign's state", &row.state))?,
             name: row.name,
             description: row.description,
             total_stock: row.total_stock.map(to_unsigned),
@@ -210,8 +236,10 @@ impl TryFrom<Model> for Campaign {
 }
 
 fn reward_text(reward: &Reward) -> Result<String, StoreError> {
-    serde_json::to_string(reward)
-        .map_err(|error| StoreError::Unreadable { what: "a reward to store", value: error.to_string() })
+    serde_json::to_string(reward).map_err(|error| StoreError::Unreadable {
+        what: "a reward to store",
+        value: error.to_string(),
+    })
 }
 
 /// The columns are signed because both databases know no other; the edge keeps values in range.

@@ -76,7 +76,11 @@ impl Store {
     }
 
     async fn number(&self, sql: &'static str, campaign: CampaignId) -> Result<u64, StoreError> {
-        let statement = Statement::from_sql_and_values(self.db.get_database_backend(), sql, [campaign.0.into()]);
+        let statement = Statement::from_sql_and_values(
+            self.db.get_database_backend(),
+            sql,
+            [campaign.0.into()],
+        );
         let row = Number::find_by_statement(statement).one(&self.db).await?;
         Ok(row.map_or(0, |row| to_unsigned(row.number)))
     }

@@ -17,7 +17,8 @@ use super::entity::participation::{ActiveModel, Column, Entity, Model};
 use super::entity::{campaign, idempotency, outbox_event, outbox_pending};
 use super::{Store, StoreError};
 use crate::domain::{
-    Campaign, CampaignId, Instant, OutboxEvent, Participation, ParticipationId, Seat, Status, UserId, to_stored_precision,
+    Campaign, CampaignId, Instant, OutboxEvent, Participation, ParticipationId, Seat, Status,
+    UserId, to_stored_precision,
 };
 
 /// The statuses in which a participation holds its units.
@@ -95,11 +96,15 @@ impl Store {
                 Err(error) => Err(CommitError::Unknown(error)),
             },
             Ok(refused) => {
-                tx.rollback().await.map_err(|error| CommitError::RolledBack(error.into()))?;
+                tx.rollback()
+                    .await
+                    .map_err(|error| CommitError::RolledBack(error.into()))?;
                 Ok(refused)
             }
             Err(StoreError::Constraint(_)) => {
-                tx.rollback().await.map_err(|error| CommitError::RolledBack(error.into()))?;
+                tx.rollback()
+                    .await
+                    .map_err(|error| CommitError::RolledBack(error.into()))?;
                 Ok(BatchOutcome::Conflict)
             }
             Err(error) => Err(CommitError::RolledBack(error)),
@@ -107,12 +112,22 @@ impl Store {
     }
 
     /// One participation.
-    pub async fn participation(&self, id: ParticipationId) -> Result<Option<Participation>, StoreError> {
-        Entity::find_by_id(id.0).one(&self.db).await?.map(Participation::try_from).transpose()
+    pub async fn participation(
+        &self,
+        id: ParticipationId,
+    ) -> Result<Option<Participation>, StoreError> {
+        Entity::find_by_id(id.0)
+            .one(&self.db)
+            .await?
+            .map(Participation::try_from)
+            .transpose()
     }
 
     /// Which of these are committed.
-    pub async fn committed_among(&self, ids: &[ParticipationId]) -> Result<Vec<ParticipationId>, StoreError> {
+    pub async fn committed_among(
+        &self,
+        ids: &[ParticipationId],
+    ) -> Result<Vec<ParticipationId>, StoreError> {
         let found: Vec<Uuid> = Entity::find()
             .select_only()
             .column(Column::Id)
@@ -141,10 +156,19 @@ impl Store {
     }
 
     /// The participation a user's idempotency key led to.
-    pub async fn participation_by_key(&self, user: UserId, key: &str) -> Result<Option<Participation>, StoreError> {
-        let found = idempotency::Entity::find_by_id((user.0, key.to_owned())).one(&self.db).await?;
+    pub async fn participation_by_key(
+        &self,
+        user: UserId,
+        key: &str,
+    ) -> Result<Option<Participation>, StoreError> {
+        let found = idempotency::Entity::find_by_id((user.0, key.to_owned()))
+            .one(&self.db)
+            .await?;
         match found {
-            Some(row) => self.participation(ParticipationId(row.participation_id)).await,
+            Some(row) => {
+                self.participation(ParticipationId(row.participation_id))
+                    .await
+            }
             None => Ok(None),
         }
     }
@@ -156,11 +180,19 @@ impl Store {
         after: Option<ParticipationId>,
         limit: u64,
     ) -> Result<Vec<Participation>, StoreError> {
-        let mut query = Entity::find().filter(Column::UserId.eq(user.0)).order_by_desc(Column::Id).limit(limit);
+        let mut query = Entity::find()
+            .filter(Column::UserId.eq(user.0))
+            .order_by_desc(Column::Id)
+            .limit(limit);
         if let Some(after) = after {
             query = query.filter(Column::Id.lt(after.0));
         }
-        query.all(&self.db).await?.into_iter().map(Participation::try_from).collect()
+        query
+            .all(&self.db)
+            .await?
+            .into_iter()
+            .map(Participation::try_from)
+            .collect()
     }
 
     /// Raises the campaign's gate epoch and reads what is committed, in one transaction that holds
@@ -168,7 +200,10 @@ impl Store {
     pub async fn raise_epoch(&self, id: CampaignId) -> Result<Option<Committed>, StoreError> {
         let tx = self.begin().await?;
         let raised = campaign::Entity::update_many()
-            .col_expr(campaign::Column::GateEpoch, Expr::col(campaign::Column::GateEpoch).add(1))
+            .col_expr(
+                campaign::Column::GateEpoch,
+                Expr::col(campaign::Column::GateEpoch).add(1),
+            )
             .filter(campaign::Column::Id.eq(id.0))
             .exec(&tx)
             .await?;
@@ -177,7 +212,11 @@ impl Store {
             tx.rollback().await?;
             return Ok(None);
         };
-        let held: Vec<Held> = holdings(id).order_by_asc(Column::Id).into_model().all(&tx).await?;
+        let held: Vec<Held> = holdings(id)
+            .order_by_asc(Column::Id)
+            .into_model()
+            .all(&tx)
+            .await?;
         let last_rank: Option<Option<i64>> = Entity::find()
             .select_only()
             .column_as(Column::Rank.max(), "last_rank")
@@ -205,7 +244,12 @@ struct Held {
 fn holdings(campaign: CampaignId) -> sea_orm::Select<Entity> {
     Entity::find()
         .select_only()
-        .columns([Column::Id, Column::UserId, Column::Quantity, Column::Ordinal])
+        .columns([
+            Column::Id,
+            Column::UserId,
+            Column::Quantity,
+            Column::Ordinal,
+        ])
         .filter(Column::CampaignId.eq(campaign.0))
         .filter(Column::Status.is_in(STANDING))
 }
@@ -237,14 +281,23 @@ async fn write_batch(
     let Some(ordinals) = ordinals(tx, campaign, batch).await? else {
         return Ok(BatchOutcome::Conflict);
     };
-    let rows = batch.iter().zip(ordinals).map(|(intake, ordinal)| participation_row(&intake.participation, ordinal));
+    let rows = batch
+        .iter()
+        .zip(ordinals)
+        .map(|(intake, ordinal)| participation_row(&intake.participation, ordinal));
     Entity::insert_many(rows).exec_without_returning(tx).await?;
     let keys: Vec<_> = batch.iter().filter_map(key_row).collect();
     if !keys.is_empty() {
-        idempotency::Entity::insert_many(keys).exec_without_returning(tx).await?;
+        idempotency::Entity::insert_many(keys)
+            .exec_without_returning(tx)
+            .await?;
     }
-    outbox_event::Entity::insert_many(batch.iter().map(event_row)).exec_without_returning(tx).await?;
-    outbox_pending::Entity::insert_many(batch.iter().map(pending_row)).exec_without_returning(tx).await?;
+    outbox_event::Entity::insert_many(batch.iter().map(event_row))
+        .exec_without_returning(tx)
+        .await?;
+    outbox_pending::Entity::insert_many(batch.iter().map(pending_row))
+        .exec_without_returning(tx)
+        .await?;
     Ok(BatchOutcome::Committed)
 }
 
@@ -256,23 +309,40 @@ async fn take_units(
     batch: &[Intake],
 ) -> Result<Option<Mismatch>, StoreError> {
     use campaign::{Column, Entity};
-    let units: i64 = batch.iter().map(|intake| i64::from(intake.participation.quantity)).sum();
+    let units: i64 = batch
+        .iter()
+        .map(|intake| i64::from(intake.participation.quantity))
+        .sum();
     let count = to_signed(batch.len() as u64);
     let after = || Expr::col(Column::CommittedUnits).add(units);
     let updated = Entity::update_many()
         .col_expr(Column::CommittedUnits, after())
-        .col_expr(Column::ParticipationCount, Expr::col(Column::ParticipationCount).add(count))
+        .col_expr(
+            Column::ParticipationCount,
+            Expr::col(Column::ParticipationCount).add(count),
+        )
         .filter(Column::Id.eq(id.0))
         .filter(Column::GateEpoch.eq(to_signed(epoch)))
-        .filter(Column::TotalStock.is_null().or(Expr::col(Column::TotalStock).gte(after())))
+        .filter(
+            Column::TotalStock
+                .is_null()
+                .or(Expr::col(Column::TotalStock).gte(after())),
+        )
         .exec(tx)
         .await?;
     if updated.rows_affected == 1 {
         return Ok(None);
     }
-    let epoch_now = Entity::find_by_id(id.0).one(tx).await?.map(|row| row.gate_epoch);
+    let epoch_now = Entity::find_by_id(id.0)
+        .one(tx)
+        .await?
+        .map(|row| row.gate_epoch);
     let same = epoch_now == Some(to_signed(epoch));
-    Ok(Some(if same { Mismatch::SoldOut } else { Mismatch::StaleEpoch }))
+    Ok(Some(if same {
+        Mismatch::SoldOut
+    } else {
+        Mismatch::StaleEpoch
+    }))
 }
 
 /// The user's next ordinal for each row, or none when somebody would hold more than they may. With a
@@ -287,7 +357,11 @@ async fn ordinals(
         return Ok(Some(vec![1; batch.len()]));
     }
     let users = batch.iter().map(|intake| intake.participation.user_id.0);
-    let rows: Vec<Held> = holdings(campaign.id).filter(Column::UserId.is_in(users)).into_model().all(tx).await?;
+    let rows: Vec<Held> = holdings(campaign.id)
+        .filter(Column::UserId.is_in(users))
+        .into_model()
+        .all(tx)
+        .await?;
     let mut held: HashMap<i64, (u64, i32)> = HashMap::new();
     for row in rows {
         let (units, ordinal) = held.entry(row.user_id).or_default();
@@ -326,12 +400,15 @@ fn participation_row(participation: &Participation, ordinal: i32) -> ActiveModel
 }
 
 fn key_row(intake: &Intake) -> Option<idempotency::ActiveModel> {
-    intake.idempotency_key.as_ref().map(|key| idempotency::ActiveModel {
-        user_id: Set(intake.participation.user_id.0),
-        idempotency_key: Set(key.clone()),
-        participation_id: Set(intake.participation.id.0),
-        created_at: Set(intake.participation.created_at),
-    })
+    intake
+        .idempotency_key
+        .as_ref()
+        .map(|key| idempotency::ActiveModel {
+            user_id: Set(intake.participation.user_id.0),
+            idempotency_key: Set(key.clone()),
+            participation_id: Set(intake.participation.id.0),
+            created_at: Set(intake.participation.created_at),
+        })
 }
 
 fn event_row(intake: &Intake) -> outbox_event::ActiveModel {
@@ -369,8 +446,10 @@ impl TryFrom<Model> for Participation {
     type Error = StoreError;
 
     fn try_from(row: Model) -> Result<Self, StoreError> {
-        let status = Status::parse(&row.status)
-            .ok_or_else(|| StoreError::Unreadable { what: "a participation's status", value: row.status.clone() })?;
+        let status = Status::parse(&row.status).ok_or_else(|| StoreError::Unreadable {
+            what: "a participation's status",
+            value: row.status.clone(),
+        })?;
         Ok(Self {
             id: ParticipationId(row.id),
             campaign_id: CampaignId(row.campaign_id),

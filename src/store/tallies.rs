@@ -41,11 +41,20 @@ impl Store {
             }
             _ => "AS added ON DUPLICATE KEY UPDATE count = rejection_tally.count + added.count",
         };
-        let sql = format!("INSERT INTO rejection_tally (campaign_id, minute, reason, count) VALUES {places} {merge}");
+        let sql = format!(
+            "INSERT INTO rejection_tally (campaign_id, minute, reason, count) VALUES {places} {merge}"
+        );
         let values = rows.iter().flat_map(|row| {
-            [row.campaign.0.into(), row.minute.into(), row.reason.into(), to_signed(row.count).into()]
+            [
+                row.campaign.0.into(),
+                row.minute.into(),
+                row.reason.into(),
+                to_signed(row.count).into(),
+            ]
         });
-        self.db.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+        self.db
+            .execute_raw(Statement::from_sql_and_values(backend, sql, values))
+            .await?;
         Ok(())
     }
 
@@ -56,7 +65,12 @@ impl Store {
             "SELECT reason, CAST(SUM(count) AS SIGNED) AS total FROM rejection_tally WHERE campaign_id = ? GROUP BY reason",
             [campaign.0.into()],
         );
-        let rows = ReasonCount::find_by_statement(statement).all(&self.db).await?;
-        Ok(rows.into_iter().map(|row| (row.reason, to_unsigned(row.total))).collect())
+        let rows = ReasonCount::find_by_statement(statement)
+            .all(&self.db)
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.reason, to_unsigned(row.total)))
+            .collect())
     }
 }

@@ -2,7 +2,8 @@
 
 use firstcome::clock::Clock;
 use firstcome::domain::{
-    Campaign, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId, to_stored_precision,
+    Campaign, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
+    to_stored_precision,
 };
 use firstcome::store::{BatchOutcome, CampaignChange, Intake, Mismatch, StoreError};
 
@@ -22,7 +23,12 @@ fn intake(campaign: &Campaign, user: i64, rank: u64, quantity: u32) -> Intake {
         created_at: now,
     };
     let event = OutboxEvent::about(&participation, 1, KeyChoice::Participation, now);
-    Intake { participation, idempotency_key: None, event, hold_until: None }
+    Intake {
+        participation,
+        idempotency_key: None,
+        event,
+        hold_until: None,
+    }
 }
 
 #[tokio::test]
@@ -30,15 +36,35 @@ async fn a_batch_is_committed_whole_with_its_outbox_rows() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(Some(3))).await;
-        let batch: Vec<Intake> = (1..=3).map(|user| intake(&campaign, user, user.unsigned_abs(), 1)).collect();
-        let outcome = store.commit_participations(&campaign, campaign.gate_epoch, &batch).await.unwrap();
+        let batch: Vec<Intake> = (1..=3)
+            .map(|user| intake(&campaign, user, user.unsigned_abs(), 1))
+            .collect();
+        let outcome = store
+            .commit_participations(&campaign, campaign.gate_epoch, &batch)
+            .await
+            .unwrap();
         assert_eq!(outcome, BatchOutcome::Committed);
         let counts = store.counts(campaign.id).await.unwrap();
-        assert_eq!((counts.participations, counts.events, counts.pending, counts.units), (3, 3, 3, 3));
-        let read = store.participation(batch[0].participation.id).await.unwrap().unwrap();
+        assert_eq!(
+            (
+                counts.participations,
+                counts.events,
+                counts.pending,
+                counts.units
+            ),
+            (3, 3, 3, 3)
+        );
+        let read = store
+            .participation(batch[0].participation.id)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(read, batch[0].participation);
         let campaign = store.campaign(campaign.id).await.unwrap().unwrap();
-        assert_eq!((campaign.committed_units, campaign.current_stock()), (3, Some(0)));
+        assert_eq!(
+            (campaign.committed_units, campaign.current_stock()),
+            (3, Some(0))
+        );
     }
 }
 
@@ -47,11 +73,24 @@ async fn a_batch_over_the_stock_is_refused_whole() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(Some(2))).await;
-        let batch: Vec<Intake> = (1..=3).map(|user| intake(&campaign, user, user.unsigned_abs(), 1)).collect();
-        let outcome = store.commit_participations(&campaign, campaign.gate_epoch, &batch).await.unwrap();
+        let batch: Vec<Intake> = (1..=3)
+            .map(|user| intake(&campaign, user, user.unsigned_abs(), 1))
+            .collect();
+        let outcome = store
+            .commit_participations(&campaign, campaign.gate_epoch, &batch)
+            .await
+            .unwrap();
         assert_eq!(outcome, BatchOutcome::Mismatch(Mismatch::SoldOut));
         assert_eq!(store.counts(campaign.id).await.unwrap().participations, 0);
-        assert_eq!(store.campaign(campaign.id).await.unwrap().unwrap().committed_units, 0);
+        assert_eq!(
+            store
+                .campaign(campaign.id)
+                .await
+                .unwrap()
+                .unwrap()
+                .committed_units,
+            0
+        );
     }
 }
 
@@ -61,7 +100,10 @@ async fn an_old_epoch_is_refused() {
         let store = &test.store;
         let campaign = create(store, campaign_of(None)).await;
         let batch = [intake(&campaign, 1, 1, 1)];
-        let outcome = store.commit_participations(&campaign, campaign.gate_epoch - 1, &batch).await.unwrap();
+        let outcome = store
+            .commit_participations(&campaign, campaign.gate_epoch - 1, &batch)
+            .await
+            .unwrap();
         assert_eq!(outcome, BatchOutcome::Mismatch(Mismatch::StaleEpoch));
     }
 }
@@ -72,20 +114,32 @@ async fn a_user_never_holds_more_than_the_limit() {
         let store = &test.store;
         let one = create(store, campaign_of(None)).await;
         let twice = [intake(&one, 7, 1, 1), intake(&one, 7, 2, 1)];
-        let outcome = store.commit_participations(&one, one.gate_epoch, &twice).await.unwrap();
+        let outcome = store
+            .commit_participations(&one, one.gate_epoch, &twice)
+            .await
+            .unwrap();
         assert_eq!(outcome, BatchOutcome::Conflict);
 
         let mut new = campaign_of(None);
         (new.per_user_limit, new.max_quantity) = (3, 3);
         let three = create(store, new).await;
         let first = [intake(&three, 7, 1, 2)];
-        let outcome = store.commit_participations(&three, three.gate_epoch, &first).await.unwrap();
+        let outcome = store
+            .commit_participations(&three, three.gate_epoch, &first)
+            .await
+            .unwrap();
         assert_eq!(outcome, BatchOutcome::Committed);
         let over = [intake(&three, 7, 2, 2)];
-        let outcome = store.commit_participations(&three, three.gate_epoch, &over).await.unwrap();
+        let outcome = store
+            .commit_participations(&three, three.gate_epoch, &over)
+            .await
+            .unwrap();
         assert_eq!(outcome, BatchOutcome::Conflict);
         let rest = [intake(&three, 7, 3, 1)];
-        let outcome = store.commit_participations(&three, three.gate_epoch, &rest).await.unwrap();
+        let outcome = store
+            .commit_participations(&three, three.gate_epoch, &rest)
+            .await
+            .unwrap();
         assert_eq!(outcome, BatchOutcome::Committed);
         assert_eq!(store.counts(three.id).await.unwrap().users_over_limit, 0);
     }
@@ -97,7 +151,10 @@ async fn a_rank_is_given_once() {
         let store = &test.store;
         let campaign = create(store, campaign_of(None)).await;
         let batch = [intake(&campaign, 1, 5, 1), intake(&campaign, 2, 5, 1)];
-        let outcome = store.commit_participations(&campaign, campaign.gate_epoch, &batch).await.unwrap();
+        let outcome = store
+            .commit_participations(&campaign, campaign.gate_epoch, &batch)
+            .await
+            .unwrap();
         assert_eq!(outcome, BatchOutcome::Conflict);
     }
 }
@@ -113,15 +170,31 @@ async fn an_idempotency_key_belongs_to_one_participation_of_its_user() {
             intake
         };
         let batch = [with_key(1, 1), with_key(2, 2)];
-        let outcome = store.commit_participations(&campaign, campaign.gate_epoch, &batch).await.unwrap();
+        let outcome = store
+            .commit_participations(&campaign, campaign.gate_epoch, &batch)
+            .await
+            .unwrap();
         assert_eq!(outcome, BatchOutcome::Committed);
-        let found = store.participation_by_key(UserId(2), "Key").await.unwrap().unwrap();
+        let found = store
+            .participation_by_key(UserId(2), "Key")
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(found.id, batch[1].participation.id);
-        assert!(store.participation_by_key(UserId(2), "key").await.unwrap().is_none());
+        assert!(
+            store
+                .participation_by_key(UserId(2), "key")
+                .await
+                .unwrap()
+                .is_none()
+        );
         let other = create(store, campaign_of(None)).await;
         let mut again = intake(&other, 1, 1, 1);
         again.idempotency_key = Some("Key".to_owned());
-        let outcome = store.commit_participations(&other, other.gate_epoch, &[again]).await.unwrap();
+        let outcome = store
+            .commit_participations(&other, other.gate_epoch, &[again])
+            .await
+            .unwrap();
         assert_eq!(outcome, BatchOutcome::Conflict);
     }
 }
@@ -132,12 +205,34 @@ async fn stock_is_never_lowered_below_what_is_committed() {
         let store = &test.store;
         let campaign = create(store, campaign_of(Some(5))).await;
         let batch = [intake(&campaign, 1, 1, 1), intake(&campaign, 2, 2, 1)];
-        store.commit_participations(&campaign, campaign.gate_epoch, &batch).await.unwrap();
-        let lower = |total| CampaignChange { total_stock: Some(Some(total)), ..CampaignChange::default() };
-        let refused = store.change_campaign(campaign.id, campaign.version, &lower(1)).await;
-        assert!(matches!(refused, Err(StoreError::Constraint(_))), "{refused:?}");
-        assert!(store.change_campaign(campaign.id, campaign.version, &lower(2)).await.unwrap());
-        assert!(!store.change_campaign(campaign.id, campaign.version, &lower(4)).await.unwrap(), "an old version");
+        store
+            .commit_participations(&campaign, campaign.gate_epoch, &batch)
+            .await
+            .unwrap();
+        let lower = |total| CampaignChange {
+            total_stock: Some(Some(total)),
+            ..CampaignChange::default()
+        };
+        let refused = store
+            .change_campaign(campaign.id, campaign.version, &lower(1))
+            .await;
+        assert!(
+            matches!(refused, Err(StoreError::Constraint(_))),
+            "{refused:?}"
+        );
+        assert!(
+            store
+                .change_campaign(campaign.id, campaign.version, &lower(2))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !store
+                .change_campaign(campaign.id, campaign.version, &lower(4))
+                .await
+                .unwrap(),
+            "an old version"
+        );
     }
 }
 
@@ -148,15 +243,31 @@ async fn a_rebuild_starts_from_what_is_committed() {
         let mut new = campaign_of(Some(10));
         (new.per_user_limit, new.max_quantity) = (3, 3);
         let campaign = create(store, new).await;
-        let batch = [intake(&campaign, 1, 1, 2), intake(&campaign, 1, 2, 1), intake(&campaign, 2, 4, 1)];
-        store.commit_participations(&campaign, campaign.gate_epoch, &batch).await.unwrap();
+        let batch = [
+            intake(&campaign, 1, 1, 2),
+            intake(&campaign, 1, 2, 1),
+            intake(&campaign, 2, 4, 1),
+        ];
+        store
+            .commit_participations(&campaign, campaign.gate_epoch, &batch)
+            .await
+            .unwrap();
         let committed = store.raise_epoch(campaign.id).await.unwrap().unwrap();
         assert_eq!(committed.campaign.gate_epoch, campaign.gate_epoch + 1);
         assert_eq!(committed.last_rank, 4);
         let mut seats = committed.seats;
         seats.sort_by_key(|seat| seat.user);
-        let held: Vec<_> = seats.iter().map(|seat| (seat.user.0, seat.units, seat.first)).collect();
-        assert_eq!(held, [(1, 3, batch[0].participation.id), (2, 1, batch[2].participation.id)]);
+        let held: Vec<_> = seats
+            .iter()
+            .map(|seat| (seat.user.0, seat.units, seat.first))
+            .collect();
+        assert_eq!(
+            held,
+            [
+                (1, 3, batch[0].participation.id),
+                (2, 1, batch[2].participation.id)
+            ]
+        );
     }
 }
 
@@ -177,11 +288,17 @@ async fn concurrent_batches_never_oversell() {
         let (store, campaign) = (test.store.clone(), campaign.clone());
         async move {
             let batch = [intake(&campaign, user, user.unsigned_abs(), 1)];
-            store.commit_participations(&campaign, campaign.gate_epoch, &batch).await.unwrap()
+            store
+                .commit_participations(&campaign, campaign.gate_epoch, &batch)
+                .await
+                .unwrap()
         }
     });
     let outcomes = futures_util::future::join_all(attempts).await;
-    let committed = outcomes.iter().filter(|outcome| **outcome == BatchOutcome::Committed).count();
+    let committed = outcomes
+        .iter()
+        .filter(|outcome| **outcome == BatchOutcome::Committed)
+        .count();
     assert_eq!(committed, 50);
     assert_eq!(test.store.counts(campaign.id).await.unwrap().units, 50);
 }

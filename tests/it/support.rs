@@ -12,7 +12,9 @@ use tempfile::TempDir;
 pub fn real(variable: &str) -> String {
     std::env::vars()
         .find_map(|(name, value)| (name == variable).then_some(value))
-        .unwrap_or_else(|| panic!("{variable} is not set: run `make test`, or `eval \"$(scripts/parts env)\"`"))
+        .unwrap_or_else(|| {
+            panic!("{variable} is not set: run `make test`, or `eval \"$(scripts/parts env)\"`")
+        })
 }
 
 /// A name nobody else has: for schemas, prefixes and topics.
@@ -41,16 +43,24 @@ pub async fn sqlite() -> TestStore {
 pub async fn mysql() -> TestStore {
     let base = real("FIRSTCOME_DATABASE_URL");
     let schema = unique("t");
-    let admin = Store::connect(&StoreConfig::new(base.as_str()), Clock::System).await.unwrap();
+    let admin = Store::connect(&StoreConfig::new(base.as_str()), Clock::System)
+        .await
+        .unwrap();
     admin.create_schema(&schema).await.unwrap();
     let (server, _) = base.rsplit_once('/').unwrap();
     open(format!("{server}/{schema}"), None).await
 }
 
 async fn open(url: String, folder: Option<TempDir>) -> TestStore {
-    let store = Store::connect(&StoreConfig::new(url.as_str()), Clock::System).await.unwrap();
+    let store = Store::connect(&StoreConfig::new(url.as_str()), Clock::System)
+        .await
+        .unwrap();
     store.migrate().await.unwrap();
-    TestStore { store, url, _folder: folder }
+    TestStore {
+        store,
+        url,
+        _folder: folder,
+    }
 }
 
 /// A plain campaign with so much stock.

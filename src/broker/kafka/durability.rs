@@ -35,10 +35,15 @@ impl Kafka {
         .await
         .map_err(|failure| PublishError::Fatal(failure.to_string()))?
         .map_err(|failure| classify(&failure))?;
-        let admin: AdminClient<DefaultClientContext> =
-            self.config.client().create().map_err(|failure| classify(&failure))?;
+        let admin: AdminClient<DefaultClientContext> = self
+            .config
+            .client()
+            .create()
+            .map_err(|failure| classify(&failure))?;
         let options = AdminOptions::new().request_timeout(Some(timeout));
-        let described = admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options).await;
+        let described = admin
+            .describe_configs(&[ResourceSpecifier::Topic(topic)], &options)
+            .await;
         let described = described.map_err(|failure| classify(&failure))?;
         let min_insync_replicas = described
             .iter()
@@ -46,6 +51,9 @@ impl Kafka {
             .filter_map(|resource| resource.get("min.insync.replicas"))
             .find_map(|entry| entry.value.as_deref()?.parse().ok())
             .unwrap_or(1);
-        Ok(Durability { replication, min_insync_replicas })
+        Ok(Durability {
+            replication,
+            min_insync_replicas,
+        })
     }
 }

@@ -231,6 +231,7 @@ impl FromFields for Change {
         let description = fields.text("description", &DESCRIPTION);
         let terms = Terms::from_fields(fields);
         let change = CampaignChange {
+            state: None,
             name: fields.not_null("name", name),
             description: fields.not_null("description", description),
             total_stock: terms.total_stock.change(),
