@@ -8,3 +8,5 @@
     missing_docs,
     reason = "a test fails by panicking and starts what it needs"
 )]
+
+mod relay;
