@@ -57,8 +57,8 @@ k6-rush: $(k6) ## Load: everybody at once, on a running service
 	$(k6) run k6/rush.js
 
 .PHONY: k6-compare
-k6-compare: $(k6) ## Load: the two ways to participate, side by side, on a running service
-	$(k6) run k6/compare.js
+k6-compare: $(k6) ## Load: the two ways to participate, one after the other, on a running service
+	$(k6) run k6/sync-vs-async.js
 
 .PHONY: tools
 tools: $(cargo_deny) ## Install the tools that `make test` needs into .parts/bin

@@ -23,7 +23,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// The record of an event: a CloudEvent in Kafka's binary mode.
+    /// The record of an event: a `CloudEvent` in Kafka's binary mode.
     #[must_use]
     pub fn of(event: &OutboxEvent, topic_prefix: &str) -> Self {
         let mut headers = vec![

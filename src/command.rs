@@ -1,5 +1,6 @@
 //! The commands: wiring only. Each opens the parts it needs and leaves the work to the modules.
 
+mod background;
 pub mod doctor;
 pub mod migrate;
 pub mod openapi;

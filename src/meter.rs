@@ -13,6 +13,8 @@ use crate::store::TallyRow;
 
 /// How far back the live view looks.
 const WINDOW_SECONDS: i64 = 5;
+/// One more, for the second that is not over.
+const SLOTS: usize = 6;
 
 /// Counts answers.
 #[derive(Clone, Debug)]
@@ -23,7 +25,7 @@ pub struct Meter {
 
 #[derive(Debug, Default)]
 struct Counts {
-    seconds: HashMap<CampaignId, [Second; WINDOW_SECONDS as usize + 1]>,
+    seconds: HashMap<CampaignId, [Second; SLOTS]>,
     refusals: HashMap<(CampaignId, Instant, &'static str), u64>,
 }
 

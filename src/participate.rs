@@ -18,7 +18,7 @@ use crate::domain::{
 use crate::gate::{Admission, Entrant, Ticket};
 use crate::meter::Meter;
 use crate::reconcile::{ReconcileError, Reconciler};
-use crate::store::{Intake, PendingKey, Store, StoreError};
+use crate::store::{Intake, PendingKey, Store};
 use crate::supervisor::{Spawner, Stage};
 use crate::writer::{Job, Verdict, Writer, WriterPlace};
 
@@ -269,7 +269,7 @@ impl Parts {
                 .desk
                 .ask(campaign.id, entrant)
                 .await
-                .map_err(no_answer)?;
+                .map_err(|error| no_answer(&error))?;
             let ticket = match answer.admission {
                 Admission::Admitted(ticket) => ticket,
                 Admission::Missing => {
@@ -296,7 +296,11 @@ impl Parts {
                         remaining: Some(0),
                     });
                 }
-                Verdict::Conflict => return self.conflict(request).await,
+                Verdict::Conflict => {
+                    if let Some(outcome) = self.after_conflict(request, ticket.epoch).await? {
+                        return Ok(outcome);
+                    }
+                }
                 Verdict::Unavailable | Verdict::Unknown => {
                     return Err(ParticipateError::Unavailable { part: "store" });
                 }
@@ -436,29 +440,18 @@ impl Parts {
         Ok(Outcome::Refused { refusal, remaining })
     }
 
-    /// The store refused what the gate let through: the user has taken part, or the key was used.
-    async fn conflict(&self, request: &Request) -> Result<Outcome, ParticipateError> {
+    /// The store refused what the gate let through: the key was used a moment ago, or the gate knows
+    /// less than the store and is put right. None: ask it again.
+    async fn after_conflict(
+        &self,
+        request: &Request,
+        epoch: u64,
+    ) -> Result<Option<Outcome>, ParticipateError> {
         if let Some(outcome) = self.earlier_answer(request).await? {
-            return Ok(outcome);
+            return Ok(Some(outcome));
         }
-        let standing = self
-            .store
-            .standing_participation(request.campaign, request.user)
-            .await;
-        let refusal = match standing.map_err(|error| unavailable("store", &error))? {
-            Some(first) if self.limit_is_one(request.campaign).await? => {
-                Refusal::AlreadyParticipated { first: first.id }
-            }
-            _ => Refusal::LimitExceeded,
-        };
-        Ok(Outcome::Refused {
-            refusal,
-            remaining: None,
-        })
-    }
-
-    async fn limit_is_one(&self, id: CampaignId) -> Result<bool, ParticipateError> {
-        Ok(self.known_campaign(id).await?.per_user_limit == 1)
+        self.renew_gate(request.campaign, Some(epoch)).await?;
+        Ok(None)
     }
 
     async fn renew_gate(&self, id: CampaignId, seen: Option<u64>) -> Result<(), ParticipateError> {
@@ -472,7 +465,7 @@ impl Parts {
     }
 }
 
-fn no_answer(error: DeskError) -> ParticipateError {
+fn no_answer(error: &DeskError) -> ParticipateError {
     match error {
         DeskError::Full => ParticipateError::Busy,
         // Logged once, where the whole batch failed.
@@ -483,10 +476,4 @@ fn no_answer(error: DeskError) -> ParticipateError {
 fn unavailable(part: &'static str, error: &(dyn std::error::Error + 'static)) -> ParticipateError {
     tracing::warn!(error, part, "a participation could not be answered");
     ParticipateError::Unavailable { part }
-}
-
-impl From<StoreError> for ParticipateError {
-    fn from(error: StoreError) -> Self {
-        unavailable("store", &error)
-    }
 }

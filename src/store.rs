@@ -18,7 +18,6 @@ pub use outbox::{Held, OutboxCounts, Parked, ParkedState, PendingKey, Verdict};
 pub use participations::{BatchOutcome, CommitError, Committed, Intake, Mismatch};
 pub use tallies::TallyRow;
 
-use std::path::Path;
 use std::time::Duration;
 
 use migration::MigratorTrait;
@@ -157,6 +156,10 @@ async fn connect_mysql(config: &StoreConfig) -> Result<DatabaseConnection, Store
                 connection
                     .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
                     .await?;
+                // A lease is short: who waits for a lock gives up well within it.
+                connection
+                    .execute("SET SESSION innodb_lock_wait_timeout = 2")
+                    .await?;
                 Ok(())
             })
         })
@@ -167,12 +170,8 @@ async fn connect_mysql(config: &StoreConfig) -> Result<DatabaseConnection, Store
 }
 
 async fn connect_sqlite(config: &StoreConfig) -> Result<DatabaseConnection, StoreError> {
-    let path = config
-        .url
-        .trim_start_matches("sqlite:")
-        .trim_start_matches("//");
-    let options = SqliteConnectOptions::new()
-        .filename(Path::new(path))
+    let options: SqliteConnectOptions = config.url.parse().map_err(StoreError::from_sqlx)?;
+    let options = options
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)

@@ -124,6 +124,15 @@ impl Writer {
     }
 }
 
+/// What the rows of one transaction have in common.
+#[derive(Clone, Copy)]
+struct Group<'a> {
+    campaign: &'a Campaign,
+    epoch: u64,
+    /// End of the shortest lease among them.
+    lease_ends: Instant,
+}
+
 struct Committer {
     store: Store,
     gate: Arc<dyn Gate>,
@@ -166,17 +175,24 @@ impl Committer {
         let Some(epoch) = jobs.first().map(|job| job.epoch) else {
             return Vec::new();
         };
-        let deadline = Instant::now() + self.config.lease_margin;
-        let alive = |job: &Job| job.lease_deadline > deadline;
+        let begins = Instant::now() + self.config.lease_margin;
+        let alive = |job: &Job| job.lease_deadline > begins;
+        let lease_ends = jobs
+            .iter()
+            .filter(|job| alive(job))
+            .map(|job| job.lease_deadline)
+            .min();
+        let group = Group {
+            campaign: &campaign,
+            epoch,
+            lease_ends: lease_ends.unwrap_or(begins),
+        };
         let in_time: Vec<Intake> = jobs
             .iter()
             .filter(|job| alive(job))
             .map(|job| job.intake.clone())
             .collect();
-        let mut known = self
-            .commit_or_split(&campaign, epoch, &in_time)
-            .await
-            .into_iter();
+        let mut known = self.commit_or_split(group, &in_time).await.into_iter();
         let verdicts: Vec<Verdict> = jobs
             .iter()
             .map(|job| {
@@ -194,23 +210,25 @@ impl Committer {
     /// Tries the whole; when one row spoils it, the halves, down to the bad row alone.
     fn commit_or_split<'a>(
         &'a self,
-        campaign: &'a Campaign,
-        epoch: u64,
+        group: Group<'a>,
         batch: &'a [Intake],
     ) -> BoxFuture<'a, Vec<Verdict>> {
         async move {
             if batch.is_empty() {
                 return Vec::new();
             }
-            let single = match self.commit_with_retry(campaign, epoch, batch).await {
+            if !self.may_begin(group) {
+                return vec![Verdict::Unavailable; batch.len()];
+            }
+            let single = match self.commit_with_retry(group, batch).await {
                 Ok(BatchOutcome::Committed) => Verdict::Committed,
                 Ok(BatchOutcome::Mismatch(Mismatch::StaleEpoch)) => Verdict::StaleEpoch,
                 Ok(BatchOutcome::Mismatch(Mismatch::SoldOut) | BatchOutcome::Conflict)
                     if batch.len() > 1 =>
                 {
                     let (left, right) = batch.split_at(batch.len() / 2);
-                    let mut verdicts = self.commit_or_split(campaign, epoch, left).await;
-                    verdicts.extend(self.commit_or_split(campaign, epoch, right).await);
+                    let mut verdicts = self.commit_or_split(group, left).await;
+                    verdicts.extend(self.commit_or_split(group, right).await);
                     return verdicts;
                 }
                 Ok(BatchOutcome::Mismatch(Mismatch::SoldOut)) => Verdict::SoldOut,
@@ -239,18 +257,25 @@ impl Committer {
 
     async fn commit_with_retry(
         &self,
-        campaign: &Campaign,
-        epoch: u64,
+        group: Group<'_>,
         batch: &[Intake],
     ) -> Result<BatchOutcome, CommitError> {
         let contended = |error: &CommitError| match error {
-            CommitError::RolledBack(cause) if cause.is_contended() => retry::Verdict::Again,
+            CommitError::RolledBack(cause) if cause.is_contended() && self.may_begin(group) => {
+                retry::Verdict::Again
+            }
             _ => retry::Verdict::GiveUp,
         };
         retry::retry(&self.config.contention, contended, || {
-            self.store.commit_participations(campaign, epoch, batch)
+            self.store
+                .commit_participations(group.campaign, group.epoch, batch)
         })
         .await
+    }
+
+    /// Whether enough is left of the group's shortest lease for one more transaction.
+    fn may_begin(&self, group: Group<'_>) -> bool {
+        Instant::now() + self.config.lease_margin <= group.lease_ends
     }
 
     /// After a lost COMMIT, only the database knows.

@@ -1,4 +1,4 @@
-//! The schema of firstcome, for MySQL 8.4 or newer and for SQLite. An applied migration is never
+//! The schema of firstcome, for `MySQL` 8.4 or newer and for `SQLite`. An applied migration is never
 //! edited; a change is a new one.
 
 use sea_orm_migration::prelude::{MigrationTrait, async_trait};

@@ -9,13 +9,14 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::broker::Publisher;
 use crate::broker::embedded::Embedded;
 use crate::broker::kafka::{Kafka, KafkaConfig};
+use crate::broker::{PublishError, Publisher};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::Stream;
 use crate::gate::{Gate, RedisConfig, ScriptGate};
+use crate::retry;
 use crate::store::{Store, StoreConfig};
 
 /// Opening a part takes at most this long.
@@ -104,7 +105,7 @@ pub(super) async fn broker(config: &Config) -> anyhow::Result<Broker> {
             .with_context(|| format!("cannot create topics at {address}"))?;
     }
     for topic in &topics {
-        kafka.partitions(topic).await.with_context(|| {
+        found(kafka.as_ref(), topic, config.kafka.create_topics).await.with_context(|| {
             format!("cannot use topic {topic} at {address} (create it, or set FIRSTCOME_KAFKA_CREATE_TOPICS=true)")
         })?;
     }
@@ -112,6 +113,21 @@ pub(super) async fn broker(config: &Config) -> anyhow::Result<Broker> {
         publisher: kafka,
         address,
     })
+}
+
+/// Asks for a topic; one that was just created takes a moment until every broker knows of it.
+async fn found(kafka: &Kafka, topic: &str, just_created: bool) -> Result<u32, PublishError> {
+    let policy = retry::Policy {
+        initial: Duration::from_millis(50),
+        max: Duration::from_millis(500),
+        multiplier: 2.0,
+        attempts_max: if just_created { 15 } else { 1 },
+    };
+    let classify = |error: &PublishError| match error {
+        PublishError::Destination(_) => retry::Verdict::Again,
+        _ => retry::Verdict::GiveUp,
+    };
+    retry::retry(&policy, classify, || kafka.partitions(topic)).await
 }
 
 /// Opens the real broker.

@@ -9,8 +9,9 @@ use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::parts;
+use super::{background, parts};
 use crate::admission::Desk;
+use crate::broker::Publisher;
 use crate::catalogue::{Catalogue, CatalogueConfig};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -22,8 +23,8 @@ use crate::lane::LaneConfig;
 use crate::lifecycle::Lifecycle;
 use crate::meter::Meter;
 use crate::participate::{Participate, Parts, SyncPath};
-use crate::reconcile::{Reconciler, SWEEP_INTERVAL};
-use crate::relay::{self, Relay};
+use crate::reconcile::Reconciler;
+use crate::relay::{self, Relay, RelayHandle};
 use crate::retry;
 use crate::status::StatusBoard;
 use crate::store::{CampaignFilter, NewCampaign, Store};
@@ -31,8 +32,6 @@ use crate::supervisor::{BoxError, Policy, Spawner, Stage, Supervisor, process_si
 use crate::telemetry::Telemetry;
 use crate::writer::{Writer, WriterConfig};
 
-/// How often refusals are written to the store.
-const TALLY_INTERVAL: Duration = Duration::from_secs(1);
 /// What must be left of a lease when a transaction begins: longer than a transaction can take.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
@@ -84,40 +83,8 @@ fn assemble(
     spawner: &Spawner,
     telemetry: &Arc<Telemetry>,
 ) -> anyhow::Result<App> {
-    let relay_config = relay::Config {
-        publish_timeout: config.kafka.message_timeout,
-        lease: config.kafka.message_timeout * 2 + Duration::from_secs(2),
-        topic_prefix: config.kafka.topic_prefix.clone(),
-        ..relay::Config::default()
-    };
-    let metrics = relay::Metrics::default();
-    telemetry.register(|registry| metrics.register(registry));
-    let publisher = Arc::clone(&broker.publisher);
-    let relay = Relay::start(
-        spawner,
-        store.clone(),
-        publisher,
-        clock.clone(),
-        relay_config,
-        metrics,
-    );
-
-    let lanes = LaneConfig {
-        count: config.writer.lanes,
-        capacity: config.writer.capacity,
-        batch_max: config.writer.batch_rows_max,
-    };
-    let contention = retry::Policy {
-        initial: Duration::from_millis(5),
-        max: Duration::from_millis(200),
-        multiplier: 2.0,
-        attempts_max: 6,
-    };
-    let writer_config = WriterConfig {
-        lanes,
-        lease_margin: LEASE_MARGIN,
-        contention,
-    };
+    let publisher = &broker.publisher;
+    let relay = start_relay(config, clock, store, publisher, spawner, telemetry);
     let catalogue = Catalogue::new(store.clone(), CatalogueConfig::default());
     let reconciler = Reconciler::new(store.clone(), Arc::clone(gate));
     let lifecycle = Lifecycle::new(
@@ -127,9 +94,10 @@ fn assemble(
         clock.clone(),
     );
     let meter = Meter::new(clock.clone());
+    let writer = writer_config(config);
     let desk_lanes = LaneConfig {
         batch_max: config.gate.batch_max,
-        ..lanes
+        ..writer.lanes
     };
     let participate = Participate::new(Parts {
         catalogue: catalogue.clone(),
@@ -139,7 +107,7 @@ fn assemble(
             store.clone(),
             Arc::clone(gate),
             Some(relay.hints()),
-            writer_config,
+            writer,
         ),
         store: store.clone(),
         reconciler: reconciler.clone(),
@@ -148,19 +116,22 @@ fn assemble(
         spawner: spawner.clone(),
         key_choice: config.kafka.key,
         sync: SyncPath {
-            publisher: Arc::clone(&broker.publisher),
+            publisher: Arc::clone(publisher),
             permits: Semaphore::new(config.writer.sync_concurrency_max),
             topic_prefix: config.kafka.topic_prefix.clone(),
         },
     });
-    start_background(spawner, &lifecycle, &reconciler, &meter, store);
+    background::start_schedule(spawner, lifecycle.clone());
+    background::start_sweeper(spawner, reconciler.clone());
+    background::start_tallies(spawner, meter.clone(), store.clone());
+    let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
     Ok(App {
         status: StatusBoard::new(store.clone(), Arc::clone(gate), meter),
         health: Health::new(
             store.clone(),
             Arc::clone(gate),
-            Arc::clone(&broker.publisher),
-            Stream::Participation.topic(&config.kafka.topic_prefix),
+            Arc::clone(publisher),
+            topic,
         ),
         store: store.clone(),
         catalogue,
@@ -169,16 +140,63 @@ fn assemble(
         participate,
         telemetry: Arc::clone(telemetry),
         clock: clock.clone(),
-        settings: http::Settings {
-            admin_token: parts::admin_token(config)?,
-            body_bytes_max: config.http.body_bytes_max,
-            request_timeout: config.http.request_timeout,
-            concurrent_requests_max: config.http.concurrent_requests_max,
-            idle_timeout: config.http.idle_timeout,
-            embedded_parts: config.embedded_parts(),
-            stop: spawner.token(Stage::Http),
-            ..http::Settings::default()
+        settings: http_settings(config, spawner)?,
+    })
+}
+
+fn start_relay(
+    config: &Config,
+    clock: &Clock,
+    store: &Store,
+    publisher: &Arc<dyn Publisher>,
+    spawner: &Spawner,
+    telemetry: &Telemetry,
+) -> RelayHandle {
+    let settings = relay::Config {
+        publish_timeout: config.kafka.message_timeout,
+        lease: config.kafka.message_timeout * 2 + Duration::from_secs(2),
+        topic_prefix: config.kafka.topic_prefix.clone(),
+        ..relay::Config::default()
+    };
+    let metrics = relay::Metrics::default();
+    telemetry.register(|registry| metrics.register(registry));
+    Relay::start(
+        spawner,
+        store.clone(),
+        Arc::clone(publisher),
+        clock.clone(),
+        settings,
+        metrics,
+    )
+}
+
+fn writer_config(config: &Config) -> WriterConfig {
+    WriterConfig {
+        lanes: LaneConfig {
+            count: config.writer.lanes,
+            capacity: config.writer.capacity,
+            batch_max: config.writer.batch_rows_max,
         },
+        lease_margin: LEASE_MARGIN,
+        contention: retry::Policy {
+            initial: Duration::from_millis(5),
+            max: Duration::from_millis(200),
+            multiplier: 2.0,
+            attempts_max: 6,
+        },
+    }
+}
+
+fn http_settings(config: &Config, spawner: &Spawner) -> anyhow::Result<http::Settings> {
+    Ok(http::Settings {
+        admin_token: parts::admin_token(config)?,
+        body_bytes_max: config.http.body_bytes_max,
+        request_timeout: config.http.request_timeout,
+        concurrent_requests_max: config.http.concurrent_requests_max,
+        idle_timeout: config.http.idle_timeout,
+        embedded_parts: config.embedded_parts(),
+        stop: spawner.token(Stage::Http),
+        ..http::Settings::default()
     })
 }
 
@@ -195,103 +213,6 @@ fn start_http(spawner: &Spawner, listener: TcpListener, app: Arc<App>) {
                 match serving {
                     Some((listener, app)) => Ok(http::serve(listener, app).await?),
                     None => Err(BoxError::from("the listener is gone")),
-                }
-            }
-        },
-    );
-}
-
-fn start_background(
-    spawner: &Spawner,
-    lifecycle: &Lifecycle,
-    reconciler: &Reconciler,
-    meter: &Meter,
-    store: &Store,
-) {
-    let lifecycle = lifecycle.clone();
-    spawner.start(
-        "lifecycle.tick",
-        Stage::Background,
-        Policy::restart(),
-        move |stop| {
-            let lifecycle = lifecycle.clone();
-            async move {
-                let mut pause = Duration::ZERO;
-                while stop
-                    .run_until_cancelled(tokio::time::sleep(pause))
-                    .await
-                    .is_some()
-                {
-                    pause = lifecycle.tick().await.unwrap_or_else(|error| {
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            "the schedule waits"
-                        );
-                        Duration::from_secs(1)
-                    });
-                }
-                Ok(())
-            }
-        },
-    );
-    let reconciler = reconciler.clone();
-    spawner.start(
-        "reconcile.sweep",
-        Stage::Background,
-        Policy::restart(),
-        move |stop| {
-            let reconciler = reconciler.clone();
-            async move {
-                while stop
-                    .run_until_cancelled(tokio::time::sleep(SWEEP_INTERVAL))
-                    .await
-                    .is_some()
-                {
-                    match reconciler.sweep().await {
-                        Ok(swept) if swept.settled + swept.released > 0 => {
-                            tracing::info!(
-                                swept.settled,
-                                swept.released,
-                                "leases that had run out"
-                            );
-                        }
-                        Ok(_) => {}
-                        Err(error) => {
-                            tracing::warn!(
-                                error = &error as &dyn std::error::Error,
-                                "the sweep waits"
-                            );
-                        }
-                    }
-                }
-                Ok(())
-            }
-        },
-    );
-    let (meter, store) = (meter.clone(), store.clone());
-    spawner.start(
-        "meter.write",
-        Stage::Background,
-        Policy::restart(),
-        move |stop| {
-            let (meter, store) = (meter.clone(), store.clone());
-            async move {
-                loop {
-                    let stopped = stop
-                        .run_until_cancelled(tokio::time::sleep(TALLY_INTERVAL))
-                        .await
-                        .is_none();
-                    let rows = meter.take();
-                    if let Err(error) = store.add_tallies(&rows).await {
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            "the tallies wait"
-                        );
-                        meter.give_back(rows);
-                    }
-                    if stopped {
-                        return Ok(());
-                    }
                 }
             }
         },
@@ -330,9 +251,9 @@ async fn first_campaign(config: &Config, app: &App) -> anyhow::Result<()> {
 }
 
 fn announce(config: &Config, app: &App, broker: &str, address: std::net::SocketAddr) {
+    tracing::info!(%address, "ready");
     let embedded = config.embedded_parts();
     if embedded.is_empty() {
-        tracing::info!(%address, "ready on the real parts");
         return;
     }
     tracing::warn!(

@@ -80,70 +80,11 @@ impl Reconciler {
 }
 
 fn judge(campaign: &Campaign, gate: Option<GateState>, counts: &Counts) -> Finding {
-    let mut breaches = Vec::new();
-    let mut hold = |holds: bool, breach: String| {
-        if !holds {
-            breaches.push(breach);
-        }
-    };
-    let committed = campaign.committed_units;
-    let within = campaign
-        .total_stock
-        .is_none_or(|total| counts.units <= total);
-    hold(
-        within,
-        format!(
-            "I1 oversold: {} units of {:?}",
-            counts.units, campaign.total_stock
-        ),
-    );
-    hold(
-        counts.units == committed,
-        format!(
-            "I1 the campaign counts {committed} units, its participations hold {}",
-            counts.units
-        ),
-    );
-    hold(
-        counts.users_over_limit == 0,
-        format!(
-            "I2 {} users hold more than they may",
-            counts.users_over_limit
-        ),
-    );
-    hold(
-        counts.events == counts.changes,
-        format!(
-            "I3 {} changes, {} outbox events",
-            counts.changes, counts.events
-        ),
-    );
-    hold(
-        counts.orphans == 0,
-        format!("I4 {} waiting entries without an event", counts.orphans),
-    );
     let waiting = counts.pending + counts.parked;
-    hold(
-        waiting <= counts.events,
-        format!("I4 {waiting} waiting, but only {} events", counts.events),
-    );
-    if let Some(gate) = gate {
-        // Leases may be for units that are committed and not settled yet, or for units on their way.
-        let least = gate
-            .units
-            .saturating_sub(gate.leases.saturating_mul(u64::from(campaign.max_quantity)));
-        hold(
-            (least..=gate.units).contains(&committed),
-            format!(
-                "I7 the gate counts {} units and {} leases, the store {committed}",
-                gate.units, gate.leases
-            ),
-        );
-    }
     Finding {
         campaign_id: campaign.id.0,
         total_stock: campaign.total_stock,
-        committed_units: committed,
+        committed_units: campaign.committed_units,
         gate_units: gate.map(|gate| gate.units),
         gate_leases: gate.map(|gate| gate.leases),
         participations: counts.participations,
@@ -151,8 +92,57 @@ fn judge(campaign: &Campaign, gate: Option<GateState>, counts: &Counts) -> Findi
         published: counts.events.saturating_sub(waiting),
         pending: counts.pending,
         parked: counts.parked,
-        breaches,
+        breaches: breaches(campaign, gate, counts),
     }
+}
+
+fn breaches(campaign: &Campaign, gate: Option<GateState>, counts: &Counts) -> Vec<String> {
+    let mut breaches = Vec::new();
+    let mut hold = |holds: bool, breach: String| {
+        if !holds {
+            breaches.push(breach);
+        }
+    };
+    let (committed, units_held) = (campaign.committed_units, counts.units);
+    let within = campaign.total_stock.is_none_or(|total| units_held <= total);
+    hold(
+        within,
+        format!(
+            "I1 oversold: {units_held} units of {:?}",
+            campaign.total_stock
+        ),
+    );
+    hold(
+        units_held == committed,
+        format!("I1 the campaign counts {committed} units, its participations hold {units_held}"),
+    );
+    let over = counts.users_over_limit;
+    hold(
+        over == 0,
+        format!("I2 {over} users hold more than they may"),
+    );
+    let (changes, events) = (counts.changes, counts.events);
+    hold(
+        events == changes,
+        format!("I3 {changes} changes, {events} outbox events"),
+    );
+    hold(
+        counts.orphans == 0,
+        format!("I4 {} waiting entries without an event", counts.orphans),
+    );
+    let waiting = counts.pending + counts.parked;
+    hold(
+        waiting <= events,
+        format!("I4 {waiting} waiting, but only {events} events"),
+    );
+    if let Some(GateState { units, leases, .. }) = gate {
+        // Leases may be for units that are committed and not settled yet, or for units on their way.
+        let least = units.saturating_sub(leases.saturating_mul(u64::from(campaign.max_quantity)));
+        let breach =
+            format!("I7 the gate counts {units} units and {leases} leases, the store {committed}");
+        hold((least..=units).contains(&committed), breach);
+    }
+    breaches
 }
 
 /// The findings as a table for people.

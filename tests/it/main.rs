@@ -11,6 +11,10 @@
     reason = "a test that cannot go on should say so and stop"
 )]
 
+mod architecture;
 mod gate;
+mod relay;
+mod service;
 mod store;
 mod support;
+mod writer;

@@ -28,7 +28,7 @@ impl Kafka {
             let replicas = metadata
                 .topics()
                 .iter()
-                .flat_map(|topic| topic.partitions())
+                .flat_map(rdkafka::metadata::MetadataTopic::partitions)
                 .map(|partition| partition.replicas().len());
             Ok(replicas.min().unwrap_or(0))
         })

@@ -1,0 +1,372 @@
+//! What a test of the relay stands on: a database of its own, a broker or a double of one, a
+//! supervisor, and waits for conditions.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use firstcome::broker::kafka::KafkaConfig;
+use firstcome::broker::{Acknowledged, PublishError, Publisher, Record};
+use firstcome::clock::Clock;
+use firstcome::domain::{
+    CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
+};
+use firstcome::relay::{Config, Metrics, Relay, RelayHandle};
+use firstcome::retry::Policy;
+use firstcome::store::{DeadLetter, DeadLetterFilter, OutboxCounts, Store, StoreConfig};
+use firstcome::supervisor::{Outcome, Supervisor};
+use migration::{Migrator, MigratorTrait};
+use rdkafka::ClientConfig;
+use rdkafka::Message;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Headers;
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, Value};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `condition` holds; fails with `what` when it does not in time.
+pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let began = Instant::now();
+    while !condition().await {
+        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A database of one test.
+pub struct Bench {
+    pub store: Store,
+    pub db: DatabaseConnection,
+    _file: Option<tempfile::TempDir>,
+}
+
+impl Bench {
+    pub async fn sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("relay.db");
+        let url = format!("sqlite://{}?mode=rwc", path.display());
+        Self::migrated(&url, Some(directory)).await
+    }
+
+    /// A schema of its own in the real database.
+    pub async fn mysql(url: &str) -> Self {
+        let schema = format!("relay_{}", ParticipationId::generate().0.simple());
+        let admin = Database::connect(url).await.unwrap();
+        admin
+            .execute_unprepared(&format!("CREATE DATABASE {schema}"))
+            .await
+            .unwrap();
+        let (server, _) = url.rsplit_once('/').unwrap();
+        Self::migrated(&format!("{server}/{schema}"), None).await
+    }
+
+    /// Takes the schema of a test that went well off the real database.
+    pub async fn drop_schema(self) {
+        Migrator::down(&self.db, None).await.unwrap();
+        let schema = "SELECT CONCAT('DROP DATABASE ', DATABASE()) AS gone";
+        let backend = self.db.get_database_backend();
+        let row = self
+            .db
+            .query_one_raw(Statement::from_string(backend, schema));
+        let gone: String = row.await.unwrap().unwrap().try_get("", "gone").unwrap();
+        self.db.execute_unprepared(&gone).await.unwrap();
+    }
+
+    async fn migrated(url: &str, file: Option<tempfile::TempDir>) -> Self {
+        let db = Database::connect(url).await.unwrap();
+        Migrator::up(&db, None).await.unwrap();
+        Self {
+            store: Store::connect(&StoreConfig::new(url), Clock::System)
+                .await
+                .unwrap(),
+            db,
+            _file: file,
+        }
+    }
+
+    /// Commits what a writer would: the event and that it is pending.
+    pub async fn commit(&self, event: &OutboxEvent) {
+        let run = async |sql: &str, values: Vec<Value>| {
+            let backend = self.db.get_database_backend();
+            let statement = Statement::from_sql_and_values(backend, sql, values);
+            self.db.execute_raw(statement).await.unwrap();
+        };
+        run(
+            "INSERT INTO outbox_event (id, bucket, campaign_id, aggregatetype, aggregateid, type, \
+             message_key, key_sequence, `rank`, traceparent, payload, created_at) \
+             VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+            vec![
+                event.id.0.into(),
+                event.bucket.into(),
+                event.campaign_id.0.into(),
+                event.stream.as_str().into(),
+                event.aggregate_id.clone().into(),
+                event.event_type.clone().into(),
+                event.key.clone().into(),
+                event.key_sequence.into(),
+                event.rank.map(|rank| i64::try_from(rank).unwrap()).into(),
+                event.traceparent.clone().into(),
+                event.payload.clone().into(),
+                event.created_at.into(),
+            ],
+        )
+        .await;
+        run(
+            "INSERT INTO outbox_pending (bucket, event_id, campaign_id) VALUES (?,?,?)",
+            vec![
+                event.bucket.into(),
+                event.id.0.into(),
+                event.campaign_id.0.into(),
+            ],
+        )
+        .await;
+    }
+
+    pub async fn dead_letters(&self) -> Vec<DeadLetter> {
+        let all = DeadLetterFilter::default();
+        self.store.dead_letters(&all, 100).await.unwrap()
+    }
+
+    pub async fn counts(&self) -> OutboxCounts {
+        self.store.outbox_counts(None).await.unwrap()
+    }
+
+    pub async fn settled(&self) {
+        until("nothing waits in the outbox", async || {
+            self.counts().await == OutboxCounts::default()
+        })
+        .await;
+    }
+}
+
+/// Events of `participations`, each reserved and then confirmed so many times.
+pub fn events(participations: u32, changes: u32) -> Vec<OutboxEvent> {
+    let mut events = Vec::new();
+    for nth in 0..participations {
+        let now = Clock::System.now();
+        let participation = Participation {
+            id: ParticipationId::generate(),
+            campaign_id: CampaignId(7),
+            user_id: UserId(i64::from(nth) + 1),
+            quantity: 1,
+            rank: u64::from(nth) + 1,
+            status: Status::Reserved,
+            remaining: None,
+            expires_at: None,
+            created_at: now,
+        };
+        for sequence in 1..=changes {
+            events.push(OutboxEvent::about(
+                &participation,
+                sequence,
+                KeyChoice::Participation,
+                now,
+            ));
+        }
+    }
+    events
+}
+
+/// Short waits, topics of its own.
+pub fn config() -> Config {
+    let quick = Policy {
+        initial: Duration::from_millis(20),
+        max: Duration::from_millis(100),
+        ..Policy::default()
+    };
+    Config {
+        lease: Duration::from_secs(12),
+        publish_timeout: Duration::from_secs(4),
+        poll_max: Duration::from_millis(100),
+        retry: quick,
+        probe: quick,
+        copy_delay: Duration::from_millis(100),
+        topic_prefix: format!("t{}", ParticipationId::generate().0.simple()),
+        ..Config::default()
+    }
+}
+
+/// The broker's settings for a test: time-outs that are soon over.
+pub fn kafka() -> KafkaConfig {
+    KafkaConfig {
+        message_timeout: Duration::from_millis(1_500),
+        metadata_timeout: Duration::from_secs(3),
+        ..KafkaConfig::default()
+    }
+}
+
+/// A relay that runs until it is stopped.
+pub struct Running {
+    pub handle: RelayHandle,
+    stop: mpsc::Sender<()>,
+    ended: JoinHandle<Outcome>,
+}
+
+impl Running {
+    pub fn start(bench: &Bench, publisher: Arc<dyn Publisher>, config: Config) -> Self {
+        let supervisor = Supervisor::new(Duration::from_secs(20));
+        let mistakes = config.mistakes();
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+        let handle = Relay::start(
+            &supervisor.spawner(),
+            bench.store.clone(),
+            publisher,
+            Clock::System,
+            config,
+            Metrics::default(),
+        );
+        let (stop, signals) = mpsc::channel(2);
+        Self {
+            handle,
+            stop,
+            ended: tokio::spawn(supervisor.run(signals)),
+        }
+    }
+
+    /// Waits until it owns so many buckets.
+    pub async fn owns(&self, buckets: usize) {
+        until("buckets are owned", async || {
+            self.handle.buckets().len() == buckets
+        })
+        .await;
+    }
+
+    pub async fn stop(self) -> Outcome {
+        self.stop.send(()).await.unwrap();
+        self.ended.await.unwrap()
+    }
+}
+
+/// What the double does instead of acknowledging.
+pub enum Reaction {
+    Fail(PublishError),
+    Panic,
+}
+
+/// A publisher that keeps what it is given and reacts as told.
+#[derive(Default)]
+pub struct Double {
+    pub records: Mutex<Vec<Record>>,
+    pub reactions: Mutex<VecDeque<Reaction>>,
+}
+
+impl Double {
+    pub fn reacting(reactions: impl IntoIterator<Item = Reaction>) -> Arc<Self> {
+        let double = Self::default();
+        double.reactions.lock().unwrap().extend(reactions);
+        Arc::new(double)
+    }
+
+    /// `ce_id`s of what was acknowledged, in order.
+    pub fn ids(&self) -> Vec<String> {
+        let records = self.records.lock().unwrap();
+        records
+            .iter()
+            .map(|record| header(record, "ce_id"))
+            .collect()
+    }
+
+    /// Sequences of what was acknowledged of one key, in order.
+    pub fn sequences(&self, key: &str) -> Vec<u32> {
+        let records = self.records.lock().unwrap();
+        let of_key = records.iter().filter(|record| record.key == key);
+        of_key
+            .map(|record| header(record, "ce_keysequence").parse().unwrap())
+            .collect()
+    }
+}
+
+fn header(record: &Record, name: &str) -> String {
+    let found = record.headers.iter().find(|(key, _)| *key == name);
+    found.unwrap().1.clone()
+}
+
+#[async_trait]
+impl Publisher for Double {
+    async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {
+        tokio::task::yield_now().await;
+        let reaction = self.reactions.lock().unwrap().pop_front();
+        match reaction {
+            Some(Reaction::Fail(failure)) => Err(failure),
+            Some(Reaction::Panic) => panic!("the publisher panics"),
+            None => {
+                let mut records = self.records.lock().unwrap();
+                records.push(record.clone());
+                Ok(Acknowledged {
+                    partition: 0,
+                    offset: i64::try_from(records.len()).unwrap(),
+                })
+            }
+        }
+    }
+
+    async fn partitions(&self, _topic: &str) -> Result<u32, PublishError> {
+        Ok(1)
+    }
+
+    async fn create_topics(&self, _: &[String], _: u32) -> Result<(), PublishError> {
+        Ok(())
+    }
+
+    async fn flush(&self, _deadline: Duration) {}
+}
+
+/// A record as a consumer sees it.
+#[derive(Clone, Debug)]
+pub struct Consumed {
+    pub key: String,
+    pub payload: String,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Consumed {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// Reads a topic from its beginning until `enough` records are there.
+pub async fn consume(brokers: &str, topic: &str, enough: usize) -> Vec<Consumed> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", format!("group-{topic}"))
+        .set("auto.offset.reset", "earliest")
+        .create()
+        .unwrap();
+    consumer.subscribe(&[topic]).unwrap();
+    let reading = tokio::task::spawn_blocking(move || {
+        let began = std::time::Instant::now();
+        let mut records = Vec::new();
+        while records.len() < enough && began.elapsed() < PATIENCE {
+            if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
+                records.push(consumed_from(&message));
+            }
+        }
+        // Dropping it leaves the group, which may take a while: nobody waits for it.
+        std::thread::spawn(move || drop(consumer));
+        records
+    });
+    let records = reading.await.unwrap();
+    assert_eq!(records.len(), enough, "records in {topic}");
+    records
+}
+
+fn consumed_from(message: &rdkafka::message::BorrowedMessage<'_>) -> Consumed {
+    let text =
+        |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec()).unwrap();
+    let headers = message.headers().unwrap();
+    Consumed {
+        key: text(message.key()),
+        payload: text(message.payload()),
+        headers: headers
+            .iter()
+            .map(|header| (header.key.to_owned(), text(header.value)))
+            .collect(),
+    }
+}

@@ -1,0 +1,205 @@
+//! Each class of failure, told by a double.
+
+use firstcome::broker::PublishError;
+use firstcome::domain::EventId;
+use firstcome::relay::{Config, KeyPolicy};
+use firstcome::retry::Policy;
+
+use super::bench::{Bench, Double, Reaction, Running, config, events, until};
+
+fn unsure() -> Reaction {
+    Reaction::Fail(PublishError::PossiblyDelivered("no answer".to_owned()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_away_charges_no_attempt_and_keeps_the_order() {
+    let bench = Bench::sqlite().await;
+    let away = || Reaction::Fail(PublishError::Away("test".to_owned()));
+    let full = || Reaction::Fail(PublishError::QueueFull);
+    let fatal = || Reaction::Fail(PublishError::Fatal("test".to_owned()));
+    let double = Double::reacting([away(), full(), fatal(), away(), away(), away()]);
+    let once = Config {
+        retry: Policy {
+            attempts_max: 1,
+            ..Policy::default()
+        },
+        ..config()
+    };
+    let events = events(5, 4);
+    for event in &events {
+        bench.commit(event).await;
+    }
+    let running = Running::start(&bench, double.clone(), once);
+    bench.settled().await;
+    assert_eq!(double.ids().len(), events.len());
+    for event in &events {
+        assert_eq!(double.sequences(&event.key), [1, 2, 3, 4]);
+    }
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_cannot_be_written_to_is_probed_and_its_rows_stay_pending() {
+    let bench = Bench::sqlite().await;
+    let denied = || Reaction::Fail(PublishError::Destination("denied".to_owned()));
+    let double = Double::reacting((0..10).map(|_| denied()));
+    let events = events(3, 2);
+    for event in &events {
+        bench.commit(event).await;
+    }
+    let running = Running::start(&bench, double.clone(), config());
+    until("the topic is held back", async || {
+        !running.handle.is_publishing()
+    })
+    .await;
+    assert_eq!(bench.counts().await.pending, 6);
+    bench.settled().await;
+    assert!(running.handle.is_publishing());
+    assert_eq!(double.ids().len(), events.len());
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_behind_one_of_unknown_fate_wait_for_it() {
+    let bench = Bench::sqlite().await;
+    let double = Double::reacting([unsure(), unsure(), unsure()]);
+    let events = events(1, 5);
+    for event in &events {
+        bench.commit(event).await;
+    }
+    let running = Running::start(&bench, double.clone(), config());
+    bench.settled().await;
+    let key = &events.first().unwrap().key;
+    assert_eq!(double.sequences(key), [1, 2, 3, 4, 5]);
+    assert_eq!(running.handle.metrics().order_violations.get(), 0);
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_keys_of_unknown_fate_keep_their_order() {
+    let bench = Bench::sqlite().await;
+    let double = Double::reacting((0..40).map(|_| unsure()));
+    let events = events(20, 4);
+    for event in &events {
+        bench.commit(event).await;
+    }
+    let running = Running::start(&bench, double.clone(), config());
+    bench.settled().await;
+    for event in &events {
+        assert_eq!(double.sequences(&event.key), [1, 2, 3, 4]);
+    }
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_takes_over_blocked_rows_still_waits_for_their_head() {
+    let bench = Bench::sqlite().await;
+    let double = Double::reacting([unsure()]);
+    let patient = Config {
+        retry: Policy {
+            initial: std::time::Duration::from_secs(4),
+            max: std::time::Duration::from_secs(4),
+            ..Policy::default()
+        },
+        ..config()
+    };
+    let events = events(1, 3);
+    for event in &events {
+        bench.commit(event).await;
+    }
+    let first = Running::start(&bench, double.clone(), patient);
+    until("the head is parked", async || {
+        bench.counts().await.retry == 1
+    })
+    .await;
+    assert!(first.stop().await.is_clean());
+    let second = Running::start(&bench, double.clone(), config());
+    bench.settled().await;
+    let key = &events.first().unwrap().key;
+    assert_eq!(double.sequences(key), [1, 2, 3]);
+    assert!(second.stop().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_policy_later_rows_pass_one_of_unknown_fate() {
+    let bench = Bench::sqlite().await;
+    let double = Double::reacting([unsure()]);
+    let passing = Config {
+        key_policy: KeyPolicy::Skip,
+        retry: Policy {
+            initial: std::time::Duration::from_millis(500),
+            ..Policy::default()
+        },
+        ..config()
+    };
+    let events = events(1, 3);
+    for event in &events {
+        bench.commit(event).await;
+    }
+    let running = Running::start(&bench, double.clone(), passing);
+    bench.settled().await;
+    let mut sequences = double.sequences(&events.first().unwrap().key);
+    sequences.sort_unstable();
+    assert_eq!(sequences, [1, 2, 3]);
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_its_last_attempt_a_row_is_dead_and_those_behind_it_go() {
+    let bench = Bench::sqlite().await;
+    let double = Double::reacting([unsure(), unsure(), unsure()]);
+    let thrice = Config {
+        retry: Policy {
+            attempts_max: 3,
+            ..config().retry
+        },
+        ..config()
+    };
+    let events = events(1, 3);
+    for event in &events {
+        bench.commit(event).await;
+    }
+    let running = Running::start(&bench, double.clone(), thrice);
+    until("one is dead and copied, the rest is gone", async || {
+        let counts = bench.counts().await;
+        let dead = bench.dead_letters().await;
+        counts.dead == 1
+            && counts.pending + counts.retry + counts.blocked == 0
+            && dead.first().is_some_and(|dead| dead.copied_at.is_some())
+    })
+    .await;
+    let dead = bench.dead_letters().await;
+    let dead = dead.first().unwrap();
+    assert_eq!(dead.event_id, events.first().unwrap().id);
+    assert_eq!(dead.attempts, 3);
+    assert_eq!(dead.error_class, "possibly_delivered");
+    replayed_dead_letters_are_published(&bench, &double, dead.event_id).await;
+    assert!(running.stop().await.is_clean());
+}
+
+async fn replayed_dead_letters_are_published(bench: &Bench, double: &Double, id: EventId) {
+    assert_eq!(bench.store.replay_dead_letters(&[id]).await.unwrap(), 1);
+    assert_eq!(bench.store.replay_dead_letters(&[id]).await.unwrap(), 0);
+    bench.settled().await;
+    let ids = double.ids();
+    let copy_and_replay = ids.iter().filter(|found| **found == id.to_string());
+    assert_eq!(copy_and_replay.count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_discarded_dead_letter_is_gone() {
+    let bench = Bench::sqlite().await;
+    let refused = || Reaction::Fail(PublishError::Record("refused".to_owned()));
+    let double = Double::reacting([refused(), refused()]);
+    let events = events(1, 1);
+    let event = events.first().unwrap();
+    bench.commit(event).await;
+    let running = Running::start(&bench, double.clone(), config());
+    until("it is dead", async || bench.counts().await.dead == 1).await;
+    let dead = bench.store.dead_letter(event.id).await.unwrap().unwrap();
+    assert_eq!((dead.attempts, dead.error_class.as_str()), (1, "record"));
+    let discarded = bench.store.discard_dead_letters(&[event.id]).await;
+    assert_eq!(discarded.unwrap(), 1);
+    bench.settled().await;
+    assert!(running.stop().await.is_clean());
+}

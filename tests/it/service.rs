@@ -1,0 +1,7 @@
+//! The service as a process, used over HTTP: on nothing at all and on the real parts.
+
+mod embedded;
+mod process;
+mod real;
+mod records;
+mod sale;

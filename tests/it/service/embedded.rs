@@ -1,0 +1,223 @@
+//! On nothing at all: what somebody sees who has just cloned the repository.
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::process::{Service, body, command};
+use super::sale::rush;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exactly_the_stock_is_sold_and_survives_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let mut service = Service::start(&folder, &[]).await;
+    let sale = rush(&service, 1_000, 2_000, 1_000).await;
+    sale.is_exact(1_000);
+    assert!(service.stop().await.success());
+
+    let service = Service::start(&folder, &[]).await;
+    let path = format!("/api/campaigns/{}/status", sale.campaign);
+    let status = body(service.get(&path).send().await.unwrap()).await;
+    assert_eq!(
+        (
+            status["successCount"].as_u64(),
+            status["currentStock"].as_u64()
+        ),
+        (Some(1_000), Some(0))
+    );
+    let late = service.take_part(sale.campaign, 1_000_000).await;
+    assert_eq!(body(late).await["code"], "SOLD_OUT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_campaign_is_there_to_try() {
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, &[]).await;
+    let campaigns = body(service.get("/api/campaigns").send().await.unwrap()).await;
+    let campaign = campaigns["items"][0]["id"].as_i64().unwrap();
+    assert_eq!(service.take_part(campaign, 42).await.status(), 201);
+    for page in [
+        "/swagger-ui",
+        "/dashboard",
+        "/openapi.json",
+        "/metrics",
+        "/livez",
+        "/readyz?verbose",
+    ] {
+        assert_eq!(
+            service.get(page).send().await.unwrap().status(),
+            200,
+            "{page}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_key_gets_the_first_answer_again() {
+    let folder = TempDir::new().unwrap();
+    let mut service = Service::start(&folder, &[]).await;
+    let campaign = service
+        .create(json!({ "name": "keys", "kind": "general", "totalStock": 5, "perUserLimit": 3 }))
+        .await;
+    let path = format!("/api/campaigns/{campaign}/participation");
+    let send = |service: &Service, quantity: u32| {
+        let body = json!({ "userId": 7, "quantity": quantity });
+        service
+            .post(&path)
+            .header("Idempotency-Key", "k-1")
+            .json(&body)
+            .send()
+    };
+    let first = send(&service, 1).await.unwrap();
+    assert_eq!(first.status(), 201);
+    let first = first.text().await.unwrap();
+    assert_eq!(
+        send(&service, 1).await.unwrap().text().await.unwrap(),
+        first
+    );
+    service.kill();
+    let service = Service::start(&folder, &[]).await;
+    assert_eq!(
+        send(&service, 1).await.unwrap().text().await.unwrap(),
+        first,
+        "after a crash"
+    );
+    let other = send(&service, 2).await.unwrap();
+    assert_eq!(other.status(), 422);
+    assert_eq!(body(other).await["code"], "IDEMPOTENCY_KEY_REUSED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_opens_and_closes_by_the_clock() {
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, &[]).await;
+    let at = |seconds| {
+        (firstcome::clock::Clock::System.now() + chrono::TimeDelta::seconds(seconds)).to_rfc3339()
+    };
+    let campaign = json!({ "name": "timed", "kind": "time_deal", "totalStock": 5, "opensAt": at(3), "closesAt": at(6) });
+    let id = service.create(campaign).await;
+    let early = body(service.take_part(id, 1).await).await;
+    assert_eq!(early["code"], "NOT_OPEN_YET");
+    assert!(early["opensAt"].is_string());
+    crate::support::eventually("it opens", || async {
+        service.take_part(id, 1).await.status() == 201
+    })
+    .await;
+    crate::support::eventually("it closes", || async {
+        body(service.take_part(id, 2).await).await["code"] == "ENDED"
+    })
+    .await;
+    let read = body(
+        service
+            .get(&format!("/api/campaigns/{id}"))
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
+    assert_eq!(read["state"], "closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_is_refused_naming_the_field() {
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, &[]).await;
+    let fine = json!({ "name": "n", "kind": "general", "totalStock": 5 });
+    let wrong = [
+        ("totalStock", json!(-1)),
+        ("perUserLimit", json!(0)),
+        ("maxQuantity", json!(9)),
+        ("closesAt", json!("2020-01-01T00:00:00Z")),
+        ("opensAt", json!("2026-02-30T00:00:00Z")),
+        ("nonsense", json!(1)),
+        ("kind", json!("lottery")),
+    ];
+    for (field, value) in wrong {
+        let mut campaign = fine.clone();
+        campaign[field] = value;
+        let answer = service
+            .admin("/campaigns")
+            .json(&campaign)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 422, "{field}");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        assert!(answer.text().await.unwrap().contains(field), "{field}");
+    }
+    let id = service.create(fine).await;
+    let path = format!("/api/campaigns/{id}/participation");
+    let nothing = service
+        .post(&path)
+        .json(&json!({ "userId": 1, "quantity": 0 }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(nothing.status(), 422);
+    let much = service
+        .post(&path)
+        .json(&json!({ "userId": 1, "quantity": 2 }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(much.status(), 409);
+    let much = body(much).await;
+    assert_eq!(much["code"], "LIMIT_EXCEEDED");
+    assert!(much.to_string().contains("quantity"));
+    assert_eq!(service.take_part(999_999, 1).await.status(), 404);
+    let huge = service
+        .post(&path)
+        .body(vec![b' '; 1_000_000])
+        .header("content-type", "application/json");
+    assert_eq!(huge.send().await.unwrap().status(), 413);
+    let unsigned = service
+        .post("/api/admin/campaigns")
+        .json(&json!({}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(unsigned.status(), 401);
+}
+
+#[test]
+fn what_is_wrong_at_start_is_said_in_one_go() {
+    let folder = TempDir::new().unwrap();
+    let output = command(
+        &folder,
+        &[("FIRSTCOME_HTTP_LISTEN", "0.0.0.0:1".to_owned())],
+    )
+    .env("FIRSTCOME_KAFKA_PARTITIONS", "0")
+    .output()
+    .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("http.listen") && said.contains("kafka.partitions"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_part_that_is_not_there_is_named_at_start() {
+    let folder = TempDir::new().unwrap();
+    let missing = [
+        (
+            "FIRSTCOME_DATABASE_URL",
+            "mysql://root@127.0.0.1:1/x",
+            "127.0.0.1:1",
+        ),
+        ("FIRSTCOME_REDIS_URL", "redis://127.0.0.1:1", "127.0.0.1:1"),
+        ("FIRSTCOME_KAFKA_BROKERS", "127.0.0.1:1", "127.0.0.1:1"),
+    ];
+    for (variable, value, place) in missing {
+        let output = command(&folder, &[(variable, value.to_owned())])
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "{variable}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        let last = said.lines().last().unwrap();
+        assert!(
+            last.starts_with("firstcome: ") && last.contains(place) && last.contains(variable),
+            "{said}"
+        );
+    }
+}

@@ -1,0 +1,137 @@
+//! Starts the binary, waits until it serves, and ends it: gently or not.
+
+use std::fs::{self, File};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::{Client, RequestBuilder, Response};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub const ADMIN_TOKEN: &str = "an admin token of a test";
+
+pub struct Service {
+    child: Child,
+    pub base: String,
+    pub client: Client,
+    log: std::path::PathBuf,
+}
+
+/// What the process is given beside an empty environment.
+pub type Settings<'a> = &'a [(&'a str, String)];
+
+pub fn command(folder: &TempDir, settings: Settings<'_>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_firstcome"));
+    command
+        .env_clear()
+        .env("FIRSTCOME_DATA_DIR", folder.path().join("data"))
+        .env("FIRSTCOME_HTTP_LISTEN", "127.0.0.1:0")
+        .env("FIRSTCOME_ADMIN_TOKEN", ADMIN_TOKEN)
+        .envs(settings.iter().map(|(name, value)| (*name, value.as_str())))
+        .stdin(Stdio::null());
+    command
+}
+
+impl Service {
+    pub async fn start(folder: &TempDir, settings: Settings<'_>) -> Self {
+        let log = folder.path().join(format!("log-{}", uuid::Uuid::now_v7()));
+        let child = command(folder, settings)
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut service = Self {
+            child,
+            base: String::new(),
+            client: Client::new(),
+            log,
+        };
+        let began = Instant::now();
+        loop {
+            let text = fs::read_to_string(&service.log).unwrap();
+            if let Some(address) = text.lines().find_map(|line| {
+                line.contains("ready")
+                    .then(|| line.split("address=").nth(1))
+                    .flatten()
+            }) {
+                service.base = format!("http://{}", address.trim());
+                break;
+            }
+            let ended = service.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && began.elapsed() < Duration::from_secs(30),
+                "did not start: {ended:?}\n{text}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        service
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("{}{path}", self.base))
+    }
+
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.client.post(format!("{}{path}", self.base))
+    }
+
+    pub fn admin(&self, path: &str) -> RequestBuilder {
+        self.post(&format!("/api/admin{path}"))
+            .bearer_auth(ADMIN_TOKEN)
+    }
+
+    pub async fn create(&self, campaign: Value) -> i64 {
+        let answer = self
+            .admin("/campaigns")
+            .json(&campaign)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 201, "{}", answer.text().await.unwrap());
+        body(answer).await["id"].as_i64().unwrap()
+    }
+
+    pub async fn take_part(&self, campaign: i64, user: i64) -> Response {
+        self.post(&format!("/api/campaigns/{campaign}/participation"))
+            .json(&json!({ "userId": user }))
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and what it exits with.
+    pub async fn stop(&mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(&pid).status().unwrap().success());
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            let text = fs::read_to_string(&self.log).unwrap();
+            assert!(
+                began.elapsed() < Duration::from_secs(40),
+                "does not stop:\n{text}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It may have ended already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+pub async fn body(answer: Response) -> Value {
+    serde_json::from_str(&answer.text().await.unwrap()).unwrap()
+}

@@ -1,0 +1,254 @@
+//! On MySQL, Redis and Apache Kafka.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::process::{Service, Settings, body, command};
+use super::records::read;
+use super::sale::rush;
+use crate::support::{TestStore, eventually, mysql, real, unique};
+
+/// Settings for a service with a schema, a key prefix and topics of its own.
+struct Parts {
+    test: TestStore,
+    prefix: String,
+    settings: Vec<(&'static str, String)>,
+}
+
+async fn parts() -> Parts {
+    let test = mysql().await;
+    let prefix = unique("it");
+    let settings = vec![
+        ("FIRSTCOME_DATABASE_URL", test.url.clone()),
+        ("FIRSTCOME_REDIS_URL", real("FIRSTCOME_REDIS_URL")),
+        ("FIRSTCOME_REDIS_PREFIX", prefix.clone()),
+        ("FIRSTCOME_KAFKA_BROKERS", real("FIRSTCOME_KAFKA_BROKERS")),
+        ("FIRSTCOME_KAFKA_TOPIC_PREFIX", prefix.clone()),
+        ("FIRSTCOME_KAFKA_CREATE_TOPICS", "true".to_owned()),
+    ];
+    Parts {
+        test,
+        prefix,
+        settings,
+    }
+}
+
+impl Parts {
+    fn settings(&self) -> Settings<'_> {
+        &self.settings
+    }
+
+    async fn records(&self, wanted: usize) -> Vec<super::records::Seen> {
+        let topic = format!("{}.participation.v1", self.prefix);
+        read(real("FIRSTCOME_KAFKA_BROKERS"), topic, wanted).await
+    }
+
+    fn verify(&self, folder: &TempDir) -> std::process::Output {
+        command(folder, self.settings())
+            .args(["verify", "--json"])
+            .output()
+            .unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_yes_has_its_row_its_outbox_row_and_its_record() {
+    let parts = parts().await;
+    let folder = TempDir::new().unwrap();
+    let mut service = Service::start(&folder, parts.settings()).await;
+    let sale = rush(&service, 2_000, 4_000, 2_000).await;
+    sale.is_exact(2_000);
+
+    let id = firstcome::domain::CampaignId(sale.campaign);
+    let counts = parts.test.store.counts(id).await.unwrap();
+    assert_eq!(
+        (counts.participations, counts.events, counts.units),
+        (2_000, 2_000, 2_000)
+    );
+    let records = parts.records(2_000).await;
+    let ids: BTreeSet<String> = records.iter().map(|record| record.ce_id.clone()).collect();
+    assert_eq!((records.len(), ids.len()), (2_000, 2_000));
+    let published: BTreeSet<String> = records
+        .iter()
+        .map(|record| record.value["participationId"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(published, sale.ids());
+    assert!(
+        records
+            .iter()
+            .all(|record| record.ce_type == "firstcome.participation.confirmed")
+    );
+    assert!(
+        records
+            .iter()
+            .all(|record| record.value["participationId"] == record.key.as_str())
+    );
+
+    let verified = parts.verify(&folder);
+    assert!(
+        verified.status.success(),
+        "{}",
+        String::from_utf8_lossy(&verified.stdout)
+    );
+    assert!(service.stop().await.success());
+    assert_eq!(parts.test.store.counts(id).await.unwrap().pending, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_yes_survives_kill_9_and_is_published() {
+    let parts = parts().await;
+    let folder = TempDir::new().unwrap();
+    let mut service = Service::start(&folder, parts.settings()).await;
+    let campaign = service
+        .create(json!({ "name": "crash", "kind": "general", "totalStock": 1_000 }))
+        .await;
+    let mut yes = BTreeSet::new();
+    for round in 0..3 {
+        let users = (round * 40 + 1)..=(round * 40 + 40);
+        let answers =
+            futures_util::future::join_all(users.map(|user| service.take_part(campaign, user)))
+                .await;
+        service.kill();
+        for answer in answers {
+            assert_eq!(answer.status(), 201);
+            yes.insert(
+                body(answer).await["participationId"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned(),
+            );
+        }
+        service = Service::start(&folder, parts.settings()).await;
+    }
+    for id in &yes {
+        let answer = service
+            .get(&format!("/api/participations/{id}"))
+            .bearer_auth(super::process::ADMIN_TOKEN);
+        assert_eq!(answer.send().await.unwrap().status(), 200, "{id}");
+    }
+    let records = parts.records(yes.len()).await;
+    let published: BTreeSet<String> = records
+        .iter()
+        .map(|record| record.value["participationId"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(published, yes);
+    eventually("the invariants hold", || async {
+        parts.verify(&folder).status.success()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_gate_is_rebuilt_from_what_is_committed() {
+    let parts = parts().await;
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, parts.settings()).await;
+    let campaign = service
+        .create(json!({ "name": "lost", "kind": "general", "totalStock": 3 }))
+        .await;
+    assert_eq!(service.take_part(campaign, 1).await.status(), 201);
+    let client = redis::Client::open(real("FIRSTCOME_REDIS_URL")).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let keys: Vec<String> = redis::cmd("KEYS")
+        .arg(format!("{}:*", parts.prefix))
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    assert!(!keys.is_empty());
+    let _: i64 = redis::cmd("DEL")
+        .arg(&keys)
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+
+    assert_eq!(
+        body(service.take_part(campaign, 1).await).await["code"],
+        "ALREADY_PARTICIPATED"
+    );
+    let second = body(service.take_part(campaign, 2).await).await;
+    assert_eq!(second["rank"], 2, "ranks go on where they were");
+    assert_eq!(service.take_part(campaign, 3).await.status(), 201);
+    assert_eq!(
+        body(service.take_part(campaign, 4).await).await["code"],
+        "SOLD_OUT"
+    );
+    eventually("the invariants hold", || async {
+        parts.verify(&folder).status.success()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_paths_share_the_one_stock() {
+    let parts = parts().await;
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, parts.settings()).await;
+    let campaign = service
+        .create(json!({ "name": "both", "kind": "general", "totalStock": 50 }))
+        .await;
+    let sync = format!("/api/campaigns/{campaign}/participation-sync");
+    let answers = futures_util::future::join_all((1..=120_i64).map(|user| {
+        let (service, sync) = (&service, &sync);
+        async move {
+            if user % 2 == 0 {
+                service.take_part(campaign, user).await.status()
+            } else {
+                service
+                    .post(sync)
+                    .json(&json!({ "userId": user }))
+                    .send()
+                    .await
+                    .unwrap()
+                    .status()
+            }
+        }
+    }))
+    .await;
+    assert_eq!(
+        answers
+            .iter()
+            .filter(|status| status.as_u16() == 201)
+            .count(),
+        50
+    );
+    let records = parts.records(50).await;
+    assert_eq!(
+        records
+            .iter()
+            .map(|record| &record.ce_id)
+            .collect::<BTreeSet<_>>()
+            .len(),
+        50
+    );
+    eventually("the invariants hold", || async {
+        parts.verify(&folder).status.success()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_reads_the_real_parts() {
+    let parts = parts().await;
+    let folder = TempDir::new().unwrap();
+    drop(Service::start(&folder, parts.settings()).await);
+    let output = command(&folder, parts.settings())
+        .arg("doctor")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.contains("ok   mysql innodb_flush_log_at_trx_commit = 1"),
+        "{said}"
+    );
+    assert!(
+        said.contains("ok   redis maxmemory-policy = noeviction"),
+        "{said}"
+    );
+    assert!(
+        said.contains("BAD  kafka") && said.contains("replication factor = 1"),
+        "{said}"
+    );
+    assert!(!output.status.success(), "one broker is not enough");
+}

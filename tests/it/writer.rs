@@ -1,0 +1,255 @@
+//! The writer behind a gate that says yes to everything: the database alone keeps the rules.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use firstcome::clock::Clock;
+use firstcome::domain::{
+    Campaign, CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, Seat, Status,
+    UserId, to_stored_precision,
+};
+use firstcome::gate::{
+    Admission, Configured, Entrant, Gate, GateError, GateState, Lease, Settings, Ticket,
+};
+use firstcome::lane::LaneConfig;
+use firstcome::retry;
+use firstcome::store::Intake;
+use firstcome::supervisor::Supervisor;
+use firstcome::writer::{Job, Verdict, Writer, WriterConfig};
+use rand::seq::SliceRandom;
+use rand::{SeedableRng, rngs::StdRng};
+
+use crate::support::{TestStore, campaign_of, create, mysql, sqlite};
+
+/// Admits everybody, and remembers only what it was told to release.
+#[derive(Default)]
+struct YesGate {
+    rank: AtomicU64,
+    released: AtomicU64,
+}
+
+#[async_trait]
+impl Gate for YesGate {
+    async fn admit(
+        &self,
+        _: CampaignId,
+        entrants: &[Entrant],
+        _: Duration,
+    ) -> Result<Vec<Admission>, GateError> {
+        let lease_until = Clock::System.now();
+        Ok(entrants
+            .iter()
+            .map(|_| {
+                let rank = self.rank.fetch_add(1, Ordering::SeqCst) + 1;
+                Admission::Admitted(Ticket {
+                    epoch: 1,
+                    rank,
+                    remaining: None,
+                    lease_until,
+                })
+            })
+            .collect())
+    }
+
+    async fn settle(&self, _: CampaignId, _: &[ParticipationId]) -> Result<(), GateError> {
+        Ok(())
+    }
+
+    async fn release(&self, _: CampaignId, ids: &[ParticipationId]) -> Result<u64, GateError> {
+        let count = u64::try_from(ids.len()).unwrap();
+        self.released.fetch_add(count, Ordering::SeqCst);
+        Ok(count)
+    }
+
+    async fn configure(&self, _: CampaignId, _: &Settings) -> Result<Configured, GateError> {
+        Ok(Configured::Applied)
+    }
+
+    async fn rebuild(
+        &self,
+        _: CampaignId,
+        _: u64,
+        _: &Settings,
+        _: &[Seat],
+        _: u64,
+    ) -> Result<bool, GateError> {
+        Ok(true)
+    }
+
+    async fn expired(&self, _: CampaignId, _: usize) -> Result<Vec<Lease>, GateError> {
+        Ok(Vec::new())
+    }
+
+    async fn inspect(&self, _: CampaignId) -> Result<Option<GateState>, GateError> {
+        Ok(None)
+    }
+
+    async fn ping(&self) -> Result<(), GateError> {
+        Ok(())
+    }
+}
+
+fn config() -> WriterConfig {
+    WriterConfig {
+        lanes: LaneConfig {
+            count: 2,
+            capacity: 1_000,
+            batch_max: 64,
+        },
+        lease_margin: Duration::from_secs(1),
+        contention: retry::Policy {
+            initial: Duration::from_millis(5),
+            ..retry::Policy::default()
+        },
+    }
+}
+
+fn job(campaign: &Arc<Campaign>, user: i64, rank: u64, lease_left: Duration) -> Job {
+    let now = to_stored_precision(Clock::System.now());
+    let participation = Participation {
+        id: ParticipationId::generate(),
+        campaign_id: campaign.id,
+        user_id: UserId(user),
+        quantity: 1,
+        rank,
+        status: Status::Confirmed,
+        remaining: None,
+        expires_at: None,
+        created_at: now,
+    };
+    let event = OutboxEvent::about(&participation, 1, KeyChoice::Participation, now);
+    Job {
+        campaign: Arc::clone(campaign),
+        epoch: campaign.gate_epoch,
+        lease_deadline: Instant::now() + lease_left,
+        intake: Intake {
+            participation,
+            idempotency_key: None,
+            event,
+            hold_until: None,
+        },
+    }
+}
+
+/// Some users twice, all at once: the verdicts, and what the gate was told.
+async fn rush(
+    test: &TestStore,
+    stock: u64,
+    users: i64,
+    twice: i64,
+) -> (Vec<Verdict>, Arc<YesGate>, Arc<Campaign>) {
+    let seed: u64 = rand::random();
+    eprintln!("seed {seed}");
+    let campaign = Arc::new(create(&test.store, campaign_of(Some(stock))).await);
+    let gate = Arc::new(YesGate::default());
+    let supervisor = Supervisor::new(Duration::from_secs(10));
+    let writer = Writer::start(
+        &supervisor.spawner(),
+        test.store.clone(),
+        gate.clone(),
+        None,
+        config(),
+    );
+    let mut line: Vec<i64> = (1..=users).chain(1..=twice).collect();
+    line.shuffle(&mut StdRng::seed_from_u64(seed));
+    let jobs = line.into_iter().map(|user| {
+        let (writer, campaign, gate) = (writer.clone(), Arc::clone(&campaign), Arc::clone(&gate));
+        async move {
+            let rank = gate.rank.fetch_add(1, Ordering::SeqCst) + 1;
+            let place = writer.reserve(campaign.id).unwrap();
+            writer
+                .commit(place, job(&campaign, user, rank, Duration::from_secs(30)))
+                .await
+        }
+    });
+    (futures_util::future::join_all(jobs).await, gate, campaign)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_that_says_yes_to_everything_oversells_nothing() {
+    for test in [sqlite().await, mysql().await] {
+        let (verdicts, gate, campaign) = rush(&test, 50, 100, 40).await;
+        let mut tally: HashMap<String, u64> = HashMap::new();
+        for verdict in verdicts {
+            *tally.entry(format!("{verdict:?}")).or_default() += 1;
+        }
+        assert_eq!(tally.get("Committed"), Some(&50), "{tally:?}");
+        let refused = tally.get("SoldOut").unwrap_or(&0) + tally.get("Conflict").unwrap_or(&0);
+        assert_eq!(refused, 90, "{tally:?}");
+        assert_eq!(
+            gate.released.load(Ordering::SeqCst),
+            90,
+            "each refused unit went back once"
+        );
+        let counts = test.store.counts(campaign.id).await.unwrap();
+        assert_eq!(
+            (counts.units, counts.events, counts.users_over_limit),
+            (50, 50, 0)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_row_fails_alone() {
+    for test in [sqlite().await, mysql().await] {
+        let (verdicts, _, _) = rush(&test, 1_000, 200, 1).await;
+        let refused = verdicts
+            .iter()
+            .filter(|verdict| **verdict == Verdict::Conflict)
+            .count();
+        let committed = verdicts
+            .iter()
+            .filter(|verdict| **verdict == Verdict::Committed)
+            .count();
+        assert_eq!((committed, refused), (200, 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_committed_under_a_lease_that_runs_out() {
+    let test = sqlite().await;
+    let campaign = Arc::new(create(&test.store, campaign_of(Some(5))).await);
+    let gate = Arc::new(YesGate::default());
+    let supervisor = Supervisor::new(Duration::from_secs(10));
+    let writer = Writer::start(
+        &supervisor.spawner(),
+        test.store.clone(),
+        gate.clone(),
+        None,
+        config(),
+    );
+    let late = job(&campaign, 1, 1, Duration::from_millis(500));
+    let verdict = writer
+        .commit(writer.reserve(campaign.id).unwrap(), late)
+        .await;
+    assert_eq!(verdict, Verdict::Unavailable);
+    assert_eq!(gate.released.load(Ordering::SeqCst), 1);
+    assert_eq!(
+        test.store.counts(campaign.id).await.unwrap().participations,
+        0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuilt_gate_makes_old_tickets_worthless() {
+    let test = sqlite().await;
+    let campaign = Arc::new(create(&test.store, campaign_of(Some(5))).await);
+    test.store.raise_epoch(campaign.id).await.unwrap();
+    let gate = Arc::new(YesGate::default());
+    let supervisor = Supervisor::new(Duration::from_secs(10));
+    let writer = Writer::start(
+        &supervisor.spawner(),
+        test.store.clone(),
+        gate.clone(),
+        None,
+        config(),
+    );
+    let old = job(&campaign, 1, 1, Duration::from_secs(30));
+    let verdict = writer
+        .commit(writer.reserve(campaign.id).unwrap(), old)
+        .await;
+    assert_eq!(verdict, Verdict::StaleEpoch);
+}
