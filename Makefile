@@ -48,6 +48,10 @@ openapi: ## Write openapi/openapi.json anew
 	cargo run --quiet --locked -- openapi >openapi/openapi.json.new
 	mv openapi/openapi.json.new openapi/openapi.json
 
+.PHONY: bench
+bench: ## Accepted participations per second on the real parts: asynchronous against synchronous
+	scripts/bench
+
 .PHONY: k6-smoke
 k6-smoke: $(k6) ## Load: a short check of a running service
 	$(k6) run k6/smoke.js
