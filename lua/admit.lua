@@ -5,6 +5,7 @@
 -- Reply one list per entrant, in order; `remaining` is the units left, '' when unlimited:
 --   {'ADMITTED', remaining, epoch, rank, end of the lease in microseconds}
 --   {'ALREADY_PARTICIPATED', remaining, first participation}
+--   {'UNDECIDED', remaining, first participation}   the same, but that one still holds its lease
 --   {'NOT_OPEN_YET', remaining, opens_at in microseconds or ''}
 --   {'SOLD_OUT' | 'ENDED' | 'PAUSED' | 'LIMIT_EXCEEDED', remaining}
 --   {'MISSING'}   there is no state: rebuild first
@@ -101,7 +102,8 @@ for i = 1, count do
     elseif quantity > max_quantity then
       answer = {'LIMIT_EXCEEDED', remaining()}
     elseif per_user_limit == 1 and holding.units > 0 and holding.first ~= '' then
-      answer = {'ALREADY_PARTICIPATED', remaining(), holding.first}
+      local leased = leases[holding.first] or redis.call('HGET', KEYS[3], holding.first)
+      answer = {leased and 'UNDECIDED' or 'ALREADY_PARTICIPATED', remaining(), holding.first}
     elseif holding.units + quantity > per_user_limit then
       answer = {'LIMIT_EXCEEDED', remaining()}
     elseif total and units + quantity > total then

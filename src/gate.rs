@@ -42,6 +42,13 @@ pub enum Admission {
         /// Units left; none: unlimited or not known.
         remaining: Option<u64>,
     },
+    /// The user's first participation still holds its lease: whether it will stand is not known here.
+    Undecided {
+        /// The participation in the way.
+        first: ParticipationId,
+        /// Units left; none: unlimited.
+        remaining: Option<u64>,
+    },
     /// The gate has no state for this campaign: it must be rebuilt first.
     Missing,
 }

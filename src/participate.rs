@@ -276,6 +276,9 @@ impl Parts {
                     self.renew_gate(campaign.id, None).await?;
                     continue;
                 }
+                Admission::Undecided { first, remaining } => {
+                    return self.undecided(request, first, remaining).await;
+                }
                 Admission::Refused { refusal, remaining } => {
                     return self.refused(request, refusal, remaining).await;
                 }
@@ -418,26 +421,35 @@ impl Parts {
         if refusal == Refusal::SoldOut && remaining == Some(0) {
             self.catalogue.mark_sold_out(request.campaign).await;
         }
-        // With a key, the participation in the way may be the first one of the same key, still on its
-        // way into the store.
-        if let (Refusal::AlreadyParticipated { first }, Some(_)) =
-            (&refusal, &request.idempotency_key)
+        // Between the look-up and the gate, the first answer to the same key may have been given.
+        if let (Refusal::AlreadyParticipated { .. }, Some(outcome)) =
+            (&refusal, self.earlier_answer(request).await?)
         {
-            for _ in 0..FIRST_ANSWER_LOOKS {
-                if let Some(outcome) = self.earlier_answer(request).await? {
-                    return Ok(outcome);
-                }
-                let found = self.store.participation(*first).await;
-                if found
-                    .map_err(|error| unavailable("store", &error))?
-                    .is_some()
-                {
-                    break;
-                }
-                tokio::time::sleep(FIRST_ANSWER_PAUSE).await;
-            }
+            return Ok(outcome);
         }
         Ok(Outcome::Refused { refusal, remaining })
+    }
+
+    /// The user's first participation is on its way into the store, or whoever had it died. Waits a
+    /// little to see which: "already" is said only of what is committed.
+    async fn undecided(
+        &self,
+        request: &Request,
+        first: ParticipationId,
+        remaining: Option<u64>,
+    ) -> Result<Outcome, ParticipateError> {
+        for _ in 0..FIRST_ANSWER_LOOKS {
+            let found = self.store.participation(first).await;
+            if found
+                .map_err(|error| unavailable("store", &error))?
+                .is_some()
+            {
+                let refusal = Refusal::AlreadyParticipated { first };
+                return self.refused(request, refusal, remaining).await;
+            }
+            tokio::time::sleep(FIRST_ANSWER_PAUSE).await;
+        }
+        Err(ParticipateError::Unavailable { part: "gate" })
     }
 
     /// The store refused what the gate let through: the key was used a moment ago, or the gate knows

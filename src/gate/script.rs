@@ -357,6 +357,12 @@ fn admission(mut fields: Fields) -> Result<Admission, GateError> {
                 lease_until: fields.instant()?,
             }));
         }
+        "UNDECIDED" => {
+            return Ok(Admission::Undecided {
+                first: fields.participation()?,
+                remaining,
+            });
+        }
         "ALREADY_PARTICIPATED" => Refusal::AlreadyParticipated {
             first: fields.participation()?,
         },

@@ -96,8 +96,12 @@ impl CampaignsApi {
         };
         let found = app.store.campaigns(&filter).await?;
         let page = Page::cut(found, limit, |last| last.id.to_string());
+        let now = app.clock.now();
+        let items = page.items.iter();
         Ok(Written(CampaignList {
-            items: page.items.iter().map(CampaignView::from).collect(),
+            items: items
+                .map(|campaign| CampaignView::at(campaign, now))
+                .collect(),
             next_cursor: page.next_cursor,
         }))
     }
@@ -115,7 +119,7 @@ impl CampaignsApi {
         id: Path<i64>,
     ) -> Result<Written<CampaignView>, Failure<Reading>> {
         let campaign = public(&app, id.0).await?;
-        Ok(Written(CampaignView::from(&campaign)))
+        Ok(Written(CampaignView::at(&campaign, app.clock.now())))
     }
 
     /// Look at the stock of a campaign.

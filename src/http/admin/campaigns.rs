@@ -115,7 +115,7 @@ impl AdminCampaignsApi {
         let new = body.0.campaign(app.clock.now())?;
         let campaign = app.lifecycle.create(new).await?;
         tracing::info!(campaign.id = campaign.id.0, "campaign created");
-        Ok(Created(CampaignView::from(&campaign)))
+        Ok(Created(CampaignView::at(&campaign, app.clock.now())))
     }
 
     /// List campaigns in all states, newest first.
@@ -147,8 +147,12 @@ impl AdminCampaignsApi {
         };
         let found = app.store.campaigns(&filter).await?;
         let page = Page::cut(found, limit, |last| last.id.to_string());
+        let now = app.clock.now();
+        let items = page.items.iter();
         Ok(Written(CampaignList {
-            items: page.items.iter().map(CampaignView::from).collect(),
+            items: items
+                .map(|campaign| CampaignView::at(campaign, now))
+                .collect(),
             next_cursor: page.next_cursor,
         }))
     }
@@ -168,7 +172,7 @@ impl AdminCampaignsApi {
     ) -> Answer {
         let campaign = app.store.campaign(CampaignId(id.0)).await?;
         let campaign = campaign.ok_or_else(|| Problem::not_found("There is no such campaign."))?;
-        Ok(view(&campaign))
+        Ok(view(&campaign, &app))
     }
 
     /// Change a campaign.
@@ -191,7 +195,7 @@ impl AdminCampaignsApi {
         let change = body.0.0;
         let campaign = app.lifecycle.change(CampaignId(id.0), change).await?;
         tracing::info!(campaign.id = id.0, "campaign changed");
-        Ok(view(&campaign))
+        Ok(view(&campaign, &app))
     }
 
     /// Open a campaign.
@@ -286,9 +290,9 @@ impl AdminCampaignsApi {
 async fn move_to(app: &App, id: i64, next: State) -> Answer {
     let campaign = app.lifecycle.move_to(CampaignId(id), next).await?;
     tracing::info!(campaign.id = id, state = next.as_str(), "campaign moved");
-    Ok(view(&campaign))
+    Ok(view(&campaign, app))
 }
 
-fn view(campaign: &Campaign) -> Written<CampaignView> {
-    Written(CampaignView::from(campaign))
+fn view(campaign: &Campaign, app: &App) -> Written<CampaignView> {
+    Written(CampaignView::at(campaign, app.clock.now()))
 }

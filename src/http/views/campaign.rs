@@ -184,14 +184,15 @@ pub struct CampaignView {
     pub created_at: Instant,
 }
 
-impl From<&Campaign> for CampaignView {
-    fn from(campaign: &Campaign) -> Self {
+impl CampaignView {
+    /// A campaign as it stands at `now`: the clock may have moved it before anybody wrote that down.
+    pub fn at(campaign: &Campaign, now: Instant) -> Self {
         Self {
             id: campaign.id.0,
             name: campaign.name.clone(),
             description: campaign.description.clone(),
             kind: campaign.kind.into(),
-            state: campaign.state.into(),
+            state: campaign.state_at(now).into(),
             total_stock: campaign.total_stock,
             current_stock: campaign.current_stock(),
             per_user_limit: campaign.per_user_limit,

@@ -89,6 +89,10 @@ pub async fn a_released_participation_is_never_named_as_the_first(subject: &Subj
     configured.map_err(text)?;
     let refusal = Refusal::LimitExceeded;
     subject.refused(entrant(1, 1), refusal, Some(18)).await?;
+    subject
+        .undecided(entrant(2, 1), of_other[0], Some(18))
+        .await?;
+    subject.settle(&[of_other[0]]).await?;
     let refusal = already(of_other[0]);
     subject.refused(entrant(2, 1), refusal, Some(18)).await
 }

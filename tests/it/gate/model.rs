@@ -125,7 +125,12 @@ impl Held {
         }
         if let Some(refusal) = self.refusal(entrant, now) {
             let remaining = self.remaining();
-            return Admission::Refused { refusal, remaining };
+            return match refusal {
+                Refusal::AlreadyParticipated { first } if self.leases.contains_key(&first) => {
+                    Admission::Undecided { first, remaining }
+                }
+                refusal => Admission::Refused { refusal, remaining },
+            };
         }
         let holding = self.holdings.entry(entrant.user).or_default();
         holding.units += u64::from(entrant.quantity);

@@ -98,6 +98,18 @@ impl Subject {
         same("the answer", &self.ask(entrant).await?, &wanted)
     }
 
+    /// Asks and insists that what `first` holds is not settled yet.
+    pub async fn undecided(
+        &self,
+        entrant: Entrant,
+        first: Entrant,
+        remaining: Option<u64>,
+    ) -> Verdict {
+        let first = first.participation;
+        let wanted = Admission::Undecided { first, remaining };
+        same("the answer", &self.ask(entrant).await?, &wanted)
+    }
+
     pub async fn settle(&self, entrants: &[Entrant]) -> Verdict {
         let settled = self.gate.settle(self.campaign, &ids(entrants)).await;
         settled.map_err(text)

@@ -114,7 +114,10 @@ async fn a_campaign_opens_and_closes_by_the_clock() {
             .unwrap(),
     )
     .await;
-    assert_eq!(read["state"], "closed");
+    assert_eq!(
+        read["state"], "closed",
+        "whether or not anybody wrote it down yet"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,10 @@
 //! On MySQL, Redis and Apache Kafka.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use firstcome::domain::{CampaignId, ParticipationId, UserId};
+use firstcome::gate::{Admission, Entrant, Gate, RedisConfig, ScriptGate};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -174,6 +177,51 @@ async fn a_lost_gate_is_rebuilt_from_what_is_committed() {
         body(service.take_part(campaign, 4).await).await["code"],
         "SOLD_OUT"
     );
+    eventually("the invariants hold", || async {
+        parts.verify(&folder).status.success()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_of_the_dead_is_no_participation_and_its_unit_is_sold() {
+    let parts = parts().await;
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, parts.settings()).await;
+    let campaign = service
+        .create(json!({ "name": "orphan", "kind": "general", "totalStock": 1 }))
+        .await;
+    let config = RedisConfig {
+        url: real("FIRSTCOME_REDIS_URL").into(),
+        ..RedisConfig::default()
+    };
+    let gate = ScriptGate::redis(&config, &parts.prefix).await.unwrap();
+    // What a process leaves behind that dies between the gate and the store.
+    let entrant = Entrant {
+        participation: ParticipationId::generate(),
+        user: UserId(9),
+        quantity: 1,
+    };
+    let admitted = gate
+        .admit(CampaignId(campaign), &[entrant], Duration::from_secs(3))
+        .await
+        .unwrap();
+    assert!(
+        matches!(admitted[..], [Admission::Admitted(_)]),
+        "{admitted:?}"
+    );
+
+    let same_user = service.take_part(campaign, 9).await;
+    assert_eq!(
+        same_user.status(),
+        503,
+        "nothing is committed, so nothing is said"
+    );
+    assert!(same_user.headers().contains_key("retry-after"));
+    eventually("the unit is sold", || async {
+        service.take_part(campaign, 9).await.status() == 201
+    })
+    .await;
     eventually("the invariants hold", || async {
         parts.verify(&folder).status.success()
     })
