@@ -8,6 +8,7 @@ mod entity;
 mod error;
 mod outbox;
 mod participations;
+mod shapes;
 mod tallies;
 
 pub use campaigns::{CampaignChange, CampaignFilter, NewCampaign};

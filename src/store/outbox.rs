@@ -9,7 +9,6 @@ mod leases;
 mod parked;
 mod statement;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sea_orm::QueryResult;
@@ -19,6 +18,7 @@ pub use leases::Held;
 pub use parked::{Parked, ParkedState, Verdict};
 pub(super) use statement::{Sql, begin};
 
+use super::shapes::padded;
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, EventId, Instant, OutboxEvent, Stream};
 
@@ -82,7 +82,7 @@ impl Store {
         let mut sql = Sql::new(self, "SELECT ");
         sql.push(EVENT_COLUMNS)
             .push(" FROM outbox_event e WHERE id IN ");
-        sql.list(ids.iter().map(|id| id.0)).push(" ORDER BY e.id");
+        sql.list(padded(ids).map(|id| id.0)).push(" ORDER BY e.id");
         let rows = sql.rows(self.connection()).await?;
         rows.iter().map(event).collect()
     }
@@ -92,20 +92,11 @@ impl Store {
         if keys.is_empty() {
             return Ok(0);
         }
-        let mut of_bucket: BTreeMap<u16, Vec<Uuid>> = BTreeMap::new();
-        for key in keys {
-            of_bucket
-                .entry(key.bucket)
-                .or_default()
-                .push(key.event_id.0);
-        }
-        // One range per bucket keeps to the primary key on both databases.
-        let mut sql = Sql::new(self, "DELETE FROM outbox_pending WHERE ");
-        for (nth, (bucket, ids)) in of_bucket.into_iter().enumerate() {
-            sql.push(if nth == 0 { "" } else { " OR " });
-            sql.push("(bucket = ").bind(bucket);
-            sql.push(" AND event_id IN ").list(ids).push(")");
-        }
+        let mut sql = Sql::new(
+            self,
+            "DELETE FROM outbox_pending WHERE (bucket, event_id) IN ",
+        );
+        sql.pairs(padded(keys).map(|key| (key.bucket.into(), key.event_id.0.into())));
         sql.run(self.connection()).await
     }
 

@@ -65,6 +65,23 @@ impl Sql {
         self.push(")")
     }
 
+    /// Appends pairs in parentheses, at least one. As a list of rows both databases find them by the
+    /// primary key; each writes such a list in its own way.
+    pub(in crate::store) fn pairs(
+        &mut self,
+        pairs: impl IntoIterator<Item = (Value, Value)>,
+    ) -> &mut Self {
+        self.text.push_str(match self.backend {
+            DbBackend::Sqlite => "(VALUES ",
+            _ => "(",
+        });
+        for (nth, (first, second)) in pairs.into_iter().enumerate() {
+            self.push(if nth == 0 { "(" } else { ",(" });
+            self.bind(first).push(",").bind(second).push(")");
+        }
+        self.push(")")
+    }
+
     /// Appends the time now. On MySQL it is the database's own clock, the one all replicas share.
     pub(in crate::store) fn now(&mut self) -> &mut Self {
         match self.backend {
