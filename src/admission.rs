@@ -97,8 +97,11 @@ async fn ask_for_all(gate: Arc<dyn Gate>, lease: Duration, batch: Vec<Asking>) {
 
 async fn ask_for_group(gate: &dyn Gate, lease: Duration, campaign: CampaignId, group: Vec<Asking>) {
     let entrants: Vec<Entrant> = group.iter().map(|asking| asking.entrant).collect();
-    let lease_deadline = Instant::now() + lease;
-    match gate.admit(campaign, &entrants, lease).await {
+    let asked_at = Instant::now();
+    let lease_deadline = asked_at + lease;
+    let answer_of_gate = gate.admit(campaign, &entrants, lease).await;
+    tracing::debug!(entrants = entrants.len(), took = ?asked_at.elapsed(), "gate asked");
+    match answer_of_gate {
         Ok(admissions) if admissions.len() == group.len() => {
             for (asking, admission) in group.into_iter().zip(admissions) {
                 answer(

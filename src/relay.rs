@@ -115,7 +115,7 @@ impl Default for Config {
             in_flight_max: 8_192,
             hints_max: 1_024,
             settle_rows_max: 500,
-            settle_delay: Duration::from_millis(5),
+            settle_delay: Duration::from_millis(50),
             retry: retry::Policy {
                 initial: Duration::from_millis(500),
                 max: Duration::from_secs(300),

@@ -19,11 +19,12 @@ pub use outbox::{Held, OutboxCounts, Parked, ParkedState, PendingKey, Verdict};
 pub use participations::{BatchOutcome, CommitError, Committed, Intake, Mismatch};
 pub use tallies::TallyRow;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use migration::MigratorTrait;
 use sea_orm::sqlx::Executor;
-use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode};
 use sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -145,7 +146,7 @@ impl Store {
 }
 
 async fn connect_mysql(config: &StoreConfig) -> Result<DatabaseConnection, StoreError> {
-    let options: MySqlConnectOptions = config.url.parse().map_err(StoreError::from_sqlx)?;
+    let options = mysql_options(&config.url)?;
     let pool = MySqlPoolOptions::new()
         .max_connections(config.connections_max)
         .acquire_timeout(config.acquire_timeout)
@@ -168,6 +169,19 @@ async fn connect_mysql(config: &StoreConfig) -> Result<DatabaseConnection, Store
         .await
         .map_err(StoreError::from_sqlx)?;
     Ok(SqlxMySqlConnector::from_sqlx_mysql_pool(pool))
+}
+
+/// What never leaves the machine is encrypted only where the URL asks for it.
+fn mysql_options(url: &str) -> Result<MySqlConnectOptions, StoreError> {
+    let options: MySqlConnectOptions = url.parse().map_err(StoreError::from_sqlx)?;
+    let host = options.get_host();
+    let is_loopback = host
+        .parse::<IpAddr>()
+        .map_or(host == "localhost", |address| address.is_loopback());
+    if is_loopback && !url.contains("ssl-mode") {
+        return Ok(options.ssl_mode(MySqlSslMode::Disabled));
+    }
+    Ok(options)
 }
 
 async fn connect_sqlite(config: &StoreConfig) -> Result<DatabaseConnection, StoreError> {

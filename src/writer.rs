@@ -192,7 +192,9 @@ impl Committer {
             .filter(|job| alive(job))
             .map(|job| job.intake.clone())
             .collect();
+        let began = Instant::now();
         let mut known = self.commit_or_split(group, &in_time).await.into_iter();
+        tracing::debug!(rows = in_time.len(), took = ?began.elapsed(), "group written");
         let verdicts: Vec<Verdict> = jobs
             .iter()
             .map(|job| {

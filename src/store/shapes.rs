@@ -1,28 +1,26 @@
 //! Statements over many rows come in few shapes, so that each connection prepares each of them once
-//! and finds it again. The largest shape of the widest row stays under 32 KiB: the client does not set
-//! `TCP_NODELAY` (sqlx 0.9.0), and a longer packet over loopback waits 40 ms for a delayed
-//! acknowledgement (sqlx issue 4335).
+//! and finds it again. A shape should stay under 16 KiB, the size of a TLS record: sqlx 0.9.0 does not
+//! set `TCP_NODELAY`, and what follows the first record, or over loopback the first 32 KiB, waits
+//! 40 ms for a delayed acknowledgement (sqlx issue 4335, fixed after that release).
 
-/// Most rows of one statement.
-const ROWS_MAX: usize = 32;
 /// Above this many rows, shapes are this far apart.
 const STEP: usize = 8;
 
-/// Cuts `rows` into slices of few different lengths, in order.
-pub(super) fn slices<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
+/// Cuts `rows` into slices of few different lengths up to `rows_max`, a multiple of 8; in order.
+pub(super) fn slices<T>(rows: &[T], rows_max: usize) -> impl Iterator<Item = &[T]> {
     let mut rest = rows;
     std::iter::from_fn(move || {
-        let (slice, after) = rest.split_at_checked(length(rest.len()))?;
+        let (slice, after) = rest.split_at_checked(length(rest.len().min(rows_max)))?;
         rest = after;
         (!slice.is_empty()).then_some(slice)
     })
 }
 
 fn length(rows: usize) -> usize {
-    match rows {
-        0..STEP => rows,
-        STEP..ROWS_MAX => rows - rows % STEP,
-        _ => ROWS_MAX,
+    if rows < STEP {
+        rows
+    } else {
+        rows - rows % STEP
     }
 }
 
@@ -47,11 +45,14 @@ mod tests {
         let mut lengths = BTreeSet::new();
         for count in 0..1_000 {
             let rows: Vec<usize> = (0..count).collect();
-            lengths.extend(slices(&rows).map(<[usize]>::len));
-            assert_eq!(slices(&rows).flatten().copied().collect::<Vec<_>>(), rows);
+            lengths.extend(slices(&rows, 32).map(<[usize]>::len));
+            assert_eq!(
+                slices(&rows, 32).flatten().copied().collect::<Vec<_>>(),
+                rows
+            );
         }
-        assert!(lengths.len() <= 11, "{lengths:?}");
-        assert_eq!(lengths.last(), Some(&ROWS_MAX));
+        let expected: Vec<usize> = (1..=8).chain([16, 24, 32]).collect();
+        assert_eq!(lengths.into_iter().collect::<Vec<_>>(), expected);
     }
 
     #[test]
