@@ -4,36 +4,21 @@
 //! A variable `FIRSTCOME_SECTION_KEY` is the key `key` of the section `[section]` of the file; with
 //! `_FILE` at its end it names a file that holds the value.
 
-use std::collections::BTreeMap;
+mod environment;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
-use figment::value::{Dict, Value};
+use figment::value::Dict;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::domain::KeyChoice;
 use crate::telemetry::LogFormat;
-
-/// Prefix of our variables.
-const PREFIX: &str = "FIRSTCOME_";
-/// Variables of the scripts that provide the real parts; not ours to check.
-const FOREIGN_SECTIONS: [&str; 2] = ["parts", "rewards"];
-/// Values that stay text even when they look like numbers.
-const TEXT_KEYS: [&str; 8] = [
-    "admin.token",
-    "database.url",
-    "redis.url",
-    "redis.prefix",
-    "kafka.brokers",
-    "kafka.topic_prefix",
-    "data.dir",
-    "http.listen",
-];
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -213,13 +198,14 @@ impl Config {
             }
             figment = figment.merge(Toml::file_exact(path));
         }
-        for (key, value) in variables(environment, &mut mistakes) {
+        for (key, value) in environment::variables(environment, &mut mistakes) {
             figment = figment.merge(Serialized::global(&key, value));
         }
         for setting in overrides {
             match setting.split_once('=') {
                 Some((key, value)) if key.contains('.') => {
-                    figment = figment.merge(Serialized::global(key, typed(key, value)));
+                    figment =
+                        figment.merge(Serialized::global(key, environment::typed(key, value)));
                 }
                 _ => mistakes.push(format!("--set {setting}: must be SECTION.KEY=VALUE")),
             }
@@ -308,54 +294,6 @@ impl Config {
     }
 }
 
-/// Our variables as keys and values.
-fn variables(
-    environment: impl Iterator<Item = (String, String)>,
-    mistakes: &mut Vec<String>,
-) -> BTreeMap<String, Value> {
-    let mut values = BTreeMap::new();
-    for (name, value) in environment {
-        let Some(rest) = name.strip_prefix(PREFIX) else {
-            continue;
-        };
-        let (rest, value) = match rest.strip_suffix("_FILE") {
-            Some(rest) => match std::fs::read_to_string(&value) {
-                Ok(text) => (rest, text.trim_end_matches(['\n', '\r']).to_owned()),
-                Err(error) => {
-                    mistakes.push(format!("{name}: cannot read the file: {error}"));
-                    continue;
-                }
-            },
-            None => (rest, value),
-        };
-        let rest = rest.to_ascii_lowercase();
-        match rest.split_once('_') {
-            Some((section, _)) if FOREIGN_SECTIONS.contains(&section) => {}
-            Some((section, key)) => {
-                let key = format!("{section}.{key}");
-                values.insert(key.clone(), typed(&key, &value));
-            }
-            None => mistakes.push(format!("{name}: is not a setting")),
-        }
-    }
-    values
-}
-
-/// Text where text is due, otherwise what the value looks like.
-fn typed(key: &str, value: &str) -> Value {
-    if TEXT_KEYS.contains(&key) {
-        return Value::from(value);
-    }
-    if let Ok(number) = value.parse::<i64>() {
-        return Value::from(number);
-    }
-    match value {
-        "true" => Value::from(true),
-        "false" => Value::from(false),
-        _ => Value::from(value),
-    }
-}
-
 fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
     let config = Config {
         data: section(figment, "data", mistakes),
@@ -405,70 +343,4 @@ fn section<T: DeserializeOwned + Default>(
 }
 
 #[cfg(test)]
-mod tests {
-    use secrecy::ExposeSecret;
-
-    use super::*;
-
-    fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let environment = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Config::from_sources(None, environment, &[])
-    }
-
-    #[test]
-    fn nothing_at_all_is_embedded() {
-        let config = load(&[]).unwrap();
-        assert_eq!(config.embedded_parts(), ["store", "gate", "broker"]);
-    }
-
-    #[test]
-    fn variables_reach_their_section() {
-        let config = load(&[
-            ("FIRSTCOME_KAFKA_TOPIC_PREFIX", "7"),
-            ("FIRSTCOME_KAFKA_CREATE_TOPICS", "true"),
-            ("FIRSTCOME_ADMIN_TOKEN", "12345"),
-            ("FIRSTCOME_HTTP_LISTEN", "127.0.0.1:9999"),
-            ("FIRSTCOME_PARTS_MYSQL_PORT", "1"),
-            ("HOME", "/nowhere"),
-        ])
-        .unwrap();
-        assert_eq!(config.kafka.topic_prefix, "7");
-        assert!(config.kafka.create_topics);
-        assert_eq!(config.admin.token.unwrap().expose_secret(), "12345");
-        assert_eq!(config.http.listen.port(), 9_999);
-    }
-
-    #[test]
-    fn every_mistake_is_named_at_once() {
-        let ConfigError(mistakes) = load(&[
-            ("FIRSTCOME_KAFKA_PARTITIONS", "none"),
-            ("FIRSTCOME_HTTP_LISTEN", "0.0.0.0:80"),
-            ("FIRSTCOME_REDIS_COLOUR", "red"),
-            ("FIRSTCOME_NONSENSE_KEY", "1"),
-        ])
-        .unwrap_err();
-        for part in [
-            "kafka.partitions",
-            "http.listen",
-            "redis.colour",
-            "nonsense",
-        ] {
-            assert!(
-                mistakes.iter().any(|mistake| mistake.contains(part)),
-                "{part} missing in {mistakes:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_secret_is_never_printed() {
-        let config = load(&[
-            ("FIRSTCOME_ADMIN_TOKEN", "hush"),
-            ("FIRSTCOME_DATABASE_URL", "mysql://u:hush@h/d"),
-        ])
-        .unwrap();
-        assert!(!format!("{config:?}").contains("hush"));
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use firstcome::config::Config;
 /// A participation allocates several hundred times, most of it in the libraries below; the system's
 /// allocator took a third of the process's time.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// First come, first served: coupons, points, limited drops and time deals, handed out exactly once.
 #[derive(Debug, Parser)]

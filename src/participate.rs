@@ -1,24 +1,28 @@
 //! THE request, top to bottom: who and what, the local checks, a place in the writer's queue, the
 //! gate, the commit, the answer. A yes is given only for what is durable.
 
+mod outcome;
+mod sync;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
+pub use self::outcome::{Outcome, ParticipateError, Replayed, Request};
+pub use self::sync::SyncPath;
 use crate::admission::{Answer, Desk, DeskError};
-use crate::broker::{Publisher, Record};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::domain::{
     Campaign, CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, Refusal, Status,
-    UserId, to_stored_precision,
+    to_stored_precision,
 };
 use crate::gate::{Admission, Entrant, Ticket};
 use crate::meter::Meter;
 use crate::reconcile::{ReconcileError, Reconciler};
-use crate::store::{Intake, PendingKey, Store};
+use crate::store::{Intake, Store};
 use crate::supervisor::{Spawner, Stage};
 use crate::writer::{Job, Verdict, Writer, WriterPlace};
 
@@ -29,79 +33,6 @@ const FIRST_ANSWER_LOOKS: usize = 10;
 const FIRST_ANSWER_PAUSE: Duration = Duration::from_millis(50);
 /// How long the relay leaves alone what the synchronous path publishes itself.
 const SYNC_HOLD: TimeDelta = TimeDelta::seconds(30);
-
-/// A wish to take part.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// In what.
-    pub campaign: CampaignId,
-    /// Who.
-    pub user: UserId,
-    /// Units, at least 1.
-    pub quantity: u32,
-    /// The same key from the same user gets the first answer again.
-    pub idempotency_key: Option<String>,
-    /// W3C trace context, passed on to the event.
-    pub traceparent: Option<String>,
-}
-
-/// Whether an answer is new.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Replayed {
-    /// Given for the first time.
-    First,
-    /// Given before, for the same idempotency key.
-    Again,
-}
-
-/// What became of the wish.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// Yes, and durable.
-    Accepted {
-        /// As committed.
-        participation: Participation,
-        /// Whether this answer was given before.
-        replayed: Replayed,
-    },
-    /// No, by the rules.
-    Refused {
-        /// Why.
-        refusal: Refusal,
-        /// Units left, as far as known.
-        remaining: Option<u64>,
-    },
-}
-
-/// No answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ParticipateError {
-    /// There is no such campaign.
-    #[error("find the campaign")]
-    UnknownCampaign,
-    /// The idempotency key was used for another request.
-    #[error("accept the idempotency key: it was used for another request")]
-    KeyReused,
-    /// No room; nothing was taken.
-    #[error("queue the participation: no room")]
-    Busy,
-    /// A part did not answer. Whether the participation was made is told by asking again.
-    #[error("reach the {part}")]
-    Unavailable {
-        /// `store`, `gate` or `broker`.
-        part: &'static str,
-    },
-}
-
-/// Publishes on the synchronous path.
-pub struct SyncPath {
-    /// Where events go.
-    pub publisher: Arc<dyn Publisher>,
-    /// Transactions at the same time.
-    pub permits: Semaphore,
-    /// Prefix of the topics.
-    pub topic_prefix: String,
-}
 
 /// Makes participations.
 #[derive(Clone)]
@@ -378,38 +309,9 @@ impl Parts {
         let event = job.intake.event.clone();
         let verdict = self.writer.commit_alone(job).await;
         if verdict == Verdict::Committed {
-            self.publish_now(&event).await;
+            self.sync.publish_now(&self.store, &event).await;
         }
         Ok(verdict)
-    }
-
-    /// Publishes within the request. When that fails the yes still stands, because it is committed: the
-    /// relay publishes the row when its hold is over.
-    async fn publish_now(&self, event: &OutboxEvent) {
-        let record = Record::of(event, &self.sync.topic_prefix);
-        match self.sync.publisher.publish(&record).await {
-            Ok(_) => {
-                if let Err(error) = self
-                    .store
-                    .delete_pending(&[PendingKey {
-                        bucket: event.bucket,
-                        event_id: event.id,
-                    }])
-                    .await
-                {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "an acknowledged row stays; it is sent again"
-                    );
-                }
-            }
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "not published in the request; the relay will"
-                );
-            }
-        }
     }
 
     async fn refused(

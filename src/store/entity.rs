@@ -2,6 +2,4 @@
 
 pub mod campaign;
 pub mod idempotency;
-pub mod outbox_event;
-pub mod outbox_pending;
 pub mod participation;

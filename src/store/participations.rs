@@ -1,6 +1,7 @@
 //! Participations: committed many at a time with their outbox rows, and read back.
 
 mod commit;
+mod rows;
 
 use std::collections::HashMap;
 

@@ -1,7 +1,5 @@
 //! Statements over many rows come in few shapes, so that each connection prepares each of them once
-//! and finds it again. A shape should stay under 16 KiB, the size of a TLS record: sqlx 0.9.0 does not
-//! set `TCP_NODELAY`, and what follows the first record, or over loopback the first 32 KiB, waits
-//! 40 ms for a delayed acknowledgement (sqlx issue 4335, fixed after that release).
+//! and finds it again.
 
 /// Above this many rows, shapes are this far apart.
 const STEP: usize = 8;

@@ -65,6 +65,21 @@ impl Sql {
         self.push(")")
     }
 
+    /// Appends rows of values, each in parentheses.
+    pub(in crate::store) fn rows_of<const COLUMNS: usize>(
+        &mut self,
+        rows: impl ExactSizeIterator<Item = [Value; COLUMNS]>,
+    ) -> &mut Self {
+        let row = format!("({})", ["?"; COLUMNS].join(","));
+        self.text.reserve(rows.len() * (row.len() + 1));
+        self.values.reserve(rows.len() * COLUMNS);
+        for (nth, values) in rows.enumerate() {
+            self.push(if nth == 0 { "" } else { "," }).push(&row);
+            self.values.extend(values);
+        }
+        self
+    }
+
     /// Appends pairs in parentheses, at least one. As a list of rows both databases find them by the
     /// primary key; each writes such a list in its own way.
     pub(in crate::store) fn pairs(

@@ -7,24 +7,16 @@
 use std::collections::HashMap;
 
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 
-use super::{Held, holdings};
-use crate::domain::{
-    Campaign, CampaignId, Instant, OutboxEvent, Participation, to_stored_precision,
-};
-use crate::store::campaigns::{narrow, to_signed};
-use crate::store::entity::participation::{ActiveModel, Column, Entity};
-use crate::store::entity::{campaign, idempotency, outbox_event, outbox_pending};
-use crate::store::shapes::{padded, slices};
+use super::{Held, holdings, rows};
+use crate::domain::{Campaign, CampaignId, Instant, OutboxEvent, Participation};
+use crate::store::campaigns::to_signed;
+use crate::store::entity::campaign;
+use crate::store::entity::participation::Column;
+use crate::store::outbox::Sql;
+use crate::store::shapes::padded;
 use crate::store::{Store, StoreError};
-
-/// Rows of one statement, by what a row of each table takes on the wire: about 110 bytes for a
-/// participation, 100 for a key, 450 for an event, 45 for its pending entry.
-const ROWS_MAX: usize = 128;
-const KEY_ROWS_MAX: usize = 128;
-const EVENT_ROWS_MAX: usize = 32;
-const PENDING_ROWS_MAX: usize = 256;
 
 /// One participation to be committed, with the event that tells of it.
 #[derive(Clone, Debug)]
@@ -79,8 +71,10 @@ impl Store {
         epoch: u64,
         batch: &[Intake],
     ) -> Result<BatchOutcome, CommitError> {
+        // Put together before the transaction, which holds the campaign's row.
+        let others = rows::keys_and_outbox(self, batch);
         let tx = self.begin().await.map_err(CommitError::RolledBack)?;
-        match write_batch(&tx, campaign, epoch, batch).await {
+        match write_batch(self, &tx, campaign, epoch, batch, others).await {
             Ok(BatchOutcome::Committed) => match tx.commit().await.map_err(StoreError::from) {
                 Ok(()) => Ok(BatchOutcome::Committed),
                 Err(error @ StoreError::Contended(_)) => Err(CommitError::RolledBack(error)),
@@ -104,10 +98,12 @@ impl Store {
 }
 
 async fn write_batch(
+    store: &Store,
     tx: &DatabaseTransaction,
     campaign: &Campaign,
     epoch: u64,
     batch: &[Intake],
+    others: Vec<Sql>,
 ) -> Result<BatchOutcome, StoreError> {
     if let Some(mismatch) = take_units(tx, campaign.id, epoch, batch).await? {
         return Ok(BatchOutcome::Mismatch(mismatch));
@@ -115,31 +111,9 @@ async fn write_batch(
     let Some(ordinals) = ordinals(tx, campaign, batch).await? else {
         return Ok(BatchOutcome::Conflict);
     };
-    let rows: Vec<(&Intake, i32)> = batch.iter().zip(ordinals).collect();
-    for rows in slices(&rows, ROWS_MAX) {
-        let rows = rows
-            .iter()
-            .map(|(intake, ordinal)| participation_row(&intake.participation, *ordinal));
-        Entity::insert_many(rows).exec_without_returning(tx).await?;
-    }
-    let keyed: Vec<&Intake> = batch
-        .iter()
-        .filter(|intake| intake.idempotency_key.is_some())
-        .collect();
-    for rows in slices(&keyed, KEY_ROWS_MAX) {
-        idempotency::Entity::insert_many(rows.iter().filter_map(|intake| key_row(intake)))
-            .exec_without_returning(tx)
-            .await?;
-    }
-    for rows in slices(batch, EVENT_ROWS_MAX) {
-        outbox_event::Entity::insert_many(rows.iter().map(event_row))
-            .exec_without_returning(tx)
-            .await?;
-    }
-    for rows in slices(batch, PENDING_ROWS_MAX) {
-        outbox_pending::Entity::insert_many(rows.iter().map(pending_row))
-            .exec_without_returning(tx)
-            .await?;
+    let participations = rows::participations(store, batch, &ordinals);
+    for mut insert in participations.into_iter().chain(others) {
+        insert.run(tx).await?;
     }
     Ok(BatchOutcome::Committed)
 }
@@ -225,65 +199,4 @@ async fn ordinals(
         ordinals.push(*ordinal);
     }
     Ok(Some(ordinals))
-}
-
-fn participation_row(participation: &Participation, ordinal: i32) -> ActiveModel {
-    ActiveModel {
-        id: Set(participation.id.0),
-        campaign_id: Set(participation.campaign_id.0),
-        user_id: Set(participation.user_id.0),
-        quantity: Set(narrow(participation.quantity)),
-        rank: Set(to_signed(participation.rank)),
-        ordinal: Set(Some(ordinal)),
-        status: Set(participation.status.as_str().to_owned()),
-        remaining: Set(participation.remaining.map(to_signed)),
-        version: Set(1),
-        expires_at: Set(participation.expires_at.map(to_stored_precision)),
-        rewarded_at: Set(None),
-        created_at: Set(participation.created_at),
-        updated_at: Set(participation.created_at),
-    }
-}
-
-fn key_row(intake: &Intake) -> Option<idempotency::ActiveModel> {
-    intake
-        .idempotency_key
-        .as_ref()
-        .map(|key| idempotency::ActiveModel {
-            user_id: Set(intake.participation.user_id.0),
-            idempotency_key: Set(key.clone()),
-            participation_id: Set(intake.participation.id.0),
-            created_at: Set(intake.participation.created_at),
-        })
-}
-
-fn event_row(intake: &Intake) -> outbox_event::ActiveModel {
-    let event = &intake.event;
-    outbox_event::ActiveModel {
-        id: Set(event.id.0),
-        bucket: Set(bucket(event)),
-        campaign_id: Set(event.campaign_id.0),
-        aggregatetype: Set(event.stream.as_str().to_owned()),
-        aggregateid: Set(event.aggregate_id.clone()),
-        event_type: Set(event.event_type.clone()),
-        message_key: Set(event.key.clone()),
-        key_sequence: Set(narrow(event.key_sequence)),
-        rank: Set(event.rank.map(to_signed)),
-        traceparent: Set(event.traceparent.clone()),
-        payload: Set(event.payload.clone()),
-        created_at: Set(event.created_at),
-    }
-}
-
-fn pending_row(intake: &Intake) -> outbox_pending::ActiveModel {
-    outbox_pending::ActiveModel {
-        bucket: Set(bucket(&intake.event)),
-        event_id: Set(intake.event.id.0),
-        campaign_id: Set(intake.event.campaign_id.0),
-        hold_until: Set(intake.hold_until),
-    }
-}
-
-fn bucket(event: &OutboxEvent) -> i16 {
-    i16::try_from(event.bucket).unwrap_or(0)
 }

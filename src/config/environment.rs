@@ -1,0 +1,70 @@
+//! The environment as keys and values of the configuration.
+
+use std::collections::BTreeMap;
+
+use figment::value::Value;
+
+/// Prefix of our variables.
+const PREFIX: &str = "FIRSTCOME_";
+/// Variables that are not looked at: those of the scripts that provide the real parts, and those whose
+/// names are kept for what this version does not have.
+const FOREIGN_SECTIONS: [&str; 4] = ["parts", "rewards", "consumers", "test"];
+/// Values that stay text even when they look like numbers.
+const TEXT_KEYS: [&str; 8] = [
+    "admin.token",
+    "database.url",
+    "redis.url",
+    "redis.prefix",
+    "kafka.brokers",
+    "kafka.topic_prefix",
+    "data.dir",
+    "http.listen",
+];
+
+/// Our variables as keys and values.
+pub(super) fn variables(
+    environment: impl Iterator<Item = (String, String)>,
+    mistakes: &mut Vec<String>,
+) -> BTreeMap<String, Value> {
+    let mut values = BTreeMap::new();
+    for (name, value) in environment {
+        let Some(rest) = name.strip_prefix(PREFIX) else {
+            continue;
+        };
+        let (rest, value) = match rest.strip_suffix("_FILE") {
+            Some(rest) => match std::fs::read_to_string(&value) {
+                Ok(text) => (rest, text.trim_end_matches(['\n', '\r']).to_owned()),
+                Err(error) => {
+                    mistakes.push(format!("{name}: cannot read the file: {error}"));
+                    continue;
+                }
+            },
+            None => (rest, value),
+        };
+        let rest = rest.to_ascii_lowercase();
+        match rest.split_once('_') {
+            Some((section, _)) if FOREIGN_SECTIONS.contains(&section) => {}
+            Some((section, key)) => {
+                let key = format!("{section}.{key}");
+                values.insert(key.clone(), typed(&key, &value));
+            }
+            None => mistakes.push(format!("{name}: is not a setting")),
+        }
+    }
+    values
+}
+
+/// Text where text is due, otherwise what the value looks like.
+pub(super) fn typed(key: &str, value: &str) -> Value {
+    if TEXT_KEYS.contains(&key) {
+        return Value::from(value);
+    }
+    if let Ok(number) = value.parse::<i64>() {
+        return Value::from(number);
+    }
+    match value {
+        "true" => Value::from(true),
+        "false" => Value::from(false),
+        _ => Value::from(value),
+    }
+}

@@ -1,0 +1,66 @@
+use secrecy::ExposeSecret;
+
+use super::*;
+
+fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let environment = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::from_sources(None, environment, &[])
+}
+
+#[test]
+fn nothing_at_all_is_embedded() {
+    let config = load(&[]).unwrap();
+    assert_eq!(config.embedded_parts(), ["store", "gate", "broker"]);
+}
+
+#[test]
+fn variables_reach_their_section() {
+    let config = load(&[
+        ("FIRSTCOME_KAFKA_TOPIC_PREFIX", "7"),
+        ("FIRSTCOME_KAFKA_CREATE_TOPICS", "true"),
+        ("FIRSTCOME_ADMIN_TOKEN", "12345"),
+        ("FIRSTCOME_HTTP_LISTEN", "127.0.0.1:9999"),
+        ("FIRSTCOME_PARTS_MYSQL_PORT", "1"),
+        ("FIRSTCOME_CONSUMERS_ENABLED", "points,coupons"),
+        ("HOME", "/nowhere"),
+    ])
+    .unwrap();
+    assert_eq!(config.kafka.topic_prefix, "7");
+    assert!(config.kafka.create_topics);
+    assert_eq!(config.admin.token.unwrap().expose_secret(), "12345");
+    assert_eq!(config.http.listen.port(), 9_999);
+}
+
+#[test]
+fn every_mistake_is_named_at_once() {
+    let ConfigError(mistakes) = load(&[
+        ("FIRSTCOME_KAFKA_PARTITIONS", "none"),
+        ("FIRSTCOME_HTTP_LISTEN", "0.0.0.0:80"),
+        ("FIRSTCOME_REDIS_COLOUR", "red"),
+        ("FIRSTCOME_NONSENSE_KEY", "1"),
+    ])
+    .unwrap_err();
+    for part in [
+        "kafka.partitions",
+        "http.listen",
+        "redis.colour",
+        "nonsense",
+    ] {
+        assert!(
+            mistakes.iter().any(|mistake| mistake.contains(part)),
+            "{part} missing in {mistakes:?}"
+        );
+    }
+}
+
+#[test]
+fn a_secret_is_never_printed() {
+    let config = load(&[
+        ("FIRSTCOME_ADMIN_TOKEN", "hush"),
+        ("FIRSTCOME_DATABASE_URL", "mysql://u:hush@h/d"),
+    ])
+    .unwrap();
+    assert!(!format!("{config:?}").contains("hush"));
+}
