@@ -35,8 +35,11 @@ pub fn pages(
     settings: &Settings,
     telemetry: Arc<Telemetry>,
 ) -> impl Endpoint<Output = Response> + 'static + use<> {
-    let swagger_ui =
-        swagger_ui.replace("<title>Swagger UI</title>", "<title>firstcome API</title>");
+    // An icon of nothing: browsers ask for one otherwise.
+    let swagger_ui = swagger_ui.replace(
+        "<title>Swagger UI</title>",
+        r#"<title>firstcome API</title><link rel="icon" href="data:,">"#,
+    );
     Route::new()
         .at("/", get(home))
         .at(
