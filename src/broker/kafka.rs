@@ -16,6 +16,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::future_producer::Delivery;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 
 use super::{Acknowledged, PublishError, Publisher, Record};
@@ -87,6 +88,8 @@ impl KafkaConfig {
             .set("message.timeout.ms", timeout_ms.to_string())
             .set("request.timeout.ms", timeout_ms.clamp(1, 5_000).to_string())
             .set("topic.metadata.propagation.max.ms", "5000")
+            // More than one at a time can lose what it acknowledges: docs/decisions/0001.
+            .set("max.in.flight.requests.per.connection", "1")
             .set("linger.ms", self.linger.as_millis().to_string())
             .set("compression.type", &self.compression)
             .set("message.max.bytes", self.message_bytes_max.to_string())
@@ -215,6 +218,19 @@ impl Kafka {
     }
 }
 
+/// An acknowledgement says where the record is. One that does not is librdkafka's word for "the broker
+/// called it a duplicate", which it also is when the record was never written.
+fn acknowledged(delivery: &Delivery) -> Result<Acknowledged, PublishError> {
+    if delivery.offset < 0 {
+        let text = "acknowledged without an offset, as a duplicate".to_owned();
+        return Err(PublishError::PossiblyDelivered(text));
+    }
+    Ok(Acknowledged {
+        partition: delivery.partition,
+        offset: delivery.offset,
+    })
+}
+
 fn make(config: &KafkaConfig) -> Result<Sender, PublishError> {
     config
         .producer()
@@ -237,12 +253,10 @@ impl Publisher for Kafka {
             .headers(headers);
         // No waiting here for room in the queue: the relay knows better what to do meanwhile.
         let failure = match current.sender.send(outgoing, Duration::ZERO).await {
-            Ok(delivery) => {
-                return Ok(Acknowledged {
-                    partition: delivery.partition,
-                    offset: delivery.offset,
-                });
-            }
+            Ok(delivery) => match acknowledged(&delivery) {
+                Ok(acknowledged) => return Ok(acknowledged),
+                Err(failure) => failure,
+            },
             Err((failure, _)) => classify(&failure),
         };
         match failure {
@@ -287,5 +301,36 @@ impl Publisher for Kafka {
             Ok((Err(failure), _)) => tracing::warn!(%failure, "producer not flushed in time"),
             Err(failure) => tracing::error!(%failure, "flush of the producer broke off"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn only_an_acknowledgement_with_an_offset_counts() {
+        let delivery = |offset| Delivery {
+            partition: 2,
+            offset,
+            timestamp: Timestamp::NotAvailable,
+        };
+        let there = acknowledged(&delivery(0)).unwrap();
+        assert_eq!((there.partition, there.offset), (2, 0));
+        assert!(matches!(
+            acknowledged(&delivery(-1)),
+            Err(PublishError::PossiblyDelivered(_))
+        ));
+    }
+
+    #[test]
+    fn one_request_is_under_way_at_a_time() {
+        let client = KafkaConfig::default().producer();
+        let setting = |name| client.get(name);
+        assert_eq!(setting("max.in.flight.requests.per.connection"), Some("1"));
+        assert_eq!(setting("enable.idempotence"), Some("true"));
+        assert_eq!(setting("acks"), Some("all"));
     }
 }
