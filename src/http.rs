@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 
 pub use settings::{Auth, Settings};
 
-use self::admin::AdminCampaignsApi;
+use self::admin::{AdminCampaignsApi, AdminDeadLettersApi};
 use self::campaigns::CampaignsApi;
 use self::edge::Edge;
 use self::health::HealthApi;
@@ -86,6 +86,7 @@ type Apis = (
     CampaignsApi,
     ParticipationsApi,
     AdminCampaignsApi,
+    AdminDeadLettersApi,
     HealthApi,
 );
 
@@ -94,6 +95,7 @@ fn service() -> OpenApiService<Apis, ()> {
         CampaignsApi,
         ParticipationsApi,
         AdminCampaignsApi,
+        AdminDeadLettersApi,
         HealthApi,
     );
     OpenApiService::new(apis, "firstcome", env!("CARGO_PKG_VERSION"))

@@ -1,6 +1,8 @@
 //! The admin API: everything here takes the admin token.
 
 pub mod campaigns;
+pub mod dead_letters;
 pub mod requests;
 
 pub use campaigns::AdminCampaignsApi;
+pub use dead_letters::AdminDeadLettersApi;

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::problem::{FieldProblem, Problem};
 use crate::domain::{Instant, to_stored_precision};
@@ -228,6 +229,25 @@ impl Fields {
                 .filter(|word| words.contains(word))
                 .and_then(parse)
                 .ok_or_else(|| format!("must be one of {}", words.join(", ")))
+        })
+    }
+
+    /// True or false.
+    pub fn flag(&mut self, name: &'static str) -> Said<bool> {
+        self.take(name, |value| {
+            value
+                .as_bool()
+                .ok_or_else(|| "must be true or false".to_owned())
+        })
+    }
+
+    /// An id: a UUID.
+    pub fn id(&mut self, name: &'static str) -> Said<Uuid> {
+        self.take(name, |value| {
+            value
+                .as_str()
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(|| "must be a UUID, as a string".to_owned())
         })
     }
 

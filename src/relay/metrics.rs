@@ -173,6 +173,7 @@ async fn sample_once(parts: &Parts) -> Result<(), crate::store::StoreError> {
     metrics.set_parked("retry", counts.retry);
     metrics.set_parked("blocked", counts.blocked);
     metrics.set_parked("dead", counts.dead);
+    metrics.set_parked("discarded", counts.discarded);
     metrics
         .breaker_open
         .set(i64::from(!parts.breakers.closed()));

@@ -10,6 +10,8 @@ use crate::domain::{CampaignId, EventId, Instant};
 /// Which dead letters are meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadLetterFilter {
+    /// This one alone.
+    pub event_id: Option<EventId>,
     /// Of this campaign.
     pub campaign_id: Option<CampaignId>,
     /// With this key.
@@ -59,6 +61,9 @@ impl Store {
         rows_max: u32,
     ) -> Result<Vec<DeadLetter>, StoreError> {
         let mut sql = Sql::new(self, COLUMNS);
+        if let Some(event) = filter.event_id {
+            sql.push(" AND p.event_id = ").bind(event.0);
+        }
         if let Some(campaign) = filter.campaign_id {
             sql.push(" AND p.campaign_id = ").bind(campaign.0);
         }
@@ -114,10 +119,14 @@ impl Store {
         Ok(moved)
     }
 
-    /// Throws dead letters away for good: how many there were.
+    /// Throws dead letters away: how many there were. Their rows stay, as the record of it: nothing
+    /// leaves the outbox by another door.
     pub async fn discard_dead_letters(&self, ids: &[EventId]) -> Result<u64, StoreError> {
-        let mut sql = Sql::new(self, "DELETE FROM outbox_parked WHERE state = 'dead'");
-        sql.push(" AND event_id IN ")
+        let mut sql = Sql::new(
+            self,
+            "UPDATE outbox_parked SET state = 'discarded', next_at = NULL",
+        );
+        sql.push(" WHERE state = 'dead' AND event_id IN ")
             .list(ids.iter().map(|id| id.0));
         sql.run(self.connection()).await
     }

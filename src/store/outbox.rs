@@ -42,6 +42,8 @@ pub struct OutboxCounts {
     pub blocked: u64,
     /// Given up.
     pub dead: u64,
+    /// Thrown away by somebody.
+    pub discarded: u64,
 }
 
 const EVENT_COLUMNS: &str = "e.id, e.bucket, e.campaign_id, e.aggregatetype, e.aggregateid, \
@@ -125,6 +127,7 @@ impl Store {
                 Some(ParkedState::Retry) => counts.retry = rows,
                 Some(ParkedState::Blocked) => counts.blocked = rows,
                 Some(ParkedState::Dead) => counts.dead = rows,
+                Some(ParkedState::Discarded) => counts.discarded = rows,
                 None => counts.pending = rows,
             }
         }

@@ -18,6 +18,8 @@ pub enum ParkedState {
     Blocked,
     /// Given up; a dead letter.
     Dead,
+    /// Given up, and thrown away by somebody; the row stays as the record of it.
+    Discarded,
 }
 
 impl ParkedState {
@@ -28,6 +30,7 @@ impl ParkedState {
             Self::Retry => "retry",
             Self::Blocked => "blocked",
             Self::Dead => "dead",
+            Self::Discarded => "discarded",
         }
     }
 
@@ -38,6 +41,7 @@ impl ParkedState {
             "retry" => Some(Self::Retry),
             "blocked" => Some(Self::Blocked),
             "dead" => Some(Self::Dead),
+            "discarded" => Some(Self::Discarded),
             _ => None,
         }
     }

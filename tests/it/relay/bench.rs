@@ -2,7 +2,6 @@
 //! supervisor, and waits for conditions.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,18 +24,10 @@ use rdkafka::message::Headers;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, Value};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+
+pub use crate::support::until;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Waits until `condition` holds; fails with `what` when it does not in time.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
-    let began = Instant::now();
-    while !condition().await {
-        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
 
 /// A database of one test.
 pub struct Bench {

@@ -1,0 +1,129 @@
+//! Dead letters over the admin API, on a running service.
+
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::process::{ADMIN_TOKEN, Service, body};
+use crate::support::until;
+
+/// Gives up the events of all participations, as the relay does after the last attempt.
+async fn give_up_all(db: &DatabaseConnection) -> u64 {
+    let parked = db
+        .execute_unprepared(
+            "INSERT INTO outbox_parked (event_id, bucket, campaign_id, message_key, state, attempts, \
+             error_class, error, next_at, parked_at, copied_at) SELECT id, bucket, campaign_id, \
+             message_key, 'dead', 10, 'record', 'too large', NULL, '2026-01-01 00:00:00', \
+             '2026-01-01 00:00:00' FROM outbox_event WHERE id NOT IN (SELECT event_id FROM outbox_parked)",
+        )
+        .await
+        .unwrap();
+    parked.rows_affected()
+}
+
+async fn published(service: &Service, campaign: i64) -> Value {
+    let path = format!("/api/campaigns/{campaign}/status");
+    let status = body(service.get(&path).send().await.unwrap()).await;
+    status["funnel"]["published"].clone()
+}
+
+/// A service with three dead letters in one campaign.
+async fn three_dead_letters(folder: &TempDir) -> (Service, i64) {
+    let service = Service::start(folder, &[]).await;
+    let campaign = service
+        .create(json!({ "name": "letters", "kind": "general" }))
+        .await;
+    for user in 1..=3 {
+        assert_eq!(service.take_part(campaign, user).await.status(), 201);
+    }
+    until("all are published", async || {
+        published(&service, campaign).await == 3
+    })
+    .await;
+    let file = folder.path().join("data/firstcome.db");
+    let db = Database::connect(format!("sqlite://{}", file.display()));
+    assert_eq!(give_up_all(&db.await.unwrap()).await, 3);
+    (service, campaign)
+}
+
+async fn read(service: &Service, path: &str) -> Value {
+    let path = format!("/api/admin/dead-letters{path}");
+    let answer = service.get(&path).bearer_auth(ADMIN_TOKEN).send().await;
+    body(answer.unwrap()).await
+}
+
+async fn moved(service: &Service, action: &str, selection: &Value) -> Value {
+    let request = service.admin(&format!("/dead-letters/{action}"));
+    body(request.json(selection).send().await.unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_listed_and_looked_into() {
+    let folder = TempDir::new().unwrap();
+    let (service, campaign) = three_dead_letters(&folder).await;
+    let list = format!("?campaignId={campaign}&limit=2");
+    let page = read(&service, &list).await;
+    let first = &page["items"][0];
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(2));
+    assert_eq!(first["errorClass"], "record");
+    let cursor = page["nextCursor"].as_str().unwrap();
+    let rest = read(&service, &format!("{list}&cursor={cursor}")).await;
+    assert_eq!(rest["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(rest["nextCursor"], Value::Null);
+    let one = read(
+        &service,
+        &format!("/{}", first["eventId"].as_str().unwrap()),
+    )
+    .await;
+    assert_eq!(&one, first);
+    let none = read(&service, "?until=2020-01-01T00:00:00Z").await;
+    assert_eq!(none["items"], json!([]));
+    let stranger = service.get("/api/admin/dead-letters").send().await;
+    assert_eq!(stranger.unwrap().status(), 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_tried_dry_replayed_and_discarded() {
+    let folder = TempDir::new().unwrap();
+    let (service, campaign) = three_dead_letters(&folder).await;
+    until("none counts as published", async || {
+        published(&service, campaign).await == 0
+    })
+    .await;
+    let dry = json!({ "campaignId": campaign, "dryRun": true });
+    assert_eq!(
+        moved(&service, "replay", &dry).await,
+        json!({ "matched": 3, "changed": 0, "dryRun": true })
+    );
+    let other = json!({ "campaignId": campaign + 1 });
+    assert_eq!(moved(&service, "replay", &other).await["matched"], 0);
+
+    let page = read(&service, "?limit=1").await;
+    let event = json!({ "eventId": page["items"][0]["eventId"] });
+    assert_eq!(
+        moved(&service, "replay", &event).await,
+        json!({ "matched": 1, "changed": 1, "dryRun": false })
+    );
+    assert_eq!(moved(&service, "replay", &event).await["code"], "NOT_DEAD");
+    until("the replayed one is published", async || {
+        published(&service, campaign).await == 1
+    })
+    .await;
+
+    let all = json!({ "campaignId": campaign });
+    assert_eq!(moved(&service, "discard", &all).await["changed"], 2);
+    assert_eq!(read(&service, "").await["items"], json!([]));
+    // Discarded is not published: the rows stay and say so.
+    assert_eq!(published(&service, campaign).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_wrong_field_of_a_selection_is_named() {
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, &[]).await;
+    let wrong = json!({ "eventId": "x", "limit": 0, "dryRun": "yes", "colour": "red" });
+    let problem = moved(&service, "replay", &wrong).await;
+    let errors = problem["errors"].as_array().unwrap();
+    let fields: Vec<_> = errors.iter().map(|error| &error["field"]).collect();
+    assert_eq!(fields, ["eventId", "limit", "dryRun", "colour"]);
+}
