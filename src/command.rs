@@ -1,6 +1,7 @@
 //! The commands: wiring only. Each opens the parts it needs and leaves the work to the modules.
 
 mod background;
+pub mod dead_letters;
 pub mod doctor;
 pub mod migrate;
 pub mod openapi;

@@ -46,6 +46,11 @@ enum Command {
     Openapi,
     /// Checks the real parts for what silently loses data.
     Doctor,
+    /// Lists, replays or discards events the relay has given up.
+    DeadLetters {
+        #[command(subcommand)]
+        action: command::dead_letters::Action,
+    },
 }
 
 fn main() -> ExitCode {
@@ -83,6 +88,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             }
             Command::Openapi => command::openapi::run(),
             Command::Doctor => command::doctor::run(&config).await,
+            Command::DeadLetters { action } => command::dead_letters::run(&config, action).await,
         }
     })
 }

@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::{ADMIN_TOKEN, Service, body};
+use super::process::{ADMIN_TOKEN, Service, body, command};
 use crate::support::until;
 
 /// Gives up the events of all participations, as the relay does after the last attempt.
@@ -126,4 +126,31 @@ async fn every_wrong_field_of_a_selection_is_named() {
     let errors = problem["errors"].as_array().unwrap();
     let fields: Vec<_> = errors.iter().map(|error| &error["field"]).collect();
     assert_eq!(fields, ["eventId", "limit", "dryRun", "colour"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_handles_them_too() {
+    let folder = TempDir::new().unwrap();
+    let (service, campaign) = three_dead_letters(&folder).await;
+    let said = async |arguments: &str| {
+        let mut command = command(&folder, &[]);
+        command.arg("dead-letters").args(arguments.split(' '));
+        let output = tokio::task::spawn_blocking(move || command.output()).await;
+        let output = output.unwrap().unwrap();
+        assert!(output.status.success(), "{arguments}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(said("list").await.ends_with("3 dead letters\n"));
+    assert!(
+        said("replay --dry-run")
+            .await
+            .contains("3 dead letters, 0 replayed")
+    );
+    let page = read(&service, "?limit=1").await;
+    let event = page["items"][0]["eventId"].as_str().unwrap();
+    let one = said(&format!("replay --event {event}")).await;
+    assert!(one.contains("1 dead letters, 1 replayed"), "{one}");
+    let rest = said(&format!("discard --campaign {campaign}")).await;
+    assert!(rest.contains("2 dead letters, 2 discarded"), "{rest}");
+    assert!(said("list").await.ends_with("0 dead letters\n"));
 }
