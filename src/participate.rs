@@ -324,8 +324,8 @@ impl Parts {
             self.catalogue.mark_sold_out(request.campaign).await;
         }
         // Between the look-up and the gate, the first answer to the same key may have been given.
-        if let (Refusal::AlreadyParticipated { .. }, Some(outcome)) =
-            (&refusal, self.earlier_answer(request).await?)
+        if matches!(refusal, Refusal::AlreadyParticipated { .. })
+            && let Some(outcome) = self.earlier_answer(request).await?
         {
             return Ok(outcome);
         }

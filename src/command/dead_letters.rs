@@ -76,71 +76,95 @@ impl Selection {
     }
 }
 
+/// Dead letters that are meant, page by page.
+struct Pages<'a> {
+    store: &'a Store,
+    selection: &'a Selection,
+    after: Option<EventId>,
+}
+
+impl Pages<'_> {
+    /// The next ones, at most so many; none are left when there are none.
+    async fn next(&mut self, rows_max: u32) -> anyhow::Result<Vec<DeadLetter>> {
+        let filter = self.selection.filter(self.after);
+        let page = self.store.dead_letters(&filter, rows_max).await?;
+        self.after = page.last().map(|letter| letter.event_id);
+        Ok(page)
+    }
+
+    /// The ids of the next ones.
+    async fn next_ids(&mut self, rows_max: u32) -> anyhow::Result<Vec<EventId>> {
+        let page = self.next(rows_max).await?;
+        Ok(page.iter().map(|letter| letter.event_id).collect())
+    }
+}
+
 /// Runs the action and prints what came of it.
 pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
     let store = super::parts::store(config, Clock::System).await?;
-    match action {
-        Action::List(selection) => list(&store, selection).await?,
+    let (Action::List(selection)
+    | Action::Replay { selection, .. }
+    | Action::Discard { selection, .. }) = action;
+    let mut pages = Pages {
+        store: &store,
+        selection,
+        after: None,
+    };
+    let (mut matched, mut changed) = (0, 0);
+    let said = match action {
+        Action::List(_) => return list(pages).await,
         Action::Replay {
-            selection,
             per_second,
             dry_run,
+            ..
         } => {
             let mut ticks = tokio::time::interval(Duration::from_secs(1));
-            let mut replayed = 0;
-            let mut matched = 0;
-            let mut after = None;
             loop {
                 ticks.tick().await;
-                let ids = ids(&store, selection, after, *per_second).await?;
-                let Some(last) = ids.last().copied() else {
-                    break;
-                };
-                after = Some(last);
+                let ids = pages.next_ids(*per_second).await?;
+                if ids.is_empty() {
+                    break "replayed";
+                }
                 matched += ids.len();
                 if !dry_run {
-                    replayed += store.replay_dead_letters(&ids).await?;
+                    changed += store.replay_dead_letters(&ids).await?;
                 }
             }
-            super::print(&format!("{matched} dead letters, {replayed} replayed"))?;
         }
-        Action::Discard { selection, dry_run } => {
-            let mut discarded = 0;
-            let mut matched = 0;
-            let mut after = None;
-            while let Some(last) = after_page(&store, selection, after).await? {
-                after = last.last().copied();
-                matched += last.len();
-                if !dry_run {
-                    discarded += store.discard_dead_letters(&last).await?;
-                }
+        Action::Discard { dry_run, .. } => loop {
+            let ids = pages.next_ids(PAGE_ROWS).await?;
+            if ids.is_empty() {
+                break "discarded";
             }
-            super::print(&format!("{matched} dead letters, {discarded} discarded"))?;
-        }
-    }
+            matched += ids.len();
+            if !dry_run {
+                changed += store.discard_dead_letters(&ids).await?;
+            }
+        },
+    };
+    super::print(&format!("{matched} dead letters, {changed} {said}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(store: &Store, selection: &Selection) -> anyhow::Result<()> {
+async fn list(mut pages: Pages<'_>) -> anyhow::Result<ExitCode> {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header([
         "event", "campaign", "key", "attempts", "class", "given up", "error",
     ]);
-    let mut after = None;
     let mut count = 0;
     loop {
-        let page = store
-            .dead_letters(&selection.filter(after), PAGE_ROWS)
-            .await?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.event_id);
+        let page = pages.next(PAGE_ROWS).await?;
+        if page.is_empty() {
+            break;
+        }
         count += page.len();
         for letter in &page {
             table.add_row(row(letter));
         }
     }
-    super::print(&format!("{table}\n{count} dead letters"))
+    super::print(&format!("{table}\n{count} dead letters"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn row(letter: &DeadLetter) -> [String; 7] {
@@ -153,25 +177,4 @@ fn row(letter: &DeadLetter) -> [String; 7] {
         letter.parked_at.to_rfc3339(),
         letter.error.clone(),
     ]
-}
-
-async fn ids(
-    store: &Store,
-    selection: &Selection,
-    after: Option<EventId>,
-    rows_max: u32,
-) -> anyhow::Result<Vec<EventId>> {
-    let found = store
-        .dead_letters(&selection.filter(after), rows_max)
-        .await?;
-    Ok(found.iter().map(|letter| letter.event_id).collect())
-}
-
-async fn after_page(
-    store: &Store,
-    selection: &Selection,
-    after: Option<EventId>,
-) -> anyhow::Result<Option<Vec<EventId>>> {
-    let page = ids(store, selection, after, PAGE_ROWS).await?;
-    Ok((!page.is_empty()).then_some(page))
 }

@@ -8,7 +8,7 @@ use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 
 use super::json::Written;
-use super::page::{Page, page_limit};
+use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Failure, Problem, documented};
 use super::settings::Policy;
 use super::stream::{StatusStream, status_stream};
@@ -17,7 +17,7 @@ use super::views::{
 };
 use super::{App, Section};
 use crate::domain::{Campaign, CampaignId, State};
-use crate::store::CampaignFilter;
+use crate::store::{CampaignFilter, StoreError};
 
 documented! {
     /// Problems of reading the catalogue.
@@ -41,16 +41,36 @@ fn unknown() -> Problem {
     Problem::not_found("There is no such campaign.")
 }
 
-/// What a cursor of a list of campaigns says.
-pub(super) fn campaign_cursor(cursor: Option<&str>) -> Result<Option<CampaignId>, Problem> {
-    cursor
-        .map(|cursor| {
-            cursor
-                .parse()
-                .map(CampaignId)
-                .map_err(|_| Problem::invalid_field("cursor", "is not the nextCursor of a page"))
-        })
-        .transpose()
+/// What is asked of a list of campaigns, beside the states.
+pub(super) struct Listing {
+    pub(super) kind: Option<KindWord>,
+    pub(super) limit: Option<u32>,
+    pub(super) after: Option<CampaignId>,
+}
+
+/// A page of the campaigns in these states; no state at all means every one.
+pub(super) async fn page_of_campaigns(
+    app: &App,
+    states: Vec<State>,
+    listing: Listing,
+) -> Result<Written<CampaignList>, StoreError> {
+    let limit = page_limit(listing.limit);
+    let filter = CampaignFilter {
+        states,
+        kind: listing.kind.map(Into::into),
+        after: listing.after,
+        limit: limit.fetch(),
+    };
+    let found = app.store.campaigns(&filter).await?;
+    let page = Page::cut(found, limit, |last| last.id.to_string());
+    let now = app.clock.now();
+    let items = page.items.iter();
+    Ok(Written(CampaignList {
+        items: items
+            .map(|campaign| CampaignView::at(campaign, now))
+            .collect(),
+        next_cursor: page.next_cursor,
+    }))
 }
 
 /// Campaigns for everybody.
@@ -79,8 +99,11 @@ impl CampaignsApi {
         /// `nextCursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Written<CampaignList>, Failure<Reading>> {
-        let after = campaign_cursor(cursor.0.as_deref())?;
-        let limit = page_limit(limit.0);
+        let listing = Listing {
+            kind: kind.0,
+            limit: limit.0,
+            after: page_cursor(cursor.0.as_deref())?.map(CampaignId),
+        };
         let states = visible(state.0.map(State::from));
         if states.is_empty() {
             return Ok(Written(CampaignList {
@@ -88,22 +111,7 @@ impl CampaignsApi {
                 next_cursor: None,
             }));
         }
-        let filter = CampaignFilter {
-            states,
-            kind: kind.0.map(Into::into),
-            after,
-            limit: limit.fetch(),
-        };
-        let found = app.store.campaigns(&filter).await?;
-        let page = Page::cut(found, limit, |last| last.id.to_string());
-        let now = app.clock.now();
-        let items = page.items.iter();
-        Ok(Written(CampaignList {
-            items: items
-                .map(|campaign| CampaignView::at(campaign, now))
-                .collect(),
-            next_cursor: page.next_cursor,
-        }))
+        Ok(page_of_campaigns(&app, states, listing).await?)
     }
 
     /// Look at a campaign.
@@ -210,12 +218,5 @@ mod tests {
         assert!(visible(Some(State::Archived)).is_empty());
         assert_eq!(visible(Some(State::Open)), [State::Open]);
         assert_eq!(visible(None), PUBLIC);
-    }
-
-    #[test]
-    fn a_cursor_that_no_page_gave_is_named() {
-        let problem = campaign_cursor(Some("x")).unwrap_err();
-        assert_eq!(problem.errors.first().unwrap().field, "cursor");
-        assert_eq!(campaign_cursor(Some("7")).unwrap(), Some(CampaignId(7)));
     }
 }

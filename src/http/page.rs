@@ -1,5 +1,9 @@
 //! Pages of lists: a bounded number of items and a cursor to the next ones.
 
+use std::str::FromStr;
+
+use super::problem::Problem;
+
 /// Items on a page when the client does not say.
 const LIMIT_DEFAULT: u32 = 20;
 
@@ -20,6 +24,17 @@ impl Limit {
 /// The limit a client asked for; the framework has checked its range.
 pub fn page_limit(asked: Option<u32>) -> Limit {
     Limit(asked.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX))
+}
+
+/// What the cursor of the page before says, if there was one.
+pub fn page_cursor<T: FromStr>(cursor: Option<&str>) -> Result<Option<T>, Problem> {
+    cursor
+        .map(|cursor| {
+            cursor
+                .parse()
+                .map_err(|_| Problem::invalid_field("cursor", "is not the nextCursor of a page"))
+        })
+        .transpose()
 }
 
 /// One page.
@@ -57,5 +72,12 @@ mod tests {
         );
         let page = Page::cut(vec![9, 8], limit, ToString::to_string);
         assert_eq!((page.items, page.next_cursor), (vec![9, 8], None));
+    }
+
+    #[test]
+    fn a_cursor_that_no_page_gave_is_named() {
+        let problem = page_cursor::<i64>(Some("x")).unwrap_err();
+        assert_eq!(problem.errors.first().unwrap().field, "cursor");
+        assert_eq!(page_cursor(Some("7")).unwrap(), Some(7));
     }
 }

@@ -17,7 +17,7 @@ use self::idempotency::IdempotencyKey;
 use super::auth::{Caller, USER_ID_RANGE, forbidden, user_id};
 use super::fields::{Fields, FromFields, Said};
 use super::json::{Checked, RequestBodySchema, Written};
-use super::page::{Page, page_limit};
+use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Asked, Failure, Problem, documented};
 use super::views::{ParticipationList, ParticipationView};
 use super::{App, Section};
@@ -214,12 +214,7 @@ impl ParticipationsApi {
             return Err(forbidden("These are another user's participations.").into());
         }
         let limit = page_limit(limit.0);
-        let after = match &cursor.0 {
-            None => None,
-            Some(cursor) => Some(cursor.parse().map(ParticipationId).map_err(|_| {
-                Problem::invalid_field("cursor", "is not the nextCursor of a page")
-            })?),
-        };
+        let after = page_cursor(cursor.0.as_deref())?.map(ParticipationId);
         let found = app
             .store
             .participations_of(user, after, limit.fetch())

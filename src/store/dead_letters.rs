@@ -3,7 +3,7 @@
 use sea_orm::QueryResult;
 use uuid::Uuid;
 
-use super::outbox::{Sql, begin};
+use super::outbox::Sql;
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, EventId, Instant};
 
@@ -95,7 +95,7 @@ impl Store {
     /// Makes dead letters pending again: how many there were. The ids are the caller's batch, so the
     /// rate is too.
     pub async fn replay_dead_letters(&self, ids: &[EventId]) -> Result<u64, StoreError> {
-        let transaction = begin(self).await?;
+        let transaction = self.begin().await?;
         let mut sql = Sql::new(
             self,
             "INSERT INTO outbox_pending (bucket, event_id, campaign_id)",

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 pub use leases::Held;
 pub use parked::{Parked, ParkedState, Verdict};
-pub(super) use statement::{Sql, begin};
+pub(super) use statement::Sql;
 
 use super::shapes::padded;
 use super::{Store, StoreError};

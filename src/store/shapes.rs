@@ -4,7 +4,7 @@
 /// Above this many rows, shapes are this far apart.
 const STEP: usize = 8;
 
-/// Cuts `rows` into slices of few different lengths up to `rows_max`, a multiple of 8; in order.
+/// Cuts `rows` into slices of few different lengths up to `rows_max`, in order.
 pub(super) fn slices<T>(rows: &[T], rows_max: usize) -> impl Iterator<Item = &[T]> {
     let mut rest = rows;
     std::iter::from_fn(move || {

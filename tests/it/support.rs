@@ -86,15 +86,6 @@ pub async fn create(store: &Store, new: NewCampaign) -> Campaign {
     store.raise_epoch(id).await.unwrap().unwrap().campaign
 }
 
-/// Asks until the answer is yes; fails after half a minute.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let began = Instant::now();
-    while !holds().await {
-        assert!(began.elapsed() < Duration::from_secs(30), "in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
 /// Waits until `condition` holds; fails with `what` when it does not in time.
 pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
     let began = Instant::now();

@@ -134,6 +134,18 @@ fn job(campaign: &Arc<Campaign>, user: i64, rank: u64, lease_left: Duration) -> 
     }
 }
 
+fn writer_on(test: &TestStore, gate: &Arc<YesGate>) -> (Supervisor, Writer) {
+    let supervisor = Supervisor::new(Duration::from_secs(10));
+    let writer = Writer::start(
+        &supervisor.spawner(),
+        test.store.clone(),
+        gate.clone(),
+        None,
+        config(),
+    );
+    (supervisor, writer)
+}
+
 /// Some users twice, all at once: the verdicts, and what the gate was told.
 async fn rush(
     test: &TestStore,
@@ -145,14 +157,7 @@ async fn rush(
     eprintln!("seed {seed}");
     let campaign = Arc::new(create(&test.store, campaign_of(Some(stock))).await);
     let gate = Arc::new(YesGate::default());
-    let supervisor = Supervisor::new(Duration::from_secs(10));
-    let writer = Writer::start(
-        &supervisor.spawner(),
-        test.store.clone(),
-        gate.clone(),
-        None,
-        config(),
-    );
+    let (_supervisor, writer) = writer_on(test, &gate);
     let mut line: Vec<i64> = (1..=users).chain(1..=twice).collect();
     line.shuffle(&mut StdRng::seed_from_u64(seed));
     let jobs = line.into_iter().map(|user| {
@@ -213,14 +218,7 @@ async fn nothing_is_committed_under_a_lease_that_runs_out() {
     let test = sqlite().await;
     let campaign = Arc::new(create(&test.store, campaign_of(Some(5))).await);
     let gate = Arc::new(YesGate::default());
-    let supervisor = Supervisor::new(Duration::from_secs(10));
-    let writer = Writer::start(
-        &supervisor.spawner(),
-        test.store.clone(),
-        gate.clone(),
-        None,
-        config(),
-    );
+    let (_supervisor, writer) = writer_on(&test, &gate);
     let late = job(&campaign, 1, 1, Duration::from_millis(500));
     let verdict = writer
         .commit(writer.reserve(campaign.id).unwrap(), late)
@@ -239,14 +237,7 @@ async fn a_rebuilt_gate_makes_old_tickets_worthless() {
     let campaign = Arc::new(create(&test.store, campaign_of(Some(5))).await);
     test.store.raise_epoch(campaign.id).await.unwrap();
     let gate = Arc::new(YesGate::default());
-    let supervisor = Supervisor::new(Duration::from_secs(10));
-    let writer = Writer::start(
-        &supervisor.spawner(),
-        test.store.clone(),
-        gate.clone(),
-        None,
-        config(),
-    );
+    let (_supervisor, writer) = writer_on(&test, &gate);
     let old = job(&campaign, 1, 1, Duration::from_secs(30));
     let verdict = writer
         .commit(writer.reserve(campaign.id).unwrap(), old)

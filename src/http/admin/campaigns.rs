@@ -15,13 +15,12 @@ use serde::Serialize;
 use crate::domain::{Campaign, CampaignId, State};
 use crate::http::admin::requests::{ChangeCampaign, CreateCampaign};
 use crate::http::auth::Admin;
-use crate::http::campaigns::campaign_cursor;
+use crate::http::campaigns::{Listing, page_of_campaigns};
 use crate::http::json::{Checked, Written};
-use crate::http::page::{Page, page_limit};
+use crate::http::page::page_cursor;
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::views::{CampaignList, CampaignView, KindWord, StateWord};
 use crate::http::{App, Section};
-use crate::store::CampaignFilter;
 
 documented! {
     /// Problems of managing campaigns.
@@ -138,23 +137,13 @@ impl AdminCampaignsApi {
         /// `nextCursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Written<CampaignList>, Failure<Managing>> {
-        let limit = page_limit(limit.0);
-        let filter = CampaignFilter {
-            states: state.0.map(State::from).into_iter().collect(),
-            kind: kind.0.map(Into::into),
-            after: campaign_cursor(cursor.0.as_deref())?,
-            limit: limit.fetch(),
+        let listing = Listing {
+            kind: kind.0,
+            limit: limit.0,
+            after: page_cursor(cursor.0.as_deref())?.map(CampaignId),
         };
-        let found = app.store.campaigns(&filter).await?;
-        let page = Page::cut(found, limit, |last| last.id.to_string());
-        let now = app.clock.now();
-        let items = page.items.iter();
-        Ok(Written(CampaignList {
-            items: items
-                .map(|campaign| CampaignView::at(campaign, now))
-                .collect(),
-            next_cursor: page.next_cursor,
-        }))
+        let states = state.0.map(State::from).into_iter().collect();
+        Ok(page_of_campaigns(&app, states, listing).await?)
     }
 
     /// Look at a campaign in any state.

@@ -14,7 +14,7 @@ use crate::domain::{CampaignId, EventId, Instant};
 use crate::http::auth::Admin;
 use crate::http::fields::{Fields, FromFields, INTEGER_MAX, Said};
 use crate::http::json::{Checked, RequestBodySchema, Written};
-use crate::http::page::{Page, page_limit};
+use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::{App, Section};
 use crate::store::{DeadLetter, DeadLetterFilter};
@@ -140,12 +140,8 @@ impl RequestBodySchema for DeadLetterSelection {
 pub struct Selection {
     filter: DeadLetterFilter,
     limit: u32,
-    dry_run: Option<DryRun>,
+    dry_run: bool,
 }
-
-/// Nothing is to be changed.
-#[derive(Clone, Copy, Debug)]
-struct DryRun;
 
 impl FromFields for Selection {
     fn from_fields(fields: &mut Fields) -> Self {
@@ -169,7 +165,7 @@ impl FromFields for Selection {
                 after: None,
             },
             limit: limit.value().unwrap_or(MOVED_DEFAULT),
-            dry_run: dry_run.then_some(DryRun),
+            dry_run,
         }
     }
 }
@@ -231,12 +227,7 @@ impl AdminDeadLettersApi {
         cursor: Query<Option<String>>,
     ) -> Result<Written<DeadLetterList>, Failure<Handling>> {
         let limit = page_limit(limit.0);
-        let after = match &cursor.0 {
-            None => None,
-            Some(cursor) => Some(cursor.parse().map(EventId).map_err(|_| {
-                Problem::invalid_field("cursor", "is not the nextCursor of a page")
-            })?),
-        };
+        let after = page_cursor(cursor.0.as_deref())?.map(EventId);
         let filter = DeadLetterFilter {
             event_id: None,
             campaign_id: campaign.0.map(CampaignId),
@@ -325,9 +316,9 @@ async fn carry_out(app: &App, selection: Selection, action: Move) -> Moved {
     }
     let ids: Vec<EventId> = found.iter().map(|letter| letter.event_id).collect();
     let changed = match (selection.dry_run, action) {
-        (Some(DryRun), _) => 0,
-        (None, Move::Replay) => app.store.replay_dead_letters(&ids).await?,
-        (None, Move::Discard) => app.store.discard_dead_letters(&ids).await?,
+        (true, _) => 0,
+        (false, Move::Replay) => app.store.replay_dead_letters(&ids).await?,
+        (false, Move::Discard) => app.store.discard_dead_letters(&ids).await?,
     };
     if changed > 0 {
         let action = match action {
@@ -339,6 +330,6 @@ async fn carry_out(app: &App, selection: Selection, action: Move) -> Moved {
     Ok(Written(MovedView {
         matched: ids.len() as u64,
         changed,
-        dry_run: selection.dry_run.is_some(),
+        dry_run: selection.dry_run,
     }))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sea_orm::{DatabaseTransaction, QueryResult};
 
-use super::{EVENT_COLUMNS, Sql, begin, bucket, event};
+use super::{EVENT_COLUMNS, Sql, bucket, event};
 use crate::domain::{CampaignId, EventId, OutboxEvent};
 use crate::store::{Store, StoreError};
 
@@ -80,7 +80,7 @@ const ERROR_CHARACTERS_MAX: usize = 1_000;
 impl Store {
     /// Moves a pending row to where `verdict` says; no row moves when it is pending no more.
     pub async fn park(&self, event: &OutboxEvent, verdict: &Verdict) -> Result<bool, StoreError> {
-        let transaction = begin(self).await?;
+        let transaction = self.begin().await?;
         let mut sql = Sql::new(self, "DELETE FROM outbox_pending WHERE bucket = ");
         sql.bind(event.bucket)
             .push(" AND event_id = ")
@@ -113,7 +113,7 @@ impl Store {
         verdict: &Verdict,
     ) -> Result<bool, StoreError> {
         let error: String = verdict.error.chars().take(ERROR_CHARACTERS_MAX).collect();
-        let transaction = begin(self).await?;
+        let transaction = self.begin().await?;
         let mut sql = Sql::new(self, "UPDATE outbox_parked SET state = ");
         sql.bind(verdict.state.as_str());
         sql.push(", attempts = ").bind(verdict.attempts);
@@ -132,7 +132,7 @@ impl Store {
     /// Forgets a row that was parked for retry and is acknowledged now, and lets the rows behind it
     /// go. False: it was no longer parked for retry.
     pub async fn delete_parked(&self, event: &OutboxEvent) -> Result<bool, StoreError> {
-        let transaction = begin(self).await?;
+        let transaction = self.begin().await?;
         let mut sql = Sql::new(self, "DELETE FROM outbox_parked WHERE event_id = ");
         sql.bind(event.id.0).push(" AND state = 'retry'");
         let deleted = sql.run(&transaction).await? == 1;
@@ -227,7 +227,7 @@ impl Store {
         let rows = sql.rows(self.connection()).await?;
         for row in &rows {
             let parked = parked(row)?;
-            let transaction = begin(self).await?;
+            let transaction = self.begin().await?;
             self.unblock(&transaction, &parked.event).await?;
             transaction.commit().await?;
         }

@@ -4,10 +4,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, IsolationLevel, Statement, TransactionTrait,
-    Value,
-};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 
 use crate::domain::{Instant, to_stored_precision};
 use crate::store::{Store, StoreError};
@@ -140,15 +137,4 @@ impl Sql {
     ) -> Result<Vec<sea_orm::QueryResult>, StoreError> {
         Ok(on.query_all_raw(self.build()).await?)
     }
-}
-
-/// Begins a transaction at READ COMMITTED: no gap locks between relays and writers. SQLite knows one
-/// level only.
-pub(in crate::store) async fn begin(store: &Store) -> Result<DatabaseTransaction, StoreError> {
-    let db = store.connection();
-    let isolation = match db.get_database_backend() {
-        DbBackend::MySql => Some(IsolationLevel::ReadCommitted),
-        _ => None,
-    };
-    Ok(db.begin_with_config(isolation, None).await?)
 }

@@ -42,8 +42,7 @@ impl Target {
         rows: &[T],
         row: impl Fn(&T) -> [Value; COLUMNS],
     ) -> Vec<Sql> {
-        let rows_max = (store.statement_bytes_max / self.row_bytes).next_multiple_of(8) - 8;
-        slices(rows, rows_max)
+        slices(rows, store.statement_bytes_max / self.row_bytes)
             .map(|slice| {
                 let mut sql = Sql::new(store, self.insert);
                 sql.rows_of(slice.iter().map(&row));

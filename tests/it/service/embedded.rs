@@ -98,11 +98,11 @@ async fn a_campaign_opens_and_closes_by_the_clock() {
     let early = body(service.take_part(id, 1).await).await;
     assert_eq!(early["code"], "NOT_OPEN_YET");
     assert!(early["opensAt"].is_string());
-    crate::support::eventually("it opens", || async {
+    crate::support::until("it opens", || async {
         service.take_part(id, 1).await.status() == 201
     })
     .await;
-    crate::support::eventually("it closes", || async {
+    crate::support::until("it closes", || async {
         body(service.take_part(id, 2).await).await["code"] == "ENDED"
     })
     .await;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::process::{Service, Settings, body, command};
 use super::records::read;
 use super::sale::rush;
-use crate::support::{TestStore, eventually, mysql, real, unique};
+use crate::support::{TestStore, mysql, real, unique, until};
 
 /// Settings for a service with a schema, a key prefix and topics of its own.
 struct Parts {
@@ -137,7 +137,7 @@ async fn what_was_answered_yes_survives_kill_9_and_is_published() {
         .map(|record| record.value["participationId"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(published, yes);
-    eventually("the invariants hold", || async {
+    until("the invariants hold", || async {
         parts.verify(&folder).status.success()
     })
     .await;
@@ -177,7 +177,7 @@ async fn a_lost_gate_is_rebuilt_from_what_is_committed() {
         body(service.take_part(campaign, 4).await).await["code"],
         "SOLD_OUT"
     );
-    eventually("the invariants hold", || async {
+    until("the invariants hold", || async {
         parts.verify(&folder).status.success()
     })
     .await;
@@ -218,11 +218,11 @@ async fn a_lease_of_the_dead_is_no_participation_and_its_unit_is_sold() {
         "nothing is committed, so nothing is said"
     );
     assert!(same_user.headers().contains_key("retry-after"));
-    eventually("the unit is sold", || async {
+    until("the unit is sold", || async {
         service.take_part(campaign, 9).await.status() == 201
     })
     .await;
-    eventually("the invariants hold", || async {
+    until("the invariants hold", || async {
         parts.verify(&folder).status.success()
     })
     .await;
@@ -270,7 +270,7 @@ async fn both_paths_share_the_one_stock() {
             .len(),
         50
     );
-    eventually("the invariants hold", || async {
+    until("the invariants hold", || async {
         parts.verify(&folder).status.success()
     })
     .await;
