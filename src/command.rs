@@ -6,10 +6,55 @@ pub mod doctor;
 pub mod migrate;
 pub mod openapi;
 mod parts;
+mod publishing;
+pub mod relay;
 pub mod serve;
 pub mod verify;
 
 use std::io::Write;
+use std::process::ExitCode;
+
+use tokio::sync::mpsc;
+
+use crate::store::Store;
+use crate::supervisor::{BoxError, Policy, Spawner, Stage, Supervisor};
+
+/// Serves on a listener. It serves once: when it fails the process stops, and what starts it again
+/// binds anew.
+fn serve_once<F>(spawner: &Spawner, serving: F)
+where
+    F: Future<Output = std::io::Result<()>> + Send + 'static,
+{
+    let mut serving = Some(serving);
+    spawner.start(
+        "http.serve",
+        Stage::Http,
+        Policy::StopProcess,
+        move |_stop| {
+            let serving = serving.take();
+            async move {
+                match serving {
+                    Some(serving) => Ok(serving.await?),
+                    None => Err(BoxError::from("the listener is gone")),
+                }
+            }
+        },
+    );
+}
+
+/// Runs until told to stop, or until something fails for good; then closes the store.
+async fn finish(
+    supervisor: Supervisor,
+    signals: mpsc::Receiver<()>,
+    store: &Store,
+) -> anyhow::Result<ExitCode> {
+    let outcome = supervisor.run(signals).await;
+    store.close().await?;
+    for failure in &outcome.failures {
+        tracing::error!(failure, "the shutdown was not clean");
+    }
+    Ok(outcome.exit_code())
+}
 
 /// Prints for people or for pipes; a reader that went away is not an error.
 fn print(text: &str) -> anyhow::Result<()> {

@@ -18,7 +18,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::domain::KeyChoice;
+use crate::relay::KeyPolicy;
 use crate::telemetry::LogFormat;
+
+/// A relay's lease unless configured: short enough for a takeover, long enough to be renewed rarely.
+const RELAY_LEASE: Duration = Duration::from_secs(15);
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -32,6 +36,7 @@ pub struct Config {
     pub kafka: Kafka,
     pub gate: Gate,
     pub writer: Writer,
+    pub relay: Relay,
     pub log: Log,
     pub shutdown: Shutdown,
 }
@@ -153,6 +158,30 @@ section! {
     }
 }
 section! {
+    /// `[relay]`: publishing what was committed.
+    Relay {
+        /// Whether `serve` publishes, too; without it a process with the command `relay` has to.
+        enabled: bool = true,
+        /// How long a share of the outbox stays with a relay that says nothing.
+        #[serde(with = "humantime_serde")]
+        lease: Option<Duration> = None,
+        /// Workers that send.
+        lanes: u16 = 4,
+        /// Rows under way at most.
+        in_flight_max: u32 = 8_192,
+        /// Attempts before a row is a dead letter; a broker that is away costs none.
+        attempts_max: u32 = 10,
+        /// Wait after the first attempt; it doubles from there, with jitter.
+        #[serde(with = "humantime_serde")]
+        retry_initial: Duration = Duration::from_millis(500),
+        /// Longest wait between attempts.
+        #[serde(with = "humantime_serde")]
+        retry_max: Duration = Duration::from_secs(300),
+        /// What later rows of a key do while one of it is to be tried again: `block` (wait) or `skip`.
+        key_policy: KeyPolicy = KeyPolicy::Block,
+    }
+}
+section! {
     /// `[log]`
     Log {
         /// `text` or `json`.
@@ -235,6 +264,13 @@ impl Config {
         parts
     }
 
+    /// How long a relay's lease is: the configured time, or one that suits the broker's time-out.
+    #[must_use]
+    pub fn relay_lease(&self) -> Duration {
+        let suitable = self.kafka.message_timeout * 2 + Duration::from_secs(2);
+        self.relay.lease.unwrap_or(suitable.max(RELAY_LEASE))
+    }
+
     fn check(&self, mistakes: &mut Vec<String>) {
         let mut require = |holds: bool, mistake: &str| {
             if !holds {
@@ -276,6 +312,26 @@ impl Config {
             "gate.batch_max: must be between 1 and 1000",
         );
         require(
+            (1..=64).contains(&self.relay.lanes),
+            "relay.lanes: must be between 1 and 64",
+        );
+        require(
+            (64..=1_000_000).contains(&self.relay.in_flight_max),
+            "relay.in_flight_max: must be between 64 and 1000000",
+        );
+        require(
+            (1..=1_000).contains(&self.relay.attempts_max),
+            "relay.attempts_max: must be between 1 and 1000",
+        );
+        require(
+            !self.relay.retry_initial.is_zero() && self.relay.retry_initial <= self.relay.retry_max,
+            "relay.retry_initial: must not be zero, nor above relay.retry_max",
+        );
+        require(
+            self.relay_lease() >= self.kafka.message_timeout * 2 + Duration::from_secs(1),
+            "relay.lease: must be at least twice kafka.message_timeout and a second",
+        );
+        require(
             (1..=64).contains(&self.writer.lanes),
             "writer.lanes: must be between 1 and 64",
         );
@@ -304,11 +360,13 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         kafka: section(figment, "kafka", mistakes),
         gate: section(figment, "gate", mistakes),
         writer: section(figment, "writer", mistakes),
+        relay: section(figment, "relay", mistakes),
         log: section(figment, "log", mistakes),
         shutdown: section(figment, "shutdown", mistakes),
     };
     let known = [
-        "data", "http", "admin", "database", "redis", "kafka", "gate", "writer", "log", "shutdown",
+        "data", "http", "admin", "database", "redis", "kafka", "gate", "writer", "relay", "log",
+        "shutdown",
     ];
     match figment.extract::<Dict>() {
         Ok(sections) => {

@@ -6,8 +6,8 @@ pub mod ids;
 pub mod participation;
 
 pub use campaign::{Campaign, Kind, Reward, State};
-pub use event::{EventType, KeyChoice, OutboxEvent, Stream};
-pub use ids::{CampaignId, EventId, ParticipationId, UserId};
+pub use event::{BucketSet, EventType, Fresh, KeyChoice, OutboxEvent, Stream};
+pub use ids::{CampaignId, EVENTS_OF_A_TICK_MAX, EventId, ParticipationId, UserId};
 pub use participation::{Participation, Refusal, Seat, Status};
 
 use chrono::{DateTime, SubsecRound, Utc};

@@ -12,6 +12,7 @@ mod json;
 mod listener;
 mod page;
 mod participations;
+mod probes;
 mod problem;
 mod routes;
 mod settings;
@@ -25,6 +26,7 @@ use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response, Server};
 use poem_openapi::{OpenApiService, Tags};
 use tokio::net::TcpListener;
 
+pub use probes::{Probes, serve_probes};
 pub use settings::{Auth, Settings};
 
 use self::admin::{AdminCampaignsApi, AdminDeadLettersApi};

@@ -25,6 +25,8 @@ pub mod config;
 pub mod http;
 pub mod lane;
 pub mod relay;
+
 pub mod retry;
 pub mod supervisor;
 pub mod telemetry;
+pub mod wake;

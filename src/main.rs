@@ -30,6 +30,8 @@ struct Arguments {
 enum Command {
     /// Serves everything: the API, the relay, the dashboard (the default).
     Serve,
+    /// Publishes what other processes commit, with `relay.enabled=false` there.
+    Relay,
     /// Brings the database's schema up to date, or takes it down.
     Migrate {
         /// `up` or `down`; `down` deletes all data.
@@ -77,6 +79,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         match arguments.command.as_ref().unwrap_or(&Command::Serve) {
             Command::Serve => command::serve::run(config).await,
+            Command::Relay => command::relay::run(config).await,
             Command::Migrate { direction } => command::migrate::run(&config, *direction).await,
             Command::Verify { json } => {
                 let form = if *json {

@@ -272,11 +272,13 @@ impl Parts {
         };
         let mut event = OutboxEvent::about(&participation, 1, self.key_choice, now);
         event.traceparent.clone_from(&request.traceparent);
+        // Events of a key that participations share go out in order of commit: through the relay alone.
+        let shared = event.shares_its_key();
         let intake = Intake {
             participation: participation.clone(),
             idempotency_key: request.idempotency_key.clone(),
             event,
-            hold_until: (path == Path::Alone).then(|| now + SYNC_HOLD),
+            hold_until: (path == Path::Alone && !shared).then(|| now + SYNC_HOLD),
         };
         let lease_deadline = answer.lease_deadline;
         (

@@ -21,11 +21,13 @@ mod breaker;
 mod claims;
 mod copier;
 mod dispatcher;
+mod elsewhere;
 mod keys;
 mod lane;
 mod metrics;
 mod owner;
 mod parker;
+mod reading;
 mod record;
 mod settler;
 
@@ -34,12 +36,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
+use tokio::time::Instant;
 
+pub use elsewhere::Elsewhere;
 pub use metrics::{Metrics, ParkedIn, Published};
 
 use crate::broker::Publisher;
 use crate::clock::Clock;
-use crate::domain::{EventId, OutboxEvent};
+use crate::domain::{BucketSet, EventId, Fresh, OutboxEvent};
 use crate::retry;
 use crate::store::Store;
 use crate::supervisor::{Policy, Spawner, Stage};
@@ -56,22 +60,17 @@ pub enum KeyPolicy {
 }
 
 /// How the relay works. Every queue, batch and wait has its bound here.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Name of this relay in the lease rows; unlike any other's.
     pub owner: String,
     /// How long a bucket stays ours without a renewal.
-    #[serde(with = "humantime_serde")]
     pub lease: Duration,
     /// The producer's own time-out: sending stops this long before the lease ends.
-    #[serde(with = "humantime_serde")]
     pub publish_timeout: Duration,
     /// Wait between polls that find something.
-    #[serde(with = "humantime_serde")]
     pub poll_min: Duration,
     /// Wait between polls after many that found nothing.
-    #[serde(with = "humantime_serde")]
     pub poll_max: Duration,
     /// New rows one poll takes.
     pub poll_rows_max: u32,
@@ -86,14 +85,12 @@ pub struct Config {
     /// Acknowledged rows deleted at once.
     pub settle_rows_max: u32,
     /// How long an acknowledged row waits for company.
-    #[serde(with = "humantime_serde")]
     pub settle_delay: Duration,
     /// Attempts, and waits between them, for one row.
     pub retry: retry::Policy,
     /// Waits between probes while the broker or a topic is away.
     pub probe: retry::Policy,
     /// Waits between attempts of the copy to the dead letter topic.
-    #[serde(with = "humantime_serde")]
     pub copy_delay: Duration,
     /// What becomes of later rows of a parked key.
     pub key_policy: KeyPolicy,
@@ -105,8 +102,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             owner: EventId::generate().to_string(),
-            lease: Duration::from_secs(30),
-            publish_timeout: Duration::from_secs(10),
+            lease: Duration::from_secs(15),
+            publish_timeout: Duration::from_secs(4),
             poll_min: Duration::from_millis(10),
             poll_max: Duration::from_secs(1),
             poll_rows_max: 2_000,
@@ -144,7 +141,7 @@ impl Config {
         };
         must(
             self.lease >= self.publish_timeout * 2 + Duration::from_secs(1),
-            "lease must be over twice publish_timeout",
+            "lease must be at least twice kafka.message_timeout and a second",
         );
         must(self.poll_min <= self.poll_max, "poll_min exceeds poll_max");
         must(!self.poll_min.is_zero(), "poll_min must not be zero");
@@ -185,8 +182,12 @@ struct Shared {
     recalled: keys::Recalled,
     /// One for each record at the producer; all of them for one that must go alone.
     permits: Arc<Semaphore>,
+    /// Where other relays have work to do.
+    elsewhere: Elsewhere,
     /// Makes the dispatcher poll now.
     wake: Notify,
+    /// Makes the parker look now.
+    unparked: Notify,
     /// Makes the copier look now.
     died: Notify,
 }
@@ -216,6 +217,8 @@ struct Item {
     origin: Origin,
     /// A batch with it was refused: it goes alone, to see whether it was the one.
     alone: bool,
+    /// When it was committed, if its writer said so.
+    committed_at: Option<Instant>,
 }
 
 /// What the dispatcher is told about rows under way.
@@ -232,7 +235,7 @@ enum Signal {
 /// The way into a running relay.
 #[derive(Clone, Debug)]
 pub struct RelayHandle {
-    hints: mpsc::Sender<Vec<OutboxEvent>>,
+    hints: mpsc::Sender<Fresh>,
     parts: Parts,
 }
 
@@ -240,13 +243,21 @@ impl RelayHandle {
     /// Where the writer hands over what it has just committed, with `try_send`: a hint that is
     /// dropped costs at most one wait of the poll. Rows held for somebody else are not handed over.
     #[must_use]
-    pub fn hints(&self) -> mpsc::Sender<Vec<OutboxEvent>> {
+    pub fn hints(&self) -> mpsc::Sender<Fresh> {
         self.hints.clone()
     }
 
-    /// Makes it look for rows now: another replica said that there are some.
-    pub fn wake(&self) {
-        self.parts.wake.notify_one();
+    /// Another replica said that there are rows in `buckets`: makes it look now if one is its own.
+    pub fn wake(&self, buckets: BucketSet) {
+        if BucketSet::of(self.buckets()).meets(buckets) {
+            self.parts.wake.notify_one();
+        }
+    }
+
+    /// The buckets other relays should be told of.
+    #[must_use]
+    pub fn elsewhere(&self) -> Elsewhere {
+        self.parts.elsewhere.clone()
     }
 
     /// The relay's numbers.
@@ -294,7 +305,9 @@ impl Relay {
             ownership: owner::Ownership::default(),
             blocked: keys::Blocked::default(),
             recalled: keys::Recalled::default(),
+            elsewhere: Elsewhere::default(),
             wake: Notify::new(),
+            unparked: Notify::new(),
             died: Notify::new(),
             config,
             store,

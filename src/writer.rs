@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::domain::{Campaign, CampaignId, OutboxEvent, ParticipationId};
+use crate::domain::{Campaign, CampaignId, Fresh, OutboxEvent, ParticipationId};
 use crate::gate::Gate;
 use crate::lane::{LaneConfig, Lanes, Place};
 use crate::retry;
@@ -79,7 +79,7 @@ impl Writer {
         spawner: &Spawner,
         store: Store,
         gate: Arc<dyn Gate>,
-        wake: Option<mpsc::Sender<Vec<OutboxEvent>>>,
+        wake: Option<mpsc::Sender<Fresh>>,
         config: WriterConfig,
     ) -> Self {
         let settle = settle_lanes(spawner, Arc::clone(&gate), config.lanes);
@@ -136,7 +136,7 @@ struct Group<'a> {
 struct Committer {
     store: Store,
     gate: Arc<dyn Gate>,
-    wake: Option<mpsc::Sender<Vec<OutboxEvent>>>,
+    wake: Option<mpsc::Sender<Fresh>>,
     settle: Lanes<(CampaignId, ParticipationId)>,
     config: WriterConfig,
 }
@@ -312,7 +312,10 @@ impl Committer {
             .collect();
         if let (Some(wake), false) = (&self.wake, events.is_empty()) {
             // A dropped hint costs a poll, not an event.
-            drop(wake.try_send(events));
+            drop(wake.try_send(Fresh {
+                events,
+                committed_at: Instant::now(),
+            }));
         }
         for job in with(committed) {
             if self

@@ -9,9 +9,8 @@ use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::{background, parts};
+use super::{background, parts, publishing};
 use crate::admission::Desk;
-use crate::broker::Publisher;
 use crate::catalogue::{Catalogue, CatalogueConfig};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -24,11 +23,10 @@ use crate::lifecycle::Lifecycle;
 use crate::meter::Meter;
 use crate::participate::{Participate, Parts, SyncPath};
 use crate::reconcile::Reconciler;
-use crate::relay::{self, Relay, RelayHandle};
 use crate::retry;
 use crate::status::StatusBoard;
 use crate::store::{CampaignFilter, NewCampaign, Store};
-use crate::supervisor::{BoxError, Policy, Spawner, Stage, Supervisor, process_signals};
+use crate::supervisor::{Spawner, Stage, Supervisor, process_signals};
 use crate::telemetry::Telemetry;
 use crate::writer::{Writer, WriterConfig};
 
@@ -64,14 +62,8 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     first_campaign(&config, &app).await?;
     let address = listener.local_addr()?;
     announce(&config, &app, &broker.address, address);
-    start_http(&spawner, listener, Arc::new(app));
-
-    let outcome = supervisor.run(signals).await;
-    store.close().await?;
-    for failure in &outcome.failures {
-        tracing::error!(failure, "the shutdown was not clean");
-    }
-    Ok(outcome.exit_code())
+    super::serve_once(&spawner, http::serve(listener, Arc::new(app)));
+    super::finish(supervisor, signals, &store).await
 }
 
 fn assemble(
@@ -84,7 +76,7 @@ fn assemble(
     telemetry: &Arc<Telemetry>,
 ) -> anyhow::Result<App> {
     let publisher = &broker.publisher;
-    let relay = start_relay(config, clock, store, publisher, spawner, telemetry);
+    let hints = publishing::start(config, clock, store, publisher, spawner, telemetry)?;
     let catalogue = Catalogue::new(store.clone(), CatalogueConfig::default());
     let reconciler = Reconciler::new(store.clone(), Arc::clone(gate));
     let lifecycle = Lifecycle::new(
@@ -102,13 +94,7 @@ fn assemble(
     let participate = Participate::new(Parts {
         catalogue: catalogue.clone(),
         desk: Desk::start(spawner, Arc::clone(gate), desk_lanes, config.gate.lease),
-        writer: Writer::start(
-            spawner,
-            store.clone(),
-            Arc::clone(gate),
-            Some(relay.hints()),
-            writer,
-        ),
+        writer: Writer::start(spawner, store.clone(), Arc::clone(gate), hints, writer),
         store: store.clone(),
         reconciler: reconciler.clone(),
         meter: meter.clone(),
@@ -129,7 +115,7 @@ fn assemble(
         status: StatusBoard::new(store.clone(), Arc::clone(gate), meter),
         health: Health::new(
             store.clone(),
-            Arc::clone(gate),
+            Some(Arc::clone(gate)),
             Arc::clone(publisher),
             topic,
         ),
@@ -142,32 +128,6 @@ fn assemble(
         clock: clock.clone(),
         settings: http_settings(config, spawner)?,
     })
-}
-
-fn start_relay(
-    config: &Config,
-    clock: &Clock,
-    store: &Store,
-    publisher: &Arc<dyn Publisher>,
-    spawner: &Spawner,
-    telemetry: &Telemetry,
-) -> RelayHandle {
-    let settings = relay::Config {
-        publish_timeout: config.kafka.message_timeout,
-        lease: config.kafka.message_timeout * 2 + Duration::from_secs(2),
-        topic_prefix: config.kafka.topic_prefix.clone(),
-        ..relay::Config::default()
-    };
-    let metrics = relay::Metrics::default();
-    telemetry.register(|registry| metrics.register(registry));
-    Relay::start(
-        spawner,
-        store.clone(),
-        Arc::clone(publisher),
-        clock.clone(),
-        settings,
-        metrics,
-    )
 }
 
 fn writer_config(config: &Config) -> WriterConfig {
@@ -198,25 +158,6 @@ fn http_settings(config: &Config, spawner: &Spawner) -> anyhow::Result<http::Set
         stop: spawner.token(Stage::Http),
         ..http::Settings::default()
     })
-}
-
-fn start_http(spawner: &Spawner, listener: TcpListener, app: Arc<App>) {
-    // A listener serves once: when it fails the process stops, and what starts it again binds anew.
-    let mut serving = Some((listener, app));
-    spawner.start(
-        "http.serve",
-        Stage::Http,
-        Policy::StopProcess,
-        move |_stop| {
-            let serving = serving.take();
-            async move {
-                match serving {
-                    Some((listener, app)) => Ok(http::serve(listener, app).await?),
-                    None => Err(BoxError::from("the listener is gone")),
-                }
-            }
-        },
-    );
 }
 
 /// With everything embedded, somebody is trying it out: gives them a campaign to try.

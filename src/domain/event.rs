@@ -11,6 +11,40 @@ use super::{CampaignId, EventId, Instant, Participation, Status};
 /// Shares of the outbox; each is owned by one relay at a time.
 pub const BUCKETS: u16 = 64;
 
+/// Some of the buckets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BucketSet(pub u64);
+
+impl BucketSet {
+    /// These buckets; those that do not exist are left out.
+    #[must_use]
+    pub fn of(buckets: impl IntoIterator<Item = u16>) -> Self {
+        let bits = buckets.into_iter().filter(|bucket| *bucket < BUCKETS);
+        Self(bits.fold(0, |set, bucket| set | 1 << bucket))
+    }
+
+    /// Whether the two have a bucket in common.
+    #[must_use]
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// Events just committed together, on their way to whoever publishes them.
+#[derive(Clone, Debug)]
+pub struct Fresh {
+    /// The events.
+    pub events: Vec<OutboxEvent>,
+    /// When their commit was known.
+    pub committed_at: std::time::Instant,
+}
+
 /// Which topic an event goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stream {
@@ -26,6 +60,9 @@ words!(Stream {
 });
 
 impl Stream {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Participation, Self::Campaign];
+
     /// The topic of this stream for an installation.
     #[must_use]
     pub fn topic(self, prefix: &str) -> String {
@@ -135,6 +172,12 @@ impl OutboxEvent {
             payload: payload.to_string(),
             created_at: at,
         }
+    }
+
+    /// Whether events of other participations have the same key.
+    #[must_use]
+    pub fn shares_its_key(&self) -> bool {
+        self.key != self.aggregate_id
     }
 }
 

@@ -93,7 +93,7 @@ fn home() -> Redirect {
 }
 
 /// The metrics as they are now.
-fn metrics(telemetry: &Telemetry) -> poem::Result<Response> {
+pub(super) fn metrics(telemetry: &Telemetry) -> poem::Result<Response> {
     let text = telemetry.encode().map_err(|error| {
         tracing::error!(
             error = &error as &dyn std::error::Error,

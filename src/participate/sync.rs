@@ -1,12 +1,17 @@
 //! The synchronous path: publishes within the request, for comparison.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
 use crate::broker::{Publisher, Record};
 use crate::domain::OutboxEvent;
 use crate::store::{PendingKey, Store};
+
+/// How long a request waits for the relay, and how often it looks.
+const RELAY_WAIT_MAX: Duration = Duration::from_secs(5);
+const RELAY_LOOK: Duration = Duration::from_millis(10);
 
 /// Publishes on the synchronous path.
 pub struct SyncPath {
@@ -22,6 +27,9 @@ impl SyncPath {
     /// Publishes within the request. When that fails the yes still stands, because it is committed: the
     /// relay publishes the row when its hold is over.
     pub(super) async fn publish_now(&self, store: &Store, event: &OutboxEvent) {
+        if event.shares_its_key() {
+            return self.wait_for_relay(store, event).await;
+        }
         let record = Record::of(event, &self.topic_prefix);
         match self.publisher.publish(&record).await {
             Ok(_) => {
@@ -45,5 +53,24 @@ impl SyncPath {
                 );
             }
         }
+    }
+
+    /// Waits until the relay has published the event, in its turn among those of the same key.
+    async fn wait_for_relay(&self, store: &Store, event: &OutboxEvent) {
+        let deadline = Instant::now() + RELAY_WAIT_MAX;
+        while Instant::now() < deadline {
+            match store.is_pending(event.bucket, &event.aggregate_id).await {
+                Ok(true) => tokio::time::sleep(RELAY_LOOK).await,
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "whether the relay has published is not known"
+                    );
+                    return;
+                }
+            }
+        }
+        tracing::warn!("not published within the request; the relay will");
     }
 }

@@ -116,7 +116,7 @@ pub(super) enum HeldBack {
     /// Nothing may go.
     All(Duration),
     /// Nothing to this topic.
-    Topic(Duration),
+    Topic,
 }
 
 /// The breakers of a relay, shared by its lanes.
@@ -149,8 +149,8 @@ impl Breakers {
         if let Some(wait) = self.broker.wait() {
             return Err(HeldBack::All(wait));
         }
-        if let Some(wait) = topic.wait() {
-            return Err(HeldBack::Topic(wait));
+        if topic.wait().is_some() {
+            return Err(HeldBack::Topic);
         }
         Ok(Ticket {
             stream,
@@ -159,14 +159,36 @@ impl Breakers {
         })
     }
 
-    /// The broker answered and took the record, or refused it for what it is.
-    pub(super) fn answered(&self, ticket: Ticket) {
-        if self.broker.succeeded() {
+    /// How long there is no point in sending to the topic of `stream`; none: it may be tried.
+    pub(super) fn held(&self, stream: Stream) -> Option<Duration> {
+        self.topic(stream).wait()
+    }
+
+    /// The streams whose topics are held back.
+    pub(super) fn held_streams(&self) -> Vec<Stream> {
+        let streams = Stream::ALL.into_iter();
+        streams
+            .filter(|stream| self.held(*stream).is_some())
+            .collect()
+    }
+
+    /// Whether the topic of `stream` refused what it was sent last.
+    pub(super) fn is_on_trial(&self, stream: Stream) -> bool {
+        !self.topic(stream).is_closed()
+    }
+
+    /// The broker answered and took the record, or refused it for what it is. True: rows that were
+    /// held back may go again.
+    pub(super) fn answered(&self, ticket: Ticket) -> bool {
+        let broker = self.broker.succeeded();
+        if broker {
             tracing::info!("the broker is back: publishing again");
         }
-        if self.topic(ticket.stream).succeeded() {
+        let topic = self.topic(ticket.stream).succeeded();
+        if topic {
             tracing::info!(topic = ticket.stream.as_str(), "topic is writable again");
         }
+        broker || topic
     }
 
     /// The ticket was not made use of.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::Parts;
 use crate::domain::{EventId, OutboxEvent};
+use crate::store::PendingKey;
 
 /// Settled rows remembered, against hints that come after the poll was faster.
 const SETTLED_MAX: usize = 16_384;
@@ -64,6 +65,19 @@ impl Claims {
             place,
         };
         self.rows.insert(event.id, claim);
+    }
+
+    /// The same for a row whose event, and so its key, is not known.
+    pub(super) fn insert_unreadable(&mut self, row: PendingKey, parts: &Parts) {
+        parts.ownership.claim(row.bucket);
+        let rows = self.keys.entry(String::new()).or_default();
+        rows.at_parker += 1;
+        let claim = Claim {
+            key: String::new(),
+            bucket: row.bucket,
+            place: Place::Parker,
+        };
+        self.rows.insert(row.event_id, claim);
     }
 
     /// Gives a row up. With the last row of a key a lane may take that key again.

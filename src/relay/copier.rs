@@ -1,6 +1,8 @@
 //! Copies dead letters to their topic until each is there. The row is the truth; the copy is for
 //! people who watch topics.
 
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 
 use super::{Parts, record};
@@ -8,32 +10,38 @@ use crate::broker::PublishError;
 use crate::store::{Parked, ParkedState, StoreError};
 use crate::supervisor::BoxError;
 
+/// How often it looks though no copy is known to be due.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Dead letters copied in one go.
 const COPY_ROWS_MAX: u32 = 100;
 
 /// Runs until told to stop.
 pub(super) async fn copy(parts: Parts, stop: CancellationToken) -> Result<(), BoxError> {
     loop {
-        match copy_due(&parts).await {
-            Ok(()) => {}
-            Err(failure) => tracing::warn!(%failure, "dead letters not copied"),
-        }
+        let wait = copy_due(&parts).await.unwrap_or_else(|failure| {
+            tracing::warn!(%failure, "dead letters not copied");
+            parts.config.copy_delay
+        });
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = parts.died.notified() => {}
-            () = tokio::time::sleep(parts.config.poll_max) => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }
 
-async fn copy_due(parts: &Parts) -> Result<(), StoreError> {
+/// Copies what is due: how long until it is worth another look.
+async fn copy_due(parts: &Parts) -> Result<Duration, StoreError> {
     let buckets = parts.ownership.buckets();
     if buckets.is_empty() {
-        return Ok(());
+        return Ok(LOOK_EVERY);
     }
     let state = ParkedState::Dead;
-    let due = parts.store.parked_due(state, &buckets, COPY_ROWS_MAX);
-    for dead in due.await? {
+    let due = parts
+        .store
+        .parked_due(state, &buckets, COPY_ROWS_MAX)
+        .await?;
+    for dead in due {
         let id = dead.event.id;
         match copy_one(parts, &dead).await {
             Ok(()) => {
@@ -45,12 +53,14 @@ async fn copy_due(parts: &Parts) -> Result<(), StoreError> {
                 parts.store.put_off_copy(id, delay).await?;
                 if !matches!(failure, PublishError::Record(_)) {
                     // The others would fail the same way.
-                    return Ok(());
+                    return Ok(delay);
                 }
             }
         }
     }
-    Ok(())
+    let next = parts.store.next_due(state, &buckets).await?;
+    let wait = next.unwrap_or(LOOK_EVERY);
+    Ok(wait.clamp(parts.config.poll_min, LOOK_EVERY))
 }
 
 async fn copy_one(parts: &Parts, dead: &Parked) -> Result<(), PublishError> {

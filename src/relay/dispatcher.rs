@@ -10,18 +10,23 @@ use tokio_util::sync::CancellationToken;
 
 use super::claims::{Claims, Place};
 use super::parker::Note;
+use super::reading::{Coverage, Reading};
 use super::{Item, KeyPolicy, Origin, Parts, Signal};
-use crate::domain::{EventId, OutboxEvent};
-use crate::store::StoreError;
+use crate::domain::{BucketSet, Fresh, OutboxEvent};
+use crate::store::{Pending, StoreError};
 use crate::supervisor::BoxError;
 
 /// Events loaded by one statement.
 const LOAD_ROWS_MAX: usize = 500;
+/// Rows of a topic that cannot be written to that go out to find out whether it can be again.
+const TRIAL_ROWS_MAX: usize = 32;
+/// A poll that took long is followed by a wait so many times as long.
+const SLOW_POLL_SHARE: u32 = 4;
 
 /// What comes in.
 #[derive(Debug)]
 pub(super) struct Inlets {
-    pub(super) hints: mpsc::Receiver<Vec<OutboxEvent>>,
+    pub(super) hints: mpsc::Receiver<Fresh>,
     pub(super) signals: mpsc::Receiver<Signal>,
 }
 
@@ -33,10 +38,13 @@ pub(super) struct Dispatcher {
     claims: Claims,
     /// Tenure of each bucket whose blocked keys are known.
     tenures: BTreeMap<u16, u64>,
-    /// First bucket of the next poll, when the last one could not take all.
-    cursor: u16,
+    reading: Reading,
+    /// Whether the last poll found no room for rows.
+    starved: bool,
     wait: Duration,
     next_poll: Instant,
+    /// However many wake it: a poll that takes long is not to be all that the database does.
+    not_before: Instant,
 }
 
 impl Dispatcher {
@@ -51,9 +59,11 @@ impl Dispatcher {
             parker,
             claims: Claims::default(),
             tenures: BTreeMap::new(),
-            cursor: 0,
+            reading: Reading::default(),
+            starved: false,
             wait: parts.config.poll_min,
             next_poll: Instant::now(),
+            not_before: Instant::now(),
         }
     }
 
@@ -72,14 +82,14 @@ impl Dispatcher {
                 () = stop.cancelled() => return Ok(()),
                 Some(signal) = inlets.signals.recv() => self.on_signal(signal),
                 hint = inlets.hints.recv(), if room && hints_open => match hint {
-                    Some(events) => self.on_hint(events),
+                    Some(fresh) => self.on_hint(fresh),
                     None => hints_open = false,
                 },
                 () = parts.wake.notified() => self.poll_within(Duration::ZERO),
-                () = tokio::time::sleep_until(self.next_poll) => {
+                () = tokio::time::sleep_until(self.next_poll.max(self.not_before)) => {
                     // Handed-over rows first: the poll would only find them again.
-                    while let Ok(events) = inlets.hints.try_recv() {
-                        self.on_hint(events);
+                    while let Ok(fresh) = inlets.hints.try_recv() {
+                        self.on_hint(fresh);
                     }
                     self.on_poll().await;
                 }
@@ -104,6 +114,9 @@ impl Dispatcher {
                     self.claims.remove(id, &self.parts);
                     self.claims.remember(id);
                 }
+                if self.starved || self.reading.has_backlog() {
+                    self.poll_within(Duration::ZERO);
+                }
             }
             Signal::Back(ids) => {
                 for id in ids {
@@ -126,84 +139,117 @@ impl Dispatcher {
     /// A first event of a participation has none before it. A later one may: committed on another
     /// replica, and not read here yet; then the poll, which sees both, puts them in order. The same
     /// goes for keys that several participations share.
-    fn on_hint(&mut self, events: Vec<OutboxEvent>) {
-        for event in events {
+    fn on_hint(&mut self, fresh: Fresh) {
+        let committed_at = Instant::from_std(fresh.committed_at);
+        let mut foreign = Vec::new();
+        for event in fresh.events {
             if self.claims.contains(event.id) || self.claims.was_settled(event.id) {
                 continue;
             }
-            let known = self.tenures.contains_key(&event.bucket);
-            if !known || !self.parts.ownership.may_send(event.bucket) {
+            if !self.parts.ownership.owns(event.bucket) {
+                foreign.push(event.bucket);
                 continue;
             }
-            let is_first = event.key == event.aggregate_id && event.key_sequence == 1;
-            if is_first && self.room() > 0 && self.dispatch(event) {
+            let known = self.tenures.contains_key(&event.bucket);
+            let may_go = known
+                && self.parts.ownership.may_send(event.bucket)
+                && self.parts.breakers.held(event.stream).is_none();
+            let is_first = !event.shares_its_key() && event.key_sequence == 1;
+            if is_first && may_go && self.room() > 0 && self.dispatch(event, Some(committed_at)) {
                 self.parts.metrics.wake_hits.inc();
             } else {
                 self.poll_within(self.parts.config.poll_min);
             }
         }
+        self.parts.elsewhere.note(BucketSet::of(foreign));
     }
 
     async fn on_poll(&mut self) {
-        match self.poll().await {
+        let began = Instant::now();
+        let outcome = self.poll().await;
+        match outcome {
             Ok(Found::Nothing) => {
                 self.wait = (self.wait * 2).min(self.parts.config.poll_max);
             }
             Ok(Found::Rows) => self.wait = self.parts.config.poll_min,
+            Ok(Found::More) => self.wait = Duration::ZERO,
             Err(failure) => {
                 tracing::warn!(%failure, "outbox not read");
                 self.wait = self.parts.config.poll_max;
             }
         }
-        self.next_poll = Instant::now() + self.wait;
+        let now = Instant::now();
+        self.next_poll = now + self.wait;
+        if self.wait > Duration::ZERO {
+            self.not_before = now + (now - began) * SLOW_POLL_SHARE;
+        }
+        self.wait = self.wait.max(self.parts.config.poll_min);
     }
 
     /// Reads what is pending in the owned buckets and dispatches what is new.
     async fn poll(&mut self) -> Result<Found, StoreError> {
-        let mut buckets = self.take_over().await?;
+        let owned = self.take_over().await?;
         let poll_rows_max = usize::try_from(self.parts.config.poll_rows_max).unwrap_or(usize::MAX);
-        let rows_max = poll_rows_max.min(self.room());
-        if buckets.is_empty() || rows_max == 0 {
+        let fresh_max = poll_rows_max.min(self.room());
+        self.starved = fresh_max == 0;
+        let parts = Parts::clone(&self.parts);
+        let under_way = |bucket| parts.ownership.under_way(bucket);
+        let Some(page) = self.reading.next(&owned, fresh_max, under_way) else {
             return Ok(Found::Nothing);
-        }
-        let from = self.cursor;
-        buckets.retain(|bucket| *bucket >= from);
-        // Rows under way are read again and left out: what is new is looked for behind them.
-        let read_max = rows_max + self.claims.len();
-        let limit = u32::try_from(read_max).unwrap_or(u32::MAX);
-        let found = self.parts.store.pending_keys(&buckets, limit).await?;
-        let is_all = found.len() < read_max;
-        let last = found.last().map_or(0, |key| key.bucket);
-        self.cursor = if is_all { 0 } else { last.saturating_add(1) };
-        let fresh: Vec<EventId> = found
+        };
+        let limit = u32::try_from(page.rows_max).unwrap_or(u32::MAX);
+        let without = parts.breakers.held_streams();
+        let found = parts.store.pending(&page.buckets, &without, limit).await?;
+        let last = found.last().map(|row| row.key.bucket);
+        let coverage = self.reading.was_read(&page, found.len(), last);
+        let any_held = found.iter().any(|row| row.held);
+        let fresh: Vec<Pending> = found
             .into_iter()
-            .map(|key| key.event_id)
-            .filter(|id| !self.claims.contains(*id))
-            .take(rows_max)
+            .filter(|row| !row.held && !self.claims.contains(row.key.event_id))
+            .take(page.fresh_max)
             .collect();
-        let taken = self.take(&fresh).await?;
-        // A poll that began in the middle, or found no end, has not seen everything.
-        if taken > 0 || from > 0 || !is_all {
-            Ok(Found::Rows)
+        let held = if any_held && !fresh.is_empty() {
+            parts.store.held_keys(&page.buckets).await?
         } else {
-            Ok(Found::Nothing)
-        }
+            HashSet::new()
+        };
+        let taken = self.take(&fresh, held).await?;
+        Ok(match coverage {
+            Coverage::Part if taken > 0 => Found::More,
+            Coverage::Part => Found::Rows,
+            Coverage::Everything if taken > 0 => Found::Rows,
+            Coverage::Everything => Found::Nothing,
+        })
     }
 
-    /// Loads and dispatches pending rows: how many were taken.
-    async fn take(&mut self, fresh: &[EventId]) -> Result<usize, StoreError> {
-        let mut refused: HashSet<String> = HashSet::new();
+    /// Loads and dispatches pending rows: how many were taken. Rows of `refused` keys stay.
+    async fn take(
+        &mut self,
+        fresh: &[Pending],
+        mut refused: HashSet<String>,
+    ) -> Result<usize, StoreError> {
         let mut taken = 0;
-        for ids in fresh.chunks(LOAD_ROWS_MAX) {
-            let mut events = self.parts.store.outbox_events(ids).await?;
-            events.sort_by(in_order);
-            for event in events {
+        let mut on_trial = 0;
+        for rows in fresh.chunks(LOAD_ROWS_MAX) {
+            let ids: Vec<_> = rows.iter().map(|row| row.key.event_id).collect();
+            let mut loaded = self.parts.store.outbox_events(&ids).await?;
+            if loaded.events.len() < rows.len() {
+                self.give_up_unreadable(rows, &loaded);
+            }
+            loaded.events.sort_by(in_order);
+            for event in loaded.events {
                 // Once one row of a key found no room, none after it may.
                 if refused.contains(&event.key) {
                     continue;
                 }
+                if self.parts.breakers.is_on_trial(event.stream) {
+                    on_trial += 1;
+                    if on_trial > TRIAL_ROWS_MAX {
+                        continue;
+                    }
+                }
                 let key = event.key.clone();
-                if self.dispatch(event) {
+                if self.dispatch(event, None) {
                     taken += 1;
                 } else {
                     refused.insert(key);
@@ -211,6 +257,25 @@ impl Dispatcher {
             }
         }
         Ok(taken)
+    }
+
+    /// Rows whose event is missing, or holds what this release does not know, can never be published.
+    fn give_up_unreadable(&mut self, rows: &[Pending], loaded: &crate::store::Loaded) {
+        let readable: HashSet<_> = loaded.events.iter().map(|event| event.id).collect();
+        for row in rows {
+            let id = row.key.event_id;
+            if readable.contains(&id) {
+                continue;
+            }
+            let why = loaded.unreadable.iter().find(|(found, _)| *found == id);
+            let error =
+                why.map_or_else(|| "its event is missing".to_owned(), |(_, why)| why.clone());
+            let Ok(room) = self.parker.try_reserve() else {
+                continue;
+            };
+            self.claims.insert_unreadable(row.key, &self.parts);
+            room.send(Note::Unreadable { row: *row, error });
+        }
     }
 
     /// Reads which keys are blocked in buckets that are newly ours. The owned buckets, in order.
@@ -231,13 +296,16 @@ impl Dispatcher {
                     self.parts.blocked.insert(&key, bucket);
                 }
             }
+            // Their parked rows are ours now, too.
+            self.parts.unparked.notify_one();
+            self.parts.died.notify_one();
         }
         self.tenures = usable.iter().copied().collect();
         Ok(usable.into_iter().map(|(bucket, _)| bucket).collect())
     }
 
     /// Claims a pending row and passes it on. False: it stays pending for now.
-    fn dispatch(&mut self, event: OutboxEvent) -> bool {
+    fn dispatch(&mut self, event: OutboxEvent, committed_at: Option<Instant>) -> bool {
         let rows = self.claims.under_way(&event.key);
         let is_blocked = self.parts.blocked.contains(&event.key);
         let is_recalled = rows.in_lane > 0 && self.parts.recalled.contains(&event.key);
@@ -245,6 +313,7 @@ impl Dispatcher {
             event,
             origin: Origin::Pending,
             alone: false,
+            committed_at,
         };
         if is_blocked {
             return self.pass_to_parker(item);
@@ -277,20 +346,23 @@ impl Dispatcher {
     }
 }
 
-/// Whether a poll gives reason for another one soon.
+/// Whether a poll gives reason for another one.
 enum Found {
+    /// At once.
+    More,
+    /// Soon.
     Rows,
     Nothing,
 }
 
 /// Rows of one key together, each participation's in its own order, others in order of id, which is
-/// the order of time.
+/// the order of their commits.
 fn in_order(one: &OutboxEvent, other: &OutboxEvent) -> std::cmp::Ordering {
     let sequence = |event: &OutboxEvent| {
-        if event.key == event.aggregate_id {
-            event.key_sequence
-        } else {
+        if event.shares_its_key() {
             0
+        } else {
+            event.key_sequence
         }
     };
     (&one.key, sequence(one), one.id).cmp(&(&other.key, sequence(other), other.id))

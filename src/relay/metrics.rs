@@ -6,13 +6,24 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tokio_util::sync::CancellationToken;
 
-use super::Parts;
-use crate::domain::OutboxEvent;
+use super::{Item, Parts};
+use crate::domain::Instant;
 use crate::supervisor::BoxError;
+
+/// Upper bounds in seconds: fine where a healthy relay is, coarse where a backlog is.
+const COMMIT_TO_ACK_BUCKETS: [f64; 22] = [
+    0.000_5, 0.001, 0.001_5, 0.002, 0.003, 0.004, 0.005, 0.007_5, 0.01, 0.015, 0.02, 0.025, 0.035,
+    0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0,
+];
+/// How often the outbox is counted while something waits in it, and while nothing does.
+const SAMPLE_BUSY: Duration = Duration::from_secs(5);
+const SAMPLE_IDLE: Duration = Duration::from_secs(15);
+/// Counting a large outbox is followed by a wait so many times as long.
+const SLOW_SAMPLE_SHARE: u32 = 50;
 
 /// How an attempt to publish ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,7 +78,7 @@ impl Default for Metrics {
             wake_hits: Counter::default(),
             lease_epoch_changes: Counter::default(),
             order_violations: Counter::default(),
-            commit_to_ack_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            commit_to_ack_seconds: Histogram::new(COMMIT_TO_ACK_BUCKETS),
         }
     }
 }
@@ -122,10 +133,15 @@ impl Metrics {
     }
 
     /// Counts an acknowledgement.
-    pub(super) fn acknowledged(&self, event: &OutboxEvent, now: crate::domain::Instant) {
+    /// A row that was read rather than handed over does not tell when it was committed; it counts
+    /// from when it was made, which is a little longer.
+    pub(super) fn acknowledged(&self, item: &Item, now: Instant) {
         self.count("ok", "none");
-        let waited = now.signed_duration_since(event.created_at);
-        let waited = waited.to_std().unwrap_or_default();
+        let since_made = now.signed_duration_since(item.event.created_at);
+        let waited = item.committed_at.map_or_else(
+            || since_made.to_std().unwrap_or_default(),
+            |committed_at| committed_at.elapsed(),
+        );
         self.commit_to_ack_seconds.observe(waited.as_secs_f64());
     }
 
@@ -149,23 +165,38 @@ impl Metrics {
 
 /// Reads from the database what nobody counts in passing.
 pub(super) async fn sample(parts: Parts, stop: CancellationToken) -> Result<(), BoxError> {
-    const EVERY: Duration = Duration::from_secs(2);
     loop {
-        match sample_once(&parts).await {
-            Ok(()) => {}
-            Err(failure) => tracing::warn!(%failure, "outbox not counted"),
-        }
+        let began = std::time::Instant::now();
+        let pause = match sample_once(&parts).await {
+            Ok(Waiting::Some) => SAMPLE_BUSY,
+            Ok(Waiting::None) => SAMPLE_IDLE,
+            Err(failure) => {
+                tracing::warn!(%failure, "outbox not counted");
+                SAMPLE_IDLE
+            }
+        };
+        let pause = pause.max(began.elapsed() * SLOW_SAMPLE_SHARE);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-async fn sample_once(parts: &Parts) -> Result<(), crate::store::StoreError> {
+/// Whether rows wait to be published.
+enum Waiting {
+    Some,
+    None,
+}
+
+async fn sample_once(parts: &Parts) -> Result<Waiting, crate::store::StoreError> {
     let metrics = &parts.metrics;
     let counts = parts.store.outbox_counts(None).await?;
-    let age = parts.store.oldest_pending_age().await?.unwrap_or_default();
+    let age = if counts.pending > 0 {
+        parts.store.oldest_pending_age().await?.unwrap_or_default()
+    } else {
+        Duration::ZERO
+    };
     let pending = i64::try_from(counts.pending).unwrap_or(i64::MAX);
     metrics.pending.set(pending);
     let seconds = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
@@ -181,5 +212,6 @@ async fn sample_once(parts: &Parts) -> Result<(), crate::store::StoreError> {
     metrics
         .blocked_keys
         .set(i64::try_from(blocked).unwrap_or(i64::MAX));
-    Ok(())
+    let any = counts.pending + counts.retry + counts.blocked > 0;
+    Ok(if any { Waiting::Some } else { Waiting::None })
 }

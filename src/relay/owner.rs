@@ -17,6 +17,9 @@ use crate::domain::event::BUCKETS;
 use crate::store::{Held, StoreError};
 use crate::supervisor::BoxError;
 
+/// A lease is renewed so many times before it would end.
+const RENEWALS_A_LEASE: u32 = 4;
+
 #[derive(Clone, Copy, Debug)]
 struct Tenure {
     /// Changes whenever another relay may have owned the bucket in between.
@@ -64,6 +67,12 @@ impl Ownership {
             .collect()
     }
 
+    /// Whether `bucket` is held, even if nothing may be sent from it just now.
+    pub(super) fn owns(&self, bucket: u16) -> bool {
+        let tenures = self.tenures.read().unwrap_or_else(PoisonError::into_inner);
+        tenures.get(&bucket).is_some_and(|tenure| !tenure.leaving)
+    }
+
     /// The same without the numbers.
     pub(super) fn buckets(&self) -> Vec<u16> {
         self.usable()
@@ -86,9 +95,10 @@ impl Ownership {
         }
     }
 
-    fn is_idle(&self, bucket: u16) -> bool {
+    /// Rows of `bucket` that were taken and are not done with.
+    pub(super) fn under_way(&self, bucket: u16) -> usize {
         let claims = self.claims.get(usize::from(bucket));
-        claims.is_none_or(|claims| claims.load(Ordering::SeqCst) == 0)
+        claims.map_or(0, |claims| claims.load(Ordering::SeqCst))
     }
 
     /// Takes over what the database says; how many buckets changed to this owner.
@@ -133,7 +143,7 @@ pub(super) async fn keep(parts: Parts, stop: CancellationToken) -> Result<(), Bo
         }
         tokio::select! {
             () = stop.cancelled() => break,
-            () = tokio::time::sleep(config.lease / 6) => {}
+            () = tokio::time::sleep(config.lease / RENEWALS_A_LEASE) => {}
         }
     }
     parts.store.leave_buckets(&config.owner).await?;
@@ -158,7 +168,7 @@ async fn keep_once(parts: &Parts) -> Result<(), StoreError> {
     }
     let idle = surplus.iter().copied();
     let idle: Vec<u16> = idle
-        .filter(|bucket| parts.ownership.is_idle(*bucket))
+        .filter(|bucket| parts.ownership.under_way(*bucket) == 0)
         .collect();
     if !idle.is_empty() {
         parts.ownership.forget(&idle);

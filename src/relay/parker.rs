@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 use super::settler::{persist, tell};
 use super::{Item, KeyPolicy, Origin, Parts, Signal};
 use crate::domain::OutboxEvent;
-use crate::store::{ParkedState, StoreError, Verdict};
+use crate::store::{ParkedState, Pending, StoreError, Verdict};
 use crate::supervisor::BoxError;
 
 /// Parked rows brought back at once.
 const DUE_ROWS_MAX: u32 = 200;
-/// How often rows blocked by nothing are looked for.
-const ORPHANS_EVERY: Duration = Duration::from_secs(30);
+/// How often it looks though nothing is known to be due, and for rows blocked by nothing.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// What happened to a row.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(super) enum Note {
     Refused { item: Item, error: String },
     /// It came while its key was blocked.
     Block(Item),
+    /// Its event is missing or cannot be read: there is nothing to publish.
+    Unreadable { row: Pending, error: String },
 }
 
 #[derive(Debug)]
@@ -57,6 +59,7 @@ impl Parker {
 
     /// Runs until told to stop and everything noted is written down.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), BoxError> {
+        let unparked = Parts::clone(&self.parts);
         loop {
             tokio::select! {
                 biased;
@@ -65,12 +68,13 @@ impl Parker {
                     None => return Ok(()),
                 },
                 () = stop.cancelled(), if !self.inbox.is_closed() => self.inbox.close(),
+                () = unparked.unparked.notified() => self.next_pass = Instant::now(),
                 () = tokio::time::sleep_until(self.next_pass), if !stop.is_cancelled() => {
-                    self.next_pass = Instant::now() + self.parts.config.poll_max;
-                    match self.pass().await {
-                        Ok(()) => {}
-                        Err(failure) => tracing::warn!(%failure, "parked rows not read"),
-                    }
+                    let wait = self.pass().await.unwrap_or_else(|failure| {
+                        tracing::warn!(%failure, "parked rows not read");
+                        self.parts.config.poll_max
+                    });
+                    self.next_pass = Instant::now() + wait;
                 }
             }
         }
@@ -92,6 +96,10 @@ impl Parker {
             Note::Unsure { item, error } => {
                 self.park(&item, "possibly_delivered", error, stop).await?;
                 item.event.id
+            }
+            Note::Unreadable { row, error } => {
+                self.give_up(&row, error, stop).await?;
+                row.key.event_id
             }
             Note::Refused { item, error } => {
                 let verdict = dead(&item, "record", error);
@@ -173,16 +181,38 @@ impl Parker {
         Ok(())
     }
 
+    /// A row that cannot be read is dead without a copy: there is nothing to copy.
+    async fn give_up(
+        &self,
+        row: &Pending,
+        error: String,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        let id = row.key.event_id;
+        tracing::error!(outbox.id = %id, campaign.id = %row.campaign_id, error, "event cannot be read");
+        let verdict = Verdict {
+            state: ParkedState::Dead,
+            attempts: 0,
+            error_class: "unreadable",
+            error,
+            next_in: None,
+        };
+        let parts = &self.parts;
+        persist(parts, stop, || parts.store.park_unreadable(row, &verdict)).await?;
+        self.parts.metrics.failed("unreadable");
+        Ok(())
+    }
+
     /// The rows behind it are pending again; they may go.
     fn unblock(&self, event: &OutboxEvent) {
         self.parts.blocked.remove(&event.key);
     }
 
-    /// Brings back what is due.
-    async fn pass(&mut self) -> Result<(), StoreError> {
+    /// Brings back what is due: how long until it is worth another look.
+    async fn pass(&mut self) -> Result<Duration, StoreError> {
         let buckets = self.parts.ownership.buckets();
         if buckets.is_empty() {
-            return Ok(());
+            return Ok(LOOK_EVERY);
         }
         let store = &self.parts.store;
         let state = ParkedState::Retry;
@@ -195,19 +225,24 @@ impl Parker {
                     attempts: parked.attempts,
                 },
                 alone: false,
+                committed_at: None,
             })
             .collect();
-        if !items.is_empty() {
+        // What is due now may find no room, and stays due until its result is written down.
+        let wait = if items.is_empty() {
+            store.next_due(state, &buckets).await?.unwrap_or(LOOK_EVERY)
+        } else {
             tell(&self.signals, Signal::Due(items)).await;
-        }
+            self.parts.config.poll_max
+        };
         if Instant::now() >= self.next_orphans {
-            self.next_orphans = Instant::now() + ORPHANS_EVERY;
+            self.next_orphans = Instant::now() + LOOK_EVERY;
             let freed = store.free_orphans(&buckets).await?;
             if freed > 0 {
                 tracing::warn!(rows = freed, "rows were blocked by nothing: pending again");
             }
         }
-        Ok(())
+        Ok(wait.clamp(self.parts.config.poll_min, LOOK_EVERY))
     }
 }
 

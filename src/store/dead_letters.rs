@@ -3,7 +3,7 @@
 use sea_orm::QueryResult;
 use uuid::Uuid;
 
-use super::outbox::Sql;
+use super::outbox::{PEND_PARKED, Sql};
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, EventId, Instant};
 
@@ -49,9 +49,11 @@ pub struct DeadLetter {
     pub copied_at: Option<Instant>,
 }
 
-const COLUMNS: &str = "SELECT p.event_id, p.campaign_id, p.message_key, e.type, e.payload, \
+/// One whose event is missing is listed, too: that is what there is to be seen.
+const COLUMNS: &str = "SELECT p.event_id, p.campaign_id, p.message_key, \
+     COALESCE(e.type, '') AS type, COALESCE(e.payload, '') AS payload, \
      p.attempts, p.error_class, p.error, p.parked_at, p.copied_at \
-     FROM outbox_parked p JOIN outbox_event e ON e.id = p.event_id WHERE p.state = 'dead'";
+     FROM outbox_parked p LEFT JOIN outbox_event e ON e.id = p.event_id WHERE p.state = 'dead'";
 
 impl Store {
     /// Dead letters in order of event, at most `rows_max`.
@@ -96,12 +98,8 @@ impl Store {
     /// rate is too.
     pub async fn replay_dead_letters(&self, ids: &[EventId]) -> Result<u64, StoreError> {
         let transaction = self.begin().await?;
-        let mut sql = Sql::new(
-            self,
-            "INSERT INTO outbox_pending (bucket, event_id, campaign_id)",
-        );
-        sql.push(" SELECT bucket, event_id, campaign_id FROM outbox_parked");
-        sql.push(" WHERE state = 'dead' AND event_id IN ");
+        let mut sql = Sql::new(self, PEND_PARKED);
+        sql.push(" WHERE p.state = 'dead' AND p.event_id IN ");
         let moved = sql
             .list(ids.iter().map(|id| id.0))
             .run(&transaction)

@@ -9,6 +9,7 @@ mod leases;
 mod parked;
 mod statement;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use sea_orm::QueryResult;
@@ -31,6 +32,26 @@ pub struct PendingKey {
     pub event_id: EventId,
 }
 
+/// A pending row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Where it is.
+    pub key: PendingKey,
+    /// The campaign it belongs to.
+    pub campaign_id: CampaignId,
+    /// Whether its writer is publishing it itself.
+    pub held: bool,
+}
+
+/// Events read, and those that could not be.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// In order of id.
+    pub events: Vec<OutboxEvent>,
+    /// Rows that hold something this release does not know, and why.
+    pub unreadable: Vec<(EventId, String)>,
+}
+
 /// How many rows there are, by where they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutboxCounts {
@@ -49,44 +70,87 @@ pub struct OutboxCounts {
 const EVENT_COLUMNS: &str = "e.id, e.bucket, e.campaign_id, e.aggregatetype, e.aggregateid, \
      e.type, e.message_key, e.key_sequence, e.`rank`, e.traceparent, e.payload, e.created_at";
 
+/// The head of a statement that makes parked rows, `p`, pending again.
+pub(super) const PEND_PARKED: &str = "INSERT INTO outbox_pending (bucket, event_id, campaign_id, stream) \
+     SELECT p.bucket, p.event_id, p.campaign_id, e.aggregatetype FROM outbox_parked p \
+     JOIN outbox_event e ON e.id = p.event_id";
+
 impl Store {
-    /// Pending rows of `buckets`, in order of bucket and event, at most `rows_max`. Rows that are
-    /// held for somebody else are left out until their time.
-    pub async fn pending_keys(
+    /// Pending rows of `buckets` but for those of `without` these streams, in order of bucket and
+    /// event, at most `rows_max`.
+    pub async fn pending(
         &self,
         buckets: &[u16],
+        without: &[Stream],
         rows_max: u32,
-    ) -> Result<Vec<PendingKey>, StoreError> {
+    ) -> Result<Vec<Pending>, StoreError> {
         if buckets.is_empty() || rows_max == 0 {
             return Ok(Vec::new());
         }
-        let mut sql = Sql::new(self, "SELECT bucket, event_id FROM outbox_pending");
-        sql.push(" WHERE bucket IN ").list(buckets.iter().copied());
-        sql.push(" AND (hold_until IS NULL OR hold_until <= ").now();
-        sql.push(") ORDER BY bucket, event_id LIMIT ")
-            .bind(rows_max);
+        let mut sql = Sql::new(self, "SELECT bucket, event_id, campaign_id, hold_until > ");
+        sql.now()
+            .push(" AS held FROM outbox_pending WHERE bucket IN ");
+        sql.list(padded(buckets));
+        for stream in without {
+            sql.push(" AND stream <> ").bind(stream.as_str());
+        }
+        sql.push(" ORDER BY bucket, event_id LIMIT ").bind(rows_max);
         let rows = sql.rows(self.connection()).await?;
         rows.iter()
             .map(|row| {
-                Ok(PendingKey {
-                    bucket: bucket(row, "bucket")?,
-                    event_id: EventId(row.try_get("", "event_id")?),
+                let held: Option<i64> = row.try_get("", "held")?;
+                Ok(Pending {
+                    key: PendingKey {
+                        bucket: bucket(row, "bucket")?,
+                        event_id: EventId(row.try_get("", "event_id")?),
+                    },
+                    campaign_id: CampaignId(row.try_get("", "campaign_id")?),
+                    held: held.is_some_and(|held| held != 0),
                 })
             })
             .collect()
     }
 
-    /// The events with these ids, in order of id.
-    pub async fn outbox_events(&self, ids: &[EventId]) -> Result<Vec<OutboxEvent>, StoreError> {
+    /// Keys of pending events that their writers are publishing themselves, among `buckets`.
+    pub async fn held_keys(&self, buckets: &[u16]) -> Result<HashSet<String>, StoreError> {
+        let mut sql = Sql::new(self, "SELECT e.message_key FROM outbox_pending p");
+        sql.push(" JOIN outbox_event e ON e.id = p.event_id WHERE p.bucket IN ");
+        sql.list(padded(buckets)).push(" AND p.hold_until > ").now();
+        let rows = sql.rows(self.connection()).await?;
+        rows.iter()
+            .map(|row| Ok(row.try_get("", "message_key")?))
+            .collect()
+    }
+
+    /// Whether an event about `aggregate` still waits to be published in `bucket`.
+    pub async fn is_pending(&self, bucket: u16, aggregate: &str) -> Result<bool, StoreError> {
+        let mut sql = Sql::new(self, "SELECT 1 FROM outbox_pending p");
+        sql.push(" JOIN outbox_event e ON e.id = p.event_id WHERE p.bucket = ");
+        sql.bind(bucket).push(" AND e.aggregateid = ");
+        sql.bind(aggregate).push(" LIMIT 1");
+        Ok(!sql.rows(self.connection()).await?.is_empty())
+    }
+
+    /// The events with these ids. One that is not there is in neither list.
+    pub async fn outbox_events(&self, ids: &[EventId]) -> Result<Loaded, StoreError> {
+        let mut loaded = Loaded::default();
         if ids.is_empty() {
-            return Ok(Vec::new());
+            return Ok(loaded);
         }
         let mut sql = Sql::new(self, "SELECT ");
         sql.push(EVENT_COLUMNS)
             .push(" FROM outbox_event e WHERE id IN ");
         sql.list(padded(ids).map(|id| id.0)).push(" ORDER BY e.id");
-        let rows = sql.rows(self.connection()).await?;
-        rows.iter().map(event).collect()
+        for row in sql.rows(self.connection()).await? {
+            match event(&row) {
+                Ok(event) => loaded.events.push(event),
+                Err(failure) => {
+                    let id = EventId(row.try_get("", "id")?);
+                    loaded.unreadable.push((id, reason(&failure)));
+                }
+            }
+        }
+        Ok(loaded)
     }
 
     /// Forgets acknowledged rows: how many were still pending.
@@ -159,6 +223,17 @@ impl Store {
         let age = self.clock.now().signed_duration_since(created_at);
         Ok(Some(age.to_std().unwrap_or_default()))
     }
+}
+
+/// The whole chain of causes in one line.
+fn reason(failure: &StoreError) -> String {
+    let mut text = failure.to_string();
+    let mut cause = std::error::Error::source(failure);
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
 }
 
 fn bucket(row: &QueryResult, column: &str) -> Result<u16, StoreError> {

@@ -6,13 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and those it may name; every module may name itself.
-const EDGES: [(&str, &[&str]); 21] = [
+const EDGES: [(&str, &[&str]); 22] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("retry", &[]),
     ("supervisor", &["retry"]),
     ("telemetry", &[]),
-    ("config", &["domain", "telemetry"]),
+    ("config", &["domain", "relay", "telemetry"]),
     ("lane", &["domain", "supervisor"]),
     ("gate", &["domain", "clock"]),
     ("store", &["domain", "clock"]),
@@ -21,6 +21,7 @@ const EDGES: [(&str, &[&str]); 21] = [
         "relay",
         &["store", "broker", "domain", "clock", "retry", "supervisor"],
     ),
+    ("wake", &["relay", "domain", "retry", "supervisor"]),
     ("admission", &["gate", "domain", "lane", "supervisor"]),
     (
         "writer",

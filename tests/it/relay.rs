@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use firstcome::relay::Config;
 
-use bench::{Bench, Double, Reaction, Running, config, events, until};
+use bench::{Bench, Double, Reaction, Running, config, events, fresh, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn handed_over_rows_are_published_once_without_a_poll() {
@@ -29,7 +29,7 @@ async fn handed_over_rows_are_published_once_without_a_poll() {
     bench.commit(&first[0]).await;
     let hints = running.handle.hints();
     until("a row is published", async || {
-        hints.send(first.clone()).await.unwrap();
+        hints.send(fresh(&first)).await.unwrap();
         !double.ids().is_empty()
     })
     .await;
@@ -40,8 +40,8 @@ async fn handed_over_rows_are_published_once_without_a_poll() {
     for event in &events {
         bench.commit(event).await;
     }
-    hints.send(events.clone()).await.unwrap();
-    hints.send(events.clone()).await.unwrap();
+    hints.send(fresh(&events)).await.unwrap();
+    hints.send(fresh(&events)).await.unwrap();
     bench.settled().await;
     let ids: HashSet<String> = double.ids().into_iter().collect();
     assert_eq!(ids.len(), 21);
@@ -83,7 +83,7 @@ async fn a_later_event_handed_over_does_not_overtake_one_not_read_yet() {
     running
         .handle
         .hints()
-        .send(later.cloned().collect())
+        .send(fresh(&later.cloned().collect::<Vec<_>>()))
         .await
         .unwrap();
     bench.settled().await;

@@ -76,9 +76,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Sends what may be sent: how long until it is worth another look, if something is held back.
+    /// Sends what may be sent: how long until it is worth another look, if everything is held back.
     pub(super) async fn pump(&mut self) -> Option<Duration> {
-        let mut shortest: Option<Duration> = None;
         for _ in 0..self.ready.len() {
             if self.flying.len() >= self.flying_max {
                 break;
@@ -101,13 +100,14 @@ impl<'a> Run<'a> {
                     self.ready.push_front(key);
                     return Some(wait);
                 }
-                Err(HeldBack::Topic(wait)) => {
-                    self.ready.push_back(key);
-                    shortest = Some(shortest.map_or(wait, |other| other.min(wait)));
+                // Its rows would only take the room of other topics' rows.
+                Err(HeldBack::Topic) => {
+                    self.busy.remove(&key);
+                    self.recall(&key).await;
                 }
             }
         }
-        shortest
+        None
     }
 
     fn send(&mut self, key: &str, ticket: Ticket) {
@@ -139,7 +139,7 @@ impl<'a> Run<'a> {
         let Landed { item, ticket, sent } = landed;
         match sent {
             Sent::Acknowledged => {
-                self.parts.breakers.answered(ticket);
+                self.answered(ticket);
                 self.acknowledged(item).await;
             }
             Sent::Withheld => {
@@ -172,12 +172,12 @@ impl<'a> Run<'a> {
                 self.put_back(item);
             }
             PublishError::Record(_) if !item.alone => {
-                breakers.answered(ticket);
+                self.answered(ticket);
                 item.alone = true;
                 self.put_back(item);
             }
             PublishError::Record(error) => {
-                breakers.answered(ticket);
+                self.answered(ticket);
                 self.hand_over(Note::Refused { item, error }).await;
             }
             PublishError::PossiblyDelivered(error) => {
@@ -191,9 +191,16 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The broker works; rows that were left for that reason are looked for.
+    fn answered(&self, ticket: Ticket) {
+        if self.parts.breakers.answered(ticket) {
+            self.parts.wake.notify_one();
+        }
+    }
+
     async fn acknowledged(&mut self, item: Item) {
         let now = self.parts.clock.now();
-        self.parts.metrics.acknowledged(&item.event, now);
+        self.parts.metrics.acknowledged(&item, now);
         if item.origin != Origin::Pending {
             return self.hand_over(Note::Delivered(item)).await;
         }
@@ -213,6 +220,7 @@ impl<'a> Run<'a> {
             | Note::Block(item)
             | Note::Unsure { item, .. }
             | Note::Refused { item, .. } => item.event.id,
+            Note::Unreadable { row, .. } => row.key.event_id,
         };
         if self.out.park.send(note).await.is_err() {
             tracing::error!(outbox.id = %id, "result of a row not noted: stopping");

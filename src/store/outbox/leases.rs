@@ -24,6 +24,8 @@ struct Table {
     mine: Vec<Held>,
     free: Vec<u16>,
     owners: BTreeSet<String>,
+    /// Whether the relay itself has a seat.
+    seated: bool,
 }
 
 impl Table {
@@ -42,12 +44,14 @@ impl Store {
         owner: &str,
         lease: Duration,
     ) -> Result<(Vec<Held>, Vec<u16>), StoreError> {
-        self.take_seat(owner, lease).await?;
         let mut renew = Sql::new(self, "UPDATE outbox_lease SET expires_at = ");
-        renew.after(lease).push(" WHERE bucket >= 0 AND owner = ");
+        renew.after(lease).push(" WHERE owner = ");
         renew.bind(owner).run(self.connection()).await?;
 
         let mut table = self.lease_table(owner).await?;
+        if !table.seated {
+            self.take_seat(owner, lease).await?;
+        }
         let share = table.share();
         if table.mine.len() < share && !table.free.is_empty() {
             let wanted = share - table.mine.len();
@@ -81,16 +85,8 @@ impl Store {
         Ok(())
     }
 
-    /// Says that `owner` is alive.
+    /// Says that `owner` is alive, and forgets those who no longer are.
     async fn take_seat(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
-        let mut renew = Sql::new(
-            self,
-            "UPDATE outbox_lease SET epoch = epoch + 1, expires_at = ",
-        );
-        renew.after(lease).push(" WHERE bucket < 0 AND owner = ");
-        if renew.bind(owner).run(self.connection()).await? > 0 {
-            return Ok(());
-        }
         let mut sweep = Sql::new(self, "DELETE FROM outbox_lease WHERE bucket < 0");
         sweep.push(" AND expires_at <= ").now();
         sweep.run(self.connection()).await?;
@@ -130,7 +126,9 @@ impl Store {
             let is_seat = row.try_get::<i64>("", "bucket")? < 0;
             match holder {
                 Some(holder) if holder == owner => {
-                    if !is_seat {
+                    if is_seat {
+                        table.seated = true;
+                    } else {
                         let epoch: i64 = row.try_get("", "epoch")?;
                         table.mine.push(Held {
                             bucket: bucket(&row, "bucket")?,

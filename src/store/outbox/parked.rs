@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use sea_orm::{DatabaseTransaction, QueryResult};
 
-use super::{EVENT_COLUMNS, Sql, bucket, event};
-use crate::domain::{CampaignId, EventId, OutboxEvent};
+use super::{EVENT_COLUMNS, Pending, PendingKey, Sql, bucket, event};
+use crate::domain::{CampaignId, EventId, Instant, OutboxEvent};
+use crate::store::shapes::padded;
 use crate::store::{Store, StoreError};
 
 /// Why a row is parked.
@@ -80,20 +81,45 @@ const ERROR_CHARACTERS_MAX: usize = 1_000;
 impl Store {
     /// Moves a pending row to where `verdict` says; no row moves when it is pending no more.
     pub async fn park(&self, event: &OutboxEvent, verdict: &Verdict) -> Result<bool, StoreError> {
+        let row = Pending {
+            key: PendingKey {
+                bucket: event.bucket,
+                event_id: event.id,
+            },
+            campaign_id: event.campaign_id,
+            held: false,
+        };
+        self.park_row(&row, &event.key, verdict).await
+    }
+
+    /// The same for a row whose event cannot be read: its key is not known.
+    pub async fn park_unreadable(
+        &self,
+        row: &Pending,
+        verdict: &Verdict,
+    ) -> Result<bool, StoreError> {
+        self.park_row(row, "", verdict).await
+    }
+
+    async fn park_row(
+        &self,
+        row: &Pending,
+        key: &str,
+        verdict: &Verdict,
+    ) -> Result<bool, StoreError> {
+        let PendingKey { bucket, event_id } = row.key;
         let transaction = self.begin().await?;
         let mut sql = Sql::new(self, "DELETE FROM outbox_pending WHERE bucket = ");
-        sql.bind(event.bucket)
-            .push(" AND event_id = ")
-            .bind(event.id.0);
+        sql.bind(bucket).push(" AND event_id = ").bind(event_id.0);
         let moved = sql.run(&transaction).await? == 1;
         if moved {
             let error: String = verdict.error.chars().take(ERROR_CHARACTERS_MAX).collect();
             let mut sql = Sql::new(self, "INSERT INTO outbox_parked (event_id, bucket, ");
             sql.push("campaign_id, message_key, state, attempts, error_class, error, ");
-            sql.push("next_at, parked_at) VALUES (").bind(event.id.0);
-            sql.push(",").bind(event.bucket);
-            sql.push(",").bind(event.campaign_id.0);
-            sql.push(",").bind(event.key.as_str());
+            sql.push("next_at, parked_at) VALUES (").bind(event_id.0);
+            sql.push(",").bind(bucket);
+            sql.push(",").bind(row.campaign_id.0);
+            sql.push(",").bind(key);
             sql.push(",").bind(verdict.state.as_str());
             sql.push(",").bind(verdict.attempts);
             sql.push(",").bind(verdict.error_class);
@@ -161,15 +187,11 @@ impl Store {
         if !sql.rows(transaction).await?.is_empty() {
             return Ok(());
         }
-        let mut sql = Sql::new(
-            self,
-            "INSERT INTO outbox_pending (bucket, event_id, campaign_id)",
-        );
-        sql.push(" SELECT bucket, event_id, campaign_id FROM outbox_parked WHERE message_key = ");
-        sql.bind(event.key.as_str())
-            .push(" AND bucket = ")
-            .bind(event.bucket);
-        sql.push(" AND state = 'blocked'").run(transaction).await?;
+        let mut sql = Sql::new(self, super::PEND_PARKED);
+        sql.push(" WHERE p.message_key = ").bind(event.key.as_str());
+        sql.push(" AND p.bucket = ").bind(event.bucket);
+        sql.push(" AND p.state = 'blocked'");
+        sql.run(transaction).await?;
         let mut sql = Sql::new(self, "DELETE FROM outbox_parked WHERE message_key = ");
         sql.bind(event.key.as_str())
             .push(" AND bucket = ")
@@ -191,10 +213,31 @@ impl Store {
         sql.push(" FROM outbox_parked p JOIN outbox_event e ON e.id = p.event_id");
         sql.push(" WHERE p.state = ").bind(state.as_str());
         sql.push(" AND p.next_at <= ").now();
-        sql.push(" AND p.bucket IN ").list(buckets.iter().copied());
+        sql.push(" AND p.bucket IN ").list(padded(buckets));
         sql.push(" ORDER BY p.next_at LIMIT ").bind(rows_max);
         let rows = sql.rows(self.connection()).await?;
         rows.iter().map(parked).collect()
+    }
+
+    /// How long until the next row of `buckets` in `state` is due; none: none ever will be.
+    pub async fn next_due(
+        &self,
+        state: ParkedState,
+        buckets: &[u16],
+    ) -> Result<Option<Duration>, StoreError> {
+        let mut sql = Sql::new(self, "SELECT next_at, ");
+        sql.now()
+            .push(" AS now_at FROM outbox_parked WHERE state = ");
+        sql.bind(state.as_str())
+            .push(" AND next_at IS NOT NULL AND bucket IN ");
+        sql.list(padded(buckets)).push(" ORDER BY next_at LIMIT 1");
+        let rows = sql.rows(self.connection()).await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let (next_at, now_at): (Instant, Instant) =
+            (row.try_get("", "next_at")?, row.try_get("", "now_at")?);
+        Ok(Some((next_at - now_at).to_std().unwrap_or_default()))
     }
 
     /// Keys of `buckets` that have a row waiting to be tried again, each with its bucket.
@@ -204,10 +247,7 @@ impl Store {
             "SELECT DISTINCT bucket, message_key FROM outbox_parked",
         );
         sql.push(" WHERE state = 'retry' AND bucket IN ");
-        let rows = sql
-            .list(buckets.iter().copied())
-            .rows(self.connection())
-            .await?;
+        let rows = sql.list(padded(buckets)).rows(self.connection()).await?;
         rows.iter()
             .map(|row| Ok((bucket(row, "bucket")?, row.try_get("", "message_key")?)))
             .collect()
@@ -222,7 +262,7 @@ impl Store {
         sql.push(" FROM outbox_parked p JOIN outbox_event e ON e.id = p.event_id");
         sql.push(" WHERE p.state = 'blocked' AND NOT EXISTS (SELECT 1 FROM outbox_parked r");
         sql.push(" WHERE r.message_key = p.message_key AND r.state = 'retry')");
-        sql.push(" AND p.bucket IN ").list(buckets.iter().copied());
+        sql.push(" AND p.bucket IN ").list(padded(buckets));
         sql.push(" ORDER BY e.id LIMIT 100");
         let rows = sql.rows(self.connection()).await?;
         for row in &rows {

@@ -10,8 +10,8 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 
 use super::{Held, holdings, rows};
-use crate::domain::{Campaign, CampaignId, Instant, OutboxEvent, Participation};
-use crate::store::campaigns::to_signed;
+use crate::domain::{Campaign, CampaignId, EventId, Instant, OutboxEvent, Participation};
+use crate::store::campaigns::{to_signed, to_unsigned};
 use crate::store::entity::campaign;
 use crate::store::entity::participation::Column;
 use crate::store::outbox::Sql;
@@ -71,8 +71,12 @@ impl Store {
         epoch: u64,
         batch: &[Intake],
     ) -> Result<BatchOutcome, CommitError> {
-        // Put together before the transaction, which holds the campaign's row.
-        let others = rows::keys_and_outbox(self, batch);
+        // Put together before the transaction, which holds the campaign's row, unless their order is
+        // found in it.
+        let others = match batch.iter().any(|intake| intake.event.shares_its_key()) {
+            true => None,
+            false => Some(rows::keys_and_outbox(self, batch)),
+        };
         let tx = self.begin().await.map_err(CommitError::RolledBack)?;
         match write_batch(self, &tx, campaign, epoch, batch, others).await {
             Ok(BatchOutcome::Committed) => match tx.commit().await.map_err(StoreError::from) {
@@ -103,7 +107,7 @@ async fn write_batch(
     campaign: &Campaign,
     epoch: u64,
     batch: &[Intake],
-    others: Vec<Sql>,
+    others: Option<Vec<Sql>>,
 ) -> Result<BatchOutcome, StoreError> {
     if let Some(mismatch) = take_units(tx, campaign.id, epoch, batch).await? {
         return Ok(BatchOutcome::Mismatch(mismatch));
@@ -111,11 +115,47 @@ async fn write_batch(
     let Some(ordinals) = ordinals(tx, campaign, batch).await? else {
         return Ok(BatchOutcome::Conflict);
     };
+    let others = match others {
+        Some(others) => others,
+        None => rows::keys_and_outbox(store, &in_order(store, tx, campaign.id, batch).await?),
+    };
     let participations = rows::participations(store, batch, &ordinals);
     for mut insert in participations.into_iter().chain(others) {
         insert.run(tx).await?;
     }
     Ok(BatchOutcome::Committed)
+}
+
+/// The batch with event ids that say where in the campaign's line of commits it stands. Keys that
+/// several participations share need that: ids made before the campaign's row was locked are in order
+/// of requests, by as many clocks as there are replicas.
+async fn in_order(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    id: CampaignId,
+    batch: &[Intake],
+) -> Result<Vec<Intake>, StoreError> {
+    let now_ms = store.clock.now().timestamp_millis();
+    let mut advance = Sql::new(
+        store,
+        "UPDATE campaign SET event_clock = CASE WHEN event_clock < ",
+    );
+    advance.bind(now_ms).push(" THEN ").bind(now_ms);
+    advance
+        .push(" ELSE event_clock + 1 END WHERE id = ")
+        .bind(id.0);
+    advance.run(tx).await?;
+    let mut read = Sql::new(store, "SELECT event_clock FROM campaign WHERE id = ");
+    let rows = read.bind(id.0).rows(tx).await?;
+    let tick: i64 = match rows.first() {
+        Some(row) => row.try_get("", "event_clock")?,
+        None => now_ms,
+    };
+    let mut batch = batch.to_vec();
+    for (intake, nth) in batch.iter_mut().zip(0..) {
+        intake.event.id = EventId::at_tick(to_unsigned(tick), nth);
+    }
+    Ok(batch)
 }
 
 /// The conditional update that makes overselling impossible, whatever the gate said.

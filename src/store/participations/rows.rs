@@ -31,8 +31,8 @@ const OUTBOX_EVENT: Target = Target {
     row_bytes: 450,
 };
 const OUTBOX_PENDING: Target = Target {
-    insert: "INSERT INTO outbox_pending (bucket, event_id, campaign_id, hold_until) VALUES ",
-    row_bytes: 45,
+    insert: "INSERT INTO outbox_pending (bucket, event_id, campaign_id, hold_until, stream) VALUES ",
+    row_bytes: 60,
 };
 
 impl Target {
@@ -113,6 +113,7 @@ pub(super) fn keys_and_outbox(store: &Store, batch: &[Intake]) -> Vec<Sql> {
             event.id.0.into(),
             event.campaign_id.0.into(),
             intake.hold_until.into(),
+            event.stream.as_str().into(),
         ]
     }));
     statements

@@ -10,7 +10,7 @@ use firstcome::broker::kafka::KafkaConfig;
 use firstcome::broker::{Acknowledged, PublishError, Publisher, Record};
 use firstcome::clock::Clock;
 use firstcome::domain::{
-    CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
+    CampaignId, Fresh, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
 };
 use firstcome::relay::{Config, Metrics, Relay, RelayHandle};
 use firstcome::retry::Policy;
@@ -108,11 +108,12 @@ impl Bench {
         )
         .await;
         run(
-            "INSERT INTO outbox_pending (bucket, event_id, campaign_id) VALUES (?,?,?)",
+            "INSERT INTO outbox_pending (bucket, event_id, campaign_id, stream) VALUES (?,?,?,?)",
             vec![
                 event.bucket.into(),
                 event.id.0.into(),
                 event.campaign_id.0.into(),
+                event.stream.as_str().into(),
             ],
         )
         .await;
@@ -161,6 +162,14 @@ pub fn events(participations: u32, changes: u32) -> Vec<OutboxEvent> {
         }
     }
     events
+}
+
+/// Events as the writer hands them over.
+pub fn fresh(events: &[OutboxEvent]) -> Fresh {
+    Fresh {
+        events: events.to_vec(),
+        committed_at: std::time::Instant::now(),
+    }
 }
 
 /// Short waits, topics of its own.

@@ -4,7 +4,7 @@ use firstcome::broker::Publisher;
 use firstcome::broker::kafka::{Kafka, KafkaConfig};
 use firstcome::domain::Stream;
 
-use super::bench::{Bench, Running, config, consume, events};
+use super::bench::{Bench, Running, config, consume, events, fresh};
 
 fn part(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
@@ -38,7 +38,7 @@ async fn on_real_parts_everything_committed_is_published_in_order() {
     for event in &events {
         bench.commit(event).await;
     }
-    first.handle.hints().send(events.clone()).await.unwrap();
+    first.handle.hints().send(fresh(&events)).await.unwrap();
     bench.settled().await;
     let read = consume(&brokers, &topic, events.len()).await;
     for event in &events {

@@ -1,0 +1,59 @@
+//! `relay`: publishes what others commit, and serves its probes and metrics.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+
+use super::{parts, publishing};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::domain::Stream;
+use crate::health::Health;
+use crate::http::{self, Probes};
+use crate::supervisor::{Stage, Supervisor, process_signals};
+use crate::telemetry::Telemetry;
+
+/// Publishes until told to stop. It needs the real database and broker: embedded ones belong to one
+/// process, and that one has a relay of its own.
+pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        config.database.url.is_some() && config.kafka.brokers.is_some(),
+        "a relay of its own needs FIRSTCOME_DATABASE_URL and FIRSTCOME_KAFKA_BROKERS"
+    );
+    let clock = Clock::System;
+    let listener = TcpListener::bind(config.http.listen)
+        .await
+        .with_context(|| {
+            format!(
+                "cannot listen on {} (set FIRSTCOME_HTTP_LISTEN)",
+                config.http.listen
+            )
+        })?;
+    let store = parts::store(&config, clock.clone()).await?;
+    store
+        .migrate()
+        .await
+        .context("cannot bring the schema up to date")?;
+    let broker = parts::broker(&config).await?;
+
+    let supervisor = Supervisor::new(config.shutdown.deadline);
+    let spawner = supervisor.spawner();
+    let signals = process_signals(&spawner)?;
+    let telemetry = Arc::new(Telemetry::new());
+    let publisher = &broker.publisher;
+    publishing::start_relay(&config, &clock, &store, publisher, &spawner, &telemetry)?;
+    let address = listener.local_addr()?;
+    let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
+    let probes = Probes {
+        health: Health::new(store.clone(), None, Arc::clone(publisher), topic),
+        telemetry,
+        stop: spawner.token(Stage::Http),
+    };
+    super::serve_once(&spawner, async move {
+        http::serve_probes(listener, probes).await
+    });
+    tracing::info!(%address, "ready");
+    super::finish(supervisor, signals, &store).await
+}

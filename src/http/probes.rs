@@ -1,0 +1,84 @@
+//! What a process without the API shows: probes and metrics.
+
+use std::io;
+use std::sync::Arc;
+
+use poem::endpoint::make;
+use poem::http::StatusCode;
+use poem::{EndpointExt, Response, Route, Server, get};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::dashboard::metrics;
+use super::listener::PromptAcceptor;
+use super::settings::Settings;
+use crate::health::Health;
+use crate::telemetry::Telemetry;
+
+/// What the probes ask.
+pub struct Probes {
+    /// Whether the parts answer.
+    pub health: Health,
+    /// Metrics.
+    pub telemetry: Arc<Telemetry>,
+    /// Cancelled when the process stops.
+    pub stop: CancellationToken,
+}
+
+/// Serves `/livez`, `/readyz` and `/metrics` until told to stop.
+pub async fn serve_probes(listener: TcpListener, probes: Probes) -> io::Result<()> {
+    let Probes {
+        health,
+        telemetry,
+        stop,
+    } = probes;
+    let readiness = make(move |_| {
+        let health = health.clone();
+        async move { Ok::<_, poem::Error>(ready(&health).await) }
+    });
+    let alive = make(|_| async {
+        Ok::<_, poem::Error>(answer(StatusCode::OK, &json!({ "status": "up" })))
+    });
+    let figures = make(move |_| {
+        let telemetry = Arc::clone(&telemetry);
+        async move { metrics(&telemetry) }
+    });
+    let routes = Route::new()
+        .at("/livez", get(alive))
+        .at("/readyz", get(readiness))
+        .at("/metrics", get(figures))
+        .map_to_response();
+    let settings = Settings::default();
+    Server::new_with_acceptor(PromptAcceptor::new(listener)?)
+        .idle_timeout(settings.idle_timeout)
+        .run_with_graceful_shutdown(routes, stop.cancelled_owned(), Some(settings.drain_timeout))
+        .await
+}
+
+async fn ready(health: &Health) -> Response {
+    let parts = health.check().await;
+    let views: Vec<_> = parts
+        .iter()
+        .map(|part| {
+            let status = if part.error.is_none() { "up" } else { "down" };
+            json!({ "name": part.name, "status": status })
+        })
+        .collect();
+    if parts.iter().all(|part| part.error.is_none()) {
+        answer(
+            StatusCode::OK,
+            &json!({ "status": "ready", "parts": views }),
+        )
+    } else {
+        let body = json!({ "status": "not ready", "parts": views });
+        answer(StatusCode::SERVICE_UNAVAILABLE, &body)
+    }
+}
+
+fn answer(status: StatusCode, body: &serde_json::Value) -> Response {
+    Response::builder()
+        .status(status)
+        .content_type("application/json")
+        .body(body.to_string())
+}
