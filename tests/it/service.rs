@@ -2,7 +2,7 @@
 
 mod dead_letters;
 mod embedded;
-mod process;
+pub mod process;
 mod real;
 mod records;
 mod sale;

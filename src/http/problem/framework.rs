@@ -92,6 +92,9 @@ pub(in crate::http) fn too_large() -> Problem {
         "Body too large",
         "The body is larger than this service reads.",
     )
+    // The rest of the body is not read, so the connection is of no more use: said before the client
+    // sends its next request over it.
+    .with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }
 
 /// A body that does not say that it is JSON.

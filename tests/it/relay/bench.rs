@@ -21,7 +21,7 @@ use rdkafka::ClientConfig;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, Value};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, TransactionTrait, Value};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -33,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Bench {
     pub store: Store,
     pub db: DatabaseConnection,
+    pub url: String,
     _file: Option<tempfile::TempDir>,
 }
 
@@ -76,47 +77,65 @@ impl Bench {
                 .await
                 .unwrap(),
             db,
+            url: url.to_owned(),
             _file: file,
         }
     }
 
     /// Commits what a writer would: the event and that it is pending.
     pub async fn commit(&self, event: &OutboxEvent) {
+        self.commit_together(std::slice::from_ref(event)).await;
+    }
+
+    /// The same for several in one transaction.
+    pub async fn commit_together(&self, events: &[OutboxEvent]) {
+        let transaction = self.db.begin().await.unwrap();
         let run = async |sql: &str, values: Vec<Value>| {
             let backend = self.db.get_database_backend();
             let statement = Statement::from_sql_and_values(backend, sql, values);
-            self.db.execute_raw(statement).await.unwrap();
+            transaction.execute_raw(statement).await.unwrap();
         };
-        run(
-            "INSERT INTO outbox_event (id, bucket, campaign_id, aggregatetype, aggregateid, type, \
-             message_key, key_sequence, `rank`, traceparent, payload, created_at) \
-             VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-            vec![
-                event.id.0.into(),
-                event.bucket.into(),
-                event.campaign_id.0.into(),
-                event.stream.as_str().into(),
-                event.aggregate_id.clone().into(),
-                event.event_type.clone().into(),
-                event.key.clone().into(),
-                event.key_sequence.into(),
-                event.rank.map(|rank| i64::try_from(rank).unwrap()).into(),
-                event.traceparent.clone().into(),
-                event.payload.clone().into(),
-                event.created_at.into(),
-            ],
-        )
-        .await;
-        run(
-            "INSERT INTO outbox_pending (bucket, event_id, campaign_id, stream) VALUES (?,?,?,?)",
-            vec![
-                event.bucket.into(),
-                event.id.0.into(),
-                event.campaign_id.0.into(),
-                event.stream.as_str().into(),
-            ],
-        )
-        .await;
+        for event in events {
+            run(
+                "INSERT INTO outbox_event (id, bucket, campaign_id, aggregatetype, aggregateid, type, \
+                 message_key, key_sequence, `rank`, traceparent, payload, created_at) \
+                 VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+                vec![
+                    event.id.0.into(),
+                    event.bucket.into(),
+                    event.campaign_id.0.into(),
+                    event.stream.as_str().into(),
+                    event.aggregate_id.clone().into(),
+                    event.event_type.clone().into(),
+                    event.key.clone().into(),
+                    event.key_sequence.into(),
+                    event.rank.map(|rank| i64::try_from(rank).unwrap()).into(),
+                    event.traceparent.clone().into(),
+                    event.payload.clone().into(),
+                    event.created_at.into(),
+                ],
+            )
+            .await;
+            run(
+                "INSERT INTO outbox_pending (bucket, event_id, campaign_id, stream) VALUES (?,?,?,?)",
+                vec![
+                    event.bucket.into(),
+                    event.id.0.into(),
+                    event.campaign_id.0.into(),
+                    event.stream.as_str().into(),
+                ],
+            )
+            .await;
+        }
+        transaction.commit().await.unwrap();
+    }
+
+    /// How many relays have a seat.
+    pub async fn relays(&self) -> i64 {
+        let seats = "SELECT COUNT(*) AS seats FROM outbox_lease WHERE bucket < 0";
+        let statement = Statement::from_string(self.db.get_database_backend(), seats);
+        let row = self.db.query_one_raw(statement).await.unwrap().unwrap();
+        row.try_get("", "seats").unwrap()
     }
 
     pub async fn dead_letters(&self) -> Vec<DeadLetter> {
@@ -136,28 +155,31 @@ impl Bench {
     }
 }
 
-/// Events of `participations`, each reserved and then confirmed so many times.
+/// The `nth` participation of a campaign.
+pub fn participation(nth: u32) -> Participation {
+    Participation {
+        id: ParticipationId::generate(),
+        campaign_id: CampaignId(7),
+        user_id: UserId(i64::from(nth) + 1),
+        quantity: 1,
+        rank: u64::from(nth) + 1,
+        status: Status::Reserved,
+        remaining: None,
+        expires_at: None,
+        created_at: Clock::System.now(),
+    }
+}
+
+/// Events of `participations`, each reserved and then changed so many times.
 pub fn events(participations: u32, changes: u32) -> Vec<OutboxEvent> {
     let mut events = Vec::new();
-    for nth in 0..participations {
-        let now = Clock::System.now();
-        let participation = Participation {
-            id: ParticipationId::generate(),
-            campaign_id: CampaignId(7),
-            user_id: UserId(i64::from(nth) + 1),
-            quantity: 1,
-            rank: u64::from(nth) + 1,
-            status: Status::Reserved,
-            remaining: None,
-            expires_at: None,
-            created_at: now,
-        };
+    for participation in (0..participations).map(participation) {
         for sequence in 1..=changes {
             events.push(OutboxEvent::about(
                 &participation,
                 sequence,
                 KeyChoice::Participation,
-                now,
+                participation.created_at,
             ));
         }
     }
@@ -325,10 +347,46 @@ pub struct Consumed {
 }
 
 impl Consumed {
+    /// The record of an event.
+    pub fn of(event: &OutboxEvent) -> Self {
+        let record = Record::of(event, "test");
+        let headers = record.headers.into_iter();
+        Self {
+            key: record.key,
+            payload: record.payload,
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+        }
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
     }
+}
+
+/// Reads all that is in a topic now.
+pub async fn consume_all(brokers: &str, topic: &str) -> Vec<Consumed> {
+    let client = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .create::<BaseConsumer>()
+        .unwrap();
+    let name = topic.to_owned();
+    let ends = tokio::task::spawn_blocking(move || {
+        let timeout = Duration::from_secs(10);
+        let metadata = client.fetch_metadata(Some(&name), timeout).unwrap();
+        let partitions = metadata.topics()[0].partitions();
+        let ends = partitions.iter().map(|partition| {
+            let (start, end) = client
+                .fetch_watermarks(&name, partition.id(), timeout)
+                .unwrap();
+            end - start
+        });
+        ends.sum::<i64>()
+    });
+    let records = usize::try_from(ends.await.unwrap()).unwrap();
+    consume(brokers, topic, records).await
 }
 
 /// Reads a topic from its beginning until `enough` records are there.

@@ -171,7 +171,9 @@ async fn bad_input_is_refused_naming_the_field() {
         .post(&path)
         .body(vec![b' '; 1_000_000])
         .header("content-type", "application/json");
-    assert_eq!(huge.send().await.unwrap().status(), 413);
+    let huge = huge.send().await.unwrap();
+    assert_eq!(huge.status(), 413);
+    assert_eq!(huge.headers()["connection"], "close");
     let unsigned = service
         .post("/api/admin/campaigns")
         .json(&json!({}))
