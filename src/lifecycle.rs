@@ -15,8 +15,9 @@ use crate::store::{CampaignChange, CampaignFilter, NewCampaign, Store, StoreErro
 
 /// How often a change is tried again when another change came between.
 const CHANGE_ATTEMPTS: usize = 5;
-/// The longest the schedule sleeps.
-const TICK_MAX: Duration = Duration::from_secs(1);
+/// The longest the schedule sleeps. What the clock changes is told by the clock in every view and at
+/// the gate; this only writes it down, also for campaigns that another replica made.
+const TICK_MAX: Duration = Duration::from_secs(10);
 
 /// Why a campaign was not changed.
 #[derive(Debug, thiserror::Error)]

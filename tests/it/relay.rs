@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use firstcome::domain::{BucketSet, Stream};
 use firstcome::relay::Config;
 
 use bench::{Bench, Double, Reaction, Running, config, events, fresh, until};
@@ -187,4 +188,136 @@ async fn a_relay_that_stops_leaves_nothing_half_done() {
     bench.settled().await;
     assert_eq!(double.ids().len(), 200, "each is published once");
     assert!(second.stop().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_always_panics_stops_the_process_and_loses_nothing() {
+    let bench = Bench::sqlite().await;
+    let double = Double::reacting((0..100).map(|_| Reaction::Panic));
+    let events = events(1, 3);
+    for event in &events {
+        bench.commit(event).await;
+    }
+    let running = Running::start(&bench, double.clone(), config());
+    let outcome = running.ended().await;
+    assert!(
+        outcome
+            .failures
+            .iter()
+            .any(|failure| failure.contains("relay.lane")),
+        "{outcome:?}"
+    );
+    assert_eq!(double.ids().len(), 0);
+    assert_eq!(bench.counts().await.pending, 3);
+    // Whatever starts the process again finds everything.
+    let next = Running::start(&bench, Arc::new(Double::default()), config());
+    bench.settled().await;
+    assert!(next.stop().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_cannot_be_read_are_dead_letters_and_hold_up_no_other() {
+    let bench = Bench::sqlite().await;
+    let double = Arc::new(Double::default());
+    let events = events(5, 1);
+    for event in &events {
+        bench.commit(event).await;
+    }
+    bench
+        .run("UPDATE outbox_event SET aggregatetype = 'parcel' WHERE `rank` = 2")
+        .await;
+    bench.run("DELETE FROM outbox_event WHERE `rank` = 3").await;
+    let running = Running::start(&bench, double.clone(), config());
+    until("two are given up, three published", async || {
+        let counts = bench.counts().await;
+        (counts.dead, counts.pending) == (2, 0) && double.ids().len() == 3
+    })
+    .await;
+    let mut said: Vec<_> = bench.dead_letters().await;
+    said.sort_by(|one, other| one.error.cmp(&other.error));
+    assert!(said.iter().all(|letter| letter.error_class == "unreadable"));
+    assert_eq!(said[0].error, "its event is missing");
+    assert!(
+        said[1].error.contains("aggregatetype holds parcel"),
+        "{}",
+        said[1].error
+    );
+    // Once somebody has mended it, it is published like any other.
+    bench
+        .run("UPDATE outbox_event SET aggregatetype = 'participation'")
+        .await;
+    let mended = [said[1].event_id];
+    assert_eq!(bench.store.replay_dead_letters(&mended).await.unwrap(), 1);
+    until("the mended one is published", async || {
+        double.ids().len() == 4
+    })
+    .await;
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_cannot_be_written_to_holds_up_no_other() {
+    let bench = Bench::sqlite().await;
+    let double = Double::refusing("campaign");
+    // More than the relay may have under way, and first in line.
+    let narrow = Config {
+        in_flight_max: 16,
+        poll_rows_max: 8,
+        ..config()
+    };
+    for mut event in events(100, 1) {
+        event.stream = Stream::Campaign;
+        bench.commit(&event).await;
+    }
+    let others = events(60, 2);
+    for event in &others {
+        bench.commit(event).await;
+    }
+    let running = Running::start(&bench, double.clone(), narrow);
+    until("the other topic is served", async || {
+        bench.counts().await.pending == 100
+    })
+    .await;
+    assert_eq!(double.ids().len(), others.len());
+    double.relent();
+    bench.settled().await;
+    assert_eq!(double.ids().len(), others.len() + 100);
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_committed_for_another_relay_is_said_and_wakes_it() {
+    let bench = Bench::sqlite().await;
+    let double = Arc::new(Double::default());
+    let slow_poll = || Config {
+        poll_min: Duration::from_secs(20),
+        poll_max: Duration::from_secs(20),
+        lease: Duration::from_secs(3),
+        publish_timeout: Duration::from_secs(1),
+        ..config()
+    };
+    let first = Running::start(&bench, double.clone(), slow_poll());
+    first.owns(64).await;
+    let second = Running::start(&bench, double.clone(), slow_poll());
+    second.owns(32).await;
+    first.owns(32).await;
+    let theirs = second.handle.buckets();
+    let events: Vec<_> = events(40, 1)
+        .into_iter()
+        .filter(|event| theirs.contains(&event.bucket))
+        .collect();
+    for event in &events {
+        bench.commit(event).await;
+    }
+    first.handle.hints().send(fresh(&events)).await.unwrap();
+    let said = first.handle.elsewhere().next().await;
+    assert!(said.meets(BucketSet::of(theirs.clone())));
+    assert!(!said.meets(BucketSet::of(first.handle.buckets())));
+    assert!(double.ids().is_empty(), "nobody has polled yet");
+    second.handle.wake(said);
+    until("they are published", async || {
+        double.ids().len() == events.len()
+    })
+    .await;
+    assert!(first.stop().await.is_clean() && second.stop().await.is_clean());
 }

@@ -138,6 +138,10 @@ impl Bench {
         row.try_get("", "seats").unwrap()
     }
 
+    pub async fn run(&self, sql: &str) {
+        self.db.execute_unprepared(sql).await.unwrap();
+    }
+
     pub async fn dead_letters(&self) -> Vec<DeadLetter> {
         let all = DeadLetterFilter::default();
         self.store.dead_letters(&all, 100).await.unwrap()
@@ -258,6 +262,11 @@ impl Running {
         .await;
     }
 
+    /// Waits until it has stopped by itself.
+    pub async fn ended(self) -> Outcome {
+        self.ended.await.unwrap()
+    }
+
     pub async fn stop(self) -> Outcome {
         self.stop.send(()).await.unwrap();
         self.ended.await.unwrap()
@@ -275,6 +284,8 @@ pub enum Reaction {
 pub struct Double {
     pub records: Mutex<Vec<Record>>,
     pub reactions: Mutex<VecDeque<Reaction>>,
+    /// Part of the name of topics that are not to be written to.
+    pub refused: Mutex<Option<&'static str>>,
 }
 
 impl Double {
@@ -282,6 +293,18 @@ impl Double {
         let double = Self::default();
         double.reactions.lock().unwrap().extend(reactions);
         Arc::new(double)
+    }
+
+    /// One that lets nobody write to topics whose name holds this word.
+    pub fn refusing(topic: &'static str) -> Arc<Self> {
+        let double = Self::default();
+        *double.refused.lock().unwrap() = Some(topic);
+        Arc::new(double)
+    }
+
+    /// Lets everybody write again.
+    pub fn relent(&self) {
+        *self.refused.lock().unwrap() = None;
     }
 
     /// `ce_id`s of what was acknowledged, in order.
@@ -312,6 +335,10 @@ fn header(record: &Record, name: &str) -> String {
 impl Publisher for Double {
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {
         tokio::task::yield_now().await;
+        let refused = *self.refused.lock().unwrap();
+        if refused.is_some_and(|word| record.topic.contains(word)) {
+            return Err(PublishError::Destination("refused".to_owned()));
+        }
         let reaction = self.reactions.lock().unwrap().pop_front();
         match reaction {
             Some(Reaction::Fail(failure)) => Err(failure),
