@@ -29,7 +29,7 @@ use tokio::net::TcpListener;
 pub use probes::{Probes, serve_probes};
 pub use settings::{Auth, Settings};
 
-use self::admin::{AdminCampaignsApi, AdminDeadLettersApi};
+use self::admin::{AdminCampaignsApi, AdminDeadLettersApi, AdminOutboxApi};
 use self::campaigns::CampaignsApi;
 use self::edge::Edge;
 use self::health::HealthApi;
@@ -89,6 +89,7 @@ type Apis = (
     ParticipationsApi,
     AdminCampaignsApi,
     AdminDeadLettersApi,
+    AdminOutboxApi,
     HealthApi,
 );
 
@@ -98,6 +99,7 @@ fn service() -> OpenApiService<Apis, ()> {
         ParticipationsApi,
         AdminCampaignsApi,
         AdminDeadLettersApi,
+        AdminOutboxApi,
         HealthApi,
     );
     OpenApiService::new(apis, "firstcome", env!("CARGO_PKG_VERSION"))

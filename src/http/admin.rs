@@ -2,7 +2,9 @@
 
 pub mod campaigns;
 pub mod dead_letters;
+pub mod outbox;
 pub mod requests;
 
 pub use campaigns::AdminCampaignsApi;
 pub use dead_letters::AdminDeadLettersApi;
+pub use outbox::AdminOutboxApi;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use sea_orm::QueryResult;
 use uuid::Uuid;
 
-pub use leases::Held;
+pub use leases::{Held, RelaySeat};
 pub use parked::{Parked, ParkedState, Verdict};
 pub(super) use statement::Sql;
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Sql, bucket};
+use crate::domain::Instant;
 use crate::domain::event::BUCKETS;
 use crate::store::{Store, StoreError};
 
@@ -16,6 +17,17 @@ pub struct Held {
     pub bucket: u16,
     /// How many owners it has had.
     pub epoch: u64,
+}
+
+/// A relay that is alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelaySeat {
+    /// Its name.
+    pub owner: String,
+    /// Buckets it owns.
+    pub buckets: u64,
+    /// For how long its leases still hold.
+    pub lease_left: Duration,
 }
 
 /// What the lease rows say to one relay.
@@ -83,6 +95,29 @@ impl Store {
         sql.now().push(" WHERE owner = ").bind(owner);
         sql.run(self.connection()).await?;
         Ok(())
+    }
+
+    /// The relays that are alive.
+    pub async fn relay_seats(&self) -> Result<Vec<RelaySeat>, StoreError> {
+        let mut sql = Sql::new(
+            self,
+            "SELECT owner, COUNT(CASE WHEN bucket >= 0 THEN 1 END)",
+        );
+        sql.push(" AS buckets, MAX(expires_at) AS ends_at, ").now();
+        sql.push(" AS now_at FROM outbox_lease WHERE owner IS NOT NULL AND expires_at > ");
+        sql.now().push(" GROUP BY owner ORDER BY owner");
+        let rows = sql.rows(self.connection()).await?;
+        rows.iter()
+            .map(|row| {
+                let (ends_at, now_at): (Instant, Instant) =
+                    (row.try_get("", "ends_at")?, row.try_get("", "now_at")?);
+                Ok(RelaySeat {
+                    owner: row.try_get("", "owner")?,
+                    buckets: u64::try_from(row.try_get::<i64>("", "buckets")?).unwrap_or_default(),
+                    lease_left: (ends_at - now_at).to_std().unwrap_or_default(),
+                })
+            })
+            .collect()
     }
 
     /// Says that `owner` is alive, and forgets those who no longer are.

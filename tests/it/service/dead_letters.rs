@@ -154,3 +154,20 @@ async fn the_command_line_handles_them_too() {
     assert!(rest.contains("2 dead letters, 2 discarded"), "{rest}");
     assert!(said("list").await.ends_with("0 dead letters\n"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outbox_says_what_waits_and_who_publishes() {
+    let folder = TempDir::new().unwrap();
+    let (service, _) = three_dead_letters(&folder).await;
+    let answer = service.get("/api/admin/outbox").bearer_auth(ADMIN_TOKEN);
+    let outbox = body(answer.send().await.unwrap()).await;
+    assert_eq!(
+        (&outbox["dead"], &outbox["pending"]),
+        (&json!(3), &json!(0))
+    );
+    assert_eq!(outbox["oldestAgeSeconds"], Value::Null);
+    assert_eq!(outbox["relays"].as_array().map(Vec::len), Some(1));
+    assert_eq!(outbox["relays"][0]["buckets"], 64);
+    let stranger = service.get("/api/admin/outbox").send().await;
+    assert_eq!(stranger.unwrap().status(), 401);
+}
