@@ -5,6 +5,7 @@
 //! `_FILE` at its end it names a file that holds the value.
 
 mod environment;
+mod retention;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub struct Config {
     pub kafka: Kafka,
     pub gate: Gate,
     pub writer: Writer,
+    pub retention: Retention,
     pub log: Log,
     pub shutdown: Shutdown,
 }
@@ -150,6 +152,24 @@ section! {
         batch_rows_max: usize = 256,
         /// Transactions of the synchronous path at the same time.
         sync_concurrency_max: usize = 32,
+    }
+}
+section! {
+    /// `[retention]`: how long published events are kept.
+    Retention {
+        /// Age from which a published event of a campaign that is over may be deleted.
+        #[serde(with = "humantime_serde")]
+        published_events: Duration = Duration::from_secs(7 * 24 * 60 * 60),
+        /// How often events that have come of age are looked for.
+        #[serde(with = "humantime_serde")]
+        interval: Duration = Duration::from_secs(60),
+        /// How often all old events are looked at again.
+        #[serde(with = "humantime_serde")]
+        sweep_interval: Duration = Duration::from_secs(60 * 60),
+        /// Events one statement looks at and deletes at most.
+        rows_max: u32 = 500,
+        /// Share of the time in which statements of a sweep may be running, in percent.
+        busy_percent_max: u32 = 10,
     }
 }
 section! {
@@ -291,6 +311,7 @@ impl Config {
             self.writer.sync_concurrency_max > 0,
             "writer.sync_concurrency_max: must be at least 1",
         );
+        self.retention.check(&mut require);
     }
 }
 
@@ -304,11 +325,22 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         kafka: section(figment, "kafka", mistakes),
         gate: section(figment, "gate", mistakes),
         writer: section(figment, "writer", mistakes),
+        retention: section(figment, "retention", mistakes),
         log: section(figment, "log", mistakes),
         shutdown: section(figment, "shutdown", mistakes),
     };
     let known = [
-        "data", "http", "admin", "database", "redis", "kafka", "gate", "writer", "log", "shutdown",
+        "data",
+        "http",
+        "admin",
+        "database",
+        "redis",
+        "kafka",
+        "gate",
+        "writer",
+        "retention",
+        "log",
+        "shutdown",
     ];
     match figment.extract::<Dict>() {
         Ok(sections) => {

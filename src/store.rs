@@ -15,7 +15,9 @@ pub use campaigns::{CampaignChange, CampaignFilter, NewCampaign};
 pub use counts::Counts;
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use error::StoreError;
-pub use outbox::{Held, OutboxCounts, Parked, ParkedState, PendingKey, Verdict};
+pub use outbox::{
+    Held, OutboxCounts, Parked, ParkedState, PendingKey, PurgePage, Purgeable, Verdict,
+};
 pub use participations::{BatchOutcome, CommitError, Committed, Intake, Mismatch};
 pub use tallies::TallyRow;
 

@@ -6,6 +6,7 @@ pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
 
 mod m20261121_000001_first_schema;
 mod m20261121_000002_discarded;
+mod m20261121_000004_retention;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261121_000001_first_schema::Migration),
             Box::new(m20261121_000002_discarded::Migration),
+            Box::new(m20261121_000004_retention::Migration),
         ]
     }
 }

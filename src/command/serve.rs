@@ -156,6 +156,7 @@ fn start_relay(
         publish_timeout: config.kafka.message_timeout,
         lease: config.kafka.message_timeout * 2 + Duration::from_secs(2),
         topic_prefix: config.kafka.topic_prefix.clone(),
+        retention: retention(config),
         ..relay::Config::default()
     };
     let metrics = relay::Metrics::default();
@@ -168,6 +169,17 @@ fn start_relay(
         settings,
         metrics,
     )
+}
+
+fn retention(config: &Config) -> relay::Retention {
+    relay::Retention {
+        published_events: config.retention.published_events,
+        interval: config.retention.interval,
+        sweep_interval: config.retention.sweep_interval,
+        rows_max: config.retention.rows_max,
+        busy_percent_max: config.retention.busy_percent_max,
+        ..relay::Retention::default()
+    }
 }
 
 fn writer_config(config: &Config) -> WriterConfig {

@@ -14,6 +14,7 @@
 mod architecture;
 mod gate;
 mod relay;
+mod retention;
 mod service;
 mod store;
 mod support;

@@ -4,6 +4,7 @@ mod bench;
 mod broker;
 mod failures;
 mod real;
+mod retention;
 
 use std::collections::HashSet;
 use std::sync::Arc;
