@@ -14,7 +14,7 @@
 //! - `lane` sends: one record of a key at a time, many keys at once.
 //! - `settler` deletes acknowledged rows in batches; `parker` writes down what failed.
 //! - `breaker` holds everything back while the broker, or a topic, is away.
-//! - `purger` deletes what was published long ago.
+//! - `purger` deletes what was published long ago; `history` samples what old snapshots cost.
 //!
 //! It must not write outbox rows, know about gates, or decide what a participation means.
 
@@ -22,6 +22,7 @@ mod breaker;
 mod claims;
 mod copier;
 mod dispatcher;
+mod history;
 mod keys;
 mod lane;
 mod metrics;
@@ -343,7 +344,7 @@ fn start_loops(spawner: &Spawner, parts: &Parts) {
     let restart = Policy::restart();
     let (of_owner, of_copier) = (Arc::clone(parts), Arc::clone(parts));
     let of_sampler = Arc::clone(parts);
-    let of_purger = Arc::clone(parts);
+    let (of_purger, of_history) = (Arc::clone(parts), Arc::clone(parts));
     spawner.start("relay.owner", Stage::Background, restart, move |stop| {
         owner::keep(Arc::clone(&of_owner), stop)
     });
@@ -355,6 +356,9 @@ fn start_loops(spawner: &Spawner, parts: &Parts) {
     });
     spawner.start("relay.purger", Stage::Background, restart, move |stop| {
         purger::purge(Arc::clone(&of_purger), stop)
+    });
+    spawner.start("relay.history", Stage::Background, restart, move |stop| {
+        history::sample(Arc::clone(&of_history), stop)
     });
 }
 

@@ -6,6 +6,7 @@ mod counts;
 mod dead_letters;
 mod entity;
 mod error;
+mod history;
 mod outbox;
 mod participations;
 mod shapes;
@@ -15,6 +16,7 @@ pub use campaigns::{CampaignChange, CampaignFilter, NewCampaign};
 pub use counts::Counts;
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use error::StoreError;
+pub use history::History;
 pub use outbox::{
     Held, OutboxCounts, Parked, ParkedState, PendingKey, PurgePage, Purgeable, Verdict,
 };

@@ -13,6 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio_util::sync::CancellationToken;
 
 pub use retention::RetentionMetrics;
+pub(super) use retention::UNKNOWN;
 
 use super::Parts;
 use crate::domain::OutboxEvent;

@@ -40,6 +40,9 @@ pub struct Retention {
     pub rows_max: u32,
     /// Share of the time in which statements of a sweep may be running, in percent.
     pub busy_percent_max: u32,
+    /// How often the database is asked how much history it holds for old snapshots.
+    #[serde(with = "humantime_serde")]
+    pub sample_interval: Duration,
 }
 
 impl Default for Retention {
@@ -50,6 +53,7 @@ impl Default for Retention {
             sweep_interval: Duration::from_secs(60 * 60),
             rows_max: 500,
             busy_percent_max: 10,
+            sample_interval: Duration::from_secs(30),
         }
     }
 }
@@ -64,7 +68,10 @@ impl Retention {
                 (hour..=hour * 24 * 36_500).contains(&self.published_events),
                 "published_events: must be between 1h and 36500days",
             ),
-            (!self.interval.is_zero(), "interval: must not be zero"),
+            (
+                !self.interval.is_zero() && !self.sample_interval.is_zero(),
+                "interval: must not be zero",
+            ),
             (
                 self.sweep_interval >= self.interval,
                 "sweep_interval: must be at least interval",

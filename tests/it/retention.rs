@@ -1,4 +1,5 @@
-//! What may be deleted of the outbox and what has to stay, on both databases.
+//! What may be deleted of the outbox and what has to stay, on both databases; and what the database
+//! says about the history it keeps.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,10 +11,13 @@ use firstcome::gate::ScriptGate;
 use firstcome::meter::Meter;
 use firstcome::reconcile::Reconciler;
 use firstcome::status::StatusBoard;
-use firstcome::store::{BatchOutcome, ParkedState, PendingKey, PurgePage, Store, Verdict};
+use firstcome::store::{
+    BatchOutcome, History, ParkedState, PendingKey, PurgePage, Store, StoreConfig, Verdict,
+};
+use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 
 use crate::store::intake;
-use crate::support::{aged, campaign_of, create, move_to, stores, unique};
+use crate::support::{aged, campaign_of, create, move_to, mysql, sqlite, stores, unique, until};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -216,4 +220,49 @@ async fn what_has_to_stay_is_looked_at_once_in_a_sweep() {
         let third = store.purgeable(second.last, a_week_ago(), 4).await.unwrap();
         assert_eq!(third, PurgePage::default());
     }
+}
+
+#[tokio::test]
+async fn the_age_of_the_oldest_snapshot_is_known() {
+    let embedded = sqlite().await;
+    let nothing = Some(History::default());
+    assert_eq!(embedded.store.history().await.unwrap(), nothing);
+
+    let test = mysql().await;
+    let db = Database::connect(&test.url).await.unwrap();
+    let forgotten = db.begin().await.unwrap();
+    forgotten
+        .execute_unprepared("SELECT COUNT(*) FROM campaign")
+        .await
+        .unwrap();
+    until("it has been open for a second", async || {
+        let history = test.store.history().await.unwrap().unwrap();
+        // In the wrong time zone it would be off by hours; others use the server, too.
+        assert!(history.oldest_snapshot_age < Duration::from_secs(3_000));
+        history.oldest_snapshot_age >= Duration::from_secs(1)
+    })
+    .await;
+    forgotten.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_ask_about_snapshots_is_told_nothing() {
+    let test = mysql().await;
+    let (user, schema) = (unique("u"), test.url.rsplit_once('/').unwrap().1);
+    let user = &user[..32];
+    let admin = Database::connect(&test.url).await.unwrap();
+    for statement in [
+        format!("CREATE USER '{user}'@'%' IDENTIFIED BY 'pw'"),
+        format!("GRANT ALL ON `{schema}`.* TO '{user}'@'%'"),
+    ] {
+        admin.execute_unprepared(&statement).await.unwrap();
+    }
+    let (_, place) = test.url.rsplit_once('@').unwrap();
+    let url = format!("mysql://{user}:pw@{place}");
+    let store = Store::connect(&StoreConfig::new(url), Clock::System).await;
+    let store = store.unwrap();
+    assert_eq!(store.history().await.unwrap(), None);
+    store.close().await.unwrap();
+    let gone = format!("DROP USER '{user}'@'%'");
+    admin.execute_unprepared(&gone).await.unwrap();
 }

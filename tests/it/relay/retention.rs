@@ -22,6 +22,7 @@ fn eager() -> Config {
             sweep_interval: Duration::from_millis(20),
             rows_max: 3,
             busy_percent_max: 100,
+            sample_interval: Duration::from_millis(20),
             ..Retention::default()
         },
         ..config()
@@ -69,7 +70,10 @@ async fn published_events_go_when_their_campaign_is_over(bench: &Bench) {
     assert_eq!(double.ids().len(), 14, "each was published before");
     let metrics = running.handle.metrics().retention.clone();
     until("the numbers are shown", async || {
-        metrics.purged.get() == 14 && metrics.purge_lag_seconds.get() == 0
+        metrics.purged.get() == 14
+            && metrics.purge_lag_seconds.get() == 0
+            && metrics.oldest_snapshot_age_seconds.get() >= 0
+            && metrics.history_length.get() >= 0
     })
     .await;
     assert!(running.stop().await.is_clean());
@@ -110,6 +114,8 @@ async fn one_relay_purges_for_all() {
     let purged = |running: &Running| running.handle.metrics().retention.purged.get();
     until("they are counted", async || purged(busy) == 8).await;
     assert_eq!(purged(idle), 0);
+    let unknown = &idle.handle.metrics().retention.history_length;
+    assert_eq!(unknown.get(), -1, "one shows it for all");
     assert!(second.stop().await.is_clean());
     assert!(first.stop().await.is_clean());
 }
