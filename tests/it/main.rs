@@ -12,6 +12,7 @@
 )]
 
 mod architecture;
+mod debezium;
 mod gate;
 mod relay;
 mod retention;
