@@ -5,6 +5,7 @@
 //! `_FILE` at its end it names a file that holds the value.
 
 mod environment;
+mod retention;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ pub struct Config {
     pub gate: Gate,
     pub writer: Writer,
     pub relay: Relay,
+    pub retention: Retention,
     pub log: Log,
     pub shutdown: Shutdown,
 }
@@ -179,6 +181,24 @@ section! {
         retry_max: Duration = Duration::from_secs(300),
         /// What later rows of a key do while one of it is to be tried again: `block` (wait) or `skip`.
         key_policy: KeyPolicy = KeyPolicy::Block,
+    }
+}
+section! {
+    /// `[retention]`: how long published events are kept.
+    Retention {
+        /// Age from which a published event of a campaign that is over may be deleted.
+        #[serde(with = "humantime_serde")]
+        published_events: Duration = Duration::from_secs(7 * 24 * 60 * 60),
+        /// How often events that have come of age are looked for.
+        #[serde(with = "humantime_serde")]
+        interval: Duration = Duration::from_secs(60),
+        /// How often all old events are looked at again.
+        #[serde(with = "humantime_serde")]
+        sweep_interval: Duration = Duration::from_secs(60 * 60),
+        /// Events one statement looks at and deletes at most.
+        rows_max: u32 = 500,
+        /// Share of the time in which statements of a sweep may be running, in percent.
+        busy_percent_max: u32 = 10,
     }
 }
 section! {
@@ -347,6 +367,7 @@ impl Config {
             self.writer.sync_concurrency_max > 0,
             "writer.sync_concurrency_max: must be at least 1",
         );
+        self.retention.check(&mut require);
     }
 }
 
@@ -361,11 +382,22 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         gate: section(figment, "gate", mistakes),
         writer: section(figment, "writer", mistakes),
         relay: section(figment, "relay", mistakes),
+        retention: section(figment, "retention", mistakes),
         log: section(figment, "log", mistakes),
         shutdown: section(figment, "shutdown", mistakes),
     };
     let known = [
-        "data", "http", "admin", "database", "redis", "kafka", "gate", "writer", "relay", "log",
+        "data",
+        "http",
+        "admin",
+        "database",
+        "redis",
+        "kafka",
+        "gate",
+        "writer",
+        "relay",
+        "retention",
+        "log",
         "shutdown",
     ];
     match figment.extract::<Dict>() {

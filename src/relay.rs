@@ -14,6 +14,7 @@
 //! - `lane` sends: one record of a key at a time, many keys at once.
 //! - `settler` deletes acknowledged rows in batches; `parker` writes down what failed.
 //! - `breaker` holds everything back while the broker, or a topic, is away.
+//! - `purger` deletes what was published long ago; `history` samples what old snapshots cost.
 //!
 //! It must not write outbox rows, know about gates, or decide what a participation means.
 
@@ -22,11 +23,13 @@ mod claims;
 mod copier;
 mod dispatcher;
 mod elsewhere;
+mod history;
 mod keys;
 mod lane;
 mod metrics;
 mod owner;
 mod parker;
+mod purger;
 mod reading;
 mod record;
 mod settler;
@@ -39,7 +42,8 @@ use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 pub use elsewhere::Elsewhere;
-pub use metrics::{Metrics, ParkedIn, Published};
+pub use metrics::{Metrics, ParkedIn, Published, RetentionMetrics};
+pub use purger::Retention;
 
 use crate::broker::Publisher;
 use crate::clock::Clock;
@@ -96,6 +100,8 @@ pub struct Config {
     pub key_policy: KeyPolicy,
     /// First part of the topics' names.
     pub topic_prefix: String,
+    /// What becomes of published events.
+    pub retention: Retention,
 }
 
 impl Default for Config {
@@ -125,6 +131,7 @@ impl Default for Config {
             copy_delay: Duration::from_secs(10),
             key_policy: KeyPolicy::Block,
             topic_prefix: "firstcome".to_owned(),
+            retention: Retention::default(),
         }
     }
 }
@@ -165,6 +172,9 @@ impl Config {
             (1..=64).contains(&self.owner.len()) && self.owner.is_ascii(),
             "owner must have 1 to 64 ASCII characters",
         );
+        for mistake in self.retention.mistakes() {
+            must(false, &format!("retention.{mistake}"));
+        }
         mistakes
     }
 }
@@ -347,6 +357,7 @@ fn start_loops(spawner: &Spawner, parts: &Parts) {
     let restart = Policy::restart();
     let (of_owner, of_copier) = (Arc::clone(parts), Arc::clone(parts));
     let of_sampler = Arc::clone(parts);
+    let (of_purger, of_history) = (Arc::clone(parts), Arc::clone(parts));
     spawner.start("relay.owner", Stage::Background, restart, move |stop| {
         owner::keep(Arc::clone(&of_owner), stop)
     });
@@ -355,6 +366,12 @@ fn start_loops(spawner: &Spawner, parts: &Parts) {
     });
     spawner.start("relay.sampler", Stage::Background, restart, move |stop| {
         metrics::sample(Arc::clone(&of_sampler), stop)
+    });
+    spawner.start("relay.purger", Stage::Background, restart, move |stop| {
+        purger::purge(Arc::clone(&of_purger), stop)
+    });
+    spawner.start("relay.history", Stage::Background, restart, move |stop| {
+        history::sample(Arc::clone(&of_history), stop)
     });
 }
 

@@ -6,6 +6,7 @@ mod counts;
 mod dead_letters;
 mod entity;
 mod error;
+mod history;
 mod outbox;
 mod participations;
 mod shapes;
@@ -15,7 +16,11 @@ pub use campaigns::{CampaignChange, CampaignFilter, NewCampaign};
 pub use counts::Counts;
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use error::StoreError;
-pub use outbox::{Held, Loaded, OutboxCounts, Parked, ParkedState, Pending, PendingKey, Verdict};
+pub use history::History;
+pub use outbox::{
+    Held, Loaded, OutboxCounts, Parked, ParkedState, Pending, PendingKey, PurgePage, Purgeable,
+    RelaySeat, Verdict,
+};
 pub use participations::{BatchOutcome, CommitError, Committed, Intake, Mismatch};
 pub use tallies::TallyRow;
 

@@ -7,6 +7,7 @@ pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
 mod m20261121_000001_first_schema;
 mod m20261121_000002_discarded;
 mod m20261121_000003_outbox_order;
+mod m20261121_000004_retention;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000001_first_schema::Migration),
             Box::new(m20261121_000002_discarded::Migration),
             Box::new(m20261121_000003_outbox_order::Migration),
+            Box::new(m20261121_000004_retention::Migration),
         ]
     }
 }

@@ -1,5 +1,6 @@
 //! Verifies the invariants on a running system, per campaign: what the gate admitted = participations
-//! = outbox = published + parked + pending, nobody over their limit, nothing oversold.
+//! = outbox = published + parked + pending, nobody over their limit, nothing oversold. An event that
+//! was published and deleted since counts as both: the campaign's row says how many there are.
 
 use serde::Serialize;
 
@@ -27,6 +28,7 @@ pub struct Finding {
     pub participations: u64,
     pub events: u64,
     pub published: u64,
+    pub purged: u64,
     pub pending: u64,
     pub parked: u64,
     pub breaches: Vec<String>,
@@ -81,6 +83,7 @@ impl Reconciler {
 
 fn judge(campaign: &Campaign, gate: Option<GateState>, counts: &Counts) -> Finding {
     let waiting = counts.pending + counts.parked;
+    let events = counts.events + counts.purged;
     Finding {
         campaign_id: campaign.id.0,
         total_stock: campaign.total_stock,
@@ -88,8 +91,9 @@ fn judge(campaign: &Campaign, gate: Option<GateState>, counts: &Counts) -> Findi
         gate_units: gate.map(|gate| gate.units),
         gate_leases: gate.map(|gate| gate.leases),
         participations: counts.participations,
-        events: counts.events,
-        published: counts.events.saturating_sub(waiting),
+        events,
+        published: events.saturating_sub(waiting),
+        purged: counts.purged,
         pending: counts.pending,
         parked: counts.parked,
         breaches: breaches(campaign, gate, counts),
@@ -121,10 +125,10 @@ fn breaches(campaign: &Campaign, gate: Option<GateState>, counts: &Counts) -> Ve
         over == 0,
         format!("I2 {over} users hold more than they may"),
     );
-    let (changes, events) = (counts.changes, counts.events);
+    let (changes, events, purged) = (counts.changes, counts.events, counts.purged);
     hold(
-        events == changes,
-        format!("I3 {changes} changes, {events} outbox events"),
+        events + purged == changes,
+        format!("I3 {changes} changes, {events} outbox events and {purged} purged"),
     );
     hold(
         counts.orphans == 0,
@@ -159,6 +163,7 @@ pub fn table(findings: &[Finding]) -> String {
         "rows",
         "events",
         "published",
+        "purged",
         "pending",
         "parked",
         "verdict",
@@ -180,6 +185,7 @@ pub fn table(findings: &[Finding]) -> String {
             finding.participations.to_string(),
             finding.events.to_string(),
             finding.published.to_string(),
+            finding.purged.to_string(),
             finding.pending.to_string(),
             finding.parked.to_string(),
             verdict,
@@ -233,6 +239,30 @@ mod tests {
     }
 
     #[test]
+    fn purged_events_count_as_published() {
+        let counts = Counts {
+            events: 1,
+            purged: 3,
+            ..sound()
+        };
+        let finding = judge(&campaign(), None, &counts);
+        assert!(finding.breaches.is_empty(), "{:?}", finding.breaches);
+        assert_eq!((finding.events, finding.published), (4, 3));
+    }
+
+    #[test]
+    fn what_was_purged_before_it_was_published_is_a_breach() {
+        let counts = Counts {
+            events: 1,
+            purged: 3,
+            pending: 2,
+            ..sound()
+        };
+        let breaches = judge(&campaign(), None, &counts).breaches.join(" ");
+        assert!(breaches.contains("I4"), "{breaches}");
+    }
+
+    #[test]
     fn each_breach_is_named() {
         let breach = |counts: Counts| judge(&campaign(), None, &counts).breaches.join(" ");
         assert!(
@@ -252,6 +282,13 @@ mod tests {
         assert!(
             breach(Counts {
                 events: 3,
+                ..sound()
+            })
+            .contains("I3")
+        );
+        assert!(
+            breach(Counts {
+                purged: 1,
                 ..sound()
             })
             .contains("I3")

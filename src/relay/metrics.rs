@@ -1,5 +1,7 @@
 //! What the relay counts. Cheap to clone: all clones are the same numbers.
 
+mod retention;
+
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,6 +11,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tokio_util::sync::CancellationToken;
+
+pub use retention::RetentionMetrics;
+pub(super) use retention::UNKNOWN;
 
 use super::{Item, Parts};
 use crate::domain::Instant;
@@ -64,6 +69,8 @@ pub struct Metrics {
     pub order_violations: Counter,
     /// From the commit of a row to its acknowledgement.
     pub commit_to_ack_seconds: Histogram,
+    /// What is kept and for how long.
+    pub retention: RetentionMetrics,
 }
 
 impl Default for Metrics {
@@ -79,6 +86,7 @@ impl Default for Metrics {
             lease_epoch_changes: Counter::default(),
             order_violations: Counter::default(),
             commit_to_ack_seconds: Histogram::new(COMMIT_TO_ACK_BUCKETS),
+            retention: RetentionMetrics::default(),
         }
     }
 }
@@ -130,6 +138,7 @@ impl Metrics {
             Unit::Seconds,
             self.commit_to_ack_seconds.clone(),
         );
+        self.retention.register(relay);
     }
 
     /// Counts an acknowledgement.

@@ -38,12 +38,30 @@ const CONSTRAINT: [&str; 7] = ["1062", "3819", "2067", "1555", "275", "19", "158
 const BUSY: [&str; 5] = ["5", "6", "261", "517", "262"];
 /// MySQL: too many connections, shutdown in progress, killed, read-only: it will pass.
 const AWAY: [&str; 5] = ["1040", "1053", "1317", "1927", "1290"];
+/// MySQL and what speaks its protocol: the user lacks the privilege, or there is no such table.
+const WITHHELD: [&str; 5] = ["1044", "1142", "1227", "1109", "1146"];
 
 impl StoreError {
     /// Whether the same call may succeed when it is made again, knowing that nothing happened.
     #[must_use]
     pub const fn is_contended(&self) -> bool {
         matches!(self, Self::Contended(_))
+    }
+
+    /// Whether the database does not tell: the user lacks the privilege, or it does not know.
+    pub(super) fn is_withheld(&self) -> bool {
+        let Self::Database(
+            DbErr::Conn(RuntimeErr::SqlxError(cause))
+            | DbErr::Exec(RuntimeErr::SqlxError(cause))
+            | DbErr::Query(RuntimeErr::SqlxError(cause)),
+        ) = self
+        else {
+            return false;
+        };
+        match cause.as_ref() {
+            sqlx::Error::Database(answer) => WITHHELD.contains(&number(answer.as_ref()).as_str()),
+            _ => false,
+        }
     }
 
     pub(crate) fn from_sqlx(error: sqlx::Error) -> Self {
@@ -87,11 +105,7 @@ fn classify(error: &sqlx::Error) -> Class {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => Class::Unavailable,
         sqlx::Error::Database(answer) => {
-            let number = answer
-                .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
-                .map(|mysql| mysql.number().to_string())
-                .or_else(|| answer.code().map(Into::into))
-                .unwrap_or_default();
+            let number = number(answer.as_ref());
             let number = number.as_str();
             if CONTENDED.contains(&number) || BUSY.contains(&number) {
                 Class::Contended
@@ -105,4 +119,13 @@ fn classify(error: &sqlx::Error) -> Class {
         }
         _ => Class::Other,
     }
+}
+
+/// The database's own number for what went wrong.
+fn number(answer: &dyn sqlx::error::DatabaseError) -> String {
+    answer
+        .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+        .map(|mysql| mysql.number().to_string())
+        .or_else(|| answer.code().map(Into::into))
+        .unwrap_or_default()
 }

@@ -3,10 +3,11 @@
 //!
 //! An event is in `outbox_pending`, or in `outbox_parked`, or acknowledged: each move between them
 //! is one transaction, and each delete says which rows it means, so that a late answer from the
-//! broker changes nothing that has moved on.
+//! broker changes nothing that has moved on. Acknowledged events go when they are old; see `purge`.
 
 mod leases;
 mod parked;
+mod purge;
 mod statement;
 
 use std::collections::HashSet;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 pub use leases::{Held, RelaySeat};
 pub use parked::{Parked, ParkedState, Verdict};
+pub use purge::{PurgePage, Purgeable};
 pub(super) use statement::Sql;
 
 use super::shapes::padded;

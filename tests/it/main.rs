@@ -12,8 +12,10 @@
 )]
 
 mod architecture;
+mod debezium;
 mod gate;
 mod relay;
+mod retention;
 mod service;
 mod store;
 mod support;

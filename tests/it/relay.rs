@@ -5,6 +5,7 @@ mod broker;
 mod failures;
 mod real;
 mod replicas;
+mod retention;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -9,7 +9,8 @@ use firstcome::store::{BatchOutcome, CampaignChange, Intake, Mismatch, StoreErro
 
 use crate::support::{campaign_of, create, mysql, stores};
 
-fn intake(campaign: &Campaign, user: i64, rank: u64, quantity: u32) -> Intake {
+/// A free participation and its event, ready to be committed.
+pub fn intake(campaign: &Campaign, user: i64, rank: u64, quantity: u32) -> Intake {
     let now = to_stored_precision(Clock::System.now());
     let participation = Participation {
         id: ParticipationId::generate(),

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use firstcome::clock::Clock;
-use firstcome::domain::{Campaign, Kind, State};
-use firstcome::store::{NewCampaign, Store, StoreConfig};
+use firstcome::domain::{Campaign, EventId, Kind, OutboxEvent, State, to_stored_precision};
+use firstcome::store::{CampaignChange, NewCampaign, Store, StoreConfig};
 use tempfile::TempDir;
 
 /// A variable that `scripts/parts env` prints. A test of the real parts fails without them: it never
@@ -84,6 +84,33 @@ pub fn campaign_of(total_stock: Option<u64>) -> NewCampaign {
 pub async fn create(store: &Store, new: NewCampaign) -> Campaign {
     let id = store.create_campaign(new).await.unwrap().id;
     store.raise_epoch(id).await.unwrap().unwrap().campaign
+}
+
+/// Moves a campaign to a state, whatever it is in.
+pub async fn move_to(store: &Store, campaign: &Campaign, state: State) {
+    let now = store.campaign(campaign.id).await.unwrap().unwrap();
+    let change = CampaignChange {
+        state: Some(state),
+        ..CampaignChange::default()
+    };
+    let changed = store.change_campaign(now.id, now.version, &change).await;
+    assert!(changed.unwrap());
+}
+
+/// The event as it would be had it been written so long ago.
+pub fn aged(event: OutboxEvent, age: Duration) -> OutboxEvent {
+    let created_at = to_stored_precision(event.created_at - age);
+    let seconds = u64::try_from(created_at.timestamp()).unwrap();
+    let time = uuid::Timestamp::from_unix(
+        uuid::NoContext,
+        seconds,
+        created_at.timestamp_subsec_nanos(),
+    );
+    OutboxEvent {
+        id: EventId(uuid::Uuid::new_v7(time)),
+        created_at,
+        ..event
+    }
 }
 
 /// Waits until `condition` holds; fails with `what` when it does not in time.

@@ -1,0 +1,55 @@
+//! What the database holds on to for transactions that are not over. It asks the server about
+//! itself, which a database user may be forbidden to do: that is an answer, not a failure.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+
+use super::{Store, StoreError};
+
+/// What old snapshots cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// How long the oldest transaction has been open.
+    pub oldest_snapshot_age: Duration,
+    /// Changes kept for those who may still have to see what was there before.
+    pub length: u64,
+}
+
+/// Transactions start in the server's time zone, whatever that of the session is.
+const HISTORY: &str = "SELECT \
+     (SELECT CAST(COALESCE(MAX(TIMESTAMPDIFF(SECOND, \
+     CONVERT_TZ(trx_started, 'SYSTEM', '+00:00'), UTC_TIMESTAMP())), 0) AS SIGNED) \
+     FROM information_schema.innodb_trx) AS age_seconds, \
+     (SELECT CAST(COALESCE(MAX(`count`), 0) AS SIGNED) FROM information_schema.innodb_metrics \
+     WHERE name = 'trx_rseg_history_len') AS history_length";
+
+impl Store {
+    /// How much there is; none: the database does not tell this user. An embedded database has none.
+    pub async fn history(&self) -> Result<Option<History>, StoreError> {
+        if self.is_embedded() {
+            return Ok(Some(History::default()));
+        }
+        let statement = Statement::from_string(DbBackend::MySql, HISTORY);
+        let row = match self.db.query_one_raw(statement).await {
+            Ok(row) => row,
+            Err(error) => {
+                let error = StoreError::from(error);
+                return if error.is_withheld() {
+                    Ok(None)
+                } else {
+                    Err(error)
+                };
+            }
+        };
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let age: i64 = row.try_get("", "age_seconds")?;
+        let length: i64 = row.try_get("", "history_length")?;
+        Ok(Some(History {
+            oldest_snapshot_age: Duration::from_secs(u64::try_from(age).unwrap_or_default()),
+            length: u64::try_from(length).unwrap_or_default(),
+        }))
+    }
+}

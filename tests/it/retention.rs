@@ -1,0 +1,268 @@
+//! What may be deleted of the outbox and what has to stay, on both databases; and what the database
+//! says about the history it keeps.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use firstcome::clock::Clock;
+use firstcome::domain::{Campaign, EventId, Instant, OutboxEvent, State};
+use firstcome::gate::ScriptGate;
+use firstcome::meter::Meter;
+use firstcome::reconcile::Reconciler;
+use firstcome::status::StatusBoard;
+use firstcome::store::{
+    BatchOutcome, History, ParkedState, PendingKey, PurgePage, Store, StoreConfig, Verdict,
+};
+use sea_orm::{ConnectionTrait, Database, TransactionTrait};
+
+use crate::store::intake;
+use crate::support::{aged, campaign_of, create, move_to, mysql, sqlite, stores, unique, until};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn a_week_ago() -> Instant {
+    Clock::System.now() - 7 * DAY
+}
+
+/// Commits participations whose events are so old; the users are numbered from `first_user`.
+async fn sell(store: &Store, campaign: &Campaign, ages: &[Duration]) -> Vec<OutboxEvent> {
+    let taken = store.participation_count(campaign.id).await.unwrap();
+    let batch: Vec<_> = (taken + 1..)
+        .zip(ages)
+        .map(|(nth, age)| {
+            let mut intake = intake(campaign, i64::try_from(nth).unwrap(), nth, 1);
+            intake.event = aged(intake.event, *age);
+            intake
+        })
+        .collect();
+    let outcome = store.commit_participations(campaign, campaign.gate_epoch, &batch);
+    assert_eq!(outcome.await.unwrap(), BatchOutcome::Committed);
+    batch.into_iter().map(|intake| intake.event).collect()
+}
+
+async fn acknowledge(store: &Store, events: &[OutboxEvent]) {
+    let keys: Vec<PendingKey> = events
+        .iter()
+        .map(|event| PendingKey {
+            bucket: event.bucket,
+            event_id: event.id,
+        })
+        .collect();
+    let deleted = store.delete_pending(&keys).await.unwrap();
+    assert_eq!(usize::try_from(deleted).unwrap(), events.len());
+}
+
+async fn park(store: &Store, event: &OutboxEvent, state: ParkedState) {
+    let verdict = Verdict {
+        state,
+        attempts: 1,
+        error_class: "record",
+        error: "refused".to_owned(),
+        next_in: None,
+    };
+    assert!(store.park(event, &verdict).await.unwrap());
+}
+
+/// Purges all that may go, in pieces of three rows.
+async fn purge_all(store: &Store) -> u64 {
+    let (mut cursor, mut purged) = (None, 0);
+    loop {
+        let page = store.purgeable(cursor, a_week_ago(), 3).await.unwrap();
+        assert!(page.rows <= 3 && page.purgeable.len() <= 3);
+        assert!(page.last.is_none_or(|last| Some(last) > cursor));
+        let deleted = store.purge(&page.purgeable).await.unwrap();
+        assert!(deleted <= 3);
+        purged += deleted;
+        cursor = page.last.or(cursor);
+        if page.rows < 3 {
+            return purged;
+        }
+    }
+}
+
+async fn ids_left(store: &Store, events: &[OutboxEvent]) -> BTreeSet<EventId> {
+    let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+    let found = store.outbox_events(&ids).await.unwrap();
+    found.events.into_iter().map(|event| event.id).collect()
+}
+
+async fn assert_sound(store: &Store) {
+    let gate = ScriptGate::in_process(Clock::System, &unique("t")).unwrap();
+    let reconciler = Reconciler::new(store.clone(), Arc::new(gate));
+    for finding in reconciler.verify().await.unwrap() {
+        assert_eq!(finding.breaches, Vec::<String>::new());
+    }
+}
+
+async fn published(store: &Store, campaign: &Campaign) -> u64 {
+    let gate = ScriptGate::in_process(Clock::System, &unique("t")).unwrap();
+    let board = StatusBoard::new(store.clone(), Arc::new(gate), Meter::new(Clock::System));
+    board
+        .of(campaign.id)
+        .await
+        .unwrap()
+        .unwrap()
+        .funnel
+        .published
+}
+
+#[tokio::test]
+async fn only_old_published_events_of_campaigns_that_are_over_go() {
+    for test in stores().await {
+        let store = &test.store;
+        let over = create(store, campaign_of(None)).await;
+        let events = sell(store, &over, &[8 * DAY; 12]).await;
+        let young = sell(store, &over, &[6 * DAY; 2]).await;
+        let (old, waiting) = events.split_at(7);
+        acknowledge(store, old).await;
+        acknowledge(store, &young).await;
+        let parked = [
+            ParkedState::Retry,
+            ParkedState::Blocked,
+            ParkedState::Dead,
+            ParkedState::Discarded,
+        ];
+        for (event, state) in waiting.iter().zip(parked) {
+            park(store, event, state).await;
+        }
+        move_to(store, &over, State::Closed).await;
+        let mut stays: Vec<OutboxEvent> = [waiting, &young].concat();
+        for state in [State::Draft, State::Scheduled, State::Open, State::Paused] {
+            let sells = create(store, campaign_of(None)).await;
+            let events = sell(store, &sells, &[30 * DAY]).await;
+            acknowledge(store, &events).await;
+            move_to(store, &sells, state).await;
+            stays.extend(events);
+        }
+        assert_sound(store).await;
+        let before = published(store, &over).await;
+
+        assert_eq!(purge_all(store).await, 7);
+        assert_eq!(ids_left(store, old).await, BTreeSet::new());
+        let expected = stays.iter().map(|event| event.id).collect();
+        assert_eq!(ids_left(store, &stays).await, expected);
+        let counts = store.counts(over.id).await.unwrap();
+        assert_eq!((counts.events, counts.purged), (7, 7));
+        assert_eq!((counts.pending, counts.parked), (1, 4));
+        assert_eq!(published(store, &over).await, before);
+        assert_sound(store).await;
+
+        assert_eq!(purge_all(store).await, 0, "a second time");
+        move_to(store, &over, State::Archived).await;
+        acknowledge(store, &waiting[4..]).await;
+        assert_eq!(purge_all(store).await, 1, "archived is over, too");
+    }
+}
+
+#[tokio::test]
+async fn two_who_purge_at_once_count_each_event_once() {
+    for test in stores().await {
+        let store = &test.store;
+        let mut campaigns = Vec::new();
+        for _ in 0..3 {
+            let campaign = create(store, campaign_of(None)).await;
+            let events = sell(store, &campaign, &[8 * DAY; 40]).await;
+            acknowledge(store, &events).await;
+            move_to(store, &campaign, State::Closed).await;
+            campaigns.push(campaign);
+        }
+        let page = store.purgeable(None, a_week_ago(), 500).await.unwrap();
+        assert_eq!(page.purgeable.len(), 120);
+        // Overlapping pieces, so that they meet in the middle of each other.
+        let pieces = [0..70, 20..120, 0..120, 50..90].map(|range| &page.purgeable[range]);
+        let purging = pieces.map(|piece| async move {
+            loop {
+                match store.purge(piece).await {
+                    Err(error) if error.is_contended() => {}
+                    other => break other.unwrap(),
+                }
+            }
+        });
+        let purged: u64 = futures_util::future::join_all(purging).await.iter().sum();
+        assert_eq!(purged, 120);
+        for campaign in campaigns {
+            let counts = store.counts(campaign.id).await.unwrap();
+            assert_eq!((counts.events, counts.purged), (0, 40));
+        }
+        assert_sound(store).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_goes_when_a_campaign_turns_out_not_to_be_over() {
+    for test in stores().await {
+        let store = &test.store;
+        let campaign = create(store, campaign_of(None)).await;
+        let events = sell(store, &campaign, &[8 * DAY; 4]).await;
+        acknowledge(store, &events).await;
+        move_to(store, &campaign, State::Closed).await;
+        let page = store.purgeable(None, a_week_ago(), 10).await.unwrap();
+        assert_eq!(page.purgeable.len(), 4);
+        move_to(store, &campaign, State::Open).await;
+        assert_eq!(store.purge(&page.purgeable).await.unwrap(), 0);
+        let counts = store.counts(campaign.id).await.unwrap();
+        assert_eq!((counts.events, counts.purged), (4, 0));
+    }
+}
+
+#[tokio::test]
+async fn what_has_to_stay_is_looked_at_once_in_a_sweep() {
+    for test in stores().await {
+        let store = &test.store;
+        let sells = create(store, campaign_of(None)).await;
+        let stays = sell(store, &sells, &[9 * DAY; 5]).await;
+        acknowledge(store, &stays).await;
+        let first = store.purgeable(None, a_week_ago(), 4).await.unwrap();
+        assert_eq!((first.rows, first.purgeable.len()), (4, 0));
+        let second = store.purgeable(first.last, a_week_ago(), 4).await.unwrap();
+        assert_eq!(second.rows, 1);
+        let third = store.purgeable(second.last, a_week_ago(), 4).await.unwrap();
+        assert_eq!(third, PurgePage::default());
+    }
+}
+
+#[tokio::test]
+async fn the_age_of_the_oldest_snapshot_is_known() {
+    let embedded = sqlite().await;
+    let nothing = Some(History::default());
+    assert_eq!(embedded.store.history().await.unwrap(), nothing);
+
+    let test = mysql().await;
+    let db = Database::connect(&test.url).await.unwrap();
+    let forgotten = db.begin().await.unwrap();
+    forgotten
+        .execute_unprepared("SELECT COUNT(*) FROM campaign")
+        .await
+        .unwrap();
+    until("it has been open for a second", async || {
+        let history = test.store.history().await.unwrap().unwrap();
+        // In the wrong time zone it would be off by hours; others use the server, too.
+        assert!(history.oldest_snapshot_age < Duration::from_secs(3_000));
+        history.oldest_snapshot_age >= Duration::from_secs(1)
+    })
+    .await;
+    forgotten.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_ask_about_snapshots_is_told_nothing() {
+    let test = mysql().await;
+    let (user, schema) = (unique("u"), test.url.rsplit_once('/').unwrap().1);
+    let user = &user[..32];
+    let admin = Database::connect(&test.url).await.unwrap();
+    for statement in [
+        format!("CREATE USER '{user}'@'%' IDENTIFIED BY 'pw'"),
+        format!("GRANT ALL ON `{schema}`.* TO '{user}'@'%'"),
+    ] {
+        admin.execute_unprepared(&statement).await.unwrap();
+    }
+    let (_, place) = test.url.rsplit_once('@').unwrap();
+    let url = format!("mysql://{user}:pw@{place}");
+    let store = Store::connect(&StoreConfig::new(url), Clock::System).await;
+    let store = store.unwrap();
+    assert_eq!(store.history().await.unwrap(), None);
+    store.close().await.unwrap();
+    let gone = format!("DROP USER '{user}'@'%'");
+    admin.execute_unprepared(&gone).await.unwrap();
+}
