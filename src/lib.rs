@@ -19,6 +19,7 @@ pub mod broker;
 pub mod gate;
 pub mod store;
 
+pub mod asyncapi;
 pub mod clock;
 pub mod command;
 pub mod config;

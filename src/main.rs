@@ -44,6 +44,8 @@ enum Command {
     },
     /// Prints the OpenAPI document.
     Openapi,
+    /// Prints the AsyncAPI document: the topics and their records.
+    Asyncapi,
     /// Checks the real parts for what silently loses data.
     Doctor,
     /// Lists, replays or discards events the relay has given up.
@@ -66,8 +68,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    if matches!(arguments.command, Some(Command::Openapi)) {
-        return command::openapi::run();
+    match arguments.command {
+        Some(Command::Openapi) => return command::openapi::run(),
+        Some(Command::Asyncapi) => return command::asyncapi::run(),
+        _ => {}
     }
     let config = Config::load(arguments.config.as_deref(), &arguments.set)?;
     firstcome::telemetry::subscribe(config.log.format, &config.log.filter)?;
@@ -87,6 +91,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 command::verify::run(&config, form).await
             }
             Command::Openapi => command::openapi::run(),
+            Command::Asyncapi => command::asyncapi::run(),
             Command::Doctor => command::doctor::run(&config).await,
             Command::DeadLetters { action } => command::dead_letters::run(&config, action).await,
         }

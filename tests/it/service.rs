@@ -1,5 +1,6 @@
 //! The service as a process, used over HTTP: on nothing at all and on the real parts.
 
+mod asyncapi;
 mod dead_letters;
 mod embedded;
 mod process;
