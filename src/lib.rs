@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod health;
 pub mod lifecycle;
 pub mod meter;
+pub mod order;
 pub mod reconcile;
 pub mod status;
 

@@ -41,6 +41,18 @@ enum Command {
         /// Prints JSON instead of a table.
         #[arg(long)]
         json: bool,
+        /// Also reads the topic of participations from its beginning: order, gaps, losses.
+        #[arg(long)]
+        topic: bool,
+        /// How long reading the topic may take.
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            default_value_t = 300,
+            requires = "topic",
+            value_parser = clap::value_parser!(u64).range(1..=86_400)
+        )]
+        topic_seconds_max: u64,
     },
     /// Prints the OpenAPI document.
     Openapi,
@@ -82,13 +94,18 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         match arguments.command.as_ref().unwrap_or(&Command::Serve) {
             Command::Serve => command::serve::run(config).await,
             Command::Migrate { direction } => command::migrate::run(&config, *direction).await,
-            Command::Verify { json } => {
+            Command::Verify {
+                json,
+                topic,
+                topic_seconds_max,
+            } => {
                 let form = if *json {
                     command::verify::Form::Json
                 } else {
                     command::verify::Form::Table
                 };
-                command::verify::run(&config, form).await
+                let within = std::time::Duration::from_secs(*topic_seconds_max);
+                command::verify::run(&config, form, topic.then_some(within)).await
             }
             Command::Openapi => command::openapi::run(),
             Command::Asyncapi => command::asyncapi::run(),

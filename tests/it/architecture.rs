@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and those it may name; every module may name itself.
-const EDGES: [(&str, &[&str]); 22] = [
+const EDGES: [(&str, &[&str]); 23] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("retry", &[]),
@@ -18,6 +18,7 @@ const EDGES: [(&str, &[&str]); 22] = [
     ("store", &["domain", "clock"]),
     ("broker", &["domain"]),
     ("asyncapi", &["domain"]),
+    ("order", &["broker", "domain"]),
     (
         "relay",
         &["store", "broker", "domain", "clock", "retry", "supervisor"],

@@ -7,3 +7,4 @@ mod process;
 mod real;
 mod records;
 mod sale;
+mod topic;

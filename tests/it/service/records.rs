@@ -20,6 +20,7 @@ pub struct Seen {
     pub key: String,
     pub value: Value,
     pub headers: BTreeMap<String, String>,
+    pub partition: i32,
 }
 
 /// For what only an operator does to topics.
@@ -91,5 +92,6 @@ fn parse(record: &rdkafka::message::BorrowedMessage<'_>) -> Seen {
         key: text(record.key().unwrap()),
         value: serde_json::from_slice(record.payload().unwrap()).unwrap(),
         headers,
+        partition: record.partition(),
     }
 }
