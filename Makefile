@@ -43,10 +43,12 @@ parts-down: ## Stop them; their data stays
 	scripts/parts down
 
 .PHONY: openapi
-openapi: ## Write openapi/openapi.json anew
+openapi: ## Write openapi/openapi.json and openapi/asyncapi.json anew
 	mkdir -p openapi
-	cargo run --quiet --locked -- openapi >openapi/openapi.json.new
-	mv openapi/openapi.json.new openapi/openapi.json
+	for document in openapi asyncapi; do \
+	  cargo run --quiet --locked -- $$document >openapi/$$document.json.new; \
+	  mv openapi/$$document.json.new openapi/$$document.json; \
+	done
 
 .PHONY: bench
 bench: ## Accepted participations per second on the real parts: asynchronous against synchronous

@@ -56,6 +56,30 @@ impl Record {
     }
 }
 
+/// A record as it lies in a topic, whoever wrote it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consumed<'a> {
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// Key.
+    pub key: Option<&'a [u8]>,
+    /// Value.
+    pub payload: Option<&'a [u8]>,
+    /// Headers that have a value, in order.
+    pub headers: Vec<(&'a str, &'a [u8])>,
+}
+
+impl Consumed<'_> {
+    /// The value of a header, where it is text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(key, _)| *key == name);
+        found.and_then(|(_, value)| std::str::from_utf8(value).ok())
+    }
+}
+
 /// Where the broker put a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acknowledged {

@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod health;
 pub mod lifecycle;
 pub mod meter;
+pub mod order;
 pub mod reconcile;
 pub mod status;
 
@@ -19,6 +20,7 @@ pub mod broker;
 pub mod gate;
 pub mod store;
 
+pub mod asyncapi;
 pub mod clock;
 pub mod command;
 pub mod config;

@@ -43,9 +43,23 @@ enum Command {
         /// Prints JSON instead of a table.
         #[arg(long)]
         json: bool,
+        /// Also reads the topic of participations from its beginning: order, gaps, losses.
+        #[arg(long)]
+        topic: bool,
+        /// How long reading the topic may take.
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            default_value_t = 300,
+            requires = "topic",
+            value_parser = clap::value_parser!(u64).range(1..=86_400)
+        )]
+        topic_seconds_max: u64,
     },
     /// Prints the OpenAPI document.
     Openapi,
+    /// Prints the AsyncAPI document: the topics and their records.
+    Asyncapi,
     /// Checks the real parts for what silently loses data.
     Doctor,
     /// Lists, replays or discards events the relay has given up.
@@ -68,8 +82,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    if matches!(arguments.command, Some(Command::Openapi)) {
-        return command::openapi::run();
+    match arguments.command {
+        Some(Command::Openapi) => return command::openapi::run(),
+        Some(Command::Asyncapi) => return command::asyncapi::run(),
+        _ => {}
     }
     let config = Config::load(arguments.config.as_deref(), &arguments.set)?;
     firstcome::telemetry::subscribe(config.log.format, &config.log.filter)?;
@@ -81,15 +97,21 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             Command::Serve => command::serve::run(config).await,
             Command::Relay => command::relay::run(config).await,
             Command::Migrate { direction } => command::migrate::run(&config, *direction).await,
-            Command::Verify { json } => {
+            Command::Verify {
+                json,
+                topic,
+                topic_seconds_max,
+            } => {
                 let form = if *json {
                     command::verify::Form::Json
                 } else {
                     command::verify::Form::Table
                 };
-                command::verify::run(&config, form).await
+                let within = std::time::Duration::from_secs(*topic_seconds_max);
+                command::verify::run(&config, form, topic.then_some(within)).await
             }
             Command::Openapi => command::openapi::run(),
+            Command::Asyncapi => command::asyncapi::run(),
             Command::Doctor => command::doctor::run(&config).await,
             Command::DeadLetters { action } => command::dead_letters::run(&config, action).await,
         }

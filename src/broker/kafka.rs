@@ -4,6 +4,7 @@
 mod classify;
 mod durability;
 mod metadata;
+mod read;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use super::{Acknowledged, PublishError, Publisher, Record};
 use classify::classify;
 pub use durability::Durability;
+pub use read::{Extent, ReadError};
 
 /// How records are sent.
 #[derive(Clone, Debug)]

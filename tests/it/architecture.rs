@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and those it may name; every module may name itself.
-const EDGES: [(&str, &[&str]); 22] = [
+const EDGES: [(&str, &[&str]); 24] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("retry", &[]),
@@ -17,6 +17,8 @@ const EDGES: [(&str, &[&str]); 22] = [
     ("gate", &["domain", "clock"]),
     ("store", &["domain", "clock"]),
     ("broker", &["domain"]),
+    ("asyncapi", &["domain"]),
+    ("order", &["broker", "domain"]),
     (
         "relay",
         &["store", "broker", "domain", "clock", "retry", "supervisor"],
@@ -175,6 +177,15 @@ fn the_openapi_document_has_not_drifted() {
     let made = firstcome::http::openapi_document();
     assert!(
         written.trim() == made.trim(),
+        "run `make openapi` and look at the difference"
+    );
+}
+
+#[test]
+fn the_asyncapi_document_has_not_drifted() {
+    let written = fs::read_to_string(root().join("openapi/asyncapi.json")).unwrap();
+    assert!(
+        written.trim() == firstcome::asyncapi::document().trim(),
         "run `make openapi` and look at the difference"
     );
 }

@@ -1,8 +1,11 @@
 //! The service as a process, used over HTTP: on nothing at all and on the real parts.
 
+mod asyncapi;
 mod dead_letters;
 mod embedded;
+mod keys;
 pub mod process;
 mod real;
 mod records;
 mod sale;
+mod topic;

@@ -1,11 +1,14 @@
 //! The store's suite, on both databases: what it refuses whatever the gate says.
 
+use chrono::TimeDelta;
 use firstcome::clock::Clock;
 use firstcome::domain::{
     Campaign, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
     to_stored_precision,
 };
-use firstcome::store::{BatchOutcome, CampaignChange, Intake, Mismatch, StoreError};
+use firstcome::store::{
+    BatchOutcome, CampaignChange, Intake, Mismatch, Store, StoreConfig, StoreError,
+};
 
 use crate::support::{campaign_of, create, mysql, stores};
 
@@ -302,4 +305,38 @@ async fn concurrent_batches_never_oversell() {
         .count();
     assert_eq!(committed, 50);
     assert_eq!(test.store.counts(campaign.id).await.unwrap().units, 50);
+}
+
+/// Commits one event under a key that the whole campaign shares, by a replica's clock.
+async fn commit_by(clock: Clock, url: &str, campaign: &Campaign, user: i64) {
+    let replica = Store::connect(&StoreConfig::new(url), clock).await.unwrap();
+    let mut intake = intake(campaign, user, user.unsigned_abs(), 1);
+    let now = intake.participation.created_at;
+    intake.event = OutboxEvent::about(&intake.participation, 1, KeyChoice::Campaign, now);
+    let outcome = replica.commit_participations(campaign, campaign.gate_epoch, &[intake]);
+    assert_eq!(outcome.await.unwrap(), BatchOutcome::Committed);
+}
+
+#[tokio::test]
+async fn ids_of_events_that_share_a_key_are_in_order_of_commit_whatever_the_clocks_say() {
+    for test in stores().await {
+        let store = &test.store;
+        let campaign = create(store, campaign_of(None)).await;
+        let ahead = Clock::manual(Clock::System.now() + TimeDelta::hours(1));
+        for user in 1..=6 {
+            let clock = if user % 2 == 1 {
+                ahead.clone()
+            } else {
+                Clock::System
+            };
+            commit_by(clock, &test.url, &campaign, user).await;
+        }
+        let key = campaign.id.to_string();
+        let bucket = firstcome::domain::event::bucket_of(&key);
+        let rows = store.pending(&[bucket], &[], 100).await.unwrap();
+        let ids: Vec<_> = rows.iter().map(|row| row.key.event_id).collect();
+        let events = store.outbox_events(&ids).await.unwrap().events;
+        let ranks: Vec<_> = events.iter().filter_map(|event| event.rank).collect();
+        assert_eq!(ranks, [1, 2, 3, 4, 5, 6]);
+    }
 }

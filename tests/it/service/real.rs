@@ -14,13 +14,13 @@ use super::sale::rush;
 use crate::support::{TestStore, mysql, real, unique, until};
 
 /// Settings for a service with a schema, a key prefix and topics of its own.
-struct Parts {
-    test: TestStore,
-    prefix: String,
-    settings: Vec<(&'static str, String)>,
+pub struct Parts {
+    pub test: TestStore,
+    pub prefix: String,
+    pub settings: Vec<(&'static str, String)>,
 }
 
-async fn parts() -> Parts {
+pub async fn parts() -> Parts {
     let test = mysql().await;
     let prefix = unique("it");
     let settings = vec![
@@ -39,11 +39,11 @@ async fn parts() -> Parts {
 }
 
 impl Parts {
-    fn settings(&self) -> Settings<'_> {
+    pub fn settings(&self) -> Settings<'_> {
         &self.settings
     }
 
-    async fn records(&self, wanted: usize) -> Vec<super::records::Seen> {
+    pub async fn records(&self, wanted: usize) -> Vec<super::records::Seen> {
         let topic = format!("{}.participation.v1", self.prefix);
         read(real("FIRSTCOME_KAFKA_BROKERS"), topic, wanted).await
     }

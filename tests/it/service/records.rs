@@ -1,11 +1,16 @@
 //! Reads a topic from its beginning, as any consumer would.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use rdkafka::admin::AdminClient;
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
+
+use crate::support::real;
 
 /// A record as a consumer sees it.
 #[derive(Clone, Debug)]
@@ -14,6 +19,16 @@ pub struct Seen {
     pub ce_type: String,
     pub key: String,
     pub value: Value,
+    pub headers: BTreeMap<String, String>,
+    pub partition: i32,
+}
+
+/// For what only an operator does to topics.
+pub fn admin() -> AdminClient<DefaultClientContext> {
+    ClientConfig::new()
+        .set("bootstrap.servers", real("FIRSTCOME_KAFKA_BROKERS"))
+        .create()
+        .unwrap()
 }
 
 /// Everything in `topic` until there are `wanted` records with different ids, or half a minute is over.
@@ -60,18 +75,23 @@ fn read_blocking(brokers: &str, topic: &str, wanted: usize) -> Vec<Seen> {
 }
 
 fn parse(record: &rdkafka::message::BorrowedMessage<'_>) -> Seen {
-    let headers = record.headers().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let headers: BTreeMap<String, String> = record
+        .headers()
+        .unwrap()
+        .iter()
+        .map(|header| (header.key.to_owned(), text(header.value.unwrap())))
+        .collect();
     let header = |name: &str| {
-        let header = headers
-            .iter()
-            .find(|header| header.key == name)
-            .unwrap_or_else(|| panic!("no {name}"));
-        String::from_utf8(header.value.unwrap().to_vec()).unwrap()
+        let value = headers.get(name).unwrap_or_else(|| panic!("no {name}"));
+        value.clone()
     };
     Seen {
         ce_id: header("ce_id"),
         ce_type: header("ce_type"),
-        key: String::from_utf8(record.key().unwrap().to_vec()).unwrap(),
+        key: text(record.key().unwrap()),
         value: serde_json::from_slice(record.payload().unwrap()).unwrap(),
+        headers,
+        partition: record.partition(),
     }
 }

@@ -1,0 +1,295 @@
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::broker::Consumed;
+
+/// Ids in the order of their numbers.
+fn id(number: u128) -> Uuid {
+    Uuid::from_u128(number)
+}
+
+/// A change of a participation in campaign 1, keyed by the participation.
+fn change(event: u128, participation: u128, sequence: u32) -> Seen {
+    Seen {
+        key: id(participation).to_string(),
+        event,
+        participation,
+        sequence,
+        campaign: 1,
+        partition: 0,
+    }
+}
+
+#[derive(Clone)]
+struct Seen {
+    key: String,
+    event: u128,
+    participation: u128,
+    sequence: u32,
+    campaign: i64,
+    partition: i32,
+}
+
+impl Seen {
+    fn keyed(self, key: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            ..self
+        }
+    }
+
+    fn of_campaign(self, campaign: i64) -> Self {
+        Self { campaign, ..self }
+    }
+}
+
+fn report(records: &[Seen]) -> Report {
+    let mut checker = Checker::default();
+    for (offset, seen) in (0..).zip(records) {
+        checker.see(&Sighting {
+            partition: seen.partition,
+            offset,
+            key: &seen.key,
+            event: EventId(id(seen.event)),
+            participation: ParticipationId(id(seen.participation)),
+            sequence: seen.sequence,
+            campaign: CampaignId(seen.campaign),
+        });
+    }
+    checker.finish()
+}
+
+fn tally(records: &[Seen]) -> Tally {
+    let report = report(records);
+    assert_eq!(report.campaigns.len(), 1);
+    report.campaigns[&CampaignId(1)]
+}
+
+#[test]
+fn changes_in_order_have_nothing_wrong() {
+    let records = [
+        change(1, 10, 1),
+        change(2, 20, 1),
+        change(3, 10, 2),
+        change(4, 10, 3),
+    ];
+    let expected = Tally {
+        records: 4,
+        distinct: 4,
+        ..Tally::default()
+    };
+    assert_eq!(tally(&records), expected);
+    assert!(report(&records).examples.is_empty());
+}
+
+#[test]
+fn a_redelivery_is_counted_and_breaks_nothing() {
+    // The first change comes again after the second: that is what at-least-once means.
+    let again = [
+        change(1, 10, 1),
+        change(2, 10, 2),
+        change(1, 10, 1),
+        change(2, 10, 2),
+    ];
+    let expected = Tally {
+        records: 4,
+        distinct: 2,
+        redelivered: 2,
+        ..Tally::default()
+    };
+    assert_eq!(tally(&again), expected);
+    let shared = again.map(|record| record.keyed("7"));
+    assert_eq!(tally(&shared), expected);
+}
+
+#[test]
+fn swapped_changes_are_out_of_order_and_leave_no_gap() {
+    let records = [change(1, 10, 1), change(3, 10, 3), change(2, 10, 2)];
+    let report = report(&records);
+    let tally = report.campaigns[&CampaignId(1)];
+    assert_eq!((tally.out_of_order, tally.gaps), (1, 0));
+    assert_eq!(report.examples.len(), 1);
+    let key = id(10).to_string();
+    assert!(report.examples[0].contains(&key), "{:?}", report.examples);
+    assert!(report.examples[0].contains("partition 0 offset 2"));
+}
+
+#[test]
+fn another_event_with_the_number_of_one_that_came_is_out_of_order() {
+    assert_eq!(tally(&[change(1, 10, 1), change(2, 10, 1)]).out_of_order, 1);
+    let ahead = [change(1, 10, 1), change(2, 10, 3), change(3, 10, 3)];
+    assert_eq!(tally(&ahead).out_of_order, 1);
+}
+
+#[test]
+fn a_change_without_the_one_before_it_is_a_gap() {
+    let gaps = |records: &[Seen]| {
+        let tally = tally(records);
+        assert_eq!(tally.out_of_order, 0);
+        tally.gaps
+    };
+    assert_eq!(gaps(&[change(1, 10, 2)]), 1);
+    assert_eq!(
+        gaps(&[change(1, 10, 1), change(2, 10, 3), change(3, 10, 4)]),
+        1
+    );
+    assert_eq!(
+        gaps(&[change(1, 10, 1), change(2, 10, 3), change(3, 10, 5)]),
+        2
+    );
+    let named = report(&[change(1, 10, 2)]).examples_of_gaps;
+    assert!(named[0].contains("change 2"), "{named:?}");
+}
+
+#[test]
+fn under_a_shared_key_each_campaign_has_its_own_order() {
+    // A user in two campaigns: their ids come from different lines and need not be in order.
+    let user = |event, campaign| change(event, event, 1).keyed("7").of_campaign(campaign);
+    let good = [user(5, 1), user(2, 2), user(6, 1), user(3, 2)];
+    let found = report(&good).campaigns;
+    assert!(found.values().all(|tally| tally.out_of_order == 0));
+
+    let bad = [user(5, 1), user(2, 2), user(4, 1), user(3, 2)];
+    let found = report(&bad).campaigns;
+    assert_eq!(found[&CampaignId(1)].out_of_order, 1);
+    assert_eq!(found[&CampaignId(2)].out_of_order, 0);
+}
+
+#[test]
+fn two_keys_have_no_order_between_them() {
+    let records = [
+        change(9, 9, 1).keyed("7"),
+        change(1, 1, 1).keyed("8"),
+        change(2, 2, 1),
+    ];
+    assert_eq!(tally(&records).out_of_order, 0);
+}
+
+#[test]
+fn partitions_have_no_order_between_them() {
+    let mut records = [change(1, 10, 1), change(2, 10, 2), change(3, 10, 3)];
+    records[0].partition = 2;
+    records.rotate_left(1);
+    let moved = tally(&records);
+    assert_eq!((moved.out_of_order, moved.moved, moved.gaps), (0, 1, 0));
+    let moved = tally(&records.map(|record| record.keyed("7")));
+    assert_eq!((moved.out_of_order, moved.moved), (0, 1));
+}
+
+#[test]
+fn an_event_takes_as_much_memory_as_is_said() {
+    // Each entry of a table has a byte of the table's own.
+    let entries = size_of::<EventId>() + 1 + size_of::<(ParticipationId, Changes)>() + 1;
+    assert_eq!(entries, 42);
+}
+
+#[test]
+fn examples_have_a_bound() {
+    let late = (0..100).flat_map(|n| [change(2 * n + 1, n, 2), change(2 * n, n, 1)]);
+    let report = report(&late.collect::<Vec<_>>());
+    assert_eq!(report.campaigns[&CampaignId(1)].out_of_order, 100);
+    assert_eq!(report.examples.len(), EXAMPLES_MAX);
+}
+
+#[test]
+fn a_record_is_read_by_its_headers_and_value() {
+    let (event, subject) = (id(1).to_string(), id(2).to_string());
+    let record = Consumed {
+        partition: 3,
+        offset: 4,
+        key: Some(subject.as_bytes()),
+        payload: Some(br#"{"campaignId": 5, "more": null}"#),
+        headers: vec![
+            ("ce_id", event.as_bytes()),
+            ("ce_subject", subject.as_bytes()),
+            ("ce_keysequence", b"6"),
+        ],
+    };
+    let sighting = Sighting::of(&record).unwrap();
+    assert_eq!(sighting.event, EventId(id(1)));
+    assert_eq!(sighting.participation, ParticipationId(id(2)));
+    assert_eq!((sighting.sequence, sighting.campaign), (6, CampaignId(5)));
+    assert!(sighting.is_keyed_by_participation());
+
+    let mut checker = Checker::default();
+    feed(&mut checker, &record);
+    for name in ["ce_id", "ce_subject", "ce_keysequence"] {
+        let mut lacking = record.clone();
+        lacking.headers.retain(|(header, _)| *header != name);
+        feed(&mut checker, &lacking);
+    }
+    let payload = Some(&b"null"[..]);
+    feed(
+        &mut checker,
+        &Consumed {
+            payload,
+            ..record.clone()
+        },
+    );
+    feed(
+        &mut checker,
+        &Consumed {
+            key: None,
+            ..record
+        },
+    );
+    let report = checker.finish();
+    assert_eq!(report.unreadable, 5);
+    assert_eq!(report.campaigns[&CampaignId(5)].records, 1);
+}
+
+fn expecting(published: u64, parked: u64) -> BTreeMap<CampaignId, Expected> {
+    [(CampaignId(1), Expected { published, parked })].into()
+}
+
+#[test]
+fn what_was_published_and_is_not_there_is_lost() {
+    let records = [change(1, 10, 1), change(2, 20, 1)];
+    let lost = |published| {
+        let verdict = judge(report(&records), &expecting(published, 0), Gone::Nothing);
+        assert_eq!(verdict.is_clean(), !verdict.is_lacking());
+        verdict.campaigns[0].lost
+    };
+    assert_eq!(
+        lost(1),
+        Some(0),
+        "acknowledged, and not counted as published yet"
+    );
+    assert_eq!(lost(2), Some(0));
+    assert_eq!(lost(3), Some(1));
+    let none = judge(Report::default(), &expecting(3, 0), Gone::Nothing);
+    assert_eq!(none.campaigns[0].lost, Some(3), "also where no record came");
+}
+
+#[test]
+fn without_the_beginning_of_the_topic_no_loss_and_no_gap_is_told() {
+    let verdict = judge(
+        report(&[change(2, 10, 2)]),
+        &expecting(9, 0),
+        Gone::Beginning,
+    );
+    assert!(verdict.is_clean() && verdict.examples.is_empty());
+    assert_eq!(
+        (verdict.campaigns[0].lost, verdict.campaigns[0].gaps),
+        (None, None)
+    );
+    assert!(table("t", &verdict).contains("cannot be told"));
+}
+
+#[test]
+fn a_gap_is_no_breach_where_as_many_events_are_parked() {
+    let gap = || report(&[change(2, 10, 2)]);
+    assert!(judge(gap(), &expecting(1, 1), Gone::Nothing).is_clean());
+    assert!(!judge(gap(), &expecting(1, 0), Gone::Nothing).is_clean());
+}
+
+#[test]
+fn a_record_that_is_none_of_ours_is_not_clean() {
+    let mut checker = Checker::default();
+    checker.see_unreadable(0, 7, "no ce_id");
+    let verdict = judge(checker.finish(), &BTreeMap::new(), Gone::Nothing);
+    assert!(!verdict.is_clean());
+    assert!(table("t", &verdict).contains("partition 0 offset 7: no ce_id"));
+}

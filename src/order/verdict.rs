@@ -1,0 +1,198 @@
+//! What the records of a topic say about the promises, beside what the database says was published.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Report, Tally};
+use crate::domain::CampaignId;
+
+/// What the database said of a campaign before the topic was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Events the broker has acknowledged.
+    pub published: u64,
+    /// Events outside the hot path; dead and discarded ones leave gaps.
+    pub parked: u64,
+}
+
+/// Whether the topic still has its first records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// It has all it ever had.
+    Nothing,
+    /// Retention has removed records.
+    Beginning,
+}
+
+/// One campaign's records, and what is wrong with them.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CampaignVerdict {
+    /// The campaign.
+    pub campaign_id: i64,
+    /// Events the database calls published; none: it was not asked (archived, or no campaign of ours).
+    pub published: Option<u64>,
+    /// How its records came.
+    #[serde(flatten)]
+    pub tally: Tally,
+    /// Changes that came though the one before never did; none: cannot be told.
+    pub gaps: Option<u64>,
+    /// Published, and not in the topic; none: cannot be told.
+    pub lost: Option<u64>,
+    /// What is broken.
+    pub breaches: Vec<String>,
+}
+
+/// A whole topic.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TopicVerdict {
+    /// By campaign.
+    pub campaigns: Vec<CampaignVerdict>,
+    /// Whether retention has removed records, so that what is lost cannot be told.
+    pub beginning_is_gone: bool,
+    /// Records that are not as the relay writes them.
+    pub unreadable: u64,
+    /// A few of the records that are wrong.
+    pub examples: Vec<String>,
+}
+
+impl TopicVerdict {
+    /// Whether nothing is broken.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.unreadable == 0 && self.campaigns.iter().all(|one| one.breaches.is_empty())
+    }
+
+    /// Whether something published is missing. A second look may find it: on a system under traffic
+    /// the database's counts are taken at different moments.
+    #[must_use]
+    pub fn is_lacking(&self) -> bool {
+        self.campaigns.iter().any(|one| one.lost > Some(0))
+    }
+}
+
+/// Compares. `expected` must be older than the reading of the topic: then what it calls published is
+/// in there, and more may be.
+#[must_use]
+pub fn judge(
+    report: Report,
+    expected: &BTreeMap<CampaignId, Expected>,
+    gone: Gone,
+) -> TopicVerdict {
+    let mut tallies = report.campaigns;
+    for campaign in expected.keys() {
+        tallies.entry(*campaign).or_default();
+    }
+    let campaigns = tallies
+        .into_iter()
+        .map(|(campaign, tally)| judge_one(campaign, tally, expected.get(&campaign), gone))
+        .collect();
+    let mut examples = report.examples;
+    if gone == Gone::Nothing {
+        examples.extend(report.examples_of_gaps);
+    }
+    TopicVerdict {
+        campaigns,
+        beginning_is_gone: gone == Gone::Beginning,
+        unreadable: report.unreadable,
+        examples,
+    }
+}
+
+fn judge_one(
+    campaign: CampaignId,
+    tally: Tally,
+    expected: Option<&Expected>,
+    gone: Gone,
+) -> CampaignVerdict {
+    let mut breaches = Vec::new();
+    if tally.out_of_order > 0 {
+        breaches.push(format!("I8 {} events out of order", tally.out_of_order));
+    }
+    let mut lost = None;
+    if let (Some(expected), Gone::Nothing) = (expected, gone) {
+        let missing = expected.published.saturating_sub(tally.distinct);
+        lost = Some(missing);
+        if missing > 0 {
+            breaches.push(format!(
+                "I4 {missing} events lost: {} published, {} in the topic",
+                expected.published, tally.distinct
+            ));
+        }
+        // An event that was given up is missing by right: it is a dead letter.
+        if tally.gaps > expected.parked {
+            breaches.push(format!(
+                "I8 {} gaps, and {} events parked",
+                tally.gaps, expected.parked
+            ));
+        }
+    }
+    CampaignVerdict {
+        campaign_id: campaign.0,
+        published: expected.map(|expected| expected.published),
+        gaps: (gone == Gone::Nothing).then_some(tally.gaps),
+        tally,
+        lost,
+        breaches,
+    }
+}
+
+/// The verdict as a table for people.
+#[must_use]
+pub fn table(topic: &str, verdict: &TopicVerdict) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header([
+        "campaign",
+        "published",
+        "records",
+        "distinct",
+        "again",
+        "out of order",
+        "gaps",
+        "moved",
+        "lost",
+        "verdict",
+    ]);
+    let or_none =
+        |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+    for one in &verdict.campaigns {
+        let judged = if one.breaches.is_empty() {
+            "ok".to_owned()
+        } else {
+            one.breaches.join("; ")
+        };
+        table.add_row([
+            one.campaign_id.to_string(),
+            or_none(one.published),
+            one.tally.records.to_string(),
+            one.tally.distinct.to_string(),
+            one.tally.redelivered.to_string(),
+            one.tally.out_of_order.to_string(),
+            or_none(one.gaps),
+            one.tally.moved.to_string(),
+            or_none(one.lost),
+            judged,
+        ]);
+    }
+    let mut lines = vec![format!("topic {topic}"), table.to_string()];
+    lines.extend(
+        verdict
+            .examples
+            .iter()
+            .map(|example| format!("  {example}")),
+    );
+    if verdict.beginning_is_gone {
+        let gone = "the beginning of the topic is gone (retention): what was lost, and gaps, cannot be told";
+        lines.push(gone.to_owned());
+    }
+    let records: u64 = verdict.campaigns.iter().map(|one| one.tally.records).sum();
+    let breaches: usize = verdict.campaigns.iter().map(|one| one.breaches.len()).sum();
+    let unreadable = verdict.unreadable;
+    lines.push(format!(
+        "{records} records, {unreadable} unreadable, {breaches} breaches"
+    ));
+    lines.join("\n")
+}

@@ -1,0 +1,81 @@
+//! Keys that participations share, on the real parts: what consumers see is in order of commit, with two
+//! replicas that both take part on both paths.
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::process::{Service, command};
+use super::real::parts;
+use crate::support::until;
+
+/// Takes part in every campaign with every user, several times each, half of it synchronously, through
+/// both replicas at once.
+async fn rush(replicas: &[Service], campaigns: &[i64], users: i64) {
+    let mut requests = Vec::new();
+    for nth in 0..3_usize {
+        for user in 1..=users {
+            for campaign in campaigns {
+                let path = if (user + campaign) % 2 == 0 {
+                    ""
+                } else {
+                    "-sync"
+                };
+                let path = format!("/api/campaigns/{campaign}/participation{path}");
+                let replica = &replicas[(nth + usize::try_from(user).unwrap()) % replicas.len()];
+                requests.push(async move {
+                    let request = replica.post(&path).json(&json!({ "userId": user }));
+                    assert_eq!(request.send().await.unwrap().status(), 201);
+                });
+            }
+        }
+    }
+    futures_util::future::join_all(requests).await;
+}
+
+async fn comes_in_order_of_commit(choice: &str) {
+    let mut parts = parts().await;
+    parts
+        .settings
+        .push(("FIRSTCOME_KAFKA_KEY", choice.to_owned()));
+    let folder = TempDir::new().unwrap();
+    let replicas = [
+        Service::start(&folder, parts.settings()).await,
+        Service::start(&folder, parts.settings()).await,
+    ];
+    let mut campaigns = Vec::new();
+    for name in ["one", "two"] {
+        let campaign = json!({ "name": name, "kind": "general", "perUserLimit": 3 });
+        campaigns.push(replicas[0].create(campaign).await);
+    }
+    rush(&replicas, &campaigns, 25).await;
+    until("all is published", async || {
+        let counts = parts.test.store.outbox_counts(None).await.unwrap();
+        counts.pending + counts.retry + counts.blocked == 0
+    })
+    .await;
+    let records = parts.records(150).await;
+    let named = if choice == "user" {
+        "userId"
+    } else {
+        "campaignId"
+    };
+    for record in &records {
+        assert_eq!(record.value[named].to_string(), record.key);
+    }
+    let mut verify = command(&folder, parts.settings());
+    verify.args(["verify", "--topic"]);
+    let verified = tokio::task::spawn_blocking(move || verify.output()).await;
+    let verified = verified.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&verified.stdout);
+    assert!(verified.status.success(), "{choice}\n{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_a_user_come_in_order_of_commit() {
+    comes_in_order_of_commit("user").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_a_campaign_come_in_order_of_commit() {
+    comes_in_order_of_commit("campaign").await;
+}
