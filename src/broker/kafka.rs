@@ -23,6 +23,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use super::{Acknowledged, PublishError, Publisher, Record};
 use classify::classify;
 pub use durability::Durability;
+use metadata::Reach;
 pub use read::{Extent, ReadError};
 
 /// How records are sent.
@@ -262,14 +263,20 @@ impl Publisher for Kafka {
             Err((failure, _)) => classify(&failure),
         };
         match failure {
-            PublishError::Fatal(_) => self.rebuild(current.generation),
-            // librdkafka says "timed out" also of what it could send to nobody.
-            PublishError::PossiblyDelivered(text) if !self.is_reachable(&record.topic).await => {
-                return Err(PublishError::Away(text));
+            PublishError::Fatal(text) => {
+                self.rebuild(current.generation);
+                Err(PublishError::Fatal(text))
             }
-            _ => {}
+            // librdkafka says "timed out" also of what it could send to nobody.
+            PublishError::PossiblyDelivered(text) => Err(match self.reach(&record.topic).await {
+                Reach::There => PublishError::PossiblyDelivered(text),
+                Reach::Away => PublishError::Away(text),
+                Reach::Refused(code) => {
+                    PublishError::Destination(format!("{}: {code}", record.topic))
+                }
+            }),
+            other => Err(other),
         }
-        Err(failure)
     }
 
     async fn partitions(&self, topic: &str) -> Result<u32, PublishError> {

@@ -3,6 +3,7 @@
 mod bench;
 mod broker;
 mod failures;
+mod outage;
 mod real;
 mod replicas;
 mod retention;

@@ -313,7 +313,8 @@ async fn commit_by(clock: Clock, url: &str, campaign: &Campaign, user: i64) {
     let mut intake = intake(campaign, user, user.unsigned_abs(), 1);
     let now = intake.participation.created_at;
     intake.event = OutboxEvent::about(&intake.participation, 1, KeyChoice::Campaign, now);
-    let outcome = replica.commit_participations(campaign, campaign.gate_epoch, &[intake]);
+    let batch = [intake];
+    let outcome = replica.commit_participations(campaign, campaign.gate_epoch, &batch);
     assert_eq!(outcome.await.unwrap(), BatchOutcome::Committed);
 }
 

@@ -12,12 +12,23 @@ use crate::broker::PublishError;
 /// For how long an answer to "is it there?" serves everybody who asks.
 const SEEN_FOR: Duration = Duration::from_millis(500);
 
-/// Whether a topic could be reached, and when that was found out.
+/// Whether a topic could be written to, as far as its metadata tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Every partition has a leader.
+    There,
+    /// There is nobody to answer, or a partition without a leader.
+    Away,
+    /// The cluster answers that this topic is not there, or not for us.
+    Refused(RDKafkaErrorCode),
+}
+
+/// What was found out about a topic, and when.
 #[derive(Debug)]
 pub(super) struct Seen {
     at: Instant,
     topic: String,
-    reachable: bool,
+    reach: Reach,
 }
 
 /// A topic as the cluster tells of it.
@@ -34,6 +45,15 @@ impl Topic {
         match self.error {
             Some(code) => Err(PublishError::Destination(format!("{}: {code}", self.name))),
             None => Ok(self.partitions),
+        }
+    }
+
+    fn reach(&self) -> Reach {
+        match self.error {
+            Some(RDKafkaErrorCode::LeaderNotAvailable) => Reach::Away,
+            Some(code) => Reach::Refused(code),
+            None if self.leaders == self.partitions => Reach::There,
+            None => Reach::Away,
         }
     }
 }
@@ -59,25 +79,23 @@ impl Kafka {
         }
     }
 
-    /// Whether every partition of `topic` has a leader that can be reached. Asked once for all who
-    /// want to know at the same time.
-    pub(super) async fn is_reachable(&self, topic: &str) -> bool {
+    /// Whether `topic` could be written to. Asked once for all who want to know at the same time.
+    pub(super) async fn reach(&self, topic: &str) -> Reach {
         let mut seen = self.seen.lock().await;
         if let Some(seen) = &*seen
             && seen.topic == topic
             && seen.at.elapsed() < SEEN_FOR
         {
-            return seen.reachable;
+            return seen.reach;
         }
-        let found = self.metadata(Some(topic)).await;
-        let reachable =
-            found.is_ok_and(|topics| topics.iter().all(|topic| topic.leaders == topic.partitions));
+        let found = self.metadata(Some(topic)).await.unwrap_or_default();
+        let reach = found.first().map_or(Reach::Away, Topic::reach);
         *seen = Some(Seen {
             at: Instant::now(),
             topic: topic.to_owned(),
-            reachable,
+            reach,
         });
-        reachable
+        reach
     }
 }
 
@@ -89,5 +107,29 @@ fn describe(topic: &rdkafka::metadata::MetadataTopic) -> Topic {
         error: topic.error().map(RDKafkaErrorCode::from),
         leaders: count(partitions.iter().filter(|one| one.leader() >= 0).count()),
         partitions: count(partitions.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(error: Option<RDKafkaErrorCode>, leaders: u32) -> Topic {
+        Topic {
+            name: "a-topic".to_owned(),
+            error,
+            leaders,
+            partitions: 3,
+        }
+    }
+
+    #[test]
+    fn a_topic_is_there_when_each_of_its_partitions_has_a_leader() {
+        assert_eq!(topic(None, 3).reach(), Reach::There);
+        assert_eq!(topic(None, 2).reach(), Reach::Away);
+        let electing = RDKafkaErrorCode::LeaderNotAvailable;
+        assert_eq!(topic(Some(electing), 0).reach(), Reach::Away);
+        let missing = RDKafkaErrorCode::UnknownTopicOrPartition;
+        assert_eq!(topic(Some(missing), 0).reach(), Reach::Refused(missing));
     }
 }

@@ -21,6 +21,7 @@ use rdkafka::ClientConfig;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;
+use rdkafka::{Offset, TopicPartitionList};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, TransactionTrait, Value};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -418,28 +419,45 @@ pub async fn consume_all(brokers: &str, topic: &str) -> Vec<Consumed> {
 
 /// Reads a topic from its beginning until `enough` records are there.
 pub async fn consume(brokers: &str, topic: &str, enough: usize) -> Vec<Consumed> {
+    let records = consume_until(brokers, topic, move |read| read.len() >= enough).await;
+    assert_eq!(records.len(), enough, "records in {topic}");
+    records
+}
+
+/// Reads a topic from its beginning until what was read satisfies `done`, or time is over.
+pub async fn consume_until(
+    brokers: &str,
+    topic: &str,
+    done: impl Fn(&[Consumed]) -> bool + Send + 'static,
+) -> Vec<Consumed> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
-        .set("group.id", format!("group-{topic}"))
-        .set("auto.offset.reset", "earliest")
+        .set("group.id", "unused: nothing is committed")
+        .set("enable.auto.commit", "false")
         .create()
         .unwrap();
-    consumer.subscribe(&[topic]).unwrap();
+    let topic = topic.to_owned();
     let reading = tokio::task::spawn_blocking(move || {
+        // Partitions are chosen here, because a group takes seconds to choose them.
+        let metadata = consumer.fetch_metadata(Some(&topic), PATIENCE).unwrap();
+        let mut from = TopicPartitionList::new();
+        for partition in metadata.topics()[0].partitions() {
+            from.add_partition_offset(&topic, partition.id(), Offset::Beginning)
+                .unwrap();
+        }
+        consumer.assign(&from).unwrap();
         let began = std::time::Instant::now();
         let mut records = Vec::new();
-        while records.len() < enough && began.elapsed() < PATIENCE {
+        while !done(&records) && began.elapsed() < PATIENCE {
             if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
                 records.push(consumed_from(&message));
             }
         }
-        // Dropping it leaves the group, which may take a while: nobody waits for it.
+        // Dropping it may take a while: nobody waits for it.
         std::thread::spawn(move || drop(consumer));
         records
     });
-    let records = reading.await.unwrap();
-    assert_eq!(records.len(), enough, "records in {topic}");
-    records
+    reading.await.unwrap()
 }
 
 fn consumed_from(message: &rdkafka::message::BorrowedMessage<'_>) -> Consumed {

@@ -1,0 +1,146 @@
+//! What each of a broker's answers leads to. The broker is librdkafka's own, told what to say.
+
+use std::sync::Arc;
+
+use firstcome::broker::embedded::Embedded;
+use firstcome::domain::Stream;
+use firstcome::relay::Config;
+use firstcome::retry::Policy;
+use rdkafka::types::RDKafkaApiKey::{self, InitProducerId, Produce};
+use rdkafka::types::RDKafkaRespErr::{
+    self, RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED as NOT_ALLOWED_ON_CLUSTER,
+    RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE as TOO_LARGE,
+    RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS as NOT_ENOUGH_REPLICAS,
+    RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER as OUT_OF_ORDER,
+    RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT as TIMED_OUT,
+    RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED as THROTTLED,
+    RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART as UNKNOWN_TOPIC,
+};
+
+use super::{embedded, failures};
+use crate::relay::bench::{Bench, Running, config, consume, events, until};
+
+/// An attempt that is charged makes a dead letter, unless it is one of a record refused.
+fn once() -> Config {
+    Config {
+        retry: Policy {
+            attempts_max: 1,
+            ..config().retry
+        },
+        ..config()
+    }
+}
+
+fn answers(broker: &Arc<Embedded>, request: RDKafkaApiKey, answers: &[RDKafkaRespErr]) {
+    broker
+        .with_cluster(|cluster| cluster.request_errors(request, answers))
+        .unwrap();
+}
+
+/// Everything is published in order, with no attempt charged to any row; the relay that did it.
+async fn published_in_spite_of(broker: &Arc<Embedded>, config: Config) -> Running {
+    let bench = Bench::sqlite().await;
+    let topic = Stream::Participation.topic(&config.topic_prefix);
+    let events = events(10, 3);
+    for event in &events {
+        bench.commit(event).await;
+    }
+    let running = Running::start(&bench, broker.clone(), config);
+    bench.settled().await;
+    let read = consume(&broker.bootstrap_servers(), &topic, events.len()).await;
+    for event in &events {
+        let of_key = read.iter().filter(|record| record.key == event.key);
+        let sequences: Vec<_> = of_key
+            .map(|record| record.header("ce_keysequence").unwrap())
+            .collect();
+        assert_eq!(sequences, ["1", "2", "3"]);
+    }
+    assert_eq!(failures(&running, "possibly_delivered"), 0);
+    assert_eq!(running.handle.metrics().order_violations.get(), 0);
+    running
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_librdkafka_tries_again_by_itself_is_no_failure() {
+    for code in [NOT_ENOUGH_REPLICAS, TIMED_OUT, UNKNOWN_TOPIC] {
+        let config = once();
+        let broker = embedded(&config).await;
+        answers(&broker, Produce, &[code; 3]);
+        let running = published_in_spite_of(&broker, config).await;
+        for class in ["away", "destination", "record", "fatal"] {
+            assert_eq!(failures(&running, class), 0, "{class} by {code:?}");
+        }
+        assert!(running.stop().await.is_clean());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_throttles_is_away() {
+    let config = once();
+    let broker = embedded(&config).await;
+    answers(&broker, Produce, &[THROTTLED; 3]);
+    let running = published_in_spite_of(&broker, config).await;
+    let failed = failures(&running, "away");
+    assert!((1..=30).contains(&failed), "{failed}");
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_may_not_write_to_the_cluster_waits_for_permission() {
+    let config = once();
+    let broker = embedded(&config).await;
+    answers(&broker, Produce, &[NOT_ALLOWED_ON_CLUSTER; 3]);
+    let running = published_in_spite_of(&broker, config).await;
+    let failed = failures(&running, "destination");
+    assert!((1..=30).contains(&failed), "{failed}");
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_was_too_large_is_sent_again_one_by_one() {
+    let config = once();
+    let broker = embedded(&config).await;
+    answers(&broker, Produce, &[TOO_LARGE; 1]);
+    let running = published_in_spite_of(&broker, config).await;
+    assert!(failures(&running, "record") > 0);
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_too_large_by_itself_is_dead_at_its_second_refusal() {
+    let (bench, config) = (Bench::sqlite().await, once());
+    let broker = embedded(&config).await;
+    answers(&broker, Produce, &[TOO_LARGE; 2]);
+    let event = events(1, 1).remove(0);
+    bench.commit(&event).await;
+    let running = Running::start(&bench, broker.clone(), config);
+    until("it is dead", async || bench.counts().await.dead == 1).await;
+    let dead = bench.dead_letters().await.remove(0);
+    assert_eq!((dead.attempts, dead.error_class.as_str()), (1, "record"));
+    assert_eq!(failures(&running, "record"), 2);
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_at_odds_with_the_broker_is_made_anew() {
+    let config = once();
+    let broker = embedded(&config).await;
+    answers(&broker, Produce, &[OUT_OF_ORDER; 1]);
+    let running = published_in_spite_of(&broker, config).await;
+    let failed = failures(&running, "fatal");
+    assert!((1..=30).contains(&failed), "{failed}");
+    assert!(running.stop().await.is_clean());
+}
+
+/// The new producer asks for an id before it sends anything, and is given none at first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_is_given_no_id_is_made_anew_until_it_is() {
+    let config = once();
+    let broker = embedded(&config).await;
+    answers(&broker, Produce, &[OUT_OF_ORDER; 1]);
+    answers(&broker, InitProducerId, &[NOT_ALLOWED_ON_CLUSTER; 3]);
+    let running = published_in_spite_of(&broker, config).await;
+    let failed = failures(&running, "fatal") + failures(&running, "destination");
+    assert!((2..=60).contains(&failed), "{failed}");
+    assert!(running.stop().await.is_clean());
+}

@@ -1,0 +1,65 @@
+//! The relay while real Kafka fails: a broker that goes and comes back.
+
+mod grants;
+mod producer;
+mod scene;
+mod spare;
+mod topics;
+
+use scene::{Scene, failures, publishing, waves};
+use spare::Spare;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_stops_and_starts_again_costs_no_attempt() {
+    let broker = spare::mine().await;
+    goes_and_comes_back(&broker, broker.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_killed_and_starts_again_costs_no_attempt() {
+    let broker = spare::mine().await;
+    goes_and_comes_back(&broker, broker.kill()).await;
+}
+
+async fn goes_and_comes_back(broker: &Spare, goes: impl Future<Output = ()>) {
+    let scene = Scene::on(&broker.address).await;
+    scene.create_topics().await;
+    let waves = waves(30, 4);
+    scene.commit(&waves[0]).await;
+    let running = scene.start().await;
+    publishing(&running).await;
+    // Rows are committed, and under way, while it goes.
+    tokio::join!(scene.commit(&waves[1]), goes);
+    scene.commit(&waves[2]).await;
+    scene.held_back(&running).await;
+    let waiting = scene.waiting(&running).await;
+    assert!(waiting >= 30, "{waiting} rows of 30 committed since wait");
+    assert!(failures(&running, "away") > 0);
+    broker.start().await;
+    scene.commit(&waves[3]).await;
+    scene.ends_well(running, &waves.concat()).await;
+}
+
+/// Nobody can tell a broker that has a record and does not answer from one that never got it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_falls_silent_loses_nothing_and_keeps_the_order() {
+    let broker = spare::mine().await;
+    let scene = Scene::on(&broker.address).await;
+    scene.create_topics().await;
+    let waves = waves(30, 4);
+    scene.commit(&waves[0]).await;
+    let running = scene.start().await;
+    publishing(&running).await;
+    tokio::join!(scene.commit(&waves[1]), broker.pause());
+    scene.commit(&waves[2]).await;
+    // It opens once a record has waited for longer than the producer's time-out.
+    scene.held_back(&running).await;
+    let failed = failures(&running, "away") + failures(&running, "possibly_delivered");
+    assert!(failed > 0);
+    let counts = scene.bench.counts().await;
+    assert_eq!(counts.dead, 0);
+    assert!(counts.pending + counts.retry + counts.blocked >= 30);
+    broker.resume().await;
+    scene.commit(&waves[3]).await;
+    scene.ends_well(running, &waves.concat()).await;
+}

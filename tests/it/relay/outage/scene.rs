@@ -1,0 +1,288 @@
+//! The relay between MySQL and a spare broker, and what it promises whatever becomes of the broker.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use firstcome::broker::kafka::{Kafka, KafkaConfig};
+use firstcome::broker::{Acknowledged, PublishError, Publisher, Record};
+use firstcome::domain::{OutboxEvent, Stream};
+use firstcome::relay::{Config, Published};
+use firstcome::retry::Policy;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use crate::relay::bench::{Bench, Consumed, Running, config, consume_until, events, kafka, until};
+use crate::support::real;
+
+const PARTITIONS: i32 = 3;
+
+/// Classes of failures, as the metrics call them; but for a full queue, after which everything that
+/// waits tries again at once.
+const CLASSES: [&str; 5] = [
+    "away",
+    "destination",
+    "record",
+    "possibly_delivered",
+    "fatal",
+];
+
+/// Everything a relay needs, before it starts.
+pub struct Scene {
+    pub bench: Bench,
+    pub topic: String,
+    pub copies: String,
+    kafka: Arc<Watched>,
+    config: Config,
+    brokers: String,
+    began: Instant,
+}
+
+impl Scene {
+    /// No topics yet.
+    pub async fn on(brokers: &str) -> Self {
+        Self::with(brokers, kafka()).await
+    }
+
+    pub async fn with(brokers: &str, settings: KafkaConfig) -> Self {
+        let config = Config {
+            // An attempt that is charged though none should be soon makes a dead letter.
+            retry: Policy {
+                attempts_max: 3,
+                ..config().retry
+            },
+            publish_timeout: settings.message_timeout + Duration::from_secs(1),
+            lease: settings.message_timeout * 2 + Duration::from_secs(6),
+            ..config()
+        };
+        let brokers = brokers.to_owned();
+        let settings = KafkaConfig {
+            brokers: brokers.clone(),
+            ..settings
+        };
+        Self {
+            bench: Bench::mysql(&real("FIRSTCOME_DATABASE_URL")).await,
+            topic: Stream::Participation.topic(&config.topic_prefix),
+            copies: Stream::Participation.dead_letter_topic(&config.topic_prefix),
+            kafka: Arc::new(Watched {
+                kafka: Kafka::connect(settings).await.unwrap(),
+                tried: Mutex::default(),
+            }),
+            config,
+            brokers,
+            began: Instant::now(),
+        }
+    }
+
+    pub async fn create_topics(&self) {
+        let topics = [self.topic.clone(), self.copies.clone()];
+        let partitions = u32::try_from(PARTITIONS).unwrap();
+        until("the topics are there", async || {
+            self.kafka.create_topics(&topics, partitions).await.is_ok()
+        })
+        .await;
+    }
+
+    pub async fn create(&self, topic: &str, settings: &[(&str, &str)]) {
+        let mut new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
+        for (name, value) in settings {
+            new = new.set(name, value);
+        }
+        let created = self
+            .admin()
+            .create_topics([&new], &AdminOptions::new())
+            .await;
+        created.unwrap().remove(0).unwrap();
+    }
+
+    pub async fn delete(&self, topic: &str) {
+        let deleted = self
+            .admin()
+            .delete_topics(&[topic], &AdminOptions::new())
+            .await;
+        deleted.unwrap().remove(0).unwrap();
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .create()
+            .unwrap()
+    }
+
+    pub async fn commit(&self, events: &[OutboxEvent]) {
+        for event in events {
+            self.bench.commit(event).await;
+        }
+    }
+
+    pub async fn start(&self) -> Running {
+        let running = Running::start(&self.bench, self.kafka.clone(), self.config.clone());
+        running.owns(64).await;
+        running
+    }
+
+    /// Rows that wait, as the metrics say too, with no attempt charged to any and none given up.
+    pub async fn waiting(&self, running: &Running) -> u64 {
+        let pending = &running.handle.metrics().pending;
+        until("the metrics count what waits", async || {
+            u64::try_from(pending.get()) == Ok(self.bench.counts().await.pending)
+        })
+        .await;
+        let counts = self.bench.counts().await;
+        let charged = (counts.retry, counts.blocked, counts.dead);
+        assert_eq!(charged, (0, 0, 0), "retry, blocked and dead rows");
+        counts.pending
+    }
+
+    /// Waits until the broker or a topic is held back, and the metrics say so.
+    pub async fn held_back(&self, running: &Running) {
+        let metrics = running.handle.metrics();
+        until("a breaker is open, and counted as such", async || {
+            !running.handle.is_publishing() && metrics.breaker_open.get() == 1
+        })
+        .await;
+    }
+
+    /// Whatever happened: everything is published, each key's events in their order, and nothing was
+    /// given up or tried without end.
+    pub async fn ends_well(self, running: Running, events: &[OutboxEvent]) {
+        self.bench.settled().await;
+        self.published(events).await;
+        let metrics = running.handle.metrics();
+        assert_eq!(metrics.order_violations.get(), 0);
+        until("the metrics say that all is well", async || {
+            running.handle.is_publishing()
+                && metrics.breaker_open.get() == 0
+                && metrics.pending.get() == 0
+        })
+        .await;
+        self.did_not_spin(&running, events.len());
+        assert!(running.stop().await.is_clean());
+        self.bench.drop_schema().await;
+    }
+
+    /// Every row under way may fail once before a breaker opens; then there is one probe at a time,
+    /// with a pause after each that is 50 ms on average. A copy is tried again after 100 ms.
+    pub fn did_not_spin(&self, running: &Running, rows: usize) {
+        let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap();
+        let most = elapsed_ms / 25 + 2 * u64::try_from(rows).unwrap();
+        let failed: u64 = CLASSES.iter().map(|class| failures(running, class)).sum();
+        assert!(failed <= most, "{failed} failures, at most {most}");
+        let copies = self.copies_tried();
+        assert!(copies <= elapsed_ms / 100 + 1, "{copies} copies");
+    }
+
+    /// All events are in the topic, and of each key those seen for the first time are in order.
+    pub async fn published(&self, events: &[OutboxEvent]) -> Vec<Consumed> {
+        let expected: HashSet<String> = events.iter().map(|event| event.id.to_string()).collect();
+        let wanted = expected.clone();
+        let read = consume_until(&self.brokers, &self.topic, move |read| {
+            let seen: HashSet<&str> = read.iter().filter_map(|one| one.header("ce_id")).collect();
+            wanted.iter().all(|id| seen.contains(id.as_str()))
+        })
+        .await;
+        let mut seen = HashSet::new();
+        let mut last: HashMap<&str, u32> = HashMap::new();
+        for record in &read {
+            let id = record.header("ce_id").unwrap();
+            if !seen.insert(id.to_owned()) {
+                continue;
+            }
+            let sequence = record.header("ce_keysequence").unwrap().parse().unwrap();
+            let before = last.insert(&record.key, sequence).unwrap_or(0);
+            assert!(before < sequence, "{sequence} came after {before}");
+        }
+        assert_eq!(expected.difference(&seen).count(), 0, "lost events");
+        read
+    }
+
+    /// How often a copy was sent to the topic of dead letters.
+    pub fn copies_tried(&self) -> u64 {
+        let tried = self.kafka.tried.lock().unwrap();
+        tried.get(&self.copies).copied().unwrap_or_default()
+    }
+
+    /// Records in a topic.
+    pub async fn records_in(&self, topic: &str) -> i64 {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .create()
+            .unwrap();
+        let topic = topic.to_owned();
+        let counting = tokio::task::spawn_blocking(move || {
+            (0..PARTITIONS)
+                .map(|partition| {
+                    let marks =
+                        consumer.fetch_watermarks(&topic, partition, Duration::from_secs(5));
+                    let (first, next) = marks.unwrap();
+                    next - first
+                })
+                .sum()
+        });
+        counting.await.unwrap()
+    }
+}
+
+/// Kafka, and how often something was sent to each of its topics.
+struct Watched {
+    kafka: Arc<Kafka>,
+    tried: Mutex<HashMap<String, u64>>,
+}
+
+#[async_trait]
+impl Publisher for Watched {
+    async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {
+        let topic = record.topic.clone();
+        *self.tried.lock().unwrap().entry(topic).or_default() += 1;
+        self.kafka.publish(record).await
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<u32, PublishError> {
+        self.kafka.partitions(topic).await
+    }
+
+    async fn create_topics(&self, topics: &[String], partitions: u32) -> Result<(), PublishError> {
+        self.kafka.create_topics(topics, partitions).await
+    }
+
+    async fn flush(&self, deadline: Duration) {
+        self.kafka.flush(deadline).await;
+    }
+}
+
+/// Events of so many participations, several each, in waves: those of one wave all come after those
+/// of the wave before.
+pub fn waves(participations: u32, changes: u32) -> Vec<Vec<OutboxEvent>> {
+    let all = events(participations, changes);
+    let wave = |nth| {
+        let of_wave = all.iter().filter(|event| event.key_sequence == nth);
+        of_wave.cloned().collect()
+    };
+    (1..=changes).map(wave).collect()
+}
+
+pub fn failures(running: &Running, class: &'static str) -> u64 {
+    let labels = Published {
+        result: "failed",
+        class,
+    };
+    let published = &running.handle.metrics().published;
+    published.get_or_create(&labels).get()
+}
+
+/// Waits until something of this run was acknowledged.
+pub async fn publishing(running: &Running) {
+    let labels = Published {
+        result: "ok",
+        class: "none",
+    };
+    let published = &running.handle.metrics().published;
+    until("something is published", async || {
+        published.get_or_create(&labels).get() > 0
+    })
+    .await;
+}

@@ -1,0 +1,202 @@
+//! The relay while real Kafka refuses: topics that are missing, that are not ours, that take no
+//! records as large as these.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use firstcome::broker::kafka::KafkaConfig;
+use firstcome::domain::OutboxEvent;
+
+use super::grants::{EVERYBODY_HERE, Operation, grant};
+use super::scene::{Scene, failures, publishing, waves};
+use super::spare;
+use crate::relay::bench::{consume, events, kafka, until};
+
+/// librdkafka believes a topic to be missing after five seconds, and then says so at once; a shorter
+/// time-out of ours is over before.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_topic_that_is_missing_wait_until_it_is_there() {
+    for message_timeout in [Duration::from_millis(1_500), Duration::from_secs(6)] {
+        waits_for_its_topic(message_timeout).await;
+    }
+}
+
+async fn waits_for_its_topic(message_timeout: Duration) {
+    let broker = spare::shared().await;
+    let settings = KafkaConfig {
+        message_timeout,
+        ..kafka()
+    };
+    let scene = Scene::with(&broker.address, settings).await;
+    let waves = waves(10, 3);
+    scene.commit(&waves[0]).await;
+    let running = scene.start().await;
+    scene.held_back(&running).await;
+    scene.commit(&waves[1]).await;
+    let before = failures(&running, "destination");
+    until("it is probed", async || {
+        failures(&running, "destination") > before + 3
+    })
+    .await;
+    assert_eq!(scene.waiting(&running).await, 20);
+    scene.create_topics().await;
+    scene.commit(&waves[2]).await;
+    scene.ends_well(running, &waves.concat()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_topic_that_may_not_be_seen_wait_for_permission() {
+    let broker = spare::shared().await;
+    let scene = Scene::on(&broker.address).await;
+    grant(&broker.address, &scene.topic, "User:else", Operation::All).await;
+    waits_for_permission(broker, scene).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_topic_that_may_only_be_read_wait_for_permission() {
+    let broker = spare::shared().await;
+    let scene = Scene::on(&broker.address).await;
+    let topic = &scene.topic;
+    grant(&broker.address, topic, EVERYBODY_HERE, Operation::Read).await;
+    waits_for_permission(broker, scene).await;
+}
+
+/// The topic comes after who may do what with it: a broker hears of both in that order.
+async fn waits_for_permission(broker: &spare::Spare, scene: Scene) {
+    scene.create_topics().await;
+    let waves = waves(10, 3);
+    scene.commit(&waves[0]).await;
+    let running = scene.start().await;
+    scene.held_back(&running).await;
+    scene.commit(&waves[1]).await;
+    let before = failures(&running, "destination");
+    until("it is probed", async || {
+        failures(&running, "destination") > before + 3
+    })
+    .await;
+    assert_eq!(scene.waiting(&running).await, 20);
+    let topic = &scene.topic;
+    grant(&broker.address, topic, EVERYBODY_HERE, Operation::All).await;
+    scene.commit(&waves[2]).await;
+    scene.ends_well(running, &waves.concat()).await;
+}
+
+/// A value that compression makes no smaller.
+fn enlarge(event: &mut OutboxEvent) {
+    let mut text = String::from("\"");
+    let mut state = 1_u64;
+    while text.len() < 50_000 {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        write!(text, "{state:016x}").unwrap();
+    }
+    text.push('"');
+    event.payload = text;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_the_broker_refuses_costs_the_oversized_record_alone() {
+    let broker = spare::shared().await;
+    let scene = Scene::on(&broker.address).await;
+    let limit = [("max.message.bytes", "20000")];
+    scene.create(&scene.topic, &limit).await;
+    scene.create(&scene.copies, &[]).await;
+    let mut events = events(20, 3);
+    enlarge(&mut events[30]);
+    // All are there before the relay starts, so that they share batches.
+    scene.commit(&events).await;
+    let running = scene.start().await;
+    until(
+        "one is dead and copied, the rest is published",
+        async || {
+            let dead = scene.bench.dead_letters().await;
+            let counts = scene.bench.counts().await;
+            dead.len() == 1
+                && dead[0].copied_at.is_some()
+                && counts.pending + counts.retry + counts.blocked == 0
+        },
+    )
+    .await;
+    let oversized = events.remove(30);
+    let dead = scene.bench.dead_letters().await.remove(0);
+    assert_eq!(dead.event_id, oversized.id);
+    assert_eq!((dead.attempts, dead.error_class.as_str()), (1, "record"));
+    let copy = consume(&broker.address, &scene.copies, 1).await.remove(0);
+    assert_eq!(copy.key, oversized.key);
+    assert_eq!(copy.payload, oversized.payload);
+    assert_eq!(copy.header("firstcome-dead-class"), Some("record"));
+    assert_eq!(scene.records_in(&scene.copies).await, 1);
+    let refused = failures(&running, "record");
+    assert!(refused > 2, "others were refused with it: {refused}");
+    let published = scene.published(&events).await;
+    assert_eq!(published.len(), events.len(), "each is published once");
+    assert!(running.stop().await.is_clean());
+    scene.bench.drop_schema().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_waits_for_its_topic_and_holds_nobody_up() {
+    let broker = spare::shared().await;
+    let scene = Scene::on(&broker.address).await;
+    scene
+        .create(&scene.topic, &[("max.message.bytes", "20000")])
+        .await;
+    let mut waves = waves(10, 3);
+    enlarge(&mut waves[0][4]);
+    let oversized = waves[0][4].clone();
+    scene.commit(&waves[0]).await;
+    let running = scene.start().await;
+    until("it is dead", async || scene.bench.counts().await.dead == 1).await;
+    scene.commit(&waves[1]).await;
+    until("the others are published", async || {
+        scene.bench.counts().await.pending == 0
+    })
+    .await;
+    let before = scene.copies_tried();
+    until("the copy was tried again", async || {
+        scene.copies_tried() > before + 2
+    })
+    .await;
+    let dead = scene.bench.dead_letters().await.remove(0);
+    assert_eq!((dead.event_id, dead.copied_at), (oversized.id, None));
+    assert!(running.handle.is_publishing(), "the topic itself is well");
+    scene.create(&scene.copies, &[]).await;
+    until("it is copied", async || {
+        scene.bench.dead_letters().await[0].copied_at.is_some()
+    })
+    .await;
+    scene.commit(&waves[2]).await;
+    until("all is published", async || {
+        scene.bench.counts().await.pending == 0
+    })
+    .await;
+    assert_eq!(scene.records_in(&scene.copies).await, 1);
+    let mut others = waves.concat();
+    others.retain(|event| event.id != oversized.id);
+    scene.published(&others).await;
+    scene.did_not_spin(&running, others.len());
+    assert!(running.stop().await.is_clean());
+    scene.bench.drop_schema().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_deleted_and_made_anew_gets_all_that_comes_after() {
+    let broker = spare::shared().await;
+    let scene = Scene::on(&broker.address).await;
+    scene.create_topics().await;
+    let waves = waves(10, 4);
+    scene.commit(&waves[0]).await;
+    let running = scene.start().await;
+    publishing(&running).await;
+    scene.bench.settled().await;
+    scene.delete(&scene.topic).await;
+    scene.commit(&waves[1]).await;
+    scene.held_back(&running).await;
+    assert_eq!(scene.waiting(&running).await, 10);
+    scene.create(&scene.topic, &[]).await;
+    scene.commit(&waves[2]).await;
+    scene.bench.settled().await;
+    scene.commit(&waves[3]).await;
+    scene.ends_well(running, &waves[1..].concat()).await;
+}
