@@ -6,21 +6,19 @@
 
 mod environment;
 mod retention;
+mod sections;
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
+
+pub use sections::{
+    Admin, Data, Database, Gate, Http, Kafka, Log, Redis, Relay, Retention, Shutdown, Writer,
+};
 
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
 use figment::value::Dict;
-use secrecy::SecretString;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-
-use crate::domain::KeyChoice;
-use crate::relay::KeyPolicy;
-use crate::telemetry::LogFormat;
 
 /// A relay's lease unless configured: short enough for a takeover, long enough to be renewed rarely.
 const RELAY_LEASE: Duration = Duration::from_secs(15);
@@ -41,182 +39,6 @@ pub struct Config {
     pub retention: Retention,
     pub log: Log,
     pub shutdown: Shutdown,
-}
-
-macro_rules! section {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, Deserialize)]
-        #[serde(deny_unknown_fields, default)]
-        pub struct $name { $($(#[$field_doc])* pub $field: $type),+ }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self { $($field: $default),+ }
-            }
-        }
-    };
-}
-
-section! {
-    /// `[data]`: where the embedded parts keep what they keep.
-    Data {
-        /// Folder, made when it is missing.
-        dir: PathBuf = PathBuf::from("./data"),
-    }
-}
-section! {
-    /// `[http]`: the HTTP edge.
-    Http {
-        /// Address and port.
-        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
-        /// Whether participants are trusted to say who they are on an address others can reach.
-        allow_trusted: bool = false,
-        /// Largest body of a request.
-        body_bytes_max: usize = 16 * 1024,
-        /// Requests worked on at the same time.
-        concurrent_requests_max: usize = 8_192,
-        /// How long one request may take.
-        #[serde(with = "humantime_serde")]
-        request_timeout: Duration = Duration::from_secs(10),
-        /// How long a silent connection is kept.
-        #[serde(with = "humantime_serde")]
-        idle_timeout: Duration = Duration::from_secs(75),
-    }
-}
-section! {
-    /// `[admin]`: access to the admin API.
-    Admin {
-        /// Bearer token; without one the admin API is closed (the embedded mode makes one).
-        token: Option<SecretString> = None,
-    }
-}
-section! {
-    /// `[database]`: the store.
-    Database {
-        /// `mysql://…`; absent: a SQLite file in the data folder.
-        url: Option<SecretString> = None,
-        /// Connections in the pool.
-        connections_max: u32 = 16,
-        /// Longest wait for a connection.
-        #[serde(with = "humantime_serde")]
-        acquire_timeout: Duration = Duration::from_secs(3),
-    }
-}
-section! {
-    /// `[redis]`: the gate.
-    Redis {
-        /// `redis://…`; absent: in this process.
-        url: Option<SecretString> = None,
-        /// Prefix of all keys.
-        prefix: String = "firstcome".to_owned(),
-        /// Longest wait for a connection.
-        #[serde(with = "humantime_serde")]
-        connect_timeout: Duration = Duration::from_secs(2),
-        /// Longest wait for an answer.
-        #[serde(with = "humantime_serde")]
-        response_timeout: Duration = Duration::from_secs(1),
-    }
-}
-section! {
-    /// `[kafka]`: the broker.
-    Kafka {
-        /// `host:port,…`; absent: in this process.
-        brokers: Option<String> = None,
-        /// Prefix of all topics.
-        topic_prefix: String = "firstcome".to_owned(),
-        /// What the key of a record is: `participation`, `user` or `campaign`.
-        key: KeyChoice = KeyChoice::Participation,
-        /// Whether missing topics are created.
-        create_topics: bool = false,
-        /// Partitions of topics that are created.
-        partitions: u32 = 3,
-        /// Longest wait for an acknowledgement.
-        #[serde(with = "humantime_serde")]
-        message_timeout: Duration = Duration::from_secs(4),
-    }
-}
-section! {
-    /// `[gate]`: admission.
-    Gate {
-        /// How long an admission waits for its commit.
-        #[serde(with = "humantime_serde")]
-        lease: Duration = Duration::from_secs(15),
-        /// Entrants in one call at most.
-        batch_max: usize = 256,
-    }
-}
-section! {
-    /// `[writer]`: group commit.
-    Writer {
-        /// Lanes; a campaign always has the same one.
-        lanes: usize = 4,
-        /// Places in each lane's queue.
-        capacity: usize = 2_048,
-        /// Rows in one transaction at most.
-        batch_rows_max: usize = 256,
-        /// Transactions of the synchronous path at the same time.
-        sync_concurrency_max: usize = 32,
-    }
-}
-section! {
-    /// `[relay]`: publishing what was committed.
-    Relay {
-        /// Whether `serve` publishes, too; without it a process with the command `relay` has to.
-        enabled: bool = true,
-        /// How long a share of the outbox stays with a relay that says nothing.
-        #[serde(with = "humantime_serde")]
-        lease: Option<Duration> = None,
-        /// Workers that send.
-        lanes: u16 = 4,
-        /// Rows under way at most.
-        in_flight_max: u32 = 8_192,
-        /// Attempts before a row is a dead letter; a broker that is away costs none.
-        attempts_max: u32 = 10,
-        /// Wait after the first attempt; it doubles from there, with jitter.
-        #[serde(with = "humantime_serde")]
-        retry_initial: Duration = Duration::from_millis(500),
-        /// Longest wait between attempts.
-        #[serde(with = "humantime_serde")]
-        retry_max: Duration = Duration::from_secs(300),
-        /// What later rows of a key do while one of it is to be tried again: `block` (wait) or `skip`.
-        key_policy: KeyPolicy = KeyPolicy::Block,
-    }
-}
-section! {
-    /// `[retention]`: how long published events are kept.
-    Retention {
-        /// Age from which a published event of a campaign that is over may be deleted.
-        #[serde(with = "humantime_serde")]
-        published_events: Duration = Duration::from_secs(7 * 24 * 60 * 60),
-        /// How often events that have come of age are looked for.
-        #[serde(with = "humantime_serde")]
-        interval: Duration = Duration::from_secs(60),
-        /// How often all old events are looked at again.
-        #[serde(with = "humantime_serde")]
-        sweep_interval: Duration = Duration::from_secs(60 * 60),
-        /// Events one statement looks at and deletes at most.
-        rows_max: u32 = 500,
-        /// Share of the time in which statements of a sweep may be running, in percent.
-        busy_percent_max: u32 = 10,
-    }
-}
-section! {
-    /// `[log]`
-    Log {
-        /// `text` or `json`.
-        format: LogFormat = LogFormat::Text,
-        /// What is logged, in the syntax of `tracing`'s filters.
-        filter: String = "info,sqlx=warn,sea_orm=warn,librdkafka=warn,rdkafka=warn".to_owned(),
-    }
-}
-section! {
-    /// `[shutdown]`
-    Shutdown {
-        /// How long draining may take.
-        #[serde(with = "humantime_serde")]
-        deadline: Duration = Duration::from_secs(20),
-    }
 }
 
 /// All that is wrong with a configuration.
@@ -318,6 +140,14 @@ impl Config {
             (Duration::from_secs(1)..=Duration::from_secs(60))
                 .contains(&self.kafka.message_timeout),
             "kafka.message_timeout: must be between 1s and 60s",
+        );
+        require(
+            self.kafka.linger <= Duration::from_secs(1),
+            "kafka.linger: must be at most 1s",
+        );
+        require(
+            (1..=16).contains(&self.kafka.producers),
+            "kafka.producers: must be between 1 and 16",
         );
         require(
             (1..=1_000).contains(&self.kafka.partitions),

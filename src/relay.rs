@@ -28,6 +28,7 @@ mod keys;
 mod lane;
 mod metrics;
 mod owner;
+mod pace;
 mod parker;
 mod purger;
 mod reading;

@@ -46,7 +46,12 @@ impl Embedded {
             .mock_cluster()
             .map(|cluster| cluster.bootstrap_servers())
             .ok_or_else(|| PublishError::Fatal("librdkafka has no mock cluster".to_owned()))?;
-        let kafka = Kafka::connect(KafkaConfig { brokers, ..config }).await?;
+        let kafka = Kafka::connect(KafkaConfig {
+            brokers,
+            producers: 1,
+            ..config
+        })
+        .await?;
         Ok(Arc::new(Self { host, kafka }))
     }
 

@@ -4,9 +4,10 @@
 mod classify;
 mod durability;
 mod metadata;
+mod producers;
 mod read;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -18,12 +19,13 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::Delivery;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::{FutureRecord, Producer};
 
 use super::{Acknowledged, PublishError, Publisher, Record};
 use classify::classify;
 pub use durability::Durability;
 use metadata::Reach;
+use producers::Producers;
 pub use read::{Extent, ReadError};
 
 /// How records are sent.
@@ -35,6 +37,8 @@ pub struct KafkaConfig {
     pub client_id: String,
     /// How long a record may wait for its acknowledgement; must end well within the relay's lease.
     pub message_timeout: Duration,
+    /// Producers side by side, each for its share of the partitions.
+    pub producers: u16,
     /// How long a record waits for company.
     pub linger: Duration,
     /// `none`, `lz4`, `zstd`, `snappy` or `gzip`.
@@ -55,6 +59,7 @@ impl Default for KafkaConfig {
             brokers: "127.0.0.1:9092".to_owned(),
             client_id: "firstcome".to_owned(),
             message_timeout: Duration::from_secs(10),
+            producers: 3,
             linger: Duration::from_millis(2),
             compression: "lz4".to_owned(),
             message_bytes_max: 1_000_000,
@@ -127,19 +132,10 @@ impl ClientContext for Traced {
     }
 }
 
-type Sender = FutureProducer<Traced>;
-
-/// A producer, and which one it is since the start.
-#[derive(Clone)]
-struct Current {
-    sender: Sender,
-    generation: u64,
-}
-
 /// Publishes to Kafka.
 pub struct Kafka {
     config: KafkaConfig,
-    current: RwLock<Current>,
+    producers: Producers,
     seen: tokio::sync::Mutex<Option<metadata::Seen>>,
 }
 
@@ -155,46 +151,13 @@ impl std::fmt::Debug for Kafka {
 impl Kafka {
     /// A producer that has reached a broker: one that is away is an error here, at the start.
     pub async fn connect(config: KafkaConfig) -> Result<Arc<Self>, PublishError> {
-        let sender = make(&config)?;
         let kafka = Arc::new(Self {
+            producers: Producers::new(&config)?,
             config,
-            current: RwLock::new(Current {
-                sender,
-                generation: 0,
-            }),
             seen: tokio::sync::Mutex::new(None),
         });
         kafka.metadata(None).await?;
         Ok(kafka)
-    }
-
-    fn current(&self) -> Current {
-        self.current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// Puts a new producer in the place of the one that failed, unless somebody already has.
-    fn rebuild(&self, failed: u64) {
-        let sender = match make(&self.config) {
-            Ok(sender) => sender,
-            Err(failure) => {
-                tracing::error!(%failure, "the producer could not be rebuilt");
-                return;
-            }
-        };
-        let replaced = {
-            let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-            if current.generation != failed {
-                return;
-            }
-            let generation = failed + 1;
-            std::mem::replace(&mut *current, Current { sender, generation })
-        };
-        tracing::warn!(producer.generation = failed + 1, "producer rebuilt");
-        // Dropping the last handle joins librdkafka's threads.
-        drop(tokio::task::spawn_blocking(move || drop(replaced)));
     }
 
     async fn create(&self, missing: &[&String], partitions: u32) -> Result<(), PublishError> {
@@ -234,17 +197,12 @@ fn acknowledged(delivery: &Delivery) -> Result<Acknowledged, PublishError> {
     })
 }
 
-fn make(config: &KafkaConfig) -> Result<Sender, PublishError> {
-    config
-        .producer()
-        .create_with_context(Traced)
-        .map_err(|e| classify(&e))
-}
-
 #[async_trait]
 impl Publisher for Kafka {
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {
-        let current = self.current();
+        let Some(current) = self.producers.of(&record.topic, &record.key) else {
+            return Err(PublishError::Fatal("there is no producer".to_owned()));
+        };
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for (key, value) in &record.headers {
             let value = Some(value);
@@ -264,7 +222,7 @@ impl Publisher for Kafka {
         };
         match failure {
             PublishError::Fatal(text) => {
-                self.rebuild(current.generation);
+                self.producers.rebuild(&self.config, &current);
                 Err(PublishError::Fatal(text))
             }
             // librdkafka says "timed out" also of what it could send to nobody.
@@ -281,10 +239,12 @@ impl Publisher for Kafka {
 
     async fn partitions(&self, topic: &str) -> Result<u32, PublishError> {
         let found = self.metadata(Some(topic)).await?;
-        match found.first() {
-            Some(topic) => topic.partitions(),
-            None => Err(PublishError::Destination(format!("{topic} is missing"))),
-        }
+        let partitions = match found.first() {
+            Some(topic) => topic.partitions()?,
+            None => return Err(PublishError::Destination(format!("{topic} is missing"))),
+        };
+        self.producers.know(topic, partitions);
+        Ok(partitions)
     }
 
     async fn create_topics(&self, topics: &[String], partitions: u32) -> Result<(), PublishError> {
@@ -300,10 +260,12 @@ impl Publisher for Kafka {
     }
 
     async fn flush(&self, deadline: Duration) {
-        let sender = self.current().sender;
+        let senders = self.producers.all();
         let flushed = tokio::task::spawn_blocking(move || {
             let began = Instant::now();
-            (sender.flush(deadline), began.elapsed())
+            let left = || deadline.saturating_sub(began.elapsed());
+            let mut flushed = senders.iter().map(|sender| sender.flush(left()));
+            (flushed.try_for_each(|one| one), began.elapsed())
         });
         match flushed.await {
             Ok((Ok(()), took)) => tracing::debug!(took_ms = took.as_millis(), "producer flushed"),

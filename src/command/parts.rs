@@ -152,6 +152,8 @@ fn kafka_settings(config: &Config) -> KafkaConfig {
     KafkaConfig {
         brokers: config.kafka.brokers.clone().unwrap_or_default(),
         message_timeout: config.kafka.message_timeout,
+        linger: config.kafka.linger,
+        producers: config.kafka.producers,
         ..KafkaConfig::default()
     }
 }

@@ -182,7 +182,7 @@ impl Breakers {
     pub(super) fn answered(&self, ticket: Ticket) -> bool {
         let broker = self.broker.succeeded();
         if broker {
-            tracing::info!("the broker is back: publishing again");
+            tracing::info!("publishing again");
         }
         let topic = self.topic(ticket.stream).succeeded();
         if topic {
@@ -197,10 +197,10 @@ impl Breakers {
         self.topic(ticket.stream).unused(ticket.topic);
     }
 
-    /// The broker is away.
+    /// The broker is away, or the producer cannot take more.
     pub(super) fn away(&self, ticket: Ticket, reason: &str) {
         if self.broker.failed(ticket.broker) {
-            tracing::warn!(reason, "the broker is away: rows wait");
+            tracing::warn!(reason, "nothing can be published: rows wait");
         }
         self.topic(ticket.stream).unused(ticket.topic);
     }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::claims::{Claims, Place};
+use super::pace::Pace;
 use super::parker::Note;
 use super::reading::{Coverage, Reading};
 use super::{Item, KeyPolicy, Origin, Parts, Signal};
@@ -39,6 +40,7 @@ pub(super) struct Dispatcher {
     /// Tenure of each bucket whose blocked keys are known.
     tenures: BTreeMap<u16, u64>,
     reading: Reading,
+    pace: Pace,
     /// Whether the last poll found no room for rows.
     starved: bool,
     wait: Duration,
@@ -60,6 +62,7 @@ impl Dispatcher {
             claims: Claims::default(),
             tenures: BTreeMap::new(),
             reading: Reading::default(),
+            pace: Pace::new(Instant::now()),
             starved: false,
             wait: parts.config.poll_min,
             next_poll: Instant::now(),
@@ -141,6 +144,7 @@ impl Dispatcher {
     /// goes for keys that several participations share.
     fn on_hint(&mut self, fresh: Fresh) {
         let committed_at = Instant::from_std(fresh.committed_at);
+        self.pace.handed_over(fresh.events.len(), Instant::now());
         let mut foreign = Vec::new();
         for event in fresh.events {
             if self.claims.contains(event.id) || self.claims.was_settled(event.id) {
@@ -173,6 +177,7 @@ impl Dispatcher {
             }
             Ok(Found::Rows) => self.wait = self.parts.config.poll_min,
             Ok(Found::More) => self.wait = Duration::ZERO,
+            Ok(Found::OutOfTurn) => self.wait = self.pace.next_window() - Instant::now(),
             Err(failure) => {
                 tracing::warn!(%failure, "outbox not read");
                 self.wait = self.parts.config.poll_max;
@@ -190,8 +195,16 @@ impl Dispatcher {
     async fn poll(&mut self) -> Result<Found, StoreError> {
         let owned = self.take_over().await?;
         let poll_rows_max = usize::try_from(self.parts.config.poll_rows_max).unwrap_or(usize::MAX);
-        let fresh_max = poll_rows_max.min(self.room());
+        let mut fresh_max = poll_rows_max.min(self.room());
         self.starved = fresh_max == 0;
+        if self.reading.has_backlog()
+            && let Some(allowed) = self.pace.allowance(Instant::now())
+        {
+            if allowed == 0 {
+                return Ok(Found::OutOfTurn);
+            }
+            fresh_max = fresh_max.min(allowed);
+        }
         let parts = Parts::clone(&self.parts);
         let under_way = |bucket| parts.ownership.under_way(bucket);
         let Some(page) = self.reading.next(&owned, fresh_max, under_way) else {
@@ -214,6 +227,7 @@ impl Dispatcher {
             HashSet::new()
         };
         let taken = self.take(&fresh, held).await?;
+        self.pace.taken(taken);
         Ok(match coverage {
             Coverage::Part if taken > 0 => Found::More,
             Coverage::Part => Found::Rows,
@@ -350,6 +364,8 @@ impl Dispatcher {
 enum Found {
     /// At once.
     More,
+    /// When new rows have had their turn.
+    OutOfTurn,
     /// Soon.
     Rows,
     Nothing,

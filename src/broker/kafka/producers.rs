@@ -1,0 +1,164 @@
+//! The producers, side by side, each for its share of the partitions. One producer has one request under
+//! way to each broker (docs/decisions/0001), and librdkafka puts one partition into a request: a single
+//! producer would serve the partitions one after the other. Rebuilds those that librdkafka calls fatal.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use rdkafka::producer::FutureProducer;
+
+use super::{KafkaConfig, PublishError, Traced, classify};
+
+pub(super) type Sender = FutureProducer<Traced>;
+
+/// A producer: which one, and how often it was rebuilt.
+#[derive(Clone)]
+pub(super) struct Current {
+    pub(super) sender: Sender,
+    slot: usize,
+    generation: u64,
+}
+
+pub(super) struct Producers {
+    slots: Vec<RwLock<Current>>,
+    /// Partitions of topics, as far as somebody asked.
+    partitions: RwLock<HashMap<String, u32>>,
+}
+
+impl Producers {
+    pub(super) fn new(config: &KafkaConfig) -> Result<Self, PublishError> {
+        let slots = (0..usize::from(config.producers.max(1))).map(|slot| {
+            let sender = make(config)?;
+            let generation = 0;
+            Ok(RwLock::new(Current {
+                sender,
+                slot,
+                generation,
+            }))
+        });
+        Ok(Self {
+            slots: slots.collect::<Result<_, PublishError>>()?,
+            partitions: RwLock::default(),
+        })
+    }
+
+    /// Any of them, for questions.
+    pub(super) fn any(&self) -> Option<Sender> {
+        Some(self.slots.first().map(read)?.sender)
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<Sender> {
+        let senders = self.slots.iter().map(|slot| read(slot).sender);
+        senders.collect()
+    }
+
+    /// The one for a record.
+    pub(super) fn of(&self, topic: &str, key: &str) -> Option<Current> {
+        let slots = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let known = self.partitions.read();
+        let known = known.unwrap_or_else(PoisonError::into_inner);
+        // A wrong number costs a wait for another partition's turn, nothing else.
+        let partitions = known.get(topic).copied().unwrap_or(slots).max(1);
+        let partition = (murmur2(key.as_bytes()) & 0x7fff_ffff) % partitions;
+        let slot = self.slots.get(usize::try_from(partition % slots).ok()?);
+        slot.map(read)
+    }
+
+    /// Takes note of how many partitions a topic has.
+    pub(super) fn know(&self, topic: &str, partitions: u32) {
+        let known = self.partitions.write();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        known.insert(topic.to_owned(), partitions);
+    }
+
+    /// Puts a new producer in the place of one that failed, unless somebody already has.
+    pub(super) fn rebuild(&self, config: &KafkaConfig, failed: &Current) {
+        let Some(slot) = self.slots.get(failed.slot) else {
+            return;
+        };
+        let sender = match make(config) {
+            Ok(sender) => sender,
+            Err(failure) => {
+                tracing::error!(%failure, "the producer could not be rebuilt");
+                return;
+            }
+        };
+        let generation = failed.generation + 1;
+        let replaced = {
+            let mut current = slot.write().unwrap_or_else(PoisonError::into_inner);
+            if current.generation != failed.generation {
+                return;
+            }
+            let slot = failed.slot;
+            std::mem::replace(
+                &mut *current,
+                Current {
+                    sender,
+                    slot,
+                    generation,
+                },
+            )
+        };
+        tracing::warn!(producer.generation = generation, "producer rebuilt");
+        // Dropping the last handle joins librdkafka's threads.
+        drop(tokio::task::spawn_blocking(move || drop(replaced)));
+    }
+}
+
+fn read(slot: &RwLock<Current>) -> Current {
+    slot.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn make(config: &KafkaConfig) -> Result<Sender, PublishError> {
+    config
+        .producer()
+        .create_with_context(Traced)
+        .map_err(|failure| classify(&failure))
+}
+
+/// The hash by which Java producers, and ours, choose a partition (`Utils.murmur2` of Apache Kafka).
+fn murmur2(bytes: &[u8]) -> u32 {
+    const M: u32 = 0x5bd1_e995;
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let mut hash = 0x9747_b28c ^ length;
+    let (words, rest) = bytes.as_chunks::<4>();
+    for word in words {
+        let mut word = u32::from_le_bytes(*word).wrapping_mul(M);
+        word ^= word >> 24;
+        hash = hash.wrapping_mul(M) ^ word.wrapping_mul(M);
+    }
+    for (nth, byte) in rest.iter().enumerate() {
+        hash ^= u32::from(*byte) << (8 * nth);
+    }
+    if !rest.is_empty() {
+        hash = hash.wrapping_mul(M);
+    }
+    hash ^= hash >> 13;
+    hash = hash.wrapping_mul(M);
+    hash ^ (hash >> 15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The values of Kafka's own test of it.
+    #[test]
+    fn the_hash_is_that_of_java_producers() {
+        let known: [(&str, i32); 6] = [
+            ("21", -973_932_308),
+            ("foobar", -790_332_482),
+            ("a-little-bit-long-string", -985_981_536),
+            ("a-little-bit-longer-string", -1_486_304_829),
+            (
+                "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
+                -58_897_971,
+            ),
+            ("abc", 479_470_107),
+        ];
+        for (text, hash) in known {
+            assert_eq!(murmur2(text.as_bytes()).cast_signed(), hash, "{text}");
+        }
+    }
+}

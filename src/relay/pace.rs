@@ -1,0 +1,97 @@
+//! How fast a backlog may be drained beside new rows. While this process is busy committing, a backlog
+//! gets as many rows as the writer hands over: it takes no more of the machine than the traffic itself.
+//! Otherwise it goes as fast as it can. Pure.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Rows handed over are counted in pieces of this length.
+const WINDOW: Duration = Duration::from_millis(200);
+/// Fewer rows than this in a window and the process is not busy.
+const QUIET_ROWS: usize = 200;
+
+#[derive(Debug)]
+pub(super) struct Pace {
+    began: Instant,
+    /// Rows handed over in this window.
+    fresh: usize,
+    /// Rows a backlog may have in this window; none: as many as there are.
+    allowed: Option<usize>,
+}
+
+impl Pace {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            fresh: 0,
+            allowed: None,
+        }
+    }
+
+    /// Rows were handed over.
+    pub(super) fn handed_over(&mut self, rows: usize, now: Instant) {
+        self.turn(now);
+        self.fresh += rows;
+    }
+
+    /// How many rows of a backlog may be taken now; none: any number.
+    pub(super) fn allowance(&mut self, now: Instant) -> Option<usize> {
+        self.turn(now);
+        self.allowed
+    }
+
+    /// Rows of a backlog were taken.
+    pub(super) fn taken(&mut self, rows: usize) {
+        if let Some(allowed) = &mut self.allowed {
+            *allowed = allowed.saturating_sub(rows);
+        }
+    }
+
+    /// When the next window begins.
+    pub(super) fn next_window(&self) -> Instant {
+        self.began + WINDOW
+    }
+
+    fn turn(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.began);
+        if passed < WINDOW {
+            return;
+        }
+        // A window in which nobody looked says nothing of the one before it.
+        let busy = self.fresh >= QUIET_ROWS && passed < WINDOW * 2;
+        self.allowed = busy.then_some(self.fresh);
+        self.fresh = 0;
+        self.began = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_writer_lets_a_backlog_have_as_many_rows_as_itself() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        assert_eq!(pace.allowance(start), None);
+        pace.handed_over(700, start);
+        let next = start + WINDOW;
+        assert_eq!(pace.allowance(next), Some(700));
+        pace.taken(600);
+        assert_eq!(pace.allowance(next), Some(100));
+        pace.taken(600);
+        assert_eq!(pace.allowance(next), Some(0));
+        assert_eq!(pace.next_window(), next + WINDOW);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_traffic_a_backlog_goes_as_fast_as_it_can() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        pace.handed_over(QUIET_ROWS - 1, start);
+        assert_eq!(pace.allowance(start + WINDOW), None);
+        pace.handed_over(5_000, start + WINDOW);
+        assert_eq!(pace.allowance(start + WINDOW * 3), None, "long ago");
+    }
+}
