@@ -69,6 +69,10 @@ impl StoreConfig {
 const TLS_BYTES_MAX: usize = 15_000;
 const PLAIN_BYTES_MAX: usize = 30_000;
 
+/// Whose turn it is to bring a schema up to date, and how long others wait for theirs.
+const MIGRATION_LOCK: &str = "LEFT(CONCAT('firstcome.migrate.', DATABASE()), 64)";
+const MIGRATION_LOCK_SECONDS: u32 = 30;
+
 /// A pool of connections to the database.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -101,9 +105,23 @@ impl Store {
         Ok(store)
     }
 
-    /// Brings the schema up to date; safe to repeat and to run from several replicas in turn.
+    /// Brings the schema up to date; safe to repeat and to run from several replicas at once, which
+    /// take turns.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        Ok(migration::Migrator::up(&self.db, None).await?)
+        if self.is_embedded() {
+            return Ok(migration::Migrator::up(&self.db, None).await?);
+        }
+        // The lock belongs to a connection, and so to a transaction, and ends with either.
+        let turn = self.begin().await?;
+        let lock = format!("SELECT GET_LOCK({MIGRATION_LOCK}, {MIGRATION_LOCK_SECONDS})");
+        turn.query_one_raw(Statement::from_string(DbBackend::MySql, lock))
+            .await?;
+        let migrated = migration::Migrator::up(&self.db, None).await;
+        let unlock = format!("SELECT RELEASE_LOCK({MIGRATION_LOCK})");
+        turn.query_one_raw(Statement::from_string(DbBackend::MySql, unlock))
+            .await?;
+        turn.rollback().await?;
+        Ok(migrated?)
     }
 
     /// Takes the whole schema down, with everything in it.

@@ -14,6 +14,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -107,6 +108,8 @@ struct Shared {
 #[derive(Clone, Debug)]
 pub struct Spawner {
     shared: Arc<Shared>,
+    /// Where its tasks run; none: where they are started.
+    runtime: Option<Handle>,
 }
 
 impl Spawner {
@@ -124,7 +127,21 @@ impl Spawner {
             abort: self.shared.abort.clone(),
             failures: self.shared.failures.clone(),
         };
-        self.drain(stage).tasks.spawn(task.supervise(factory));
+        let tasks = &self.drain(stage).tasks;
+        match &self.runtime {
+            Some(runtime) => tasks.spawn_on(task.supervise(factory), runtime),
+            None => tasks.spawn(task.supervise(factory)),
+        };
+    }
+
+    /// One that starts its tasks on another runtime: for work that is not to stand in line with
+    /// everything else on the threads of this one.
+    #[must_use]
+    pub fn on(&self, runtime: Handle) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            runtime: Some(runtime),
+        }
     }
 
     /// Starts work that runs once, is awaited by its stage's drain and whose panic is only logged.
@@ -188,6 +205,7 @@ impl Supervisor {
         Self {
             spawner: Spawner {
                 shared: Arc::new(shared),
+                runtime: None,
             },
             failures,
             deadline,

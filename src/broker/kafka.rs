@@ -60,7 +60,7 @@ impl Default for KafkaConfig {
             client_id: "firstcome".to_owned(),
             message_timeout: Duration::from_secs(10),
             producers: 3,
-            linger: Duration::from_millis(2),
+            linger: Duration::from_millis(1),
             compression: "lz4".to_owned(),
             message_bytes_max: 1_000_000,
             queue_records_max: 50_000,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use secrecy::ExposeSecret;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 
 use crate::broker::Publisher;
@@ -54,7 +55,7 @@ pub(super) fn start_relay(
     let metrics = relay::Metrics::default();
     telemetry.register(|registry| metrics.register(registry));
     let relay = Relay::start(
-        spawner,
+        &spawner.on(own_thread()?),
         store.clone(),
         Arc::clone(publisher),
         clock.clone(),
@@ -65,6 +66,21 @@ pub(super) fn start_relay(
         wake::listen(spawner, client, &config.redis.prefix, relay.clone());
     }
     Ok(relay)
+}
+
+/// A thread for the relay alone. Behind each commit come many answers to give, and on the threads that
+/// give them its events would wait their turn.
+fn own_thread() -> anyhow::Result<Handle> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("relay")
+        .enable_all()
+        .build()
+        .context("cannot start the relay's thread")?;
+    let handle = runtime.handle().clone();
+    // It lives as long as the process: the supervisor awaits the tasks on it.
+    std::mem::forget(runtime);
+    Ok(handle)
 }
 
 fn settings(config: &Config) -> relay::Config {

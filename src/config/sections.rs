@@ -104,7 +104,7 @@ section! {
         message_timeout: Duration = Duration::from_secs(4),
         /// How long a record waits for others to share its request.
         #[serde(with = "humantime_serde")]
-        linger: Duration = Duration::from_millis(2),
+        linger: Duration = Duration::from_millis(1),
         /// Producers side by side, each for its share of the partitions.
         producers: u16 = 3,
     }

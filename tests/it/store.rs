@@ -7,7 +7,7 @@ use firstcome::domain::{
     to_stored_precision,
 };
 use firstcome::store::{
-    BatchOutcome, CampaignChange, Intake, Mismatch, Store, StoreConfig, StoreError,
+    BatchOutcome, CampaignChange, CampaignFilter, Intake, Mismatch, Store, StoreConfig, StoreError,
 };
 
 use crate::support::{campaign_of, create, mysql, stores};
@@ -305,6 +305,31 @@ async fn concurrent_batches_never_oversell() {
         .count();
     assert_eq!(committed, 50);
     assert_eq!(test.store.counts(campaign.id).await.unwrap().units, 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_that_start_together_bring_the_schema_up_in_turn() {
+    let test = mysql().await;
+    test.store.migrate_down().await.unwrap();
+    let mut replicas = Vec::new();
+    for _ in 0..4 {
+        let config = StoreConfig::new(test.url.as_str());
+        let replica = Store::connect(&config, Clock::System).await.unwrap();
+        replicas.push(tokio::spawn(async move { replica.migrate().await }));
+    }
+    for replica in replicas {
+        replica.await.unwrap().unwrap();
+    }
+    assert!(test.store.campaigns(&all()).await.unwrap().is_empty());
+}
+
+fn all() -> CampaignFilter {
+    CampaignFilter {
+        states: Vec::new(),
+        kind: None,
+        after: None,
+        limit: 10,
+    }
 }
 
 /// Commits one event under a key that the whole campaign shares, by a replica's clock.

@@ -9,15 +9,15 @@ use futures_util::stream::FuturesUnordered;
 
 use super::{Lane, Outlets};
 use crate::broker::{PublishError, Record};
-use crate::domain::EventId;
+use crate::domain::{EventId, OutboxEvent};
 use crate::relay::breaker::{HeldBack, Ticket};
 use crate::relay::parker::Note;
 use crate::relay::settler::tell;
 use crate::relay::{Item, KeyPolicy, Origin, Parts, Signal};
 use crate::store::PendingKey;
 
-/// Participations whose last sent sequence is remembered, to notice a violation of their order.
-const SEQUENCES_MAX: usize = 10_000;
+/// Lines whose last sent event is remembered, to notice a violation of their order.
+const LINES_MAX: usize = 10_000;
 
 /// How sending a record ended.
 enum Sent {
@@ -45,7 +45,29 @@ pub(super) struct Run<'a> {
     busy: HashSet<String>,
     pub(super) flying: FuturesUnordered<BoxFuture<'static, Landed>>,
     flying_max: usize,
-    sequences: HashMap<String, u32>,
+    /// The last one sent of each line that has to be kept.
+    sent: HashMap<String, Mark>,
+}
+
+/// Where in its line an event stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Mark {
+    /// Among the changes of one participation.
+    Sequence(u32),
+    /// Among the commits of one campaign, for keys that participations share.
+    Commit(EventId),
+}
+
+impl Mark {
+    /// The line an event belongs to, and its place in it.
+    fn of(event: &OutboxEvent) -> (String, Self) {
+        if event.shares_its_key() {
+            let line = format!("{}/{}", event.campaign_id, event.key);
+            (line, Self::Commit(event.id))
+        } else {
+            (event.key.clone(), Self::Sequence(event.key_sequence))
+        }
+    }
 }
 
 impl<'a> Run<'a> {
@@ -60,7 +82,7 @@ impl<'a> Run<'a> {
             busy: HashSet::new(),
             flying: FuturesUnordered::new(),
             flying_max: usize::try_from(share).unwrap_or(usize::MAX).max(1),
-            sequences: HashMap::new(),
+            sent: HashMap::new(),
         }
     }
 
@@ -119,19 +141,18 @@ impl<'a> Run<'a> {
         self.flying.push(Box::pin(send(parts, item, ticket)));
     }
 
-    /// Counts a record that goes out after a later one of its participation.
+    /// Counts a record that goes out after a later one of its line.
     fn check_order(&mut self, item: &Item) {
-        if self.sequences.len() >= SEQUENCES_MAX {
-            self.sequences.clear();
+        if self.sent.len() >= LINES_MAX {
+            self.sent.clear();
         }
-        let sequence = item.event.key_sequence;
-        let aggregate = item.event.aggregate_id.clone();
-        let last = self.sequences.entry(aggregate).or_default();
-        if sequence < *last {
+        let (line, mark) = Mark::of(&item.event);
+        let last = self.sent.entry(line).or_insert(mark);
+        if mark < *last {
             self.parts.metrics.order_violations.inc();
             tracing::error!(outbox.id = %item.event.id, "event goes out after a later one");
         }
-        *last = sequence.max(*last);
+        *last = mark.max(*last);
     }
 
     pub(super) async fn landed(&mut self, landed: Landed) {
