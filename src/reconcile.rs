@@ -162,4 +162,4 @@ impl Reconciler {
 }
 
 /// How often leases are swept.
-pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(4);

@@ -55,7 +55,7 @@ pub(super) fn start_relay(
     let metrics = relay::Metrics::default();
     telemetry.register(|registry| metrics.register(registry));
     let relay = Relay::start(
-        &spawner.on(own_thread()?),
+        &spawner.on(own_threads()?),
         store.clone(),
         Arc::clone(publisher),
         clock.clone(),
@@ -68,15 +68,18 @@ pub(super) fn start_relay(
     Ok(relay)
 }
 
-/// A thread for the relay alone. Behind each commit come many answers to give, and on the threads that
+/// Threads of the relay: it sends and records at the same time.
+const RELAY_THREADS: usize = 2;
+
+/// Threads for the relay alone. Behind each commit come many answers to give, and on the threads that
 /// give them its events would wait their turn.
-fn own_thread() -> anyhow::Result<Handle> {
+fn own_threads() -> anyhow::Result<Handle> {
     let runtime = Builder::new_multi_thread()
-        .worker_threads(1)
+        .worker_threads(RELAY_THREADS)
         .thread_name("relay")
         .enable_all()
         .build()
-        .context("cannot start the relay's thread")?;
+        .context("cannot start the relay's threads")?;
     let handle = runtime.handle().clone();
     // It lives as long as the process: the supervisor awaits the tasks on it.
     std::mem::forget(runtime);

@@ -11,7 +11,7 @@ use crate::store::{Parked, ParkedState, StoreError};
 use crate::supervisor::BoxError;
 
 /// How often it looks though no copy is known to be due.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Dead letters copied in one go.
 const COPY_ROWS_MAX: u32 = 100;
 

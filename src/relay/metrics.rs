@@ -26,7 +26,7 @@ const COMMIT_TO_ACK_BUCKETS: [f64; 22] = [
 ];
 /// How often the outbox is counted while something waits in it, and while nothing does.
 const SAMPLE_BUSY: Duration = Duration::from_secs(5);
-const SAMPLE_IDLE: Duration = Duration::from_secs(15);
+const SAMPLE_IDLE: Duration = Duration::from_secs(30);
 /// Counting a large outbox is followed by a wait so many times as long.
 const SLOW_SAMPLE_SHARE: u32 = 50;
 

@@ -18,7 +18,7 @@ use crate::store::{Held, StoreError};
 use crate::supervisor::BoxError;
 
 /// A lease is renewed so many times before it would end.
-const RENEWALS_A_LEASE: u32 = 4;
+const RENEWALS_A_LEASE: u32 = 3;
 
 #[derive(Clone, Copy, Debug)]
 struct Tenure {

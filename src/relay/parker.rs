@@ -16,7 +16,7 @@ use crate::supervisor::BoxError;
 /// Parked rows brought back at once.
 const DUE_ROWS_MAX: u32 = 200;
 /// How often it looks though nothing is known to be due, and for rows blocked by nothing.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// What happened to a row.
 #[derive(Debug)]
