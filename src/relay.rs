@@ -261,6 +261,7 @@ impl RelayHandle {
     /// Another replica said that there are rows in `buckets`: makes it look now if one is its own.
     pub fn wake(&self, buckets: BucketSet) {
         if BucketSet::of(self.buckets()).meets(buckets) {
+            self.parts.metrics.woken.inc();
             self.parts.wake.notify_one();
         }
     }

@@ -143,6 +143,11 @@ pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
         },
     };
     super::print(&format!("{matched} dead letters, {changed} {said}"))?;
+    if let (0, Some(event)) = (matched, selection.event) {
+        let why = "it was replayed or discarded already, or never was one";
+        super::print(&format!("event {event} is no dead letter: {why}"))?;
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -32,8 +32,8 @@ async fn read(parts: &Parts, told: &mut bool) -> Option<History> {
         Ok(None) => {
             if !std::mem::replace(told, true) {
                 tracing::info!(
-                    "the database does not tell this user about InnoDB's transactions (privilege \
-                     PROCESS): the oldest snapshot's age and the history's length stay unknown"
+                    "the database does not tell this user about open transactions (PROCESS, and SELECT on \
+                     performance_schema): the oldest snapshot's age and the history's length stay unknown"
                 );
             }
             None

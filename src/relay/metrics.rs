@@ -63,6 +63,8 @@ pub struct Metrics {
     pub breaker_open: Gauge,
     /// Rows that came from the writer rather than from the poll.
     pub wake_hits: Counter,
+    /// Times another replica said that there were rows.
+    pub woken: Counter,
     /// Buckets that changed to this owner.
     pub lease_epoch_changes: Counter,
     /// Events sent after a later one of the same participation.
@@ -83,6 +85,7 @@ impl Default for Metrics {
             published: Family::default(),
             breaker_open: Gauge::default(),
             wake_hits: Counter::default(),
+            woken: Counter::default(),
             lease_epoch_changes: Counter::default(),
             order_violations: Counter::default(),
             commit_to_ack_seconds: Histogram::new(COMMIT_TO_ACK_BUCKETS),
@@ -101,7 +104,7 @@ impl Metrics {
             self.pending.clone(),
         );
         relay.register(
-            "oldest_age",
+            "oldest_age_seconds",
             "Age of the oldest pending row",
             self.oldest_age_seconds.clone(),
         );
@@ -121,6 +124,11 @@ impl Metrics {
             "wake_hits",
             "Rows handed over by the writer",
             self.wake_hits.clone(),
+        );
+        relay.register(
+            "woken",
+            "Times another replica said that there were rows",
+            self.woken.clone(),
         );
         relay.register(
             "lease_epoch_changes",

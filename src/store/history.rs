@@ -16,11 +16,11 @@ pub struct History {
     pub length: u64,
 }
 
-/// Transactions start in the server's time zone, whatever that of the session is.
+/// Not from `information_schema.innodb_trx`: reading that converts the running statements of everybody
+/// to text, which fails while one of them has binary values in it, as all of ours do.
 const HISTORY: &str = "SELECT \
-     (SELECT CAST(COALESCE(MAX(TIMESTAMPDIFF(SECOND, \
-     CONVERT_TZ(trx_started, 'SYSTEM', '+00:00'), UTC_TIMESTAMP())), 0) AS SIGNED) \
-     FROM information_schema.innodb_trx) AS age_seconds, \
+     (SELECT CAST(COALESCE(MAX(timer_wait), 0) DIV 1000000000000 AS SIGNED) \
+     FROM performance_schema.events_transactions_current WHERE state = 'ACTIVE') AS age_seconds, \
      (SELECT CAST(COALESCE(MAX(`count`), 0) AS SIGNED) FROM information_schema.innodb_metrics \
      WHERE name = 'trx_rseg_history_len') AS history_length";
 

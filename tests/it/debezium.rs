@@ -140,7 +140,16 @@ async fn written(store: &Store) -> OutboxEvent {
     let batch = [intake];
     let outcome = store.commit_participations(&campaign, campaign.gate_epoch, &batch);
     assert_eq!(outcome.await.unwrap(), BatchOutcome::Committed);
-    batch[0].event.clone()
+    // Its id was given in the transaction, because other participations may have the same key.
+    let pending = store
+        .pending(&[batch[0].event.bucket], &[], 10)
+        .await
+        .unwrap();
+    let loaded = store
+        .outbox_events(&[pending[0].key.event_id])
+        .await
+        .unwrap();
+    loaded.events[0].clone()
 }
 
 #[tokio::test]

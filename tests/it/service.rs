@@ -7,5 +7,6 @@ mod keys;
 pub mod process;
 mod real;
 mod records;
+mod roles;
 mod sale;
 mod topic;

@@ -150,6 +150,14 @@ async fn the_command_line_handles_them_too() {
     let event = page["items"][0]["eventId"].as_str().unwrap();
     let one = said(&format!("replay --event {event}")).await;
     assert!(one.contains("1 dead letters, 1 replayed"), "{one}");
+    let mut again = command(&folder, &[]);
+    again.args(["dead-letters", "replay", "--event", event]);
+    let again = again.output().unwrap();
+    let text = String::from_utf8(again.stdout).unwrap();
+    assert!(
+        !again.status.success() && text.contains("replayed or discarded already"),
+        "{text}"
+    );
     let rest = said(&format!("discard --campaign {campaign}")).await;
     assert!(rest.contains("2 dead letters, 2 discarded"), "{rest}");
     assert!(said("list").await.ends_with("0 dead letters\n"));

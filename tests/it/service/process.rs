@@ -34,8 +34,14 @@ pub fn command(folder: &TempDir, settings: Settings<'_>) -> Command {
 
 impl Service {
     pub async fn start(folder: &TempDir, settings: Settings<'_>) -> Self {
+        Self::start_as("serve", folder, settings).await
+    }
+
+    /// Starts it with one of its commands.
+    pub async fn start_as(role: &str, folder: &TempDir, settings: Settings<'_>) -> Self {
         let log = folder.path().join(format!("log-{}", uuid::Uuid::now_v7()));
         let child = command(folder, settings)
+            .arg(role)
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
             .spawn()
