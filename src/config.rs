@@ -5,6 +5,7 @@
 //! `_FILE` at its end it names a file that holds the value.
 
 mod environment;
+mod publishing;
 mod retention;
 mod sections;
 
@@ -136,23 +137,7 @@ impl Config {
             self.database.connections_max > 0,
             "database.connections_max: must be at least 1",
         );
-        require(
-            (Duration::from_secs(1)..=Duration::from_secs(60))
-                .contains(&self.kafka.message_timeout),
-            "kafka.message_timeout: must be between 1s and 60s",
-        );
-        require(
-            self.kafka.linger <= Duration::from_secs(1),
-            "kafka.linger: must be at most 1s",
-        );
-        require(
-            (1..=16).contains(&self.kafka.producers),
-            "kafka.producers: must be between 1 and 16",
-        );
-        require(
-            (1..=1_000).contains(&self.kafka.partitions),
-            "kafka.partitions: must be between 1 and 1000",
-        );
+        self.kafka.check(&mut require);
         require(
             self.gate.lease >= Duration::from_secs(10),
             "gate.lease: must be at least 10s",
@@ -161,22 +146,7 @@ impl Config {
             (1..=1_000).contains(&self.gate.batch_max),
             "gate.batch_max: must be between 1 and 1000",
         );
-        require(
-            (1..=64).contains(&self.relay.lanes),
-            "relay.lanes: must be between 1 and 64",
-        );
-        require(
-            (64..=1_000_000).contains(&self.relay.in_flight_max),
-            "relay.in_flight_max: must be between 64 and 1000000",
-        );
-        require(
-            (1..=1_000).contains(&self.relay.attempts_max),
-            "relay.attempts_max: must be between 1 and 1000",
-        );
-        require(
-            !self.relay.retry_initial.is_zero() && self.relay.retry_initial <= self.relay.retry_max,
-            "relay.retry_initial: must not be zero, nor above relay.retry_max",
-        );
+        self.relay.check(&mut require);
         require(
             self.relay_lease() >= self.kafka.message_timeout * 2 + Duration::from_secs(1),
             "relay.lease: must be at least twice kafka.message_timeout and a second",

@@ -112,12 +112,11 @@ async fn say(
     channel: &str,
     buckets: BucketSet,
 ) -> Result<(), BoxError> {
-    let connection = match connection {
-        Some(connection) => connection,
-        None => {
-            let connecting = client.get_multiplexed_async_connection();
-            connection.insert(tokio::time::timeout(ANSWER_TIMEOUT, connecting).await??)
-        }
+    let connection = if let Some(connection) = connection {
+        connection
+    } else {
+        let connecting = client.get_multiplexed_async_connection();
+        connection.insert(tokio::time::timeout(ANSWER_TIMEOUT, connecting).await??)
     };
     let mut publish = redis::cmd("PUBLISH");
     publish.arg(channel).arg(buckets.0);

@@ -73,10 +73,8 @@ impl Store {
     ) -> Result<BatchOutcome, CommitError> {
         // Put together before the transaction, which holds the campaign's row, unless their order is
         // found in it.
-        let others = match batch.iter().any(|intake| intake.event.shares_its_key()) {
-            true => None,
-            false => Some(rows::keys_and_outbox(self, batch)),
-        };
+        let shared = batch.iter().any(|intake| intake.event.shares_its_key());
+        let others = (!shared).then(|| rows::keys_and_outbox(self, batch));
         let tx = self.begin().await.map_err(CommitError::RolledBack)?;
         match write_batch(self, &tx, campaign, epoch, batch, others).await {
             Ok(BatchOutcome::Committed) => match tx.commit().await.map_err(StoreError::from) {

@@ -201,11 +201,11 @@ async fn commit_until(bench: Arc<Bench>, stop: Arc<AtomicBool>, seed: u64) -> Ve
 
 /// Re-deliveries, if nothing is lost and every key is in order.
 fn judge(committed: &[OutboxEvent], read: &[Consumed], seed: u64) -> usize {
-    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut known: HashMap<&str, usize> = HashMap::new();
     let mut last: HashMap<&str, u32> = HashMap::new();
     for record in read {
         let id = record.header("ce_id").unwrap();
-        let times = seen.entry(id).or_default();
+        let times = known.entry(id).or_default();
         *times += 1;
         if *times > 1 {
             continue;
@@ -223,12 +223,12 @@ fn judge(committed: &[OutboxEvent], read: &[Consumed], seed: u64) -> usize {
     for event in committed {
         let id = event.id.to_string();
         assert!(
-            seen.contains_key(id.as_str()),
+            known.contains_key(id.as_str()),
             "seed {seed}: event {id} is lost"
         );
     }
-    assert_eq!(seen.len(), committed.len(), "seed {seed}: foreign events");
-    read.len() - seen.len()
+    assert_eq!(known.len(), committed.len(), "seed {seed}: foreign events");
+    read.len() - known.len()
 }
 
 async fn run(seed: u64) {
@@ -285,7 +285,7 @@ async fn run(seed: u64) {
     let topic = Stream::Participation.topic(&prefix);
     let read = consume_all(&brokers, &topic).await;
     let again = judge(&committed, &read, seed);
-    println!(
+    eprintln!(
         "seed {seed}: {} events, 0 lost, 0 out of order, {again} re-delivered; {:?}, {} joins; {:.0?}",
         committed.len(),
         stage.faults,
@@ -301,7 +301,7 @@ async fn replicas_that_come_go_die_and_freeze_lose_nothing_and_keep_the_order() 
     let seeds = std::env::var("FIRSTCOME_TEST_SEEDS").unwrap_or_else(|_| "1..3".to_owned());
     let (from, to) = seeds.split_once("..").unwrap();
     for seed in from.parse::<u64>().unwrap()..to.parse().unwrap() {
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         run(seed).await;
     }
 }
