@@ -68,7 +68,10 @@ impl Parker {
                     None => return Ok(()),
                 },
                 () = stop.cancelled(), if !self.inbox.is_closed() => self.inbox.close(),
-                () = unparked.unparked.notified() => self.next_pass = Instant::now(),
+                () = unparked.unparked.notified() => {
+                    self.next_pass = Instant::now();
+                    self.next_orphans = Instant::now();
+                }
                 () = tokio::time::sleep_until(self.next_pass), if !stop.is_cancelled() => {
                     let wait = self.pass().await.unwrap_or_else(|failure| {
                         tracing::warn!(%failure, "parked rows not read");
@@ -91,6 +94,10 @@ impl Parker {
             }
             Note::Block(item) => {
                 self.block(&item.event, stop).await?;
+                // Whoever had its head may have been another relay, and be done with it by now.
+                let soon = Instant::now() + self.parts.config.lease;
+                self.next_orphans = self.next_orphans.min(soon);
+                self.next_pass = self.next_pass.min(soon);
                 item.event.id
             }
             Note::Unsure { item, error } => {
