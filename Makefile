@@ -7,6 +7,8 @@ SHELL := bash
 CARGO_DENY_VERSION := 0.20.2
 K6_VERSION := v1.8.1
 
+SEEDS ?= 1..21
+
 cargo_deny := .parts/bin/cargo-deny-$(CARGO_DENY_VERSION)
 k6 := .parts/bin/k6-$(K6_VERSION)
 
@@ -53,6 +55,16 @@ openapi: ## Write openapi/openapi.json and openapi/asyncapi.json anew
 .PHONY: bench
 bench: ## Accepted participations per second on the real parts: asynchronous against synchronous
 	scripts/bench
+
+.PHONY: bench-relay
+bench-relay: ## The relay on the real parts: latency, drain, beside traffic, idle, a million pending
+	scripts/bench-relay
+
+.PHONY: replicas
+replicas: ## Kill, pause and stop replicas by random schedules: SEEDS=1..21
+	scripts/parts up
+	FIRSTCOME_TEST_SEEDS=$(SEEDS) scripts/parts env -- \
+	  cargo test --locked --test it replicas_that_come -- --nocapture
 
 .PHONY: k6-smoke
 k6-smoke: $(k6) ## Load: a short check of a running service

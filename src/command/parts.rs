@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpListener;
 
 use crate::broker::embedded::Embedded;
 use crate::broker::kafka::{Kafka, KafkaConfig};
@@ -43,6 +44,24 @@ pub(super) async fn store(config: &Config, clock: Clock) -> anyhow::Result<Store
     within(Store::connect(&settings, clock))
         .await
         .with_context(|| format!("cannot open the database at {place} ({advice})"))
+}
+
+/// Opens the store and brings its schema up to date.
+pub(super) async fn migrated_store(config: &Config, clock: Clock) -> anyhow::Result<Store> {
+    let store = store(config, clock).await?;
+    store
+        .migrate()
+        .await
+        .context("cannot bring the schema up to date")?;
+    Ok(store)
+}
+
+/// Takes the address to serve on.
+pub(super) async fn listener(config: &Config) -> anyhow::Result<TcpListener> {
+    let address = config.http.listen;
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} (set FIRSTCOME_HTTP_LISTEN)"))
 }
 
 /// Opens the gate.

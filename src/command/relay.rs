@@ -3,9 +3,6 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
-use tokio::net::TcpListener;
-
 use super::{parts, publishing};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -23,19 +20,8 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         "a relay of its own needs FIRSTCOME_DATABASE_URL and FIRSTCOME_KAFKA_BROKERS"
     );
     let clock = Clock::System;
-    let listener = TcpListener::bind(config.http.listen)
-        .await
-        .with_context(|| {
-            format!(
-                "cannot listen on {} (set FIRSTCOME_HTTP_LISTEN)",
-                config.http.listen
-            )
-        })?;
-    let store = parts::store(&config, clock.clone()).await?;
-    store
-        .migrate()
-        .await
-        .context("cannot bring the schema up to date")?;
+    let listener = parts::listener(&config).await?;
+    let store = parts::migrated_store(&config, clock.clone()).await?;
     let broker = parts::broker(&config).await?;
 
     let supervisor = Supervisor::new(config.shutdown.deadline);

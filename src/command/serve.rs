@@ -4,9 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use secrecy::ExposeSecret;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::{background, parts, publishing};
@@ -36,19 +34,8 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// Serves until told to stop.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let clock = Clock::System;
-    let listener = TcpListener::bind(config.http.listen)
-        .await
-        .with_context(|| {
-            format!(
-                "cannot listen on {} (set FIRSTCOME_HTTP_LISTEN)",
-                config.http.listen
-            )
-        })?;
-    let store = parts::store(&config, clock.clone()).await?;
-    store
-        .migrate()
-        .await
-        .context("cannot bring the schema up to date")?;
+    let listener = parts::listener(&config).await?;
+    let store = parts::migrated_store(&config, clock.clone()).await?;
     let gate = parts::gate(&config, clock.clone()).await?;
     let broker = parts::broker(&config).await?;
 
