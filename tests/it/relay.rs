@@ -2,6 +2,7 @@
 
 mod bench;
 mod broker;
+mod consumed;
 mod failures;
 mod outage;
 mod real;
