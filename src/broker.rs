@@ -118,6 +118,12 @@ pub trait Publisher: Send + Sync + 'static {
     /// Sends one record and waits for the broker's acknowledgement (acks=all) or the failure.
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError>;
 
+    /// The same for one of many records that have waited already: it may wait a little longer for
+    /// others to share its request.
+    async fn publish_in_bulk(&self, record: &Record) -> Result<Acknowledged, PublishError> {
+        self.publish(record).await
+    }
+
     /// How many partitions a topic has; an error where the broker is away or the topic is missing.
     async fn partitions(&self, topic: &str) -> Result<u32, PublishError>;
 

@@ -221,6 +221,13 @@ enum Origin {
     Parked { attempts: u32 },
 }
 
+/// Whether somebody may be waiting for a row, or it is one of many that have waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    Fresh,
+    Backlog,
+}
+
 /// A row under way.
 #[derive(Clone, Debug)]
 struct Item {
@@ -228,6 +235,7 @@ struct Item {
     origin: Origin,
     /// A batch with it was refused: it goes alone, to see whether it was the one.
     alone: bool,
+    haste: Haste,
     /// When it was committed, if its writer said so.
     committed_at: Option<Instant>,
 }

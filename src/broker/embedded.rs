@@ -77,6 +77,10 @@ impl Publisher for Embedded {
         self.kafka.publish(record).await
     }
 
+    async fn publish_in_bulk(&self, record: &Record) -> Result<Acknowledged, PublishError> {
+        self.kafka.publish_in_bulk(record).await
+    }
+
     async fn partitions(&self, topic: &str) -> Result<u32, PublishError> {
         self.kafka.partitions(topic).await
     }

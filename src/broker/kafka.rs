@@ -25,7 +25,7 @@ use super::{Acknowledged, PublishError, Publisher, Record};
 use classify::classify;
 pub use durability::Durability;
 use metadata::Reach;
-use producers::Producers;
+use producers::{Current, Producers};
 pub use read::{Extent, ReadError};
 
 /// How records are sent.
@@ -41,6 +41,8 @@ pub struct KafkaConfig {
     pub producers: u16,
     /// How long a record waits for company.
     pub linger: Duration,
+    /// The same for records sent in bulk, by a producer of their own.
+    pub bulk_linger: Duration,
     /// `none`, `lz4`, `zstd`, `snappy` or `gzip`.
     pub compression: String,
     /// A batch stays below this; so must the topics' `max.message.bytes`.
@@ -61,6 +63,7 @@ impl Default for KafkaConfig {
             message_timeout: Duration::from_secs(10),
             producers: 3,
             linger: Duration::from_millis(1),
+            bulk_linger: Duration::from_millis(15),
             compression: "lz4".to_owned(),
             message_bytes_max: 1_000_000,
             queue_records_max: 50_000,
@@ -85,7 +88,7 @@ impl KafkaConfig {
         client
     }
 
-    fn producer(&self) -> ClientConfig {
+    fn producer(&self, linger: Duration) -> ClientConfig {
         let timeout_ms = self.message_timeout.as_millis();
         let mut client = self.client();
         client
@@ -98,7 +101,7 @@ impl KafkaConfig {
             .set("topic.metadata.propagation.max.ms", "5000")
             // More than one at a time can lose what it acknowledges: docs/decisions/0001.
             .set("max.in.flight.requests.per.connection", "1")
-            .set("linger.ms", self.linger.as_millis().to_string())
+            .set("linger.ms", linger.as_millis().to_string())
             .set("compression.type", &self.compression)
             .set("message.max.bytes", self.message_bytes_max.to_string())
             // A batch the topic refuses fails every record in it, so leave room for its frame.
@@ -160,6 +163,48 @@ impl Kafka {
         Ok(kafka)
     }
 
+    async fn send(
+        &self,
+        current: Option<Current>,
+        record: &Record,
+    ) -> Result<Acknowledged, PublishError> {
+        let Some(current) = current else {
+            return Err(PublishError::Fatal("there is no producer".to_owned()));
+        };
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for (key, value) in &record.headers {
+            let value = Some(value);
+            headers = headers.insert(Header { key, value });
+        }
+        let outgoing = FutureRecord::to(&record.topic)
+            .key(&record.key)
+            .payload(&record.payload)
+            .headers(headers);
+        // No waiting here for room in the queue: the relay knows better what to do meanwhile.
+        let failure = match current.sender.send(outgoing, Duration::ZERO).await {
+            Ok(delivery) => match acknowledged(&delivery) {
+                Ok(acknowledged) => return Ok(acknowledged),
+                Err(failure) => failure,
+            },
+            Err((failure, _)) => classify(&failure),
+        };
+        match failure {
+            PublishError::Fatal(text) => {
+                self.producers.rebuild(&self.config, &current);
+                Err(PublishError::Fatal(text))
+            }
+            // librdkafka says "timed out" also of what it could send to nobody.
+            PublishError::PossiblyDelivered(text) => Err(match self.reach(&record.topic).await {
+                Reach::There => PublishError::PossiblyDelivered(text),
+                Reach::Away => PublishError::Away(text),
+                Reach::Refused(code) => {
+                    PublishError::Destination(format!("{}: {code}", record.topic))
+                }
+            }),
+            other => Err(other),
+        }
+    }
+
     async fn create(&self, missing: &[&String], partitions: u32) -> Result<(), PublishError> {
         let admin: AdminClient<DefaultClientContext> =
             self.config.client().create().map_err(|e| classify(&e))?;
@@ -200,41 +245,12 @@ fn acknowledged(delivery: &Delivery) -> Result<Acknowledged, PublishError> {
 #[async_trait]
 impl Publisher for Kafka {
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {
-        let Some(current) = self.producers.of(&record.topic, &record.key) else {
-            return Err(PublishError::Fatal("there is no producer".to_owned()));
-        };
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        for (key, value) in &record.headers {
-            let value = Some(value);
-            headers = headers.insert(Header { key, value });
-        }
-        let outgoing = FutureRecord::to(&record.topic)
-            .key(&record.key)
-            .payload(&record.payload)
-            .headers(headers);
-        // No waiting here for room in the queue: the relay knows better what to do meanwhile.
-        let failure = match current.sender.send(outgoing, Duration::ZERO).await {
-            Ok(delivery) => match acknowledged(&delivery) {
-                Ok(acknowledged) => return Ok(acknowledged),
-                Err(failure) => failure,
-            },
-            Err((failure, _)) => classify(&failure),
-        };
-        match failure {
-            PublishError::Fatal(text) => {
-                self.producers.rebuild(&self.config, &current);
-                Err(PublishError::Fatal(text))
-            }
-            // librdkafka says "timed out" also of what it could send to nobody.
-            PublishError::PossiblyDelivered(text) => Err(match self.reach(&record.topic).await {
-                Reach::There => PublishError::PossiblyDelivered(text),
-                Reach::Away => PublishError::Away(text),
-                Reach::Refused(code) => {
-                    PublishError::Destination(format!("{}: {code}", record.topic))
-                }
-            }),
-            other => Err(other),
-        }
+        self.send(self.producers.of(&record.topic, &record.key), record)
+            .await
+    }
+
+    async fn publish_in_bulk(&self, record: &Record) -> Result<Acknowledged, PublishError> {
+        self.send(self.producers.bulk(), record).await
     }
 
     async fn partitions(&self, topic: &str) -> Result<u32, PublishError> {
@@ -298,7 +314,7 @@ mod tests {
 
     #[test]
     fn one_request_is_under_way_at_a_time() {
-        let client = KafkaConfig::default().producer();
+        let client = KafkaConfig::default().producer(Duration::ZERO);
         let setting = |name| client.get(name);
         assert_eq!(setting("max.in.flight.requests.per.connection"), Some("1"));
         assert_eq!(setting("enable.idempotence"), Some("true"));

@@ -12,7 +12,7 @@ use super::claims::{Claims, Place};
 use super::pace::Pace;
 use super::parker::Note;
 use super::reading::{Coverage, Reading};
-use super::{Item, KeyPolicy, Origin, Parts, Signal};
+use super::{Haste, Item, KeyPolicy, Origin, Parts, Signal};
 use crate::domain::{BucketSet, Fresh, OutboxEvent};
 use crate::store::{Pending, StoreError};
 use crate::supervisor::BoxError;
@@ -327,6 +327,11 @@ impl Dispatcher {
             event,
             origin: Origin::Pending,
             alone: false,
+            haste: if committed_at.is_none() && self.reading.has_backlog() {
+                Haste::Backlog
+            } else {
+                Haste::Fresh
+            },
             committed_at,
         };
         if is_blocked {

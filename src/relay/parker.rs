@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::settler::{persist, tell};
-use super::{Item, KeyPolicy, Origin, Parts, Signal};
+use super::{Haste, Item, KeyPolicy, Origin, Parts, Signal};
 use crate::domain::OutboxEvent;
 use crate::store::{ParkedState, Pending, StoreError, Verdict};
 use crate::supervisor::BoxError;
@@ -232,6 +232,7 @@ impl Parker {
                     attempts: parked.attempts,
                 },
                 alone: false,
+                haste: Haste::Fresh,
                 committed_at: None,
             })
             .collect();

@@ -20,6 +20,7 @@ pub(super) struct Current {
 }
 
 pub(super) struct Producers {
+    /// The last one is for what is sent in bulk.
     slots: Vec<RwLock<Current>>,
     /// Partitions of topics, as far as somebody asked.
     partitions: RwLock<HashMap<String, u32>>,
@@ -27,8 +28,8 @@ pub(super) struct Producers {
 
 impl Producers {
     pub(super) fn new(config: &KafkaConfig) -> Result<Self, PublishError> {
-        let slots = (0..usize::from(config.producers.max(1))).map(|slot| {
-            let sender = make(config)?;
+        let slots = (0..=usize::from(config.producers.max(1))).map(|slot| {
+            let sender = make(config, slot)?;
             let generation = 0;
             Ok(RwLock::new(Current {
                 sender,
@@ -55,7 +56,8 @@ impl Producers {
 
     /// The one for a record.
     pub(super) fn of(&self, topic: &str, key: &str) -> Option<Current> {
-        let slots = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let slots = self.slots.len().saturating_sub(1).max(1);
+        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
         let known = self.partitions.read();
         let known = known.unwrap_or_else(PoisonError::into_inner);
         // A wrong number costs a wait for another partition's turn, nothing else.
@@ -63,6 +65,11 @@ impl Producers {
         let partition = (murmur2(key.as_bytes()) & 0x7fff_ffff) % partitions;
         let slot = self.slots.get(usize::try_from(partition % slots).ok()?);
         slot.map(read)
+    }
+
+    /// The one for records that may wait for many others.
+    pub(super) fn bulk(&self) -> Option<Current> {
+        self.slots.last().map(read)
     }
 
     /// Takes note of how many partitions a topic has.
@@ -77,7 +84,7 @@ impl Producers {
         let Some(slot) = self.slots.get(failed.slot) else {
             return;
         };
-        let sender = match make(config) {
+        let sender = match make(config, failed.slot) {
             Ok(sender) => sender,
             Err(failure) => {
                 tracing::error!(%failure, "the producer could not be rebuilt");
@@ -110,9 +117,14 @@ fn read(slot: &RwLock<Current>) -> Current {
     slot.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-fn make(config: &KafkaConfig) -> Result<Sender, PublishError> {
+fn make(config: &KafkaConfig, slot: usize) -> Result<Sender, PublishError> {
+    let linger = if slot < usize::from(config.producers.max(1)) {
+        config.linger
+    } else {
+        config.bulk_linger
+    };
     config
-        .producer()
+        .producer(linger)
         .create_with_context(Traced)
         .map_err(|failure| classify(&failure))
 }

@@ -13,7 +13,7 @@ use crate::domain::{EventId, OutboxEvent};
 use crate::relay::breaker::{HeldBack, Ticket};
 use crate::relay::parker::Note;
 use crate::relay::settler::tell;
-use crate::relay::{Item, KeyPolicy, Origin, Parts, Signal};
+use crate::relay::{Haste, Item, KeyPolicy, Origin, Parts, Signal};
 use crate::store::PendingKey;
 
 /// Lines whose last sent event is remembered, to notice a violation of their order.
@@ -302,7 +302,11 @@ async fn send(parts: Parts, item: Item, ticket: Ticket) -> Landed {
     let sent = if permit.is_ok() && parts.ownership.may_send(item.event.bucket) {
         let config = &parts.config;
         let record = Record::of(&item.event, &config.topic_prefix);
-        match parts.publisher.publish(&record).await {
+        let published = match item.haste {
+            Haste::Fresh => parts.publisher.publish(&record).await,
+            Haste::Backlog => parts.publisher.publish_in_bulk(&record).await,
+        };
+        match published {
             Ok(_) => Sent::Acknowledged,
             Err(failure) => Sent::Failed(failure),
         }
