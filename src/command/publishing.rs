@@ -100,19 +100,8 @@ fn settings(config: &Config) -> relay::Config {
         },
         key_policy: config.relay.key_policy,
         topic_prefix: config.kafka.topic_prefix.clone(),
-        retention: retention(config),
+        retention: config.retention.settings(),
         ..relay::Config::default()
-    }
-}
-
-fn retention(config: &Config) -> relay::Retention {
-    relay::Retention {
-        published_events: config.retention.published_events,
-        interval: config.retention.interval,
-        sweep_interval: config.retention.sweep_interval,
-        rows_max: config.retention.rows_max,
-        busy_percent_max: config.retention.busy_percent_max,
-        ..relay::Retention::default()
     }
 }
 

@@ -34,7 +34,7 @@ struct HealthView {
 /// The state of one part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
 #[oai(rename = "Part")]
-struct PartView {
+pub(super) struct PartView {
     /// `store`, `gate`, `broker` or `relay`.
     name: String,
     /// `up` or `down`.

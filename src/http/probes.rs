@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::dashboard::metrics;
+use super::health::PartView;
 use super::listener::PromptAcceptor;
 use super::settings::Settings;
 use crate::health::Health;
@@ -58,13 +59,7 @@ pub async fn serve_probes(listener: TcpListener, probes: Probes) -> io::Result<(
 
 async fn ready(health: &Health) -> Response {
     let parts = health.check().await;
-    let views: Vec<_> = parts
-        .iter()
-        .map(|part| {
-            let status = if part.error.is_none() { "up" } else { "down" };
-            json!({ "name": part.name, "status": status })
-        })
-        .collect();
+    let views: Vec<PartView> = parts.iter().map(PartView::from).collect();
     if parts.iter().all(|part| part.error.is_none()) {
         answer(
             StatusCode::OK,

@@ -149,7 +149,7 @@ impl Breakers {
         if let Some(wait) = self.broker.wait() {
             return Err(HeldBack::All(wait));
         }
-        if topic.wait().is_some() {
+        if self.is_held(stream) {
             return Err(HeldBack::Topic);
         }
         Ok(Ticket {
@@ -159,17 +159,15 @@ impl Breakers {
         })
     }
 
-    /// How long there is no point in sending to the topic of `stream`; none: it may be tried.
-    pub(super) fn held(&self, stream: Stream) -> Option<Duration> {
-        self.topic(stream).wait()
+    /// Whether there is no point in sending to the topic of `stream` for now.
+    pub(super) fn is_held(&self, stream: Stream) -> bool {
+        self.topic(stream).wait().is_some()
     }
 
     /// The streams whose topics are held back.
     pub(super) fn held_streams(&self) -> Vec<Stream> {
         let streams = Stream::ALL.into_iter();
-        streams
-            .filter(|stream| self.held(*stream).is_some())
-            .collect()
+        streams.filter(|stream| self.is_held(*stream)).collect()
     }
 
     /// Whether the topic of `stream` refused what it was sent last.

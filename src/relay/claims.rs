@@ -53,29 +53,29 @@ impl Claims {
     }
 
     pub(super) fn insert(&mut self, event: &OutboxEvent, place: Place, parts: &Parts) {
-        parts.ownership.claim(event.bucket);
-        let rows = self.keys.entry(event.key.clone()).or_default();
+        let row = PendingKey {
+            bucket: event.bucket,
+            event_id: event.id,
+        };
+        self.insert_row(row, event.key.clone(), place, parts);
+    }
+
+    /// The same for a row whose event, and so its key, is not known.
+    pub(super) fn insert_unreadable(&mut self, row: PendingKey, parts: &Parts) {
+        self.insert_row(row, String::new(), Place::Parker, parts);
+    }
+
+    fn insert_row(&mut self, row: PendingKey, key: String, place: Place, parts: &Parts) {
+        parts.ownership.claim(row.bucket);
+        let rows = self.keys.entry(key.clone()).or_default();
         match place {
             Place::Lane => rows.in_lane += 1,
             Place::Parker => rows.at_parker += 1,
         }
         let claim = Claim {
-            key: event.key.clone(),
-            bucket: event.bucket,
-            place,
-        };
-        self.rows.insert(event.id, claim);
-    }
-
-    /// The same for a row whose event, and so its key, is not known.
-    pub(super) fn insert_unreadable(&mut self, row: PendingKey, parts: &Parts) {
-        parts.ownership.claim(row.bucket);
-        let rows = self.keys.entry(String::new()).or_default();
-        rows.at_parker += 1;
-        let claim = Claim {
-            key: String::new(),
+            key,
             bucket: row.bucket,
-            place: Place::Parker,
+            place,
         };
         self.rows.insert(row.event_id, claim);
     }

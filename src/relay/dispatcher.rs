@@ -157,7 +157,7 @@ impl Dispatcher {
             let known = self.tenures.contains_key(&event.bucket);
             let may_go = known
                 && self.parts.ownership.may_send(event.bucket)
-                && self.parts.breakers.held(event.stream).is_none();
+                && !self.parts.breakers.is_held(event.stream);
             let is_first = !event.shares_its_key() && event.key_sequence == 1;
             if is_first && may_go && self.room() > 0 && self.dispatch(event, Some(committed_at)) {
                 self.parts.metrics.wake_hits.inc();

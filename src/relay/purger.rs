@@ -11,7 +11,6 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,24 +23,19 @@ use crate::supervisor::BoxError;
 pub(super) const CHORES: u16 = 0;
 
 /// How long published events are kept, and how gently they are deleted.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug)]
 pub struct Retention {
     /// Age from which a published event of a campaign that is over may go.
-    #[serde(with = "humantime_serde")]
     pub published_events: Duration,
     /// How often events that have come of age are looked for.
-    #[serde(with = "humantime_serde")]
     pub interval: Duration,
     /// How often all old events are looked at again: campaigns may be over by now.
-    #[serde(with = "humantime_serde")]
     pub sweep_interval: Duration,
     /// Events looked at, and so deleted, by one statement at most.
     pub rows_max: u32,
     /// Share of the time in which statements of a sweep may be running, in percent.
     pub busy_percent_max: u32,
     /// How often the database is asked how much history it holds for old snapshots.
-    #[serde(with = "humantime_serde")]
     pub sample_interval: Duration,
 }
 
@@ -74,7 +68,7 @@ impl Retention {
             ),
             (
                 self.sweep_interval >= self.interval,
-                "sweep_interval: must be at least interval",
+                "sweep_interval: must be at least retention.interval",
             ),
             (
                 (1..=1_000).contains(&self.rows_max),

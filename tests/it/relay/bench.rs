@@ -125,14 +125,6 @@ impl Bench {
         transaction.commit().await.unwrap();
     }
 
-    /// How many relays have a seat.
-    pub async fn relays(&self) -> i64 {
-        let seats = "SELECT COUNT(*) AS seats FROM outbox_lease WHERE bucket < 0";
-        let statement = Statement::from_string(self.db.get_database_backend(), seats);
-        let row = self.db.query_one_raw(statement).await.unwrap().unwrap();
-        row.try_get("", "seats").unwrap()
-    }
-
     pub async fn run(&self, sql: &str) {
         self.db.execute_unprepared(sql).await.unwrap();
     }

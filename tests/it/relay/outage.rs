@@ -6,7 +6,7 @@ mod scene;
 mod spare;
 mod topics;
 
-use scene::{Scene, failures, publishing, waves};
+use scene::{Scene, failures, waves};
 use spare::Spare;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,11 +23,8 @@ async fn a_broker_that_is_killed_and_starts_again_costs_no_attempt() {
 
 async fn goes_and_comes_back(broker: &Spare, goes: impl Future<Output = ()>) {
     let scene = Scene::on(&broker.address).await;
-    scene.create_topics().await;
     let waves = waves(30, 4);
-    scene.commit(&waves[0]).await;
-    let running = scene.start().await;
-    publishing(&running).await;
+    let running = scene.at_work(&waves[0]).await;
     // Rows are committed, and under way, while it goes.
     tokio::join!(scene.commit(&waves[1]), goes);
     scene.commit(&waves[2]).await;
@@ -45,11 +42,8 @@ async fn goes_and_comes_back(broker: &Spare, goes: impl Future<Output = ()>) {
 async fn a_broker_that_falls_silent_loses_nothing_and_keeps_the_order() {
     let broker = spare::mine().await;
     let scene = Scene::on(&broker.address).await;
-    scene.create_topics().await;
     let waves = waves(30, 4);
-    scene.commit(&waves[0]).await;
-    let running = scene.start().await;
-    publishing(&running).await;
+    let running = scene.at_work(&waves[0]).await;
     tokio::join!(scene.commit(&waves[1]), broker.pause());
     scene.commit(&waves[2]).await;
     // It opens once a record has waited for longer than the producer's time-out.

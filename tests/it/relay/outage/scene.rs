@@ -125,6 +125,29 @@ impl Scene {
         running
     }
 
+    /// A relay that has begun to publish `first`.
+    pub async fn at_work(&self, first: &[OutboxEvent]) -> Running {
+        self.create_topics().await;
+        self.commit(first).await;
+        let running = self.start().await;
+        publishing(&running).await;
+        running
+    }
+
+    /// A relay whose topic refuses `first` and `second`, and is probed.
+    pub async fn refused(&self, first: &[OutboxEvent], second: &[OutboxEvent]) -> Running {
+        self.commit(first).await;
+        let running = self.start().await;
+        self.held_back(&running).await;
+        self.commit(second).await;
+        let before = failures(&running, "destination");
+        until("it is probed", async || {
+            failures(&running, "destination") > before + 3
+        })
+        .await;
+        running
+    }
+
     /// Rows that wait, as the metrics say too, with no attempt charged to any and none given up.
     pub async fn waiting(&self, running: &Running) -> u64 {
         let pending = &running.handle.metrics().pending;
@@ -275,7 +298,7 @@ pub fn failures(running: &Running, class: &'static str) -> u64 {
 }
 
 /// Waits until something of this run was acknowledged.
-pub async fn publishing(running: &Running) {
+async fn publishing(running: &Running) {
     let labels = Published {
         result: "ok",
         class: "none",

@@ -8,7 +8,7 @@ use firstcome::broker::kafka::KafkaConfig;
 use firstcome::domain::OutboxEvent;
 
 use super::grants::{EVERYBODY_HERE, Operation, grant};
-use super::scene::{Scene, failures, publishing, waves};
+use super::scene::{Scene, failures, waves};
 use super::spare;
 use crate::relay::bench::{consume, events, kafka, until};
 
@@ -29,15 +29,7 @@ async fn waits_for_its_topic(message_timeout: Duration) {
     };
     let scene = Scene::with(&broker.address, settings).await;
     let waves = waves(10, 3);
-    scene.commit(&waves[0]).await;
-    let running = scene.start().await;
-    scene.held_back(&running).await;
-    scene.commit(&waves[1]).await;
-    let before = failures(&running, "destination");
-    until("it is probed", async || {
-        failures(&running, "destination") > before + 3
-    })
-    .await;
+    let running = scene.refused(&waves[0], &waves[1]).await;
     assert_eq!(scene.waiting(&running).await, 20);
     scene.create_topics().await;
     scene.commit(&waves[2]).await;
@@ -65,15 +57,7 @@ async fn rows_of_a_topic_that_may_only_be_read_wait_for_permission() {
 async fn waits_for_permission(broker: &spare::Spare, scene: Scene) {
     scene.create_topics().await;
     let waves = waves(10, 3);
-    scene.commit(&waves[0]).await;
-    let running = scene.start().await;
-    scene.held_back(&running).await;
-    scene.commit(&waves[1]).await;
-    let before = failures(&running, "destination");
-    until("it is probed", async || {
-        failures(&running, "destination") > before + 3
-    })
-    .await;
+    let running = scene.refused(&waves[0], &waves[1]).await;
     assert_eq!(scene.waiting(&running).await, 20);
     let topic = &scene.topic;
     grant(&broker.address, topic, EVERYBODY_HERE, Operation::All).await;
@@ -184,11 +168,8 @@ async fn a_dead_letter_waits_for_its_topic_and_holds_nobody_up() {
 async fn a_topic_deleted_and_made_anew_gets_all_that_comes_after() {
     let broker = spare::shared().await;
     let scene = Scene::on(&broker.address).await;
-    scene.create_topics().await;
     let waves = waves(10, 4);
-    scene.commit(&waves[0]).await;
-    let running = scene.start().await;
-    publishing(&running).await;
+    let running = scene.at_work(&waves[0]).await;
     scene.bench.settled().await;
     scene.delete(&scene.topic).await;
     scene.commit(&waves[1]).await;
