@@ -160,6 +160,7 @@ fn direct_config(config: &Config) -> DirectConfig {
             ..writer.lanes
         },
         contention: writer.contention,
+        transaction_max: writer.lease_margin,
         key_choice: config.kafka.key,
     }
 }
