@@ -19,4 +19,5 @@ mod retention;
 mod service;
 mod store;
 mod support;
+mod verify;
 mod writer;
