@@ -135,7 +135,9 @@ impl Reconciler {
         for (id, what) in self.store.strays().await? {
             findings.push(Finding {
                 campaign_id: id.0,
-                breaches: vec![format!("I3 there are {what} of a campaign that is not there")],
+                breaches: vec![format!(
+                    "I3 there are {what} of a campaign that is not there"
+                )],
                 ..Finding::default()
             });
         }

@@ -26,7 +26,9 @@ pub(super) use digest::of_event as weight_of_event;
 
 use std::time::Duration;
 
-use sea_orm::{AccessMode, DatabaseTransaction, IsolationLevel, TransactionOptions, TransactionTrait};
+use sea_orm::{
+    AccessMode, DatabaseTransaction, IsolationLevel, TransactionOptions, TransactionTrait,
+};
 
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, Instant};

@@ -216,6 +216,9 @@ async fn a_campaign_of_many_segments_is_read_piece_by_piece() {
         assert_eq!(breaches.len(), 1, "{breaches:?}");
         let counts = format!("I3 {ranks} changes, {} events", ranks - 2);
         assert!(breaches[0].starts_with(&counts), "{breaches:?}");
-        assert_eq!(verify(store, &Scope::default()).await[0].breaches, *breaches);
+        assert_eq!(
+            verify(store, &Scope::default()).await[0].breaches,
+            *breaches
+        );
     }
 }

@@ -9,6 +9,24 @@ use crate::store::Books;
 /// gate's count smaller between two readings.
 const LOOKS: usize = 5;
 
+/// What matters here of the gate's state.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    epoch: u64,
+    units: u64,
+    leases: u64,
+}
+
+impl From<GateState> for Reading {
+    fn from(state: GateState) -> Self {
+        Self {
+            epoch: state.epoch,
+            units: state.units,
+            leases: state.leases,
+        }
+    }
+}
+
 /// What one reading of each says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sight {
@@ -20,7 +38,7 @@ enum Sight {
     Off,
 }
 
-fn compare(books: &Books, before: GateState) -> Sight {
+fn compare(books: &Books, before: Reading) -> Sight {
     if before.epoch != books.gate_epoch {
         return Sight::Off;
     }
@@ -49,7 +67,7 @@ impl Reconciler {
             let Some(state) = before else {
                 return Ok(None);
             };
-            let sight = compare(&books, state);
+            let sight = compare(&books, state.into());
             let after = match sight {
                 Sight::Fits => return Ok(None),
                 Sight::Behind => self.gate.inspect(books.id).await?,
@@ -62,7 +80,7 @@ impl Reconciler {
                 return Ok(None);
             }
             if look == LOOKS {
-                return Ok(breach(&books, state));
+                return Ok(breach(&books, state.into()));
             }
             before = self.gate.inspect(books.id).await?;
             match self.store.books_of(books.id).await? {
@@ -74,9 +92,9 @@ impl Reconciler {
     }
 }
 
-fn breach(books: &Books, state: GateState) -> Option<String> {
+fn breach(books: &Books, state: Reading) -> Option<String> {
     let (epoch, committed) = (books.gate_epoch, books.committed_units);
-    let GateState { units, leases, .. } = state;
+    let Reading { units, leases, .. } = state;
     if state.epoch < epoch {
         return None;
     }
@@ -111,14 +129,11 @@ mod tests {
         }
     }
 
-    fn state(epoch: u64, units: u64, leases: u64) -> GateState {
-        GateState {
+    fn state(epoch: u64, units: u64, leases: u64) -> Reading {
+        Reading {
             epoch,
             units,
-            last_rank: units,
-            remaining: None,
             leases,
-            users: units,
         }
     }
 

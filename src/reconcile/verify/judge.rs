@@ -33,7 +33,11 @@ pub(super) fn breaches(books: &Books, figures: &Figures) -> Vec<String> {
     let (users, named) = &figures.over_limit;
     breaches.hold(*users == 0, || {
         let limit = books.per_user_limit;
-        let named = list(named.iter().map(|(user, units)| format!("user {user}: {units}")));
+        let named = list(
+            named
+                .iter()
+                .map(|(user, units)| format!("user {user}: {units}")),
+        );
         format!("I2 {users} users hold more than {limit} units{named}")
     });
     changes(&mut breaches, figures);
@@ -92,7 +96,10 @@ fn waiting(breaches: &mut Breaches, figures: &Figures) {
     });
     breaches.hold(waiting.astray == 0, || {
         let named = list(figures.astray.iter());
-        format!("I4 {} waiting entries have no event there{named}", waiting.astray)
+        format!(
+            "I4 {} waiting entries have no event there{named}",
+            waiting.astray
+        )
     });
     breaches.hold(waiting.twice == 0, || {
         format!("I4 {} events are pending and parked at once", waiting.twice)
@@ -184,7 +191,10 @@ mod tests {
             ..sound()
         };
         figures.waiting.pending = 2;
-        assert_eq!(breaches(&books(), &figures), ["I4 2 waiting, but only 1 events"]);
+        assert_eq!(
+            breaches(&books(), &figures),
+            ["I4 2 waiting, but only 1 events"]
+        );
         assert!(!adds_up(&books(), &figures));
     }
 

@@ -286,12 +286,7 @@ async fn name_offenders(
 const NAMED_MAX: usize = 5;
 const NAMED_PARTS_MAX: usize = 5;
 
-fn worth_keeping(
-    snapshot: &Snapshot,
-    books: &Books,
-    reads: &[Read],
-    before: &[Kept],
-) -> Vec<Kept> {
+fn worth_keeping(snapshot: &Snapshot, books: &Books, reads: &[Read], before: &[Kept]) -> Vec<Kept> {
     let resting = reads.iter().filter(|read| {
         let newest = read.sums.newest;
         let rests = newest.is_none_or(|newest| snapshot.age_of(newest) > REST);

@@ -170,7 +170,11 @@ mod tests {
         let found = [invalid, other_limit, kept(3), kept(4)];
         let plan = Plan::of(&books, &found, |kept| kept.segment.number != 3);
         assert_eq!(plan.kept, [kept(4)]);
-        let parts: Vec<u64> = plan.parts.iter().map(|part| part.segment().number).collect();
+        let parts: Vec<u64> = plan
+            .parts
+            .iter()
+            .map(|part| part.segment().number)
+            .collect();
         assert_eq!(parts, [0, 1, 2, 3]);
     }
 

@@ -40,8 +40,9 @@ const SEGMENTS_MAX: usize = 500;
 
 impl Store {
     /// Sums of a segment are not to be trusted any more. To be called by whoever changes a
-    /// participation, with its rank, in the same transaction `on`. A row is written in any case: it is
-    /// what this and the keeping of sums wait for each other at.
+    /// participation, with its rank, in the same transaction `on`; for several, in order of rank, so
+    /// that two who do so wait for each other and never in a circle. A row is written in any case: it
+    /// is what this and the keeping of sums wait for each other at.
     pub async fn invalidate_segment(
         &self,
         on: &impl ConnectionTrait,
@@ -86,10 +87,7 @@ impl Store {
         let mut kept = kept.to_vec();
         kept.sort_by_key(|kept| kept.segment);
         for some in kept.chunks(SEGMENTS_MAX) {
-            let mut sql = Sql::new(
-                self,
-                "INSERT INTO verified_segment (campaign_id, segment, ",
-            );
+            let mut sql = Sql::new(self, "INSERT INTO verified_segment (campaign_id, segment, ");
             sql.push("generation, participations, units, changes, per_user_limit, verified_at)");
             sql.push(" VALUES ");
             for (nth, kept) in some.iter().enumerate() {
@@ -178,8 +176,7 @@ impl Snapshot {
         sql.push("campaign_id = ").bind(segment.campaign.0);
         sql.push(" AND segment = ").bind(to_signed(segment.number));
         let rows = sql.rows(&self.tx).await?;
-        rows.first()
-            .map_or(Ok(0), |row| Ok(kept(row)?.generation))
+        rows.first().map_or(Ok(0), |row| Ok(kept(row)?.generation))
     }
 }
 

@@ -72,7 +72,8 @@ impl Snapshot {
              e.campaign_id = p.campaign_id AND e.`rank` = p.`rank` \
              AND e.key_sequence BETWEEN 1 AND p.version)",
         );
-        sql.push(" ORDER BY p.campaign_id, p.`rank` LIMIT ").bind(NAMED_MAX);
+        sql.push(" ORDER BY p.campaign_id, p.`rank` LIMIT ")
+            .bind(NAMED_MAX);
         let rows = sql.rows(&self.tx).await?;
         ids(&rows, "id").map(|ids| ids.into_iter().map(ParticipationId).collect())
     }
@@ -89,7 +90,8 @@ impl Snapshot {
              p.campaign_id = e.campaign_id AND p.`rank` = e.`rank` \
              AND e.key_sequence BETWEEN 1 AND p.version)",
         );
-        sql.push(" ORDER BY e.campaign_id, e.`rank` LIMIT ").bind(NAMED_MAX);
+        sql.push(" ORDER BY e.campaign_id, e.`rank` LIMIT ")
+            .bind(NAMED_MAX);
         let rows = sql.rows(&self.tx).await?;
         ids(&rows, "id").map(|ids| ids.into_iter().map(EventId).collect())
     }
@@ -112,10 +114,7 @@ impl Snapshot {
 
     /// Events that were published while an earlier one of their participation waits, each with that
     /// one.
-    pub async fn overtaken(
-        &self,
-        id: CampaignId,
-    ) -> Result<Vec<(EventId, EventId)>, StoreError> {
+    pub async fn overtaken(&self, id: CampaignId) -> Result<Vec<(EventId, EventId)>, StoreError> {
         let mut found = Vec::new();
         for (table, which) in HOLDING_BACK {
             let mut sql = Sql::new(&self.store, "SELECT l.id AS later, e.id AS earlier FROM ");
@@ -124,7 +123,12 @@ impl Snapshot {
             sql.push(" ORDER BY l.id LIMIT ").bind(NAMED_MAX);
             let rows = sql.rows(&self.tx).await?;
             let (later, earlier) = (ids(&rows, "later")?, ids(&rows, "earlier")?);
-            found.extend(later.into_iter().map(EventId).zip(earlier.into_iter().map(EventId)));
+            found.extend(
+                later
+                    .into_iter()
+                    .map(EventId)
+                    .zip(earlier.into_iter().map(EventId)),
+            );
         }
         found.truncate(usize::try_from(NAMED_MAX).unwrap_or_default());
         Ok(found)

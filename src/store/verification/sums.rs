@@ -64,10 +64,7 @@ pub(super) const SUSPECT: &str = "(p.status IN ('reserved', 'confirmed') AND (p.
 
 impl Snapshot {
     /// The sums of each campaign that has participations or events there.
-    pub async fn sums(
-        &self,
-        ground: Ground<'_>,
-    ) -> Result<BTreeMap<CampaignId, Sums>, StoreError> {
+    pub async fn sums(&self, ground: Ground<'_>) -> Result<BTreeMap<CampaignId, Sums>, StoreError> {
         let mut sums: BTreeMap<CampaignId, Sums> = BTreeMap::new();
         for row in self.participation_sums(ground).await? {
             let of = sums.entry(campaign(&row)?).or_default();

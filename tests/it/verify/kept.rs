@@ -1,7 +1,7 @@
 //! What is kept of old segments, and that it never outlives a change.
 
 use firstcome::domain::{CampaignId, EventId, State};
-use firstcome::store::{Ground, Kept, Segment, Store};
+use firstcome::store::{Ground, Kept, SEGMENT_RANKS, Segment, Store};
 use sea_orm::{ConnectionTrait, TransactionTrait};
 
 use super::{
@@ -32,9 +32,7 @@ fn first_segment(scene: &Scene) -> Segment {
 async fn cancel(store: &Store, on: &impl ConnectionTrait, campaign: CampaignId, one: &Intake) {
     let (participation, event) = (&one.participation, EventId::generate());
     for sql in [
-        format!(
-            "UPDATE campaign SET committed_units = committed_units - 1 WHERE id = {campaign}"
-        ),
+        format!("UPDATE campaign SET committed_units = committed_units - 1 WHERE id = {campaign}"),
         format!(
             "UPDATE participation SET status = 'cancelled', ordinal = NULL, version = version + 1 WHERE id = {}",
             hex(participation.id.0)
@@ -147,13 +145,21 @@ async fn a_participation_that_comes_too_late_for_its_segment_is_no_breach() {
         let scene = Scene::new(store, 3).await;
         let id = scene.campaign.id;
         assert_clean(&verify(store, &Scope::default()).await);
-        commit(store, &scene.campaign, &[old_intake(&scene.campaign, 50)]).await;
+        // Into the second segment: the first is the one whose turn it is to be read again.
+        let late = old_intake(&scene.campaign, SEGMENT_RANKS + 50);
+        commit(store, &scene.campaign, &[late]).await;
         let found = verify(store, &Scope::default()).await;
         assert_clean(&found);
         // All of it was read again, and is known now.
-        assert_eq!((of(&found, id).participations, of(&found, id).segments_kept), (13, 0));
+        assert_eq!(
+            (of(&found, id).participations, of(&found, id).segments_kept),
+            (13, 0)
+        );
         let found = verify(store, &Scope::default()).await;
-        assert_eq!((of(&found, id).participations, of(&found, id).segments_kept), (13, 1));
+        assert_eq!(
+            (of(&found, id).participations, of(&found, id).segments_kept),
+            (13, 1)
+        );
     }
 }
 
@@ -169,7 +175,11 @@ async fn sums_are_of_no_use_under_a_lower_limit() {
         let id = scene.campaign.id;
         assert_clean(&verify(store, &Scope::default()).await);
         assert!(is_valid(store, first_segment(&scene)).await);
-        run(&db, &format!("UPDATE campaign SET per_user_limit = 1, max_quantity = 1 WHERE id = {id}")).await;
+        run(
+            &db,
+            &format!("UPDATE campaign SET per_user_limit = 1, max_quantity = 1 WHERE id = {id}"),
+        )
+        .await;
         let found = verify(store, &Scope::default()).await;
         let user = two.participation.user_id;
         let says = [format!("I2 1 users hold more than 1 units: user {user}: 2")];
@@ -198,7 +208,10 @@ async fn purging_leaves_sums_valid_and_what_was_never_written_is_still_missed() 
             let found = verify(store, &Scope::default()).await;
             assert_clean(&found);
             let found = of(&found, id);
-            assert_eq!((found.events, found.published, found.purged), (12, 12, purged));
+            assert_eq!(
+                (found.events, found.published, found.purged),
+                (12, 12, purged)
+            );
             cursor = page.last.or(cursor);
             if purged >= 9 || page.rows < 5 {
                 break;
@@ -208,7 +221,12 @@ async fn purging_leaves_sums_valid_and_what_was_never_written_is_still_missed() 
         assert_eq!(store.kept(&[id]).await.unwrap(), before);
         assert_clean(&verify(store, &FULL).await);
 
-        let left: Vec<_> = scene.segments.iter().flatten().map(|one| one.event.id).collect();
+        let left: Vec<_> = scene
+            .segments
+            .iter()
+            .flatten()
+            .map(|one| one.event.id)
+            .collect();
         let left = store.outbox_events(&left).await.unwrap().events;
         let gone = hex(left[0].id.0);
         run(&db, &format!("DELETE FROM outbox_event WHERE id = {gone}")).await;

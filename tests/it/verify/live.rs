@@ -23,8 +23,13 @@ async fn write(store: &Store, campaign: &Campaign, ranks: &AtomicU64) {
             .map(|rank| intake(campaign, i64::try_from(rank).unwrap(), rank, 1))
             .collect();
         loop {
-            match store.commit_participations(campaign, campaign.gate_epoch, &batch).await {
-                Ok(outcome) => break assert_eq!(outcome, firstcome::store::BatchOutcome::Committed),
+            match store
+                .commit_participations(campaign, campaign.gate_epoch, &batch)
+                .await
+            {
+                Ok(outcome) => {
+                    break assert_eq!(outcome, firstcome::store::BatchOutcome::Committed);
+                }
                 Err(CommitError::RolledBack(_)) => {}
                 Err(error) => panic!("{error}"),
             }
@@ -38,7 +43,10 @@ async fn write(store: &Store, campaign: &Campaign, ranks: &AtomicU64) {
 async fn purge(store: &Store, done: &AtomicBool) {
     let mut cursor = None;
     while !done.load(Ordering::Relaxed) {
-        let page = store.purgeable(cursor, Clock::System.now(), 7).await.unwrap();
+        let page = store
+            .purgeable(cursor, Clock::System.now(), 7)
+            .await
+            .unwrap();
         match store.purge(&page.purgeable).await {
             Ok(_) => cursor = page.last,
             Err(error) => assert!(error.is_contended(), "{error}"),
@@ -70,7 +78,10 @@ async fn under_traffic_nothing_sound_is_called_a_breach_and_no_breach_is_missed(
         // Changes come and go in an old segment; each has its event.
         for one in changing.segments[0].iter().cycle().take(12) {
             let tx = db.begin().await.unwrap();
-            let (id, change) = (hex(one.participation.id.0), firstcome::domain::EventId::generate());
+            let (id, change) = (
+                hex(one.participation.id.0),
+                firstcome::domain::EventId::generate(),
+            );
             for sql in [
                 format!("UPDATE participation SET version = version + 1 WHERE id = {id}"),
                 format!(

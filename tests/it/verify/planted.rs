@@ -72,7 +72,8 @@ impl Plot<'_> {
     async fn missing_event(self) -> Planted {
         let victim = self.victim();
         let id = hex(victim.event.id.0);
-        self.run(format!("DELETE FROM outbox_event WHERE id = {id}")).await;
+        self.run(format!("DELETE FROM outbox_event WHERE id = {id}"))
+            .await;
         self.says([format!(
             "I3 8 changes, 7 events; participations with a change that has no event: {}",
             victim.participation.id
@@ -100,7 +101,8 @@ impl Plot<'_> {
         let (id, sql) = self.another(victim.participation.rank + 1_000, 1);
         self.run(sql).await;
         let gone = hex(victim.event.id.0);
-        self.run(format!("DELETE FROM outbox_event WHERE id = {gone}")).await;
+        self.run(format!("DELETE FROM outbox_event WHERE id = {gone}"))
+            .await;
         self.says([format!(
             "I3 8 changes, 8 events; participations with a change that has no event: {}; \
              events of no change: {id}",
@@ -111,11 +113,15 @@ impl Plot<'_> {
     async fn missing_participation(self) -> Planted {
         let victim = self.victim();
         let id = hex(victim.participation.id.0);
-        self.run(format!("DELETE FROM participation WHERE id = {id}")).await;
+        self.run(format!("DELETE FROM participation WHERE id = {id}"))
+            .await;
         self.says([
             "I1 the campaign counts 8 units, its participations hold 7".to_owned(),
             "I1 the campaign counts 8 participations, there are 7".to_owned(),
-            format!("I3 7 changes, 8 events; events of no change: {}", victim.event.id),
+            format!(
+                "I3 7 changes, 8 events; events of no change: {}",
+                victim.event.id
+            ),
         ])
     }
 
@@ -128,7 +134,10 @@ impl Plot<'_> {
     async fn user_over_limit(self) -> Planted {
         let victim = &self.victim().participation;
         let id = hex(victim.id.0);
-        self.run(format!("UPDATE participation SET quantity = 3 WHERE id = {id}")).await;
+        self.run(format!(
+            "UPDATE participation SET quantity = 3 WHERE id = {id}"
+        ))
+        .await;
         let set = "UPDATE campaign SET committed_units = committed_units + 2 WHERE id =";
         self.run(format!("{set} {}", self.id())).await;
         self.says([format!(
@@ -142,7 +151,10 @@ impl Plot<'_> {
         let victim = &self.victim().participation;
         let other = &self.scene.segments[1 - self.place][3].participation;
         for (id, ordinal) in [(other.id, 2), (victim.id, 3)] {
-            let (id, user) = (hex(id.0), self.scene.segments[1 - self.place][1].participation.user_id);
+            let (id, user) = (
+                hex(id.0),
+                self.scene.segments[1 - self.place][1].participation.user_id,
+            );
             self.run(format!(
                 "UPDATE participation SET user_id = {user}, ordinal = {ordinal} WHERE id = {id}"
             ))
@@ -160,7 +172,10 @@ impl Plot<'_> {
         };
         run(self.db, off).await;
         let id = self.id();
-        self.run(format!("UPDATE campaign SET total_stock = 5 WHERE id = {id}")).await;
+        self.run(format!(
+            "UPDATE campaign SET total_stock = 5 WHERE id = {id}"
+        ))
+        .await;
         self.says([
             "I1 oversold: participations hold 8 units of 5".to_owned(),
             "I1 oversold: the campaign counts 8 units of 5".to_owned(),
@@ -179,7 +194,10 @@ impl Plot<'_> {
 
     async fn purged_without_account(self) -> Planted {
         let id = self.id();
-        self.run(format!("UPDATE campaign SET purged_events = 1 WHERE id = {id}")).await;
+        self.run(format!(
+            "UPDATE campaign SET purged_events = 1 WHERE id = {id}"
+        ))
+        .await;
         self.says(["I4 the campaign counts 1 purged events, its segments 0".to_owned()])
     }
 
@@ -188,7 +206,10 @@ impl Plot<'_> {
         let (later, sql) = self.another(first.participation.rank, 2);
         self.run(sql).await;
         let id = hex(first.participation.id.0);
-        self.run(format!("UPDATE participation SET version = 2 WHERE id = {id}")).await;
+        self.run(format!(
+            "UPDATE participation SET version = 2 WHERE id = {id}"
+        ))
+        .await;
         let rank = first.participation.rank;
         let announced = self.store.invalidate_segment(self.db, self.id(), rank);
         announced.await.unwrap();
@@ -304,7 +325,10 @@ async fn a_gate_that_is_behind_or_ahead_of_the_store_is_found() {
         reconciler.rebuild(id).await.unwrap();
         let found = reconciler.verify().await.unwrap();
         assert_clean(&found);
-        assert_eq!((found[0].gate_units, found[0].gate_leases), (Some(4), Some(0)));
+        assert_eq!(
+            (found[0].gate_units, found[0].gate_leases),
+            (Some(4), Some(0))
+        );
 
         let now = store.campaign(id).await.unwrap().unwrap();
         commit(store, &now, &[old_intake(&now, 100)]).await;
