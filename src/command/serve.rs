@@ -12,8 +12,9 @@ use crate::admission::Desk;
 use crate::catalogue::{Catalogue, CatalogueConfig};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::direct::{Direct, DirectConfig};
 use crate::domain::{Kind, Reward, State, Stream};
-use crate::gate::Gate;
+use crate::gate::{Gate, Guarded};
 use crate::health::Health;
 use crate::http::{self, App};
 use crate::lane::LaneConfig;
@@ -28,15 +29,16 @@ use crate::supervisor::{Spawner, Stage, Supervisor, process_signals};
 use crate::telemetry::Telemetry;
 use crate::writer::{Writer, WriterConfig};
 
-/// What must be left of a lease when a transaction begins: longer than a transaction can take.
-const LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// What must be left of a lease when a transaction begins: longer than a transaction takes, but no more
+/// than a third of the lease.
+const LEASE_MARGIN_MAX: Duration = Duration::from_secs(5);
 
 /// Serves until told to stop.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let clock = Clock::System;
     let listener = parts::listener(&config).await?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
-    let gate = parts::gate(&config, clock.clone()).await?;
+    let gate = Guarded::new(parts::gate(&config, clock.clone()).await?);
     let broker = parts::broker(&config).await?;
 
     let supervisor = Supervisor::new(config.shutdown.deadline);
@@ -57,12 +59,14 @@ fn assemble(
     config: &Config,
     clock: &Clock,
     store: &Store,
-    gate: &Arc<dyn Gate>,
+    guarded: &Arc<Guarded>,
     broker: &parts::Broker,
     spawner: &Spawner,
     telemetry: &Arc<Telemetry>,
 ) -> anyhow::Result<App> {
     let publisher = &broker.publisher;
+    let gate: Arc<dyn Gate> = Arc::<Guarded>::clone(guarded);
+    let gate = &gate;
     let hints = publishing::start(config, clock, store, publisher, spawner, telemetry)?;
     let catalogue = Catalogue::new(store.clone(), CatalogueConfig::default());
     let reconciler = Reconciler::new(store.clone(), Arc::clone(gate));
@@ -81,6 +85,15 @@ fn assemble(
     let participate = Participate::new(Parts {
         catalogue: catalogue.clone(),
         desk: Desk::start(spawner, Arc::clone(gate), desk_lanes, config.gate.lease),
+        gate: Arc::clone(guarded),
+        direct: Direct::start(
+            spawner,
+            store.clone(),
+            clock.clone(),
+            hints.clone(),
+            direct_config(config),
+        ),
+        when_away: config.gate.when_away,
         writer: Writer::start(spawner, store.clone(), Arc::clone(gate), hints, writer),
         store: store.clone(),
         reconciler: reconciler.clone(),
@@ -95,7 +108,8 @@ fn assemble(
         },
     });
     background::start_schedule(spawner, lifecycle.clone());
-    background::start_sweeper(spawner, reconciler.clone());
+    background::start_sweeper(spawner, reconciler.clone(), config.gate.sweep_interval);
+    background::start_probe(spawner, Arc::clone(guarded), reconciler.clone());
     background::start_tallies(spawner, meter.clone(), store.clone());
     let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
     Ok(App {
@@ -124,13 +138,25 @@ fn writer_config(config: &Config) -> WriterConfig {
             capacity: config.writer.capacity,
             batch_max: config.writer.batch_rows_max,
         },
-        lease_margin: LEASE_MARGIN,
+        lease_margin: LEASE_MARGIN_MAX.min(config.gate.lease / 3),
         contention: retry::Policy {
             initial: Duration::from_millis(5),
             max: Duration::from_millis(200),
             multiplier: 2.0,
             attempts_max: 6,
         },
+    }
+}
+
+fn direct_config(config: &Config) -> DirectConfig {
+    let writer = writer_config(config);
+    DirectConfig {
+        lanes: LaneConfig {
+            capacity: config.gate.away_capacity,
+            ..writer.lanes
+        },
+        contention: writer.contention,
+        key_choice: config.kafka.key,
     }
 }
 

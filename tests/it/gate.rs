@@ -139,13 +139,10 @@ async fn forget(prefix: &str) {
 }
 
 #[tokio::test]
-async fn both_gates_answer_a_ping_and_name_their_run() {
+async fn both_gates_answer_a_ping() {
     let in_process = ScriptGate::in_process(Clock::System, "it").unwrap();
     let redis = redis_gate("it").await;
     for gate in [in_process, redis] {
         gate.ping().await.unwrap();
-        let run_id = gate.run_id().await.unwrap();
-        assert!(!run_id.is_empty());
-        assert_eq!(gate.run_id().await.unwrap(), run_id);
     }
 }
