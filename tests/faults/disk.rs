@@ -226,6 +226,7 @@ impl Scene {
                 at_ms: 0,
                 lasts_ms: lasted.as_millis().try_into().unwrap(),
                 bites,
+                what: format!("{bound:?} "),
             }],
             breaches,
             first_yes_seconds: vec![first_yes],

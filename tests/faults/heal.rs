@@ -157,10 +157,7 @@ impl Watch {
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
         });
-        Self {
-            oldest,
-            watching,
-        }
+        Self { oldest, watching }
     }
 
     /// The greatest age that was seen, in seconds.

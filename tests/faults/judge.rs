@@ -84,7 +84,8 @@ fn stock(evidence: &Evidence, found: &mut Found) {
         if let Some(total) = campaign.total {
             let oversold = || format!("campaign {id}: {held} units of {total}");
             found.hold("I1", held <= total, oversold);
-            let left = || format!("campaign {id}: {held} of {total} units sold, and no more could be");
+            let left =
+                || format!("campaign {id}: {held} of {total} units sold, and no more could be");
             found.hold("I7", held >= total, left);
         }
         let committed = campaign.committed;
@@ -92,7 +93,10 @@ fn stock(evidence: &Evidence, found: &mut Found) {
             format!("campaign {id} counts {committed} units, its participations hold {held}")
         });
         found.hold("I1", campaign.count == count, || {
-            format!("campaign {id} counts {} participations, there are {count}", campaign.count)
+            format!(
+                "campaign {id} counts {} participations, there are {count}",
+                campaign.count
+            )
         });
     }
 }
@@ -106,14 +110,19 @@ fn users(evidence: &Evidence, found: &mut Found) {
         let limit = campaign.per_user_limit;
         for ((_, user), units) in held.range((campaign.id, i64::MIN)..=(campaign.id, i64::MAX)) {
             found.hold("I2", *units <= limit, || {
-                format!("user {user} holds {units} of at most {limit} in campaign {}", campaign.id)
+                format!(
+                    "user {user} holds {units} of at most {limit} in campaign {}",
+                    campaign.id
+                )
             });
         }
         let rows = evidence.participations.iter();
         for row in rows.filter(|row| row.campaign == campaign.id) {
-            found.hold("I2", u64::from(row.quantity) <= campaign.max_quantity, || {
-                format!("{} takes {} units at once", row.id, row.quantity)
-            });
+            found.hold(
+                "I2",
+                u64::from(row.quantity) <= campaign.max_quantity,
+                || format!("{} takes {} units at once", row.id, row.quantity),
+            );
         }
     }
 }
@@ -123,7 +132,10 @@ fn ranks(evidence: &Evidence, found: &mut Found) {
     for row in &evidence.participations {
         let other = seen.insert((row.campaign, row.rank), row.id);
         found.hold("rank", other.is_none() && row.rank > 0, || {
-            format!("campaign {}: rank {} is {}'s and {other:?}'s", row.campaign, row.rank, row.id)
+            format!(
+                "campaign {}: rank {} is {}'s and {other:?}'s",
+                row.campaign, row.rank, row.id
+            )
         });
     }
 }
@@ -146,7 +158,11 @@ fn outbox(evidence: &Evidence, found: &mut Found) {
         format!("{} events are still pending", evidence.pending)
     });
     found.hold("I4", evidence.parked.is_empty(), || {
-        format!("{} events are parked: {:?}", evidence.parked.len(), evidence.parked)
+        format!(
+            "{} events are parked: {:?}",
+            evidence.parked.len(),
+            evidence.parked
+        )
     });
 }
 
@@ -159,11 +175,20 @@ fn topic(evidence: &Evidence, found: &mut Found) {
     let seen: HashSet<Uuid> = firsts.iter().map(|record| record.event).collect();
     for record in &firsts {
         let id = record.event;
-        found.hold("I4", known.contains(&id), || format!("event {id} is in the topic and not ours"));
+        found.hold("I4", known.contains(&id), || {
+            format!("event {id} is in the topic and not ours")
+        });
     }
-    for event in evidence.events.iter().filter(|event| !seen.contains(&event.id)) {
+    for event in evidence
+        .events
+        .iter()
+        .filter(|event| !seen.contains(&event.id))
+    {
         found.hold("I4", false, || {
-            format!("event {} of {} was never published", event.id, event.participation)
+            format!(
+                "event {} of {} was never published",
+                event.id, event.participation
+            )
         });
     }
     let mut last_change: HashMap<Uuid, u32> = HashMap::new();
@@ -171,7 +196,10 @@ fn topic(evidence: &Evidence, found: &mut Found) {
     for record in &firsts {
         let last = last_change.insert(record.participation, record.sequence);
         found.hold("I8", record.sequence == last.unwrap_or(0) + 1, || {
-            format!("change {} of {} came after {last:?}", record.sequence, record.participation)
+            format!(
+                "change {} of {} came after {last:?}",
+                record.sequence, record.participation
+            )
         });
         if evidence.key == Some(Key::Participation) {
             continue;
@@ -180,9 +208,16 @@ fn topic(evidence: &Evidence, found: &mut Found) {
         let here = (record.event, record.partition);
         let key = (record.key.as_str(), record.campaign);
         if let Some((last, partition)) = last_event.insert(key, here) {
-            found.hold("I8", partition == record.partition && last < record.event, || {
-                format!("key {} of campaign {}: {} came after {last}", key.0, key.1, record.event)
-            });
+            found.hold(
+                "I8",
+                partition == record.partition && last < record.event,
+                || {
+                    format!(
+                        "key {} of campaign {}: {} came after {last}",
+                        key.0, key.1, record.event
+                    )
+                },
+            );
         }
     }
 }
@@ -217,7 +252,10 @@ fn yeses(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
         );
         let Some(row) = rows.get(&yes.participation) else {
             found.hold("I5", false, || {
-                format!("yes at {:.2?} by replica {}, and no such row: {yes:?}", answer.at, answer.replica)
+                format!(
+                    "yes at {:.2?} by replica {}, and no such row: {yes:?}",
+                    answer.at, answer.replica
+                )
             });
             continue;
         };
@@ -237,17 +275,26 @@ fn refusals(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
         let asked = &answer.asked;
         match &answer.outcome {
             Outcome::Odd { status, body } => found.hold("answer", false, || {
-                format!("{status} at {:.2?} by replica {}: {body}", answer.at, answer.replica)
+                format!(
+                    "{status} at {:.2?} by replica {}: {body}",
+                    answer.at, answer.replica
+                )
             }),
             Outcome::No { code, first } if code == "ALREADY_PARTICIPATED" => {
                 let is_theirs = |id: &Uuid| theirs.contains(&(*id, asked.campaign, asked.user));
                 found.hold("I5", first.as_ref().is_some_and(is_theirs), || {
-                    format!("user {} was told of {first:?}, which is not theirs", asked.user)
+                    format!(
+                        "user {} was told of {first:?}, which is not theirs",
+                        asked.user
+                    )
                 });
             }
             Outcome::No { code, .. } if answer.phase == Phase::Healing && code != "SOLD_OUT" => {
                 found.hold("answer", false, || {
-                    format!("a user nobody knew, {}, was refused with {code}", asked.user)
+                    format!(
+                        "a user nobody knew, {}, was refused with {code}",
+                        asked.user
+                    )
                 });
             }
             _ => {}
@@ -273,7 +320,10 @@ fn keys(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
         if let Outcome::Yes(yes) = &answer.outcome {
             let kept = used.get(&(asked.user, key.as_str()));
             found.hold("key", kept == Some(&yes.participation), || {
-                format!("key {key} was answered {}, and led to {kept:?}", yes.participation)
+                format!(
+                    "key {key} was answered {}, and led to {kept:?}",
+                    yes.participation
+                )
             });
         }
     }
@@ -284,7 +334,10 @@ fn keys(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
     for ((campaign, user), keys) in sent.into_iter().filter(|((_, user), _)| sends_keys(*user)) {
         let made = rows.get(&(campaign, user)).copied().unwrap_or(0);
         found.hold("key", made <= keys.len(), || {
-            format!("user {user} sent {} keys and has {made} participations in campaign {campaign}", keys.len())
+            format!(
+                "user {user} sent {} keys and has {made} participations in campaign {campaign}",
+                keys.len()
+            )
         });
     }
 }

@@ -70,7 +70,9 @@ impl Parts {
         let exports = parts.run(&["env"]).await.unwrap();
         for ours in [&database, &parts.redis_url, &parts.brokers] {
             assert!(
-                exports.lines().any(|line| line.ends_with(&format!("={ours}"))),
+                exports
+                    .lines()
+                    .any(|line| line.ends_with(&format!("={ours}"))),
                 "{} would break other parts than {ours}: eval \"$(scripts/parts env)\" and the ports \
                  in FIRSTCOME_PARTS_… do not belong together",
                 parts.script
@@ -85,7 +87,9 @@ impl Parts {
             Part::Redis => &self.redis_url,
             Part::Kafka => &self.brokers,
         };
-        let place = url.rsplit_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        let place = url
+            .rsplit_once("://")
+            .map_or(url.as_str(), |(_, rest)| rest);
         let place = place.rsplit_once('@').map_or(place, |(_, rest)| rest);
         place.trim_end_matches('/').parse().unwrap()
     }

@@ -1,11 +1,6 @@
 //! The hook to the service's fail points: the one place that knows whether they are compiled in, and
 //! how they are named.
 
-#![allow(
-    unexpected_cfgs,
-    reason = "a build without the feature has no fail points, and these faults are left out"
-)]
-
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -16,7 +11,7 @@ pub const COMPILED: bool = cfg!(feature = "failpoints");
 pub const fn crash_points() -> &'static [&'static str] {
     #[cfg(feature = "failpoints")]
     {
-        firstcome::crash::POINTS
+        &firstcome::crash::POINTS
     }
     #[cfg(not(feature = "failpoints"))]
     {
@@ -42,7 +37,13 @@ pub fn clock(random: &mut StdRng) -> (String, i64) {
 pub fn crash(random: &mut StdRng) -> String {
     let points = crash_points();
     let point = points[random.random_range(0..points.len())];
-    let passes = random.random_range(0..12);
+    // Repairs are rare: the first one counts.
+    let is_repair = point.starts_with("rebuild.") || point.starts_with("sweep.");
+    let passes = if is_repair {
+        0
+    } else {
+        random.random_range(0..12)
+    };
     if passes == 0 {
         format!("{point}=return")
     } else {

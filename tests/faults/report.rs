@@ -42,6 +42,8 @@ pub struct Struck {
     pub at_ms: u64,
     pub lasts_ms: u64,
     pub bites: u64,
+    /// What was chosen by chance, where that matters.
+    pub what: String,
 }
 
 impl Record {
@@ -52,7 +54,8 @@ impl Record {
             .iter()
             .map(|struck| {
                 let seconds = rounded(struck.at_ms);
-                format!("{} @{seconds} ×{}", struck.name, struck.bites)
+                let what = &struck.what;
+                format!("{} {what}@{seconds} ×{}", struck.name, struck.bites)
             })
             .collect();
         let verdict = if self.breaches.is_empty() {
@@ -60,7 +63,11 @@ impl Record {
         } else {
             format!("{} BREACHES", self.breaches.len())
         };
-        let first: Vec<String> = self.first_yes_seconds.iter().map(|one| told(*one)).collect();
+        let first: Vec<String> = self
+            .first_yes_seconds
+            .iter()
+            .map(|one| told(*one))
+            .collect();
         let yes = self.answers.get("yes").copied().unwrap_or(0);
         format!(
             "seed {}: {verdict}; {} | yes after {} s, sold after {} s, {yes} yes, {} again, oldest event {:.1} s, took {:.0} s",
@@ -123,8 +130,11 @@ impl Report {
         &self.folder
     }
 
-    pub fn records(&self) -> &[Record] {
-        &self.records
+    /// How often a fault bit in all runs.
+    pub fn bites(&self, fault: Fault) -> u64 {
+        let strikes = self.records.iter().flat_map(|run| &run.faults);
+        let of_kind = strikes.filter(|struck| struck.fault == fault);
+        of_kind.map(|struck| struck.bites).sum()
     }
 
     pub fn broken(&self) -> Vec<u64> {
@@ -143,7 +153,11 @@ impl Report {
              |---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
             self.records.len(),
             broken.len(),
-            if broken.is_empty() { String::new() } else { format!(": seeds {broken:?}") },
+            if broken.is_empty() {
+                String::new()
+            } else {
+                format!(": seeds {broken:?}")
+            },
         );
         for fault in Fault::ALL {
             self.row(*fault, &mut table);
@@ -157,9 +171,7 @@ impl Report {
         if runs.is_empty() {
             return;
         }
-        let strikes = runs.iter().flat_map(|run| &run.faults);
-        let strikes = strikes.filter(|struck| struck.fault == fault);
-        let bites: u64 = strikes.map(|struck| struck.bites).sum();
+        let bites = self.bites(fault);
         let violations = runs.iter().filter(|run| !run.breaches.is_empty()).count();
         let oldest = runs.iter().map(|run| run.oldest_event_seconds);
         writeln!(

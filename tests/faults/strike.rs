@@ -26,40 +26,59 @@ type Side = fn(&Replica) -> &Proxy;
 const MYSQL: Side = |replica| &replica.mysql;
 const REDIS: Side = |replica| &replica.redis;
 
-/// Waits for its time, and strikes. How often it bit: 0 is a fault that did nothing, which happens
-/// where faults overlap.
-pub async fn strike(world: Arc<World>, strike: Strike) -> u64 {
+/// What came of a strike.
+#[derive(Clone, Debug, Default)]
+pub struct Bite {
+    /// How often it bit: 0 is a fault that did nothing, which happens where faults overlap.
+    pub count: u64,
+    /// What was chosen by chance, where that matters.
+    pub what: String,
+}
+
+/// Waits for its time, and strikes.
+pub async fn strike(world: Arc<World>, strike: Strike) -> Bite {
     tokio::time::sleep_until((world.began + Duration::from_millis(strike.at_ms)).into()).await;
-    let parts = &world.parts;
     let lasts = Duration::from_millis(strike.lasts_ms);
+    let count = match strike.fault {
+        Fault::ClockJump => return clock_jump(&world, strike, lasts).await,
+        Fault::CrashPoint => return crash_point(&world, strike, lasts).await,
+        _ => count(&world, strike, lasts).await,
+    };
+    Bite {
+        count,
+        what: String::new(),
+    }
+}
+
+async fn count(world: &World, strike: Strike, lasts: Duration) -> u64 {
     match strike.fault {
-        Fault::ServiceKilled => killed(&world, strike, lasts).await,
-        Fault::ServicePaused => paused(&world, strike, lasts).await,
-        Fault::ServiceStopped => stopped(&world, strike, lasts).await,
-        Fault::ClockJump => clock_jump(&world, strike, lasts).await,
-        Fault::CrashPoint => crash_point(&world, strike, lasts).await,
-        Fault::MysqlKilled => part_down(&world, Part::Mysql, "kill", lasts).await,
-        Fault::MysqlPaused => part_paused(&world, Part::Mysql, lasts).await,
-        Fault::MysqlRestarted => part_down(&world, Part::Mysql, "stop", lasts).await,
-        Fault::MysqlExhausted => mysql::exhausted(&world, strike, lasts).await.unwrap_or(0),
-        Fault::MysqlDeadlock => mysql::deadlocks(&world, strike, lasts).await.unwrap_or(0),
-        Fault::MysqlHang => misbehave(&world, strike, MYSQL, Mode::Swallow, lasts).await,
-        Fault::MysqlLostReplies => misbehave(&world, strike, MYSQL, Mode::LoseReplies, lasts).await,
-        Fault::MysqlUnreachable => misbehave(&world, strike, MYSQL, Mode::Refuse, lasts).await,
-        Fault::RedisKilled => part_down(&world, Part::Redis, "kill", lasts).await,
-        Fault::RedisPaused => part_paused(&world, Part::Redis, lasts).await,
-        Fault::RedisEmptied => redis::emptied(&world).await.unwrap_or(0),
-        Fault::RedisScriptsGone => redis::without_scripts(&world).await.unwrap_or(0),
-        Fault::RedisOldFile => redis::restored(&world, lasts).await,
-        Fault::RedisPartialLoss => redis::partial_loss(&world, strike).await.unwrap_or(0),
-        Fault::RedisHang => misbehave(&world, strike, REDIS, Mode::Swallow, lasts).await,
-        Fault::RedisLostReplies => misbehave(&world, strike, REDIS, Mode::LoseReplies, lasts).await,
-        Fault::RedisUnreachable => misbehave(&world, strike, REDIS, Mode::Refuse, lasts).await,
-        Fault::KafkaKilled => part_down(&world, Part::Kafka, "kill", lasts).await,
-        Fault::KafkaPaused => part_paused(&world, Part::Kafka, lasts).await,
-        Fault::SlowClients => clients::slow(&world, strike, lasts).await,
-        Fault::LeavingClients => clients::leaving(&world, strike, lasts).await,
-        Fault::DiskFull => unreachable!("a scenario of its own: {parts:?}"),
+        Fault::ServiceKilled => killed(world, strike, lasts).await,
+        Fault::ServicePaused => paused(world, strike, lasts).await,
+        Fault::ServiceStopped => stopped(world, strike, lasts).await,
+        Fault::MysqlKilled => part_down(world, Part::Mysql, "kill", lasts).await,
+        Fault::MysqlPaused => part_paused(world, Part::Mysql, lasts).await,
+        Fault::MysqlRestarted => part_down(world, Part::Mysql, "stop", lasts).await,
+        Fault::MysqlExhausted => mysql::exhausted(world, strike, lasts).await.unwrap_or(0),
+        Fault::MysqlDeadlock => mysql::deadlocks(world, strike, lasts).await.unwrap_or(0),
+        Fault::MysqlHang => misbehave(world, strike, MYSQL, Mode::Swallow, lasts).await,
+        Fault::MysqlLostReplies => misbehave(world, strike, MYSQL, Mode::LoseReplies, lasts).await,
+        Fault::MysqlUnreachable => misbehave(world, strike, MYSQL, Mode::Refuse, lasts).await,
+        Fault::RedisKilled => part_down(world, Part::Redis, "kill", lasts).await,
+        Fault::RedisPaused => part_paused(world, Part::Redis, lasts).await,
+        Fault::RedisEmptied => redis::emptied(world).await.unwrap_or(0),
+        Fault::RedisScriptsGone => redis::without_scripts(world).await.unwrap_or(0),
+        Fault::RedisOldFile => redis::restored(world, lasts).await,
+        Fault::RedisPartialLoss => redis::partial_loss(world, strike).await.unwrap_or(0),
+        Fault::RedisHang => misbehave(world, strike, REDIS, Mode::Swallow, lasts).await,
+        Fault::RedisLostReplies => misbehave(world, strike, REDIS, Mode::LoseReplies, lasts).await,
+        Fault::RedisUnreachable => misbehave(world, strike, REDIS, Mode::Refuse, lasts).await,
+        Fault::KafkaKilled => part_down(world, Part::Kafka, "kill", lasts).await,
+        Fault::KafkaPaused => part_paused(world, Part::Kafka, lasts).await,
+        Fault::SlowClients => clients::slow(world, strike, lasts).await,
+        Fault::LeavingClients => clients::leaving(world, strike, lasts).await,
+        Fault::ClockJump | Fault::CrashPoint | Fault::DiskFull => {
+            unreachable!("counted elsewhere, or a scenario of its own")
+        }
     }
 }
 
@@ -111,7 +130,7 @@ fn random(strike: Strike) -> StdRng {
     StdRng::seed_from_u64(strike.pick)
 }
 
-async fn clock_jump(world: &World, strike: Strike, lasts: Duration) -> u64 {
+async fn clock_jump(world: &World, strike: Strike, lasts: Duration) -> Bite {
     let (value, shift_ms) = points::clock(&mut random(strike));
     let replicas = struck(world, strike);
     for replica in &replicas {
@@ -127,10 +146,13 @@ async fn clock_jump(world: &World, strike: Strike, lasts: Duration) -> u64 {
         replica.kill();
         replica.start(Vec::new());
     }
-    jumped
+    Bite {
+        count: jumped,
+        what: value,
+    }
 }
 
-async fn crash_point(world: &World, strike: Strike, lasts: Duration) -> u64 {
+async fn crash_point(world: &World, strike: Strike, lasts: Duration) -> Bite {
     let value = points::crash(&mut random(strike));
     let replicas = struck(world, strike);
     let aborts = |replica: &Arc<Replica>| {
@@ -151,7 +173,10 @@ async fn crash_point(world: &World, strike: Strike, lasts: Duration) -> u64 {
             replica.start(Vec::new());
         }
     }
-    after - before
+    Bite {
+        count: after - before,
+        what: value,
+    }
 }
 
 /// Ends a part by a verb of the script, and starts it again.
@@ -172,13 +197,7 @@ async fn part_paused(world: &World, part: Part, lasts: Duration) -> u64 {
 }
 
 /// Has the proxies of one side misbehave; how many bytes or connections came to harm.
-async fn misbehave(
-    world: &World,
-    strike: Strike,
-    side: Side,
-    mode: Mode,
-    lasts: Duration,
-) -> u64 {
+async fn misbehave(world: &World, strike: Strike, side: Side, mode: Mode, lasts: Duration) -> u64 {
     let replicas = struck(world, strike);
     let harm = || {
         let harms = replicas.iter().map(|replica| side(replica).harm.total());

@@ -22,7 +22,8 @@ use crate::schedule::Schedule;
 use crate::support::unique;
 
 /// The gate's lease: how long what a crash leaves behind stays taken.
-pub const GATE_LEASE: Duration = Duration::from_secs(10);
+pub const GATE_LEASE: Duration = Duration::from_secs(3);
+const GATE_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 const KAFKA_MESSAGE_TIMEOUT: Duration = Duration::from_secs(1);
 const RELAY_LEASE: Duration = Duration::from_secs(4);
 /// Longest wait for the replicas to serve when nothing is broken yet.
@@ -313,6 +314,7 @@ fn settings(
         ("KAFKA_KEY", schedule.key.name().to_owned()),
         ("KAFKA_MESSAGE_TIMEOUT", millis(KAFKA_MESSAGE_TIMEOUT)),
         ("GATE_LEASE", millis(GATE_LEASE)),
+        ("GATE_SWEEP_INTERVAL", millis(GATE_SWEEP_INTERVAL)),
         ("RELAY_LEASE", millis(RELAY_LEASE)),
         ("RELAY_RETRY_MAX", "1s".to_owned()),
         ("SHUTDOWN_DEADLINE", "5s".to_owned()),

@@ -102,10 +102,7 @@ fn sound() -> (Evidence, Vec<Answer>) {
     // A re-delivery is allowed.
     records.push(records[0].clone());
     let evidence = Evidence {
-        campaigns: vec![
-            campaign(LIMITED, 2, 2, 1),
-            campaign(SEVERAL, 3, 2, 3),
-        ],
+        campaigns: vec![campaign(LIMITED, 2, 2, 1), campaign(SEVERAL, 3, 2, 3)],
         keys: answers.iter().filter_map(used).collect(),
         events: rows.iter().map(event).collect(),
         records,

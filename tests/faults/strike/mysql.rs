@@ -31,7 +31,11 @@ pub async fn exhausted(world: &World, strike: Strike, lasts: Duration) -> sqlx::
     // One that knows the way in before the door is shut.
     let mut admin = world.mysql().await?;
     let before = status(&mut admin, "Connection_errors_max_connections").await?;
-    run(&mut admin, format!("SET GLOBAL max_connections = {CONNECTIONS_MAX}")).await?;
+    run(
+        &mut admin,
+        format!("SET GLOBAL max_connections = {CONNECTIONS_MAX}"),
+    )
+    .await?;
     let mut held = Vec::new();
     let mut cuts = 0;
     while began.elapsed() < lasts {

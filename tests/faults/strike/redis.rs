@@ -32,21 +32,22 @@ pub async fn without_scripts(world: &World) -> RedisResult<u64> {
         .arg("FLUSH")
         .exec_async(&mut redis)
         .await?;
-    Ok(cached.and_then(|count| count.trim().parse().ok()).unwrap_or(0))
+    Ok(cached
+        .and_then(|count| count.trim().parse().ok())
+        .unwrap_or(0))
 }
 
-/// Saves Redis's files, and after a while has it go back to them; how many ranks it has forgotten,
-/// over all campaigns.
+/// Saves Redis's files, and after a while has it go back to them; how many ranks it gave meanwhile,
+/// and so has forgotten.
 pub async fn restored(world: &World, lasts: Duration) -> u64 {
     if !world.parts.try_to("save", Part::Redis).await {
         return 0;
     }
+    let saved = ranks(world).await.unwrap_or(0);
     tokio::time::sleep(lasts).await;
-    let before = ranks(world).await.unwrap_or(0);
-    if !world.parts.try_to("restore", Part::Redis).await {
-        return 0;
-    }
-    before.saturating_sub(ranks(world).await.unwrap_or(before))
+    let before = ranks(world).await.unwrap_or(saved);
+    let is_restored = world.parts.try_to("restore", Part::Redis).await;
+    u64::from(is_restored) * before.abs_diff(saved)
 }
 
 async fn ranks(world: &World) -> RedisResult<u64> {
