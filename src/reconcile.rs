@@ -6,12 +6,14 @@
 //! an older epoch: the next request, or the next sweep, begins anew.
 
 mod audit;
+mod metrics;
 pub mod verify;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use self::metrics::Metrics;
 use crate::crash;
 use crate::domain::{Campaign, CampaignId, ParticipationId, State};
 use crate::gate::{Configured, Gate, GateError, Settings};
@@ -93,6 +95,7 @@ pub struct Reconciler {
     store: Store,
     gate: Arc<dyn Gate>,
     flights: Arc<Mutex<HashMap<CampaignId, Arc<Flight>>>>,
+    metrics: Metrics,
 }
 
 impl Reconciler {
@@ -103,7 +106,14 @@ impl Reconciler {
             store,
             gate,
             flights: Arc::default(),
+            metrics: Metrics::default(),
         }
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Rebuilds the gate's state of a campaign from what is committed, in a new epoch. Everybody
@@ -191,6 +201,7 @@ impl Reconciler {
             while self.sweep_some(campaign.id, &mut swept).await? == SWEEP_BATCH {}
             swept.rebuilt += usize::from(self.audit(&campaign).await?);
         }
+        self.metrics.count(swept);
         Ok(swept)
     }
 
@@ -227,6 +238,7 @@ impl Reconciler {
                 Raised::Closed(term) => return Ok(Rebuilt::Closed(term)),
                 Raised::Unknown => return Ok(Rebuilt::Unknown),
             };
+            self.metrics.rebuilds.inc();
             crash::point("rebuild.raised");
             let epoch = campaign.gate_epoch;
             let committed = self.store.committed(id).await?;

@@ -107,6 +107,10 @@ fn assemble(
             topic_prefix: config.kafka.topic_prefix.clone(),
         },
     });
+    telemetry.register(|registry| {
+        guarded.register(registry);
+        reconciler.metrics().register(registry);
+    });
     background::start_schedule(spawner, lifecycle.clone());
     background::start_sweeper(spawner, reconciler.clone(), config.gate.sweep_interval);
     background::start_probe(spawner, Arc::clone(guarded), reconciler.clone());

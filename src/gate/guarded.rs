@@ -3,10 +3,12 @@
 //! what is done without the gate.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use super::{Admission, Configured, Entrant, Gate, GateError, GateState, Lease, Seat, Settings};
@@ -16,7 +18,9 @@ use crate::domain::{CampaignId, ParticipationId};
 pub struct Guarded {
     inner: Arc<dyn Gate>,
     away: watch::Sender<bool>,
-    outages: AtomicU64,
+    /// 1 while it is away, for the metrics.
+    is_away: Gauge,
+    outages: Counter,
 }
 
 impl Guarded {
@@ -26,7 +30,8 @@ impl Guarded {
         Arc::new(Self {
             inner,
             away: watch::Sender::new(false),
-            outages: AtomicU64::new(0),
+            is_away: Gauge::default(),
+            outages: Counter::default(),
         })
     }
 
@@ -36,10 +41,25 @@ impl Guarded {
         *self.away.borrow()
     }
 
+    /// Makes visible whether the gate is away, and how often it was.
+    pub fn register(&self, registry: &mut Registry) {
+        let gate = registry.sub_registry_with_prefix("gate");
+        gate.register(
+            "away",
+            "1 while the gate does not answer",
+            self.is_away.clone(),
+        );
+        gate.register(
+            "outages",
+            "How often the gate went away",
+            self.outages.clone(),
+        );
+    }
+
     /// How often the gate has gone away.
     #[must_use]
     pub fn outages(&self) -> u64 {
-        self.outages.load(Ordering::Relaxed)
+        self.outages.get()
     }
 
     /// Waits until the gate is away.
@@ -54,6 +74,7 @@ impl Guarded {
             tokio::time::sleep(pause).await;
         }
         if self.away.send_replace(false) {
+            self.is_away.set(0);
             tracing::info!("the gate is back");
         }
     }
@@ -69,7 +90,8 @@ impl Guarded {
         if let Err(error @ GateError::Unavailable(_)) = &answer
             && !self.away.send_replace(true)
         {
-            self.outages.fetch_add(1, Ordering::Relaxed);
+            self.outages.inc();
+            self.is_away.set(1);
             tracing::error!(
                 error = error as &dyn std::error::Error,
                 "the gate is away: it is left alone until it answers a probe"

@@ -101,7 +101,7 @@ async fn redis_gate(prefix: &str) -> ScriptGate {
 }
 
 /// A missing part fails the test: a suite that skips in silence proves nothing.
-fn redis_config() -> RedisConfig {
+pub fn redis_config() -> RedisConfig {
     let url = std::env::var("FIRSTCOME_REDIS_URL").unwrap_or_else(|_| {
         panic!(
             "FIRSTCOME_REDIS_URL is not set: run `make test`, or `eval \"$(scripts/parts env)\"`"
@@ -115,13 +115,13 @@ fn redis_config() -> RedisConfig {
     }
 }
 
-async fn redis_connection() -> redis::aio::MultiplexedConnection {
+pub async fn redis_connection() -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(redis_config().url.expose_secret()).unwrap();
     client.get_multiplexed_async_connection().await.unwrap()
 }
 
 /// Removes what a test left in Redis; what a failed test left stays, to be looked at.
-async fn forget(prefix: &str) {
+pub async fn forget(prefix: &str) {
     let mut connection = redis_connection().await;
     let pattern = format!("{prefix}:*");
     let options = redis::ScanOptions::default()

@@ -1,6 +1,9 @@
 //! The service as a process, used over HTTP: on nothing at all and on the real parts.
 
 mod asyncapi;
+mod away;
+#[cfg(feature = "failpoints")]
+mod crashes;
 mod dead_letters;
 mod embedded;
 mod keys;

@@ -6,7 +6,7 @@ use firstcome::clock::Clock;
 use firstcome::domain::{
     Campaign, CampaignId, EventId, Kind, OutboxEvent, State, to_stored_precision,
 };
-use firstcome::store::{CampaignChange, NewCampaign, Raised, Store, StoreConfig};
+use firstcome::store::{CampaignChange, CampaignFilter, NewCampaign, Raised, Store, StoreConfig};
 use tempfile::TempDir;
 
 /// A variable that `scripts/parts env` prints. A test of the real parts fails without them: it never
@@ -96,6 +96,16 @@ pub async fn raised(store: &Store, id: CampaignId) -> Campaign {
     }
 }
 
+/// All campaigns.
+pub fn all() -> CampaignFilter {
+    CampaignFilter {
+        states: Vec::new(),
+        kind: None,
+        after: None,
+        limit: 100,
+    }
+}
+
 /// Moves a campaign to a state, whatever it is in.
 pub async fn move_to(store: &Store, campaign: &Campaign, state: State) {
     let now = store.campaign(campaign.id).await.unwrap().unwrap();
@@ -124,7 +134,7 @@ pub fn aged(event: OutboxEvent, age: Duration) -> OutboxEvent {
 }
 
 /// Waits until `condition` holds; fails with `what` when it does not in time.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !condition().await {
         assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
