@@ -35,11 +35,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use migration::MigratorTrait;
-use sea_orm::sqlx::Executor;
 use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode};
 use sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
+use sea_orm::sqlx::{Connection, Executor};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
     SqlxMySqlConnector, SqlxSqliteConnector, Statement, TransactionOptions, TransactionTrait,
@@ -244,6 +244,16 @@ async fn connect_sqlite(config: &StoreConfig) -> Result<DatabaseConnection, Stor
     let pool = SqlitePoolOptions::new()
         .max_connections(config.connections_max.min(4))
         .acquire_timeout(config.acquire_timeout)
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // Where a COMMIT fails because the disk is full, SQLite rolls back by itself, and sqlx
+                // 0.9.0 still counts a transaction. What this connection wrote next would be in a
+                // savepoint, and called committed when that was released, by nobody who ever commits.
+                // A rollback under way is over once this is answered.
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
         .connect_with(options)
         .await
         .map_err(StoreError::from_sqlx)?;

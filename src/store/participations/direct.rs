@@ -12,7 +12,7 @@ use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryS
 
 use super::commit::{commit, roll_back, write_batch};
 use super::intake::{Applicant, Intake, Making, Place};
-use super::{BatchOutcome, CommitError, Held, holdings};
+use super::{BatchOutcome, CommitError, Held, holdings, rows};
 use crate::domain::{
     Campaign, CampaignId, Instant, OutboxEvent, Participation, ParticipationId, Refusal,
 };
@@ -125,7 +125,11 @@ async fn decide_and_write(
     } else {
         campaign.gate_epoch
     };
-    match write_batch(store, tx, &campaign, epoch, &intakes, None).await? {
+    // Only where keys are shared do the rows get other ids than the events that are handed to the relay,
+    // which then leaves them to its poll.
+    let shared = intakes.iter().any(|intake| intake.event.shares_its_key());
+    let others = (!shared).then(|| rows::keys_and_outbox(store, &intakes));
+    match write_batch(store, tx, &campaign, epoch, &intakes, others).await? {
         BatchOutcome::Committed => {
             let events = intakes.into_iter().map(|intake| intake.event);
             Ok(DirectOutcome::Decided(decisions, events.collect()))

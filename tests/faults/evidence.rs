@@ -1,0 +1,178 @@
+//! What is in the database and in the topic when a run is over, read without the service: the judge
+//! does not take the accused's word for it.
+
+use std::time::Duration;
+
+use firstcome::broker::Consumed;
+use firstcome::broker::kafka::{Kafka, KafkaConfig};
+use firstcome::domain::Stream;
+use firstcome::order::Sighting;
+use sea_orm::{ConnectionTrait, Database, DbErr, Statement};
+use uuid::Uuid;
+
+use crate::schedule::Key;
+use crate::world::World;
+
+/// Longest reading of the topic.
+const READING: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    pub campaigns: Vec<Campaign>,
+    pub participations: Vec<Participation>,
+    pub keys: Vec<UsedKey>,
+    pub events: Vec<Event>,
+    pub pending: u64,
+    /// States of parked events.
+    pub parked: Vec<String>,
+    pub records: Vec<Seen>,
+    /// Records that are not as the relay writes them.
+    pub unreadable: Vec<String>,
+    /// Whether events of a campaign share keys.
+    pub key: Option<Key>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Campaign {
+    pub id: i64,
+    pub total: Option<u64>,
+    pub committed: u64,
+    pub count: u64,
+    pub per_user_limit: u64,
+    pub max_quantity: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Participation {
+    pub id: Uuid,
+    pub campaign: i64,
+    pub user: i64,
+    pub quantity: u32,
+    pub rank: u64,
+}
+
+/// An idempotency key and what it led to.
+#[derive(Clone, Debug)]
+pub struct UsedKey {
+    pub user: i64,
+    pub key: String,
+    pub participation: Uuid,
+}
+
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub id: Uuid,
+    pub participation: String,
+}
+
+/// A record of the topic, in the order of its partition.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub partition: i32,
+    pub key: String,
+    pub event: Uuid,
+    pub participation: Uuid,
+    pub sequence: u32,
+    pub campaign: i64,
+}
+
+impl Evidence {
+    /// Reads the database and the topic of a run.
+    pub async fn of(world: &World) -> Self {
+        let url = format!(
+            "{}/{}?ssl-mode=disabled",
+            world.parts.mysql_url, world.schema
+        );
+        let mut evidence = Self::of_database(&url).await.unwrap();
+        evidence.key = Some(world.schedule.key);
+        let kafka = Kafka::connect(KafkaConfig {
+            brokers: world.parts.brokers.clone(),
+            ..KafkaConfig::default()
+        });
+        let topic = Stream::Participation.topic(&world.prefix);
+        let kafka = kafka.await.unwrap();
+        let read = kafka.read_topic(&topic, READING, evidence, feed);
+        read.await.unwrap().0
+    }
+
+    /// Reads a database, MySQL or SQLite.
+    pub async fn of_database(url: &str) -> Result<Self, DbErr> {
+        let db = Database::connect(url).await?;
+        let rows = async |sql: &str| {
+            let statement = Statement::from_string(db.get_database_backend(), sql);
+            db.query_all_raw(statement).await
+        };
+        let mut evidence = Self::default();
+        let campaigns = "SELECT id, total_stock, committed_units, participation_count, \
+                         per_user_limit, max_quantity FROM campaign";
+        for row in rows(campaigns).await? {
+            let total: Option<i64> = row.try_get_by_index(1)?;
+            evidence.campaigns.push(Campaign {
+                id: row.try_get_by_index(0)?,
+                total: total.map(i64::unsigned_abs),
+                committed: row.try_get_by_index::<i64>(2)?.unsigned_abs(),
+                count: row.try_get_by_index::<i64>(3)?.unsigned_abs(),
+                per_user_limit: u64::from(row.try_get_by_index::<i32>(4)?.unsigned_abs()),
+                max_quantity: u64::from(row.try_get_by_index::<i32>(5)?.unsigned_abs()),
+            });
+        }
+        let participations = "SELECT id, campaign_id, user_id, quantity, `rank` FROM participation";
+        for row in rows(participations).await? {
+            evidence.participations.push(Participation {
+                id: row.try_get_by_index(0)?,
+                campaign: row.try_get_by_index(1)?,
+                user: row.try_get_by_index(2)?,
+                quantity: row.try_get_by_index::<i32>(3)?.unsigned_abs(),
+                rank: row.try_get_by_index::<i64>(4)?.unsigned_abs(),
+            });
+        }
+        let keys = "SELECT user_id, idempotency_key, participation_id FROM idempotency";
+        for row in rows(keys).await? {
+            evidence.keys.push(UsedKey {
+                user: row.try_get_by_index(0)?,
+                key: row.try_get_by_index(1)?,
+                participation: row.try_get_by_index(2)?,
+            });
+        }
+        // Campaigns have events of their own, which are not looked at here.
+        let stream = Stream::Participation.as_str();
+        let events =
+            format!("SELECT id, aggregateid FROM outbox_event WHERE aggregatetype = '{stream}'");
+        for row in rows(&events).await? {
+            evidence.events.push(Event {
+                id: row.try_get_by_index(0)?,
+                participation: row.try_get_by_index(1)?,
+            });
+        }
+        evidence.pending = rows("SELECT event_id FROM outbox_pending").await?.len() as u64;
+        for row in rows("SELECT state FROM outbox_parked").await? {
+            evidence.parked.push(row.try_get_by_index(0)?);
+        }
+        db.close().await?;
+        Ok(evidence)
+    }
+
+    /// Units of a campaign that its participations hold.
+    pub fn units(&self, campaign: i64) -> u64 {
+        let of_campaign = |row: &&Participation| row.campaign == campaign;
+        let rows = self.participations.iter().filter(of_campaign);
+        rows.map(|row| u64::from(row.quantity)).sum()
+    }
+}
+
+fn feed(evidence: &mut Evidence, record: &Consumed<'_>) {
+    match Sighting::of(record) {
+        Ok(sighting) => evidence.records.push(Seen {
+            partition: sighting.partition,
+            key: sighting.key.to_owned(),
+            event: sighting.event.0,
+            participation: sighting.participation.0,
+            sequence: sighting.sequence,
+            campaign: sighting.campaign.0,
+        }),
+        Err(what) => evidence.unreadable.push(format!(
+            "partition {} offset {}: {what}",
+            record.partition, record.offset
+        )),
+    }
+}

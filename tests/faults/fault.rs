@@ -1,0 +1,109 @@
+//! What can be broken: every kind once, with its name in the report.
+
+use crate::points;
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $fault:ident = $name:literal),+ $(,)?) => {
+        /// One kind of thing that goes wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Fault { $($(#[$doc])* $fault),+ }
+
+        impl Fault {
+            /// Every kind, in the order of the report.
+            pub const ALL: &[Self] = &[$(Self::$fault),+];
+
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$fault => $name),+ }
+            }
+        }
+    };
+}
+
+faults! {
+    /// SIGKILL, and started again.
+    ServiceKilled = "service killed",
+    /// SIGSTOP for longer than the leases, then SIGCONT.
+    ServicePaused = "service paused beyond its leases",
+    /// SIGTERM, and started again.
+    ServiceStopped = "service stopped and started",
+    /// Killed, and started under a system clock that is wrong or jumps.
+    ClockJump = "service under a jumped clock",
+    /// Killed, and started so that it aborts at one of its crash points.
+    CrashPoint = "service aborts at a crash point",
+    /// SIGKILL, and started again.
+    MysqlKilled = "MySQL killed",
+    /// SIGSTOP: connections stay open and say nothing.
+    MysqlPaused = "MySQL paused",
+    /// SIGTERM, and started again.
+    MysqlRestarted = "MySQL restarted",
+    /// Somebody else holds every connection there is, and a replica loses its own.
+    MysqlExhausted = "MySQL out of connections",
+    /// A hostile session locks what the writer is about to insert, then asks for what the writer has.
+    MysqlDeadlock = "MySQL deadlocks",
+    /// Connections that take everything and answer nothing.
+    MysqlHang = "MySQL hangs without closing",
+    /// Requests arrive, answers do not.
+    MysqlLostReplies = "MySQL's replies lost",
+    /// One replica's connections are cut, and new ones refused.
+    MysqlUnreachable = "MySQL unreachable for a replica",
+    /// SIGKILL, and started again.
+    RedisKilled = "Redis killed",
+    /// SIGSTOP.
+    RedisPaused = "Redis paused",
+    /// FLUSHALL.
+    RedisEmptied = "Redis emptied (FLUSHALL)",
+    /// SCRIPT FLUSH.
+    RedisScriptsGone = "Redis without scripts (SCRIPT FLUSH)",
+    /// Stopped, and started on its files of a while ago.
+    RedisOldFile = "Redis restored from an old file",
+    /// One of a campaign's keys is deleted.
+    RedisPartialLoss = "Redis loses one key of a campaign",
+    /// Connections that take everything and answer nothing.
+    RedisHang = "Redis hangs without closing",
+    /// Requests arrive, answers do not.
+    RedisLostReplies = "Redis's replies lost",
+    /// One replica's connections are cut, and new ones refused.
+    RedisUnreachable = "Redis unreachable for a replica",
+    /// SIGKILL, and started again.
+    KafkaKilled = "Kafka killed",
+    /// SIGSTOP.
+    KafkaPaused = "Kafka paused",
+    /// Bytes that trickle, requests that stop half-way, connections that say nothing.
+    SlowClients = "slow clients",
+    /// Clients that close in the middle of a request or before its answer.
+    LeavingClients = "clients that go away",
+    /// A write beyond the end of the disk. The embedded store's alone: a scenario of its own.
+    DiskFull = "disk full (embedded store)",
+}
+
+impl Fault {
+    /// Those that a schedule can hold: all but the scenario of its own, and those this build cannot
+    /// bring about.
+    pub fn scheduled() -> Vec<Self> {
+        let is_possible = |fault: &Self| match fault {
+            Self::DiskFull => false,
+            Self::ClockJump => points::COMPILED,
+            Self::CrashPoint => !points::crash_points().is_empty(),
+            _ => true,
+        };
+        Self::ALL.iter().copied().filter(is_possible).collect()
+    }
+
+    /// How long it lasts, from and to, in milliseconds; what takes effect at once lasts no time. One
+    /// that is over before a lease is no pause beyond it, so `lease_ms` moves those.
+    pub const fn lasts_ms(self, lease_ms: u64) -> (u64, u64) {
+        match self {
+            Self::ServicePaused => (lease_ms + 300, lease_ms + 1_500),
+            Self::ServiceKilled | Self::ServiceStopped => (100, 1_500),
+            Self::ClockJump | Self::CrashPoint => (2_500, 4_500),
+            Self::MysqlKilled | Self::RedisKilled | Self::KafkaKilled => (0, 2_000),
+            Self::MysqlRestarted => (0, 1_000),
+            Self::MysqlDeadlock | Self::SlowClients | Self::LeavingClients => (2_000, 4_000),
+            // It lasts from the moment that comes back to the moment it does.
+            Self::RedisOldFile => (800, 3_000),
+            Self::RedisEmptied | Self::RedisScriptsGone | Self::RedisPartialLoss => (0, 1),
+            Self::DiskFull => (0, 1),
+            _ => (700, 3_500),
+        }
+    }
+}

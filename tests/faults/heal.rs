@@ -1,0 +1,183 @@
+//! After the last fault: how long it takes until a replica says yes again, until every unit is sold,
+//! and until every event is published.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use sea_orm::sqlx::{self, MySqlConnection};
+use tokio::task::JoinHandle;
+
+use crate::ledger::{Outcome, Phase};
+use crate::load::{Fresh, ask, http};
+use crate::replica::ADMIN_TOKEN;
+use crate::world::World;
+
+/// Longest wait for the last unit, and for the first yes.
+const SELLING: Duration = Duration::from_secs(60);
+/// Longest wait for the last event: the synchronous path keeps its events from the relay for 30 s.
+const PUBLISHING: Duration = Duration::from_secs(45);
+const SELLERS: usize = 5;
+
+/// Seconds since everything was whole; none: not in time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Recovery {
+    pub first_yes: [Option<f64>; 2],
+    pub all_sold: Option<f64>,
+    pub all_published: Option<f64>,
+}
+
+/// Has fresh users ask until everything is sold, and waits until everything is published.
+pub async fn recover(world: &Arc<World>) -> Recovery {
+    let healed = Instant::now();
+    let fresh = Arc::new(Fresh::new());
+    let probes = [0, 1].map(|nth| first_yes(world, nth, &fresh, healed));
+    let [one, other] = probes;
+    let (one, other, all_sold) = tokio::join!(one, other, sell_out(world, &fresh, healed));
+    Recovery {
+        first_yes: [one, other],
+        all_sold,
+        all_published: all_published(world, healed).await,
+    }
+}
+
+/// Asks one replica until it says yes to somebody.
+async fn first_yes(world: &World, nth: usize, fresh: &Fresh, healed: Instant) -> Option<f64> {
+    let http = http();
+    while healed.elapsed() < SELLING {
+        let asked = fresh.wish(world.endless().id);
+        let outcome = ask(world, &http, nth, &asked).await;
+        let is_yes = matches!(outcome, Outcome::Yes(_));
+        world.ledger.write(Phase::Healing, nth, asked, outcome);
+        if is_yes {
+            return Some(healed.elapsed().as_secs_f64());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    None
+}
+
+async fn sell_out(world: &Arc<World>, fresh: &Arc<Fresh>, healed: Instant) -> Option<f64> {
+    let unsold = Arc::new(Mutex::new(Vec::new()));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let sellers: Vec<JoinHandle<()>> = (0..SELLERS)
+        .map(|nth| {
+            let (world, fresh) = (Arc::clone(world), Arc::clone(fresh));
+            let (unsold, is_over) = (Arc::clone(&unsold), Arc::clone(&is_over));
+            tokio::spawn(async move { sell(&world, nth, &fresh, &unsold, &is_over).await })
+        })
+        .collect();
+    let mut mysql = world.mysql().await.unwrap();
+    let mut sold = None;
+    while sold.is_none() && healed.elapsed() < SELLING {
+        let left = unsold_campaigns(&mut mysql).await.unwrap();
+        sold = left.is_empty().then(|| healed.elapsed().as_secs_f64());
+        *unsold.lock().unwrap() = left;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    is_over.store(true, Ordering::SeqCst);
+    for seller in sellers {
+        seller.await.unwrap();
+    }
+    sold
+}
+
+async fn unsold_campaigns(mysql: &mut MySqlConnection) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar("SELECT id FROM campaign WHERE committed_units < total_stock")
+        .fetch_all(mysql)
+        .await
+}
+
+async fn sell(
+    world: &World,
+    nth: usize,
+    fresh: &Fresh,
+    unsold: &Mutex<Vec<i64>>,
+    is_over: &AtomicBool,
+) {
+    let http = http();
+    let mut turn = nth;
+    while !is_over.load(Ordering::SeqCst) {
+        turn += 1;
+        let campaign = {
+            let unsold = unsold.lock().unwrap();
+            (!unsold.is_empty()).then(|| unsold[turn / 2 % unsold.len()])
+        };
+        let mut is_yes = false;
+        if let Some(campaign) = campaign {
+            let asked = fresh.wish(campaign);
+            let replica = turn % world.replicas.len();
+            let outcome = ask(world, &http, replica, &asked).await;
+            is_yes = matches!(outcome, Outcome::Yes(_));
+            world.ledger.write(Phase::Healing, replica, asked, outcome);
+        }
+        if !is_yes {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+    }
+}
+
+async fn all_published(world: &World, healed: Instant) -> Option<f64> {
+    let began = Instant::now();
+    let mut mysql = world.mysql().await.unwrap();
+    while began.elapsed() < PUBLISHING {
+        let waiting: i64 = sqlx::query_scalar(
+            "SELECT (SELECT COUNT(*) FROM outbox_pending) + (SELECT COUNT(*) FROM outbox_parked)",
+        )
+        .fetch_one(&mut mysql)
+        .await
+        .unwrap();
+        if waiting == 0 {
+            return Some(healed.elapsed().as_secs_f64());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    None
+}
+
+/// Asks now and then how old the oldest pending event is.
+pub struct Watch {
+    oldest: Arc<Mutex<f64>>,
+    watching: JoinHandle<()>,
+}
+
+impl Watch {
+    pub fn start(world: &Arc<World>) -> Self {
+        let oldest = Arc::new(Mutex::new(0.0_f64));
+        let (world, greatest) = (Arc::clone(world), Arc::clone(&oldest));
+        let watching = tokio::spawn(async move {
+            let http = http();
+            let mut turn = 0;
+            loop {
+                turn += 1;
+                if let Some(age) = oldest_pending(&world, &http, turn % 2).await {
+                    let mut greatest = greatest.lock().unwrap();
+                    *greatest = greatest.max(age);
+                }
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+        });
+        Self { oldest, watching }
+    }
+
+    /// The greatest age that was seen, in seconds.
+    pub fn stop(self) -> f64 {
+        self.watching.abort();
+        *self.oldest.lock().unwrap()
+    }
+}
+
+async fn oldest_pending(world: &World, http: &reqwest::Client, nth: usize) -> Option<f64> {
+    let replica = &world.replicas[nth];
+    if replica.has_extra() {
+        // Its clock may be one that jumped, and tell nothing but that.
+        return None;
+    }
+    let base = replica.base()?;
+    let asked = http
+        .get(format!("{base}/api/admin/outbox"))
+        .bearer_auth(ADMIN_TOKEN)
+        .timeout(Duration::from_secs(1));
+    let outbox: serde_json::Value = asked.send().await.ok()?.json().await.ok()?;
+    outbox["oldestAgeSeconds"].as_f64()
+}

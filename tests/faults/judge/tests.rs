@@ -1,0 +1,292 @@
+//! Planted violations: the judge sees each, and nothing where there is none.
+
+use std::time::Duration;
+
+use super::*;
+use crate::evidence::{Campaign, Event, UsedKey};
+use crate::ledger::{Asked, Path, Yes};
+
+const LIMITED: i64 = 1;
+const SEVERAL: i64 = 2;
+
+fn id(nth: u64) -> Uuid {
+    Uuid::from_u128(u128::from(nth) + 1)
+}
+
+fn participation(nth: u64, campaign: i64, user: i64, quantity: u32) -> Participation {
+    Participation {
+        id: id(nth),
+        campaign,
+        user,
+        quantity,
+        rank: nth + 1,
+    }
+}
+
+fn asked(row: &Participation) -> Asked {
+    Asked {
+        campaign: row.campaign,
+        user: row.user,
+        quantity: row.quantity,
+        key: sends_keys(row.user).then(|| format!("key-{}", row.id)),
+        path: Path::Grouped,
+    }
+}
+
+fn answer(asked: Asked, outcome: Outcome) -> Answer {
+    Answer {
+        at: Duration::ZERO,
+        phase: Phase::Traffic,
+        replica: 0,
+        asked,
+        outcome,
+    }
+}
+
+fn yes(row: &Participation) -> Answer {
+    let yes = Yes {
+        participation: row.id,
+        campaign: row.campaign,
+        user: row.user,
+        quantity: row.quantity,
+        rank: row.rank,
+    };
+    answer(asked(row), Outcome::Yes(yes))
+}
+
+fn refused(asked: Asked, code: &str, first: Option<Uuid>) -> Answer {
+    let code = code.to_owned();
+    answer(asked, Outcome::No { code, first })
+}
+
+/// A run in which nothing is wrong: two campaigns, both sold, and what clients were told.
+fn sound() -> (Evidence, Vec<Answer>) {
+    let rows = vec![
+        participation(0, LIMITED, 1, 1),
+        participation(1, LIMITED, 2, 1),
+        participation(2, SEVERAL, 3, 2),
+        participation(3, SEVERAL, 3, 1),
+    ];
+    let answers: Vec<Answer> = rows.iter().map(yes).collect();
+    let campaign = |id, total, count, per_user_limit| Campaign {
+        id,
+        total: Some(total),
+        committed: total,
+        count,
+        per_user_limit,
+        max_quantity: 2,
+    };
+    let event = |row: &Participation| Event {
+        id: id(row.rank + 100),
+        participation: row.id.to_string(),
+    };
+    let record = |row: &Participation| Seen {
+        partition: 0,
+        key: "all".to_owned(),
+        event: id(row.rank + 100),
+        participation: row.id,
+        sequence: 1,
+        campaign: row.campaign,
+    };
+    let used = |answer: &Answer| {
+        Some(UsedKey {
+            user: answer.asked.user,
+            key: answer.asked.key.clone()?,
+            participation: match &answer.outcome {
+                Outcome::Yes(yes) => yes.participation,
+                _ => return None,
+            },
+        })
+    };
+    let mut records: Vec<Seen> = rows.iter().map(record).collect();
+    // A re-delivery is allowed.
+    records.push(records[0].clone());
+    let evidence = Evidence {
+        campaigns: vec![campaign(LIMITED, 2, 2, 1), campaign(SEVERAL, 3, 2, 3)],
+        keys: answers.iter().filter_map(used).collect(),
+        events: rows.iter().map(event).collect(),
+        records,
+        participations: rows,
+        key: Some(Key::Campaign),
+        ..Evidence::default()
+    };
+    (evidence, answers)
+}
+
+/// The promises broken after something was planted.
+fn broken(plant: impl FnOnce(&mut Evidence, &mut Vec<Answer>)) -> BTreeSet<String> {
+    let (mut evidence, mut answers) = sound();
+    plant(&mut evidence, &mut answers);
+    let breaches = judge(&evidence, &answers);
+    breaches.into_iter().map(|breach| breach.promise).collect()
+}
+
+fn promises<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
+    names.map(str::to_owned).into()
+}
+
+#[test]
+fn nothing_is_found_where_nothing_is_wrong() {
+    assert_eq!(broken(|_, _| {}), BTreeSet::new());
+    let (evidence, _) = sound();
+    assert_eq!(redelivered(&evidence), 1);
+}
+
+#[test]
+fn a_yes_without_a_row_is_found() {
+    let found = broken(|_, answers| {
+        answers.push(yes(&participation(9, LIMITED, 3, 1)));
+    });
+    assert_eq!(found, promises(["I5"]));
+}
+
+#[test]
+fn a_yes_that_says_another_rank_or_user_than_is_kept_is_found() {
+    let of = |change: fn(&mut Yes)| {
+        broken(|_, answers| {
+            if let Outcome::Yes(yes) = &mut answers[0].outcome {
+                change(yes);
+            }
+        })
+    };
+    assert_eq!(of(|yes| yes.rank += 1), promises(["I5"]));
+    assert_eq!(of(|yes| yes.user += 1), promises(["I5"]));
+}
+
+#[test]
+fn an_already_that_names_nothing_of_theirs_is_found() {
+    let found = broken(|evidence, answers| {
+        let others = evidence.participations[1].id;
+        let asked = answers[0].asked.clone();
+        answers.push(refused(asked, "ALREADY_PARTICIPATED", Some(others)));
+    });
+    assert_eq!(found, promises(["I5"]));
+}
+
+#[test]
+fn a_rank_that_was_given_twice_is_found() {
+    let found = broken(|evidence, answers| {
+        evidence.participations[1].rank = 1;
+        answers.remove(1);
+    });
+    assert_eq!(found, promises(["rank"]));
+}
+
+#[test]
+fn a_unit_that_was_never_sold_is_found() {
+    let found = broken(|evidence, _| evidence.campaigns[0].total = Some(3));
+    assert_eq!(found, promises(["I7"]));
+}
+
+#[test]
+fn a_unit_that_was_sold_twice_is_found() {
+    let found = broken(|evidence, _| evidence.campaigns[0].total = Some(1));
+    assert_eq!(found, promises(["I1"]));
+}
+
+#[test]
+fn a_count_that_differs_from_the_rows_is_found() {
+    let units = broken(|evidence, _| evidence.campaigns[0].committed = 1);
+    assert_eq!(units, promises(["I1"]));
+    let count = broken(|evidence, _| evidence.campaigns[0].count = 3);
+    assert_eq!(count, promises(["I1"]));
+}
+
+#[test]
+fn a_user_over_the_limit_is_found() {
+    let found = broken(|evidence, _| evidence.campaigns[1].per_user_limit = 2);
+    assert_eq!(found, promises(["I2"]));
+}
+
+#[test]
+fn a_participation_without_an_outbox_row_and_a_row_without_a_participation_are_found() {
+    let missing = broken(|evidence, _| {
+        evidence.events.remove(0);
+    });
+    // Its record is then nobody's, too.
+    assert_eq!(missing, promises(["I3", "I4"]));
+    let twice = broken(|evidence, _| {
+        let mut second = evidence.events[0].clone();
+        second.id = id(999);
+        let mut record = evidence.records[0].clone();
+        record.event = second.id;
+        record.sequence = 2;
+        evidence.events.push(second);
+        evidence.records.push(record);
+    });
+    assert_eq!(twice, promises(["I3"]));
+}
+
+#[test]
+fn an_event_that_was_never_published_is_found() {
+    let found = broken(|evidence, _| {
+        let gone = evidence.records[1].event;
+        evidence.records.retain(|record| record.event != gone);
+    });
+    assert_eq!(found, promises(["I4"]));
+}
+
+#[test]
+fn a_foreign_event_is_found() {
+    let found = broken(|evidence, _| {
+        let mut foreign = evidence.records[0].clone();
+        foreign.event = id(999);
+        foreign.participation = id(998);
+        evidence.records.push(foreign);
+    });
+    assert_eq!(found, promises(["I4"]));
+}
+
+#[test]
+fn events_that_wait_for_ever_are_found() {
+    assert_eq!(broken(|evidence, _| evidence.pending = 1), promises(["I4"]));
+    let dead = broken(|evidence, _| evidence.parked.push("dead".to_owned()));
+    assert_eq!(dead, promises(["I4"]));
+}
+
+#[test]
+fn events_out_of_order_are_found_under_a_shared_key_alone() {
+    let swap = |evidence: &mut Evidence| evidence.records.swap(2, 3);
+    let shared = broken(|evidence, _| swap(evidence));
+    assert_eq!(shared, promises(["I8"]));
+    let own = broken(|evidence, _| {
+        swap(evidence);
+        evidence.key = Some(Key::Participation);
+    });
+    assert_eq!(own, BTreeSet::new());
+}
+
+#[test]
+fn a_key_that_led_to_two_participations_is_found() {
+    let other = broken(|evidence, _| evidence.keys.clear());
+    assert_eq!(other, promises(["key"]));
+    // Two participations of one who sent one key.
+    let twice = broken(|evidence, answers| {
+        let user = 6;
+        assert!(sends_keys(user));
+        for row in &mut evidence.participations[2..] {
+            row.user = user;
+        }
+        answers.truncate(2);
+        let mut lost = asked(&evidence.participations[2]);
+        lost.key = Some("the only one".to_owned());
+        answers.push(answer(lost, Outcome::Lost(String::new())));
+    });
+    assert_eq!(twice, promises(["key"]));
+}
+
+#[test]
+fn an_answer_that_nobody_should_get_is_found() {
+    let odd = broken(|_, answers| {
+        let asked = answers[0].asked.clone();
+        let body = "INTERNAL".to_owned();
+        answers.push(answer(asked, Outcome::Odd { status: 500, body }));
+    });
+    assert_eq!(odd, promises(["answer"]));
+    let refused_for_good = broken(|_, answers| {
+        let mut no = refused(answers[1].asked.clone(), "LIMIT_EXCEEDED", None);
+        no.phase = Phase::Healing;
+        answers.push(no);
+    });
+    assert_eq!(refused_for_good, promises(["answer"]));
+}

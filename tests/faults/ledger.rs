@@ -1,0 +1,179 @@
+//! What clients asked and what they were told: the side of the story that the judge holds against the
+//! database.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use uuid::Uuid;
+
+/// A request and what came of it, as its client saw it.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Since the run began.
+    pub at: Duration,
+    pub phase: Phase,
+    pub replica: usize,
+    pub asked: Asked,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// While things break.
+    Traffic,
+    /// When nothing breaks any more.
+    Healing,
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub campaign: i64,
+    pub user: i64,
+    pub quantity: u32,
+    pub key: Option<String>,
+    pub path: Path,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    Grouped,
+    Sync,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// 201
+    Yes(Yes),
+    /// A refusal by the rules, with the first participation where it names one.
+    No { code: String, first: Option<Uuid> },
+    /// Come back later, as it should be said.
+    Later { status: u16, code: String },
+    /// No answer: the connection was lost, or the client's patience.
+    Lost(String),
+    /// An answer that nobody should ever get.
+    Odd { status: u16, body: String },
+}
+
+/// What a yes says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Yes {
+    pub participation: Uuid,
+    pub campaign: i64,
+    pub user: i64,
+    pub quantity: u32,
+    pub rank: u64,
+}
+
+/// Refusals that a campaign without a window, open all the time, can give.
+const REFUSALS: [&str; 3] = ["ALREADY_PARTICIPATED", "SOLD_OUT", "LIMIT_EXCEEDED"];
+
+impl Outcome {
+    /// Reads an answer.
+    pub fn of(status: u16, has_retry_after: bool, body: &str) -> Self {
+        let odd = || Self::Odd {
+            status,
+            body: body.chars().take(300).collect(),
+        };
+        let Ok(value) = serde_json::from_str::<Value>(body) else {
+            return odd();
+        };
+        let code = value["code"].as_str().unwrap_or_default().to_owned();
+        match status {
+            201 => yes(&value).map_or_else(odd, Self::Yes),
+            409 if REFUSALS.contains(&code.as_str()) => Self::No {
+                code,
+                first: uuid(&value),
+            },
+            429 | 503 if has_retry_after && !code.is_empty() => Self::Later { status, code },
+            _ => odd(),
+        }
+    }
+
+    /// Whether the client knows where it stands.
+    pub const fn is_definite(&self) -> bool {
+        matches!(self, Self::Yes(_) | Self::No { .. } | Self::Odd { .. })
+    }
+
+    /// A word for counting.
+    pub fn word(&self) -> String {
+        match self {
+            Self::Yes(_) => "yes".to_owned(),
+            Self::No { code, .. } => code.to_ascii_lowercase(),
+            Self::Later { status, code } => format!("{status} {}", code.to_ascii_lowercase()),
+            Self::Lost(_) => "lost".to_owned(),
+            Self::Odd { status, .. } => format!("odd {status}"),
+        }
+    }
+}
+
+fn uuid(value: &Value) -> Option<Uuid> {
+    value["participationId"].as_str()?.parse().ok()
+}
+
+fn yes(value: &Value) -> Option<Yes> {
+    Some(Yes {
+        participation: uuid(value)?,
+        campaign: value["campaignId"].as_i64()?,
+        user: value["userId"].as_i64()?,
+        quantity: value["quantity"].as_u64()?.try_into().ok()?,
+        rank: value["rank"].as_u64()?,
+    })
+}
+
+/// All answers of a run.
+#[derive(Clone)]
+pub struct Ledger {
+    began: Instant,
+    answers: Arc<Mutex<Vec<Answer>>>,
+}
+
+impl Ledger {
+    pub fn new(began: Instant) -> Self {
+        Self {
+            began,
+            answers: Arc::default(),
+        }
+    }
+
+    pub fn write(&self, phase: Phase, replica: usize, asked: Asked, outcome: Outcome) {
+        self.answers.lock().unwrap().push(Answer {
+            at: self.began.elapsed(),
+            phase,
+            replica,
+            asked,
+            outcome,
+        });
+    }
+
+    pub fn read(&self) -> Vec<Answer> {
+        self.answers.lock().unwrap().clone()
+    }
+}
+
+#[test]
+fn answers_are_told_apart() {
+    let refused = r#"{"code":"SOLD_OUT"}"#;
+    assert!(matches!(
+        Outcome::of(409, false, refused),
+        Outcome::No { .. }
+    ));
+    let busy = r#"{"code":"BUSY"}"#;
+    assert!(matches!(
+        Outcome::of(503, true, busy),
+        Outcome::Later { status: 503, .. }
+    ));
+    // A 503 that does not say when to come back, a 500, a refusal no rule of the campaign gives, and
+    // a yes that names nothing are answers nobody should get.
+    for (status, retry, body) in [
+        (503, false, busy),
+        (500, true, r#"{"code":"INTERNAL"}"#),
+        (409, true, r#"{"code":"PAUSED"}"#),
+        (201, false, "{}"),
+        (200, false, "no json"),
+    ] {
+        let outcome = Outcome::of(status, retry, body);
+        assert!(matches!(outcome, Outcome::Odd { .. }), "{outcome:?}");
+    }
+}

@@ -1,0 +1,198 @@
+//! The clients: some hundred users who take part in all campaigns through both replicas, and repeat
+//! what has a key until they know where they stand, as a sane client does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use reqwest::Client;
+use reqwest::header::RETRY_AFTER;
+use serde_json::json;
+
+use crate::ledger::{Asked, Outcome, Path, Phase};
+use crate::world::World;
+
+/// Clients at the same time.
+const CLIENTS: u64 = 14;
+/// Users they speak for; two of them may speak for the same at the same time.
+const USERS: i64 = 400;
+/// How long a client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Who comes only when everything is whole again.
+pub const FRESH_USERS: i64 = 1_000_000;
+
+/// Whether a user sends keys: always or never, so that what was committed can be counted by keys.
+pub const fn sends_keys(user: i64) -> bool {
+    user % 5 < 2
+}
+
+/// Traffic that goes on until told to stop.
+pub struct Traffic {
+    stop: Arc<AtomicBool>,
+    abandon: Arc<AtomicBool>,
+    clients: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Traffic {
+    pub fn start(world: &Arc<World>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let abandon = Arc::new(AtomicBool::new(false));
+        let clients = (0..CLIENTS)
+            .map(|nth| {
+                let one = OneClient {
+                    world: Arc::clone(world),
+                    http: http(),
+                    random: StdRng::seed_from_u64(world.schedule.seed * 1_000 + nth),
+                    stop: Arc::clone(&stop),
+                    abandon: Arc::clone(&abandon),
+                    nth,
+                    asked: 0,
+                };
+                tokio::spawn(one.run())
+            })
+            .collect();
+        Self {
+            stop,
+            abandon,
+            clients,
+        }
+    }
+
+    /// Nobody asks for anything new; what is in doubt goes on.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until nobody is in doubt any more; those that still are after so long give up.
+    pub async fn settled(self, patience: Duration) {
+        let abandon = Arc::clone(&self.abandon);
+        let late = tokio::spawn(async move {
+            tokio::time::sleep(patience).await;
+            abandon.store(true, Ordering::SeqCst);
+        });
+        for client in self.clients {
+            client.await.unwrap();
+        }
+        late.abort();
+    }
+}
+
+pub fn http() -> Client {
+    Client::builder()
+        .timeout(PATIENCE)
+        .connect_timeout(Duration::from_secs(1))
+        .build()
+        .unwrap()
+}
+
+struct OneClient {
+    world: Arc<World>,
+    http: Client,
+    random: StdRng,
+    stop: Arc<AtomicBool>,
+    abandon: Arc<AtomicBool>,
+    nth: u64,
+    asked: u64,
+}
+
+impl OneClient {
+    async fn run(mut self) {
+        while !self.stop.load(Ordering::SeqCst) {
+            let asked = self.wish();
+            self.ask_until_known(asked).await;
+            let pause = self.random.random_range(60..220);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+
+    fn wish(&mut self) -> Asked {
+        self.asked += 1;
+        let random = &mut self.random;
+        let offer = self.world.offers[match random.random_range(0..20) {
+            0..7 => 0,
+            7..13 => 1,
+            13..18 => 2,
+            _ => 3,
+        }];
+        let user = random.random_range(1..=USERS);
+        Asked {
+            campaign: offer.id,
+            user,
+            quantity: random.random_range(1..=offer.max_quantity),
+            key: sends_keys(user).then(|| format!("client-{}-{}", self.nth, self.asked)),
+            path: if random.random_ratio(1, 8) {
+                Path::Sync
+            } else {
+                Path::Grouped
+            },
+        }
+    }
+
+    /// One that has a key asks again, anywhere, until it knows.
+    async fn ask_until_known(&mut self, asked: Asked) {
+        loop {
+            let replica = self.random.random_range(0..self.world.replicas.len());
+            let outcome = ask(&self.world, &self.http, replica, &asked).await;
+            let phase = Phase::Traffic;
+            let is_known = outcome.is_definite();
+            self.world
+                .ledger
+                .write(phase, replica, asked.clone(), outcome);
+            if is_known || asked.key.is_none() || self.abandon.load(Ordering::SeqCst) {
+                return;
+            }
+            let pause = self.random.random_range(150..500);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+}
+
+/// Asks one replica once.
+pub async fn ask(world: &World, http: &Client, replica: usize, asked: &Asked) -> Outcome {
+    let Some(base) = world.replicas[replica].base() else {
+        return Outcome::Lost("it never served".to_owned());
+    };
+    let way = match asked.path {
+        Path::Grouped => "participation",
+        Path::Sync => "participation-sync",
+    };
+    let mut request = http
+        .post(format!("{base}/api/campaigns/{}/{way}", asked.campaign))
+        .json(&json!({ "userId": asked.user, "quantity": asked.quantity }));
+    if let Some(key) = &asked.key {
+        request = request.header("Idempotency-Key", key);
+    }
+    let answered = async {
+        let answer = request.send().await?;
+        let status = answer.status().as_u16();
+        let has_retry_after = answer.headers().contains_key(RETRY_AFTER);
+        let body = answer.text().await?;
+        Ok::<_, reqwest::Error>(Outcome::of(status, has_retry_after, &body))
+    };
+    answered
+        .await
+        .unwrap_or_else(|error| Outcome::Lost(format!("{error:?}")))
+}
+
+/// Users nobody has heard of before.
+pub struct Fresh(AtomicU64);
+
+impl Fresh {
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// The next one, asking for one unit.
+    pub fn wish(&self, campaign: i64) -> Asked {
+        let nth = i64::try_from(self.0.fetch_add(1, Ordering::SeqCst)).unwrap();
+        Asked {
+            campaign,
+            user: FRESH_USERS + nth,
+            quantity: 1,
+            key: None,
+            path: Path::Grouped,
+        }
+    }
+}

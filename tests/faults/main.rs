@@ -1,0 +1,37 @@
+//! Breaks the real parts, the replicas and the clients by random schedules while many take part, and
+//! judges afterwards whether every promise held. A test binary of its own: nothing else may use the
+//! parts meanwhile, because they are killed, paused, emptied and filled with what was long ago.
+//!
+//! `make faults SEEDS=1..200` or `make faults MINUTES=30` runs more than the few seeds that run here;
+//! docs/faults.md says how to read what comes of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::missing_panics_doc,
+    missing_docs,
+    reason = "a test that cannot go on should say so and stop"
+)]
+
+mod disk;
+mod evidence;
+mod fault;
+mod heal;
+mod judge;
+mod ledger;
+mod load;
+mod parts;
+mod points;
+mod proxy;
+mod replica;
+mod report;
+mod run;
+mod schedule;
+mod strike;
+#[path = "../it/support.rs"]
+#[allow(dead_code, reason = "shared with the other tests, which use all of it")]
+mod support;
+mod world;

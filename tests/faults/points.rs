@@ -1,0 +1,52 @@
+//! The hook to the service's fail points: the one place that knows whether they are compiled in, and
+//! how they are named.
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+/// Whether the service was built with fail points.
+pub const COMPILED: bool = cfg!(feature = "failpoints");
+
+/// Where it can be made to abort.
+pub const fn crash_points() -> &'static [&'static str] {
+    #[cfg(feature = "failpoints")]
+    {
+        &firstcome::crash::POINTS
+    }
+    #[cfg(not(feature = "failpoints"))]
+    {
+        &[]
+    }
+}
+
+/// `FAILPOINTS` for a clock that is wrong, and by how much it is in the end, in milliseconds.
+pub fn clock(random: &mut StdRng) -> (String, i64) {
+    let shifts = [3_600_000, -3_600_000, 600_000, -600_000, 2_000, -2_000];
+    let shift = shifts[random.random_range(0..shifts.len())];
+    let value = if random.random_ratio(1, 2) {
+        format!("clock.system=return({shift})")
+    } else {
+        // It jumps while the service runs.
+        let calls = random.random_range(20..200);
+        format!("clock.system={calls}*off->return({shift})")
+    };
+    (value, shift)
+}
+
+/// `FAILPOINTS` for an abort, after a few passes.
+pub fn crash(random: &mut StdRng) -> String {
+    let points = crash_points();
+    let point = points[random.random_range(0..points.len())];
+    // Repairs are rare: the first one counts.
+    let is_repair = point.starts_with("rebuild.") || point.starts_with("sweep.");
+    let passes = if is_repair {
+        0
+    } else {
+        random.random_range(0..12)
+    };
+    if passes == 0 {
+        format!("{point}=return")
+    } else {
+        format!("{point}={passes}*off->return")
+    }
+}

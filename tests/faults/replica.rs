@@ -1,0 +1,299 @@
+//! A replica of the service as a process, with proxies of its own before the database and Redis, and
+//! somebody who starts it again when it ends by itself, as an orchestrator would.
+
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+
+use crate::proxy::Proxy;
+
+pub const ADMIN_TOKEN: &str = "an admin token of a test";
+
+/// How often a replica is looked at.
+const LOOK: Duration = Duration::from_millis(30);
+/// How long an orchestrator waits before it starts again what ended.
+const RESTART_PAUSE: Duration = Duration::from_millis(400);
+/// How long one that was told to stop may take before it is killed.
+const GRACE: Duration = Duration::from_secs(8);
+
+const SIGABRT: i32 = 6;
+
+pub struct Replica {
+    pub nth: usize,
+    pub mysql: Proxy,
+    pub redis: Proxy,
+    folder: PathBuf,
+    settings: Vec<(String, String)>,
+    began: Instant,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    child: Option<Child>,
+    wanted: bool,
+    /// What this process is given beside the settings: fail points.
+    extra: Vec<(String, String)>,
+    launches: u32,
+    may_start: Instant,
+    base: Option<String>,
+    is_ready: bool,
+    ends: Vec<End>,
+    last_end: Option<ExitStatus>,
+}
+
+/// A process that ended without having been told to.
+#[derive(Clone, Debug)]
+pub struct End {
+    pub after: Duration,
+    pub how: String,
+    pub is_abort: bool,
+}
+
+impl Replica {
+    pub fn new(
+        nth: usize,
+        (mysql, redis): (Proxy, Proxy),
+        folder: PathBuf,
+        settings: Vec<(String, String)>,
+    ) -> Self {
+        let inner = Inner {
+            child: None,
+            wanted: true,
+            extra: Vec::new(),
+            launches: 0,
+            may_start: Instant::now(),
+            base: None,
+            is_ready: false,
+            ends: Vec::new(),
+            last_end: None,
+        };
+        Self {
+            nth,
+            mysql,
+            redis,
+            folder,
+            settings,
+            began: Instant::now(),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    /// Where it serves, or served last; none before it did for the first time.
+    pub fn base(&self) -> Option<String> {
+        self.inner().base.clone()
+    }
+
+    /// Whether the process of now has said that it serves.
+    pub fn is_ready(&self) -> bool {
+        self.inner().is_ready
+    }
+
+    /// Whether it is to run.
+    pub fn is_wanted(&self) -> bool {
+        self.inner().wanted
+    }
+
+    /// Whether the process of now was given more than its settings.
+    pub fn has_extra(&self) -> bool {
+        !self.inner().extra.is_empty()
+    }
+
+    pub fn ends(&self) -> Vec<End> {
+        self.inner().ends.clone()
+    }
+
+    /// How often it was started.
+    pub fn launches(&self) -> u32 {
+        self.inner().launches
+    }
+
+    /// Looks after it until dropped.
+    pub fn keep(self: Arc<Self>) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            loop {
+                self.look();
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+    }
+
+    /// A command of the service with this replica's settings.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_firstcome"));
+        command
+            .env_clear()
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn look(&self) {
+        let mut inner = self.inner();
+        let ended = match &mut inner.child {
+            Some(child) => child.try_wait().unwrap(),
+            None => None,
+        };
+        if let Some(status) = ended {
+            let is_abort = status.signal() == Some(SIGABRT);
+            if inner.wanted {
+                inner.ends.push(End {
+                    after: self.began.elapsed(),
+                    how: status.to_string(),
+                    is_abort,
+                });
+            }
+            if is_abort {
+                // It did what it was told to; the next one is whole.
+                inner.extra.clear();
+            }
+            inner.last_end = Some(status);
+            inner.gone();
+        }
+        if inner.child.is_none() && inner.wanted && Instant::now() >= inner.may_start {
+            self.launch(&mut inner);
+        }
+        if inner.child.is_some() && !inner.is_ready {
+            let text = fs::read_to_string(self.log(inner.launches)).unwrap();
+            let address = text.lines().find_map(|line| {
+                let is_ready = line.contains("ready");
+                is_ready.then(|| line.split("address=").nth(1)).flatten()
+            });
+            if let Some(address) = address {
+                inner.base = Some(format!("http://{}", address.trim()));
+                inner.is_ready = true;
+            }
+        }
+    }
+
+    fn launch(&self, inner: &mut Inner) {
+        inner.launches += 1;
+        let log = File::create(self.log(inner.launches)).unwrap();
+        let child = self
+            .command()
+            .arg("serve")
+            .envs(inner.extra.iter().map(|(name, value)| (name, value)))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        inner.child = Some(child);
+    }
+
+    fn log(&self, launch: u32) -> PathBuf {
+        self.folder
+            .join(format!("replica-{}-{launch}.log", self.nth))
+    }
+
+    /// SIGKILL; whether there was somebody to kill. It stays down until told to be up.
+    pub fn kill(&self) -> bool {
+        let mut inner = self.inner();
+        inner.wanted = false;
+        let Some(mut child) = inner.child.take() else {
+            return false;
+        };
+        let was_alive = child.try_wait().unwrap().is_none();
+        child.kill().ok();
+        child.wait().unwrap();
+        inner.gone();
+        was_alive
+    }
+
+    /// SIGTERM, and waits until it is gone: with what, or none when it had to be killed or was not
+    /// there. It stays down.
+    pub async fn stop(&self) -> Option<ExitStatus> {
+        self.inner().wanted = false;
+        if !self.signal("TERM") {
+            return None;
+        }
+        let began = Instant::now();
+        while began.elapsed() < GRACE {
+            {
+                // Whoever looks after it sees it go, too, and may be first.
+                let mut inner = self.inner();
+                let Some(child) = &mut inner.child else {
+                    return inner.last_end;
+                };
+                if let Some(status) = child.try_wait().unwrap() {
+                    inner.gone();
+                    return Some(status);
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        self.kill();
+        None
+    }
+
+    /// Has it started (again), with this beside its settings.
+    pub fn start(&self, extra: Vec<(String, String)>) {
+        let mut inner = self.inner();
+        inner.extra = extra;
+        inner.wanted = true;
+        inner.may_start = Instant::now();
+    }
+
+    /// Sends a signal; whether there was somebody to send it to.
+    pub fn signal(&self, name: &str) -> bool {
+        let inner = self.inner();
+        let Some(child) = &inner.child else {
+            return false;
+        };
+        let pid = child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        sent.unwrap().success()
+    }
+
+    /// Whether the process is stopped (`T` in its state).
+    pub fn is_paused(&self) -> bool {
+        let inner = self.inner();
+        let Some(child) = &inner.child else {
+            return false;
+        };
+        let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('T'))
+    }
+
+    /// The ends of its logs, for whoever has to find out what happened.
+    pub fn log_tails(&self, lines: usize) -> String {
+        use std::fmt::Write as _;
+        let mut told = String::new();
+        for launch in 1..=self.launches() {
+            let text = fs::read_to_string(self.log(launch)).unwrap_or_default();
+            let all: Vec<&str> = text.lines().collect();
+            let tail = all[all.len().saturating_sub(lines)..].join("\n");
+            let nth = self.nth;
+            writeln!(told, "--- replica {nth}, launch {launch}\n{tail}").unwrap();
+        }
+        told
+    }
+
+    /// All of its logs.
+    pub fn logs(&self) -> String {
+        self.log_tails(usize::MAX)
+    }
+}
+
+impl Inner {
+    fn gone(&mut self) {
+        self.child = None;
+        self.is_ready = false;
+        self.may_start = Instant::now() + RESTART_PAUSE;
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        // A paused one dies of this, too.
+        self.kill();
+    }
+}

@@ -1,0 +1,317 @@
+//! A run from its seed to its verdict, and a round of them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use crate::evidence::Evidence;
+use crate::fault::Fault;
+use crate::heal::{Recovery, Watch, recover};
+use crate::judge::{Breach, judge, redelivered};
+use crate::ledger::Answer;
+use crate::load::Traffic;
+use crate::parts::Parts;
+use crate::report::{Record, Report, Struck};
+use crate::schedule::{Schedule, covering};
+use crate::strike::strike;
+use crate::world::{GATE_LEASE, World};
+
+/// How long a client in doubt goes on asking after everything is sold.
+const DOUBT: Duration = Duration::from_secs(15);
+/// Lines of each log that are shown with a breach.
+const TAIL: usize = 25;
+
+fn setting(name: &str) -> Option<String> {
+    std::env::vars().find_map(|(key, value)| (key == name && !value.is_empty()).then_some(value))
+}
+
+/// The kinds of faults of this round: all, or those whose name holds one of the words given.
+fn faults() -> Vec<Fault> {
+    let all = Fault::scheduled();
+    let Some(only) = setting("FIRSTCOME_FAULTS_ONLY") else {
+        return all;
+    };
+    let words: Vec<String> = only.split(',').map(str::to_lowercase).collect();
+    let is_wanted = |fault: &Fault| {
+        let name = fault.name().to_lowercase();
+        words.iter().any(|word| name.contains(word.as_str()))
+    };
+    let wanted: Vec<Fault> = all.into_iter().filter(is_wanted).collect();
+    assert!(!wanted.is_empty(), "no fault is called {only}");
+    wanted
+}
+
+fn lease_ms() -> u64 {
+    GATE_LEASE.as_millis().try_into().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_breaks_no_promise_does() {
+    let parts = Parts::given().await;
+    let faults = faults();
+    let mut report = Report::begin();
+    match (
+        setting("FIRSTCOME_FAULTS_SEEDS"),
+        setting("FIRSTCOME_FAULTS_MINUTES"),
+    ) {
+        (Some(seeds), _) => {
+            for seed in range(&seeds) {
+                run(&parts, seed, &faults, &mut report).await;
+            }
+        }
+        (None, Some(minutes)) => {
+            let minutes: u64 = minutes.parse().unwrap();
+            let began = Instant::now();
+            // Seeds nobody has had before; each can be had again by its number.
+            let first = firstcome::clock::Clock::System.now().timestamp();
+            let mut seed = first.unsigned_abs();
+            while began.elapsed() < Duration::from_secs(minutes * 60) {
+                run(&parts, seed, &faults, &mut report).await;
+                seed += 1;
+            }
+        }
+        (None, None) => short_round(&parts, &faults, &mut report).await,
+    }
+    eprintln!("\n{}", report.table());
+    assert_eq!(report.broken(), [0; 0], "seeds with violations");
+}
+
+/// A few seeds that together hold every kind of fault, and a few more where one bit nobody: such a
+/// fault shows nothing.
+async fn short_round(parts: &Parts, faults: &[Fault], report: &mut Report) {
+    const MORE_MAX: usize = 5;
+    report.add(crate::disk::run().await);
+    let mut run_already = Vec::new();
+    let mut unbitten = faults.to_vec();
+    for _ in 0..=MORE_MAX {
+        let seeds = covering(&unbitten, &run_already, faults, lease_ms());
+        for seed in seeds {
+            run(parts, seed, faults, report).await;
+            run_already.push(seed);
+        }
+        unbitten.retain(|fault| report.bites(*fault) == 0);
+    }
+    let names: Vec<&str> = unbitten.iter().map(|fault| fault.name()).collect();
+    assert!(names.is_empty(), "these faults never bit: {names:?}");
+}
+
+/// `7`, or `1..21` without the last.
+fn range(seeds: &str) -> std::ops::Range<u64> {
+    match seeds.split_once("..") {
+        Some((from, to)) => from.parse().unwrap()..to.parse().unwrap(),
+        None => {
+            let seed = seeds.parse().unwrap();
+            seed..seed + 1
+        }
+    }
+}
+
+async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
+    let began = Instant::now();
+    let schedule = Schedule::of(seed, faults, lease_ms());
+    let world = Arc::new(World::open(parts.clone(), schedule).await);
+    let traffic = Traffic::start(&world);
+    let watch = Watch::start(&world);
+    let struck = break_things(&world).await;
+    traffic.stop();
+    world.heal().await;
+
+    let recovery = recover(&world).await;
+    traffic.settled(DOUBT).await;
+    let mut breaches = in_time(&world, recovery);
+    let oldest_event_seconds = watch.stop();
+    breaches.extend(verified(&world).await);
+    breaches.extend(stopped(&world).await);
+    breaches.extend(ended_well(&world, &struck));
+    let evidence = Evidence::of(&world).await;
+    let answers = world.ledger.read();
+    breaches.extend(judge(&evidence, &answers));
+
+    let record = Record {
+        seed,
+        key: world.schedule.key.name(),
+        faults: struck,
+        breaches,
+        first_yes_seconds: recovery.first_yes.to_vec(),
+        all_sold_seconds: recovery.all_sold,
+        all_published_seconds: recovery.all_published,
+        redelivered: redelivered(&evidence),
+        oldest_event_seconds,
+        answers: counted(&answers),
+        ends: ends(&world),
+        took_seconds: began.elapsed().as_secs_f64(),
+    };
+    if !record.breaches.is_empty() {
+        tell(&world, &answers, &record, report.folder());
+    }
+    report.add(record);
+    world.close().await;
+}
+
+/// Lets every fault happen in its time.
+async fn break_things(world: &Arc<World>) -> Vec<Struck> {
+    let strikes = world.schedule.strikes.clone();
+    let acts: Vec<_> = strikes
+        .iter()
+        .map(|one| tokio::spawn(strike(Arc::clone(world), *one)))
+        .collect();
+    let ends = world.began + Duration::from_millis(world.schedule.ends_ms());
+    tokio::time::sleep_until(ends.into()).await;
+    // What paused something would otherwise wait for what waits for it.
+    let bites = join_all(acts).await;
+    strikes
+        .iter()
+        .zip(bites)
+        .map(|(strike, bite)| {
+            let bite = bite.unwrap();
+            Struck {
+                fault: strike.fault,
+                name: strike.fault.name(),
+                at_ms: strike.at_ms,
+                lasts_ms: strike.lasts_ms,
+                bites: bite.count,
+                what: bite.what,
+            }
+        })
+        .collect()
+}
+
+/// What did not happen in time.
+fn in_time(world: &World, recovery: Recovery) -> Vec<Breach> {
+    let mut breaches = Vec::new();
+    for (replica, first) in world.replicas.iter().zip(recovery.first_yes) {
+        if first.is_none() {
+            let what = format!("replica {} never said yes again", replica.nth);
+            breaches.push(Breach::new("I7", what));
+        }
+    }
+    if recovery.all_published.is_none() {
+        breaches.push(Breach::new(
+            "I4",
+            "events still waited long after the last fault",
+        ));
+    }
+    breaches
+}
+
+/// The service's own judgement.
+async fn verified(world: &World) -> Vec<Breach> {
+    let mut command = world.command();
+    command.args(["verify", "--json", "--topic", "--topic-seconds-max", "30"]);
+    let output = tokio::task::spawn_blocking(move || command.output());
+    let output = output.await.unwrap().unwrap();
+    if output.status.success() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    if let Ok(said) = serde_json::from_slice::<Value>(&output.stdout) {
+        collect_breaches(&said, &mut found);
+    }
+    if found.is_empty() {
+        let said = [output.stdout, output.stderr].concat();
+        found.push(String::from_utf8_lossy(&said).into_owned());
+    }
+    let breaches = found.into_iter();
+    breaches.map(|what| Breach::new("verify", what)).collect()
+}
+
+/// Every entry of every `breaches`, wherever it stands.
+fn collect_breaches(said: &Value, found: &mut Vec<String>) {
+    match said {
+        Value::Object(members) => {
+            if let Some(Value::Array(breaches)) = members.get("breaches") {
+                let id = &members["campaignId"];
+                let told = breaches.iter().filter_map(Value::as_str);
+                found.extend(told.map(|breach| format!("campaign {id}: {breach}")));
+            }
+            for member in members.values() {
+                collect_breaches(member, found);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                collect_breaches(item, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// When nothing is broken, a replica that is told to stop does so in order.
+async fn stopped(world: &World) -> Vec<Breach> {
+    let stops = world.replicas.iter().map(|replica| async move {
+        let status = replica.stop().await;
+        (!status.is_some_and(|status| status.success())).then(|| {
+            let told = status.map_or_else(|| "not in time".to_owned(), |status| status.to_string());
+            Breach::new("stop", format!("replica {} stopped: {told}", replica.nth))
+        })
+    });
+    join_all(stops).await.into_iter().flatten().collect()
+}
+
+fn ends(world: &World) -> Vec<String> {
+    let ends = world.replicas.iter().flat_map(|replica| {
+        let ends = replica.ends().into_iter();
+        ends.map(move |end| {
+            format!(
+                "replica {} after {:.1?}: {}",
+                replica.nth, end.after, end.how
+            )
+        })
+    });
+    ends.collect()
+}
+
+/// A replica may end by itself when what it needs is away, but never by a panic, or by a signal that
+/// nobody sent.
+fn ended_well(world: &World, struck: &[Struck]) -> Vec<Breach> {
+    let may_abort = struck.iter().any(|one| one.fault == Fault::CrashPoint);
+    let mut breaches = Vec::new();
+    for replica in &world.replicas {
+        for end in replica.ends() {
+            if end.how.contains("signal") && !(end.is_abort && may_abort) {
+                let what = format!("replica {} ended by itself: {}", replica.nth, end.how);
+                breaches.push(Breach::new("end", what));
+            }
+        }
+        let logs = replica.logs();
+        let panics = logs.lines().filter(|line| line.contains("panicked at"));
+        breaches.extend(panics.map(|line| Breach::new("panic", line)));
+    }
+    breaches
+}
+
+fn counted(answers: &[Answer]) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for answer in answers {
+        *counts.entry(answer.outcome.word()).or_default() += 1;
+    }
+    counts
+}
+
+/// Everything somebody needs to find out what happened.
+fn tell(world: &World, answers: &[Answer], record: &Record, folder: &Path) {
+    let folder = folder.join(format!("seed-{}", record.seed));
+    fs::create_dir_all(&folder).unwrap();
+    eprintln!("\nseed {}, key {}:", record.seed, record.key);
+    for (strike, struck) in world.schedule.strikes.iter().zip(&record.faults) {
+        eprintln!("    {}, bit {} times", strike.told(), struck.bites);
+    }
+    eprintln!(
+        "    answers {:?}\n    ends {:?}",
+        record.answers, record.ends
+    );
+    for replica in &world.replicas {
+        eprintln!("{}", replica.log_tails(TAIL));
+        let log = folder.join(format!("replica-{}.log", replica.nth));
+        fs::write(log, replica.logs()).unwrap();
+    }
+    let told: Vec<String> = answers.iter().map(|answer| format!("{answer:?}")).collect();
+    fs::write(folder.join("answers.txt"), told.join("\n")).unwrap();
+    eprintln!("    all logs and answers: {}", folder.display());
+}

@@ -1,0 +1,122 @@
+//! Clients that nobody would wish for: slow ones, silent ones, and ones that go away.
+
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::{random, struck};
+use crate::load::http;
+use crate::replica::Replica;
+use crate::schedule::Strike;
+use crate::world::World;
+
+/// Connections of each bad kind.
+const OF_EACH_KIND: usize = 25;
+/// Users of the clients that go away: their participations may or may not come about.
+const LEAVING_USERS: i64 = 500_000;
+
+fn place(replica: &Replica) -> Option<String> {
+    let base = replica.base()?;
+    base.strip_prefix("http://").map(str::to_owned)
+}
+
+fn request(campaign: i64, user: i64) -> String {
+    let body = format!(r#"{{"userId":{user}}}"#);
+    format!(
+        "POST /api/campaigns/{campaign}/participation HTTP/1.1\r\nhost: test\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Connections that say nothing, that stop in the middle of a request, and that send a byte now and
+/// then. How many were open at once.
+pub async fn slow(world: &World, strike: Strike, lasts: Duration) -> u64 {
+    let began = Instant::now();
+    let mut silent = Vec::new();
+    let mut trickling = Vec::new();
+    let request = request(world.endless().id, LEAVING_USERS - 1);
+    for replica in struck(world, strike) {
+        let Some(place) = place(&replica) else {
+            continue;
+        };
+        for nth in 0..OF_EACH_KIND * 3 {
+            let Ok(mut stream) = TcpStream::connect(&place).await else {
+                continue;
+            };
+            match nth % 3 {
+                0 => silent.push(stream),
+                1 => {
+                    let half = request.len() / 2;
+                    if stream.write_all(&request.as_bytes()[..half]).await.is_ok() {
+                        silent.push(stream);
+                    }
+                }
+                _ => trickling.push(stream),
+            }
+        }
+    }
+    let open = (silent.len() + trickling.len()) as u64;
+    let mut bytes = request.bytes();
+    while began.elapsed() < lasts {
+        if let Some(byte) = bytes.next() {
+            for stream in &mut trickling {
+                stream.write_all(&[byte]).await.ok();
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    open
+}
+
+/// Clients that close in the middle of their request, or before its answer. How many.
+pub async fn leaving(world: &World, strike: Strike, lasts: Duration) -> u64 {
+    let began = Instant::now();
+    let mut random = random(strike);
+    let mut left = 0;
+    let mut user = LEAVING_USERS + i64::try_from(strike.pick).unwrap() * 1_000;
+    while began.elapsed() < lasts {
+        for replica in struck(world, strike) {
+            user += 1;
+            let offer = world.offers[random.random_range(0..3)];
+            let request = request(offer.id, user);
+            left += u64::from(leave(&replica, &request, &mut random).await.is_some());
+        }
+        tokio::time::sleep(Duration::from_millis(random.random_range(10..50))).await;
+    }
+    left
+}
+
+async fn leave(replica: &Replica, request: &str, random: &mut StdRng) -> Option<()> {
+    let mut stream = TcpStream::connect(place(replica)?).await.ok()?;
+    let said = if random.random_ratio(1, 3) {
+        random.random_range(1..request.len())
+    } else {
+        request.len()
+    };
+    stream.write_all(&request.as_bytes()[..said]).await.ok()?;
+    if random.random_ratio(1, 2) {
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..12))).await;
+    }
+    if random.random_ratio(1, 2) {
+        // A reset instead of an orderly end.
+        stream.set_zero_linger().ok();
+    }
+    Some(())
+}
+
+/// By how much a replica's clock differs from ours, in milliseconds.
+pub async fn clock_shift_ms(replica: &Replica) -> Option<i64> {
+    let told = http()
+        .get(format!("{}/api/time", replica.base()?))
+        .send()
+        .await
+        .ok()?;
+    let told: serde_json::Value = told.json().await.ok()?;
+    let theirs = chrono::DateTime::parse_from_rfc3339(told["now"].as_str()?).ok()?;
+    let ours = firstcome::clock::Clock::System.now();
+    Some((theirs.to_utc() - ours).num_milliseconds())
+}

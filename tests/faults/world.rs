@@ -1,0 +1,324 @@
+//! What one run consists of: a schema, a key prefix and topics of its own, two replicas behind their
+//! proxies, and the campaigns that are handed out. Gone without a trace when the run is over.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use firstcome::domain::Stream;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use sea_orm::sqlx::{self, Connection, MySqlConnection};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use crate::ledger::Ledger;
+use crate::parts::{Part, Parts};
+use crate::proxy::{Mode, Proxy};
+use crate::replica::{ADMIN_TOKEN, Replica};
+use crate::schedule::Schedule;
+use crate::support::unique;
+
+/// The gate's lease: how long what a crash leaves behind stays taken.
+pub const GATE_LEASE: Duration = Duration::from_secs(3);
+const GATE_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+const KAFKA_MESSAGE_TIMEOUT: Duration = Duration::from_secs(1);
+const RELAY_LEASE: Duration = Duration::from_secs(4);
+/// Longest wait for the replicas to serve when nothing is broken yet.
+const START_PATIENCE: Duration = Duration::from_secs(40);
+
+/// A campaign of the run.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer {
+    pub id: i64,
+    pub total: Option<u64>,
+    pub max_quantity: u32,
+}
+
+pub struct World {
+    pub parts: Parts,
+    pub schedule: Schedule,
+    /// When the traffic began.
+    pub began: Instant,
+    pub schema: String,
+    /// Of Redis's keys and of the topics.
+    pub prefix: String,
+    pub replicas: Vec<Arc<Replica>>,
+    pub offers: Vec<Offer>,
+    pub ledger: Ledger,
+    /// MySQL's own bound on connections, before somebody changes it.
+    pub connections_max: u32,
+    keepers: Vec<JoinHandle<()>>,
+    _folder: TempDir,
+}
+
+/// MySQL without a proxy before it.
+pub async fn mysql(parts: &Parts, schema: Option<&str>) -> sqlx::Result<MySqlConnection> {
+    let options: MySqlConnectOptions = parts.mysql_url.parse()?;
+    let mut options = options.ssl_mode(MySqlSslMode::Disabled);
+    if let Some(schema) = schema {
+        options = options.database(schema);
+    }
+    MySqlConnection::connect_with(&options).await
+}
+
+fn millis(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
+}
+
+impl World {
+    /// Makes everything ready: the parts answer, both replicas serve, the campaigns are open.
+    pub async fn open(parts: Parts, schedule: Schedule) -> Self {
+        parts.heal().await;
+        let prefix = unique("faults");
+        let mut admin = mysql(&parts, None).await.unwrap();
+        let create = format!("CREATE DATABASE {prefix}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(create))
+            .execute(&mut admin)
+            .await
+            .unwrap();
+        let connections_max: u64 = sqlx::query_scalar("SELECT @@GLOBAL.max_connections")
+            .fetch_one(&mut admin)
+            .await
+            .unwrap();
+        let folder = TempDir::new().unwrap();
+        let mut replicas = Vec::new();
+        for nth in 0..2 {
+            let mysql = Proxy::start(parts.address(Part::Mysql)).await;
+            let redis = Proxy::start(parts.address(Part::Redis)).await;
+            let user = parts
+                .mysql_url
+                .rsplit_once('@')
+                .map_or(String::new(), |(user, _)| format!("{user}@"));
+            let settings = settings(
+                &parts,
+                &prefix,
+                &schedule,
+                &format!("{user}{}/{prefix}", mysql.address),
+                &format!("redis://{}", redis.address),
+            );
+            let folder = folder.path().to_owned();
+            replicas.push(Arc::new(Replica::new(
+                nth,
+                (mysql, redis),
+                folder,
+                settings,
+            )));
+        }
+        let keepers = replicas
+            .iter()
+            .map(|replica| Arc::clone(replica).keep())
+            .collect();
+        let mut world = Self {
+            parts,
+            schedule,
+            began: Instant::now(),
+            schema: prefix.clone(),
+            prefix,
+            replicas,
+            offers: Vec::new(),
+            ledger: Ledger::new(Instant::now()),
+            connections_max: connections_max.try_into().unwrap(),
+            keepers,
+            _folder: folder,
+        };
+        world.wait_ready().await;
+        world.create_campaigns().await;
+        world.began = Instant::now();
+        world.ledger = Ledger::new(world.began);
+        world
+    }
+
+    async fn wait_ready(&self) {
+        let began = Instant::now();
+        while !self.replicas.iter().all(|replica| replica.is_ready()) {
+            if began.elapsed() > START_PATIENCE {
+                let tails: String = self.replicas.iter().map(|one| one.log_tails(30)).collect();
+                panic!("the replicas do not start:\n{tails}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// One with limited stock, one whose users may take several, one without end, and one that is
+    /// sold out early.
+    async fn create_campaigns(&mut self) {
+        let wanted = [
+            json!({ "name": "limited", "kind": "coupon", "totalStock": 300 }),
+            json!({ "name": "several", "kind": "general", "totalStock": 240, "perUserLimit": 3, "maxQuantity": 2 }),
+            json!({ "name": "endless", "kind": "points" }),
+            json!({ "name": "small", "kind": "general", "totalStock": 20 }),
+        ];
+        let base = self.replicas[0].base().unwrap();
+        let client = reqwest::Client::new();
+        for campaign in wanted {
+            let made = client
+                .post(format!("{base}/api/admin/campaigns"))
+                .bearer_auth(ADMIN_TOKEN)
+                .json(&campaign)
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(made.status(), 201);
+            let made: Value = made.json().await.unwrap();
+            self.offers.push(Offer {
+                id: made["id"].as_i64().unwrap(),
+                total: made["totalStock"].as_u64(),
+                max_quantity: made["maxQuantity"].as_u64().unwrap().try_into().unwrap(),
+            });
+        }
+    }
+
+    /// The one that cannot be sold out.
+    pub fn endless(&self) -> Offer {
+        *self
+            .offers
+            .iter()
+            .find(|offer| offer.total.is_none())
+            .unwrap()
+    }
+
+    pub async fn mysql(&self) -> sqlx::Result<MySqlConnection> {
+        mysql(&self.parts, Some(&self.schema)).await
+    }
+
+    pub async fn redis(&self) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
+        let client = redis::Client::open(self.parts.redis_url.as_str())?;
+        let patience = Duration::from_secs(2);
+        let config = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(patience))
+            .set_response_timeout(Some(patience));
+        client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+    }
+
+    /// The service as somebody runs it by hand, without a proxy.
+    pub fn command(&self) -> std::process::Command {
+        let mut command = self.replicas[0].command();
+        let database = format!("{}/{}", self.parts.mysql_url, self.schema);
+        command
+            .env("FIRSTCOME_DATABASE_URL", database)
+            .env("FIRSTCOME_REDIS_URL", &self.parts.redis_url);
+        command
+    }
+
+    /// Ends every fault: the parts run, the proxies pass, the replicas run as they should.
+    pub async fn heal(&self) {
+        self.parts.heal().await;
+        if let Ok(mut admin) = mysql(&self.parts, None).await {
+            let restore = format!("SET GLOBAL max_connections = {}", self.connections_max);
+            sqlx::raw_sql(sqlx::AssertSqlSafe(restore))
+                .execute(&mut admin)
+                .await
+                .unwrap();
+        }
+        for replica in &self.replicas {
+            replica.mysql.set(Mode::Pass);
+            replica.redis.set(Mode::Pass);
+            replica.signal("CONT");
+            if !replica.is_wanted() {
+                replica.start(Vec::new());
+            }
+        }
+    }
+
+    /// Removes what the run left in the parts.
+    pub async fn close(&self) {
+        for keeper in &self.keepers {
+            keeper.abort();
+        }
+        for replica in &self.replicas {
+            replica.kill();
+        }
+        let mut admin = mysql(&self.parts, None).await.unwrap();
+        let drop = format!("DROP DATABASE {}", self.schema);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(drop))
+            .execute(&mut admin)
+            .await
+            .unwrap();
+        self.remove_keys().await.unwrap();
+        self.remove_topics().await;
+    }
+
+    /// The run's keys in Redis.
+    pub async fn keys(&self, pattern: &str) -> redis::RedisResult<Vec<String>> {
+        let mut redis = self.redis().await?;
+        redis::cmd("KEYS")
+            .arg(format!("{}:{pattern}", self.prefix))
+            .query_async(&mut redis)
+            .await
+    }
+
+    async fn remove_keys(&self) -> redis::RedisResult<()> {
+        let keys = self.keys("*").await?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut redis = self.redis().await?;
+        redis::cmd("DEL").arg(&keys).exec_async(&mut redis).await
+    }
+
+    async fn remove_topics(&self) {
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set("bootstrap.servers", &self.parts.brokers)
+            .create()
+            .unwrap();
+        let topics: Vec<String> = [Stream::Participation, Stream::Campaign]
+            .iter()
+            .flat_map(|stream| {
+                [
+                    stream.topic(&self.prefix),
+                    stream.dead_letter_topic(&self.prefix),
+                ]
+            })
+            .collect();
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+        for deleted in admin.delete_topics(&names, &options).await.unwrap() {
+            deleted.unwrap();
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for keeper in &self.keepers {
+            keeper.abort();
+        }
+        if std::thread::panicking() {
+            // Whoever comes next, and whoever looks at what is left, finds the parts up.
+            self.parts.heal_now();
+        }
+    }
+}
+
+fn settings(
+    parts: &Parts,
+    prefix: &str,
+    schedule: &Schedule,
+    database: &str,
+    redis: &str,
+) -> Vec<(String, String)> {
+    [
+        ("HTTP_LISTEN", "127.0.0.1:0".to_owned()),
+        ("ADMIN_TOKEN", ADMIN_TOKEN.to_owned()),
+        ("DATABASE_URL", database.to_owned()),
+        ("REDIS_URL", redis.to_owned()),
+        ("REDIS_PREFIX", prefix.to_owned()),
+        ("KAFKA_BROKERS", parts.brokers.clone()),
+        ("KAFKA_TOPIC_PREFIX", prefix.to_owned()),
+        ("KAFKA_CREATE_TOPICS", "true".to_owned()),
+        ("KAFKA_KEY", schedule.key.name().to_owned()),
+        ("KAFKA_MESSAGE_TIMEOUT", millis(KAFKA_MESSAGE_TIMEOUT)),
+        ("GATE_LEASE", millis(GATE_LEASE)),
+        ("GATE_SWEEP_INTERVAL", millis(GATE_SWEEP_INTERVAL)),
+        ("RELAY_LEASE", millis(RELAY_LEASE)),
+        ("RELAY_RETRY_MAX", "1s".to_owned()),
+        ("SHUTDOWN_DEADLINE", "5s".to_owned()),
+    ]
+    .map(|(name, value)| (format!("FIRSTCOME_{name}"), value))
+    .into()
+}
