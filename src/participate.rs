@@ -2,6 +2,7 @@
 //! gate, the commit, the answer. A yes is given only for what is durable.
 
 mod outcome;
+mod room;
 mod sync;
 
 use std::sync::Arc;
@@ -301,7 +302,8 @@ impl Parts {
         if path == Path::Grouped {
             return Ok(self.writer.commit(place, job).await);
         }
-        drop(place);
+        // Kept until the end: with as many waiting here as may wait, more are told to come back.
+        let _place = place;
         let _permit = self
             .sync
             .permits

@@ -123,6 +123,7 @@ fn writer_config(config: &Config) -> WriterConfig {
             count: config.writer.lanes,
             capacity: config.writer.capacity,
             batch_max: config.writer.batch_rows_max,
+            wait_max: config.writer.wait_max,
         },
         lease_margin: LEASE_MARGIN,
         contention: retry::Policy {
@@ -137,9 +138,15 @@ fn writer_config(config: &Config) -> WriterConfig {
 fn http_settings(config: &Config, spawner: &Spawner) -> anyhow::Result<http::Settings> {
     Ok(http::Settings {
         admin_token: parts::admin_token(config)?,
+        header_bytes_max: config.http.header_bytes_max,
+        headers_max: config.http.headers_max,
         body_bytes_max: config.http.body_bytes_max,
+        connections_max: config.http.connections_max,
+        head_timeout: config.http.head_timeout,
+        body_timeout: config.http.body_timeout,
         request_timeout: config.http.request_timeout,
         concurrent_requests_max: config.http.concurrent_requests_max,
+        concurrent_streams_max: config.http.concurrent_streams_max,
         idle_timeout: config.http.idle_timeout,
         embedded_parts: config.embedded_parts(),
         stop: spawner.token(Stage::Http),

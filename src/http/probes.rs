@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use poem::endpoint::make;
 use poem::http::StatusCode;
-use poem::{EndpointExt, Response, Route, Server, get};
+use poem::{EndpointExt, Response, Route, get};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::dashboard::metrics;
 use super::health::PartView;
-use super::listener::PromptAcceptor;
+use super::listener;
 use super::settings::Settings;
 use crate::health::Health;
 use crate::telemetry::Telemetry;
@@ -50,11 +50,11 @@ pub async fn serve_probes(listener: TcpListener, probes: Probes) -> io::Result<(
         .at("/readyz", get(readiness))
         .at("/metrics", get(figures))
         .map_to_response();
-    let settings = Settings::default();
-    Server::new_with_acceptor(PromptAcceptor::new(listener)?)
-        .idle_timeout(settings.idle_timeout)
-        .run_with_graceful_shutdown(routes, stop.cancelled_owned(), Some(settings.drain_timeout))
-        .await
+    let settings = Settings {
+        stop,
+        ..Settings::default()
+    };
+    listener::serve(listener, routes, &settings).await
 }
 
 async fn ready(health: &Health) -> Response {
