@@ -126,7 +126,8 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         let fields = headers.iter().map(|(name, value)| {
             name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES
         });
-        let bytes = fields.sum::<usize>() + request.uri().path().len();
+        let address = request.uri().path_and_query();
+        let bytes = fields.sum::<usize>() + address.map_or(0, |address| address.as_str().len());
         if bytes > self.header_bytes_max || headers.len() > self.headers_max {
             return Some(head_too_large());
         }

@@ -110,3 +110,6 @@ fn turn_away(stream: &TcpStream) {
     drop(stream.try_read(&mut unread));
     drop(stream.try_write(NO_SEAT));
 }
+
+#[cfg(test)]
+mod tests;
