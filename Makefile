@@ -25,12 +25,13 @@ test: check deny ## Everything: format, lints, dependencies, all tests against t
 	@# Parts that were up before stay up; parts started here go down, whatever the tests say.
 	if ! scripts/parts status >/dev/null 2>&1; then trap 'scripts/parts down' EXIT; fi; \
 	scripts/parts up; \
-	scripts/parts env -- cargo test --workspace --locked
+	scripts/parts env -- cargo test --workspace --locked --features failpoints
 
 .PHONY: check
 check: ## Format and lints, without the parts
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+	cargo check --workspace --locked
 
 .PHONY: deny
 deny: $(cargo_deny) ## Licences, bans and sources of the dependencies, and advisories if reachable

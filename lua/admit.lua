@@ -8,7 +8,10 @@
 --   {'UNDECIDED', remaining, first participation}   the same, but that one still holds its lease
 --   {'NOT_OPEN_YET', remaining, opens_at in microseconds or ''}
 --   {'SOLD_OUT' | 'ENDED' | 'PAUSED' | 'LIMIT_EXCEEDED', remaining}
---   {'MISSING'}   there is no state: rebuild first
+--   {'MISSING'}   there is no state, or it is another run's: rebuild first
+--
+-- State that a server has loaded from a file may be older than what was answered from it. So a rebuild
+-- writes down the run of the server it was made in, and in any other run the state counts as missing.
 --
 -- A script that fails is not rolled back, so every argument and field is read and checked before
 -- the first write, and the writes come last. Numbers are written with '%.0f' because Lua 5.1 would
@@ -36,9 +39,9 @@ for i = 1, count do
 end
 
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'state', 'opens_at_us', 'closes_at_us',
-  'total', 'units', 'per_user_limit', 'max_quantity', 'last_rank')
+  'total', 'units', 'per_user_limit', 'max_quantity', 'last_rank', 'run')
 local answers = {}
-if not state[1] then
+if not state[10] or not string.find(redis.call('INFO', 'server'), state[10], 1, true) then
   for i = 1, count do
     answers[i] = {'MISSING'}
   end

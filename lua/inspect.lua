@@ -1,11 +1,12 @@
 -- Tells the state of one campaign.
 --
--- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)
+-- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)
 -- ARGV  none
--- Reply {'STATE', epoch, units, last rank, remaining or '', leases, users} | {'MISSING'}
+-- Reply {'STATE', epoch, units, last rank, remaining or '', leases, users, leases in order of their end}
+--       | {'MISSING'} (none, or one of another run of the server)
 
-local state = redis.call('HMGET', KEYS[1], 'epoch', 'units', 'last_rank', 'total')
-if not state[1] then
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'units', 'last_rank', 'total', 'run')
+if not state[5] or not string.find(redis.call('INFO', 'server'), state[5], 1, true) then
   return {'MISSING'}
 end
 local total, remaining = tonumber(state[4]), ''
@@ -13,4 +14,4 @@ if total then
   remaining = string.format('%.0f', math.max(total - tonumber(state[2]), 0))
 end
 return {'STATE', state[1], state[2], state[3], remaining,
-  redis.call('HLEN', KEYS[3]), redis.call('HLEN', KEYS[2])}
+  redis.call('HLEN', KEYS[3]), redis.call('HLEN', KEYS[2]), redis.call('ZCARD', KEYS[4])}

@@ -1,4 +1,5 @@
--- Replaces the whole state by what a rebuild has loaded, and only moves the epoch forward.
+-- Replaces the whole state by what a rebuild has loaded, and only moves the epoch forward. State of
+-- another run of the server is no state: whatever its epoch, it is replaced.
 --
 -- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)   5 loading (hash)
 -- ARGV  1 epoch   2 users loaded   3 units they hold   4 last rank
@@ -18,7 +19,14 @@ end
 if #ARGV ~= 11 or not tonumber(ARGV[10]) or not tonumber(ARGV[11]) then
   return redis.error_reply('ERR swap: expected eleven arguments')
 end
-local current = redis.call('HMGET', KEYS[1], 'epoch', 'version')
+local run = string.match(redis.call('INFO', 'server'), 'run_id:([%w-]+)')
+if not run then
+  return redis.error_reply('ERR swap: the server does not tell its run_id')
+end
+local current = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'run')
+if current[3] ~= run then
+  current = {}
+end
 if current[1] and tonumber(current[1]) >= tonumber(ARGV[1]) then
   redis.call('UNLINK', KEYS[5])
   return 'STALE'
@@ -30,7 +38,7 @@ if loaded ~= tonumber(ARGV[2]) then
 end
 
 -- HSET goes first because it is the one write that Redis refuses when its memory is full.
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'units', ARGV[3], 'last_rank', ARGV[4])
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'units', ARGV[3], 'last_rank', ARGV[4], 'run', run)
 if not current[2] or tonumber(current[2]) <= tonumber(ARGV[5]) then
   redis.call('HSET', KEYS[1], 'version', ARGV[5], 'state', ARGV[6], 'opens_at_us', ARGV[7],
     'closes_at_us', ARGV[8], 'total', ARGV[9], 'per_user_limit', ARGV[10], 'max_quantity', ARGV[11])

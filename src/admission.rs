@@ -126,11 +126,14 @@ async fn ask_for_group(gate: &dyn Gate, lease: Duration, campaign: CampaignId, g
 }
 
 fn answer_all(group: Vec<Asking>, error: GateError) {
-    tracing::warn!(
-        error = &error as &dyn std::error::Error,
-        entrants = group.len(),
-        "the gate did not answer"
-    );
+    // That the gate is away was said when it went.
+    if !matches!(error, GateError::Away) {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            entrants = group.len(),
+            "the gate did not answer"
+        );
+    }
     let error = Arc::new(error);
     for asking in group {
         answer(asking, Err(DeskError::Gate(Arc::clone(&error))));

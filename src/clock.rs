@@ -8,6 +8,20 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::Instant;
 
+/// How far off the machine's clock is made to be, for tests of clocks that jump: milliseconds, by the
+/// failpoint `clock.system`.
+#[cfg(feature = "failpoints")]
+fn shift() -> TimeDelta {
+    let millis = |text: Option<String>| text.and_then(|text| text.parse().ok()).unwrap_or(0);
+    fail::fail_point!("clock.system", |text| TimeDelta::milliseconds(millis(text)));
+    TimeDelta::zero()
+}
+
+#[cfg(not(feature = "failpoints"))]
+const fn shift() -> TimeDelta {
+    TimeDelta::zero()
+}
+
 /// A source of wall-clock time, UTC.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
@@ -33,7 +47,7 @@ impl Clock {
                 clippy::disallowed_methods,
                 reason = "this is the one place that asks the machine"
             )]
-            Self::System => Utc::now(),
+            Self::System => Utc::now() + shift(),
             Self::Manual(millis) => {
                 DateTime::from_timestamp_millis(millis.load(Ordering::SeqCst)).unwrap_or_default()
             }

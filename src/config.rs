@@ -128,8 +128,17 @@ impl Config {
         );
         self.kafka.check(&mut require);
         require(
-            self.gate.lease >= Duration::from_secs(10),
-            "gate.lease: must be at least 10s",
+            (Duration::from_secs(3)..=Duration::from_secs(600)).contains(&self.gate.lease),
+            "gate.lease: must be between 3s and 10m",
+        );
+        require(
+            (Duration::from_millis(100)..=Duration::from_secs(60))
+                .contains(&self.gate.sweep_interval),
+            "gate.sweep_interval: must be between 100ms and 1m",
+        );
+        require(
+            self.gate.away_capacity > 0,
+            "gate.away_capacity: must be at least 1",
         );
         require(
             (1..=1_000).contains(&self.gate.batch_max),

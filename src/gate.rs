@@ -4,11 +4,13 @@
 //! what became of it. It is a sieve, never the truth: it may be lost and rebuilt at any time, and the
 //! store refuses what it wrongly lets through.
 
+mod guarded;
 mod in_process;
 mod redis;
 mod reply;
 mod script;
 
+pub use self::guarded::Guarded;
 pub use self::redis::RedisConfig;
 pub use self::script::{ScriptGate, StartError};
 
@@ -125,6 +127,8 @@ pub struct GateState {
     pub leases: u64,
     /// Users holding at least one unit.
     pub users: u64,
+    /// Leases in the order of their end: as many as there are leases, unless something was lost.
+    pub expiring: u64,
 }
 
 /// A lease as the sweeper sees it.
@@ -144,6 +148,9 @@ pub enum GateError {
     /// Not reachable, or the answer did not come in time: the command may have run.
     #[error("ask the gate")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nobody asked: it did not answer a moment ago, and has not answered since.
+    #[error("ask the gate: it is away")]
+    Away,
     /// The script answered with something that is not in its contract, or failed.
     #[error("read the gate's answer: {0}")]
     Protocol(String),
@@ -197,6 +204,6 @@ pub trait Gate: Send + Sync + 'static {
     /// The state of one campaign, if the gate has it.
     async fn inspect(&self, campaign: CampaignId) -> Result<Option<GateState>, GateError>;
 
-    /// Whether the gate answers.
+    /// Whether the gate answers and takes writes.
     async fn ping(&self) -> Result<(), GateError>;
 }

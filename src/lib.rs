@@ -6,6 +6,7 @@ pub mod domain;
 pub mod participate;
 
 pub mod admission;
+pub mod direct;
 pub mod writer;
 
 pub mod catalogue;
@@ -24,6 +25,7 @@ pub mod asyncapi;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod crash;
 pub mod http;
 pub mod lane;
 pub mod relay;

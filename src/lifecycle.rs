@@ -54,6 +54,7 @@ impl From<ReconcileError> for LifecycleError {
         match error {
             ReconcileError::Store(error) => Self::Store(error),
             ReconcileError::Gate(error) => Self::Gate(error),
+            ReconcileError::Closed => Self::Gate(GateError::Away),
         }
     }
 }
@@ -151,7 +152,7 @@ impl Lifecycle {
         if self.gate_behind.load(Ordering::Acquire) {
             let aligned = self.reconciler.align().await?;
             self.gate_behind.store(false, Ordering::Release);
-            tracing::info!(campaigns = aligned, "the gate is in step");
+            tracing::info!(aligned.campaigns, aligned.closed, "the gate is in step");
         }
         let now = self.clock.now();
         let filter = CampaignFilter {

@@ -70,6 +70,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    let _armed = firstcome::crash::arm();
     let arguments = Arguments::parse();
     match run(&arguments) {
         Ok(code) => code,

@@ -1,6 +1,9 @@
 //! THE request, top to bottom: who and what, the local checks, a place in the writer's queue, the
-//! gate, the commit, the answer. A yes is given only for what is durable.
+//! gate, the commit, the answer. A yes is given only for what is durable. While the gate is away the
+//! database admits and commits in one step (`by_database`), or nobody is admitted, by configuration.
 
+mod by_database;
+mod by_gate;
 mod outcome;
 mod room;
 mod sync;
@@ -9,31 +12,41 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use serde::Deserialize;
 use tokio::sync::oneshot;
 
 pub use self::outcome::{Outcome, ParticipateError, Replayed, Request};
 pub use self::sync::SyncPath;
-use crate::admission::{Answer, Desk, DeskError};
+use crate::admission::Desk;
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
-use crate::domain::{
-    Campaign, CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, Refusal, Status,
-    to_stored_precision,
-};
-use crate::gate::{Admission, Entrant, Ticket};
+use crate::direct::{Cause, Direct};
+use crate::domain::{Campaign, CampaignId, KeyChoice, ParticipationId, Refusal};
+use crate::gate::Guarded;
 use crate::meter::Meter;
-use crate::reconcile::{ReconcileError, Reconciler};
-use crate::store::{Intake, Store};
+use crate::reconcile::Reconciler;
+use crate::store::{Applicant, Store};
 use crate::supervisor::{Spawner, Stage};
-use crate::writer::{Job, Verdict, Writer, WriterPlace};
+use crate::writer::Writer;
 
-/// How often the gate is asked again because it was rebuilt in between.
-const ADMISSIONS_MAX: usize = 4;
+/// How often a participation is tried again because the gate was rebuilt, went away or came back.
+const ATTEMPTS_MAX: usize = 8;
 /// How often, and how far apart, the first answer to an idempotency key is looked for.
 const FIRST_ANSWER_LOOKS: usize = 10;
 const FIRST_ANSWER_PAUSE: Duration = Duration::from_millis(50);
 /// How long the relay leaves alone what the synchronous path publishes itself.
 const SYNC_HOLD: TimeDelta = TimeDelta::seconds(30);
+
+/// What is done while the gate is away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenAway {
+    /// The database admits and commits, slower and with a short queue.
+    #[default]
+    Database,
+    /// Nobody is admitted: 503.
+    Refuse,
+}
 
 /// Makes participations.
 #[derive(Clone)]
@@ -47,8 +60,14 @@ pub struct Parts {
     pub catalogue: Catalogue,
     /// The way to the gate.
     pub desk: Desk,
+    /// Whether the gate is there.
+    pub gate: Arc<Guarded>,
     /// Group commit.
     pub writer: Writer,
+    /// The database path.
+    pub direct: Direct,
+    /// Whether the database path is taken.
+    pub when_away: WhenAway,
     /// Looks up earlier answers.
     pub store: Store,
     /// Puts a gate right that is missing or wrong.
@@ -70,6 +89,19 @@ pub struct Parts {
 enum Path {
     Grouped,
     Alone,
+}
+
+/// Who admits.
+enum Way {
+    Gate,
+    Database(Cause),
+}
+
+/// What came of one try.
+enum Step {
+    Done(Outcome),
+    /// Nothing was committed; the way may be another one by now.
+    Again,
 }
 
 impl Participate {
@@ -127,7 +159,7 @@ impl Participate {
         self.parts
             .spawner
             .detach("participate", Stage::Admission, async move {
-                let outcome = parts.admit_and_commit(&campaign, &request, path).await;
+                let outcome = parts.take_part(&campaign, &request, path).await;
                 drop(reply.send(outcome));
             });
         outcome
@@ -180,142 +212,44 @@ impl Parts {
             .then_some(Refusal::SoldOut)
     }
 
-    async fn admit_and_commit(
+    /// Tries until it is known what became of it.
+    async fn take_part(
         &self,
         campaign: &Arc<Campaign>,
         request: &Request,
         path: Path,
     ) -> Result<Outcome, ParticipateError> {
-        let entrant = Entrant {
+        let applicant = Applicant {
             participation: ParticipationId::generate(),
             user: request.user,
             quantity: request.quantity,
+            idempotency_key: request.idempotency_key.clone(),
+            traceparent: request.traceparent.clone(),
         };
-        for _ in 0..ADMISSIONS_MAX {
-            // A place in the queue comes before a unit: with no room, nothing has to be given back.
-            let place = self
-                .writer
-                .reserve(campaign.id)
-                .ok_or(ParticipateError::Busy)?;
-            let answer = self
-                .desk
-                .ask(campaign.id, entrant)
-                .await
-                .map_err(|error| no_answer(&error))?;
-            let ticket = match answer.admission {
-                Admission::Admitted(ticket) => ticket,
-                Admission::Missing => {
-                    self.renew_gate(campaign.id, None).await?;
-                    continue;
-                }
-                Admission::Undecided { first, remaining } => {
-                    return self.undecided(request, first, remaining).await;
-                }
-                Admission::Refused { refusal, remaining } => {
-                    return self.refused(request, refusal, remaining).await;
-                }
+        for _ in 0..ATTEMPTS_MAX {
+            let step = match self.way(campaign.id)? {
+                Way::Gate => self.by_gate(campaign, request, &applicant, path).await?,
+                Way::Database(cause) => self.by_database(request, &applicant, cause, path).await?,
             };
-            let (job, participation) = self.job(campaign, request, entrant, &ticket, &answer, path);
-            match self.commit(place, job, path).await? {
-                Verdict::Committed => {
-                    return Ok(Outcome::Accepted {
-                        participation,
-                        replayed: Replayed::First,
-                    });
-                }
-                Verdict::StaleEpoch => self.renew_gate(campaign.id, Some(ticket.epoch)).await?,
-                Verdict::SoldOut => {
-                    self.renew_gate(campaign.id, Some(ticket.epoch)).await?;
-                    return Ok(Outcome::Refused {
-                        refusal: Refusal::SoldOut,
-                        remaining: Some(0),
-                    });
-                }
-                Verdict::Conflict => {
-                    if let Some(outcome) = self.after_conflict(request, ticket.epoch).await? {
-                        return Ok(outcome);
-                    }
-                }
-                Verdict::Unavailable | Verdict::Unknown => {
-                    return Err(ParticipateError::Unavailable { part: "store" });
-                }
+            if let Step::Done(outcome) = step {
+                return Ok(outcome);
             }
         }
         Err(ParticipateError::Unavailable { part: "gate" })
     }
 
-    /// The rows of an admitted entrant.
-    fn job(
-        &self,
-        campaign: &Arc<Campaign>,
-        request: &Request,
-        entrant: Entrant,
-        ticket: &Ticket,
-        answer: &Answer,
-        path: Path,
-    ) -> (Job, Participation) {
-        let now = to_stored_precision(self.clock.now());
-        let hold = TimeDelta::seconds(i64::from(campaign.hold_seconds));
-        let participation = Participation {
-            id: entrant.participation,
-            campaign_id: campaign.id,
-            user_id: request.user,
-            quantity: request.quantity,
-            rank: ticket.rank,
-            status: if campaign.is_paid() {
-                Status::Reserved
-            } else {
-                Status::Confirmed
-            },
-            remaining: ticket.remaining,
-            expires_at: campaign.is_paid().then(|| now + hold),
-            created_at: now,
+    fn way(&self, id: CampaignId) -> Result<Way, ParticipateError> {
+        let cause = if self.gate.is_away() {
+            Cause::GateAway
+        } else if self.reconciler.is_closed(id) {
+            Cause::GateClosed
+        } else {
+            return Ok(Way::Gate);
         };
-        let mut event = OutboxEvent::about(&participation, 1, self.key_choice, now);
-        event.traceparent.clone_from(&request.traceparent);
-        // Events of a key that participations share go out in order of commit: through the relay alone.
-        let shared = event.shares_its_key();
-        let intake = Intake {
-            participation: participation.clone(),
-            idempotency_key: request.idempotency_key.clone(),
-            event,
-            hold_until: (path == Path::Alone && !shared).then(|| now + SYNC_HOLD),
-        };
-        let lease_deadline = answer.lease_deadline;
-        (
-            Job {
-                campaign: Arc::clone(campaign),
-                epoch: ticket.epoch,
-                lease_deadline,
-                intake,
-            },
-            participation,
-        )
-    }
-
-    async fn commit(
-        &self,
-        place: WriterPlace,
-        job: Job,
-        path: Path,
-    ) -> Result<Verdict, ParticipateError> {
-        if path == Path::Grouped {
-            return Ok(self.writer.commit(place, job).await);
+        match self.when_away {
+            WhenAway::Database => Ok(Way::Database(cause)),
+            WhenAway::Refuse => Err(ParticipateError::Unavailable { part: "gate" }),
         }
-        // Kept until the end: with as many waiting here as may wait, more are told to come back.
-        let _place = place;
-        let _permit = self
-            .sync
-            .permits
-            .acquire()
-            .await
-            .map_err(|_| ParticipateError::Busy)?;
-        let event = job.intake.event.clone();
-        let verdict = self.writer.commit_alone(job).await;
-        if verdict == Verdict::Committed {
-            self.sync.publish_now(&self.store, &event).await;
-        }
-        Ok(verdict)
     }
 
     async fn refused(
@@ -327,67 +261,15 @@ impl Parts {
         if refusal == Refusal::SoldOut && remaining == Some(0) {
             self.catalogue.mark_sold_out(request.campaign).await;
         }
-        // Between the look-up and the gate, the first answer to the same key may have been given.
-        if matches!(refusal, Refusal::AlreadyParticipated { .. })
-            && let Some(outcome) = self.earlier_answer(request).await?
-        {
+        // Between the look-up and now, the first answer to the same key may have been given.
+        let by_holdings = matches!(
+            refusal,
+            Refusal::AlreadyParticipated { .. } | Refusal::LimitExceeded | Refusal::SoldOut
+        );
+        if by_holdings && let Some(outcome) = self.earlier_answer(request).await? {
             return Ok(outcome);
         }
         Ok(Outcome::Refused { refusal, remaining })
-    }
-
-    /// The user's first participation is on its way into the store, or whoever had it died. Waits a
-    /// little to see which: "already" is said only of what is committed.
-    async fn undecided(
-        &self,
-        request: &Request,
-        first: ParticipationId,
-        remaining: Option<u64>,
-    ) -> Result<Outcome, ParticipateError> {
-        for _ in 0..FIRST_ANSWER_LOOKS {
-            let found = self.store.participation(first).await;
-            if found
-                .map_err(|error| unavailable("store", &error))?
-                .is_some()
-            {
-                let refusal = Refusal::AlreadyParticipated { first };
-                return self.refused(request, refusal, remaining).await;
-            }
-            tokio::time::sleep(FIRST_ANSWER_PAUSE).await;
-        }
-        Err(ParticipateError::Unavailable { part: "gate" })
-    }
-
-    /// The store refused what the gate let through: the key was used a moment ago, or the gate knows
-    /// less than the store and is put right. None: ask it again.
-    async fn after_conflict(
-        &self,
-        request: &Request,
-        epoch: u64,
-    ) -> Result<Option<Outcome>, ParticipateError> {
-        if let Some(outcome) = self.earlier_answer(request).await? {
-            return Ok(Some(outcome));
-        }
-        self.renew_gate(request.campaign, Some(epoch)).await?;
-        Ok(None)
-    }
-
-    async fn renew_gate(&self, id: CampaignId, seen: Option<u64>) -> Result<(), ParticipateError> {
-        self.reconciler
-            .renew(id, seen)
-            .await
-            .map_err(|error| match error {
-                ReconcileError::Store(error) => unavailable("store", &error),
-                ReconcileError::Gate(error) => unavailable("gate", &error),
-            })
-    }
-}
-
-fn no_answer(error: &DeskError) -> ParticipateError {
-    match error {
-        DeskError::Full => ParticipateError::Busy,
-        // Logged once, where the whole batch failed.
-        DeskError::Gate(_) | DeskError::Stopped => ParticipateError::Unavailable { part: "gate" },
     }
 }
 

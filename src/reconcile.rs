@@ -1,20 +1,30 @@
 //! Keeps the gate in step with the store: rebuilds what is missing or wrong, and sweeps the leases of
 //! those who died. The store is always right.
+//!
+//! A rebuild raises the campaign's epoch first, which voids whatever any gate admitted before, then
+//! reads what is committed, then swaps it in. Whoever dies in between leaves a campaign whose gate is of
+//! an older epoch: the next request, or the next sweep, begins anew.
 
+mod audit;
+mod metrics;
 pub mod verify;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+pub use self::metrics::Metrics;
+use crate::crash;
 use crate::domain::{Campaign, CampaignId, ParticipationId, State};
 use crate::gate::{Configured, Gate, GateError, Settings};
-use crate::store::{CampaignFilter, Store, StoreError};
+use crate::store::{CampaignFilter, Raised, Store, StoreError};
 
 /// Leases looked at in one go, per campaign.
 const SWEEP_BATCH: usize = 1_000;
 /// Campaigns read in one page.
 const PAGE: u64 = 500;
+/// How often somebody who asked for a rebuild waits for the end of a term.
+const TERMS_MAX: usize = 8;
 
 /// Why the gate could not be brought into step.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +35,9 @@ pub enum ReconcileError {
     /// The gate could not be asked.
     #[error("bring the gate into step")]
     Gate(#[from] GateError),
+    /// Some replica cannot reach the gate and serves the campaign by the database.
+    #[error("rebuild the gate: the campaign is served by the database")]
+    Closed,
 }
 
 /// What a sweep did.
@@ -34,6 +47,46 @@ pub struct Swept {
     pub settled: usize,
     /// Leases whose participation never was.
     pub released: usize,
+    /// Gates that disagreed with the store and were rebuilt.
+    pub rebuilt: usize,
+}
+
+/// What came of a wish to put a gate right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewed {
+    /// Ask it again.
+    InStep,
+    /// It stays closed for now: the campaign is served by the database.
+    Closed,
+}
+
+/// One rebuild of a campaign at a time, and until when there is no point in trying.
+#[derive(Debug, Default)]
+struct Flight {
+    turn: tokio::sync::Mutex<()>,
+    closed_until: Mutex<Option<Instant>>,
+}
+
+impl Flight {
+    fn is_closed(&self) -> bool {
+        self.closed_until()
+            .is_some_and(|until| Instant::now() < until)
+    }
+
+    fn closed_until(&self) -> Option<Instant> {
+        *self
+            .closed_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close_for(&self, term: Duration) {
+        let mut until = self
+            .closed_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *until = Some(Instant::now() + term);
+    }
 }
 
 /// Brings the gate into step with the store.
@@ -41,7 +94,8 @@ pub struct Swept {
 pub struct Reconciler {
     store: Store,
     gate: Arc<dyn Gate>,
-    flights: Arc<Mutex<HashMap<CampaignId, Arc<tokio::sync::Mutex<()>>>>>,
+    flights: Arc<Mutex<HashMap<CampaignId, Arc<Flight>>>>,
+    metrics: Metrics,
 }
 
 impl Reconciler {
@@ -52,86 +106,162 @@ impl Reconciler {
             store,
             gate,
             flights: Arc::default(),
+            metrics: Metrics::default(),
         }
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Rebuilds the gate's state of a campaign from what is committed, in a new epoch. Everybody
     /// admitted before is refused by the writer and asks again. None: there is no such campaign.
     pub async fn rebuild(&self, id: CampaignId) -> Result<Option<u64>, ReconcileError> {
         let flight = self.flight(id);
-        let _alone = flight.lock().await;
-        self.rebuild_alone(id).await
+        let _alone = flight.turn.lock().await;
+        for _ in 0..TERMS_MAX {
+            match self.rebuild_alone(id).await? {
+                Rebuilt::Closed(term) => tokio::time::sleep(term).await,
+                Rebuilt::In(epoch) => return Ok(Some(epoch)),
+                Rebuilt::Unknown => return Ok(None),
+            }
+        }
+        Err(ReconcileError::Closed)
     }
 
     /// Rebuilds unless somebody else just did: `seen` is the epoch that was found wrong, none when the
     /// gate had no state at all.
-    pub async fn renew(&self, id: CampaignId, seen: Option<u64>) -> Result<(), ReconcileError> {
+    pub async fn renew(
+        &self,
+        id: CampaignId,
+        seen: Option<u64>,
+    ) -> Result<Renewed, ReconcileError> {
         let flight = self.flight(id);
-        let _alone = flight.lock().await;
-        if self.gate.inspect(id).await?.map(|state| state.epoch) == seen {
-            self.rebuild_alone(id).await?;
+        let _alone = flight.turn.lock().await;
+        if flight.is_closed() {
+            return Ok(Renewed::Closed);
         }
-        Ok(())
+        if self.gate.inspect(id).await?.map(|state| state.epoch) != seen {
+            return Ok(Renewed::InStep);
+        }
+        match self.rebuild_alone(id).await? {
+            Rebuilt::Closed(term) => {
+                flight.close_for(term);
+                Ok(Renewed::Closed)
+            }
+            Rebuilt::In(_) | Rebuilt::Unknown => Ok(Renewed::InStep),
+        }
+    }
+
+    /// Whether the campaign was found to be served by the database a moment ago.
+    #[must_use]
+    pub fn is_closed(&self, id: CampaignId) -> bool {
+        let flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        flights.get(&id).is_some_and(|flight| flight.is_closed())
     }
 
     /// Tells the gate a campaign's settings, rebuilding its state when it has none.
-    pub async fn configure(&self, campaign: &Campaign) -> Result<(), ReconcileError> {
+    pub async fn configure(&self, campaign: &Campaign) -> Result<Renewed, ReconcileError> {
         match self
             .gate
             .configure(campaign.id, &Settings::from(campaign))
             .await?
         {
-            Configured::Applied | Configured::Stale => Ok(()),
+            Configured::Applied | Configured::Stale => Ok(Renewed::InStep),
             Configured::Missing => self.renew(campaign.id, None).await,
         }
     }
 
-    /// Tells the gate the settings of every campaign that may take participations: at start, and after
-    /// the gate was away.
-    pub async fn align(&self) -> Result<usize, ReconcileError> {
+    /// Tells the gate the settings of every campaign that may take participations, and rebuilds what is
+    /// missing: at start, and after the gate was away.
+    pub async fn align(&self) -> Result<Aligned, ReconcileError> {
         let campaigns = self.live_campaigns().await?;
+        let mut aligned = Aligned {
+            campaigns: campaigns.len(),
+            closed: 0,
+        };
         for campaign in &campaigns {
-            self.configure(campaign).await?;
+            let mut renewed = self.configure(campaign).await?;
+            if renewed == Renewed::InStep {
+                renewed = self.catch_up(campaign).await?;
+            }
+            aligned.closed += usize::from(renewed == Renewed::Closed);
         }
-        Ok(campaigns.len())
+        Ok(aligned)
     }
 
     /// Ends leases that have run out: settled where the store has the participation, released where it
-    /// has not. A writer never commits after its lease, so the answer cannot change any more.
+    /// has not. A writer never commits after its lease, so the answer cannot change any more. Then
+    /// compares the gate with the store and rebuilds what disagrees.
     pub async fn sweep(&self) -> Result<Swept, ReconcileError> {
         let mut swept = Swept::default();
         for campaign in self.live_campaigns().await? {
-            let expired = self.gate.expired(campaign.id, SWEEP_BATCH).await?;
-            if expired.is_empty() {
-                continue;
-            }
-            let ids: Vec<ParticipationId> =
-                expired.iter().map(|lease| lease.participation).collect();
-            let committed = self.store.committed_among(&ids).await?;
-            let lost: Vec<ParticipationId> = ids
-                .into_iter()
-                .filter(|id| !committed.contains(id))
-                .collect();
-            self.gate.settle(campaign.id, &committed).await?;
-            self.gate.release(campaign.id, &lost).await?;
-            swept.settled += committed.len();
-            swept.released += lost.len();
+            while self.sweep_some(campaign.id, &mut swept).await? == SWEEP_BATCH {}
+            swept.rebuilt += usize::from(self.audit(&campaign).await?);
         }
+        self.metrics.count(swept);
         Ok(swept)
     }
 
-    async fn rebuild_alone(&self, id: CampaignId) -> Result<Option<u64>, ReconcileError> {
-        let Some(committed) = self.store.raise_epoch(id).await? else {
-            return Ok(None);
-        };
-        let epoch = committed.campaign.gate_epoch;
-        let settings = Settings::from(&committed.campaign);
-        let applied = self
-            .gate
-            .rebuild(id, epoch, &settings, &committed.seats, committed.last_rank)
-            .await?;
-        tracing::info!(campaign.id = %id, gate.epoch = epoch, seats = committed.seats.len(), applied, "gate rebuilt");
-        Ok(Some(epoch))
+    /// How many leases had run out.
+    async fn sweep_some(
+        &self,
+        campaign: CampaignId,
+        swept: &mut Swept,
+    ) -> Result<usize, ReconcileError> {
+        let expired = self.gate.expired(campaign, SWEEP_BATCH).await?;
+        if expired.is_empty() {
+            return Ok(0);
+        }
+        let ids: Vec<ParticipationId> = expired.iter().map(|lease| lease.participation).collect();
+        let committed = self.store.committed_among(&ids).await?;
+        let lost: Vec<ParticipationId> = ids
+            .into_iter()
+            .filter(|id| !committed.contains(id))
+            .collect();
+        crash::point("sweep.asked");
+        self.gate.settle(campaign, &committed).await?;
+        crash::point("sweep.settled");
+        self.gate.release(campaign, &lost).await?;
+        swept.settled += committed.len();
+        swept.released += lost.len();
+        Ok(expired.len())
+    }
+
+    async fn rebuild_alone(&self, id: CampaignId) -> Result<Rebuilt, ReconcileError> {
+        let mut beyond = 0;
+        loop {
+            let campaign = match self.store.raise_epoch(id, beyond).await? {
+                Raised::To(campaign) => campaign,
+                Raised::Closed(term) => return Ok(Rebuilt::Closed(term)),
+                Raised::Unknown => return Ok(Rebuilt::Unknown),
+            };
+            self.metrics.rebuilds.inc();
+            crash::point("rebuild.raised");
+            let epoch = campaign.gate_epoch;
+            let committed = self.store.committed(id).await?;
+            let (settings, seats) = (Settings::from(campaign.as_ref()), &committed.seats);
+            let applied = self
+                .gate
+                .rebuild(id, epoch, &settings, seats, committed.last_rank)
+                .await?;
+            tracing::info!(campaign.id = %id, gate.epoch = epoch, seats = seats.len(), applied, "gate rebuilt");
+            if applied {
+                return Ok(Rebuilt::In(epoch));
+            }
+            // A newer epoch in the gate is another replica's work, unless the store has not given it out
+            // yet: then the store was set back, and the gate's epoch has to be left behind.
+            let Some(ahead) = self.gate.inspect(id).await?.map(|state| state.epoch) else {
+                return Ok(Rebuilt::In(epoch));
+            };
+            let known = self.store.campaign(id).await?;
+            if known.is_none_or(|known| known.gate_epoch >= ahead) {
+                return Ok(Rebuilt::In(epoch));
+            }
+            beyond = ahead;
+        }
     }
 
     pub(crate) async fn live_campaigns(&self) -> Result<Vec<Campaign>, StoreError> {
@@ -153,13 +283,29 @@ impl Reconciler {
         }
     }
 
-    fn flight(&self, id: CampaignId) -> Arc<tokio::sync::Mutex<()>> {
+    fn flight(&self, id: CampaignId) -> Arc<Flight> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those nobody holds any more are dropped here, so that the map stays as small as the traffic.
-        flights.retain(|_, flight| Arc::strong_count(flight) > 1);
+        // Those nobody needs any more are dropped here, so that the map stays as small as the traffic.
+        flights.retain(|_, flight| Arc::strong_count(flight) > 1 || flight.is_closed());
         Arc::clone(flights.entry(id).or_default())
     }
 }
 
-/// How often leases are swept.
-pub const SWEEP_INTERVAL: Duration = Duration::from_secs(4);
+/// What came of one attempt to rebuild.
+enum Rebuilt {
+    /// The gate has this epoch, or a newer one.
+    In(u64),
+    /// The campaign is served by the database for so long.
+    Closed(Duration),
+    /// There is no such campaign.
+    Unknown,
+}
+
+/// What came of aligning the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aligned {
+    /// Campaigns the gate was told of.
+    pub campaigns: usize,
+    /// Those that are still served by the database.
+    pub closed: usize,
+}

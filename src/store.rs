@@ -21,7 +21,10 @@ pub use outbox::{
     Held, Loaded, OutboxCounts, Parked, ParkedState, Pending, PendingKey, PurgePage, Purgeable,
     RelaySeat, Verdict,
 };
-pub use participations::{BatchOutcome, CommitError, Committed, Intake, Mismatch};
+pub use participations::{
+    Applicant, BatchOutcome, Closing, CommitError, Committed, Decision, DirectOutcome, Intake,
+    Making, Mismatch, Place, Raised,
+};
 pub use tallies::TallyRow;
 
 use std::net::IpAddr;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::crash;
 use crate::domain::{Campaign, CampaignId, Fresh, OutboxEvent, ParticipationId};
 use crate::gate::Gate;
 use crate::lane::{LaneConfig, Lanes, Place};
@@ -199,6 +200,7 @@ impl Committer {
             .map(|job| job.intake.clone())
             .collect();
         let began = Instant::now();
+        crash::point("writer.begin");
         let mut known = self.commit_or_split(group, &in_time).await.into_iter();
         tracing::debug!(rows = in_time.len(), took = ?began.elapsed(), "group written");
         let verdicts: Vec<Verdict> = jobs
@@ -211,6 +213,9 @@ impl Committer {
                 }
             })
             .collect();
+        if verdicts.contains(&Verdict::Committed) {
+            crash::point("writer.committed");
+        }
         self.tell(campaign.id, &jobs, &verdicts).await;
         verdicts
     }
@@ -343,7 +348,9 @@ impl Committer {
         if refused.is_empty() {
             return;
         }
-        if let Err(error) = self.gate.release(campaign, &refused).await {
+        crash::point("writer.releasing");
+        let released = crash::amid("writer.released", self.gate.release(campaign, &refused)).await;
+        if let Err(error) = released {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 leases = refused.len(),
@@ -376,6 +383,7 @@ fn settle_lanes(
                     campaigns.entry(campaign).or_default().push(id);
                 }
                 for (campaign, ids) in campaigns {
+                    crash::point("writer.settling");
                     if let Err(error) = gate.settle(campaign, &ids).await {
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,

@@ -8,6 +8,7 @@ mod m20261121_000001_first_schema;
 mod m20261121_000002_discarded;
 mod m20261121_000003_outbox_order;
 mod m20261121_000004_retention;
+mod m20261121_000005_gate_closed;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000002_discarded::Migration),
             Box::new(m20261121_000003_outbox_order::Migration),
             Box::new(m20261121_000004_retention::Migration),
+            Box::new(m20261121_000005_gate_closed::Migration),
         ]
     }
 }

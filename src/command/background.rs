@@ -1,15 +1,20 @@
 //! What runs beside the requests: the schedule, the sweeper, the tallies.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::gate::{GateError, Guarded};
 use crate::lifecycle::Lifecycle;
 use crate::meter::Meter;
-use crate::reconcile::{Reconciler, SWEEP_INTERVAL};
+use crate::reconcile::{ReconcileError, Reconciler, Swept};
 use crate::store::Store;
 use crate::supervisor::{Policy, Spawner, Stage};
 
 /// How often refusals are written to the store.
 const TALLY_INTERVAL: Duration = Duration::from_secs(1);
+/// How far apart a gate that is away is asked whether it is back, and how often it is then aligned.
+const PROBE_PAUSE: Duration = Duration::from_millis(200);
+const ALIGNMENTS_MAX: usize = 50;
 /// How long the schedule waits when it could not read it.
 const SCHEDULE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -42,8 +47,50 @@ pub(super) fn start_schedule(spawner: &Spawner, lifecycle: Lifecycle) {
     );
 }
 
-/// Ends the leases of those who died.
-pub(super) fn start_sweeper(spawner: &Spawner, reconciler: Reconciler) {
+/// Finds out when a gate that went away is back, and brings it into step.
+pub(super) fn start_probe(spawner: &Spawner, gate: Arc<Guarded>, reconciler: Reconciler) {
+    spawner.start(
+        "gate.probe",
+        Stage::Background,
+        Policy::restart(),
+        move |stop| {
+            let (gate, reconciler) = (Arc::clone(&gate), reconciler.clone());
+            async move {
+                stop.run_until_cancelled(keep_probing(&gate, &reconciler))
+                    .await;
+                Ok(())
+            }
+        },
+    );
+}
+
+async fn keep_probing(gate: &Guarded, reconciler: &Reconciler) {
+    loop {
+        gate.until_away().await;
+        gate.until_back(PROBE_PAUSE).await;
+        // What others still serve by the database is rebuilt when they no longer do; requests and
+        // sweeps see to what takes longer than this.
+        for _ in 0..ALIGNMENTS_MAX {
+            match reconciler.align().await {
+                Ok(aligned) if aligned.closed == 0 => {
+                    tracing::info!(aligned.campaigns, "the gate is in step");
+                    break;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the gate is not in step yet"
+                    );
+                }
+            }
+            tokio::time::sleep(PROBE_PAUSE).await;
+        }
+    }
+}
+
+/// Ends the leases of those who died, and rebuilds gates that disagree with the store.
+pub(super) fn start_sweeper(spawner: &Spawner, reconciler: Reconciler, interval: Duration) {
     spawner.start(
         "reconcile.sweep",
         Stage::Background,
@@ -52,19 +99,20 @@ pub(super) fn start_sweeper(spawner: &Spawner, reconciler: Reconciler) {
             let reconciler = reconciler.clone();
             async move {
                 while stop
-                    .run_until_cancelled(tokio::time::sleep(SWEEP_INTERVAL))
+                    .run_until_cancelled(tokio::time::sleep(interval))
                     .await
                     .is_some()
                 {
                     match reconciler.sweep().await {
-                        Ok(swept) if swept.settled + swept.released > 0 => {
+                        Ok(swept) if swept != Swept::default() => {
                             tracing::info!(
                                 swept.settled,
                                 swept.released,
+                                swept.rebuilt,
                                 "leases that had run out"
                             );
                         }
-                        Ok(_) => {}
+                        Ok(_) | Err(ReconcileError::Gate(GateError::Away)) => {}
                         Err(error) => {
                             tracing::warn!(
                                 error = &error as &dyn std::error::Error,

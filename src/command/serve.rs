@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::{background, parts, publishing};
@@ -12,14 +13,15 @@ use crate::admission::Desk;
 use crate::catalogue::{Catalogue, CatalogueConfig};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::direct::{Direct, DirectConfig};
 use crate::domain::{Kind, Reward, State, Stream};
-use crate::gate::Gate;
-use crate::health::Health;
+use crate::gate::{Gate, Guarded};
+use crate::health::{Health, Need};
 use crate::http::{self, App};
 use crate::lane::LaneConfig;
 use crate::lifecycle::Lifecycle;
 use crate::meter::Meter;
-use crate::participate::{Participate, Parts, SyncPath};
+use crate::participate::{Participate, Parts, SyncPath, WhenAway};
 use crate::reconcile::Reconciler;
 use crate::retry;
 use crate::status::StatusBoard;
@@ -28,15 +30,16 @@ use crate::supervisor::{Spawner, Stage, Supervisor, process_signals};
 use crate::telemetry::Telemetry;
 use crate::writer::{Writer, WriterConfig};
 
-/// What must be left of a lease when a transaction begins: longer than a transaction can take.
-const LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// What must be left of a lease when a transaction begins: longer than a transaction takes, but no more
+/// than a third of the lease.
+const LEASE_MARGIN_MAX: Duration = Duration::from_secs(5);
 
 /// Serves until told to stop.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let clock = Clock::System;
     let listener = parts::listener(&config).await?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
-    let gate = parts::gate(&config, clock.clone()).await?;
+    let gate = Guarded::new(parts::gate(&config, clock.clone()).await?);
     let broker = parts::broker(&config).await?;
 
     let supervisor = Supervisor::new(config.shutdown.deadline);
@@ -49,7 +52,8 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     first_campaign(&config, &app).await?;
     let address = listener.local_addr()?;
     announce(&config, &app, &broker.address, address);
-    super::serve_once(&spawner, http::serve(listener, Arc::new(app)));
+    let edge = spawner.on(super::threads("edge", edge_threads())?);
+    super::serve_once(&edge, http::serve(listener, Arc::new(app)));
     super::finish(supervisor, signals, &store).await
 }
 
@@ -57,12 +61,14 @@ fn assemble(
     config: &Config,
     clock: &Clock,
     store: &Store,
-    gate: &Arc<dyn Gate>,
+    guarded: &Arc<Guarded>,
     broker: &parts::Broker,
     spawner: &Spawner,
     telemetry: &Arc<Telemetry>,
 ) -> anyhow::Result<App> {
     let publisher = &broker.publisher;
+    let gate: Arc<dyn Gate> = Arc::<Guarded>::clone(guarded);
+    let gate = &gate;
     let hints = publishing::start(config, clock, store, publisher, spawner, telemetry)?;
     let catalogue = Catalogue::new(store.clone(), CatalogueConfig::default());
     let reconciler = Reconciler::new(store.clone(), Arc::clone(gate));
@@ -81,12 +87,22 @@ fn assemble(
     let participate = Participate::new(Parts {
         catalogue: catalogue.clone(),
         desk: Desk::start(spawner, Arc::clone(gate), desk_lanes, config.gate.lease),
+        gate: Arc::clone(guarded),
+        direct: Direct::start(
+            spawner,
+            store.clone(),
+            clock.clone(),
+            hints.clone(),
+            direct_config(config),
+        ),
+        when_away: config.gate.when_away,
         writer: Writer::start(spawner, store.clone(), Arc::clone(gate), hints, writer),
         store: store.clone(),
         reconciler: reconciler.clone(),
         meter: meter.clone(),
         clock: clock.clone(),
-        spawner: spawner.clone(),
+        // What comes in on the edge's threads is worked on here.
+        spawner: spawner.on(Handle::current()),
         key_choice: config.kafka.key,
         sync: SyncPath {
             publisher: Arc::clone(publisher),
@@ -94,16 +110,22 @@ fn assemble(
             topic_prefix: config.kafka.topic_prefix.clone(),
         },
     });
+    telemetry.register(|registry| {
+        guarded.register(registry);
+        reconciler.metrics().register(registry);
+    });
     background::start_schedule(spawner, lifecycle.clone());
-    background::start_sweeper(spawner, reconciler.clone());
+    background::start_sweeper(spawner, reconciler.clone(), config.gate.sweep_interval);
+    background::start_probe(spawner, Arc::clone(guarded), reconciler.clone());
     background::start_tallies(spawner, meter.clone(), store.clone());
     let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
     Ok(App {
         status: StatusBoard::new(store.clone(), Arc::clone(gate), meter),
         health: Health::new(
             store.clone(),
-            Some(Arc::clone(gate)),
-            Arc::clone(publisher),
+            Some((Arc::clone(gate), gate_need(config))),
+            // Without the broker, events wait in the outbox.
+            (Arc::clone(publisher), Need::Spared),
             topic,
         ),
         store: store.clone(),
@@ -117,6 +139,21 @@ fn assemble(
     })
 }
 
+/// Threads that take requests and give answers. They are not those that work for participations: a flood
+/// of requests that are all refused then stands in its own way, and the system sees to it that those who
+/// were let in get their share.
+fn edge_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2))
+}
+
+/// Without the gate the database admits, if it may.
+fn gate_need(config: &Config) -> Need {
+    match config.gate.when_away {
+        WhenAway::Database => Need::Spared,
+        WhenAway::Refuse => Need::Needed,
+    }
+}
+
 fn writer_config(config: &Config) -> WriterConfig {
     WriterConfig {
         lanes: LaneConfig {
@@ -125,13 +162,25 @@ fn writer_config(config: &Config) -> WriterConfig {
             batch_max: config.writer.batch_rows_max,
             wait_max: config.writer.wait_max,
         },
-        lease_margin: LEASE_MARGIN,
+        lease_margin: LEASE_MARGIN_MAX.min(config.gate.lease / 3),
         contention: retry::Policy {
             initial: Duration::from_millis(5),
             max: Duration::from_millis(200),
             multiplier: 2.0,
             attempts_max: 6,
         },
+    }
+}
+
+fn direct_config(config: &Config) -> DirectConfig {
+    let writer = writer_config(config);
+    DirectConfig {
+        lanes: LaneConfig {
+            capacity: config.gate.away_capacity,
+            ..writer.lanes
+        },
+        contention: writer.contention,
+        key_choice: config.kafka.key,
     }
 }
 

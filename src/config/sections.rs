@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::domain::KeyChoice;
+use crate::participate::WhenAway;
 use crate::relay::KeyPolicy;
 use crate::telemetry::LogFormat;
 
@@ -129,6 +130,13 @@ section! {
         /// How long an admission waits for its commit.
         #[serde(with = "humantime_serde")]
         lease: Duration = Duration::from_secs(15),
+        /// How often leases that ran out are swept, and gate and store compared.
+        #[serde(with = "humantime_serde")]
+        sweep_interval: Duration = Duration::from_secs(4),
+        /// While the gate is away: `database` (it admits, slower) or `refuse` (503).
+        when_away: WhenAway = WhenAway::Database,
+        /// Places in each lane's queue of the database path.
+        away_capacity: usize = 512,
         /// Entrants in one call at most.
         batch_max: usize = 256,
     }

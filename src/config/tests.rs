@@ -72,7 +72,9 @@ fn every_bound_of_the_edge_is_checked() {
         ("FIRSTCOME_WRITER_WAIT_MAX", "0s"),
     ] {
         let ConfigError(mistakes) = load(&[(variable, value)]).unwrap_err();
-        let key = variable["FIRSTCOME_".len()..].to_lowercase().replacen('_', ".", 1);
+        let key = variable["FIRSTCOME_".len()..]
+            .to_lowercase()
+            .replacen('_', ".", 1);
         assert!(
             matches!(&mistakes[..], [one] if one.starts_with(&key)),
             "{key}: {mistakes:?}"

@@ -19,7 +19,6 @@ use crate::clock::Clock;
 /// microseconds and the lock is never held across an await.
 pub(super) struct InProcessEngine {
     interpreter: Mutex<Interpreter>,
-    run_id: Uuid,
 }
 
 struct Interpreter {
@@ -32,7 +31,7 @@ impl InProcessEngine {
     pub(super) fn new(clock: Clock) -> mlua::Result<Self> {
         let libraries = StdLib::STRING | StdLib::TABLE | StdLib::MATH;
         let lua = Lua::new_with(libraries, LuaOptions::default())?;
-        lua.set_app_data(Keyspace::new(clock));
+        lua.set_app_data(Keyspace::new(clock, Uuid::now_v7().to_string()));
         let redis = lua.create_table()?;
         redis.set("call", lua.create_function(call)?)?;
         redis.set("error_reply", lua.create_function(error_reply)?)?;
@@ -46,7 +45,6 @@ impl InProcessEngine {
             .collect::<mlua::Result<_>>()?;
         Ok(Self {
             interpreter: Mutex::new(Interpreter { lua, scripts }),
-            run_id: Uuid::now_v7(),
         })
     }
 
@@ -80,11 +78,6 @@ impl InProcessEngine {
     /// Answers unless a script has panicked.
     pub(super) fn ping(&self) -> Result<(), GateError> {
         self.lock().map(drop)
-    }
-
-    /// Another one for each engine: its state is as old as it is.
-    pub(super) fn run_id(&self) -> String {
-        self.run_id.to_string()
     }
 
     /// A poisoned lock means that a script stopped half way: its state is not to be trusted.

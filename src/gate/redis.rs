@@ -16,6 +16,9 @@ use super::script::{Script, StartError};
 /// default of 50 would be the bottleneck.
 const PIPELINE_COMMANDS_MAX: usize = 4_096;
 
+/// How long the word of a ping stays.
+const PING_MS: u64 = 10_000;
+
 /// Attempts to reconnect before the callers who wait are told; the next call starts over.
 const RECONNECTS_MAX: usize = 2;
 
@@ -110,11 +113,12 @@ impl RedisEngine {
         read(value)
     }
 
-    /// Asks for nothing but an answer.
-    pub(super) async fn ping(&self) -> Result<(), GateError> {
+    /// Writes a word that goes by itself: a Redis that answers but takes no writes admits nobody.
+    pub(super) async fn ping(&self, key: &str) -> Result<(), GateError> {
         let mut connection = self.connection.clone();
-        self.within_time(redis::cmd("PING").exec_async(&mut connection))
-            .await
+        let mut set = redis::cmd("SET");
+        set.arg(key).arg("1").arg("PX").arg(PING_MS);
+        self.within_time(set.exec_async(&mut connection)).await
     }
 
     /// One of the server's own settings.
@@ -126,18 +130,6 @@ impl RedisEngine {
             .within_time(config.query_async(&mut connection))
             .await?;
         Ok(settings.remove(name))
-    }
-
-    /// The id that Redis takes anew with each start.
-    pub(super) async fn run_id(&self) -> Result<String, GateError> {
-        let mut connection = self.connection.clone();
-        let mut info = redis::cmd("INFO");
-        info.arg("server");
-        let text: String = self.within_time(info.query_async(&mut connection)).await?;
-        text.lines()
-            .find_map(|line| line.strip_prefix("run_id:"))
-            .map(|id| id.trim().to_owned())
-            .ok_or_else(|| GateError::Protocol("INFO tells no run_id".to_owned()))
     }
 
     /// The connection limits each command; this limits the whole, reconnecting and reloading

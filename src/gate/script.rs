@@ -13,6 +13,7 @@ use super::{
     Admission, Configured, Entrant, Gate, GateError, GateState, Lease, Seat, Settings, Ticket,
 };
 use crate::clock::Clock;
+use crate::crash;
 use crate::domain::{CampaignId, Instant, ParticipationId, Refusal};
 
 /// Entrants, seats or leases in one script call: bounds how long Redis serves nobody else, and stays
@@ -115,15 +116,6 @@ impl ScriptGate {
         let prefix = checked(prefix)?;
         let engine = Engine::InProcess(InProcessEngine::new(clock).map_err(StartError::Scripts)?);
         Ok(Self { engine, prefix })
-    }
-
-    /// Names this run of what holds the state: another answer than last time means that the state may
-    /// be older than what was answered from it, and must be rebuilt.
-    pub async fn run_id(&self) -> Result<String, GateError> {
-        match &self.engine {
-            Engine::Redis(redis) => redis.run_id().await,
-            Engine::InProcess(in_process) => Ok(in_process.run_id()),
-        }
     }
 
     /// One of the settings of the server that holds the state; the embedded one has none.
@@ -256,6 +248,7 @@ impl Gate for ScriptGate {
             let keys = std::slice::from_ref(&loading);
             self.run(Script::Load, keys, &args).await?.count()?;
         }
+        crash::point("rebuild.loaded");
         let [state, users, leases, expiry] =
             self.keys(campaign, ["state", "users", "leases", "expiry"]);
         let mut args = [epoch, seats.len() as u64, units, last_rank]
@@ -285,7 +278,7 @@ impl Gate for ScriptGate {
     }
 
     async fn inspect(&self, campaign: CampaignId) -> Result<Option<GateState>, GateError> {
-        let keys = self.keys(campaign, ["state", "users", "leases"]);
+        let keys = self.keys(campaign, ["state", "users", "leases", "expiry"]);
         let mut fields = self.run(Script::Inspect, &keys, &[]).await?.fields()?;
         match fields.text()?.as_str() {
             "MISSING" => Ok(None),
@@ -296,6 +289,7 @@ impl Gate for ScriptGate {
                 remaining: fields.optional_count()?,
                 leases: fields.count()?,
                 users: fields.count()?,
+                expiring: fields.count()?,
             })),
             code => Err(unknown(code)),
         }
@@ -303,7 +297,7 @@ impl Gate for ScriptGate {
 
     async fn ping(&self) -> Result<(), GateError> {
         match &self.engine {
-            Engine::Redis(redis) => redis.ping().await,
+            Engine::Redis(redis) => redis.ping(&format!("{}:ping", self.prefix)).await,
             Engine::InProcess(in_process) => in_process.ping(),
         }
     }

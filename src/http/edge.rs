@@ -123,9 +123,9 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     /// is when they matter.
     fn refused_at_once(&self, request: &Request) -> Option<Problem> {
         let headers = request.headers();
-        let fields = headers.iter().map(|(name, value)| {
-            name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES
-        });
+        let fields = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES);
         let address = request.uri().path_and_query();
         let bytes = fields.sum::<usize>() + address.map_or(0, |address| address.as_str().len());
         if bytes > self.header_bytes_max || headers.len() > self.headers_max {

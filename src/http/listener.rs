@@ -53,15 +53,14 @@ where
                 continue;
             }
         };
-        let (seat, standing) = match Arc::clone(&seats).try_acquire_owned() {
-            Ok(seat) => (seat, Standing::Seated),
-            Err(_) => match Arc::clone(&unseated).try_acquire_owned() {
-                Ok(seat) => (seat, Standing::Unseated),
-                Err(_) => {
-                    turn_away(&stream);
-                    continue;
-                }
-            },
+        let seated = Arc::clone(&seats).try_acquire_owned();
+        let (seat, standing) = if let Ok(seat) = seated {
+            (seat, Standing::Seated)
+        } else if let Ok(seat) = Arc::clone(&unseated).try_acquire_owned() {
+            (seat, Standing::Unseated)
+        } else {
+            turn_away(&stream);
+            continue;
         };
         // Answers are small, and waiting for more to send with them only makes them late.
         if stream.set_nodelay(true).is_err() {
@@ -97,7 +96,10 @@ async fn rest_after(error: &io::Error) {
             | io::ErrorKind::Interrupted
     );
     if !gone {
-        tracing::error!(error = error as &dyn std::error::Error, "accept a connection");
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            "accept a connection"
+        );
         tokio::time::sleep(PAUSE).await;
     }
 }

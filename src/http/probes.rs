@@ -14,7 +14,7 @@ use super::dashboard::metrics;
 use super::health::PartView;
 use super::listener;
 use super::settings::Settings;
-use crate::health::Health;
+use crate::health::{Condition, Health};
 use crate::telemetry::Telemetry;
 
 /// What the probes ask.
@@ -60,15 +60,12 @@ pub async fn serve_probes(listener: TcpListener, probes: Probes) -> io::Result<(
 async fn ready(health: &Health) -> Response {
     let parts = health.check().await;
     let views: Vec<PartView> = parts.iter().map(PartView::from).collect();
-    if parts.iter().all(|part| part.error.is_none()) {
-        answer(
-            StatusCode::OK,
-            &json!({ "status": "ready", "parts": views }),
-        )
-    } else {
-        let body = json!({ "status": "not ready", "parts": views });
-        answer(StatusCode::SERVICE_UNAVAILABLE, &body)
-    }
+    let (status, word) = match Condition::of(&parts) {
+        Condition::Ready => (StatusCode::OK, "ready"),
+        Condition::Degraded => (StatusCode::OK, "degraded"),
+        Condition::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
+    answer(status, &json!({ "status": word, "parts": views }))
 }
 
 fn answer(status: StatusCode, body: &serde_json::Value) -> Response {

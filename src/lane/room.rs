@@ -149,8 +149,10 @@ impl State {
         let mean = micros(self.waited / self.left.max(1)).max(1);
         let wanted = self.limit.saturating_mul(micros(self.bounds.wait_max)) / mean;
         let within = wanted.clamp(self.limit / STEP_MAX, self.limit.saturating_mul(STEP_MAX));
-        self.limit =
-            self.limit.midpoint(within).clamp(self.bounds.floor, self.bounds.ceiling);
+        self.limit = self
+            .limit
+            .midpoint(within)
+            .clamp(self.bounds.floor, self.bounds.ceiling);
     }
 }
 
@@ -213,7 +215,10 @@ mod tests {
             flood.run(Duration::from_secs(3), per_second);
             // Those of one campaign fill seven eighths.
             let would_wait = flood.state.inside * 1_000 / per_second as u64;
-            assert!((80..=120).contains(&would_wait), "{would_wait} ms at {per_second}/s");
+            assert!(
+                (80..=120).contains(&would_wait),
+                "{would_wait} ms at {per_second}/s"
+            );
         }
     }
 
@@ -234,7 +239,10 @@ mod tests {
         flood.run(Duration::from_secs(3), 8_000);
         let settled = flood.state.limit;
         flood.run(Duration::from_secs(1), 0);
-        assert!(flood.state.inside <= settled, "no more than that wait for it to end");
+        assert!(
+            flood.state.inside <= settled,
+            "no more than that wait for it to end"
+        );
         flood.run(Duration::from_secs(1), 8_000);
         assert!(flood.state.limit.abs_diff(settled) <= settled / 4);
     }
@@ -253,7 +261,9 @@ mod tests {
         for _ in 0..20 {
             flood.now += WAIT_MAX;
             assert!(flood.state.enter(QUIET));
-            flood.state.leave(QUIET, Duration::from_millis(5), flood.now);
+            flood
+                .state
+                .leave(QUIET, Duration::from_millis(5), flood.now);
         }
         assert_eq!(flood.state.limit, 2_048);
     }
@@ -265,7 +275,10 @@ mod tests {
         assert!(!flood.state.has_seat(HOT));
         assert!(flood.state.enter(QUIET));
         while flood.state.enter(QUIET) {}
-        assert_eq!(flood.state.inside, flood.state.limit, "and no more than there is");
+        assert_eq!(
+            flood.state.inside, flood.state.limit,
+            "and no more than there is"
+        );
     }
 
     #[test]

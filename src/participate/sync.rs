@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::ParticipateError;
 use crate::broker::{Publisher, Record};
 use crate::domain::OutboxEvent;
 use crate::store::{PendingKey, Store};
@@ -24,6 +25,12 @@ pub struct SyncPath {
 }
 
 impl SyncPath {
+    /// Waits for leave to use a transaction of one's own.
+    pub(super) async fn permit(&self) -> Result<SemaphorePermit<'_>, ParticipateError> {
+        let permit = self.permits.acquire().await;
+        permit.map_err(|_| ParticipateError::Busy)
+    }
+
     /// Publishes within the request. When that fails the yes still stands, because it is committed: the
     /// relay publishes the row when its hold is over.
     pub(super) async fn publish_now(&self, store: &Store, event: &OutboxEvent) {

@@ -307,6 +307,7 @@ mod tests {
             remaining: Some(1),
             leases: 2,
             users: 9,
+            expiring: 2,
         };
         assert!(
             judge(&campaign(), Some(gate), &sound())

@@ -5,6 +5,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Parts, Signal};
+use crate::crash;
 use crate::store::{PendingKey, StoreError};
 use crate::supervisor::BoxError;
 
@@ -46,6 +47,7 @@ impl Settler {
                 return Ok(());
             };
             let batch = self.collect(first, &stop).await;
+            crash::point("relay.acknowledged");
             self.settle(&batch, &stop).await?;
             let ids = batch.into_iter().map(|key| key.event_id).collect();
             tell(&self.signals, Signal::Settled(ids)).await;

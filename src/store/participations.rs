@@ -1,35 +1,27 @@
 //! Participations: committed many at a time with their outbox rows, and read back.
 
 mod commit;
+mod direct;
+mod epoch;
+mod intake;
 mod rows;
 
-use std::collections::HashMap;
-
-use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-pub use self::commit::{BatchOutcome, CommitError, Intake, Mismatch};
+pub use self::commit::{BatchOutcome, CommitError, Mismatch};
+pub use self::direct::{Closing, Decision, DirectOutcome};
+pub use self::epoch::{Committed, Raised};
+pub use self::intake::{Applicant, Intake, Making, Place};
 use super::campaigns::to_unsigned;
+use super::entity::idempotency;
 use super::entity::participation::{Column, Entity, Model};
-use super::entity::{campaign, idempotency};
 use super::shapes::padded;
 use super::{Store, StoreError};
-use crate::domain::{Campaign, CampaignId, Participation, ParticipationId, Seat, Status, UserId};
+use crate::domain::{CampaignId, Participation, ParticipationId, Status, UserId};
 
 /// The statuses in which a participation holds its units.
 const STANDING: [&str; 2] = [Status::Reserved.as_str(), Status::Confirmed.as_str()];
-
-/// What a rebuild of the gate starts from.
-#[derive(Clone, Debug)]
-pub struct Committed {
-    /// The campaign, with its new epoch.
-    pub campaign: Campaign,
-    /// Who holds what.
-    pub seats: Vec<Seat>,
-    /// The highest place in line that was committed.
-    pub last_rank: u64,
-}
 
 impl Store {
     /// One participation.
@@ -115,43 +107,6 @@ impl Store {
             .map(Participation::try_from)
             .collect()
     }
-
-    /// Raises the campaign's gate epoch and reads what is committed, in one transaction that holds
-    /// the campaign's row: nothing can be committed in between.
-    pub async fn raise_epoch(&self, id: CampaignId) -> Result<Option<Committed>, StoreError> {
-        let tx = self.begin().await?;
-        let raised = campaign::Entity::update_many()
-            .col_expr(
-                campaign::Column::GateEpoch,
-                Expr::col(campaign::Column::GateEpoch).add(1),
-            )
-            .filter(campaign::Column::Id.eq(id.0))
-            .exec(&tx)
-            .await?;
-        let row = campaign::Entity::find_by_id(id.0).one(&tx).await?;
-        let (Some(row), 1) = (row, raised.rows_affected) else {
-            tx.rollback().await?;
-            return Ok(None);
-        };
-        let held: Vec<Held> = holdings(id)
-            .order_by_asc(Column::Id)
-            .into_model()
-            .all(&tx)
-            .await?;
-        let last_rank: Option<Option<i64>> = Entity::find()
-            .select_only()
-            .column_as(Column::Rank.max(), "last_rank")
-            .filter(Column::CampaignId.eq(id.0))
-            .into_tuple()
-            .one(&tx)
-            .await?;
-        tx.commit().await?;
-        Ok(Some(Committed {
-            campaign: row.try_into()?,
-            seats: seats(held),
-            last_rank: to_unsigned(last_rank.flatten().unwrap_or(0)),
-        }))
-    }
 }
 
 #[derive(Debug, FromQueryResult)]
@@ -173,21 +128,6 @@ fn holdings(campaign: CampaignId) -> sea_orm::Select<Entity> {
         ])
         .filter(Column::CampaignId.eq(campaign.0))
         .filter(Column::Status.is_in(STANDING))
-}
-
-fn seats(held: Vec<Held>) -> Vec<Seat> {
-    let mut seats: HashMap<i64, Seat> = HashMap::with_capacity(held.len());
-    for row in held {
-        seats
-            .entry(row.user_id)
-            .and_modify(|seat| seat.units += row.quantity.unsigned_abs())
-            .or_insert(Seat {
-                user: UserId(row.user_id),
-                units: row.quantity.unsigned_abs(),
-                first: ParticipationId(row.id),
-            });
-    }
-    seats.into_values().collect()
 }
 
 impl TryFrom<Model> for Participation {

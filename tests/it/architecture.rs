@@ -6,30 +6,51 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and those it may name; every module may name itself.
-const EDGES: [(&str, &[&str]); 24] = [
+const EDGES: [(&str, &[&str]); 26] = [
     ("domain", &[]),
+    ("crash", &[]),
     ("clock", &["domain"]),
     ("retry", &[]),
     ("supervisor", &["retry"]),
     ("telemetry", &[]),
-    ("config", &["domain", "relay", "telemetry"]),
+    ("config", &["domain", "participate", "relay", "telemetry"]),
     ("lane", &["domain", "supervisor"]),
-    ("gate", &["domain", "clock"]),
-    ("store", &["domain", "clock"]),
+    ("gate", &["domain", "clock", "crash"]),
+    ("store", &["domain", "clock", "crash"]),
     ("broker", &["domain"]),
     ("asyncapi", &["domain"]),
     ("order", &["broker", "domain"]),
     (
         "relay",
-        &["store", "broker", "domain", "clock", "retry", "supervisor"],
+        &[
+            "store",
+            "broker",
+            "domain",
+            "clock",
+            "crash",
+            "retry",
+            "supervisor",
+        ],
     ),
     ("wake", &["relay", "domain", "retry", "supervisor"]),
     ("admission", &["gate", "domain", "lane", "supervisor"]),
     (
         "writer",
-        &["gate", "store", "domain", "lane", "retry", "supervisor"],
+        &[
+            "gate",
+            "store",
+            "domain",
+            "lane",
+            "crash",
+            "retry",
+            "supervisor",
+        ],
     ),
-    ("reconcile", &["gate", "store", "domain"]),
+    (
+        "direct",
+        &["store", "domain", "clock", "lane", "retry", "supervisor"],
+    ),
+    ("reconcile", &["gate", "store", "domain", "crash"]),
     ("catalogue", &["store", "domain"]),
     (
         "lifecycle",
@@ -43,6 +64,8 @@ const EDGES: [(&str, &[&str]); 24] = [
         &[
             "admission",
             "writer",
+            "direct",
+            "crash",
             "catalogue",
             "meter",
             "reconcile",

@@ -13,7 +13,11 @@
 
 mod architecture;
 mod debezium;
+mod direct;
 mod gate;
+#[path = "../faults/proxy.rs"]
+mod proxy;
+mod reconcile;
 mod relay;
 mod retention;
 mod service;

@@ -1,9 +1,13 @@
 //! The service as a process, used over HTTP: on nothing at all and on the real parts.
 
 mod asyncapi;
+mod away;
+#[cfg(feature = "failpoints")]
+mod crashes;
 mod dead_letters;
 mod embedded;
 mod keys;
+mod overload;
 pub mod process;
 mod real;
 mod records;

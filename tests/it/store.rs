@@ -10,7 +10,7 @@ use firstcome::store::{
     BatchOutcome, CampaignChange, CampaignFilter, Intake, Mismatch, Store, StoreConfig, StoreError,
 };
 
-use crate::support::{campaign_of, create, mysql, stores};
+use crate::support::{campaign_of, create, mysql, raised, stores};
 
 /// A free participation and its event, ready to be committed.
 pub fn intake(campaign: &Campaign, user: i64, rank: u64, quantity: u32) -> Intake {
@@ -256,8 +256,9 @@ async fn a_rebuild_starts_from_what_is_committed() {
             .commit_participations(&campaign, campaign.gate_epoch, &batch)
             .await
             .unwrap();
-        let committed = store.raise_epoch(campaign.id).await.unwrap().unwrap();
-        assert_eq!(committed.campaign.gate_epoch, campaign.gate_epoch + 1);
+        let raised = raised(store, campaign.id).await;
+        assert_eq!(raised.gate_epoch, campaign.gate_epoch + 1);
+        let committed = store.committed(campaign.id).await.unwrap();
         assert_eq!(committed.last_rank, 4);
         let mut seats = committed.seats;
         seats.sort_by_key(|seat| seat.user);

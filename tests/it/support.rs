@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use firstcome::clock::Clock;
-use firstcome::domain::{Campaign, EventId, Kind, OutboxEvent, State, to_stored_precision};
-use firstcome::store::{CampaignChange, NewCampaign, Store, StoreConfig};
+use firstcome::domain::{
+    Campaign, CampaignId, EventId, Kind, OutboxEvent, State, to_stored_precision,
+};
+use firstcome::store::{CampaignChange, CampaignFilter, NewCampaign, Raised, Store, StoreConfig};
 use tempfile::TempDir;
 
 /// A variable that `scripts/parts env` prints. A test of the real parts fails without them: it never
@@ -83,7 +85,25 @@ pub fn campaign_of(total_stock: Option<u64>) -> NewCampaign {
 
 pub async fn create(store: &Store, new: NewCampaign) -> Campaign {
     let id = store.create_campaign(new).await.unwrap().id;
-    store.raise_epoch(id).await.unwrap().unwrap().campaign
+    raised(store, id).await
+}
+
+/// The campaign with its gate's epoch raised.
+pub async fn raised(store: &Store, id: CampaignId) -> Campaign {
+    match store.raise_epoch(id, 0).await.unwrap() {
+        Raised::To(campaign) => *campaign,
+        other => panic!("not raised: {other:?}"),
+    }
+}
+
+/// All campaigns.
+pub fn all() -> CampaignFilter {
+    CampaignFilter {
+        states: Vec::new(),
+        kind: None,
+        after: None,
+        limit: 100,
+    }
 }
 
 /// Moves a campaign to a state, whatever it is in.
@@ -114,7 +134,7 @@ pub fn aged(event: OutboxEvent, age: Duration) -> OutboxEvent {
 }
 
 /// Waits until `condition` holds; fails with `what` when it does not in time.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !condition().await {
         assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");

@@ -22,7 +22,7 @@ use firstcome::writer::{Job, Verdict, Writer, WriterConfig};
 use rand::seq::SliceRandom;
 use rand::{SeedableRng, rngs::StdRng};
 
-use crate::support::{TestStore, campaign_of, create, mysql, sqlite};
+use crate::support::{TestStore, campaign_of, create, mysql, raised, sqlite};
 
 /// Admits everybody, and remembers only what it was told to release.
 #[derive(Default)]
@@ -236,7 +236,7 @@ async fn nothing_is_committed_under_a_lease_that_runs_out() {
 async fn a_rebuilt_gate_makes_old_tickets_worthless() {
     let test = sqlite().await;
     let campaign = Arc::new(create(&test.store, campaign_of(Some(5))).await);
-    test.store.raise_epoch(campaign.id).await.unwrap();
+    raised(&test.store, campaign.id).await;
     let gate = Arc::new(YesGate::default());
     let (_supervisor, writer) = writer_on(&test, &gate);
     let old = job(&campaign, 1, 1, Duration::from_secs(30));

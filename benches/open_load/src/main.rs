@@ -169,7 +169,9 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
 /// The value that so many of 1000 do not exceed, in milliseconds.
 fn quantile(sorted: &[u32], per_mille: usize) -> f64 {
     let at = (sorted.len() * per_mille / 1_000).min(sorted.len().saturating_sub(1));
-    sorted.get(at).map_or(0.0, |micros| f64::from(*micros) / 1e3)
+    sorted
+        .get(at)
+        .map_or(0.0, |micros| f64::from(*micros) / 1e3)
 }
 
 fn told(plan: &Plan, took: Duration) -> serde_json::Value {

@@ -19,6 +19,7 @@ pub(super) enum Answer {
 pub(super) struct Keyspace {
     keys: HashMap<String, Key>,
     clock: Clock,
+    run_id: String,
 }
 
 struct Key {
@@ -42,10 +43,11 @@ type Outcome = Result<Answer, String>;
 
 impl Keyspace {
     /// No keys.
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock, run_id: String) -> Self {
         Self {
             keys: HashMap::new(),
             clock,
+            run_id,
         }
     }
 
@@ -53,6 +55,7 @@ impl Keyspace {
     pub(super) fn call(&mut self, words: &[&str]) -> Outcome {
         match words {
             ["TIME"] => Ok(self.time()),
+            ["INFO", "server"] => Ok(Answer::Text(format!("run_id:{}\r\n", self.run_id))),
             ["HGET", key, field] => {
                 let value = self.hash(key)?.and_then(|hash| hash.get(*field));
                 Ok(value.map_or(Answer::Nil, |value| Answer::Text(value.clone())))

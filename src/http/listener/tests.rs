@@ -118,7 +118,11 @@ struct Said {
 
 impl Said {
     fn problem(&self) -> Value {
-        assert!(self.head.contains("application/problem+json"), "{}", self.head);
+        assert!(
+            self.head.contains("application/problem+json"),
+            "{}",
+            self.head
+        );
         serde_json::from_slice(&self.body).unwrap()
     }
 }
@@ -148,7 +152,9 @@ impl Client {
         let mut bytes = Vec::new();
         loop {
             if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-                let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_lowercase();
+                let head = String::from_utf8(bytes[..end].to_vec())
+                    .unwrap()
+                    .to_lowercase();
                 let length = head
                     .lines()
                     .find_map(|line| line.strip_prefix("content-length: "))
@@ -193,7 +199,10 @@ async fn who_comes_beyond_the_connections_is_told_and_may_only_probe() {
     assert_eq!(first.say("").await.status, 200);
     let mut second = served.client().await;
     let refused = second.say("").await;
-    assert_eq!((refused.status, refused.problem()["code"].as_str()), (503, Some("BUSY")));
+    assert_eq!(
+        (refused.status, refused.problem()["code"].as_str()),
+        (503, Some("BUSY"))
+    );
     assert!(refused.head.contains("retry-after: "));
     assert!(second.is_closed().await);
     let mut probe = served.client().await;
@@ -208,13 +217,20 @@ async fn who_comes_beyond_the_connections_is_told_and_may_only_probe() {
 #[tokio::test]
 async fn a_connection_that_is_not_even_read_is_answered() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut client = Client(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+    let mut client = Client(
+        TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap(),
+    );
     let (stream, _) = listener.accept().await.unwrap();
     stream.writable().await.unwrap();
     turn_away(&stream);
     drop(stream);
     let told = client.answer().await.unwrap();
-    assert_eq!((told.status, told.problem()["code"].as_str()), (503, Some("BUSY")));
+    assert_eq!(
+        (told.status, told.problem()["code"].as_str()),
+        (503, Some("BUSY"))
+    );
     assert!(told.head.contains("retry-after: 2"));
     assert!(client.is_closed().await);
 }
@@ -232,14 +248,24 @@ async fn large_heads_are_refused() {
     for over in [field(4_096), "x: y\r\n".repeat(6)] {
         let refused = served.client().await.say(&over).await;
         let code = refused.problem()["code"].clone();
-        assert_eq!((refused.status, code.as_str()), (431, Some("HEADERS_TOO_LARGE")));
+        assert_eq!(
+            (refused.status, code.as_str()),
+            (431, Some("HEADERS_TOO_LARGE"))
+        );
     }
-    let address = format!("GET /livez?{} HTTP/1.1\r\nhost: x\r\n\r\n", "y".repeat(4_096));
+    let address = format!(
+        "GET /livez?{} HTTP/1.1\r\nhost: x\r\n\r\n",
+        "y".repeat(4_096)
+    );
     let refused = served.client().await.send(&address).await.answer().await;
     assert_eq!(refused.unwrap().status, 431);
     // Far beyond the bound the parser itself says no.
     let mut client = served.client().await;
-    let cut = client.send(&post(&field(10_000), 0, "")).await.answer().await;
+    let cut = client
+        .send(&post(&field(10_000), 0, ""))
+        .await
+        .answer()
+        .await;
     assert_eq!(cut.unwrap().status, 431);
     assert!(client.is_closed().await);
 }
@@ -267,7 +293,12 @@ async fn a_head_that_trickles_is_not_waited_for_longer() {
     for byte in "GET /livez HTTP/1.1\r\nhost: a-client-that-has-time\r\n\r\n".chars() {
         // The time between two bytes is virtual, too.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        if client.0.write_all(byte.to_string().as_bytes()).await.is_err() {
+        if client
+            .0
+            .write_all(byte.to_string().as_bytes())
+            .await
+            .is_err()
+        {
             break;
         }
         sent += 1;
@@ -293,7 +324,12 @@ async fn half_a_body_is_not_waited_for_long() {
     let served = served(Settings::default()).await;
     let mut client = served.client().await;
     let began = Instant::now();
-    let told = client.send(&post("", 100, "{\"te")).await.answer().await.unwrap();
+    let told = client
+        .send(&post("", 100, "{\"te"))
+        .await
+        .answer()
+        .await
+        .unwrap();
     assert_eq!(told.status, 408);
     assert_eq!(told.problem()["code"], "REQUEST_TIMEOUT");
     assert!(client.is_closed().await);
@@ -305,7 +341,9 @@ async fn half_a_body_is_not_waited_for_long() {
 async fn an_answer_that_is_not_taken_is_not_kept() {
     let served = served(of_one_connection()).await;
     let mut client = served.client().await;
-    client.send("GET /api/flood HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    client
+        .send("GET /api/flood HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await;
     // Virtual time: it passes when the service has nothing left that it can do.
     tokio::time::sleep(Settings::default().idle_timeout * 2).await;
     assert!(client.answer().await.is_none(), "cut off, not answered");
@@ -319,7 +357,12 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
         ..of_one_connection()
     })
     .await;
-    for gone_after in ["", "POST /api/say HT", &post("", 100, ""), &post("", 100, "{\"te")] {
+    for gone_after in [
+        "",
+        "POST /api/say HT",
+        &post("", 100, ""),
+        &post("", 100, "{\"te"),
+    ] {
         let mut client = served.client().await;
         client.send(gone_after).await;
         drop(client);

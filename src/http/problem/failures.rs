@@ -144,6 +144,7 @@ impl From<ReconcileError> for Problem {
         match error {
             ReconcileError::Store(error) => error.into(),
             ReconcileError::Gate(error) => error.into(),
+            ReconcileError::Closed => GateError::Away.into(),
         }
     }
 }

@@ -22,6 +22,7 @@ pub struct Model {
     pub closes_at: Option<DateTimeUtc>,
     pub reward: Option<String>,
     pub gate_epoch: i64,
+    pub gate_closed_until: Option<DateTimeUtc>,
     pub version: i64,
     pub created_at: DateTimeUtc,
     pub updated_at: DateTimeUtc,

@@ -9,27 +9,16 @@ use std::collections::HashMap;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 
+use super::intake::Intake;
 use super::{Held, holdings, rows};
-use crate::domain::{Campaign, CampaignId, EventId, Instant, OutboxEvent, Participation};
+use crate::crash;
+use crate::domain::{Campaign, CampaignId, EventId};
 use crate::store::campaigns::{to_signed, to_unsigned};
 use crate::store::entity::campaign;
 use crate::store::entity::participation::Column;
 use crate::store::outbox::Sql;
 use crate::store::shapes::padded;
 use crate::store::{Store, StoreError};
-
-/// One participation to be committed, with the event that tells of it.
-#[derive(Clone, Debug)]
-pub struct Intake {
-    /// As it will stand.
-    pub participation: Participation,
-    /// The client's key, unique per user.
-    pub idempotency_key: Option<String>,
-    /// The outbox row of the change.
-    pub event: OutboxEvent,
-    /// Until when the relay leaves the row alone because its writer publishes it.
-    pub hold_until: Option<Instant>,
-}
 
 /// What came of a batch. Only `Committed` changed anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,21 +66,16 @@ impl Store {
         let others = (!shared).then(|| rows::keys_and_outbox(self, batch));
         let tx = self.begin().await.map_err(CommitError::RolledBack)?;
         match write_batch(self, &tx, campaign, epoch, batch, others).await {
-            Ok(BatchOutcome::Committed) => match tx.commit().await.map_err(StoreError::from) {
-                Ok(()) => Ok(BatchOutcome::Committed),
-                Err(error @ StoreError::Contended(_)) => Err(CommitError::RolledBack(error)),
-                Err(error) => Err(CommitError::Unknown(error)),
-            },
+            Ok(BatchOutcome::Committed) => {
+                commit(tx).await?;
+                Ok(BatchOutcome::Committed)
+            }
             Ok(refused) => {
-                tx.rollback()
-                    .await
-                    .map_err(|error| CommitError::RolledBack(error.into()))?;
+                roll_back(tx).await?;
                 Ok(refused)
             }
             Err(StoreError::Constraint(_)) => {
-                tx.rollback()
-                    .await
-                    .map_err(|error| CommitError::RolledBack(error.into()))?;
+                roll_back(tx).await?;
                 Ok(BatchOutcome::Conflict)
             }
             Err(error) => Err(CommitError::RolledBack(error)),
@@ -99,7 +83,25 @@ impl Store {
     }
 }
 
-async fn write_batch(
+/// Commits, and tells what certainly did not happen from what may have.
+pub(super) async fn commit(tx: DatabaseTransaction) -> Result<(), CommitError> {
+    crash::point("store.written");
+    match crash::amid("store.committing", tx.commit())
+        .await
+        .map_err(StoreError::from)
+    {
+        Ok(()) => Ok(()),
+        Err(error @ StoreError::Contended(_)) => Err(CommitError::RolledBack(error)),
+        Err(error) => Err(CommitError::Unknown(error)),
+    }
+}
+
+pub(super) async fn roll_back(tx: DatabaseTransaction) -> Result<(), CommitError> {
+    let rolled_back = tx.rollback().await;
+    rolled_back.map_err(|error| CommitError::RolledBack(error.into()))
+}
+
+pub(super) async fn write_batch(
     store: &Store,
     tx: &DatabaseTransaction,
     campaign: &Campaign,

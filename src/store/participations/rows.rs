@@ -3,7 +3,7 @@
 
 use sea_orm::Value;
 
-use super::commit::Intake;
+use super::intake::Intake;
 use crate::domain::to_stored_precision;
 use crate::store::Store;
 use crate::store::campaigns::{narrow, to_signed};

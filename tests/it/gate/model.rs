@@ -105,6 +105,7 @@ impl Model {
             remaining: held.remaining(),
             leases: held.leases.len() as u64,
             users: held.holdings.len() as u64,
+            expiring: held.leases.len() as u64,
         })
     }
 }

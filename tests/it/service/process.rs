@@ -105,6 +105,11 @@ impl Service {
             .unwrap()
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_died(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -4,7 +4,7 @@ use super::*;
 
 fn keyspace() -> (Keyspace, Clock) {
     let clock = Clock::manual(chrono::DateTime::UNIX_EPOCH);
-    (Keyspace::new(clock.clone()), clock)
+    (Keyspace::new(clock.clone(), "run".to_owned()), clock)
 }
 
 #[test]

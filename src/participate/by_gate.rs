@@ -1,0 +1,190 @@
+//! Through the gate: a place in the writer's queue, the admission, the commit.
+
+use std::sync::Arc;
+
+use super::{
+    FIRST_ANSWER_LOOKS, FIRST_ANSWER_PAUSE, Outcome, ParticipateError, Parts, Path, Replayed,
+    Request, SYNC_HOLD, Step, unavailable,
+};
+use crate::admission::{Answer, DeskError};
+use crate::crash;
+use crate::domain::{
+    Campaign, CampaignId, Participation, ParticipationId, Refusal, to_stored_precision,
+};
+use crate::gate::{Admission, Entrant, GateError, Ticket};
+use crate::reconcile::{ReconcileError, Renewed};
+use crate::store::{Applicant, Intake, Making, Place};
+use crate::writer::{Job, Verdict, WriterPlace};
+
+impl Parts {
+    pub(super) async fn by_gate(
+        &self,
+        campaign: &Arc<Campaign>,
+        request: &Request,
+        applicant: &Applicant,
+        path: Path,
+    ) -> Result<Step, ParticipateError> {
+        // A place in the queue comes before a unit: with no room, nothing has to be given back.
+        let place = self
+            .writer
+            .reserve(campaign.id)
+            .ok_or(ParticipateError::Busy)?;
+        let entrant = Entrant {
+            participation: applicant.participation,
+            user: applicant.user,
+            quantity: applicant.quantity,
+        };
+        let answer = match self.desk.ask(campaign.id, entrant).await {
+            Ok(answer) => answer,
+            Err(error) => return self.no_answer(&error),
+        };
+        let ticket = match answer.admission {
+            Admission::Admitted(ticket) => ticket,
+            Admission::Missing => return self.renew_gate(campaign.id, None).await,
+            Admission::Undecided { first, remaining } => {
+                return self.undecided(request, first, remaining).await;
+            }
+            Admission::Refused { refusal, remaining } => {
+                let refused = self.refused(request, refusal, remaining).await?;
+                return Ok(Step::Done(refused));
+            }
+        };
+        crash::point("participate.admitted");
+        let (job, participation) = self.job(campaign, applicant, &ticket, &answer, path);
+        match self.commit(place, job, path).await? {
+            Verdict::Committed => {
+                crash::point("participate.committed");
+                Ok(Step::Done(Outcome::Accepted {
+                    participation,
+                    replayed: Replayed::First,
+                }))
+            }
+            Verdict::StaleEpoch => self.renew_gate(campaign.id, Some(ticket.epoch)).await,
+            Verdict::SoldOut => {
+                self.renew_gate(campaign.id, Some(ticket.epoch)).await?;
+                Ok(Step::Done(Outcome::Refused {
+                    refusal: Refusal::SoldOut,
+                    remaining: Some(0),
+                }))
+            }
+            Verdict::Conflict => self.after_conflict(request, ticket.epoch).await,
+            Verdict::Unavailable | Verdict::Unknown => {
+                Err(ParticipateError::Unavailable { part: "store" })
+            }
+        }
+    }
+
+    /// The rows of an admitted entrant.
+    fn job(
+        &self,
+        campaign: &Arc<Campaign>,
+        applicant: &Applicant,
+        ticket: &Ticket,
+        answer: &Answer,
+        path: Path,
+    ) -> (Job, Participation) {
+        let place = Place {
+            rank: ticket.rank,
+            remaining: ticket.remaining,
+        };
+        let making = Making {
+            key_choice: self.key_choice,
+            now: to_stored_precision(self.clock.now()),
+            hold: (path == Path::Alone).then_some(SYNC_HOLD),
+        };
+        let intake = Intake::of(campaign, applicant, place, &making);
+        let participation = intake.participation.clone();
+        let job = Job {
+            campaign: Arc::clone(campaign),
+            epoch: ticket.epoch,
+            lease_deadline: answer.lease_deadline,
+            intake,
+        };
+        (job, participation)
+    }
+
+    async fn commit(
+        &self,
+        place: WriterPlace,
+        job: Job,
+        path: Path,
+    ) -> Result<Verdict, ParticipateError> {
+        if path == Path::Grouped {
+            return Ok(self.writer.commit(place, job).await);
+        }
+        // Kept until the end: with as many waiting here as may wait, more are told to come back.
+        let _place = place;
+        let _permit = self.sync.permit().await?;
+        let event = job.intake.event.clone();
+        let verdict = self.writer.commit_alone(job).await;
+        if verdict == Verdict::Committed {
+            self.sync.publish_now(&self.store, &event).await;
+        }
+        Ok(verdict)
+    }
+
+    /// A gate that went away leaves the database; whatever it may have admitted is void by then.
+    fn no_answer(&self, error: &DeskError) -> Result<Step, ParticipateError> {
+        match error {
+            DeskError::Full => Err(ParticipateError::Busy),
+            DeskError::Gate(_) if self.gate.is_away() => Ok(Step::Again),
+            // Logged once, where the whole batch failed.
+            DeskError::Gate(_) | DeskError::Stopped => {
+                Err(ParticipateError::Unavailable { part: "gate" })
+            }
+        }
+    }
+
+    /// The user's first participation is on its way into the store, or whoever had it died. Waits a
+    /// little to see which: "already" is said only of what is committed.
+    async fn undecided(
+        &self,
+        request: &Request,
+        first: ParticipationId,
+        remaining: Option<u64>,
+    ) -> Result<Step, ParticipateError> {
+        for _ in 0..FIRST_ANSWER_LOOKS {
+            let found = self.store.participation(first).await;
+            if found
+                .map_err(|error| unavailable("store", &error))?
+                .is_some()
+            {
+                let refusal = Refusal::AlreadyParticipated { first };
+                let refused = self.refused(request, refusal, remaining).await?;
+                return Ok(Step::Done(refused));
+            }
+            tokio::time::sleep(FIRST_ANSWER_PAUSE).await;
+        }
+        Err(ParticipateError::Unavailable { part: "gate" })
+    }
+
+    /// The store refused what the gate let through: the key was used a moment ago, or the gate knows
+    /// less than the store and is put right.
+    async fn after_conflict(
+        &self,
+        request: &Request,
+        epoch: u64,
+    ) -> Result<Step, ParticipateError> {
+        if let Some(outcome) = self.earlier_answer(request).await? {
+            return Ok(Step::Done(outcome));
+        }
+        self.renew_gate(request.campaign, Some(epoch)).await
+    }
+
+    /// Puts the gate right. When it cannot be, because it is away or closed, another way is open.
+    async fn renew_gate(
+        &self,
+        id: CampaignId,
+        seen: Option<u64>,
+    ) -> Result<Step, ParticipateError> {
+        match self.reconciler.renew(id, seen).await {
+            Ok(Renewed::InStep | Renewed::Closed)
+            | Err(
+                ReconcileError::Closed
+                | ReconcileError::Gate(GateError::Away | GateError::Unavailable(_)),
+            ) => Ok(Step::Again),
+            Err(ReconcileError::Store(error)) => Err(unavailable("store", &error)),
+            Err(ReconcileError::Gate(error)) => Err(unavailable("gate", &error)),
+        }
+    }
+}

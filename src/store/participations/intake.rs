@@ -1,0 +1,90 @@
+//! One participation on its way into the store: who asks, the place they were given, and the rows
+//! that follow from both. The same rows whoever admitted it, the gate or the database.
+
+use chrono::TimeDelta;
+
+use crate::domain::{
+    Campaign, Instant, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
+};
+
+/// Somebody who asks to take part.
+#[derive(Clone, Debug)]
+pub struct Applicant {
+    /// Made before anybody was asked.
+    pub participation: ParticipationId,
+    /// Who.
+    pub user: UserId,
+    /// Units, at least 1.
+    pub quantity: u32,
+    /// The client's key, unique per user.
+    pub idempotency_key: Option<String>,
+    /// W3C trace context, passed on to the event.
+    pub traceparent: Option<String>,
+}
+
+/// What an applicant who is admitted is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Place in line, from 1.
+    pub rank: u64,
+    /// Units left after this one; none: unlimited.
+    pub remaining: Option<u64>,
+}
+
+/// How rows are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Making {
+    /// What the key of an event is.
+    pub key_choice: KeyChoice,
+    /// When it is committed.
+    pub now: Instant,
+    /// How long the relay leaves the event alone because the request publishes it.
+    pub hold: Option<TimeDelta>,
+}
+
+/// One participation to be committed, with the event that tells of it.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    /// As it will stand.
+    pub participation: Participation,
+    /// The client's key, unique per user.
+    pub idempotency_key: Option<String>,
+    /// The outbox row of the change.
+    pub event: OutboxEvent,
+    /// Until when the relay leaves the row alone because its writer publishes it.
+    pub hold_until: Option<Instant>,
+}
+
+impl Intake {
+    /// The rows of an applicant who was given a place.
+    #[must_use]
+    pub fn of(campaign: &Campaign, applicant: &Applicant, place: Place, making: &Making) -> Self {
+        let now = making.now;
+        let hold = TimeDelta::seconds(i64::from(campaign.hold_seconds));
+        let participation = Participation {
+            id: applicant.participation,
+            campaign_id: campaign.id,
+            user_id: applicant.user,
+            quantity: applicant.quantity,
+            rank: place.rank,
+            status: if campaign.is_paid() {
+                Status::Reserved
+            } else {
+                Status::Confirmed
+            },
+            remaining: place.remaining,
+            expires_at: campaign.is_paid().then(|| now + hold),
+            created_at: now,
+        };
+        let mut event = OutboxEvent::about(&participation, 1, making.key_choice, now);
+        event.traceparent.clone_from(&applicant.traceparent);
+        // Events of a key that participations share go out in order of commit: through the relay alone.
+        let shared = event.shares_its_key();
+        Self {
+            hold_until: making.hold.filter(|_| !shared).map(|hold| now + hold),
+            idempotency_key: applicant.idempotency_key.clone(),
+            participation,
+            event,
+        }
+    }
+}

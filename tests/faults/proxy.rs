@@ -1,0 +1,322 @@
+//! A TCP proxy that stands between a replica and a part, and misbehaves as told. It never looks into
+//! what it carries.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How long a connection that lost a reply stays open afterwards.
+const CLOSES_AFTER: Duration = Duration::from_millis(400);
+
+/// What the proxy does with bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Carries them.
+    Pass,
+    /// Takes connections and what they send, forwards nothing either way, and never closes. Those
+    /// that lost bytes are closed when the mode ends.
+    Swallow,
+    /// Carries requests, drops answers, and closes a while after the first one it dropped.
+    LoseReplies,
+    /// Takes no connection.
+    Refuse,
+}
+
+/// What every connection is told.
+#[derive(Clone, Copy, Debug)]
+struct Order {
+    mode: Mode,
+    /// Raised to cut every connection there is.
+    cuts: u64,
+}
+
+/// What the proxy did that a good one would not have done.
+#[derive(Debug, Default)]
+pub struct Harm {
+    pub swallowed_bytes: AtomicU64,
+    pub lost_reply_bytes: AtomicU64,
+    pub cut_connections: AtomicU64,
+    pub refused_connections: AtomicU64,
+}
+
+impl Harm {
+    /// All of it as one number, for "did it bite".
+    pub fn total(&self) -> u64 {
+        [
+            &self.swallowed_bytes,
+            &self.lost_reply_bytes,
+            &self.cut_connections,
+            &self.refused_connections,
+        ]
+        .iter()
+        .map(|count| count.load(Ordering::SeqCst))
+        .sum()
+    }
+}
+
+pub struct Proxy {
+    pub address: SocketAddr,
+    pub harm: Arc<Harm>,
+    order: watch::Sender<Order>,
+    accepting: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Listens on a port of its own for what is meant for `target`.
+    pub async fn start(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let harm = Arc::new(Harm::default());
+        let (order, orders) = watch::channel(Order {
+            mode: Mode::Pass,
+            cuts: 0,
+        });
+        let accepting = tokio::spawn(accept(listener, target, orders, Arc::clone(&harm)));
+        Self {
+            address,
+            harm,
+            order,
+            accepting,
+        }
+    }
+
+    pub fn set(&self, mode: Mode) {
+        self.order.send_modify(|order| order.mode = mode);
+    }
+
+    /// Closes every connection at once.
+    pub fn cut(&self) {
+        self.order.send_modify(|order| order.cuts += 1);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.cut();
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    target: SocketAddr,
+    orders: watch::Receiver<Order>,
+    harm: Arc<Harm>,
+) {
+    while let Ok((client, _)) = listener.accept().await {
+        if orders.borrow().mode == Mode::Refuse {
+            harm.refused_connections.fetch_add(1, Ordering::SeqCst);
+            // With nothing lingering, the peer gets a reset.
+            client.set_zero_linger().ok();
+            continue;
+        }
+        tokio::spawn(carry(client, target, orders.clone(), Arc::clone(&harm)));
+    }
+}
+
+/// Which way bytes go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Request,
+    Reply,
+}
+
+async fn carry(
+    client: TcpStream,
+    target: SocketAddr,
+    mut orders: watch::Receiver<Order>,
+    harm: Arc<Harm>,
+) {
+    client.set_nodelay(true).ok();
+    let began = *orders.borrow_and_update();
+    if began.mode == Mode::Swallow {
+        // Nobody is asked; whoever called waits for a greeting.
+        let hole = swallow_all(client, &harm);
+        tokio::select! {
+            () = hole => {}
+            () = ended(&mut orders, began) => {}
+        }
+        return;
+    }
+    let Ok(server) = TcpStream::connect(target).await else {
+        return;
+    };
+    server.set_nodelay(true).ok();
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let mut for_cut = orders.clone();
+    let requests = pump(from_client, to_server, Way::Request, orders.clone(), &harm);
+    let replies = pump(from_server, to_client, Way::Reply, orders, &harm);
+    tokio::select! {
+        () = requests => {}
+        () = replies => {}
+        () = cut(&mut for_cut, began.cuts) => {
+            harm.cut_connections.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Waits until connections are cut.
+async fn cut(orders: &mut watch::Receiver<Order>, cuts: u64) {
+    orders.wait_for(|order| order.cuts != cuts).await.ok();
+}
+
+/// Waits until the mode is another one, or connections are cut.
+async fn ended(orders: &mut watch::Receiver<Order>, began: Order) {
+    let other = |order: &Order| order.cuts != began.cuts || order.mode != began.mode;
+    orders.wait_for(other).await.ok();
+}
+
+async fn swallow_all(mut client: TcpStream, harm: &Harm) {
+    let mut bytes = [0; 4_096];
+    while let Ok(read @ 1..) = client.read(&mut bytes).await {
+        harm.swallowed_bytes
+            .fetch_add(read as u64, Ordering::SeqCst);
+    }
+}
+
+/// Carries one direction until it ends, or until it is to be closed.
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    way: Way,
+    mut orders: watch::Receiver<Order>,
+    harm: &Harm,
+) {
+    let mut bytes = vec![0; 16 * 1_024];
+    loop {
+        let Ok(read @ 1..) = from.read(&mut bytes).await else {
+            return;
+        };
+        let now = *orders.borrow_and_update();
+        match (now.mode, way) {
+            (Mode::Swallow, _) => {
+                harm.swallowed_bytes
+                    .fetch_add(read as u64, Ordering::SeqCst);
+                // From here on the two ends disagree about what was said: it cannot go on.
+                let hole = drain(&mut from, &harm.swallowed_bytes);
+                tokio::select! {
+                    () = hole => {}
+                    () = ended(&mut orders, now) => {}
+                }
+                return;
+            }
+            (Mode::LoseReplies, Way::Reply) => {
+                harm.lost_reply_bytes
+                    .fetch_add(read as u64, Ordering::SeqCst);
+                let hole = drain(&mut from, &harm.lost_reply_bytes);
+                tokio::time::timeout(CLOSES_AFTER, hole).await.ok();
+                return;
+            }
+            _ => {
+                if to.write_all(&bytes[..read]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn drain(from: &mut OwnedReadHalf, lost: &AtomicU64) {
+    let mut bytes = [0; 4_096];
+    while let Ok(read @ 1..) = from.read(&mut bytes).await {
+        lost.fetch_add(read as u64, Ordering::SeqCst);
+    }
+    // The other end gave up; whoever waits here still waits.
+    std::future::pending::<()>().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that answers every byte with the same byte, and the proxy before it.
+    async fn echo() -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut peer, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut from, mut to) = peer.split();
+                    tokio::io::copy(&mut from, &mut to).await.ok();
+                });
+            }
+        });
+        Proxy::start(address).await
+    }
+
+    /// What one byte comes back as: itself, the end, or nothing in time.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Heard {
+        Echo,
+        End,
+        Nothing,
+    }
+
+    async fn say(stream: &mut TcpStream) -> Heard {
+        if stream.write_all(b"x").await.is_err() {
+            return Heard::End;
+        }
+        let mut byte = [0];
+        match tokio::time::timeout(Duration::from_millis(150), stream.read(&mut byte)).await {
+            Ok(Ok(1)) => Heard::Echo,
+            Ok(_) => Heard::End,
+            Err(_) => Heard::Nothing,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_passes_comes_back_until_it_is_cut() {
+        let proxy = echo().await;
+        let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+        assert_eq!(say(&mut stream).await, Heard::Echo);
+        assert_eq!(proxy.harm.total(), 0);
+        proxy.cut();
+        assert_eq!(say(&mut stream).await, Heard::End);
+        assert_eq!(proxy.harm.cut_connections.load(Ordering::SeqCst), 1);
+        let mut again = TcpStream::connect(proxy.address).await.unwrap();
+        assert_eq!(say(&mut again).await, Heard::Echo);
+    }
+
+    #[tokio::test]
+    async fn what_is_swallowed_is_not_answered_and_closed_only_afterwards() {
+        let proxy = echo().await;
+        let mut old = TcpStream::connect(proxy.address).await.unwrap();
+        assert_eq!(say(&mut old).await, Heard::Echo);
+        proxy.set(Mode::Swallow);
+        let mut new = TcpStream::connect(proxy.address).await.unwrap();
+        assert_eq!(say(&mut old).await, Heard::Nothing);
+        assert_eq!(say(&mut new).await, Heard::Nothing);
+        assert_eq!(proxy.harm.swallowed_bytes.load(Ordering::SeqCst), 2);
+        proxy.set(Mode::Pass);
+        assert_eq!(say(&mut old).await, Heard::End);
+        assert_eq!(say(&mut new).await, Heard::End);
+    }
+
+    #[tokio::test]
+    async fn a_lost_reply_is_followed_by_the_end() {
+        let proxy = echo().await;
+        let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+        assert_eq!(say(&mut stream).await, Heard::Echo);
+        proxy.set(Mode::LoseReplies);
+        assert_eq!(say(&mut stream).await, Heard::Nothing);
+        assert_eq!(proxy.harm.lost_reply_bytes.load(Ordering::SeqCst), 1);
+        tokio::time::sleep(CLOSES_AFTER).await;
+        assert_eq!(say(&mut stream).await, Heard::End);
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_ends_at_once() {
+        let proxy = echo().await;
+        proxy.set(Mode::Refuse);
+        let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+        assert_eq!(say(&mut stream).await, Heard::End);
+    }
+}

@@ -1,0 +1,291 @@
+//! The database path: the rules of the gate by the database alone, and what keeps both apart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use firstcome::clock::Clock;
+use firstcome::domain::{
+    Campaign, KeyChoice, ParticipationId, Refusal, State, UserId, to_stored_precision,
+};
+use firstcome::gate::{Admission, Entrant, Gate, ScriptGate};
+use firstcome::reconcile::Reconciler;
+use firstcome::store::{
+    Applicant, BatchOutcome, Closing, Decision, DirectOutcome, Intake, Making, Mismatch, Place,
+    Raised, Store,
+};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::store::intake;
+use crate::support::{campaign_of, create, move_to, mysql, stores};
+
+const TERM: Duration = Duration::from_secs(60);
+
+fn applicant(user: i64, quantity: u32) -> Applicant {
+    Applicant {
+        participation: ParticipationId::generate(),
+        user: UserId(user),
+        quantity,
+        idempotency_key: None,
+        traceparent: None,
+    }
+}
+
+fn making() -> Making {
+    Making {
+        key_choice: KeyChoice::Participation,
+        now: to_stored_precision(Clock::System.now()),
+        hold: None,
+    }
+}
+
+async fn ask(store: &Store, campaign: &Campaign, applicants: &[Applicant]) -> Vec<Decision> {
+    let closing = Closing::For(TERM);
+    let outcome = store
+        .admit_directly(campaign.id, applicants, &making(), closing)
+        .await
+        .unwrap();
+    match outcome {
+        DirectOutcome::Decided(decisions, events) => {
+            let accepted = decisions.iter().filter(|one| rank(one).is_some()).count();
+            assert_eq!(accepted, events.len(), "an event for each yes");
+            decisions
+        }
+        other => panic!("not decided: {other:?}"),
+    }
+}
+
+fn rank(decision: &Decision) -> Option<u64> {
+    match decision {
+        Decision::Accepted(participation) => Some(participation.rank),
+        Decision::Refused { .. } => None,
+    }
+}
+
+fn refusal(decision: &Decision) -> &Refusal {
+    match decision {
+        Decision::Refused { refusal, .. } => refusal,
+        Decision::Accepted(participation) => panic!("accepted: {participation:?}"),
+    }
+}
+
+#[tokio::test]
+async fn it_keeps_the_rules_of_the_gate() {
+    for test in stores().await {
+        let store = &test.store;
+        let mut new = campaign_of(Some(4));
+        (new.per_user_limit, new.max_quantity) = (3, 2);
+        let campaign = create(store, new).await;
+        let batch = [
+            applicant(1, 2),
+            applicant(1, 2),
+            applicant(2, 3),
+            applicant(1, 1),
+            applicant(3, 2),
+            applicant(4, 1),
+        ];
+        let decisions = ask(store, &campaign, &batch).await;
+        let ranks: Vec<_> = decisions.iter().map(rank).collect();
+        assert_eq!(ranks, [Some(1), None, None, Some(2), None, Some(3)]);
+        assert_eq!(refusal(&decisions[1]), &Refusal::LimitExceeded);
+        assert_eq!(refusal(&decisions[2]), &Refusal::LimitExceeded);
+        assert_eq!(refusal(&decisions[4]), &Refusal::SoldOut);
+        let counts = store.counts(campaign.id).await.unwrap();
+        assert_eq!((counts.units, counts.events, counts.pending), (4, 3, 3));
+        let sold_out = ask(store, &campaign, &[applicant(5, 1)]).await;
+        assert_eq!(refusal(&sold_out[0]), &Refusal::SoldOut);
+        move_to(store, &campaign, State::Paused).await;
+        let paused = ask(store, &campaign, &[applicant(6, 1)]).await;
+        assert_eq!(refusal(&paused[0]), &Refusal::Paused);
+    }
+}
+
+#[tokio::test]
+async fn a_user_with_a_limit_of_one_is_told_of_the_first() {
+    for test in stores().await {
+        let campaign = create(&test.store, campaign_of(None)).await;
+        let first = applicant(1, 1);
+        let batch = [first.clone(), applicant(1, 1)];
+        let mut decisions = ask(&test.store, &campaign, &batch).await;
+        decisions.extend(ask(&test.store, &campaign, &[applicant(1, 1)]).await);
+        let already = Refusal::AlreadyParticipated {
+            first: first.participation,
+        };
+        assert_eq!(refusal(&decisions[1]), &already);
+        assert_eq!(refusal(&decisions[2]), &already);
+    }
+}
+
+#[tokio::test]
+async fn a_closed_gate_commits_nothing_and_is_not_rebuilt_before_its_term() {
+    for test in stores().await {
+        let store = &test.store;
+        let campaign = create(store, campaign_of(Some(10))).await;
+        ask(store, &campaign, &[applicant(1, 1)]).await;
+        let admitted = [intake(&campaign, 2, 1, 1)];
+        let outcome = store
+            .commit_participations(&campaign, campaign.gate_epoch, &admitted)
+            .await
+            .unwrap();
+        assert_eq!(outcome, BatchOutcome::Mismatch(Mismatch::StaleEpoch));
+        let raised = store.raise_epoch(campaign.id, 0).await.unwrap();
+        assert!(
+            matches!(raised, Raised::Closed(left) if left <= TERM && !left.is_zero()),
+            "{raised:?}"
+        );
+        // Who keeps it closed does not raise the epoch again; a term that is over opens it.
+        let closing = Closing::For(Duration::ZERO);
+        let second = [applicant(3, 1)];
+        let kept = store
+            .admit_directly(campaign.id, &second, &making(), closing)
+            .await
+            .unwrap();
+        assert!(matches!(kept, DirectOutcome::Decided(_, events) if events.len() == 1));
+        match store.raise_epoch(campaign.id, 0).await.unwrap() {
+            Raised::To(reopened) => assert_eq!(reopened.gate_epoch, campaign.gate_epoch + 2),
+            other => panic!("not raised: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_only_joins_is_served_while_the_gate_is_closed_and_no_longer() {
+    for test in stores().await {
+        let store = &test.store;
+        let campaign = create(store, campaign_of(Some(10))).await;
+        let join = async |user| {
+            let joiner = [applicant(user, 1)];
+            store
+                .admit_directly(campaign.id, &joiner, &making(), Closing::Never)
+                .await
+                .unwrap()
+        };
+        assert!(matches!(join(1).await, DirectOutcome::Open));
+        ask(store, &campaign, &[applicant(2, 1)]).await;
+        assert!(matches!(join(3).await, DirectOutcome::Decided(_, events) if events.len() == 1));
+        assert_eq!(store.counts(campaign.id).await.unwrap().units, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_was_used_spoils_the_batch_and_changes_nothing() {
+    for test in stores().await {
+        let campaign = create(&test.store, campaign_of(Some(10))).await;
+        let keyed = |user| Applicant {
+            idempotency_key: Some("a key".to_owned()),
+            ..applicant(user, 1)
+        };
+        ask(&test.store, &campaign, &[keyed(1)]).await;
+        let mut other = campaign_of(Some(5));
+        other.name = "another".to_owned();
+        let other = create(&test.store, other).await;
+        let batch = [applicant(2, 1), keyed(1)];
+        let closing = Closing::For(TERM);
+        let outcome = test
+            .store
+            .admit_directly(other.id, &batch, &making(), closing)
+            .await
+            .unwrap();
+        assert!(matches!(outcome, DirectOutcome::Conflict), "{outcome:?}");
+        assert_eq!(test.store.counts(other.id).await.unwrap().units, 0);
+        let after = test.store.campaign(other.id).await.unwrap().unwrap();
+        assert_eq!(after.gate_epoch, other.gate_epoch, "nothing was closed");
+    }
+}
+
+/// One try of a user through the gate, as the request makes it: whether they got a yes.
+async fn by_gate(gate: &ScriptGate, reconciler: &Reconciler, store: &Store, user: i64) -> bool {
+    let campaign = store
+        .campaigns(&crate::support::all())
+        .await
+        .unwrap()
+        .remove(0);
+    let entrant = Entrant {
+        participation: ParticipationId::generate(),
+        user: UserId(user),
+        quantity: 1,
+    };
+    let lease = Duration::from_secs(60);
+    let answers = gate.admit(campaign.id, &[entrant], lease).await.unwrap();
+    let ticket = match answers.into_iter().next().unwrap() {
+        Admission::Admitted(ticket) => ticket,
+        Admission::Missing => {
+            reconciler.renew(campaign.id, None).await.unwrap();
+            return false;
+        }
+        _ => return false,
+    };
+    let applicant = Applicant {
+        participation: entrant.participation,
+        ..applicant(user, 1)
+    };
+    let place = Place {
+        rank: ticket.rank,
+        remaining: ticket.remaining,
+    };
+    let rows = [Intake::of(&campaign, &applicant, place, &making())];
+    let outcome = store
+        .commit_participations(&campaign, ticket.epoch, &rows)
+        .await
+        .unwrap();
+    let ids = [entrant.participation];
+    if outcome == BatchOutcome::Committed {
+        gate.settle(campaign.id, &ids).await.unwrap();
+        return true;
+    }
+    if !matches!(outcome, BatchOutcome::Mismatch(Mismatch::StaleEpoch)) {
+        gate.release(campaign.id, &ids).await.unwrap();
+    }
+    let seen = Some(ticket.epoch);
+    reconciler.renew(campaign.id, seen).await.unwrap();
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_with_a_gate_and_one_without_never_hand_out_a_unit_twice() {
+    const STOCK: u64 = 150;
+    let seed = rand::random::<u64>();
+    eprintln!("seed {seed}");
+    let test = mysql().await;
+    let campaign = create(&test.store, campaign_of(Some(STOCK))).await;
+    let gate = Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap());
+    let reconciler = Reconciler::new(test.store.clone(), gate.clone());
+    let mut tasks = tokio::task::JoinSet::new();
+    for nth in 0..6 {
+        let (gate, reconciler, store) = (gate.clone(), reconciler.clone(), test.store.clone());
+        let id = campaign.id;
+        tasks.spawn(async move {
+            let mut random = StdRng::seed_from_u64(seed.wrapping_add(nth));
+            let mut yes = 0;
+            for _ in 0..80 {
+                let user = random.random_range(0..400);
+                // Two of six cannot reach the gate, and are at it only now and then.
+                if nth >= 4 && random.random_ratio(1, 3) {
+                    let closing = Closing::For(Duration::from_millis(random.random_range(0..15)));
+                    let batch = [applicant(user, 1)];
+                    let outcome = store.admit_directly(id, &batch, &making(), closing).await;
+                    if let DirectOutcome::Decided(_, events) = outcome.unwrap() {
+                        yes += events.len() as u64;
+                    }
+                } else if nth < 4 && by_gate(&gate, &reconciler, &store, user).await {
+                    yes += 1;
+                }
+            }
+            yes
+        });
+    }
+    let yes: u64 = tasks.join_all().await.into_iter().sum();
+    // Whoever is left gets what is left, through the gate alone.
+    let mut late = 0;
+    for user in 1_000..1_000 + 2 * i64::try_from(STOCK).unwrap() {
+        late += u64::from(by_gate(&gate, &reconciler, &test.store, user).await);
+    }
+    assert_eq!(
+        yes + late,
+        STOCK,
+        "seed {seed}: each unit once, and all of them"
+    );
+    reconciler.sweep().await.unwrap();
+    let findings = reconciler.verify().await.unwrap();
+    assert!(findings[0].breaches.is_empty(), "seed {seed}: {findings:?}");
+}

@@ -1,0 +1,168 @@
+//! The gate kept in step with the store: rebuilt when it lost something, swept, compared.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use firstcome::clock::Clock;
+use firstcome::domain::{CampaignId, ParticipationId, UserId};
+use firstcome::gate::{
+    Admission, Entrant, Gate, GateError, Guarded, RedisConfig, ScriptGate, Settings,
+};
+use firstcome::reconcile::{Reconciler, Renewed};
+use redis::AsyncTypedCommands;
+use secrecy::ExposeSecret;
+
+use crate::gate::{forget, redis_config, redis_connection};
+use crate::proxy::{Mode, Proxy};
+use crate::store::intake;
+use crate::support::{campaign_of, create, sqlite, unique};
+
+const LEASE: Duration = Duration::from_secs(3_600);
+
+fn entrant(user: i64) -> Entrant {
+    Entrant {
+        participation: ParticipationId::generate(),
+        user: UserId(user),
+        quantity: 1,
+    }
+}
+
+async fn admit(gate: &dyn Gate, campaign: CampaignId, user: i64) -> Admission {
+    let answers = gate.admit(campaign, &[entrant(user)], LEASE).await;
+    answers.unwrap().remove(0)
+}
+
+#[tokio::test]
+async fn a_gate_ahead_of_the_store_is_left_behind() {
+    let test = sqlite().await;
+    let campaign = create(&test.store, campaign_of(Some(5))).await;
+    let gate = Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap());
+    // As after the store was set back to an earlier copy of itself.
+    let settings = Settings::from(&campaign);
+    gate.rebuild(campaign.id, 40, &settings, &[], 0)
+        .await
+        .unwrap();
+    let reconciler = Reconciler::new(test.store.clone(), gate.clone());
+    let renewed = reconciler.renew(campaign.id, Some(40)).await.unwrap();
+    assert_eq!(renewed, Renewed::InStep);
+    let now = test.store.campaign(campaign.id).await.unwrap().unwrap();
+    let state = gate.inspect(campaign.id).await.unwrap().unwrap();
+    assert!(now.gate_epoch > 40);
+    assert_eq!(state.epoch, now.gate_epoch);
+}
+
+#[tokio::test]
+async fn a_gate_the_store_has_left_behind_is_rebuilt_by_the_sweep() {
+    let test = sqlite().await;
+    let campaign = create(&test.store, campaign_of(Some(5))).await;
+    let gate = Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap());
+    let reconciler = Reconciler::new(test.store.clone(), gate.clone());
+    reconciler.align().await.unwrap();
+    crate::support::raised(&test.store, campaign.id).await;
+    assert_eq!(reconciler.sweep().await.unwrap().rebuilt, 1);
+    assert_eq!(reconciler.sweep().await.unwrap().rebuilt, 0);
+    assert!(matches!(
+        admit(gate.as_ref(), campaign.id, 1).await,
+        Admission::Admitted(_)
+    ));
+}
+
+/// What is lost of a campaign's state in Redis, by the name of the key.
+async fn after_losing(name: &str) -> (Admission, u64) {
+    let test = sqlite().await;
+    let campaign = create(&test.store, campaign_of(Some(3))).await;
+    let prefix = unique("reconcile");
+    let gate = Arc::new(ScriptGate::redis(&redis_config(), &prefix).await.unwrap());
+    let reconciler = Reconciler::new(test.store.clone(), gate.clone());
+    reconciler.align().await.unwrap();
+    // One is committed, two are only admitted, and who admitted them is dead.
+    let three = [entrant(1), entrant(2), entrant(3)];
+    gate.admit(campaign.id, &three, LEASE).await.unwrap();
+    let epoch = gate.inspect(campaign.id).await.unwrap().unwrap().epoch;
+    let rows = [intake(&campaign, 1, 1, 1)];
+    let store = &test.store;
+    store
+        .commit_participations(&campaign, epoch, &rows)
+        .await
+        .unwrap();
+    let key = format!("{prefix}:{{campaign:{}}}:{name}", campaign.id);
+    let mut connection = redis_connection().await;
+    assert_eq!(connection.del(&key).await.unwrap(), 1, "{key}");
+    let swept = reconciler.sweep().await.unwrap();
+    assert_eq!(swept.rebuilt, 1, "without {name}");
+    let remaining = gate.inspect(campaign.id).await.unwrap().unwrap().remaining;
+    let again = admit(gate.as_ref(), campaign.id, 2).await;
+    forget(&prefix).await;
+    (again, remaining.unwrap())
+}
+
+#[tokio::test]
+async fn whatever_part_of_its_state_a_gate_loses_no_unit_is_lost() {
+    for name in ["state", "users", "leases", "expiry"] {
+        let (again, remaining) = after_losing(name).await;
+        assert_eq!(remaining, 2, "without {name}");
+        assert!(matches!(again, Admission::Admitted(_)), "without {name}");
+    }
+}
+
+#[tokio::test]
+async fn state_of_another_run_of_redis_counts_as_missing_and_is_replaced() {
+    let test = sqlite().await;
+    let campaign = create(&test.store, campaign_of(Some(3))).await;
+    let prefix = unique("run");
+    let gate = Arc::new(ScriptGate::redis(&redis_config(), &prefix).await.unwrap());
+    let reconciler = Reconciler::new(test.store.clone(), gate.clone());
+    reconciler.align().await.unwrap();
+    let state = format!("{prefix}:{{campaign:{}}}:state", campaign.id);
+    let mut connection = redis_connection().await;
+    let run = connection.hget(&state, "run").await.unwrap();
+    assert_eq!(run.as_ref().map(String::len), Some(40));
+    // As a file of an earlier run would have it: an epoch that looks right, and no units taken.
+    let other = "0".repeat(40);
+    connection
+        .hset_multiple(&state, &[("run", other.as_str()), ("epoch", "99")])
+        .await
+        .unwrap();
+    assert_eq!(
+        admit(gate.as_ref(), campaign.id, 1).await,
+        Admission::Missing
+    );
+    assert_eq!(gate.inspect(campaign.id).await.unwrap(), None);
+    let renewed = reconciler.renew(campaign.id, None).await.unwrap();
+    assert_eq!(renewed, Renewed::InStep);
+    assert!(matches!(
+        admit(gate.as_ref(), campaign.id, 1).await,
+        Admission::Admitted(_)
+    ));
+    assert_eq!(connection.hget(&state, "run").await.unwrap(), run);
+    forget(&prefix).await;
+}
+
+#[tokio::test]
+async fn a_gate_that_does_not_answer_is_left_alone_until_it_answers_a_probe() {
+    let real = redis_config();
+    let url = real.url.expose_secret().to_owned();
+    let address = url.trim_start_matches("redis://").trim_end_matches('/');
+    let proxy = Proxy::start(address.parse().unwrap()).await;
+    let through = RedisConfig {
+        url: url.replace(address, &proxy.address.to_string()).into(),
+        response_timeout: Duration::from_millis(300),
+        ..real
+    };
+    let prefix = unique("guarded");
+    let gate = Arc::new(ScriptGate::redis(&through, &prefix).await.unwrap());
+    let guarded = Guarded::new(gate);
+    assert!(guarded.inspect(CampaignId(1)).await.is_ok());
+    proxy.set(Mode::Swallow);
+    let error = guarded.inspect(CampaignId(1)).await.unwrap_err();
+    assert!(matches!(error, GateError::Unavailable(_)), "{error:?}");
+    assert!(guarded.is_away());
+    let error = guarded.inspect(CampaignId(1)).await.unwrap_err();
+    assert!(matches!(error, GateError::Away), "{error:?}");
+    proxy.set(Mode::Pass);
+    guarded.until_back(Duration::from_millis(20)).await;
+    assert!(!guarded.is_away());
+    assert!(guarded.inspect(CampaignId(1)).await.is_ok());
+    assert_eq!(guarded.outages(), 1);
+    forget(&prefix).await;
+}

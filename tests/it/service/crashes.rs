@@ -1,0 +1,172 @@
+//! Dies at every gap between two writes, and is started again: what was answered yes is there, and
+//! every unit can still be sold.
+
+use std::time::Duration;
+
+use firstcome::crash::POINTS;
+use firstcome::domain::{CampaignId, ParticipationId};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::process::{Service, command};
+use super::real::{Parts, parts};
+use crate::support::until;
+
+const STOCK: u64 = 60;
+
+/// What has to go on for the service to come by a point.
+fn passes(point: &str) -> u32 {
+    match point {
+        "participate.admitted" | "participate.committed" => 12,
+        "rebuild.raised" | "rebuild.loaded" => 2,
+        point if point.starts_with("sweep.") || point.starts_with("writer.releas") => 0,
+        _ => 3,
+    }
+}
+
+struct Run {
+    parts: Parts,
+    folder: TempDir,
+    campaign: i64,
+    other: i64,
+    yes: Vec<Value>,
+    asked: i64,
+}
+
+impl Run {
+    /// Everybody asks in two campaigns with one key, so that some are admitted and then refused by the
+    /// store; an admin rebuilds the gate meanwhile.
+    async fn some_traffic(&mut self, service: &Service) {
+        let users = self.asked..self.asked + 16;
+        self.asked = users.end;
+        let campaigns = (self.campaign, self.other);
+        let answers: Vec<_> = futures_util::stream::iter(users)
+            .map(|user| async move {
+                let key = format!("key-{user}");
+                let ask = |campaign: i64| {
+                    let path = format!("/api/campaigns/{campaign}/participation");
+                    let request = service.post(&path).header("Idempotency-Key", &key);
+                    request.json(&json!({ "userId": user })).send()
+                };
+                let (one, two) = tokio::join!(ask(campaigns.0), ask(campaigns.1));
+                [one, two]
+            })
+            .buffer_unordered(8)
+            .collect()
+            .await;
+        for answer in answers.into_iter().flatten().flatten() {
+            // An answer that breaks off was no answer.
+            if answer.status() == 201
+                && let Ok(yes) = answer.text().await
+                && let Ok(yes) = serde_json::from_str(&yes)
+            {
+                self.yes.push(yes);
+            }
+        }
+        let path = format!("/campaigns/{}/rebuild-gate", self.campaign);
+        service.admin(&path).send().await.ok();
+    }
+
+    /// Whoever comes now gets what is left: all of it.
+    async fn sell_the_rest(&mut self, service: &Service) {
+        for campaign in [self.campaign, self.other] {
+            until("all is sold", async || {
+                self.asked += 1;
+                let answer = service.take_part(campaign, self.asked).await;
+                answer.status() == 409 && self.committed(campaign).await == STOCK
+            })
+            .await;
+        }
+    }
+
+    async fn committed(&self, campaign: i64) -> u64 {
+        let store = &self.parts.test.store;
+        let campaign = store.campaign(CampaignId(campaign)).await.unwrap();
+        campaign.unwrap().committed_units
+    }
+
+    async fn judge(&self, point: &str) {
+        for yes in &self.yes {
+            let id = yes["participationId"].as_str().unwrap();
+            let id = ParticipationId(id.parse().unwrap());
+            let row = self.parts.test.store.participation(id).await.unwrap();
+            let row = row.unwrap_or_else(|| panic!("{point}: {yes} is lost"));
+            assert_eq!(row.rank, yes["rank"].as_u64().unwrap(), "{point}");
+        }
+        let store = &self.parts.test.store;
+        until("everything is published", async || {
+            store.outbox_counts(None).await.unwrap().pending == 0
+        })
+        .await;
+        let verified = command(&self.folder, self.parts.settings())
+            .args(["verify", "--json", "--topic"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&verified.stdout);
+        assert!(verified.status.success(), "{point}: {text}");
+    }
+}
+
+async fn dies_at(point: &'static str) {
+    let mut parts = parts().await;
+    for (name, value) in [
+        ("FIRSTCOME_GATE_LEASE", "3s"),
+        ("FIRSTCOME_GATE_SWEEP_INTERVAL", "500ms"),
+        ("FIRSTCOME_KAFKA_MESSAGE_TIMEOUT", "1s"),
+        ("FIRSTCOME_RELAY_LEASE", "3s"),
+    ] {
+        parts.settings.push((name, value.to_owned()));
+    }
+    let folder = TempDir::new().unwrap();
+    let mut first = Service::start(&folder, &parts.settings).await;
+    let sale = || json!({ "name": point, "kind": "general", "totalStock": STOCK });
+    let (campaign, other) = (first.create(sale()).await, first.create(sale()).await);
+    if point.starts_with("sweep.") {
+        // Whoever dies here leaves leases to be swept.
+        drop(first);
+        let mut settings = parts.settings.clone();
+        settings.push((
+            "FAILPOINTS",
+            "participate.admitted=5*off->return".to_owned(),
+        ));
+        first = Service::start(&folder, &settings).await;
+    }
+    let mut run = Run {
+        parts,
+        folder,
+        campaign,
+        other,
+        yes: Vec::new(),
+        asked: 1,
+    };
+    run.some_traffic(&first).await;
+    drop(first);
+
+    let mut settings = run.parts.settings.clone();
+    let armed = match passes(point) {
+        0 => format!("{point}=return"),
+        passes => format!("{point}={passes}*off->return"),
+    };
+    settings.push(("FAILPOINTS", armed));
+    let mut second = Service::start(&run.folder, &settings).await;
+    until(&format!("it dies at {point}"), async || {
+        run.some_traffic(&second).await;
+        second.has_died()
+    })
+    .await;
+
+    let third = Service::start(&run.folder, &run.parts.settings).await;
+    run.sell_the_rest(&third).await;
+    run.judge(point).await;
+    eprintln!("{point}: {} yes, {} asked", run.yes.len(), run.asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_dies_between_two_writes_loses_nothing() {
+    futures_util::stream::iter(POINTS)
+        .map(|point| tokio::time::timeout(Duration::from_secs(120), dies_at(point)))
+        .buffer_unordered(3)
+        .for_each(|ended| async move { ended.unwrap() })
+        .await;
+}
