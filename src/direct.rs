@@ -76,6 +76,7 @@ pub struct Direct {
 
 impl Direct {
     /// Starts the lanes. `wake` carries the committed events to the relay; it may be full.
+    #[must_use]
     pub fn start(
         spawner: &Spawner,
         store: Store,

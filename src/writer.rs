@@ -111,10 +111,16 @@ impl Writer {
         self.lanes.reserve(campaign).map(WriterPlace)
     }
 
+    /// Whether there is a place now.
+    #[must_use]
+    pub fn has_place(&self, campaign: CampaignId) -> bool {
+        self.lanes.has_place(campaign)
+    }
+
     /// Commits in the next group, and waits until what became of it is known.
     pub async fn commit(&self, place: WriterPlace, job: Job) -> Verdict {
         let (reply, verdict) = oneshot::channel();
-        place.0.send(Queued { job, reply });
+        let _seat = place.0.send(Queued { job, reply });
         verdict.await.unwrap_or(Verdict::Unknown)
     }
 
