@@ -24,6 +24,7 @@ pub mod asyncapi;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod doctor;
 pub mod http;
 pub mod lane;
 pub mod relay;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use firstcome::command;
+use firstcome::command::verify::Form;
 use firstcome::config::Config;
 
 /// A participation allocates several hundred times, most of it in the libraries below; the system's
@@ -60,8 +61,12 @@ enum Command {
     Openapi,
     /// Prints the AsyncAPI document: the topics and their records.
     Asyncapi,
-    /// Checks the real parts for what silently loses data.
-    Doctor,
+    /// Checks the real parts for what silently loses data; exits non-zero when something must change.
+    Doctor {
+        /// Prints JSON instead of lines.
+        #[arg(long)]
+        json: bool,
+    },
     /// Lists, replays or discards events the relay has given up.
     DeadLetters {
         #[command(subcommand)]
@@ -102,18 +107,17 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 topic,
                 topic_seconds_max,
             } => {
-                let form = if *json {
-                    command::verify::Form::Json
-                } else {
-                    command::verify::Form::Table
-                };
                 let within = std::time::Duration::from_secs(*topic_seconds_max);
-                command::verify::run(&config, form, topic.then_some(within)).await
+                command::verify::run(&config, form(*json), topic.then_some(within)).await
             }
             Command::Openapi => command::openapi::run(),
             Command::Asyncapi => command::asyncapi::run(),
-            Command::Doctor => command::doctor::run(&config).await,
+            Command::Doctor { json } => command::doctor::run(&config, form(*json)).await,
             Command::DeadLetters { action } => command::dead_letters::run(&config, action).await,
         }
     })
+}
+
+const fn form(json: bool) -> Form {
+    if json { Form::Json } else { Form::Table }
 }

@@ -2,6 +2,7 @@
 
 mod asyncapi;
 mod dead_letters;
+mod doctor;
 mod embedded;
 mod keys;
 pub mod process;
