@@ -126,6 +126,22 @@ impl ScriptGate {
         }
     }
 
+    /// The version of the server that holds the state; the embedded one has none.
+    pub async fn server_version(&self) -> Result<Option<String>, GateError> {
+        match &self.engine {
+            Engine::Redis(redis) => redis.version().await.map(Some),
+            Engine::InProcess(_) => Ok(None),
+        }
+    }
+
+    /// The clock of the server that holds the state; the embedded one has this process's.
+    pub async fn server_time(&self) -> Result<Option<Instant>, GateError> {
+        match &self.engine {
+            Engine::Redis(redis) => redis.time().await.map(Some),
+            Engine::InProcess(_) => Ok(None),
+        }
+    }
+
     async fn run(
         &self,
         script: Script,
