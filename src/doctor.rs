@@ -78,26 +78,26 @@ impl Finding {
     }
 }
 
-/// A judgement: how bad, and what to do.
-type Verdict = Option<(Level, &'static str)>;
-
-const GOOD: Verdict = None;
-
-const fn warn(advice: &'static str) -> Verdict {
-    Some((Level::Warn, advice))
-}
-
-const fn bad(advice: &'static str) -> Verdict {
-    Some((Level::Bad, advice))
+/// A judgement, with what to do and why.
+#[derive(Clone, Copy)]
+enum Verdict {
+    Good,
+    Warn(&'static str),
+    Bad(&'static str),
 }
 
 fn finding(part: &'static str, setting: &str, value: &str, verdict: Verdict) -> Finding {
+    let (level, advice) = match verdict {
+        Verdict::Good => (Level::Ok, None),
+        Verdict::Warn(advice) => (Level::Warn, Some(advice)),
+        Verdict::Bad(advice) => (Level::Bad, Some(advice)),
+    };
     Finding {
         part,
         setting: setting.to_owned(),
         value: value.to_owned(),
-        level: verdict.map_or(Level::Ok, |(level, _)| level),
-        advice: verdict.map(|(_, advice)| advice.to_owned()),
+        level,
+        advice: advice.map(str::to_owned),
     }
 }
 
@@ -114,7 +114,7 @@ fn judged(
             part,
             name,
             "unknown",
-            warn("it cannot be asked for here: look it up where it is set"),
+            Verdict::Warn("it cannot be asked for here: look it up where it is set"),
         ),
     }
 }
@@ -144,7 +144,8 @@ fn complaints(findings: &[Finding]) -> Vec<(&str, Level)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Finding, GOOD, Level, Settings, bad, finding, judged, version};
+    use super::Verdict::{Bad, Good};
+    use super::{Finding, Level, Settings, finding, judged, version};
 
     #[test]
     fn versions_are_read_whatever_follows_them() {
@@ -156,9 +157,9 @@ mod tests {
 
     #[test]
     fn a_line_says_the_setting_and_what_to_do() {
-        let line = finding("redis", "save", "", bad("set it: because")).line();
+        let line = finding("redis", "save", "", Bad("set it: because")).line();
         assert_eq!(line, "BAD  redis save =   -> set it: because");
-        assert_eq!(finding("mysql", "a", "1", GOOD).line(), "ok   mysql a = 1");
+        assert_eq!(finding("mysql", "a", "1", Good).line(), "ok   mysql a = 1");
         let gone = Finding::unreachable("kafka", "cannot reach it".to_owned());
         assert_eq!(gone.level, Level::Bad);
         assert!(gone.line().ends_with("-> cannot reach it"));
@@ -166,7 +167,7 @@ mod tests {
 
     #[test]
     fn what_a_part_does_not_tell_is_unknown_and_not_good() {
-        let found = judged("redis", &Settings::new(), "save", |_| GOOD);
+        let found = judged("redis", &Settings::new(), "save", |_| Good);
         assert_eq!(
             (found.value.as_str(), found.level),
             ("unknown", Level::Warn)

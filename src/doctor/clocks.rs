@@ -3,7 +3,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Finding, GOOD, finding, warn};
+use super::Verdict::{Good, Warn};
+use super::{Finding, finding};
 
 /// How far clocks may be apart.
 const APART_MAX: TimeDelta = TimeDelta::seconds(1);
@@ -41,9 +42,9 @@ pub fn clocks(readings: &[Reading]) -> Vec<Finding> {
     let judge = |reading: &Reading| {
         let ahead = reading.ahead();
         let verdict = if ahead.abs() > APART_MAX {
-            warn("set both by NTP: campaigns open and close by several clocks")
+            Warn("set both by NTP: campaigns open and close by several clocks")
         } else {
-            GOOD
+            Good
         };
         let seconds = ahead.as_seconds_f64();
         finding("clock", reading.part, &format!("{seconds:+.3} s"), verdict)

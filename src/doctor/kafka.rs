@@ -1,6 +1,7 @@
 //! Kafka: what an acknowledgement of a topic is worth, and how long its records stay.
 
-use super::{Finding, GOOD, Settings, Verdict, bad, finding, judged, warn};
+use super::Verdict::{Bad, Good, Warn};
+use super::{Finding, Settings, Verdict, finding, judged};
 
 /// An event with its headers stays below this: ids, a time and a trace, in JSON.
 const EVENT_BYTES_MAX: u64 = 4_096;
@@ -31,8 +32,8 @@ pub enum Creation {
 #[must_use]
 pub fn missing_topic(name: &str, creation: Creation) -> Finding {
     let verdict = match creation {
-        Creation::AtStart => warn("it is created at the next start (kafka.create_topics)"),
-        Creation::Elsewhere => bad("create it, or set FIRSTCOME_KAFKA_CREATE_TOPICS=true"),
+        Creation::AtStart => Warn("it is created at the next start (kafka.create_topics)"),
+        Creation::Elsewhere => Bad("create it, or set FIRSTCOME_KAFKA_CREATE_TOPICS=true"),
     };
     finding("kafka", name, "missing", verdict)
 }
@@ -42,9 +43,9 @@ pub fn missing_topic(name: &str, creation: Creation) -> Finding {
 pub fn topic(topic: &Topic, batch_bytes_max: u32) -> Vec<Finding> {
     let copies = topic.replication;
     let few = if copies < 3 {
-        bad("use at least 3 replicas: one lost disk loses the topic with fewer")
+        Bad("use at least 3 replicas: one lost disk loses the topic with fewer")
     } else {
-        GOOD
+        Good
     };
     let replication = finding("kafka", "replication factor", &copies.to_string(), few);
     let mut findings = vec![replication];
@@ -54,16 +55,16 @@ pub fn topic(topic: &Topic, batch_bytes_max: u32) -> Vec<Finding> {
     judge("min.insync.replicas", &|value| in_sync(value, copies));
     judge("unclean.leader.election.enable", &|value| {
         if value == "true" {
-            bad("set it to false: a replica that is behind may lead, and what it lacks is lost")
+            Bad("set it to false: a replica that is behind may lead, and what it lacks is lost")
         } else {
-            GOOD
+            Good
         }
     });
     judge("cleanup.policy", &|value| {
         if value.split(',').any(|policy| policy.trim() == "compact") {
-            bad("set it to delete: of events with the same key, compaction keeps the last alone")
+            Bad("set it to delete: of events with the same key, compaction keeps the last alone")
         } else {
-            GOOD
+            Good
         }
     });
     judge("retention.ms", &retention);
@@ -77,13 +78,13 @@ pub fn topic(topic: &Topic, batch_bytes_max: u32) -> Vec<Finding> {
 fn in_sync(value: &str, copies: usize) -> Verdict {
     let wanted: usize = value.parse().unwrap_or(1);
     if wanted < 2 {
-        bad("set it to 2: with 1, an acknowledged record may be on one disk only")
+        Bad("set it to 2: with 1, an acknowledged record may be on one disk only")
     } else if wanted > copies {
-        bad("lower it, or add replicas: as it is, no record is ever acknowledged")
+        Bad("lower it, or add replicas: as it is, no record is ever acknowledged")
     } else if wanted == copies {
-        warn("add a replica: with one broker away nothing is acknowledged, and events wait")
+        Warn("add a replica: with one broker away nothing is acknowledged, and events wait")
     } else {
-        GOOD
+        Good
     }
 }
 
@@ -91,20 +92,20 @@ fn in_sync(value: &str, copies: usize) -> Verdict {
 fn retention(value: &str) -> Verdict {
     let kept: Option<i64> = value.parse().ok();
     if kept.is_some_and(|kept| (0..RETENTION_MS_MIN).contains(&kept)) {
-        bad("keep records for days: a consumer that is away for longer never sees them")
+        Bad("keep records for days: a consumer that is away for longer never sees them")
     } else {
-        GOOD
+        Good
     }
 }
 
 fn size(value: &str, batch_bytes_max: u32) -> Verdict {
     let bytes: u64 = value.parse().unwrap_or(0);
     if bytes < EVENT_BYTES_MAX {
-        bad("raise it: an event does not fit, and ends as a dead letter")
+        Bad("raise it: an event does not fit, and ends as a dead letter")
     } else if bytes < u64::from(batch_bytes_max) {
-        warn("raise it to 1000000 or more: larger batches are refused, and sent again one by one")
+        Warn("raise it to 1000000 or more: larger batches are refused, and sent again one by one")
     } else {
-        GOOD
+        Good
     }
 }
 

@@ -1,6 +1,7 @@
 //! MySQL: what makes a commit durable.
 
-use super::{Finding, GOOD, Level, Settings, Verdict, bad, judged, version, warn};
+use super::Verdict::{Bad, Good, Warn};
+use super::{Finding, Level, Settings, Verdict, judged, version};
 
 /// Judges MySQL's global variables; `pool` is how many connections one process may open.
 #[must_use]
@@ -13,31 +14,31 @@ pub fn mysql(settings: &Settings, pool: u32) -> Vec<Finding> {
         judge("innodb_doublewrite", &doublewrite),
         judge("log_bin", &|value| {
             if is_on(value) {
-                GOOD
+                Good
             } else {
-                warn(
+                Warn(
                     "turn it on: without a binary log nothing newer than the last backup can be restored",
                 )
             }
         }),
         judge("sync_binlog", &|value| {
             if value == "1" || !logs {
-                GOOD
+                Good
             } else {
-                bad(
+                Bad(
                     "set it to 1: a replica, or a restored backup, could miss what was answered yes",
                 )
             }
         }),
         judge("default_storage_engine", &|value| {
             if value.eq_ignore_ascii_case("InnoDB") {
-                GOOD
+                Good
             } else {
-                bad("set it to InnoDB: tables made by another engine know no transactions")
+                Bad("set it to InnoDB: tables made by another engine know no transactions")
             }
         }),
         judge("sql_mode", &strict),
-        enough(judged("mysql", settings, "max_connections", |_| GOOD), pool),
+        enough(judged("mysql", settings, "max_connections", |_| Good), pool),
     ]
 }
 
@@ -59,37 +60,37 @@ fn is_on(value: &str) -> bool {
 
 fn old(value: &str) -> Verdict {
     if value.contains("MariaDB") {
-        warn("use MySQL 8.4 or newer: MariaDB is not tested")
+        Warn("use MySQL 8.4 or newer: MariaDB is not tested")
     } else if version(value) < (8, 4) {
-        warn("use 8.4 or newer: older ones are not tested, and get no fixes")
+        Warn("use 8.4 or newer: older ones are not tested, and get no fixes")
     } else {
-        GOOD
+        Good
     }
 }
 
 fn flush(value: &str) -> Verdict {
     if value == "1" {
-        GOOD
+        Good
     } else {
-        bad("set it to 1: any other value loses commits in a crash")
+        Bad("set it to 1: any other value loses commits in a crash")
     }
 }
 
 /// `DETECT_ONLY` finds a torn page and cannot mend it.
 fn doublewrite(value: &str) -> Verdict {
     if is_on(value) || value.eq_ignore_ascii_case("DETECT_AND_RECOVER") {
-        GOOD
+        Good
     } else {
-        bad("turn it on: a torn page is lost without it")
+        Bad("turn it on: a torn page is lost without it")
     }
 }
 
 fn strict(value: &str) -> Verdict {
     let strict = ["STRICT_TRANS_TABLES", "STRICT_ALL_TABLES", "TRADITIONAL"];
     if value.split(',').any(|mode| strict.contains(&mode)) {
-        GOOD
+        Good
     } else {
-        bad("add STRICT_TRANS_TABLES: without it a value that does not fit is cut off, not refused")
+        Bad("add STRICT_TRANS_TABLES: without it a value that does not fit is cut off, not refused")
     }
 }
 

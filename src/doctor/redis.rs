@@ -1,7 +1,8 @@
 //! Redis: what makes the gate forget. It can be lost, because the store is the truth; forgetting it
 //! costs a rebuild of every campaign, and forgetting a part of it is worse than all.
 
-use super::{Finding, GOOD, Settings, Verdict, bad, finding, judged, version, warn};
+use super::Verdict::{Bad, Good, Warn};
+use super::{Finding, Settings, Verdict, finding, judged, version};
 
 /// Judges Redis's settings, and `redis_version` among them.
 #[must_use]
@@ -13,18 +14,18 @@ pub fn redis(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![
         judged("redis", settings, "redis_version", |value| {
             if version(value) < (7, 0) {
-                bad(
+                Bad(
                     "use 7 or newer: older ones repeat scripts on replicas, where the clock is another",
                 )
             } else {
-                GOOD
+                Good
             }
         }),
         judged("redis", settings, "maxmemory-policy", |value| {
             if value == "noeviction" {
-                GOOD
+                Good
             } else {
-                bad("set it to noeviction: an evicted key opens a gate, or closes it")
+                Bad("set it to noeviction: an evicted key opens a gate, or closes it")
             }
         }),
         judged("redis", settings, "appendonly", |_| kept(appends, saves)),
@@ -32,9 +33,9 @@ pub fn redis(settings: &Settings) -> Vec<Finding> {
     if appends {
         findings.push(judged("redis", settings, "appendfsync", |value| {
             if value == "no" {
-                warn("set it to everysec: half a minute of admissions can be lost in a crash")
+                Warn("set it to everysec: half a minute of admissions can be lost in a crash")
             } else {
-                GOOD
+                Good
             }
         }));
     }
@@ -43,7 +44,7 @@ pub fn redis(settings: &Settings) -> Vec<Finding> {
         && let Some(value) = settings.get("save")
     {
         let advice = "set appendonly to yes: neither a log nor snapshots are kept";
-        findings.push(finding("redis", "save", value, bad(advice)));
+        findings.push(finding("redis", "save", value, Bad(advice)));
     }
     findings
 }
@@ -53,11 +54,11 @@ pub const NAMES: [&str; 4] = ["maxmemory-policy", "appendonly", "appendfsync", "
 
 fn kept(appends: bool, saves: bool) -> Verdict {
     if appends {
-        GOOD
+        Good
     } else if saves {
-        warn("turn it on: after a restart the last snapshot is old, and every gate is rebuilt")
+        Warn("turn it on: after a restart the last snapshot is old, and every gate is rebuilt")
     } else {
-        bad("turn it on: nothing is kept, and after a restart every gate has to be rebuilt")
+        Bad("turn it on: nothing is kept, and after a restart every gate has to be rebuilt")
     }
 }
 

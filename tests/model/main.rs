@@ -12,6 +12,7 @@
     reason = "a test that cannot go on should say so and stop"
 )]
 
+mod faults;
 mod properties;
 mod protocol;
 mod steps;

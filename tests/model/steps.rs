@@ -1,5 +1,6 @@
 //! What each action does. An action that cannot happen now gives no state.
 
+use crate::faults;
 use crate::protocol::{
     ATTEMPTS, Action, Answer, Attempt, Check, Gate, Phase, Protocol, Rebuild, State, Sweep, Ticket,
     USERS, Word,
@@ -54,12 +55,12 @@ pub fn step(protocol: &Protocol, before: &State, action: Action) -> Option<State
         Action::SweepSees(by, id) => sweep_sees(&mut state, by, id),
         Action::SweepLooks(by) => sweep_looks(&mut state, by),
         Action::SweepEnds(by) => sweep_ends(protocol, &mut state, by),
-        Action::AttemptDies(id) => attempt_dies(&mut state, id),
-        Action::RebuilderDies(by) => rebuilder_dies(&mut state, by),
-        Action::SweeperDies(by) => sweeper_dies(&mut state, by),
-        Action::GateSaves => gate_saves(&mut state),
-        Action::GateIsLost => gate_is_lost(&mut state),
-        Action::GateIsRestored => gate_is_restored(&mut state),
+        Action::AttemptDies(id) => faults::attempt_dies(&mut state, id),
+        Action::RebuilderDies(by) => faults::rebuilder_dies(&mut state, by),
+        Action::SweeperDies(by) => faults::sweeper_dies(&mut state, by),
+        Action::GateSaves => faults::gate_saves(&mut state),
+        Action::GateIsLost => faults::gate_is_lost(&mut state),
+        Action::GateIsRestored => faults::gate_is_restored(&mut state),
     };
     done?;
     // Replicas are alike: which of them does it makes no other state.
@@ -69,7 +70,7 @@ pub fn step(protocol: &Protocol, before: &State, action: Action) -> Option<State
 }
 
 /// Spends one of a bounded number, if there is one left.
-fn spend(left: &mut u8) -> Option<()> {
+pub fn spend(left: &mut u8) -> Option<()> {
     *left = left.checked_sub(1)?;
     Some(())
 }
@@ -332,72 +333,12 @@ fn sweep_ends(protocol: &Protocol, state: &mut State, by: usize) -> Option<()> {
     state.sweeps[by] = Sweep::Idle;
     if committed {
         settle(state, attempt);
-    } else {
-        let of = state.gate.and_then(|gate| gate.leases[attempt]);
-        if let (Some(lease), true) = (of, release(protocol, state, attempt, epoch)) {
-            if let Phase::Admitted(held) | Phase::Writing(held) = &mut state.attempts[attempt].phase
-                && held.epoch == lease.epoch
-            {
-                held.swept = true;
-            }
-        }
+        return Some(());
     }
-    Some(())
-}
-
-/// The process goes, and with it what was on its way. What it had committed stays.
-fn attempt_dies(state: &mut State, id: usize) -> Option<()> {
-    let attempt = &mut state.attempts[id];
-    if matches!(attempt.phase, Phase::Ended(_)) && attempt.word.is_none() {
-        return None;
+    let lease = state.gate.and_then(|gate| gate.leases[attempt]);
+    let was_released = release(protocol, state, attempt, epoch);
+    if let Phase::Admitted(held) | Phase::Writing(held) = &mut state.attempts[attempt].phase {
+        held.swept |= was_released && lease.is_some_and(|lease| lease.epoch == held.epoch);
     }
-    spend(&mut state.left.crashes)?;
-    attempt.word = None;
-    if !matches!(attempt.phase, Phase::Ended(_)) {
-        attempt.phase = Phase::Ended(Answer::Unknown);
-    }
-    Some(())
-}
-
-fn rebuilder_dies(state: &mut State, by: usize) -> Option<()> {
-    if state.rebuilds[by] == Rebuild::Idle {
-        return None;
-    }
-    spend(&mut state.left.crashes)?;
-    state.rebuilds[by] = Rebuild::Idle;
-    Some(())
-}
-
-fn sweeper_dies(state: &mut State, by: usize) -> Option<()> {
-    if state.sweeps[by] == Sweep::Idle {
-        return None;
-    }
-    spend(&mut state.left.crashes)?;
-    state.sweeps[by] = Sweep::Idle;
-    Some(())
-}
-
-fn gate_saves(state: &mut State) -> Option<()> {
-    if state.left.restores == 0 || state.saved.is_some() {
-        return None;
-    }
-    state.saved = Some(state.gate?);
-    Some(())
-}
-
-fn gate_is_lost(state: &mut State) -> Option<()> {
-    state.gate.as_ref()?;
-    spend(&mut state.left.losses)?;
-    state.gate = None;
-    Some(())
-}
-
-/// The file may be older than what was answered since.
-fn gate_is_restored(state: &mut State) -> Option<()> {
-    let saved = state.saved?;
-    spend(&mut state.left.restores)?;
-    state.gate = Some(saved);
-    state.saved = None;
-    state.run += 1;
     Some(())
 }

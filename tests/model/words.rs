@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::protocol::{Action, Answer, Phase, Protocol, Rebuild, State, Sweep, Ticket};
+use crate::protocol::{Action, Answer, Phase, Protocol, Rebuild, State, Sweep, Ticket, Word};
 
 /// Numbered lines: what happened, and what there is after it.
 pub fn path(protocol: &Protocol, steps: &[(State, Option<Action>)]) -> String {
@@ -89,8 +89,11 @@ fn happened(protocol: &Protocol, action: Action, before: &State, after: &State) 
             )
         }
         Action::Deliver(id) => {
-            let word = before.attempts[id].word;
-            format!("the gate hears of {}: {word:?}", name(id))
+            let is = match before.attempts[id].word {
+                Some(Word::Settle(_)) => "committed",
+                _ => "not committed",
+            };
+            format!("the gate hears from its writer that {} is {is}", name(id))
         }
         Action::LeaseEnds(id) => format!("the lease of {} runs out", name(id)),
         Action::Raise(_) => format!("a rebuild raises the epoch to {}", after.store.epoch),

@@ -171,13 +171,12 @@ async fn the_doctor_names_what_is_wrong_with_topics() {
     // Nothing else is wrong with topics that are made without a setting.
     topics(&address, "plain", &[]).await;
     let (findings, _) = examine(&kafka("plain"));
-    let named = of_level(&findings, "bad");
-    assert!(!named.is_empty());
+    let bad = of_level(&findings, "bad");
+    assert!(!bad.is_empty());
     assert!(
-        named
-            .iter()
+        bad.iter()
             .all(|setting| ALONE.iter().any(|alone| setting.ends_with(alone))),
-        "{named:?}"
+        "{bad:?}"
     );
 
     let (findings, sound) = examine(&kafka("none"));
