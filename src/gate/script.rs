@@ -211,12 +211,15 @@ impl Gate for ScriptGate {
     async fn release(
         &self,
         campaign: CampaignId,
+        epoch: u64,
         ids: &[ParticipationId],
     ) -> Result<u64, GateError> {
         let keys = self.keys(campaign, ["state", "users", "leases", "expiry"]);
         let mut returned = 0;
         for chunk in ids.chunks(ITEMS_PER_CALL_MAX) {
-            let reply = self.run(Script::Release, &keys, &words(chunk)).await?;
+            let mut args = vec![epoch.to_string()];
+            args.extend(words(chunk));
+            let reply = self.run(Script::Release, &keys, &args).await?;
             returned += reply.count()?;
         }
         Ok(returned)
