@@ -117,8 +117,7 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     let world = Arc::new(World::open(parts.clone(), schedule).await);
     let traffic = Traffic::start(&world);
     let watch = Watch::start(&world);
-    let struck = break_things(&world).await;
-    traffic.stop();
+    let struck = break_things(&world, &traffic).await;
     world.heal().await;
 
     let recovery = recover(&world).await;
@@ -153,8 +152,8 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     world.close().await;
 }
 
-/// Lets every fault happen in its time.
-async fn break_things(world: &Arc<World>) -> Vec<Struck> {
+/// Lets every fault happen in its time, under traffic.
+async fn break_things(world: &Arc<World>, traffic: &Traffic) -> Vec<Struck> {
     let strikes = world.schedule.strikes.clone();
     let acts: Vec<_> = strikes
         .iter()
@@ -162,7 +161,8 @@ async fn break_things(world: &Arc<World>) -> Vec<Struck> {
         .collect();
     let ends = world.began + Duration::from_millis(world.schedule.ends_ms());
     tokio::time::sleep_until(ends.into()).await;
-    // What paused something would otherwise wait for what waits for it.
+    traffic.stop();
+    // What was killed may take its time to come back.
     let bites = join_all(acts).await;
     strikes
         .iter()
