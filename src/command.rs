@@ -15,6 +15,8 @@ pub mod verify;
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::Context;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 
 use crate::store::Store;
@@ -41,6 +43,20 @@ where
             }
         },
     );
+}
+
+/// Threads for one thing alone, which then does not stand in line with everything else.
+fn threads(name: &str, count: usize) -> anyhow::Result<Handle> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(count)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .with_context(|| format!("cannot start threads for {name}"))?;
+    let handle = runtime.handle().clone();
+    // It lives as long as the process: the supervisor awaits the tasks on it.
+    std::mem::forget(runtime);
+    Ok(handle)
 }
 
 /// Runs until told to stop, or until something fails for good; then closes the store.

@@ -5,6 +5,7 @@
 //! `_FILE` at its end it names a file that holds the value.
 
 mod environment;
+mod http;
 mod publishing;
 mod retention;
 mod sections;
@@ -120,19 +121,7 @@ impl Config {
                 mistakes.push(mistake.to_owned());
             }
         };
-        require(
-            self.http.listen.ip().is_loopback() || self.http.allow_trusted,
-            "http.listen: on an address others can reach, participants would be trusted to say who they are; \
-             listen on a loopback address, or set http.allow_trusted=true behind a gateway that authenticates",
-        );
-        require(
-            self.http.concurrent_requests_max > 0,
-            "http.concurrent_requests_max: must be at least 1",
-        );
-        require(
-            self.http.body_bytes_max >= 1_024,
-            "http.body_bytes_max: must be at least 1024",
-        );
+        self.http.check(&mut require);
         require(
             self.database.connections_max > 0,
             "database.connections_max: must be at least 1",
@@ -165,8 +154,12 @@ impl Config {
             "writer.lanes: must be between 1 and 64",
         );
         require(
-            self.writer.capacity > 0,
-            "writer.capacity: must be at least 1",
+            (1..=1_000_000).contains(&self.writer.capacity),
+            "writer.capacity: must be between 1 and 1000000",
+        );
+        require(
+            (Duration::from_millis(5)..=Duration::from_secs(60)).contains(&self.writer.wait_max),
+            "writer.wait_max: must be between 5ms and 60s",
         );
         require(
             (1..=1_000).contains(&self.writer.batch_rows_max),

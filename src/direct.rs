@@ -11,9 +11,7 @@ use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::domain::{
-    CampaignId, Fresh, KeyChoice, OutboxEvent, ParticipationId, to_stored_precision,
-};
+use crate::domain::{CampaignId, Fresh, KeyChoice, OutboxEvent, to_stored_precision};
 use crate::lane::{LaneConfig, Lanes};
 use crate::retry;
 use crate::store::{Applicant, Closing, CommitError, Decision, DirectOutcome, Making, Store};
@@ -56,6 +54,8 @@ pub struct DirectConfig {
     pub lanes: LaneConfig,
     /// How deadlocks and lock waits are retried.
     pub contention: retry::Policy,
+    /// How long a transaction may take.
+    pub transaction_max: Duration,
     /// What the key of an event is.
     pub key_choice: KeyChoice,
 }
@@ -76,6 +76,7 @@ pub struct Direct {
 
 impl Direct {
     /// Starts the lanes. `wake` carries the committed events to the relay; it may be full.
+    #[must_use]
     pub fn start(
         spawner: &Spawner,
         store: Store,
@@ -224,7 +225,7 @@ impl Clerk {
                     );
                     same(Answer::Unavailable)
                 }
-                Err(CommitError::Unknown(error)) => {
+                Err(error @ (CommitError::Unknown(_) | CommitError::Late)) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
                         rows = applicants.len(),
@@ -256,26 +257,26 @@ impl Clerk {
                 now: to_stored_precision(self.clock.now()),
                 hold: group.hold,
             };
-            self.store
-                .admit_directly(group.campaign, applicants, &making, closing)
+            let admit = self
+                .store
+                .admit_directly(group.campaign, applicants, &making, closing);
+            tokio::time::timeout(self.config.transaction_max, admit)
                 .await
+                .unwrap_or(Err(CommitError::Late))
         })
         .await
     }
 
     /// After a lost COMMIT, only the database knows, and what is not found may still be on its way in.
     async fn look_up(&self, applicants: &[Applicant]) -> Vec<Answer> {
-        let mut answers = Vec::with_capacity(applicants.len());
-        for applicant in applicants {
-            answers.push(self.look_up_one(applicant.participation).await);
-        }
-        answers
-    }
-
-    async fn look_up_one(&self, id: ParticipationId) -> Answer {
-        match self.store.participation(id).await {
-            Ok(Some(participation)) => Answer::Decided(Decision::Accepted(participation)),
-            Ok(None) | Err(_) => Answer::Unknown,
-        }
+        let found = join_all(applicants.iter().map(|applicant| {
+            let found = self.store.participation(applicant.participation);
+            tokio::time::timeout(self.config.transaction_max, found)
+        }));
+        let answer = |found| match found {
+            Ok(Ok(Some(participation))) => Answer::Decided(Decision::Accepted(participation)),
+            _ => Answer::Unknown,
+        };
+        found.await.into_iter().map(answer).collect()
     }
 }

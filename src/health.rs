@@ -14,11 +14,22 @@ const AGE_MAX: Duration = Duration::from_secs(1);
 /// How long a part may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Whether a process can do its work without a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It cannot.
+    Needed,
+    /// It can, at least for a while: what the part would have done waits, or is done by another way.
+    Spared,
+}
+
 /// How one part does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartHealth {
     /// `store`, `gate` or `broker`.
     pub name: &'static str,
+    /// Whether the work goes on without it.
+    pub need: Need,
     /// Why it is not well; none: it is.
     pub error: Option<String>,
 }
@@ -27,19 +38,47 @@ pub struct PartHealth {
 #[derive(Clone)]
 pub struct Health {
     store: Store,
-    gate: Option<Arc<dyn Gate>>,
+    gate: Option<(Arc<dyn Gate>, Need)>,
     publisher: Arc<dyn Publisher>,
+    broker_need: Need,
     topic: String,
     answers: Cache<(), Vec<PartHealth>>,
 }
 
+/// What the parts together are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// All parts answer.
+    Ready,
+    /// Parts are away that the work goes on without.
+    Degraded,
+    /// A part is away that is needed.
+    NotReady,
+}
+
+impl Condition {
+    /// What these parts are together.
+    #[must_use]
+    pub fn of(parts: &[PartHealth]) -> Self {
+        let away = |part: &&PartHealth| part.error.is_some();
+        let mut needs = parts.iter().filter(away).map(|part| part.need);
+        match needs.next() {
+            None => Self::Ready,
+            Some(Need::Needed) => Self::NotReady,
+            Some(Need::Spared) if needs.any(|need| need == Need::Needed) => Self::NotReady,
+            Some(Need::Spared) => Self::Degraded,
+        }
+    }
+}
+
 impl Health {
-    /// Asks these parts; the broker is asked for `topic`. A process that admits nobody has no gate.
+    /// Asks these parts; the broker is asked for `topic`. The store is always needed. A process that
+    /// admits nobody has no gate.
     #[must_use]
     pub fn new(
         store: Store,
-        gate: Option<Arc<dyn Gate>>,
-        publisher: Arc<dyn Publisher>,
+        gate: Option<(Arc<dyn Gate>, Need)>,
+        (publisher, broker_need): (Arc<dyn Publisher>, Need),
         topic: String,
     ) -> Self {
         let answers = Cache::builder()
@@ -50,6 +89,7 @@ impl Health {
             store,
             gate,
             publisher,
+            broker_need,
             topic,
             answers,
         }
@@ -63,19 +103,19 @@ impl Health {
     async fn ask(&self) -> Vec<PartHealth> {
         let gate = async {
             match &self.gate {
-                Some(gate) => {
+                Some((gate, need)) => {
                     let ping = async { gate.ping().await.map_err(|error| error.to_string()) };
-                    Some(part("gate", ping).await)
+                    Some(part("gate", *need, ping).await)
                 }
                 None => None,
             }
         };
         let (store, gate, broker) = tokio::join!(
-            part("store", async {
+            part("store", Need::Needed, async {
                 self.store.ping().await.map_err(|error| error.to_string())
             }),
             gate,
-            part("broker", async {
+            part("broker", self.broker_need, async {
                 self.publisher
                     .partitions(&self.topic)
                     .await
@@ -87,11 +127,15 @@ impl Health {
     }
 }
 
-async fn part(name: &'static str, answer: impl Future<Output = Result<(), String>>) -> PartHealth {
+async fn part(
+    name: &'static str,
+    need: Need,
+    answer: impl Future<Output = Result<(), String>>,
+) -> PartHealth {
     let error = match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error),
         Err(_) => Some("did not answer in time".to_owned()),
     };
-    PartHealth { name, error }
+    PartHealth { name, need, error }
 }

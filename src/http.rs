@@ -4,6 +4,7 @@
 mod admin;
 mod auth;
 mod campaigns;
+mod connection;
 mod dashboard;
 mod edge;
 mod fields;
@@ -22,7 +23,7 @@ mod views;
 use std::io;
 use std::sync::Arc;
 
-use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response, Server};
+use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response};
 use poem_openapi::{OpenApiService, Tags};
 use tokio::net::TcpListener;
 
@@ -31,9 +32,8 @@ pub use settings::{Auth, Settings};
 
 use self::admin::{AdminCampaignsApi, AdminDeadLettersApi, AdminOutboxApi};
 use self::campaigns::CampaignsApi;
-use self::edge::Edge;
+use self::edge::{Edge, Room};
 use self::health::HealthApi;
-use self::listener::PromptAcceptor;
 use self::participations::ParticipationsApi;
 use self::routes::Routes;
 use self::settings::Policy;
@@ -135,22 +135,16 @@ pub fn endpoint(app: Arc<App>) -> impl Endpoint<Output = Response> + 'static {
         pages,
     };
     let settings = app.settings.clone();
-    Edge::new(inner.data(app), policy, &settings, routes, metrics)
+    let participate = app.participate.clone();
+    let room: Room = Box::new(move |campaign| participate.has_place(campaign));
+    Edge::new(inner.data(app), policy, &settings, routes, metrics).with_room(room)
 }
 
 /// Serves on a listener until the settings' `stop` is cancelled, then lets requests finish within
 /// the drain time-out.
 pub async fn serve(listener: TcpListener, app: Arc<App>) -> io::Result<()> {
-    let Settings {
-        idle_timeout,
-        drain_timeout,
-        stop,
-        ..
-    } = app.settings.clone();
-    Server::new_with_acceptor(PromptAcceptor::new(listener)?)
-        .idle_timeout(idle_timeout)
-        .run_with_graceful_shutdown(endpoint(app), stop.cancelled_owned(), Some(drain_timeout))
-        .await
+    let settings = app.settings.clone();
+    listener::serve(listener, endpoint(app), &settings).await
 }
 
 /// Sends a request to the API or to the pages by how its path begins. The router could nest one in

@@ -2,14 +2,20 @@
 //! it to its work in one piece; while that runs, the next piece gathers. So a batch is as large as
 //! the load makes it, and nobody waits for a batch to fill.
 //!
-//! It knows nothing of what it carries.
+//! It knows nothing of what it carries. Those who mean to wait for what becomes of their item take a
+//! place first, of which there are only as many as are answered in time: see [`room`].
+
+mod room;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
+pub use self::room::Seat;
+use self::room::{Bounds, Room};
 use crate::domain::CampaignId;
 use crate::supervisor::{Policy, Spawner, Stage};
 
@@ -18,28 +24,60 @@ use crate::supervisor::{Policy, Spawner, Stage};
 pub struct LaneConfig {
     /// Lanes; a campaign always goes to the same one.
     pub count: usize,
-    /// Places in each lane's queue.
+    /// Places in each lane at most.
     pub capacity: usize,
     /// Items in one piece of work at most.
     pub batch_max: usize,
+    /// How long those who take a place are to wait at most.
+    pub wait_max: Duration,
+}
+
+/// A lane from outside.
+#[derive(Debug)]
+struct Lane<T> {
+    queue: mpsc::Sender<T>,
+    room: Arc<Room>,
+}
+
+impl LaneConfig {
+    fn bounds(&self) -> Bounds {
+        let number = |items: usize| u64::try_from(items.max(1)).unwrap_or(u64::MAX);
+        Bounds {
+            floor: number(self.batch_max.min(self.capacity)),
+            ceiling: number(self.capacity),
+            wait_max: self.wait_max,
+        }
+    }
 }
 
 /// A set of lanes, chosen by campaign.
 #[derive(Debug)]
 pub struct Lanes<T> {
-    queues: Arc<[mpsc::Sender<T>]>,
+    lanes: Arc<[Lane<T>]>,
 }
 
 impl<T> Clone for Lanes<T> {
     fn clone(&self) -> Self {
         Self {
-            queues: Arc::clone(&self.queues),
+            lanes: Arc::clone(&self.lanes),
         }
     }
 }
 
-/// A place kept in a lane's queue.
-pub type Place<T> = mpsc::OwnedPermit<T>;
+/// A place kept in a lane.
+#[derive(Debug)]
+pub struct Place<T> {
+    permit: mpsc::OwnedPermit<T>,
+    seat: Seat,
+}
+
+impl<T> Place<T> {
+    /// Queues the item. The seat is to be kept until it is known what became of it.
+    pub fn send(self, item: T) -> Seat {
+        self.permit.send(item);
+        self.seat
+    }
+}
 
 impl<T: Send + 'static> Lanes<T> {
     /// Starts the lanes. When they are stopped they first finish what is queued.
@@ -54,30 +92,42 @@ impl<T: Send + 'static> Lanes<T> {
         W: Fn(Vec<T>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let queues = (0..config.count.max(1)).map(|_| {
+        let lanes = (0..config.count.max(1)).map(|_| {
             let (queue, waiting) = mpsc::channel(config.capacity);
             let waiting = Arc::new(Mutex::new(waiting));
             let work = work.clone();
             spawner.start(name, stage, Policy::restart(), move |stop| {
                 run(Arc::clone(&waiting), work.clone(), config.batch_max, stop)
             });
-            queue
+            let room = Arc::new(Room::new(config.bounds()));
+            Lane { queue, room }
         });
         Self {
-            queues: queues.collect(),
+            lanes: lanes.collect(),
         }
     }
 
     /// Keeps a place for a campaign's item, or says at once that there is none.
     #[must_use]
     pub fn reserve(&self, campaign: CampaignId) -> Option<Place<T>> {
-        self.queue(campaign)?.clone().try_reserve_owned().ok()
+        let lane = self.lane(campaign)?;
+        let seat = lane.room.enter(campaign)?;
+        let permit = lane.queue.clone().try_reserve_owned().ok()?;
+        Some(Place { permit, seat })
+    }
+
+    /// Whether there is a place for a campaign's item: for refusing early, before anything else is
+    /// done. It may be gone a moment later.
+    #[must_use]
+    pub fn has_place(&self, campaign: CampaignId) -> bool {
+        self.lane(campaign)
+            .is_some_and(|lane| lane.room.has_seat(campaign))
     }
 
     /// Queues an item, or gives it back when there is no room.
     pub fn offer(&self, campaign: CampaignId, item: T) -> Result<(), T> {
-        match self.queue(campaign) {
-            Some(queue) => queue.try_send(item).map_err(|error| match error {
+        match self.lane(campaign) {
+            Some(lane) => lane.queue.try_send(item).map_err(|error| match error {
                 mpsc::error::TrySendError::Full(item) | mpsc::error::TrySendError::Closed(item) => {
                     item
                 }
@@ -86,10 +136,10 @@ impl<T: Send + 'static> Lanes<T> {
         }
     }
 
-    fn queue(&self, campaign: CampaignId) -> Option<&mpsc::Sender<T>> {
-        let count = u64::try_from(self.queues.len()).ok()?;
+    fn lane(&self, campaign: CampaignId) -> Option<&Lane<T>> {
+        let count = u64::try_from(self.lanes.len()).ok()?;
         let index = campaign.0.unsigned_abs().checked_rem(count)?;
-        self.queues.get(usize::try_from(index).ok()?)
+        self.lanes.get(usize::try_from(index).ok()?)
     }
 }
 

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use firstcome::command;
 use firstcome::config::Config;
+use firstcome::domain::CampaignId;
+use firstcome::reconcile::verify::{Depth, Scope};
 
 /// A participation allocates several hundred times, most of it in the libraries below; the system's
 /// allocator took a third of the process's time.
@@ -43,6 +45,12 @@ enum Command {
         /// Prints JSON instead of a table.
         #[arg(long)]
         json: bool,
+        /// Only this campaign.
+        #[arg(long, value_name = "ID", conflicts_with = "topic")]
+        campaign: Option<i64>,
+        /// Reads everything again, also what was found sound before and has not changed since.
+        #[arg(long)]
+        full: bool,
         /// Also reads the topic of participations from its beginning: order, gaps, losses.
         #[arg(long)]
         topic: bool,
@@ -101,6 +109,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             Command::Migrate { direction } => command::migrate::run(&config, *direction).await,
             Command::Verify {
                 json,
+                campaign,
+                full,
                 topic,
                 topic_seconds_max,
             } => {
@@ -109,8 +119,13 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 } else {
                     command::verify::Form::Table
                 };
+                let scope = Scope {
+                    campaign: campaign.map(CampaignId),
+                    depth: if *full { Depth::Full } else { Depth::Due },
+                    ..Scope::default()
+                };
                 let within = std::time::Duration::from_secs(*topic_seconds_max);
-                command::verify::run(&config, form, topic.then_some(within)).await
+                command::verify::run(&config, form, &scope, topic.then_some(within)).await
             }
             Command::Openapi => command::openapi::run(),
             Command::Asyncapi => command::asyncapi::run(),

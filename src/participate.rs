@@ -5,6 +5,7 @@
 mod by_database;
 mod by_gate;
 mod outcome;
+mod room;
 mod sync;
 
 use std::sync::Arc;

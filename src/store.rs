@@ -11,6 +11,7 @@ mod outbox;
 mod participations;
 mod shapes;
 mod tallies;
+mod verification;
 
 pub use campaigns::{CampaignChange, CampaignFilter, NewCampaign};
 pub use counts::Counts;
@@ -26,6 +27,9 @@ pub use participations::{
     Making, Mismatch, Place, Raised,
 };
 pub use tallies::TallyRow;
+pub use verification::{
+    Books, Ground, Kept, Purged, SEGMENT_RANKS, Segment, Snapshot, Sums, Waiting,
+};
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -150,7 +150,7 @@ impl Spawner {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let abort = self.shared.abort.clone();
-        self.drain(stage).tasks.spawn(async move {
+        let contained = async move {
             let work = task::contained(&abort, async move {
                 work.await;
                 Ok(())
@@ -162,7 +162,12 @@ impl Spawner {
                     "detached work failed"
                 );
             }
-        });
+        };
+        let tasks = &self.drain(stage).tasks;
+        match &self.runtime {
+            Some(runtime) => tasks.spawn_on(contained, runtime),
+            None => tasks.spawn(contained),
+        };
     }
 
     /// The token that tells tasks of `stage` to stop.

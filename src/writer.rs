@@ -111,10 +111,16 @@ impl Writer {
         self.lanes.reserve(campaign).map(WriterPlace)
     }
 
+    /// Whether there is a place now.
+    #[must_use]
+    pub fn has_place(&self, campaign: CampaignId) -> bool {
+        self.lanes.has_place(campaign)
+    }
+
     /// Commits in the next group, and waits until what became of it is known.
     pub async fn commit(&self, place: WriterPlace, job: Job) -> Verdict {
         let (reply, verdict) = oneshot::channel();
-        place.0.send(Queued { job, reply });
+        let _seat = place.0.send(Queued { job, reply });
         verdict.await.unwrap_or(Verdict::Unknown)
     }
 
@@ -248,7 +254,7 @@ impl Committer {
                     );
                     Verdict::Unavailable
                 }
-                Err(CommitError::Unknown(error)) => {
+                Err(error @ (CommitError::Unknown(_) | CommitError::Late)) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
                         rows = batch.len(),
@@ -273,9 +279,14 @@ impl Committer {
             }
             _ => retry::Verdict::GiveUp,
         };
-        retry::retry(&self.config.contention, contended, || {
-            self.store
-                .commit_participations(group.campaign, group.epoch, batch)
+        retry::retry(&self.config.contention, contended, || async {
+            let commit = self
+                .store
+                .commit_participations(group.campaign, group.epoch, batch);
+            // What is left of the lease is all that a transaction may take.
+            tokio::time::timeout(self.config.lease_margin, commit)
+                .await
+                .unwrap_or(Err(CommitError::Late))
         })
         .await
     }
@@ -289,7 +300,9 @@ impl Committer {
     async fn look_up(&self, batch: &[Intake]) -> Vec<Verdict> {
         let ids: Vec<ParticipationId> =
             batch.iter().map(|intake| intake.participation.id).collect();
-        let found = self.store.committed_among(&ids).await.unwrap_or_default();
+        let found = self.store.committed_among(&ids);
+        let found = tokio::time::timeout(self.config.lease_margin, found).await;
+        let found = found.map_or_else(|_| Vec::new(), Result::unwrap_or_default);
         // What is not found may still be on its way in: never a no, and never released here.
         ids.iter()
             .map(|id| {

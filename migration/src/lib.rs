@@ -9,6 +9,7 @@ mod m20261121_000002_discarded;
 mod m20261121_000003_outbox_order;
 mod m20261121_000004_retention;
 mod m20261121_000005_gate_closed;
+mod m20261121_000006_verification;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000003_outbox_order::Migration),
             Box::new(m20261121_000004_retention::Migration),
             Box::new(m20261121_000005_gate_closed::Migration),
+            Box::new(m20261121_000006_verification::Migration),
         ]
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use secrecy::ExposeSecret;
-use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 
 use crate::broker::Publisher;
@@ -55,7 +54,9 @@ pub(super) fn start_relay(
     let metrics = relay::Metrics::default();
     telemetry.register(|registry| metrics.register(registry));
     let relay = Relay::start(
-        &spawner.on(own_threads()?),
+        // Behind each commit come many answers to give, and on the threads that give them its events would
+        // wait their turn. It sends and records at the same time.
+        &spawner.on(super::threads("relay", 2)?),
         store.clone(),
         Arc::clone(publisher),
         clock.clone(),
@@ -66,24 +67,6 @@ pub(super) fn start_relay(
         wake::listen(spawner, client, &config.redis.prefix, relay.clone());
     }
     Ok(relay)
-}
-
-/// Threads of the relay: it sends and records at the same time.
-const RELAY_THREADS: usize = 2;
-
-/// Threads for the relay alone. Behind each commit come many answers to give, and on the threads that
-/// give them its events would wait their turn.
-fn own_threads() -> anyhow::Result<Handle> {
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(RELAY_THREADS)
-        .thread_name("relay")
-        .enable_all()
-        .build()
-        .context("cannot start the relay's threads")?;
-    let handle = runtime.handle().clone();
-    // It lives as long as the process: the supervisor awaits the tasks on it.
-    std::mem::forget(runtime);
-    Ok(handle)
 }
 
 fn settings(config: &Config) -> relay::Config {

@@ -7,7 +7,7 @@ use super::{parts, publishing};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::Stream;
-use crate::health::Health;
+use crate::health::{Health, Need};
 use crate::http::{self, Probes};
 use crate::supervisor::{Stage, Supervisor, process_signals};
 use crate::telemetry::Telemetry;
@@ -33,7 +33,13 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let address = listener.local_addr()?;
     let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
     let probes = Probes {
-        health: Health::new(store.clone(), None, Arc::clone(publisher), topic),
+        // To publish is all it does: without the broker it does nothing.
+        health: Health::new(
+            store.clone(),
+            None,
+            (Arc::clone(publisher), Need::Needed),
+            topic,
+        ),
         telemetry,
         stop: spawner.token(Stage::Http),
     };

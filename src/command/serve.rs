@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::{background, parts, publishing};
@@ -15,12 +16,12 @@ use crate::config::Config;
 use crate::direct::{Direct, DirectConfig};
 use crate::domain::{Kind, Reward, State, Stream};
 use crate::gate::{Gate, Guarded};
-use crate::health::Health;
+use crate::health::{Health, Need};
 use crate::http::{self, App};
 use crate::lane::LaneConfig;
 use crate::lifecycle::Lifecycle;
 use crate::meter::Meter;
-use crate::participate::{Participate, Parts, SyncPath};
+use crate::participate::{Participate, Parts, SyncPath, WhenAway};
 use crate::reconcile::Reconciler;
 use crate::retry;
 use crate::status::StatusBoard;
@@ -51,7 +52,8 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     first_campaign(&config, &app).await?;
     let address = listener.local_addr()?;
     announce(&config, &app, &broker.address, address);
-    super::serve_once(&spawner, http::serve(listener, Arc::new(app)));
+    let edge = spawner.on(super::threads("edge", edge_threads())?);
+    super::serve_once(&edge, http::serve(listener, Arc::new(app)));
     super::finish(supervisor, signals, &store).await
 }
 
@@ -99,7 +101,8 @@ fn assemble(
         reconciler: reconciler.clone(),
         meter: meter.clone(),
         clock: clock.clone(),
-        spawner: spawner.clone(),
+        // What comes in on the edge's threads is worked on here.
+        spawner: spawner.on(Handle::current()),
         key_choice: config.kafka.key,
         sync: SyncPath {
             publisher: Arc::clone(publisher),
@@ -120,8 +123,9 @@ fn assemble(
         status: StatusBoard::new(store.clone(), Arc::clone(gate), meter),
         health: Health::new(
             store.clone(),
-            Some(Arc::clone(gate)),
-            Arc::clone(publisher),
+            Some((Arc::clone(gate), gate_need(config))),
+            // Without the broker, events wait in the outbox.
+            (Arc::clone(publisher), Need::Spared),
             topic,
         ),
         store: store.clone(),
@@ -135,12 +139,28 @@ fn assemble(
     })
 }
 
+/// Threads that take requests and give answers. They are not those that work for participations: a flood
+/// of requests that are all refused then stands in its own way, and the system sees to it that those who
+/// were let in get their share.
+fn edge_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2))
+}
+
+/// Without the gate the database admits, if it may.
+fn gate_need(config: &Config) -> Need {
+    match config.gate.when_away {
+        WhenAway::Database => Need::Spared,
+        WhenAway::Refuse => Need::Needed,
+    }
+}
+
 fn writer_config(config: &Config) -> WriterConfig {
     WriterConfig {
         lanes: LaneConfig {
             count: config.writer.lanes,
             capacity: config.writer.capacity,
             batch_max: config.writer.batch_rows_max,
+            wait_max: config.writer.wait_max,
         },
         lease_margin: LEASE_MARGIN_MAX.min(config.gate.lease / 3),
         contention: retry::Policy {
@@ -160,6 +180,7 @@ fn direct_config(config: &Config) -> DirectConfig {
             ..writer.lanes
         },
         contention: writer.contention,
+        transaction_max: writer.lease_margin,
         key_choice: config.kafka.key,
     }
 }
@@ -167,9 +188,15 @@ fn direct_config(config: &Config) -> DirectConfig {
 fn http_settings(config: &Config, spawner: &Spawner) -> anyhow::Result<http::Settings> {
     Ok(http::Settings {
         admin_token: parts::admin_token(config)?,
+        header_bytes_max: config.http.header_bytes_max,
+        headers_max: config.http.headers_max,
         body_bytes_max: config.http.body_bytes_max,
+        connections_max: config.http.connections_max,
+        head_timeout: config.http.head_timeout,
+        body_timeout: config.http.body_timeout,
         request_timeout: config.http.request_timeout,
         concurrent_requests_max: config.http.concurrent_requests_max,
+        concurrent_streams_max: config.http.concurrent_streams_max,
         idle_timeout: config.http.idle_timeout,
         embedded_parts: config.embedded_parts(),
         stop: spawner.token(Stage::Http),

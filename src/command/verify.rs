@@ -13,7 +13,8 @@ use crate::config::Config;
 use crate::domain::{CampaignId, Stream};
 use crate::order::{self, Checker, Expected, Gone, TopicVerdict};
 use crate::reconcile::Reconciler;
-use crate::reconcile::verify::{self, Finding};
+use crate::reconcile::verify::{self, Finding, Order, Scope};
+use crate::relay::KeyPolicy;
 
 /// How often the topic is read before something in it is called lost: on a system under traffic the
 /// database's counts are taken at different moments.
@@ -28,11 +29,13 @@ pub enum Form {
     Json,
 }
 
-/// Verifies and prints; non-zero on a breach. With `read_topic_within`, the topic of participations is
-/// read, too. An in-process gate lives in another process and is not looked at.
+/// Verifies and prints; non-zero on a breach. Whether events of a participation wait for each other is
+/// the configuration's to say and not the scope's. With `read_topic_within`, the topic of
+/// participations is read, too. An in-process gate lives in another process and is not looked at.
 pub async fn run(
     config: &Config,
     form: Form,
+    scope: &Scope,
     read_topic_within: Option<Duration>,
 ) -> anyhow::Result<ExitCode> {
     ensure!(
@@ -41,9 +44,20 @@ pub async fn run(
     );
     let store = super::parts::store(config, Clock::System).await?;
     let gate = super::parts::gate(config, Clock::System).await?;
+    if let Some(id) = scope.campaign {
+        let is_there = store.books_of(id).await?.is_some();
+        ensure!(is_there, "there is no campaign {id} to verify");
+    }
+    let scope = &Scope {
+        order: match config.relay.key_policy {
+            KeyPolicy::Block => Order::Kept,
+            KeyPolicy::Skip => Order::Skipped,
+        },
+        ..*scope
+    };
     let reconciler = Reconciler::new(store, gate);
     let Some(within) = read_topic_within else {
-        let findings = reconciler.verify().await?;
+        let findings = reconciler.verify_within(scope).await?;
         super::print(&match form {
             Form::Table => verify::table(&findings),
             Form::Json => serde_json::to_string_pretty(&findings)?,
@@ -52,7 +66,7 @@ pub async fn run(
     };
     let kafka = super::parts::kafka(config).await?;
     let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
-    let (findings, verdict) = with_topic(&reconciler, &kafka, &topic, within).await?;
+    let (findings, verdict) = with_topic(&reconciler, scope, &kafka, &topic, within).await?;
     super::print(&match form {
         Form::Table => format!(
             "{}\n\n{}",
@@ -69,6 +83,7 @@ pub async fn run(
 
 async fn with_topic(
     reconciler: &Reconciler,
+    scope: &Scope,
     kafka: &Kafka,
     topic: &str,
     within: Duration,
@@ -76,7 +91,7 @@ async fn with_topic(
     let mut looks = 1;
     loop {
         // First the database, then the topic: so what is called published here is there by then.
-        let findings = reconciler.verify().await?;
+        let findings = reconciler.verify_within(scope).await?;
         let read = kafka.read_topic(topic, within, Checker::default(), order::feed);
         let (checker, extents) = read
             .await

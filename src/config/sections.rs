@@ -41,14 +41,28 @@ section! {
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
         /// Whether participants are trusted to say who they are on an address others can reach.
         allow_trusted: bool = false,
+        /// Largest head of a request.
+        header_bytes_max: usize = 16 * 1024,
+        /// Headers of a request at most.
+        headers_max: usize = 64,
         /// Largest body of a request.
         body_bytes_max: usize = 16 * 1024,
+        /// Connections at the same time.
+        connections_max: usize = 10_000,
         /// Requests worked on at the same time.
         concurrent_requests_max: usize = 8_192,
+        /// Live streams open at the same time.
+        concurrent_streams_max: usize = 256,
+        /// How long the head of a request may take to come.
+        #[serde(with = "humantime_serde")]
+        head_timeout: Duration = Duration::from_secs(10),
+        /// How long the body of a request may take to come.
+        #[serde(with = "humantime_serde")]
+        body_timeout: Duration = Duration::from_secs(5),
         /// How long one request may take.
         #[serde(with = "humantime_serde")]
         request_timeout: Duration = Duration::from_secs(10),
-        /// How long a silent connection is kept.
+        /// How long a connection is kept that asks nothing, or that does not take its answer.
         #[serde(with = "humantime_serde")]
         idle_timeout: Duration = Duration::from_secs(75),
     }
@@ -132,8 +146,11 @@ section! {
     Writer {
         /// Lanes; a campaign always has the same one.
         lanes: usize = 4,
-        /// Places in each lane's queue.
-        capacity: usize = 2_048,
+        /// Places in each lane at most.
+        capacity: usize = 1_024,
+        /// How long those in a lane are to wait at most.
+        #[serde(with = "humantime_serde")]
+        wait_max: Duration = Duration::from_millis(100),
         /// Rows in one transaction at most.
         batch_rows_max: usize = 256,
         /// Transactions of the synchronous path at the same time.

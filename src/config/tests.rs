@@ -56,6 +56,33 @@ fn every_mistake_is_named_at_once() {
 }
 
 #[test]
+fn every_bound_of_the_edge_is_checked() {
+    for (variable, value) in [
+        ("FIRSTCOME_HTTP_HEADER_BYTES_MAX", "100"),
+        ("FIRSTCOME_HTTP_HEADERS_MAX", "100"),
+        ("FIRSTCOME_HTTP_BODY_BYTES_MAX", "1"),
+        ("FIRSTCOME_HTTP_CONNECTIONS_MAX", "0"),
+        ("FIRSTCOME_HTTP_CONCURRENT_REQUESTS_MAX", "0"),
+        ("FIRSTCOME_HTTP_CONCURRENT_STREAMS_MAX", "0"),
+        ("FIRSTCOME_HTTP_HEAD_TIMEOUT", "0s"),
+        ("FIRSTCOME_HTTP_BODY_TIMEOUT", "0s"),
+        ("FIRSTCOME_HTTP_REQUEST_TIMEOUT", "0s"),
+        ("FIRSTCOME_HTTP_IDLE_TIMEOUT", "2h"),
+        ("FIRSTCOME_WRITER_CAPACITY", "0"),
+        ("FIRSTCOME_WRITER_WAIT_MAX", "0s"),
+    ] {
+        let ConfigError(mistakes) = load(&[(variable, value)]).unwrap_err();
+        let key = variable["FIRSTCOME_".len()..]
+            .to_lowercase()
+            .replacen('_', ".", 1);
+        assert!(
+            matches!(&mistakes[..], [one] if one.starts_with(&key)),
+            "{key}: {mistakes:?}"
+        );
+    }
+}
+
+#[test]
 fn a_secret_is_never_printed() {
     let config = load(&[
         ("FIRSTCOME_ADMIN_TOKEN", "hush"),

@@ -1,6 +1,9 @@
-//! What every request passes on its way in and every answer on its way out: request id, bound on
+//! What every request passes on its way in and every answer on its way out: request id, room, bound on
 //! concurrency, time limit, panics, problem documents and metrics. One layer, so that the order of
 //! these is one function to read.
+//!
+//! A participation that would find no place is refused here, by its address alone: before its body is
+//! read, and before anything is done that a flood could make expensive.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -13,16 +16,21 @@ use poem::{Endpoint, PathPattern, Request, Response};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
-use super::json::BodyBytesMax;
-use super::problem::{Place, Problem, busy, from_framework};
-use super::routes::Routes;
+use super::connection::Unseated;
+use super::json::BodyBounds;
+use super::problem::{Place, Problem, busy, from_framework, head_too_large};
+use super::routes::{RouteEntry, Routes};
 use super::settings::{Policy, Settings};
+use crate::domain::CampaignId;
 use crate::telemetry::HttpMetrics;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest request id that is taken over from a client.
 const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// Says whether a participation in a campaign would find a place.
+pub type Room = Box<dyn Fn(CampaignId) -> bool + Send + Sync>;
 
 /// The outermost endpoint.
 pub struct Edge<E> {
@@ -32,6 +40,46 @@ pub struct Edge<E> {
     metrics: HttpMetrics,
     permits: Semaphore,
     request_timeout: Duration,
+    header_bytes_max: usize,
+    headers_max: usize,
+    room: Room,
+}
+
+/// Where the API begins.
+const API: &str = "/api/";
+/// How the addresses of participations begin and end.
+const CAMPAIGNS: &str = "/api/campaigns/";
+const PARTICIPATION: &str = "/participation";
+const PARTICIPATION_SYNC: &str = "/participation-sync";
+/// What the router calls the first of them.
+const PARTICIPATION_PATTERN: &str = "/api/campaigns/:param0/participation";
+
+/// What a header takes beside its name and value.
+const FIELD_OVERHEAD_BYTES: usize = 4;
+
+/// The campaign somebody wants to take part in, by the address.
+fn participation_in(path: &str) -> Option<CampaignId> {
+    let rest = path.strip_prefix(CAMPAIGNS)?;
+    let id = rest
+        .strip_suffix(PARTICIPATION)
+        .or_else(|| rest.strip_suffix(PARTICIPATION_SYNC))?;
+    id.parse().ok().map(CampaignId)
+}
+
+/// Counts a request as worked on for as long as it is, also when its client goes away.
+struct InFlight<'a>(&'a HttpMetrics);
+
+impl<'a> InFlight<'a> {
+    fn enter(metrics: &'a HttpMetrics) -> Self {
+        metrics.in_flight.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.dec();
+    }
 }
 
 /// How a request ended that has no response yet.
@@ -58,13 +106,62 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             metrics,
             permits: Semaphore::new(settings.concurrent_requests_max),
             request_timeout: settings.request_timeout,
+            header_bytes_max: settings.header_bytes_max,
+            headers_max: settings.headers_max,
+            room: Box::new(|_| true),
         }
+    }
+
+    /// Asks for room before it lets a participation in.
+    #[must_use]
+    pub fn with_room(mut self, room: Room) -> Self {
+        self.room = room;
+        self
+    }
+
+    /// What is refused by its head alone. Probes and metrics are answered however busy the API is: that
+    /// is when they matter.
+    fn refused_at_once(&self, request: &Request) -> Option<Problem> {
+        let headers = request.headers();
+        let fields = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD_BYTES);
+        let address = request.uri().path_and_query();
+        let bytes = fields.sum::<usize>() + address.map_or(0, |address| address.as_str().len());
+        if bytes > self.header_bytes_max || headers.len() > self.headers_max {
+            return Some(head_too_large());
+        }
+        let path = request.uri().path();
+        let full = || participation_in(path).is_some_and(|campaign| !(self.room)(campaign));
+        let unseated = request.data::<Unseated>().is_some();
+        (path.starts_with(API) && (unseated || full())).then(busy)
+    }
+
+    /// The route of a request that left no pattern behind. Most of those are participations that found no
+    /// place, and of those there may be very many.
+    fn route_of(&self, path: &str) -> Option<&RouteEntry> {
+        if path.ends_with(PARTICIPATION) && participation_in(path).is_some() {
+            self.routes.by_pattern(PARTICIPATION_PATTERN)
+        } else {
+            self.routes.by_path(path)
+        }
+    }
+
+    /// Works on a request.
+    async fn let_in(&self, mut request: Request, id: &HeaderValue) -> Result<Response, Stopped> {
+        request.set_data(Arc::clone(&self.policy));
+        request.set_data(BodyBounds {
+            bytes_max: self.policy.body_bytes_max,
+            timeout: self.policy.body_timeout,
+        });
+        let span = tracing::info_span!("http.answer", request.id = id.to_str().unwrap_or_default());
+        let _counted = InFlight::enter(&self.metrics);
+        self.bounded(request).instrument(span).await
     }
 
     /// Runs the handler within the bounds of concurrency and time, and survives its panic.
     async fn bounded(&self, request: Request) -> Result<Response, Stopped> {
-        // Probes and metrics are answered however busy the API is: that is when they matter.
-        let _permit = if request.uri().path().starts_with("/api/") {
+        let _permit = if request.uri().path().starts_with(API) {
             let permit = self.permits.try_acquire();
             Some(permit.map_err(|_| Stopped::Cut(busy()))?)
         } else {
@@ -89,18 +186,15 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
 impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
     type Output = Response;
 
-    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+    async fn call(&self, request: Request) -> poem::Result<Response> {
         let started = Instant::now();
         let id = request_id(&request);
         let method = request.method().clone();
         let path = request.uri().clone();
-        request.set_data(Arc::clone(&self.policy));
-        request.set_data(BodyBytesMax(self.policy.body_bytes_max));
-        let span = tracing::info_span!("http.answer", request.id = id.to_str().unwrap_or_default());
-
-        self.metrics.in_flight.inc();
-        let result = self.bounded(request).instrument(span).await;
-        self.metrics.in_flight.dec();
+        let result = match self.refused_at_once(&request) {
+            Some(problem) => Err(Stopped::Cut(problem)),
+            None => self.let_in(request, &id).await,
+        };
 
         let pattern = match &result {
             Ok(response) => response.data::<PathPattern>(),
@@ -110,7 +204,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         // A request that was cut off left no pattern behind.
         let route = match pattern {
             Some(pattern) => self.routes.by_pattern(&pattern.0),
-            None => self.routes.by_path(path.path()),
+            None => self.route_of(path.path()),
         };
         let mut response = match result {
             Ok(response) => response,

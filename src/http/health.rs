@@ -13,7 +13,7 @@ use super::campaigns::Plain;
 use super::json::Written;
 use super::problem::{Failure, Problem, documented};
 use super::{App, Section};
-use crate::health::PartHealth;
+use crate::health::{Condition, PartHealth};
 
 documented! {
     /// Problems of readiness: 503 is one of those any operation has.
@@ -24,7 +24,7 @@ documented! {
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "Health", skip_serializing_if_is_none)]
 struct HealthView {
-    /// `up` or `ready`.
+    /// `up`; `ready`, or `degraded` while a part is away that the work goes on without.
     status: String,
     /// The parts, where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +76,10 @@ impl HealthApi {
 
     /// Whether the process can do its work.
     ///
-    /// 503 (`NOT_READY`) names the parts that do not answer.
+    /// 503 (`NOT_READY`) names the parts that do not answer, if one of them is needed to make
+    /// participations. Without the broker their events wait; without the gate the database admits, unless
+    /// it is configured otherwise. That is `degraded`, and answered with 200: taking all replicas out of
+    /// service at once would help nobody.
     #[oai(path = "/readyz", method = "get", operation_id = "readyz")]
     async fn readyz(
         &self,
@@ -98,19 +101,24 @@ impl HealthApi {
     }
 }
 
-/// Ready only with every part. What is wrong with a part goes to the log, not to the client.
+/// Ready as long as participations can be made. What is wrong with a part goes to the log, not to the
+/// client.
 fn readiness(parts: &[PartHealth], detail: Detail) -> Result<HealthView, Problem> {
     let views: Vec<PartView> = parts.iter().map(PartView::from).collect();
-    if parts.iter().any(|part| part.error.is_some()) {
-        let problem = Problem {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            title: "Not ready",
-            ..Problem::unavailable("NOT_READY", "A part the service needs does not answer.")
-        };
-        return Err(problem.with_member("parts", json!(views)));
-    }
+    let status = match Condition::of(parts) {
+        Condition::Ready => "ready",
+        Condition::Degraded => "degraded",
+        Condition::NotReady => {
+            let problem = Problem {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                title: "Not ready",
+                ..Problem::unavailable("NOT_READY", "A part the service needs does not answer.")
+            };
+            return Err(problem.with_member("parts", json!(views)));
+        }
+    };
     Ok(HealthView {
-        status: "ready".to_owned(),
+        status: status.to_owned(),
         parts: matches!(detail, Detail::Parts).then_some(views),
     })
 }
@@ -118,19 +126,22 @@ fn readiness(parts: &[PartHealth], detail: Detail) -> Result<HealthView, Problem
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::Need;
 
-    fn part(name: &'static str, error: Option<&str>) -> PartHealth {
+    fn part(name: &'static str, need: Need, error: Option<&str>) -> PartHealth {
         PartHealth {
             name,
+            need,
             error: error.map(str::to_owned),
         }
     }
 
     #[test]
-    fn a_part_that_is_away_is_named_without_saying_why() {
+    fn a_part_that_is_needed_and_away_is_named_without_saying_why() {
         let parts = [
-            part("store", None),
-            part("gate", Some("refused by 10.0.0.7")),
+            part("broker", Need::Spared, Some("nobody there")),
+            part("gate", Need::Needed, Some("refused by 10.0.0.7")),
+            part("store", Need::Needed, None),
         ];
         let problem = readiness(&parts, Detail::Summary).unwrap_err();
         assert_eq!((problem.status.as_u16(), problem.code), (503, "NOT_READY"));
@@ -139,16 +150,26 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_listed_when_asked_for() {
-        let parts = [part("store", None)];
-        assert!(readiness(&parts, Detail::Summary).unwrap().parts.is_none());
+    fn without_a_part_that_is_spared_the_work_goes_on() {
+        let parts = [
+            part("store", Need::Needed, None),
+            part("broker", Need::Spared, Some("nobody there")),
+        ];
+        let view = readiness(&parts, Detail::Parts).unwrap();
+        assert_eq!(view.status, "degraded");
+        let broker = view.parts.unwrap().pop().unwrap();
         assert_eq!(
-            readiness(&parts, Detail::Parts)
-                .unwrap()
-                .parts
-                .unwrap()
-                .len(),
-            1
+            (broker.name.as_str(), broker.status.as_str()),
+            ("broker", "down")
         );
+    }
+
+    #[test]
+    fn parts_are_listed_when_asked_for() {
+        let parts = [part("store", Need::Needed, None)];
+        let summary = readiness(&parts, Detail::Summary).unwrap();
+        assert_eq!((summary.status.as_str(), summary.parts), ("ready", None));
+        let listed = readiness(&parts, Detail::Parts).unwrap().parts;
+        assert_eq!(listed.unwrap().len(), 1);
     }
 }

@@ -4,6 +4,8 @@
 //! The framework's own JSON payload reads bodies without bound, names no field when one is wrong and
 //! builds a tree of every answer before writing it; the hot path has no time for the last.
 
+use std::time::Duration;
+
 use poem::http::StatusCode;
 use poem::{Body, IntoResponse, Request, RequestBody, Response};
 use poem_openapi::payload::Payload;
@@ -16,13 +18,20 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::fields::{FromFields, read};
-use super::problem::{Problem, malformed, too_large, unreadable_body, unsupported_media_type};
+use super::problem::{
+    Problem, malformed, too_large, too_slow, unreadable_body, unsupported_media_type,
+};
 
 const JSON: &str = "application/json";
 
-/// The largest body an operation reads, put into each request by the edge.
-#[derive(Clone, Copy, Debug)]
-pub struct BodyBytesMax(pub usize);
+/// The bounds of a body, put into each request by the edge.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BodyBounds {
+    /// The largest one an operation reads.
+    pub bytes_max: usize,
+    /// How long it may take to come.
+    pub timeout: Duration,
+}
 
 /// A JSON body, written straight to bytes.
 pub struct Written<T>(pub T);
@@ -127,9 +136,10 @@ impl<'a, T: RequestBodySchema> ApiExtractor<'a> for Checked<T> {
     }
 }
 
-/// Reads a body within its bound, whether or not its length was announced.
+/// Reads a body within its bounds, whether or not its length was announced.
 async fn bounded(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Problem> {
-    let max = request.data::<BodyBytesMax>().map_or(0, |max| max.0);
+    let bounds = request.data::<BodyBounds>().copied().unwrap_or_default();
+    let max = bounds.bytes_max;
     let announced = request
         .header("content-length")
         .and_then(|length| length.parse::<usize>().ok());
@@ -137,11 +147,11 @@ async fn bounded(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, P
         return Err(too_large());
     }
     let body = body.take().map_err(|error| unreadable_body(&error))?;
-    let bytes = body
-        .into_bytes_limit(max)
-        .await
-        .map_err(|error| unreadable_body(&error))?;
-    Ok(bytes.to_vec())
+    match tokio::time::timeout(bounds.timeout, body.into_bytes_limit(max)).await {
+        Ok(Ok(bytes)) => Ok(bytes.to_vec()),
+        Ok(Err(error)) => Err(unreadable_body(&error)),
+        Err(_) => Err(too_slow()),
+    }
 }
 
 /// `application/json` or `application/anything+json`, with or without parameters.

@@ -1,33 +1,117 @@
-//! Accepts connections and sends what is written at once: answers are small, and waiting for more to
-//! send with them only makes them late.
+//! Accepts connections, as many as there are seats, and sees them off when the service stops.
+//!
+//! Nobody is left in the system's queue: who comes when all seats are taken gets one answer and has to
+//! leave. A few of those are read for that, so that a probe is answered however many connections there
+//! are; the rest is answered without being read.
 
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
-use poem::http::uri::Scheme;
-use poem::listener::{Acceptor, TcpAcceptor};
-use poem::web::{LocalAddr, RemoteAddr};
+use poem::{Endpoint, Response};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-/// A TCP acceptor without delay on small writes.
-pub struct PromptAcceptor(TcpAcceptor);
+use super::connection::{Protocol, Standing};
+use super::settings::Settings;
 
-impl PromptAcceptor {
-    /// Takes connections from a listener that is already bound.
-    pub fn new(listener: TcpListener) -> io::Result<Self> {
-        TcpAcceptor::from_tokio(listener).map(Self)
+/// Connections beyond the bound that are read, at once.
+const UNSEATED_MAX: usize = 64;
+/// How long nothing is accepted after the system had no means left for a connection.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What a connection is told that is not read.
+const NO_SEAT: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    content-type: application/problem+json\r\n\
+    retry-after: 2\r\n\
+    connection: close\r\n\
+    content-length: 146\r\n\
+    \r\n\
+    {\"type\":\"urn:firstcome:problem:busy\",\"title\":\"Not available for the moment\",\
+    \"status\":503,\"detail\":\"There are too many connections.\",\"code\":\"BUSY\"}";
+
+/// Serves an endpoint on a listener until the settings' `stop` is cancelled, then lets requests finish
+/// within the drain time-out.
+pub async fn serve<E>(listener: TcpListener, endpoint: E, settings: &Settings) -> io::Result<()>
+where
+    E: Endpoint<Output = Response> + 'static,
+{
+    let endpoint = Arc::new(endpoint);
+    let protocol = Protocol::new(settings);
+    let seats = Arc::new(Semaphore::new(settings.connections_max));
+    let unseated = Arc::new(Semaphore::new(UNSEATED_MAX));
+    // Connections are tasks of this one, which ends only when they have.
+    let connections = TaskTracker::new();
+    let cut = CancellationToken::new();
+    while let Some(accepted) = settings.stop.run_until_cancelled(listener.accept()).await {
+        let (stream, remote) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                rest_after(&error).await;
+                continue;
+            }
+        };
+        let seated = Arc::clone(&seats).try_acquire_owned();
+        let (seat, standing) = if let Ok(seat) = seated {
+            (seat, Standing::Seated)
+        } else if let Ok(seat) = Arc::clone(&unseated).try_acquire_owned() {
+            (seat, Standing::Unseated)
+        } else {
+            turn_away(&stream);
+            continue;
+        };
+        // Answers are small, and waiting for more to send with them only makes them late.
+        if stream.set_nodelay(true).is_err() {
+            continue;
+        }
+        let (protocol, endpoint, cut) = (protocol.clone(), Arc::clone(&endpoint), cut.clone());
+        connections.spawn(async move {
+            cut.run_until_cancelled(protocol.serve(stream, remote, endpoint, standing))
+                .await;
+            drop(seat);
+        });
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(settings.drain_timeout, connections.wait())
+        .await
+        .is_err()
+    {
+        cut.cancel();
+        connections.wait().await;
+    }
+    Ok(())
+}
+
+/// A connection that broke before it was accepted is none; but without files or memory, the next attempt
+/// fails as well.
+async fn rest_after(error: &io::Error) {
+    let gone = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    );
+    if !gone {
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            "accept a connection"
+        );
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
-impl Acceptor for PromptAcceptor {
-    type Io = TcpStream;
-
-    fn local_addr(&self) -> Vec<LocalAddr> {
-        self.0.local_addr()
-    }
-
-    async fn accept(&mut self) -> io::Result<(TcpStream, LocalAddr, RemoteAddr, Scheme)> {
-        let accepted = self.0.accept().await?;
-        accepted.0.set_nodelay(true)?;
-        Ok(accepted)
-    }
+/// Says no and closes. What does not fit into an empty buffer at once, or is lost because the client was
+/// still sending, is not said.
+fn turn_away(stream: &TcpStream) {
+    let mut unread = [0_u8; 4_096];
+    // Reading first: closing over what was not read would take the answer back.
+    drop(stream.try_read(&mut unread));
+    drop(stream.try_write(NO_SEAT));
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,7 @@ documented! {
         403 => "userId names another user than the one who is asking (FORBIDDEN).",
         404 => "There is no such campaign (NOT_FOUND).",
         409 => "Refused (ALREADY_PARTICIPATED, SOLD_OUT, NOT_OPEN_YET, ENDED, PAUSED, LIMIT_EXCEEDED).",
+        408 => "The body did not come in time (REQUEST_TIMEOUT).",
         413 => "The body is too large (TOO_LARGE).",
         415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
         422 => "A value cannot be accepted (INVALID), or the key was used for another request (IDEMPOTENCY_KEY_REUSED).",

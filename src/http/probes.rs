@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use poem::endpoint::make;
 use poem::http::StatusCode;
-use poem::{EndpointExt, Response, Route, Server, get};
+use poem::{EndpointExt, Response, Route, get};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::dashboard::metrics;
 use super::health::PartView;
-use super::listener::PromptAcceptor;
+use super::listener;
 use super::settings::Settings;
-use crate::health::Health;
+use crate::health::{Condition, Health};
 use crate::telemetry::Telemetry;
 
 /// What the probes ask.
@@ -50,25 +50,22 @@ pub async fn serve_probes(listener: TcpListener, probes: Probes) -> io::Result<(
         .at("/readyz", get(readiness))
         .at("/metrics", get(figures))
         .map_to_response();
-    let settings = Settings::default();
-    Server::new_with_acceptor(PromptAcceptor::new(listener)?)
-        .idle_timeout(settings.idle_timeout)
-        .run_with_graceful_shutdown(routes, stop.cancelled_owned(), Some(settings.drain_timeout))
-        .await
+    let settings = Settings {
+        stop,
+        ..Settings::default()
+    };
+    listener::serve(listener, routes, &settings).await
 }
 
 async fn ready(health: &Health) -> Response {
     let parts = health.check().await;
     let views: Vec<PartView> = parts.iter().map(PartView::from).collect();
-    if parts.iter().all(|part| part.error.is_none()) {
-        answer(
-            StatusCode::OK,
-            &json!({ "status": "ready", "parts": views }),
-        )
-    } else {
-        let body = json!({ "status": "not ready", "parts": views });
-        answer(StatusCode::SERVICE_UNAVAILABLE, &body)
-    }
+    let (status, word) = match Condition::of(&parts) {
+        Condition::Ready => (StatusCode::OK, "ready"),
+        Condition::Degraded => (StatusCode::OK, "degraded"),
+        Condition::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
+    answer(status, &json!({ "status": word, "parts": views }))
 }
 
 fn answer(status: StatusCode, body: &serde_json::Value) -> Response {

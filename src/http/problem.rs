@@ -24,7 +24,8 @@ pub use failures::Asked;
 pub(super) use failures::busy;
 pub use framework::Place;
 pub(super) use framework::{
-    from_framework, malformed, too_large, unauthenticated, unreadable_body, unsupported_media_type,
+    from_framework, head_too_large, malformed, too_large, too_slow, unauthenticated,
+    unreadable_body, unsupported_media_type,
 };
 
 /// Media type of every problem document.
@@ -305,7 +306,8 @@ impl<D: Documented> ApiResponse for Failure<D> {
 }
 
 /// Problems any operation can answer with.
-const EVERYWHERE: [(u16, &str); 2] = [
+const EVERYWHERE: [(u16, &str); 3] = [
+    (431, "The head is too large (HEADERS_TOO_LARGE)."),
     (500, "Our fault (INTERNAL)."),
     (
         503,

@@ -23,15 +23,25 @@ pub struct Settings {
     pub auth: Auth,
     /// Opens the admin API; without one it is closed.
     pub admin_token: Option<SecretString>,
+    /// The largest head of a request that is looked at.
+    pub header_bytes_max: usize,
+    /// Headers of a request that is looked at, at most.
+    pub headers_max: usize,
     /// The largest body read.
     pub body_bytes_max: usize,
+    /// Connections at once; more are answered and closed.
+    pub connections_max: usize,
+    /// How long the head of a request may take to come.
+    pub head_timeout: Duration,
+    /// How long the body of a request may take to come.
+    pub body_timeout: Duration,
     /// How long an answer may take before the client is told to come back.
     pub request_timeout: Duration,
     /// Requests worked on at once; more are told to come back.
     pub concurrent_requests_max: usize,
     /// Live streams open at once; more are told to come back.
     pub concurrent_streams_max: usize,
-    /// How long a connection may be silent.
+    /// How long a connection is kept that asks nothing, or that does not take its answer.
     pub idle_timeout: Duration,
     /// How long requests may take to finish once the service stops.
     pub drain_timeout: Duration,
@@ -46,7 +56,12 @@ impl Default for Settings {
         Self {
             auth: Auth::Trusted,
             admin_token: None,
+            header_bytes_max: 16 * 1024,
+            headers_max: 64,
             body_bytes_max: 16 * 1024,
+            connections_max: 10_000,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
             concurrent_requests_max: 2_048,
             concurrent_streams_max: 256,
@@ -66,6 +81,8 @@ pub struct Policy {
     pub admin_digest: Option<[u8; 32]>,
     /// The largest body read.
     pub body_bytes_max: usize,
+    /// How long the body of a request may take to come.
+    pub body_timeout: Duration,
     /// Places for live streams.
     pub stream_seats: Arc<Semaphore>,
     /// Ends live streams.
@@ -83,6 +100,7 @@ impl Policy {
                 .as_ref()
                 .map(|token| digest(token.expose_secret())),
             body_bytes_max: settings.body_bytes_max,
+            body_timeout: settings.body_timeout,
             stream_seats: Arc::new(Semaphore::new(settings.concurrent_streams_max)),
             stop: settings.stop.clone(),
         }

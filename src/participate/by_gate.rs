@@ -112,7 +112,8 @@ impl Parts {
         if path == Path::Grouped {
             return Ok(self.writer.commit(place, job).await);
         }
-        drop(place);
+        // Kept until the end: with as many waiting here as may wait, more are told to come back.
+        let _place = place;
         let _permit = self.sync.permit().await?;
         let event = job.intake.event.clone();
         let verdict = self.writer.commit_alone(job).await;

@@ -1,22 +1,84 @@
 //! Verifies the invariants on a running system, per campaign: what the gate admitted = participations
-//! = outbox = published + parked + pending, nobody over their limit, nothing oversold. An event that
-//! was published and deleted since counts as both: the campaign's row says how many there are.
+//! = outbox = published + parked + pending, nobody over their limit, nothing oversold, no event before
+//! an earlier one of its participation. An event that was published and deleted since counts as both.
+//!
+//! What is said of a campaign comes from one snapshot of the store, so no traffic can make a sound
+//! campaign look wrong. So that snapshots are short and little is read, old stretches are read
+//! beforehand (`sealing`) and what they sum up to is kept until a participation in them changes; a
+//! share of them is read again each time, so that what nobody announced is found, too. Where kept sums
+//! and a campaign's counters do not agree, nothing is said before all of that campaign was read again
+//! in one snapshot.
 
+mod gate;
+mod judge;
+mod look;
+mod plan;
+mod sealing;
+mod table;
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
+pub use self::table::table;
+
+use self::look::{Looked, kept_of};
+use self::plan::Plan;
 use super::{ReconcileError, Reconciler};
-use crate::domain::{Campaign, State};
+use crate::domain::CampaignId;
 use crate::gate::GateState;
-use crate::store::{CampaignFilter, Counts};
+use crate::store::{Books, Kept, SEGMENT_RANKS, Segment, Store, StoreError};
 
-/// How often a difference is looked at again before it is called one: on a system under traffic the
-/// counts are taken at different moments.
-const LOOKS: usize = 5;
 /// Campaigns read in one page.
-const PAGE: u64 = 200;
+const PAGE: u32 = 1_000;
+/// Campaigns and participations that are looked at in one snapshot, unless one campaign alone has more.
+const LOOK_CAMPAIGNS_MAX: usize = 500;
+const LOOK_ROWS_MAX: u64 = 4 * SEGMENT_RANKS;
+/// Statements that run at once.
+const PARALLEL: usize = 2;
+/// Questions to the gate that are under way at once.
+const GATE_PARALLEL: usize = 16;
+/// Each run reads this share of what is kept again: in an hour of runs a minute apart, all of it.
+const AGAIN_SHARE: u64 = 60;
+/// What is older than this is read again in any case.
+const AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// One campaign's figures and what is wrong with them.
-#[derive(Clone, Debug, Serialize)]
+/// What is verified, and how thoroughly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Only this one; none: all, archived ones included.
+    pub campaign: Option<CampaignId>,
+    /// What is read.
+    pub depth: Depth,
+    /// Whether events of a participation wait for each other.
+    pub order: Order,
+}
+
+/// How much is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// What is new, what has changed, and a share of the rest.
+    #[default]
+    Due,
+    /// Everything.
+    Full,
+}
+
+/// Whether later events of a participation wait for an earlier one that cannot be published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// They wait, so one that does not is a breach.
+    #[default]
+    Kept,
+    /// They pass, because the relay is configured so.
+    Skipped,
+}
+
+/// One campaign's figures and what is wrong with them. Events, published and purged are those about
+/// participations; pending and parked are all.
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs, reason = "each field is the figure of that name")]
 pub struct Finding {
@@ -26,294 +88,243 @@ pub struct Finding {
     pub gate_units: Option<u64>,
     pub gate_leases: Option<u64>,
     pub participations: u64,
+    pub changes: u64,
     pub events: u64,
     pub published: u64,
     pub purged: u64,
     pub pending: u64,
     pub parked: u64,
+    pub campaign_events: u64,
+    pub segments_read: u64,
+    pub segments_kept: u64,
     pub breaches: Vec<String>,
 }
 
 impl Reconciler {
-    /// Verifies every campaign that is not archived.
+    /// Verifies every campaign.
     pub async fn verify(&self) -> Result<Vec<Finding>, ReconcileError> {
-        let mut filter = CampaignFilter {
-            states: vec![
-                State::Draft,
-                State::Scheduled,
-                State::Open,
-                State::Paused,
-                State::Closed,
-            ],
-            kind: None,
-            after: None,
-            limit: PAGE,
-        };
-        let mut findings = Vec::new();
-        loop {
-            let page = self.store.campaigns(&filter).await?;
-            filter.after = page.last().map(|campaign| campaign.id);
-            for campaign in &page {
-                findings.extend(self.verify_one(campaign).await?);
-            }
-            if u64::try_from(page.len()).unwrap_or(PAGE) < PAGE {
-                return Ok(findings);
-            }
-        }
+        self.verify_within(&Scope::default()).await
     }
 
-    async fn verify_one(&self, campaign: &Campaign) -> Result<Option<Finding>, ReconcileError> {
-        let mut found = None;
-        for _ in 0..LOOKS {
-            let before = self.gate.inspect(campaign.id).await?;
-            let Some(now) = self.store.campaign(campaign.id).await? else {
-                return Ok(None);
-            };
-            let counts = self.store.counts(campaign.id).await?;
-            let finding = judge(&now, before, &counts);
-            let clean = finding.breaches.is_empty();
-            found = Some(finding);
-            if clean {
+    /// Verifies what the scope says; the findings are in order of campaign.
+    pub async fn verify_within(&self, scope: &Scope) -> Result<Vec<Finding>, ReconcileError> {
+        let due = match scope.depth {
+            Depth::Due => self.store.segments_due(AGAIN_SHARE, AGE_MAX).await?,
+            Depth::Full => HashSet::new(),
+        };
+        let mut run = Run {
+            reconciler: self,
+            scope: *scope,
+            due,
+            fresh: HashSet::new(),
+        };
+        if let Some(id) = scope.campaign {
+            let books: Vec<Books> = self.store.books_of(id).await?.into_iter().collect();
+            return run.page(&books).await;
+        }
+        let mut findings = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.store.books(after, PAGE).await?;
+            findings.extend(run.page(&page).await?);
+            after = page.last().map(|books| books.id);
+            if page.len() < usize::try_from(PAGE).unwrap_or_default() {
                 break;
             }
         }
-        Ok(found)
+        for (id, what) in self.store.strays().await? {
+            findings.push(Finding {
+                campaign_id: id.0,
+                breaches: vec![format!(
+                    "I3 there are {what} of a campaign that is not there"
+                )],
+                ..Finding::default()
+            });
+        }
+        Ok(findings)
     }
 }
 
-fn judge(campaign: &Campaign, gate: Option<GateState>, counts: &Counts) -> Finding {
-    let waiting = counts.pending + counts.parked;
-    let events = counts.events + counts.purged;
+/// One run of verification.
+struct Run<'a> {
+    reconciler: &'a Reconciler,
+    scope: Scope,
+    /// Segments that are to be read again.
+    due: HashSet<Segment>,
+    /// Segments that were, in this run.
+    fresh: HashSet<Segment>,
+}
+
+impl Run<'_> {
+    fn trusts(&self, kept: &Kept) -> bool {
+        self.fresh.contains(&kept.segment)
+            || (self.scope.depth == Depth::Due && !self.due.contains(&kept.segment))
+    }
+
+    async fn page(&mut self, books: &[Books]) -> Result<Vec<Finding>, ReconcileError> {
+        let store = &self.reconciler.store;
+        let ids: Vec<CampaignId> = books.iter().map(|books| books.id).collect();
+        let kept = store.kept(&ids).await?;
+        let plan = |run: &Self, books: &Books| {
+            let kept = kept_of(&kept, books.id);
+            Plan::of(books, kept, |kept| run.trusts(kept))
+        };
+        let long = books.iter().filter_map(|books| {
+            let plan = plan(self, books);
+            (plan.rows(books) > SEGMENT_RANKS).then_some((books, plan))
+        });
+        let parts: Vec<_> = long
+            .flat_map(|(books, plan)| {
+                let parts = plan.parts.into_iter();
+                parts.filter(|part| part.may_rest(books))
+            })
+            .collect();
+        let sealed: Vec<Option<Segment>> = stream::iter(parts)
+            .map(|part| sealing::seal(store, part))
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await?;
+        self.fresh.extend(sealed.into_iter().flatten());
+        // What was sealed just now counts as known, so the second plan says what is left to read.
+        let kept = store.kept(&ids).await?;
+        let rows = books.iter().map(|books| {
+            let kept = kept_of(&kept, books.id);
+            let plan = Plan::of(books, kept, |kept| self.trusts(kept));
+            (books.id, plan.rows(books))
+        });
+        let looks = looks(rows);
+        let run = &*self;
+        let findings: Vec<Vec<Finding>> = stream::iter(looks)
+            .map(|ids| async move { run.findings(&ids).await })
+            .buffered(PARALLEL)
+            .try_collect()
+            .await?;
+        Ok(findings.into_iter().flatten().collect())
+    }
+
+    async fn findings(&self, ids: &[CampaignId]) -> Result<Vec<Finding>, ReconcileError> {
+        let gates = self.gates(ids).await?;
+        let looked = self.look(ids, |kept| self.trusts(kept)).await?;
+        let mut findings = Vec::new();
+        for looked in looked {
+            let id = looked.books.id;
+            let again = if looked.is_doubtful {
+                let again = self.look(&[id], |_| false).await?;
+                again.into_iter().next().unwrap_or(looked)
+            } else {
+                looked
+            };
+            let gate = gates.get(&id).copied().flatten();
+            let breach = self.reconciler.gate_breach(&again.books, gate).await?;
+            findings.push(finding(again, gate, breach));
+        }
+        Ok(findings)
+    }
+
+    /// Looks at campaigns in a snapshot, and keeps what can be kept of it.
+    async fn look(
+        &self,
+        ids: &[CampaignId],
+        is_trusted: impl Fn(&Kept) -> bool,
+    ) -> Result<Vec<Looked>, StoreError> {
+        let store = &self.reconciler.store;
+        let snapshot = store.snapshot().await?;
+        let looked = look::look(&snapshot, ids, self.scope.order, is_trusted).await?;
+        snapshot.end().await?;
+        let worth = looked.iter().filter(|looked| !looked.is_doubtful);
+        let kept: Vec<Kept> = worth.flat_map(|looked| looked.keep.clone()).collect();
+        keep(store, &kept).await;
+        let forget: Vec<Segment> = looked
+            .iter()
+            .flat_map(|looked| looked.forget.clone())
+            .collect();
+        if let Err(failure) = store.forget_segments(&forget).await {
+            tracing::warn!(%failure, "sums of unsound segments not forgotten");
+        }
+        Ok(looked)
+    }
+
+    async fn gates(
+        &self,
+        ids: &[CampaignId],
+    ) -> Result<BTreeMap<CampaignId, Option<GateState>>, ReconcileError> {
+        let gate = &self.reconciler.gate;
+        stream::iter(ids.to_vec())
+            .map(|id| async move { Ok((id, gate.inspect(id).await?)) })
+            .buffer_unordered(GATE_PARALLEL)
+            .try_collect()
+            .await
+    }
+}
+
+/// Keeps sums; whether they are. It goes on without: they save work and prove nothing, and whoever
+/// verifies need not be allowed to write.
+async fn keep(store: &Store, kept: &[Kept]) -> bool {
+    if kept.is_empty() {
+        return true;
+    }
+    match store.keep_segments(kept).await {
+        Ok(()) => true,
+        Err(failure) => {
+            tracing::debug!(%failure, "sums of sound segments not kept");
+            false
+        }
+    }
+}
+
+/// Campaigns in order, cut into looks.
+fn looks(campaigns: impl Iterator<Item = (CampaignId, u64)>) -> Vec<Vec<CampaignId>> {
+    let mut looks: Vec<Vec<CampaignId>> = Vec::new();
+    let mut room = 0;
+    for (id, rows) in campaigns {
+        match looks.last_mut() {
+            Some(look) if rows <= room && look.len() < LOOK_CAMPAIGNS_MAX => {
+                look.push(id);
+                room -= rows;
+            }
+            _ => {
+                looks.push(vec![id]);
+                room = LOOK_ROWS_MAX.saturating_sub(rows);
+            }
+        }
+    }
+    looks
+}
+
+fn finding(looked: Looked, gate: Option<GateState>, gate_breach: Option<String>) -> Finding {
+    let Looked { books, figures, .. } = looked;
     Finding {
-        campaign_id: campaign.id.0,
-        total_stock: campaign.total_stock,
-        committed_units: campaign.committed_units,
+        campaign_id: books.id.0,
+        total_stock: books.total_stock,
+        committed_units: books.committed_units,
         gate_units: gate.map(|gate| gate.units),
         gate_leases: gate.map(|gate| gate.leases),
-        participations: counts.participations,
-        events,
-        published: events.saturating_sub(waiting),
-        purged: counts.purged,
-        pending: counts.pending,
-        parked: counts.parked,
-        breaches: breaches(campaign, gate, counts),
+        participations: figures.participations,
+        changes: figures.changes,
+        events: figures.events,
+        published: figures.published(),
+        purged: figures.purged,
+        pending: figures.waiting.pending,
+        parked: figures.waiting.parked,
+        campaign_events: figures.campaign_events,
+        segments_read: figures.segments_read,
+        segments_kept: figures.segments_kept,
+        breaches: looked.breaches.into_iter().chain(gate_breach).collect(),
     }
-}
-
-fn breaches(campaign: &Campaign, gate: Option<GateState>, counts: &Counts) -> Vec<String> {
-    let mut breaches = Vec::new();
-    let mut hold = |holds: bool, breach: String| {
-        if !holds {
-            breaches.push(breach);
-        }
-    };
-    let (committed, units_held) = (campaign.committed_units, counts.units);
-    let within = campaign.total_stock.is_none_or(|total| units_held <= total);
-    hold(
-        within,
-        format!(
-            "I1 oversold: {units_held} units of {:?}",
-            campaign.total_stock
-        ),
-    );
-    hold(
-        units_held == committed,
-        format!("I1 the campaign counts {committed} units, its participations hold {units_held}"),
-    );
-    let over = counts.users_over_limit;
-    hold(
-        over == 0,
-        format!("I2 {over} users hold more than they may"),
-    );
-    let (changes, events, purged) = (counts.changes, counts.events, counts.purged);
-    hold(
-        events + purged == changes,
-        format!("I3 {changes} changes, {events} outbox events and {purged} purged"),
-    );
-    hold(
-        counts.orphans == 0,
-        format!("I4 {} waiting entries without an event", counts.orphans),
-    );
-    let waiting = counts.pending + counts.parked;
-    hold(
-        waiting <= events,
-        format!("I4 {waiting} waiting, but only {events} events"),
-    );
-    if let Some(GateState { units, leases, .. }) = gate {
-        // Leases may be for units that are committed and not settled yet, or for units on their way.
-        let least = units.saturating_sub(leases.saturating_mul(u64::from(campaign.max_quantity)));
-        let breach =
-            format!("I7 the gate counts {units} units and {leases} leases, the store {committed}");
-        hold((least..=units).contains(&committed), breach);
-    }
-    breaches
-}
-
-/// The findings as a table for people.
-#[must_use]
-pub fn table(findings: &[Finding]) -> String {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header([
-        "campaign",
-        "stock",
-        "committed",
-        "gate",
-        "leases",
-        "rows",
-        "events",
-        "published",
-        "purged",
-        "pending",
-        "parked",
-        "verdict",
-    ]);
-    let or_none =
-        |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-    for finding in findings {
-        let verdict = if finding.breaches.is_empty() {
-            "ok".to_owned()
-        } else {
-            finding.breaches.join("; ")
-        };
-        table.add_row([
-            finding.campaign_id.to_string(),
-            or_none(finding.total_stock),
-            finding.committed_units.to_string(),
-            or_none(finding.gate_units),
-            or_none(finding.gate_leases),
-            finding.participations.to_string(),
-            finding.events.to_string(),
-            finding.published.to_string(),
-            finding.purged.to_string(),
-            finding.pending.to_string(),
-            finding.parked.to_string(),
-            verdict,
-        ]);
-    }
-    let breaches: usize = findings.iter().map(|finding| finding.breaches.len()).sum();
-    format!("{table}\n{} campaigns, {breaches} breaches", findings.len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{CampaignId, Kind};
-
-    fn campaign() -> Campaign {
-        Campaign {
-            id: CampaignId(1),
-            name: String::new(),
-            description: String::new(),
-            kind: Kind::General,
-            state: State::Open,
-            total_stock: Some(10),
-            committed_units: 4,
-            per_user_limit: 1,
-            max_quantity: 1,
-            price: None,
-            hold_seconds: 120,
-            opens_at: None,
-            closes_at: None,
-            reward: None,
-            gate_epoch: 1,
-            version: 1,
-            created_at: chrono::DateTime::default(),
-        }
-    }
-
-    fn sound() -> Counts {
-        Counts {
-            participations: 4,
-            changes: 4,
-            units: 4,
-            events: 4,
-            pending: 1,
-            ..Counts::default()
-        }
-    }
 
     #[test]
-    fn a_sound_campaign_has_no_breach() {
-        assert!(judge(&campaign(), None, &sound()).breaches.is_empty());
-    }
-
-    #[test]
-    fn purged_events_count_as_published() {
-        let counts = Counts {
-            events: 1,
-            purged: 3,
-            ..sound()
-        };
-        let finding = judge(&campaign(), None, &counts);
-        assert!(finding.breaches.is_empty(), "{:?}", finding.breaches);
-        assert_eq!((finding.events, finding.published), (4, 3));
-    }
-
-    #[test]
-    fn what_was_purged_before_it_was_published_is_a_breach() {
-        let counts = Counts {
-            events: 1,
-            purged: 3,
-            pending: 2,
-            ..sound()
-        };
-        let breaches = judge(&campaign(), None, &counts).breaches.join(" ");
-        assert!(breaches.contains("I4"), "{breaches}");
-    }
-
-    #[test]
-    fn each_breach_is_named() {
-        let breach = |counts: Counts| judge(&campaign(), None, &counts).breaches.join(" ");
-        assert!(
-            breach(Counts {
-                units: 11,
-                ..sound()
-            })
-            .contains("I1 oversold")
-        );
-        assert!(
-            breach(Counts {
-                users_over_limit: 1,
-                ..sound()
-            })
-            .contains("I2")
-        );
-        assert!(
-            breach(Counts {
-                events: 3,
-                ..sound()
-            })
-            .contains("I3")
-        );
-        assert!(
-            breach(Counts {
-                purged: 1,
-                ..sound()
-            })
-            .contains("I3")
-        );
-        assert!(
-            breach(Counts {
-                orphans: 1,
-                ..sound()
-            })
-            .contains("I4")
-        );
-        let gate = GateState {
-            epoch: 1,
-            units: 9,
-            last_rank: 9,
-            remaining: Some(1),
-            leases: 2,
-            users: 9,
-            expiring: 2,
-        };
-        assert!(
-            judge(&campaign(), Some(gate), &sound())
-                .breaches
-                .join(" ")
-                .contains("I7")
-        );
+    fn campaigns_are_looked_at_together_up_to_a_bound() {
+        let small = (1..=1_200).map(|id| (CampaignId(id), 10));
+        let sizes: Vec<usize> = looks(small).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [500, 500, 200]);
+        let rows = [1, LOOK_ROWS_MAX, 1, LOOK_ROWS_MAX * 9, 1, 1];
+        let large = (1..).map(CampaignId).zip(rows);
+        let sizes: Vec<usize> = looks(large).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [1, 1, 1, 1, 2]);
     }
 }

@@ -23,4 +23,5 @@ mod retention;
 mod service;
 mod store;
 mod support;
+mod verify;
 mod writer;

@@ -7,6 +7,7 @@ mod crashes;
 mod dead_letters;
 mod embedded;
 mod keys;
+mod overload;
 pub mod process;
 mod real;
 mod records;

@@ -98,6 +98,7 @@ fn config() -> WriterConfig {
             count: 2,
             capacity: 1_000,
             batch_max: 64,
+            wait_max: Duration::from_secs(60),
         },
         lease_margin: Duration::from_secs(1),
         contention: retry::Policy {

@@ -30,6 +30,7 @@ documented! {
         403 => "The admin API is closed (ADMIN_CLOSED), or a user is asking (FORBIDDEN).",
         404 => "There is no such campaign (NOT_FOUND).",
         409 => "Not possible in this state (WRONG_STATE).",
+        408 => "The body did not come in time (REQUEST_TIMEOUT).",
         413 => "The body is too large (TOO_LARGE).",
         415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
         422 => "A value cannot be accepted (INVALID).",

@@ -31,6 +31,7 @@ documented! {
         403 => "The admin API is closed (ADMIN_CLOSED), or a user is asking (FORBIDDEN).",
         404 => "There is no such dead letter (NOT_FOUND).",
         409 => "The event named is no dead letter, or none any more (NOT_DEAD).",
+        408 => "The body did not come in time (REQUEST_TIMEOUT).",
         413 => "The body is too large (TOO_LARGE).",
         415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
         422 => "A value cannot be accepted (INVALID).",

@@ -108,6 +108,10 @@ struct Harness {
 }
 
 fn harness(settings: &Settings) -> Harness {
+    harness_with(settings, Box::new(|_| true))
+}
+
+fn harness_with(settings: &Settings, room: Room) -> Harness {
     let entered = Arc::new(Notify::new());
     let probe = Probe {
         entered: Arc::clone(&entered),
@@ -121,7 +125,8 @@ fn harness(settings: &Settings) -> Harness {
         settings,
         routes,
         telemetry.http.clone(),
-    );
+    )
+    .with_room(room);
     Harness {
         client: TestClient::new(edge),
         telemetry,

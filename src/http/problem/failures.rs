@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use poem::http::StatusCode;
+use poem::http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 
 use super::{FieldProblem, Problem};
@@ -88,12 +88,15 @@ impl From<ParticipateError> for Problem {
     }
 }
 
-/// More work is waiting than can be done in time.
+/// More work is waiting than can be done in time. Those who are told so do not all come back in the same
+/// second.
 pub(in crate::http) fn busy() -> Problem {
+    let seconds = rand::random_range(1_u16..=3);
     Problem::unavailable(
         "BUSY",
         "More requests are waiting than can be answered in time.",
     )
+    .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
 fn part_unavailable(part: &'static str) -> Problem {

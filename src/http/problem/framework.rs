@@ -97,6 +97,27 @@ pub(in crate::http) fn too_large() -> Problem {
     .with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }
 
+/// A body that did not come in time.
+pub(in crate::http) fn too_slow() -> Problem {
+    Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "REQUEST_TIMEOUT",
+        "Request too slow",
+        "The body did not come in time.",
+    )
+    .with_header(header::CONNECTION, HeaderValue::from_static("close"))
+}
+
+/// A head over the bound.
+pub(in crate::http) fn head_too_large() -> Problem {
+    Problem::new(
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "HEADERS_TOO_LARGE",
+        "Headers too large",
+        "The request line and the headers are larger, or more, than this service reads.",
+    )
+}
+
 /// A body that does not say that it is JSON.
 pub(in crate::http) fn unsupported_media_type() -> Problem {
     Problem::new(

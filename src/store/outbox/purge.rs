@@ -1,19 +1,22 @@
 //! Deletes events whose time is over, a bounded number at once. An event may go when it is older
 //! than asked for, is neither pending nor parked in any state, and its campaign is over for good.
 //! Never deletes what is still to be published, what somebody may still ask about, or anything
-//! without accounting for it: the campaign's row counts what is gone, in the same transaction.
+//! without accounting for it: the campaign's row counts what is gone, and `purged_segment` where in the
+//! campaign it was, in the same transaction.
 //!
 //! Nothing is locked while candidates are looked for, and the answer cannot get wrong: an event that
 //! is neither pending nor parked never is again, and a campaign that is closed never opens again.
 
 use std::collections::BTreeMap;
 
-use sea_orm::QueryResult;
+use sea_orm::{DatabaseTransaction, QueryResult};
 use uuid::Uuid;
 
 use super::Sql;
 use crate::domain::{CampaignId, EventId, Instant, State};
+use crate::store::campaigns::{to_signed, to_unsigned};
 use crate::store::shapes::padded;
+use crate::store::verification::{Purged, Segment, weight_of_event};
 use crate::store::{Store, StoreError};
 
 /// An event that may be deleted.
@@ -42,6 +45,9 @@ pub struct PurgePage {
 
 /// The campaigns that can sell nothing any more.
 const OVER: [&str; 2] = [State::Closed.as_str(), State::Archived.as_str()];
+
+/// Where events are accounted for that are about a campaign and have no rank.
+const OF_NO_SEGMENT: i64 = -1;
 
 impl Store {
     /// Looks at the next `rows_max` events after `after` that were written before `before`, whether
@@ -93,6 +99,7 @@ impl Store {
         let mut purged = 0;
         // Always in this order, so that two who purge wait for each other and never in a circle.
         for (campaign, ids) in by_campaign {
+            let gone = self.segments_of(&transaction, campaign, &ids).await?;
             let mut sql = Sql::new(self, "DELETE FROM outbox_event WHERE id IN ");
             let deleted = sql
                 .list(padded(&ids).map(|id| id.0))
@@ -109,10 +116,78 @@ impl Store {
                 transaction.rollback().await?;
                 return Ok(0);
             }
+            self.account(&transaction, &gone).await?;
             purged += deleted;
         }
         transaction.commit().await?;
         Ok(purged)
+    }
+
+    /// Where in the campaign those of `ids` are that are still there, locked, so that nobody else
+    /// deletes and accounts for them.
+    async fn segments_of(
+        &self,
+        transaction: &DatabaseTransaction,
+        campaign: CampaignId,
+        ids: &[EventId],
+    ) -> Result<BTreeMap<(CampaignId, i64), Purged>, StoreError> {
+        let mut sql = Sql::new(
+            self,
+            "SELECT `rank`, key_sequence FROM outbox_event WHERE id IN ",
+        );
+        sql.list(padded(ids).map(|id| id.0));
+        // SQLite has one writer, and this is it.
+        if !self.is_embedded() {
+            sql.push(" FOR UPDATE");
+        }
+        let mut gone: BTreeMap<_, Purged> = BTreeMap::new();
+        for row in sql.rows(transaction).await? {
+            let (mut segment, mut digest) = (OF_NO_SEGMENT, 0);
+            if let Some(rank) = row.try_get::<Option<i64>>("", "rank")? {
+                let number = Segment::of(campaign, to_unsigned(rank)).number;
+                segment = to_signed(number);
+                digest = weight_of_event(rank, row.try_get("", "key_sequence")?);
+            }
+            let of = gone.entry((campaign, segment)).or_default();
+            of.events += 1;
+            of.digest += digest;
+        }
+        Ok(gone)
+    }
+
+    /// Adds to what each segment is known to have lost: verification sets it against the changes.
+    async fn account(
+        &self,
+        transaction: &DatabaseTransaction,
+        gone: &BTreeMap<(CampaignId, i64), Purged>,
+    ) -> Result<(), StoreError> {
+        for ((campaign, segment), purged) in gone {
+            let mut sql = Sql::new(self, "INSERT INTO purged_segment VALUES (");
+            let numbers = [
+                *segment,
+                i64::try_from(purged.events).unwrap_or(i64::MAX),
+                purged.digest,
+            ];
+            sql.bind(campaign.0);
+            for number in numbers {
+                sql.push(",").bind(number);
+            }
+            let (merge, added) = if self.is_embedded() {
+                (
+                    ") ON CONFLICT (campaign_id, segment) DO UPDATE SET ",
+                    "excluded",
+                )
+            } else {
+                (") AS added ON DUPLICATE KEY UPDATE ", "added")
+            };
+            sql.push(merge);
+            for (comma, column) in [("", "events"), (", ", "digest")] {
+                let add = format!("{comma}{column} = purged_segment.{column} + {added}.{column}");
+                sql.push(&add);
+            }
+            sql.run(transaction).await?;
+        }
+        Ok(())
     }
 }
 

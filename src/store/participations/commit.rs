@@ -49,6 +49,9 @@ pub enum CommitError {
     /// The connection was lost during COMMIT: it may have happened.
     #[error("commit the batch")]
     Unknown(#[source] StoreError),
+    /// No answer in time: it may have happened, or may still happen.
+    #[error("commit the batch: no answer in time")]
+    Late,
 }
 
 impl Store {

@@ -112,8 +112,15 @@ async fn while_redis_hangs_the_database_admits_and_afterwards_the_gate_does() {
     assert_eq!(yes.len(), 80, "nobody was turned away");
     let again = body(service.take_part(campaign, 3).await).await;
     assert_eq!(again["code"], "ALREADY_PARTICIPATED");
-    let ready = service.get("/livez").send().await.unwrap();
-    assert_eq!(ready.status(), 200);
+    assert_eq!(service.get("/livez").send().await.unwrap().status(), 200);
+    let ready = service.get("/readyz?verbose").send().await.unwrap();
+    assert_eq!(ready.status(), 200, "the database admits");
+    let ready = body(ready).await;
+    assert_eq!(ready["status"], "degraded");
+    assert_eq!(
+        ready["parts"][1],
+        json!({ "name": "gate", "status": "down" })
+    );
     proxy.set(Mode::Pass);
     until_in_step(&parts, campaign).await;
     yes.extend(ask_all(&service, campaign, 81..160).await);
@@ -142,6 +149,8 @@ async fn a_service_told_to_refuse_says_so_at_once_and_loses_nothing() {
         assert!(answer.headers().contains_key("retry-after"));
         assert_eq!(body(answer).await["code"], "GATE_UNAVAILABLE");
     }
+    let ready = service.get("/readyz").send().await.unwrap();
+    assert_eq!(ready.status(), 503, "nobody is admitted");
     let id = CampaignId(campaign);
     let stored = parts.test.store.campaign(id).await.unwrap().unwrap();
     assert_eq!(stored.committed_units, 10);

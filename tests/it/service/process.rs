@@ -106,6 +106,7 @@ impl Service {
     }
 
     /// Whether it has ended by itself.
+    #[cfg(feature = "failpoints")]
     pub fn has_died(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }

@@ -34,7 +34,8 @@ async fn more_requests_than_the_bound_are_told_to_come_back() {
     let second = async {
         harness.entered.notified().await;
         let busy = harness.client.get("/api/echo/1").send().await;
-        busy.assert_header("retry-after", "1");
+        let seconds: u32 = busy.0.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=3).contains(&seconds));
         problem(busy, StatusCode::SERVICE_UNAVAILABLE, "BUSY").await;
         // Probes are answered all the same.
         harness
@@ -48,6 +49,33 @@ async fn more_requests_than_the_bound_are_told_to_come_back() {
         biased;
         _ = first => panic!("the first request does not end"),
         () = second => {}
+    }
+}
+
+#[tokio::test]
+async fn without_room_a_participation_is_refused_unread_and_others_go_on() {
+    let mut settings = with_token();
+    settings.concurrent_requests_max = 1;
+    let harness = harness_with(&settings, Box::new(|campaign| campaign.0 != 7));
+    for path in ["participation", "participation-sync"] {
+        let full = harness
+            .client
+            .post(format!("/api/campaigns/7/{path}"))
+            .body("x".repeat(1_000))
+            .send()
+            .await;
+        assert!(full.0.header("retry-after").is_some());
+        problem(full, StatusCode::SERVICE_UNAVAILABLE, "BUSY").await;
+    }
+    // These get as far as the router, which does not know them here.
+    for path in [
+        "/api/campaigns/8/participation",
+        "/api/campaigns/7",
+        "/api/campaigns/x/participation",
+        "/api/campaigns/7/participation/9",
+    ] {
+        let let_in = harness.client.post(path).send().await;
+        problem(let_in, StatusCode::NOT_FOUND, "NOT_FOUND").await;
     }
 }
 

@@ -1,0 +1,238 @@
+//! Offers participations at a given rate and tells what became of them. The load is open: when each
+//! request is due is fixed beforehand, and its latency counts from then, however late the answers to
+//! earlier ones are. A generator that waits for answers first measures a service that is too busy to
+//! be asked, and finds it quick (coordinated omission).
+//!
+//! `open_load ADDRESS PATH RATE SECONDS CONNECTIONS FIRST_USER`: with a rate of 0 the load is closed,
+//! and every connection asks again as soon as it is answered. Every request is another user. A request
+//! that finds no connection free within a second of its time is given up: whoever sent it has left.
+//! Prints one JSON object; times are in milliseconds.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// How late a request may begin.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long an answer is waited for.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+struct Plan {
+    address: SocketAddr,
+    path: String,
+    /// Requests a second; 0: as many as are answered.
+    rate: u32,
+    first_user: u64,
+    begins: Instant,
+    ends: Instant,
+    next: Cell<u32>,
+    seen: RefCell<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// Microseconds by status.
+    answers: BTreeMap<u16, Vec<u32>>,
+    /// Requests no connection was free for.
+    given_up: u32,
+    /// Connections that broke, or answers that never came.
+    broken: u32,
+    /// Refusals for load that did not say when to come back.
+    without_retry_after: u32,
+}
+
+struct Answer {
+    status: u16,
+    /// Whether the service closes the connection.
+    closes: bool,
+    retry_after: bool,
+}
+
+impl Plan {
+    /// The number of the next request and when it is due.
+    fn claim(&self) -> Option<(u32, Instant)> {
+        let number = self.next.get();
+        let due = if self.rate == 0 {
+            Instant::now()
+        } else {
+            self.begins + Duration::from_secs(1) * number / self.rate
+        };
+        if due >= self.ends {
+            return None;
+        }
+        self.next.set(number + 1);
+        Some((number, due))
+    }
+
+    fn request(&self, number: u32) -> String {
+        let body = format!("{{\"userId\":{}}}", self.first_user + u64::from(number));
+        format!(
+            "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.path,
+            self.address,
+            body.len()
+        )
+    }
+}
+
+/// One connection: takes the next request, waits until it is due, asks, and writes down how long it
+/// took.
+async fn connection(plan: Rc<Plan>) {
+    let mut stream = None;
+    let mut buffer = Vec::with_capacity(4_096);
+    while let Some((number, due)) = plan.claim() {
+        if due > Instant::now() {
+            sleep_until(due).await;
+        } else if due + PATIENCE < Instant::now() {
+            plan.seen.borrow_mut().given_up += 1;
+            continue;
+        }
+        let asked = timeout(ANSWER_MAX, ask(&plan, &mut stream, &mut buffer, number)).await;
+        let took = u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX);
+        let mut seen = plan.seen.borrow_mut();
+        match asked {
+            Ok(Ok(answer)) => {
+                seen.answers.entry(answer.status).or_default().push(took);
+                let load = matches!(answer.status, 429 | 503);
+                seen.without_retry_after += u32::from(load && !answer.retry_after);
+                if answer.closes {
+                    stream = None;
+                }
+            }
+            Ok(Err(_)) | Err(_) => {
+                seen.broken += 1;
+                stream = None;
+            }
+        }
+    }
+}
+
+async fn ask(
+    plan: &Plan,
+    stream: &mut Option<TcpStream>,
+    buffer: &mut Vec<u8>,
+    number: u32,
+) -> std::io::Result<Answer> {
+    let stream = match stream {
+        Some(stream) => stream,
+        None => {
+            let fresh = TcpStream::connect(plan.address).await?;
+            fresh.set_nodelay(true)?;
+            stream.insert(fresh)
+        }
+    };
+    stream.write_all(plan.request(number).as_bytes()).await?;
+    buffer.clear();
+    loop {
+        if stream.read_buf(buffer).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(answer) = parse(buffer) {
+            return Ok(answer);
+        }
+    }
+}
+
+/// The answer, when all of it is there.
+fn parse(bytes: &[u8]) -> Option<Answer> {
+    let head_end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&bytes[..head_end]).ok()?;
+    let mut lines = head.split("\r\n");
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let mut answer = Answer {
+        status,
+        closes: false,
+        retry_after: false,
+    };
+    let mut length = 0;
+    for line in lines {
+        let (name, value) = line.split_once(':')?;
+        let value = value.trim();
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.parse().ok()?;
+        } else if name.eq_ignore_ascii_case("connection") {
+            answer.closes = value.eq_ignore_ascii_case("close");
+        } else if name.eq_ignore_ascii_case("retry-after") {
+            answer.retry_after = true;
+        }
+    }
+    (bytes.len() >= head_end + 4 + length).then_some(answer)
+}
+
+/// The value that so many of 1000 do not exceed, in milliseconds.
+fn quantile(sorted: &[u32], per_mille: usize) -> f64 {
+    let at = (sorted.len() * per_mille / 1_000).min(sorted.len().saturating_sub(1));
+    sorted
+        .get(at)
+        .map_or(0.0, |micros| f64::from(*micros) / 1e3)
+}
+
+fn told(plan: &Plan, took: Duration) -> serde_json::Value {
+    let seen = plan.seen.take();
+    let group = |statuses: &[u16]| {
+        let mut times: Vec<u32> = seen
+            .answers
+            .iter()
+            .filter(|(status, _)| statuses.contains(status))
+            .flat_map(|(_, times)| times.iter().copied())
+            .collect();
+        times.sort_unstable();
+        serde_json::json!({
+            "count": times.len(),
+            "p50": quantile(&times, 500),
+            "p99": quantile(&times, 990),
+            "max": quantile(&times, 1_000),
+        })
+    };
+    let statuses: BTreeMap<u16, usize> = seen
+        .answers
+        .iter()
+        .map(|(status, times)| (*status, times.len()))
+        .collect();
+    serde_json::json!({
+        "seconds": took.as_secs_f64(),
+        "asked": plan.next.get(),
+        "statuses": statuses,
+        "admitted": group(&[201, 409]),
+        "refused": group(&[429, 503]),
+        "givenUp": seen.given_up,
+        "broken": seen.broken,
+        "withoutRetryAfter": seen.without_retry_after,
+    })
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [address, path, rate, seconds, connections, first_user] = &arguments[..] else {
+        eprintln!("open_load ADDRESS PATH RATE SECONDS CONNECTIONS FIRST_USER");
+        std::process::exit(2);
+    };
+    let begins = Instant::now();
+    let plan = Rc::new(Plan {
+        address: address.parse().unwrap(),
+        path: path.clone(),
+        rate: rate.parse().unwrap(),
+        first_user: first_user.parse().unwrap(),
+        begins,
+        ends: begins + Duration::from_secs(seconds.parse().unwrap()),
+        next: Cell::new(0),
+        seen: RefCell::default(),
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let local = LocalSet::new();
+    for _ in 0..connections.parse().unwrap() {
+        local.spawn_local(connection(Rc::clone(&plan)));
+    }
+    runtime.block_on(local);
+    println!("{}", told(&plan, begins.elapsed()));
+}

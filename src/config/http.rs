@@ -1,0 +1,52 @@
+//! What the section `[http]` must keep to.
+
+use std::time::Duration;
+
+use super::Http;
+
+/// Headers the parser has room for.
+const HEADERS_MAX: usize = 100;
+
+impl Http {
+    /// Requires what must hold.
+    pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
+        require(
+            self.listen.ip().is_loopback() || self.allow_trusted,
+            "http.listen: on an address others can reach, participants would be trusted to say who they are; \
+             listen on a loopback address, or set http.allow_trusted=true behind a gateway that authenticates",
+        );
+        require(
+            (4_096..=1_048_576).contains(&self.header_bytes_max),
+            "http.header_bytes_max: must be between 4096 and 1048576",
+        );
+        require(
+            (8..HEADERS_MAX).contains(&self.headers_max),
+            "http.headers_max: must be between 8 and 99",
+        );
+        require(
+            self.body_bytes_max >= 1_024,
+            "http.body_bytes_max: must be at least 1024",
+        );
+        for (name, bound) in [
+            ("connections_max", self.connections_max),
+            ("concurrent_requests_max", self.concurrent_requests_max),
+            ("concurrent_streams_max", self.concurrent_streams_max),
+        ] {
+            require(
+                (1..=1_000_000).contains(&bound),
+                &format!("http.{name}: must be between 1 and 1000000"),
+            );
+        }
+        for (name, time) in [
+            ("head_timeout", self.head_timeout),
+            ("body_timeout", self.body_timeout),
+            ("request_timeout", self.request_timeout),
+            ("idle_timeout", self.idle_timeout),
+        ] {
+            require(
+                (Duration::from_millis(100)..=Duration::from_secs(3_600)).contains(&time),
+                &format!("http.{name}: must be between 100ms and 1h"),
+            );
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! One connection: requests in, answers out, and how long it may wait for what. It must not know what is
+//! asked or answered.
+//!
+//! Three things can keep a connection waiting: its client, for the head of the first or the next request
+//! or for taking an answer, and the service. Only the client is watched here; the service's time, and
+//! the body's, belong to the request. Whose turn it is shows in what the protocol reads and writes
+//! (`Turn`), so that one timer is enough for all of it, and a busy connection hardly ever touches it.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use poem::http::uri::Scheme;
+use poem::web::{LocalAddr, RemoteAddr};
+use poem::{Endpoint, Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::settings::Settings;
+
+/// The smallest buffer the protocol works with.
+const BUFFER_BYTES_MIN: usize = 8 * 1024;
+/// How long a connection without a seat may take for the head of its only request.
+const UNSEATED_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Put into the requests of a connection beyond the bound: it may ask for probes, and nothing else.
+#[derive(Clone, Copy, Debug)]
+pub struct Unseated;
+
+/// Whether a connection is within the bound on connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is, and stays until it or the service leaves.
+    Seated,
+    /// It is not: one request is answered.
+    Unseated,
+}
+
+/// What all connections of a listener have in common.
+#[derive(Clone, Debug)]
+pub struct Protocol {
+    builder: http1::Builder,
+    head_timeout: Duration,
+    idle_timeout: Duration,
+    /// Told to stop: what is being answered is finished.
+    stop: CancellationToken,
+}
+
+impl Protocol {
+    /// Takes the bounds from the settings. A head somewhat over its bound is still read, so that it can
+    /// be answered in our words; the parser cuts off what is larger than twice that.
+    pub fn new(settings: &Settings) -> Self {
+        let head = settings.header_bytes_max.saturating_mul(2);
+        let mut builder = http1::Builder::new();
+        builder
+            .header_read_timeout(None)
+            .max_header_size(head)
+            .max_buf_size(head.max(BUFFER_BYTES_MIN));
+        Self {
+            builder,
+            head_timeout: settings.head_timeout,
+            idle_timeout: settings.idle_timeout,
+            stop: settings.stop.clone(),
+        }
+    }
+
+    fn patience_with(&self, state: TurnState) -> Duration {
+        match state.whose {
+            Whose::Head if !state.blocked => self.head_timeout,
+            _ => self.idle_timeout,
+        }
+    }
+
+    /// Serves one connection to its end, or until its client has kept it waiting for too long.
+    pub async fn serve<E>(
+        mut self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        endpoint: Arc<E>,
+        standing: Standing,
+    ) where
+        E: Endpoint<Output = Response> + 'static,
+    {
+        let Ok(local) = stream.local_addr() else {
+            return;
+        };
+        if standing == Standing::Unseated {
+            self.builder.keep_alive(false);
+            self.head_timeout = self.head_timeout.min(UNSEATED_HEAD_TIMEOUT);
+        }
+        let turn = Arc::new(Turn::default());
+        let watched = TokioIo::new(Watched {
+            stream,
+            turn: Arc::clone(&turn),
+        });
+        let service = service_fn(|request| {
+            turn.pass(Whose::Service);
+            let places = (LocalAddr(local.into()), RemoteAddr(remote.into()));
+            let mut request = Request::from((request, places.0, places.1, Scheme::HTTP));
+            if standing == Standing::Unseated {
+                request.set_data(Unseated);
+            }
+            let (endpoint, turn) = (Arc::clone(&endpoint), Arc::clone(&turn));
+            async move {
+                let response: hyper::Response<_> = endpoint.get_response(request).await.into();
+                Ok::<_, Infallible>(response.map(|body| Answer { body, turn }))
+            }
+        });
+        let mut connection = pin!(self.builder.serve_connection(watched, service));
+        let mut patience = Patience::new(&self, &turn);
+        let mut stop = pin!(self.stop.cancelled());
+        let mut told = false;
+        poll_fn(|cx| {
+            loop {
+                if connection.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                if told || stop.as_mut().poll(cx).is_pending() {
+                    return patience.poll_over(cx);
+                }
+                told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        })
+        .await;
+    }
+}
+
+/// How long a client may still keep its connection waiting.
+struct Patience<'a> {
+    protocol: &'a Protocol,
+    turn: &'a Turn,
+    /// What the timer was set for.
+    seen: TurnState,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl<'a> Patience<'a> {
+    fn new(protocol: &'a Protocol, turn: &'a Turn) -> Self {
+        let seen = turn.get();
+        let timer = Box::pin(sleep(protocol.patience_with(seen)));
+        Self {
+            protocol,
+            turn,
+            seen,
+            timer,
+        }
+    }
+
+    /// Ready when it is over. Called after each time the connection was polled.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = self.turn.get();
+        if now.whose == Whose::Service && !now.blocked {
+            return Poll::Pending;
+        }
+        if now != self.seen {
+            self.seen = now;
+            let deadline = Instant::now() + self.protocol.patience_with(now);
+            self.timer.as_mut().reset(deadline);
+        }
+        self.timer.as_mut().poll(cx)
+    }
+}
+
+/// Who is to act next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// The client: the head of a request has begun to come, or is the first.
+    Head,
+    /// The service: the head is there.
+    Service,
+    /// The client: it may ask again.
+    Next,
+}
+
+/// What is read of a `Turn` at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TurnState {
+    whose: Whose,
+    blocked: bool,
+    changes: u32,
+}
+
+/// Whose turn it is on a connection. All who write to it are polled by the connection's own task.
+#[derive(Debug, Default)]
+struct Turn {
+    whose: AtomicU32,
+    /// The client does not take what is written to it.
+    blocked: AtomicBool,
+    /// So that two turns of the same kind are told apart.
+    changes: AtomicU32,
+}
+
+impl Turn {
+    fn get(&self) -> TurnState {
+        TurnState {
+            whose: match self.whose.load(Ordering::Relaxed) {
+                0 => Whose::Head,
+                1 => Whose::Service,
+                _ => Whose::Next,
+            },
+            blocked: self.blocked.load(Ordering::Relaxed),
+            changes: self.changes.load(Ordering::Relaxed),
+        }
+    }
+
+    fn pass(&self, whose: Whose) {
+        let whose = match whose {
+            Whose::Head => 0,
+            Whose::Service => 1,
+            Whose::Next => 2,
+        };
+        self.whose.store(whose, Ordering::Relaxed);
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Something was read: after an answer it is the beginning of the next head.
+    fn heard(&self) {
+        if self.get().whose == Whose::Next {
+            self.pass(Whose::Head);
+        }
+    }
+
+    /// Something was written, or could not be.
+    fn told(&self, blocked: bool) {
+        if blocked != self.blocked.swap(blocked, Ordering::Relaxed) {
+            self.changes.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A stream that notes whose turn it is.
+struct Watched {
+    stream: TcpStream,
+    turn: Arc<Turn>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        if buffer.filled().len() > before {
+            self.turn.heard();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.turn.told(written.is_pending());
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        self.turn.told(written.is_pending());
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The body of an answer; when it is through, the turn is the client's.
+struct Answer<B> {
+    body: B,
+    turn: Arc<Turn>,
+}
+
+impl<B> Drop for Answer<B> {
+    fn drop(&mut self) {
+        self.turn.pass(Whose::Next);
+    }
+}
+
+impl<B: Body + Unpin> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,107 @@
+//! What verification reads, all of it in one consistent snapshot; and what it keeps of it. Judges
+//! nothing.
+//!
+//! The places in line of a campaign are handed out in ascending order, so a campaign's rows are cut
+//! into segments of ranks, and what an old segment summed up to when it was read and found sound is
+//! kept in `verified_segment`. A segment's row has a generation. Who changes a participation raises it
+//! in the same transaction (`invalidate_segment`), and sums are kept only if the generation is still
+//! the one of the snapshot they were taken in. So whichever of the two commits first, no sum outlives a
+//! change: the change waits for the row and invalidates it, or has raised the generation already.
+//! New participations raise nothing, because the writer must not pay for verification; segments that
+//! still take some are not kept, and the campaign's own counters tell of the one that came too late.
+
+mod books;
+mod digest;
+mod kept;
+mod offenders;
+mod sums;
+mod waiting;
+
+pub use books::Books;
+pub use kept::Kept;
+pub use sums::{Ground, Purged, Sums};
+pub use waiting::Waiting;
+
+pub(super) use digest::of_event as weight_of_event;
+
+use std::time::Duration;
+
+use sea_orm::{
+    AccessMode, DatabaseTransaction, IsolationLevel, TransactionOptions, TransactionTrait,
+};
+
+use super::{Store, StoreError};
+use crate::domain::{CampaignId, Instant};
+
+/// Ranks in a segment.
+pub const SEGMENT_RANKS: u64 = 65_536;
+
+/// A stretch of a campaign: the n-th so many ranks, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Segment {
+    /// Whose ranks.
+    pub campaign: CampaignId,
+    /// Which of them.
+    pub number: u64,
+}
+
+impl Segment {
+    /// The segment a rank belongs to. Ranks begin at 1; what lies below belongs to the first.
+    #[must_use]
+    pub const fn of(campaign: CampaignId, rank: u64) -> Self {
+        Self {
+            campaign,
+            number: rank.saturating_sub(1) / SEGMENT_RANKS,
+        }
+    }
+
+    /// The first rank after it.
+    pub(super) const fn end(self) -> u64 {
+        self.start() + SEGMENT_RANKS
+    }
+
+    pub(super) const fn start(self) -> u64 {
+        self.number * SEGMENT_RANKS + 1
+    }
+}
+
+/// The store at one moment. Read-only, and to be held for as short as can be: while it is open the
+/// database keeps everything that is deleted.
+pub struct Snapshot {
+    store: Store,
+    tx: DatabaseTransaction,
+}
+
+impl Store {
+    /// The store as it is now, to be read for as long as it takes.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        // SQLite knows one level only, and a transaction that reads sees one moment.
+        let options = if self.is_embedded() {
+            TransactionOptions::default()
+        } else {
+            TransactionOptions {
+                isolation_level: Some(IsolationLevel::RepeatableRead),
+                access_mode: Some(AccessMode::ReadOnly),
+                ..TransactionOptions::default()
+            }
+        };
+        Ok(Snapshot {
+            store: self.clone(),
+            tx: self.db.begin_with_options(options).await?,
+        })
+    }
+}
+
+impl Snapshot {
+    /// How long ago that was.
+    #[must_use]
+    pub fn age_of(&self, at: Instant) -> Duration {
+        let age = self.store.clock.now().signed_duration_since(at);
+        age.to_std().unwrap_or_default()
+    }
+
+    /// Lets go of it.
+    pub async fn end(self) -> Result<(), StoreError> {
+        Ok(self.tx.rollback().await?)
+    }
+}

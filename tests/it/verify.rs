@@ -1,0 +1,224 @@
+//! `verify`, on both databases: a sound database is clean, and what is wrong is found and named,
+//! wherever it stands and whatever goes on meanwhile.
+
+mod kept;
+mod live;
+mod planted;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use firstcome::clock::Clock;
+use firstcome::domain::{Campaign, CampaignId, OutboxEvent, State};
+use firstcome::gate::ScriptGate;
+use firstcome::reconcile::Reconciler;
+use firstcome::reconcile::verify::{Depth, Finding, Scope};
+use firstcome::store::{BatchOutcome, Intake, PendingKey, SEGMENT_RANKS, Store};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+
+use crate::store::intake;
+use crate::support::{TestStore, aged, campaign_of, create, move_to, stores, unique};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// Participations of a segment that a test fills.
+const FILLED: u64 = 4;
+const FULL: Scope = Scope {
+    campaign: None,
+    depth: Depth::Full,
+    order: firstcome::reconcile::verify::Order::Kept,
+};
+
+/// A reconciler whose gate has no state of anything.
+fn without_gate(store: &Store) -> Reconciler {
+    let gate = ScriptGate::in_process(Clock::System, &unique("t")).unwrap();
+    Reconciler::new(store.clone(), Arc::new(gate))
+}
+
+async fn verify(store: &Store, scope: &Scope) -> Vec<Finding> {
+    without_gate(store).verify_within(scope).await.unwrap()
+}
+
+/// What was found of one campaign.
+fn of(findings: &[Finding], id: CampaignId) -> &Finding {
+    findings
+        .iter()
+        .find(|finding| finding.campaign_id == id.0)
+        .unwrap_or_else(|| panic!("campaign {id} was verified"))
+}
+
+fn assert_clean(findings: &[Finding]) {
+    for finding in findings {
+        assert!(finding.breaches.is_empty(), "{finding:?}");
+    }
+}
+
+/// A campaign that sells, with participations in each of some segments, an hour old, all of them
+/// published but for one of each segment.
+struct Scene {
+    campaign: Campaign,
+    segments: Vec<Vec<Intake>>,
+}
+
+impl Scene {
+    async fn new(store: &Store, segments: u64) -> Self {
+        let mut new = campaign_of(Some(1_000));
+        (new.per_user_limit, new.max_quantity) = (2, 2);
+        let mut scene = Self {
+            campaign: create(store, new).await,
+            segments: Vec::new(),
+        };
+        for number in 0..segments {
+            let first = number * SEGMENT_RANKS + 1;
+            scene.sell(store, first, FILLED).await;
+        }
+        scene
+    }
+
+    /// Sells a number of units at ranks from `first`, to users of the same numbers.
+    async fn sell(&mut self, store: &Store, first: u64, count: u64) {
+        let batch: Vec<Intake> = (first..first + count)
+            .map(|rank| old_intake(&self.campaign, rank))
+            .collect();
+        commit(store, &self.campaign, &batch).await;
+        let published: Vec<&OutboxEvent> = batch.iter().skip(1).map(|one| &one.event).collect();
+        acknowledge(store, &published).await;
+        self.segments.push(batch);
+    }
+}
+
+/// A participation of an hour ago.
+fn old_intake(campaign: &Campaign, rank: u64) -> Intake {
+    let mut one = intake(campaign, i64::try_from(rank).unwrap(), rank, 1);
+    one.participation.created_at -= HOUR;
+    one.event = aged(one.event, HOUR);
+    one
+}
+
+async fn commit(store: &Store, campaign: &Campaign, batch: &[Intake]) {
+    let outcome = store.commit_participations(campaign, campaign.gate_epoch, batch);
+    assert_eq!(outcome.await.unwrap(), BatchOutcome::Committed);
+}
+
+async fn acknowledge(store: &Store, events: &[&OutboxEvent]) {
+    let keys: Vec<PendingKey> = events
+        .iter()
+        .map(|event| PendingKey {
+            bucket: event.bucket,
+            event_id: event.id,
+        })
+        .collect();
+    store.delete_pending(&keys).await.unwrap();
+}
+
+/// Somebody who writes what none of ours would.
+async fn vandal(test: &TestStore) -> DatabaseConnection {
+    let mut options = sea_orm::ConnectOptions::new(test.url.as_str());
+    options.max_connections(1);
+    Database::connect(options).await.unwrap()
+}
+
+async fn run(db: &impl ConnectionTrait, sql: &str) {
+    db.execute_unprepared(sql)
+        .await
+        .unwrap_or_else(|error| panic!("{error}: {sql}"));
+}
+
+/// An id as both databases read it.
+fn hex(id: uuid::Uuid) -> String {
+    format!("x'{}'", id.simple())
+}
+
+#[tokio::test]
+async fn a_sound_database_is_clean_and_old_segments_are_read_once() {
+    for test in stores().await {
+        let store = &test.store;
+        let sells = Scene::new(store, 5).await;
+        let over = Scene::new(store, 2).await;
+        move_to(store, &over.campaign, State::Closed).await;
+        move_to(store, &over.campaign, State::Archived).await;
+        let empty = create(store, campaign_of(None)).await;
+
+        let first = verify(store, &Scope::default()).await;
+        assert_clean(&first);
+        let found = of(&first, sells.campaign.id);
+        assert_eq!((found.participations, found.changes), (20, 20));
+        assert_eq!((found.events, found.published, found.pending), (20, 15, 5));
+        assert_eq!((found.segments_read, found.segments_kept), (5, 0));
+        assert_eq!(of(&first, over.campaign.id).participations, 8);
+        assert_eq!(of(&first, empty.id).segments_read, 1);
+
+        // Of the six that are kept one is due; the last of what sells and the empty one are not kept.
+        let second = verify(store, &Scope::default()).await;
+        assert_clean(&second);
+        let sum = |figure: fn(&Finding) -> u64| second.iter().map(figure).sum::<u64>();
+        assert_eq!(sum(|finding| finding.segments_kept), 5);
+        assert_eq!(sum(|finding| finding.segments_read), 3);
+        let again = of(&second, sells.campaign.id);
+        assert_eq!((again.events, again.published), (20, 15));
+
+        let full = verify(store, &FULL).await;
+        assert!(full.iter().all(|finding| finding.segments_kept == 0));
+        let one = Scope {
+            campaign: Some(sells.campaign.id),
+            ..Scope::default()
+        };
+        let one = verify(store, &one).await;
+        assert_eq!(one.len(), 1);
+        assert_eq!(one[0].campaign_id, sells.campaign.id.0);
+    }
+}
+
+#[tokio::test]
+async fn a_campaign_of_many_segments_is_read_piece_by_piece() {
+    for test in stores().await {
+        let (store, db) = (&test.store, vandal(&test).await);
+        let campaign = create(store, campaign_of(None)).await;
+        let id = campaign.id;
+        let ranks = 3 * SEGMENT_RANKS / 2;
+        let bytes = if store.is_embedded() {
+            "randomblob(16)"
+        } else {
+            run(&db, "SET SESSION cte_max_recursion_depth = 1000000").await;
+            "RANDOM_BYTES(16)"
+        };
+        let ranked = format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ranks}) SELECT {bytes}"
+        );
+        let old = "'2026-01-01 00:00:00'";
+        for sql in [
+            format!(
+                "INSERT INTO participation (id, campaign_id, user_id, quantity, `rank`, ordinal, status, \
+                 created_at, updated_at) {ranked}, {id}, i, 1, i, 1, 'confirmed', {old}, {old} FROM n"
+            ),
+            format!(
+                "INSERT INTO outbox_event (id, bucket, campaign_id, aggregatetype, aggregateid, type, \
+                 message_key, key_sequence, `rank`, payload, created_at) {ranked}, 1, {id}, \
+                 'participation', 'a', 't', 'k', 1, i, '{{}}', {old} FROM n"
+            ),
+            format!(
+                "UPDATE campaign SET committed_units = {ranks}, participation_count = {ranks} WHERE id = {id}"
+            ),
+        ] {
+            run(&db, &sql).await;
+        }
+        let first = verify(store, &Scope::default()).await;
+        assert_clean(&first);
+        assert_eq!(first[0].participations, ranks);
+        // The first half was read before the look.
+        assert_eq!((first[0].segments_read, first[0].segments_kept), (1, 1));
+        run(
+            &db,
+            "DELETE FROM outbox_event WHERE `rank` IN (3, 70000) AND key_sequence = 1",
+        )
+        .await;
+        let found = verify(store, &FULL).await;
+        let breaches = &found[0].breaches;
+        assert_eq!(breaches.len(), 1, "{breaches:?}");
+        let counts = format!("I3 {ranks} changes, {} events", ranks - 2);
+        assert!(breaches[0].starts_with(&counts), "{breaches:?}");
+        assert_eq!(
+            verify(store, &Scope::default()).await[0].breaches,
+            *breaches
+        );
+    }
+}

@@ -1,0 +1,247 @@
+//! What is kept of old segments, and that it never outlives a change.
+
+use firstcome::domain::{CampaignId, EventId, State};
+use firstcome::store::{Ground, Kept, SEGMENT_RANKS, Segment, Store};
+use sea_orm::{ConnectionTrait, TransactionTrait};
+
+use super::{
+    FILLED, FULL, Intake, Scene, acknowledge, assert_clean, commit, hex, of, old_intake, run,
+    vandal, verify,
+};
+use crate::support::{move_to, mysql, stores};
+use firstcome::reconcile::verify::Scope;
+
+async fn kept(store: &Store, segment: Segment) -> Option<Kept> {
+    let kept = store.kept(&[segment.campaign]).await.unwrap();
+    kept.into_iter().find(|kept| kept.segment == segment)
+}
+
+async fn is_valid(store: &Store, segment: Segment) -> bool {
+    let kept = kept(store, segment).await;
+    kept.is_some_and(|kept| kept.is_valid)
+}
+
+fn first_segment(scene: &Scene) -> Segment {
+    Segment {
+        campaign: scene.campaign.id,
+        number: 0,
+    }
+}
+
+/// Cancels a participation, as one transaction of the service would.
+async fn cancel(store: &Store, on: &impl ConnectionTrait, campaign: CampaignId, one: &Intake) {
+    let (participation, event) = (&one.participation, EventId::generate());
+    for sql in [
+        format!("UPDATE campaign SET committed_units = committed_units - 1 WHERE id = {campaign}"),
+        format!(
+            "UPDATE participation SET status = 'cancelled', ordinal = NULL, version = version + 1 WHERE id = {}",
+            hex(participation.id.0)
+        ),
+        format!(
+            "INSERT INTO outbox_event (id, bucket, campaign_id, aggregatetype, aggregateid, type, message_key, \
+             key_sequence, `rank`, payload, created_at) SELECT {}, bucket, campaign_id, aggregatetype, \
+             aggregateid, type, message_key, key_sequence + 1, `rank`, payload, created_at FROM outbox_event \
+             WHERE id = {}",
+            hex(event.0),
+            hex(one.event.id.0)
+        ),
+    ] {
+        run(on, &sql).await;
+    }
+    let announced = store.invalidate_segment(on, campaign, participation.rank);
+    announced.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_change_takes_the_sums_of_its_segment_with_it() {
+    for test in stores().await {
+        let (store, db) = (&test.store, vandal(&test).await);
+        let scene = Scene::new(store, 2).await;
+        let (id, segment) = (scene.campaign.id, first_segment(&scene));
+        assert_clean(&verify(store, &Scope::default()).await);
+        assert!(is_valid(store, segment).await);
+
+        let tx = db.begin().await.unwrap();
+        cancel(store, &tx, id, &scene.segments[0][2]).await;
+        tx.rollback().await.unwrap();
+        assert!(is_valid(store, segment).await, "nothing was changed");
+
+        let tx = db.begin().await.unwrap();
+        cancel(store, &tx, id, &scene.segments[0][2]).await;
+        tx.commit().await.unwrap();
+        assert!(!is_valid(store, segment).await);
+        for _ in 0..2 {
+            let found = verify(store, &Scope::default()).await;
+            assert_clean(&found);
+            let found = of(&found, id);
+            assert_eq!((found.participations, found.changes), (8, 9));
+            assert_eq!((found.committed_units, found.events), (7, 9));
+            assert!(is_valid(store, segment).await);
+        }
+    }
+}
+
+/// The sums of a segment and the generation they belong to, in one snapshot.
+async fn summed(store: &Store, segment: Segment) -> Kept {
+    let snapshot = store.snapshot().await.unwrap();
+    let generation = snapshot.generation(segment).await.unwrap();
+    let sums = snapshot.sums(Ground::Within(segment)).await.unwrap();
+    let sums = sums[&segment.campaign];
+    snapshot.end().await.unwrap();
+    Kept {
+        segment,
+        generation,
+        participations: sums.participations,
+        units: sums.units,
+        changes: sums.changes,
+        per_user_limit: 2,
+        is_valid: true,
+    }
+}
+
+#[tokio::test]
+async fn sums_from_before_a_change_are_not_kept_after_it() {
+    for test in stores().await {
+        let (store, db) = (&test.store, vandal(&test).await);
+        let scene = Scene::new(store, 2).await;
+        let (id, segment) = (scene.campaign.id, first_segment(&scene));
+        // Once with no row of the segment, once with one.
+        for victim in [1, 2] {
+            let before = summed(store, segment).await;
+            let tx = db.begin().await.unwrap();
+            cancel(store, &tx, id, &scene.segments[0][victim]).await;
+            tx.commit().await.unwrap();
+            store.keep_segments(&[before]).await.unwrap();
+            assert!(!is_valid(store, segment).await);
+        }
+        let after = summed(store, segment).await;
+        store.keep_segments(&[after]).await.unwrap();
+        assert_eq!(kept(store, segment).await, Some(after));
+        assert_eq!((after.units, after.changes), (FILLED - 2, FILLED + 2));
+    }
+}
+
+#[tokio::test]
+async fn sums_wait_for_a_change_that_is_not_committed_yet() {
+    let test = mysql().await;
+    let (store, db) = (&test.store, vandal(&test).await);
+    let scene = Scene::new(store, 2).await;
+    let (id, segment) = (scene.campaign.id, first_segment(&scene));
+    for victim in [1, 2] {
+        let tx = db.begin().await.unwrap();
+        cancel(store, &tx, id, &scene.segments[0][victim]).await;
+        let before = summed(store, segment).await;
+        let keeping = store.keep_segments(std::slice::from_ref(&before));
+        let (kept_then, ()) = tokio::join!(keeping, async { tx.commit().await.unwrap() });
+        kept_then.unwrap();
+        assert!(!is_valid(store, segment).await);
+    }
+}
+
+#[tokio::test]
+async fn a_participation_that_comes_too_late_for_its_segment_is_no_breach() {
+    for test in stores().await {
+        let store = &test.store;
+        let scene = Scene::new(store, 3).await;
+        let id = scene.campaign.id;
+        assert_clean(&verify(store, &Scope::default()).await);
+        // Into the second segment: the first is the one whose turn it is to be read again.
+        let late = old_intake(&scene.campaign, SEGMENT_RANKS + 50);
+        commit(store, &scene.campaign, &[late]).await;
+        let found = verify(store, &Scope::default()).await;
+        assert_clean(&found);
+        // All of it was read again, and is known now.
+        assert_eq!(
+            (of(&found, id).participations, of(&found, id).segments_kept),
+            (13, 0)
+        );
+        let found = verify(store, &Scope::default()).await;
+        assert_eq!(
+            (of(&found, id).participations, of(&found, id).segments_kept),
+            (13, 1)
+        );
+    }
+}
+
+#[tokio::test]
+async fn sums_are_of_no_use_under_a_lower_limit() {
+    for test in stores().await {
+        let (store, db) = (&test.store, vandal(&test).await);
+        let mut scene = Scene::new(store, 1).await;
+        let mut two = old_intake(&scene.campaign, 20);
+        two.participation.quantity = 2;
+        commit(store, &scene.campaign, &[two.clone()]).await;
+        scene.sell(store, 70_000, 1).await;
+        let id = scene.campaign.id;
+        assert_clean(&verify(store, &Scope::default()).await);
+        assert!(is_valid(store, first_segment(&scene)).await);
+        run(
+            &db,
+            &format!("UPDATE campaign SET per_user_limit = 1, max_quantity = 1 WHERE id = {id}"),
+        )
+        .await;
+        let found = verify(store, &Scope::default()).await;
+        let user = two.participation.user_id;
+        let says = [format!("I2 1 users hold more than 1 units: user {user}: 2")];
+        assert_eq!(of(&found, id).breaches, says);
+    }
+}
+
+#[tokio::test]
+async fn purging_leaves_sums_valid_and_what_was_never_written_is_still_missed() {
+    for test in stores().await {
+        let (store, db) = (&test.store, vandal(&test).await);
+        let scene = Scene::new(store, 3).await;
+        let id = scene.campaign.id;
+        for batch in &scene.segments {
+            acknowledge(store, &[&batch[0].event]).await;
+        }
+        move_to(store, &scene.campaign, State::Closed).await;
+        assert_clean(&verify(store, &Scope::default()).await);
+        let before = store.kept(&[id]).await.unwrap();
+        let now = firstcome::clock::Clock::System.now();
+        let mut purged = 0;
+        let mut cursor = None;
+        loop {
+            let page = store.purgeable(cursor, now, 5).await.unwrap();
+            purged += store.purge(&page.purgeable).await.unwrap();
+            let found = verify(store, &Scope::default()).await;
+            assert_clean(&found);
+            let found = of(&found, id);
+            assert_eq!(
+                (found.events, found.published, found.purged),
+                (12, 12, purged)
+            );
+            cursor = page.last.or(cursor);
+            if purged >= 9 || page.rows < 5 {
+                break;
+            }
+        }
+        assert!(purged >= 9, "{purged}");
+        assert_eq!(store.kept(&[id]).await.unwrap(), before);
+        assert_clean(&verify(store, &FULL).await);
+
+        let left: Vec<_> = scene
+            .segments
+            .iter()
+            .flatten()
+            .map(|one| one.event.id)
+            .collect();
+        let left = store.outbox_events(&left).await.unwrap().events;
+        let gone = hex(left[0].id.0);
+        run(&db, &format!("DELETE FROM outbox_event WHERE id = {gone}")).await;
+        let found = verify(store, &FULL).await;
+        let says = format!(
+            "I3 12 changes, 11 events ({purged} of them purged); those that are purged are not those that are missing"
+        );
+        assert_eq!(of(&found, id).breaches, [says]);
+    }
+}
+
+#[test]
+fn a_rank_belongs_to_one_segment() {
+    let id = CampaignId(1);
+    let number = |rank| Segment::of(id, rank).number;
+    assert_eq!([0, 1, 65_536].map(number), [0, 0, 0]);
+    assert_eq!([65_537, 131_072, 131_073].map(number), [1, 1, 2]);
+}

@@ -1,0 +1,133 @@
+//! Verification beside everything else: writers, a relay that acknowledges, changes, retention.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use firstcome::clock::Clock;
+use firstcome::domain::{Campaign, State};
+use firstcome::store::{CommitError, Intake, Store};
+use sea_orm::TransactionTrait;
+
+use super::{Scene, acknowledge, hex, of, old_intake, run, vandal, without_gate};
+use crate::store::intake;
+use crate::support::{campaign_of, create, move_to, mysql};
+
+const WRITERS: u64 = 4;
+const BATCHES: u64 = 60;
+const ROWS: u64 = 20;
+
+/// Sells in batches, at ranks that the writers take from one another as from a gate.
+async fn write(store: &Store, campaign: &Campaign, ranks: &AtomicU64) {
+    for _ in 0..BATCHES {
+        let first = ranks.fetch_add(ROWS, Ordering::Relaxed);
+        let batch: Vec<Intake> = (first..first + ROWS)
+            .map(|rank| intake(campaign, i64::try_from(rank).unwrap(), rank, 1))
+            .collect();
+        loop {
+            match store
+                .commit_participations(campaign, campaign.gate_epoch, &batch)
+                .await
+            {
+                Ok(outcome) => {
+                    break assert_eq!(outcome, firstcome::store::BatchOutcome::Committed);
+                }
+                Err(CommitError::RolledBack(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let events: Vec<_> = batch.iter().skip(3).map(|one| &one.event).collect();
+        acknowledge(store, &events).await;
+    }
+}
+
+/// Lets old events go in small pieces, as often as there are some.
+async fn purge(store: &Store, done: &AtomicBool) {
+    let mut cursor = None;
+    while !done.load(Ordering::Relaxed) {
+        let page = store
+            .purgeable(cursor, Clock::System.now(), 7)
+            .await
+            .unwrap();
+        match store.purge(&page.purgeable).await {
+            Ok(_) => cursor = page.last,
+            Err(error) => assert!(error.is_contended(), "{error}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_traffic_nothing_sound_is_called_a_breach_and_no_breach_is_missed() {
+    let test = mysql().await;
+    let (store, db) = (&test.store, vandal(&test).await);
+    let rush = create(store, campaign_of(None)).await;
+    let ends = create(store, campaign_of(None)).await;
+    let old: Vec<Intake> = (1..=400).map(|rank| old_intake(&ends, rank)).collect();
+    super::commit(store, &ends, &old).await;
+    acknowledge(store, &old.iter().map(|one| &one.event).collect::<Vec<_>>()).await;
+    move_to(store, &ends, State::Closed).await;
+    let changing = Scene::new(store, 3).await;
+    let broken = Scene::new(store, 2).await;
+    let gone = hex(broken.segments[0][1].event.id.0);
+    run(&db, &format!("DELETE FROM outbox_event WHERE id = {gone}")).await;
+
+    let (ranks, done) = (AtomicU64::new(1), AtomicBool::new(false));
+    let writing = async {
+        futures_util::future::join_all((0..WRITERS).map(|_| write(store, &rush, &ranks))).await;
+        done.store(true, Ordering::Relaxed);
+    };
+    let confirming = async {
+        // Changes come and go in an old segment; each has its event.
+        for one in changing.segments[0].iter().cycle().take(12) {
+            let tx = db.begin().await.unwrap();
+            let (id, change) = (
+                hex(one.participation.id.0),
+                firstcome::domain::EventId::generate(),
+            );
+            for sql in [
+                format!("UPDATE participation SET version = version + 1 WHERE id = {id}"),
+                format!(
+                    "INSERT INTO outbox_event (id, bucket, campaign_id, aggregatetype, aggregateid, type, \
+                     message_key, key_sequence, `rank`, payload, created_at) SELECT {}, 1, p.campaign_id, \
+                     'participation', 'a', 't', 'k', p.version, p.`rank`, '{{}}', p.created_at \
+                     FROM participation p WHERE p.id = {id}",
+                    hex(change.0)
+                ),
+                format!(
+                    "INSERT INTO outbox_pending (bucket, event_id, campaign_id) VALUES (1, {}, {})",
+                    hex(change.0),
+                    changing.campaign.id
+                ),
+            ] {
+                run(&tx, &sql).await;
+            }
+            let rank = one.participation.rank;
+            let announced = store.invalidate_segment(&tx, changing.campaign.id, rank);
+            announced.await.unwrap();
+            tx.commit().await.unwrap();
+        }
+    };
+    let verifying = async {
+        let reconciler = without_gate(store);
+        let mut runs = 0;
+        loop {
+            let is_last = done.load(Ordering::Relaxed);
+            let found = reconciler.verify().await.unwrap();
+            for campaign in [&rush, &ends, &changing.campaign] {
+                let found = of(&found, campaign.id);
+                assert!(found.breaches.is_empty(), "run {runs}: {found:?}");
+            }
+            assert_eq!(of(&found, broken.campaign.id).breaches.len(), 1);
+            runs += 1;
+            if is_last {
+                return (runs, found);
+            }
+        }
+    };
+    let (.., (runs, found)) = tokio::join!(writing, confirming, purge(store, &done), verifying);
+    assert!(runs > 2, "it ran beside the writers");
+    let sold = of(&found, rush.id);
+    assert_eq!(sold.participations, WRITERS * BATCHES * ROWS);
+    assert_eq!(sold.pending, WRITERS * BATCHES * 3);
+    assert_eq!(of(&found, changing.campaign.id).changes, 12 + 12);
+    let ended = of(&found, ends.id);
+    assert_eq!((ended.events, ended.purged), (400, 400));
+}

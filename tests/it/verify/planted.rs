@@ -1,0 +1,345 @@
+//! Each breach there can be, written by hand into a segment that was found sound before, and into the
+//! last one.
+
+use std::sync::Arc;
+
+use firstcome::domain::{CampaignId, EventId};
+use firstcome::gate::ScriptGate;
+use firstcome::store::Store;
+
+use super::{
+    Clock, ConnectionTrait, DatabaseConnection, FULL, Finding, Intake, Reconciler, Scene, Scope,
+    assert_clean, commit, hex, of, old_intake, run, vandal, verify,
+};
+use crate::support::{raised, stores, unique};
+
+/// A breach that was written, and what is to be said of it.
+struct Planted {
+    campaign: CampaignId,
+    says: Vec<String>,
+}
+
+/// Where a scene's breach is written.
+const PLACES: [usize; 2] = [0, 1];
+
+struct Plot<'a> {
+    db: &'a DatabaseConnection,
+    store: &'a Store,
+    scene: Scene,
+    place: usize,
+}
+
+impl Plot<'_> {
+    fn id(&self) -> CampaignId {
+        self.scene.campaign.id
+    }
+
+    /// One that is published.
+    fn victim(&self) -> &Intake {
+        &self.scene.segments[self.place][2]
+    }
+
+    /// One whose event is pending.
+    fn waiting(&self) -> &Intake {
+        &self.scene.segments[self.place][0]
+    }
+
+    async fn run(&self, sql: String) {
+        run(self.db, &sql).await;
+    }
+
+    fn says(&self, says: impl IntoIterator<Item = String>) -> Planted {
+        Planted {
+            campaign: self.id(),
+            says: says.into_iter().collect(),
+        }
+    }
+
+    /// Another event like the victim's, about change `sequence` of `rank`.
+    fn another(&self, rank: u64, sequence: u32) -> (EventId, String) {
+        let (id, event) = (EventId::generate(), &self.victim().event);
+        let sql = format!(
+            "INSERT INTO outbox_event (id, bucket, campaign_id, aggregatetype, aggregateid, type, message_key, \
+             key_sequence, `rank`, payload, created_at) SELECT {}, bucket, campaign_id, aggregatetype, \
+             aggregateid, type, message_key, {sequence}, {rank}, payload, created_at FROM outbox_event \
+             WHERE id = {}",
+            hex(id.0),
+            hex(event.id.0)
+        );
+        (id, sql)
+    }
+
+    async fn missing_event(self) -> Planted {
+        let victim = self.victim();
+        let id = hex(victim.event.id.0);
+        self.run(format!("DELETE FROM outbox_event WHERE id = {id}"))
+            .await;
+        self.says([format!(
+            "I3 8 changes, 7 events; participations with a change that has no event: {}",
+            victim.participation.id
+        )])
+    }
+
+    async fn event_of_a_change_not_made(self) -> Planted {
+        let (twice, sql) = self.another(self.victim().participation.rank, 1);
+        // The very same change twice is refused by the schema.
+        self.db.execute_unprepared(&sql).await.unwrap_err();
+        let (id, sql) = self.another(self.victim().participation.rank, 2);
+        assert_ne!(id, twice);
+        self.run(sql).await;
+        self.says([format!("I3 8 changes, 9 events; events of no change: {id}")])
+    }
+
+    async fn event_of_nobody(self) -> Planted {
+        let (id, sql) = self.another(self.victim().participation.rank + 1_000, 1);
+        self.run(sql).await;
+        self.says([format!("I3 8 changes, 9 events; events of no change: {id}")])
+    }
+
+    async fn event_exchanged(self) -> Planted {
+        let victim = self.victim();
+        let (id, sql) = self.another(victim.participation.rank + 1_000, 1);
+        self.run(sql).await;
+        let gone = hex(victim.event.id.0);
+        self.run(format!("DELETE FROM outbox_event WHERE id = {gone}"))
+            .await;
+        self.says([format!(
+            "I3 8 changes, 8 events; participations with a change that has no event: {}; \
+             events of no change: {id}",
+            victim.participation.id
+        )])
+    }
+
+    async fn missing_participation(self) -> Planted {
+        let victim = self.victim();
+        let id = hex(victim.participation.id.0);
+        self.run(format!("DELETE FROM participation WHERE id = {id}"))
+            .await;
+        self.says([
+            "I1 the campaign counts 8 units, its participations hold 7".to_owned(),
+            "I1 the campaign counts 8 participations, there are 7".to_owned(),
+            format!(
+                "I3 7 changes, 8 events; events of no change: {}",
+                victim.event.id
+            ),
+        ])
+    }
+
+    async fn counter_off(self) -> Planted {
+        let set = "UPDATE campaign SET committed_units = committed_units - 1 WHERE id =";
+        self.run(format!("{set} {}", self.id())).await;
+        self.says(["I1 the campaign counts 7 units, its participations hold 8".to_owned()])
+    }
+
+    async fn user_over_limit(self) -> Planted {
+        let victim = &self.victim().participation;
+        let id = hex(victim.id.0);
+        self.run(format!(
+            "UPDATE participation SET quantity = 3 WHERE id = {id}"
+        ))
+        .await;
+        let set = "UPDATE campaign SET committed_units = committed_units + 2 WHERE id =";
+        self.run(format!("{set} {}", self.id())).await;
+        self.says([format!(
+            "I2 1 users hold more than 2 units: user {}: 3",
+            victim.user_id
+        )])
+    }
+
+    async fn user_over_limit_by_pieces(self) -> Planted {
+        // Of the same user, in the other segment, too: no row by itself is too much.
+        let victim = &self.victim().participation;
+        let other = &self.scene.segments[1 - self.place][3].participation;
+        for (id, ordinal) in [(other.id, 2), (victim.id, 3)] {
+            let (id, user) = (
+                hex(id.0),
+                self.scene.segments[1 - self.place][1].participation.user_id,
+            );
+            self.run(format!(
+                "UPDATE participation SET user_id = {user}, ordinal = {ordinal} WHERE id = {id}"
+            ))
+            .await;
+        }
+        let user = self.scene.segments[1 - self.place][1].participation.user_id;
+        self.says([format!("I2 1 users hold more than 2 units: user {user}: 3")])
+    }
+
+    async fn oversold(self) -> Planted {
+        let off = if self.store.is_embedded() {
+            "PRAGMA ignore_check_constraints = ON"
+        } else {
+            "ALTER TABLE campaign ALTER CHECK campaign_stock NOT ENFORCED"
+        };
+        run(self.db, off).await;
+        let id = self.id();
+        self.run(format!(
+            "UPDATE campaign SET total_stock = 5 WHERE id = {id}"
+        ))
+        .await;
+        self.says([
+            "I1 oversold: participations hold 8 units of 5".to_owned(),
+            "I1 oversold: the campaign counts 8 units of 5".to_owned(),
+        ])
+    }
+
+    async fn orphan(self) -> Planted {
+        let (event, id) = (EventId::generate(), self.id());
+        self.run(format!(
+            "INSERT INTO outbox_pending (bucket, event_id, campaign_id) VALUES (1, {}, {id})",
+            hex(event.0)
+        ))
+        .await;
+        self.says([format!("I4 1 waiting entries have no event there: {event}")])
+    }
+
+    async fn purged_without_account(self) -> Planted {
+        let id = self.id();
+        self.run(format!(
+            "UPDATE campaign SET purged_events = 1 WHERE id = {id}"
+        ))
+        .await;
+        self.says(["I4 the campaign counts 1 purged events, its segments 0".to_owned()])
+    }
+
+    async fn overtaken(self) -> Planted {
+        let first = self.waiting();
+        let (later, sql) = self.another(first.participation.rank, 2);
+        self.run(sql).await;
+        let id = hex(first.participation.id.0);
+        self.run(format!(
+            "UPDATE participation SET version = 2 WHERE id = {id}"
+        ))
+        .await;
+        let rank = first.participation.rank;
+        let announced = self.store.invalidate_segment(self.db, self.id(), rank);
+        announced.await.unwrap();
+        self.says([format!(
+            "I8 1 events were published while an earlier one of their participation waits: {later} before {}",
+            first.event.id
+        )])
+    }
+}
+
+/// Writes every breach into a campaign of its own, once into an old segment and once into the last.
+async fn plant_all(store: &Store, db: &DatabaseConnection) -> Vec<Planted> {
+    let mut scenes = Vec::new();
+    for _ in 0..13 * PLACES.len() {
+        scenes.push(Scene::new(store, 2).await);
+    }
+    assert_clean(&verify(store, &Scope::default()).await);
+    let mut planted = Vec::new();
+    for place in PLACES {
+        let mut plot = || Plot {
+            db,
+            store,
+            scene: scenes.pop().unwrap(),
+            place,
+        };
+        planted.push(plot().missing_event().await);
+        planted.push(plot().event_of_a_change_not_made().await);
+        planted.push(plot().event_of_nobody().await);
+        planted.push(plot().event_exchanged().await);
+        planted.push(plot().missing_participation().await);
+        planted.push(plot().counter_off().await);
+        planted.push(plot().user_over_limit().await);
+        planted.push(plot().user_over_limit_by_pieces().await);
+        planted.push(plot().oversold().await);
+        planted.push(plot().orphan().await);
+        planted.push(plot().purged_without_account().await);
+        planted.push(plot().overtaken().await);
+        planted.push(plot().says([]));
+    }
+    planted
+}
+
+#[tokio::test]
+async fn every_breach_is_found_and_named_wherever_it_stands() {
+    for test in stores().await {
+        let (store, db) = (&test.store, vandal(&test).await);
+        let planted = plant_all(store, &db).await;
+        // Each run reads a part of the old segments again; nobody asks it to look anywhere.
+        let mut found = Vec::new();
+        for _ in 0..=planted.len() {
+            found = verify(store, &Scope::default()).await;
+            if said_all(&found, &planted) {
+                break;
+            }
+        }
+        for found in [found, verify(store, &FULL).await] {
+            for planted in &planted {
+                assert_eq!(of(&found, planted.campaign).breaches, planted.says);
+            }
+        }
+    }
+}
+
+fn said_all(found: &[Finding], planted: &[Planted]) -> bool {
+    let mut planted = planted.iter();
+    planted.all(|planted| of(found, planted.campaign).breaches == planted.says)
+}
+
+#[tokio::test]
+async fn what_may_overtake_by_configuration_is_no_breach() {
+    for test in stores().await {
+        let (store, db) = (&test.store, vandal(&test).await);
+        let scene = Scene::new(store, 2).await;
+        let id = scene.campaign.id;
+        let plot = Plot {
+            db: &db,
+            store,
+            scene,
+            place: 0,
+        };
+        plot.overtaken().await;
+        let skipped = Scope {
+            order: firstcome::reconcile::verify::Order::Skipped,
+            ..FULL
+        };
+        assert_eq!(of(&verify(store, &FULL).await, id).breaches.len(), 1);
+        assert_clean(&verify(store, &skipped).await);
+    }
+}
+
+#[tokio::test]
+async fn what_belongs_to_no_campaign_is_found() {
+    for test in stores().await {
+        let (store, db) = (&test.store, vandal(&test).await);
+        let entry = format!("(1, {}, 77)", hex(EventId::generate().0));
+        let insert = "INSERT INTO outbox_pending (bucket, event_id, campaign_id) VALUES";
+        run(&db, &format!("{insert} {entry}")).await;
+        let found = verify(store, &Scope::default()).await;
+        let says = ["I3 there are pending entries of a campaign that is not there"];
+        assert_eq!(of(&found, CampaignId(77)).breaches, says);
+    }
+}
+
+#[tokio::test]
+async fn a_gate_that_is_behind_or_ahead_of_the_store_is_found() {
+    for test in stores().await {
+        let store = &test.store;
+        let scene = Scene::new(store, 1).await;
+        let id = scene.campaign.id;
+        let gate = ScriptGate::in_process(Clock::System, &unique("t")).unwrap();
+        let reconciler = Reconciler::new(store.clone(), Arc::new(gate));
+        assert_clean(&reconciler.verify().await.unwrap());
+        reconciler.rebuild(id).await.unwrap();
+        let found = reconciler.verify().await.unwrap();
+        assert_clean(&found);
+        assert_eq!(
+            (found[0].gate_units, found[0].gate_leases),
+            (Some(4), Some(0))
+        );
+
+        let now = store.campaign(id).await.unwrap().unwrap();
+        commit(store, &now, &[old_intake(&now, 100)]).await;
+        let found = reconciler.verify().await.unwrap();
+        let says = ["I7 the gate counts 4 units and 0 leases, the store 5"];
+        assert_eq!(found[0].breaches, says);
+
+        // Made anew in the store alone, as by somebody who died before the gate had it.
+        raised(store, id).await;
+        assert_clean(&reconciler.verify().await.unwrap());
+        reconciler.rebuild(id).await.unwrap();
+        assert_clean(&reconciler.verify().await.unwrap());
+    }
+}
