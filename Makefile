@@ -67,6 +67,14 @@ replicas: ## Kill, pause and stop replicas by random schedules: SEEDS=1..21
 	FIRSTCOME_TEST_SEEDS=$(SEEDS) scripts/parts env -- \
 	  cargo test --locked --test it replicas_that_come -- --nocapture
 
+.PHONY: faults
+faults: SEEDS := 1..201
+faults: ## Break the parts by random schedules: SEEDS=1..201, or MINUTES=30 of new ones; docs/faults.md
+	scripts/parts up
+	FIRSTCOME_FAULTS_SEEDS=$(if $(MINUTES),,$(SEEDS)) FIRSTCOME_FAULTS_MINUTES=$(MINUTES) \
+	  scripts/parts env -- \
+	  cargo test --locked --features failpoints --test faults whatever_breaks -- --nocapture
+
 .PHONY: k6-smoke
 k6-smoke: $(k6) ## Load: a short check of a running service
 	$(k6) run k6/smoke.js

@@ -22,7 +22,7 @@ use crate::load::http;
 use crate::replica::ADMIN_TOKEN;
 use crate::report::{Record, Struck};
 
-const STOCK: i64 = 300;
+const STOCK: i64 = 500;
 /// Participations before the disk is full.
 const IN_PEACE: i64 = 60;
 /// Room that is left when the disk is about to be full.
@@ -122,6 +122,8 @@ async fn launch(data: &Path) -> (Child, Arc<Mutex<String>>, String) {
         .env("FIRSTCOME_DATA_DIR", data)
         .env("FIRSTCOME_HTTP_LISTEN", "127.0.0.1:0")
         .env("FIRSTCOME_ADMIN_TOKEN", ADMIN_TOKEN)
+        .env("FIRSTCOME_GATE_LEASE", "3s")
+        .env("FIRSTCOME_GATE_SWEEP_INTERVAL", "1s")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -42,6 +42,8 @@ faults! {
     MysqlDeadlock = "MySQL deadlocks",
     /// Connections that take everything and answer nothing.
     MysqlHang = "MySQL hangs without closing",
+    /// The connections of that moment say nothing ever again, and are never closed; new ones are well.
+    MysqlSilent = "MySQL's connections forgotten",
     /// Requests arrive, answers do not.
     MysqlLostReplies = "MySQL's replies lost",
     /// One replica's connections are cut, and new ones refused.
@@ -60,6 +62,8 @@ faults! {
     RedisPartialLoss = "Redis loses one key of a campaign",
     /// Connections that take everything and answer nothing.
     RedisHang = "Redis hangs without closing",
+    /// The connections of that moment say nothing ever again, and are never closed; new ones are well.
+    RedisSilent = "Redis's connections forgotten",
     /// Requests arrive, answers do not.
     RedisLostReplies = "Redis's replies lost",
     /// One replica's connections are cut, and new ones refused.
@@ -102,7 +106,8 @@ impl Fault {
             // It lasts from the moment that comes back to the moment it does.
             Self::RedisOldFile => (800, 3_000),
             Self::RedisEmptied | Self::RedisScriptsGone | Self::RedisPartialLoss => (0, 1),
-            Self::DiskFull => (0, 1),
+            // It lasts until the end of the run: long enough here to see that it bit.
+            Self::MysqlSilent | Self::RedisSilent => (1_000, 1_001),
             _ => (700, 3_500),
         }
     }

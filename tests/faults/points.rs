@@ -37,12 +37,13 @@ pub fn clock(random: &mut StdRng) -> (String, i64) {
 pub fn crash(random: &mut StdRng) -> String {
     let points = crash_points();
     let point = points[random.random_range(0..points.len())];
-    // Repairs are rare: the first one counts.
-    let is_repair = point.starts_with("rebuild.") || point.starts_with("sweep.");
-    let passes = if is_repair {
+    // Repairs and units that go back are rare: the first one counts.
+    let rare = ["rebuild.", "sweep.", "writer.releas"];
+    let is_rare = rare.iter().any(|stem| point.starts_with(stem));
+    let passes = if is_rare {
         0
     } else {
-        random.random_range(0..12)
+        random.random_range(0..6)
     };
     if passes == 0 {
         format!("{point}=return")

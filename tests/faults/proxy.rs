@@ -35,6 +35,8 @@ struct Order {
     mode: Mode,
     /// Raised to cut every connection there is.
     cuts: u64,
+    /// Raised to have every connection there is go silent.
+    silences: u64,
 }
 
 /// What the proxy did that a good one would not have done.
@@ -77,6 +79,7 @@ impl Proxy {
         let (order, orders) = watch::channel(Order {
             mode: Mode::Pass,
             cuts: 0,
+            silences: 0,
         });
         let accepting = tokio::spawn(accept(listener, target, orders, Arc::clone(&harm)));
         Self {
@@ -94,6 +97,12 @@ impl Proxy {
     /// Closes every connection at once.
     pub fn cut(&self) {
         self.order.send_modify(|order| order.cuts += 1);
+    }
+
+    /// Has the connections of now take everything and answer nothing, for good, as behind a firewall
+    /// that has forgotten them. New ones are carried.
+    pub fn silence(&self) {
+        self.order.send_modify(|order| order.silences += 1);
     }
 }
 
@@ -152,8 +161,18 @@ async fn carry(
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let mut for_cut = orders.clone();
-    let requests = pump(from_client, to_server, Way::Request, orders.clone(), &harm);
-    let replies = pump(from_server, to_client, Way::Reply, orders, &harm);
+    let requests = Pump {
+        way: Way::Request,
+        silences: began.silences,
+        orders: orders.clone(),
+    };
+    let replies = Pump {
+        way: Way::Reply,
+        silences: began.silences,
+        orders,
+    };
+    let requests = requests.run(from_client, to_server, &harm);
+    let replies = replies.run(from_server, to_client, &harm);
     tokio::select! {
         () = requests => {}
         () = replies => {}
@@ -182,42 +201,49 @@ async fn swallow_all(mut client: TcpStream, harm: &Harm) {
     }
 }
 
-/// Carries one direction until it ends, or until it is to be closed.
-async fn pump(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
+/// One direction of one connection.
+struct Pump {
     way: Way,
-    mut orders: watch::Receiver<Order>,
-    harm: &Harm,
-) {
-    let mut bytes = vec![0; 16 * 1_024];
-    loop {
-        let Ok(read @ 1..) = from.read(&mut bytes).await else {
-            return;
-        };
-        let now = *orders.borrow_and_update();
-        match (now.mode, way) {
-            (Mode::Swallow, _) => {
-                harm.swallowed_bytes
-                    .fetch_add(read as u64, Ordering::SeqCst);
-                // From here on the two ends disagree about what was said: it cannot go on.
-                let hole = drain(&mut from, &harm.swallowed_bytes);
-                tokio::select! {
-                    () = hole => {}
-                    () = ended(&mut orders, now) => {}
-                }
+    /// How often connections had been silenced when this one began.
+    silences: u64,
+    orders: watch::Receiver<Order>,
+}
+
+impl Pump {
+    /// Carries until it ends, or until it is to be closed.
+    async fn run(mut self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, harm: &Harm) {
+        let mut bytes = vec![0; 16 * 1_024];
+        loop {
+            let Ok(read @ 1..) = from.read(&mut bytes).await else {
                 return;
+            };
+            let now = *self.orders.borrow_and_update();
+            let (swallowed, lost) = (&harm.swallowed_bytes, &harm.lost_reply_bytes);
+            if now.silences != self.silences {
+                swallowed.fetch_add(read as u64, Ordering::SeqCst);
+                // Whoever cuts connections ends this, too.
+                return drain(&mut from, swallowed).await;
             }
-            (Mode::LoseReplies, Way::Reply) => {
-                harm.lost_reply_bytes
-                    .fetch_add(read as u64, Ordering::SeqCst);
-                let hole = drain(&mut from, &harm.lost_reply_bytes);
-                tokio::time::timeout(CLOSES_AFTER, hole).await.ok();
-                return;
-            }
-            _ => {
-                if to.write_all(&bytes[..read]).await.is_err() {
+            match (now.mode, self.way) {
+                (Mode::Swallow, _) => {
+                    swallowed.fetch_add(read as u64, Ordering::SeqCst);
+                    // From here on the two ends disagree about what was said: it cannot go on.
+                    tokio::select! {
+                        () = drain(&mut from, swallowed) => {}
+                        () = ended(&mut self.orders, now) => {}
+                    }
                     return;
+                }
+                (Mode::LoseReplies, Way::Reply) => {
+                    lost.fetch_add(read as u64, Ordering::SeqCst);
+                    let hole = drain(&mut from, lost);
+                    tokio::time::timeout(CLOSES_AFTER, hole).await.ok();
+                    return;
+                }
+                _ => {
+                    if to.write_all(&bytes[..read]).await.is_err() {
+                        return;
+                    }
                 }
             }
         }
@@ -298,6 +324,21 @@ mod tests {
         proxy.set(Mode::Pass);
         assert_eq!(say(&mut old).await, Heard::End);
         assert_eq!(say(&mut new).await, Heard::End);
+    }
+
+    #[tokio::test]
+    async fn what_has_gone_silent_stays_so_and_what_comes_later_does_not() {
+        let proxy = echo().await;
+        let mut old = TcpStream::connect(proxy.address).await.unwrap();
+        assert_eq!(say(&mut old).await, Heard::Echo);
+        proxy.silence();
+        let mut new = TcpStream::connect(proxy.address).await.unwrap();
+        assert_eq!(say(&mut new).await, Heard::Echo);
+        assert_eq!(say(&mut old).await, Heard::Nothing);
+        proxy.set(Mode::Pass);
+        assert_eq!(say(&mut old).await, Heard::Nothing);
+        proxy.cut();
+        assert_eq!(say(&mut old).await, Heard::End);
     }
 
     #[tokio::test]

@@ -162,6 +162,23 @@ impl Report {
         for fault in Fault::ALL {
             self.row(*fault, &mut table);
         }
+        let mut points: Vec<&str> = self
+            .records
+            .iter()
+            .flat_map(|run| &run.faults)
+            .filter(|struck| struck.fault == Fault::CrashPoint && struck.bites > 0)
+            .filter_map(|struck| struck.what.split('=').next())
+            .collect();
+        points.sort_unstable();
+        points.dedup();
+        if !points.is_empty() {
+            let points = points.join("`, `");
+            writeln!(
+                table,
+                "\nCrash points at which a replica aborted: `{points}`."
+            )
+            .unwrap();
+        }
         table
     }
 

@@ -55,27 +55,22 @@ async fn whatever_breaks_no_promise_does() {
     let parts = Parts::given().await;
     let faults = faults();
     let mut report = Report::begin();
-    match (
-        setting("FIRSTCOME_FAULTS_SEEDS"),
-        setting("FIRSTCOME_FAULTS_MINUTES"),
-    ) {
-        (Some(seeds), _) => {
-            for seed in range(&seeds) {
-                run(&parts, seed, &faults, &mut report).await;
-            }
+    if let Some(seeds) = setting("FIRSTCOME_FAULTS_SEEDS") {
+        for seed in range(&seeds) {
+            run(&parts, seed, &faults, &mut report).await;
         }
-        (None, Some(minutes)) => {
-            let minutes: u64 = minutes.parse().unwrap();
-            let began = Instant::now();
-            // Seeds nobody has had before; each can be had again by its number.
-            let first = firstcome::clock::Clock::System.now().timestamp();
-            let mut seed = first.unsigned_abs();
-            while began.elapsed() < Duration::from_secs(minutes * 60) {
-                run(&parts, seed, &faults, &mut report).await;
-                seed += 1;
-            }
+    } else if let Some(minutes) = setting("FIRSTCOME_FAULTS_MINUTES") {
+        let minutes: u64 = minutes.parse().unwrap();
+        let began = Instant::now();
+        // Seeds nobody has had before; each can be had again by its number.
+        let first = firstcome::clock::Clock::System.now().timestamp();
+        let mut seed = first.unsigned_abs();
+        while began.elapsed() < Duration::from_secs(minutes * 60) {
+            run(&parts, seed, &faults, &mut report).await;
+            seed += 1;
         }
-        (None, None) => short_round(&parts, &faults, &mut report).await,
+    } else {
+        short_round(&parts, &faults, &mut report).await;
     }
     eprintln!("\n{}", report.table());
     assert_eq!(report.broken(), [0; 0], "seeds with violations");
@@ -102,13 +97,11 @@ async fn short_round(parts: &Parts, faults: &[Fault], report: &mut Report) {
 
 /// `7`, or `1..21` without the last.
 fn range(seeds: &str) -> std::ops::Range<u64> {
-    match seeds.split_once("..") {
-        Some((from, to)) => from.parse().unwrap()..to.parse().unwrap(),
-        None => {
-            let seed = seeds.parse().unwrap();
-            seed..seed + 1
-        }
+    if let Some((from, to)) = seeds.split_once("..") {
+        return from.parse().unwrap()..to.parse().unwrap();
     }
+    let seed = seeds.parse().unwrap();
+    seed..seed + 1
 }
 
 async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
@@ -117,8 +110,7 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     let world = Arc::new(World::open(parts.clone(), schedule).await);
     let traffic = Traffic::start(&world);
     let watch = Watch::start(&world);
-    let struck = break_things(&world).await;
-    traffic.stop();
+    let struck = break_things(&world, &traffic).await;
     world.heal().await;
 
     let recovery = recover(&world).await;
@@ -153,8 +145,8 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     world.close().await;
 }
 
-/// Lets every fault happen in its time.
-async fn break_things(world: &Arc<World>) -> Vec<Struck> {
+/// Lets every fault happen in its time, under traffic.
+async fn break_things(world: &Arc<World>, traffic: &Traffic) -> Vec<Struck> {
     let strikes = world.schedule.strikes.clone();
     let acts: Vec<_> = strikes
         .iter()
@@ -162,7 +154,8 @@ async fn break_things(world: &Arc<World>) -> Vec<Struck> {
         .collect();
     let ends = world.began + Duration::from_millis(world.schedule.ends_ms());
     tokio::time::sleep_until(ends.into()).await;
-    // What paused something would otherwise wait for what waits for it.
+    traffic.stop();
+    // What was killed may take its time to come back.
     let bites = join_all(acts).await;
     strikes
         .iter()

@@ -61,6 +61,7 @@ async fn count(world: &World, strike: Strike, lasts: Duration) -> u64 {
         Fault::MysqlExhausted => mysql::exhausted(world, strike, lasts).await.unwrap_or(0),
         Fault::MysqlDeadlock => mysql::deadlocks(world, strike, lasts).await.unwrap_or(0),
         Fault::MysqlHang => misbehave(world, strike, MYSQL, Mode::Swallow, lasts).await,
+        Fault::MysqlSilent => silence(world, strike, MYSQL, lasts).await,
         Fault::MysqlLostReplies => misbehave(world, strike, MYSQL, Mode::LoseReplies, lasts).await,
         Fault::MysqlUnreachable => misbehave(world, strike, MYSQL, Mode::Refuse, lasts).await,
         Fault::RedisKilled => part_down(world, Part::Redis, "kill", lasts).await,
@@ -70,6 +71,7 @@ async fn count(world: &World, strike: Strike, lasts: Duration) -> u64 {
         Fault::RedisOldFile => redis::restored(world, lasts).await,
         Fault::RedisPartialLoss => redis::partial_loss(world, strike).await.unwrap_or(0),
         Fault::RedisHang => misbehave(world, strike, REDIS, Mode::Swallow, lasts).await,
+        Fault::RedisSilent => silence(world, strike, REDIS, lasts).await,
         Fault::RedisLostReplies => misbehave(world, strike, REDIS, Mode::LoseReplies, lasts).await,
         Fault::RedisUnreachable => misbehave(world, strike, REDIS, Mode::Refuse, lasts).await,
         Fault::KafkaKilled => part_down(world, Part::Kafka, "kill", lasts).await,
@@ -214,5 +216,20 @@ async fn misbehave(world: &World, strike: Strike, side: Side, mode: Mode, lasts:
     for replica in &replicas {
         side(replica).set(Mode::Pass);
     }
+    harm() - before
+}
+
+/// Has the connections of one side go silent for good; how many bytes they have swallowed so far.
+async fn silence(world: &World, strike: Strike, side: Side, lasts: Duration) -> u64 {
+    let replicas = struck(world, strike);
+    let harm = || {
+        let harms = replicas.iter().map(|replica| side(replica).harm.total());
+        harms.sum::<u64>()
+    };
+    let before = harm();
+    for replica in &replicas {
+        side(replica).silence();
+    }
+    tokio::time::sleep(lasts).await;
     harm() - before
 }

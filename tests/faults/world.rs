@@ -146,8 +146,8 @@ impl World {
     /// sold out early.
     async fn create_campaigns(&mut self) {
         let wanted = [
-            json!({ "name": "limited", "kind": "coupon", "totalStock": 300 }),
-            json!({ "name": "several", "kind": "general", "totalStock": 240, "perUserLimit": 3, "maxQuantity": 2 }),
+            json!({ "name": "limited", "kind": "coupon", "totalStock": 160 }),
+            json!({ "name": "several", "kind": "general", "totalStock": 130, "perUserLimit": 3, "maxQuantity": 2 }),
             json!({ "name": "endless", "kind": "points" }),
             json!({ "name": "small", "kind": "general", "totalStock": 20 }),
         ];
