@@ -61,6 +61,10 @@ bench: ## Accepted participations per second on the real parts: asynchronous aga
 bench-relay: ## The relay on the real parts: latency, drain, beside traffic, idle, a million pending
 	scripts/bench-relay
 
+.PHONY: bench-overload
+bench-overload: ## Twice and ten times the capacity: latency of those let in, cost of those refused
+	scripts/bench-overload
+
 .PHONY: replicas
 replicas: ## Kill, pause and stop replicas by random schedules: SEEDS=1..21
 	scripts/parts up

@@ -2,9 +2,10 @@
 -- is not given twice: it is the proof of order, and a gap tells that somebody stepped back.
 --
 -- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)
--- ARGV  participations
+-- ARGV  1 epoch of the leases, then participations
 -- Reply units returned. A participation without a lease, or with one of another epoch, returns none,
---       so that a second release, or one after a settle or a rebuild, does nothing
+--       so that a second release, or one after a settle or a rebuild, does nothing. One that comes late
+--       must not end the lease of a newer epoch under which the same participation was admitted again
 --
 -- The writes that Redis refuses when its memory is full (HSET) come before those it never refuses,
 -- so that a refused release has changed nothing.
@@ -18,19 +19,24 @@ if not state[1] then
   return 0
 end
 local epoch, units = state[1], tonumber(state[2])
+if not tonumber(ARGV[1]) or #ARGV < 2 then
+  return redis.error_reply('ERR release: expected an epoch and participations')
+end
 
-local known = redis.call('HMGET', KEYS[3], unpack(ARGV))
+local known = redis.call('HMGET', KEYS[3], unpack(ARGV, 2))
 local ended, released, users, seen, returned = {}, {}, {}, {}, 0
-for i = 1, #ARGV do
-  local participation = ARGV[i]
-  if known[i] and not seen[participation] then
+for i = 2, #ARGV do
+  local participation, lease = ARGV[i], known[i - 1]
+  if lease and not seen[participation] then
     seen[participation] = true
-    ended[#ended + 1] = participation
-    local user, quantity, of_epoch = string.match(known[i], '^([^:]+):(%d+):%d+:%d*:(%d+):%d+$')
-    if of_epoch == epoch then
-      released[#released + 1] = {participation, user, tonumber(quantity)}
-      users[#users + 1] = user
-      returned = returned + tonumber(quantity)
+    local user, quantity, of_epoch = string.match(lease, '^([^:]+):(%d+):%d+:%d*:(%d+):%d+$')
+    if of_epoch == ARGV[1] then
+      ended[#ended + 1] = participation
+      if of_epoch == epoch then
+        released[#released + 1] = {participation, user, tonumber(quantity)}
+        users[#users + 1] = user
+        returned = returned + tonumber(quantity)
+      end
     end
   end
 end

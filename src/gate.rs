@@ -170,12 +170,13 @@ pub trait Gate: Send + Sync + 'static {
     /// Ends the leases of what was committed: the units stay taken. Unknown ids are passed over.
     async fn settle(&self, campaign: CampaignId, ids: &[ParticipationId]) -> Result<(), GateError>;
 
-    /// Ends the leases of what was not committed: units and place return. Ids without a lease are
-    /// passed over, so that a release after a settle, or a second release, returns nothing. Answers
-    /// how many units returned.
+    /// Ends the leases of what was not committed: units and place return. Ids without a lease of this
+    /// epoch are passed over, so that a release after a settle, a second release, or one that comes late
+    /// returns nothing. Answers how many units returned.
     async fn release(
         &self,
         campaign: CampaignId,
+        epoch: u64,
         ids: &[ParticipationId],
     ) -> Result<u64, GateError>;
 

@@ -43,7 +43,7 @@ impl LaneConfig {
     fn bounds(&self) -> Bounds {
         let number = |items: usize| u64::try_from(items.max(1)).unwrap_or(u64::MAX);
         Bounds {
-            floor: number(self.batch_max.min(self.capacity)),
+            floor: number(self.batch_max.saturating_mul(2).min(self.capacity)),
             ceiling: number(self.capacity),
             wait_max: self.wait_max,
         }

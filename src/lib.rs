@@ -26,6 +26,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod crash;
+pub mod doctor;
 pub mod http;
 pub mod lane;
 pub mod relay;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use firstcome::command;
+use firstcome::command::verify::Form;
 use firstcome::config::Config;
 use firstcome::domain::CampaignId;
 use firstcome::reconcile::verify::{Depth, Scope};
@@ -68,8 +69,12 @@ enum Command {
     Openapi,
     /// Prints the AsyncAPI document: the topics and their records.
     Asyncapi,
-    /// Checks the real parts for what silently loses data.
-    Doctor,
+    /// Checks the real parts for what silently loses data; exits non-zero when something must change.
+    Doctor {
+        /// Prints JSON instead of lines.
+        #[arg(long)]
+        json: bool,
+    },
     /// Lists, replays or discards events the relay has given up.
     DeadLetters {
         #[command(subcommand)]
@@ -114,23 +119,23 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 topic,
                 topic_seconds_max,
             } => {
-                let form = if *json {
-                    command::verify::Form::Json
-                } else {
-                    command::verify::Form::Table
-                };
                 let scope = Scope {
                     campaign: campaign.map(CampaignId),
                     depth: if *full { Depth::Full } else { Depth::Due },
                     ..Scope::default()
                 };
                 let within = std::time::Duration::from_secs(*topic_seconds_max);
-                command::verify::run(&config, form, &scope, topic.then_some(within)).await
+                let topic = topic.then_some(within);
+                command::verify::run(&config, form(*json), &scope, topic).await
             }
             Command::Openapi => command::openapi::run(),
             Command::Asyncapi => command::asyncapi::run(),
-            Command::Doctor => command::doctor::run(&config).await,
+            Command::Doctor { json } => command::doctor::run(&config, form(*json)).await,
             Command::DeadLetters { action } => command::dead_letters::run(&config, action).await,
         }
     })
+}
+
+const fn form(json: bool) -> Form {
+    if json { Form::Json } else { Form::Table }
 }

@@ -9,7 +9,7 @@ mod audit;
 mod metrics;
 pub mod verify;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -217,16 +217,23 @@ impl Reconciler {
         }
         let ids: Vec<ParticipationId> = expired.iter().map(|lease| lease.participation).collect();
         let committed = self.store.committed_among(&ids).await?;
-        let lost: Vec<ParticipationId> = ids
-            .into_iter()
-            .filter(|id| !committed.contains(id))
-            .collect();
         crash::point("sweep.asked");
         self.gate.settle(campaign, &committed).await?;
         crash::point("sweep.settled");
-        self.gate.release(campaign, &lost).await?;
+        // By epoch: whoever was refused may have been admitted again under a newer one since.
+        let mut lost: BTreeMap<u64, Vec<ParticipationId>> = BTreeMap::new();
+        for lease in &expired {
+            if !committed.contains(&lease.participation) {
+                lost.entry(lease.epoch)
+                    .or_default()
+                    .push(lease.participation);
+            }
+        }
+        for (epoch, ids) in &lost {
+            self.gate.release(campaign, *epoch, ids).await?;
+            swept.released += ids.len();
+        }
         swept.settled += committed.len();
-        swept.released += lost.len();
         Ok(expired.len())
     }
 

@@ -46,6 +46,7 @@ use sea_orm::{
 };
 
 use crate::clock::Clock;
+use crate::domain::Instant;
 
 /// How the store is reached.
 #[derive(Clone, Debug)]
@@ -159,6 +160,19 @@ impl Store {
         let statement = Statement::from_sql_and_values(DbBackend::MySql, sql, [name.into()]);
         let row = self.db.query_one_raw(statement).await?;
         Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+    }
+
+    /// MySQL's clock.
+    pub async fn server_time(&self) -> Result<Instant, StoreError> {
+        let statement = Statement::from_string(DbBackend::MySql, "SELECT UTC_TIMESTAMP(6)");
+        let row = self.db.query_one_raw(statement).await?;
+        match row {
+            Some(row) => Ok(row.try_get_by_index::<chrono::NaiveDateTime>(0)?.and_utc()),
+            None => Err(StoreError::Unreadable {
+                what: "the time",
+                value: String::new(),
+            }),
+        }
     }
 
     /// Whether the database answers.

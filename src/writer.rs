@@ -2,6 +2,8 @@
 //! each what is known. It must never answer yes to what is not durable, nor commit under a lease that
 //! has run out.
 
+mod settle;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -83,7 +85,7 @@ impl Writer {
         wake: Option<mpsc::Sender<Fresh>>,
         config: WriterConfig,
     ) -> Self {
-        let settle = settle_lanes(spawner, Arc::clone(&gate), config.lanes);
+        let settle = settle::lanes(spawner, Arc::clone(&gate), config.lanes);
         let desk = Arc::new(Committer {
             store,
             gate,
@@ -216,7 +218,7 @@ impl Committer {
         if verdicts.contains(&Verdict::Committed) {
             crash::point("writer.committed");
         }
-        self.tell(campaign.id, &jobs, &verdicts).await;
+        self.tell(group, &jobs, &verdicts).await;
         verdicts
     }
 
@@ -316,7 +318,8 @@ impl Committer {
     }
 
     /// Tells the relay and the gate what became of a group.
-    async fn tell(&self, campaign: CampaignId, jobs: &[Job], verdicts: &[Verdict]) {
+    async fn tell(&self, group: Group<'_>, jobs: &[Job], verdicts: &[Verdict]) {
+        let campaign = group.campaign.id;
         let with = |wanted: fn(&Verdict) -> bool| {
             jobs.iter()
                 .zip(verdicts)
@@ -356,7 +359,11 @@ impl Committer {
             return;
         }
         crash::point("writer.releasing");
-        let released = crash::amid("writer.released", self.gate.release(campaign, &refused)).await;
+        let released = crash::amid(
+            "writer.released",
+            self.gate.release(campaign, group.epoch, &refused),
+        )
+        .await;
         if let Err(error) = released {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -365,41 +372,4 @@ impl Committer {
             );
         }
     }
-}
-
-fn settle_lanes(
-    spawner: &Spawner,
-    gate: Arc<dyn Gate>,
-    config: LaneConfig,
-) -> Lanes<(CampaignId, ParticipationId)> {
-    let config = LaneConfig {
-        capacity: config.capacity * 4,
-        batch_max: config.batch_max * 4,
-        ..config
-    };
-    Lanes::start(
-        spawner,
-        "writer.settle",
-        Stage::Settler,
-        config,
-        move |batch| {
-            let gate = Arc::clone(&gate);
-            async move {
-                let mut campaigns: HashMap<CampaignId, Vec<ParticipationId>> = HashMap::new();
-                for (campaign, id) in batch {
-                    campaigns.entry(campaign).or_default().push(id);
-                }
-                for (campaign, ids) in campaigns {
-                    crash::point("writer.settling");
-                    if let Err(error) = gate.settle(campaign, &ids).await {
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            leases = ids.len(),
-                            "leases were not settled; the sweeper will"
-                        );
-                    }
-                }
-            }
-        },
-    )
 }

@@ -1,44 +1,50 @@
-//! `doctor`: asks the real parts for the settings that silently lose data, and says what to change.
+//! `doctor`: asks the real parts for the settings that silently lose data, and says what to change. What
+//! a setting means is in `doctor`; a part that cannot be asked is a finding, and the others are examined.
 
 use std::process::ExitCode;
 
+use serde_json::json;
+
+use super::verify::Form;
+use crate::broker::PublishError;
+use crate::broker::kafka::Kafka;
 use crate::clock::Clock;
 use crate::config::Config;
-
-/// One setting and what is wrong with it, if anything.
-struct Check {
-    setting: String,
-    value: String,
-    advice: Option<&'static str>,
-}
+use crate::doctor::{self, Creation, Finding, Level, Reading, Settings, Topic};
 
 /// Examines the configured parts; non-zero when something must be changed.
-pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    let mut checks = Vec::new();
+pub async fn run(config: &Config, form: Form) -> anyhow::Result<ExitCode> {
+    let mut findings = Vec::new();
+    let mut readings = Vec::new();
     if config.database.url.is_some() {
-        checks.extend(store_checks(config).await?);
+        let examined = mysql(config, &mut readings).await;
+        findings.extend(or_unreachable("mysql", examined));
     }
     if config.redis.url.is_some() {
-        checks.extend(gate_checks(config).await?);
+        let examined = redis(config, &mut readings).await;
+        findings.extend(or_unreachable("redis", examined));
     }
     if config.kafka.brokers.is_some() {
-        checks.extend(broker_checks(config).await?);
+        let examined = kafka(config).await;
+        findings.extend(or_unreachable("kafka", examined));
     }
-    for part in config.embedded_parts() {
-        super::print(&format!("--   {part} is embedded: for trying out only"))?;
+    findings.extend(doctor::clocks(&readings));
+    let sound = findings.iter().all(|found| found.level != Level::Bad);
+    let embedded = config.embedded_parts();
+    match form {
+        Form::Json => {
+            let told = json!({ "sound": sound, "embedded": embedded, "findings": findings });
+            super::print(&serde_json::to_string_pretty(&told)?)?;
+        }
+        Form::Table => {
+            for part in embedded {
+                super::print(&format!("--   {part} is embedded: for trying out only"))?;
+            }
+            for found in &findings {
+                super::print(&found.line())?;
+            }
+        }
     }
-    for check in &checks {
-        let mark = if check.advice.is_some() { "BAD" } else { "ok " };
-        let advice = check
-            .advice
-            .map(|advice| format!("  -> {advice}"))
-            .unwrap_or_default();
-        super::print(&format!(
-            "{mark}  {} = {}{advice}",
-            check.setting, check.value
-        ))?;
-    }
-    let sound = checks.iter().all(|check| check.advice.is_none());
     Ok(if sound {
         ExitCode::SUCCESS
     } else {
@@ -46,84 +52,80 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn store_checks(config: &Config) -> anyhow::Result<Vec<Check>> {
+fn or_unreachable(part: &'static str, examined: anyhow::Result<Vec<Finding>>) -> Vec<Finding> {
+    examined.unwrap_or_else(|error| vec![Finding::unreachable(part, format!("{error:#}"))])
+}
+
+async fn mysql(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<Vec<Finding>> {
     let store = super::parts::store(config, Clock::System).await?;
-    let wanted = [
-        (
-            "innodb_flush_log_at_trx_commit",
-            "1",
-            "set it to 1: any other value loses commits in a crash",
-        ),
-        (
-            "sync_binlog",
-            "1",
-            "set it to 1: a replica could miss what was answered yes",
-        ),
-        (
-            "innodb_doublewrite",
-            "ON",
-            "turn it on: a torn page is lost without it",
-        ),
-    ];
-    let mut checks = Vec::new();
-    for (name, right, advice) in wanted {
-        let value = store.server_variable(name).await?.unwrap_or_default();
-        let advice = (!value.eq_ignore_ascii_case(right)).then_some(advice);
-        checks.push(Check {
-            setting: format!("mysql {name}"),
-            value,
-            advice,
-        });
+    let mut settings = Settings::new();
+    for name in doctor::MYSQL_NAMES {
+        if let Some(value) = store.server_variable(name).await? {
+            settings.insert(name.to_owned(), value);
+        }
     }
-    Ok(checks)
+    let asked = Clock::System.now();
+    let told = store.server_time().await?;
+    readings.push(Reading {
+        part: "mysql",
+        asked,
+        told,
+        answered: Clock::System.now(),
+    });
+    store.close().await?;
+    Ok(doctor::mysql(&settings, config.database.connections_max))
 }
 
-async fn gate_checks(config: &Config) -> anyhow::Result<Vec<Check>> {
+async fn redis(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<Vec<Finding>> {
     let gate = super::parts::redis_gate(config).await?;
-    let wanted = [
-        (
-            "appendonly",
-            "yes",
-            "turn it on: after a restart every gate has to be rebuilt without it",
-        ),
-        (
-            "maxmemory-policy",
-            "noeviction",
-            "set it to noeviction: an evicted key opens or closes a gate",
-        ),
-    ];
-    let mut checks = Vec::new();
-    for (name, right, advice) in wanted {
-        let value = gate.server_setting(name).await?.unwrap_or_default();
-        let advice = (value != right).then_some(advice);
-        checks.push(Check {
-            setting: format!("redis {name}"),
-            value,
-            advice,
+    let mut settings = Settings::new();
+    if let Some(version) = gate.server_version().await? {
+        settings.insert("redis_version".to_owned(), version);
+    }
+    for name in doctor::REDIS_NAMES {
+        // Hosted servers often refuse CONFIG: then a setting is unknown, and the rest is still told.
+        if let Ok(Some(value)) = gate.server_setting(name).await {
+            settings.insert(name.to_owned(), value);
+        }
+    }
+    let asked = Clock::System.now();
+    if let Some(told) = gate.server_time().await? {
+        readings.push(Reading {
+            part: "redis",
+            asked,
+            told,
+            answered: Clock::System.now(),
         });
     }
-    Ok(checks)
+    Ok(doctor::redis(&settings))
 }
 
-async fn broker_checks(config: &Config) -> anyhow::Result<Vec<Check>> {
+async fn kafka(config: &Config) -> anyhow::Result<Vec<Finding>> {
     let kafka = super::parts::kafka(config).await?;
-    let mut checks = Vec::new();
-    for topic in super::parts::topics(config) {
-        let durability = kafka.durability(&topic).await?;
-        let lonely = durability.replication < 3;
-        checks.push(Check {
-            setting: format!("kafka {topic} replication factor"),
-            value: durability.replication.to_string(),
-            advice: lonely
-                .then_some("use at least 3 replicas: one lost disk loses the topic with fewer"),
-        });
-        let weak = durability.min_insync_replicas < 2;
-        checks.push(Check {
-            setting: format!("kafka {topic} min.insync.replicas"),
-            value: durability.min_insync_replicas.to_string(),
-            advice: weak
-                .then_some("set it to 2: with 1, an acknowledged record may be on one disk only"),
-        });
+    let creation = if config.kafka.create_topics {
+        Creation::AtStart
+    } else {
+        Creation::Elsewhere
+    };
+    let mut findings = Vec::new();
+    for name in super::parts::topics(config) {
+        findings.extend(topic(&kafka, name, creation).await?);
     }
-    Ok(checks)
+    Ok(findings)
+}
+
+async fn topic(kafka: &Kafka, name: String, creation: Creation) -> anyhow::Result<Vec<Finding>> {
+    let durability = match kafka.durability(&name).await {
+        Ok(durability) => durability,
+        Err(PublishError::Destination(_)) => {
+            return Ok(vec![doctor::missing_topic(&name, creation)]);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let topic = Topic {
+        name,
+        replication: durability.replication,
+        settings: durability.settings,
+    };
+    Ok(doctor::topic(&topic, kafka.batch_bytes_max()))
 }

@@ -52,7 +52,9 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     first_campaign(&config, &app).await?;
     let address = listener.local_addr()?;
     announce(&config, &app, &broker.address, address);
-    let edge = spawner.on(super::threads("edge", edge_threads())?);
+    // Not the threads that work for participations: a flood of requests that are all refused then stands
+    // in its own way, and the system sees to it that those who were let in get their share.
+    let edge = spawner.on(super::threads("edge", config.http.threads)?);
     super::serve_once(&edge, http::serve(listener, Arc::new(app)));
     super::finish(supervisor, signals, &store).await
 }
@@ -137,13 +139,6 @@ fn assemble(
         clock: clock.clone(),
         settings: http_settings(config, spawner)?,
     })
-}
-
-/// Threads that take requests and give answers. They are not those that work for participations: a flood
-/// of requests that are all refused then stands in its own way, and the system sees to it that those who
-/// were let in get their share.
-fn edge_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2))
 }
 
 /// Without the gate the database admits, if it may.

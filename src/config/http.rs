@@ -7,6 +7,11 @@ use super::Http;
 /// Headers the parser has room for.
 const HEADERS_MAX: usize = 100;
 
+/// Half of the threads the machine has.
+pub(super) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2))
+}
+
 impl Http {
     /// Requires what must hold.
     pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
@@ -14,6 +19,10 @@ impl Http {
             self.listen.ip().is_loopback() || self.allow_trusted,
             "http.listen: on an address others can reach, participants would be trusted to say who they are; \
              listen on a loopback address, or set http.allow_trusted=true behind a gateway that authenticates",
+        );
+        require(
+            (1..=1_024).contains(&self.threads),
+            "http.threads: must be between 1 and 1024",
         );
         require(
             (4_096..=1_048_576).contains(&self.header_bytes_max),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::http;
 use crate::domain::KeyChoice;
 use crate::participate::WhenAway;
 use crate::relay::KeyPolicy;
@@ -41,6 +42,8 @@ section! {
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
         /// Whether participants are trusted to say who they are on an address others can reach.
         allow_trusted: bool = false,
+        /// Threads that take requests and give answers.
+        threads: usize = http::threads(),
         /// Largest head of a request.
         header_bytes_max: usize = 16 * 1024,
         /// Headers of a request at most.

@@ -58,6 +58,7 @@ fn every_mistake_is_named_at_once() {
 #[test]
 fn every_bound_of_the_edge_is_checked() {
     for (variable, value) in [
+        ("FIRSTCOME_HTTP_THREADS", "0"),
         ("FIRSTCOME_HTTP_HEADER_BYTES_MAX", "100"),
         ("FIRSTCOME_HTTP_HEADERS_MAX", "100"),
         ("FIRSTCOME_HTTP_BODY_BYTES_MAX", "1"),

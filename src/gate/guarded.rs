@@ -119,9 +119,10 @@ impl Gate for Guarded {
     async fn release(
         &self,
         campaign: CampaignId,
+        epoch: u64,
         ids: &[ParticipationId],
     ) -> Result<u64, GateError> {
-        self.ask(self.inner.release(campaign, ids)).await
+        self.ask(self.inner.release(campaign, epoch, ids)).await
     }
 
     async fn configure(

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::GateError;
 use super::reply::Reply;
 use super::script::{Script, StartError};
+use crate::domain::Instant;
 
 /// Commands that may wait for the one connection; beyond it callers wait for room. The crate's own
 /// default of 50 would be the bottleneck.
@@ -130,6 +131,28 @@ impl RedisEngine {
             .within_time(config.query_async(&mut connection))
             .await?;
         Ok(settings.remove(name))
+    }
+
+    /// The server's version.
+    pub(super) async fn version(&self) -> Result<String, GateError> {
+        let mut connection = self.connection.clone();
+        let mut info = redis::cmd("INFO");
+        info.arg("server");
+        let text: String = self.within_time(info.query_async(&mut connection)).await?;
+        text.lines()
+            .find_map(|line| line.strip_prefix("redis_version:"))
+            .map(|version| version.trim().to_owned())
+            .ok_or_else(|| GateError::Protocol("INFO tells no redis_version".to_owned()))
+    }
+
+    /// The server's clock.
+    pub(super) async fn time(&self) -> Result<Instant, GateError> {
+        let mut connection = self.connection.clone();
+        let time = redis::cmd("TIME");
+        let (seconds, micros): (i64, i64) =
+            self.within_time(time.query_async(&mut connection)).await?;
+        chrono::DateTime::from_timestamp_micros(seconds * 1_000_000 + micros)
+            .ok_or_else(|| GateError::Protocol("TIME tells no time".to_owned()))
     }
 
     /// The connection limits each command; this limits the whole, reconnecting and reloading

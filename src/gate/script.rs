@@ -126,6 +126,22 @@ impl ScriptGate {
         }
     }
 
+    /// The version of the server that holds the state; the embedded one has none.
+    pub async fn server_version(&self) -> Result<Option<String>, GateError> {
+        match &self.engine {
+            Engine::Redis(redis) => redis.version().await.map(Some),
+            Engine::InProcess(_) => Ok(None),
+        }
+    }
+
+    /// The clock of the server that holds the state; the embedded one has this process's.
+    pub async fn server_time(&self) -> Result<Option<Instant>, GateError> {
+        match &self.engine {
+            Engine::Redis(redis) => redis.time().await.map(Some),
+            Engine::InProcess(_) => Ok(None),
+        }
+    }
+
     async fn run(
         &self,
         script: Script,
@@ -195,12 +211,15 @@ impl Gate for ScriptGate {
     async fn release(
         &self,
         campaign: CampaignId,
+        epoch: u64,
         ids: &[ParticipationId],
     ) -> Result<u64, GateError> {
         let keys = self.keys(campaign, ["state", "users", "leases", "expiry"]);
         let mut returned = 0;
         for chunk in ids.chunks(ITEMS_PER_CALL_MAX) {
-            let reply = self.run(Script::Release, &keys, &words(chunk)).await?;
+            let mut args = vec![epoch.to_string()];
+            args.extend(words(chunk));
+            let reply = self.run(Script::Release, &keys, &args).await?;
             returned += reply.count()?;
         }
         Ok(returned)

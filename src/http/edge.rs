@@ -193,7 +193,8 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let path = request.uri().clone();
         let result = match self.refused_at_once(&request) {
             Some(problem) => Err(Stopped::Cut(problem)),
-            None => self.let_in(request, &id).await,
+            // On the heap, and so no part of every connection, idle or refused.
+            None => Box::pin(self.let_in(request, &id)).await,
         };
 
         let pattern = match &result {

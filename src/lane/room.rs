@@ -9,8 +9,8 @@
 //! tenths of a second. The idea is that of adaptive concurrency limits (Netflix' `concurrency-limits`),
 //! with a wait that is configured in place of one that is guessed.
 //!
-//! The bound never goes below one full batch: with fewer inside, batches would be smaller and everybody
-//! slower. It never goes above the places of the lane. At the start and after quiet times it is up
+//! The bound never goes below two full batches, one that is worked on and one that gathers: with fewer
+//! inside, batches would be smaller and everybody slower. It never goes above the places of the lane. At the start and after quiet times it is up
 //! there, so that those who come first in a rush find room.
 //!
 //! One campaign alone gets at most seven eighths of the room: a quiet one that shares the lane with a

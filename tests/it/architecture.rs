@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and those it may name; every module may name itself.
-const EDGES: [(&str, &[&str]); 26] = [
+const EDGES: [(&str, &[&str]); 27] = [
     ("domain", &[]),
     ("crash", &[]),
     ("clock", &["domain"]),
@@ -20,6 +20,7 @@ const EDGES: [(&str, &[&str]); 26] = [
     ("broker", &["domain"]),
     ("asyncapi", &["domain"]),
     ("order", &["broker", "domain"]),
+    ("doctor", &[]),
     (
         "relay",
         &[

@@ -234,7 +234,7 @@ async fn by_gate(gate: &ScriptGate, reconciler: &Reconciler, store: &Store, user
         return true;
     }
     if !matches!(outcome, BatchOutcome::Mismatch(Mismatch::StaleEpoch)) {
-        gate.release(campaign.id, &ids).await.unwrap();
+        gate.release(campaign.id, ticket.epoch, &ids).await.unwrap();
     }
     let seen = Some(ticket.epoch);
     reconciler.renew(campaign.id, seen).await.unwrap();

@@ -77,6 +77,7 @@ suite! {
     checks_of_rebuild::without_a_state_everything_is_missing,
     checks_of_rebuild::a_rebuild_only_moves_the_epoch_forward,
     checks_of_rebuild::a_rebuild_ends_all_leases,
+    checks_of_rebuild::a_release_that_comes_late_leaves_a_newer_lease,
     checks_of_rebuild::a_rebuild_keeps_newer_settings,
     checks_of_rebuild::a_rebuild_takes_many_seats,
     checks_of_rebuild::a_rebuild_with_one_user_twice_is_an_error_and_changes_nothing,

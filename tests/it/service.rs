@@ -5,6 +5,7 @@ mod away;
 #[cfg(feature = "failpoints")]
 mod crashes;
 mod dead_letters;
+mod doctor;
 mod embedded;
 mod keys;
 mod overload;

@@ -58,7 +58,12 @@ impl Gate for YesGate {
         Ok(())
     }
 
-    async fn release(&self, _: CampaignId, ids: &[ParticipationId]) -> Result<u64, GateError> {
+    async fn release(
+        &self,
+        _: CampaignId,
+        _: u64,
+        ids: &[ParticipationId],
+    ) -> Result<u64, GateError> {
         let count = u64::try_from(ids.len()).unwrap();
         self.released.fetch_add(count, Ordering::SeqCst);
         Ok(count)

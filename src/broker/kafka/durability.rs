@@ -1,23 +1,32 @@
-//! How safe a topic keeps what it acknowledged; asked by the doctor.
+//! How a topic keeps what it acknowledged; asked by the doctor.
+
+use std::collections::BTreeMap;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 
-use super::super::PublishError;
+use super::super::{PublishError, Publisher};
 use super::{Kafka, classify};
 
 /// What a topic's acknowledgement is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Durability {
     /// Copies of each record.
     pub replication: usize,
-    /// Copies that exist before a record is acknowledged.
-    pub min_insync_replicas: u32,
+    /// The topic's settings, the brokers' defaults included.
+    pub settings: BTreeMap<String, String>,
 }
 
 impl Kafka {
-    /// Asks the brokers about a topic.
+    /// The largest batch its producers send.
+    #[must_use]
+    pub const fn batch_bytes_max(&self) -> u32 {
+        self.config.message_bytes_max
+    }
+
+    /// Asks the brokers about a topic. One that is missing is a `Destination` error.
     pub async fn durability(&self, topic: &str) -> Result<Durability, PublishError> {
+        self.partitions(topic).await?;
         let config = self.config.client();
         let timeout = self.config.metadata_timeout;
         let name = topic.to_owned();
@@ -45,15 +54,15 @@ impl Kafka {
             .describe_configs(&[ResourceSpecifier::Topic(topic)], &options)
             .await;
         let described = described.map_err(|failure| classify(&failure))?;
-        let min_insync_replicas = described
-            .iter()
+        let settings = described
+            .into_iter()
             .flatten()
-            .filter_map(|resource| resource.get("min.insync.replicas"))
-            .find_map(|entry| entry.value.as_deref()?.parse().ok())
-            .unwrap_or(1);
+            .flat_map(|resource| resource.entries)
+            .filter_map(|entry| Some((entry.name, entry.value?)))
+            .collect();
         Ok(Durability {
             replication,
-            min_insync_replicas,
+            settings,
         })
     }
 }

@@ -69,20 +69,22 @@ fn changes(breaches: &mut Breaches, figures: &Figures) {
         let (changes, events, purged) = (figures.changes, figures.events, figures.purged);
         let without = list(figures.without_event.iter());
         let foreign = list(figures.without_change.iter());
-        let mut text = format!("I3 {changes} changes, {events} events");
+        let mut text = vec![format!("I3 {changes} changes, {events} events")];
         if purged > 0 {
-            text += &format!(" ({purged} of them purged)");
+            text.push(format!(" ({purged} of them purged)"));
         }
         if !without.is_empty() {
-            text += &format!("; participations with a change that has no event{without}");
+            let what = "participations with a change that has no event";
+            text.push(format!("; {what}{without}"));
         }
         if !foreign.is_empty() {
-            text += &format!("; events of no change{foreign}");
+            text.push(format!("; events of no change{foreign}"));
         }
         if without.is_empty() && foreign.is_empty() {
-            text += "; those that are purged are not those that are missing";
+            let what = "; those that are purged are not those that are missing";
+            text.push(what.to_owned());
         }
-        text
+        text.concat()
     });
 }
 

@@ -112,6 +112,21 @@ pub async fn a_rebuild_only_moves_the_epoch_forward(subject: &Subject) -> Verdic
     same("epoch and units", &(state.epoch, state.units), &(4, 0))
 }
 
+pub async fn a_release_that_comes_late_leaves_a_newer_lease(subject: &Subject) -> Verdict {
+    let settings = settings(Some(5));
+    subject.start(&settings).await?;
+    let mine = entrant(1, 1);
+    let old = subject.enter(mine).await?;
+    subject.rebuild(old.epoch + 1, &settings, &[], 1).await?;
+    let new = subject.enter(mine).await?;
+    let late = subject.release_of(old.epoch, &[mine]).await?;
+    same("released late", &late, &0)?;
+    let state = subject.state().await?;
+    same("units and leases", &(state.units, state.leases), &(1, 1))?;
+    let released = subject.release_of(new.epoch, &[mine]).await?;
+    same("released", &released, &1)
+}
+
 pub async fn a_rebuild_ends_all_leases(subject: &Subject) -> Verdict {
     let settings = settings(Some(5));
     subject.start(&settings).await?;

@@ -174,7 +174,11 @@ async fn tell_gate(gate: &dyn Gate, step: &Step, now: Instant) -> (Answer, Optio
             gate.settle(campaign, ids).await.unwrap();
             Answer::Settled
         }
-        Step::Release(ids) => Answer::Released(gate.release(campaign, ids).await.unwrap()),
+        Step::Release(ids) => {
+            let state = gate.inspect(campaign).await.unwrap();
+            let epoch = state.map_or(0, |state| state.epoch);
+            Answer::Released(gate.release(campaign, epoch, ids).await.unwrap())
+        }
         Step::Configure(settings) => {
             Answer::Configured(gate.configure(campaign, settings).await.unwrap())
         }

@@ -25,6 +25,7 @@ enum Leak {
     IgnoresTheWindow,
     NeverSettles,
     ReleasesWithoutALease,
+    ReleasesOfAnyEpoch,
     KeepsThePlaceOfTheReleased,
     HidesExpiredLeases,
     TakesOldSettings,
@@ -164,6 +165,7 @@ impl Gate for Leaky {
     async fn release(
         &self,
         campaign: CampaignId,
+        epoch: u64,
         ids: &[ParticipationId],
     ) -> Result<u64, GateError> {
         let campaign = self.campaign(campaign);
@@ -171,7 +173,13 @@ impl Gate for Leaky {
             self.inner.settle(campaign, ids).await?;
             return Ok(ids.len() as u64);
         }
-        let returned = self.inner.release(campaign, ids).await?;
+        let epoch = if self.has(Leak::ReleasesOfAnyEpoch) {
+            let state = self.inner.inspect(campaign).await?;
+            state.map_or(epoch, |state| state.epoch)
+        } else {
+            epoch
+        };
+        let returned = self.inner.release(campaign, epoch, ids).await?;
         if self.has(Leak::ReleasesWithoutALease) {
             return Ok(returned.max(ids.len() as u64));
         }
@@ -266,6 +274,10 @@ async fn every_broken_gate_is_caught_by_the_check_made_for_it() {
         (
             Leak::ReleasesWithoutALease,
             "a_second_release_returns_nothing",
+        ),
+        (
+            Leak::ReleasesOfAnyEpoch,
+            "a_release_that_comes_late_leaves_a_newer_lease",
         ),
         (
             Leak::KeepsThePlaceOfTheReleased,

@@ -116,7 +116,15 @@ impl Subject {
     }
 
     pub async fn release(&self, entrants: &[Entrant]) -> Result<u64, String> {
-        let released = self.gate.release(self.campaign, &ids(entrants)).await;
+        let state = self.gate.inspect(self.campaign).await.map_err(text)?;
+        let epoch = state.map_or(0, |state| state.epoch);
+        self.release_of(epoch, entrants).await
+    }
+
+    /// Releases what was admitted in that epoch.
+    pub async fn release_of(&self, epoch: u64, entrants: &[Entrant]) -> Result<u64, String> {
+        let ids = ids(entrants);
+        let released = self.gate.release(self.campaign, epoch, &ids).await;
         released.map_err(text)
     }
 

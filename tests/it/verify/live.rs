@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use firstcome::clock::Clock;
 use firstcome::domain::{Campaign, State};
 use firstcome::store::{CommitError, Intake, Store};
-use sea_orm::TransactionTrait;
+use sea_orm::{DatabaseConnection, TransactionTrait};
 
 use super::{Scene, acknowledge, hex, of, old_intake, run, vandal, without_gate};
 use crate::store::intake;
@@ -54,6 +54,36 @@ async fn purge(store: &Store, done: &AtomicBool) {
     }
 }
 
+/// Changes a participation, as one transaction of the service would: another event, which is pending.
+async fn change(store: &Store, db: &DatabaseConnection, campaign: &Campaign, one: &Intake) {
+    let tx = db.begin().await.unwrap();
+    let (id, change) = (
+        hex(one.participation.id.0),
+        firstcome::domain::EventId::generate(),
+    );
+    for sql in [
+        format!("UPDATE participation SET version = version + 1 WHERE id = {id}"),
+        format!(
+            "INSERT INTO outbox_event (id, bucket, campaign_id, aggregatetype, aggregateid, type, \
+                 message_key, key_sequence, `rank`, payload, created_at) SELECT {}, 1, p.campaign_id, \
+                 'participation', 'a', 't', 'k', p.version, p.`rank`, '{{}}', p.created_at \
+                 FROM participation p WHERE p.id = {id}",
+            hex(change.0)
+        ),
+        format!(
+            "INSERT INTO outbox_pending (bucket, event_id, campaign_id) VALUES (1, {}, {})",
+            hex(change.0),
+            campaign.id
+        ),
+    ] {
+        run(&tx, &sql).await;
+    }
+    let rank = one.participation.rank;
+    let announced = store.invalidate_segment(&tx, campaign.id, rank);
+    announced.await.unwrap();
+    tx.commit().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn under_traffic_nothing_sound_is_called_a_breach_and_no_breach_is_missed() {
     let test = mysql().await;
@@ -77,32 +107,7 @@ async fn under_traffic_nothing_sound_is_called_a_breach_and_no_breach_is_missed(
     let confirming = async {
         // Changes come and go in an old segment; each has its event.
         for one in changing.segments[0].iter().cycle().take(12) {
-            let tx = db.begin().await.unwrap();
-            let (id, change) = (
-                hex(one.participation.id.0),
-                firstcome::domain::EventId::generate(),
-            );
-            for sql in [
-                format!("UPDATE participation SET version = version + 1 WHERE id = {id}"),
-                format!(
-                    "INSERT INTO outbox_event (id, bucket, campaign_id, aggregatetype, aggregateid, type, \
-                     message_key, key_sequence, `rank`, payload, created_at) SELECT {}, 1, p.campaign_id, \
-                     'participation', 'a', 't', 'k', p.version, p.`rank`, '{{}}', p.created_at \
-                     FROM participation p WHERE p.id = {id}",
-                    hex(change.0)
-                ),
-                format!(
-                    "INSERT INTO outbox_pending (bucket, event_id, campaign_id) VALUES (1, {}, {})",
-                    hex(change.0),
-                    changing.campaign.id
-                ),
-            ] {
-                run(&tx, &sql).await;
-            }
-            let rank = one.participation.rank;
-            let announced = store.invalidate_segment(&tx, changing.campaign.id, rank);
-            announced.await.unwrap();
-            tx.commit().await.unwrap();
+            change(store, &db, &changing.campaign, one).await;
         }
     };
     let verifying = async {

@@ -1,0 +1,244 @@
+# Spare parts: each a Kafka, MySQL or Redis of its own, for whoever wants to stop, kill, pause or
+# configure one without disturbing the others. Sourced by scripts/parts, whose functions and variables
+# it uses.
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # the variables come from scripts/parts
+
+# What a spare part consists of is in its folder: which part it is, whether it is native or in Docker,
+# its port, its settings, and the data of a native broker. A native MySQL or Redis sees its root alone,
+# and has its data there.
+
+spare() {
+  local verb=${1:-} name=${2:-}
+  [[ $name =~ ^[a-z0-9][a-z0-9-]*$ ]] || die "which spare part? a name of a-z, 0-9 and - (not '$name')"
+  local folder=$spares/$name part=spare-$name what port
+  if [[ $verb == up ]]; then
+    shift 2
+    spare_up "$@"
+    return
+  fi
+  if [[ ! -d $folder ]]; then
+    # Down twice is down.
+    [[ $verb == down ]] || die "there is no spare part $name"
+    return 0
+  fi
+  spare_recall
+  case $verb in
+    start | down) "spare_${verb}" ;;
+    stop | kill)
+      if [[ $kind == docker ]]; then docker "$verb" "firstcome-$part" >/dev/null; else "native_$verb" "$part"; fi
+      ;;
+    pause) if [[ $kind == docker ]]; then docker pause "firstcome-$part" >/dev/null; else signal "$part" STOP; fi ;;
+    resume) if [[ $kind == docker ]]; then docker unpause "firstcome-$part" >/dev/null; else signal "$part" CONT; fi ;;
+    *) die "a spare part does not '$verb'; see scripts/parts help" ;;
+  esac
+}
+
+# Reads what `up` wrote down.
+spare_recall() {
+  read -r kind <"$folder/kind"
+  read -r what <"$folder/part"
+  read -r port <"$folder/port" || port=
+}
+
+# Chooses ports, writes the settings and starts it.
+spare_up() {
+  local owner=''
+  what=kafka
+  while true; do
+    case ${1:-} in
+      --while) owner=${2:?--while needs a process id} ;;
+      --part) what=${2:?--part needs one} ;;
+      *) break ;;
+    esac
+    shift 2
+  done
+  need_part "$what"
+  if [[ $kind == native ]]; then
+    need_root
+    [[ -f $root/.installed && -f $jars/.installed ]] || die 'not installed yet; run scripts/parts up'
+  fi
+  mkdir -p "$spares" "$run" "$log"
+  mkdir "$folder" 2>/dev/null || die "there is a spare part $name already"
+  echo "$kind" >"$folder/kind"
+  echo "$what" >"$folder/part"
+  if [[ -n $owner ]]; then spare_guard "$owner"; fi
+  port=$(spare_port)
+  # Before it is known, nobody else may be given it.
+  echo "$port" >"$folder/port"
+  "spare_settings_$what" "$@" >"$folder/settings"
+  if [[ $kind == docker ]]; then "spare_docker_$what"; fi
+  spare_start
+  echo "127.0.0.1:$port"
+}
+
+# Starts it unless it runs, wakes it if it is paused, and waits until it answers.
+spare_start() {
+  if [[ $kind == docker ]]; then
+    docker unpause "firstcome-$part" >/dev/null 2>&1 || docker start "firstcome-$part" >/dev/null
+    # shellcheck disable=SC2046 # the probe is words without spaces
+    timeout "$ready_seconds_max" sh -c 'until docker exec "$@"; do sleep 1; done' sh \
+      "firstcome-$part" $(spare_probe) >/dev/null 2>&1 ||
+      die "$part is not ready after $ready_seconds_max s; see docker logs firstcome-$part"
+    return
+  fi
+  lock_part "$part"
+  if running "$part"; then
+    signal "$part" CONT
+  else
+    "spare_run_$what"
+  fi
+  wait_ready "$part" "spare_ready_$what"
+  exec 9>&-
+}
+
+# --- a broker: a server.properties ------------------------------------------------------
+
+spare_settings_kafka() {
+  if [[ $kind == docker ]]; then
+    # Outside and inside it has the same port, so that its address holds for both.
+    kafka_properties '' "$port" $((port + 1)) /var/lib/kafka/data
+  else
+    kafka_properties 127.0.0.1 "$port" $((port + 1)) "$folder/data"
+  fi
+  printf '%s\n' "$@"
+}
+
+# Soon up rather than fast: it lives for seconds.
+spare_run_kafka() {
+  run_kafka "$part" "$folder/settings" -Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+}
+
+spare_ready_kafka() { ready_broker "$port"; }
+
+spare_docker_kafka() {
+  docker run --detach --name "firstcome-$part" --publish "127.0.0.1:$port:$port" \
+    --volume "$folder/settings:/mnt/shared/config/server.properties:ro" \
+    --env KAFKA_HEAP_OPTS='-Xms128m -Xmx256m' "$(spare_image)" >/dev/null
+}
+
+# --- MySQL and Redis: options, one a line -----------------------------------------------
+
+spare_options() { if (($# > 0)); then printf -- '--%s\n' "$@"; fi; }
+
+spare_settings_mysql() { spare_options "$@"; }
+
+# As small as it goes: it is asked, and not worked with. What is given comes last, and wins.
+spare_run_mysql() {
+  local data=/data/$part options
+  mapfile -t options <"$folder/settings"
+  mkdir -p "$root$data"
+  cp "$checkout/scripts/mysql/init.sql" "$root$data/init.sql"
+  if [[ ! -d $root$data/mysql ]]; then
+    chroot "$root" /usr/sbin/mysqld --no-defaults --initialize-insecure --user=root \
+      --datadir="$data/mysql" --secure-file-priv=NULL --innodb-redo-log-capacity=8M \
+      </dev/null >>"$log/$part.log" 2>&1 || {
+      tail -n 20 "$log/$part.log" >&2
+      die "mysqld --initialize failed; see $log/$part.log"
+    }
+  fi
+  spawn "$part" chroot "$root" /usr/sbin/mysqld --no-defaults --user=root \
+    --datadir="$data/mysql" --socket="$data/m.sock" --pid-file="$data/m.pid" \
+    --secure-file-priv=NULL --init-file="$data/init.sql" \
+    --port="$port" --bind-address=127.0.0.1 --mysqlx=OFF --skip-name-resolve \
+    --innodb-buffer-pool-size=32M --innodb-redo-log-capacity=8M --performance-schema=ON \
+    ${options[@]+"${options[@]}"}
+}
+
+spare_ready_mysql() { mysql_port=$port ready_mysql; }
+
+spare_docker_mysql() {
+  local options
+  mapfile -t options <"$folder/settings"
+  docker run --detach --name "firstcome-$part" --publish "127.0.0.1:$port:3306" \
+    --volume "$checkout/scripts/mysql/init.sql:/docker-entrypoint-initdb.d/init.sql:ro" \
+    --env MYSQL_ALLOW_EMPTY_PASSWORD=yes --env MYSQL_ROOT_HOST=% \
+    "$(spare_image)" --skip-name-resolve ${options[@]+"${options[@]}"} >/dev/null
+}
+
+# An option of Redis is two words.
+spare_settings_redis() {
+  local option
+  for option in "$@"; do printf -- '--%s\n%s\n' "${option%%=*}" "${option#*=}"; done
+}
+
+spare_run_redis() {
+  local options
+  mapfile -t options <"$folder/settings"
+  mkdir -p "$data/$part"
+  spawn "$part" chroot "$root" /usr/bin/redis-server --port "$port" --bind 127.0.0.1 \
+    --daemonize no --dir "/data/$part" ${options[@]+"${options[@]}"}
+}
+
+spare_ready_redis() { redis_port=$port ready_redis; }
+
+spare_docker_redis() {
+  local options
+  mapfile -t options <"$folder/settings"
+  docker run --detach --name "firstcome-$part" --publish "127.0.0.1:$port:6379" \
+    "$(spare_image)" redis-server ${options[@]+"${options[@]}"} >/dev/null
+}
+
+# The image that docker-compose.yml names for the part.
+spare_image() {
+  sed -n "/^  $what:\$/,/image:/s/^ *image: *//p" "$checkout/docker-compose.yml"
+}
+
+# What tells, inside a container, that the part answers.
+spare_probe() {
+  case $what in
+    kafka) echo /opt/kafka/bin/kafka-broker-api-versions.sh --bootstrap-server "127.0.0.1:$port" ;;
+    mysql) echo mysql -h 127.0.0.1 -u root -e 'SELECT(1)' firstcome_rewards ;;
+    redis) echo redis-cli ping ;;
+  esac
+}
+
+# --- the end ----------------------------------------------------------------------------
+
+# Removes it with its data, whatever state it is in.
+spare_down() {
+  local guard
+  if guard=$(pid_of "$part-guard") && [[ $guard != "$$" ]]; then
+    kill -- "-$guard" 2>/dev/null || true
+  fi
+  if [[ $kind == docker ]]; then
+    docker rm --force --volumes "firstcome-$part" >/dev/null
+  else
+    # One that is being started is up before it goes down.
+    lock_part "$part"
+    if running "$part"; then native_kill "$part"; fi
+  fi
+  # Below a name that is checked, so never the data of all.
+  rm -rf "$folder" "${data:?}/$part" "$run/$part".* "$run/$part-guard".* "$log/$part".* "$log/$part-guard".*
+}
+
+spare_down_all() {
+  local folder name part kind what port
+  for folder in "$spares"/*/; do
+    [[ -r $folder/part ]] || continue
+    spare_recall
+    name=$(basename "$folder")
+    part=spare-$name
+    spare_down
+  done
+}
+
+# Takes the part down when its owner has ended, however it ended.
+spare_guard() {
+  # shellcheck disable=SC2016 # the inner shell expands them
+  spawn "$part-guard" bash -c 'tail --pid="$1" -f /dev/null; exec "$2" spare down "$3"' \
+    guard "$1" "$checkout/scripts/parts" "$name"
+}
+
+# Prints a port that, like the one after it, nobody listens on and no other spare part was given;
+# below those that the system gives out by itself.
+spare_port() {
+  local port
+  while true; do
+    port=$((20000 + RANDOM % 6000 * 2))
+    if ! port_open "$port" && ! port_open $((port + 1)) && ! grep -qsx "$port" "$spares"/*/port; then
+      echo "$port"
+      return
+    fi
+  done
+}

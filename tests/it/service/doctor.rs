@@ -1,0 +1,223 @@
+//! The doctor, against parts of its own that are configured badly, and without parts.
+
+use std::process::Output;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::process::{Settings, command};
+
+/// Topics that are as they should be, but for the one broker there is.
+const ALONE: [&str; 2] = ["replication factor", "min.insync.replicas"];
+
+/// Starts a part that ends with this process, and tells its address.
+async fn spare(part: &str, stem: &str, options: &[&str]) -> String {
+    let script = std::env::vars()
+        .find_map(|(name, value)| (name == "FIRSTCOME_PARTS_SCRIPT").then_some(value))
+        .unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/parts").to_owned());
+    let owner = std::process::id().to_string();
+    let ran = Command::new(script)
+        .args(["spare", "up", &format!("{stem}-{owner}")])
+        .args(["--part", part, "--while", &owner])
+        .args(options)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "spare {part}: {said}");
+    String::from_utf8(ran.stdout).unwrap().trim().to_owned()
+}
+
+/// What it says of each setting, as JSON, and what it exits with.
+fn examine(settings: Settings<'_>) -> (Vec<Value>, bool) {
+    let folder = TempDir::new().unwrap();
+    let output = doctor(&folder, settings, &["--json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("{error}: {}", String::from_utf8_lossy(&output.stderr));
+    });
+    assert_eq!(told["sound"].as_bool(), Some(output.status.success()));
+    let findings = told["findings"].as_array().unwrap().clone();
+    (findings, output.status.success())
+}
+
+fn doctor(folder: &TempDir, settings: Settings<'_>, arguments: &[&str]) -> Output {
+    let mut command = command(folder, settings);
+    command.arg("doctor").args(arguments).output().unwrap()
+}
+
+/// The settings of one level, each of which must come with advice unless it is good.
+fn of_level<'a>(findings: &'a [Value], level: &str) -> Vec<&'a str> {
+    let found = findings.iter().filter(|found| found["level"] == level);
+    found
+        .map(|found| {
+            assert_eq!(found["advice"].is_string(), level != "ok", "{found}");
+            found["setting"].as_str().unwrap()
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_names_what_is_wrong_with_mysql() {
+    let options = [
+        "innodb_flush_log_at_trx_commit=2",
+        "sync_binlog=0",
+        "innodb_doublewrite=OFF",
+        "default_storage_engine=MyISAM",
+        "sql_mode=",
+        "max_connections=10",
+    ];
+    let address = spare("mysql", "bad-mysql", &options).await;
+    let url = format!("mysql://root@{address}/firstcome");
+    let (findings, sound) = examine(&[("FIRSTCOME_DATABASE_URL", url)]);
+    assert!(!sound);
+    let bad = of_level(&findings, "bad");
+    assert_eq!(
+        bad,
+        [
+            "innodb_flush_log_at_trx_commit",
+            "innodb_doublewrite",
+            "sync_binlog",
+            "default_storage_engine",
+            "sql_mode"
+        ]
+    );
+    assert_eq!(of_level(&findings, "warn"), ["max_connections"]);
+    assert_eq!(of_level(&findings, "ok"), ["version", "log_bin", "mysql"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_names_what_is_wrong_with_redis() {
+    let options = ["appendonly=no", "maxmemory-policy=allkeys-lru", "save="];
+    let address = spare("redis", "bad-redis", &options).await;
+    let redis = [("FIRSTCOME_REDIS_URL", format!("redis://{address}"))];
+    let (findings, sound) = examine(&redis);
+    assert!(!sound);
+    let bad = of_level(&findings, "bad");
+    assert_eq!(bad, ["maxmemory-policy", "appendonly", "save"]);
+    assert!(of_level(&findings, "warn").is_empty());
+    assert_eq!(of_level(&findings, "ok"), ["redis_version", "redis"]);
+
+    let folder = TempDir::new().unwrap();
+    let output = doctor(&folder, &redis, &[]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.contains("BAD  redis maxmemory-policy = allkeys-lru  -> set it to noeviction"),
+        "{said}"
+    );
+    assert!(said.contains("--   store is embedded"), "{said}");
+    assert!(!output.status.success());
+}
+
+/// Creates the topics of an installation, all alike.
+async fn topics(address: &str, prefix: &str, settings: &[(&str, &str)]) -> Vec<String> {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", address)
+        .create()
+        .unwrap();
+    let names = ["participation.v1", "campaign.v1"]
+        .map(|stream| format!("{prefix}.{stream}"))
+        .map(|name| [name.clone(), format!("{name}.dlq")])
+        .concat();
+    let new: Vec<NewTopic<'_>> = names
+        .iter()
+        .map(|name| {
+            let new = NewTopic::new(name, 1, TopicReplication::Fixed(1));
+            let settings = settings.iter();
+            settings.fold(new, |new, (key, value)| new.set(key, value))
+        })
+        .collect();
+    for created in admin
+        .create_topics(&new, &AdminOptions::new())
+        .await
+        .unwrap()
+    {
+        created.unwrap();
+    }
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_names_what_is_wrong_with_topics() {
+    let address = spare("kafka", "bad-topics", &[]).await;
+    let kafka = |prefix: &str| {
+        [
+            ("FIRSTCOME_KAFKA_BROKERS", address.clone()),
+            ("FIRSTCOME_KAFKA_TOPIC_PREFIX", prefix.to_owned()),
+        ]
+    };
+    let wrong = [
+        ("min.insync.replicas", "1"),
+        ("unclean.leader.election.enable", "true"),
+        ("cleanup.policy", "compact"),
+        ("retention.ms", "60000"),
+        ("max.message.bytes", "1000"),
+    ];
+    let names = topics(&address, "bad", &wrong).await;
+    let (findings, sound) = examine(&kafka("bad"));
+    assert!(!sound);
+    let mut expected = Vec::new();
+    for name in &names {
+        expected.push(format!("{name} replication factor"));
+        expected.extend(wrong.iter().map(|(setting, _)| format!("{name} {setting}")));
+    }
+    assert_eq!(of_level(&findings, "bad"), expected);
+    assert!(of_level(&findings, "ok").is_empty());
+
+    // Nothing else is wrong with topics that are made without a setting.
+    topics(&address, "plain", &[]).await;
+    let (findings, _) = examine(&kafka("plain"));
+    let bad = of_level(&findings, "bad");
+    assert!(!bad.is_empty());
+    assert!(
+        bad.iter()
+            .all(|setting| ALONE.iter().any(|alone| setting.ends_with(alone))),
+        "{bad:?}"
+    );
+
+    let (findings, sound) = examine(&kafka("none"));
+    assert!(!sound);
+    assert_eq!(of_level(&findings, "bad").len(), 4);
+    assert!(findings.iter().all(|found| found["value"] == "missing"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_is_away_is_one_line_and_the_others_are_examined() {
+    let options = ["appendonly=yes", "maxmemory-policy=noeviction"];
+    let address = spare("redis", "good-redis", &options).await;
+    // Nobody listens on the port of multiplexed TCP services.
+    let nobody = "127.0.0.1:1";
+    let settings = [
+        ("FIRSTCOME_DATABASE_URL", format!("mysql://root@{nobody}/x")),
+        ("FIRSTCOME_REDIS_URL", format!("redis://{address}")),
+        ("FIRSTCOME_KAFKA_BROKERS", nobody.to_owned()),
+    ];
+    let (findings, sound) = examine(&settings);
+    assert!(!sound);
+    let bad: Vec<&Value> = findings
+        .iter()
+        .filter(|found| found["level"] == "bad")
+        .collect();
+    let parts: Vec<&str> = bad
+        .iter()
+        .map(|found| found["part"].as_str().unwrap())
+        .collect();
+    assert_eq!(parts, ["mysql", "kafka"], "{findings:?}");
+    for found in bad {
+        let advice = found["advice"].as_str().unwrap();
+        assert!(
+            advice.contains(nobody) && !advice.contains('\n'),
+            "{advice}"
+        );
+    }
+    let good = of_level(&findings, "ok");
+    assert!(good.contains(&"appendonly") && good.contains(&"appendfsync"));
+
+    // Without a bad part it exits with success.
+    let (_, sound) = examine(&settings[1..2]);
+    assert!(sound);
+}

@@ -1,0 +1,61 @@
+//! What goes wrong by itself, a bounded number of times.
+
+use crate::protocol::{Answer, Phase, Rebuild, State, Sweep};
+use crate::steps::spend;
+
+/// The process goes, and with it what was on its way. What it had committed stays.
+pub fn attempt_dies(state: &mut State, id: usize) -> Option<()> {
+    let attempt = &mut state.attempts[id];
+    if matches!(attempt.phase, Phase::Ended(_)) && attempt.word.is_none() {
+        return None;
+    }
+    spend(&mut state.left.crashes)?;
+    attempt.word = None;
+    if !matches!(attempt.phase, Phase::Ended(_)) {
+        attempt.phase = Phase::Ended(Answer::Unknown);
+    }
+    Some(())
+}
+
+pub fn rebuilder_dies(state: &mut State, by: usize) -> Option<()> {
+    if state.rebuilds[by] == Rebuild::Idle {
+        return None;
+    }
+    spend(&mut state.left.crashes)?;
+    state.rebuilds[by] = Rebuild::Idle;
+    Some(())
+}
+
+pub fn sweeper_dies(state: &mut State, by: usize) -> Option<()> {
+    if state.sweeps[by] == Sweep::Idle {
+        return None;
+    }
+    spend(&mut state.left.crashes)?;
+    state.sweeps[by] = Sweep::Idle;
+    Some(())
+}
+
+pub fn gate_saves(state: &mut State) -> Option<()> {
+    if state.left.restores == 0 || state.saved.is_some() {
+        return None;
+    }
+    state.saved = Some(state.gate?);
+    Some(())
+}
+
+pub fn gate_is_lost(state: &mut State) -> Option<()> {
+    state.gate.as_ref()?;
+    spend(&mut state.left.losses)?;
+    state.gate = None;
+    Some(())
+}
+
+/// The file may be older than what was answered since.
+pub fn gate_is_restored(state: &mut State) -> Option<()> {
+    let saved = state.saved?;
+    spend(&mut state.left.restores)?;
+    state.gate = Some(saved);
+    state.saved = None;
+    state.run += 1;
+    Some(())
+}

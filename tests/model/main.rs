@@ -1,0 +1,270 @@
+//! The protocol of gate, lease, commit, sweep and rebuild, in every state that a small world can reach.
+//! It needs no parts: `cargo test --test model -- --nocapture` shows what is explored, and for each
+//! check that is left out the shortest way to what goes wrong. docs/model.md says what is modelled.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a test that cannot go on should say so and stop"
+)]
+
+mod faults;
+mod properties;
+mod protocol;
+mod steps;
+mod words;
+
+use std::time::Instant;
+
+use properties::{COUNTED, REACHED, SELLS, SIEVE, STOCK, SWEPT, TRUTH};
+use protocol::{Action, Budget, Check, Holds, Protocol, State};
+use stateright::{Checker, Model, Property};
+
+/// No fault at all.
+const CALM: Budget = Budget {
+    raises: 0,
+    directs: 0,
+    crashes: 0,
+    losses: 0,
+    restores: 0,
+};
+
+impl Model for Protocol {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State::start(self)]
+    }
+
+    fn actions(&self, _: &State, actions: &mut Vec<Action>) {
+        actions.extend(steps::all(self));
+    }
+
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        steps::step(self, state, action)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let always = self.always.iter();
+        let sometimes = self.sometimes.iter();
+        always
+            .map(|(name, holds)| Property::always(name, *holds))
+            .chain(sometimes.map(|(name, holds)| Property::sometimes(name, *holds)))
+            .collect()
+    }
+}
+
+/// One replica, and one unit that each of these users asks for.
+fn world(user_of: &[usize], budget: Budget) -> Protocol {
+    Protocol {
+        without: Vec::new(),
+        always: [&TRUTH[..], &SIEVE].concat(),
+        sometimes: Vec::new(),
+        stock: 1,
+        replicas: 1,
+        user_of: user_of.to_vec(),
+        budget,
+    }
+}
+
+/// Explores every state; each property holds in all of them.
+fn holds(what: &str, protocol: Protocol) {
+    let began = Instant::now();
+    let told = protocol.clone();
+    let checker = protocol.checker().threads(2).spawn_bfs().join();
+    let states = checker.unique_state_count();
+    println!(
+        "{what}: {states} states in {:.1} s",
+        began.elapsed().as_secs_f32()
+    );
+    for (name, _) in &told.always {
+        if let Some(path) = checker.discovery(name) {
+            panic!("not so: {name}\n{}", words::path(&told, &path.into_vec()));
+        }
+    }
+    for (name, _) in &told.sometimes {
+        assert!(checker.discovery(name).is_some(), "never reached: {name}");
+    }
+}
+
+/// Finds the shortest way to break a property, and prints it.
+fn is_found(what: &str, broken: Holds, protocol: Protocol) {
+    let began = Instant::now();
+    let told = Protocol {
+        // The checker stops at the first, and so with the shortest, when nothing else is asked.
+        always: vec![broken],
+        ..protocol
+    };
+    let checker = told.clone().checker().spawn_bfs().join();
+    let broken = broken.0;
+    let Some(path) = checker.discovery(broken) else {
+        panic!("{what}: it still holds that {broken}");
+    };
+    println!(
+        "{what}, it is not so that {broken} ({} states, {:.1} s):\n{}",
+        checker.unique_state_count(),
+        began.elapsed().as_secs_f32(),
+        words::path(&told, &path.into_vec())
+    );
+}
+
+/// Rebuilds, crashes, a gate that loses all, and the database path, for two who want the one unit.
+fn faults() -> Protocol {
+    let budget = Budget {
+        raises: 2,
+        directs: 1,
+        crashes: 1,
+        losses: 1,
+        ..CALM
+    };
+    world(&[0, 1], budget)
+}
+
+/// A gate that comes back with an older file.
+fn old_file() -> Protocol {
+    let budget = Budget {
+        raises: 1,
+        restores: 1,
+        ..CALM
+    };
+    world(&[0, 1], budget)
+}
+
+/// Two replicas that rebuild and sweep at the same time.
+fn two_replicas() -> Protocol {
+    let budget = Budget { raises: 2, ..CALM };
+    Protocol {
+        replicas: 2,
+        ..world(&[0, 1], budget)
+    }
+}
+
+/// Two requests of one user and one of another.
+fn one_asks_twice() -> Protocol {
+    let budget = Budget {
+        raises: 1,
+        directs: 1,
+        ..CALM
+    };
+    world(&[0, 0, 1], budget)
+}
+
+/// A unit for each, and nothing that the gate loses.
+fn two_units() -> Protocol {
+    let mut protocol = faults();
+    protocol.stock = 2;
+    protocol.budget.losses = 0;
+    protocol
+}
+
+/// Three who want two units.
+fn three_users() -> Protocol {
+    let budget = Budget { crashes: 1, ..CALM };
+    Protocol {
+        stock: 2,
+        ..world(&[0, 1, 2], budget)
+    }
+}
+
+#[test]
+fn the_protocol_holds_in_every_state() {
+    holds("rebuilds, crashes, losses, database path", faults());
+    let sometimes = REACHED.to_vec();
+    let two_units = Protocol {
+        sometimes,
+        ..two_units()
+    };
+    holds("rebuilds, crashes, database path, two units", two_units);
+    holds("a restart from an older file", old_file());
+    holds("two replicas", two_replicas());
+    holds("a user who asks twice", one_asks_twice());
+    holds("three users", three_users());
+}
+
+#[test]
+fn once_faults_end_everything_is_sold() {
+    for (what, protocol) in [
+        ("sold in the end", faults()),
+        ("sold in the end, two units", two_units()),
+    ] {
+        let always = vec![SELLS];
+        holds(what, Protocol { always, ..protocol });
+    }
+}
+
+#[test]
+fn the_store_alone_keeps_the_truth() {
+    use Check::{Closing, Epoch, Lease, Margin, Run, SameLease};
+    for (what, protocol) in [
+        ("the store alone", faults()),
+        ("the store alone, an older file", old_file()),
+    ] {
+        let without = vec![Epoch, Lease, Margin, SameLease, Run, Closing];
+        let always = TRUTH.to_vec();
+        let protocol = Protocol {
+            without,
+            always,
+            ..protocol
+        };
+        holds(what, protocol);
+    }
+}
+
+#[test]
+fn the_gate_alone_sells_no_more_than_there_is() {
+    let without = vec![Check::Stock, Check::Ranks];
+    let protocol = Protocol {
+        without,
+        ..faults()
+    };
+    holds("without the store's own conditions", protocol);
+}
+
+/// What the check keeps from happening; and that, without the store's own conditions, it is oversold.
+fn is_for(check: Check, broken: Holds, protocol: &Protocol) {
+    let without = |checks: &[Check]| Protocol {
+        without: checks.to_vec(),
+        ..protocol.clone()
+    };
+    is_found(&format!("without {check:?}"), broken, without(&[check]));
+    let all = without(&[check, Check::Stock, Check::Ranks]);
+    let what = format!("without {check:?} and the store's own conditions");
+    is_found(&what, STOCK, all);
+}
+
+#[test]
+fn without_the_epoch_check_an_old_admission_is_committed_beside_a_new_gate() {
+    let mut protocol = faults();
+    protocol.budget.directs = 0;
+    is_for(Check::Epoch, COUNTED, &protocol);
+}
+
+#[test]
+fn without_the_lease_check_what_was_swept_is_committed() {
+    is_for(Check::Lease, SWEPT, &faults());
+}
+
+#[test]
+fn without_the_margin_a_paused_writer_commits_what_was_swept() {
+    is_for(Check::Margin, SWEPT, &faults());
+}
+
+#[test]
+fn without_comparing_leases_a_late_sweep_releases_a_new_one() {
+    is_for(Check::SameLease, COUNTED, &faults());
+}
+
+#[test]
+fn without_the_run_id_an_older_file_is_believed() {
+    is_for(Check::Run, COUNTED, &old_file());
+}
+
+#[test]
+fn without_closing_the_gate_goes_on_beside_the_database_path() {
+    is_for(Check::Closing, COUNTED, &faults());
+}

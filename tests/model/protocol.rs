@@ -1,0 +1,265 @@
+//! What the model consists of: the store, the gate, those who ask, those who rebuild and sweep, and
+//! what can happen to them. Small numbers and no clocks: a lease has ended or it has not.
+
+/// Participations that may come about, at most. Each has an id of its own, kept when the gate is asked again.
+pub const ATTEMPTS: usize = 3;
+/// Users there may be.
+pub const USERS: usize = 3;
+/// Replicas that rebuild and sweep, at most.
+pub const REPLICAS: usize = 2;
+
+/// What the protocol relies on. Each can be taken away, to see what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// A commit is refused unless the store's epoch is the one that admitted.
+    Epoch,
+    /// A transaction is not begun under a lease that has run out.
+    Lease,
+    /// A transaction that was begun is over before its lease is: what the writer's margin is for.
+    Margin,
+    /// A lease is ended only by who saw it in this epoch: the same participation may have a later one.
+    SameLease,
+    /// Gate state of another run of the server counts as missing.
+    Run,
+    /// The database path raises the epoch before it commits anything beside the gate.
+    Closing,
+    /// The store's own condition: no more units than there are.
+    Stock,
+    /// The store's unique key: no rank twice in a campaign.
+    Ranks,
+}
+
+/// A property: a name, and whether it holds in a state.
+pub type Holds = (&'static str, fn(&Protocol, &State) -> bool);
+
+/// The protocol with some of its checks left out, and how much of everything there is.
+#[derive(Clone, Debug)]
+pub struct Protocol {
+    pub without: Vec<Check>,
+    /// What must hold in every state.
+    pub always: Vec<Holds>,
+    /// What must come about in some state, or the world is too small to tell anything.
+    pub sometimes: Vec<Holds>,
+    pub stock: u8,
+    pub replicas: usize,
+    /// Who makes each attempt.
+    pub user_of: Vec<usize>,
+    pub budget: Budget,
+}
+
+impl Protocol {
+    /// The attempts that are made.
+    pub fn attempts(&self) -> std::ops::Range<usize> {
+        0..self.user_of.len()
+    }
+
+    pub fn has(&self, check: Check) -> bool {
+        !self.without.contains(&check)
+    }
+}
+
+/// How often what is not bounded by itself may still happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Budget {
+    /// Epochs that rebuilds may raise.
+    pub raises: u8,
+    /// Participations on the database path.
+    pub directs: u8,
+    /// Processes that die, with all they knew.
+    pub crashes: u8,
+    /// Times the gate loses everything.
+    pub losses: u8,
+    /// Times the gate's server restarts from an older file of its own.
+    pub restores: u8,
+}
+
+/// What an admitted attempt holds, and the gate's lease of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    pub epoch: u8,
+    pub rank: u8,
+    /// Whether its time is over.
+    pub over: bool,
+    /// Of who holds it: whether a sweep has released the lease.
+    pub swept: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Answer {
+    Yes,
+    SoldOut,
+    Already,
+    /// 503, or nobody is left to answer.
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Asks a gate of any epoch but this one: that one was found wrong, and was renewed.
+    Asking {
+        not_in: u8,
+    },
+    Admitted(Ticket),
+    /// The lease was looked at; the transaction may be committed at any moment.
+    Writing(Ticket),
+    Ended(Answer),
+}
+
+/// A word to the gate that is on its way: it may arrive late, or never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Word {
+    Settle(u8),
+    Release(u8),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Attempt {
+    pub phase: Phase,
+    pub word: Option<Word>,
+}
+
+/// The truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Store {
+    pub epoch: u8,
+    /// The database path has committed since the last rebuild.
+    pub closed: bool,
+    pub units: u8,
+    /// The rank of each participation that is committed.
+    pub rows: [Option<u8>; ATTEMPTS],
+    pub outbox: [u8; ATTEMPTS],
+}
+
+/// The sieve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Gate {
+    pub epoch: u8,
+    /// Run of the server in which this was written.
+    pub run: u8,
+    pub units: u8,
+    pub last_rank: u8,
+    /// The first participation of each user who holds a unit.
+    pub holders: [Option<usize>; USERS],
+    pub leases: [Option<Ticket>; ATTEMPTS],
+}
+
+/// A rebuild, step by step; it may stop after each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Rebuild {
+    Idle,
+    Raised(u8),
+    Read {
+        epoch: u8,
+        rows: [Option<u8>; ATTEMPTS],
+    },
+}
+
+/// A sweep of one lease, step by step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Sweep {
+    Idle,
+    Saw {
+        attempt: usize,
+        epoch: u8,
+    },
+    Knows {
+        attempt: usize,
+        epoch: u8,
+        committed: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    pub store: Store,
+    pub gate: Option<Gate>,
+    /// The present run of the gate's server.
+    pub run: u8,
+    /// What the gate's server once wrote to a file.
+    pub saved: Option<Gate>,
+    pub attempts: [Attempt; ATTEMPTS],
+    pub rebuilds: [Rebuild; REPLICAS],
+    pub sweeps: [Sweep; REPLICAS],
+    /// Whether something was committed under a lease that had been swept away.
+    pub late_commit: bool,
+    pub left: Budget,
+}
+
+/// What can happen. The number is the attempt's, the rebuilder's or the sweeper's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Ask(usize),
+    Begin(usize),
+    Commit(usize),
+    Direct(usize),
+    Deliver(usize),
+    LeaseEnds(usize),
+    Raise(usize),
+    Read(usize),
+    Swap(usize),
+    SweepSees(usize, usize),
+    SweepLooks(usize),
+    SweepEnds(usize),
+    AttemptDies(usize),
+    RebuilderDies(usize),
+    SweeperDies(usize),
+    GateSaves,
+    GateIsLost,
+    GateIsRestored,
+}
+
+impl State {
+    /// Open, empty, with a gate in force.
+    pub fn start(protocol: &Protocol) -> Self {
+        Self {
+            store: Store {
+                epoch: 1,
+                closed: false,
+                units: 0,
+                rows: [None; ATTEMPTS],
+                outbox: [0; ATTEMPTS],
+            },
+            gate: Some(Gate {
+                epoch: 1,
+                run: 1,
+                units: 0,
+                last_rank: 0,
+                holders: [None; USERS],
+                leases: [None; ATTEMPTS],
+            }),
+            run: 1,
+            saved: None,
+            attempts: std::array::from_fn(|id| Attempt {
+                phase: if id < protocol.user_of.len() {
+                    Phase::Asking { not_in: 0 }
+                } else {
+                    Phase::Ended(Answer::Unknown)
+                },
+                word: None,
+            }),
+            rebuilds: [Rebuild::Idle; REPLICAS],
+            sweeps: [Sweep::Idle; REPLICAS],
+            late_commit: false,
+            left: protocol.budget,
+        }
+    }
+
+    /// The gate's state as its scripts see it.
+    pub fn present_gate(&self, protocol: &Protocol) -> Option<&Gate> {
+        self.gate
+            .as_ref()
+            .filter(|gate| gate.run == self.run || !protocol.has(Check::Run))
+    }
+
+    /// The gate's state, if what it admits would be committed.
+    pub fn gate_in_force(&self, protocol: &Protocol) -> Option<&Gate> {
+        self.present_gate(protocol)
+            .filter(|gate| gate.epoch == self.store.epoch || !protocol.has(Check::Epoch))
+    }
+
+    pub fn user_holds(&self, protocol: &Protocol, user: usize) -> bool {
+        protocol
+            .attempts()
+            .any(|id| protocol.user_of[id] == user && self.store.rows[id].is_some())
+    }
+}

@@ -1,0 +1,344 @@
+//! What each action does. An action that cannot happen now gives no state.
+
+use crate::faults;
+use crate::protocol::{
+    ATTEMPTS, Action, Answer, Attempt, Check, Gate, Phase, Protocol, Rebuild, State, Sweep, Ticket,
+    USERS, Word,
+};
+
+/// Everything that might happen in any state.
+pub fn all(protocol: &Protocol) -> Vec<Action> {
+    let mut actions = vec![
+        Action::GateSaves,
+        Action::GateIsLost,
+        Action::GateIsRestored,
+    ];
+    for id in protocol.attempts() {
+        actions.extend([
+            Action::Ask(id),
+            Action::Begin(id),
+            Action::Commit(id),
+            Action::Direct(id),
+            Action::Deliver(id),
+            Action::LeaseEnds(id),
+            Action::AttemptDies(id),
+        ]);
+        actions.extend((0..protocol.replicas).map(|by| Action::SweepSees(by, id)));
+    }
+    for by in 0..protocol.replicas {
+        actions.extend([
+            Action::Raise(by),
+            Action::Read(by),
+            Action::Swap(by),
+            Action::RebuilderDies(by),
+            Action::SweepLooks(by),
+            Action::SweepEnds(by),
+            Action::SweeperDies(by),
+        ]);
+    }
+    actions
+}
+
+/// The state after it.
+pub fn step(protocol: &Protocol, before: &State, action: Action) -> Option<State> {
+    let mut state = *before;
+    let done = match action {
+        Action::Ask(id) => ask(protocol, &mut state, id),
+        Action::Begin(id) => begin(protocol, &mut state, id),
+        Action::Commit(id) => commit(protocol, &mut state, id),
+        Action::Direct(id) => direct(protocol, &mut state, id),
+        Action::Deliver(id) => deliver(protocol, &mut state, id),
+        Action::LeaseEnds(id) => lease_ends(protocol, &mut state, id),
+        Action::Raise(by) => raise(&mut state, by),
+        Action::Read(by) => read(&mut state, by),
+        Action::Swap(by) => swap(protocol, &mut state, by),
+        Action::SweepSees(by, id) => sweep_sees(&mut state, by, id),
+        Action::SweepLooks(by) => sweep_looks(&mut state, by),
+        Action::SweepEnds(by) => sweep_ends(protocol, &mut state, by),
+        Action::AttemptDies(id) => faults::attempt_dies(&mut state, id),
+        Action::RebuilderDies(by) => faults::rebuilder_dies(&mut state, by),
+        Action::SweeperDies(by) => faults::sweeper_dies(&mut state, by),
+        Action::GateSaves => faults::gate_saves(&mut state),
+        Action::GateIsLost => faults::gate_is_lost(&mut state),
+        Action::GateIsRestored => faults::gate_is_restored(&mut state),
+    };
+    done?;
+    // Replicas are alike: which of them does it makes no other state.
+    state.rebuilds[..protocol.replicas].sort_unstable();
+    state.sweeps[..protocol.replicas].sort_unstable();
+    Some(state)
+}
+
+/// Spends one of a bounded number, if there is one left.
+pub fn spend(left: &mut u8) -> Option<()> {
+    *left = left.checked_sub(1)?;
+    Some(())
+}
+
+/// `admit`. The answer may be lost: that is to die directly after.
+fn ask(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
+    let Phase::Asking { not_in } = state.attempts[id].phase else {
+        return None;
+    };
+    let user = protocol.user_of[id];
+    let gate = state.present_gate(protocol)?;
+    if gate.epoch == not_in {
+        return None;
+    }
+    state.attempts[id].phase = if let Some(ticket) = gate.leases[id] {
+        Phase::Admitted(ticket)
+    } else if let Some(first) = gate.holders[user] {
+        // While the first one is leased it is not known whether it will stand: nothing is said.
+        if gate.leases[first].is_some() {
+            return None;
+        }
+        Phase::Ended(Answer::Already)
+    } else if gate.units >= protocol.stock {
+        Phase::Ended(Answer::SoldOut)
+    } else {
+        let gate = state.gate.as_mut()?;
+        gate.units += 1;
+        gate.last_rank += 1;
+        gate.holders[user] = Some(id);
+        let ticket = Ticket {
+            epoch: gate.epoch,
+            rank: gate.last_rank,
+            over: false,
+            swept: false,
+        };
+        gate.leases[id] = Some(ticket);
+        Phase::Admitted(ticket)
+    };
+    Some(())
+}
+
+/// The writer looks at the lease: begins, or gives back what it holds.
+fn begin(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
+    let Phase::Admitted(ticket) = state.attempts[id].phase else {
+        return None;
+    };
+    if ticket.over && protocol.has(Check::Lease) {
+        state.attempts[id].word = Some(Word::Release(ticket.epoch));
+        state.attempts[id].phase = Phase::Ended(Answer::Unknown);
+    } else {
+        state.attempts[id].phase = Phase::Writing(ticket);
+    }
+    Some(())
+}
+
+/// The transaction of the gate's path: all of it or nothing.
+fn commit(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
+    let Phase::Writing(ticket) = state.attempts[id].phase else {
+        return None;
+    };
+    let user = protocol.user_of[id];
+    let again = Phase::Asking {
+        not_in: ticket.epoch,
+    };
+    let release = Some(Word::Release(ticket.epoch));
+    let (phase, word) = if state.store.epoch != ticket.epoch && protocol.has(Check::Epoch) {
+        // Not released: the lease went with its epoch.
+        (again, None)
+    } else if state.store.units >= protocol.stock && protocol.has(Check::Stock) {
+        (Phase::Ended(Answer::SoldOut), release)
+    } else if state.user_holds(protocol, user)
+        || state.store.rows.contains(&Some(ticket.rank)) && protocol.has(Check::Ranks)
+    {
+        (again, release)
+    } else {
+        state.late_commit |= ticket.swept;
+        insert(state, id, ticket.rank);
+        let settle = Some(Word::Settle(ticket.epoch));
+        (Phase::Ended(Answer::Yes), settle)
+    };
+    state.attempts[id] = Attempt { phase, word };
+    Some(())
+}
+
+/// The transaction of the database path: admits by itself, and closes the gate first.
+fn direct(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
+    let Phase::Asking { .. } = state.attempts[id].phase else {
+        return None;
+    };
+    spend(&mut state.left.directs)?;
+    state.attempts[id].phase = if state.user_holds(protocol, protocol.user_of[id]) {
+        Phase::Ended(Answer::Already)
+    } else if state.store.units >= protocol.stock {
+        Phase::Ended(Answer::SoldOut)
+    } else {
+        if protocol.has(Check::Closing) && !state.store.closed {
+            state.store.epoch += 1;
+            state.store.closed = true;
+        }
+        let last = state.store.rows.iter().flatten().max();
+        let rank = last.copied().unwrap_or(0) + 1;
+        insert(state, id, rank);
+        Phase::Ended(Answer::Yes)
+    };
+    Some(())
+}
+
+fn insert(state: &mut State, id: usize, rank: u8) {
+    state.store.units += 1;
+    state.store.rows[id] = Some(rank);
+    state.store.outbox[id] += 1;
+}
+
+/// A settle or release of the writer's arrives.
+fn deliver(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
+    match state.attempts[id].word.take()? {
+        Word::Settle(_) => settle(state, id),
+        Word::Release(epoch) => {
+            release(protocol, state, id, epoch);
+        }
+    }
+    Some(())
+}
+
+fn settle(state: &mut State, id: usize) {
+    if let Some(gate) = &mut state.gate {
+        gate.leases[id] = None;
+    }
+}
+
+/// Ends a lease of the gate's own epoch; says whether there was one.
+fn release(protocol: &Protocol, state: &mut State, id: usize, seen_in: u8) -> bool {
+    let Some(gate) = &mut state.gate else {
+        return false;
+    };
+    let is_same = |lease: &Ticket| lease.epoch == seen_in || !protocol.has(Check::SameLease);
+    if !gate.leases[id].is_some_and(|lease| lease.epoch == gate.epoch && is_same(&lease)) {
+        return false;
+    }
+    gate.leases[id] = None;
+    gate.units -= 1;
+    gate.holders[protocol.user_of[id]] = None;
+    true
+}
+
+/// Time passes: for the lease in the gate and for who holds it.
+fn lease_ends(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
+    if let Phase::Writing(_) = state.attempts[id].phase
+        && protocol.has(Check::Margin)
+    {
+        return None;
+    }
+    let mut ended = None;
+    let lease = state
+        .gate
+        .as_mut()
+        .and_then(|gate| gate.leases[id].as_mut());
+    let held = match &mut state.attempts[id].phase {
+        Phase::Admitted(ticket) => Some(ticket),
+        _ => None,
+    };
+    for ticket in lease.into_iter().chain(held) {
+        if !ticket.over {
+            ticket.over = true;
+            ended = Some(());
+        }
+    }
+    ended
+}
+
+/// The first step of a rebuild, a transaction of its own. It may come at any moment.
+fn raise(state: &mut State, by: usize) -> Option<()> {
+    if state.rebuilds[by] != Rebuild::Idle {
+        return None;
+    }
+    spend(&mut state.left.raises)?;
+    state.store.epoch += 1;
+    state.store.closed = false;
+    state.rebuilds[by] = Rebuild::Raised(state.store.epoch);
+    Some(())
+}
+
+/// The second: reads what is committed, perhaps long after.
+fn read(state: &mut State, by: usize) -> Option<()> {
+    let Rebuild::Raised(epoch) = state.rebuilds[by] else {
+        return None;
+    };
+    state.rebuilds[by] = Rebuild::Read {
+        epoch,
+        rows: state.store.rows,
+    };
+    Some(())
+}
+
+/// The third: replaces the gate's state, if that moves the epoch forward.
+fn swap(protocol: &Protocol, state: &mut State, by: usize) -> Option<()> {
+    let Rebuild::Read { epoch, rows } = state.rebuilds[by] else {
+        return None;
+    };
+    state.rebuilds[by] = Rebuild::Idle;
+    let current = state.present_gate(protocol);
+    if current.is_some_and(|gate| gate.epoch >= epoch) {
+        return Some(());
+    }
+    let mut gate = Gate {
+        epoch,
+        run: state.run,
+        units: 0,
+        last_rank: 0,
+        holders: [None; USERS],
+        leases: [None; ATTEMPTS],
+    };
+    for (id, rank) in rows.iter().enumerate() {
+        if let Some(rank) = rank {
+            gate.units += 1;
+            gate.last_rank = gate.last_rank.max(*rank);
+            gate.holders[protocol.user_of[id]] = Some(id);
+        }
+    }
+    state.gate = Some(gate);
+    Some(())
+}
+
+/// The sweeper reads a lease that has run out.
+fn sweep_sees(state: &mut State, by: usize, id: usize) -> Option<()> {
+    let lease = state.gate.as_ref()?.leases[id].filter(|lease| lease.over)?;
+    if state.sweeps[by] != Sweep::Idle {
+        return None;
+    }
+    state.sweeps[by] = Sweep::Saw {
+        attempt: id,
+        epoch: lease.epoch,
+    };
+    Some(())
+}
+
+/// It asks the store, a moment later.
+fn sweep_looks(state: &mut State, by: usize) -> Option<()> {
+    let Sweep::Saw { attempt, epoch } = state.sweeps[by] else {
+        return None;
+    };
+    state.sweeps[by] = Sweep::Knows {
+        attempt,
+        epoch,
+        committed: state.store.rows[attempt].is_some(),
+    };
+    Some(())
+}
+
+/// It settles or releases, a moment later still.
+fn sweep_ends(protocol: &Protocol, state: &mut State, by: usize) -> Option<()> {
+    let Sweep::Knows {
+        attempt,
+        epoch,
+        committed,
+    } = state.sweeps[by]
+    else {
+        return None;
+    };
+    state.sweeps[by] = Sweep::Idle;
+    if committed {
+        settle(state, attempt);
+        return Some(());
+    }
+    let lease = state.gate.and_then(|gate| gate.leases[attempt]);
+    let was_released = release(protocol, state, attempt, epoch);
+    if let Phase::Admitted(held) | Phase::Writing(held) = &mut state.attempts[attempt].phase {
+        held.swept |= was_released && lease.is_some_and(|lease| lease.epoch == held.epoch);
+    }
+    Some(())
+}

@@ -1,0 +1,138 @@
+//! A path through the states, in words.
+
+use std::fmt::Write as _;
+
+use crate::protocol::{Action, Answer, Phase, Protocol, Rebuild, State, Sweep, Ticket, Word};
+
+/// Numbered lines: what happened, and what there is after it.
+pub fn path(protocol: &Protocol, steps: &[(State, Option<Action>)]) -> String {
+    let mut text = String::new();
+    for (nth, pair) in steps.windows(2).enumerate() {
+        let (before, action, after) = (&pair[0].0, pair[0].1, &pair[1].0);
+        if let Some(action) = action {
+            let what = happened(protocol, action, before, after);
+            writeln!(text, "{:>3}. {what}", nth + 1).unwrap();
+        }
+    }
+    if let Some((last, _)) = steps.last() {
+        writeln!(text, "  => {}", standing(last)).unwrap();
+    }
+    text
+}
+
+fn name(id: usize) -> char {
+    char::from(b'A' + u8::try_from(id).unwrap())
+}
+
+fn names(ids: impl Iterator<Item = usize>) -> String {
+    let names: Vec<String> = ids.map(|id| name(id).to_string()).collect();
+    if names.is_empty() {
+        "nobody".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+fn standing(state: &State) -> String {
+    let store = &state.store;
+    let committed = names((0..store.rows.len()).filter(|id| store.rows[*id].is_some()));
+    let gate = state
+        .gate
+        .map_or("the gate has no state".to_owned(), |gate| {
+            let leased = names((0..gate.leases.len()).filter(|id| gate.leases[*id].is_some()));
+            let (epoch, units, last) = (gate.epoch, gate.units, gate.last_rank);
+            format!("the gate of epoch {epoch} counts {units}, last rank {last}, leased: {leased}")
+        });
+    format!("the store of epoch {} has {committed}; {gate}", store.epoch)
+}
+
+fn held(ticket: Ticket) -> String {
+    format!(
+        "admitted in epoch {} with rank {}",
+        ticket.epoch, ticket.rank
+    )
+}
+
+fn told(answer: Answer) -> &'static str {
+    match answer {
+        Answer::Yes => "committed, answered yes",
+        Answer::SoldOut => "told that it is sold out",
+        Answer::Already => "told \"already\"",
+        Answer::Unknown => "told to come back",
+    }
+}
+
+fn became(phase: Phase) -> String {
+    match phase {
+        Phase::Asking { not_in } => format!("refused, asks a gate newer than epoch {not_in} again"),
+        Phase::Admitted(ticket) => held(ticket),
+        Phase::Writing(_) => "lease looked at, the transaction begins".to_owned(),
+        Phase::Ended(answer) => told(answer).to_owned(),
+    }
+}
+
+fn happened(protocol: &Protocol, action: Action, before: &State, after: &State) -> String {
+    let of = |id: usize| became(after.attempts[id].phase);
+    match action {
+        Action::Ask(id) => {
+            let user = protocol.user_of[id] + 1;
+            format!("{} (user {user}) asks the gate: {}", name(id), of(id))
+        }
+        Action::Begin(id) => format!("{}'s writer: {}", name(id), of(id)),
+        Action::Commit(id) => format!("{}'s transaction: {}", name(id), of(id)),
+        Action::Direct(id) => {
+            let epoch = after.store.epoch;
+            format!(
+                "{} on the database path: {}; epoch {epoch}",
+                name(id),
+                of(id)
+            )
+        }
+        Action::Deliver(id) => {
+            let is = match before.attempts[id].word {
+                Some(Word::Settle(_)) => "committed",
+                _ => "not committed",
+            };
+            format!("the gate hears from its writer that {} is {is}", name(id))
+        }
+        Action::LeaseEnds(id) => format!("the lease of {} runs out", name(id)),
+        Action::Raise(_) => format!("a rebuild raises the epoch to {}", after.store.epoch),
+        Action::Read(by) => match before.rebuilds[by] {
+            Rebuild::Raised(epoch) => {
+                let rows = after.store.rows;
+                let found = names((0..rows.len()).filter(|id| rows[*id].is_some()));
+                format!("the rebuild of epoch {epoch} reads who is committed: {found}")
+            }
+            _ => String::new(),
+        },
+        Action::Swap(by) => match before.rebuilds[by] {
+            Rebuild::Read { epoch, .. } if before.gate != after.gate => {
+                format!("its state of epoch {epoch} is swapped into the gate")
+            }
+            _ => "its state is older than the gate's and is dropped".to_owned(),
+        },
+        Action::SweepSees(_, id) => format!("a sweeper finds the lease of {}", name(id)),
+        Action::SweepLooks(by) => match before.sweeps[by] {
+            Sweep::Saw { attempt, .. } => {
+                let is = after.store.rows[attempt].map_or("not committed", |_| "committed");
+                format!("the sweeper asks the store: {} is {is}", name(attempt))
+            }
+            _ => String::new(),
+        },
+        Action::SweepEnds(by) => match before.sweeps[by] {
+            Sweep::Knows {
+                attempt, committed, ..
+            } => {
+                let does = if committed { "settles" } else { "releases" };
+                format!("the sweeper {does} the lease of {}", name(attempt))
+            }
+            _ => String::new(),
+        },
+        Action::AttemptDies(id) => format!("the process that serves {} dies", name(id)),
+        Action::RebuilderDies(_) => "the process that rebuilds dies".to_owned(),
+        Action::SweeperDies(_) => "the process that sweeps dies".to_owned(),
+        Action::GateSaves => "the gate's server writes a file".to_owned(),
+        Action::GateIsLost => "the gate loses everything".to_owned(),
+        Action::GateIsRestored => "the gate's server restarts from its file".to_owned(),
+    }
+}
