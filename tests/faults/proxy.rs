@@ -100,7 +100,7 @@ impl Proxy {
     }
 
     /// Has the connections of now take everything and answer nothing, for good, as behind a firewall
-    /// that has forgotten them. New ones are carried.
+    /// that has forgotten them, while their far ends have noticed. New ones are carried.
     pub fn silence(&self) {
         self.order.send_modify(|order| order.silences += 1);
     }
@@ -158,33 +158,45 @@ async fn carry(
         return;
     };
     server.set_nodelay(true).ok();
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
-    let mut for_cut = orders.clone();
-    let requests = Pump {
-        way: Way::Request,
-        silences: began.silences,
-        orders: orders.clone(),
-    };
-    let replies = Pump {
-        way: Way::Reply,
-        silences: began.silences,
-        orders,
-    };
-    let requests = requests.run(from_client, to_server, &harm);
-    let replies = replies.run(from_server, to_client, &harm);
-    tokio::select! {
-        () = requests => {}
-        () = replies => {}
-        () = cut(&mut for_cut, began.cuts) => {
-            harm.cut_connections.fetch_add(1, Ordering::SeqCst);
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    {
+        let requests = Pump {
+            way: Way::Request,
+            orders: orders.clone(),
+        };
+        let replies = Pump {
+            way: Way::Reply,
+            orders: orders.clone(),
+        };
+        let mut for_cut = orders.clone();
+        tokio::select! {
+            () = requests.run(&mut from_client, &mut to_server, &harm) => return,
+            () = replies.run(&mut from_server, &mut to_client, &harm) => return,
+            () = cut(&mut for_cut, began.cuts) => {
+                harm.cut_connections.fetch_add(1, Ordering::SeqCst);
+                return;
+            }
+            () = silenced(&mut orders, began.silences) => {}
         }
+    }
+    // The far end has given up already, and lets go of what it held; the near end knows nothing of it.
+    drop((from_server, to_server));
+    tokio::select! {
+        () = drain(&mut from_client, &harm.swallowed_bytes) => {}
+        () = cut(&mut orders, began.cuts) => {}
     }
 }
 
 /// Waits until connections are cut.
 async fn cut(orders: &mut watch::Receiver<Order>, cuts: u64) {
     orders.wait_for(|order| order.cuts != cuts).await.ok();
+}
+
+/// Waits until connections are to go silent.
+async fn silenced(orders: &mut watch::Receiver<Order>, silences: u64) {
+    let later = |order: &Order| order.silences != silences;
+    orders.wait_for(later).await.ok();
 }
 
 /// Waits until the mode is another one, or connections are cut.
@@ -204,40 +216,35 @@ async fn swallow_all(mut client: TcpStream, harm: &Harm) {
 /// One direction of one connection.
 struct Pump {
     way: Way,
-    /// How often connections had been silenced when this one began.
-    silences: u64,
     orders: watch::Receiver<Order>,
 }
 
 impl Pump {
     /// Carries until it ends, or until it is to be closed.
-    async fn run(mut self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, harm: &Harm) {
+    async fn run(mut self, from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, harm: &Harm) {
         let mut bytes = vec![0; 16 * 1_024];
         loop {
             let Ok(read @ 1..) = from.read(&mut bytes).await else {
                 return;
             };
             let now = *self.orders.borrow_and_update();
-            let (swallowed, lost) = (&harm.swallowed_bytes, &harm.lost_reply_bytes);
-            if now.silences != self.silences {
-                swallowed.fetch_add(read as u64, Ordering::SeqCst);
-                // Whoever cuts connections ends this, too.
-                return drain(&mut from, swallowed).await;
-            }
             match (now.mode, self.way) {
                 (Mode::Swallow, _) => {
+                    let swallowed = &harm.swallowed_bytes;
                     swallowed.fetch_add(read as u64, Ordering::SeqCst);
                     // From here on the two ends disagree about what was said: it cannot go on.
                     tokio::select! {
-                        () = drain(&mut from, swallowed) => {}
+                        () = drain(from, swallowed) => {}
                         () = ended(&mut self.orders, now) => {}
                     }
                     return;
                 }
                 (Mode::LoseReplies, Way::Reply) => {
+                    let lost = &harm.lost_reply_bytes;
                     lost.fetch_add(read as u64, Ordering::SeqCst);
-                    let hole = drain(&mut from, lost);
-                    tokio::time::timeout(CLOSES_AFTER, hole).await.ok();
+                    tokio::time::timeout(CLOSES_AFTER, drain(from, lost))
+                        .await
+                        .ok();
                     return;
                 }
                 _ => {

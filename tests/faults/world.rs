@@ -24,6 +24,8 @@ use crate::support::unique;
 /// The gate's lease: how long what a crash leaves behind stays taken.
 pub const GATE_LEASE: Duration = Duration::from_secs(3);
 const GATE_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// MySQL's bound on connections, as `scripts/parts` and `docker-compose.yml` start it.
+const CONNECTIONS_MAX: u32 = 500;
 const KAFKA_MESSAGE_TIMEOUT: Duration = Duration::from_secs(1);
 const RELAY_LEASE: Duration = Duration::from_secs(4);
 /// How long a connection that nobody answers on is waited for.
@@ -50,8 +52,6 @@ pub struct World {
     pub replicas: Vec<Arc<Replica>>,
     pub offers: Vec<Offer>,
     pub ledger: Ledger,
-    /// MySQL's own bound on connections, before somebody changes it.
-    pub connections_max: u32,
     keepers: Vec<JoinHandle<()>>,
     _folder: TempDir,
 }
@@ -66,6 +66,15 @@ pub async fn mysql(parts: &Parts, schema: Option<&str>) -> sqlx::Result<MySqlCon
     MySqlConnection::connect_with(&options).await
 }
 
+/// Lets MySQL take as many connections as it was started with. A round that was cut short may have left
+/// it with few.
+pub async fn restore_connections(admin: &mut MySqlConnection) -> sqlx::Result<()> {
+    let restore = format!("SET GLOBAL max_connections = {CONNECTIONS_MAX}");
+    let restored = sqlx::raw_sql(sqlx::AssertSqlSafe(restore));
+    restored.execute(admin).await?;
+    Ok(())
+}
+
 fn millis(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
 }
@@ -76,13 +85,10 @@ impl World {
         parts.heal().await;
         let prefix = unique("faults");
         let mut admin = mysql(&parts, None).await.unwrap();
+        restore_connections(&mut admin).await.unwrap();
         let create = format!("CREATE DATABASE {prefix}");
         sqlx::raw_sql(sqlx::AssertSqlSafe(create))
             .execute(&mut admin)
-            .await
-            .unwrap();
-        let connections_max: u64 = sqlx::query_scalar("SELECT @@GLOBAL.max_connections")
-            .fetch_one(&mut admin)
             .await
             .unwrap();
         let folder = TempDir::new().unwrap();
@@ -122,7 +128,6 @@ impl World {
             replicas,
             offers: Vec::new(),
             ledger: Ledger::new(Instant::now()),
-            connections_max: connections_max.try_into().unwrap(),
             keepers,
             _folder: folder,
         };
@@ -210,13 +215,8 @@ impl World {
     /// Ends every fault: the parts run, the proxies pass, the replicas run as they should.
     pub async fn heal(&self) {
         self.parts.heal().await;
-        if let Ok(mut admin) = mysql(&self.parts, None).await {
-            let restore = format!("SET GLOBAL max_connections = {}", self.connections_max);
-            sqlx::raw_sql(sqlx::AssertSqlSafe(restore))
-                .execute(&mut admin)
-                .await
-                .unwrap();
-        }
+        let mut admin = mysql(&self.parts, None).await.unwrap();
+        restore_connections(&mut admin).await.unwrap();
         for replica in &self.replicas {
             replica.mysql.set(Mode::Pass);
             replica.redis.set(Mode::Pass);

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{random, struck};
 use crate::schedule::Strike;
-use crate::world::{World, mysql};
+use crate::world::{World, mysql, restore_connections};
 
 /// MySQL's bound on connections while somebody holds them all. The replicas' pools alone are larger.
 const CONNECTIONS_MAX: u32 = 24;
@@ -52,8 +52,7 @@ pub async fn exhausted(world: &World, strike: Strike, lasts: Duration) -> sqlx::
         }
     }
     let refused = status(&mut admin, "Connection_errors_max_connections").await? - before;
-    let restore = format!("SET GLOBAL max_connections = {}", world.connections_max);
-    run(&mut admin, restore).await?;
+    restore_connections(&mut admin).await?;
     Ok(refused)
 }
 
