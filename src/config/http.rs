@@ -7,9 +7,9 @@ use super::Http;
 /// Headers the parser has room for.
 const HEADERS_MAX: usize = 100;
 
-/// Half of the threads the machine has.
+/// As many threads as the machine has.
 pub(super) fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2))
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl Http {

@@ -24,7 +24,9 @@ async fn rush(replicas: &[Service], campaigns: &[i64], users: i64) {
                 let replica = &replicas[(nth + usize::try_from(user).unwrap()) % replicas.len()];
                 requests.push(async move {
                     let request = replica.post(&path).json(&json!({ "userId": user }));
-                    assert_eq!(request.send().await.unwrap().status(), 201);
+                    let answer = request.send().await.unwrap();
+                    let (status, text) = (answer.status(), answer.text().await.unwrap());
+                    assert_eq!(status, 201, "{text}");
                 });
             }
         }
