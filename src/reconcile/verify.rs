@@ -41,7 +41,7 @@ const PARALLEL: usize = 2;
 /// Questions to the gate that are under way at once.
 const GATE_PARALLEL: usize = 16;
 /// Each run reads this share of what is kept again: in an hour of runs a minute apart, all of it.
-const AGAIN_SHARE: u64 = 60;
+const AGAIN_SHARE: u32 = 60;
 /// What is older than this is read again in any case.
 const AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -128,32 +128,26 @@ impl Store {
          verified_at = IF(verified_segment.generation = n.generation, n.verified_at, verified_segment.verified_at)"
     }
 
-    /// The segments whose time it is to be read again: the n-th part of all that is kept which was
-    /// read longest ago, rounded up, and everything older than `age_max`.
+    /// The segments whose time it is to be read again: those read longest ago, with the n-th part of
+    /// all participations that are kept or a little more, and everything older than `age_max`.
     pub async fn segments_due(
         &self,
-        nth_part: u64,
+        nth_part: u32,
         age_max: Duration,
     ) -> Result<HashSet<Segment>, StoreError> {
         let age_max = TimeDelta::from_std(age_max).unwrap_or(TimeDelta::MAX);
-        let mut sql = Sql::new(
-            self,
-            "SELECT COUNT(*) AS segments, COUNT(CASE WHEN verified_at < ",
-        );
         let before = self.clock.now().checked_sub_signed(age_max);
-        sql.bind(before.unwrap_or_default());
-        sql.push(" THEN 1 END) AS aged FROM verified_segment WHERE verified_at IS NOT NULL");
-        let rows = sql.rows(self.connection()).await?;
-        let Some(row) = rows.first() else {
-            return Ok(HashSet::new());
-        };
-        let share = count(row, "segments")?.div_ceil(nth_part.max(1));
+        // An empty segment is a little work, too.
         let mut sql = Sql::new(
             self,
-            "SELECT campaign_id, segment FROM verified_segment WHERE verified_at IS NOT NULL \
-             ORDER BY verified_at, campaign_id, segment LIMIT ",
+            "SELECT campaign_id, segment FROM (SELECT campaign_id, segment, verified_at, \
+             SUM(participations + 1) OVER () AS in_all, SUM(participations + 1) OVER \
+             (ORDER BY verified_at, campaign_id, segment) - participations - 1 AS read_earlier \
+             FROM verified_segment WHERE verified_at IS NOT NULL) k WHERE read_earlier * ",
         );
-        sql.bind(share.max(count(row, "aged")?));
+        sql.bind(nth_part)
+            .push(" < in_all OR verified_at < ")
+            .bind(before.unwrap_or_default());
         let rows = sql.rows(self.connection()).await?;
         rows.iter().map(segment).collect()
     }
