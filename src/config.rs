@@ -126,6 +126,10 @@ impl Config {
             self.database.connections_max > 0,
             "database.connections_max: must be at least 1",
         );
+        require(
+            self.database.response_timeout >= Duration::from_millis(500),
+            "database.response_timeout: must be at least 500ms",
+        );
         self.kafka.check(&mut require);
         require(
             (Duration::from_secs(3)..=Duration::from_secs(600)).contains(&self.gate.lease),

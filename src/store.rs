@@ -1,6 +1,7 @@
 //! The store: the truth. MySQL in production, SQLite when embedded; the same statements but where a
 //! method says otherwise. Entities of the object mapper never leave this module.
 
+mod bounded;
 mod campaigns;
 mod counts;
 mod dead_letters;
@@ -39,12 +40,13 @@ use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode};
 use sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sea_orm::sqlx::{Connection, Executor};
+use sea_orm::sqlx::{self, Connection, Executor};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
-    SqlxMySqlConnector, SqlxSqliteConnector, Statement, TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DbBackend, SqliteTransactionMode, SqlxMySqlConnector,
+    SqlxSqliteConnector, Statement, TransactionOptions,
 };
 
+use self::bounded::{Db, Tx};
 use crate::clock::Clock;
 use crate::domain::Instant;
 
@@ -57,6 +59,8 @@ pub struct StoreConfig {
     pub connections_max: u32,
     /// Longest wait for a connection before the answer is "unavailable".
     pub acquire_timeout: Duration,
+    /// Longest wait for the answer to a statement.
+    pub response_timeout: Duration,
 }
 
 impl StoreConfig {
@@ -67,6 +71,7 @@ impl StoreConfig {
             url: url.into(),
             connections_max: 16,
             acquire_timeout: Duration::from_secs(3),
+            response_timeout: Duration::from_secs(5),
         }
     }
 }
@@ -77,6 +82,11 @@ impl StoreConfig {
 const TLS_BYTES_MAX: usize = 15_000;
 const PLAIN_BYTES_MAX: usize = 30_000;
 
+/// Longest wait for the answer to a statement that reads a lot.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How long a connection that comes back to the pool may take to say that it still answers.
+const PING_MAX: Duration = Duration::from_secs(2);
+
 /// Whose turn it is to bring a schema up to date, and how long others wait for theirs.
 const MIGRATION_LOCK: &str = "LEFT(CONCAT('firstcome.migrate.', DATABASE()), 64)";
 const MIGRATION_LOCK_SECONDS: u32 = 30;
@@ -84,7 +94,7 @@ const MIGRATION_LOCK_SECONDS: u32 = 30;
 /// A pool of connections to the database.
 #[derive(Clone, Debug)]
 pub struct Store {
-    db: DatabaseConnection,
+    db: Db,
     clock: Clock,
     statement_bytes_max: usize,
 }
@@ -105,7 +115,7 @@ impl Store {
             (connect_sqlite(config).await?, PLAIN_BYTES_MAX)
         };
         let store = Self {
-            db,
+            db: Db::new(db, config.response_timeout),
             clock,
             statement_bytes_max,
         };
@@ -113,18 +123,27 @@ impl Store {
         Ok(store)
     }
 
+    /// The same store for those who read a lot at once and whom nobody waits for.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        Self {
+            db: self.db.patient(PATIENCE),
+            ..self.clone()
+        }
+    }
+
     /// Brings the schema up to date; safe to repeat and to run from several replicas at once, which
     /// take turns.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         if self.is_embedded() {
-            return Ok(migration::Migrator::up(&self.db, None).await?);
+            return Ok(migration::Migrator::up(self.db.unbounded(), None).await?);
         }
         // The lock belongs to a connection, and so to a transaction, and ends with either.
         let turn = self.begin().await?;
         let lock = format!("SELECT GET_LOCK({MIGRATION_LOCK}, {MIGRATION_LOCK_SECONDS})");
         turn.query_one_raw(Statement::from_string(DbBackend::MySql, lock))
             .await?;
-        let migrated = migration::Migrator::up(&self.db, None).await;
+        let migrated = migration::Migrator::up(self.db.unbounded(), None).await;
         let unlock = format!("SELECT RELEASE_LOCK({MIGRATION_LOCK})");
         turn.query_one_raw(Statement::from_string(DbBackend::MySql, unlock))
             .await?;
@@ -134,7 +153,7 @@ impl Store {
 
     /// Takes the whole schema down, with everything in it.
     pub async fn migrate_down(&self) -> Result<(), StoreError> {
-        Ok(migration::Migrator::down(&self.db, None).await?)
+        Ok(migration::Migrator::down(self.db.unbounded(), None).await?)
     }
 
     /// Creates an empty MySQL schema beside the one connected to; letters, digits and underscores only.
@@ -189,16 +208,16 @@ impl Store {
 
     /// Closes the pool, waiting for connections that are in use.
     pub async fn close(&self) -> Result<(), StoreError> {
-        Ok(self.db.close_by_ref().await?)
+        Ok(self.db.unbounded().close_by_ref().await?)
     }
 
-    pub(crate) fn connection(&self) -> &DatabaseConnection {
+    fn connection(&self) -> &Db {
         &self.db
     }
 
     /// A transaction that writes. In SQLite it takes the write lock at once, because a transaction
     /// that reads first and writes later can be refused half-way.
-    pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
+    async fn begin(&self) -> Result<Tx, StoreError> {
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
@@ -215,6 +234,15 @@ async fn connect_mysql(
         .max_connections(config.connections_max)
         .acquire_timeout(config.acquire_timeout)
         .test_before_acquire(false)
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // The pool asks the same, but waits for the answer for as long as the kernel does.
+                match tokio::time::timeout(PING_MAX, connection.ping()).await {
+                    Ok(answer) => answer.map(|()| true),
+                    Err(_) => Err(sqlx::Error::PoolTimedOut),
+                }
+            })
+        })
         .after_connect(|connection, _| {
             Box::pin(async move {
                 // The default, REPEATABLE READ, allows lost updates and lets readers and writers of

@@ -42,7 +42,8 @@ pub async fn run(
         read_topic_within.is_none() || config.kafka.brokers.is_some(),
         "verify --topic reads Kafka, and none is configured (set FIRSTCOME_KAFKA_BROKERS)"
     );
-    let store = super::parts::store(config, Clock::System).await?;
+    // It reads a lot at once, and nobody waits for it.
+    let store = super::parts::store(config, Clock::System).await?.patient();
     let gate = super::parts::gate(config, Clock::System).await?;
     if let Some(id) = scope.campaign {
         let is_there = store.books_of(id).await?.is_some();

@@ -87,6 +87,9 @@ section! {
         /// Longest wait for a connection.
         #[serde(with = "humantime_serde")]
         acquire_timeout: Duration = Duration::from_secs(3),
+        /// Longest wait for the answer to a statement.
+        #[serde(with = "humantime_serde")]
+        response_timeout: Duration = Duration::from_secs(5),
     }
 }
 section! {

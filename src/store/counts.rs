@@ -1,6 +1,6 @@
 //! Counts of one campaign, for tests, the status and whoever wants to know.
 
-use sea_orm::{FromQueryResult, Statement};
+use sea_orm::{ConnectionTrait, FromQueryResult, Statement};
 
 use super::campaigns::to_unsigned;
 use super::verification::Ground;

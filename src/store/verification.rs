@@ -26,10 +26,9 @@ pub(super) use digest::of_event as weight_of_event;
 
 use std::time::Duration;
 
-use sea_orm::{
-    AccessMode, DatabaseTransaction, IsolationLevel, TransactionOptions, TransactionTrait,
-};
+use sea_orm::{AccessMode, IsolationLevel, TransactionOptions};
 
+use super::bounded::Tx;
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, Instant};
 
@@ -69,7 +68,7 @@ impl Segment {
 /// database keeps everything that is deleted.
 pub struct Snapshot {
     store: Store,
-    tx: DatabaseTransaction,
+    tx: Tx,
 }
 
 impl Store {

@@ -81,9 +81,6 @@ faults! {
 }
 
 impl Fault {
-    /// Those the service is known not to withstand yet: they strike where they are asked for by name.
-    pub const OPEN: [Self; 1] = [Self::MysqlSilent];
-
     /// Those that a schedule can hold: all but the scenario of its own, and those this build cannot
     /// bring about.
     pub fn scheduled() -> Vec<Self> {

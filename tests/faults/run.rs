@@ -30,12 +30,10 @@ fn setting(name: &str) -> Option<String> {
     std::env::vars().find_map(|(key, value)| (key == name && !value.is_empty()).then_some(value))
 }
 
-/// The kinds of faults of this round: all that are to be withstood, or those whose name holds one of
-/// the words given.
+/// The kinds of faults of this round: all, or those whose name holds one of the words given.
 fn faults() -> Vec<Fault> {
-    let mut all = Fault::scheduled();
+    let all = Fault::scheduled();
     let Some(only) = setting("FIRSTCOME_FAULTS_ONLY") else {
-        all.retain(|fault| !Fault::OPEN.contains(fault));
         return all;
     };
     let words: Vec<String> = only.split(',').map(str::to_lowercase).collect();

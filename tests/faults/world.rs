@@ -28,6 +28,8 @@ const GATE_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 const CONNECTIONS_MAX: u32 = 500;
 const KAFKA_MESSAGE_TIMEOUT: Duration = Duration::from_secs(1);
 const RELAY_LEASE: Duration = Duration::from_secs(4);
+/// How long a connection that nobody answers on is waited for.
+const DATABASE_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest wait for the replicas to serve when nothing is broken yet.
 const START_PATIENCE: Duration = Duration::from_secs(40);
 
@@ -316,6 +318,10 @@ fn settings(
         ("GATE_LEASE", millis(GATE_LEASE)),
         ("GATE_SWEEP_INTERVAL", millis(GATE_SWEEP_INTERVAL)),
         ("RELAY_LEASE", millis(RELAY_LEASE)),
+        (
+            "DATABASE_RESPONSE_TIMEOUT",
+            millis(DATABASE_RESPONSE_TIMEOUT),
+        ),
         ("RELAY_RETRY_MAX", "1s".to_owned()),
         ("SHUTDOWN_DEADLINE", "5s".to_owned()),
     ]

@@ -10,6 +10,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -97,19 +99,16 @@ async fn connection(plan: Rc<Plan>) {
         let asked = timeout(ANSWER_MAX, ask(&plan, &mut stream, &mut buffer, number)).await;
         let took = u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX);
         let mut seen = plan.seen.borrow_mut();
-        match asked {
-            Ok(Ok(answer)) => {
-                seen.answers.entry(answer.status).or_default().push(took);
-                let load = matches!(answer.status, 429 | 503);
-                seen.without_retry_after += u32::from(load && !answer.retry_after);
-                if answer.closes {
-                    stream = None;
-                }
-            }
-            Ok(Err(_)) | Err(_) => {
-                seen.broken += 1;
+        if let Ok(Ok(answer)) = asked {
+            seen.answers.entry(answer.status).or_default().push(took);
+            let load = matches!(answer.status, 429 | 503);
+            seen.without_retry_after += u32::from(load && !answer.retry_after);
+            if answer.closes {
                 stream = None;
             }
+        } else {
+            seen.broken += 1;
+            stream = None;
         }
     }
 }
@@ -120,13 +119,12 @@ async fn ask(
     buffer: &mut Vec<u8>,
     number: u32,
 ) -> std::io::Result<Answer> {
-    let stream = match stream {
-        Some(stream) => stream,
-        None => {
-            let fresh = TcpStream::connect(plan.address).await?;
-            fresh.set_nodelay(true)?;
-            stream.insert(fresh)
-        }
+    let stream = if let Some(stream) = stream {
+        stream
+    } else {
+        let fresh = TcpStream::connect(plan.address).await?;
+        fresh.set_nodelay(true)?;
+        stream.insert(fresh)
     };
     stream.write_all(plan.request(number).as_bytes()).await?;
     buffer.clear();
@@ -143,7 +141,7 @@ async fn ask(
 /// The answer, when all of it is there.
 fn parse(bytes: &[u8]) -> Option<Answer> {
     let head_end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&bytes[..head_end]).ok()?;
+    let head = std::str::from_utf8(bytes.get(..head_end)?).ok()?;
     let mut lines = head.split("\r\n");
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
     let mut answer = Answer {
@@ -208,31 +206,31 @@ fn told(plan: &Plan, took: Duration) -> serde_json::Value {
     })
 }
 
-fn main() {
+fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [address, path, rate, seconds, connections, first_user] = &arguments[..] else {
-        eprintln!("open_load ADDRESS PATH RATE SECONDS CONNECTIONS FIRST_USER");
-        std::process::exit(2);
+        return Err("open_load ADDRESS PATH RATE SECONDS CONNECTIONS FIRST_USER".into());
     };
     let begins = Instant::now();
     let plan = Rc::new(Plan {
-        address: address.parse().unwrap(),
+        address: address.parse()?,
         path: path.clone(),
-        rate: rate.parse().unwrap(),
-        first_user: first_user.parse().unwrap(),
+        rate: rate.parse()?,
+        first_user: first_user.parse()?,
         begins,
-        ends: begins + Duration::from_secs(seconds.parse().unwrap()),
+        ends: begins + Duration::from_secs(seconds.parse()?),
         next: Cell::new(0),
         seen: RefCell::default(),
     });
+    let connections: usize = connections.parse()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
-        .unwrap();
+        .build()?;
     let local = LocalSet::new();
-    for _ in 0..connections.parse().unwrap() {
+    for _ in 0..connections {
         local.spawn_local(connection(Rc::clone(&plan)));
     }
     runtime.block_on(local);
-    println!("{}", told(&plan, begins.elapsed()));
+    writeln!(std::io::stdout(), "{}", told(&plan, begins.elapsed()))?;
+    Ok(())
 }

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use sea_orm::{DatabaseTransaction, QueryResult};
+use sea_orm::QueryResult;
 
 use super::{EVENT_COLUMNS, Pending, PendingKey, Sql, bucket, event};
 use crate::domain::{CampaignId, EventId, Instant, OutboxEvent};
+use crate::store::bounded::Tx;
 use crate::store::shapes::padded;
 use crate::store::{Store, StoreError};
 
@@ -171,11 +172,7 @@ impl Store {
 
     /// Moves the blocked rows of the event's key back to pending, unless another row of that key is
     /// still waiting to be tried again.
-    async fn unblock(
-        &self,
-        transaction: &DatabaseTransaction,
-        event: &OutboxEvent,
-    ) -> Result<(), StoreError> {
+    async fn unblock(&self, transaction: &Tx, event: &OutboxEvent) -> Result<(), StoreError> {
         let mut sql = Sql::new(
             self,
             "SELECT event_id FROM outbox_parked WHERE message_key = ",

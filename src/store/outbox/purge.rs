@@ -9,11 +9,12 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::{DatabaseTransaction, QueryResult};
+use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use super::Sql;
 use crate::domain::{CampaignId, EventId, Instant, State};
+use crate::store::bounded::Tx;
 use crate::store::campaigns::{to_signed, to_unsigned};
 use crate::store::shapes::padded;
 use crate::store::verification::{Purged, Segment, weight_of_event};
@@ -127,7 +128,7 @@ impl Store {
     /// deletes and accounts for them.
     async fn segments_of(
         &self,
-        transaction: &DatabaseTransaction,
+        transaction: &Tx,
         campaign: CampaignId,
         ids: &[EventId],
     ) -> Result<BTreeMap<(CampaignId, i64), Purged>, StoreError> {
@@ -158,7 +159,7 @@ impl Store {
     /// Adds to what each segment is known to have lost: verification sets it against the changes.
     async fn account(
         &self,
-        transaction: &DatabaseTransaction,
+        transaction: &Tx,
         gone: &BTreeMap<(CampaignId, i64), Purged>,
     ) -> Result<(), StoreError> {
         for ((campaign, segment), purged) in gone {

@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use super::intake::Intake;
 use super::{Held, holdings, rows};
 use crate::crash;
 use crate::domain::{Campaign, CampaignId, EventId};
+use crate::store::bounded::Tx;
 use crate::store::campaigns::{to_signed, to_unsigned};
 use crate::store::entity::campaign;
 use crate::store::entity::participation::Column;
@@ -87,7 +88,7 @@ impl Store {
 }
 
 /// Commits, and tells what certainly did not happen from what may have.
-pub(super) async fn commit(tx: DatabaseTransaction) -> Result<(), CommitError> {
+pub(super) async fn commit(tx: Tx) -> Result<(), CommitError> {
     crash::point("store.written");
     match crash::amid("store.committing", tx.commit())
         .await
@@ -99,14 +100,14 @@ pub(super) async fn commit(tx: DatabaseTransaction) -> Result<(), CommitError> {
     }
 }
 
-pub(super) async fn roll_back(tx: DatabaseTransaction) -> Result<(), CommitError> {
+pub(super) async fn roll_back(tx: Tx) -> Result<(), CommitError> {
     let rolled_back = tx.rollback().await;
     rolled_back.map_err(|error| CommitError::RolledBack(error.into()))
 }
 
 pub(super) async fn write_batch(
     store: &Store,
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     campaign: &Campaign,
     epoch: u64,
     batch: &[Intake],
@@ -134,7 +135,7 @@ pub(super) async fn write_batch(
 /// of requests, by as many clocks as there are replicas.
 async fn in_order(
     store: &Store,
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     id: CampaignId,
     batch: &[Intake],
 ) -> Result<Vec<Intake>, StoreError> {
@@ -163,7 +164,7 @@ async fn in_order(
 
 /// The conditional update that makes overselling impossible, whatever the gate said.
 async fn take_units(
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     id: CampaignId,
     epoch: u64,
     batch: &[Intake],
@@ -209,7 +210,7 @@ async fn take_units(
 /// limit of one the unique key alone decides; with more, the units held are counted, which is exact
 /// because this transaction holds the campaign's row.
 async fn ordinals(
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     campaign: &Campaign,
     batch: &[Intake],
 ) -> Result<Option<Vec<i32>>, StoreError> {

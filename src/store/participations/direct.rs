@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use super::commit::{commit, roll_back, write_batch};
 use super::intake::{Applicant, Intake, Making, Place};
@@ -16,6 +16,7 @@ use super::{BatchOutcome, CommitError, Held, holdings, rows};
 use crate::domain::{
     Campaign, CampaignId, Instant, OutboxEvent, Participation, ParticipationId, Refusal,
 };
+use crate::store::bounded::Tx;
 use crate::store::campaigns::to_unsigned;
 use crate::store::entity::campaign;
 use crate::store::entity::participation::{Column, Entity};
@@ -84,7 +85,7 @@ impl Store {
 
 async fn decide_and_write(
     store: &Store,
-    tx: &DatabaseTransaction,
+    tx: &Tx,
     id: CampaignId,
     applicants: &[Applicant],
     making: &Making,
@@ -140,12 +141,7 @@ async fn decide_and_write(
 }
 
 /// The first to close raises the epoch; who keeps it closed only makes the term longer.
-async fn close(
-    store: &Store,
-    tx: &DatabaseTransaction,
-    id: CampaignId,
-    term: Duration,
-) -> Result<(), StoreError> {
+async fn close(store: &Store, tx: &Tx, id: CampaignId, term: Duration) -> Result<(), StoreError> {
     let mut close = Sql::new(
         store,
         "UPDATE campaign SET gate_epoch = CASE WHEN gate_closed_until IS NULL \
@@ -168,7 +164,7 @@ struct Book<'a> {
 impl<'a> Book<'a> {
     async fn open(
         store: &Store,
-        tx: &DatabaseTransaction,
+        tx: &Tx,
         campaign: &'a Campaign,
         applicants: &[Applicant],
     ) -> Result<Self, StoreError> {

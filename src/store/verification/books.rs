@@ -34,11 +34,12 @@ pub struct Books {
     pub last_rank: u64,
 }
 
-/// The highest rank is one step in the index; MySQL would find a `MAX` by reading all of the campaign.
+/// The highest rank is one step in the index, in this order: MySQL would read all of the campaign to
+/// find a `MAX`, or to sort by the rank alone.
 const BOOKS: &str = "SELECT c.id, c.state, c.total_stock, c.committed_units, c.participation_count, \
      c.purged_events, c.per_user_limit, c.max_quantity, c.gate_epoch, \
-     (SELECT p.`rank` FROM participation p WHERE p.campaign_id = c.id ORDER BY p.`rank` DESC LIMIT 1) \
-     AS last_rank FROM campaign c";
+     (SELECT p.`rank` FROM participation p WHERE p.campaign_id = c.id \
+     ORDER BY p.campaign_id DESC, p.`rank` DESC LIMIT 1) AS last_rank FROM campaign c";
 
 impl Books {
     /// Whether nothing can be sold any more, but for what was admitted before.

@@ -163,7 +163,7 @@ impl Snapshot {
             .bind(segment.campaign.0)
             .push(" AND p.`rank` < ")
             .bind(signed(segment.end()))
-            .push(" ORDER BY p.`rank` DESC LIMIT 1");
+            .push(" ORDER BY p.campaign_id DESC, p.`rank` DESC LIMIT 1");
         let rows = sql.rows(&self.tx).await?;
         Ok(rows
             .first()
