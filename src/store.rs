@@ -40,13 +40,13 @@ use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode};
 use sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sea_orm::sqlx::{self, Connection, Executor};
+use sea_orm::sqlx::{self, Connection, Executor, MySqlConnection, Row};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, SqliteTransactionMode, SqlxMySqlConnector,
     SqlxSqliteConnector, Statement, TransactionOptions,
 };
 
-use self::bounded::{Db, Tx};
+use self::bounded::{Db, GivenUp, Tx};
 use crate::clock::Clock;
 use crate::domain::Instant;
 
@@ -102,6 +102,7 @@ pub struct Store {
 impl Store {
     /// Connects, and asks the database once, so that a wrong address is known at start.
     pub async fn connect(config: &StoreConfig, clock: Clock) -> Result<Self, StoreError> {
+        let given_up = GivenUp::default();
         let (db, statement_bytes_max) = if config.url.starts_with("mysql:") {
             let options = mysql_options(&config.url)?;
             let is_plain = matches!(options.get_ssl_mode(), MySqlSslMode::Disabled);
@@ -110,12 +111,13 @@ impl Store {
             } else {
                 TLS_BYTES_MAX
             };
-            (connect_mysql(config, options).await?, bytes_max)
+            let db = connect_mysql(config, options, given_up.clone()).await?;
+            (db, bytes_max)
         } else {
             (connect_sqlite(config).await?, PLAIN_BYTES_MAX)
         };
         let store = Self {
-            db: Db::new(db, config.response_timeout),
+            db: Db::new(db, config.response_timeout, given_up),
             clock,
             statement_bytes_max,
         };
@@ -229,18 +231,25 @@ impl Store {
 async fn connect_mysql(
     config: &StoreConfig,
     options: MySqlConnectOptions,
+    given_up: GivenUp,
 ) -> Result<DatabaseConnection, StoreError> {
     let pool = MySqlPoolOptions::new()
         .max_connections(config.connections_max)
         .acquire_timeout(config.acquire_timeout)
         .test_before_acquire(false)
-        .after_release(|connection, _| {
+        .after_release(move |connection, _| {
+            let given_up = given_up.clone();
             Box::pin(async move {
-                // The pool asks the same, but waits for the answer for as long as the kernel does.
-                match tokio::time::timeout(PING_MAX, connection.ping()).await {
-                    Ok(answer) => answer.map(|()| true),
-                    Err(_) => Err(sqlx::Error::PoolTimedOut),
-                }
+                let is_fit = async {
+                    if given_up.lately() {
+                        is_in_step(connection).await
+                    } else {
+                        connection.ping().await.map(|()| true)
+                    }
+                };
+                // The pool pings, too, but waits for the answer for as long as the kernel does.
+                let is_fit = tokio::time::timeout(PING_MAX, is_fit).await;
+                is_fit.unwrap_or(Err(sqlx::Error::PoolTimedOut))
             })
         })
         .after_connect(|connection, _| {
@@ -261,6 +270,16 @@ async fn connect_mysql(
         .await
         .map_err(StoreError::from_sqlx)?;
     Ok(SqlxMySqlConnector::from_sqlx_mysql_pool(pool))
+}
+
+/// Whether the connection answers what it is asked, and not what somebody before has asked: then it has
+/// no transaction under way any more either.
+async fn is_in_step(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
+    connection.execute("ROLLBACK").await?;
+    let word: u32 = rand::random();
+    let asked = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("SELECT {word}")));
+    let said: u64 = connection.fetch_one(asked).await?.try_get_unchecked(0)?;
+    Ok(said == u64::from(word))
 }
 
 /// What never leaves the machine is encrypted only where the URL asks for it.

@@ -2,12 +2,16 @@
 //! or a firewall that has forgotten a connection, says nothing: without a bound of ours a statement
 //! would wait for as long as the kernel does, a quarter of an hour.
 //!
-//! What a statement that was not answered did is not known. Its connection is thrown away by the pool,
-//! which asks each one that comes back whether it still answers.
+//! What a statement that was not answered did is not known, and nor is what its connection would read
+//! next: sqlx 0.9.0 does not know of the answer to a statement that was being prepared, or of the
+//! transaction that a BEGIN has begun, when whoever asked has gone. So each statement that is given up,
+//! for time or because its request went away, is noted, and connections that come back to the pool
+//! around then have to show that they are in step before anybody else gets them.
 
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use sea_orm::{
@@ -15,21 +19,90 @@ use sea_orm::{
     QueryResult, RuntimeErr, Statement, TransactionOptions, TransactionTrait, sqlx,
 };
 
+/// For so long after a statement was given up, connections that come back are looked at closely.
+const DOUBT: Duration = Duration::from_secs(5);
+
+/// When a statement was given up last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GivenUp(Arc<AtomicU64>);
+
+impl GivenUp {
+    fn note(&self) {
+        self.0.store(millis_now(), Ordering::SeqCst);
+    }
+
+    /// Whether the connection that comes back now may be the one.
+    pub(super) fn lately(&self) -> bool {
+        let at = self.0.load(Ordering::SeqCst);
+        let doubt = u64::try_from(DOUBT.as_millis()).unwrap_or(u64::MAX);
+        at > 0 && millis_now().saturating_sub(at) < doubt
+    }
+}
+
+fn millis_now() -> u64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(BEGAN.elapsed().as_millis()).unwrap_or(u64::MAX) + 1
+}
+
 /// The pool.
 #[derive(Clone, Debug)]
 pub(super) struct Db {
     inner: DatabaseConnection,
+    bounds: Bounds,
+}
+
+/// How long an answer may take, and who is told when it does not come.
+#[derive(Clone, Debug)]
+struct Bounds {
     answer_max: Duration,
+    given_up: GivenUp,
+}
+
+impl Bounds {
+    async fn within<T>(&self, answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+        let mut asked = Asked(Some(&self.given_up));
+        match tokio::time::timeout(self.answer_max, answer).await {
+            Ok(answer) => {
+                asked.0 = None;
+                answer
+            }
+            Err(_) => {
+                let late = "the database did not answer in time";
+                let late = sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, late));
+                Err(DbErr::Conn(RuntimeErr::SqlxError(Arc::new(late))))
+            }
+        }
+    }
+}
+
+/// A question that has no answer yet: dropped before it has one, it was given up.
+struct Asked<'a>(Option<&'a GivenUp>);
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if let Some(given_up) = self.0 {
+            given_up.note();
+        }
+    }
 }
 
 impl Db {
-    pub(super) const fn new(inner: DatabaseConnection, answer_max: Duration) -> Self {
-        Self { inner, answer_max }
+    pub(super) const fn new(
+        inner: DatabaseConnection,
+        answer_max: Duration,
+        given_up: GivenUp,
+    ) -> Self {
+        let bounds = Bounds {
+            answer_max,
+            given_up,
+        };
+        Self { inner, bounds }
     }
 
     /// The same pool, for what takes longer.
     pub(super) fn patient(&self, answer_max: Duration) -> Self {
-        Self::new(self.inner.clone(), answer_max)
+        let given_up = self.bounds.given_up.clone();
+        Self::new(self.inner.clone(), answer_max, given_up)
     }
 
     /// For what has no bound: changes of the schema, and closing.
@@ -43,8 +116,8 @@ impl Db {
     ) -> Result<Tx, DbErr> {
         let begin = self.inner.begin_with_options(options);
         Ok(Tx {
-            inner: within(self.answer_max, begin).await?,
-            answer_max: self.answer_max,
+            inner: self.bounds.within(begin).await?,
+            bounds: self.bounds.clone(),
         })
     }
 }
@@ -53,34 +126,17 @@ impl Db {
 #[derive(Debug)]
 pub(super) struct Tx {
     inner: DatabaseTransaction,
-    answer_max: Duration,
+    bounds: Bounds,
 }
 
 impl Tx {
     pub(super) async fn commit(self) -> Result<(), DbErr> {
-        within(self.answer_max, self.inner.commit()).await
+        self.bounds.within(self.inner.commit()).await
     }
 
     pub(super) async fn rollback(self) -> Result<(), DbErr> {
-        within(self.answer_max, self.inner.rollback()).await
+        self.bounds.within(self.inner.rollback()).await
     }
-}
-
-async fn within<T>(
-    answer_max: Duration,
-    answer: impl Future<Output = Result<T, DbErr>>,
-) -> Result<T, DbErr> {
-    tokio::time::timeout(answer_max, answer)
-        .await
-        .unwrap_or_else(|_| {
-            let late = io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the database did not answer in time",
-            );
-            Err(DbErr::Conn(RuntimeErr::SqlxError(Arc::new(
-                sqlx::Error::Io(late),
-            ))))
-        })
 }
 
 /// The same for both: each question goes through, with a bound.
@@ -93,22 +149,26 @@ macro_rules! bounded {
             }
 
             async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-                within(self.answer_max, self.inner.execute_raw(statement)).await
+                self.bounds.within(self.inner.execute_raw(statement)).await
             }
 
             async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-                within(self.answer_max, self.inner.execute_unprepared(sql)).await
+                self.bounds.within(self.inner.execute_unprepared(sql)).await
             }
 
             async fn query_one_raw(
                 &self,
                 statement: Statement,
             ) -> Result<Option<QueryResult>, DbErr> {
-                within(self.answer_max, self.inner.query_one_raw(statement)).await
+                self.bounds
+                    .within(self.inner.query_one_raw(statement))
+                    .await
             }
 
             async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-                within(self.answer_max, self.inner.query_all_raw(statement)).await
+                self.bounds
+                    .within(self.inner.query_all_raw(statement))
+                    .await
             }
         }
     };
