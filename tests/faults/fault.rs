@@ -99,7 +99,8 @@ impl Fault {
         match self {
             Self::ServicePaused => (lease_ms + 300, lease_ms + 1_500),
             Self::ServiceKilled | Self::ServiceStopped => (100, 1_500),
-            Self::ClockJump | Self::CrashPoint => (2_500, 4_500),
+            // The service has to start and to get there.
+            Self::ClockJump | Self::CrashPoint => (3_500, 5_500),
             Self::MysqlKilled | Self::RedisKilled | Self::KafkaKilled => (0, 2_000),
             Self::MysqlRestarted => (0, 1_000),
             Self::MysqlDeadlock | Self::SlowClients | Self::LeavingClients => (2_000, 4_000),

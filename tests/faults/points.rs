@@ -43,7 +43,7 @@ pub fn crash(random: &mut StdRng) -> String {
     let passes = if is_rare {
         0
     } else {
-        random.random_range(0..6)
+        random.random_range(0..3)
     };
     if passes == 0 {
         format!("{point}=return")
