@@ -87,6 +87,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// How long a connection that comes back to the pool may take to say that it still answers.
 const PING_MAX: Duration = Duration::from_secs(2);
 
+/// Longest wait for connections to be closed.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+
 /// Whose turn it is to bring a schema up to date, and how long others wait for theirs.
 const MIGRATION_LOCK: &str = "LEFT(CONCAT('firstcome.migrate.', DATABASE()), 64)";
 const MIGRATION_LOCK_SECONDS: u32 = 30;
@@ -208,9 +211,13 @@ impl Store {
         self.db.get_database_backend() == DbBackend::Sqlite
     }
 
-    /// Closes the pool, waiting for connections that are in use.
+    /// Closes the pool, waiting for connections that are in use, though not long: one that was forgotten
+    /// on the way never says goodbye, and ends with the process.
     pub async fn close(&self) -> Result<(), StoreError> {
-        Ok(self.db.unbounded().close_by_ref().await?)
+        match tokio::time::timeout(CLOSE_MAX, self.db.unbounded().close_by_ref()).await {
+            Ok(closed) => Ok(closed?),
+            Err(_) => Ok(()),
+        }
     }
 
     fn connection(&self) -> &Db {
