@@ -16,7 +16,7 @@ use std::time::Duration;
 use firstcome::domain::{BucketSet, Stream};
 use firstcome::relay::Config;
 
-use bench::{Bench, Double, Reaction, Running, config, events, fresh, until};
+use bench::{Bench, Double, Reaction, Running, config, events, events_from, fresh, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn handed_over_rows_are_published_once_without_a_poll() {
@@ -41,7 +41,7 @@ async fn handed_over_rows_are_published_once_without_a_poll() {
     bench.settled().await;
     let (polled, before) = (double.ids(), running.handle.metrics().wake_hits.get());
     assert_eq!(polled.len(), 1);
-    let events = events(20, 1);
+    let events = events_from(1, 20, 1);
     for event in &events {
         bench.commit(event).await;
     }
@@ -272,7 +272,7 @@ async fn a_topic_that_cannot_be_written_to_holds_up_no_other() {
         event.stream = Stream::Campaign;
         bench.commit(&event).await;
     }
-    let others = events(60, 2);
+    let others = events_from(100, 60, 2);
     for event in &others {
         bench.commit(event).await;
     }

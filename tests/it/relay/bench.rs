@@ -163,8 +163,13 @@ pub fn participation(nth: u32) -> Participation {
 
 /// Events of `participations`, each reserved and then changed so many times.
 pub fn events(participations: u32, changes: u32) -> Vec<OutboxEvent> {
+    events_from(0, participations, changes)
+}
+
+/// The same, with places in line from another one on: each change of a place is once in an outbox.
+pub fn events_from(first: u32, participations: u32, changes: u32) -> Vec<OutboxEvent> {
     let mut events = Vec::new();
-    for participation in (0..participations).map(participation) {
+    for participation in (first..first + participations).map(participation) {
         for sequence in 1..=changes {
             events.push(OutboxEvent::about(
                 &participation,

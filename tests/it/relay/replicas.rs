@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::ops::Range;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -177,9 +178,14 @@ fn humantime(duration: Duration) -> String {
 }
 
 /// Commits the next event of some keys at a time until told to stop: all it committed.
-async fn commit_until(bench: Arc<Bench>, stop: Arc<AtomicBool>, seed: u64) -> Vec<OutboxEvent> {
+async fn commit_until(
+    bench: Arc<Bench>,
+    stop: Arc<AtomicBool>,
+    keys: Range<u32>,
+    seed: u64,
+) -> Vec<OutboxEvent> {
     let mut random = StdRng::seed_from_u64(seed);
-    let participations: Vec<_> = (0..KEYS).map(participation).collect();
+    let participations: Vec<_> = keys.map(participation).collect();
     let mut sequences = vec![0; participations.len()];
     let mut committed = Vec::new();
     while !stop.load(Ordering::SeqCst) {
@@ -266,7 +272,8 @@ async fn run(seed: u64) {
             tokio::spawn(commit_until(
                 Arc::clone(&bench),
                 Arc::clone(&stop),
-                seed * 10 + nth,
+                nth * KEYS..(nth + 1) * KEYS,
+                seed * 10 + u64::from(nth),
             ))
         })
         .collect();
