@@ -61,17 +61,13 @@ struct Bounds {
 impl Bounds {
     async fn within<T>(&self, answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
         let mut asked = Asked(Some(&self.given_up));
-        match tokio::time::timeout(self.answer_max, answer).await {
-            Ok(answer) => {
-                asked.0 = None;
-                answer
-            }
-            Err(_) => {
-                let late = "the database did not answer in time";
-                let late = sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, late));
-                Err(DbErr::Conn(RuntimeErr::SqlxError(Arc::new(late))))
-            }
+        if let Ok(answer) = tokio::time::timeout(self.answer_max, answer).await {
+            asked.0 = None;
+            return answer;
         }
+        let late = "the database did not answer in time";
+        let late = sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, late));
+        Err(DbErr::Conn(RuntimeErr::SqlxError(Arc::new(late))))
     }
 }
 
