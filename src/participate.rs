@@ -32,7 +32,7 @@ use crate::writer::Writer;
 /// How often a participation is tried again because the gate was rebuilt, went away or came back.
 const ATTEMPTS_MAX: usize = 8;
 /// How often, and how far apart, the first answer to an idempotency key is looked for.
-const FIRST_ANSWER_LOOKS: usize = 10;
+const FIRST_ANSWER_LOOKS: usize = 40;
 const FIRST_ANSWER_PAUSE: Duration = Duration::from_millis(50);
 /// How long the relay leaves alone what the synchronous path publishes itself.
 const SYNC_HOLD: TimeDelta = TimeDelta::seconds(30);

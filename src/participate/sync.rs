@@ -10,9 +10,10 @@ use crate::broker::{Publisher, Record};
 use crate::domain::OutboxEvent;
 use crate::store::{PendingKey, Store};
 
-/// How long a request waits for the relay, and how often it looks.
+/// How long a request waits for the relay, and how far apart it looks: further each time.
 const RELAY_WAIT_MAX: Duration = Duration::from_secs(5);
 const RELAY_LOOK: Duration = Duration::from_millis(10);
+const RELAY_LOOK_MAX: Duration = Duration::from_millis(80);
 
 /// Publishes on the synchronous path.
 pub struct SyncPath {
@@ -65,9 +66,13 @@ impl SyncPath {
     /// Waits until the relay has published the event, in its turn among those of the same key.
     async fn wait_for_relay(&self, store: &Store, event: &OutboxEvent) {
         let deadline = Instant::now() + RELAY_WAIT_MAX;
+        let mut pause = RELAY_LOOK;
         while Instant::now() < deadline {
             match store.is_pending(event.bucket, &event.aggregate_id).await {
-                Ok(true) => tokio::time::sleep(RELAY_LOOK).await,
+                Ok(true) => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(RELAY_LOOK_MAX);
+                }
                 Ok(false) => return,
                 Err(error) => {
                     tracing::warn!(
