@@ -65,6 +65,10 @@ bench-relay: ## The relay on the real parts: latency, drain, beside traffic, idl
 bench-overload: ## Twice and ten times the capacity: latency of those let in, cost of those refused
 	scripts/bench-overload
 
+.PHONY: bench-recovery
+bench-recovery: ## How long Redis and the service take to be back, killed under traffic
+	scripts/bench-recovery
+
 .PHONY: replicas
 replicas: ## Kill, pause and stop replicas by random schedules: SEEDS=1..21
 	scripts/parts up
