@@ -2,7 +2,7 @@
 started again. Called by scripts/bench-recovery, which starts everything and keeps the traffic going.
 
 recovery.py redis BASE CAMPAIGN REDIS_PORT PREFIX
-recovery.py service BASE CAMPAIGN REDIS_PORT PREFIX
+recovery.py service BASE CAMPAIGN REDIS_PORT PREFIX KILLED_AT
 """
 
 import json
@@ -116,9 +116,9 @@ def redis_lost(base, campaign, redis, state):
     print(f"longest time without a commit        {watch.longest:.2f} s")
 
 
-def service_back(base, redis, leases):
-    """Called in the moment the service was killed and started again."""
-    began = time.monotonic()
+def service_back(base, redis, leases, killed_at):
+    """Called when the service was killed, at that time since the epoch, and is starting again."""
+    began = time.monotonic() - (time.time() - killed_at)
 
     def ready():
         try:
@@ -134,13 +134,13 @@ def service_back(base, redis, leases):
 
 
 def main():
-    what, base, campaign, port, prefix = sys.argv[1:]
+    what, base, campaign, port, prefix, *killed_at = sys.argv[1:]
     redis = Redis(int(port))
     key = f"{prefix}:{{campaign:{campaign}}}"
     if what == "redis":
         redis_lost(base, campaign, redis, f"{key}:state")
     else:
-        service_back(base, redis, f"{key}:leases")
+        service_back(base, redis, f"{key}:leases", float(killed_at[0]))
 
 
 main()
