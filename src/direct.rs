@@ -11,7 +11,9 @@ use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::domain::{CampaignId, Fresh, KeyChoice, OutboxEvent, to_stored_precision};
+use crate::domain::{
+    CampaignId, Fresh, KeyChoice, OutboxEvent, Participation, ParticipationId, to_stored_precision,
+};
 use crate::lane::{LaneConfig, Lanes};
 use crate::retry;
 use crate::store::{Applicant, Closing, CommitError, Decision, DirectOutcome, Making, Store};
@@ -243,9 +245,12 @@ impl Clerk {
         group: Group,
         applicants: &[Applicant],
     ) -> Result<DirectOutcome, CommitError> {
-        let contended = |error: &CommitError| match error {
-            CommitError::RolledBack(cause) if cause.is_contended() => retry::Verdict::Again,
-            _ => retry::Verdict::GiveUp,
+        let contended = |error: &CommitError| {
+            if error.is_contended() {
+                retry::Verdict::Again
+            } else {
+                retry::Verdict::GiveUp
+            }
         };
         let closing = match group.cause {
             Cause::GateAway => Closing::For(TERM),
@@ -269,14 +274,16 @@ impl Clerk {
 
     /// After a lost COMMIT, only the database knows, and what is not found may still be on its way in.
     async fn look_up(&self, applicants: &[Applicant]) -> Vec<Answer> {
-        let found = join_all(applicants.iter().map(|applicant| {
-            let found = self.store.participation(applicant.participation);
-            tokio::time::timeout(self.config.transaction_max, found)
-        }));
-        let answer = |found| match found {
-            Ok(Ok(Some(participation))) => Answer::Decided(Decision::Accepted(participation)),
-            _ => Answer::Unknown,
+        let ids: Vec<ParticipationId> = applicants.iter().map(|one| one.participation).collect();
+        let found = self.store.participations(&ids);
+        let found = tokio::time::timeout(self.config.transaction_max, found).await;
+        let found = found.map_or_else(|_| Vec::new(), Result::unwrap_or_default);
+        let mut found: HashMap<ParticipationId, Participation> =
+            found.into_iter().map(|one| (one.id, one)).collect();
+        let answer = |id| match found.remove(id) {
+            Some(participation) => Answer::Decided(Decision::Accepted(participation)),
+            None => Answer::Unknown,
         };
-        found.await.into_iter().map(answer).collect()
+        ids.iter().map(answer).collect()
     }
 }

@@ -131,6 +131,16 @@ pub struct GateState {
     pub expiring: u64,
 }
 
+impl GateState {
+    /// Units that must be committed, because no lease explains them: a lease may be for units that are
+    /// committed and not settled yet, or for units on their way.
+    #[must_use]
+    pub fn committed_units_min(&self, max_quantity: u32) -> u64 {
+        let leased = self.leases.saturating_mul(u64::from(max_quantity));
+        self.units.saturating_sub(leased)
+    }
+}
+
 /// A lease as the sweeper sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {

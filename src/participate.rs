@@ -5,7 +5,6 @@
 mod by_database;
 mod by_gate;
 mod outcome;
-mod room;
 mod sync;
 
 use std::sync::Arc;
@@ -111,6 +110,13 @@ impl Participate {
         Self {
             parts: Arc::new(parts),
         }
+    }
+
+    /// Whether a participation would find a place now. Costs next to nothing, so that the many who would
+    /// not can be told before anything is done for them.
+    #[must_use]
+    pub fn has_place(&self, campaign: CampaignId) -> bool {
+        self.parts.writer.has_place(campaign)
     }
 
     /// Takes part: admitted by the gate, committed with others, answered. The event follows.

@@ -69,15 +69,11 @@ struct Flight {
 
 impl Flight {
     fn is_closed(&self) -> bool {
-        self.closed_until()
-            .is_some_and(|until| Instant::now() < until)
-    }
-
-    fn closed_until(&self) -> Option<Instant> {
-        *self
+        let until = self
             .closed_until
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+            .unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
     }
 
     fn close_for(&self, term: Duration) {

@@ -276,9 +276,7 @@ impl Committer {
         batch: &[Intake],
     ) -> Result<BatchOutcome, CommitError> {
         let contended = |error: &CommitError| match error {
-            CommitError::RolledBack(cause) if cause.is_contended() && self.may_begin(group) => {
-                retry::Verdict::Again
-            }
+            error if error.is_contended() && self.may_begin(group) => retry::Verdict::Again,
             _ => retry::Verdict::GiveUp,
         };
         retry::retry(&self.config.contention, contended, || async {

@@ -56,10 +56,9 @@ impl Reconciler {
 /// Whether the store, read between two looks at the gate, may be right beside them. What the gate counts
 /// without a lease was committed before; what is committed is counted until it is given back.
 fn agrees(before: &GateState, store: &Campaign, after: &GateState) -> bool {
-    let leased = before.leases.saturating_mul(u64::from(store.max_quantity));
     let whole = before.leases == before.expiring && (before.units == 0) == (before.users == 0);
     let in_epoch = before.epoch == store.gate_epoch && store.gate_epoch == after.epoch;
-    let committed = before.units.saturating_sub(leased)..=after.units;
+    let committed = before.committed_units_min(store.max_quantity)..=after.units;
     whole && in_epoch && committed.contains(&store.committed_units)
 }
 

@@ -60,7 +60,7 @@ async fn copy_due(parts: &Parts) -> Result<Duration, StoreError> {
     }
     let next = parts.store.next_due(state, &buckets).await?;
     let wait = next.unwrap_or(LOOK_EVERY);
-    Ok(wait.clamp(parts.config.poll_min, LOOK_EVERY))
+    Ok(wait.min(LOOK_EVERY).max(parts.config.poll_min))
 }
 
 async fn copy_one(parts: &Parts, dead: &Parked) -> Result<(), PublishError> {

@@ -170,6 +170,7 @@ impl Dispatcher {
 
     async fn on_poll(&mut self) {
         let began = Instant::now();
+        self.parts.metrics.polls.inc();
         let outcome = self.poll().await;
         match outcome {
             Ok(Found::Nothing) => {

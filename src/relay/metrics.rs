@@ -63,6 +63,8 @@ pub struct Metrics {
     pub breaker_open: Gauge,
     /// Rows that came from the writer rather than from the poll.
     pub wake_hits: Counter,
+    /// Times pending rows were looked for.
+    pub polls: Counter,
     /// Times another replica said that there were rows.
     pub woken: Counter,
     /// Buckets that changed to this owner.
@@ -85,6 +87,7 @@ impl Default for Metrics {
             published: Family::default(),
             breaker_open: Gauge::default(),
             wake_hits: Counter::default(),
+            polls: Counter::default(),
             woken: Counter::default(),
             lease_epoch_changes: Counter::default(),
             order_violations: Counter::default(),
@@ -124,6 +127,11 @@ impl Metrics {
             "wake_hits",
             "Rows handed over by the writer",
             self.wake_hits.clone(),
+        );
+        relay.register(
+            "polls",
+            "Times pending rows were looked for",
+            self.polls.clone(),
         );
         relay.register(
             "woken",

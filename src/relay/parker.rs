@@ -250,7 +250,7 @@ impl Parker {
                 tracing::warn!(rows = freed, "rows were blocked by nothing: pending again");
             }
         }
-        Ok(wait.clamp(self.parts.config.poll_min, LOOK_EVERY))
+        Ok(wait.min(LOOK_EVERY).max(self.parts.config.poll_min))
     }
 }
 

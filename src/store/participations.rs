@@ -36,6 +36,20 @@ impl Store {
             .transpose()
     }
 
+    /// Those of these that are committed.
+    pub async fn participations(
+        &self,
+        ids: &[ParticipationId],
+    ) -> Result<Vec<Participation>, StoreError> {
+        Entity::find()
+            .filter(Column::Id.is_in(padded(ids).map(|id| id.0)))
+            .all(&self.db)
+            .await?
+            .into_iter()
+            .map(Participation::try_from)
+            .collect()
+    }
+
     /// Which of these are committed.
     pub async fn committed_among(
         &self,
@@ -49,23 +63,6 @@ impl Store {
             .all(&self.db)
             .await?;
         Ok(found.into_iter().map(ParticipationId).collect())
-    }
-
-    /// The user's first participation in the campaign that stands.
-    pub async fn standing_participation(
-        &self,
-        campaign: CampaignId,
-        user: UserId,
-    ) -> Result<Option<Participation>, StoreError> {
-        Entity::find()
-            .filter(Column::UserId.eq(user.0))
-            .filter(Column::CampaignId.eq(campaign.0))
-            .filter(Column::Ordinal.is_not_null())
-            .order_by_asc(Column::Ordinal)
-            .one(&self.db)
-            .await?
-            .map(Participation::try_from)
-            .transpose()
     }
 
     /// The participation a user's idempotency key led to.

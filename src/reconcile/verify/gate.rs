@@ -9,24 +9,6 @@ use crate::store::Books;
 /// gate's count smaller between two readings.
 const LOOKS: usize = 5;
 
-/// What matters here of the gate's state.
-#[derive(Clone, Copy, Debug)]
-struct Reading {
-    epoch: u64,
-    units: u64,
-    leases: u64,
-}
-
-impl From<GateState> for Reading {
-    fn from(state: GateState) -> Self {
-        Self {
-            epoch: state.epoch,
-            units: state.units,
-            leases: state.leases,
-        }
-    }
-}
-
 /// What one reading of each says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sight {
@@ -38,13 +20,11 @@ enum Sight {
     Off,
 }
 
-fn compare(books: &Books, before: Reading) -> Sight {
+fn compare(books: &Books, before: &GateState) -> Sight {
     if before.epoch != books.gate_epoch {
         return Sight::Off;
     }
-    // Leases may be for units that are committed and not settled yet, or for units on their way.
-    let leased = before.leases.saturating_mul(u64::from(books.max_quantity));
-    if before.units.saturating_sub(leased) > books.committed_units {
+    if before.committed_units_min(books.max_quantity) > books.committed_units {
         Sight::Off
     } else if before.units >= books.committed_units {
         Sight::Fits
@@ -67,7 +47,7 @@ impl Reconciler {
             let Some(state) = before else {
                 return Ok(None);
             };
-            let sight = compare(&books, state.into());
+            let sight = compare(&books, &state);
             let after = match sight {
                 Sight::Fits => return Ok(None),
                 Sight::Behind => self.gate.inspect(books.id).await?,
@@ -80,7 +60,7 @@ impl Reconciler {
                 return Ok(None);
             }
             if look == LOOKS {
-                return Ok(breach(&books, state.into()));
+                return Ok(breach(&books, &state));
             }
             before = self.gate.inspect(books.id).await?;
             match self.store.books_of(books.id).await? {
@@ -92,9 +72,9 @@ impl Reconciler {
     }
 }
 
-fn breach(books: &Books, state: Reading) -> Option<String> {
+fn breach(books: &Books, state: &GateState) -> Option<String> {
     let (epoch, committed) = (books.gate_epoch, books.committed_units);
-    let Reading { units, leases, .. } = state;
+    let GateState { units, leases, .. } = state;
     if state.epoch < epoch {
         return None;
     }
@@ -129,28 +109,32 @@ mod tests {
         }
     }
 
-    fn state(epoch: u64, units: u64, leases: u64) -> Reading {
-        Reading {
+    fn state(epoch: u64, units: u64, leases: u64) -> GateState {
+        GateState {
             epoch,
             units,
+            last_rank: units,
+            remaining: None,
             leases,
+            users: units,
+            expiring: leases,
         }
     }
 
     #[test]
     fn leases_explain_what_is_not_committed_and_nothing_else() {
-        assert_eq!(compare(&books(4), state(3, 4, 0)), Sight::Fits);
-        assert_eq!(compare(&books(4), state(3, 5, 0)), Sight::Off);
-        assert_eq!(compare(&books(4), state(3, 6, 1)), Sight::Fits);
-        assert_eq!(compare(&books(4), state(3, 7, 1)), Sight::Off);
-        assert_eq!(compare(&books(4), state(3, 3, 1)), Sight::Behind);
+        assert_eq!(compare(&books(4), &state(3, 4, 0)), Sight::Fits);
+        assert_eq!(compare(&books(4), &state(3, 5, 0)), Sight::Off);
+        assert_eq!(compare(&books(4), &state(3, 6, 1)), Sight::Fits);
+        assert_eq!(compare(&books(4), &state(3, 7, 1)), Sight::Off);
+        assert_eq!(compare(&books(4), &state(3, 3, 1)), Sight::Behind);
     }
 
     #[test]
     fn generations_are_never_compared_with_each_other() {
-        assert_eq!(compare(&books(4), state(2, 4, 0)), Sight::Off);
-        assert_eq!(breach(&books(4), state(2, 9, 0)), None);
-        assert!(breach(&books(4), state(4, 4, 0)).is_some());
-        assert!(breach(&books(4), state(3, 9, 0)).is_some());
+        assert_eq!(compare(&books(4), &state(2, 4, 0)), Sight::Off);
+        assert_eq!(breach(&books(4), &state(2, 9, 0)), None);
+        assert!(breach(&books(4), &state(4, 4, 0)).is_some());
+        assert!(breach(&books(4), &state(3, 9, 0)).is_some());
     }
 }

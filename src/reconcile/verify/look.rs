@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Order;
 use super::judge;
 use super::plan::{Part, Plan};
-use super::sealing::REST;
+use super::sealing;
 use crate::domain::{CampaignId, EventId, ParticipationId, UserId};
 use crate::store::{Books, Ground, Kept, Purged, Segment, Snapshot, StoreError, Sums, Waiting};
 
@@ -288,9 +288,9 @@ const NAMED_PARTS_MAX: usize = 5;
 
 fn worth_keeping(snapshot: &Snapshot, books: &Books, reads: &[Read], before: &[Kept]) -> Vec<Kept> {
     let resting = reads.iter().filter(|read| {
-        let newest = read.sums.newest;
-        let rests = newest.is_none_or(|newest| snapshot.age_of(newest) > REST);
-        rests && read.part.may_rest(books) && read.is_sound()
+        sealing::is_at_rest(snapshot, read.sums.newest)
+            && read.part.may_rest(books)
+            && read.is_sound()
     });
     resting
         .map(|read| {

@@ -6,18 +6,24 @@ use std::time::Duration;
 
 use super::look;
 use super::plan::Part;
-use crate::store::{Segment, Store, StoreError};
+use crate::domain::Instant;
+use crate::store::{Segment, Snapshot, Store, StoreError};
 
 /// How long after its last participation a segment takes no more. A lease lives for a quarter of that,
 /// and the place in line is given with it. Should one come later still, the campaign's counters tell.
-pub(super) const REST: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_secs(60);
+
+/// Whether a stretch whose latest participation was made then takes no more.
+pub(super) fn is_at_rest(snapshot: &Snapshot, newest: Option<Instant>) -> bool {
+    newest.is_none_or(|newest| snapshot.age_of(newest) > REST)
+}
 
 /// Reads a part and keeps its sums: the segment, if they are kept.
 pub(super) async fn seal(store: &Store, part: Part) -> Result<Option<Segment>, StoreError> {
     let segment = part.segment();
     let snapshot = store.snapshot().await?;
     let newest = snapshot.newest_of(segment).await?;
-    let rests = newest.is_none_or(|newest| snapshot.age_of(newest) > REST);
+    let rests = is_at_rest(&snapshot, newest);
     let books = snapshot.books(&[segment.campaign]).await?.pop();
     let (Some(books), true) = (books, rests) else {
         snapshot.end().await?;

@@ -55,6 +55,14 @@ pub enum CommitError {
     Late,
 }
 
+impl CommitError {
+    /// Whether the same batch may be taken when it comes again, knowing that nothing happened.
+    #[must_use]
+    pub const fn is_contended(&self) -> bool {
+        matches!(self, Self::RolledBack(cause) if cause.is_contended())
+    }
+}
+
 impl Store {
     /// Commits a batch of one campaign, admitted in one gate epoch: the campaign's row, the
     /// participations, the outbox. All or nothing.

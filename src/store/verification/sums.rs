@@ -7,7 +7,7 @@ use sea_orm::QueryResult;
 use super::{Segment, Snapshot, digest};
 use crate::domain::{CampaignId, Instant};
 use crate::store::StoreError;
-use crate::store::campaigns::to_unsigned;
+use crate::store::campaigns::{to_signed, to_unsigned};
 use crate::store::outbox::Sql;
 use crate::store::shapes::padded;
 
@@ -162,7 +162,7 @@ impl Snapshot {
             .push(" WHERE p.campaign_id = ")
             .bind(segment.campaign.0)
             .push(" AND p.`rank` < ")
-            .bind(signed(segment.end()))
+            .bind(to_signed(segment.end()))
             .push(" ORDER BY p.campaign_id DESC, p.`rank` DESC LIMIT 1");
         let rows = sql.rows(&self.tx).await?;
         Ok(rows
@@ -196,17 +196,13 @@ pub(super) fn on<'a>(sql: &'a mut Sql, table: &str, ground: Ground<'_>) -> &'a m
     // What lies below the first rank, which nothing of ours does, is the first segment's.
     if segment.number > 0 {
         sql.push(" AND ").push(table).push(".`rank` >= ");
-        sql.bind(signed(segment.start()));
+        sql.bind(to_signed(segment.start()));
     }
     if matches!(ground, Ground::Within(_)) {
         sql.push(" AND ").push(table).push(".`rank` < ");
-        sql.bind(signed(segment.end()));
+        sql.bind(to_signed(segment.end()));
     }
     sql
-}
-
-fn signed(rank: u64) -> i64 {
-    i64::try_from(rank).unwrap_or(i64::MAX)
 }
 
 pub(super) fn campaign(row: &QueryResult) -> Result<CampaignId, StoreError> {
