@@ -233,6 +233,8 @@ enum Haste {
 struct Item {
     event: OutboxEvent,
     origin: Origin,
+    /// Tenure of its bucket under which it was read.
+    epoch: u64,
     /// A batch with it was refused: it goes alone, to see whether it was the one.
     alone: bool,
     haste: Haste,

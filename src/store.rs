@@ -21,7 +21,7 @@ pub use error::StoreError;
 pub use history::History;
 pub use outbox::{
     Held, Loaded, OutboxCounts, Parked, ParkedState, Pending, PendingKey, PurgePage, Purgeable,
-    RelaySeat, Verdict,
+    RelaySeat, Under, Verdict,
 };
 pub use participations::{
     Applicant, BatchOutcome, Closing, CommitError, Committed, Decision, DirectOutcome, Intake,

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::claims::{Claims, Place};
+use super::owner::Term;
 use super::pace::Pace;
 use super::parker::Note;
 use super::reading::{Coverage, Reading};
@@ -38,7 +39,7 @@ pub(super) struct Dispatcher {
     parker: mpsc::Sender<Note>,
     claims: Claims,
     /// Tenure of each bucket whose blocked keys are known.
-    tenures: BTreeMap<u16, u64>,
+    tenures: BTreeMap<u16, Term>,
     reading: Reading,
     pace: Pace,
     /// Whether the last poll found no room for rows.
@@ -285,11 +286,18 @@ impl Dispatcher {
             let why = loaded.unreadable.iter().find(|(found, _)| *found == id);
             let error =
                 why.map_or_else(|| "its event is missing".to_owned(), |(_, why)| why.clone());
+            let Some(term) = self.tenures.get(&row.key.bucket).copied() else {
+                continue;
+            };
             let Ok(room) = self.parker.try_reserve() else {
                 continue;
             };
             self.claims.insert_unreadable(row.key, &self.parts);
-            room.send(Note::Unreadable { row: *row, error });
+            room.send(Note::Unreadable {
+                row: *row,
+                epoch: term.epoch,
+                error,
+            });
         }
     }
 
@@ -298,7 +306,7 @@ impl Dispatcher {
         let usable = self.parts.ownership.usable();
         let fresh: Vec<u16> = usable
             .iter()
-            .filter(|(bucket, number)| self.tenures.get(bucket) != Some(number))
+            .filter(|(bucket, term)| self.tenures.get(bucket) != Some(term))
             .map(|(bucket, _)| *bucket)
             .collect();
         if !fresh.is_empty() {
@@ -315,18 +323,23 @@ impl Dispatcher {
             self.parts.unparked.notify_one();
             self.parts.died.notify_one();
         }
-        self.tenures = usable.iter().copied().collect();
-        Ok(usable.into_iter().map(|(bucket, _)| bucket).collect())
+        let buckets = usable.keys().copied().collect();
+        self.tenures = usable;
+        Ok(buckets)
     }
 
     /// Claims a pending row and passes it on. False: it stays pending for now.
     fn dispatch(&mut self, event: OutboxEvent, committed_at: Option<Instant>) -> bool {
+        let Some(term) = self.tenures.get(&event.bucket).copied() else {
+            return false;
+        };
         let rows = self.claims.under_way(&event.key);
         let is_blocked = self.parts.blocked.contains(&event.key);
         let is_recalled = rows.in_lane > 0 && self.parts.recalled.contains(&event.key);
         let item = Item {
             event,
             origin: Origin::Pending,
+            epoch: term.epoch,
             alone: false,
             haste: if committed_at.is_none() && self.reading.has_backlog() {
                 Haste::Backlog

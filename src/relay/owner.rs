@@ -29,6 +29,15 @@ struct Tenure {
     leaving: bool,
 }
 
+/// Which tenure of a bucket this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Term {
+    /// Changes whenever another relay may have owned the bucket in between.
+    pub(super) number: u64,
+    /// How many owners the bucket has had.
+    pub(super) epoch: u64,
+}
+
 /// What this relay owns, as its tasks see it.
 #[derive(Debug)]
 pub(super) struct Ownership {
@@ -56,14 +65,17 @@ impl Ownership {
             .is_some_and(|tenure| !tenure.leaving && Instant::now() < tenure.send_until)
     }
 
-    /// The buckets that may be read and sent from, each with the number of its tenure.
-    pub(super) fn usable(&self) -> Vec<(u16, u64)> {
+    /// The buckets that may be read and sent from.
+    pub(super) fn usable(&self) -> BTreeMap<u16, Term> {
         let now = Instant::now();
         let tenures = self.tenures.read().unwrap_or_else(PoisonError::into_inner);
         tenures
             .iter()
             .filter(|(_, tenure)| !tenure.leaving && now < tenure.send_until)
-            .map(|(bucket, tenure)| (*bucket, tenure.number))
+            .map(|(bucket, tenure)| {
+                let Tenure { number, epoch, .. } = *tenure;
+                (*bucket, Term { number, epoch })
+            })
             .collect()
     }
 
@@ -75,10 +87,7 @@ impl Ownership {
 
     /// The same without the numbers.
     pub(super) fn buckets(&self) -> Vec<u16> {
-        self.usable()
-            .into_iter()
-            .map(|(bucket, _)| bucket)
-            .collect()
+        self.usable().into_keys().collect()
     }
 
     /// Counts a row of `bucket` as taken.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::settler::{persist, tell};
 use super::{Haste, Item, KeyPolicy, Origin, Parts, Signal};
 use crate::domain::OutboxEvent;
-use crate::store::{ParkedState, Pending, StoreError, Verdict};
+use crate::store::{ParkedState, Pending, StoreError, Under, Verdict};
 use crate::supervisor::BoxError;
 
 /// Parked rows brought back at once.
@@ -30,7 +30,11 @@ pub(super) enum Note {
     /// It came while its key was blocked.
     Block(Item),
     /// Its event is missing or cannot be read: there is nothing to publish.
-    Unreadable { row: Pending, error: String },
+    Unreadable {
+        row: Pending,
+        epoch: u64,
+        error: String,
+    },
 }
 
 #[derive(Debug)]
@@ -93,7 +97,7 @@ impl Parker {
                 event.id
             }
             Note::Block(item) => {
-                self.block(&item.event, stop).await?;
+                self.block(&item, stop).await?;
                 // Whoever had its head may have been another relay, and be done with it by now.
                 let soon = Instant::now() + self.parts.config.lease;
                 self.next_orphans = self.next_orphans.min(soon);
@@ -104,8 +108,8 @@ impl Parker {
                 self.park(&item, "possibly_delivered", error, stop).await?;
                 item.event.id
             }
-            Note::Unreadable { row, error } => {
-                self.give_up(&row, error, stop).await?;
+            Note::Unreadable { row, epoch, error } => {
+                self.give_up(&row, epoch, error, stop).await?;
                 row.key.event_id
             }
             Note::Refused { item, error } => {
@@ -119,8 +123,8 @@ impl Parker {
     }
 
     /// Parks a row that came while its key was blocked, if it still is.
-    async fn block(&self, event: &OutboxEvent, stop: &CancellationToken) -> Result<(), StoreError> {
-        let parts = &self.parts;
+    async fn block(&self, item: &Item, stop: &CancellationToken) -> Result<(), StoreError> {
+        let (parts, event) = (&self.parts, &item.event);
         if !parts.blocked.contains(&event.key) {
             return Ok(());
         }
@@ -131,7 +135,10 @@ impl Parker {
             error: "waits behind an earlier row of its key".to_owned(),
             next_in: None,
         };
-        persist(parts, stop, || parts.store.park(event, &verdict)).await?;
+        persist(parts, stop, || {
+            parts.store.park(event, &verdict, self.under(item.epoch))
+        })
+        .await?;
         Ok(())
     }
 
@@ -169,14 +176,22 @@ impl Parker {
         let event = &item.event;
         match item.origin {
             Origin::Pending => {
-                let parked = persist(parts, stop, || parts.store.park(event, verdict)).await?;
+                let parked = persist(parts, stop, || {
+                    parts.store.park(event, verdict, self.under(item.epoch))
+                })
+                .await?;
                 let waits = verdict.state == ParkedState::Retry;
                 if parked && waits && parts.config.key_policy == KeyPolicy::Block {
                     parts.blocked.insert(&event.key, event.bucket);
                 }
             }
             Origin::Parked { .. } => {
-                persist(parts, stop, || parts.store.park_again(event, verdict)).await?;
+                persist(parts, stop, || {
+                    parts
+                        .store
+                        .park_again(event, verdict, self.under(item.epoch))
+                })
+                .await?;
                 if verdict.state == ParkedState::Dead {
                     self.unblock(event);
                 }
@@ -192,6 +207,7 @@ impl Parker {
     async fn give_up(
         &self,
         row: &Pending,
+        epoch: u64,
         error: String,
         stop: &CancellationToken,
     ) -> Result<(), StoreError> {
@@ -205,9 +221,22 @@ impl Parker {
             next_in: None,
         };
         let parts = &self.parts;
-        persist(parts, stop, || parts.store.park_unreadable(row, &verdict)).await?;
+        persist(parts, stop, || {
+            parts
+                .store
+                .park_unreadable(row, &verdict, self.under(epoch))
+        })
+        .await?;
         self.parts.metrics.failed("unreadable");
         Ok(())
+    }
+
+    /// The tenure that a row was read under.
+    fn under(&self, epoch: u64) -> Under<'_> {
+        Under {
+            owner: &self.parts.config.owner,
+            epoch,
+        }
     }
 
     /// The rows behind it are pending again; they may go.
@@ -217,7 +246,8 @@ impl Parker {
 
     /// Brings back what is due: how long until it is worth another look.
     async fn pass(&mut self) -> Result<Duration, StoreError> {
-        let buckets = self.parts.ownership.buckets();
+        let usable = self.parts.ownership.usable();
+        let buckets: Vec<u16> = usable.keys().copied().collect();
         if buckets.is_empty() {
             return Ok(LOOK_EVERY);
         }
@@ -226,14 +256,17 @@ impl Parker {
         let due = store.parked_due(state, &buckets, DUE_ROWS_MAX).await?;
         let items: Vec<Item> = due
             .into_iter()
-            .map(|parked| Item {
-                event: parked.event,
-                origin: Origin::Parked {
-                    attempts: parked.attempts,
-                },
-                alone: false,
-                haste: Haste::Fresh,
-                committed_at: None,
+            .filter_map(|parked| {
+                Some(Item {
+                    epoch: usable.get(&parked.event.bucket)?.epoch,
+                    event: parked.event,
+                    origin: Origin::Parked {
+                        attempts: parked.attempts,
+                    },
+                    alone: false,
+                    haste: Haste::Fresh,
+                    committed_at: None,
+                })
             })
             .collect();
         // What is due now may find no room, and stays due until its result is written down.

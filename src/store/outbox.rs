@@ -17,7 +17,7 @@ use sea_orm::QueryResult;
 use uuid::Uuid;
 
 pub use leases::{Held, RelaySeat};
-pub use parked::{Parked, ParkedState, Verdict};
+pub use parked::{Parked, ParkedState, Under, Verdict};
 pub use purge::{PurgePage, Purgeable};
 pub(super) use statement::Sql;
 

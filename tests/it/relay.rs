@@ -5,6 +5,7 @@ mod broker;
 mod consumed;
 mod failures;
 mod outage;
+mod parked;
 mod real;
 mod replicas;
 mod retention;

@@ -12,7 +12,7 @@ use firstcome::meter::Meter;
 use firstcome::reconcile::Reconciler;
 use firstcome::status::StatusBoard;
 use firstcome::store::{
-    BatchOutcome, History, ParkedState, PendingKey, PurgePage, Store, StoreConfig, Verdict,
+    BatchOutcome, History, ParkedState, PendingKey, PurgePage, Store, StoreConfig, Under, Verdict,
 };
 use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 
@@ -61,7 +61,13 @@ async fn park(store: &Store, event: &OutboxEvent, state: ParkedState) {
         error: "refused".to_owned(),
         next_in: None,
     };
-    assert!(store.park(event, &verdict).await.unwrap());
+    let (held, _) = store.hold_buckets("it", DAY).await.unwrap();
+    let bucket = held.iter().find(|held| held.bucket == event.bucket);
+    let under = Under {
+        owner: "it",
+        epoch: bucket.unwrap().epoch,
+    };
+    assert!(store.park(event, &verdict, under).await.unwrap());
 }
 
 /// Purges all that may go, in pieces of three rows.

@@ -8,6 +8,7 @@ use sea_orm::QueryResult;
 use super::{EVENT_COLUMNS, Pending, PendingKey, Sql, bucket, event};
 use crate::domain::{CampaignId, EventId, Instant, OutboxEvent};
 use crate::store::bounded::Tx;
+use crate::store::campaigns::to_signed;
 use crate::store::shapes::padded;
 use crate::store::{Store, StoreError};
 
@@ -64,6 +65,16 @@ pub struct Verdict {
     pub next_in: Option<Duration>,
 }
 
+/// The tenure of a bucket under which a row was read. Whoever has lost the bucket since says nothing
+/// about its rows: another relay has read them, and may have published what comes after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Under<'a> {
+    /// The relay.
+    pub owner: &'a str,
+    /// How many owners the bucket had had.
+    pub epoch: u64,
+}
+
 /// A parked row with its event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parked {
@@ -80,8 +91,14 @@ pub struct Parked {
 const ERROR_CHARACTERS_MAX: usize = 1_000;
 
 impl Store {
-    /// Moves a pending row to where `verdict` says; no row moves when it is pending no more.
-    pub async fn park(&self, event: &OutboxEvent, verdict: &Verdict) -> Result<bool, StoreError> {
+    /// Moves a pending row to where `verdict` says: whether it is there now. Asked again after a lost
+    /// answer it is there already. It is not when it was acknowledged, or the bucket has changed hands.
+    pub async fn park(
+        &self,
+        event: &OutboxEvent,
+        verdict: &Verdict,
+        under: Under<'_>,
+    ) -> Result<bool, StoreError> {
         let row = Pending {
             key: PendingKey {
                 bucket: event.bucket,
@@ -90,7 +107,7 @@ impl Store {
             campaign_id: event.campaign_id,
             held: false,
         };
-        self.park_row(&row, &event.key, verdict).await
+        self.park_row(&row, &event.key, verdict, under).await
     }
 
     /// The same for a row whose event cannot be read: its key is not known.
@@ -98,8 +115,9 @@ impl Store {
         &self,
         row: &Pending,
         verdict: &Verdict,
+        under: Under<'_>,
     ) -> Result<bool, StoreError> {
-        self.park_row(row, "", verdict).await
+        self.park_row(row, "", verdict, under).await
     }
 
     async fn park_row(
@@ -107,9 +125,14 @@ impl Store {
         row: &Pending,
         key: &str,
         verdict: &Verdict,
+        under: Under<'_>,
     ) -> Result<bool, StoreError> {
         let PendingKey { bucket, event_id } = row.key;
         let transaction = self.begin().await?;
+        if !self.is_still(&transaction, bucket, under).await? {
+            transaction.rollback().await?;
+            return Ok(false);
+        }
         let mut sql = Sql::new(self, "DELETE FROM outbox_pending WHERE bucket = ");
         sql.bind(bucket).push(" AND event_id = ").bind(event_id.0);
         let moved = sql.run(&transaction).await? == 1;
@@ -129,18 +152,47 @@ impl Store {
             sql.run(&transaction).await?;
         }
         transaction.commit().await?;
-        Ok(moved)
+        Ok(moved || self.is_parked(event_id, verdict.state).await?)
+    }
+
+    /// Whether the bucket is still held under that tenure, and stays so until the transaction ends: the
+    /// next owner waits for it, and then reads what was written in it.
+    async fn is_still(
+        &self,
+        transaction: &Tx,
+        bucket: u16,
+        under: Under<'_>,
+    ) -> Result<bool, StoreError> {
+        let mut sql = Sql::new(self, "SELECT 1 FROM outbox_lease WHERE bucket = ");
+        sql.bind(bucket).push(" AND owner = ").bind(under.owner);
+        sql.push(" AND epoch = ").bind(to_signed(under.epoch));
+        if !self.is_embedded() {
+            sql.push(" FOR SHARE");
+        }
+        Ok(!sql.rows(transaction).await?.is_empty())
+    }
+
+    async fn is_parked(&self, id: EventId, state: ParkedState) -> Result<bool, StoreError> {
+        let mut sql = Sql::new(self, "SELECT 1 FROM outbox_parked WHERE event_id = ");
+        sql.bind(id.0).push(" AND state = ").bind(state.as_str());
+        Ok(!sql.rows(self.connection()).await?.is_empty())
     }
 
     /// Writes a new verdict about a row parked for retry. One that kills it lets the rows behind it
-    /// go, in the same transaction. False: it is no longer parked for retry.
+    /// go, in the same transaction. False: it is no longer parked for retry, or the bucket has changed
+    /// hands.
     pub async fn park_again(
         &self,
         event: &OutboxEvent,
         verdict: &Verdict,
+        under: Under<'_>,
     ) -> Result<bool, StoreError> {
         let error: String = verdict.error.chars().take(ERROR_CHARACTERS_MAX).collect();
         let transaction = self.begin().await?;
+        if !self.is_still(&transaction, event.bucket, under).await? {
+            transaction.rollback().await?;
+            return Ok(false);
+        }
         let mut sql = Sql::new(self, "UPDATE outbox_parked SET state = ");
         sql.bind(verdict.state.as_str());
         sql.push(", attempts = ").bind(verdict.attempts);

@@ -1,0 +1,127 @@
+//! Whoever has lost a bucket no longer moves its rows.
+
+use std::time::Duration;
+
+use firstcome::domain::{OutboxEvent, State};
+use firstcome::store::{BatchOutcome, ParkedState, Store, Under, Verdict};
+
+use crate::store::intake;
+use crate::support::{TestStore, campaign_of, create, mysql, sqlite};
+
+const LONG: Duration = Duration::from_secs(60);
+/// Over at once.
+const NOTHING: Duration = Duration::ZERO;
+
+fn to_be_tried_again() -> Verdict {
+    Verdict {
+        state: ParkedState::Retry,
+        attempts: 1,
+        error_class: "possibly_delivered",
+        error: "no answer".to_owned(),
+        next_in: Some(LONG),
+    }
+}
+
+/// Takes all buckets for so long: the epoch of this one.
+async fn take(store: &Store, owner: &str, lease: Duration, bucket: u16) -> Option<u64> {
+    let (held, _) = store.hold_buckets(owner, lease).await.unwrap();
+    let held = held.into_iter().find(|held| held.bucket == bucket);
+    held.map(|held| held.epoch)
+}
+
+async fn event(test: &TestStore, nth: u64) -> OutboxEvent {
+    let store = &test.store;
+    let campaign = create(store, campaign_of(None)).await;
+    assert_eq!(campaign.state, State::Open);
+    let intake = intake(&campaign, i64::try_from(nth).unwrap(), 1, 1);
+    let event = intake.event.clone();
+    let batch = [intake];
+    let committed = store.commit_participations(&campaign, campaign.gate_epoch, &batch);
+    assert_eq!(committed.await.unwrap(), BatchOutcome::Committed);
+    event
+}
+
+async fn rows_are_moved_by_their_owner_alone(test: &TestStore) {
+    let store = &test.store;
+    let event = event(test, 1).await;
+    let first = take(store, "first", NOTHING, event.bucket).await.unwrap();
+    let second = take(store, "second", LONG, event.bucket).await.unwrap();
+    assert!(second > first);
+    let park = async |owner, epoch| {
+        let under = Under { owner, epoch };
+        store
+            .park(&event, &to_be_tried_again(), under)
+            .await
+            .unwrap()
+    };
+    assert!(!park("first", first).await, "it lost the bucket");
+    assert!(!park("second", first).await, "it was another tenure");
+    assert_eq!(store.outbox_counts(None).await.unwrap().pending, 1);
+    assert!(park("second", second).await);
+    assert!(park("second", second).await, "the answer was lost");
+    let counts = store.outbox_counts(None).await.unwrap();
+    assert_eq!((counts.pending, counts.retry), (0, 1));
+    let dead = Verdict {
+        state: ParkedState::Dead,
+        ..to_be_tried_again()
+    };
+    let under = |owner, epoch| Under { owner, epoch };
+    let again = store.park_again(&event, &dead, under("first", first));
+    assert!(!again.await.unwrap());
+    let again = store.park_again(&event, &dead, under("second", second));
+    assert!(again.await.unwrap());
+}
+
+/// One relay parks a row while another takes its bucket over and reads it: the row is seen in one place
+/// or the other, and where it is seen it stays.
+async fn a_takeover_and_a_late_word_meet(test: &TestStore, rounds: u64) {
+    let store = &test.store;
+    let mut parked_first = 0;
+    for nth in 1..=rounds {
+        let event = event(test, nth).await;
+        let bucket = event.bucket;
+        let epoch = take(store, "old", NOTHING, bucket).await.unwrap();
+        let under = Under {
+            owner: "old",
+            epoch,
+        };
+        let verdict = to_be_tried_again();
+        let late = store.park(&event, &verdict, under);
+        let takeover = async {
+            take(store, "new", LONG, bucket).await.unwrap();
+            let blocked = store.parked_keys(&[bucket]).await.unwrap();
+            let pending = store.pending(&[bucket], &[], 1_000).await.unwrap();
+            (
+                blocked.iter().any(|(_, key)| *key == event.key),
+                pending.iter().any(|row| row.key.event_id == event.id),
+            )
+        };
+        let (moved, (is_blocked, is_pending)) = tokio::join!(late, takeover);
+        assert_eq!(moved.unwrap(), is_blocked, "round {nth}");
+        assert_eq!(is_pending, !is_blocked, "round {nth}");
+        parked_first += u64::from(is_blocked);
+        store.leave_buckets("new").await.unwrap();
+        store.leave_buckets("old").await.unwrap();
+    }
+    println!("parked before the takeover: {parked_first} of {rounds}");
+}
+
+#[tokio::test]
+async fn in_mysql_rows_are_moved_by_their_owner_alone() {
+    rows_are_moved_by_their_owner_alone(&mysql().await).await;
+}
+
+#[tokio::test]
+async fn in_sqlite_rows_are_moved_by_their_owner_alone() {
+    rows_are_moved_by_their_owner_alone(&sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_mysql_a_takeover_and_a_late_word_meet() {
+    a_takeover_and_a_late_word_meet(&mysql().await, 60).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_sqlite_a_takeover_and_a_late_word_meet() {
+    a_takeover_and_a_late_word_meet(&sqlite().await, 20).await;
+}
