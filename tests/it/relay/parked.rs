@@ -76,7 +76,6 @@ async fn rows_are_moved_by_their_owner_alone(test: &TestStore) {
 /// or the other, and where it is seen it stays.
 async fn a_takeover_and_a_late_word_meet(test: &TestStore, rounds: u64) {
     let store = &test.store;
-    let mut parked_first = 0;
     for nth in 1..=rounds {
         let event = event(test, nth).await;
         let bucket = event.bucket;
@@ -99,11 +98,9 @@ async fn a_takeover_and_a_late_word_meet(test: &TestStore, rounds: u64) {
         let (moved, (is_blocked, is_pending)) = tokio::join!(late, takeover);
         assert_eq!(moved.unwrap(), is_blocked, "round {nth}");
         assert_eq!(is_pending, !is_blocked, "round {nth}");
-        parked_first += u64::from(is_blocked);
         store.leave_buckets("new").await.unwrap();
         store.leave_buckets("old").await.unwrap();
     }
-    println!("parked before the takeover: {parked_first} of {rounds}");
 }
 
 #[tokio::test]
