@@ -1,11 +1,13 @@
 -- Tells the state of one campaign.
 --
 -- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)
+--       5 returned (hash)
 -- ARGV  none
--- Reply {'STATE', epoch, units, last rank, remaining or '', leases, users, leases in order of their end}
+-- Reply {'STATE', epoch, units, last rank, remaining or '', leases, users, leases in order of their end,
+--         returns known of}
 --       | {'MISSING'} (none, or one of another run of the server)
 
-local state = redis.call('HMGET', KEYS[1], 'epoch', 'units', 'last_rank', 'total', 'run')
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'units', 'last_rank', 'total', 'run', 'returns')
 if not state[5] or not string.find(redis.call('INFO', 'server'), state[5], 1, true) then
   return {'MISSING'}
 end
@@ -14,4 +16,5 @@ if total then
   remaining = string.format('%.0f', math.max(total - tonumber(state[2]), 0))
 end
 return {'STATE', state[1], state[2], state[3], remaining,
-  redis.call('HLEN', KEYS[3]), redis.call('HLEN', KEYS[2]), redis.call('ZCARD', KEYS[4])}
+  redis.call('HLEN', KEYS[3]), redis.call('HLEN', KEYS[2]), redis.call('ZCARD', KEYS[4]),
+  string.format('%.0f', tonumber(state[6] or '0') + redis.call('HLEN', KEYS[5]))}

@@ -2,9 +2,10 @@
 -- another run of the server is no state: whatever its epoch, it is replaced.
 --
 -- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)   5 loading (hash)
+--       6 returned (hash)
 -- ARGV  1 epoch   2 users loaded   3 units they hold   4 last rank
 --       5 version   6 state   7 opens_at_us or ''   8 closes_at_us or ''   9 total or ''
---       10 per_user_limit   11 max_quantity
+--       10 per_user_limit   11 max_quantity   12 returns known of
 -- Reply 'SWAPPED' | 'STALE' (the gate's epoch is this one or newer; what was loaded is dropped)
 --       | 'INCOMPLETE' (what was loaded is not all there; nothing was changed)
 --
@@ -16,8 +17,8 @@ for i = 1, 5 do
     return redis.error_reply('ERR swap: epoch, users, units, rank and version are numbers')
   end
 end
-if #ARGV ~= 11 or not tonumber(ARGV[10]) or not tonumber(ARGV[11]) then
-  return redis.error_reply('ERR swap: expected eleven arguments')
+if #ARGV ~= 12 or not tonumber(ARGV[10]) or not tonumber(ARGV[11]) or not tonumber(ARGV[12]) then
+  return redis.error_reply('ERR swap: expected twelve arguments')
 end
 local run = string.match(redis.call('INFO', 'server'), 'run_id:([%w-]+)')
 if not run then
@@ -38,12 +39,13 @@ if loaded ~= tonumber(ARGV[2]) then
 end
 
 -- HSET goes first because it is the one write that Redis refuses when its memory is full.
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'units', ARGV[3], 'last_rank', ARGV[4], 'run', run)
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'units', ARGV[3], 'last_rank', ARGV[4], 'returns', ARGV[12],
+  'run', run)
 if not current[2] or tonumber(current[2]) <= tonumber(ARGV[5]) then
   redis.call('HSET', KEYS[1], 'version', ARGV[5], 'state', ARGV[6], 'opens_at_us', ARGV[7],
     'closes_at_us', ARGV[8], 'total', ARGV[9], 'per_user_limit', ARGV[10], 'max_quantity', ARGV[11])
 end
-redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4])
+redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[6])
 if loaded > 0 then
   redis.call('RENAME', KEYS[5], KEYS[2])
   redis.call('PERSIST', KEYS[2])

@@ -14,7 +14,8 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use sections::{
-    Admin, Data, Database, Gate, Http, Kafka, Log, Redis, Relay, Retention, Shutdown, Writer,
+    Admin, Data, Database, Gate, Http, Kafka, Log, Payment, Provider, Redis, Relay, Retention,
+    Shutdown, Writer,
 };
 
 use figment::Figment;
@@ -37,6 +38,7 @@ pub struct Config {
     pub kafka: Kafka,
     pub gate: Gate,
     pub writer: Writer,
+    pub payment: Payment,
     pub relay: Relay,
     pub retention: Retention,
     pub log: Log,
@@ -173,6 +175,15 @@ impl Config {
             self.writer.sync_concurrency_max > 0,
             "writer.sync_concurrency_max: must be at least 1",
         );
+        require(
+            (Duration::from_millis(10)..=Duration::from_secs(60)).contains(&self.payment.timeout),
+            "payment.timeout: must be between 10ms and 60s",
+        );
+        require(
+            (Duration::from_millis(10)..=Duration::from_secs(60))
+                .contains(&self.payment.expiry_interval),
+            "payment.expiry_interval: must be between 10ms and 60s",
+        );
         self.retention.check(&mut require);
     }
 }
@@ -187,6 +198,7 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         kafka: section(figment, "kafka", mistakes),
         gate: section(figment, "gate", mistakes),
         writer: section(figment, "writer", mistakes),
+        payment: section(figment, "payment", mistakes),
         relay: section(figment, "relay", mistakes),
         retention: section(figment, "retention", mistakes),
         log: section(figment, "log", mistakes),
@@ -201,6 +213,7 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         "kafka",
         "gate",
         "writer",
+        "payment",
         "relay",
         "retention",
         "log",

@@ -4,7 +4,7 @@
 //! `FAILPOINTS='writer.committed=5*off->return'` dies when the sixth group is committed.
 
 /// All crash points, in the order in which a participation meets them, then those of the repairs.
-pub const POINTS: [&str; 14] = [
+pub const POINTS: [&str; 16] = [
     "participate.admitted",
     "writer.begin",
     "store.written",
@@ -19,6 +19,8 @@ pub const POINTS: [&str; 14] = [
     "rebuild.loaded",
     "sweep.asked",
     "sweep.settled",
+    "change.authorised",
+    "change.committed",
 ];
 
 /// Reads which points are armed; they stay so while the answer lives.

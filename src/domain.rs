@@ -1,14 +1,16 @@
 //! The words of the service as types. No I/O, no async, no clock: everything here is a value.
 
 pub mod campaign;
+pub mod change;
 pub mod event;
 pub mod ids;
 pub mod participation;
 
 pub use campaign::{Campaign, Kind, Reward, State};
+pub use change::{Obstacle, Wish};
 pub use event::{BucketSet, EventType, Fresh, KeyChoice, OutboxEvent, Stream};
 pub use ids::{CampaignId, EVENTS_OF_A_TICK_MAX, EventId, ParticipationId, UserId};
-pub use participation::{Participation, Refusal, Seat, Status};
+pub use participation::{Mark, Participation, Refusal, Return, Seat, Status};
 
 use chrono::{DateTime, SubsecRound, Utc};
 

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use crate::domain::Seat;
 use crate::domain::{Campaign, CampaignId, Instant, ParticipationId, Refusal, State, UserId};
+pub use crate::domain::{Mark, Return, Seat};
 
 /// One participation asking for admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +129,8 @@ pub struct GateState {
     pub users: u64,
     /// Leases in the order of their end: as many as there are leases, unless something was lost.
     pub expiring: u64,
+    /// Returns it knows of.
+    pub returns: u64,
 }
 
 impl GateState {
@@ -139,6 +141,15 @@ impl GateState {
         let leased = self.leases.saturating_mul(u64::from(max_quantity));
         self.units.saturating_sub(leased)
     }
+}
+
+/// What came of giving units back to the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivenBack {
+    /// So many units returned; none where the gate knew already.
+    Units(u64),
+    /// The gate's state is about to be replaced: ask again when it was.
+    Behind,
 }
 
 /// A lease as the sweeper sees it.
@@ -190,6 +201,15 @@ pub trait Gate: Send + Sync + 'static {
         ids: &[ParticipationId],
     ) -> Result<u64, GateError>;
 
+    /// Returns units and places of committed participations that were given up while `epoch` was in
+    /// force. What the gate knows already is passed over.
+    async fn give_back(
+        &self,
+        campaign: CampaignId,
+        epoch: u64,
+        returns: &[Return],
+    ) -> Result<GivenBack, GateError>;
+
     /// Puts new settings in force unless the gate has newer ones.
     async fn configure(
         &self,
@@ -206,7 +226,7 @@ pub trait Gate: Send + Sync + 'static {
         epoch: u64,
         settings: &Settings,
         seats: &[Seat],
-        last_rank: u64,
+        mark: Mark,
     ) -> Result<bool, GateError>;
 
     /// Up to `limit` leases that have run out by the gate's clock, oldest first.

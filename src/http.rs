@@ -34,10 +34,11 @@ use self::admin::{AdminCampaignsApi, AdminDeadLettersApi, AdminOutboxApi};
 use self::campaigns::CampaignsApi;
 use self::edge::{Edge, Room};
 use self::health::HealthApi;
-use self::participations::ParticipationsApi;
+use self::participations::{ChangesApi, ParticipationsApi};
 use self::routes::Routes;
 use self::settings::Policy;
 use crate::catalogue::Catalogue;
+use crate::changes::Changes;
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::lifecycle::Lifecycle;
@@ -59,6 +60,8 @@ pub struct App {
     pub reconciler: Reconciler,
     /// Takes part.
     pub participate: Participate,
+    /// Confirms and cancels.
+    pub changes: Changes,
     /// Live status of campaigns.
     pub status: StatusBoard,
     /// Health of the parts.
@@ -87,6 +90,7 @@ enum Section {
 type Apis = (
     CampaignsApi,
     ParticipationsApi,
+    ChangesApi,
     AdminCampaignsApi,
     AdminDeadLettersApi,
     AdminOutboxApi,
@@ -97,6 +101,7 @@ fn service() -> OpenApiService<Apis, ()> {
     let apis = (
         CampaignsApi,
         ParticipationsApi,
+        ChangesApi,
         AdminCampaignsApi,
         AdminDeadLettersApi,
         AdminOutboxApi,

@@ -10,10 +10,12 @@ pub mod direct;
 pub mod writer;
 
 pub mod catalogue;
+pub mod changes;
 pub mod health;
 pub mod lifecycle;
 pub mod meter;
 pub mod order;
+pub mod payment;
 pub mod reconcile;
 pub mod status;
 

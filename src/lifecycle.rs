@@ -322,6 +322,13 @@ fn check(terms: &Terms<'_>) -> Result<(), LifecycleError> {
     if terms.price.is_some_and(|price| price > AMOUNT_MAX) {
         return Err(invalid("price", "is too large"));
     }
+    let dearest = terms
+        .price
+        .unwrap_or(0)
+        .checked_mul(u64::from(terms.max_quantity));
+    if dearest.is_none_or(|amount| amount > AMOUNT_MAX) {
+        return Err(invalid("price", "times maxQuantity is too large"));
+    }
     if !(1..=HOLD_SECONDS_MAX).contains(&terms.hold_seconds) {
         return Err(invalid("holdSeconds", "must be between 1 and 604800"));
     }

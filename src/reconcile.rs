@@ -91,6 +91,8 @@ pub struct Reconciler {
     store: Store,
     gate: Arc<dyn Gate>,
     flights: Arc<Mutex<HashMap<CampaignId, Arc<Flight>>>>,
+    /// Returns that gates lacked when they were last compared with the store.
+    lacking: Arc<Mutex<HashMap<CampaignId, u64>>>,
     metrics: Metrics,
 }
 
@@ -102,6 +104,7 @@ impl Reconciler {
             store,
             gate,
             flights: Arc::default(),
+            lacking: Arc::default(),
             metrics: Metrics::default(),
         }
     }
@@ -244,11 +247,13 @@ impl Reconciler {
             self.metrics.rebuilds.inc();
             crash::point("rebuild.raised");
             let epoch = campaign.gate_epoch;
-            let committed = self.store.committed(id).await?;
+            let snapshot = self.store.snapshot().await?;
+            let committed = snapshot.committed(id).await?;
+            snapshot.end().await?;
             let (settings, seats) = (Settings::from(campaign.as_ref()), &committed.seats);
             let applied = self
                 .gate
-                .rebuild(id, epoch, &settings, seats, committed.last_rank)
+                .rebuild(id, epoch, &settings, seats, committed.mark)
                 .await?;
             tracing::info!(campaign.id = %id, gate.epoch = epoch, seats = seats.len(), applied, "gate rebuilt");
             if applied {

@@ -24,8 +24,8 @@ pub use outbox::{
     RelaySeat, Under, Verdict,
 };
 pub use participations::{
-    Applicant, BatchOutcome, Closing, CommitError, Committed, Decision, DirectOutcome, Intake,
-    Making, Mismatch, Place, Raised,
+    Applicant, BatchOutcome, ChangeMaking, Changed, Closing, CommitError, Committed, Decision,
+    DirectOutcome, Due, Intake, Making, Mismatch, Place, Raised,
 };
 pub use tallies::TallyRow;
 pub use verification::{

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::{background, parts, publishing};
 use crate::admission::Desk;
 use crate::catalogue::{Catalogue, CatalogueConfig};
+use crate::changes::{self, Changes};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Provider};
 use crate::direct::{Direct, DirectConfig};
-use crate::domain::{Kind, Reward, State, Stream};
+use crate::domain::{Fresh, Kind, Reward, State, Stream};
 use crate::gate::{Gate, Guarded};
 use crate::health::{Health, Need};
 use crate::http::{self, App};
@@ -22,6 +23,7 @@ use crate::lane::LaneConfig;
 use crate::lifecycle::Lifecycle;
 use crate::meter::Meter;
 use crate::participate::{Participate, Parts, SyncPath, WhenAway};
+use crate::payment::Simulated;
 use crate::reconcile::Reconciler;
 use crate::retry;
 use crate::status::StatusBoard;
@@ -73,6 +75,7 @@ fn assemble(
     let gate = &gate;
     let hints = publishing::start(config, clock, store, publisher, spawner, telemetry)?;
     let catalogue = Catalogue::new(store.clone(), CatalogueConfig::default());
+    let changes = changes_of(config, store, gate, &catalogue, hints.clone(), spawner);
     let reconciler = Reconciler::new(store.clone(), Arc::clone(gate));
     let lifecycle = Lifecycle::new(
         store.clone(),
@@ -117,9 +120,8 @@ fn assemble(
         reconciler.metrics().register(registry);
     });
     background::start_schedule(spawner, lifecycle.clone());
-    background::start_sweeper(spawner, reconciler.clone(), config.gate.sweep_interval);
-    background::start_probe(spawner, Arc::clone(guarded), reconciler.clone());
     background::start_tallies(spawner, meter.clone(), store.clone());
+    keep_in_step(config, spawner, guarded, &reconciler);
     let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
     Ok(App {
         status: StatusBoard::new(store.clone(), Arc::clone(gate), meter),
@@ -135,10 +137,41 @@ fn assemble(
         lifecycle,
         reconciler,
         participate,
+        changes,
         telemetry: Arc::clone(telemetry),
         clock: clock.clone(),
         settings: http_settings(config, spawner)?,
     })
+}
+
+fn keep_in_step(config: &Config, spawner: &Spawner, gate: &Arc<Guarded>, reconciler: &Reconciler) {
+    background::start_sweeper(spawner, reconciler.clone(), config.gate.sweep_interval);
+    background::start_probe(spawner, Arc::clone(gate), reconciler.clone());
+}
+
+fn changes_of(
+    config: &Config,
+    store: &Store,
+    gate: &Arc<dyn Gate>,
+    catalogue: &Catalogue,
+    wake: Option<mpsc::Sender<Fresh>>,
+    spawner: &Spawner,
+) -> Changes {
+    let changes = Changes::new(changes::Parts {
+        store: store.clone(),
+        gate: Arc::clone(gate),
+        catalogue: catalogue.clone(),
+        payments: match config.payment.provider {
+            Provider::Simulated => Arc::new(Simulated),
+        },
+        payment_timeout: config.payment.timeout,
+        wake,
+        spawner: spawner.on(Handle::current()),
+        key_choice: config.kafka.key,
+        contention: writer_config(config).contention,
+    });
+    changes::start_expiry(spawner, &changes, config.payment.expiry_interval);
+    changes
 }
 
 /// Without the gate the database admits, if it may.
@@ -225,6 +258,7 @@ async fn first_campaign(config: &Config, app: &App) -> anyhow::Result<()> {
         opens_at: None,
         closes_at: None,
         reward: Some(Reward::Points(100)),
+        cancellable: false,
     };
     app.lifecycle.create(campaign).await?;
     Ok(())

@@ -164,6 +164,29 @@ section! {
     }
 }
 section! {
+    /// `[payment]`: what a reservation waits for.
+    Payment {
+        /// Who authorises payments: `simulated`, which moves no money.
+        provider: Provider = Provider::Simulated,
+        /// Longest wait for the provider.
+        #[serde(with = "humantime_serde")]
+        timeout: Duration = Duration::from_secs(5),
+        /// How often reservations are looked for whose time to pay is over.
+        #[serde(with = "humantime_serde")]
+        expiry_interval: Duration = Duration::from_millis(500),
+    }
+}
+
+/// Payment providers there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// Says yes to everything, and moves no money.
+    #[default]
+    Simulated,
+}
+
+section! {
     /// `[relay]`: publishing what was committed.
     Relay {
         /// Whether `serve` publishes, too; without it a process with the command `relay` has to.

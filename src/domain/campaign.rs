@@ -142,6 +142,10 @@ pub struct Campaign {
     pub closes_at: Option<Instant>,
     /// What a participation earns.
     pub reward: Option<Reward>,
+    /// Whether what is confirmed may be cancelled.
+    pub cancellable: bool,
+    /// How often units of it were given back.
+    pub returns: u64,
     /// Generation of the gate's state; a writer commits only admissions of this one.
     pub gate_epoch: u64,
     /// Raised by every change of the fields above, so that an old one never overwrites a newer.

@@ -55,6 +55,20 @@ impl EventId {
         Self(Uuid::now_v7())
     }
 
+    /// A new identifier that is ordered after `earlier`, whatever the clocks say that both were made by.
+    #[must_use]
+    pub fn generate_after(earlier: Self) -> Self {
+        let new = Self::generate();
+        if new > earlier {
+            return new;
+        }
+        let (seconds, nanos) = earlier
+            .0
+            .get_timestamp()
+            .map_or((0, 0), |stamp| stamp.to_unix());
+        Self::at_tick(seconds * 1_000 + u64::from(nanos / 1_000_000) + 1, 0)
+    }
+
     /// A new identifier for the `nth` event of one tick of a campaign's event clock: ordered by tick,
     /// then by `nth`.
     #[must_use]
@@ -87,5 +101,13 @@ mod tests {
         assert!(ids.iter().all(|id| id.0.get_version_num() == 7));
         let again = EventId::at_tick(1_700_000_000_000, 0);
         assert_ne!(again, ids[0], "two of the same place still differ");
+    }
+
+    #[test]
+    fn an_id_comes_after_an_earlier_one_that_a_fast_clock_made() {
+        let ahead = EventId::at_tick(9_999_999_999_999, 7);
+        assert!(EventId::generate_after(ahead) > ahead);
+        let behind = EventId::at_tick(1, 0);
+        assert!(EventId::generate_after(behind) > behind);
     }
 }

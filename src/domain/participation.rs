@@ -26,6 +26,14 @@ words!(Status {
     Expired = "expired",
 });
 
+impl Status {
+    /// Whether whoever has it holds units and a place.
+    #[must_use]
+    pub const fn holds_units(self) -> bool {
+        matches!(self, Self::Reserved | Self::Confirmed)
+    }
+}
+
 /// A participation as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Participation {
@@ -43,6 +51,10 @@ pub struct Participation {
     pub status: Status,
     /// Units left right after it was admitted; none: unlimited.
     pub remaining: Option<u64>,
+    /// What it costs; none: nothing.
+    pub amount: Option<u64>,
+    /// How it was paid.
+    pub payment_reference: Option<String>,
     /// When a reservation runs out.
     pub expires_at: Option<Instant>,
     /// When it was committed, by the service's clock.
@@ -58,6 +70,28 @@ pub struct Seat {
     pub units: u32,
     /// Their first participation that stands.
     pub first: ParticipationId,
+}
+
+/// How far the store's books had come when a rebuild read them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// The highest place in line that was committed.
+    pub last_rank: u64,
+    /// Returns there had been.
+    pub returns: u64,
+}
+
+/// A committed participation that was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Return {
+    /// How many returns its campaign had seen with this one, so that each counts once.
+    pub number: u64,
+    /// Which one.
+    pub participation: ParticipationId,
+    /// Whose it was.
+    pub user: UserId,
+    /// Units it held.
+    pub quantity: u32,
 }
 
 /// A participation refused by the rules: an outcome, not a failure.

@@ -11,7 +11,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
-use super::{Admission, Configured, Entrant, Gate, GateError, GateState, Lease, Seat, Settings};
+use super::{
+    Admission, Configured, Entrant, Gate, GateError, GateState, GivenBack, Lease, Mark, Return,
+    Seat, Settings,
+};
 use crate::domain::{CampaignId, ParticipationId};
 
 /// A gate that is left alone while it is away.
@@ -125,6 +128,16 @@ impl Gate for Guarded {
         self.ask(self.inner.release(campaign, epoch, ids)).await
     }
 
+    async fn give_back(
+        &self,
+        campaign: CampaignId,
+        epoch: u64,
+        returns: &[Return],
+    ) -> Result<GivenBack, GateError> {
+        self.ask(self.inner.give_back(campaign, epoch, returns))
+            .await
+    }
+
     async fn configure(
         &self,
         campaign: CampaignId,
@@ -139,11 +152,9 @@ impl Gate for Guarded {
         epoch: u64,
         settings: &Settings,
         seats: &[Seat],
-        last_rank: u64,
+        mark: Mark,
     ) -> Result<bool, GateError> {
-        let rebuilt = self
-            .inner
-            .rebuild(campaign, epoch, settings, seats, last_rank);
+        let rebuilt = self.inner.rebuild(campaign, epoch, settings, seats, mark);
         self.ask(rebuilt).await
     }
 

@@ -10,7 +10,8 @@ use super::in_process::InProcessEngine;
 use super::redis::{RedisConfig, RedisEngine};
 use super::reply::{Fields, Reply};
 use super::{
-    Admission, Configured, Entrant, Gate, GateError, GateState, Lease, Seat, Settings, Ticket,
+    Admission, Configured, Entrant, Gate, GateError, GateState, GivenBack, Lease, Mark, Return,
+    Seat, Settings, Ticket,
 };
 use crate::clock::Clock;
 use crate::crash;
@@ -19,6 +20,9 @@ use crate::domain::{CampaignId, Instant, ParticipationId, Refusal};
 /// Entrants, seats or leases in one script call: bounds how long Redis serves nobody else, and stays
 /// well under the 8,000 values that Lua can unpack at once.
 const ITEMS_PER_CALL_MAX: usize = 1_000;
+
+/// The keys that make up the state of a campaign.
+const STATE: [&str; 5] = ["state", "users", "leases", "expiry", "returned"];
 
 /// How long the seats of an abandoned rebuild stay in Redis.
 const ABANDONED_REBUILD: Duration = Duration::from_secs(600);
@@ -33,6 +37,7 @@ pub(super) enum Script {
     Admit,
     Settle,
     Release,
+    GiveBack,
     Configure,
     Load,
     Swap,
@@ -41,10 +46,11 @@ pub(super) enum Script {
 }
 
 impl Script {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Admit,
         Self::Settle,
         Self::Release,
+        Self::GiveBack,
         Self::Configure,
         Self::Load,
         Self::Swap,
@@ -58,6 +64,7 @@ impl Script {
             Self::Admit => include_str!("../../lua/admit.lua"),
             Self::Settle => include_str!("../../lua/settle.lua"),
             Self::Release => include_str!("../../lua/release.lua"),
+            Self::GiveBack => include_str!("../../lua/give_back.lua"),
             Self::Configure => include_str!("../../lua/configure.lua"),
             Self::Load => include_str!("../../lua/load.lua"),
             Self::Swap => include_str!("../../lua/swap.lua"),
@@ -225,6 +232,30 @@ impl Gate for ScriptGate {
         Ok(returned)
     }
 
+    async fn give_back(
+        &self,
+        campaign: CampaignId,
+        epoch: u64,
+        returns: &[Return],
+    ) -> Result<GivenBack, GateError> {
+        let keys = self.keys(campaign, STATE);
+        let mut units = 0;
+        for chunk in returns.chunks(ITEMS_PER_CALL_MAX) {
+            let mut args = vec![epoch.to_string()];
+            for one in chunk {
+                args.push(one.number.to_string());
+                args.push(one.participation.to_string());
+                args.push(one.user.to_string());
+                args.push(one.quantity.to_string());
+            }
+            match self.run(Script::GiveBack, &keys, &args).await? {
+                Reply::Text(code) if code == "BEHIND" => return Ok(GivenBack::Behind),
+                reply => units += reply.count()?,
+            }
+        }
+        Ok(GivenBack::Units(units))
+    }
+
     async fn configure(
         &self,
         campaign: CampaignId,
@@ -249,7 +280,7 @@ impl Gate for ScriptGate {
         epoch: u64,
         settings: &Settings,
         seats: &[Seat],
-        last_rank: u64,
+        mark: Mark,
     ) -> Result<bool, GateError> {
         // The attempt is part of the name: two rebuilds of one epoch, or what a timed-out one left
         // behind, must never mix.
@@ -268,13 +299,13 @@ impl Gate for ScriptGate {
             self.run(Script::Load, keys, &args).await?.count()?;
         }
         crash::point("rebuild.loaded");
-        let [state, users, leases, expiry] =
-            self.keys(campaign, ["state", "users", "leases", "expiry"]);
-        let mut args = [epoch, seats.len() as u64, units, last_rank]
+        let [state, users, leases, expiry, returned] = self.keys(campaign, STATE);
+        let mut args = [epoch, seats.len() as u64, units, mark.last_rank]
             .map(|number| number.to_string())
             .to_vec();
         args.extend(settings_args(settings));
-        let keys = [state, users, leases, expiry, loading];
+        args.push(mark.returns.to_string());
+        let keys = [state, users, leases, expiry, loading, returned];
         match self.run(Script::Swap, &keys, &args).await?.text()?.as_str() {
             "SWAPPED" => Ok(true),
             "STALE" => Ok(false),
@@ -297,7 +328,7 @@ impl Gate for ScriptGate {
     }
 
     async fn inspect(&self, campaign: CampaignId) -> Result<Option<GateState>, GateError> {
-        let keys = self.keys(campaign, ["state", "users", "leases", "expiry"]);
+        let keys = self.keys(campaign, STATE);
         let mut fields = self.run(Script::Inspect, &keys, &[]).await?.fields()?;
         match fields.text()?.as_str() {
             "MISSING" => Ok(None),
@@ -309,6 +340,7 @@ impl Gate for ScriptGate {
                 leases: fields.count()?,
                 users: fields.count()?,
                 expiring: fields.count()?,
+                returns: fields.count()?,
             })),
             code => Err(unknown(code)),
         }

@@ -1,6 +1,7 @@
 //! Taking part, and looking at what came of it.
 
 mod accepted;
+mod changes;
 mod idempotency;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use poem_openapi::{Object, OpenApi};
 use uuid::Uuid;
 
 use self::accepted::Accepted;
+pub use self::changes::ChangesApi;
 use self::idempotency::IdempotencyKey;
 use super::auth::{Caller, USER_ID_RANGE, forbidden, user_id};
 use super::fields::{Fields, FromFields, Said};

@@ -145,10 +145,11 @@ impl Parts {
     ) -> Result<Step, ParticipateError> {
         for _ in 0..FIRST_ANSWER_LOOKS {
             let found = self.store.participation(first).await;
-            if found
-                .map_err(|error| unavailable("store", &error))?
-                .is_some()
-            {
+            let found = found.map_err(|error| unavailable("store", &error))?;
+            if let Some(found) = found {
+                if !found.status.holds_units() {
+                    return Ok(Step::Again);
+                }
                 let refusal = Refusal::AlreadyParticipated { first };
                 let refused = self.refused(request, refusal, remaining).await?;
                 return Ok(Step::Done(refused));

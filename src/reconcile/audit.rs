@@ -1,8 +1,10 @@
 //! Compares the gate with the store, and rebuilds a gate that disagrees: a unit that the gate counts and
 //! nobody holds could never be sold, and a lease that is in no order of time would never be swept.
 
+use std::sync::PoisonError;
+
 use super::{ReconcileError, Reconciler, Renewed};
-use crate::domain::Campaign;
+use crate::domain::{Campaign, CampaignId};
 use crate::gate::GateState;
 
 /// How often a difference is looked at again before it is believed: on a system under traffic gate and
@@ -16,20 +18,22 @@ impl Reconciler {
         let Some(mut before) = self.gate.inspect(id).await? else {
             return Ok(self.renew(id, None).await? == Renewed::InStep);
         };
-        if agrees(&before, campaign, &before) {
-            return Ok(false);
-        }
+        let mut sight = compare(&before, campaign, &before);
         for _ in 0..LOOKS {
+            if sight == Sight::Agree {
+                break;
+            }
             let Some(now) = self.store.campaign(id).await? else {
                 return Ok(false);
             };
             let Some(after) = self.gate.inspect(id).await? else {
                 return Ok(self.renew(id, None).await? == Renewed::InStep);
             };
-            if agrees(&before, &now, &after) {
-                return Ok(false);
-            }
+            sight = compare(&before, &now, &after);
             before = after;
+        }
+        if !self.is_to_be_believed(id, sight, &before) {
+            return Ok(false);
         }
         tracing::warn!(
             campaign.id = %id,
@@ -39,6 +43,24 @@ impl Reconciler {
             "the gate disagrees with the store: it is rebuilt"
         );
         Ok(self.renew(id, Some(before.epoch)).await? == Renewed::InStep)
+    }
+
+    /// A gate is told of a return right after its commit. One that still lacks what it lacked a sweep ago
+    /// will not be told any more.
+    fn is_to_be_believed(&self, id: CampaignId, sight: Sight, gate: &GateState) -> bool {
+        let mut lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = lacking.remove(&id);
+        match sight {
+            Sight::Agree | Sight::Moving => false,
+            Sight::Differ => true,
+            Sight::Lacks(returns) => {
+                let is_lost = before.is_some_and(|before| gate.returns < before);
+                if !is_lost {
+                    lacking.insert(id, returns);
+                }
+                is_lost
+            }
+        }
     }
 
     /// Rebuilds a gate whose epoch the store has left behind.
@@ -53,13 +75,39 @@ impl Reconciler {
     }
 }
 
-/// Whether the store, read between two looks at the gate, may be right beside them. What the gate counts
-/// without a lease was committed before; what is committed is counted until it is given back.
-fn agrees(before: &GateState, store: &Campaign, after: &GateState) -> bool {
+/// What the store, read between two looks at the gate, says beside them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    /// Both may be right.
+    Agree,
+    /// One of them is wrong.
+    Differ,
+    /// The gate was told of returns between the looks: they cannot be compared.
+    Moving,
+    /// The gate has not been told of all so many returns.
+    Lacks(u64),
+}
+
+/// What the gate counts without a lease was committed before; what is committed is counted until it is
+/// given back.
+fn compare(before: &GateState, store: &Campaign, after: &GateState) -> Sight {
     let whole = before.leases == before.expiring && (before.units == 0) == (before.users == 0);
     let in_epoch = before.epoch == store.gate_epoch && store.gate_epoch == after.epoch;
+    if !whole || !in_epoch || before.returns > store.returns {
+        return Sight::Differ;
+    }
+    if after.returns < store.returns {
+        return Sight::Lacks(store.returns);
+    }
+    if before.returns != store.returns || after.returns != store.returns {
+        return Sight::Moving;
+    }
     let committed = before.committed_units_min(store.max_quantity)..=after.units;
-    whole && in_epoch && committed.contains(&store.committed_units)
+    if committed.contains(&store.committed_units) {
+        Sight::Agree
+    } else {
+        Sight::Differ
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +131,8 @@ mod tests {
             opens_at: None,
             closes_at: None,
             reward: None,
+            cancellable: false,
+            returns: 0,
             gate_epoch: 3,
             version: 1,
             created_at: chrono::DateTime::default(),
@@ -97,25 +147,46 @@ mod tests {
         leases: 1,
         users: 5,
         expiring: 1,
+        returns: 0,
     };
 
     #[test]
     fn leased_units_may_be_committed_or_not() {
         for committed in 4..=6 {
-            assert!(agrees(&SOUND, &campaign(committed), &SOUND), "{committed}");
+            let sight = compare(&SOUND, &campaign(committed), &SOUND);
+            assert_eq!(sight, Sight::Agree, "{committed}");
         }
     }
 
     #[test]
     fn units_that_nobody_holds_or_nobody_counts_are_noticed() {
-        assert!(!agrees(&SOUND, &campaign(3), &SOUND));
-        assert!(!agrees(&SOUND, &campaign(7), &SOUND));
+        for committed in [3, 7] {
+            let sight = compare(&SOUND, &campaign(committed), &SOUND);
+            assert_eq!(sight, Sight::Differ, "{committed}");
+        }
     }
 
     #[test]
     fn units_committed_between_the_looks_are_in_order() {
         let after = GateState { units: 9, ..SOUND };
-        assert!(agrees(&SOUND, &campaign(8), &after));
+        assert_eq!(compare(&SOUND, &campaign(8), &after), Sight::Agree);
+    }
+
+    #[test]
+    fn what_is_being_given_back_is_not_compared() {
+        let given_back = |returns| Campaign {
+            returns,
+            ..campaign(3)
+        };
+        assert_eq!(compare(&SOUND, &given_back(1), &SOUND), Sight::Lacks(1));
+        let told = GateState {
+            returns: 1,
+            units: 5,
+            ..SOUND
+        };
+        assert_eq!(compare(&SOUND, &given_back(1), &told), Sight::Moving);
+        assert_eq!(compare(&told, &given_back(1), &told), Sight::Agree);
+        assert_eq!(compare(&told, &given_back(0), &told), Sight::Differ);
     }
 
     #[test]
@@ -127,7 +198,8 @@ mod tests {
         let no_users = GateState { users: 0, ..SOUND };
         let old = GateState { epoch: 2, ..SOUND };
         for broken in [no_order, no_users, old] {
-            assert!(!agrees(&broken, &campaign(5), &broken), "{broken:?}");
+            let sight = compare(&broken, &campaign(5), &broken);
+            assert_eq!(sight, Sight::Differ, "{broken:?}");
         }
     }
 }

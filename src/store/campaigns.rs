@@ -35,6 +35,8 @@ pub struct NewCampaign {
     pub closes_at: Option<Instant>,
     /// What a participation earns.
     pub reward: Option<Reward>,
+    /// Whether what is confirmed may be cancelled.
+    pub cancellable: bool,
 }
 
 /// Fields to change; none leaves a field alone, some of none empties it.
@@ -59,6 +61,7 @@ pub struct CampaignChange {
     pub opens_at: Option<Option<Instant>>,
     pub closes_at: Option<Option<Instant>>,
     pub reward: Option<Option<Reward>>,
+    pub cancellable: Option<bool>,
 }
 
 /// Which campaigns to list, newest first.
@@ -93,6 +96,8 @@ impl Store {
             opens_at: Set(new.opens_at.map(to_stored_precision)),
             closes_at: Set(new.closes_at.map(to_stored_precision)),
             reward: Set(new.reward.as_ref().map(reward_text).transpose()?),
+            cancellable: Set(new.cancellable),
+            returns: Set(0),
             gate_epoch: Set(0),
             version: Set(1),
             created_at: Set(now),
@@ -186,6 +191,9 @@ impl Store {
         if let Some(at) = change.closes_at {
             row.closes_at = Set(at.map(to_stored_precision));
         }
+        if let Some(cancellable) = change.cancellable {
+            row.cancellable = Set(cancellable);
+        }
         if let Some(reward) = &change.reward {
             row.reward = Set(reward.as_ref().map(reward_text).transpose()?);
         }
@@ -228,6 +236,8 @@ impl TryFrom<Model> for Campaign {
             opens_at: row.opens_at,
             closes_at: row.closes_at,
             reward: reward.transpose()?,
+            cancellable: row.cancellable,
+            returns: to_unsigned(row.returns),
             gate_epoch: to_unsigned(row.gate_epoch),
             version: to_unsigned(row.version),
             created_at: row.created_at,

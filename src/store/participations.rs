@@ -1,5 +1,6 @@
 //! Participations: committed many at a time with their outbox rows, and read back.
 
+mod change;
 mod commit;
 mod direct;
 mod epoch;
@@ -9,6 +10,7 @@ mod rows;
 use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
+pub use self::change::{ChangeMaking, Changed, Due};
 pub use self::commit::{BatchOutcome, CommitError, Mismatch};
 pub use self::direct::{Closing, Decision, DirectOutcome};
 pub use self::epoch::{Committed, Raised};
@@ -143,6 +145,8 @@ impl TryFrom<Model> for Participation {
             rank: to_unsigned(row.rank),
             status,
             remaining: row.remaining.map(to_unsigned),
+            amount: row.amount.map(to_unsigned),
+            payment_reference: row.payment_reference,
             expires_at: row.expires_at,
             created_at: row.created_at,
         })

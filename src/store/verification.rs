@@ -59,7 +59,7 @@ impl Segment {
         self.start() + SEGMENT_RANKS
     }
 
-    pub(super) const fn start(self) -> u64 {
+    pub(in crate::store) const fn start(self) -> u64 {
         self.number * SEGMENT_RANKS + 1
     }
 }
@@ -67,8 +67,8 @@ impl Segment {
 /// The store at one moment. Read-only, and to be held for as short as can be: while it is open the
 /// database keeps everything that is deleted.
 pub struct Snapshot {
-    store: Store,
-    tx: Tx,
+    pub(super) store: Store,
+    pub(super) tx: Tx,
 }
 
 impl Store {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and those it may name; every module may name itself.
-const EDGES: [(&str, &[&str]); 27] = [
+const EDGES: [(&str, &[&str]); 29] = [
     ("domain", &[]),
     ("crash", &[]),
     ("clock", &["domain"]),
@@ -57,6 +57,20 @@ const EDGES: [(&str, &[&str]); 27] = [
         "lifecycle",
         &["catalogue", "reconcile", "store", "gate", "domain", "clock"],
     ),
+    ("payment", &["domain"]),
+    (
+        "changes",
+        &[
+            "catalogue",
+            "payment",
+            "store",
+            "gate",
+            "domain",
+            "crash",
+            "retry",
+            "supervisor",
+        ],
+    ),
     ("meter", &["store", "domain", "clock"]),
     ("status", &["meter", "store", "gate", "domain"]),
     ("health", &["store", "gate", "broker"]),
@@ -82,6 +96,8 @@ const EDGES: [(&str, &[&str]); 27] = [
         "http",
         &[
             "participate",
+            "changes",
+            "payment",
             "lifecycle",
             "reconcile",
             "catalogue",

@@ -3,6 +3,7 @@
 mod checks;
 mod checks_of_leases;
 mod checks_of_rebuild;
+mod checks_of_returns;
 mod edges;
 mod history;
 mod leaky;
@@ -72,6 +73,12 @@ suite! {
     checks_of_leases::a_release_leaves_what_else_the_user_holds,
     checks_of_leases::a_released_participation_is_never_named_as_the_first,
     checks_of_leases::leases_that_ran_out_are_listed_until_they_end,
+    checks_of_returns::what_is_given_up_can_be_had_again_by_anybody,
+    checks_of_returns::a_return_counts_once,
+    checks_of_returns::a_return_before_its_settle_ends_the_lease,
+    checks_of_returns::a_return_leaves_what_else_the_user_holds,
+    checks_of_returns::a_return_that_the_rebuild_knew_of_returns_nothing,
+    checks_of_returns::a_return_of_another_epoch_returns_nothing,
     checks_of_rebuild::settings_are_only_replaced_by_newer_ones,
     checks_of_rebuild::stock_is_raised_and_lowered_under_way,
     checks_of_rebuild::without_a_state_everything_is_missing,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use firstcome::clock::Clock;
 use firstcome::domain::{CampaignId, ParticipationId, UserId};
 use firstcome::gate::{
-    Admission, Entrant, Gate, GateError, Guarded, RedisConfig, ScriptGate, Settings,
+    Admission, Entrant, Gate, GateError, Guarded, Mark, RedisConfig, ScriptGate, Settings,
 };
 use firstcome::reconcile::{Reconciler, Renewed};
 use redis::AsyncTypedCommands;
@@ -39,7 +39,7 @@ async fn a_gate_ahead_of_the_store_is_left_behind() {
     let gate = Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap());
     // As after the store was set back to an earlier copy of itself.
     let settings = Settings::from(&campaign);
-    gate.rebuild(campaign.id, 40, &settings, &[], 0)
+    gate.rebuild(campaign.id, 40, &settings, &[], Mark::default())
         .await
         .unwrap();
     let reconciler = Reconciler::new(test.store.clone(), gate.clone());

@@ -23,6 +23,8 @@ pub fn intake(campaign: &Campaign, user: i64, rank: u64, quantity: u32) -> Intak
         rank,
         status: Status::Confirmed,
         remaining: Some(1),
+        amount: None,
+        payment_reference: None,
         expires_at: None,
         created_at: now,
     };
@@ -258,8 +260,10 @@ async fn a_rebuild_starts_from_what_is_committed() {
             .unwrap();
         let raised = raised(store, campaign.id).await;
         assert_eq!(raised.gate_epoch, campaign.gate_epoch + 1);
-        let committed = store.committed(campaign.id).await.unwrap();
-        assert_eq!(committed.last_rank, 4);
+        let snapshot = store.snapshot().await.unwrap();
+        let committed = snapshot.committed(campaign.id).await.unwrap();
+        snapshot.end().await.unwrap();
+        assert_eq!(committed.mark.last_rank, 4);
         let mut seats = committed.seats;
         seats.sort_by_key(|seat| seat.user);
         let held: Vec<_> = seats

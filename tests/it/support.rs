@@ -80,6 +80,7 @@ pub fn campaign_of(total_stock: Option<u64>) -> NewCampaign {
         opens_at: None,
         closes_at: None,
         reward: None,
+        cancellable: false,
     }
 }
 

@@ -12,7 +12,8 @@ use firstcome::domain::{
     UserId, to_stored_precision,
 };
 use firstcome::gate::{
-    Admission, Configured, Entrant, Gate, GateError, GateState, Lease, Settings, Ticket,
+    Admission, Configured, Entrant, Gate, GateError, GateState, GivenBack, Lease, Mark, Return,
+    Settings, Ticket,
 };
 use firstcome::lane::LaneConfig;
 use firstcome::retry;
@@ -69,6 +70,10 @@ impl Gate for YesGate {
         Ok(count)
     }
 
+    async fn give_back(&self, _: CampaignId, _: u64, _: &[Return]) -> Result<GivenBack, GateError> {
+        Ok(GivenBack::Behind)
+    }
+
     async fn configure(&self, _: CampaignId, _: &Settings) -> Result<Configured, GateError> {
         Ok(Configured::Applied)
     }
@@ -79,7 +84,7 @@ impl Gate for YesGate {
         _: u64,
         _: &Settings,
         _: &[Seat],
-        _: u64,
+        _: Mark,
     ) -> Result<bool, GateError> {
         Ok(true)
     }
@@ -123,6 +128,8 @@ fn job(campaign: &Arc<Campaign>, user: i64, rank: u64, lease_left: Duration) -> 
         rank,
         status: Status::Confirmed,
         remaining: None,
+        amount: None,
+        payment_reference: None,
         expires_at: None,
         created_at: now,
     };

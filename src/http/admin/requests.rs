@@ -69,6 +69,8 @@ pub struct CreateCampaign {
     /// What a participation earns; null or left out: nothing.
     #[oai(nullable)]
     reward: Option<RewardView>,
+    /// Whether a confirmed participation may be cancelled; false when left out.
+    cancellable: Option<bool>,
 }
 
 impl Example for CreateCampaign {
@@ -89,6 +91,7 @@ impl Example for CreateCampaign {
                 points: Some(100),
                 coupon: None,
             }),
+            cancellable: None,
         }
     }
 }
@@ -151,6 +154,7 @@ impl FromFields for Draft {
                 opens_at: terms.opens_at.value(),
                 closes_at: terms.closes_at.value(),
                 reward: terms.reward.value(),
+                cancellable: terms.cancellable.unwrap_or(false),
             },
             state: state.value(),
         };
@@ -199,6 +203,8 @@ pub struct ChangeCampaign {
     /// What a participation earns; null: nothing.
     #[oai(nullable)]
     reward: Option<RewardView>,
+    /// Whether a confirmed participation may be cancelled; false when left out.
+    cancellable: Option<bool>,
 }
 
 impl Example for ChangeCampaign {
@@ -214,6 +220,7 @@ impl Example for ChangeCampaign {
             opens_at: None,
             closes_at: None,
             reward: None,
+            cancellable: None,
         }
     }
 }
@@ -245,6 +252,7 @@ impl FromFields for Change {
             opens_at: terms.opens_at.change(),
             closes_at: terms.closes_at.change(),
             reward: terms.reward.change(),
+            cancellable: terms.cancellable,
         };
         check_window(
             fields,
@@ -265,6 +273,7 @@ struct Terms {
     opens_at: Said<Instant>,
     closes_at: Said<Instant>,
     reward: Said<Reward>,
+    cancellable: Option<bool>,
 }
 
 impl Terms {
@@ -272,6 +281,7 @@ impl Terms {
         let per_user_limit = fields.integer32("perUserLimit", 1..=QUANTITY_MAX);
         let max_quantity = fields.integer32("maxQuantity", 1..=QUANTITY_MAX);
         let hold_seconds = fields.integer32("holdSeconds", 1..=HOLD_SECONDS_MAX);
+        let cancellable = fields.flag("cancellable");
         Self {
             total_stock: fields.integer("totalStock", &(0..=INTEGER_MAX)),
             per_user_limit: fields.not_null("perUserLimit", per_user_limit),
@@ -281,6 +291,7 @@ impl Terms {
             opens_at: fields.instant("opensAt"),
             closes_at: fields.instant("closesAt"),
             reward: reward(fields),
+            cancellable: fields.not_null("cancellable", cancellable),
         }
     }
 }

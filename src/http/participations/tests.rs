@@ -16,6 +16,8 @@ fn participation() -> Participation {
         rank: 4,
         status: Status::Confirmed,
         remaining: Some(5),
+        amount: None,
+        payment_reference: None,
         expires_at: None,
         created_at: Instant::UNIX_EPOCH,
     }

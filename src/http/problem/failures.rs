@@ -6,11 +6,13 @@ use poem::http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 
 use super::{FieldProblem, Problem};
-use crate::domain::Refusal;
+use crate::changes::ChangeError;
+use crate::domain::{Obstacle, Participation, Refusal};
 use crate::gate::GateError;
 use crate::http::views::time;
 use crate::lifecycle::LifecycleError;
 use crate::participate::ParticipateError;
+use crate::payment::PaymentError;
 use crate::reconcile::ReconcileError;
 use crate::store::StoreError;
 
@@ -86,6 +88,64 @@ impl From<ParticipateError> for Problem {
             ParticipateError::Unavailable { part } => part_unavailable(part),
         }
     }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Unknown => Self::not_found("There is no such participation."),
+            ChangeError::Kept {
+                participation,
+                obstacle,
+            } => stays(&participation, obstacle),
+            ChangeError::WrongAmount { due } => {
+                Self::invalid_field("amount", format!("must be {due}, which is due"))
+            }
+            ChangeError::Payment(PaymentError::Declined(why)) => {
+                tracing::debug!(why, "payment declined");
+                Self::new(
+                    StatusCode::PAYMENT_REQUIRED,
+                    "PAYMENT_DECLINED",
+                    "Payment declined",
+                    "The payment provider declines this payment; the reservation stands until it expires.",
+                )
+            }
+            ChangeError::Payment(PaymentError::Unavailable(why)) => {
+                tracing::warn!(why, "the payment provider does not answer");
+                Self::unavailable(
+                    "PAYMENT_UNAVAILABLE",
+                    "The payment provider does not answer; ask again with the same reference.",
+                )
+            }
+            ChangeError::Unavailable => part_unavailable("store"),
+        }
+    }
+}
+
+/// Why a participation stays as it is.
+fn stays(participation: &Participation, obstacle: Obstacle) -> Problem {
+    let (code, title, detail) = match obstacle {
+        Obstacle::Already => ("UNCHANGED", "Unchanged", "It is so already."),
+        Obstacle::NotPayable => ("NOT_PAYABLE", "Nothing to pay", "It costs nothing."),
+        Obstacle::PaidOtherwise => (
+            "ALREADY_PAID",
+            "Already paid",
+            "It was paid before, by another payment.",
+        ),
+        Obstacle::Cancelled => ("CANCELLED", "Cancelled", "It was cancelled."),
+        Obstacle::Expired => (
+            "EXPIRED",
+            "Expired",
+            "It was not paid for in time; its units are given to others.",
+        ),
+        Obstacle::NotCancellable => (
+            "NOT_CANCELLABLE",
+            "Not cancellable",
+            "It is confirmed, and its campaign takes nothing back.",
+        ),
+    };
+    Problem::new(StatusCode::CONFLICT, code, title, detail)
+        .with_member("participationId", participation.id.to_string())
 }
 
 /// More work is waiting than can be done in time. Those who are told so do not all come back in the same

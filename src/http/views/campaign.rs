@@ -180,6 +180,8 @@ pub struct CampaignView {
     /// What a participation earns; null: nothing.
     #[oai(nullable)]
     pub reward: Option<RewardView>,
+    /// Whether a confirmed participation may be cancelled.
+    pub cancellable: bool,
     /// When it was created.
     pub created_at: Instant,
 }
@@ -202,6 +204,7 @@ impl CampaignView {
             opens_at: campaign.opens_at,
             closes_at: campaign.closes_at,
             reward: campaign.reward.as_ref().map(RewardView::from),
+            cancellable: campaign.cancellable,
             created_at: campaign.created_at,
         }
     }
@@ -227,6 +230,7 @@ impl Example for CampaignView {
                 points: Some(100),
                 coupon: None,
             }),
+            cancellable: false,
             created_at: Instant::UNIX_EPOCH,
         }
     }

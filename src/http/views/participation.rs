@@ -53,6 +53,14 @@ pub struct ParticipationView {
     /// Units left right after it; null: unlimited.
     #[oai(nullable)]
     pub remaining: Option<u64>,
+    /// What it costs, in the smallest unit of the currency; left out where it costs nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub amount: Option<u64>,
+    /// How it was paid; left out until it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[oai(skip_serializing_if_is_none)]
+    pub payment_reference: Option<String>,
     /// When a reservation runs out; left out for all others.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
@@ -75,6 +83,8 @@ impl ParticipationView {
             rank: participation.rank,
             status: participation.status.into(),
             remaining: participation.remaining,
+            amount: participation.amount,
+            payment_reference: participation.payment_reference.clone(),
             expires_at: participation.expires_at,
             created_at: None,
         }
@@ -100,6 +110,8 @@ impl Example for ParticipationView {
             rank: 76,
             status: StatusWord::Confirmed,
             remaining: Some(24),
+            amount: None,
+            payment_reference: None,
             expires_at: None,
             created_at: None,
         }

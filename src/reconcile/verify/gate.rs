@@ -18,13 +18,17 @@ enum Sight {
     Behind,
     /// It does not fit, or the two are of different generations.
     Off,
+    /// Units were given back that the gate has not been told of yet.
+    Lacks,
 }
 
 fn compare(books: &Books, before: &GateState) -> Sight {
     if before.epoch != books.gate_epoch {
         return Sight::Off;
     }
-    if before.committed_units_min(books.max_quantity) > books.committed_units {
+    if before.returns < books.returns {
+        Sight::Lacks
+    } else if before.committed_units_min(books.max_quantity) > books.committed_units {
         Sight::Off
     } else if before.units >= books.committed_units {
         Sight::Fits
@@ -51,12 +55,16 @@ impl Reconciler {
             let after = match sight {
                 Sight::Fits => return Ok(None),
                 Sight::Behind => self.gate.inspect(books.id).await?,
-                Sight::Off => Some(state),
+                Sight::Off | Sight::Lacks => Some(state),
             };
             let has_caught_up = after.is_none_or(|after| {
                 after.epoch == books.gate_epoch && after.units >= books.committed_units
             });
             if sight == Sight::Behind && has_caught_up {
+                return Ok(None);
+            }
+            if look == LOOKS && sight == Sight::Lacks {
+                // Told soon, or found by the sweeper.
                 return Ok(None);
             }
             if look == LOOKS {
@@ -105,6 +113,7 @@ mod tests {
             per_user_limit: 1,
             max_quantity: 2,
             gate_epoch: 3,
+            returns: 0,
             last_rank: committed_units,
         }
     }
@@ -118,6 +127,7 @@ mod tests {
             leases,
             users: units,
             expiring: leases,
+            returns: 0,
         }
     }
 
@@ -128,6 +138,20 @@ mod tests {
         assert_eq!(compare(&books(4), &state(3, 6, 1)), Sight::Fits);
         assert_eq!(compare(&books(4), &state(3, 7, 1)), Sight::Off);
         assert_eq!(compare(&books(4), &state(3, 3, 1)), Sight::Behind);
+    }
+
+    #[test]
+    fn units_that_are_being_given_back_are_no_breach() {
+        let given_back = Books {
+            returns: 1,
+            ..books(4)
+        };
+        assert_eq!(compare(&given_back, &state(3, 5, 0)), Sight::Lacks);
+        let told = GateState {
+            returns: 1,
+            ..state(3, 5, 0)
+        };
+        assert_eq!(compare(&given_back, &told), Sight::Off);
     }
 
     #[test]

@@ -147,6 +147,7 @@ mod tests {
             purged_events: 0,
             per_user_limit: 1,
             max_quantity: 1,
+            returns: 0,
             gate_epoch: 1,
             last_rank: 4,
         }

@@ -23,6 +23,8 @@ pub struct Model {
     pub reward: Option<String>,
     pub gate_epoch: i64,
     pub gate_closed_until: Option<DateTimeUtc>,
+    pub cancellable: bool,
+    pub returns: i64,
     pub version: i64,
     pub created_at: DateTimeUtc,
     pub updated_at: DateTimeUtc,

@@ -14,6 +14,8 @@ pub struct Model {
     pub ordinal: Option<i32>,
     pub status: String,
     pub remaining: Option<i64>,
+    pub amount: Option<i64>,
+    pub payment_reference: Option<String>,
     pub version: i32,
     pub expires_at: Option<DateTimeUtc>,
     pub rewarded_at: Option<DateTimeUtc>,

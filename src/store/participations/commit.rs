@@ -4,7 +4,7 @@
 //! The order of locks is fixed: the campaign's row first, then everything else. So writers of one
 //! campaign stand in line, and what they read inside the transaction is exact.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
@@ -147,6 +147,16 @@ async fn in_order(
     id: CampaignId,
     batch: &[Intake],
 ) -> Result<Vec<Intake>, StoreError> {
+    let tick = tick(store, tx, id).await?;
+    let mut batch = batch.to_vec();
+    for (intake, nth) in batch.iter_mut().zip(0..) {
+        intake.event.id = EventId::at_tick(tick, nth);
+    }
+    Ok(batch)
+}
+
+/// The next tick of the campaign's event clock.
+pub(super) async fn tick(store: &Store, tx: &Tx, id: CampaignId) -> Result<u64, StoreError> {
     let now_ms = store.clock.now().timestamp_millis();
     let mut advance = Sql::new(
         store,
@@ -163,11 +173,7 @@ async fn in_order(
         Some(row) => row.try_get("", "event_clock")?,
         None => now_ms,
     };
-    let mut batch = batch.to_vec();
-    for (intake, nth) in batch.iter_mut().zip(0..) {
-        intake.event.id = EventId::at_tick(to_unsigned(tick), nth);
-    }
-    Ok(batch)
+    Ok(to_unsigned(tick))
 }
 
 /// The conditional update that makes overselling impossible, whatever the gate said.
@@ -234,21 +240,25 @@ async fn ordinals(
         .into_model()
         .all(tx)
         .await?;
-    let mut held: HashMap<i64, (u64, i32)> = HashMap::new();
+    let mut held: HashMap<i64, (u64, BTreeSet<i32>)> = HashMap::new();
     for row in rows {
-        let (units, ordinal) = held.entry(row.user_id).or_default();
+        let (units, taken) = held.entry(row.user_id).or_default();
         *units += u64::from(row.quantity.unsigned_abs());
-        *ordinal = Ord::max(*ordinal, row.ordinal.unwrap_or(0));
+        taken.extend(row.ordinal);
     }
     let mut ordinals = Vec::with_capacity(batch.len());
     for intake in batch {
-        let (units, ordinal) = held.entry(intake.participation.user_id.0).or_default();
+        let (units, taken) = held.entry(intake.participation.user_id.0).or_default();
         *units += u64::from(intake.participation.quantity);
-        *ordinal += 1;
+        // The lowest that is free: those of who gave theirs back are.
+        let ordinal = (1..=i32::MAX)
+            .find(|free| !taken.contains(free))
+            .unwrap_or(i32::MAX);
+        taken.insert(ordinal);
         if *units > u64::from(campaign.per_user_limit) {
             return Ok(None);
         }
-        ordinals.push(*ordinal);
+        ordinals.push(ordinal);
     }
     Ok(Some(ordinals))
 }

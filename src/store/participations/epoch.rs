@@ -7,10 +7,12 @@ use std::time::Duration;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::{Held, holdings};
-use crate::domain::{Campaign, CampaignId, Instant, ParticipationId, Seat, UserId};
+use crate::domain::{Campaign, CampaignId, Instant, Mark, ParticipationId, Seat, UserId};
 use crate::store::campaigns::{to_signed, to_unsigned};
+use crate::store::entity::campaign;
 use crate::store::entity::participation::{Column, Entity};
 use crate::store::outbox::Sql;
+use crate::store::verification::Snapshot;
 use crate::store::{Store, StoreError};
 
 /// Participations read in one page.
@@ -21,8 +23,8 @@ const PAGE: u64 = 20_000;
 pub struct Committed {
     /// Who holds what.
     pub seats: Vec<Seat>,
-    /// The highest place in line that was committed.
-    pub last_rank: u64,
+    /// How far the campaign's books had come.
+    pub mark: Mark,
 }
 
 /// What came of raising a campaign's epoch.
@@ -54,10 +56,7 @@ impl Store {
             .push(" AND (gate_closed_until IS NULL OR gate_closed_until <= ");
         let raised = raise.now().push(")").run(&tx).await?;
         let answer = if raised == 1 {
-            match crate::store::entity::campaign::Entity::find_by_id(id.0)
-                .one(&tx)
-                .await?
-            {
+            match campaign::Entity::find_by_id(id.0).one(&tx).await? {
                 Some(row) => Raised::To(Box::new(row.try_into()?)),
                 None => Raised::Unknown,
             }
@@ -77,9 +76,11 @@ impl Store {
         tx.commit().await?;
         Ok(answer)
     }
+}
 
-    /// What is committed of a campaign. It stands still only while nothing can be committed, which is
-    /// what raising the epoch is for.
+impl Snapshot {
+    /// What is committed of a campaign. Once the epoch was raised nothing more is committed until a gate
+    /// knows of it; what is given up meanwhile is told apart by how many returns there were.
     pub async fn committed(&self, id: CampaignId) -> Result<Committed, StoreError> {
         let mut seats = HashMap::new();
         let mut last_rank = 0;
@@ -98,11 +99,20 @@ impl Store {
             .column_as(Column::Rank.max(), "last_rank")
             .filter(Column::CampaignId.eq(id.0))
             .into_tuple()
-            .one(&self.db)
+            .one(&self.tx)
+            .await?;
+        let returns: Option<i64> = campaign::Entity::find_by_id(id.0)
+            .select_only()
+            .column(campaign::Column::Returns)
+            .into_tuple()
+            .one(&self.tx)
             .await?;
         Ok(Committed {
             seats: seats.into_values().collect(),
-            last_rank: to_unsigned(highest.flatten().unwrap_or(0)),
+            mark: Mark {
+                last_rank: to_unsigned(highest.flatten().unwrap_or(0)),
+                returns: to_unsigned(returns.unwrap_or(0)),
+            },
         })
     }
 
@@ -118,7 +128,7 @@ impl Store {
             .order_by_asc(Column::Rank)
             .limit(PAGE)
             .into_tuple()
-            .all(&self.db)
+            .all(&self.tx)
             .await?;
         let held = |(rank, id, user_id, quantity)| {
             let held = Held {

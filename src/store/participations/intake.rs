@@ -73,6 +73,10 @@ impl Intake {
                 Status::Confirmed
             },
             remaining: place.remaining,
+            amount: campaign
+                .price
+                .map(|price| price.saturating_mul(u64::from(applicant.quantity))),
+            payment_reference: None,
             expires_at: campaign.is_paid().then(|| now + hold),
             created_at: now,
         };

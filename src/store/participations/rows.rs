@@ -4,7 +4,7 @@
 use sea_orm::Value;
 
 use super::intake::Intake;
-use crate::domain::to_stored_precision;
+use crate::domain::{Instant, OutboxEvent, to_stored_precision};
 use crate::store::Store;
 use crate::store::campaigns::{narrow, to_signed};
 use crate::store::outbox::Sql;
@@ -18,8 +18,8 @@ struct Target {
 
 const PARTICIPATION: Target = Target {
     insert: "INSERT INTO participation (id, campaign_id, user_id, quantity, `rank`, ordinal, status, \
-             remaining, version, expires_at, created_at, updated_at) VALUES ",
-    row_bytes: 110,
+             remaining, amount, version, expires_at, created_at, updated_at) VALUES ",
+    row_bytes: 115,
 };
 const IDEMPOTENCY: Target = Target {
     insert: "INSERT INTO idempotency (user_id, idempotency_key, participation_id, created_at) VALUES ",
@@ -66,6 +66,7 @@ pub(super) fn participations(store: &Store, batch: &[Intake], ordinals: &[i32]) 
             (**ordinal).into(),
             participation.status.as_str().into(),
             participation.remaining.map(to_signed).into(),
+            participation.amount.map(to_signed).into(),
             1.into(),
             participation.expires_at.map(to_stored_precision).into(),
             participation.created_at.into(),
@@ -89,8 +90,26 @@ pub(super) fn keys_and_outbox(store: &Store, batch: &[Intake]) -> Vec<Sql> {
             participation.created_at.into(),
         ]
     });
-    statements.extend(OUTBOX_EVENT.statements(store, batch, |intake| {
-        let event = &intake.event;
+    let rows: Vec<OutboxRow<'_>> = batch
+        .iter()
+        .map(|intake| OutboxRow {
+            event: &intake.event,
+            hold_until: intake.hold_until,
+        })
+        .collect();
+    statements.extend(outbox(store, &rows));
+    statements
+}
+
+/// An event with until when the relay leaves it alone.
+pub(super) struct OutboxRow<'a> {
+    pub(super) event: &'a OutboxEvent,
+    pub(super) hold_until: Option<Instant>,
+}
+
+/// Events, and their pending entries.
+pub(super) fn outbox(store: &Store, rows: &[OutboxRow<'_>]) -> Vec<Sql> {
+    let mut statements = OUTBOX_EVENT.statements(store, rows, |OutboxRow { event, .. }| {
         [
             event.id.0.into(),
             event.bucket.into(),
@@ -105,14 +124,14 @@ pub(super) fn keys_and_outbox(store: &Store, batch: &[Intake]) -> Vec<Sql> {
             event.payload.as_str().into(),
             event.created_at.into(),
         ]
-    }));
-    statements.extend(OUTBOX_PENDING.statements(store, batch, |intake| {
-        let event = &intake.event;
+    });
+    statements.extend(OUTBOX_PENDING.statements(store, rows, |row| {
+        let event = row.event;
         [
             event.bucket.into(),
             event.id.0.into(),
             event.campaign_id.0.into(),
-            intake.hold_until.into(),
+            row.hold_until.into(),
             event.stream.as_str().into(),
         ]
     }));

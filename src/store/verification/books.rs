@@ -28,6 +28,8 @@ pub struct Books {
     pub per_user_limit: u32,
     /// Units one request may ask for.
     pub max_quantity: u32,
+    /// How often units were given back.
+    pub returns: u64,
     /// Generation of the gate's state.
     pub gate_epoch: u64,
     /// The highest rank of its participations; 0: it has none.
@@ -37,7 +39,7 @@ pub struct Books {
 /// The highest rank is one step in the index, in this order: MySQL would read all of the campaign to
 /// find a `MAX`, or to sort by the rank alone.
 const BOOKS: &str = "SELECT c.id, c.state, c.total_stock, c.committed_units, c.participation_count, \
-     c.purged_events, c.per_user_limit, c.max_quantity, c.gate_epoch, \
+     c.purged_events, c.per_user_limit, c.max_quantity, c.`returns` AS given_back, c.gate_epoch, \
      (SELECT p.`rank` FROM participation p WHERE p.campaign_id = c.id \
      ORDER BY p.campaign_id DESC, p.`rank` DESC LIMIT 1) AS last_rank FROM campaign c";
 
@@ -110,6 +112,7 @@ fn books(row: &QueryResult) -> Result<Books, StoreError> {
         purged_events: count("purged_events")?,
         per_user_limit: units("per_user_limit")?,
         max_quantity: units("max_quantity")?,
+        returns: count("given_back")?,
         gate_epoch: count("gate_epoch")?,
         last_rank: last_rank.map_or(0, to_unsigned),
     })

@@ -7,7 +7,7 @@ use firstcome::gate::{Admission, Configured, GateError, Seat, Settings};
 use tokio::task::JoinSet;
 
 use super::subject::{
-    Subject, Verdict, already, ensure, entrant, same, settings, text, ticket, tickets,
+    Subject, Verdict, already, ensure, entrant, mark, same, settings, text, ticket, tickets,
 };
 
 async fn configure(subject: &Subject, settings: &Settings) -> Result<Configured, String> {
@@ -211,7 +211,7 @@ pub async fn a_rebuild_with_one_user_twice_is_an_error_and_changes_nothing(
     let seats = [seat(1, 1), seat(1, 1)];
     let rebuilt = subject
         .gate
-        .rebuild(subject.campaign, 2, &settings, &seats, 2)
+        .rebuild(subject.campaign, 2, &settings, &seats, mark(2))
         .await;
     ensure!(
         matches!(rebuilt, Err(GateError::Protocol(_))),

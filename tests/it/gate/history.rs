@@ -6,7 +6,8 @@ use chrono::TimeDelta;
 use firstcome::clock::Clock;
 use firstcome::domain::{CampaignId, Instant, ParticipationId, State, UserId, to_stored_precision};
 use firstcome::gate::{
-    Admission, Configured, Entrant, Gate, GateState, ScriptGate, Seat, Settings,
+    Admission, Configured, Entrant, Gate, GateState, GivenBack, Mark, Return, ScriptGate, Seat,
+    Settings,
 };
 use proptest::collection::{hash_map, vec};
 use proptest::option;
@@ -31,7 +32,13 @@ enum Step {
         epoch: u64,
         settings: Settings,
         seats: Vec<Seat>,
-        last_rank: u64,
+        mark: Mark,
+    },
+    /// Of those that stand; told as `GiveBack`.
+    GiveUp(Vec<ParticipationId>),
+    GiveBack {
+        epoch: u64,
+        returns: Vec<Return>,
     },
 }
 
@@ -40,6 +47,7 @@ enum Answer {
     Admissions(Vec<Admission>),
     Settled,
     Released(u64),
+    GivenBack(GivenBack),
     Configured(Configured),
     Rebuilt(bool),
 }
@@ -112,12 +120,12 @@ fn seats() -> impl Strategy<Value = Vec<Seat>> {
 }
 
 fn rebuild(now: Instant) -> impl Strategy<Value = Step> {
-    (1_u64..10, settings(now), seats(), 0_u64..20).prop_map(
-        |(epoch, settings, seats, last_rank)| Step::Rebuild {
+    (1_u64..10, settings(now), seats(), 0_u64..20, 0_u64..5).prop_map(
+        |(epoch, settings, seats, last_rank, returns)| Step::Rebuild {
             epoch,
             settings,
             seats,
-            last_rank,
+            mark: Mark { last_rank, returns },
         },
     )
 }
@@ -128,6 +136,7 @@ fn step(now: Instant) -> impl Strategy<Value = Step> {
         3 => vec(participation(), 1..4).prop_map(Step::Settle),
         4 => vec(participation(), 1..4).prop_map(Step::Release),
         3 => settings(now).prop_map(Step::Configure),
+        4 => vec(participation(), 1..4).prop_map(Step::GiveUp),
         1 => rebuild(now),
     ]
 }
@@ -138,6 +147,20 @@ fn history(now: Instant) -> impl Strategy<Value = Vec<Step>> {
         .prop_map(|(first, steps)| first.into_iter().chain(steps).collect())
 }
 
+/// A participation that never was admitted is not given up: whoever asks the gate has it committed.
+fn number_returns(model: &mut Model, step: &Step) -> Step {
+    match step {
+        Step::GiveUp(ids) => {
+            let (epoch, returns) = model.returns_of(ids);
+            if returns.is_empty() {
+                return step.clone();
+            }
+            Step::GiveBack { epoch, returns }
+        }
+        other => other.clone(),
+    }
+}
+
 fn tell_model(model: &mut Model, step: &Step) -> (Answer, Option<GateState>) {
     let answer = match step {
         Step::Admit(entrants) => Answer::Admissions(model.admit(entrants)),
@@ -146,13 +169,15 @@ fn tell_model(model: &mut Model, step: &Step) -> (Answer, Option<GateState>) {
             Answer::Settled
         }
         Step::Release(ids) => Answer::Released(model.release(ids)),
+        Step::GiveUp(_) => Answer::Settled,
+        Step::GiveBack { epoch, returns } => Answer::GivenBack(model.give_back(*epoch, returns)),
         Step::Configure(settings) => Answer::Configured(model.configure(settings)),
         Step::Rebuild {
             epoch,
             settings,
             seats,
-            last_rank,
-        } => Answer::Rebuilt(model.rebuild(*epoch, settings, seats, *last_rank)),
+            mark,
+        } => Answer::Rebuilt(model.rebuild(*epoch, settings, seats, *mark)),
     };
     (answer, model.inspect())
 }
@@ -179,6 +204,10 @@ async fn tell_gate(gate: &dyn Gate, step: &Step, now: Instant) -> (Answer, Optio
             let epoch = state.map_or(0, |state| state.epoch);
             Answer::Released(gate.release(campaign, epoch, ids).await.unwrap())
         }
+        Step::GiveUp(_) => Answer::Settled,
+        Step::GiveBack { epoch, returns } => {
+            Answer::GivenBack(gate.give_back(campaign, *epoch, returns).await.unwrap())
+        }
         Step::Configure(settings) => {
             Answer::Configured(gate.configure(campaign, settings).await.unwrap())
         }
@@ -186,9 +215,9 @@ async fn tell_gate(gate: &dyn Gate, step: &Step, now: Instant) -> (Answer, Optio
             epoch,
             settings,
             seats,
-            last_rank,
+            mark,
         } => {
-            let rebuilt = gate.rebuild(campaign, *epoch, settings, seats, *last_rank);
+            let rebuilt = gate.rebuild(campaign, *epoch, settings, seats, *mark);
             Answer::Rebuilt(rebuilt.await.unwrap())
         }
     };
@@ -210,6 +239,7 @@ proptest! {
                 [("in process", Arc::new(in_process)), ("in Redis", Arc::new(redis))];
             let mut model = Model::new(now);
             for (number, step) in steps.iter().enumerate() {
+                let step = &number_returns(&mut model, step);
                 let wanted = tell_model(&mut model, step);
                 for (name, gate) in &gates {
                     let got = tell_gate(gate.as_ref(), step, now).await;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use firstcome::domain::{CampaignId, ParticipationId, Refusal, UserId};
 use firstcome::gate::{
-    Admission, Configured, Entrant, Gate, GateError, GateState, Lease, Seat, Settings,
+    Admission, Configured, Entrant, Gate, GateError, GateState, GivenBack, Lease, Mark, Return,
+    Seat, Settings,
 };
 
 use super::subject::Subject;
@@ -26,6 +27,9 @@ enum Leak {
     NeverSettles,
     ReleasesWithoutALease,
     ReleasesOfAnyEpoch,
+    GivesBackAgain,
+    GivesBackOfAnyEpoch,
+    KeepsThePlaceOfTheReturned,
     KeepsThePlaceOfTheReleased,
     HidesExpiredLeases,
     TakesOldSettings,
@@ -186,6 +190,32 @@ impl Gate for Leaky {
         Ok(returned)
     }
 
+    async fn give_back(
+        &self,
+        campaign: CampaignId,
+        epoch: u64,
+        returns: &[Return],
+    ) -> Result<GivenBack, GateError> {
+        let campaign = self.campaign(campaign);
+        let mut returns = returns.to_vec();
+        if self.has(Leak::GivesBackAgain) {
+            for one in &mut returns {
+                one.number = self.next() + (1 << 20);
+            }
+        }
+        if self.has(Leak::KeepsThePlaceOfTheReturned) {
+            for one in &mut returns {
+                one.user = UserId(one.user.0 + (1 << 20));
+            }
+        }
+        let state = self.inner.inspect(campaign).await?;
+        let epoch = match state {
+            Some(state) if self.has(Leak::GivesBackOfAnyEpoch) => state.epoch,
+            _ => epoch,
+        };
+        self.inner.give_back(campaign, epoch, &returns).await
+    }
+
     async fn configure(
         &self,
         campaign: CampaignId,
@@ -206,7 +236,7 @@ impl Gate for Leaky {
         epoch: u64,
         settings: &Settings,
         seats: &[Seat],
-        last_rank: u64,
+        mark: Mark,
     ) -> Result<bool, GateError> {
         let epoch = match self.leak {
             Leak::RebuildsBackwards | Leak::MixesCampaigns => self.next(),
@@ -218,7 +248,7 @@ impl Gate for Leaky {
         };
         let settings = self.settings(settings);
         self.inner
-            .rebuild(self.campaign(campaign), epoch, &settings, seats, last_rank)
+            .rebuild(self.campaign(campaign), epoch, &settings, seats, mark)
             .await
     }
 
@@ -290,6 +320,15 @@ async fn every_broken_gate_is_caught_by_the_check_made_for_it() {
         (
             Leak::TakesOldSettings,
             "settings_are_only_replaced_by_newer_ones",
+        ),
+        (Leak::GivesBackAgain, "a_return_counts_once"),
+        (
+            Leak::GivesBackOfAnyEpoch,
+            "a_return_of_another_epoch_returns_nothing",
+        ),
+        (
+            Leak::KeepsThePlaceOfTheReturned,
+            "a_return_leaves_what_else_the_user_holds",
         ),
         (Leak::DropsSettings, "stock_is_raised_and_lowered_under_way"),
         (

@@ -1,9 +1,11 @@
 //! The gate in plain Rust, as its contract reads: what the scripts are compared with.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use firstcome::domain::{Instant, ParticipationId, Refusal, State, UserId};
-use firstcome::gate::{Admission, Configured, Entrant, GateState, Seat, Settings, Ticket};
+use firstcome::gate::{
+    Admission, Configured, Entrant, GateState, GivenBack, Mark, Return, Seat, Settings, Ticket,
+};
 
 /// One campaign at a moment that does not move.
 pub struct Model {
@@ -15,6 +17,13 @@ struct Held {
     epoch: u64,
     settings: Settings,
     last_rank: u64,
+    known_returns: u64,
+    returned: HashSet<u64>,
+    /// Admitted in this epoch and neither released nor given up.
+    standing: HashMap<ParticipationId, Entrant>,
+    /// Given up, by the number of their return.
+    gone: HashMap<ParticipationId, Entrant>,
+    numbers: Vec<Option<ParticipationId>>,
     holdings: HashMap<UserId, Holding>,
     leases: HashMap<ParticipationId, (Entrant, Ticket)>,
 }
@@ -53,6 +62,44 @@ impl Model {
         ids.iter().map(|id| held.release(*id)).sum()
     }
 
+    /// What giving up these says to the gate: those that stand, and again those that did.
+    pub fn returns_of(&mut self, ids: &[ParticipationId]) -> (u64, Vec<Return>) {
+        let Some(held) = &mut self.state else {
+            return (1, Vec::new());
+        };
+        let mut returns = Vec::new();
+        for id in ids {
+            let Some(entrant) = held.standing.get(id).or_else(|| held.gone.get(id)) else {
+                continue;
+            };
+            let next = held.known_returns + held.numbers.len() as u64 + 1;
+            let known = held.numbers.iter().position(|known| *known == Some(*id));
+            let number = known.map_or(next, |at| held.known_returns + at as u64 + 1);
+            if known.is_none() {
+                held.numbers.push(Some(*id));
+            }
+            let entrant = *entrant;
+            held.gone.insert(*id, entrant);
+            returns.push(Return {
+                number,
+                participation: *id,
+                user: entrant.user,
+                quantity: entrant.quantity,
+            });
+        }
+        (held.epoch, returns)
+    }
+
+    pub fn give_back(&mut self, epoch: u64, returns: &[Return]) -> GivenBack {
+        match &mut self.state {
+            Some(held) if held.epoch == epoch => {
+                GivenBack::Units(returns.iter().map(|one| held.give_back(*one)).sum())
+            }
+            Some(held) if held.epoch > epoch => GivenBack::Units(0),
+            _ => GivenBack::Behind,
+        }
+    }
+
     pub fn configure(&mut self, settings: &Settings) -> Configured {
         match &mut self.state {
             None => Configured::Missing,
@@ -64,13 +111,7 @@ impl Model {
         }
     }
 
-    pub fn rebuild(
-        &mut self,
-        epoch: u64,
-        settings: &Settings,
-        seats: &[Seat],
-        last_rank: u64,
-    ) -> bool {
+    pub fn rebuild(&mut self, epoch: u64, settings: &Settings, seats: &[Seat], mark: Mark) -> bool {
         let mut settings = settings.clone();
         if let Some(held) = &self.state {
             if held.epoch >= epoch {
@@ -87,7 +128,12 @@ impl Model {
         self.state = Some(Held {
             epoch,
             settings,
-            last_rank,
+            last_rank: mark.last_rank,
+            known_returns: mark.returns,
+            returned: HashSet::new(),
+            standing: HashMap::new(),
+            gone: HashMap::new(),
+            numbers: Vec::new(),
             holdings: seats
                 .iter()
                 .map(|seat| (seat.user, holding(seat)))
@@ -106,6 +152,7 @@ impl Model {
             leases: held.leases.len() as u64,
             users: held.holdings.len() as u64,
             expiring: held.leases.len() as u64,
+            returns: held.known_returns + held.returned.len() as u64,
         })
     }
 }
@@ -144,6 +191,14 @@ impl Held {
             lease_until: now,
         };
         self.leases.insert(entrant.participation, (entrant, ticket));
+        self.standing.insert(entrant.participation, entrant);
+        // Ids come again here, which they never do in the store.
+        self.gone.remove(&entrant.participation);
+        for known in &mut self.numbers {
+            if *known == Some(entrant.participation) {
+                *known = None;
+            }
+        }
         Admission::Admitted(ticket)
     }
 
@@ -183,10 +238,28 @@ impl Held {
         (self.units() + wanted > total).then_some(Refusal::SoldOut)
     }
 
+    fn give_back(&mut self, one: Return) -> u64 {
+        if one.number <= self.known_returns || !self.returned.insert(one.number) {
+            return 0;
+        }
+        let units = u64::from(one.quantity);
+        self.leases.remove(&one.participation);
+        self.standing.remove(&one.participation);
+        if let Some(holding) = self.holdings.get_mut(&one.user) {
+            holding.units = holding.units.saturating_sub(units);
+            holding.first = holding.first.filter(|first| *first != one.participation);
+            if holding.units == 0 {
+                self.holdings.remove(&one.user);
+            }
+        }
+        units
+    }
+
     fn release(&mut self, id: ParticipationId) -> u64 {
         let Some((entrant, _)) = self.leases.remove(&id) else {
             return 0;
         };
+        self.standing.remove(&id);
         let units = u64::from(entrant.quantity);
         let holding = self.holdings.get_mut(&entrant.user).unwrap();
         holding.units -= units;

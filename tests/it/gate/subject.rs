@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use firstcome::domain::{CampaignId, Instant, ParticipationId, Refusal, State, UserId};
-use firstcome::gate::{Admission, Entrant, Gate, GateState, Lease, Settings, Ticket};
+use firstcome::gate::{
+    Admission, Entrant, Gate, GateState, GivenBack, Lease, Mark, Return, Seat, Settings, Ticket,
+};
 
 /// Passed, or what was broken.
 pub type Verdict = Result<(), String>;
@@ -23,6 +25,14 @@ macro_rules! ensure {
     };
 }
 pub(crate) use ensure;
+
+/// The books of a campaign without returns.
+pub fn mark(last_rank: u64) -> Mark {
+    Mark {
+        last_rank,
+        returns: 0,
+    }
+}
 
 /// Fails the check unless both are equal.
 pub fn same<T: PartialEq + Debug>(what: &str, got: &T, wanted: &T) -> Verdict {
@@ -62,11 +72,22 @@ impl Subject {
         &self,
         epoch: u64,
         settings: &Settings,
-        seats: &[firstcome::gate::Seat],
+        seats: &[Seat],
         last_rank: u64,
     ) -> Result<bool, String> {
+        self.rebuild_at(epoch, settings, seats, mark(last_rank))
+            .await
+    }
+
+    pub async fn rebuild_at(
+        &self,
+        epoch: u64,
+        settings: &Settings,
+        seats: &[Seat],
+        mark: Mark,
+    ) -> Result<bool, String> {
         self.gate
-            .rebuild(self.campaign, epoch, settings, seats, last_rank)
+            .rebuild(self.campaign, epoch, settings, seats, mark)
             .await
             .map_err(text)
     }
@@ -126,6 +147,27 @@ impl Subject {
         let ids = ids(entrants);
         let released = self.gate.release(self.campaign, epoch, &ids).await;
         released.map_err(text)
+    }
+
+    /// Gives up what these held, as returns numbered from `number` on.
+    pub async fn give_back(
+        &self,
+        epoch: u64,
+        number: u64,
+        entrants: &[Entrant],
+    ) -> Result<GivenBack, String> {
+        let returns: Vec<Return> = entrants
+            .iter()
+            .zip(number..)
+            .map(|(entrant, number)| Return {
+                number,
+                participation: entrant.participation,
+                user: entrant.user,
+                quantity: entrant.quantity,
+            })
+            .collect();
+        let given_back = self.gate.give_back(self.campaign, epoch, &returns).await;
+        given_back.map_err(text)
     }
 
     pub async fn expired(&self, limit: usize) -> Result<Vec<Lease>, String> {

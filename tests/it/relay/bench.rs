@@ -156,6 +156,8 @@ pub fn participation(nth: u32) -> Participation {
         rank: u64::from(nth) + 1,
         status: Status::Reserved,
         remaining: None,
+        amount: None,
+        payment_reference: None,
         expires_at: None,
         created_at: Clock::System.now(),
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use firstcome::crash::POINTS;
-use firstcome::domain::{CampaignId, ParticipationId};
+use firstcome::domain::{CampaignId, ParticipationId, Status};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -30,6 +30,8 @@ struct Run {
     folder: TempDir,
     campaign: i64,
     other: i64,
+    orders: i64,
+    paid: Vec<String>,
     yes: Vec<Value>,
     asked: i64,
 }
@@ -64,13 +66,34 @@ impl Run {
                 self.yes.push(yes);
             }
         }
+        self.some_orders(service).await;
         let path = format!("/campaigns/{}/rebuild-gate", self.campaign);
         service.admin(&path).send().await.ok();
     }
 
+    /// Some order, and pay or give back what they ordered.
+    async fn some_orders(&mut self, service: &Service) {
+        for user in self.asked..self.asked + 4 {
+            let Some(yes) = ask_for(service, self.orders, user).await else {
+                continue;
+            };
+            let id = yes["participationId"].as_str().unwrap().to_owned();
+            self.yes.push(yes);
+            let what = if user % 2 == 0 { "confirm" } else { "cancel" };
+            let path = format!("/api/participations/{id}/{what}");
+            let asked = service
+                .post(&path)
+                .header("Authorization", user.to_string());
+            let answer = asked.json(&json!({})).send().await;
+            if what == "confirm" && answer.is_ok_and(|answer| answer.status() == 200) {
+                self.paid.push(id);
+            }
+        }
+    }
+
     /// Whoever comes now gets what is left: all of it.
     async fn sell_the_rest(&mut self, service: &Service) {
-        for campaign in [self.campaign, self.other] {
+        for campaign in [self.campaign, self.other, self.orders] {
             until("all is sold", async || {
                 self.asked += 1;
                 let answer = service.take_part(campaign, self.asked).await;
@@ -94,6 +117,11 @@ impl Run {
             let row = row.unwrap_or_else(|| panic!("{point}: {yes} is lost"));
             assert_eq!(row.rank, yes["rank"].as_u64().unwrap(), "{point}");
         }
+        for id in &self.paid {
+            let id = ParticipationId(id.parse().unwrap());
+            let row = self.parts.test.store.participation(id).await.unwrap();
+            assert_eq!(row.unwrap().status, Status::Confirmed, "{point}");
+        }
         let store = &self.parts.test.store;
         until("everything is published", async || {
             store.outbox_counts(None).await.unwrap().pending == 0
@@ -106,6 +134,16 @@ impl Run {
         let text = String::from_utf8_lossy(&verified.stdout);
         assert!(verified.status.success(), "{point}: {text}");
     }
+}
+
+/// Takes part, if there is an answer and it is a yes.
+async fn ask_for(service: &Service, campaign: i64, user: i64) -> Option<Value> {
+    let path = format!("/api/campaigns/{campaign}/participation");
+    let asked = service.post(&path).json(&json!({ "userId": user }));
+    let answer = asked.send().await.ok()?;
+    let is_yes = answer.status() == 201;
+    let text = answer.text().await.ok()?;
+    is_yes.then(|| serde_json::from_str(&text).ok()).flatten()
 }
 
 async fn dies_at(point: &'static str) {
@@ -122,6 +160,9 @@ async fn dies_at(point: &'static str) {
     let mut first = Service::start(&folder, &parts.settings).await;
     let sale = || json!({ "name": point, "kind": "general", "totalStock": STOCK });
     let (campaign, other) = (first.create(sale()).await, first.create(sale()).await);
+    let mut paid = sale();
+    paid["price"] = json!(100);
+    let orders = first.create(paid).await;
     if point.starts_with("sweep.") {
         // Whoever dies here leaves leases to be swept.
         drop(first);
@@ -137,6 +178,8 @@ async fn dies_at(point: &'static str) {
         folder,
         campaign,
         other,
+        orders,
+        paid: Vec::new(),
         yes: Vec::new(),
         asked: 1,
     };

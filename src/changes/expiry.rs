@@ -1,0 +1,72 @@
+//! Reservations that nobody paid for in time: found in the database, by its clock, by one replica at a
+//! time. That it is one only spares work: two would find that the other was faster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{Changes, Parts};
+use crate::domain::Wish;
+use crate::store::StoreError;
+use crate::supervisor::{Policy, Spawner, Stage};
+
+const DUTY: &str = "expiry";
+/// How long the duty stays with a replica that says nothing.
+const TERM: Duration = Duration::from_secs(5);
+/// Reservations looked at in one go.
+const PAGE: u64 = 500;
+
+/// Expires what is due, so far apart.
+pub fn start(spawner: &Spawner, changes: &Changes, interval: Duration) {
+    let parts = Arc::clone(&changes.parts);
+    let owner = Uuid::now_v7().to_string();
+    spawner.start(
+        "changes.expire",
+        Stage::Background,
+        Policy::restart(),
+        move |stop| {
+            let (parts, owner) = (Arc::clone(&parts), owner.clone());
+            async move {
+                while stop
+                    .run_until_cancelled(tokio::time::sleep(interval))
+                    .await
+                    .is_some()
+                {
+                    if let Err(error) = parts.expire_due(&owner).await {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "reservations wait to expire"
+                        );
+                    }
+                }
+                Ok(())
+            }
+        },
+    );
+}
+
+impl Parts {
+    async fn expire_due(self: &Arc<Self>, owner: &str) -> Result<(), StoreError> {
+        while self.store.take_duty(DUTY, owner, TERM).await? {
+            let mut expired = 0;
+            for due in self.store.due_reservations(PAGE).await? {
+                let committed = self.commit(due.campaign, &due.ids, &Wish::Expire, None);
+                match committed.await {
+                    Ok(changed) => expired += changed.changed.len(),
+                    // What it was to expire is due the next time, too.
+                    Err(error) => tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        campaign.id = %due.campaign,
+                        "reservations wait to expire"
+                    ),
+                }
+            }
+            if expired == 0 {
+                break;
+            }
+            tracing::debug!(expired, "reservations ran out");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! Paying for a reservation, and giving a participation back.
+
+use std::sync::Arc;
+
+use poem::Request;
+use poem::web::Data;
+use poem_openapi::param::Path;
+use poem_openapi::types::Example;
+use poem_openapi::{Object, OpenApi};
+use uuid::Uuid;
+
+use super::traceparent;
+use crate::changes::Payment;
+use crate::domain::{ParticipationId, UserId};
+use crate::http::auth::Caller;
+use crate::http::fields::{Fields, FromFields, INTEGER_MAX};
+use crate::http::json::{Checked, RequestBodySchema, Written};
+use crate::http::problem::{Failure, Problem, documented};
+use crate::http::views::ParticipationView;
+use crate::http::{App, Section};
+
+/// Length of a payment's reference.
+const REFERENCE: std::ops::RangeInclusive<usize> = 1..=128;
+
+documented! {
+    /// Problems of paying.
+    Paying {
+        400 => "The body is not JSON (MALFORMED).",
+        401 => "Nobody is asking (UNAUTHENTICATED).",
+        402 => "The payment provider declines (PAYMENT_DECLINED).",
+        404 => "There is no such participation, or it is another user's (NOT_FOUND).",
+        408 => "The body did not come in time (REQUEST_TIMEOUT).",
+        409 => "Nothing to pay, or not any more (NOT_PAYABLE, ALREADY_PAID, CANCELLED, EXPIRED).",
+        413 => "The body is too large (TOO_LARGE).",
+        415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
+        422 => "A value cannot be accepted (INVALID).",
+    }
+    /// Problems of giving back.
+    GivingBack {
+        401 => "Nobody is asking (UNAUTHENTICATED).",
+        404 => "There is no such participation, or it is another user's (NOT_FOUND).",
+        409 => "It cannot be given back (NOT_CANCELLABLE, EXPIRED).",
+    }
+}
+
+/// Pays for a reservation.
+#[derive(Object)]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none, example)]
+pub struct ConfirmRequest {
+    /// What the payment provider named the payment. The simulated provider does as it says:
+    /// `declined…`, `unavailable…`, `slow-MILLIS…`.
+    #[oai(validator(min_length = 1, max_length = 128))]
+    payment_reference: Option<String>,
+    /// What is paid, in the smallest unit of the currency; refused unless it is what is due.
+    #[oai(validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
+    amount: Option<u64>,
+}
+
+impl Example for ConfirmRequest {
+    fn example() -> Self {
+        Self {
+            payment_reference: Some("pi_3MtwBw".to_owned()),
+            amount: None,
+        }
+    }
+}
+
+impl RequestBodySchema for ConfirmRequest {
+    type Read = Payment;
+}
+
+impl FromFields for Payment {
+    fn from_fields(fields: &mut Fields) -> Self {
+        let reference = fields.text("paymentReference", &REFERENCE);
+        let amount = fields.integer("amount", &(1..=INTEGER_MAX));
+        Self {
+            reference: fields.not_null("paymentReference", reference),
+            amount: fields.not_null("amount", amount),
+        }
+    }
+}
+
+/// Changes of participations.
+pub struct ChangesApi;
+
+#[OpenApi(tag = "Section::Participations")]
+impl ChangesApi {
+    /// Pay for a reservation.
+    ///
+    /// Safe to repeat: asked again for the same payment it answers the same.
+    #[oai(
+        path = "/api/participations/:id/confirm",
+        method = "post",
+        operation_id = "confirmParticipation"
+    )]
+    async fn confirm(
+        &self,
+        app: Data<&Arc<App>>,
+        request: &Request,
+        caller: Caller,
+        /// Id of the participation.
+        id: Path<Uuid>,
+        body: Checked<ConfirmRequest>,
+    ) -> Result<Written<ParticipationView>, Failure<Paying>> {
+        let id = own(&app, caller, id.0).await?;
+        let confirmed = app
+            .changes
+            .confirm(id, body.0, traceparent(request))
+            .await?;
+        Ok(Written(ParticipationView::record(&confirmed)))
+    }
+
+    /// Give a participation back.
+    ///
+    /// A reservation always; what is confirmed only where its campaign is `cancellable`. Safe to repeat.
+    #[oai(
+        path = "/api/participations/:id/cancel",
+        method = "post",
+        operation_id = "cancelParticipation"
+    )]
+    async fn cancel(
+        &self,
+        app: Data<&Arc<App>>,
+        request: &Request,
+        caller: Caller,
+        /// Id of the participation.
+        id: Path<Uuid>,
+    ) -> Result<Written<ParticipationView>, Failure<GivingBack>> {
+        let id = own(&app, caller, id.0).await?;
+        let cancelled = app.changes.cancel(id, traceparent(request)).await?;
+        Ok(Written(ParticipationView::record(&cancelled)))
+    }
+}
+
+/// A participation that the caller may change. Another user's looks like one that does not exist.
+async fn own(app: &App, caller: Caller, id: Uuid) -> Result<ParticipationId, Problem> {
+    caller.may_see(UserId(0))?;
+    let id = ParticipationId(id);
+    match app.store.participation(id).await? {
+        Some(found) if caller.may_see(found.user_id)? => Ok(id),
+        _ => Err(Problem::not_found("There is no such participation.")),
+    }
+}

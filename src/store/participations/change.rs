@@ -1,0 +1,355 @@
+//! What becomes of participations after they were committed: confirmed, cancelled, expired. One
+//! transaction for all of a campaign that change together, each with its event.
+//!
+//! Who wins is decided on rows that are held. The order of locks is that of the writer: the campaign's
+//! row first, where units return or events need its clock, then participations in order of rank, then
+//! what is kept of their segments.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
+
+use super::CommitError;
+use super::commit::{commit, roll_back, tick};
+use super::rows::{OutboxRow, outbox};
+use crate::domain::{
+    CampaignId, EventId, Instant, KeyChoice, Obstacle, OutboxEvent, Participation, ParticipationId,
+    Return, Status, Wish, to_stored_precision,
+};
+use crate::store::bounded::Tx;
+use crate::store::campaigns::{to_signed, to_unsigned};
+use crate::store::entity::campaign;
+use crate::store::entity::participation::{Column, Entity, Model};
+use crate::store::outbox::Sql;
+use crate::store::shapes::padded;
+use crate::store::verification::Segment;
+use crate::store::{Store, StoreError};
+
+/// How events of a change are made.
+#[derive(Clone, Debug)]
+pub struct ChangeMaking {
+    /// What the key of an event is.
+    pub key_choice: KeyChoice,
+    /// W3C trace context of the request, passed on to the event.
+    pub traceparent: Option<String>,
+}
+
+/// What came of a wish for several participations of one campaign.
+#[derive(Clone, Debug, Default)]
+pub struct Changed {
+    /// Those that changed, as they stand now.
+    pub changed: Vec<Participation>,
+    /// Those that did not, as they stand, and why.
+    pub kept: Vec<(Participation, Obstacle)>,
+    /// The events that are in the outbox now.
+    pub events: Vec<OutboxEvent>,
+    /// The gate's epoch that was in force.
+    pub epoch: u64,
+    /// What the gate has to be told.
+    pub returns: Vec<Return>,
+}
+
+/// Reservations whose time to pay is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Of which campaign.
+    pub campaign: CampaignId,
+    /// Which.
+    pub ids: Vec<ParticipationId>,
+}
+
+/// A row with what it is to become.
+struct Step {
+    row: Model,
+    becomes: Participation,
+}
+
+impl Store {
+    /// Grants the wish to those of these that it can be granted to. All that it says, or nothing. Those
+    /// that are not there, or of another campaign, are left out.
+    pub async fn change_participations(
+        &self,
+        campaign: CampaignId,
+        ids: &[ParticipationId],
+        wish: &Wish,
+        making: &ChangeMaking,
+    ) -> Result<Changed, CommitError> {
+        let tx = self.begin().await.map_err(CommitError::RolledBack)?;
+        let changed = change(self, &tx, campaign, ids, wish, making)
+            .await
+            .map_err(CommitError::RolledBack)?;
+        if changed.changed.is_empty() {
+            roll_back(tx).await?;
+        } else {
+            commit(tx).await?;
+        }
+        Ok(changed)
+    }
+
+    /// Reservations whose time is over, by the database's clock, the oldest first.
+    pub async fn due_reservations(&self, limit: u64) -> Result<Vec<Due>, StoreError> {
+        let mut sql = Sql::new(
+            self,
+            "SELECT id, campaign_id FROM participation WHERE expires_at <= ",
+        );
+        sql.now().push(" ORDER BY expires_at LIMIT ");
+        let mut due: Vec<Due> = Vec::new();
+        for row in sql.bind(limit).rows(self.connection()).await? {
+            let id: Uuid = row.try_get("", "id")?;
+            let campaign = CampaignId(row.try_get("", "campaign_id")?);
+            match due.iter_mut().find(|due| due.campaign == campaign) {
+                Some(known) => known.ids.push(ParticipationId(id)),
+                None => due.push(Due {
+                    campaign,
+                    ids: vec![ParticipationId(id)],
+                }),
+            }
+        }
+        Ok(due)
+    }
+
+    /// Takes a duty, or keeps it, for so long by the database's clock. False: somebody else has it.
+    pub async fn take_duty(
+        &self,
+        name: &str,
+        owner: &str,
+        term: Duration,
+    ) -> Result<bool, StoreError> {
+        let mut take = Sql::new(self, "UPDATE duty SET owner = ");
+        take.bind(owner).push(", expires_at = ").after(term);
+        take.push(" WHERE name = ").bind(name);
+        take.push(" AND (owner = ")
+            .bind(owner)
+            .push(" OR expires_at <= ");
+        if take.now().push(")").run(self.connection()).await? == 1 {
+            return Ok(true);
+        }
+        let mut first = Sql::new(self, "INSERT INTO duty (name, owner, expires_at) VALUES (");
+        first.bind(name).push(",").bind(owner).push(",").after(term);
+        match first.push(")").run(self.connection()).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Constraint(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+async fn change(
+    store: &Store,
+    tx: &Tx,
+    id: CampaignId,
+    ids: &[ParticipationId],
+    wish: &Wish,
+    making: &ChangeMaking,
+) -> Result<Changed, StoreError> {
+    let found = campaign::Entity::find_by_id(id.0);
+    let needs_row = wish.returns_units() || making.key_choice != KeyChoice::Participation;
+    let found = if needs_row {
+        found.lock_exclusive().one(tx).await?
+    } else {
+        found.one(tx).await?
+    };
+    let Some(books) = found else {
+        return Ok(Changed::default());
+    };
+    let rows = Entity::find()
+        .filter(Column::Id.is_in(padded(ids).map(|id| id.0)))
+        .filter(Column::CampaignId.eq(id.0))
+        .order_by_asc(Column::Rank)
+        .lock_exclusive()
+        .all(tx)
+        .await?;
+    let now = now(store, tx).await?;
+    let mut changed = Changed {
+        epoch: to_unsigned(books.gate_epoch),
+        ..Changed::default()
+    };
+    let mut steps = Vec::new();
+    for row in rows {
+        let stands = Participation::try_from(row.clone())?;
+        match stands.after(wish, books.cancellable, now) {
+            Ok(status) => {
+                let becomes = Participation {
+                    status,
+                    expires_at: None,
+                    payment_reference: match wish {
+                        Wish::Confirm { reference } => Some(reference.clone()),
+                        _ => stands.payment_reference.clone(),
+                    },
+                    ..stands
+                };
+                steps.push(Step { row, becomes });
+            }
+            Err(obstacle) => changed.kept.push((stands, obstacle)),
+        }
+    }
+    if steps.is_empty() {
+        return Ok(changed);
+    }
+    update_rows(store, tx, wish, &steps, now).await?;
+    changed.events = write_events(store, tx, id, &steps, making, now).await?;
+    if wish.returns_units() {
+        changed.returns = return_units(store, tx, &books, &steps).await?;
+    }
+    for segment in steps
+        .iter()
+        .map(|step| Segment::of(id, step.becomes.rank))
+        .collect::<BTreeSet<_>>()
+    {
+        store.invalidate_segment(tx, id, segment.start()).await?;
+    }
+    changed.changed = steps.into_iter().map(|step| step.becomes).collect();
+    Ok(changed)
+}
+
+async fn now(store: &Store, tx: &Tx) -> Result<Instant, StoreError> {
+    let mut clock = Sql::new(store, "SELECT ");
+    let rows = clock.now().push(" AS now_at").rows(tx).await?;
+    match rows.first() {
+        Some(row) => Ok(row.try_get("", "now_at")?),
+        None => Err(StoreError::Unreadable {
+            what: "the time",
+            value: String::new(),
+        }),
+    }
+}
+
+/// Who gives units back gives up the ordinal, too, which is their place under the campaign's limit.
+async fn update_rows(
+    store: &Store,
+    tx: &Tx,
+    wish: &Wish,
+    steps: &[Step],
+    now: Instant,
+) -> Result<(), StoreError> {
+    let status = match wish {
+        Wish::Confirm { .. } => Status::Confirmed,
+        Wish::Cancel => Status::Cancelled,
+        Wish::Expire => Status::Expired,
+    };
+    let mut update = Sql::new(store, "UPDATE participation SET status = ");
+    update
+        .bind(status.as_str())
+        .push(", version = version + 1, expires_at = NULL, updated_at = ")
+        .bind(now);
+    match wish {
+        Wish::Confirm { reference } => {
+            update
+                .push(", payment_reference = ")
+                .bind(reference.as_str());
+        }
+        Wish::Cancel | Wish::Expire => {
+            update.push(", ordinal = NULL");
+        }
+    }
+    let ids: Vec<Uuid> = steps.iter().map(|step| step.row.id).collect();
+    update.push(" WHERE id IN ").list(padded(&ids));
+    update.run(tx).await?;
+    Ok(())
+}
+
+async fn write_events(
+    store: &Store,
+    tx: &Tx,
+    id: CampaignId,
+    steps: &[Step],
+    making: &ChangeMaking,
+    now: Instant,
+) -> Result<Vec<OutboxEvent>, StoreError> {
+    let mut events: Vec<OutboxEvent> = steps
+        .iter()
+        .map(|step| {
+            let sequence = step.row.version.unsigned_abs() + 1;
+            let at = to_stored_precision(now);
+            let mut event = OutboxEvent::about(&step.becomes, sequence, making.key_choice, at);
+            event.traceparent.clone_from(&making.traceparent);
+            event
+        })
+        .collect();
+    if events.iter().any(OutboxEvent::shares_its_key) {
+        let tick = tick(store, tx, id).await?;
+        for (event, nth) in events.iter_mut().zip(0..) {
+            event.id = EventId::at_tick(tick, nth);
+        }
+    } else {
+        let earlier = earlier_events(store, tx, id, steps).await?;
+        for event in &mut events {
+            if let Some(earlier) = event.rank.and_then(|rank| earlier.get(&rank)) {
+                event.id = EventId::generate_after(*earlier);
+            }
+        }
+    }
+    let rows: Vec<OutboxRow<'_>> = events
+        .iter()
+        .map(|event| OutboxRow {
+            event,
+            hold_until: None,
+        })
+        .collect();
+    for mut insert in outbox(store, &rows) {
+        insert.run(tx).await?;
+    }
+    Ok(events)
+}
+
+/// The latest event of each, by rank, unless it is deleted: whoever reads pending rows in order of their
+/// ids reads a participation's in its own order, whatever clocks made them.
+async fn earlier_events(
+    store: &Store,
+    tx: &Tx,
+    id: CampaignId,
+    steps: &[Step],
+) -> Result<HashMap<u64, EventId>, StoreError> {
+    let ranks: Vec<i64> = steps.iter().map(|step| step.row.rank).collect();
+    let mut sql = Sql::new(
+        store,
+        "SELECT `rank`, id FROM outbox_event WHERE campaign_id = ",
+    );
+    sql.bind(id.0).push(" AND `rank` IN ").list(padded(&ranks));
+    let mut earlier: HashMap<u64, EventId> = HashMap::new();
+    for row in sql.rows(tx).await? {
+        let rank: i64 = row.try_get("", "rank")?;
+        let event = EventId(row.try_get("", "id")?);
+        let known = earlier.entry(to_unsigned(rank)).or_insert(event);
+        *known = Ord::max(*known, event);
+    }
+    Ok(earlier)
+}
+
+/// Books the units back, once: the rows are held, and each has just left the status it held them in.
+async fn return_units(
+    store: &Store,
+    tx: &Tx,
+    books: &campaign::Model,
+    steps: &[Step],
+) -> Result<Vec<Return>, StoreError> {
+    let units: u64 = steps
+        .iter()
+        .map(|step| u64::from(step.becomes.quantity))
+        .sum();
+    let mut update = Sql::new(
+        store,
+        "UPDATE campaign SET committed_units = committed_units - ",
+    );
+    update
+        .bind(to_signed(units))
+        .push(", `returns` = `returns` + ");
+    update
+        .bind(to_signed(steps.len() as u64))
+        .push(" WHERE id = ")
+        .bind(books.id);
+    update.run(tx).await?;
+    let first = to_unsigned(books.returns) + 1;
+    Ok(steps
+        .iter()
+        .zip(first..)
+        .map(|(step, number)| Return {
+            number,
+            participation: step.becomes.id,
+            user: step.becomes.user_id,
+            quantity: step.becomes.quantity,
+        })
+        .collect())
+}

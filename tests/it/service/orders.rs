@@ -1,0 +1,347 @@
+//! Orders: held, paid for, given back, expired; and what is left when all of that meets.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use firstcome::domain::{CampaignId, ParticipationId, Status};
+use futures_util::StreamExt;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use reqwest::Response;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::process::{ADMIN_TOKEN, Service, body, command};
+use super::real::{Parts, parts};
+use crate::support::until;
+
+async fn order(service: &Service, campaign: i64, user: i64, quantity: u32) -> Response {
+    service
+        .post(&format!("/api/campaigns/{campaign}/participation"))
+        .json(&json!({ "userId": user, "quantity": quantity }))
+        .send()
+        .await
+        .unwrap()
+}
+
+async fn reserve(service: &Service, campaign: i64, user: i64, quantity: u32) -> String {
+    let answer = order(service, campaign, user, quantity).await;
+    assert_eq!(answer.status(), 201, "{}", answer.text().await.unwrap());
+    let reserved = body(answer).await;
+    assert_eq!(reserved["status"], "reserved");
+    assert!(reserved["expiresAt"].is_string());
+    reserved["participationId"].as_str().unwrap().to_owned()
+}
+
+/// With so many at once some are told to come back, and while their first try still holds a lease the
+/// last of the others find nothing left. The key makes one order of all tries.
+async fn reserve_in_the_end(service: &Service, campaign: i64, user: i64) -> Value {
+    let path = format!("/api/campaigns/{campaign}/participation");
+    loop {
+        let asked = service.post(&path).json(&json!({ "userId": user }));
+        let answer = asked.header("Idempotency-Key", format!("order-{user}"));
+        let answer = answer.send().await.unwrap();
+        let status = answer.status();
+        let text = body(answer).await;
+        if status.is_success() {
+            return text;
+        }
+        assert!(status == 503 || text["code"] == "SOLD_OUT", "{text}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn change(service: &Service, id: &str, what: &str, user: i64, asked: Value) -> Response {
+    service
+        .post(&format!("/api/participations/{id}/{what}"))
+        .header("Authorization", user.to_string())
+        .json(&asked)
+        .send()
+        .await
+        .unwrap()
+}
+
+/// Status and code, or status of the participation.
+async fn said(answer: Response) -> (u16, String) {
+    let status = answer.status().as_u16();
+    let text = body(answer).await;
+    let word = if status == 200 { "status" } else { "code" };
+    (status, text[word].as_str().unwrap().to_owned())
+}
+
+async fn stock(service: &Service, campaign: i64) -> u64 {
+    let answer = service.get(&format!("/api/campaigns/{campaign}/stock"));
+    let stock = body(answer.send().await.unwrap()).await;
+    stock["currentStock"].as_u64().unwrap()
+}
+
+fn is_sound(parts: &Parts, folder: &TempDir) {
+    let mut verify = command(folder, parts.settings());
+    let verified = verify.args(["verify", "--json"]).output().unwrap();
+    let text = String::from_utf8_lossy(&verified.stdout);
+    assert!(verified.status.success(), "{text}");
+}
+
+fn sale(stock: u64) -> Value {
+    json!({
+        "name": "orders", "kind": "time_deal", "totalStock": stock, "price": 500,
+        "perUserLimit": 5, "maxQuantity": 3, "holdSeconds": 60
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_held_paid_for_and_told_of() {
+    let parts = parts().await;
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, parts.settings()).await;
+    let campaign = service.create(sale(4)).await;
+    let id = reserve(&service, campaign, 7, 3).await;
+    // All or nothing: two of the one that is left are not had.
+    let more = order(&service, campaign, 8, 2).await;
+    assert_eq!(said(more).await, (409, "SOLD_OUT".to_owned()));
+    let paid = json!({ "paymentReference": "pi_1", "amount": 1_500 });
+    let first = body(change(&service, &id, "confirm", 7, paid.clone()).await).await;
+    assert_eq!(
+        (&first["status"], &first["amount"]),
+        (&json!("confirmed"), &json!(1_500))
+    );
+    assert_eq!(first["paymentReference"], "pi_1");
+    assert_eq!(first.get("expiresAt"), None);
+    let again = body(change(&service, &id, "confirm", 7, paid).await).await;
+    assert_eq!(again, first);
+    let records = parts.records(2).await;
+    let told: Vec<&str> = records.iter().map(|one| one.ce_type.as_str()).collect();
+    assert_eq!(
+        told,
+        [
+            "firstcome.participation.reserved",
+            "firstcome.participation.confirmed"
+        ]
+    );
+    is_sound(&parts, &folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_paid_for_or_given_back_says_why_and_stays() {
+    let parts = parts().await;
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, parts.settings()).await;
+    let campaign = service.create(sale(50)).await;
+    let id = reserve(&service, campaign, 7, 1).await;
+    let nobody = uuid::Uuid::now_v7().to_string();
+    let pay = |reference: &str| json!({ "paymentReference": reference });
+    for (id, what, user, asked, wanted) in [
+        (&id, "confirm", 8, json!({}), (404, "NOT_FOUND")),
+        (&id, "cancel", 8, json!({}), (404, "NOT_FOUND")),
+        (&nobody, "confirm", 7, json!({}), (404, "NOT_FOUND")),
+        (&id, "confirm", 7, json!({ "amount": -1 }), (422, "INVALID")),
+        (&id, "confirm", 7, json!({ "amount": 0 }), (422, "INVALID")),
+        (
+            &id,
+            "confirm",
+            7,
+            json!({ "amount": 1e300 }),
+            (422, "INVALID"),
+        ),
+        (
+            &id,
+            "confirm",
+            7,
+            json!({ "amount": 499 }),
+            (422, "INVALID"),
+        ),
+        (&id, "confirm", 7, json!({ "price": 500 }), (422, "INVALID")),
+        (&id, "confirm", 7, pay(""), (422, "INVALID")),
+        (
+            &id,
+            "confirm",
+            7,
+            pay("declined"),
+            (402, "PAYMENT_DECLINED"),
+        ),
+        (
+            &id,
+            "confirm",
+            7,
+            pay("unavailable"),
+            (503, "PAYMENT_UNAVAILABLE"),
+        ),
+        (&id, "confirm", 7, pay("one"), (200, "confirmed")),
+        (&id, "confirm", 7, pay("one"), (200, "confirmed")),
+        (&id, "confirm", 7, json!({}), (200, "confirmed")),
+        (&id, "confirm", 7, pay("two"), (409, "ALREADY_PAID")),
+        (&id, "cancel", 7, json!({}), (409, "NOT_CANCELLABLE")),
+    ] {
+        let answer = said(change(&service, id, what, user, asked.clone()).await).await;
+        let wanted = (wanted.0, wanted.1.to_owned());
+        assert_eq!(answer, wanted, "{what} by {user} with {asked}");
+    }
+    let unnamed = service.post(&format!("/api/participations/{id}/cancel"));
+    assert_eq!(unnamed.send().await.unwrap().status(), 401);
+    assert_eq!(stock(&service, campaign).await, 49);
+
+    is_sound(&parts, &folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_costs_nothing_is_given_back_where_the_campaign_takes_it() {
+    let parts = parts().await;
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, parts.settings()).await;
+    let free = json!({ "name": "free", "kind": "general", "cancellable": true });
+    let free = service.create(free).await;
+    let given = body(service.take_part(free, 7).await).await;
+    let given = given["participationId"].as_str().unwrap();
+    for (what, wanted) in [
+        ("confirm", (409, "NOT_PAYABLE")),
+        ("cancel", (200, "cancelled")),
+        ("cancel", (200, "cancelled")),
+        ("confirm", (409, "NOT_PAYABLE")),
+    ] {
+        let answer = said(change(&service, given, what, 7, json!({})).await).await;
+        assert_eq!(answer, (wanted.0, wanted.1.to_owned()), "{what}");
+    }
+    // Whoever gave theirs back may have another; and an admin may give back for them.
+    let again = body(service.take_part(free, 7).await).await;
+    let again = again["participationId"].as_str().unwrap();
+    let cancel = service.post(&format!("/api/participations/{again}/cancel"));
+    let cancelled = cancel.bearer_auth(ADMIN_TOKEN).send().await.unwrap();
+    assert_eq!(said(cancelled).await, (200, "cancelled".to_owned()));
+    is_sound(&parts, &folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_back_or_runs_out_is_had_by_others_on_both_replicas() {
+    let parts = parts().await;
+    let (folder, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let one = Service::start(&folder, parts.settings()).await;
+    let two = Service::start(&other, parts.settings()).await;
+    let mut short = sale(2);
+    short["holdSeconds"] = json!(2);
+    let campaign = one.create(short).await;
+    let cancelled = reserve(&one, campaign, 1, 1).await;
+    let expired = reserve(&two, campaign, 2, 1).await;
+    for service in [&one, &two] {
+        let refused = order(service, campaign, 3, 1).await;
+        assert_eq!(said(refused).await, (409, "SOLD_OUT".to_owned()));
+    }
+    change(&one, &cancelled, "cancel", 1, json!({})).await;
+    until("the other replica sells it", async || {
+        order(&two, campaign, 3, 1).await.status() == 201
+    })
+    .await;
+    until("what nobody paid for is sold", async || {
+        order(&one, campaign, 4, 1).await.status() == 201
+    })
+    .await;
+    let late = change(&one, &expired, "confirm", 2, json!({})).await;
+    assert_eq!(said(late).await, (409, "EXPIRED".to_owned()));
+    let late = change(&one, &expired, "cancel", 2, json!({})).await;
+    assert_eq!(said(late).await, (409, "EXPIRED".to_owned()));
+    is_sound(&parts, &folder);
+}
+
+const ORDERS: i64 = 1_000;
+const HOLD: i64 = 4;
+
+/// One order, paid for and cancelled at about the same time, each on another replica, around the moment
+/// it runs out: what was said to the one and to the other.
+async fn race(services: [&Service; 2], campaign: i64, user: i64, seed: u64) -> [(u16, String); 3] {
+    let mut random = StdRng::seed_from_u64(seed ^ user.unsigned_abs());
+    let [payer, quitter] = if random.random() {
+        services
+    } else {
+        [services[1], services[0]]
+    };
+    let answer = reserve_in_the_end(payer, campaign, user).await;
+    let id = answer["participationId"].as_str().unwrap().to_owned();
+    // One that was answered late has run out already.
+    let ends = answer["expiresAt"].as_str();
+    let ends = ends.map_or_else(Utc::now, |at| at.parse::<DateTime<Utc>>().unwrap());
+    let left = (ends - Utc::now()).num_milliseconds().max(0) + 400;
+    let millis = match random.random_range(0..3) {
+        0 => random.random_range(0..left),
+        _ => left - random.random_range(0..left.min(900)),
+    };
+    let wait = Duration::from_millis(millis.unsigned_abs());
+    let apart = Duration::from_millis(random.random_range(0..20));
+    let paid = async {
+        tokio::time::sleep(wait).await;
+        let asked = json!({ "paymentReference": format!("pi-{user}") });
+        said(change(payer, &id, "confirm", user, asked).await).await
+    };
+    let given_back = async {
+        tokio::time::sleep(wait + apart).await;
+        said(change(quitter, &id, "cancel", user, json!({})).await).await
+    };
+    let (paid, given_back) = tokio::join!(paid, given_back);
+    [(0, id), paid, given_back]
+}
+
+/// How each ended, once all have: as whoever was told yes was told.
+async fn ends(parts: &Parts, answers: &[[(u16, String); 3]]) -> BTreeMap<&'static str, u64> {
+    let store = &parts.test.store;
+    let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
+    for [(_, id), paid, given_back] in answers {
+        let id = ParticipationId(id.parse().unwrap());
+        let mut ended = Status::Reserved;
+        until("it is paid for, cancelled or expired", async || {
+            ended = store.participation(id).await.unwrap().unwrap().status;
+            ended != Status::Reserved
+        })
+        .await;
+        *ends.entry(ended.as_str()).or_default() += 1;
+        for (told, wanted) in [(paid, Status::Confirmed), (given_back, Status::Cancelled)] {
+            // Who was told to ask again was told nothing.
+            let is_right = told.0 == 503 || (told.0 == 200) == (ended == wanted);
+            assert!(is_right, "{id}: {paid:?}, {given_back:?}, {ended:?}");
+        }
+    }
+    eprintln!("ends: {ends:?}");
+    ends
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_payment_cancellation_and_expiry_wins() {
+    let seed: u64 = rand::random();
+    eprintln!("seed {seed}");
+    let parts = parts().await;
+    let (folder, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let one = Service::start(&folder, parts.settings()).await;
+    let two = Service::start(&other, parts.settings()).await;
+    let mut short = sale(u64::try_from(ORDERS).unwrap());
+    short["holdSeconds"] = json!(HOLD);
+    let campaign = one.create(short).await;
+    let answers: Vec<_> = futures_util::stream::iter(1..=ORDERS)
+        .map(|user| race([&one, &two], campaign, user, seed))
+        .buffer_unordered(400)
+        .collect()
+        .await;
+    let ends = ends(&parts, &answers).await;
+    assert_eq!(ends.len(), 3, "all three happened: {ends:?}");
+    let kept = ends["confirmed"];
+    let store = &parts.test.store;
+    let books = store.books_of(CampaignId(campaign)).await.unwrap().unwrap();
+    let returned = u64::try_from(ORDERS).unwrap() - kept;
+    assert_eq!((books.committed_units, books.returns), (kept, returned));
+
+    // Nothing is lost: all that came back is had by others, and no more.
+    let path = format!("{}/api/admin/campaigns/{campaign}", one.base);
+    let longer = one.client.patch(path).bearer_auth(ADMIN_TOKEN);
+    let longer = longer.json(&json!({ "holdSeconds": 600 })).send().await;
+    assert_eq!(longer.unwrap().status(), 200);
+    let (mut user, mut sold) = (ORDERS, 0);
+    while sold < returned {
+        user += 1;
+        reserve_in_the_end(&one, campaign, user).await;
+        sold += 1;
+    }
+    let refused = order(&two, campaign, user + 1, 1).await;
+    assert_eq!(said(refused).await, (409, "SOLD_OUT".to_owned()));
+    until("everything is published", async || {
+        store.outbox_counts(None).await.unwrap().pending == 0
+    })
+    .await;
+    is_sound(&parts, &folder);
+}
