@@ -4,7 +4,7 @@
 //! `FAILPOINTS='writer.committed=5*off->return'` dies when the sixth group is committed.
 
 /// All crash points, in the order in which a participation meets them, then those of the repairs.
-pub const POINTS: [&str; 14] = [
+pub const POINTS: [&str; 18] = [
     "participate.admitted",
     "writer.begin",
     "store.written",
@@ -15,6 +15,10 @@ pub const POINTS: [&str; 14] = [
     "writer.released",
     "writer.settling",
     "relay.acknowledged",
+    "consumer.applying",
+    "consumer.applied",
+    "consumer.marked",
+    "consumer.copied",
     "rebuild.raised",
     "rebuild.loaded",
     "sweep.asked",

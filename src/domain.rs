@@ -4,11 +4,13 @@ pub mod campaign;
 pub mod event;
 pub mod ids;
 pub mod participation;
+pub mod reward;
 
 pub use campaign::{Campaign, Kind, Reward, State};
 pub use event::{BucketSet, EventType, Fresh, KeyChoice, OutboxEvent, Stream};
 pub use ids::{CampaignId, EVENTS_OF_A_TICK_MAX, EventId, ParticipationId, UserId};
 pub use participation::{Participation, Refusal, Seat, Status};
+pub use reward::{Change, Consumer, Coupon, CouponId, CouponStatus, Entry, EntryKind, Granted};
 
 use chrono::{DateTime, SubsecRound, Utc};
 

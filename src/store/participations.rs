@@ -4,6 +4,7 @@ mod commit;
 mod direct;
 mod epoch;
 mod intake;
+mod rewarded;
 mod rows;
 
 use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
