@@ -4,7 +4,7 @@
 //! `FAILPOINTS='writer.committed=5*off->return'` dies when the sixth group is committed.
 
 /// All crash points, in the order in which a participation meets them, then those of the repairs.
-pub const POINTS: [&str; 18] = [
+pub const POINTS: [&str; 14] = [
     "participate.admitted",
     "writer.begin",
     "store.written",
@@ -15,14 +15,18 @@ pub const POINTS: [&str; 18] = [
     "writer.released",
     "writer.settling",
     "relay.acknowledged",
-    "consumer.applying",
-    "consumer.applied",
-    "consumer.marked",
-    "consumer.copied",
     "rebuild.raised",
     "rebuild.loaded",
     "sweep.asked",
     "sweep.settled",
+];
+
+/// Those of a process that consumes, in the order in which a batch meets them.
+pub const CONSUMER_POINTS: [&str; 4] = [
+    "consumer.applying",
+    "consumer.applied",
+    "consumer.marked",
+    "consumer.copied",
 ];
 
 /// Reads which points are armed; they stay so while the answer lives.
