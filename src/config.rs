@@ -4,6 +4,7 @@
 //! A variable `FIRSTCOME_SECTION_KEY` is the key `key` of the section `[section]` of the file; with
 //! `_FILE` at its end it names a file that holds the value.
 
+mod consumers;
 mod environment;
 mod http;
 mod publishing;
@@ -13,8 +14,10 @@ mod sections;
 use std::path::Path;
 use std::time::Duration;
 
+pub use consumers::Enabled;
 pub use sections::{
-    Admin, Data, Database, Gate, Http, Kafka, Log, Redis, Relay, Retention, Shutdown, Writer,
+    Admin, Consumers, Data, Database, Gate, Http, Kafka, Log, Redis, Relay, Retention, Rewards,
+    Shutdown, Writer,
 };
 
 use figment::Figment;
@@ -39,6 +42,8 @@ pub struct Config {
     pub writer: Writer,
     pub relay: Relay,
     pub retention: Retention,
+    pub rewards: Rewards,
+    pub consumers: Consumers,
     pub log: Log,
     pub shutdown: Shutdown,
 }
@@ -174,6 +179,11 @@ impl Config {
             "writer.sync_concurrency_max: must be at least 1",
         );
         self.retention.check(&mut require);
+        require(
+            self.rewards.connections_max > 0,
+            "rewards.connections_max: must be at least 1",
+        );
+        self.consumers.check(&mut require);
     }
 }
 
@@ -189,6 +199,8 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         writer: section(figment, "writer", mistakes),
         relay: section(figment, "relay", mistakes),
         retention: section(figment, "retention", mistakes),
+        rewards: section(figment, "rewards", mistakes),
+        consumers: section(figment, "consumers", mistakes),
         log: section(figment, "log", mistakes),
         shutdown: section(figment, "shutdown", mistakes),
     };
@@ -203,6 +215,8 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         "writer",
         "relay",
         "retention",
+        "rewards",
+        "consumers",
         "log",
         "shutdown",
     ];

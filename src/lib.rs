@@ -10,6 +10,7 @@ pub mod direct;
 pub mod writer;
 
 pub mod catalogue;
+pub mod consumers;
 pub mod health;
 pub mod lifecycle;
 pub mod meter;
