@@ -82,7 +82,10 @@ pub fn start(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &Conf
         Stage::Consumers,
         Policy::restart(),
         move |stop| {
-            let (group, hooks) = (group(consumer, &config), hooks(&on, consumer, &parts, &config));
+            let (group, hooks) = (
+                group(consumer, &config),
+                hooks(&on, consumer, &parts, &config),
+            );
             let kafka = Arc::clone(&parts.kafka);
             async move { Ok(kafka.consume(group, hooks, &stop).await?) }
         },

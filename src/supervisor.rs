@@ -180,7 +180,15 @@ impl Spawner {
     }
 
     fn drain(&self, stage: Stage) -> &Drain {
-        let [http, admission, writer, relay, settler, consumers, background] = &self.shared.drains;
+        let [
+            http,
+            admission,
+            writer,
+            relay,
+            settler,
+            consumers,
+            background,
+        ] = &self.shared.drains;
         match stage {
             Stage::Http => http,
             Stage::Admission => admission,

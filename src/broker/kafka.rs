@@ -214,9 +214,7 @@ impl Kafka {
             PublishError::PossiblyDelivered(text) => Err(match self.reach(topic).await {
                 Reach::There => PublishError::PossiblyDelivered(text),
                 Reach::Away => PublishError::Away(text),
-                Reach::Refused(code) => {
-                    PublishError::Destination(format!("{topic}: {code}"))
-                }
+                Reach::Refused(code) => PublishError::Destination(format!("{topic}: {code}")),
             }),
             other => Err(other),
         }

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::{background, parts, publishing};
+use super::{background, parts, publishing, rewarding};
 use crate::admission::Desk;
 use crate::catalogue::{Catalogue, CatalogueConfig};
 use crate::clock::Clock;
@@ -25,7 +25,7 @@ use crate::participate::{Participate, Parts, SyncPath, WhenAway};
 use crate::reconcile::Reconciler;
 use crate::retry;
 use crate::status::StatusBoard;
-use crate::store::{CampaignFilter, NewCampaign, Store};
+use crate::store::{CampaignFilter, NewCampaign, Rewards, Store};
 use crate::supervisor::{Spawner, Stage, Supervisor, process_signals};
 use crate::telemetry::Telemetry;
 use crate::writer::{Writer, WriterConfig};
@@ -39,6 +39,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let clock = Clock::System;
     let listener = parts::listener(&config).await?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
+    let rewards = rewarding::open_if_used(&config, &store, &clock).await?;
     let gate = Guarded::new(parts::gate(&config, clock.clone()).await?);
     let broker = parts::broker(&config).await?;
 
@@ -46,9 +47,12 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let spawner = supervisor.spawner();
     let signals = process_signals(&spawner)?;
     let telemetry = Arc::new(Telemetry::new());
-    let app = assemble(
+    let mut app = assemble(
         &config, &clock, &store, &gate, &broker, &spawner, &telemetry,
     )?;
+    if let Some(rewards) = &rewards {
+        app = reward(&config, app, rewards, &broker, &spawner);
+    }
     first_campaign(&config, &app).await?;
     let address = listener.local_addr()?;
     announce(&config, &app, &broker.address, address);
@@ -56,7 +60,30 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     // in its own way, and the system sees to it that those who were let in get their share.
     let edge = spawner.on(super::threads("edge", config.http.threads)?);
     super::serve_once(&edge, http::serve(listener, Arc::new(app)));
-    super::finish(supervisor, signals, &store).await
+    let ended = super::finish(supervisor, signals, &store).await;
+    if let Some(rewards) = rewards {
+        rewards.close().await?;
+    }
+    ended
+}
+
+/// Starts the consumers, if there are to be some here, and shows what they grant.
+fn reward(
+    config: &Config,
+    app: App,
+    rewards: &Rewards,
+    broker: &parts::Broker,
+    spawner: &Spawner,
+) -> App {
+    let consumers = config.consumers_of_serve();
+    let parts = (&app.store, rewards, broker);
+    rewarding::start(config, &consumers, parts, spawner, &app.telemetry);
+    App {
+        // Participations are made without it, and what they earn is granted later.
+        health: app.health.with_rewards(Some(rewards.clone()), Need::Spared),
+        rewards: Some(rewards.clone()),
+        ..app
+    }
 }
 
 fn assemble(
@@ -131,6 +158,7 @@ fn assemble(
             topic,
         ),
         store: store.clone(),
+        rewards: None,
         catalogue,
         lifecycle,
         reconciler,

@@ -30,9 +30,9 @@ fn variables_reach_their_section() {
     .unwrap();
     assert_eq!(config.kafka.topic_prefix, "7");
     assert!(config.kafka.create_topics);
+    assert_eq!(config.consumers_of_serve(), Consumer::ALL);
     assert_eq!(config.admin.token.unwrap().expose_secret(), "12345");
     assert_eq!(config.http.listen.port(), 9_999);
-    assert_eq!(config.consumers_of_serve(), Consumer::ALL);
 }
 
 #[test]

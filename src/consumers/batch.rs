@@ -53,9 +53,12 @@ impl Worker {
                 poison = poison.text,
                 "a record cannot be applied"
             );
-            let copied = self.insist(share, "copy a dead letter", |_, _| false, || {
-                self.copy(record, poison)
-            });
+            let copied = self.insist(
+                share,
+                "copy a dead letter",
+                |_, _| false,
+                || self.copy(record, poison),
+            );
             drop(copied.await?);
             crash::point("consumer.copied");
         }
@@ -159,9 +162,12 @@ impl Worker {
     }
 
     async fn mark(&self, share: &Share, applied: &Applied) -> Result<(), Revoked> {
-        let marked = self.insist(share, "mark what was rewarded", |_, _| false, || {
-            self.parts.store.mark_rewarded(&applied.rewarded)
-        });
+        let marked = self.insist(
+            share,
+            "mark what was rewarded",
+            |_, _| false,
+            || self.parts.store.mark_rewarded(&applied.rewarded),
+        );
         drop(marked.await?);
         crash::point("consumer.marked");
         self.counts.applied(applied);
@@ -231,7 +237,10 @@ mod tests {
     fn no_transaction_issues_very_many_coupons_and_none_is_left_out() {
         let record = Delivered::default();
         let cut = |quantities: &[u32]| {
-            let dues: Vec<_> = quantities.iter().map(|many| (&record, coupons(*many))).collect();
+            let dues: Vec<_> = quantities
+                .iter()
+                .map(|many| (&record, coupons(*many)))
+                .collect();
             parts(&dues).map(<[_]>::len).collect::<Vec<_>>()
         };
         assert_eq!(cut(&[]), [] as [usize; 0]);

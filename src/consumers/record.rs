@@ -136,7 +136,11 @@ mod tests {
             assert_eq!(poison.flaw, Flaw::Headers);
             assert!(poison.text.contains(name), "{}", poison.text);
         }
-        for (name, value) in [("ce_id", "7"), ("ce_keysequence", "0"), ("ce_keysequence", "-1")] {
+        for (name, value) in [
+            ("ce_id", "7"),
+            ("ce_keysequence", "0"),
+            ("ce_keysequence", "-1"),
+        ] {
             let mut record = delivered(&event());
             for (header, text) in &mut record.headers {
                 if header == name {

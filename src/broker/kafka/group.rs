@@ -25,8 +25,8 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use self::shares::Shares;
 pub use self::shares::Share;
+use self::shares::Shares;
 use super::{Kafka, Traced};
 use crate::broker::Delivered;
 

@@ -53,7 +53,10 @@ impl Store {
                 value: affected.to_string(),
             });
         }
-        let mut tally = Sql::new(self, "INSERT INTO rewarded_tally (campaign_id, count) VALUES ");
+        let mut tally = Sql::new(
+            self,
+            "INSERT INTO rewarded_tally (campaign_id, count) VALUES ",
+        );
         tally.rows_of(counts.iter().map(|(campaign, count)| {
             let count = to_signed(*count);
             [(*campaign).into(), count.into()]
@@ -70,7 +73,10 @@ impl Store {
 
     /// How many participations of a campaign were marked: one row, however many they are.
     pub async fn rewarded_count(&self, campaign: CampaignId) -> Result<u64, StoreError> {
-        let mut sql = Sql::new(self, "SELECT count FROM rewarded_tally WHERE campaign_id = ");
+        let mut sql = Sql::new(
+            self,
+            "SELECT count FROM rewarded_tally WHERE campaign_id = ",
+        );
         let rows = sql.bind(campaign.0).rows(&self.db).await?;
         let count = rows.first().map(|row| row.try_get_by_index(0));
         Ok(to_unsigned(count.transpose()?.unwrap_or(0)))

@@ -13,10 +13,10 @@ use super::plan::{Plan, Standing};
 use super::{Insert, Rewards};
 use crate::crash;
 use crate::domain::{Change, Consumer, EventId, ParticipationId, Reward};
+use crate::store::StoreError;
 use crate::store::bounded::Tx;
 use crate::store::campaigns::narrow;
 use crate::store::shapes::padded;
-use crate::store::StoreError;
 
 /// A change, and what it earns if it is granted something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,11 +64,7 @@ const INBOX: Insert = Insert {
 impl Rewards {
     /// Applies `batch`, which is in order, all of it or nothing. `Contended` and `Constraint` mean that
     /// somebody else was at the same events: nothing happened, and the next attempt finds out.
-    pub async fn apply(
-        &self,
-        consumer: Consumer,
-        batch: &[Due],
-    ) -> Result<Applied, StoreError> {
+    pub async fn apply(&self, consumer: Consumer, batch: &[Due]) -> Result<Applied, StoreError> {
         if batch.is_empty() {
             return Ok(Applied::default());
         }

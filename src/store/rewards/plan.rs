@@ -32,10 +32,7 @@ pub(super) struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Goes through `fresh` in order; `standings` may lack participations nothing is known of.
-    pub(super) fn of(
-        fresh: &[&'a Due],
-        mut standings: HashMap<ParticipationId, Standing>,
-    ) -> Self {
+    pub(super) fn of(fresh: &[&'a Due], mut standings: HashMap<ParticipationId, Standing>) -> Self {
         let mut plan = Self::default();
         for due in fresh {
             let change = &due.change;
@@ -134,11 +131,7 @@ mod tests {
                 .is_empty()
         );
         let confirmed = due(id, 5, Status::Confirmed);
-        assert!(
-            Plan::of(&[&confirmed], standing(4, true))
-                .grants
-                .is_empty()
-        );
+        assert!(Plan::of(&[&confirmed], standing(4, true)).grants.is_empty());
     }
 
     #[test]

@@ -103,9 +103,7 @@ impl Rewards {
                 .entry(ParticipationId(row.try_get_by_index(0)?))
                 .or_default();
             match row.try_get_by_index::<Option<Uuid>>(3)? {
-                Some(id) => granted
-                    .coupons
-                    .push((CouponId(id), coupon_status(&word)?)),
+                Some(id) => granted.coupons.push((CouponId(id), coupon_status(&word)?)),
                 None if word == EntryKind::Granted.as_str() => {
                     granted.points = Some(to_unsigned(row.try_get_by_index(2)?));
                 }

@@ -132,13 +132,22 @@ impl Shares {
         }
         let is_lost = consumer.assignment_lost();
         if !is_lost {
-            let offsets = self.uncommitted(ending.iter_mut().map(|(partition, held)| (*partition, held)));
+            let offsets = self.uncommitted(
+                ending
+                    .iter_mut()
+                    .map(|(partition, held)| (*partition, held)),
+            );
             self.commit(consumer, &offsets, CommitMode::Sync);
         }
         for (partition, _) in &ending {
             (self.hooks.lag)(*partition, None);
         }
-        tracing::info!(topic = self.topic, ?partitions, is_lost, "partitions given up");
+        tracing::info!(
+            topic = self.topic,
+            ?partitions,
+            is_lost,
+            "partitions given up"
+        );
     }
 
     /// The same for all there are.
@@ -177,9 +186,16 @@ impl Shares {
         }
         let paused = consumer.pause(&self.list([(partition, None)]));
         if let Err(failure) = paused {
-            tracing::warn!(error = &failure as &dyn std::error::Error, "pause a partition");
+            tracing::warn!(
+                error = &failure as &dyn std::error::Error,
+                "pause a partition"
+            );
         }
-        tracing::info!(topic = self.topic, partition, "partition paused: its work waits");
+        tracing::info!(
+            topic = self.topic,
+            partition,
+            "partition paused: its work waits"
+        );
     }
 
     /// Commits how far the work has come, and goes on with partitions that were paused and have room.
@@ -200,7 +216,10 @@ impl Shares {
         self.commit(consumer, &offsets, CommitMode::Async);
         if !resumed.is_empty() {
             if let Err(failure) = consumer.resume(&self.list(resumed.clone())) {
-                tracing::warn!(error = &failure as &dyn std::error::Error, "resume a partition");
+                tracing::warn!(
+                    error = &failure as &dyn std::error::Error,
+                    "resume a partition"
+                );
             }
             tracing::info!(topic = self.topic, ?resumed, "partitions go on");
         }
@@ -228,7 +247,9 @@ impl Shares {
                 continue;
             };
             let position = held.position.load(Ordering::SeqCst);
-            let from = position.max(partition.committed_offset).max(partition.lo_offset);
+            let from = position
+                .max(partition.committed_offset)
+                .max(partition.lo_offset);
             if let Ok(lag) = u64::try_from(partition.hi_offset.saturating_sub(from.max(0))) {
                 (self.hooks.lag)(*number, Some(lag));
             }
@@ -267,17 +288,18 @@ impl Shares {
         }
     }
 
-    fn list(
-        &self,
-        partitions: impl IntoIterator<Item = (i32, Option<i64>)>,
-    ) -> TopicPartitionList {
+    fn list(&self, partitions: impl IntoIterator<Item = (i32, Option<i64>)>) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         for (partition, offset) in partitions {
             let mut element = list.add_partition(&self.topic, partition);
             if let Some(offset) = offset
                 && let Err(failure) = element.set_offset(Offset::Offset(offset))
             {
-                tracing::error!(error = &failure as &dyn std::error::Error, offset, "name an offset");
+                tracing::error!(
+                    error = &failure as &dyn std::error::Error,
+                    offset,
+                    "name an offset"
+                );
             }
         }
         list
