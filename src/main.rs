@@ -111,7 +111,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .build()?;
     runtime.block_on(async {
         match arguments.command.as_ref().unwrap_or(&Command::Serve) {
-            Command::Serve => command::serve::run(config).await,
+            Command::Serve => Box::pin(command::serve::run(config)).await,
             Command::Relay => command::relay::run(config).await,
             Command::Consume => command::consume::run(config).await,
             Command::Migrate { direction } => command::migrate::run(&config, *direction).await,

@@ -1,6 +1,7 @@
 //! One batch of a partition: decoded, applied, marked; what is poison in it put aside.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -82,11 +83,11 @@ impl Worker {
                     continue;
                 }
             };
-            if !terms.contains_key(&change.campaign) {
-                let found = self.terms(share, change.campaign).await?;
-                terms.insert(change.campaign, found);
-            }
-            let reward = terms.get(&change.campaign).cloned().unwrap_or(Ok(None));
+            let reward = match terms.entry(change.campaign) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(self.terms(share, change.campaign).await?),
+            };
+            let reward = reward.clone();
             match reward.and_then(|reward| within_bounds(&change, reward)) {
                 Ok(_) if change.status == Status::Reserved => sorted.ignored += 1,
                 Ok(reward) => sorted.dues.push((record, Due { change, reward })),
@@ -106,17 +107,31 @@ impl Worker {
             matches!(failure.as_ref(), StoreError::Unreadable { .. })
         };
         let asked = self.insist(share, "read a campaign", unreadable, || {
-            self.parts.catalogue.get(campaign)
+            self.reward_of(campaign)
         });
         let poison = |text: String| Poison::new(Flaw::Campaign, text);
         Ok(match asked.await? {
-            Ok(Some(found)) => {
-                let reward = found.reward.clone();
-                Ok(reward.filter(|reward| self.consumer.grants(reward)))
-            }
+            Ok(Some(reward)) => Ok(reward.filter(|reward| self.consumer.grants(reward))),
             Ok(None) => Err(poison(format!("there is no campaign {campaign}"))),
             Err(failure) => Err(poison(format!("campaign {campaign}: {failure}"))),
         })
+    }
+
+    /// The reward of a campaign; the outer none: there is no such campaign. That is not believed of a
+    /// catalogue, which remembers for a while what was not there: it may have been created since.
+    #[allow(
+        clippy::option_option,
+        reason = "no campaign and no reward are two things"
+    )]
+    async fn reward_of(
+        &self,
+        campaign: CampaignId,
+    ) -> Result<Option<Option<Reward>>, Arc<StoreError>> {
+        if let Some(found) = self.parts.catalogue.get(campaign).await? {
+            return Ok(Some(found.reward.clone()));
+        }
+        let found = self.parts.store.campaign(campaign).await;
+        Ok(found.map_err(Arc::new)?.map(|found| found.reward))
     }
 
     /// Applies a part of a batch in one transaction, and marks what was rewarded. Where the database does

@@ -131,9 +131,13 @@ impl RewardsApi {
             rewards.ledger(user, after, limit.fetch()),
             rewards.coupons_of(user, coupon_after, limit.fetch()),
         );
-        let points = points.map_err(away)?;
-        let entries = Page::cut(entries.map_err(away)?, limit, |last| last.event.to_string());
-        let coupons = Page::cut(coupons.map_err(away)?, limit, |last| last.id.to_string());
+        let points = points.map_err(|error| away(&error))?;
+        let entries = Page::cut(entries.map_err(|error| away(&error))?, limit, |last| {
+            last.event.to_string()
+        });
+        let coupons = Page::cut(coupons.map_err(|error| away(&error))?, limit, |last| {
+            last.id.to_string()
+        });
         Ok(Written(RewardsView {
             user_id: user.0,
             points,
@@ -162,11 +166,13 @@ impl RewardsApi {
         id: Path<Uuid>,
         body: Checked<UseCouponRequest>,
     ) -> Result<Written<CouponUseView>, Failure<Using>> {
-        let user = owner(caller)?;
+        let holder = owner(caller)?;
         let rewards = rewards_of(&app)?;
         let order_amount = body.0.amount;
-        let used = rewards.use_coupon(CouponId(id.0), user, order_amount).await;
-        let (outcome, now) = used.map_err(away)?;
+        let used = rewards
+            .use_coupon(CouponId(id.0), holder, order_amount)
+            .await;
+        let (outcome, now) = used.map_err(|error| away(&error))?;
         match outcome {
             UseOutcome::Used(coupon) => {
                 let discount = coupon.terms.discount_amount.min(order_amount);
@@ -193,7 +199,10 @@ pub(super) async fn with_rewards(
     let mut rewarded = app.store.rewarded_at(&ids).await?;
     let marked: Vec<ParticipationId> = rewarded.keys().copied().collect();
     let mut granted = match &app.rewards {
-        Some(rewards) => rewards.granted(&marked).await.map_err(away)?,
+        Some(rewards) => rewards
+            .granted(&marked)
+            .await
+            .map_err(|error| away(&error))?,
         None => std::collections::HashMap::new(),
     };
     let record = |participation: &Participation| ParticipationRecord {
@@ -227,9 +236,9 @@ fn owner(caller: Caller) -> Result<UserId, Problem> {
     }
 }
 
-fn away(error: crate::store::StoreError) -> Problem {
+fn away(error: &crate::store::StoreError) -> Problem {
     tracing::warn!(
-        error = &error as &dyn std::error::Error,
+        error = error as &dyn std::error::Error,
         "read or write the rewards"
     );
     Problem::unavailable(

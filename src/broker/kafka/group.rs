@@ -126,14 +126,12 @@ impl Kafka {
             ended = &mut answered => return ended.unwrap_or_else(|_| Err(broken())),
             () = stop.cancelled() => {}
         }
-        match tokio::time::timeout(LEAVE_MAX, answered).await {
-            Ok(ended) => ended.unwrap_or_else(|_| Err(broken())),
-            Err(_) => {
-                // The group finds out when the session ends.
-                tracing::warn!(consumer.group = config.group, "left without a word");
-                Ok(())
-            }
+        if let Ok(ended) = tokio::time::timeout(LEAVE_MAX, answered).await {
+            return ended.unwrap_or_else(|_| Err(broken()));
         }
+        // The group finds out when the session ends.
+        tracing::warn!(consumer.group = config.group, "left without a word");
+        Ok(())
     }
 }
 

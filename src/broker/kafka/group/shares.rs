@@ -118,6 +118,12 @@ impl Shares {
         for (_, held) in &ending {
             held.revoked.cancel();
         }
+        // Should one come back, it is not to come back paused.
+        let paused = ending.iter().filter(|(_, held)| !held.waiting.is_empty());
+        self.resume(
+            consumer,
+            &self.list(paused.map(|(partition, _)| (*partition, None))),
+        );
         let workers = join_all(ending.iter().map(|(_, held)| held.queue.closed()));
         let all = self
             .runtime
@@ -214,16 +220,22 @@ impl Shares {
             self.uncommitted(all.iter_mut().map(|(partition, held)| (*partition, held)))
         };
         self.commit(consumer, &offsets, CommitMode::Async);
-        if !resumed.is_empty() {
-            if let Err(failure) = consumer.resume(&self.list(resumed.clone())) {
-                tracing::warn!(
-                    error = &failure as &dyn std::error::Error,
-                    "resume a partition"
-                );
-            }
-            tracing::info!(topic = self.topic, ?resumed, "partitions go on");
-        }
+        self.resume(consumer, &self.list(resumed));
         Ok(())
+    }
+
+    fn resume(&self, consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) {
+        if partitions.count() == 0 {
+            return;
+        }
+        if let Err(failure) = consumer.resume(partitions) {
+            tracing::warn!(
+                error = &failure as &dyn std::error::Error,
+                "resume a partition"
+            );
+        }
+        let partitions = super::numbers(partitions);
+        tracing::info!(topic = self.topic, ?partitions, "partitions go on");
     }
 
     /// What was committed last did not arrive: it is committed again.
