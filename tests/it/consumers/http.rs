@@ -37,7 +37,7 @@ async fn use_it(service: &Service, coupon: &Value, user: &str, order: Value) -> 
     (answer.status().as_u16(), body(answer).await)
 }
 
-fn coupon(name: &str, more: Value) -> Value {
+fn coupon(name: &str, more: &Value) -> Value {
     let mut terms = json!({ "discountAmount": 500, "minimumOrderAmount": 1_000 });
     for (key, value) in more.as_object().unwrap() {
         terms[key] = value.clone();
@@ -90,7 +90,7 @@ async fn a_coupon_is_used_once_however_many_ask_at_once() {
     let mut settings = scene.settings();
     settings.push(("FIRSTCOME_CONSUMERS_ENABLED", "coupons".to_owned()));
     let mut service = Service::start(&folder, &settings).await;
-    let campaign = service.create(coupon("race", json!({}))).await;
+    let campaign = service.create(coupon("race", &json!({}))).await;
     let mine = coupon_of(&service, campaign, 7).await;
     let racers = (0..50).map(|_| use_it(&service, &mine, "7", json!(1_200)));
     let answers = join_all(racers).await;
@@ -113,17 +113,17 @@ async fn a_coupon_is_used_once_however_many_ask_at_once() {
 async fn terms_and_ownership_of_coupons_are_kept() {
     let folder = TempDir::new().unwrap();
     let mut service = Service::start(&folder, &[]).await;
-    let plain = service.create(coupon("plain", json!({}))).await;
+    let plain = service.create(coupon("plain", &json!({}))).await;
     let early = service
         .create(coupon(
             "early",
-            json!({ "validFrom": "2999-01-01T00:00:00Z" }),
+            &json!({ "validFrom": "2999-01-01T00:00:00Z" }),
         ))
         .await;
     let late = service
         .create(coupon(
             "late",
-            json!({ "validUntil": "2001-01-01T00:00:00Z" }),
+            &json!({ "validUntil": "2001-01-01T00:00:00Z" }),
         ))
         .await;
     let mine = coupon_of(&service, plain, 7).await;
@@ -164,8 +164,21 @@ async fn terms_and_ownership_of_coupons_are_kept() {
     let unknown = json!({ "id": uuid::Uuid::nil() });
     assert_eq!(use_it(&service, &unknown, "7", json!(2_000)).await.0, 404);
     assert_eq!(use_it(&service, &mine, "7", json!(2_000)).await.0, 200);
+    assert!(service.stop().await.success());
+}
 
-    // The rewards themselves: theirs, or an admin's to see, in pages.
+#[tokio::test(flavor = "multi_thread")]
+async fn rewards_are_shown_to_their_user_and_to_admins_in_pages() {
+    let folder = TempDir::new().unwrap();
+    let mut service = Service::start(&folder, &[]).await;
+    for name in ["one", "two", "three"] {
+        let campaign = service.create(coupon(name, &json!({}))).await;
+        let made = coupon_of(&service, campaign, 7).await;
+        if name == "one" {
+            assert_eq!(use_it(&service, &made, "7", json!(2_000)).await.0, 200);
+        }
+    }
+    let admin = format!("Bearer {ADMIN_TOKEN}");
     let path = "/api/users/7/rewards";
     for (caller, expected) in [("7", 200), (admin.as_str(), 200), ("8", 403)] {
         let asked = service.get(path).header("Authorization", caller);
