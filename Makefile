@@ -61,6 +61,10 @@ bench: ## Accepted participations per second on the real parts: asynchronous aga
 bench-relay: ## The relay on the real parts: latency, drain, beside traffic, idle, a million pending
 	scripts/bench-relay
 
+.PHONY: bench-consumers
+bench-consumers: ## The consumers on the real parts: events per second from a backlog, each and together
+	scripts/bench-consumers
+
 .PHONY: bench-overload
 bench-overload: ## Twice and ten times the capacity: latency of those let in, cost of those refused
 	scripts/bench-overload

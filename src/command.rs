@@ -2,6 +2,7 @@
 
 pub mod asyncapi;
 mod background;
+pub mod consume;
 pub mod dead_letters;
 pub mod doctor;
 pub mod migrate;
@@ -9,6 +10,7 @@ pub mod openapi;
 mod parts;
 mod publishing;
 pub mod relay;
+mod rewarding;
 pub mod serve;
 pub mod verify;
 

@@ -4,8 +4,10 @@
 //! A variable `FIRSTCOME_SECTION_KEY` is the key `key` of the section `[section]` of the file; with
 //! `_FILE` at its end it names a file that holds the value.
 
+mod consumers;
 mod environment;
 mod http;
+mod payment;
 mod publishing;
 mod retention;
 mod sections;
@@ -13,9 +15,10 @@ mod sections;
 use std::path::Path;
 use std::time::Duration;
 
+pub use consumers::Enabled;
 pub use sections::{
-    Admin, Data, Database, Gate, Http, Kafka, Log, Payment, Provider, Redis, Relay, Retention,
-    Shutdown, Writer,
+    Admin, Consumers, Data, Database, Gate, Http, Kafka, Log, Payment, Provider, Redis, Relay,
+    Retention, Rewards, Shutdown, Writer,
 };
 
 use figment::Figment;
@@ -41,6 +44,8 @@ pub struct Config {
     pub payment: Payment,
     pub relay: Relay,
     pub retention: Retention,
+    pub rewards: Rewards,
+    pub consumers: Consumers,
     pub log: Log,
     pub shutdown: Shutdown,
 }
@@ -175,16 +180,13 @@ impl Config {
             self.writer.sync_concurrency_max > 0,
             "writer.sync_concurrency_max: must be at least 1",
         );
-        require(
-            (Duration::from_millis(10)..=Duration::from_secs(60)).contains(&self.payment.timeout),
-            "payment.timeout: must be between 10ms and 60s",
-        );
-        require(
-            (Duration::from_millis(10)..=Duration::from_secs(60))
-                .contains(&self.payment.expiry_interval),
-            "payment.expiry_interval: must be between 10ms and 60s",
-        );
+        self.payment.check(&mut require);
         self.retention.check(&mut require);
+        require(
+            self.rewards.connections_max > 0,
+            "rewards.connections_max: must be at least 1",
+        );
+        self.consumers.check(&mut require);
     }
 }
 
@@ -201,6 +203,8 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         payment: section(figment, "payment", mistakes),
         relay: section(figment, "relay", mistakes),
         retention: section(figment, "retention", mistakes),
+        rewards: section(figment, "rewards", mistakes),
+        consumers: section(figment, "consumers", mistakes),
         log: section(figment, "log", mistakes),
         shutdown: section(figment, "shutdown", mistakes),
     };
@@ -216,6 +220,8 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         "payment",
         "relay",
         "retention",
+        "rewards",
+        "consumers",
         "log",
         "shutdown",
     ];

@@ -23,6 +23,14 @@ pub const POINTS: [&str; 16] = [
     "change.committed",
 ];
 
+/// Those of a process that consumes, in the order in which a batch meets them.
+pub const CONSUMER_POINTS: [&str; 4] = [
+    "consumer.applying",
+    "consumer.applied",
+    "consumer.marked",
+    "consumer.copied",
+];
+
 /// Reads which points are armed; they stay so while the answer lives.
 #[cfg(feature = "failpoints")]
 #[must_use]

@@ -5,12 +5,14 @@ pub mod change;
 pub mod event;
 pub mod ids;
 pub mod participation;
+pub mod reward;
 
 pub use campaign::{Campaign, Kind, Reward, State};
 pub use change::{Obstacle, Wish};
 pub use event::{BucketSet, EventType, Fresh, KeyChoice, OutboxEvent, Stream};
 pub use ids::{CampaignId, EVENTS_OF_A_TICK_MAX, EventId, ParticipationId, UserId};
 pub use participation::{Mark, Participation, Refusal, Return, Seat, Status};
+pub use reward::{Change, Consumer, Coupon, CouponId, CouponStatus, Entry, EntryKind, Granted};
 
 use chrono::{DateTime, SubsecRound, Utc};
 

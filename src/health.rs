@@ -7,7 +7,7 @@ use moka::future::Cache;
 
 use crate::broker::Publisher;
 use crate::gate::Gate;
-use crate::store::Store;
+use crate::store::{Rewards, Store};
 
 /// How long an answer is good for.
 const AGE_MAX: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ pub enum Need {
 /// How one part does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartHealth {
-    /// `store`, `gate` or `broker`.
+    /// `store`, `gate`, `broker` or `rewards`.
     pub name: &'static str,
     /// Whether the work goes on without it.
     pub need: Need,
@@ -42,6 +42,7 @@ pub struct Health {
     publisher: Arc<dyn Publisher>,
     broker_need: Need,
     topic: String,
+    rewards: Option<(Rewards, Need)>,
     answers: Cache<(), Vec<PartHealth>>,
 }
 
@@ -91,7 +92,17 @@ impl Health {
             publisher,
             broker_need,
             topic,
+            rewards: None,
             answers,
+        }
+    }
+
+    /// Asks the rewards database, too, where there is one.
+    #[must_use]
+    pub fn with_rewards(self, rewards: Option<Rewards>, need: Need) -> Self {
+        Self {
+            rewards: rewards.map(|rewards| (rewards, need)),
+            ..self
         }
     }
 
@@ -110,7 +121,16 @@ impl Health {
                 None => None,
             }
         };
-        let (store, gate, broker) = tokio::join!(
+        let rewards = async {
+            match &self.rewards {
+                Some((rewards, need)) => {
+                    let ping = async { rewards.ping().await.map_err(|error| error.to_string()) };
+                    Some(part("rewards", *need, ping).await)
+                }
+                None => None,
+            }
+        };
+        let (store, gate, broker, rewards) = tokio::join!(
             part("store", Need::Needed, async {
                 self.store.ping().await.map_err(|error| error.to_string())
             }),
@@ -122,8 +142,13 @@ impl Health {
                     .map(drop)
                     .map_err(|error| error.to_string())
             }),
+            rewards,
         );
-        std::iter::once(store).chain(gate).chain([broker]).collect()
+        std::iter::once(store)
+            .chain(gate)
+            .chain([broker])
+            .chain(rewards)
+            .collect()
     }
 }
 

@@ -15,6 +15,7 @@ mod page;
 mod participations;
 mod probes;
 mod problem;
+mod rewards;
 mod routes;
 mod settings;
 mod stream;
@@ -35,6 +36,7 @@ use self::campaigns::CampaignsApi;
 use self::edge::{Edge, Room};
 use self::health::HealthApi;
 use self::participations::{ChangesApi, ParticipationsApi};
+use self::rewards::RewardsApi;
 use self::routes::Routes;
 use self::settings::Policy;
 use crate::catalogue::Catalogue;
@@ -45,13 +47,15 @@ use crate::lifecycle::Lifecycle;
 use crate::participate::Participate;
 use crate::reconcile::Reconciler;
 use crate::status::StatusBoard;
-use crate::store::Store;
+use crate::store::{Rewards, Store};
 use crate::telemetry::Telemetry;
 
 /// Everything the edge calls.
 pub struct App {
     /// Reads for lists and lookups.
     pub store: Store,
+    /// What was granted; none: this process has nothing to do with rewards.
+    pub rewards: Option<Rewards>,
     /// Campaigns from the local cache.
     pub catalogue: Catalogue,
     /// Makes, changes and moves campaigns.
@@ -81,6 +85,8 @@ enum Section {
     Campaigns,
     /// Taking part.
     Participations,
+    /// What participations earned.
+    Rewards,
     /// Managing campaigns; takes the admin token.
     Admin,
     /// Probes.
@@ -91,6 +97,7 @@ type Apis = (
     CampaignsApi,
     ParticipationsApi,
     ChangesApi,
+    RewardsApi,
     AdminCampaignsApi,
     AdminDeadLettersApi,
     AdminOutboxApi,
@@ -102,6 +109,7 @@ fn service() -> OpenApiService<Apis, ()> {
         CampaignsApi,
         ParticipationsApi,
         ChangesApi,
+        RewardsApi,
         AdminCampaignsApi,
         AdminDeadLettersApi,
         AdminOutboxApi,

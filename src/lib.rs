@@ -11,6 +11,7 @@ pub mod writer;
 
 pub mod catalogue;
 pub mod changes;
+pub mod consumers;
 pub mod health;
 pub mod lifecycle;
 pub mod meter;

@@ -31,10 +31,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serves everything: the API, the relay, the dashboard (the default).
+    /// Serves everything: the API, the relay, the consumers, the dashboard (the default).
     Serve,
     /// Publishes what other processes commit, with `relay.enabled=false` there.
     Relay,
+    /// Grants what participations earn: points and coupons, from the events in Kafka.
+    Consume,
     /// Brings the database's schema up to date, or takes it down.
     Migrate {
         /// `up` or `down`; `down` deletes all data.
@@ -109,8 +111,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .build()?;
     runtime.block_on(async {
         match arguments.command.as_ref().unwrap_or(&Command::Serve) {
-            Command::Serve => command::serve::run(config).await,
+            Command::Serve => Box::pin(command::serve::run(config)).await,
             Command::Relay => command::relay::run(config).await,
+            Command::Consume => command::consume::run(config).await,
             Command::Migrate { direction } => command::migrate::run(&config, *direction).await,
             Command::Verify {
                 json,

@@ -82,6 +82,7 @@ impl StatusBoard {
         };
         let committed = self.store.participation_count(id).await?;
         let unpublished = self.store.unpublished_count(id).await?;
+        let rewarded = self.store.rewarded_count(id).await?;
         let mut failures = self.store.tallies(id).await?;
         for (reason, count) in self.meter.unwritten(id) {
             *failures.entry(reason.to_owned()).or_default() += count;
@@ -106,7 +107,7 @@ impl StatusBoard {
                 admitted: committed + leases,
                 committed,
                 published: committed.saturating_sub(unpublished),
-                rewarded: 0,
+                rewarded,
             },
             recent: self.meter.recent(id),
         })))

@@ -3,6 +3,7 @@
 
 mod bounded;
 mod campaigns;
+mod connection;
 mod counts;
 mod dead_letters;
 mod entity;
@@ -10,6 +11,7 @@ mod error;
 mod history;
 mod outbox;
 mod participations;
+mod rewards;
 mod shapes;
 mod tallies;
 mod verification;
@@ -25,28 +27,20 @@ pub use outbox::{
 };
 pub use participations::{
     Applicant, BatchOutcome, ChangeMaking, Changed, Closing, CommitError, Committed, Decision,
-    DirectOutcome, Due, Intake, Making, Mismatch, Place, Raised,
+    DirectOutcome, DueReservations, Intake, Making, Mismatch, Place, Raised,
 };
+pub use rewards::{Applied, Due, Rewards, UseOutcome};
 pub use tallies::TallyRow;
 pub use verification::{
     Books, Ground, Kept, Purged, SEGMENT_RANKS, Segment, Snapshot, Sums, Waiting,
 };
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use migration::MigratorTrait;
-use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode};
-use sea_orm::sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-};
-use sea_orm::sqlx::{self, Connection, Executor, MySqlConnection, Row};
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, SqliteTransactionMode, SqlxMySqlConnector,
-    SqlxSqliteConnector, Statement, TransactionOptions,
-};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-use self::bounded::{Db, GivenUp, Tx};
+use self::bounded::{Db, Tx};
 use crate::clock::Clock;
 use crate::domain::Instant;
 
@@ -76,23 +70,11 @@ impl StoreConfig {
     }
 }
 
-/// Longest statements. sqlx 0.9.0 does not set `TCP_NODELAY`, and what follows the first TLS record, or
-/// over loopback the first 32 KiB, waits 40 ms for a delayed acknowledgement (sqlx issue 4335, fixed
-/// after that release).
-const TLS_BYTES_MAX: usize = 15_000;
-const PLAIN_BYTES_MAX: usize = 30_000;
-
 /// Longest wait for the answer to a statement that reads a lot.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How long a connection that comes back to the pool may take to say that it still answers.
-const PING_MAX: Duration = Duration::from_secs(2);
 
-/// Longest wait for connections to be closed.
-const CLOSE_MAX: Duration = Duration::from_secs(2);
-
-/// Whose turn it is to bring a schema up to date, and how long others wait for theirs.
+/// Whose turn it is to bring the schema up to date.
 const MIGRATION_LOCK: &str = "LEFT(CONCAT('firstcome.migrate.', DATABASE()), 64)";
-const MIGRATION_LOCK_SECONDS: u32 = 30;
 
 /// A pool of connections to the database.
 #[derive(Clone, Debug)]
@@ -105,22 +87,9 @@ pub struct Store {
 impl Store {
     /// Connects, and asks the database once, so that a wrong address is known at start.
     pub async fn connect(config: &StoreConfig, clock: Clock) -> Result<Self, StoreError> {
-        let given_up = GivenUp::default();
-        let (db, statement_bytes_max) = if config.url.starts_with("mysql:") {
-            let options = mysql_options(&config.url)?;
-            let is_plain = matches!(options.get_ssl_mode(), MySqlSslMode::Disabled);
-            let bytes_max = if is_plain {
-                PLAIN_BYTES_MAX
-            } else {
-                TLS_BYTES_MAX
-            };
-            let db = connect_mysql(config, options, given_up.clone()).await?;
-            (db, bytes_max)
-        } else {
-            (connect_sqlite(config).await?, PLAIN_BYTES_MAX)
-        };
+        let (db, statement_bytes_max) = connection::open(config).await?;
         let store = Self {
-            db: Db::new(db, config.response_timeout, given_up),
+            db,
             clock,
             statement_bytes_max,
         };
@@ -140,20 +109,7 @@ impl Store {
     /// Brings the schema up to date; safe to repeat and to run from several replicas at once, which
     /// take turns.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        if self.is_embedded() {
-            return Ok(migration::Migrator::up(self.db.unbounded(), None).await?);
-        }
-        // The lock belongs to a connection, and so to a transaction, and ends with either.
-        let turn = self.begin().await?;
-        let lock = format!("SELECT GET_LOCK({MIGRATION_LOCK}, {MIGRATION_LOCK_SECONDS})");
-        turn.query_one_raw(Statement::from_string(DbBackend::MySql, lock))
-            .await?;
-        let migrated = migration::Migrator::up(self.db.unbounded(), None).await;
-        let unlock = format!("SELECT RELEASE_LOCK({MIGRATION_LOCK})");
-        turn.query_one_raw(Statement::from_string(DbBackend::MySql, unlock))
-            .await?;
-        turn.rollback().await?;
-        Ok(migrated?)
+        connection::migrate::<migration::Migrator>(&self.db, MIGRATION_LOCK).await
     }
 
     /// Takes the whole schema down, with everything in it.
@@ -214,10 +170,7 @@ impl Store {
     /// Closes the pool, waiting for connections that are in use, though not long: one that was forgotten
     /// on the way never says goodbye, and ends with the process.
     pub async fn close(&self) -> Result<(), StoreError> {
-        match tokio::time::timeout(CLOSE_MAX, self.db.unbounded().close_by_ref()).await {
-            Ok(closed) => Ok(closed?),
-            Err(_) => Ok(()),
-        }
+        connection::close(&self.db).await
     }
 
     fn connection(&self) -> &Db {
@@ -227,103 +180,6 @@ impl Store {
     /// A transaction that writes. In SQLite it takes the write lock at once, because a transaction
     /// that reads first and writes later can be refused half-way.
     async fn begin(&self) -> Result<Tx, StoreError> {
-        let options = TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        };
-        Ok(self.db.begin_with_options(options).await?)
+        connection::begin(&self.db).await
     }
-}
-
-async fn connect_mysql(
-    config: &StoreConfig,
-    options: MySqlConnectOptions,
-    given_up: GivenUp,
-) -> Result<DatabaseConnection, StoreError> {
-    let pool = MySqlPoolOptions::new()
-        .max_connections(config.connections_max)
-        .acquire_timeout(config.acquire_timeout)
-        .test_before_acquire(false)
-        .after_release(move |connection, _| {
-            let given_up = given_up.clone();
-            Box::pin(async move {
-                let is_fit = async {
-                    if given_up.lately() {
-                        is_in_step(connection).await
-                    } else {
-                        connection.ping().await.map(|()| true)
-                    }
-                };
-                // The pool pings, too, but waits for the answer for as long as the kernel does.
-                let is_fit = tokio::time::timeout(PING_MAX, is_fit).await;
-                is_fit.unwrap_or(Err(sqlx::Error::PoolTimedOut))
-            })
-        })
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                // The default, REPEATABLE READ, allows lost updates and lets readers and writers of
-                // the outbox all but stop each other.
-                connection
-                    .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-                    .await?;
-                // A lease is short: who waits for a lock gives up well within it.
-                connection
-                    .execute("SET SESSION innodb_lock_wait_timeout = 2")
-                    .await?;
-                Ok(())
-            })
-        })
-        .connect_with(options.statement_cache_capacity(512))
-        .await
-        .map_err(StoreError::from_sqlx)?;
-    Ok(SqlxMySqlConnector::from_sqlx_mysql_pool(pool))
-}
-
-/// Whether the connection answers what it is asked, and not what somebody before has asked: then it has
-/// no transaction under way any more either.
-async fn is_in_step(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
-    connection.execute("ROLLBACK").await?;
-    let word: u32 = rand::random();
-    let asked = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("SELECT {word}")));
-    let said: u64 = connection.fetch_one(asked).await?.try_get_unchecked(0)?;
-    Ok(said == u64::from(word))
-}
-
-/// What never leaves the machine is encrypted only where the URL asks for it.
-fn mysql_options(url: &str) -> Result<MySqlConnectOptions, StoreError> {
-    let options: MySqlConnectOptions = url.parse().map_err(StoreError::from_sqlx)?;
-    let host = options.get_host();
-    let is_loopback = host
-        .parse::<IpAddr>()
-        .map_or(host == "localhost", |address| address.is_loopback());
-    if is_loopback && !url.contains("ssl-mode") {
-        return Ok(options.ssl_mode(MySqlSslMode::Disabled));
-    }
-    Ok(options)
-}
-
-async fn connect_sqlite(config: &StoreConfig) -> Result<DatabaseConnection, StoreError> {
-    let options: SqliteConnectOptions = config.url.parse().map_err(StoreError::from_sqlx)?;
-    let options = options
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(Duration::from_secs(10));
-    let pool = SqlitePoolOptions::new()
-        .max_connections(config.connections_max.min(4))
-        .acquire_timeout(config.acquire_timeout)
-        .after_release(|connection, _| {
-            Box::pin(async move {
-                // Where a COMMIT fails because the disk is full, SQLite rolls back by itself, and sqlx
-                // 0.9.0 still counts a transaction. What this connection wrote next would be in a
-                // savepoint, and called committed when that was released, by nobody who ever commits.
-                // A rollback under way is over once this is answered.
-                connection.ping().await?;
-                Ok(!connection.is_in_transaction())
-            })
-        })
-        .connect_with(options)
-        .await
-        .map_err(StoreError::from_sqlx)?;
-    Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
 }

@@ -40,18 +40,21 @@ pub enum Stage {
     Relay,
     /// Records what was published.
     Settler,
+    /// Applies what was published.
+    Consumers,
     /// All the rest: schedules, samplers, leases.
     Background,
 }
 
 impl Stage {
     /// All stages, in the order in which they stop.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Http,
         Self::Admission,
         Self::Writer,
         Self::Relay,
         Self::Settler,
+        Self::Consumers,
         Self::Background,
     ];
 }
@@ -177,13 +180,22 @@ impl Spawner {
     }
 
     fn drain(&self, stage: Stage) -> &Drain {
-        let [http, admission, writer, relay, settler, background] = &self.shared.drains;
+        let [
+            http,
+            admission,
+            writer,
+            relay,
+            settler,
+            consumers,
+            background,
+        ] = &self.shared.drains;
         match stage {
             Stage::Http => http,
             Stage::Admission => admission,
             Stage::Writer => writer,
             Stage::Relay => relay,
             Stage::Settler => settler,
+            Stage::Consumers => consumers,
             Stage::Background => background,
         }
     }

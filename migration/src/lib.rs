@@ -11,6 +11,8 @@ mod m20261121_000004_retention;
 mod m20261121_000005_gate_closed;
 mod m20261121_000006_verification;
 mod m20261122_000007_orders;
+mod m20261122_000020_rewarded;
+pub mod rewards;
 
 /// All migrations, in order.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000005_gate_closed::Migration),
             Box::new(m20261121_000006_verification::Migration),
             Box::new(m20261122_000007_orders::Migration),
+            Box::new(m20261122_000020_rewarded::Migration),
         ]
     }
 }

@@ -55,6 +55,12 @@ impl Embedded {
         Ok(Arc::new(Self { host, kafka }))
     }
 
+    /// What reads and writes here as it would at a real broker.
+    #[must_use]
+    pub fn kafka(&self) -> Arc<Kafka> {
+        Arc::clone(&self.kafka)
+    }
+
     /// `host:port` for any Kafka client.
     #[must_use]
     pub fn bootstrap_servers(&self) -> String {

@@ -3,6 +3,8 @@
 
 mod classify;
 mod durability;
+mod forward;
+mod group;
 mod metadata;
 mod producers;
 mod read;
@@ -17,13 +19,14 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, OwnedHeaders, ToBytes};
 use rdkafka::producer::future_producer::Delivery;
 use rdkafka::producer::{FutureRecord, Producer};
 
 use super::{Acknowledged, PublishError, Publisher, Record};
 use classify::classify;
 pub use durability::Durability;
+pub use group::{GroupConfig, GroupError, Hooks, Share};
 use metadata::Reach;
 use producers::{Current, Producers};
 pub use read::{Extent, ReadError};
@@ -168,9 +171,6 @@ impl Kafka {
         current: Option<Current>,
         record: &Record,
     ) -> Result<Acknowledged, PublishError> {
-        let Some(current) = current else {
-            return Err(PublishError::Fatal("there is no producer".to_owned()));
-        };
         let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
         for (key, value) in &record.headers {
             let value = Some(value);
@@ -180,10 +180,30 @@ impl Kafka {
             .key(&record.key)
             .payload(&record.payload)
             .headers(headers);
-        // No waiting here for room in the queue: the relay knows better what to do meanwhile.
+        self.deliver(current, outgoing).await
+    }
+
+    /// Sends, waits for the acknowledgement, and says of a failure what is to be done about it.
+    async fn deliver<K, P>(
+        &self,
+        current: Option<Current>,
+        outgoing: FutureRecord<'_, K, P>,
+    ) -> Result<Acknowledged, PublishError>
+    where
+        K: ToBytes + ?Sized + Sync,
+        P: ToBytes + ?Sized + Sync,
+    {
+        let Some(current) = current else {
+            return Err(PublishError::Fatal("there is no producer".to_owned()));
+        };
+        let topic = outgoing.topic;
+        // No waiting here for room in the queue: whoever sends knows better what to do meanwhile.
         let failure = match current.sender.send(outgoing, Duration::ZERO).await {
             Ok(delivery) => match acknowledged(&delivery) {
-                Ok(acknowledged) => return Ok(acknowledged),
+                Ok(acknowledged) => {
+                    self.producers.arrived(&current);
+                    return Ok(acknowledged);
+                }
                 Err(failure) => failure,
             },
             Err((failure, _)) => classify(&failure),
@@ -194,13 +214,14 @@ impl Kafka {
                 Err(PublishError::Fatal(text))
             }
             // librdkafka says "timed out" also of what it could send to nobody.
-            PublishError::PossiblyDelivered(text) => Err(match self.reach(&record.topic).await {
-                Reach::There => PublishError::PossiblyDelivered(text),
-                Reach::Away => PublishError::Away(text),
-                Reach::Refused(code) => {
-                    PublishError::Destination(format!("{}: {code}", record.topic))
-                }
-            }),
+            PublishError::PossiblyDelivered(text) => {
+                self.producers.timed_out(&self.config, &current);
+                Err(match self.reach(topic).await {
+                    Reach::There => PublishError::PossiblyDelivered(text),
+                    Reach::Away => PublishError::Away(text),
+                    Reach::Refused(code) => PublishError::Destination(format!("{topic}: {code}")),
+                })
+            }
             other => Err(other),
         }
     }

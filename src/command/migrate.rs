@@ -14,12 +14,20 @@ pub enum Direction {
     Down,
 }
 
-/// Migrates the configured database.
+/// Migrates the configured databases: that of the events, and that of the rewards where one is used.
 pub async fn run(config: &Config, direction: Direction) -> anyhow::Result<ExitCode> {
-    let store = super::parts::store(config, Clock::System).await?;
+    let clock = Clock::System;
+    let store = super::parts::store(config, clock.clone()).await?;
+    // Opened, its schema is up to date.
+    let rewards = super::rewarding::open_if_used(config, &store, &clock).await?;
     match direction {
         Direction::Up => store.migrate().await?,
-        Direction::Down => store.migrate_down().await?,
+        Direction::Down => {
+            if let Some(rewards) = rewards {
+                rewards.migrate_down().await?;
+            }
+            store.migrate_down().await?;
+        }
     }
     super::print(match direction {
         Direction::Up => "the schema is up to date",

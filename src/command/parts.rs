@@ -99,6 +99,8 @@ pub(super) async fn redis_gate(config: &Config) -> anyhow::Result<ScriptGate> {
 /// The broker, and the address at which others find its records.
 pub(super) struct Broker {
     pub(super) publisher: Arc<dyn Publisher>,
+    /// The same for those who read.
+    pub(super) kafka: Arc<Kafka>,
     pub(super) address: String,
 }
 
@@ -114,6 +116,7 @@ pub(super) async fn broker(config: &Config) -> anyhow::Result<Broker> {
             .await?;
         let address = embedded.bootstrap_servers();
         return Ok(Broker {
+            kafka: embedded.kafka(),
             publisher: embedded,
             address,
         });
@@ -130,7 +133,8 @@ pub(super) async fn broker(config: &Config) -> anyhow::Result<Broker> {
         })?;
     }
     Ok(Broker {
-        publisher: kafka,
+        publisher: Arc::<Kafka>::clone(&kafka),
+        kafka,
         address,
     })
 }
@@ -203,7 +207,7 @@ fn write_secret(file: &Path, secret: &str) -> std::io::Result<()> {
     file.write_all(secret.as_bytes())
 }
 
-fn data_file(config: &Config, name: &str) -> anyhow::Result<PathBuf> {
+pub(super) fn data_file(config: &Config, name: &str) -> anyhow::Result<PathBuf> {
     let folder = &config.data.dir;
     fs::create_dir_all(folder).with_context(|| {
         format!(
@@ -214,7 +218,7 @@ fn data_file(config: &Config, name: &str) -> anyhow::Result<PathBuf> {
     Ok(folder.join(name))
 }
 
-async fn within<T, E>(opening: impl Future<Output = Result<T, E>>) -> anyhow::Result<T>
+pub(super) async fn within<T, E>(opening: impl Future<Output = Result<T, E>>) -> anyhow::Result<T>
 where
     E: std::error::Error + Send + Sync + 'static,
 {
@@ -225,7 +229,7 @@ where
 }
 
 /// The URL without what stands before the host.
-fn without_credentials(url: &str) -> String {
+pub(super) fn without_credentials(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, place))) => format!("{scheme}://{place}"),
         _ => url.to_owned(),

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{background, parts, publishing};
+use super::{background, parts, publishing, rewarding};
 use crate::admission::Desk;
 use crate::catalogue::{Catalogue, CatalogueConfig};
 use crate::changes::{self, Changes};
@@ -27,7 +27,7 @@ use crate::payment::Simulated;
 use crate::reconcile::Reconciler;
 use crate::retry;
 use crate::status::StatusBoard;
-use crate::store::{CampaignFilter, NewCampaign, Store};
+use crate::store::{CampaignFilter, NewCampaign, Rewards, Store};
 use crate::supervisor::{Spawner, Stage, Supervisor, process_signals};
 use crate::telemetry::Telemetry;
 use crate::writer::{Writer, WriterConfig};
@@ -41,6 +41,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let clock = Clock::System;
     let listener = parts::listener(&config).await?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
+    let rewards = rewarding::open_if_used(&config, &store, &clock).await?;
     let gate = Guarded::new(parts::gate(&config, clock.clone()).await?);
     let broker = parts::broker(&config).await?;
 
@@ -48,9 +49,12 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let spawner = supervisor.spawner();
     let signals = process_signals(&spawner)?;
     let telemetry = Arc::new(Telemetry::new());
-    let app = assemble(
+    let mut app = assemble(
         &config, &clock, &store, &gate, &broker, &spawner, &telemetry,
     )?;
+    if let Some(rewards) = &rewards {
+        app = reward(&config, app, rewards, &broker, &spawner);
+    }
     first_campaign(&config, &app).await?;
     let address = listener.local_addr()?;
     announce(&config, &app, &broker.address, address);
@@ -58,7 +62,30 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     // in its own way, and the system sees to it that those who were let in get their share.
     let edge = spawner.on(super::threads("edge", config.http.threads)?);
     super::serve_once(&edge, http::serve(listener, Arc::new(app)));
-    super::finish(supervisor, signals, &store).await
+    let ended = super::finish(supervisor, signals, &store).await;
+    if let Some(rewards) = rewards {
+        rewards.close().await?;
+    }
+    ended
+}
+
+/// Starts the consumers, if there are to be some here, and shows what they grant.
+fn reward(
+    config: &Config,
+    app: App,
+    rewards: &Rewards,
+    broker: &parts::Broker,
+    spawner: &Spawner,
+) -> App {
+    let consumers = config.consumers_of_serve();
+    let parts = (&app.store, rewards, broker);
+    rewarding::start(config, &consumers, parts, spawner, &app.telemetry);
+    App {
+        // Participations are made without it, and what they earn is granted later.
+        health: app.health.with_rewards(Some(rewards.clone()), Need::Spared),
+        rewards: Some(rewards.clone()),
+        ..app
+    }
 }
 
 fn assemble(
@@ -85,13 +112,14 @@ fn assemble(
     );
     let meter = Meter::new(clock.clone());
     let writer = writer_config(config);
-    let desk_lanes = LaneConfig {
-        batch_max: config.gate.batch_max,
-        ..writer.lanes
-    };
     let participate = Participate::new(Parts {
         catalogue: catalogue.clone(),
-        desk: Desk::start(spawner, Arc::clone(gate), desk_lanes, config.gate.lease),
+        desk: Desk::start(
+            spawner,
+            Arc::clone(gate),
+            desk_lanes(config),
+            config.gate.lease,
+        ),
         gate: Arc::clone(guarded),
         direct: Direct::start(
             spawner,
@@ -115,13 +143,9 @@ fn assemble(
             topic_prefix: config.kafka.topic_prefix.clone(),
         },
     });
-    telemetry.register(|registry| {
-        guarded.register(registry);
-        reconciler.metrics().register(registry);
-    });
     background::start_schedule(spawner, lifecycle.clone());
     background::start_tallies(spawner, meter.clone(), store.clone());
-    keep_in_step(config, spawner, guarded, &reconciler);
+    keep_in_step(config, spawner, guarded, &reconciler, telemetry);
     let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
     Ok(App {
         status: StatusBoard::new(store.clone(), Arc::clone(gate), meter),
@@ -133,6 +157,7 @@ fn assemble(
             topic,
         ),
         store: store.clone(),
+        rewards: None,
         catalogue,
         lifecycle,
         reconciler,
@@ -144,7 +169,17 @@ fn assemble(
     })
 }
 
-fn keep_in_step(config: &Config, spawner: &Spawner, gate: &Arc<Guarded>, reconciler: &Reconciler) {
+fn keep_in_step(
+    config: &Config,
+    spawner: &Spawner,
+    gate: &Arc<Guarded>,
+    reconciler: &Reconciler,
+    telemetry: &Telemetry,
+) {
+    telemetry.register(|registry| {
+        gate.register(registry);
+        reconciler.metrics().register(registry);
+    });
     background::start_sweeper(spawner, reconciler.clone(), config.gate.sweep_interval);
     background::start_probe(spawner, Arc::clone(gate), reconciler.clone());
 }
@@ -179,6 +214,13 @@ fn gate_need(config: &Config) -> Need {
     match config.gate.when_away {
         WhenAway::Database => Need::Spared,
         WhenAway::Refuse => Need::Needed,
+    }
+}
+
+fn desk_lanes(config: &Config) -> LaneConfig {
+    LaneConfig {
+        batch_max: config.gate.batch_max,
+        ..writer_config(config).lanes
     }
 }
 

@@ -8,9 +8,9 @@ use figment::value::Value;
 const PREFIX: &str = "FIRSTCOME_";
 /// Variables that are not looked at: those of the scripts that provide the real parts, and those whose
 /// names are kept for what this version does not have.
-const FOREIGN_SECTIONS: [&str; 4] = ["parts", "rewards", "consumers", "test"];
+const FOREIGN_SECTIONS: [&str; 2] = ["parts", "test"];
 /// Values that stay text even when they look like numbers.
-const TEXT_KEYS: [&str; 8] = [
+const TEXT_KEYS: [&str; 10] = [
     "admin.token",
     "database.url",
     "redis.url",
@@ -19,6 +19,8 @@ const TEXT_KEYS: [&str; 8] = [
     "kafka.topic_prefix",
     "data.dir",
     "http.listen",
+    "rewards.database_url",
+    "consumers.enabled",
 ];
 
 /// Our variables as keys and values.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::consumers::Enabled;
 use super::http;
 use crate::domain::KeyChoice;
 use crate::participate::WhenAway;
@@ -226,6 +227,35 @@ section! {
         rows_max: u32 = 500,
         /// Share of the time in which statements of a sweep may be running, in percent.
         busy_percent_max: u32 = 10,
+    }
+}
+section! {
+    /// `[rewards]`: the rewards database.
+    Rewards {
+        /// `mysql://…`; absent: beside the events, in a schema, or a file, of its own.
+        database_url: Option<SecretString> = None,
+        /// Connections in the pool.
+        connections_max: u32 = 8,
+    }
+}
+section! {
+    /// `[consumers]`: granting what participations earn.
+    Consumers {
+        /// Which, inside `serve`: `points`, `coupons`.
+        enabled: Option<Enabled> = None,
+        /// Records of one transaction at most.
+        batch_records_max: usize = 500,
+        /// Partitions that a consumer works on at the same time.
+        parallel_max: usize = 4,
+        /// For how long a process may say nothing before its partitions are given to others.
+        #[serde(with = "humantime_serde")]
+        session_timeout: Duration = Duration::from_secs(10),
+        /// Wait after the first attempt that failed; it doubles from there, with jitter.
+        #[serde(with = "humantime_serde")]
+        retry_initial: Duration = Duration::from_millis(100),
+        /// Longest wait between attempts.
+        #[serde(with = "humantime_serde")]
+        retry_max: Duration = Duration::from_secs(5),
     }
 }
 section! {

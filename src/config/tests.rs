@@ -1,6 +1,7 @@
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::domain::Consumer;
 
 fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let environment = variables
@@ -29,8 +30,35 @@ fn variables_reach_their_section() {
     .unwrap();
     assert_eq!(config.kafka.topic_prefix, "7");
     assert!(config.kafka.create_topics);
+    assert_eq!(config.consumers_of_serve(), Consumer::ALL);
     assert_eq!(config.admin.token.unwrap().expose_secret(), "12345");
     assert_eq!(config.http.listen.port(), 9_999);
+}
+
+#[test]
+fn consumers_are_on_where_all_is_embedded_or_where_they_are_named() {
+    let real = ("FIRSTCOME_KAFKA_BROKERS", "k:1");
+    let named = |names| [real, ("FIRSTCOME_CONSUMERS_ENABLED", names)];
+    assert_eq!(load(&[]).unwrap().consumers_of_serve(), Consumer::ALL);
+    let config = load(&[real]).unwrap();
+    assert_eq!(config.consumers_of_serve(), []);
+    assert_eq!(config.consumers_of_consume(), Consumer::ALL);
+    let config = load(&named(" coupons, coupons")).unwrap();
+    assert_eq!(config.consumers_of_serve(), [Consumer::Coupons]);
+    assert_eq!(config.consumers_of_consume(), [Consumer::Coupons]);
+    assert_eq!(load(&named("")).unwrap().consumers_of_serve(), []);
+}
+
+#[test]
+fn a_consumer_that_does_not_exist_is_a_mistake_that_names_the_variable() {
+    let ConfigError(mistakes) =
+        load(&[("FIRSTCOME_CONSUMERS_ENABLED", "points,stamps")]).unwrap_err();
+    let [mistake] = &mistakes[..] else {
+        panic!("{mistakes:?}");
+    };
+    for part in ["consumers.enabled", "stamps", "FIRSTCOME_CONSUMERS_ENABLED"] {
+        assert!(mistake.contains(part), "{part} missing in {mistake}");
+    }
 }
 
 #[test]
@@ -71,6 +99,11 @@ fn every_bound_of_the_edge_is_checked() {
         ("FIRSTCOME_HTTP_IDLE_TIMEOUT", "2h"),
         ("FIRSTCOME_WRITER_CAPACITY", "0"),
         ("FIRSTCOME_WRITER_WAIT_MAX", "0s"),
+        ("FIRSTCOME_REWARDS_CONNECTIONS_MAX", "0"),
+        ("FIRSTCOME_CONSUMERS_BATCH_RECORDS_MAX", "1001"),
+        ("FIRSTCOME_CONSUMERS_PARALLEL_MAX", "0"),
+        ("FIRSTCOME_CONSUMERS_SESSION_TIMEOUT", "1s"),
+        ("FIRSTCOME_CONSUMERS_RETRY_INITIAL", "0s"),
     ] {
         let ConfigError(mistakes) = load(&[(variable, value)]).unwrap_err();
         let key = variable["FIRSTCOME_".len()..]

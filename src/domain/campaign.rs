@@ -107,6 +107,9 @@ pub struct CouponTerms {
     pub discount_amount: u64,
     /// The least an order must come to.
     pub minimum_order_amount: u64,
+    /// The first moment it can be used; none: at once. Absent in terms stored before there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_from: Option<Instant>,
     /// The last moment it can be used; none: for ever.
     pub valid_until: Option<Instant>,
 }

@@ -35,7 +35,7 @@ struct HealthView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
 #[oai(rename = "Part")]
 pub(super) struct PartView {
-    /// `store`, `gate`, `broker` or `relay`.
+    /// `store`, `gate`, `broker` or `rewards`.
     name: String,
     /// `up` or `down`.
     status: String,

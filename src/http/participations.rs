@@ -21,7 +21,8 @@ use super::fields::{Fields, FromFields, Said};
 use super::json::{Checked, RequestBodySchema, Written};
 use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Asked, Failure, Problem, documented};
-use super::views::{ParticipationList, ParticipationView};
+use super::rewards::with_rewards;
+use super::views::{ParticipationList, ParticipationRecord, ParticipationView};
 use super::{App, Section};
 use crate::domain::{CampaignId, ParticipationId, Refusal, UserId};
 use crate::participate::{Outcome, ParticipateError};
@@ -177,13 +178,16 @@ impl ParticipationsApi {
         caller: Caller,
         /// Id of the participation.
         id: Path<Uuid>,
-    ) -> Result<Written<ParticipationView>, Failure<Looking>> {
+    ) -> Result<Written<ParticipationRecord>, Failure<Looking>> {
         let found = app.store.participation(ParticipationId(id.0)).await?;
         // Another user's participation looks like one that does not exist: ids are no secret to
         // be confirmed. Asking without a name is refused first, whatever the id.
         match found {
             Some(found) if caller.may_see(found.user_id)? => {
-                Ok(Written(ParticipationView::record(&found)))
+                let record = with_rewards(&app, vec![found]).await?.pop();
+                record
+                    .map(Written)
+                    .ok_or_else(|| Problem::internal().into())
             }
             _ => {
                 caller.may_see(UserId(0))?;
@@ -224,7 +228,7 @@ impl ParticipationsApi {
             .await?;
         let page = Page::cut(found, limit, |last| last.id.to_string());
         Ok(Written(ParticipationList {
-            items: page.items.iter().map(ParticipationView::record).collect(),
+            items: with_rewards(&app, page.items).await?,
             next_cursor: page.next_cursor,
         }))
     }

@@ -2,6 +2,7 @@
 
 mod campaign;
 mod participation;
+mod reward;
 mod status;
 
 use chrono::SecondsFormat;
@@ -9,7 +10,10 @@ use poem_openapi::Object;
 use serde::Serialize;
 
 pub use campaign::{CampaignList, CampaignView, KindWord, RewardView, StateWord, StockView};
-pub use participation::{ParticipationList, ParticipationView};
+pub use participation::{ParticipationList, ParticipationRecord, ParticipationView};
+pub use reward::{
+    CouponUseView, GrantedView, IssuedCouponView, LedgerEntryView, LedgerView, RewardsView,
+};
 pub use status::StatusView;
 
 use crate::domain::Instant;

@@ -40,6 +40,8 @@ const BUSY: [&str; 5] = ["5", "6", "261", "517", "262"];
 const AWAY: [&str; 5] = ["1040", "1053", "1317", "1927", "1290"];
 /// MySQL and what speaks its protocol: the user lacks the privilege, or there is no such table.
 const WITHHELD: [&str; 5] = ["1044", "1142", "1227", "1109", "1146"];
+/// MySQL: out of range, too long, no such value for the column, arithmetic out of range.
+const VALUES: [&str; 5] = ["1264", "1406", "1366", "1265", "1690"];
 
 impl StoreError {
     /// Whether the same call may succeed when it is made again, knowing that nothing happened.
@@ -50,6 +52,16 @@ impl StoreError {
 
     /// Whether the database does not tell: the user lacks the privilege, or it does not know.
     pub(super) fn is_withheld(&self) -> bool {
+        self.is_among(&WITHHELD)
+    }
+
+    /// Whether it is the values that the database does not take: no later attempt will do better.
+    #[must_use]
+    pub fn is_about_values(&self) -> bool {
+        self.is_among(&VALUES)
+    }
+
+    fn is_among(&self, numbers: &[&str]) -> bool {
         let Self::Database(
             DbErr::Conn(RuntimeErr::SqlxError(cause))
             | DbErr::Exec(RuntimeErr::SqlxError(cause))
@@ -59,7 +71,7 @@ impl StoreError {
             return false;
         };
         match cause.as_ref() {
-            sqlx::Error::Database(answer) => WITHHELD.contains(&number(answer.as_ref()).as_str()),
+            sqlx::Error::Database(answer) => numbers.contains(&number(answer.as_ref()).as_str()),
             _ => false,
         }
     }

@@ -5,12 +5,13 @@ mod commit;
 mod direct;
 mod epoch;
 mod intake;
+mod rewarded;
 mod rows;
 
 use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-pub use self::change::{ChangeMaking, Changed, Due};
+pub use self::change::{ChangeMaking, Changed, DueReservations};
 pub use self::commit::{BatchOutcome, CommitError, Mismatch};
 pub use self::direct::{Closing, Decision, DirectOutcome};
 pub use self::epoch::{Committed, Raised};

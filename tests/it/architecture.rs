@@ -6,14 +6,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and those it may name; every module may name itself.
-const EDGES: [(&str, &[&str]); 29] = [
+const EDGES: [(&str, &[&str]); 30] = [
     ("domain", &[]),
     ("crash", &[]),
     ("clock", &["domain"]),
     ("retry", &[]),
     ("supervisor", &["retry"]),
     ("telemetry", &[]),
-    ("config", &["domain", "participate", "relay", "telemetry"]),
+    (
+        "config",
+        &[
+            "consumers",
+            "domain",
+            "participate",
+            "relay",
+            "retry",
+            "telemetry",
+        ],
+    ),
     ("lane", &["domain", "supervisor"]),
     ("gate", &["domain", "clock", "crash"]),
     ("store", &["domain", "clock", "crash"]),
@@ -53,6 +63,18 @@ const EDGES: [(&str, &[&str]); 29] = [
     ),
     ("reconcile", &["gate", "store", "domain", "crash"]),
     ("catalogue", &["store", "domain"]),
+    (
+        "consumers",
+        &[
+            "catalogue",
+            "store",
+            "broker",
+            "domain",
+            "crash",
+            "retry",
+            "supervisor",
+        ],
+    ),
     (
         "lifecycle",
         &["catalogue", "reconcile", "store", "gate", "domain", "clock"],

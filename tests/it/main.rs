@@ -12,6 +12,7 @@
 )]
 
 mod architecture;
+mod consumers;
 mod debezium;
 mod direct;
 mod gate;

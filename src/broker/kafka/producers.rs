@@ -1,9 +1,12 @@
 //! The producers, side by side, each for its share of the partitions. One producer has one request under
 //! way to each broker (docs/decisions/0001), and librdkafka puts one partition into a request: a single
-//! producer would serve the partitions one after the other. Rebuilds those that librdkafka calls fatal.
+//! producer would serve the partitions one after the other. Rebuilds those that librdkafka calls fatal,
+//! and those from which nothing has arrived for long: a producer has stayed silent after a broker that was
+//! paused went on, while others of the same kind were served (docs/decisions/0006).
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use rdkafka::producer::FutureProducer;
 
@@ -19,9 +22,30 @@ pub(super) struct Current {
     generation: u64,
 }
 
+/// A producer is replaced after so many time-outs' time.
+const SILENT_TIMEOUTS: u32 = 3;
+
+/// Since when a producer has had nothing but time-outs.
+#[derive(Debug, Default)]
+struct Silence(Option<Instant>);
+
+impl Silence {
+    /// Whether it has lasted for so long now; then it begins anew.
+    fn goes_on(&mut self, now: Instant, bound: Duration) -> bool {
+        let since = *self.0.get_or_insert(now);
+        let is_over = now.duration_since(since) >= bound;
+        if is_over {
+            self.0 = None;
+        }
+        is_over
+    }
+}
+
 pub(super) struct Producers {
     /// The last one is for what is sent in bulk.
     slots: Vec<RwLock<Current>>,
+    /// Since when each has had nothing but time-outs.
+    silent: Vec<Mutex<Silence>>,
     /// Partitions of topics, as far as somebody asked.
     partitions: RwLock<HashMap<String, u32>>,
 }
@@ -37,8 +61,10 @@ impl Producers {
                 generation,
             }))
         });
+        let slots = slots.collect::<Result<Vec<_>, PublishError>>()?;
         Ok(Self {
-            slots: slots.collect::<Result<_, PublishError>>()?,
+            silent: slots.iter().map(|_| Mutex::default()).collect(),
+            slots,
             partitions: RwLock::default(),
         })
     }
@@ -77,6 +103,31 @@ impl Producers {
         let known = self.partitions.write();
         let mut known = known.unwrap_or_else(PoisonError::into_inner);
         known.insert(topic.to_owned(), partitions);
+    }
+
+    /// A record of this producer arrived.
+    pub(super) fn arrived(&self, current: &Current) {
+        if let Some(silent) = self.silent.get(current.slot) {
+            let mut silent = silent.lock().unwrap_or_else(PoisonError::into_inner);
+            *silent = Silence::default();
+        }
+    }
+
+    /// A record of this producer was not answered in time. If that has been so for long, the next one
+    /// goes through a new producer.
+    pub(super) fn timed_out(&self, config: &KafkaConfig, current: &Current) {
+        let Some(silent) = self.silent.get(current.slot) else {
+            return;
+        };
+        let bound = config.message_timeout * SILENT_TIMEOUTS;
+        let is_over = {
+            let mut silent = silent.lock().unwrap_or_else(PoisonError::into_inner);
+            silent.goes_on(Instant::now(), bound)
+        };
+        if is_over {
+            tracing::warn!("a producer has been silent for long: it is replaced");
+            self.rebuild(config, current);
+        }
     }
 
     /// Puts a new producer in the place of one that failed, unless somebody already has.
@@ -154,6 +205,24 @@ fn murmur2(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_long_silence_without_a_break_is_one() {
+        let began = Instant::now();
+        let after = |seconds| began + Duration::from_secs(seconds);
+        let bound = Duration::from_secs(12);
+        let mut silence = Silence::default();
+        assert!(!silence.goes_on(after(0), bound));
+        assert!(!silence.goes_on(after(11), bound));
+        silence = Silence::default();
+        assert!(!silence.goes_on(after(12), bound), "something arrived");
+        assert!(!silence.goes_on(after(23), bound));
+        assert!(silence.goes_on(after(24), bound));
+        assert!(
+            !silence.goes_on(after(25), bound),
+            "the new one has time, too"
+        );
+    }
 
     /// The values of Kafka's own test of it.
     #[test]

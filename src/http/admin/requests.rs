@@ -332,10 +332,18 @@ impl FromFields for CouponTerms {
     fn from_fields(fields: &mut Fields) -> Self {
         let discount_amount = fields.integer("discountAmount", &(1..=INTEGER_MAX));
         let minimum_order_amount = fields.integer("minimumOrderAmount", &(0..=INTEGER_MAX));
+        let valid_from = fields.instant("validFrom").value();
+        let valid_until = fields.instant("validUntil").value();
+        if let (Some(from), Some(until)) = (valid_from, valid_until)
+            && until < from
+        {
+            fields.wrong("validUntil", "must not be before validFrom");
+        }
         Self {
             discount_amount: fields.required("discountAmount", discount_amount),
             minimum_order_amount: minimum_order_amount.value().unwrap_or(0),
-            valid_until: fields.instant("validUntil").value(),
+            valid_from,
+            valid_until,
         }
     }
 }

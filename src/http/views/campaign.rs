@@ -113,6 +113,9 @@ pub struct CouponView {
     /// The least an order must come to; 0 when left out.
     #[oai(default, validator(maximum(value = "9007199254740991")))]
     pub minimum_order_amount: u64,
+    /// The first moment it can be used; null or left out: at once.
+    #[oai(nullable)]
+    pub valid_from: Option<Instant>,
     /// The last moment it can be used; null: for ever.
     #[oai(nullable)]
     pub valid_until: Option<Instant>,
@@ -128,12 +131,14 @@ impl From<&Reward> for RewardView {
             Reward::Coupon(CouponTerms {
                 discount_amount,
                 minimum_order_amount,
+                valid_from,
                 valid_until,
             }) => Self {
                 points: None,
                 coupon: Some(CouponView {
                     discount_amount: *discount_amount,
                     minimum_order_amount: *minimum_order_amount,
+                    valid_from: *valid_from,
                     valid_until: *valid_until,
                 }),
             },

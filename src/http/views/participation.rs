@@ -5,6 +5,7 @@ use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::GrantedView;
 use crate::domain::{Instant, Participation, Status};
 
 /// Where a participation stands.
@@ -118,13 +119,30 @@ impl Example for ParticipationView {
     }
 }
 
+/// A participation, and what it was granted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
+#[serde(rename_all = "camelCase")]
+#[oai(rename = "ParticipationRecord", rename_all = "camelCase")]
+pub struct ParticipationRecord {
+    /// The participation as it stands now.
+    #[serde(flatten)]
+    #[oai(flatten)]
+    pub participation: ParticipationView,
+    /// What it was granted; null: nothing, or not yet.
+    #[oai(nullable)]
+    pub reward: Option<GrantedView>,
+    /// When that was; null: nothing was granted, or not yet.
+    #[oai(nullable)]
+    pub rewarded_at: Option<Instant>,
+}
+
 /// A page of participations.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename_all = "camelCase")]
 pub struct ParticipationList {
     /// Newest first.
-    pub items: Vec<ParticipationView>,
+    pub items: Vec<ParticipationRecord>,
     /// Asks for the next page; null: this was the last.
     #[oai(nullable)]
     pub next_cursor: Option<String>,

@@ -6,7 +6,9 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 
+use crate::clock::Clock;
 use crate::domain::{Instant, to_stored_precision};
+use crate::store::bounded::Db;
 use crate::store::{Store, StoreError};
 
 /// A statement under construction.
@@ -21,9 +23,14 @@ pub(in crate::store) struct Sql {
 impl Sql {
     /// Starts with `text`, which must hold no value.
     pub(in crate::store) fn new(store: &Store, text: &str) -> Self {
+        Self::on(store.connection(), &store.clock, text)
+    }
+
+    /// The same for any of our databases.
+    pub(in crate::store) fn on(db: &Db, clock: &Clock, text: &str) -> Self {
         Self {
-            backend: store.connection().get_database_backend(),
-            now: to_stored_precision(store.clock.now()),
+            backend: db.get_database_backend(),
+            now: to_stored_precision(clock.now()),
             text: text.to_owned(),
             values: Vec::new(),
         }

@@ -53,7 +53,7 @@ pub struct Changed {
 
 /// Reservations whose time to pay is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
+pub struct DueReservations {
     /// Of which campaign.
     pub campaign: CampaignId,
     /// Which.
@@ -89,19 +89,19 @@ impl Store {
     }
 
     /// Reservations whose time is over, by the database's clock, the oldest first.
-    pub async fn due_reservations(&self, limit: u64) -> Result<Vec<Due>, StoreError> {
+    pub async fn due_reservations(&self, limit: u64) -> Result<Vec<DueReservations>, StoreError> {
         let mut sql = Sql::new(
             self,
             "SELECT id, campaign_id FROM participation WHERE expires_at <= ",
         );
         sql.now().push(" ORDER BY expires_at LIMIT ");
-        let mut due: Vec<Due> = Vec::new();
+        let mut due: Vec<DueReservations> = Vec::new();
         for row in sql.bind(limit).rows(self.connection()).await? {
             let id: Uuid = row.try_get("", "id")?;
             let campaign = CampaignId(row.try_get("", "campaign_id")?);
             match due.iter_mut().find(|due| due.campaign == campaign) {
                 Some(known) => known.ids.push(ParticipationId(id)),
-                None => due.push(Due {
+                None => due.push(DueReservations {
                     campaign,
                     ids: vec![ParticipationId(id)],
                 }),

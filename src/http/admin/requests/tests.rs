@@ -93,15 +93,24 @@ fn rewards_are_read_in_both_forms() {
     let points = create(json!({"name": "a", "reward": {"points": 100}}));
     assert_eq!(points.ok().unwrap().reward, Some(Reward::Points(100)));
     let coupon = create(json!({"name": "a", "reward": {"coupon": {
-        "discountAmount": 500, "minimumOrderAmount": 2000, "validUntil": "2031-01-01T00:00:00Z"
+        "discountAmount": 500, "minimumOrderAmount": 2000,
+        "validFrom": "2030-12-01T00:00:00Z", "validUntil": "2031-01-01T00:00:00Z"
     }}}));
     assert_eq!(
         coupon.ok().unwrap().reward,
         Some(Reward::Coupon(CouponTerms {
             discount_amount: 500,
             minimum_order_amount: 2000,
+            valid_from: Some("2030-12-01T00:00:00Z".parse().unwrap()),
             valid_until: Some("2031-01-01T00:00:00Z".parse().unwrap()),
         }))
+    );
+    let backwards = create(json!({"name": "a", "reward": {"coupon": {
+        "discountAmount": 500, "validFrom": "2031-01-02T00:00:00Z", "validUntil": "2031-01-01T00:00:00Z"
+    }}}));
+    assert_eq!(
+        fields(&backwards.err().unwrap()),
+        ["reward.coupon.validUntil"]
     );
 }
 

@@ -1,0 +1,140 @@
+//! Opens the rewards database, and starts the consumers that grant in it.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use secrecy::ExposeSecret;
+
+use super::parts;
+use crate::catalogue::{Catalogue, CatalogueConfig};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::consumers::{self, Metrics, Parts};
+use crate::domain::Consumer;
+use crate::store::{Rewards, Store, StoreConfig};
+use crate::supervisor::Spawner;
+use crate::telemetry::Telemetry;
+
+/// What the schema beside that of the events is called.
+const SCHEMA_SUFFIX: &str = "_rewards";
+
+/// Opens the rewards database, if this process has to do with it, and brings its schema up to date.
+pub(super) async fn open_if_used(
+    config: &Config,
+    store: &Store,
+    clock: &Clock,
+) -> anyhow::Result<Option<Rewards>> {
+    let is_used = config.rewards.database_url.is_some()
+        || store.is_embedded()
+        || !config.consumers_of_serve().is_empty();
+    if !is_used {
+        return Ok(None);
+    }
+    Ok(Some(open(config, store, clock).await?))
+}
+
+/// Opens the rewards database, made where it is ours to say where it is, and brings its schema up to date.
+pub(super) async fn open(config: &Config, store: &Store, clock: &Clock) -> anyhow::Result<Rewards> {
+    let url = url(config, store).await?;
+    let settings = StoreConfig {
+        connections_max: config.rewards.connections_max,
+        acquire_timeout: config.database.acquire_timeout,
+        response_timeout: config.database.response_timeout,
+        ..StoreConfig::new(url.as_str())
+    };
+    let place = parts::without_credentials(&url);
+    let rewards = parts::within(Rewards::connect(&settings, clock.clone()))
+        .await
+        .with_context(|| {
+            format!(
+                "cannot open the rewards database at {place} (is it up, and is \
+                 FIRSTCOME_REWARDS_DATABASE_URL right?)"
+            )
+        })?;
+    rewards
+        .migrate()
+        .await
+        .with_context(|| format!("cannot bring the schema of {place} up to date"))?;
+    Ok(rewards)
+}
+
+/// Where it is: as configured, or beside the events.
+async fn url(config: &Config, store: &Store) -> anyhow::Result<String> {
+    if let Some(url) = &config.rewards.database_url {
+        return Ok(url.expose_secret().to_owned());
+    }
+    let Some(events) = &config.database.url else {
+        let file = parts::data_file(config, "rewards.db")?;
+        return Ok(format!("sqlite://{}", file.display()));
+    };
+    let (url, schema) = beside(events.expose_secret())
+        .context("FIRSTCOME_DATABASE_URL names no schema: set FIRSTCOME_REWARDS_DATABASE_URL")?;
+    if !store.is_embedded() {
+        store.create_schema(&schema).await.with_context(|| {
+            format!(
+                "cannot create the schema {schema} (create it, or set FIRSTCOME_REWARDS_DATABASE_URL)"
+            )
+        })?;
+    }
+    Ok(url)
+}
+
+/// The URL of the schema, or of the file, beside that of the events, and what it is called.
+fn beside(events: &str) -> Option<(String, String)> {
+    let (address, parameters) = match events.split_once('?') {
+        Some((address, parameters)) => (address, format!("?{parameters}")),
+        None => (events, String::new()),
+    };
+    let (server, name) = address.rsplit_once('/')?;
+    if name.is_empty() || server.ends_with('/') && !server.starts_with("sqlite:") {
+        return None;
+    }
+    let name = format!("{name}{SCHEMA_SUFFIX}");
+    Some((format!("{server}/{name}{parameters}"), name))
+}
+
+/// Starts these consumers.
+pub(super) fn start(
+    config: &Config,
+    consumers: &[Consumer],
+    parts: (&Store, &Rewards, &parts::Broker),
+    spawner: &Spawner,
+    telemetry: &Telemetry,
+) {
+    if consumers.is_empty() {
+        return;
+    }
+    let (store, rewards, broker) = parts;
+    let metrics = Metrics::default();
+    telemetry.register(|registry| metrics.register(registry));
+    let parts = Parts {
+        store: store.clone(),
+        catalogue: Catalogue::new(store.clone(), CatalogueConfig::default()),
+        rewards: rewards.clone(),
+        kafka: Arc::clone(&broker.kafka),
+        metrics,
+    };
+    for consumer in consumers {
+        consumers::start(spawner, *consumer, &parts, &config.consumer_settings());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beside;
+
+    #[test]
+    fn the_rewards_are_beside_the_events() {
+        let url = |events| beside(events).map(|(url, _)| url);
+        assert_eq!(
+            url("mysql://u:p@h:1/events").as_deref(),
+            Some("mysql://u:p@h:1/events_rewards")
+        );
+        assert_eq!(
+            url("mysql://h/events?ssl-mode=REQUIRED").as_deref(),
+            Some("mysql://h/events_rewards?ssl-mode=REQUIRED")
+        );
+        assert_eq!(url("mysql://u@h:1/"), None);
+        assert_eq!(url("mysql://h"), None);
+    }
+}

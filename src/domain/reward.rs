@@ -1,0 +1,151 @@
+//! Rewards: what consumers read, what they grant, and what became of it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::campaign::{CouponTerms, words};
+use super::{CampaignId, EventId, Instant, ParticipationId, Reward, Status, UserId};
+
+/// The consumers there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Consumer {
+    /// Grants points.
+    Points,
+    /// Issues coupons.
+    Coupons,
+}
+
+words!(Consumer {
+    Points = "points",
+    Coupons = "coupons",
+});
+
+impl Consumer {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Points, Self::Coupons];
+
+    /// Whether this is the one that grants `reward`.
+    #[must_use]
+    pub const fn grants(self, reward: &Reward) -> bool {
+        matches!(
+            (self, reward),
+            (Self::Points, Reward::Points(_)) | (Self::Coupons, Reward::Coupon(_))
+        )
+    }
+}
+
+/// A change of a participation, as its record tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// `ce_id`
+    pub event: EventId,
+    /// Which participation.
+    pub participation: ParticipationId,
+    /// Of which campaign.
+    pub campaign: CampaignId,
+    /// Whose.
+    pub user: UserId,
+    /// Units.
+    pub quantity: u32,
+    /// What it has become.
+    pub status: Status,
+    /// Position among the changes of the participation, from 1.
+    pub sequence: u32,
+}
+
+/// Identifies a coupon; not its code, which is the secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CouponId(pub Uuid);
+
+impl fmt::Display for CouponId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// Where a coupon stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CouponStatus {
+    /// Can be used, within its terms.
+    Issued,
+    /// Was used; for good.
+    Used,
+    /// Taken back with its participation before it was used.
+    Revoked,
+}
+
+words!(CouponStatus {
+    Issued = "issued",
+    Used = "used",
+    Revoked = "revoked",
+});
+
+/// A coupon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coupon {
+    /// Its id.
+    pub id: CouponId,
+    /// What its holder shows: 26 letters and digits for 128 random bits.
+    pub code: String,
+    /// Whose it is.
+    pub user: UserId,
+    /// What it was earned in.
+    pub campaign: CampaignId,
+    /// What earned it.
+    pub participation: ParticipationId,
+    /// Terms as they were when it was issued.
+    pub terms: CouponTerms,
+    /// Where it stands.
+    pub status: CouponStatus,
+    /// When it was used.
+    pub used_at: Option<Instant>,
+    /// What the order came to that it was used for.
+    pub order_amount: Option<u64>,
+    /// When it was issued.
+    pub created_at: Instant,
+}
+
+/// What an entry of the ledger does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EntryKind {
+    /// Adds points.
+    Granted,
+    /// Takes back what was granted.
+    Reversed,
+}
+
+words!(EntryKind {
+    Granted = "granted",
+    Reversed = "reversed",
+});
+
+/// An entry of a user's ledger of points.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The event that caused it; newer ones have greater ids.
+    pub event: EventId,
+    /// What earned or lost the points.
+    pub participation: ParticipationId,
+    /// Its campaign.
+    pub campaign: CampaignId,
+    /// What it does.
+    pub kind: EntryKind,
+    /// Points; negative where they are taken back.
+    pub amount: i64,
+    /// When it was entered.
+    pub created_at: Instant,
+}
+
+/// What a participation was granted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Granted {
+    /// Points.
+    pub points: Option<u64>,
+    /// Whether the points were taken back.
+    pub points_reversed: bool,
+    /// Coupons, in the order of their units.
+    pub coupons: Vec<(CouponId, CouponStatus)>,
+}

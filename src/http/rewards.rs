@@ -1,0 +1,286 @@
+//! A user's points and coupons, and using a coupon.
+
+use std::sync::Arc;
+
+use poem::http::StatusCode;
+use poem::web::Data;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::types::Example;
+use poem_openapi::{Object, OpenApi};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::auth::{Caller, USER_ID_RANGE, forbidden, user_id};
+use super::fields::{Fields, FromFields, INTEGER_MAX};
+use super::json::{Checked, RequestBodySchema, Written};
+use super::page::{Page, page_cursor, page_limit};
+use super::problem::{Failure, Problem, documented};
+use super::views::{
+    CouponUseView, GrantedView, IssuedCouponView, LedgerEntryView, LedgerView, ParticipationRecord,
+    ParticipationView, RewardsView, time,
+};
+use super::{App, Section};
+use crate::domain::{
+    Coupon, CouponId, CouponStatus, EventId, Instant, Participation, ParticipationId, UserId,
+};
+use crate::store::{Rewards, UseOutcome};
+
+documented! {
+    /// Problems of looking at rewards.
+    Looking {
+        401 => "Nobody is asking (UNAUTHENTICATED).",
+        403 => "They are another user's (FORBIDDEN).",
+        404 => "This process has nothing to do with rewards (REWARDS_OFF).",
+        422 => "A value cannot be accepted (INVALID).",
+    }
+    /// Problems of using a coupon.
+    Using {
+        400 => "The body is not JSON (MALFORMED).",
+        401 => "Nobody is asking (UNAUTHENTICATED).",
+        403 => "Only its owner can use a coupon (FORBIDDEN).",
+        404 => "There is no such coupon, or it is another user's (NOT_FOUND), or this process has nothing to do with rewards (REWARDS_OFF).",
+        408 => "The body did not come in time (REQUEST_TIMEOUT).",
+        409 => "Not usable (COUPON_USED, COUPON_NOT_YET_VALID, COUPON_EXPIRED, COUPON_REVOKED, ORDER_BELOW_MINIMUM).",
+        413 => "The body is too large (TOO_LARGE).",
+        415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
+        422 => "A value cannot be accepted (INVALID).",
+    }
+}
+
+/// Uses a coupon for an order.
+#[derive(Object)]
+#[oai(rename = "UseCoupon", rename_all = "camelCase", example)]
+pub struct UseCouponRequest {
+    /// What the order comes to, in the smallest unit of the currency.
+    #[oai(validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
+    order_amount: u64,
+}
+
+impl Example for UseCouponRequest {
+    fn example() -> Self {
+        Self {
+            order_amount: 12_000,
+        }
+    }
+}
+
+impl RequestBodySchema for UseCouponRequest {
+    type Read = Order;
+}
+
+/// An order, read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Order {
+    amount: u64,
+}
+
+impl FromFields for Order {
+    fn from_fields(fields: &mut Fields) -> Self {
+        let amount = fields.integer("orderAmount", &(1..=INTEGER_MAX));
+        Self {
+            amount: fields.required("orderAmount", amount),
+        }
+    }
+}
+
+/// Rewards.
+pub struct RewardsApi;
+
+#[OpenApi(tag = "Section::Rewards")]
+impl RewardsApi {
+    /// Look at a user's points and coupons.
+    ///
+    /// Points arrive a moment after the participation is confirmed. Ledger and coupons have pages of
+    /// their own.
+    #[oai(
+        path = "/api/users/:userId/rewards",
+        method = "get",
+        operation_id = "listRewards"
+    )]
+    async fn rewards(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Caller,
+        /// Whose rewards.
+        #[oai(name = "userId")]
+        user: Path<u64>,
+        /// Entries, and coupons, on a page.
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<u32>>,
+        /// `ledger.nextCursor` of the page before.
+        cursor: Query<Option<String>>,
+        /// `nextCouponCursor` of the page before.
+        #[oai(name = "couponCursor")]
+        coupon_cursor: Query<Option<String>>,
+    ) -> Result<Written<RewardsView>, Failure<Looking>> {
+        let user =
+            user_id(user.0).ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))?;
+        if !caller.may_see(user)? {
+            return Err(forbidden("These are another user's rewards.").into());
+        }
+        let rewards = rewards_of(&app)?;
+        let limit = page_limit(limit.0);
+        let after = page_cursor(cursor.0.as_deref())?.map(EventId);
+        let coupon_after = page_cursor(coupon_cursor.0.as_deref())
+            .map_err(|_| {
+                Problem::invalid_field("couponCursor", "is not the nextCouponCursor of a page")
+            })?
+            .map(CouponId);
+        let (points, entries, coupons) = tokio::join!(
+            rewards.points(user),
+            rewards.ledger(user, after, limit.fetch()),
+            rewards.coupons_of(user, coupon_after, limit.fetch()),
+        );
+        let points = points.map_err(|error| away(&error))?;
+        let entries = Page::cut(entries.map_err(|error| away(&error))?, limit, |last| {
+            last.event.to_string()
+        });
+        let coupons = Page::cut(coupons.map_err(|error| away(&error))?, limit, |last| {
+            last.id.to_string()
+        });
+        Ok(Written(RewardsView {
+            user_id: user.0,
+            points,
+            ledger: LedgerView {
+                items: entries.items.iter().map(LedgerEntryView::from).collect(),
+                next_cursor: entries.next_cursor,
+            },
+            coupons: coupons.items.iter().map(IssuedCouponView::from).collect(),
+            next_coupon_cursor: coupons.next_cursor,
+        }))
+    }
+
+    /// Use a coupon for an order.
+    ///
+    /// Once, whoever asks at the same time. What is answered with 409 changed nothing.
+    #[oai(
+        path = "/api/coupons/:id/use",
+        method = "post",
+        operation_id = "useCoupon"
+    )]
+    async fn use_coupon(
+        &self,
+        app: Data<&Arc<App>>,
+        caller: Caller,
+        /// Id of the coupon.
+        id: Path<Uuid>,
+        body: Checked<UseCouponRequest>,
+    ) -> Result<Written<CouponUseView>, Failure<Using>> {
+        let holder = owner(caller)?;
+        let rewards = rewards_of(&app)?;
+        let order_amount = body.0.amount;
+        let used = rewards
+            .use_coupon(CouponId(id.0), holder, order_amount)
+            .await;
+        let (outcome, now) = used.map_err(|error| away(&error))?;
+        match outcome {
+            UseOutcome::Used(coupon) => {
+                let discount = coupon.terms.discount_amount.min(order_amount);
+                Ok(Written(CouponUseView {
+                    coupon_id: coupon.id.0,
+                    order_amount,
+                    discount_amount: discount,
+                    amount_to_pay: order_amount - discount,
+                    used_at: coupon.used_at.unwrap_or(now),
+                }))
+            }
+            UseOutcome::Refused(coupon) => Err(unusable(&coupon, now).into()),
+            UseOutcome::Unknown => Err(Problem::not_found("There is no such coupon.").into()),
+        }
+    }
+}
+
+/// Participations as they stand now, with what they were granted: two bounded questions however many.
+pub(super) async fn with_rewards(
+    app: &App,
+    participations: Vec<Participation>,
+) -> Result<Vec<ParticipationRecord>, Problem> {
+    let ids: Vec<ParticipationId> = participations.iter().map(|one| one.id).collect();
+    let mut rewarded = app.store.rewarded_at(&ids).await?;
+    let marked: Vec<ParticipationId> = rewarded.keys().copied().collect();
+    let mut granted = match &app.rewards {
+        Some(rewards) => rewards
+            .granted(&marked)
+            .await
+            .map_err(|error| away(&error))?,
+        None => std::collections::HashMap::new(),
+    };
+    let record = |participation: &Participation| ParticipationRecord {
+        participation: ParticipationView::record(participation),
+        reward: granted.remove(&participation.id).map(GrantedView::from),
+        rewarded_at: rewarded.remove(&participation.id),
+    };
+    Ok(participations.iter().map(record).collect())
+}
+
+fn rewards_of(app: &App) -> Result<&Rewards, Problem> {
+    app.rewards.as_ref().ok_or_else(|| {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "REWARDS_OFF",
+            "Rewards are off",
+            "This process has nothing to do with rewards: turn consumers on, or tell it where the \
+             rewards database is.",
+        )
+    })
+}
+
+/// Who uses a coupon: only a user can, and only theirs.
+fn owner(caller: Caller) -> Result<UserId, Problem> {
+    match caller {
+        Caller::User(user) => Ok(user),
+        Caller::Admin => Err(forbidden("Only its owner can use a coupon.")),
+        Caller::Nobody => Err(super::problem::unauthenticated(
+            "Say who is asking: a user id in Authorization.",
+        )),
+    }
+}
+
+fn away(error: &crate::store::StoreError) -> Problem {
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "read or write the rewards"
+    );
+    Problem::unavailable(
+        "REWARDS_UNAVAILABLE",
+        "A part the request needs does not answer.",
+    )
+    .with_member("part", "rewards")
+}
+
+/// Why a coupon could not be used at `now`.
+fn unusable(coupon: &Coupon, now: Instant) -> Problem {
+    let conflict =
+        |code, title, detail: &'static str| Problem::new(StatusCode::CONFLICT, code, title, detail);
+    let moment = |at: Option<Instant>| at.map_or(Value::Null, |at| time(at).into());
+    let terms = &coupon.terms;
+    match coupon.status {
+        CouponStatus::Used => {
+            conflict("COUPON_USED", "Coupon used", "This coupon was used before.")
+                .with_member("usedAt", moment(coupon.used_at))
+        }
+        CouponStatus::Revoked => conflict(
+            "COUPON_REVOKED",
+            "Coupon revoked",
+            "This coupon was taken back with the participation that earned it.",
+        ),
+        CouponStatus::Issued if terms.valid_from.is_some_and(|from| now < from) => conflict(
+            "COUPON_NOT_YET_VALID",
+            "Coupon not yet valid",
+            "This coupon cannot be used yet.",
+        )
+        .with_member("validFrom", moment(terms.valid_from)),
+        CouponStatus::Issued if terms.valid_until.is_some_and(|until| now > until) => conflict(
+            "COUPON_EXPIRED",
+            "Coupon expired",
+            "This coupon can no longer be used.",
+        )
+        .with_member("validUntil", moment(terms.valid_until)),
+        CouponStatus::Issued => conflict(
+            "ORDER_BELOW_MINIMUM",
+            "Order below the minimum",
+            "The order comes to less than this coupon asks for.",
+        )
+        .with_member("minimumOrderAmount", terms.minimum_order_amount),
+    }
+}

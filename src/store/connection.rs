@@ -1,0 +1,182 @@
+//! Connections to a database, whichever of ours it is: how they are opened, looked after and closed.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use migration::MigratorTrait;
+use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode};
+use sea_orm::sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sea_orm::sqlx::{self, Connection, Executor, MySqlConnection, Row};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, SqliteTransactionMode, SqlxMySqlConnector,
+    SqlxSqliteConnector, Statement, TransactionOptions,
+};
+
+use super::bounded::{Db, GivenUp, Tx};
+use super::{StoreConfig, StoreError};
+
+/// Longest statements. sqlx 0.9.0 does not set `TCP_NODELAY`, and what follows the first TLS record, or
+/// over loopback the first 32 KiB, waits 40 ms for a delayed acknowledgement (sqlx issue 4335, fixed
+/// after that release).
+const TLS_BYTES_MAX: usize = 15_000;
+const PLAIN_BYTES_MAX: usize = 30_000;
+
+/// How long a connection that comes back to the pool may take to say that it still answers.
+const PING_MAX: Duration = Duration::from_secs(2);
+
+/// Longest wait for connections to be closed.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+
+/// How long one waits for its turn to bring a schema up to date.
+const MIGRATION_LOCK_SECONDS: u32 = 30;
+
+/// Opens a pool; with it comes how long a statement may be.
+pub(super) async fn open(config: &StoreConfig) -> Result<(Db, usize), StoreError> {
+    let given_up = GivenUp::default();
+    let (inner, statement_bytes_max) = if config.url.starts_with("mysql:") {
+        let options = mysql_options(&config.url)?;
+        let is_plain = matches!(options.get_ssl_mode(), MySqlSslMode::Disabled);
+        let bytes_max = if is_plain {
+            PLAIN_BYTES_MAX
+        } else {
+            TLS_BYTES_MAX
+        };
+        let inner = connect_mysql(config, options, given_up.clone()).await?;
+        (inner, bytes_max)
+    } else {
+        (connect_sqlite(config).await?, PLAIN_BYTES_MAX)
+    };
+    let db = Db::new(inner, config.response_timeout, given_up);
+    Ok((db, statement_bytes_max))
+}
+
+/// Brings a schema up to date; replicas take turns by `lock`, the name of one as MySQL puts it together.
+pub(super) async fn migrate<M: MigratorTrait>(db: &Db, lock: &str) -> Result<(), StoreError> {
+    if db.get_database_backend() == DbBackend::Sqlite {
+        return Ok(M::up(db.unbounded(), None).await?);
+    }
+    // The lock belongs to a connection, and so to a transaction, and ends with either.
+    let turn = begin(db).await?;
+    let get = format!("SELECT GET_LOCK({lock}, {MIGRATION_LOCK_SECONDS})");
+    turn.query_one_raw(Statement::from_string(DbBackend::MySql, get))
+        .await?;
+    let migrated = M::up(db.unbounded(), None).await;
+    let unlock = format!("SELECT RELEASE_LOCK({lock})");
+    turn.query_one_raw(Statement::from_string(DbBackend::MySql, unlock))
+        .await?;
+    turn.rollback().await?;
+    Ok(migrated?)
+}
+
+/// A transaction that writes. In SQLite it takes the write lock at once, because a transaction that reads
+/// first and writes later can be refused half-way.
+pub(super) async fn begin(db: &Db) -> Result<Tx, StoreError> {
+    let options = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    Ok(db.begin_with_options(options).await?)
+}
+
+/// Closes a pool, though it does not wait long for it.
+pub(super) async fn close(db: &Db) -> Result<(), StoreError> {
+    match tokio::time::timeout(CLOSE_MAX, db.unbounded().close_by_ref()).await {
+        Ok(closed) => Ok(closed?),
+        Err(_) => Ok(()),
+    }
+}
+
+async fn connect_mysql(
+    config: &StoreConfig,
+    options: MySqlConnectOptions,
+    given_up: GivenUp,
+) -> Result<DatabaseConnection, StoreError> {
+    let pool = MySqlPoolOptions::new()
+        .max_connections(config.connections_max)
+        .acquire_timeout(config.acquire_timeout)
+        .test_before_acquire(false)
+        .after_release(move |connection, _| {
+            let given_up = given_up.clone();
+            Box::pin(async move {
+                let is_fit = async {
+                    if given_up.lately() {
+                        is_in_step(connection).await
+                    } else {
+                        connection.ping().await.map(|()| true)
+                    }
+                };
+                // The pool pings, too, but waits for the answer for as long as the kernel does.
+                let is_fit = tokio::time::timeout(PING_MAX, is_fit).await;
+                is_fit.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            })
+        })
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                // The default, REPEATABLE READ, allows lost updates and lets readers and writers of
+                // the outbox all but stop each other.
+                connection
+                    .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                    .await?;
+                // A lease is short: who waits for a lock gives up well within it.
+                connection
+                    .execute("SET SESSION innodb_lock_wait_timeout = 2")
+                    .await?;
+                Ok(())
+            })
+        })
+        .connect_with(options.statement_cache_capacity(512))
+        .await
+        .map_err(StoreError::from_sqlx)?;
+    Ok(SqlxMySqlConnector::from_sqlx_mysql_pool(pool))
+}
+
+/// Whether the connection answers what it is asked, and not what somebody before has asked: then it has
+/// no transaction under way any more either.
+async fn is_in_step(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
+    connection.execute("ROLLBACK").await?;
+    let word: u32 = rand::random();
+    let asked = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("SELECT {word}")));
+    let said: u64 = connection.fetch_one(asked).await?.try_get_unchecked(0)?;
+    Ok(said == u64::from(word))
+}
+
+/// What never leaves the machine is encrypted only where the URL asks for it.
+fn mysql_options(url: &str) -> Result<MySqlConnectOptions, StoreError> {
+    let options: MySqlConnectOptions = url.parse().map_err(StoreError::from_sqlx)?;
+    let host = options.get_host();
+    let is_loopback = host
+        .parse::<IpAddr>()
+        .map_or(host == "localhost", |address| address.is_loopback());
+    if is_loopback && !url.contains("ssl-mode") {
+        return Ok(options.ssl_mode(MySqlSslMode::Disabled));
+    }
+    Ok(options)
+}
+
+async fn connect_sqlite(config: &StoreConfig) -> Result<DatabaseConnection, StoreError> {
+    let options: SqliteConnectOptions = config.url.parse().map_err(StoreError::from_sqlx)?;
+    let options = options
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(10));
+    let pool = SqlitePoolOptions::new()
+        .max_connections(config.connections_max.min(4))
+        .acquire_timeout(config.acquire_timeout)
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // Where a COMMIT fails because the disk is full, SQLite rolls back by itself, and sqlx
+                // 0.9.0 still counts a transaction. What this connection wrote next would be in a
+                // savepoint, and called committed when that was released, by nobody who ever commits.
+                // A rollback under way is over once this is answered.
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
+        .connect_with(options)
+        .await
+        .map_err(StoreError::from_sqlx)?;
+    Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
+}

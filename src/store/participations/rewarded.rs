@@ -1,0 +1,104 @@
+//! Which participations were granted what they earn: marked after the grant, in the events' database.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use uuid::Uuid;
+
+use crate::domain::{CampaignId, Instant, ParticipationId, to_stored_precision};
+use crate::store::campaigns::{to_signed, to_unsigned};
+use crate::store::entity::participation::{Column, Entity};
+use crate::store::outbox::Sql;
+use crate::store::shapes::padded;
+use crate::store::{Store, StoreError};
+
+impl Store {
+    /// Marks these participations as rewarded, those that are marked already excepted, and counts them
+    /// for their campaigns. Answers how many were marked.
+    pub async fn mark_rewarded(&self, ids: &[ParticipationId]) -> Result<u64, StoreError> {
+        let mut ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let tx = self.begin().await?;
+        let mut unmarked = Sql::new(
+            self,
+            "SELECT id, campaign_id FROM participation WHERE rewarded_at IS NULL AND id IN ",
+        );
+        unmarked.list(padded(&ids));
+        // Held until they are marked, so that each is counted once. SQLite knows one writer at a time.
+        if !self.is_embedded() {
+            unmarked.push(" FOR UPDATE");
+        }
+        let mut marked = Vec::new();
+        let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
+        for row in unmarked.rows(&tx).await? {
+            marked.push(row.try_get_by_index::<Uuid>(0)?);
+            *counts.entry(row.try_get_by_index(1)?).or_default() += 1;
+        }
+        if marked.is_empty() {
+            tx.rollback().await?;
+            return Ok(0);
+        }
+        let mut mark = Sql::new(self, "UPDATE participation SET rewarded_at = ");
+        mark.bind(to_stored_precision(self.clock.now()));
+        mark.push(" WHERE id IN ").list(padded(&marked));
+        let affected = mark.run(&tx).await?;
+        if to_signed(affected) != i64::try_from(marked.len()).unwrap_or(i64::MAX) {
+            tx.rollback().await?;
+            return Err(StoreError::Unreadable {
+                what: "the number of participations marked",
+                value: affected.to_string(),
+            });
+        }
+        let mut tally = Sql::new(
+            self,
+            "INSERT INTO rewarded_tally (campaign_id, count) VALUES ",
+        );
+        tally.rows_of(counts.iter().map(|(campaign, count)| {
+            let count = to_signed(*count);
+            [(*campaign).into(), count.into()]
+        }));
+        tally.push(if self.is_embedded() {
+            " ON CONFLICT (campaign_id) DO UPDATE SET count = count + excluded.count"
+        } else {
+            " AS added ON DUPLICATE KEY UPDATE count = rewarded_tally.count + added.count"
+        });
+        tally.run(&tx).await?;
+        tx.commit().await?;
+        Ok(affected)
+    }
+
+    /// How many participations of a campaign were marked: one row, however many they are.
+    pub async fn rewarded_count(&self, campaign: CampaignId) -> Result<u64, StoreError> {
+        let mut sql = Sql::new(
+            self,
+            "SELECT count FROM rewarded_tally WHERE campaign_id = ",
+        );
+        let rows = sql.bind(campaign.0).rows(&self.db).await?;
+        let count = rows.first().map(|row| row.try_get_by_index(0));
+        Ok(to_unsigned(count.transpose()?.unwrap_or(0)))
+    }
+
+    /// When these participations were marked, those that were.
+    pub async fn rewarded_at(
+        &self,
+        ids: &[ParticipationId],
+    ) -> Result<HashMap<ParticipationId, Instant>, StoreError> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let found: Vec<(Uuid, Instant)> = Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::RewardedAt])
+            .filter(Column::Id.is_in(padded(ids).map(|id| id.0)))
+            .filter(Column::RewardedAt.is_not_null())
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        let found = found.into_iter().map(|(id, at)| (ParticipationId(id), at));
+        Ok(found.collect())
+    }
+}

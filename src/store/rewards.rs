@@ -1,0 +1,113 @@
+//! The rewards database: what the consumers have applied, and what they granted. A database of its own;
+//! nothing in it is ever part of a transaction with the events.
+
+mod applying;
+mod coupons;
+mod plan;
+mod points;
+mod reading;
+
+pub use self::applying::{Applied, Due};
+pub use self::coupons::UseOutcome;
+
+use migration::MigratorTrait;
+use sea_orm::{ConnectionTrait, DbBackend, Value};
+
+use super::bounded::{Db, Tx};
+use super::outbox::Sql;
+use super::shapes::slices;
+use super::{StoreConfig, StoreError, connection};
+use crate::clock::Clock;
+
+/// Whose turn it is to bring the schema up to date; not that of the events, which may be beside it.
+const MIGRATION_LOCK: &str = "LEFT(CONCAT('firstcome.rewards.', DATABASE()), 64)";
+
+/// A pool of connections to the rewards database.
+#[derive(Clone, Debug)]
+pub struct Rewards {
+    db: Db,
+    clock: Clock,
+    statement_bytes_max: usize,
+}
+
+impl Rewards {
+    /// Connects, and asks the database once.
+    pub async fn connect(config: &StoreConfig, clock: Clock) -> Result<Self, StoreError> {
+        let (db, statement_bytes_max) = connection::open(config).await?;
+        let rewards = Self {
+            db,
+            clock,
+            statement_bytes_max,
+        };
+        rewards.ping().await?;
+        Ok(rewards)
+    }
+
+    /// Brings the schema up to date; replicas take turns.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        connection::migrate::<migration::rewards::Migrator>(&self.db, MIGRATION_LOCK).await
+    }
+
+    /// Takes the whole schema down, with everything in it.
+    pub async fn migrate_down(&self) -> Result<(), StoreError> {
+        Ok(migration::rewards::Migrator::down(self.db.unbounded(), None).await?)
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.db.execute_unprepared("SELECT 1").await?;
+        Ok(())
+    }
+
+    /// Closes the pool, though it does not wait long for it.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        connection::close(&self.db).await
+    }
+
+    async fn begin(&self) -> Result<Tx, StoreError> {
+        connection::begin(&self.db).await
+    }
+
+    fn sql(&self, text: &str) -> Sql {
+        Sql::on(&self.db, &self.clock, text)
+    }
+
+    fn is_embedded(&self) -> bool {
+        self.db.get_database_backend() == DbBackend::Sqlite
+    }
+
+    /// Reads by an index that is named: with many values in a list MySQL trusts its statistics, and where
+    /// they are old it would read, and lock, the whole table.
+    fn by_index(&self, table: &str, index: &str) -> String {
+        if self.is_embedded() {
+            table.to_owned()
+        } else {
+            format!("{table} FORCE INDEX ({index})")
+        }
+    }
+
+    /// Inserts rows, as many with each statement as it has room for; a row takes `row_bytes` on the wire.
+    async fn insert<T, const COLUMNS: usize>(
+        &self,
+        tx: &Tx,
+        insert: Insert,
+        rows: &[T],
+        row: impl Fn(&T) -> [Value; COLUMNS],
+    ) -> Result<(), StoreError> {
+        for slice in slices(rows, self.statement_bytes_max / insert.row_bytes) {
+            let mut sql = self.sql(insert.into);
+            sql.rows_of(slice.iter().map(&row)).push(insert.merge);
+            sql.run(tx).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A statement that inserts rows.
+#[derive(Clone, Copy)]
+struct Insert {
+    into: &'static str,
+    row_bytes: usize,
+    /// What to do about a row that is there already; empty: that is an error.
+    merge: &'static str,
+}

@@ -1,0 +1,164 @@
+//! What a batch of changes comes to, given what was applied before. Pure.
+//!
+//! The changes of a participation are numbered, and only one with a greater number than all before has an
+//! effect: whatever the order in which they come, what stands at the end is what the last of them says.
+
+use std::collections::HashMap;
+
+use super::applying::Due;
+use crate::domain::{ParticipationId, Status};
+
+/// What is known of a participation from earlier batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// The greatest number applied; 0: none.
+    pub(super) highest: u32,
+    /// Points, or coupons, it was granted.
+    pub(super) granted: Option<i64>,
+    /// Whether that was taken back.
+    pub(super) is_reversed: bool,
+}
+
+/// What to write.
+#[derive(Debug, Default)]
+pub(super) struct Plan<'a> {
+    /// Changes that grant something.
+    pub(super) grants: Vec<&'a Due>,
+    /// Changes that take back so much of what was granted before.
+    pub(super) reversals: Vec<(&'a Due, i64)>,
+    /// Changes that came after a later one of their participation.
+    pub(super) late: usize,
+}
+
+impl<'a> Plan<'a> {
+    /// Goes through `fresh` in order; `standings` may lack participations nothing is known of.
+    pub(super) fn of(fresh: &[&'a Due], mut standings: HashMap<ParticipationId, Standing>) -> Self {
+        let mut plan = Self::default();
+        for due in fresh {
+            let change = &due.change;
+            let standing = standings.entry(change.participation).or_default();
+            if change.sequence <= standing.highest {
+                plan.late += 1;
+                continue;
+            }
+            standing.highest = change.sequence;
+            match change.status {
+                Status::Confirmed => {
+                    // Granted once and for all: a participation is not confirmed twice.
+                    if let (Some(amount), None) = (due.amount(), standing.granted) {
+                        standing.granted = Some(amount);
+                        plan.grants.push(due);
+                    }
+                }
+                Status::Cancelled | Status::Expired => {
+                    if let (Some(amount), false) = (standing.granted, standing.is_reversed) {
+                        standing.is_reversed = true;
+                        plan.reversals.push((due, amount));
+                    }
+                }
+                Status::Reserved => {}
+            }
+        }
+        plan
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::{CampaignId, Change, EventId, Reward, UserId};
+
+    fn due(participation: ParticipationId, sequence: u32, status: Status) -> Due {
+        Due {
+            change: Change {
+                event: EventId::generate(),
+                participation,
+                campaign: CampaignId(1),
+                user: UserId(7),
+                quantity: 3,
+                status,
+                sequence,
+            },
+            reward: Some(Reward::Points(100)),
+        }
+    }
+
+    /// What a plan leaves standing: granted, and not taken back.
+    fn balance(plan: &Plan<'_>) -> i64 {
+        let granted: i64 = plan.grants.iter().filter_map(|due| due.amount()).sum();
+        let reversed: i64 = plan.reversals.iter().map(|(_, amount)| amount).sum();
+        granted - reversed
+    }
+
+    #[test]
+    fn a_confirmation_is_granted_and_its_cancellation_takes_it_back() {
+        let id = ParticipationId::generate();
+        let changes = [
+            due(id, 1, Status::Reserved),
+            due(id, 2, Status::Confirmed),
+            due(id, 3, Status::Cancelled),
+        ];
+        let fresh: Vec<&Due> = changes.iter().collect();
+        let plan = Plan::of(&fresh[..2], HashMap::new());
+        assert_eq!((plan.grants.len(), balance(&plan)), (1, 300));
+        let plan = Plan::of(&fresh, HashMap::new());
+        assert_eq!((plan.grants.len(), plan.reversals.len()), (1, 1));
+        assert_eq!(balance(&plan), 0);
+    }
+
+    #[test]
+    fn what_was_granted_before_is_taken_back_once_and_never_granted_again() {
+        let id = ParticipationId::generate();
+        let standing = |highest, is_reversed| {
+            let granted = Some(50);
+            HashMap::from([(
+                id,
+                Standing {
+                    highest,
+                    granted,
+                    is_reversed,
+                },
+            )])
+        };
+        let (cancelled, expired) = (due(id, 3, Status::Cancelled), due(id, 4, Status::Expired));
+        let plan = Plan::of(&[&cancelled, &expired], standing(2, false));
+        assert_eq!(plan.reversals, [(&cancelled, 50)]);
+        assert!(
+            Plan::of(&[&expired], standing(3, true))
+                .reversals
+                .is_empty()
+        );
+        let confirmed = due(id, 5, Status::Confirmed);
+        assert!(Plan::of(&[&confirmed], standing(4, true)).grants.is_empty());
+    }
+
+    #[test]
+    fn one_that_comes_late_has_no_effect() {
+        let id = ParticipationId::generate();
+        let (cancelled, confirmed) = (due(id, 2, Status::Cancelled), due(id, 1, Status::Confirmed));
+        let plan = Plan::of(&[&cancelled, &confirmed], HashMap::new());
+        assert_eq!((plan.late, plan.grants.len()), (1, 0));
+    }
+
+    proptest! {
+        /// In whatever order and batches the changes come, the last one decides.
+        #[test]
+        fn the_order_does_not_matter(
+            order in Just((0..3_usize).collect::<Vec<_>>()).prop_shuffle(), cut in 0..=3_usize,
+        ) {
+            let id = ParticipationId::generate();
+            let all = [
+                due(id, 1, Status::Reserved), due(id, 2, Status::Confirmed), due(id, 3, Status::Cancelled),
+            ];
+            let shuffled: Vec<&Due> = order.iter().map(|nth| &all[*nth]).collect();
+            let first = Plan::of(&shuffled[..cut], HashMap::new());
+            let granted = first.grants.first().and_then(|due| due.amount());
+            let highest = shuffled[..cut].iter().map(|due| due.change.sequence).max().unwrap_or(0);
+            let standing = Standing { highest, granted, is_reversed: !first.reversals.is_empty() };
+            let second = Plan::of(&shuffled[cut..], HashMap::from([(id, standing)]));
+            prop_assert_eq!(balance(&first) + balance(&second), 0);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The consumers on MySQL and Kafka: what participations earn is granted exactly once, whatever happens.
+
+mod away;
+mod crashes;
+mod granting;
+mod http;
+mod poison;
+mod scene;
