@@ -2,10 +2,15 @@
 //! a campaign is missing one caller fetches it and the rest wait. What it says may be as old as its
 //! bound; the gate and the store decide.
 
+mod others;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
+use tokio::sync::mpsc;
+
+pub use self::others::share;
 
 use crate::domain::{Campaign, CampaignId};
 use crate::store::{Store, StoreError};
@@ -34,6 +39,8 @@ pub struct Catalogue {
     store: Store,
     campaigns: Cache<CampaignId, Option<Arc<Campaign>>>,
     sold_out: Cache<CampaignId, ()>,
+    /// Tells other replicas of what was changed here; it may be full.
+    others: Option<mpsc::Sender<CampaignId>>,
 }
 
 impl Catalogue {
@@ -45,6 +52,7 @@ impl Catalogue {
             store,
             campaigns: cache(bounded()),
             sold_out: cache(bounded()),
+            others: None,
         }
     }
 
@@ -66,6 +74,15 @@ impl Catalogue {
     #[must_use]
     pub fn is_sold_out(&self, id: CampaignId) -> bool {
         self.sold_out.contains_key(&id)
+    }
+
+    /// Forgets a campaign that was changed, here and in the other replicas.
+    pub async fn changed(&self, id: CampaignId) {
+        self.forget(id).await;
+        if let Some(others) = &self.others {
+            // With so many waiting, the bound on age does the rest.
+            others.try_send(id).ok();
+        }
     }
 
     /// Forgets a campaign that was changed.

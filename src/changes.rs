@@ -285,7 +285,7 @@ impl Parts {
     /// Tells the gate, so that others can have what was given back. Only the first try is waited for.
     async fn give_back(self: &Arc<Self>, campaign: CampaignId, epoch: u64, returns: &[Return]) {
         match self.gate.give_back(campaign, epoch, returns).await {
-            Ok(GivenBack::Units(_)) => self.catalogue.forget(campaign).await,
+            Ok(GivenBack::Units(_)) => self.catalogue.changed(campaign).await,
             Ok(GivenBack::Behind) => {
                 let (parts, returns) = (Arc::clone(self), returns.to_vec());
                 let later = async move { parts.give_back_later(campaign, epoch, &returns).await };
@@ -301,7 +301,7 @@ impl Parts {
             tokio::time::sleep(TELLING_PAUSE).await;
             match self.gate.give_back(campaign, epoch, returns).await {
                 Ok(GivenBack::Behind) => {}
-                Ok(GivenBack::Units(_)) => return self.catalogue.forget(campaign).await,
+                Ok(GivenBack::Units(_)) => return self.catalogue.changed(campaign).await,
                 Err(error) => return not_told(&error),
             }
         }

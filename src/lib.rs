@@ -34,6 +34,7 @@ pub mod http;
 pub mod lane;
 pub mod relay;
 
+pub mod pubsub;
 pub mod retry;
 pub mod supervisor;
 pub mod telemetry;

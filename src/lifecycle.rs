@@ -93,7 +93,7 @@ impl Lifecycle {
             return Err(invalid("closesAt", "lies in the past"));
         }
         let campaign = self.store.create_campaign(new).await?;
-        self.catalogue.forget(campaign.id).await;
+        self.catalogue.changed(campaign.id).await;
         // The campaign stands either way, so a gate that is away is no failure of the creation.
         if let Err(error) = self.reconciler.renew(campaign.id, None).await {
             tracing::warn!(
@@ -221,7 +221,7 @@ impl Lifecycle {
     }
 
     async fn tell_gate(&self, id: CampaignId) -> Result<Campaign, LifecycleError> {
-        self.catalogue.forget(id).await;
+        self.catalogue.changed(id).await;
         let campaign = self
             .store
             .campaign(id)

@@ -236,6 +236,13 @@ pub(super) fn without_credentials(url: &str) -> String {
     }
 }
 
+/// Redis as the wire between replicas; none where there is only this process.
+pub(super) fn redis_client(config: &Config) -> anyhow::Result<Option<redis::Client>> {
+    let url = config.redis.url.as_ref();
+    let client = url.map(|url| redis::Client::open(url.expose_secret()));
+    client.transpose().context("cannot use FIRSTCOME_REDIS_URL")
+}
+
 #[cfg(test)]
 mod tests {
     use super::without_credentials;

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
-use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 
+use super::parts;
 use crate::broker::Publisher;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -29,12 +28,12 @@ pub(super) fn start(
 ) -> anyhow::Result<Option<mpsc::Sender<Fresh>>> {
     if config.relay.enabled {
         let relay = start_relay(config, clock, store, publisher, spawner, telemetry)?;
-        if let Some(client) = redis_client(config)? {
+        if let Some(client) = parts::redis_client(config)? {
             wake::tell(spawner, client, &config.redis.prefix, relay.elsewhere());
         }
         return Ok(Some(relay.hints()));
     }
-    let Some(client) = redis_client(config)? else {
+    let Some(client) = parts::redis_client(config)? else {
         return Ok(None);
     };
     let elsewhere = Elsewhere::default();
@@ -63,7 +62,7 @@ pub(super) fn start_relay(
         settings(config),
         metrics,
     );
-    if let Some(client) = redis_client(config)? {
+    if let Some(client) = parts::redis_client(config)? {
         wake::listen(spawner, client, &config.redis.prefix, relay.clone());
     }
     Ok(relay)
@@ -86,11 +85,4 @@ fn settings(config: &Config) -> relay::Config {
         retention: config.retention.settings(),
         ..relay::Config::default()
     }
-}
-
-/// Redis as the wire between replicas; none where there is only this process.
-fn redis_client(config: &Config) -> anyhow::Result<Option<redis::Client>> {
-    let url = config.redis.url.as_ref();
-    let client = url.map(|url| redis::Client::open(url.expose_secret()));
-    client.transpose().context("cannot use FIRSTCOME_REDIS_URL")
 }

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::{background, parts, publishing, rewarding};
 use crate::admission::Desk;
-use crate::catalogue::{Catalogue, CatalogueConfig};
+use crate::catalogue::{self, Catalogue, CatalogueConfig};
 use crate::changes::{self, Changes};
 use crate::clock::Clock;
 use crate::config::{Config, Provider};
@@ -101,7 +101,7 @@ fn assemble(
     let gate: Arc<dyn Gate> = Arc::<Guarded>::clone(guarded);
     let gate = &gate;
     let hints = publishing::start(config, clock, store, publisher, spawner, telemetry)?;
-    let catalogue = Catalogue::new(store.clone(), CatalogueConfig::default());
+    let catalogue = catalogue_of(config, store, spawner)?;
     let changes = changes_of(config, store, gate, &catalogue, hints.clone(), spawner);
     let reconciler = Reconciler::new(store.clone(), Arc::clone(gate));
     let lifecycle = Lifecycle::new(
@@ -166,6 +166,14 @@ fn assemble(
         telemetry: Arc::clone(telemetry),
         clock: clock.clone(),
         settings: http_settings(config, spawner)?,
+    })
+}
+
+fn catalogue_of(config: &Config, store: &Store, spawner: &Spawner) -> anyhow::Result<Catalogue> {
+    let catalogue = Catalogue::new(store.clone(), CatalogueConfig::default());
+    Ok(match parts::redis_client(config)? {
+        Some(client) => catalogue::share(spawner, client, &config.redis.prefix, catalogue),
+        None => catalogue,
     })
 }
 

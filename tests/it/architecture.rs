@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and those it may name; every module may name itself.
-const EDGES: [(&str, &[&str]); 30] = [
+const EDGES: [(&str, &[&str]); 31] = [
     ("domain", &[]),
     ("crash", &[]),
     ("clock", &["domain"]),
@@ -43,7 +43,8 @@ const EDGES: [(&str, &[&str]); 30] = [
             "supervisor",
         ],
     ),
-    ("wake", &["relay", "domain", "retry", "supervisor"]),
+    ("pubsub", &["retry", "supervisor"]),
+    ("wake", &["relay", "domain", "pubsub", "supervisor"]),
     ("admission", &["gate", "domain", "lane", "supervisor"]),
     (
         "writer",
@@ -62,7 +63,7 @@ const EDGES: [(&str, &[&str]); 30] = [
         &["store", "domain", "clock", "lane", "retry", "supervisor"],
     ),
     ("reconcile", &["gate", "store", "domain", "crash"]),
-    ("catalogue", &["store", "domain"]),
+    ("catalogue", &["store", "domain", "pubsub", "supervisor"]),
     (
         "consumers",
         &[

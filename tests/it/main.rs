@@ -12,6 +12,7 @@
 )]
 
 mod architecture;
+mod catalogue;
 mod consumers;
 mod debezium;
 mod direct;

@@ -242,6 +242,38 @@ async fn what_is_given_back_or_runs_out_is_had_by_others_on_both_replicas() {
     is_sound(&parts, &folder);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_paid_for_earns_until_it_is_given_back() {
+    let mut parts = parts().await;
+    let consumers = ("FIRSTCOME_CONSUMERS_ENABLED", "points,coupons".to_owned());
+    parts.settings.push(consumers);
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, parts.settings()).await;
+    let mut earning = sale(10);
+    earning["reward"] = json!({ "points": 100 });
+    earning["cancellable"] = json!(true);
+    let campaign = service.create(earning).await;
+    let id = reserve(&service, campaign, 7, 2).await;
+    let points = async || {
+        let asked = service
+            .get("/api/users/7/rewards")
+            .header("Authorization", "7");
+        let rewards = body(asked.send().await.unwrap()).await;
+        (
+            rewards["points"].as_i64().unwrap(),
+            rewards["ledger"]["items"].as_array().unwrap().len(),
+        )
+    };
+    assert_eq!(points().await, (0, 0));
+    let confirmed = change(&service, &id, "confirm", 7, json!({})).await;
+    assert_eq!(confirmed.status(), 200);
+    until("it has earned", async || points().await == (200, 1)).await;
+    let cancelled = change(&service, &id, "cancel", 7, json!({})).await;
+    assert_eq!(said(cancelled).await, (200, "cancelled".to_owned()));
+    until("it is taken back", async || points().await == (0, 2)).await;
+    is_sound(&parts, &folder);
+}
+
 const ORDERS: i64 = 1_000;
 const HOLD: i64 = 4;
 

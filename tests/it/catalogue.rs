@@ -1,0 +1,70 @@
+//! The copies of campaigns that replicas keep: fetched once, and forgotten everywhere when one changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use firstcome::catalogue::{Catalogue, CatalogueConfig, share};
+use firstcome::store::CampaignChange;
+use firstcome::supervisor::Supervisor;
+
+use crate::support::{campaign_of, create, mysql, real, sqlite, unique, until};
+
+/// So old that nothing is forgotten by age.
+fn lasting() -> CatalogueConfig {
+    CatalogueConfig {
+        age_max: Duration::from_secs(3_600),
+        ..CatalogueConfig::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_on_one_replica_is_seen_on_the_others() {
+    let test = mysql().await;
+    let client = redis::Client::open(real("FIRSTCOME_REDIS_URL")).unwrap();
+    let supervisor = Supervisor::new(Duration::from_secs(5));
+    let prefix = unique("it");
+    let replica = || {
+        let catalogue = Catalogue::new(test.store.clone(), lasting());
+        share(&supervisor.spawner(), client.clone(), &prefix, catalogue)
+    };
+    let (here, there) = (replica(), replica());
+    let mut campaign = create(&test.store, campaign_of(Some(5))).await;
+    for nth in 1..=20 {
+        let known = there.get(campaign.id).await.unwrap().unwrap();
+        assert_eq!(known.name, campaign.name);
+        there.mark_sold_out(campaign.id).await;
+        let change = CampaignChange {
+            name: Some(format!("name {nth}")),
+            ..CampaignChange::default()
+        };
+        let changed = test
+            .store
+            .change_campaign(campaign.id, campaign.version, &change);
+        assert!(changed.await.unwrap());
+        campaign = test.store.campaign(campaign.id).await.unwrap().unwrap();
+        // A word may be said before the other has begun to listen, and is lost then.
+        until("the other replica knows", async || {
+            here.changed(campaign.id).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let known = there.get(campaign.id).await.unwrap().unwrap();
+            known.name == campaign.name && !there.is_sold_out(campaign.id)
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_that_many_miss_is_fetched_once() {
+    let test = sqlite().await;
+    let catalogue = Catalogue::new(test.store.clone(), lasting());
+    let campaign = create(&test.store, campaign_of(Some(5))).await;
+    let gets = (0..200).map(|_| {
+        let catalogue = catalogue.clone();
+        tokio::spawn(async move { catalogue.get(campaign.id).await.unwrap().unwrap() })
+    });
+    let gets = futures_util::future::join_all(gets).await;
+    let first = Arc::clone(gets[0].as_ref().unwrap());
+    for got in gets {
+        assert!(Arc::ptr_eq(&first, &got.unwrap()), "one copy for all");
+    }
+}
