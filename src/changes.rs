@@ -14,12 +14,12 @@ pub use self::expiry::start as start_expiry;
 use crate::catalogue::Catalogue;
 use crate::crash;
 use crate::domain::{
-    CampaignId, Fresh, KeyChoice, Obstacle, Participation, ParticipationId, Return, Status, Wish,
+    CampaignId, Fresh, KeyChoice, Obstacle, Participation, ParticipationId, Return, Wish,
 };
 use crate::gate::{Gate, GivenBack};
 use crate::payment::{Charge, Payability, PaymentError};
 use crate::retry;
-use crate::store::{ChangeMaking, Changed, CommitError, Store, StoreError};
+use crate::store::{ChangeMaking, Changed, CommitError, Store};
 use crate::supervisor::{Spawner, Stage};
 
 /// How often, and how far apart, a gate is told of units given back that is just being rebuilt.
@@ -91,16 +91,6 @@ pub enum ChangeError {
     Unavailable,
 }
 
-impl From<StoreError> for ChangeError {
-    fn from(error: StoreError) -> Self {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "a participation could not be read"
-        );
-        Self::Unavailable
-    }
-}
-
 impl Changes {
     /// Changes participations with these parts.
     #[must_use]
@@ -110,24 +100,24 @@ impl Changes {
         }
     }
 
-    /// Confirms a reservation that is paid for. Asked again for the same payment, it says the same.
+    /// Confirms a reservation, as it was read a moment ago, that is paid for. Asked again for the same payment, it says the same.
     pub async fn confirm(
         &self,
-        id: ParticipationId,
+        stands: Participation,
         payment: Payment,
         traceparent: Option<String>,
     ) -> Result<Participation, ChangeError> {
-        self.detached(move |parts| async move { parts.confirm(id, payment, traceparent).await })
+        self.detached(move |parts| async move { parts.confirm(stands, payment, traceparent).await })
             .await
     }
 
     /// Gives a participation back. Asked again, it says the same.
     pub async fn cancel(
         &self,
-        id: ParticipationId,
+        stands: Participation,
         traceparent: Option<String>,
     ) -> Result<Participation, ChangeError> {
-        self.detached(move |parts| async move { parts.cancel(id, traceparent).await })
+        self.detached(move |parts| async move { parts.cancel(&stands, traceparent).await })
             .await
     }
 
@@ -153,22 +143,21 @@ impl Changes {
 impl Parts {
     async fn confirm(
         self: &Arc<Self>,
-        id: ParticipationId,
+        stands: Participation,
         payment: Payment,
         traceparent: Option<String>,
     ) -> Result<Participation, ChangeError> {
-        let stands = self.find(id).await?;
         let Some(due) = stands.amount else {
             return Err(kept(stands, Obstacle::NotPayable));
         };
         if payment.amount.is_some_and(|amount| amount != due) {
             return Err(ChangeError::WrongAmount { due });
         }
-        if let Some(answer) = settled(&stands, payment.reference.as_deref()) {
-            return answer;
+        if let Some(obstacle) = stands.obstacle_to_payment(payment.reference.as_deref()) {
+            return as_it_stands(stands, obstacle);
         }
         let charge = Charge {
-            participation: id,
+            participation: stands.id,
             user: stands.user_id,
             amount: due,
             reference: payment.reference,
@@ -190,22 +179,14 @@ impl Parts {
 
     async fn cancel(
         self: &Arc<Self>,
-        id: ParticipationId,
+        stands: &Participation,
         traceparent: Option<String>,
     ) -> Result<Participation, ChangeError> {
-        let stands = self.find(id).await?;
-        let cancelled = self.grant(&stands, &Wish::Cancel, traceparent).await?;
+        let cancelled = self.grant(stands, &Wish::Cancel, traceparent).await?;
         if let Some(reference) = &cancelled.payment_reference {
             self.let_go(reference).await;
         }
         Ok(cancelled)
-    }
-
-    async fn find(&self, id: ParticipationId) -> Result<Participation, ChangeError> {
-        self.store
-            .participation(id)
-            .await?
-            .ok_or(ChangeError::Unknown)
     }
 
     /// Grants the wish for one, and says how it stands.
@@ -234,8 +215,7 @@ impl Parts {
             return Ok(participation);
         }
         match kept.pop() {
-            Some((participation, Obstacle::Already)) => Ok(participation),
-            Some((participation, obstacle)) => Err(self::kept(participation, obstacle)),
+            Some((participation, obstacle)) => as_it_stands(participation, obstacle),
             None => Err(ChangeError::Unknown),
         }
     }
@@ -252,13 +232,7 @@ impl Parts {
             key_choice: self.key_choice,
             traceparent,
         };
-        let contended = |error: &CommitError| {
-            if error.is_contended() {
-                retry::Verdict::Again
-            } else {
-                retry::Verdict::GiveUp
-            }
-        };
+        let contended = |error: &CommitError| retry::Verdict::again_if(error.is_contended());
         let changed = retry::retry(&self.contention, contended, || {
             self.store
                 .change_participations(campaign, ids, wish, &making)
@@ -317,24 +291,15 @@ impl Parts {
     }
 }
 
-/// What can be said of a payment without asking the provider.
-fn settled(
-    stands: &Participation,
-    reference: Option<&str>,
-) -> Option<Result<Participation, ChangeError>> {
-    let obstacle = match stands.status {
-        Status::Reserved => return None,
-        Status::Confirmed => {
-            let paid = stands.payment_reference.as_deref();
-            if reference.is_none_or(|reference| paid == Some(reference)) {
-                return Some(Ok(stands.clone()));
-            }
-            Obstacle::PaidOtherwise
-        }
-        Status::Cancelled => Obstacle::Cancelled,
-        Status::Expired => Obstacle::Expired,
-    };
-    Some(Err(kept(stands.clone(), obstacle)))
+/// The answer about one that did not change: what is so already is a yes.
+fn as_it_stands(
+    participation: Participation,
+    obstacle: Obstacle,
+) -> Result<Participation, ChangeError> {
+    match obstacle {
+        Obstacle::Already => Ok(participation),
+        obstacle => Err(kept(participation, obstacle)),
+    }
 }
 
 fn kept(participation: Participation, obstacle: Obstacle) -> ChangeError {

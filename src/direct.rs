@@ -245,13 +245,7 @@ impl Clerk {
         group: Group,
         applicants: &[Applicant],
     ) -> Result<DirectOutcome, CommitError> {
-        let contended = |error: &CommitError| {
-            if error.is_contended() {
-                retry::Verdict::Again
-            } else {
-                retry::Verdict::GiveUp
-            }
-        };
+        let contended = |error: &CommitError| retry::Verdict::again_if(error.is_contended());
         let closing = match group.cause {
             Cause::GateAway => Closing::For(TERM),
             Cause::GateClosed => Closing::Never,

@@ -52,7 +52,11 @@ impl Channel {
     }
 
     /// Hears the words of all replicas, this one included, until told to stop.
-    pub async fn listen(&self, heard: impl Fn(u64) + Send, stop: CancellationToken) {
+    pub async fn listen<F: Future<Output = ()> + Send>(
+        &self,
+        heard: impl Fn(u64) -> F + Send + Sync,
+        stop: CancellationToken,
+    ) {
         let mut failures = 0;
         loop {
             let hearing = stop.run_until_cancelled(self.hear(&heard, &mut failures));
@@ -72,7 +76,11 @@ impl Channel {
     }
 
     /// Listens until the connection breaks.
-    async fn hear(&self, heard: impl Fn(u64), failures: &mut u32) -> Result<(), BoxError> {
+    async fn hear<F: Future<Output = ()> + Send>(
+        &self,
+        heard: &(impl Fn(u64) -> F + Send + Sync),
+        failures: &mut u32,
+    ) -> Result<(), BoxError> {
         let subscriber = self.client.get_async_pubsub();
         let mut subscriber = tokio::time::timeout(ANSWER_TIMEOUT, subscriber).await??;
         tokio::time::timeout(ANSWER_TIMEOUT, subscriber.subscribe(&self.name)).await??;
@@ -80,7 +88,7 @@ impl Channel {
         let mut messages = subscriber.into_on_message();
         while let Some(message) = messages.next().await {
             if let Ok(word) = message.get_payload::<u64>() {
-                heard(word);
+                heard(word).await;
             }
         }
         Ok(())

@@ -47,6 +47,14 @@ pub enum Verdict {
     GiveUp,
 }
 
+impl Verdict {
+    /// Again if this holds, never otherwise.
+    #[must_use]
+    pub const fn again_if(again: bool) -> Self {
+        if again { Self::Again } else { Self::GiveUp }
+    }
+}
+
 impl Policy {
     /// How long to wait after the `attempt`-th attempt failed (from 1); none: it was the last.
     #[must_use]

@@ -6,6 +6,7 @@ mod campaigns;
 mod connection;
 mod counts;
 mod dead_letters;
+mod duties;
 mod entity;
 mod error;
 mod history;

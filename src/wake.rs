@@ -50,7 +50,10 @@ pub fn listen(spawner: &Spawner, client: Client, prefix: &str, relay: RelayHandl
         move |stop| {
             let (channel, relay) = (channel.clone(), relay.clone());
             async move {
-                let heard = |buckets| relay.wake(BucketSet(buckets));
+                let heard = |buckets| {
+                    relay.wake(BucketSet(buckets));
+                    std::future::ready(())
+                };
                 channel.listen(heard, stop).await;
                 Ok(())
             }

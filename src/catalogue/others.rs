@@ -48,35 +48,19 @@ fn tell(spawner: &Spawner, channel: Channel, changed: mpsc::Receiver<CampaignId>
 }
 
 fn listen(spawner: &Spawner, channel: Channel, catalogue: Catalogue) {
-    let (forgotten, told) = mpsc::channel::<CampaignId>(CHANGES_MAX);
-    let told = Arc::new(Mutex::new(told));
-    let forgetting = move |stop: tokio_util::sync::CancellationToken| {
-        let (told, catalogue) = (Arc::clone(&told), catalogue.clone());
-        async move {
-            let mut told = told.lock().await;
-            while let Some(Some(id)) = stop.run_until_cancelled(told.recv()).await {
-                catalogue.forget(id).await;
-            }
-            Ok(())
-        }
-    };
-    spawner.start(
-        "catalogue.forget",
-        Stage::Background,
-        Policy::restart(),
-        forgetting,
-    );
     spawner.start(
         "catalogue.listen",
         Stage::Background,
         Policy::restart(),
         move |stop| {
-            let (channel, forgotten) = (channel.clone(), forgotten.clone());
+            let (channel, catalogue) = (channel.clone(), catalogue.clone());
             async move {
                 let heard = |word: u64| {
-                    if let Ok(id) = i64::try_from(word) {
-                        // With so many waiting, the bound on age does the rest.
-                        forgotten.try_send(CampaignId(id)).ok();
+                    let catalogue = &catalogue;
+                    async move {
+                        if let Ok(id) = i64::try_from(word) {
+                            catalogue.forget(CampaignId(id)).await;
+                        }
                     }
                 };
                 channel.listen(heard, stop).await;

@@ -35,6 +35,16 @@ pub enum Obstacle {
 }
 
 impl Wish {
+    /// Where whoever it is granted to stands.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        match self {
+            Self::Confirm { .. } => Status::Confirmed,
+            Self::Cancel => Status::Cancelled,
+            Self::Expire => Status::Expired,
+        }
+    }
+
     /// Whether the units of whoever it is granted to return.
     #[must_use]
     pub const fn returns_units(&self) -> bool {
@@ -48,22 +58,33 @@ impl Participation {
     pub fn after(&self, wish: &Wish, cancellable: bool, now: Instant) -> Result<Status, Obstacle> {
         let in_time = self.expires_at.is_none_or(|expires_at| now < expires_at);
         match (wish, self.status) {
-            (Wish::Confirm { .. }, Status::Reserved) if in_time => Ok(Status::Confirmed),
-            (Wish::Confirm { .. }, Status::Reserved | Status::Expired)
-            | (Wish::Cancel, Status::Expired) => Err(Obstacle::Expired),
-            (Wish::Confirm { reference }, Status::Confirmed) => {
-                Err(match &self.payment_reference {
-                    None => Obstacle::NotPayable,
-                    Some(paid) if paid == reference => Obstacle::Already,
-                    Some(_) => Obstacle::PaidOtherwise,
-                })
-            }
-            (Wish::Confirm { .. }, Status::Cancelled) => Err(Obstacle::Cancelled),
-            (Wish::Cancel, Status::Reserved) => Ok(Status::Cancelled),
-            (Wish::Cancel, Status::Confirmed) if cancellable => Ok(Status::Cancelled),
+            (Wish::Confirm { reference }, _) => match self.obstacle_to_payment(Some(reference)) {
+                Some(obstacle) => Err(obstacle),
+                None if in_time => Ok(wish.status()),
+                None => Err(Obstacle::Expired),
+            },
+            (Wish::Cancel, Status::Reserved) => Ok(wish.status()),
+            (Wish::Cancel, Status::Confirmed) if cancellable => Ok(wish.status()),
             (Wish::Cancel, Status::Confirmed) => Err(Obstacle::NotCancellable),
-            (Wish::Expire, Status::Reserved) if !in_time => Ok(Status::Expired),
+            (Wish::Cancel, Status::Expired) => Err(Obstacle::Expired),
+            (Wish::Expire, Status::Reserved) if !in_time => Ok(wish.status()),
             (Wish::Cancel, Status::Cancelled) | (Wish::Expire, _) => Err(Obstacle::Already),
+        }
+    }
+
+    /// What stands in the way of a payment, or of any where none is named, whatever the time is. None:
+    /// it is reserved.
+    #[must_use]
+    pub fn obstacle_to_payment(&self, reference: Option<&str>) -> Option<Obstacle> {
+        match self.status {
+            Status::Reserved => None,
+            Status::Confirmed => Some(match &self.payment_reference {
+                None => Obstacle::NotPayable,
+                Some(paid) if reference.is_none_or(|named| named == paid) => Obstacle::Already,
+                Some(_) => Obstacle::PaidOtherwise,
+            }),
+            Status::Cancelled => Some(Obstacle::Cancelled),
+            Status::Expired => Some(Obstacle::Expired),
         }
     }
 }

@@ -51,6 +51,17 @@ impl Caller {
         }
     }
 
+    /// The user of this number, whose things the caller asks to see; `others` is said where they may not.
+    pub fn seeing(self, number: u64, others: &'static str) -> Result<UserId, Problem> {
+        let user =
+            user_id(number).ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))?;
+        if self.may_see(user)? {
+            Ok(user)
+        } else {
+            Err(forbidden(others))
+        }
+    }
+
     fn of(headers: &HeaderMap, policy: &Policy) -> Result<Self, Problem> {
         let Some(value) = headers.get(header::AUTHORIZATION) else {
             return Ok(Self::Nobody);

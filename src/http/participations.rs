@@ -16,7 +16,7 @@ use uuid::Uuid;
 use self::accepted::Accepted;
 pub use self::changes::ChangesApi;
 use self::idempotency::IdempotencyKey;
-use super::auth::{Caller, USER_ID_RANGE, forbidden, user_id};
+use super::auth::{Caller, USER_ID_RANGE, user_id};
 use super::fields::{Fields, FromFields, Said};
 use super::json::{Checked, RequestBodySchema, Written};
 use super::page::{Page, page_cursor, page_limit};
@@ -24,7 +24,7 @@ use super::problem::{Asked, Failure, Problem, documented};
 use super::rewards::with_rewards;
 use super::views::{ParticipationList, ParticipationRecord, ParticipationView};
 use super::{App, Section};
-use crate::domain::{CampaignId, ParticipationId, Refusal, UserId};
+use crate::domain::{CampaignId, Participation, ParticipationId, Refusal, UserId};
 use crate::participate::{Outcome, ParticipateError};
 
 /// Units that one request can name at most; a campaign's own bound is usually far lower.
@@ -179,21 +179,9 @@ impl ParticipationsApi {
         /// Id of the participation.
         id: Path<Uuid>,
     ) -> Result<Written<ParticipationRecord>, Failure<Looking>> {
-        let found = app.store.participation(ParticipationId(id.0)).await?;
-        // Another user's participation looks like one that does not exist: ids are no secret to
-        // be confirmed. Asking without a name is refused first, whatever the id.
-        match found {
-            Some(found) if caller.may_see(found.user_id)? => {
-                let record = with_rewards(&app, vec![found]).await?.pop();
-                record
-                    .map(Written)
-                    .ok_or_else(|| Problem::internal().into())
-            }
-            _ => {
-                caller.may_see(UserId(0))?;
-                Err(Problem::not_found("There is no such participation.").into())
-            }
-        }
+        let found = own(&app, caller, id.0).await?;
+        let record = with_rewards(&app, vec![found]).await?.pop();
+        Ok(Written(record.ok_or_else(Problem::internal)?))
     }
 
     /// List a user's participations, newest first.
@@ -215,11 +203,7 @@ impl ParticipationsApi {
         /// `nextCursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Written<ParticipationList>, Failure<Looking>> {
-        let user =
-            user_id(user.0).ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))?;
-        if !caller.may_see(user)? {
-            return Err(forbidden("These are another user's participations.").into());
-        }
+        let user = caller.seeing(user.0, "These are another user's participations.")?;
         let limit = page_limit(limit.0);
         let after = page_cursor(cursor.0.as_deref())?.map(ParticipationId);
         let found = app
@@ -231,6 +215,16 @@ impl ParticipationsApi {
             items: with_rewards(&app, page.items).await?,
             next_cursor: page.next_cursor,
         }))
+    }
+}
+
+/// A participation that belongs to the caller, or any for an admin. Another user's looks like one that
+/// does not exist: ids are no secret to be confirmed. Asking without a name is refused, whatever the id.
+async fn own(app: &App, caller: Caller, id: Uuid) -> Result<Participation, Problem> {
+    caller.may_see(UserId(0))?;
+    match app.store.participation(ParticipationId(id)).await? {
+        Some(found) if caller.may_see(found.user_id)? => Ok(found),
+        _ => Err(Problem::not_found("There is no such participation.")),
     }
 }
 

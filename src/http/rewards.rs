@@ -10,7 +10,7 @@ use poem_openapi::{Object, OpenApi};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::auth::{Caller, USER_ID_RANGE, forbidden, user_id};
+use super::auth::{Caller, forbidden};
 use super::fields::{Fields, FromFields, INTEGER_MAX};
 use super::json::{Checked, RequestBodySchema, Written};
 use super::page::{Page, page_cursor, page_limit};
@@ -113,11 +113,7 @@ impl RewardsApi {
         #[oai(name = "couponCursor")]
         coupon_cursor: Query<Option<String>>,
     ) -> Result<Written<RewardsView>, Failure<Looking>> {
-        let user =
-            user_id(user.0).ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))?;
-        if !caller.may_see(user)? {
-            return Err(forbidden("These are another user's rewards.").into());
-        }
+        let user = caller.seeing(user.0, "These are another user's rewards.")?;
         let rewards = rewards_of(&app)?;
         let limit = page_limit(limit.0);
         let after = page_cursor(cursor.0.as_deref())?.map(EventId);

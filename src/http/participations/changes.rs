@@ -9,13 +9,12 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use uuid::Uuid;
 
-use super::traceparent;
+use super::{own, traceparent};
 use crate::changes::Payment;
-use crate::domain::{ParticipationId, UserId};
 use crate::http::auth::Caller;
 use crate::http::fields::{Fields, FromFields, INTEGER_MAX};
 use crate::http::json::{Checked, RequestBodySchema, Written};
-use crate::http::problem::{Failure, Problem, documented};
+use crate::http::problem::{Failure, documented};
 use crate::http::views::ParticipationView;
 use crate::http::{App, Section};
 
@@ -102,10 +101,10 @@ impl ChangesApi {
         id: Path<Uuid>,
         body: Checked<ConfirmRequest>,
     ) -> Result<Written<ParticipationView>, Failure<Paying>> {
-        let id = own(&app, caller, id.0).await?;
+        let own = own(&app, caller, id.0).await?;
         let confirmed = app
             .changes
-            .confirm(id, body.0, traceparent(request))
+            .confirm(own, body.0, traceparent(request))
             .await?;
         Ok(Written(ParticipationView::record(&confirmed)))
     }
@@ -126,18 +125,8 @@ impl ChangesApi {
         /// Id of the participation.
         id: Path<Uuid>,
     ) -> Result<Written<ParticipationView>, Failure<GivingBack>> {
-        let id = own(&app, caller, id.0).await?;
-        let cancelled = app.changes.cancel(id, traceparent(request)).await?;
+        let own = own(&app, caller, id.0).await?;
+        let cancelled = app.changes.cancel(own, traceparent(request)).await?;
         Ok(Written(ParticipationView::record(&cancelled)))
-    }
-}
-
-/// A participation that the caller may change. Another user's looks like one that does not exist.
-async fn own(app: &App, caller: Caller, id: Uuid) -> Result<ParticipationId, Problem> {
-    caller.may_see(UserId(0))?;
-    let id = ParticipationId(id);
-    match app.store.participation(id).await? {
-        Some(found) if caller.may_see(found.user_id)? => Ok(id),
-        _ => Err(Problem::not_found("There is no such participation.")),
     }
 }

@@ -123,6 +123,25 @@ impl Sql {
         self.bind(at)
     }
 
+    /// The time now by the clock of [`Sql::now`].
+    pub(in crate::store) async fn time(
+        store: &Store,
+        on: &impl ConnectionTrait,
+    ) -> Result<Instant, StoreError> {
+        let rows = Self::new(store, "SELECT ")
+            .now()
+            .push(" AS now_at")
+            .rows(on)
+            .await?;
+        match rows.first() {
+            Some(row) => Ok(row.try_get("", "now_at")?),
+            None => Err(StoreError::Unreadable {
+                what: "the time",
+                value: String::new(),
+            }),
+        }
+    }
+
     fn build(&mut self) -> Statement {
         let text = std::mem::take(&mut self.text);
         let values = std::mem::take(&mut self.values);

@@ -6,7 +6,6 @@
 //! what is kept of their segments.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
@@ -16,12 +15,12 @@ use super::commit::{commit, roll_back, tick};
 use super::rows::{OutboxRow, outbox};
 use crate::domain::{
     CampaignId, EventId, Instant, KeyChoice, Obstacle, OutboxEvent, Participation, ParticipationId,
-    Return, Status, Wish, to_stored_precision,
+    Return, Wish,
 };
 use crate::store::bounded::Tx;
 use crate::store::campaigns::{to_signed, to_unsigned};
 use crate::store::entity::campaign;
-use crate::store::entity::participation::{Column, Entity, Model};
+use crate::store::entity::participation::{Column, Entity};
 use crate::store::outbox::Sql;
 use crate::store::shapes::padded;
 use crate::store::verification::Segment;
@@ -60,10 +59,11 @@ pub struct DueReservations {
     pub ids: Vec<ParticipationId>,
 }
 
-/// A row with what it is to become.
+/// What a row is to become.
 struct Step {
-    row: Model,
     becomes: Participation,
+    /// Changes it has seen with this one.
+    version: u32,
 }
 
 impl Store {
@@ -109,31 +109,6 @@ impl Store {
         }
         Ok(due)
     }
-
-    /// Takes a duty, or keeps it, for so long by the database's clock. False: somebody else has it.
-    pub async fn take_duty(
-        &self,
-        name: &str,
-        owner: &str,
-        term: Duration,
-    ) -> Result<bool, StoreError> {
-        let mut take = Sql::new(self, "UPDATE duty SET owner = ");
-        take.bind(owner).push(", expires_at = ").after(term);
-        take.push(" WHERE name = ").bind(name);
-        take.push(" AND (owner = ")
-            .bind(owner)
-            .push(" OR expires_at <= ");
-        if take.now().push(")").run(self.connection()).await? == 1 {
-            return Ok(true);
-        }
-        let mut first = Sql::new(self, "INSERT INTO duty (name, owner, expires_at) VALUES (");
-        first.bind(name).push(",").bind(owner).push(",").after(term);
-        match first.push(")").run(self.connection()).await {
-            Ok(_) => Ok(true),
-            Err(StoreError::Constraint(_)) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 async fn change(
@@ -161,14 +136,15 @@ async fn change(
         .lock_exclusive()
         .all(tx)
         .await?;
-    let now = now(store, tx).await?;
+    let now = Sql::time(store, tx).await?;
     let mut changed = Changed {
         epoch: to_unsigned(books.gate_epoch),
         ..Changed::default()
     };
     let mut steps = Vec::new();
     for row in rows {
-        let stands = Participation::try_from(row.clone())?;
+        let version = row.version.unsigned_abs() + 1;
+        let stands = Participation::try_from(row)?;
         match stands.after(wish, books.cancellable, now) {
             Ok(status) => {
                 let becomes = Participation {
@@ -180,7 +156,7 @@ async fn change(
                     },
                     ..stands
                 };
-                steps.push(Step { row, becomes });
+                steps.push(Step { becomes, version });
             }
             Err(obstacle) => changed.kept.push((stands, obstacle)),
         }
@@ -204,18 +180,6 @@ async fn change(
     Ok(changed)
 }
 
-async fn now(store: &Store, tx: &Tx) -> Result<Instant, StoreError> {
-    let mut clock = Sql::new(store, "SELECT ");
-    let rows = clock.now().push(" AS now_at").rows(tx).await?;
-    match rows.first() {
-        Some(row) => Ok(row.try_get("", "now_at")?),
-        None => Err(StoreError::Unreadable {
-            what: "the time",
-            value: String::new(),
-        }),
-    }
-}
-
 /// Who gives units back gives up the ordinal, too, which is their place under the campaign's limit.
 async fn update_rows(
     store: &Store,
@@ -224,14 +188,9 @@ async fn update_rows(
     steps: &[Step],
     now: Instant,
 ) -> Result<(), StoreError> {
-    let status = match wish {
-        Wish::Confirm { .. } => Status::Confirmed,
-        Wish::Cancel => Status::Cancelled,
-        Wish::Expire => Status::Expired,
-    };
     let mut update = Sql::new(store, "UPDATE participation SET status = ");
     update
-        .bind(status.as_str())
+        .bind(wish.status().as_str())
         .push(", version = version + 1, expires_at = NULL, updated_at = ")
         .bind(now);
     match wish {
@@ -244,7 +203,7 @@ async fn update_rows(
             update.push(", ordinal = NULL");
         }
     }
-    let ids: Vec<Uuid> = steps.iter().map(|step| step.row.id).collect();
+    let ids: Vec<Uuid> = steps.iter().map(|step| step.becomes.id.0).collect();
     update.push(" WHERE id IN ").list(padded(&ids));
     update.run(tx).await?;
     Ok(())
@@ -261,9 +220,8 @@ async fn write_events(
     let mut events: Vec<OutboxEvent> = steps
         .iter()
         .map(|step| {
-            let sequence = step.row.version.unsigned_abs() + 1;
-            let at = to_stored_precision(now);
-            let mut event = OutboxEvent::about(&step.becomes, sequence, making.key_choice, at);
+            let choice = making.key_choice;
+            let mut event = OutboxEvent::about(&step.becomes, step.version, choice, now);
             event.traceparent.clone_from(&making.traceparent);
             event
         })
@@ -302,7 +260,10 @@ async fn earlier_events(
     id: CampaignId,
     steps: &[Step],
 ) -> Result<HashMap<u64, EventId>, StoreError> {
-    let ranks: Vec<i64> = steps.iter().map(|step| step.row.rank).collect();
+    let ranks: Vec<i64> = steps
+        .iter()
+        .map(|step| to_signed(step.becomes.rank))
+        .collect();
     let mut sql = Sql::new(
         store,
         "SELECT `rank`, id FROM outbox_event WHERE campaign_id = ",

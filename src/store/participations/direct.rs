@@ -168,14 +168,6 @@ impl<'a> Book<'a> {
         campaign: &'a Campaign,
         applicants: &[Applicant],
     ) -> Result<Self, StoreError> {
-        let mut clock = Sql::new(store, "SELECT ");
-        let now = clock.now().push(" AS now_at").rows(tx).await?;
-        let Some(now) = now.first() else {
-            return Err(StoreError::Unreadable {
-                what: "the time",
-                value: String::new(),
-            });
-        };
         let users: Vec<i64> = applicants.iter().map(|one| one.user.0).collect();
         let rows: Vec<Held> = holdings(campaign.id)
             .filter(Column::UserId.is_in(padded(&users)))
@@ -198,7 +190,7 @@ impl<'a> Book<'a> {
             .await?;
         Ok(Self {
             campaign,
-            now: now.try_get("", "now_at")?,
+            now: Sql::time(store, tx).await?,
             taken: campaign.committed_units,
             last_rank: to_unsigned(last_rank.flatten().unwrap_or(0)),
             held,

@@ -11,7 +11,7 @@ use reqwest::Response;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::{Service, body, command};
+use super::process::{Service, body};
 use super::real::{Parts, parts};
 use crate::gate::redis_config;
 use crate::proxy::{Mode, Proxy};
@@ -81,15 +81,6 @@ async fn until_in_step(parts: &Parts, campaign: i64) {
     .await;
 }
 
-fn is_sound(parts: &Parts, folder: &TempDir) {
-    let verified = command(folder, parts.settings())
-        .args(["verify", "--json"])
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&verified.stdout);
-    assert!(verified.status.success(), "{text}");
-}
-
 fn ranks(yes: &[Value]) -> BTreeSet<u64> {
     yes.iter()
         .map(|yes| yes["rank"].as_u64().unwrap())
@@ -126,7 +117,7 @@ async fn while_redis_hangs_the_database_admits_and_afterwards_the_gate_does() {
     yes.extend(ask_all(&service, campaign, 81..160).await);
     assert_eq!(yes.len(), 120);
     assert_eq!(ranks(&yes).len(), 120, "no place in line was given twice");
-    is_sound(&parts, &folder);
+    parts.is_sound(&folder);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,7 +152,7 @@ async fn a_service_told_to_refuse_says_so_at_once_and_loses_nothing() {
     .await;
     let rest = ask_all(&service, campaign, 21..60).await;
     assert_eq!(yes.len() + 1 + rest.len(), 30);
-    is_sound(&parts, &folder);
+    parts.is_sound(&folder);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,7 +183,7 @@ async fn a_replica_cut_off_from_redis_and_one_that_is_not_sell_each_unit_once() 
     );
     yes.extend(left.into_iter().chain(right));
     assert_eq!((yes.len(), ranks(&yes).len()), (300, 300));
-    is_sound(&parts, &folder);
+    parts.is_sound(&folder);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,5 +203,5 @@ async fn a_redis_that_forgot_everything_under_traffic_is_filled_again() {
     let (yes, ()) = tokio::join!(ask_all(&service, campaign, 1..601), forgetful);
     assert_eq!((yes.len(), ranks(&yes).len()), (400, 400));
     until_in_step(&parts, campaign).await;
-    is_sound(&parts, &folder);
+    parts.is_sound(&folder);
 }

@@ -12,7 +12,7 @@ use reqwest::Response;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::{ADMIN_TOKEN, Service, body, command};
+use super::process::{ADMIN_TOKEN, Service, body};
 use super::real::{Parts, parts};
 use crate::support::until;
 
@@ -76,13 +76,6 @@ async fn stock(service: &Service, campaign: i64) -> u64 {
     stock["currentStock"].as_u64().unwrap()
 }
 
-fn is_sound(parts: &Parts, folder: &TempDir) {
-    let mut verify = command(folder, parts.settings());
-    let verified = verify.args(["verify", "--json"]).output().unwrap();
-    let text = String::from_utf8_lossy(&verified.stdout);
-    assert!(verified.status.success(), "{text}");
-}
-
 fn sale(stock: u64) -> Value {
     json!({
         "name": "orders", "kind": "time_deal", "totalStock": stock, "price": 500,
@@ -119,7 +112,7 @@ async fn an_order_is_held_paid_for_and_told_of() {
             "firstcome.participation.confirmed"
         ]
     );
-    is_sound(&parts, &folder);
+    parts.is_sound(&folder);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,7 +174,7 @@ async fn what_cannot_be_paid_for_or_given_back_says_why_and_stays() {
     assert_eq!(unnamed.send().await.unwrap().status(), 401);
     assert_eq!(stock(&service, campaign).await, 49);
 
-    is_sound(&parts, &folder);
+    parts.is_sound(&folder);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,7 +201,7 @@ async fn what_costs_nothing_is_given_back_where_the_campaign_takes_it() {
     let cancel = service.post(&format!("/api/participations/{again}/cancel"));
     let cancelled = cancel.bearer_auth(ADMIN_TOKEN).send().await.unwrap();
     assert_eq!(said(cancelled).await, (200, "cancelled".to_owned()));
-    is_sound(&parts, &folder);
+    parts.is_sound(&folder);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,7 +232,7 @@ async fn what_is_given_back_or_runs_out_is_had_by_others_on_both_replicas() {
     assert_eq!(said(late).await, (409, "EXPIRED".to_owned()));
     let late = change(&one, &expired, "cancel", 2, json!({})).await;
     assert_eq!(said(late).await, (409, "EXPIRED".to_owned()));
-    is_sound(&parts, &folder);
+    parts.is_sound(&folder);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,7 +264,7 @@ async fn what_was_paid_for_earns_until_it_is_given_back() {
     let cancelled = change(&service, &id, "cancel", 7, json!({})).await;
     assert_eq!(said(cancelled).await, (200, "cancelled".to_owned()));
     until("it is taken back", async || points().await == (0, 2)).await;
-    is_sound(&parts, &folder);
+    parts.is_sound(&folder);
 }
 
 const ORDERS: i64 = 1_000;
@@ -375,5 +368,5 @@ async fn one_of_payment_cancellation_and_expiry_wins() {
         store.outbox_counts(None).await.unwrap().pending == 0
     })
     .await;
-    is_sound(&parts, &folder);
+    parts.is_sound(&folder);
 }

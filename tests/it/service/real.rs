@@ -48,6 +48,21 @@ impl Parts {
         read(real("FIRSTCOME_KAFKA_BROKERS"), topic, wanted).await
     }
 
+    /// The invariants hold over what is stored, as `firstcome verify` sees it.
+    pub fn is_sound(&self, folder: &TempDir) {
+        let verified = self.verify(folder);
+        let text = String::from_utf8_lossy(&verified.stdout);
+        assert!(verified.status.success(), "{text}");
+    }
+
+    /// The invariants hold soon.
+    pub async fn until_sound(&self, folder: &TempDir) {
+        until("the invariants hold", || async {
+            self.verify(folder).status.success()
+        })
+        .await;
+    }
+
     fn verify(&self, folder: &TempDir) -> std::process::Output {
         command(folder, self.settings())
             .args(["verify", "--json"])
@@ -89,12 +104,7 @@ async fn every_yes_has_its_row_its_outbox_row_and_its_record() {
             .all(|record| record.value["participationId"] == record.key.as_str())
     );
 
-    let verified = parts.verify(&folder);
-    assert!(
-        verified.status.success(),
-        "{}",
-        String::from_utf8_lossy(&verified.stdout)
-    );
+    parts.is_sound(&folder);
     assert!(service.stop().await.success());
     assert_eq!(parts.test.store.counts(id).await.unwrap().pending, 0);
 }
@@ -137,10 +147,7 @@ async fn what_was_answered_yes_survives_kill_9_and_is_published() {
         .map(|record| record.value["participationId"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(published, yes);
-    until("the invariants hold", || async {
-        parts.verify(&folder).status.success()
-    })
-    .await;
+    parts.until_sound(&folder).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,10 +184,7 @@ async fn a_lost_gate_is_rebuilt_from_what_is_committed() {
         body(service.take_part(campaign, 4).await).await["code"],
         "SOLD_OUT"
     );
-    until("the invariants hold", || async {
-        parts.verify(&folder).status.success()
-    })
-    .await;
+    parts.until_sound(&folder).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,10 +226,7 @@ async fn a_lease_of_the_dead_is_no_participation_and_its_unit_is_sold() {
         service.take_part(campaign, 9).await.status() == 201
     })
     .await;
-    until("the invariants hold", || async {
-        parts.verify(&folder).status.success()
-    })
-    .await;
+    parts.until_sound(&folder).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -270,10 +271,7 @@ async fn both_paths_share_the_one_stock() {
             .len(),
         50
     );
-    until("the invariants hold", || async {
-        parts.verify(&folder).status.success()
-    })
-    .await;
+    parts.until_sound(&folder).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

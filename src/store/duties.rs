@@ -1,0 +1,33 @@
+//! Tasks that one replica does at a time: whose turn it is, by lease rows on the database's clock.
+
+use std::time::Duration;
+
+use super::outbox::Sql;
+use super::{Store, StoreError};
+
+impl Store {
+    /// Takes a duty, or keeps it, for so long by the database's clock. False: somebody else has it.
+    pub async fn take_duty(
+        &self,
+        name: &str,
+        owner: &str,
+        term: Duration,
+    ) -> Result<bool, StoreError> {
+        let mut take = Sql::new(self, "UPDATE duty SET owner = ");
+        take.bind(owner).push(", expires_at = ").after(term);
+        take.push(" WHERE name = ").bind(name);
+        take.push(" AND (owner = ")
+            .bind(owner)
+            .push(" OR expires_at <= ");
+        if take.now().push(")").run(self.connection()).await? == 1 {
+            return Ok(true);
+        }
+        let mut first = Sql::new(self, "INSERT INTO duty (name, owner, expires_at) VALUES (");
+        first.bind(name).push(",").bind(owner).push(",").after(term);
+        match first.push(")").run(self.connection()).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Constraint(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
