@@ -3,55 +3,42 @@
 //! race, one wins and units return once. The gate is told right after; if it cannot be, the sweeper finds
 //! that it counts too much.
 
+mod committer;
 mod expiry;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+pub use self::committer::Committer;
+use self::committer::{Granted, Queued};
 pub use self::expiry::start as start_expiry;
-use crate::catalogue::Catalogue;
 use crate::crash;
-use crate::domain::{
-    CampaignId, Fresh, KeyChoice, Obstacle, Participation, ParticipationId, Return, Wish,
-};
-use crate::gate::{Gate, GivenBack};
+use crate::domain::{Obstacle, Participation, Wish};
+use crate::lane::{LaneConfig, Lanes};
 use crate::payment::{Charge, Payability, PaymentError};
-use crate::retry;
-use crate::store::{ChangeMaking, Changed, CommitError, Store};
+use crate::store::Wished;
 use crate::supervisor::{Spawner, Stage};
 
-/// How often, and how far apart, a gate is told of units given back that is just being rebuilt.
-const TELLINGS_MAX: usize = 20;
-const TELLING_PAUSE: Duration = Duration::from_millis(100);
-
-/// What a change takes.
-pub struct Parts {
-    /// Decides.
-    pub store: Store,
-    /// Gets the units back.
-    pub gate: Arc<dyn Gate>,
-    /// Forgets that a campaign was sold out.
-    pub catalogue: Catalogue,
+/// Who is asked for money, and for how long.
+pub struct Payments {
     /// Authorises payments.
-    pub payments: Arc<dyn Payability>,
-    /// How long that may take.
-    pub payment_timeout: Duration,
-    /// Carries the events to the relay; it may be full.
-    pub wake: Option<mpsc::Sender<Fresh>>,
-    /// Runs what must not end with the client's connection.
-    pub spawner: Spawner,
-    /// What the key of an event is.
-    pub key_choice: KeyChoice,
-    /// How deadlocks and lock waits are retried.
-    pub contention: retry::Policy,
+    pub provider: Arc<dyn Payability>,
+    /// How long an answer may take.
+    pub timeout: Duration,
 }
 
 /// Changes participations.
 #[derive(Clone)]
 pub struct Changes {
-    parts: Arc<Parts>,
+    desk: Arc<Desk>,
+}
+
+struct Desk {
+    payments: Payments,
+    committer: Arc<Committer>,
+    lanes: Lanes<Queued>,
 }
 
 /// What the payer says of the payment.
@@ -86,67 +73,85 @@ pub enum ChangeError {
     /// Nothing was authorised.
     #[error(transparent)]
     Payment(#[from] PaymentError),
+    /// More changes are waiting than can be made in time.
+    #[error("find a place in the queue")]
+    Busy,
     /// The store did not answer, or not for certain: asking again tells.
     #[error("reach the store")]
     Unavailable,
 }
 
 impl Changes {
-    /// Changes participations with these parts.
+    /// Starts the lanes in which changes are committed.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub fn start(
+        spawner: &Spawner,
+        committer: Committer,
+        payments: Payments,
+        lanes: LaneConfig,
+    ) -> Self {
+        let committer = Arc::new(committer);
+        let granting = Arc::clone(&committer);
+        let lanes = Lanes::start(
+            spawner,
+            "changes.lane",
+            Stage::Writer,
+            lanes,
+            move |batch| {
+                let committer = Arc::clone(&granting);
+                async move { committer.grant(batch).await }
+            },
+        );
+        let desk = Desk {
+            payments,
+            committer,
+            lanes,
+        };
         Self {
-            parts: Arc::new(parts),
+            desk: Arc::new(desk),
         }
     }
 
-    /// Confirms a reservation, as it was read a moment ago, that is paid for. Asked again for the same payment, it says the same.
+    /// Confirms a reservation, as it was read a moment ago, that is paid for. Asked again for the same
+    /// payment, it says the same.
     pub async fn confirm(
         &self,
         stands: Participation,
         payment: Payment,
         traceparent: Option<String>,
-    ) -> Result<Participation, ChangeError> {
-        self.detached(move |parts| async move { parts.confirm(stands, payment, traceparent).await })
+    ) -> Granted {
+        self.detached(move |desk| async move { desk.confirm(stands, payment, traceparent).await })
             .await
     }
 
     /// Gives a participation back. Asked again, it says the same.
-    pub async fn cancel(
-        &self,
-        stands: Participation,
-        traceparent: Option<String>,
-    ) -> Result<Participation, ChangeError> {
-        self.detached(move |parts| async move { parts.cancel(&stands, traceparent).await })
+    pub async fn cancel(&self, stands: Participation, traceparent: Option<String>) -> Granted {
+        self.detached(move |desk| async move { desk.cancel(&stands, traceparent).await })
             .await
     }
 
     /// What was begun is brought to its end when the client has gone away.
-    async fn detached<F>(
-        &self,
-        change: impl FnOnce(Arc<Parts>) -> F,
-    ) -> Result<Participation, ChangeError>
+    async fn detached<F>(&self, change: impl FnOnce(Arc<Desk>) -> F) -> Granted
     where
-        F: Future<Output = Result<Participation, ChangeError>> + Send + 'static,
+        F: Future<Output = Granted> + Send + 'static,
     {
         let (reply, outcome) = oneshot::channel();
-        let change = change(Arc::clone(&self.parts));
-        self.parts
-            .spawner
-            .detach("change", Stage::Admission, async move {
-                drop(reply.send(change.await));
-            });
+        let change = change(Arc::clone(&self.desk));
+        let spawner = &self.desk.committer.spawner;
+        spawner.detach("change", Stage::Admission, async move {
+            drop(reply.send(change.await));
+        });
         outcome.await.unwrap_or(Err(ChangeError::Unavailable))
     }
 }
 
-impl Parts {
+impl Desk {
     async fn confirm(
-        self: &Arc<Self>,
+        &self,
         stands: Participation,
         payment: Payment,
         traceparent: Option<String>,
-    ) -> Result<Participation, ChangeError> {
+    ) -> Granted {
         let Some(due) = stands.amount else {
             return Err(kept(stands, Obstacle::NotPayable));
         };
@@ -156,135 +161,65 @@ impl Parts {
         if let Some(obstacle) = stands.obstacle_to_payment(payment.reference.as_deref()) {
             return as_it_stands(stands, obstacle);
         }
+        if !self.lanes.has_place(stands.campaign_id) {
+            return Err(ChangeError::Busy);
+        }
         let charge = Charge {
             participation: stands.id,
             user: stands.user_id,
             amount: due,
             reference: payment.reference,
         };
-        let authorised = self.payments.authorise(&charge);
-        let authorised = tokio::time::timeout(self.payment_timeout, authorised).await;
+        let authorised = self.payments.provider.authorise(&charge);
+        let authorised = tokio::time::timeout(self.payments.timeout, authorised).await;
         let reference = authorised
             .unwrap_or_else(|_| Err(PaymentError::Unavailable("no answer in time".to_owned())))?;
         crash::point("change.authorised");
         let wish = Wish::Confirm {
             reference: reference.clone(),
         };
-        let answer = self.grant(&stands, &wish, traceparent).await;
+        let answer = self.grant(&stands, wish, traceparent).await;
         if let Err(ChangeError::Kept { .. }) = &answer {
             self.let_go(&reference).await;
         }
         answer
     }
 
-    async fn cancel(
-        self: &Arc<Self>,
-        stands: &Participation,
-        traceparent: Option<String>,
-    ) -> Result<Participation, ChangeError> {
-        let cancelled = self.grant(stands, &Wish::Cancel, traceparent).await?;
+    async fn cancel(&self, stands: &Participation, traceparent: Option<String>) -> Granted {
+        let cancelled = self.grant(stands, Wish::Cancel, traceparent).await?;
         if let Some(reference) = &cancelled.payment_reference {
             self.let_go(reference).await;
         }
         Ok(cancelled)
     }
 
-    /// Grants the wish for one, and says how it stands.
+    /// Has the wish granted in the next transaction, and says how it stands.
     async fn grant(
-        self: &Arc<Self>,
+        &self,
         stands: &Participation,
-        wish: &Wish,
+        wish: Wish,
         traceparent: Option<String>,
-    ) -> Result<Participation, ChangeError> {
-        let changed = self
-            .commit(stands.campaign_id, &[stands.id], wish, traceparent)
-            .await
-            .map_err(|error| {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a participation could not be changed"
-                );
-                ChangeError::Unavailable
-            })?;
-        let Changed {
-            mut changed,
-            mut kept,
-            ..
-        } = changed;
-        if let Some(participation) = changed.pop() {
-            return Ok(participation);
-        }
-        match kept.pop() {
-            Some((participation, obstacle)) => as_it_stands(participation, obstacle),
-            None => Err(ChangeError::Unknown),
-        }
-    }
-
-    /// Changes those of one campaign, and tells whoever has to know.
-    async fn commit(
-        self: &Arc<Self>,
-        campaign: CampaignId,
-        ids: &[ParticipationId],
-        wish: &Wish,
-        traceparent: Option<String>,
-    ) -> Result<Changed, CommitError> {
-        let making = ChangeMaking {
-            key_choice: self.key_choice,
+    ) -> Granted {
+        let campaign = stands.campaign_id;
+        let place = self.lanes.reserve(campaign).ok_or(ChangeError::Busy)?;
+        let (reply, granted) = oneshot::channel();
+        let wished = Wished {
+            id: stands.id,
+            wish,
             traceparent,
         };
-        let contended = |error: &CommitError| retry::Verdict::again_if(error.is_contended());
-        let changed = retry::retry(&self.contention, contended, || {
-            self.store
-                .change_participations(campaign, ids, wish, &making)
-        })
-        .await?;
-        crash::point("change.committed");
-        if let Some(wake) = &self.wake
-            && !changed.events.is_empty()
-        {
-            let fresh = Fresh {
-                events: changed.events.clone(),
-                committed_at: std::time::Instant::now(),
-            };
-            // Whoever finds no room is found by the relay's poll.
-            drop(wake.try_send(fresh));
-        }
-        if !changed.returns.is_empty() {
-            self.give_back(campaign, changed.epoch, &changed.returns)
-                .await;
-        }
-        Ok(changed)
-    }
-
-    /// Tells the gate, so that others can have what was given back. Only the first try is waited for.
-    async fn give_back(self: &Arc<Self>, campaign: CampaignId, epoch: u64, returns: &[Return]) {
-        match self.gate.give_back(campaign, epoch, returns).await {
-            Ok(GivenBack::Units(_)) => self.catalogue.changed(campaign).await,
-            Ok(GivenBack::Behind) => {
-                let (parts, returns) = (Arc::clone(self), returns.to_vec());
-                let later = async move { parts.give_back_later(campaign, epoch, &returns).await };
-                self.spawner
-                    .detach("change.give_back", Stage::Admission, later);
-            }
-            Err(error) => not_told(&error),
-        }
-    }
-
-    async fn give_back_later(&self, campaign: CampaignId, epoch: u64, returns: &[Return]) {
-        for _ in 0..TELLINGS_MAX {
-            tokio::time::sleep(TELLING_PAUSE).await;
-            match self.gate.give_back(campaign, epoch, returns).await {
-                Ok(GivenBack::Behind) => {}
-                Ok(GivenBack::Units(_)) => return self.catalogue.changed(campaign).await,
-                Err(error) => return not_told(&error),
-            }
-        }
+        let _seat = place.send(Queued {
+            campaign,
+            wished,
+            reply,
+        });
+        granted.await.unwrap_or(Err(ChangeError::Unavailable))
     }
 
     /// An authorisation that nobody lets go of lapses by itself.
     async fn let_go(&self, reference: &str) {
-        let void = self.payments.void(reference);
-        let voided = tokio::time::timeout(self.payment_timeout, void).await;
+        let void = self.payments.provider.void(reference);
+        let voided = tokio::time::timeout(self.payments.timeout, void).await;
         if !matches!(voided, Ok(Ok(()))) {
             tracing::warn!(reference, "an authorisation was not let go of");
         }
@@ -292,10 +227,7 @@ impl Parts {
 }
 
 /// The answer about one that did not change: what is so already is a yes.
-fn as_it_stands(
-    participation: Participation,
-    obstacle: Obstacle,
-) -> Result<Participation, ChangeError> {
+fn as_it_stands(participation: Participation, obstacle: Obstacle) -> Granted {
     match obstacle {
         Obstacle::Already => Ok(participation),
         obstacle => Err(kept(participation, obstacle)),
@@ -307,11 +239,4 @@ fn kept(participation: Participation, obstacle: Obstacle) -> ChangeError {
         participation: Box::new(participation),
         obstacle,
     }
-}
-
-fn not_told(error: &crate::gate::GateError) {
-    tracing::debug!(
-        error = error as &dyn std::error::Error,
-        "the gate does not know of units given back: the sweeper sees to it"
-    );
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Changes, Parts};
-use crate::domain::Wish;
-use crate::store::StoreError;
+use super::{Changes, Committer};
+use crate::domain::{ParticipationId, Wish};
+use crate::store::{StoreError, Wished};
 use crate::supervisor::{Policy, Spawner, Stage};
 
 const DUTY: &str = "expiry";
@@ -19,21 +19,21 @@ const PAGE: u64 = 500;
 
 /// Expires what is due, so far apart.
 pub fn start(spawner: &Spawner, changes: &Changes, interval: Duration) {
-    let parts = Arc::clone(&changes.parts);
+    let committer = Arc::clone(&changes.desk.committer);
     let owner = Uuid::now_v7().to_string();
     spawner.start(
         "changes.expire",
         Stage::Background,
         Policy::restart(),
         move |stop| {
-            let (parts, owner) = (Arc::clone(&parts), owner.clone());
+            let (committer, owner) = (Arc::clone(&committer), owner.clone());
             async move {
                 while stop
                     .run_until_cancelled(tokio::time::sleep(interval))
                     .await
                     .is_some()
                 {
-                    if let Err(error) = parts.expire_due(&owner).await {
+                    if let Err(error) = committer.expire_due(&owner).await {
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
                             "reservations wait to expire"
@@ -46,14 +46,14 @@ pub fn start(spawner: &Spawner, changes: &Changes, interval: Duration) {
     );
 }
 
-impl Parts {
+impl Committer {
     async fn expire_due(self: &Arc<Self>, owner: &str) -> Result<(), StoreError> {
         while self.store.take_duty(DUTY, owner, TERM).await? {
             let mut expired = 0;
             for due in self.store.due_reservations(PAGE).await? {
-                let committed = self.commit(due.campaign, &due.ids, &Wish::Expire, None);
-                match committed.await {
-                    Ok(changed) => expired += changed.changed.len(),
+                let wishes: Vec<Wished> = due.ids.into_iter().map(to_expire).collect();
+                match self.make(due.campaign, &wishes).await {
+                    Ok(changed) => expired += changed,
                     // What it was to expire is due the next time, too.
                     Err(error) => tracing::warn!(
                         error = &error as &dyn std::error::Error,
@@ -68,5 +68,13 @@ impl Parts {
             tracing::debug!(expired, "reservations ran out");
         }
         Ok(())
+    }
+}
+
+const fn to_expire(id: ParticipationId) -> Wished {
+    Wished {
+        id,
+        wish: Wish::Expire,
+        traceparent: None,
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::{background, parts, publishing, rewarding};
 use crate::admission::Desk;
 use crate::catalogue::{self, Catalogue, CatalogueConfig};
-use crate::changes::{self, Changes};
+use crate::changes::{self, Changes, Committer, Payments};
 use crate::clock::Clock;
 use crate::config::{Config, Provider};
 use crate::direct::{Direct, DirectConfig};
@@ -200,19 +200,23 @@ fn changes_of(
     wake: Option<mpsc::Sender<Fresh>>,
     spawner: &Spawner,
 ) -> Changes {
-    let changes = Changes::new(changes::Parts {
+    let writer = writer_config(config);
+    let committer = Committer {
         store: store.clone(),
         gate: Arc::clone(gate),
         catalogue: catalogue.clone(),
-        payments: match config.payment.provider {
-            Provider::Simulated => Arc::new(Simulated),
-        },
-        payment_timeout: config.payment.timeout,
         wake,
         spawner: spawner.on(Handle::current()),
         key_choice: config.kafka.key,
-        contention: writer_config(config).contention,
-    });
+        contention: writer.contention,
+    };
+    let payments = Payments {
+        provider: match config.payment.provider {
+            Provider::Simulated => Arc::new(Simulated),
+        },
+        timeout: config.payment.timeout,
+    };
+    let changes = Changes::start(spawner, committer, payments, writer.lanes);
     changes::start_expiry(spawner, &changes, config.payment.expiry_interval);
     changes
 }

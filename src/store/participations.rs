@@ -11,7 +11,7 @@ mod rows;
 use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-pub use self::change::{ChangeMaking, Changed, DueReservations};
+pub use self::change::{Changed, DueReservations, Wished};
 pub use self::commit::{BatchOutcome, CommitError, Mismatch};
 pub use self::direct::{Closing, Decision, DirectOutcome};
 pub use self::epoch::{Committed, Raised};

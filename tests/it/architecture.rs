@@ -90,6 +90,7 @@ const EDGES: [(&str, &[&str]); 31] = [
             "gate",
             "domain",
             "crash",
+            "lane",
             "retry",
             "supervisor",
         ],

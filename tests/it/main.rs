@@ -13,6 +13,7 @@
 
 mod architecture;
 mod catalogue;
+mod changes;
 mod consumers;
 mod debezium;
 mod direct;

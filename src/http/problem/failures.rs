@@ -117,6 +117,7 @@ impl From<ChangeError> for Problem {
                     "The payment provider does not answer; ask again with the same reference.",
                 )
             }
+            ChangeError::Busy => busy(),
             ChangeError::Unavailable => part_unavailable("store"),
         }
     }

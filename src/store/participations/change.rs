@@ -1,5 +1,5 @@
 //! What becomes of participations after they were committed: confirmed, cancelled, expired. One
-//! transaction for all of a campaign that change together, each with its event.
+//! transaction for all of a campaign that change together, each in its own way and with its event.
 //!
 //! Who wins is decided on rows that are held. The order of locks is that of the writer: the campaign's
 //! row first, where units return or events need its clock, then participations in order of rank, then
@@ -15,7 +15,7 @@ use super::commit::{commit, roll_back, tick};
 use super::rows::{OutboxRow, outbox};
 use crate::domain::{
     CampaignId, EventId, Instant, KeyChoice, Obstacle, OutboxEvent, Participation, ParticipationId,
-    Return, Wish,
+    Return, Status, Wish,
 };
 use crate::store::bounded::Tx;
 use crate::store::campaigns::{to_signed, to_unsigned};
@@ -26,16 +26,18 @@ use crate::store::shapes::padded;
 use crate::store::verification::Segment;
 use crate::store::{Store, StoreError};
 
-/// How events of a change are made.
+/// What is to become of a participation.
 #[derive(Clone, Debug)]
-pub struct ChangeMaking {
-    /// What the key of an event is.
-    pub key_choice: KeyChoice,
+pub struct Wished {
+    /// Which.
+    pub id: ParticipationId,
+    /// What.
+    pub wish: Wish,
     /// W3C trace context of the request, passed on to the event.
     pub traceparent: Option<String>,
 }
 
-/// What came of a wish for several participations of one campaign.
+/// What came of the wishes for several participations of one campaign.
 #[derive(Clone, Debug, Default)]
 pub struct Changed {
     /// Those that changed, as they stand now.
@@ -60,24 +62,24 @@ pub struct DueReservations {
 }
 
 /// What a row is to become.
-struct Step {
+struct Step<'a> {
+    asked: &'a Wished,
     becomes: Participation,
     /// Changes it has seen with this one.
     version: u32,
 }
 
 impl Store {
-    /// Grants the wish to those of these that it can be granted to. All that it says, or nothing. Those
-    /// that are not there, or of another campaign, are left out.
+    /// Grants the wishes that can be granted, of which each participation has one. All that it says, or
+    /// nothing. Those that are not there, or of another campaign, are left out.
     pub async fn change_participations(
         &self,
         campaign: CampaignId,
-        ids: &[ParticipationId],
-        wish: &Wish,
-        making: &ChangeMaking,
+        wishes: &[Wished],
+        key_choice: KeyChoice,
     ) -> Result<Changed, CommitError> {
         let tx = self.begin().await.map_err(CommitError::RolledBack)?;
-        let changed = change(self, &tx, campaign, ids, wish, making)
+        let changed = change(self, &tx, campaign, wishes, key_choice)
             .await
             .map_err(CommitError::RolledBack)?;
         if changed.changed.is_empty() {
@@ -115,12 +117,12 @@ async fn change(
     store: &Store,
     tx: &Tx,
     id: CampaignId,
-    ids: &[ParticipationId],
-    wish: &Wish,
-    making: &ChangeMaking,
+    wishes: &[Wished],
+    key_choice: KeyChoice,
 ) -> Result<Changed, StoreError> {
     let found = campaign::Entity::find_by_id(id.0);
-    let needs_row = wish.returns_units() || making.key_choice != KeyChoice::Participation;
+    let returns_units = wishes.iter().any(|wished| wished.wish.returns_units());
+    let needs_row = returns_units || key_choice != KeyChoice::Participation;
     let found = if needs_row {
         found.lock_exclusive().one(tx).await?
     } else {
@@ -129,8 +131,10 @@ async fn change(
     let Some(books) = found else {
         return Ok(Changed::default());
     };
+    let by_id: HashMap<Uuid, &Wished> = wishes.iter().map(|wished| (wished.id.0, wished)).collect();
+    let ids: Vec<Uuid> = wishes.iter().map(|wished| wished.id.0).collect();
     let rows = Entity::find()
-        .filter(Column::Id.is_in(padded(ids).map(|id| id.0)))
+        .filter(Column::Id.is_in(padded(&ids)))
         .filter(Column::CampaignId.eq(id.0))
         .order_by_asc(Column::Rank)
         .lock_exclusive()
@@ -144,31 +148,33 @@ async fn change(
     let mut steps = Vec::new();
     for row in rows {
         let version = row.version.unsigned_abs() + 1;
+        let Some(&asked) = by_id.get(&row.id) else {
+            continue;
+        };
         let stands = Participation::try_from(row)?;
-        match stands.after(wish, books.cancellable, now) {
-            Ok(status) => {
-                let becomes = Participation {
+        match stands.after(&asked.wish, books.cancellable, now) {
+            Ok(status) => steps.push(Step {
+                asked,
+                becomes: Participation {
                     status,
                     expires_at: None,
-                    payment_reference: match wish {
+                    payment_reference: match &asked.wish {
                         Wish::Confirm { reference } => Some(reference.clone()),
-                        _ => stands.payment_reference.clone(),
+                        Wish::Cancel | Wish::Expire => stands.payment_reference.clone(),
                     },
                     ..stands
-                };
-                steps.push(Step { becomes, version });
-            }
+                },
+                version,
+            }),
             Err(obstacle) => changed.kept.push((stands, obstacle)),
         }
     }
     if steps.is_empty() {
         return Ok(changed);
     }
-    update_rows(store, tx, wish, &steps, now).await?;
-    changed.events = write_events(store, tx, id, &steps, making, now).await?;
-    if wish.returns_units() {
-        changed.returns = return_units(store, tx, &books, &steps).await?;
-    }
+    update_rows(store, tx, &steps, now).await?;
+    changed.events = write_events(store, tx, id, &steps, key_choice, now).await?;
+    changed.returns = return_units(store, tx, &books, &steps).await?;
     for segment in steps
         .iter()
         .map(|step| Segment::of(id, step.becomes.rank))
@@ -180,32 +186,42 @@ async fn change(
     Ok(changed)
 }
 
-/// Who gives units back gives up the ordinal, too, which is their place under the campaign's limit.
+/// One statement for all that go the same way.
 async fn update_rows(
     store: &Store,
     tx: &Tx,
-    wish: &Wish,
-    steps: &[Step],
+    steps: &[Step<'_>],
     now: Instant,
 ) -> Result<(), StoreError> {
-    let mut update = Sql::new(store, "UPDATE participation SET status = ");
-    update
-        .bind(wish.status().as_str())
-        .push(", version = version + 1, expires_at = NULL, updated_at = ")
-        .bind(now);
-    match wish {
-        Wish::Confirm { reference } => {
-            update
-                .push(", payment_reference = ")
-                .bind(reference.as_str());
+    for status in [Status::Confirmed, Status::Cancelled, Status::Expired] {
+        let same: Vec<&Participation> = steps
+            .iter()
+            .map(|step| &step.becomes)
+            .filter(|becomes| becomes.status == status)
+            .collect();
+        if same.is_empty() {
+            continue;
         }
-        Wish::Cancel | Wish::Expire => {
+        let mut update = Sql::new(store, "UPDATE participation SET status = ");
+        update
+            .bind(status.as_str())
+            .push(", version = version + 1, expires_at = NULL, updated_at = ")
+            .bind(now);
+        if status.holds_units() {
+            update.push(", payment_reference = CASE id");
+            for paid in padded(&same) {
+                update.push(" WHEN ").bind(paid.id.0);
+                update.push(" THEN ").bind(paid.payment_reference.clone());
+            }
+            update.push(" END");
+        } else {
+            // Who gives units back gives up the ordinal, too: their place under the campaign's limit.
             update.push(", ordinal = NULL");
         }
+        let ids: Vec<Uuid> = same.iter().map(|becomes| becomes.id.0).collect();
+        update.push(" WHERE id IN ").list(padded(&ids));
+        update.run(tx).await?;
     }
-    let ids: Vec<Uuid> = steps.iter().map(|step| step.becomes.id.0).collect();
-    update.push(" WHERE id IN ").list(padded(&ids));
-    update.run(tx).await?;
     Ok(())
 }
 
@@ -213,16 +229,15 @@ async fn write_events(
     store: &Store,
     tx: &Tx,
     id: CampaignId,
-    steps: &[Step],
-    making: &ChangeMaking,
+    steps: &[Step<'_>],
+    key_choice: KeyChoice,
     now: Instant,
 ) -> Result<Vec<OutboxEvent>, StoreError> {
     let mut events: Vec<OutboxEvent> = steps
         .iter()
         .map(|step| {
-            let choice = making.key_choice;
-            let mut event = OutboxEvent::about(&step.becomes, step.version, choice, now);
-            event.traceparent.clone_from(&making.traceparent);
+            let mut event = OutboxEvent::about(&step.becomes, step.version, key_choice, now);
+            event.traceparent.clone_from(&step.asked.traceparent);
             event
         })
         .collect();
@@ -258,7 +273,7 @@ async fn earlier_events(
     store: &Store,
     tx: &Tx,
     id: CampaignId,
-    steps: &[Step],
+    steps: &[Step<'_>],
 ) -> Result<HashMap<u64, EventId>, StoreError> {
     let ranks: Vec<i64> = steps
         .iter()
@@ -284,12 +299,17 @@ async fn return_units(
     store: &Store,
     tx: &Tx,
     books: &campaign::Model,
-    steps: &[Step],
+    steps: &[Step<'_>],
 ) -> Result<Vec<Return>, StoreError> {
-    let units: u64 = steps
+    let returned: Vec<&Participation> = steps
         .iter()
-        .map(|step| u64::from(step.becomes.quantity))
-        .sum();
+        .filter(|step| step.asked.wish.returns_units())
+        .map(|step| &step.becomes)
+        .collect();
+    if returned.is_empty() {
+        return Ok(Vec::new());
+    }
+    let units: u64 = returned.iter().map(|one| u64::from(one.quantity)).sum();
     let mut update = Sql::new(
         store,
         "UPDATE campaign SET committed_units = committed_units - ",
@@ -298,19 +318,19 @@ async fn return_units(
         .bind(to_signed(units))
         .push(", `returns` = `returns` + ");
     update
-        .bind(to_signed(steps.len() as u64))
+        .bind(to_signed(returned.len() as u64))
         .push(" WHERE id = ")
         .bind(books.id);
     update.run(tx).await?;
     let first = to_unsigned(books.returns) + 1;
-    Ok(steps
+    Ok(returned
         .iter()
         .zip(first..)
-        .map(|(step, number)| Return {
+        .map(|(one, number)| Return {
             number,
-            participation: step.becomes.id,
-            user: step.becomes.user_id,
-            quantity: step.becomes.quantity,
+            participation: one.id,
+            user: one.user_id,
+            quantity: one.quantity,
         })
         .collect())
 }

@@ -1,0 +1,212 @@
+//! Commits changes. Those of a campaign that are wished for while a transaction runs are made together in
+//! the next, as the writer does with participations: they would stand in line for the same rows anyway.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{ChangeError, as_it_stands};
+use crate::catalogue::Catalogue;
+use crate::crash;
+use crate::domain::{CampaignId, Fresh, KeyChoice, Participation, ParticipationId, Return};
+use crate::gate::{Gate, GivenBack};
+use crate::retry;
+use crate::store::{Changed, CommitError, Store, Wished};
+use crate::supervisor::{Spawner, Stage};
+
+/// How often, and how far apart, a gate is told of units given back that is just being rebuilt.
+const TELLINGS_MAX: usize = 20;
+const TELLING_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a commit takes.
+pub struct Committer {
+    /// Decides.
+    pub store: Store,
+    /// Gets the units back.
+    pub gate: Arc<dyn Gate>,
+    /// Forgets that a campaign was sold out.
+    pub catalogue: Catalogue,
+    /// Carries the events to the relay; it may be full.
+    pub wake: Option<mpsc::Sender<Fresh>>,
+    /// Runs what nobody waits for.
+    pub spawner: Spawner,
+    /// What the key of an event is.
+    pub key_choice: KeyChoice,
+    /// How deadlocks and lock waits are retried.
+    pub contention: retry::Policy,
+}
+
+/// What became of one wish.
+pub(super) type Granted = Result<Participation, ChangeError>;
+
+/// A wish that waits for its transaction.
+pub(super) struct Queued {
+    pub campaign: CampaignId,
+    pub wished: Wished,
+    pub reply: oneshot::Sender<Granted>,
+}
+
+impl Committer {
+    /// Grants what was queued, in its order where several concern the same participation.
+    pub(super) async fn grant(self: &Arc<Self>, batch: Vec<Queued>) {
+        let mut campaigns: HashMap<CampaignId, Vec<Queued>> = HashMap::new();
+        for queued in batch {
+            campaigns.entry(queued.campaign).or_default().push(queued);
+        }
+        join_all(
+            campaigns
+                .into_iter()
+                .map(|(campaign, mut waiting)| async move {
+                    while !waiting.is_empty() {
+                        let mut met = HashSet::new();
+                        let (firsts, later): (Vec<_>, Vec<_>) = waiting
+                            .into_iter()
+                            .partition(|queued| met.insert(queued.wished.id));
+                        self.grant_together(campaign, firsts).await;
+                        waiting = later;
+                    }
+                }),
+        )
+        .await;
+    }
+
+    async fn grant_together(self: &Arc<Self>, campaign: CampaignId, queued: Vec<Queued>) {
+        let (wishes, replies): (Vec<Wished>, Vec<_>) = queued
+            .into_iter()
+            .map(|queued| (queued.wished, queued.reply))
+            .unzip();
+        let changed = match self.commit(campaign, &wishes).await {
+            Ok(changed) => changed,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    wishes = wishes.len(),
+                    "participations could not be changed"
+                );
+                for reply in replies {
+                    answer(reply, Err(ChangeError::Unavailable));
+                }
+                return;
+            }
+        };
+        let Changed { epoch, returns, .. } = changed;
+        let mut outcomes: HashMap<ParticipationId, Granted> = changed
+            .changed
+            .into_iter()
+            .map(|changed| (changed.id, Ok(changed)))
+            .chain(
+                changed
+                    .kept
+                    .into_iter()
+                    .map(|(kept, obstacle)| (kept.id, as_it_stands(kept, obstacle))),
+            )
+            .collect();
+        let mut gave_back = Vec::new();
+        for (wished, reply) in wishes.iter().zip(replies) {
+            let outcome = outcomes
+                .remove(&wished.id)
+                .unwrap_or(Err(ChangeError::Unknown));
+            if wished.wish.returns_units() && outcome.is_ok() {
+                gave_back.push((reply, outcome));
+            } else {
+                answer(reply, outcome);
+            }
+        }
+        if gave_back.is_empty() {
+            return;
+        }
+        // A gate that is slow holds up nobody else's change.
+        let committer = Arc::clone(self);
+        let telling = async move {
+            committer.give_back(campaign, epoch, &returns).await;
+            for (reply, outcome) in gave_back {
+                answer(reply, outcome);
+            }
+        };
+        self.spawner
+            .detach("change.give_back", Stage::Admission, telling);
+    }
+
+    /// Makes changes of one campaign, and wakes the relay. The gate is still to be told.
+    async fn commit(
+        &self,
+        campaign: CampaignId,
+        wishes: &[Wished],
+    ) -> Result<Changed, CommitError> {
+        let contended = |error: &CommitError| retry::Verdict::again_if(error.is_contended());
+        let changed = retry::retry(&self.contention, contended, || {
+            self.store
+                .change_participations(campaign, wishes, self.key_choice)
+        })
+        .await?;
+        crash::point("change.committed");
+        if let Some(wake) = &self.wake
+            && !changed.events.is_empty()
+        {
+            let fresh = Fresh {
+                events: changed.events.clone(),
+                committed_at: std::time::Instant::now(),
+            };
+            // Whoever finds no room is found by the relay's poll.
+            drop(wake.try_send(fresh));
+        }
+        Ok(changed)
+    }
+
+    /// Makes changes of one campaign, and tells whoever has to know; how many were made.
+    pub(super) async fn make(
+        self: &Arc<Self>,
+        campaign: CampaignId,
+        wishes: &[Wished],
+    ) -> Result<usize, CommitError> {
+        let changed = self.commit(campaign, wishes).await?;
+        self.give_back(campaign, changed.epoch, &changed.returns)
+            .await;
+        Ok(changed.changed.len())
+    }
+
+    /// Tells the gate, so that others can have what was given back. Only the first try is waited for.
+    async fn give_back(self: &Arc<Self>, campaign: CampaignId, epoch: u64, returns: &[Return]) {
+        if returns.is_empty() {
+            return;
+        }
+        match self.gate.give_back(campaign, epoch, returns).await {
+            Ok(GivenBack::Units(_)) => self.catalogue.changed(campaign).await,
+            Ok(GivenBack::Behind) => {
+                let (committer, returns) = (Arc::clone(self), returns.to_vec());
+                let later =
+                    async move { committer.give_back_later(campaign, epoch, &returns).await };
+                self.spawner
+                    .detach("change.give_back", Stage::Admission, later);
+            }
+            Err(error) => not_told(&error),
+        }
+    }
+
+    async fn give_back_later(&self, campaign: CampaignId, epoch: u64, returns: &[Return]) {
+        for _ in 0..TELLINGS_MAX {
+            tokio::time::sleep(TELLING_PAUSE).await;
+            match self.gate.give_back(campaign, epoch, returns).await {
+                Ok(GivenBack::Behind) => {}
+                Ok(GivenBack::Units(_)) => return self.catalogue.changed(campaign).await,
+                Err(error) => return not_told(&error),
+            }
+        }
+    }
+}
+
+fn answer(reply: oneshot::Sender<Granted>, outcome: Granted) {
+    if reply.send(outcome).is_err() {
+        tracing::debug!("who asked has gone; what was changed stays changed");
+    }
+}
+
+fn not_told(error: &crate::gate::GateError) {
+    tracing::debug!(
+        error = error as &dyn std::error::Error,
+        "the gate does not know of units given back: the sweeper sees to it"
+    );
+}

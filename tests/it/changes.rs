@@ -1,0 +1,128 @@
+//! Changes of participations in the store, on both databases: many wishes in one transaction.
+
+use chrono::TimeDelta;
+use firstcome::clock::Clock;
+use firstcome::domain::{
+    Campaign, KeyChoice, Obstacle, Participation, ParticipationId, Status, Wish,
+    to_stored_precision,
+};
+use firstcome::store::{Intake, Store, Wished};
+
+use crate::store::intake;
+use crate::support::{campaign_of, create, stores};
+
+/// A reservation of `quantity` units that waits for so many seconds yet.
+async fn reserved(store: &Store, campaign: &Campaign, rank: u64, seconds: i64) -> Participation {
+    let user = i64::try_from(rank).unwrap();
+    let of = intake(campaign, user, rank, 2);
+    let expires_at = to_stored_precision(Clock::System.now() + TimeDelta::seconds(seconds));
+    let participation = Participation {
+        status: Status::Reserved,
+        amount: Some(1_000),
+        expires_at: Some(expires_at),
+        ..of.participation.clone()
+    };
+    let batch = [Intake {
+        participation: participation.clone(),
+        ..of
+    }];
+    let epoch = campaign.gate_epoch;
+    store
+        .commit_participations(campaign, epoch, &batch)
+        .await
+        .unwrap();
+    participation
+}
+
+fn wished(one: &Participation, wish: Wish) -> Wished {
+    Wished {
+        id: one.id,
+        wish,
+        traceparent: None,
+    }
+}
+
+fn paid(reference: &str) -> Wish {
+    Wish::Confirm {
+        reference: reference.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn each_of_many_wishes_in_one_transaction_is_granted_in_its_own_way() {
+    for test in stores().await {
+        let store = &test.store;
+        let mut new = campaign_of(Some(100));
+        (new.price, new.per_user_limit, new.max_quantity) = (Some(500), 2, 2);
+        let campaign = create(store, new).await;
+        let mut orders = Vec::new();
+        for (rank, seconds) in (1..).zip([60, 60, 60, -1, 60, -1]) {
+            orders.push(reserved(store, &campaign, rank, seconds).await);
+        }
+        let nobody = Participation {
+            id: ParticipationId::generate(),
+            ..orders[0].clone()
+        };
+        let wishes = [
+            wished(&orders[0], paid("one")),
+            wished(&orders[1], paid("two")),
+            wished(&orders[2], Wish::Cancel),
+            wished(&orders[3], Wish::Expire),
+            wished(&orders[4], Wish::Expire),
+            wished(&orders[5], paid("late")),
+            wished(&nobody, Wish::Cancel),
+        ];
+        let key = KeyChoice::Participation;
+        let changed = store
+            .change_participations(campaign.id, &wishes, key)
+            .await
+            .unwrap();
+
+        let stand: Vec<(u64, Status)> = changed
+            .changed
+            .iter()
+            .map(|one| (one.rank, one.status))
+            .collect();
+        let expected = [
+            (1, Status::Confirmed),
+            (2, Status::Confirmed),
+            (3, Status::Cancelled),
+            (4, Status::Expired),
+        ];
+        assert_eq!(stand, expected);
+        let kept: Vec<(u64, Obstacle)> = changed
+            .kept
+            .iter()
+            .map(|(one, obstacle)| (one.rank, *obstacle))
+            .collect();
+        assert_eq!(kept, [(5, Obstacle::Already), (6, Obstacle::Expired)]);
+        assert_eq!(changed.events.len(), 4);
+        let returned: Vec<(u64, ParticipationId)> = changed
+            .returns
+            .iter()
+            .map(|one| (one.number, one.participation))
+            .collect();
+        assert_eq!(returned, [(1, orders[2].id), (2, orders[3].id)]);
+
+        // What is told is what is kept, payments not mixed up.
+        for (order, reference) in orders.iter().zip([Some("one"), Some("two"), None, None]) {
+            let kept = store.participation(order.id).await.unwrap().unwrap();
+            let told = changed.changed.iter().find(|one| one.id == order.id);
+            assert_eq!(kept.payment_reference.as_deref(), reference);
+            assert_eq!(told.map(|told| told.status), Some(kept.status));
+        }
+        let books = store.campaign(campaign.id).await.unwrap().unwrap();
+        assert_eq!(books.committed_units, 8);
+        let counts = store.counts(campaign.id).await.unwrap();
+        assert_eq!((counts.participations, counts.events), (6, 10));
+
+        // The same again: nothing to do, and nothing done.
+        let again = store
+            .change_participations(campaign.id, &wishes, key)
+            .await
+            .unwrap();
+        assert!(again.changed.is_empty() && again.events.is_empty() && again.returns.is_empty());
+        let books = store.campaign(campaign.id).await.unwrap().unwrap();
+        assert_eq!(books.committed_units, 8);
+    }
+}
