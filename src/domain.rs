@@ -12,7 +12,9 @@ pub use change::{Obstacle, Wish};
 pub use event::{BucketSet, EventType, Fresh, KeyChoice, OutboxEvent, Stream};
 pub use ids::{CampaignId, EVENTS_OF_A_TICK_MAX, EventId, ParticipationId, UserId};
 pub use participation::{Mark, Participation, Refusal, Return, Seat, Status};
-pub use reward::{Change, Consumer, Coupon, CouponId, CouponStatus, Entry, EntryKind, Granted};
+pub use reward::{
+    COUPONS_MAX, Change, Consumer, Coupon, CouponId, CouponStatus, Entry, EntryKind, Granted,
+};
 
 use chrono::{DateTime, SubsecRound, Utc};
 

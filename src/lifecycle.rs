@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
-use crate::domain::{Campaign, CampaignId, Instant, Kind, Reward, State};
+use crate::domain::{COUPONS_MAX, Campaign, CampaignId, Instant, Kind, Reward, State};
 use crate::gate::GateError;
 use crate::reconcile::{ReconcileError, Reconciler};
 use crate::store::{CampaignChange, CampaignFilter, NewCampaign, Store, StoreError};
@@ -344,6 +344,10 @@ fn check(terms: &Terms<'_>) -> Result<(), LifecycleError> {
         (Kind::Points, Some(Reward::Coupon(_))) => {
             Err(invalid("reward", "must be points in a points campaign"))
         }
+        (_, Some(Reward::Coupon(_))) if terms.max_quantity > COUPONS_MAX => Err(invalid(
+            "maxQuantity",
+            "must be at most 10000 where a unit earns a coupon",
+        )),
         _ => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use firstcome::command;
-use firstcome::command::verify::Form;
+use firstcome::command::verify::{Beyond, Form};
 use firstcome::config::Config;
 use firstcome::domain::CampaignId;
 use firstcome::reconcile::verify::{Depth, Scope};
@@ -57,6 +57,9 @@ enum Command {
         /// Also reads the topic of participations from its beginning: order, gaps, losses.
         #[arg(long)]
         topic: bool,
+        /// Also reads the rewards database: one effect of each event.
+        #[arg(long, conflicts_with = "campaign")]
+        rewards: bool,
         /// How long reading the topic may take.
         #[arg(
             long,
@@ -121,6 +124,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 full,
                 topic,
                 topic_seconds_max,
+                rewards,
             } => {
                 let scope = Scope {
                     campaign: campaign.map(CampaignId),
@@ -128,8 +132,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                     ..Scope::default()
                 };
                 let within = std::time::Duration::from_secs(*topic_seconds_max);
-                let topic = topic.then_some(within);
-                command::verify::run(&config, form(*json), &scope, topic).await
+                let beyond = Beyond {
+                    topic_within: topic.then_some(within),
+                    rewards: *rewards,
+                };
+                command::verify::run(&config, form(*json), &scope, beyond).await
             }
             Command::Openapi => command::openapi::run(),
             Command::Asyncapi => command::asyncapi::run(),

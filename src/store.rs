@@ -27,10 +27,10 @@ pub use outbox::{
     RelaySeat, Under, Verdict,
 };
 pub use participations::{
-    Applicant, BatchOutcome, ChangeMaking, Changed, Closing, CommitError, Committed, Decision,
-    DirectOutcome, DueReservations, Intake, Making, Mismatch, Place, Raised,
+    Applicant, BatchOutcome, Changed, Closing, CommitError, Committed, Decision, DirectOutcome,
+    DueReservations, Intake, Making, Mismatch, Place, Raised, Wished,
 };
-pub use rewards::{Applied, Due, Rewards, UseOutcome};
+pub use rewards::{Applied, Due, Rewarded, Rewards, UseOutcome};
 pub use tallies::TallyRow;
 pub use verification::{
     Books, Ground, Kept, Purged, SEGMENT_RANKS, Segment, Snapshot, Sums, Waiting,

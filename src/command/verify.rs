@@ -1,11 +1,13 @@
-//! `verify`: the invariants, on a running system, and with `--topic` what consumers see of it.
+//! `verify`: the invariants, on a running system; with `--topic` what consumers see of it, and with
+//! `--rewards` what they made of it.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use crate::broker::kafka::Kafka;
 use crate::clock::Clock;
@@ -15,6 +17,7 @@ use crate::order::{self, Checker, Expected, Gone, TopicVerdict};
 use crate::reconcile::Reconciler;
 use crate::reconcile::verify::{self, Finding, Order, Scope};
 use crate::relay::KeyPolicy;
+use crate::store::Store;
 
 /// How often the topic is read before something in it is called lost: on a system under traffic the
 /// database's counts are taken at different moments.
@@ -29,17 +32,26 @@ pub enum Form {
     Json,
 }
 
+/// What is looked at beside the events' database and the gate.
+#[derive(Clone, Copy, Debug)]
+pub struct Beyond {
+    /// The topic of participations, read in so much time.
+    pub topic_within: Option<Duration>,
+    /// The rewards database.
+    pub rewards: bool,
+}
+
 /// Verifies and prints; non-zero on a breach. Whether events of a participation wait for each other is
-/// the configuration's to say and not the scope's. With `read_topic_within`, the topic of
-/// participations is read, too. An in-process gate lives in another process and is not looked at.
+/// the configuration's to say and not the scope's. An in-process gate lives in another process and is not
+/// looked at.
 pub async fn run(
     config: &Config,
     form: Form,
     scope: &Scope,
-    read_topic_within: Option<Duration>,
+    beyond: Beyond,
 ) -> anyhow::Result<ExitCode> {
     ensure!(
-        read_topic_within.is_none() || config.kafka.brokers.is_some(),
+        beyond.topic_within.is_none() || config.kafka.brokers.is_some(),
         "verify --topic reads Kafka, and none is configured (set FIRSTCOME_KAFKA_BROKERS)"
     );
     // It reads a lot at once, and nobody waits for it.
@@ -56,30 +68,130 @@ pub async fn run(
         },
         ..*scope
     };
-    let reconciler = Reconciler::new(store, gate);
-    let Some(within) = read_topic_within else {
-        let findings = reconciler.verify_within(scope).await?;
-        super::print(&match form {
-            Form::Table => verify::table(&findings),
-            Form::Json => serde_json::to_string_pretty(&findings)?,
-        })?;
-        return Ok(exit_code(are_clean(&findings)));
-    };
-    let kafka = super::parts::kafka(config).await?;
-    let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
-    let (findings, verdict) = with_topic(&reconciler, scope, &kafka, &topic, within).await?;
+    let reconciler = Reconciler::new(store.clone(), gate);
+    let mut report = Report::default();
+    match beyond.topic_within {
+        None => report.campaigns = reconciler.verify_within(scope).await?,
+        Some(within) => {
+            let kafka = super::parts::kafka(config).await?;
+            let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
+            let (findings, verdict) =
+                with_topic(&reconciler, scope, &kafka, &topic, within).await?;
+            report.campaigns = findings;
+            report.topic = Some((topic, verdict));
+        }
+    }
+    if beyond.rewards {
+        report.rewards = Some(rewarded(config, &store).await?);
+    }
     super::print(&match form {
-        Form::Table => format!(
-            "{}\n\n{}",
-            verify::table(&findings),
-            order::table(&topic, &verdict)
-        ),
-        Form::Json => serde_json::to_string_pretty(&json!({
-            "campaigns": findings,
-            "topic": { "name": topic, "verdict": verdict },
-        }))?,
+        Form::Table => report.table(),
+        Form::Json => serde_json::to_string_pretty(&report.json())?,
     })?;
-    Ok(exit_code(are_clean(&findings) && verdict.is_clean()))
+    Ok(if report.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// All that was found.
+#[derive(Default)]
+struct Report {
+    campaigns: Vec<Finding>,
+    topic: Option<(String, TopicVerdict)>,
+    rewards: Option<RewardsFinding>,
+}
+
+/// What was found about rewards.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RewardsFinding {
+    /// Participations that were granted something.
+    granted: u64,
+    /// Those of them that are still to be marked as rewarded.
+    unmarked: u64,
+    breaches: Vec<String>,
+}
+
+impl Report {
+    fn is_clean(&self) -> bool {
+        self.campaigns
+            .iter()
+            .all(|finding| finding.breaches.is_empty())
+            && self
+                .topic
+                .as_ref()
+                .is_none_or(|(_, verdict)| verdict.is_clean())
+            && self
+                .rewards
+                .as_ref()
+                .is_none_or(|finding| finding.breaches.is_empty())
+    }
+
+    fn table(&self) -> String {
+        let mut table = verify::table(&self.campaigns);
+        if let Some((topic, verdict)) = &self.topic {
+            table = format!("{table}\n\n{}", order::table(topic, verdict));
+        }
+        if let Some(found) = &self.rewards {
+            let (granted, unmarked) = (found.granted, found.unmarked);
+            let breaches = &found.breaches;
+            table = format!(
+                "{table}\n\nrewards: {granted} participations granted, {unmarked} to be marked, \
+                 {} breaches",
+                breaches.len()
+            );
+            for breach in breaches {
+                table = format!("{table}\n  {breach}");
+            }
+        }
+        table
+    }
+
+    /// The campaigns alone, where nothing else was asked for.
+    fn json(&self) -> Value {
+        let mut beyond = Map::new();
+        if let Some((name, verdict)) = &self.topic {
+            let topic = json!({ "name": name, "verdict": verdict });
+            beyond.insert("topic".to_owned(), topic);
+        }
+        if let Some(rewards) = &self.rewards {
+            beyond.insert("rewards".to_owned(), json!(rewards));
+        }
+        if beyond.is_empty() {
+            return json!(self.campaigns);
+        }
+        beyond.insert("campaigns".to_owned(), json!(self.campaigns));
+        beyond.into()
+    }
+}
+
+/// A participation is marked after it was granted something, and the marks are counted first: a campaign
+/// with more marks than grants has one too many.
+async fn rewarded(config: &Config, store: &Store) -> anyhow::Result<RewardsFinding> {
+    let marked = store.rewarded_counts().await?;
+    let rewards = super::rewarding::open(config, store, &Clock::System).await?;
+    let found = rewards.verify().await?;
+    rewards.close().await?;
+    let mut breaches = found.breaches;
+    let mut unmarked = 0;
+    for (campaign, granted) in &found.granted {
+        unmarked += granted.saturating_sub(marked.get(campaign).copied().unwrap_or(0));
+    }
+    for (campaign, marked) in marked {
+        let granted = found.granted.get(&campaign).copied().unwrap_or(0);
+        if marked > granted {
+            breaches.push(format!(
+                "I6: campaign {campaign} has {marked} participations marked as rewarded, and {granted} were"
+            ));
+        }
+    }
+    Ok(RewardsFinding {
+        granted: found.granted.values().sum(),
+        unmarked,
+        breaches,
+    })
 }
 
 async fn with_topic(
@@ -122,16 +234,4 @@ fn expected(findings: &[Finding]) -> BTreeMap<CampaignId, Expected> {
             (CampaignId(finding.campaign_id), expected)
         })
         .collect()
-}
-
-fn are_clean(findings: &[Finding]) -> bool {
-    findings.iter().all(|finding| finding.breaches.is_empty())
-}
-
-fn exit_code(is_clean: bool) -> ExitCode {
-    if is_clean {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
 }

@@ -11,11 +11,9 @@ use super::worker::{Revoked, Worker};
 use crate::broker::Delivered;
 use crate::broker::kafka::Share;
 use crate::crash;
-use crate::domain::{CampaignId, Change, Reward, Status};
+use crate::domain::{COUPONS_MAX, CampaignId, Change, Reward, Status};
 use crate::store::{Applied, Due, StoreError};
 
-/// Coupons of one participation at most.
-const COUPONS_MAX: u32 = 10_000;
 /// Coupons of one transaction, about.
 const COUPONS_AT_ONCE_MAX: u32 = 2_000;
 /// So often one is refused by a key before it is its own fault: whoever is at the same rows is done by

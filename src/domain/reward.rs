@@ -8,6 +8,9 @@ use uuid::Uuid;
 use super::campaign::{CouponTerms, words};
 use super::{CampaignId, EventId, Instant, ParticipationId, Reward, Status, UserId};
 
+/// Coupons that one participation earns at most: one transaction issues them.
+pub const COUPONS_MAX: u32 = 10_000;
+
 /// The consumers there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Consumer {

@@ -6,9 +6,11 @@ mod coupons;
 mod plan;
 mod points;
 mod reading;
+mod verifying;
 
 pub use self::applying::{Applied, Due};
 pub use self::coupons::UseOutcome;
+pub use self::verifying::Rewarded;
 
 use migration::MigratorTrait;
 use sea_orm::{ConnectionTrait, DbBackend, Value};

@@ -6,3 +6,4 @@ mod granting;
 mod http;
 mod poison;
 mod scene;
+mod verifying;

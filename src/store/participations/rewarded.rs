@@ -82,6 +82,17 @@ impl Store {
         Ok(to_unsigned(count.transpose()?.unwrap_or(0)))
     }
 
+    /// The same for all campaigns of which some were marked.
+    pub async fn rewarded_counts(&self) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
+        let mut all = Sql::new(self, "SELECT campaign_id, count FROM rewarded_tally");
+        let mut counts = BTreeMap::new();
+        for row in all.rows(&self.db).await? {
+            let count = to_unsigned(row.try_get_by_index(1)?);
+            counts.insert(CampaignId(row.try_get_by_index(0)?), count);
+        }
+        Ok(counts)
+    }
+
     /// When these participations were marked, those that were.
     pub async fn rewarded_at(
         &self,

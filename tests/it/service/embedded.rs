@@ -121,6 +121,24 @@ async fn a_campaign_opens_and_closes_by_the_clock() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_of_more_coupons_than_one_transaction_issues_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, &[]).await;
+    let many = json!({
+        "name": "n", "kind": "coupon", "perUserLimit": 20_000, "maxQuantity": 10_001,
+        "reward": { "coupon": { "discountAmount": 1 } }
+    });
+    let many = service
+        .admin("/campaigns")
+        .json(&many)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(many.status(), 422, "coupons of one participation");
+    assert!(many.text().await.unwrap().contains("maxQuantity"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_refused_naming_the_field() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;

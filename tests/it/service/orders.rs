@@ -9,10 +9,11 @@ use futures_util::StreamExt;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::Response;
+use sea_orm::{ConnectionTrait, Database};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::{ADMIN_TOKEN, Service, body};
+use super::process::{ADMIN_TOKEN, Service, body, command};
 use super::real::{Parts, parts};
 use crate::support::until;
 
@@ -265,6 +266,23 @@ async fn what_was_paid_for_earns_until_it_is_given_back() {
     assert_eq!(said(cancelled).await, (200, "cancelled".to_owned()));
     until("it is taken back", async || points().await == (0, 2)).await;
     parts.is_sound(&folder);
+    let verify = || {
+        let mut verify = command(&folder, parts.settings());
+        let said = verify.args(["verify", "--rewards", "--json"]).output();
+        let said = said.unwrap();
+        let found: Value = serde_json::from_slice(&said.stdout).unwrap();
+        (said.status.success(), found["rewards"].clone())
+    };
+    until("it is marked", async || {
+        verify() == (true, json!({ "granted": 1, "unmarked": 0, "breaches": [] }))
+    })
+    .await;
+    let db = Database::connect(&parts.test.url).await.unwrap();
+    let plant = "UPDATE rewarded_tally SET count = count + 1";
+    db.execute_unprepared(plant).await.unwrap();
+    let (is_clean, found) = verify();
+    let breach = found["breaches"][0].as_str().unwrap();
+    assert!(!is_clean && breach.starts_with("I6"), "{found}");
 }
 
 const ORDERS: i64 = 1_000;
