@@ -65,6 +65,14 @@ bench-relay: ## The relay on the real parts: latency, drain, beside traffic, idl
 bench-consumers: ## The consumers on the real parts: events per second from a backlog, each and together
 	scripts/bench-consumers
 
+.PHONY: bench-orders
+bench-orders: ## Paid orders on the real parts: reserved, paid for and given back per second
+	scripts/bench-orders
+
+.PHONY: bench-catalogue
+bench-catalogue: ## Reads of a campaign and of its stock against the framework's plain JSON answer
+	scripts/bench-catalogue
+
 .PHONY: bench-overload
 bench-overload: ## Twice and ten times the capacity: latency of those let in, cost of those refused
 	scripts/bench-overload

@@ -2,18 +2,21 @@
 //! a campaign is missing one caller fetches it and the rest wait. What it says may be as old as its
 //! bound; the gate and the store decide.
 
+mod looks;
 mod others;
 
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
 use tokio::sync::mpsc;
 
+use self::looks::Looks;
 pub use self::others::share;
 
 use crate::domain::{Campaign, CampaignId};
-use crate::store::{Store, StoreError};
+use crate::store::{CampaignFilter, Store, StoreError};
 
 /// The bounds of the catalogue.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +42,7 @@ pub struct Catalogue {
     store: Store,
     campaigns: Cache<CampaignId, Option<Arc<Campaign>>>,
     sold_out: Cache<CampaignId, ()>,
+    looks: Looks,
     /// Tells other replicas of what was changed here; it may be full.
     others: Option<mpsc::Sender<CampaignId>>,
 }
@@ -47,22 +51,39 @@ impl Catalogue {
     /// An empty catalogue over the store.
     #[must_use]
     pub fn new(store: Store, config: CatalogueConfig) -> Self {
-        let bounded = || (config.campaigns_max, config.age_max);
+        let (campaigns_max, age_max) = (config.campaigns_max, config.age_max);
         Self {
             store,
-            campaigns: cache(bounded()),
-            sold_out: cache(bounded()),
+            campaigns: cache(campaigns_max, age_max),
+            sold_out: cache(campaigns_max, age_max),
+            looks: Looks::new(campaigns_max),
             others: None,
         }
     }
 
     /// One campaign, not older than the bound. That there is none is remembered too.
     pub async fn get(&self, id: CampaignId) -> Result<Option<Arc<Campaign>>, Arc<StoreError>> {
-        self.campaigns
-            .try_get_with(id, async {
-                Ok(self.store.campaign(id).await?.map(Arc::new))
-            })
-            .await
+        let read = async || Ok(self.store.campaign(id).await?.map(Arc::new));
+        at_hand(&self.campaigns, &id, read).await
+    }
+
+    /// A campaign as it is shown, with what is left of it: a tenth of a second old at most, and not older
+    /// than what was committed here.
+    pub async fn look(&self, id: CampaignId) -> Result<Option<Arc<Campaign>>, Arc<StoreError>> {
+        self.looks.campaign(&self.store, id).await
+    }
+
+    /// A page of campaigns, as fresh as [`Catalogue::look`].
+    pub async fn page(
+        &self,
+        filter: CampaignFilter,
+    ) -> Result<Arc<Vec<Campaign>>, Arc<StoreError>> {
+        self.looks.page(&self.store, filter).await
+    }
+
+    /// Units of a campaign were committed, or returned, here.
+    pub fn moved(&self, id: CampaignId) {
+        self.looks.moved(id);
     }
 
     /// Remembers for a while that the gate had nothing left.
@@ -89,12 +110,32 @@ impl Catalogue {
     pub async fn forget(&self, id: CampaignId) {
         self.campaigns.invalidate(&id).await;
         self.sold_out.invalidate(&id).await;
+        self.looks.moved(id);
     }
 }
 
-fn cache<V: Clone + Send + Sync + 'static>(
-    (entries_max, age_max): (u64, Duration),
-) -> Cache<CampaignId, V> {
+/// What is in the cache, or else what is read, once for all who miss it. The future of a reading is large:
+/// it is made, on the heap, only where nothing is found.
+async fn at_hand<K, V>(
+    cache: &Cache<K, V>,
+    key: &K,
+    read: impl AsyncFnOnce() -> Result<V, StoreError>,
+) -> Result<V, Arc<StoreError>>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    match cache.get(key).await {
+        Some(known) => Ok(known),
+        None => Box::pin(cache.try_get_with_by_ref(key, read())).await,
+    }
+}
+
+fn cache<K, V>(entries_max: u64, age_max: Duration) -> Cache<K, V>
+where
+    K: Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
     Cache::builder()
         .max_capacity(entries_max)
         .time_to_live(age_max)

@@ -238,6 +238,9 @@ impl Parts {
                 Way::Database(cause) => self.by_database(request, &applicant, cause, path).await?,
             };
             if let Step::Done(outcome) = step {
+                if matches!(outcome, Outcome::Accepted { .. }) {
+                    self.catalogue.moved(campaign.id);
+                }
                 return Ok(outcome);
             }
         }

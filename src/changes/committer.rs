@@ -143,6 +143,9 @@ impl Committer {
         })
         .await?;
         crash::point("change.committed");
+        if !changed.returns.is_empty() {
+            self.catalogue.moved(campaign);
+        }
         if let Some(wake) = &self.wake
             && !changed.events.is_empty()
         {

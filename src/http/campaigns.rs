@@ -53,7 +53,7 @@ pub(super) async fn page_of_campaigns(
     app: &App,
     states: Vec<State>,
     listing: Listing,
-) -> Result<Written<CampaignList>, StoreError> {
+) -> Result<Written<CampaignList>, Arc<StoreError>> {
     let limit = page_limit(listing.limit);
     let filter = CampaignFilter {
         states,
@@ -61,10 +61,10 @@ pub(super) async fn page_of_campaigns(
         after: listing.after,
         limit: limit.fetch(),
     };
-    let found = app.store.campaigns(&filter).await?;
-    let page = Page::cut(found, limit, |last| last.id.to_string());
+    let found = app.catalogue.page(filter).await?;
+    let page = Page::cut(found.iter().collect(), limit, |last| last.id.to_string());
     let now = app.clock.now();
-    let items = page.items.iter();
+    let items = page.items.into_iter();
     Ok(Written(CampaignList {
         items: items
             .map(|campaign| CampaignView::at(campaign, now))
@@ -143,7 +143,7 @@ impl CampaignsApi {
         id: Path<i64>,
     ) -> Result<Written<StockView>, Failure<Reading>> {
         let campaign = public(&app, id.0).await?;
-        Ok(Written(StockView::from(&campaign)))
+        Ok(Written(StockView::from(&*campaign)))
     }
 
     /// Look at the live status of a campaign.
@@ -203,9 +203,11 @@ fn visible(asked: Option<State>) -> Vec<State> {
 }
 
 /// A campaign that everybody may see, straight from the store: the stock shown is the stock there is.
-async fn public(app: &App, id: i64) -> Result<Campaign, Problem> {
-    let campaign = app.store.campaign(CampaignId(id)).await?;
-    campaign.filter(is_public).ok_or_else(unknown)
+async fn public(app: &App, id: i64) -> Result<Arc<Campaign>, Problem> {
+    let campaign = app.catalogue.look(CampaignId(id)).await?;
+    campaign
+        .filter(|campaign| is_public(campaign))
+        .ok_or_else(unknown)
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub struct CampaignChange {
 }
 
 /// Which campaigns to list, newest first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CampaignFilter {
     /// Only these; empty: all.
     pub states: Vec<State>,

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firstcome::catalogue::{Catalogue, CatalogueConfig, share};
-use firstcome::store::CampaignChange;
+use firstcome::store::{BatchOutcome, CampaignChange};
 use firstcome::supervisor::Supervisor;
+use tokio_util::sync::CancellationToken;
 
-use crate::support::{campaign_of, create, mysql, real, sqlite, unique, until};
+use crate::store::intake;
+use crate::support::{all, campaign_of, create, mysql, real, sqlite, unique, until};
 
 /// So old that nothing is forgotten by age.
 fn lasting() -> CatalogueConfig {
@@ -67,4 +69,57 @@ async fn a_campaign_that_many_miss_is_fetched_once() {
     for got in gets {
         assert!(Arc::ptr_eq(&first, &got.unwrap()), "one copy for all");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_looks_sees_what_was_committed_here_before() {
+    let test = sqlite().await;
+    let catalogue = Catalogue::new(test.store.clone(), lasting());
+    let campaign = create(&test.store, campaign_of(Some(500))).await;
+    let stop = CancellationToken::new();
+    // Somebody is always just reading, often while something is committed.
+    let readers: Vec<_> = (0..4)
+        .map(|_| {
+            let (catalogue, stop) = (catalogue.clone(), stop.clone());
+            tokio::spawn(async move {
+                while !stop.is_cancelled() {
+                    catalogue.look(campaign.id).await.unwrap();
+                    catalogue.page(all()).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for nth in 1..=200 {
+        let batch = [intake(&campaign, nth, nth.unsigned_abs(), 1)];
+        let commit = test
+            .store
+            .commit_participations(&campaign, campaign.gate_epoch, &batch);
+        assert_eq!(commit.await.unwrap(), BatchOutcome::Committed);
+        catalogue.moved(campaign.id);
+        let seen = catalogue.look(campaign.id).await.unwrap().unwrap();
+        assert_eq!(seen.committed_units, nth.unsigned_abs());
+        let page = catalogue.page(all()).await.unwrap();
+        assert_eq!(page[0].committed_units, nth.unsigned_abs());
+    }
+    stop.cancel();
+    for reader in readers {
+        reader.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_look_at_the_same_time_cost_one_reading() {
+    let test = sqlite().await;
+    let catalogue = Catalogue::new(test.store.clone(), lasting());
+    let campaign = create(&test.store, campaign_of(Some(5))).await;
+    let looks = (0..200).map(|_| {
+        let catalogue = catalogue.clone();
+        async move { catalogue.look(campaign.id).await.unwrap().unwrap() }
+    });
+    let looks = futures_util::future::join_all(looks).await;
+    let mut copies: Vec<_> = looks.iter().map(Arc::as_ptr).collect();
+    copies.dedup();
+    // Two, should the machine have slept for a tenth of a second among them.
+    assert!(copies.len() <= 2, "{} readings", copies.len());
 }
