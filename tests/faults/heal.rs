@@ -84,11 +84,10 @@ async fn sell_out(
         if healed.elapsed() > DOUBT {
             traffic.abandon();
         }
-        // In this order: whoever settles later than this may have made room.
+        // Whoever settles later than this may have made room.
         let is_settled = traffic.is_settled();
-        let held = reservations(&mut mysql).await.unwrap();
         let left = unsold_campaigns(&mut mysql).await.unwrap();
-        let is_sold = is_settled && held == 0 && left.is_empty();
+        let is_sold = is_settled && left.is_empty();
         sold = is_sold.then(|| healed.elapsed().as_secs_f64());
         *unsold.lock().unwrap() = left;
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -101,16 +100,14 @@ async fn sell_out(
     sold
 }
 
-async fn reservations(mysql: &mut MySqlConnection) -> sqlx::Result<i64> {
-    sqlx::query_scalar("SELECT COUNT(*) FROM participation WHERE status = 'reserved'")
-        .fetch_one(mysql)
-        .await
-}
-
+/// Where units are left, or may come back: read at once, because they go from the one to the other.
 async fn unsold_campaigns(mysql: &mut MySqlConnection) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar("SELECT id FROM campaign WHERE committed_units < total_stock")
-        .fetch_all(mysql)
-        .await
+    sqlx::query_scalar(
+        "SELECT id FROM campaign WHERE committed_units < total_stock \
+         OR id IN (SELECT campaign_id FROM participation WHERE status = 'reserved')",
+    )
+    .fetch_all(mysql)
+    .await
 }
 
 async fn sell(

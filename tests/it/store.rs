@@ -51,16 +51,14 @@ async fn what_is_held_is_held_as_long_as_it_should_whatever_its_writer_takes_the
             held.event.created_at = wrong;
             held.hold_until = Some(wrong + TimeDelta::seconds(120));
             let (id, bucket) = (held.participation.id, held.event.bucket);
-            let outcome = store
-                .commit_participations(&campaign, campaign.gate_epoch, &[held])
-                .await
-                .unwrap();
-            assert_eq!(outcome, BatchOutcome::Committed);
+            let batch = [held];
+            let committed = store.commit_participations(&campaign, campaign.gate_epoch, &batch);
+            assert_eq!(committed.await.unwrap(), BatchOutcome::Committed);
             let kept = store.participation(id).await.unwrap().unwrap();
-            let left = kept.expires_at.unwrap() - Clock::System.now();
-            assert!((60..=130).contains(&left.num_seconds()), "{left}");
+            let left = (kept.expires_at.unwrap() - Clock::System.now()).num_seconds();
+            assert!((60..=130).contains(&left), "{left} s");
             let pending = store.pending(&[bucket], &[], 10).await.unwrap();
-            assert!(pending.iter().all(|row| row.held), "{pending:?}");
+            assert!(pending.iter().all(|row| row.held));
         }
         assert_eq!(store.due_reservations(10).await.unwrap(), []);
     }
