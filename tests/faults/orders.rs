@@ -63,7 +63,7 @@ pub fn plan(order: Order, name: &str, random: &mut StdRng) -> Vec<Errand> {
         _ => 0,
     };
     let later = at + random.random_range(100..hold_ms);
-    match random.random_range(0..20) {
+    match random.random_range(0..21) {
         0..5 => vec![errand(at, vec![confirm("pay")])],
         5 => {
             let slow = format!("slow-{}", random.random_range(50..900));
@@ -82,6 +82,7 @@ pub fn plan(order: Order, name: &str, random: &mut StdRng) -> Vec<Errand> {
             errand(later, vec![Change::Cancel]),
         ],
         18 => vec![errand(hold_ms + 400, vec![confirm("late")])],
+        19 => vec![errand(hold_ms + 700, vec![Change::Cancel])],
         _ => Vec::new(),
     }
 }
