@@ -1,6 +1,6 @@
 //! By the database alone, while the gate is away or closed: it admits and commits in one transaction.
 
-use super::{Outcome, ParticipateError, Parts, Path, Replayed, Request, SYNC_HOLD, Step};
+use super::{ParticipateError, Parts, Path, Request, SYNC_HOLD, Step};
 use crate::direct::{Answer, Cause};
 use crate::store::{Applicant, Decision};
 
@@ -30,10 +30,7 @@ impl Parts {
         };
         match answer {
             Answer::Decided(Decision::Accepted(participation)) => {
-                Ok(Step::Done(Outcome::Accepted {
-                    participation,
-                    replayed: Replayed::First,
-                }))
+                Ok(Step::Done(self.accepted(participation).await))
             }
             Answer::Decided(Decision::Refused { refusal, remaining }) => {
                 let refused = self.refused(request, refusal, remaining).await?;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    FIRST_ANSWER_LOOKS, FIRST_ANSWER_PAUSE, Outcome, ParticipateError, Parts, Path, Replayed,
-    Request, SYNC_HOLD, Step, unavailable,
+    FIRST_ANSWER_LOOKS, FIRST_ANSWER_PAUSE, Outcome, ParticipateError, Parts, Path, Request,
+    SYNC_HOLD, Step, unavailable,
 };
 use crate::admission::{Answer, DeskError};
 use crate::crash;
@@ -54,10 +54,7 @@ impl Parts {
         match self.commit(place, job, path).await? {
             Verdict::Committed => {
                 crash::point("participate.committed");
-                Ok(Step::Done(Outcome::Accepted {
-                    participation,
-                    replayed: Replayed::First,
-                }))
+                Ok(Step::Done(self.accepted(participation).await))
             }
             Verdict::StaleEpoch => self.renew_gate(campaign.id, Some(ticket.epoch)).await,
             Verdict::SoldOut => {

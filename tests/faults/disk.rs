@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::evidence::Evidence;
 use crate::fault::Fault;
 use crate::judge::{Breach, judge};
-use crate::ledger::{Answer, Asked, Ledger, Outcome, Path as Way, Phase};
+use crate::ledger::{Asked, Ledger, Outcome, Path as Way, Phase};
 use crate::load::http;
 use crate::replica::ADMIN_TOKEN;
 use crate::report::{Record, Struck};
@@ -237,6 +237,7 @@ impl Scene {
             redelivered: 0,
             oldest_event_seconds: 0.0,
             answers,
+            orders: std::collections::BTreeMap::new(),
             ends: Vec::new(),
             took_seconds: 0.0,
         }
@@ -371,7 +372,6 @@ impl Scene {
         // The first start makes a campaign to try; nobody takes part in it here.
         let campaign = self.campaign;
         evidence.campaigns.retain(|one| one.id == campaign);
-        let answers: Vec<Answer> = self.ledger.read();
-        judge(&evidence, &answers)
+        judge(&evidence, &self.ledger.read(), &[])
     }
 }

@@ -1,13 +1,14 @@
 //! What is in the database and in the topic when a run is over, read without the service: the judge
 //! does not take the accused's word for it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use firstcome::broker::Consumed;
 use firstcome::broker::kafka::{Kafka, KafkaConfig};
 use firstcome::domain::Stream;
 use firstcome::order::Sighting;
-use sea_orm::{ConnectionTrait, Database, DbErr, Statement};
+use sea_orm::{ConnectionTrait, Database, DbErr, QueryResult, Statement};
 use uuid::Uuid;
 
 use crate::schedule::Key;
@@ -40,6 +41,12 @@ pub struct Campaign {
     pub count: u64,
     pub per_user_limit: u64,
     pub max_quantity: u64,
+    /// Participations that gave their units back.
+    pub returns: u64,
+    pub is_paid: bool,
+    pub hold: Duration,
+    /// Whether it takes back what is confirmed.
+    pub is_cancellable: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -49,6 +56,19 @@ pub struct Participation {
     pub user: i64,
     pub quantity: u32,
     pub rank: u64,
+    pub status: String,
+    /// Changes it has seen, the first included.
+    pub version: u32,
+    /// Its place under the user's limit.
+    pub ordinal: Option<u32>,
+    pub payment_reference: Option<String>,
+}
+
+impl Participation {
+    /// Whether its units are not to be had by others.
+    pub fn holds_units(&self) -> bool {
+        ["reserved", "confirmed"].contains(&self.status.as_str())
+    }
 }
 
 /// An idempotency key and what it led to.
@@ -63,6 +83,10 @@ pub struct UsedKey {
 pub struct Event {
     pub id: Uuid,
     pub participation: String,
+    /// Which of its changes this is, from 1.
+    pub sequence: u32,
+    /// `firstcome.participation.` and where it stood then.
+    pub kind: String,
 }
 
 /// A record of the topic, in the order of its partition.
@@ -103,28 +127,11 @@ impl Evidence {
             db.query_all_raw(statement).await
         };
         let mut evidence = Self::default();
-        let campaigns = "SELECT id, total_stock, committed_units, participation_count, \
-                         per_user_limit, max_quantity FROM campaign";
-        for row in rows(campaigns).await? {
-            let total: Option<i64> = row.try_get_by_index(1)?;
-            evidence.campaigns.push(Campaign {
-                id: row.try_get_by_index(0)?,
-                total: total.map(i64::unsigned_abs),
-                committed: row.try_get_by_index::<i64>(2)?.unsigned_abs(),
-                count: row.try_get_by_index::<i64>(3)?.unsigned_abs(),
-                per_user_limit: u64::from(row.try_get_by_index::<i32>(4)?.unsigned_abs()),
-                max_quantity: u64::from(row.try_get_by_index::<i32>(5)?.unsigned_abs()),
-            });
+        for row in rows(CAMPAIGNS).await? {
+            evidence.campaigns.push(campaign(&row)?);
         }
-        let participations = "SELECT id, campaign_id, user_id, quantity, `rank` FROM participation";
-        for row in rows(participations).await? {
-            evidence.participations.push(Participation {
-                id: row.try_get_by_index(0)?,
-                campaign: row.try_get_by_index(1)?,
-                user: row.try_get_by_index(2)?,
-                quantity: row.try_get_by_index::<i32>(3)?.unsigned_abs(),
-                rank: row.try_get_by_index::<i64>(4)?.unsigned_abs(),
-            });
+        for row in rows(PARTICIPATIONS).await? {
+            evidence.participations.push(participation(&row)?);
         }
         let keys = "SELECT user_id, idempotency_key, participation_id FROM idempotency";
         for row in rows(keys).await? {
@@ -136,12 +143,15 @@ impl Evidence {
         }
         // Campaigns have events of their own, which are not looked at here.
         let stream = Stream::Participation.as_str();
-        let events =
-            format!("SELECT id, aggregateid FROM outbox_event WHERE aggregatetype = '{stream}'");
+        let events = format!(
+            "SELECT id, aggregateid, key_sequence, type FROM outbox_event WHERE aggregatetype = '{stream}'"
+        );
         for row in rows(&events).await? {
             evidence.events.push(Event {
                 id: row.try_get_by_index(0)?,
                 participation: row.try_get_by_index(1)?,
+                sequence: row.try_get_by_index::<i32>(2)?.unsigned_abs(),
+                kind: row.try_get_by_index(3)?,
             });
         }
         evidence.pending = rows("SELECT event_id FROM outbox_pending").await?.len() as u64;
@@ -154,10 +164,66 @@ impl Evidence {
 
     /// Units of a campaign that its participations hold.
     pub fn units(&self, campaign: i64) -> u64 {
-        let of_campaign = |row: &&Participation| row.campaign == campaign;
-        let rows = self.participations.iter().filter(of_campaign);
+        let holds = |row: &&Participation| row.campaign == campaign && row.holds_units();
+        let rows = self.participations.iter().filter(holds);
         rows.map(|row| u64::from(row.quantity)).sum()
     }
+
+    /// How many participations in campaigns that are paid for stand where.
+    pub fn orders(&self) -> BTreeMap<String, u64> {
+        let paid: Vec<i64> = self
+            .campaigns
+            .iter()
+            .filter(|campaign| campaign.is_paid)
+            .map(|campaign| campaign.id)
+            .collect();
+        let mut orders = BTreeMap::new();
+        for row in &self.participations {
+            if paid.contains(&row.campaign) {
+                *orders.entry(row.status.clone()).or_default() += 1;
+            }
+        }
+        orders
+    }
+}
+
+const CAMPAIGNS: &str = "SELECT id, total_stock, committed_units, participation_count, per_user_limit, \
+                         max_quantity, `returns`, price, hold_seconds, cancellable FROM campaign";
+
+fn campaign(row: &QueryResult) -> Result<Campaign, DbErr> {
+    let total: Option<i64> = row.try_get_by_index(1)?;
+    let price: Option<i64> = row.try_get_by_index(7)?;
+    let hold_seconds = row.try_get_by_index::<i32>(8)?.unsigned_abs();
+    Ok(Campaign {
+        id: row.try_get_by_index(0)?,
+        total: total.map(i64::unsigned_abs),
+        committed: row.try_get_by_index::<i64>(2)?.unsigned_abs(),
+        count: row.try_get_by_index::<i64>(3)?.unsigned_abs(),
+        per_user_limit: u64::from(row.try_get_by_index::<i32>(4)?.unsigned_abs()),
+        max_quantity: u64::from(row.try_get_by_index::<i32>(5)?.unsigned_abs()),
+        returns: row.try_get_by_index::<i64>(6)?.unsigned_abs(),
+        is_paid: price.is_some(),
+        hold: Duration::from_secs(hold_seconds.into()),
+        is_cancellable: row.try_get_by_index(9)?,
+    })
+}
+
+const PARTICIPATIONS: &str = "SELECT id, campaign_id, user_id, quantity, `rank`, status, version, ordinal, \
+                              payment_reference FROM participation";
+
+fn participation(row: &QueryResult) -> Result<Participation, DbErr> {
+    let ordinal: Option<i32> = row.try_get_by_index(7)?;
+    Ok(Participation {
+        id: row.try_get_by_index(0)?,
+        campaign: row.try_get_by_index(1)?,
+        user: row.try_get_by_index(2)?,
+        quantity: row.try_get_by_index::<i32>(3)?.unsigned_abs(),
+        rank: row.try_get_by_index::<i64>(4)?.unsigned_abs(),
+        status: row.try_get_by_index(5)?,
+        version: row.try_get_by_index::<i32>(6)?.unsigned_abs(),
+        ordinal: ordinal.map(i32::unsigned_abs),
+        payment_reference: row.try_get_by_index(8)?,
+    })
 }
 
 fn feed(evidence: &mut Evidence, record: &Consumed<'_>) {

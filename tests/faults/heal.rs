@@ -9,7 +9,8 @@ use sea_orm::sqlx::{self, MySqlConnection};
 use tokio::task::JoinHandle;
 
 use crate::ledger::{Outcome, Phase};
-use crate::load::{Fresh, ask, http};
+use crate::load::{Fresh, Traffic, ask, http};
+use crate::orders::{Buyer, Order};
 use crate::replica::ADMIN_TOKEN;
 use crate::world::World;
 
@@ -17,6 +18,8 @@ use crate::world::World;
 const SELLING: Duration = Duration::from_secs(60);
 /// Longest wait for the last event: the synchronous path keeps its events from the relay for 30 s.
 const PUBLISHING: Duration = Duration::from_secs(45);
+/// How long a client in doubt goes on asking.
+const DOUBT: Duration = Duration::from_secs(30);
 const SELLERS: usize = 5;
 
 /// Seconds since everything was whole; none: not in time.
@@ -28,12 +31,13 @@ pub struct Recovery {
 }
 
 /// Has fresh users ask until everything is sold, and waits until everything is published.
-pub async fn recover(world: &Arc<World>) -> Recovery {
+pub async fn recover(world: &Arc<World>, traffic: &Traffic) -> Recovery {
     let healed = Instant::now();
     let fresh = Arc::new(Fresh::new());
     let probes = [0, 1].map(|nth| first_yes(world, nth, &fresh, healed));
     let [one, other] = probes;
-    let (one, other, all_sold) = tokio::join!(one, other, sell_out(world, &fresh, healed));
+    let selling = sell_out(world, traffic, &fresh, healed);
+    let (one, other, all_sold) = tokio::join!(one, other, selling);
     Recovery {
         first_yes: [one, other],
         all_sold,
@@ -57,7 +61,14 @@ async fn first_yes(world: &World, nth: usize, fresh: &Fresh, healed: Instant) ->
     None
 }
 
-async fn sell_out(world: &Arc<World>, fresh: &Arc<Fresh>, healed: Instant) -> Option<f64> {
+/// Everything is sold when nothing can come back any more: no reservation is left, and nobody in doubt
+/// goes on giving back.
+async fn sell_out(
+    world: &Arc<World>,
+    traffic: &Traffic,
+    fresh: &Arc<Fresh>,
+    healed: Instant,
+) -> Option<f64> {
     let unsold = Arc::new(Mutex::new(Vec::new()));
     let is_over = Arc::new(AtomicBool::new(false));
     let sellers: Vec<JoinHandle<()>> = (0..SELLERS)
@@ -70,22 +81,33 @@ async fn sell_out(world: &Arc<World>, fresh: &Arc<Fresh>, healed: Instant) -> Op
     let mut mysql = world.mysql().await.unwrap();
     let mut sold = None;
     while sold.is_none() && healed.elapsed() < SELLING {
+        if healed.elapsed() > DOUBT {
+            traffic.abandon();
+        }
+        // Whoever settles later than this may have made room.
+        let is_settled = traffic.is_settled();
         let left = unsold_campaigns(&mut mysql).await.unwrap();
-        sold = left.is_empty().then(|| healed.elapsed().as_secs_f64());
+        let is_sold = is_settled && left.is_empty();
+        sold = is_sold.then(|| healed.elapsed().as_secs_f64());
         *unsold.lock().unwrap() = left;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     is_over.store(true, Ordering::SeqCst);
+    traffic.abandon();
     for seller in sellers {
         seller.await.unwrap();
     }
     sold
 }
 
+/// Where units are left, or may come back: read at once, because they go from the one to the other.
 async fn unsold_campaigns(mysql: &mut MySqlConnection) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar("SELECT id FROM campaign WHERE committed_units < total_stock")
-        .fetch_all(mysql)
-        .await
+    sqlx::query_scalar(
+        "SELECT id FROM campaign WHERE committed_units < total_stock \
+         OR id IN (SELECT campaign_id FROM participation WHERE status = 'reserved')",
+    )
+    .fetch_all(mysql)
+    .await
 }
 
 async fn sell(
@@ -107,9 +129,24 @@ async fn sell(
         if let Some(campaign) = campaign {
             let asked = fresh.wish(campaign);
             let replica = turn % world.replicas.len();
+            let asked_at = Instant::now();
             let outcome = ask(world, &http, replica, &asked).await;
-            is_yes = matches!(outcome, Outcome::Yes(_));
-            world.ledger.write(Phase::Healing, replica, asked, outcome);
+            let order = match &outcome {
+                Outcome::Yes(yes) => Some(Order::of(yes, asked_at)),
+                _ => None,
+            };
+            is_yes = order.is_some();
+            let phase = Phase::Healing;
+            world.ledger.write(phase, replica, asked, outcome);
+            if let Some(order) = order.filter(|_| world.offer(campaign).is_paid) {
+                let buyer = Buyer {
+                    world,
+                    http: &http,
+                    phase,
+                    abandon: is_over,
+                };
+                buyer.pay(order, turn).await;
+            }
         }
         if !is_yes {
             tokio::time::sleep(Duration::from_millis(150)).await;

@@ -1,18 +1,19 @@
 //! Holds what clients were told, what is in the database and what is in the topic against each other.
 //! Pure: it is shown to fail on planted violations.
 
+mod answers;
+mod changes;
+mod events;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
-use uuid::Uuid;
 
-use crate::evidence::{Evidence, Participation, Seen};
-use crate::ledger::{Answer, Outcome, Phase};
-use crate::load::sends_keys;
-use crate::schedule::Key;
+pub use self::events::redelivered;
+use crate::evidence::{Campaign, Evidence, Participation};
+use crate::ledger::{Answer, ChangeAnswer};
 
 /// Examples of the same breach that are told.
 const EXAMPLES_MAX: usize = 5;
@@ -35,19 +36,14 @@ impl Breach {
 }
 
 /// All that is wrong.
-pub fn judge(evidence: &Evidence, answers: &[Answer]) -> Vec<Breach> {
+pub fn judge(evidence: &Evidence, answers: &[Answer], changes: &[ChangeAnswer]) -> Vec<Breach> {
     let mut found = Found::default();
     stock(evidence, &mut found);
     users(evidence, &mut found);
     ranks(evidence, &mut found);
-    outbox(evidence, &mut found);
-    // The embedded broker's topic went with its process.
-    if evidence.key.is_some() {
-        topic(evidence, &mut found);
-    }
-    yeses(evidence, answers, &mut found);
-    refusals(evidence, answers, &mut found);
-    keys(evidence, answers, &mut found);
+    events::judge(evidence, &mut found);
+    answers::judge(evidence, answers, &mut found);
+    changes::judge(evidence, changes, &mut found);
     found.breaches()
 }
 
@@ -98,12 +94,38 @@ fn stock(evidence: &Evidence, found: &mut Found) {
                 campaign.count
             )
         });
+        returns(evidence, campaign, found);
+    }
+}
+
+/// Units go back once, and nothing is held that nobody can have any more.
+fn returns(evidence: &Evidence, campaign: &Campaign, found: &mut Found) {
+    let id = campaign.id;
+    let rows = evidence.participations.iter();
+    let rows: Vec<&Participation> = rows.filter(|row| row.campaign == id).collect();
+    let given_up = rows.iter().filter(|row| !row.holds_units()).count() as u64;
+    found.hold("I1", campaign.returns == given_up, || {
+        let returns = campaign.returns;
+        format!("campaign {id} counts {returns} returns, {given_up} gave their units back")
+    });
+    for row in rows {
+        found.hold("I7", row.status != "reserved", || {
+            format!("{} is held to this day, and not paid for", row.id)
+        });
+        found.hold("I2", row.ordinal.is_some() == row.holds_units(), || {
+            let (place, status) = (row.ordinal, &row.status);
+            format!(
+                "{} is {status}, its place under the limit is {place:?}",
+                row.id
+            )
+        });
     }
 }
 
 fn users(evidence: &Evidence, found: &mut Found) {
     let mut held: BTreeMap<(i64, i64), u64> = BTreeMap::new();
-    for row in &evidence.participations {
+    let holding = evidence.participations.iter();
+    for row in holding.filter(|row| row.holds_units()) {
         *held.entry((row.campaign, row.user)).or_default() += u64::from(row.quantity);
     }
     for campaign in &evidence.campaigns {
@@ -135,208 +157,6 @@ fn ranks(evidence: &Evidence, found: &mut Found) {
             format!(
                 "campaign {}: rank {} is {}'s and {other:?}'s",
                 row.campaign, row.rank, row.id
-            )
-        });
-    }
-}
-
-fn outbox(evidence: &Evidence, found: &mut Found) {
-    let mut events: HashMap<&str, u64> = HashMap::new();
-    for event in &evidence.events {
-        *events.entry(&event.participation).or_default() += 1;
-    }
-    for row in &evidence.participations {
-        let count = events.remove(row.id.to_string().as_str()).unwrap_or(0);
-        let what = || format!("participation {} has {count} outbox rows", row.id);
-        found.hold("I3", count == 1, what);
-    }
-    for (participation, _) in events {
-        let what = || format!("an outbox row tells of {participation}, which there is not");
-        found.hold("I3", false, what);
-    }
-    found.hold("I4", evidence.pending == 0, || {
-        format!("{} events are still pending", evidence.pending)
-    });
-    found.hold("I4", evidence.parked.is_empty(), || {
-        format!(
-            "{} events are parked: {:?}",
-            evidence.parked.len(),
-            evidence.parked
-        )
-    });
-}
-
-fn topic(evidence: &Evidence, found: &mut Found) {
-    for what in &evidence.unreadable {
-        found.hold("I8", false, || what.clone());
-    }
-    let known: HashSet<Uuid> = evidence.events.iter().map(|event| event.id).collect();
-    let firsts = first_comings(&evidence.records);
-    let seen: HashSet<Uuid> = firsts.iter().map(|record| record.event).collect();
-    for record in &firsts {
-        let id = record.event;
-        found.hold("I4", known.contains(&id), || {
-            format!("event {id} is in the topic and not ours")
-        });
-    }
-    for event in evidence
-        .events
-        .iter()
-        .filter(|event| !seen.contains(&event.id))
-    {
-        found.hold("I4", false, || {
-            format!(
-                "event {} of {} was never published",
-                event.id, event.participation
-            )
-        });
-    }
-    let mut last_change: HashMap<Uuid, u32> = HashMap::new();
-    let mut last_event: HashMap<(&str, i64), (Uuid, i32)> = HashMap::new();
-    for record in &firsts {
-        let last = last_change.insert(record.participation, record.sequence);
-        found.hold("I8", record.sequence == last.unwrap_or(0) + 1, || {
-            format!(
-                "change {} of {} came after {last:?}",
-                record.sequence, record.participation
-            )
-        });
-        if evidence.key == Some(Key::Participation) {
-            continue;
-        }
-        // Under a key that participations share, ids are in order of commit.
-        let here = (record.event, record.partition);
-        let key = (record.key.as_str(), record.campaign);
-        if let Some((last, partition)) = last_event.insert(key, here) {
-            found.hold(
-                "I8",
-                partition == record.partition && last < record.event,
-                || {
-                    format!(
-                        "key {} of campaign {}: {} came after {last}",
-                        key.0, key.1, record.event
-                    )
-                },
-            );
-        }
-    }
-}
-
-/// Every event's first record. Partitions come mixed, but each in its order.
-fn first_comings(records: &[Seen]) -> Vec<&Seen> {
-    let mut seen = HashSet::new();
-    let is_first = |record: &&Seen| seen.insert(record.event);
-    records.iter().filter(is_first).collect()
-}
-
-/// Records whose event had come before.
-pub fn redelivered(evidence: &Evidence) -> u64 {
-    (evidence.records.len() - first_comings(&evidence.records).len()) as u64
-}
-
-fn yeses(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
-    let rows: HashMap<Uuid, &Participation> = evidence
-        .participations
-        .iter()
-        .map(|row| (row.id, row))
-        .collect();
-    for answer in answers {
-        let Outcome::Yes(yes) = &answer.outcome else {
-            continue;
-        };
-        let asked = &answer.asked;
-        found.hold(
-            "I5",
-            (yes.campaign, yes.user, yes.quantity) == (asked.campaign, asked.user, asked.quantity),
-            || format!("{asked:?} was answered {yes:?}"),
-        );
-        let Some(row) = rows.get(&yes.participation) else {
-            found.hold("I5", false, || {
-                format!(
-                    "yes at {:.2?} by replica {}, and no such row: {yes:?}",
-                    answer.at, answer.replica
-                )
-            });
-            continue;
-        };
-        let is_same = (row.campaign, row.user, row.quantity, row.rank)
-            == (yes.campaign, yes.user, yes.quantity, yes.rank);
-        found.hold("I5", is_same, || format!("told {yes:?}, kept {row:?}"));
-    }
-}
-
-fn refusals(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
-    let theirs: HashSet<(Uuid, i64, i64)> = evidence
-        .participations
-        .iter()
-        .map(|row| (row.id, row.campaign, row.user))
-        .collect();
-    for answer in answers {
-        let asked = &answer.asked;
-        match &answer.outcome {
-            Outcome::Odd { status, body } => found.hold("answer", false, || {
-                format!(
-                    "{status} at {:.2?} by replica {}: {body}",
-                    answer.at, answer.replica
-                )
-            }),
-            Outcome::No { code, first } if code == "ALREADY_PARTICIPATED" => {
-                let is_theirs = |id: &Uuid| theirs.contains(&(*id, asked.campaign, asked.user));
-                found.hold("I5", first.as_ref().is_some_and(is_theirs), || {
-                    format!(
-                        "user {} was told of {first:?}, which is not theirs",
-                        asked.user
-                    )
-                });
-            }
-            Outcome::No { code, .. } if answer.phase == Phase::Healing && code != "SOLD_OUT" => {
-                found.hold("answer", false, || {
-                    format!(
-                        "a user nobody knew, {}, was refused with {code}",
-                        asked.user
-                    )
-                });
-            }
-            _ => {}
-        }
-    }
-}
-
-/// A key leads to one participation, however often it is sent.
-fn keys(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
-    let used: HashMap<(i64, &str), Uuid> = evidence
-        .keys
-        .iter()
-        .map(|used| ((used.user, used.key.as_str()), used.participation))
-        .collect();
-    let mut sent: BTreeMap<(i64, i64), BTreeSet<&str>> = BTreeMap::new();
-    for answer in answers {
-        let Some(key) = &answer.asked.key else {
-            continue;
-        };
-        let asked = &answer.asked;
-        let of_user = sent.entry((asked.campaign, asked.user)).or_default();
-        of_user.insert(key);
-        if let Outcome::Yes(yes) = &answer.outcome {
-            let kept = used.get(&(asked.user, key.as_str()));
-            found.hold("key", kept == Some(&yes.participation), || {
-                format!(
-                    "key {key} was answered {}, and led to {kept:?}",
-                    yes.participation
-                )
-            });
-        }
-    }
-    let mut rows: BTreeMap<(i64, i64), usize> = BTreeMap::new();
-    for row in &evidence.participations {
-        *rows.entry((row.campaign, row.user)).or_default() += 1;
-    }
-    for ((campaign, user), keys) in sent.into_iter().filter(|((_, user), _)| sends_keys(*user)) {
-        let made = rows.get(&(campaign, user)).copied().unwrap_or(0);
-        found.hold("key", made <= keys.len(), || {
-            format!(
-                "user {user} sent {} keys and has {made} participations in campaign {campaign}",
-                keys.len()
             )
         });
     }

@@ -1,11 +1,15 @@
 //! What clients asked and what they were told: the side of the story that the judge holds against the
 //! database.
 
+mod changes;
+
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use uuid::Uuid;
+
+pub use self::changes::{AskedChange, Change, ChangeAnswer, DECLINED, Told};
 
 /// A request and what came of it, as its client saw it.
 #[derive(Clone, Debug)]
@@ -127,6 +131,7 @@ fn yes(value: &Value) -> Option<Yes> {
 pub struct Ledger {
     began: Instant,
     answers: Arc<Mutex<Vec<Answer>>>,
+    changes: Arc<Mutex<Vec<ChangeAnswer>>>,
 }
 
 impl Ledger {
@@ -134,6 +139,7 @@ impl Ledger {
         Self {
             began,
             answers: Arc::default(),
+            changes: Arc::default(),
         }
     }
 
@@ -147,8 +153,31 @@ impl Ledger {
         });
     }
 
+    /// Of a change; `asked_at` is when somebody first asked for the participation.
+    pub fn write_change(
+        &self,
+        phase: Phase,
+        replica: usize,
+        asked: AskedChange,
+        asked_at: Instant,
+        told: Told,
+    ) {
+        self.changes.lock().unwrap().push(ChangeAnswer {
+            at: self.began.elapsed(),
+            phase,
+            replica,
+            asked,
+            age: asked_at.elapsed(),
+            told,
+        });
+    }
+
     pub fn read(&self) -> Vec<Answer> {
         self.answers.lock().unwrap().clone()
+    }
+
+    pub fn read_changes(&self) -> Vec<ChangeAnswer> {
+        self.changes.lock().unwrap().clone()
     }
 }
 

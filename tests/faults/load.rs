@@ -1,9 +1,9 @@
-//! The clients: some hundred users who take part in all campaigns through both replicas, and repeat
-//! what has a key until they know where they stand, as a sane client does.
+//! The clients: some hundred users who take part in all campaigns through both replicas, repeat what has
+//! a key until they know where they stand, as a sane client does, and see to what they have to pay for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -12,6 +12,7 @@ use reqwest::header::RETRY_AFTER;
 use serde_json::json;
 
 use crate::ledger::{Asked, Outcome, Path, Phase};
+use crate::orders::{Buyer, Errand, Order, plan};
 use crate::world::World;
 
 /// Clients at the same time.
@@ -49,6 +50,7 @@ impl Traffic {
                     abandon: Arc::clone(&abandon),
                     nth,
                     asked: 0,
+                    errands: Vec::new(),
                 };
                 tokio::spawn(one.run())
             })
@@ -65,17 +67,22 @@ impl Traffic {
         self.stop.store(true, Ordering::SeqCst);
     }
 
-    /// Waits until nobody is in doubt any more; those that still are after so long give up.
-    pub async fn settled(self, patience: Duration) {
-        let abandon = Arc::clone(&self.abandon);
-        let late = tokio::spawn(async move {
-            tokio::time::sleep(patience).await;
-            abandon.store(true, Ordering::SeqCst);
-        });
+    /// Whoever is still in doubt gives up.
+    pub fn abandon(&self) {
+        self.abandon.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether nobody is in doubt any more.
+    pub fn is_settled(&self) -> bool {
+        let mut clients = self.clients.iter();
+        clients.all(tokio::task::JoinHandle::is_finished)
+    }
+
+    /// Waits until all have gone home.
+    pub async fn ended(self) {
         for client in self.clients {
             client.await.unwrap();
         }
-        late.abort();
     }
 }
 
@@ -95,11 +102,23 @@ struct OneClient {
     abandon: Arc<AtomicBool>,
     nth: u64,
     asked: u64,
+    /// What is to be done about reservations. What is left when the traffic stops is never done.
+    errands: Vec<Errand>,
 }
 
 impl OneClient {
     async fn run(mut self) {
         while !self.stop.load(Ordering::SeqCst) {
+            if let Some(errand) = self.due() {
+                let buyer = Buyer {
+                    world: &self.world,
+                    http: &self.http,
+                    phase: Phase::Traffic,
+                    abandon: &self.abandon,
+                };
+                buyer.run(errand, &mut self.random).await;
+                continue;
+            }
             let asked = self.wish();
             self.ask_until_known(asked).await;
             let pause = self.random.random_range(60..220);
@@ -107,14 +126,21 @@ impl OneClient {
         }
     }
 
+    /// The errand that has been due longest.
+    fn due(&mut self) -> Option<Errand> {
+        let first = (0..self.errands.len()).min_by_key(|nth| self.errands[*nth].due)?;
+        (self.errands[first].due <= Instant::now()).then(|| self.errands.swap_remove(first))
+    }
+
     fn wish(&mut self) -> Asked {
         self.asked += 1;
         let random = &mut self.random;
         let offer = self.world.offers[match random.random_range(0..20) {
-            0..7 => 0,
-            7..13 => 1,
-            13..18 => 2,
-            _ => 3,
+            0..5 => 0,
+            5..9 => 1,
+            9..16 => 2,
+            16..18 => 3,
+            _ => 4,
         }];
         let user = random.random_range(1..=USERS);
         Asked {
@@ -132,11 +158,19 @@ impl OneClient {
 
     /// One that has a key asks again, anywhere, until it knows.
     async fn ask_until_known(&mut self, asked: Asked) {
+        let asked_at = Instant::now();
         loop {
             let replica = self.random.random_range(0..self.world.replicas.len());
             let outcome = ask(&self.world, &self.http, replica, &asked).await;
             let phase = Phase::Traffic;
             let is_known = outcome.is_definite();
+            if let Outcome::Yes(yes) = &outcome
+                && self.world.offer(asked.campaign).is_paid
+            {
+                let name = format!("{}-{}", self.nth, self.asked);
+                let order = Order::of(yes, asked_at);
+                self.errands.extend(plan(order, &name, &mut self.random));
+            }
             self.world
                 .ledger
                 .write(phase, replica, asked.clone(), outcome);

@@ -23,6 +23,7 @@ mod heal;
 mod judge;
 mod ledger;
 mod load;
+mod orders;
 mod parts;
 mod points;
 mod proxy;

@@ -27,6 +27,8 @@ pub struct Record {
     pub oldest_event_seconds: f64,
     /// Answers by word.
     pub answers: BTreeMap<String, u64>,
+    /// What became of reservations, by status.
+    pub orders: BTreeMap<String, u64>,
     /// Replicas that ended by themselves, and how.
     pub ends: Vec<String>,
     pub took_seconds: f64,
@@ -68,13 +70,19 @@ impl Record {
             .iter()
             .map(|one| told(*one))
             .collect();
+        let orders: Vec<String> = self
+            .orders
+            .iter()
+            .map(|(status, count)| format!("{count} {status}"))
+            .collect();
         let yes = self.answers.get("yes").copied().unwrap_or(0);
         format!(
-            "seed {}: {verdict}; {} | yes after {} s, sold after {} s, {yes} yes, {} again, oldest event {:.1} s, took {:.0} s",
+            "seed {}: {verdict}; {} | yes after {} s, sold after {} s, {yes} yes, orders {}, {} again, oldest event {:.1} s, took {:.0} s",
             self.seed,
             faults.join(", "),
             first.join("/"),
             told(self.all_sold_seconds),
+            orders.join(" "),
             self.redelivered,
             self.oldest_event_seconds,
             self.took_seconds,

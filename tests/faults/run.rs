@@ -13,7 +13,7 @@ use crate::evidence::Evidence;
 use crate::fault::Fault;
 use crate::heal::{Recovery, Watch, recover};
 use crate::judge::{Breach, judge, redelivered};
-use crate::ledger::Answer;
+use crate::ledger::{Answer, ChangeAnswer};
 use crate::load::Traffic;
 use crate::parts::Parts;
 use crate::report::{Record, Report, Struck};
@@ -21,8 +21,6 @@ use crate::schedule::{Schedule, covering};
 use crate::strike::strike;
 use crate::world::{GATE_LEASE, World};
 
-/// How long a client in doubt goes on asking after everything is sold.
-const DOUBT: Duration = Duration::from_secs(15);
 /// Lines of each log that are shown with a breach.
 const TAIL: usize = 25;
 
@@ -113,16 +111,16 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     let struck = break_things(&world, &traffic).await;
     world.heal().await;
 
-    let recovery = recover(&world).await;
-    traffic.settled(DOUBT).await;
+    let recovery = recover(&world, &traffic).await;
+    traffic.ended().await;
     let mut breaches = in_time(&world, recovery);
     let oldest_event_seconds = watch.stop();
     breaches.extend(verified(&world).await);
     breaches.extend(stopped(&world).await);
     breaches.extend(ended_well(&world, &struck));
     let evidence = Evidence::of(&world).await;
-    let answers = world.ledger.read();
-    breaches.extend(judge(&evidence, &answers));
+    let (answers, changes) = (world.ledger.read(), world.ledger.read_changes());
+    breaches.extend(judge(&evidence, &answers, &changes));
 
     let record = Record {
         seed,
@@ -134,12 +132,13 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
         all_published_seconds: recovery.all_published,
         redelivered: redelivered(&evidence),
         oldest_event_seconds,
-        answers: counted(&answers),
+        answers: counted(&answers, &changes),
+        orders: evidence.orders(),
         ends: ends(&world),
         took_seconds: began.elapsed().as_secs_f64(),
     };
     if !record.breaches.is_empty() {
-        tell(&world, &answers, &record, report.folder());
+        tell(&world, &record, report.folder());
     }
     report.add(record);
     world.close().await;
@@ -279,16 +278,20 @@ fn ended_well(world: &World, struck: &[Struck]) -> Vec<Breach> {
     breaches
 }
 
-fn counted(answers: &[Answer]) -> BTreeMap<String, u64> {
+fn counted(answers: &[Answer], changes: &[ChangeAnswer]) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     for answer in answers {
         *counts.entry(answer.outcome.word()).or_default() += 1;
+    }
+    for one in changes {
+        let word = format!("{} {}", one.asked.change.word(), one.told.word());
+        *counts.entry(word).or_default() += 1;
     }
     counts
 }
 
 /// Everything somebody needs to find out what happened.
-fn tell(world: &World, answers: &[Answer], record: &Record, folder: &Path) {
+fn tell(world: &World, record: &Record, folder: &Path) {
     let folder = folder.join(format!("seed-{}", record.seed));
     fs::create_dir_all(&folder).unwrap();
     eprintln!("\nseed {}, key {}:", record.seed, record.key);
@@ -296,15 +299,19 @@ fn tell(world: &World, answers: &[Answer], record: &Record, folder: &Path) {
         eprintln!("    {}, bit {} times", strike.told(), struck.bites);
     }
     eprintln!(
-        "    answers {:?}\n    ends {:?}",
-        record.answers, record.ends
+        "    answers {:?}\n    orders {:?}\n    ends {:?}",
+        record.answers, record.orders, record.ends
     );
     for replica in &world.replicas {
         eprintln!("{}", replica.log_tails(TAIL));
         let log = folder.join(format!("replica-{}.log", replica.nth));
         fs::write(log, replica.logs()).unwrap();
     }
+    let answers = world.ledger.read();
     let told: Vec<String> = answers.iter().map(|answer| format!("{answer:?}")).collect();
     fs::write(folder.join("answers.txt"), told.join("\n")).unwrap();
+    let changes = world.ledger.read_changes();
+    let told: Vec<String> = changes.iter().map(ChangeAnswer::line).collect();
+    fs::write(folder.join("changes.txt"), told.join("\n")).unwrap();
     eprintln!("    all logs and answers: {}", folder.display());
 }

@@ -198,14 +198,16 @@ async fn part_paused(world: &World, part: Part, lasts: Duration) -> u64 {
     u64::from(was_paused && is_silent)
 }
 
+/// Bytes and connections that came to harm in the proxies of one side so far.
+fn harm(replicas: &[Arc<Replica>], side: Side) -> u64 {
+    let harms = replicas.iter().map(|replica| side(replica).harm.total());
+    harms.sum()
+}
+
 /// Has the proxies of one side misbehave; how many bytes or connections came to harm.
 async fn misbehave(world: &World, strike: Strike, side: Side, mode: Mode, lasts: Duration) -> u64 {
     let replicas = struck(world, strike);
-    let harm = || {
-        let harms = replicas.iter().map(|replica| side(replica).harm.total());
-        harms.sum::<u64>()
-    };
-    let before = harm();
+    let before = harm(&replicas, side);
     for replica in &replicas {
         side(replica).set(mode);
         if mode == Mode::Refuse {
@@ -216,20 +218,16 @@ async fn misbehave(world: &World, strike: Strike, side: Side, mode: Mode, lasts:
     for replica in &replicas {
         side(replica).set(Mode::Pass);
     }
-    harm() - before
+    harm(&replicas, side) - before
 }
 
 /// Has the connections of one side go silent for good; how many bytes they have swallowed so far.
 async fn silence(world: &World, strike: Strike, side: Side, lasts: Duration) -> u64 {
     let replicas = struck(world, strike);
-    let harm = || {
-        let harms = replicas.iter().map(|replica| side(replica).harm.total());
-        harms.sum::<u64>()
-    };
-    let before = harm();
+    let before = harm(&replicas, side);
     for replica in &replicas {
         side(replica).silence();
     }
     tokio::time::sleep(lasts).await;
-    harm() - before
+    harm(&replicas, side) - before
 }

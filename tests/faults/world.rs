@@ -30,6 +30,9 @@ const KAFKA_MESSAGE_TIMEOUT: Duration = Duration::from_secs(1);
 const RELAY_LEASE: Duration = Duration::from_secs(4);
 /// How long a connection that nobody answers on is waited for.
 const DATABASE_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a reservation waits for its payment.
+pub const HOLD: Duration = Duration::from_secs(2);
+const EXPIRY_INTERVAL: Duration = Duration::from_millis(300);
 /// Longest wait for the replicas to serve when nothing is broken yet.
 const START_PATIENCE: Duration = Duration::from_secs(40);
 
@@ -39,6 +42,8 @@ pub struct Offer {
     pub id: i64,
     pub total: Option<u64>,
     pub max_quantity: u32,
+    /// Whether its units are held until paid for.
+    pub is_paid: bool,
 }
 
 pub struct World {
@@ -149,12 +154,15 @@ impl World {
         }
     }
 
-    /// One with limited stock, one whose users may take several, one without end, and one that is
-    /// sold out early.
+    /// One with limited stock, one whose users may take several, one that is paid for and takes back,
+    /// with some seeds, what is paid, one without end, and one that is sold out early.
     async fn create_campaigns(&mut self) {
+        let is_cancellable = !self.schedule.seed.is_multiple_of(3);
         let wanted = [
             json!({ "name": "limited", "kind": "coupon", "totalStock": 160 }),
             json!({ "name": "several", "kind": "general", "totalStock": 130, "perUserLimit": 3, "maxQuantity": 2 }),
+            json!({ "name": "paid", "kind": "time_deal", "totalStock": 70, "perUserLimit": 4, "maxQuantity": 3,
+                    "price": 500, "holdSeconds": HOLD.as_secs(), "cancellable": is_cancellable }),
             json!({ "name": "endless", "kind": "points" }),
             json!({ "name": "small", "kind": "general", "totalStock": 20 }),
         ];
@@ -174,6 +182,7 @@ impl World {
                 id: made["id"].as_i64().unwrap(),
                 total: made["totalStock"].as_u64(),
                 max_quantity: made["maxQuantity"].as_u64().unwrap().try_into().unwrap(),
+                is_paid: made["price"].is_u64(),
             });
         }
     }
@@ -185,6 +194,10 @@ impl World {
             .iter()
             .find(|offer| offer.total.is_none())
             .unwrap()
+    }
+
+    pub fn offer(&self, campaign: i64) -> Offer {
+        *self.offers.iter().find(|one| one.id == campaign).unwrap()
     }
 
     pub async fn mysql(&self) -> sqlx::Result<MySqlConnection> {
@@ -322,6 +335,7 @@ fn settings(
             "DATABASE_RESPONSE_TIMEOUT",
             millis(DATABASE_RESPONSE_TIMEOUT),
         ),
+        ("PAYMENT_EXPIRY_INTERVAL", millis(EXPIRY_INTERVAL)),
         ("RELAY_RETRY_MAX", "1s".to_owned()),
         ("SHUTDOWN_DEADLINE", "5s".to_owned()),
     ]

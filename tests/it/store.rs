@@ -38,6 +38,33 @@ pub fn intake(campaign: &Campaign, user: i64, rank: u64, quantity: u32) -> Intak
 }
 
 #[tokio::test]
+async fn what_is_held_is_held_as_long_as_it_should_whatever_its_writer_takes_the_time_to_be() {
+    for test in stores().await {
+        let store = &test.store;
+        let campaign = create(store, campaign_of(None)).await;
+        for (off, rank) in [(-3_600, 1), (3_600, 2)] {
+            let mut held = intake(&campaign, off, rank, 1);
+            let wrong = held.participation.created_at + TimeDelta::seconds(off);
+            held.participation.status = Status::Reserved;
+            held.participation.created_at = wrong;
+            held.participation.expires_at = Some(wrong + TimeDelta::seconds(120));
+            held.event.created_at = wrong;
+            held.hold_until = Some(wrong + TimeDelta::seconds(120));
+            let (id, bucket) = (held.participation.id, held.event.bucket);
+            let batch = [held];
+            let committed = store.commit_participations(&campaign, campaign.gate_epoch, &batch);
+            assert_eq!(committed.await.unwrap(), BatchOutcome::Committed);
+            let kept = store.participation(id).await.unwrap().unwrap();
+            let left = (kept.expires_at.unwrap() - Clock::System.now()).num_seconds();
+            assert!((60..=130).contains(&left), "{left} s");
+            let pending = store.pending(&[bucket], &[], 10).await.unwrap();
+            assert!(pending.iter().all(|row| row.held));
+        }
+        assert_eq!(store.due_reservations(10).await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
 async fn a_batch_is_committed_whole_with_its_outbox_rows() {
     for test in stores().await {
         let store = &test.store;

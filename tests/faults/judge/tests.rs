@@ -1,13 +1,21 @@
 //! Planted violations: the judge sees each, and nothing where there is none.
 
+mod orders;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::*;
-use crate::evidence::{Campaign, Event, UsedKey};
-use crate::ledger::{Asked, Path, Yes};
+use crate::evidence::{Event, Seen, UsedKey};
+use crate::ledger::{Asked, Outcome, Path, Phase, Yes};
+use crate::load::sends_keys;
+use crate::schedule::Key;
 
 const LIMITED: i64 = 1;
 const SEVERAL: i64 = 2;
+const PAID: i64 = 3;
 
 fn id(nth: u64) -> Uuid {
     Uuid::from_u128(u128::from(nth) + 1)
@@ -20,6 +28,24 @@ fn participation(nth: u64, campaign: i64, user: i64, quantity: u32) -> Participa
         user,
         quantity,
         rank: nth + 1,
+        status: "confirmed".to_owned(),
+        version: 1,
+        ordinal: Some(1),
+        payment_reference: None,
+    }
+}
+
+/// One that is paid for, and how it stands after these changes.
+fn order(nth: u64, user: i64, changes: &[&str]) -> Participation {
+    let status = changes.last().unwrap();
+    let is_paid = changes.contains(&"confirmed");
+    let ordinal = ["reserved", "confirmed"].contains(status).then_some(1);
+    Participation {
+        status: (*status).to_owned(),
+        version: changes.len().try_into().unwrap(),
+        ordinal,
+        payment_reference: is_paid.then(|| format!("pay-{nth}")),
+        ..participation(nth, PAID, user, 2)
     }
 }
 
@@ -59,14 +85,47 @@ fn refused(asked: Asked, code: &str, first: Option<Uuid>) -> Answer {
     answer(asked, Outcome::No { code, first })
 }
 
-/// A run in which nothing is wrong: two campaigns, both sold, and what clients were told.
+const ORDERS: [&[&str]; 4] = [
+    &["reserved", "confirmed"],
+    &["reserved", "confirmed", "cancelled"],
+    &["reserved", "cancelled"],
+    &["reserved", "expired"],
+];
+
+fn event(row: &Participation, nth: u64, sequence: u32, status: &str) -> Event {
+    Event {
+        id: id(nth),
+        participation: row.id.to_string(),
+        sequence,
+        kind: format!("firstcome.participation.{status}"),
+    }
+}
+
+fn record(event: &Event, row: &Participation) -> Seen {
+    Seen {
+        partition: 0,
+        key: "all".to_owned(),
+        event: event.id,
+        participation: row.id,
+        sequence: event.sequence,
+        campaign: row.campaign,
+    }
+}
+
+/// A run in which nothing is wrong: three campaigns, all sold, and what clients were told.
 fn sound() -> (Evidence, Vec<Answer>) {
-    let rows = vec![
+    let mut rows = vec![
         participation(0, LIMITED, 1, 1),
         participation(1, LIMITED, 2, 1),
         participation(2, SEVERAL, 3, 2),
         participation(3, SEVERAL, 3, 1),
     ];
+    // One user has had them all, and is within the limit, because three were given up.
+    rows.extend(
+        (4..)
+            .zip(ORDERS)
+            .map(|(nth, changes)| order(nth, 4, changes)),
+    );
     let answers: Vec<Answer> = rows.iter().map(yes).collect();
     let campaign = |id, total, count, per_user_limit| Campaign {
         id,
@@ -75,49 +134,55 @@ fn sound() -> (Evidence, Vec<Answer>) {
         count,
         per_user_limit,
         max_quantity: 2,
+        returns: 0,
+        is_paid: false,
+        hold: Duration::from_secs(120),
+        is_cancellable: false,
     };
-    let event = |row: &Participation| Event {
-        id: id(row.rank + 100),
-        participation: row.id.to_string(),
+    let paid = Campaign {
+        returns: 3,
+        is_paid: true,
+        hold: Duration::from_secs(2),
+        is_cancellable: true,
+        ..campaign(PAID, 2, 4, 2)
     };
-    let record = |row: &Participation| Seen {
-        partition: 0,
-        key: "all".to_owned(),
-        event: id(row.rank + 100),
-        participation: row.id,
-        sequence: 1,
-        campaign: row.campaign,
-    };
-    let used = |answer: &Answer| {
-        Some(UsedKey {
-            user: answer.asked.user,
-            key: answer.asked.key.clone()?,
-            participation: match &answer.outcome {
-                Outcome::Yes(yes) => yes.participation,
-                _ => return None,
-            },
-        })
-    };
-    let mut records: Vec<Seen> = rows.iter().map(record).collect();
-    // A re-delivery is allowed.
-    records.push(records[0].clone());
-    let evidence = Evidence {
-        campaigns: vec![campaign(LIMITED, 2, 2, 1), campaign(SEVERAL, 3, 2, 3)],
+    let mut evidence = Evidence {
+        campaigns: vec![campaign(LIMITED, 2, 2, 1), campaign(SEVERAL, 3, 2, 3), paid],
         keys: answers.iter().filter_map(used).collect(),
-        events: rows.iter().map(event).collect(),
-        records,
-        participations: rows,
         key: Some(Key::Campaign),
         ..Evidence::default()
     };
+    for row in &rows {
+        let changes = ORDERS.get(usize::try_from(row.rank).unwrap().wrapping_sub(5));
+        let changes = changes.copied().unwrap_or(&["confirmed"]);
+        for (sequence, status) in (1..).zip(changes) {
+            let event = event(row, 100 + evidence.events.len() as u64, sequence, status);
+            evidence.records.push(record(&event, row));
+            evidence.events.push(event);
+        }
+    }
+    evidence.participations = rows;
+    // A re-delivery is allowed.
+    evidence.records.push(evidence.records[0].clone());
     (evidence, answers)
+}
+
+fn used(answer: &Answer) -> Option<UsedKey> {
+    let Outcome::Yes(yes) = &answer.outcome else {
+        return None;
+    };
+    Some(UsedKey {
+        user: answer.asked.user,
+        key: answer.asked.key.clone()?,
+        participation: yes.participation,
+    })
 }
 
 /// The promises broken after something was planted.
 fn broken(plant: impl FnOnce(&mut Evidence, &mut Vec<Answer>)) -> BTreeSet<String> {
     let (mut evidence, mut answers) = sound();
     plant(&mut evidence, &mut answers);
-    let breaches = judge(&evidence, &answers);
+    let breaches = judge(&evidence, &answers, &orders::told());
     breaches.into_iter().map(|breach| breach.promise).collect()
 }
 
@@ -208,6 +273,7 @@ fn a_participation_without_an_outbox_row_and_a_row_without_a_participation_are_f
     let twice = broken(|evidence, _| {
         let mut second = evidence.events[0].clone();
         second.id = id(999);
+        second.sequence = 2;
         let mut record = evidence.records[0].clone();
         record.event = second.id;
         record.sequence = 2;
@@ -264,7 +330,7 @@ fn a_key_that_led_to_two_participations_is_found() {
     let twice = broken(|evidence, answers| {
         let user = 6;
         assert!(sends_keys(user));
-        for row in &mut evidence.participations[2..] {
+        for row in &mut evidence.participations[2..4] {
             row.user = user;
         }
         answers.truncate(2);

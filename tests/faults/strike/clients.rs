@@ -81,7 +81,7 @@ pub async fn leaving(world: &World, strike: Strike, lasts: Duration) -> u64 {
     while began.elapsed() < lasts {
         for replica in struck(world, strike) {
             user += 1;
-            let offer = world.offers[random.random_range(0..3)];
+            let offer = world.offers[random.random_range(0..4)];
             let request = request(offer.id, user);
             left += u64::from(leave(&replica, &request, &mut random).await.is_some());
         }

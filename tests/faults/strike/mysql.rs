@@ -85,7 +85,7 @@ pub async fn deadlocks(world: &World, strike: Strike, lasts: Duration) -> sqlx::
     let before = deadlocks_counted(&mut hostile).await?;
     let began = Instant::now();
     while began.elapsed() < lasts {
-        let offer = world.offers[random.random_range(0..3)];
+        let offer = world.offers[random.random_range(0..4)];
         // Lost against the writer, or rolled back by itself: either way it was one.
         trap(&mut hostile, offer.id).await.ok();
         tokio::time::sleep(Duration::from_millis(random.random_range(20..120))).await;

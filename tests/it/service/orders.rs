@@ -117,6 +117,18 @@ async fn an_order_is_held_paid_for_and_told_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_repeated_is_told_the_same_until_when_it_is_held_included() {
+    let parts = parts().await;
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, parts.settings()).await;
+    let campaign = service.create(sale(4)).await;
+    let first = reserve_in_the_end(&service, campaign, 7).await;
+    let again = reserve_in_the_end(&service, campaign, 7).await;
+    assert_eq!(first["participationId"], again["participationId"]);
+    assert_eq!(first["expiresAt"], again["expiresAt"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_paid_for_or_given_back_says_why_and_stays() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();

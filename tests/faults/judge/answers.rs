@@ -1,0 +1,124 @@
+//! What clients were told of participations, against what there is.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::Found;
+use crate::evidence::{Evidence, Participation};
+use crate::ledger::{Answer, Outcome, Phase};
+use crate::load::sends_keys;
+
+pub(super) fn judge(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
+    yeses(evidence, answers, found);
+    refusals(evidence, answers, found);
+    keys(evidence, answers, found);
+}
+
+fn yeses(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
+    let rows: HashMap<Uuid, &Participation> = evidence
+        .participations
+        .iter()
+        .map(|row| (row.id, row))
+        .collect();
+    for answer in answers {
+        let Outcome::Yes(yes) = &answer.outcome else {
+            continue;
+        };
+        let asked = &answer.asked;
+        found.hold(
+            "I5",
+            (yes.campaign, yes.user, yes.quantity) == (asked.campaign, asked.user, asked.quantity),
+            || format!("{asked:?} was answered {yes:?}"),
+        );
+        let Some(row) = rows.get(&yes.participation) else {
+            found.hold("I5", false, || {
+                format!(
+                    "yes at {:.2?} by replica {}, and no such row: {yes:?}",
+                    answer.at, answer.replica
+                )
+            });
+            continue;
+        };
+        let is_same = (row.campaign, row.user, row.quantity, row.rank)
+            == (yes.campaign, yes.user, yes.quantity, yes.rank);
+        found.hold("I5", is_same, || format!("told {yes:?}, kept {row:?}"));
+    }
+}
+
+fn refusals(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
+    let theirs: HashSet<(Uuid, i64, i64)> = evidence
+        .participations
+        .iter()
+        .map(|row| (row.id, row.campaign, row.user))
+        .collect();
+    for answer in answers {
+        let asked = &answer.asked;
+        match &answer.outcome {
+            Outcome::Odd { status, body } => found.hold("answer", false, || {
+                format!(
+                    "{status} at {:.2?} by replica {}: {body}",
+                    answer.at, answer.replica
+                )
+            }),
+            Outcome::No { code, first } if code == "ALREADY_PARTICIPATED" => {
+                let is_theirs = |id: &Uuid| theirs.contains(&(*id, asked.campaign, asked.user));
+                found.hold("I5", first.as_ref().is_some_and(is_theirs), || {
+                    format!(
+                        "user {} was told of {first:?}, which is not theirs",
+                        asked.user
+                    )
+                });
+            }
+            Outcome::No { code, .. } if answer.phase == Phase::Healing && code != "SOLD_OUT" => {
+                found.hold("answer", false, || {
+                    format!(
+                        "a user nobody knew, {}, was refused with {code}",
+                        asked.user
+                    )
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A key leads to one participation, however often it is sent.
+fn keys(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
+    let used: HashMap<(i64, &str), Uuid> = evidence
+        .keys
+        .iter()
+        .map(|used| ((used.user, used.key.as_str()), used.participation))
+        .collect();
+    let mut sent: BTreeMap<(i64, i64), BTreeSet<&str>> = BTreeMap::new();
+    for answer in answers {
+        let Some(key) = &answer.asked.key else {
+            continue;
+        };
+        let asked = &answer.asked;
+        let of_user = sent.entry((asked.campaign, asked.user)).or_default();
+        of_user.insert(key);
+        if let Outcome::Yes(yes) = &answer.outcome {
+            let kept = used.get(&(asked.user, key.as_str()));
+            found.hold("key", kept == Some(&yes.participation), || {
+                format!(
+                    "key {key} was answered {}, and led to {kept:?}",
+                    yes.participation
+                )
+            });
+        }
+    }
+    let mut rows: BTreeMap<(i64, i64), usize> = BTreeMap::new();
+    for row in &evidence.participations {
+        *rows.entry((row.campaign, row.user)).or_default() += 1;
+    }
+    for ((campaign, user), keys) in sent.into_iter().filter(|((_, user), _)| sends_keys(*user)) {
+        let made = rows.get(&(campaign, user)).copied().unwrap_or(0);
+        found.hold("key", made <= keys.len(), || {
+            format!(
+                "user {user} sent {} keys and has {made} participations in campaign {campaign}",
+                keys.len()
+            )
+        });
+    }
+}

@@ -1,0 +1,160 @@
+//! What the outbox and the topic have to hold: every change once, and in order.
+
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::Found;
+use crate::evidence::{Campaign, Event, Evidence, Participation, Seen};
+use crate::schedule::Key;
+
+/// How types of events begin.
+const KIND: &str = "firstcome.participation.";
+
+pub(super) fn judge(evidence: &Evidence, found: &mut Found) {
+    outbox(evidence, found);
+    // The embedded broker's topic went with its process.
+    if evidence.key.is_some() {
+        topic(evidence, found);
+    }
+}
+
+fn outbox(evidence: &Evidence, found: &mut Found) {
+    let mut events: HashMap<&str, Vec<&Event>> = HashMap::new();
+    for event in &evidence.events {
+        events.entry(&event.participation).or_default().push(event);
+    }
+    for row in &evidence.participations {
+        let its = events.remove(row.id.to_string().as_str());
+        changes(evidence, row, its.unwrap_or_default(), found);
+    }
+    for (participation, _) in events {
+        let what = || format!("an outbox row tells of {participation}, which there is not");
+        found.hold("I3", false, what);
+    }
+    found.hold("I4", evidence.pending == 0, || {
+        format!("{} events are still pending", evidence.pending)
+    });
+    found.hold("I4", evidence.parked.is_empty(), || {
+        format!(
+            "{} events are parked: {:?}",
+            evidence.parked.len(),
+            evidence.parked
+        )
+    });
+}
+
+/// An event for each change, from the first to the one that made it what it is.
+fn changes(evidence: &Evidence, row: &Participation, mut its: Vec<&Event>, found: &mut Found) {
+    its.sort_by_key(|event| event.sequence);
+    let sequences: Vec<u32> = its.iter().map(|event| event.sequence).collect();
+    if !sequences.iter().copied().eq(1..=row.version) {
+        found.hold("I3", false, || {
+            format!(
+                "participation {} changed {} times, its outbox rows tell of changes {sequences:?}",
+                row.id, row.version
+            )
+        });
+        return;
+    }
+    let campaigns = &evidence.campaigns;
+    let campaign = campaigns.iter().find(|one| one.id == row.campaign);
+    let words: Vec<&str> = its
+        .iter()
+        .map(|event| event.kind.strip_prefix(KIND).unwrap_or(&event.kind))
+        .collect();
+    let before = std::iter::once(None).chain(words.iter().copied().map(Some));
+    let mut steps = before.zip(&words);
+    let is_lawful = campaign.is_some_and(|one| steps.all(|(from, to)| can_become(one, from, to)));
+    let is_last = words.last() == Some(&row.status.as_str());
+    found.hold("I3", is_lawful && is_last, || {
+        format!(
+            "participation {} is {}, and was told of as {words:?}",
+            row.id, row.status
+        )
+    });
+}
+
+/// What the rules allow; from nothing at first.
+fn can_become(campaign: &Campaign, from: Option<&str>, to: &str) -> bool {
+    match (from, to) {
+        (None, "reserved") => campaign.is_paid,
+        (None, "confirmed") => !campaign.is_paid,
+        (Some("reserved"), "confirmed" | "cancelled" | "expired") => true,
+        (Some("confirmed"), "cancelled") => campaign.is_cancellable,
+        _ => false,
+    }
+}
+
+fn topic(evidence: &Evidence, found: &mut Found) {
+    for what in &evidence.unreadable {
+        found.hold("I8", false, || what.clone());
+    }
+    let known: HashMap<Uuid, &Event> = evidence.events.iter().map(|one| (one.id, one)).collect();
+    let firsts = first_comings(&evidence.records);
+    let seen: HashSet<Uuid> = firsts.iter().map(|record| record.event).collect();
+    for record in &firsts {
+        let id = record.event;
+        let kept = known.get(&id);
+        let is_same = kept.is_some_and(|kept| {
+            kept.participation == record.participation.to_string()
+                && kept.sequence == record.sequence
+        });
+        found.hold("I4", is_same, || {
+            format!("event {id} is in the topic as {record:?}, in the outbox as {kept:?}")
+        });
+    }
+    for event in evidence
+        .events
+        .iter()
+        .filter(|event| !seen.contains(&event.id))
+    {
+        found.hold("I4", false, || {
+            format!(
+                "event {} of {} was never published",
+                event.id, event.participation
+            )
+        });
+    }
+    let mut last_change: HashMap<Uuid, u32> = HashMap::new();
+    let mut last_event: HashMap<(&str, i64), (Uuid, i32)> = HashMap::new();
+    for record in &firsts {
+        let last = last_change.insert(record.participation, record.sequence);
+        found.hold("I8", record.sequence == last.unwrap_or(0) + 1, || {
+            format!(
+                "change {} of {} came after {last:?}",
+                record.sequence, record.participation
+            )
+        });
+        if evidence.key == Some(Key::Participation) {
+            continue;
+        }
+        // Under a key that participations share, ids are in order of commit.
+        let here = (record.event, record.partition);
+        let key = (record.key.as_str(), record.campaign);
+        if let Some((last, partition)) = last_event.insert(key, here) {
+            found.hold(
+                "I8",
+                partition == record.partition && last < record.event,
+                || {
+                    format!(
+                        "key {} of campaign {}: {} came after {last}",
+                        key.0, key.1, record.event
+                    )
+                },
+            );
+        }
+    }
+}
+
+/// Every event's first record. Partitions come mixed, but each in its order.
+fn first_comings(records: &[Seen]) -> Vec<&Seen> {
+    let mut seen = HashSet::new();
+    let is_first = |record: &&Seen| seen.insert(record.event);
+    records.iter().filter(is_first).collect()
+}
+
+/// Records whose event had come before.
+pub fn redelivered(evidence: &Evidence) -> u64 {
+    (evidence.records.len() - first_comings(&evidence.records).len()) as u64
+}

@@ -1,0 +1,257 @@
+//! Planted violations among what is paid for.
+
+use super::*;
+use crate::ledger::{AskedChange, Change, Told};
+
+/// Places of the orders in the evidence, by how they went.
+const CONFIRMED: usize = 4;
+const GIVEN_BACK: usize = 5;
+const CANCELLED: usize = 6;
+const EXPIRED: usize = 7;
+
+fn pay(reference: &str) -> Change {
+    Change::Confirm {
+        reference: reference.to_owned(),
+    }
+}
+
+fn said(nth: usize, change: Change, told: Told) -> ChangeAnswer {
+    ChangeAnswer {
+        at: Duration::from_secs(5),
+        phase: Phase::Traffic,
+        replica: 0,
+        asked: AskedChange {
+            participation: id(nth as u64),
+            user: 4,
+            change,
+            waited: Duration::from_secs(1),
+        },
+        age: Duration::from_secs(3),
+        told,
+    }
+}
+
+fn no(code: &str) -> Told {
+    Told::No {
+        code: code.to_owned(),
+    }
+}
+
+/// What there was to tell of the orders of a sound run.
+pub(super) fn told() -> Vec<ChangeAnswer> {
+    vec![
+        said(CONFIRMED, pay("declined-1"), no("PAYMENT_DECLINED")),
+        said(CONFIRMED, pay("pay-4"), Told::Lost(String::new())),
+        said(CONFIRMED, pay("pay-4"), Told::Yes),
+        said(CONFIRMED, pay("other"), no("ALREADY_PAID")),
+        said(GIVEN_BACK, pay("pay-5"), Told::Yes),
+        said(GIVEN_BACK, Change::Cancel, Told::Yes),
+        // Too late to be paid for, and given back before it expired.
+        said(CANCELLED, pay("pay-6"), no("EXPIRED")),
+        said(CANCELLED, Change::Cancel, Told::Yes),
+        said(CANCELLED, pay("pay-6"), no("CANCELLED")),
+        said(EXPIRED, Change::Cancel, no("EXPIRED")),
+    ]
+}
+
+fn broken_by(plant: impl FnOnce(&mut Evidence, &mut Vec<ChangeAnswer>)) -> BTreeSet<String> {
+    let (mut evidence, answers) = sound();
+    let mut changes = told();
+    plant(&mut evidence, &mut changes);
+    let breaches = judge(&evidence, &answers, &changes);
+    breaches.into_iter().map(|breach| breach.promise).collect()
+}
+
+fn broken_by_an_answer(nth: usize, change: Change, told: Told) -> BTreeSet<String> {
+    broken_by(|_, changes| changes.push(said(nth, change, told)))
+}
+
+#[test]
+fn a_payment_that_was_taken_and_is_not_kept_is_found() {
+    let lost = broken_by_an_answer(EXPIRED, pay("pay-7"), Told::Yes);
+    assert_eq!(lost, promises(["I5"]));
+    // Two payments for one.
+    let twice = broken_by_an_answer(CONFIRMED, pay("other"), Told::Yes);
+    assert_eq!(twice, promises(["I5"]));
+    let of_nothing = broken_by_an_answer(99, pay("pay"), Told::Yes);
+    assert_eq!(of_nothing, promises(["I5"]));
+}
+
+#[test]
+fn a_cancellation_that_was_granted_and_is_not_kept_is_found() {
+    for nth in [CONFIRMED, EXPIRED] {
+        let lost = broken_by_an_answer(nth, Change::Cancel, Told::Yes);
+        assert_eq!(lost, promises(["I5"]));
+    }
+}
+
+#[test]
+fn a_refusal_of_a_change_that_is_not_so_is_found() {
+    for (nth, change, code) in [
+        (CONFIRMED, pay("pay-4"), "EXPIRED"),
+        (CONFIRMED, pay("pay-4"), "CANCELLED"),
+        (CONFIRMED, pay("pay-4"), "ALREADY_PAID"),
+        (EXPIRED, pay("pay-7"), "ALREADY_PAID"),
+        (EXPIRED, pay("pay-7"), "CANCELLED"),
+        (CONFIRMED, pay("pay-4"), "PAYMENT_DECLINED"),
+        (CANCELLED, Change::Cancel, "EXPIRED"),
+        // This campaign takes back what is confirmed.
+        (GIVEN_BACK, Change::Cancel, "NOT_CANCELLABLE"),
+    ] {
+        let found = broken_by_an_answer(nth, change, no(code));
+        assert_eq!(found, promises(["change"]), "{nth} {code}");
+    }
+}
+
+#[test]
+fn what_is_confirmed_for_good_is_not_found_given_back_unnoticed() {
+    let found = broken_by(|evidence, _| evidence.campaigns[2].is_cancellable = false);
+    assert_eq!(found, promises(["I3"]));
+    let refused = broken_by(|evidence, changes| {
+        evidence.campaigns[2].is_cancellable = false;
+        evidence.participations.remove(GIVEN_BACK);
+        evidence.campaigns[2].count = 3;
+        evidence.campaigns[2].returns = 2;
+        let gone = id(GIVEN_BACK as u64);
+        evidence
+            .events
+            .retain(|event| event.participation != gone.to_string());
+        evidence
+            .records
+            .retain(|record| record.participation != gone);
+        changes.retain(|answer| answer.asked.participation != gone);
+        changes.push(said(CONFIRMED, Change::Cancel, no("NOT_CANCELLABLE")));
+    });
+    // All that is left is that its client was told yes once.
+    assert_eq!(refused, promises(["I5"]));
+}
+
+#[test]
+fn what_nobody_asked_for_is_found() {
+    let cancelled = broken_by(|_, changes| {
+        changes.retain(|answer| answer.asked.change != Change::Cancel);
+    });
+    assert_eq!(cancelled, promises(["change"]));
+    let paid = broken_by(|_, changes| {
+        changes.retain(|answer| answer.asked.change != pay("pay-4"));
+    });
+    assert_eq!(paid, promises(["change"]));
+    let unpaid = broken_by(|evidence, changes| {
+        evidence.participations[CONFIRMED].payment_reference = None;
+        changes.retain(|answer| answer.asked.participation != id(CONFIRMED as u64));
+    });
+    assert_eq!(unpaid, promises(["change"]));
+    let paid_and_expired = broken_by(|evidence, changes| {
+        evidence.participations[EXPIRED].payment_reference = Some("pay-7".to_owned());
+        changes.push(said(EXPIRED, pay("pay-7"), Told::Lost(String::new())));
+    });
+    assert_eq!(paid_and_expired, promises(["change"]));
+}
+
+#[test]
+fn a_hold_that_was_too_short_or_too_long_is_found() {
+    let short = broken_by(|_, changes| {
+        let mut early = said(EXPIRED, pay("pay-7"), no("EXPIRED"));
+        early.age = Duration::from_secs(1);
+        changes.push(early);
+    });
+    assert_eq!(short, promises(["hold"]));
+    let long = broken_by(|_, changes| changes[2].asked.waited = Duration::from_secs(3));
+    assert_eq!(long, promises(["hold"]));
+}
+
+#[test]
+fn a_reservation_that_never_expires_is_found() {
+    let found = broken_by(|evidence, changes| {
+        let row = &mut evidence.participations[EXPIRED];
+        row.status = "reserved".to_owned();
+        row.version = 1;
+        row.ordinal = Some(1);
+        let last = evidence.events.pop().unwrap();
+        evidence.records.retain(|record| record.event != last.id);
+        evidence.campaigns[2].returns = 2;
+        evidence.campaigns[2].committed = 4;
+        evidence.campaigns[2].total = Some(4);
+        evidence.campaigns[2].per_user_limit = 4;
+        changes.retain(|answer| answer.asked.participation != id(EXPIRED as u64));
+    });
+    assert_eq!(found, promises(["I7"]));
+}
+
+#[test]
+fn units_that_came_back_twice_or_never_are_found() {
+    let twice = broken_by(|evidence, _| evidence.campaigns[2].committed = 0);
+    assert_eq!(twice, promises(["I1"]));
+    let counted = broken_by(|evidence, _| evidence.campaigns[2].returns = 4);
+    assert_eq!(counted, promises(["I1"]));
+    let unsold = broken_by(|evidence, _| evidence.campaigns[2].total = Some(4));
+    assert_eq!(unsold, promises(["I7"]));
+    let oversold = broken_by(|evidence, _| evidence.campaigns[2].total = Some(1));
+    assert_eq!(oversold, promises(["I1"]));
+}
+
+#[test]
+fn a_place_under_the_limit_that_is_kept_or_lost_is_found() {
+    let kept = broken_by(|evidence, _| evidence.participations[EXPIRED].ordinal = Some(2));
+    assert_eq!(kept, promises(["I2"]));
+    let lost = broken_by(|evidence, _| evidence.participations[CONFIRMED].ordinal = None);
+    assert_eq!(lost, promises(["I2"]));
+    let over = broken_by(|evidence, _| evidence.campaigns[2].per_user_limit = 1);
+    assert_eq!(over, promises(["I2"]));
+}
+
+#[test]
+fn a_change_without_its_event_is_found() {
+    // With its record, as if neither had been written.
+    let last = broken_by(|evidence, _| {
+        let last = evidence.events.pop().unwrap();
+        evidence.records.retain(|record| record.event != last.id);
+    });
+    assert_eq!(last, promises(["I3"]));
+    let twice = broken_by(|evidence, _| {
+        let (mut second, row) = (evidence.events[4].clone(), &evidence.participations[4]);
+        second.id = id(999);
+        evidence.records.push(record(&second, row));
+        evidence.events.push(second);
+    });
+    assert_eq!(twice, promises(["I3", "I8"]));
+    let another = broken_by(|evidence, _| {
+        let last = evidence.events.last_mut().unwrap();
+        last.kind = "firstcome.participation.cancelled".to_owned();
+    });
+    assert_eq!(another, promises(["I3"]));
+}
+
+#[test]
+fn events_of_one_participation_out_of_order_are_found_under_any_key() {
+    for key in [Key::Participation, Key::User, Key::Campaign] {
+        let found = broken_by(|evidence, _| {
+            evidence.key = Some(key);
+            evidence.records.swap(4, 5);
+        });
+        assert_eq!(found, promises(["I8"]));
+    }
+}
+
+#[test]
+fn a_record_that_tells_of_another_change_than_its_event_is_found() {
+    let found = broken_by(|evidence, _| {
+        evidence.events.swap(4, 5);
+        let (first, second) = (evidence.events[4].id, evidence.events[5].id);
+        evidence.events[4].id = second;
+        evidence.events[5].id = first;
+    });
+    assert_eq!(found, promises(["I4"]));
+}
+
+#[test]
+fn an_answer_to_a_change_that_nobody_should_get_is_found() {
+    let odd = Told::Odd {
+        status: 500,
+        body: "INTERNAL".to_owned(),
+    };
+    let found = broken_by_an_answer(EXPIRED, pay("pay-7"), odd.clone());
+    assert_eq!(found, promises(["answer"]));
+    let of_nothing = broken_by_an_answer(99, pay("pay"), odd);
+    assert_eq!(of_nothing, promises(["answer"]));
+}

@@ -1,0 +1,172 @@
+//! What clients make of a reservation: they pay, give back, do both at once, think better of it later, or
+//! forget about it. Who got no answer asks again, anywhere, until it knows.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use reqwest::Client;
+use reqwest::header::RETRY_AFTER;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::ledger::{AskedChange, Change, DECLINED, Phase, Told, Yes};
+use crate::world::{HOLD, World};
+
+/// A yes that waits for its payment.
+#[derive(Clone, Copy, Debug)]
+pub struct Order {
+    participation: Uuid,
+    user: i64,
+    /// When somebody first asked for it.
+    asked_at: Instant,
+    yes_at: Instant,
+}
+
+impl Order {
+    /// What was answered just now.
+    pub fn of(yes: &Yes, asked_at: Instant) -> Self {
+        Self {
+            participation: yes.participation,
+            user: yes.user,
+            asked_at,
+            yes_at: Instant::now(),
+        }
+    }
+}
+
+/// Something to do about an order at its time; several changes are asked for at once.
+#[derive(Debug)]
+pub struct Errand {
+    pub due: Instant,
+    order: Order,
+    changes: Vec<Change>,
+}
+
+/// What somebody decides to do about an order, at random. `name` is nobody else's.
+pub fn plan(order: Order, name: &str, random: &mut StdRng) -> Vec<Errand> {
+    let errand = |after_ms: u64, changes: Vec<Change>| Errand {
+        due: order.yes_at + Duration::from_millis(after_ms),
+        order,
+        changes,
+    };
+    let confirm = |how: &str| Change::Confirm {
+        reference: format!("{how}-{name}"),
+    };
+    let hold_ms = u64::try_from(HOLD.as_millis()).unwrap();
+    // Most know what they want, some wait until it is nearly too late.
+    let at = match random.random_range(0..4) {
+        0 => random.random_range(0..hold_ms),
+        1 => random.random_range(hold_ms - 400..hold_ms + 100),
+        _ => 0,
+    };
+    let later = at + random.random_range(100..hold_ms);
+    match random.random_range(0..21) {
+        0..5 => vec![errand(at, vec![confirm("pay")])],
+        5 => {
+            let slow = format!("slow-{}", random.random_range(50..900));
+            vec![errand(at, vec![confirm(&slow)])]
+        }
+        6..8 => vec![
+            errand(at, vec![confirm(DECLINED)]),
+            errand(later, vec![confirm("again")]),
+        ],
+        8 => vec![errand(at, vec![confirm(DECLINED)])],
+        9..11 => vec![errand(at, vec![Change::Cancel])],
+        11..14 => vec![errand(at, vec![confirm("pay"), Change::Cancel])],
+        14 => vec![errand(at, vec![confirm("one"), confirm("other")])],
+        15..18 => vec![
+            errand(at, vec![confirm("pay")]),
+            errand(later, vec![Change::Cancel]),
+        ],
+        18 => vec![errand(hold_ms + 400, vec![confirm("late")])],
+        19 => vec![errand(hold_ms + 700, vec![Change::Cancel])],
+        _ => Vec::new(),
+    }
+}
+
+/// Whoever asks for changes.
+pub struct Buyer<'a> {
+    pub world: &'a World,
+    pub http: &'a Client,
+    pub phase: Phase,
+    /// Set when nobody is to ask again.
+    pub abandon: &'a AtomicBool,
+}
+
+impl Buyer<'_> {
+    /// Asks for all of its changes at once, each through another replica as far as there are others.
+    pub async fn run(&self, errand: Errand, random: &mut StdRng) {
+        let first = random.random_range(0..self.world.replicas.len());
+        let order = errand.order;
+        let asked = errand.changes.into_iter().zip(first..);
+        let asked = asked.map(|(change, replica)| {
+            let own = StdRng::seed_from_u64(random.random());
+            self.ask_until_known(order, change, replica, own)
+        });
+        join_all(asked.collect::<Vec<_>>()).await;
+    }
+
+    /// Pays for it.
+    pub async fn pay(&self, order: Order, replica: usize) {
+        let change = Change::Confirm {
+            reference: format!("pay-{}", order.participation),
+        };
+        let own = StdRng::seed_from_u64(order.user.unsigned_abs());
+        self.ask_until_known(order, change, replica, own).await;
+    }
+
+    async fn ask_until_known(
+        &self,
+        order: Order,
+        change: Change,
+        mut replica: usize,
+        mut random: StdRng,
+    ) {
+        let asked = AskedChange {
+            participation: order.participation,
+            user: order.user,
+            change,
+            waited: order.yes_at.elapsed(),
+        };
+        loop {
+            let nth = replica % self.world.replicas.len();
+            let told = self.ask(nth, &asked).await;
+            let is_known = told.is_definite();
+            let ledger = &self.world.ledger;
+            ledger.write_change(self.phase, nth, asked.clone(), order.asked_at, told);
+            if is_known || self.abandon.load(Ordering::SeqCst) {
+                return;
+            }
+            let pause = random.random_range(100..400);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            replica = random.random_range(0..self.world.replicas.len());
+        }
+    }
+
+    async fn ask(&self, replica: usize, asked: &AskedChange) -> Told {
+        let Some(base) = self.world.replicas[replica].base() else {
+            return Told::Lost("it never served".to_owned());
+        };
+        let (id, word) = (asked.participation, asked.change.word());
+        let mut request = self
+            .http
+            .post(format!("{base}/api/participations/{id}/{word}"))
+            .header("Authorization", asked.user.to_string());
+        if let Change::Confirm { reference } = &asked.change {
+            request = request.json(&json!({ "paymentReference": reference }));
+        }
+        let answered = async {
+            let answer = request.send().await?;
+            let status = answer.status().as_u16();
+            let has_retry_after = answer.headers().contains_key(RETRY_AFTER);
+            let body = answer.text().await?;
+            Ok::<_, reqwest::Error>(asked.read(status, has_retry_after, &body))
+        };
+        answered
+            .await
+            .unwrap_or_else(|error| Told::Lost(format!("{error:?}")))
+    }
+}
