@@ -20,7 +20,7 @@ use crate::admission::Desk;
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::direct::{Cause, Direct};
-use crate::domain::{Campaign, CampaignId, KeyChoice, Participation, ParticipationId, Refusal};
+use crate::domain::{Campaign, CampaignId, KeyChoice, ParticipationId, Refusal};
 use crate::gate::Guarded;
 use crate::meter::Meter;
 use crate::reconcile::Reconciler;
@@ -182,21 +182,6 @@ impl Parts {
             .await
             .map_err(|error| unavailable("store", &error))?;
         found.ok_or(ParticipateError::UnknownCampaign)
-    }
-
-    /// A yes. Until when it waits for its payment is told by the clock that will end it, the store's; if
-    /// that cannot be asked any more, by this one.
-    async fn accepted(&self, mut participation: Participation) -> Outcome {
-        if participation.expires_at.is_some()
-            && let Ok(Some(kept)) = self.store.participation(participation.id).await
-            && kept.expires_at.is_some()
-        {
-            participation.expires_at = kept.expires_at;
-        }
-        Outcome::Accepted {
-            participation,
-            replayed: Replayed::First,
-        }
     }
 
     /// What was answered to this key before, if it was used.

@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::crash;
-use crate::domain::{Campaign, CampaignId, Fresh, OutboxEvent, ParticipationId};
+use crate::domain::{self, Campaign, CampaignId, Fresh, OutboxEvent, ParticipationId};
 use crate::gate::Gate;
 use crate::lane::{LaneConfig, Lanes, Place};
 use crate::retry;
@@ -23,7 +23,10 @@ use crate::supervisor::{Spawner, Stage};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Durable, with its outbox row.
-    Committed,
+    Committed {
+        /// The store's time from which it is held, where it is and that is known.
+        held_from: Option<domain::Instant>,
+    },
     /// Not committed: the gate was rebuilt since it admitted this one. Ask it again.
     StaleEpoch,
     /// Not committed, and released: the database has not enough units.
@@ -215,7 +218,7 @@ impl Committer {
                 }
             })
             .collect();
-        if verdicts.contains(&Verdict::Committed) {
+        if verdicts.iter().any(is_committed) {
             crash::point("writer.committed");
         }
         self.tell(group, &jobs, &verdicts).await;
@@ -236,7 +239,7 @@ impl Committer {
                 return vec![Verdict::Unavailable; batch.len()];
             }
             let single = match self.commit_with_retry(group, batch).await {
-                Ok(BatchOutcome::Committed) => Verdict::Committed,
+                Ok(BatchOutcome::Committed { held_from }) => Verdict::Committed { held_from },
                 Ok(BatchOutcome::Mismatch(Mismatch::StaleEpoch)) => Verdict::StaleEpoch,
                 Ok(BatchOutcome::Mismatch(Mismatch::SoldOut) | BatchOutcome::Conflict)
                     if batch.len() > 1 =>
@@ -307,7 +310,7 @@ impl Committer {
         ids.iter()
             .map(|id| {
                 if found.contains(id) {
-                    Verdict::Committed
+                    Verdict::Committed { held_from: None }
                 } else {
                     Verdict::Unknown
                 }
@@ -324,8 +327,7 @@ impl Committer {
                 .filter(move |(_, verdict)| wanted(verdict))
                 .map(|(job, _)| job)
         };
-        let committed = |verdict: &Verdict| *verdict == Verdict::Committed;
-        let events: Vec<OutboxEvent> = with(committed)
+        let events: Vec<OutboxEvent> = with(is_committed)
             .filter(|job| job.intake.hold_until.is_none())
             .map(|job| job.intake.event.clone())
             .collect();
@@ -336,7 +338,7 @@ impl Committer {
                 committed_at: Instant::now(),
             }));
         }
-        for job in with(committed) {
+        for job in with(is_committed) {
             if self
                 .settle
                 .offer(campaign, (campaign, job.intake.participation.id))
@@ -370,4 +372,8 @@ impl Committer {
             );
         }
     }
+}
+
+const fn is_committed(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Committed { .. })
 }

@@ -61,6 +61,18 @@ pub struct Participation {
     pub created_at: Instant,
 }
 
+impl Participation {
+    /// The same, held for as long, but from then on.
+    #[must_use]
+    pub fn held_from(self, from: Instant) -> Self {
+        let made = self.created_at;
+        Self {
+            expires_at: self.expires_at.map(|until| from + (until - made)),
+            ..self
+        }
+    }
+}
+
 /// One user's committed units in one campaign: what a rebuild of the gate starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seat {

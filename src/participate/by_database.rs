@@ -1,6 +1,6 @@
 //! By the database alone, while the gate is away or closed: it admits and commits in one transaction.
 
-use super::{ParticipateError, Parts, Path, Request, SYNC_HOLD, Step};
+use super::{Outcome, ParticipateError, Parts, Path, Replayed, Request, SYNC_HOLD, Step};
 use crate::direct::{Answer, Cause};
 use crate::store::{Applicant, Decision};
 
@@ -30,7 +30,10 @@ impl Parts {
         };
         match answer {
             Answer::Decided(Decision::Accepted(participation)) => {
-                Ok(Step::Done(self.accepted(participation).await))
+                Ok(Step::Done(Outcome::Accepted {
+                    participation,
+                    replayed: Replayed::First,
+                }))
             }
             Answer::Decided(Decision::Refused { refusal, remaining }) => {
                 let refused = self.refused(request, refusal, remaining).await?;

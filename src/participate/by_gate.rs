@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::{
-    FIRST_ANSWER_LOOKS, FIRST_ANSWER_PAUSE, Outcome, ParticipateError, Parts, Path, Request,
-    SYNC_HOLD, Step, unavailable,
+    FIRST_ANSWER_LOOKS, FIRST_ANSWER_PAUSE, Outcome, ParticipateError, Parts, Path, Replayed,
+    Request, SYNC_HOLD, Step, unavailable,
 };
 use crate::admission::{Answer, DeskError};
 use crate::crash;
 use crate::domain::{
-    Campaign, CampaignId, Participation, ParticipationId, Refusal, to_stored_precision,
+    Campaign, CampaignId, Instant, Participation, ParticipationId, Refusal, to_stored_precision,
 };
 use crate::gate::{Admission, Entrant, GateError, Ticket};
 use crate::reconcile::{ReconcileError, Renewed};
@@ -52,9 +52,9 @@ impl Parts {
         crash::point("participate.admitted");
         let (job, participation) = self.job(campaign, applicant, &ticket, &answer, path);
         match self.commit(place, job, path).await? {
-            Verdict::Committed => {
+            Verdict::Committed { held_from } => {
                 crash::point("participate.committed");
-                Ok(Step::Done(self.accepted(participation).await))
+                Ok(Step::Done(self.accepted(participation, held_from).await))
             }
             Verdict::StaleEpoch => self.renew_gate(campaign.id, Some(ticket.epoch)).await,
             Verdict::SoldOut => {
@@ -114,10 +114,30 @@ impl Parts {
         let _permit = self.sync.permit().await?;
         let event = job.intake.event.clone();
         let verdict = self.writer.commit_alone(job).await;
-        if verdict == Verdict::Committed {
+        if matches!(verdict, Verdict::Committed { .. }) {
             self.sync.publish_now(&self.store, &event).await;
         }
         Ok(verdict)
+    }
+
+    /// A yes. Until when it waits for its payment is told by the clock that will end it, the store's.
+    async fn accepted(
+        &self,
+        mut participation: Participation,
+        held_from: Option<Instant>,
+    ) -> Outcome {
+        if let Some(held_from) = held_from {
+            participation = participation.held_from(held_from);
+        } else if participation.expires_at.is_some()
+            && let Ok(Some(kept)) = self.store.participation(participation.id).await
+        {
+            // The answer to its commit was lost, and the row was found.
+            participation.expires_at = kept.expires_at.or(participation.expires_at);
+        }
+        Outcome::Accepted {
+            participation,
+            replayed: Replayed::First,
+        }
     }
 
     /// A gate that went away leaves the database; whatever it may have admitted is void by then.

@@ -95,7 +95,10 @@ async fn whoever_looks_sees_what_was_committed_here_before() {
         let commit = test
             .store
             .commit_participations(&campaign, campaign.gate_epoch, &batch);
-        assert_eq!(commit.await.unwrap(), BatchOutcome::Committed);
+        assert_eq!(
+            commit.await.unwrap(),
+            BatchOutcome::Committed { held_from: None }
+        );
         catalogue.moved(campaign.id);
         let seen = catalogue.look(campaign.id).await.unwrap().unwrap();
         assert_eq!(seen.committed_units, nth.unsigned_abs());

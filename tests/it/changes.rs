@@ -1,4 +1,5 @@
-//! Changes of participations in the store, on both databases: many wishes in one transaction.
+//! Reservations in the store, on both databases: how long they are held, and many wishes in one
+//! transaction.
 
 use chrono::TimeDelta;
 use firstcome::clock::Clock;
@@ -6,7 +7,7 @@ use firstcome::domain::{
     Campaign, KeyChoice, Obstacle, Participation, ParticipationId, Status, Wish,
     to_stored_precision,
 };
-use firstcome::store::{Intake, Store, Wished};
+use firstcome::store::{BatchOutcome, Intake, Store, Wished};
 
 use crate::store::intake;
 use crate::support::{campaign_of, create, stores};
@@ -124,5 +125,35 @@ async fn each_of_many_wishes_in_one_transaction_is_granted_in_its_own_way() {
         assert!(again.changed.is_empty() && again.events.is_empty() && again.returns.is_empty());
         let books = store.campaign(campaign.id).await.unwrap().unwrap();
         assert_eq!(books.committed_units, 8);
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_is_held_as_long_as_it_should_whatever_its_writer_takes_the_time_to_be() {
+    for test in stores().await {
+        let store = &test.store;
+        let campaign = create(store, campaign_of(None)).await;
+        for (off, rank) in [(-3_600, 1), (3_600, 2)] {
+            let mut held = intake(&campaign, off, rank, 1);
+            let wrong = held.participation.created_at + TimeDelta::seconds(off);
+            held.participation.status = Status::Reserved;
+            held.participation.created_at = wrong;
+            held.participation.expires_at = Some(wrong + TimeDelta::seconds(120));
+            held.event.created_at = wrong;
+            held.hold_until = Some(wrong + TimeDelta::seconds(120));
+            let (id, bucket) = (held.participation.id, held.event.bucket);
+            let batch = [held];
+            let committed = store.commit_participations(&campaign, campaign.gate_epoch, &batch);
+            assert_eq!(
+                committed.await.unwrap(),
+                BatchOutcome::Committed { held_from: None }
+            );
+            let kept = store.participation(id).await.unwrap().unwrap();
+            let left = (kept.expires_at.unwrap() - Clock::System.now()).num_seconds();
+            assert!((60..=130).contains(&left), "{left} s");
+            let pending = store.pending(&[bucket], &[], 10).await.unwrap();
+            assert!(pending.iter().all(|row| row.held));
+        }
+        assert_eq!(store.due_reservations(10).await.unwrap(), []);
     }
 }

@@ -139,7 +139,10 @@ async fn written(store: &Store) -> OutboxEvent {
         Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into());
     let batch = [intake];
     let outcome = store.commit_participations(&campaign, campaign.gate_epoch, &batch);
-    assert_eq!(outcome.await.unwrap(), BatchOutcome::Committed);
+    assert_eq!(
+        outcome.await.unwrap(),
+        BatchOutcome::Committed { held_from: None }
+    );
     // Its id was given in the transaction, because other participations may have the same key.
     let pending = store
         .pending(&[batch[0].event.bucket], &[], 10)

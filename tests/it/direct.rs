@@ -229,7 +229,7 @@ async fn by_gate(gate: &ScriptGate, reconciler: &Reconciler, store: &Store, user
         .await
         .unwrap();
     let ids = [entrant.participation];
-    if outcome == BatchOutcome::Committed {
+    if matches!(outcome, BatchOutcome::Committed { .. }) {
         gate.settle(campaign.id, &ids).await.unwrap();
         return true;
     }

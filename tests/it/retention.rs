@@ -37,7 +37,10 @@ async fn sell(store: &Store, campaign: &Campaign, ages: &[Duration]) -> Vec<Outb
         })
         .collect();
     let outcome = store.commit_participations(campaign, campaign.gate_epoch, &batch);
-    assert_eq!(outcome.await.unwrap(), BatchOutcome::Committed);
+    assert_eq!(
+        outcome.await.unwrap(),
+        BatchOutcome::Committed { held_from: None }
+    );
     batch.into_iter().map(|intake| intake.event).collect()
 }
 

@@ -38,33 +38,6 @@ pub fn intake(campaign: &Campaign, user: i64, rank: u64, quantity: u32) -> Intak
 }
 
 #[tokio::test]
-async fn what_is_held_is_held_as_long_as_it_should_whatever_its_writer_takes_the_time_to_be() {
-    for test in stores().await {
-        let store = &test.store;
-        let campaign = create(store, campaign_of(None)).await;
-        for (off, rank) in [(-3_600, 1), (3_600, 2)] {
-            let mut held = intake(&campaign, off, rank, 1);
-            let wrong = held.participation.created_at + TimeDelta::seconds(off);
-            held.participation.status = Status::Reserved;
-            held.participation.created_at = wrong;
-            held.participation.expires_at = Some(wrong + TimeDelta::seconds(120));
-            held.event.created_at = wrong;
-            held.hold_until = Some(wrong + TimeDelta::seconds(120));
-            let (id, bucket) = (held.participation.id, held.event.bucket);
-            let batch = [held];
-            let committed = store.commit_participations(&campaign, campaign.gate_epoch, &batch);
-            assert_eq!(committed.await.unwrap(), BatchOutcome::Committed);
-            let kept = store.participation(id).await.unwrap().unwrap();
-            let left = (kept.expires_at.unwrap() - Clock::System.now()).num_seconds();
-            assert!((60..=130).contains(&left), "{left} s");
-            let pending = store.pending(&[bucket], &[], 10).await.unwrap();
-            assert!(pending.iter().all(|row| row.held));
-        }
-        assert_eq!(store.due_reservations(10).await.unwrap(), []);
-    }
-}
-
-#[tokio::test]
 async fn a_batch_is_committed_whole_with_its_outbox_rows() {
     for test in stores().await {
         let store = &test.store;
@@ -76,7 +49,10 @@ async fn a_batch_is_committed_whole_with_its_outbox_rows() {
             .commit_participations(&campaign, campaign.gate_epoch, &batch)
             .await
             .unwrap();
-        assert_eq!(outcome, BatchOutcome::Committed);
+        assert!(matches!(
+            outcome,
+            BatchOutcome::Committed { held_from: Some(_) }
+        ));
         let counts = store.counts(campaign.id).await.unwrap();
         assert_eq!(
             (
@@ -161,7 +137,7 @@ async fn a_user_never_holds_more_than_the_limit() {
             .commit_participations(&three, three.gate_epoch, &first)
             .await
             .unwrap();
-        assert_eq!(outcome, BatchOutcome::Committed);
+        assert_eq!(outcome, BatchOutcome::Committed { held_from: None });
         let over = [intake(&three, 7, 2, 2)];
         let outcome = store
             .commit_participations(&three, three.gate_epoch, &over)
@@ -173,7 +149,7 @@ async fn a_user_never_holds_more_than_the_limit() {
             .commit_participations(&three, three.gate_epoch, &rest)
             .await
             .unwrap();
-        assert_eq!(outcome, BatchOutcome::Committed);
+        assert_eq!(outcome, BatchOutcome::Committed { held_from: None });
         assert_eq!(store.counts(three.id).await.unwrap().users_over_limit, 0);
     }
 }
@@ -207,7 +183,7 @@ async fn an_idempotency_key_belongs_to_one_participation_of_its_user() {
             .commit_participations(&campaign, campaign.gate_epoch, &batch)
             .await
             .unwrap();
-        assert_eq!(outcome, BatchOutcome::Committed);
+        assert_eq!(outcome, BatchOutcome::Committed { held_from: None });
         let found = store
             .participation_by_key(UserId(2), "Key")
             .await
@@ -333,7 +309,7 @@ async fn concurrent_batches_never_oversell() {
     let outcomes = futures_util::future::join_all(attempts).await;
     let committed = outcomes
         .iter()
-        .filter(|outcome| **outcome == BatchOutcome::Committed)
+        .filter(|outcome| **outcome == BatchOutcome::Committed { held_from: None })
         .count();
     assert_eq!(committed, 50);
     assert_eq!(test.store.counts(campaign.id).await.unwrap().units, 50);
@@ -372,7 +348,10 @@ async fn commit_by(clock: Clock, url: &str, campaign: &Campaign, user: i64) {
     intake.event = OutboxEvent::about(&intake.participation, 1, KeyChoice::Campaign, now);
     let batch = [intake];
     let outcome = replica.commit_participations(campaign, campaign.gate_epoch, &batch);
-    assert_eq!(outcome.await.unwrap(), BatchOutcome::Committed);
+    assert_eq!(
+        outcome.await.unwrap(),
+        BatchOutcome::Committed { held_from: None }
+    );
 }
 
 #[tokio::test]

@@ -96,7 +96,10 @@ fn old_intake(campaign: &Campaign, rank: u64) -> Intake {
 
 async fn commit(store: &Store, campaign: &Campaign, batch: &[Intake]) {
     let outcome = store.commit_participations(campaign, campaign.gate_epoch, batch);
-    assert_eq!(outcome.await.unwrap(), BatchOutcome::Committed);
+    assert_eq!(
+        outcome.await.unwrap(),
+        BatchOutcome::Committed { held_from: None }
+    );
 }
 
 async fn acknowledge(store: &Store, events: &[&OutboxEvent]) {

@@ -20,18 +20,6 @@ pub(in crate::store) struct Sql {
     values: Vec<Value>,
 }
 
-/// The time that is a delay away, on MySQL: of its own clock, which all replicas share.
-const AFTER: &str = "(UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND)";
-
-fn delay_of(backend: DbBackend, now: Instant, delay: Option<TimeDelta>) -> Value {
-    if backend == DbBackend::MySql {
-        let micros = |delay: TimeDelta| delay.num_microseconds().unwrap_or(i64::MAX);
-        return delay.map(micros).into();
-    }
-    let at = |delay| now.checked_add_signed(delay).unwrap_or(now);
-    delay.map(at).into()
-}
-
 impl Sql {
     /// Starts with `text`, which must hold no value.
     pub(in crate::store) fn new(store: &Store, text: &str) -> Self {
@@ -86,28 +74,7 @@ impl Sql {
         &mut self,
         rows: impl ExactSizeIterator<Item = [Value; COLUMNS]>,
     ) -> &mut Self {
-        self.rows_like(["?"; COLUMNS], rows)
-    }
-
-    /// The same, where the values of one column are delays and stand for that long from now.
-    pub(in crate::store) fn rows_after<const COLUMNS: usize>(
-        &mut self,
-        column: usize,
-        rows: impl ExactSizeIterator<Item = [Value; COLUMNS]>,
-    ) -> &mut Self {
-        let mut slots = ["?"; COLUMNS];
-        if let (DbBackend::MySql, Some(slot)) = (self.backend, slots.get_mut(column)) {
-            *slot = AFTER;
-        }
-        self.rows_like(slots, rows)
-    }
-
-    fn rows_like<const COLUMNS: usize>(
-        &mut self,
-        slots: [&'static str; COLUMNS],
-        rows: impl ExactSizeIterator<Item = [Value; COLUMNS]>,
-    ) -> &mut Self {
-        let row = format!("({})", slots.join(","));
+        let row = format!("({})", ["?"; COLUMNS].join(","));
         self.text.reserve(rows.len() * (row.len() + 1));
         self.values.reserve(rows.len() * COLUMNS);
         for (nth, values) in rows.enumerate() {
@@ -144,20 +111,16 @@ impl Sql {
 
     /// Appends the time `delay` from now, by the same clock.
     pub(in crate::store) fn after(&mut self, delay: Duration) -> &mut Self {
+        if self.backend == DbBackend::MySql {
+            let micros = i64::try_from(delay.as_micros()).unwrap_or(i64::MAX);
+            return self
+                .push("(UTC_TIMESTAMP(6) + INTERVAL ")
+                .bind(micros)
+                .push(" MICROSECOND)");
+        }
         let delay = TimeDelta::from_std(delay).unwrap_or(TimeDelta::MAX);
-        self.values
-            .push(delay_of(self.backend, self.now, Some(delay)));
-        self.push(if self.backend == DbBackend::MySql {
-            AFTER
-        } else {
-            "?"
-        })
-    }
-
-    /// A delay as a value of [`Sql::rows_after`]. None: no time at all.
-    pub(in crate::store) fn delay(store: &Store, delay: Option<TimeDelta>) -> Value {
-        let backend = store.connection().get_database_backend();
-        delay_of(backend, to_stored_precision(store.clock.now()), delay)
+        let at = self.now.checked_add_signed(delay).unwrap_or(self.now);
+        self.bind(at)
     }
 
     /// The time now by the clock of [`Sql::now`].

@@ -12,7 +12,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use super::intake::Intake;
 use super::{Held, holdings, rows};
 use crate::crash;
-use crate::domain::{Campaign, CampaignId, EventId};
+use crate::domain::{Campaign, CampaignId, EventId, Instant};
 use crate::store::bounded::Tx;
 use crate::store::campaigns::{to_signed, to_unsigned};
 use crate::store::entity::campaign;
@@ -25,7 +25,11 @@ use crate::store::{Store, StoreError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchOutcome {
     /// All of it is durable.
-    Committed,
+    Committed {
+        /// The time by the store's clock from which what waits for a payment, or is held back from the
+        /// relay, is held; none: nothing is.
+        held_from: Option<Instant>,
+    },
     /// None of it: the campaign does not take this batch.
     Mismatch(Mismatch),
     /// None of it: at least one row breaks a rule of the schema or the user's limit.
@@ -74,13 +78,24 @@ impl Store {
     ) -> Result<BatchOutcome, CommitError> {
         // Put together before the transaction, which holds the campaign's row, unless their order is
         // found in it.
+        let held_from = self
+            .held_from(batch)
+            .await
+            .map_err(CommitError::RolledBack)?;
+        let held: Vec<Intake>;
+        let batch = if let Some(from) = held_from {
+            held = batch.iter().map(|intake| intake.held_from(from)).collect();
+            &held
+        } else {
+            batch
+        };
         let shared = batch.iter().any(|intake| intake.event.shares_its_key());
         let others = (!shared).then(|| rows::keys_and_outbox(self, batch));
         let tx = self.begin().await.map_err(CommitError::RolledBack)?;
         match write_batch(self, &tx, campaign, epoch, batch, others).await {
-            Ok(BatchOutcome::Committed) => {
+            Ok(BatchOutcome::Committed { .. }) => {
                 commit(tx).await?;
-                Ok(BatchOutcome::Committed)
+                Ok(BatchOutcome::Committed { held_from })
             }
             Ok(refused) => {
                 roll_back(tx).await?;
@@ -91,6 +106,16 @@ impl Store {
                 Ok(BatchOutcome::Conflict)
             }
             Err(error) => Err(CommitError::RolledBack(error)),
+        }
+    }
+
+    /// The time by the clock that ends what is held, if something of the batch is: a service whose own
+    /// clock is wrong holds no longer and no shorter than others.
+    async fn held_from(&self, batch: &[Intake]) -> Result<Option<Instant>, StoreError> {
+        if batch.iter().any(Intake::is_held) {
+            Sql::time(self, self.connection()).await.map(Some)
+        } else {
+            Ok(None)
         }
     }
 }
@@ -135,7 +160,7 @@ pub(super) async fn write_batch(
     for mut insert in participations.into_iter().chain(others) {
         insert.run(tx).await?;
     }
-    Ok(BatchOutcome::Committed)
+    Ok(BatchOutcome::Committed { held_from: None })
 }
 
 /// The batch with event ids that say where in the campaign's line of commits it stands. Keys that

@@ -131,7 +131,7 @@ async fn decide_and_write(
     let shared = intakes.iter().any(|intake| intake.event.shares_its_key());
     let others = (!shared).then(|| rows::keys_and_outbox(store, &intakes));
     match write_batch(store, tx, &campaign, epoch, &intakes, others).await? {
-        BatchOutcome::Committed => {
+        BatchOutcome::Committed { .. } => {
             let events = intakes.into_iter().map(|intake| intake.event);
             Ok(DirectOutcome::Decided(decisions, events.collect()))
         }

@@ -56,6 +56,23 @@ pub struct Intake {
 }
 
 impl Intake {
+    /// Whether it waits for a payment, or its event for its writer.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        self.participation.expires_at.is_some() || self.hold_until.is_some()
+    }
+
+    /// The same, held for as long, but from then on.
+    #[must_use]
+    pub fn held_from(&self, from: Instant) -> Self {
+        let made = self.participation.created_at;
+        Self {
+            participation: self.participation.clone().held_from(from),
+            hold_until: self.hold_until.map(|until| from + (until - made)),
+            ..self.clone()
+        }
+    }
+
     /// The rows of an applicant who was given a place.
     #[must_use]
     pub fn of(campaign: &Campaign, applicant: &Applicant, place: Place, making: &Making) -> Self {

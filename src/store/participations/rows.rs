@@ -1,11 +1,10 @@
 //! The rows of a batch as statements. They are written out by hand because they are most of what the
 //! service does: through the object mapper the same rows took half as long again to put together.
 
-use chrono::TimeDelta;
 use sea_orm::Value;
 
 use super::intake::Intake;
-use crate::domain::{Instant, OutboxEvent};
+use crate::domain::{Instant, OutboxEvent, to_stored_precision};
 use crate::store::Store;
 use crate::store::campaigns::{narrow, to_signed};
 use crate::store::outbox::Sql;
@@ -15,31 +14,25 @@ use crate::store::shapes::slices;
 struct Target {
     insert: &'static str,
     row_bytes: usize,
-    /// The column that holds how long from now something is over, by the clock that will end it.
-    delay: Option<usize>,
 }
 
 const PARTICIPATION: Target = Target {
     insert: "INSERT INTO participation (id, campaign_id, user_id, quantity, `rank`, ordinal, status, \
              remaining, amount, version, expires_at, created_at, updated_at) VALUES ",
     row_bytes: 115,
-    delay: Some(10),
 };
 const IDEMPOTENCY: Target = Target {
     insert: "INSERT INTO idempotency (user_id, idempotency_key, participation_id, created_at) VALUES ",
     row_bytes: 100,
-    delay: None,
 };
 const OUTBOX_EVENT: Target = Target {
     insert: "INSERT INTO outbox_event (id, bucket, campaign_id, aggregatetype, aggregateid, type, \
              message_key, key_sequence, `rank`, traceparent, payload, created_at) VALUES ",
     row_bytes: 450,
-    delay: None,
 };
 const OUTBOX_PENDING: Target = Target {
     insert: "INSERT INTO outbox_pending (bucket, event_id, campaign_id, hold_until, stream) VALUES ",
     row_bytes: 60,
-    delay: Some(3),
 };
 
 impl Target {
@@ -52,22 +45,11 @@ impl Target {
         slices(rows, store.statement_bytes_max / self.row_bytes)
             .map(|slice| {
                 let mut sql = Sql::new(store, self.insert);
-                let rows = slice.iter().map(&row);
-                match self.delay {
-                    Some(column) => sql.rows_after(column, rows),
-                    None => sql.rows_of(rows),
-                };
+                sql.rows_of(slice.iter().map(&row));
                 sql
             })
             .collect()
     }
-}
-
-/// How long it is from the one to the other, which one clock has told, for a column that another will be
-/// compared with: a service whose clock is wrong holds no longer and no shorter than others.
-fn delay(store: &Store, from: Instant, until: Option<Instant>) -> Value {
-    let length: Option<TimeDelta> = until.map(|until| until - from);
-    Sql::delay(store, length)
 }
 
 /// The participations, with the user's ordinal for each.
@@ -86,7 +68,7 @@ pub(super) fn participations(store: &Store, batch: &[Intake], ordinals: &[i32]) 
             participation.remaining.map(to_signed).into(),
             participation.amount.map(to_signed).into(),
             1.into(),
-            delay(store, participation.created_at, participation.expires_at),
+            participation.expires_at.map(to_stored_precision).into(),
             participation.created_at.into(),
             participation.created_at.into(),
         ]
@@ -149,7 +131,7 @@ pub(super) fn outbox(store: &Store, rows: &[OutboxRow<'_>]) -> Vec<Sql> {
             event.bucket.into(),
             event.id.0.into(),
             event.campaign_id.0.into(),
-            delay(store, event.created_at, row.hold_until),
+            row.hold_until.into(),
             event.stream.as_str().into(),
         ]
     }));

@@ -37,7 +37,10 @@ async fn event(test: &TestStore, nth: u64) -> OutboxEvent {
     let event = intake.event.clone();
     let batch = [intake];
     let committed = store.commit_participations(&campaign, campaign.gate_epoch, &batch);
-    assert_eq!(committed.await.unwrap(), BatchOutcome::Committed);
+    assert_eq!(
+        committed.await.unwrap(),
+        BatchOutcome::Committed { held_from: None }
+    );
     event
 }
 

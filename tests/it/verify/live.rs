@@ -28,7 +28,10 @@ async fn write(store: &Store, campaign: &Campaign, ranks: &AtomicU64) {
                 .await
             {
                 Ok(outcome) => {
-                    break assert_eq!(outcome, firstcome::store::BatchOutcome::Committed);
+                    break assert_eq!(
+                        outcome,
+                        firstcome::store::BatchOutcome::Committed { held_from: None }
+                    );
                 }
                 Err(CommitError::RolledBack(_)) => {}
                 Err(error) => panic!("{error}"),
