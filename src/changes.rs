@@ -178,11 +178,15 @@ impl Desk {
         let wish = Wish::Confirm {
             reference: reference.clone(),
         };
-        let answer = self.grant(&stands, wish, traceparent).await;
-        if let Err(ChangeError::Kept { .. }) = &answer {
-            self.let_go(&reference).await;
+        match self.grant(&stands, wish, traceparent).await {
+            Err(kept @ ChangeError::Kept { .. }) => {
+                self.let_go(&reference).await;
+                Err(kept)
+            }
+            // Something was taken, the authorisation: not what is promised of a place that is not there.
+            Err(ChangeError::Busy) => Err(ChangeError::Unavailable),
+            answer => answer,
         }
-        answer
     }
 
     async fn cancel(&self, stands: &Participation, traceparent: Option<String>) -> Granted {
