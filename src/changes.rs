@@ -6,8 +6,9 @@
 mod committer;
 mod expiry;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -15,11 +16,23 @@ pub use self::committer::Committer;
 use self::committer::{Granted, Queued};
 pub use self::expiry::start as start_expiry;
 use crate::crash;
-use crate::domain::{Obstacle, Participation, Wish};
-use crate::lane::{LaneConfig, Lanes};
+use crate::domain::{CampaignId, Obstacle, Participation, Wish};
+use crate::lane::{LaneConfig, Lanes, Place};
 use crate::payment::{Charge, Payability, PaymentError};
 use crate::store::Wished;
 use crate::supervisor::{Spawner, Stage};
+
+/// How long a payment that was authorised waits for a place, and how often it looks.
+const PLACE_WAIT_MAX: Duration = Duration::from_secs(3);
+const PLACE_LOOK: Duration = Duration::from_millis(20);
+/// Length of a payment's reference.
+pub const REFERENCE: RangeInclusive<usize> = 1..=128;
+
+/// Whether the reference of a payment can be kept: of that length, in printable ASCII.
+#[must_use]
+pub fn is_reference(text: &str) -> bool {
+    REFERENCE.contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
 
 /// Who is asked for money, and for how long.
 pub struct Payments {
@@ -174,38 +187,61 @@ impl Desk {
         let authorised = tokio::time::timeout(self.payments.timeout, authorised).await;
         let reference = authorised
             .unwrap_or_else(|_| Err(PaymentError::Unavailable("no answer in time".to_owned())))?;
+        if !is_reference(&reference) {
+            self.let_go(&reference).await;
+            let why = "a reference that cannot be kept".to_owned();
+            return Err(PaymentError::Unavailable(why).into());
+        }
         crash::point("change.authorised");
         let wish = Wish::Confirm {
             reference: reference.clone(),
         };
-        match self.grant(&stands, wish, traceparent).await {
+        let place = self.place_in_time(stands.campaign_id).await;
+        // Something was taken by now, the authorisation: not what is promised of those who are too many.
+        let place = place.ok_or(ChangeError::Unavailable)?;
+        match Self::grant(place, &stands, wish, traceparent).await {
             Err(kept @ ChangeError::Kept { .. }) => {
                 self.let_go(&reference).await;
                 Err(kept)
             }
-            // Something was taken, the authorisation: not what is promised of a place that is not there.
             Err(ChangeError::Busy) => Err(ChangeError::Unavailable),
             answer => answer,
         }
     }
 
     async fn cancel(&self, stands: &Participation, traceparent: Option<String>) -> Granted {
-        let cancelled = self.grant(stands, Wish::Cancel, traceparent).await?;
+        let place = self.lanes.reserve(stands.campaign_id);
+        let place = place.ok_or(ChangeError::Busy)?;
+        let cancelled = Self::grant(place, stands, Wish::Cancel, traceparent).await?;
         if let Some(reference) = &cancelled.payment_reference {
             self.let_go(reference).await;
         }
         Ok(cancelled)
     }
 
+    /// A place for what was authorised, which is worth waiting for: many whom the provider answered at the
+    /// same time come at the same time.
+    async fn place_in_time(&self, campaign: CampaignId) -> Option<Place<Queued>> {
+        let deadline = Instant::now() + PLACE_WAIT_MAX;
+        loop {
+            if let Some(place) = self.lanes.reserve(campaign) {
+                return Some(place);
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            tokio::time::sleep(PLACE_LOOK).await;
+        }
+    }
+
     /// Has the wish granted in the next transaction, and says how it stands.
     async fn grant(
-        &self,
+        place: Place<Queued>,
         stands: &Participation,
         wish: Wish,
         traceparent: Option<String>,
     ) -> Granted {
         let campaign = stands.campaign_id;
-        let place = self.lanes.reserve(campaign).ok_or(ChangeError::Busy)?;
         let (reply, granted) = oneshot::channel();
         let wished = Wished {
             id: stands.id,

@@ -1,36 +1,53 @@
-//! What those who look are shown, however many they are: read once for all of them, and again when it is a
-//! tenth of a second old or when something was committed here. So whoever takes part and then looks at
-//! the same replica sees it; another replica's sales are seen a tenth of a second later.
+//! What those who look are shown, however many they are. A reading is shared by all who look within a tenth
+//! of a second, unless something is committed here meanwhile: whoever takes part and then looks at the same
+//! replica sees it, and another replica's sales a tenth of a second later.
+//!
+//! Of one thing there is one reading at a time. Those who come while it runs, and cannot use it because
+//! something was committed after it began, share the next: what a rush of commits costs is bounded by how
+//! long a reading takes, not by how many look.
 
-use std::sync::Arc;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use moka::future::Cache;
+use moka::sync::Cache;
 
-use super::{at_hand, cache};
 use crate::domain::{Campaign, CampaignId};
 use crate::store::{CampaignFilter, Store, StoreError};
 
-/// How old a look may be.
+/// How old a reading may be.
 const AGE_MAX: Duration = Duration::from_millis(100);
 /// Pages kept.
 const PAGES_MAX: u64 = 256;
 /// Counters of commits; campaigns that share one are read more often than they need be.
 const COUNTERS: usize = 256;
 
-/// A look is kept under the number of commits before it was read: one that was being read during a
-/// commit is found by nobody who comes after it.
 #[derive(Clone)]
 pub(super) struct Looks {
-    campaigns: Cache<(CampaignId, u64), Option<Arc<Campaign>>>,
-    pages: Cache<(CampaignFilter, u64), Arc<Vec<Campaign>>>,
+    campaigns: Cache<CampaignId, Arc<Shared<Option<Arc<Campaign>>>>>,
+    pages: Cache<CampaignFilter, Arc<Shared<Arc<Vec<Campaign>>>>>,
     commits: Arc<Commits>,
 }
 
 struct Commits {
     by_campaign: [AtomicU64; COUNTERS],
     all: AtomicU64,
+}
+
+/// The latest reading of one thing.
+struct Shared<V> {
+    latest: Mutex<Option<Reading<V>>>,
+    /// Held by whoever reads.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone)]
+struct Reading<V> {
+    began: Instant,
+    /// Commits before it began.
+    commits: u64,
+    read: Result<V, Arc<StoreError>>,
 }
 
 impl Commits {
@@ -47,8 +64,8 @@ impl Looks {
             all: AtomicU64::new(0),
         };
         Self {
-            campaigns: cache(campaigns_max, AGE_MAX),
-            pages: cache(PAGES_MAX, AGE_MAX),
+            campaigns: Cache::new(campaigns_max),
+            pages: Cache::new(PAGES_MAX),
             commits: Arc::new(commits),
         }
     }
@@ -63,9 +80,9 @@ impl Looks {
         store: &Store,
         id: CampaignId,
     ) -> Result<Option<Arc<Campaign>>, Arc<StoreError>> {
-        let key = (id, self.commits.of(id).load(Ordering::SeqCst));
+        let shared = shared(&self.campaigns, id);
         let read = async || Ok(store.campaign(id).await?.map(Arc::new));
-        at_hand(&self.campaigns, &key, read).await
+        shared.look(self.commits.of(id), read).await
     }
 
     pub(super) async fn page(
@@ -73,8 +90,60 @@ impl Looks {
         store: &Store,
         filter: CampaignFilter,
     ) -> Result<Arc<Vec<Campaign>>, Arc<StoreError>> {
-        let key = (filter, self.commits.all.load(Ordering::SeqCst));
-        let read = async || Ok(Arc::new(store.campaigns(&key.0).await?));
-        at_hand(&self.pages, &key, read).await
+        let shared = shared(&self.pages, filter.clone());
+        let read = async || Ok(Arc::new(store.campaigns(&filter).await?));
+        shared.look(&self.commits.all, read).await
+    }
+}
+
+fn shared<K, V>(cache: &Cache<K, Arc<Shared<V>>>, key: K) -> Arc<Shared<V>>
+where
+    K: Eq + Hash + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    let empty = || {
+        Arc::new(Shared {
+            latest: Mutex::new(None),
+            turn: tokio::sync::Mutex::new(()),
+        })
+    };
+    cache.get_with(key, empty)
+}
+
+impl<V: Clone> Shared<V> {
+    async fn look(
+        &self,
+        commits: &AtomicU64,
+        read: impl AsyncFnOnce() -> Result<V, StoreError>,
+    ) -> Result<V, Arc<StoreError>> {
+        let came = Instant::now();
+        let seen = commits.load(Ordering::SeqCst);
+        // Whatever began after somebody came is good enough for them, a failure included.
+        let serves = |reading: &Reading<V>| {
+            let is_fresh = reading.commits >= seen && reading.began.elapsed() < AGE_MAX;
+            reading.began >= came || (is_fresh && reading.read.is_ok())
+        };
+        if let Some(reading) = self.latest().filter(serves) {
+            return reading.read;
+        }
+        let _turn = self.turn.lock().await;
+        if let Some(reading) = self.latest().filter(serves) {
+            return reading.read;
+        }
+        let began = Instant::now();
+        let commits = commits.load(Ordering::SeqCst);
+        let read = Box::pin(read()).await.map_err(Arc::new);
+        let reading = Reading {
+            began,
+            commits,
+            read: read.clone(),
+        };
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
+        read
+    }
+
+    fn latest(&self) -> Option<Reading<V>> {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.clone()
     }
 }

@@ -21,6 +21,12 @@ use crate::supervisor::{Spawner, Stage};
 const TELLINGS_MAX: usize = 20;
 const TELLING_PAUSE: Duration = Duration::from_millis(100);
 
+/// Transactions that a lane makes one after another for wishes about the same participation; who wishes
+/// more of it at the same time is told to come back.
+const ROUNDS_MAX: usize = 4;
+/// How long a commit may take with its repetitions: after that, nobody who waits for it is there.
+const COMMIT_MAX: Duration = Duration::from_secs(8);
+
 /// What a commit takes.
 pub struct Committer {
     /// Decides.
@@ -46,40 +52,53 @@ pub(super) type Granted = Result<Participation, ChangeError>;
 pub(super) struct Queued {
     pub campaign: CampaignId,
     pub wished: Wished,
-    pub reply: oneshot::Sender<Granted>,
+    pub reply: Reply,
 }
+
+type Reply = oneshot::Sender<Granted>;
 
 impl Committer {
     /// Grants what was queued, in its order where several concern the same participation.
     pub(super) async fn grant(self: &Arc<Self>, batch: Vec<Queued>) {
-        let mut campaigns: HashMap<CampaignId, Vec<Queued>> = HashMap::new();
+        let mut campaigns: HashMap<CampaignId, Vec<(Wished, Reply)>> = HashMap::new();
         for queued in batch {
-            campaigns.entry(queued.campaign).or_default().push(queued);
+            let of_campaign = campaigns.entry(queued.campaign).or_default();
+            of_campaign.push((queued.wished, queued.reply));
         }
         join_all(
             campaigns
                 .into_iter()
                 .map(|(campaign, mut waiting)| async move {
-                    while !waiting.is_empty() {
+                    for _ in 0..ROUNDS_MAX {
                         let mut met = HashSet::new();
                         let (firsts, later): (Vec<_>, Vec<_>) = waiting
                             .into_iter()
-                            .partition(|queued| met.insert(queued.wished.id));
-                        self.grant_together(campaign, firsts).await;
+                            .partition(|(wished, _)| met.insert(wished.id));
+                        if !firsts.is_empty() {
+                            self.grant_together(campaign, firsts).await;
+                        }
                         waiting = later;
+                    }
+                    for (_, reply) in waiting {
+                        answer(reply, Err(ChangeError::Busy));
                     }
                 }),
         )
         .await;
     }
 
-    async fn grant_together(self: &Arc<Self>, campaign: CampaignId, queued: Vec<Queued>) {
-        let (wishes, replies): (Vec<Wished>, Vec<_>) = queued
-            .into_iter()
-            .map(|queued| (queued.wished, queued.reply))
-            .unzip();
-        let changed = match self.commit(campaign, &wishes).await {
+    /// Grants wishes of one campaign, one for each participation, in one transaction; if one spoils it, the
+    /// halves, down to the bad one alone.
+    async fn grant_together(self: &Arc<Self>, campaign: CampaignId, asked: Vec<(Wished, Reply)>) {
+        let (wishes, replies): (Vec<Wished>, Vec<Reply>) = asked.into_iter().unzip();
+        let mut changed = match self.commit(campaign, &wishes).await {
             Ok(changed) => changed,
+            Err(CommitError::RolledBack(error)) if wishes.len() > 1 && error.is_about_values() => {
+                let mut asked: Vec<_> = wishes.into_iter().zip(replies).collect();
+                let others = asked.split_off(asked.len() / 2);
+                Box::pin(self.grant_together(campaign, asked)).await;
+                return Box::pin(self.grant_together(campaign, others)).await;
+            }
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -92,18 +111,7 @@ impl Committer {
                 return;
             }
         };
-        let Changed { epoch, returns, .. } = changed;
-        let mut outcomes: HashMap<ParticipationId, Granted> = changed
-            .changed
-            .into_iter()
-            .map(|changed| (changed.id, Ok(changed)))
-            .chain(
-                changed
-                    .kept
-                    .into_iter()
-                    .map(|(kept, obstacle)| (kept.id, as_it_stands(kept, obstacle))),
-            )
-            .collect();
+        let mut outcomes = outcomes(&mut changed);
         let mut gave_back = Vec::new();
         for (wished, reply) in wishes.iter().zip(replies) {
             let outcome = outcomes
@@ -121,7 +129,7 @@ impl Committer {
         // A gate that is slow holds up nobody else's change.
         let committer = Arc::clone(self);
         let telling = async move {
-            committer.give_back(campaign, epoch, &returns).await;
+            committer.give_back(campaign, &changed).await;
             for (reply, outcome) in gave_back {
                 answer(reply, outcome);
             }
@@ -137,11 +145,12 @@ impl Committer {
         wishes: &[Wished],
     ) -> Result<Changed, CommitError> {
         let contended = |error: &CommitError| retry::Verdict::again_if(error.is_contended());
-        let changed = retry::retry(&self.contention, contended, || {
+        let changing = retry::retry(&self.contention, contended, || {
             self.store
                 .change_participations(campaign, wishes, self.key_choice)
-        })
-        .await?;
+        });
+        let changed = tokio::time::timeout(COMMIT_MAX, changing).await;
+        let mut changed = changed.unwrap_or(Err(CommitError::Late))?;
         crash::point("change.committed");
         if !changed.returns.is_empty() {
             self.catalogue.moved(campaign);
@@ -150,7 +159,7 @@ impl Committer {
             && !changed.events.is_empty()
         {
             let fresh = Fresh {
-                events: changed.events.clone(),
+                events: std::mem::take(&mut changed.events),
                 committed_at: std::time::Instant::now(),
             };
             // Whoever finds no room is found by the relay's poll.
@@ -166,20 +175,20 @@ impl Committer {
         wishes: &[Wished],
     ) -> Result<usize, CommitError> {
         let changed = self.commit(campaign, wishes).await?;
-        self.give_back(campaign, changed.epoch, &changed.returns)
-            .await;
+        self.give_back(campaign, &changed).await;
         Ok(changed.changed.len())
     }
 
     /// Tells the gate, so that others can have what was given back. Only the first try is waited for.
-    async fn give_back(self: &Arc<Self>, campaign: CampaignId, epoch: u64, returns: &[Return]) {
+    async fn give_back(self: &Arc<Self>, campaign: CampaignId, changed: &Changed) {
+        let (epoch, returns) = (changed.epoch, &changed.returns);
         if returns.is_empty() {
             return;
         }
         match self.gate.give_back(campaign, epoch, returns).await {
             Ok(GivenBack::Units(_)) => self.catalogue.changed(campaign).await,
             Ok(GivenBack::Behind) => {
-                let (committer, returns) = (Arc::clone(self), returns.to_vec());
+                let (committer, returns) = (Arc::clone(self), returns.clone());
                 let later =
                     async move { committer.give_back_later(campaign, epoch, &returns).await };
                 self.spawner
@@ -201,7 +210,18 @@ impl Committer {
     }
 }
 
-fn answer(reply: oneshot::Sender<Granted>, outcome: Granted) {
+/// What became of each.
+fn outcomes(changed: &mut Changed) -> HashMap<ParticipationId, Granted> {
+    let kept = std::mem::take(&mut changed.kept);
+    let kept = kept
+        .into_iter()
+        .map(|(kept, obstacle)| (kept.id, as_it_stands(kept, obstacle)));
+    let granted = std::mem::take(&mut changed.changed);
+    let granted = granted.into_iter().map(|granted| (granted.id, Ok(granted)));
+    granted.chain(kept).collect()
+}
+
+fn answer(reply: Reply, outcome: Granted) {
     if reply.send(outcome).is_err() {
         tracing::debug!("who asked has gone; what was changed stays changed");
     }

@@ -35,22 +35,16 @@ pub(super) async fn open_if_used(
 
 /// Opens the rewards database, made where it is ours to say where it is, and brings its schema up to date.
 pub(super) async fn open(config: &Config, store: &Store, clock: &Clock) -> anyhow::Result<Rewards> {
-    let url = url(config, store).await?;
-    let settings = StoreConfig {
-        connections_max: config.rewards.connections_max,
-        acquire_timeout: config.database.acquire_timeout,
-        response_timeout: config.database.response_timeout,
-        ..StoreConfig::new(url.as_str())
-    };
-    let place = parts::without_credentials(&url);
-    let rewards = parts::within(Rewards::connect(&settings, clock.clone()))
-        .await
-        .with_context(|| {
+    let (url, schema) = place(config)?;
+    if let Some(schema) = schema.filter(|_| !store.is_embedded()) {
+        store.create_schema(&schema).await.with_context(|| {
             format!(
-                "cannot open the rewards database at {place} (is it up, and is \
-                 FIRSTCOME_REWARDS_DATABASE_URL right?)"
+                "cannot create the schema {schema} (create it, or set FIRSTCOME_REWARDS_DATABASE_URL)"
             )
         })?;
+    }
+    let rewards = connect(config, &url, clock).await?;
+    let place = parts::without_credentials(&url);
     rewards
         .migrate()
         .await
@@ -58,25 +52,41 @@ pub(super) async fn open(config: &Config, store: &Store, clock: &Clock) -> anyho
     Ok(rewards)
 }
 
-/// Where it is: as configured, or beside the events.
-async fn url(config: &Config, store: &Store) -> anyhow::Result<String> {
+/// Opens the rewards database as it is.
+pub(super) async fn find(config: &Config, clock: &Clock) -> anyhow::Result<Rewards> {
+    connect(config, &place(config)?.0, clock).await
+}
+
+async fn connect(config: &Config, url: &str, clock: &Clock) -> anyhow::Result<Rewards> {
+    let settings = StoreConfig {
+        connections_max: config.rewards.connections_max,
+        acquire_timeout: config.database.acquire_timeout,
+        response_timeout: config.database.response_timeout,
+        ..StoreConfig::new(url)
+    };
+    let place = parts::without_credentials(url);
+    parts::within(Rewards::connect(&settings, clock.clone()))
+        .await
+        .with_context(|| {
+            format!(
+                "cannot open the rewards database at {place} (is it up, and is \
+                 FIRSTCOME_REWARDS_DATABASE_URL right?)"
+            )
+        })
+}
+
+/// Where it is: as configured, or in a schema beside the events, which is ours to make.
+fn place(config: &Config) -> anyhow::Result<(String, Option<String>)> {
     if let Some(url) = &config.rewards.database_url {
-        return Ok(url.expose_secret().to_owned());
+        return Ok((url.expose_secret().to_owned(), None));
     }
     let Some(events) = &config.database.url else {
         let file = parts::data_file(config, "rewards.db")?;
-        return Ok(format!("sqlite://{}", file.display()));
+        return Ok((format!("sqlite://{}", file.display()), None));
     };
     let (url, schema) = beside(events.expose_secret())
         .context("FIRSTCOME_DATABASE_URL names no schema: set FIRSTCOME_REWARDS_DATABASE_URL")?;
-    if !store.is_embedded() {
-        store.create_schema(&schema).await.with_context(|| {
-            format!(
-                "cannot create the schema {schema} (create it, or set FIRSTCOME_REWARDS_DATABASE_URL)"
-            )
-        })?;
-    }
-    Ok(url)
+    Ok((url, Some(schema)))
 }
 
 /// The URL of the schema, or of the file, beside that of the events, and what it is called.

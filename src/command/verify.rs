@@ -171,8 +171,10 @@ impl Report {
 /// with more marks than grants has one too many.
 async fn rewarded(config: &Config, store: &Store) -> anyhow::Result<RewardsFinding> {
     let marked = store.rewarded_counts().await?;
-    let rewards = super::rewarding::open(config, store, &Clock::System).await?;
-    let found = rewards.verify().await?;
+    let rewards = super::rewarding::find(config, &Clock::System).await?;
+    let found = rewards.verify().await;
+    let found =
+        found.context("cannot read the rewards database (has anything been granted yet?)")?;
     rewards.close().await?;
     let mut breaches = found.breaches;
     let mut unmarked = 0;

@@ -202,7 +202,7 @@ fn visible(asked: Option<State>) -> Vec<State> {
         .collect()
 }
 
-/// A campaign that everybody may see, straight from the store: the stock shown is the stock there is.
+/// A campaign that everybody may see, as fresh as [`crate::catalogue::Catalogue::look`] shows it.
 async fn public(app: &App, id: i64) -> Result<Arc<Campaign>, Problem> {
     let campaign = app.catalogue.look(CampaignId(id)).await?;
     campaign

@@ -10,8 +10,8 @@ use sea_orm::sqlx::sqlite::{
 };
 use sea_orm::sqlx::{self, Connection, Executor, MySqlConnection, Row};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, SqliteTransactionMode, SqlxMySqlConnector,
-    SqlxSqliteConnector, Statement, TransactionOptions,
+    AccessMode, ConnectionTrait, DatabaseConnection, DbBackend, IsolationLevel,
+    SqliteTransactionMode, SqlxMySqlConnector, SqlxSqliteConnector, Statement, TransactionOptions,
 };
 
 use super::bounded::{Db, GivenUp, Tx};
@@ -76,6 +76,20 @@ pub(super) async fn begin(db: &Db) -> Result<Tx, StoreError> {
     let options = TransactionOptions {
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
         ..TransactionOptions::default()
+    };
+    Ok(db.begin_with_options(options).await?)
+}
+
+/// A transaction that reads, and sees one moment. SQLite knows one level only.
+pub(super) async fn snapshot(db: &Db) -> Result<Tx, StoreError> {
+    let options = if db.get_database_backend() == DbBackend::Sqlite {
+        TransactionOptions::default()
+    } else {
+        TransactionOptions {
+            isolation_level: Some(IsolationLevel::RepeatableRead),
+            access_mode: Some(AccessMode::ReadOnly),
+            ..TransactionOptions::default()
+        }
     };
     Ok(db.begin_with_options(options).await?)
 }

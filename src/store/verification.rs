@@ -26,10 +26,8 @@ pub(super) use digest::of_event as weight_of_event;
 
 use std::time::Duration;
 
-use sea_orm::{AccessMode, IsolationLevel, TransactionOptions};
-
 use super::bounded::Tx;
-use super::{Store, StoreError};
+use super::{Store, StoreError, connection};
 use crate::domain::{CampaignId, Instant};
 
 /// Ranks in a segment.
@@ -74,19 +72,9 @@ pub struct Snapshot {
 impl Store {
     /// The store as it is now, to be read for as long as it takes.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        // SQLite knows one level only, and a transaction that reads sees one moment.
-        let options = if self.is_embedded() {
-            TransactionOptions::default()
-        } else {
-            TransactionOptions {
-                isolation_level: Some(IsolationLevel::RepeatableRead),
-                access_mode: Some(AccessMode::ReadOnly),
-                ..TransactionOptions::default()
-            }
-        };
         Ok(Snapshot {
             store: self.clone(),
-            tx: self.db.begin_with_options(options).await?,
+            tx: connection::snapshot(&self.db).await?,
         })
     }
 }

@@ -217,9 +217,10 @@ fn collect_breaches(said: &Value, found: &mut Vec<String>) {
     match said {
         Value::Object(members) => {
             if let Some(Value::Array(breaches)) = members.get("breaches") {
-                let id = &members["campaignId"];
+                let of = members.get("campaignId");
+                let of = of.map_or_else(String::new, |id| format!("campaign {id}: "));
                 let told = breaches.iter().filter_map(Value::as_str);
-                found.extend(told.map(|breach| format!("campaign {id}: {breach}")));
+                found.extend(told.map(|breach| format!("{of}{breach}")));
             }
             for member in members.values() {
                 collect_breaches(member, found);

@@ -1,18 +1,29 @@
 //! Reservations in the store, on both databases: how long they are held, and many wishes in one
-//! transaction.
+//! transaction; and in the service's lanes.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
+use firstcome::catalogue::{Catalogue, CatalogueConfig};
+use firstcome::changes::{ChangeError, Changes, Committer, Payments};
 use firstcome::clock::Clock;
 use firstcome::domain::{
     Campaign, KeyChoice, Obstacle, Participation, ParticipationId, Status, Wish,
     to_stored_precision,
 };
+use firstcome::gate::ScriptGate;
+use firstcome::lane::LaneConfig;
+use firstcome::payment::Simulated;
+use firstcome::retry::Policy;
 use firstcome::store::{BatchOutcome, Intake, Store, Wished};
+use firstcome::supervisor::Supervisor;
+use futures_util::future::join_all;
 
 use crate::store::intake;
-use crate::support::{campaign_of, create, stores};
+use crate::support::{campaign_of, create, mysql, stores};
 
-/// A reservation of `quantity` units that waits for so many seconds yet.
+/// A reservation of two units that waits for so many seconds yet.
 async fn reserved(store: &Store, campaign: &Campaign, rank: u64, seconds: i64) -> Participation {
     let user = i64::try_from(rank).unwrap();
     let of = intake(campaign, user, rank, 2);
@@ -144,16 +155,92 @@ async fn what_is_held_is_held_as_long_as_it_should_whatever_its_writer_takes_the
             let (id, bucket) = (held.participation.id, held.event.bucket);
             let batch = [held];
             let committed = store.commit_participations(&campaign, campaign.gate_epoch, &batch);
-            assert_eq!(
-                committed.await.unwrap(),
-                BatchOutcome::Committed { held_from: None }
-            );
+            let committed = committed.await.unwrap();
+            let BatchOutcome::Committed {
+                held_from: Some(from),
+            } = committed
+            else {
+                panic!("{committed:?}");
+            };
             let kept = store.participation(id).await.unwrap().unwrap();
-            let left = (kept.expires_at.unwrap() - Clock::System.now()).num_seconds();
-            assert!((60..=130).contains(&left), "{left} s");
+            assert_eq!(kept.expires_at, Some(from + TimeDelta::seconds(120)));
+            let off = (from - Clock::System.now()).num_seconds();
+            assert!((-60..=10).contains(&off), "{off} s");
             let pending = store.pending(&[bucket], &[], 10).await.unwrap();
             assert!(pending.iter().all(|row| row.held));
         }
         assert_eq!(store.due_reservations(10).await.unwrap(), []);
+    }
+}
+
+/// The service's own way of changing participations of this store.
+fn changes_on(store: &Store, supervisor: &Supervisor) -> Changes {
+    let spawner = supervisor.spawner();
+    let committer = Committer {
+        store: store.clone(),
+        gate: Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap()),
+        catalogue: Catalogue::new(store.clone(), CatalogueConfig::default()),
+        wake: None,
+        spawner: spawner.clone(),
+        key_choice: KeyChoice::Participation,
+        contention: Policy::default(),
+    };
+    let payments = Payments {
+        provider: Arc::new(Simulated),
+        timeout: Duration::from_secs(5),
+    };
+    let lanes = LaneConfig {
+        count: 1,
+        capacity: 1_000,
+        batch_max: 100,
+        wait_max: Duration::from_secs(5),
+    };
+    Changes::start(&spawner, committer, payments, lanes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_the_database_does_not_take_fails_alone() {
+    let test = mysql().await;
+    let store = &test.store;
+    let mut new = campaign_of(Some(100));
+    (new.price, new.per_user_limit, new.max_quantity) = (Some(500), 2, 2);
+    let campaign = create(store, new).await;
+    let mut orders = Vec::new();
+    for rank in 1..=30 {
+        orders.push(reserved(store, &campaign, rank, 60).await);
+    }
+    let supervisor = Supervisor::new(Duration::from_secs(5));
+    let changes = changes_on(store, &supervisor);
+    let asked = orders.iter().map(|order| {
+        // Longer than its column; no client can send it.
+        let too_long = (order.rank == 7).then(|| "x".repeat(2_000));
+        changes.cancel(order.clone(), too_long)
+    });
+    for (order, told) in orders.iter().zip(join_all(asked).await) {
+        let is_cancelled = told.is_ok_and(|told| told.status == Status::Cancelled);
+        assert_eq!(is_cancelled, order.rank != 7, "{order:?}");
+    }
+    let books = store.campaign(campaign.id).await.unwrap().unwrap();
+    assert_eq!(books.committed_units, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_cancelled_many_times_at_once_returns_its_units_once() {
+    for test in stores().await {
+        let store = &test.store;
+        let mut new = campaign_of(Some(100));
+        (new.price, new.per_user_limit, new.max_quantity) = (Some(500), 2, 2);
+        let campaign = create(store, new).await;
+        let order = reserved(store, &campaign, 1, 60).await;
+        let supervisor = Supervisor::new(Duration::from_secs(5));
+        let changes = changes_on(store, &supervisor);
+        let asked = (0..40).map(|_| changes.cancel(order.clone(), None));
+        let told = join_all(asked).await;
+        let yes = told.iter().filter(|told| told.is_ok()).count();
+        let later = |told: &&Result<_, ChangeError>| matches!(told, Err(ChangeError::Busy));
+        assert_eq!(yes + told.iter().filter(later).count(), 40, "{told:?}");
+        assert!(yes > 0);
+        let books = store.books_of(campaign.id).await.unwrap().unwrap();
+        assert_eq!((books.committed_units, books.returns), (0, 1));
     }
 }

@@ -10,16 +10,13 @@ use poem_openapi::{Object, OpenApi};
 use uuid::Uuid;
 
 use super::{own, traceparent};
-use crate::changes::Payment;
+use crate::changes::{Payment, REFERENCE, is_reference};
 use crate::http::auth::Caller;
-use crate::http::fields::{Fields, FromFields, INTEGER_MAX};
+use crate::http::fields::{Fields, FromFields, INTEGER_MAX, Said};
 use crate::http::json::{Checked, RequestBodySchema, Written};
 use crate::http::problem::{Failure, documented};
 use crate::http::views::ParticipationView;
 use crate::http::{App, Section};
-
-/// Length of a payment's reference.
-const REFERENCE: std::ops::RangeInclusive<usize> = 1..=128;
 
 documented! {
     /// Problems of paying.
@@ -48,7 +45,7 @@ documented! {
 pub struct ConfirmRequest {
     /// What the payment provider named the payment. The simulated provider does as it says:
     /// `declined…`, `unavailable…`, `slow-MILLIS…`.
-    #[oai(validator(min_length = 1, max_length = 128))]
+    #[oai(validator(min_length = 1, max_length = 128, pattern = "^[ -~]*$"))]
     payment_reference: Option<String>,
     /// What is paid, in the smallest unit of the currency; refused unless it is what is due.
     #[oai(validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
@@ -71,6 +68,11 @@ impl RequestBodySchema for ConfirmRequest {
 impl FromFields for Payment {
     fn from_fields(fields: &mut Fields) -> Self {
         let reference = fields.text("paymentReference", &REFERENCE);
+        if let Said::This(reference) = &reference
+            && !is_reference(reference)
+        {
+            fields.wrong("paymentReference", "must be printable ASCII");
+        }
         let amount = fields.integer("amount", &(1..=INTEGER_MAX));
         Self {
             reference: fields.not_null("paymentReference", reference),

@@ -2,8 +2,8 @@
 //! transaction for all of a campaign that change together, each in its own way and with its event.
 //!
 //! Who wins is decided on rows that are held. The order of locks is that of the writer: the campaign's
-//! row first, where units return or events need its clock, then participations in order of rank, then
-//! what is kept of their segments.
+//! row first, where units return or events need its clock, then participations, then what is kept of their
+//! segments. Two that want the same participations in another order may deadlock; one is tried again.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -220,9 +220,20 @@ async fn update_rows(
         }
         let ids: Vec<Uuid> = same.iter().map(|becomes| becomes.id.0).collect();
         update.push(" WHERE id IN ").list(padded(&ids));
-        update.run(tx).await?;
+        as_many(update.run(tx).await?, same.len())?;
     }
     Ok(())
+}
+
+/// The rows are held, so a statement about them changes as many as they are.
+fn as_many(changed: u64, rows: usize) -> Result<(), StoreError> {
+    if usize::try_from(changed) == Ok(rows) {
+        return Ok(());
+    }
+    Err(StoreError::Unreadable {
+        what: "the number of rows changed",
+        value: changed.to_string(),
+    })
 }
 
 async fn write_events(
@@ -321,7 +332,7 @@ async fn return_units(
         .bind(to_signed(returned.len() as u64))
         .push(" WHERE id = ")
         .bind(books.id);
-    update.run(tx).await?;
+    as_many(update.run(tx).await?, 1)?;
     let first = to_unsigned(books.returns) + 1;
     Ok(returned
         .iter()

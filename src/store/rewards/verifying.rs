@@ -1,5 +1,5 @@
-//! Whether the rewards database agrees with itself: each event had its effect once (I6). It reads
-//! everything there is, in one snapshot.
+//! Whether the rewards database agrees with itself: no event had more than its effect (I6). It reads
+//! everything there is, in one snapshot. That an event had none is not seen from here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::Rewards;
 use crate::domain::CampaignId;
-use crate::store::StoreError;
 use crate::store::bounded::Tx;
 use crate::store::campaigns::to_unsigned;
+use crate::store::{StoreError, connection};
 
 /// How long one of its statements may take.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -36,7 +36,7 @@ struct Rule {
     read: fn(&QueryResult) -> Result<String, StoreError>,
 }
 
-const RULES: [Rule; 5] = [
+const RULES: [Rule; 6] = [
     Rule {
         broken: "I6: the balance is not the sum of the ledger, of user",
         sql: "SELECT user_id FROM (
@@ -65,9 +65,16 @@ const RULES: [Rule; 5] = [
         read: id,
     },
     Rule {
-        broken: "I6: coupons are missing, or are not all one user's, of participation",
+        broken: "I6: a gap among the coupons, or more than one owner, of participation",
         sql: "SELECT participation_id FROM coupon GROUP BY participation_id
               HAVING COUNT(*) <> MAX(nth) OR MIN(nth) <> 1 OR MIN(user_id) <> MAX(user_id)",
+        read: id,
+    },
+    Rule {
+        broken: "I6: coupons, and no event of it in the inbox, of participation",
+        sql: "SELECT coupon.participation_id FROM coupon LEFT JOIN inbox
+                ON inbox.consumer = 'coupons' AND inbox.participation_id = coupon.participation_id
+              WHERE coupon.nth = 1 AND inbox.event_id IS NULL",
         read: id,
     },
 ];
@@ -79,7 +86,7 @@ impl Rewards {
             db: self.db.patient(PATIENCE),
             ..self.clone()
         };
-        let tx = patient.begin().await?;
+        let tx = connection::snapshot(&patient.db).await?;
         let mut rewarded = Rewarded::default();
         for rule in &RULES {
             patient.hold(&tx, rule, &mut rewarded.breaches).await?;

@@ -91,6 +91,7 @@ fn keys(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
         .map(|used| ((used.user, used.key.as_str()), used.participation))
         .collect();
     let mut sent: BTreeMap<(i64, i64), BTreeSet<&str>> = BTreeMap::new();
+    let mut unanswered: BTreeMap<&str, bool> = BTreeMap::new();
     for answer in answers {
         let Some(key) = &answer.asked.key else {
             continue;
@@ -98,6 +99,7 @@ fn keys(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
         let asked = &answer.asked;
         let of_user = sent.entry((asked.campaign, asked.user)).or_default();
         of_user.insert(key);
+        *unanswered.entry(key).or_insert(true) &= !answer.outcome.is_definite();
         if let Outcome::Yes(yes) = &answer.outcome {
             let kept = used.get(&(asked.user, key.as_str()));
             found.hold("key", kept == Some(&yes.participation), || {
@@ -107,6 +109,11 @@ fn keys(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
                 )
             });
         }
+    }
+    for (key, is_unanswered) in unanswered {
+        found.hold("answer", !is_unanswered, || {
+            format!("who sent key {key}, until they would know, was told nothing")
+        });
     }
     let mut rows: BTreeMap<(i64, i64), usize> = BTreeMap::new();
     for row in &evidence.participations {

@@ -21,6 +21,7 @@ pub(super) fn judge(evidence: &Evidence, changes: &[ChangeAnswer], found: &mut F
     for row in &evidence.participations {
         let answers = asked.remove(&row.id).unwrap_or_default();
         unasked(evidence, row, &answers, found);
+        unanswered(&answers, found);
         let campaigns = &evidence.campaigns;
         let Some(campaign) = campaigns.iter().find(|one| one.id == row.campaign) else {
             continue;
@@ -36,6 +37,20 @@ pub(super) fn judge(evidence: &Evidence, changes: &[ChangeAnswer], found: &mut F
         found.hold("I5", answer.told != Told::Yes, || {
             format!("{}, and there is no such row", answer.line())
         });
+    }
+}
+
+/// Whoever asks until they know is told in the end.
+fn unanswered(answers: &[&ChangeAnswer], found: &mut Found) {
+    for answer in answers {
+        let is_known = |other: &&ChangeAnswer| {
+            other.asked.change == answer.asked.change && other.told.is_definite()
+        };
+        found.hold(
+            "answer",
+            answers.iter().copied().any(|other| is_known(&other)),
+            || format!("{}, and nothing better was ever said", answer.line()),
+        );
     }
 }
 

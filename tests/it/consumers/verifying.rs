@@ -14,7 +14,7 @@ const POINTS: CampaignId = CampaignId(1);
 const COUPONS: CampaignId = CampaignId(2);
 
 /// What makes it wrong, what of it is found, and what makes it right again.
-const PLANTS: [(&str, &[&str], &str); 5] = [
+const PLANTS: [(&str, &[&str], &str); 6] = [
     (
         "UPDATE balance SET points = points + 1 WHERE user_id = 1",
         &["the balance is not the sum of the ledger, of user 1"],
@@ -32,13 +32,18 @@ const PLANTS: [(&str, &[&str], &str); 5] = [
     ),
     (
         "UPDATE coupon SET nth = nth + 1 WHERE nth = 2",
-        &["coupons are missing, or are not all one user's"],
+        &["a gap among the coupons"],
         "UPDATE coupon SET nth = nth - 1 WHERE nth = 3",
     ),
     (
         "UPDATE inbox SET consumer = 'other' WHERE consumer = 'points'",
         &["in the ledger, and not in the inbox"],
         "UPDATE inbox SET consumer = 'points' WHERE consumer = 'other'",
+    ),
+    (
+        "UPDATE inbox SET consumer = 'other' WHERE consumer = 'coupons'",
+        &["no event of it in the inbox"],
+        "UPDATE inbox SET consumer = 'coupons' WHERE consumer = 'other'",
     ),
 ];
 

@@ -159,6 +159,7 @@ async fn what_cannot_be_paid_for_or_given_back_says_why_and_stays() {
         ),
         (&id, "confirm", 7, json!({ "price": 500 }), (422, "INVALID")),
         (&id, "confirm", 7, pay(""), (422, "INVALID")),
+        (&id, "confirm", 7, pay("ü"), (422, "INVALID")),
         (
             &id,
             "confirm",

@@ -127,6 +127,18 @@ fn what_is_confirmed_for_good_is_not_found_given_back_unnoticed() {
 }
 
 #[test]
+fn a_client_that_is_never_told_is_found() {
+    let lost = || Told::Lost(String::new());
+    assert_eq!(
+        broken_by_an_answer(EXPIRED, pay("x"), lost()),
+        promises(["answer"])
+    );
+    // What was told to another question is no answer.
+    let other = broken_by_an_answer(CONFIRMED, Change::Cancel, lost());
+    assert_eq!(other, promises(["answer"]));
+}
+
+#[test]
 fn what_nobody_asked_for_is_found() {
     let cancelled = broken_by(|_, changes| {
         changes.retain(|answer| answer.asked.change != Change::Cancel);
@@ -145,7 +157,7 @@ fn what_nobody_asked_for_is_found() {
         evidence.participations[EXPIRED].payment_reference = Some("pay-7".to_owned());
         changes.push(said(EXPIRED, pay("pay-7"), Told::Lost(String::new())));
     });
-    assert_eq!(paid_and_expired, promises(["change"]));
+    assert_eq!(paid_and_expired, promises(["answer", "change"]));
 }
 
 #[test]
