@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use firstcome::clock::Clock;
 use firstcome::domain::{
     Campaign, KeyChoice, ParticipationId, Refusal, State, UserId, to_stored_precision,
@@ -288,4 +289,33 @@ async fn a_replica_with_a_gate_and_one_without_never_hand_out_a_unit_twice() {
     reconciler.sweep().await.unwrap();
     let findings = reconciler.verify().await.unwrap();
     assert!(findings[0].breaches.is_empty(), "seed {seed}: {findings:?}");
+}
+
+#[tokio::test]
+async fn what_is_held_is_held_by_the_clock_that_will_end_it() {
+    for test in stores().await {
+        let store = &test.store;
+        let mut new = campaign_of(None);
+        new.price = Some(500);
+        let campaign = create(store, new).await;
+        for (user, off) in [(1, -3_600), (2, 3_600)] {
+            let making = Making {
+                now: making().now + TimeDelta::seconds(off),
+                ..making()
+            };
+            let closing = Closing::For(TERM);
+            let asked = [applicant(user, 1)];
+            let outcome = store.admit_directly(campaign.id, &asked, &making, closing);
+            let DirectOutcome::Decided(decisions, _) = outcome.await.unwrap() else {
+                panic!("not decided");
+            };
+            let [Decision::Accepted(told)] = decisions.as_slice() else {
+                panic!("{decisions:?}");
+            };
+            let kept = store.participation(told.id).await.unwrap().unwrap();
+            assert_eq!(kept.expires_at, told.expires_at);
+            let left = (told.expires_at.unwrap() - Clock::System.now()).num_seconds();
+            assert!((60..=121).contains(&left), "{left} s");
+        }
+    }
 }

@@ -84,7 +84,8 @@ impl Store {
             .map_err(CommitError::RolledBack)?;
         let held: Vec<Intake>;
         let batch = if let Some(from) = held_from {
-            held = batch.iter().map(|intake| intake.held_from(from)).collect();
+            let held_from = |intake: &Intake| intake.clone().held_from(from);
+            held = batch.iter().map(held_from).collect();
             &held
         } else {
             batch

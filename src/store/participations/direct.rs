@@ -106,7 +106,7 @@ async fn decide_and_write(
         .iter()
         .map(|applicant| match book.decide(applicant) {
             Ok(place) => {
-                let intake = Intake::of(&campaign, applicant, place, making);
+                let intake = Intake::of(&campaign, applicant, place, making).held_from(book.now);
                 let accepted = Decision::Accepted(intake.participation.clone());
                 intakes.push(intake);
                 accepted

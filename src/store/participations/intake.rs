@@ -64,12 +64,12 @@ impl Intake {
 
     /// The same, held for as long, but from then on.
     #[must_use]
-    pub fn held_from(&self, from: Instant) -> Self {
+    pub fn held_from(self, from: Instant) -> Self {
         let made = self.participation.created_at;
         Self {
-            participation: self.participation.clone().held_from(from),
+            participation: self.participation.held_from(from),
             hold_until: self.hold_until.map(|until| from + (until - made)),
-            ..self.clone()
+            ..self
         }
     }
 
