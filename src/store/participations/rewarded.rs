@@ -23,11 +23,12 @@ impl Store {
             return Ok(0);
         }
         let tx = self.begin().await?;
-        let mut unmarked = Sql::new(
-            self,
-            "SELECT id, campaign_id FROM participation WHERE rewarded_at IS NULL AND id IN ",
-        );
-        unmarked.list(padded(&ids));
+        let participation = self.by_id("participation");
+        let mut unmarked = Sql::new(self, "SELECT id, campaign_id FROM ");
+        unmarked
+            .push(&participation)
+            .push(" WHERE rewarded_at IS NULL AND id IN ")
+            .list(padded(&ids));
         // Held until they are marked, so that each is counted once. SQLite knows one writer at a time.
         if !self.is_embedded() {
             unmarked.push(" FOR UPDATE");
@@ -42,7 +43,8 @@ impl Store {
             tx.rollback().await?;
             return Ok(0);
         }
-        let mut mark = Sql::new(self, "UPDATE participation SET rewarded_at = ");
+        let mut mark = Sql::new(self, "UPDATE ");
+        mark.push(&participation).push(" SET rewarded_at = ");
         mark.bind(to_stored_precision(self.clock.now()));
         mark.push(" WHERE id IN ").list(padded(&marked));
         let affected = mark.run(&tx).await?;
