@@ -5,7 +5,6 @@
 mod looks;
 mod others;
 
-use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,8 +62,12 @@ impl Catalogue {
 
     /// One campaign, not older than the bound. That there is none is remembered too.
     pub async fn get(&self, id: CampaignId) -> Result<Option<Arc<Campaign>>, Arc<StoreError>> {
-        let read = async || Ok(self.store.campaign(id).await?.map(Arc::new));
-        at_hand(&self.campaigns, &id, read).await
+        if let Some(known) = self.campaigns.get(&id).await {
+            return Ok(known);
+        }
+        // The future of a reading is large: it is made, on the heap, only where nothing is found.
+        let read = async { Ok(self.store.campaign(id).await?.map(Arc::new)) };
+        Box::pin(self.campaigns.try_get_with(id, read)).await
     }
 
     /// A campaign as it is shown, with what is left of it: a tenth of a second old at most, and not older
@@ -114,28 +117,10 @@ impl Catalogue {
     }
 }
 
-/// What is in the cache, or else what is read, once for all who miss it. The future of a reading is large:
-/// it is made, on the heap, only where nothing is found.
-async fn at_hand<K, V>(
-    cache: &Cache<K, V>,
-    key: &K,
-    read: impl AsyncFnOnce() -> Result<V, StoreError>,
-) -> Result<V, Arc<StoreError>>
-where
-    K: Clone + Eq + Hash + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-{
-    match cache.get(key).await {
-        Some(known) => Ok(known),
-        None => Box::pin(cache.try_get_with_by_ref(key, read())).await,
-    }
-}
-
-fn cache<K, V>(entries_max: u64, age_max: Duration) -> Cache<K, V>
-where
-    K: Eq + Hash + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-{
+fn cache<V: Clone + Send + Sync + 'static>(
+    entries_max: u64,
+    age_max: Duration,
+) -> Cache<CampaignId, V> {
     Cache::builder()
         .max_capacity(entries_max)
         .time_to_live(age_max)

@@ -162,20 +162,10 @@ impl Store {
         Ok(())
     }
 
-    /// A table to be read, and locked, by its primary key. With many ids in a list MySQL trusts its
-    /// statistics, and where they are old it would take all of it.
-    fn by_id(&self, table: &str) -> String {
-        if self.is_embedded() {
-            table.to_owned()
-        } else {
-            format!("{table} FORCE INDEX (PRIMARY)")
-        }
-    }
-
     /// Whether this is the embedded database.
     #[must_use]
     pub fn is_embedded(&self) -> bool {
-        self.db.get_database_backend() == DbBackend::Sqlite
+        self.db.is_embedded()
     }
 
     /// Closes the pool, waiting for connections that are in use, though not long: one that was forgotten

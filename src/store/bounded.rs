@@ -101,6 +101,21 @@ impl Db {
         Self::new(self.inner.clone(), answer_max, given_up)
     }
 
+    /// Whether this is SQLite.
+    pub(super) fn is_embedded(&self) -> bool {
+        self.inner.get_database_backend() == DbBackend::Sqlite
+    }
+
+    /// A table to be read, and locked, by an index that is named: with many values in a list MySQL trusts
+    /// its statistics, and where they are old it would take all of it.
+    pub(super) fn by_index(&self, table: &str, index: &str) -> String {
+        if self.is_embedded() {
+            table.to_owned()
+        } else {
+            format!("{table} FORCE INDEX ({index})")
+        }
+    }
+
     /// For what has no bound: changes of the schema, and closing.
     pub(super) const fn unbounded(&self) -> &DatabaseConnection {
         &self.inner

@@ -82,7 +82,7 @@ pub(super) async fn begin(db: &Db) -> Result<Tx, StoreError> {
 
 /// A transaction that reads, and sees one moment. SQLite knows one level only.
 pub(super) async fn snapshot(db: &Db) -> Result<Tx, StoreError> {
-    let options = if db.get_database_backend() == DbBackend::Sqlite {
+    let options = if db.is_embedded() {
         TransactionOptions::default()
     } else {
         TransactionOptions {

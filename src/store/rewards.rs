@@ -13,7 +13,7 @@ pub use self::coupons::UseOutcome;
 pub use self::verifying::Rewarded;
 
 use migration::MigratorTrait;
-use sea_orm::{ConnectionTrait, DbBackend, Value};
+use sea_orm::{ConnectionTrait, Value};
 
 use super::bounded::{Db, Tx};
 use super::outbox::Sql;
@@ -75,17 +75,7 @@ impl Rewards {
     }
 
     fn is_embedded(&self) -> bool {
-        self.db.get_database_backend() == DbBackend::Sqlite
-    }
-
-    /// Reads by an index that is named: with many values in a list MySQL trusts its statistics, and where
-    /// they are old it would read, and lock, the whole table.
-    fn by_index(&self, table: &str, index: &str) -> String {
-        if self.is_embedded() {
-            table.to_owned()
-        } else {
-            format!("{table} FORCE INDEX ({index})")
-        }
+        self.db.is_embedded()
     }
 
     /// Inserts rows, as many with each statement as it has room for; a row takes `row_bytes` on the wire.

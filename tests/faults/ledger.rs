@@ -78,12 +78,11 @@ impl Outcome {
     pub fn of(status: u16, has_retry_after: bool, body: &str) -> Self {
         let odd = || Self::Odd {
             status,
-            body: body.chars().take(300).collect(),
+            body: excerpt(body),
         };
-        let Ok(value) = serde_json::from_str::<Value>(body) else {
+        let Some((value, code)) = parsed(body) else {
             return odd();
         };
-        let code = value["code"].as_str().unwrap_or_default().to_owned();
         match status {
             201 => yes(&value).map_or_else(odd, Self::Yes),
             409 if REFUSALS.contains(&code.as_str()) => Self::No {
@@ -110,6 +109,18 @@ impl Outcome {
             Self::Odd { status, .. } => format!("odd {status}"),
         }
     }
+}
+
+/// What an answer says, and the code it has if it is a problem.
+fn parsed(body: &str) -> Option<(Value, String)> {
+    let value: Value = serde_json::from_str(body).ok()?;
+    let code = value["code"].as_str().unwrap_or_default().to_owned();
+    Some((value, code))
+}
+
+/// As much of an answer as is worth telling.
+fn excerpt(body: &str) -> String {
+    body.chars().take(300).collect()
 }
 
 fn uuid(value: &Value) -> Option<Uuid> {

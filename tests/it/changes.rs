@@ -23,6 +23,13 @@ use futures_util::future::join_all;
 use crate::store::intake;
 use crate::support::{campaign_of, create, mysql, stores};
 
+/// A campaign of which one has to be paid for, two units for each user.
+async fn paid(store: &Store) -> Campaign {
+    let mut new = campaign_of(Some(100));
+    (new.price, new.per_user_limit, new.max_quantity) = (Some(500), 2, 2);
+    create(store, new).await
+}
+
 /// A reservation of two units that waits for so many seconds yet.
 async fn reserved(store: &Store, campaign: &Campaign, rank: u64, seconds: i64) -> Participation {
     let user = i64::try_from(rank).unwrap();
@@ -54,7 +61,7 @@ fn wished(one: &Participation, wish: Wish) -> Wished {
     }
 }
 
-fn paid(reference: &str) -> Wish {
+fn pay(reference: &str) -> Wish {
     Wish::Confirm {
         reference: reference.to_owned(),
     }
@@ -64,9 +71,7 @@ fn paid(reference: &str) -> Wish {
 async fn each_of_many_wishes_in_one_transaction_is_granted_in_its_own_way() {
     for test in stores().await {
         let store = &test.store;
-        let mut new = campaign_of(Some(100));
-        (new.price, new.per_user_limit, new.max_quantity) = (Some(500), 2, 2);
-        let campaign = create(store, new).await;
+        let campaign = paid(store).await;
         let mut orders = Vec::new();
         for (rank, seconds) in (1..).zip([60, 60, 60, -1, 60, -1]) {
             orders.push(reserved(store, &campaign, rank, seconds).await);
@@ -76,12 +81,12 @@ async fn each_of_many_wishes_in_one_transaction_is_granted_in_its_own_way() {
             ..orders[0].clone()
         };
         let wishes = [
-            wished(&orders[0], paid("one")),
-            wished(&orders[1], paid("two")),
+            wished(&orders[0], pay("one")),
+            wished(&orders[1], pay("two")),
             wished(&orders[2], Wish::Cancel),
             wished(&orders[3], Wish::Expire),
             wished(&orders[4], Wish::Expire),
-            wished(&orders[5], paid("late")),
+            wished(&orders[5], pay("late")),
             wished(&nobody, Wish::Cancel),
         ];
         let key = KeyChoice::Participation;
@@ -202,9 +207,7 @@ fn changes_on(store: &Store, supervisor: &Supervisor) -> Changes {
 async fn a_change_that_the_database_does_not_take_fails_alone() {
     let test = mysql().await;
     let store = &test.store;
-    let mut new = campaign_of(Some(100));
-    (new.price, new.per_user_limit, new.max_quantity) = (Some(500), 2, 2);
-    let campaign = create(store, new).await;
+    let campaign = paid(store).await;
     let mut orders = Vec::new();
     for rank in 1..=30 {
         orders.push(reserved(store, &campaign, rank, 60).await);
@@ -228,9 +231,7 @@ async fn a_change_that_the_database_does_not_take_fails_alone() {
 async fn one_that_is_cancelled_many_times_at_once_returns_its_units_once() {
     for test in stores().await {
         let store = &test.store;
-        let mut new = campaign_of(Some(100));
-        (new.price, new.per_user_limit, new.max_quantity) = (Some(500), 2, 2);
-        let campaign = create(store, new).await;
+        let campaign = paid(store).await;
         let order = reserved(store, &campaign, 1, 60).await;
         let supervisor = Supervisor::new(Duration::from_secs(5));
         let changes = changes_on(store, &supervisor);

@@ -139,7 +139,7 @@ async fn change(
         .filter(Column::CampaignId.eq(id.0))
         .order_by_asc(Column::Rank)
         .lock_exclusive();
-    // See `Store::by_id`; SQLite is not told.
+    // As `Db::by_index` does; SQLite is not told.
     QuerySelect::query(&mut rows).force_index("PRIMARY", IndexHintScope::All);
     let rows = rows.all(tx).await?;
     let now = Sql::time(store, tx).await?;
@@ -206,7 +206,7 @@ async fn update_rows(
         }
         let mut update = Sql::new(store, "UPDATE ");
         update
-            .push(&store.by_id("participation"))
+            .push(&store.db.by_index("participation", "PRIMARY"))
             .push(" SET status = ")
             .bind(status.as_str())
             .push(", version = version + 1, expires_at = NULL, updated_at = ")

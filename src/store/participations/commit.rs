@@ -76,8 +76,6 @@ impl Store {
         epoch: u64,
         batch: &[Intake],
     ) -> Result<BatchOutcome, CommitError> {
-        // Put together before the transaction, which holds the campaign's row, unless their order is
-        // found in it.
         let held_from = self
             .held_from(batch)
             .await
@@ -90,15 +88,17 @@ impl Store {
         } else {
             batch
         };
+        // Put together before the transaction, which holds the campaign's row, unless their order is
+        // found in it.
         let shared = batch.iter().any(|intake| intake.event.shares_its_key());
         let others = (!shared).then(|| rows::keys_and_outbox(self, batch));
         let tx = self.begin().await.map_err(CommitError::RolledBack)?;
         match write_batch(self, &tx, campaign, epoch, batch, others).await {
-            Ok(BatchOutcome::Committed { .. }) => {
+            Ok(None) => {
                 commit(tx).await?;
                 Ok(BatchOutcome::Committed { held_from })
             }
-            Ok(refused) => {
+            Ok(Some(refused)) => {
                 roll_back(tx).await?;
                 Ok(refused)
             }
@@ -139,6 +139,7 @@ pub(super) async fn roll_back(tx: Tx) -> Result<(), CommitError> {
     rolled_back.map_err(|error| CommitError::RolledBack(error.into()))
 }
 
+/// Writes all of a batch, or says what refuses it.
 pub(super) async fn write_batch(
     store: &Store,
     tx: &Tx,
@@ -146,12 +147,12 @@ pub(super) async fn write_batch(
     epoch: u64,
     batch: &[Intake],
     others: Option<Vec<Sql>>,
-) -> Result<BatchOutcome, StoreError> {
+) -> Result<Option<BatchOutcome>, StoreError> {
     if let Some(mismatch) = take_units(tx, campaign.id, epoch, batch).await? {
-        return Ok(BatchOutcome::Mismatch(mismatch));
+        return Ok(Some(BatchOutcome::Mismatch(mismatch)));
     }
     let Some(ordinals) = ordinals(tx, campaign, batch).await? else {
-        return Ok(BatchOutcome::Conflict);
+        return Ok(Some(BatchOutcome::Conflict));
     };
     let others = match others {
         Some(others) => others,
@@ -161,7 +162,7 @@ pub(super) async fn write_batch(
     for mut insert in participations.into_iter().chain(others) {
         insert.run(tx).await?;
     }
-    Ok(BatchOutcome::Committed { held_from: None })
+    Ok(None)
 }
 
 /// The batch with event ids that say where in the campaign's line of commits it stands. Keys that

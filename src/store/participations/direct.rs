@@ -12,7 +12,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use super::commit::{commit, roll_back, write_batch};
 use super::intake::{Applicant, Intake, Making, Place};
-use super::{BatchOutcome, CommitError, Held, holdings, rows};
+use super::{CommitError, Held, holdings, rows};
 use crate::domain::{
     Campaign, CampaignId, Instant, OutboxEvent, Participation, ParticipationId, Refusal,
 };
@@ -131,12 +131,12 @@ async fn decide_and_write(
     let shared = intakes.iter().any(|intake| intake.event.shares_its_key());
     let others = (!shared).then(|| rows::keys_and_outbox(store, &intakes));
     match write_batch(store, tx, &campaign, epoch, &intakes, others).await? {
-        BatchOutcome::Committed { .. } => {
+        None => {
             let events = intakes.into_iter().map(|intake| intake.event);
             Ok(DirectOutcome::Decided(decisions, events.collect()))
         }
         // With the row held only the schema can still refuse.
-        BatchOutcome::Mismatch(_) | BatchOutcome::Conflict => Ok(DirectOutcome::Conflict),
+        Some(_) => Ok(DirectOutcome::Conflict),
     }
 }
 

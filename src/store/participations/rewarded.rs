@@ -23,7 +23,7 @@ impl Store {
             return Ok(0);
         }
         let tx = self.begin().await?;
-        let participation = self.by_id("participation");
+        let participation = self.db.by_index("participation", "PRIMARY");
         let mut unmarked = Sql::new(self, "SELECT id, campaign_id FROM ");
         unmarked
             .push(&participation)

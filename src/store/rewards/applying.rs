@@ -108,7 +108,7 @@ impl Rewards {
         batch: &[Due],
     ) -> Result<HashSet<EventId>, StoreError> {
         let ids: Vec<Uuid> = batch.iter().map(|due| due.change.event.0).collect();
-        let inbox = self.by_index("inbox", "PRIMARY");
+        let inbox = self.db.by_index("inbox", "PRIMARY");
         let mut sql = self.sql("SELECT event_id FROM ");
         sql.push(&inbox).push(" WHERE consumer = ");
         sql.bind(consumer.as_str()).push(" AND event_id IN ");
@@ -170,7 +170,7 @@ impl Rewards {
         if participations.is_empty() {
             return Ok(Vec::new());
         }
-        let inbox = self.by_index("inbox", "inbox_participation");
+        let inbox = self.db.by_index("inbox", "inbox_participation");
         let mut sql = self.sql("SELECT event_id, participation_id, key_sequence FROM ");
         sql.push(&inbox).push(" WHERE consumer = ");
         sql.bind(consumer.as_str())

@@ -40,7 +40,7 @@ impl Rewards {
             return Ok(());
         }
         let ids: Vec<Uuid> = standings.keys().map(|id| id.0).collect();
-        let ledger = self.by_index("ledger", "PRIMARY");
+        let ledger = self.db.by_index("ledger", "PRIMARY");
         let mut sql = self.sql("SELECT participation_id, kind, amount FROM ");
         sql.push(&ledger).push(" WHERE participation_id IN ");
         for row in sql.list(padded(&ids)).rows(tx).await? {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::Phase;
+use super::{Phase, excerpt, parsed};
 
 /// How the references of payments begin that the provider declines.
 pub const DECLINED: &str = "declined";
@@ -105,12 +105,11 @@ impl AskedChange {
     pub fn read(&self, status: u16, has_retry_after: bool, body: &str) -> Told {
         let odd = || Told::Odd {
             status,
-            body: body.chars().take(300).collect(),
+            body: excerpt(body),
         };
-        let Ok(value) = serde_json::from_str::<Value>(body) else {
+        let Some((value, code)) = parsed(body) else {
             return odd();
         };
-        let code = value["code"].as_str().unwrap_or_default().to_owned();
         match status {
             200 if self.is_granted_in(&value) => Told::Yes,
             402 | 409 if self.change.can_be_refused(status, &code) => Told::No { code },
