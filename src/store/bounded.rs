@@ -106,8 +106,9 @@ impl Db {
         self.inner.get_database_backend() == DbBackend::Sqlite
     }
 
-    /// A table to be read, and locked, by an index that is named: with many values in a list MySQL trusts
-    /// its statistics, and where they are old it would take all of it.
+    /// A table to be read, and locked, by an index that is named, however small it is: a scan would wait
+    /// for rows that others hold. Not for an index that has all that is asked for: then MySQL looks no
+    /// numbers up, and scans the index.
     pub(super) fn by_index(&self, table: &str, index: &str) -> String {
         if self.is_embedded() {
             table.to_owned()

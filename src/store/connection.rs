@@ -137,6 +137,11 @@ async fn connect_mysql(
                 connection
                     .execute("SET SESSION innodb_lock_wait_timeout = 2")
                     .await?;
+                // How many rows a list of values finds is looked up, however long the list: the
+                // statistics of a table that grows are old, and by them it would rather be scanned.
+                connection
+                    .execute("SET SESSION eq_range_index_dive_limit = 0")
+                    .await?;
                 Ok(())
             })
         })

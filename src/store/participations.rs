@@ -8,6 +8,7 @@ mod intake;
 mod rewarded;
 mod rows;
 
+use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt};
 use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
@@ -117,6 +118,7 @@ struct Held {
     ordinal: Option<i32>,
 }
 
+/// What is held of a campaign.
 fn holdings(campaign: CampaignId) -> sea_orm::Select<Entity> {
     Entity::find()
         .select_only()
@@ -128,6 +130,18 @@ fn holdings(campaign: CampaignId) -> sea_orm::Select<Entity> {
         ])
         .filter(Column::CampaignId.eq(campaign.0))
         .filter(Column::Status.is_in(STANDING))
+}
+
+/// What these users hold of it.
+fn holdings_of(campaign: CampaignId, users: &[i64]) -> sea_orm::Select<Entity> {
+    let mut held = holdings(campaign).filter(Column::UserId.is_in(padded(users)));
+    by_index(&mut held, "participation_once");
+    held
+}
+
+/// As [`Db::by_index`](super::bounded::Db::by_index) does; SQLite is not told.
+fn by_index(query: &mut sea_orm::Select<Entity>, index: &'static str) {
+    QuerySelect::query(query).force_index(index, IndexHintScope::All);
 }
 
 impl TryFrom<Model> for Participation {

@@ -7,3 +7,5 @@ mod http;
 mod poison;
 mod scene;
 mod verifying;
+
+pub use self::scene::coupon_terms;

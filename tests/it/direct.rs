@@ -22,7 +22,7 @@ use crate::support::{campaign_of, create, move_to, mysql, stores};
 
 const TERM: Duration = Duration::from_secs(60);
 
-fn applicant(user: i64, quantity: u32) -> Applicant {
+pub fn applicant(user: i64, quantity: u32) -> Applicant {
     Applicant {
         participation: ParticipationId::generate(),
         user: UserId(user),
@@ -40,7 +40,7 @@ fn making() -> Making {
     }
 }
 
-async fn ask(store: &Store, campaign: &Campaign, applicants: &[Applicant]) -> Vec<Decision> {
+pub async fn ask(store: &Store, campaign: &Campaign, applicants: &[Applicant]) -> Vec<Decision> {
     let closing = Closing::For(TERM);
     let outcome = store
         .admit_directly(campaign.id, applicants, &making(), closing)

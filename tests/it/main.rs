@@ -23,6 +23,7 @@ mod proxy;
 mod reconcile;
 mod relay;
 mod retention;
+mod scans;
 mod service;
 mod store;
 mod support;

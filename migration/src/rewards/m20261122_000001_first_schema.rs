@@ -1,7 +1,8 @@
 //! What the consumers have applied, and what they granted.
 //!
 //! Ids are version 7 UUIDs and grow with time, so that most rows go to the end of the tables they are
-//! the keys of.
+//! the keys of. Keys begin with them, and the consumer comes after: what is looked for is a list of ids, and
+//! a database that knows little of a table would rather read all that a consumer has.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -48,8 +49,8 @@ const MYSQL: &[&str] = &[
         event_id BINARY(16) NOT NULL,
         participation_id BINARY(16) NOT NULL,
         key_sequence INT NOT NULL,
-        PRIMARY KEY (consumer, event_id),
-        KEY inbox_participation (consumer, participation_id, key_sequence)
+        PRIMARY KEY (event_id, consumer),
+        KEY inbox_participation (participation_id, consumer, key_sequence)
     ) CHARACTER SET ascii",
     "CREATE TABLE ledger (
         participation_id BINARY(16) NOT NULL,
@@ -93,9 +94,9 @@ const SQLITE: &[&str] = &[
         event_id BLOB NOT NULL,
         participation_id BLOB NOT NULL,
         key_sequence INTEGER NOT NULL,
-        PRIMARY KEY (consumer, event_id)
+        PRIMARY KEY (event_id, consumer)
     ) WITHOUT ROWID",
-    "CREATE INDEX inbox_participation ON inbox (consumer, participation_id, key_sequence)",
+    "CREATE INDEX inbox_participation ON inbox (participation_id, consumer, key_sequence)",
     "CREATE TABLE ledger (
         participation_id BLOB NOT NULL,
         kind TEXT NOT NULL,

@@ -7,13 +7,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::CommitError;
 use super::commit::{commit, roll_back, tick};
 use super::rows::{OutboxRow, outbox};
+use super::{CommitError, by_index};
 use crate::domain::{
     CampaignId, EventId, Instant, KeyChoice, Obstacle, OutboxEvent, Participation, ParticipationId,
     Return, Status, Wish,
@@ -139,8 +138,7 @@ async fn change(
         .filter(Column::CampaignId.eq(id.0))
         .order_by_asc(Column::Rank)
         .lock_exclusive();
-    // As `Db::by_index` does; SQLite is not told.
-    QuerySelect::query(&mut rows).force_index("PRIMARY", IndexHintScope::All);
+    by_index(&mut rows, "PRIMARY");
     let rows = rows.all(tx).await?;
     let now = Sql::time(store, tx).await?;
     let mut changed = Changed {
@@ -290,15 +288,10 @@ async fn earlier_events(
     id: CampaignId,
     steps: &[Step<'_>],
 ) -> Result<HashMap<u64, EventId>, StoreError> {
-    let ranks: Vec<i64> = steps
-        .iter()
-        .map(|step| to_signed(step.becomes.rank))
-        .collect();
-    let mut sql = Sql::new(
-        store,
-        "SELECT `rank`, id FROM outbox_event WHERE campaign_id = ",
-    );
-    sql.bind(id.0).push(" AND `rank` IN ").list(padded(&ranks));
+    let ranks: Vec<u64> = steps.iter().map(|step| step.becomes.rank).collect();
+    let mut sql = Sql::new(store, "SELECT `rank`, id FROM outbox_event");
+    sql.push(" WHERE (campaign_id, `rank`) IN ")
+        .pairs(padded(&ranks).map(|rank| (id.0.into(), to_signed(rank).into())));
     let mut earlier: HashMap<u64, EventId> = HashMap::new();
     for row in sql.rows(tx).await? {
         let rank: i64 = row.try_get("", "rank")?;

@@ -10,15 +10,13 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use super::intake::Intake;
-use super::{Held, holdings, rows};
+use super::{Held, holdings_of, rows};
 use crate::crash;
 use crate::domain::{Campaign, CampaignId, EventId, Instant};
 use crate::store::bounded::Tx;
 use crate::store::campaigns::{to_signed, to_unsigned};
 use crate::store::entity::campaign;
-use crate::store::entity::participation::Column;
 use crate::store::outbox::Sql;
-use crate::store::shapes::padded;
 use crate::store::{Store, StoreError};
 
 /// What came of a batch. Only `Committed` changed anything.
@@ -262,8 +260,7 @@ async fn ordinals(
         .iter()
         .map(|intake| intake.participation.user_id.0)
         .collect();
-    let rows: Vec<Held> = holdings(campaign.id)
-        .filter(Column::UserId.is_in(padded(&users)))
+    let rows: Vec<Held> = holdings_of(campaign.id, &users)
         .into_model()
         .all(tx)
         .await?;

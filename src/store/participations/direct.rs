@@ -12,7 +12,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use super::commit::{commit, roll_back, write_batch};
 use super::intake::{Applicant, Intake, Making, Place};
-use super::{CommitError, Held, holdings, rows};
+use super::{CommitError, Held, holdings_of, rows};
 use crate::domain::{
     Campaign, CampaignId, Instant, OutboxEvent, Participation, ParticipationId, Refusal,
 };
@@ -21,7 +21,6 @@ use crate::store::campaigns::to_unsigned;
 use crate::store::entity::campaign;
 use crate::store::entity::participation::{Column, Entity};
 use crate::store::outbox::Sql;
-use crate::store::shapes::padded;
 use crate::store::{Store, StoreError};
 
 /// What the database path may do to a campaign's gate.
@@ -169,8 +168,7 @@ impl<'a> Book<'a> {
         applicants: &[Applicant],
     ) -> Result<Self, StoreError> {
         let users: Vec<i64> = applicants.iter().map(|one| one.user.0).collect();
-        let rows: Vec<Held> = holdings(campaign.id)
-            .filter(Column::UserId.is_in(padded(&users)))
+        let rows: Vec<Held> = holdings_of(campaign.id, &users)
             .into_model()
             .all(tx)
             .await?;

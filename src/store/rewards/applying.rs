@@ -170,10 +170,9 @@ impl Rewards {
         if participations.is_empty() {
             return Ok(Vec::new());
         }
-        let inbox = self.db.by_index("inbox", "inbox_participation");
-        let mut sql = self.sql("SELECT event_id, participation_id, key_sequence FROM ");
-        sql.push(&inbox).push(" WHERE consumer = ");
-        sql.bind(consumer.as_str())
+        let mut sql = self.sql("SELECT event_id, participation_id, key_sequence FROM inbox");
+        sql.push(" WHERE consumer = ")
+            .bind(consumer.as_str())
             .push(" AND participation_id IN ");
         sql.list(padded(participations));
         // SQLite knows one writer at a time.

@@ -55,9 +55,8 @@ impl Rewards {
             return Ok(());
         }
         let ids: Vec<Uuid> = standings.keys().map(|id| id.0).collect();
-        let coupon = self.db.by_index("coupon", "coupon_once");
-        let mut sql = self.sql("SELECT participation_id, COUNT(*) FROM ");
-        sql.push(&coupon).push(" WHERE participation_id IN ");
+        let mut sql = self.sql("SELECT participation_id, COUNT(*) FROM coupon");
+        sql.push(" WHERE participation_id IN ");
         sql.list(padded(&ids)).push(" GROUP BY participation_id");
         for row in sql.rows(tx).await? {
             let id = ParticipationId(row.try_get_by_index(0)?);

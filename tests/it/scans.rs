@@ -1,0 +1,185 @@
+//! What a batch reads is what it is about, however much there is and however little of that the database's
+//! statistics know: MySQL looks at a table again only when a tenth of it has changed, and seconds later.
+
+use chrono::TimeDelta;
+use firstcome::clock::Clock;
+use firstcome::domain::{
+    Campaign, CampaignId, Change, Consumer, EventId, KeyChoice, Participation, ParticipationId,
+    Reward, Status, UserId, Wish, to_stored_precision,
+};
+use firstcome::store::{Applicant, Due, Intake, Rewards, Store, StoreConfig, Wished};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+
+use crate::consumers::coupon_terms;
+use crate::direct::{applicant, ask};
+use crate::store::intake;
+use crate::support::{campaign_of, create, mysql};
+
+const BATCH: u64 = 250;
+const BATCHES: u64 = 24;
+const ROWS: u64 = BATCH * BATCHES;
+
+/// The tables of a schema, whose statistics stay as they are: those of empty tables.
+struct Tables {
+    db: DatabaseConnection,
+    schema: String,
+}
+
+impl Tables {
+    async fn frozen(url: &str, names: &[&str]) -> Self {
+        let db = Database::connect(url).await.unwrap();
+        for name in names {
+            let freeze = format!("ALTER TABLE {name} STATS_PERSISTENT = 1, STATS_AUTO_RECALC = 0");
+            db.execute_unprepared(&freeze).await.unwrap();
+        }
+        let schema = url.rsplit_once('/').unwrap().1.to_owned();
+        Self { db, schema }
+    }
+
+    /// How many rows of it were read, ever.
+    async fn read(&self, table: &str) -> u64 {
+        let of = format!(
+            "performance_schema.table_io_waits_summary_by_table WHERE object_schema = '{}' AND \
+             object_name = '{table}'",
+            self.schema
+        );
+        let ask = format!("SELECT CAST(SUM(count_read) AS SIGNED) FROM {of}");
+        let row = self.db.query_one_raw(statement(&ask)).await.unwrap();
+        let all: i64 = row.unwrap().try_get_by_index(0).unwrap();
+        all.unsigned_abs()
+    }
+}
+
+fn statement(text: &str) -> sea_orm::Statement {
+    sea_orm::Statement::from_string(sea_orm::DbBackend::MySql, text)
+}
+
+async fn reserve(store: &Store, campaign: &Campaign) -> Vec<Participation> {
+    let mut made = Vec::new();
+    for batch in 0..BATCHES {
+        let ranks = batch * BATCH + 1..=(batch + 1) * BATCH;
+        let batch: Vec<Intake> = ranks.map(|rank| reservation(campaign, rank)).collect();
+        let epoch = campaign.gate_epoch;
+        store
+            .commit_participations(campaign, epoch, &batch)
+            .await
+            .unwrap();
+        made.extend(batch.into_iter().map(|intake| intake.participation));
+    }
+    made
+}
+
+fn reservation(campaign: &Campaign, rank: u64) -> Intake {
+    let of = intake(campaign, i64::try_from(rank).unwrap(), rank, 1);
+    Intake {
+        participation: Participation {
+            status: Status::Reserved,
+            amount: Some(500),
+            expires_at: Some(to_stored_precision(
+                Clock::System.now() + TimeDelta::hours(1),
+            )),
+            ..of.participation.clone()
+        },
+        ..of
+    }
+}
+
+async fn pay(store: &Store, campaign: &Campaign, batch: &[Participation]) {
+    let wishes: Vec<Wished> = batch
+        .iter()
+        .map(|one| Wished {
+            id: one.id,
+            wish: Wish::Confirm {
+                reference: "paid".to_owned(),
+            },
+            traceparent: None,
+        })
+        .collect();
+    let key = KeyChoice::Participation;
+    let changed = store.change_participations(campaign.id, &wishes, key).await;
+    assert_eq!(changed.unwrap().changed.len(), batch.len());
+}
+
+#[tokio::test]
+async fn committing_paying_and_marking_read_no_more_than_what_they_are_about() {
+    let test = mysql().await;
+    let store = &test.store;
+    let mut new = campaign_of(Some(2 * ROWS));
+    (new.price, new.per_user_limit) = (Some(500), 2);
+    let campaign = create(store, new).await;
+    let tables = Tables::frozen(&test.url, &["participation", "outbox_event"]).await;
+    let made = reserve(store, &campaign).await;
+    for batch in made.chunks(usize::try_from(BATCH).unwrap()) {
+        pay(store, &campaign, batch).await;
+        let ids: Vec<ParticipationId> = batch.iter().map(|one| one.id).collect();
+        let marked = store.mark_rewarded(&ids).await.unwrap();
+        assert_eq!(marked, BATCH);
+    }
+    for table in ["participation", "outbox_event"] {
+        let read = tables.read(table).await;
+        assert!(read < 10 * ROWS, "{table}: {read} of {ROWS} rows were read");
+    }
+}
+
+#[tokio::test]
+async fn the_database_path_reads_no_more_than_what_it_is_about() {
+    let test = mysql().await;
+    let mut new = campaign_of(Some(2 * ROWS));
+    new.per_user_limit = 2;
+    let campaign = create(&test.store, new).await;
+    let tables = Tables::frozen(&test.url, &["participation"]).await;
+    for batch in 0..BATCHES {
+        let users = batch * BATCH + 1..=(batch + 1) * BATCH;
+        let batch: Vec<Applicant> = users
+            .map(|user| applicant(i64::try_from(user).unwrap(), 1))
+            .collect();
+        ask(&test.store, &campaign, &batch).await;
+    }
+    let counts = test.store.counts(campaign.id).await.unwrap();
+    assert_eq!(counts.participations, ROWS);
+    let read = tables.read("participation").await;
+    assert!(read < 10 * ROWS, "{read} of {ROWS} rows were read");
+}
+
+fn due(nth: u64, reward: &Reward) -> Due {
+    Due {
+        change: Change {
+            event: EventId::generate(),
+            participation: ParticipationId::generate(),
+            campaign: CampaignId(1),
+            user: UserId(i64::try_from(nth).unwrap()),
+            quantity: 1,
+            status: Status::Confirmed,
+            sequence: 1,
+        },
+        reward: Some(reward.clone()),
+    }
+}
+
+#[tokio::test]
+async fn granting_reads_no_more_than_what_it_is_about() {
+    let test = mysql().await;
+    let url = format!("{}_rewards", test.url);
+    let schema = url.rsplit_once('/').unwrap().1;
+    test.store.create_schema(schema).await.unwrap();
+    let rewards = Rewards::connect(&StoreConfig::new(url.as_str()), Clock::System)
+        .await
+        .unwrap();
+    rewards.migrate().await.unwrap();
+    let names = ["inbox", "ledger", "balance", "coupon"];
+    let tables = Tables::frozen(&url, &names).await;
+    for (consumer, reward) in [
+        (Consumer::Points, Reward::Points(10)),
+        (Consumer::Coupons, Reward::Coupon(coupon_terms())),
+    ] {
+        for _ in 0..BATCHES {
+            let batch: Vec<Due> = (1..=BATCH).map(|nth| due(nth, &reward)).collect();
+            let applied = rewards.apply(consumer, &batch).await.unwrap();
+            assert_eq!(applied.granted, batch.len());
+        }
+    }
+    for table in names {
+        let read = tables.read(table).await;
+        assert!(read < 10 * ROWS, "{table}: {read} of {ROWS} rows were read");
+    }
+}
