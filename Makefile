@@ -73,6 +73,10 @@ bench-orders: ## Paid orders on the real parts: reserved, paid for and given bac
 bench-catalogue: ## Reads of a campaign and of its stock against the framework's plain JSON answer
 	scripts/bench-catalogue
 
+.PHONY: bench-verify
+bench-verify: ## How long verify takes on a million participations, from scratch and from then on
+	scripts/bench-verify
+
 .PHONY: bench-overload
 bench-overload: ## Twice and ten times the capacity: latency of those let in, cost of those refused
 	scripts/bench-overload
