@@ -1,10 +1,12 @@
-//! The status of a campaign: what the live view shows. Read from counters, never from rows, and at
-//! most four times a second however many are watching.
+//! The status of a campaign: what the live view shows. Read from counters, at most four times a second
+//! however many are watching, so that it costs the same whatever was handed out. What waits to be published
+//! is the one thing that is counted row by row, once for all campaigns, and less often the more it is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use moka::Expiry;
 use moka::future::Cache;
 
 use crate::domain::{Campaign, CampaignId};
@@ -14,6 +16,10 @@ use crate::store::{Store, StoreError};
 
 /// How old a status may be.
 const AGE_MAX: Duration = Duration::from_millis(250);
+/// Counting what waits may take one in so many parts of the time.
+const WAITING_SHARE: u32 = 20;
+/// How old that may be, however long it takes.
+const WAITING_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// How far participations of a campaign have come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +58,23 @@ pub struct StatusBoard {
     gate: Arc<dyn Gate>,
     meter: Meter,
     recent: Cache<CampaignId, Option<Arc<CampaignStatus>>>,
+    waiting: Cache<(), Waiting>,
+}
+
+/// Events that wait to be published, by campaign, and how long it took to count them.
+#[derive(Clone)]
+struct Waiting {
+    counts: Arc<BTreeMap<CampaignId, u64>>,
+    took: Duration,
+}
+
+/// Counted again the later the longer it takes: with a broker away for hours there is much to count.
+struct ByEffort;
+
+impl Expiry<(), Waiting> for ByEffort {
+    fn expire_after_create(&self, (): &(), read: &Waiting, _at: Instant) -> Option<Duration> {
+        Some((read.took * WAITING_SHARE).clamp(AGE_MAX, WAITING_AGE_MAX))
+    }
 }
 
 impl StatusBoard {
@@ -67,23 +90,24 @@ impl StatusBoard {
             gate,
             meter,
             recent,
+            waiting: Cache::builder().expire_after(ByEffort).build(),
         }
     }
 
     /// The status of a campaign; none: there is no such campaign.
     pub async fn of(&self, id: CampaignId) -> Result<Option<CampaignStatus>, Arc<StoreError>> {
-        let status = self.recent.try_get_with(id, self.read(id)).await?;
+        let status = self.recent.try_get_with(id, self.read(id)).await;
+        let status = status.map_err(Arc::unwrap_or_clone)?;
         Ok(status.map(Arc::unwrap_or_clone))
     }
 
-    async fn read(&self, id: CampaignId) -> Result<Option<Arc<CampaignStatus>>, StoreError> {
-        let Some(campaign) = self.store.campaign(id).await? else {
+    async fn read(&self, id: CampaignId) -> Result<Option<Arc<CampaignStatus>>, Arc<StoreError>> {
+        let Some((campaign, committed)) = self.store.campaign_and_count(id).await? else {
             return Ok(None);
         };
-        let committed = self.store.participation_count(id).await?;
-        let unpublished = self.store.unpublished_count(id).await?;
+        let unpublished = self.unpublished(id).await?;
         let rewarded = self.store.rewarded_count(id).await?;
-        let mut failures = self.store.tallies(id).await?;
+        let mut failures = self.store.refusals(id).await?;
         for (reason, count) in self.meter.unwritten(id) {
             *failures.entry(reason.to_owned()).or_default() += count;
         }
@@ -111,5 +135,15 @@ impl StatusBoard {
             },
             recent: self.meter.recent(id),
         })))
+    }
+    async fn unpublished(&self, id: CampaignId) -> Result<u64, Arc<StoreError>> {
+        let count = async {
+            let began = Instant::now();
+            let counts = Arc::new(self.store.unpublished_counts().await?);
+            let took = began.elapsed();
+            Ok(Waiting { counts, took })
+        };
+        let waiting = self.waiting.try_get_with((), count).await?;
+        Ok(waiting.counts.get(&id).copied().unwrap_or(0))
     }
 }

@@ -122,10 +122,16 @@ impl Store {
             .transpose()
     }
 
-    /// How many participations of a campaign were ever committed.
-    pub async fn participation_count(&self, id: CampaignId) -> Result<u64, StoreError> {
-        let row = Entity::find_by_id(id.0).one(&self.db).await?;
-        Ok(row.map_or(0, |row| to_unsigned(row.participation_count)))
+    /// One campaign, with how many participations of it were ever committed.
+    pub async fn campaign_and_count(
+        &self,
+        id: CampaignId,
+    ) -> Result<Option<(Campaign, u64)>, StoreError> {
+        let Some(row) = Entity::find_by_id(id.0).one(&self.db).await? else {
+            return Ok(None);
+        };
+        let count = to_unsigned(row.participation_count);
+        Ok(Some((Campaign::try_from(row)?, count)))
     }
 
     /// A page of campaigns, newest first.

@@ -1,8 +1,9 @@
 //! Counts of one campaign, for tests, the status and whoever wants to know.
 
-use sea_orm::{ConnectionTrait, FromQueryResult, Statement};
+use std::collections::BTreeMap;
 
 use super::campaigns::to_unsigned;
+use super::outbox::Sql;
 use super::verification::Ground;
 use super::{Store, StoreError};
 use crate::domain::CampaignId;
@@ -30,11 +31,6 @@ pub struct Counts {
     pub orphans: u64,
 }
 
-#[derive(FromQueryResult)]
-struct Number {
-    number: i64,
-}
-
 impl Store {
     /// Counts everything of one campaign, at one moment. Reads all its rows.
     pub async fn counts(&self, campaign: CampaignId) -> Result<Counts, StoreError> {
@@ -60,16 +56,19 @@ impl Store {
         })
     }
 
-    /// Events of a campaign that the broker has not acknowledged.
-    pub async fn unpublished_count(&self, campaign: CampaignId) -> Result<u64, StoreError> {
-        let sql = "SELECT (SELECT COUNT(*) FROM outbox_pending WHERE campaign_id = ?) \
-             + (SELECT COUNT(*) FROM outbox_parked WHERE campaign_id = ?) AS number";
-        let statement = Statement::from_sql_and_values(
-            self.db.get_database_backend(),
-            sql,
-            [campaign.0.into(), campaign.0.into()],
+    /// Events that the broker has not acknowledged, of each campaign that has any. Reads what waits, and
+    /// nothing of what was published.
+    pub async fn unpublished_counts(&self) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
+        let mut sql = Sql::new(
+            self,
+            "SELECT campaign_id, COUNT(*) FROM outbox_pending GROUP BY campaign_id \
+             UNION ALL SELECT campaign_id, COUNT(*) FROM outbox_parked GROUP BY campaign_id",
         );
-        let row = Number::find_by_statement(statement).one(&self.db).await?;
-        Ok(row.map_or(0, |row| to_unsigned(row.number)))
+        let mut counts = BTreeMap::new();
+        for row in sql.rows(&self.db).await? {
+            let campaign = CampaignId(row.try_get_by_index(0)?);
+            *counts.entry(campaign).or_default() += to_unsigned(row.try_get_by_index(1)?);
+        }
+        Ok(counts)
     }
 }

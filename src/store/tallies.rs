@@ -1,10 +1,13 @@
-//! Refusals, counted per campaign, minute and reason. A refusal is never a row of its own.
+//! Refusals, counted per campaign and reason, by the minute and over all time. A refusal is never a row of
+//! its own.
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Statement};
+use sea_orm::Value;
 
+use super::bounded::Tx;
 use super::campaigns::{to_signed, to_unsigned};
+use super::outbox::Sql;
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, Instant};
 
@@ -21,56 +24,80 @@ pub struct TallyRow {
     pub count: u64,
 }
 
-#[derive(FromQueryResult)]
-struct ReasonCount {
-    reason: String,
-    total: i64,
-}
-
 impl Store {
-    /// Adds to the tallies; one statement however many rows.
+    /// Adds to the tallies and to their totals; two statements however many rows.
     pub async fn add_tallies(&self, rows: &[TallyRow]) -> Result<(), StoreError> {
         if rows.is_empty() {
             return Ok(());
         }
-        let backend = self.db.get_database_backend();
-        let places = vec!["(?, ?, ?, ?)"; rows.len()].join(", ");
-        let merge = match backend {
-            DbBackend::Sqlite => {
-                "ON CONFLICT (campaign_id, minute, reason) DO UPDATE SET count = count + excluded.count"
-            }
-            _ => "AS added ON DUPLICATE KEY UPDATE count = rejection_tally.count + added.count",
-        };
-        let sql = format!(
-            "INSERT INTO rejection_tally (campaign_id, minute, reason, count) VALUES {places} {merge}"
-        );
-        let values = rows.iter().flat_map(|row| {
-            [
-                row.campaign.0.into(),
-                row.minute.into(),
-                row.reason.into(),
-                to_signed(row.count).into(),
-            ]
+        // In the order of their keys, so that two who add wait for each other and never in a circle.
+        let mut minutes: BTreeMap<(i64, Instant, &str), u64> = BTreeMap::new();
+        let mut totals: BTreeMap<(i64, &str), u64> = BTreeMap::new();
+        for row in rows {
+            let campaign = row.campaign.0;
+            *minutes
+                .entry((campaign, row.minute, row.reason))
+                .or_default() += row.count;
+            *totals.entry((campaign, row.reason)).or_default() += row.count;
+        }
+        let minutes = minutes
+            .into_iter()
+            .map(|((campaign, minute, reason), count)| {
+                [
+                    campaign.into(),
+                    minute.into(),
+                    reason.into(),
+                    to_signed(count).into(),
+                ]
+            });
+        let totals = totals.into_iter().map(|((campaign, reason), count)| {
+            [campaign.into(), reason.into(), to_signed(count).into()]
         });
-        self.db
-            .execute_raw(Statement::from_sql_and_values(backend, sql, values))
-            .await?;
+        let tx = self.begin().await?;
+        let keys = "campaign_id, minute, reason";
+        self.add(&tx, "rejection_tally", keys, minutes).await?;
+        let keys = "campaign_id, reason";
+        self.add(&tx, "rejection_total", keys, totals).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Adds to the counts of a table, under its `keys`.
+    async fn add<const COLUMNS: usize>(
+        &self,
+        tx: &Tx,
+        table: &str,
+        keys: &str,
+        rows: impl ExactSizeIterator<Item = [Value; COLUMNS]>,
+    ) -> Result<(), StoreError> {
+        let mut sql = Sql::new(self, "INSERT INTO ");
+        sql.push(&format!("{table} ({keys}, count) VALUES "));
+        sql.rows_of(rows);
+        sql.push(&if self.is_embedded() {
+            format!(" ON CONFLICT ({keys}) DO UPDATE SET count = count + excluded.count")
+        } else {
+            format!(" AS added ON DUPLICATE KEY UPDATE count = {table}.count + added.count")
+        });
+        sql.run(tx).await?;
         Ok(())
     }
 
-    /// All refusals of a campaign by reason.
-    pub async fn tallies(&self, campaign: CampaignId) -> Result<BTreeMap<String, u64>, StoreError> {
-        let statement = Statement::from_sql_and_values(
-            self.db.get_database_backend(),
-            "SELECT reason, CAST(SUM(count) AS SIGNED) AS total FROM rejection_tally WHERE campaign_id = ? GROUP BY reason",
-            [campaign.0.into()],
+    /// All refusals of a campaign by reason: as many rows as there are reasons.
+    pub async fn refusals(
+        &self,
+        campaign: CampaignId,
+    ) -> Result<BTreeMap<String, u64>, StoreError> {
+        let mut sql = Sql::new(
+            self,
+            "SELECT reason, count FROM rejection_total WHERE campaign_id = ",
         );
-        let rows = ReasonCount::find_by_statement(statement)
-            .all(&self.db)
-            .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| (row.reason, to_unsigned(row.total)))
-            .collect())
+        let rows = sql.bind(campaign.0).rows(&self.db).await?;
+        rows.iter()
+            .map(|row| {
+                Ok((
+                    row.try_get_by_index(0)?,
+                    to_unsigned(row.try_get_by_index(1)?),
+                ))
+            })
+            .collect()
     }
 }

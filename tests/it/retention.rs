@@ -27,7 +27,8 @@ fn a_week_ago() -> Instant {
 
 /// Commits participations whose events are so old; the users are numbered from `first_user`.
 async fn sell(store: &Store, campaign: &Campaign, ages: &[Duration]) -> Vec<OutboxEvent> {
-    let taken = store.participation_count(campaign.id).await.unwrap();
+    let known = store.campaign_and_count(campaign.id).await.unwrap();
+    let (_, taken) = known.unwrap();
     let batch: Vec<_> = (taken + 1..)
         .zip(ages)
         .map(|(nth, age)| {

@@ -1,6 +1,6 @@
 //! The store's suite, on both databases: what it refuses whatever the gate says.
 
-use chrono::TimeDelta;
+use chrono::{DurationRound, TimeDelta};
 use firstcome::clock::Clock;
 use firstcome::domain::{
     Campaign, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
@@ -8,7 +8,9 @@ use firstcome::domain::{
 };
 use firstcome::store::{
     BatchOutcome, CampaignChange, CampaignFilter, Intake, Mismatch, Store, StoreConfig, StoreError,
+    TallyRow,
 };
+use sea_orm::{ConnectionTrait, Database, Statement};
 
 use crate::support::{campaign_of, create, mysql, raised, stores};
 
@@ -372,5 +374,53 @@ async fn ids_of_events_that_share_a_key_are_in_order_of_commit_whatever_the_cloc
         let events = store.outbox_events(&ids).await.unwrap().events;
         let ranks: Vec<_> = events.iter().filter_map(|event| event.rank).collect();
         assert_eq!(ranks, [1, 2, 3, 4, 5, 6]);
+    }
+}
+
+#[tokio::test]
+async fn refusals_are_counted_by_the_minute_and_in_all() {
+    for test in stores().await {
+        let store = &test.store;
+        let campaign = create(store, campaign_of(None)).await;
+        let other = create(store, campaign_of(None)).await;
+        let minute = Clock::System.now().duration_trunc(TimeDelta::minutes(1));
+        let row = |campaign: &Campaign, ago, reason, count| TallyRow {
+            campaign: campaign.id,
+            minute: minute.unwrap() - TimeDelta::minutes(ago),
+            reason,
+            count,
+        };
+        let first = [
+            row(&campaign, 0, "SOLD_OUT", 3),
+            row(&campaign, 1, "SOLD_OUT", 4),
+            row(&campaign, 1, "ENDED", 1),
+            row(&other, 1, "ENDED", 9),
+        ];
+        store.add_tallies(&first).await.unwrap();
+        store.add_tallies(&first[1..3]).await.unwrap();
+        store.add_tallies(&[]).await.unwrap();
+        let all: Vec<(String, u64)> = store
+            .refusals(campaign.id)
+            .await
+            .unwrap()
+            .into_iter()
+            .collect();
+        assert_eq!(all, [("ENDED".to_owned(), 2), ("SOLD_OUT".to_owned(), 11)]);
+        let db = Database::connect(&test.url).await.unwrap();
+        let of = format!(
+            "SELECT CAST(SUM(count) AS {}) FROM rejection_tally WHERE campaign_id = {}",
+            if store.is_embedded() {
+                "INTEGER"
+            } else {
+                "SIGNED"
+            },
+            campaign.id
+        );
+        let backend = db.get_database_backend();
+        let sum = db
+            .query_one_raw(Statement::from_string(backend, of))
+            .await
+            .unwrap();
+        assert_eq!(sum.unwrap().try_get_by_index::<i64>(0).unwrap(), 13);
     }
 }
