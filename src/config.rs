@@ -17,8 +17,8 @@ use std::time::Duration;
 
 pub use consumers::Enabled;
 pub use sections::{
-    Admin, Consumers, Data, Database, Gate, Http, Kafka, Log, Payment, Provider, Redis, Relay,
-    Retention, Rewards, Shutdown, Writer,
+    Admin, Consumers, Data, Database, Gate, Http, Kafka, Limits, Log, Payment, Provider, Redis,
+    Relay, Retention, Rewards, Shutdown, Writer,
 };
 
 use figment::Figment;
@@ -41,6 +41,7 @@ pub struct Config {
     pub kafka: Kafka,
     pub gate: Gate,
     pub writer: Writer,
+    pub limits: Limits,
     pub payment: Payment,
     pub relay: Relay,
     pub retention: Retention,
@@ -200,6 +201,7 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         kafka: section(figment, "kafka", mistakes),
         gate: section(figment, "gate", mistakes),
         writer: section(figment, "writer", mistakes),
+        limits: section(figment, "limits", mistakes),
         payment: section(figment, "payment", mistakes),
         relay: section(figment, "relay", mistakes),
         retention: section(figment, "retention", mistakes),
@@ -217,6 +219,7 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         "kafka",
         "gate",
         "writer",
+        "limits",
         "payment",
         "relay",
         "retention",

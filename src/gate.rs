@@ -4,12 +4,14 @@
 //! what became of it. It is a sieve, never the truth: it may be lost and rebuilt at any time, and the
 //! store refuses what it wrongly lets through.
 
+mod bucket;
 mod guarded;
 mod in_process;
 mod redis;
 mod reply;
 mod script;
 
+pub use self::bucket::{Bucket, Taken};
 pub use self::guarded::Guarded;
 pub use self::redis::RedisConfig;
 pub use self::script::{ScriptGate, StartError};

@@ -10,6 +10,7 @@ mod edge;
 mod fields;
 mod health;
 mod json;
+mod limited;
 mod listener;
 mod page;
 mod participations;
@@ -44,6 +45,7 @@ use crate::changes::Changes;
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::lifecycle::Lifecycle;
+use crate::limits::Limits;
 use crate::participate::Participate;
 use crate::reconcile::Reconciler;
 use crate::status::StatusBoard;
@@ -62,6 +64,8 @@ pub struct App {
     pub lifecycle: Lifecycle,
     /// Rebuilds gates.
     pub reconciler: Reconciler,
+    /// How often one may ask to.
+    pub limits: Limits,
     /// Takes part.
     pub participate: Participate,
     /// Confirms and cancels.

@@ -14,6 +14,7 @@ pub mod changes;
 pub mod consumers;
 pub mod health;
 pub mod lifecycle;
+pub mod limits;
 pub mod meter;
 pub mod order;
 pub mod payment;

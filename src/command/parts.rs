@@ -16,7 +16,7 @@ use crate::broker::{PublishError, Publisher};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::Stream;
-use crate::gate::{Gate, RedisConfig, ScriptGate};
+use crate::gate::{RedisConfig, ScriptGate};
 use crate::retry;
 use crate::store::{Store, StoreConfig};
 
@@ -66,7 +66,7 @@ pub(super) async fn listener(config: &Config) -> anyhow::Result<TcpListener> {
 }
 
 /// Opens the gate.
-pub(super) async fn gate(config: &Config, clock: Clock) -> anyhow::Result<Arc<dyn Gate>> {
+pub(super) async fn gate(config: &Config, clock: Clock) -> anyhow::Result<Arc<ScriptGate>> {
     if config.redis.url.is_none() {
         return Ok(Arc::new(ScriptGate::in_process(
             clock,

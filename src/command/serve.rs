@@ -16,11 +16,12 @@ use crate::clock::Clock;
 use crate::config::{Config, Provider};
 use crate::direct::{Direct, DirectConfig};
 use crate::domain::{Fresh, Kind, Reward, State, Stream};
-use crate::gate::{Gate, Guarded};
+use crate::gate::{Gate, Guarded, ScriptGate};
 use crate::health::{Health, Need};
 use crate::http::{self, App};
 use crate::lane::LaneConfig;
 use crate::lifecycle::Lifecycle;
+use crate::limits::{Limits, Rates};
 use crate::meter::Meter;
 use crate::participate::{Participate, Parts, SyncPath, WhenAway};
 use crate::payment::Simulated;
@@ -42,16 +43,17 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let listener = parts::listener(&config).await?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
     let rewards = rewarding::open_if_used(&config, &store, &clock).await?;
-    let gate = Guarded::new(parts::gate(&config, clock.clone()).await?);
+    let buckets = parts::gate(&config, clock.clone()).await?;
+    let gate = Guarded::new(Arc::<ScriptGate>::clone(&buckets));
     let broker = parts::broker(&config).await?;
 
     let supervisor = Supervisor::new(config.shutdown.deadline);
     let spawner = supervisor.spawner();
     let signals = process_signals(&spawner)?;
     let telemetry = Arc::new(Telemetry::new());
-    let mut app = assemble(
-        &config, &clock, &store, &gate, &broker, &spawner, &telemetry,
-    )?;
+    let limits = limits(&config, buckets, &gate, &telemetry);
+    let gate = (&gate, limits);
+    let mut app = assemble(&config, &clock, &store, gate, &broker, &spawner, &telemetry)?;
     if let Some(rewards) = &rewards {
         app = reward(&config, app, rewards, &broker, &spawner);
     }
@@ -92,7 +94,7 @@ fn assemble(
     config: &Config,
     clock: &Clock,
     store: &Store,
-    guarded: &Arc<Guarded>,
+    (guarded, limits): (&Arc<Guarded>, Limits),
     broker: &parts::Broker,
     spawner: &Spawner,
     telemetry: &Arc<Telemetry>,
@@ -161,12 +163,29 @@ fn assemble(
         catalogue,
         lifecycle,
         reconciler,
+        limits,
         participate,
         changes,
         telemetry: Arc::clone(telemetry),
         clock: clock.clone(),
         settings: http_settings(config, spawner)?,
     })
+}
+
+fn limits(
+    config: &Config,
+    buckets: Arc<ScriptGate>,
+    guard: &Arc<Guarded>,
+    telemetry: &Telemetry,
+) -> Limits {
+    let rates = Rates {
+        address: config.limits.address,
+        user: config.limits.user,
+        campaign: config.limits.campaign,
+    };
+    let limits = Limits::new(buckets, Arc::clone(guard), rates);
+    telemetry.register(|registry| limits.register(registry));
+    limits
 }
 
 fn catalogue_of(config: &Config, store: &Store, spawner: &Spawner) -> anyhow::Result<Catalogue> {
@@ -281,6 +300,7 @@ fn http_settings(config: &Config, spawner: &Spawner) -> anyhow::Result<http::Set
         concurrent_streams_max: config.http.concurrent_streams_max,
         idle_timeout: config.http.idle_timeout,
         embedded_parts: config.embedded_parts(),
+        proxies: config.http.trusted_proxies.clone(),
         stop: spawner.token(Stage::Http),
         ..http::Settings::default()
     })

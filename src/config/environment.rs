@@ -10,7 +10,7 @@ const PREFIX: &str = "FIRSTCOME_";
 /// names are kept for what this version does not have.
 const FOREIGN_SECTIONS: [&str; 2] = ["parts", "test"];
 /// Values that stay text even when they look like numbers.
-const TEXT_KEYS: [&str; 10] = [
+const TEXT_KEYS: [&str; 14] = [
     "admin.token",
     "database.url",
     "redis.url",
@@ -19,6 +19,10 @@ const TEXT_KEYS: [&str; 10] = [
     "kafka.topic_prefix",
     "data.dir",
     "http.listen",
+    "http.trusted_proxies",
+    "limits.address",
+    "limits.user",
+    "limits.campaign",
     "rewards.database_url",
     "consumers.enabled",
 ];

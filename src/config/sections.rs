@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::consumers::Enabled;
 use super::http;
 use crate::domain::KeyChoice;
+use crate::limits::{Proxies, Rate};
 use crate::participate::WhenAway;
 use crate::relay::KeyPolicy;
 use crate::telemetry::LogFormat;
@@ -43,6 +44,8 @@ section! {
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
         /// Whether participants are trusted to say who they are on an address others can reach.
         allow_trusted: bool = false,
+        /// Networks of the proxies before the service: what they say in `X-Forwarded-For` is believed.
+        trusted_proxies: Proxies = Proxies::default(),
         /// Threads that take requests and give answers.
         threads: usize = http::threads(),
         /// Largest head of a request.
@@ -162,6 +165,17 @@ section! {
         batch_rows_max: usize = 256,
         /// Transactions of the synchronous path at the same time.
         sync_concurrency_max: usize = 32,
+    }
+}
+section! {
+    /// `[limits]`: how often one may ask to take part; none of them unless it is set.
+    Limits {
+        /// From one address, `20/1s`.
+        address: Option<Rate> = None,
+        /// As one user.
+        user: Option<Rate> = None,
+        /// For one campaign, all together.
+        campaign: Option<Rate> = None,
     }
 }
 section! {

@@ -43,10 +43,11 @@ pub(super) enum Script {
     Swap,
     Expired,
     Inspect,
+    Take,
 }
 
 impl Script {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Admit,
         Self::Settle,
         Self::Release,
@@ -56,6 +57,7 @@ impl Script {
         Self::Swap,
         Self::Expired,
         Self::Inspect,
+        Self::Take,
     ];
 
     /// The text of the script: the same file for every engine.
@@ -70,6 +72,7 @@ impl Script {
             Self::Swap => include_str!("../../lua/swap.lua"),
             Self::Expired => include_str!("../../lua/expired.lua"),
             Self::Inspect => include_str!("../../lua/inspect.lua"),
+            Self::Take => include_str!("../../lua/take.lua"),
         }
     }
 }
@@ -149,7 +152,7 @@ impl ScriptGate {
         }
     }
 
-    async fn run(
+    pub(super) async fn run(
         &self,
         script: Script,
         keys: &[String],
@@ -159,6 +162,10 @@ impl ScriptGate {
             Engine::Redis(redis) => redis.run(script, keys, args).await,
             Engine::InProcess(in_process) => in_process.run(script, keys, args),
         }
+    }
+
+    pub(super) fn bucket_key(&self, name: &str) -> String {
+        format!("{}:{{limit:{name}}}", self.prefix)
     }
 
     fn key(&self, campaign: CampaignId, name: &str) -> String {
@@ -432,6 +439,6 @@ fn expired_lease(reply: Reply) -> Result<Lease, GateError> {
     })
 }
 
-fn unknown(code: &str) -> GateError {
+pub(super) fn unknown(code: &str) -> GateError {
     GateError::Protocol(format!("unknown code {code:?}"))
 }

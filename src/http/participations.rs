@@ -19,6 +19,7 @@ use self::idempotency::IdempotencyKey;
 use super::auth::{Caller, USER_ID_RANGE, user_id};
 use super::fields::{Fields, FromFields, Said};
 use super::json::{Checked, RequestBodySchema, Written};
+use super::limited;
 use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Asked, Failure, Problem, documented};
 use super::rewards::with_rewards;
@@ -42,6 +43,7 @@ documented! {
         413 => "The body is too large (TOO_LARGE).",
         415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
         422 => "A value cannot be accepted (INVALID), or the key was used for another request (IDEMPOTENCY_KEY_REUSED).",
+        429 => "A rate is used up, see Retry-After (RATE_LIMITED).",
     }
     /// Problems of looking at participations.
     Looking {
@@ -244,21 +246,28 @@ async fn take_part(
         idempotency_key: key.0,
         traceparent: traceparent(request),
     };
+    let rates = limited::count(app, request, &asked).await?;
     let outcome: Result<Outcome, ParticipateError> = match way {
         Way::Gate => app.participate.run(asked).await,
         Way::Sync => app.participate.run_sync(asked).await,
     };
-    match outcome? {
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => return Err(Failure::from(error).with_rates(rates)),
+    };
+    match outcome {
         Outcome::Accepted {
             participation,
             replayed,
         } => Ok(Accepted {
             view: ParticipationView::answer(&participation),
             replayed,
+            rates,
         }),
         Outcome::Refused { refusal, remaining } => {
             let asked = asked_too_much(app, campaign, wish.quantity, &refusal).await;
-            Err(Problem::refused(&refusal, remaining, asked).into())
+            let problem = Problem::refused(&refusal, remaining, asked);
+            Err(problem.with_rates(rates).into())
         }
     }
 }

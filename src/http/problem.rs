@@ -8,7 +8,7 @@ mod framework;
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
 use poem::{Body, Response};
 use poem_openapi::payload::Payload as _;
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
@@ -19,6 +19,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::json::Written;
+use super::limited::RateFields;
 
 pub use failures::Asked;
 pub(super) use failures::busy;
@@ -69,9 +70,9 @@ pub struct Problem {
     pub errors: Vec<FieldProblem>,
     /// Members that only some codes have.
     pub members: Vec<(&'static str, Value)>,
-    /// The header that belongs to the status: `Retry-After`, `WWW-Authenticate` or `Allow`. Boxed,
-    /// because problems travel in results and most have none.
-    pub header: Option<Box<(header::HeaderName, HeaderValue)>>,
+    /// Headers of the answer: `Retry-After`, `WWW-Authenticate` or `Allow` where the status has one, and
+    /// the client's rates. Boxed, because problems travel in results and most have none.
+    pub headers: Option<Box<HeaderMap>>,
 }
 
 impl Problem {
@@ -89,7 +90,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             members: Vec::new(),
-            header: None,
+            headers: None,
         }
     }
 
@@ -153,7 +154,16 @@ impl Problem {
     /// Sets the header that belongs to the status.
     #[must_use]
     pub fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
-        self.header = Some(Box::new((name, value)));
+        self.headers.get_or_insert_default().insert(name, value);
+        self
+    }
+
+    /// Tells of the client's rates.
+    #[must_use]
+    pub fn with_rates(mut self, rates: Option<Box<RateFields>>) -> Self {
+        if let Some(rates) = rates {
+            rates.add_to(self.headers.get_or_insert_default());
+        }
         self
     }
 
@@ -178,9 +188,8 @@ impl Problem {
             .status(self.status)
             .content_type(PROBLEM_JSON)
             .body(Body::from_vec(body));
-        if let Some(header) = self.header {
-            let (name, value) = *header;
-            response.headers_mut().insert(name, value);
+        if let Some(headers) = self.headers {
+            response.headers_mut().extend(*headers);
         }
         response
     }
@@ -258,6 +267,14 @@ pub struct Failure<D>(Problem, PhantomData<D>);
 impl<D, E: Into<Problem>> From<E> for Failure<D> {
     fn from(error: E) -> Self {
         Self(error.into(), PhantomData)
+    }
+}
+
+impl<D> Failure<D> {
+    /// Tells of the client's rates.
+    #[must_use]
+    pub fn with_rates(self, rates: Option<Box<RateFields>>) -> Self {
+        Self(self.0.with_rates(rates), PhantomData)
     }
 }
 

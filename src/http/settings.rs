@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::limits::Proxies;
+
 /// How the service learns who is asking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Auth {
@@ -23,6 +25,8 @@ pub struct Settings {
     pub auth: Auth,
     /// Opens the admin API; without one it is closed.
     pub admin_token: Option<SecretString>,
+    /// Whom to believe where a request comes from.
+    pub proxies: Proxies,
     /// The largest head of a request that is looked at.
     pub header_bytes_max: usize,
     /// Headers of a request that is looked at, at most.
@@ -56,6 +60,7 @@ impl Default for Settings {
         Self {
             auth: Auth::Trusted,
             admin_token: None,
+            proxies: Proxies::default(),
             header_bytes_max: 16 * 1024,
             headers_max: 64,
             body_bytes_max: 16 * 1024,

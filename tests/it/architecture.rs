@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and those it may name; every module may name itself.
-const EDGES: [(&str, &[&str]); 31] = [
+const EDGES: [(&str, &[&str]); 32] = [
     ("domain", &[]),
     ("crash", &[]),
     ("clock", &["domain"]),
@@ -18,12 +18,14 @@ const EDGES: [(&str, &[&str]); 31] = [
         &[
             "consumers",
             "domain",
+            "limits",
             "participate",
             "relay",
             "retry",
             "telemetry",
         ],
     ),
+    ("limits", &["gate", "domain"]),
     ("lane", &["domain", "supervisor"]),
     ("gate", &["domain", "clock", "crash"]),
     ("store", &["domain", "clock", "crash"]),
@@ -120,6 +122,7 @@ const EDGES: [(&str, &[&str]); 31] = [
         "http",
         &[
             "participate",
+            "limits",
             "changes",
             "payment",
             "lifecycle",

@@ -1,5 +1,6 @@
 //! The gate: one suite of checks, run against every gate there is, and shown to fail on broken ones.
 
+mod buckets;
 mod checks;
 mod checks_of_leases;
 mod checks_of_rebuild;

@@ -8,6 +8,7 @@ mod dead_letters;
 mod doctor;
 mod embedded;
 mod keys;
+mod limits;
 mod orders;
 mod overload;
 pub mod process;

@@ -6,6 +6,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::clock::Clock;
 
+/// How far apart keys that have run out are swept.
+const SWEEP_MS: i64 = 1_000;
+
 /// What a command answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -20,6 +23,7 @@ pub(super) struct Keyspace {
     keys: HashMap<String, Key>,
     clock: Clock,
     run_id: String,
+    swept_ms: i64,
 }
 
 struct Key {
@@ -48,6 +52,7 @@ impl Keyspace {
             keys: HashMap::new(),
             clock,
             run_id,
+            swept_ms: 0,
         }
     }
 
@@ -197,11 +202,14 @@ impl Keyspace {
         Ok(Answer::Text("OK".to_owned()))
     }
 
-    /// Sweeps what has run out meanwhile: only keys given a time here can be abandoned.
+    /// Sweeps what has run out meanwhile, once in a while: only keys given a time here can be abandoned.
     fn expire(&mut self, key: &str, millis: i64) -> Answer {
         let now_ms = self.clock.now_millis();
-        self.keys
-            .retain(|_, key| key.expires_at_ms.is_none_or(|at_ms| now_ms < at_ms));
+        if now_ms.saturating_sub(self.swept_ms) >= SWEEP_MS {
+            self.swept_ms = now_ms;
+            self.keys
+                .retain(|_, key| key.expires_at_ms.is_none_or(|at_ms| now_ms < at_ms));
+        }
         let Some(key) = self.keys.get_mut(key) else {
             return count(0);
         };

@@ -8,6 +8,7 @@ use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaRespon
 use poem_openapi::types::Type;
 
 use crate::http::json::Written;
+use crate::http::limited::RateFields;
 use crate::http::views::ParticipationView;
 use crate::participate::Replayed;
 
@@ -17,6 +18,8 @@ pub struct Accepted {
     pub view: ParticipationView,
     /// Whether it is the first answer again.
     pub replayed: Replayed,
+    /// What the client is told of its rates.
+    pub rates: Option<Box<RateFields>>,
 }
 
 impl IntoResponse for Accepted {
@@ -31,6 +34,9 @@ impl IntoResponse for Accepted {
             response
                 .headers_mut()
                 .insert("idempotency-replayed", HeaderValue::from_static("true"));
+        }
+        if let Some(rates) = self.rates {
+            rates.add_to(response.headers_mut());
         }
         response
     }
@@ -59,6 +65,10 @@ impl ApiResponse for Accepted {
                     header(
                         "Idempotency-Replayed",
                         "`true` when this is the first answer to the same key again.",
+                    ),
+                    header(
+                        "RateLimit",
+                        "Requests left, where rates are limited; the rates are in `RateLimit-Policy`.",
                     ),
                 ],
             }],

@@ -28,6 +28,7 @@ async fn a_yes_has_the_documented_shape_and_says_where_it_is() {
     let accepted = Accepted {
         view: ParticipationView::answer(&participation()),
         replayed: Replayed::First,
+        rates: None,
     };
     let response = accepted.into_response();
     assert_eq!(response.status(), StatusCode::CREATED);
@@ -53,6 +54,7 @@ async fn the_answer_to_a_key_used_again_says_so_and_is_the_same() {
         Accepted {
             view: ParticipationView::answer(&participation()),
             replayed,
+            rates: None,
         }
         .into_response()
     };

@@ -285,7 +285,7 @@ mod tests {
         for (part, code) in [("store", "STORE_UNAVAILABLE"), ("gate", "GATE_UNAVAILABLE")] {
             let problem = Problem::from(ParticipateError::Unavailable { part });
             assert_eq!(problem.code, code);
-            assert_eq!(problem.header.unwrap().1, "1");
+            assert_eq!(problem.headers.unwrap()[header::RETRY_AFTER], "1");
         }
     }
 

@@ -18,13 +18,13 @@ use crate::proxy::{Mode, Proxy};
 use crate::support::{real, until};
 
 /// A service whose way to Redis can be broken.
-struct Scene {
-    proxy: Proxy,
+pub struct Scene {
+    pub proxy: Proxy,
     folder: TempDir,
-    service: Service,
+    pub service: Service,
 }
 
-async fn scene(parts: &Parts, more: &[(&'static str, String)]) -> Scene {
+pub async fn through_proxy(parts: &Parts, more: &[(&'static str, String)]) -> Scene {
     let url = real("FIRSTCOME_REDIS_URL");
     let address = url.trim_start_matches("redis://").trim_end_matches('/');
     let proxy = Proxy::start(address.parse().unwrap()).await;
@@ -94,7 +94,7 @@ async fn while_redis_hangs_the_database_admits_and_afterwards_the_gate_does() {
         proxy,
         folder,
         service,
-    } = scene(&parts, &[]).await;
+    } = through_proxy(&parts, &[]).await;
     let sale = json!({ "name": "away", "kind": "general", "totalStock": 120 });
     let campaign = service.create(sale).await;
     let mut yes = ask_all(&service, campaign, 1..41).await;
@@ -128,7 +128,7 @@ async fn a_service_told_to_refuse_says_so_at_once_and_loses_nothing() {
         proxy,
         folder,
         service,
-    } = scene(&parts, &refuse).await;
+    } = through_proxy(&parts, &refuse).await;
     let sale = json!({ "name": "refused", "kind": "general", "totalStock": 30 });
     let campaign = service.create(sale).await;
     let yes = ask_all(&service, campaign, 1..11).await;
@@ -162,7 +162,7 @@ async fn a_replica_cut_off_from_redis_and_one_that_is_not_sell_each_unit_once() 
         proxy,
         folder,
         service: cut_off,
-    } = scene(&parts, &[]).await;
+    } = through_proxy(&parts, &[]).await;
     let well_folder = TempDir::new().unwrap();
     let well = Service::start(&well_folder, parts.settings()).await;
     let sale = json!({ "name": "split", "kind": "general", "totalStock": 300 });

@@ -1,0 +1,56 @@
+//! Token buckets beside the gate: how often somebody may ask, counted where all replicas see it. They know
+//! nothing of campaigns, and what is handed out never depends on them.
+
+use std::time::Duration;
+
+use super::GateError;
+use super::script::{Script, ScriptGate, unknown};
+
+/// A bucket of so many tokens, each of which comes back after this time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Tokens when it is full, at least 1.
+    pub tokens: u32,
+    /// The time between two tokens, at least a microsecond.
+    pub token: Duration,
+}
+
+/// What came of asking for a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// One was taken.
+    Token {
+        /// Tokens left.
+        left: u64,
+        /// When the bucket is full again.
+        full_in: Duration,
+    },
+    /// There was none.
+    Nothing {
+        /// When there is one.
+        next_in: Duration,
+        /// When the bucket is full again, if nobody asks.
+        full_in: Duration,
+    },
+}
+
+impl ScriptGate {
+    /// Takes a token from the bucket of this name. In one atomic step, by the clock of the engine.
+    pub async fn take(&self, name: &str, bucket: Bucket) -> Result<Taken, GateError> {
+        let keys = [self.bucket_key(name)];
+        let token_us = bucket.token.as_micros().max(1);
+        let args = [token_us.to_string(), bucket.tokens.max(1).to_string()];
+        let mut fields = self.run(Script::Take, &keys, &args).await?.fields()?;
+        match fields.text()?.as_str() {
+            "TAKEN" => Ok(Taken::Token {
+                left: fields.count()?,
+                full_in: Duration::from_micros(fields.count()?),
+            }),
+            "EMPTY" => Ok(Taken::Nothing {
+                next_in: Duration::from_micros(fields.count()?),
+                full_in: Duration::from_micros(fields.count()?),
+            }),
+            code => Err(unknown(code)),
+        }
+    }
+}

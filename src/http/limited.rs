@@ -1,0 +1,125 @@
+//! What a client is told of the rates it is held to: the fields `RateLimit` and `RateLimit-Policy`
+//! (draft-ietf-httpapi-ratelimit-headers-10), and 429 where one is used up.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
+use poem::{Addr, Request};
+
+use super::App;
+use super::problem::Problem;
+use crate::limits::{Asker, Told};
+use crate::participate;
+
+/// The fields of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateFields {
+    policy: HeaderValue,
+    limit: HeaderValue,
+}
+
+impl RateFields {
+    /// None where no rate was asked.
+    fn of(told: &Told) -> Option<Box<Self>> {
+        let mut policy = Vec::new();
+        let mut limit = Vec::new();
+        for standing in &told.standings {
+            let (of, rate) = (standing.of.as_str(), standing.rate);
+            let window = seconds(rate.period);
+            policy.push(format!("\"{of}\";q={};w={window}", rate.requests));
+            let full_in = seconds(standing.full_in);
+            limit.push(format!("\"{of}\";r={};t={full_in}", standing.left));
+        }
+        let value = |items: &[String]| HeaderValue::from_str(&items.join(", ")).ok();
+        let fields = Self {
+            policy: value(&policy).filter(|_| !policy.is_empty())?,
+            limit: value(&limit)?,
+        };
+        Some(Box::new(fields))
+    }
+
+    /// Adds them to an answer.
+    pub fn add_to(&self, headers: &mut HeaderMap) {
+        headers.insert("ratelimit-policy", self.policy.clone());
+        headers.insert("ratelimit", self.limit.clone());
+    }
+}
+
+/// Counts a request to take part, or refuses it.
+pub async fn count(
+    app: &App,
+    request: &Request,
+    asked: &participate::Request,
+) -> Result<Option<Box<RateFields>>, Problem> {
+    let who = Asker {
+        address: origin(app, request),
+        user: asked.user,
+        campaign: asked.campaign,
+    };
+    let told = app.limits.count(who).await;
+    let fields = RateFields::of(&told);
+    let (Some(wait), Some(last)) = (told.wait, told.standings.last()) else {
+        return Ok(fields);
+    };
+    let (of, rate) = (last.of.as_str(), last.rate);
+    let detail = format!(
+        "More than {} requests in {} s: the limit of each {of}.",
+        rate.requests,
+        rate.period.as_secs_f64()
+    );
+    let problem = Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "RATE_LIMITED",
+        "Too many requests",
+        detail,
+    );
+    Err(problem
+        .with_header(header::RETRY_AFTER, seconds(wait).max(1).into())
+        .with_member("limit", of)
+        .with_rates(fields))
+}
+
+fn origin(app: &App, request: &Request) -> Option<IpAddr> {
+    let Addr::SocketAddr(peer) = &request.remote_addr().0 else {
+        return None;
+    };
+    let forwarded = request.headers().get_all("x-forwarded-for").iter();
+    let forwarded = forwarded.filter_map(|value| value.to_str().ok());
+    Some(app.settings.proxies.origin(peer.ip(), forwarded))
+}
+
+/// Whole seconds, rounded up: who waits that long has waited long enough.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{Of, Rate, Standing};
+
+    #[test]
+    fn each_rate_has_its_item() {
+        let standing = |of, requests, left, full_ms| Standing {
+            of,
+            rate: Rate {
+                requests,
+                period: Duration::from_millis(1_500),
+            },
+            left,
+            full_in: Duration::from_millis(full_ms),
+        };
+        let told = Told {
+            standings: vec![
+                standing(Of::User, 20, 19, 75),
+                standing(Of::Campaign, 500, 0, 1_500),
+            ],
+            wait: None,
+        };
+        let fields = RateFields::of(&told).unwrap();
+        assert_eq!(fields.policy, r#""user";q=20;w=2, "campaign";q=500;w=2"#);
+        assert_eq!(fields.limit, r#""user";r=19;t=1, "campaign";r=0;t=2"#);
+        assert_eq!(RateFields::of(&Told::default()), None);
+    }
+}

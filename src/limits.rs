@@ -1,0 +1,349 @@
+//! How often one may ask to take part: token buckets by address, by user and by campaign, shared by all
+//! replicas. They protect the service from those who ask too much; what is handed out never depends on them,
+//! so where the buckets cannot be asked, everybody may.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use serde::{Deserialize, Deserializer};
+
+use crate::domain::{CampaignId, UserId};
+use crate::gate::{Bucket, Guarded, ScriptGate, Taken};
+
+/// So many requests in a period, written `20/1s`; as many may come at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests, at least 1.
+    pub requests: u32,
+    /// In which time.
+    pub period: Duration,
+}
+
+/// What is not a rate.
+#[derive(Debug, thiserror::Error)]
+#[error("must be REQUESTS/PERIOD, such as 20/1s: 1 to 1000000 requests in 1ms to 1d")]
+pub struct RateError;
+
+impl FromStr for Rate {
+    type Err = RateError;
+
+    fn from_str(text: &str) -> Result<Self, RateError> {
+        let (requests, period) = text.split_once('/').ok_or(RateError)?;
+        let requests: u32 = requests.trim().parse().map_err(|_| RateError)?;
+        let period =
+            humantime_serde::re::humantime::parse_duration(period.trim()).map_err(|_| RateError)?;
+        let is_sensible = (1..=1_000_000).contains(&requests)
+            && (Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&period);
+        let rate = Self { requests, period };
+        is_sensible.then_some(rate).ok_or(RateError)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl From<Rate> for Bucket {
+    fn from(rate: Rate) -> Self {
+        Self {
+            tokens: rate.requests,
+            token: rate.period / rate.requests,
+        }
+    }
+}
+
+/// The rates that are kept; none: that one is not limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// Of one address; of an IPv6 network of 64 bits, as hosts there choose the rest.
+    pub address: Option<Rate>,
+    /// Of one user.
+    pub user: Option<Rate>,
+    /// Of all for one campaign.
+    pub campaign: Option<Rate>,
+}
+
+/// Whose rate it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(missing_docs, reason = "each is what its name says")]
+pub enum Of {
+    Address,
+    User,
+    Campaign,
+}
+
+impl Of {
+    /// The word for it, in headers and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::User => "user",
+            Self::Campaign => "campaign",
+        }
+    }
+}
+
+/// Where somebody stands against one rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whose.
+    pub of: Of,
+    /// The rate.
+    pub rate: Rate,
+    /// Requests left.
+    pub left: u64,
+    /// When all of them are left again.
+    pub full_in: Duration,
+}
+
+/// What one is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Against each rate that was asked, in that order.
+    pub standings: Vec<Standing>,
+    /// The last of them is used up, and there is a request again after this time.
+    pub wait: Option<Duration>,
+}
+
+/// Whom to believe where a request comes from, written `10.0.0.0/8,192.0.2.1/32`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxies(Arc<[IpNet]>);
+
+/// What is not a list of networks.
+#[derive(Debug, thiserror::Error)]
+#[error("must be networks with commas between them, such as 10.0.0.0/8,192.0.2.1/32")]
+pub struct ProxiesError;
+
+impl FromStr for Proxies {
+    type Err = ProxiesError;
+
+    fn from_str(text: &str) -> Result<Self, ProxiesError> {
+        let networks = text.split(',').map(str::trim).filter(|one| !one.is_empty());
+        let networks: Result<_, _> = networks.map(str::parse).collect();
+        networks.map(Self).map_err(|_| ProxiesError)
+    }
+}
+
+impl<'de> Deserialize<'de> for Proxies {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Proxies {
+    /// Where a request comes from: the peer, or, if that is a proxy of ours, whom it names last in
+    /// `X-Forwarded-For` that is none. What others wrote there before is not believed.
+    #[must_use]
+    pub fn origin<'a>(&self, peer: IpAddr, forwarded: impl Iterator<Item = &'a str>) -> IpAddr {
+        let mut hops: Vec<&str> = forwarded.flat_map(|line| line.split(',')).collect();
+        let mut origin = peer;
+        while self
+            .0
+            .iter()
+            .any(|network| network.contains(&origin.to_canonical()))
+        {
+            match hops.pop().and_then(|hop| hop.trim().parse().ok()) {
+                Some(hop) => origin = hop,
+                None => break,
+            }
+        }
+        origin
+    }
+}
+
+/// Who asks for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// Where from, if that is known.
+    pub address: Option<IpAddr>,
+    /// Who.
+    pub user: UserId,
+    /// For what.
+    pub campaign: CampaignId,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct By {
+    of: &'static str,
+}
+
+/// Keeps the rates.
+#[derive(Clone)]
+pub struct Limits {
+    buckets: Arc<ScriptGate>,
+    guard: Arc<Guarded>,
+    rates: Rates,
+    refused: Family<By, Counter>,
+    unasked: Counter,
+}
+
+impl Limits {
+    /// Keeps these rates in `buckets`, which `guard` knows to be there or not.
+    #[must_use]
+    pub fn new(buckets: Arc<ScriptGate>, guard: Arc<Guarded>, rates: Rates) -> Self {
+        Self {
+            buckets,
+            guard,
+            rates,
+            refused: Family::default(),
+            unasked: Counter::default(),
+        }
+    }
+
+    /// Makes visible how often they were used up.
+    pub fn register(&self, registry: &mut Registry) {
+        let limits = registry.sub_registry_with_prefix("limits");
+        limits.register(
+            "refused",
+            "Requests refused because a rate was used up",
+            self.refused.clone(),
+        );
+        limits.register(
+            "unasked",
+            "Requests let through because the buckets could not be asked",
+            self.unasked.clone(),
+        );
+    }
+
+    /// Counts a request against each rate, the narrowest first: who is refused takes nothing from others.
+    pub async fn count(&self, asker: Asker) -> Told {
+        let mut told = Told::default();
+        let rates = [
+            (Of::Address, self.rates.address, asker.address.map(network)),
+            (Of::User, self.rates.user, Some(asker.user.to_string())),
+            (
+                Of::Campaign,
+                self.rates.campaign,
+                Some(asker.campaign.to_string()),
+            ),
+        ];
+        for (of, rate, who) in rates {
+            let (Some(rate), Some(who)) = (rate, who) else {
+                continue;
+            };
+            let Some(taken) = self.take(of, &who, rate).await else {
+                continue;
+            };
+            let (left, full_in, wait) = match taken {
+                Taken::Token { left, full_in } => (left, full_in, None),
+                Taken::Nothing { next_in, full_in } => (0, full_in, Some(next_in)),
+            };
+            told.standings.push(Standing {
+                of,
+                rate,
+                left,
+                full_in,
+            });
+            if wait.is_some() {
+                self.refused.get_or_create(&By { of: of.as_str() }).inc();
+                told.wait = wait;
+                return told;
+            }
+        }
+        told
+    }
+
+    async fn take(&self, of: Of, who: &str, rate: Rate) -> Option<Taken> {
+        if self.guard.is_away() {
+            self.unasked.inc();
+            return None;
+        }
+        let name = format!("{}:{who}", of.as_str());
+        match self.buckets.take(&name, rate.into()).await {
+            Ok(taken) => Some(taken),
+            Err(error) => {
+                self.unasked.inc();
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "a limit was not asked"
+                );
+                None
+            }
+        }
+    }
+}
+
+/// What one host has: an address, or of an IPv6 address the network.
+fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let network = Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64));
+            format!("{network}/64")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_read_or_refused_with_its_form() {
+        let rate: Rate = "20/1s".parse().unwrap();
+        assert_eq!((rate.requests, rate.period), (20, Duration::from_secs(1)));
+        let rate: Rate = "1000000 / 1d".parse().unwrap();
+        assert_eq!(Bucket::from(rate).token, Duration::from_micros(86_400));
+        for wrong in [
+            "",
+            "20",
+            "0/1s",
+            "-1/1s",
+            "1/0s",
+            "1000001/1s",
+            "1/2d",
+            "a/1s",
+            "1/s",
+        ] {
+            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_proxies_of_ours_are_believed() {
+        let proxies: Proxies = "10.0.0.0/8, 2001:db8::/32".parse().unwrap();
+        let origin = |peer: &str, forwarded: &[&str]| {
+            let origin = proxies.origin(peer.parse().unwrap(), forwarded.iter().copied());
+            origin.to_string()
+        };
+        assert_eq!(origin("192.0.2.1", &["203.0.113.9"]), "192.0.2.1");
+        assert_eq!(origin("10.1.2.3", &["203.0.113.9"]), "203.0.113.9");
+        assert_eq!(
+            origin("10.1.2.3", &["1.1.1.1, 203.0.113.9", "10.9.9.9"]),
+            "203.0.113.9"
+        );
+        assert_eq!(
+            origin("2001:db8::1", &["203.0.113.9, nonsense"]),
+            "2001:db8::1"
+        );
+        assert_eq!(origin("10.1.2.3", &[]), "10.1.2.3");
+        assert_eq!(
+            Proxies::default()
+                .origin("10.1.2.3".parse().unwrap(), ["1.1.1.1"].into_iter())
+                .to_string(),
+            "10.1.2.3"
+        );
+        assert!("10.0.0.0/33".parse::<Proxies>().is_err());
+    }
+
+    #[test]
+    fn one_host_has_one_bucket() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2::1"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+    }
+}

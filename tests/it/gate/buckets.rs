@@ -1,0 +1,76 @@
+//! Token buckets: never more than there is in them, whoever asks at once, and full again in time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use firstcome::clock::Clock;
+use firstcome::domain::Instant;
+use firstcome::gate::{Bucket, ScriptGate, Taken};
+use futures_util::future::join_all;
+use uuid::Uuid;
+
+use super::{forget, redis_config};
+
+const SECOND: Duration = Duration::from_secs(1);
+const THREE: Bucket = Bucket {
+    tokens: 3,
+    token: SECOND,
+};
+
+fn token(left: u64, full_in: u32) -> Taken {
+    let full_in = SECOND * full_in;
+    Taken::Token { left, full_in }
+}
+
+#[tokio::test]
+async fn a_token_comes_back_on_the_very_moment_and_never_more_than_there_were() {
+    let clock = Clock::manual(Instant::UNIX_EPOCH);
+    let gate = ScriptGate::in_process(clock.clone(), "it").unwrap();
+    let take = || gate.take("somebody", THREE);
+    for left in (0..3).rev() {
+        let full_in = u32::try_from(3 - left).unwrap();
+        assert_eq!(take().await.unwrap(), token(left, full_in));
+    }
+    let moment = Duration::from_millis(1);
+    clock.advance(SECOND.checked_sub(moment).unwrap());
+    let nothing = Taken::Nothing {
+        next_in: moment,
+        full_in: 2 * SECOND + moment,
+    };
+    assert_eq!(take().await.unwrap(), nothing);
+    // Asking in vain costs nothing.
+    clock.advance(moment);
+    assert_eq!(take().await.unwrap(), token(0, 3));
+    assert_eq!(gate.take("another", THREE).await.unwrap(), token(2, 1));
+    clock.advance(100 * SECOND);
+    assert_eq!(take().await.unwrap(), token(2, 1));
+}
+
+async fn many_at_once(gate: ScriptGate) {
+    let gate = Arc::new(gate);
+    let slow = Bucket {
+        tokens: 25,
+        token: Duration::from_secs(3_600),
+    };
+    let asked = (0..200).map(|_| {
+        let gate = Arc::clone(&gate);
+        tokio::spawn(async move { gate.take("all", slow).await.unwrap() })
+    });
+    let mut lefts = Vec::new();
+    for taken in join_all(asked).await {
+        if let Taken::Token { left, .. } = taken.unwrap() {
+            lefts.push(left);
+        }
+    }
+    lefts.sort_unstable();
+    assert_eq!(lefts, (0..25).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_ask_at_once_take_what_there_is() {
+    many_at_once(ScriptGate::in_process(Clock::System, "it").unwrap()).await;
+    let prefix = format!("it-{}", Uuid::now_v7());
+    let redis = ScriptGate::redis(&redis_config(), &prefix).await.unwrap();
+    many_at_once(redis).await;
+    forget(&prefix).await;
+}

@@ -1,0 +1,129 @@
+//! Rates: who asks too much is told so and when to come back, and nobody else notices.
+
+use reqwest::Response;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::away::through_proxy;
+use super::process::{Service, body};
+use super::real::parts;
+use crate::proxy::Mode;
+
+async fn said(answer: Response) -> (u16, String) {
+    let status = answer.status().as_u16();
+    let body = body(answer).await;
+    (status, body["code"].as_str().unwrap_or_default().to_owned())
+}
+
+fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
+    let value = answer.headers().get(name);
+    value.map_or("", |value| value.to_str().unwrap())
+}
+
+fn plenty() -> serde_json::Value {
+    json!({ "name": "plenty", "kind": "general", "perUserLimit": 100 })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_asks_too_often_is_told_when_to_come_back() {
+    let folder = TempDir::new().unwrap();
+    let settings = [("FIRSTCOME_LIMITS_USER", "2/1h".to_owned())];
+    let service = Service::start(&folder, &settings).await;
+    let campaign = service.create(plenty()).await;
+    let first = service.take_part(campaign, 1).await;
+    assert_eq!(first.status(), 201);
+    assert_eq!(header(&first, "ratelimit-policy"), r#""user";q=2;w=3600"#);
+    assert_eq!(header(&first, "ratelimit"), r#""user";r=1;t=1800"#);
+    // A refusal counts, and tells, too.
+    let unknown = service.take_part(campaign + 1_000, 1).await;
+    assert_eq!(unknown.status(), 404);
+    assert!(header(&unknown, "ratelimit").starts_with(r#""user";r=0;t="#));
+    let third = service.take_part(campaign, 1).await;
+    let wait: u32 = header(&third, "retry-after").parse().unwrap();
+    assert!((1..=1_800).contains(&wait), "{wait}");
+    assert!(header(&third, "ratelimit").starts_with(r#""user";r=0;t="#));
+    assert_eq!(third.status(), 429);
+    let problem = body(third).await;
+    assert_eq!(
+        (&problem["code"], &problem["limit"]),
+        (&json!("RATE_LIMITED"), &json!("user"))
+    );
+    assert_eq!(service.take_part(campaign, 2).await.status(), 201);
+    let metrics = service.get("/metrics").send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    assert!(metrics.contains(r#"firstcome_limits_refused_total{of="user"} 1"#));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_the_one_that_a_proxy_of_ours_names() {
+    let folder = TempDir::new().unwrap();
+    let settings = [
+        ("FIRSTCOME_LIMITS_ADDRESS", "1/1h".to_owned()),
+        ("FIRSTCOME_HTTP_TRUSTED_PROXIES", "127.0.0.0/8".to_owned()),
+    ];
+    let service = Service::start(&folder, &settings).await;
+    let campaign = service.create(plenty()).await;
+    let path = format!("/api/campaigns/{campaign}/participation");
+    let mut statuses = Vec::new();
+    for (user, from) in [
+        (1, "203.0.113.1"),
+        (2, "203.0.113.1"),
+        (3, "203.0.113.2"),
+        (4, "203.0.113.1, 203.0.113.3"),
+        (5, "203.0.113.9, 203.0.113.3"),
+    ] {
+        let request = service.post(&path).header("x-forwarded-for", from);
+        let answer = request.json(&json!({ "userId": user })).send().await;
+        statuses.push(answer.unwrap().status().as_u16());
+    }
+    assert_eq!(statuses, [201, 429, 201, 201, 429]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_share_the_rate_of_a_campaign_and_without_redis_nobody_is_held_up() {
+    let parts = parts().await;
+    let rate = ("FIRSTCOME_LIMITS_CAMPAIGN", "5/1h".to_owned());
+    let scene = through_proxy(&parts, &[rate.clone()]).await;
+    let mut settings = parts.settings.clone();
+    settings.push(rate);
+    let folder = TempDir::new().unwrap();
+    let other = Service::start(&folder, &settings).await;
+    let campaign = scene.service.create(plenty()).await;
+    let unlimited = scene.service.create(plenty()).await;
+    let mut answers = Vec::new();
+    for user in 1..=8 {
+        let service = if user % 2 == 0 {
+            &other
+        } else {
+            &scene.service
+        };
+        answers.push(said(service.take_part(campaign, user).await).await.0);
+    }
+    assert_eq!(answers, [201, 201, 201, 201, 201, 429, 429, 429]);
+    assert_eq!(other.take_part(unlimited, 1).await.status(), 201);
+    // By the database, then.
+    scene.proxy.set(Mode::Refuse);
+    scene.proxy.cut();
+    for user in 11..=18 {
+        let answer = said(scene.service.take_part(campaign, user).await).await;
+        assert_eq!(answer, (201, String::new()));
+    }
+    assert_eq!(said(other.take_part(campaign, 19).await).await.0, 429);
+}
+
+#[test]
+fn a_rate_that_is_none_is_named_at_the_start() {
+    let folder = TempDir::new().unwrap();
+    let settings = [
+        ("FIRSTCOME_LIMITS_USER", "many".to_owned()),
+        ("FIRSTCOME_HTTP_TRUSTED_PROXIES", "everybody".to_owned()),
+    ];
+    let ended = super::process::command(&folder, &settings)
+        .output()
+        .unwrap();
+    assert!(!ended.status.success());
+    let said = String::from_utf8(ended.stderr).unwrap();
+    for name in ["limits.user", "http.trusted_proxies"] {
+        assert!(said.contains(name), "{said}");
+    }
+}
