@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and those it may name; every module may name itself.
-const EDGES: [(&str, &[&str]); 31] = [
+const EDGES: [(&str, &[&str]); 32] = [
     ("domain", &[]),
     ("crash", &[]),
     ("clock", &["domain"]),
@@ -18,6 +18,7 @@ const EDGES: [(&str, &[&str]); 31] = [
         &[
             "consumers",
             "domain",
+            "identity",
             "participate",
             "relay",
             "retry",
@@ -80,6 +81,7 @@ const EDGES: [(&str, &[&str]); 31] = [
         "lifecycle",
         &["catalogue", "reconcile", "store", "gate", "domain", "clock"],
     ),
+    ("identity", &["domain", "clock", "retry", "supervisor"]),
     ("payment", &["domain"]),
     (
         "changes",
@@ -131,6 +133,7 @@ const EDGES: [(&str, &[&str]); 31] = [
             "store",
             "gate",
             "domain",
+            "identity",
             "clock",
             "telemetry",
         ],
