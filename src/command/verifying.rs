@@ -52,13 +52,13 @@ async fn keys(auth: &Auth, spawner: &Spawner) -> anyhow::Result<Keys> {
     let roots = trust(auth.jwks_ca.as_deref()).context("auth.jwks_ca")?;
     let bounds = (auth.jwks_timeout, auth.jwks_bytes_max);
     let source = Source::new(place, roots, algorithms, bounds).context("auth.jwks_url")?;
-    let pace = Pace {
+    let often = Pace {
         refresh: auth.jwks_refresh,
         refresh_min: auth.jwks_refresh_min,
         // A fetch that is under way already, and one's own.
         wait_max: auth.jwks_timeout + Duration::from_millis(500),
     };
-    let refreshed = within(Refreshed::start(source, pace, spawner)).await;
+    let refreshed = within(Refreshed::start(source, often, spawner)).await;
     let refreshed = refreshed.with_context(|| {
         format!("cannot fetch the keys of tokens from {url} (is it up, and is FIRSTCOME_AUTH_JWKS_URL right?)")
     })?;

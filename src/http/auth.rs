@@ -144,8 +144,8 @@ async fn shown(headers: &HeaderMap, policy: &Policy) -> Result<Shown, Problem> {
     match &policy.auth {
         Auth::Trusted => Err(unauthenticated("The token in Authorization is not valid.")),
         Auth::Jwt(verifier) => {
-            let verified = verifier.verify(token).await;
-            verified.map(Shown::Token).map_err(refused)
+            let said = verifier.verify(token).await;
+            said.map(Shown::Token).map_err(refused)
         }
     }
 }

@@ -221,7 +221,7 @@ async fn keys_that_are_not_for_tokens_are_not_taken() {
 async fn a_secret_in_a_key_set_is_never_taken() {
     let secret = Key::secret(SECRET);
     let document = key_set(&[&secret]).to_string();
-    for algorithms in [&Algorithm::PUBLIC[..], &[Algorithm::Hs256]] {
+    for algorithms in [&Algorithm::PUBLIC[..], &[Algorithm::Hs256][..]] {
         let keys = KeySet::of_document(document.as_bytes(), algorithms);
         assert!(keys.is_err(), "{algorithms:?}");
     }

@@ -195,8 +195,15 @@ async fn drafts_and_archived_campaigns_are_for_admins_alone() {
         }
         for what in ["participation", "participation-sync"] {
             let path = format!("/api/campaigns/{id}/{what}");
-            let answer = ask(&service, "POST", &path, "7", &json!({})).await;
-            assert!(!answer.status().is_success(), "{path}");
+            let nowhere = format!("/api/campaigns/999999999/{what}");
+            let answer = problem(ask(&service, "POST", &path, "7", &json!({})).await).await;
+            let nothing = problem(ask(&service, "POST", &nowhere, "7", &json!({})).await).await;
+            if id == draft {
+                assert_eq!(answer, nothing, "a draft is as nothing");
+            } else {
+                // It was there for everybody once, and answers given then are given again.
+                assert_eq!(answer.1["code"], "ENDED", "{path}");
+            }
         }
         let path = format!("/api/admin/campaigns/{id}");
         assert_eq!(
