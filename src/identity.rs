@@ -148,7 +148,7 @@ impl Verifier {
     async fn examine(&self, token: &str) -> Result<Verified, TokenError> {
         let header = decode_header(token).map_err(|_| TokenError::Malformed)?;
         // RFC 7515, 4.1.11: who does not understand what is critical must refuse.
-        if header.extras.inner().contains_key("crit") {
+        if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
         let algorithm = self.accepted(header.alg)?;

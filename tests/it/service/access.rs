@@ -144,7 +144,7 @@ async fn anothers_key_does_not_tell_what_they_were_answered() {
     let service = Service::start(&folder, &[]).await;
     let send = |user: i64| {
         let request = service.post("/api/campaigns/1/participation");
-        let request = request.header("Idempotency-Key", "the same");
+        let request = request.header("Idempotency-Key", "the-same");
         request.json(&json!({ "userId": user })).send()
     };
     let theirs = body(send(7).await.unwrap()).await;
