@@ -2,6 +2,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::domain::Consumer;
+use crate::identity::Algorithm::{EdDsa, Es256, Hs256, Rs256};
 
 fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let environment = variables
@@ -142,7 +143,6 @@ fn algorithms_are_those_of_the_keys_unless_they_are_named() {
         let variables = [&[JWT, ISSUER, AUDIENCE][..], more].concat();
         load(&variables).unwrap().auth.accepted()
     };
-    use crate::identity::Algorithm::{EdDsa, Es256, Hs256, Rs256};
     assert_eq!(accepted(&[SECRET]), [Hs256]);
     assert_eq!(accepted(&[PLACE]), [Rs256, Es256, EdDsa]);
     let named = ("FIRSTCOME_AUTH_ALGORITHMS", "EdDSA, RS256");
@@ -209,6 +209,10 @@ fn everything_wrong_with_how_tokens_are_verified_is_named() {
         let named = mistakes.iter().any(|one| one.starts_with(mistake));
         assert!(named, "{variables:?}: {mistakes:?}");
     }
+}
+
+#[test]
+fn keys_are_of_one_kind_and_there_is_one_that_can_be_used() {
     let both = [JWT, ISSUER, AUDIENCE, PLACE, SECRET];
     assert!(load(&both).is_err(), "two kinds of keys");
     let keys = [

@@ -22,7 +22,7 @@ pub enum Algorithm {
     Rs256,
     /// ECDSA on P-256 with SHA-256.
     Es256,
-    /// EdDSA on Ed25519.
+    /// `EdDSA` on Ed25519.
     EdDsa,
 }
 
@@ -81,7 +81,7 @@ pub enum KeyError {
 struct Key {
     name: Option<String>,
     algorithm: Algorithm,
-    key: DecodingKey,
+    verifies: DecodingKey,
 }
 
 /// Keys by name and algorithm.
@@ -113,7 +113,7 @@ impl KeySet {
             keys: vec![Key {
                 name: None,
                 algorithm: Algorithm::Hs256,
-                key: DecodingKey::from_secret(secret),
+                verifies: DecodingKey::from_secret(secret),
             }],
         })
     }
@@ -158,7 +158,7 @@ impl KeySet {
 /// The key, if it is the only one: which of two signed a token is not tried out.
 fn only<'a>(mut keys: impl Iterator<Item = &'a Key>) -> Option<&'a DecodingKey> {
     match (keys.next(), keys.next()) {
-        (Some(key), None) => Some(&key.key),
+        (Some(key), None) => Some(&key.verifies),
         _ => None,
     }
 }
@@ -190,6 +190,6 @@ fn key(value: Value, algorithms: &[Algorithm]) -> Option<Key> {
     Some(Key {
         name: common.key_id.clone(),
         algorithm,
-        key: DecodingKey::from_jwk(&jwk).ok()?,
+        verifies: DecodingKey::from_jwk(&jwk).ok()?,
     })
 }

@@ -26,10 +26,18 @@ pub fn install() {
     }
 }
 
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the library asks for a function of this shape"
+)]
 fn no_signer(_: &Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
     Err(ErrorKind::InvalidAlgorithm.into())
 }
 
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the library asks for a function of this shape"
+)]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
     // A key that is used with the algorithm of another kind of key is the oldest forgery there is.
     if !key.family().algorithms().contains(algorithm) {
