@@ -13,6 +13,7 @@ pub mod relay;
 mod rewarding;
 pub mod serve;
 pub mod verify;
+mod verifying;
 
 use std::io::Write;
 use std::process::ExitCode;

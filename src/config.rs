@@ -4,6 +4,7 @@
 //! A variable `FIRSTCOME_SECTION_KEY` is the key `key` of the section `[section]` of the file; with
 //! `_FILE` at its end it names a file that holds the value.
 
+mod auth;
 mod consumers;
 mod environment;
 mod http;
@@ -15,10 +16,11 @@ mod sections;
 use std::path::Path;
 use std::time::Duration;
 
+pub use auth::{Algorithms, Mode};
 pub use consumers::Enabled;
 pub use sections::{
-    Admin, Consumers, Data, Database, Gate, Http, Kafka, Limits, Log, Payment, Provider, Redis,
-    Relay, Retention, Rewards, Shutdown, Writer,
+    Admin, Auth, Consumers, Data, Database, Gate, Http, Kafka, Limits, Log, Payment, Provider,
+    Redis, Relay, Retention, Rewards, Shutdown, Writer,
 };
 
 use figment::Figment;
@@ -35,6 +37,7 @@ const RELAY_LEASE: Duration = Duration::from_secs(15);
 pub struct Config {
     pub data: Data,
     pub http: Http,
+    pub auth: Auth,
     pub admin: Admin,
     pub database: Database,
     pub redis: Redis,
@@ -129,7 +132,8 @@ impl Config {
                 mistakes.push(mistake.to_owned());
             }
         };
-        self.http.check(&mut require);
+        self.http.check(self.auth.mode, &mut require);
+        self.auth.check(&mut require);
         require(
             self.database.connections_max > 0,
             "database.connections_max: must be at least 1",
@@ -195,6 +199,7 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
     let config = Config {
         data: section(figment, "data", mistakes),
         http: section(figment, "http", mistakes),
+        auth: section(figment, "auth", mistakes),
         admin: section(figment, "admin", mistakes),
         database: section(figment, "database", mistakes),
         redis: section(figment, "redis", mistakes),
@@ -213,6 +218,7 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
     let known = [
         "data",
         "http",
+        "auth",
         "admin",
         "database",
         "redis",

@@ -91,7 +91,7 @@ enum Section {
     Participations,
     /// What participations earned.
     Rewards,
-    /// Managing campaigns; takes the admin token.
+    /// Managing campaigns; takes the admin token, or one with the scope for it.
     Admin,
     /// Probes.
     Operations,

@@ -32,6 +32,7 @@ pub mod config;
 pub mod crash;
 pub mod doctor;
 pub mod http;
+pub mod identity;
 pub mod lane;
 pub mod relay;
 

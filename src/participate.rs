@@ -20,7 +20,7 @@ use crate::admission::Desk;
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::direct::{Cause, Direct};
-use crate::domain::{Campaign, CampaignId, KeyChoice, ParticipationId, Refusal};
+use crate::domain::{Campaign, CampaignId, KeyChoice, ParticipationId, Refusal, State};
 use crate::gate::Guarded;
 use crate::meter::Meter;
 use crate::reconcile::Reconciler;
@@ -175,13 +175,17 @@ impl Participate {
 }
 
 impl Parts {
+    /// A draft is not known to anybody who would take part: what is being prepared is not told, nor when
+    /// it opens.
     async fn known_campaign(&self, id: CampaignId) -> Result<Arc<Campaign>, ParticipateError> {
         let found = self
             .catalogue
             .get(id)
             .await
             .map_err(|error| unavailable("store", &error))?;
-        found.ok_or(ParticipateError::UnknownCampaign)
+        found
+            .filter(|campaign| campaign.state != State::Draft)
+            .ok_or(ParticipateError::UnknownCampaign)
     }
 
     /// What was answered to this key before, if it was used.

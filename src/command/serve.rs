@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{background, parts, publishing, rewarding};
+use super::{background, parts, publishing, rewarding, verifying};
 use crate::admission::Desk;
 use crate::catalogue::{self, Catalogue, CatalogueConfig};
 use crate::changes::{self, Changes, Committer, Payments};
@@ -50,10 +50,15 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let supervisor = Supervisor::new(config.shutdown.deadline);
     let spawner = supervisor.spawner();
     let signals = process_signals(&spawner)?;
+    let auth = verifying::auth(&config, &clock, &spawner).await?;
     let telemetry = Arc::new(Telemetry::new());
     let limits = limits(&config, buckets, &gate, &telemetry);
     let gate = (&gate, limits);
     let mut app = assemble(&config, &clock, &store, gate, &broker, &spawner, &telemetry)?;
+    if let http::Auth::Jwt(verifier) = &auth {
+        telemetry.register(|registry| verifier.metrics().register(registry));
+    }
+    app.settings.auth = auth;
     if let Some(rewards) = &rewards {
         app = reward(&config, app, rewards, &broker, &spawner);
     }

@@ -10,8 +10,14 @@ const PREFIX: &str = "FIRSTCOME_";
 /// names are kept for what this version does not have.
 const FOREIGN_SECTIONS: [&str; 2] = ["parts", "test"];
 /// Values that stay text even when they look like numbers.
-const TEXT_KEYS: [&str; 14] = [
+const TEXT_KEYS: [&str; 20] = [
     "admin.token",
+    "auth.issuer",
+    "auth.audience",
+    "auth.jwt_secret",
+    "auth.jwks",
+    "auth.jwks_url",
+    "auth.jwks_ca",
     "database.url",
     "redis.url",
     "redis.prefix",

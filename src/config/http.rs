@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Http;
+use super::{Http, Mode};
 
 /// Headers the parser has room for.
 const HEADERS_MAX: usize = 100;
@@ -14,11 +14,12 @@ pub(super) fn threads() -> usize {
 
 impl Http {
     /// Requires what must hold.
-    pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
+    pub(super) fn check(&self, mode: Mode, require: &mut impl FnMut(bool, &str)) {
         require(
-            self.listen.ip().is_loopback() || self.allow_trusted,
+            self.listen.ip().is_loopback() || self.allow_trusted || mode == Mode::Jwt,
             "http.listen: on an address others can reach, participants would be trusted to say who they are; \
-             listen on a loopback address, or set http.allow_trusted=true behind a gateway that authenticates",
+             listen on a loopback address, set auth.mode=jwt, or set http.allow_trusted=true behind a gateway \
+             that authenticates",
         );
         require(
             (1..=1_024).contains(&self.threads),

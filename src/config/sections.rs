@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::auth::{Algorithms, Mode};
 use super::consumers::Enabled;
 use super::http;
 use crate::domain::KeyChoice;
@@ -72,6 +73,41 @@ section! {
         /// How long a connection is kept that asks nothing, or that does not take its answer.
         #[serde(with = "humantime_serde")]
         idle_timeout: Duration = Duration::from_secs(75),
+    }
+}
+section! {
+    /// `[auth]`: how participants say who they are.
+    Auth {
+        /// `trusted` (they are believed) or `jwt` (they show a token).
+        mode: Mode = Mode::Trusted,
+        /// Who issues tokens: their claim `iss`.
+        issuer: Option<String> = None,
+        /// Whom tokens are meant for: one of their claim `aud`.
+        audience: Option<String> = None,
+        /// Algorithms that are accepted; absent: all that the keys are for.
+        algorithms: Option<Algorithms> = None,
+        /// The secret that tokens are signed with.
+        jwt_secret: Option<SecretString> = None,
+        /// The public keys that tokens are signed with, a JSON Web Key Set.
+        jwks: Option<String> = None,
+        /// Where they are: `https://…` or `file:///…`.
+        jwks_url: Option<String> = None,
+        /// Certificates, in PEM, that vouch for the address; absent: those of the public web.
+        jwks_ca: Option<String> = None,
+        /// How often they are fetched again.
+        #[serde(with = "humantime_serde")]
+        jwks_refresh: Duration = Duration::from_secs(300),
+        /// But for tokens with unknown keys at most once in so long.
+        #[serde(with = "humantime_serde")]
+        jwks_refresh_min: Duration = Duration::from_secs(10),
+        /// Longest wait for them.
+        #[serde(with = "humantime_serde")]
+        jwks_timeout: Duration = Duration::from_secs(3),
+        /// Largest answer that is read.
+        jwks_bytes_max: usize = 65_536,
+        /// How far the issuer's clock may be off.
+        #[serde(with = "humantime_serde")]
+        clock_skew: Duration = Duration::from_secs(30),
     }
 }
 section! {

@@ -2,6 +2,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::domain::Consumer;
+use crate::identity::Algorithm::{EdDsa, Es256, Hs256, Rs256};
 
 fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let environment = variables
@@ -116,11 +117,129 @@ fn every_bound_of_the_edge_is_checked() {
     }
 }
 
+const JWT: (&str, &str) = ("FIRSTCOME_AUTH_MODE", "jwt");
+const ISSUER: (&str, &str) = ("FIRSTCOME_AUTH_ISSUER", "https://issuer.example");
+const AUDIENCE: (&str, &str) = ("FIRSTCOME_AUTH_AUDIENCE", "firstcome");
+const SECRET: (&str, &str) = (
+    "FIRSTCOME_AUTH_JWT_SECRET",
+    "12345678901234567890123456789012",
+);
+const PLACE: (&str, &str) = ("FIRSTCOME_AUTH_JWKS_URL", "https://issuer.example/keys");
+
+#[test]
+fn who_shows_a_token_may_come_from_anywhere() {
+    let open = ("FIRSTCOME_HTTP_LISTEN", "0.0.0.0:80");
+    for keys in [SECRET, PLACE] {
+        assert!(load(&[JWT, ISSUER, AUDIENCE, keys, open]).is_ok());
+    }
+    let ConfigError(mistakes) = load(&[open]).unwrap_err();
+    assert!(matches!(&mistakes[..], [one] if one.starts_with("http.listen: ")));
+    assert!(load(&[open, ("FIRSTCOME_HTTP_ALLOW_TRUSTED", "true")]).is_ok());
+}
+
+#[test]
+fn algorithms_are_those_of_the_keys_unless_they_are_named() {
+    let accepted = |more: &[(&str, &str)]| {
+        let variables = [&[JWT, ISSUER, AUDIENCE][..], more].concat();
+        load(&variables).unwrap().auth.accepted()
+    };
+    assert_eq!(accepted(&[SECRET]), [Hs256]);
+    assert_eq!(accepted(&[PLACE]), [Rs256, Es256, EdDsa]);
+    let named = ("FIRSTCOME_AUTH_ALGORITHMS", "EdDSA, RS256");
+    assert_eq!(accepted(&[PLACE, named]), [EdDsa, Rs256]);
+}
+
+#[test]
+fn everything_wrong_with_how_tokens_are_verified_is_named() {
+    let short = (
+        "FIRSTCOME_AUTH_JWT_SECRET",
+        "1234567890123456789012345678901",
+    );
+    let whole: &[(&str, &str)] = &[JWT, ISSUER, AUDIENCE, PLACE];
+    let with = |name, value| [whole, &[(name, value)][..]].concat();
+    for (variables, mistake) in [
+        (vec![JWT, AUDIENCE, PLACE], "auth.issuer: "),
+        (vec![JWT, ISSUER, PLACE], "auth.audience: "),
+        (
+            vec![JWT, ISSUER, AUDIENCE],
+            "auth.jwt_secret, auth.jwks, auth.jwks_url: ",
+        ),
+        (vec![JWT, ISSUER, AUDIENCE, short], "auth.jwt_secret: "),
+        (vec![ISSUER], "auth.issuer: "),
+        (vec![SECRET], "auth.jwt_secret: "),
+        (vec![PLACE], "auth.jwks_url: "),
+        (
+            with("FIRSTCOME_AUTH_JWKS_URL", "http://issuer.example"),
+            "auth.jwks_url: ",
+        ),
+        (with("FIRSTCOME_AUTH_JWKS_CA", "none"), "auth.jwks_ca: "),
+        (
+            with("FIRSTCOME_AUTH_ALGORITHMS", "none"),
+            "auth.algorithms: ",
+        ),
+        (with("FIRSTCOME_AUTH_ALGORITHMS", ""), "auth.algorithms: "),
+        (
+            with("FIRSTCOME_AUTH_ALGORITHMS", "HS256"),
+            "auth.algorithms: ",
+        ),
+        (
+            with("FIRSTCOME_AUTH_ALGORITHMS", "RS256,HS256"),
+            "auth.algorithms: ",
+        ),
+        (with("FIRSTCOME_AUTH_CLOCK_SKEW", "6m"), "auth.clock_skew: "),
+        (
+            with("FIRSTCOME_AUTH_JWKS_REFRESH", "0s"),
+            "auth.jwks_refresh",
+        ),
+        (
+            with("FIRSTCOME_AUTH_JWKS_REFRESH_MIN", "6m"),
+            "auth.jwks_refresh_min: ",
+        ),
+        (
+            with("FIRSTCOME_AUTH_JWKS_TIMEOUT", "0s"),
+            "auth.jwks_timeout: ",
+        ),
+        (
+            with("FIRSTCOME_AUTH_JWKS_BYTES_MAX", "1"),
+            "auth.jwks_bytes_max: ",
+        ),
+        (with("FIRSTCOME_AUTH_MODE", "open"), "auth.mode: "),
+    ] {
+        let ConfigError(mistakes) = load(&variables).unwrap_err();
+        let named = mistakes.iter().any(|one| one.starts_with(mistake));
+        assert!(named, "{variables:?}: {mistakes:?}");
+    }
+}
+
+#[test]
+fn keys_are_of_one_kind_and_there_is_one_that_can_be_used() {
+    let both = [JWT, ISSUER, AUDIENCE, PLACE, SECRET];
+    assert!(load(&both).is_err(), "two kinds of keys");
+    let keys = [
+        JWT,
+        ISSUER,
+        AUDIENCE,
+        ("FIRSTCOME_AUTH_JWKS", "{\"keys\": []}"),
+    ];
+    let ConfigError(mistakes) = load(&keys).unwrap_err();
+    assert!(
+        matches!(&mistakes[..], [one] if one.starts_with("auth.jwks: ")),
+        "{mistakes:?}"
+    );
+}
+
 #[test]
 fn a_secret_is_never_printed() {
     let config = load(&[
         ("FIRSTCOME_ADMIN_TOKEN", "hush"),
         ("FIRSTCOME_DATABASE_URL", "mysql://u:hush@h/d"),
+        JWT,
+        ISSUER,
+        AUDIENCE,
+        (
+            "FIRSTCOME_AUTH_JWT_SECRET",
+            "hush, this is the secret of tokens",
+        ),
     ])
     .unwrap();
     assert!(!format!("{config:?}").contains("hush"));

@@ -1,4 +1,4 @@
-//! The admin API: everything here takes the admin token.
+//! The admin API: everything here takes the admin token, or a token with the scope that it names.
 
 pub mod campaigns;
 pub mod dead_letters;

@@ -1,26 +1,47 @@
 //! Who is asking, and what they may do.
 
+mod admin;
+
 use std::sync::Arc;
 
-use poem::http::{HeaderMap, StatusCode, header};
+use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use subtle::ConstantTimeEq;
 
+pub use self::admin::Admin;
 use super::fields::INTEGER_MAX;
 use super::problem::{Problem, unauthenticated};
 use super::settings::{Auth, Policy, digest};
 use crate::domain::UserId;
+use crate::identity::{Scope, Scopes, TokenError, Verified};
+
+/// What a request shows of who is asking.
+#[derive(Debug, PartialEq, Eq)]
+enum Shown {
+    /// Nothing.
+    Nothing,
+    /// A user id that is believed.
+    User(UserId),
+    /// A token that is believed.
+    Token(Verified),
+    /// The admin token.
+    AdminToken,
+}
 
 /// Who is asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// The request does not say.
+    /// The request does not say, and must.
     Nobody,
-    /// A user.
-    User(UserId),
-    /// An admin.
+    /// The request does not say, and whom it names is believed.
+    Unsaid,
+    /// A user, and what they may do as an admin beside.
+    User(UserId, Scopes),
+    /// Somebody who is no user, and what they may do as an admin.
+    Service(Scopes),
+    /// Who has the admin token.
     Admin,
 }
 
@@ -29,25 +50,39 @@ impl Caller {
     /// name somebody.
     pub fn acting(self, named: Option<UserId>) -> Result<UserId, Problem> {
         match (self, named) {
-            (Self::User(caller), Some(named)) if caller != named => Err(forbidden(
+            (Self::User(caller, _), Some(named)) if caller != named => Err(forbidden(
                 "userId names another user than the one who is asking.",
             )),
-            (Self::User(user), _) | (Self::Nobody | Self::Admin, Some(user)) => Ok(user),
-            (Self::Nobody, None) => Err(unauthenticated(
+            (Self::User(user, _), _) | (Self::Unsaid | Self::Admin, Some(user)) => Ok(user),
+            (Self::Unsaid, None) => Err(unauthenticated(
                 "Say who takes part: a user id in Authorization, or userId in the body.",
             )),
+            (Self::Nobody, _) => Err(unauthenticated(BEARER_WANTED)),
+            (Self::Service(_), _) => Err(forbidden(NO_USER)),
             (Self::Admin, None) => Err(Problem::invalid_field("userId", "is missing")),
         }
     }
 
-    /// Whether the caller may see what belongs to `owner`; nobody may see anything.
-    pub fn may_see(self, owner: UserId) -> Result<bool, Problem> {
+    /// The caller, if the request says who that is.
+    pub fn known(self) -> Result<Self, Problem> {
         match self {
-            Self::Nobody => Err(unauthenticated(
+            Self::Nobody => Err(unauthenticated(BEARER_WANTED)),
+            Self::Unsaid => Err(unauthenticated(
                 "Say who is asking: a user id or the admin token in Authorization.",
             )),
-            Self::User(user) => Ok(user == owner),
-            Self::Admin => Ok(true),
+            known => Ok(known),
+        }
+    }
+
+    /// Whether the caller may do this to what belongs to `owner`: the owner may, and whoever has the
+    /// scope for it.
+    #[must_use]
+    pub fn may(self, scope: Scope, owner: UserId) -> bool {
+        match self {
+            Self::Nobody | Self::Unsaid => false,
+            Self::User(user, scopes) => user == owner || scopes.has(scope),
+            Self::Service(scopes) => scopes.has(scope),
+            Self::Admin => true,
         }
     }
 
@@ -55,29 +90,91 @@ impl Caller {
     pub fn seeing(self, number: u64, others: &'static str) -> Result<UserId, Problem> {
         let user =
             user_id(number).ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))?;
-        if self.may_see(user)? {
+        if self.known()?.may(Scope::CampaignRead, user) {
             Ok(user)
         } else {
             Err(forbidden(others))
         }
     }
 
-    fn of(headers: &HeaderMap, policy: &Policy) -> Result<Self, Problem> {
-        let Some(value) = headers.get(header::AUTHORIZATION) else {
-            return Ok(Self::Nobody);
-        };
-        let value = value.to_str().unwrap_or_default().trim();
-        if let Some(token) = bearer(value) {
-            return if is_admin(token, policy) {
-                Ok(Self::Admin)
-            } else {
-                Err(unauthenticated("The token in Authorization is not valid."))
-            };
-        }
-        match policy.auth {
-            Auth::Trusted => trusted(value).map(Self::User),
+    /// The user who is asking; `others` is said to those who are none.
+    pub fn user(self, others: &'static str) -> Result<UserId, Problem> {
+        match self.known()? {
+            Self::User(user, _) => Ok(user),
+            _ => Err(forbidden(others)),
         }
     }
+
+    fn of(shown: &Shown, auth: &Auth) -> Result<Self, Problem> {
+        match (shown, auth) {
+            (Shown::Nothing, Auth::Trusted) => Ok(Self::Unsaid),
+            (Shown::Nothing, Auth::Jwt(_)) => Ok(Self::Nobody),
+            (Shown::User(user), _) => Ok(Self::User(*user, Scopes::default())),
+            (Shown::AdminToken, _) => Ok(Self::Admin),
+            (Shown::Token(token), _) => match token.user {
+                Some(user) => Ok(Self::User(user, token.scopes)),
+                None if token.scopes.is_empty() => Err(refused(TokenError::Subject)),
+                None => Ok(Self::Service(token.scopes)),
+            },
+        }
+    }
+}
+
+const BEARER_WANTED: &str = "Say who is asking: Authorization: Bearer TOKEN.";
+const NO_USER: &str = "The subject of the token is no user id, so it cannot take part.";
+
+/// What the request shows, verified.
+async fn shown(headers: &HeaderMap, policy: &Policy) -> Result<Shown, Problem> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = match (values.next(), values.next()) {
+        (None, _) => return Ok(Shown::Nothing),
+        (Some(value), None) => value.to_str().unwrap_or_default().trim(),
+        // Which of two is meant, a gateway and this service could see differently.
+        (Some(_), Some(_)) => return Err(unauthenticated("Authorization must be there once.")),
+    };
+    let Some(token) = bearer(value) else {
+        return match policy.auth {
+            Auth::Trusted => trusted(value).map(Shown::User),
+            Auth::Jwt(_) => Err(unauthenticated(BEARER_WANTED)),
+        };
+    };
+    if is_admin(token, policy) {
+        return Ok(Shown::AdminToken);
+    }
+    match &policy.auth {
+        Auth::Trusted => Err(unauthenticated("The token in Authorization is not valid.")),
+        Auth::Jwt(verifier) => {
+            let said = verifier.verify(token).await;
+            said.map(Shown::Token).map_err(refused)
+        }
+    }
+}
+
+/// A token that is not believed. Why is said as far as its bearer knows it anyway, or has to know it to
+/// get a better one.
+fn refused(error: TokenError) -> Problem {
+    let detail = match error {
+        TokenError::Expired => "The token has expired.",
+        TokenError::NotYetValid => "The token is not valid yet.",
+        TokenError::Issuer => "The token was issued by another than this service believes.",
+        TokenError::Audience => "The token is not meant for this service.",
+        TokenError::Subject => "The subject of the token is no user id.",
+        TokenError::Malformed
+        | TokenError::Algorithm
+        | TokenError::UnknownKey
+        | TokenError::Signature => "The token in Authorization is not valid.",
+    };
+    tracing::debug!(error = &error as &dyn std::error::Error, "token refused");
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "INVALID_TOKEN",
+        "The token is not accepted",
+        detail,
+    )
+    .with_header(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static("Bearer error=\"invalid_token\""),
+    )
 }
 
 /// The token of a `Bearer` value; the scheme's case does not matter (RFC 9110, 11.1).
@@ -125,6 +222,24 @@ fn policy(request: &Request) -> Result<&Arc<Policy>, Problem> {
     request.data::<Arc<Policy>>().ok_or_else(Problem::internal)
 }
 
+/// A scheme of the OpenAPI document.
+fn scheme(
+    ty: &'static str,
+    description: &'static str,
+    scheme: Option<&'static str>,
+) -> MetaSecurityScheme {
+    MetaSecurityScheme {
+        ty,
+        description: Some(description),
+        name: scheme.is_none().then_some("Authorization"),
+        key_in: scheme.is_none().then_some("header"),
+        scheme,
+        bearer_format: None,
+        flows: None,
+        openid_connect_url: None,
+    }
+}
+
 impl<'a> ApiExtractor<'a> for Caller {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
 
@@ -134,22 +249,25 @@ impl<'a> ApiExtractor<'a> for Caller {
     fn register(registry: &mut Registry) {
         registry.create_security_scheme(
             "user",
-            MetaSecurityScheme {
-                ty: "apiKey",
-                description: Some("The id of the user who is asking: an integer from 1."),
-                name: Some("Authorization"),
-                key_in: Some("header"),
-                scheme: None,
-                bearer_format: None,
-                flows: None,
-                openid_connect_url: None,
-            },
+            scheme(
+                "apiKey",
+                "Where participants are trusted: the id of the user who is asking, an integer from 1.",
+                None,
+            ),
         );
-        Admin::register(registry);
+        registry.create_security_scheme(
+            "token",
+            scheme(
+                "http",
+                "Where participants are not trusted: a JSON Web Token whose subject is the user.",
+                Some("bearer"),
+            ),
+        );
+        admin::register(registry);
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        vec!["user", "admin"]
+        vec!["user", "token", "admin"]
     }
 
     fn has_security_fallback() -> bool {
@@ -161,150 +279,11 @@ impl<'a> ApiExtractor<'a> for Caller {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
-        Ok(Self::of(request.headers(), policy(request)?)?)
-    }
-}
-
-/// Proof that an admin is asking.
-#[derive(Clone, Copy, Debug)]
-pub struct Admin;
-
-impl Admin {
-    fn of(headers: &HeaderMap, policy: &Policy) -> Result<Self, Problem> {
-        if policy.admin_digest.is_none() {
-            return Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "ADMIN_CLOSED",
-                "The admin API is closed",
-                "No admin token is configured.",
-            ));
-        }
-        match Caller::of(headers, policy)? {
-            Caller::Admin => Ok(Self),
-            Caller::User(_) => Err(forbidden("This takes an admin.")),
-            Caller::Nobody => Err(unauthenticated(
-                "This takes the admin token: Authorization: Bearer TOKEN.",
-            )),
-        }
-    }
-}
-
-impl<'a> ApiExtractor<'a> for Admin {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        registry.create_security_scheme(
-            "admin",
-            MetaSecurityScheme {
-                ty: "http",
-                description: Some("The admin token."),
-                name: None,
-                key_in: None,
-                scheme: Some("bearer"),
-                bearer_format: None,
-                flows: None,
-                openid_connect_url: None,
-            },
-        );
-    }
-
-    fn security_schemes() -> Vec<&'static str> {
-        vec!["admin"]
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _body: &mut RequestBody,
-        _options: ExtractParamOptions<Self::ParamType>,
-    ) -> poem::Result<Self> {
-        Ok(Self::of(request.headers(), policy(request)?)?)
+        let policy = policy(request)?;
+        let shown = shown(request.headers(), policy).await?;
+        Ok(Self::of(&shown, &policy.auth)?)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use poem::http::HeaderValue;
-
-    use super::*;
-    use crate::http::settings::Settings;
-
-    fn with_token() -> Policy {
-        Policy::of(&Settings {
-            admin_token: Some("s3cret".into()),
-            ..Settings::default()
-        })
-    }
-
-    fn authorization(value: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))])
-    }
-
-    #[test]
-    fn an_integer_is_a_user_and_the_token_is_an_admin() {
-        let policy = with_token();
-        let caller = |value| Caller::of(&authorization(value), &policy);
-        assert_eq!(caller("42").unwrap(), Caller::User(UserId(42)));
-        assert_eq!(caller("Bearer s3cret").unwrap(), Caller::Admin);
-        assert_eq!(caller("bearer s3cret").unwrap(), Caller::Admin);
-        for value in [
-            "Bearer s3cre",
-            "Bearer s3crets",
-            "Bearer ",
-            "Bearer",
-            "x",
-            "",
-        ] {
-            assert_eq!(
-                caller(value).unwrap_err().code,
-                "UNAUTHENTICATED",
-                "{value}"
-            );
-        }
-        assert_eq!(
-            Caller::of(&HeaderMap::new(), &policy).unwrap(),
-            Caller::Nobody
-        );
-    }
-
-    #[test]
-    fn user_ids_out_of_range_are_named() {
-        let policy = with_token();
-        for value in ["0", "-1", "9007199254740992", "99999999999999999999999"] {
-            let problem = Caller::of(&authorization(value), &policy).unwrap_err();
-            assert_eq!(problem.errors.first().unwrap().field, "userId", "{value}");
-        }
-        assert!(Caller::of(&authorization("9007199254740991"), &policy).is_ok());
-    }
-
-    #[test]
-    fn without_a_token_the_admin_api_is_closed() {
-        let closed = Policy::of(&Settings::default());
-        for value in ["Bearer ", "Bearer s3cret", "1"] {
-            let problem = Admin::of(&authorization(value), &closed).unwrap_err();
-            assert_eq!(problem.code, "ADMIN_CLOSED");
-        }
-    }
-
-    #[test]
-    fn a_user_is_not_an_admin() {
-        let policy = with_token();
-        let status = |headers| Admin::of(&headers, &policy).unwrap_err().status;
-        assert_eq!(status(authorization("1")), StatusCode::FORBIDDEN);
-        assert_eq!(status(HeaderMap::new()), StatusCode::UNAUTHORIZED);
-        assert_eq!(status(authorization("Bearer no")), StatusCode::UNAUTHORIZED);
-    }
-
-    #[test]
-    fn nobody_acts_for_somebody_else() {
-        let (one, two) = (UserId(1), UserId(2));
-        assert_eq!(Caller::User(one).acting(None).unwrap(), one);
-        assert_eq!(Caller::User(one).acting(Some(one)).unwrap(), one);
-        assert_eq!(Caller::Nobody.acting(Some(two)).unwrap(), two);
-        let status = |caller: Caller, named| caller.acting(named).unwrap_err().status;
-        assert_eq!(status(Caller::User(one), Some(two)), StatusCode::FORBIDDEN);
-        assert_eq!(status(Caller::Nobody, None), StatusCode::UNAUTHORIZED);
-    }
-}
+mod tests;

@@ -26,6 +26,7 @@ use super::rewards::with_rewards;
 use super::views::{ParticipationList, ParticipationRecord, ParticipationView};
 use super::{App, Section};
 use crate::domain::{CampaignId, Participation, ParticipationId, Refusal, UserId};
+use crate::identity::Scope;
 use crate::participate::{Outcome, ParticipateError};
 
 /// Units that one request can name at most; a campaign's own bound is usually far lower.
@@ -35,8 +36,8 @@ documented! {
     /// Problems of taking part.
     TakingPart {
         400 => "The body is not JSON (MALFORMED).",
-        401 => "Nobody is named (UNAUTHENTICATED).",
-        403 => "userId names another user than the one who is asking (FORBIDDEN).",
+        401 => "Nobody is named (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
+        403 => "userId names another user than the one who is asking, or who asks is no user (FORBIDDEN).",
         404 => "There is no such campaign (NOT_FOUND).",
         409 => "Refused (ALREADY_PARTICIPATED, SOLD_OUT, NOT_OPEN_YET, ENDED, PAUSED, LIMIT_EXCEEDED).",
         408 => "The body did not come in time (REQUEST_TIMEOUT).",
@@ -47,7 +48,7 @@ documented! {
     }
     /// Problems of looking at participations.
     Looking {
-        401 => "Nobody is asking (UNAUTHENTICATED).",
+        401 => "Nobody is asking (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
         403 => "They are another user's (FORBIDDEN).",
         404 => "There is no such participation, or it is another user's (NOT_FOUND).",
         422 => "A value cannot be accepted (INVALID).",
@@ -181,7 +182,7 @@ impl ParticipationsApi {
         /// Id of the participation.
         id: Path<Uuid>,
     ) -> Result<Written<ParticipationRecord>, Failure<Looking>> {
-        let found = own(&app, caller, id.0).await?;
+        let found = own(&app, caller, Scope::CampaignRead, id.0).await?;
         let record = with_rewards(&app, vec![found]).await?.pop();
         Ok(Written(record.ok_or_else(Problem::internal)?))
     }
@@ -220,12 +221,13 @@ impl ParticipationsApi {
     }
 }
 
-/// A participation that belongs to the caller, or any for an admin. Another user's looks like one that
-/// does not exist: ids are no secret to be confirmed. Asking without a name is refused, whatever the id.
-async fn own(app: &App, caller: Caller, id: Uuid) -> Result<Participation, Problem> {
-    caller.may_see(UserId(0))?;
+/// A participation that belongs to the caller, or any for an admin with the scope. Another user's looks
+/// like one that does not exist: ids are no secret to be confirmed. Asking without a name is refused,
+/// whatever the id.
+async fn own(app: &App, caller: Caller, scope: Scope, id: Uuid) -> Result<Participation, Problem> {
+    let caller = caller.known()?;
     match app.store.participation(ParticipationId(id)).await? {
-        Some(found) if caller.may_see(found.user_id)? => Ok(found),
+        Some(found) if caller.may(scope, found.user_id) => Ok(found),
         _ => Err(Problem::not_found("There is no such participation.")),
     }
 }

@@ -10,7 +10,7 @@ use poem_openapi::{Object, OpenApi};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::auth::{Caller, forbidden};
+use super::auth::Caller;
 use super::fields::{Fields, FromFields, INTEGER_MAX};
 use super::json::{Checked, RequestBodySchema, Written};
 use super::page::{Page, page_cursor, page_limit};
@@ -21,14 +21,14 @@ use super::views::{
 };
 use super::{App, Section};
 use crate::domain::{
-    Coupon, CouponId, CouponStatus, EventId, Instant, Participation, ParticipationId, UserId,
+    Coupon, CouponId, CouponStatus, EventId, Instant, Participation, ParticipationId,
 };
 use crate::store::{Rewards, UseOutcome};
 
 documented! {
     /// Problems of looking at rewards.
     Looking {
-        401 => "Nobody is asking (UNAUTHENTICATED).",
+        401 => "Nobody is asking (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
         403 => "They are another user's (FORBIDDEN).",
         404 => "This process has nothing to do with rewards (REWARDS_OFF).",
         422 => "A value cannot be accepted (INVALID).",
@@ -36,7 +36,7 @@ documented! {
     /// Problems of using a coupon.
     Using {
         400 => "The body is not JSON (MALFORMED).",
-        401 => "Nobody is asking (UNAUTHENTICATED).",
+        401 => "Nobody is asking (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
         403 => "Only its owner can use a coupon (FORBIDDEN).",
         404 => "There is no such coupon, or it is another user's (NOT_FOUND), or this process has nothing to do with rewards (REWARDS_OFF).",
         408 => "The body did not come in time (REQUEST_TIMEOUT).",
@@ -162,7 +162,7 @@ impl RewardsApi {
         id: Path<Uuid>,
         body: Checked<UseCouponRequest>,
     ) -> Result<Written<CouponUseView>, Failure<Using>> {
-        let holder = owner(caller)?;
+        let holder = caller.user("Only its owner can use a coupon.")?;
         let rewards = rewards_of(&app)?;
         let order_amount = body.0.amount;
         let used = rewards
@@ -219,17 +219,6 @@ fn rewards_of(app: &App) -> Result<&Rewards, Problem> {
              rewards database is.",
         )
     })
-}
-
-/// Who uses a coupon: only a user can, and only theirs.
-fn owner(caller: Caller) -> Result<UserId, Problem> {
-    match caller {
-        Caller::User(user) => Ok(user),
-        Caller::Admin => Err(forbidden("Only its owner can use a coupon.")),
-        Caller::Nobody => Err(super::problem::unauthenticated(
-            "Say who is asking: a user id in Authorization.",
-        )),
-    }
 }
 
 fn away(error: &crate::store::StoreError) -> Problem {

@@ -8,14 +8,17 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::identity::Verifier;
 use crate::limits::Proxies;
 
 /// How the service learns who is asking.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub enum Auth {
     /// What the request says is believed: for use behind a gateway, or on one's own machine.
     #[default]
     Trusted,
+    /// The subject of a bearer token is believed once the token is verified.
+    Jwt(Arc<Verifier>),
 }
 
 /// Settings of the HTTP edge.
@@ -99,7 +102,7 @@ impl Policy {
     #[must_use]
     pub fn of(settings: &Settings) -> Self {
         Self {
-            auth: settings.auth,
+            auth: settings.auth.clone(),
             admin_digest: settings
                 .admin_token
                 .as_ref()

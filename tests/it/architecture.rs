@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and those it may name; every module may name itself.
-const EDGES: [(&str, &[&str]); 32] = [
+const EDGES: [(&str, &[&str]); 33] = [
     ("domain", &[]),
     ("crash", &[]),
     ("clock", &["domain"]),
@@ -19,6 +19,7 @@ const EDGES: [(&str, &[&str]); 32] = [
             "consumers",
             "domain",
             "limits",
+            "identity",
             "participate",
             "relay",
             "retry",
@@ -82,6 +83,7 @@ const EDGES: [(&str, &[&str]); 32] = [
         "lifecycle",
         &["catalogue", "reconcile", "store", "gate", "domain", "clock"],
     ),
+    ("identity", &["domain", "clock", "retry", "supervisor"]),
     ("payment", &["domain"]),
     (
         "changes",
@@ -134,6 +136,7 @@ const EDGES: [(&str, &[&str]); 32] = [
             "store",
             "gate",
             "domain",
+            "identity",
             "clock",
             "telemetry",
         ],

@@ -18,6 +18,7 @@ mod consumers;
 mod debezium;
 mod direct;
 mod gate;
+mod identity;
 #[path = "../faults/proxy.rs"]
 mod proxy;
 mod reconcile;
@@ -27,5 +28,6 @@ mod scans;
 mod service;
 mod store;
 mod support;
+mod tokens;
 mod verify;
 mod writer;

@@ -1,5 +1,6 @@
 //! The service as a process, used over HTTP: on nothing at all and on the real parts.
 
+mod access;
 mod asyncapi;
 mod away;
 #[cfg(feature = "failpoints")]
@@ -16,4 +17,6 @@ mod real;
 mod records;
 mod roles;
 mod sale;
+mod scopes;
+mod tokens;
 mod topic;

@@ -21,13 +21,14 @@ use crate::http::page::page_cursor;
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::views::{CampaignList, CampaignView, KindWord, StateWord};
 use crate::http::{App, Section};
+use crate::identity::{CampaignRead, CampaignWrite};
 
 documented! {
     /// Problems of managing campaigns.
     Managing {
         400 => "The body is not JSON (MALFORMED).",
-        401 => "No or no valid admin token (UNAUTHENTICATED).",
-        403 => "The admin API is closed (ADMIN_CLOSED), or a user is asking (FORBIDDEN).",
+        401 => "No or no valid token (UNAUTHENTICATED, INVALID_TOKEN).",
+        403 => "The token lacks the scope (MISSING_SCOPE), a user is asking (FORBIDDEN), or the admin API is closed (ADMIN_CLOSED).",
         404 => "There is no such campaign (NOT_FOUND).",
         409 => "Not possible in this state (WRONG_STATE).",
         408 => "The body did not come in time (REQUEST_TIMEOUT).",
@@ -109,7 +110,7 @@ impl AdminCampaignsApi {
     async fn create(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin,
+        _admin: Admin<CampaignWrite>,
         body: Checked<CreateCampaign>,
     ) -> Result<Created, Failure<Managing>> {
         let new = body.0.campaign(app.clock.now())?;
@@ -127,7 +128,7 @@ impl AdminCampaignsApi {
     async fn list(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin,
+        _admin: Admin<CampaignRead>,
         /// Only those in this state.
         state: Query<Option<StateWord>>,
         /// Only those of this kind.
@@ -156,7 +157,7 @@ impl AdminCampaignsApi {
     async fn campaign(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin,
+        _admin: Admin<CampaignRead>,
         /// Number of the campaign.
         id: Path<i64>,
     ) -> Answer {
@@ -177,7 +178,7 @@ impl AdminCampaignsApi {
     async fn change(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin,
+        _admin: Admin<CampaignWrite>,
         /// Number of the campaign.
         id: Path<i64>,
         body: Checked<ChangeCampaign>,
@@ -197,7 +198,7 @@ impl AdminCampaignsApi {
     async fn open(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin,
+        _admin: Admin<CampaignWrite>,
         /// Number of the campaign.
         id: Path<i64>,
     ) -> Answer {
@@ -213,7 +214,7 @@ impl AdminCampaignsApi {
     async fn pause(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin,
+        _admin: Admin<CampaignWrite>,
         /// Number of the campaign.
         id: Path<i64>,
     ) -> Answer {
@@ -229,7 +230,7 @@ impl AdminCampaignsApi {
     async fn close(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin,
+        _admin: Admin<CampaignWrite>,
         /// Number of the campaign.
         id: Path<i64>,
     ) -> Answer {
@@ -245,7 +246,7 @@ impl AdminCampaignsApi {
     async fn archive(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin,
+        _admin: Admin<CampaignWrite>,
         /// Number of the campaign.
         id: Path<i64>,
     ) -> Answer {
@@ -263,7 +264,7 @@ impl AdminCampaignsApi {
     async fn rebuild_gate(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin,
+        _admin: Admin<CampaignWrite>,
         /// Number of the campaign.
         id: Path<i64>,
     ) -> Result<Written<RebuiltView>, Failure<Managing>> {

@@ -17,6 +17,7 @@ use crate::http::json::{Checked, RequestBodySchema, Written};
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::{App, Section};
+use crate::identity::DeadletterReplay;
 use crate::store::{DeadLetter, DeadLetterFilter};
 
 /// Dead letters that one request moves: this many when nothing is said, and at most.
@@ -27,8 +28,8 @@ documented! {
     /// Problems of handling dead letters.
     Handling {
         400 => "The body is not JSON (MALFORMED).",
-        401 => "No or no valid admin token (UNAUTHENTICATED).",
-        403 => "The admin API is closed (ADMIN_CLOSED), or a user is asking (FORBIDDEN).",
+        401 => "No or no valid token (UNAUTHENTICATED, INVALID_TOKEN).",
+        403 => "The token lacks the scope (MISSING_SCOPE), a user is asking (FORBIDDEN), or the admin API is closed (ADMIN_CLOSED).",
         404 => "There is no such dead letter (NOT_FOUND).",
         409 => "The event named is no dead letter, or none any more (NOT_DEAD).",
         408 => "The body did not come in time (REQUEST_TIMEOUT).",
@@ -211,7 +212,7 @@ impl AdminDeadLettersApi {
     async fn list(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin,
+        _admin: Admin<DeadletterReplay>,
         /// Only those of this campaign.
         #[oai(name = "campaignId")]
         campaign: Query<Option<i64>>,
@@ -255,7 +256,7 @@ impl AdminDeadLettersApi {
     async fn one(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin,
+        _admin: Admin<DeadletterReplay>,
         /// Id of the event.
         id: Path<Uuid>,
     ) -> Result<Written<DeadLetterView>, Failure<Handling>> {
@@ -277,7 +278,7 @@ impl AdminDeadLettersApi {
     async fn replay(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin,
+        _admin: Admin<DeadletterReplay>,
         body: Checked<DeadLetterSelection>,
     ) -> Moved {
         carry_out(&app, body.0, Move::Replay).await
@@ -294,7 +295,7 @@ impl AdminDeadLettersApi {
     async fn discard(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin,
+        _admin: Admin<DeadletterReplay>,
         body: Checked<DeadLetterSelection>,
     ) -> Moved {
         carry_out(&app, body.0, Move::Discard).await

@@ -10,13 +10,14 @@ use crate::http::auth::Admin;
 use crate::http::json::Written;
 use crate::http::problem::{Failure, documented};
 use crate::http::{App, Section};
+use crate::identity::CampaignRead;
 use crate::store::{OutboxCounts, RelaySeat};
 
 documented! {
     /// Problems of looking at the outbox.
     Looking {
-        401 => "No or no valid admin token (UNAUTHENTICATED).",
-        403 => "The admin API is closed (ADMIN_CLOSED), or a user is asking (FORBIDDEN).",
+        401 => "No or no valid token (UNAUTHENTICATED, INVALID_TOKEN).",
+        403 => "The token lacks the scope (MISSING_SCOPE), a user is asking (FORBIDDEN), or the admin API is closed (ADMIN_CLOSED).",
     }
 }
 
@@ -75,7 +76,7 @@ impl AdminOutboxApi {
     async fn outbox(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin,
+        _admin: Admin<CampaignRead>,
     ) -> Result<Written<OutboxView>, Failure<Looking>> {
         let store = &app.store;
         let counts = store.outbox_counts(None).await?;

@@ -20,6 +20,7 @@ use crate::http::fields::{Fields, FromFields};
 use crate::http::json::{Checked, RequestBodySchema, Written};
 use crate::http::problem::Failure;
 use crate::http::settings::Settings;
+use crate::identity::CampaignWrite;
 use crate::telemetry::Telemetry;
 
 #[derive(Object)]
@@ -80,7 +81,7 @@ impl Probe {
     }
 
     #[oai(path = "/api/admin", method = "post")]
-    async fn admin(&self, _admin: Admin, body: Checked<Wish>) -> Answer {
+    async fn admin(&self, _admin: Admin<CampaignWrite>, body: Checked<Wish>) -> Answer {
         Ok(Written(body.0))
     }
 

@@ -17,12 +17,13 @@ use crate::http::json::{Checked, RequestBodySchema, Written};
 use crate::http::problem::{Failure, documented};
 use crate::http::views::ParticipationView;
 use crate::http::{App, Section};
+use crate::identity::Scope;
 
 documented! {
     /// Problems of paying.
     Paying {
         400 => "The body is not JSON (MALFORMED).",
-        401 => "Nobody is asking (UNAUTHENTICATED).",
+        401 => "Nobody is asking (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
         402 => "The payment provider declines (PAYMENT_DECLINED).",
         404 => "There is no such participation, or it is another user's (NOT_FOUND).",
         408 => "The body did not come in time (REQUEST_TIMEOUT).",
@@ -33,7 +34,7 @@ documented! {
     }
     /// Problems of giving back.
     GivingBack {
-        401 => "Nobody is asking (UNAUTHENTICATED).",
+        401 => "Nobody is asking (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
         404 => "There is no such participation, or it is another user's (NOT_FOUND).",
         409 => "It cannot be given back (NOT_CANCELLABLE, EXPIRED).",
     }
@@ -103,7 +104,7 @@ impl ChangesApi {
         id: Path<Uuid>,
         body: Checked<ConfirmRequest>,
     ) -> Result<Written<ParticipationView>, Failure<Paying>> {
-        let own = own(&app, caller, id.0).await?;
+        let own = own(&app, caller, Scope::CampaignWrite, id.0).await?;
         let confirmed = app
             .changes
             .confirm(own, body.0, traceparent(request))
@@ -127,7 +128,7 @@ impl ChangesApi {
         /// Id of the participation.
         id: Path<Uuid>,
     ) -> Result<Written<ParticipationView>, Failure<GivingBack>> {
-        let own = own(&app, caller, id.0).await?;
+        let own = own(&app, caller, Scope::CampaignWrite, id.0).await?;
         let cancelled = app.changes.cancel(own, traceparent(request)).await?;
         Ok(Written(ParticipationView::record(&cancelled)))
     }

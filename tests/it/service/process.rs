@@ -112,6 +112,11 @@ impl Service {
             .unwrap()
     }
 
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
     /// Whether it has ended by itself.
     #[cfg(feature = "failpoints")]
     pub fn has_died(&mut self) -> bool {

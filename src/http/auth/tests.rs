@@ -1,0 +1,176 @@
+use poem::http::HeaderValue;
+
+use super::*;
+use crate::clock::Clock;
+use crate::http::settings::Settings;
+use crate::identity::{Algorithm, CampaignRead, KeySet, Keys, Rules, Verifier};
+
+fn with_token() -> Policy {
+    Policy::of(&Settings {
+        admin_token: Some("s3cret".into()),
+        ..Settings::default()
+    })
+}
+
+/// A service that believes tokens, and none that this test could have.
+fn with_jwt(admin_token: Option<&str>) -> Policy {
+    let rules = Rules {
+        issuer: "issuer".to_owned(),
+        audience: "audience".to_owned(),
+        algorithms: vec![Algorithm::Hs256],
+        clock_skew: std::time::Duration::ZERO,
+    };
+    let keys = Keys::Fixed(Arc::new(KeySet::of_secret(&[7; 32]).unwrap()));
+    Policy::of(&Settings {
+        auth: Auth::Jwt(Arc::new(Verifier::new(rules, keys, Clock::System))),
+        admin_token: admin_token.map(Into::into),
+        ..Settings::default()
+    })
+}
+
+fn authorization(value: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))])
+}
+
+async fn caller(headers: &HeaderMap, policy: &Policy) -> Result<Caller, Problem> {
+    Caller::of(&shown(headers, policy).await?, &policy.auth)
+}
+
+#[tokio::test]
+async fn an_integer_is_a_user_and_the_token_is_an_admin() {
+    let policy = with_token();
+    let asked = async |value| caller(&authorization(value), &policy).await;
+    let user = Caller::User(UserId(42), Scopes::default());
+    assert_eq!(asked("42").await.unwrap(), user);
+    assert_eq!(asked("Bearer s3cret").await.unwrap(), Caller::Admin);
+    assert_eq!(asked("bearer s3cret").await.unwrap(), Caller::Admin);
+    for value in [
+        "Bearer s3cre",
+        "Bearer s3crets",
+        "Bearer ",
+        "Bearer",
+        "x",
+        "",
+    ] {
+        let problem = asked(value).await.unwrap_err();
+        assert_eq!(problem.code, "UNAUTHENTICATED", "{value}");
+    }
+    let nothing = caller(&HeaderMap::new(), &policy).await;
+    assert_eq!(nothing.unwrap(), Caller::Unsaid);
+}
+
+#[tokio::test]
+async fn where_tokens_are_asked_for_nobody_is_believed_without_one() {
+    let policy = with_jwt(Some("s3cret"));
+    let nothing = caller(&HeaderMap::new(), &policy).await.unwrap();
+    assert_eq!(nothing, Caller::Nobody);
+    for named in [None, Some(UserId(1))] {
+        assert_eq!(nothing.acting(named).unwrap_err().code, "UNAUTHENTICATED");
+    }
+    for (value, code) in [
+        ("42", "UNAUTHENTICATED"),
+        ("Basic NDI6", "UNAUTHENTICATED"),
+        ("Bearer 42", "INVALID_TOKEN"),
+        ("Bearer s3cre", "INVALID_TOKEN"),
+    ] {
+        let problem = caller(&authorization(value), &policy).await.unwrap_err();
+        assert_eq!(problem.code, code, "{value}");
+        assert_eq!(problem.status, StatusCode::UNAUTHORIZED, "{value}");
+        let headers = problem.headers.unwrap();
+        assert!(headers.contains_key(header::WWW_AUTHENTICATE), "{value}");
+    }
+    let admin = caller(&authorization("Bearer s3cret"), &policy).await;
+    assert_eq!(admin.unwrap(), Caller::Admin);
+}
+
+#[tokio::test]
+async fn who_is_asking_is_said_once() {
+    for policy in [with_token(), with_jwt(Some("s3cret"))] {
+        let mut twice = authorization("Bearer s3cret");
+        twice.append(header::AUTHORIZATION, HeaderValue::from_static("42"));
+        let problem = caller(&twice, &policy).await.unwrap_err();
+        assert_eq!(problem.code, "UNAUTHENTICATED");
+    }
+}
+
+#[tokio::test]
+async fn user_ids_out_of_range_are_named() {
+    let policy = with_token();
+    for value in ["0", "-1", "9007199254740992", "99999999999999999999999"] {
+        let problem = caller(&authorization(value), &policy).await.unwrap_err();
+        assert_eq!(problem.errors.first().unwrap().field, "userId", "{value}");
+    }
+    let largest = authorization("9007199254740991");
+    assert!(caller(&largest, &policy).await.is_ok());
+}
+
+#[test]
+fn nobody_acts_for_somebody_else() {
+    let (one, two) = (UserId(1), UserId(2));
+    let user = Caller::User(one, Scopes::ALL);
+    assert_eq!(user.acting(None).unwrap(), one);
+    assert_eq!(user.acting(Some(one)).unwrap(), one);
+    assert_eq!(Caller::Unsaid.acting(Some(two)).unwrap(), two);
+    assert_eq!(Caller::Admin.acting(Some(two)).unwrap(), two);
+    let status = |caller: Caller, named| caller.acting(named).unwrap_err().status;
+    assert_eq!(status(user, Some(two)), StatusCode::FORBIDDEN);
+    assert_eq!(status(Caller::Unsaid, None), StatusCode::UNAUTHORIZED);
+    let service = Caller::Service(Scopes::ALL);
+    assert_eq!(status(service, Some(two)), StatusCode::FORBIDDEN);
+}
+
+#[test]
+fn what_is_anothers_takes_the_scope_for_it() {
+    let owner = UserId(2);
+    let other = Caller::User(UserId(1), Scopes::default());
+    for scope in Scope::ALL {
+        assert!(Caller::User(owner, Scopes::default()).may(scope, owner));
+        assert!(!other.may(scope, owner), "{scope}");
+        assert!(Caller::Admin.may(scope, owner));
+        assert!(!Caller::Service(Scopes::default()).may(scope, owner));
+        assert!(!Caller::Nobody.may(scope, owner));
+        assert!(!Caller::Unsaid.may(scope, owner));
+        assert!(Caller::Service(Scopes::ALL).may(scope, owner));
+    }
+}
+
+mod admins {
+    use super::*;
+
+    async fn admin(headers: &HeaderMap, policy: &Policy) -> Result<String, Problem> {
+        let admin = Admin::<CampaignRead>::admit(headers, policy).await?;
+        Ok(admin.actor().to_owned())
+    }
+
+    #[tokio::test]
+    async fn without_a_token_the_admin_api_is_closed() {
+        let closed = Policy::of(&Settings::default());
+        for value in ["Bearer ", "Bearer s3cret", "1"] {
+            let problem = admin(&authorization(value), &closed).await.unwrap_err();
+            assert_eq!(problem.code, "ADMIN_CLOSED");
+        }
+        // Tokens with a scope open it.
+        let problem = admin(&HeaderMap::new(), &with_jwt(None)).await.unwrap_err();
+        assert_eq!(problem.code, "UNAUTHENTICATED");
+    }
+
+    #[tokio::test]
+    async fn a_user_is_not_an_admin() {
+        let policy = with_token();
+        for (headers, status) in [
+            (authorization("1"), StatusCode::FORBIDDEN),
+            (HeaderMap::new(), StatusCode::UNAUTHORIZED),
+            (authorization("Bearer no"), StatusCode::UNAUTHORIZED),
+        ] {
+            assert_eq!(admin(&headers, &policy).await.unwrap_err().status, status);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_the_admin_token_is_called_by_it() {
+        for policy in [with_token(), with_jwt(Some("s3cret"))] {
+            let actor = admin(&authorization("Bearer s3cret"), &policy).await;
+            assert_eq!(actor.unwrap(), "admin-token");
+        }
+    }
+}

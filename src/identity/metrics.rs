@@ -1,0 +1,67 @@
+//! How tokens fare. Cheap to clone: all clones are the same numbers.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+use super::TokenError;
+
+/// Why a token was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Why {
+    /// One word.
+    pub reason: &'static str,
+}
+
+/// How a fetch of keys ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Fetch {
+    /// `fetched` or `failed`.
+    pub result: &'static str,
+}
+
+/// The numbers of whoever verifies tokens.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// Tokens refused by this process.
+    pub refused: Family<Why, Counter>,
+    /// Fetches of keys, those at the start not counted.
+    pub fetches: Family<Fetch, Counter>,
+}
+
+impl Metrics {
+    /// Makes the numbers visible.
+    pub fn register(&self, registry: &mut Registry) {
+        let tokens = registry.sub_registry_with_prefix("tokens");
+        tokens.register(
+            "refused",
+            "Tokens that were not believed, by reason",
+            self.refused.clone(),
+        );
+        tokens.register(
+            "key_fetches",
+            "Fetches of the keys of tokens, by how they ended",
+            self.fetches.clone(),
+        );
+    }
+
+    pub(super) fn refuse(&self, error: TokenError) {
+        let reason = match error {
+            TokenError::Malformed => "malformed",
+            TokenError::Algorithm => "algorithm",
+            TokenError::UnknownKey => "unknown_key",
+            TokenError::Signature => "signature",
+            TokenError::Issuer => "issuer",
+            TokenError::Audience => "audience",
+            TokenError::Expired => "expired",
+            TokenError::NotYetValid => "not_yet_valid",
+            TokenError::Subject => "subject",
+        };
+        self.refused.get_or_create(&Why { reason }).inc();
+    }
+
+    pub(super) fn fetched(&self, result: &'static str) {
+        self.fetches.get_or_create(&Fetch { result }).inc();
+    }
+}

@@ -1,0 +1,141 @@
+//! The words that say what an admin may do. A word that is not one of these is not ours and says
+//! nothing here.
+
+use std::fmt;
+
+/// One thing that an admin may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Look at campaigns, what became of them, and who changed them.
+    CampaignRead,
+    /// Make, change and move campaigns, and whatever else changes something.
+    CampaignWrite,
+    /// Look at dead letters, publish them again, discard them.
+    DeadletterReplay,
+    /// Read statistics.
+    StatsRead,
+    /// Use the test endpoints.
+    TestRun,
+}
+
+impl Scope {
+    /// All there are.
+    pub const ALL: [Self; 5] = [
+        Self::CampaignRead,
+        Self::CampaignWrite,
+        Self::DeadletterReplay,
+        Self::StatsRead,
+        Self::TestRun,
+    ];
+
+    /// As it is written in a token.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CampaignRead => "campaign:read",
+            Self::CampaignWrite => "campaign:write",
+            Self::DeadletterReplay => "deadletter:replay",
+            Self::StatsRead => "stats:read",
+            Self::TestRun => "test:run",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == word)
+    }
+
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// Names a scope as a type, so that what takes it can say so in its signature.
+pub trait Needs: Send + Sync + 'static {
+    /// The scope.
+    const SCOPE: Scope;
+}
+
+macro_rules! needs {
+    ($($name:ident),+ $(,)?) => {
+        $(
+            #[doc = concat!("[`Scope::", stringify!($name), "`]")]
+            #[derive(Clone, Copy, Debug)]
+            pub struct $name;
+            impl Needs for $name {
+                const SCOPE: Scope = Scope::$name;
+            }
+        )+
+    };
+}
+needs!(
+    CampaignRead,
+    CampaignWrite,
+    DeadletterReplay,
+    StatsRead,
+    TestRun,
+);
+
+/// Which scopes somebody has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scopes(u8);
+
+impl Scopes {
+    /// Every one.
+    pub const ALL: Self = Self((1 << Scope::ALL.len()) - 1);
+
+    /// Whether this one is among them.
+    #[must_use]
+    pub const fn has(self, scope: Scope) -> bool {
+        self.0 & scope.bit() != 0
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// These and those.
+    #[must_use]
+    pub(super) const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Those among these words.
+    pub(super) fn among<'a>(words: impl Iterator<Item = &'a str>) -> Self {
+        Self(
+            words
+                .filter_map(Scope::parse)
+                .fold(0, |bits, scope| bits | scope.bit()),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_scope_is_itself_and_no_other() {
+        for one in Scope::ALL {
+            let alone = Scopes::among([one.as_str()].into_iter());
+            for other in Scope::ALL {
+                assert_eq!(alone.has(other), one == other, "{one} and {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn words_of_others_say_nothing() {
+        let words = ["openid", "campaign:*", "Campaign:read", "campaign", "*", ""];
+        assert!(Scopes::among(words.into_iter()).is_empty());
+        let all = Scope::ALL.map(Scope::as_str);
+        assert_eq!(Scopes::among(all.into_iter()), Scopes::ALL);
+    }
+}
