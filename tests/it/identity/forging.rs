@@ -16,12 +16,12 @@ async fn a_token_of_each_algorithm_is_believed() {
     let (rsa, ec, ed) = (Key::rsa("r"), Key::ec("c"), Key::ed("d"));
     let verifier = by_keys(&[&rsa, &ec, &ed]);
     for key in [&rsa, &ec, &ed] {
-        let verified = verifier.verify(&key.sign(&claims(&json!({})))).await;
-        assert_eq!(verified.unwrap().subject, "42", "{}", key.algorithm());
+        let believed = verifier.verify(&key.sign(&claims(&json!({})))).await;
+        assert_eq!(believed.unwrap().subject, "42", "{}", key.algorithm());
     }
     let token = Key::secret(SECRET).sign(&claims(&json!({})));
-    let verified = by_secret(Clock::System).verify(&token).await.unwrap();
-    assert_eq!(verified.user.unwrap().0, 42);
+    let believed = by_secret(Clock::System).verify(&token).await.unwrap();
+    assert_eq!(believed.user.unwrap().0, 42);
 }
 
 #[tokio::test]

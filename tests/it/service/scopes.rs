@@ -85,7 +85,7 @@ fn expected(table: &BTreeMap<String, String>, operation: &Operation) -> Option<S
 
 fn with(scopes: impl Iterator<Item = Scope>) -> String {
     let words: Vec<&str> = scopes.map(Scope::as_str).collect();
-    token(json!({ "sub": "an admin of a test", "scope": words.join(" ") }))
+    token(&json!({ "sub": "an admin of a test", "scope": words.join(" ") }))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,7 +142,7 @@ async fn each_admin_operation_takes_its_own_scope() {
 async fn a_token_without_scopes_is_no_admin() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &with_secret()).await;
-    let user = token(json!({ "sub": "42" }));
+    let user = token(&json!({ "sub": "42" }));
     for operation in operations(&service).await {
         let answer = operation.ask(&service, Some(&user)).await;
         assert_eq!(answer.status(), 403, "{}", operation.template);
@@ -155,7 +155,7 @@ async fn a_token_without_scopes_is_no_admin() {
 async fn nobody_is_called_like_the_admin_token() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &with_secret()).await;
-    let token = token(json!({ "sub": "admin-token", "scope": "campaign:read" }));
+    let token = token(&json!({ "sub": "admin-token", "scope": "campaign:read" }));
     let answer = service.get("/api/admin/campaigns").bearer_auth(token);
     let answer = answer.send().await.unwrap();
     assert_eq!(answer.status(), 403);

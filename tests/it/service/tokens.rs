@@ -28,13 +28,13 @@ fn with_jwt() -> Vec<(&'static str, String)> {
 }
 
 /// An honest token with these claims instead or beside.
-pub fn token(more: Value) -> String {
-    Key::secret(SECRET).sign(&claims(&more))
+pub fn token(more: &Value) -> String {
+    Key::secret(SECRET).sign(&claims(more))
 }
 
 /// The token of a user.
 pub fn token_of(user: u64) -> String {
-    token(json!({ "sub": user.to_string() }))
+    token(&json!({ "sub": user.to_string() }))
 }
 
 async fn take_part(service: &Service, token: &str, asked: Value) -> Response {
@@ -140,11 +140,11 @@ async fn tokens_that_are_not_believed_are_told_so() {
             "another kind of key",
             Key::rsa("secret").sign(&claims(&json!({}))),
         ),
-        ("expired", token(json!({ "exp": 1_000_000_000 }))),
-        ("too early", token(json!({ "nbf": 4_000_000_000_u64 }))),
-        ("another audience", token(json!({ "aud": "somebody" }))),
-        ("another issuer", token(json!({ "iss": "somebody" }))),
-        ("no user", token(json!({ "sub": "somebody" }))),
+        ("expired", token(&json!({ "exp": 1_000_000_000 }))),
+        ("too early", token(&json!({ "nbf": 4_000_000_000_u64 }))),
+        ("another audience", token(&json!({ "aud": "somebody" }))),
+        ("another issuer", token(&json!({ "iss": "somebody" }))),
+        ("no user", token(&json!({ "sub": "somebody" }))),
         ("no token", "42".to_owned()),
     ] {
         for path in [
@@ -182,8 +182,8 @@ async fn who_has_a_scope_sees_what_it_is_for() {
     let service = Service::start(&folder, &with_secret()).await;
     let made = body(take_part(&service, &token_of(42), json!({})).await).await;
     let id = made["participationId"].as_str().unwrap().to_owned();
-    let reader = token(json!({ "sub": "support", "scope": "campaign:read" }));
-    let user = token(json!({ "sub": "7", "scp": ["campaign:read"] }));
+    let reader = token(&json!({ "sub": "support", "scope": "campaign:read" }));
+    let user = token(&json!({ "sub": "7", "scp": ["campaign:read"] }));
     for token in [&reader, &user] {
         for path in [
             format!("/api/participations/{id}"),
@@ -197,7 +197,7 @@ async fn who_has_a_scope_sees_what_it_is_for() {
         assert_eq!(answer.status(), 404, "reading is not changing");
     }
     // A service takes part for nobody, and has no coupons.
-    let writer = token(json!({ "sub": "shop", "scope": "campaign:write" }));
+    let writer = token(&json!({ "sub": "shop", "scope": "campaign:write" }));
     let answer = take_part(&service, &writer, json!({ "userId": 50 })).await;
     assert_eq!(answer.status(), 403);
     let cancel = service.post(&format!("/api/participations/{id}/cancel"));
@@ -246,7 +246,7 @@ async fn a_token_is_in_no_log() {
     settings.push(("FIRSTCOME_LOG_FILTER", "trace".to_owned()));
     let mut service = Service::start(&folder, &settings).await;
     let good = token_of(42);
-    let bad = token(json!({ "exp": 1_000_000_000 }));
+    let bad = token(&json!({ "exp": 1_000_000_000 }));
     assert_eq!(take_part(&service, &good, json!({})).await.status(), 201);
     assert_eq!(take_part(&service, &bad, json!({})).await.status(), 401);
     let admin = service.get("/api/admin/campaigns");
@@ -298,7 +298,7 @@ async fn what_is_wrong_with_the_keys_is_said_at_start() {
 fn a_service_that_verifies_tokens_may_be_reached_by_others() {
     let folder = TempDir::new().unwrap();
     let listen = ("FIRSTCOME_HTTP_LISTEN", "192.0.2.1:1".to_owned());
-    let trusted = said(&folder, &[listen.clone()]);
+    let trusted = said(&folder, std::slice::from_ref(&listen));
     assert!(trusted.contains("http.listen"), "{trusted}");
     let mut settings = with_secret();
     settings.push(listen);
