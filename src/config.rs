@@ -4,6 +4,7 @@
 //! A variable `FIRSTCOME_SECTION_KEY` is the key `key` of the section `[section]` of the file; with
 //! `_FILE` at its end it names a file that holds the value.
 
+mod aggregation;
 mod consumers;
 mod environment;
 mod http;
@@ -17,8 +18,8 @@ use std::time::Duration;
 
 pub use consumers::Enabled;
 pub use sections::{
-    Admin, Consumers, Data, Database, Gate, Http, Kafka, Log, Payment, Provider, Redis, Relay,
-    Retention, Rewards, Shutdown, Writer,
+    Admin, Aggregation, Consumers, Data, Database, Gate, Http, Kafka, Log, Payment, Provider,
+    Redis, Relay, Retention, Rewards, Shutdown, Writer,
 };
 
 use figment::Figment;
@@ -46,6 +47,7 @@ pub struct Config {
     pub retention: Retention,
     pub rewards: Rewards,
     pub consumers: Consumers,
+    pub aggregation: Aggregation,
     pub log: Log,
     pub shutdown: Shutdown,
 }
@@ -187,6 +189,7 @@ impl Config {
             "rewards.connections_max: must be at least 1",
         );
         self.consumers.check(&mut require);
+        self.aggregation.check(&mut require);
     }
 }
 
@@ -205,6 +208,7 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         retention: section(figment, "retention", mistakes),
         rewards: section(figment, "rewards", mistakes),
         consumers: section(figment, "consumers", mistakes),
+        aggregation: section(figment, "aggregation", mistakes),
         log: section(figment, "log", mistakes),
         shutdown: section(figment, "shutdown", mistakes),
     };
@@ -222,6 +226,7 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         "retention",
         "rewards",
         "consumers",
+        "aggregation",
         "log",
         "shutdown",
     ];

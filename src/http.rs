@@ -31,7 +31,9 @@ use tokio::net::TcpListener;
 pub use probes::{Probes, serve_probes};
 pub use settings::{Auth, Settings};
 
-use self::admin::{AdminCampaignsApi, AdminDeadLettersApi, AdminOutboxApi};
+use self::admin::{
+    AdminBatchApi, AdminCampaignsApi, AdminDeadLettersApi, AdminOutboxApi, AdminStatsApi,
+};
 use self::campaigns::CampaignsApi;
 use self::edge::{Edge, Room};
 use self::health::HealthApi;
@@ -39,6 +41,7 @@ use self::participations::{ChangesApi, ParticipationsApi};
 use self::rewards::RewardsApi;
 use self::routes::Routes;
 use self::settings::Policy;
+use crate::aggregate::Aggregator;
 use crate::catalogue::Catalogue;
 use crate::changes::Changes;
 use crate::clock::Clock;
@@ -66,6 +69,8 @@ pub struct App {
     pub participate: Participate,
     /// Confirms and cancels.
     pub changes: Changes,
+    /// Statistics of days.
+    pub aggregator: Aggregator,
     /// Live status of campaigns.
     pub status: StatusBoard,
     /// Health of the parts.
@@ -101,6 +106,8 @@ type Apis = (
     AdminCampaignsApi,
     AdminDeadLettersApi,
     AdminOutboxApi,
+    AdminStatsApi,
+    AdminBatchApi,
     HealthApi,
 );
 
@@ -113,6 +120,8 @@ fn service() -> OpenApiService<Apis, ()> {
         AdminCampaignsApi,
         AdminDeadLettersApi,
         AdminOutboxApi,
+        AdminStatsApi,
+        AdminBatchApi,
         HealthApi,
     );
     OpenApiService::new(apis, "firstcome", env!("CARGO_PKG_VERSION"))

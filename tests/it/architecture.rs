@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and those it may name; every module may name itself.
-const EDGES: [(&str, &[&str]); 31] = [
+const EDGES: [(&str, &[&str]); 33] = [
     ("domain", &[]),
     ("crash", &[]),
     ("clock", &["domain"]),
@@ -16,6 +16,8 @@ const EDGES: [(&str, &[&str]); 31] = [
     (
         "config",
         &[
+            "aggregate",
+            "alert",
             "consumers",
             "domain",
             "participate",
@@ -80,6 +82,19 @@ const EDGES: [(&str, &[&str]); 31] = [
         "lifecycle",
         &["catalogue", "reconcile", "store", "gate", "domain", "clock"],
     ),
+    ("alert", &["retry"]),
+    (
+        "aggregate",
+        &[
+            "alert",
+            "store",
+            "domain",
+            "clock",
+            "crash",
+            "retry",
+            "supervisor",
+        ],
+    ),
     ("payment", &["domain"]),
     (
         "changes",
@@ -120,6 +135,7 @@ const EDGES: [(&str, &[&str]); 31] = [
         "http",
         &[
             "participate",
+            "aggregate",
             "changes",
             "payment",
             "lifecycle",

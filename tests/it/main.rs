@@ -25,6 +25,7 @@ mod relay;
 mod retention;
 mod scans;
 mod service;
+mod stats;
 mod store;
 mod support;
 mod verify;

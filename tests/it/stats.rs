@@ -1,0 +1,9 @@
+//! What days come to: read from the rows, aggregated, watched, and told when it fails.
+
+mod agreeing;
+mod alerting;
+mod http;
+mod order;
+mod replicas;
+mod runs;
+mod scene;
