@@ -73,6 +73,10 @@ bench-orders: ## Paid orders on the real parts: reserved, paid for and given bac
 bench-catalogue: ## Reads of a campaign and of its stock against the framework's plain JSON answer
 	scripts/bench-catalogue
 
+.PHONY: bench-stats
+bench-stats: ## A day of BENCH_ROWS=5000000: raw against aggregated, and how long it takes to aggregate
+	scripts/bench-stats
+
 .PHONY: bench-overload
 bench-overload: ## Twice and ten times the capacity: latency of those let in, cost of those refused
 	scripts/bench-overload

@@ -1,6 +1,6 @@
 //! One run: reads the day, writes each campaign in a transaction of its own, and ends. It holds its turn
 //! while it works and says how far it has come; when the turn is lost it stops, and writes nothing any
-//! more, because every transaction begins by holding the turn.
+//! more, because every transaction holds the turn when it commits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

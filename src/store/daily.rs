@@ -4,7 +4,8 @@
 
 mod reading;
 mod rows;
+mod run;
 mod runs;
 
 pub use rows::{DailyRow, Done};
-pub use runs::{Begun, Cause, Ended, Progress, Redo, Run, RunFailure, RunState};
+pub use run::{Begun, Cause, Ended, Progress, Redo, Run, RunFailure, RunState};

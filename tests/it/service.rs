@@ -11,7 +11,7 @@ mod keys;
 mod orders;
 mod overload;
 pub mod process;
-mod real;
+pub mod real;
 mod records;
 mod roles;
 mod sale;

@@ -2,6 +2,8 @@
 
 mod agreeing;
 mod alerting;
+#[cfg(feature = "failpoints")]
+mod crashes;
 mod http;
 mod order;
 mod replicas;

@@ -43,8 +43,9 @@ impl Store {
         let (start, end) = (day.start(), day.end());
         let mut sql = Sql::new(self, "SELECT campaign_id, status, ");
         if self.is_embedded() {
-            sql.push("(unixepoch(created_at) - ")
-                .bind(start.timestamp());
+            // Without the fraction, which it would round.
+            sql.push("(unixepoch(substr(created_at, 1, 19)) - ");
+            sql.bind(start.timestamp());
             sql.push(") / 3600");
         } else {
             sql.push("TIMESTAMPDIFF(HOUR, ").bind(start);

@@ -72,10 +72,6 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let values = values(run, campaign, sums)?;
         let tx = self.begin().await?;
-        if !hold(self, &tx, run).await? {
-            tx.rollback().await?;
-            return Ok(false);
-        }
         let mut sql = Sql::new(self, "INSERT INTO daily_stat (");
         sql.push(&COLUMNS.join(", ")).push(") VALUES ");
         sql.rows_of([values].into_iter());
@@ -87,6 +83,11 @@ impl Store {
             &columns.copied().collect::<Vec<_>>(),
         );
         sql.run(&tx).await?;
+        // Last, so that nobody who renews the lease waits for as long as the row is another's.
+        if !hold(self, &tx, run).await? {
+            tx.rollback().await?;
+            return Ok(false);
+        }
         Ok(tx.commit().await.map(|()| true)?)
     }
 

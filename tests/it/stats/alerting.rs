@@ -98,14 +98,14 @@ async fn a_run_that_fails_is_told_once_the_webhook_takes_it() {
             head.to_lowercase()
                 .contains("content-type: application/json")
         );
-        let text = body["text"].as_str().unwrap();
+        let said = body["text"].as_str().unwrap();
         for part in [
             "2026-11-18",
             "UTC",
             "CAMPAIGNS_FAILED",
             &format!("run {}", run.id),
         ] {
-            assert!(text.contains(part), "{part} missing in {text}");
+            assert!(said.contains(part), "{part} missing in {said}");
         }
         assert_eq!(body.as_object().unwrap().len(), 1);
     }

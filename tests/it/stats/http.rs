@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::service::process::{ADMIN_TOKEN, Service, body};
 use crate::support::until;
 
-async fn ask(service: &Service, path: &str) -> (u16, Value) {
+pub async fn ask(service: &Service, path: &str) -> (u16, Value) {
     let asked = service
         .get(&format!("/api/admin{path}"))
         .bearer_auth(ADMIN_TOKEN);
@@ -16,13 +16,13 @@ async fn ask(service: &Service, path: &str) -> (u16, Value) {
     (answer.status().as_u16(), body(answer).await)
 }
 
-fn date(days_ago: i64) -> String {
+pub fn date(days_ago: i64) -> String {
     let at = Clock::System.now() - TimeDelta::days(days_ago);
     at.date_naive().to_string()
 }
 
 /// A campaign of three, all of them taken, and two who came too late; the day is today.
-async fn sold_out(service: &Service) -> i64 {
+pub async fn sold_out(service: &Service) -> i64 {
     let campaign = service
         .create(json!({ "name": "three", "kind": "general", "totalStock": 3 }))
         .await;
