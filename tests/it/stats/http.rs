@@ -91,21 +91,30 @@ async fn a_day_is_told_raw_and_aggregated_and_a_campaign_over_its_days() {
     assert!(daily["aggregatedAt"].is_string());
     assert_eq!(daily["complete"], json!(false), "the day is not over");
 
+    a_period_is_told(&service, campaign, &raw["campaigns"][0]).await;
+    an_order_is_told(&service, campaign).await;
+    assert!(service.stop().await.success());
+}
+
+async fn a_period_is_told(service: &Service, campaign: i64, today: &Value) {
     let period = format!(
-        "/stats/campaign/{campaign}?startDate={}&endDate={today}",
-        date(2)
+        "/stats/campaign/{campaign}?startDate={}&endDate={}",
+        date(2),
+        date(0)
     );
-    let (status, period) = ask(&service, &period).await;
+    let (status, period) = ask(service, &period).await;
     assert_eq!((status, &period["campaignName"]), (200, &json!("three")));
     assert_eq!(
         (&period["days"][0], &period["days"][1]),
-        (&raw["campaigns"][0], &Value::Null)
+        (today, &Value::Null)
     );
     assert_eq!(period["summary"]["successCount"], json!(3));
-    let missing = json!([date(2), date(1), today]);
+    let missing = json!([date(2), date(1), date(0)]);
     assert_eq!(period["missingDates"], missing);
+}
 
-    let (status, order) = ask(&service, &format!("/stats/order-analysis/{campaign}")).await;
+async fn an_order_is_told(service: &Service, campaign: i64) {
+    let (status, order) = ask(service, &format!("/stats/order-analysis/{campaign}")).await;
     assert_eq!(
         (status, &order["participations"], &order["inOrder"]),
         (200, &json!(3), &json!(3))
@@ -117,12 +126,39 @@ async fn a_day_is_told_raw_and_aggregated_and_a_campaign_over_its_days() {
         ),
         (&json!(3), &json!(3))
     );
-    let (status, violations) = ask(&service, &format!("/stats/order-violations/{campaign}")).await;
+    let (status, violations) = ask(service, &format!("/stats/order-violations/{campaign}")).await;
     assert_eq!(
         (status, violations),
         (200, json!({ "items": [], "nextCursor": null }))
     );
-    assert!(service.stop().await.success());
+}
+
+/// What is asked for, the status and the code of the answer, and the parameter that it names.
+fn refused() -> Vec<(String, u16, &'static str, &'static str)> {
+    let (future, old, today) = (date(-2), date(367), date(0));
+    let days = [
+        ("raw", &future, "DATE_IN_FUTURE"),
+        ("raw", &old, "DATE_TOO_OLD"),
+        ("daily", &future, "DATE_IN_FUTURE"),
+    ];
+    let values = [
+        (format!("/stats/daily?date={today}&zone=UTC"), "zone"),
+        (format!("/stats/raw?date={today}&zone=Mars"), "zone"),
+        ("/stats/raw?date=2026-02-30".to_owned(), "date"),
+        ("/stats/raw".to_owned(), "date"),
+        (
+            format!("/stats/campaign/1?startDate={today}&endDate={}", date(3)),
+            "endDate",
+        ),
+        ("/stats/order-violations/1?cursor=x".to_owned(), "cursor"),
+        ("/batch/history?limit=101".to_owned(), "limit"),
+    ];
+    let period = format!("/stats/campaign/1?startDate={old}&endDate={today}");
+    days.into_iter()
+        .map(|(way, day, code)| (format!("/stats/{way}?date={day}"), 400, code, "date"))
+        .chain([(period, 400, "DATE_TOO_OLD", "startDate")])
+        .chain(values.map(|(path, field)| (path, 422, "INVALID", field)))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,76 +166,7 @@ async fn what_cannot_be_looked_at_is_refused_naming_the_parameter() {
     let folder = TempDir::new().unwrap();
     let settings = [("FIRSTCOME_AGGREGATION_ZONE", "Asia/Seoul".to_owned())];
     let service = Service::start(&folder, &settings).await;
-    let (future, old) = (date(-2), date(367));
-    let today = date(0);
-    let cases = [
-        (
-            format!("/stats/raw?date={future}"),
-            400,
-            "DATE_IN_FUTURE",
-            "date",
-        ),
-        (
-            format!("/stats/raw?date={old}"),
-            400,
-            "DATE_TOO_OLD",
-            "date",
-        ),
-        (
-            format!("/stats/daily?date={future}"),
-            400,
-            "DATE_IN_FUTURE",
-            "date",
-        ),
-        (
-            format!("/stats/daily?date={today}&zone=UTC"),
-            422,
-            "INVALID",
-            "zone",
-        ),
-        (
-            format!("/stats/raw?date={today}&zone=Mars"),
-            422,
-            "INVALID",
-            "zone",
-        ),
-        (
-            "/stats/raw?date=2026-02-30".to_owned(),
-            422,
-            "INVALID",
-            "date",
-        ),
-        ("/stats/raw".to_owned(), 422, "INVALID", "date"),
-        (
-            format!("/stats/campaign/1?startDate={old}&endDate={today}"),
-            400,
-            "DATE_TOO_OLD",
-            "startDate",
-        ),
-        (
-            format!(
-                "/stats/campaign/1?startDate={}&endDate={}",
-                date(2),
-                date(3)
-            ),
-            422,
-            "INVALID",
-            "endDate",
-        ),
-        (
-            "/stats/order-violations/1?cursor=x".to_owned(),
-            422,
-            "INVALID",
-            "cursor",
-        ),
-        (
-            "/batch/history?limit=101".to_owned(),
-            422,
-            "INVALID",
-            "limit",
-        ),
-    ];
-    for (path, status, code, field) in cases {
+    for (path, status, code, field) in refused() {
         let (answered, problem) = ask(&service, &path).await;
         assert_eq!(
             (answered, problem["code"].as_str()),
@@ -208,6 +175,20 @@ async fn what_cannot_be_looked_at_is_refused_naming_the_parameter() {
         );
         assert_eq!(problem["errors"][0]["field"], json!(field), "{path}");
     }
+    for (days_ago, code) in [(-2, "DATE_IN_FUTURE"), (367, "DATE_TOO_OLD")] {
+        let path = format!("/batch/aggregate?date={}", date(days_ago));
+        let refused = service.admin(&path).send().await.unwrap();
+        assert_eq!(refused.status(), 400);
+        assert_eq!(body(refused).await["code"], json!(code));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_not_found_and_raw_takes_any_zone_from_admins() {
+    let folder = TempDir::new().unwrap();
+    let settings = [("FIRSTCOME_AGGREGATION_ZONE", "Asia/Seoul".to_owned())];
+    let service = Service::start(&folder, &settings).await;
+    let today = date(0);
     for (path, code) in [
         ("/batch/status/999", "NOT_FOUND"),
         ("/stats/order-analysis/999", "NOT_FOUND"),
@@ -218,12 +199,6 @@ async fn what_cannot_be_looked_at_is_refused_naming_the_parameter() {
             (404, Some(code)),
             "{path}"
         );
-    }
-    for (date, code) in [(future, "DATE_IN_FUTURE"), (old, "DATE_TOO_OLD")] {
-        let path = format!("/batch/aggregate?date={date}");
-        let refused = service.admin(&path).send().await.unwrap();
-        assert_eq!(refused.status(), 400);
-        assert_eq!(body(refused).await["code"], json!(code));
     }
     let (status, seoul) = ask(&service, &format!("/stats/raw?date={today}")).await;
     assert_eq!((status, &seoul["zone"]), (200, &json!("Asia/Seoul")));
