@@ -176,10 +176,11 @@ async fn a_run_whose_replica_is_killed_is_abandoned_and_its_day_is_taken_up_agai
         parts.settings.push((name, value.to_owned()));
     }
     let folder = TempDir::new().unwrap();
-    let mut first = Service::start(&folder, parts.settings()).await;
-    let second = Service::start(&folder, parts.settings()).await;
+    // Before a service is there to raise the epochs of their gates.
     let yesterday = Day::of(Clock::System.now(), firstcome::domain::Zone::UTC).minus(1);
     let campaigns = some(&parts.test.store, yesterday, 2).await;
+    let mut first = Service::start(&folder, parts.settings()).await;
+    let second = Service::start(&folder, parts.settings()).await;
     let sql = Sql::of(&parts.test.url).await;
     let held = hold_back(&sql, yesterday, campaigns[1].id.0).await;
 
