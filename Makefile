@@ -77,6 +77,10 @@ bench-catalogue: ## Reads of a campaign and of its stock against the framework's
 bench-verify: ## How long verify takes on a million participations, from scratch and from then on
 	scripts/bench-verify
 
+.PHONY: bench-stats
+bench-stats: ## A day of BENCH_ROWS=5000000: raw against aggregated, and how long it takes to aggregate
+	scripts/bench-stats
+
 .PHONY: bench-overload
 bench-overload: ## Twice and ten times the capacity: latency of those let in, cost of those refused
 	scripts/bench-overload

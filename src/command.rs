@@ -1,5 +1,6 @@
 //! The commands: wiring only. Each opens the parts it needs and leaves the work to the modules.
 
+mod aggregation;
 pub mod asyncapi;
 mod background;
 pub mod consume;

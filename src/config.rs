@@ -4,6 +4,7 @@
 //! A variable `FIRSTCOME_SECTION_KEY` is the key `key` of the section `[section]` of the file; with
 //! `_FILE` at its end it names a file that holds the value.
 
+mod aggregation;
 mod auth;
 mod consumers;
 mod environment;
@@ -19,8 +20,8 @@ use std::time::Duration;
 pub use auth::{Algorithms, Mode};
 pub use consumers::Enabled;
 pub use sections::{
-    Admin, Auth, Consumers, Data, Database, Gate, Http, Kafka, Limits, Log, Payment, Provider,
-    Redis, Relay, Retention, Rewards, Shutdown, Writer,
+    Admin, Aggregation, Auth, Consumers, Data, Database, Gate, Http, Kafka, Limits, Log, Payment,
+    Provider, Redis, Relay, Retention, Rewards, Shutdown, Writer,
 };
 
 use figment::Figment;
@@ -50,6 +51,7 @@ pub struct Config {
     pub retention: Retention,
     pub rewards: Rewards,
     pub consumers: Consumers,
+    pub aggregation: Aggregation,
     pub log: Log,
     pub shutdown: Shutdown,
 }
@@ -192,6 +194,7 @@ impl Config {
             "rewards.connections_max: must be at least 1",
         );
         self.consumers.check(&mut require);
+        self.aggregation.check(&mut require);
     }
 }
 
@@ -212,6 +215,7 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         retention: section(figment, "retention", mistakes),
         rewards: section(figment, "rewards", mistakes),
         consumers: section(figment, "consumers", mistakes),
+        aggregation: section(figment, "aggregation", mistakes),
         log: section(figment, "log", mistakes),
         shutdown: section(figment, "shutdown", mistakes),
     };
@@ -231,6 +235,7 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         "retention",
         "rewards",
         "consumers",
+        "aggregation",
         "log",
         "shutdown",
     ];

@@ -31,6 +31,10 @@ pub const CONSUMER_POINTS: [&str; 4] = [
     "consumer.copied",
 ];
 
+/// Those of a run of the daily aggregation, in the order in which it meets them.
+pub const AGGREGATION_POINTS: [&str; 3] =
+    ["aggregate.claimed", "aggregate.written", "aggregate.ending"];
+
 /// Reads which points are armed; they stay so while the answer lives.
 #[cfg(feature = "failpoints")]
 #[must_use]

@@ -2,6 +2,8 @@
 
 pub mod campaign;
 pub mod change;
+pub mod daily;
+pub mod day;
 pub mod event;
 pub mod ids;
 pub mod participation;
@@ -9,8 +11,10 @@ pub mod reward;
 
 pub use campaign::{Campaign, Kind, Reward, State};
 pub use change::{Obstacle, Wish};
+pub use daily::{ByStatus, DaySums};
+pub use day::{Day, DayError, Zone};
 pub use event::{BucketSet, EventType, Fresh, KeyChoice, OutboxEvent, Stream};
-pub use ids::{CampaignId, EVENTS_OF_A_TICK_MAX, EventId, ParticipationId, UserId};
+pub use ids::{CampaignId, EVENTS_OF_A_TICK_MAX, EventId, ParticipationId, RunId, UserId};
 pub use participation::{Mark, Participation, Refusal, Return, Seat, Status};
 pub use reward::{
     COUPONS_MAX, Change, Consumer, Coupon, CouponId, CouponStatus, Entry, EntryKind, Granted,

@@ -32,7 +32,9 @@ use tokio::net::TcpListener;
 pub use probes::{Probes, serve_probes};
 pub use settings::{Auth, Settings};
 
-use self::admin::{AdminCampaignsApi, AdminDeadLettersApi, AdminOutboxApi};
+use self::admin::{
+    AdminBatchApi, AdminCampaignsApi, AdminDeadLettersApi, AdminOutboxApi, AdminStatsApi,
+};
 use self::campaigns::CampaignsApi;
 use self::edge::{Edge, Room};
 use self::health::HealthApi;
@@ -40,6 +42,7 @@ use self::participations::{ChangesApi, ParticipationsApi};
 use self::rewards::RewardsApi;
 use self::routes::Routes;
 use self::settings::Policy;
+use crate::aggregate::Aggregator;
 use crate::catalogue::Catalogue;
 use crate::changes::Changes;
 use crate::clock::Clock;
@@ -70,6 +73,8 @@ pub struct App {
     pub participate: Participate,
     /// Confirms and cancels.
     pub changes: Changes,
+    /// Statistics of days.
+    pub aggregator: Aggregator,
     /// Live status of campaigns.
     pub status: StatusBoard,
     /// Health of the parts.
@@ -105,6 +110,8 @@ type Apis = (
     AdminCampaignsApi,
     AdminDeadLettersApi,
     AdminOutboxApi,
+    AdminStatsApi,
+    AdminBatchApi,
     HealthApi,
 );
 
@@ -117,6 +124,8 @@ fn service() -> OpenApiService<Apis, ()> {
         AdminCampaignsApi,
         AdminDeadLettersApi,
         AdminOutboxApi,
+        AdminStatsApi,
+        AdminBatchApi,
         HealthApi,
     );
     OpenApiService::new(apis, "firstcome", env!("CARGO_PKG_VERSION"))

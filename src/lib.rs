@@ -9,6 +9,7 @@ pub mod admission;
 pub mod direct;
 pub mod writer;
 
+pub mod aggregate;
 pub mod catalogue;
 pub mod changes;
 pub mod consumers;
@@ -25,6 +26,7 @@ pub mod broker;
 pub mod gate;
 pub mod store;
 
+pub mod alert;
 pub mod asyncapi;
 pub mod clock;
 pub mod command;

@@ -5,11 +5,13 @@ mod bounded;
 mod campaigns;
 mod connection;
 mod counts;
+mod daily;
 mod dead_letters;
 mod duties;
 mod entity;
 mod error;
 mod history;
+mod order;
 mod outbox;
 mod participations;
 mod rewards;
@@ -19,9 +21,11 @@ mod verification;
 
 pub use campaigns::{CampaignChange, CampaignFilter, NewCampaign};
 pub use counts::Counts;
+pub use daily::{Begun, Cause, DailyRow, Done, Ended, Progress, Redo, Run, RunFailure, RunState};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
 pub use error::StoreError;
 pub use history::History;
+pub use order::Ordered;
 pub use outbox::{
     Held, Loaded, OutboxCounts, Parked, ParkedState, Pending, PendingKey, PurgePage, Purgeable,
     RelaySeat, Under, Verdict,

@@ -13,6 +13,7 @@ mod m20261121_000006_verification;
 mod m20261122_000007_orders;
 mod m20261122_000020_rewarded;
 mod m20261122_000025_rejection_total;
+mod m20261122_000030_daily;
 pub mod rewards;
 
 /// All migrations, in order.
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000007_orders::Migration),
             Box::new(m20261122_000020_rewarded::Migration),
             Box::new(m20261122_000025_rejection_total::Migration),
+            Box::new(m20261122_000030_daily::Migration),
         ]
     }
 }

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{background, parts, publishing, rewarding, verifying};
+use super::{aggregation, background, parts, publishing, rewarding, verifying};
 use crate::admission::Desk;
 use crate::catalogue::{self, Catalogue, CatalogueConfig};
 use crate::changes::{self, Changes, Committer, Payments};
@@ -155,6 +155,7 @@ fn assemble(
     keep_in_step(config, spawner, guarded, &reconciler, telemetry);
     let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
     Ok(App {
+        aggregator: aggregation::start(config, clock, store, spawner, telemetry)?,
         status: StatusBoard::new(store.clone(), Arc::clone(gate), meter),
         health: Health::new(
             store.clone(),

@@ -10,7 +10,7 @@ const PREFIX: &str = "FIRSTCOME_";
 /// names are kept for what this version does not have.
 const FOREIGN_SECTIONS: [&str; 2] = ["parts", "test"];
 /// Values that stay text even when they look like numbers.
-const TEXT_KEYS: [&str; 20] = [
+const TEXT_KEYS: [&str; 23] = [
     "admin.token",
     "auth.issuer",
     "auth.audience",
@@ -31,6 +31,9 @@ const TEXT_KEYS: [&str; 20] = [
     "limits.campaign",
     "rewards.database_url",
     "consumers.enabled",
+    "aggregation.schedule",
+    "aggregation.zone",
+    "aggregation.webhook_url",
 ];
 
 /// Our variables as keys and values.

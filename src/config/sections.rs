@@ -309,6 +309,42 @@ section! {
     }
 }
 section! {
+    /// `[aggregation]`: what days come to.
+    Aggregation {
+        /// Whether this process aggregates days when it is time.
+        enabled: bool = true,
+        /// When, in the time of the zone: a cron expression.
+        schedule: String = "0 2 * * *".to_owned(),
+        /// Whose days they are: the IANA name of a time zone.
+        zone: String = "UTC".to_owned(),
+        /// Days back, from yesterday, that are done when they were missed.
+        catch_up_days: u32 = 7,
+        /// Participations of one slice of a day.
+        slice_rows: u32 = 50_000,
+        /// Slices that are read at the same time.
+        parallel_max: usize = 2,
+        /// How long the turn stays with a replica that says nothing.
+        #[serde(with = "humantime_serde")]
+        lease: Duration = Duration::from_secs(15),
+        /// Attempts before a slice or a campaign fails, or an alert is given up.
+        attempts_max: u32 = 6,
+        /// Wait after the first attempt; it doubles from there, with jitter.
+        #[serde(with = "humantime_serde")]
+        retry_initial: Duration = Duration::from_millis(200),
+        /// Longest wait between attempts.
+        #[serde(with = "humantime_serde")]
+        retry_max: Duration = Duration::from_secs(5),
+        /// How long ended runs are remembered.
+        #[serde(with = "humantime_serde")]
+        runs_kept: Duration = Duration::from_secs(90 * 24 * 60 * 60),
+        /// Where failures are posted; absent: nowhere.
+        webhook_url: Option<SecretString> = None,
+        /// How long one attempt to post may take.
+        #[serde(with = "humantime_serde")]
+        webhook_timeout: Duration = Duration::from_secs(5),
+    }
+}
+section! {
     /// `[log]`
     Log {
         /// `text` or `json`.

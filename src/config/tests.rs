@@ -105,6 +105,18 @@ fn every_bound_of_the_edge_is_checked() {
         ("FIRSTCOME_CONSUMERS_PARALLEL_MAX", "0"),
         ("FIRSTCOME_CONSUMERS_SESSION_TIMEOUT", "1s"),
         ("FIRSTCOME_CONSUMERS_RETRY_INITIAL", "0s"),
+        ("FIRSTCOME_AGGREGATION_SCHEDULE", "at noon"),
+        ("FIRSTCOME_AGGREGATION_ZONE", "Mars/Olympus"),
+        ("FIRSTCOME_AGGREGATION_CATCH_UP_DAYS", "0"),
+        ("FIRSTCOME_AGGREGATION_SLICE_ROWS", "1"),
+        ("FIRSTCOME_AGGREGATION_PARALLEL_MAX", "17"),
+        ("FIRSTCOME_AGGREGATION_LEASE", "1s"),
+        ("FIRSTCOME_AGGREGATION_ATTEMPTS_MAX", "0"),
+        ("FIRSTCOME_AGGREGATION_RETRY_INITIAL", "0s"),
+        ("FIRSTCOME_AGGREGATION_RETRY_MAX", "2m"),
+        ("FIRSTCOME_AGGREGATION_RUNS_KEPT", "1h"),
+        ("FIRSTCOME_AGGREGATION_WEBHOOK_URL", "hooks.example"),
+        ("FIRSTCOME_AGGREGATION_WEBHOOK_TIMEOUT", "0s"),
     ] {
         let ConfigError(mistakes) = load(&[(variable, value)]).unwrap_err();
         let key = variable["FIRSTCOME_".len()..]
@@ -240,6 +252,7 @@ fn a_secret_is_never_printed() {
             "FIRSTCOME_AUTH_JWT_SECRET",
             "hush, this is the secret of tokens",
         ),
+        ("FIRSTCOME_AGGREGATION_WEBHOOK_URL", "https://h/hush"),
     ])
     .unwrap();
     assert!(!format!("{config:?}").contains("hush"));

@@ -36,6 +36,10 @@ id! {
     /// One outbox event: a version 7 UUID, the `ce_id` consumers deduplicate by.
     EventId(Uuid)
 }
+id! {
+    /// One run of the daily aggregation, numbered by the store from 1.
+    RunId(i64)
+}
 
 impl ParticipationId {
     /// A new identifier, ordered by the time it is made.

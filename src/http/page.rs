@@ -19,6 +19,11 @@ impl Limit {
     pub const fn fetch(self) -> u64 {
         self.0 as u64 + 1
     }
+
+    /// Items shown.
+    pub fn shown(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
 }
 
 /// The limit a client asked for; the framework has checked its range.
@@ -49,7 +54,7 @@ pub struct Page<T> {
 impl<T> Page<T> {
     /// Cuts what the store answered to [`Limit::fetch`] into a page.
     pub fn cut(mut items: Vec<T>, limit: Limit, cursor: impl FnOnce(&T) -> String) -> Self {
-        let shown = usize::try_from(limit.0).unwrap_or(usize::MAX);
+        let shown = limit.shown();
         let more = items.len() > shown;
         items.truncate(shown);
         let next_cursor = if more { items.last().map(cursor) } else { None };

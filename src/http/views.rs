@@ -1,6 +1,7 @@
 //! What clients see of campaigns and participations. The domain does not know these shapes.
 
 mod campaign;
+mod daily;
 mod participation;
 mod reward;
 mod status;
@@ -10,6 +11,7 @@ use poem_openapi::Object;
 use serde::Serialize;
 
 pub use campaign::{CampaignList, CampaignView, KindWord, RewardView, StateWord, StockView};
+pub use daily::{CampaignStatisticsView, DayStatisticsView, millis, percentage};
 pub use participation::{ParticipationList, ParticipationRecord, ParticipationView};
 pub use reward::{
     CouponUseView, GrantedView, IssuedCouponView, LedgerEntryView, LedgerView, RewardsView,

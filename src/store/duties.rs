@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sea_orm::ConnectionTrait;
+
 use super::outbox::Sql;
 use super::{Store, StoreError};
 
@@ -13,18 +15,30 @@ impl Store {
         owner: &str,
         term: Duration,
     ) -> Result<bool, StoreError> {
+        self.take_duty_on(self.connection(), name, owner, term)
+            .await
+    }
+
+    /// The same, within a transaction.
+    pub(super) async fn take_duty_on(
+        &self,
+        on: &impl ConnectionTrait,
+        name: &str,
+        owner: &str,
+        term: Duration,
+    ) -> Result<bool, StoreError> {
         let mut take = Sql::new(self, "UPDATE duty SET owner = ");
         take.bind(owner).push(", expires_at = ").after(term);
         take.push(" WHERE name = ").bind(name);
         take.push(" AND (owner = ")
             .bind(owner)
             .push(" OR expires_at <= ");
-        if take.now().push(")").run(self.connection()).await? == 1 {
+        if take.now().push(")").run(on).await? == 1 {
             return Ok(true);
         }
         let mut first = Sql::new(self, "INSERT INTO duty (name, owner, expires_at) VALUES (");
         first.bind(name).push(",").bind(owner).push(",").after(term);
-        match first.push(")").run(self.connection()).await {
+        match first.push(")").run(on).await {
             Ok(_) => Ok(true),
             Err(StoreError::Constraint(_)) => Ok(false),
             Err(error) => Err(error),

@@ -50,6 +50,24 @@ impl StoreError {
         matches!(self, Self::Contended(_))
     }
 
+    /// Whether the same call may succeed when it is made again, where it does no harm to do it twice.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Contended(_) | Self::Unavailable(_))
+    }
+
+    /// The kind of failure, for programs: nothing of what the database said.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "STORE_UNAVAILABLE",
+            Self::Contended(_) => "STORE_CONTENDED",
+            Self::Constraint(_) => "STORE_CONSTRAINT",
+            Self::Database(_) => "STORE_FAILED",
+            Self::Unreadable { .. } => "STORE_UNREADABLE",
+        }
+    }
+
     /// Whether the database does not tell: the user lacks the privilege, or it does not know.
     pub(super) fn is_withheld(&self) -> bool {
         self.is_among(&WITHHELD)

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and those it may name; every module may name itself.
-const EDGES: [(&str, &[&str]); 33] = [
+const EDGES: [(&str, &[&str]); 35] = [
     ("domain", &[]),
     ("crash", &[]),
     ("clock", &["domain"]),
@@ -16,6 +16,8 @@ const EDGES: [(&str, &[&str]); 33] = [
     (
         "config",
         &[
+            "aggregate",
+            "alert",
             "consumers",
             "domain",
             "limits",
@@ -84,6 +86,19 @@ const EDGES: [(&str, &[&str]); 33] = [
         &["catalogue", "reconcile", "store", "gate", "domain", "clock"],
     ),
     ("identity", &["domain", "clock", "retry", "supervisor"]),
+    ("alert", &["retry"]),
+    (
+        "aggregate",
+        &[
+            "alert",
+            "store",
+            "domain",
+            "clock",
+            "crash",
+            "retry",
+            "supervisor",
+        ],
+    ),
     ("payment", &["domain"]),
     (
         "changes",
@@ -125,6 +140,7 @@ const EDGES: [(&str, &[&str]); 33] = [
         &[
             "participate",
             "limits",
+            "aggregate",
             "changes",
             "payment",
             "lifecycle",

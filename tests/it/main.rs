@@ -26,6 +26,7 @@ mod relay;
 mod retention;
 mod scans;
 mod service;
+mod stats;
 mod store;
 mod support;
 mod tokens;

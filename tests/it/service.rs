@@ -13,7 +13,7 @@ mod limits;
 mod orders;
 mod overload;
 pub mod process;
-mod real;
+pub mod real;
 mod records;
 mod roles;
 mod sale;

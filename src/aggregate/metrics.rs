@@ -1,0 +1,79 @@
+//! What aggregation counts. Cheap to clone: all clones are the same numbers.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+use std::sync::atomic::AtomicU64;
+
+use crate::domain::Instant;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RunEnd {
+    /// `completed`, `failed`, `abandoned` or `stopped`.
+    pub result: &'static str,
+}
+
+/// The aggregator's numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// Runs by how they ended.
+    pub runs: Family<RunEnd, Counter>,
+    /// Campaigns that could not be written.
+    pub campaigns_failed: Counter,
+    /// How long the last run of this process took.
+    pub last_run_seconds: Gauge<f64, AtomicU64>,
+    /// When a run of this process was last completed, as seconds since 1970; 0: never.
+    pub last_completed: Gauge,
+}
+
+impl Metrics {
+    /// Makes the numbers visible.
+    pub fn register(&self, registry: &mut Registry) {
+        let aggregation = registry.sub_registry_with_prefix("aggregation");
+        aggregation.register(
+            "runs",
+            "Runs of the daily aggregation by how they ended",
+            self.runs.clone(),
+        );
+        aggregation.register(
+            "campaigns_failed",
+            "Campaigns that the daily aggregation could not write",
+            self.campaigns_failed.clone(),
+        );
+        aggregation.register_with_unit(
+            "last_run",
+            "How long the last run took",
+            Unit::Seconds,
+            self.last_run_seconds.clone(),
+        );
+        aggregation.register_with_unit(
+            "last_completed_timestamp",
+            "When a run was last completed, 0: not by this process",
+            Unit::Seconds,
+            self.last_completed.clone(),
+        );
+        // So that the first failure is a change of a number that is there.
+        for result in ["completed", "failed", "abandoned", "stopped"] {
+            self.runs.get_or_create(&RunEnd { result }).inc_by(0);
+        }
+    }
+
+    pub(super) fn ended(&self, result: &'static str) {
+        self.runs.get_or_create(&RunEnd { result }).inc();
+    }
+
+    pub(super) fn completed(&self, at: Instant) {
+        self.ended("completed");
+        self.last_completed.set(at.timestamp());
+    }
+
+    pub(super) fn took(&self, took: Duration, campaigns_failed: u64) {
+        self.last_run_seconds.set(took.as_secs_f64());
+        self.campaigns_failed.inc_by(campaigns_failed);
+    }
+}

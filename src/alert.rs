@@ -1,0 +1,198 @@
+//! Tells people that something failed: posts a line of text to a webhook, in the form that Slack and many
+//! others take. The address comes from the configuration alone and is a secret: whoever has it can post.
+//! What is told is decided elsewhere, and nothing waits for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::CONTENT_TYPE;
+use hyper::{Request, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::retry::{self, Verdict};
+
+/// Where alerts go and how long that may take.
+#[derive(Clone, Debug)]
+pub struct AlertConfig {
+    /// `https://…` or `http://…`; none: nowhere.
+    pub webhook_url: Option<SecretString>,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// How often, and how far apart, it is tried.
+    pub retry: retry::Policy,
+}
+
+/// Alerts cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum AlertError {
+    /// The address is none, or not of the web.
+    #[error("read the address of the webhook: it must begin with https:// or http://")]
+    Address,
+    /// There is no TLS.
+    #[error("set up TLS")]
+    Tls(#[source] rustls::Error),
+    /// Nobody is there.
+    #[error("reach the webhook")]
+    Away(#[source] hyper_util::client::legacy::Error),
+    /// It takes too long.
+    #[error("wait for the webhook")]
+    Late,
+    /// It does not take the alert.
+    #[error("have the webhook take the alert: it answers {0}")]
+    Refused(StatusCode),
+    /// Our fault.
+    #[error("write the request")]
+    Request(#[source] hyper::http::Error),
+}
+
+/// How sending ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Sent {
+    /// `sent` or `failed`.
+    pub result: &'static str,
+}
+
+/// Sends alerts. Cheap to clone.
+#[derive(Clone)]
+pub struct Alerts {
+    webhook: Option<Arc<Webhook>>,
+    sent: Family<Sent, Counter>,
+}
+
+struct Webhook {
+    address: Uri,
+    client: Client<HttpsConnector<HttpConnector>, String>,
+    timeout: Duration,
+    retry: retry::Policy,
+}
+
+/// The address of a webhook, if it is one.
+pub fn address(url: &str) -> Result<Uri, AlertError> {
+    let address: Uri = url.parse().map_err(|_| AlertError::Address)?;
+    let is_web = matches!(address.scheme_str(), Some("https" | "http"));
+    if is_web && address.host().is_some_and(|host| !host.is_empty()) {
+        Ok(address)
+    } else {
+        Err(AlertError::Address)
+    }
+}
+
+impl Alerts {
+    /// Sends to the webhook that is configured, if one is.
+    pub fn new(config: &AlertConfig) -> Result<Self, AlertError> {
+        let webhook = match &config.webhook_url {
+            Some(url) => Some(Arc::new(Webhook {
+                address: address(url.expose_secret())?,
+                client: client()?,
+                timeout: config.timeout,
+                retry: config.retry,
+            })),
+            None => None,
+        };
+        Ok(Self {
+            webhook,
+            sent: Family::default(),
+        })
+    }
+
+    /// Makes the numbers visible.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "alerts",
+            "Alerts posted to the webhook, by result",
+            self.sent.clone(),
+        );
+    }
+
+    /// Sends a line of text; that it could not be sent is logged and counted.
+    pub async fn send(&self, text: &str) {
+        let Some(webhook) = &self.webhook else {
+            return;
+        };
+        let result = match webhook.send(text).await {
+            Ok(()) => "sent",
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "an alert reached nobody"
+                );
+                "failed"
+            }
+        };
+        self.sent.get_or_create(&Sent { result }).inc();
+    }
+}
+
+impl Webhook {
+    async fn send(&self, text: &str) -> Result<(), AlertError> {
+        let body = serde_json::json!({ "text": text }).to_string();
+        retry::retry(&self.retry, classify, || self.post(body.clone())).await
+    }
+
+    async fn post(&self, body: String) -> Result<(), AlertError> {
+        let request = Request::post(self.address.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .body(body)
+            .map_err(AlertError::Request)?;
+        let answer = tokio::time::timeout(self.timeout, self.client.request(request)).await;
+        let answer = answer
+            .map_err(|_| AlertError::Late)?
+            .map_err(AlertError::Away)?;
+        if answer.status().is_success() {
+            Ok(())
+        } else {
+            Err(AlertError::Refused(answer.status()))
+        }
+    }
+}
+
+fn classify(error: &AlertError) -> Verdict {
+    match error {
+        AlertError::Away(_) | AlertError::Late => Verdict::Again,
+        AlertError::Refused(status) => {
+            Verdict::again_if(status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS)
+        }
+        AlertError::Address | AlertError::Tls(_) | AlertError::Request(_) => Verdict::GiveUp,
+    }
+}
+
+/// Trusts the authorities that browsers do; follows no redirection.
+fn client() -> Result<Client<HttpsConnector<HttpConnector>, String>, AlertError> {
+    let connector = HttpsConnectorBuilder::new()
+        .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
+        .map_err(AlertError::Tls)?
+        .https_or_http()
+        .enable_http1()
+        .build();
+    Ok(Client::builder(TokioExecutor::new()).build(connector))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_of_the_web_are_webhooks() {
+        for right in ["https://hooks.example/T0/B0", "http://127.0.0.1:9/x?y=z"] {
+            assert!(address(right).is_ok(), "{right}");
+        }
+        for wrong in [
+            "",
+            "hooks.example",
+            "/x",
+            "ftp://hooks.example",
+            "https://",
+            "file:///x",
+        ] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Starts what aggregates days, and tells people when that fails.
+
+use tokio::runtime::Handle;
+
+use crate::aggregate::{self, Aggregator, Metrics, Parts};
+use crate::alert::Alerts;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::store::Store;
+use crate::supervisor::Spawner;
+use crate::telemetry::Telemetry;
+
+/// Makes the aggregator, and starts its schedule unless that is off.
+pub(super) fn start(
+    config: &Config,
+    clock: &Clock,
+    store: &Store,
+    spawner: &Spawner,
+    telemetry: &Telemetry,
+) -> anyhow::Result<Aggregator> {
+    let alerts = Alerts::new(&config.aggregation.alerts())?;
+    let metrics = Metrics::default();
+    telemetry.register(|registry| {
+        metrics.register(registry);
+        alerts.register(registry);
+    });
+    let parts = Parts {
+        store: store.clone(),
+        clock: clock.clone(),
+        // What an admin begins on the edge's threads is worked on here.
+        spawner: spawner.on(Handle::current()),
+        alerts,
+        metrics,
+    };
+    let aggregator = Aggregator::new(parts, config.aggregation.settings()?);
+    if config.aggregation.enabled {
+        aggregate::start_schedule(spawner, &aggregator);
+    }
+    Ok(aggregator)
+}

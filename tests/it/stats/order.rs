@@ -1,0 +1,121 @@
+//! In which order requests arrived and were processed, on both databases.
+
+use firstcome::aggregate::{AggregateError, Cursor, ViolationKind};
+use firstcome::domain::{CampaignId, EventId, KeyChoice, Participation, Status, Wish};
+use firstcome::store::{Intake, Wished};
+
+use super::scene::{Replica, at, commit, committed, settings};
+use crate::support::{campaign_of, create, stores};
+
+/// Events of the ranks from 1 on, made in the order of these ticks.
+const TICKS: [u64; 8] = [10, 20, 90, 40, 30, 95, 94, 100];
+/// Those of them that were processed before somebody who arrived earlier, and before whom.
+const EARLY: [(u64, u64); 3] = [(4, 3), (5, 3), (7, 6)];
+
+fn ticked(intake: Intake, tick: u64) -> Intake {
+    let mut event = intake.event;
+    event.id = EventId::at_tick(1_790_000_000_000 + tick, 0);
+    Intake { event, ..intake }
+}
+
+#[tokio::test]
+async fn violations_are_counted_and_listed_whatever_the_pages() {
+    for test in stores().await {
+        let campaign = create(&test.store, campaign_of(None)).await;
+        let batch: Vec<Intake> = (1..)
+            .zip(TICKS)
+            .map(|(rank, tick)| {
+                ticked(
+                    committed(&campaign, rank, 1, at("2026-11-18T10:00:00Z")),
+                    tick,
+                )
+            })
+            .collect();
+        commit(&test.store, &campaign, &batch).await;
+        let replica = Replica::of(&test.store, settings("UTC"));
+        let aggregator = &replica.aggregator;
+        let analysis = aggregator.order_analysis(campaign.id, Cursor::default(), 4);
+        let analysis = analysis.await.unwrap();
+        assert_eq!(
+            (analysis.ranks, analysis.changes, analysis.participations),
+            (Some((1, 8)), 8, 8)
+        );
+        assert_eq!(
+            (analysis.arrival_violations, analysis.change_violations),
+            (3, 0)
+        );
+        assert_eq!((analysis.purged, analysis.next), (0, None));
+        let shown: Vec<_> = analysis
+            .arrivals
+            .iter()
+            .map(|(change, place)| (change.rank, *place))
+            .collect();
+        assert_eq!(shown, [(1, 1), (2, 2), (3, 5), (4, 4)]);
+
+        for limit in [1, 2, 3, 100] {
+            let (mut cursor, mut found) = (Some(Cursor::default()), Vec::new());
+            while let Some(from) = cursor {
+                let page = aggregator.order_violations(campaign.id, from, limit);
+                let page = page.await.unwrap();
+                assert!(page.items.len() <= limit);
+                found.extend(page.items.iter().map(|item| {
+                    assert_eq!(item.kind, ViolationKind::Arrival);
+                    (item.change.rank, item.after.rank)
+                }));
+                // As it comes back from a client.
+                cursor = page.next.map(|next| next.to_string().parse().unwrap());
+            }
+            assert_eq!(found, EARLY, "pages of {limit}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn later_changes_of_a_participation_are_in_order_by_themselves() {
+    for test in stores().await {
+        let mut new = campaign_of(None);
+        new.cancellable = true;
+        let campaign = create(&test.store, new).await;
+        let one = committed(&campaign, 1, 1, at("2026-11-18T10:00:00Z"));
+        let Participation { id, .. } = one.participation;
+        // An event by a clock that is ahead; what follows comes after it all the same.
+        commit(&test.store, &campaign, &[ticked(one, 900_000_000_000)]).await;
+        let wish = Wished {
+            id,
+            wish: Wish::Cancel,
+            traceparent: None,
+        };
+        let changed = test
+            .store
+            .change_participations(campaign.id, &[wish], KeyChoice::Participation)
+            .await
+            .unwrap();
+        assert_eq!(changed.changed[0].status, Status::Cancelled);
+        let replica = Replica::of(&test.store, settings("UTC"));
+        let analysis = replica
+            .aggregator
+            .order_analysis(campaign.id, Cursor::default(), 4);
+        let analysis = analysis.await.unwrap();
+        assert_eq!((analysis.changes, analysis.participations), (2, 1));
+        assert_eq!(analysis.change_violations, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_campaign_that_nobody_took_part_in_has_no_order_and_one_that_is_not_there_none_either() {
+    for test in stores().await {
+        let campaign = create(&test.store, campaign_of(None)).await;
+        let replica = Replica::of(&test.store, settings("UTC"));
+        let ask = async |id| {
+            let analysis = replica.aggregator.order_analysis(id, Cursor::default(), 4);
+            analysis.await
+        };
+        let analysis = ask(campaign.id).await.unwrap();
+        assert_eq!(
+            (analysis.ranks, analysis.changes, analysis.next),
+            (None, 0, None)
+        );
+        let unknown = ask(CampaignId(999_999)).await;
+        assert!(matches!(unknown, Err(AggregateError::UnknownCampaign)));
+    }
+}

@@ -1,0 +1,222 @@
+//! Days with participations and refusals in them, and what aggregates them.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use firstcome::aggregate::{AggregateError, Aggregator, Asked, Metrics, Parts, Schedule, Settings};
+use firstcome::alert::{AlertConfig, Alerts};
+use firstcome::clock::Clock;
+use firstcome::domain::{
+    Campaign, Day, EventId, Instant, Participation, ParticipationId, Status, Zone,
+};
+use firstcome::retry::Policy;
+use firstcome::store::{BatchOutcome, Intake, Redo, Run, RunState, Store, TallyRow};
+use firstcome::supervisor::Supervisor;
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, Value};
+
+use crate::store::intake;
+use crate::support::until;
+
+pub fn at(text: &str) -> Instant {
+    text.parse().unwrap()
+}
+
+pub fn day(date: &str, zone: &str) -> Day {
+    Day {
+        date: date.parse().unwrap(),
+        zone: zone.parse().unwrap(),
+    }
+}
+
+/// When the tests take it to be, so that days keep their distance from it.
+pub fn now() -> Instant {
+    at("2026-11-20T12:00:00Z")
+}
+
+pub fn settings(zone: &str) -> Settings {
+    let zone: Zone = zone.parse().unwrap();
+    Settings {
+        zone,
+        schedule: Schedule::parse("0 2 * * *", zone).unwrap(),
+        catch_up_days: 7,
+        slice_rows: 7,
+        parallel_max: 3,
+        lease: Duration::from_secs(15),
+        retry: Policy {
+            initial: Duration::from_millis(5),
+            max: Duration::from_millis(50),
+            multiplier: 2.0,
+            attempts_max: 5,
+        },
+        runs_kept: Duration::from_secs(90 * 24 * 60 * 60),
+    }
+}
+
+/// One that aggregates, with what keeps its tasks.
+pub struct Replica {
+    pub aggregator: Aggregator,
+    pub metrics: Metrics,
+    pub alerts: Alerts,
+    pub supervisor: Supervisor,
+}
+
+impl Replica {
+    pub fn of(store: &Store, settings: Settings) -> Self {
+        Self::telling(store, settings, None)
+    }
+
+    pub fn telling(store: &Store, settings: Settings, webhook: Option<String>) -> Self {
+        let supervisor = Supervisor::new(Duration::from_secs(5));
+        let alerts = Alerts::new(&AlertConfig {
+            webhook_url: webhook.map(Into::into),
+            timeout: Duration::from_secs(5),
+            retry: settings.retry,
+        })
+        .unwrap();
+        let metrics = Metrics::default();
+        let parts = Parts {
+            store: store.clone(),
+            clock: Clock::manual(now()),
+            spawner: supervisor.spawner(),
+            alerts: alerts.clone(),
+            metrics: metrics.clone(),
+        };
+        Self {
+            aggregator: Aggregator::new(parts, settings),
+            metrics,
+            alerts,
+            supervisor,
+        }
+    }
+
+    /// Begins a run and answers it as it began.
+    pub async fn begin(&self, day: Day, redo: Redo) -> Result<Run, AggregateError> {
+        match self.aggregator.begin(Some(day.date), redo).await? {
+            Asked::Begun(run) => Ok(*run),
+            Asked::Done(run) => panic!("done by {run:?}"),
+        }
+    }
+
+    /// Waits for a run to end.
+    pub async fn ended(&self, run: &Run) -> Run {
+        let mut last = None;
+        until("the run ends", async || {
+            let found = self.aggregator.run(run.id).await.unwrap().unwrap();
+            let is_over = found.state != RunState::Started;
+            last = Some(found);
+            is_over
+        })
+        .await;
+        last.unwrap()
+    }
+
+    /// Aggregates a day to the end.
+    pub async fn aggregate(&self, day: Day, redo: Redo) -> Run {
+        let run = self.begin(day, redo).await.unwrap();
+        self.ended(&run).await
+    }
+}
+
+/// A participation that was committed then.
+pub fn committed(campaign: &Campaign, rank: u64, quantity: u32, at: Instant) -> Intake {
+    let user = i64::try_from(rank).unwrap();
+    let of = intake(campaign, user, rank, quantity);
+    let made = at - TimeDelta::milliseconds(40);
+    let millis = u64::try_from(made.timestamp_millis()).unwrap();
+    let id = EventId::at_tick(millis, 0).0;
+    Intake {
+        participation: Participation {
+            id: ParticipationId(id),
+            created_at: at,
+            ..of.participation
+        },
+        ..of
+    }
+}
+
+/// The same as it stands later.
+pub fn standing(intake: Intake, status: Status) -> Intake {
+    Intake {
+        participation: Participation {
+            status,
+            ..intake.participation
+        },
+        ..intake
+    }
+}
+
+pub async fn commit(store: &Store, campaign: &Campaign, batch: &[Intake]) {
+    let outcome = store.commit_participations(campaign, campaign.gate_epoch, batch);
+    let outcome = outcome.await.unwrap();
+    assert!(
+        matches!(outcome, BatchOutcome::Committed { .. }),
+        "{outcome:?}"
+    );
+}
+
+pub fn refusals(
+    campaign: &Campaign,
+    minute: Instant,
+    reason: &'static str,
+    count: u64,
+) -> TallyRow {
+    TallyRow {
+        campaign: campaign.id,
+        minute,
+        reason,
+        count,
+    }
+}
+
+/// Into a database past the store.
+pub struct Sql(DatabaseConnection);
+
+impl Sql {
+    pub async fn of(url: &str) -> Self {
+        Self(Database::connect(url).await.unwrap())
+    }
+
+    pub async fn run(&self, text: &str) {
+        self.0.execute_unprepared(text).await.unwrap();
+    }
+
+    pub async fn with(&self, text: &str, values: impl IntoIterator<Item = Value>) {
+        let backend = self.0.get_database_backend();
+        let statement = Statement::from_sql_and_values(backend, text, values);
+        self.0.execute_raw(statement).await.unwrap();
+    }
+
+    pub async fn number(&self, text: &str) -> i64 {
+        let backend = self.0.get_database_backend();
+        let statement = Statement::from_string(backend, text);
+        let row = self.0.query_one_raw(statement).await.unwrap();
+        row.unwrap().try_get_by_index(0).unwrap()
+    }
+
+    pub const fn connection(&self) -> &DatabaseConnection {
+        &self.0
+    }
+
+    /// The campaign's rows are refused from now on, by the database itself.
+    pub async fn refuse_rows_of(&self, campaign: &Campaign) {
+        let id = campaign.id;
+        let refuse = match self.0.get_database_backend() {
+            sea_orm::DbBackend::MySql => {
+                format!("ALTER TABLE daily_stat ADD CONSTRAINT refused CHECK (campaign_id <> {id})")
+            }
+            _ => format!(
+                "CREATE TRIGGER refused BEFORE INSERT ON daily_stat WHEN NEW.campaign_id = {id} \
+                 BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            ),
+        };
+        self.run(&refuse).await;
+    }
+
+    pub async fn refuse_no_more(&self) {
+        let allow = match self.0.get_database_backend() {
+            sea_orm::DbBackend::MySql => "ALTER TABLE daily_stat DROP CHECK refused",
+            _ => "DROP TRIGGER refused",
+        };
+        self.run(allow).await;
+    }
+}
