@@ -83,7 +83,7 @@ async fn an_address_is_the_one_that_a_proxy_of_ours_names() {
 async fn replicas_share_the_rate_of_a_campaign_and_without_redis_nobody_is_held_up() {
     let parts = parts().await;
     let rate = ("FIRSTCOME_LIMITS_CAMPAIGN", "5/1h".to_owned());
-    let scene = through_proxy(&parts, &[rate.clone()]).await;
+    let scene = through_proxy(&parts, std::slice::from_ref(&rate)).await;
     let mut settings = parts.settings.clone();
     settings.push(rate);
     let folder = TempDir::new().unwrap();
