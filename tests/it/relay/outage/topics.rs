@@ -112,7 +112,8 @@ async fn a_batch_the_broker_refuses_costs_the_oversized_record_alone() {
     assert_eq!(copy.header("firstcome-dead-class"), Some("record"));
     assert_eq!(scene.records_in(&scene.copies).await, 1);
     let refused = failures(&running, "record");
-    assert!(refused > 2, "others were refused with it: {refused}");
+    // In its batch, and once more alone. Who shares the batch is the producer's to choose.
+    assert!(refused >= 2, "refused: {refused}");
     let published = scene.published(&events).await;
     assert_eq!(published.len(), events.len(), "each is published once");
     assert!(running.stop().await.is_clean());
