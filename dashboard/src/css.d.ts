@@ -1,0 +1,2 @@
+// Style sheets are bundled; as modules they are empty.
+declare module "*.css";

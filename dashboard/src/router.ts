@@ -1,0 +1,14 @@
+// Where in the dashboard somebody is: what stands behind the # of the address, which no server sees.
+import { Watched } from "./session";
+
+export interface Place { path: string[]; query: URLSearchParams }
+
+function read(): Place {
+  const [path = "", query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  return { path: path.split("/").filter(Boolean), query: new URLSearchParams(query) };
+}
+
+export const place = new Watched<Place>(read());
+addEventListener("hashchange", () => { place.value = read(); });
+
+export const go = (path: string): void => { location.hash = path; };

@@ -1,0 +1,111 @@
+// What the browser keeps: the admin token until the tab is closed, language and colours for ever. Also what
+// the service has told the page about itself.
+import { useEffect, useState } from "preact/hooks";
+
+export interface About {
+  version: string; embedded: string[]; auth: "trusted" | "jwt" | "sessions"; adminOpen: boolean; simulations: boolean; zone: string;
+}
+
+const told = document.querySelector<HTMLMetaElement>('meta[name="firstcome"]')?.content;
+export const about: About = {
+  version: "", embedded: [], auth: "trusted", adminOpen: true, simulations: false, zone: "UTC",
+  ...(told ? (JSON.parse(told) as Partial<About>) : {}),
+};
+
+/** A value that components can watch. */
+export class Watched<T> {
+  private readonly watchers = new Set<() => void>();
+  constructor(private current: T) {}
+  get value(): T { return this.current; }
+  set value(next: T) {
+    if (next === this.current) return;
+    this.current = next;
+    for (const watcher of [...this.watchers]) watcher();
+  }
+  watch(watcher: () => void): () => void {
+    this.watchers.add(watcher);
+    return () => { this.watchers.delete(watcher); };
+  }
+}
+
+export function useWatched<T>(watched: Watched<T>): T {
+  const [, again] = useState(0);
+  useEffect(() => {
+    const value = watched.value;
+    const stop = watched.watch(() => again((count) => count + 1));
+    if (value !== watched.value) again((count) => count + 1);
+    return stop;
+  }, [watched]);
+  return watched.value;
+}
+
+// Browsers can be told to keep nothing; then it lasts as long as the page.
+function kept(storage: () => Storage, key: string): string | null {
+  try { return storage().getItem(key); } catch { return null; }
+}
+function keep(storage: () => Storage, key: string, value: string | null): void {
+  try {
+    if (value === null) storage().removeItem(key);
+    else storage().setItem(key, value);
+  } catch { /* as said above */ }
+}
+const session = () => sessionStorage;
+const local = () => localStorage;
+
+/** The admin token; empty: none. */
+export const token = new Watched<string>(tokenFromLink() ?? kept(session, "token") ?? "");
+token.watch(() => keep(session, "token", token.value || null));
+
+/** A link from the log carries the token behind the #, where it is sent to nobody; it is taken out at once. */
+function tokenFromLink(): string | null {
+  const found = /^#token=([^&/]+)$/.exec(location.hash);
+  if (!found?.[1]) return null;
+  history.replaceState(null, "", `${location.pathname}#/campaigns`);
+  const given = decodeURIComponent(found[1]);
+  keep(session, "token", given);
+  return given;
+}
+
+// Also where the page is open already: then only what stands behind the # changes. This listens before the
+// router does.
+addEventListener("hashchange", () => {
+  const given = tokenFromLink();
+  if (given) token.value = given;
+});
+
+/** Who is logged in by a cookie, where participants log in here; the cookie itself no script sees. */
+export interface Login { userId: number; login: string; scopes: string[]; csrfToken: string }
+export const login = new Watched<Login | null>(null);
+
+/** Whether somebody is known who may be an admin. */
+export function useAdmin(): boolean {
+  const given = useWatched(token);
+  const account = useWatched(login);
+  return given !== "" || (account?.scopes.length ?? 0) > 0;
+}
+
+export type Language = "en" | "ko";
+const preferred = navigator.language.toLowerCase().startsWith("ko") ? "ko" : "en";
+const keptLanguage = kept(local, "language");
+export const language = new Watched<Language>(keptLanguage === "en" || keptLanguage === "ko" ? keptLanguage : preferred);
+language.watch(() => { keep(local, "language", language.value); applyLanguage(); });
+
+export type Theme = "auto" | "light" | "dark";
+const keptTheme = kept(local, "theme");
+export const theme = new Watched<Theme>(keptTheme === "light" || keptTheme === "dark" ? keptTheme : "auto");
+theme.watch(() => { keep(local, "theme", theme.value === "auto" ? null : theme.value); applyTheme(); });
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+/** Whether the page is dark now, whoever said so. */
+export const isDark = new Watched<boolean>(dark.matches);
+dark.addEventListener("change", applyTheme);
+
+function applyTheme(): void {
+  const chosen = theme.value;
+  if (chosen === "auto") document.documentElement.removeAttribute("data-theme");
+  else document.documentElement.dataset.theme = chosen;
+  isDark.value = chosen === "dark" || (chosen === "auto" && dark.matches);
+}
+function applyLanguage(): void { document.documentElement.lang = language.value; }
+applyTheme();
+applyLanguage();
