@@ -193,7 +193,9 @@ fn told(plan: &Plan, took: Duration) -> serde_json::Value {
         serde_json::json!({
             "count": due.len(),
             "p50": quantile(&due, 500),
+            "p95": quantile(&due, 950),
             "p99": quantile(&due, 990),
+            "max": quantile(&due, 1_000),
             "sentP99": quantile(&sent, 990),
         })
     };

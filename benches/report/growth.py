@@ -1,0 +1,190 @@
+"""Experiment 5: what one more participation costs as there is more of everything: users of the campaign,
+campaigns, replicas, history."""
+
+import concurrent.futures
+import time
+
+from . import filling, load
+from .checks import examine
+from .figures import ranged, spreads, text
+from .pages import Paragraph, Plot, Table
+from .plots import Series, lines
+from .service import Installation
+
+LONG_AGO = 1_760_000_000
+
+
+def measure(bench):
+    plan = bench.settings
+    kinds = {
+        "users": (plan.users_before, users),
+        "campaigns": (plan.campaigns, campaigns),
+        "replicas": (plan.replicas, replicas),
+        "history": (plan.history_before, history),
+    }
+    return {name: [of(bench, name, size, once) for size in sizes] for name, (sizes, once) in kinds.items()}
+
+
+def of(bench, name, size, once):
+    """The rounds of one size, on one installation."""
+    bench.in_time()
+    found = {"size": size, **spreads(once(bench, size))}
+    bench.say(
+        f"{name} {size:,}: {text(found['accepted_per_second']['median'])} accepted/s, "
+        f"p99 {text(found['p99']['median'])} ms"
+    )
+    return found
+
+
+def closed(bench, service, campaign, accepted):
+    """As many as are answered, by our own generator; what was told yes is added up by campaign."""
+    told, _ = load.open_load(bench, service, campaign)
+    accepted[campaign] = accepted.get(campaign, 0) + told["accepted"]
+    return {name: told[name] for name in ("accepted_per_second", "p50", "p99")}
+
+
+def users(bench, size):
+    """One campaign in which so many take part already."""
+    # A rebuild is answered when it is done, and with a million users that may take longer than a request may.
+    with Installation(bench, f"users_{size}", FIRSTCOME_HTTP_REQUEST_TIMEOUT="10m") as installation:
+        installation.command("migrate")
+        filling.campaigns(installation, 1)
+        if size:
+            filling.participations(installation, size, campaign=1, of=1, user=1, start=LONG_AGO, events=True)
+            filling.count(installation)
+        service = installation.start()
+        service.wait_until_ready()
+        began = time.monotonic()
+        service.admin("POST", "/campaigns/1/rebuild-gate")
+        rebuilt = time.monotonic() - began
+        load.open_load(bench, service, 1, seconds=1)
+        accepted = {}
+        rounds = [closed(bench, service, 1, accepted) for _ in range(bench.settings.rounds)]
+        rounds[0]["rebuild_seconds"] = rebuilt
+        memory = int(bench.parts.redis.info("memory")["used_memory"]) / 1024 / 1024
+        rounds[0]["redis_mib"] = memory
+        examine(bench, installation, [1], where=f"{size} users before")
+    return rounds
+
+
+def campaigns(bench, size):
+    """So many campaigns, asked for in turn."""
+    with Installation(bench, f"campaigns_{size}") as installation:
+        installation.command("migrate")
+        filling.campaigns(installation, size)
+        service = installation.start()
+        service.wait_until_ready()
+        rounds = []
+        for number in range(bench.settings.rounds + 1):
+            seconds = bench.settings.seconds
+            before, first = total(installation), load.users_for(bench, seconds)
+            began = time.monotonic()
+            arguments = [1, size, "participation", first]
+            told, _ = load.wrk(bench, service.base, "benches/campaigns.lua", arguments, seconds=seconds)
+            took = time.monotonic() - began
+            installation.wait_until_published()
+            # The first round rebuilds gates and is not counted.
+            if number:
+                made = total(installation) - before
+                rounds.append({"accepted_per_second": made / took, "p50": told["p50"], "p99": told["p99"]})
+        examine(bench, installation, [1, size], where=f"{size} campaigns")
+    return rounds
+
+
+def total(installation):
+    return installation.number("SELECT COUNT(*) FROM participation")
+
+
+def replicas(bench, size):
+    """So many processes on the same parts, each with its share of the connections."""
+    plan = bench.settings
+    with Installation(bench, f"replicas_{size}") as installation:
+        services = [installation.start() for _ in range(size)]
+        campaign = services[0].campaign("replicas")
+        load.open_load(bench, services[0], campaign, seconds=max(1, plan.warm_seconds // 2))
+        each, rounds, accepted = max(1, plan.connections // size), [], 0
+        for _ in range(plan.rounds):
+            firsts = [load.users_for(bench, plan.seconds) for _ in services]
+
+            def ask(pair):
+                return load.open_load(bench, pair[0], campaign, connections=each, first=pair[1])[0]
+
+            with concurrent.futures.ThreadPoolExecutor(size) as pool:
+                told = list(pool.map(ask, zip(services, firsts)))
+            accepted += sum(one["accepted"] for one in told)
+            rounds.append(
+                {
+                    "accepted_per_second": sum(one["accepted_per_second"] for one in told),
+                    "p50": max(one["p50"] for one in told),
+                    "p99": max(one["p99"] for one in told),
+                }
+            )
+        examine(bench, installation, [campaign], where=f"{size} replicas", accepted={campaign: accepted})
+    return rounds
+
+
+def history(bench, size):
+    """So many participations of campaigns that are over, and a new campaign beside them."""
+    with Installation(bench, f"history_{size}") as installation:
+        installation.command("migrate")
+        filling.campaigns(installation, 10)
+        if size:
+            filling.participations(installation, size, campaign=1, of=10, user=1, start=LONG_AGO, events=True)
+            filling.count(installation)
+        service = installation.start()
+        campaign = service.campaign("new")
+        load.open_load(bench, service, campaign, seconds=max(1, bench.settings.warm_seconds // 2))
+        accepted = {}
+        rounds = [closed(bench, service, campaign, accepted) for _ in range(bench.settings.rounds)]
+        examine(bench, installation, [campaign], where=f"{size} rows of history", accepted=accepted)
+    return rounds
+
+
+TITLES = {
+    "users": ("Users who take part already", "users"),
+    "campaigns": ("Campaigns asked for in turn", "campaigns"),
+    "replicas": ("Replicas", "replicas"),
+    "history": ("Participations of campaigns that are over", "rows"),
+}
+
+
+def present(found, settings):
+    yield Paragraph(
+        f"A closed load of {settings['connections']} connections, each request another user, on an installation that is "
+        "filled beforehand. What does not grow with what was there before is flat. Replicas share the machine with "
+        "the parts and with the load, so here they show what sharing costs, and not what another machine would bring."
+    )
+    for kind, rows in found.items():
+        title, word = TITLES[kind]
+        more = kind == "users"
+        yield Table(
+            title,
+            [word, "accepted/s", "p50 ms", "p99 ms", *(["gate rebuilt in, s", "Redis, MiB"] if more else [])],
+            [
+                [
+                    text(row["size"]),
+                    ranged(row["accepted_per_second"], 0),
+                    ranged(row["p50"]),
+                    ranged(row["p99"]),
+                    *([ranged(row["rebuild_seconds"]), ranged(row["redis_mib"])] if more else []),
+                ]
+                for row in rows
+            ],
+        )
+        # Nothing is a size, too, and a logarithm has no place for it.
+        yield Plot(
+            f"growth-{kind}",
+            lines(
+                [
+                    Series(
+                        "accepted/s",
+                        [(max(row["size"], 1), row["accepted_per_second"]["median"]) for row in rows],
+                    )
+                ],
+                x=word,
+                y="accepted/s",
+                log_x=kind != "replicas",
+            ),
+            f"Accepted a second by {title[0].lower()}{title[1:]}"
+            + (" (1 stands for none)." if rows and rows[0]["size"] == 0 else "."),
+        )

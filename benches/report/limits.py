@@ -1,0 +1,202 @@
+"""What the same machine can do at most, stage by stage, beside what the service does in the same run.
+
+Ceilings and service take turns, round by round, so that a slow moment of the machine hits both.
+"""
+
+import time
+
+from . import filling, load
+from .ceilings import Plain, admission, producer, sql
+from .checks import examine
+from .figures import ranged, spread, text
+from .pages import Paragraph, Plot, Table
+from .partitions import drained as drain
+from .plots import flat_bars
+from .service import Installation
+
+# How many campaigns are asked for together: a campaign has one lane, and there are four.
+CAMPAIGNS = 8
+
+
+def measure(bench):
+    rounds = []
+    with Plain(bench) as plain:
+        for number in range(bench.settings.rounds):
+            bench.in_time()
+            one = {"plain": plain.measure(), **service(bench, number)}
+            one["admission"] = admission(bench, number)
+            one["sql"] = sql(bench, number)
+            one["producer"] = producer(bench, number)
+            rounds.append(one)
+            bench.say(
+                f"ceilings: plain {text(one['plain']['per_second'])}/s, "
+                f"admission {text(max(one['admission'].values()))}/s, "
+                f"SQL {text(max(one['sql']['deleted'].values()))} rows/s, "
+                f"broker {text(max(one['producer'].values()))} records/s; service {text(one['accepted'])} accepted/s"
+            )
+    return summed(rounds)
+
+
+def summed(rounds):
+    """Medians, and of what was tried in several ways all of them."""
+
+    def all_of(pick):
+        names = pick(rounds[0])
+        return {name: spread([pick(one).get(name) for one in rounds]) for name in names}
+
+    return {
+        "plain": spread([one["plain"]["per_second"] for one in rounds]),
+        "accepted": spread([one["accepted"] for one in rounds]),
+        "accepted_many": spread([one["accepted_many"] for one in rounds]),
+        "refused": spread([one["refused"] for one in rounds]),
+        "drained": spread([one["drained"] for one in rounds]),
+        "admission": all_of(lambda one: one["admission"]),
+        "sql": all_of(lambda one: one["sql"]["kept"]),
+        "sql_deleted": all_of(lambda one: one["sql"]["deleted"]),
+        "producer": all_of(lambda one: one["producer"]),
+    }
+
+
+def service(bench, number):
+    """What the service does: yes, no, and publishing a backlog."""
+    with Installation(bench, f"limits_{number}") as installation:
+        process = installation.start()
+        warm, campaign = (process.campaign(name) for name in ("warm", "limits"))
+        gone = process.campaign("gone", totalStock=1)
+        many = [process.campaign(f"limits {nth}") for nth in range(CAMPAIGNS)]
+        ask(bench, process, warm, max(1, bench.settings.warm_seconds))
+        accepted = sold_per_second(
+            installation, lambda: ask(bench, process, campaign, bench.settings.seconds)
+        )
+        together = sold_per_second(installation, lambda: ask_many(bench, process, many))
+        ask(bench, process, gone, 1)
+        refused = ask(bench, process, gone, bench.settings.seconds)["per_second"]
+        examine(bench, installation, [campaign, gone, *many], where=f"limits, round {number + 1}")
+        process.stop()
+    return {
+        "accepted": accepted,
+        "accepted_many": together,
+        "refused": refused,
+        "drained": drained(bench, number),
+    }
+
+
+def sold_per_second(installation, load_it):
+    """What is committed a second while a load goes on: its generator does not tell a yes from a no."""
+    sold = "SELECT COUNT(*) FROM participation"
+    installation.wait_until_published()
+    before, began = installation.number(sold), time.monotonic()
+    load_it()
+    took = time.monotonic() - began
+    return (installation.number(sold) - before) / took
+
+
+def ask_many(bench, process, campaigns):
+    """Several campaigns in turn; their ids follow each other."""
+    arguments = [campaigns[0], len(campaigns), "participation", load.users_for(bench, bench.settings.seconds)]
+    return load.wrk(bench, process.base, "benches/campaigns.lua", arguments)
+
+
+def ask(bench, process, campaign, seconds):
+    path = f"/api/campaigns/{campaign}/participation"
+    arguments = [path, load.users_for(bench, seconds)]
+    return load.wrk(bench, process.base, "benches/participate.lua", arguments, seconds=seconds)[0]
+
+
+def drained(bench, number):
+    """How many events a second a relay publishes of a backlog, nothing else going on."""
+    count = bench.settings.limit_drain
+    with Installation(bench, f"drain_{number}") as installation:
+        installation.command("migrate")
+        filling.campaigns(installation, 1)
+        filling.participations(
+            installation,
+            count,
+            campaign=1,
+            of=1,
+            user=1,
+            start=int(time.time()) - 60,
+            seconds=60,
+            events=True,
+        )
+        filling.count(installation)
+        installation.sql(
+            "INSERT INTO outbox_pending (bucket, event_id, campaign_id, stream) "
+            "SELECT bucket, id, campaign_id, aggregatetype FROM outbox_event"
+        )
+        relay = installation.start("relay")
+        return drain(
+            relay, lambda: relay.metrics().total("firstcome_relay_publish_total", result="ok"), count
+        )
+
+
+def best(found, of=""):
+    """The way with the highest median, of those whose names begin so."""
+    known = {name: one for name, one in found.items() if one["median"] is not None and name.startswith(of)}
+    name = max(known, key=lambda name: known[name]["median"])
+    return name, known[name]
+
+
+def fractions(found):
+    """What the service does, its ceiling, how that was had, and the fraction."""
+    one, many = found["accepted"], found["accepted_many"]
+    plain = ("wrk, the same connections", found["plain"])
+    stages = [
+        ("yes, one campaign, against the framework's plain JSON POST", one, plain),
+        (f"yes, {CAMPAIGNS} campaigns, against the same", many, plain),
+        ("no once sold out, against the same", found["refused"], plain),
+        ("yes, one campaign, against admissions by redis-benchmark", one, best(found["admission"])),
+        (
+            "yes, one campaign, against the same rows by SQL in one session",
+            one,
+            best(found["sql_deleted"], "1 session,"),
+        ),
+        (f"yes, {CAMPAIGNS} campaigns, against the same rows by SQL", many, best(found["sql_deleted"])),
+        (f"yes, {CAMPAIGNS} campaigns, against the same without the deletes", many, best(found["sql"])),
+        (
+            "publishing a backlog, against the broker's producer benchmark",
+            found["drained"],
+            best(found["producer"]),
+        ),
+    ]
+    return [
+        (name, does, ceiling, way, does["median"] / ceiling["median"] if does["median"] else None)
+        for name, does, (way, ceiling) in stages
+    ]
+
+
+def present(found, settings):
+    yield Paragraph(
+        "Each ceiling is what something that does nothing else gets out of the same part on the same machine, in turns "
+        "with the service. The service does all of it at once, with the parts and the load on the same processors: the "
+        "fractions say which stage has room, and cannot all be near one."
+    )
+    all_stages = fractions(found)
+    yield Table(
+        "Each stage as a fraction of its ceiling",
+        ["stage", "service, /s", "ceiling, /s", "fraction", "the ceiling's best way"],
+        [
+            [name, ranged(does, 0), ranged(ceiling, 0), text(share, 2), way]
+            for name, does, ceiling, way, share in all_stages
+        ],
+        note="The service's **yes** does everything: HTTP, admission, commit, and a relay that publishes and deletes "
+        "pending rows beside it. So the fair ceiling of SQL is the one **with the deletes** of pending rows, each "
+        "batch's in a transaction of its own; the one without is what the writer alone could reach. In SQL each "
+        "session has a campaign of its own, because a campaign's row lets one commit at a time. The relay "
+        "publishes keys and ten headers beside the value, reads the rows from MySQL and deletes them; the broker's "
+        "benchmark writes values from memory.",
+    )
+    yield Plot(
+        "limits",
+        flat_bars([name for name, *_ in all_stages], [share for *_, share in all_stages], x="of the ceiling"),
+        "The service as a fraction of each ceiling.",
+    )
+    for title, field, word in (
+        ("Admissions by redis-benchmark, the real script, 50 connections", "admission", "admissions/s"),
+        ("Rows by SQL, pending rows deleted", "sql_deleted", "rows/s"),
+        ("Rows by SQL, pending rows left", "sql", "rows/s"),
+        ("Records by the broker's producer benchmark, acks=all, idempotent", "producer", "records/s"),
+    ):
+        yield Table(
+            title, ["way", word], [[way, ranged(one, 0)] for way, one in found[field].items()], folded=True
+        )

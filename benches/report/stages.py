@@ -1,0 +1,208 @@
+"""Experiment 4: where the time of one participation goes, from the request to Kafka's acknowledgement.
+
+The service's own histograms say how long the answer took, and how long from commit to acknowledgement. Between
+them it is Redis and MySQL that say what they spent. What nobody measures is shown as the rest, and not guessed.
+"""
+
+import contextlib
+
+from . import load
+from .checks import examine
+from .figures import observed, quantile, text
+from .pages import Paragraph, Plot, Table
+from .plots import Step, waterfall
+from .service import Installation
+
+ANSWER = ("http_request_duration_seconds", {"route": "/api/campaigns/{id}/participation", "method": "POST"})
+PUBLISHED = "firstcome_relay_commit_to_ack_seconds"
+# The stages of the design and the histogram of each; None: the service has none, so the stage is not shown
+# by itself. Once there is one, its name here is all that it takes.
+STAGES = {
+    "gate: waiting for the desk, and the call": None,
+    "queue: waiting for the writer's lane": None,
+    "commit: the transaction": None,
+    "wake: from commit to the relay's hands": None,
+    "publish: from the relay's hands to the acknowledgement": None,
+    "wake and publish together": PUBLISHED,
+}
+# Statements of the writer's transaction, by how they begin.
+STATEMENTS = {
+    "the campaign's row": "UPDATE `campaign` SET `committed_units`",
+    "participations": "INSERT INTO participation ",
+    "events": "INSERT INTO outbox_event ",
+    "pending rows": "INSERT INTO outbox_pending ",
+}
+HISTORY = "performance_schema.events_statements_history_long"
+# Off by default: it keeps the last 10,000 statements of all connections.
+KEEP = "UPDATE performance_schema.setup_consumers SET ENABLED = '{answer}' WHERE NAME = 'events_statements_history_long'"
+KEPT = """
+SELECT THREAD_ID, TIMER_WAIT, LEFT(SQL_TEXT, 60) FROM {history} WHERE CURRENT_SCHEMA = '{schema}' AND EVENT_NAME IN
+  ('statement/com/Execute', 'statement/sql/begin', 'statement/sql/commit') ORDER BY THREAD_ID, EVENT_ID
+"""
+
+
+def measure(bench):
+    return [at(bench, rate) for rate in bench.settings.stage_rates]
+
+
+def at(bench, rate):
+    """What each stage took while so many requests a second came."""
+    bench.in_time()
+    seconds = bench.settings.seconds
+    with Installation(bench, f"stages_{rate}") as installation:
+        service = installation.start()
+        campaign = service.campaign("stages")
+        warm = max(bench.settings.warm_seconds, 1)
+        load.open_load(bench, service, campaign, rate=rate, seconds=warm)
+        installation.wait_until_published()
+        with kept_statements(bench, installation) as statements:
+            before = looks(bench, service)
+            told, _ = load.open_load(bench, service, campaign, rate=rate, seconds=seconds)
+            installation.wait_until_published()
+            after = looks(bench, service)
+        examine(bench, installation, [campaign], where=f"stages at {rate}/s")
+    calls, micros = (later - sooner for later, sooner in zip(after["gate"], before["gate"]))
+    found = {
+        "rate": rate,
+        "accepted_per_second": told["accepted_per_second"],
+        "answer": observed(before["metrics"], after["metrics"], ANSWER[0], **ANSWER[1]),
+        "published": observed(before["metrics"], after["metrics"], PUBLISHED),
+        "stages": {
+            name: observed(before["metrics"], after["metrics"], metric) if metric else None
+            for name, metric in STAGES.items()
+        },
+        "gate_script_ms": micros / calls / 1_000 if calls else None,
+        "gate_calls": calls,
+        "statements": statements,
+        "histograms": {
+            name: observed(before["metrics"], after["metrics"], name)
+            for name in after["metrics"].histograms()
+            if name.startswith("firstcome_")
+        },
+    }
+    answer, published = text(found["answer"]["mean"]), text(found["published"]["mean"])
+    bench.say(f"stages at {rate}/s: answer {answer} ms, published {published} ms later")
+    return found
+
+
+def looks(bench, service):
+    # Scripts are called by their hash.
+    return {"metrics": service.metrics(), "gate": bench.parts.redis.calls("evalsha")}
+
+
+@contextlib.contextmanager
+def kept_statements(bench, installation):
+    """Lets MySQL keep its last statements meanwhile; afterwards it has what they took."""
+    found = {}
+    bench.parts.sql(f"TRUNCATE {HISTORY}; " + KEEP.format(answer="YES"))
+    try:
+        yield found
+        kept = bench.parts.sql(KEPT.format(history=HISTORY, schema=installation.name))
+        found |= {name: summary(took) for name, took in commits(kept).items()}
+    finally:
+        bench.parts.sql(KEEP.format(answer="NO"))
+
+
+def commits(kept):
+    """Milliseconds of each statement of the writer's transactions, and of their COMMITs and no others.
+
+    `kept` are the statements by connection, in order: connection, picoseconds, beginning of the text.
+    """
+    found = {name: [] for name in (*STATEMENTS, "COMMIT")}
+    writes = {}
+    for connection, picoseconds, words in kept:
+        took = int(picoseconds) / 1e9
+        name = next((name for name, begins in STATEMENTS.items() if words.startswith(begins)), None)
+        if words == "BEGIN":
+            writes[connection] = False
+        elif name is not None:
+            found[name].append(took)
+            writes[connection] = True
+        elif words == "COMMIT" and writes.pop(connection, False):
+            found["COMMIT"].append(took)
+    return found
+
+
+def summary(took):
+    return {
+        "count": len(took),
+        "mean": sum(took) / len(took) if took else None,
+        **{f"p{share}": quantile(took, share / 100) for share in (50, 95, 99)},
+    }
+
+
+def steps(one):
+    """One participation from left to right, in milliseconds of the mean: means add up, quantiles do not."""
+    answer = one["answer"]["mean"] or 0
+    gate = one["gate_script_ms"] or 0
+    sql = [(name, found["mean"] or 0) for name, found in one["statements"].items()]
+    rest = max(answer - gate - sum(took for _, took in sql), 0)
+    at, made = 0.0, [Step("the answer, in all", 0.0, answer, "whole")]
+    for name, took, kind in [
+        ("gate: the script, in Redis", gate, "part"),
+        ("not measured: desk, queue, wire, and the service itself", rest, "rest"),
+        *((f"commit: {name}, in MySQL", took, "part") for name, took in sql),
+    ]:
+        made.append(Step(name, at, took, kind))
+        at += took
+    made.append(
+        Step("wake and publish: commit to acknowledgement", answer, one["published"]["mean"] or 0, "after")
+    )
+    return made
+
+
+def present(found, settings):
+    missing = [name for name, metric in STAGES.items() if metric is None]
+    yield Paragraph(
+        "Means of one participation, from left to right. The whole answer and the time from commit to "
+        "acknowledgement are the service's own histograms; the script's time is what Redis spent in it, and each "
+        "statement's what MySQL spent (a statement and a COMMIT are those of a batch, in which each request of the batch "
+        "waits). The rest is what is left of the answer: no part of it is measured by itself."
+    )
+    for one in found:
+        yield Plot(
+            f"stages-{one['rate']}",
+            waterfall(steps(one), x="ms"),
+            f"At {one['rate']:,} requests/s ({text(one['accepted_per_second'])} accepted/s).",
+        )
+    yield Table(
+        "Stages",
+        ["requests/s", "stage", "count", "mean ms", "p50 ms", "p95 ms", "p99 ms", "measured by"],
+        [row for one in found for row in stage_rows(one)],
+    )
+    yield Paragraph("Stages without a metric of their own: " + "; ".join(missing) + ".")
+    yield Table(
+        "Every histogram of the service's own",
+        ["requests/s", "histogram", "count", "mean ms", "p50 ms", "p95 ms", "p99 ms"],
+        [
+            [text(one["rate"]), f"`{name}`", *quantiles(told)]
+            for one in found
+            for name, told in one["histograms"].items()
+        ],
+        folded=True,
+    )
+
+
+def quantiles(told):
+    told = told or {}
+    return [text(told.get(name)) for name in ("count", "mean", "p50", "p95", "p99")]
+
+
+def stage_rows(one):
+    rate = text(one["rate"])
+    yield [rate, "the answer", *quantiles(one["answer"]), f"`{ANSWER[0]}`"]
+    yield [
+        rate,
+        "gate: the script",
+        text(one["gate_calls"]),
+        text(one["gate_script_ms"]),
+        "–",
+        "–",
+        "–",
+        "Redis, `commandstats` (all scripts)",
+    ]
+    for name, told in one["statements"].items():
+        yield [rate, f"commit: {name}", *quantiles(told), "MySQL, its last 10,000 statements"]
+    for name, told in one["stages"].items():
+        if told is not None:
+            yield [rate, name, *quantiles(told), f"`{STAGES[name]}`"]

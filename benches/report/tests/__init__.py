@@ -1,0 +1,1 @@
+"""The report's own tests. They start nothing and ask nobody."""

@@ -1,0 +1,330 @@
+"""Experiment 1: to participate asynchronously, synchronously, and asynchronously without group commit.
+
+At equal durability: the same MySQL, Redis and Kafka, the same settings, one after the other in turns.
+"""
+
+from . import load
+from .checks import examine
+from .figures import observed, ranged, spreads, text
+from .pages import Paragraph, Plot, Table
+from .plots import Series, bars, lines
+from .processes import Watch
+from .service import Installation
+
+# By name: which route, and which settings of the service.
+MODES = {
+    "async": ("async", {}),
+    "async, one row a commit": ("async", {"FIRSTCOME_WRITER_BATCH_ROWS_MAX": "1"}),
+    "sync": ("sync", {}),
+}
+PUBLISHED = "firstcome_relay_commit_to_ack_seconds"
+RATE_MIN = 10
+PARTS = ("service", "mysql", "redis", "kafka", "generator")
+
+
+def measure(bench):
+    found = {mode: {"rush": [], "crowd": [], "ramps": []} for mode in MODES}
+    for number in range(bench.settings.rounds):
+        # Another one begins in each round, so that a slow moment of the machine hits all.
+        turn = list(MODES)[number % len(MODES) :] + list(MODES)[: number % len(MODES)]
+        for mode in turn:
+            bench.in_time()
+            for shape, one in once(bench, mode, number).items():
+                found[mode][shape].append(one)
+    for shapes in found.values():
+        for shape in ("rush", "crowd"):
+            shapes[shape] = spreads(shapes[shape])
+        shapes["knee"] = spreads(
+            [{"knee": ramp["knee"], "accepted": ramp["accepted"]} for ramp in shapes["ramps"]]
+        )
+    return found
+
+
+def once(bench, mode, number):
+    """All loads in one way, on an installation of their own that is warm."""
+    way, settings = MODES[mode]
+    with Installation(bench, f"ways_{list(MODES).index(mode)}_{number}") as installation:
+        service = installation.start(**settings)
+        if bench.settings.warm_seconds:
+            warm = service.campaign("warm")
+            load.open_load(bench, service, warm, way=way, seconds=bench.settings.warm_seconds, connections=64)
+            installation.wait_until_published()
+        found = {}
+        for shape in ("rush", "crowd"):
+            one = found[shape] = with_k6(bench, installation, service, mode, shape, number)
+            rate, p50 = text(one["answers_per_second"]), text(one["answer"]["p50"])
+            bench.say(f"{shape}, {mode}: {rate} answers/s, p50 {p50} ms")
+        found["ramps"] = climb(bench, installation, service, mode)
+        bench.say(f"ramp, {mode}: knee at {text(found['ramps']['knee'])}/s")
+    return found
+
+
+def watch(bench, service):
+    return Watch({"service": [service.pid], **bench.parts.pids()})
+
+
+def with_k6(bench, installation, service, mode, shape, number):
+    """One load of k6 on a campaign of its own."""
+    way, _ = MODES[mode]
+    plan = bench.settings
+    rush = shape == "rush"
+    users, units = (plan.rush_users, plan.rush_units) if rush else (plan.crowd_units, plan.crowd_units)
+    campaign = service.campaign(f"{shape} {mode}", totalStock=units)
+    before = service.metrics()
+    name = f"ways-{shape}-{mode.replace(', ', '-').replace(' ', '-')}-{number + 1}"
+    with watch(bench, service) as watched:
+        told, child = load.k6(
+            bench,
+            service,
+            shape,
+            way=way,
+            campaign=campaign,
+            users=users,
+            at_once=plan.crowd_users,
+            name=name,
+        )
+    where = f"{shape}, {mode}, round {number + 1}"
+    verdict = examine(bench, installation, [campaign], where=where, accepted={campaign: told["accepted"]})
+    # Where every request was answered yes or no, all that there is is sold. A busy machine may give none.
+    if not told["unsure"] and told["accepted"] != min(units, users):
+        bench.breach(f"{where}: {told['accepted']} accepted of {min(units, users)}")
+    # Synchronously an event is acknowledged before the answer: the histogram is of the relay.
+    published = observed(before, service.metrics(), PUBLISHED)
+    told["published"] = None if way == "sync" else published
+    told["costs"] = watched.costs(child, told["accepted"] + told["refused"])
+    told["oversold"] = verdict["oversold"]
+    return told
+
+
+def climb(bench, installation, service, mode):
+    """Rates one above the other until the service does not follow; the last it followed is the knee.
+
+    Where it does not even follow the first one, lower ones until it does.
+    """
+    plan, steps, accepted = bench.settings, [], {}
+    rate = plan.ramp_first
+    while rate is not None and len(steps) < plan.ramp_steps_max:
+        bench.in_time()
+        campaign = service.campaign(f"at {rate}/s")
+        one = step(bench, installation, service, mode, campaign, rate)
+        accepted[campaign] = one["accepted"]
+        steps.append(one)
+        rate = following([(one["rate"], one["holds"]) for one in steps], plan.ramp_factor)
+    examine(bench, installation, list(accepted), where=f"ramp, {mode}", accepted=accepted)
+    return {
+        "steps": sorted(steps, key=lambda one: one["rate"]),
+        "knee": max((one["rate"] for one in steps if one["holds"]), default=None),
+        # As much as was accepted at any rate: beyond the knee it may be more, only late.
+        "accepted": max((one["accepted_per_second"] for one in steps), default=None),
+    }
+
+
+def following(tried, factor):
+    """The rate to try after those, each with whether it held; None when the knee is between two of them."""
+    rate, held = tried[-1]
+    if held:
+        # Those above it were tried on the way down.
+        return None if any(other > rate for other, _ in tried) else round(rate * factor)
+    if any(held for _, held in tried):
+        return None
+    lower = round(rate / factor)
+    return lower if lower >= RATE_MIN else None
+
+
+def step(bench, installation, service, mode, campaign, rate):
+    """One rate, and whether it holds."""
+    way, _ = MODES[mode]
+    plan = bench.settings
+    before = service.metrics()
+    with watch(bench, service) as watched:
+        told, child = load.open_load(
+            bench,
+            service,
+            campaign,
+            way=way,
+            rate=rate,
+            seconds=plan.ramp_seconds,
+            connections=plan.ramp_connections,
+        )
+    installation.wait_until_published()
+    published = observed(before, service.metrics(), PUBLISHED)
+    told |= {"rate": rate, "costs": watched.costs(child, told["accepted"])}
+    told["published"] = None if way == "sync" else published
+    told["holds"] = told["share"] >= plan.knee_share_min and told["p99"] <= plan.knee_p99_ms
+    return told
+
+
+def present(found, settings):
+    yield Paragraph(
+        "Three ways to the same row: **async** passes the gate, is committed with whatever else waits, and is "
+        "published by the relay afterwards. **Async, one row a commit** is the same with a batch bound of 1, so it "
+        "shows what group commit is worth. **Sync** is one transaction for each request on the campaign's row, and "
+        "Kafka's acknowledgement within the request. All three answer yes only to what is durable."
+    )
+    for shape, title in (
+        ("rush", f"{settings['rush_users']:,} users at the same moment for {settings['rush_units']:,} units"),
+        (
+            "crowd",
+            f"{settings['crowd_users']:,} users at a time until {settings['crowd_units']:,} units are gone",
+        ),
+    ):
+        yield from shown(found, shape, title)
+    yield from ramps(found, settings)
+
+
+def shown(found, shape, title):
+    rows = [
+        [
+            mode,
+            ranged(one["seconds"]),
+            ranged(one["answers_per_second"]),
+            *(ranged(one["answer"][name]) for name in ("p50", "p95", "p99", "max")),
+            ranged(one["yes"]["p50"]),
+            *(published(one, name) for name in ("p50", "p99")),
+            ranged(one["busy"], 0),
+            ranged(one["unsure"], 0),
+            text(one["oversold"]["max"]),
+        ]
+        for mode, shapes in found.items()
+        for one in [shapes[shape]]
+    ]
+    yield Table(
+        title,
+        [
+            "",
+            "seconds",
+            "answers/s",
+            "p50 ms",
+            "p95 ms",
+            "p99 ms",
+            "max ms",
+            "yes p50 ms",
+            "published p50 ms",
+            "published p99 ms",
+            "sent away",
+            "no answer",
+            "oversold",
+        ],
+        rows,
+        note="Medians of the rounds, with the least and the most. Latency is that of the answer that said yes or no; "
+        "**published** is from the commit to Kafka's acknowledgement, from the relay's histogram; **sent away** "
+        "counts answers 503 BUSY, after which nothing was taken and the user asked again; **no answer** those "
+        "who got neither yes nor no in a minute.",
+    )
+    yield Plot(
+        f"ways-{shape}",
+        bars(
+            list(("p50", "p95", "p99", "max")),
+            [
+                Series(mode, [middle(shapes[shape]["answer"][name]) for name in ("p50", "p95", "p99", "max")])
+                for mode, shapes in found.items()
+            ],
+            y="ms",
+            log=True,
+        ),
+        f"Latency of an answer: {title}. Logarithmic; lower is better.",
+    )
+    yield Table(
+        "What an answer cost of the processor, and memory",
+        ["", *(f"{part}: CPU ms" for part in PARTS), *(f"{part}: MiB" for part in PARTS[:-1])],
+        [
+            [
+                mode,
+                *(ranged(shapes[shape]["costs"].get(part, {}).get("cpu_ms_each")) for part in PARTS),
+                *(ranged(shapes[shape]["costs"].get(part, {}).get("memory_mib")) for part in PARTS[:-1]),
+            ]
+            for mode, shapes in found.items()
+        ],
+        note="Processor time of each process while the load was on, divided by the answers; memory is the most that "
+        "was resident. The service is new for every way and round, the parts are up as long as the run is.",
+    )
+
+
+def published(one, name):
+    """Synchronously an event is published before the answer."""
+    found = one.get("published", {}).get(name)
+    return ranged(found) if found else "in the answer"
+
+
+def middle(found):
+    return found.get("median") if found else None
+
+
+def ramps(found, settings):
+    yield Table(
+        "Open load: where each bends",
+        ["", "knee, offered/s", "most accepted/s"],
+        [
+            [mode, ranged(shapes["knee"]["knee"], 0), ranged(shapes["knee"]["accepted"], 0)]
+            for mode, shapes in found.items()
+        ],
+        note=f"Requests are due by a schedule that answers do not move, {settings['ramp_seconds']} s at each rate, each "
+        f"rate {settings['ramp_factor']} times the one before. The **knee** is the highest rate of which at least "
+        f"{settings['knee_share_min']:.0%} were accepted, with a p99 of at most {settings['knee_p99_ms']:.0f} ms since "
+        "the request was due.",
+    )
+    yield Plot(
+        "ways-ramp-accepted",
+        lines(
+            [
+                Series(mode, [(step["rate"], step["accepted_per_second"]) for step in longest(shapes)])
+                for mode, shapes in found.items()
+            ],
+            x="offered/s",
+            y="accepted/s",
+            log_x=True,
+            log_y=True,
+        ),
+        "Accepted against offered. Where a line leaves the diagonal, the service no longer follows.",
+    )
+    yield Plot(
+        "ways-ramp-p99",
+        lines(
+            [
+                Series(mode, [(step["rate"], step["p99"]) for step in longest(shapes)])
+                for mode, shapes in found.items()
+            ],
+            x="offered/s",
+            y="p99 ms",
+            log_x=True,
+            log_y=True,
+        ),
+        "Latency at the 99th percentile, counted from when a request was due.",
+    )
+    rows = [
+        [
+            mode,
+            text(step["rate"]),
+            text(step["accepted_per_second"]),
+            f"{step['share']:.1%}",
+            *(text(step[name]) for name in ("p50", "p95", "p99", "max")),
+            text((step["published"] or {}).get("p99")),
+            *(text(step["costs"][part]["cpu_percent"], 0) for part in PARTS),
+            "yes" if step["holds"] else "no",
+        ]
+        for mode, shapes in found.items()
+        for step in longest(shapes)
+    ]
+    yield Table(
+        "Every step of one round",
+        [
+            "",
+            "offered/s",
+            "accepted/s",
+            "accepted",
+            "p50 ms",
+            "p95 ms",
+            "p99 ms",
+            "max ms",
+            "published p99 ms",
+            *(f"{part} %" for part in PARTS),
+            "holds",
+        ],
+        rows,
+        folded=True,
+    )
+
+
+def longest(shapes):
+    """The steps of the round that got furthest."""
+    return max(shapes["ramps"], key=lambda ramp: len(ramp["steps"]))["steps"]
