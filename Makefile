@@ -21,17 +21,29 @@ run: ## Start everything in one process, on embedded parts unless FIRSTCOME_… 
 	cargo run --release --locked
 
 .PHONY: test
-test: check deny ## Everything: format, lints, dependencies, all tests against the real parts
+test: check deny test-report ## Everything: format, lints, dependencies, all tests against the real parts
 	@# Parts that were up before stay up; parts started here go down, whatever the tests say.
 	if ! scripts/parts status >/dev/null 2>&1; then trap 'scripts/parts down' EXIT; fi; \
 	scripts/parts up; \
-	scripts/parts env -- cargo test --workspace --locked --features failpoints
+	scripts/parts env -- cargo test --workspace --locked --features failpoints,kafka-tls; \
+	$(MAKE) dashboard-test
+
+# The headers of OpenSSL, which the feature kafka-tls is built with.
+.PHONY: openssl
+openssl:
+	@pkg-config --exists openssl || { apt-get update -qq && apt-get install -qq -y libssl-dev pkg-config >/dev/null; }
 
 .PHONY: check
-check: ## Format and lints, without the parts
+check: openssl ## Format and lints, without the parts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
-	cargo check --workspace --locked
+	@# Without crash points; with TLS for Kafka, so that librdkafka is compiled once.
+	cargo check --workspace --locked --features kafka-tls
+	scripts/check-deploy names
+
+.PHONY: check-deploy
+check-deploy: ## Alerts with their tests, dashboards, compose file and chart; STRICT=true fails for want of a tool
+	scripts/check-deploy
 
 .PHONY: deny
 deny: $(cargo_deny) ## Licences, bans and sources of the dependencies, and advisories if reachable
@@ -52,6 +64,34 @@ openapi: ## Write openapi/openapi.json and openapi/asyncapi.json anew
 	  cargo run --quiet --locked -- $$document >openapi/$$document.json.new; \
 	  mv openapi/$$document.json.new openapi/$$document.json; \
 	done
+
+.PHONY: contract
+contract: ## Hold the service's answers against its OpenAPI document, on embedded and on real parts
+	scripts/contract
+
+.PHONY: dashboard
+dashboard: ## Write dashboard/dist anew from dashboard/src; takes Node, and `cargo build` does not
+	scripts/dashboard build
+
+# With the features of the other tests, so that what they have built is not built again.
+.PHONY: dashboard-test
+dashboard-test: ## The dashboard: drift, types, and in a browser on the real parts; passed over without Node
+	if scripts/dashboard has-node; then \
+	  scripts/dashboard check; \
+	  cargo build --locked --features failpoints,kafka-tls; \
+	  if ! scripts/parts status >/dev/null 2>&1; then trap 'scripts/parts down' EXIT; fi; \
+	  scripts/parts up; \
+	  scripts/parts env -- scripts/dashboard test; \
+	else \
+	  echo 'dashboard: no Node, so the committed dashboard/dist was not looked at'; \
+	fi
+
+.PHONY: screenshots
+screenshots: ## Write docs/images anew
+	cargo build --locked
+	if ! scripts/parts status >/dev/null 2>&1; then trap 'scripts/parts down' EXIT; fi; \
+	scripts/parts up; \
+	scripts/parts env -- scripts/dashboard screenshots
 
 .PHONY: bench
 bench: ## Accepted participations per second on the real parts: asynchronous against synchronous
@@ -89,6 +129,22 @@ bench-overload: ## Twice and ten times the capacity: latency of those let in, co
 bench-recovery: ## How long Redis and the service take to be back, killed under traffic
 	scripts/bench-recovery
 
+.PHONY: compare
+compare: ## The report: sync against async, partitions, statistics, stages, growth; ARGUMENTS=--quick
+	scripts/compare $(ARGUMENTS)
+
+.PHONY: compare-short
+compare-short: ## Each experiment of the report in small, for mistakes and not for times; three minutes
+	scripts/compare --short --out $(or $(OUT),target/report-short) $(ARGUMENTS)
+
+.PHONY: limits
+limits: ## The report: each stage against what the machine can do at most; ARGUMENTS=--quick
+	scripts/limits $(ARGUMENTS)
+
+.PHONY: test-report
+test-report: ## The report's own tests: figures, order, plots and pages, without the parts
+	python3 -m unittest discover --quiet --start-directory benches/report/tests --top-level-directory .
+
 .PHONY: replicas
 replicas: ## Kill, pause and stop replicas by random schedules: SEEDS=1..21
 	scripts/parts up
@@ -114,6 +170,11 @@ k6-rush: $(k6) ## Load: everybody at once, on a running service
 .PHONY: k6-compare
 k6-compare: $(k6) ## Load: the two ways to participate, one after the other, on a running service
 	$(k6) run k6/sync-vs-async.js
+
+# For scripts/compare.
+.PHONY: k6-path
+k6-path: $(k6)
+	@echo $(CURDIR)/$(k6)
 
 .PHONY: tools
 tools: $(cargo_deny) ## Install the tools that `make test` needs into .parts/bin

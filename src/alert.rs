@@ -7,10 +7,6 @@ use std::time::Duration;
 
 use hyper::header::CONTENT_TYPE;
 use hyper::{Request, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -18,6 +14,7 @@ use prometheus_client::registry::Registry;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::retry::{self, Verdict};
+use crate::web::{self, WebClient};
 
 /// Where alerts go and how long that may take.
 #[derive(Clone, Debug)]
@@ -69,20 +66,9 @@ pub struct Alerts {
 
 struct Webhook {
     address: Uri,
-    client: Client<HttpsConnector<HttpConnector>, String>,
+    client: WebClient<String>,
     timeout: Duration,
     retry: retry::Policy,
-}
-
-/// The address of a webhook, if it is one.
-pub fn address(url: &str) -> Result<Uri, AlertError> {
-    let address: Uri = url.parse().map_err(|_| AlertError::Address)?;
-    let is_web = matches!(address.scheme_str(), Some("https" | "http"));
-    if is_web && address.host().is_some_and(|host| !host.is_empty()) {
-        Ok(address)
-    } else {
-        Err(AlertError::Address)
-    }
 }
 
 impl Alerts {
@@ -90,8 +76,8 @@ impl Alerts {
     pub fn new(config: &AlertConfig) -> Result<Self, AlertError> {
         let webhook = match &config.webhook_url {
             Some(url) => Some(Arc::new(Webhook {
-                address: address(url.expose_secret())?,
-                client: client()?,
+                address: web::address(url.expose_secret()).ok_or(AlertError::Address)?,
+                client: web::client().map_err(AlertError::Tls)?,
                 timeout: config.timeout,
                 retry: config.retry,
             })),
@@ -161,38 +147,5 @@ fn classify(error: &AlertError) -> Verdict {
             Verdict::again_if(status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS)
         }
         AlertError::Address | AlertError::Tls(_) | AlertError::Request(_) => Verdict::GiveUp,
-    }
-}
-
-/// Trusts the authorities that browsers do; follows no redirection.
-fn client() -> Result<Client<HttpsConnector<HttpConnector>, String>, AlertError> {
-    let connector = HttpsConnectorBuilder::new()
-        .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-        .map_err(AlertError::Tls)?
-        .https_or_http()
-        .enable_http1()
-        .build();
-    Ok(Client::builder(TokioExecutor::new()).build(connector))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_addresses_of_the_web_are_webhooks() {
-        for right in ["https://hooks.example/T0/B0", "http://127.0.0.1:9/x?y=z"] {
-            assert!(address(right).is_ok(), "{right}");
-        }
-        for wrong in [
-            "",
-            "hooks.example",
-            "/x",
-            "ftp://hooks.example",
-            "https://",
-            "file:///x",
-        ] {
-            assert!(address(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -8,6 +8,10 @@ use async_trait::async_trait;
 use chrono::SecondsFormat;
 
 use crate::domain::OutboxEvent;
+use crate::trace::{self, SpanKind, Traced};
+
+/// Where in a trace a record stands (W3C Trace Context).
+pub const TRACEPARENT: &str = "traceparent";
 
 /// A record on its way to a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +49,7 @@ impl Record {
             headers.push(("ce_rank", rank.to_string()));
         }
         if let Some(traceparent) = &event.traceparent {
-            headers.push(("traceparent", traceparent.clone()));
+            headers.push((TRACEPARENT, traceparent.clone()));
         }
         Self {
             topic: event.stream.topic(topic_prefix),
@@ -53,6 +57,22 @@ impl Record {
             payload: event.payload.clone(),
             headers,
         }
+    }
+}
+
+impl Record {
+    /// The span of publishing it, if its event is traced; whoever reads the record follows from that.
+    pub fn traced(&mut self) -> Option<Traced> {
+        if !trace::is_on() {
+            return None;
+        }
+        let headers = &mut self.headers;
+        let (_, traceparent) = headers.iter_mut().find(|(name, _)| *name == TRACEPARENT)?;
+        let mut traced = trace::follow(Some(traceparent), "relay.publish", SpanKind::Producer)?;
+        traced.note("messaging.system", "kafka");
+        traced.note("messaging.destination.name", self.topic.clone());
+        *traceparent = traced.traceparent();
+        Some(traced)
     }
 }
 

@@ -16,7 +16,7 @@ pub use self::committer::Committer;
 use self::committer::{Granted, Queued};
 pub use self::expiry::start as start_expiry;
 use crate::crash;
-use crate::domain::{CampaignId, Obstacle, Participation, Wish};
+use crate::domain::{CampaignId, Obstacle, Origin, Participation, Wish};
 use crate::lane::{LaneConfig, Lanes, Place};
 use crate::payment::{Charge, Payability, PaymentError};
 use crate::store::Wished;
@@ -61,6 +61,14 @@ pub struct Payment {
     pub reference: Option<String>,
     /// What the payer takes it to cost.
     pub amount: Option<u64>,
+}
+
+/// What comes along with a request.
+struct Asked {
+    /// W3C trace context, passed on to the event.
+    traceparent: Option<String>,
+    /// The admin who asks, for the audit log; none: the participation's user.
+    by: Option<Origin>,
 }
 
 /// Why a participation was not changed.
@@ -132,14 +140,23 @@ impl Changes {
         stands: Participation,
         payment: Payment,
         traceparent: Option<String>,
+        by: Option<Origin>,
     ) -> Granted {
-        self.detached(move |desk| async move { desk.confirm(stands, payment, traceparent).await })
+        let asked = Asked { traceparent, by };
+        self.detached(move |desk| async move { desk.confirm(stands, payment, asked).await })
             .await
     }
 
-    /// Gives a participation back. Asked again, it says the same.
-    pub async fn cancel(&self, stands: Participation, traceparent: Option<String>) -> Granted {
-        self.detached(move |desk| async move { desk.cancel(&stands, traceparent).await })
+    /// Gives a participation back. Asked again, it says the same. `by` is the admin who does it for its
+    /// user.
+    pub async fn cancel(
+        &self,
+        stands: Participation,
+        traceparent: Option<String>,
+        by: Option<Origin>,
+    ) -> Granted {
+        let asked = Asked { traceparent, by };
+        self.detached(move |desk| async move { desk.cancel(&stands, asked).await })
             .await
     }
 
@@ -159,12 +176,7 @@ impl Changes {
 }
 
 impl Desk {
-    async fn confirm(
-        &self,
-        stands: Participation,
-        payment: Payment,
-        traceparent: Option<String>,
-    ) -> Granted {
+    async fn confirm(&self, stands: Participation, payment: Payment, asked: Asked) -> Granted {
         let Some(due) = stands.amount else {
             return Err(kept(stands, Obstacle::NotPayable));
         };
@@ -199,7 +211,7 @@ impl Desk {
         let place = self.place_in_time(stands.campaign_id).await;
         // Something was taken by now, the authorisation: not what is promised of those who are too many.
         let place = place.ok_or(ChangeError::Unavailable)?;
-        match Self::grant(place, &stands, wish, traceparent).await {
+        match Self::grant(place, &stands, wish, asked).await {
             Err(kept @ ChangeError::Kept { .. }) => {
                 self.let_go(&reference).await;
                 Err(kept)
@@ -209,10 +221,10 @@ impl Desk {
         }
     }
 
-    async fn cancel(&self, stands: &Participation, traceparent: Option<String>) -> Granted {
+    async fn cancel(&self, stands: &Participation, asked: Asked) -> Granted {
         let place = self.lanes.reserve(stands.campaign_id);
         let place = place.ok_or(ChangeError::Busy)?;
-        let cancelled = Self::grant(place, stands, Wish::Cancel, traceparent).await?;
+        let cancelled = Self::grant(place, stands, Wish::Cancel, asked).await?;
         if let Some(reference) = &cancelled.payment_reference {
             self.let_go(reference).await;
         }
@@ -239,14 +251,15 @@ impl Desk {
         place: Place<Queued>,
         stands: &Participation,
         wish: Wish,
-        traceparent: Option<String>,
+        asked: Asked,
     ) -> Granted {
         let campaign = stands.campaign_id;
         let (reply, granted) = oneshot::channel();
         let wished = Wished {
             id: stands.id,
             wish,
-            traceparent,
+            traceparent: asked.traceparent,
+            by: asked.by,
         };
         let _seat = place.send(Queued {
             campaign,

@@ -1,11 +1,13 @@
 //! The commands: wiring only. Each opens the parts it needs and leaves the work to the modules.
 
+pub mod accounts;
 mod aggregation;
 pub mod asyncapi;
 mod background;
 pub mod consume;
 pub mod dead_letters;
 pub mod doctor;
+mod edge;
 pub mod migrate;
 pub mod openapi;
 mod parts;
@@ -13,8 +15,10 @@ mod publishing;
 pub mod relay;
 mod rewarding;
 pub mod serve;
+mod trying;
 pub mod verify;
 mod verifying;
+mod watching;
 
 use std::io::Write;
 use std::process::ExitCode;

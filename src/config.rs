@@ -4,24 +4,35 @@
 //! A variable `FIRSTCOME_SECTION_KEY` is the key `key` of the section `[section]` of the file; with
 //! `_FILE` at its end it names a file that holds the value.
 
+mod accounts;
 mod aggregation;
+mod allowlist;
 mod auth;
+mod challenge;
 mod consumers;
 mod environment;
+mod export;
 mod http;
+mod names;
 mod payment;
 mod publishing;
+mod remote;
 mod retention;
 mod sections;
+mod simulation;
 
 use std::path::Path;
 use std::time::Duration;
 
+pub use accounts::Accounts;
+pub use allowlist::Allowlist;
 pub use auth::{Algorithms, Mode};
+pub use challenge::Challenge;
 pub use consumers::Enabled;
+pub use remote::{Kafka, Redis};
 pub use sections::{
-    Admin, Aggregation, Auth, Consumers, Data, Database, Gate, Http, Kafka, Limits, Log, Payment,
-    Provider, Redis, Relay, Retention, Rewards, Shutdown, Writer,
+    Admin, Aggregation, Auth, Consumers, Data, Database, Export, Gate, Http, Limits, Log, Payment,
+    Provider, Relay, Retention, Rewards, Shutdown, Test, Traces, Writer,
 };
 
 use figment::Figment;
@@ -39,6 +50,8 @@ pub struct Config {
     pub data: Data,
     pub http: Http,
     pub auth: Auth,
+    pub accounts: Accounts,
+    pub challenge: Challenge,
     pub admin: Admin,
     pub database: Database,
     pub redis: Redis,
@@ -49,10 +62,14 @@ pub struct Config {
     pub payment: Payment,
     pub relay: Relay,
     pub retention: Retention,
+    pub export: Export,
+    pub allowlist: Allowlist,
+    pub test: Test,
     pub rewards: Rewards,
     pub consumers: Consumers,
     pub aggregation: Aggregation,
     pub log: Log,
+    pub traces: Traces,
     pub shutdown: Shutdown,
 }
 
@@ -136,15 +153,12 @@ impl Config {
         };
         self.http.check(self.auth.mode, &mut require);
         self.auth.check(&mut require);
-        require(
-            self.database.connections_max > 0,
-            "database.connections_max: must be at least 1",
-        );
-        require(
-            self.database.response_timeout >= Duration::from_millis(500),
-            "database.response_timeout: must be at least 500ms",
-        );
+        self.accounts.check(&mut require);
+        self.challenge.check(&mut require);
+        self.database.check(&mut require);
+        self.redis.check(&mut require);
         self.kafka.check(&mut require);
+        self.kafka.check_security(&mut require);
         require(
             (Duration::from_secs(3)..=Duration::from_secs(600)).contains(&self.gate.lease),
             "gate.lease: must be between 3s and 10m",
@@ -189,12 +203,16 @@ impl Config {
         );
         self.payment.check(&mut require);
         self.retention.check(&mut require);
+        self.export.check(&mut require);
+        self.allowlist.check(&mut require);
+        self.test.check(&mut require);
         require(
             self.rewards.connections_max > 0,
             "rewards.connections_max: must be at least 1",
         );
         self.consumers.check(&mut require);
         self.aggregation.check(&mut require);
+        self.traces.check(&mut require);
     }
 }
 
@@ -203,6 +221,8 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         data: section(figment, "data", mistakes),
         http: section(figment, "http", mistakes),
         auth: section(figment, "auth", mistakes),
+        accounts: section(figment, "accounts", mistakes),
+        challenge: section(figment, "challenge", mistakes),
         admin: section(figment, "admin", mistakes),
         database: section(figment, "database", mistakes),
         redis: section(figment, "redis", mistakes),
@@ -213,16 +233,22 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         payment: section(figment, "payment", mistakes),
         relay: section(figment, "relay", mistakes),
         retention: section(figment, "retention", mistakes),
+        export: section(figment, "export", mistakes),
+        allowlist: section(figment, "allowlist", mistakes),
+        test: section(figment, "test", mistakes),
         rewards: section(figment, "rewards", mistakes),
         consumers: section(figment, "consumers", mistakes),
         aggregation: section(figment, "aggregation", mistakes),
         log: section(figment, "log", mistakes),
+        traces: section(figment, "traces", mistakes),
         shutdown: section(figment, "shutdown", mistakes),
     };
     let known = [
         "data",
         "http",
         "auth",
+        "accounts",
+        "challenge",
         "admin",
         "database",
         "redis",
@@ -233,10 +259,14 @@ fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
         "payment",
         "relay",
         "retention",
+        "export",
+        "allowlist",
+        "test",
         "rewards",
         "consumers",
         "aggregation",
         "log",
+        "traces",
         "shutdown",
     ];
     match figment.extract::<Dict>() {
@@ -273,3 +303,4 @@ fn section<T: DeserializeOwned + Default>(
 
 #[cfg(test)]
 mod tests;
+mod traces;

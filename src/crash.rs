@@ -35,6 +35,13 @@ pub const CONSUMER_POINTS: [&str; 4] = [
 pub const AGGREGATION_POINTS: [&str; 3] =
     ["aggregate.claimed", "aggregate.written", "aggregate.ending"];
 
+/// Those of an import of a list, in the order in which it meets them.
+pub const ALLOW_LIST_POINTS: [&str; 3] = [
+    "allow_list.filling",
+    "allow_list.filled",
+    "allow_list.enforcing",
+];
+
 /// Reads which points are armed; they stay so while the answer lives.
 #[cfg(feature = "failpoints")]
 #[must_use]

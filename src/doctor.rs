@@ -58,6 +58,20 @@ impl Finding {
         }
     }
 
+    /// Whether a part is talked to in a way that nobody between can read; `with` says what hides it.
+    #[must_use]
+    pub fn encryption(part: &'static str, with: Option<&str>, place: &str) -> Self {
+        let is_local = ["127.0.0.1", "localhost", "[::1]"];
+        let is_local = is_local.iter().any(|local| place.contains(local));
+        let advice = "nobody between should read or change it: docs/tls.md says how to encrypt it";
+        let verdict = if with.is_some() || is_local {
+            Verdict::Good
+        } else {
+            Verdict::Warn(advice)
+        };
+        finding(part, "encryption", with.unwrap_or("none"), verdict)
+    }
+
     /// One line for people.
     #[must_use]
     pub fn line(&self) -> String {
@@ -163,6 +177,16 @@ mod tests {
         let gone = Finding::unreachable("kafka", "cannot reach it".to_owned());
         assert_eq!(gone.level, Level::Bad);
         assert!(gone.line().ends_with("-> cannot reach it"));
+    }
+
+    #[test]
+    fn plain_text_is_fine_on_one_machine_alone() {
+        let level =
+            |with: Option<&str>, place: &str| Finding::encryption("mysql", with, place).level;
+        assert_eq!(level(None, "mysql://localhost:3306/db"), Level::Ok);
+        assert_eq!(level(None, "127.0.0.1:9092"), Level::Ok);
+        assert_eq!(level(None, "mysql://db.example/db"), Level::Warn);
+        assert_eq!(level(Some("a cipher"), "mysql://db.example/db"), Level::Ok);
     }
 
     #[test]

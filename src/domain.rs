@@ -1,5 +1,7 @@
 //! The words of the service as types. No I/O, no async, no clock: everything here is a value.
 
+pub mod account;
+pub mod audit;
 pub mod campaign;
 pub mod change;
 pub mod daily;
@@ -9,12 +11,16 @@ pub mod ids;
 pub mod participation;
 pub mod reward;
 
+pub use account::LoginName;
+pub use audit::{AuditAction, AuditNote, Origin};
 pub use campaign::{Campaign, Kind, Reward, State};
 pub use change::{Obstacle, Wish};
 pub use daily::{ByStatus, DaySums};
 pub use day::{Day, DayError, Zone};
 pub use event::{BucketSet, EventType, Fresh, KeyChoice, OutboxEvent, Stream};
-pub use ids::{CampaignId, EVENTS_OF_A_TICK_MAX, EventId, ParticipationId, RunId, UserId};
+pub use ids::{
+    AllowListId, CampaignId, EVENTS_OF_A_TICK_MAX, EventId, ParticipationId, RunId, UserId,
+};
 pub use participation::{Mark, Participation, Refusal, Return, Seat, Status};
 pub use reward::{
     COUPONS_MAX, Change, Consumer, Coupon, CouponId, CouponStatus, Entry, EntryKind, Granted,

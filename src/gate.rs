@@ -10,11 +10,13 @@ mod in_process;
 mod redis;
 mod reply;
 mod script;
+mod session;
 
 pub use self::bucket::{Bucket, Taken};
 pub use self::guarded::Guarded;
-pub use self::redis::RedisConfig;
+pub use self::redis::{Layout, RedisConfig, RedisTls};
 pub use self::script::{ScriptGate, StartError};
+pub use self::session::{Digest, Found, Lifetime, Opened, Opening, Series};
 
 use std::time::Duration;
 

@@ -5,6 +5,8 @@ mod admin;
 mod auth;
 mod campaigns;
 mod connection;
+mod cookies;
+mod csrf;
 mod dashboard;
 mod edge;
 mod fields;
@@ -12,14 +14,18 @@ mod health;
 mod json;
 mod limited;
 mod listener;
+mod origin;
 mod page;
+mod pages;
 mod participations;
 mod probes;
 mod problem;
 mod rewards;
 mod routes;
+mod sessions;
 mod settings;
 mod stream;
+mod tls;
 mod views;
 
 use std::io;
@@ -29,30 +35,41 @@ use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response};
 use poem_openapi::{OpenApiService, Tags};
 use tokio::net::TcpListener;
 
+pub use cookies::Cookies;
 pub use probes::{Probes, serve_probes};
 pub use settings::{Auth, Settings};
+pub use tls::{CertificateFiles, Tls, TlsError};
 
 use self::admin::{
-    AdminBatchApi, AdminCampaignsApi, AdminDeadLettersApi, AdminOutboxApi, AdminStatsApi,
+    AdminAccountsApi, AdminAllowListApi, AdminAuditApi, AdminBatchApi, AdminCampaignsApi,
+    AdminDeadLettersApi, AdminExportApi, AdminOutboxApi, AdminSimulationApi, AdminStatsApi,
+    AdminSystemApi,
 };
 use self::campaigns::CampaignsApi;
+use self::dashboard::About;
 use self::edge::{Edge, Room};
 use self::health::HealthApi;
 use self::participations::{ChangesApi, ParticipationsApi};
 use self::rewards::RewardsApi;
 use self::routes::Routes;
+use self::sessions::SessionsApi;
 use self::settings::Policy;
+use crate::accounts::Accounts;
 use crate::aggregate::Aggregator;
+use crate::allow_list::AllowLists;
 use crate::catalogue::Catalogue;
 use crate::changes::Changes;
 use crate::clock::Clock;
+use crate::export::Exporter;
 use crate::health::Health;
 use crate::lifecycle::Lifecycle;
 use crate::limits::Limits;
 use crate::participate::Participate;
 use crate::reconcile::Reconciler;
+use crate::simulate::Simulator;
 use crate::status::StatusBoard;
 use crate::store::{Rewards, Store};
+use crate::system::SystemBoard;
 use crate::telemetry::Telemetry;
 
 /// Everything the edge calls.
@@ -73,10 +90,20 @@ pub struct App {
     pub participate: Participate,
     /// Confirms and cancels.
     pub changes: Changes,
+    /// Exports participations.
+    pub exporter: Exporter,
+    /// Lists of those who may take part.
+    pub allow_lists: AllowLists,
+    /// Simulated participants; none: they are off.
+    pub simulator: Option<Simulator>,
+    /// Who may log in, and who is.
+    pub accounts: Arc<Accounts>,
     /// Statistics of days.
     pub aggregator: Aggregator,
     /// Live status of campaigns.
     pub status: StatusBoard,
+    /// The installation as a whole.
+    pub system: SystemBoard,
     /// Health of the parts.
     pub health: Health,
     /// Metrics.
@@ -96,38 +123,59 @@ enum Section {
     Participations,
     /// What participations earned.
     Rewards,
+    /// Logging in and out, where participants do that here.
+    Sessions,
     /// Managing campaigns; takes the admin token, or one with the scope for it.
     Admin,
     /// Probes.
     Operations,
 }
 
-type Apis = (
+/// What is for everybody, what is for admins, and what is for probes: a tuple takes no more than sixteen.
+type Apis = (PublicApis, AdminApis, HealthApi);
+type PublicApis = (
     CampaignsApi,
     ParticipationsApi,
     ChangesApi,
     RewardsApi,
+    SessionsApi,
+);
+type AdminApis = (
+    AdminAccountsApi,
     AdminCampaignsApi,
+    AdminAllowListApi,
     AdminDeadLettersApi,
     AdminOutboxApi,
+    AdminSystemApi,
+    AdminAuditApi,
+    AdminExportApi,
+    AdminSimulationApi,
     AdminStatsApi,
     AdminBatchApi,
-    HealthApi,
 );
 
 fn service() -> OpenApiService<Apis, ()> {
-    let apis = (
+    let public = (
         CampaignsApi,
         ParticipationsApi,
         ChangesApi,
         RewardsApi,
+        SessionsApi,
+    );
+    let admin = (
+        AdminAccountsApi,
         AdminCampaignsApi,
+        AdminAllowListApi,
         AdminDeadLettersApi,
         AdminOutboxApi,
+        AdminSystemApi,
+        AdminAuditApi,
+        AdminExportApi,
+        AdminSimulationApi,
         AdminStatsApi,
         AdminBatchApi,
-        HealthApi,
     );
+    let apis = (public, admin, HealthApi);
     OpenApiService::new(apis, "firstcome", env!("CARGO_PKG_VERSION"))
         .description(
             "First come, first served: coupons, points, limited drops and time deals, handed out \
@@ -149,11 +197,11 @@ pub fn endpoint(app: Arc<App>) -> impl Endpoint<Output = Response> + 'static {
     let policy = Arc::new(Policy::of(&app.settings));
     let metrics = app.telemetry.http.clone();
     let document = openapi_document();
-    let routes = Routes::new(&document, &dashboard::PAGES, &metrics);
-    let pages = dashboard::pages(
+    let routes = Routes::new(&document, &pages::PAGES, &metrics);
+    let pages = pages::pages(
         document,
         &service().swagger_ui_html(),
-        &app.settings,
+        &About::of(&app),
         Arc::clone(&app.telemetry),
     );
     let inner = Split {

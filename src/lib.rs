@@ -9,10 +9,15 @@ pub mod admission;
 pub mod direct;
 pub mod writer;
 
+pub mod accounts;
 pub mod aggregate;
+pub mod allow_list;
+pub mod audit;
 pub mod catalogue;
+pub mod challenge;
 pub mod changes;
 pub mod consumers;
+pub mod export;
 pub mod health;
 pub mod lifecycle;
 pub mod limits;
@@ -20,7 +25,9 @@ pub mod meter;
 pub mod order;
 pub mod payment;
 pub mod reconcile;
+pub mod simulate;
 pub mod status;
+pub mod system;
 
 pub mod broker;
 pub mod gate;
@@ -39,7 +46,10 @@ pub mod lane;
 pub mod relay;
 
 pub mod pubsub;
+pub mod reading;
 pub mod retry;
 pub mod supervisor;
 pub mod telemetry;
+pub mod trace;
 pub mod wake;
+pub mod web;

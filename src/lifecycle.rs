@@ -2,13 +2,17 @@
 //! step is written to the store first and told to the gate after; when the gate cannot be told, it is
 //! told again until it is.
 
+mod record;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
-use crate::domain::{COUPONS_MAX, Campaign, CampaignId, Instant, Kind, Reward, State};
+use crate::domain::{
+    AuditAction, AuditNote, COUPONS_MAX, Campaign, CampaignId, Instant, Kind, Origin, Reward, State,
+};
 use crate::gate::GateError;
 use crate::reconcile::{ReconcileError, Reconciler};
 use crate::store::{CampaignChange, CampaignFilter, NewCampaign, Store, StoreError};
@@ -33,6 +37,9 @@ pub enum LifecycleError {
         /// Where it was to go.
         to: State,
     },
+    /// It is archived, and stays as it is.
+    #[error("change an archived campaign")]
+    Archived,
     /// A field makes no sense.
     #[error("accept {field}: {problem}")]
     Invalid {
@@ -83,8 +90,12 @@ impl Lifecycle {
         }
     }
 
-    /// Creates a campaign and opens its gate.
-    pub async fn create(&self, new: NewCampaign) -> Result<Campaign, LifecycleError> {
+    /// Creates a campaign and opens its gate. `by` is the admin who does it; none: the service.
+    pub async fn create(
+        &self,
+        new: NewCampaign,
+        by: Option<&Origin>,
+    ) -> Result<Campaign, LifecycleError> {
         check(&Terms::of_new(&new))?;
         if new
             .closes_at
@@ -92,7 +103,8 @@ impl Lifecycle {
         {
             return Err(invalid("closesAt", "lies in the past"));
         }
-        let campaign = self.store.create_campaign(new).await?;
+        let note = by.map(|by| record::created(by.clone(), &new));
+        let campaign = self.store.create_campaign_noted(new, note).await?;
         self.catalogue.changed(campaign.id).await;
         // The campaign stands either way, so a gate that is away is no failure of the creation.
         if let Err(error) = self.reconciler.renew(campaign.id, None).await {
@@ -110,22 +122,36 @@ impl Lifecycle {
         &self,
         id: CampaignId,
         change: CampaignChange,
+        by: &Origin,
     ) -> Result<Campaign, LifecycleError> {
-        self.change_with(id, |campaign| {
+        let action = AuditAction::CampaignChange;
+        self.change_with(id, by, action, |campaign| {
+            if campaign.state == State::Archived {
+                return Err(LifecycleError::Archived);
+            }
             check(&Terms::of_changed(campaign, &change))?;
             let mut change = change.clone();
             let moved_window = change.opens_at.is_some();
             if moved_window && matches!(campaign.state, State::Scheduled | State::Open) {
                 change.state = Some(self.state_when_opened(change.opens_at.flatten()));
             }
-            Ok(change)
+            Ok(Some(change))
         })
         .await
     }
 
     /// Moves a campaign along its life. Moving it to where it stands changes nothing.
-    pub async fn move_to(&self, id: CampaignId, next: State) -> Result<Campaign, LifecycleError> {
-        self.change_with(id, |campaign| {
+    pub async fn move_to(
+        &self,
+        id: CampaignId,
+        next: State,
+        by: &Origin,
+    ) -> Result<Campaign, LifecycleError> {
+        let action = AuditAction::moving_to(next);
+        self.change_with(id, by, action, |campaign| {
+            if (campaign.state, next) == (State::Archived, State::Archived) {
+                return Ok(None);
+            }
             let from = campaign.state_at(self.clock.now());
             let state = if next == State::Open && from == State::Draft {
                 self.state_when_opened(campaign.opens_at)
@@ -137,11 +163,11 @@ impl Lifecycle {
             }
             // Opening ahead of the schedule opens now.
             let opens_at = (next == State::Open && from == State::Scheduled).then_some(None);
-            Ok(CampaignChange {
+            Ok(Some(CampaignChange {
                 state: Some(state),
                 opens_at,
                 ..CampaignChange::default()
-            })
+            }))
         })
         .await
     }
@@ -191,11 +217,14 @@ impl Lifecycle {
         Ok(next)
     }
 
-    /// Reads, decides and writes, again when another change came between.
+    /// Reads, decides and writes, again when another change came between. Deciding on nothing leaves it
+    /// as it is.
     async fn change_with(
         &self,
         id: CampaignId,
-        decide: impl Fn(&Campaign) -> Result<CampaignChange, LifecycleError>,
+        by: &Origin,
+        action: AuditAction,
+        decide: impl Fn(&Campaign) -> Result<Option<CampaignChange>, LifecycleError>,
     ) -> Result<Campaign, LifecycleError> {
         for _ in 0..CHANGE_ATTEMPTS {
             let campaign = self
@@ -203,12 +232,16 @@ impl Lifecycle {
                 .campaign(id)
                 .await?
                 .ok_or(LifecycleError::Unknown)?;
-            let change = decide(&campaign)?;
-            match self
+            let Some(change) = decide(&campaign)? else {
+                return Ok(campaign);
+            };
+            let note = AuditNote::about(by.clone(), action, id);
+            let note = record::changed(note, &campaign, &change);
+            let version = campaign.version;
+            let changed = self
                 .store
-                .change_campaign(id, campaign.version, &change)
-                .await
-            {
+                .change_campaign_noted(id, version, &change, Some(&note));
+            match changed.await {
                 Ok(true) => return self.tell_gate(id).await,
                 Ok(false) => {}
                 Err(StoreError::Constraint(_)) => {

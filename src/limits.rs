@@ -1,6 +1,6 @@
-//! How often one may ask to take part: token buckets by address, by user and by campaign, shared by all
-//! replicas. They protect the service from those who ask too much; what is handed out never depends on them,
-//! so where the buckets cannot be asked, everybody may.
+//! How often one may ask to take part, or log in: token buckets by address, by user, by campaign and by login
+//! name, shared by all replicas. What is handed out never depends on them, so where the buckets cannot be
+//! asked, everybody may take part; a password can be guessed, so nobody may log in.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
@@ -12,13 +12,14 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::domain::{CampaignId, UserId};
-use crate::gate::{Bucket, Guarded, ScriptGate, Taken};
+use crate::gate::{Bucket, Digest, GateError, Guarded, ScriptGate, Taken};
 
 /// So many requests in a period, written `20/1s`; as many may come at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Rate {
     /// Requests, at least 1.
     pub requests: u32,
@@ -46,10 +47,11 @@ impl FromStr for Rate {
     }
 }
 
-impl<'de> Deserialize<'de> for Rate {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+impl TryFrom<String> for Rate {
+    type Error = RateError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 
@@ -71,6 +73,10 @@ pub struct Rates {
     pub user: Option<Rate>,
     /// Of all for one campaign.
     pub campaign: Option<Rate>,
+    /// Of log-ins from one address.
+    pub login_address: Option<Rate>,
+    /// Of log-ins by one login name.
+    pub login_name: Option<Rate>,
 }
 
 /// Whose rate it is.
@@ -80,6 +86,8 @@ pub enum Of {
     Address,
     User,
     Campaign,
+    LoginAddress,
+    LoginName,
 }
 
 impl Of {
@@ -90,6 +98,8 @@ impl Of {
             Self::Address => "address",
             Self::User => "user",
             Self::Campaign => "campaign",
+            Self::LoginAddress => "login_address",
+            Self::LoginName => "login_name",
         }
     }
 }
@@ -117,7 +127,8 @@ pub struct Told {
 }
 
 /// Whom to believe where a request comes from, written `10.0.0.0/8,192.0.2.1/32`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Proxies(Arc<[IpNet]>);
 
 /// What is not a list of networks.
@@ -135,10 +146,11 @@ impl FromStr for Proxies {
     }
 }
 
-impl<'de> Deserialize<'de> for Proxies {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+impl TryFrom<String> for Proxies {
+    type Error = ProxiesError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 
@@ -147,19 +159,24 @@ impl Proxies {
     /// `X-Forwarded-For` that is none. What others wrote there before is not believed.
     #[must_use]
     pub fn origin<'a>(&self, peer: IpAddr, forwarded: impl Iterator<Item = &'a str>) -> IpAddr {
+        if !self.include(peer) {
+            return peer;
+        }
         let mut hops: Vec<&str> = forwarded.flat_map(|line| line.split(',')).collect();
         let mut origin = peer;
-        while self
-            .0
-            .iter()
-            .any(|network| network.contains(&origin.to_canonical()))
-        {
+        while self.include(origin) {
             match hops.pop().and_then(|hop| hop.trim().parse().ok()) {
                 Some(hop) => origin = hop,
                 None => break,
             }
         }
         origin
+    }
+
+    /// Whether this is one of them.
+    fn include(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
     }
 }
 
@@ -173,6 +190,9 @@ pub struct Asker {
     /// For what.
     pub campaign: CampaignId,
 }
+
+/// By which name their bucket goes, if there is one.
+type Name = fn(&Asker) -> Option<String>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct By {
@@ -220,39 +240,82 @@ impl Limits {
     /// Counts a request against each rate, the narrowest first: who is refused takes nothing from others.
     pub async fn count(&self, asker: Asker) -> Told {
         let mut told = Told::default();
+        let rates: [(Of, Option<Rate>, Name); 3] = [
+            (Of::Address, self.rates.address, |asker| {
+                asker.address.map(network)
+            }),
+            (Of::User, self.rates.user, |asker| {
+                Some(asker.user.to_string())
+            }),
+            (Of::Campaign, self.rates.campaign, |asker| {
+                Some(asker.campaign.to_string())
+            }),
+        ];
+        for (of, rate, name) in rates {
+            let Some(rate) = rate else { continue };
+            let Some(who) = name(&asker) else { continue };
+            let Some(taken) = self.take(of, &who, rate).await else {
+                continue;
+            };
+            self.tell(&mut told, of, rate, taken);
+            if told.wait.is_some() {
+                break;
+            }
+        }
+        told
+    }
+
+    /// Counts a log-in against the rates of log-ins. Here nobody is let through because the buckets cannot
+    /// be asked: passwords would be guessed in that time.
+    pub async fn count_login(
+        &self,
+        address: Option<IpAddr>,
+        login: &str,
+    ) -> Result<Told, GateError> {
+        let mut told = Told::default();
         let rates = [
-            (Of::Address, self.rates.address, asker.address.map(network)),
-            (Of::User, self.rates.user, Some(asker.user.to_string())),
             (
-                Of::Campaign,
-                self.rates.campaign,
-                Some(asker.campaign.to_string()),
+                Of::LoginAddress,
+                self.rates.login_address,
+                address.map(network),
+            ),
+            // Not as it is: it is as long as somebody likes, and says who they are.
+            (
+                Of::LoginName,
+                self.rates.login_name,
+                Some(Digest::of(&login.to_lowercase()).to_string()),
             ),
         ];
         for (of, rate, who) in rates {
             let (Some(rate), Some(who)) = (rate, who) else {
                 continue;
             };
-            let Some(taken) = self.take(of, &who, rate).await else {
-                continue;
-            };
-            let (left, full_in, wait) = match taken {
-                Taken::Token { left, full_in } => (left, full_in, None),
-                Taken::Nothing { next_in, full_in } => (0, full_in, Some(next_in)),
-            };
-            told.standings.push(Standing {
-                of,
-                rate,
-                left,
-                full_in,
-            });
-            if wait.is_some() {
-                self.refused.get_or_create(&By { of: of.as_str() }).inc();
-                told.wait = wait;
-                return told;
+            let name = format!("{}:{who}", of.as_str());
+            let taken = self.buckets.take(&name, rate.into());
+            let taken = self.guard.ask(taken).await?;
+            self.tell(&mut told, of, rate, taken);
+            if told.wait.is_some() {
+                break;
             }
         }
-        told
+        Ok(told)
+    }
+
+    fn tell(&self, told: &mut Told, of: Of, rate: Rate, taken: Taken) {
+        let (left, full_in, wait) = match taken {
+            Taken::Token { left, full_in } => (left, full_in, None),
+            Taken::Nothing { next_in, full_in } => (0, full_in, Some(next_in)),
+        };
+        told.standings.push(Standing {
+            of,
+            rate,
+            left,
+            full_in,
+        });
+        if wait.is_some() {
+            self.refused.get_or_create(&By { of: of.as_str() }).inc();
+            told.wait = wait;
+        }
     }
 
     async fn take(&self, of: Of, who: &str, rate: Rate) -> Option<Taken> {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use firstcome::command;
@@ -9,6 +10,10 @@ use firstcome::command::verify::{Beyond, Form};
 use firstcome::config::Config;
 use firstcome::domain::CampaignId;
 use firstcome::reconcile::verify::{Depth, Scope};
+use firstcome::trace::Traces;
+
+/// How long the end waits until the last spans are sent.
+const TRACES_STOP: Duration = Duration::from_secs(5);
 
 /// A participation allocates several hundred times, most of it in the libraries below; the system's
 /// allocator took a third of the process's time.
@@ -80,6 +85,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Makes accounts, for people to log in by where `auth.mode` is `sessions`.
+    Accounts {
+        #[command(subcommand)]
+        action: command::accounts::Action,
+    },
     /// Lists, replays or discards events the relay has given up.
     DeadLetters {
         #[command(subcommand)]
@@ -112,38 +122,49 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
-        match arguments.command.as_ref().unwrap_or(&Command::Serve) {
-            Command::Serve => Box::pin(command::serve::run(config)).await,
-            Command::Relay => command::relay::run(config).await,
-            Command::Consume => command::consume::run(config).await,
-            Command::Migrate { direction } => command::migrate::run(&config, *direction).await,
-            Command::Verify {
-                json,
-                campaign,
-                full,
-                topic,
-                topic_seconds_max,
-                rewards,
-            } => {
-                let scope = Scope {
-                    campaign: campaign.map(CampaignId),
-                    depth: if *full { Depth::Full } else { Depth::Due },
-                    ..Scope::default()
-                };
-                let within = std::time::Duration::from_secs(*topic_seconds_max);
-                let beyond = Beyond {
-                    topic_within: topic.then_some(within),
-                    rewards: *rewards,
-                };
-                command::verify::run(&config, form(*json), &scope, beyond).await
-            }
-            Command::Openapi => command::openapi::run(),
-            Command::Asyncapi => command::asyncapi::run(),
-            Command::Doctor { json } => command::doctor::run(&config, form(*json)).await,
-            Command::DeadLetters { action } => command::dead_letters::run(&config, action).await,
+    let traces = config.traces.settings();
+    let traces = traces
+        .map(|settings| Traces::start(&settings, runtime.handle().clone()))
+        .transpose()?;
+    let ended = runtime.block_on(run_in(arguments, config));
+    if let Some(traces) = traces {
+        traces.stop(TRACES_STOP);
+    }
+    ended
+}
+
+async fn run_in(arguments: &Arguments, config: Config) -> anyhow::Result<ExitCode> {
+    match arguments.command.as_ref().unwrap_or(&Command::Serve) {
+        Command::Serve => Box::pin(command::serve::run(config)).await,
+        Command::Relay => Box::pin(command::relay::run(config)).await,
+        Command::Consume => Box::pin(command::consume::run(config)).await,
+        Command::Migrate { direction } => command::migrate::run(&config, *direction).await,
+        Command::Verify {
+            json,
+            campaign,
+            full,
+            topic,
+            topic_seconds_max,
+            rewards,
+        } => {
+            let scope = Scope {
+                campaign: campaign.map(CampaignId),
+                depth: if *full { Depth::Full } else { Depth::Due },
+                ..Scope::default()
+            };
+            let within = std::time::Duration::from_secs(*topic_seconds_max);
+            let beyond = Beyond {
+                topic_within: topic.then_some(within),
+                rewards: *rewards,
+            };
+            command::verify::run(&config, form(*json), &scope, beyond).await
         }
-    })
+        Command::Openapi => command::openapi::run(),
+        Command::Asyncapi => command::asyncapi::run(),
+        Command::Doctor { json } => command::doctor::run(&config, form(*json)).await,
+        Command::Accounts { action } => command::accounts::run(&config, action).await,
+        Command::DeadLetters { action } => command::dead_letters::run(&config, action).await,
+    }
 }
 
 const fn form(json: bool) -> Form {

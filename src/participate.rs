@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 pub use self::outcome::{Outcome, ParticipateError, Replayed, Request};
 pub use self::sync::SyncPath;
 use crate::admission::Desk;
+use crate::allow_list::{AllowLists, LookupError};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::direct::{Cause, Direct};
@@ -57,6 +58,8 @@ pub struct Participate {
 pub struct Parts {
     /// Campaigns at hand.
     pub catalogue: Catalogue,
+    /// Who may take part, where not everybody may.
+    pub allow_lists: AllowLists,
     /// The way to the gate.
     pub desk: Desk,
     /// Whether the gate is there.
@@ -136,7 +139,11 @@ impl Participate {
         if let Some(outcome) = parts.earlier_answer(&request).await? {
             return Ok(outcome);
         }
-        let outcome = match parts.refused_here(&campaign, &request) {
+        let refused = match parts.refused_here(&campaign, &request) {
+            None => parts.kept_out(&campaign, &request).await?,
+            refused => refused,
+        };
+        let outcome = match refused {
             Some(refusal) => Outcome::Refused {
                 refusal,
                 remaining: None,
@@ -220,6 +227,24 @@ impl Parts {
         self.catalogue
             .is_sold_out(campaign.id)
             .then_some(Refusal::SoldOut)
+    }
+
+    /// Whether the campaign has a list that the user is not in. Before anything is taken for them.
+    async fn kept_out(
+        &self,
+        campaign: &Campaign,
+        request: &Request,
+    ) -> Result<Option<Refusal>, ParticipateError> {
+        let Some(list) = campaign.allow_list else {
+            return Ok(None);
+        };
+        match self.allow_lists.has(campaign.id, list, request.user).await {
+            Ok(true) => Ok(None),
+            Ok(false) => Ok(Some(Refusal::NotAllowed)),
+            Err(LookupError::Full) => Err(ParticipateError::Busy),
+            // Logged once, where the whole batch failed.
+            Err(LookupError::Unavailable) => Err(ParticipateError::Unavailable { part: "store" }),
+        }
     }
 
     /// Tries until it is known what became of it.

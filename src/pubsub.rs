@@ -1,6 +1,7 @@
 //! Words between replicas, over Redis pub/sub. Only hints: one that is lost costs a little time, so
 //! nothing here is retried for its own sake and nothing waits for it. It must not carry what has to arrive.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -21,10 +22,13 @@ const RECONNECT: retry::Policy = retry::Policy {
     attempts_max: u32::MAX,
 };
 
+/// Who passes words on: one server, or the nodes of a cluster, of which each passes on to all.
+pub type Nodes = Arc<[Client]>;
+
 /// Where words of one kind are said.
 #[derive(Clone)]
 pub struct Channel {
-    client: Client,
+    nodes: Nodes,
     name: String,
     /// What it means when words do not arrive, for the log.
     without: &'static str,
@@ -33,9 +37,9 @@ pub struct Channel {
 impl Channel {
     /// The channel `{prefix}:{kind}`.
     #[must_use]
-    pub fn new(client: Client, prefix: &str, kind: &str, without: &'static str) -> Self {
+    pub fn new(nodes: Nodes, prefix: &str, kind: &str, without: &'static str) -> Self {
         Self {
-            client,
+            nodes,
             name: format!("{prefix}:{kind}"),
             without,
         }
@@ -49,6 +53,15 @@ impl Channel {
             connection: None,
             failures: 0,
         }
+    }
+
+    /// The node to go to: after a failure the next one.
+    fn node(&self, failures: u32) -> Result<&Client, BoxError> {
+        let nth = usize::try_from(failures).unwrap_or(0);
+        let mut nodes = self.nodes.iter().cycle();
+        nodes
+            .nth(nth % self.nodes.len().max(1))
+            .ok_or_else(|| "there is no address of Redis".into())
     }
 
     /// Hears the words of all replicas, this one included, until told to stop.
@@ -81,7 +94,7 @@ impl Channel {
         heard: &(impl Fn(u64) -> F + Send + Sync),
         failures: &mut u32,
     ) -> Result<(), BoxError> {
-        let subscriber = self.client.get_async_pubsub();
+        let subscriber = self.node(*failures)?.get_async_pubsub();
         let mut subscriber = tokio::time::timeout(ANSWER_TIMEOUT, subscriber).await??;
         tokio::time::timeout(ANSWER_TIMEOUT, subscriber.subscribe(&self.name)).await??;
         *failures = 0;
@@ -123,7 +136,8 @@ impl Voice {
         let connection = if let Some(connection) = &mut self.connection {
             connection
         } else {
-            let connecting = self.channel.client.get_multiplexed_async_connection();
+            let node = self.channel.node(self.failures)?;
+            let connecting = node.get_multiplexed_async_connection();
             let connected = tokio::time::timeout(ANSWER_TIMEOUT, connecting).await??;
             self.connection.insert(connected)
         };

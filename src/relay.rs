@@ -42,13 +42,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
+pub use breaker::BreakerState;
 pub use elsewhere::Elsewhere;
 pub use metrics::{Metrics, ParkedIn, Published, RetentionMetrics};
 pub use purger::Retention;
 
 use crate::broker::Publisher;
 use crate::clock::Clock;
-use crate::domain::{BucketSet, EventId, Fresh, OutboxEvent};
+use crate::domain::{BucketSet, EventId, Fresh, OutboxEvent, Stream};
 use crate::retry;
 use crate::store::Store;
 use crate::supervisor::{Policy, Spawner, Stage};
@@ -292,6 +293,18 @@ impl RelayHandle {
     #[must_use]
     pub fn is_publishing(&self) -> bool {
         self.parts.breakers.closed()
+    }
+
+    /// The breaker of the broker, and those of the topics.
+    #[must_use]
+    pub fn breakers(&self) -> (BreakerState, Vec<(Stream, BreakerState)>) {
+        self.parts.breakers.states()
+    }
+
+    /// Its name in the lease rows.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        &self.parts.config.owner
     }
 
     /// The buckets this relay owns now.

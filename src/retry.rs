@@ -56,6 +56,14 @@ impl Verdict {
 }
 
 impl Policy {
+    /// For whoever has a client waiting: a few attempts, close together.
+    pub const BRIEF: Self = Self {
+        initial: Duration::from_millis(50),
+        max: Duration::from_secs(1),
+        multiplier: 4.0,
+        attempts_max: 4,
+    };
+
     /// How long to wait after the `attempt`-th attempt failed (from 1); none: it was the last.
     #[must_use]
     pub fn delay(&self, attempt: u32) -> Option<Duration> {

@@ -4,21 +4,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use moka::Expiry;
 use moka::future::Cache;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
 
 use crate::domain::{Campaign, CampaignId};
 use crate::gate::Gate;
 use crate::meter::{Meter, Recent};
+use crate::reading::Reading;
 use crate::store::{Store, StoreError};
 
 /// How old a status may be.
 const AGE_MAX: Duration = Duration::from_millis(250);
-/// Counting what waits may take one in so many parts of the time.
-const WAITING_SHARE: u32 = 20;
-/// How old that may be, however long it takes.
+/// How old the count of what waits may be, however long it takes.
 const WAITING_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// How far participations of a campaign have come.
@@ -58,23 +58,9 @@ pub struct StatusBoard {
     gate: Arc<dyn Gate>,
     meter: Meter,
     recent: Cache<CampaignId, Option<Arc<CampaignStatus>>>,
-    waiting: Cache<(), Waiting>,
-}
-
-/// Events that wait to be published, by campaign, and how long it took to count them.
-#[derive(Clone)]
-struct Waiting {
-    counts: Arc<BTreeMap<CampaignId, u64>>,
-    took: Duration,
-}
-
-/// Counted again the later the longer it takes: with a broker away for hours there is much to count.
-struct ByEffort;
-
-impl Expiry<(), Waiting> for ByEffort {
-    fn expire_after_create(&self, (): &(), read: &Waiting, _at: Instant) -> Option<Duration> {
-        Some((read.took * WAITING_SHARE).clamp(AGE_MAX, WAITING_AGE_MAX))
-    }
+    /// Events that wait to be published, by campaign.
+    waiting: Reading<Arc<BTreeMap<CampaignId, u64>>>,
+    reads: Counter,
 }
 
 impl StatusBoard {
@@ -90,8 +76,18 @@ impl StatusBoard {
             gate,
             meter,
             recent,
-            waiting: Cache::builder().expire_after(ByEffort).build(),
+            waiting: Reading::kept_for(AGE_MAX..=WAITING_AGE_MAX),
+            reads: Counter::default(),
         }
+    }
+
+    /// Makes visible how often statuses were read.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "status_reads",
+            "Times the status of a campaign was read for those who watch it",
+            self.reads.clone(),
+        );
     }
 
     /// The status of a campaign; none: there is no such campaign.
@@ -102,6 +98,7 @@ impl StatusBoard {
     }
 
     async fn read(&self, id: CampaignId) -> Result<Option<Arc<CampaignStatus>>, Arc<StoreError>> {
+        self.reads.inc();
         let Some((campaign, committed)) = self.store.campaign_and_count(id).await? else {
             return Ok(None);
         };
@@ -136,14 +133,10 @@ impl StatusBoard {
             recent: self.meter.recent(id),
         })))
     }
+
     async fn unpublished(&self, id: CampaignId) -> Result<u64, Arc<StoreError>> {
-        let count = async {
-            let began = Instant::now();
-            let counts = Arc::new(self.store.unpublished_counts().await?);
-            let took = began.elapsed();
-            Ok(Waiting { counts, took })
-        };
-        let waiting = self.waiting.try_get_with((), count).await?;
-        Ok(waiting.counts.get(&id).copied().unwrap_or(0))
+        let count = async { Ok(Arc::new(self.store.unpublished_counts().await?)) };
+        let waiting = self.waiting.get(count).await?;
+        Ok(waiting.get(&id).copied().unwrap_or(0))
     }
 }

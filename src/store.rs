@@ -1,6 +1,9 @@
 //! The store: the truth. MySQL in production, SQLite when embedded; the same statements but where a
 //! method says otherwise. Entities of the object mapper never leave this module.
 
+mod accounts;
+mod allow_lists;
+mod audit;
 mod bounded;
 mod campaigns;
 mod connection;
@@ -19,6 +22,9 @@ mod shapes;
 mod tallies;
 mod verification;
 
+pub use accounts::{Account, AccountChange, NewAccount};
+pub use allow_lists::{AllowList, Enforced};
+pub use audit::{AuditEntry, AuditFilter};
 pub use campaigns::{CampaignChange, CampaignFilter, NewCampaign};
 pub use counts::Counts;
 pub use daily::{Begun, Cause, DailyRow, Done, Ended, Progress, Redo, Run, RunFailure, RunState};
@@ -32,7 +38,7 @@ pub use outbox::{
 };
 pub use participations::{
     Applicant, BatchOutcome, Changed, Closing, CommitError, Committed, Decision, DirectOutcome,
-    DueReservations, Intake, Making, Mismatch, Place, Raised, Wished,
+    DueReservations, Intake, Making, Mismatch, Place, Raised, RankPage, Ranked, RankedRow, Wished,
 };
 pub use rewards::{Applied, Due, Rewarded, Rewards, UseOutcome};
 pub use tallies::TallyRow;
@@ -145,6 +151,15 @@ impl Store {
         let statement = Statement::from_sql_and_values(DbBackend::MySql, sql, [name.into()]);
         let row = self.db.query_one_raw(statement).await?;
         Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+    }
+
+    /// What a connection to MySQL is encrypted with; none: it is not.
+    pub async fn encryption(&self) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT VARIABLE_VALUE FROM performance_schema.session_status WHERE VARIABLE_NAME = 'Ssl_cipher'";
+        let statement = Statement::from_string(DbBackend::MySql, sql);
+        let row = self.db.query_one_raw(statement).await?;
+        let cipher: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?;
+        Ok(cipher.filter(|cipher| !cipher.is_empty()))
     }
 
     /// MySQL's clock.

@@ -137,6 +137,30 @@ impl Spawner {
         };
     }
 
+    /// Starts the background task `name`: takes `step` after `first`, and again after each pause that
+    /// the step answers, until its stage stops. No step is cut short; its token says that it should end.
+    pub fn repeat<F, Fut>(&self, name: &'static str, first: Duration, step: F)
+    where
+        F: Fn(CancellationToken) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Duration> + Send,
+    {
+        let step = Arc::new(step);
+        self.start(name, Stage::Background, Policy::restart(), move |stop| {
+            let step = Arc::clone(&step);
+            async move {
+                let mut pause = first;
+                while stop
+                    .run_until_cancelled(tokio::time::sleep(pause))
+                    .await
+                    .is_some()
+                {
+                    pause = step(stop.clone()).await;
+                }
+                Ok(())
+            }
+        });
+    }
+
     /// One that starts its tasks on another runtime: for work that is not to stand in line with
     /// everything else on the threads of this one.
     #[must_use]

@@ -19,6 +19,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::trace;
+
 /// Upper bounds in seconds. The lower half resolves a warm answer, the upper half an overload; the
 /// last finite one is the default request time-out.
 const DURATION_BUCKETS: [f64; 14] = [
@@ -87,6 +89,7 @@ impl Telemetry {
     pub fn new() -> Self {
         let mut registry = Registry::default();
         let http = HttpMetrics::register(&mut registry);
+        trace::register(registry.sub_registry_with_prefix("firstcome"));
         Self {
             registry: Mutex::new(registry),
             http,

@@ -4,11 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::Client;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::domain::{BucketSet, Fresh};
-use crate::pubsub::Channel;
+use crate::pubsub::{Channel, Nodes};
 use crate::relay::{Elsewhere, RelayHandle};
 use crate::supervisor::{Policy, Spawner, Stage};
 
@@ -18,8 +17,8 @@ const GATHER: Duration = Duration::from_millis(4);
 const HINTS_MAX: usize = 1_024;
 
 /// Passes on what `elsewhere` gathers.
-pub fn tell(spawner: &Spawner, client: Client, prefix: &str, elsewhere: Elsewhere) {
-    let channel = channel(client, prefix);
+pub fn tell(spawner: &Spawner, nodes: Nodes, prefix: &str, elsewhere: Elsewhere) {
+    let channel = channel(nodes, prefix);
     spawner.start(
         "wake.tell",
         Stage::Background,
@@ -41,8 +40,8 @@ pub fn tell(spawner: &Spawner, client: Client, prefix: &str, elsewhere: Elsewher
 }
 
 /// Wakes `relay` when another replica says that it has rows.
-pub fn listen(spawner: &Spawner, client: Client, prefix: &str, relay: RelayHandle) {
-    let channel = channel(client, prefix);
+pub fn listen(spawner: &Spawner, nodes: Nodes, prefix: &str, relay: RelayHandle) {
+    let channel = channel(nodes, prefix);
     spawner.start(
         "wake.listen",
         Stage::Background,
@@ -85,6 +84,6 @@ pub fn forward(spawner: &Spawner, elsewhere: Elsewhere) -> mpsc::Sender<Fresh> {
     hints
 }
 
-fn channel(client: Client, prefix: &str) -> Channel {
-    Channel::new(client, prefix, "relay:wake", "rows are found by the poll")
+fn channel(nodes: Nodes, prefix: &str) -> Channel {
+    Channel::new(nodes, prefix, "relay:wake", "rows are found by the poll")
 }

@@ -14,6 +14,9 @@ mod m20261122_000007_orders;
 mod m20261122_000020_rewarded;
 mod m20261122_000025_rejection_total;
 mod m20261122_000030_daily;
+mod m20261122_000050_audit;
+mod m20261122_000060_account;
+mod m20261122_000070_allow_list;
 pub mod rewards;
 
 /// All migrations, in order.
@@ -32,8 +35,11 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000006_verification::Migration),
             Box::new(m20261122_000007_orders::Migration),
             Box::new(m20261122_000020_rewarded::Migration),
+            Box::new(m20261122_000050_audit::Migration),
             Box::new(m20261122_000025_rejection_total::Migration),
             Box::new(m20261122_000030_daily::Migration),
+            Box::new(m20261122_000060_account::Migration),
+            Box::new(m20261122_000070_allow_list::Migration),
         ]
     }
 }

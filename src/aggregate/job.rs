@@ -16,7 +16,7 @@ use super::reading::Reader;
 use super::{Desk, Parts};
 use crate::crash;
 use crate::domain::{CampaignId, Day, DaySums};
-use crate::retry::{self, Verdict};
+use crate::retry::retry;
 use crate::store::{Ended, Progress, Run, RunFailure, StoreError};
 
 /// How often it says how far it has come, at least as often as its turn has to be renewed.
@@ -150,9 +150,8 @@ impl Job {
     ) -> Result<(), JobError> {
         let store = &self.desk.parts.store;
         for (campaign, sums) in sums {
-            let classify = |error: &StoreError| Verdict::again_if(error.is_transient());
             let write = || store.write_daily(&self.run, *campaign, sums);
-            match retry::retry(&self.desk.settings.retry, classify, write).await {
+            match retry(&self.desk.settings.retry, StoreError::verdict, write).await {
                 Ok(true) => self.report.done.fetch_add(1, Ordering::Relaxed),
                 Ok(false) => return Err(JobError::Lost),
                 Err(error @ StoreError::Unavailable(_)) => return Err(error.into()),
@@ -207,8 +206,7 @@ impl Job {
             error,
             is_whole_day: self.run.started_at >= self.run.day.end() + SETTLED,
         };
-        let classify = |error: &StoreError| Verdict::again_if(error.is_transient());
-        let noted = retry::retry(&self.desk.settings.retry, classify, || {
+        let noted = retry(&self.desk.settings.retry, StoreError::verdict, || {
             store.end_run(&self.run, &ended)
         });
         // Where it is not noted, the turn runs out and whoever takes it says that this was abandoned.

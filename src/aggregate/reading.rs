@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt, stream};
 use uuid::Uuid;
 
 use crate::domain::{CampaignId, Day, DaySums, Instant};
-use crate::retry::{self, Verdict};
+use crate::retry::{self, retry};
 use crate::store::{Store, StoreError};
 
 /// How much of the tallies is read at once.
@@ -78,9 +78,10 @@ impl Reader {
         stream::unfold(Some((self, ids.start)), move |at| async move {
             let (reader, from) = at?;
             let rows = reader.slice_rows;
-            let end = reader
-                .insist(|| reader.store.slice_end(from, until, rows))
-                .await;
+            let end = retry(&reader.retry, StoreError::verdict, || {
+                reader.store.slice_end(from, until, rows)
+            })
+            .await;
             Some(match end {
                 Ok(Some(end)) => (Ok(from..end), Some((reader, end))),
                 Ok(None) => (Ok(from..until), None),
@@ -95,7 +96,10 @@ impl Reader {
         ids: Result<Range<Uuid>, StoreError>,
     ) -> Result<(Uuid, Vec<(CampaignId, DaySums)>), StoreError> {
         let ids = ids?;
-        let sums = self.insist(|| self.store.slice_sums(day, &ids)).await?;
+        let sums = retry(&self.retry, StoreError::verdict, || {
+            self.store.slice_sums(day, &ids)
+        })
+        .await?;
         Ok((ids.end, sums))
     }
 
@@ -104,17 +108,10 @@ impl Reader {
         from: Instant,
         until: Instant,
     ) -> Result<Vec<(CampaignId, String, u64)>, StoreError> {
-        self.insist(|| self.store.refusals_between(from, until))
-            .await
-    }
-
-    /// Reading again does no harm.
-    async fn insist<T, F>(&self, read: impl FnMut() -> F) -> Result<T, StoreError>
-    where
-        F: Future<Output = Result<T, StoreError>>,
-    {
-        let classify = |error: &StoreError| Verdict::again_if(error.is_transient());
-        retry::retry(&self.retry, classify, read).await
+        retry(&self.retry, StoreError::verdict, || {
+            self.store.refusals_between(from, until)
+        })
+        .await
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{AggregateError, Aggregator, Claim};
 use crate::domain::{Day, Instant, Zone};
 use crate::store::{Cause, Redo, StoreError};
-use crate::supervisor::{Policy, Spawner, Stage};
+use crate::supervisor::Spawner;
 
 /// Longest wait until days are looked at again: clocks jump, and a day that failed is taken up again.
 const LOOK_MAX: Duration = Duration::from_secs(60 * 60);
@@ -69,25 +69,10 @@ impl Schedule {
 /// Aggregates days when it is time, and those that were missed.
 pub fn start(spawner: &Spawner, aggregator: &Aggregator) {
     let aggregator = aggregator.clone();
-    spawner.start(
-        "aggregate.schedule",
-        Stage::Background,
-        Policy::restart(),
-        move |stop| {
-            let aggregator = aggregator.clone();
-            async move {
-                let mut pause = Duration::ZERO;
-                while stop
-                    .run_until_cancelled(tokio::time::sleep(pause))
-                    .await
-                    .is_some()
-                {
-                    pause = aggregator.look(&stop).await;
-                }
-                Ok(())
-            }
-        },
-    );
+    spawner.repeat("aggregate.schedule", Duration::ZERO, move |stop| {
+        let aggregator = aggregator.clone();
+        async move { aggregator.look(&stop).await }
+    });
 }
 
 impl Aggregator {

@@ -99,9 +99,9 @@ impl Aggregator {
         let day = named_day("date", date, self.kept_zone(zone)?, self)?;
         let store = &self.desk.parts.store;
         let began = Instant::now();
-        let done = store.days_done(day.zone, (date, date)).await?;
+        let done = store.days_done(day.zone, (date, date));
+        let (done, campaigns) = tokio::try_join!(done, store.daily(day))?;
         let done = done.first().copied().ok_or(AggregateError::NotAggregated)?;
-        let campaigns = store.daily(day).await?;
         Ok(DayStatistics {
             day,
             method: Method::Aggregated,

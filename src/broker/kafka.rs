@@ -55,7 +55,18 @@ pub struct KafkaConfig {
     /// How long questions about topics may take.
     pub metadata_timeout: Duration,
     /// Further librdkafka settings (security, for one), applied last.
-    pub extra: Vec<(String, String)>,
+    pub extra: Extra,
+}
+
+/// Settings of librdkafka by name. What they are is not printed: there are secrets among them.
+#[derive(Clone, Default)]
+pub struct Extra(pub Vec<(&'static str, String)>);
+
+impl std::fmt::Debug for Extra {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = self.0.iter().map(|(name, _)| name);
+        formatter.debug_list().entries(names).finish()
+    }
 }
 
 impl Default for KafkaConfig {
@@ -71,7 +82,7 @@ impl Default for KafkaConfig {
             message_bytes_max: 1_000_000,
             queue_records_max: 50_000,
             metadata_timeout: Duration::from_secs(5),
-            extra: Vec::new(),
+            extra: Extra::default(),
         }
     }
 }
@@ -84,8 +95,8 @@ impl KafkaConfig {
             .set("client.id", &self.client_id)
             .set("socket.keepalive.enable", "true")
             .set("reconnect.backoff.max.ms", "1000");
-        for (name, value) in &self.extra {
-            client.set(name, value);
+        for (name, value) in &self.extra.0 {
+            client.set(*name, value);
         }
         client.set_log_level(RDKafkaLogLevel::Warning);
         client

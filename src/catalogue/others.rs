@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use redis::Client;
 use tokio::sync::{Mutex, mpsc};
 
 use super::Catalogue;
 use crate::domain::CampaignId;
-use crate::pubsub::Channel;
+use crate::pubsub::{Channel, Nodes};
 use crate::supervisor::{Policy, Spawner, Stage};
 
 /// Changes that wait to be said; more are dropped.
@@ -16,9 +15,9 @@ const CHANGES_MAX: usize = 1_024;
 
 /// What is changed by this catalogue's owner is said to the others, and what they say is forgotten.
 #[must_use]
-pub fn share(spawner: &Spawner, client: Client, prefix: &str, catalogue: Catalogue) -> Catalogue {
+pub fn share(spawner: &Spawner, nodes: Nodes, prefix: &str, catalogue: Catalogue) -> Catalogue {
     let without = "their copies of campaigns may be as old as their bound";
-    let channel = Channel::new(client, prefix, "campaign:changed", without);
+    let channel = Channel::new(nodes, prefix, "campaign:changed", without);
     let (others, changed) = mpsc::channel::<CampaignId>(CHANGES_MAX);
     tell(spawner, channel.clone(), changed);
     listen(spawner, channel, catalogue.clone());

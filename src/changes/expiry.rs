@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Changes, Committer};
 use crate::domain::{ParticipationId, Wish};
 use crate::store::{StoreError, Wished};
-use crate::supervisor::{Policy, Spawner, Stage};
+use crate::supervisor::Spawner;
 
 const DUTY: &str = "expiry";
 /// How long the duty stays with a replica that says nothing.
@@ -21,29 +21,18 @@ const PAGE: u64 = 500;
 pub fn start(spawner: &Spawner, changes: &Changes, interval: Duration) {
     let committer = Arc::clone(&changes.desk.committer);
     let owner = Uuid::now_v7().to_string();
-    spawner.start(
-        "changes.expire",
-        Stage::Background,
-        Policy::restart(),
-        move |stop| {
-            let (committer, owner) = (Arc::clone(&committer), owner.clone());
-            async move {
-                while stop
-                    .run_until_cancelled(tokio::time::sleep(interval))
-                    .await
-                    .is_some()
-                {
-                    if let Err(error) = committer.expire_due(&owner).await {
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            "reservations wait to expire"
-                        );
-                    }
-                }
-                Ok(())
+    spawner.repeat("changes.expire", interval, move |_stop| {
+        let (committer, owner) = (Arc::clone(&committer), owner.clone());
+        async move {
+            if let Err(error) = committer.expire_due(&owner).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "reservations wait to expire"
+                );
             }
-        },
-    );
+            interval
+        }
+    });
 }
 
 impl Committer {
@@ -76,5 +65,6 @@ const fn to_expire(id: ParticipationId) -> Wished {
         id,
         wish: Wish::Expire,
         traceparent: None,
+        by: None,
     }
 }

@@ -20,31 +20,18 @@ const SCHEDULE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Opens and closes campaigns by the clock.
 pub(super) fn start_schedule(spawner: &Spawner, lifecycle: Lifecycle) {
-    spawner.start(
-        "lifecycle.tick",
-        Stage::Background,
-        Policy::restart(),
-        move |stop| {
-            let lifecycle = lifecycle.clone();
-            async move {
-                let mut pause = Duration::ZERO;
-                while stop
-                    .run_until_cancelled(tokio::time::sleep(pause))
-                    .await
-                    .is_some()
-                {
-                    pause = lifecycle.tick().await.unwrap_or_else(|error| {
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            "the schedule waits"
-                        );
-                        SCHEDULE_PAUSE
-                    });
-                }
-                Ok(())
-            }
-        },
-    );
+    spawner.repeat("lifecycle.tick", Duration::ZERO, move |_stop| {
+        let lifecycle = lifecycle.clone();
+        async move {
+            lifecycle.tick().await.unwrap_or_else(|error| {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the schedule waits"
+                );
+                SCHEDULE_PAUSE
+            })
+        }
+    });
 }
 
 /// Finds out when a gate that went away is back, and brings it into step.
@@ -91,40 +78,26 @@ async fn keep_probing(gate: &Guarded, reconciler: &Reconciler) {
 
 /// Ends the leases of those who died, and rebuilds gates that disagree with the store.
 pub(super) fn start_sweeper(spawner: &Spawner, reconciler: Reconciler, interval: Duration) {
-    spawner.start(
-        "reconcile.sweep",
-        Stage::Background,
-        Policy::restart(),
-        move |stop| {
-            let reconciler = reconciler.clone();
-            async move {
-                while stop
-                    .run_until_cancelled(tokio::time::sleep(interval))
-                    .await
-                    .is_some()
-                {
-                    match reconciler.sweep().await {
-                        Ok(swept) if swept != Swept::default() => {
-                            tracing::info!(
-                                swept.settled,
-                                swept.released,
-                                swept.rebuilt,
-                                "leases that had run out"
-                            );
-                        }
-                        Ok(_) | Err(ReconcileError::Gate(GateError::Away)) => {}
-                        Err(error) => {
-                            tracing::warn!(
-                                error = &error as &dyn std::error::Error,
-                                "the sweep waits"
-                            );
-                        }
-                    }
+    spawner.repeat("reconcile.sweep", interval, move |_stop| {
+        let reconciler = reconciler.clone();
+        async move {
+            match reconciler.sweep().await {
+                Ok(swept) if swept != Swept::default() => {
+                    tracing::info!(
+                        swept.settled,
+                        swept.released,
+                        swept.rebuilt,
+                        "leases that had run out"
+                    );
                 }
-                Ok(())
+                Ok(_) | Err(ReconcileError::Gate(GateError::Away)) => {}
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the sweep waits");
+                }
             }
-        },
-    );
+            interval
+        }
+    });
 }
 
 /// Writes the refusals counted, a last time when told to stop.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{parts, rewarding};
+use super::{edge, parts, rewarding};
 use crate::broker::Publisher;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -50,6 +50,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         health: Health::new(store.clone(), None, (publisher, Need::Needed), topic)
             .with_rewards(Some(rewards.clone()), Need::Needed),
         telemetry,
+        tls: edge::tls(&config, &spawner).await?,
         stop: spawner.token(Stage::Http),
     };
     super::serve_once(&spawner, async move {

@@ -9,8 +9,11 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::{CampaignId, EventId};
+use crate::domain::{CampaignId, EventId, Origin};
 use crate::store::{DeadLetter, DeadLetterFilter, Store};
+
+/// What the audit log calls whoever uses the command line.
+pub(super) const COMMAND_LINE: &str = "command-line";
 
 /// Dead letters read at once.
 const PAGE_ROWS: u32 = 500;
@@ -110,6 +113,12 @@ pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
         selection,
         after: None,
     };
+    let here = Origin {
+        actor: COMMAND_LINE.to_owned(),
+        request_id: None,
+        address: None,
+    };
+    let by = Some(&here);
     let (mut matched, mut changed) = (0, 0);
     let said = match action {
         Action::List(_) => return list(pages).await,
@@ -127,7 +136,7 @@ pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
                 }
                 matched += ids.len();
                 if !dry_run {
-                    changed += store.replay_dead_letters(&ids).await?;
+                    changed += store.replay_dead_letters(&ids, by).await?;
                 }
             }
         }
@@ -138,7 +147,7 @@ pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
             }
             matched += ids.len();
             if !dry_run {
-                changed += store.discard_dead_letters(&ids).await?;
+                changed += store.discard_dead_letters(&ids, by).await?;
             }
         },
     };

@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::verify::Form;
@@ -72,8 +73,15 @@ async fn mysql(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<V
         told,
         answered: Clock::System.now(),
     });
+    let url = config.database.url.as_ref();
+    let place = url.map_or("", |url| url.expose_secret());
+    let place = super::parts::without_credentials(place);
+    let cipher = store.encryption().await?;
+    let encryption = Finding::encryption("mysql", cipher.as_deref(), &place);
     store.close().await?;
-    Ok(doctor::mysql(&settings, config.database.connections_max))
+    let mut findings = doctor::mysql(&settings, config.database.connections_max);
+    findings.push(encryption);
+    Ok(findings)
 }
 
 async fn redis(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<Vec<Finding>> {
@@ -89,7 +97,7 @@ async fn redis(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<V
         }
     }
     let asked = Clock::System.now();
-    if let Some(told) = gate.server_time().await? {
+    for told in gate.server_times().await? {
         readings.push(Reading {
             part: "redis",
             asked,
@@ -97,7 +105,12 @@ async fn redis(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<V
             answered: Clock::System.now(),
         });
     }
-    Ok(doctor::redis(&settings))
+    let url = config.redis.url.as_ref();
+    let place = super::parts::without_credentials(url.map_or("", |url| url.expose_secret()));
+    let with = config.redis.is_encrypted().then_some("TLS");
+    let mut findings = doctor::redis(&settings);
+    findings.push(Finding::encryption("redis", with, &place));
+    Ok(findings)
 }
 
 async fn kafka(config: &Config) -> anyhow::Result<Vec<Finding>> {
@@ -107,7 +120,10 @@ async fn kafka(config: &Config) -> anyhow::Result<Vec<Finding>> {
     } else {
         Creation::Elsewhere
     };
-    let mut findings = Vec::new();
+    let place = config.kafka.brokers.as_deref().unwrap_or_default();
+    let protocol = config.kafka.security_protocol;
+    let with = protocol.is_encrypted().then_some("TLS");
+    let mut findings = vec![Finding::encryption("kafka", with, place)];
     for name in super::parts::topics(config) {
         findings.extend(topic(&kafka, name, creation).await?);
     }

@@ -11,12 +11,13 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
 use crate::broker::embedded::Embedded;
-use crate::broker::kafka::{Kafka, KafkaConfig};
+use crate::broker::kafka::{Extra, Kafka, KafkaConfig};
 use crate::broker::{PublishError, Publisher};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::Stream;
-use crate::gate::{RedisConfig, ScriptGate};
+use crate::gate::{RedisConfig, RedisTls, ScriptGate};
+use crate::pubsub::Nodes;
 use crate::retry;
 use crate::store::{Store, StoreConfig};
 
@@ -83,17 +84,28 @@ pub(super) async fn redis_gate(config: &Config) -> anyhow::Result<ScriptGate> {
         .url
         .clone()
         .context("no Redis is configured (set FIRSTCOME_REDIS_URL)")?;
-    let settings = RedisConfig {
-        url: url.clone(),
-        connect_timeout: config.redis.connect_timeout,
-        response_timeout: config.redis.response_timeout,
-    };
+    let settings = redis_settings(config, url.clone());
     let place = without_credentials(url.expose_secret());
     within(ScriptGate::redis(&settings, &config.redis.prefix))
         .await
         .with_context(|| {
             format!("cannot reach Redis at {place} (is it up, and is FIRSTCOME_REDIS_URL right?)")
         })
+}
+
+fn redis_settings(config: &Config, url: SecretString) -> RedisConfig {
+    let redis = &config.redis;
+    RedisConfig {
+        url,
+        layout: redis.layout(),
+        tls: redis.is_encrypted().then(|| RedisTls {
+            authorities: redis.tls_ca.clone(),
+            certificate: redis.tls_certificate.clone(),
+            key: redis.tls_key.clone(),
+        }),
+        connect_timeout: redis.connect_timeout,
+        response_timeout: redis.response_timeout,
+    }
 }
 
 /// The broker, and the address at which others find its records.
@@ -178,6 +190,7 @@ fn kafka_settings(config: &Config) -> KafkaConfig {
         message_timeout: config.kafka.message_timeout,
         linger: config.kafka.linger,
         producers: config.kafka.producers,
+        extra: Extra(config.kafka.security()),
         ..KafkaConfig::default()
     }
 }
@@ -228,19 +241,23 @@ where
     }
 }
 
-/// The URL without what stands before the host.
-pub(super) fn without_credentials(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
+/// The URL, or each of several with commas between them, without what stands before the host.
+pub(super) fn without_credentials(urls: &str) -> String {
+    let place = |url: &str| match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, place))) => format!("{scheme}://{place}"),
         _ => url.to_owned(),
-    }
+    };
+    urls.split(',').map(place).collect::<Vec<_>>().join(",")
 }
 
 /// Redis as the wire between replicas; none where there is only this process.
-pub(super) fn redis_client(config: &Config) -> anyhow::Result<Option<redis::Client>> {
-    let url = config.redis.url.as_ref();
-    let client = url.map(|url| redis::Client::open(url.expose_secret()));
-    client.transpose().context("cannot use FIRSTCOME_REDIS_URL")
+pub(super) fn redis_nodes(config: &Config) -> anyhow::Result<Option<Nodes>> {
+    let url = config.redis.url.clone();
+    let nodes = url.map(|url| redis_settings(config, url).clients());
+    let nodes = nodes
+        .transpose()
+        .context("cannot use FIRSTCOME_REDIS_URL")?;
+    Ok(nodes.map(Into::into))
 }
 
 #[cfg(test)]
@@ -254,5 +271,9 @@ mod tests {
             "mysql://host:1/db"
         );
         assert_eq!(without_credentials("redis://host:1"), "redis://host:1");
+        assert_eq!(
+            without_credentials("redis://:pw@a:1,redis://:pw@b:2"),
+            "redis://a:1,redis://b:2"
+        );
     }
 }

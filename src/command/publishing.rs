@@ -16,8 +16,15 @@ use crate::supervisor::Spawner;
 use crate::telemetry::Telemetry;
 use crate::wake;
 
+/// What publishes what this process commits.
+pub(super) struct Publishing {
+    /// Where the writer hands over what it commits; none: it is found by a poll.
+    pub(super) hints: Option<mpsc::Sender<Fresh>>,
+    /// The relay of this process; none: another process publishes.
+    pub(super) relay: Option<RelayHandle>,
+}
+
 /// Starts a relay in a process that also commits, or, where another process publishes, what tells it.
-/// Answers where the writer hands over what it commits.
 pub(super) fn start(
     config: &Config,
     clock: &Clock,
@@ -25,20 +32,23 @@ pub(super) fn start(
     publisher: &Arc<dyn Publisher>,
     spawner: &Spawner,
     telemetry: &Telemetry,
-) -> anyhow::Result<Option<mpsc::Sender<Fresh>>> {
+) -> anyhow::Result<Publishing> {
     if config.relay.enabled {
         let relay = start_relay(config, clock, store, publisher, spawner, telemetry)?;
-        if let Some(client) = parts::redis_client(config)? {
-            wake::tell(spawner, client, &config.redis.prefix, relay.elsewhere());
+        if let Some(nodes) = parts::redis_nodes(config)? {
+            wake::tell(spawner, nodes, &config.redis.prefix, relay.elsewhere());
         }
-        return Ok(Some(relay.hints()));
+        return Ok(Publishing {
+            hints: Some(relay.hints()),
+            relay: Some(relay),
+        });
     }
-    let Some(client) = parts::redis_client(config)? else {
-        return Ok(None);
-    };
-    let elsewhere = Elsewhere::default();
-    wake::tell(spawner, client, &config.redis.prefix, elsewhere.clone());
-    Ok(Some(wake::forward(spawner, elsewhere)))
+    let hints = parts::redis_nodes(config)?.map(|nodes| {
+        let elsewhere = Elsewhere::default();
+        wake::tell(spawner, nodes, &config.redis.prefix, elsewhere.clone());
+        wake::forward(spawner, elsewhere)
+    });
+    Ok(Publishing { hints, relay: None })
 }
 
 /// Starts a relay that other replicas can wake.
@@ -62,8 +72,8 @@ pub(super) fn start_relay(
         settings(config),
         metrics,
     );
-    if let Some(client) = parts::redis_client(config)? {
-        wake::listen(spawner, client, &config.redis.prefix, relay.clone());
+    if let Some(nodes) = parts::redis_nodes(config)? {
+        wake::listen(spawner, nodes, &config.redis.prefix, relay.clone());
     }
     Ok(relay)
 }

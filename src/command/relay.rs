@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{parts, publishing};
+use super::{edge, parts, publishing};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::Stream;
@@ -41,6 +41,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
             topic,
         ),
         telemetry,
+        tls: edge::tls(&config, &spawner).await?,
         stop: spawner.token(Stage::Http),
     };
     super::serve_once(&spawner, async move {

@@ -4,32 +4,38 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::{aggregation, background, parts, publishing, rewarding, verifying};
+use super::publishing::Publishing;
+use super::{
+    aggregation, background, edge, parts, publishing, rewarding, trying, verifying, watching,
+};
+use crate::accounts::Accounts;
 use crate::admission::Desk;
+use crate::allow_list::AllowLists;
+use crate::audit::Keeper;
 use crate::catalogue::{self, Catalogue, CatalogueConfig};
 use crate::changes::{self, Changes, Committer, Payments};
 use crate::clock::Clock;
 use crate::config::{Config, Provider};
 use crate::direct::{Direct, DirectConfig};
-use crate::domain::{Fresh, Kind, Reward, State, Stream};
+use crate::domain::Fresh;
+use crate::export::Exporter;
 use crate::gate::{Gate, Guarded, ScriptGate};
-use crate::health::{Health, Need};
+use crate::health::Need;
 use crate::http::{self, App};
 use crate::lane::LaneConfig;
 use crate::lifecycle::Lifecycle;
 use crate::limits::{Limits, Rates};
 use crate::meter::Meter;
-use crate::participate::{Participate, Parts, SyncPath, WhenAway};
+use crate::participate::{Participate, Parts, SyncPath};
 use crate::payment::Simulated;
 use crate::reconcile::Reconciler;
 use crate::retry;
-use crate::status::StatusBoard;
-use crate::store::{CampaignFilter, NewCampaign, Rewards, Store};
-use crate::supervisor::{Spawner, Stage, Supervisor, process_signals};
+use crate::simulate::Simulator;
+use crate::store::{Rewards, Store};
+use crate::supervisor::{Spawner, Supervisor, process_signals};
 use crate::telemetry::Telemetry;
 use crate::writer::{Writer, WriterConfig};
 
@@ -50,25 +56,28 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let supervisor = Supervisor::new(config.shutdown.deadline);
     let spawner = supervisor.spawner();
     let signals = process_signals(&spawner)?;
-    let auth = verifying::auth(&config, &clock, &spawner).await?;
     let telemetry = Arc::new(Telemetry::new());
+    let accounts = verifying::accounts(&config, &store, &buckets, &gate, &telemetry)?;
+    let auth = verifying::auth(&config, &clock, &spawner, &accounts).await?;
     let limits = limits(&config, buckets, &gate, &telemetry);
-    let gate = (&gate, limits);
+    let gate = (&gate, limits, accounts);
     let mut app = assemble(&config, &clock, &store, gate, &broker, &spawner, &telemetry)?;
     if let http::Auth::Jwt(verifier) = &auth {
         telemetry.register(|registry| verifier.metrics().register(registry));
     }
     app.settings.auth = auth;
+    app.settings.tls = edge::tls(&config, &spawner).await?;
     if let Some(rewards) = &rewards {
         app = reward(&config, app, rewards, &broker, &spawner);
     }
-    first_campaign(&config, &app).await?;
+    trying::first_campaign(&config, &app).await?;
+    Keeper::new(store.clone(), clock, config.retention.of_audit()).start(&spawner);
     let address = listener.local_addr()?;
-    announce(&config, &app, &broker.address, address);
+    trying::announce(&config, &app, &broker.address, address);
     // Not the threads that work for participations: a flood of requests that are all refused then stands
     // in its own way, and the system sees to it that those who were let in get their share.
-    let edge = spawner.on(super::threads("edge", config.http.threads)?);
-    super::serve_once(&edge, http::serve(listener, Arc::new(app)));
+    let threads = spawner.on(super::threads("edge", config.http.threads)?);
+    super::serve_once(&threads, http::serve(listener, Arc::new(app)));
     let ended = super::finish(supervisor, signals, &store).await;
     if let Some(rewards) = rewards {
         rewards.close().await?;
@@ -99,7 +108,7 @@ fn assemble(
     config: &Config,
     clock: &Clock,
     store: &Store,
-    (guarded, limits): (&Arc<Guarded>, Limits),
+    (guarded, limits, accounts): (&Arc<Guarded>, Limits, Arc<Accounts>),
     broker: &parts::Broker,
     spawner: &Spawner,
     telemetry: &Arc<Telemetry>,
@@ -107,7 +116,8 @@ fn assemble(
     let publisher = &broker.publisher;
     let gate: Arc<dyn Gate> = Arc::<Guarded>::clone(guarded);
     let gate = &gate;
-    let hints = publishing::start(config, clock, store, publisher, spawner, telemetry)?;
+    let Publishing { hints, relay } =
+        publishing::start(config, clock, store, publisher, spawner, telemetry)?;
     let catalogue = catalogue_of(config, store, spawner)?;
     let changes = changes_of(config, store, gate, &catalogue, hints.clone(), spawner);
     let reconciler = Reconciler::new(store.clone(), Arc::clone(gate));
@@ -119,14 +129,11 @@ fn assemble(
     );
     let meter = Meter::new(clock.clone());
     let writer = writer_config(config);
+    let allow_lists = allow_lists(config, store, &catalogue, spawner);
     let participate = Participate::new(Parts {
         catalogue: catalogue.clone(),
-        desk: Desk::start(
-            spawner,
-            Arc::clone(gate),
-            desk_lanes(config),
-            config.gate.lease,
-        ),
+        allow_lists: allow_lists.clone(),
+        desk: desk(config, gate, spawner),
         gate: Arc::clone(guarded),
         direct: Direct::start(
             spawner,
@@ -153,17 +160,15 @@ fn assemble(
     background::start_schedule(spawner, lifecycle.clone());
     background::start_tallies(spawner, meter.clone(), store.clone());
     keep_in_step(config, spawner, guarded, &reconciler, telemetry);
-    let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
     Ok(App {
+        accounts,
         aggregator: aggregation::start(config, clock, store, spawner, telemetry)?,
-        status: StatusBoard::new(store.clone(), Arc::clone(gate), meter),
-        health: Health::new(
-            store.clone(),
-            Some((Arc::clone(gate), gate_need(config))),
-            // Without the broker, events wait in the outbox.
-            (Arc::clone(publisher), Need::Spared),
-            topic,
-        ),
+        status: watching::status(store, gate, meter, telemetry),
+        system: watching::system(store, guarded, relay, clock, telemetry),
+        health: watching::health(config, store, gate, publisher),
+        exporter: exporter(config, store, spawner, telemetry),
+        allow_lists,
+        simulator: simulator(config, &participate, clock, spawner),
         store: store.clone(),
         rewards: None,
         catalogue,
@@ -174,8 +179,22 @@ fn assemble(
         changes,
         telemetry: Arc::clone(telemetry),
         clock: clock.clone(),
-        settings: http_settings(config, spawner)?,
+        settings: edge::settings(config, spawner)?,
     })
+}
+
+fn allow_lists(
+    config: &Config,
+    store: &Store,
+    catalogue: &Catalogue,
+    spawner: &Spawner,
+) -> AllowLists {
+    AllowLists::start(
+        &spawner.on(Handle::current()),
+        store.clone(),
+        catalogue.clone(),
+        config.allowlist.settings(config.http.body_timeout),
+    )
 }
 
 fn limits(
@@ -188,6 +207,8 @@ fn limits(
         address: config.limits.address,
         user: config.limits.user,
         campaign: config.limits.campaign,
+        login_address: config.accounts.login_rate_address,
+        login_name: config.accounts.login_rate_name,
     };
     let limits = Limits::new(buckets, Arc::clone(guard), rates);
     telemetry.register(|registry| limits.register(registry));
@@ -196,8 +217,8 @@ fn limits(
 
 fn catalogue_of(config: &Config, store: &Store, spawner: &Spawner) -> anyhow::Result<Catalogue> {
     let catalogue = Catalogue::new(store.clone(), CatalogueConfig::default());
-    Ok(match parts::redis_client(config)? {
-        Some(client) => catalogue::share(spawner, client, &config.redis.prefix, catalogue),
+    Ok(match parts::redis_nodes(config)? {
+        Some(nodes) => catalogue::share(spawner, nodes, &config.redis.prefix, catalogue),
         None => catalogue,
     })
 }
@@ -246,19 +267,34 @@ fn changes_of(
     changes
 }
 
-/// Without the gate the database admits, if it may.
-fn gate_need(config: &Config) -> Need {
-    match config.gate.when_away {
-        WhenAway::Database => Need::Spared,
-        WhenAway::Refuse => Need::Needed,
-    }
+/// Simulated participants, where the configuration asks for them.
+fn simulator(
+    config: &Config,
+    participate: &Participate,
+    clock: &Clock,
+    spawner: &Spawner,
+) -> Option<Simulator> {
+    config.test.endpoints.then(|| {
+        tracing::warn!("simulated participants are on (test.endpoints): not for production");
+        let spawner = spawner.on(Handle::current());
+        let settings = config.test.settings();
+        Simulator::new(participate.clone(), spawner, clock.clone(), settings)
+    })
 }
 
-fn desk_lanes(config: &Config) -> LaneConfig {
-    LaneConfig {
+fn exporter(config: &Config, store: &Store, spawner: &Spawner, telemetry: &Telemetry) -> Exporter {
+    let spawner = spawner.on(Handle::current());
+    let exporter = Exporter::new(store.clone(), spawner, config.export.settings());
+    telemetry.register(|registry| exporter.register(registry));
+    exporter
+}
+
+fn desk(config: &Config, gate: &Arc<dyn Gate>, spawner: &Spawner) -> Desk {
+    let lanes = LaneConfig {
         batch_max: config.gate.batch_max,
         ..writer_config(config).lanes
-    }
+    };
+    Desk::start(spawner, Arc::clone(gate), lanes, config.gate.lease)
 }
 
 fn writer_config(config: &Config) -> WriterConfig {
@@ -289,77 +325,5 @@ fn direct_config(config: &Config) -> DirectConfig {
         contention: writer.contention,
         transaction_max: writer.lease_margin,
         key_choice: config.kafka.key,
-    }
-}
-
-fn http_settings(config: &Config, spawner: &Spawner) -> anyhow::Result<http::Settings> {
-    Ok(http::Settings {
-        admin_token: parts::admin_token(config)?,
-        header_bytes_max: config.http.header_bytes_max,
-        headers_max: config.http.headers_max,
-        body_bytes_max: config.http.body_bytes_max,
-        connections_max: config.http.connections_max,
-        head_timeout: config.http.head_timeout,
-        body_timeout: config.http.body_timeout,
-        request_timeout: config.http.request_timeout,
-        concurrent_requests_max: config.http.concurrent_requests_max,
-        concurrent_streams_max: config.http.concurrent_streams_max,
-        idle_timeout: config.http.idle_timeout,
-        embedded_parts: config.embedded_parts(),
-        proxies: config.http.trusted_proxies.clone(),
-        stop: spawner.token(Stage::Http),
-        ..http::Settings::default()
-    })
-}
-
-/// With everything embedded, somebody is trying it out: gives them a campaign to try.
-async fn first_campaign(config: &Config, app: &App) -> anyhow::Result<()> {
-    let any = CampaignFilter {
-        states: Vec::new(),
-        kind: None,
-        after: None,
-        limit: 1,
-    };
-    if config.embedded_parts().len() < 3 || !app.store.campaigns(&any).await?.is_empty() {
-        return Ok(());
-    }
-    let campaign = NewCampaign {
-        name: "First come, first served".to_owned(),
-        description:
-            "A thousand times a hundred points, one each. Made at the first start, to try out."
-                .to_owned(),
-        kind: Kind::Points,
-        state: State::Open,
-        total_stock: Some(1_000),
-        per_user_limit: 1,
-        max_quantity: 1,
-        price: None,
-        hold_seconds: 120,
-        opens_at: None,
-        closes_at: None,
-        reward: Some(Reward::Points(100)),
-        cancellable: false,
-    };
-    app.lifecycle.create(campaign).await?;
-    Ok(())
-}
-
-fn announce(config: &Config, app: &App, broker: &str, address: std::net::SocketAddr) {
-    tracing::info!(%address, "ready");
-    let embedded = config.embedded_parts();
-    if embedded.is_empty() {
-        return;
-    }
-    tracing::warn!(
-        embedded = embedded.join(", "),
-        data = %config.data.dir.display(),
-        "EMBEDDED MODE: these parts run inside this process; fine for trying out, not for production"
-    );
-    tracing::info!("Swagger UI  http://{address}/swagger-ui");
-    tracing::info!("Dashboard   http://{address}/dashboard");
-    tracing::info!("Kafka       {broker}");
-    if let (None, Some(token)) = (&config.admin.token, &app.settings.admin_token) {
-        // The one secret that is printed: it was made here, for whoever started this.
-        tracing::info!("Admin token {}", token.expose_secret());
     }
 }

@@ -1,4 +1,4 @@
-//! Makes ready what verifies tokens, where participants show one.
+//! Makes ready what says who is asking: verified tokens, or sessions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,21 +7,28 @@ use anyhow::Context;
 use secrecy::ExposeSecret;
 
 use super::parts::within;
+use crate::accounts::{Accounts, Hasher};
 use crate::clock::Clock;
 use crate::config::{Auth, Config, Mode};
-use crate::http;
+use crate::gate::{Guarded, ScriptGate};
+use crate::http::{self, Cookies};
 use crate::identity::{KeySet, Keys, Pace, Place, Refreshed, Rules, Source, Verifier, trust};
+use crate::store::Store;
 use crate::supervisor::Spawner;
+use crate::telemetry::Telemetry;
 
 /// How participants say who they are. Keys that are elsewhere are fetched before anybody is served.
 pub(super) async fn auth(
     config: &Config,
     clock: &Clock,
     spawner: &Spawner,
+    accounts: &Arc<Accounts>,
 ) -> anyhow::Result<http::Auth> {
     let auth = &config.auth;
-    if auth.mode == Mode::Trusted {
-        return Ok(http::Auth::Trusted);
+    match auth.mode {
+        Mode::Trusted => return Ok(http::Auth::Trusted),
+        Mode::Sessions => return Ok(http::Auth::Sessions(Arc::clone(accounts), cookies(config))),
+        Mode::Jwt => {}
     }
     let rules = Rules {
         issuer: auth.issuer.clone().unwrap_or_default(),
@@ -35,6 +42,33 @@ pub(super) async fn auth(
         keys,
         clock.clone(),
     ))))
+}
+
+/// Who may log in, and who is.
+pub(super) fn accounts(
+    config: &Config,
+    store: &Store,
+    sessions: &Arc<ScriptGate>,
+    guard: &Arc<Guarded>,
+    telemetry: &Telemetry,
+) -> anyhow::Result<Arc<Accounts>> {
+    let hasher = Hasher::new(config.accounts.passwords())?;
+    let accounts = Accounts::new(
+        store.clone(),
+        (Arc::clone(sessions), Arc::clone(guard)),
+        hasher,
+        config.accounts.sessions(config.http.request_timeout),
+    );
+    telemetry.register(|registry| accounts.metrics().register(registry));
+    Ok(Arc::new(accounts))
+}
+
+fn cookies(config: &Config) -> Cookies {
+    if config.accounts.is_cookie_secure(config.http.listen.ip()) {
+        Cookies::Secure
+    } else {
+        Cookies::Plain
+    }
 }
 
 async fn keys(auth: &Auth, spawner: &Spawner) -> anyhow::Result<Keys> {

@@ -6,9 +6,10 @@ use secrecy::ExposeSecret;
 
 use super::Aggregation;
 use crate::aggregate::{self, Schedule, ScheduleError};
-use crate::alert::{self, AlertConfig};
+use crate::alert::AlertConfig;
 use crate::domain::Zone;
 use crate::retry;
+use crate::web;
 
 impl Aggregation {
     /// What the aggregator is told. The check of the configuration has said what is wrong with it.
@@ -95,7 +96,7 @@ impl Aggregation {
         );
         let address = self.webhook_url.as_ref().map(ExposeSecret::expose_secret);
         require(
-            address.is_none_or(|url| alert::address(url).is_ok()),
+            address.is_none_or(|url| web::address(url).is_some()),
             "aggregation.webhook_url: must begin with https:// or http://",
         );
         require(

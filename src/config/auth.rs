@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use super::Auth;
+use super::names::Names;
 use crate::identity::{Algorithm, KeySet, Place, trust};
 
 /// Whether participants are believed, or show a token.
@@ -17,6 +18,8 @@ pub enum Mode {
     Trusted,
     /// They show a JSON Web Token.
     Jwt,
+    /// They log in here, and show the cookie of a session.
+    Sessions,
 }
 
 /// Algorithms by name: `RS256,EdDSA`, or a list of names.
@@ -24,27 +27,20 @@ pub enum Mode {
 #[serde(try_from = "Names")]
 pub struct Algorithms(pub Vec<Algorithm>);
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Names {
-    Text(String),
-    List(Vec<String>),
-}
-
 impl TryFrom<Names> for Algorithms {
     type Error = String;
 
     fn try_from(names: Names) -> Result<Self, String> {
-        let names = match names {
-            Names::Text(text) => text.split(',').map(|name| name.trim().to_owned()).collect(),
-            Names::List(names) => names,
-        };
-        let known = |name: &String| {
-            Algorithm::parse(name).ok_or_else(|| {
+        let known = |name: String| {
+            Algorithm::parse(&name).ok_or_else(|| {
                 format!("there is no algorithm {name:?}; there are HS256, RS256, ES256 and EdDSA")
             })
         };
-        names.iter().map(known).collect::<Result<_, _>>().map(Self)
+        names
+            .into_iter()
+            .map(known)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
@@ -62,7 +58,7 @@ impl Auth {
     /// Requires what must hold.
     pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
         match self.mode {
-            Mode::Trusted => self.check_unused(require),
+            Mode::Trusted | Mode::Sessions => self.check_unused(require),
             Mode::Jwt => {
                 require(
                     self.issuer

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::names::Names;
 use super::{Config, Consumers};
 use crate::consumers;
 use crate::domain::Consumer;
@@ -14,24 +15,13 @@ use crate::retry;
 #[serde(try_from = "Names")]
 pub struct Enabled(pub Vec<Consumer>);
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Names {
-    Text(String),
-    List(Vec<String>),
-}
-
 impl TryFrom<Names> for Enabled {
     type Error = String;
 
     fn try_from(names: Names) -> Result<Self, String> {
-        let names = match names {
-            Names::Text(text) => text.split(',').map(|name| name.trim().to_owned()).collect(),
-            Names::List(names) => names,
-        };
         let mut enabled = Vec::new();
-        for name in names.iter().filter(|name| !name.is_empty()) {
-            let consumer = Consumer::parse(name).ok_or_else(|| {
+        for name in names.into_iter().filter(|name| !name.is_empty()) {
+            let consumer = Consumer::parse(&name).ok_or_else(|| {
                 format!(
                     "there is no consumer {name:?}; there are points and coupons \
                      (FIRSTCOME_CONSUMERS_ENABLED)"

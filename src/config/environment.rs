@@ -6,11 +6,12 @@ use figment::value::Value;
 
 /// Prefix of our variables.
 const PREFIX: &str = "FIRSTCOME_";
-/// Variables that are not looked at: those of the scripts that provide the real parts, and those whose
-/// names are kept for what this version does not have.
-const FOREIGN_SECTIONS: [&str; 2] = ["parts", "test"];
+/// Variables that are not looked at: those of the scripts that provide the real parts.
+const FOREIGN_SECTIONS: [&str; 1] = ["parts"];
+/// Another: it says which schedules the tests run.
+const OF_TESTS: &str = "FIRSTCOME_TEST_SEEDS";
 /// Values that stay text even when they look like numbers.
-const TEXT_KEYS: [&str; 23] = [
+const TEXT_KEYS: [&str; 41] = [
     "admin.token",
     "auth.issuer",
     "auth.audience",
@@ -18,22 +19,40 @@ const TEXT_KEYS: [&str; 23] = [
     "auth.jwks",
     "auth.jwks_url",
     "auth.jwks_ca",
+    "challenge.required",
+    "challenge.secret",
+    "challenge.previous_secret",
     "database.url",
     "redis.url",
     "redis.prefix",
+    "redis.tls_ca",
+    "redis.tls_certificate",
+    "redis.tls_key",
     "kafka.brokers",
+    "kafka.tls_ca",
+    "kafka.tls_certificate",
+    "kafka.tls_key",
+    "kafka.sasl_username",
+    "kafka.sasl_password",
     "kafka.topic_prefix",
     "data.dir",
     "http.listen",
+    "http.tls_certificate",
+    "http.tls_key",
     "http.trusted_proxies",
     "limits.address",
     "limits.user",
     "limits.campaign",
+    "accounts.login_rate_address",
+    "accounts.login_rate_name",
     "rewards.database_url",
     "consumers.enabled",
     "aggregation.schedule",
     "aggregation.zone",
     "aggregation.webhook_url",
+    "traces.endpoint",
+    "traces.headers",
+    "traces.service_name",
 ];
 
 /// Our variables as keys and values.
@@ -43,7 +62,7 @@ pub(super) fn variables(
 ) -> BTreeMap<String, Value> {
     let mut values = BTreeMap::new();
     for (name, value) in environment {
-        let Some(rest) = name.strip_prefix(PREFIX) else {
+        let Some(rest) = name.strip_prefix(PREFIX).filter(|_| name != OF_TESTS) else {
             continue;
         };
         let (rest, value) = match rest.strip_suffix("_FILE") {

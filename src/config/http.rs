@@ -16,10 +16,28 @@ impl Http {
     /// Requires what must hold.
     pub(super) fn check(&self, mode: Mode, require: &mut impl FnMut(bool, &str)) {
         require(
-            self.listen.ip().is_loopback() || self.allow_trusted || mode == Mode::Jwt,
+            self.listen.ip().is_loopback() || self.allow_trusted || mode != Mode::Trusted,
             "http.listen: on an address others can reach, participants would be trusted to say who they are; \
-             listen on a loopback address, set auth.mode=jwt, or set http.allow_trusted=true behind a gateway \
+             listen on a loopback address, set auth.mode=jwt or auth.mode=sessions, or set http.allow_trusted=true behind a gateway \
              that authenticates",
+        );
+        require(
+            self.tls_certificate.is_some() == self.tls_key.is_some(),
+            "http.tls_certificate, http.tls_key: go together",
+        );
+        for (name, file) in [
+            ("tls_certificate", &self.tls_certificate),
+            ("tls_key", &self.tls_key),
+        ] {
+            require(
+                file.as_ref().is_none_or(|file| file.is_file()),
+                &format!("http.{name}: there is no such file"),
+            );
+        }
+        require(
+            (Duration::from_millis(100)..=Duration::from_secs(86_400))
+                .contains(&self.tls_reload_interval),
+            "http.tls_reload_interval: must be between 100ms and 1d",
         );
         require(
             (1..=1_024).contains(&self.threads),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Retention;
+use crate::audit;
 use crate::relay;
 
 impl Retention {
@@ -19,11 +20,26 @@ impl Retention {
         }
     }
 
+    /// What the audit log's keeper is told.
+    #[must_use]
+    pub const fn of_audit(&self) -> audit::Retention {
+        audit::Retention {
+            age: self.audit_entries,
+            interval: self.interval,
+            rows_max: self.rows_max,
+        }
+    }
+
     /// Requires what must hold: the relay's own rules, and a longer interval than tests have.
     pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
         require(
             self.interval >= Duration::from_secs(1),
             "retention.interval: must be at least 1s",
+        );
+        let day = Duration::from_secs(24 * 60 * 60);
+        require(
+            (day..=day * 36_500).contains(&self.audit_entries),
+            "retention.audit_entries: must be between 1day and 36500days",
         );
         for mistake in self.settings().mistakes() {
             require(false, &format!("retention.{mistake}"));

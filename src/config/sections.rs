@@ -10,7 +10,6 @@ use serde::Deserialize;
 use super::auth::{Algorithms, Mode};
 use super::consumers::Enabled;
 use super::http;
-use crate::domain::KeyChoice;
 use crate::limits::{Proxies, Rate};
 use crate::participate::WhenAway;
 use crate::relay::KeyPolicy;
@@ -30,6 +29,7 @@ macro_rules! section {
         }
     };
 }
+pub(super) use section;
 
 section! {
     /// `[data]`: where the embedded parts keep what they keep.
@@ -43,6 +43,13 @@ section! {
     Http {
         /// Address and port.
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
+        /// File of the certificate, in PEM; absent: connections are not encrypted.
+        tls_certificate: Option<PathBuf> = None,
+        /// File of its key, in PEM.
+        tls_key: Option<PathBuf> = None,
+        /// How often the two files are looked at.
+        #[serde(with = "humantime_serde")]
+        tls_reload_interval: Duration = Duration::from_secs(60),
         /// Whether participants are trusted to say who they are on an address others can reach.
         allow_trusted: bool = false,
         /// Networks of the proxies before the service: what they say in `X-Forwarded-For` is believed.
@@ -78,7 +85,7 @@ section! {
 section! {
     /// `[auth]`: how participants say who they are.
     Auth {
-        /// `trusted` (they are believed) or `jwt` (they show a token).
+        /// `trusted` (they are believed), `jwt` (they show a token) or `sessions` (they log in here).
         mode: Mode = Mode::Trusted,
         /// Who issues tokens: their claim `iss`.
         issuer: Option<String> = None,
@@ -130,44 +137,6 @@ section! {
         /// Longest wait for the answer to a statement.
         #[serde(with = "humantime_serde")]
         response_timeout: Duration = Duration::from_secs(5),
-    }
-}
-section! {
-    /// `[redis]`: the gate.
-    Redis {
-        /// `redis://…`; absent: in this process.
-        url: Option<SecretString> = None,
-        /// Prefix of all keys.
-        prefix: String = "firstcome".to_owned(),
-        /// Longest wait for a connection.
-        #[serde(with = "humantime_serde")]
-        connect_timeout: Duration = Duration::from_secs(2),
-        /// Longest wait for an answer.
-        #[serde(with = "humantime_serde")]
-        response_timeout: Duration = Duration::from_secs(1),
-    }
-}
-section! {
-    /// `[kafka]`: the broker.
-    Kafka {
-        /// `host:port,…`; absent: in this process.
-        brokers: Option<String> = None,
-        /// Prefix of all topics.
-        topic_prefix: String = "firstcome".to_owned(),
-        /// What the key of a record is: `participation`, `user` or `campaign`.
-        key: KeyChoice = KeyChoice::Participation,
-        /// Whether missing topics are created.
-        create_topics: bool = false,
-        /// Partitions of topics that are created.
-        partitions: u32 = 3,
-        /// Longest wait for an acknowledgement.
-        #[serde(with = "humantime_serde")]
-        message_timeout: Duration = Duration::from_secs(4),
-        /// How long a record waits for others to share its request.
-        #[serde(with = "humantime_serde")]
-        linger: Duration = Duration::from_millis(1),
-        /// Producers side by side, each for its share of the partitions.
-        producers: u16 = 3,
     }
 }
 section! {
@@ -262,11 +231,14 @@ section! {
     }
 }
 section! {
-    /// `[retention]`: how long published events are kept.
+    /// `[retention]`: how long published events, and what admins did, are kept.
     Retention {
         /// Age from which a published event of a campaign that is over may be deleted.
         #[serde(with = "humantime_serde")]
         published_events: Duration = Duration::from_secs(7 * 24 * 60 * 60),
+        /// Age from which an entry of the audit log is deleted.
+        #[serde(with = "humantime_serde")]
+        audit_entries: Duration = Duration::from_secs(400 * 24 * 60 * 60),
         /// How often events that have come of age are looked for.
         #[serde(with = "humantime_serde")]
         interval: Duration = Duration::from_secs(60),
@@ -277,6 +249,31 @@ section! {
         rows_max: u32 = 500,
         /// Share of the time in which statements of a sweep may be running, in percent.
         busy_percent_max: u32 = 10,
+    }
+}
+section! {
+    /// `[export]`: participations as CSV.
+    Export {
+        /// Exports at the same time.
+        concurrent_max: usize = 4,
+        /// Participations that are read at once.
+        piece_rows: u32 = 1_000,
+        /// Pieces of so many that wait for the client at most.
+        pieces_max: usize = 4,
+    }
+}
+section! {
+    /// `[test]`: simulated participants.
+    Test {
+        /// Whether there are any.
+        endpoints: bool = false,
+        /// Simulations at the same time.
+        jobs_max: usize = 2,
+        /// Simulations whose results are kept.
+        results_max: usize = 100,
+        /// How long results are kept.
+        #[serde(with = "humantime_serde")]
+        results_age: Duration = Duration::from_secs(60 * 60),
     }
 }
 section! {
@@ -351,6 +348,22 @@ section! {
         format: LogFormat = LogFormat::Text,
         /// What is logged, in the syntax of `tracing`'s filters.
         filter: String = "info,sqlx=warn,sea_orm=warn,librdkafka=warn,rdkafka=warn".to_owned(),
+    }
+}
+section! {
+    /// `[traces]`: where spans are sent.
+    Traces {
+        /// Takes OTLP over HTTP, as `http://127.0.0.1:4318/v1/traces`; absent: nothing is traced.
+        endpoint: Option<String> = None,
+        /// Headers for it, as `name=value,name=value`.
+        headers: Option<SecretString> = None,
+        /// Of requests that come without a trace, the share that begins one.
+        sample: f64 = 0.01,
+        /// How long one export may take.
+        #[serde(with = "humantime_serde")]
+        timeout: Duration = Duration::from_secs(5),
+        /// What the service calls itself.
+        service_name: String = "firstcome".to_owned(),
     }
 }
 section! {

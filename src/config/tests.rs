@@ -25,6 +25,8 @@ fn variables_reach_their_section() {
         ("FIRSTCOME_ADMIN_TOKEN", "12345"),
         ("FIRSTCOME_HTTP_LISTEN", "127.0.0.1:9999"),
         ("FIRSTCOME_PARTS_MYSQL_PORT", "1"),
+        ("FIRSTCOME_TEST_SEEDS", "1..3"),
+        ("FIRSTCOME_TEST_ENDPOINTS", "true"),
         ("FIRSTCOME_CONSUMERS_ENABLED", "points,coupons"),
         ("HOME", "/nowhere"),
     ])
@@ -34,6 +36,7 @@ fn variables_reach_their_section() {
     assert_eq!(config.consumers_of_serve(), Consumer::ALL);
     assert_eq!(config.admin.token.unwrap().expose_secret(), "12345");
     assert_eq!(config.http.listen.port(), 9_999);
+    assert!(config.test.endpoints && !load(&[]).unwrap().test.endpoints);
 }
 
 #[test]
@@ -60,6 +63,50 @@ fn a_consumer_that_does_not_exist_is_a_mistake_that_names_the_variable() {
     for part in ["consumers.enabled", "stamps", "FIRSTCOME_CONSUMERS_ENABLED"] {
         assert!(mistake.contains(part), "{part} missing in {mistake}");
     }
+}
+
+#[test]
+fn a_hash_costs_no_less_than_is_recommended() {
+    for (memory, iterations, is_enough) in [
+        ("19456", "2", true),
+        ("19456", "1", false),
+        ("47104", "1", true),
+        ("47103", "1", false),
+        ("7168", "5", true),
+        ("7168", "4", false),
+    ] {
+        let loaded = load(&[
+            ("FIRSTCOME_ACCOUNTS_PASSWORD_MEMORY_KIB", memory),
+            ("FIRSTCOME_ACCOUNTS_PASSWORD_ITERATIONS", iterations),
+        ]);
+        assert_eq!(loaded.is_ok(), is_enough, "{memory} KiB, {iterations}");
+    }
+}
+
+#[test]
+fn cookies_are_secure_unless_the_address_is_ones_own() {
+    let is_secure = |more: &[(&str, &str)], address: &str| {
+        let config = load(more).unwrap();
+        config.accounts.is_cookie_secure(address.parse().unwrap())
+    };
+    assert!(!is_secure(&[], "127.0.0.1") && !is_secure(&[], "::1"));
+    assert!(is_secure(&[], "0.0.0.0") && is_secure(&[], "192.0.2.1"));
+    let said = |value| [("FIRSTCOME_ACCOUNTS_COOKIE_SECURE", value)];
+    assert!(is_secure(&said("true"), "127.0.0.1"));
+    assert!(!is_secure(&said("false"), "192.0.2.1"));
+}
+
+#[test]
+fn who_log_in_may_be_reached_by_others_and_show_no_tokens() {
+    let sessions = ("FIRSTCOME_AUTH_MODE", "sessions");
+    let listen = ("FIRSTCOME_HTTP_LISTEN", "0.0.0.0:80");
+    assert!(load(&[sessions, listen]).is_ok());
+    let secret = (
+        "FIRSTCOME_AUTH_JWT_SECRET",
+        "a secret of at least thirty-two bytes",
+    );
+    let ConfigError(mistakes) = load(&[sessions, secret]).unwrap_err();
+    assert!(mistakes[0].contains("auth.jwt_secret"), "{mistakes:?}");
 }
 
 #[test]
@@ -98,8 +145,26 @@ fn every_bound_of_the_edge_is_checked() {
         ("FIRSTCOME_HTTP_BODY_TIMEOUT", "0s"),
         ("FIRSTCOME_HTTP_REQUEST_TIMEOUT", "0s"),
         ("FIRSTCOME_HTTP_IDLE_TIMEOUT", "2h"),
+        ("FIRSTCOME_ACCOUNTS_SESSION_IDLE", "0s"),
+        ("FIRSTCOME_ACCOUNTS_SESSION_MAX", "1m"),
+        ("FIRSTCOME_ACCOUNTS_SESSIONS_PER_ACCOUNT_MAX", "0"),
+        ("FIRSTCOME_ACCOUNTS_REMEMBER_MAX", "1s"),
+        ("FIRSTCOME_ACCOUNTS_REMEMBER_GRACE", "2m"),
+        ("FIRSTCOME_ACCOUNTS_PASSWORD_MEMORY_KIB", "1024"),
+        ("FIRSTCOME_ACCOUNTS_PASSWORD_ITERATIONS", "0"),
+        ("FIRSTCOME_ACCOUNTS_PASSWORD_LANES", "0"),
+        ("FIRSTCOME_ACCOUNTS_HASHING_MAX", "0"),
+        ("FIRSTCOME_ACCOUNTS_HASHING_WAIT_MAX", "0s"),
+        ("FIRSTCOME_ACCOUNTS_LOGIN_RATE_NAME", "none"),
         ("FIRSTCOME_WRITER_CAPACITY", "0"),
         ("FIRSTCOME_WRITER_WAIT_MAX", "0s"),
+        ("FIRSTCOME_RETENTION_AUDIT_ENTRIES", "1h"),
+        ("FIRSTCOME_EXPORT_CONCURRENT_MAX", "0"),
+        ("FIRSTCOME_EXPORT_PIECE_ROWS", "10001"),
+        ("FIRSTCOME_EXPORT_PIECES_MAX", "0"),
+        ("FIRSTCOME_TEST_JOBS_MAX", "17"),
+        ("FIRSTCOME_TEST_RESULTS_MAX", "0"),
+        ("FIRSTCOME_TEST_RESULTS_AGE", "0s"),
         ("FIRSTCOME_REWARDS_CONNECTIONS_MAX", "0"),
         ("FIRSTCOME_CONSUMERS_BATCH_RECORDS_MAX", "1001"),
         ("FIRSTCOME_CONSUMERS_PARALLEL_MAX", "0"),

@@ -8,11 +8,12 @@ use std::time::Instant;
 use super::poison::{Flaw, Poison};
 use super::record::change;
 use super::worker::{Revoked, Worker};
-use crate::broker::Delivered;
 use crate::broker::kafka::Share;
+use crate::broker::{Delivered, TRACEPARENT};
 use crate::crash;
 use crate::domain::{COUPONS_MAX, CampaignId, Change, Reward, Status};
 use crate::store::{Applied, Due, StoreError};
+use crate::trace::{self, SpanKind, Traced};
 
 /// Coupons of one transaction, about.
 const COUPONS_AT_ONCE_MAX: u32 = 2_000;
@@ -30,8 +31,38 @@ struct Sorted<'a> {
 }
 
 impl Worker {
-    /// Does all there is to do about `records`.
+    /// Does all there is to do about `records`, as a part of the traces they belong to.
     pub(super) async fn work_on(
+        &self,
+        share: &Share,
+        records: &[Delivered],
+        began: Instant,
+    ) -> Result<(), Revoked> {
+        let mut spans = self.spans(records);
+        let done = self.do_all(share, records, began).await;
+        if done.is_err() {
+            for span in &mut spans {
+                span.failed("the partition is another's now");
+            }
+        }
+        done
+    }
+
+    fn spans(&self, records: &[Delivered]) -> Vec<Traced> {
+        if !trace::is_on() {
+            return Vec::new();
+        }
+        let follow = |record: &Delivered| {
+            let traceparent = record.header(TRACEPARENT);
+            let mut span = trace::follow(traceparent, "consumer.apply", SpanKind::Consumer)?;
+            span.note("messaging.system", "kafka");
+            span.note("messaging.consumer.group.name", self.consumer.as_str());
+            Some(span)
+        };
+        records.iter().filter_map(follow).collect()
+    }
+
+    async fn do_all(
         &self,
         share: &Share,
         records: &[Delivered],

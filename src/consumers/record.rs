@@ -10,8 +10,6 @@ use crate::domain::{CampaignId, Change, EventId, EventType, ParticipationId, Sta
 
 /// The most that the service itself lets anybody ask for.
 const QUANTITY_MAX: u32 = 1_000_000;
-/// The largest user id there can be: 2^53 - 1.
-const USER_MAX: i64 = (1 << 53) - 1;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,7 +53,7 @@ pub(super) fn change(record: &Delivered) -> Result<Change, Poison> {
         Some("ce_subject and participationId are not the same")
     } else if !(1..=QUANTITY_MAX).contains(&value.quantity) {
         Some("quantity is not between 1 and 1000000")
-    } else if !(1..=USER_MAX).contains(&value.user_id) {
+    } else if UserId::parse(value.user_id).is_none() {
         Some("userId is not between 1 and 9007199254740991")
     } else if value.campaign_id < 1 {
         Some("campaignId is below 1")

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CampaignId, Instant, Refusal};
+use super::{AllowListId, CampaignId, Instant, Refusal};
 
 /// What kind of thing a campaign hands out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -147,6 +147,8 @@ pub struct Campaign {
     pub reward: Option<Reward>,
     /// Whether what is confirmed may be cancelled.
     pub cancellable: bool,
+    /// The list of those who may take part; none: everybody may.
+    pub allow_list: Option<AllowListId>,
     /// How often units of it were given back.
     pub returns: u64,
     /// Generation of the gate's state; a writer commits only admissions of this one.

@@ -41,6 +41,22 @@ id! {
     RunId(i64)
 }
 
+id! {
+    /// One generation of a campaign's list of those who may take part, numbered by the store from 1.
+    AllowListId(i64)
+}
+
+impl UserId {
+    /// The largest: the largest integer that every JSON reader keeps exactly.
+    pub const MAX: i64 = (1 << 53) - 1;
+
+    /// The user of this number, if there can be one.
+    #[must_use]
+    pub fn parse(number: i64) -> Option<Self> {
+        (1..=Self::MAX).contains(&number).then_some(Self(number))
+    }
+}
+
 impl ParticipationId {
     /// A new identifier, ordered by the time it is made.
     #[must_use]

@@ -127,6 +127,8 @@ pub enum Refusal {
     Paused,
     /// More units than the user may hold, or than one request may ask for.
     LimitExceeded,
+    /// The campaign has a list of those who may take part, and the user is not in it.
+    NotAllowed,
 }
 
 impl Refusal {
@@ -140,6 +142,7 @@ impl Refusal {
             Self::Ended => "ENDED",
             Self::Paused => "PAUSED",
             Self::LimitExceeded => "LIMIT_EXCEEDED",
+            Self::NotAllowed => "NOT_ALLOWED",
         }
     }
 }

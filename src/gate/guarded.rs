@@ -82,7 +82,9 @@ impl Guarded {
         }
     }
 
-    async fn ask<T>(
+    /// Asks something, unless it is away; notes it if there is no answer. For those who ask for other
+    /// things than admission, in the same place.
+    pub async fn ask<T>(
         &self,
         question: impl Future<Output = Result<T, GateError>> + Send,
     ) -> Result<T, GateError> {

@@ -1,52 +1,114 @@
 //! Runs the gate's scripts in Redis. Owns the connection and its time limits; knows no rule.
 
-use std::collections::HashMap;
+mod wire;
+
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{Client, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, ServerErrorKind};
+use redis::{
+    Client, ClientTlsConfig, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
+    RedisResult, ServerErrorKind, TlsCertificates,
+};
 use secrecy::{ExposeSecret, SecretString};
 
+use self::wire::Wire;
 use super::GateError;
 use super::reply::Reply;
 use super::script::{Script, StartError};
 use crate::domain::Instant;
 
-/// Commands that may wait for the one connection; beyond it callers wait for room. The crate's own
-/// default of 50 would be the bottleneck.
-const PIPELINE_COMMANDS_MAX: usize = 4_096;
-
 /// How long the word of a ping stays.
 const PING_MS: u64 = 10_000;
 
-/// Attempts to reconnect before the callers who wait are told; the next call starts over.
-const RECONNECTS_MAX: usize = 2;
+/// What answers at the addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// One server, or a proxy that looks like one.
+    #[default]
+    Single,
+    /// Nodes of a Redis Cluster, some of them at least: the others are asked of them.
+    Cluster,
+}
 
 /// Where Redis is and how long it may take.
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
-    /// `redis://[user:password@]host[:port][/database]`
+    /// `redis://[user:password@]host[:port][/database]`; of a cluster several, with commas between them.
     pub url: SecretString,
+    /// What is there.
+    pub layout: Layout,
+    /// What `rediss://` is encrypted with; none: the authorities of the public web are believed.
+    pub tls: Option<RedisTls>,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
     /// How long an answer may take, reconnecting included. The command may still have run.
     pub response_timeout: Duration,
 }
 
+/// Certificates, in PEM.
+#[derive(Clone, Debug, Default)]
+pub struct RedisTls {
+    /// Those who may vouch for the server; none: those of the public web.
+    pub authorities: Option<String>,
+    /// Our own, which the server asks for.
+    pub certificate: Option<String>,
+    /// The key of that.
+    pub key: Option<SecretString>,
+}
+
+impl RedisTls {
+    fn certificates(&self) -> TlsCertificates {
+        let client_tls = match (&self.certificate, &self.key) {
+            (Some(certificate), Some(key)) => Some(ClientTlsConfig {
+                client_cert: certificate.as_bytes().to_vec(),
+                client_key: key.expose_secret().as_bytes().to_vec(),
+            }),
+            _ => None,
+        };
+        TlsCertificates {
+            client_tls,
+            root_cert: self.authorities.as_ref().map(|pem| pem.as_bytes().to_vec()),
+        }
+    }
+}
+
+impl RedisConfig {
+    /// Somebody who connects to each of the addresses.
+    pub fn clients(&self) -> Result<Vec<Client>, StartError> {
+        let nodes = self.nodes()?.into_iter();
+        nodes.map(|node| self.client_to(node)).collect()
+    }
+
+    fn nodes(&self) -> Result<Vec<ConnectionInfo>, StartError> {
+        let urls = self.url.expose_secret().split(',').map(str::trim);
+        urls.map(|url| url.into_connection_info().map_err(StartError::Url))
+            .collect()
+    }
+
+    fn client_to(&self, node: ConnectionInfo) -> Result<Client, StartError> {
+        match &self.tls {
+            Some(tls) => Client::build_with_tls(node, tls.certificates()),
+            None => Client::open(node),
+        }
+        .map_err(StartError::Url)
+    }
+}
+
 impl Default for RedisConfig {
     fn default() -> Self {
         Self {
             url: SecretString::from("redis://127.0.0.1:6379"),
+            layout: Layout::Single,
+            tls: None,
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
         }
     }
 }
 
-/// One connection, shared and pipelined by everybody: Redis runs one script at a time anyway.
+/// Runs scripts over a wire.
 pub(super) struct RedisEngine {
-    connection: ConnectionManager,
+    wire: Wire,
     scripts: HashMap<Script, redis::Script>,
     response_timeout: Duration,
 }
@@ -54,48 +116,18 @@ pub(super) struct RedisEngine {
 impl RedisEngine {
     /// Connects and hands the scripts over, so that what is wrong is known at the start.
     pub(super) async fn connect(config: &RedisConfig) -> Result<Self, StartError> {
-        let info = config
-            .url
-            .expose_secret()
-            .into_connection_info()
-            .map_err(StartError::Url)?;
-        let address = info.addr().to_string();
-        let keepalive = TcpKeepalive::new()
-            .with_time(Duration::from_secs(10))
-            .with_interval(Duration::from_secs(5));
-        // A peer that vanished without a word is noticed by the unanswered bytes, not after the
-        // quarter of an hour that the kernel would wait.
-        let tcp = TcpSettings::default()
-            .set_nodelay(true)
-            .set_keepalive(keepalive)
-            .set_user_timeout(config.response_timeout.saturating_mul(5));
-        let limits = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(config.connect_timeout))
-            .set_response_timeout(Some(config.response_timeout))
-            .set_number_of_retries(RECONNECTS_MAX)
-            .set_max_delay(Duration::from_millis(500))
-            .set_pipeline_buffer_size(PIPELINE_COMMANDS_MAX);
-        let client = Client::open(info.set_tcp_settings(tcp)).map_err(StartError::Url)?;
         let scripts = Script::ALL
             .into_iter()
             .map(|script| (script, redis::Script::new(script.source())))
             .collect();
-        let connected = async {
-            let mut connection = ConnectionManager::new_with_config(client, limits).await?;
-            load(&scripts, &mut connection).await?;
-            Ok(connection)
-        };
-        let connection = connected
-            .await
-            .map_err(|source| StartError::Connect { address, source })?;
         Ok(Self {
-            connection,
+            wire: Wire::connect(config, &scripts).await?,
             scripts,
             response_timeout: config.response_timeout,
         })
     }
 
-    /// Runs one script; loads it first when Redis has forgotten it.
+    /// Runs one script.
     pub(super) async fn run(
         &self,
         script: Script,
@@ -107,52 +139,65 @@ impl RedisEngine {
         };
         let mut invocation = script.prepare_invoke();
         invocation.key(keys).arg(args);
-        let mut connection = self.connection.clone();
-        let value = self
-            .within_time(invocation.invoke_async(&mut connection))
-            .await?;
-        read(value)
+        read(self.within_time(self.wire.invoke(&invocation)).await?)
     }
 
-    /// Writes a word that goes by itself: a Redis that answers but takes no writes admits nobody.
+    /// Writes a word that goes by itself: a Redis that answers but takes no writes admits nobody. Of a
+    /// cluster every master has to answer: each has campaigns of its own.
     pub(super) async fn ping(&self, key: &str) -> Result<(), GateError> {
-        let mut connection = self.connection.clone();
+        let answers: Vec<String> = self
+            .within_time(self.wire.ask_all(redis::cmd("PING")))
+            .await?;
+        drop(answers);
         let mut set = redis::cmd("SET");
         set.arg(key).arg("1").arg("PX").arg(PING_MS);
-        self.within_time(set.exec_async(&mut connection)).await
+        self.within_time(self.wire.tell(&set)).await
     }
 
-    /// One of the server's own settings.
+    /// One of the servers' own settings: where masters of a cluster are set differently, all that there are.
     pub(super) async fn server_setting(&self, name: &str) -> Result<Option<String>, GateError> {
-        let mut connection = self.connection.clone();
         let mut config = redis::cmd("CONFIG");
         config.arg("GET").arg(name);
-        let mut settings: HashMap<String, String> = self
-            .within_time(config.query_async(&mut connection))
-            .await?;
-        Ok(settings.remove(name))
+        let answers: Vec<HashMap<String, String>> =
+            self.within_time(self.wire.ask_all(config)).await?;
+        let told: BTreeSet<String> = answers
+            .into_iter()
+            .filter_map(|mut settings| settings.remove(name))
+            .collect();
+        let told: Vec<String> = told.into_iter().collect();
+        Ok((!told.is_empty()).then(|| told.join(" or ")))
     }
 
-    /// The server's version.
+    /// The server's version; of a cluster the oldest.
     pub(super) async fn version(&self) -> Result<String, GateError> {
-        let mut connection = self.connection.clone();
         let mut info = redis::cmd("INFO");
         info.arg("server");
-        let text: String = self.within_time(info.query_async(&mut connection)).await?;
-        text.lines()
-            .find_map(|line| line.strip_prefix("redis_version:"))
-            .map(|version| version.trim().to_owned())
+        let answers: Vec<String> = self.within_time(self.wire.ask_all(info)).await?;
+        let versions = answers.iter().filter_map(|text| {
+            let mut lines = text.lines();
+            let version = lines.find_map(|line| line.strip_prefix("redis_version:"))?;
+            Some(version.trim())
+        });
+        let in_order = |version: &&str| -> Vec<u32> {
+            let parts = version.split('.');
+            parts.map(|part| part.parse().unwrap_or(0)).collect()
+        };
+        versions
+            .min_by_key(in_order)
+            .map(str::to_owned)
             .ok_or_else(|| GateError::Protocol("INFO tells no redis_version".to_owned()))
     }
 
-    /// The server's clock.
-    pub(super) async fn time(&self) -> Result<Instant, GateError> {
-        let mut connection = self.connection.clone();
-        let time = redis::cmd("TIME");
-        let (seconds, micros): (i64, i64) =
-            self.within_time(time.query_async(&mut connection)).await?;
-        chrono::DateTime::from_timestamp_micros(seconds * 1_000_000 + micros)
-            .ok_or_else(|| GateError::Protocol("TIME tells no time".to_owned()))
+    /// The servers' clocks.
+    pub(super) async fn times(&self) -> Result<Vec<Instant>, GateError> {
+        let answers: Vec<(i64, i64)> = self
+            .within_time(self.wire.ask_all(redis::cmd("TIME")))
+            .await?;
+        let times = answers.into_iter().map(|(seconds, micros)| {
+            chrono::DateTime::from_timestamp_micros(seconds * 1_000_000 + micros)
+                .ok_or_else(|| GateError::Protocol("TIME tells no time".to_owned()))
+        });
+        times.collect()
     }
 
     /// The connection limits each command; this limits the whole, reconnecting and reloading
@@ -166,16 +211,6 @@ impl RedisEngine {
             Err(elapsed) => Err(GateError::Unavailable(Box::new(elapsed))),
         }
     }
-}
-
-async fn load(
-    scripts: &HashMap<Script, redis::Script>,
-    connection: &mut ConnectionManager,
-) -> RedisResult<()> {
-    for script in scripts.values() {
-        script.load_async(connection).await?;
-    }
-    Ok(())
 }
 
 /// By type: a mistake in a script or its answer is ours; everything else is Redis not being able to

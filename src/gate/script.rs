@@ -1,11 +1,14 @@
 //! The gate as Lua scripts: builds their keys and arguments, and reads their answers. The rules of
 //! admission are in `lua/` and nowhere else; the engines below only run them.
 
+mod source;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
+pub(super) use self::source::Script;
 use super::in_process::InProcessEngine;
 use super::redis::{RedisConfig, RedisEngine};
 use super::reply::{Fields, Reply};
@@ -15,7 +18,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::crash;
-use crate::domain::{CampaignId, Instant, ParticipationId, Refusal};
+use crate::domain::{CampaignId, Instant, ParticipationId, Refusal, UserId};
 
 /// Entrants, seats or leases in one script call: bounds how long Redis serves nobody else, and stays
 /// well under the 8,000 values that Lua can unpack at once.
@@ -31,52 +34,6 @@ const ABANDONED_REBUILD: Duration = Duration::from_secs(600);
 /// anybody could reach.
 const EXACT_MAX: u64 = (1 << 53) - 1;
 
-/// The scripts of the gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Script {
-    Admit,
-    Settle,
-    Release,
-    GiveBack,
-    Configure,
-    Load,
-    Swap,
-    Expired,
-    Inspect,
-    Take,
-}
-
-impl Script {
-    pub(super) const ALL: [Self; 10] = [
-        Self::Admit,
-        Self::Settle,
-        Self::Release,
-        Self::GiveBack,
-        Self::Configure,
-        Self::Load,
-        Self::Swap,
-        Self::Expired,
-        Self::Inspect,
-        Self::Take,
-    ];
-
-    /// The text of the script: the same file for every engine.
-    pub(super) const fn source(self) -> &'static str {
-        match self {
-            Self::Admit => include_str!("../../lua/admit.lua"),
-            Self::Settle => include_str!("../../lua/settle.lua"),
-            Self::Release => include_str!("../../lua/release.lua"),
-            Self::GiveBack => include_str!("../../lua/give_back.lua"),
-            Self::Configure => include_str!("../../lua/configure.lua"),
-            Self::Load => include_str!("../../lua/load.lua"),
-            Self::Swap => include_str!("../../lua/swap.lua"),
-            Self::Expired => include_str!("../../lua/expired.lua"),
-            Self::Inspect => include_str!("../../lua/inspect.lua"),
-            Self::Take => include_str!("../../lua/take.lua"),
-        }
-    }
-}
-
 /// Why the gate could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -86,6 +43,9 @@ pub enum StartError {
     /// The URL of Redis makes no sense.
     #[error("read the URL of Redis")]
     Url(#[source] redis::RedisError),
+    /// There is no address of Redis.
+    #[error("find Redis: there is no address")]
+    NoAddress,
     /// Redis is not there, or refuses us.
     #[error("connect to Redis at {address}")]
     Connect {
@@ -144,11 +104,11 @@ impl ScriptGate {
         }
     }
 
-    /// The clock of the server that holds the state; the embedded one has this process's.
-    pub async fn server_time(&self) -> Result<Option<Instant>, GateError> {
+    /// The clocks of the servers that hold the state; the embedded one has this process's.
+    pub async fn server_times(&self) -> Result<Vec<Instant>, GateError> {
         match &self.engine {
-            Engine::Redis(redis) => redis.time().await.map(Some),
-            Engine::InProcess(_) => Ok(None),
+            Engine::Redis(redis) => redis.times().await,
+            Engine::InProcess(_) => Ok(Vec::new()),
         }
     }
 
@@ -166,6 +126,10 @@ impl ScriptGate {
 
     pub(super) fn bucket_key(&self, name: &str) -> String {
         format!("{}:{{limit:{name}}}", self.prefix)
+    }
+
+    pub(super) fn account_key(&self, account: UserId, name: &str) -> String {
+        format!("{}:{{account:{account}}}:{name}", self.prefix)
     }
 
     fn key(&self, campaign: CampaignId, name: &str) -> String {

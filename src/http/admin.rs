@@ -1,14 +1,28 @@
 //! The admin API: everything here takes the admin token, or a token with the scope that it names.
 
+pub mod account_requests;
+pub mod accounts;
+pub mod allow_list;
+pub mod audit;
 pub mod batch;
 pub mod campaigns;
 pub mod dead_letters;
+pub mod export;
 pub mod outbox;
 pub mod requests;
+pub mod simulation;
+pub mod simulation_requests;
 pub mod stats;
+pub mod system;
 
+pub use accounts::AdminAccountsApi;
+pub use allow_list::AdminAllowListApi;
+pub use audit::AdminAuditApi;
 pub use batch::AdminBatchApi;
 pub use campaigns::AdminCampaignsApi;
 pub use dead_letters::AdminDeadLettersApi;
+pub use export::AdminExportApi;
 pub use outbox::AdminOutboxApi;
+pub use simulation::AdminSimulationApi;
 pub use stats::AdminStatsApi;
+pub use system::AdminSystemApi;

@@ -1,17 +1,20 @@
 //! Who is asking, and what they may do.
 
 mod admin;
+mod session;
 
 use std::sync::Arc;
 
-use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use subtle::ConstantTimeEq;
 
+use self::admin::ADMIN_TOKEN;
 pub use self::admin::Admin;
-use super::fields::INTEGER_MAX;
+pub use self::session::{LOGGED_OUT, SessionCookie};
+use super::cookies::Cookies;
 use super::problem::{Problem, unauthenticated};
 use super::settings::{Auth, Policy, digest};
 use crate::domain::UserId;
@@ -31,7 +34,7 @@ enum Shown {
 }
 
 /// Who is asking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// The request does not say, and must.
     Nobody,
@@ -40,7 +43,7 @@ pub enum Caller {
     /// A user, and what they may do as an admin beside.
     User(UserId, Scopes),
     /// Somebody who is no user, and what they may do as an admin.
-    Service(Scopes),
+    Service(Arc<str>, Scopes),
     /// Who has the admin token.
     Admin,
 }
@@ -48,23 +51,24 @@ pub enum Caller {
 impl Caller {
     /// The user a participation is for: the caller, or whom the body names where the caller may
     /// name somebody.
-    pub fn acting(self, named: Option<UserId>) -> Result<UserId, Problem> {
+    pub fn acting(&self, named: Option<UserId>) -> Result<UserId, Problem> {
         match (self, named) {
-            (Self::User(caller, _), Some(named)) if caller != named => Err(forbidden(
+            (Self::User(caller, _), Some(named)) if *caller != named => Err(forbidden(
                 "userId names another user than the one who is asking.",
             )),
-            (Self::User(user, _), _) | (Self::Unsaid | Self::Admin, Some(user)) => Ok(user),
+            (Self::User(user, _), _) => Ok(*user),
+            (Self::Unsaid | Self::Admin, Some(user)) => Ok(user),
             (Self::Unsaid, None) => Err(unauthenticated(
                 "Say who takes part: a user id in Authorization, or userId in the body.",
             )),
             (Self::Nobody, _) => Err(unauthenticated(BEARER_WANTED)),
-            (Self::Service(_), _) => Err(forbidden(NO_USER)),
+            (Self::Service(..), _) => Err(forbidden(NO_USER)),
             (Self::Admin, None) => Err(Problem::invalid_field("userId", "is missing")),
         }
     }
 
     /// The caller, if the request says who that is.
-    pub fn known(self) -> Result<Self, Problem> {
+    pub fn known(&self) -> Result<&Self, Problem> {
         match self {
             Self::Nobody => Err(unauthenticated(BEARER_WANTED)),
             Self::Unsaid => Err(unauthenticated(
@@ -77,17 +81,17 @@ impl Caller {
     /// Whether the caller may do this to what belongs to `owner`: the owner may, and whoever has the
     /// scope for it.
     #[must_use]
-    pub fn may(self, scope: Scope, owner: UserId) -> bool {
+    pub fn may(&self, scope: Scope, owner: UserId) -> bool {
         match self {
             Self::Nobody | Self::Unsaid => false,
-            Self::User(user, scopes) => user == owner || scopes.has(scope),
-            Self::Service(scopes) => scopes.has(scope),
+            Self::User(user, scopes) => *user == owner || scopes.has(scope),
+            Self::Service(_, scopes) => scopes.has(scope),
             Self::Admin => true,
         }
     }
 
     /// The user of this number, whose things the caller asks to see; `others` is said where they may not.
-    pub fn seeing(self, number: u64, others: &'static str) -> Result<UserId, Problem> {
+    pub fn seeing(&self, number: u64, others: &'static str) -> Result<UserId, Problem> {
         let user =
             user_id(number).ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))?;
         if self.known()?.may(Scope::CampaignRead, user) {
@@ -97,10 +101,21 @@ impl Caller {
         }
     }
 
+    /// Whom the audit log names, where this is done as an admin to what belongs to `owner`.
+    #[must_use]
+    pub fn admin_for(&self, owner: UserId) -> Option<String> {
+        match self {
+            Self::Nobody | Self::Unsaid => None,
+            Self::User(user, _) => (*user != owner).then(|| user.to_string()),
+            Self::Service(subject, _) => Some(subject.to_string()),
+            Self::Admin => Some(ADMIN_TOKEN.to_owned()),
+        }
+    }
+
     /// The user who is asking; `others` is said to those who are none.
-    pub fn user(self, others: &'static str) -> Result<UserId, Problem> {
+    pub fn user(&self, others: &'static str) -> Result<UserId, Problem> {
         match self.known()? {
-            Self::User(user, _) => Ok(user),
+            Self::User(user, _) => Ok(*user),
             _ => Err(forbidden(others)),
         }
     }
@@ -108,26 +123,34 @@ impl Caller {
     fn of(shown: &Shown, auth: &Auth) -> Result<Self, Problem> {
         match (shown, auth) {
             (Shown::Nothing, Auth::Trusted) => Ok(Self::Unsaid),
-            (Shown::Nothing, Auth::Jwt(_)) => Ok(Self::Nobody),
+            (Shown::Nothing, Auth::Jwt(_) | Auth::Sessions(..)) => Ok(Self::Nobody),
             (Shown::User(user), _) => Ok(Self::User(*user, Scopes::default())),
             (Shown::AdminToken, _) => Ok(Self::Admin),
             (Shown::Token(token), _) => match token.user {
                 Some(user) => Ok(Self::User(user, token.scopes)),
                 None if token.scopes.is_empty() => Err(refused(TokenError::Subject)),
-                None => Ok(Self::Service(token.scopes)),
+                None => Ok(Self::Service(token.subject.as_str().into(), token.scopes)),
             },
         }
     }
 }
 
-const BEARER_WANTED: &str = "Say who is asking: Authorization: Bearer TOKEN.";
+const BEARER_WANTED: &str =
+    "Say who is asking: Authorization: Bearer TOKEN, or the cookie of a session where one logs in.";
 const NO_USER: &str = "The subject of the token is no user id, so it cannot take part.";
 
-/// What the request shows, verified.
-async fn shown(headers: &HeaderMap, policy: &Policy) -> Result<Shown, Problem> {
+/// What the request shows, verified. A cookie is looked at where there is no `Authorization`.
+async fn shown(method: &Method, headers: &HeaderMap, policy: &Policy) -> Result<Shown, Problem> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = match (values.next(), values.next()) {
-        (None, _) => return Ok(Shown::Nothing),
+        (None, _) => {
+            return match &policy.auth {
+                Auth::Sessions(accounts, cookies) => {
+                    session::shown(method, headers, accounts, *cookies).await
+                }
+                Auth::Trusted | Auth::Jwt(_) => Ok(Shown::Nothing),
+            };
+        }
         (Some(value), None) => value.to_str().unwrap_or_default().trim(),
         // Which of two is meant, a gateway and this service could see differently.
         (Some(_), Some(_)) => return Err(unauthenticated("Authorization must be there once.")),
@@ -135,14 +158,16 @@ async fn shown(headers: &HeaderMap, policy: &Policy) -> Result<Shown, Problem> {
     let Some(token) = bearer(value) else {
         return match policy.auth {
             Auth::Trusted => trusted(value).map(Shown::User),
-            Auth::Jwt(_) => Err(unauthenticated(BEARER_WANTED)),
+            Auth::Jwt(_) | Auth::Sessions(..) => Err(unauthenticated(BEARER_WANTED)),
         };
     };
     if is_admin(token, policy) {
         return Ok(Shown::AdminToken);
     }
     match &policy.auth {
-        Auth::Trusted => Err(unauthenticated("The token in Authorization is not valid.")),
+        Auth::Trusted | Auth::Sessions(..) => {
+            Err(unauthenticated("The token in Authorization is not valid."))
+        }
         Auth::Jwt(verifier) => {
             let said = verifier.verify(token).await;
             said.map(Shown::Token).map_err(refused)
@@ -209,8 +234,7 @@ pub const USER_ID_RANGE: &str = "must be between 1 and 9007199254740991";
 
 /// A user id, if the number is one.
 pub fn user_id(number: u64) -> Option<UserId> {
-    let number = (1..=INTEGER_MAX).contains(&number).then_some(number)?;
-    i64::try_from(number).ok().map(UserId)
+    UserId::parse(i64::try_from(number).ok()?)
 }
 
 /// Known, but not allowed.
@@ -240,6 +264,24 @@ fn scheme(
     }
 }
 
+/// Puts the scheme of sessions into the OpenAPI document.
+pub fn register_session(registry: &mut Registry) {
+    registry.create_security_scheme(
+        "session",
+        MetaSecurityScheme {
+            name: Some(Cookies::Secure.session()),
+            key_in: Some("cookie"),
+            ..scheme(
+                "apiKey",
+                "Where participants log in (auth.mode=sessions): the cookie that POST /api/session sets, called \
+                 firstcome-session where cookies also travel over plain connections. What changes something \
+                 takes the csrfToken of the session in X-CSRF-Token beside it (403 CSRF).",
+                None,
+            )
+        },
+    );
+}
+
 impl<'a> ApiExtractor<'a> for Caller {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
 
@@ -264,10 +306,11 @@ impl<'a> ApiExtractor<'a> for Caller {
             ),
         );
         admin::register(registry);
+        register_session(registry);
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        vec!["user", "token", "admin"]
+        vec!["user", "token", "session", "admin"]
     }
 
     fn has_security_fallback() -> bool {
@@ -280,7 +323,7 @@ impl<'a> ApiExtractor<'a> for Caller {
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
         let policy = policy(request)?;
-        let shown = shown(request.headers(), policy).await?;
+        let shown = shown(request.method(), request.headers(), policy).await?;
         Ok(Self::of(&shown, &policy.auth)?)
     }
 }

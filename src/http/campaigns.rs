@@ -1,5 +1,5 @@
-//! The public catalogue: campaigns, their stock and their live status. Drafts and archived campaigns
-//! are not part of it.
+//! The public catalogue: campaigns, their stock and their live status. Drafts are not part of it. Archived
+//! campaigns are not listed, but who knows the number of one still finds it: those who took part do.
 
 use std::sync::Arc;
 
@@ -29,11 +29,12 @@ documented! {
     Plain {}
 }
 
-/// States whose campaigns everybody may see.
-const PUBLIC: [State; 4] = [State::Scheduled, State::Open, State::Paused, State::Closed];
+/// States whose campaigns are listed for everybody.
+const LISTED: [State; 4] = [State::Scheduled, State::Open, State::Paused, State::Closed];
 
+/// Whether everybody may see it who knows its number.
 fn is_public(campaign: &Campaign) -> bool {
-    PUBLIC.contains(&campaign.state)
+    campaign.state != State::Draft
 }
 
 /// No such campaign, or not for everybody.
@@ -114,7 +115,7 @@ impl CampaignsApi {
         Ok(page_of_campaigns(&app, states, listing).await?)
     }
 
-    /// Look at a campaign.
+    /// Look at a campaign; also at one that is archived.
     #[oai(
         path = "/api/campaigns/:id",
         method = "get",
@@ -194,9 +195,9 @@ impl CampaignsApi {
     }
 }
 
-/// The states to look for: those asked for, of those everybody may see.
+/// The states to look for: those asked for, of those that are listed.
 fn visible(asked: Option<State>) -> Vec<State> {
-    PUBLIC
+    LISTED
         .into_iter()
         .filter(|state| asked.is_none_or(|asked| asked == *state))
         .collect()
@@ -215,10 +216,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn drafts_and_archived_campaigns_are_not_for_everybody() {
+    fn drafts_and_archived_campaigns_are_never_listed() {
         assert!(visible(Some(State::Draft)).is_empty());
         assert!(visible(Some(State::Archived)).is_empty());
         assert_eq!(visible(Some(State::Open)), [State::Open]);
-        assert_eq!(visible(None), PUBLIC);
+        assert_eq!(visible(None), LISTED);
     }
 }

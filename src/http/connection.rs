@@ -29,6 +29,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::settings::Settings;
+use super::tls::Tls;
 
 /// The smallest buffer the protocol works with.
 const BUFFER_BYTES_MIN: usize = 8 * 1024;
@@ -85,7 +86,7 @@ impl Protocol {
 
     /// Serves one connection to its end, or until its client has kept it waiting for too long.
     pub async fn serve<E>(
-        mut self,
+        self,
         stream: TcpStream,
         remote: SocketAddr,
         endpoint: Arc<E>,
@@ -96,10 +97,56 @@ impl Protocol {
         let Ok(local) = stream.local_addr() else {
             return;
         };
+        let ends = Ends {
+            local,
+            remote,
+            scheme: Scheme::HTTP,
+        };
+        self.seated_as(standing)
+            .speak(stream, ends, endpoint, standing)
+            .await;
+    }
+
+    /// The same, after a handshake. That may take as long as a head, and ends when the service stops.
+    pub async fn serve_encrypted<E>(
+        self,
+        tls: &Tls,
+        stream: TcpStream,
+        remote: SocketAddr,
+        endpoint: Arc<E>,
+        standing: Standing,
+    ) where
+        E: Endpoint<Output = Response> + 'static,
+    {
+        let Ok(local) = stream.local_addr() else {
+            return;
+        };
+        let protocol = self.seated_as(standing);
+        let shaking = tls.accept(stream, protocol.head_timeout);
+        let Some(Some(stream)) = protocol.stop.run_until_cancelled(shaking).await else {
+            return;
+        };
+        let ends = Ends {
+            local,
+            remote,
+            scheme: Scheme::HTTPS,
+        };
+        protocol.speak(stream, ends, endpoint, standing).await;
+    }
+
+    fn seated_as(mut self, standing: Standing) -> Self {
         if standing == Standing::Unseated {
             self.builder.keep_alive(false);
             self.head_timeout = self.head_timeout.min(UNSEATED_HEAD_TIMEOUT);
         }
+        self
+    }
+
+    async fn speak<S, E>(self, stream: S, ends: Ends, endpoint: Arc<E>, standing: Standing)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        E: Endpoint<Output = Response> + 'static,
+    {
         let turn = Arc::new(Turn::default());
         let watched = TokioIo::new(Watched {
             stream,
@@ -107,8 +154,8 @@ impl Protocol {
         });
         let service = service_fn(|request| {
             turn.pass(Whose::Service);
-            let places = (LocalAddr(local.into()), RemoteAddr(remote.into()));
-            let mut request = Request::from((request, places.0, places.1, Scheme::HTTP));
+            let (local, remote) = (LocalAddr(ends.local.into()), RemoteAddr(ends.remote.into()));
+            let mut request = Request::from((request, local, remote, ends.scheme.clone()));
             if standing == Standing::Unseated {
                 request.set_data(Unseated);
             }
@@ -136,6 +183,13 @@ impl Protocol {
         })
         .await;
     }
+}
+
+/// Between whom a connection is, and what it is called.
+struct Ends {
+    local: SocketAddr,
+    remote: SocketAddr,
+    scheme: Scheme,
 }
 
 /// How long a client may still keep its connection waiting.
@@ -242,12 +296,12 @@ impl Turn {
 }
 
 /// A stream that notes whose turn it is.
-struct Watched {
-    stream: TcpStream,
+struct Watched<S> {
+    stream: S,
     turn: Arc<Turn>,
 }
 
-impl AsyncRead for Watched {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -262,7 +316,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -288,7 +342,10 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // What is encrypted waits in the stream itself until it is flushed.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.turn.told(flushed.is_pending());
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -18,11 +18,13 @@ use tracing::Instrument;
 
 use super::connection::Unseated;
 use super::json::BodyBounds;
+use super::origin::{RequestId, TraceParent};
 use super::problem::{Place, Problem, busy, from_framework, head_too_large};
 use super::routes::{RouteEntry, Routes};
 use super::settings::{Policy, Settings};
 use crate::domain::CampaignId;
 use crate::telemetry::HttpMetrics;
+use crate::trace::{self, Traced};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -40,6 +42,7 @@ pub struct Edge<E> {
     metrics: HttpMetrics,
     permits: Semaphore,
     request_timeout: Duration,
+    import_timeout: Duration,
     header_bytes_max: usize,
     headers_max: usize,
     room: Room,
@@ -51,6 +54,8 @@ const API: &str = "/api/";
 const CAMPAIGNS: &str = "/api/campaigns/";
 const PARTICIPATION: &str = "/participation";
 const PARTICIPATION_SYNC: &str = "/participation-sync";
+/// How the addresses of lists end.
+const ALLOW_LIST: &str = "/allow-list";
 /// What the router calls the first of them.
 const PARTICIPATION_PATTERN: &str = "/api/campaigns/:param0/participation";
 
@@ -106,6 +111,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             metrics,
             permits: Semaphore::new(settings.concurrent_requests_max),
             request_timeout: settings.request_timeout,
+            import_timeout: settings.import_timeout,
             header_bytes_max: settings.header_bytes_max,
             headers_max: settings.headers_max,
             room: Box::new(|_| true),
@@ -148,15 +154,40 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     }
 
     /// Works on a request.
-    async fn let_in(&self, mut request: Request, id: &HeaderValue) -> Result<Response, Stopped> {
+    async fn let_in(
+        &self,
+        mut request: Request,
+        id: &HeaderValue,
+        traced: Option<&Traced>,
+    ) -> Result<Response, Stopped> {
         request.set_data(Arc::clone(&self.policy));
+        request.set_data(RequestId(id.clone()));
         request.set_data(BodyBounds {
             bytes_max: self.policy.body_bytes_max,
             timeout: self.policy.body_timeout,
         });
-        let span = tracing::info_span!("http.answer", request.id = id.to_str().unwrap_or_default());
+        let span = tracing::info_span!(
+            "http.answer",
+            request.id = id.to_str().unwrap_or_default(),
+            trace.id = tracing::field::Empty
+        );
+        if let Some(traced) = traced {
+            span.record("trace.id", traced.trace_id());
+            request.set_data(TraceParent(traced.traceparent()));
+        }
         let _counted = InFlight::enter(&self.metrics);
         self.bounded(request).instrument(span).await
+    }
+
+    /// How long a request may take: a file of millions of lines longer than all others.
+    fn patience_with(&self, request: &Request) -> Duration {
+        let is_import =
+            request.method() == Method::PUT && request.uri().path().ends_with(ALLOW_LIST);
+        if is_import {
+            self.import_timeout
+        } else {
+            self.request_timeout
+        }
     }
 
     /// Runs the handler within the bounds of concurrency and time, and survives its panic.
@@ -167,8 +198,9 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         } else {
             None
         };
+        let patience = self.patience_with(&request);
         let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
-        match tokio::time::timeout(self.request_timeout, answer).await {
+        match tokio::time::timeout(patience, answer).await {
             Ok(Ok(Ok(response))) => Ok(response),
             Ok(Ok(Err(error))) => Err(Stopped::Failed(error)),
             Ok(Err(panic)) => {
@@ -191,10 +223,13 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let id = request_id(&request);
         let method = request.method().clone();
         let path = request.uri().clone();
-        let result = match self.refused_at_once(&request) {
-            Some(problem) => Err(Stopped::Cut(problem)),
+        let mut traced = None;
+        let result = if let Some(problem) = self.refused_at_once(&request) {
+            Err(Stopped::Cut(problem))
+        } else {
+            traced = begun(&request);
             // On the heap, and so no part of every connection, idle or refused.
-            None => Box::pin(self.let_in(request, &id)).await,
+            Box::pin(self.let_in(request, &id, traced.as_ref())).await
         };
 
         let pattern = match &result {
@@ -226,10 +261,38 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         self.routes
             .metrics(route, &method)
             .observe(status, started.elapsed());
+        if let Some(traced) = traced {
+            ended(traced, &method, route, status);
+        }
         if method == Method::HEAD {
             response.set_body(());
         }
         Ok(response)
+    }
+}
+
+/// The span of a request of the API, if that is traced. Floods that are refused at once are not.
+fn begun(request: &Request) -> Option<Traced> {
+    if !trace::is_on() || !request.uri().path().starts_with(API) {
+        return None;
+    }
+    trace::begin(request.header("traceparent"), "http.answer")
+}
+
+/// Ends it, by the names of the semantic conventions for HTTP.
+fn ended(mut traced: Traced, method: &Method, route: Option<&RouteEntry>, status: u16) {
+    let route = route.map(|route| route.template.to_string());
+    traced.rename(match &route {
+        Some(route) => format!("{method} {route}"),
+        None => method.to_string(),
+    });
+    traced.note("http.request.method", method.to_string());
+    traced.note("http.response.status_code", i64::from(status));
+    if let Some(route) = route {
+        traced.note("http.route", route);
+    }
+    if status >= 500 {
+        traced.failed("the answer is a failure of the service");
     }
 }
 

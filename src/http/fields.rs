@@ -32,6 +32,22 @@ pub fn read<T: FromFields>(value: Value) -> Result<T, Problem> {
     }
 }
 
+/// The times that both databases can hold.
+const YEARS: &str = "must be between the years 1970 and 9999";
+
+fn is_storable(at: Instant) -> bool {
+    (1970..=9999).contains(&chrono::Datelike::year(&at))
+}
+
+/// A time in the address of a request, within what a field of a body may say.
+pub fn asked_time(name: &'static str, at: Option<Instant>) -> Result<Option<Instant>, Problem> {
+    if at.is_none_or(is_storable) {
+        Ok(at)
+    } else {
+        Err(Problem::invalid_field(name, YEARS))
+    }
+}
+
 /// What a client said about a field that can be set, cleared or left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said<T> {
@@ -232,6 +248,20 @@ impl Fields {
         })
     }
 
+    /// A list of words there are.
+    pub fn words(&mut self, name: &'static str, words: &[&str]) -> Said<Vec<String>> {
+        self.take(name, |value| {
+            let word = |item: &Value| {
+                let word = item.as_str().filter(|word| words.contains(word))?;
+                Some(word.to_owned())
+            };
+            let items = value.as_array();
+            items
+                .and_then(|items| items.iter().map(word).collect())
+                .ok_or_else(|| format!("must be a list of {}", words.join(", ")))
+        })
+    }
+
     /// True or false.
     pub fn flag(&mut self, name: &'static str) -> Said<bool> {
         self.take(name, |value| {
@@ -260,10 +290,10 @@ impl Fields {
             let at = DateTime::parse_from_rfc3339(text)
                 .map_err(|_| "must be a time in RFC 3339, such as 2030-01-31T09:00:00Z".to_owned())?
                 .with_timezone(&Utc);
-            if (1970..=9999).contains(&chrono::Datelike::year(&at)) {
+            if is_storable(at) {
                 Ok(to_stored_precision(at))
             } else {
-                Err("must be between the years 1970 and 9999".to_owned())
+                Err(YEARS.to_owned())
             }
         })
     }

@@ -109,7 +109,8 @@ impl<'a, T: RequestBodySchema> ApiExtractor<'a> for Checked<T> {
                 content_type: JSON,
                 schema: T::schema_ref(),
             }],
-            required: true,
+            // Without one, an operation that needs a field says that it is missing.
+            required: read::<T::Read>(empty()).is_err(),
         })
     }
 
@@ -120,7 +121,7 @@ impl<'a, T: RequestBodySchema> ApiExtractor<'a> for Checked<T> {
     ) -> poem::Result<Self> {
         let bytes = bounded(request, body).await?;
         if bytes.is_empty() {
-            return Ok(Self(read(Value::Object(serde_json::Map::new()))?));
+            return Ok(Self(read(empty())?));
         }
         if !is_json(request.content_type()) {
             return Err(unsupported_media_type().into());
@@ -134,6 +135,11 @@ impl<'a, T: RequestBodySchema> ApiExtractor<'a> for Checked<T> {
         })?;
         Ok(Self(read(value)?))
     }
+}
+
+/// What an absent body says.
+fn empty() -> Value {
+    Value::Object(serde_json::Map::new())
 }
 
 /// Reads a body within its bounds, whether or not its length was announced.

@@ -58,7 +58,21 @@ pub async fn count(
         campaign: asked.campaign,
     };
     let told = app.limits.count(who).await;
-    let fields = RateFields::of(&told);
+    within(&told)
+}
+
+/// Counts a log-in, or refuses it.
+pub async fn count_login(
+    app: &App,
+    request: &Request,
+    login: &str,
+) -> Result<Option<Box<RateFields>>, Problem> {
+    let told = app.limits.count_login(origin(app, request), login).await?;
+    within(&told)
+}
+
+fn within(told: &Told) -> Result<Option<Box<RateFields>>, Problem> {
+    let fields = RateFields::of(told);
     let (Some(wait), Some(last)) = (told.wait, told.standings.last()) else {
         return Ok(fields);
     };

@@ -59,7 +59,10 @@ where
         } else if let Ok(seat) = Arc::clone(&unseated).try_acquire_owned() {
             (seat, Standing::Unseated)
         } else {
-            turn_away(&stream);
+            // Who expects a handshake would not understand.
+            if settings.tls.is_none() {
+                turn_away(&stream);
+            }
             continue;
         };
         // Answers are small, and waiting for more to send with them only makes them late.
@@ -67,9 +70,20 @@ where
             continue;
         }
         let (protocol, endpoint, cut) = (protocol.clone(), Arc::clone(&endpoint), cut.clone());
+        let tls = settings.tls.clone();
         connections.spawn(async move {
-            cut.run_until_cancelled(protocol.serve(stream, remote, endpoint, standing))
-                .await;
+            let served = async {
+                match tls {
+                    None => protocol.serve(stream, remote, endpoint, standing).await,
+                    // On the heap: a handshake is large, and most listeners have none.
+                    Some(tls) => {
+                        let served =
+                            protocol.serve_encrypted(&tls, stream, remote, endpoint, standing);
+                        Box::pin(served).await;
+                    }
+                }
+            };
+            cut.run_until_cancelled(served).await;
             drop(seat);
         });
     }

@@ -1,6 +1,7 @@
 //! Taking part, and looking at what came of it.
 
 mod accepted;
+mod challenge;
 mod changes;
 mod idempotency;
 
@@ -11,23 +12,28 @@ use poem::web::Data;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
+use serde_json::json;
 use uuid::Uuid;
 
 use self::accepted::Accepted;
+use self::challenge::ChallengeToken;
 pub use self::changes::ChangesApi;
 use self::idempotency::IdempotencyKey;
 use super::auth::{Caller, USER_ID_RANGE, user_id};
 use super::fields::{Fields, FromFields, Said};
 use super::json::{Checked, RequestBodySchema, Written};
 use super::limited;
+use super::origin::{TraceParent, origin};
 use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Asked, Failure, Problem, documented};
 use super::rewards::with_rewards;
 use super::views::{ParticipationList, ParticipationRecord, ParticipationView};
 use super::{App, Section};
-use crate::domain::{CampaignId, Participation, ParticipationId, Refusal, UserId};
+use crate::domain::{
+    AuditAction, AuditNote, CampaignId, Origin, Participation, ParticipationId, Refusal, UserId,
+};
 use crate::identity::Scope;
-use crate::participate::{Outcome, ParticipateError};
+use crate::participate::{Outcome, ParticipateError, Replayed};
 
 /// Units that one request can name at most; a campaign's own bound is usually far lower.
 pub const QUANTITY_MAX: u32 = 1_000_000;
@@ -37,7 +43,7 @@ documented! {
     TakingPart {
         400 => "The body is not JSON (MALFORMED).",
         401 => "Nobody is named (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
-        403 => "userId names another user than the one who is asking, or who asks is no user (FORBIDDEN).",
+        403 => "userId names another user than the one who is asking, or who asks is no user (FORBIDDEN); or the campaign has a list that the user is not in (NOT_ALLOWED), or takes a challenge that was not shown, or not passed (CHALLENGE_REQUIRED, CHALLENGE_FAILED).",
         404 => "There is no such campaign (NOT_FOUND).",
         409 => "Refused (ALREADY_PARTICIPATED, SOLD_OUT, NOT_OPEN_YET, ENDED, PAUSED, LIMIT_EXCEEDED).",
         408 => "The body did not come in time (REQUEST_TIMEOUT).",
@@ -119,6 +125,10 @@ enum Way {
 /// Participations.
 pub struct ParticipationsApi;
 
+#[allow(
+    clippy::too_many_arguments,
+    reason = "each is a part of the request that the document names"
+)]
 #[OpenApi(tag = "Section::Participations")]
 impl ParticipationsApi {
     /// Take part.
@@ -140,9 +150,13 @@ impl ParticipationsApi {
         /// Makes the request safe to repeat.
         #[oai(name = "Idempotency-Key")]
         key: IdempotencyKey,
+        /// Shows that a challenge was passed, where the campaign takes one.
+        #[oai(name = "X-Challenge-Token")]
+        challenge: ChallengeToken,
         body: Checked<ParticipationRequest>,
     ) -> Result<Accepted, Failure<TakingPart>> {
-        take_part(&app, request, caller, id.0, key, body.0, Way::Gate).await
+        let shown = (key, challenge);
+        take_part(&app, request, caller, id.0, shown, body.0, Way::Gate).await
     }
 
     /// Take part, synchronously to Kafka.
@@ -164,9 +178,13 @@ impl ParticipationsApi {
         /// Makes the request safe to repeat.
         #[oai(name = "Idempotency-Key")]
         key: IdempotencyKey,
+        /// Shows that a challenge was passed, where the campaign takes one.
+        #[oai(name = "X-Challenge-Token")]
+        challenge: ChallengeToken,
         body: Checked<ParticipationRequest>,
     ) -> Result<Accepted, Failure<TakingPart>> {
-        take_part(&app, request, caller, id.0, key, body.0, Way::Sync).await
+        let shown = (key, challenge);
+        take_part(&app, request, caller, id.0, shown, body.0, Way::Sync).await
     }
 
     /// Look at a participation of one's own.
@@ -182,7 +200,7 @@ impl ParticipationsApi {
         /// Id of the participation.
         id: Path<Uuid>,
     ) -> Result<Written<ParticipationRecord>, Failure<Looking>> {
-        let found = own(&app, caller, Scope::CampaignRead, id.0).await?;
+        let found = own(&app, &caller, Scope::CampaignRead, id.0).await?;
         let record = with_rewards(&app, vec![found]).await?.pop();
         Ok(Written(record.ok_or_else(Problem::internal)?))
     }
@@ -224,7 +242,7 @@ impl ParticipationsApi {
 /// A participation that belongs to the caller, or any for an admin with the scope. Another user's looks
 /// like one that does not exist: ids are no secret to be confirmed. Asking without a name is refused,
 /// whatever the id.
-async fn own(app: &App, caller: Caller, scope: Scope, id: Uuid) -> Result<Participation, Problem> {
+async fn own(app: &App, caller: &Caller, scope: Scope, id: Uuid) -> Result<Participation, Problem> {
     let caller = caller.known()?;
     match app.store.participation(ParticipationId(id)).await? {
         Some(found) if caller.may(scope, found.user_id) => Ok(found),
@@ -237,7 +255,7 @@ async fn take_part(
     request: &Request,
     caller: Caller,
     campaign: i64,
-    key: IdempotencyKey,
+    (key, challenge): (IdempotencyKey, ChallengeToken),
     wish: Wish,
     way: Way,
 ) -> Result<Accepted, Failure<TakingPart>> {
@@ -248,7 +266,11 @@ async fn take_part(
         idempotency_key: key.0,
         traceparent: traceparent(request),
     };
+    let by = by_admin(&caller, asked.user, request);
     let rates = limited::count(app, request, &asked).await?;
+    challenge
+        .check(app, &asked)
+        .map_err(|problem| problem.with_rates(rates.clone()))?;
     let outcome: Result<Outcome, ParticipateError> = match way {
         Way::Gate => app.participate.run(asked).await,
         Way::Sync => app.participate.run_sync(asked).await,
@@ -261,17 +283,43 @@ async fn take_part(
         Outcome::Accepted {
             participation,
             replayed,
-        } => Ok(Accepted {
-            view: ParticipationView::answer(&participation),
-            replayed,
-            rates,
-        }),
+        } => {
+            if let (Some(by), Replayed::First) = (by, replayed) {
+                note_creation(app, by, &participation).await?;
+            }
+            Ok(Accepted {
+                view: ParticipationView::answer(&participation),
+                replayed,
+                rates,
+            })
+        }
         Outcome::Refused { refusal, remaining } => {
             let asked = asked_too_much(app, campaign, wish.quantity, &refusal).await;
             let problem = Problem::refused(&refusal, remaining, asked);
             Err(problem.with_rates(rates).into())
         }
     }
+}
+
+/// The admin who acts for a user, if it is one.
+fn by_admin(caller: &Caller, owner: UserId, request: &Request) -> Option<Origin> {
+    let actor = caller.admin_for(owner)?;
+    Some(origin(&actor, request))
+}
+
+/// Says in the audit log that an admin took part for a user. It was committed with others by then, so an
+/// entry that cannot be written is an answer that is not given: asking again tells what became of it.
+async fn note_creation(app: &App, by: Origin, made: &Participation) -> Result<(), Problem> {
+    let after = json!({
+        "userId": made.user_id,
+        "quantity": made.quantity,
+        "rank": made.rank,
+        "status": made.status,
+    });
+    let note = AuditNote::about(by, AuditAction::ParticipationCreate, made.campaign_id)
+        .of(&made.id)
+        .to(after);
+    Ok(app.store.note(&note).await?)
 }
 
 /// Tells apart the two meanings of "limit exceeded": too much in one request, or too much in all.
@@ -289,8 +337,11 @@ async fn asked_too_much(app: &App, campaign: i64, quantity: u32, refusal: &Refus
     }
 }
 
-/// The W3C trace context of a request, if it has the form of one.
+/// Where in a trace the request stands: in ours, or in that which it came with, if that has the form of one.
 fn traceparent(request: &Request) -> Option<String> {
+    if let Some(TraceParent(ours)) = request.data() {
+        return Some(ours.clone());
+    }
     let value = request.header("traceparent")?;
     let lengths = [2, 32, 16, 2];
     let mut parts = value.split('-');

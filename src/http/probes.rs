@@ -10,10 +10,11 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::dashboard::metrics;
 use super::health::PartView;
 use super::listener;
+use super::pages::metrics;
 use super::settings::Settings;
+use super::tls::Tls;
 use crate::health::{Condition, Health};
 use crate::telemetry::Telemetry;
 
@@ -23,6 +24,8 @@ pub struct Probes {
     pub health: Health,
     /// Metrics.
     pub telemetry: Arc<Telemetry>,
+    /// What connections are encrypted with; none: they are not.
+    pub tls: Option<Tls>,
     /// Cancelled when the process stops.
     pub stop: CancellationToken,
 }
@@ -32,6 +35,7 @@ pub async fn serve_probes(listener: TcpListener, probes: Probes) -> io::Result<(
     let Probes {
         health,
         telemetry,
+        tls,
         stop,
     } = probes;
     let readiness = make(move |_| {
@@ -51,6 +55,7 @@ pub async fn serve_probes(listener: TcpListener, probes: Probes) -> io::Result<(
         .at("/metrics", get(figures))
         .map_to_response();
     let settings = Settings {
+        tls,
         stop,
         ..Settings::default()
     };

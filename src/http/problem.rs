@@ -2,6 +2,8 @@
 //! with a stable `code`. Every answer that is not a success is made here, so that none carries the
 //! text of a database, a driver or a panic.
 
+mod accounts;
+mod entry;
 mod failures;
 mod framework;
 
@@ -25,7 +27,7 @@ pub use failures::Asked;
 pub(super) use failures::busy;
 pub use framework::Place;
 pub(super) use framework::{
-    from_framework, head_too_large, malformed, too_large, too_slow, unauthenticated,
+    from_framework, head_too_large, malformed, no_csv, too_large, too_slow, unauthenticated,
     unreadable_body, unsupported_media_type,
 };
 

@@ -44,7 +44,7 @@ impl Routes {
             );
         }
         for page in pages {
-            by_pattern.insert((*page).to_owned(), RouteEntry::new(page, &["GET"], metrics));
+            by_pattern.insert(pattern_of(page), RouteEntry::new(page, &["GET"], metrics));
         }
         let unmatched: Arc<str> = "unmatched".into();
         Self {

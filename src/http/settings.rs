@@ -8,6 +8,12 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::cookies::Cookies;
+use super::stream::Beats;
+use super::tls::Tls;
+use super::views::StatusView;
+use crate::accounts::Accounts;
+use crate::challenge::Challenge;
 use crate::identity::Verifier;
 use crate::limits::Proxies;
 
@@ -19,6 +25,8 @@ pub enum Auth {
     Trusted,
     /// The subject of a bearer token is believed once the token is verified.
     Jwt(Arc<Verifier>),
+    /// The account of a session is believed that a cookie shows.
+    Sessions(Arc<Accounts>, Cookies),
 }
 
 /// Settings of the HTTP edge.
@@ -26,6 +34,10 @@ pub enum Auth {
 pub struct Settings {
     /// How the service learns who is asking.
     pub auth: Auth,
+    /// What taking part takes beside that.
+    pub challenge: Challenge,
+    /// What connections are encrypted with; none: they are not.
+    pub tls: Option<Tls>,
     /// Opens the admin API; without one it is closed.
     pub admin_token: Option<SecretString>,
     /// Whom to believe where a request comes from.
@@ -44,6 +56,8 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// How long an answer may take before the client is told to come back.
     pub request_timeout: Duration,
+    /// The same for an import, which takes longer than anything else.
+    pub import_timeout: Duration,
     /// Requests worked on at once; more are told to come back.
     pub concurrent_requests_max: usize,
     /// Live streams open at once; more are told to come back.
@@ -62,6 +76,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             auth: Auth::Trusted,
+            challenge: Challenge::default(),
+            tls: None,
             admin_token: None,
             proxies: Proxies::default(),
             header_bytes_max: 16 * 1024,
@@ -71,6 +87,7 @@ impl Default for Settings {
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
+            import_timeout: Duration::from_secs(600),
             concurrent_requests_max: 2_048,
             concurrent_streams_max: 256,
             idle_timeout: Duration::from_secs(75),
@@ -93,6 +110,8 @@ pub struct Policy {
     pub body_timeout: Duration,
     /// Places for live streams.
     pub stream_seats: Arc<Semaphore>,
+    /// The seconds of live streams.
+    pub beats: Arc<Beats<StatusView>>,
     /// Ends live streams.
     pub stop: CancellationToken,
 }
@@ -110,6 +129,7 @@ impl Policy {
             body_bytes_max: settings.body_bytes_max,
             body_timeout: settings.body_timeout,
             stream_seats: Arc::new(Semaphore::new(settings.concurrent_streams_max)),
+            beats: Arc::new(Beats::new(settings.concurrent_streams_max)),
             stop: settings.stop.clone(),
         }
     }

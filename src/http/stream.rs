@@ -1,15 +1,17 @@
 //! Live status as server-sent events: one each second, for a bounded number of listeners, until the
-//! listener leaves or the service stops.
+//! listener leaves or the service stops. All listeners tick at the same moments, so that the status of
+//! a campaign is read once a second however many are listening.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use moka::future::Cache;
 use poem::web::sse::Event;
 use poem_openapi::payload::EventStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep_until};
 
 use super::App;
 use super::problem::{Problem, busy};
@@ -17,19 +19,60 @@ use super::settings::Policy;
 use super::views::StatusView;
 use crate::domain::CampaignId;
 
-/// Time between two events.
-const PERIOD: Duration = Duration::from_secs(1);
-
 /// Silence after which a comment is sent, so that a listener who left is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How long what was read in a second is kept: for listeners who are late for it.
+const KEPT: Duration = Duration::from_secs(2);
 
 /// The events of one listener.
 pub type StatusStream = EventStream<BoxStream<'static, StatusView>>;
 
+/// The seconds that all listeners have in common. Who asks first in one of them reads for all.
+pub struct Beats<T> {
+    origin: Instant,
+    read: Cache<(CampaignId, u64), Option<T>>,
+}
+
+impl<T: Clone + Send + Sync + 'static> Beats<T> {
+    /// Beats from now on, for so many campaigns at most.
+    pub fn new(campaigns_max: usize) -> Self {
+        let campaigns_max = u64::try_from(campaigns_max).unwrap_or(u64::MAX);
+        Self {
+            origin: Instant::now(),
+            // What is kept longer than its second is counted, too.
+            read: Cache::builder()
+                .max_capacity(campaigns_max.saturating_mul(4))
+                .time_to_live(KEPT)
+                .build(),
+        }
+    }
+
+    /// Waits until the second after `last` begins, and answers which one it is by now: a slow listener
+    /// gets the next status, not all those it missed.
+    async fn after(&self, last: Option<u64>) -> u64 {
+        if let Some(last) = last {
+            sleep_until(self.origin + Duration::from_secs(last + 1)).await;
+        }
+        self.origin.elapsed().as_secs()
+    }
+
+    /// What was read of a campaign in this second.
+    async fn in_second<E: Send + Sync + 'static>(
+        &self,
+        campaign: CampaignId,
+        second: u64,
+        read: impl Future<Output = Result<Option<T>, E>>,
+    ) -> Result<Option<T>, Arc<E>> {
+        self.read.try_get_with((campaign, second), read).await
+    }
+}
+
 struct Listener {
     app: Arc<App>,
     campaign: CampaignId,
-    ticks: Interval,
+    beats: Arc<Beats<StatusView>>,
+    last: Option<u64>,
     /// Given back when the listener leaves.
     _seat: OwnedSemaphorePermit,
 }
@@ -43,13 +86,11 @@ pub fn status_stream(
     let seat = Arc::clone(&policy.stream_seats)
         .try_acquire_owned()
         .map_err(|_| busy())?;
-    let mut ticks = interval(PERIOD);
-    // A slow listener gets the next status, not all those it missed.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let listener = Listener {
         app: Arc::clone(app),
         campaign,
-        ticks,
+        beats: Arc::clone(&policy.beats),
+        last: None,
         _seat: seat,
     };
     let events = stream::unfold(listener, next_status)
@@ -67,14 +108,75 @@ pub fn status_stream(
 /// a campaign that is gone ends the stream.
 async fn next_status(mut listener: Listener) -> Option<(StatusView, Listener)> {
     loop {
-        listener.ticks.tick().await;
-        match listener.app.status.of(listener.campaign).await {
-            Ok(Some(status)) => return Some((status.into(), listener)),
+        let second = listener.beats.after(listener.last).await;
+        listener.last = Some(second);
+        let (board, campaign) = (&listener.app.status, listener.campaign);
+        let read = async {
+            let status = board.of(campaign).await;
+            status.map(|status| status.map(StatusView::from))
+        };
+        let beats = &listener.beats;
+        match Box::pin(beats.in_second(campaign, second, read)).await {
+            Ok(Some(status)) => return Some((status, listener)),
             Ok(None) => return None,
             Err(error) => tracing::debug!(
                 error = &error as &dyn std::error::Error,
                 "read the status for a live stream"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    /// Fifty listeners, each come at another moment of a second.
+    #[tokio::test(start_paused = true)]
+    async fn one_reading_a_second_feeds_every_listener() {
+        let beats = Beats::new(8);
+        let reads = AtomicU64::new(0);
+        let listeners = (0..50).map(|number| async move {
+            tokio::time::sleep(Duration::from_millis(number * 37)).await;
+        });
+        let heard = listeners.map(|comes| async {
+            comes.await;
+            let mut heard = Vec::new();
+            let mut last = None;
+            for _ in 0..10 {
+                let second = beats.after(last).await;
+                last = Some(second);
+                let read = async {
+                    // Long enough for the others to ask meanwhile.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    Ok::<_, std::convert::Infallible>(Some(reads.fetch_add(1, Ordering::Relaxed)))
+                };
+                let told = beats.in_second(CampaignId(1), second, read).await;
+                heard.push((second, told.unwrap().unwrap()));
+            }
+            heard
+        });
+        let heard: Vec<(u64, u64)> = join_all(heard).await.into_iter().flatten().collect();
+        assert_eq!(heard.len(), 500);
+        let seconds: std::collections::BTreeMap<u64, u64> = heard.iter().copied().collect();
+        for (second, told) in &heard {
+            assert_eq!(seconds.get(second), Some(told), "all are told the same");
+        }
+        assert_eq!(reads.load(Ordering::Relaxed), seconds.len() as u64);
+        assert!(seconds.len() <= 12, "{seconds:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_that_is_late_misses_seconds_and_hears_none_twice() {
+        let beats = Beats::<u64>::new(8);
+        let first = beats.after(None).await;
+        tokio::time::sleep(Duration::from_millis(3_500)).await;
+        let second = beats.after(Some(first)).await;
+        let third = beats.after(Some(second)).await;
+        assert_eq!((first, second, third), (0, 3, 4));
     }
 }

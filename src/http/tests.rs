@@ -2,11 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
+use super::admin::account_requests::{ChangeAccount, CreateAccount};
 use super::admin::requests::{ChangeCampaign, CreateCampaign};
+use super::admin::simulation_requests::{SimulateBulk, SimulateLoad};
 use super::fields::{INTEGER_MAX, read};
 use super::json::RequestBodySchema;
 use super::openapi_document;
 use super::participations::ParticipationRequest;
+use super::sessions::LogIn;
 
 fn document() -> Value {
     serde_json::from_str(&openapi_document()).unwrap()
@@ -66,6 +69,22 @@ fn every_operation_is_there_with_its_problems() {
         "post /api/admin/campaigns/{id}/close",
         "post /api/admin/campaigns/{id}/archive",
         "post /api/admin/campaigns/{id}/rebuild-gate",
+        "get /api/admin/campaigns/{id}/participations.csv",
+        "get /api/admin/audit",
+        "post /api/admin/accounts",
+        "get /api/admin/accounts",
+        "get /api/admin/accounts/{id}",
+        "patch /api/admin/accounts/{id}",
+        "post /api/session",
+        "post /api/session/resume",
+        "get /api/session",
+        "delete /api/session",
+        "get /api/admin/system",
+        "post /api/admin/test/participate-bulk",
+        "post /api/admin/test/load/async",
+        "post /api/admin/test/load/sync",
+        "get /api/admin/test/load/{jobId}",
+        "post /api/admin/test/load/{jobId}/cancel",
         "get /api/admin/stats/raw",
         "get /api/admin/stats/daily",
         "get /api/admin/stats/campaign/{id}",
@@ -85,7 +104,7 @@ fn every_operation_is_there_with_its_problems() {
 fn admin_operations_take_the_token_and_no_others_do() {
     for (path, item) in document()["paths"].as_object().unwrap() {
         for operation in item.as_object().unwrap().values() {
-            let only_admin = operation["security"] == json!([{"admin": []}]);
+            let only_admin = operation["security"] == json!([{"admin": []}, {"session": []}]);
             assert_eq!(only_admin, path.starts_with("/api/admin/"), "{path}");
         }
     }
@@ -158,4 +177,9 @@ fn bodies_are_read_as_the_document_says() {
     agree::<CreateCampaign>("CreateCampaign");
     agree::<ChangeCampaign>("ChangeCampaign");
     agree::<ParticipationRequest>("ParticipationRequest");
+    agree::<SimulateBulk>("SimulateBulk");
+    agree::<SimulateLoad>("SimulateLoad");
+    agree::<CreateAccount>("CreateAccount");
+    agree::<ChangeAccount>("ChangeAccount");
+    agree::<LogIn>("LogIn");
 }

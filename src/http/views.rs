@@ -4,6 +4,7 @@ mod campaign;
 mod daily;
 mod participation;
 mod reward;
+mod simulation;
 mod status;
 
 use chrono::SecondsFormat;
@@ -12,10 +13,11 @@ use serde::Serialize;
 
 pub use campaign::{CampaignList, CampaignView, KindWord, RewardView, StateWord, StockView};
 pub use daily::{CampaignStatisticsView, DayStatisticsView, millis, percentage};
-pub use participation::{ParticipationList, ParticipationRecord, ParticipationView};
+pub use participation::{ParticipationList, ParticipationRecord, ParticipationView, StatusWord};
 pub use reward::{
     CouponUseView, GrantedView, IssuedCouponView, LedgerEntryView, LedgerView, RewardsView,
 };
+pub use simulation::SimulationView;
 pub use status::StatusView;
 
 use crate::domain::Instant;

@@ -11,9 +11,6 @@ use crate::domain::UserId;
 /// Longest subject: what `OpenID` Connect Core allows.
 const SUBJECT_BYTES_MAX: usize = 255;
 
-/// The largest user id: the largest integer that every JSON reader keeps exactly.
-const USER_ID_MAX: i64 = (1 << 53) - 1;
-
 /// The claims that are looked at. A claim that is there twice is a mistake, and so is no token.
 #[derive(Deserialize)]
 pub struct Claims {
@@ -103,6 +100,6 @@ fn moment(seconds: f64) -> Result<Duration, TokenError> {
 /// The user a subject names. One user has one way to be written, so that no two subjects are the same
 /// user: no sign, no zeros in front.
 fn user(subject: &str) -> Option<UserId> {
-    let number: i64 = subject.parse().ok()?;
-    ((1..=USER_ID_MAX).contains(&number) && number.to_string() == subject).then_some(UserId(number))
+    let user = UserId::parse(subject.parse().ok()?)?;
+    (user.to_string() == subject).then_some(user)
 }

@@ -16,16 +16,19 @@ pub enum Scope {
     StatsRead,
     /// Use the test endpoints.
     TestRun,
+    /// Make accounts and change them.
+    AccountManage,
 }
 
 impl Scope {
     /// All there are.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::CampaignRead,
         Self::CampaignWrite,
         Self::DeadletterReplay,
         Self::StatsRead,
         Self::TestRun,
+        Self::AccountManage,
     ];
 
     /// As it is written in a token.
@@ -37,10 +40,13 @@ impl Scope {
             Self::DeadletterReplay => "deadletter:replay",
             Self::StatsRead => "stats:read",
             Self::TestRun => "test:run",
+            Self::AccountManage => "account:manage",
         }
     }
 
-    fn parse(word: &str) -> Option<Self> {
+    /// The scope of a word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.as_str() == word)
     }
 
@@ -79,6 +85,7 @@ needs!(
     DeadletterReplay,
     StatsRead,
     TestRun,
+    AccountManage,
 );
 
 /// Which scopes somebody has.
@@ -101,14 +108,27 @@ impl Scopes {
         self.0 == 0
     }
 
+    /// Whether all of `others` are among them.
+    #[must_use]
+    pub const fn include(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
+    }
+
     /// These and those.
     #[must_use]
-    pub(super) const fn and(self, others: Self) -> Self {
+    pub const fn and(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
+    /// As they are written in a token: words with spaces between them.
+    #[must_use]
+    pub fn words(self) -> Vec<&'static str> {
+        let mine = Scope::ALL.into_iter().filter(|scope| self.has(*scope));
+        mine.map(Scope::as_str).collect()
+    }
+
     /// Those among these words.
-    pub(super) fn among<'a>(words: impl Iterator<Item = &'a str>) -> Self {
+    pub fn among<'a>(words: impl Iterator<Item = &'a str>) -> Self {
         Self(
             words
                 .filter_map(Scope::parse)
@@ -137,5 +157,14 @@ mod tests {
         assert!(Scopes::among(words.into_iter()).is_empty());
         let all = Scope::ALL.map(Scope::as_str);
         assert_eq!(Scopes::among(all.into_iter()), Scopes::ALL);
+        assert_eq!(Scopes::ALL.words(), all);
+    }
+
+    #[test]
+    fn some_include_fewer_and_none_include_more() {
+        let reads = Scopes::among(["campaign:read", "stats:read"].into_iter());
+        let one = Scopes::among(["stats:read"].into_iter());
+        assert!(reads.include(one) && reads.include(reads) && reads.include(Scopes::default()));
+        assert!(!one.include(reads) && !Scopes::default().include(one));
     }
 }

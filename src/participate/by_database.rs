@@ -12,6 +12,7 @@ impl Parts {
         cause: Cause,
         path: Path,
     ) -> Result<Step, ParticipateError> {
+        let _span = request.span("database.commit");
         let (campaign, applicant) = (request.campaign, applicant.clone());
         let answer = match path {
             Path::Grouped => {

@@ -34,7 +34,11 @@ impl Parts {
             user: applicant.user,
             quantity: applicant.quantity,
         };
-        let answer = match self.desk.ask(campaign.id, entrant).await {
+        let asked = {
+            let _span = request.span("gate.admit");
+            self.desk.ask(campaign.id, entrant).await
+        };
+        let answer = match asked {
             Ok(answer) => answer,
             Err(error) => return self.no_answer(&error),
         };
@@ -51,7 +55,11 @@ impl Parts {
         };
         crash::point("participate.admitted");
         let (job, participation) = self.job(campaign, applicant, &ticket, &answer, path);
-        match self.commit(place, job, path).await? {
+        let committed = {
+            let _span = request.span("writer.commit");
+            self.commit(place, job, path).await?
+        };
+        match committed {
             Verdict::Committed { held_from } => {
                 crash::point("participate.committed");
                 Ok(Step::Done(self.accepted(participation, held_from).await))

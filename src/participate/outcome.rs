@@ -1,6 +1,7 @@
 //! What is asked, and what became of it.
 
 use crate::domain::{CampaignId, Participation, Refusal, UserId};
+use crate::trace::{self, SpanKind, Traced};
 
 /// A wish to take part.
 #[derive(Clone, Debug)]
@@ -15,6 +16,13 @@ pub struct Request {
     pub idempotency_key: Option<String>,
     /// W3C trace context, passed on to the event.
     pub traceparent: Option<String>,
+}
+
+impl Request {
+    /// A part of the work on it, if it is traced.
+    pub(super) fn span(&self, name: &'static str) -> Option<Traced> {
+        trace::follow(self.traceparent.as_deref(), name, SpanKind::Internal)
+    }
 }
 
 /// Whether an answer is new.

@@ -38,7 +38,8 @@ impl SyncPath {
         if event.shares_its_key() {
             return self.wait_for_relay(store, event).await;
         }
-        let record = Record::of(event, &self.topic_prefix);
+        let mut record = Record::of(event, &self.topic_prefix);
+        let _span = record.traced();
         match self.publisher.publish(&record).await {
             Ok(_) => {
                 if let Err(error) = store

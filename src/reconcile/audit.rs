@@ -132,6 +132,7 @@ mod tests {
             closes_at: None,
             reward: None,
             cancellable: false,
+            allow_list: None,
             returns: 0,
             gate_epoch: 3,
             version: 1,

@@ -21,6 +21,17 @@ enum State {
     Probing { until: Instant, failures: u32 },
 }
 
+/// What a breaker does with records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    /// Lets them go.
+    Closed,
+    /// Holds them back.
+    Open,
+    /// Holds them back but for one, which finds out whether they can go again.
+    Probing,
+}
+
 /// Whether a record may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leave {
@@ -95,6 +106,14 @@ impl Breaker {
 
     fn is_closed(&self) -> bool {
         *self.lock() == State::Closed
+    }
+
+    fn state(&self) -> BreakerState {
+        match *self.lock() {
+            State::Closed => BreakerState::Closed,
+            State::Open { .. } => BreakerState::Open,
+            State::Probing { .. } => BreakerState::Probing,
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -212,6 +231,13 @@ impl Breakers {
         }
     }
 
+    /// The breaker of the broker, and those of the topics.
+    pub(super) fn states(&self) -> (BreakerState, Vec<(Stream, BreakerState)>) {
+        let topics = Stream::ALL.into_iter();
+        let topics = topics.map(|stream| (stream, self.topic(stream).state()));
+        (self.broker.state(), topics.collect())
+    }
+
     /// Whether the broker, and each topic, is written to.
     pub(super) fn closed(&self) -> bool {
         self.broker.is_closed() && self.participation.is_closed() && self.campaign.is_closed()
@@ -230,9 +256,11 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(101)).await;
         let probe = breakers.ask(Stream::Participation).unwrap();
         assert!(breakers.ask(Stream::Campaign).is_err());
+        assert_eq!(breakers.states().0, BreakerState::Probing);
         breakers.answered(probe);
         assert!(breakers.ask(Stream::Campaign).is_ok());
         assert!(breakers.closed());
+        assert_eq!(breakers.states().0, BreakerState::Closed);
     }
 
     #[tokio::test(start_paused = true)]
@@ -240,6 +268,13 @@ mod tests {
         let breakers = Breakers::new(retry::Policy::default());
         let ticket = breakers.ask(Stream::Participation).unwrap();
         breakers.destination(ticket, "test");
+        let (broker, topics) = breakers.states();
+        assert_eq!(broker, BreakerState::Closed);
+        let held = topics
+            .into_iter()
+            .filter(|(_, state)| *state == BreakerState::Open);
+        let held: Vec<Stream> = held.map(|(stream, _)| stream).collect();
+        assert_eq!(held, [Stream::Participation]);
         assert!(breakers.ask(Stream::Campaign).is_ok());
         assert!(!breakers.closed());
     }

@@ -6,7 +6,9 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrde
 
 use super::entity::campaign::{ActiveModel, Column, Entity, Model};
 use super::{Store, StoreError};
-use crate::domain::{Campaign, CampaignId, Instant, Kind, Reward, State, to_stored_precision};
+use crate::domain::{
+    AllowListId, AuditNote, Campaign, CampaignId, Instant, Kind, Reward, State, to_stored_precision,
+};
 
 /// A campaign to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +82,15 @@ pub struct CampaignFilter {
 impl Store {
     /// Creates a campaign with an empty gate of generation 0.
     pub async fn create_campaign(&self, new: NewCampaign) -> Result<Campaign, StoreError> {
+        self.create_campaign_noted(new, None).await
+    }
+
+    /// The same, with an entry in the audit log that is there if the campaign is.
+    pub async fn create_campaign_noted(
+        &self,
+        new: NewCampaign,
+        note: Option<AuditNote>,
+    ) -> Result<Campaign, StoreError> {
         let now = to_stored_precision(self.clock.now());
         let row = ActiveModel {
             name: Set(new.name),
@@ -104,12 +115,20 @@ impl Store {
             updated_at: Set(now),
             ..ActiveModel::default()
         };
-        let inserted = Entity::insert(row).exec(&self.db).await?;
-        self.campaign(CampaignId(inserted.last_insert_id))
+        let tx = self.begin().await?;
+        let inserted = Entity::insert(row).exec(&tx).await?;
+        let id = CampaignId(inserted.last_insert_id);
+        let note = note.map(|note| AuditNote {
+            campaign: Some(id),
+            ..note
+        });
+        self.write_notes(&tx, note.as_slice()).await?;
+        tx.commit().await?;
+        self.campaign(id)
             .await?
             .ok_or_else(|| StoreError::Unreadable {
                 what: "the campaign just created",
-                value: inserted.last_insert_id.to_string(),
+                value: id.to_string(),
             })
     }
 
@@ -163,6 +182,40 @@ impl Store {
         version: u64,
         change: &CampaignChange,
     ) -> Result<bool, StoreError> {
+        self.change_campaign_noted(id, version, change, None).await
+    }
+
+    /// The same, with an entry in the audit log that is there if the change is.
+    pub async fn change_campaign_noted(
+        &self,
+        id: CampaignId,
+        version: u64,
+        change: &CampaignChange,
+        note: Option<&AuditNote>,
+    ) -> Result<bool, StoreError> {
+        let row = self.changed_row(change)?;
+        let tx = self.begin().await?;
+        // The entry first: the campaign's row, which participations wait for, is held for the shorter. What
+        // was decided on the row of this version is what the entry says, or nothing is written.
+        if let Some(note) = note {
+            self.write_notes(&tx, std::slice::from_ref(note)).await?;
+        }
+        let updated = Entity::update_many()
+            .set(row)
+            .col_expr(Column::Version, Expr::col(Column::Version).add(1))
+            .filter(Column::Id.eq(id.0))
+            .filter(Column::Version.eq(to_signed(version)))
+            .exec(&tx)
+            .await?;
+        if updated.rows_affected != 1 {
+            tx.rollback().await?;
+            return Ok(false);
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    fn changed_row(&self, change: &CampaignChange) -> Result<ActiveModel, StoreError> {
         let mut row = ActiveModel {
             updated_at: Set(to_stored_precision(self.clock.now())),
             ..ActiveModel::default()
@@ -203,14 +256,7 @@ impl Store {
         if let Some(reward) = &change.reward {
             row.reward = Set(reward.as_ref().map(reward_text).transpose()?);
         }
-        let updated = Entity::update_many()
-            .set(row)
-            .col_expr(Column::Version, Expr::col(Column::Version).add(1))
-            .filter(Column::Id.eq(id.0))
-            .filter(Column::Version.eq(to_signed(version)))
-            .exec(&self.db)
-            .await?;
-        Ok(updated.rows_affected == 1)
+        Ok(row)
     }
 }
 
@@ -243,6 +289,7 @@ impl TryFrom<Model> for Campaign {
             closes_at: row.closes_at,
             reward: reward.transpose()?,
             cancellable: row.cancellable,
+            allow_list: row.allow_list_id.map(AllowListId),
             returns: to_unsigned(row.returns),
             gate_epoch: to_unsigned(row.gate_epoch),
             version: to_unsigned(row.version),

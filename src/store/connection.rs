@@ -164,14 +164,65 @@ async fn is_in_step(connection: &mut MySqlConnection) -> Result<bool, sqlx::Erro
 /// What never leaves the machine is encrypted only where the URL asks for it.
 fn mysql_options(url: &str) -> Result<MySqlConnectOptions, StoreError> {
     let options: MySqlConnectOptions = url.parse().map_err(StoreError::from_sqlx)?;
+    let asked = Asked::of(url);
+    asked.check(options.get_ssl_mode())?;
+    if asked.verifies() {
+        return Ok(options.ssl_mode(MySqlSslMode::VerifyIdentity));
+    }
     let host = options.get_host();
     let is_loopback = host
         .parse::<IpAddr>()
         .map_or(host == "localhost", |address| address.is_loopback());
-    if is_loopback && !url.contains("ssl-mode") {
+    if is_loopback && !asked.has("ssl-mode") {
         return Ok(options.ssl_mode(MySqlSslMode::Disabled));
     }
     Ok(options)
+}
+
+/// What a URL says of encryption.
+struct Asked<'a> {
+    names: Vec<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    fn of(url: &'a str) -> Self {
+        let query = url.split_once('?').map_or("", |(_, query)| query);
+        let pairs = query.split('&');
+        Self {
+            names: pairs.filter_map(|pair| pair.split('=').next()).collect(),
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let plain = name.replace('-', "");
+        let mut names = self.names.iter();
+        names.any(|said| *said == name || *said == plain)
+    }
+
+    /// Who names certificates and no mode wants them looked at, and no plain text in their place.
+    fn verifies(&self) -> bool {
+        !self.has("ssl-mode") && (self.has("ssl-ca") || self.has("ssl-cert"))
+    }
+
+    /// What would be passed over in silence is a mistake.
+    fn check(&self, mode: MySqlSslMode) -> Result<(), StoreError> {
+        let is_verified = matches!(mode, MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity);
+        let is_sure = is_verified || matches!(mode, MySqlSslMode::Required);
+        if self.has("ssl-cert") != self.has("ssl-key") {
+            return Err(StoreError::Encryption("ssl-cert and ssl-key go together"));
+        }
+        if self.has("ssl-mode") && self.has("ssl-ca") && !is_verified {
+            return Err(StoreError::Encryption(
+                "ssl-ca is looked at with ssl-mode=VERIFY_CA or VERIFY_IDENTITY alone",
+            ));
+        }
+        if self.has("ssl-mode") && self.has("ssl-cert") && !is_sure {
+            return Err(StoreError::Encryption(
+                "ssl-cert is shown for certain with ssl-mode=REQUIRED, VERIFY_CA or VERIFY_IDENTITY alone",
+            ));
+        }
+        Ok(())
+    }
 }
 
 async fn connect_sqlite(config: &StoreConfig) -> Result<DatabaseConnection, StoreError> {

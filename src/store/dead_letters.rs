@@ -1,11 +1,16 @@
 //! Dead letters: rows the relay has given up. They stay until somebody replays or discards them.
 
+use std::collections::BTreeMap;
+
 use sea_orm::QueryResult;
+use serde_json::json;
 use uuid::Uuid;
 
+use super::bounded::Tx;
 use super::outbox::{PEND_PARKED, Sql};
+use super::shapes::padded;
 use super::{Store, StoreError};
-use crate::domain::{CampaignId, EventId, Instant};
+use crate::domain::{AuditAction, AuditNote, CampaignId, EventId, Instant, Origin};
 
 /// Which dead letters are meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,37 +101,106 @@ impl Store {
 
     /// Makes dead letters pending again: how many there were. The ids are the caller's batch, so the
     /// rate is too.
-    pub async fn replay_dead_letters(&self, ids: &[EventId]) -> Result<u64, StoreError> {
-        let transaction = self.begin().await?;
-        let mut sql = Sql::new(self, PEND_PARKED);
-        sql.push(" WHERE p.state = 'dead' AND p.event_id IN ");
-        let moved = sql
-            .list(ids.iter().map(|id| id.0))
-            .run(&transaction)
-            .await?;
-        let mut sql = Sql::new(self, "DELETE FROM outbox_parked WHERE state = 'dead'");
-        sql.push(" AND event_id IN ")
-            .list(ids.iter().map(|id| id.0));
-        let deleted = sql.run(&transaction).await?;
-        if moved != deleted {
-            // Somebody else moved one in between: theirs stands, ours is tried again by the caller.
-            transaction.rollback().await?;
+    /// An admin who does it is in the audit log, once for each campaign.
+    pub async fn replay_dead_letters(
+        &self,
+        ids: &[EventId],
+        by: Option<&Origin>,
+    ) -> Result<u64, StoreError> {
+        let tx = self.begin().await?;
+        let dead = self.still_dead(&tx, ids).await?;
+        if dead.is_empty() {
+            tx.rollback().await?;
             return Ok(0);
         }
-        transaction.commit().await?;
+        let mut sql = Sql::new(self, PEND_PARKED);
+        sql.push(" WHERE p.state = 'dead' AND p.event_id IN ");
+        let moved = sql.list(dead.ids()).run(&tx).await?;
+        let mut sql = Sql::new(self, "DELETE FROM outbox_parked WHERE state = 'dead'");
+        sql.push(" AND event_id IN ").list(dead.ids());
+        let deleted = sql.run(&tx).await?;
+        if moved != deleted {
+            // The rows are held, so this is a row that is both parked and pending: left to whoever looks.
+            tx.rollback().await?;
+            return Ok(0);
+        }
+        let notes = dead.notes(by, AuditAction::DeadLetterReplay, "pending");
+        self.write_notes(&tx, &notes).await?;
+        tx.commit().await?;
         Ok(moved)
     }
 
     /// Throws dead letters away: how many there were. Their rows stay, as the record of it: nothing
     /// leaves the outbox by another door.
-    pub async fn discard_dead_letters(&self, ids: &[EventId]) -> Result<u64, StoreError> {
+    /// An admin who does it is in the audit log, once for each campaign.
+    pub async fn discard_dead_letters(
+        &self,
+        ids: &[EventId],
+        by: Option<&Origin>,
+    ) -> Result<u64, StoreError> {
+        let tx = self.begin().await?;
+        let dead = self.still_dead(&tx, ids).await?;
+        if dead.is_empty() {
+            tx.rollback().await?;
+            return Ok(0);
+        }
         let mut sql = Sql::new(
             self,
             "UPDATE outbox_parked SET state = 'discarded', next_at = NULL",
         );
         sql.push(" WHERE state = 'dead' AND event_id IN ")
-            .list(ids.iter().map(|id| id.0));
-        sql.run(self.connection()).await
+            .list(dead.ids());
+        let discarded = sql.run(&tx).await?;
+        let notes = dead.notes(by, AuditAction::DeadLetterDiscard, "discarded");
+        self.write_notes(&tx, &notes).await?;
+        tx.commit().await?;
+        Ok(discarded)
+    }
+
+    /// Those of these that are dead letters, held until the transaction ends.
+    async fn still_dead(&self, tx: &Tx, ids: &[EventId]) -> Result<Dead, StoreError> {
+        let parked = self.db.by_index("outbox_parked", "PRIMARY");
+        let mut sql = Sql::new(self, "SELECT event_id, campaign_id FROM ");
+        sql.push(&parked)
+            .push(" WHERE state = 'dead' AND event_id IN ")
+            .list(padded(ids).map(|id| id.0));
+        // SQLite has one writer, and this is it.
+        if !self.is_embedded() {
+            sql.push(" FOR UPDATE");
+        }
+        let mut dead = Dead::default();
+        for row in sql.rows(tx).await? {
+            let campaign = CampaignId(row.try_get("", "campaign_id")?);
+            let of_campaign = dead.0.entry(campaign).or_default();
+            of_campaign.push(row.try_get("", "event_id")?);
+        }
+        Ok(dead)
+    }
+}
+
+/// Dead letters by campaign.
+#[derive(Default)]
+struct Dead(BTreeMap<CampaignId, Vec<Uuid>>);
+
+impl Dead {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn ids(&self) -> impl Iterator<Item = Uuid> {
+        self.0.values().flatten().copied()
+    }
+
+    fn notes(&self, by: Option<&Origin>, action: AuditAction, state: &str) -> Vec<AuditNote> {
+        let Some(by) = by else {
+            return Vec::new();
+        };
+        let of_campaign = |(campaign, events): (&CampaignId, &Vec<Uuid>)| {
+            AuditNote::about(by.clone(), action, *campaign)
+                .from(json!({ "state": "dead", "events": events }))
+                .to(json!({ "state": state, "events": events }))
+        };
+        self.0.iter().map(of_campaign).collect()
     }
 }
 

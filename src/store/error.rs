@@ -5,6 +5,8 @@ use std::sync::Arc;
 use sea_orm::sqlx;
 use sea_orm::{DbErr, RuntimeErr, SqlErr};
 
+use crate::retry::Verdict;
+
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -17,6 +19,9 @@ pub enum StoreError {
     /// A unique key or a check refused the change: nothing happened.
     #[error("keep to the rules of the schema")]
     Constraint(#[source] DbErr),
+    /// The URL asks for an encryption that would not be what it says.
+    #[error("encrypt connections to the database: {0}")]
+    Encryption(&'static str),
     /// Anything else: a bug, a full disk, a missing table.
     #[error("use the database")]
     Database(#[source] DbErr),
@@ -52,8 +57,8 @@ impl StoreError {
 
     /// Whether the same call may succeed when it is made again, where it does no harm to do it twice.
     #[must_use]
-    pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Contended(_) | Self::Unavailable(_))
+    pub const fn verdict(&self) -> Verdict {
+        Verdict::again_if(matches!(self, Self::Contended(_) | Self::Unavailable(_)))
     }
 
     /// The kind of failure, for programs: nothing of what the database said.
@@ -63,6 +68,7 @@ impl StoreError {
             Self::Unavailable(_) => "STORE_UNAVAILABLE",
             Self::Contended(_) => "STORE_CONTENDED",
             Self::Constraint(_) => "STORE_CONSTRAINT",
+            Self::Encryption(_) => "STORE_ENCRYPTION",
             Self::Database(_) => "STORE_FAILED",
             Self::Unreadable { .. } => "STORE_UNREADABLE",
         }

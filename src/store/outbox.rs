@@ -19,7 +19,7 @@ use uuid::Uuid;
 pub use leases::{Held, RelaySeat};
 pub use parked::{Parked, ParkedState, Under, Verdict};
 pub use purge::{PurgePage, Purgeable};
-pub(super) use statement::Sql;
+pub(super) use statement::{Sql, Sum};
 
 use super::shapes::padded;
 use super::{Store, StoreError};

@@ -5,6 +5,7 @@ mod commit;
 mod direct;
 mod epoch;
 mod intake;
+mod ranked;
 mod rewarded;
 mod rows;
 
@@ -17,6 +18,7 @@ pub use self::commit::{BatchOutcome, CommitError, Mismatch};
 pub use self::direct::{Closing, Decision, DirectOutcome};
 pub use self::epoch::{Committed, Raised};
 pub use self::intake::{Applicant, Intake, Making, Place};
+pub use self::ranked::{RankPage, Ranked, RankedRow};
 use super::campaigns::to_unsigned;
 use super::entity::idempotency;
 use super::entity::participation::{Column, Entity, Model};

@@ -16,7 +16,7 @@ use migration::MigratorTrait;
 use sea_orm::{ConnectionTrait, Value};
 
 use super::bounded::{Db, Tx};
-use super::outbox::Sql;
+use super::outbox::{Sql, Sum};
 use super::shapes::slices;
 use super::{StoreConfig, StoreError, connection};
 use crate::clock::Clock;
@@ -88,7 +88,10 @@ impl Rewards {
     ) -> Result<(), StoreError> {
         for slice in slices(rows, self.statement_bytes_max / insert.row_bytes) {
             let mut sql = self.sql(insert.into);
-            sql.rows_of(slice.iter().map(&row)).push(insert.merge);
+            sql.rows_of(slice.iter().map(&row));
+            if let Some(sum) = insert.or_add {
+                sql.or_add(sum);
+            }
             sql.run(tx).await?;
         }
         Ok(())
@@ -100,6 +103,6 @@ impl Rewards {
 struct Insert {
     into: &'static str,
     row_bytes: usize,
-    /// What to do about a row that is there already; empty: that is an error.
-    merge: &'static str,
+    /// What to add to where a row is there already; none: that is an error.
+    or_add: Option<Sum>,
 }

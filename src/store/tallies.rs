@@ -7,9 +7,20 @@ use sea_orm::Value;
 
 use super::bounded::Tx;
 use super::campaigns::{to_signed, to_unsigned};
-use super::outbox::Sql;
+use super::outbox::{Sql, Sum};
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, Instant};
+
+const BY_MINUTE: Sum = Sum {
+    table: "rejection_tally",
+    key: "campaign_id, minute, reason",
+    columns: &["count"],
+};
+const TOTAL: Sum = Sum {
+    table: "rejection_total",
+    key: "campaign_id, reason",
+    columns: &["count"],
+};
 
 /// So many refusals of one campaign for one reason within one minute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,30 +65,22 @@ impl Store {
             [campaign.into(), reason.into(), to_signed(count).into()]
         });
         let tx = self.begin().await?;
-        let keys = "campaign_id, minute, reason";
-        self.add(&tx, "rejection_tally", keys, minutes).await?;
-        let keys = "campaign_id, reason";
-        self.add(&tx, "rejection_total", keys, totals).await?;
+        self.add(&tx, BY_MINUTE, minutes).await?;
+        self.add(&tx, TOTAL, totals).await?;
         Ok(tx.commit().await?)
     }
 
-    /// Adds to the counts of a table, under its `keys`.
+    /// Adds to the counts of a table.
     async fn add<const COLUMNS: usize>(
         &self,
         tx: &Tx,
-        table: &str,
-        keys: &str,
+        sum: Sum,
         rows: impl ExactSizeIterator<Item = [Value; COLUMNS]>,
     ) -> Result<(), StoreError> {
         let mut sql = Sql::new(self, "INSERT INTO ");
-        sql.push(&format!("{table} ({keys}, count) VALUES "));
-        sql.rows_of(rows);
-        sql.push(&if self.is_embedded() {
-            format!(" ON CONFLICT ({keys}) DO UPDATE SET count = count + excluded.count")
-        } else {
-            format!(" AS added ON DUPLICATE KEY UPDATE count = {table}.count + added.count")
-        });
-        sql.run(tx).await?;
+        let columns = sum.columns.join(", ");
+        sql.push(&format!("{} ({}, {columns}) VALUES ", sum.table, sum.key));
+        sql.rows_of(rows).or_add(sum).run(tx).await?;
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firstcome::catalogue::{Catalogue, CatalogueConfig, share};
+use firstcome::pubsub::Nodes;
 use firstcome::store::{BatchOutcome, CampaignChange};
 use firstcome::supervisor::Supervisor;
 use tokio_util::sync::CancellationToken;
@@ -23,11 +24,17 @@ fn lasting() -> CatalogueConfig {
 async fn a_change_on_one_replica_is_seen_on_the_others() {
     let test = mysql().await;
     let client = redis::Client::open(real("FIRSTCOME_REDIS_URL")).unwrap();
+    let nodes: Nodes = Arc::new([client]);
     let supervisor = Supervisor::new(Duration::from_secs(5));
     let prefix = unique("it");
     let replica = || {
         let catalogue = Catalogue::new(test.store.clone(), lasting());
-        share(&supervisor.spawner(), client.clone(), &prefix, catalogue)
+        share(
+            &supervisor.spawner(),
+            Arc::clone(&nodes),
+            &prefix,
+            catalogue,
+        )
     };
     let (here, there) = (replica(), replica());
     let mut campaign = create(&test.store, campaign_of(Some(5))).await;

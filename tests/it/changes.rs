@@ -58,6 +58,7 @@ fn wished(one: &Participation, wish: Wish) -> Wished {
         id: one.id,
         wish,
         traceparent: None,
+        by: None,
     }
 }
 
@@ -217,7 +218,7 @@ async fn a_change_that_the_database_does_not_take_fails_alone() {
     let asked = orders.iter().map(|order| {
         // Longer than its column; no client can send it.
         let too_long = (order.rank == 7).then(|| "x".repeat(2_000));
-        changes.cancel(order.clone(), too_long)
+        changes.cancel(order.clone(), too_long, None)
     });
     for (order, told) in orders.iter().zip(join_all(asked).await) {
         let is_cancelled = told.is_ok_and(|told| told.status == Status::Cancelled);
@@ -235,7 +236,7 @@ async fn one_that_is_cancelled_many_times_at_once_returns_its_units_once() {
         let order = reserved(store, &campaign, 1, 60).await;
         let supervisor = Supervisor::new(Duration::from_secs(5));
         let changes = changes_on(store, &supervisor);
-        let asked = (0..40).map(|_| changes.cancel(order.clone(), None));
+        let asked = (0..40).map(|_| changes.cancel(order.clone(), None, None));
         let told = join_all(asked).await;
         let yes = told.iter().filter(|told| told.is_ok()).count();
         let later = |told: &&Result<_, ChangeError>| matches!(told, Err(ChangeError::Busy));

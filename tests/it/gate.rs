@@ -9,19 +9,22 @@ mod edges;
 mod history;
 mod leaky;
 mod model;
+mod sessions;
 mod subject;
 
 use std::sync::Arc;
 
 use firstcome::clock::Clock;
 use firstcome::domain::to_stored_precision;
-use firstcome::gate::{Gate, RedisConfig, ScriptGate};
+use firstcome::gate::{Gate, Layout, RedisConfig, ScriptGate};
 use futures_util::future::BoxFuture;
 use redis::AsyncTypedCommands;
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use subject::{Subject, Verdict};
+
+use crate::cluster;
 
 /// One check of the suite: an error says what was broken.
 type Check = for<'a> fn(&'a Subject) -> BoxFuture<'a, Verdict>;
@@ -47,6 +50,13 @@ macro_rules! suite {
                 super::$module::$check(&subject).await?;
                 super::forget(&prefix).await;
                 Ok(())
+            })+
+        }
+
+        mod in_a_cluster {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() -> super::Verdict {
+                super::$module::$check(&super::cluster_subject().await).await
             })+
         }
     };
@@ -103,6 +113,18 @@ async fn redis_subject() -> (Subject, String) {
     let gate = Arc::new(redis_gate(&prefix).await);
     let subject = Subject::new(gate, to_stored_precision(Clock::System.now()));
     (subject, prefix)
+}
+
+/// Its servers end with the tests, so nothing has to be removed.
+async fn cluster_subject() -> Subject {
+    let prefix = format!("it-{}", Uuid::now_v7());
+    let config = RedisConfig {
+        url: cluster::shared().await.url().into(),
+        layout: Layout::Cluster,
+        ..redis_config()
+    };
+    let gate = Arc::new(ScriptGate::redis(&config, &prefix).await.unwrap());
+    Subject::new(gate, to_stored_precision(Clock::System.now()))
 }
 
 async fn redis_gate(prefix: &str) -> ScriptGate {

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use firstcome::clock::Clock;
 use firstcome::identity::{Algorithm, KeySet, Keys, Rules, Verifier};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::tokens::{AUDIENCE, ISSUER, Key, SECRET, key_set};
+use crate::tokens::{self, AUDIENCE, ISSUER, Key, SECRET, key_set};
 
 /// Rules that accept these algorithms.
 fn rules(algorithms: &[Algorithm]) -> Rules {
@@ -40,4 +40,12 @@ fn by_document(document: &Value, algorithms: &[Algorithm]) -> Verifier {
 
 fn by_keys(keys: &[&Key]) -> Verifier {
     by_document(&key_set(keys), &Algorithm::PUBLIC)
+}
+
+/// Whether a token of the usual claims is believed when it is signed by this key.
+async fn believes(verifier: &Verifier, key: &Key) -> bool {
+    verifier
+        .verify(&key.sign(&tokens::claims(&json!({}))))
+        .await
+        .is_ok()
 }

@@ -11,12 +11,18 @@
     reason = "a test that cannot go on should say so and stop"
 )]
 
+mod accounts;
+mod allow_list;
 mod architecture;
+mod audit;
 mod catalogue;
 mod changes;
+mod cluster;
 mod consumers;
+mod csv;
 mod debezium;
 mod direct;
+mod export;
 mod gate;
 mod identity;
 #[path = "../faults/proxy.rs"]
@@ -26,9 +32,11 @@ mod relay;
 mod retention;
 mod scans;
 mod service;
+mod spare;
 mod stats;
 mod store;
 mod support;
+mod tls;
 mod tokens;
 mod verify;
 mod writer;

@@ -251,7 +251,14 @@ async fn rows_that_cannot_be_read_are_dead_letters_and_hold_up_no_other() {
         .run("UPDATE outbox_event SET aggregatetype = 'participation'")
         .await;
     let mended = [said[1].event_id];
-    assert_eq!(bench.store.replay_dead_letters(&mended).await.unwrap(), 1);
+    assert_eq!(
+        bench
+            .store
+            .replay_dead_letters(&mended, None)
+            .await
+            .unwrap(),
+        1
+    );
     until("the mended one is published", async || {
         double.ids().len() == 4
     })

@@ -104,6 +104,7 @@ async fn pay(store: &Store, campaign: &Campaign, batch: &[Participation]) {
                 reference: "paid".to_owned(),
             },
             traceparent: None,
+            by: None,
         })
         .collect();
     let key = KeyChoice::Participation;
@@ -183,6 +184,24 @@ async fn the_live_view_reads_no_participation_and_no_minute() {
     for (table, before) in names.into_iter().zip(before) {
         assert_eq!(tables.read(table).await, before, "{table}");
     }
+}
+
+#[tokio::test]
+async fn looking_at_a_list_reads_those_who_are_looked_for() {
+    let test = mysql().await;
+    let store = &test.store;
+    let campaign = create(store, campaign_of(None)).await.id;
+    let tables = Tables::frozen(&test.url, &["allow_list_user"]).await;
+    let list = store.begin_allow_list(campaign, "an admin").await.unwrap();
+    let users: Vec<UserId> = (1..=i64::try_from(ROWS).unwrap()).map(UserId).collect();
+    let before = tables.read("allow_list_user").await;
+    for batch in users.chunks(usize::try_from(BATCH).unwrap()) {
+        assert!(store.add_to_allow_list(list, batch).await.unwrap());
+        let found = store.allowed(list, batch).await.unwrap();
+        assert_eq!(found.len(), batch.len());
+    }
+    let read = tables.read("allow_list_user").await - before;
+    assert!(read < 10 * ROWS, "{read} of {ROWS} rows were read");
 }
 
 fn due(nth: u64, reward: &Reward) -> Due {

@@ -1,15 +1,23 @@
 //! The service as a process, used over HTTP: on nothing at all and on the real parts.
 
 mod access;
+mod allow_list;
+mod archive;
 mod asyncapi;
+mod audit;
 mod away;
+mod challenge;
+mod cluster;
 #[cfg(feature = "failpoints")]
 mod crashes;
+mod dashboard;
 mod dead_letters;
 mod doctor;
 mod embedded;
+mod export;
 mod keys;
 mod limits;
+mod metrics;
 mod orders;
 mod overload;
 pub mod process;
@@ -18,5 +26,8 @@ mod records;
 mod roles;
 mod sale;
 mod scopes;
+mod sessions;
+mod simulation;
 mod tokens;
 mod topic;
+mod traces;

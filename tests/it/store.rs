@@ -12,7 +12,7 @@ use firstcome::store::{
 };
 use sea_orm::{ConnectionTrait, Database, Statement};
 
-use crate::support::{campaign_of, create, mysql, raised, stores};
+use crate::support::{campaign_of, create, mysql, patient, raised, stores};
 
 /// A free participation and its event, ready to be committed.
 pub fn intake(campaign: &Campaign, user: i64, rank: u64, quantity: u32) -> Intake {
@@ -320,7 +320,7 @@ async fn replicas_that_start_together_bring_the_schema_up_in_turn() {
     test.store.migrate_down().await.unwrap();
     let mut replicas = Vec::new();
     for _ in 0..4 {
-        let config = StoreConfig::new(test.url.as_str());
+        let config = patient(&test.url);
         let replica = Store::connect(&config, Clock::System).await.unwrap();
         replicas.push(tokio::spawn(async move { replica.migrate().await }));
     }

@@ -45,7 +45,7 @@ pub async fn sqlite() -> TestStore {
 pub async fn mysql() -> TestStore {
     let base = real("FIRSTCOME_DATABASE_URL");
     let schema = unique("t");
-    let admin = Store::connect(&StoreConfig::new(base.as_str()), Clock::System)
+    let admin = Store::connect(&patient(&base), Clock::System)
         .await
         .unwrap();
     admin.create_schema(&schema).await.unwrap();
@@ -53,10 +53,17 @@ pub async fn mysql() -> TestStore {
     open(format!("{server}/{schema}"), None).await
 }
 
+/// Time-outs that a machine with too much to do does not run into.
+pub fn patient(url: &str) -> StoreConfig {
+    StoreConfig {
+        acquire_timeout: PATIENCE,
+        response_timeout: PATIENCE,
+        ..StoreConfig::new(url)
+    }
+}
+
 async fn open(url: String, folder: Option<TempDir>) -> TestStore {
-    let store = Store::connect(&StoreConfig::new(url.as_str()), Clock::System)
-        .await
-        .unwrap();
+    let store = Store::connect(&patient(&url), Clock::System).await.unwrap();
     store.migrate().await.unwrap();
     TestStore {
         store,

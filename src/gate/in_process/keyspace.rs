@@ -66,6 +66,13 @@ impl Keyspace {
                 Ok(value.map_or(Answer::Nil, |value| Answer::Text(value.clone())))
             }
             ["HMGET", key, fields @ ..] if !fields.is_empty() => self.hmget(key, fields),
+            ["HGETALL", key] => {
+                let pairs = self.hash(key)?.into_iter().flatten();
+                let items = pairs.flat_map(|(field, value)| [field, value]);
+                Ok(Answer::List(
+                    items.map(|text| Answer::Text(text.clone())).collect(),
+                ))
+            }
             ["HLEN", key] => Ok(count(self.hash(key)?.map_or(0, HashMap::len))),
             ["HSET", key, pairs @ ..] if !pairs.is_empty() && pairs.len().is_multiple_of(2) => {
                 self.hset(key, pairs)

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 use poem::http::StatusCode;
 use poem::web::Data;
-use poem::{IntoResponse, Response};
+use poem::{IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Payload;
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::aggregate::Asked;
-use crate::domain::{Instant, RunId};
+use crate::domain::{AuditAction, AuditNote, Instant, RunId};
 use crate::http::auth::Admin;
 use crate::http::json::Written;
+use crate::http::origin::origin;
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::{App, Section};
@@ -234,7 +236,8 @@ impl AdminBatchApi {
     async fn aggregate(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin<CampaignWrite>,
+        admin: Admin<CampaignWrite>,
+        request: &Request,
         /// Which date in the zone of `aggregation.zone`, at most a year ago; yesterday when left out.
         date: Query<Option<NaiveDate>>,
         /// Whether a day that is done is done again.
@@ -244,7 +247,18 @@ impl AdminBatchApi {
             Some(true) => Redo::Yes,
             Some(false) | None => Redo::No,
         };
-        Ok(AskedAnswer(app.aggregator.begin(date.0, redo).await?))
+        let asked = app.aggregator.begin(date.0, redo).await?;
+        let (Asked::Begun(run) | Asked::Done(run)) = &asked;
+        let note = AuditNote {
+            by: origin(admin.actor(), request),
+            action: AuditAction::DayAggregate,
+            campaign: None,
+            subject: Some(run.id.to_string()),
+            before: None,
+            after: Some(json!({ "date": run.day.date, "force": redo == Redo::Yes })),
+        };
+        app.store.note(&note).await?;
+        Ok(AskedAnswer(asked))
     }
 
     /// Look at a run.

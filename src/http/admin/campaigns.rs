@@ -4,24 +4,27 @@ use std::sync::Arc;
 
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::web::Data;
-use poem::{IntoResponse, Response};
+use poem::{IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Payload;
 use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
+use serde_json::json;
 
-use crate::domain::{Campaign, CampaignId, State};
+use crate::domain::{AuditAction, AuditNote, Campaign, CampaignId, Origin, State};
 use crate::http::admin::requests::{ChangeCampaign, CreateCampaign};
 use crate::http::auth::Admin;
 use crate::http::campaigns::{Listing, page_of_campaigns};
 use crate::http::json::{Checked, Written};
+use crate::http::origin::origin;
 use crate::http::page::page_cursor;
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::views::{CampaignList, CampaignView, KindWord, StateWord};
 use crate::http::{App, Section};
 use crate::identity::{CampaignRead, CampaignWrite};
+use crate::lifecycle::LifecycleError;
 
 documented! {
     /// Problems of managing campaigns.
@@ -110,11 +113,13 @@ impl AdminCampaignsApi {
     async fn create(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin<CampaignWrite>,
+        admin: Admin<CampaignWrite>,
+        request: &Request,
         body: Checked<CreateCampaign>,
     ) -> Result<Created, Failure<Managing>> {
         let new = body.0.campaign(app.clock.now())?;
-        let campaign = app.lifecycle.create(new).await?;
+        let by = origin(admin.actor(), request);
+        let campaign = app.lifecycle.create(new, Some(&by)).await?;
         tracing::info!(campaign.id = campaign.id.0, "campaign created");
         Ok(Created(CampaignView::at(&campaign, app.clock.now())))
     }
@@ -178,14 +183,16 @@ impl AdminCampaignsApi {
     async fn change(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin<CampaignWrite>,
+        admin: Admin<CampaignWrite>,
+        request: &Request,
         /// Number of the campaign.
         id: Path<i64>,
         body: Checked<ChangeCampaign>,
     ) -> Answer {
-        let change = body.0.0;
-        let campaign = app.lifecycle.change(CampaignId(id.0), change).await?;
-        tracing::info!(campaign.id = id.0, "campaign changed");
+        let by = origin(admin.actor(), request);
+        let id = CampaignId(id.0);
+        let campaign = app.lifecycle.change(id, body.0.0, &by).await?;
+        tracing::info!(campaign.id = %id, "campaign changed");
         Ok(view(&campaign, &app))
     }
 
@@ -198,11 +205,12 @@ impl AdminCampaignsApi {
     async fn open(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin<CampaignWrite>,
+        admin: Admin<CampaignWrite>,
+        request: &Request,
         /// Number of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Open).await
+        move_to(&app, id.0, State::Open, origin(admin.actor(), request)).await
     }
 
     /// Pause a campaign; it can be opened again.
@@ -214,11 +222,12 @@ impl AdminCampaignsApi {
     async fn pause(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin<CampaignWrite>,
+        admin: Admin<CampaignWrite>,
+        request: &Request,
         /// Number of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Paused).await
+        move_to(&app, id.0, State::Paused, origin(admin.actor(), request)).await
     }
 
     /// Close a campaign for good.
@@ -230,14 +239,18 @@ impl AdminCampaignsApi {
     async fn close(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin<CampaignWrite>,
+        admin: Admin<CampaignWrite>,
+        request: &Request,
         /// Number of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Closed).await
+        move_to(&app, id.0, State::Closed, origin(admin.actor(), request)).await
     }
 
     /// Take a closed campaign, or a draft, out of the catalogue.
+    ///
+    /// It is no longer listed and cannot be changed any more. By its number it is still found, and its
+    /// participations can be looked at and exported; those not paid for yet still can be, in their time.
     #[oai(
         path = "/api/admin/campaigns/:id/archive",
         method = "post",
@@ -246,11 +259,12 @@ impl AdminCampaignsApi {
     async fn archive(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin<CampaignWrite>,
+        admin: Admin<CampaignWrite>,
+        request: &Request,
         /// Number of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Archived).await
+        move_to(&app, id.0, State::Archived, origin(admin.actor(), request)).await
     }
 
     /// Rebuild the gate's state of a campaign from the database.
@@ -264,13 +278,25 @@ impl AdminCampaignsApi {
     async fn rebuild_gate(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin<CampaignWrite>,
+        admin: Admin<CampaignWrite>,
+        request: &Request,
         /// Number of the campaign.
         id: Path<i64>,
     ) -> Result<Written<RebuiltView>, Failure<Managing>> {
-        let epoch = app.reconciler.rebuild(CampaignId(id.0)).await?;
-        let epoch = epoch.ok_or_else(|| Problem::not_found("There is no such campaign."))?;
+        let unknown = || Problem::not_found("There is no such campaign.");
+        let stands = app.store.campaign(CampaignId(id.0)).await?;
+        let stands = stands.ok_or_else(unknown)?;
+        if stands.state == State::Archived {
+            return Err(LifecycleError::Archived.into());
+        }
+        let epoch = app.reconciler.rebuild(stands.id).await?;
+        let epoch = epoch.ok_or_else(unknown)?;
         tracing::info!(campaign.id = id.0, epoch, "gate rebuilt");
+        let by = origin(admin.actor(), request);
+        let note = AuditNote::about(by, AuditAction::GateRebuild, stands.id)
+            .from(json!({ "gateEpoch": stands.gate_epoch }))
+            .to(json!({ "gateEpoch": epoch }));
+        app.store.note(&note).await?;
         Ok(Written(RebuiltView {
             campaign_id: id.0,
             epoch,
@@ -278,8 +304,8 @@ impl AdminCampaignsApi {
     }
 }
 
-async fn move_to(app: &App, id: i64, next: State) -> Answer {
-    let campaign = app.lifecycle.move_to(CampaignId(id), next).await?;
+async fn move_to(app: &App, id: i64, next: State, by: Origin) -> Answer {
+    let campaign = app.lifecycle.move_to(CampaignId(id), next, &by).await?;
     tracing::info!(campaign.id = id, state = next.as_str(), "campaign moved");
     Ok(view(&campaign, app))
 }

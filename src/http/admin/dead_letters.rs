@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use poem::Request;
 use poem::http::StatusCode;
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
@@ -10,10 +11,11 @@ use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::domain::{CampaignId, EventId, Instant};
+use crate::domain::{CampaignId, EventId, Instant, Origin};
 use crate::http::auth::Admin;
-use crate::http::fields::{Fields, FromFields, INTEGER_MAX, Said};
+use crate::http::fields::{Fields, FromFields, INTEGER_MAX, asked_time};
 use crate::http::json::{Checked, RequestBodySchema, Written};
+use crate::http::origin::origin;
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::{App, Section};
@@ -153,21 +155,21 @@ impl FromFields for Selection {
         let from = fields.instant("from");
         let until = fields.instant("until");
         let limit = fields.integer32("limit", 1..=MOVED_MAX);
-        let dry_run = matches!(fields.flag("dryRun"), Said::This(true));
+        let dry_run = fields.flag("dryRun");
+        let campaign = fields.not_null("campaignId", campaign);
         Self {
             filter: DeadLetterFilter {
-                event_id: event.value().map(EventId),
+                event_id: fields.not_null("eventId", event).map(EventId),
                 campaign_id: campaign
-                    .value()
                     .and_then(|id| i64::try_from(id).ok())
                     .map(CampaignId),
-                key: key.value(),
-                from: from.value(),
-                until: until.value(),
+                key: fields.not_null("key", key),
+                from: fields.not_null("from", from),
+                until: fields.not_null("until", until),
                 after: None,
             },
-            limit: limit.value().unwrap_or(MOVED_DEFAULT),
-            dry_run,
+            limit: fields.not_null("limit", limit).unwrap_or(MOVED_DEFAULT),
+            dry_run: fields.not_null("dryRun", dry_run).unwrap_or(false),
         }
     }
 }
@@ -234,8 +236,8 @@ impl AdminDeadLettersApi {
             event_id: None,
             campaign_id: campaign.0.map(CampaignId),
             key: key.0,
-            from: from.0,
-            until: until.0,
+            from: asked_time("from", from.0)?,
+            until: asked_time("until", until.0)?,
             after,
         };
         let rows_max = u32::try_from(limit.fetch()).unwrap_or(u32::MAX);
@@ -278,10 +280,12 @@ impl AdminDeadLettersApi {
     async fn replay(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin<DeadletterReplay>,
+        admin: Admin<DeadletterReplay>,
+        request: &Request,
         body: Checked<DeadLetterSelection>,
     ) -> Moved {
-        carry_out(&app, body.0, Move::Replay).await
+        let by = origin(admin.actor(), request);
+        carry_out(&app, body.0, Move::Replay, &by).await
     }
 
     /// Discard dead letters.
@@ -295,14 +299,16 @@ impl AdminDeadLettersApi {
     async fn discard(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin<DeadletterReplay>,
+        admin: Admin<DeadletterReplay>,
+        request: &Request,
         body: Checked<DeadLetterSelection>,
     ) -> Moved {
-        carry_out(&app, body.0, Move::Discard).await
+        let by = origin(admin.actor(), request);
+        carry_out(&app, body.0, Move::Discard, &by).await
     }
 }
 
-async fn carry_out(app: &App, selection: Selection, action: Move) -> Moved {
+async fn carry_out(app: &App, selection: Selection, action: Move, by: &Origin) -> Moved {
     let found = app
         .store
         .dead_letters(&selection.filter, selection.limit)
@@ -317,10 +323,11 @@ async fn carry_out(app: &App, selection: Selection, action: Move) -> Moved {
         return Err(problem.into());
     }
     let ids: Vec<EventId> = found.iter().map(|letter| letter.event_id).collect();
+    let (store, by) = (&app.store, Some(by));
     let changed = match (selection.dry_run, action) {
         (true, _) => 0,
-        (false, Move::Replay) => app.store.replay_dead_letters(&ids).await?,
-        (false, Move::Discard) => app.store.discard_dead_letters(&ids).await?,
+        (false, Move::Replay) => store.replay_dead_letters(&ids, by).await?,
+        (false, Move::Discard) => store.discard_dead_letters(&ids, by).await?,
     };
     if changed > 0 {
         let action = match action {

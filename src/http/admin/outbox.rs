@@ -60,7 +60,7 @@ impl From<RelaySeat> for RelayView {
     fn from(seat: RelaySeat) -> Self {
         Self {
             owner: seat.owner,
-            buckets: seat.buckets,
+            buckets: u64::try_from(seat.buckets.len()).unwrap_or(u64::MAX),
             lease_seconds: seat.lease_left.as_secs_f64(),
         }
     }

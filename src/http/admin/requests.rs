@@ -143,7 +143,9 @@ impl FromFields for Draft {
         let draft = Self {
             new: NewCampaign {
                 name,
-                description: description.value().unwrap_or_default(),
+                description: fields
+                    .not_null("description", description)
+                    .unwrap_or_default(),
                 kind: kind.unwrap_or(Kind::General),
                 state: State::Draft,
                 total_stock: terms.total_stock.value(),
@@ -315,8 +317,10 @@ fn reward(fields: &mut Fields) -> Said<Reward> {
 
 impl FromFields for Option<Reward> {
     fn from_fields(fields: &mut Fields) -> Self {
-        let points = fields.integer32("points", 1..=u32::MAX).value();
-        let coupon = fields.object::<CouponTerms>("coupon").value();
+        let points = fields.integer32("points", 1..=u32::MAX);
+        let points = fields.not_null("points", points);
+        let coupon = fields.object::<CouponTerms>("coupon");
+        let coupon = fields.not_null("coupon", coupon);
         match (points, coupon) {
             (Some(points), None) => Some(Reward::Points(points)),
             (None, Some(terms)) => Some(Reward::Coupon(terms)),

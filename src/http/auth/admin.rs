@@ -5,49 +5,60 @@
 
 use std::marker::PhantomData;
 
-use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::Registry;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use super::{Shown, forbidden, policy, scheme, shown};
+use super::{Shown, forbidden, policy, register_session, scheme, shown};
 use crate::http::problem::{Problem, unauthenticated};
 use crate::http::settings::{Auth, Policy};
-use crate::identity::{Needs, Scope};
+use crate::identity::{Needs, Scope, Scopes};
 
 /// Who has the admin token, as it is written down who did something.
-const ADMIN_TOKEN: &str = "admin-token";
+pub(super) const ADMIN_TOKEN: &str = "admin-token";
 
 /// Proof that somebody is asking who has the scope `S`. The admin token has all of them.
 #[derive(Clone, Debug)]
 pub struct Admin<S> {
     actor: String,
+    scopes: Scopes,
     scope: PhantomData<S>,
 }
 
 impl<S: Needs> Admin<S> {
     /// Who is asking: `admin-token`, or the subject of their token. No subject is called like the first.
     #[must_use]
-    #[allow(dead_code, reason = "for whoever writes down who did something")]
     pub fn actor(&self) -> &str {
         &self.actor
     }
 
+    /// All that they may do.
+    #[must_use]
+    pub const fn scopes(&self) -> Scopes {
+        self.scopes
+    }
+
     /// Lets in whoever has the scope.
-    pub(super) async fn admit(headers: &HeaderMap, policy: &Policy) -> Result<Self, Problem> {
+    pub(super) async fn admit(
+        method: &Method,
+        headers: &HeaderMap,
+        policy: &Policy,
+    ) -> Result<Self, Problem> {
         open(policy)?;
-        let actor = match shown(headers, policy).await? {
-            Shown::AdminToken => ADMIN_TOKEN.to_owned(),
+        let (actor, scopes) = match shown(method, headers, policy).await? {
+            Shown::AdminToken => (ADMIN_TOKEN.to_owned(), Scopes::ALL),
             Shown::Token(token) if token.subject == ADMIN_TOKEN => {
                 return Err(forbidden("No admin may be called like the admin token."));
             }
-            Shown::Token(token) if token.scopes.has(S::SCOPE) => token.subject,
+            Shown::Token(token) if token.scopes.has(S::SCOPE) => (token.subject, token.scopes),
             Shown::Token(_) => return Err(missing(S::SCOPE)),
             Shown::User(_) => return Err(forbidden("This takes an admin.")),
             Shown::Nothing => return Err(unauthenticated(wanted(&policy.auth))),
         };
         Ok(Self {
             actor,
+            scopes,
             scope: PhantomData,
         })
     }
@@ -59,6 +70,9 @@ fn wanted(auth: &Auth) -> &'static str {
         Auth::Trusted => "This takes the admin token: Authorization: Bearer TOKEN.",
         Auth::Jwt(_) => {
             "This takes the admin token, or one with the scope for it: Authorization: Bearer TOKEN."
+        }
+        Auth::Sessions(..) => {
+            "This takes the admin token (Authorization: Bearer TOKEN), or a session with the scope for it."
         }
     }
 }
@@ -72,7 +86,7 @@ fn open(policy: &Policy) -> Result<(), Problem> {
             "The admin API is closed",
             "No admin token is configured.",
         )),
-        Auth::Trusted | Auth::Jwt(_) => Ok(()),
+        Auth::Trusted | Auth::Jwt(_) | Auth::Sessions(..) => Ok(()),
     }
 }
 
@@ -82,8 +96,8 @@ fn missing(scope: Scope) -> Problem {
     let problem = Problem::new(
         StatusCode::FORBIDDEN,
         "MISSING_SCOPE",
-        "The token lacks a scope",
-        format!("This takes a token with the scope {scope}."),
+        "A scope is missing",
+        format!("This takes the scope {scope}."),
     )
     .with_member("scope", scope.as_str());
     match HeaderValue::from_str(&challenge) {
@@ -112,10 +126,11 @@ impl<'a, S: Needs> ApiExtractor<'a> for Admin<S> {
 
     fn register(registry: &mut Registry) {
         register(registry);
+        register_session(registry);
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        vec!["admin"]
+        vec!["admin", "session"]
     }
 
     async fn from_request(
@@ -123,6 +138,6 @@ impl<'a, S: Needs> ApiExtractor<'a> for Admin<S> {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
-        Ok(Self::admit(request.headers(), policy(request)?).await?)
+        Ok(Self::admit(request.method(), request.headers(), policy(request)?).await?)
     }
 }

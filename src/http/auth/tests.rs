@@ -33,7 +33,7 @@ fn authorization(value: &'static str) -> HeaderMap {
 }
 
 async fn caller(headers: &HeaderMap, policy: &Policy) -> Result<Caller, Problem> {
-    Caller::of(&shown(headers, policy).await?, &policy.auth)
+    Caller::of(&shown(&Method::POST, headers, policy).await?, &policy.auth)
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ fn nobody_acts_for_somebody_else() {
     let status = |caller: Caller, named| caller.acting(named).unwrap_err().status;
     assert_eq!(status(user, Some(two)), StatusCode::FORBIDDEN);
     assert_eq!(status(Caller::Unsaid, None), StatusCode::UNAUTHORIZED);
-    let service = Caller::Service(Scopes::ALL);
+    let service = Caller::Service("a service".into(), Scopes::ALL);
     assert_eq!(status(service, Some(two)), StatusCode::FORBIDDEN);
 }
 
@@ -127,10 +127,10 @@ fn what_is_anothers_takes_the_scope_for_it() {
         assert!(Caller::User(owner, Scopes::default()).may(scope, owner));
         assert!(!other.may(scope, owner), "{scope}");
         assert!(Caller::Admin.may(scope, owner));
-        assert!(!Caller::Service(Scopes::default()).may(scope, owner));
+        assert!(!Caller::Service("a service".into(), Scopes::default()).may(scope, owner));
         assert!(!Caller::Nobody.may(scope, owner));
         assert!(!Caller::Unsaid.may(scope, owner));
-        assert!(Caller::Service(Scopes::ALL).may(scope, owner));
+        assert!(Caller::Service("a service".into(), Scopes::ALL).may(scope, owner));
     }
 }
 
@@ -138,7 +138,7 @@ mod admins {
     use super::*;
 
     async fn admin(headers: &HeaderMap, policy: &Policy) -> Result<String, Problem> {
-        let admin = Admin::<CampaignRead>::admit(headers, policy).await?;
+        let admin = Admin::<CampaignRead>::admit(&Method::GET, headers, policy).await?;
         Ok(admin.actor().to_owned())
     }
 

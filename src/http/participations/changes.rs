@@ -9,7 +9,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use uuid::Uuid;
 
-use super::{own, traceparent};
+use super::{by_admin, own, traceparent};
 use crate::changes::{Payment, REFERENCE, is_reference};
 use crate::http::auth::Caller;
 use crate::http::fields::{Fields, FromFields, INTEGER_MAX, Said};
@@ -37,6 +37,7 @@ documented! {
         401 => "Nobody is asking (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
         404 => "There is no such participation, or it is another user's (NOT_FOUND).",
         409 => "It cannot be given back (NOT_CANCELLABLE, EXPIRED).",
+        422 => "A value cannot be accepted (INVALID).",
     }
 }
 
@@ -104,10 +105,11 @@ impl ChangesApi {
         id: Path<Uuid>,
         body: Checked<ConfirmRequest>,
     ) -> Result<Written<ParticipationView>, Failure<Paying>> {
-        let own = own(&app, caller, Scope::CampaignWrite, id.0).await?;
+        let own = own(&app, &caller, Scope::CampaignWrite, id.0).await?;
+        let by = by_admin(&caller, own.user_id, request);
         let confirmed = app
             .changes
-            .confirm(own, body.0, traceparent(request))
+            .confirm(own, body.0, traceparent(request), by)
             .await?;
         Ok(Written(ParticipationView::record(&confirmed)))
     }
@@ -128,8 +130,9 @@ impl ChangesApi {
         /// Id of the participation.
         id: Path<Uuid>,
     ) -> Result<Written<ParticipationView>, Failure<GivingBack>> {
-        let own = own(&app, caller, Scope::CampaignWrite, id.0).await?;
-        let cancelled = app.changes.cancel(own, traceparent(request)).await?;
+        let own = own(&app, &caller, Scope::CampaignWrite, id.0).await?;
+        let by = by_admin(&caller, own.user_id, request);
+        let cancelled = app.changes.cancel(own, traceparent(request), by).await?;
         Ok(Written(ParticipationView::record(&cancelled)))
     }
 }

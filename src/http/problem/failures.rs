@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{FieldProblem, Problem};
 use crate::changes::ChangeError;
 use crate::domain::{Obstacle, Participation, Refusal};
+use crate::export::ExportError;
 use crate::gate::GateError;
 use crate::http::views::time;
 use crate::lifecycle::LifecycleError;
@@ -28,7 +29,11 @@ impl Problem {
     #[must_use]
     pub fn refused(refusal: &Refusal, remaining: Option<u64>, asked: Asked) -> Self {
         let (title, detail) = wording(refusal);
-        let problem = Self::new(StatusCode::CONFLICT, refusal.code(), title, detail);
+        let status = match refusal {
+            Refusal::NotAllowed => StatusCode::FORBIDDEN,
+            _ => StatusCode::CONFLICT,
+        };
+        let problem = Self::new(status, refusal.code(), title, detail);
         match refusal {
             Refusal::AlreadyParticipated { first } => {
                 problem.with_member("participationId", first.to_string())
@@ -48,7 +53,7 @@ impl Problem {
                 )),
                 None => problem,
             },
-            Refusal::Ended | Refusal::Paused => problem,
+            Refusal::Ended | Refusal::Paused | Refusal::NotAllowed => problem,
         }
     }
 }
@@ -66,6 +71,10 @@ const fn wording(refusal: &Refusal) -> (&'static str, &'static str) {
         Refusal::LimitExceeded => (
             "Limit exceeded",
             "More units were asked for than you may take in this campaign.",
+        ),
+        Refusal::NotAllowed => (
+            "Not on the list",
+            "This campaign is for those on its list, and you are not on it.",
         ),
     }
 }
@@ -193,9 +202,24 @@ impl From<&StoreError> for Problem {
     }
 }
 
+impl From<ExportError> for Problem {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Unknown => Self::not_found("There is no such campaign."),
+            ExportError::Busy => busy(),
+            ExportError::Store(error) => error.into(),
+            // Only what was begun can end so, and that is no answer any more.
+            ExportError::CutOff => Self::internal(),
+        }
+    }
+}
+
 impl From<GateError> for Problem {
     fn from(error: GateError) -> Self {
-        tracing::warn!(error = &error as &dyn std::error::Error, "ask the gate");
+        // That it is away was said once, when it went.
+        if !matches!(error, GateError::Away) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "ask the gate");
+        }
         part_unavailable("gate")
     }
 }
@@ -225,6 +249,13 @@ impl From<LifecycleError> for Problem {
                 ),
             )
             .with_member("state", from.as_str()),
+            LifecycleError::Archived => Self::new(
+                StatusCode::CONFLICT,
+                "WRONG_STATE",
+                "Not possible in this state",
+                "An archived campaign cannot be changed.",
+            )
+            .with_member("state", "archived"),
             LifecycleError::Invalid { field, problem } => {
                 Self::invalid_field(wire_name(field), problem)
             }

@@ -118,6 +118,16 @@ pub(in crate::http) fn head_too_large() -> Problem {
     )
 }
 
+/// A body that does not say that it is CSV.
+pub(in crate::http) fn no_csv() -> Problem {
+    Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "UNSUPPORTED_MEDIA_TYPE",
+        "Unsupported media type",
+        "The body must be CSV and say so: Content-Type: text/csv.",
+    )
+}
+
 /// A body that does not say that it is JSON.
 pub(in crate::http) fn unsupported_media_type() -> Problem {
     Problem::new(

@@ -34,6 +34,17 @@ impl From<Status> for StatusWord {
     }
 }
 
+impl From<StatusWord> for Status {
+    fn from(word: StatusWord) -> Self {
+        match word {
+            StatusWord::Reserved => Self::Reserved,
+            StatusWord::Confirmed => Self::Confirmed,
+            StatusWord::Cancelled => Self::Cancelled,
+            StatusWord::Expired => Self::Expired,
+        }
+    }
+}
+
 /// A participation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
 #[serde(rename_all = "camelCase")]

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use poem_openapi::Object;
 use serde::Serialize;
 
+use super::daily::percentage;
 use crate::status::CampaignStatus;
 
 /// How far participations have come; each stage counts what reached it.
-#[derive(Debug, PartialEq, Eq, Serialize, Object)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
 #[oai(rename = "Funnel")]
 pub struct FunnelView {
     /// Said yes to by the gate.
@@ -22,7 +23,7 @@ pub struct FunnelView {
 }
 
 /// The last five seconds.
-#[derive(Debug, PartialEq, Serialize, Object)]
+#[derive(Clone, Debug, PartialEq, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "Recent", rename_all = "camelCase")]
 pub struct RecentView {
@@ -35,7 +36,7 @@ pub struct RecentView {
 }
 
 /// The live status of a campaign.
-#[derive(Debug, PartialEq, Serialize, Object)]
+#[derive(Clone, Debug, PartialEq, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "CampaignStatus", rename_all = "camelCase")]
 pub struct StatusView {
@@ -93,13 +94,8 @@ impl From<CampaignStatus> for StatusView {
 
 /// The share of the stock that is taken, in integers: money-like numbers are not for floats.
 fn usage_rate(total: Option<u64>, current: Option<u64>) -> String {
-    let (total, current) = match (total, current) {
-        (Some(total), Some(current)) if total > 0 => (u128::from(total), u128::from(current)),
-        _ => return "0.00%".to_owned(),
-    };
-    let taken = total.saturating_sub(current);
-    let hundredths = taken * 10_000 / total;
-    format!("{}.{:02}%", hundredths / 100, hundredths % 100)
+    let (total, current) = total.zip(current).unwrap_or_default();
+    percentage(total.saturating_sub(current), total)
 }
 
 #[cfg(test)]

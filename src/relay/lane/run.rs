@@ -301,14 +301,20 @@ async fn send(parts: Parts, item: Item, ticket: Ticket) -> Landed {
     let permit = parts.permits.acquire_many(permits).await;
     let sent = if permit.is_ok() && parts.ownership.may_send(item.event.bucket) {
         let config = &parts.config;
-        let record = Record::of(&item.event, &config.topic_prefix);
+        let mut record = Record::of(&item.event, &config.topic_prefix);
+        let mut traced = record.traced();
         let published = match item.haste {
             Haste::Fresh => parts.publisher.publish(&record).await,
             Haste::Backlog => parts.publisher.publish_in_bulk(&record).await,
         };
         match published {
             Ok(_) => Sent::Acknowledged,
-            Err(failure) => Sent::Failed(failure),
+            Err(failure) => {
+                if let Some(traced) = &mut traced {
+                    traced.failed(class(&failure));
+                }
+                Sent::Failed(failure)
+            }
         }
     } else {
         Sent::Withheld

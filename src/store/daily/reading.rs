@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use sea_orm::{DbBackend, QueryResult};
+use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use crate::domain::{CampaignId, Day, DaySums, Instant, Status};
@@ -27,7 +27,9 @@ impl Store {
         rows: u32,
     ) -> Result<Option<Uuid>, StoreError> {
         let mut sql = Sql::new(self, "SELECT id FROM ");
-        sql.push(&self.by_id()).push(" WHERE id >= ").bind(from);
+        sql.push(&self.db.by_index("participation", "PRIMARY"))
+            .push(" WHERE id >= ")
+            .bind(from);
         sql.push(" AND id < ").bind(until);
         sql.push(" ORDER BY id LIMIT 1 OFFSET ").bind(rows);
         let rows = sql.rows(self.connection()).await?;
@@ -55,7 +57,7 @@ impl Store {
             " AS nth_hour, COUNT(*) AS participations, CAST(SUM(quantity) AS SIGNED) AS units, \
              MIN(created_at) AS first_at, MAX(created_at) AS last_at FROM ",
         );
-        sql.push(&self.by_id())
+        sql.push(&self.db.by_index("participation", "PRIMARY"))
             .push(" WHERE id >= ")
             .bind(ids.start);
         sql.push(" AND id < ").bind(ids.end);
@@ -114,14 +116,6 @@ impl Store {
             .first()
             .map(|row| row.try_get("", "created_at"))
             .transpose()?)
-    }
-
-    /// The table of participations, to be read by id whatever the statistics say.
-    fn by_id(&self) -> String {
-        match sea_orm::ConnectionTrait::get_database_backend(self.connection()) {
-            DbBackend::MySql => "participation FORCE INDEX (PRIMARY)".to_owned(),
-            _ => "participation".to_owned(),
-        }
     }
 }
 

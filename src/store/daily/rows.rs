@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use sea_orm::{DbBackend, QueryResult, Value};
+use sea_orm::{QueryResult, Value};
 
 use super::runs::hold;
 use crate::domain::{ByStatus, CampaignId, Day, DaySums, Instant, RunId, Zone};
@@ -76,12 +76,8 @@ impl Store {
         sql.push(&COLUMNS.join(", ")).push(") VALUES ");
         sql.rows_of([values].into_iter());
         let columns = COLUMNS.iter().skip(KEY_COLUMNS);
-        merge(
-            self,
-            &mut sql,
-            "zone, day, campaign_id",
-            &columns.copied().collect::<Vec<_>>(),
-        );
+        let columns: Vec<&str> = columns.copied().collect();
+        sql.or_replace("zone, day, campaign_id", &columns);
         sql.run(&tx).await?;
         // Last, so that nobody who renews the lease waits for as long as the row is another's.
         if !hold(self, &tx, run).await? {
@@ -145,19 +141,6 @@ impl Store {
     }
 }
 
-/// Appends that a row that is there already takes these columns from the new one.
-pub(super) fn merge(store: &Store, sql: &mut Sql, key: &str, columns: &[&str]) {
-    let (head, source) = match sea_orm::ConnectionTrait::get_database_backend(store.connection()) {
-        DbBackend::Sqlite => (format!(" ON CONFLICT ({key}) DO UPDATE SET "), "excluded"),
-        _ => (" AS fresh ON DUPLICATE KEY UPDATE ".to_owned(), "fresh"),
-    };
-    let set: Vec<String> = columns
-        .iter()
-        .map(|column| format!("{column} = {source}.{column}"))
-        .collect();
-    sql.push(&head).push(&set.join(", "));
-}
-
 fn values(
     run: &Run,
     campaign: CampaignId,
@@ -206,29 +189,31 @@ pub(super) fn read_text<T: serde::de::DeserializeOwned>(
     })
 }
 
+/// Reads a row of [`READ`], by the number of its columns: a day has many, and names would be looked up for each.
 fn daily_row(row: &QueryResult) -> Result<DailyRow, StoreError> {
-    let number =
-        |column: &str| -> Result<u64, StoreError> { Ok(to_unsigned(row.try_get("", column)?)) };
-    let refusals: String = row.try_get("", "refusals")?;
+    let number = |column: usize| -> Result<u64, StoreError> {
+        Ok(to_unsigned(row.try_get_by_index(column)?))
+    };
+    let name: Option<String> = row.try_get_by_index(1)?;
+    let refusals: String = row.try_get_by_index(9)?;
     let refusals: BTreeMap<String, u64> = read_text("the refusals of a day", &refusals)?;
-    let hours: String = row.try_get("", "hours")?;
-    let name: Option<String> = row.try_get("", "name")?;
+    let hours: String = row.try_get_by_index(10)?;
     Ok(DailyRow {
-        campaign: CampaignId(row.try_get("", "campaign_id")?),
+        campaign: CampaignId(row.try_get_by_index(0)?),
         name: name.unwrap_or_default(),
-        date: row.try_get("", "day")?,
+        date: row.try_get_by_index(2)?,
         sums: DaySums {
             by_status: ByStatus {
-                reserved: number("reserved")?,
-                confirmed: number("confirmed")?,
-                cancelled: number("cancelled")?,
-                expired: number("expired")?,
+                reserved: number(3)?,
+                confirmed: number(4)?,
+                cancelled: number(5)?,
+                expired: number(6)?,
             },
-            units: number("units")?,
-            units_standing: number("units_standing")?,
+            units: number(7)?,
+            units_standing: number(8)?,
             refusals,
-            first_at: row.try_get("", "first_at")?,
-            last_at: row.try_get("", "last_at")?,
+            first_at: row.try_get_by_index(11)?,
+            last_at: row.try_get_by_index(12)?,
             hours: read_text("the hours of a day", &hours)?,
         },
     })

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use sea_orm::{QueryResult, Value};
 
-use super::rows::merge;
 use super::run::{ABANDONED, Begun, Cause, Ended, Progress, Redo, Run, RunState, run};
 use crate::domain::{Day, Instant, RunId};
 use crate::store::bounded::Tx;
@@ -229,12 +228,7 @@ async fn note_day(store: &Store, tx: &Tx, run: &Run, is_complete: bool) -> Resul
     sql.bind(run.day.zone.name()).push(",").bind(run.day.date);
     sql.push(",").bind(run.id.0).push(",").bind(run.started_at);
     sql.push(",").bind(is_complete).push(")");
-    merge(
-        store,
-        &mut sql,
-        "zone, day",
-        &["run_id", "aggregated_at", "is_complete"],
-    );
+    sql.or_replace("zone, day", &["run_id", "aggregated_at", "is_complete"]);
     sql.run(tx).await?;
     Ok(())
 }

@@ -24,6 +24,7 @@ pub struct Model {
     pub gate_epoch: i64,
     pub gate_closed_until: Option<DateTimeUtc>,
     pub cancellable: bool,
+    pub allow_list_id: Option<i64>,
     pub returns: i64,
     pub version: i64,
     pub created_at: DateTimeUtc,

@@ -24,8 +24,8 @@ pub struct Held {
 pub struct RelaySeat {
     /// Its name.
     pub owner: String,
-    /// Buckets it owns.
-    pub buckets: u64,
+    /// Buckets it owns, in order.
+    pub buckets: Vec<u16>,
     /// For how long its leases still hold.
     pub lease_left: Duration,
 }
@@ -97,27 +97,35 @@ impl Store {
         Ok(())
     }
 
-    /// The relays that are alive.
+    /// The relays that are alive, by name.
     pub async fn relay_seats(&self) -> Result<Vec<RelaySeat>, StoreError> {
-        let mut sql = Sql::new(
-            self,
-            "SELECT owner, COUNT(CASE WHEN bucket >= 0 THEN 1 END)",
-        );
-        sql.push(" AS buckets, MAX(expires_at) AS ends_at, ").now();
-        sql.push(" AS now_at FROM outbox_lease WHERE owner IS NOT NULL AND expires_at > ");
-        sql.now().push(" GROUP BY owner ORDER BY owner");
-        let rows = sql.rows(self.connection()).await?;
-        rows.iter()
-            .map(|row| {
-                let (ends_at, now_at): (Instant, Instant) =
-                    (row.try_get("", "ends_at")?, row.try_get("", "now_at")?);
-                Ok(RelaySeat {
-                    owner: row.try_get("", "owner")?,
-                    buckets: u64::try_from(row.try_get::<i64>("", "buckets")?).unwrap_or_default(),
-                    lease_left: (ends_at - now_at).to_std().unwrap_or_default(),
-                })
-            })
-            .collect()
+        let mut sql = Sql::new(self, "SELECT owner, bucket, expires_at AS ends_at, ");
+        sql.now().push(" AS now_at FROM outbox_lease");
+        sql.push(" WHERE owner IS NOT NULL AND expires_at > ");
+        sql.now().push(" ORDER BY owner, bucket");
+        let mut seats: Vec<RelaySeat> = Vec::new();
+        for row in sql.rows(self.connection()).await? {
+            let owner: String = row.try_get("", "owner")?;
+            let (ends_at, now_at): (Instant, Instant) =
+                (row.try_get("", "ends_at")?, row.try_get("", "now_at")?);
+            let left = (ends_at - now_at).to_std().unwrap_or_default();
+            // Its seat alone, a row without a bucket, says that it is alive.
+            let held = (row.try_get::<i64>("", "bucket")? >= 0)
+                .then(|| bucket(&row, "bucket"))
+                .transpose()?;
+            match seats.last_mut() {
+                Some(seat) if seat.owner == owner => {
+                    seat.buckets.extend(held);
+                    seat.lease_left = seat.lease_left.max(left);
+                }
+                _ => seats.push(RelaySeat {
+                    owner,
+                    buckets: held.into_iter().collect(),
+                    lease_left: left,
+                }),
+            }
+        }
+        Ok(seats)
     }
 
     /// Says that `owner` is alive, and forgets those who no longer are.

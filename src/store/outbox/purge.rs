@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use sea_orm::QueryResult;
 use uuid::Uuid;
 
-use super::Sql;
+use super::{Sql, Sum};
 use crate::domain::{CampaignId, EventId, Instant, State};
 use crate::store::bounded::Tx;
 use crate::store::campaigns::{to_signed, to_unsigned};
@@ -49,6 +49,12 @@ const OVER: [&str; 2] = [State::Closed.as_str(), State::Archived.as_str()];
 
 /// Where events are accounted for that are about a campaign and have no rank.
 const OF_NO_SEGMENT: i64 = -1;
+
+const PURGED: Sum = Sum {
+    table: "purged_segment",
+    key: "campaign_id, segment",
+    columns: &["events", "digest"],
+};
 
 impl Store {
     /// Looks at the next `rows_max` events after `after` that were written before `before`, whether
@@ -173,20 +179,7 @@ impl Store {
             for number in numbers {
                 sql.push(",").bind(number);
             }
-            let (merge, added) = if self.is_embedded() {
-                (
-                    ") ON CONFLICT (campaign_id, segment) DO UPDATE SET ",
-                    "excluded",
-                )
-            } else {
-                (") AS added ON DUPLICATE KEY UPDATE ", "added")
-            };
-            sql.push(merge);
-            for (comma, column) in [("", "events"), (", ", "digest")] {
-                let add = format!("{comma}{column} = purged_segment.{column} + {added}.{column}");
-                sql.push(&add);
-            }
-            sql.run(transaction).await?;
+            sql.push(")").or_add(PURGED).run(transaction).await?;
         }
         Ok(())
     }

@@ -20,6 +20,17 @@ pub(in crate::store) struct Sql {
     values: Vec<Value>,
 }
 
+/// Columns that rows add up in.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Sum {
+    /// Of which table.
+    pub(in crate::store) table: &'static str,
+    /// The columns of its key, with commas between them.
+    pub(in crate::store) key: &'static str,
+    /// Which columns.
+    pub(in crate::store) columns: &'static [&'static str],
+}
+
 impl Sql {
     /// Starts with `text`, which must hold no value.
     pub(in crate::store) fn new(store: &Store, text: &str) -> Self {
@@ -101,6 +112,38 @@ impl Sql {
         self.push(")")
     }
 
+    /// Appends, to an insert: where a row of that key is there, its columns grow by the new one's.
+    pub(in crate::store) fn or_add(&mut self, sum: Sum) -> &mut Self {
+        let table = sum.table;
+        self.where_there(sum.key, sum.columns, |column, fresh| {
+            format!("{column} = {table}.{column} + {fresh}.{column}")
+        })
+    }
+
+    /// Appends, to an insert: where a row of that key is there, it takes these columns from the new one.
+    pub(in crate::store) fn or_replace(&mut self, key: &str, columns: &[&str]) -> &mut Self {
+        self.where_there(key, columns, |column, fresh| {
+            format!("{column} = {fresh}.{column}")
+        })
+    }
+
+    fn where_there(
+        &mut self,
+        key: &str,
+        columns: &[&str],
+        set: impl Fn(&str, &str) -> String,
+    ) -> &mut Self {
+        let fresh = if self.backend == DbBackend::Sqlite {
+            self.push(&format!(" ON CONFLICT ({key}) DO UPDATE SET "));
+            "excluded"
+        } else {
+            self.push(" AS fresh ON DUPLICATE KEY UPDATE ");
+            "fresh"
+        };
+        let set: Vec<String> = columns.iter().map(|column| set(column, fresh)).collect();
+        self.push(&set.join(", "))
+    }
+
     /// Appends the time now. On MySQL it is the database's own clock, the one all replicas share.
     pub(in crate::store) fn now(&mut self) -> &mut Self {
         match self.backend {
@@ -154,6 +197,15 @@ impl Sql {
         on: &impl ConnectionTrait,
     ) -> Result<u64, StoreError> {
         Ok(on.execute_raw(self.build()).await?.rows_affected())
+    }
+
+    /// Runs it: the number that the database gave to the row it inserted.
+    pub(in crate::store) async fn number(
+        &mut self,
+        on: &impl ConnectionTrait,
+    ) -> Result<i64, StoreError> {
+        let number = on.execute_raw(self.build()).await?.last_insert_id();
+        Ok(i64::try_from(number).unwrap_or(i64::MAX))
     }
 
     /// Runs it: the rows it finds.

@@ -14,8 +14,8 @@ use super::commit::{commit, roll_back, tick};
 use super::rows::{OutboxRow, outbox};
 use super::{CommitError, by_index};
 use crate::domain::{
-    CampaignId, EventId, Instant, KeyChoice, Obstacle, OutboxEvent, Participation, ParticipationId,
-    Return, Status, Wish,
+    AuditAction, AuditNote, CampaignId, EventId, Instant, KeyChoice, Obstacle, Origin, OutboxEvent,
+    Participation, ParticipationId, Return, Status, Wish,
 };
 use crate::store::bounded::Tx;
 use crate::store::campaigns::{to_signed, to_unsigned};
@@ -35,6 +35,8 @@ pub struct Wished {
     pub wish: Wish,
     /// W3C trace context of the request, passed on to the event.
     pub traceparent: Option<String>,
+    /// The admin who wishes it, for the audit log; none: its user, or the clock.
+    pub by: Option<Origin>,
 }
 
 /// What came of the wishes for several participations of one campaign.
@@ -64,9 +66,25 @@ pub struct DueReservations {
 /// What a row is to become.
 struct Step<'a> {
     asked: &'a Wished,
+    /// Where it stood.
+    from: Status,
     becomes: Participation,
     /// Changes it has seen with this one.
     version: u32,
+}
+
+impl Step<'_> {
+    /// What the audit log is to say of it, where an admin wishes it.
+    fn note(&self) -> Option<AuditNote> {
+        let by = self.asked.by.clone()?;
+        let action = match self.asked.wish {
+            Wish::Confirm { .. } => AuditAction::ParticipationConfirm,
+            Wish::Cancel | Wish::Expire => AuditAction::ParticipationCancel,
+        };
+        let what = (self.becomes.campaign_id, self.becomes.id);
+        let statuses = (self.from, self.becomes.status);
+        Some(AuditNote::status(by, action, what, statuses))
+    }
 }
 
 impl Store {
@@ -155,6 +173,7 @@ async fn change(
         match stands.after(&asked.wish, books.cancellable, now) {
             Ok(status) => steps.push(Step {
                 asked,
+                from: stands.status,
                 becomes: Participation {
                     status,
                     expires_at: None,
@@ -175,6 +194,8 @@ async fn change(
     update_rows(store, tx, &steps, now).await?;
     changed.events = write_events(store, tx, id, &steps, key_choice, now).await?;
     changed.returns = return_units(store, tx, &books, &steps).await?;
+    let notes: Vec<AuditNote> = steps.iter().filter_map(Step::note).collect();
+    store.write_notes(tx, &notes).await?;
     for segment in steps
         .iter()
         .map(|step| Segment::of(id, step.becomes.rank))

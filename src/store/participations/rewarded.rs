@@ -8,9 +8,15 @@ use uuid::Uuid;
 use crate::domain::{CampaignId, Instant, ParticipationId, to_stored_precision};
 use crate::store::campaigns::{to_signed, to_unsigned};
 use crate::store::entity::participation::{Column, Entity};
-use crate::store::outbox::Sql;
+use crate::store::outbox::{Sql, Sum};
 use crate::store::shapes::padded;
 use crate::store::{Store, StoreError};
+
+const REWARDED: Sum = Sum {
+    table: "rewarded_tally",
+    key: "campaign_id",
+    columns: &["count"],
+};
 
 impl Store {
     /// Marks these participations as rewarded, those that are marked already excepted, and counts them
@@ -63,12 +69,7 @@ impl Store {
             let count = to_signed(*count);
             [(*campaign).into(), count.into()]
         }));
-        tally.push(if self.is_embedded() {
-            " ON CONFLICT (campaign_id) DO UPDATE SET count = count + excluded.count"
-        } else {
-            " AS added ON DUPLICATE KEY UPDATE count = rewarded_tally.count + added.count"
-        });
-        tally.run(&tx).await?;
+        tally.or_add(REWARDED).run(&tx).await?;
         tx.commit().await?;
         Ok(affected)
     }

@@ -58,7 +58,7 @@ pub struct Applied {
 const INBOX: Insert = Insert {
     into: "INSERT INTO inbox (consumer, event_id, participation_id, key_sequence) VALUES ",
     row_bytes: 70,
-    merge: "",
+    or_add: None,
 };
 
 impl Rewards {

@@ -30,7 +30,7 @@ const COUPON: Insert = Insert {
     into: "INSERT INTO coupon (id, code, user_id, campaign_id, participation_id, nth, discount_amount, \
            minimum_order_amount, valid_from, valid_until, status, created_at) VALUES ",
     row_bytes: 180,
-    merge: "",
+    or_add: None,
 };
 
 /// What came of using a coupon.

@@ -11,22 +11,23 @@ use super::{Insert, Rewards};
 use crate::domain::{EntryKind, ParticipationId, to_stored_precision};
 use crate::store::StoreError;
 use crate::store::bounded::Tx;
+use crate::store::outbox::Sum;
 use crate::store::shapes::padded;
 
 const LEDGER: Insert = Insert {
     into: "INSERT INTO ledger (participation_id, kind, user_id, campaign_id, amount, event_id, created_at) \
            VALUES ",
     row_bytes: 110,
-    merge: "",
+    or_add: None,
 };
 const BALANCE: Insert = Insert {
     into: "INSERT INTO balance (user_id, points) VALUES ",
     row_bytes: 40,
-    merge: " AS added ON DUPLICATE KEY UPDATE points = balance.points + added.points",
-};
-const BALANCE_EMBEDDED: Insert = Insert {
-    merge: " ON CONFLICT (user_id) DO UPDATE SET points = points + excluded.points",
-    ..BALANCE
+    or_add: Some(Sum {
+        table: "balance",
+        key: "user_id",
+        columns: &["points"],
+    }),
 };
 
 impl Rewards {
@@ -92,12 +93,7 @@ impl Rewards {
             *moved.entry(due.change.user.0).or_default() += amount;
         }
         let moved: Vec<(i64, i64)> = moved.into_iter().filter(|(_, by)| *by != 0).collect();
-        let balance = if self.is_embedded() {
-            BALANCE_EMBEDDED
-        } else {
-            BALANCE
-        };
-        self.insert(tx, balance, &moved, |(user, by)| -> [Value; 2] {
+        self.insert(tx, BALANCE, &moved, |(user, by)| -> [Value; 2] {
             [(*user).into(), (*by).into()]
         })
         .await

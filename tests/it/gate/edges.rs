@@ -118,6 +118,7 @@ async fn a_redis_that_says_nothing_is_given_up_in_time() {
         url: format!("redis://{}", listener.local_addr().unwrap()).into(),
         connect_timeout: Duration::from_millis(50),
         response_timeout: Duration::from_millis(50),
+        ..RedisConfig::default()
     };
     let connecting = ScriptGate::redis(&config, "it");
     let given_up = tokio::time::timeout(Duration::from_secs(10), connecting).await;

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::rules;
+use super::{believes, rules};
 use crate::support::until;
 use crate::tokens::{AUTHORITY, Answer, Issuer, Key, claims, key_set};
 
@@ -49,20 +49,10 @@ async fn a_new_key_is_fetched_when_a_token_names_it() {
     let (old, new) = (Key::ed("old"), Key::ed("new"));
     let issuer = Issuer::http(Answer::Keys(key_set(&[&old]))).await;
     let (verifier, _supervisor) = verifier(&issuer.url, EAGER).await;
-    assert!(
-        verifier
-            .verify(&old.sign(&claims(&json!({}))))
-            .await
-            .is_ok()
-    );
+    assert!(believes(&verifier, &old).await);
     assert_eq!(issuer.asked(), 1);
     issuer.answers(Answer::Keys(key_set(&[&new])));
-    assert!(
-        verifier
-            .verify(&new.sign(&claims(&json!({}))))
-            .await
-            .is_ok()
-    );
+    assert!(believes(&verifier, &new).await);
     assert_eq!(issuer.asked(), 2);
     // And a key that the issuer no longer has is of no more use.
     let gone = verifier.verify(&old.sign(&claims(&json!({})))).await;
@@ -105,12 +95,7 @@ async fn however_many_unknown_keys_are_named_the_issuer_is_asked_once() {
         assert_eq!(refused, Err(TokenError::UnknownKey));
     }
     assert_eq!(issuer.asked(), 1, "at the start, and never for the flood");
-    assert!(
-        verifier
-            .verify(&key.sign(&claims(&json!({}))))
-            .await
-            .is_ok()
-    );
+    assert!(believes(&verifier, &key).await);
 }
 
 #[tokio::test]
@@ -189,12 +174,7 @@ async fn keys_in_a_file_are_read_again() {
     let url = format!("file://{}", path.display());
     let (verifier, _supervisor) = verifier(&url, EAGER).await;
     std::fs::write(&path, key_set(&[&new]).to_string()).unwrap();
-    assert!(
-        verifier
-            .verify(&new.sign(&claims(&json!({}))))
-            .await
-            .is_ok()
-    );
+    assert!(believes(&verifier, &new).await);
     std::fs::write(&path, " ".repeat(BYTES_MAX + 1)).unwrap();
     let large = source(&url, None).fetch().await;
     assert!(matches!(large, Err(SourceError::TooLarge)), "{large:?}");

@@ -178,8 +178,14 @@ async fn after_its_last_attempt_a_row_is_dead_and_those_behind_it_go() {
 }
 
 async fn replayed_dead_letters_are_published(bench: &Bench, double: &Double, id: EventId) {
-    assert_eq!(bench.store.replay_dead_letters(&[id]).await.unwrap(), 1);
-    assert_eq!(bench.store.replay_dead_letters(&[id]).await.unwrap(), 0);
+    assert_eq!(
+        bench.store.replay_dead_letters(&[id], None).await.unwrap(),
+        1
+    );
+    assert_eq!(
+        bench.store.replay_dead_letters(&[id], None).await.unwrap(),
+        0
+    );
     bench.settled().await;
     let ids = double.ids();
     let copy_and_replay = ids.iter().filter(|found| **found == id.to_string());
@@ -198,7 +204,7 @@ async fn a_discarded_dead_letter_stays_as_the_record_of_it() {
     until("it is dead", async || bench.counts().await.dead == 1).await;
     let dead = bench.store.dead_letter(event.id).await.unwrap().unwrap();
     assert_eq!((dead.attempts, dead.error_class.as_str()), (1, "record"));
-    let discarded = bench.store.discard_dead_letters(&[event.id]).await;
+    let discarded = bench.store.discard_dead_letters(&[event.id], None).await;
     assert_eq!(discarded.unwrap(), 1);
     let counts = bench.counts().await;
     assert_eq!((counts.dead, counts.pending, counts.discarded), (0, 0, 1));

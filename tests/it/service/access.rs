@@ -166,9 +166,9 @@ async fn who_is_asking_cannot_name_another() {
     }
 }
 
-/// What is not for everybody yet, or not any more, is as if it were not there.
+/// What is not for everybody yet is as if it were not there; what was there once still is.
 #[tokio::test(flavor = "multi_thread")]
-async fn drafts_and_archived_campaigns_are_for_admins_alone() {
+async fn drafts_are_for_admins_alone_and_archived_campaigns_are_looked_up_by_everybody() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let draft = json!({ "name": "d", "kind": "general", "totalStock": 5, "state": "draft" });
@@ -178,19 +178,15 @@ async fn drafts_and_archived_campaigns_are_for_admins_alone() {
         .await;
     for what in ["close", "archive"] {
         let path = format!("/api/admin/campaigns/{archived}/{what}");
-        assert_eq!(
-            ask(&service, "POST", &path, &admin(), &json!({}))
-                .await
-                .status(),
-            200
-        );
+        let answer = ask(&service, "POST", &path, &admin(), &json!({})).await;
+        assert_eq!(answer.status(), 200);
     }
-    for id in [draft, archived] {
+    for (id, expected) in [(draft, 404), (archived, 200)] {
         for what in ["", "/stock", "/status", "/stream"] {
             let path = format!("/api/campaigns/{id}{what}");
             for who in ["7", &admin()] {
                 let answer = ask(&service, "GET", &path, who, &json!({})).await;
-                assert_eq!(answer.status(), 404, "{path}");
+                assert_eq!(answer.status(), expected, "{path}");
             }
         }
         for what in ["participation", "participation-sync"] {
@@ -201,21 +197,14 @@ async fn drafts_and_archived_campaigns_are_for_admins_alone() {
             if id == draft {
                 assert_eq!(answer, nothing, "a draft is as nothing");
             } else {
-                // It was there for everybody once, and answers given then are given again.
                 assert_eq!(answer.1["code"], "ENDED", "{path}");
             }
         }
         let path = format!("/api/admin/campaigns/{id}");
-        assert_eq!(
-            ask(&service, "GET", &path, &admin(), &json!({}))
-                .await
-                .status(),
-            200
-        );
-        assert_eq!(
-            ask(&service, "GET", &path, "7", &json!({})).await.status(),
-            403
-        );
+        for (who, expected) in [(admin().as_str(), 200), ("7", 403)] {
+            let answer = ask(&service, "GET", &path, who, &json!({})).await;
+            assert_eq!(answer.status(), expected, "{path}");
+        }
     }
 }
 
@@ -285,13 +274,18 @@ async fn operations_with_a_body(service: &Service) -> Vec<Reads> {
         for (method, operation) in item.as_object().unwrap() {
             let content = &operation["requestBody"]["content"]["application/json"];
             let Some(name) = content["schema"]["$ref"].as_str() else {
-                assert!(operation.get("requestBody").is_none(), "{method} {path}");
+                // A file has columns, which are read by name as fields are: tests of its own show it.
+                let is_file = operation["requestBody"]["content"]
+                    .get("text/csv")
+                    .is_some();
+                let has_none = operation.get("requestBody").is_none();
+                assert!(is_file || has_none, "{method} {path}");
                 continue;
             };
             let schema = document.pointer(name.trim_start_matches('#')).unwrap();
             let path = path.replace(
                 "{id}",
-                if path.contains("/campaigns/") {
+                if path.contains("/campaigns/") || path.contains("/accounts/") {
                     "999999999"
                 } else {
                     "00000000-0000-7000-8000-000000000000"

@@ -8,7 +8,7 @@ use super::process::{ADMIN_TOKEN, Service, body, command};
 use crate::support::until;
 
 /// Gives up the events of all participations, as the relay does after the last attempt.
-async fn give_up_all(db: &DatabaseConnection) -> u64 {
+pub async fn give_up_all(db: &DatabaseConnection) -> u64 {
     let parked = db
         .execute_unprepared(
             "INSERT INTO outbox_parked (event_id, bucket, campaign_id, message_key, state, attempts, \

@@ -7,31 +7,12 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::process::Command;
 
 use super::process::{Settings, command};
+use crate::spare::Spare;
 
 /// Topics that are as they should be, but for the one broker there is.
 const ALONE: [&str; 2] = ["replication factor", "min.insync.replicas"];
-
-/// Starts a part that ends with this process, and tells its address.
-async fn spare(part: &str, stem: &str, options: &[&str]) -> String {
-    let script = std::env::vars()
-        .find_map(|(name, value)| (name == "FIRSTCOME_PARTS_SCRIPT").then_some(value))
-        .unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/parts").to_owned());
-    let owner = std::process::id().to_string();
-    let ran = Command::new(script)
-        .args(["spare", "up", &format!("{stem}-{owner}")])
-        .args(["--part", part, "--while", &owner])
-        .args(options)
-        .stdin(std::process::Stdio::null())
-        .output()
-        .await
-        .unwrap();
-    let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "spare {part}: {said}");
-    String::from_utf8(ran.stdout).unwrap().trim().to_owned()
-}
 
 /// What it says of each setting, as JSON, and what it exits with.
 fn examine(settings: Settings<'_>) -> (Vec<Value>, bool) {
@@ -71,7 +52,7 @@ async fn the_doctor_names_what_is_wrong_with_mysql() {
         "sql_mode=",
         "max_connections=10",
     ];
-    let address = spare("mysql", "bad-mysql", &options).await;
+    let address = Spare::up("mysql", "bad-mysql", &options).await.address;
     let url = format!("mysql://root@{address}/firstcome");
     let (findings, sound) = examine(&[("FIRSTCOME_DATABASE_URL", url)]);
     assert!(!sound);
@@ -87,20 +68,26 @@ async fn the_doctor_names_what_is_wrong_with_mysql() {
         ]
     );
     assert_eq!(of_level(&findings, "warn"), ["max_connections"]);
-    assert_eq!(of_level(&findings, "ok"), ["version", "log_bin", "mysql"]);
+    assert_eq!(
+        of_level(&findings, "ok"),
+        ["version", "log_bin", "encryption", "mysql"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_names_what_is_wrong_with_redis() {
     let options = ["appendonly=no", "maxmemory-policy=allkeys-lru", "save="];
-    let address = spare("redis", "bad-redis", &options).await;
+    let address = Spare::up("redis", "bad-redis", &options).await.address;
     let redis = [("FIRSTCOME_REDIS_URL", format!("redis://{address}"))];
     let (findings, sound) = examine(&redis);
     assert!(!sound);
     let bad = of_level(&findings, "bad");
     assert_eq!(bad, ["maxmemory-policy", "appendonly", "save"]);
     assert!(of_level(&findings, "warn").is_empty());
-    assert_eq!(of_level(&findings, "ok"), ["redis_version", "redis"]);
+    assert_eq!(
+        of_level(&findings, "ok"),
+        ["redis_version", "encryption", "redis"]
+    );
 
     let folder = TempDir::new().unwrap();
     let output = doctor(&folder, &redis, &[]);
@@ -143,7 +130,7 @@ async fn topics(address: &str, prefix: &str, settings: &[(&str, &str)]) -> Vec<S
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_names_what_is_wrong_with_topics() {
-    let address = spare("kafka", "bad-topics", &[]).await;
+    let address = Spare::up("kafka", "bad-topics", &[]).await.address;
     let kafka = |prefix: &str| {
         [
             ("FIRSTCOME_KAFKA_BROKERS", address.clone()),
@@ -166,7 +153,7 @@ async fn the_doctor_names_what_is_wrong_with_topics() {
         expected.extend(wrong.iter().map(|(setting, _)| format!("{name} {setting}")));
     }
     assert_eq!(of_level(&findings, "bad"), expected);
-    assert!(of_level(&findings, "ok").is_empty());
+    assert_eq!(of_level(&findings, "ok"), ["encryption"]);
 
     // Nothing else is wrong with topics that are made without a setting.
     topics(&address, "plain", &[]).await;
@@ -182,13 +169,16 @@ async fn the_doctor_names_what_is_wrong_with_topics() {
     let (findings, sound) = examine(&kafka("none"));
     assert!(!sound);
     assert_eq!(of_level(&findings, "bad").len(), 4);
-    assert!(findings.iter().all(|found| found["value"] == "missing"));
+    let topics = findings
+        .iter()
+        .filter(|found| found["setting"] != "encryption");
+    assert!(topics.into_iter().all(|found| found["value"] == "missing"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_is_away_is_one_line_and_the_others_are_examined() {
     let options = ["appendonly=yes", "maxmemory-policy=noeviction"];
-    let address = spare("redis", "good-redis", &options).await;
+    let address = Spare::up("redis", "good-redis", &options).await.address;
     // Nobody listens on the port of multiplexed TCP services.
     let nobody = "127.0.0.1:1";
     let settings = [

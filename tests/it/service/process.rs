@@ -39,6 +39,14 @@ fn client() -> Client {
     builder.build().unwrap()
 }
 
+/// Where it serves, if this line of its log, text or JSON, says so.
+fn ready_at(line: &str) -> Option<&str> {
+    let (_, said) = line.split_once("ready")?;
+    let address = said.split_once("address=");
+    let address = address.or_else(|| said.split_once("\"address\":\""));
+    address?.1.trim().split('"').next()
+}
+
 impl Service {
     pub async fn start(folder: &TempDir, settings: Settings<'_>) -> Self {
         Self::start_as("serve", folder, settings).await
@@ -62,12 +70,8 @@ impl Service {
         let began = Instant::now();
         loop {
             let text = fs::read_to_string(&service.log).unwrap();
-            if let Some(address) = text.lines().find_map(|line| {
-                line.contains("ready")
-                    .then(|| line.split("address=").nth(1))
-                    .flatten()
-            }) {
-                service.base = format!("http://{}", address.trim());
+            if let Some(address) = text.lines().find_map(ready_at) {
+                service.base = format!("http://{address}");
                 break;
             }
             let ended = service.child.try_wait().unwrap();

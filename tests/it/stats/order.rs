@@ -84,6 +84,7 @@ async fn later_changes_of_a_participation_are_in_order_by_themselves() {
             id,
             wish: Wish::Cancel,
             traceparent: None,
+            by: None,
         };
         let changed = test
             .store

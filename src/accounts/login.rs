@@ -1,0 +1,208 @@
+//! Logging in, being logged in, going on with a remembered log-in, and logging out.
+
+use secrecy::SecretString;
+
+use super::password::Verdict;
+use super::{Account, AccountError, Accounts, RememberToken, SessionToken, scopes_of};
+use crate::domain::{Instant, LoginName, UserId};
+use crate::gate::{GateError, Opened, Opening, Series};
+use crate::identity::Scopes;
+
+/// Whether a log-in is remembered when its session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stay {
+    /// It is not.
+    Forgotten,
+    /// It is, for as long as is configured.
+    Remembered,
+}
+
+/// A log-in that is remembered.
+#[derive(Debug)]
+pub struct Remembered {
+    /// What goes on with it.
+    pub token: RememberToken,
+    /// When it is over.
+    pub ends_at: Instant,
+}
+
+/// Somebody who has just logged in.
+#[derive(Debug)]
+pub struct Entered {
+    /// As whom.
+    pub account: Account,
+    /// What says so from now on. It is another one each time.
+    pub token: SessionToken,
+    /// When that is over at the latest.
+    pub ends_at: Instant,
+    /// What it is remembered by.
+    pub remembered: Option<Remembered>,
+}
+
+/// Somebody who is logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Who.
+    pub user: UserId,
+    /// What they may do as an admin.
+    pub scopes: Scopes,
+    /// When it is over at the latest.
+    pub ends_at: Instant,
+}
+
+impl Accounts {
+    /// Logs somebody in. That there is no such account, that the password is another and that the account is
+    /// disabled are the same answer after the same work.
+    pub async fn log_in(
+        &self,
+        login: &str,
+        password: &SecretString,
+        stay: Stay,
+    ) -> Result<Entered, AccountError> {
+        let outcome = self.verified(login, password).await;
+        let outcome = match outcome {
+            Ok(account) => {
+                let token = match stay {
+                    Stay::Forgotten => None,
+                    Stay::Remembered => Some(RememberToken::generate(account.id)),
+                };
+                self.open(account, None, token).await
+            }
+            Err(error) => Err(error),
+        };
+        self.metrics.logged_in(&outcome);
+        outcome
+    }
+
+    /// Goes on with a remembered log-in: its token is good once, and another takes its place.
+    pub async fn resume(&self, shown: &RememberToken) -> Result<Entered, AccountError> {
+        let outcome = match self.find(shown.account()).await {
+            Ok(account) if !account.disabled => {
+                self.open(account, Some(shown), Some(shown.next())).await
+            }
+            Ok(_) | Err(AccountError::Unknown) => Err(AccountError::NotRemembered),
+            Err(error) => Err(error),
+        };
+        if let Err(AccountError::Stolen) = &outcome {
+            tracing::warn!(
+                "a remembered log-in was shown a second time: its series and all sessions of its account ended"
+            );
+        }
+        self.metrics.resumed(&outcome);
+        outcome
+    }
+
+    /// Who is logged in by this token; none: it is over, or never was.
+    pub async fn session(&self, token: &SessionToken) -> Result<Option<Session>, GateError> {
+        let user = token.account();
+        let idle = self.config.lifetime.idle;
+        let found = self.sessions.find_session(user, token.digest(), idle);
+        let found = self.guard.ask(found).await?;
+        Ok(found.map(|found| Session {
+            user,
+            scopes: Scopes::among(found.scopes.split_whitespace()),
+            ends_at: found.ends_at,
+        }))
+    }
+
+    /// Ends a session, and the series of a remembered log-in. What is over already is passed over.
+    pub async fn log_out(
+        &self,
+        session: Option<&SessionToken>,
+        remembered: Option<&RememberToken>,
+    ) -> Result<(), GateError> {
+        if let Some(session) = session {
+            let digest = Some(session.digest());
+            let ended = self.sessions.end_session(session.account(), digest, None);
+            self.guard.ask(ended).await?;
+        }
+        if let Some(remembered) = remembered {
+            let series = Some(remembered.series());
+            let ended = self
+                .sessions
+                .end_session(remembered.account(), None, series);
+            self.guard.ask(ended).await?;
+        }
+        Ok(())
+    }
+
+    async fn verified(
+        &self,
+        login: &str,
+        password: &SecretString,
+    ) -> Result<Account, AccountError> {
+        let found = match LoginName::parse(login) {
+            Some(login) => self.store.account_by_login(&login).await?,
+            None => None,
+        };
+        let kept = found.as_ref().map(|account| &account.password_hash);
+        let verdict = self.hasher.verify(password, kept).await?;
+        match (found, verdict) {
+            (Some(account), Verdict::Right) if !account.disabled => Ok(account),
+            (Some(account), Verdict::Outdated) if !account.disabled => {
+                self.rehash(&account, password).await;
+                Ok(account)
+            }
+            _ => Err(AccountError::Refused),
+        }
+    }
+
+    /// Keeps the password as is configured now. Where that fails, the next log-in does it.
+    async fn rehash(&self, account: &Account, password: &SecretString) {
+        let kept = async {
+            let hash = self.hasher.hash(password).await?;
+            let old = &account.password_hash;
+            Ok::<_, AccountError>(self.store.rehash_account(account.id, old, &hash).await?)
+        };
+        if let Err(error) = kept.await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a password stays hashed as before"
+            );
+        }
+    }
+
+    async fn open(
+        &self,
+        account: Account,
+        shown: Option<&RememberToken>,
+        next: Option<RememberToken>,
+    ) -> Result<Entered, AccountError> {
+        let token = SessionToken::generate(account.id);
+        let config = &self.config;
+        let scopes = scopes_of(&account).words().join(" ");
+        let opening = Opening {
+            session: token.digest(),
+            lifetime: config.lifetime,
+            scopes: &scopes,
+            version: account.version,
+            sessions_max: config.sessions_max,
+            series: next.as_ref().map(|next| Series {
+                series: next.series(),
+                shown: shown.map(RememberToken::digest),
+                next: next.digest(),
+                lasts: config.remember_max,
+                series_max: config.remembered_max,
+                grace: config.remember_grace,
+            }),
+        };
+        let opened = self.sessions.open_session(account.id, opening);
+        match self.guard.ask(opened).await? {
+            Opened::Session {
+                ends_at,
+                series_ends_at,
+            } => Ok(Entered {
+                account,
+                token,
+                ends_at,
+                remembered: next
+                    .zip(series_ends_at)
+                    .map(|(token, ends_at)| Remembered { token, ends_at }),
+            }),
+            Opened::Stale => Err(AccountError::Busy),
+            Opened::Unknown => Err(AccountError::NotRemembered),
+            Opened::JustUsed => Err(AccountError::JustUsed),
+            Opened::Stolen { .. } => Err(AccountError::Stolen),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! How log-ins fare. Cheap to clone: all clones are the same numbers. Nobody is named.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+use super::AccountError;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct By {
+    by: &'static str,
+}
+
+/// The numbers of log-ins.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    logins: Family<Ended, Counter>,
+    resumed: Family<Ended, Counter>,
+    sessions: Family<By, Counter>,
+    csrf_refused: Counter,
+}
+
+impl Metrics {
+    /// Makes the numbers visible.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "logins",
+            "Log-ins with a password, by how they ended",
+            self.logins.clone(),
+        );
+        let sessions = registry.sub_registry_with_prefix("sessions");
+        sessions.register(
+            "resumed",
+            "Log-ins that were remembered, by how they ended",
+            self.resumed.clone(),
+        );
+        sessions.register(
+            "created",
+            "Sessions opened, by what: a password or a remembered log-in",
+            self.sessions.clone(),
+        );
+        sessions.register(
+            "csrf_refused",
+            "Requests refused because they did not show that they come from the session's own pages",
+            self.csrf_refused.clone(),
+        );
+    }
+
+    /// A log-in was refused because a rate was used up.
+    pub fn limited(&self) {
+        self.login("limited");
+    }
+
+    /// A request was refused that may have been forged.
+    pub fn forged(&self) {
+        self.csrf_refused.inc();
+    }
+
+    pub(super) fn logged_in<T>(&self, outcome: &Result<T, AccountError>) {
+        self.login(word(outcome));
+        if outcome.is_ok() {
+            self.sessions.get_or_create(&By { by: "password" }).inc();
+        }
+    }
+
+    pub(super) fn resumed<T>(&self, outcome: &Result<T, AccountError>) {
+        let result = word(outcome);
+        self.resumed.get_or_create(&Ended { result }).inc();
+        if outcome.is_ok() {
+            self.sessions.get_or_create(&By { by: "remembered" }).inc();
+        }
+    }
+
+    fn login(&self, result: &'static str) {
+        self.logins.get_or_create(&Ended { result }).inc();
+    }
+}
+
+const fn word<T>(outcome: &Result<T, AccountError>) -> &'static str {
+    match outcome {
+        Ok(_) => "accepted",
+        Err(AccountError::Stolen) => "stolen",
+        Err(AccountError::JustUsed) => "just_used",
+        Err(AccountError::Busy) => "busy",
+        Err(
+            AccountError::Store(_)
+            | AccountError::Gate(_)
+            | AccountError::Hash(_)
+            | AccountError::Thread(_),
+        ) => "failed",
+        Err(_) => "refused",
+    }
+}

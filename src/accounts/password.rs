@@ -1,0 +1,145 @@
+//! Passwords: Argon2id (RFC 9106), kept as PHC strings. Hashing is made to cost much, so few are hashed at once,
+//! on threads that nothing else waits for, and who waits too long for their turn is told to come back.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use argon2::password_hash::Error;
+use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::AccountError;
+
+/// Characters of a password. What is longer costs more to hash than it gives.
+pub const PASSWORD_CHARACTERS: RangeInclusive<usize> = 8..=128;
+
+/// What a password of nobody is compared with: as many who log in as somebody else do.
+const NOBODY: &str = "a password that nobody has";
+
+/// How passwords are hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passwords {
+    /// Memory of one hash, in KiB.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub iterations: u32,
+    /// Lanes in it.
+    pub lanes: u32,
+    /// Hashed at once.
+    pub at_once_max: usize,
+    /// Longest wait for one's turn.
+    pub wait_max: Duration,
+}
+
+/// What a password is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Another, or nobody's.
+    Wrong,
+    /// The right one.
+    Right,
+    /// The right one, kept in a way that is not the configured one any more.
+    Outdated,
+}
+
+/// Hashes passwords. Cheap to clone: all clones take turns.
+#[derive(Clone, Debug)]
+pub struct Hasher {
+    argon2: Argon2<'static>,
+    params: Params,
+    turns: Arc<Semaphore>,
+    wait_max: Duration,
+    nobody: SecretString,
+}
+
+impl Hasher {
+    /// Hashes in this way. Hashes once, for nobody.
+    pub fn new(passwords: Passwords) -> Result<Self, AccountError> {
+        let Passwords {
+            memory_kib,
+            iterations,
+            lanes,
+            at_once_max,
+            wait_max,
+        } = passwords;
+        let params = Params::new(memory_kib, iterations, lanes, None)
+            .map_err(|error| AccountError::Hash(error.into()))?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+        let nobody = hashed(&argon2, NOBODY)?;
+        Ok(Self {
+            argon2,
+            params,
+            turns: Arc::new(Semaphore::new(at_once_max)),
+            wait_max,
+            nobody,
+        })
+    }
+
+    /// What is kept of a password.
+    pub(super) async fn hash(&self, password: &SecretString) -> Result<SecretString, AccountError> {
+        let (argon2, password) = (self.argon2.clone(), password.clone());
+        self.in_turn(move || hashed(&argon2, password.expose_secret()))
+            .await
+    }
+
+    /// Whether it is the password that `kept` was made of. With nothing kept it is not, after as long.
+    pub(super) async fn verify(
+        &self,
+        password: &SecretString,
+        kept: Option<&SecretString>,
+    ) -> Result<Verdict, AccountError> {
+        let is_somebody = kept.is_some();
+        let kept = kept.unwrap_or(&self.nobody).clone();
+        let (hasher, password) = (self.clone(), password.clone());
+        let verdict = self
+            .in_turn(move || hasher.compare(password.expose_secret(), kept.expose_secret()))
+            .await?;
+        Ok(if is_somebody { verdict } else { Verdict::Wrong })
+    }
+
+    fn compare(&self, password: &str, kept: &str) -> Result<Verdict, AccountError> {
+        let kept = PasswordHash::new(kept).map_err(|error| AccountError::Hash(error.into()))?;
+        match self.argon2.verify_password(password.as_bytes(), &kept) {
+            Ok(()) if self.is_current(&kept) => Ok(Verdict::Right),
+            Ok(()) => Ok(Verdict::Outdated),
+            Err(Error::PasswordInvalid) => Ok(Verdict::Wrong),
+            Err(error) => Err(AccountError::Hash(error)),
+        }
+    }
+
+    fn is_current(&self, kept: &PasswordHash) -> bool {
+        let costs = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
+        kept.algorithm == Algorithm::Argon2id.ident()
+            && kept.version == Some(Version::V0x13.into())
+            && Params::try_from(kept).is_ok_and(|params| costs(&params) == costs(&self.params))
+    }
+
+    /// The turn ends with the work, also when whoever asked has gone.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, AccountError> + Send + 'static,
+    ) -> Result<T, AccountError> {
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        let turn = tokio::time::timeout(self.wait_max, turn).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(AccountError::Busy);
+        };
+        let done = tokio::task::spawn_blocking(move || {
+            let _turn: OwnedSemaphorePermit = turn;
+            work()
+        });
+        done.await.map_err(AccountError::Thread)?
+    }
+}
+
+fn hashed(argon2: &Argon2<'_>, password: &str) -> Result<SecretString, AccountError> {
+    let hash = argon2
+        .hash_password(password.as_bytes())
+        .map_err(AccountError::Hash)?;
+    Ok(hash.to_string().into())
+}
+
+#[cfg(test)]
+mod tests;

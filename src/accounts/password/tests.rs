@@ -1,0 +1,82 @@
+use super::*;
+
+/// The least that argon2 takes: what is tested here does not depend on it.
+const LITTLE: Passwords = Passwords {
+    memory_kib: 8,
+    iterations: 1,
+    lanes: 1,
+    at_once_max: 1,
+    wait_max: Duration::from_secs(10),
+};
+
+fn password(text: &str) -> SecretString {
+    text.to_owned().into()
+}
+
+#[tokio::test]
+async fn the_right_password_is_right_and_no_other() {
+    let hasher = Hasher::new(LITTLE).unwrap();
+    let kept = hasher.hash(&password("correct horse")).await.unwrap();
+    let again = hasher.hash(&password("correct horse")).await.unwrap();
+    let text = kept.expose_secret();
+    assert!(text.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{text}");
+    assert_ne!(text, again.expose_secret(), "each has a salt of its own");
+    for (said, verdict) in [
+        ("correct horse", Verdict::Right),
+        ("Correct horse", Verdict::Wrong),
+        ("correct horse ", Verdict::Wrong),
+        ("", Verdict::Wrong),
+    ] {
+        let found = hasher.verify(&password(said), Some(&kept)).await.unwrap();
+        assert_eq!(found, verdict, "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_has_a_password_not_even_that_of_nobody() {
+    let hasher = Hasher::new(LITTLE).unwrap();
+    for said in [NOBODY, "another"] {
+        let found = hasher.verify(&password(said), None).await.unwrap();
+        assert_eq!(found, Verdict::Wrong);
+    }
+}
+
+#[tokio::test]
+async fn what_was_kept_in_another_way_is_outdated() {
+    let before = Hasher::new(LITTLE).unwrap();
+    let kept = before.hash(&password("correct horse")).await.unwrap();
+    for changed in [
+        Passwords {
+            memory_kib: 16,
+            ..LITTLE
+        },
+        Passwords {
+            iterations: 2,
+            ..LITTLE
+        },
+    ] {
+        let now = Hasher::new(changed).unwrap();
+        let verdict = now.verify(&password("correct horse"), Some(&kept)).await;
+        assert_eq!(verdict.unwrap(), Verdict::Outdated);
+        let wrong = now.verify(&password("wrong"), Some(&kept)).await;
+        assert_eq!(wrong.unwrap(), Verdict::Wrong);
+    }
+    let nonsense = password("no hash");
+    let broken = before
+        .verify(&password("correct horse"), Some(&nonsense))
+        .await;
+    assert!(matches!(broken, Err(AccountError::Hash(_))), "{broken:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_too_long_for_a_turn_is_told_so() {
+    let hasher = Hasher::new(LITTLE).unwrap();
+    let turn = hasher.turns.acquire().await.unwrap();
+    let waiting = hasher.hash(&password("correct horse")).await;
+    assert!(matches!(waiting, Err(AccountError::Busy)), "{waiting:?}");
+    // Nobody's password stands in the same line, or who is nobody would be answered sooner.
+    let nobody = hasher.verify(&password("correct horse"), None).await;
+    assert!(matches!(nobody, Err(AccountError::Busy)), "{nobody:?}");
+    drop(turn);
+    assert!(hasher.hash(&password("correct horse")).await.is_ok());
+}

@@ -1,0 +1,59 @@
+//! The HTTP edge as the configuration has it.
+
+use anyhow::Context;
+
+use super::parts;
+use crate::config::Config;
+use crate::http::{self, CertificateFiles, Tls};
+use crate::supervisor::{Policy, Spawner, Stage};
+
+/// What the edge of `serve` is told.
+pub(super) fn settings(config: &Config, spawner: &Spawner) -> anyhow::Result<http::Settings> {
+    Ok(http::Settings {
+        challenge: config.challenge.settings()?,
+        admin_token: parts::admin_token(config)?,
+        header_bytes_max: config.http.header_bytes_max,
+        headers_max: config.http.headers_max,
+        body_bytes_max: config.http.body_bytes_max,
+        connections_max: config.http.connections_max,
+        head_timeout: config.http.head_timeout,
+        body_timeout: config.http.body_timeout,
+        request_timeout: config.http.request_timeout,
+        import_timeout: config.allowlist.import_timeout,
+        concurrent_requests_max: config.http.concurrent_requests_max,
+        concurrent_streams_max: config.http.concurrent_streams_max,
+        idle_timeout: config.http.idle_timeout,
+        embedded_parts: config.embedded_parts(),
+        proxies: config.http.trusted_proxies.clone(),
+        stop: spawner.token(Stage::Http),
+        ..http::Settings::default()
+    })
+}
+
+/// What connections to the service are encrypted with, where that is asked for; kept up with its files.
+pub(super) async fn tls(config: &Config, spawner: &Spawner) -> anyhow::Result<Option<Tls>> {
+    let http = &config.http;
+    let (Some(certificate), Some(key)) = (&http.tls_certificate, &http.tls_key) else {
+        return Ok(None);
+    };
+    let files = CertificateFiles {
+        certificate: certificate.clone(),
+        key: key.clone(),
+    };
+    let tls = Tls::open(files).await;
+    let tls = tls.context("cannot use http.tls_certificate and http.tls_key")?;
+    let (shown, every) = (tls.clone(), http.tls_reload_interval);
+    spawner.start(
+        "http.certificate",
+        Stage::Background,
+        Policy::restart(),
+        move |stop| {
+            let shown = shown.clone();
+            async move {
+                shown.keep_up(every, &stop).await;
+                Ok(())
+            }
+        },
+    );
+    Ok(Some(tls))
+}

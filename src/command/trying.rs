@@ -1,0 +1,74 @@
+//! What somebody finds who starts the service on embedded parts to try it: a campaign, and in the log the
+//! addresses to open and the admin token.
+
+use std::net::SocketAddr;
+
+use secrecy::ExposeSecret;
+
+use crate::config::Config;
+use crate::domain::{Kind, Reward, State};
+use crate::http::App;
+use crate::store::{CampaignFilter, NewCampaign};
+
+/// With everything embedded, somebody is trying it out: gives them a campaign to try.
+pub(super) async fn first_campaign(config: &Config, app: &App) -> anyhow::Result<()> {
+    let any = CampaignFilter {
+        states: Vec::new(),
+        kind: None,
+        after: None,
+        limit: 1,
+    };
+    if config.embedded_parts().len() < 3 || !app.store.campaigns(&any).await?.is_empty() {
+        return Ok(());
+    }
+    let campaign = NewCampaign {
+        name: "First come, first served".to_owned(),
+        description:
+            "A thousand times a hundred points, one each. Made at the first start, to try out."
+                .to_owned(),
+        kind: Kind::Points,
+        state: State::Open,
+        total_stock: Some(1_000),
+        per_user_limit: 1,
+        max_quantity: 1,
+        price: None,
+        hold_seconds: 120,
+        opens_at: None,
+        closes_at: None,
+        reward: Some(Reward::Points(100)),
+        cancellable: false,
+    };
+    app.lifecycle.create(campaign, None).await?;
+    Ok(())
+}
+
+/// Says that the service is ready and, on embedded parts, where to look.
+pub(super) fn announce(config: &Config, app: &App, broker: &str, address: SocketAddr) {
+    tracing::info!(%address, "ready");
+    let embedded = config.embedded_parts();
+    if embedded.is_empty() {
+        return;
+    }
+    tracing::warn!(
+        embedded = embedded.join(", "),
+        data = %config.data.dir.display(),
+        "EMBEDDED MODE: these parts run inside this process; fine for trying out, not for production"
+    );
+    let scheme = if app.settings.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    tracing::info!("Swagger UI  {scheme}://{address}/swagger-ui");
+    tracing::info!("Kafka       {broker}");
+    let dashboard = format!("{scheme}://{address}/dashboard");
+    if let (None, Some(token)) = (&config.admin.token, &app.settings.admin_token) {
+        // The one secret that is printed: it was made here, for whoever started this. What stands behind
+        // the # is not sent to anybody, and the page takes it out of its address at once.
+        let token = token.expose_secret();
+        tracing::info!("Admin token {token}");
+        tracing::info!("Dashboard   {dashboard}#token={token}");
+    } else {
+        tracing::info!("Dashboard   {dashboard}");
+    }
+}

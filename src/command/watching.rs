@@ -1,0 +1,68 @@
+//! What is watched: which parts are asked whether they are there, and which of them can be spared; and what
+//! is shown of campaigns and of the system while it runs.
+
+use std::sync::Arc;
+
+use crate::broker::Publisher;
+use crate::clock::Clock;
+use crate::config::{Config, Mode};
+use crate::domain::Stream;
+use crate::gate::{Gate, Guarded};
+use crate::health::{Health, Need};
+use crate::meter::Meter;
+use crate::participate::WhenAway;
+use crate::relay::RelayHandle;
+use crate::status::StatusBoard;
+use crate::store::Store;
+use crate::system::SystemBoard;
+use crate::telemetry::Telemetry;
+
+/// What is asked of whoever serves.
+pub(super) fn health(
+    config: &Config,
+    store: &Store,
+    gate: &Arc<dyn Gate>,
+    publisher: &Arc<dyn Publisher>,
+) -> Health {
+    let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
+    Health::new(
+        store.clone(),
+        Some((Arc::clone(gate), gate_need(config))),
+        // Without the broker, events wait in the outbox.
+        (Arc::clone(publisher), Need::Spared),
+        topic,
+    )
+}
+
+/// The live status of campaigns.
+pub(super) fn status(
+    store: &Store,
+    gate: &Arc<dyn Gate>,
+    meter: Meter,
+    telemetry: &Telemetry,
+) -> StatusBoard {
+    let board = StatusBoard::new(store.clone(), Arc::clone(gate), meter);
+    telemetry.register(|registry| board.register(registry));
+    board
+}
+
+/// The state of the system as operators see it.
+pub(super) fn system(
+    store: &Store,
+    gate: &Arc<Guarded>,
+    relay: Option<RelayHandle>,
+    clock: &Clock,
+    telemetry: &Telemetry,
+) -> SystemBoard {
+    let board = SystemBoard::new(store.clone(), Arc::clone(gate), relay, clock.clone());
+    telemetry.register(|registry| board.register(registry));
+    board
+}
+
+/// Without the gate the database admits, if it may. Who is logged in it does not know.
+fn gate_need(config: &Config) -> Need {
+    match (config.gate.when_away, config.auth.mode) {
+        (WhenAway::Database, Mode::Trusted | Mode::Jwt) => Need::Spared,
+        (WhenAway::Refuse, _) | (_, Mode::Sessions) => Need::Needed,
+    }
+}

@@ -1,0 +1,81 @@
+//! What people are called where they log in here.
+
+use std::fmt;
+
+/// Characters of a login name at most, as the database keeps them.
+pub const LOGIN_CHARACTERS_MAX: usize = 64;
+
+/// Signs that a login name may have beside letters and digits: those of mail addresses.
+const SIGNS: &str = "._@+-";
+
+/// A login name: 1 to 64 ASCII letters, digits and `._@+-`. Two that differ in case alone are the same, and
+/// of ASCII every database knows which those are.
+#[derive(Clone, Debug, Eq)]
+pub struct LoginName(String);
+
+impl LoginName {
+    /// What a login name has to be, for who gave something else.
+    pub const FORM: &'static str = "must have 1 to 64 letters from a to z, digits, or . _ @ + -";
+
+    /// The name, if it is one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (1..=LOGIN_CHARACTERS_MAX).contains(&text.len())
+            && text
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || SIGNS.contains(letter));
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq for LoginName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl fmt::Display for LoginName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_differ_in_case_alone_are_the_same() {
+        let name = |text| LoginName::parse(text).unwrap();
+        assert_eq!(
+            name("Ada.Lovelace@Example.org"),
+            name("ada.lovelace@example.ORG")
+        );
+        assert_ne!(name("ada"), name("ada1"));
+    }
+
+    #[test]
+    fn what_databases_could_see_differently_is_no_name() {
+        let long = "a".repeat(65);
+        for text in [
+            "",
+            " ",
+            "ada ",
+            "a da",
+            "ådä",
+            "a\u{0}",
+            "a/b",
+            "a\"",
+            long.as_str(),
+        ] {
+            assert!(LoginName::parse(text).is_none(), "{text:?}");
+        }
+        assert!(LoginName::parse(&"a".repeat(64)).is_some());
+    }
+}

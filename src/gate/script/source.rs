@@ -1,0 +1,59 @@
+//! Which scripts there are, and their texts. It must not know what they answer.
+
+/// The scripts of the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::gate) enum Script {
+    Admit,
+    Settle,
+    Release,
+    GiveBack,
+    Configure,
+    Load,
+    Swap,
+    Expired,
+    Inspect,
+    Take,
+    SessionOpen,
+    SessionFind,
+    SessionEnd,
+    SessionRevoke,
+}
+
+impl Script {
+    pub(in crate::gate) const ALL: [Self; 14] = [
+        Self::Admit,
+        Self::Settle,
+        Self::Release,
+        Self::GiveBack,
+        Self::Configure,
+        Self::Load,
+        Self::Swap,
+        Self::Expired,
+        Self::Inspect,
+        Self::Take,
+        Self::SessionOpen,
+        Self::SessionFind,
+        Self::SessionEnd,
+        Self::SessionRevoke,
+    ];
+
+    /// The text of the script: the same file for every engine.
+    pub(in crate::gate) const fn source(self) -> &'static str {
+        match self {
+            Self::Admit => include_str!("../../../lua/admit.lua"),
+            Self::Settle => include_str!("../../../lua/settle.lua"),
+            Self::Release => include_str!("../../../lua/release.lua"),
+            Self::GiveBack => include_str!("../../../lua/give_back.lua"),
+            Self::Configure => include_str!("../../../lua/configure.lua"),
+            Self::Load => include_str!("../../../lua/load.lua"),
+            Self::Swap => include_str!("../../../lua/swap.lua"),
+            Self::Expired => include_str!("../../../lua/expired.lua"),
+            Self::Inspect => include_str!("../../../lua/inspect.lua"),
+            Self::Take => include_str!("../../../lua/take.lua"),
+            Self::SessionOpen => include_str!("../../../lua/session_open.lua"),
+            Self::SessionFind => include_str!("../../../lua/session_find.lua"),
+            Self::SessionEnd => include_str!("../../../lua/session_end.lua"),
+            Self::SessionRevoke => include_str!("../../../lua/session_revoke.lua"),
+        }
+    }
+}

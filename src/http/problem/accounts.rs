@@ -1,0 +1,59 @@
+//! What failures and refusals of accounts look like to a client.
+
+use poem::http::{HeaderValue, StatusCode, header};
+
+use super::Problem;
+use super::failures::busy;
+use crate::accounts::AccountError;
+
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Refused => refused(
+                "LOGIN_REFUSED",
+                "The login or the password is wrong, or the account is disabled.",
+            ),
+            AccountError::NotRemembered | AccountError::Stolen => refused(
+                "NOT_REMEMBERED",
+                "There is no remembered log-in: log in with the password.",
+            ),
+            AccountError::JustUsed => Self::new(
+                StatusCode::CONFLICT,
+                "JUST_USED",
+                "Used a moment ago",
+                "Another request went on with this log-in a moment ago: its cookies are the new ones.",
+            ),
+            AccountError::Unknown => Self::not_found("There is no such account."),
+            AccountError::Taken => Self::new(
+                StatusCode::CONFLICT,
+                "LOGIN_TAKEN",
+                "Login name taken",
+                "Another account has this login name.",
+            ),
+            AccountError::Beyond => Self::new(
+                StatusCode::FORBIDDEN,
+                "FORBIDDEN",
+                "Not allowed",
+                "The account has, or would have, scopes that you do not have yourself.",
+            ),
+            AccountError::Busy => busy(),
+            AccountError::Store(error) => error.into(),
+            AccountError::Gate(error) => error.into(),
+            error @ (AccountError::Hash(_) | AccountError::Thread(_)) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "hash or verify a password"
+                );
+                Self::internal()
+            }
+        }
+    }
+}
+
+/// A 401 has to name a scheme, and there is none for cookies: the admin token's.
+fn refused(code: &'static str, detail: &'static str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, code, "Not logged in", detail).with_header(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static("Bearer realm=\"firstcome\""),
+    )
+}

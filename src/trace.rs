@@ -1,0 +1,247 @@
+//! Traces (`OpenTelemetry`): a participation as one trace, from its request through gate and commit, the
+//! outbox and the relay, to the consumers. It decides once, when a request comes in, whether that is
+//! traced; from then on the trace goes where the event goes, as its W3C `traceparent`. What is not
+//! traced costs a look at one flag, and nothing ever waits for a span.
+//!
+//! Like the log, it is one for the process: [`Traces::start`] puts it in place.
+
+mod export;
+mod parent;
+
+use std::sync::{LazyLock, OnceLock};
+use std::time::Duration;
+
+use opentelemetry::trace::{
+    Span as _, SpanBuilder, Status, TraceContextExt, Tracer, TracerProvider,
+};
+use opentelemetry::{Context, KeyValue, Value};
+use opentelemetry_otlp::{
+    ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
+};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span,
+};
+use prometheus_client::registry::Registry;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::runtime::Handle;
+
+pub use opentelemetry::trace::SpanKind;
+
+use self::export::{Counts, Sender};
+
+/// Spans that wait to be exported; what is over that is dropped.
+const QUEUE_SPANS_MAX: usize = 8_192;
+/// Spans in one export.
+const EXPORT_SPANS_MAX: usize = 512;
+/// How long a span waits for others to be exported with it.
+const EXPORT_PAUSE: Duration = Duration::from_secs(1);
+
+static TRACED: OnceLock<Sampled> = OnceLock::new();
+static COUNTS: LazyLock<Counts> = LazyLock::new(Counts::default);
+
+struct Sampled {
+    tracer: SdkTracer,
+    share: f64,
+}
+
+/// What is traced, and where spans go.
+#[derive(Clone, Debug)]
+pub struct TraceConfig {
+    /// `http(s)://host:4318/v1/traces`: takes OTLP as protobuf over HTTP.
+    pub endpoint: String,
+    /// Headers for it, as `name=value,name=value`.
+    pub headers: Option<SecretString>,
+    /// How long one export may take.
+    pub timeout: Duration,
+    /// Of requests that come without a trace, the share that begins one: from 0 to 1.
+    pub sample: f64,
+    /// What the service calls itself.
+    pub service_name: String,
+}
+
+/// Traces cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    /// There is no TLS.
+    #[error("set up TLS for traces")]
+    Tls(#[source] rustls::Error),
+    /// The exporter does not take its settings.
+    #[error("set up the export of traces")]
+    Exporter(#[source] ExporterBuildError),
+    /// Somebody else keeps them.
+    #[error("start traces: they have been started before")]
+    Twice,
+}
+
+/// The traces of this process, for as long as it runs.
+pub struct Traces {
+    provider: SdkTracerProvider,
+}
+
+/// Makes visible how exports ended.
+pub fn register(registry: &mut Registry) {
+    COUNTS.register(registry);
+}
+
+impl Traces {
+    /// Starts to trace; exports run on `runtime`, started by a thread of their own.
+    pub fn start(config: &TraceConfig, runtime: Handle) -> Result<Self, TraceError> {
+        let sender = Sender::new(runtime, config.timeout, COUNTS.clone());
+        let sender = sender.map_err(TraceError::Tls)?;
+        let headers = config.headers.as_ref().map(ExposeSecret::expose_secret);
+        let exporter = SpanExporter::builder()
+            .with_http()
+            .with_protocol(Protocol::HttpBinary)
+            .with_http_client(sender)
+            .with_endpoint(config.endpoint.as_str())
+            .with_timeout(config.timeout)
+            .with_headers(pairs(headers.unwrap_or_default()).collect())
+            .build()
+            .map_err(TraceError::Exporter)?;
+        let batches = BatchConfigBuilder::default()
+            .with_max_queue_size(QUEUE_SPANS_MAX)
+            .with_max_export_batch_size(EXPORT_SPANS_MAX)
+            .with_scheduled_delay(EXPORT_PAUSE)
+            .build();
+        let resource = Resource::builder_empty()
+            .with_service_name(config.service_name.clone())
+            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+            .build();
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(
+                BatchSpanProcessor::builder(exporter)
+                    .with_batch_config(batches)
+                    .build(),
+            )
+            // What begins or follows a trace was decided before it is asked to.
+            .with_sampler(Sampler::AlwaysOn)
+            .with_resource(resource)
+            .build();
+        let sampled = Sampled {
+            tracer: provider.tracer("firstcome"),
+            share: config.sample,
+        };
+        TRACED.set(sampled).map_err(|_| TraceError::Twice)?;
+        Ok(Self { provider })
+    }
+
+    /// Exports what waits, for so long at most. Blocks, and the runtime of the exports must still run.
+    pub fn stop(self, within: Duration) {
+        if let Err(error) = self.provider.shutdown_with_timeout(within) {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "traces were cut off"
+            );
+        }
+    }
+}
+
+/// Headers as they are written in the configuration.
+pub fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
+    text.split(',').filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        Some((name.trim().to_owned(), value.trim().to_owned()))
+    })
+}
+
+/// A span of a trace; it ends when it is dropped.
+#[derive(Debug)]
+pub struct Traced(Span);
+
+impl Traced {
+    /// Where this span stands, for what follows from it.
+    #[must_use]
+    pub fn traceparent(&self) -> String {
+        parent::written(self.0.span_context())
+    }
+
+    /// The trace, as logs name it.
+    #[must_use]
+    pub fn trace_id(&self) -> String {
+        self.0.span_context().trace_id().to_string()
+    }
+
+    /// Calls the span by a name that was not known when it began.
+    pub fn rename(&mut self, name: String) {
+        self.0.update_name(name);
+    }
+
+    /// Notes something about it.
+    pub fn note(&mut self, key: &'static str, value: impl Into<Value>) {
+        self.0.set_attribute(KeyValue::new(key, value));
+    }
+
+    /// Notes that it failed, and how.
+    pub fn failed(&mut self, how: &'static str) {
+        self.0.set_status(Status::error(how));
+    }
+}
+
+/// The span of a request, if it is traced: those that come with a sampled trace are, and of those that
+/// come with none a share.
+#[must_use]
+pub fn begin(traceparent: Option<&str>, name: &'static str) -> Option<Traced> {
+    let sampled = TRACED.get()?;
+    match traceparent.and_then(parent::read) {
+        Some(given) => given
+            .is_sampled()
+            .then(|| sampled.span(&given, name, SpanKind::Server)),
+        None if rand::random::<f64>() < sampled.share => {
+            let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server);
+            let root = sampled.tracer.build_with_context(builder, &Context::new());
+            Some(Traced(root))
+        }
+        None => None,
+    }
+}
+
+/// Whether anything is traced at all.
+#[must_use]
+pub fn is_on() -> bool {
+    TRACED.get().is_some()
+}
+
+/// A span that follows from one elsewhere, if that is traced.
+#[must_use]
+pub fn follow(traceparent: Option<&str>, name: &'static str, kind: SpanKind) -> Option<Traced> {
+    let sampled = TRACED.get()?;
+    let given = parent::read(traceparent?)?;
+    given.is_sampled().then(|| sampled.span(&given, name, kind))
+}
+
+impl Sampled {
+    fn span(
+        &self,
+        given: &opentelemetry::trace::SpanContext,
+        name: &'static str,
+        kind: SpanKind,
+    ) -> Traced {
+        let context = Context::new().with_remote_span_context(given.clone());
+        let builder = SpanBuilder::from_name(name).with_kind(kind);
+        Traced(self.tracer.build_with_context(builder, &context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_as_they_are_written() {
+        let read: Vec<_> = pairs("authorization=Basic YTpi==, x-scope = shop ,nonsense").collect();
+        let expected = [("authorization", "Basic YTpi=="), ("x-scope", "shop")];
+        assert_eq!(
+            read,
+            expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
+    }
+
+    #[test]
+    fn nothing_is_traced_before_traces_are_started() {
+        let sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert!(begin(Some(sampled), "asked").is_none());
+        assert!(begin(None, "asked").is_none());
+        assert!(follow(Some(sampled), "followed", SpanKind::Internal).is_none());
+    }
+}

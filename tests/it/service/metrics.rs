@@ -1,0 +1,166 @@
+//! What `/metrics` shows of a live service is what `docs/metrics.md` says, no more and no less.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::process::Service;
+use crate::support::until;
+
+/// A metric: its type, and the names of its labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Metric {
+    kind: String,
+    labels: BTreeSet<String>,
+}
+
+/// Metrics by name, as one asks for them: a counter with `_total`, a histogram without `_bucket`.
+type Metrics = BTreeMap<String, Metric>;
+
+/// What the samples of these metrics show. A label value may hold braces and commas, but no quotation
+/// marks: what stands between those is skipped.
+fn shown(text: &str) -> Metrics {
+    let mut metrics = Metrics::new();
+    let mut family = (String::new(), String::new());
+    for line in text.lines() {
+        if let Some(described) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = described.split_once(' ').unwrap();
+            family = (name.to_owned(), kind.to_owned());
+        } else if !line.starts_with('#') {
+            let (base, kind) = &family;
+            let end = line.find(['{', ' ']).unwrap();
+            let suffix = line[..end].strip_prefix(base.as_str()).unwrap();
+            let suffixes: &[&str] = match kind.as_str() {
+                "counter" => &["_total"],
+                "histogram" => &["_bucket", "_sum", "_count"],
+                _ => &[""],
+            };
+            assert!(suffixes.contains(&suffix), "a {kind} with {line}");
+            let name = match kind.as_str() {
+                "counter" => format!("{base}_total"),
+                _ => base.clone(),
+            };
+            let labels = line[end..].split('"').step_by(2);
+            let labels = labels.filter_map(|part| part.strip_suffix('='));
+            let labels = labels.map(|label| label.trim_start_matches(['{', ',']).to_owned());
+            let metric = metrics.entry(name).or_default();
+            metric.kind.clone_from(kind);
+            metric.labels.extend(labels.filter(|label| label != "le"));
+        }
+    }
+    metrics
+}
+
+/// The rows of the tables: what each says, and whether it says that the metric is always there.
+fn documented(document: &str) -> BTreeMap<String, (Metric, bool)> {
+    let rows = document.lines().filter(|line| line.starts_with("| `"));
+    let rows = rows.map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, name, kind, labels, seen, ..] = cells[..] else {
+            panic!("a row with too few cells: {row}");
+        };
+        let metric = Metric {
+            kind: kind.to_owned(),
+            labels: words(labels).collect(),
+        };
+        (words(name).next().unwrap(), (metric, seen == "always"))
+    });
+    rows.collect()
+}
+
+/// What stands in backticks.
+fn words(cell: &str) -> impl Iterator<Item = String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned)
+}
+
+async fn read(service: &Service) -> Metrics {
+    let answer = service.get("/metrics").send().await.unwrap();
+    shown(&answer.text().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_are_those_that_are_documented() {
+    let file = format!("{}/docs/metrics.md", env!("CARGO_MANIFEST_DIR"));
+    let documented = documented(&fs::read_to_string(file).unwrap());
+    let folder = TempDir::new().unwrap();
+    // One asks too often, so that this is counted, too.
+    let settings = [("FIRSTCOME_LIMITS_USER", "1/1h".to_owned())];
+    let service = Service::start(&folder, &settings).await;
+    let campaign = service
+        .create(json!({ "name": "measured", "kind": "points", "reward": { "points": 1 } }))
+        .await;
+    assert_eq!(service.take_part(campaign, 1).await.status(), 201);
+    assert_eq!(service.take_part(campaign, 1).await.status(), 429);
+    until("everything that is always there is there", async || {
+        let live = read(&service).await;
+        let mut always = documented.iter().filter(|(_, (_, always))| *always);
+        always.all(|(name, _)| live.contains_key(name))
+    })
+    .await;
+
+    let live = read(&service).await;
+    assert!(live.contains_key("firstcome_limits_refused_total"));
+    for (name, metric) in live {
+        let Some((row, _)) = documented.get(&name) else {
+            panic!("{name} is not in docs/metrics.md");
+        };
+        assert_eq!(*row, metric, "{name}");
+    }
+}
+
+/// A live service shows some metrics only once something went wrong. So the names that are registered in
+/// the source are held against the tables, too: no row outlives its metric, and none is forgotten.
+#[test]
+fn what_is_registered_and_what_is_documented_are_the_same() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(root.join("docs/metrics.md")).unwrap();
+    let mut registered = BTreeSet::new();
+    collect(&root.join("src"), &mut registered);
+    let documented = documented(&document);
+    assert!(registered.len() > 30, "there were so many once");
+    for name in documented.keys() {
+        let is_there = registered.iter().any(|end| fits(name, end));
+        assert!(is_there, "{name} is registered nowhere");
+    }
+    for end in registered {
+        let is_there = documented.keys().any(|name| fits(name, &end));
+        assert!(
+            is_there,
+            "what is registered as {end} is not in docs/metrics.md"
+        );
+    }
+}
+
+/// Whether a metric that is registered as `end`, below whatever prefixes, can have this name.
+fn fits(name: &str, end: &str) -> bool {
+    let name = name.strip_suffix("_total").unwrap_or(name);
+    let without_unit = name.strip_suffix("_seconds").unwrap_or(name);
+    [name, without_unit].into_iter().any(|name| {
+        let before = name.strip_suffix(end);
+        before.is_some_and(|before| before.is_empty() || before.ends_with('_'))
+    })
+}
+
+/// What the sources below a folder register, their tests left out.
+fn collect(folder: &Path, registered: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, registered);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let source = fs::read_to_string(&path).unwrap();
+            let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+            registered.extend(source.split(".register").skip(1).filter_map(first_text));
+        }
+    }
+}
+
+/// The name, where what was called is given one first.
+fn first_text(call: &str) -> Option<String> {
+    let call = call.strip_prefix("_with_unit").unwrap_or(call);
+    let text = call.strip_prefix('(')?.trim_start().strip_prefix('"')?;
+    text.split('"').next().map(str::to_owned)
+}

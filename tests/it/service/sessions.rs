@@ -1,0 +1,10 @@
+//! Those who log in here, over HTTP: on embedded parts and on the real ones.
+
+mod away;
+mod forging;
+mod logging_in;
+mod managing;
+mod remembered;
+mod replicas;
+mod scene;
+mod secrets;

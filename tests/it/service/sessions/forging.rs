@@ -1,0 +1,118 @@
+//! Requests that a browser was made to send by somebody else's page.
+
+use reqwest::{Method, Response};
+use serde_json::json;
+
+use super::super::process::ADMIN_TOKEN;
+use super::scene::{Browser, PASSWORD, Scene, account, campaign, refused, said};
+
+async fn with(browser: &Browser<'_>, path: &str, headers: &[(&'static str, &str)]) -> Response {
+    let mut request = browser.bare(Method::POST, path).json(&json!({}));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_something_shows_the_token_of_its_session() {
+    for scene in Scene::all(&[]).await {
+        let service = &scene.service;
+        let campaign = campaign(service).await;
+        account(service, "ada", &["campaign:write"]).await;
+        let (mut browser, mut other) = (scene.browser(), scene.browser());
+        browser.enters("ada", None).await;
+        other.enters("ada", None).await;
+        let part = format!("/api/campaigns/{campaign}/participation");
+        let sync = format!("/api/campaigns/{campaign}/participation-sync");
+        let pause = format!("/api/admin/campaigns/{campaign}/pause");
+        let own = browser.csrf.clone();
+        for path in [&part, &sync, &pause] {
+            for headers in [
+                &[][..],
+                &[("x-csrf-token", "")],
+                &[("x-csrf-token", "x")],
+                &[("x-csrf-token", other.csrf.as_str())],
+                &[
+                    ("x-csrf-token", own.as_str()),
+                    ("x-csrf-token", own.as_str()),
+                ],
+            ] {
+                let answer = with(&browser, path, headers).await;
+                assert_eq!(
+                    said(answer).await,
+                    refused(403, "CSRF"),
+                    "{path} {headers:?}"
+                );
+            }
+        }
+        let token = ("x-csrf-token", own.as_str());
+        for path in [&part, &sync] {
+            assert_eq!(with(&browser, path, &[token]).await.status(), 201, "{path}");
+        }
+        assert_eq!(with(&browser, &pause, &[token]).await.status(), 200);
+        // What changes nothing does not take it, and neither does what no browser sends by itself.
+        let read = browser.bare(Method::GET, "/api/session").send().await;
+        assert_eq!(read.unwrap().status(), 200);
+        let bearer = format!("Bearer {ADMIN_TOKEN}");
+        let open = format!("/api/admin/campaigns/{campaign}/open");
+        let answer = with(&browser, &open, &[("authorization", &bearer)]).await;
+        assert_eq!(answer.status(), 200);
+        let metrics = service.get("/metrics").send().await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        assert!(metrics.contains("firstcome_sessions_csrf_refused_total 15\n"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_site_sends_is_refused_whatever_it_shows() {
+    let scene = Scene::embedded(&[]).await;
+    let campaign = campaign(&scene.service).await;
+    account(&scene.service, "ada", &[]).await;
+    let mut browser = scene.browser();
+    browser.enters("ada", Some(true)).await;
+    let part = format!("/api/campaigns/{campaign}/participation");
+    let token = ("x-csrf-token", browser.csrf.as_str());
+    let host = scene.service.base.trim_start_matches("http://");
+    let (ours, theirs) = (
+        format!("https://{host}"),
+        format!("https://{host}.evil.example"),
+    );
+    for foreign in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "https://evil.example"),
+        ("origin", theirs.as_str()),
+        ("origin", "null"),
+    ] {
+        let answer = with(&browser, &part, &[token, foreign]).await;
+        assert_eq!(said(answer).await, refused(403, "CSRF"), "{foreign:?}");
+        // Logging somebody in, or out, is a thing to be done to them, too.
+        for (method, path) in [
+            (Method::POST, "/api/session"),
+            (Method::POST, "/api/session/resume"),
+            (Method::DELETE, "/api/session"),
+        ] {
+            let request = browser.asks(method, path).header(foreign.0, foreign.1);
+            let request = request.json(&json!({ "login": "ada", "password": PASSWORD }));
+            let answer = request.send().await.unwrap();
+            assert_eq!(
+                said(answer).await,
+                refused(403, "CSRF"),
+                "{path} {foreign:?}"
+            );
+        }
+    }
+    for fine in [
+        ("sec-fetch-site", "same-origin"),
+        ("sec-fetch-site", "none"),
+        ("origin", ours.as_str()),
+    ] {
+        let answer = with(&browser, &part, &[token, fine]).await;
+        assert_eq!(answer.status(), 201, "{fine:?}");
+    }
+    assert!(browser.is_logged_in().await, "nobody was logged out");
+    let forged = browser.bare(Method::DELETE, "/api/session").send().await;
+    assert_eq!(said(forged.unwrap()).await, refused(403, "CSRF"));
+    assert!(browser.is_logged_in().await);
+}

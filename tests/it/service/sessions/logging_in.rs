@@ -1,0 +1,282 @@
+//! Logging in, taking part, logging out; and not being let in.
+
+use chrono::{DateTime, Utc};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::super::process::{ADMIN_TOKEN, Service, body};
+use super::scene::{
+    Browser, PASSWORD, Scene, account, campaign, change, refused, said, set_cookies,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_logs_in_takes_part_as_their_account_until_they_log_out() {
+    for scene in Scene::all(&[]).await {
+        let service = &scene.service;
+        let campaign = campaign(service).await;
+        let ada = account(service, "Ada", &["stats:read"]).await;
+        let bob = account(service, "bob", &[]).await;
+        let mut browser = scene.browser();
+        assert!(!browser.is_logged_in().await);
+        assert_eq!(
+            said(browser.takes_part(campaign).await).await,
+            refused(401, "UNAUTHENTICATED")
+        );
+
+        let session = browser.enters("ada", None).await;
+        assert_eq!(
+            (&session["userId"], &session["login"], &session["scopes"]),
+            (&json!(ada), &json!("Ada"), &json!(["stats:read"]))
+        );
+        let ends_at: DateTime<Utc> = session["expiresAt"].as_str().unwrap().parse().unwrap();
+        assert!(ends_at > Utc::now());
+        let asked = browser.get("/api/session").await;
+        assert_eq!(asked.headers()["cache-control"], "no-store");
+        assert_eq!(body(asked).await, session, "asked again it is the same");
+
+        let made = browser.takes_part(campaign).await;
+        assert_eq!(made.status(), 201);
+        assert_eq!(body(made).await["userId"], ada);
+        let path = format!("/api/campaigns/{campaign}/participation");
+        for (named, status) in [(ada, 201), (bob, 403)] {
+            let asked = browser.post(&path, &json!({ "userId": named })).await;
+            assert_eq!(asked.status(), status, "{named}");
+        }
+        for (user, status) in [(ada, 200), (bob, 403)] {
+            let asked = browser
+                .get(&format!("/api/users/{user}/participations"))
+                .await;
+            assert_eq!(asked.status(), status, "{user}");
+        }
+
+        let before = browser.clone();
+        let out = browser.log_out().await;
+        assert_eq!((out.status().as_u16(), browser.cookies.len()), (204, 0));
+        assert!(
+            !before.is_logged_in().await,
+            "the cookie is good for nothing"
+        );
+        assert_eq!(
+            said(before.takes_part(campaign).await).await,
+            refused(401, "UNAUTHENTICATED")
+        );
+        // Again is the same.
+        assert_eq!(before.clone().log_out().await.status(), 204);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cookies_are_as_safe_as_the_address_lets_them_be() {
+    for (safe, name, flags) in [
+        ("false", "firstcome-", "; Path=/; HttpOnly; SameSite=Lax"),
+        (
+            "true",
+            "__Host-firstcome-",
+            "; Path=/; HttpOnly; SameSite=Lax; Secure",
+        ),
+    ] {
+        let scene = Scene::embedded(&[("FIRSTCOME_ACCOUNTS_COOKIE_SECURE", safe)]).await;
+        account(&scene.service, "ada", &[]).await;
+        let mut browser = scene.browser();
+        let answer = browser.log_in("ada", PASSWORD, Some(true)).await;
+        let cookies = set_cookies(&answer);
+        let [session, remember] = &cookies[..] else {
+            panic!("{cookies:?}");
+        };
+        assert!(
+            session.starts_with(&format!("{name}session=1.")),
+            "{session}"
+        );
+        assert!(session.ends_with(flags), "{session}");
+        assert!(
+            remember.starts_with(&format!("{name}remember=1.")),
+            "{remember}"
+        );
+        let (before, age) = remember.rsplit_once("; Max-Age=").unwrap();
+        assert!(before.ends_with(flags), "{remember}");
+        let age: u64 = age.parse().unwrap();
+        assert!((2_591_900..=2_592_000).contains(&age), "30 days: {age}");
+        assert!(browser.is_logged_in().await);
+    }
+}
+
+/// An answer without what is another in each.
+async fn told(service: &Service, login: &str, password: &str) -> (u16, Vec<String>, Value) {
+    let answer = Browser::at(service).log_in(login, password, None).await;
+    let status = answer.status().as_u16();
+    let names = answer.headers().keys();
+    let mut headers: Vec<String> = names.map(ToString::to_string).collect();
+    headers.sort_unstable();
+    let mut problem = body(answer).await;
+    problem.as_object_mut().unwrap().remove("instance");
+    (status, headers, problem)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_let_in_is_not_told_why() {
+    for scene in Scene::all(&[]).await {
+        let service = &scene.service;
+        account(service, "ada", &[]).await;
+        let disabled = account(service, "bob", &[]).await;
+        let answer = change(service, disabled, json!({ "disabled": true })).await;
+        assert_eq!(answer.status(), 200);
+        let wrong = told(service, "ada", "a wrong password").await;
+        assert_eq!((wrong.0, &wrong.2["code"]), (401, &json!("LOGIN_REFUSED")));
+        for (login, password) in [
+            ("nobody", PASSWORD),
+            ("nöbody, and no name either", PASSWORD),
+            ("bob", PASSWORD),
+            ("bob", "a wrong password"),
+            ("ada", "short"),
+        ] {
+            assert_eq!(told(service, login, password).await, wrong, "{login}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_too_often_is_told_when_to_come_back() {
+    let scene = Scene::embedded(&[
+        ("FIRSTCOME_ACCOUNTS_LOGIN_RATE_ADDRESS", "4/1h"),
+        ("FIRSTCOME_ACCOUNTS_LOGIN_RATE_NAME", "2/1h"),
+        ("FIRSTCOME_HTTP_TRUSTED_PROXIES", "127.0.0.0/8"),
+    ])
+    .await;
+    account(&scene.service, "ada", &[]).await;
+    let asks = async |login: &str, password: &str, from: &str| {
+        let asked = json!({ "login": login, "password": password });
+        let request = scene.service.post("/api/session").json(&asked);
+        let answer = request
+            .header("x-forwarded-for", from)
+            .send()
+            .await
+            .unwrap();
+        let after = answer.headers().get("retry-after");
+        let after: u64 = after.map_or(0, |after| after.to_str().unwrap().parse().unwrap());
+        let status = answer.status().as_u16();
+        let problem = body(answer).await;
+        (status, after, problem["limit"].as_str().map(str::to_owned))
+    };
+    for _ in 0..2 {
+        assert_eq!(asks("ada", "a wrong password", "192.0.2.1").await.0, 401);
+    }
+    // Also with the right password, in another case, and from elsewhere.
+    let (status, after, limit) = asks("ADA", PASSWORD, "192.0.2.2").await;
+    assert_eq!((status, limit.as_deref()), (429, Some("login_name")));
+    assert!((1..=1_800).contains(&after), "{after}");
+    for nth in 0..2 {
+        let name = format!("nobody{nth}");
+        assert_eq!(asks(&name, PASSWORD, "192.0.2.1").await.0, 401);
+    }
+    let (status, after, limit) = asks("somebody", PASSWORD, "192.0.2.1").await;
+    assert_eq!((status, limit.as_deref()), (429, Some("login_address")));
+    assert!((1..=900).contains(&after), "{after}");
+    assert_eq!(asks("somebody", PASSWORD, "192.0.2.2").await.0, 401);
+    let metrics = scene.service.get("/metrics").send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for line in [
+        "firstcome_logins_total{result=\"limited\"} 2\n",
+        "firstcome_logins_total{result=\"refused\"} 5\n",
+        "firstcome_limits_refused_total{of=\"login_name\"} 1\n",
+        "firstcome_limits_refused_total{of=\"login_address\"} 1\n",
+    ] {
+        assert!(metrics.contains(line), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rates_of_logging_in_are_kept_unless_somebody_says_otherwise() {
+    let scene = Scene::embedded(&[("FIRSTCOME_ACCOUNTS_LOGIN_RATE_NAME", "10/1m")]).await;
+    let plain = [("FIRSTCOME_AUTH_MODE", "sessions".to_owned())];
+    let folder = tempfile::TempDir::new().unwrap();
+    let service = Service::start(&folder, &plain).await;
+    for service in [&scene.service, &service] {
+        let asked = json!({ "login": "ada", "password": PASSWORD });
+        let answer = service.post("/api/session").json(&asked).send().await;
+        let policy = answer.unwrap().headers()["ratelimit-policy"].clone();
+        let policy = policy.to_str().unwrap().to_owned();
+        assert!(policy.contains(r#""login_name";q=10;w=60"#), "{policy}");
+        assert!(policy.contains(r#""login_address";q="#), "{policy}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_another_one_at_each_log_in() {
+    for scene in Scene::all(&[]).await {
+        account(&scene.service, "ada", &[]).await;
+        let mut browser = scene.browser();
+        // What somebody else put there is not taken over.
+        let planted = format!("1.{}", "a".repeat(64));
+        browser
+            .cookies
+            .insert("firstcome-session".to_owned(), planted.clone());
+        assert!(!browser.is_logged_in().await);
+        browser.enters("ada", None).await;
+        let first = browser.clone();
+        assert_ne!(first.cookies["firstcome-session"], planted);
+        browser.enters("ada", None).await;
+        assert_ne!(browser.cookies, first.cookies);
+        assert_ne!(browser.csrf, first.csrf);
+        assert!(browser.is_logged_in().await);
+        assert!(!first.is_logged_in().await, "the one before is nobody's");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_session_lets_nobody_in() {
+    let scene = Scene::embedded(&[]).await;
+    let campaign = campaign(&scene.service).await;
+    let ada = account(&scene.service, "ada", &[]).await;
+    let bob = account(&scene.service, "bob", &[]).await;
+    let mut browser = scene.browser();
+    browser.enters("ada", None).await;
+    let own = browser.cookies["firstcome-session"].clone();
+    let (_, secret) = own.split_once('.').unwrap();
+    let twice = format!("{own}; firstcome-session={own}");
+    for cookie in [
+        "",
+        "1",
+        secret,
+        &format!("{bob}.{secret}"),
+        &format!("{ada}.{}", secret.to_uppercase()),
+        &format!("{ada}.{}", &secret[1..]),
+        &format!("{own}0"),
+        &twice,
+    ] {
+        let mut other = browser.clone();
+        other
+            .cookies
+            .insert("firstcome-session".to_owned(), cookie.to_owned());
+        assert!(!other.is_logged_in().await, "{cookie}");
+        assert_eq!(other.takes_part(campaign).await.status(), 401, "{cookie}");
+    }
+    // Whoever shows Authorization is asked for that alone.
+    for (value, status) in [("1", 401), ("Bearer x", 401), ("Basic eDp5", 401)] {
+        let path = format!("/api/campaigns/{campaign}/participation");
+        let request = browser
+            .asks(Method::POST, &path)
+            .header("authorization", value);
+        let answer = request.json(&json!({})).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{value}");
+    }
+    assert!(browser.is_logged_in().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_logs_in_there_are_no_sessions() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let service = Service::start(&folder, &[]).await;
+    // Accounts can be made before the mode is another.
+    account(&service, "ada", &[]).await;
+    let mut browser = Browser::at(&service);
+    let nowhere = refused(404, "NOT_FOUND");
+    assert_eq!(
+        said(browser.log_in("ada", PASSWORD, None).await).await,
+        nowhere
+    );
+    assert_eq!(said(browser.resume().await).await, nowhere);
+    assert_eq!(said(browser.get("/api/session").await).await, nowhere);
+    assert_eq!(said(browser.log_out().await).await, nowhere);
+    let admin = service.get("/api/admin/accounts").bearer_auth(ADMIN_TOKEN);
+    assert_eq!(admin.send().await.unwrap().status(), 200);
+}

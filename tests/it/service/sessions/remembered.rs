@@ -1,0 +1,160 @@
+//! Log-ins that are remembered: each token is good once.
+
+use serde_json::json;
+
+use super::super::process::body;
+use super::scene::{PASSWORD, Scene, account, change, refused, said, set_cookies};
+
+/// Without grace, so that no test has to wait for it to be over.
+const STRICT: &[(&str, &str)] = &[("FIRSTCOME_ACCOUNTS_REMEMBER_GRACE", "0s")];
+const SESSION: &str = "firstcome-session";
+const REMEMBER: &str = "firstcome-remember";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remembered_log_in_goes_on_by_a_token_that_is_another_each_time() {
+    for scene in Scene::all(STRICT).await {
+        let ada = account(&scene.service, "ada", &["stats:read"]).await;
+        let mut browser = scene.browser();
+        browser.enters("ada", Some(true)).await;
+        let mut tokens = vec![browser.cookies[REMEMBER].clone()];
+        for _ in 0..3 {
+            browser.cookies.remove(SESSION);
+            assert!(!browser.is_logged_in().await);
+            let answer = browser.resume().await;
+            let session = browser.is_let_in(answer).await;
+            assert_eq!(
+                (&session["userId"], &session["scopes"]),
+                (&json!(ada), &json!(["stats:read"]))
+            );
+            assert!(browser.is_logged_in().await);
+            assert!(!tokens.contains(&browser.cookies[REMEMBER]));
+            tokens.push(browser.cookies[REMEMBER].clone());
+        }
+        let series = |token: &String| token.split('.').nth(1).unwrap().to_owned();
+        assert!(
+            tokens
+                .iter()
+                .all(|token| series(token) == series(&tokens[0]))
+        );
+        let metrics = scene.service.get("/metrics").send().await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        for line in [
+            "firstcome_sessions_created_total{by=\"password\"} 1\n",
+            "firstcome_sessions_created_total{by=\"remembered\"} 3\n",
+            "firstcome_sessions_resumed_total{result=\"accepted\"} 3\n",
+        ] {
+            assert!(metrics.contains(line), "{line}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_shown_a_second_time_ends_all_sessions_of_its_account() {
+    for scene in Scene::all(STRICT).await {
+        account(&scene.service, "ada", &[]).await;
+        account(&scene.service, "bob", &[]).await;
+        let (mut owner, mut elsewhere, mut bob) =
+            (scene.browser(), scene.browser(), scene.browser());
+        owner.enters("ada", Some(true)).await;
+        elsewhere.enters("ada", None).await;
+        bob.enters("bob", Some(true)).await;
+        let mut thief = owner.clone();
+        thief.cookies.remove(SESSION);
+        // Whoever comes first is let in; that there are two is seen when the other comes.
+        let answer = thief.resume().await;
+        thief.is_let_in(answer).await;
+        let answer = owner.resume().await;
+        let cookies = set_cookies(&answer);
+        assert_eq!(said(answer).await, refused(401, "NOT_REMEMBERED"));
+        assert!(
+            cookies[0].starts_with("firstcome-remember=;"),
+            "{cookies:?}"
+        );
+        for (who, browser) in [
+            ("thief", &thief),
+            ("owner", &owner),
+            ("elsewhere", &elsewhere),
+        ] {
+            assert!(!browser.is_logged_in().await, "{who}");
+        }
+        assert!(bob.is_logged_in().await);
+        let answer = thief.resume().await;
+        assert_eq!(
+            said(answer).await,
+            refused(401, "NOT_REMEMBERED"),
+            "the series is over"
+        );
+        owner.enters("ada", Some(true)).await;
+        assert!(owner.is_logged_in().await);
+        let metrics = scene.service.get("/metrics").send().await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        assert!(metrics.contains("firstcome_sessions_resumed_total{result=\"stolen\"} 1\n"));
+        assert!(scene.service.log().contains("shown a second time"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_windows_that_go_on_at_once_are_no_theft() {
+    for scene in Scene::all(&[("FIRSTCOME_ACCOUNTS_REMEMBER_GRACE", "1m")]).await {
+        account(&scene.service, "ada", &[]).await;
+        let mut one = scene.browser();
+        one.enters("ada", Some(true)).await;
+        one.cookies.remove(SESSION);
+        let mut other = one.clone();
+        let answer = one.resume().await;
+        one.is_let_in(answer).await;
+        assert_eq!(said(other.resume().await).await, refused(409, "JUST_USED"));
+        assert!(one.is_logged_in().await);
+        // Windows of one browser share their cookies.
+        other.cookies = one.cookies.clone();
+        assert!(other.is_logged_in().await);
+        let answer = other.resume().await;
+        other.is_let_in(answer).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_did_not_ask_to_be_remembered_or_logged_out_is_not() {
+    for scene in Scene::all(STRICT).await {
+        let ada = account(&scene.service, "ada", &[]).await;
+        let nobody = refused(401, "NOT_REMEMBERED");
+        for remember in [None, Some(false)] {
+            let mut browser = scene.browser();
+            browser.enters("ada", remember).await;
+            assert_eq!(browser.cookies.len(), 1);
+            assert_eq!(said(browser.resume().await).await, nobody);
+        }
+        let mut browser = scene.browser();
+        browser.enters("ada", Some(true)).await;
+        let kept = browser.clone();
+        assert_eq!(browser.log_out().await.status(), 204);
+        assert_eq!(said(kept.clone().resume().await).await, nobody);
+        // Whose session is over logs out all the same.
+        browser.enters("ada", Some(true)).await;
+        browser.cookies.remove(SESSION);
+        let kept = browser.clone();
+        assert_eq!(browser.log_out().await.status(), 204);
+        assert_eq!(said(kept.clone().resume().await).await, nobody);
+        for changes in [
+            json!({ "disabled": true }),
+            json!({ "disabled": false }),
+            json!({ "password": "another password" }),
+        ] {
+            let is_disabled = changes["disabled"] == true;
+            let mut browser = scene.browser();
+            if !is_disabled && changes["password"].is_null() {
+                // It is disabled by now: nothing to be remembered.
+                assert_eq!(
+                    browser.log_in("ada", PASSWORD, Some(true)).await.status(),
+                    401
+                );
+            } else {
+                browser.enters("ada", Some(true)).await;
+            }
+            let changed = change(&scene.service, ada, changes).await;
+            assert_eq!(changed.status(), 200);
+            assert_eq!(body(changed).await["disabled"], is_disabled);
+            assert_eq!(said(browser.resume().await).await, nobody);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! A service that people log in to, and a browser that keeps cookies as it is told.
+
+use std::collections::BTreeMap;
+
+use reqwest::header::HeaderMap;
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::super::process::{ADMIN_TOKEN, Service, body};
+use super::super::real::{Parts, parts};
+
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// Settings of a service that people log in to as often as they like.
+pub fn settings() -> Vec<(&'static str, String)> {
+    vec![
+        ("FIRSTCOME_AUTH_MODE", "sessions".to_owned()),
+        (
+            "FIRSTCOME_ACCOUNTS_LOGIN_RATE_ADDRESS",
+            "100000/1s".to_owned(),
+        ),
+        ("FIRSTCOME_ACCOUNTS_LOGIN_RATE_NAME", "100000/1s".to_owned()),
+        // The machine is shared: nobody is turned away for that.
+        ("FIRSTCOME_ACCOUNTS_HASHING_WAIT_MAX", "30s".to_owned()),
+    ]
+}
+
+/// A service, and what it needs to live.
+pub struct Scene {
+    pub service: Service,
+    pub folder: TempDir,
+    pub parts: Option<Parts>,
+}
+
+impl Scene {
+    pub async fn embedded(more: &[(&'static str, &str)]) -> Self {
+        let mut settings = settings();
+        settings.extend(
+            more.iter()
+                .map(|(name, value)| (*name, (*value).to_owned())),
+        );
+        let folder = TempDir::new().unwrap();
+        let service = Service::start(&folder, &settings).await;
+        Self {
+            service,
+            folder,
+            parts: None,
+        }
+    }
+
+    pub async fn real(more: &[(&'static str, &str)]) -> Self {
+        let mut parts = parts().await;
+        parts.settings.extend(settings());
+        let more = more
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()));
+        parts.settings.extend(more);
+        let folder = TempDir::new().unwrap();
+        let service = Service::start(&folder, parts.settings()).await;
+        Self {
+            service,
+            folder,
+            parts: Some(parts),
+        }
+    }
+
+    /// Both.
+    pub async fn all(more: &[(&'static str, &str)]) -> [Self; 2] {
+        [Self::embedded(more).await, Self::real(more).await]
+    }
+
+    pub fn browser(&self) -> Browser<'_> {
+        Browser::at(&self.service)
+    }
+}
+
+/// Makes an account with these scopes: its number.
+pub async fn account(service: &Service, login: &str, scopes: &[&str]) -> i64 {
+    let asked = json!({ "login": login, "password": PASSWORD, "scopes": scopes });
+    let made = service
+        .admin("/accounts")
+        .json(&asked)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(made.status(), 201, "{login}");
+    body(made).await["id"].as_i64().unwrap()
+}
+
+/// Changes an account with the admin token.
+pub async fn change(service: &Service, id: i64, asked: Value) -> Response {
+    let url = format!("{}/api/admin/accounts/{id}", service.base);
+    let request = service.client.patch(url).bearer_auth(ADMIN_TOKEN);
+    request.json(&asked).send().await.unwrap()
+}
+
+/// A campaign that everybody can take part in.
+pub async fn campaign(service: &Service) -> i64 {
+    let asked = json!({ "name": "for those who log in", "kind": "general", "perUserLimit": 100 });
+    service.create(asked).await
+}
+
+/// Keeps cookies, and the token that is shown beside them.
+#[derive(Clone)]
+pub struct Browser<'a> {
+    service: &'a Service,
+    pub cookies: BTreeMap<String, String>,
+    pub csrf: String,
+}
+
+impl<'a> Browser<'a> {
+    pub fn at(service: &'a Service) -> Self {
+        Self {
+            service,
+            cookies: BTreeMap::new(),
+            csrf: String::new(),
+        }
+    }
+
+    /// The same browser, sent to another replica.
+    pub fn moved_to<'b>(&self, service: &'b Service) -> Browser<'b> {
+        Browser {
+            service,
+            cookies: self.cookies.clone(),
+            csrf: self.csrf.clone(),
+        }
+    }
+
+    /// A request with the cookies alone.
+    pub fn bare(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("{}{path}", self.service.base);
+        let request = self.service.client.request(method, url);
+        if self.cookies.is_empty() {
+            return request;
+        }
+        let pairs = self
+            .cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        request.header("cookie", pairs.collect::<Vec<_>>().join("; "))
+    }
+
+    /// A request as one of the session's own pages makes it.
+    pub fn asks(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.bare(method, path);
+        if self.csrf.is_empty() {
+            return request;
+        }
+        request.header("x-csrf-token", &self.csrf)
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.asks(Method::GET, path).send().await.unwrap()
+    }
+
+    pub async fn post(&self, path: &str, asked: &Value) -> Response {
+        let request = self.asks(Method::POST, path).json(asked);
+        request.send().await.unwrap()
+    }
+
+    /// Logs in, and keeps what it is given.
+    pub async fn log_in(
+        &mut self,
+        login: &str,
+        password: &str,
+        remember: Option<bool>,
+    ) -> Response {
+        let mut asked = json!({ "login": login, "password": password });
+        if let Some(remember) = remember {
+            asked["rememberMe"] = json!(remember);
+        }
+        let answer = self.asks(Method::POST, "/api/session").json(&asked);
+        let answer = answer.send().await.unwrap();
+        self.keep(answer.headers());
+        answer
+    }
+
+    /// Logs in, and is let in: the answer's body.
+    pub async fn enters(&mut self, login: &str, remember: Option<bool>) -> Value {
+        let answer = self.log_in(login, PASSWORD, remember).await;
+        self.is_let_in(answer).await
+    }
+
+    /// Goes on with a remembered log-in.
+    pub async fn resume(&mut self) -> Response {
+        let answer = self.bare(Method::POST, "/api/session/resume").send().await;
+        let answer = answer.unwrap();
+        self.keep(answer.headers());
+        answer
+    }
+
+    pub async fn is_let_in(&mut self, answer: Response) -> Value {
+        assert_eq!(answer.status(), 201);
+        let session = body(answer).await;
+        session["csrfToken"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut self.csrf);
+        session
+    }
+
+    pub async fn log_out(&mut self) -> Response {
+        let answer = self.asks(Method::DELETE, "/api/session").send().await;
+        let answer = answer.unwrap();
+        self.keep(answer.headers());
+        answer
+    }
+
+    /// Whether somebody is logged in.
+    pub async fn is_logged_in(&self) -> bool {
+        match self.get("/api/session").await.status().as_u16() {
+            200 => true,
+            401 => false,
+            other => panic!("neither: {other}"),
+        }
+    }
+
+    pub async fn takes_part(&self, campaign: i64) -> Response {
+        let path = format!("/api/campaigns/{campaign}/participation");
+        self.post(&path, &json!({})).await
+    }
+
+    fn keep(&mut self, headers: &HeaderMap) {
+        for line in headers.get_all("set-cookie") {
+            let line = line.to_str().unwrap();
+            let pair = line.split(';').next().unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            if line.contains("Max-Age=0") {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+}
+
+/// The cookies of an answer, as it sets them.
+pub fn set_cookies(answer: &Response) -> Vec<String> {
+    let lines = answer.headers().get_all("set-cookie").iter();
+    lines
+        .map(|line| line.to_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Status and code of a problem.
+pub async fn said(answer: Response) -> (u16, String) {
+    let status = answer.status().as_u16();
+    let code = body(answer).await["code"].as_str().unwrap_or("").to_owned();
+    (status, code)
+}
+
+pub fn refused(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}

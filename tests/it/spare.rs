@@ -1,0 +1,63 @@
+//! Parts that a test may break: `scripts/parts spare`. Each ends with this process, however it ends.
+
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+/// A part beside the one that every other test uses.
+pub struct Spare {
+    name: String,
+    pub address: String,
+}
+
+impl Spare {
+    /// Starts a `kafka`, `mysql` or `redis` with these settings; options of the script may stand before them.
+    pub async fn up(part: &str, stem: &str, settings: &[&str]) -> Self {
+        let owner = std::process::id().to_string();
+        let name = format!("{stem}-{owner}");
+        let up = ["up", &name, "--while", &owner, "--part", part];
+        let address = spare(&[&up, settings].concat()).await;
+        Self { name, address }
+    }
+
+    /// SIGTERM: it finishes what it has begun.
+    pub async fn stop(&self) {
+        spare(&["stop", &self.name]).await;
+    }
+
+    /// SIGKILL.
+    pub async fn kill(&self) {
+        spare(&["kill", &self.name]).await;
+    }
+
+    /// SIGSTOP: its connections stay open and say nothing.
+    pub async fn pause(&self) {
+        spare(&["pause", &self.name]).await;
+    }
+
+    pub async fn resume(&self) {
+        spare(&["resume", &self.name]).await;
+    }
+
+    /// Starts it unless it runs.
+    pub async fn start(&self) {
+        spare(&["start", &self.name]).await;
+    }
+}
+
+/// Runs a verb of the script that the other parts were started with, or of this checkout's.
+async fn spare(arguments: &[&str]) -> String {
+    let script = std::env::vars()
+        .find_map(|(name, value)| (name == "FIRSTCOME_PARTS_SCRIPT").then_some(value))
+        .unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/parts").to_owned());
+    let ran = Command::new(script)
+        .arg("spare")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "spare {arguments:?}: {said}");
+    String::from_utf8(ran.stdout).unwrap().trim().to_owned()
+}
