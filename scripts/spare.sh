@@ -5,8 +5,9 @@
 # shellcheck disable=SC2154 # the variables come from scripts/parts
 
 # What a spare part consists of is in its folder: which part it is, whether it is native or in Docker,
-# its port, its settings, and the data of a native broker. A native MySQL or Redis sees its root alone,
-# and has its data there.
+# its port, its settings, the files and the words for its client that it was given, and the data of a native
+# broker. A native MySQL or Redis sees its root alone, and has its data and those files there; so has every
+# native client.
 
 spare() {
   local verb=${1:-} name=${2:-}
@@ -43,12 +44,14 @@ spare_recall() {
 
 # Chooses ports, writes the settings and starts it.
 spare_up() {
-  local owner=''
+  local owner='' files='' client='' settings
   what=kafka
   while true; do
     case ${1:-} in
       --while) owner=${2:?--while needs a process id} ;;
       --part) what=${2:?--part needs one} ;;
+      --files) files=${2:?--files needs a folder} ;;
+      --client) client=${2?--client needs words} ;;
       *) break ;;
     esac
     shift 2
@@ -66,11 +69,50 @@ spare_up() {
   port=$(spare_port)
   # Before it is known, nobody else may be given it.
   echo "$port" >"$folder/port"
-  "spare_settings_$what" "$@" >"$folder/settings"
+  if [[ -n $files ]]; then
+    cp -r "$files" "$folder/files"
+    chmod -R a+rX "$folder/files"
+    if [[ $kind == native ]]; then
+      mkdir -p "$data/$part"
+      cp -r "$folder/files" "$data/$part/"
+    fi
+  fi
+  printf '%s\n' "${client//@files/$(spare_files client)}" >"$folder/client"
+  settings=("$@")
+  settings=("${settings[@]//@files/$(spare_files "$what")}")
+  settings=("${settings[@]//@port/$(spare_inner_port)}")
+  settings=("${settings[@]//@next/$((port + 1))}")
+  "spare_settings_$what" "${settings[@]}" >"$folder/settings"
   if [[ $kind == docker ]]; then "spare_docker_$what"; fi
   spare_start
   echo "127.0.0.1:$port"
 }
+
+# Where the part, or its client, sees the files that it was given.
+spare_files() {
+  if [[ $kind == docker ]]; then
+    echo /mnt/files
+  elif [[ $1 == kafka ]]; then
+    echo "$folder/files"
+  else
+    echo "/data/$part/files"
+  fi
+}
+
+# The port that the part itself listens on: `@port` in its settings. The one after that is its own, too:
+# `@next`.
+spare_inner_port() {
+  case $kind-$what in
+    docker-mysql) echo 3306 ;;
+    *) echo "$port" ;;
+  esac
+}
+
+# What a container is given to see.
+spare_volumes() { if [[ -d $folder/files ]]; then echo --volume "$folder/files:/mnt/files:ro"; fi; }
+
+# The words that a client of this part takes beside its address.
+spare_client_words() { read -r -a words <"$folder/client" || true; }
 
 # Starts it unless it runs, wakes it if it is paused, and waits until it answers.
 spare_start() {
@@ -109,11 +151,16 @@ spare_run_kafka() {
   run_kafka "$part" "$folder/settings" -Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1
 }
 
-spare_ready_kafka() { ready_broker "$port"; }
+spare_ready_kafka() {
+  local words=()
+  spare_client_words
+  timeout 3 chroot "$root" kcat -b "127.0.0.1:$port" ${words[@]+"${words[@]}"} -L -m 2
+}
 
 spare_docker_kafka() {
+  # shellcheck disable=SC2046 # a volume is words without spaces
   docker run --detach --name "firstcome-$part" --publish "127.0.0.1:$port:$port" \
-    --volume "$folder/settings:/mnt/shared/config/server.properties:ro" \
+    --volume "$folder/settings:/mnt/shared/config/server.properties:ro" $(spare_volumes) \
     --env KAFKA_HEAP_OPTS='-Xms128m -Xmx256m' "$(spare_image)" >/dev/null
 }
 
@@ -145,14 +192,20 @@ spare_run_mysql() {
     ${options[@]+"${options[@]}"}
 }
 
-spare_ready_mysql() { mysql_port=$port ready_mysql; }
+spare_ready_mysql() {
+  # shellcheck disable=SC2034 # client_mysql reads them
+  local words=() limit='timeout 3' mysql_port=$port
+  spare_client_words
+  client_mysql ${words[@]+"${words[@]}"} -e 'SELECT 1' firstcome
+}
 
 spare_docker_mysql() {
   local options
   mapfile -t options <"$folder/settings"
+  # shellcheck disable=SC2046 # a volume is words without spaces
   docker run --detach --name "firstcome-$part" --publish "127.0.0.1:$port:3306" \
     --volume "$checkout/scripts/mysql/init.sql:/docker-entrypoint-initdb.d/init.sql:ro" \
-    --env MYSQL_ALLOW_EMPTY_PASSWORD=yes --env MYSQL_ROOT_HOST=% \
+    --env MYSQL_ALLOW_EMPTY_PASSWORD=yes --env MYSQL_ROOT_HOST=% $(spare_volumes) \
     "$(spare_image)" --skip-name-resolve ${options[@]+"${options[@]}"} >/dev/null
 }
 
@@ -170,13 +223,20 @@ spare_run_redis() {
     --daemonize no --dir "/data/$part" ${options[@]+"${options[@]}"}
 }
 
-spare_ready_redis() { redis_port=$port ready_redis; }
+spare_ready_redis() {
+  # shellcheck disable=SC2034 # client_redis reads them
+  local words=() limit='timeout 3' redis_port=$port
+  spare_client_words
+  [[ $(client_redis ${words[@]+"${words[@]}"} ping 2>/dev/null) == PONG ]]
+}
 
 spare_docker_redis() {
   local options
   mapfile -t options <"$folder/settings"
-  docker run --detach --name "firstcome-$part" --publish "127.0.0.1:$port:6379" \
-    "$(spare_image)" redis-server ${options[@]+"${options[@]}"} >/dev/null
+  # In the host's network: the nodes of a cluster have the addresses for each other that they tell clients.
+  # shellcheck disable=SC2046 # a volume is words without spaces
+  docker run --detach --name "firstcome-$part" --network host $(spare_volumes) "$(spare_image)" \
+    redis-server --port "$port" --bind 127.0.0.1 ${options[@]+"${options[@]}"} >/dev/null
 }
 
 # The image that docker-compose.yml names for the part.
@@ -186,10 +246,16 @@ spare_image() {
 
 # What tells, inside a container, that the part answers.
 spare_probe() {
+  local words=()
+  spare_client_words
   case $what in
-    kafka) echo /opt/kafka/bin/kafka-broker-api-versions.sh --bootstrap-server "127.0.0.1:$port" ;;
-    mysql) echo mysql -h 127.0.0.1 -u root -e 'SELECT(1)' firstcome_rewards ;;
-    redis) echo redis-cli ping ;;
+    kafka)
+      # Its client takes a file where kcat takes words.
+      if ((${#words[@]} > 0)); then words=(--command-config /mnt/files/client.properties); fi
+      echo /opt/kafka/bin/kafka-broker-api-versions.sh --bootstrap-server "127.0.0.1:$port" "${words[@]}"
+      ;;
+    mysql) echo mysql -h 127.0.0.1 -u root "${words[@]}" -e 'SELECT(1)' firstcome_rewards ;;
+    redis) echo redis-cli -p "$port" "${words[@]}" ping ;;
   esac
 }
 
