@@ -17,8 +17,8 @@ use crate::support::{real, until};
 async fn spare(part: &str, stem: &str, keys: &Authority, client: &str, options: &[&str]) -> String {
     let folder = keys.folder().display().to_string();
     let shown = ["--files", &folder, "--client", client];
-    let part = Spare::up(part, stem, &[&shown, options].concat());
-    part.await.address
+    let up = Spare::up(part, stem, &[&shown, options].concat()).await;
+    up.address
 }
 
 fn owned(settings: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
