@@ -21,7 +21,12 @@ run: ## Start everything in one process, on embedded parts unless FIRSTCOME_… 
 	cargo run --release --locked
 
 .PHONY: test
-test: check deny test-report ## Everything: format, lints, dependencies, all tests against the real parts
+test: openssl ## Everything: format, lints, dependencies, all tests against the real parts
+	@# What the parts consist of is fetched while there is something to compile.
+	scripts/parts install & installing=$$!; \
+	trap 'kill $$installing 2>/dev/null || true' EXIT; \
+	$(MAKE) check deny test-report; \
+	wait $$installing
 	@# Parts that were up before stay up; parts started here go down, whatever the tests say.
 	if ! scripts/parts status >/dev/null 2>&1; then trap 'scripts/parts down' EXIT; fi; \
 	scripts/parts up; \
