@@ -136,11 +136,15 @@ impl Participate {
         let began = Instant::now();
         let parts = &self.parts;
         let campaign = parts.known_campaign(request.campaign).await?;
-        if let Some(outcome) = parts.earlier_answer(&request).await? {
+        if request.idempotency_key.is_some()
+            && let Some(outcome) = Box::pin(parts.earlier_answer(&request)).await?
+        {
             return Ok(outcome);
         }
         let refused = match parts.refused_here(&campaign, &request) {
-            None => parts.kept_out(&campaign, &request).await?,
+            None if campaign.allow_list.is_some() => {
+                Box::pin(parts.kept_out(&campaign, &request)).await?
+            }
             refused => refused,
         };
         let outcome = match refused {
@@ -264,7 +268,10 @@ impl Parts {
         for _ in 0..ATTEMPTS_MAX {
             let step = match self.way(campaign.id)? {
                 Way::Gate => self.by_gate(campaign, request, &applicant, path).await?,
-                Way::Database(cause) => self.by_database(request, &applicant, cause, path).await?,
+                Way::Database(cause) => {
+                    // Rare, and large: no part of every other participation.
+                    Box::pin(self.by_database(request, &applicant, cause, path)).await?
+                }
             };
             if let Step::Done(outcome) = step {
                 if matches!(outcome, Outcome::Accepted { .. }) {

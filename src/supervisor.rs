@@ -177,6 +177,8 @@ impl Spawner {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let abort = self.shared.abort.clone();
+        // On the heap: what is wrapped around it would each be as large again, and is moved into the task.
+        let work = Box::pin(work);
         let contained = async move {
             let work = task::contained(&abort, async move {
                 work.await;

@@ -44,12 +44,13 @@ impl Parts {
         };
         let ticket = match answer.admission {
             Admission::Admitted(ticket) => ticket,
-            Admission::Missing => return self.renew_gate(campaign.id, None).await,
+            // What is rare is put on the heap, to be no part of every participation.
+            Admission::Missing => return Box::pin(self.renew_gate(campaign.id, None)).await,
             Admission::Undecided { first, remaining } => {
-                return self.undecided(request, first, remaining).await;
+                return Box::pin(self.undecided(request, first, remaining)).await;
             }
             Admission::Refused { refusal, remaining } => {
-                let refused = self.refused(request, refusal, remaining).await?;
+                let refused = Box::pin(self.refused(request, refusal, remaining)).await?;
                 return Ok(Step::Done(refused));
             }
         };
@@ -64,15 +65,17 @@ impl Parts {
                 crash::point("participate.committed");
                 Ok(Step::Done(self.accepted(participation, held_from).await))
             }
-            Verdict::StaleEpoch => self.renew_gate(campaign.id, Some(ticket.epoch)).await,
+            Verdict::StaleEpoch => {
+                Box::pin(self.renew_gate(campaign.id, Some(ticket.epoch))).await
+            }
             Verdict::SoldOut => {
-                self.renew_gate(campaign.id, Some(ticket.epoch)).await?;
+                Box::pin(self.renew_gate(campaign.id, Some(ticket.epoch))).await?;
                 Ok(Step::Done(Outcome::Refused {
                     refusal: Refusal::SoldOut,
                     remaining: Some(0),
                 }))
             }
-            Verdict::Conflict => self.after_conflict(request, ticket.epoch).await,
+            Verdict::Conflict => Box::pin(self.after_conflict(request, ticket.epoch)).await,
             Verdict::Unavailable | Verdict::Unknown => {
                 Err(ParticipateError::Unavailable { part: "store" })
             }
@@ -114,11 +117,18 @@ impl Parts {
         job: Job,
         path: Path,
     ) -> Result<Verdict, ParticipateError> {
-        if path == Path::Grouped {
-            return Ok(self.writer.commit(place, job).await);
+        match path {
+            Path::Grouped => Ok(self.writer.commit(place, job).await),
+            Path::Alone => Box::pin(self.commit_alone(place, job)).await,
         }
-        // Kept until the end: with as many waiting here as may wait, more are told to come back.
-        let _place = place;
+    }
+
+    /// Keeps the place until the end: with as many waiting here as may wait, more are told to come back.
+    async fn commit_alone(
+        &self,
+        _place: WriterPlace,
+        job: Job,
+    ) -> Result<Verdict, ParticipateError> {
         let _permit = self.sync.permit().await?;
         let event = job.intake.event.clone();
         let verdict = self.writer.commit_alone(job).await;
@@ -137,7 +147,7 @@ impl Parts {
         if let Some(held_from) = held_from {
             participation = participation.held_from(held_from);
         } else if participation.expires_at.is_some()
-            && let Ok(Some(kept)) = self.store.participation(participation.id).await
+            && let Ok(Some(kept)) = Box::pin(self.store.participation(participation.id)).await
         {
             // The answer to its commit was lost, and the row was found.
             participation.expires_at = kept.expires_at.or(participation.expires_at);
