@@ -65,9 +65,7 @@ impl Parts {
                 crash::point("participate.committed");
                 Ok(Step::Done(self.accepted(participation, held_from).await))
             }
-            Verdict::StaleEpoch => {
-                Box::pin(self.renew_gate(campaign.id, Some(ticket.epoch))).await
-            }
+            Verdict::StaleEpoch => Box::pin(self.renew_gate(campaign.id, Some(ticket.epoch))).await,
             Verdict::SoldOut => {
                 Box::pin(self.renew_gate(campaign.id, Some(ticket.epoch))).await?;
                 Ok(Step::Done(Outcome::Refused {

@@ -67,6 +67,10 @@ impl Store {
         filter: &DeadLetterFilter,
         rows_max: u32,
     ) -> Result<Vec<DeadLetter>, StoreError> {
+        // No event has such a key, and MySQL would not compare it with theirs.
+        if filter.key.as_ref().is_some_and(|key| !key.is_ascii()) {
+            return Ok(Vec::new());
+        }
         let mut sql = Sql::new(self, COLUMNS);
         if let Some(event) = filter.event_id {
             sql.push(" AND p.event_id = ").bind(event.0);

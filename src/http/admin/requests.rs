@@ -139,6 +139,7 @@ impl FromFields for Draft {
         let kind = fields.word("kind", &KINDS, Kind::parse);
         let kind = fields.not_null("kind", kind);
         let state = fields.word("state", &FIRST_STATES, State::parse);
+        let state = fields.not_null("state", state);
         let terms = Terms::from_fields(fields);
         let draft = Self {
             new: NewCampaign {
@@ -158,7 +159,7 @@ impl FromFields for Draft {
                 reward: terms.reward.value(),
                 cancellable: terms.cancellable.unwrap_or(false),
             },
-            state: state.value(),
+            state,
         };
         check_window(fields, draft.new.opens_at, draft.new.closes_at);
         draft

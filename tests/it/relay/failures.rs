@@ -4,8 +4,10 @@ use firstcome::broker::PublishError;
 use firstcome::domain::EventId;
 use firstcome::relay::{Config, KeyPolicy};
 use firstcome::retry::Policy;
+use firstcome::store::DeadLetterFilter;
 
 use super::bench::{Bench, Double, Reaction, Running, config, events, until};
+use crate::support::real;
 
 fn unsure() -> Reaction {
     Reaction::Fail(PublishError::PossiblyDelivered("no answer".to_owned()))
@@ -190,6 +192,19 @@ async fn replayed_dead_letters_are_published(bench: &Bench, double: &Double, id:
     let ids = double.ids();
     let copy_and_replay = ids.iter().filter(|found| **found == id.to_string());
     assert_eq!(copy_and_replay.count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_are_no_dead_letters_of_a_key_that_no_event_can_have() {
+    let mysql = real("FIRSTCOME_DATABASE_URL");
+    for bench in [Bench::sqlite().await, Bench::mysql(&mysql).await] {
+        let filter = DeadLetterFilter {
+            key: Some("Ключ".to_owned()),
+            ..DeadLetterFilter::default()
+        };
+        let found = bench.store.dead_letters(&filter, 10).await.unwrap();
+        assert!(found.is_empty());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -145,6 +145,7 @@ async fn bad_input_is_refused_naming_the_field() {
     let fine = json!({ "name": "n", "kind": "general", "totalStock": 5 });
     let wrong = [
         ("totalStock", json!(-1)),
+        ("state", json!(null)),
         ("perUserLimit", json!(0)),
         ("maxQuantity", json!(9)),
         ("closesAt", json!("2020-01-01T00:00:00Z")),
