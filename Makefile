@@ -135,6 +135,10 @@ bench-overload: ## Twice and ten times the capacity: latency of those let in, co
 bench-recovery: ## How long Redis and the service take to be back, killed under traffic
 	scripts/bench-recovery
 
+.PHONY: scale-run
+scale-run: ## Three brokers, Redis Cluster, three replicas, a balancer, without Docker: ARGUMENTS=--break
+	scripts/scale-run $(ARGUMENTS)
+
 .PHONY: compare
 compare: ## The report: sync against async, partitions, statistics, stages, growth; ARGUMENTS=--quick
 	scripts/compare $(ARGUMENTS)

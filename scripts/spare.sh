@@ -25,7 +25,7 @@ spare() {
   fi
   spare_recall
   case $verb in
-    start | down) "spare_${verb}" ;;
+    start | down | status) "spare_${verb}" ;;
     stop | kill)
       if [[ $kind == docker ]]; then docker "$verb" "firstcome-$part" >/dev/null; else "native_$verb" "$part"; fi
       ;;
@@ -79,6 +79,7 @@ spare_up() {
   fi
   printf '%s\n' "${client//@files/$(spare_files client)}" >"$folder/client"
   settings=("$@")
+  spare_neighbours
   settings=("${settings[@]//@files/$(spare_files "$what")}")
   settings=("${settings[@]//@port/$(spare_inner_port)}")
   settings=("${settings[@]//@next/$((port + 1))}")
@@ -108,6 +109,24 @@ spare_inner_port() {
   esac
 }
 
+# Puts the ports of other spare parts into the settings: `@port:NAME` and `@next:NAME`. Who is started at the
+# same time may not have them yet.
+spare_neighbours() {
+  local nth found other deadline=$((SECONDS + ready_seconds_max))
+  for nth in "${!settings[@]}"; do
+    while [[ ${settings[nth]} =~ @(port|next):([a-z0-9-]+) ]]; do
+      found=${BASH_REMATCH[0]}
+      until [[ -s $spares/${BASH_REMATCH[2]}/port ]]; do
+        ((SECONDS < deadline)) || die "$name is to know the port of ${BASH_REMATCH[2]}, and there is no such spare part"
+        sleep 0.1
+      done
+      read -r other <"$spares/${BASH_REMATCH[2]}/port"
+      if [[ ${BASH_REMATCH[1]} == next ]]; then other=$((other + 1)); fi
+      settings[nth]=${settings[nth]/"$found"/$other}
+    done
+  done
+}
+
 # What a container is given to see.
 spare_volumes() { if [[ -d $folder/files ]]; then echo --volume "$folder/files:/mnt/files:ro"; fi; }
 
@@ -132,6 +151,22 @@ spare_start() {
   fi
   wait_ready "$part" "spare_ready_$what"
   exec 9>&-
+}
+
+# Prints whether it runs, as `status` does of the others; exit 1 if not.
+spare_status() {
+  local pid
+  if [[ $kind == docker ]]; then
+    if [[ $(docker inspect --format '{{.State.Running}}' "firstcome-$part") == true ]]; then
+      printf '%-6s up    in Docker\n' "$what"
+      return
+    fi
+  elif pid=$(pid_of "$part"); then
+    printf '%-6s up    127.0.0.1:%s  pid %s\n' "$what" "$port" "$pid"
+    return
+  fi
+  printf '%-6s down\n' "$what"
+  return 1
 }
 
 # --- a broker: a server.properties ------------------------------------------------------
