@@ -42,8 +42,8 @@ pub use tls::{CertificateFiles, Tls, TlsError};
 
 use self::admin::{
     AdminAccountsApi, AdminAllowListApi, AdminAuditApi, AdminBatchApi, AdminCampaignsApi,
-    AdminDeadLettersApi, AdminExportApi, AdminOutboxApi, AdminSimulationApi, AdminStatsApi,
-    AdminSystemApi,
+    AdminDeadLettersApi, AdminExportApi, AdminKafkaApi, AdminOutboxApi, AdminSimulationApi,
+    AdminStatsApi, AdminSystemApi,
 };
 use self::campaigns::CampaignsApi;
 use self::dashboard::About;
@@ -69,7 +69,7 @@ use crate::reconcile::Reconciler;
 use crate::simulate::Simulator;
 use crate::status::StatusBoard;
 use crate::store::{Rewards, Store};
-use crate::system::SystemBoard;
+use crate::system::{SystemBoard, TopicBoard};
 use crate::telemetry::Telemetry;
 
 /// Everything the edge calls.
@@ -104,6 +104,8 @@ pub struct App {
     pub status: StatusBoard,
     /// The installation as a whole.
     pub system: SystemBoard,
+    /// Its topics.
+    pub topics: TopicBoard,
     /// Health of the parts.
     pub health: Health,
     /// Metrics.
@@ -147,6 +149,7 @@ type AdminApis = (
     AdminDeadLettersApi,
     AdminOutboxApi,
     AdminSystemApi,
+    AdminKafkaApi,
     AdminAuditApi,
     AdminExportApi,
     AdminSimulationApi,
@@ -169,6 +172,7 @@ fn service() -> OpenApiService<Apis, ()> {
         AdminDeadLettersApi,
         AdminOutboxApi,
         AdminSystemApi,
+        AdminKafkaApi,
         AdminAuditApi,
         AdminExportApi,
         AdminSimulationApi,

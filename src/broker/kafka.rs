@@ -8,6 +8,7 @@ mod group;
 mod metadata;
 mod producers;
 mod read;
+mod topics;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ pub use group::{GroupConfig, GroupError, Hooks, Share};
 use metadata::Reach;
 use producers::{Current, Producers};
 pub use read::{Extent, ReadError};
+pub use topics::{PartitionState, TopicState};
 
 /// How records are sent.
 #[derive(Clone, Debug)]
