@@ -37,6 +37,8 @@ use tokio::net::TcpListener;
 
 pub use cookies::Cookies;
 pub use probes::{Probes, serve_probes};
+// Public to be measured alone.
+pub use problem::{Asked, Problem};
 pub use settings::{Auth, Settings};
 pub use tls::{CertificateFiles, Tls, TlsError};
 

@@ -184,15 +184,10 @@ impl Kafka {
         current: Option<Current>,
         record: &Record,
     ) -> Result<Acknowledged, PublishError> {
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        for (key, value) in &record.headers {
-            let value = Some(value);
-            headers = headers.insert(Header { key, value });
-        }
         let outgoing = FutureRecord::to(&record.topic)
             .key(&record.key)
             .payload(&record.payload)
-            .headers(headers);
+            .headers(headers(record));
         self.deliver(current, outgoing).await
     }
 
@@ -261,6 +256,17 @@ impl Kafka {
         }
         Ok(())
     }
+}
+
+/// The headers of a record as librdkafka takes them. Public to be measured alone.
+#[must_use]
+pub fn headers(record: &Record) -> OwnedHeaders {
+    let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+    for (key, value) in &record.headers {
+        let value = Some(value);
+        headers = headers.insert(Header { key, value });
+    }
+    headers
 }
 
 /// An acknowledgement says where the record is. One that does not is librdkafka's word for "the broker
