@@ -103,6 +103,10 @@ screenshots: ## Write docs/images anew
 bench: ## Accepted participations per second on the real parts: asynchronous against synchronous
 	scripts/bench
 
+.PHONY: bench-micro
+bench-micro: ## The pieces of a participation, each on its own, without the parts; ARGUMENTS=gate for some
+	cargo bench --locked --package micro -- $(ARGUMENTS)
+
 .PHONY: bench-relay
 bench-relay: ## The relay on the real parts: latency, drain, beside traffic, idle, a million pending
 	scripts/bench-relay

@@ -14,7 +14,7 @@ mod session;
 
 pub use self::bucket::{Bucket, Taken};
 pub use self::guarded::Guarded;
-pub use self::redis::{Layout, RedisConfig, RedisTls};
+pub use self::redis::{Layout, RedisConfig, RedisTls, read_admissions};
 pub use self::script::{ScriptGate, StartError};
 pub use self::session::{Digest, Found, Lifetime, Opened, Opening, Series};
 

@@ -37,13 +37,15 @@ use tokio::net::TcpListener;
 
 pub use cookies::Cookies;
 pub use probes::{Probes, serve_probes};
+// Public to be measured alone.
+pub use problem::{Asked, Problem};
 pub use settings::{Auth, Settings};
 pub use tls::{CertificateFiles, Tls, TlsError};
 
 use self::admin::{
     AdminAccountsApi, AdminAllowListApi, AdminAuditApi, AdminBatchApi, AdminCampaignsApi,
-    AdminDeadLettersApi, AdminExportApi, AdminOutboxApi, AdminSimulationApi, AdminStatsApi,
-    AdminSystemApi,
+    AdminDeadLettersApi, AdminExportApi, AdminKafkaApi, AdminOutboxApi, AdminSimulationApi,
+    AdminStatsApi, AdminSystemApi,
 };
 use self::campaigns::CampaignsApi;
 use self::dashboard::About;
@@ -69,7 +71,7 @@ use crate::reconcile::Reconciler;
 use crate::simulate::Simulator;
 use crate::status::StatusBoard;
 use crate::store::{Rewards, Store};
-use crate::system::SystemBoard;
+use crate::system::{SystemBoard, TopicBoard};
 use crate::telemetry::Telemetry;
 
 /// Everything the edge calls.
@@ -104,6 +106,8 @@ pub struct App {
     pub status: StatusBoard,
     /// The installation as a whole.
     pub system: SystemBoard,
+    /// Its topics.
+    pub topics: TopicBoard,
     /// Health of the parts.
     pub health: Health,
     /// Metrics.
@@ -147,6 +151,7 @@ type AdminApis = (
     AdminDeadLettersApi,
     AdminOutboxApi,
     AdminSystemApi,
+    AdminKafkaApi,
     AdminAuditApi,
     AdminExportApi,
     AdminSimulationApi,
@@ -169,6 +174,7 @@ fn service() -> OpenApiService<Apis, ()> {
         AdminDeadLettersApi,
         AdminOutboxApi,
         AdminSystemApi,
+        AdminKafkaApi,
         AdminAuditApi,
         AdminExportApi,
         AdminSimulationApi,

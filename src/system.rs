@@ -3,6 +3,8 @@
 //! watching, and less often the longer it takes: with a broker away for hours there is much to count.
 //! It must not change anything.
 
+mod topics;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +18,9 @@ use crate::reading::Reading;
 use crate::relay::RelayHandle;
 use crate::store::{OutboxCounts, RelaySeat, Store, StoreError};
 
+pub use crate::broker::kafka::{PartitionState, TopicState};
 pub use crate::relay::BreakerState;
+pub use topics::{TopicBoard, TopicsError, TopicsState};
 
 /// How old a reading may be that took no time.
 const AGE_MIN: Duration = Duration::from_secs(1);

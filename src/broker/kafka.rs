@@ -8,6 +8,7 @@ mod group;
 mod metadata;
 mod producers;
 mod read;
+mod topics;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ pub use group::{GroupConfig, GroupError, Hooks, Share};
 use metadata::Reach;
 use producers::{Current, Producers};
 pub use read::{Extent, ReadError};
+pub use topics::{PartitionState, TopicState};
 
 /// How records are sent.
 #[derive(Clone, Debug)]
@@ -182,15 +184,10 @@ impl Kafka {
         current: Option<Current>,
         record: &Record,
     ) -> Result<Acknowledged, PublishError> {
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        for (key, value) in &record.headers {
-            let value = Some(value);
-            headers = headers.insert(Header { key, value });
-        }
         let outgoing = FutureRecord::to(&record.topic)
             .key(&record.key)
             .payload(&record.payload)
-            .headers(headers);
+            .headers(headers(record));
         self.deliver(current, outgoing).await
     }
 
@@ -259,6 +256,17 @@ impl Kafka {
         }
         Ok(())
     }
+}
+
+/// The headers of a record as librdkafka takes them. Public to be measured alone.
+#[must_use]
+pub fn headers(record: &Record) -> OwnedHeaders {
+    let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+    for (key, value) in &record.headers {
+        let value = Some(value);
+        headers = headers.insert(Header { key, value });
+    }
+    headers
 }
 
 /// An acknowledgement says where the record is. One that does not is librdkafka's word for "the broker

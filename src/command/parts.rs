@@ -177,11 +177,7 @@ pub(super) async fn kafka(config: &Config) -> anyhow::Result<Arc<Kafka>> {
 
 /// The topics of this installation.
 pub(super) fn topics(config: &Config) -> Vec<String> {
-    let prefix = &config.kafka.topic_prefix;
-    [Stream::Participation, Stream::Campaign]
-        .into_iter()
-        .flat_map(|stream| [stream.topic(prefix), stream.dead_letter_topic(prefix)])
-        .collect()
+    Stream::topics(&config.kafka.topic_prefix)
 }
 
 fn kafka_settings(config: &Config) -> KafkaConfig {

@@ -165,6 +165,7 @@ fn assemble(
         aggregator: aggregation::start(config, clock, store, spawner, telemetry)?,
         status: watching::status(store, gate, meter, telemetry),
         system: watching::system(store, guarded, relay, clock, telemetry),
+        topics: watching::topics(config, broker, clock),
         health: watching::health(config, store, gate, publisher),
         exporter: exporter(config, store, spawner, telemetry),
         allow_lists,

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::parts;
 use crate::broker::Publisher;
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
@@ -14,7 +15,7 @@ use crate::participate::WhenAway;
 use crate::relay::RelayHandle;
 use crate::status::StatusBoard;
 use crate::store::Store;
-use crate::system::SystemBoard;
+use crate::system::{SystemBoard, TopicBoard};
 use crate::telemetry::Telemetry;
 
 /// What is asked of whoever serves.
@@ -57,6 +58,17 @@ pub(super) fn system(
     let board = SystemBoard::new(store.clone(), Arc::clone(gate), relay, clock.clone());
     telemetry.register(|registry| board.register(registry));
     board
+}
+
+/// The topics as operators see them.
+pub(super) fn topics(config: &Config, broker: &parts::Broker, clock: &Clock) -> TopicBoard {
+    let kafka = &config.kafka;
+    TopicBoard::new(
+        Arc::clone(&broker.kafka),
+        &kafka.topic_prefix,
+        kafka.key,
+        clock.clone(),
+    )
 }
 
 /// Without the gate the database admits, if it may. Who is logged in it does not know.

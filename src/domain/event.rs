@@ -74,6 +74,15 @@ impl Stream {
     pub fn dead_letter_topic(self, prefix: &str) -> String {
         format!("{}.dlq", self.topic(prefix))
     }
+
+    /// All topics of an installation.
+    #[must_use]
+    pub fn topics(prefix: &str) -> Vec<String> {
+        let streams = Self::ALL.into_iter();
+        streams
+            .flat_map(|stream| [stream.topic(prefix), stream.dead_letter_topic(prefix)])
+            .collect()
+    }
 }
 
 /// What happened to a participation.

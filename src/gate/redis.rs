@@ -12,9 +12,9 @@ use redis::{
 use secrecy::{ExposeSecret, SecretString};
 
 use self::wire::Wire;
-use super::GateError;
 use super::reply::Reply;
-use super::script::{Script, StartError};
+use super::script::{self, Script, StartError};
+use super::{Admission, GateError};
 use crate::domain::Instant;
 
 /// How long the word of a ping stays.
@@ -227,6 +227,12 @@ fn classify(error: RedisError) -> GateError {
         }
         _ => GateError::Unavailable(Box::new(error)),
     }
+}
+
+/// What Redis answers to the admission of so many entrants, read as it is on every call. Public to be measured
+/// alone.
+pub fn read_admissions(answer: redis::Value, entrants: usize) -> Result<Vec<Admission>, GateError> {
+    script::admissions(read(answer)?, entrants)
 }
 
 fn read(value: redis::Value) -> Result<Reply, GateError> {

@@ -161,17 +161,8 @@ impl Gate for ScriptGate {
                 args.push(entrant.user.to_string());
                 args.push(entrant.quantity.to_string());
             }
-            let replies = self.run(Script::Admit, &keys, &args).await?.list()?;
-            if replies.len() != chunk.len() {
-                return Err(GateError::Protocol(format!(
-                    "{} answers to {} entrants",
-                    replies.len(),
-                    chunk.len()
-                )));
-            }
-            for reply in replies {
-                answers.push(admission(reply.fields()?)?);
-            }
+            let reply = self.run(Script::Admit, &keys, &args).await?;
+            answers.extend(admissions(reply, chunk.len())?);
         }
         Ok(answers)
     }
@@ -356,6 +347,19 @@ fn settings_args(settings: &Settings) -> [String; 7] {
 /// opens neither earlier nor later than the campaign says.
 fn micros(at: Instant) -> i64 {
     at.timestamp_micros()
+}
+
+/// One answer for each of so many entrants.
+pub(super) fn admissions(reply: Reply, entrants: usize) -> Result<Vec<Admission>, GateError> {
+    let replies = reply.list()?;
+    if replies.len() != entrants {
+        return Err(GateError::Protocol(format!(
+            "{} answers to {entrants} entrants",
+            replies.len()
+        )));
+    }
+    let replies = replies.into_iter();
+    replies.map(|reply| admission(reply.fields()?)).collect()
 }
 
 fn admission(mut fields: Fields) -> Result<Admission, GateError> {

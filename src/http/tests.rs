@@ -80,6 +80,7 @@ fn every_operation_is_there_with_its_problems() {
         "get /api/session",
         "delete /api/session",
         "get /api/admin/system",
+        "get /api/admin/kafka/partitions",
         "post /api/admin/test/participate-bulk",
         "post /api/admin/test/load/async",
         "post /api/admin/test/load/sync",

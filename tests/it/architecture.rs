@@ -152,7 +152,9 @@ const EDGES: [(&str, &[&str]); 45] = [
     ("health", &["store", "gate", "broker"]),
     (
         "system",
-        &["store", "gate", "relay", "domain", "clock", "reading"],
+        &[
+            "store", "gate", "relay", "broker", "domain", "clock", "reading",
+        ],
     ),
     (
         "participate",

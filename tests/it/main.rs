@@ -38,5 +38,6 @@ mod store;
 mod support;
 mod tls;
 mod tokens;
+mod topics;
 mod verify;
 mod writer;

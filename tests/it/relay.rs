@@ -4,7 +4,7 @@ mod bench;
 mod broker;
 mod consumed;
 mod failures;
-mod outage;
+pub mod outage;
 mod parked;
 mod real;
 mod replicas;

@@ -20,6 +20,7 @@ mod limits;
 mod metrics;
 mod orders;
 mod overload;
+mod partitions;
 pub mod process;
 pub mod real;
 mod records;

@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::Producer;
 
+use super::producers::Sender;
 use super::{Kafka, classify};
 use crate::broker::PublishError;
 
@@ -61,17 +62,25 @@ impl Topic {
 impl Kafka {
     /// One topic, or all there are.
     pub(super) async fn metadata(&self, topic: Option<&str>) -> Result<Vec<Topic>, PublishError> {
-        let Some(sender) = self.producers.any() else {
-            return Ok(Vec::new());
-        };
         let topic = topic.map(str::to_owned);
-        let timeout = self.config.metadata_timeout;
-        let asked = tokio::task::spawn_blocking(move || {
+        self.ask(move |sender, timeout| {
             let metadata = sender.client().fetch_metadata(topic.as_deref(), timeout)?;
             Ok(metadata.topics().iter().map(describe).collect())
-        });
-        match asked.await {
-            Ok(Ok(topics)) => Ok(topics),
+        })
+        .await
+    }
+
+    /// Puts a question to the cluster; whoever answers it keeps to the time there is.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Sender, Duration) -> KafkaResult<T> + Send + 'static,
+    ) -> Result<T, PublishError> {
+        let Some(sender) = self.producers.any() else {
+            return Err(PublishError::Fatal("there is no producer".to_owned()));
+        };
+        let timeout = self.config.metadata_timeout;
+        match tokio::task::spawn_blocking(move || question(&sender, timeout)).await {
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(failure)) => Err(match classify(&failure) {
                 // A question left unanswered changed nothing: the broker is just away.
                 PublishError::PossiblyDelivered(text) => PublishError::Away(text),

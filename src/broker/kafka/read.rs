@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
+use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::metadata::MetadataPartition;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
 use super::{Kafka, Traced, classify};
@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// What librdkafka reads ahead, in all partitions together.
 const READ_AHEAD_KB: u32 = 32 * 1024;
 
-/// Which part of a partition was read.
+/// Which part of a partition there is to read, or was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// Partition.
@@ -32,6 +32,23 @@ pub struct Extent {
     pub from: i64,
     /// First offset that was not there yet.
     pub to: i64,
+}
+
+impl Extent {
+    /// What there is in a partition now, as its leader says.
+    pub(super) fn of<C: ClientContext>(
+        client: &Client<C>,
+        topic: &str,
+        partition: i32,
+        timeout: Duration,
+    ) -> KafkaResult<Self> {
+        let (from, to) = client.fetch_watermarks(topic, partition, timeout)?;
+        Ok(Self {
+            partition,
+            from,
+            to,
+        })
+    }
 }
 
 /// Why a topic could not be read to its end.
@@ -191,14 +208,9 @@ impl Reading {
         }
         let mut extents = Vec::with_capacity(partitions.len());
         for partition in partitions.iter().map(MetadataPartition::id) {
-            let (from, to) = consumer
-                .fetch_watermarks(&self.topic, partition, self.metadata_timeout)
-                .map_err(refused)?;
-            extents.push(Extent {
-                partition,
-                from,
-                to,
-            });
+            let client = consumer.client();
+            let extent = Extent::of(client, &self.topic, partition, self.metadata_timeout);
+            extents.push(extent.map_err(refused)?);
         }
         Ok(extents)
     }

@@ -16,6 +16,7 @@ use crate::participate::ParticipateError;
 use crate::payment::PaymentError;
 use crate::reconcile::ReconcileError;
 use crate::store::StoreError;
+use crate::system::TopicsError;
 
 /// Units asked for in a request, and the most that one request may ask for where that was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,6 +200,16 @@ impl From<&StoreError> for Problem {
             "read or write the store"
         );
         part_unavailable("store")
+    }
+}
+
+impl From<Arc<TopicsError>> for Problem {
+    fn from(error: Arc<TopicsError>) -> Self {
+        tracing::warn!(
+            error = &*error as &dyn std::error::Error,
+            "ask the brokers about the topics"
+        );
+        part_unavailable("broker")
     }
 }
 

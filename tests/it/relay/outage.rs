@@ -3,7 +3,7 @@
 mod grants;
 mod producer;
 mod scene;
-mod spare;
+pub mod spare;
 mod topics;
 
 use scene::{Scene, failures, waves};

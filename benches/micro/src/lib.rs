@@ -1,0 +1,64 @@
+//! What the benchmarks work on: a campaign without a bound, and those who take part in it.
+
+use firstcome::clock::Clock;
+use firstcome::domain::{
+    Campaign, Instant, KeyChoice, Kind, ParticipationId, State, UserId, to_stored_precision,
+};
+use firstcome::store::{Applicant, Intake, Making, NewCampaign, Place};
+
+/// Calls are measured with one of them, and with as many as a group commit takes by default.
+pub const SIZES: [u64; 2] = [1, 256];
+
+/// A campaign that never ends, for one unit each.
+#[must_use]
+pub fn endless() -> NewCampaign {
+    NewCampaign {
+        name: "a campaign".to_owned(),
+        description: String::new(),
+        kind: Kind::General,
+        state: State::Open,
+        total_stock: None,
+        per_user_limit: 1,
+        max_quantity: 1,
+        price: None,
+        hold_seconds: 120,
+        opens_at: None,
+        closes_at: None,
+        reward: None,
+        cancellable: false,
+    }
+}
+
+/// The time, as the store keeps it.
+#[must_use]
+pub fn now() -> Instant {
+    to_stored_precision(Clock::System.now())
+}
+
+/// The user with the number of their place in line.
+#[must_use]
+pub fn user(rank: u64) -> UserId {
+    UserId(i64::try_from(rank).unwrap_or(i64::MAX))
+}
+
+/// The rows of somebody who was admitted in this place, as the service makes them.
+#[must_use]
+pub fn intake(campaign: &Campaign, rank: u64) -> Intake {
+    let applicant = Applicant {
+        participation: ParticipationId::generate(),
+        user: user(rank),
+        quantity: 1,
+        idempotency_key: None,
+        traceparent: None,
+    };
+    let place = Place {
+        rank,
+        remaining: None,
+    };
+    let making = Making {
+        key_choice: KeyChoice::Participation,
+        now: now(),
+        hold: None,
+    };
+    Intake::of(campaign, &applicant, place, &making)
+}

@@ -1,0 +1,115 @@
+//! How the brokers' word about topics is read, on three of librdkafka's mock brokers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use firstcome::broker::kafka::{Extent, Kafka, KafkaConfig, PartitionState};
+use firstcome::broker::{PublishError, Publisher, Record};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+
+type Cluster = MockCluster<'static, DefaultProducerContext>;
+
+/// Three brokers with the topic `t`: partition 0 led by broker 1, and so on.
+async fn scene() -> (Cluster, Arc<Kafka>) {
+    let cluster = MockCluster::new(3).unwrap();
+    cluster.create_topic("t", 3, 3).unwrap();
+    for partition in 0..3 {
+        let leader = Some(partition + 1);
+        cluster.partition_leader("t", partition, leader).unwrap();
+    }
+    let config = KafkaConfig {
+        brokers: cluster.bootstrap_servers(),
+        metadata_timeout: Duration::from_secs(2),
+        ..KafkaConfig::default()
+    };
+    let kafka = Kafka::connect(config).await.unwrap();
+    (cluster, kafka)
+}
+
+/// The partitions of topics, each after the name of its topic.
+async fn look(kafka: &Kafka, names: &[&str]) -> Vec<(String, Option<Vec<PartitionState>>)> {
+    let names = names.iter().map(|name| (*name).to_owned()).collect();
+    let topics = kafka.topics(names).await.unwrap().into_iter();
+    topics.map(|topic| (topic.name, topic.partitions)).collect()
+}
+
+async fn partitions(kafka: &Kafka) -> Vec<PartitionState> {
+    look(kafka, &["t"]).await.remove(0).1.unwrap()
+}
+
+fn partition(number: i32, leader: Option<i32>, to: Option<i64>) -> PartitionState {
+    let extent = to.map(|to| Extent {
+        partition: number,
+        from: 0,
+        to,
+    });
+    PartitionState {
+        number,
+        leader,
+        replicas: 3,
+        in_sync: 3,
+        extent,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_have_their_leaders_copies_and_offsets() {
+    let (_cluster, kafka) = scene().await;
+    let record = Record {
+        topic: "t".to_owned(),
+        key: "a".to_owned(),
+        payload: "{}".to_owned(),
+        headers: Vec::new(),
+    };
+    let into = kafka.publish(&record).await.unwrap().partition;
+    let end = |number| Some(i64::from(number == into));
+    assert_eq!(
+        partitions(&kafka).await,
+        [0, 1, 2].map(|number| partition(number, Some(number + 1), end(number)))
+    );
+}
+
+/// The mock brokers make every topic that is named to them.
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_for_a_topic_does_not_make_it() {
+    let (_cluster, kafka) = scene().await;
+    for _ in 0..2 {
+        let found = look(&kafka, &["missing", "t"]).await;
+        let found: Vec<_> = found
+            .iter()
+            .map(|(name, partitions)| (name.as_str(), partitions.as_ref().map(Vec::len)))
+            .collect();
+        assert_eq!(found, [("missing", None), ("t", Some(3))]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_away_hides_its_own_offsets_and_no_others() {
+    let (cluster, kafka) = scene().await;
+    cluster.broker_down(1).unwrap();
+    assert_eq!(
+        partitions(&kafka).await,
+        [
+            partition(0, Some(1), None),
+            partition(1, Some(2), Some(0)),
+            partition(2, Some(3), Some(0))
+        ]
+    );
+    cluster.partition_leader("t", 0, None).unwrap();
+    assert_eq!(partitions(&kafka).await[0], partition(0, None, None));
+    cluster.broker_up(1).unwrap();
+    cluster.partition_leader("t", 0, Some(1)).unwrap();
+    crate::support::until("it answers again", async || {
+        partitions(&kafka).await[0] == partition(0, Some(1), Some(0))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_all_brokers_away_nothing_is_said() {
+    let (cluster, kafka) = scene().await;
+    cluster.broker_down(-1).unwrap();
+    let asked = kafka.topics(vec!["t".to_owned()]).await;
+    assert!(matches!(asked, Err(PublishError::Away(_))), "{asked:?}");
+}
