@@ -4,6 +4,7 @@
 //! and tallies are only read.
 
 mod job;
+mod kept;
 mod metrics;
 mod order;
 mod reading;
@@ -18,6 +19,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use self::job::Job;
+use self::kept::KeptDays;
 pub use self::metrics::Metrics;
 pub use self::order::{Cursor, OrderAnalysis, Violation, ViolationKind, Violations};
 pub use self::schedule::{Schedule, ScheduleError, start as start_schedule};
@@ -78,6 +80,8 @@ struct Desk {
     settings: Settings,
     /// Answers that read many rows: one at a time in each process.
     seat: Semaphore,
+    /// Days that were asked for.
+    kept: KeptDays,
 }
 
 /// Why there is no answer.
@@ -126,6 +130,7 @@ impl Aggregator {
             parts,
             settings,
             seat: Semaphore::new(1),
+            kept: KeptDays::default(),
         };
         Self {
             desk: Arc::new(desk),

@@ -1,5 +1,6 @@
 //! Statistics of a day, from the rows and from what was kept of it, and of a campaign over a period.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
@@ -99,15 +100,22 @@ impl Aggregator {
         let day = named_day("date", date, self.kept_zone(zone)?, self)?;
         let store = &self.desk.parts.store;
         let began = Instant::now();
-        let done = store.days_done(day.zone, (date, date));
-        let (done, campaigns) = tokio::try_join!(done, store.daily(day))?;
+        let done = store.days_done(day.zone, (date, date)).await?;
         let done = done.first().copied().ok_or(AggregateError::NotAggregated)?;
+        let kept = &self.desk.kept;
+        let campaigns = if let Some(rows) = kept.get(done) {
+            rows
+        } else {
+            let rows = Arc::new(store.daily(day).await?);
+            kept.keep(done, &rows);
+            rows
+        };
         Ok(DayStatistics {
             day,
             method: Method::Aggregated,
             took: began.elapsed(),
             done: Some(done),
-            campaigns,
+            campaigns: Arc::unwrap_or_clone(campaigns),
         })
     }
 

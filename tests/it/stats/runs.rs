@@ -65,6 +65,30 @@ async fn a_day_that_is_done_is_answered_with_its_run_and_doing_it_again_gives_th
 }
 
 #[tokio::test]
+async fn a_day_is_read_once_by_those_who_ask_for_it_until_it_is_done_again() {
+    for test in stores().await {
+        let day = day("2026-11-18", "UTC");
+        let campaigns = some(&test.store, day, 2).await;
+        let replica = Replica::of(&test.store, settings("UTC"));
+        replica.aggregate(day, Redo::No).await;
+        let first = rows(&replica, day).await;
+        let sql = Sql::of(&test.url).await;
+        sql.run("UPDATE daily_stat SET units = units + 1").await;
+        assert_eq!(rows(&replica, day).await, first, "kept");
+        let another = Replica::of(&test.store, settings("UTC"));
+        assert_ne!(rows(&another, day).await, first, "read");
+
+        let noon = day.start() + TimeDelta::hours(12);
+        let refused = refusals(&campaigns[0], noon, "ENDED", 1);
+        test.store.add_tallies(&[refused]).await.unwrap();
+        another.aggregate(day, Redo::Yes).await;
+        let again = rows(&replica, day).await;
+        assert_eq!(again[1], first[1]);
+        assert_ne!(again[0], first[0], "done again, by another replica");
+    }
+}
+
+#[tokio::test]
 async fn yesterday_is_meant_where_no_day_is_named() {
     for test in stores().await {
         let replica = Replica::of(&test.store, settings("Asia/Seoul"));
