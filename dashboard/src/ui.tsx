@@ -125,7 +125,10 @@ export function Dialog({ title, onClose, children, wide }: { title: string; onCl
     shown?.showModal();
     return () => {
       shown?.close();
-      if (from instanceof HTMLElement) from.focus();
+      if (!(from instanceof HTMLElement)) return;
+      from.focus();
+      // The browser may take the focus away once more when the dialog leaves the page.
+      requestAnimationFrame(() => { if (document.activeElement === document.body) from.focus(); });
     };
   }, []);
   const outside = (event: Event) => { if (event.target === dialog.current) onClose(); };

@@ -53,6 +53,7 @@ export class Service {
 
   /** Waits until it says that it is ready, and where; also takes what it says of the dashboard. */
   ready() {
+    const tellsToken = this.schema === null && !this.environment.FIRSTCOME_ADMIN_TOKEN;
     return new Promise((resolve, reject) => {
       let text = "";
       const late = setTimeout(() => reject(new Error(`does not start:\n${text}`)), START_SECONDS_MAX * 1000);
@@ -60,10 +61,11 @@ export class Service {
       let address = null;
       this.child.stderr.on("data", (piece) => {
         text += piece;
-        address ??= /ready address=(\S+)/.exec(text)?.[1] ?? null;
-        this.token ??= /Admin token (\S+)/.exec(text)?.[1];
+        address ??= /ready address=(\S+)\s/.exec(text)?.[1] ?? null;
+        // What is written in one go may come in pieces: a line counts when it has ended.
+        this.token ??= /Admin token (\S+)\s/.exec(text)?.[1];
         this.link ??= /Dashboard {3}(\S+)\n/.exec(text)?.[1];
-        if (!address || (text.includes("EMBEDDED MODE") && !this.link)) return;
+        if (!address || (tellsToken && !(this.token && this.link))) return;
         clearTimeout(late);
         resolve(`http://${address}`);
       });

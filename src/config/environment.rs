@@ -96,6 +96,12 @@ pub(super) fn typed(key: &str, value: &str) -> Value {
     if let Ok(number) = value.parse::<i64>() {
         return Value::from(number);
     }
+    let is_decimal = value
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if let (true, Ok(number)) = (is_decimal, value.parse::<f64>()) {
+        return Value::from(number);
+    }
     match value {
         "true" => Value::from(true),
         "false" => Value::from(false),

@@ -27,6 +27,7 @@ fn variables_reach_their_section() {
         ("FIRSTCOME_PARTS_MYSQL_PORT", "1"),
         ("FIRSTCOME_TEST_SEEDS", "1..3"),
         ("FIRSTCOME_TEST_ENDPOINTS", "true"),
+        ("FIRSTCOME_TRACES_SAMPLE", "0.25"),
         ("FIRSTCOME_CONSUMERS_ENABLED", "points,coupons"),
         ("HOME", "/nowhere"),
     ])
@@ -36,6 +37,7 @@ fn variables_reach_their_section() {
     assert_eq!(config.consumers_of_serve(), Consumer::ALL);
     assert_eq!(config.admin.token.unwrap().expose_secret(), "12345");
     assert_eq!(config.http.listen.port(), 9_999);
+    assert!((config.traces.sample - 0.25).abs() < f64::EPSILON);
     assert!(config.test.endpoints && !load(&[]).unwrap().test.endpoints);
 }
 
