@@ -135,6 +135,10 @@ bench-stats: ## A day of BENCH_ROWS=5000000: raw against aggregated, and how lon
 bench-overload: ## Twice and ten times the capacity: latency of those let in, cost of those refused
 	scripts/bench-overload
 
+.PHONY: bench-watching
+bench-watching: ## What traces, metrics and fifty live views cost, in pairs of rounds
+	scripts/bench-watching
+
 .PHONY: bench-recovery
 bench-recovery: ## How long Redis and the service take to be back, killed under traffic
 	scripts/bench-recovery
