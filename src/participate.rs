@@ -136,15 +136,11 @@ impl Participate {
         let began = Instant::now();
         let parts = &self.parts;
         let campaign = parts.known_campaign(request.campaign).await?;
-        if request.idempotency_key.is_some()
-            && let Some(outcome) = Box::pin(parts.earlier_answer(&request)).await?
-        {
+        if let Some(outcome) = parts.earlier_answer(&request).await? {
             return Ok(outcome);
         }
         let refused = match parts.refused_here(&campaign, &request) {
-            None if campaign.allow_list.is_some() => {
-                Box::pin(parts.kept_out(&campaign, &request)).await?
-            }
+            None => parts.kept_out(&campaign, &request).await?,
             refused => refused,
         };
         let outcome = match refused {
@@ -204,7 +200,8 @@ impl Parts {
         let Some(key) = &request.idempotency_key else {
             return Ok(None);
         };
-        let found = self.store.participation_by_key(request.user, key).await;
+        // The future of a query is large: it is made, on the heap, only where there is a key.
+        let found = Box::pin(self.store.participation_by_key(request.user, key)).await;
         let Some(participation) = found.map_err(|error| unavailable("store", &error))? else {
             return Ok(None);
         };
@@ -242,7 +239,7 @@ impl Parts {
         let Some(list) = campaign.allow_list else {
             return Ok(None);
         };
-        match self.allow_lists.has(campaign.id, list, request.user).await {
+        match Box::pin(self.allow_lists.has(campaign.id, list, request.user)).await {
             Ok(true) => Ok(None),
             Ok(false) => Ok(Some(Refusal::NotAllowed)),
             Err(LookupError::Full) => Err(ParticipateError::Busy),
@@ -304,7 +301,7 @@ impl Parts {
         remaining: Option<u64>,
     ) -> Result<Outcome, ParticipateError> {
         if refusal == Refusal::SoldOut && remaining == Some(0) {
-            self.catalogue.mark_sold_out(request.campaign).await;
+            Box::pin(self.catalogue.mark_sold_out(request.campaign)).await;
         }
         // Between the look-up and now, the first answer to the same key may have been given.
         let by_holdings = matches!(

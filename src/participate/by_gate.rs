@@ -44,13 +44,12 @@ impl Parts {
         };
         let ticket = match answer.admission {
             Admission::Admitted(ticket) => ticket,
-            // What is rare is put on the heap, to be no part of every participation.
-            Admission::Missing => return Box::pin(self.renew_gate(campaign.id, None)).await,
+            Admission::Missing => return self.renew_gate(campaign.id, None).await,
             Admission::Undecided { first, remaining } => {
-                return Box::pin(self.undecided(request, first, remaining)).await;
+                return self.undecided(request, first, remaining).await;
             }
             Admission::Refused { refusal, remaining } => {
-                let refused = Box::pin(self.refused(request, refusal, remaining)).await?;
+                let refused = self.refused(request, refusal, remaining).await?;
                 return Ok(Step::Done(refused));
             }
         };
@@ -65,15 +64,15 @@ impl Parts {
                 crash::point("participate.committed");
                 Ok(Step::Done(self.accepted(participation, held_from).await))
             }
-            Verdict::StaleEpoch => Box::pin(self.renew_gate(campaign.id, Some(ticket.epoch))).await,
+            Verdict::StaleEpoch => self.renew_gate(campaign.id, Some(ticket.epoch)).await,
             Verdict::SoldOut => {
-                Box::pin(self.renew_gate(campaign.id, Some(ticket.epoch))).await?;
+                self.renew_gate(campaign.id, Some(ticket.epoch)).await?;
                 Ok(Step::Done(Outcome::Refused {
                     refusal: Refusal::SoldOut,
                     remaining: Some(0),
                 }))
             }
-            Verdict::Conflict => Box::pin(self.after_conflict(request, ticket.epoch)).await,
+            Verdict::Conflict => self.after_conflict(request, ticket.epoch).await,
             Verdict::Unavailable | Verdict::Unknown => {
                 Err(ParticipateError::Unavailable { part: "store" })
             }
@@ -177,7 +176,7 @@ impl Parts {
         remaining: Option<u64>,
     ) -> Result<Step, ParticipateError> {
         for _ in 0..FIRST_ANSWER_LOOKS {
-            let found = self.store.participation(first).await;
+            let found = Box::pin(self.store.participation(first)).await;
             let found = found.map_err(|error| unavailable("store", &error))?;
             if let Some(found) = found {
                 if !found.status.holds_units() {
@@ -211,7 +210,8 @@ impl Parts {
         id: CampaignId,
         seen: Option<u64>,
     ) -> Result<Step, ParticipateError> {
-        match self.reconciler.renew(id, seen).await {
+        // Rare, and large: on the heap, to be no part of every participation.
+        match Box::pin(self.reconciler.renew(id, seen)).await {
             Ok(Renewed::InStep | Renewed::Closed)
             | Err(
                 ReconcileError::Closed
