@@ -31,6 +31,7 @@ mod views;
 use std::io;
 use std::sync::Arc;
 
+use poem::http::Method;
 use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response};
 use poem_openapi::{OpenApiService, Tags};
 use tokio::net::TcpListener;
@@ -49,9 +50,9 @@ use self::admin::{
 };
 use self::campaigns::CampaignsApi;
 use self::dashboard::About;
-use self::edge::{Edge, Room};
+use self::edge::{Edge, Room, gated_participation_in};
 use self::health::HealthApi;
-use self::participations::{ChangesApi, ParticipationsApi};
+use self::participations::{ChangesApi, ParticipationsApi, participate_past_router};
 use self::rewards::RewardsApi;
 use self::routes::Routes;
 use self::sessions::SessionsApi;
@@ -210,14 +211,15 @@ pub fn endpoint(app: Arc<App>) -> impl Endpoint<Output = Response> + 'static {
         &About::of(&app),
         Arc::clone(&app.telemetry),
     );
-    let inner = Split {
-        api: service().into_endpoint(),
-        pages,
-    };
     let settings = app.settings.clone();
     let participate = app.participate.clone();
     let room: Room = Box::new(move |campaign| participate.has_place(campaign));
-    Edge::new(inner.data(app), policy, &settings, routes, metrics).with_room(room)
+    let inner = Split {
+        api: service().into_endpoint().data(Arc::clone(&app)),
+        pages: pages.data(Arc::clone(&app)),
+        app,
+    };
+    Edge::new(inner, policy, &settings, routes, metrics).with_room(room)
 }
 
 /// Serves on a listener until the settings' `stop` is cancelled, then lets requests finish within
@@ -228,8 +230,10 @@ pub async fn serve(listener: TcpListener, app: Arc<App>) -> io::Result<()> {
 }
 
 /// Sends a request to the API or to the pages by how its path begins. The router could nest one in
-/// the other, but takes every address apart and together again to do so.
+/// the other, but takes every address apart and together again to do so. Participations, of which there
+/// are more than of all else, pass it by (docs/decisions/0009).
 struct Split<A, P> {
+    app: Arc<App>,
     api: A,
     pages: P,
 }
@@ -243,7 +247,11 @@ where
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let path = request.uri().path();
-        if path.starts_with("/api/") || path == "/livez" || path == "/readyz" {
+        if request.method() == Method::POST
+            && let Some(campaign) = gated_participation_in(path)
+        {
+            participate_past_router(&self.app, campaign, request).await
+        } else if path.starts_with("/api/") || path == "/livez" || path == "/readyz" {
             self.api.call(request).await
         } else {
             self.pages.call(request).await

@@ -3,6 +3,8 @@
 //! Metrics are made by their owners and registered here; this module keeps those of the HTTP edge
 //! because the edge is built anew in every test and the registry is not.
 
+mod lines;
+
 use std::fmt;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +21,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub use self::lines::Answering;
+use self::lines::Lines;
 use crate::trace;
 
 /// Upper bounds in seconds. The lower half resolves a warm answer, the upper half an overload; the
@@ -60,10 +64,15 @@ pub fn subscribe(format: LogFormat, filter: &str) -> Result<(), TelemetryError> 
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     match format {
-        LogFormat::Text => registry.with(layer).try_init(),
-        LogFormat::Json => registry
-            .with(layer.json().flatten_event(true).with_current_span(true))
+        LogFormat::Text => registry
+            .with(layer.map_event_format(Lines::text))
             .try_init(),
+        LogFormat::Json => {
+            let layer = layer.json().flatten_event(true);
+            registry
+                .with(layer.map_event_format(Lines::json))
+                .try_init()
+        }
     }
     .map_err(TelemetryError::Subscriber)
 }

@@ -6,22 +6,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdkafka::ClientConfig;
-use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::future_producer::FutureProducerContext;
-use rdkafka::producer::{FutureProducer, Producer};
+use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
 
 use super::kafka::{Kafka, KafkaConfig};
 use super::{Acknowledged, PublishError, Publisher, Record};
 
 /// The mock cluster as its host sees it.
-pub type Cluster<'a> = MockCluster<'a, FutureProducerContext<DefaultClientContext>>;
+pub type Cluster<'a> = MockCluster<'a, DefaultProducerContext>;
 
 /// A broker of one node and the producer that writes to it.
 pub struct Embedded {
     /// Lives as long as its cluster; sends nothing itself.
-    host: FutureProducer,
+    host: BaseProducer,
     kafka: Arc<Kafka>,
 }
 
@@ -37,7 +35,7 @@ impl std::fmt::Debug for Embedded {
 impl Embedded {
     /// Starts the broker and connects a producer to it; `config.brokers` is not looked at.
     pub async fn start(config: KafkaConfig) -> Result<Arc<Self>, PublishError> {
-        let host: FutureProducer = ClientConfig::new()
+        let host: BaseProducer = ClientConfig::new()
             .set("test.mock.num.brokers", "1")
             .create()
             .map_err(|failure| PublishError::Fatal(failure.to_string()))?;

@@ -8,6 +8,7 @@ mod group;
 mod metadata;
 mod producers;
 mod read;
+mod sender;
 mod topics;
 
 use std::sync::Arc;
@@ -20,9 +21,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders, ToBytes};
-use rdkafka::producer::future_producer::Delivery;
-use rdkafka::producer::{FutureRecord, Producer};
+use rdkafka::message::{Header, OwnedHeaders};
 
 use super::{Acknowledged, PublishError, Publisher, Record};
 use classify::classify;
@@ -31,6 +30,7 @@ pub use group::{GroupConfig, GroupError, Hooks, Share};
 use metadata::Reach;
 use producers::{Current, Producers};
 pub use read::{Extent, ReadError};
+use sender::Outgoing;
 pub use topics::{PartitionState, TopicState};
 
 /// How records are sent.
@@ -184,37 +184,34 @@ impl Kafka {
         current: Option<Current>,
         record: &Record,
     ) -> Result<Acknowledged, PublishError> {
-        let outgoing = FutureRecord::to(&record.topic)
-            .key(&record.key)
-            .payload(&record.payload)
-            .headers(headers(record));
+        let outgoing = Outgoing {
+            topic: &record.topic,
+            key: Some(record.key.as_bytes()),
+            payload: Some(record.payload.as_bytes()),
+            headers: headers(record),
+        };
         self.deliver(current, outgoing).await
     }
 
     /// Sends, waits for the acknowledgement, and says of a failure what is to be done about it.
-    async fn deliver<K, P>(
+    async fn deliver(
         &self,
         current: Option<Current>,
-        outgoing: FutureRecord<'_, K, P>,
-    ) -> Result<Acknowledged, PublishError>
-    where
-        K: ToBytes + ?Sized + Sync,
-        P: ToBytes + ?Sized + Sync,
-    {
+        outgoing: Outgoing<'_>,
+    ) -> Result<Acknowledged, PublishError> {
         let Some(current) = current else {
             return Err(PublishError::Fatal("there is no producer".to_owned()));
         };
         let topic = outgoing.topic;
-        // No waiting here for room in the queue: whoever sends knows better what to do meanwhile.
-        let failure = match current.sender.send(outgoing, Duration::ZERO).await {
-            Ok(delivery) => match acknowledged(&delivery) {
+        let failure = match current.sender.send(outgoing).await {
+            Ok(report) => match with_offset(report) {
                 Ok(acknowledged) => {
                     self.producers.arrived(&current);
                     return Ok(acknowledged);
                 }
                 Err(failure) => failure,
             },
-            Err((failure, _)) => classify(&failure),
+            Err(failure) => classify(&failure),
         };
         match failure {
             PublishError::Fatal(text) => {
@@ -271,15 +268,12 @@ pub fn headers(record: &Record) -> OwnedHeaders {
 
 /// An acknowledgement says where the record is. One that does not is librdkafka's word for "the broker
 /// called it a duplicate", which it also is when the record was never written.
-fn acknowledged(delivery: &Delivery) -> Result<Acknowledged, PublishError> {
-    if delivery.offset < 0 {
+fn with_offset(report: Acknowledged) -> Result<Acknowledged, PublishError> {
+    if report.offset < 0 {
         let text = "acknowledged without an offset, as a duplicate".to_owned();
         return Err(PublishError::PossiblyDelivered(text));
     }
-    Ok(Acknowledged {
-        partition: delivery.partition,
-        offset: delivery.offset,
-    })
+    Ok(report)
 }
 
 #[async_trait]
@@ -333,21 +327,17 @@ impl Publisher for Kafka {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::Timestamp;
-
     use super::*;
 
     #[test]
     fn only_an_acknowledgement_with_an_offset_counts() {
-        let delivery = |offset| Delivery {
+        let report = |offset| Acknowledged {
             partition: 2,
             offset,
-            timestamp: Timestamp::NotAvailable,
         };
-        let there = acknowledged(&delivery(0)).unwrap();
-        assert_eq!((there.partition, there.offset), (2, 0));
+        assert_eq!(with_offset(report(0)).unwrap(), report(0));
         assert!(matches!(
-            acknowledged(&delivery(-1)),
+            with_offset(report(-1)),
             Err(PublishError::PossiblyDelivered(_))
         ));
     }

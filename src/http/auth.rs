@@ -15,6 +15,7 @@ use self::admin::ADMIN_TOKEN;
 pub use self::admin::Admin;
 pub use self::session::{LOGGED_OUT, SessionCookie};
 use super::cookies::Cookies;
+use super::origin::Entry;
 use super::problem::{Problem, unauthenticated};
 use super::settings::{Auth, Policy, digest};
 use crate::domain::UserId;
@@ -120,7 +121,14 @@ impl Caller {
         }
     }
 
-    fn of(shown: &Shown, auth: &Auth) -> Result<Self, Problem> {
+    /// Whom a request shows.
+    pub async fn of(request: &Request) -> Result<Self, Problem> {
+        let policy = policy(request)?;
+        let shown = shown(request.method(), request.headers(), policy).await?;
+        Self::shown(&shown, &policy.auth)
+    }
+
+    fn shown(shown: &Shown, auth: &Auth) -> Result<Self, Problem> {
         match (shown, auth) {
             (Shown::Nothing, Auth::Trusted) => Ok(Self::Unsaid),
             (Shown::Nothing, Auth::Jwt(_) | Auth::Sessions(..)) => Ok(Self::Nobody),
@@ -243,7 +251,8 @@ pub fn forbidden(detail: &'static str) -> Problem {
 }
 
 fn policy(request: &Request) -> Result<&Arc<Policy>, Problem> {
-    request.data::<Arc<Policy>>().ok_or_else(Problem::internal)
+    let entry = Entry::of(request).ok_or_else(Problem::internal)?;
+    Ok(&entry.policy)
 }
 
 /// A scheme of the OpenAPI document.
@@ -322,9 +331,7 @@ impl<'a> ApiExtractor<'a> for Caller {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
-        let policy = policy(request)?;
-        let shown = shown(request.method(), request.headers(), policy).await?;
-        Ok(Self::of(&shown, &policy.auth)?)
+        Ok(Self::of(request).await?)
     }
 }
 

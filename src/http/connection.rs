@@ -57,12 +57,14 @@ pub struct Protocol {
     idle_timeout: Duration,
     /// Told to stop: what is being answered is finished.
     stop: CancellationToken,
+    /// Told that time is up: it is not.
+    cut: CancellationToken,
 }
 
 impl Protocol {
     /// Takes the bounds from the settings. A head somewhat over its bound is still read, so that it can
     /// be answered in our words; the parser cuts off what is larger than twice that.
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &Settings, cut: CancellationToken) -> Self {
         let head = settings.header_bytes_max.saturating_mul(2);
         let mut builder = http1::Builder::new();
         builder
@@ -74,6 +76,7 @@ impl Protocol {
             head_timeout: settings.head_timeout,
             idle_timeout: settings.idle_timeout,
             stop: settings.stop.clone(),
+            cut,
         }
     }
 
@@ -168,14 +171,21 @@ impl Protocol {
         let mut connection = pin!(self.builder.serve_connection(watched, service));
         let mut patience = Patience::new(&self, &turn);
         let mut stop = pin!(self.stop.cancelled());
+        let mut cut = pin!(self.cut.cancelled());
         let mut told = false;
         poll_fn(|cx| {
             loop {
                 if connection.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(());
                 }
-                if told || stop.as_mut().poll(cx).is_pending() {
+                // Looking whether to stop costs a lock that all connections have in common, so only one
+                // of the two is looked at.
+                let ends = if told { &mut cut } else { &mut stop };
+                if ends.as_mut().poll(cx).is_pending() {
                     return patience.poll_over(cx);
+                }
+                if told {
+                    return Poll::Ready(());
                 }
                 told = true;
                 connection.as_mut().graceful_shutdown();
@@ -196,8 +206,10 @@ struct Ends {
 struct Patience<'a> {
     protocol: &'a Protocol,
     turn: &'a Turn,
-    /// What the timer was set for.
+    /// Since when it waits for what.
     seen: TurnState,
+    deadline: Instant,
+    /// Goes off at the deadline or before.
     timer: Pin<Box<Sleep>>,
 }
 
@@ -209,6 +221,7 @@ impl<'a> Patience<'a> {
             protocol,
             turn,
             seen,
+            deadline: timer.deadline(),
             timer,
         }
     }
@@ -221,10 +234,19 @@ impl<'a> Patience<'a> {
         }
         if now != self.seen {
             self.seen = now;
-            let deadline = Instant::now() + self.protocol.patience_with(now);
-            self.timer.as_mut().reset(deadline);
+            self.deadline = Instant::now() + self.protocol.patience_with(now);
         }
-        self.timer.as_mut().poll(cx)
+        // Setting a timer costs a lock, and most turns are over long before it goes off.
+        if self.deadline < self.timer.deadline() {
+            self.timer.as_mut().reset(self.deadline);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if self.timer.deadline() >= self.deadline {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(self.deadline);
+        }
+        Poll::Pending
     }
 }
 

@@ -14,16 +14,16 @@ use futures_util::FutureExt;
 use poem::http::{HeaderName, HeaderValue, Method};
 use poem::{Endpoint, PathPattern, Request, Response};
 use tokio::sync::Semaphore;
-use tracing::Instrument;
+use uuid::Uuid;
+use uuid::fmt::Simple;
 
 use super::connection::Unseated;
-use super::json::BodyBounds;
-use super::origin::{RequestId, TraceParent};
+use super::origin::Entry;
 use super::problem::{Place, Problem, busy, from_framework, head_too_large};
 use super::routes::{RouteEntry, Routes};
 use super::settings::{Policy, Settings};
 use crate::domain::CampaignId;
-use crate::telemetry::HttpMetrics;
+use crate::telemetry::{Answering, HttpMetrics};
 use crate::trace::{self, Traced};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -62,12 +62,18 @@ const PARTICIPATION_PATTERN: &str = "/api/campaigns/:param0/participation";
 /// What a header takes beside its name and value.
 const FIELD_OVERHEAD_BYTES: usize = 4;
 
+/// The campaign somebody wants to take part in by the gate, by the address.
+pub fn gated_participation_in(path: &str) -> Option<CampaignId> {
+    campaign_before(PARTICIPATION, path)
+}
+
 /// The campaign somebody wants to take part in, by the address.
 fn participation_in(path: &str) -> Option<CampaignId> {
-    let rest = path.strip_prefix(CAMPAIGNS)?;
-    let id = rest
-        .strip_suffix(PARTICIPATION)
-        .or_else(|| rest.strip_suffix(PARTICIPATION_SYNC))?;
+    campaign_before(PARTICIPATION, path).or_else(|| campaign_before(PARTICIPATION_SYNC, path))
+}
+
+fn campaign_before(suffix: &str, path: &str) -> Option<CampaignId> {
+    let id = path.strip_prefix(CAMPAIGNS)?.strip_suffix(suffix)?;
     id.parse().ok().map(CampaignId)
 }
 
@@ -143,10 +149,10 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         (path.starts_with(API) && (unseated || full())).then(busy)
     }
 
-    /// The route of a request that left no pattern behind. Most of those are participations that found no
-    /// place, and of those there may be very many.
+    /// The route of a request that left no pattern behind. Most of those are participations, which do not
+    /// pass the router, and of those there may be very many.
     fn route_of(&self, path: &str) -> Option<&RouteEntry> {
-        if path.ends_with(PARTICIPATION) && participation_in(path).is_some() {
+        if gated_participation_in(path).is_some() {
             self.routes.by_pattern(PARTICIPATION_PATTERN)
         } else {
             self.routes.by_path(path)
@@ -160,23 +166,17 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         id: &HeaderValue,
         traced: Option<&Traced>,
     ) -> Result<Response, Stopped> {
-        request.set_data(Arc::clone(&self.policy));
-        request.set_data(RequestId(id.clone()));
-        request.set_data(BodyBounds {
-            bytes_max: self.policy.body_bytes_max,
-            timeout: self.policy.body_timeout,
+        request.set_data(Entry {
+            id: id.clone(),
+            traceparent: traced.map(Traced::traceparent),
+            policy: Arc::clone(&self.policy),
         });
-        let span = tracing::info_span!(
-            "http.answer",
-            request.id = id.to_str().unwrap_or_default(),
-            trace.id = tracing::field::Empty
-        );
-        if let Some(traced) = traced {
-            span.record("trace.id", traced.trace_id());
-            request.set_data(TraceParent(traced.traceparent()));
-        }
+        let answering = Answering {
+            request_id: id.clone(),
+            trace_id: traced.map(Traced::trace_id),
+        };
         let _counted = InFlight::enter(&self.metrics);
-        self.bounded(request).instrument(span).await
+        answering.scope(self.bounded(request)).await
     }
 
     /// How long a request may take: a file of millions of lines longer than all others.
@@ -237,7 +237,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
             Err(Stopped::Failed(error)) => error.data::<PathPattern>(),
             Err(Stopped::Cut(_)) => None,
         };
-        // A request that was cut off left no pattern behind.
+        // A participation left no pattern behind, nor did a request that was cut off.
         let route = match pattern {
             Some(pattern) => self.routes.by_pattern(&pattern.0),
             None => self.route_of(path.path()),
@@ -308,8 +308,9 @@ fn request_id(request: &Request) -> HeaderValue {
     if let Some(given) = request.headers().get(REQUEST_ID).filter(harmless) {
         return given.clone();
     }
-    let made = format!("{:032x}", rand::random::<u128>());
-    HeaderValue::from_str(&made).unwrap_or_else(|_| HeaderValue::from_static("-"))
+    let made = Uuid::from_u128(rand::random()).simple();
+    let made = made.encode_lower(&mut [0; Simple::LENGTH]).to_owned();
+    HeaderValue::try_from(made).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }
 
 /// What a panic said, for the log.

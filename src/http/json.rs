@@ -4,8 +4,11 @@
 //! The framework's own JSON payload reads bodies without bound, names no field when one is wrong and
 //! builds a tree of every answer before writing it; the hot path has no time for the last.
 
-use std::time::Duration;
+use std::pin::pin;
 
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt;
+use poem::error::ReadBodyError;
 use poem::http::StatusCode;
 use poem::{Body, IntoResponse, Request, RequestBody, Response};
 use poem_openapi::payload::Payload;
@@ -18,20 +21,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::fields::{FromFields, read};
+use super::origin::Entry;
 use super::problem::{
     Problem, malformed, too_large, too_slow, unreadable_body, unsupported_media_type,
 };
 
 const JSON: &str = "application/json";
-
-/// The bounds of a body, put into each request by the edge.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct BodyBounds {
-    /// The largest one an operation reads.
-    pub bytes_max: usize,
-    /// How long it may take to come.
-    pub timeout: Duration,
-}
 
 /// A JSON body, written straight to bytes.
 pub struct Written<T>(pub T);
@@ -119,22 +114,30 @@ impl<'a, T: RequestBodySchema> ApiExtractor<'a> for Checked<T> {
         body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
-        let bytes = bounded(request, body).await?;
-        if bytes.is_empty() {
-            return Ok(Self(read(empty())?));
-        }
-        if !is_json(request.content_type()) {
-            return Err(unsupported_media_type().into());
-        }
-        let value = serde_json::from_slice(&bytes).map_err(|error| {
-            malformed(format!(
-                "The body is not JSON: line {}, column {}.",
-                error.line(),
-                error.column()
-            ))
-        })?;
-        Ok(Self(read(value)?))
+        Ok(Self(checked(request, body).await?))
     }
+}
+
+/// Reads and checks the body of a request.
+pub async fn checked<T: FromFields>(
+    request: &Request,
+    body: &mut RequestBody,
+) -> Result<T, Problem> {
+    let bytes = bounded(request, body).await?;
+    if bytes.is_empty() {
+        return read(empty());
+    }
+    if !is_json(request.content_type()) {
+        return Err(unsupported_media_type());
+    }
+    let value = serde_json::from_slice(&bytes).map_err(|error| {
+        malformed(format!(
+            "The body is not JSON: line {}, column {}.",
+            error.line(),
+            error.column()
+        ))
+    })?;
+    read(value)
 }
 
 /// What an absent body says.
@@ -143,9 +146,9 @@ fn empty() -> Value {
 }
 
 /// Reads a body within its bounds, whether or not its length was announced.
-async fn bounded(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Problem> {
-    let bounds = request.data::<BodyBounds>().copied().unwrap_or_default();
-    let max = bounds.bytes_max;
+async fn bounded(request: &Request, body: &mut RequestBody) -> Result<Bytes, Problem> {
+    let policy = &Entry::of(request).ok_or_else(Problem::internal)?.policy;
+    let max = policy.body_bytes_max;
     let announced = request
         .header("content-length")
         .and_then(|length| length.parse::<usize>().ok());
@@ -153,11 +156,32 @@ async fn bounded(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, P
         return Err(too_large());
     }
     let body = body.take().map_err(|error| unreadable_body(&error))?;
-    match tokio::time::timeout(bounds.timeout, body.into_bytes_limit(max)).await {
-        Ok(Ok(bytes)) => Ok(bytes.to_vec()),
+    let whole = whole(body, max);
+    match tokio::time::timeout(policy.body_timeout, whole).await {
+        Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => Err(unreadable_body(&error)),
         Err(_) => Err(too_slow()),
     }
+}
+
+/// The pieces of a body as one. Mostly there is one, and it is not copied; the framework's own way has room
+/// for four kilobytes in every request.
+async fn whole(body: Body, max: usize) -> Result<Bytes, ReadBodyError> {
+    let mut pieces = pin!(body.into_bytes_stream());
+    let mut whole = Bytes::new();
+    while let Some(piece) = pieces.try_next().await.map_err(ReadBodyError::Io)? {
+        if whole.len() + piece.len() > max {
+            return Err(ReadBodyError::PayloadTooLarge);
+        }
+        if whole.is_empty() {
+            whole = piece;
+        } else {
+            let mut longer = BytesMut::from(whole);
+            longer.extend_from_slice(&piece);
+            whole = longer.freeze();
+        }
+    }
+    Ok(whole)
 }
 
 /// `application/json` or `application/anything+json`, with or without parameters.

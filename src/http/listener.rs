@@ -39,12 +39,12 @@ where
     E: Endpoint<Output = Response> + 'static,
 {
     let endpoint = Arc::new(endpoint);
-    let protocol = Protocol::new(settings);
+    let cut = CancellationToken::new();
+    let protocol = Protocol::new(settings, cut.clone());
     let seats = Arc::new(Semaphore::new(settings.connections_max));
     let unseated = Arc::new(Semaphore::new(UNSEATED_MAX));
     // Connections are tasks of this one, which ends only when they have.
     let connections = TaskTracker::new();
-    let cut = CancellationToken::new();
     while let Some(accepted) = settings.stop.run_until_cancelled(listener.accept()).await {
         let (stream, remote) = match accepted {
             Ok(accepted) => accepted,
@@ -69,21 +69,17 @@ where
         if stream.set_nodelay(true).is_err() {
             continue;
         }
-        let (protocol, endpoint, cut) = (protocol.clone(), Arc::clone(&endpoint), cut.clone());
+        let (protocol, endpoint) = (protocol.clone(), Arc::clone(&endpoint));
         let tls = settings.tls.clone();
         connections.spawn(async move {
-            let served = async {
-                match tls {
-                    None => protocol.serve(stream, remote, endpoint, standing).await,
-                    // On the heap: a handshake is large, and most listeners have none.
-                    Some(tls) => {
-                        let served =
-                            protocol.serve_encrypted(&tls, stream, remote, endpoint, standing);
-                        Box::pin(served).await;
-                    }
+            match tls {
+                None => protocol.serve(stream, remote, endpoint, standing).await,
+                // On the heap: a handshake is large, and most listeners have none.
+                Some(tls) => {
+                    let served = protocol.serve_encrypted(&tls, stream, remote, endpoint, standing);
+                    Box::pin(served).await;
                 }
-            };
-            cut.run_until_cancelled(served).await;
+            }
             drop(seat);
         });
     }

@@ -7,8 +7,8 @@ mod idempotency;
 
 use std::sync::Arc;
 
-use poem::Request;
 use poem::web::Data;
+use poem::{IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
@@ -21,9 +21,9 @@ pub use self::changes::ChangesApi;
 use self::idempotency::IdempotencyKey;
 use super::auth::{Caller, USER_ID_RANGE, user_id};
 use super::fields::{Fields, FromFields, Said};
-use super::json::{Checked, RequestBodySchema, Written};
+use super::json::{Checked, RequestBodySchema, Written, checked};
 use super::limited;
-use super::origin::{TraceParent, origin};
+use super::origin::{Entry, origin};
 use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Asked, Failure, Problem, documented};
 use super::rewards::with_rewards;
@@ -250,6 +250,22 @@ async fn own(app: &App, caller: &Caller, scope: Scope, id: Uuid) -> Result<Parti
     }
 }
 
+/// The operation `participate`, for a request that did not pass the router: what that and the framework do
+/// around an operation takes as long as most of its work. It is documented there, and an address that names no
+/// campaign is answered there.
+pub async fn participate_past_router(
+    app: &App,
+    campaign: CampaignId,
+    request: Request,
+) -> poem::Result<Response> {
+    let (request, mut body) = request.split();
+    let caller = Caller::of(&request).await?;
+    let shown = (IdempotencyKey::of(&request)?, ChallengeToken::of(&request));
+    let wish = checked(&request, &mut body).await?;
+    let took = take_part(app, &request, caller, campaign.0, shown, wish, Way::Gate).await;
+    Ok(took?.into_response())
+}
+
 async fn take_part(
     app: &App,
     request: &Request,
@@ -339,7 +355,8 @@ async fn asked_too_much(app: &App, campaign: i64, quantity: u32, refusal: &Refus
 
 /// Where in a trace the request stands: in ours, or in that which it came with, if that has the form of one.
 fn traceparent(request: &Request) -> Option<String> {
-    if let Some(TraceParent(ours)) = request.data() {
+    let entry = Entry::of(request);
+    if let Some(ours) = entry.and_then(|entry| entry.traceparent.as_ref()) {
         return Some(ours.clone());
     }
     let value = request.header("traceparent")?;

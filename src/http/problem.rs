@@ -34,6 +34,9 @@ pub(super) use framework::{
 /// Media type of every problem document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
+/// Room for most documents.
+const DOCUMENT_BYTES: usize = 320;
+
 /// What `type` begins with; the rest is the code in lower case with hyphens.
 const TYPE_PREFIX: &str = "urn:firstcome:problem:";
 
@@ -183,9 +186,12 @@ impl Problem {
             problem: &self,
             request_id,
         };
+        let mut body = Vec::with_capacity(DOCUMENT_BYTES);
         // A document of strings and numbers always serialises; an empty body would still carry
         // the status.
-        let body = serde_json::to_vec(&document).unwrap_or_default();
+        if serde_json::to_writer(&mut body, &document).is_err() {
+            body.clear();
+        }
         let mut response = Response::builder()
             .status(self.status)
             .content_type(PROBLEM_JSON)
@@ -206,10 +212,12 @@ struct Document<'a> {
 impl Serialize for Document<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let problem = self.problem;
-        let kind = format!(
-            "{TYPE_PREFIX}{}",
-            problem.code.to_ascii_lowercase().replace('_', "-")
-        );
+        let mut kind = String::with_capacity(TYPE_PREFIX.len() + problem.code.len());
+        kind.push_str(TYPE_PREFIX);
+        kind.extend(problem.code.chars().map(|letter| match letter {
+            '_' => '-',
+            _ => letter.to_ascii_lowercase(),
+        }));
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", &kind)?;
         map.serialize_entry("title", problem.title)?;

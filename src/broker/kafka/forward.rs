@@ -1,9 +1,9 @@
 //! Copies of records that lie in a topic, byte for byte, into another one.
 
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::FutureRecord;
 
 use super::Kafka;
+use super::sender::Outgoing;
 use crate::broker::{Acknowledged, CopyOf, Delivered, PublishError};
 
 impl Kafka {
@@ -24,11 +24,14 @@ impl Kafka {
             let value = Some(value.as_bytes());
             headers = headers.insert(Header { key, value });
         }
-        let mut outgoing: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic).headers(headers);
-        outgoing.key = record.key.as_deref();
-        if copy == CopyOf::Everything {
-            outgoing.payload = record.payload.as_deref();
-        }
+        let outgoing = Outgoing {
+            topic,
+            key: record.key.as_deref(),
+            payload: (copy == CopyOf::Everything)
+                .then_some(record.payload.as_deref())
+                .flatten(),
+            headers,
+        };
         self.deliver(self.producers.bulk(), outgoing).await
     }
 }

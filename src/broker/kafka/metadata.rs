@@ -4,9 +4,8 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
-use rdkafka::producer::Producer;
 
-use super::producers::Sender;
+use super::sender::Sender;
 use super::{Kafka, classify};
 use crate::broker::PublishError;
 

@@ -8,11 +8,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use rdkafka::producer::FutureProducer;
-
-use super::{KafkaConfig, PublishError, Traced, classify};
-
-pub(super) type Sender = FutureProducer<Traced>;
+use super::sender::Sender;
+use super::{KafkaConfig, PublishError, classify};
 
 /// A producer: which one, and how often it was rebuilt.
 #[derive(Clone)]
@@ -143,24 +140,19 @@ impl Producers {
             }
         };
         let generation = failed.generation + 1;
-        let replaced = {
+        {
             let mut current = slot.write().unwrap_or_else(PoisonError::into_inner);
             if current.generation != failed.generation {
                 return;
             }
             let slot = failed.slot;
-            std::mem::replace(
-                &mut *current,
-                Current {
-                    sender,
-                    slot,
-                    generation,
-                },
-            )
-        };
+            *current = Current {
+                sender,
+                slot,
+                generation,
+            };
+        }
         tracing::warn!(producer.generation = generation, "producer rebuilt");
-        // Dropping the last handle joins librdkafka's threads.
-        drop(tokio::task::spawn_blocking(move || drop(replaced)));
     }
 }
 
@@ -174,10 +166,7 @@ fn make(config: &KafkaConfig, slot: usize) -> Result<Sender, PublishError> {
     } else {
         config.bulk_linger
     };
-    config
-        .producer(linger)
-        .create_with_context(Traced)
-        .map_err(|failure| classify(&failure))
+    Sender::new(&config.producer(linger)).map_err(|failure| classify(&failure))
 }
 
 /// The hash by which Java producers, and ours, choose a partition (`Utils.murmur2` of Apache Kafka).

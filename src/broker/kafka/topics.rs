@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
-use rdkafka::producer::Producer;
 
-use super::producers::Sender;
 use super::read::Extent;
+use super::sender::Sender;
 use super::{Kafka, PublishError};
 
 /// A topic as the brokers tell of it.

@@ -33,7 +33,7 @@ fn authorization(value: &'static str) -> HeaderMap {
 }
 
 async fn caller(headers: &HeaderMap, policy: &Policy) -> Result<Caller, Problem> {
-    Caller::of(&shown(&Method::POST, headers, policy).await?, &policy.auth)
+    Caller::shown(&shown(&Method::POST, headers, policy).await?, &policy.auth)
 }
 
 #[tokio::test]

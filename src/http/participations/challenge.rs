@@ -20,6 +20,20 @@ enum Shown {
 }
 
 impl ChallengeToken {
+    /// That of a request.
+    pub fn of(request: &Request) -> Self {
+        let mut values = request.headers().get_all("x-challenge-token").iter();
+        let shown = match (values.next(), values.next()) {
+            (None, _) => Shown::Nothing,
+            (Some(value), None) => match value.to_str() {
+                Ok(token) => Shown::Token(token.to_owned()),
+                Err(_) => Shown::Unclear,
+            },
+            (Some(_), Some(_)) => Shown::Unclear,
+        };
+        Self(shown)
+    }
+
     /// Lets whoever asks take part, as far as challenges go.
     pub fn check(&self, app: &App, asked: &participate::Request) -> Result<(), Problem> {
         let challenge = &app.settings.challenge;
@@ -55,15 +69,6 @@ impl<'a> ApiExtractor<'a> for ChallengeToken {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
-        let mut values = request.headers().get_all("x-challenge-token").iter();
-        let shown = match (values.next(), values.next()) {
-            (None, _) => Shown::Nothing,
-            (Some(value), None) => match value.to_str() {
-                Ok(token) => Shown::Token(token.to_owned()),
-                Err(_) => Shown::Unclear,
-            },
-            (Some(_), Some(_)) => Shown::Unclear,
-        };
-        Ok(Self(shown))
+        Ok(Self::of(request))
     }
 }

@@ -12,6 +12,29 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// The `Idempotency-Key` of a request: 1 to 255 visible ASCII characters.
 pub struct IdempotencyKey(pub Option<String>);
 
+impl IdempotencyKey {
+    /// That of a request, if it has one.
+    pub fn of(request: &Request) -> Result<Self, Problem> {
+        let mut values = request.headers().get_all("idempotency-key").iter();
+        let (Some(value), more) = (values.next(), values.next()) else {
+            return Ok(Self(None));
+        };
+        match value.to_str() {
+            Ok(key)
+                if more.is_none()
+                    && (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len())
+                    && key.bytes().all(|byte| byte.is_ascii_graphic()) =>
+            {
+                Ok(Self(Some(key.to_owned())))
+            }
+            _ => Err(Problem::invalid_field(
+                "Idempotency-Key",
+                "must be one value of 1 to 255 visible ASCII characters",
+            )),
+        }
+    }
+}
+
 impl<'a> ApiExtractor<'a> for IdempotencyKey {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
 
@@ -36,23 +59,6 @@ impl<'a> ApiExtractor<'a> for IdempotencyKey {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
-        let mut values = request.headers().get_all("idempotency-key").iter();
-        let (Some(value), more) = (values.next(), values.next()) else {
-            return Ok(Self(None));
-        };
-        match value.to_str() {
-            Ok(key)
-                if more.is_none()
-                    && (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len())
-                    && key.bytes().all(|byte| byte.is_ascii_graphic()) =>
-            {
-                Ok(Self(Some(key.to_owned())))
-            }
-            _ => Err(Problem::invalid_field(
-                "Idempotency-Key",
-                "must be one value of 1 to 255 visible ASCII characters",
-            )
-            .into()),
-        }
+        Ok(Self::of(request)?)
     }
 }

@@ -1,0 +1,113 @@
+//! One producer of librdkafka, and the thread that hands on its acknowledgements.
+//!
+//! The client library's own (`FutureProducer`) waits for them a tenth of a second at a time, in whole
+//! milliseconds, and spends what is left of the last one asking again and again: a hundredth of a core for
+//! each producer, used or not. This one waits for longer (docs/decisions/0009).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::client::Client;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use tokio::sync::oneshot;
+
+use super::Traced;
+use crate::broker::Acknowledged;
+
+/// How long the thread waits for acknowledgements at a time; it may outlive the last handle by as much.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// A record on its way into librdkafka's queue, which copies it.
+pub(super) struct Outgoing<'a> {
+    pub(super) topic: &'a str,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) payload: Option<&'a [u8]>,
+    pub(super) headers: OwnedHeaders,
+}
+
+/// What became of a record: where it is, by the broker's word.
+type Report = KafkaResult<Acknowledged>;
+
+/// A handle of a producer. With the last one the producer ends.
+#[derive(Clone)]
+pub(super) struct Sender(Arc<Handle>);
+
+struct Handle {
+    producer: Arc<BaseProducer<Traced>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Tells whoever sent a record what became of it.
+impl ProducerContext for Traced {
+    type DeliveryOpaque = Box<oneshot::Sender<Report>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, waiting: Self::DeliveryOpaque) {
+        let report = match result {
+            Ok(message) => Ok(Acknowledged {
+                partition: message.partition(),
+                offset: message.offset(),
+            }),
+            Err((failure, _)) => Err(failure.clone()),
+        };
+        // Who does not wait any more does not need to know.
+        drop(waiting.send(report));
+    }
+}
+
+impl Sender {
+    pub(super) fn new(config: &ClientConfig) -> KafkaResult<Self> {
+        let producer = BaseProducer::from_config_and_context(config, Traced)?;
+        let handle = Handle {
+            producer: Arc::new(producer),
+            stop: Arc::default(),
+        };
+        let (producer, stop) = (Arc::clone(&handle.producer), Arc::clone(&handle.stop));
+        let hand_on = move || {
+            while !stop.load(Ordering::Relaxed) {
+                producer.poll(WAIT);
+            }
+        };
+        std::thread::Builder::new()
+            .name("acknowledged".to_owned())
+            .spawn(hand_on)
+            .map_err(|failure| KafkaError::ClientCreation(failure.to_string()))?;
+        Ok(Self(Arc::new(handle)))
+    }
+
+    /// Sends a record and waits for its report. No waiting here for room in the queue: whoever sends
+    /// knows better what to do meanwhile.
+    pub(super) async fn send(&self, outgoing: Outgoing<'_>) -> Report {
+        let (waiting, report) = oneshot::channel();
+        let mut record: BaseRecord<'_, [u8], [u8], _> =
+            BaseRecord::with_opaque_to(outgoing.topic, Box::new(waiting)).headers(outgoing.headers);
+        record.key = outgoing.key;
+        record.payload = outgoing.payload;
+        self.0
+            .producer
+            .send(record)
+            .map_err(|(failure, _)| failure)?;
+        // The handle is held meanwhile, and with it the thread that reports.
+        let unsaid = KafkaError::MessageProduction(RDKafkaErrorCode::PurgeInflight);
+        report.await.unwrap_or(Err(unsaid))
+    }
+
+    pub(super) fn client(&self) -> &Client<Traced> {
+        self.0.producer.client()
+    }
+
+    /// Waits until everything is reported, or for so long.
+    pub(super) fn flush(&self, within: Duration) -> KafkaResult<()> {
+        self.0.producer.flush(within)
+    }
+}
