@@ -6,17 +6,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::oneshot;
 
 use crate::domain::CampaignId;
 use crate::gate::{Admission, Entrant, Gate, GateError};
-use crate::lane::{LaneConfig, Lanes};
+use crate::lane::{LaneConfig, Lanes, WAIT_BUCKETS};
 use crate::supervisor::{Spawner, Stage};
 
 /// Asks the gate on behalf of many.
 #[derive(Clone)]
 pub struct Desk {
     lanes: Lanes<Asking>,
+    waits: Histogram,
 }
 
 /// The gate's answer, and until when what it gave may be committed.
@@ -64,11 +67,25 @@ impl Desk {
             config,
             move |batch| ask_for_all(Arc::clone(&gate), lease, batch),
         );
-        Self { lanes }
+        Self {
+            lanes,
+            waits: Histogram::new(WAIT_BUCKETS),
+        }
+    }
+
+    /// Makes visible how long answers take.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "admission",
+            "From asking for an admission to the gate's answer: the wait for a call, and the call",
+            Unit::Seconds,
+            self.waits.clone(),
+        );
     }
 
     /// Asks for one entrant and waits for the answer.
     pub async fn ask(&self, campaign: CampaignId, entrant: Entrant) -> Result<Answer, DeskError> {
+        let asked_at = Instant::now();
         let (reply, answer) = oneshot::channel();
         self.lanes
             .offer(
@@ -80,7 +97,9 @@ impl Desk {
                 },
             )
             .map_err(|_| DeskError::Full)?;
-        answer.await.unwrap_or(Err(DeskError::Stopped))
+        let answer = answer.await.unwrap_or(Err(DeskError::Stopped));
+        self.waits.observe(asked_at.elapsed().as_secs_f64());
+        answer
     }
 }
 

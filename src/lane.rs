@@ -19,6 +19,13 @@ use self::room::{Bounds, Room};
 use crate::domain::CampaignId;
 use crate::supervisor::{Policy, Spawner, Stage};
 
+/// Upper bounds in seconds of histograms of what is waited for in and behind lanes: the lower half resolves a
+/// quiet service, the upper half an overload.
+pub const WAIT_BUCKETS: [f64; 18] = [
+    0.000_25, 0.000_5, 0.001, 0.001_5, 0.002, 0.003, 0.005, 0.007_5, 0.01, 0.015, 0.025, 0.035,
+    0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+];
+
 /// The bounds of a set of lanes.
 #[derive(Clone, Copy, Debug)]
 pub struct LaneConfig {

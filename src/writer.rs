@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::crash;
 use crate::domain::{self, Campaign, CampaignId, Fresh, OutboxEvent, ParticipationId};
 use crate::gate::Gate;
-use crate::lane::{LaneConfig, Lanes, Place};
+use crate::lane::{LaneConfig, Lanes, Place, WAIT_BUCKETS};
 use crate::retry;
 use crate::store::{BatchOutcome, CommitError, Intake, Mismatch, Store};
 use crate::supervisor::{Spawner, Stage};
@@ -68,6 +70,7 @@ pub struct WriterPlace(Place<Queued>);
 
 struct Queued {
     job: Job,
+    since: Instant,
     reply: oneshot::Sender<Verdict>,
 }
 
@@ -95,6 +98,10 @@ impl Writer {
             wake,
             settle,
             config,
+            waits: Waits {
+                queue: Histogram::new(WAIT_BUCKETS),
+                commit: Histogram::new(WAIT_BUCKETS),
+            },
         });
         let committer = Arc::clone(&desk);
         let lanes = Lanes::start(
@@ -108,6 +115,24 @@ impl Writer {
             },
         );
         Self { lanes, desk }
+    }
+
+    /// Makes visible where those wait who are committed in groups.
+    pub fn register(&self, registry: &mut Registry) {
+        let waits = &self.desk.waits;
+        let writer = registry.sub_registry_with_prefix("writer");
+        writer.register_with_unit(
+            "queue",
+            "From the admission of a participation to the beginning of its transaction",
+            Unit::Seconds,
+            waits.queue.clone(),
+        );
+        writer.register_with_unit(
+            "commit",
+            "From the beginning of a participation's transaction to its commit",
+            Unit::Seconds,
+            waits.commit.clone(),
+        );
     }
 
     /// Keeps a place in the queue, or none when it is full.
@@ -125,7 +150,11 @@ impl Writer {
     /// Commits in the next group, and waits until what became of it is known.
     pub async fn commit(&self, place: WriterPlace, job: Job) -> Verdict {
         let (reply, verdict) = oneshot::channel();
-        let _seat = place.0.send(Queued { job, reply });
+        let _seat = place.0.send(Queued {
+            job,
+            since: Instant::now(),
+            reply,
+        });
         verdict.await.unwrap_or(Verdict::Unknown)
     }
 
@@ -145,18 +174,28 @@ struct Group<'a> {
     lease_ends: Instant,
 }
 
+/// How long each of those in a group waited, for what.
+struct Waits {
+    queue: Histogram,
+    commit: Histogram,
+}
+
 struct Committer {
     store: Store,
     gate: Arc<dyn Gate>,
     wake: Option<mpsc::Sender<Fresh>>,
     settle: Lanes<(CampaignId, ParticipationId)>,
     config: WriterConfig,
+    waits: Waits,
 }
 
 impl Committer {
     async fn commit_queued(&self, batch: Vec<Queued>) {
+        let taken = Instant::now();
         let mut groups: HashMap<(CampaignId, u64), Vec<Queued>> = HashMap::new();
         for queued in batch {
+            let waited = taken.duration_since(queued.since);
+            self.waits.queue.observe(waited.as_secs_f64());
             groups
                 .entry((queued.job.campaign.id, queued.job.epoch))
                 .or_default()
@@ -168,6 +207,9 @@ impl Committer {
                 .map(|queued| (queued.job, queued.reply))
                 .unzip();
             for (reply, verdict) in replies.into_iter().zip(self.commit_group(jobs).await) {
+                if is_committed(&verdict) {
+                    self.waits.commit.observe(taken.elapsed().as_secs_f64());
+                }
                 if reply.send(verdict).is_err() {
                     tracing::debug!(
                         ?verdict,

@@ -18,12 +18,11 @@ PUBLISHED = "firstcome_relay_commit_to_ack_seconds"
 # The stages of the design and the histogram of each; None: the service has none, so the stage is not shown
 # by itself. Once there is one, its name here is all that it takes.
 STAGES = {
-    "gate: waiting for the desk, and the call": None,
-    "queue: waiting for the writer's lane": None,
-    "commit: the transaction": None,
-    "wake: from commit to the relay's hands": None,
-    "publish: from the relay's hands to the acknowledgement": None,
-    "wake and publish together": PUBLISHED,
+    "gate: waiting for a call of the script, and the call": "firstcome_admission_seconds",
+    "queue: waiting for the writer": "firstcome_writer_queue_seconds",
+    "commit: the transaction": "firstcome_writer_commit_seconds",
+    "wake: from commit until it is sent": "firstcome_relay_wake_seconds",
+    "publish: from being sent to the acknowledgement": "firstcome_relay_publish_seconds",
 }
 # Statements of the writer's transaction, by how they begin.
 STATEMENTS = {

@@ -128,22 +128,22 @@ fn assemble(
         clock.clone(),
     );
     let meter = Meter::new(clock.clone());
-    let writer = writer_config(config);
+    let (desk, writer) = group_commit(config, store, gate, hints.clone(), spawner, telemetry);
     let allow_lists = allow_lists(config, store, &catalogue, spawner);
     let participate = Participate::new(Parts {
         catalogue: catalogue.clone(),
         allow_lists: allow_lists.clone(),
-        desk: desk(config, gate, spawner),
+        desk,
         gate: Arc::clone(guarded),
         direct: Direct::start(
             spawner,
             store.clone(),
             clock.clone(),
-            hints.clone(),
+            hints,
             direct_config(config),
         ),
         when_away: config.gate.when_away,
-        writer: Writer::start(spawner, store.clone(), Arc::clone(gate), hints, writer),
+        writer,
         store: store.clone(),
         reconciler: reconciler.clone(),
         meter: meter.clone(),
@@ -290,12 +290,27 @@ fn exporter(config: &Config, store: &Store, spawner: &Spawner, telemetry: &Telem
     exporter
 }
 
-fn desk(config: &Config, gate: &Arc<dyn Gate>, spawner: &Spawner) -> Desk {
+/// What gathers those who ask the gate at the same moment, and what commits them together.
+fn group_commit(
+    config: &Config,
+    store: &Store,
+    gate: &Arc<dyn Gate>,
+    hints: Option<mpsc::Sender<Fresh>>,
+    spawner: &Spawner,
+    telemetry: &Telemetry,
+) -> (Desk, Writer) {
+    let writer = writer_config(config);
     let lanes = LaneConfig {
         batch_max: config.gate.batch_max,
-        ..writer_config(config).lanes
+        ..writer.lanes
     };
-    Desk::start(spawner, Arc::clone(gate), lanes, config.gate.lease)
+    let desk = Desk::start(spawner, Arc::clone(gate), lanes, config.gate.lease);
+    let writer = Writer::start(spawner, store.clone(), Arc::clone(gate), hints, writer);
+    telemetry.register(|registry| {
+        desk.register(registry);
+        writer.register(registry);
+    });
+    (desk, writer)
 }
 
 fn writer_config(config: &Config) -> WriterConfig {

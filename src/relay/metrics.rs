@@ -73,6 +73,10 @@ pub struct Metrics {
     pub order_violations: Counter,
     /// From the commit of a row to its acknowledgement.
     pub commit_to_ack_seconds: Histogram,
+    /// The first part of it, of rows that came from the writer: until the row is sent.
+    pub wake_seconds: Histogram,
+    /// The rest of it.
+    pub publish_seconds: Histogram,
     /// What is kept and for how long.
     pub retention: RetentionMetrics,
 }
@@ -92,6 +96,8 @@ impl Default for Metrics {
             lease_epoch_changes: Counter::default(),
             order_violations: Counter::default(),
             commit_to_ack_seconds: Histogram::new(COMMIT_TO_ACK_BUCKETS),
+            wake_seconds: Histogram::new(COMMIT_TO_ACK_BUCKETS),
+            publish_seconds: Histogram::new(COMMIT_TO_ACK_BUCKETS),
             retention: RetentionMetrics::default(),
         }
     }
@@ -154,14 +160,32 @@ impl Metrics {
             Unit::Seconds,
             self.commit_to_ack_seconds.clone(),
         );
+        relay.register_with_unit(
+            "wake",
+            "From the commit of a row that came from the writer until it is sent",
+            Unit::Seconds,
+            self.wake_seconds.clone(),
+        );
+        relay.register_with_unit(
+            "publish",
+            "From sending a row to its acknowledgement",
+            Unit::Seconds,
+            self.publish_seconds.clone(),
+        );
         self.retention.register(relay);
     }
 
     /// Counts an acknowledgement.
     /// A row that was read rather than handed over does not tell when it was committed; it counts
     /// from when it was made, which is a little longer.
-    pub(super) fn acknowledged(&self, item: &Item, now: Instant) {
+    pub(super) fn acknowledged(&self, item: &Item, sent_at: tokio::time::Instant, now: Instant) {
         self.count("ok", "none");
+        self.publish_seconds
+            .observe(sent_at.elapsed().as_secs_f64());
+        if let Some(committed_at) = item.committed_at {
+            let waited = sent_at.duration_since(committed_at);
+            self.wake_seconds.observe(waited.as_secs_f64());
+        }
         let since_made = now.signed_duration_since(item.event.created_at);
         let waited = item.committed_at.map_or_else(
             || since_made.to_std().unwrap_or_default(),

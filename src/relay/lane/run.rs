@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
 
 use super::{Lane, Outlets};
 use crate::broker::{PublishError, Record};
@@ -29,6 +30,7 @@ enum Sent {
 
 pub(super) struct Landed {
     item: Item,
+    sent_at: Instant,
     ticket: Ticket,
     sent: Sent,
 }
@@ -157,11 +159,16 @@ impl<'a> Run<'a> {
 
     pub(super) async fn landed(&mut self, landed: Landed) {
         let key = landed.item.event.key.clone();
-        let Landed { item, ticket, sent } = landed;
+        let Landed {
+            item,
+            sent_at,
+            ticket,
+            sent,
+        } = landed;
         match sent {
             Sent::Acknowledged => {
                 self.answered(ticket);
-                self.acknowledged(item).await;
+                self.acknowledged(item, sent_at).await;
             }
             Sent::Withheld => {
                 self.parts.breakers.unused(ticket);
@@ -219,9 +226,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn acknowledged(&mut self, item: Item) {
+    async fn acknowledged(&mut self, item: Item, sent_at: Instant) {
         let now = self.parts.clock.now();
-        self.parts.metrics.acknowledged(&item, now);
+        self.parts.metrics.acknowledged(&item, sent_at, now);
         if item.origin != Origin::Pending {
             return self.hand_over(Note::Delivered(item)).await;
         }
@@ -282,7 +289,7 @@ impl<'a> Run<'a> {
         let finished = tokio::time::timeout(timeout, async {
             while let Some(landed) = self.flying.next().await {
                 if matches!(landed.sent, Sent::Acknowledged) {
-                    self.acknowledged(landed.item).await;
+                    self.acknowledged(landed.item, landed.sent_at).await;
                 }
             }
         });
@@ -299,6 +306,7 @@ async fn send(parts: Parts, item: Item, ticket: Ticket) -> Landed {
         1
     };
     let permit = parts.permits.acquire_many(permits).await;
+    let sent_at = Instant::now();
     let sent = if permit.is_ok() && parts.ownership.may_send(item.event.bucket) {
         let config = &parts.config;
         let mut record = Record::of(&item.event, &config.topic_prefix);
@@ -320,7 +328,12 @@ async fn send(parts: Parts, item: Item, ticket: Ticket) -> Landed {
         Sent::Withheld
     };
     drop(permit);
-    Landed { item, ticket, sent }
+    Landed {
+        item,
+        sent_at,
+        ticket,
+        sent,
+    }
 }
 
 /// The class of a failure in one word, for metrics.
