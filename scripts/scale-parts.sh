@@ -85,7 +85,7 @@ start_redis() {
   for nth in 1 2 3; do
     scripts/parts spare up "$stem-redis-$nth" --while $$ --part redis cluster-enabled=yes cluster-port=@next \
       cluster-config-file=nodes.conf cluster-require-full-coverage=no cluster-node-timeout=5000 \
-      appendonly=yes appendfsync=everysec save= maxmemory-policy=noeviction
+      appendonly=yes appendfsync=everysec auto-aof-rewrite-min-size=512mb save= maxmemory-policy=noeviction
   done >"$told/masters"
   mapfile -t nodes <"$told/masters"
   timeout 60 scripts/parts cli redis --cluster create "${nodes[@]}" --cluster-yes >"$told/cluster" 2>&1 ||

@@ -15,10 +15,10 @@ STYLE = """
 .fc .s0{--c:#1f6feb}.fc .s1{--c:#d4680b}.fc .s2{--c:#12805c}.fc .s3{--c:#8250df}.fc .s4{--c:#a40e26}
 .fc .line{fill:none;stroke:var(--c);stroke-width:2.2;stroke-linejoin:round}.fc .fill{fill:var(--c)}
 .fc .dot{fill:var(--c);stroke:#fff;stroke-width:1.5}.fc .value{font-size:10.5px}
-.fc .whole{fill:#8c959f}.fc .part{fill:#1f6feb}.fc .rest{fill:#d0d7de}.fc .after{fill:#12805c}
+.fc .whole{fill:#8c959f}.fc .part{fill:#1f6feb}.fc .inner{fill:#8cb8f5}.fc .rest{fill:#d0d7de}.fc .after{fill:#12805c}
 @media (prefers-color-scheme:dark){.fc{fill:#e6edf3}.fc .soft{fill:#9198a1}.fc .grid{stroke:#30363d}
 .fc .axis{stroke:#6e7681}.fc .s0{--c:#58a6ff}.fc .s1{--c:#f0883e}.fc .s2{--c:#3fb68b}.fc .s3{--c:#bc8cff}
-.fc .s4{--c:#ff7b72}.fc .dot{stroke:#0d1117}.fc .part{fill:#58a6ff}.fc .rest{fill:#484f58}.fc .after{fill:#3fb68b}}
+.fc .s4{--c:#ff7b72}.fc .dot{stroke:#0d1117}.fc .part{fill:#58a6ff}.fc .inner{fill:#2d5486}.fc .rest{fill:#484f58}.fc .after{fill:#3fb68b}}
 """.replace("\n", "")
 
 
@@ -32,7 +32,7 @@ class Series:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A bar of a waterfall: where it begins, how long it is, and whole, part, rest or after."""
+    """A bar of a waterfall: where it begins, how long it is, and whole, part, inner, rest or after."""
 
     name: str
     at: float

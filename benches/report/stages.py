@@ -1,7 +1,7 @@
 """Experiment 4: where the time of one participation goes, from the request to Kafka's acknowledgement.
 
-The service's own histograms say how long the answer took, and how long from commit to acknowledgement. Between
-them it is Redis and MySQL that say what they spent. What nobody measures is shown as the rest, and not guessed.
+The service's own histograms say how long each stage took, Redis and MySQL what they spent in theirs. What nobody
+measures is shown as the rest, and not guessed.
 """
 
 import contextlib
@@ -15,8 +15,7 @@ from .service import Installation
 
 ANSWER = ("http_request_duration_seconds", {"route": "/api/campaigns/{id}/participation", "method": "POST"})
 PUBLISHED = "firstcome_relay_commit_to_ack_seconds"
-# The stages of the design and the histogram of each; None: the service has none, so the stage is not shown
-# by itself. Once there is one, its name here is all that it takes.
+# The stages of a participation, in order, and the histogram of each.
 STAGES = {
     "gate: waiting for a call of the script, and the call": "firstcome_admission_seconds",
     "queue: waiting for the writer": "firstcome_writer_queue_seconds",
@@ -67,7 +66,7 @@ def at(bench, rate):
         "answer": observed(before["metrics"], after["metrics"], ANSWER[0], **ANSWER[1]),
         "published": observed(before["metrics"], after["metrics"], PUBLISHED),
         "stages": {
-            name: observed(before["metrics"], after["metrics"], metric) if metric else None
+            name: observed(before["metrics"], after["metrics"], metric)
             for name, metric in STAGES.items()
         },
         "gate_script_ms": micros / calls / 1_000 if calls else None,
@@ -133,30 +132,36 @@ def summary(took):
 def steps(one):
     """One participation from left to right, in milliseconds of the mean: means add up, quantiles do not."""
     answer = one["answer"]["mean"] or 0
-    gate = one["gate_script_ms"] or 0
-    sql = [(name, found["mean"] or 0) for name, found in one["statements"].items()]
-    rest = max(answer - gate - sum(took for _, took in sql), 0)
-    at, made = 0.0, [Step("the answer, in all", 0.0, answer, "whole")]
-    for name, took, kind in [
-        ("gate: the script, in Redis", gate, "part"),
-        ("not measured: desk, queue, wire, and the service itself", rest, "rest"),
-        *((f"commit: {name}, in MySQL", took, "part") for name, took in sql),
+    gate, queue, commit, wake, publish = ((one["stages"][name] or {}).get("mean") or 0 for name in STAGES)
+    made = [Step("the answer, in all", 0.0, answer, "whole")]
+    at = 0.0
+    for name, took, inside in [
+        ("gate: the wait for a call, and the call", gate, [("the script, in Redis", one["gate_script_ms"] or 0)]),
+        ("queue: the wait for the writer", queue, []),
+        (
+            "commit: the transaction",
+            commit,
+            [(f"{name}, in MySQL", found["mean"] or 0) for name, found in one["statements"].items()],
+        ),
     ]:
-        made.append(Step(name, at, took, kind))
+        made.append(Step(name, at, took, "part"))
+        # Where in a stage its inner steps begin is not measured: they are drawn from its beginning.
+        within = at
+        for inner, inner_took in inside:
+            made.append(Step(inner, within, inner_took, "inner"))
+            within += inner_took
         at += took
-    made.append(
-        Step("wake and publish: commit to acknowledgement", answer, one["published"]["mean"] or 0, "after")
-    )
+    made.append(Step("the rest: HTTP, and changes of threads", at, max(answer - at, 0), "rest"))
+    made.append(Step("wake: from the commit until it is sent", answer, wake, "after"))
+    made.append(Step("publish: until the acknowledgement", answer + wake, publish, "after"))
     return made
 
 
 def present(found, settings):
-    missing = [name for name, metric in STAGES.items() if metric is None]
     yield Paragraph(
-        "Means of one participation, from left to right. The whole answer and the time from commit to "
-        "acknowledgement are the service's own histograms; the script's time is what Redis spent in it, and each "
-        "statement's what MySQL spent (a statement and a COMMIT are those of a batch, in which each request of the batch "
-        "waits). The rest is what is left of the answer: no part of it is measured by itself."
+        "Means of one participation, from left to right, each stage by a histogram of the service's own. Inside a stage "
+        "stand what Redis and MySQL say they spent for it (a statement and a COMMIT are those of a batch, in which each "
+        "request of the batch waits). The rest is what is left of the answer. Wake and publish come after the answer."
     )
     for one in found:
         yield Plot(
@@ -169,7 +174,6 @@ def present(found, settings):
         ["requests/s", "stage", "count", "mean ms", "p50 ms", "p95 ms", "p99 ms", "measured by"],
         [row for one in found for row in stage_rows(one)],
     )
-    yield Paragraph("Stages without a metric of their own: " + "; ".join(missing) + ".")
     yield Table(
         "Every histogram of the service's own",
         ["requests/s", "histogram", "count", "mean ms", "p50 ms", "p95 ms", "p99 ms"],
@@ -190,9 +194,11 @@ def quantiles(told):
 def stage_rows(one):
     rate = text(one["rate"])
     yield [rate, "the answer", *quantiles(one["answer"]), f"`{ANSWER[0]}`"]
+    for name, told in one["stages"].items():
+        yield [rate, name, *quantiles(told), f"`{STAGES[name]}`"]
     yield [
         rate,
-        "gate: the script",
+        "in gate: the script",
         text(one["gate_calls"]),
         text(one["gate_script_ms"]),
         "–",
@@ -201,7 +207,4 @@ def stage_rows(one):
         "Redis, `commandstats` (all scripts)",
     ]
     for name, told in one["statements"].items():
-        yield [rate, f"commit: {name}", *quantiles(told), "MySQL, its last 10,000 statements"]
-    for name, told in one["stages"].items():
-        if told is not None:
-            yield [rate, name, *quantiles(told), f"`{STAGES[name]}`"]
+        yield [rate, f"in commit: {name}", *quantiles(told), "MySQL, its last 10,000 statements"]

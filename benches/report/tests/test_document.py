@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 import pathlib
 import tempfile
@@ -91,7 +92,7 @@ def one_stage():
         "accepted_per_second": 50.0,
         "answer": {**QUANTILES, "mean": 20.0},
         "published": QUANTILES,
-        "stages": {name: QUANTILES if metric else None for name, metric in stages.STAGES.items()},
+        "stages": dict.fromkeys(stages.STAGES, QUANTILES),
         "gate_script_ms": 0.1,
         "gate_calls": 10,
         "statements": statements,
@@ -200,15 +201,22 @@ class Documents(unittest.TestCase):
 
 class Stages(unittest.TestCase):
     def test_parts_and_rest_together_are_the_answer(self):
-        whole, *parts, after = stages.steps(one_stage())
-        self.assertAlmostEqual(sum(step.took for step in parts), whole.took)
-        self.assertEqual(after.at, whole.took)
+        whole, *steps, wake, publish = stages.steps(one_stage())
+        outer = [step for step in steps if step.kind != "inner"]
+        self.assertAlmostEqual(sum(step.took for step in outer), whole.took)
+        self.assertEqual([wake.at, publish.at], [whole.took, whole.took + wake.took])
 
-    def test_stages_without_a_metric_are_named_and_not_guessed(self):
-        found = list(stages.present([one_stage()], {}))
-        words = " ".join(block.words for block in found if hasattr(block, "words"))
-        for name, metric in stages.STAGES.items():
-            self.assertEqual(name in words, metric is None)
+    def test_inner_steps_begin_with_their_stage(self):
+        steps = stages.steps(one_stage())
+        for outer, inner in itertools.pairwise(steps):
+            if outer.kind == "part" and inner.kind == "inner":
+                self.assertEqual(inner.at, outer.at)
+
+    def test_a_stage_that_nobody_passed_takes_no_time(self):
+        one = one_stage()
+        one["stages"] = dict.fromkeys(stages.STAGES)
+        rest = next(step for step in stages.steps(one) if step.kind == "rest")
+        self.assertAlmostEqual(rest.took, one["answer"]["mean"])
 
     def test_a_commit_counts_when_its_transaction_wrote_participations(self):
         kept = [
