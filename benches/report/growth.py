@@ -1,7 +1,9 @@
 """Experiment 5: what one more participation costs as there is more of everything: users of the campaign,
-campaigns, replicas, history."""
+campaigns, replicas, history, connections."""
 
 import concurrent.futures
+import contextlib
+import socket
 import time
 
 from . import filling, load
@@ -9,8 +11,14 @@ from .checks import examine
 from .figures import ranged, spreads, text
 from .pages import Paragraph, Plot, Table
 from .plots import Series, lines
+from .processes import Failed, Watch, resident_mib
 from .service import Installation
 
+# What only some of them have, as measured in their first round.
+MORE = {
+    "users": {"rebuild_seconds": "gate rebuilt in, s", "redis_mib": "Redis, MiB"},
+    "connections": {"idle_mib": "service before the load, MiB", "busy_mib": "service under load, MiB"},
+}
 LONG_AGO = 1_760_000_000
 
 
@@ -21,6 +29,7 @@ def measure(bench):
         "campaigns": (plan.campaigns, campaigns),
         "replicas": (plan.replicas, replicas),
         "history": (plan.history_before, history),
+        "connections": (plan.connections_open, connections),
     }
     return {name: [of(bench, name, size, once) for size in sizes] for name, (sizes, once) in kinds.items()}
 
@@ -140,11 +149,39 @@ def history(bench, size):
     return rounds
 
 
+def connections(bench, size):
+    """So many connections that have asked once and ask nothing, and the load beside them."""
+    room = {"FIRSTCOME_HTTP_CONNECTIONS_MAX": str(size + 2 * bench.settings.connections)}
+    with Installation(bench, f"connections_{size}", **room) as installation:
+        service = installation.start()
+        campaign = service.campaign("connections")
+        with contextlib.ExitStack() as held:
+            for _ in range(size):
+                hold(service, held)
+            idle = resident_mib(service.pid)
+            accepted = {}
+            with Watch({"service": [service.pid]}) as watched:
+                rounds = [closed(bench, service, campaign, accepted) for _ in range(bench.settings.rounds)]
+            rounds[0]["idle_mib"] = idle
+            rounds[0]["busy_mib"] = watched.memory["service"]
+        examine(bench, installation, [campaign], where=f"{size} connections", accepted=accepted)
+    return rounds
+
+
+def hold(service, held):
+    """A connection that is answered, and stays."""
+    connection = held.enter_context(socket.create_connection(("127.0.0.1", service.port), timeout=10))
+    connection.sendall(b"GET /livez HTTP/1.1\r\nhost: report\r\n\r\n")
+    if b" 200 " not in connection.recv(4_096):
+        raise Failed("a connection that was to be held was not answered")
+
+
 TITLES = {
     "users": ("Users who take part already", "users"),
     "campaigns": ("Campaigns asked for in turn", "campaigns"),
     "replicas": ("Replicas", "replicas"),
     "history": ("Participations of campaigns that are over", "rows"),
+    "connections": ("Connections that are open and ask nothing", "connections"),
 }
 
 
@@ -156,17 +193,17 @@ def present(found, settings):
     )
     for kind, rows in found.items():
         title, word = TITLES[kind]
-        more = kind == "users"
+        more = MORE.get(kind, {})
         yield Table(
             title,
-            [word, "accepted/s", "p50 ms", "p99 ms", *(["gate rebuilt in, s", "Redis, MiB"] if more else [])],
+            [word, "accepted/s", "p50 ms", "p99 ms", *more.values()],
             [
                 [
                     text(row["size"]),
                     ranged(row["accepted_per_second"], 0),
                     ranged(row["p50"]),
                     ranged(row["p99"]),
-                    *([ranged(row["rebuild_seconds"]), ranged(row["redis_mib"])] if more else []),
+                    *(ranged(row[name]) for name in more),
                 ]
                 for row in rows
             ],

@@ -11,7 +11,7 @@ class Settings:
     # How often each figure is measured; medians are reported, with the least and the most.
     rounds: int = 3
     # How long a load goes on whose length is not given by what it asks for.
-    seconds: int = 8
+    seconds: int = 6
     # Traffic before the first figure: a broker that has just started compiles its own code first.
     warm_seconds: int = 10
     connections: int = 256
@@ -38,7 +38,7 @@ class Settings:
     keys: tuple = ("participation", "user", "campaign")
     partition_campaigns: int = 4
     # Participations of each campaign; each is reserved and paid for, so it has two events.
-    partition_users: int = 6_000
+    partition_users: int = 3_000
     partition_rate: int = 2_000
 
     # Experiment 3.
@@ -55,6 +55,7 @@ class Settings:
     campaigns: tuple = (1, 10, 100, 1_000)
     replicas: tuple = (1, 2, 3)
     history_before: tuple = (0, 10_000, 100_000, 1_000_000)
+    connections_open: tuple = (0, 1_000, 10_000)
 
     # Ceilings.
     limit_rows: int = 120_000
@@ -86,6 +87,7 @@ QUICK = Settings(
     campaigns=(1, 10, 100),
     replicas=(1, 2),
     history_before=(0, 10_000, 100_000),
+    connections_open=(0, 10_000),
     limit_rows=10_000,
     limit_sessions=(1, 4),
     limit_batches=(64, 256),
@@ -124,6 +126,7 @@ SHORT = dataclasses.replace(
     campaigns=(10,),
     replicas=(2,),
     history_before=(2_000,),
+    connections_open=(500,),
     limit_rows=2_000,
     limit_sessions=(1, 2),
     limit_batches=(64,),

@@ -19,6 +19,8 @@ MODES = {
 }
 PUBLISHED = "firstcome_relay_commit_to_ack_seconds"
 RATE_MIN = 10
+# Of the knee: where a service that is planned for works.
+COMFORT = 0.7
 PARTS = ("service", "mysql", "redis", "kafka", "generator")
 
 
@@ -34,10 +36,31 @@ def measure(bench):
     for shapes in found.values():
         for shape in ("rush", "crowd"):
             shapes[shape] = spreads(shapes[shape])
-        shapes["knee"] = spreads(
-            [{"knee": ramp["knee"], "accepted": ramp["accepted"]} for ramp in shapes["ramps"]]
-        )
+        shapes["knee"] = spreads([at_knee(ramp) for ramp in shapes["ramps"]])
+    found["async"]["beside"] = spreads(
+        [beside(ours["steps"], theirs) for ours, theirs in zip(found["async"]["ramps"], found["sync"]["ramps"])]
+    )
     return found
+
+
+def at_knee(ramp):
+    """What a ramp found: the knee, the most that was accepted, and latency there and below."""
+    knee = next((step for step in ramp["steps"] if step["rate"] == ramp["knee"]), {})
+    return {
+        "knee": ramp["knee"],
+        "accepted": ramp["accepted"],
+        "p99": knee.get("p99"),
+        "comfort_p50": (ramp["comfort"] or {}).get("p50"),
+        "comfort_p99": (ramp["comfort"] or {}).get("p99"),
+    }
+
+
+def beside(steps, other):
+    """The latency of one way at the knee of the other, both measured in the same round."""
+    ours = next((step["p99"] for step in steps if step["rate"] == other["knee"]), None)
+    theirs = next((step["p99"] for step in other["steps"] if step["rate"] == other["knee"]), None)
+    ratio = theirs / ours if ours and theirs else None
+    return {"rate": other["knee"], "ours": ours, "theirs": theirs, "ratio": ratio}
 
 
 def once(bench, mode, number):
@@ -110,10 +133,18 @@ def climb(bench, installation, service, mode):
         accepted[campaign] = one["accepted"]
         steps.append(one)
         rate = following([(one["rate"], one["holds"]) for one in steps], plan.ramp_factor)
+    knee = max((one["rate"] for one in steps if one["holds"]), default=None)
+    comfort = None
+    if knee:
+        rate = round(knee * COMFORT)
+        campaign = service.campaign(f"at {rate}/s")
+        comfort = step(bench, installation, service, mode, campaign, rate)
+        accepted[campaign] = comfort["accepted"]
     examine(bench, installation, list(accepted), where=f"ramp, {mode}", accepted=accepted)
     return {
         "steps": sorted(steps, key=lambda one: one["rate"]),
-        "knee": max((one["rate"] for one in steps if one["holds"]), default=None),
+        "knee": knee,
+        "comfort": comfort,
         # As much as was accepted at any rate: beyond the knee it may be more, only late.
         "accepted": max((one["accepted_per_second"] for one in steps), default=None),
     }
@@ -253,15 +284,33 @@ def middle(found):
 def ramps(found, settings):
     yield Table(
         "Open load: where each bends",
-        ["", "knee, offered/s", "most accepted/s"],
         [
-            [mode, ranged(shapes["knee"]["knee"], 0), ranged(shapes["knee"]["accepted"], 0)]
+            "",
+            "knee, offered/s",
+            "most accepted/s",
+            "p99 ms at the knee",
+            f"p50 ms at {COMFORT:.0%} of it",
+            f"p99 ms at {COMFORT:.0%} of it",
+        ],
+        [
+            [
+                mode,
+                *(ranged(shapes["knee"][name], 0) for name in ("knee", "accepted")),
+                *(ranged(shapes["knee"][name]) for name in ("p99", "comfort_p50", "comfort_p99")),
+            ]
             for mode, shapes in found.items()
         ],
         note=f"Requests are due by a schedule that answers do not move, {settings['ramp_seconds']} s at each rate, each "
         f"rate {settings['ramp_factor']} times the one before. The **knee** is the highest rate of which at least "
         f"{settings['knee_share_min']:.0%} were accepted, with a p99 of at most {settings['knee_p99_ms']:.0f} ms since "
         "the request was due.",
+    )
+    at = found["async"]["beside"]
+    yield Table(
+        "At the synchronous path's own knee",
+        ["offered/s", "sync p99 ms", "async p99 ms", "times lower"],
+        [[ranged(at["rate"], 0), *(ranged(at[name]) for name in ("theirs", "ours", "ratio"))]],
+        note="The same rate, offered to each in the same round.",
     )
     yield Plot(
         "ways-ramp-accepted",

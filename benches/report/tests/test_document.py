@@ -6,9 +6,10 @@ import tempfile
 import unittest
 
 from benches.report import document, limits, stages
+from benches.report import growth as growth_report
 from benches.report.figures import spreads
 from benches.report.settings import FORMS
-from benches.report.ways import MODES
+from benches.report.ways import MODES, at_knee, beside
 
 QUANTILES = {"count": 10, "mean": 2.0, "p50": 1.0, "p95": 3.0, "p99": 4.0}
 COST = {"cpu_percent": 50.0, "cpu_ms_each": 1.5, "memory_mib": 64.0}
@@ -55,9 +56,10 @@ def ways():
         found[mode] = {
             "rush": spreads([one, one]),
             "crowd": spreads([one, one]),
-            "ramps": [{"steps": steps, "knee": 100, "accepted": 99.0}],
-            "knee": spreads([{"knee": 100, "accepted": 99.0}]),
+            "ramps": [{"steps": steps, "knee": 100, "accepted": 99.0, "comfort": step}],
         }
+        found[mode]["knee"] = spreads([at_knee(ramp) for ramp in found[mode]["ramps"]])
+    found["async"]["beside"] = spreads([beside(found["async"]["ramps"][0]["steps"], found["sync"]["ramps"][0])])
     return found
 
 
@@ -102,10 +104,10 @@ def one_stage():
 
 def growth():
     one = {"accepted_per_second": 10.0, "p50": 1.0, "p99": 2.0}
-    first = {**one, "rebuild_seconds": 1.0, "redis_mib": 3.0}
+    first = {**one, "rebuild_seconds": 1.0, "redis_mib": 3.0, "idle_mib": 4.0, "busy_mib": 5.0}
     return {
         kind: [{"size": size, **spreads([first, one])} for size in (0, 10)]
-        for kind in ("users", "campaigns", "replicas", "history")
+        for kind in growth_report.TITLES
     }
 
 

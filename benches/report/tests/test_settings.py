@@ -25,6 +25,7 @@ class Choosing(unittest.TestCase):
                 "users_before",
                 "campaigns",
                 "replicas",
+                "connections_open",
             ):
                 self.assertTrue(getattr(form, field), (name, field))
 

@@ -1,6 +1,6 @@
 import unittest
 
-from benches.report.ways import RATE_MIN, following
+from benches.report.ways import RATE_MIN, at_knee, beside, following
 
 
 class Ramps(unittest.TestCase):
@@ -18,6 +18,25 @@ class Ramps(unittest.TestCase):
 
     def test_it_goes_no_lower_than_there_is_sense_in(self):
         self.assertIsNone(following([(RATE_MIN, False)], 2))
+
+
+class Knees(unittest.TestCase):
+    def ramp(self, comfort=None):
+        steps = [{"rate": 100, "p99": 5.0}, {"rate": 200, "p99": 90.0}, {"rate": 400, "p99": 900.0}]
+        return {"steps": steps, "knee": 200, "accepted": 210.0, "comfort": comfort}
+
+    def test_latency_at_the_knee_and_below_is_told(self):
+        found = at_knee(self.ramp(comfort={"p50": 2.0, "p99": 8.0}))
+        self.assertEqual((found["p99"], found["comfort_p50"], found["comfort_p99"]), (90.0, 2.0, 8.0))
+
+    def test_where_nothing_held_there_is_no_knee(self):
+        found = at_knee({**self.ramp(), "knee": None})
+        self.assertEqual((found["knee"], found["p99"], found["comfort_p99"]), (None, None, None))
+
+    def test_two_ways_are_compared_at_the_same_rate(self):
+        ours = [{"rate": 100, "p99": 2.0}, {"rate": 200, "p99": 3.0}]
+        self.assertEqual(beside(ours, self.ramp())["ratio"], 30.0)
+        self.assertIsNone(beside(ours[:1], self.ramp())["ratio"])
 
 
 if __name__ == "__main__":
