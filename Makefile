@@ -22,8 +22,8 @@ run: ## Start everything in one process, on embedded parts unless FIRSTCOME_… 
 
 .PHONY: test
 test: openssl ## Everything: format, lints, dependencies, all tests against the real parts
-	@# What the parts consist of is fetched while there is something to compile.
-	scripts/parts install & installing=$$!; \
+	@# What the parts and the report consist of is fetched while there is something to compile.
+	{ scripts/parts install; $(MAKE) report-tools; } & installing=$$!; \
 	trap 'kill $$installing 2>/dev/null || true' EXIT; \
 	$(MAKE) check deny test-report; \
 	wait $$installing
@@ -31,7 +31,7 @@ test: openssl ## Everything: format, lints, dependencies, all tests against the 
 	if ! scripts/parts status >/dev/null 2>&1; then trap 'scripts/parts down' EXIT; fi; \
 	scripts/parts up; \
 	scripts/parts env -- cargo test --workspace --locked --features failpoints,kafka-tls; \
-	$(MAKE) dashboard-test
+	$(MAKE) dashboard-test report-short
 
 # The headers of OpenSSL, which the feature kafka-tls is built with.
 .PHONY: openssl
@@ -151,13 +151,24 @@ scale-run: ## Three brokers, Redis Cluster, three replicas, a balancer, without 
 compare: ## The report: sync against async, partitions, statistics, stages, growth; ARGUMENTS=--quick
 	scripts/compare $(ARGUMENTS)
 
-.PHONY: compare-short
-compare-short: ## Each experiment of the report in small, for mistakes and not for times; three minutes
-	scripts/compare --short --out $(or $(OUT),target/report-short) $(ARGUMENTS)
-
 .PHONY: limits
 limits: ## The report: each stage against what the machine can do at most; ARGUMENTS=--quick
 	scripts/limits $(ARGUMENTS)
+
+.PHONY: report-tools
+report-tools: ## What the report takes beside the parts, where Go is there to build it
+	if command -v go >/dev/null; then nice $(MAKE) $(k6); fi
+
+# Built as for the other tests. Their answers come late, which is no mistake.
+.PHONY: report-short
+report-short: ## The report in small, of what the tests are built of; passed over without Go, Java or Maven
+	for tool in go java mvn; do \
+	  command -v $$tool >/dev/null || { echo "report: no $$tool, so it was not tried"; exit 0; }; \
+	done; \
+	cargo build --quiet --workspace --locked --features failpoints,kafka-tls; \
+	export BENCH_BINARY=target/debug/firstcome BENCH_OPEN_LOAD=target/debug/open_load \
+	  BENCH_PLAIN_JSON=target/debug/plain_json; \
+	for report in compare limits; do scripts/$$report --short --out target/report-short; done
 
 .PHONY: test-report
 test-report: ## The report's own tests: figures, order, plots and pages, without the parts

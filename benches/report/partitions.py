@@ -19,7 +19,7 @@ from .processes import Failed
 from .service import Installation
 
 # Asking costs time, too.
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.1
 DRAIN_SECONDS_MAX = 900
 BEYOND = ("--topic", "--rewards")
 

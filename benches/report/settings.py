@@ -25,7 +25,7 @@ class Settings:
     crowd_units: int = 10_000
     ramp_first: int = 200
     ramp_factor: float = 1.5
-    ramp_steps_max: int = 12
+    ramp_steps_max: int = 14
     ramp_seconds: int = 6
     ramp_connections: int = 1_500
     # Beyond the knee one of these is broken.

@@ -3,6 +3,8 @@
 At equal durability: the same MySQL, Redis and Kafka, the same settings, one after the other in turns.
 """
 
+import math
+
 from . import load
 from .checks import examine
 from .figures import observed, ranged, spreads, text
@@ -19,6 +21,8 @@ MODES = {
 }
 PUBLISHED = "firstcome_relay_commit_to_ack_seconds"
 RATE_MIN = 10
+# The knee is known when the rate above it is no further off than this power of the factor.
+CLOSE = 0.3
 # Of the knee: where a service that is planned for works.
 COMFORT = 0.7
 PARTS = ("service", "mysql", "redis", "kafka", "generator")
@@ -56,11 +60,18 @@ def at_knee(ramp):
 
 
 def beside(steps, other):
-    """The latency of one way at the knee of the other, both measured in the same round."""
-    ours = next((step["p99"] for step in steps if step["rate"] == other["knee"]), None)
+    """The latency of one way where it was offered at least as much as the knee of the other, in the same round."""
+    at = [step for step in steps if other["knee"] and step["rate"] >= other["knee"]]
+    ours = min(at, key=lambda step: step["rate"], default={})
     theirs = next((step["p99"] for step in other["steps"] if step["rate"] == other["knee"]), None)
-    ratio = theirs / ours if ours and theirs else None
-    return {"rate": other["knee"], "ours": ours, "theirs": theirs, "ratio": ratio}
+    ratio = theirs / ours["p99"] if ours and theirs else None
+    return {
+        "rate": other["knee"],
+        "ours_at": ours.get("rate"),
+        "ours": ours.get("p99"),
+        "theirs": theirs,
+        "ratio": ratio,
+    }
 
 
 def once(bench, mode, number):
@@ -151,15 +162,18 @@ def climb(bench, installation, service, mode):
 
 
 def following(tried, factor):
-    """The rate to try after those, each with whether it held; None when the knee is between two of them."""
-    rate, held = tried[-1]
-    if held:
-        # Those above it were tried on the way down.
-        return None if any(other > rate for other, _ in tried) else round(rate * factor)
-    if any(held for _, held in tried):
-        return None
-    lower = round(rate / factor)
-    return lower if lower >= RATE_MIN else None
+    """The rate to try after those, each with whether it held; None once the knee is known closely.
+
+    Upwards by a factor until one does not hold, or downwards until one does; then in between.
+    """
+    broken = min((rate for rate, held in tried if not held), default=None)
+    held = max((rate for rate, held in tried if held and (broken is None or rate < broken)), default=None)
+    if broken is None:
+        return round(held * factor)
+    if held is None:
+        lower = round(broken / factor)
+        return lower if lower >= RATE_MIN else None
+    return round(math.sqrt(held * broken)) if broken / held > factor**CLOSE else None
 
 
 def step(bench, installation, service, mode, campaign, rate):
@@ -301,16 +315,21 @@ def ramps(found, settings):
             for mode, shapes in found.items()
         ],
         note=f"Requests are due by a schedule that answers do not move, {settings['ramp_seconds']} s at each rate, each "
-        f"rate {settings['ramp_factor']} times the one before. The **knee** is the highest rate of which at least "
+        f"rate {settings['ramp_factor']} times the one before, and closer where it bends. The **knee** is the highest rate of which at least "
         f"{settings['knee_share_min']:.0%} were accepted, with a p99 of at most {settings['knee_p99_ms']:.0f} ms since "
         "the request was due.",
     )
     at = found["async"]["beside"]
     yield Table(
         "At the synchronous path's own knee",
-        ["offered/s", "sync p99 ms", "async p99 ms", "times lower"],
-        [[ranged(at["rate"], 0), *(ranged(at[name]) for name in ("theirs", "ours", "ratio"))]],
-        note="The same rate, offered to each in the same round.",
+        ["sync: offered/s", "p99 ms", "async: offered/s", "p99 ms", "times lower"],
+        [
+            [
+                *(ranged(at[name], digits) for name, digits in (("rate", 0), ("theirs", None))),
+                *(ranged(at[name], digits) for name, digits in (("ours_at", 0), ("ours", None), ("ratio", None))),
+            ]
+        ],
+        note="Both in the same round. The asynchronous path was offered the next rate above, which is to its disadvantage.",
     )
     yield Plot(
         "ways-ramp-accepted",

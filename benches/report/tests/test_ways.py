@@ -8,13 +8,19 @@ class Ramps(unittest.TestCase):
         self.assertEqual(following([(100, True)], 1.5), 150)
         self.assertEqual(following([(100, True), (150, True)], 1.5), 225)
 
-    def test_the_first_that_does_not_hold_after_one_that_did_is_the_end(self):
-        self.assertIsNone(following([(100, True), (150, False)], 1.5))
+    def test_the_first_that_does_not_hold_is_approached_from_below(self):
+        self.assertEqual(following([(100, True), (150, False)], 1.5), 122)
+        self.assertEqual(following([(100, True), (150, False), (122, False)], 1.5), 110)
+        self.assertEqual(following([(100, True), (150, False), (122, True)], 1.5), 135)
+        self.assertIsNone(following([(100, True), (150, False), (122, False), (110, False)], 1.5))
 
     def test_where_the_first_does_not_hold_lower_ones_are_tried_until_one_does(self):
         self.assertEqual(following([(100, False)], 2), 50)
         self.assertEqual(following([(100, False), (50, False)], 2), 25)
-        self.assertIsNone(following([(100, False), (50, False), (25, True)], 2))
+        self.assertEqual(following([(100, False), (50, False), (25, True)], 2), 35)
+
+    def test_one_that_held_above_one_that_did_not_was_luck(self):
+        self.assertEqual(following([(100, True), (150, False), (200, True)], 1.5), 122)
 
     def test_it_goes_no_lower_than_there_is_sense_in(self):
         self.assertIsNone(following([(RATE_MIN, False)], 2))
@@ -34,8 +40,9 @@ class Knees(unittest.TestCase):
         self.assertEqual((found["knee"], found["p99"], found["comfort_p99"]), (None, None, None))
 
     def test_two_ways_are_compared_at_the_same_rate(self):
-        ours = [{"rate": 100, "p99": 2.0}, {"rate": 200, "p99": 3.0}]
-        self.assertEqual(beside(ours, self.ramp())["ratio"], 30.0)
+        ours = [{"rate": 100, "p99": 2.0}, {"rate": 250, "p99": 3.0}, {"rate": 300, "p99": 9.0}]
+        found = beside(ours, self.ramp())
+        self.assertEqual((found["ours_at"], found["ratio"]), (250, 30.0))
         self.assertIsNone(beside(ours[:1], self.ramp())["ratio"])
 
 
