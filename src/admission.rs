@@ -98,7 +98,9 @@ impl Desk {
             )
             .map_err(|_| DeskError::Full)?;
         let answer = answer.await.unwrap_or(Err(DeskError::Stopped));
-        self.waits.observe(asked_at.elapsed().as_secs_f64());
+        if answer.is_ok() {
+            self.waits.observe(asked_at.elapsed().as_secs_f64());
+        }
         answer
     }
 }

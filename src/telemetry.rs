@@ -60,12 +60,13 @@ pub enum TelemetryError {
 pub fn subscribe(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(filter).map_err(TelemetryError::Filter)?;
     let registry = tracing_subscriber::registry().with(filter);
+    let ansi = std::io::stderr().is_terminal();
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(ansi);
     match format {
         LogFormat::Text => registry
-            .with(layer.map_event_format(Lines::text))
+            .with(layer.map_event_format(|format| Lines::text(format.with_ansi(ansi))))
             .try_init(),
         LogFormat::Json => {
             let layer = layer.json().flatten_event(true);

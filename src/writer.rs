@@ -129,7 +129,7 @@ impl Writer {
         );
         writer.register_with_unit(
             "commit",
-            "From the beginning of a participation's transaction to its commit",
+            "From the beginning of a participation's transaction to its commit, with all it had to be tried again",
             Unit::Seconds,
             waits.commit.clone(),
         );
@@ -207,9 +207,6 @@ impl Committer {
                 .map(|queued| (queued.job, queued.reply))
                 .unzip();
             for (reply, verdict) in replies.into_iter().zip(self.commit_group(jobs).await) {
-                if is_committed(&verdict) {
-                    self.waits.commit.observe(taken.elapsed().as_secs_f64());
-                }
                 if reply.send(verdict).is_err() {
                     tracing::debug!(
                         ?verdict,
@@ -249,7 +246,8 @@ impl Committer {
         let began = Instant::now();
         crash::point("writer.begin");
         let mut known = self.commit_or_split(group, &in_time).await.into_iter();
-        tracing::debug!(rows = in_time.len(), took = ?began.elapsed(), "group written");
+        let took = began.elapsed();
+        tracing::debug!(rows = in_time.len(), ?took, "group written");
         let verdicts: Vec<Verdict> = jobs
             .iter()
             .map(|job| {
@@ -260,6 +258,9 @@ impl Committer {
                 }
             })
             .collect();
+        for _ in verdicts.iter().filter(|verdict| is_committed(verdict)) {
+            self.waits.commit.observe(took.as_secs_f64());
+        }
         if verdicts.iter().any(is_committed) {
             crash::point("writer.committed");
         }

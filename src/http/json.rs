@@ -196,7 +196,40 @@ fn is_json(content_type: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_json;
+    use std::io;
+
+    use futures_util::stream;
+
+    use super::*;
+
+    async fn read(pieces: &[Result<&'static str, io::ErrorKind>]) -> Result<String, Problem> {
+        let pieces = pieces.iter().copied().map(|piece| match piece {
+            Ok(text) => Ok(Bytes::from_static(text.as_bytes())),
+            Err(kind) => Err(io::Error::from(kind)),
+        });
+        let body = Body::from_bytes_stream(stream::iter(pieces.collect::<Vec<_>>()));
+        let bytes = whole(body, 8)
+            .await
+            .map_err(|error| unreadable_body(&error))?;
+        Ok(String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_to_its_bound_in_however_many_pieces() {
+        for pieces in [
+            &[Ok("12345678")][..],
+            &[Ok("1234"), Ok("5678")],
+            &[Ok(""), Ok("1"), Ok(""), Ok("234567"), Ok("8"), Ok("")],
+        ] {
+            assert_eq!(read(pieces).await.unwrap(), "12345678", "{pieces:?}");
+        }
+        assert_eq!(read(&[]).await.unwrap(), "");
+        for pieces in [&[Ok("123456789")][..], &[Ok("12345678"), Ok("9")]] {
+            assert_eq!(read(pieces).await.unwrap_err().code, "TOO_LARGE");
+        }
+        let broken = read(&[Ok("1234"), Err(io::ErrorKind::ConnectionReset)]).await;
+        assert_eq!(broken.unwrap_err().code, "MALFORMED");
+    }
 
     #[test]
     fn json_is_known_by_its_media_type() {

@@ -168,7 +168,7 @@ impl Metrics {
         );
         relay.register_with_unit(
             "publish",
-            "From sending a row to its acknowledgement",
+            "From sending a row that came from the writer to its acknowledgement",
             Unit::Seconds,
             self.publish_seconds.clone(),
         );
@@ -180,11 +180,11 @@ impl Metrics {
     /// from when it was made, which is a little longer.
     pub(super) fn acknowledged(&self, item: &Item, sent_at: tokio::time::Instant, now: Instant) {
         self.count("ok", "none");
-        self.publish_seconds
-            .observe(sent_at.elapsed().as_secs_f64());
         if let Some(committed_at) = item.committed_at {
-            let waited = sent_at.duration_since(committed_at);
-            self.wake_seconds.observe(waited.as_secs_f64());
+            let woken = sent_at.duration_since(committed_at);
+            self.wake_seconds.observe(woken.as_secs_f64());
+            let published = sent_at.elapsed();
+            self.publish_seconds.observe(published.as_secs_f64());
         }
         let since_made = now.signed_duration_since(item.event.created_at);
         let waited = item.committed_at.map_or_else(

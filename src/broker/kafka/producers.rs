@@ -132,27 +132,43 @@ impl Producers {
         let Some(slot) = self.slots.get(failed.slot) else {
             return;
         };
-        let sender = match make(config, failed.slot) {
-            Ok(sender) => sender,
-            Err(failure) => {
-                tracing::error!(%failure, "the producer could not be rebuilt");
-                return;
-            }
-        };
         let generation = failed.generation + 1;
-        {
+        let replaced = {
+            // Held while one is made, which takes milliseconds: all records of a batch fail together, and the
+            // first of them makes it for all.
             let mut current = slot.write().unwrap_or_else(PoisonError::into_inner);
             if current.generation != failed.generation {
                 return;
             }
-            let slot = failed.slot;
-            *current = Current {
-                sender,
-                slot,
-                generation,
+            let sender = match make(config, failed.slot) {
+                Ok(sender) => sender,
+                Err(failure) => {
+                    tracing::error!(%failure, "the producer could not be rebuilt");
+                    return;
+                }
             };
-        }
+            let slot = failed.slot;
+            std::mem::replace(
+                &mut *current,
+                Current {
+                    sender,
+                    slot,
+                    generation,
+                },
+            )
+        };
         tracing::warn!(producer.generation = generation, "producer rebuilt");
+        // Dropping the last handle waits for the producer's thread.
+        drop(tokio::task::spawn_blocking(move || drop(replaced)));
+    }
+}
+
+impl Drop for Producers {
+    /// Told together, they end together.
+    fn drop(&mut self) {
+        for sender in self.all() {
+            sender.end();
+        }
     }
 }
 
@@ -194,6 +210,24 @@ fn murmur2(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Nobody is there to connect to; a producer is made all the same.
+    #[tokio::test]
+    async fn one_of_many_that_failed_with_a_producer_replaces_it() {
+        let config = KafkaConfig {
+            brokers: "127.0.0.1:9".to_owned(),
+            producers: 1,
+            ..KafkaConfig::default()
+        };
+        let producers = Producers::new(&config).unwrap();
+        let failed = producers.bulk().unwrap();
+        producers.rebuild(&config, &failed);
+        let first = producers.bulk().unwrap();
+        producers.rebuild(&config, &failed);
+        let second = producers.bulk().unwrap();
+        assert_eq!((first.generation, second.generation), (1, 1));
+        assert!(first.sender.is(&second.sender) && !first.sender.is(&failed.sender));
+    }
 
     #[test]
     fn only_a_long_silence_without_a_break_is_one() {

@@ -2,10 +2,12 @@
 //!
 //! The client library's own (`FutureProducer`) waits for them a tenth of a second at a time, in whole
 //! milliseconds, and spends what is left of the last one asking again and again: a hundredth of a core for
-//! each producer, used or not. This one waits for longer (docs/decisions/0009).
+//! each producer, used or not. This one waits for a little more than whole milliseconds, and for longer
+//! (docs/decisions/0009).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -19,8 +21,9 @@ use tokio::sync::oneshot;
 use super::Traced;
 use crate::broker::Acknowledged;
 
-/// How long the thread waits for acknowledgements at a time; it may outlive the last handle by as much.
-const WAIT: Duration = Duration::from_secs(2);
+/// How long the thread waits for acknowledgements at a time, and who ends the producer for the thread. The odd
+/// part is what rounding down takes.
+const WAIT: Duration = Duration::from_micros(250_050);
 
 /// A record on its way into librdkafka's queue, which copies it.
 pub(super) struct Outgoing<'a> {
@@ -40,11 +43,15 @@ pub(super) struct Sender(Arc<Handle>);
 struct Handle {
     producer: Arc<BaseProducer<Traced>>,
     stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!("a producer's thread broke off");
+        }
     }
 }
 
@@ -68,21 +75,35 @@ impl ProducerContext for Traced {
 impl Sender {
     pub(super) fn new(config: &ClientConfig) -> KafkaResult<Self> {
         let producer = BaseProducer::from_config_and_context(config, Traced)?;
-        let handle = Handle {
-            producer: Arc::new(producer),
-            stop: Arc::default(),
-        };
-        let (producer, stop) = (Arc::clone(&handle.producer), Arc::clone(&handle.stop));
+        let producer = Arc::new(producer);
+        let stop = Arc::new(AtomicBool::default());
+        let (polled, stopped) = (Arc::clone(&producer), Arc::clone(&stop));
         let hand_on = move || {
-            while !stop.load(Ordering::Relaxed) {
-                producer.poll(WAIT);
+            while !stopped.load(Ordering::Relaxed) {
+                polled.poll(WAIT);
             }
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("acknowledged".to_owned())
             .spawn(hand_on)
             .map_err(|failure| KafkaError::ClientCreation(failure.to_string()))?;
-        Ok(Self(Arc::new(handle)))
+        Ok(Self(Arc::new(Handle {
+            producer,
+            stop,
+            thread: Some(thread),
+        })))
+    }
+
+    /// Lets the thread end, as dropping the last handle does, which waits for it as well. What is sent from
+    /// now on is not reported.
+    pub(super) fn end(&self) {
+        self.0.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether both are of the same producer.
+    #[cfg(test)]
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Sends a record and waits for its report. No waiting here for room in the queue: whoever sends
@@ -109,5 +130,23 @@ impl Sender {
     /// Waits until everything is reported, or for so long.
     pub(super) fn flush(&self, within: Duration) -> KafkaResult<()> {
         self.0.producer.flush(within)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_its_last_handle_a_producer_ends() {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", "127.0.0.1:9");
+        let first = Sender::new(&config).unwrap();
+        let producer = Arc::downgrade(&first.0.producer);
+        let second = first.clone();
+        drop(first);
+        assert!(producer.upgrade().is_some());
+        drop(second);
+        assert!(producer.upgrade().is_none());
     }
 }

@@ -307,6 +307,20 @@ async fn a_head_that_trickles_is_not_waited_for_longer() {
     assert!(sent < 20 && began.elapsed() < Settings::default().idle_timeout);
 }
 
+/// By then it is the idle connection's time that runs, which is longer.
+#[tokio::test(start_paused = true)]
+async fn half_a_later_head_is_not_waited_for_longer() {
+    let served = served(Settings::default()).await;
+    let defaults = Settings::default();
+    let mut client = served.client().await;
+    assert_eq!(client.get("/livez").await.status, 200);
+    tokio::time::sleep(defaults.head_timeout * 2).await;
+    let began = Instant::now();
+    assert!(client.send("GET /livez HT").await.answer().await.is_none());
+    let waited = began.elapsed();
+    assert!(waited >= defaults.head_timeout && waited < defaults.head_timeout * 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_asks_nothing_is_closed() {
     let served = served(Settings::default()).await;
@@ -372,6 +386,27 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
     while served.client().await.say("").await.status == 503 {}
     let figures = served.telemetry.encode().unwrap();
     assert!(figures.contains("http_requests_in_flight 0"), "{figures}");
+}
+
+/// Its body never comes, and is waited for longer than a stop may take.
+#[tokio::test(start_paused = true)]
+async fn what_outlasts_a_stop_is_cut_off() {
+    let settings = Settings {
+        body_timeout: Duration::from_secs(3_600),
+        request_timeout: Duration::from_secs(3_600),
+        ..Settings::default()
+    };
+    let drain_timeout = settings.drain_timeout;
+    let served = served(settings).await;
+    let mut client = served.client().await;
+    client.send(&post("", 100, "{\"te")).await;
+    // Virtual time: the request has begun when nothing else can happen.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let began = Instant::now();
+    served.stop.cancel();
+    served.serving.await.unwrap().unwrap();
+    assert!(began.elapsed() >= drain_timeout && began.elapsed() < drain_timeout * 2);
+    assert!(client.answer().await.is_none());
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! On nothing at all: what somebody sees who has just cloned the repository.
 
-use serde_json::json;
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::process::{Service, body, command};
@@ -84,6 +86,64 @@ async fn the_same_key_gets_the_first_answer_again() {
     let other = send(&service, 2).await.unwrap();
     assert_eq!(other.status(), 422);
     assert_eq!(body(other).await["code"], "IDEMPOTENCY_KEY_REUSED");
+}
+
+/// What an answer is, but for what differs between any two: status, code, and the names of its headers.
+async fn outline(request: reqwest::RequestBuilder) -> (u16, Value, Vec<String>) {
+    let answer = request.send().await.unwrap();
+    let status = answer.status().as_u16();
+    let headers = answer.headers().keys().map(ToString::to_string);
+    let headers = headers.collect::<BTreeSet<_>>().into_iter().collect();
+    (status, body(answer).await["code"].clone(), headers)
+}
+
+/// Participations pass the router by, but for those whose address it has to decode first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_participation_is_answered_alike_with_and_without_the_router() {
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, &[]).await;
+    let campaign = json!({ "name": "c", "kind": "general", "totalStock": 4, "perUserLimit": 1 });
+    let id = service.create(campaign).await.to_string();
+    // The digit 0 is 30 in hexadecimal, and the digit 9 is 39.
+    let encoded: String = id.chars().flat_map(|digit| ['%', '3', digit]).collect();
+    let both = [id, encoded].map(|id| format!("/api/campaigns/{id}/participation"));
+    let requests: [fn(reqwest::RequestBuilder) -> reqwest::RequestBuilder; 9] = [
+        |request| request.json(&json!({})),
+        |request| request.header("idempotency-key", "a b").body("no JSON"),
+        |request| request.header("content-type", "text/plain").body("{}"),
+        |request| request.header("content-type", "application/json").body("{"),
+        |request| request.json(&json!({ "userId": 0, "more": 1 })),
+        |request| request.json(&json!({ "userId": 1, "quantity": 2 })),
+        |request| {
+            request
+                .bearer_auth("nobody's")
+                .json(&json!({ "userId": 1 }))
+        },
+        |request| {
+            request
+                .header("idempotency-key", "k")
+                .json(&json!({ "userId": 1 }))
+        },
+        |request| request.json(&json!({ "userId": 1 })),
+    ];
+    for (nth, request) in requests.into_iter().enumerate() {
+        if nth == 7 {
+            // Taken once, so that both ways give the first answer again.
+            assert_eq!(outline(request(service.post(&both[0]))).await.0, 201);
+        }
+        let [past, through] = [&both[0], &both[1]].map(|path| request(service.post(path)));
+        let (past, through) = (outline(past).await, outline(through).await);
+        assert_eq!(past, through, "request {nth}");
+        assert!((nth == 7) == (past.0 == 201), "request {nth}: {past:?}");
+    }
+    let metrics = service.get("/metrics").send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let counted =
+        "http_requests_total{route=\"/api/campaigns/{id}/participation\",method=\"POST\",status=";
+    for (class, count) in [("2xx", 3), ("4xx", 16)] {
+        let line = format!("{counted}\"{class}\"}} {count}");
+        assert!(metrics.contains(&line), "{line}\n{metrics}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
