@@ -59,6 +59,7 @@ def summed(rounds):
 
 def service(bench, number):
     """What the service does: yes, no, and publishing a backlog."""
+    plan = bench.settings
     with Installation(bench, f"limits_{number}") as installation:
         process = installation.start()
         warm, campaign = (process.campaign(name) for name in ("warm", "limits"))
@@ -66,7 +67,8 @@ def service(bench, number):
         many = [process.campaign(f"limits {nth}") for nth in range(CAMPAIGNS)]
         ask(bench, process, warm, max(1, bench.settings.warm_seconds))
         accepted = sold_per_second(
-            installation, lambda: ask(bench, process, campaign, bench.settings.seconds)
+            installation,
+            lambda: ask(bench, process, campaign, plan.seconds, connections=plan.limit_connections),
         )
         together = sold_per_second(installation, lambda: ask_many(bench, process, many))
         ask(bench, process, gone, 1)
@@ -94,13 +96,15 @@ def sold_per_second(installation, load_it):
 def ask_many(bench, process, campaigns):
     """Several campaigns in turn; their ids follow each other."""
     arguments = [campaigns[0], len(campaigns), "participation", load.users_for(bench, bench.settings.seconds)]
-    return load.wrk(bench, process.base, "benches/campaigns.lua", arguments)
+    connections = bench.settings.limit_connections
+    return load.wrk(bench, process.base, "benches/campaigns.lua", arguments, connections=connections)
 
 
-def ask(bench, process, campaign, seconds):
+def ask(bench, process, campaign, seconds, connections=None):
     path = f"/api/campaigns/{campaign}/participation"
     arguments = [path, load.users_for(bench, seconds)]
-    return load.wrk(bench, process.base, "benches/participate.lua", arguments, seconds=seconds)[0]
+    script = "benches/participate.lua"
+    return load.wrk(bench, process.base, script, arguments, seconds=seconds, connections=connections)[0]
 
 
 def drained(bench, number):

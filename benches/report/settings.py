@@ -58,6 +58,8 @@ class Settings:
     connections_open: tuple = (0, 1_000, 10_000)
 
     # Ceilings.
+    # Those who ask for a yes: as many as the service lets wait, so that there is always somebody.
+    limit_connections: int = 640
     limit_rows: int = 120_000
     limit_sessions: tuple = (1, 4, 8)
     limit_batches: tuple = (64, 256, 1_000)
@@ -127,6 +129,7 @@ SHORT = dataclasses.replace(
     replicas=(2,),
     history_before=(2_000,),
     connections_open=(500,),
+    limit_connections=32,
     limit_rows=2_000,
     limit_sessions=(1, 2),
     limit_batches=(64,),
