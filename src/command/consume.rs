@@ -26,7 +26,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         "there is nothing to consume: FIRSTCOME_CONSUMERS_ENABLED names nobody"
     );
     let clock = Clock::System;
-    let listener = parts::listener(&config).await?;
+    let listener = parts::listener(&config)?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
     let rewards = rewarding::open(&config, &store, &clock).await?;
     let broker = parts::broker(&config).await?;

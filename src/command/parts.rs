@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::Stream;
 use crate::gate::{RedisConfig, RedisTls, ScriptGate};
+use crate::http::listen;
 use crate::pubsub::Nodes;
 use crate::retry;
 use crate::store::{Store, StoreConfig};
@@ -59,10 +60,9 @@ pub(super) async fn migrated_store(config: &Config, clock: Clock) -> anyhow::Res
 }
 
 /// Takes the address to serve on.
-pub(super) async fn listener(config: &Config) -> anyhow::Result<TcpListener> {
+pub(super) fn listener(config: &Config) -> anyhow::Result<TcpListener> {
     let address = config.http.listen;
-    TcpListener::bind(address)
-        .await
+    listen(address)
         .with_context(|| format!("cannot listen on {address} (set FIRSTCOME_HTTP_LISTEN)"))
 }
 

@@ -20,7 +20,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         "a relay of its own needs FIRSTCOME_DATABASE_URL and FIRSTCOME_KAFKA_BROKERS"
     );
     let clock = Clock::System;
-    let listener = parts::listener(&config).await?;
+    let listener = parts::listener(&config)?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
     let broker = parts::broker(&config).await?;
 

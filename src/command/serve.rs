@@ -46,7 +46,7 @@ const LEASE_MARGIN_MAX: Duration = Duration::from_secs(5);
 /// Serves until told to stop.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let clock = Clock::System;
-    let listener = parts::listener(&config).await?;
+    let listener = parts::listener(&config)?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
     let rewards = rewarding::open_if_used(&config, &store, &clock).await?;
     let buckets = parts::gate(&config, clock.clone()).await?;

@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
+use poem::Request;
 use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 
 use super::json::Written;
+use super::origin::Entry;
 use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Failure, Problem, documented};
-use super::settings::Policy;
 use super::stream::{StatusStream, status_stream};
 use super::views::{
     CampaignList, CampaignView, KindWord, StateWord, StatusView, StockView, TimeView,
@@ -175,12 +176,13 @@ impl CampaignsApi {
     async fn stream(
         &self,
         app: Data<&Arc<App>>,
-        policy: Data<&Arc<Policy>>,
+        request: &Request,
         /// Number of the campaign.
         id: Path<i64>,
     ) -> Result<StatusStream, Failure<Reading>> {
         let campaign = public(&app, id.0).await?;
-        Ok(status_stream(app.0, &policy, campaign.id)?)
+        let entry = Entry::of(request).ok_or_else(Problem::internal)?;
+        Ok(status_stream(app.0, &entry.policy, campaign.id)?)
     }
 
     /// Ask for the service's time.

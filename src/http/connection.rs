@@ -5,29 +5,34 @@
 //! or for taking an answer, and the service. Only the client is watched here; the service's time, and
 //! the body's, belong to the request. Whose turn it is shows in what the protocol reads and writes
 //! (`Turn`), so that one timer is enough for all of it, and a busy connection hardly ever touches it.
+//!
+//! Between two requests a connection rests: the protocol and its buffers are given back, and made anew when
+//! the client is heard of again. So thousands that are open and ask nothing cost next to nothing, and those
+//! that ask use the same warm buffers in turn.
+
+mod turn;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Request, Response};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
+use self::turn::{Answer, Readable, Turn, TurnState, Watched, Whose};
 use super::settings::Settings;
 use super::tls::Tls;
 
@@ -82,7 +87,7 @@ impl Protocol {
 
     fn patience_with(&self, state: TurnState) -> Duration {
         match state.whose {
-            Whose::Head if !state.blocked => self.head_timeout,
+            Whose::First | Whose::Head if !state.blocked => self.head_timeout,
             _ => self.idle_timeout,
         }
     }
@@ -147,36 +152,45 @@ impl Protocol {
 
     async fn speak<S, E>(self, stream: S, ends: Ends, endpoint: Arc<E>, standing: Standing)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Readable + Unpin + Send + 'static,
         E: Endpoint<Output = Response> + 'static,
     {
         let turn = Arc::new(Turn::default());
-        let watched = TokioIo::new(Watched {
-            stream,
-            turn: Arc::clone(&turn),
-        });
-        let service = service_fn(|request| {
-            turn.pass(Whose::Service);
-            let (local, remote) = (LocalAddr(ends.local.into()), RemoteAddr(ends.remote.into()));
-            let mut request = Request::from((request, local, remote, ends.scheme.clone()));
-            if standing == Standing::Unseated {
-                request.set_data(Unseated);
-            }
-            let (endpoint, turn) = (Arc::clone(&endpoint), Arc::clone(&turn));
-            async move {
-                let response: hyper::Response<_> = endpoint.get_response(request).await.into();
-                Ok::<_, Infallible>(response.map(|body| Answer { body, turn }))
-            }
-        });
-        let mut connection = pin!(self.builder.serve_connection(watched, service));
+        let speak_over = |stream: Watched<S>| {
+            let service = service_fn(|request| {
+                let request = turn.asked(ends.request(request, standing));
+                let (endpoint, turn) = (Arc::clone(&endpoint), Arc::clone(&turn));
+                async move {
+                    let response: hyper::Response<_> = endpoint.get_response(request).await.into();
+                    Ok::<_, Infallible>(response.map(|body| Answer::new(body, turn)))
+                }
+            });
+            let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+            Box::new(connection)
+        };
+        // One of the two is there. What was encrypted may have come with the handshake, so it begins by
+        // looking.
+        let mut speaking = Some(speak_over(Watched::new(stream, Arc::clone(&turn))));
+        let mut resting = None;
         let mut patience = Patience::new(&self, &turn);
         let mut stop = pin!(self.stop.cancelled());
         let mut cut = pin!(self.cut.cancelled());
         let mut told = false;
         poll_fn(|cx| {
             loop {
-                if connection.as_mut().poll(cx).is_ready() {
+                if let Some(connection) = &mut speaking
+                    && Pin::new(&mut **connection).poll(cx).is_ready()
+                {
                     return Poll::Ready(());
+                }
+                if let Some(connection) = speaking.take_if(|_| turn.rests() && !told) {
+                    let parts = connection.into_parts();
+                    resting = Some(parts.io.into_inner().with_unread(parts.read_buf));
+                }
+                if let Some(stream) = resting.take_if(|stream| stream.poll_readable(cx).is_ready())
+                {
+                    speaking = Some(speak_over(stream));
+                    continue;
                 }
                 // Looking whether to stop costs a lock that all connections have in common, so only one
                 // of the two is looked at.
@@ -188,7 +202,12 @@ impl Protocol {
                     return Poll::Ready(());
                 }
                 told = true;
-                connection.as_mut().graceful_shutdown();
+                if let Some(stream) = resting.take() {
+                    speaking = Some(speak_over(stream));
+                }
+                if let Some(connection) = &mut speaking {
+                    Pin::new(&mut **connection).graceful_shutdown();
+                }
             }
         })
         .await;
@@ -200,6 +219,17 @@ struct Ends {
     local: SocketAddr,
     remote: SocketAddr,
     scheme: Scheme,
+}
+
+impl Ends {
+    fn request(&self, request: hyper::Request<Incoming>, standing: Standing) -> Request {
+        let (local, remote) = (LocalAddr(self.local.into()), RemoteAddr(self.remote.into()));
+        let mut request = Request::from((request, local, remote, self.scheme.clone()));
+        if standing == Standing::Unseated {
+            request.set_data(Unseated);
+        }
+        request
+    }
 }
 
 /// How long a client may still keep its connection waiting.
@@ -247,162 +277,5 @@ impl<'a> Patience<'a> {
             self.timer.as_mut().reset(self.deadline);
         }
         Poll::Pending
-    }
-}
-
-/// Who is to act next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whose {
-    /// The client: the head of a request has begun to come, or is the first.
-    Head,
-    /// The service: the head is there.
-    Service,
-    /// The client: it may ask again.
-    Next,
-}
-
-/// What is read of a `Turn` at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct TurnState {
-    whose: Whose,
-    blocked: bool,
-    changes: u32,
-}
-
-/// Whose turn it is on a connection. All who write to it are polled by the connection's own task.
-#[derive(Debug, Default)]
-struct Turn {
-    whose: AtomicU32,
-    /// The client does not take what is written to it.
-    blocked: AtomicBool,
-    /// So that two turns of the same kind are told apart.
-    changes: AtomicU32,
-}
-
-impl Turn {
-    fn get(&self) -> TurnState {
-        TurnState {
-            whose: match self.whose.load(Ordering::Relaxed) {
-                0 => Whose::Head,
-                1 => Whose::Service,
-                _ => Whose::Next,
-            },
-            blocked: self.blocked.load(Ordering::Relaxed),
-            changes: self.changes.load(Ordering::Relaxed),
-        }
-    }
-
-    fn pass(&self, whose: Whose) {
-        let whose = match whose {
-            Whose::Head => 0,
-            Whose::Service => 1,
-            Whose::Next => 2,
-        };
-        self.whose.store(whose, Ordering::Relaxed);
-        self.changes.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Something was read: after an answer it is the beginning of the next head.
-    fn heard(&self) {
-        if self.get().whose == Whose::Next {
-            self.pass(Whose::Head);
-        }
-    }
-
-    /// Something was written, or could not be.
-    fn told(&self, blocked: bool) {
-        if blocked != self.blocked.swap(blocked, Ordering::Relaxed) {
-            self.changes.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-/// A stream that notes whose turn it is.
-struct Watched<S> {
-    stream: S,
-    turn: Arc<Turn>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        if buffer.filled().len() > before {
-            self.turn.heard();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.turn.told(written.is_pending());
-        written
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
-        self.turn.told(written.is_pending());
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What is encrypted waits in the stream itself until it is flushed.
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.turn.told(flushed.is_pending());
-        flushed
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// The body of an answer; when it is through, the turn is the client's.
-struct Answer<B> {
-    body: B,
-    turn: Arc<Turn>,
-}
-
-impl<B> Drop for Answer<B> {
-    fn drop(&mut self) {
-        self.turn.pass(Whose::Next);
-    }
-}
-
-impl<B: Body + Unpin> Body for Answer<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

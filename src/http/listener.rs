@@ -5,11 +5,12 @@
 //! are; the rest is answered without being read.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use poem::{Endpoint, Response};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,6 +18,9 @@ use tokio_util::task::TaskTracker;
 use super::connection::{Protocol, Standing};
 use super::settings::Settings;
 
+/// Connections that the system keeps until they are accepted, if it lets a listener have so many. When a
+/// campaign begins, thousands may come between two looks; who finds no place waits a second and tries again.
+const BACKLOG: u32 = 4_096;
 /// Connections beyond the bound that are read, at once.
 const UNSEATED_MAX: usize = 64;
 /// How long nothing is accepted after the system had no means left for a connection.
@@ -31,6 +35,18 @@ const NO_SEAT: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     \r\n\
     {\"type\":\"urn:firstcome:problem:busy\",\"title\":\"Not available for the moment\",\
     \"status\":503,\"detail\":\"There are too many connections.\",\"code\":\"BUSY\"}";
+
+/// Takes an address to serve on.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Connections of a process that was here before may not be over yet.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves an endpoint on a listener until the settings' `stop` is cancelled, then lets requests finish
 /// within the drain time-out.

@@ -77,8 +77,8 @@ struct Served {
     serving: JoinHandle<io::Result<()>>,
 }
 
-async fn served(settings: Settings) -> Served {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+fn served(settings: Settings) -> Served {
+    let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let telemetry = Telemetry::new();
     let service = OpenApiService::new(Probe, "probe", "1");
@@ -173,6 +173,21 @@ impl Client {
         }
     }
 
+    /// Reads so many answers to the end of the last one, which is JSON.
+    async fn answers(&mut self, count: usize) {
+        let mut bytes = Vec::new();
+        let begun = |bytes: &[u8]| {
+            bytes
+                .windows(12)
+                .filter(|line| line == b"HTTP/1.1 200")
+                .count()
+        };
+        while begun(&bytes) < count || !bytes.ends_with(b"}") {
+            assert!(self.0.read_buf(&mut bytes).await.unwrap() > 0);
+        }
+        assert_eq!(begun(&bytes), count);
+    }
+
     async fn is_closed(&mut self) -> bool {
         self.0.read_u8().await.is_err()
     }
@@ -194,7 +209,7 @@ fn of_one_connection() -> Settings {
 
 #[tokio::test]
 async fn who_comes_beyond_the_connections_is_told_and_may_only_probe() {
-    let served = served(of_one_connection()).await;
+    let served = served(of_one_connection());
     let mut first = served.client().await;
     assert_eq!(first.say("").await.status, 200);
     let mut second = served.client().await;
@@ -212,6 +227,19 @@ async fn who_comes_beyond_the_connections_is_told_and_may_only_probe() {
     drop(first);
     // The service learns in its own time that a seat is free.
     while served.client().await.say("").await.status == 503 {}
+}
+
+/// With the line as short as it usually is, the 130th would never get in here, and would wait for a second
+/// where somebody accepts.
+#[tokio::test]
+async fn many_may_come_at_once() {
+    let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while waiting.len() < 500 {
+        let connecting = tokio::time::timeout(Duration::from_secs(60), TcpStream::connect(address));
+        waiting.push(connecting.await.expect("a place in line").unwrap());
+    }
 }
 
 #[tokio::test]
@@ -241,8 +269,7 @@ async fn large_heads_are_refused() {
         header_bytes_max: 4_096,
         headers_max: 8,
         ..Settings::default()
-    })
-    .await;
+    });
     let field = |bytes: usize| format!("x: {}\r\n", "y".repeat(bytes));
     assert_eq!(served.client().await.say(&field(3_500)).await.status, 200);
     for over in [field(4_096), "x: y\r\n".repeat(6)] {
@@ -272,7 +299,7 @@ async fn large_heads_are_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn half_a_head_is_not_waited_for_long() {
-    let served = served(Settings::default()).await;
+    let served = served(Settings::default());
     let defaults = Settings::default();
     for half in ["", "GET /livez HT", "GET /livez HTTP/1.1\r\nhost: x\r\n"] {
         let began = Instant::now();
@@ -285,7 +312,7 @@ async fn half_a_head_is_not_waited_for_long() {
 
 #[tokio::test(start_paused = true)]
 async fn a_head_that_trickles_is_not_waited_for_longer() {
-    let served = served(Settings::default()).await;
+    let served = served(Settings::default());
     let mut client = served.client().await;
     assert_eq!(client.get("/livez").await.status, 200);
     let began = Instant::now();
@@ -310,7 +337,7 @@ async fn a_head_that_trickles_is_not_waited_for_longer() {
 /// By then it is the idle connection's time that runs, which is longer.
 #[tokio::test(start_paused = true)]
 async fn half_a_later_head_is_not_waited_for_longer() {
-    let served = served(Settings::default()).await;
+    let served = served(Settings::default());
     let defaults = Settings::default();
     let mut client = served.client().await;
     assert_eq!(client.get("/livez").await.status, 200);
@@ -321,9 +348,46 @@ async fn half_a_later_head_is_not_waited_for_longer() {
     assert!(waited >= defaults.head_timeout && waited < defaults.head_timeout * 2);
 }
 
+/// Between two of them the protocol is made anew, and what it had read already is not lost.
+#[tokio::test]
+async fn requests_that_come_together_and_in_pieces_are_answered_one_by_one() {
+    let served = served(Settings::default());
+    let mut client = served.client().await;
+    let get = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+    let stream = get.repeat(40) + &post("", 12, r#"{"text":"a"}"#).repeat(40);
+    for length in [stream.len(), 61, 7, get.len()] {
+        for piece in stream.as_bytes().chunks(length) {
+            client.0.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        client.answers(80).await;
+    }
+    assert_eq!(client.get("/livez").await.status, 200);
+}
+
+/// The bytes of a body may look like anything, also when nobody wants them.
+#[tokio::test]
+async fn what_follows_an_early_answer_is_not_taken_for_a_request() {
+    let served = served(Settings::default());
+    let hidden = "POST /api/say HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";
+    for begun in ["", "{", &hidden[..20]] {
+        let mut client = served.client().await;
+        let asked = post("", hidden.len(), begun).replacen("/api/say", "/api/nothing", 1);
+        let early = client.send(&asked).await.answer().await.unwrap();
+        assert_eq!(early.status, 404);
+        // It may be closed by now.
+        client
+            .0
+            .write_all(&hidden.as_bytes()[begun.len()..])
+            .await
+            .ok();
+        assert!(client.answer().await.is_none(), "after {begun:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_asks_nothing_is_closed() {
-    let served = served(Settings::default()).await;
+    let served = served(Settings::default());
     let mut client = served.client().await;
     assert_eq!(client.get("/livez").await.status, 200);
     assert_eq!(client.get("/livez").await.status, 200);
@@ -335,7 +399,7 @@ async fn a_connection_that_asks_nothing_is_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn half_a_body_is_not_waited_for_long() {
-    let served = served(Settings::default()).await;
+    let served = served(Settings::default());
     let mut client = served.client().await;
     let began = Instant::now();
     let told = client
@@ -353,7 +417,7 @@ async fn half_a_body_is_not_waited_for_long() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_not_taken_is_not_kept() {
-    let served = served(of_one_connection()).await;
+    let served = served(of_one_connection());
     let mut client = served.client().await;
     client
         .send("GET /api/flood HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -369,8 +433,7 @@ async fn a_client_that_goes_away_leaves_nothing_behind() {
     let served = served(Settings {
         concurrent_requests_max: 1,
         ..of_one_connection()
-    })
-    .await;
+    });
     for gone_after in [
         "",
         "POST /api/say HT",
@@ -397,7 +460,7 @@ async fn what_outlasts_a_stop_is_cut_off() {
         ..Settings::default()
     };
     let drain_timeout = settings.drain_timeout;
-    let served = served(settings).await;
+    let served = served(settings);
     let mut client = served.client().await;
     client.send(&post("", 100, "{\"te")).await;
     // Virtual time: the request has begun when nothing else can happen.
@@ -411,7 +474,7 @@ async fn what_outlasts_a_stop_is_cut_off() {
 
 #[tokio::test]
 async fn a_stop_ends_connections_that_ask_nothing() {
-    let served = served(Settings::default()).await;
+    let served = served(Settings::default());
     let mut used = served.client().await;
     assert_eq!(used.get("/livez").await.status, 200);
     let mut unused = served.client().await;
