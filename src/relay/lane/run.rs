@@ -135,9 +135,16 @@ impl<'a> Run<'a> {
     }
 
     fn send(&mut self, key: &str, ticket: Ticket) {
-        let Some(item) = self.queues.get_mut(key).and_then(VecDeque::pop_front) else {
+        let queue = self.queues.get_mut(key);
+        let Some((mut item, followed)) =
+            queue.and_then(|queue| Some((queue.pop_front()?, !queue.is_empty())))
+        else {
             return self.parts.breakers.unused(ticket);
         };
+        if followed {
+            // One of a key flies at a time: each of those behind would wait for company all over again.
+            item.haste = Haste::Fresh;
+        }
         self.check_order(&item);
         let parts = Parts::clone(self.parts);
         self.flying.push(Box::pin(send(parts, item, ticket)));
