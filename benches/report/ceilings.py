@@ -8,6 +8,7 @@ import contextlib
 import csv
 import re
 import socket
+import sys
 import time
 
 from . import filling, load, rows
@@ -105,33 +106,60 @@ def calls_per_second(told):
 
 def sql(bench, number):
     """Rows a second by sessions and batch, once with the deletes of pending rows and once without."""
-    plan, found = bench.settings, {"kept": {}, "deleted": {}}
-    for way in found:
-        for sessions in plan.limit_sessions:
-            for batch in plan.limit_batches:
-                bench.in_time()
-                with Installation(bench, f"sql_{number}_{way}_{sessions}_{batch}") as installation:
-                    installation.command("migrate")
-                    # Sessions on one campaign would wait for its row: each has its own.
-                    filling.campaigns(installation, sessions)
-                    files = [
-                        rows.write(
-                            bench.work / f"rows-{nth}.sql",
-                            nth + 1,
-                            plan.limit_rows // sessions,
-                            batch,
-                            way == "deleted",
-                            bench.seed,
-                        )
-                        for nth in range(sessions)
-                    ]
-                    seconds = bench.parts.sessions(installation.name, files, 300)
-                    written = installation.number("SELECT COUNT(*) FROM outbox_event")
-                    counted = installation.number("SELECT SUM(committed_units) FROM campaign")
-                    if counted != written:
-                        raise Failed(f"{written} rows were written, and {counted} units counted")
-                    found[way][sessions_name(sessions, batch)] = written / seconds
-    return found
+    ways = [(sessions, batch) for sessions in bench.settings.limit_sessions for batch in bench.settings.limit_batches]
+    return {
+        kind: {sessions_name(*way): written(bench, f"{number}_{kind}", kind == "deleted", *way) for way in ways}
+        for kind in ("kept", "deleted")
+    }
+
+
+def sql_beside(bench, number, found, share):
+    """The same beside something that takes as much of the processor as the generator of the load did.
+
+    In the ways that were the best without it, of one session and of several.
+    """
+    ways = {
+        sessions_name(sessions, batch): (sessions, batch)
+        for sessions in bench.settings.limit_sessions
+        for batch in bench.settings.limit_batches
+    }
+    best_of_one = max((name for name, way in ways.items() if way[0] == 1), key=found.get)
+    told = {}
+    for name in {best_of_one, max(ways, key=found.get)}:
+        command = [sys.executable, "-m", "benches.report.occupy", f"{share:.3f}"]
+        beside = Child(command, bench.work / "occupy.log", cwd=ROOT)
+        try:
+            told[name] = written(bench, f"{number}_beside", True, *ways[name])
+        finally:
+            beside.stop()
+    return told
+
+
+def written(bench, number, deletes, sessions, batch):
+    """Rows a second that so many sessions commit, each so many at a time."""
+    plan = bench.settings
+    bench.in_time()
+    with Installation(bench, f"sql_{number}_{sessions}_{batch}") as installation:
+        installation.command("migrate")
+        # Sessions on one campaign would wait for its row: each has its own.
+        filling.campaigns(installation, sessions)
+        files = [
+            rows.write(
+                bench.work / f"rows-{nth}.sql",
+                nth + 1,
+                plan.limit_rows // sessions,
+                batch,
+                deletes,
+                bench.seed,
+            )
+            for nth in range(sessions)
+        ]
+        seconds = bench.parts.sessions(installation.name, files, 300)
+        count = installation.number("SELECT COUNT(*) FROM outbox_event")
+        counted = installation.number("SELECT SUM(committed_units) FROM campaign")
+        if counted != count:
+            raise Failed(f"{count} rows were written, and {counted} units counted")
+    return count / seconds
 
 
 def sessions_name(sessions, batch):

@@ -87,8 +87,7 @@ impl Plan {
 
 /// One connection: takes the next request, waits until it is due, asks, and writes down how long it
 /// took.
-async fn connection(plan: Rc<Plan>) {
-    let mut stream = None;
+async fn connection(plan: Rc<Plan>, mut stream: Option<TcpStream>) {
     let mut buffer = Vec::with_capacity(4_096);
     while let Some((number, due)) = plan.claim() {
         if due > Instant::now() {
@@ -119,6 +118,12 @@ fn micros(since: Instant) -> u32 {
     u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
 }
 
+async fn open(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 async fn ask(
     plan: &Plan,
     stream: &mut Option<TcpStream>,
@@ -128,9 +133,7 @@ async fn ask(
     let stream = if let Some(stream) = stream {
         stream
     } else {
-        let fresh = TcpStream::connect(plan.address).await?;
-        fresh.set_nodelay(true)?;
-        stream.insert(fresh)
+        stream.insert(open(plan.address).await?)
     };
     stream.write_all(plan.request(number).as_bytes()).await?;
     buffer.clear();
@@ -221,24 +224,35 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [address, path, rate, seconds, connections, first_user] = &arguments[..] else {
         return Err("open_load ADDRESS PATH RATE SECONDS CONNECTIONS FIRST_USER".into());
     };
+    let (address, rate): (SocketAddr, u32) = (address.parse()?, rate.parse()?);
+    let connections: usize = connections.parse()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    // Those that are asked over within the first second are there when it begins.
+    let early = match rate {
+        0 => connections,
+        rate => connections.min(usize::try_from(rate)?),
+    };
+    let mut streams = Vec::with_capacity(connections);
+    for _ in 0..early {
+        streams.push(runtime.block_on(open(address)).ok());
+    }
+    streams.resize_with(connections, || None);
     let begins = Instant::now();
     let plan = Rc::new(Plan {
-        address: address.parse()?,
+        address,
         path: path.clone(),
-        rate: rate.parse()?,
+        rate,
         first_user: first_user.parse()?,
         begins,
         ends: begins + Duration::from_secs(seconds.parse()?),
         next: Cell::new(0),
         seen: RefCell::default(),
     });
-    let connections: usize = connections.parse()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     let local = LocalSet::new();
-    for _ in 0..connections {
-        local.spawn_local(connection(Rc::clone(&plan)));
+    for stream in streams {
+        local.spawn_local(connection(Rc::clone(&plan), stream));
     }
     runtime.block_on(local);
     writeln!(std::io::stdout(), "{}", told(&plan, begins.elapsed()))?;

@@ -5,7 +5,8 @@ import tempfile
 import time
 import unittest
 
-from benches.report.processes import Child, Failed, Watch, run
+from benches.report.parts import ROOT
+from benches.report.processes import Child, Failed, Watch, cpu_seconds, run
 
 
 class Processes(unittest.TestCase):
@@ -23,6 +24,15 @@ class Processes(unittest.TestCase):
         with self.assertRaises(Failed) as caught:
             run([sys.executable, "-c", "import sys; sys.exit('why not')"], 60, self.log)
         self.assertIn("why not", str(caught.exception))
+
+    def test_what_occupies_a_share_of_a_core_takes_no_more(self):
+        with Watch({}) as watched:
+            child = Child([sys.executable, "-m", "benches.report.occupy", "0.3"], self.log, cwd=ROOT)
+            while (cpu_seconds(child.pid) or 0) < 0.3:
+                self.assertTrue(child.running())
+            child.stop()
+        # Python itself takes some of it to begin.
+        self.assertLess(child.cpu_seconds, 0.3 * watched.seconds + 0.3)
 
     def test_a_command_that_takes_too_long_is_no_more(self):
         child = Child([sys.executable, "-c", "import time; time.sleep(600)"], self.log)
