@@ -37,6 +37,7 @@ use poem_openapi::{OpenApiService, Tags};
 use tokio::net::TcpListener;
 
 pub use cookies::Cookies;
+pub use listener::listen;
 pub use probes::{Probes, serve_probes};
 // Public to be measured alone.
 pub use problem::{Asked, Problem};

@@ -8,6 +8,7 @@ mod audit;
 mod away;
 mod challenge;
 mod cluster;
+mod connections;
 #[cfg(feature = "failpoints")]
 mod crashes;
 mod dashboard;
