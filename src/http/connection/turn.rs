@@ -152,6 +152,12 @@ impl<S> Watched<S> {
     }
 
     pub(super) fn with_unread(self, unread: Bytes) -> Self {
+        // Also empty it would keep the buffer that it is a part of.
+        let unread = if unread.is_empty() {
+            Bytes::new()
+        } else {
+            unread
+        };
         Self { unread, ..self }
     }
 }
