@@ -47,7 +47,10 @@ def summed(rounds):
 
     return {
         "plain": spread([one["plain"]["per_second"] for one in rounds]),
-        "accepted": spread([one["accepted"] for one in rounds]),
+        **{
+            name: spread([one[name] for one in rounds])
+            for name in ("accepted", "generator", "queries", "scripts")
+        },
         "accepted_many": spread([one["accepted_many"] for one in rounds]),
         "refused": spread([one["refused"] for one in rounds]),
         "drained": spread([one["drained"] for one in rounds]),
@@ -62,7 +65,6 @@ def summed(rounds):
                 ("many", lambda beside: max(beside.values())),
             )
         },
-        "generator": spread([one["generator"] for one in rounds]),
         "producer": all_of(lambda one: one["producer"]),
     }
 
@@ -76,35 +78,53 @@ def service(bench, number):
         gone = process.campaign("gone", totalStock=1)
         many = [process.campaign(f"limits {nth}") for nth in range(CAMPAIGNS)]
         ask(bench, process, warm, max(1, bench.settings.warm_seconds))
-        accepted, generator = sold_per_second(
+        one = sold(
+            bench,
             installation,
             lambda: ask(bench, process, campaign, plan.seconds, connections=plan.limit_connections),
         )
-        together, _ = sold_per_second(installation, lambda: ask_many(bench, process, many))
+        together = sold(bench, installation, lambda: ask_many(bench, process, many))
         ask(bench, process, gone, 1)
         refused = ask(bench, process, gone, bench.settings.seconds)[0]["per_second"]
         examine(bench, installation, [campaign, gone, *many], where=f"limits, round {number + 1}")
         process.stop()
     return {
-        "accepted": accepted,
-        "accepted_many": together,
-        "generator": generator,
+        **one,
+        "accepted_many": together["accepted"],
         "refused": refused,
         "drained": drained(bench, number),
     }
 
 
-def sold_per_second(installation, load_it):
-    """What is committed a second while a load goes on, and how much of a core the generator takes of it.
+def sold(bench, installation, load_it):
+    """What is committed a second while a load goes on, how much of a core its generator takes, and what is asked.
 
     The generator itself does not tell a yes from a no.
     """
-    sold = "SELECT COUNT(*) FROM participation"
     installation.wait_until_published()
-    before, began = installation.number(sold), time.monotonic()
+    before, began = counted(bench, installation), time.monotonic()
     _, child = load_it()
     took = time.monotonic() - began
-    return (installation.number(sold) - before) / took, child.cpu_seconds / took
+    rows, queries, scripts = (
+        now - then for now, then in zip(counted(bench, installation), before, strict=True)
+    )
+    return {
+        "accepted": rows / took,
+        "generator": child.cpu_seconds / took,
+        "queries": queries / rows if rows else None,
+        "scripts": scripts / rows if rows else None,
+    }
+
+
+def counted(bench, installation):
+    """Participations of an installation, and the statements and calls of scripts of everybody."""
+    return (
+        installation.number("SELECT COUNT(*) FROM participation"),
+        installation.number(
+            "SELECT VARIABLE_VALUE FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Questions'"
+        ),
+        sum(bench.parts.redis.calls(command)[0] for command in ("evalsha", "eval")),
+    )
 
 
 def ask_many(bench, process, campaigns):
@@ -214,6 +234,15 @@ def present(found, settings):
         f"took {ranged(found['generator'], 2)} of a core. The relay "
         "publishes keys and ten headers beside the value, reads the rows from MySQL and deletes them; the broker's "
         "benchmark writes values from memory.",
+    )
+    yield Table(
+        "What is asked of the parts for a participation that is accepted",
+        ["", "for each"],
+        [
+            ["statements to MySQL, the relay's among them", ranged(found["queries"], 3)],
+            ["calls of scripts in Redis", ranged(found["scripts"], 3)],
+        ],
+        note="By the parts' own counters, while one campaign is asked for as fast as it is answered.",
     )
     yield Plot(
         "limits",

@@ -121,7 +121,7 @@ def ceilings():
         "admission": {"x": 30.0},
         "sql": {"kept": {"1 session, 64": 20.0}, "deleted": {"1 session, 64": 10.0}},
         "sql_beside": {"1 session, 64": 9.0},
-        "generator": 0.2,
+        **{"generator": 0.2, "queries": 0.05, "scripts": 0.1},
         "producer": {"x": 50.0},
     }
     return limits.summed([one])

@@ -91,7 +91,7 @@ class Ceilings(unittest.TestCase):
                 "admission": {"x": value},
                 "sql": {"kept": {"1 session, 64": value}, "deleted": {"1 session, 64": value}},
                 "sql_beside": {"1 session, 64": value},
-                "generator": value,
+                **dict.fromkeys(("generator", "queries", "scripts"), value),
                 "producer": {"x": value},
             }
 
