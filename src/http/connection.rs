@@ -185,7 +185,7 @@ impl Protocol {
                 }
                 if let Some(connection) = speaking.take_if(|_| turn.rests() && !told) {
                     let parts = connection.into_parts();
-                    resting = Some(parts.io.into_inner().with_unread(parts.read_buf));
+                    resting = Some(parts.io.into_inner().with_unread(&parts.read_buf));
                 }
                 if let Some(stream) = resting.take_if(|stream| stream.poll_readable(cx).is_ready())
                 {
@@ -279,3 +279,6 @@ impl<'a> Patience<'a> {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
@@ -49,6 +49,8 @@ pub(super) struct Turn {
     unsent: AtomicBool,
     /// The body of the last request has not come to its end.
     unheard: AtomicBool,
+    /// It was decided to close, and there is no way back.
+    closing: AtomicBool,
 }
 
 impl Turn {
@@ -84,6 +86,7 @@ impl Turn {
             && self.starved.load(Ordering::Relaxed)
             && !self.unsent.load(Ordering::Relaxed)
             && !self.unheard.load(Ordering::Relaxed)
+            && !self.closing.load(Ordering::Relaxed)
     }
 
     /// A request is there, and its body may still be to come.
@@ -93,6 +96,7 @@ impl Turn {
         self.unheard.store(!body.is_end_stream(), Ordering::Relaxed);
         let body = Asked {
             body,
+            broken: false,
             turn: Arc::clone(self),
         };
         request.set_body(BoxBody::new(body));
@@ -151,14 +155,21 @@ impl<S> Watched<S> {
         }
     }
 
-    pub(super) fn with_unread(self, unread: Bytes) -> Self {
+    /// The same with what was read and not understood yet.
+    pub(super) fn with_unread(mut self, unread: &Bytes) -> Self {
+        debug_assert!(
+            self.unread.is_empty(),
+            "who rests has read all there was to read"
+        );
+        // Some clients end a body with a line break that is not part of it.
+        let breaks = unread.iter().take_while(|byte| b"\r\n".contains(byte));
+        let rest = breaks.count()..;
         // Also empty it would keep the buffer that it is a part of.
-        let unread = if unread.is_empty() {
-            Bytes::new()
-        } else {
-            unread
+        self.unread = match unread.get(rest.clone()) {
+            Some(begun) if !begun.is_empty() => unread.slice(rest),
+            _ => Bytes::new(),
         };
-        Self { unread, ..self }
+        self
     }
 }
 
@@ -182,6 +193,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         if !self.unread.is_empty() {
             let fitting = self.unread.len().min(buffer.remaining());
             buffer.put_slice(&self.unread.split_to(fitting));
+            self.turn.starved.store(false, Ordering::Relaxed);
             self.turn.heard();
             return Poll::Ready(Ok(()));
         }
@@ -233,6 +245,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.turn.closing.store(true, Ordering::Relaxed);
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
@@ -240,7 +253,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 /// The body of a request, which notes its end.
 struct Asked {
     body: BoxBody<Bytes, io::Error>,
+    /// It broke: what follows is not the end that was announced.
+    broken: bool,
     turn: Arc<Turn>,
+}
+
+impl Drop for Asked {
+    /// What is there already and was not wanted is heard all the same, so that connections of those who are
+    /// refused rest, too.
+    fn drop(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        while self.turn.unheard.load(Ordering::Relaxed) {
+            let frame = Pin::new(&mut *self).poll_frame(&mut context);
+            if !matches!(frame, Poll::Ready(Some(Ok(_)))) {
+                break;
+            }
+        }
+    }
 }
 
 impl Body for Asked {
@@ -252,7 +281,9 @@ impl Body for Asked {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if matches!(frame, Poll::Ready(None)) || self.body.is_end_stream() {
+        self.broken |= matches!(frame, Poll::Ready(Some(Err(_))));
+        let ended = matches!(frame, Poll::Ready(None)) || self.body.is_end_stream();
+        if ended && !self.broken {
             self.turn.unheard.store(false, Ordering::Relaxed);
         }
         frame

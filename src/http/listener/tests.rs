@@ -397,6 +397,19 @@ async fn a_connection_that_asks_nothing_is_closed() {
     assert!(began.elapsed() >= idle && began.elapsed() < idle * 2);
 }
 
+/// Some clients end a body with a line break: it is not the beginning of anything.
+#[tokio::test(start_paused = true)]
+async fn a_line_break_after_a_body_is_not_half_a_head() {
+    let served = served(Settings::default());
+    let mut client = served.client().await;
+    let began = Instant::now();
+    let body = r#"{"text":"a"}"#;
+    client.send(&(post("", body.len(), body) + "\r\n")).await;
+    assert_eq!(client.answer().await.unwrap().status, 200);
+    assert!(client.is_closed().await);
+    assert!(began.elapsed() >= Settings::default().idle_timeout);
+}
+
 #[tokio::test(start_paused = true)]
 async fn half_a_body_is_not_waited_for_long() {
     let served = served(Settings::default());

@@ -16,14 +16,14 @@ fn opened(service: &Service) -> TcpStream {
     TcpStream::connect(address).unwrap()
 }
 
-/// Something is asked and answered.
+/// Something is asked and refused, without a look at its body.
 fn ask(stream: &mut TcpStream) {
     stream
-        .write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+        .write_all(b"POST /api/nothing HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}")
         .unwrap();
     let mut answer = [0; 4_096];
     let length = stream.read(&mut answer).unwrap();
-    assert!(answer[..length].starts_with(b"HTTP/1.1 200 "));
+    assert!(answer[..length].starts_with(b"HTTP/1.1 404 "));
 }
 
 fn resident_bytes(service: &Service) -> usize {
