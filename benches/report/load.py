@@ -24,12 +24,17 @@ class Users:
         return first
 
 
-def open_load(bench, service, campaign, *, way="async", rate=0, seconds=None, connections=None, first=None):
-    """Requests at a rate that answers do not move; with a rate of 0 each connection asks when it is answered."""
+def open_load(
+    bench, service, campaign, *, way="async", rate=0, seconds=None, connections=None, first=None, warm=0
+):
+    """Requests at a rate that answers do not move; with a rate of 0 each connection asks when it is answered.
+
+    The latency of those due in the first `warm` of the seconds is not told; they are counted.
+    """
     seconds = seconds or bench.settings.seconds
     connections = connections or bench.settings.connections
     first = first or users_for(bench, seconds, rate)
-    words = [f"/api/campaigns/{campaign}/{WAYS[way]}", rate, seconds, connections, first]
+    words = [f"/api/campaigns/{campaign}/{WAYS[way]}", rate, seconds, connections, first, warm]
     told, child = run(
         [bench.open_load, service.address, *words], seconds + DRAIN_SECONDS, bench.work / "open_load.log"
     )

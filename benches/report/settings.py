@@ -26,7 +26,9 @@ class Settings:
     ramp_first: int = 200
     ramp_factor: float = 1.5
     ramp_steps_max: int = 14
-    ramp_seconds: int = 6
+    # How long at each rate, and how much of that, from its beginning, latency is not looked at.
+    ramp_seconds: int = 7
+    ramp_warm_seconds: int = 1
     ramp_connections: int = 1_500
     # Beyond the knee one of these is broken.
     knee_share_min: float = 0.98
@@ -79,7 +81,7 @@ QUICK = Settings(
     ramp_first=300,
     ramp_factor=2.0,
     ramp_steps_max=5,
-    ramp_seconds=3,
+    ramp_seconds=4,
     partitions=(1, 3, 12),
     partition_users=2_000,
     day_rows=(1_000, 10_000, 100_000),
@@ -114,6 +116,7 @@ SHORT = dataclasses.replace(
     ramp_first=50,
     ramp_steps_max=1,
     ramp_seconds=1,
+    ramp_warm_seconds=0,
     ramp_connections=100,
     partitions=(3,),
     partition_campaigns=2,

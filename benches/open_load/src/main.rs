@@ -3,9 +3,10 @@
 //! earlier ones are. A generator that waits for answers first measures a service that is too busy to
 //! be asked, and finds it quick (coordinated omission).
 //!
-//! `open_load ADDRESS PATH RATE SECONDS CONNECTIONS FIRST_USER`: with a rate of 0 the load is closed,
+//! `open_load ADDRESS PATH RATE SECONDS CONNECTIONS FIRST_USER [WARM_SECONDS]`: with a rate of 0 the load is closed,
 //! and every connection asks again as soon as it is answered. Every request is another user. A request
 //! that finds no connection free within a second of its time is given up: whoever sent it has left.
+//! Answers to requests of the first WARM_SECONDS, of SECONDS in all, are counted, and their latency is not.
 //! Prints one JSON object; times are in milliseconds, from when a request was due, and `sentP99` from when
 //! it could be sent: where the two are far apart, connections were lacking.
 
@@ -34,6 +35,8 @@ struct Plan {
     rate: u32,
     first_user: u64,
     begins: Instant,
+    /// From when on latencies are written down.
+    warm: Instant,
     ends: Instant,
     next: Cell<u32>,
     seen: RefCell<Seen>,
@@ -43,6 +46,8 @@ struct Plan {
 struct Seen {
     /// Microseconds since due and since sent, by status.
     answers: BTreeMap<u16, Vec<(u32, u32)>>,
+    /// Those that were due before it was warm, by status.
+    early: BTreeMap<u16, usize>,
     /// Requests no connection was free for.
     given_up: u32,
     /// Connections that broke, or answers that never came.
@@ -101,7 +106,11 @@ async fn connection(plan: Rc<Plan>, mut stream: Option<TcpStream>) {
         let took = (micros(due), micros(sent));
         let mut seen = plan.seen.borrow_mut();
         if let Ok(Ok(answer)) = asked {
-            seen.answers.entry(answer.status).or_default().push(took);
+            if due < plan.warm {
+                *seen.early.entry(answer.status).or_default() += 1;
+            } else {
+                seen.answers.entry(answer.status).or_default().push(took);
+            }
             let load = matches!(answer.status, 429 | 503);
             seen.without_retry_after += u32::from(load && !answer.retry_after);
             if answer.closes {
@@ -202,11 +211,10 @@ fn told(plan: &Plan, took: Duration) -> serde_json::Value {
             "sentP99": quantile(&sent, 990),
         })
     };
-    let statuses: BTreeMap<u16, usize> = seen
-        .answers
-        .iter()
-        .map(|(status, times)| (*status, times.len()))
-        .collect();
+    let mut statuses = seen.early.clone();
+    for (status, times) in &seen.answers {
+        *statuses.entry(*status).or_default() += times.len();
+    }
     serde_json::json!({
         "seconds": took.as_secs_f64(),
         "asked": plan.next.get(),
@@ -221,9 +229,21 @@ fn told(plan: &Plan, took: Duration) -> serde_json::Value {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [address, path, rate, seconds, connections, first_user] = &arguments[..] else {
-        return Err("open_load ADDRESS PATH RATE SECONDS CONNECTIONS FIRST_USER".into());
+    let [
+        address,
+        path,
+        rate,
+        seconds,
+        connections,
+        first_user,
+        more @ ..,
+    ] = &arguments[..]
+    else {
+        return Err(
+            "open_load ADDRESS PATH RATE SECONDS CONNECTIONS FIRST_USER [WARM_SECONDS]".into(),
+        );
     };
+    let warm = Duration::from_secs(more.first().map_or(Ok(0), |warm| warm.parse())?);
     let (address, rate): (SocketAddr, u32) = (address.parse()?, rate.parse()?);
     let connections: usize = connections.parse()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -246,6 +266,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         rate,
         first_user: first_user.parse()?,
         begins,
+        warm: begins + warm,
         ends: begins + Duration::from_secs(seconds.parse()?),
         next: Cell::new(0),
         seen: RefCell::default(),
