@@ -6,7 +6,7 @@
 //! `open_load ADDRESS PATH RATE SECONDS CONNECTIONS FIRST_USER [WARM_SECONDS]`: with a rate of 0 the load is closed,
 //! and every connection asks again as soon as it is answered. Every request is another user. A request
 //! that finds no connection free within a second of its time is given up: whoever sent it has left.
-//! Answers to requests of the first WARM_SECONDS, of SECONDS in all, are counted, and their latency is not.
+//! Answers to requests of the first `WARM_SECONDS`, of `SECONDS` in all, are counted, and their latency is not.
 //! Prints one JSON object; times are in milliseconds, from when a request was due, and `sentP99` from when
 //! it could be sent: where the two are far apart, connections were lacking.
 
