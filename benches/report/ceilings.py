@@ -6,6 +6,7 @@ by SQL in several ways, the broker filled by its own benchmark.
 
 import contextlib
 import csv
+import itertools
 import re
 import socket
 import sys
@@ -106,9 +107,9 @@ def calls_per_second(told):
 
 def sql(bench, number):
     """Rows a second by sessions and batch, once with the deletes of pending rows and once without."""
-    ways = [(sessions, batch) for sessions in bench.settings.limit_sessions for batch in bench.settings.limit_batches]
+    ways = sql_ways(bench.settings)
     return {
-        kind: {sessions_name(*way): written(bench, f"{number}_{kind}", kind == "deleted", *way) for way in ways}
+        kind: {name: written(bench, f"{number}_{kind}", kind == "deleted", *way) for name, way in ways.items()}
         for kind in ("kept", "deleted")
     }
 
@@ -118,11 +119,7 @@ def sql_beside(bench, number, found, share):
 
     In the ways that were the best without it, of one session and of several.
     """
-    ways = {
-        sessions_name(sessions, batch): (sessions, batch)
-        for sessions in bench.settings.limit_sessions
-        for batch in bench.settings.limit_batches
-    }
+    ways = sql_ways(bench.settings)
     best_of_one = max((name for name, way in ways.items() if way[0] == 1), key=found.get)
     told = {}
     for name in {best_of_one, max(ways, key=found.get)}:
@@ -160,6 +157,12 @@ def written(bench, number, deletes, sessions, batch):
         if counted != count:
             raise Failed(f"{count} rows were written, and {counted} units counted")
     return count / seconds
+
+
+def sql_ways(plan):
+    """Sessions and rows a commit, by what that is called."""
+    ways = itertools.product(plan.limit_sessions, plan.limit_batches)
+    return {sessions_name(*way): way for way in ways}
 
 
 def sessions_name(sessions, batch):

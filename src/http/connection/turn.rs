@@ -162,13 +162,9 @@ impl<S> Watched<S> {
             "who rests has read all there was to read"
         );
         // Some clients end a body with a line break that is not part of it.
-        let breaks = unread.iter().take_while(|byte| b"\r\n".contains(byte));
-        let rest = breaks.count()..;
-        // Also empty it would keep the buffer that it is a part of.
-        self.unread = match unread.get(rest.clone()) {
-            Some(begun) if !begun.is_empty() => unread.slice(rest),
-            _ => Bytes::new(),
-        };
+        let begun = unread.iter().position(|byte| !b"\r\n".contains(byte));
+        // An empty part of it would keep the whole buffer.
+        self.unread = begun.map_or_else(Bytes::new, |at| unread.slice(at..));
         self
     }
 }
