@@ -3,10 +3,12 @@
 
 pub mod embedded;
 pub mod kafka;
+mod turns;
 
 use async_trait::async_trait;
 use chrono::SecondsFormat;
 
+pub use self::turns::{Turn, Turns};
 use crate::domain::OutboxEvent;
 use crate::trace::{self, SpanKind, Traced};
 
@@ -168,6 +170,12 @@ pub enum PublishError {
 /// Publishes records. Order per key is the caller's work: one message in flight per key.
 #[async_trait]
 pub trait Publisher: Send + Sync + 'static {
+    /// Waits until what went before to where a record goes is answered, so that those who wait go there
+    /// together; to be kept until it is answered itself. None: there is nothing to wait for.
+    async fn turn(&self, _record: &Record) -> Option<Turn> {
+        None
+    }
+
     /// Sends one record and waits for the broker's acknowledgement (acks=all) or the failure.
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError>;
 

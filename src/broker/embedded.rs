@@ -11,7 +11,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
 
 use super::kafka::{Kafka, KafkaConfig};
-use super::{Acknowledged, PublishError, Publisher, Record};
+use super::{Acknowledged, PublishError, Publisher, Record, Turn};
 
 /// The mock cluster as its host sees it.
 pub type Cluster<'a> = MockCluster<'a, DefaultProducerContext>;
@@ -77,6 +77,10 @@ impl Embedded {
 
 #[async_trait]
 impl Publisher for Embedded {
+    async fn turn(&self, record: &Record) -> Option<Turn> {
+        self.kafka.turn(record).await
+    }
+
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {
         self.kafka.publish(record).await
     }

@@ -23,7 +23,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 
-use super::{Acknowledged, PublishError, Publisher, Record};
+use super::{Acknowledged, PublishError, Publisher, Record, Turn};
 use classify::classify;
 pub use durability::Durability;
 pub use group::{GroupConfig, GroupError, Hooks, Share};
@@ -278,6 +278,11 @@ fn with_offset(report: Acknowledged) -> Result<Acknowledged, PublishError> {
 
 #[async_trait]
 impl Publisher for Kafka {
+    async fn turn(&self, record: &Record) -> Option<Turn> {
+        let turns = self.producers.turns(&record.topic, &record.key)?;
+        Some(turns.next().await)
+    }
+
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {
         self.send(self.producers.of(&record.topic, &record.key), record)
             .await

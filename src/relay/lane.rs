@@ -68,7 +68,7 @@ async fn work(
 ) -> Result<(), BoxError> {
     let mut inbox = lane.inbox.lock().await;
     give_back_all(&parts, &lane, &mut inbox, &out).await;
-    let mut run = run::Run::new(&parts, &lane, &out);
+    let mut run = run::Run::new(&parts, &lane, &out, stop.clone());
     loop {
         let wait = run.pump().await;
         tokio::select! {

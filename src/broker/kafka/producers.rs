@@ -5,11 +5,12 @@
 //! paused went on, while others of the same kind were served (docs/decisions/0006).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::sender::Sender;
 use super::{KafkaConfig, PublishError, classify};
+use crate::broker::Turns;
 
 /// A producer: which one, and how often it was rebuilt.
 #[derive(Clone)]
@@ -43,8 +44,10 @@ pub(super) struct Producers {
     slots: Vec<RwLock<Current>>,
     /// Since when each has had nothing but time-outs.
     silent: Vec<Mutex<Silence>>,
-    /// Partitions of topics, as far as somebody asked.
-    partitions: RwLock<HashMap<String, u32>>,
+    /// The turns at the partitions of topics, as far as somebody asked how many there are.
+    turns: RwLock<HashMap<String, Vec<Arc<Turns>>>>,
+    /// For how long those may join a turn who come after its first.
+    company: Duration,
 }
 
 impl Producers {
@@ -62,7 +65,9 @@ impl Producers {
         Ok(Self {
             silent: slots.iter().map(|_| Mutex::default()).collect(),
             slots,
-            partitions: RwLock::default(),
+            turns: RwLock::default(),
+            // Whoever came at the end of the linger could miss the request.
+            company: config.linger / 2,
         })
     }
 
@@ -81,11 +86,10 @@ impl Producers {
     pub(super) fn of(&self, topic: &str, key: &str) -> Option<Current> {
         let slots = self.slots.len().saturating_sub(1).max(1);
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);
-        let known = self.partitions.read();
-        let known = known.unwrap_or_else(PoisonError::into_inner);
         // A wrong number costs a wait for another partition's turn, nothing else.
-        let partitions = known.get(topic).copied().unwrap_or(slots).max(1);
-        let partition = (murmur2(key.as_bytes()) & 0x7fff_ffff) % partitions;
+        let count = |turns: &Vec<_>| u32::try_from(turns.len()).unwrap_or(slots);
+        let partitions = self.known(topic, count).unwrap_or(slots);
+        let partition = partition(key, partitions);
         let slot = self.slots.get(usize::try_from(partition % slots).ok()?);
         slot.map(read)
     }
@@ -95,11 +99,32 @@ impl Producers {
         self.slots.last().map(read)
     }
 
+    /// The turns at the partition of a record; none where it is not known how many there are.
+    pub(super) fn turns(&self, topic: &str, key: &str) -> Option<Arc<Turns>> {
+        let of_partition = |turns: &Vec<Arc<Turns>>| {
+            let count = u32::try_from(turns.len()).ok()?;
+            let nth = usize::try_from(partition(key, count)).ok()?;
+            turns.get(nth).map(Arc::clone)
+        };
+        self.known(topic, of_partition).flatten()
+    }
+
     /// Takes note of how many partitions a topic has.
     pub(super) fn know(&self, topic: &str, partitions: u32) {
-        let known = self.partitions.write();
+        let count = usize::try_from(partitions).unwrap_or(usize::MAX);
+        if self.known(topic, Vec::len) == Some(count) {
+            return;
+        }
+        let turns = (0..count).map(|_| Turns::new(self.company)).collect();
+        let known = self.turns.write();
         let mut known = known.unwrap_or_else(PoisonError::into_inner);
-        known.insert(topic.to_owned(), partitions);
+        known.insert(topic.to_owned(), turns);
+    }
+
+    fn known<R>(&self, topic: &str, read: impl FnOnce(&Vec<Arc<Turns>>) -> R) -> Option<R> {
+        let known = self.turns.read();
+        let known = known.unwrap_or_else(PoisonError::into_inner);
+        known.get(topic).map(read)
     }
 
     /// A record of this producer arrived.
@@ -183,6 +208,11 @@ fn make(config: &KafkaConfig, slot: usize) -> Result<Sender, PublishError> {
         config.bulk_linger
     };
     Sender::new(&config.producer(linger)).map_err(|failure| classify(&failure))
+}
+
+/// Where a record with this key goes.
+fn partition(key: &str, partitions: u32) -> u32 {
+    (murmur2(key.as_bytes()) & 0x7fff_ffff) % partitions.max(1)
 }
 
 /// The hash by which Java producers, and ours, choose a partition (`Utils.murmur2` of Apache Kafka).

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{Lane, Outlets};
 use crate::broker::{PublishError, Record};
@@ -47,6 +48,8 @@ pub(super) struct Run<'a> {
     busy: HashSet<String>,
     pub(super) flying: FuturesUnordered<BoxFuture<'static, Landed>>,
     flying_max: usize,
+    /// Nothing sets out any more.
+    stop: CancellationToken,
     /// The last one sent of each line that has to be kept.
     sent: HashMap<String, Mark>,
 }
@@ -73,7 +76,12 @@ impl Mark {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(parts: &'a Parts, lane: &'a Lane, out: &'a Outlets) -> Self {
+    pub(super) fn new(
+        parts: &'a Parts,
+        lane: &'a Lane,
+        out: &'a Outlets,
+        stop: CancellationToken,
+    ) -> Self {
         let share = parts.config.in_flight_max / u32::from(parts.config.lanes.max(1));
         Self {
             parts,
@@ -84,6 +92,7 @@ impl<'a> Run<'a> {
             busy: HashSet::new(),
             flying: FuturesUnordered::new(),
             flying_max: usize::try_from(share).unwrap_or(usize::MAX).max(1),
+            stop,
             sent: HashMap::new(),
         }
     }
@@ -147,7 +156,7 @@ impl<'a> Run<'a> {
         }
         self.check_order(&item);
         let parts = Parts::clone(self.parts);
-        self.flying.push(Box::pin(send(parts, item, ticket)));
+        self.flying.push(Box::pin(send(parts, item, ticket, self.stop.clone())));
     }
 
     /// Counts a record that goes out after a later one of its line.
@@ -306,17 +315,21 @@ impl<'a> Run<'a> {
     }
 }
 
-async fn send(parts: Parts, item: Item, ticket: Ticket) -> Landed {
+async fn send(parts: Parts, item: Item, ticket: Ticket, stop: CancellationToken) -> Landed {
     let permits = if item.alone {
         parts.config.in_flight_max
     } else {
         1
     };
     let permit = parts.permits.acquire_many(permits).await;
+    let mut record = Record::of(&item.event, &parts.config.topic_prefix);
+    let turn = match item.haste {
+        Haste::Fresh => parts.publisher.turn(&record).await,
+        Haste::Backlog => None,
+    };
     let sent_at = Instant::now();
-    let sent = if permit.is_ok() && parts.ownership.may_send(item.event.bucket) {
-        let config = &parts.config;
-        let mut record = Record::of(&item.event, &config.topic_prefix);
+    let may_send = permit.is_ok() && !stop.is_cancelled();
+    let sent = if may_send && parts.ownership.may_send(item.event.bucket) {
         let mut traced = record.traced();
         let published = match item.haste {
             Haste::Fresh => parts.publisher.publish(&record).await,
@@ -334,7 +347,7 @@ async fn send(parts: Parts, item: Item, ticket: Ticket) -> Landed {
     } else {
         Sent::Withheld
     };
-    drop(permit);
+    drop((turn, permit));
     Landed {
         item,
         sent_at,

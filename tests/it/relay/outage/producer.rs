@@ -1,5 +1,7 @@
 //! The relay while its own producer is the bottleneck.
 
+use std::time::Duration;
+
 use firstcome::broker::kafka::KafkaConfig;
 
 use super::scene::{Scene, failures};
@@ -26,4 +28,33 @@ async fn a_full_queue_of_the_producer_holds_rows_back_and_charges_none() {
     assert_eq!(failures(&running, "possibly_delivered"), 0);
     assert_eq!(scene.records_in(&scene.topic).await, 200, "each once");
     scene.ends_well(running, &events).await;
+}
+
+/// What librdkafka has not got it cannot ask the clock about: of two waves, those of the second wait here
+/// until the first is answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_partition_is_asked_its_next_records_wait_for_their_turn() {
+    let broker = spare::mine().await;
+    let patient = KafkaConfig {
+        message_timeout: Duration::from_secs(30),
+        ..kafka()
+    };
+    let scene = Scene::with(&broker.address, patient).await;
+    scene.create_topics().await;
+    scene.know_partitions().await;
+    let all = events(90, 1);
+    let (first, rest) = all.split_at(30);
+    let (second, third) = rest.split_at(30);
+    let running = scene.start().await;
+    scene.hint(&running, first).await;
+    scene.bench.settled().await;
+    assert_eq!(scene.tried(), 30);
+    broker.pause().await;
+    scene.hint(&running, second).await;
+    let under_way = scene.tried();
+    assert!(under_way > 30, "the first of them are under way");
+    scene.hint(&running, third).await;
+    assert!(scene.tried() <= 60, "{} were sent", scene.tried());
+    broker.resume().await;
+    scene.ends_well(running, &all).await;
 }

@@ -1,12 +1,13 @@
 //! The relay between MySQL and a spare broker, and what it promises whatever becomes of the broker.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use firstcome::broker::kafka::{Kafka, KafkaConfig};
-use firstcome::broker::{Acknowledged, PublishError, Publisher, Record};
+use firstcome::broker::{Acknowledged, PublishError, Publisher, Record, Turn};
 use firstcome::domain::{OutboxEvent, Stream};
 use firstcome::relay::{Config, Published};
 use firstcome::retry::Policy;
@@ -15,7 +16,9 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use crate::relay::bench::{Bench, Consumed, Running, config, consume_until, events, kafka, until};
+use crate::relay::bench::{
+    Bench, Consumed, Running, config, consume_until, events, fresh, kafka, until,
+};
 use crate::support::real;
 
 const PARTITIONS: i32 = 3;
@@ -70,6 +73,7 @@ impl Scene {
             kafka: Arc::new(Watched {
                 kafka: Kafka::connect(settings).await.unwrap(),
                 tried: Mutex::default(),
+                asked: AtomicU64::default(),
             }),
             config,
             brokers,
@@ -223,6 +227,29 @@ impl Scene {
         read
     }
 
+    /// Hands events on that were committed just now, and waits until each has asked for its turn.
+    pub async fn hint(&self, running: &Running, events: &[OutboxEvent]) {
+        self.commit(events).await;
+        let before = self.kafka.asked.load(Ordering::SeqCst);
+        running.handle.hints().send(fresh(events)).await.unwrap();
+        until("they ask for a turn", async || {
+            let asked = self.kafka.asked.load(Ordering::SeqCst) - before;
+            usize::try_from(asked) == Ok(events.len())
+        })
+        .await;
+    }
+
+    /// How often something was sent to the topic.
+    pub fn tried(&self) -> u64 {
+        let tried = self.kafka.tried.lock().unwrap();
+        tried.get(&self.topic).copied().unwrap_or_default()
+    }
+
+    /// Takes note of how many partitions there are, as a service does at its start.
+    pub async fn know_partitions(&self) {
+        self.kafka.partitions(&self.topic).await.unwrap();
+    }
+
     /// How often a copy was sent to the topic of dead letters.
     pub fn copies_tried(&self) -> u64 {
         let tried = self.kafka.tried.lock().unwrap();
@@ -250,14 +277,20 @@ impl Scene {
     }
 }
 
-/// Kafka, and how often something was sent to each of its topics.
+/// Kafka, how often something was sent to each of its topics, and how often somebody asked for a turn.
 struct Watched {
     kafka: Arc<Kafka>,
     tried: Mutex<HashMap<String, u64>>,
+    asked: AtomicU64,
 }
 
 #[async_trait]
 impl Publisher for Watched {
+    async fn turn(&self, record: &Record) -> Option<Turn> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.kafka.turn(record).await
+    }
+
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {
         let topic = record.topic.clone();
         *self.tried.lock().unwrap().entry(topic).or_default() += 1;
