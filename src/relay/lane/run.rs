@@ -156,7 +156,8 @@ impl<'a> Run<'a> {
         }
         self.check_order(&item);
         let parts = Parts::clone(self.parts);
-        self.flying.push(Box::pin(send(parts, item, ticket, self.stop.clone())));
+        self.flying
+            .push(Box::pin(send(parts, item, ticket, self.stop.clone())));
     }
 
     /// Counts a record that goes out after a later one of its line.
