@@ -55,7 +55,7 @@ impl Record {
         }
         Self {
             topic: event.stream.topic(topic_prefix),
-            key: event.key.clone(),
+            key: event.key.to_string(),
             payload: event.payload.clone(),
             headers,
         }

@@ -254,7 +254,8 @@ impl Limits {
         for (of, rate, name) in rates {
             let Some(rate) = rate else { continue };
             let Some(who) = name(&asker) else { continue };
-            let Some(taken) = self.take(of, &who, rate).await else {
+            // Large, and no part of requests that nothing limits.
+            let Some(taken) = Box::pin(self.take(of, &who, rate)).await else {
                 continue;
             };
             self.tell(&mut told, of, rate, taken);

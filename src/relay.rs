@@ -35,9 +35,11 @@ mod reading;
 mod record;
 mod settler;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 use tokio::time::Instant;
@@ -53,6 +55,11 @@ use crate::domain::{BucketSet, EventId, Fresh, OutboxEvent, Stream};
 use crate::retry;
 use crate::store::Store;
 use crate::supervisor::{Policy, Spawner, Stage};
+
+/// Of rows under way and their keys, each of which is looked up a dozen times: ids and numbers, for which a fast
+/// hash is good enough.
+type Map<K, V> = HashMap<K, V, RandomState>;
+type Set<K> = HashSet<K, RandomState>;
 
 /// What becomes of later rows of a key whose row is to be tried again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

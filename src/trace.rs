@@ -145,9 +145,10 @@ pub fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// A span of a trace; it ends when it is dropped.
+/// A span of a trace; it ends when it is dropped. On the heap, because almost nothing is traced and everything
+/// has room for one.
 #[derive(Debug)]
-pub struct Traced(Span);
+pub struct Traced(Box<Span>);
 
 impl Traced {
     /// Where this span stands, for what follows from it.
@@ -190,7 +191,7 @@ pub fn begin(traceparent: Option<&str>, name: &'static str) -> Option<Traced> {
         None if rand::random::<f64>() < sampled.share => {
             let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server);
             let root = sampled.tracer.build_with_context(builder, &Context::new());
-            Some(Traced(root))
+            Some(Traced(Box::new(root)))
         }
         None => None,
     }
@@ -219,7 +220,9 @@ impl Sampled {
     ) -> Traced {
         let context = Context::new().with_remote_span_context(given.clone());
         let builder = SpanBuilder::from_name(name).with_kind(kind);
-        Traced(self.tracer.build_with_context(builder, &context))
+        Traced(Box::new(
+            self.tracer.build_with_context(builder, &context),
+        ))
     }
 }
 

@@ -14,7 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::crash;
-use crate::domain::{self, Campaign, CampaignId, Fresh, OutboxEvent, ParticipationId};
+use crate::domain::{self, Campaign, CampaignId, Fresh, ParticipationId};
 use crate::gate::Gate;
 use crate::lane::{LaneConfig, Lanes, Place, WAIT_BUCKETS};
 use crate::retry;
@@ -220,52 +220,44 @@ impl Committer {
 
     /// Commits jobs of one campaign and epoch; one verdict for each, in order.
     async fn commit_group(&self, jobs: Vec<Job>) -> Vec<Verdict> {
-        let Some(campaign) = jobs.first().map(|job| Arc::clone(&job.campaign)) else {
-            return Vec::new();
-        };
-        let Some(epoch) = jobs.first().map(|job| job.epoch) else {
-            return Vec::new();
-        };
         let begins = Instant::now() + self.config.lease_margin;
-        let alive = |job: &Job| job.lease_deadline > begins;
-        let lease_ends = jobs
-            .iter()
-            .filter(|job| alive(job))
-            .map(|job| job.lease_deadline)
-            .min();
+        let is_alive = |job: &Job| job.lease_deadline > begins;
+        let lease_ends = jobs.iter().filter(|job| is_alive(job));
+        let lease_ends = lease_ends.map(|job| job.lease_deadline).min();
+        let Some(first) = jobs.first() else {
+            return Vec::new();
+        };
+        let campaign = Arc::clone(&first.campaign);
         let group = Group {
             campaign: &campaign,
-            epoch,
+            epoch: first.epoch,
             lease_ends: lease_ends.unwrap_or(begins),
         };
-        let in_time: Vec<Intake> = jobs
-            .iter()
-            .filter(|job| alive(job))
-            .map(|job| job.intake.clone())
-            .collect();
+        let alive: Vec<bool> = jobs.iter().map(is_alive).collect();
+        let (in_time, late): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(is_alive);
+        let in_time: Vec<Intake> = in_time.into_iter().map(|job| job.intake).collect();
         let began = Instant::now();
         crash::point("writer.begin");
-        let mut known = self.commit_or_split(group, &in_time).await.into_iter();
+        let known = self.commit_or_split(group, &in_time).await;
         let took = began.elapsed();
         tracing::debug!(rows = in_time.len(), ?took, "group written");
-        let verdicts: Vec<Verdict> = jobs
-            .iter()
-            .map(|job| {
-                if alive(job) {
-                    known.next().unwrap_or(Verdict::Unknown)
-                } else {
-                    Verdict::Unavailable
-                }
-            })
-            .collect();
-        for _ in verdicts.iter().filter(|verdict| is_committed(verdict)) {
+        for _ in known.iter().filter(|verdict| is_committed(verdict)) {
             self.waits.commit.observe(took.as_secs_f64());
         }
-        if verdicts.iter().any(is_committed) {
+        if known.iter().any(is_committed) {
             crash::point("writer.committed");
         }
-        self.tell(group, &jobs, &verdicts).await;
-        verdicts
+        let late = late.iter().map(|job| job.intake.participation.id);
+        self.tell(group, in_time, &known, late.collect()).await;
+        let mut known = known.into_iter();
+        let verdict = |in_time| {
+            if in_time {
+                known.next().unwrap_or(Verdict::Unknown)
+            } else {
+                Verdict::Unavailable
+            }
+        };
+        alive.into_iter().map(verdict).collect()
     }
 
     /// Tries the whole; when one row spoils it, the halves, down to the bad row alone.
@@ -361,19 +353,28 @@ impl Committer {
             .collect()
     }
 
-    /// Tells the relay and the gate what became of a group.
-    async fn tell(&self, group: Group<'_>, jobs: &[Job], verdicts: &[Verdict]) {
+    /// Tells the relay and the gate what became of a group, of which `refused` came too late.
+    async fn tell(
+        &self,
+        group: Group<'_>,
+        intakes: Vec<Intake>,
+        verdicts: &[Verdict],
+        mut refused: Vec<ParticipationId>,
+    ) {
         let campaign = group.campaign.id;
-        let with = |wanted: fn(&Verdict) -> bool| {
-            jobs.iter()
-                .zip(verdicts)
-                .filter(move |(_, verdict)| wanted(verdict))
-                .map(|(job, _)| job)
-        };
-        let events: Vec<OutboxEvent> = with(is_committed)
-            .filter(|job| job.intake.hold_until.is_none())
-            .map(|job| job.intake.event.clone())
-            .collect();
+        let mut committed = Vec::with_capacity(intakes.len());
+        let mut events = Vec::with_capacity(intakes.len());
+        for (intake, verdict) in intakes.into_iter().zip(verdicts) {
+            let id = intake.participation.id;
+            match verdict {
+                Verdict::Committed { .. } => {
+                    committed.push(id);
+                    events.extend(intake.hold_until.is_none().then_some(intake.event));
+                }
+                Verdict::SoldOut | Verdict::Conflict | Verdict::Unavailable => refused.push(id),
+                Verdict::StaleEpoch | Verdict::Unknown => {}
+            }
+        }
         if let (Some(wake), false) = (&self.wake, events.is_empty()) {
             // A dropped hint costs a poll, not an event.
             drop(wake.try_send(Fresh {
@@ -381,23 +382,11 @@ impl Committer {
                 committed_at: Instant::now(),
             }));
         }
-        for job in with(is_committed) {
-            if self
-                .settle
-                .offer(campaign, (campaign, job.intake.participation.id))
-                .is_err()
-            {
+        for id in committed {
+            if self.settle.offer(campaign, (campaign, id)).is_err() {
                 tracing::debug!("no room to settle a lease; the sweeper will");
             }
         }
-        let refused: Vec<ParticipationId> = with(|verdict| {
-            matches!(
-                verdict,
-                Verdict::SoldOut | Verdict::Conflict | Verdict::Unavailable
-            )
-        })
-        .map(|job| job.intake.participation.id)
-        .collect();
         if refused.is_empty() {
             return;
         }

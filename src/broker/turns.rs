@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// A share in what is under way, until it is dropped.
+/// A share in what is under way: until it is dropped, which is some time after the answer.
 #[derive(Debug)]
 #[must_use = "those who come later wait as long as it is kept"]
 pub struct Turn(Arc<Turns>);

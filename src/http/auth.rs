@@ -154,7 +154,8 @@ async fn shown(method: &Method, headers: &HeaderMap, policy: &Policy) -> Result<
         (None, _) => {
             return match &policy.auth {
                 Auth::Sessions(accounts, cookies) => {
-                    session::shown(method, headers, accounts, *cookies).await
+                    // Large, and no part of requests that show neither.
+                    Box::pin(session::shown(method, headers, accounts, *cookies)).await
                 }
                 Auth::Trusted | Auth::Jwt(_) => Ok(Shown::Nothing),
             };
@@ -177,7 +178,7 @@ async fn shown(method: &Method, headers: &HeaderMap, policy: &Policy) -> Result<
             Err(unauthenticated("The token in Authorization is not valid."))
         }
         Auth::Jwt(verifier) => {
-            let said = verifier.verify(token).await;
+            let said = Box::pin(verifier.verify(token)).await;
             said.map(Shown::Token).map_err(refused)
         }
     }

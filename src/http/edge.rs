@@ -199,7 +199,9 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             None
         };
         let patience = self.patience_with(&request);
-        let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        // On the heap: what is put around it would move all of it, each time.
+        let answer = Box::pin(self.inner.call(request));
+        let answer = AssertUnwindSafe(answer).catch_unwind();
         match tokio::time::timeout(patience, answer).await {
             Ok(Ok(Ok(response))) => Ok(response),
             Ok(Ok(Err(error))) => Err(Stopped::Failed(error)),

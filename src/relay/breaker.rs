@@ -208,6 +208,12 @@ impl Breakers {
         broker || topic
     }
 
+    /// Whether leave that was given still holds: nothing has failed since, or this one finds out.
+    pub(super) fn still(&self, ticket: Ticket) -> bool {
+        let holds = |leave, breaker: &Breaker| leave == Leave::Probe || breaker.is_closed();
+        holds(ticket.broker, &self.broker) && holds(ticket.topic, self.topic(ticket.stream))
+    }
+
     /// The ticket was not made use of.
     pub(super) fn unused(&self, ticket: Ticket) {
         self.broker.unused(ticket.broker);
@@ -254,7 +260,9 @@ mod tests {
         let first = breakers.ask(Stream::Participation).unwrap();
         breakers.away(first, "test");
         tokio::time::sleep(Duration::from_millis(101)).await;
+        assert!(!breakers.still(first), "who waited meanwhile does not go");
         let probe = breakers.ask(Stream::Participation).unwrap();
+        assert!(breakers.still(probe));
         assert!(breakers.ask(Stream::Campaign).is_err());
         assert_eq!(breakers.states().0, BreakerState::Probing);
         breakers.answered(probe);

@@ -1,9 +1,10 @@
 //! Which rows are under way. A row is claimed before a lane sees it and given up when its result is
 //! in the database, so that none is sent twice; the dispatcher alone holds this.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
-use super::Parts;
+use super::{Map, Parts, Set};
 use crate::domain::{EventId, OutboxEvent};
 use crate::store::PendingKey;
 
@@ -19,7 +20,7 @@ pub(super) enum Place {
 
 #[derive(Debug)]
 struct Claim {
-    key: String,
+    key: Arc<str>,
     bucket: u16,
     place: Place,
 }
@@ -33,9 +34,9 @@ pub(super) struct UnderWay {
 
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    rows: HashMap<EventId, Claim>,
-    keys: HashMap<String, UnderWay>,
-    settled: HashSet<EventId>,
+    rows: Map<EventId, Claim>,
+    keys: Map<Arc<str>, UnderWay>,
+    settled: Set<EventId>,
     settled_order: VecDeque<EventId>,
 }
 
@@ -57,17 +58,17 @@ impl Claims {
             bucket: event.bucket,
             event_id: event.id,
         };
-        self.insert_row(row, event.key.clone(), place, parts);
+        self.insert_row(row, Arc::clone(&event.key), place, parts);
     }
 
     /// The same for a row whose event, and so its key, is not known.
     pub(super) fn insert_unreadable(&mut self, row: PendingKey, parts: &Parts) {
-        self.insert_row(row, String::new(), Place::Parker, parts);
+        self.insert_row(row, Arc::default(), Place::Parker, parts);
     }
 
-    fn insert_row(&mut self, row: PendingKey, key: String, place: Place, parts: &Parts) {
+    fn insert_row(&mut self, row: PendingKey, key: Arc<str>, place: Place, parts: &Parts) {
         parts.ownership.claim(row.bucket);
-        let rows = self.keys.entry(key.clone()).or_default();
+        let rows = self.keys.entry(Arc::clone(&key)).or_default();
         match place {
             Place::Lane => rows.in_lane += 1,
             Place::Parker => rows.at_parker += 1,

@@ -2,6 +2,7 @@
 //! row that finds no room stays where it is, pending.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -255,7 +256,7 @@ impl Dispatcher {
             loaded.events.sort_by(in_order);
             for event in loaded.events {
                 // Once one row of a key found no room, none after it may.
-                if refused.contains(&event.key) {
+                if refused.contains(&*event.key) {
                     continue;
                 }
                 if self.parts.breakers.is_on_trial(event.stream) {
@@ -264,11 +265,11 @@ impl Dispatcher {
                         continue;
                     }
                 }
-                let key = event.key.clone();
+                let key = Arc::clone(&event.key);
                 if self.dispatch(event, None) {
                     taken += 1;
                 } else {
-                    refused.insert(key);
+                    refused.insert(key.to_string());
                 }
             }
         }

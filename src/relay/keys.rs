@@ -1,13 +1,14 @@
 //! Keys whose rows may not simply go out: those that wait behind a parked row, and those whose rows
 //! were called back from a lane.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Map, Set};
 
 /// Keys that have a row waiting to be tried again: later rows of theirs wait behind it. Written by
 /// the parker, who knows what is parked, and filled in when a bucket is taken.
 #[derive(Debug, Default)]
-pub(super) struct Blocked(Mutex<HashMap<String, u16>>);
+pub(super) struct Blocked(Mutex<Map<String, u16>>);
 
 impl Blocked {
     pub(super) fn contains(&self, key: &str) -> bool {
@@ -31,7 +32,7 @@ impl Blocked {
         self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, u16>> {
+    fn lock(&self) -> MutexGuard<'_, Map<String, u16>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -39,7 +40,7 @@ impl Blocked {
 /// Keys of which a lane gave a row back unpublished. Until all rows of such a key are back, the lane
 /// takes none and the dispatcher sends none: otherwise a later row still under way would overtake.
 #[derive(Debug, Default)]
-pub(super) struct Recalled(Mutex<HashSet<String>>);
+pub(super) struct Recalled(Mutex<Set<String>>);
 
 impl Recalled {
     pub(super) fn contains(&self, key: &str) -> bool {
@@ -54,7 +55,7 @@ impl Recalled {
         self.lock().remove(key);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<String>> {
+    fn lock(&self) -> MutexGuard<'_, Set<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

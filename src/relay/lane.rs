@@ -4,7 +4,6 @@
 
 mod run;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt;
@@ -13,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::parker::Note;
 use super::settler::tell;
-use super::{Item, Parts, Signal};
+use super::{Item, Map, Parts, Signal};
 use crate::domain::EventId;
 use crate::store::PendingKey;
 use crate::supervisor::{BoxError, Policy, Spawner, Stage};
@@ -32,11 +31,11 @@ struct Lane {
     /// Locked by the one run of the task there is.
     inbox: tokio::sync::Mutex<mpsc::Receiver<Item>>,
     /// Rows taken from the inbox and not handed over yet, with their keys.
-    held: Mutex<HashMap<EventId, String>>,
+    held: Mutex<Map<EventId, Arc<str>>>,
 }
 
 impl Lane {
-    fn held(&self) -> MutexGuard<'_, HashMap<EventId, String>> {
+    fn held(&self) -> MutexGuard<'_, Map<EventId, Arc<str>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -93,7 +92,7 @@ async fn give_back_all(
     inbox: &mut mpsc::Receiver<Item>,
     out: &Outlets,
 ) {
-    let held: Vec<(EventId, String)> = lane.held().drain().collect();
+    let held: Vec<(EventId, Arc<str>)> = lane.held().drain().collect();
     if held.is_empty() {
         return;
     }

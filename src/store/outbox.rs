@@ -259,7 +259,7 @@ fn event(row: &QueryResult) -> Result<OutboxEvent, StoreError> {
         campaign_id: CampaignId(row.try_get("", "campaign_id")?),
         aggregate_id: row.try_get("", "aggregateid")?,
         event_type: row.try_get("", "type")?,
-        key: row.try_get("", "message_key")?,
+        key: row.try_get::<String>("", "message_key")?.into(),
         key_sequence: u32::try_from(sequence).unwrap_or_default(),
         rank: rank.and_then(|rank| u64::try_from(rank).ok()),
         traceparent: row.try_get("", "traceparent")?,

@@ -134,7 +134,7 @@ fn route(settings: &BTreeMap<String, String>, row: &BTreeMap<String, Option<Stri
 async fn written(store: &Store) -> OutboxEvent {
     let campaign = create(store, campaign_of(None)).await;
     let mut intake = intake(&campaign, 42, 1, 1);
-    "user-42".clone_into(&mut intake.event.key);
+    intake.event.key = "user-42".into();
     intake.event.traceparent =
         Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into());
     let batch = [intake];

@@ -1,6 +1,7 @@
 //! One run of a lane's task: from its start, or from a panic, to the next.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -15,7 +16,7 @@ use crate::domain::{EventId, OutboxEvent};
 use crate::relay::breaker::{HeldBack, Ticket};
 use crate::relay::parker::Note;
 use crate::relay::settler::tell;
-use crate::relay::{Haste, Item, KeyPolicy, Origin, Parts, Signal};
+use crate::relay::{Haste, Item, KeyPolicy, Map, Origin, Parts, Set, Signal};
 use crate::store::PendingKey;
 
 /// Lines whose last sent event is remembered, to notice a violation of their order.
@@ -27,6 +28,8 @@ enum Sent {
     Failed(PublishError),
     /// The lease would not have covered it.
     Withheld,
+    /// The broker or its topic failed others while it waited.
+    HeldBack,
 }
 
 pub(super) struct Landed {
@@ -41,17 +44,17 @@ pub(super) struct Run<'a> {
     lane: &'a Lane,
     out: &'a Outlets,
     /// Rows waiting, by key.
-    queues: HashMap<String, VecDeque<Item>>,
+    queues: Map<Arc<str>, VecDeque<Item>>,
     /// Keys with rows waiting and none flying, each once.
-    ready: VecDeque<String>,
+    ready: VecDeque<Arc<str>>,
     /// Keys that are in `ready` or have a row flying.
-    busy: HashSet<String>,
+    busy: Set<Arc<str>>,
     pub(super) flying: FuturesUnordered<BoxFuture<'static, Landed>>,
     flying_max: usize,
     /// Nothing sets out any more.
     stop: CancellationToken,
     /// The last one sent of each line that has to be kept.
-    sent: HashMap<String, Mark>,
+    sent: Map<Arc<str>, Mark>,
 }
 
 /// Where in its line an event stands.
@@ -65,12 +68,12 @@ enum Mark {
 
 impl Mark {
     /// The line an event belongs to, and its place in it.
-    fn of(event: &OutboxEvent) -> (String, Self) {
+    fn of(event: &OutboxEvent) -> (Arc<str>, Self) {
         if event.shares_its_key() {
             let line = format!("{}/{}", event.campaign_id, event.key);
-            (line, Self::Commit(event.id))
+            (line.into(), Self::Commit(event.id))
         } else {
-            (event.key.clone(), Self::Sequence(event.key_sequence))
+            (Arc::clone(&event.key), Self::Sequence(event.key_sequence))
         }
     }
 }
@@ -87,24 +90,27 @@ impl<'a> Run<'a> {
             parts,
             lane,
             out,
-            queues: HashMap::new(),
+            queues: Map::default(),
             ready: VecDeque::new(),
-            busy: HashSet::new(),
+            busy: Set::default(),
             flying: FuturesUnordered::new(),
             flying_max: usize::try_from(share).unwrap_or(usize::MAX).max(1),
             stop,
-            sent: HashMap::new(),
+            sent: Map::default(),
         }
     }
 
     pub(super) async fn take(&mut self, item: Item) {
-        let key = item.event.key.clone();
-        self.lane.held().insert(item.event.id, key.clone());
+        let key = Arc::clone(&item.event.key);
+        self.lane.held().insert(item.event.id, Arc::clone(&key));
         if item.origin == Origin::Pending && self.parts.recalled.contains(&key) {
             return self.give_back(vec![item.event.id]).await;
         }
-        self.queues.entry(key.clone()).or_default().push_back(item);
-        if self.busy.insert(key.clone()) {
+        let queue = self.queues.entry(Arc::clone(&key));
+        // Almost every key has one row waiting, and most of them have one in all.
+        let queue = queue.or_insert_with(|| VecDeque::with_capacity(1));
+        queue.push_back(item);
+        if self.busy.insert(Arc::clone(&key)) {
             self.ready.push_back(key);
         }
     }
@@ -175,7 +181,7 @@ impl<'a> Run<'a> {
     }
 
     pub(super) async fn landed(&mut self, landed: Landed) {
-        let key = landed.item.event.key.clone();
+        let key = Arc::clone(&landed.item.event.key);
         let Landed {
             item,
             sent_at,
@@ -191,6 +197,10 @@ impl<'a> Run<'a> {
                 self.parts.breakers.unused(ticket);
                 self.put_back(item);
                 self.recall(&key).await;
+            }
+            Sent::HeldBack => {
+                self.parts.breakers.unused(ticket);
+                self.put_back(item);
             }
             Sent::Failed(failure) => {
                 self.parts.metrics.failed(class(&failure));
@@ -275,7 +285,7 @@ impl<'a> Run<'a> {
 
     /// Puts an unpublished row in front of the others of its key.
     fn put_back(&mut self, item: Item) {
-        let key = item.event.key.clone();
+        let key = Arc::clone(&item.event.key);
         self.queues.entry(key).or_default().push_front(item);
     }
 
@@ -323,14 +333,18 @@ async fn send(parts: Parts, item: Item, ticket: Ticket, stop: CancellationToken)
         1
     };
     let permit = parts.permits.acquire_many(permits).await;
+    let sent_at = Instant::now();
     let mut record = Record::of(&item.event, &parts.config.topic_prefix);
     let turn = match item.haste {
         Haste::Fresh => parts.publisher.turn(&record).await,
         Haste::Backlog => None,
     };
-    let sent_at = Instant::now();
     let may_send = permit.is_ok() && !stop.is_cancelled();
-    let sent = if may_send && parts.ownership.may_send(item.event.bucket) {
+    let sent = if !may_send || !parts.ownership.may_send(item.event.bucket) {
+        Sent::Withheld
+    } else if !parts.breakers.still(ticket) {
+        Sent::HeldBack
+    } else {
         let mut traced = record.traced();
         let published = match item.haste {
             Haste::Fresh => parts.publisher.publish(&record).await,
@@ -345,8 +359,6 @@ async fn send(parts: Parts, item: Item, ticket: Ticket, stop: CancellationToken)
                 Sent::Failed(failure)
             }
         }
-    } else {
-        Sent::Withheld
     };
     drop((turn, permit));
     Landed {

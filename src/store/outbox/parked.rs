@@ -229,7 +229,7 @@ impl Store {
             self,
             "SELECT event_id FROM outbox_parked WHERE message_key = ",
         );
-        sql.bind(event.key.as_str())
+        sql.bind(&*event.key)
             .push(" AND bucket = ")
             .bind(event.bucket);
         sql.push(" AND state = 'retry' LIMIT 1");
@@ -237,12 +237,12 @@ impl Store {
             return Ok(());
         }
         let mut sql = Sql::new(self, super::PEND_PARKED);
-        sql.push(" WHERE p.message_key = ").bind(event.key.as_str());
+        sql.push(" WHERE p.message_key = ").bind(&*event.key);
         sql.push(" AND p.bucket = ").bind(event.bucket);
         sql.push(" AND p.state = 'blocked'");
         sql.run(transaction).await?;
         let mut sql = Sql::new(self, "DELETE FROM outbox_parked WHERE message_key = ");
-        sql.bind(event.key.as_str())
+        sql.bind(&*event.key)
             .push(" AND bucket = ")
             .bind(event.bucket);
         sql.push(" AND state = 'blocked'").run(transaction).await?;

@@ -117,7 +117,7 @@ pub(super) fn outbox(store: &Store, rows: &[OutboxRow<'_>]) -> Vec<Sql> {
             event.stream.as_str().into(),
             event.aggregate_id.as_str().into(),
             event.event_type.as_str().into(),
-            event.key.as_str().into(),
+            Value::from(&*event.key),
             narrow(event.key_sequence).into(),
             event.rank.map(to_signed).into(),
             event.traceparent.clone().into(),

@@ -102,7 +102,7 @@ impl Bench {
                     event.stream.as_str().into(),
                     event.aggregate_id.clone().into(),
                     event.event_type.clone().into(),
-                    event.key.clone().into(),
+                    event.key.to_string().into(),
                     event.key_sequence.into(),
                     event.rank.map(|rank| i64::try_from(rank).unwrap()).into(),
                     event.traceparent.clone().into(),

@@ -54,7 +54,7 @@ async fn a_record_carries_the_event() {
     let record = consume(&broker.bootstrap_servers(), &topic, 1)
         .await
         .remove(0);
-    assert_eq!(record.key, event.key);
+    assert_eq!(*record.key, *event.key);
     assert_eq!(record.payload, event.payload);
     let id = event.id.to_string();
     for (name, value) in [

@@ -94,7 +94,7 @@ async fn a_takeover_and_a_late_word_meet(test: &TestStore, rounds: u64) {
             let blocked = store.parked_keys(&[bucket]).await.unwrap();
             let pending = store.pending(&[bucket], &[], 1_000).await.unwrap();
             (
-                blocked.iter().any(|(_, key)| *key == event.key),
+                blocked.iter().any(|(_, key)| **key == *event.key),
                 pending.iter().any(|row| row.key.event_id == event.id),
             )
         };

@@ -42,7 +42,7 @@ async fn on_real_parts_everything_committed_is_published_in_order() {
     bench.settled().await;
     let read = consume(&brokers, &topic, events.len()).await;
     for event in &events {
-        let of_key = read.iter().filter(|record| record.key == event.key);
+        let of_key = read.iter().filter(|record| *record.key == *event.key);
         let sequences: Vec<_> = of_key
             .map(|record| record.header("ce_keysequence"))
             .collect();

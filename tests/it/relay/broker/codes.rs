@@ -49,7 +49,7 @@ async fn published_in_spite_of(broker: &Arc<Embedded>, config: Config) -> Runnin
     bench.settled().await;
     let read = consume(&broker.bootstrap_servers(), &topic, events.len()).await;
     for event in &events {
-        let of_key = read.iter().filter(|record| record.key == event.key);
+        let of_key = read.iter().filter(|record| *record.key == *event.key);
         let sequences: Vec<_> = of_key
             .map(|record| record.header("ce_keysequence").unwrap())
             .collect();

@@ -3,10 +3,59 @@
 use std::time::Duration;
 
 use firstcome::broker::kafka::KafkaConfig;
+use firstcome::domain::OutboxEvent;
 
 use super::scene::{Scene, failures};
 use super::spare;
-use crate::relay::bench::{events, kafka};
+use crate::relay::bench::{Running, events, kafka, until};
+
+/// Events that come at once.
+const WAVE: u32 = 30;
+/// Probes while a broker is away for some seconds, at the most.
+const PROBES: u32 = 10;
+
+/// A relay between two waves of events: the first was sent to a broker that does not answer, the second waits
+/// for its turn.
+struct Waves {
+    scene: Scene,
+    running: Running,
+    events: Vec<OutboxEvent>,
+    sent_before: u64,
+}
+
+impl Waves {
+    async fn begin(broker: &spare::Spare, answered_within: Duration) -> Self {
+        let patient = KafkaConfig {
+            message_timeout: answered_within,
+            ..kafka()
+        };
+        let scene = Scene::with(&broker.address, patient).await.without_polls();
+        scene.create_topics().await;
+        scene.know_partitions().await;
+        let events = events(1 + 2 * WAVE, 1);
+        let (before, waves) = events.split_at(1);
+        let (first, second) = waves.split_at(waves.len() / 2);
+        scene.commit(before).await;
+        let running = scene.start().await;
+        scene.bench.settled().await;
+        let sent_before = scene.tried();
+        broker.pause().await;
+        scene.hint(&running, first).await;
+        assert!(scene.tried() > sent_before, "the first are under way");
+        scene.hint(&running, second).await;
+        Self {
+            scene,
+            running,
+            events,
+            sent_before,
+        }
+    }
+
+    /// How many of both were sent, again and again where they were.
+    fn sent(&self) -> u32 {
+        u32::try_from(self.scene.tried() - self.sent_before).unwrap()
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_of_the_producer_holds_rows_back_and_charges_none() {
@@ -35,27 +84,39 @@ async fn a_full_queue_of_the_producer_holds_rows_back_and_charges_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_partition_is_asked_its_next_records_wait_for_their_turn() {
     let broker = spare::mine().await;
-    let patient = KafkaConfig {
-        message_timeout: Duration::from_secs(30),
-        ..kafka()
-    };
-    let scene = Scene::with(&broker.address, patient).await.without_polls();
-    scene.create_topics().await;
-    scene.know_partitions().await;
-    let all = events(61, 1);
-    let (before, rest) = all.split_at(1);
-    let (first, second) = rest.split_at(30);
-    scene.commit(before).await;
-    let running = scene.start().await;
-    scene.bench.settled().await;
-    let sent = scene.tried();
-    broker.pause().await;
-    scene.hint(&running, first).await;
-    let under_way = scene.tried() - sent;
-    assert!(under_way > 0, "the first of them are under way");
-    scene.hint(&running, second).await;
-    let under_way = scene.tried() - sent;
-    assert!(under_way <= 30, "{under_way} were sent");
+    let waves = Waves::begin(&broker, Duration::from_secs(30)).await;
+    let sent = waves.sent();
+    assert!(sent <= WAVE, "{sent} were sent");
     broker.resume().await;
-    scene.ends_well(running, &all).await;
+    waves.scene.ends_well(waves.running, &waves.events).await;
+}
+
+/// What some were not answered is not asked again by all who waited for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_turn_is_held_back_when_the_broker_is_away() {
+    let broker = spare::mine().await;
+    let waves = Waves::begin(&broker, Duration::from_secs(3)).await;
+    waves.scene.held_back(&waves.running).await;
+    let first = waves.sent();
+    until("it is probed", async || waves.sent() > first).await;
+    broker.resume().await;
+    waves.scene.bench.settled().await;
+    let sent = waves.sent();
+    // The first wave in vain, and both in the end.
+    assert!(sent <= 3 * WAVE + PROBES, "{sent} were sent");
+    waves.scene.ends_well(waves.running, &waves.events).await;
+}
+
+/// Whoever waits for a turn when the relay stops is left to the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_turn_is_not_sent_when_the_relay_stops() {
+    let broker = spare::mine().await;
+    let waves = Waves::begin(&broker, Duration::from_secs(3)).await;
+    let Waves { scene, running, .. } = waves;
+    drop(running.stop().await);
+    let sent = scene.tried() - waves.sent_before;
+    assert!(sent <= u64::from(WAVE), "{sent} were sent");
+    broker.resume().await;
+    let running = scene.start().await;
+    scene.ends_well(running, &waves.events).await;
 }

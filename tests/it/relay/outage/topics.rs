@@ -107,7 +107,7 @@ async fn a_batch_the_broker_refuses_costs_the_oversized_record_alone() {
     assert_eq!(dead.event_id, oversized.id);
     assert_eq!((dead.attempts, dead.error_class.as_str()), (1, "record"));
     let copy = consume(&broker.address, &scene.copies, 1).await.remove(0);
-    assert_eq!(copy.key, oversized.key);
+    assert_eq!(*copy.key, *oversized.key);
     assert_eq!(copy.payload, oversized.payload);
     assert_eq!(copy.header("firstcome-dead-class"), Some("record"));
     assert_eq!(scene.records_in(&scene.copies).await, 1);
