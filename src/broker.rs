@@ -37,7 +37,7 @@ impl Record {
             ("ce_specversion", "1.0".to_owned()),
             ("ce_id", event.id.to_string()),
             ("ce_type", event.event_type.clone()),
-            ("ce_source", format!("/{topic_prefix}")),
+            ("ce_source", ["/", topic_prefix].concat()),
             ("ce_subject", event.aggregate_id.clone()),
             (
                 "ce_time",

@@ -220,9 +220,7 @@ impl Sampled {
     ) -> Traced {
         let context = Context::new().with_remote_span_context(given.clone());
         let builder = SpanBuilder::from_name(name).with_kind(kind);
-        Traced(Box::new(
-            self.tracer.build_with_context(builder, &context),
-        ))
+        Traced(Box::new(self.tracer.build_with_context(builder, &context)))
     }
 }
 

@@ -102,4 +102,5 @@ def transaction(campaign, ranks, pairs):
 def deletion(pairs):
     """What the relay deletes when all of it is acknowledged."""
     keys = ",".join(f"({bucket(pair)},0x{pair[1].hex})" for pair in pairs)
-    return f"DELETE FROM outbox_pending WHERE (bucket, event_id) IN ({keys})"
+    table = "/*+ INDEX(outbox_pending PRIMARY) */ FROM outbox_pending"
+    return f"DELETE {table} WHERE (bucket, event_id) IN ({keys})"

@@ -67,7 +67,7 @@ impl Stream {
     /// The topic of this stream for an installation.
     #[must_use]
     pub fn topic(self, prefix: &str) -> String {
-        format!("{prefix}.{}.v1", self.as_str())
+        [prefix, ".", self.as_str(), ".v1"].concat()
     }
 
     /// Where records of this stream go that cannot be delivered.

@@ -17,7 +17,10 @@ use firstcome::retry::Policy;
 use firstcome::store::{DeadLetter, DeadLetterFilter, OutboxCounts, Store, StoreConfig};
 use firstcome::supervisor::{Outcome, Supervisor};
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, TransactionTrait, Value};
+use sea_orm::{
+    ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, Statement,
+    TransactionTrait, Value,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -84,6 +87,11 @@ impl Bench {
 
     /// The same for several in one transaction.
     pub async fn commit_together(&self, events: &[OutboxEvent]) {
+        self.written(events).await.commit().await.unwrap();
+    }
+
+    /// A transaction that has written all that, and may commit it.
+    pub async fn written(&self, events: &[OutboxEvent]) -> DatabaseTransaction {
         let transaction = self.db.begin().await.unwrap();
         let run = async |sql: &str, values: Vec<Value>| {
             let backend = self.db.get_database_backend();
@@ -122,7 +130,7 @@ impl Bench {
             )
             .await;
         }
-        transaction.commit().await.unwrap();
+        transaction
     }
 
     pub async fn run(&self, sql: &str) {

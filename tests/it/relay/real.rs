@@ -1,8 +1,11 @@
 //! The relay on MySQL and Kafka.
 
+use std::time::Duration;
+
 use firstcome::broker::Publisher;
 use firstcome::broker::kafka::{Kafka, KafkaConfig};
 use firstcome::domain::Stream;
+use firstcome::store::PendingKey;
 
 use super::bench::{Bench, Running, config, consume, events, fresh};
 
@@ -20,7 +23,7 @@ async fn on_real_parts_everything_committed_is_published_in_order() {
     let topic = Stream::Participation.topic(&config.topic_prefix);
     let kafka = KafkaConfig {
         brokers: brokers.clone(),
-        message_timeout: std::time::Duration::from_secs(4),
+        message_timeout: Duration::from_secs(4),
         ..KafkaConfig::default()
     };
     let kafka = Kafka::connect(kafka).await.unwrap();
@@ -49,5 +52,26 @@ async fn on_real_parts_everything_committed_is_published_in_order() {
         assert_eq!(sequences, [Some("1"), Some("2")]);
     }
     assert!(first.stop().await.is_clean());
+    bench.drop_schema().await;
+}
+
+/// MySQL would rather read as small a table as a whole, and wait for what a writer has not committed.
+#[tokio::test]
+async fn who_deletes_acknowledged_rows_waits_for_no_writer() {
+    let bench = Bench::mysql(&part("FIRSTCOME_DATABASE_URL")).await;
+    let events = events(60, 1);
+    let (acknowledged, next) = events.split_at(40);
+    bench.commit_together(acknowledged).await;
+    let writer = bench.written(next).await;
+    let keys = acknowledged.iter().map(|event| PendingKey {
+        bucket: event.bucket,
+        event_id: event.id,
+    });
+    let keys: Vec<PendingKey> = keys.collect();
+    let deleted = bench.store.delete_pending(&keys);
+    let deleted = tokio::time::timeout(Duration::from_secs(20), deleted).await;
+    assert_eq!(deleted.expect("an end").unwrap(), 40);
+    writer.commit().await.unwrap();
+    assert_eq!(bench.counts().await.pending, 20);
     bench.drop_schema().await;
 }
