@@ -109,7 +109,8 @@ class Two:
 
     def delete(self, cursor, keys):
         pairs = ",".join("(%d,0x%s)" % (key[0], key[1].hex()) for key in keys)
-        cursor.execute(f"DELETE FROM outbox_pending WHERE (bucket, event_id) IN ({pairs})")
+        table = "/*+ INDEX(outbox_pending PRIMARY) */ FROM outbox_pending"
+        cursor.execute(f"DELETE {table} WHERE (bucket, event_id) IN ({pairs})")
 
 
 class One:

@@ -221,30 +221,37 @@ mod tests {
     #[test]
     fn the_value_of_a_record_is_json() {
         let at = DateTime::from_timestamp_micros(1_795_000_000_000_001).unwrap();
-        let participation = Participation {
-            id: ParticipationId::generate(),
-            campaign_id: CampaignId(7),
-            user_id: UserId(i64::MAX),
-            quantity: 2,
-            rank: 3,
-            status: Status::Reserved,
-            remaining: None,
-            amount: None,
-            payment_reference: None,
-            expires_at: None,
-            created_at: at,
-        };
-        let event = OutboxEvent::about(&participation, 1, KeyChoice::Participation, at);
-        let expected = json!({
-            "participationId": participation.id.to_string(),
-            "campaignId": 7,
-            "userId": i64::MAX,
-            "quantity": 2,
-            "rank": 3,
-            "status": Status::Reserved,
-            "occurredAt": "2026-11-18T11:06:40.000001Z",
-        });
-        let said: Value = serde_json::from_str(&event.payload).unwrap();
-        assert_eq!(said, expected);
+        for status in [
+            Status::Reserved,
+            Status::Confirmed,
+            Status::Cancelled,
+            Status::Expired,
+        ] {
+            let participation = Participation {
+                id: ParticipationId::generate(),
+                campaign_id: CampaignId(7),
+                user_id: UserId(i64::MAX),
+                quantity: 2,
+                rank: 3,
+                status,
+                remaining: None,
+                amount: None,
+                payment_reference: None,
+                expires_at: None,
+                created_at: at,
+            };
+            let event = OutboxEvent::about(&participation, 1, KeyChoice::Participation, at);
+            let expected = json!({
+                "participationId": participation.id.to_string(),
+                "campaignId": 7,
+                "userId": i64::MAX,
+                "quantity": 2,
+                "rank": 3,
+                "status": status,
+                "occurredAt": "2026-11-18T11:06:40.000001Z",
+            });
+            let said: Value = serde_json::from_str(&event.payload).unwrap();
+            assert_eq!(said, expected);
+        }
     }
 }

@@ -73,7 +73,7 @@ pub struct Metrics {
     pub order_violations: Counter,
     /// From the commit of a row to its acknowledgement.
     pub commit_to_ack_seconds: Histogram,
-    /// The first part of it, of rows that came from the writer: until the row is sent.
+    /// The first part of it, of rows that came from the writer: until the row is on its way to the producer.
     pub wake_seconds: Histogram,
     /// The rest of it.
     pub publish_seconds: Histogram,

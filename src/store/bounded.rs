@@ -117,6 +117,16 @@ impl Db {
         }
     }
 
+    /// The beginning of a deletion that finds its rows by their keys. Of a table with not many more rows than
+    /// keys MySQL would rather read all, and wait for those that a writer has not committed yet.
+    pub(super) fn delete_by_key(&self, table: &str) -> String {
+        if self.is_embedded() {
+            format!("DELETE FROM {table}")
+        } else {
+            format!("DELETE /*+ INDEX({table} PRIMARY) */ FROM {table}")
+        }
+    }
+
     /// For what has no bound: changes of the schema, and closing.
     pub(super) const fn unbounded(&self) -> &DatabaseConnection {
         &self.inner

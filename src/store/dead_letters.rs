@@ -120,8 +120,9 @@ impl Store {
         let mut sql = Sql::new(self, PEND_PARKED);
         sql.push(" WHERE p.state = 'dead' AND p.event_id IN ");
         let moved = sql.list(dead.ids()).run(&tx).await?;
-        let mut sql = Sql::new(self, "DELETE FROM outbox_parked WHERE state = 'dead'");
-        sql.push(" AND event_id IN ").list(dead.ids());
+        let mut sql = Sql::new(self, &self.db.delete_by_key("outbox_parked"));
+        sql.push(" WHERE state = 'dead' AND event_id IN ")
+            .list(dead.ids());
         let deleted = sql.run(&tx).await?;
         if moved != deleted {
             // The rows are held, so this is a row that is both parked and pending: left to whoever looks.

@@ -160,12 +160,8 @@ impl Store {
         if keys.is_empty() {
             return Ok(0);
         }
-        // Where not many more rows are pending than these, MySQL would rather read all of them, and wait for
-        // those that a writer has not committed yet.
-        let mut sql = Sql::new(
-            self,
-            "DELETE /*+ INDEX(outbox_pending PRIMARY) */ FROM outbox_pending WHERE (bucket, event_id) IN ",
-        );
+        let mut sql = Sql::new(self, &self.db.delete_by_key("outbox_pending"));
+        sql.push(" WHERE (bucket, event_id) IN ");
         sql.pairs(padded(keys).map(|key| (key.bucket.into(), key.event_id.0.into())));
         sql.run(self.connection()).await
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Lane, Outlets};
-use crate::broker::{PublishError, Record};
+use crate::broker::{PublishError, Record, Turn};
 use crate::domain::{EventId, OutboxEvent};
 use crate::relay::breaker::{HeldBack, Ticket};
 use crate::relay::parker::Note;
@@ -37,6 +37,8 @@ pub(super) struct Landed {
     sent_at: Instant,
     ticket: Ticket,
     sent: Sent,
+    /// Kept until the breakers know how it ended: those who wait ask them next.
+    turn: Option<Turn>,
 }
 
 pub(super) struct Run<'a> {
@@ -187,10 +189,12 @@ impl<'a> Run<'a> {
             sent_at,
             ticket,
             sent,
+            turn,
         } = landed;
         match sent {
             Sent::Acknowledged => {
                 self.answered(ticket);
+                drop(turn);
                 self.acknowledged(item, sent_at).await;
             }
             Sent::Withheld => {
@@ -360,12 +364,13 @@ async fn send(parts: Parts, item: Item, ticket: Ticket, stop: CancellationToken)
             }
         }
     };
-    drop((turn, permit));
+    drop(permit);
     Landed {
         item,
         sent_at,
         ticket,
         sent,
+        turn,
     }
 }
 

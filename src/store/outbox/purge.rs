@@ -107,8 +107,9 @@ impl Store {
         // Always in this order, so that two who purge wait for each other and never in a circle.
         for (campaign, ids) in by_campaign {
             let gone = self.segments_of(&transaction, campaign, &ids).await?;
-            let mut sql = Sql::new(self, "DELETE FROM outbox_event WHERE id IN ");
+            let mut sql = Sql::new(self, &self.db.delete_by_key("outbox_event"));
             let deleted = sql
+                .push(" WHERE id IN ")
                 .list(padded(&ids).map(|id| id.0))
                 .run(&transaction)
                 .await?;
@@ -138,11 +139,11 @@ impl Store {
         campaign: CampaignId,
         ids: &[EventId],
     ) -> Result<BTreeMap<(CampaignId, i64), Purged>, StoreError> {
-        let mut sql = Sql::new(
-            self,
-            "SELECT `rank`, key_sequence FROM outbox_event WHERE id IN ",
-        );
-        sql.list(padded(ids).map(|id| id.0));
+        let events = self.db.by_index("outbox_event", "PRIMARY");
+        let mut sql = Sql::new(self, "SELECT `rank`, key_sequence FROM ");
+        sql.push(&events)
+            .push(" WHERE id IN ")
+            .list(padded(ids).map(|id| id.0));
         // SQLite has one writer, and this is it.
         if !self.is_embedded() {
             sql.push(" FOR UPDATE");

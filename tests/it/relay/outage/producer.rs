@@ -99,6 +99,8 @@ async fn who_waits_for_a_turn_is_held_back_when_the_broker_is_away() {
     waves.scene.held_back(&waves.running).await;
     let first = waves.sent();
     until("it is probed", async || waves.sent() > first).await;
+    let sent = waves.sent();
+    assert!(sent <= WAVE + PROBES, "{sent} were sent to a broker away");
     broker.resume().await;
     waves.scene.bench.settled().await;
     let sent = waves.sent();
@@ -111,12 +113,19 @@ async fn who_waits_for_a_turn_is_held_back_when_the_broker_is_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_a_turn_is_not_sent_when_the_relay_stops() {
     let broker = spare::mine().await;
-    let waves = Waves::begin(&broker, Duration::from_secs(3)).await;
+    let waves = Waves::begin(&broker, Duration::from_secs(30)).await;
     let Waves { scene, running, .. } = waves;
-    drop(running.stop().await);
+    let hints = running.handle.hints();
+    // Those under way are answered, and the next have their turn, once it is known that they stop.
+    let (outcome, ()) = tokio::join!(running.stop(), async {
+        hints.closed().await;
+        broker.resume().await;
+    });
+    assert!(outcome.is_clean());
     let sent = scene.tried() - waves.sent_before;
     assert!(sent <= u64::from(WAVE), "{sent} were sent");
-    broker.resume().await;
+    let pending = scene.bench.counts().await.pending;
+    assert_eq!(pending + sent, 2 * u64::from(WAVE), "the others wait");
     let running = scene.start().await;
     scene.ends_well(running, &waves.events).await;
 }
