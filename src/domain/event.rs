@@ -159,7 +159,6 @@ impl OutboxEvent {
             KeyChoice::User => participation.user_id.to_string(),
             KeyChoice::Campaign => participation.campaign_id.to_string(),
         };
-        let key: Arc<str> = key.into();
         Self {
             id: EventId::generate(),
             bucket: bucket_of(&key),
@@ -167,7 +166,7 @@ impl OutboxEvent {
             campaign_id: participation.campaign_id,
             aggregate_id: participation.id.to_string(),
             event_type: EventType(participation.status).as_str().to_owned(),
-            key,
+            key: key.into(),
             key_sequence: sequence,
             rank: Some(participation.rank),
             traceparent: None,

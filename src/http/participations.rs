@@ -301,7 +301,7 @@ async fn take_part(
             replayed,
         } => {
             if let (Some(by), Replayed::First) = (by, replayed) {
-                Box::pin(note_creation(app, by, &participation)).await?;
+                note_creation(app, by, &participation).await?;
             }
             Ok(Accepted {
                 view: ParticipationView::answer(&participation),
@@ -343,7 +343,7 @@ async fn asked_too_much(app: &App, campaign: i64, quantity: u32, refusal: &Refus
     if !matches!(refusal, Refusal::LimitExceeded) {
         return Asked { over_max: None };
     }
-    let campaign = Box::pin(app.catalogue.get(CampaignId(campaign))).await;
+    let campaign = app.catalogue.get(CampaignId(campaign)).await;
     let max = campaign
         .ok()
         .flatten()

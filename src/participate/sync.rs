@@ -42,13 +42,7 @@ impl SyncPath {
         let _span = record.traced();
         match self.publisher.publish(&record).await {
             Ok(_) => {
-                if let Err(error) = store
-                    .delete_pending(&[PendingKey {
-                        bucket: event.bucket,
-                        event_id: event.id,
-                    }])
-                    .await
-                {
+                if let Err(error) = store.delete_pending(&[PendingKey::of(event)]).await {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "an acknowledged row stays; it is sent again"

@@ -54,10 +54,7 @@ impl Claims {
     }
 
     pub(super) fn insert(&mut self, event: &OutboxEvent, place: Place, parts: &Parts) {
-        let row = PendingKey {
-            bucket: event.bucket,
-            event_id: event.id,
-        };
+        let row = PendingKey::of(event);
         self.insert_row(row, Arc::clone(&event.key), place, parts);
     }
 

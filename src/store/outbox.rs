@@ -34,6 +34,17 @@ pub struct PendingKey {
     pub event_id: EventId,
 }
 
+impl PendingKey {
+    /// Where the row of an event is.
+    #[must_use]
+    pub const fn of(event: &OutboxEvent) -> Self {
+        Self {
+            bucket: event.bucket,
+            event_id: event.id,
+        }
+    }
+}
+
 /// A pending row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pending {

@@ -46,13 +46,7 @@ async fn sell(store: &Store, campaign: &Campaign, ages: &[Duration]) -> Vec<Outb
 }
 
 async fn acknowledge(store: &Store, events: &[OutboxEvent]) {
-    let keys: Vec<PendingKey> = events
-        .iter()
-        .map(|event| PendingKey {
-            bucket: event.bucket,
-            event_id: event.id,
-        })
-        .collect();
+    let keys: Vec<PendingKey> = events.iter().map(PendingKey::of).collect();
     let deleted = store.delete_pending(&keys).await.unwrap();
     assert_eq!(usize::try_from(deleted).unwrap(), events.len());
 }

@@ -103,13 +103,7 @@ async fn commit(store: &Store, campaign: &Campaign, batch: &[Intake]) {
 }
 
 async fn acknowledge(store: &Store, events: &[&OutboxEvent]) {
-    let keys: Vec<PendingKey> = events
-        .iter()
-        .map(|event| PendingKey {
-            bucket: event.bucket,
-            event_id: event.id,
-        })
-        .collect();
+    let keys: Vec<PendingKey> = events.iter().map(|event| PendingKey::of(event)).collect();
     store.delete_pending(&keys).await.unwrap();
 }
 

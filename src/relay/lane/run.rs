@@ -263,10 +263,7 @@ impl<'a> Run<'a> {
         if item.origin != Origin::Pending {
             return self.hand_over(Note::Delivered(item)).await;
         }
-        let key = PendingKey {
-            bucket: item.event.bucket,
-            event_id: item.event.id,
-        };
+        let key = PendingKey::of(&item.event);
         if self.out.settle.send(key).await.is_err() {
             tracing::error!(outbox.id = %key.event_id, "acknowledged row not settled: stopping");
         }

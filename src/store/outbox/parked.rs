@@ -100,10 +100,7 @@ impl Store {
         under: Under<'_>,
     ) -> Result<bool, StoreError> {
         let row = Pending {
-            key: PendingKey {
-                bucket: event.bucket,
-                event_id: event.id,
-            },
+            key: PendingKey::of(event),
             campaign_id: event.campaign_id,
             held: false,
         };

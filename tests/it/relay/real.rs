@@ -63,10 +63,7 @@ async fn who_deletes_acknowledged_rows_waits_for_no_writer() {
     let (acknowledged, next) = events.split_at(40);
     bench.commit_together(acknowledged).await;
     let writer = bench.written(next).await;
-    let keys = acknowledged.iter().map(|event| PendingKey {
-        bucket: event.bucket,
-        event_id: event.id,
-    });
+    let keys = acknowledged.iter().map(PendingKey::of);
     let keys: Vec<PendingKey> = keys.collect();
     let deleted = bench.store.delete_pending(&keys);
     let deleted = tokio::time::timeout(Duration::from_secs(20), deleted).await;
