@@ -114,22 +114,20 @@ def sql(bench, number):
     }
 
 
-def sql_beside(bench, number, found, share):
-    """The same beside something that takes as much of the processor as the generator of the load did.
-
-    In the ways that were the best without it, of one session and of several.
-    """
+def best_of_one_session(bench, found):
+    """Sessions and rows a commit of the fastest way that has one session: a campaign lets one commit at a time."""
     ways = sql_ways(bench.settings)
-    best_of_one = max((name for name, way in ways.items() if way[0] == 1), key=found.get)
-    told = {}
-    for name in {best_of_one, max(ways, key=found.get)}:
-        command = [sys.executable, "-m", "benches.report.occupy", f"{share:.3f}"]
-        beside = Child(command, bench.work / "occupy.log", cwd=ROOT)
-        try:
-            told[name] = written(bench, f"{number}_beside", True, *ways[name])
-        finally:
-            beside.stop()
-    return told
+    return ways[max((name for name, way in ways.items() if way[0] == 1), key=found.get)]
+
+
+def sql_beside(bench, name, way, share):
+    """Rows a second beside something that takes as much of the processor as the generator of the load did."""
+    command = [sys.executable, "-m", "benches.report.occupy", f"{share:.3f}"]
+    beside = Child(command, bench.work / "occupy.log", cwd=ROOT)
+    try:
+        return written(bench, f"{name}_beside", True, *way)
+    finally:
+        beside.stop()
 
 
 def written(bench, number, deletes, sessions, batch):

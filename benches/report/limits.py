@@ -6,9 +6,9 @@ Ceilings and service take turns, round by round, so that a slow moment of the ma
 import time
 
 from . import filling, load
-from .ceilings import Plain, admission, producer, sql, sql_beside
+from .ceilings import Plain, admission, best_of_one_session, producer, sql, sql_beside
 from .checks import examine
-from .figures import ranged, spread, text
+from .figures import ranged, spread, spreads, text
 from .pages import Paragraph, Plot, Table
 from .partitions import drained as drain
 from .plots import flat_bars
@@ -26,14 +26,16 @@ def measure(bench):
             one = {"plain": plain.measure(), **service(bench, number)}
             one["admission"] = admission(bench, number)
             one["sql"] = sql(bench, number)
-            one["sql_beside"] = sql_beside(bench, number, one["sql"]["deleted"], one["generator"])
+            way = best_of_one_session(bench, one["sql"]["deleted"])
+            one["pairs"] = [pair(bench, f"{number}_{nth}", way) for nth in range(bench.settings.limit_pairs)]
             one["producer"] = producer(bench, number)
             rounds.append(one)
             bench.say(
                 f"ceilings: plain {text(one['plain']['per_second'])}/s, "
                 f"admission {text(max(one['admission'].values()))}/s, "
                 f"SQL {text(max(one['sql']['deleted'].values()))} rows/s, "
-                f"broker {text(max(one['producer'].values()))} records/s; service {text(one['accepted'])} accepted/s"
+                f"broker {text(max(one['producer'].values()))} records/s; service {text(one['accepted'])} accepted/s; "
+                f"of SQL in pairs {', '.join(text(each['fraction']) for each in one['pairs'])}"
             )
     return summed(rounds)
 
@@ -57,14 +59,7 @@ def summed(rounds):
         "admission": all_of(lambda one: one["admission"]),
         "sql": all_of(lambda one: one["sql"]["kept"]),
         "sql_deleted": all_of(lambda one: one["sql"]["deleted"]),
-        # Which way is the best may differ from round to round.
-        "sql_beside": {
-            kind: spread([pick(one["sql_beside"]) for one in rounds])
-            for kind, pick in (
-                ("one", lambda beside: max(beside[name] for name in beside if name.startswith("1 session,"))),
-                ("many", lambda beside: max(beside.values())),
-            )
-        },
+        "pairs": spreads([each for one in rounds for each in one["pairs"]]),
         "producer": all_of(lambda one: one["producer"]),
     }
 
@@ -94,6 +89,27 @@ def service(bench, number):
         "refused": refused,
         "drained": drained(bench, number),
     }
+
+
+def pair(bench, name, way):
+    """Yes for one campaign, and right after it the same rows by SQL with the load's share of a core taken.
+
+    A machine's disk and clock move by a half within minutes: what is compared lies seconds apart.
+    """
+    plan = bench.settings
+    with Installation(bench, f"pair_{name}") as installation:
+        process = installation.start()
+        warm, campaign = (process.campaign(name) for name in ("warm", "pair"))
+        ask(bench, process, warm, max(1, plan.warm_seconds))
+        one = sold(
+            bench,
+            installation,
+            lambda: ask(bench, process, campaign, plan.seconds, connections=plan.limit_connections),
+        )
+        examine(bench, installation, [campaign], where=f"limits, pair {name}")
+        process.stop()
+    beside = sql_beside(bench, name, way, one["generator"])
+    return {"accepted": one["accepted"], "sql": beside, "fraction": one["accepted"] / beside}
 
 
 def sold(bench, installation, load_it):
@@ -189,17 +205,7 @@ def fractions(found):
             one,
             best(found["sql_deleted"], "1 session,"),
         ),
-        (
-            "yes, one campaign, against that SQL beside as much of a core as the load's generator took",
-            one,
-            ("the best of each round", found["sql_beside"]["one"]),
-        ),
         (f"yes, {CAMPAIGNS} campaigns, against the same rows by SQL", many, best(found["sql_deleted"])),
-        (
-            f"yes, {CAMPAIGNS} campaigns, against that SQL beside as much of a core as the generator took",
-            many,
-            ("the best of each round", found["sql_beside"]["many"]),
-        ),
         (f"yes, {CAMPAIGNS} campaigns, against the same without the deletes", many, best(found["sql"])),
         (
             "publishing a backlog, against the broker's producer benchmark",
@@ -207,9 +213,18 @@ def fractions(found):
             best(found["producer"]),
         ),
     ]
+    pairs = found["pairs"]
     return [
         (name, does, ceiling, way, does["median"] / ceiling["median"] if does["median"] else None)
         for name, does, (way, ceiling) in stages
+    ] + [
+        (
+            "yes, one campaign, against that SQL in pairs, beside as much of a core as the load's generator took",
+            pairs["accepted"],
+            pairs["sql"],
+            "the best of one session in each round",
+            pairs["fraction"]["median"],
+        )
     ]
 
 
@@ -231,7 +246,9 @@ def present(found, settings):
         "pending rows beside it. So the fair ceiling of SQL is the one **with the deletes** of pending rows, each "
         "batch's in a transaction of its own; the one without is what the writer alone could reach. In SQL each "
         "session has a campaign of its own, because a campaign's row lets one commit at a time. The load's generator "
-        f"took {ranged(found['generator'], 2)} of a core. The relay "
+        f"took {ranged(found['generator'], 2)} of a core. In **pairs** the service and SQL follow each other within "
+        f"seconds, and the fraction is the median of the {found['pairs']['fraction']['rounds']} pairs' own: "
+        f"{ranged(found['pairs']['fraction'], 2)}. The relay "
         "publishes keys and ten headers beside the value, reads the rows from MySQL and deletes them; the broker's "
         "benchmark writes values from memory.",
     )

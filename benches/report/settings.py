@@ -29,6 +29,8 @@ class Settings:
     # How long at each rate, and how much of that, from its beginning, latency is not looked at.
     ramp_seconds: int = 7
     ramp_warm_seconds: int = 1
+    # Below the knee, for the latency that people are to expect.
+    comfort_seconds: int = 20
     ramp_connections: int = 1_500
     # Beyond the knee one of these is broken.
     knee_share_min: float = 0.98
@@ -63,6 +65,8 @@ class Settings:
     # Those who ask for a yes: as many as the service lets wait, so that there is always somebody.
     limit_connections: int = 640
     limit_rows: int = 120_000
+    # Of service and SQL, in each round.
+    limit_pairs: int = 3
     limit_sessions: tuple = (1, 4, 8)
     limit_batches: tuple = (64, 256, 1_000)
     limit_admissions: int = 200_000
@@ -82,6 +86,7 @@ QUICK = Settings(
     ramp_factor=2.0,
     ramp_steps_max=5,
     ramp_seconds=4,
+    comfort_seconds=4,
     partitions=(1, 3, 12),
     partition_users=2_000,
     day_rows=(1_000, 10_000, 100_000),
@@ -93,6 +98,7 @@ QUICK = Settings(
     history_before=(0, 10_000, 100_000),
     connections_open=(0, 10_000),
     limit_rows=10_000,
+    limit_pairs=1,
     limit_sessions=(1, 4),
     limit_batches=(64, 256),
     limit_admissions=50_000,
@@ -116,6 +122,7 @@ SHORT = dataclasses.replace(
     ramp_first=50,
     ramp_steps_max=1,
     ramp_seconds=1,
+    comfort_seconds=1,
     ramp_warm_seconds=0,
     ramp_connections=100,
     partitions=(3,),

@@ -140,7 +140,7 @@ def climb(bench, installation, service, mode):
     while rate is not None and len(steps) < plan.ramp_steps_max:
         bench.in_time()
         campaign = service.campaign(f"at {rate}/s")
-        one = step(bench, installation, service, mode, campaign, rate)
+        one = step(bench, installation, service, mode, campaign, rate, plan.ramp_seconds)
         accepted[campaign] = one["accepted"]
         steps.append(one)
         rate = following([(one["rate"], one["holds"]) for one in steps], plan.ramp_factor)
@@ -149,7 +149,7 @@ def climb(bench, installation, service, mode):
     if knee:
         rate = round(knee * COMFORT)
         campaign = service.campaign(f"at {rate}/s")
-        comfort = step(bench, installation, service, mode, campaign, rate)
+        comfort = step(bench, installation, service, mode, campaign, rate, plan.comfort_seconds)
         accepted[campaign] = comfort["accepted"]
     examine(bench, installation, list(accepted), where=f"ramp, {mode}", accepted=accepted)
     return {
@@ -176,7 +176,7 @@ def following(tried, factor):
     return round(math.sqrt(held * broken)) if broken / held > factor**CLOSE else None
 
 
-def step(bench, installation, service, mode, campaign, rate):
+def step(bench, installation, service, mode, campaign, rate, seconds):
     """One rate, and whether it holds."""
     way, _ = MODES[mode]
     plan = bench.settings
@@ -188,7 +188,7 @@ def step(bench, installation, service, mode, campaign, rate):
             campaign,
             way=way,
             rate=rate,
-            seconds=plan.ramp_seconds,
+            seconds=seconds,
             connections=plan.ramp_connections,
             warm=plan.ramp_warm_seconds,
         )
@@ -315,8 +315,8 @@ def ramps(found, settings):
             ]
             for mode, shapes in found.items()
         ],
-        note=f"Requests are due by a schedule that answers do not move, {settings['ramp_seconds']} s at each rate on a "
-        f"new campaign, the first {settings['ramp_warm_seconds']} of them without a look at latency; each rate is "
+        note=f"Requests are due by a schedule that answers do not move, {settings['ramp_seconds']} s at each rate "
+        f"({settings['comfort_seconds']} s at {COMFORT:.0%} of the knee) on a new campaign, the first {settings['ramp_warm_seconds']} of them without a look at latency; each rate is "
         f"{settings['ramp_factor']} times the one before, and closer where it bends. The **knee** is the highest rate of which at least "
         f"{settings['knee_share_min']:.0%} were accepted, with a p99 of at most {settings['knee_p99_ms']:.0f} ms since "
         "the request was due.",

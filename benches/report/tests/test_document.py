@@ -120,7 +120,7 @@ def ceilings():
         "drained": 5.0,
         "admission": {"x": 30.0},
         "sql": {"kept": {"1 session, 64": 20.0}, "deleted": {"1 session, 64": 10.0}},
-        "sql_beside": {"1 session, 64": 9.0},
+        "pairs": [{"accepted": 3.0, "sql": 9.0, "fraction": 0.33}, {"accepted": 4.0, "sql": 8.0, "fraction": 0.5}],
         **{"generator": 0.2, "queries": 0.05, "scripts": 0.1},
         "producer": {"x": 50.0},
     }

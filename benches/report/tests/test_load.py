@@ -90,14 +90,14 @@ class Ceilings(unittest.TestCase):
                 "drained": value,
                 "admission": {"x": value},
                 "sql": {"kept": {"1 session, 64": value}, "deleted": {"1 session, 64": value}},
-                "sql_beside": {"1 session, 64": value},
+                "pairs": [{"accepted": value, "sql": value, "fraction": 1.0}],
                 **dict.fromkeys(("generator", "queries", "scripts"), value),
                 "producer": {"x": value},
             }
 
         found = limits.summed([one(1), one(2), one(9)])
         self.assertEqual(found["admission"]["x"]["median"], 2)
-        self.assertEqual(found["sql_beside"]["one"]["median"], 2)
+        self.assertEqual(found["pairs"]["sql"]["median"], 2)
         shares = [share for *_, share in limits.fractions(found)]
         self.assertEqual(shares, [1.0] * len(shares))
 
