@@ -192,6 +192,12 @@ class Documents(unittest.TestCase):
         text, _ = self.rendered(limits=run({"limits": ceilings()}))
         self.assertIn(document.SECTIONS["limits"][0], text)
 
+    def test_a_run_from_before_latency_was_measured_for_longer_is_shown(self):
+        before = run(WHOLE)
+        del before["experiments"]["ways"]["settings"]["comfort_seconds"]
+        for text in self.rendered(compare=before):
+            self.assertIn("7 s at 70%", text)
+
     def test_the_pages_are_the_same_when_they_are_made_again(self):
         first = self.rendered(compare=run(WHOLE))
         self.assertEqual(first, self.rendered())
