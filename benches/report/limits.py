@@ -66,18 +66,11 @@ def summed(rounds):
 
 def service(bench, number):
     """What the service does: yes, no, and publishing a backlog."""
-    plan = bench.settings
     with Installation(bench, f"limits_{number}") as installation:
         process = installation.start()
-        warm, campaign = (process.campaign(name) for name in ("warm", "limits"))
         gone = process.campaign("gone", totalStock=1)
         many = [process.campaign(f"limits {nth}") for nth in range(CAMPAIGNS)]
-        ask(bench, process, warm, max(1, bench.settings.warm_seconds))
-        one = sold(
-            bench,
-            installation,
-            lambda: ask(bench, process, campaign, plan.seconds, connections=plan.limit_connections),
-        )
+        campaign, one = sold_warm(bench, installation, process)
         together = sold(bench, installation, lambda: ask_many(bench, process, many))
         ask(bench, process, gone, 1)
         refused = ask(bench, process, gone, bench.settings.seconds)[0]["per_second"]
@@ -96,20 +89,25 @@ def pair(bench, name, way):
 
     A machine's disk and clock move by a half within minutes: what is compared lies seconds apart.
     """
-    plan = bench.settings
     with Installation(bench, f"pair_{name}") as installation:
         process = installation.start()
-        warm, campaign = (process.campaign(name) for name in ("warm", "pair"))
-        ask(bench, process, warm, max(1, plan.warm_seconds))
-        one = sold(
-            bench,
-            installation,
-            lambda: ask(bench, process, campaign, plan.seconds, connections=plan.limit_connections),
-        )
+        campaign, one = sold_warm(bench, installation, process)
         examine(bench, installation, [campaign], where=f"limits, pair {name}")
         process.stop()
     beside = sql_beside(bench, name, way, one["generator"])
     return {"accepted": one["accepted"], "sql": beside, "fraction": one["accepted"] / beside}
+
+
+def sold_warm(bench, installation, process):
+    """A campaign asked for by as many as the service lets wait, once the process is warm; and what was sold."""
+    plan = bench.settings
+    warm, campaign = (process.campaign(name) for name in ("warm", "limits"))
+    ask(bench, process, warm, max(1, plan.warm_seconds))
+    return campaign, sold(
+        bench,
+        installation,
+        lambda: ask(bench, process, campaign, plan.seconds, connections=plan.limit_connections),
+    )
 
 
 def sold(bench, installation, load_it):

@@ -316,7 +316,8 @@ def ramps(found, settings):
             for mode, shapes in found.items()
         ],
         note=f"Requests are due by a schedule that answers do not move, {settings['ramp_seconds']} s at each rate "
-        f"({settings.get('comfort_seconds', settings['ramp_seconds'])} s at {COMFORT:.0%} of the knee) on a new campaign, the first {settings['ramp_warm_seconds']} of them without a look at latency; each rate is "
+        f"({settings.get('comfort_seconds', settings['ramp_seconds'])} s at {COMFORT:.0%} of the knee) on a new "
+        f"campaign, the first {settings['ramp_warm_seconds']} of them without a look at latency; each rate is "
         f"{settings['ramp_factor']} times the one before, and closer where it bends. The **knee** is the highest rate of which at least "
         f"{settings['knee_share_min']:.0%} were accepted, with a p99 of at most {settings['knee_p99_ms']:.0f} ms since "
         "the request was due.",
