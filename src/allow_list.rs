@@ -152,6 +152,7 @@ impl AllowLists {
             capacity: config.waiting_max,
             batch_max: LOOKUP_ROWS_MAX,
             wait_max: Duration::ZERO,
+            pace: Duration::ZERO,
         };
         let (looked_at, kept) = (store.clone(), answers.clone());
         let lanes = Lanes::start(

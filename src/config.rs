@@ -12,6 +12,7 @@ mod challenge;
 mod consumers;
 mod environment;
 mod export;
+mod gate;
 mod http;
 mod names;
 mod payment;
@@ -159,23 +160,7 @@ impl Config {
         self.redis.check(&mut require);
         self.kafka.check(&mut require);
         self.kafka.check_security(&mut require);
-        require(
-            (Duration::from_secs(3)..=Duration::from_secs(600)).contains(&self.gate.lease),
-            "gate.lease: must be between 3s and 10m",
-        );
-        require(
-            (Duration::from_millis(100)..=Duration::from_secs(60))
-                .contains(&self.gate.sweep_interval),
-            "gate.sweep_interval: must be between 100ms and 1m",
-        );
-        require(
-            self.gate.away_capacity > 0,
-            "gate.away_capacity: must be at least 1",
-        );
-        require(
-            (1..=1_000).contains(&self.gate.batch_max),
-            "gate.batch_max: must be between 1 and 1000",
-        );
+        self.gate.check(&mut require);
         self.relay.check(&mut require);
         require(
             self.relay_lease() >= self.kafka.message_timeout * 2 + Duration::from_secs(1),

@@ -1,6 +1,7 @@
 //! A lane: one worker with its bounded queue. It takes whatever is waiting, up to a bound, and gives
 //! it to its work in one piece; while that runs, the next piece gathers. So a batch is as large as
-//! the load makes it, and nobody waits for a batch to fill.
+//! the load makes it, and nobody waits for a batch to fill. Work that costs much for each piece and little for
+//! each item can have a pace: after a crowd the next piece gathers a little longer, so that it is larger.
 //!
 //! It knows nothing of what it carries. Those who mean to wait for what becomes of their item take a
 //! place first, of which there are only as many as are answered in time: see [`room`].
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 pub use self::room::Seat;
@@ -37,7 +39,12 @@ pub struct LaneConfig {
     pub batch_max: usize,
     /// How long those who take a place are to wait at most.
     pub wait_max: Duration,
+    /// What lies at least between the beginnings of a piece with a crowd in it and of the next one.
+    pub pace: Duration,
 }
+
+/// So many in one piece are a crowd. Fewer are answered sooner than a pace would have them.
+const CROWD: usize = 4;
 
 /// A lane from outside.
 #[derive(Debug)]
@@ -104,7 +111,7 @@ impl<T: Send + 'static> Lanes<T> {
             let waiting = Arc::new(Mutex::new(waiting));
             let work = work.clone();
             spawner.start(name, stage, Policy::restart(), move |stop| {
-                run(Arc::clone(&waiting), work.clone(), config.batch_max, stop)
+                run(Arc::clone(&waiting), work.clone(), config, stop)
             });
             let room = Arc::new(Room::new(config.bounds()));
             Lane { queue, room }
@@ -154,7 +161,7 @@ impl<T: Send + 'static> Lanes<T> {
 async fn run<T, W, F>(
     waiting: Arc<Mutex<mpsc::Receiver<T>>>,
     work: W,
-    batch_max: usize,
+    config: LaneConfig,
     stop: CancellationToken,
 ) -> Result<(), crate::supervisor::BoxError>
 where
@@ -163,15 +170,81 @@ where
 {
     let mut waiting = waiting.lock().await;
     loop {
-        let mut batch = Vec::with_capacity(batch_max.min(64));
+        let mut batch = Vec::with_capacity(config.batch_max.min(64));
         tokio::select! {
             biased;
-            taken = waiting.recv_many(&mut batch, batch_max) => if taken == 0 { return Ok(()) },
+            taken = waiting.recv_many(&mut batch, config.batch_max) => if taken == 0 { return Ok(()) },
             () = stop.cancelled() => {
                 waiting.close();
                 continue;
             }
         }
+        let next = Instant::now() + config.pace;
+        let crowded = batch.len() >= CROWD;
         work(batch).await;
+        if crowded && Instant::now() < next {
+            sleep_until(next).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex as Shared;
+
+    use super::*;
+
+    const PACE: Duration = Duration::from_millis(2);
+
+    /// How long after the first piece each one began, and how many were in it. Of those who come, each
+    /// number says how many come together, as soon as the piece before them is done.
+    async fn pieces(coming: &[usize]) -> Vec<(Duration, usize)> {
+        let config = LaneConfig {
+            count: 1,
+            capacity: 64,
+            batch_max: 8,
+            wait_max: Duration::ZERO,
+            pace: PACE,
+        };
+        let (queue, waiting) = mpsc::channel(config.capacity);
+        let stop = CancellationToken::new();
+        let seen = Arc::new(Shared::new(Vec::new()));
+        let left = Shared::new(coming.iter());
+        let come = || {
+            match left.lock().unwrap().next() {
+                Some(count) => (0..*count).for_each(|item| queue.try_send(item).unwrap()),
+                None => stop.cancel(),
+            };
+        };
+        come();
+        let began = Instant::now();
+        let work = |batch: Vec<usize>| {
+            seen.lock().unwrap().push((began.elapsed(), batch.len()));
+            come();
+            std::future::ready(())
+        };
+        run(Arc::new(Mutex::new(waiting)), work, config, stop.clone())
+            .await
+            .unwrap();
+        Arc::try_unwrap(seen).unwrap().into_inner().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_crowd_the_next_piece_gathers_for_a_pace() {
+        let found = pieces(&[8, 8, 4]).await;
+        assert_eq!(found, [(Duration::ZERO, 8), (PACE, 8), (PACE * 2, 4)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_few_nobody_waits() {
+        let found = pieces(&[1, CROWD - 1, 2]).await;
+        let times: Vec<Duration> = found.iter().map(|(at, _)| *at).collect();
+        assert_eq!(times, [Duration::ZERO; 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_more_than_a_piece_is_not_lost() {
+        let found = pieces(&[20, 1]).await;
+        assert_eq!(found.iter().map(|(_, count)| count).sum::<usize>(), 21);
     }
 }

@@ -31,6 +31,8 @@ class Settings:
     ramp_warm_seconds: int = 1
     # Below the knee, for the latency that people are to expect.
     comfort_seconds: int = 20
+    # At the synchronous path's knee, of both ways, in each round.
+    knee_pairs: int = 3
     ramp_connections: int = 1_500
     # Beyond the knee one of these is broken.
     knee_share_min: float = 0.98
@@ -87,6 +89,7 @@ QUICK = Settings(
     ramp_steps_max=5,
     ramp_seconds=4,
     comfort_seconds=4,
+    knee_pairs=1,
     partitions=(1, 3, 12),
     partition_users=2_000,
     day_rows=(1_000, 10_000, 100_000),

@@ -302,6 +302,7 @@ fn group_commit(
     let writer = writer_config(config);
     let lanes = LaneConfig {
         batch_max: config.gate.batch_max,
+        pace: config.gate.pace,
         ..writer.lanes
     };
     let desk = Desk::start(spawner, Arc::clone(gate), lanes, config.gate.lease);
@@ -320,6 +321,7 @@ fn writer_config(config: &Config) -> WriterConfig {
             capacity: config.writer.capacity,
             batch_max: config.writer.batch_rows_max,
             wait_max: config.writer.wait_max,
+            pace: Duration::ZERO,
         },
         lease_margin: LEASE_MARGIN_MAX.min(config.gate.lease / 3),
         contention: retry::Policy {

@@ -154,6 +154,9 @@ section! {
         away_capacity: usize = 512,
         /// Entrants in one call at most.
         batch_max: usize = 256,
+        /// How long entrants gather for the next call after one that had several in it.
+        #[serde(with = "humantime_serde")]
+        pace: Duration = Duration::from_millis(2),
     }
 }
 section! {

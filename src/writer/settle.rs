@@ -3,12 +3,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::crash;
 use crate::domain::{CampaignId, ParticipationId};
 use crate::gate::Gate;
 use crate::lane::{LaneConfig, Lanes};
 use crate::supervisor::{Spawner, Stage};
+
+/// Nobody waits for a lease to be settled: a call for many costs little more than one for a few.
+const PACE: Duration = Duration::from_millis(20);
 
 /// Starts the lanes; they take as much more than the writer's as fits what follows a full batch.
 pub(super) fn lanes(
@@ -19,6 +23,7 @@ pub(super) fn lanes(
     let config = LaneConfig {
         capacity: config.capacity * 4,
         batch_max: config.batch_max * 4,
+        pace: PACE,
         ..config
     };
     Lanes::start(

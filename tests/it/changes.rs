@@ -200,6 +200,7 @@ fn changes_on(store: &Store, supervisor: &Supervisor) -> Changes {
         capacity: 1_000,
         batch_max: 100,
         wait_max: Duration::from_secs(5),
+        pace: Duration::ZERO,
     };
     Changes::start(&spawner, committer, payments, lanes)
 }

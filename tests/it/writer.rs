@@ -108,6 +108,7 @@ fn config() -> WriterConfig {
             capacity: 1_000,
             batch_max: 64,
             wait_max: Duration::from_secs(60),
+            pace: Duration::ZERO,
         },
         lease_margin: Duration::from_secs(1),
         contention: retry::Policy {

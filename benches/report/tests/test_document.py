@@ -9,7 +9,7 @@ from benches.report import document, limits, stages
 from benches.report import growth as growth_report
 from benches.report.figures import spreads
 from benches.report.settings import FORMS
-from benches.report.ways import MODES, at_knee, beside
+from benches.report.ways import MODES, at_knee, compared
 
 QUANTILES = {"count": 10, "mean": 2.0, "p50": 1.0, "p95": 3.0, "p99": 4.0}
 COST = {"cpu_percent": 50.0, "cpu_ms_each": 1.5, "memory_mib": 64.0}
@@ -59,7 +59,7 @@ def ways():
             "ramps": [{"steps": steps, "knee": 100, "accepted": 99.0, "comfort": step}],
         }
         found[mode]["knee"] = spreads([at_knee(ramp) for ramp in found[mode]["ramps"]])
-    found["async"]["beside"] = spreads([beside(found["async"]["ramps"][0]["steps"], found["sync"]["ramps"][0])])
+    found["async"]["beside"] = spreads([compared(100, *({"p99": p99, "holds": True} for p99 in (90.0, 3.0)))])
     return found
 
 

@@ -1,6 +1,6 @@
 import unittest
 
-from benches.report.ways import RATE_MIN, at_knee, beside, following
+from benches.report.ways import RATE_MIN, at_knee, compared, following
 
 
 class Ramps(unittest.TestCase):
@@ -39,11 +39,11 @@ class Knees(unittest.TestCase):
         found = at_knee({**self.ramp(), "knee": None})
         self.assertEqual((found["knee"], found["p99"], found["comfort_p99"]), (None, None, None))
 
-    def test_two_ways_are_compared_at_the_same_rate(self):
-        ours = [{"rate": 100, "p99": 2.0}, {"rate": 250, "p99": 3.0}, {"rate": 300, "p99": 9.0}]
-        found = beside(ours, self.ramp())
-        self.assertEqual((found["ours_at"], found["ratio"]), (250, 30.0))
-        self.assertIsNone(beside(ours[:1], self.ramp())["ratio"])
+    def test_two_ways_are_compared_where_the_other_holds(self):
+        theirs = {"p99": 90.0, "holds": True}
+        self.assertEqual(compared(200, theirs, {"p99": 3.0})["ratio"], 30.0)
+        beyond = compared(200, theirs | {"holds": False}, {"p99": 3.0})
+        self.assertEqual((beyond["theirs"], beyond["ours"], beyond["ratio"]), (None, None, None))
 
 
 if __name__ == "__main__":
