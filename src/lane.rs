@@ -214,7 +214,7 @@ mod tests {
             match left.lock().unwrap().next() {
                 Some(count) => (0..*count).for_each(|item| queue.try_send(item).unwrap()),
                 None => stop.cancel(),
-            };
+            }
         };
         come();
         let began = Instant::now();
