@@ -210,11 +210,9 @@ mod tests {
         let stop = CancellationToken::new();
         let seen = Arc::new(Shared::new(Vec::new()));
         let left = Shared::new(coming.iter());
-        let come = || {
-            match left.lock().unwrap().next() {
-                Some(count) => (0..*count).for_each(|item| queue.try_send(item).unwrap()),
-                None => stop.cancel(),
-            }
+        let come = || match left.lock().unwrap().next() {
+            Some(count) => (0..*count).for_each(|item| queue.try_send(item).unwrap()),
+            None => stop.cancel(),
         };
         come();
         let began = Instant::now();
