@@ -208,7 +208,7 @@ mod tests {
         };
         let (queue, waiting) = mpsc::channel(config.capacity);
         let stop = CancellationToken::new();
-        let seen = Arc::new(Shared::new(Vec::new()));
+        let seen = Shared::new(Vec::new());
         let left = Shared::new(coming.iter());
         let come = || match left.lock().unwrap().next() {
             Some(count) => (0..*count).for_each(|item| queue.try_send(item).unwrap()),
@@ -224,7 +224,7 @@ mod tests {
         run(Arc::new(Mutex::new(waiting)), work, config, stop.clone())
             .await
             .unwrap();
-        Arc::try_unwrap(seen).unwrap().into_inner().unwrap()
+        seen.into_inner().unwrap()
     }
 
     #[tokio::test(start_paused = true)]

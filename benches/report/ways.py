@@ -74,9 +74,7 @@ def side_by_side(bench, number, rate):
             steps = {}
             # Who begins takes turns.
             for mode in ("sync", "async") if nth % 2 == 0 else ("async", "sync"):
-                campaign = service.campaign(f"{mode} beside {nth}")
-                steps[mode] = step(bench, installation, service, mode, campaign, rate, bench.settings.ramp_seconds)
-                accepted[campaign] = steps[mode]["accepted"]
+                steps[mode] = step(bench, installation, service, mode, accepted, rate, bench.settings.ramp_seconds)
             pairs.append(compared(rate, steps["sync"], steps["async"]))
         examine(bench, installation, list(accepted), where=f"beside, round {number + 1}", accepted=accepted)
     return pairs
@@ -164,18 +162,14 @@ def climb(bench, installation, service, mode):
     rate = plan.ramp_first
     while rate is not None and len(steps) < plan.ramp_steps_max:
         bench.in_time()
-        campaign = service.campaign(f"at {rate}/s")
-        one = step(bench, installation, service, mode, campaign, rate, plan.ramp_seconds)
-        accepted[campaign] = one["accepted"]
+        one = step(bench, installation, service, mode, accepted, rate, plan.ramp_seconds)
         steps.append(one)
         rate = following([(one["rate"], one["holds"]) for one in steps], plan.ramp_factor)
     knee = max((one["rate"] for one in steps if one["holds"]), default=None)
     comfort = None
     if knee:
         rate = round(knee * COMFORT)
-        campaign = service.campaign(f"at {rate}/s")
-        comfort = step(bench, installation, service, mode, campaign, rate, plan.comfort_seconds)
-        accepted[campaign] = comfort["accepted"]
+        comfort = step(bench, installation, service, mode, accepted, rate, plan.comfort_seconds)
     examine(bench, installation, list(accepted), where=f"ramp, {mode}", accepted=accepted)
     return {
         "steps": sorted(steps, key=lambda one: one["rate"]),
@@ -201,10 +195,11 @@ def following(tried, factor):
     return round(math.sqrt(held * broken)) if broken / held > factor**CLOSE else None
 
 
-def step(bench, installation, service, mode, campaign, rate, seconds):
-    """One rate, and whether it holds."""
+def step(bench, installation, service, mode, accepted, rate, seconds):
+    """One rate on a campaign of its own, and whether it holds; what was accepted is noted for the campaign."""
     way, _ = MODES[mode]
     plan = bench.settings
+    campaign = service.campaign(f"at {rate}/s")
     before = service.metrics()
     with watch(bench, service) as watched:
         told, child = load.open_load(
@@ -219,6 +214,7 @@ def step(bench, installation, service, mode, campaign, rate, seconds):
         )
     installation.wait_until_published()
     published = observed(before, service.metrics(), PUBLISHED)
+    accepted[campaign] = told["accepted"]
     told |= {"rate": rate, "costs": watched.costs(child, told["accepted"])}
     told["published"] = None if way == "sync" else published
     told["holds"] = told["share"] >= plan.knee_share_min and told["p99"] <= plan.knee_p99_ms
