@@ -25,7 +25,7 @@ class Settings:
     crowd_units: int = 10_000
     ramp_first: int = 200
     ramp_factor: float = 1.5
-    ramp_steps_max: int = 14
+    ramp_steps_max: int = 16
     # How long at each rate, and how much of that, from its beginning, latency is not looked at.
     ramp_seconds: int = 7
     ramp_warm_seconds: int = 1

@@ -22,7 +22,7 @@ MODES = {
 PUBLISHED = "firstcome_relay_commit_to_ack_seconds"
 RATE_MIN = 10
 # The knee is known when the rate above it is no further off than this power of the factor.
-CLOSE = 0.3
+CLOSE = 0.1
 # Of the knee: where a service that is planned for works.
 COMFORT = 0.7
 PARTS = ("service", "mysql", "redis", "kafka", "generator")

@@ -12,7 +12,12 @@ class Ramps(unittest.TestCase):
         self.assertEqual(following([(100, True), (150, False)], 1.5), 122)
         self.assertEqual(following([(100, True), (150, False), (122, False)], 1.5), 110)
         self.assertEqual(following([(100, True), (150, False), (122, True)], 1.5), 135)
-        self.assertIsNone(following([(100, True), (150, False), (122, False), (110, False)], 1.5))
+
+    def test_the_knee_is_known_within_a_few_in_a_hundred(self):
+        above = [(150, False), (122, False), (110, False)]
+        self.assertEqual(following([(100, True), *above], 1.5), 105)
+        self.assertEqual(following([(100, True), *above, (105, False)], 1.5), 102)
+        self.assertIsNone(following([(100, True), *above, (105, False), (102, False)], 1.5))
 
     def test_where_the_first_does_not_hold_lower_ones_are_tried_until_one_does(self):
         self.assertEqual(following([(100, False)], 2), 50)
