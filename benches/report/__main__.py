@@ -9,9 +9,10 @@ import sys
 import time
 import traceback
 
-from . import document, limits, machine
+from . import document, limits, load, machine
 from .bench import Bench
 from .processes import Failed
+from .service import Installation
 from .settings import choose
 
 
@@ -73,6 +74,15 @@ def main():
     return measured(given, settings, wanted)
 
 
+def break_in(bench):
+    """Traffic for the parts before anything is measured, whose broker may have been started a moment ago."""
+    with Installation(bench, "break_in") as installation:
+        service = installation.start()
+        campaign = service.campaign("break in")
+        plan = bench.settings
+        load.open_load(bench, service, campaign, rate=plan.break_in_rate, seconds=plan.break_in_seconds)
+
+
 def measured(given, settings, wanted):
     seed = given.seed or int(time.time())
     random.seed(seed)
@@ -80,6 +90,7 @@ def measured(given, settings, wanted):
     with Bench(settings, given.out, seed) as bench:
         run = document.load(given.out, given.what) if given.add else {"experiments": {}}
         run = {"machine": machine.describe(bench), "experiments": run["experiments"]}
+        break_in(bench)
         for name, module in wanted.items():
             bench.say(f"{name} ({settings.form})")
             began, known = time.monotonic(), len(bench.breaches)

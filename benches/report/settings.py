@@ -12,7 +12,10 @@ class Settings:
     rounds: int = 3
     # How long a load goes on whose length is not given by what it asks for.
     seconds: int = 6
-    # Traffic before the first figure: a broker that has just started compiles its own code first.
+    # Traffic before everything, at a rate: a broker that was just started compiles its own code for two minutes.
+    break_in_seconds: int = 120
+    break_in_rate: int = 2_000
+    # Traffic before the first figure of a service that was just started.
     warm_seconds: int = 10
     connections: int = 256
     # No run takes longer, whatever hangs.
@@ -25,7 +28,7 @@ class Settings:
     crowd_units: int = 10_000
     ramp_first: int = 200
     ramp_factor: float = 1.5
-    ramp_steps_max: int = 16
+    ramp_steps_max: int = 24
     # How long at each rate, and how much of that, from its beginning, latency is not looked at.
     ramp_seconds: int = 7
     ramp_warm_seconds: int = 1
@@ -81,12 +84,13 @@ QUICK = Settings(
     form="quick",
     rounds=1,
     seconds=3,
+    break_in_seconds=30,
     warm_seconds=3,
     minutes_max=45,
     crowd_units=2_000,
     ramp_first=300,
     ramp_factor=2.0,
-    ramp_steps_max=5,
+    ramp_steps_max=8,
     ramp_seconds=4,
     comfort_seconds=4,
     knee_pairs=1,
@@ -115,6 +119,8 @@ SHORT = dataclasses.replace(
     QUICK,
     form="short",
     seconds=1,
+    break_in_seconds=1,
+    break_in_rate=50,
     warm_seconds=0,
     minutes_max=10,
     connections=32,

@@ -3,6 +3,7 @@
 At equal durability: the same MySQL, Redis and Kafka, the same settings, one after the other in turns.
 """
 
+import collections
 import math
 
 from . import load
@@ -23,6 +24,8 @@ PUBLISHED = "firstcome_relay_commit_to_ack_seconds"
 RATE_MIN = 10
 # The knee is known when the rate above it is no further off than this power of the factor.
 CLOSE = 0.1
+# A rate does not hold when it did in none of so many tries: where the machine's disk stands still is no knee.
+TRIES = 2
 # Of the knee: where a service that is planned for works.
 COMFORT = 0.7
 PARTS = ("service", "mysql", "redis", "kafka", "generator")
@@ -49,7 +52,8 @@ def measure(bench):
 
 def at_knee(ramp):
     """What a ramp found: the knee, the most that was accepted, and latency there and below."""
-    knee = next((step for step in ramp["steps"] if step["rate"] == ramp["knee"]), {})
+    at = (step for step in ramp["steps"] if step["rate"] == ramp["knee"] and step["holds"])
+    knee = next(at, {})
     return {
         "knee": ramp["knee"],
         "accepted": ramp["accepted"],
@@ -185,14 +189,19 @@ def following(tried, factor):
 
     Upwards by a factor until one does not hold, or downwards until one does; then in between.
     """
-    broken = min((rate for rate, held in tried if not held), default=None)
-    held = max((rate for rate, held in tried if held and (broken is None or rate < broken)), default=None)
+    held = {rate for rate, holds in tried if holds}
+    failures = collections.Counter(rate for rate, holds in tried if not holds and rate not in held)
+    again = [rate for rate, count in failures.items() if count < TRIES]
+    if again:
+        return again[0]
+    broken = min(failures, default=None)
+    below = max((rate for rate in held if broken is None or rate < broken), default=None)
     if broken is None:
-        return round(held * factor)
-    if held is None:
+        return round(below * factor)
+    if below is None:
         lower = round(broken / factor)
         return lower if lower >= RATE_MIN else None
-    return round(math.sqrt(held * broken)) if broken / held > factor**CLOSE else None
+    return round(math.sqrt(below * broken)) if broken / below > factor**CLOSE else None
 
 
 def step(bench, installation, service, mode, accepted, rate, seconds):
@@ -342,7 +351,7 @@ def ramps(found, settings):
         f"campaign, the first {settings['ramp_warm_seconds']} of them without a look at latency; each rate is "
         f"{settings['ramp_factor']} times the one before, and closer where it bends. The **knee** is the highest rate of which at least "
         f"{settings['knee_share_min']:.0%} were accepted, with a p99 of at most {settings['knee_p99_ms']:.0f} ms since "
-        "the request was due.",
+        f"the request was due, in one of {TRIES} tries: where the machine's disk stands still for a moment is no knee.",
     )
     at = found["async"]["beside"]
     yield Table(
