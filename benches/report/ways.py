@@ -3,7 +3,6 @@
 At equal durability: the same MySQL, Redis and Kafka, the same settings, one after the other in turns.
 """
 
-import collections
 import math
 
 from . import load
@@ -189,12 +188,11 @@ def following(tried, factor):
 
     Upwards by a factor until one does not hold, or downwards until one does; then in between.
     """
+    rate, holds = tried[-1]
+    if not holds and tried.count((rate, holds)) < TRIES:
+        return rate
     held = {rate for rate, holds in tried if holds}
-    failures = collections.Counter(rate for rate, holds in tried if not holds and rate not in held)
-    again = [rate for rate, count in failures.items() if count < TRIES]
-    if again:
-        return again[0]
-    broken = min(failures, default=None)
+    broken = min((rate for rate, holds in tried if not holds and rate not in held), default=None)
     below = max((rate for rate in held if broken is None or rate < broken), default=None)
     if broken is None:
         return round(below * factor)
@@ -365,7 +363,7 @@ def ramps(found, settings):
         "ways-ramp-accepted",
         lines(
             [
-                Series(mode, [(step["rate"], step["accepted_per_second"]) for step in longest(shapes)])
+                Series(mode, [(step["rate"], step["accepted_per_second"]) for step in furthest(shapes)])
                 for mode, shapes in found.items()
             ],
             x="offered/s",
@@ -379,7 +377,7 @@ def ramps(found, settings):
         "ways-ramp-p99",
         lines(
             [
-                Series(mode, [(step["rate"], step["p99"]) for step in longest(shapes)])
+                Series(mode, [(step["rate"], step["p99"]) for step in furthest(shapes)])
                 for mode, shapes in found.items()
             ],
             x="offered/s",
@@ -401,7 +399,7 @@ def ramps(found, settings):
             "yes" if step["holds"] else "no",
         ]
         for mode, shapes in found.items()
-        for step in longest(shapes)
+        for step in furthest(shapes)
     ]
     yield Table(
         "Every step of one round",
@@ -423,6 +421,6 @@ def ramps(found, settings):
     )
 
 
-def longest(shapes):
+def furthest(shapes):
     """The steps of the round that got furthest."""
-    return max(shapes["ramps"], key=lambda ramp: len(ramp["steps"]))["steps"]
+    return max(shapes["ramps"], key=lambda ramp: ramp["knee"] or 0)["steps"]
