@@ -109,6 +109,8 @@ pub struct Config {
     pub key_policy: KeyPolicy,
     /// First part of the topics' names.
     pub topic_prefix: String,
+    /// How often the outbox is counted for the metrics at least; more often while something waits in it.
+    pub sample_interval: Duration,
     /// What becomes of published events.
     pub retention: Retention,
 }
@@ -140,6 +142,7 @@ impl Default for Config {
             copy_delay: Duration::from_secs(10),
             key_policy: KeyPolicy::Block,
             topic_prefix: "firstcome".to_owned(),
+            sample_interval: Duration::from_secs(30),
             retention: Retention::default(),
         }
     }
@@ -342,7 +345,7 @@ impl Relay {
         let (settle, acknowledged) = mpsc::channel(bound(config.in_flight_max));
         let (park, notes) = mpsc::channel(bound(config.in_flight_max));
         let parts = Arc::new(Shared {
-            breakers: breaker::Breakers::new(config.probe),
+            breakers: breaker::Breakers::new(config.probe, metrics.breaker_open.clone()),
             permits: Arc::new(Semaphore::new(bound(config.in_flight_max))),
             ownership: owner::Ownership::default(),
             blocked: keys::Blocked::default(),

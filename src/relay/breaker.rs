@@ -4,6 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 
 use crate::domain::Stream;
@@ -144,15 +145,25 @@ pub(super) struct Breakers {
     broker: Breaker,
     participation: Breaker,
     campaign: Breaker,
+    /// 1 unless all of them are closed. Locked while it is found out which, so that who comes last is right.
+    open: Mutex<Gauge>,
 }
 
 impl Breakers {
-    pub(super) fn new(policy: retry::Policy) -> Self {
+    /// Closed ones; `open` says when they are not.
+    pub(super) fn new(policy: retry::Policy, open: Gauge) -> Self {
         Self {
             broker: Breaker::new(policy),
             participation: Breaker::new(policy),
             campaign: Breaker::new(policy),
+            open: Mutex::new(open),
         }
+    }
+
+    /// Lets the gauge say what has changed.
+    fn show(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.set(i64::from(!self.closed()));
     }
 
     fn topic(&self, stream: Stream) -> &Breaker {
@@ -205,6 +216,9 @@ impl Breakers {
         if topic {
             tracing::info!(topic = ticket.stream.as_str(), "topic is writable again");
         }
+        if broker || topic {
+            self.show();
+        }
         broker || topic
     }
 
@@ -226,6 +240,7 @@ impl Breakers {
             tracing::warn!(reason, "nothing can be published: rows wait");
         }
         self.topic(ticket.stream).unused(ticket.topic);
+        self.show();
     }
 
     /// The broker answered: nothing can be written to this topic.
@@ -235,6 +250,7 @@ impl Breakers {
             let topic = ticket.stream.as_str();
             tracing::error!(topic, reason, "topic cannot be written to: its rows wait");
         }
+        self.show();
     }
 
     /// The breaker of the broker, and those of the topics.
@@ -256,9 +272,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_probe_at_a_time_finds_out_whether_the_broker_is_back() {
-        let breakers = Breakers::new(retry::Policy::default());
+        let open = Gauge::default();
+        let breakers = Breakers::new(retry::Policy::default(), open.clone());
         let first = breakers.ask(Stream::Participation).unwrap();
         breakers.away(first, "test");
+        assert_eq!(open.get(), 1);
         tokio::time::sleep(Duration::from_millis(101)).await;
         assert!(!breakers.still(first), "who waited meanwhile does not go");
         let probe = breakers.ask(Stream::Participation).unwrap();
@@ -266,6 +284,7 @@ mod tests {
         assert!(breakers.ask(Stream::Campaign).is_err());
         assert_eq!(breakers.states().0, BreakerState::Probing);
         breakers.answered(probe);
+        assert_eq!(open.get(), 0);
         assert!(breakers.ask(Stream::Campaign).is_ok());
         assert!(breakers.closed());
         assert_eq!(breakers.states().0, BreakerState::Closed);
@@ -273,9 +292,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_topic_that_cannot_be_written_to_holds_up_no_other() {
-        let breakers = Breakers::new(retry::Policy::default());
+        let open = Gauge::default();
+        let breakers = Breakers::new(retry::Policy::default(), open.clone());
         let ticket = breakers.ask(Stream::Participation).unwrap();
         breakers.destination(ticket, "test");
+        assert_eq!(open.get(), 1);
         let (broker, topics) = breakers.states();
         assert_eq!(broker, BreakerState::Closed);
         let held = topics

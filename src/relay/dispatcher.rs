@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::claims::{Claims, Place};
+use super::keys::Passage;
 use super::owner::Term;
 use super::pace::Pace;
 use super::parker::Note;
@@ -196,6 +197,7 @@ impl Dispatcher {
 
     /// Reads what is pending in the owned buckets and dispatches what is new.
     async fn poll(&mut self) -> Result<Found, StoreError> {
+        self.parts.blocked.begin_reading();
         let owned = self.take_over().await?;
         let poll_rows_max = usize::try_from(self.parts.config.poll_rows_max).unwrap_or(usize::MAX);
         let mut fresh_max = poll_rows_max.min(self.room());
@@ -218,16 +220,17 @@ impl Dispatcher {
         let found = parts.store.pending(&page.buckets, &without, limit).await?;
         let last = found.last().map(|row| row.key.bucket);
         let coverage = self.reading.was_read(&page, found.len(), last);
-        let any_held = found.iter().any(|row| row.held);
-        let fresh: Vec<Pending> = found
+        let (held, free): (Vec<_>, Vec<_>) = found.into_iter().partition(|row| row.held);
+        let fresh: Vec<Pending> = free
             .into_iter()
-            .filter(|row| !row.held && !self.claims.contains(row.key.event_id))
+            .filter(|row| !self.claims.contains(row.key.event_id))
             .take(page.fresh_max)
             .collect();
-        let held = if any_held && !fresh.is_empty() {
-            parts.store.held_keys(&page.buckets).await?
-        } else {
+        let held = if fresh.is_empty() {
             HashSet::new()
+        } else {
+            let held: Vec<_> = held.iter().map(|row| row.key.event_id).collect();
+            parts.store.keys_of(&held).await?
         };
         let taken = self.take(&fresh, held).await?;
         self.pace.taken(taken);
@@ -311,15 +314,11 @@ impl Dispatcher {
             .map(|(bucket, _)| *bucket)
             .collect();
         if !fresh.is_empty() {
-            let blocked = self.parts.store.parked_keys(&fresh).await?;
-            for bucket in &fresh {
-                self.parts.blocked.forget(*bucket);
-            }
-            if self.parts.config.key_policy == KeyPolicy::Block {
-                for (bucket, key) in blocked {
-                    self.parts.blocked.insert(&key, bucket);
-                }
-            }
+            let blocked = match self.parts.config.key_policy {
+                KeyPolicy::Block => self.parts.store.parked_keys(&fresh).await?,
+                KeyPolicy::Skip => Vec::new(),
+            };
+            self.parts.blocked.learn(&fresh, blocked);
             // Their parked rows are ours now, too.
             self.parts.unparked.notify_one();
             self.parts.died.notify_one();
@@ -335,7 +334,7 @@ impl Dispatcher {
             return false;
         };
         let rows = self.claims.under_way(&event.key);
-        let is_blocked = self.parts.blocked.contains(&event.key);
+        let passage = self.parts.blocked.passage(&event.key);
         let is_recalled = rows.in_lane > 0 && self.parts.recalled.contains(&event.key);
         let item = Item {
             event,
@@ -349,13 +348,12 @@ impl Dispatcher {
             },
             committed_at,
         };
-        if is_blocked {
-            return self.pass_to_parker(item);
+        match passage {
+            Passage::Blocked => self.pass_to_parker(item),
+            Passage::Reread => false,
+            Passage::Open if rows.at_parker > 0 || is_recalled => false,
+            Passage::Open => self.pass_to_lane(item),
         }
-        if rows.at_parker > 0 || is_recalled {
-            return false;
-        }
-        self.pass_to_lane(item)
     }
 
     fn pass_to_lane(&mut self, item: Item) -> bool {

@@ -7,32 +7,84 @@ use super::{Map, Set};
 
 /// Keys that have a row waiting to be tried again: later rows of theirs wait behind it. Written by
 /// the parker, who knows what is parked, and filled in when a bucket is taken.
+///
+/// It also knows who was let go since the dispatcher last began to read: what it read may be older than
+/// that, and lack the rows that were let go.
 #[derive(Debug, Default)]
-pub(super) struct Blocked(Mutex<Map<String, u16>>);
+pub(super) struct Blocked(Mutex<Keys>);
+
+#[derive(Debug, Default)]
+struct Keys {
+    blocked: Map<String, u16>,
+    let_go: Set<String>,
+}
+
+/// Whether the rows of a key that were read may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passage {
+    Open,
+    /// A row before them waits to be tried again.
+    Blocked,
+    /// There may be others before them: they are to be read again.
+    Reread,
+}
 
 impl Blocked {
+    /// From now on it is noted who is let go: called before anything is read.
+    pub(super) fn begin_reading(&self) {
+        self.lock().let_go.clear();
+    }
+
+    /// Whether rows of a key may go that were read since `begin_reading`.
+    pub(super) fn passage(&self, key: &str) -> Passage {
+        let keys = self.lock();
+        if keys.blocked.contains_key(key) {
+            Passage::Blocked
+        } else if keys.let_go.contains(key) {
+            Passage::Reread
+        } else {
+            Passage::Open
+        }
+    }
+
     pub(super) fn contains(&self, key: &str) -> bool {
-        self.lock().contains_key(key)
+        self.lock().blocked.contains_key(key)
     }
 
     pub(super) fn insert(&self, key: &str, bucket: u16) {
-        self.lock().insert(key.to_owned(), bucket);
+        self.lock().blocked.insert(key.to_owned(), bucket);
     }
 
+    /// Lets a key go whose rows are no longer parked in the database.
     pub(super) fn remove(&self, key: &str) {
-        self.lock().remove(key);
+        let mut keys = self.lock();
+        keys.blocked.remove(key);
+        keys.let_go.insert(key.to_owned());
     }
 
-    /// Forgets what was known of `bucket`.
-    pub(super) fn forget(&self, bucket: u16) {
-        self.lock().retain(|_, of| *of != bucket);
+    /// Takes over what was read of `buckets` since `begin_reading`, instead of what was known of them.
+    pub(super) fn learn(&self, buckets: &[u16], read: Vec<(u16, String)>) {
+        let mut keys = self.lock();
+        keys.blocked.retain(|_, bucket| !buckets.contains(bucket));
+        for (bucket, key) in read {
+            if !keys.let_go.contains(&key) {
+                keys.blocked.insert(key, bucket);
+            }
+        }
+    }
+
+    /// The keys of `buckets`.
+    pub(super) fn of(&self, buckets: &[u16]) -> Vec<String> {
+        let keys = self.lock();
+        let of_buckets = keys.blocked.iter().filter(|(_, of)| buckets.contains(of));
+        of_buckets.map(|(key, _)| key.clone()).collect()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().blocked.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Map<String, u16>> {
+    fn lock(&self) -> MutexGuard<'_, Keys> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -57,5 +109,38 @@ impl Recalled {
 
     fn lock(&self) -> MutexGuard<'_, Set<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_before_its_key_was_let_go_is_read_again() {
+        let blocked = Blocked::default();
+        blocked.insert("a", 1);
+        blocked.begin_reading();
+        assert_eq!(blocked.passage("a"), Passage::Blocked);
+        blocked.remove("a");
+        assert_eq!(blocked.passage("a"), Passage::Reread);
+        assert_eq!(blocked.passage("b"), Passage::Open);
+        blocked.begin_reading();
+        assert_eq!(blocked.passage("a"), Passage::Open);
+    }
+
+    #[test]
+    fn a_key_let_go_while_the_parked_ones_were_read_stays_so() {
+        let blocked = Blocked::default();
+        blocked.insert("gone", 1);
+        blocked.insert("old", 1);
+        blocked.insert("elsewhere", 2);
+        blocked.begin_reading();
+        blocked.remove("gone");
+        let read = vec![(1, "gone".to_owned()), (1, "parked".to_owned())];
+        blocked.learn(&[1], read);
+        let mut known = blocked.of(&[1, 2]);
+        known.sort();
+        assert_eq!(known, ["elsewhere", "parked"]);
     }
 }

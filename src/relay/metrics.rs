@@ -24,10 +24,9 @@ const COMMIT_TO_ACK_BUCKETS: [f64; 22] = [
     0.000_5, 0.001, 0.001_5, 0.002, 0.003, 0.004, 0.005, 0.007_5, 0.01, 0.015, 0.02, 0.025, 0.035,
     0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0,
 ];
-/// How often the outbox is counted while something waits in it, and while nothing does.
+/// How often the outbox is counted while something waits in it.
 const SAMPLE_BUSY: Duration = Duration::from_secs(5);
-const SAMPLE_IDLE: Duration = Duration::from_secs(30);
-/// Counting a large outbox is followed by a wait so many times as long.
+/// Counting a large outbox is followed by a wait so many times as long, as far as the longest goes.
 const SLOW_SAMPLE_SHARE: u32 = 50;
 
 /// How an attempt to publish ended.
@@ -214,17 +213,18 @@ impl Metrics {
 
 /// Reads from the database what nobody counts in passing.
 pub(super) async fn sample(parts: Parts, stop: CancellationToken) -> Result<(), BoxError> {
+    let longest = parts.config.sample_interval;
     loop {
         let began = std::time::Instant::now();
         let pause = match sample_once(&parts).await {
-            Ok(Waiting::Some) => SAMPLE_BUSY,
-            Ok(Waiting::None) => SAMPLE_IDLE,
+            Ok(Waiting::Some) => SAMPLE_BUSY.max(began.elapsed() * SLOW_SAMPLE_SHARE),
+            Ok(Waiting::None) => longest,
             Err(failure) => {
                 tracing::warn!(%failure, "outbox not counted");
-                SAMPLE_IDLE
+                longest
             }
         };
-        let pause = pause.max(began.elapsed() * SLOW_SAMPLE_SHARE);
+        let pause = pause.min(longest);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(pause) => {}
@@ -254,9 +254,6 @@ async fn sample_once(parts: &Parts) -> Result<Waiting, crate::store::StoreError>
     metrics.set_parked("blocked", counts.blocked);
     metrics.set_parked("dead", counts.dead);
     metrics.set_parked("discarded", counts.discarded);
-    metrics
-        .breaker_open
-        .set(i64::from(!parts.breakers.closed()));
     let blocked = parts.blocked.len();
     metrics
         .blocked_keys

@@ -282,8 +282,23 @@ impl Parker {
             if freed > 0 {
                 tracing::warn!(rows = freed, "rows were blocked by nothing: pending again");
             }
+            self.let_go_of_strays(&buckets).await?;
         }
         Ok(wait.min(LOOK_EVERY).max(self.parts.config.poll_min))
+    }
+
+    /// Keys that were known as blocked when another relay, whose buckets these had been, delivered their
+    /// parked row after all.
+    async fn let_go_of_strays(&self, buckets: &[u16]) -> Result<(), StoreError> {
+        let known = self.parts.blocked.of(buckets);
+        if known.is_empty() {
+            return Ok(());
+        }
+        let waiting = self.parts.store.waiting_keys(buckets).await?;
+        for key in known.iter().filter(|key| !waiting.contains(*key)) {
+            self.parts.blocked.remove(key);
+        }
+        Ok(())
     }
 }
 

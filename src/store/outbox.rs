@@ -124,11 +124,13 @@ impl Store {
             .collect()
     }
 
-    /// Keys of pending events that their writers are publishing themselves, among `buckets`.
-    pub async fn held_keys(&self, buckets: &[u16]) -> Result<HashSet<String>, StoreError> {
-        let mut sql = Sql::new(self, "SELECT e.message_key FROM outbox_pending p");
-        sql.push(" JOIN outbox_event e ON e.id = p.event_id WHERE p.bucket IN ");
-        sql.list(padded(buckets)).push(" AND p.hold_until > ").now();
+    /// The keys of these events.
+    pub async fn keys_of(&self, ids: &[EventId]) -> Result<HashSet<String>, StoreError> {
+        if ids.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let mut sql = Sql::new(self, "SELECT message_key FROM outbox_event WHERE id IN ");
+        sql.list(padded(ids).map(|id| id.0));
         let rows = sql.rows(self.connection()).await?;
         rows.iter()
             .map(|row| Ok(row.try_get("", "message_key")?))

@@ -4,6 +4,7 @@ mod bench;
 mod broker;
 mod consumed;
 mod failures;
+mod letting_go;
 pub mod outage;
 mod parked;
 mod real;

@@ -1,6 +1,7 @@
 //! Rows that wait outside the hot path: to be tried again, behind another of their key, or for good.
 //! Each move between `outbox_pending` and `outbox_parked` is one transaction.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use sea_orm::QueryResult;
@@ -296,6 +297,16 @@ impl Store {
         let rows = sql.list(padded(buckets)).rows(self.connection()).await?;
         rows.iter()
             .map(|row| Ok((bucket(row, "bucket")?, row.try_get("", "message_key")?)))
+            .collect()
+    }
+
+    /// Keys of `buckets` that have a row waiting to be tried again, or one that waits behind such a row.
+    pub async fn waiting_keys(&self, buckets: &[u16]) -> Result<HashSet<String>, StoreError> {
+        let mut sql = Sql::new(self, "SELECT DISTINCT message_key FROM outbox_parked");
+        sql.push(" WHERE state IN ('retry', 'blocked') AND bucket IN ");
+        let rows = sql.list(padded(buckets)).rows(self.connection()).await?;
+        rows.iter()
+            .map(|row| Ok(row.try_get("", "message_key")?))
             .collect()
     }
 

@@ -214,6 +214,7 @@ pub fn config() -> Config {
         retry: quick,
         probe: quick,
         copy_delay: Duration::from_millis(100),
+        sample_interval: Duration::from_millis(500),
         topic_prefix: format!("t{}", ParticipationId::generate().0.simple()),
         ..Config::default()
     }

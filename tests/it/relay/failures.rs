@@ -1,5 +1,7 @@
 //! Each class of failure, told by a double.
 
+use std::time::Duration;
+
 use firstcome::broker::PublishError;
 use firstcome::domain::EventId;
 use firstcome::relay::{Config, KeyPolicy};
@@ -99,8 +101,8 @@ async fn a_relay_that_takes_over_blocked_rows_still_waits_for_their_head() {
     let double = Double::reacting([unsure()]);
     let patient = Config {
         retry: Policy {
-            initial: std::time::Duration::from_secs(4),
-            max: std::time::Duration::from_secs(4),
+            initial: Duration::from_secs(4),
+            max: Duration::from_secs(4),
             ..Policy::default()
         },
         ..config()
@@ -120,6 +122,41 @@ async fn a_relay_that_takes_over_blocked_rows_still_waits_for_their_head() {
     let key = &events.first().unwrap().key;
     assert_eq!(double.sequences(key), [1, 2, 3]);
     assert!(second.stop().await.is_clean());
+}
+
+/// A relay that lost the bucket while the head of a key was under way learns late that it arrived.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_head_another_relay_delivered_is_let_go() {
+    let bench = Bench::sqlite().await;
+    let double = Double::reacting([unsure()]);
+    let long = Duration::from_secs(3_600);
+    let patient = Config {
+        publish_timeout: Duration::from_millis(500),
+        lease: Duration::from_secs(2),
+        retry: Policy {
+            initial: long,
+            max: long,
+            ..Policy::default()
+        },
+        ..config()
+    };
+    let events = events(1, 3);
+    bench.commit(&events[0]).await;
+    let running = Running::start(&bench, double.clone(), patient);
+    until("the head is parked", async || {
+        bench.counts().await.retry == 1
+    })
+    .await;
+    bench.commit(&events[1]).await;
+    until("the next one is blocked", async || {
+        bench.counts().await.blocked == 1
+    })
+    .await;
+    assert!(bench.store.delete_parked(&events[0]).await.unwrap());
+    bench.commit(&events[2]).await;
+    bench.settled().await;
+    assert_eq!(double.sequences(&events[0].key), [2, 3]);
+    assert!(running.stop().await.is_clean());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,170 @@
+//! What holds a key back ends just when its next event is read: a row of unknown fate that is delivered
+//! after all, a writer that was to publish an event itself and did not.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use firstcome::broker::{Acknowledged, PublishError, Publisher, Record};
+use firstcome::clock::Clock;
+use firstcome::domain::OutboxEvent;
+use firstcome::relay::Config;
+use firstcome::retry::Policy;
+use futures_util::StreamExt;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sea_orm::{ConnectionTrait, Statement};
+use tokio::sync::Notify;
+
+use super::bench::{Bench, Double, Running, config, events};
+use crate::support::real;
+
+const KEYS: u32 = 400;
+const KEYS_AT_ONCE: usize = 10;
+/// How long the broker takes at most, and whoever commits meanwhile.
+const SPREAD: Duration = Duration::from_millis(8);
+/// The first event of a key is tried again after so long at most: the second waits behind it by then.
+const RETRY: Duration = Duration::from_millis(60);
+/// A writer has so long to publish what it committed.
+const HOLD: Duration = Duration::from_millis(30);
+
+/// Does not know of the first event of each key, the first time, whether it was delivered; says when it has
+/// it for the second time.
+struct Doubtful {
+    double: Double,
+    doubted: Mutex<HashSet<String>>,
+    again: Mutex<HashMap<String, Arc<Notify>>>,
+    random: Mutex<StdRng>,
+}
+
+impl Doubtful {
+    fn a_while(&self) -> Duration {
+        let mut random = self.random.lock().unwrap();
+        random.random_range(Duration::ZERO..SPREAD)
+    }
+
+    /// Woken when the first event of a key is sent again.
+    fn again(&self, key: &str) -> Arc<Notify> {
+        let mut again = self.again.lock().unwrap();
+        Arc::clone(again.entry(key.to_owned()).or_default())
+    }
+}
+
+#[async_trait]
+impl Publisher for Doubtful {
+    async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {
+        let is_new = self.doubted.lock().unwrap().insert(record.key.clone());
+        if is_new {
+            return Err(PublishError::PossiblyDelivered("no answer".to_owned()));
+        }
+        self.again(&record.key).notify_one();
+        tokio::time::sleep(self.a_while()).await;
+        self.double.publish(record).await
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<u32, PublishError> {
+        self.double.partitions(topic).await
+    }
+
+    async fn create_topics(&self, _: &[String], _: u32) -> Result<(), PublishError> {
+        Ok(())
+    }
+
+    async fn flush(&self, _deadline: Duration) {}
+}
+
+async fn no_event_passes_one_that_was_let_go(bench: Bench) {
+    let seed = rand::random();
+    eprintln!("seed {seed}");
+    let publisher = Arc::new(Doubtful {
+        double: Double::default(),
+        doubted: Mutex::default(),
+        again: Mutex::default(),
+        random: Mutex::new(StdRng::seed_from_u64(seed)),
+    });
+    let hasty = Config {
+        poll_min: Duration::from_millis(1),
+        poll_max: Duration::from_millis(1),
+        retry: Policy {
+            initial: RETRY,
+            max: RETRY,
+            ..config().retry
+        },
+        ..config()
+    };
+    let events = events(KEYS, 3);
+    let running = Running::start(&bench, publisher.clone(), hasty);
+    running.owns(64).await;
+    futures_util::stream::iter(events.chunks(3))
+        .for_each_concurrent(KEYS_AT_ONCE, async |of_key: &[OutboxEvent]| {
+            bench.commit_together(&of_key[..2]).await;
+            publisher.again(&of_key[0].key).notified().await;
+            tokio::time::sleep(publisher.a_while()).await;
+            bench.commit(&of_key[2]).await;
+        })
+        .await;
+    bench.settled().await;
+    for of_key in events.chunks(3) {
+        assert_eq!(publisher.double.sequences(&of_key[0].key), [1, 2, 3]);
+    }
+    assert_eq!(running.handle.metrics().order_violations.get(), 0);
+    assert!(running.stop().await.is_clean());
+}
+
+/// Nobody publishes the first event of a key in the time in which its writer was to.
+async fn no_event_passes_one_whose_hold_ends(bench: Bench) {
+    let double = Arc::new(Double::default());
+    let hasty = Config {
+        poll_min: Duration::from_millis(1),
+        poll_max: Duration::from_millis(1),
+        ..config()
+    };
+    let events = events(KEYS, 2);
+    let running = Running::start(&bench, double.clone(), hasty);
+    running.owns(64).await;
+    futures_util::stream::iter(events.chunks(2))
+        .for_each_concurrent(KEYS_AT_ONCE, async |of_key: &[OutboxEvent]| {
+            let first = &of_key[0];
+            let written = bench.written(of_key).await;
+            let hold = Statement::from_sql_and_values(
+                bench.db.get_database_backend(),
+                "UPDATE outbox_pending SET hold_until = ? WHERE bucket = ? AND event_id = ?",
+                [
+                    (Clock::System.now() + HOLD).into(),
+                    first.bucket.into(),
+                    first.id.0.into(),
+                ],
+            );
+            written.execute_raw(hold).await.unwrap();
+            written.commit().await.unwrap();
+        })
+        .await;
+    bench.settled().await;
+    for of_key in events.chunks(2) {
+        assert_eq!(double.sequences(&of_key[0].key), [1, 2]);
+    }
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_mysql_no_event_passes_one_whose_hold_ends_while_it_is_read() {
+    let bench = Bench::mysql(&real("FIRSTCOME_DATABASE_URL")).await;
+    no_event_passes_one_whose_hold_ends(bench).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_sqlite_no_event_passes_one_whose_hold_ends_while_it_is_read() {
+    no_event_passes_one_whose_hold_ends(Bench::sqlite().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_mysql_no_event_passes_one_that_was_let_go_while_it_was_read() {
+    let bench = Bench::mysql(&real("FIRSTCOME_DATABASE_URL")).await;
+    no_event_passes_one_that_was_let_go(bench).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_sqlite_no_event_passes_one_that_was_let_go_while_it_was_read() {
+    no_event_passes_one_that_was_let_go(Bench::sqlite().await).await;
+}
