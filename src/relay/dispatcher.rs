@@ -258,13 +258,15 @@ impl Dispatcher {
             }
             loaded.events.sort_by(in_order);
             for event in loaded.events {
-                // Once one row of a key found no room, none after it may.
+                // Once one row of a key stays, so do those after it.
                 if refused.contains(&*event.key) {
                     continue;
                 }
                 if self.parts.breakers.is_on_trial(event.stream) {
                     on_trial += 1;
                     if on_trial > TRIAL_ROWS_MAX {
+                        // The trial may be over before those behind it come.
+                        refused.insert(event.key.to_string());
                         continue;
                     }
                 }

@@ -99,9 +99,7 @@ impl Parker {
             Note::Block(item) => {
                 self.block(&item, stop).await?;
                 // Whoever had its head may have been another relay, and be done with it by now.
-                let soon = Instant::now() + self.parts.config.lease;
-                self.next_orphans = self.next_orphans.min(soon);
-                self.next_pass = self.next_pass.min(soon);
+                self.look_for_orphans_soon();
                 item.event.id
             }
             Note::Unsure { item, error } => {
@@ -120,6 +118,13 @@ impl Parker {
         };
         tell(&self.signals, Signal::Back(vec![id])).await;
         Ok(())
+    }
+
+    /// Once every relay that may have had a row is done with it.
+    fn look_for_orphans_soon(&mut self) {
+        let soon = Instant::now() + self.parts.config.lease;
+        self.next_orphans = self.next_orphans.min(soon);
+        self.next_pass = self.next_pass.min(soon);
     }
 
     /// Parks a row that came while its key was blocked, if it still is.
@@ -167,16 +172,16 @@ impl Parker {
     }
 
     async fn write(
-        &self,
+        &mut self,
         item: &Item,
         verdict: &Verdict,
         stop: &CancellationToken,
     ) -> Result<(), StoreError> {
-        let parts = &self.parts;
+        let parts = Parts::clone(&self.parts);
         let event = &item.event;
         match item.origin {
             Origin::Pending => {
-                let parked = persist(parts, stop, || {
+                let parked = persist(&parts, stop, || {
                     parts.store.park(event, verdict, self.under(item.epoch))
                 })
                 .await?;
@@ -186,13 +191,16 @@ impl Parker {
                 }
             }
             Origin::Parked { .. } => {
-                persist(parts, stop, || {
+                let again = persist(&parts, stop, || {
                     parts
                         .store
                         .park_again(event, verdict, self.under(item.epoch))
                 })
                 .await?;
-                if verdict.state == ParkedState::Dead {
+                if !again {
+                    // It is another tenure's, or the answer was lost: the database knows what blocks its key.
+                    self.look_for_orphans_soon();
+                } else if verdict.state == ParkedState::Dead {
                     self.unblock(event);
                 }
             }

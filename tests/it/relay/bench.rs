@@ -301,8 +301,13 @@ impl Double {
     /// One that lets nobody write to topics whose name holds this word.
     pub fn refusing(topic: &'static str) -> Arc<Self> {
         let double = Self::default();
-        *double.refused.lock().unwrap() = Some(topic);
+        double.refuse(topic);
         Arc::new(double)
+    }
+
+    /// From now on nobody may write to such topics.
+    pub fn refuse(&self, topic: &'static str) {
+        *self.refused.lock().unwrap() = Some(topic);
     }
 
     /// Lets everybody write again.

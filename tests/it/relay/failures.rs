@@ -1,14 +1,15 @@
 //! Each class of failure, told by a double.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use firstcome::broker::PublishError;
-use firstcome::domain::EventId;
+use firstcome::domain::{EventId, OutboxEvent};
 use firstcome::relay::{Config, KeyPolicy};
 use firstcome::retry::Policy;
 use firstcome::store::DeadLetterFilter;
 
-use super::bench::{Bench, Double, Reaction, Running, config, events, until};
+use super::bench::{Bench, Double, Reaction, Running, config, events, events_from, until};
 use crate::support::real;
 
 fn unsure() -> Reaction {
@@ -60,6 +61,39 @@ async fn a_topic_that_cannot_be_written_to_is_probed_and_its_rows_stay_pending()
     bench.settled().await;
     assert!(running.handle.is_publishing());
     assert_eq!(double.ids().len(), events.len());
+    assert!(running.stop().await.is_clean());
+}
+
+/// More rows of one bucket than are loaded at once: the trial may be over when the last of them are.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_stay_while_a_topic_is_on_trial_are_not_passed_when_it_is_over() {
+    let bench = Bench::sqlite().await;
+    let double = Arc::new(Double::default());
+    let running = Running::start(&bench, double.clone(), config());
+    running.owns(64).await;
+    for round in 0..10 {
+        let all = events_from(round * 40_000, 40_000, 1);
+        let bucket = all[0].bucket;
+        let of_bucket = all.into_iter().filter(|event| event.bucket == bucket);
+        let firsts: Vec<OutboxEvent> = of_bucket.take(500).collect();
+        let seconds = firsts.iter().map(|first| OutboxEvent {
+            id: EventId::generate(),
+            key_sequence: 2,
+            ..first.clone()
+        });
+        let waves: Vec<OutboxEvent> = firsts.iter().cloned().chain(seconds).collect();
+        double.refuse("participation");
+        bench.commit_together(&waves).await;
+        until("the topic is held back", async || {
+            !running.handle.is_publishing()
+        })
+        .await;
+        double.relent();
+        bench.settled().await;
+        for first in &firsts {
+            assert_eq!(double.sequences(&first.key), [1, 2], "round {round}");
+        }
+    }
     assert!(running.stop().await.is_clean());
 }
 
