@@ -17,7 +17,7 @@ use super::parker::Note;
 use super::reading::{Coverage, Reading};
 use super::{Haste, Item, KeyPolicy, Origin, Parts, Signal};
 use crate::domain::{BucketSet, Fresh, OutboxEvent};
-use crate::store::{Pending, StoreError};
+use crate::store::{ParkedState, Pending, StoreError};
 use crate::supervisor::BoxError;
 
 /// Events loaded by one statement.
@@ -226,13 +226,13 @@ impl Dispatcher {
             .filter(|row| !self.claims.contains(row.key.event_id))
             .take(page.fresh_max)
             .collect();
-        let held = if fresh.is_empty() {
+        let held_keys = if fresh.is_empty() {
             HashSet::new()
         } else {
-            let held: Vec<_> = held.iter().map(|row| row.key.event_id).collect();
-            parts.store.keys_of(&held).await?
+            let ids: Vec<_> = held.iter().map(|row| row.key.event_id).collect();
+            parts.store.keys_of(&ids).await?
         };
-        let taken = self.take(&fresh, held).await?;
+        let taken = self.take(&fresh, held_keys).await?;
         self.pace.taken(taken);
         Ok(match coverage {
             Coverage::Part if taken > 0 => Found::More,
@@ -317,7 +317,10 @@ impl Dispatcher {
             .collect();
         if !fresh.is_empty() {
             let blocked = match self.parts.config.key_policy {
-                KeyPolicy::Block => self.parts.store.parked_keys(&fresh).await?,
+                KeyPolicy::Block => {
+                    let head = [ParkedState::Retry];
+                    self.parts.store.parked_keys(&head, &fresh).await?
+                }
                 KeyPolicy::Skip => Vec::new(),
             };
             self.parts.blocked.learn(&fresh, blocked);

@@ -1,6 +1,7 @@
 //! Writes down what could not be published, in the order in which it happened, and brings it back
 //! when its time has come. It alone decides which keys are blocked.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -302,7 +303,9 @@ impl Parker {
         if known.is_empty() {
             return Ok(());
         }
-        let waiting = self.parts.store.waiting_keys(buckets).await?;
+        let states = [ParkedState::Retry, ParkedState::Blocked];
+        let waiting = self.parts.store.parked_keys(&states, buckets).await?;
+        let waiting: HashSet<String> = waiting.into_iter().map(|(_, key)| key).collect();
         for key in known.iter().filter(|key| !waiting.contains(*key)) {
             self.parts.blocked.remove(key);
         }

@@ -1,7 +1,6 @@
 //! Rows that wait outside the hot path: to be tried again, behind another of their key, or for good.
 //! Each move between `outbox_pending` and `outbox_parked` is one transaction.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use sea_orm::QueryResult;
@@ -287,26 +286,22 @@ impl Store {
         Ok(Some((next_at - now_at).to_std().unwrap_or_default()))
     }
 
-    /// Keys of `buckets` that have a row waiting to be tried again, each with its bucket.
-    pub async fn parked_keys(&self, buckets: &[u16]) -> Result<Vec<(u16, String)>, StoreError> {
+    /// Keys of `buckets` that have a row in one of these states, each with its bucket.
+    pub async fn parked_keys(
+        &self,
+        states: &[ParkedState],
+        buckets: &[u16],
+    ) -> Result<Vec<(u16, String)>, StoreError> {
         let mut sql = Sql::new(
             self,
             "SELECT DISTINCT bucket, message_key FROM outbox_parked",
         );
-        sql.push(" WHERE state = 'retry' AND bucket IN ");
+        sql.push(" WHERE state IN ");
+        sql.list(states.iter().map(|state| state.as_str()));
+        sql.push(" AND bucket IN ");
         let rows = sql.list(padded(buckets)).rows(self.connection()).await?;
         rows.iter()
             .map(|row| Ok((bucket(row, "bucket")?, row.try_get("", "message_key")?)))
-            .collect()
-    }
-
-    /// Keys of `buckets` that have a row waiting to be tried again, or one that waits behind such a row.
-    pub async fn waiting_keys(&self, buckets: &[u16]) -> Result<HashSet<String>, StoreError> {
-        let mut sql = Sql::new(self, "SELECT DISTINCT message_key FROM outbox_parked");
-        sql.push(" WHERE state IN ('retry', 'blocked') AND bucket IN ");
-        let rows = sql.list(padded(buckets)).rows(self.connection()).await?;
-        rows.iter()
-            .map(|row| Ok(row.try_get("", "message_key")?))
             .collect()
     }
 

@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 
 pub use super::consumed::{Consumed, consume, consume_all, consume_until};
 pub use crate::support::until;
+use crate::support::until_nothing_left;
 
 /// How long what waits may take to be published after a fault: longer than librdkafka takes to give a
 /// connection up that stays silent, several times over.
@@ -151,15 +152,11 @@ impl Bench {
     }
 
     pub async fn settled(&self) {
-        let began = std::time::Instant::now();
-        loop {
+        until_nothing_left(SETTLED, async || {
             let counts = self.counts().await;
-            if counts == OutboxCounts::default() {
-                return;
-            }
-            assert!(began.elapsed() < SETTLED, "what waits stays: {counts:?}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+            (counts != OutboxCounts::default()).then_some(counts)
+        })
+        .await;
     }
 }
 

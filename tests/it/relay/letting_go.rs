@@ -74,6 +74,20 @@ impl Publisher for Doubtful {
     async fn flush(&self, _deadline: Duration) {}
 }
 
+/// Polls almost without a pause.
+fn hasty() -> Config {
+    Config {
+        poll_min: Duration::from_millis(1),
+        poll_max: Duration::from_millis(1),
+        retry: Policy {
+            initial: RETRY,
+            max: RETRY,
+            ..config().retry
+        },
+        ..config()
+    }
+}
+
 async fn no_event_passes_one_that_was_let_go(bench: Bench) {
     let seed = rand::random();
     eprintln!("seed {seed}");
@@ -83,18 +97,8 @@ async fn no_event_passes_one_that_was_let_go(bench: Bench) {
         again: Mutex::default(),
         random: Mutex::new(StdRng::seed_from_u64(seed)),
     });
-    let hasty = Config {
-        poll_min: Duration::from_millis(1),
-        poll_max: Duration::from_millis(1),
-        retry: Policy {
-            initial: RETRY,
-            max: RETRY,
-            ..config().retry
-        },
-        ..config()
-    };
     let events = events(KEYS, 3);
-    let running = Running::start(&bench, publisher.clone(), hasty);
+    let running = Running::start(&bench, publisher.clone(), hasty());
     running.owns(64).await;
     futures_util::stream::iter(events.chunks(3))
         .for_each_concurrent(KEYS_AT_ONCE, async |of_key: &[OutboxEvent]| {
@@ -115,13 +119,8 @@ async fn no_event_passes_one_that_was_let_go(bench: Bench) {
 /// Nobody publishes the first event of a key in the time in which its writer was to.
 async fn no_event_passes_one_whose_hold_ends(bench: Bench) {
     let double = Arc::new(Double::default());
-    let hasty = Config {
-        poll_min: Duration::from_millis(1),
-        poll_max: Duration::from_millis(1),
-        ..config()
-    };
     let events = events(KEYS, 2);
-    let running = Running::start(&bench, double.clone(), hasty);
+    let running = Running::start(&bench, double.clone(), hasty());
     running.owns(64).await;
     futures_util::stream::iter(events.chunks(2))
         .for_each_concurrent(KEYS_AT_ONCE, async |of_key: &[OutboxEvent]| {

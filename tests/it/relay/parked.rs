@@ -91,7 +91,10 @@ async fn a_takeover_and_a_late_word_meet(test: &TestStore, rounds: u64) {
         let late = store.park(&event, &verdict, under);
         let takeover = async {
             take(store, "new", LONG, bucket).await.unwrap();
-            let blocked = store.parked_keys(&[bucket]).await.unwrap();
+            let blocked = store
+                .parked_keys(&[ParkedState::Retry], &[bucket])
+                .await
+                .unwrap();
             let pending = store.pending(&[bucket], &[], 1_000).await.unwrap();
             (
                 blocked.iter().any(|(_, key)| **key == *event.key),
