@@ -18,6 +18,11 @@ spare() {
     spare_up "$@"
     return
   fi
+  if [[ $verb == address ]]; then
+    port=$(spare_port_of "$name")
+    echo "127.0.0.1:$port"
+    return
+  fi
   if [[ ! -d $folder ]]; then
     # Down twice is down.
     [[ $verb == down ]] || die "there is no spare part $name"
@@ -109,22 +114,27 @@ spare_inner_port() {
   esac
 }
 
-# Puts the ports of other spare parts into the settings: `@port:NAME` and `@next:NAME`. Who is started at the
-# same time may not have them yet.
+# Puts the ports of other spare parts into the settings: `@port:NAME` and `@next:NAME`.
 spare_neighbours() {
-  local nth found other deadline=$((SECONDS + ready_seconds_max))
+  local nth found other
   for nth in "${!settings[@]}"; do
     while [[ ${settings[nth]} =~ @(port|next):([a-z0-9-]+) ]]; do
       found=${BASH_REMATCH[0]}
-      until [[ -s $spares/${BASH_REMATCH[2]}/port ]]; do
-        ((SECONDS < deadline)) || die "$name is to know the port of ${BASH_REMATCH[2]}, and there is no such spare part"
-        sleep 0.1
-      done
-      read -r other <"$spares/${BASH_REMATCH[2]}/port"
-      if [[ ${BASH_REMATCH[1]} == next ]]; then other=$((other + 1)); fi
+      other=$(spare_port_of "${BASH_REMATCH[2]}")
+      if [[ $found == @next:* ]]; then other=$((other + 1)); fi
       settings[nth]=${settings[nth]/"$found"/$other}
     done
   done
+}
+
+# Prints the port of a spare part. Who is started at the same time may not have it yet.
+spare_port_of() {
+  local name=$1 deadline=$((SECONDS + ready_seconds_max))
+  until [[ -s $spares/$name/port ]]; do
+    ((SECONDS < deadline)) || die "there is no spare part $name"
+    sleep 0.1
+  done
+  cat "$spares/$name/port"
 }
 
 # What a container is given to see.

@@ -30,7 +30,7 @@ pub use group::{GroupConfig, GroupError, Hooks, Share};
 use metadata::Reach;
 use producers::{Current, Producers};
 pub use read::{Extent, ReadError};
-use sender::Outgoing;
+use sender::{Outgoing, Undelivered};
 pub use topics::{PartitionState, TopicState};
 
 /// How records are sent.
@@ -155,7 +155,6 @@ impl ClientContext for Traced {
 pub struct Kafka {
     config: KafkaConfig,
     producers: Producers,
-    seen: tokio::sync::Mutex<Option<metadata::Seen>>,
 }
 
 impl std::fmt::Debug for Kafka {
@@ -173,7 +172,6 @@ impl Kafka {
         let kafka = Arc::new(Self {
             producers: Producers::new(&config)?,
             config,
-            seen: tokio::sync::Mutex::new(None),
         });
         kafka.metadata(None).await?;
         Ok(kafka)
@@ -203,15 +201,15 @@ impl Kafka {
             return Err(PublishError::Fatal("there is no producer".to_owned()));
         };
         let topic = outgoing.topic;
-        let failure = match current.sender.send(outgoing).await {
+        let (failure, partition) = match current.sender.send(outgoing).await {
             Ok(report) => match with_offset(report) {
                 Ok(acknowledged) => {
                     self.producers.arrived(&current);
                     return Ok(acknowledged);
                 }
-                Err(failure) => failure,
+                Err(failure) => (failure, Some(report.partition)),
             },
-            Err(failure) => classify(&failure),
+            Err(Undelivered { failure, partition }) => (classify(&failure), partition),
         };
         match failure {
             PublishError::Fatal(text) => {
@@ -221,7 +219,7 @@ impl Kafka {
             // librdkafka says "timed out" also of what it could send to nobody.
             PublishError::PossiblyDelivered(text) => {
                 self.producers.timed_out(&self.config, &current);
-                Err(match self.reach(topic).await {
+                Err(match self.reach(&current, topic, partition).await {
                     Reach::There => PublishError::PossiblyDelivered(text),
                     Reach::Away => PublishError::Away(text),
                     Reach::Refused(code) => PublishError::Destination(format!("{topic}: {code}")),

@@ -24,6 +24,7 @@ mod debezium;
 mod direct;
 mod export;
 mod gate;
+mod hung;
 mod identity;
 #[path = "../faults/proxy.rs"]
 mod proxy;

@@ -13,11 +13,16 @@ pub struct Spare {
 impl Spare {
     /// Starts a `kafka`, `mysql` or `redis` with these settings; options of the script may stand before them.
     pub async fn up(part: &str, stem: &str, settings: &[&str]) -> Self {
+        let name = name(stem);
         let owner = std::process::id().to_string();
-        let name = format!("{stem}-{owner}");
         let up = ["up", &name, "--while", &owner, "--part", part];
         let address = spare(&[&up, settings].concat()).await;
         Self { name, address }
+    }
+
+    /// Where one will be that is on its way up.
+    pub async fn address_of(stem: &str) -> String {
+        spare(&["address", &name(stem)]).await
     }
 
     /// SIGTERM: it finishes what it has begun.
@@ -43,6 +48,10 @@ impl Spare {
     pub async fn start(&self) {
         spare(&["start", &self.name]).await;
     }
+}
+
+fn name(stem: &str) -> String {
+    format!("{stem}-{}", std::process::id())
 }
 
 /// Runs a verb of the script that the other parts were started with, or of this checkout's.

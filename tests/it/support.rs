@@ -143,17 +143,14 @@ pub fn aged(event: OutboxEvent, age: Duration) -> OutboxEvent {
 
 /// Waits until `condition` holds; fails with `what` when it does not in time.
 pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    until_nothing_left(PATIENCE, async || (!condition().await).then_some(what)).await;
+    until_nothing_left(async || (!condition().await).then_some(what)).await;
 }
 
 /// Waits until nothing is left to wait for; fails with what is when that takes longer.
-pub async fn until_nothing_left<T: std::fmt::Debug>(
-    patience: Duration,
-    mut left: impl AsyncFnMut() -> Option<T>,
-) {
+pub async fn until_nothing_left<T: std::fmt::Debug>(mut left: impl AsyncFnMut() -> Option<T>) {
     let began = Instant::now();
     while let Some(left) = left().await {
-        assert!(began.elapsed() < patience, "waited in vain: {left:?}");
+        assert!(began.elapsed() < PATIENCE, "waited in vain: {left:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use super::metadata::Seen;
 use super::sender::Sender;
 use super::{KafkaConfig, PublishError, classify};
 use crate::broker::Turns;
@@ -18,6 +19,8 @@ pub(super) struct Current {
     pub(super) sender: Sender,
     slot: usize,
     generation: u64,
+    /// What it was told last of whether a topic could be written to.
+    pub(super) seen: Arc<tokio::sync::Mutex<Option<Seen>>>,
 }
 
 /// A producer is replaced after so many time-outs' time.
@@ -54,11 +57,11 @@ impl Producers {
     pub(super) fn new(config: &KafkaConfig) -> Result<Self, PublishError> {
         let slots = (0..=usize::from(config.producers.max(1))).map(|slot| {
             let sender = make(config, slot)?;
-            let generation = 0;
             Ok(RwLock::new(Current {
                 sender,
                 slot,
-                generation,
+                generation: 0,
+                seen: Arc::default(),
             }))
         });
         let slots = slots.collect::<Result<Vec<_>, PublishError>>()?;
@@ -172,15 +175,13 @@ impl Producers {
                     return;
                 }
             };
-            let slot = failed.slot;
-            std::mem::replace(
-                &mut *current,
-                Current {
-                    sender,
-                    slot,
-                    generation,
-                },
-            )
+            let new = Current {
+                sender,
+                slot: failed.slot,
+                generation,
+                seen: Arc::default(),
+            };
+            std::mem::replace(&mut *current, new)
         };
         tracing::warn!(producer.generation = generation, "producer rebuilt");
         // Dropping the last handle waits for the producer's thread.

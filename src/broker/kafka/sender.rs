@@ -34,7 +34,22 @@ pub(super) struct Outgoing<'a> {
 }
 
 /// What became of a record: where it is, by the broker's word.
-type Report = KafkaResult<Acknowledged>;
+type Report = Result<Acknowledged, Undelivered>;
+
+/// A record that nobody acknowledged.
+#[derive(Debug)]
+pub(super) struct Undelivered {
+    pub(super) failure: KafkaError,
+    /// Where it was to go, once that was chosen.
+    pub(super) partition: Option<i32>,
+}
+
+impl From<KafkaError> for Undelivered {
+    fn from(failure: KafkaError) -> Self {
+        let partition = None;
+        Self { failure, partition }
+    }
+}
 
 /// A handle of a producer. With the last one the producer ends.
 #[derive(Clone)]
@@ -65,7 +80,10 @@ impl ProducerContext for Traced {
                 partition: message.partition(),
                 offset: message.offset(),
             }),
-            Err((failure, _)) => Err(failure.clone()),
+            Err((failure, message)) => Err(Undelivered {
+                failure: failure.clone(),
+                partition: Some(message.partition()).filter(|partition| *partition >= 0),
+            }),
         };
         // Who does not wait any more does not need to know.
         drop(waiting.send(report));
@@ -120,7 +138,7 @@ impl Sender {
             .map_err(|(failure, _)| failure)?;
         // The handle is held meanwhile, and with it the thread that reports.
         let unsaid = KafkaError::MessageProduction(RDKafkaErrorCode::PurgeInflight);
-        report.await.unwrap_or(Err(unsaid))
+        report.await.unwrap_or(Err(unsaid.into()))
     }
 
     pub(super) fn client(&self) -> &Client<Traced> {

@@ -38,8 +38,8 @@ pub struct PartitionState {
 impl Kafka {
     /// How these topics are, in this order. Takes no longer than questions about topics may.
     pub async fn topics(&self, names: Vec<String>) -> Result<Vec<TopicState>, PublishError> {
-        self.ask(move |sender, within| look(sender, names, within))
-            .await
+        let look = move |sender: &Sender, within| look(sender, names, within);
+        self.ask(self.any()?, look).await
     }
 }
 
@@ -115,7 +115,7 @@ impl Asking<'_> {
 }
 
 /// Whether somebody said so: that another leads now, or that the topic was deleted meanwhile.
-fn is_an_answer(failure: &KafkaError) -> bool {
+pub(super) fn is_an_answer(failure: &KafkaError) -> bool {
     let silence = [
         RDKafkaErrorCode::OperationTimedOut,
         RDKafkaErrorCode::BrokerTransportFailure,

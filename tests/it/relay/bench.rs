@@ -28,10 +28,6 @@ pub use super::consumed::{Consumed, consume, consume_all, consume_until};
 pub use crate::support::until;
 use crate::support::until_nothing_left;
 
-/// How long what waits may take to be published after a fault: longer than librdkafka takes to give a
-/// connection up that stays silent, several times over.
-const SETTLED: Duration = Duration::from_secs(60);
-
 /// A database of one test.
 pub struct Bench {
     pub store: Store,
@@ -152,7 +148,7 @@ impl Bench {
     }
 
     pub async fn settled(&self) {
-        until_nothing_left(SETTLED, async || {
+        until_nothing_left(async || {
             let counts = self.counts().await;
             (counts != OutboxCounts::default()).then_some(counts)
         })

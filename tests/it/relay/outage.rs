@@ -41,7 +41,7 @@ async fn goes_and_comes_back(broker: &Spare, goes: impl Future<Output = ()>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_falls_silent_loses_nothing_and_keeps_the_order() {
     let broker = spare::mine().await;
-    let scene = Scene::on(&broker.address).await.with_attempts();
+    let scene = Scene::on(&broker.address).await;
     let waves = waves(30, 4);
     let running = scene.at_work(&waves[0]).await;
     tokio::join!(scene.commit(&waves[1]), broker.pause());

@@ -88,12 +88,6 @@ impl Scene {
         self
     }
 
-    /// Attempts are charged here, and are no reason to give a row up.
-    pub fn with_attempts(mut self) -> Self {
-        self.config.retry.attempts_max = config().retry.attempts_max;
-        self
-    }
-
     pub async fn create_topics(&self) {
         let topics = [self.topic.clone(), self.copies.clone()];
         let partitions = u32::try_from(PARTITIONS).unwrap();
