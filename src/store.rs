@@ -33,8 +33,8 @@ pub use error::StoreError;
 pub use history::History;
 pub use order::Ordered;
 pub use outbox::{
-    Held, Loaded, OutboxCounts, Parked, ParkedState, Pending, PendingKey, PurgePage, Purgeable,
-    RelaySeat, Under, Verdict,
+    DueRows, Held, Loaded, ORPHAN_KEYS_MAX, OutboxCounts, Parked, ParkedKey, ParkedState, Pending,
+    PendingKey, PurgePage, Purgeable, RelaySeat, Reparked, Under, Verdict,
 };
 pub use participations::{
     Applicant, BatchOutcome, Changed, Closing, CommitError, Committed, Decision, DirectOutcome,

@@ -12,6 +12,8 @@ use crate::supervisor::BoxError;
 
 /// How often it looks though no copy is known to be due.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// When a dead letter is looked at again of which this release cannot read the event.
+const UNREADABLE_AGAIN_IN: Duration = Duration::from_secs(3_600);
 /// Dead letters copied in one go.
 const COPY_ROWS_MAX: u32 = 100;
 
@@ -41,7 +43,14 @@ async fn copy_due(parts: &Parts) -> Result<Duration, StoreError> {
         .store
         .parked_due(state, &buckets, COPY_ROWS_MAX)
         .await?;
-    for dead in due {
+    for (row, error) in due.unreadable {
+        tracing::warn!(outbox.id = %row.id, error, "dead letter not copied: it cannot be read");
+        parts
+            .store
+            .put_off_copy(row.id, UNREADABLE_AGAIN_IN)
+            .await?;
+    }
+    for dead in due.parked {
         let id = dead.event.id;
         match copy_one(parts, &dead).await {
             Ok(()) => {

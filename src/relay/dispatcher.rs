@@ -26,6 +26,8 @@ const LOAD_ROWS_MAX: usize = 500;
 const TRIAL_ROWS_MAX: usize = 32;
 /// A poll that took long is followed by a wait so many times as long.
 const SLOW_POLL_SHARE: u32 = 4;
+/// And never longer than this.
+const SLOW_POLL_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What comes in.
 #[derive(Debug)]
@@ -175,6 +177,8 @@ impl Dispatcher {
         let began = Instant::now();
         self.parts.metrics.polls.inc();
         let outcome = self.poll().await;
+        let took = began.elapsed();
+        let is_read = outcome.is_ok();
         match outcome {
             Ok(Found::Nothing) => {
                 self.wait = (self.wait * 2).min(self.parts.config.poll_max);
@@ -189,8 +193,8 @@ impl Dispatcher {
         }
         let now = Instant::now();
         self.next_poll = now + self.wait;
-        if self.wait > Duration::ZERO {
-            self.not_before = now + (now - began) * SLOW_POLL_SHARE;
+        if is_read && self.wait > Duration::ZERO {
+            self.not_before = now + (took * SLOW_POLL_SHARE).min(SLOW_POLL_WAIT_MAX);
         }
         self.wait = self.wait.max(self.parts.config.poll_min);
     }
@@ -318,8 +322,9 @@ impl Dispatcher {
         if !fresh.is_empty() {
             let blocked = match self.parts.config.key_policy {
                 KeyPolicy::Block => {
-                    let head = [ParkedState::Retry];
-                    self.parts.store.parked_keys(&head, &fresh).await?
+                    // Those blocked by nothing, too: the parker lets them go, and they are not to be passed.
+                    let states = [ParkedState::Retry, ParkedState::Blocked];
+                    self.parts.store.parked_keys(&states, &fresh).await?
                 }
                 KeyPolicy::Skip => Vec::new(),
             };

@@ -8,14 +8,17 @@ use super::{Map, Set};
 /// Keys that have a row waiting to be tried again: later rows of theirs wait behind it. Written by
 /// the parker, who knows what is parked, and filled in when a bucket is taken.
 ///
-/// It also knows who was let go since the dispatcher last began to read: what it read may be older than
-/// that, and lack the rows that were let go.
+/// It also knows who was blocked and who was let go since the dispatcher last began to read: what it read
+/// may be older than that, and lack the rows that were let go, or what blocks a key.
 #[derive(Debug, Default)]
 pub(super) struct Blocked(Mutex<Keys>);
 
 #[derive(Debug, Default)]
 struct Keys {
     blocked: Map<String, u16>,
+    /// Since the last reading began.
+    taken: Set<String>,
+    /// Since the last reading began.
     let_go: Set<String>,
 }
 
@@ -30,9 +33,11 @@ pub(super) enum Passage {
 }
 
 impl Blocked {
-    /// From now on it is noted who is let go: called before anything is read.
+    /// From now on it is noted who is blocked and who is let go: called before anything is read.
     pub(super) fn begin_reading(&self) {
-        self.lock().let_go.clear();
+        let mut keys = self.lock();
+        keys.taken.clear();
+        keys.let_go.clear();
     }
 
     /// Whether rows of a key may go that were read since `begin_reading`.
@@ -52,25 +57,30 @@ impl Blocked {
     }
 
     pub(super) fn insert(&self, key: &str, bucket: u16) {
-        self.lock().blocked.insert(key.to_owned(), bucket);
+        let mut keys = self.lock();
+        keys.blocked.insert(key.to_owned(), bucket);
+        keys.taken.insert(key.to_owned());
     }
 
     /// Lets a key go whose rows are no longer parked in the database.
     pub(super) fn remove(&self, key: &str) {
         let mut keys = self.lock();
         keys.blocked.remove(key);
+        keys.taken.remove(key);
         keys.let_go.insert(key.to_owned());
     }
 
     /// Takes over what was read of `buckets` since `begin_reading`, instead of what was known of them.
     pub(super) fn learn(&self, buckets: &[u16], read: Vec<(u16, String)>) {
         let mut keys = self.lock();
-        keys.blocked.retain(|_, bucket| !buckets.contains(bucket));
-        for (bucket, key) in read {
-            if !keys.let_go.contains(&key) {
-                keys.blocked.insert(key, bucket);
-            }
-        }
+        let Keys {
+            blocked,
+            taken,
+            let_go,
+        } = &mut *keys;
+        blocked.retain(|key, bucket| !buckets.contains(bucket) || taken.contains(key));
+        let read = read.into_iter().filter(|(_, key)| !let_go.contains(key));
+        blocked.extend(read.map(|(bucket, key)| (key, bucket)));
     }
 
     /// The keys of `buckets`.
@@ -78,10 +88,6 @@ impl Blocked {
         let keys = self.lock();
         let of_buckets = keys.blocked.iter().filter(|(_, of)| buckets.contains(of));
         of_buckets.map(|(key, _)| key.clone()).collect()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.lock().blocked.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Keys> {
@@ -142,5 +148,17 @@ mod tests {
         let mut known = blocked.of(&[1, 2]);
         known.sort();
         assert_eq!(known, ["elsewhere", "parked"]);
+    }
+
+    #[test]
+    fn a_key_blocked_while_the_parked_ones_were_read_stays_so() {
+        let blocked = Blocked::default();
+        blocked.insert("old", 1);
+        blocked.begin_reading();
+        blocked.insert("new", 1);
+        blocked.insert("passing", 1);
+        blocked.remove("passing");
+        blocked.learn(&[1], Vec::new());
+        assert_eq!(blocked.of(&[1]), ["new"]);
     }
 }

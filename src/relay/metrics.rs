@@ -254,7 +254,7 @@ async fn sample_once(parts: &Parts) -> Result<Waiting, crate::store::StoreError>
     metrics.set_parked("blocked", counts.blocked);
     metrics.set_parked("dead", counts.dead);
     metrics.set_parked("discarded", counts.discarded);
-    let blocked = parts.blocked.len();
+    let blocked = parts.blocked.of(&parts.ownership.buckets()).len();
     metrics
         .blocked_keys
         .set(i64::try_from(blocked).unwrap_or(i64::MAX));

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::settler::{persist, tell};
 use super::{Haste, Item, KeyPolicy, Origin, Parts, Signal};
-use crate::domain::OutboxEvent;
-use crate::store::{ParkedState, Pending, StoreError, Under, Verdict};
+use crate::store::{
+    ORPHAN_KEYS_MAX, ParkedKey, ParkedState, Pending, Reparked, StoreError, Under, Verdict,
+};
 use crate::supervisor::BoxError;
 
 /// Parked rows brought back at once.
@@ -68,22 +69,23 @@ impl Parker {
         loop {
             tokio::select! {
                 biased;
-                note = self.inbox.recv() => match note {
-                    Some(note) => self.on_note(note, &stop).await?,
-                    None => return Ok(()),
-                },
-                () = stop.cancelled(), if !self.inbox.is_closed() => self.inbox.close(),
                 () = unparked.unparked.notified() => {
                     self.next_pass = Instant::now();
                     self.next_orphans = Instant::now();
                 }
+                // Before the notes: there may be no end of them, and they are written down one by one.
                 () = tokio::time::sleep_until(self.next_pass), if !stop.is_cancelled() => {
-                    let wait = self.pass().await.unwrap_or_else(|failure| {
+                    let wait = self.pass(&stop).await.unwrap_or_else(|failure| {
                         tracing::warn!(%failure, "parked rows not read");
                         self.parts.config.poll_max
                     });
                     self.next_pass = Instant::now() + wait;
                 }
+                note = self.inbox.recv() => match note {
+                    Some(note) => self.on_note(note, &stop).await?,
+                    None => return Ok(()),
+                },
+                () = stop.cancelled(), if !self.inbox.is_closed() => self.inbox.close(),
             }
         }
     }
@@ -92,9 +94,10 @@ impl Parker {
         let id = match note {
             Note::Delivered(item) => {
                 let event = &item.event;
-                let parts = &self.parts;
-                persist(parts, stop, || parts.store.delete_parked(event)).await?;
-                self.unblock(event);
+                let (parts, row) = (&self.parts, ParkedKey::of(event));
+                if persist(parts, stop, || parts.store.delete_parked(&row)).await? {
+                    parts.blocked.remove(&event.key);
+                }
                 event.id
             }
             Note::Block(item) => {
@@ -192,18 +195,8 @@ impl Parker {
                 }
             }
             Origin::Parked { .. } => {
-                let again = persist(&parts, stop, || {
-                    parts
-                        .store
-                        .park_again(event, verdict, self.under(item.epoch))
-                })
-                .await?;
-                if !again {
-                    // It is another tenure's, or the answer was lost: the database knows what blocks its key.
-                    self.look_for_orphans_soon();
-                } else if verdict.state == ParkedState::Dead {
-                    self.unblock(event);
-                }
+                let row = ParkedKey::of(event);
+                self.write_again(&row, verdict, item.epoch, stop).await?;
             }
         }
         if verdict.state == ParkedState::Dead {
@@ -212,7 +205,27 @@ impl Parker {
         Ok(())
     }
 
-    /// A row that cannot be read is dead without a copy: there is nothing to copy.
+    async fn write_again(
+        &mut self,
+        row: &ParkedKey,
+        verdict: &Verdict,
+        epoch: u64,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        let parts = Parts::clone(&self.parts);
+        let again = persist(&parts, stop, || {
+            parts.store.park_again(row, verdict, self.under(epoch))
+        });
+        match again.await? {
+            // It is another tenure's, or the answer was lost: the database knows what blocks its key.
+            Reparked::Not => self.look_for_orphans_soon(),
+            Reparked::Waits => {}
+            Reparked::LetGo => parts.blocked.remove(&row.key),
+        }
+        Ok(())
+    }
+
+    /// A row that cannot be read is dead without a copy.
     async fn give_up(
         &self,
         row: &Pending,
@@ -222,13 +235,7 @@ impl Parker {
     ) -> Result<(), StoreError> {
         let id = row.key.event_id;
         tracing::error!(outbox.id = %id, campaign.id = %row.campaign_id, error, "event cannot be read");
-        let verdict = Verdict {
-            state: ParkedState::Dead,
-            attempts: 0,
-            error_class: "unreadable",
-            error,
-            next_in: None,
-        };
+        let verdict = unreadable(error);
         let parts = &self.parts;
         persist(parts, stop, || {
             parts
@@ -248,22 +255,28 @@ impl Parker {
         }
     }
 
-    /// The rows behind it are pending again; they may go.
-    fn unblock(&self, event: &OutboxEvent) {
-        self.parts.blocked.remove(&event.key);
-    }
-
     /// Brings back what is due: how long until it is worth another look.
-    async fn pass(&mut self) -> Result<Duration, StoreError> {
+    async fn pass(&mut self, stop: &CancellationToken) -> Result<Duration, StoreError> {
         let usable = self.parts.ownership.usable();
         let buckets: Vec<u16> = usable.keys().copied().collect();
         if buckets.is_empty() {
             return Ok(LOOK_EVERY);
         }
-        let store = &self.parts.store;
+        let parts = Parts::clone(&self.parts);
+        let store = &parts.store;
         let state = ParkedState::Retry;
         let due = store.parked_due(state, &buckets, DUE_ROWS_MAX).await?;
+        for (row, error) in due.unreadable {
+            let Some(term) = usable.get(&row.bucket) else {
+                continue;
+            };
+            tracing::error!(outbox.id = %row.id, error, "parked event cannot be read");
+            parts.metrics.failed("unreadable");
+            self.write_again(&row, &unreadable(error), term.epoch, stop)
+                .await?;
+        }
         let items: Vec<Item> = due
+            .parked
             .into_iter()
             .filter_map(|parked| {
                 Some(Item {
@@ -286,14 +299,17 @@ impl Parker {
             self.parts.config.poll_max
         };
         if Instant::now() >= self.next_orphans {
-            self.next_orphans = Instant::now() + LOOK_EVERY;
             let freed = store.free_orphans(&buckets).await?;
             if freed > 0 {
-                tracing::warn!(rows = freed, "rows were blocked by nothing: pending again");
+                tracing::warn!(keys = freed, "rows were blocked by nothing: pending again");
             }
             self.let_go_of_strays(&buckets).await?;
+            let is_done = freed < ORPHAN_KEYS_MAX;
+            let next = if is_done { LOOK_EVERY } else { Duration::ZERO };
+            self.next_orphans = Instant::now() + next;
         }
-        Ok(wait.min(LOOK_EVERY).max(self.parts.config.poll_min))
+        let wait = wait.min(self.next_orphans - Instant::now());
+        Ok(wait.max(self.parts.config.poll_min))
     }
 
     /// Keys that were known as blocked when another relay, whose buckets these had been, delivered their
@@ -318,6 +334,17 @@ fn attempts(item: &Item) -> u32 {
     match item.origin {
         Origin::Pending => 1,
         Origin::Parked { attempts } => attempts.saturating_add(1),
+    }
+}
+
+/// There is nothing to copy.
+fn unreadable(error: String) -> Verdict {
+    Verdict {
+        state: ParkedState::Dead,
+        attempts: 0,
+        error_class: "unreadable",
+        error,
+        next_in: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which buckets the next poll reads, and how many rows. Rows under way are still pending and are read
 //! again, so a backlog is not read whole each time: bucket by bucket, and a bucket again only when
-//! most of what was taken from it is settled. Pure.
+//! most of what was taken from it is settled. In between, the buckets without one have their turn. Pure.
 
 use std::collections::VecDeque;
 
@@ -8,6 +8,9 @@ use std::collections::VecDeque;
 const BUCKETS_AT_ONCE: usize = 8;
 /// A bucket of a backlog is read again when fewer than this share of a page is under way in it.
 const LOW_SHARE: usize = 8;
+
+/// Beside a backlog, the other buckets are read in each so-manieth poll.
+const OTHERS_EVERY: u32 = 8;
 
 /// What one poll asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub(super) enum Coverage {
 pub(super) struct Reading {
     /// Buckets with more rows than were read, next one first. None: the next poll reads all buckets.
     backlog: VecDeque<u16>,
+    /// Polls since the others were read.
+    polls: u32,
 }
 
 impl Reading {
@@ -44,8 +49,14 @@ impl Reading {
         under_way: impl Fn(u16) -> usize,
     ) -> Option<Page> {
         self.backlog.retain(|bucket| owned.contains(bucket));
-        let mut buckets: Vec<u16> = if self.backlog.is_empty() {
-            owned.to_vec()
+        self.polls += 1;
+        let others = || {
+            let owned = owned.iter().copied();
+            owned.filter(|bucket| !self.backlog.contains(bucket))
+        };
+        let mut buckets: Vec<u16> = if self.backlog.is_empty() || self.polls >= OTHERS_EVERY {
+            self.polls = 0;
+            others().collect()
         } else {
             let low = fresh_max / LOW_SHARE;
             let ready = self.backlog.iter().copied();
@@ -126,6 +137,36 @@ mod tests {
         // The backlog is gone: one more look at everything.
         let page = reading.next(&[1, 2, 3, 4], 10, |_| 0).unwrap();
         assert_eq!(page.buckets, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn beside_a_backlog_the_other_buckets_are_read_now_and_then() {
+        let mut reading = Reading::default();
+        let page = reading.next(&[1, 2, 3, 4], 10, |_| 0).unwrap();
+        reading.was_read(&page, 10, Some(2));
+        for _ in 1..OTHERS_EVERY {
+            let page = reading.next(&[1, 2, 3, 4], 10, |_| 0).unwrap();
+            assert_eq!(page.buckets, [2, 3, 4]);
+            assert_eq!(reading.was_read(&page, 10, Some(2)), Coverage::Part);
+        }
+        let page = reading.next(&[1, 2, 3, 4], 10, |_| 0).unwrap();
+        assert_eq!(page.buckets, [1]);
+        assert_eq!(reading.was_read(&page, 10, Some(1)), Coverage::Part);
+        // Of all of them now.
+        let page = reading.next(&[1, 2, 3, 4], 10, |_| 0).unwrap();
+        assert_eq!(page.buckets, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn the_other_buckets_are_read_while_a_backlog_is_under_way() {
+        let mut reading = Reading::default();
+        let page = reading.next(&[1, 2], 10, |_| 0).unwrap();
+        reading.was_read(&page, 10, Some(2));
+        for _ in 1..OTHERS_EVERY {
+            assert_eq!(reading.next(&[1, 2], 10, |_| 10), None);
+        }
+        let page = reading.next(&[1, 2], 10, |_| 10).unwrap();
+        assert_eq!(page.buckets, [1]);
     }
 
     #[test]

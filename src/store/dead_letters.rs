@@ -54,7 +54,10 @@ pub struct DeadLetter {
     pub copied_at: Option<Instant>,
 }
 
-/// One whose event is missing is listed, too: that is what there is to be seen.
+/// One whose event is missing can only be thrown away.
+const WITH_EVENT: &str =
+    " AND EXISTS (SELECT 1 FROM outbox_event e WHERE e.id = outbox_parked.event_id)";
+/// But it is listed, too: that is what there is to be seen.
 const COLUMNS: &str = "SELECT p.event_id, p.campaign_id, p.message_key, \
      COALESCE(e.type, '') AS type, COALESCE(e.payload, '') AS payload, \
      p.attempts, p.error_class, p.error, p.parked_at, p.copied_at \
@@ -112,7 +115,7 @@ impl Store {
         by: Option<&Origin>,
     ) -> Result<u64, StoreError> {
         let tx = self.begin().await?;
-        let dead = self.still_dead(&tx, ids).await?;
+        let dead = self.still_dead(&tx, ids, WITH_EVENT).await?;
         if dead.is_empty() {
             tx.rollback().await?;
             return Ok(0);
@@ -144,7 +147,7 @@ impl Store {
         by: Option<&Origin>,
     ) -> Result<u64, StoreError> {
         let tx = self.begin().await?;
-        let dead = self.still_dead(&tx, ids).await?;
+        let dead = self.still_dead(&tx, ids, "").await?;
         if dead.is_empty() {
             tx.rollback().await?;
             return Ok(0);
@@ -163,12 +166,13 @@ impl Store {
     }
 
     /// Those of these that are dead letters, held until the transaction ends.
-    async fn still_dead(&self, tx: &Tx, ids: &[EventId]) -> Result<Dead, StoreError> {
+    async fn still_dead(&self, tx: &Tx, ids: &[EventId], and: &str) -> Result<Dead, StoreError> {
         let parked = self.db.by_index("outbox_parked", "PRIMARY");
         let mut sql = Sql::new(self, "SELECT event_id, campaign_id FROM ");
         sql.push(&parked)
             .push(" WHERE state = 'dead' AND event_id IN ")
-            .list(padded(ids).map(|id| id.0));
+            .list(padded(ids).map(|id| id.0))
+            .push(and);
         // SQLite has one writer, and this is it.
         if !self.is_embedded() {
             sql.push(" FOR UPDATE");

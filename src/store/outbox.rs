@@ -5,6 +5,7 @@
 //! is one transaction, and each delete says which rows it means, so that a late answer from the
 //! broker changes nothing that has moved on. Acknowledged events go when they are old; see `purge`.
 
+mod blocked;
 mod leases;
 mod parked;
 mod purge;
@@ -16,8 +17,9 @@ use std::time::Duration;
 use sea_orm::QueryResult;
 use uuid::Uuid;
 
+pub use blocked::ORPHAN_KEYS_MAX;
 pub use leases::{Held, RelaySeat};
-pub use parked::{Parked, ParkedState, Under, Verdict};
+pub use parked::{DueRows, Parked, ParkedKey, ParkedState, Reparked, Under, Verdict};
 pub use purge::{PurgePage, Purgeable};
 pub(super) use statement::{Sql, Sum};
 

@@ -10,6 +10,7 @@ mod parked;
 mod real;
 mod replicas;
 mod retention;
+mod waiting;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -147,15 +147,30 @@ impl Store {
         owner: &str,
         lease: Duration,
         free: &[u16],
-    ) -> Result<u64, StoreError> {
-        // MySQL assigns from left to right: nothing here reads a column already assigned.
-        let mut sql = Sql::new(self, "UPDATE outbox_lease SET epoch = epoch + 1, owner = ");
-        sql.bind(owner).push(", expires_at = ").after(lease);
-        sql.push(" WHERE bucket IN ").list(free.iter().copied());
+    ) -> Result<(), StoreError> {
+        let transaction = self.begin().await?;
+        // A relay that stopped in the middle of writing about a bucket holds its row still: that bucket waits,
+        // and the others do not wait with it.
+        let mut sql = Sql::new(self, "SELECT bucket FROM outbox_lease WHERE bucket IN ");
+        sql.list(free.iter().copied());
         sql.push(" AND (owner IS NULL OR expires_at <= ")
             .now()
             .push(")");
-        sql.run(self.connection()).await
+        if !self.is_embedded() {
+            sql.push(" FOR UPDATE SKIP LOCKED");
+        }
+        let rows = sql.rows(&transaction).await?;
+        let taken: Result<Vec<u16>, StoreError> =
+            rows.iter().map(|row| bucket(row, "bucket")).collect();
+        let taken = taken?;
+        if !taken.is_empty() {
+            // MySQL assigns from left to right: nothing here reads a column already assigned.
+            let mut sql = Sql::new(self, "UPDATE outbox_lease SET epoch = epoch + 1, owner = ");
+            sql.bind(owner).push(", expires_at = ").after(lease);
+            sql.push(" WHERE bucket IN ").list(taken);
+            sql.run(&transaction).await?;
+        }
+        Ok(transaction.commit().await?)
     }
 
     async fn lease_table(&self, owner: &str) -> Result<Table, StoreError> {

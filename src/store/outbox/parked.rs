@@ -1,11 +1,12 @@
 //! Rows that wait outside the hot path: to be tried again, behind another of their key, or for good.
 //! Each move between `outbox_pending` and `outbox_parked` is one transaction.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::QueryResult;
 
-use super::{EVENT_COLUMNS, Pending, PendingKey, Sql, bucket, event};
+use super::{EVENT_COLUMNS, Pending, PendingKey, Sql, bucket, event, reason};
 use crate::domain::{CampaignId, EventId, Instant, OutboxEvent};
 use crate::store::bounded::Tx;
 use crate::store::campaigns::to_signed;
@@ -73,6 +74,49 @@ pub struct Under<'a> {
     pub owner: &'a str,
     /// How many owners the bucket had had.
     pub epoch: u64,
+}
+
+/// Which parked row, and what it holds up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedKey {
+    /// Of the event.
+    pub id: EventId,
+    /// Bucket of the key.
+    pub bucket: u16,
+    /// The key whose rows wait behind it.
+    pub key: Arc<str>,
+}
+
+impl ParkedKey {
+    /// That of an event.
+    #[must_use]
+    pub fn of(event: &OutboxEvent) -> Self {
+        Self {
+            id: event.id,
+            bucket: event.bucket,
+            key: Arc::clone(&event.key),
+        }
+    }
+}
+
+/// What a new verdict about a parked row did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reparked {
+    /// Nothing: it is no longer parked for retry, or the bucket has changed hands.
+    Not,
+    /// It is written down, and the rows of its key wait on.
+    Waits,
+    /// It is written down, and the rows behind it are pending again.
+    LetGo,
+}
+
+/// Parked rows whose time has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DueRows {
+    /// Oldest first.
+    pub parked: Vec<Parked>,
+    /// Those of which the event holds what this release does not know, and why.
+    pub unreadable: Vec<(ParkedKey, String)>,
 }
 
 /// A parked row with its event.
@@ -152,8 +196,8 @@ impl Store {
         Ok(moved || self.is_parked(event_id, verdict.state).await?)
     }
 
-    /// Whether the bucket is still held under that tenure, and stays so until the transaction ends: the
-    /// next owner waits for it, and then reads what was written in it.
+    /// Whether the bucket is still held under that tenure, and stays so until the transaction ends: nobody
+    /// takes it meanwhile, and the next owner reads what was written in it.
     async fn is_still(
         &self,
         transaction: &Tx,
@@ -176,19 +220,18 @@ impl Store {
     }
 
     /// Writes a new verdict about a row parked for retry. One that kills it lets the rows behind it
-    /// go, in the same transaction. False: it is no longer parked for retry, or the bucket has changed
-    /// hands.
+    /// go, in the same transaction, unless another row of its key waits to be tried again, too.
     pub async fn park_again(
         &self,
-        event: &OutboxEvent,
+        row: &ParkedKey,
         verdict: &Verdict,
         under: Under<'_>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Reparked, StoreError> {
         let error: String = verdict.error.chars().take(ERROR_CHARACTERS_MAX).collect();
         let transaction = self.begin().await?;
-        if !self.is_still(&transaction, event.bucket, under).await? {
+        if !self.is_still(&transaction, row.bucket, under).await? {
             transaction.rollback().await?;
-            return Ok(false);
+            return Ok(Reparked::Not);
         }
         let mut sql = Sql::new(self, "UPDATE outbox_parked SET state = ");
         sql.bind(verdict.state.as_str());
@@ -196,54 +239,30 @@ impl Store {
         sql.push(", error_class = ").bind(verdict.error_class);
         sql.push(", error = ").bind(error).push(", next_at = ");
         at(&mut sql, verdict.next_in).push(" WHERE event_id = ");
-        sql.bind(event.id.0).push(" AND state = 'retry'");
+        sql.bind(row.id.0).push(" AND state = 'retry'");
         let changed = sql.run(&transaction).await? == 1;
-        if changed && verdict.state == ParkedState::Dead {
-            self.unblock(&transaction, event).await?;
-        }
+        let is_free = changed
+            && verdict.state == ParkedState::Dead
+            && self.unblock(&transaction, row.bucket, &row.key).await?;
         transaction.commit().await?;
-        Ok(changed)
+        Ok(match (changed, is_free) {
+            (false, _) => Reparked::Not,
+            (true, false) => Reparked::Waits,
+            (true, true) => Reparked::LetGo,
+        })
     }
 
-    /// Forgets a row that was parked for retry and is acknowledged now, and lets the rows behind it
-    /// go. False: it was no longer parked for retry.
-    pub async fn delete_parked(&self, event: &OutboxEvent) -> Result<bool, StoreError> {
+    /// Forgets a row that was parked for retry and is acknowledged now, and lets the rows behind it go:
+    /// whether they may. They may not while another row of the key waits to be tried again.
+    pub async fn delete_parked(&self, row: &ParkedKey) -> Result<bool, StoreError> {
         let transaction = self.begin().await?;
         let mut sql = Sql::new(self, "DELETE FROM outbox_parked WHERE event_id = ");
-        sql.bind(event.id.0).push(" AND state = 'retry'");
-        let deleted = sql.run(&transaction).await? == 1;
-        if deleted {
-            self.unblock(&transaction, event).await?;
-        }
+        sql.bind(row.id.0).push(" AND state = 'retry'");
+        sql.run(&transaction).await?;
+        // It may be gone, by another's word: who waited behind it goes all the same.
+        let is_free = self.unblock(&transaction, row.bucket, &row.key).await?;
         transaction.commit().await?;
-        Ok(deleted)
-    }
-
-    /// Moves the blocked rows of the event's key back to pending, unless another row of that key is
-    /// still waiting to be tried again.
-    async fn unblock(&self, transaction: &Tx, event: &OutboxEvent) -> Result<(), StoreError> {
-        let mut sql = Sql::new(
-            self,
-            "SELECT event_id FROM outbox_parked WHERE message_key = ",
-        );
-        sql.bind(&*event.key)
-            .push(" AND bucket = ")
-            .bind(event.bucket);
-        sql.push(" AND state = 'retry' LIMIT 1");
-        if !sql.rows(transaction).await?.is_empty() {
-            return Ok(());
-        }
-        let mut sql = Sql::new(self, super::PEND_PARKED);
-        sql.push(" WHERE p.message_key = ").bind(&*event.key);
-        sql.push(" AND p.bucket = ").bind(event.bucket);
-        sql.push(" AND p.state = 'blocked'");
-        sql.run(transaction).await?;
-        let mut sql = Sql::new(self, "DELETE FROM outbox_parked WHERE message_key = ");
-        sql.bind(&*event.key)
-            .push(" AND bucket = ")
-            .bind(event.bucket);
-        sql.push(" AND state = 'blocked'").run(transaction).await?;
-        Ok(())
+        Ok(is_free)
     }
 
     /// Rows of `buckets` in `state` whose time has come, oldest first, at most `rows_max`.
@@ -252,17 +271,24 @@ impl Store {
         state: ParkedState,
         buckets: &[u16],
         rows_max: u32,
-    ) -> Result<Vec<Parked>, StoreError> {
+    ) -> Result<DueRows, StoreError> {
         let mut sql = Sql::new(self, "SELECT ");
         sql.push(EVENT_COLUMNS)
-            .push(", p.attempts, p.error_class, p.error");
+            .push(", p.attempts, p.error_class, p.error, ");
+        sql.push("p.bucket AS parked_bucket, p.message_key AS parked_key");
         sql.push(" FROM outbox_parked p JOIN outbox_event e ON e.id = p.event_id");
         sql.push(" WHERE p.state = ").bind(state.as_str());
         sql.push(" AND p.next_at <= ").now();
         sql.push(" AND p.bucket IN ").list(padded(buckets));
         sql.push(" ORDER BY p.next_at LIMIT ").bind(rows_max);
-        let rows = sql.rows(self.connection()).await?;
-        rows.iter().map(parked).collect()
+        let mut due = DueRows::default();
+        for row in sql.rows(self.connection()).await? {
+            match parked(&row) {
+                Ok(parked) => due.parked.push(parked),
+                Err(failure) => due.unreadable.push((parked_key(&row)?, reason(&failure))),
+            }
+        }
+        Ok(due)
     }
 
     /// How long until the next row of `buckets` in `state` is due; none: none ever will be.
@@ -271,12 +297,13 @@ impl Store {
         state: ParkedState,
         buckets: &[u16],
     ) -> Result<Option<Duration>, StoreError> {
-        let mut sql = Sql::new(self, "SELECT next_at, ");
+        let mut sql = Sql::new(self, "SELECT p.next_at, ");
         sql.now()
-            .push(" AS now_at FROM outbox_parked WHERE state = ");
-        sql.bind(state.as_str())
-            .push(" AND next_at IS NOT NULL AND bucket IN ");
-        sql.list(padded(buckets)).push(" ORDER BY next_at LIMIT 1");
+            .push(" AS now_at FROM outbox_parked p JOIN outbox_event e ON e.id = p.event_id");
+        sql.push(" WHERE p.state = ").bind(state.as_str());
+        sql.push(" AND p.next_at IS NOT NULL AND p.bucket IN ");
+        sql.list(padded(buckets))
+            .push(" ORDER BY p.next_at LIMIT 1");
         let rows = sql.rows(self.connection()).await?;
         let Some(row) = rows.first() else {
             return Ok(None);
@@ -284,46 +311,6 @@ impl Store {
         let (next_at, now_at): (Instant, Instant) =
             (row.try_get("", "next_at")?, row.try_get("", "now_at")?);
         Ok(Some((next_at - now_at).to_std().unwrap_or_default()))
-    }
-
-    /// Keys of `buckets` that have a row in one of these states, each with its bucket.
-    pub async fn parked_keys(
-        &self,
-        states: &[ParkedState],
-        buckets: &[u16],
-    ) -> Result<Vec<(u16, String)>, StoreError> {
-        let mut sql = Sql::new(
-            self,
-            "SELECT DISTINCT bucket, message_key FROM outbox_parked",
-        );
-        sql.push(" WHERE state IN ");
-        sql.list(states.iter().map(|state| state.as_str()));
-        sql.push(" AND bucket IN ");
-        let rows = sql.list(padded(buckets)).rows(self.connection()).await?;
-        rows.iter()
-            .map(|row| Ok((bucket(row, "bucket")?, row.try_get("", "message_key")?)))
-            .collect()
-    }
-
-    /// Blocked rows of `buckets` that wait behind nothing, left by a crash between two relays: moves
-    /// them back to pending. How many there were.
-    pub async fn free_orphans(&self, buckets: &[u16]) -> Result<usize, StoreError> {
-        let mut sql = Sql::new(self, "SELECT ");
-        sql.push(EVENT_COLUMNS)
-            .push(", p.attempts, p.error_class, p.error");
-        sql.push(" FROM outbox_parked p JOIN outbox_event e ON e.id = p.event_id");
-        sql.push(" WHERE p.state = 'blocked' AND NOT EXISTS (SELECT 1 FROM outbox_parked r");
-        sql.push(" WHERE r.message_key = p.message_key AND r.state = 'retry')");
-        sql.push(" AND p.bucket IN ").list(padded(buckets));
-        sql.push(" ORDER BY e.id LIMIT 100");
-        let rows = sql.rows(self.connection()).await?;
-        for row in &rows {
-            let parked = parked(row)?;
-            let transaction = self.begin().await?;
-            self.unblock(&transaction, &parked.event).await?;
-            transaction.commit().await?;
-        }
-        Ok(rows.len())
     }
 
     /// Notes that a dead row's copy is in the dead letter topic.
@@ -370,6 +357,14 @@ fn at(sql: &mut Sql, delay: Option<Duration>) -> &mut Sql {
         Some(delay) => sql.after(delay),
         None => sql.push("NULL"),
     }
+}
+
+fn parked_key(row: &QueryResult) -> Result<ParkedKey, StoreError> {
+    Ok(ParkedKey {
+        id: EventId(row.try_get("", "id")?),
+        bucket: bucket(row, "parked_bucket")?,
+        key: row.try_get::<String>("", "parked_key")?.into(),
+    })
 }
 
 fn parked(row: &QueryResult) -> Result<Parked, StoreError> {

@@ -7,7 +7,7 @@ use firstcome::broker::PublishError;
 use firstcome::domain::{EventId, OutboxEvent};
 use firstcome::relay::{Config, KeyPolicy};
 use firstcome::retry::Policy;
-use firstcome::store::DeadLetterFilter;
+use firstcome::store::{DeadLetterFilter, ParkedKey};
 
 use super::bench::{Bench, Double, Reaction, Running, config, events, events_from, until};
 use crate::support::real;
@@ -185,7 +185,13 @@ async fn a_key_whose_head_another_relay_delivered_is_let_go() {
         bench.counts().await.blocked == 1
     })
     .await;
-    assert!(bench.store.delete_parked(&events[0]).await.unwrap());
+    assert!(
+        bench
+            .store
+            .delete_parked(&ParkedKey::of(&events[0]))
+            .await
+            .unwrap()
+    );
     bench.commit(&events[2]).await;
     bench.settled().await;
     assert_eq!(double.sequences(&events[0].key), [2, 3]);

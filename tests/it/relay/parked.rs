@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use firstcome::domain::{OutboxEvent, State};
-use firstcome::store::{BatchOutcome, ParkedState, Store, Under, Verdict};
+use firstcome::store::{BatchOutcome, ParkedKey, ParkedState, Reparked, Store, Under, Verdict};
+
+use firstcome::domain::event::BUCKETS;
+use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 
 use crate::store::intake;
 use crate::support::{TestStore, campaign_of, create, mysql, sqlite};
@@ -69,10 +72,27 @@ async fn rows_are_moved_by_their_owner_alone(test: &TestStore) {
         ..to_be_tried_again()
     };
     let under = |owner, epoch| Under { owner, epoch };
-    let again = store.park_again(&event, &dead, under("first", first));
-    assert!(!again.await.unwrap());
-    let again = store.park_again(&event, &dead, under("second", second));
-    assert!(again.await.unwrap());
+    let row = ParkedKey::of(&event);
+    let again = store.park_again(&row, &dead, under("first", first));
+    assert_eq!(again.await.unwrap(), Reparked::Not);
+    let again = store.park_again(&row, &dead, under("second", second));
+    assert_eq!(again.await.unwrap(), Reparked::LetGo);
+}
+
+/// A relay that was stopped in the middle of writing about a bucket, and holds its lease row for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_mysql_a_bucket_that_is_written_about_is_left_and_the_others_are_taken() {
+    let test = mysql().await;
+    let stopped = Database::connect(&test.url).await.unwrap();
+    let writing = stopped.begin().await.unwrap();
+    let lock = "SELECT 1 FROM outbox_lease WHERE bucket = 7 FOR SHARE";
+    writing.execute_unprepared(lock).await.unwrap();
+    let (held, _) = test.store.hold_buckets("another", LONG).await.unwrap();
+    assert_eq!(held.len(), usize::from(BUCKETS) - 1);
+    assert!(held.iter().all(|held| held.bucket != 7));
+    writing.rollback().await.unwrap();
+    let (held, _) = test.store.hold_buckets("another", LONG).await.unwrap();
+    assert_eq!(held.len(), usize::from(BUCKETS));
 }
 
 /// One relay parks a row while another takes its bucket over and reads it: the row is seen in one place
@@ -90,7 +110,8 @@ async fn a_takeover_and_a_late_word_meet(test: &TestStore, rounds: u64) {
         let verdict = to_be_tried_again();
         let late = store.park(&event, &verdict, under);
         let takeover = async {
-            take(store, "new", LONG, bucket).await.unwrap();
+            // Not while the other writes about it.
+            while take(store, "new", LONG, bucket).await.is_none() {}
             let blocked = store
                 .parked_keys(&[ParkedState::Retry], &[bucket])
                 .await

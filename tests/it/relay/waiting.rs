@@ -1,0 +1,188 @@
+//! Parked rows that a relay finds when it takes their buckets over, and who waits behind them.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use firstcome::broker::{Acknowledged, PublishError, Publisher, Record};
+use firstcome::domain::OutboxEvent;
+use firstcome::store::{ParkedState, Under, Verdict};
+
+use super::bench::{Bench, Double, Running, config, events, until};
+use crate::support::real;
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// Parks a pending row as a relay did that was there before.
+async fn park(bench: &Bench, event: &OutboxEvent, state: ParkedState, next_in: Duration) {
+    let owner = "before";
+    let (held, _) = bench.store.hold_buckets(owner, LONG).await.unwrap();
+    let held = held.iter().find(|held| held.bucket == event.bucket);
+    let under = Under {
+        owner,
+        epoch: held.unwrap().epoch,
+    };
+    let verdict = Verdict {
+        state,
+        attempts: 1,
+        error_class: "possibly_delivered",
+        error: "no answer".to_owned(),
+        next_in: (state == ParkedState::Retry).then_some(next_in),
+    };
+    assert!(bench.store.park(event, &verdict, under).await.unwrap());
+}
+
+async fn start(bench: &Bench, publisher: Arc<dyn Publisher>) -> Running {
+    bench.store.leave_buckets("before").await.unwrap();
+    Running::start(bench, publisher, config())
+}
+
+/// The literal of an event's id in both databases.
+fn id(event: &OutboxEvent) -> String {
+    format!("x'{}'", event.id.0.simple())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_wait_behind_nothing_are_not_passed() {
+    let bench = Bench::sqlite().await;
+    let double = Double::reacting([]);
+    let events = events(10, 2);
+    bench.commit_together(&events).await;
+    for of_key in events.chunks(2) {
+        park(&bench, &of_key[0], ParkedState::Blocked, LONG).await;
+    }
+    let running = start(&bench, double.clone()).await;
+    bench.settled().await;
+    for of_key in events.chunks(2) {
+        assert_eq!(double.sequences(&of_key[0].key), [1, 2]);
+    }
+    assert!(running.stop().await.is_clean());
+}
+
+/// As rows wait that were parked while the policy let them pass each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_with_two_parked_rows_waits_for_both() {
+    let bench = Bench::sqlite().await;
+    let double = Double::reacting([]);
+    let events = events(1, 3);
+    let key = &events[0].key;
+    bench.commit_together(&events[..2]).await;
+    park(&bench, &events[0], ParkedState::Retry, Duration::ZERO).await;
+    park(
+        &bench,
+        &events[1],
+        ParkedState::Retry,
+        Duration::from_secs(3),
+    )
+    .await;
+    let running = start(&bench, double.clone()).await;
+    until("the first is delivered", async || {
+        double.sequences(key) == [1]
+    })
+    .await;
+    until("that is written down", async || {
+        bench.counts().await.retry == 1
+    })
+    .await;
+    bench.commit(&events[2]).await;
+    bench.settled().await;
+    assert_eq!(double.sequences(key), [1, 2, 3]);
+    assert!(running.stop().await.is_clean());
+}
+
+/// As a newer release leaves it to an older one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_row_that_cannot_be_read_is_given_up_and_keeps_nobody() {
+    let bench = Bench::sqlite().await;
+    let double = Double::reacting([]);
+    let events = events(2, 2);
+    bench.commit_together(&events).await;
+    let (unknown, known) = (&events[0], &events[2]);
+    park(&bench, unknown, ParkedState::Retry, Duration::ZERO).await;
+    park(&bench, &events[1], ParkedState::Blocked, LONG).await;
+    park(&bench, known, ParkedState::Retry, Duration::ZERO).await;
+    let change = "UPDATE outbox_event SET aggregatetype = 'of-tomorrow' WHERE id = ";
+    bench.run(&format!("{change}{}", id(unknown))).await;
+    let running = start(&bench, double.clone()).await;
+    until("all but one are published", async || {
+        let counts = bench.counts().await;
+        (counts.dead, counts.pending + counts.retry + counts.blocked) == (1, 0)
+    })
+    .await;
+    assert_eq!(double.sequences(&unknown.key), [2]);
+    assert_eq!(double.sequences(&known.key), [1, 2]);
+    let dead = bench.dead_letters().await.remove(0);
+    assert_eq!(
+        (dead.event_id, dead.error_class.as_str()),
+        (unknown.id, "unreadable")
+    );
+    assert!(running.stop().await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_without_its_event_is_not_replayed_and_keeps_no_other() {
+    let bench = Bench::sqlite().await;
+    let events = events(2, 1);
+    bench.commit_together(&events).await;
+    for event in &events {
+        park(&bench, event, ParkedState::Dead, LONG).await;
+    }
+    let gone = format!("DELETE FROM outbox_event WHERE id = {}", id(&events[0]));
+    bench.run(&gone).await;
+    let ids: Vec<_> = events.iter().map(|event| event.id).collect();
+    let replayed = bench.store.replay_dead_letters(&ids, None).await.unwrap();
+    assert_eq!(replayed, 1);
+    let counts = bench.counts().await;
+    assert_eq!((counts.pending, counts.dead), (1, 1));
+}
+
+/// Notes how many rows are blocked when the first of the key is sent again.
+struct Watching {
+    double: Double,
+    bench: Bench,
+    blocked: OnceLock<u64>,
+}
+
+#[async_trait]
+impl Publisher for Watching {
+    async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {
+        if self.blocked.get().is_none() {
+            let blocked = self.bench.counts().await.blocked;
+            self.blocked.get_or_init(|| blocked);
+        }
+        self.double.publish(record).await
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<u32, PublishError> {
+        self.double.partitions(topic).await
+    }
+
+    async fn create_topics(&self, _: &[String], _: u32) -> Result<(), PublishError> {
+        Ok(())
+    }
+
+    async fn flush(&self, _deadline: Duration) {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_due_does_not_wait_until_all_those_behind_it_are_parked() {
+    const ROWS: u32 = 1_000;
+    /// In which only some of them can be parked, each by a transaction.
+    const SOON: Duration = Duration::from_millis(100);
+    let bench = Bench::mysql(&real("FIRSTCOME_DATABASE_URL")).await;
+    let events = events(1, ROWS);
+    bench.commit_together(&events).await;
+    park(&bench, &events[0], ParkedState::Retry, SOON).await;
+    let watching = Arc::new(Watching {
+        double: Double::default(),
+        bench,
+        blocked: OnceLock::new(),
+    });
+    let running = start(&watching.bench, watching.clone()).await;
+    watching.bench.settled().await;
+    let key = &events[0].key;
+    assert!(watching.double.sequences(key).is_sorted());
+    let blocked = *watching.blocked.get().unwrap();
+    assert!(blocked < u64::from(ROWS) / 2, "{blocked} were parked first");
+    assert!(running.stop().await.is_clean());
+}
