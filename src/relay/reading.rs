@@ -9,7 +9,7 @@ const BUCKETS_AT_ONCE: usize = 8;
 /// A bucket of a backlog is read again when fewer than this share of a page is under way in it.
 const LOW_SHARE: usize = 8;
 
-/// Beside a backlog, the other buckets are read in each so-manieth poll.
+/// Beside a backlog, the other buckets are read in each eighth poll.
 const OTHERS_EVERY: u32 = 8;
 
 /// What one poll asks for.
@@ -50,21 +50,18 @@ impl Reading {
     ) -> Option<Page> {
         self.backlog.retain(|bucket| owned.contains(bucket));
         self.polls += 1;
-        let others = || {
-            let owned = owned.iter().copied();
-            owned.filter(|bucket| !self.backlog.contains(bucket))
-        };
-        let mut buckets: Vec<u16> = if self.backlog.is_empty() || self.polls >= OTHERS_EVERY {
+        let mut buckets: Vec<u16> = Vec::new();
+        if self.backlog.is_empty() || self.polls >= OTHERS_EVERY {
             self.polls = 0;
-            others().collect()
-        } else {
+            let owned = owned.iter().copied();
+            buckets.extend(owned.filter(|bucket| !self.backlog.contains(bucket)));
+        }
+        if buckets.is_empty() {
             let low = fresh_max / LOW_SHARE;
             let ready = self.backlog.iter().copied();
-            ready
-                .filter(|bucket| under_way(*bucket) <= low)
-                .take(BUCKETS_AT_ONCE)
-                .collect()
-        };
+            let ready = ready.filter(|bucket| under_way(*bucket) <= low);
+            buckets.extend(ready.take(BUCKETS_AT_ONCE));
+        }
         buckets.sort_unstable();
         if buckets.is_empty() || fresh_max == 0 {
             return None;
@@ -155,6 +152,18 @@ mod tests {
         // Of all of them now.
         let page = reading.next(&[1, 2, 3, 4], 10, |_| 0).unwrap();
         assert_eq!(page.buckets, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn where_all_buckets_have_a_backlog_no_poll_is_for_others() {
+        let mut reading = Reading::default();
+        let page = reading.next(&[1, 2], 10, |_| 0).unwrap();
+        reading.was_read(&page, 10, Some(1));
+        for _ in 0..2 * OTHERS_EVERY {
+            let page = reading.next(&[1, 2], 10, |_| 0).unwrap();
+            assert_eq!(page.buckets, [1, 2]);
+            reading.was_read(&page, 10, Some(1));
+        }
     }
 
     #[test]
