@@ -20,6 +20,11 @@ const DUE_ROWS_MAX: u32 = 200;
 /// How often it looks though nothing is known to be due, and for rows blocked by nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
+/// Rows that were brought back and are still due are brought again after so long, or after a poll's longest wait.
+const AGAIN_IN: Duration = Duration::from_secs(1);
+/// The least time between two looks, unless polls have a shorter one.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// What happened to a row.
 #[derive(Debug)]
 pub(super) enum Note {
@@ -296,7 +301,7 @@ impl Parker {
             store.next_due(state, &buckets).await?.unwrap_or(LOOK_EVERY)
         } else {
             tell(&self.signals, Signal::Due(items)).await;
-            self.parts.config.poll_max
+            parts.config.poll_max.min(AGAIN_IN)
         };
         if Instant::now() >= self.next_orphans {
             let freed = store.free_orphans(&buckets).await?;
@@ -309,7 +314,7 @@ impl Parker {
             self.next_orphans = Instant::now() + next;
         }
         let wait = wait.min(self.next_orphans - Instant::now());
-        Ok(wait.max(self.parts.config.poll_min))
+        Ok(wait.max(parts.config.poll_min.min(PAUSE)))
     }
 
     /// Keys that were known as blocked when another relay, whose buckets these had been, delivered their
