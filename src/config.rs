@@ -10,6 +10,7 @@ mod allowlist;
 mod auth;
 mod challenge;
 mod consumers;
+mod database;
 mod environment;
 mod export;
 mod gate;
@@ -30,10 +31,11 @@ pub use allowlist::Allowlist;
 pub use auth::{Algorithms, Mode};
 pub use challenge::Challenge;
 pub use consumers::Enabled;
+pub use database::Database;
 pub use remote::{Kafka, Redis};
 pub use sections::{
-    Admin, Aggregation, Auth, Consumers, Data, Database, Export, Gate, Http, Limits, Log, Payment,
-    Provider, Relay, Retention, Rewards, Shutdown, Test, Traces, Writer,
+    Admin, Aggregation, Auth, Consumers, Data, Export, Gate, Http, Limits, Log, Payment, Provider,
+    Relay, Retention, Rewards, Shutdown, Test, Traces, Writer,
 };
 
 use figment::Figment;

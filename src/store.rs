@@ -18,6 +18,7 @@ mod order;
 mod outbox;
 mod participations;
 mod rewards;
+mod schema;
 mod shapes;
 mod tallies;
 mod verification;
@@ -48,7 +49,6 @@ pub use verification::{
 
 use std::time::Duration;
 
-use migration::MigratorTrait;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use self::bounded::{Db, Tx};
@@ -66,6 +66,8 @@ pub struct StoreConfig {
     pub acquire_timeout: Duration,
     /// Longest wait for the answer to a statement.
     pub response_timeout: Duration,
+    /// Longest wait for another process that changes the schema.
+    pub migration_wait: Duration,
 }
 
 impl StoreConfig {
@@ -77,6 +79,7 @@ impl StoreConfig {
             connections_max: 16,
             acquire_timeout: Duration::from_secs(3),
             response_timeout: Duration::from_secs(5),
+            migration_wait: Duration::from_secs(60),
         }
     }
 }
@@ -84,8 +87,8 @@ impl StoreConfig {
 /// Longest wait for the answer to a statement that reads a lot.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Whose turn it is to bring the schema up to date.
-const MIGRATION_LOCK: &str = "LEFT(CONCAT('firstcome.migrate.', DATABASE()), 64)";
+/// Which process may change the schema.
+const SCHEMA_LOCK: &str = "LEFT(CONCAT('firstcome.migrate.', DATABASE()), 64)";
 
 /// A pool of connections to the database.
 #[derive(Clone, Debug)]
@@ -93,6 +96,7 @@ pub struct Store {
     db: Db,
     clock: Clock,
     statement_bytes_max: usize,
+    schema_lock: schema::Lock,
 }
 
 impl Store {
@@ -103,6 +107,10 @@ impl Store {
             db,
             clock,
             statement_bytes_max,
+            schema_lock: schema::Lock {
+                name: SCHEMA_LOCK,
+                wait_max: config.migration_wait,
+            },
         };
         store.ping().await?;
         Ok(store)
@@ -120,12 +128,12 @@ impl Store {
     /// Brings the schema up to date; safe to repeat and to run from several replicas at once, which
     /// take turns.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        connection::migrate::<migration::Migrator>(&self.db, MIGRATION_LOCK).await
+        schema::up::<migration::Migrator>(&self.db, self.schema_lock).await
     }
 
     /// Takes the whole schema down, with everything in it.
     pub async fn migrate_down(&self) -> Result<(), StoreError> {
-        Ok(migration::Migrator::down(self.db.unbounded(), None).await?)
+        schema::down::<migration::Migrator>(&self.db, self.schema_lock).await
     }
 
     /// Creates an empty MySQL schema beside the one connected to; letters, digits and underscores only.

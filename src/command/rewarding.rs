@@ -62,6 +62,7 @@ async fn connect(config: &Config, url: &str, clock: &Clock) -> anyhow::Result<Re
         connections_max: config.rewards.connections_max,
         acquire_timeout: config.database.acquire_timeout,
         response_timeout: config.database.response_timeout,
+        migration_wait: config.database.migration_wait,
         ..StoreConfig::new(url)
     };
     let place = parts::without_credentials(url);

@@ -1,13 +1,13 @@
 //! The parts that are elsewhere: the sections `[redis]` and `[kafka]`, what they say of encryption and of who
-//! we are, as the parts take it, and what they and `[database]` must keep to. What is set and would be passed
-//! over in silence is a mistake: whoever set it believes that connections are encrypted.
+//! we are, as the parts take it, and what they must keep to. What is set and would be passed over in silence
+//! is a mistake: whoever set it believes that connections are encrypted.
 
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::sections::{Database, section};
+use super::sections::section;
 use crate::domain::KeyChoice;
 use crate::gate::Layout;
 use crate::identity::trust;
@@ -130,20 +130,6 @@ section! {
         linger: Duration = Duration::from_millis(1),
         /// Producers side by side, each for its share of the partitions.
         producers: u16 = 3,
-    }
-}
-
-impl Database {
-    /// Requires what must hold.
-    pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
-        require(
-            self.connections_max > 0,
-            "database.connections_max: must be at least 1",
-        );
-        require(
-            self.response_timeout >= Duration::from_millis(500),
-            "database.response_timeout: must be at least 500ms",
-        );
     }
 }
 

@@ -125,21 +125,6 @@ section! {
     }
 }
 section! {
-    /// `[database]`: the store.
-    Database {
-        /// `mysql://…`; absent: a SQLite file in the data folder.
-        url: Option<SecretString> = None,
-        /// Connections in the pool.
-        connections_max: u32 = 16,
-        /// Longest wait for a connection.
-        #[serde(with = "humantime_serde")]
-        acquire_timeout: Duration = Duration::from_secs(3),
-        /// Longest wait for the answer to a statement.
-        #[serde(with = "humantime_serde")]
-        response_timeout: Duration = Duration::from_secs(5),
-    }
-}
-section! {
     /// `[gate]`: admission.
     Gate {
         /// How long an admission waits for its commit.

@@ -127,7 +127,7 @@ impl Db {
         }
     }
 
-    /// For what has no bound: changes of the schema, and closing.
+    /// For what has no bound: closing.
     pub(super) const fn unbounded(&self) -> &DatabaseConnection {
         &self.inner
     }
@@ -152,6 +152,16 @@ pub(super) struct Tx {
 }
 
 impl Tx {
+    /// Whether this is SQLite.
+    pub(super) fn is_embedded(&self) -> bool {
+        self.inner.get_database_backend() == DbBackend::Sqlite
+    }
+
+    /// For changes of the schema, which have no bound.
+    pub(super) const fn unbounded(&self) -> &DatabaseTransaction {
+        &self.inner
+    }
+
     pub(super) async fn commit(self) -> Result<(), DbErr> {
         self.bounds.within(self.inner.commit()).await
     }

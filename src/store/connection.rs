@@ -3,15 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use migration::MigratorTrait;
 use sea_orm::sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode};
 use sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 use sea_orm::sqlx::{self, Connection, Executor, MySqlConnection, Row};
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DbBackend, IsolationLevel,
-    SqliteTransactionMode, SqlxMySqlConnector, SqlxSqliteConnector, Statement, TransactionOptions,
+    AccessMode, DatabaseConnection, IsolationLevel, SqliteTransactionMode, SqlxMySqlConnector,
+    SqlxSqliteConnector, TransactionOptions,
 };
 
 use super::bounded::{Db, GivenUp, Tx};
@@ -28,9 +27,6 @@ const PING_MAX: Duration = Duration::from_secs(2);
 
 /// Longest wait for connections to be closed.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
-
-/// How long one waits for its turn to bring a schema up to date.
-const MIGRATION_LOCK_SECONDS: u32 = 30;
 
 /// Opens a pool; with it comes how long a statement may be.
 pub(super) async fn open(config: &StoreConfig) -> Result<(Db, usize), StoreError> {
@@ -50,24 +46,6 @@ pub(super) async fn open(config: &StoreConfig) -> Result<(Db, usize), StoreError
     };
     let db = Db::new(inner, config.response_timeout, given_up);
     Ok((db, statement_bytes_max))
-}
-
-/// Brings a schema up to date; replicas take turns by `lock`, the name of one as MySQL puts it together.
-pub(super) async fn migrate<M: MigratorTrait>(db: &Db, lock: &str) -> Result<(), StoreError> {
-    if db.get_database_backend() == DbBackend::Sqlite {
-        return Ok(M::up(db.unbounded(), None).await?);
-    }
-    // The lock belongs to a connection, and so to a transaction, and ends with either.
-    let turn = begin(db).await?;
-    let get = format!("SELECT GET_LOCK({lock}, {MIGRATION_LOCK_SECONDS})");
-    turn.query_one_raw(Statement::from_string(DbBackend::MySql, get))
-        .await?;
-    let migrated = M::up(db.unbounded(), None).await;
-    let unlock = format!("SELECT RELEASE_LOCK({lock})");
-    turn.query_one_raw(Statement::from_string(DbBackend::MySql, unlock))
-        .await?;
-    turn.rollback().await?;
-    Ok(migrated?)
 }
 
 /// A transaction that writes. In SQLite it takes the write lock at once, because a transaction that reads

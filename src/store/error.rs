@@ -1,6 +1,7 @@
 //! What can go wrong in the store, by what can be done about it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sea_orm::sqlx;
 use sea_orm::{DbErr, RuntimeErr, SqlErr};
@@ -22,6 +23,12 @@ pub enum StoreError {
     /// The URL asks for an encryption that would not be what it says.
     #[error("encrypt connections to the database: {0}")]
     Encryption(&'static str),
+    /// Another process changes the schema, and did not finish within this time.
+    #[error("wait for another process that changes the schema: not finished within {0:?}")]
+    SchemaLocked(Duration),
+    /// The database let another process change the schema at the same time.
+    #[error("keep the lock on the schema while it changes")]
+    SchemaLockLost,
     /// Anything else: a bug, a full disk, a missing table.
     #[error("use the database")]
     Database(#[source] DbErr),
@@ -69,6 +76,7 @@ impl StoreError {
             Self::Contended(_) => "STORE_CONTENDED",
             Self::Constraint(_) => "STORE_CONSTRAINT",
             Self::Encryption(_) => "STORE_ENCRYPTION",
+            Self::SchemaLocked(_) | Self::SchemaLockLost => "STORE_SCHEMA_LOCKED",
             Self::Database(_) => "STORE_FAILED",
             Self::Unreadable { .. } => "STORE_UNREADABLE",
         }

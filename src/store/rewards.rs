@@ -12,17 +12,16 @@ pub use self::applying::{Applied, Due};
 pub use self::coupons::UseOutcome;
 pub use self::verifying::Rewarded;
 
-use migration::MigratorTrait;
 use sea_orm::{ConnectionTrait, Value};
 
 use super::bounded::{Db, Tx};
 use super::outbox::{Sql, Sum};
 use super::shapes::slices;
-use super::{StoreConfig, StoreError, connection};
+use super::{StoreConfig, StoreError, connection, schema};
 use crate::clock::Clock;
 
-/// Whose turn it is to bring the schema up to date; not that of the events, which may be beside it.
-const MIGRATION_LOCK: &str = "LEFT(CONCAT('firstcome.rewards.', DATABASE()), 64)";
+/// Which process may change the schema; not the lock of the sale's schema, which may be beside it.
+const SCHEMA_LOCK: &str = "LEFT(CONCAT('firstcome.rewards.', DATABASE()), 64)";
 
 /// A pool of connections to the rewards database.
 #[derive(Clone, Debug)]
@@ -30,6 +29,7 @@ pub struct Rewards {
     db: Db,
     clock: Clock,
     statement_bytes_max: usize,
+    schema_lock: schema::Lock,
 }
 
 impl Rewards {
@@ -40,6 +40,10 @@ impl Rewards {
             db,
             clock,
             statement_bytes_max,
+            schema_lock: schema::Lock {
+                name: SCHEMA_LOCK,
+                wait_max: config.migration_wait,
+            },
         };
         rewards.ping().await?;
         Ok(rewards)
@@ -47,12 +51,12 @@ impl Rewards {
 
     /// Brings the schema up to date; replicas take turns.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        connection::migrate::<migration::rewards::Migrator>(&self.db, MIGRATION_LOCK).await
+        schema::up::<migration::rewards::Migrator>(&self.db, self.schema_lock).await
     }
 
     /// Takes the whole schema down, with everything in it.
     pub async fn migrate_down(&self) -> Result<(), StoreError> {
-        Ok(migration::rewards::Migrator::down(self.db.unbounded(), None).await?)
+        schema::down::<migration::rewards::Migrator>(&self.db, self.schema_lock).await
     }
 
     /// Whether the database answers.

@@ -26,6 +26,7 @@ mod export;
 mod gate;
 mod hung;
 mod identity;
+mod migration;
 #[path = "../faults/proxy.rs"]
 mod proxy;
 mod reconcile;

@@ -1,0 +1,42 @@
+//! The sale's schema: campaigns, participations, the outbox, and what is kept beside them.
+//!
+//! Plain SQL: the schema is a contract with the relay, with Debezium and with people who look into the
+//! database, and reads best as what it is.
+
+mod campaigns;
+mod counts;
+mod operation;
+mod outbox;
+mod participations;
+mod statistics;
+mod verification;
+
+use crate::schema::FirstSchema;
+
+pub(super) const SCHEMA: FirstSchema = FirstSchema {
+    applied: "seaql_migrations",
+    tables: |dialect| {
+        vec![
+            campaigns::campaign(dialect),
+            campaigns::allow_list(dialect),
+            campaigns::allow_list_user(),
+            participations::participation(dialect),
+            participations::idempotency(dialect),
+            outbox::outbox_event(dialect),
+            outbox::outbox_pending(dialect),
+            outbox::outbox_parked(dialect),
+            outbox::outbox_lease(dialect),
+            counts::rejection_tally(dialect),
+            counts::rejection_total(dialect),
+            counts::rewarded_tally(),
+            statistics::daily_stat(dialect),
+            statistics::daily_day(dialect),
+            statistics::daily_run(dialect),
+            verification::verified_segment(dialect),
+            verification::purged_segment(),
+            operation::account(dialect),
+            operation::audit_entry(dialect),
+            operation::duty(dialect),
+        ]
+    },
+};

@@ -1,0 +1,50 @@
+//! Participations, and the keys that they were asked for under.
+
+use crate::table::{Dialect, Table};
+
+/// Participations. An ordinal is the lowest that is free among those of a user in a campaign; none: it was
+/// given back.
+pub(super) fn participation(dialect: &Dialect) -> Table {
+    let Dialect {
+        time, uuid, ascii, ..
+    } = dialect;
+    let columns = format!(
+        "id {uuid} NOT NULL PRIMARY KEY,
+        campaign_id BIGINT NOT NULL,
+        user_id BIGINT NOT NULL,
+        quantity INTEGER NOT NULL,
+        `rank` BIGINT NOT NULL,
+        ordinal INTEGER NULL,
+        status VARCHAR(16) {ascii} NOT NULL,
+        remaining BIGINT NULL,
+        amount BIGINT NULL,
+        payment_reference VARCHAR(128) {ascii} NULL,
+        version INTEGER NOT NULL DEFAULT 1,
+        expires_at {time} NULL,
+        rewarded_at {time} NULL,
+        created_at {time} NOT NULL,
+        updated_at {time} NOT NULL"
+    );
+    Table::new("participation", columns)
+        .unique("participation_once", "user_id, campaign_id, ordinal")
+        .unique("participation_rank", "campaign_id, `rank`")
+        .index("participation_expiry", "expires_at")
+}
+
+/// The keys of users, and the participation that each led to.
+pub(super) fn idempotency(dialect: &Dialect) -> Table {
+    let Dialect {
+        time,
+        uuid,
+        unicode_exact,
+        ..
+    } = dialect;
+    let columns = format!(
+        "user_id BIGINT NOT NULL,
+        idempotency_key VARCHAR(255) {unicode_exact} NOT NULL,
+        participation_id {uuid} NOT NULL,
+        created_at {time} NOT NULL,
+        PRIMARY KEY (user_id, idempotency_key)"
+    );
+    Table::new("idempotency", columns)
+}

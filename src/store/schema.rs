@@ -1,0 +1,97 @@
+//! Brings a schema up to date, or removes it. One process at a time does so: on MySQL under a named lock,
+//! in SQLite in one transaction.
+//!
+//! The session that holds the lock is the one that changes the schema, so the lock cannot be lost without
+//! the change failing with it, and MySQL ends it no sooner than the statement that is under way. MySQL
+//! commits each change of a schema by itself: a process that is killed leaves some of the tables, and
+//! the next one runs all statements again.
+
+use std::time::Duration;
+
+use migration::MigratorTrait;
+use sea_orm::{ConnectionTrait, Statement};
+
+use super::StoreError;
+use super::bounded::{Db, Tx};
+use super::connection::begin;
+
+/// Longest wait for a change of the schema; the statements wait for no answer of ours meanwhile.
+const CHANGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The lock of a schema.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lock {
+    /// The name, as MySQL puts it together.
+    pub(super) name: &'static str,
+    /// Longest wait for another process that has it.
+    pub(super) wait_max: Duration,
+}
+
+/// Applies what is missing. With nothing missing it asks for no lock and changes nothing.
+pub(super) async fn up<M: MigratorTrait>(db: &Db, lock: Lock) -> Result<(), StoreError> {
+    if M::get_pending_migrations_read_only(db).await?.is_empty() {
+        return Ok(());
+    }
+    let session = Session::enter(db, lock).await?;
+    let done = M::up(session.tx.unbounded(), None).await;
+    session.leave(done.map_err(StoreError::from)).await
+}
+
+/// Removes the schema with everything in it.
+pub(super) async fn down<M: MigratorTrait>(db: &Db, lock: Lock) -> Result<(), StoreError> {
+    let session = Session::enter(db, lock).await?;
+    let done = M::down(session.tx.unbounded(), None).await;
+    session.leave(done.map_err(StoreError::from)).await
+}
+
+/// A session in which nobody else changes the schema.
+struct Session {
+    tx: Tx,
+    lock: Lock,
+}
+
+impl Session {
+    async fn enter(db: &Db, lock: Lock) -> Result<Self, StoreError> {
+        let tx = begin(&db.patient(CHANGE_MAX)).await?;
+        let session = Self { tx, lock };
+        if db.is_embedded() {
+            return Ok(session);
+        }
+        let seconds = lock.wait_max.as_millis().div_ceil(1_000);
+        let get = format!("GET_LOCK({}, {seconds})", lock.name);
+        // MySQL answers 0 when another session has the lock, and nothing when it could not tell.
+        match session.ask(&get).await? {
+            Some(1) => Ok(session),
+            _ => Err(StoreError::SchemaLocked(lock.wait_max)),
+        }
+    }
+
+    /// Keeps what was done. In SQLite a change that failed is undone; MySQL keeps the statements before it.
+    async fn leave(self, done: Result<(), StoreError>) -> Result<(), StoreError> {
+        if self.tx.is_embedded() {
+            return match done {
+                Ok(()) => Ok(self.tx.commit().await?),
+                Err(error) => {
+                    self.tx.rollback().await?;
+                    Err(error)
+                }
+            };
+        }
+        let released = self.ask(&format!("RELEASE_LOCK({})", self.lock.name)).await;
+        done?;
+        if released? != Some(1) {
+            return Err(StoreError::SchemaLockLost);
+        }
+        Ok(self.tx.commit().await?)
+    }
+
+    async fn ask(&self, function: &str) -> Result<Option<i64>, StoreError> {
+        let backend = self.tx.get_database_backend();
+        let select = Statement::from_string(backend, format!("SELECT {function}"));
+        let row = self.tx.query_one_raw(select).await?;
+        Ok(row
+            .map(|row| row.try_get_by_index(0))
+            .transpose()?
+            .flatten())
+    }
+}
