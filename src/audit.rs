@@ -4,10 +4,8 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use uuid::Uuid;
 
-use crate::clock::Clock;
 use crate::store::{Store, StoreError};
 use crate::supervisor::Spawner;
 
@@ -32,19 +30,14 @@ pub struct Retention {
 #[derive(Clone, Debug)]
 pub struct Keeper {
     store: Store,
-    clock: Clock,
     retention: Retention,
 }
 
 impl Keeper {
     /// Keeps the log of this store.
     #[must_use]
-    pub const fn new(store: Store, clock: Clock, retention: Retention) -> Self {
-        Self {
-            store,
-            clock,
-            retention,
-        }
+    pub const fn new(store: Store, retention: Retention) -> Self {
+        Self { store, retention }
     }
 
     /// Starts to look for such entries, so far apart.
@@ -76,10 +69,8 @@ impl Keeper {
         if !self.store.take_duty(DUTY, owner, TERM).await? {
             return Ok(0);
         }
-        let age = TimeDelta::from_std(self.retention.age).unwrap_or(TimeDelta::MAX);
-        let before = self.clock.now().checked_sub_signed(age).unwrap_or_default();
-        let rows_max = self.retention.rows_max;
-        let deleted = self.store.purge_audit(before, rows_max).await?;
+        let Retention { age, rows_max, .. } = self.retention;
+        let deleted = self.store.purge_audit(age, rows_max).await?;
         if deleted > 0 {
             tracing::info!(entries = deleted, "old entries of the audit log deleted");
         }

@@ -1,11 +1,16 @@
-//! Where the time comes from. Nothing else asks the machine, so tests can stop or turn the time.
+//! Where the time comes from. Nothing else asks the machine, so tests can stop or turn the time. Where the
+//! database is a server of its own, its clock is the one that all replicas share, and the one to use.
 
+mod database;
+
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant as Moment};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+pub use self::database::{DatabaseClock, Told};
 use crate::domain::Instant;
 
 /// How far off the machine's clock is made to be, for tests of clocks that jump: milliseconds, by the
@@ -30,6 +35,8 @@ pub enum Clock {
     System,
     /// A clock that stands still until it is moved: milliseconds since the Unix epoch.
     Manual(Arc<AtomicI64>),
+    /// The database's, as far as it is known here; the machine's until the database has told its time.
+    Database(Arc<DatabaseClock>),
 }
 
 impl Clock {
@@ -37,6 +44,19 @@ impl Clock {
     #[must_use]
     pub fn manual(at: Instant) -> Self {
         Self::Manual(Arc::new(AtomicI64::new(at.timestamp_millis())))
+    }
+
+    /// A clock that follows the database's.
+    #[must_use]
+    pub fn of_database() -> Self {
+        Self::Database(Arc::default())
+    }
+
+    /// Follows what the database told, if it is a clock that does.
+    pub fn follow(&self, told: Told) {
+        if let Self::Database(database) = self {
+            database.follow(told);
+        }
     }
 
     /// The time now.
@@ -51,6 +71,23 @@ impl Clock {
             Self::Manual(millis) => {
                 DateTime::from_timestamp_millis(millis.load(Ordering::SeqCst)).unwrap_or_default()
             }
+            Self::Database(database) => {
+                let told = database.time_at(Moment::now());
+                told.unwrap_or_else(|| Self::System.now())
+            }
+        }
+    }
+
+    /// The earliest and the latest that the time can be now, by the clock that decides. A "no" that
+    /// depends on the time is certain only when it is right throughout.
+    #[must_use]
+    pub fn range(&self) -> RangeInclusive<Instant> {
+        match self {
+            Self::System | Self::Manual(_) => {
+                let now = self.now();
+                now..=now
+            }
+            Self::Database(database) => database.range_at(Moment::now()),
         }
     }
 

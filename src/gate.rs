@@ -7,6 +7,7 @@
 mod bucket;
 mod guarded;
 mod in_process;
+mod recent;
 mod redis;
 mod reply;
 mod script;
@@ -14,6 +15,7 @@ mod session;
 
 pub use self::bucket::{Bucket, Taken};
 pub use self::guarded::Guarded;
+pub use self::recent::Answered;
 pub use self::redis::{Layout, RedisConfig, RedisTls, read_admissions};
 pub use self::script::{ScriptGate, StartError};
 pub use self::session::{Digest, Found, Lifetime, Opened, Opening, Series};

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use moka::future::Cache;
 
 use crate::broker::Publisher;
 use crate::gate::Gate;
+use crate::skew::Skew;
 use crate::store::{Rewards, Store};
 
 /// How long an answer is good for.
@@ -43,6 +45,7 @@ pub struct Health {
     broker_need: Need,
     topic: String,
     rewards: Option<(Rewards, Need)>,
+    skew: Skew,
     answers: Cache<(), Vec<PartHealth>>,
 }
 
@@ -93,6 +96,7 @@ impl Health {
             broker_need,
             topic,
             rewards: None,
+            skew: Skew::new(),
             answers,
         }
     }
@@ -104,6 +108,18 @@ impl Health {
             rewards: rewards.map(|rewards| (rewards, need)),
             ..self
         }
+    }
+
+    /// Tells of this machine's clock, too.
+    #[must_use]
+    pub fn with_clock(self, skew: Skew) -> Self {
+        Self { skew, ..self }
+    }
+
+    /// By how much this machine's clock is ahead of the database's; none: that is not known yet.
+    #[must_use]
+    pub fn clock_ahead(&self) -> Option<TimeDelta> {
+        self.skew.ahead()
     }
 
     /// How each part does.

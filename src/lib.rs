@@ -31,6 +31,7 @@ pub mod system;
 
 pub mod broker;
 pub mod gate;
+pub mod skew;
 pub mod store;
 
 pub mod alert;

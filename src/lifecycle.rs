@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::catalogue::Catalogue;
-use crate::clock::Clock;
 use crate::domain::{
     AuditAction, AuditNote, COUPONS_MAX, Campaign, CampaignId, Instant, Kind, Origin, Reward, State,
 };
@@ -72,20 +71,18 @@ pub struct Lifecycle {
     store: Store,
     catalogue: Catalogue,
     reconciler: Reconciler,
-    clock: Clock,
     gate_behind: Arc<AtomicBool>,
 }
 
 impl Lifecycle {
     /// Changes campaigns of this store, and tells this gate.
     #[must_use]
-    pub fn new(store: Store, catalogue: Catalogue, reconciler: Reconciler, clock: Clock) -> Self {
+    pub fn new(store: Store, catalogue: Catalogue, reconciler: Reconciler) -> Self {
         // At start the gate may be empty or behind.
         Self {
             store,
             catalogue,
             reconciler,
-            clock,
             gate_behind: Arc::new(AtomicBool::new(true)),
         }
     }
@@ -97,9 +94,8 @@ impl Lifecycle {
         by: Option<&Origin>,
     ) -> Result<Campaign, LifecycleError> {
         check(&Terms::of_new(&new))?;
-        if new
-            .closes_at
-            .is_some_and(|closes_at| closes_at <= self.clock.now())
+        if let Some(closes_at) = new.closes_at
+            && closes_at <= self.store.time().await?
         {
             return Err(invalid("closesAt", "lies in the past"));
         }
@@ -125,7 +121,7 @@ impl Lifecycle {
         by: &Origin,
     ) -> Result<Campaign, LifecycleError> {
         let action = AuditAction::CampaignChange;
-        self.change_with(id, by, action, |campaign| {
+        self.change_with(id, by, action, |campaign, now| {
             if campaign.state == State::Archived {
                 return Err(LifecycleError::Archived);
             }
@@ -133,7 +129,7 @@ impl Lifecycle {
             let mut change = change.clone();
             let moved_window = change.opens_at.is_some();
             if moved_window && matches!(campaign.state, State::Scheduled | State::Open) {
-                change.state = Some(self.state_when_opened(change.opens_at.flatten()));
+                change.state = Some(state_when_opened(change.opens_at.flatten(), now));
             }
             Ok(Some(change))
         })
@@ -148,13 +144,13 @@ impl Lifecycle {
         by: &Origin,
     ) -> Result<Campaign, LifecycleError> {
         let action = AuditAction::moving_to(next);
-        self.change_with(id, by, action, |campaign| {
+        self.change_with(id, by, action, |campaign, now| {
             if (campaign.state, next) == (State::Archived, State::Archived) {
                 return Ok(None);
             }
-            let from = campaign.state_at(self.clock.now());
+            let from = campaign.state_at(now);
             let state = if next == State::Open && from == State::Draft {
-                self.state_when_opened(campaign.opens_at)
+                state_when_opened(campaign.opens_at, now)
             } else {
                 next
             };
@@ -172,15 +168,15 @@ impl Lifecycle {
         .await
     }
 
-    /// Writes down what the clock has done, tells the gate what it missed, and answers how long nothing
-    /// will change by the clock.
+    /// Writes down what the database's clock has done, tells the gate what it missed, and answers how long
+    /// nothing will change by that clock.
     pub async fn tick(&self) -> Result<Duration, LifecycleError> {
         if self.gate_behind.load(Ordering::Acquire) {
             let aligned = self.reconciler.align().await?;
             self.gate_behind.store(false, Ordering::Release);
             tracing::info!(aligned.campaigns, aligned.closed, "the gate is in step");
         }
-        let now = self.clock.now();
+        let now = self.store.time().await?;
         let filter = CampaignFilter {
             states: vec![State::Scheduled, State::Open, State::Paused],
             kind: None,
@@ -190,20 +186,15 @@ impl Lifecycle {
         let mut next = TICK_MAX;
         for campaign in self.store.campaigns(&filter).await? {
             let state = campaign.state_at(now);
-            if state != campaign.state {
-                let change = CampaignChange {
-                    state: Some(state),
-                    ..CampaignChange::default()
-                };
-                // Another replica may have been faster; then its version is the newer one.
-                if self
+            // Another replica may have been faster; then its version is the newer one.
+            if state != campaign.state
+                && self
                     .store
-                    .change_campaign(campaign.id, campaign.version, &change)
+                    .move_by_clock(campaign.id, campaign.version)
                     .await?
-                {
-                    tracing::info!(campaign.id = %campaign.id, state = state.as_str(), "moved by the clock");
-                    self.tell_gate(campaign.id).await?;
-                }
+            {
+                tracing::info!(campaign.id = %campaign.id, state = state.as_str(), "moved by the clock");
+                self.tell_gate(campaign.id).await?;
             }
             for at in [campaign.opens_at, campaign.closes_at]
                 .into_iter()
@@ -217,14 +208,14 @@ impl Lifecycle {
         Ok(next)
     }
 
-    /// Reads, decides and writes, again when another change came between. Deciding on nothing leaves it
-    /// as it is.
+    /// Reads, decides and writes, again when another change came between. Decides by the database's time
+    /// after the reading. Deciding on nothing leaves it as it is.
     async fn change_with(
         &self,
         id: CampaignId,
         by: &Origin,
         action: AuditAction,
-        decide: impl Fn(&Campaign) -> Result<Option<CampaignChange>, LifecycleError>,
+        decide: impl Fn(&Campaign, Instant) -> Result<Option<CampaignChange>, LifecycleError>,
     ) -> Result<Campaign, LifecycleError> {
         for _ in 0..CHANGE_ATTEMPTS {
             let campaign = self
@@ -232,7 +223,8 @@ impl Lifecycle {
                 .campaign(id)
                 .await?
                 .ok_or(LifecycleError::Unknown)?;
-            let Some(change) = decide(&campaign)? else {
+            let now = self.store.time().await?;
+            let Some(change) = decide(&campaign, now)? else {
                 return Ok(campaign);
             };
             let note = AuditNote::about(by.clone(), action, id);
@@ -266,13 +258,13 @@ impl Lifecycle {
         }
         Ok(campaign)
     }
+}
 
-    fn state_when_opened(&self, opens_at: Option<Instant>) -> State {
-        if opens_at.is_some_and(|at| at > self.clock.now()) {
-            State::Scheduled
-        } else {
-            State::Open
-        }
+fn state_when_opened(opens_at: Option<Instant>, now: Instant) -> State {
+    if opens_at.is_some_and(|at| at > now) {
+        State::Scheduled
+    } else {
+        State::Open
     }
 }
 

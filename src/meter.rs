@@ -36,15 +36,38 @@ struct Second {
     latency: Duration,
 }
 
-/// The last five full seconds of a campaign on this replica.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// What was answered for a campaign in five full seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recent {
-    /// Answers per second.
-    pub tps: f64,
-    /// Mean time to an answer, in milliseconds.
-    pub avg_latency_ms: f64,
     /// Answers.
     pub processed: u64,
+    /// The time they took, added up.
+    pub took: Duration,
+}
+
+impl Recent {
+    /// Answers per second.
+    #[must_use]
+    pub fn tps(&self) -> f64 {
+        exact(self.processed) / 5.0
+    }
+
+    /// Mean time to an answer, in milliseconds.
+    #[must_use]
+    pub fn avg_latency_ms(&self) -> f64 {
+        if self.processed == 0 {
+            return 0.0;
+        }
+        self.took.as_secs_f64() * 1_000.0 / exact(self.processed)
+    }
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "counts of five seconds are far below 2^52"
+)]
+const fn exact(count: u64) -> f64 {
+    count as f64
 }
 
 impl Meter {
@@ -83,33 +106,29 @@ impl Meter {
         }
     }
 
-    /// What was answered in the last five full seconds.
+    /// What was answered here in the last five full seconds.
     #[must_use]
     pub fn recent(&self, campaign: CampaignId) -> Recent {
         let now = self.clock.now().timestamp();
         let counts = self.counts();
-        let Some(slots) = counts.seconds.get(&campaign) else {
-            return Recent::default();
-        };
-        let fresh = slots
+        let slots = counts.seconds.get(&campaign);
+        slots.map_or_else(Recent::default, |slots| sum(slots, now))
+    }
+
+    /// The campaigns for which something was answered here in the last five full seconds, and what. Those
+    /// that nobody asks for any more are forgotten.
+    #[must_use]
+    pub fn active(&self) -> Vec<(CampaignId, Recent)> {
+        let now = self.clock.now().timestamp();
+        let mut counts = self.counts();
+        counts
+            .seconds
+            .retain(|_, slots| slots.iter().any(|slot| slot.at >= now - WINDOW_SECONDS));
+        let recent = counts
+            .seconds
             .iter()
-            .filter(|slot| (now - WINDOW_SECONDS..now).contains(&slot.at));
-        let (answers, latency) = fresh.fold((0_u64, Duration::ZERO), |(answers, latency), slot| {
-            (answers + slot.answers, latency + slot.latency)
-        });
-        if answers == 0 {
-            return Recent::default();
-        }
-        #[allow(
-            clippy::cast_precision_loss,
-            reason = "counts of five seconds are far below 2^52"
-        )]
-        let count = answers as f64;
-        Recent {
-            tps: count / 5.0,
-            avg_latency_ms: latency.as_secs_f64() * 1_000.0 / count,
-            processed: answers,
-        }
+            .map(|(id, slots)| (*id, sum(slots, now)));
+        recent.filter(|(_, recent)| recent.processed > 0).collect()
     }
 
     /// Refusals of a campaign that are not yet in the store, by reason.
@@ -152,5 +171,42 @@ impl Meter {
 
     fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What these seconds come to, of the five before `now`.
+fn sum(slots: &[Second; SLOTS], now: i64) -> Recent {
+    let fresh = slots
+        .iter()
+        .filter(|slot| (now - WINDOW_SECONDS..now).contains(&slot.at));
+    fresh.fold(Recent::default(), |sum, slot| Recent {
+        processed: sum.processed + slot.answers,
+        took: sum.took + slot.latency,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_campaign_is_active_while_its_answers_are_among_the_last_five_full_seconds() {
+        let clock = Clock::manual(Instant::UNIX_EPOCH);
+        let meter = Meter::new(clock.clone());
+        let id = CampaignId(1);
+        meter.count(id, Duration::from_millis(10), None);
+        meter.count(id, Duration::from_millis(30), None);
+        assert_eq!(meter.active(), [], "the second is not over");
+        clock.advance(Duration::from_secs(1));
+        let recent = Recent {
+            processed: 2,
+            took: Duration::from_millis(40),
+        };
+        assert_eq!(meter.active(), [(id, recent)]);
+        assert!((recent.avg_latency_ms() - 20.0).abs() < 1e-9);
+        assert!((recent.tps() - 0.4).abs() < 1e-9);
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(meter.active(), []);
+        assert!(meter.counts().seconds.is_empty(), "and is forgotten");
     }
 }

@@ -217,9 +217,10 @@ impl Parts {
         }
     }
 
-    /// What can be refused without asking anybody. The gate asks the same again, by its own clock.
+    /// What can be refused without asking anybody. The gate asks the same again, by its own clock, and alone
+    /// decides about the window while it is not certain here what time it is.
     fn refused_here(&self, campaign: &Campaign, request: &Request) -> Option<Refusal> {
-        if let Some(refusal) = campaign.closed_to_all(self.clock.now()) {
+        if let Some(refusal) = campaign.closed_throughout(&self.clock.range()) {
             return Some(refusal);
         }
         if request.quantity > campaign.max_quantity {
@@ -256,7 +257,7 @@ impl Parts {
         path: Path,
     ) -> Result<Outcome, ParticipateError> {
         let applicant = Applicant {
-            participation: ParticipationId::generate(),
+            participation: ParticipationId::made_at(self.clock.now()),
             user: request.user,
             quantity: request.quantity,
             idempotency_key: request.idempotency_key.clone(),

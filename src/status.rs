@@ -2,6 +2,8 @@
 //! however many are watching, so that it costs the same whatever was handed out. What waits to be published
 //! is the one thing that is counted row by row, once for all campaigns, and less often the more it is.
 
+mod replicas;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use moka::future::Cache;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
+pub use self::replicas::{Replicas, Scope};
 use crate::domain::{Campaign, CampaignId};
 use crate::gate::Gate;
 use crate::meter::{Meter, Recent};
@@ -47,8 +50,10 @@ pub struct CampaignStatus {
     pub failures: BTreeMap<String, u64>,
     /// How far participations have come.
     pub funnel: Funnel,
-    /// The last seconds of this replica.
+    /// The last seconds.
     pub recent: Recent,
+    /// Whose they are.
+    pub scope: Scope,
 }
 
 /// Reads statuses.
@@ -57,6 +62,7 @@ pub struct StatusBoard {
     store: Store,
     gate: Arc<dyn Gate>,
     meter: Meter,
+    replicas: Replicas,
     recent: Cache<CampaignId, Option<Arc<CampaignStatus>>>,
     /// Events that wait to be published, by campaign.
     waiting: Reading<Arc<BTreeMap<CampaignId, u64>>>,
@@ -66,7 +72,7 @@ pub struct StatusBoard {
 impl StatusBoard {
     /// A board over these parts.
     #[must_use]
-    pub fn new(store: Store, gate: Arc<dyn Gate>, meter: Meter) -> Self {
+    pub fn new(store: Store, gate: Arc<dyn Gate>, meter: Meter, replicas: Replicas) -> Self {
         let recent = Cache::builder()
             .max_capacity(10_000)
             .time_to_live(AGE_MAX)
@@ -75,6 +81,7 @@ impl StatusBoard {
             store,
             gate,
             meter,
+            replicas,
             recent,
             waiting: Reading::kept_for(AGE_MAX..=WAITING_AGE_MAX),
             reads: Counter::default(),
@@ -119,6 +126,7 @@ impl StatusBoard {
                 0
             }
         };
+        let (recent, scope) = self.replicas.add_to(self.meter.recent(id), id).await;
         Ok(Some(Arc::new(CampaignStatus {
             campaign,
             success_count: committed,
@@ -130,7 +138,8 @@ impl StatusBoard {
                 published: committed.saturating_sub(unpublished),
                 rewarded,
             },
-            recent: self.meter.recent(id),
+            recent,
+            scope,
         })))
     }
 

@@ -47,12 +47,13 @@ pub use verification::{
     Books, Ground, Kept, Purged, SEGMENT_RANKS, Segment, Snapshot, Sums, Waiting,
 };
 
-use std::time::Duration;
+use std::time::{Duration, Instant as Moment};
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use self::bounded::{Db, Tx};
-use crate::clock::Clock;
+use self::outbox::Sql;
+use crate::clock::{Clock, Told};
 use crate::domain::Instant;
 
 /// How the store is reached.
@@ -100,7 +101,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Connects, and asks the database once, so that a wrong address is known at start.
+    /// Connects, and asks the database once, so that a wrong address is known at start. A clock that follows
+    /// the database's follows it from here on.
     pub async fn connect(config: &StoreConfig, clock: Clock) -> Result<Self, StoreError> {
         let (db, statement_bytes_max) = connection::open(config).await?;
         let store = Self {
@@ -112,8 +114,33 @@ impl Store {
                 wait_max: config.migration_wait,
             },
         };
-        store.ping().await?;
+        store.ask_time().await?;
         Ok(store)
+    }
+
+    /// The clock of this store: what has to agree with its rows is told by this one.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The time by the database's clock, which decides what cannot be taken back. Embedded, that is this
+    /// process's.
+    pub async fn time(&self) -> Result<Instant, StoreError> {
+        Sql::time(self, self.connection()).await
+    }
+
+    /// The same, for the clock of this store to follow from then on.
+    pub async fn ask_time(&self) -> Result<Told, StoreError> {
+        let asked = Moment::now();
+        let time = self.time().await?;
+        let told = Told {
+            asked,
+            time,
+            answered: Moment::now(),
+        };
+        self.clock.follow(told);
+        Ok(told)
     }
 
     /// The same store for those who read a lot at once and whom nobody waits for.
@@ -168,19 +195,6 @@ impl Store {
         let row = self.db.query_one_raw(statement).await?;
         let cipher: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?;
         Ok(cipher.filter(|cipher| !cipher.is_empty()))
-    }
-
-    /// MySQL's clock.
-    pub async fn server_time(&self) -> Result<Instant, StoreError> {
-        let statement = Statement::from_string(DbBackend::MySql, "SELECT UTC_TIMESTAMP(6)");
-        let row = self.db.query_one_raw(statement).await?;
-        match row {
-            Some(row) => Ok(row.try_get_by_index::<chrono::NaiveDateTime>(0)?.and_utc()),
-            None => Err(StoreError::Unreadable {
-                what: "the time",
-                value: String::new(),
-            }),
-        }
     }
 
     /// Whether the database answers.

@@ -23,10 +23,10 @@ export interface Campaign {
 }
 
 export interface LiveStatus {
-  campaignId: number; campaignName: string; totalStock: number | null; currentStock: number | null;
+  campaignId: number; campaignName: string; state: State; available: boolean; totalStock: number | null; currentStock: number | null;
   successCount: number; failCount: number; stockUsageRate: string; failures: Record<string, number>;
   funnel: { admitted: number; committed: number; published: number; rewarded: number };
-  lastFiveSeconds: { tps: number; avgLatencyMs: number; processed: number };
+  lastFiveSeconds: { tps: number; avgLatencyMs: number; processed: number; scope: "installation" | "replica" };
 }
 
 export interface System {

@@ -139,12 +139,8 @@ impl Aggregator {
     }
 
     async fn forget_old_runs(&self) -> Result<(), StoreError> {
-        let kept = TimeDelta::from_std(self.desk.settings.runs_kept).unwrap_or(TimeDelta::MAX);
-        let now = self.desk.parts.clock.now();
-        let Some(before) = now.checked_sub_signed(kept) else {
-            return Ok(());
-        };
-        while self.desk.parts.store.purge_runs(before).await? > 0 {}
+        let kept = self.desk.settings.runs_kept;
+        while self.desk.parts.store.purge_runs(kept).await? > 0 {}
         Ok(())
     }
 

@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{edge, parts, rewarding};
+use super::{edge, parts, rewarding, watching};
 use crate::broker::Publisher;
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::{Consumer, Stream};
 use crate::health::{Health, Need};
@@ -25,7 +24,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         !consumers.is_empty(),
         "there is nothing to consume: FIRSTCOME_CONSUMERS_ENABLED names nobody"
     );
-    let clock = Clock::System;
+    let clock = parts::clock(&config);
     let listener = parts::listener(&config)?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
     let rewards = rewarding::open(&config, &store, &clock).await?;
@@ -48,7 +47,8 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let probes = Probes {
         // To read there and to write here is all it does.
         health: Health::new(store.clone(), None, (publisher, Need::Needed), topic)
-            .with_rewards(Some(rewards.clone()), Need::Needed),
+            .with_rewards(Some(rewards.clone()), Need::Needed)
+            .with_clock(watching::skew(&store, &spawner, &telemetry)),
         telemetry,
         tls: edge::tls(&config, &spawner).await?,
         stop: spawner.token(Stage::Http),

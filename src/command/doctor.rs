@@ -66,7 +66,7 @@ async fn mysql(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<V
         }
     }
     let asked = Clock::System.now();
-    let told = store.server_time().await?;
+    let told = store.time().await?;
     readings.push(Reading {
         part: "mysql",
         asked,

@@ -25,6 +25,16 @@ use crate::store::{Store, StoreConfig};
 /// Opening a part takes at most this long.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// The clock that the process goes by: the database's, where that is a server.
+pub(super) fn clock(config: &Config) -> Clock {
+    let url = config.database.url.as_ref();
+    if url.is_some_and(|url| url.expose_secret().starts_with("mysql:")) {
+        Clock::of_database()
+    } else {
+        Clock::System
+    }
+}
+
 /// Opens the store.
 pub(super) async fn store(config: &Config, clock: Clock) -> anyhow::Result<Store> {
     let (url, advice) = match &config.database.url {

@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{edge, parts, publishing};
-use crate::clock::Clock;
+use super::{edge, parts, publishing, watching};
 use crate::config::Config;
 use crate::domain::Stream;
 use crate::health::{Health, Need};
@@ -19,7 +18,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         config.database.url.is_some() && config.kafka.brokers.is_some(),
         "a relay of its own needs FIRSTCOME_DATABASE_URL and FIRSTCOME_KAFKA_BROKERS"
     );
-    let clock = Clock::System;
+    let clock = parts::clock(&config);
     let listener = parts::listener(&config)?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
     let broker = parts::broker(&config).await?;
@@ -39,7 +38,8 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
             None,
             (Arc::clone(publisher), Need::Needed),
             topic,
-        ),
+        )
+        .with_clock(watching::skew(&store, &spawner, &telemetry)),
         telemetry,
         tls: edge::tls(&config, &spawner).await?,
         stop: spawner.token(Stage::Http),

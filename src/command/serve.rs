@@ -34,6 +34,7 @@ use crate::payment::Simulated;
 use crate::reconcile::Reconciler;
 use crate::retry;
 use crate::simulate::Simulator;
+use crate::status::Replicas;
 use crate::store::{Rewards, Store};
 use crate::supervisor::{Spawner, Supervisor, process_signals};
 use crate::telemetry::Telemetry;
@@ -45,7 +46,7 @@ const LEASE_MARGIN_MAX: Duration = Duration::from_secs(5);
 
 /// Serves until told to stop.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
-    let clock = Clock::System;
+    let clock = parts::clock(&config);
     let listener = parts::listener(&config)?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
     let rewards = rewarding::open_if_used(&config, &store, &clock).await?;
@@ -59,8 +60,9 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let telemetry = Arc::new(Telemetry::new());
     let accounts = verifying::accounts(&config, &store, &buckets, &gate, &telemetry)?;
     let auth = verifying::auth(&config, &clock, &spawner, &accounts).await?;
+    let replicas = Replicas::new(Arc::clone(&buckets), Arc::clone(&gate));
     let limits = limits(&config, buckets, &gate, &telemetry);
-    let gate = (&gate, limits, accounts);
+    let gate = (&gate, limits, accounts, replicas);
     let mut app = assemble(&config, &clock, &store, gate, &broker, &spawner, &telemetry)?;
     if let http::Auth::Jwt(verifier) = &auth {
         telemetry.register(|registry| verifier.metrics().register(registry));
@@ -71,7 +73,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         app = reward(&config, app, rewards, &broker, &spawner);
     }
     trying::first_campaign(&config, &app).await?;
-    Keeper::new(store.clone(), clock, config.retention.of_audit()).start(&spawner);
+    Keeper::new(store.clone(), config.retention.of_audit()).start(&spawner);
     let address = listener.local_addr()?;
     trying::announce(&config, &app, &broker.address, address);
     // Not the threads that work for participations: a flood of requests that are all refused then stands
@@ -108,7 +110,7 @@ fn assemble(
     config: &Config,
     clock: &Clock,
     store: &Store,
-    (guarded, limits, accounts): (&Arc<Guarded>, Limits, Arc<Accounts>),
+    (guarded, limits, accounts, replicas): (&Arc<Guarded>, Limits, Arc<Accounts>, Replicas),
     broker: &parts::Broker,
     spawner: &Spawner,
     telemetry: &Arc<Telemetry>,
@@ -121,12 +123,7 @@ fn assemble(
     let catalogue = catalogue_of(config, store, spawner)?;
     let changes = changes_of(config, store, gate, &catalogue, hints.clone(), spawner);
     let reconciler = Reconciler::new(store.clone(), Arc::clone(gate));
-    let lifecycle = Lifecycle::new(
-        store.clone(),
-        catalogue.clone(),
-        reconciler.clone(),
-        clock.clone(),
-    );
+    let lifecycle = Lifecycle::new(store.clone(), catalogue.clone(), reconciler.clone());
     let meter = Meter::new(clock.clone());
     let (desk, writer) = group_commit(config, store, gate, hints.clone(), spawner, telemetry);
     let allow_lists = allow_lists(config, store, &catalogue, spawner);
@@ -163,10 +160,11 @@ fn assemble(
     Ok(App {
         accounts,
         aggregator: aggregation::start(config, clock, store, spawner, telemetry)?,
-        status: watching::status(store, gate, meter, telemetry),
+        status: watching::status(store, gate, (meter, replicas), spawner, telemetry),
         system: watching::system(store, guarded, relay, clock, telemetry),
         topics: watching::topics(config, broker, clock),
-        health: watching::health(config, store, gate, publisher),
+        health: watching::health(config, store, gate, publisher)
+            .with_clock(watching::skew(store, spawner, telemetry)),
         exporter: exporter(config, store, spawner, telemetry),
         allow_lists,
         simulator: simulator(config, &participate, clock, spawner),

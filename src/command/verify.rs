@@ -55,7 +55,9 @@ pub async fn run(
         "verify --topic reads Kafka, and none is configured (set FIRSTCOME_KAFKA_BROKERS)"
     );
     // It reads a lot at once, and nobody waits for it.
-    let store = super::parts::store(config, Clock::System).await?.patient();
+    let store = super::parts::store(config, super::parts::clock(config))
+        .await?
+        .patient();
     let gate = super::parts::gate(config, Clock::System).await?;
     if let Some(id) = scope.campaign {
         let is_there = store.books_of(id).await?.is_some();

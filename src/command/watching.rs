@@ -13,8 +13,10 @@ use crate::health::{Health, Need};
 use crate::meter::Meter;
 use crate::participate::WhenAway;
 use crate::relay::RelayHandle;
-use crate::status::StatusBoard;
+use crate::skew::Skew;
+use crate::status::{Replicas, StatusBoard};
 use crate::store::Store;
+use crate::supervisor::Spawner;
 use crate::system::{SystemBoard, TopicBoard};
 use crate::telemetry::Telemetry;
 
@@ -35,14 +37,24 @@ pub(super) fn health(
     )
 }
 
+/// How far this machine's clock is from the database's, which it follows from now on.
+pub(super) fn skew(store: &Store, spawner: &Spawner, telemetry: &Telemetry) -> Skew {
+    let skew = Skew::new();
+    telemetry.register(|registry| skew.register(registry));
+    skew.start(spawner, store);
+    skew
+}
+
 /// The live status of campaigns.
 pub(super) fn status(
     store: &Store,
     gate: &Arc<dyn Gate>,
-    meter: Meter,
+    (meter, replicas): (Meter, Replicas),
+    spawner: &Spawner,
     telemetry: &Telemetry,
 ) -> StatusBoard {
-    let board = StatusBoard::new(store.clone(), Arc::clone(gate), meter);
+    replicas.start(spawner, &meter);
+    let board = StatusBoard::new(store.clone(), Arc::clone(gate), meter, replicas);
     telemetry.register(|registry| board.register(registry));
     board
 }

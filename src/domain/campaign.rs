@@ -1,5 +1,7 @@
 //! A campaign: what is handed out, how much of it, to whom and when.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use super::{AllowListId, CampaignId, Instant, Refusal};
@@ -202,6 +204,13 @@ impl Campaign {
                 _ => None,
             },
         }
+    }
+
+    /// Why nobody can take part at any moment of `span`, if so.
+    #[must_use]
+    pub fn closed_throughout(&self, span: &RangeInclusive<Instant>) -> Option<Refusal> {
+        let first = self.closed_to_all(*span.start())?;
+        (self.closed_to_all(*span.end()).as_ref() == Some(&first)).then_some(first)
     }
 }
 

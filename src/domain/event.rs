@@ -160,7 +160,7 @@ impl OutboxEvent {
             KeyChoice::Campaign => participation.campaign_id.to_string(),
         };
         Self {
-            id: EventId::generate(),
+            id: EventId::made_at(at),
             bucket: bucket_of(&key),
             stream: Stream::Participation,
             campaign_id: participation.campaign_id,

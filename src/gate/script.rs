@@ -132,6 +132,10 @@ impl ScriptGate {
         format!("{}:{{account:{account}}}:{name}", self.prefix)
     }
 
+    pub(super) fn recent_key(&self, campaign: CampaignId) -> String {
+        self.key(campaign, "recent")
+    }
+
     fn key(&self, campaign: CampaignId, name: &str) -> String {
         format!("{}:{{campaign:{campaign}}}:{name}", self.prefix)
     }

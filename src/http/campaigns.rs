@@ -162,7 +162,8 @@ impl CampaignsApi {
     ) -> Result<Written<StatusView>, Failure<Reading>> {
         let status = app.status.of(CampaignId(id.0)).await?;
         let status = status.filter(|status| is_public(&status.campaign));
-        Ok(Written(status.ok_or_else(unknown)?.into()))
+        let status = status.ok_or_else(unknown)?;
+        Ok(Written(StatusView::at(status, app.clock.now())))
     }
 
     /// Follow the live status of a campaign.
@@ -185,7 +186,9 @@ impl CampaignsApi {
         Ok(status_stream(app.0, &entry.policy, campaign.id)?)
     }
 
-    /// Ask for the service's time.
+    /// Ask for the time by which campaigns open and close.
+    ///
+    /// It is the database's, whatever the clock of the machine says.
     #[allow(clippy::unused_async, reason = "the framework awaits every operation")]
     #[oai(path = "/api/time", method = "get", operation_id = "getTime")]
     async fn time(&self, app: Data<&Arc<App>>) -> Result<Written<TimeView>, Failure<Plain>> {

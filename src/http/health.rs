@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use poem::http::StatusCode;
 use poem::web::Data;
 use poem_openapi::param::Query;
@@ -14,6 +15,7 @@ use super::json::Written;
 use super::problem::{Failure, Problem, documented};
 use super::{App, Section};
 use crate::health::{Condition, PartHealth};
+use crate::skew::is_off;
 
 documented! {
     /// Problems of readiness: 503 is one of those any operation has.
@@ -29,6 +31,36 @@ struct HealthView {
     /// The parts, where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     parts: Option<Vec<PartView>>,
+    /// The clock of the machine, where the parts were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<ClockView>,
+}
+
+/// The clock of the machine against the database's. The service goes by the database's.
+#[derive(Clone, Debug, PartialEq, Serialize, Object)]
+#[serde(rename_all = "camelCase")]
+#[oai(rename = "MachineClock", rename_all = "camelCase")]
+pub(super) struct ClockView {
+    /// `in_step`; `off` where the two differ by more than a second; `unknown` until the database has told
+    /// its time.
+    status: String,
+    /// Seconds by which the machine's clock is ahead, negative where it is behind.
+    ahead_seconds: f64,
+}
+
+impl ClockView {
+    /// Of a clock that is ahead by so much, if that is known.
+    pub(super) fn of(ahead: Option<TimeDelta>) -> Self {
+        let status = match ahead {
+            None => "unknown",
+            Some(ahead) if is_off(ahead) => "off",
+            Some(_) => "in_step",
+        };
+        Self {
+            status: status.to_owned(),
+            ahead_seconds: ahead.unwrap_or_default().as_seconds_f64(),
+        }
+    }
 }
 
 /// The state of one part.
@@ -71,6 +103,7 @@ impl HealthApi {
         Ok(Written(HealthView {
             status: "up".to_owned(),
             parts: None,
+            clock: None,
         }))
     }
 
@@ -84,7 +117,8 @@ impl HealthApi {
     async fn readyz(
         &self,
         app: Data<&Arc<App>>,
-        /// Names the parts also when all is well.
+        /// Names the parts also when all is well, and says whether the machine's clock is in step with the
+        /// database's.
         verbose: Query<Option<String>>,
     ) -> Result<Written<HealthView>, Failure<Readiness>> {
         let parts = app.health.check().await;
@@ -97,7 +131,12 @@ impl HealthApi {
             Some(_) => Detail::Parts,
             None => Detail::Summary,
         };
-        Ok(Written(readiness(&parts, detail)?))
+        let view = readiness(&parts, detail)?;
+        let clock = view
+            .parts
+            .is_some()
+            .then(|| ClockView::of(app.health.clock_ahead()));
+        Ok(Written(HealthView { clock, ..view }))
     }
 }
 
@@ -120,6 +159,7 @@ fn readiness(parts: &[PartHealth], detail: Detail) -> Result<HealthView, Problem
     Ok(HealthView {
         status: status.to_owned(),
         parts: matches!(detail, Detail::Parts).then_some(views),
+        clock: None,
     })
 }
 

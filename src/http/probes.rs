@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::health::PartView;
+use super::health::{ClockView, PartView};
 use super::listener;
 use super::pages::metrics;
 use super::settings::Settings;
@@ -70,7 +70,11 @@ async fn ready(health: &Health) -> Response {
         Condition::Degraded => (StatusCode::OK, "degraded"),
         Condition::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
-    answer(status, &json!({ "status": word, "parts": views }))
+    let clock = ClockView::of(health.clock_ahead());
+    answer(
+        status,
+        &json!({ "status": word, "parts": views, "clock": clock }),
+    )
 }
 
 fn answer(status: StatusCode, body: &serde_json::Value) -> Response {

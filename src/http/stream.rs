@@ -110,10 +110,10 @@ async fn next_status(mut listener: Listener) -> Option<(StatusView, Listener)> {
     loop {
         let second = listener.beats.after(listener.last).await;
         listener.last = Some(second);
-        let (board, campaign) = (&listener.app.status, listener.campaign);
+        let (app, campaign) = (&listener.app, listener.campaign);
         let read = async {
-            let status = board.of(campaign).await;
-            status.map(|status| status.map(StatusView::from))
+            let status = app.status.of(campaign).await;
+            status.map(|status| status.map(|status| StatusView::at(status, app.clock.now())))
         };
         let beats = &listener.beats;
         match Box::pin(beats.in_second(campaign, second, read)).await {

@@ -167,11 +167,10 @@ async fn purge_some(parts: &Parts, sweep: &mut Sweep) -> Result<(), StoreError> 
     sweep.begin_when_due(retention.sweep_interval);
     let age = TimeDelta::from_std(retention.published_events).unwrap_or(TimeDelta::MAX);
     let now = parts.clock.now();
-    let before = now.checked_sub_signed(age).unwrap_or_default();
     let rows_max = retention.rows_max;
     let page = parts
         .store
-        .purgeable(sweep.cursor, before, rows_max)
+        .purgeable(sweep.cursor, retention.published_events, rows_max)
         .await?;
     let since = page.purgeable.iter().map(|event| {
         let of_age = event.created_at.checked_add_signed(age);

@@ -1,6 +1,8 @@
 //! The audit log: one row for each thing an admin did, written in the transaction that did it wherever
 //! there is one. Rows are never changed; they go when their time is over.
 
+use std::time::Duration;
+
 use sea_orm::{ConnectionTrait, QueryResult};
 use serde_json::Value;
 
@@ -117,11 +119,11 @@ impl Store {
         rows.iter().map(entry).collect()
     }
 
-    /// Deletes entries that were written before `before`, the oldest first, at most `rows_max`: how many
-    /// there were.
-    pub async fn purge_audit(&self, before: Instant, rows_max: u32) -> Result<u64, StoreError> {
+    /// Deletes entries that are older than `age` by the database's clock, the oldest first, at most
+    /// `rows_max`: how many there were.
+    pub async fn purge_audit(&self, age: Duration, rows_max: u32) -> Result<u64, StoreError> {
         let mut old = Sql::new(self, "SELECT id FROM audit_entry WHERE created_at < ");
-        old.bind(before).push(" ORDER BY created_at LIMIT ");
+        old.before(age).push(" ORDER BY created_at LIMIT ");
         let rows = old.bind(rows_max).rows(self.connection()).await?;
         let ids = rows
             .iter()
@@ -131,7 +133,8 @@ impl Store {
             return Ok(0);
         }
         let mut delete = Sql::new(self, "DELETE FROM audit_entry WHERE id IN ");
-        delete.list(padded(&ids)).run(self.connection()).await
+        delete.list(padded(&ids)).push(" AND created_at < ");
+        delete.before(age).run(self.connection()).await
     }
 }
 

@@ -5,6 +5,7 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::entity::campaign::{ActiveModel, Column, Entity, Model};
+use super::outbox::Sql;
 use super::{Store, StoreError};
 use crate::domain::{
     AllowListId, AuditNote, Campaign, CampaignId, Instant, Kind, Reward, State, to_stored_precision,
@@ -213,6 +214,25 @@ impl Store {
         }
         tx.commit().await?;
         Ok(true)
+    }
+
+    /// Opens or closes the campaign if it is of `version` and it is time by the database's clock, which is
+    /// asked within the statement: a campaign that is closed never opens again. Answers whether it was.
+    pub async fn move_by_clock(&self, id: CampaignId, version: u64) -> Result<bool, StoreError> {
+        // MySQL assigns from left to right: nothing here reads a column already assigned.
+        let mut sql = Sql::new(self, "UPDATE campaign SET updated_at = ");
+        sql.now()
+            .push(", version = version + 1, state = CASE WHEN closes_at <= ")
+            .now()
+            .push(" THEN 'closed' ELSE 'open' END WHERE id = ")
+            .bind(id.0);
+        sql.push(" AND version = ").bind(to_signed(version));
+        sql.push(" AND (state IN ('scheduled', 'open', 'paused') AND closes_at <= ")
+            .now();
+        sql.push(" OR state = 'scheduled' AND (opens_at IS NULL OR opens_at <= ")
+            .now()
+            .push("))");
+        Ok(sql.run(self.connection()).await? == 1)
     }
 
     fn changed_row(&self, change: &CampaignChange) -> Result<ActiveModel, StoreError> {

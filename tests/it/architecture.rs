@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and those it may name; every module may name itself.
-const EDGES: [(&str, &[&str]); 45] = [
+const EDGES: [(&str, &[&str]); 46] = [
     ("domain", &[]),
     ("crash", &[]),
     ("clock", &["domain"]),
@@ -15,7 +15,7 @@ const EDGES: [(&str, &[&str]); 45] = [
     ("web", &[]),
     ("trace", &["web"]),
     ("telemetry", &["trace"]),
-    ("audit", &["store", "clock", "supervisor"]),
+    ("audit", &["store", "supervisor"]),
     ("export", &["store", "domain", "retry", "supervisor"]),
     (
         "allow_list",
@@ -148,8 +148,12 @@ const EDGES: [(&str, &[&str]); 45] = [
     ),
     ("meter", &["store", "domain", "clock"]),
     ("reading", &[]),
-    ("status", &["meter", "store", "gate", "domain", "reading"]),
-    ("health", &["store", "gate", "broker"]),
+    (
+        "status",
+        &["meter", "store", "gate", "domain", "reading", "supervisor"],
+    ),
+    ("skew", &["clock", "store", "supervisor"]),
+    ("health", &["store", "gate", "broker", "skew"]),
     (
         "system",
         &[
@@ -195,6 +199,7 @@ const EDGES: [(&str, &[&str]); 45] = [
             "status",
             "system",
             "health",
+            "skew",
             "meter",
             "store",
             "gate",

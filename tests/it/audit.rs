@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use firstcome::audit::{Keeper, Retention};
-use firstcome::clock::Clock;
 use firstcome::domain::{
-    AuditAction, AuditNote, Campaign, CampaignId, EventId, KeyChoice, Origin, Wish,
+    AuditAction, AuditNote, Campaign, CampaignId, EventId, Instant, KeyChoice, Origin, Wish,
 };
 use firstcome::store::{
     AuditEntry, AuditFilter, CampaignChange, ParkedState, Store, Under, Verdict, Wished,
 };
-use sea_orm::{ConnectionTrait, Database};
+use sea_orm::{ConnectionTrait, Database, Statement};
 use serde_json::json;
 
 use crate::store::intake;
@@ -43,6 +42,15 @@ async fn forget_the_table(test: &TestStore) {
     db.execute_unprepared("DROP TABLE audit_entry")
         .await
         .unwrap();
+}
+
+/// Has all entries written at this time.
+async fn date(test: &TestStore, at: Instant) {
+    let db = Database::connect(&test.url).await.unwrap();
+    let backend = db.get_database_backend();
+    let date = "UPDATE audit_entry SET created_at = ?";
+    let date = Statement::from_sql_and_values(backend, date, [at.into()]);
+    db.execute_raw(date).await.unwrap();
 }
 
 fn renamed() -> CampaignChange {
@@ -320,16 +328,20 @@ async fn entries_go_when_their_time_is_over_a_bounded_number_at_once() {
         for _ in 0..7 {
             store.note(&note).await.unwrap();
         }
-        let oldest = all(store).await[6].at;
-        let clock = Clock::manual(oldest + TimeDelta::days(30) - TimeDelta::seconds(1));
+        let month = TimeDelta::days(30);
+        date(
+            &test,
+            store.time().await.unwrap() - month + TimeDelta::minutes(1),
+        )
+        .await;
         let retention = Retention {
             age: Duration::from_secs(30 * 24 * 60 * 60),
             interval: Duration::from_secs(60),
             rows_max: 3,
         };
-        let keeper = Keeper::new(store.clone(), clock.clone(), retention);
+        let keeper = Keeper::new(store.clone(), retention);
         assert_eq!(keeper.purge_some("one").await.unwrap(), 0, "not yet");
-        clock.advance(Duration::from_secs(60 * 60));
+        date(&test, store.time().await.unwrap() - month).await;
         assert_eq!(keeper.purge_some("two").await.unwrap(), 0, "another's turn");
         let mut deleted = Vec::new();
         for _ in 0..4 {

@@ -9,6 +9,7 @@ mod edges;
 mod history;
 mod leaky;
 mod model;
+mod recent;
 mod sessions;
 mod subject;
 

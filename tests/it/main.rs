@@ -17,6 +17,7 @@ mod architecture;
 mod audit;
 mod catalogue;
 mod changes;
+mod clocks;
 mod cluster;
 mod consumers;
 mod csv;

@@ -194,12 +194,11 @@ async fn a_schema_that_is_removed_leaves_no_table_of_ours() {
         let row = database
             .db
             .query_one_raw(Statement::from_string(backend, count));
-        let left: i64 = match backend {
-            DbBackend::Sqlite => row.await.unwrap().unwrap().try_get_by_index(0).unwrap(),
-            _ => {
-                let left: u64 = row.await.unwrap().unwrap().try_get_by_index(0).unwrap();
-                left.cast_signed()
-            }
+        let row = row.await.unwrap().unwrap();
+        let left: i64 = if backend == DbBackend::Sqlite {
+            row.try_get_by_index(0).unwrap()
+        } else {
+            row.try_get_by_index::<u64>(0).unwrap().cast_signed()
         };
         assert_eq!(left, 1, "the list of what was applied stays, empty");
         store.migrate_down().await.unwrap();

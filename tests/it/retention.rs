@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firstcome::clock::Clock;
-use firstcome::domain::{Campaign, EventId, Instant, OutboxEvent, State};
-use firstcome::gate::ScriptGate;
+use firstcome::domain::{Campaign, EventId, OutboxEvent, State};
+use firstcome::gate::{Guarded, ScriptGate};
 use firstcome::meter::Meter;
 use firstcome::reconcile::Reconciler;
-use firstcome::status::StatusBoard;
+use firstcome::status::{Replicas, StatusBoard};
 use firstcome::store::{
     BatchOutcome, History, ParkedState, PendingKey, PurgePage, Store, StoreConfig, Under, Verdict,
 };
@@ -20,10 +20,7 @@ use crate::store::intake;
 use crate::support::{aged, campaign_of, create, move_to, mysql, sqlite, stores, unique, until};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-fn a_week_ago() -> Instant {
-    Clock::System.now() - 7 * DAY
-}
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Commits participations whose events are so old; the users are numbered from `first_user`.
 async fn sell(store: &Store, campaign: &Campaign, ages: &[Duration]) -> Vec<OutboxEvent> {
@@ -72,7 +69,7 @@ async fn park(store: &Store, event: &OutboxEvent, state: ParkedState) {
 async fn purge_all(store: &Store) -> u64 {
     let (mut cursor, mut purged) = (None, 0);
     loop {
-        let page = store.purgeable(cursor, a_week_ago(), 3).await.unwrap();
+        let page = store.purgeable(cursor, WEEK, 3).await.unwrap();
         assert!(page.rows <= 3 && page.purgeable.len() <= 3);
         assert!(page.last.is_none_or(|last| Some(last) > cursor));
         let deleted = store.purge(&page.purgeable).await.unwrap();
@@ -101,7 +98,10 @@ async fn assert_sound(store: &Store) {
 
 async fn published(store: &Store, campaign: &Campaign) -> u64 {
     let gate = ScriptGate::in_process(Clock::System, &unique("t")).unwrap();
-    let board = StatusBoard::new(store.clone(), Arc::new(gate), Meter::new(Clock::System));
+    let gate = Arc::new(gate);
+    let guard = Guarded::new(Arc::<ScriptGate>::clone(&gate));
+    let replicas = Replicas::new(Arc::clone(&gate), guard);
+    let board = StatusBoard::new(store.clone(), gate, Meter::new(Clock::System), replicas);
     board
         .of(campaign.id)
         .await
@@ -171,7 +171,7 @@ async fn two_who_purge_at_once_count_each_event_once() {
             move_to(store, &campaign, State::Closed).await;
             campaigns.push(campaign);
         }
-        let page = store.purgeable(None, a_week_ago(), 500).await.unwrap();
+        let page = store.purgeable(None, WEEK, 500).await.unwrap();
         assert_eq!(page.purgeable.len(), 120);
         // Overlapping pieces, so that they meet in the middle of each other.
         let pieces = [0..70, 20..120, 0..120, 50..90].map(|range| &page.purgeable[range]);
@@ -201,7 +201,7 @@ async fn nothing_goes_when_a_campaign_turns_out_not_to_be_over() {
         let events = sell(store, &campaign, &[8 * DAY; 4]).await;
         acknowledge(store, &events).await;
         move_to(store, &campaign, State::Closed).await;
-        let page = store.purgeable(None, a_week_ago(), 10).await.unwrap();
+        let page = store.purgeable(None, WEEK, 10).await.unwrap();
         assert_eq!(page.purgeable.len(), 4);
         move_to(store, &campaign, State::Open).await;
         assert_eq!(store.purge(&page.purgeable).await.unwrap(), 0);
@@ -217,11 +217,11 @@ async fn what_has_to_stay_is_looked_at_once_in_a_sweep() {
         let sells = create(store, campaign_of(None)).await;
         let stays = sell(store, &sells, &[9 * DAY; 5]).await;
         acknowledge(store, &stays).await;
-        let first = store.purgeable(None, a_week_ago(), 4).await.unwrap();
+        let first = store.purgeable(None, WEEK, 4).await.unwrap();
         assert_eq!((first.rows, first.purgeable.len()), (4, 0));
-        let second = store.purgeable(first.last, a_week_ago(), 4).await.unwrap();
+        let second = store.purgeable(first.last, WEEK, 4).await.unwrap();
         assert_eq!(second.rows, 1);
-        let third = store.purgeable(second.last, a_week_ago(), 4).await.unwrap();
+        let third = store.purgeable(second.last, WEEK, 4).await.unwrap();
         assert_eq!(third, PurgePage::default());
     }
 }

@@ -9,9 +9,9 @@ use firstcome::domain::{
     Campaign, CampaignId, Change, Consumer, EventId, KeyChoice, Participation, ParticipationId,
     Reward, Status, UserId, Wish, to_stored_precision,
 };
-use firstcome::gate::ScriptGate;
+use firstcome::gate::{Guarded, ScriptGate};
 use firstcome::meter::Meter;
-use firstcome::status::StatusBoard;
+use firstcome::status::{Replicas, StatusBoard};
 use firstcome::store::{Applicant, Due, Intake, Rewards, Store, StoreConfig, TallyRow, Wished};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 
@@ -172,7 +172,9 @@ async fn the_live_view_reads_no_participation_and_no_minute() {
         .collect();
     store.add_tallies(&refused).await.unwrap();
     let gate = Arc::new(ScriptGate::in_process(Clock::System, &unique("t")).unwrap());
-    let board = StatusBoard::new(store.clone(), gate, Meter::new(Clock::System));
+    let guard = Guarded::new(Arc::<ScriptGate>::clone(&gate));
+    let replicas = Replicas::new(Arc::clone(&gate), guard);
+    let board = StatusBoard::new(store.clone(), gate, Meter::new(Clock::System), replicas);
     let names = ["participation", "outbox_event", "rejection_tally"];
     let mut before = Vec::new();
     for table in names {

@@ -7,6 +7,8 @@ mod asyncapi;
 mod audit;
 mod away;
 mod challenge;
+#[cfg(feature = "failpoints")]
+mod clocks;
 mod cluster;
 mod connections;
 #[cfg(feature = "failpoints")]

@@ -17,10 +17,12 @@ pub(in crate::gate) enum Script {
     SessionFind,
     SessionEnd,
     SessionRevoke,
+    RecentNote,
+    RecentSum,
 }
 
 impl Script {
-    pub(in crate::gate) const ALL: [Self; 14] = [
+    pub(in crate::gate) const ALL: [Self; 16] = [
         Self::Admit,
         Self::Settle,
         Self::Release,
@@ -35,6 +37,8 @@ impl Script {
         Self::SessionFind,
         Self::SessionEnd,
         Self::SessionRevoke,
+        Self::RecentNote,
+        Self::RecentSum,
     ];
 
     /// The text of the script: the same file for every engine.
@@ -54,6 +58,8 @@ impl Script {
             Self::SessionFind => include_str!("../../../lua/session_find.lua"),
             Self::SessionEnd => include_str!("../../../lua/session_end.lua"),
             Self::SessionRevoke => include_str!("../../../lua/session_revoke.lua"),
+            Self::RecentNote => include_str!("../../../lua/recent_note.lua"),
+            Self::RecentSum => include_str!("../../../lua/recent_sum.lua"),
         }
     }
 }

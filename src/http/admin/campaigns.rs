@@ -117,7 +117,7 @@ impl AdminCampaignsApi {
         request: &Request,
         body: Checked<CreateCampaign>,
     ) -> Result<Created, Failure<Managing>> {
-        let new = body.0.campaign(app.clock.now())?;
+        let new = body.0.campaign(app.store.time().await?)?;
         let by = origin(admin.actor(), request);
         let campaign = app.lifecycle.create(new, Some(&by)).await?;
         tracing::info!(campaign.id = campaign.id.0, "campaign created");

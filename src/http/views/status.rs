@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use poem_openapi::Object;
+use poem_openapi::{Enum, Object};
 use serde::Serialize;
 
+use super::campaign::StateWord;
 use super::daily::percentage;
-use crate::status::CampaignStatus;
+use crate::domain::Instant;
+use crate::status::{CampaignStatus, Scope};
 
 /// How far participations have come; each stage counts what reached it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
@@ -22,7 +24,19 @@ pub struct FunnelView {
     pub rewarded: u64,
 }
 
-/// The last five seconds.
+/// Whose answers the last seconds are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]
+#[serde(rename_all = "snake_case")]
+#[oai(rename = "RecentScope", rename_all = "snake_case")]
+pub enum ScopeWord {
+    /// All replicas together.
+    Installation,
+    /// The replica that answers, alone: it cannot ask the others, because Redis is away.
+    Replica,
+}
+
+/// The last five full seconds. Each replica tells the others once a second, so that what is theirs may be
+/// two seconds older.
 #[derive(Clone, Debug, PartialEq, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "Recent", rename_all = "camelCase")]
@@ -33,6 +47,8 @@ pub struct RecentView {
     pub avg_latency_ms: f64,
     /// How many were decided.
     pub processed: u64,
+    /// Whose answers these are.
+    pub scope: ScopeWord,
 }
 
 /// The live status of a campaign.
@@ -44,6 +60,10 @@ pub struct StatusView {
     pub campaign_id: i64,
     /// Its name.
     pub campaign_name: String,
+    /// Where it stands.
+    pub state: StateWord,
+    /// Whether somebody could take part now: it is open, and units are left.
+    pub available: bool,
     /// Units there are; null: unlimited.
     #[oai(nullable)]
     pub total_stock: Option<u64>,
@@ -60,16 +80,21 @@ pub struct StatusView {
     pub failures: BTreeMap<String, u64>,
     /// How far participations have come.
     pub funnel: FunnelView,
-    /// The last five seconds.
+    /// The last five seconds, of all replicas.
     pub last_five_seconds: RecentView,
 }
 
-impl From<CampaignStatus> for StatusView {
-    fn from(status: CampaignStatus) -> Self {
+impl StatusView {
+    /// A status as it is at `now`: the clock may have moved the campaign before anybody wrote that down.
+    #[must_use]
+    pub fn at(status: CampaignStatus, now: Instant) -> Self {
         let campaign = status.campaign;
         let current_stock = campaign.current_stock();
+        let is_open = campaign.closed_to_all(now).is_none();
         Self {
             campaign_id: campaign.id.0,
+            state: campaign.state_at(now).into(),
+            available: is_open && current_stock != Some(0),
             stock_usage_rate: usage_rate(campaign.total_stock, current_stock),
             campaign_name: campaign.name,
             total_stock: campaign.total_stock,
@@ -84,9 +109,13 @@ impl From<CampaignStatus> for StatusView {
                 rewarded: status.funnel.rewarded,
             },
             last_five_seconds: RecentView {
-                tps: status.recent.tps,
-                avg_latency_ms: status.recent.avg_latency_ms,
+                tps: status.recent.tps(),
+                avg_latency_ms: status.recent.avg_latency_ms(),
                 processed: status.recent.processed,
+                scope: match status.scope {
+                    Scope::Installation => ScopeWord::Installation,
+                    Scope::Replica => ScopeWord::Replica,
+                },
             },
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sea_orm::{QueryResult, Value};
 
 use super::run::{ABANDONED, Begun, Cause, Ended, Progress, Redo, Run, RunState, run};
-use crate::domain::{Day, Instant, RunId};
+use crate::domain::{Day, RunId};
 use crate::store::bounded::Tx;
 use crate::store::campaigns::to_signed;
 use crate::store::outbox::Sql;
@@ -138,10 +138,10 @@ impl Store {
         rows.iter().map(run).collect()
     }
 
-    /// Deletes runs that ended before a time, some of them: how many.
-    pub async fn purge_runs(&self, before: Instant) -> Result<u64, StoreError> {
+    /// Deletes runs that ended longer ago than `age` by the database's clock, some of them: how many.
+    pub async fn purge_runs(&self, age: Duration) -> Result<u64, StoreError> {
         let mut find = Sql::new(self, "SELECT id FROM daily_run WHERE finished_at < ");
-        find.bind(before)
+        find.before(age)
             .push(" ORDER BY id LIMIT ")
             .bind(PURGED_MAX);
         let rows = find.rows(self.connection()).await?;
@@ -153,7 +153,8 @@ impl Store {
             return Ok(0);
         }
         let mut delete = Sql::new(self, "DELETE FROM daily_run WHERE id IN ");
-        delete.list(ids).run(self.connection()).await
+        delete.list(ids).push(" AND finished_at < ");
+        delete.before(age).run(self.connection()).await
     }
 }
 

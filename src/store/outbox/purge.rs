@@ -8,7 +8,9 @@
 //! is neither pending nor parked never is again, and a campaign that is closed never opens again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use chrono::TimeDelta;
 use sea_orm::QueryResult;
 use uuid::Uuid;
 
@@ -57,19 +59,26 @@ const PURGED: Sum = Sum {
 };
 
 impl Store {
-    /// Looks at the next `rows_max` events after `after` that were written before `before`, whether
+    /// Looks at the next `rows_max` events after `after` whose ids were made longer ago than `age`, whether
     /// they may be deleted or not: so one call reads a bounded number of rows, and the caller need
-    /// not look again at those that have to stay. Ids are in order of time.
+    /// not look again at those that have to stay. Ids are in order of time. How old an event is, the
+    /// database's clock says.
     pub async fn purgeable(
         &self,
         after: Option<EventId>,
-        before: Instant,
+        age: Duration,
         rows_max: u32,
     ) -> Result<PurgePage, StoreError> {
+        let span = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
+        let before = self.time().await?.checked_sub_signed(span);
+        let before = before.unwrap_or_default();
         let mut sql = Sql::new(
             self,
             "SELECT e.id, e.campaign_id, e.created_at, c.updated_at AS over_at, \
-             p.event_id IS NULL AND k.event_id IS NULL AND c.id IS NOT NULL AS may_go FROM (\
+             p.event_id IS NULL AND k.event_id IS NULL AND c.id IS NOT NULL AND e.created_at < ",
+        );
+        sql.before(age).push(
+            " AS may_go FROM (\
              SELECT id, bucket, campaign_id, created_at FROM outbox_event WHERE id > ",
         );
         sql.bind(after.map_or(Uuid::nil(), |after| after.0));

@@ -166,6 +166,20 @@ impl Sql {
         self.bind(at)
     }
 
+    /// Appends the time so long ago, by the same clock.
+    pub(in crate::store) fn before(&mut self, age: Duration) -> &mut Self {
+        if self.backend == DbBackend::MySql {
+            let micros = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+            return self
+                .push("(UTC_TIMESTAMP(6) - INTERVAL ")
+                .bind(micros)
+                .push(" MICROSECOND)");
+        }
+        let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
+        let at = self.now.checked_sub_signed(age).unwrap_or_default();
+        self.bind(at)
+    }
+
     /// The time now by the clock of [`Sql::now`].
     pub(in crate::store) async fn time(
         store: &Store,

@@ -284,7 +284,7 @@ async fn write_events(
         let earlier = earlier_events(store, tx, id, steps).await?;
         for event in &mut events {
             if let Some(earlier) = event.rank.and_then(|rank| earlier.get(&rank)) {
-                event.id = EventId::generate_after(*earlier);
+                event.id = event.id.or_after(*earlier);
             }
         }
     }

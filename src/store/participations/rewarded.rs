@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
-use crate::domain::{CampaignId, Instant, ParticipationId, to_stored_precision};
+use crate::domain::{CampaignId, Instant, ParticipationId};
 use crate::store::campaigns::{to_signed, to_unsigned};
 use crate::store::entity::participation::{Column, Entity};
 use crate::store::outbox::{Sql, Sum};
@@ -51,7 +51,7 @@ impl Store {
         }
         let mut mark = Sql::new(self, "UPDATE ");
         mark.push(&participation).push(" SET rewarded_at = ");
-        mark.bind(to_stored_precision(self.clock.now()));
+        mark.now();
         mark.push(" WHERE id IN ").list(padded(&marked));
         let affected = mark.run(&tx).await?;
         if to_signed(affected) != i64::try_from(marked.len()).unwrap_or(i64::MAX) {

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Value};
 
 use super::sums::{campaign, count};
@@ -135,8 +134,6 @@ impl Store {
         nth_part: u32,
         age_max: Duration,
     ) -> Result<HashSet<Segment>, StoreError> {
-        let age_max = TimeDelta::from_std(age_max).unwrap_or(TimeDelta::MAX);
-        let before = self.clock.now().checked_sub_signed(age_max);
         // An empty segment is a little work, too.
         let mut sql = Sql::new(
             self,
@@ -147,7 +144,7 @@ impl Store {
         );
         sql.bind(nth_part)
             .push(" < in_all OR verified_at < ")
-            .bind(before.unwrap_or_default());
+            .before(age_max);
         let rows = sql.rows(self.connection()).await?;
         rows.iter().map(segment).collect()
     }

@@ -245,7 +245,8 @@ async fn runs_that_ended_long_ago_are_forgotten_and_their_days_are_not() {
         let replica = Replica::of(&test.store, settings("UTC"));
         let old = replica.aggregate(day, Redo::No).await;
         let sql = Sql::of(&test.url).await;
-        let ended = |days| Value::from(now() - TimeDelta::days(days));
+        let now = test.store.time().await.unwrap();
+        let ended = |days| Value::from(now - TimeDelta::days(days));
         let end = "UPDATE daily_run SET finished_at = ? WHERE id = ?";
         sql.with(end, [ended(89), old.id.0.into()]).await;
         let stop = CancellationToken::new();

@@ -1,0 +1,137 @@
+//! Replicas whose clocks are wrong: what cannot be taken back is decided by the database's clock, so
+//! they do it neither too early nor too late.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use firstcome::audit::{Keeper, Retention};
+use firstcome::catalogue::{Catalogue, CatalogueConfig};
+use firstcome::clock::Clock;
+use firstcome::domain::{
+    AuditAction, AuditNote, CampaignId, Instant, Origin, State, to_stored_precision,
+};
+use firstcome::gate::ScriptGate;
+use firstcome::lifecycle::Lifecycle;
+use firstcome::reconcile::Reconciler;
+use firstcome::store::{CampaignChange, NewCampaign, Store};
+
+use crate::support::{TestStore, campaign_of, mysql, patient};
+
+const NINE_HOURS: TimeDelta = TimeDelta::hours(9);
+
+/// The store of a replica whose clock is so far ahead.
+async fn replica(test: &TestStore, ahead: TimeDelta) -> Store {
+    let clock = Clock::manual(Clock::System.now() + ahead);
+    Store::connect(&patient(&test.url), clock).await.unwrap()
+}
+
+fn lifecycle(store: &Store) -> Lifecycle {
+    let catalogue = Catalogue::new(store.clone(), CatalogueConfig::default());
+    let gate = Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap());
+    let reconciler = Reconciler::new(store.clone(), gate);
+    Lifecycle::new(store.clone(), catalogue, reconciler)
+}
+
+fn from_now(by: TimeDelta) -> Instant {
+    to_stored_precision(Clock::System.now() + by)
+}
+
+fn admin() -> Origin {
+    Origin {
+        actor: "somebody".to_owned(),
+        request_id: None,
+        address: None,
+    }
+}
+
+async fn state(store: &Store, id: CampaignId) -> State {
+    store.campaign(id).await.unwrap().unwrap().state
+}
+
+#[tokio::test]
+async fn a_replica_whose_clock_is_ahead_neither_closes_nor_opens_before_the_time() {
+    let test = mysql().await;
+    let ahead = replica(&test, NINE_HOURS).await;
+    let open = NewCampaign {
+        closes_at: Some(from_now(TimeDelta::hours(1))),
+        ..campaign_of(None)
+    };
+    let scheduled = NewCampaign {
+        state: State::Scheduled,
+        opens_at: Some(from_now(TimeDelta::hours(1))),
+        ..campaign_of(None)
+    };
+    let open = ahead.create_campaign(open).await.unwrap().id;
+    let scheduled = ahead.create_campaign(scheduled).await.unwrap().id;
+    lifecycle(&ahead).tick().await.unwrap();
+    assert_eq!(state(&test.store, open).await, State::Open);
+    assert_eq!(state(&test.store, scheduled).await, State::Scheduled);
+}
+
+#[tokio::test]
+async fn a_replica_whose_clock_is_behind_closes_and_opens_when_it_is_time() {
+    let test = mysql().await;
+    let behind = replica(&test, -NINE_HOURS).await;
+    let over = NewCampaign {
+        closes_at: Some(from_now(TimeDelta::seconds(-1))),
+        ..campaign_of(None)
+    };
+    let due = NewCampaign {
+        state: State::Scheduled,
+        opens_at: Some(from_now(TimeDelta::seconds(-1))),
+        ..campaign_of(None)
+    };
+    let over = behind.create_campaign(over).await.unwrap().id;
+    let due = behind.create_campaign(due).await.unwrap().id;
+    lifecycle(&behind).tick().await.unwrap();
+    assert_eq!(state(&test.store, over).await, State::Closed);
+    assert_eq!(state(&test.store, due).await, State::Open);
+}
+
+#[tokio::test]
+async fn what_an_admin_does_on_a_replica_with_a_wrong_clock_is_decided_by_the_databases() {
+    for ahead in [NINE_HOURS, -NINE_HOURS] {
+        let test = mysql().await;
+        let store = replica(&test, ahead).await;
+        let lifecycle = lifecycle(&store);
+        let window = NewCampaign {
+            closes_at: Some(from_now(TimeDelta::hours(1))),
+            ..campaign_of(None)
+        };
+        let made = lifecycle.create(window, None).await.unwrap();
+        let paused = lifecycle.move_to(made.id, State::Paused, &admin()).await;
+        assert_eq!(paused.unwrap().state, State::Paused);
+        let opened = lifecycle.move_to(made.id, State::Open, &admin()).await;
+        assert_eq!(opened.unwrap().state, State::Open);
+        for (at, state) in [(-1, State::Open), (1, State::Scheduled)] {
+            let change = CampaignChange {
+                opens_at: Some(Some(from_now(TimeDelta::minutes(at)))),
+                ..CampaignChange::default()
+            };
+            let changed = lifecycle.change(made.id, change, &admin()).await;
+            assert_eq!(changed.unwrap().state, state, "clock {ahead}");
+        }
+        let past = NewCampaign {
+            closes_at: Some(from_now(TimeDelta::minutes(-1))),
+            ..campaign_of(None)
+        };
+        assert!(lifecycle.create(past, None).await.is_err(), "clock {ahead}");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_whose_clock_is_ahead_deletes_no_audit_entry_before_its_time() {
+    let test = mysql().await;
+    let by = admin();
+    let note = AuditNote::about(by, AuditAction::CampaignOpen, CampaignId(1));
+    test.store.note(&note).await.unwrap();
+    let retention = Retention {
+        age: Duration::from_secs(8 * 60 * 60),
+        interval: Duration::from_secs(60),
+        rows_max: 10,
+    };
+    let ahead = replica(&test, NINE_HOURS).await;
+    let keeper = Keeper::new(ahead, retention);
+    assert_eq!(keeper.purge_some("one").await.unwrap(), 0);
+}

@@ -1,0 +1,64 @@
+//! What replicas tell each other of their last seconds: each counts once, and no longer than it says.
+
+use std::time::Duration;
+
+use firstcome::clock::Clock;
+use firstcome::domain::{CampaignId, Instant};
+use firstcome::gate::{Answered, ScriptGate};
+
+use super::redis_config;
+use crate::support::unique;
+
+const TERM: Duration = Duration::from_millis(2_500);
+const CAMPAIGN: CampaignId = CampaignId(7);
+
+const fn answered(count: u64) -> Answered {
+    Answered {
+        count,
+        took: Duration::from_micros(100 * count),
+    }
+}
+
+async fn note(gate: &ScriptGate, replica: &str, count: u64) {
+    let noted = gate.note_recent(CAMPAIGN, replica, answered(count), TERM);
+    noted.await.unwrap();
+}
+
+async fn others(gate: &ScriptGate, but: &str) -> Answered {
+    gate.recent_of_others(CAMPAIGN, but).await.unwrap()
+}
+
+async fn adds_up(gate: &ScriptGate) {
+    assert_eq!(others(gate, "one").await, Answered::default());
+    note(gate, "one", 3).await;
+    note(gate, "two", 40).await;
+    note(gate, "three", 500).await;
+    note(gate, "two", 60).await;
+    assert_eq!(others(gate, "one").await, answered(560));
+    assert_eq!(others(gate, "nobody").await, answered(563));
+    let other = gate.recent_of_others(CampaignId(8), "one").await;
+    assert_eq!(other.unwrap(), Answered::default());
+}
+
+#[tokio::test]
+async fn the_figures_of_other_replicas_add_up_and_the_last_of_each_counts() {
+    adds_up(&ScriptGate::in_process(Clock::System, "it").unwrap()).await;
+    let redis = ScriptGate::redis(&redis_config(), &unique("it")).await;
+    adds_up(&redis.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_replica_that_tells_nothing_more_is_left_out_when_its_time_is_over() {
+    let clock = Clock::manual(Instant::UNIX_EPOCH);
+    let gate = ScriptGate::in_process(clock.clone(), "it").unwrap();
+    note(&gate, "gone", 5).await;
+    clock.advance(TERM / 2);
+    note(&gate, "two", 40).await;
+    assert_eq!(others(&gate, "one").await, answered(45));
+    clock.advance(TERM / 2);
+    assert_eq!(others(&gate, "one").await, answered(40));
+    note(&gate, "two", 6).await;
+    assert_eq!(others(&gate, "one").await, answered(6));
+    clock.advance(TERM);
+    assert_eq!(others(&gate, "one").await, Answered::default());
+}
