@@ -256,6 +256,7 @@ impl Scene {
             .http
             .post(format!("{}{path}", self.base))
             .json(&json!({ "userId": user }));
+        let sent = Instant::now();
         let answered = async {
             let answer = request.send().await?;
             let status = answer.status().as_u16();
@@ -266,7 +267,7 @@ impl Scene {
         let outcome = answered
             .await
             .unwrap_or_else(|error| Outcome::Lost(format!("{error:?}")));
-        self.ledger.write(phase, 0, asked, outcome.clone());
+        self.ledger.write(phase, 0, (asked, sent), outcome.clone());
         outcome
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use firstcome::broker::Consumed;
 use firstcome::broker::kafka::{Kafka, KafkaConfig};
 use firstcome::domain::Stream;
@@ -31,6 +32,16 @@ pub struct Evidence {
     pub unreadable: Vec<String>,
     /// Whether events of a campaign share keys.
     pub key: Option<Key>,
+    /// From and until when campaigns take participations, in milliseconds since the run began.
+    pub windows: Vec<Hours>,
+}
+
+/// The window of a campaign.
+#[derive(Clone, Copy, Debug)]
+pub struct Hours {
+    pub campaign: i64,
+    pub opens_ms: Option<i64>,
+    pub closes_ms: Option<i64>,
 }
 
 #[derive(Clone, Debug)]
@@ -109,6 +120,13 @@ impl Evidence {
         );
         let mut evidence = Self::of_database(&url).await.unwrap();
         evidence.key = Some(world.schedule.key);
+        let since = |at: DateTime<Utc>| (at - world.began_at).num_milliseconds();
+        let windows = world.offers.iter().map(|offer| Hours {
+            campaign: offer.id,
+            opens_ms: offer.window.opens_at.map(since),
+            closes_ms: offer.window.closes_at.map(since),
+        });
+        evidence.windows = windows.collect();
         let kafka = Kafka::connect(KafkaConfig {
             brokers: world.parts.brokers.clone(),
             ..KafkaConfig::default()

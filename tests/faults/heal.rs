@@ -50,9 +50,12 @@ async fn first_yes(world: &World, nth: usize, fresh: &Fresh, healed: Instant) ->
     let http = http();
     while healed.elapsed() < SELLING {
         let asked = fresh.wish(world.endless().id);
+        let sent = Instant::now();
         let outcome = ask(world, &http, nth, &asked).await;
         let is_yes = matches!(outcome, Outcome::Yes(_));
-        world.ledger.write(Phase::Healing, nth, asked, outcome);
+        world
+            .ledger
+            .write(Phase::Healing, nth, (asked, sent), outcome);
         if is_yes {
             return Some(healed.elapsed().as_secs_f64());
         }
@@ -137,7 +140,9 @@ async fn sell(
             };
             is_yes = order.is_some();
             let phase = Phase::Healing;
-            world.ledger.write(phase, replica, asked, outcome);
+            world
+                .ledger
+                .write(phase, replica, (asked, asked_at), outcome);
             if let Some(order) = order.filter(|_| world.offer(campaign).is_paid) {
                 let buyer = Buyer {
                     world,

@@ -6,6 +6,7 @@ mod changes;
 mod events;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -43,6 +44,7 @@ pub fn judge(evidence: &Evidence, answers: &[Answer], changes: &[ChangeAnswer]) 
     ranks(evidence, &mut found);
     events::judge(evidence, &mut found);
     answers::judge(evidence, answers, &mut found);
+    windows::judge(evidence, answers, &mut found);
     changes::judge(evidence, changes, &mut found);
     found.breaches()
 }

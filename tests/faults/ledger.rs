@@ -14,7 +14,9 @@ pub use self::changes::{AskedChange, Change, ChangeAnswer, DECLINED, Told};
 /// A request and what came of it, as its client saw it.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// Since the run began.
+    /// When it was sent, since the run began.
+    pub sent: Duration,
+    /// When the answer was there, since the run began.
     pub at: Duration,
     pub phase: Phase,
     pub replica: usize,
@@ -70,8 +72,14 @@ pub struct Yes {
     pub rank: u64,
 }
 
-/// Refusals that a campaign without a window, open all the time, can give.
-const REFUSALS: [&str; 3] = ["ALREADY_PARTICIPATED", "SOLD_OUT", "LIMIT_EXCEEDED"];
+/// Refusals that a campaign can give; those of its window are true at their time only.
+const REFUSALS: [&str; 5] = [
+    "ALREADY_PARTICIPATED",
+    "SOLD_OUT",
+    "LIMIT_EXCEEDED",
+    "NOT_OPEN_YET",
+    "ENDED",
+];
 
 impl Outcome {
     /// Reads an answer.
@@ -154,8 +162,16 @@ impl Ledger {
         }
     }
 
-    pub fn write(&self, phase: Phase, replica: usize, asked: Asked, outcome: Outcome) {
+    /// Of a participation that was asked for at `sent`.
+    pub fn write(
+        &self,
+        phase: Phase,
+        replica: usize,
+        (asked, sent): (Asked, Instant),
+        outcome: Outcome,
+    ) {
         self.answers.lock().unwrap().push(Answer {
+            sent: sent.saturating_duration_since(self.began),
             at: self.began.elapsed(),
             phase,
             replica,

@@ -135,12 +135,13 @@ impl OneClient {
     fn wish(&mut self) -> Asked {
         self.asked += 1;
         let random = &mut self.random;
-        let offer = self.world.offers[match random.random_range(0..20) {
+        let offer = self.world.offers[match random.random_range(0..23) {
             0..5 => 0,
             5..9 => 1,
             9..16 => 2,
             16..18 => 3,
-            _ => 4,
+            18..20 => 4,
+            _ => 5,
         }];
         let user = random.random_range(1..=USERS);
         Asked {
@@ -161,6 +162,7 @@ impl OneClient {
         let asked_at = Instant::now();
         loop {
             let replica = self.random.random_range(0..self.world.replicas.len());
+            let sent = Instant::now();
             let outcome = ask(&self.world, &self.http, replica, &asked).await;
             let phase = Phase::Traffic;
             let is_known = outcome.is_definite();
@@ -173,7 +175,7 @@ impl OneClient {
             }
             self.world
                 .ledger
-                .write(phase, replica, asked.clone(), outcome);
+                .write(phase, replica, (asked.clone(), sent), outcome);
             if is_known || asked.key.is_none() || self.abandon.load(Ordering::SeqCst) {
                 return;
             }

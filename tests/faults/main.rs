@@ -35,4 +35,5 @@ mod strike;
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "shared with the other tests, which use all of it")]
 mod support;
+mod windows;
 mod world;

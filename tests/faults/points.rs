@@ -21,13 +21,22 @@ pub const fn crash_points() -> &'static [&'static str] {
 
 /// `FAILPOINTS` for a clock that is wrong, and by how much it is in the end, in milliseconds.
 pub fn clock(random: &mut StdRng) -> (String, i64) {
-    let shifts = [3_600_000, -3_600_000, 600_000, -600_000, 2_000, -2_000];
+    let shifts = [
+        32_400_000,
+        -32_400_000,
+        3_600_000,
+        -3_600_000,
+        600_000,
+        -600_000,
+        2_000,
+        -2_000,
+    ];
     let shift = shifts[random.random_range(0..shifts.len())];
     let value = if random.random_ratio(1, 2) {
         format!("clock.system=return({shift})")
     } else {
-        // It jumps while the service runs.
-        let calls = random.random_range(20..200);
+        // It jumps while the service runs, which looks at the machine's clock about once a second.
+        let calls = random.random_range(2..4);
         format!("clock.system={calls}*off->return({shift})")
     };
     (value, shift)

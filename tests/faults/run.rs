@@ -19,6 +19,7 @@ use crate::parts::Parts;
 use crate::report::{Record, Report, Struck};
 use crate::schedule::{Schedule, covering};
 use crate::strike::strike;
+use crate::windows::Windows;
 use crate::world::{GATE_LEASE, World};
 
 /// Lines of each log that are shown with a breach.
@@ -108,6 +109,7 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     let world = Arc::new(World::open(parts.clone(), schedule).await);
     let traffic = Traffic::start(&world);
     let watch = Watch::start(&world);
+    let windows = Windows::start(&world);
     let struck = break_things(&world, &traffic).await;
     world.heal().await;
 
@@ -115,6 +117,7 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
     traffic.ended().await;
     let mut breaches = in_time(&world, recovery);
     let oldest_event_seconds = watch.stop();
+    breaches.extend(windows.stop(&world).await);
     breaches.extend(verified(&world).await);
     breaches.extend(stopped(&world).await);
     breaches.extend(ended_well(&world, &struck));

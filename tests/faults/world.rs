@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, TimeDelta, Utc};
+use firstcome::clock::Clock;
 use firstcome::domain::Stream;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -44,13 +46,28 @@ pub struct Offer {
     pub max_quantity: u32,
     /// Whether its units are held until paid for.
     pub is_paid: bool,
+    /// From and until when it takes participations.
+    pub window: Window,
 }
+
+/// The first and the last moment of a campaign, where it has one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Window {
+    pub opens_at: Option<DateTime<Utc>>,
+    pub closes_at: Option<DateTime<Utc>>,
+}
+
+/// When the campaign opens, and when it closes, that does both under traffic: from when it is made.
+const OPENS: TimeDelta = TimeDelta::milliseconds(2_000);
+const CLOSES: TimeDelta = TimeDelta::milliseconds(6_000);
 
 pub struct World {
     pub parts: Parts,
     pub schedule: Schedule,
     /// When the traffic began.
     pub began: Instant,
+    /// The same by the clock of this machine, which is that of the parts.
+    pub began_at: DateTime<Utc>,
     pub schema: String,
     /// Of Redis's keys and of the topics.
     pub prefix: String,
@@ -78,6 +95,10 @@ pub async fn restore_connections(admin: &mut MySqlConnection) -> sqlx::Result<()
     let restored = sqlx::raw_sql(sqlx::AssertSqlSafe(restore));
     restored.execute(admin).await?;
     Ok(())
+}
+
+fn time(value: &Value) -> Option<DateTime<Utc>> {
+    value.as_str().map(|text| text.parse().unwrap())
 }
 
 fn millis(duration: Duration) -> String {
@@ -128,6 +149,7 @@ impl World {
             parts,
             schedule,
             began: Instant::now(),
+            began_at: Clock::System.now(),
             schema: prefix.clone(),
             prefix,
             replicas,
@@ -139,6 +161,7 @@ impl World {
         world.wait_ready().await;
         world.create_campaigns().await;
         world.began = Instant::now();
+        world.began_at = Clock::System.now();
         world.ledger = Ledger::new(world.began);
         world
     }
@@ -155,16 +178,22 @@ impl World {
     }
 
     /// One with limited stock, one whose users may take several, one that is paid for and takes back,
-    /// with some seeds, what is paid, one without end, and one that is sold out early.
+    /// with some seeds, what is paid, one without end, one that is sold out early, and one that opens and
+    /// closes under traffic. Two are open for hours around, but not for as long as a clock may be off.
     async fn create_campaigns(&mut self) {
         let is_cancellable = !self.schedule.seed.is_multiple_of(3);
+        let now = Clock::System.now();
+        let (an_hour_ago, in_an_hour) = (now - TimeDelta::hours(1), now + TimeDelta::hours(1));
         let wanted = [
-            json!({ "name": "limited", "kind": "coupon", "totalStock": 160 }),
+            json!({ "name": "limited", "kind": "coupon", "totalStock": 160,
+                    "opensAt": an_hour_ago, "closesAt": in_an_hour }),
             json!({ "name": "several", "kind": "general", "totalStock": 130, "perUserLimit": 3, "maxQuantity": 2 }),
             json!({ "name": "paid", "kind": "time_deal", "totalStock": 70, "perUserLimit": 4, "maxQuantity": 3,
-                    "price": 500, "holdSeconds": HOLD.as_secs(), "cancellable": is_cancellable }),
+                    "price": 500, "holdSeconds": HOLD.as_secs(), "cancellable": is_cancellable,
+                    "opensAt": an_hour_ago, "closesAt": in_an_hour }),
             json!({ "name": "endless", "kind": "points" }),
             json!({ "name": "small", "kind": "general", "totalStock": 20 }),
+            json!({ "name": "windowed", "kind": "points", "opensAt": now + OPENS, "closesAt": now + CLOSES }),
         ];
         let base = self.replicas[0].base().unwrap();
         let client = reqwest::Client::new();
@@ -183,6 +212,10 @@ impl World {
                 total: made["totalStock"].as_u64(),
                 max_quantity: made["maxQuantity"].as_u64().unwrap().try_into().unwrap(),
                 is_paid: made["price"].is_u64(),
+                window: Window {
+                    opens_at: time(&made["opensAt"]),
+                    closes_at: time(&made["closesAt"]),
+                },
             });
         }
     }
@@ -192,7 +225,7 @@ impl World {
         *self
             .offers
             .iter()
-            .find(|offer| offer.total.is_none())
+            .find(|offer| offer.total.is_none() && offer.window.closes_at.is_none())
             .unwrap()
     }
 

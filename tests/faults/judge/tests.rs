@@ -61,6 +61,7 @@ fn asked(row: &Participation) -> Asked {
 
 fn answer(asked: Asked, outcome: Outcome) -> Answer {
     Answer {
+        sent: Duration::ZERO,
         at: Duration::ZERO,
         phase: Phase::Traffic,
         replica: 0,

@@ -108,15 +108,16 @@ async fn leave(replica: &Replica, request: &str, random: &mut StdRng) -> Option<
     Some(())
 }
 
-/// By how much a replica's clock differs from ours, in milliseconds.
+/// By how much the clock of a replica's machine differs from the database's, in milliseconds, as it says
+/// itself: it goes by the database's.
 pub async fn clock_shift_ms(replica: &Replica) -> Option<i64> {
     let told = http()
-        .get(format!("{}/api/time", replica.base()?))
+        .get(format!("{}/readyz?verbose", replica.base()?))
         .send()
         .await
         .ok()?;
     let told: serde_json::Value = told.json().await.ok()?;
-    let theirs = chrono::DateTime::parse_from_rfc3339(told["now"].as_str()?).ok()?;
-    let ours = firstcome::clock::Clock::System.now();
-    Some((theirs.to_utc() - ours).num_milliseconds())
+    let ahead = told["clock"]["aheadSeconds"].as_f64()?;
+    let shift = i64::try_from(Duration::from_secs_f64(ahead.abs()).as_millis()).ok()?;
+    Some(if ahead < 0.0 { -shift } else { shift })
 }
