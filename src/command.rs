@@ -5,6 +5,7 @@ mod aggregation;
 pub mod asyncapi;
 mod background;
 pub mod consume;
+mod data_folder;
 pub mod dead_letters;
 pub mod doctor;
 mod edge;

@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use clap::Subcommand;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::data_folder::{self, Held};
 use super::dead_letters::COMMAND_LINE;
 use super::parts;
 use crate::accounts::{Hasher, PASSWORD_CHARACTERS, Wanted, create_alone};
@@ -57,7 +58,12 @@ pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
         scopes: Scopes::among(scope.iter().map(|scope| scope.as_str())),
     };
     let hasher = Hasher::new(config.accounts.passwords())?;
-    let store = parts::migrated_store(config, Clock::System).await?;
+    // A process that works with the embedded database has brought its schema up to date.
+    let held = data_folder::try_hold(config)?;
+    let store = match held {
+        Some(Held::Elsewhere(_)) => parts::store(config, Clock::System).await?,
+        _ => parts::migrated_store(config, Clock::System).await?,
+    };
     let by = Origin {
         actor: COMMAND_LINE.to_owned(),
         request_id: None,

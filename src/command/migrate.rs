@@ -14,9 +14,11 @@ pub enum Direction {
     Down,
 }
 
-/// Migrates the configured databases: that of the events, and that of the rewards where one is used.
+/// Migrates the configured databases: that of the events, and that of the rewards where one is used. Embedded
+/// ones belong to one process: none may work with them meanwhile.
 pub async fn run(config: &Config, direction: Direction) -> anyhow::Result<ExitCode> {
     let clock = Clock::System;
+    let _data_folder = super::data_folder::hold(config)?;
     let store = super::parts::store(config, clock.clone()).await?;
     // Opened, its schema is up to date.
     let rewards = super::rewarding::open_if_used(config, &store, &clock).await?;

@@ -1,8 +1,6 @@
 //! Opens the parts that the configuration names, or the embedded ones in their place. What cannot be
 //! reached is said in one line: which, where, and what to try.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +8,7 @@ use anyhow::{Context, anyhow};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
+use super::data_folder;
 use crate::broker::embedded::Embedded;
 use crate::broker::kafka::{Extra, Kafka, KafkaConfig};
 use crate::broker::{PublishError, Publisher};
@@ -43,7 +42,10 @@ pub(super) async fn store(config: &Config, clock: Clock) -> anyhow::Result<Store
             "is it up, and is FIRSTCOME_DATABASE_URL right?",
         ),
         None => (
-            format!("sqlite://{}", data_file(config, "firstcome.db")?.display()),
+            format!(
+                "sqlite://{}",
+                data_folder::database(config, data_folder::EVENTS)?.display()
+            ),
             "is the data folder writable?",
         ),
     };
@@ -207,35 +209,7 @@ pub(super) fn admin_token(config: &Config) -> anyhow::Result<Option<SecretString
     if config.admin.token.is_some() || config.embedded_parts().len() < 3 {
         return Ok(config.admin.token.clone());
     }
-    let file = data_file(config, "admin-token")?;
-    if let Ok(token) = fs::read_to_string(&file) {
-        return Ok(Some(token.trim().to_owned().into()));
-    }
-    let token: String = uuid::Uuid::new_v4().simple().to_string();
-    write_secret(&file, &token).with_context(|| format!("cannot write {}", file.display()))?;
-    Ok(Some(token.into()))
-}
-
-fn write_secret(file: &Path, secret: &str) -> std::io::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)?;
-    file.write_all(secret.as_bytes())
-}
-
-pub(super) fn data_file(config: &Config, name: &str) -> anyhow::Result<PathBuf> {
-    let folder = &config.data.dir;
-    fs::create_dir_all(folder).with_context(|| {
-        format!(
-            "cannot make the data folder {} (set FIRSTCOME_DATA_DIR)",
-            folder.display()
-        )
-    })?;
-    Ok(folder.join(name))
+    Ok(Some(data_folder::admin_token(config)?.into()))
 }
 
 pub(super) async fn within<T, E>(opening: impl Future<Output = Result<T, E>>) -> anyhow::Result<T>

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use secrecy::ExposeSecret;
 
-use super::parts;
+use super::{data_folder, parts};
 use crate::catalogue::{Catalogue, CatalogueConfig};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -82,7 +82,7 @@ fn place(config: &Config) -> anyhow::Result<(String, Option<String>)> {
         return Ok((url.expose_secret().to_owned(), None));
     }
     let Some(events) = &config.database.url else {
-        let file = parts::data_file(config, "rewards.db")?;
+        let file = data_folder::database(config, data_folder::REWARDS)?;
         return Ok((format!("sqlite://{}", file.display()), None));
     };
     let (url, schema) = beside(events.expose_secret())

@@ -9,7 +9,8 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::publishing::Publishing;
 use super::{
-    aggregation, background, edge, parts, publishing, rewarding, trying, verifying, watching,
+    aggregation, background, data_folder, edge, parts, publishing, rewarding, trying, verifying,
+    watching,
 };
 use crate::accounts::Accounts;
 use crate::admission::Desk;
@@ -47,6 +48,7 @@ const LEASE_MARGIN_MAX: Duration = Duration::from_secs(5);
 /// Serves until told to stop.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let clock = parts::clock(&config);
+    let _data_folder = data_folder::hold(&config)?;
     let listener = parts::listener(&config)?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
     let rewards = rewarding::open_if_used(&config, &store, &clock).await?;

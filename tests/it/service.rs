@@ -14,6 +14,7 @@ mod connections;
 #[cfg(feature = "failpoints")]
 mod crashes;
 mod dashboard;
+mod data_folder;
 mod dead_letters;
 mod doctor;
 mod embedded;
