@@ -44,7 +44,8 @@ pub use participations::{
 pub use rewards::{Applied, Due, Rewarded, Rewards, UseOutcome};
 pub use tallies::TallyRow;
 pub use verification::{
-    Books, Ground, Kept, Purged, SEGMENT_RANKS, Segment, Snapshot, Sums, Waiting,
+    Books, EventRow, EventSums, Ground, Kept, Purged, SEGMENT_RANKS, Segment, Snapshot, Sums,
+    Waiting,
 };
 
 use std::time::{Duration, Instant as Moment};

@@ -1,7 +1,8 @@
 //! `verify`: the invariants, on a running system; with `--topic` what consumers see of it, and with
 //! `--rewards` what they made of it.
 
-use std::collections::BTreeMap;
+mod topic;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,19 +10,14 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::broker::kafka::Kafka;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::{CampaignId, Stream};
-use crate::order::{self, Checker, Expected, Gone, TopicVerdict};
+use crate::domain::Stream;
+use crate::order::{self, TopicVerdict};
 use crate::reconcile::Reconciler;
 use crate::reconcile::verify::{self, Finding, Order, Scope};
 use crate::relay::KeyPolicy;
 use crate::store::Store;
-
-/// How often the topic is read before something in it is called lost: on a system under traffic the
-/// database's counts are taken at different moments.
-const LOOKS: usize = 2;
 
 /// How the findings are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,11 +72,11 @@ pub async fn run(
         None => report.campaigns = reconciler.verify_within(scope).await?,
         Some(within) => {
             let kafka = super::parts::kafka(config).await?;
-            let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
+            let name = Stream::Participation.topic(&config.kafka.topic_prefix);
             let (findings, verdict) =
-                with_topic(&reconciler, scope, &kafka, &topic, within).await?;
+                topic::verify((&reconciler, &store), scope, &kafka, &name, within).await?;
             report.campaigns = findings;
-            report.topic = Some((topic, verdict));
+            report.topic = Some((name, verdict));
         }
     }
     if beyond.rewards {
@@ -196,46 +192,4 @@ async fn rewarded(config: &Config, store: &Store) -> anyhow::Result<RewardsFindi
         unmarked,
         breaches,
     })
-}
-
-async fn with_topic(
-    reconciler: &Reconciler,
-    scope: &Scope,
-    kafka: &Kafka,
-    topic: &str,
-    within: Duration,
-) -> anyhow::Result<(Vec<Finding>, TopicVerdict)> {
-    let mut looks = 1;
-    loop {
-        // First the database, then the topic: so what is called published here is there by then.
-        let findings = reconciler.verify_within(scope).await?;
-        let read = kafka.read_topic(topic, within, Checker::default(), order::feed);
-        let (checker, extents) = read
-            .await
-            .context("the topic was not read to its end (more time: --topic-seconds-max)")?;
-        let is_whole = extents.iter().all(|extent| extent.from == 0);
-        let gone = if is_whole {
-            Gone::Nothing
-        } else {
-            Gone::Beginning
-        };
-        let verdict = order::judge(checker.finish(), &expected(&findings), gone);
-        if looks == LOOKS || !verdict.is_lacking() {
-            return Ok((findings, verdict));
-        }
-        looks += 1;
-    }
-}
-
-fn expected(findings: &[Finding]) -> BTreeMap<CampaignId, Expected> {
-    findings
-        .iter()
-        .map(|finding| {
-            let expected = Expected {
-                published: finding.published,
-                parked: finding.parked,
-            };
-            (CampaignId(finding.campaign_id), expected)
-        })
-        .collect()
 }

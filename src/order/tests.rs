@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::broker::Consumed;
+use crate::store::{EventRow, EventSums, Purged, Segment};
 
 /// Ids in the order of their numbers.
 fn id(number: u128) -> Uuid {
@@ -55,6 +56,7 @@ fn report(records: &[Seen]) -> Report {
             event: EventId(id(seen.event)),
             participation: ParticipationId(id(seen.participation)),
             sequence: seen.sequence,
+            rank: u64::try_from(seen.participation).unwrap(),
             campaign: CampaignId(seen.campaign),
         });
     }
@@ -181,8 +183,8 @@ fn partitions_have_no_order_between_them() {
 #[test]
 fn an_event_takes_as_much_memory_as_is_said() {
     // Each entry of a table has a byte of the table's own.
-    let entries = size_of::<EventId>() + 1 + size_of::<(ParticipationId, Changes)>() + 1;
-    assert_eq!(entries, 42);
+    let entries = size_of::<(EventId, u32)>() + 1 + size_of::<(ParticipationId, Changes)>() + 1;
+    assert_eq!(entries, 46);
 }
 
 #[test]
@@ -205,17 +207,19 @@ fn a_record_is_read_by_its_headers_and_value() {
             ("ce_id", event.as_bytes()),
             ("ce_subject", subject.as_bytes()),
             ("ce_keysequence", b"6"),
+            ("ce_rank", b"7"),
         ],
     };
     let sighting = Sighting::of(&record).unwrap();
     assert_eq!(sighting.event, EventId(id(1)));
     assert_eq!(sighting.participation, ParticipationId(id(2)));
     assert_eq!((sighting.sequence, sighting.campaign), (6, CampaignId(5)));
+    assert_eq!(sighting.rank, 7);
     assert!(sighting.is_keyed_by_participation());
 
     let mut checker = Checker::default();
     feed(&mut checker, &record);
-    for name in ["ce_id", "ce_subject", "ce_keysequence"] {
+    for name in ["ce_id", "ce_subject", "ce_keysequence", "ce_rank"] {
         let mut lacking = record.clone();
         lacking.headers.retain(|(header, _)| *header != name);
         feed(&mut checker, &lacking);
@@ -236,7 +240,7 @@ fn a_record_is_read_by_its_headers_and_value() {
         },
     );
     let report = checker.finish();
-    assert_eq!(report.unreadable, 5);
+    assert_eq!(report.unreadable, 6);
     assert_eq!(report.campaigns[&CampaignId(5)].records, 1);
 }
 
@@ -244,30 +248,147 @@ fn expecting(published: u64, parked: u64) -> BTreeMap<CampaignId, Expected> {
     [(CampaignId(1), Expected { published, parked })].into()
 }
 
-#[test]
-fn what_was_published_and_is_not_there_is_lost() {
-    let records = [change(1, 10, 1), change(2, 20, 1)];
-    let lost = |published| {
-        let verdict = judge(report(&records), &expecting(published, 0), Gone::Nothing);
-        assert_eq!(verdict.is_clean(), !verdict.is_lacking());
-        verdict.campaigns[0].lost
+/// An event that the database calls published.
+fn told(event: u128, rank: u64) -> EventRow {
+    EventRow {
+        id: EventId(id(event)),
+        rank,
+        sequence: 1,
+        waits: false,
+    }
+}
+
+fn sums(told: &[EventRow]) -> EventSums {
+    let mut sums = EventSums::default();
+    for event in told {
+        sums.add(event.rank, event.sequence, event.id);
+    }
+    sums
+}
+
+/// What differs in the first segment of campaign 1, of which these were deleted.
+fn differences(records: &[Seen], events: &[EventRow], purged: &[EventRow]) -> Differences {
+    let presence = report(records).presence;
+    let segment = Segment::of(CampaignId(1), 1);
+    let of_purged = sums(purged);
+    let purged = Purged {
+        events: of_purged.events,
+        digest: of_purged.changes,
     };
-    assert_eq!(
-        lost(1),
-        Some(0),
-        "acknowledged, and not counted as published yet"
+    let mut differences = Differences::default();
+    let published: Vec<EventRow> = events.iter().filter(|it| !it.waits).copied().collect();
+    if !agree(presence.sums()[&segment], sums(&published), purged) {
+        differences.compare(segment, &presence, events.to_vec(), purged);
+    }
+    differences
+}
+
+/// Events lost, and phantoms.
+fn found(differences: &Differences) -> (u64, u64) {
+    let one = differences.campaigns.get(&CampaignId(1));
+    one.map_or((0, 0), |one| (one.lost(), one.phantoms))
+}
+
+#[test]
+fn a_phantom_does_not_hide_a_loss_in_its_segment() {
+    // The second change came with the id of another event.
+    let records = [change(1, 10, 1), change(9, 20, 1)];
+    let events = [told(1, 10), told(2, 20)];
+    let differences = differences(&records, &events, &[]);
+    assert_eq!(found(&differences), (1, 1));
+    let verdict = judge(
+        report(&records),
+        &expecting(2, 0),
+        &differences,
+        Gone::Nothing,
     );
-    assert_eq!(lost(2), Some(0));
-    assert_eq!(lost(3), Some(1));
-    let none = judge(Report::default(), &expecting(3, 0), Gone::Nothing);
-    assert_eq!(none.campaigns[0].lost, Some(3), "also where no record came");
+    assert!(!verdict.is_clean());
+    assert_eq!(
+        (verdict.campaigns[0].lost, verdict.campaigns[0].phantoms),
+        (Some(1), 1)
+    );
+    let said = table("t", &verdict);
+    let (lost, phantom) = (id(2), id(9));
+    for line in [
+        format!("event {lost} (change 1 of rank 20) is published and not in the topic"),
+        format!("event {phantom} is in the topic and not in the database"),
+        "I4 1 events lost: 2 published, 2 in the topic".to_owned(),
+        "I4 1 phantoms".to_owned(),
+    ] {
+        assert!(said.contains(&line), "{line} in {said}");
+    }
+}
+
+#[test]
+fn an_event_that_waits_may_be_in_the_topic_or_not() {
+    let waits = |event, rank| EventRow {
+        waits: true,
+        ..told(event, rank)
+    };
+    let records = [change(1, 10, 1), change(2, 20, 1)];
+    let events = [told(1, 10), waits(2, 20), waits(3, 30)];
+    assert_eq!(differences(&records, &events, &[]), Differences::default());
+}
+
+#[test]
+fn what_comes_to_the_topic_meanwhile_is_not_lost() {
+    let events = [told(1, 10), told(2, 20), told(3, 30)];
+    let first = differences(&[change(1, 10, 1)], &events, &[]);
+    assert!(first.is_lacking());
+    let later = [&events[..], &[told(4, 40)]].concat();
+    let again = differences(&[change(1, 10, 1), change(3, 30, 1)], &later, &[]);
+    assert_eq!((found(&first), found(&again)), ((2, 0), (2, 0)));
+    let lost = again.since(&first);
+    assert_eq!(lost.campaigns[&CampaignId(1)].missing, [told(2, 20)]);
+    assert_eq!(found(&lost), (1, 0));
+}
+
+#[test]
+fn deleted_events_are_told_from_phantoms_by_the_changes_they_were_about() {
+    let records = [change(1, 10, 1), change(2, 20, 1), change(3, 30, 1)];
+    let of = |purged: &[EventRow]| found(&differences(&records, &[told(3, 30)], purged));
+    assert_eq!(of(&[told(1, 10), told(2, 20)]), (0, 0));
+    assert_eq!(of(&[told(1, 10), told(8, 80)]), (1, 1));
+    assert_eq!(of(&[told(1, 10)]), (0, 1));
+    assert_eq!(of(&[told(1, 10), told(2, 20), told(8, 80)]), (1, 0));
+    let all = [told(1, 10), told(2, 20), told(3, 30)];
+    assert_eq!(differences(&records, &[], &all), Differences::default());
+}
+
+#[test]
+fn what_differs_is_named_up_to_a_bound_and_counted_beyond_it() {
+    let records: Vec<_> = (0..100).map(|n| change(1_000 + n, n + 1, 1)).collect();
+    let events: Vec<_> = (0..100)
+        .map(|n| told(n + 1, u64::try_from(n).unwrap() + 1))
+        .collect();
+    let differences = differences(&records, &events, &[]);
+    assert_eq!(found(&differences), (100, 100));
+    let verdict = judge(
+        report(&records),
+        &expecting(100, 0),
+        &differences,
+        Gone::Nothing,
+    );
+    assert_eq!(verdict.examples.len(), 2 * EXAMPLES_MAX);
 }
 
 #[test]
 fn without_the_beginning_of_the_topic_no_loss_and_no_gap_is_told() {
+    let records = [change(2, 10, 2)];
     let verdict = judge(
-        report(&[change(2, 10, 2)]),
+        report(&records),
         &expecting(9, 0),
+        &differences(
+            &records,
+            &[
+                told(1, 10),
+                EventRow {
+                    sequence: 2,
+                    ..told(2, 10)
+                },
+            ],
+            &[],
+        ),
         Gone::Beginning,
     );
     assert!(verdict.is_clean() && verdict.examples.is_empty());
@@ -280,16 +401,25 @@ fn without_the_beginning_of_the_topic_no_loss_and_no_gap_is_told() {
 
 #[test]
 fn a_gap_is_no_breach_where_as_many_events_are_parked() {
-    let gap = || report(&[change(2, 10, 2)]);
-    assert!(judge(gap(), &expecting(1, 1), Gone::Nothing).is_clean());
-    assert!(!judge(gap(), &expecting(1, 0), Gone::Nothing).is_clean());
+    let judged = |parked| {
+        let gap = report(&[change(2, 10, 2)]);
+        judge(
+            gap,
+            &expecting(1, parked),
+            &Differences::default(),
+            Gone::Nothing,
+        )
+    };
+    assert!(judged(1).is_clean());
+    assert!(!judged(0).is_clean());
 }
 
 #[test]
 fn a_record_that_is_none_of_ours_is_not_clean() {
     let mut checker = Checker::default();
     checker.see_unreadable(0, 7, "no ce_id");
-    let verdict = judge(checker.finish(), &BTreeMap::new(), Gone::Nothing);
+    let none = Differences::default();
+    let verdict = judge(checker.finish(), &BTreeMap::new(), &none, Gone::Nothing);
     assert!(!verdict.is_clean());
     assert!(table("t", &verdict).contains("partition 0 offset 7: no ce_id"));
 }

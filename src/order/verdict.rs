@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Report, Tally};
+use super::{Difference, Differences, EXAMPLES_MAX, Report, Tally};
 use crate::domain::CampaignId;
 
-/// What the database said of a campaign before the topic was read.
+/// What the database said of a campaign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
     /// Events the broker has acknowledged.
@@ -40,6 +40,8 @@ pub struct CampaignVerdict {
     pub gaps: Option<u64>,
     /// Published, and not in the topic; none: cannot be told.
     pub lost: Option<u64>,
+    /// In the topic, and not in the database.
+    pub phantoms: u64,
     /// What is broken.
     pub breaches: Vec<String>,
 }
@@ -64,35 +66,32 @@ impl TopicVerdict {
     pub fn is_clean(&self) -> bool {
         self.unreadable == 0 && self.campaigns.iter().all(|one| one.breaches.is_empty())
     }
-
-    /// Whether something published is missing. A second look may find it: on a system under traffic
-    /// the database's counts are taken at different moments.
-    #[must_use]
-    pub fn is_lacking(&self) -> bool {
-        self.campaigns.iter().any(|one| one.lost > Some(0))
-    }
 }
 
-/// Compares. `expected` must be older than the reading of the topic: then what it calls published is
-/// in there, and more may be.
+/// Judges what came of a topic, and how it differs from what the database says was published.
 #[must_use]
 pub fn judge(
     report: Report,
     expected: &BTreeMap<CampaignId, Expected>,
+    differences: &Differences,
     gone: Gone,
 ) -> TopicVerdict {
     let mut tallies = report.campaigns;
     for campaign in expected.keys() {
         tallies.entry(*campaign).or_default();
     }
-    let campaigns = tallies
-        .into_iter()
-        .map(|(campaign, tally)| judge_one(campaign, tally, expected.get(&campaign), gone))
-        .collect();
+    let none = Difference::default();
+    let judged = tallies.into_iter().map(|(campaign, tally)| {
+        let difference = differences.campaigns.get(&campaign).unwrap_or(&none);
+        judge_one(campaign, tally, expected.get(&campaign), difference, gone)
+    });
+    let campaigns = judged.collect();
     let mut examples = report.examples;
     if gone == Gone::Nothing {
         examples.extend(report.examples_of_gaps);
+        examples.extend(lost_by_name(differences));
     }
+    examples.extend(phantoms_by_name(differences));
     TopicVerdict {
         campaigns,
         beginning_is_gone: gone == Gone::Beginning,
@@ -101,19 +100,49 @@ pub fn judge(
     }
 }
 
+fn lost_by_name(differences: &Differences) -> impl Iterator<Item = String> + '_ {
+    let missing = differences.campaigns.iter().flat_map(|(campaign, one)| {
+        let told = one.missing.iter();
+        told.map(move |event| {
+            let (id, sequence, rank) = (event.id, event.sequence, event.rank);
+            format!(
+                "campaign {campaign}: event {id} (change {sequence} of rank {rank}) is published and not in the topic"
+            )
+        })
+    });
+    missing.take(EXAMPLES_MAX)
+}
+
+fn phantoms_by_name(differences: &Differences) -> impl Iterator<Item = String> + '_ {
+    let phantoms = differences.campaigns.iter().flat_map(|(campaign, one)| {
+        let ids = one.examples.iter();
+        ids.map(move |id| {
+            format!("campaign {campaign}: event {id} is in the topic and not in the database")
+        })
+    });
+    phantoms.take(EXAMPLES_MAX)
+}
+
 fn judge_one(
     campaign: CampaignId,
     tally: Tally,
     expected: Option<&Expected>,
+    difference: &Difference,
     gone: Gone,
 ) -> CampaignVerdict {
     let mut breaches = Vec::new();
     if tally.out_of_order > 0 {
         breaches.push(format!("I8 {} events out of order", tally.out_of_order));
     }
+    let phantoms = difference.phantoms;
+    if phantoms > 0 {
+        breaches.push(format!(
+            "I4 {phantoms} phantoms: events that the database does not have"
+        ));
+    }
     let mut lost = None;
     if let (Some(expected), Gone::Nothing) = (expected, gone) {
-        let missing = expected.published.saturating_sub(tally.distinct);
+        let missing = difference.lost();
         lost = Some(missing);
         if missing > 0 {
             breaches.push(format!(
@@ -135,6 +164,7 @@ fn judge_one(
         gaps: (gone == Gone::Nothing).then_some(tally.gaps),
         tally,
         lost,
+        phantoms,
         breaches,
     }
 }
@@ -154,6 +184,7 @@ pub fn table(topic: &str, verdict: &TopicVerdict) -> String {
         "gaps",
         "moved",
         "lost",
+        "phantoms",
         "verdict",
     ]);
     let or_none =
@@ -174,6 +205,7 @@ pub fn table(topic: &str, verdict: &TopicVerdict) -> String {
             or_none(one.gaps),
             one.tally.moved.to_string(),
             or_none(one.lost),
+            one.phantoms.to_string(),
             judged,
         ]);
     }

@@ -14,16 +14,19 @@ mod books;
 mod digest;
 mod kept;
 mod offenders;
+mod published;
 mod sums;
 mod waiting;
 
 pub use books::Books;
 pub use kept::Kept;
+pub use published::{EventRow, EventSums};
 pub use sums::{Ground, Purged, Sums};
 pub use waiting::Waiting;
 
 pub(super) use digest::of_event as weight_of_event;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::bounded::Tx;
@@ -50,6 +53,20 @@ impl Segment {
             campaign,
             number: rank.saturating_sub(1) / SEGMENT_RANKS,
         }
+    }
+
+    /// All segments of a campaign.
+    #[must_use]
+    pub const fn all_of(campaign: CampaignId) -> RangeInclusive<Self> {
+        let first = Self {
+            campaign,
+            number: 0,
+        };
+        let last = Self {
+            campaign,
+            number: u64::MAX,
+        };
+        first..=last
     }
 
     /// The first rank after it.

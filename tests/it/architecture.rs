@@ -65,7 +65,7 @@ const EDGES: [(&str, &[&str]); 46] = [
     ("broker", &["domain", "trace"]),
     ("asyncapi", &["domain"]),
     ("challenge", &["domain"]),
-    ("order", &["broker", "domain"]),
+    ("order", &["broker", "domain", "store"]),
     ("doctor", &[]),
     (
         "relay",

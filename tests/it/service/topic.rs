@@ -193,12 +193,39 @@ async fn an_event_that_the_topic_lacks_is_lost_unless_retention_took_it() {
     assert!(!verified.clean);
     assert_eq!(verified.campaign()["lost"], 1);
     assert!(verified.says("I4 1 events lost: 300 published, 299 in the topic"));
+    let lost = &records[0].headers["ce_id"];
+    let named = format!("event {lost} (change 1 of rank");
+    assert!(verified.says(&named), "{named}: {}", verified.said);
+
+    // One that never was takes the place of the lost one: the numbers agree.
+    let phantom = another(&records[0], 1);
+    hand.write(&copy, 0, &phantom).await;
+    let verified = verify(&parts, &folder, Some(&other)).await;
+    assert!(!verified.clean);
+    let found = verified.campaign();
+    assert_eq!(
+        (&found["published"], &found["distinct"]),
+        (&found["distinct"], &found["published"])
+    );
+    assert_eq!(
+        (found["lost"].as_u64(), found["phantoms"].as_u64()),
+        (Some(1), Some(1))
+    );
+    let phantom = &phantom.headers["ce_id"];
+    for named in [
+        named,
+        format!("event {phantom} is in the topic and not in the database"),
+    ] {
+        assert!(verified.says(&named), "{named}: {}", verified.said);
+    }
 
     remove_first(&copy).await;
     let verified = verify(&parts, &folder, Some(&other)).await;
-    assert!(verified.clean, "{}", verified.said);
     assert_eq!(verified.said["topic"]["verdict"]["beginningIsGone"], true);
     assert_eq!(verified.campaign()["lost"], Value::Null);
+    // What never was is told all the same.
+    assert!(!verified.clean, "{}", verified.said);
+    assert_eq!(verified.campaign()["phantoms"], 1);
 }
 
 /// Removes the first record of a partition, as retention does.

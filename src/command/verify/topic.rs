@@ -1,0 +1,99 @@
+//! `verify --topic`: what consumers see, against what the database says was published.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::broker::kafka::Kafka;
+use crate::domain::CampaignId;
+use crate::order::{self, Checker, Differences, Expected, Gone, Presence, Report, TopicVerdict};
+use crate::reconcile::Reconciler;
+use crate::reconcile::verify::{Finding, Scope};
+use crate::store::{Segment, Store, StoreError};
+
+/// The findings, and the verdict on the topic. On a system under traffic events are published after the topic
+/// was read and before the database is: what is missing at a first look is lost only if it is at a second.
+pub(super) async fn verify(
+    (reconciler, store): (&Reconciler, &Store),
+    scope: &Scope,
+    kafka: &Kafka,
+    topic: &str,
+    within: Duration,
+) -> anyhow::Result<(Vec<Finding>, TopicVerdict)> {
+    let findings = reconciler.verify_within(scope).await?;
+    let expected = expected(&findings);
+    let (mut report, mut gone) = read(kafka, topic, within).await?;
+    let mut differences = compare(store, &expected, &report.presence).await?;
+    if gone == Gone::Nothing && differences.is_lacking() {
+        (report, gone) = read(kafka, topic, within).await?;
+        let again = compare(store, &expected, &report.presence).await?;
+        differences = again.since(&differences);
+    }
+    let verdict = order::judge(report, &expected, &differences, gone);
+    Ok((findings, verdict))
+}
+
+async fn read(kafka: &Kafka, topic: &str, within: Duration) -> anyhow::Result<(Report, Gone)> {
+    let read = kafka.read_topic(topic, within, Checker::default(), order::feed);
+    let (checker, extents) = read
+        .await
+        .context("the topic was not read to its end (more time: --topic-seconds-max)")?;
+    let is_whole = extents.iter().all(|extent| extent.from == 0);
+    let gone = if is_whole {
+        Gone::Nothing
+    } else {
+        Gone::Beginning
+    };
+    Ok((checker.finish(), gone))
+}
+
+/// Compares by sums, and event by event where they differ. The database is read after the topic, so that what
+/// is in the topic is there.
+async fn compare(
+    store: &Store,
+    expected: &BTreeMap<CampaignId, Expected>,
+    presence: &Presence,
+) -> Result<Differences, StoreError> {
+    let mut differences = Differences::default();
+    let seen = presence.sums().keys().map(|segment| segment.campaign);
+    let campaigns: BTreeSet<CampaignId> = expected.keys().copied().chain(seen).collect();
+    for campaign in campaigns {
+        let snapshot = store.snapshot().await?;
+        let published = snapshot.published(campaign).await?;
+        let purged = snapshot.purged(&[campaign]).await?;
+        let of_topic = presence.sums().range(Segment::all_of(campaign));
+        let numbers = of_topic.map(|(segment, _)| segment.number);
+        let numbers = numbers.chain(published.keys().copied());
+        let deleted = purged.keys().filter_map(|(_, number)| *number);
+        let numbers: BTreeSet<u64> = numbers.chain(deleted).collect();
+        for number in numbers {
+            let segment = Segment { campaign, number };
+            let topic = presence.sums().get(&segment).copied().unwrap_or_default();
+            let told = published.get(&number).copied().unwrap_or_default();
+            let purged = purged
+                .get(&(campaign, Some(number)))
+                .copied()
+                .unwrap_or_default();
+            if !order::agree(topic, told, purged) {
+                let events = snapshot.events_within(segment).await?;
+                differences.compare(segment, presence, events, purged);
+            }
+        }
+        snapshot.end().await?;
+    }
+    Ok(differences)
+}
+
+fn expected(findings: &[Finding]) -> BTreeMap<CampaignId, Expected> {
+    findings
+        .iter()
+        .map(|finding| {
+            let expected = Expected {
+                published: finding.published,
+                parked: finding.parked,
+            };
+            (CampaignId(finding.campaign_id), expected)
+        })
+        .collect()
+}
