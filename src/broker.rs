@@ -156,15 +156,36 @@ pub enum PublishError {
     /// Every record for this topic fails: missing topic or permission. The topic is parked.
     #[error("write to the topic: {0}")]
     Destination(String),
+    /// The partition takes nothing for now: it has no leader, or too few in-sync replicas, or acknowledges
+    /// nothing. No attempt is charged, order is kept, and other topics go on.
+    #[error("write to the partition: {0}")]
+    Partition(String),
     /// This record is refused, or its batch was refused because of one in it.
     #[error("write the record: {0}")]
     Record(String),
-    /// No answer in time: it may have been written. Sent again; consumers deduplicate.
+    /// No answer in time, though its partition acknowledged later ones: it may have been written. Sent again;
+    /// consumers deduplicate.
     #[error("await the acknowledgement: {0}")]
     PossiblyDelivered(String),
     /// The producer can go no further and must be made anew.
     #[error("use the producer: {0}")]
     Fatal(String),
+}
+
+impl PublishError {
+    /// What it is in one word, for metrics.
+    #[must_use]
+    pub const fn class(&self) -> &'static str {
+        match self {
+            Self::Away(_) => "away",
+            Self::QueueFull => "queue_full",
+            Self::Destination(_) => "destination",
+            Self::Partition(_) => "partition_away",
+            Self::Record(_) => "record",
+            Self::PossiblyDelivered(_) => "possibly_delivered",
+            Self::Fatal(_) => "fatal",
+        }
+    }
 }
 
 /// Publishes records. Order per key is the caller's work: one message in flight per key.
@@ -174,6 +195,12 @@ pub trait Publisher: Send + Sync + 'static {
     /// together; to be kept until it is answered itself. None: there is nothing to wait for.
     async fn turn(&self, _record: &Record) -> Option<Turn> {
         None
+    }
+
+    /// Asks whether the partition of a record takes records again, where its topic lately took none. Whoever
+    /// probes asks first: a record that is sent in vain may be written and come twice.
+    async fn ask_partition(&self, _record: &Record) -> Result<(), PublishError> {
+        Ok(())
     }
 
     /// Sends one record and waits for the broker's acknowledgement (acks=all) or the failure.

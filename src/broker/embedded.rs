@@ -81,6 +81,10 @@ impl Publisher for Embedded {
         self.kafka.turn(record).await
     }
 
+    async fn ask_partition(&self, record: &Record) -> Result<(), PublishError> {
+        self.kafka.ask_partition(record).await
+    }
+
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {
         self.kafka.publish(record).await
     }

@@ -7,10 +7,12 @@ mod forward;
 mod group;
 mod metadata;
 mod producers;
+mod progress;
 mod read;
 mod sender;
 mod topics;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,13 +24,14 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
+use tokio::sync::Mutex;
 
 use super::{Acknowledged, PublishError, Publisher, Record, Turn};
-use classify::classify;
+use classify::{classify, is_unanswered};
 pub use durability::Durability;
 pub use group::{GroupConfig, GroupError, Hooks, Share};
-use metadata::Reach;
 use producers::{Current, Producers};
+use progress::Progress;
 pub use read::{Extent, ReadError};
 use sender::{Outgoing, Undelivered};
 pub use topics::{PartitionState, TopicState};
@@ -155,6 +158,9 @@ impl ClientContext for Traced {
 pub struct Kafka {
     config: KafkaConfig,
     producers: Producers,
+    progress: Progress,
+    /// How many in-sync replicas topics ask for, and when that was asked.
+    in_sync_min: Mutex<HashMap<String, (Instant, Option<usize>)>>,
 }
 
 impl std::fmt::Debug for Kafka {
@@ -171,6 +177,8 @@ impl Kafka {
     pub async fn connect(config: KafkaConfig) -> Result<Arc<Self>, PublishError> {
         let kafka = Arc::new(Self {
             producers: Producers::new(&config)?,
+            progress: Progress::default(),
+            in_sync_min: Mutex::default(),
             config,
         });
         kafka.metadata(None).await?;
@@ -200,33 +208,43 @@ impl Kafka {
         let Some(current) = current else {
             return Err(PublishError::Fatal("there is no producer".to_owned()));
         };
-        let topic = outgoing.topic;
-        let (failure, partition) = match current.sender.send(outgoing).await {
+        let (topic, sent_at) = (outgoing.topic, Instant::now());
+        let (failure, partition, unanswered) = match current.sender.send(outgoing).await {
             Ok(report) => match with_offset(report) {
                 Ok(acknowledged) => {
                     self.producers.arrived(&current);
+                    let partition = acknowledged.partition;
+                    self.progress.acknowledged(topic, partition, sent_at);
                     return Ok(acknowledged);
                 }
-                Err(failure) => (failure, Some(report.partition)),
+                Err(failure) => (failure, Some(report.partition), false),
             },
-            Err(Undelivered { failure, partition }) => (classify(&failure), partition),
+            Err(Undelivered { failure, partition }) => {
+                (classify(&failure), partition, is_unanswered(&failure))
+            }
         };
-        match failure {
+        Err(match failure {
             PublishError::Fatal(text) => {
                 self.producers.rebuild(&self.config, &current);
-                Err(PublishError::Fatal(text))
+                PublishError::Fatal(text)
             }
-            // librdkafka says "timed out" also of what it could send to nobody.
+            // librdkafka says "timed out" also of what it could send to nobody, and of what it sent again and
+            // again to a leader with too few in-sync replicas.
             PublishError::PossiblyDelivered(text) => {
                 self.producers.timed_out(&self.config, &current);
-                Err(match self.reach(&current, topic, partition).await {
-                    Reach::There => PublishError::PossiblyDelivered(text),
-                    Reach::Away => PublishError::Away(text),
-                    Reach::Refused(code) => PublishError::Destination(format!("{topic}: {code}")),
-                })
+                // A partition acknowledges nothing, either, until a replica that is away counts as out of sync.
+                let is_silent = unanswered && !self.progress.has_passed(topic, partition, sent_at);
+                match self.reach(&current, topic, partition).await.failure(topic) {
+                    Some(failure) => failure,
+                    None if is_silent => {
+                        self.progress.away(topic);
+                        PublishError::Partition(format!("{topic}: {text}"))
+                    }
+                    None => PublishError::PossiblyDelivered(text),
+                }
             }
-            other => Err(other),
-        }
+            other => other,
+        })
     }
 
     async fn create(&self, missing: &[&String], partitions: u32) -> Result<(), PublishError> {
@@ -279,6 +297,22 @@ impl Publisher for Kafka {
     async fn turn(&self, record: &Record) -> Option<Turn> {
         let turns = self.producers.turns(&record.topic, &record.key)?;
         Some(turns.next().await)
+    }
+
+    async fn ask_partition(&self, record: &Record) -> Result<(), PublishError> {
+        let (topic, key) = (&record.topic, &record.key);
+        if !self.progress.is_away(topic) {
+            return Ok(());
+        }
+        let Some(current) = self.producers.of(topic, key) else {
+            return Ok(());
+        };
+        if self.producers.partition(topic, key).is_none() {
+            self.partitions(topic).await?;
+        }
+        let partition = self.producers.partition(topic, key);
+        let reach = self.reach(&current, topic, partition).await;
+        reach.failure(topic).map_or(Ok(()), Err)
     }
 
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {

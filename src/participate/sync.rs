@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::ParticipateError;
-use crate::broker::{Publisher, Record};
+use crate::broker::{PublishError, Publisher, Record};
 use crate::domain::OutboxEvent;
 use crate::store::{PendingKey, Store};
 
@@ -40,8 +40,8 @@ impl SyncPath {
         }
         let mut record = Record::of(event, &self.topic_prefix);
         let _span = record.traced();
-        match self.publisher.publish(&record).await {
-            Ok(_) => {
+        match self.publish(&record).await {
+            Ok(()) => {
                 if let Err(error) = store.delete_pending(&[PendingKey::of(event)]).await {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
@@ -56,6 +56,12 @@ impl SyncPath {
                 );
             }
         }
+    }
+
+    /// Sends nothing to a partition that lately took none and still does not: nobody waits for a time-out.
+    async fn publish(&self, record: &Record) -> Result<(), PublishError> {
+        self.publisher.ask_partition(record).await?;
+        self.publisher.publish(record).await.map(drop)
     }
 
     /// Waits until the relay has published the event, in its turn among those of the same key.

@@ -130,6 +130,13 @@ pub(super) struct Ticket {
     topic: Leave,
 }
 
+impl Ticket {
+    /// Whether its record finds out whether others may go.
+    pub(super) fn is_probe(self) -> bool {
+        self.broker == Leave::Probe || self.topic == Leave::Probe
+    }
+}
+
 /// What a record has to wait for, and how long before asking again.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum HeldBack {
@@ -245,12 +252,30 @@ impl Breakers {
 
     /// The broker answered: nothing can be written to this topic.
     pub(super) fn destination(&self, ticket: Ticket, reason: &str) {
-        self.broker.succeeded();
-        if self.topic(ticket.stream).failed(ticket.topic) {
+        if self.topic_failed(ticket) {
             let topic = ticket.stream.as_str();
             tracing::error!(topic, reason, "topic cannot be written to: its rows wait");
         }
+    }
+
+    /// The broker answered: a partition of this topic takes nothing for now.
+    pub(super) fn partition(&self, ticket: Ticket, reason: &str) {
+        if self.topic_failed(ticket) {
+            let topic = ticket.stream.as_str();
+            tracing::warn!(
+                topic,
+                reason,
+                "a partition takes nothing: the topic's rows wait"
+            );
+        }
+    }
+
+    /// Opens the breaker of a topic; whether it was closed before.
+    fn topic_failed(&self, ticket: Ticket) -> bool {
+        self.broker.succeeded();
+        let opened = self.topic(ticket.stream).failed(ticket.topic);
         self.show();
+        opened
     }
 
     /// The breaker of the broker, and those of the topics.

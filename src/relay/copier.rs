@@ -75,6 +75,7 @@ async fn copy_due(parts: &Parts) -> Result<Duration, StoreError> {
 async fn copy_one(parts: &Parts, dead: &Parked) -> Result<(), PublishError> {
     let config = &parts.config;
     let record = record::dead_letter(dead, &config.topic_prefix);
+    parts.publisher.ask_partition(&record).await?;
     match parts.publisher.publish(&record).await {
         Err(PublishError::Record(_)) => {
             let record = record::without_payload(record);

@@ -14,6 +14,12 @@ pub(super) fn classify(failure: &KafkaError) -> PublishError {
     }
 }
 
+/// Whether nobody answered in time, by librdkafka's word or the broker's.
+pub(super) fn is_unanswered(failure: &KafkaError) -> bool {
+    let code = failure.rdkafka_error_code();
+    matches!(code, Some(Code::MessageTimedOut | Code::RequestTimedOut))
+}
+
 fn by_code(code: Code, text: String) -> PublishError {
     match code {
         Code::QueueFull => PublishError::QueueFull,
@@ -22,14 +28,16 @@ fn by_code(code: Code, text: String) -> PublishError {
         | Code::AllBrokersDown
         | Code::Resolve
         | Code::BrokerNotAvailable
-        | Code::LeaderNotAvailable
-        | Code::NotLeaderForPartition
-        | Code::NotEnoughReplicas
         | Code::NetworkException
-        | Code::KafkaStorageError
         | Code::ThrottlingQuotaExceeded
         | Code::Retry
         | Code::PurgeQueue => PublishError::Away(text),
+        // Its leader is being chosen, or cannot write it down, or has too few others who do.
+        Code::LeaderNotAvailable
+        | Code::NotLeaderForPartition
+        | Code::NotEnoughReplicas
+        | Code::NotEnoughReplicasAfterAppend
+        | Code::KafkaStorageError => PublishError::Partition(text),
         Code::TopicAuthorizationFailed
         | Code::ClusterAuthorizationFailed
         | Code::Authentication
@@ -77,6 +85,12 @@ mod tests {
         for code in [Code::TopicAuthorizationFailed, Code::UnknownTopic] {
             assert!(
                 matches!(class(code), PublishError::Destination(_)),
+                "{code:?}"
+            );
+        }
+        for code in [Code::NotEnoughReplicas, Code::LeaderNotAvailable] {
+            assert!(
+                matches!(class(code), PublishError::Partition(_)),
                 "{code:?}"
             );
         }

@@ -1,12 +1,18 @@
-//! How a topic keeps what it acknowledged; asked by the doctor.
+//! How a topic keeps what it acknowledged: asked by the doctor, and where a partition has lost replicas.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 
 use super::super::{PublishError, Publisher};
 use super::{Kafka, classify};
+
+/// The setting that says how many replicas have to be in sync.
+const IN_SYNC_MIN: &str = "min.insync.replicas";
+/// For how long it is taken to be as it was.
+const KNOWN_FOR: Duration = Duration::from_secs(10);
 
 /// What a topic's acknowledgement is worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,25 +50,56 @@ impl Kafka {
         .await
         .map_err(|failure| PublishError::Fatal(failure.to_string()))?
         .map_err(|failure| classify(&failure))?;
+        let settings = self.settings(topic).await?;
+        Ok(Durability {
+            replication,
+            settings,
+        })
+    }
+    /// How many in-sync replicas the topic asks for, by its settings; none: the cluster does not say.
+    pub(super) async fn in_sync_min(&self, topic: &str) -> Option<usize> {
+        let mut known = self.in_sync_min.lock().await;
+        if let Some((at, found)) = known.get(topic)
+            && at.elapsed() < KNOWN_FOR
+        {
+            return *found;
+        }
+        let found = match self.settings(topic).await {
+            Ok(settings) => settings.get(IN_SYNC_MIN).and_then(|it| it.parse().ok()),
+            Err(failure) => {
+                let error = &failure as &dyn std::error::Error;
+                tracing::debug!(
+                    kafka.topic = topic,
+                    error,
+                    "the settings of a topic are not told"
+                );
+                None
+            }
+        };
+        known.insert(topic.to_owned(), (Instant::now(), found));
+        found
+    }
+
+    /// The settings of a topic, the brokers' defaults included.
+    async fn settings(&self, topic: &str) -> Result<BTreeMap<String, String>, PublishError> {
         let admin: AdminClient<DefaultClientContext> = self
             .config
             .client()
             .create()
             .map_err(|failure| classify(&failure))?;
-        let options = AdminOptions::new().request_timeout(Some(timeout));
+        let options = AdminOptions::new().request_timeout(Some(self.config.metadata_timeout));
         let described = admin
             .describe_configs(&[ResourceSpecifier::Topic(topic)], &options)
             .await;
+        // Dropping it waits for its thread.
+        drop(tokio::task::spawn_blocking(move || drop(admin)));
         let described = described.map_err(|failure| classify(&failure))?;
-        let settings = described
+        let entries = described
             .into_iter()
             .flatten()
-            .flat_map(|resource| resource.entries)
+            .flat_map(|resource| resource.entries);
+        Ok(entries
             .filter_map(|entry| Some((entry.name, entry.value?)))
-            .collect();
-        Ok(Durability {
-            replication,
-            settings,
-        })
+            .collect())
     }
 }

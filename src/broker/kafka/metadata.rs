@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataPartition;
 
 use super::producers::Current;
 use super::read::Extent;
@@ -18,12 +19,43 @@ const SEEN_FOR: Duration = Duration::from_millis(500);
 /// Whether a producer could write to a partition of a topic, as far as it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// Every partition has a leader, and that of this one answers.
+    /// It has a leader, which answers, and as many replicas in sync as the topic asks for.
     There,
-    /// There is nobody to answer, or a partition without a leader, or its leader is silent.
+    /// There is nobody to answer.
     Away,
+    /// The brokers answer, and the partition takes nothing.
+    Short(Shortage),
     /// The cluster answers that this topic is not there, or not for us.
     Refused(RDKafkaErrorCode),
+}
+
+impl Reach {
+    /// What is to be done about records for it; none: it can be written to.
+    pub(super) fn failure(self, topic: &str) -> Option<PublishError> {
+        match self {
+            Self::There => None,
+            Self::Away => Some(PublishError::Away(format!("{topic}: nobody answers"))),
+            Self::Short(shortage) => Some(PublishError::Partition(format!("{topic}: {shortage}"))),
+            Self::Refused(code) => Some(PublishError::Destination(format!("{topic}: {code}"))),
+        }
+    }
+}
+
+/// What a partition lacks, so that it takes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Shortage {
+    #[error("its partitions have no leader yet")]
+    NoLeaders,
+    #[error("partition {0} has no leader")]
+    NoLeader(i32),
+    #[error("the leader of partition {0} does not answer")]
+    SilentLeader(i32),
+    #[error("partition {partition} has {in_sync} of {minimum} in-sync replicas")]
+    TooFewInSync {
+        partition: i32,
+        in_sync: usize,
+        minimum: usize,
+    },
 }
 
 /// What a producer found out about a topic, and when.
@@ -36,11 +68,47 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    fn is_fresh(&self) -> bool {
+        self.at.elapsed() < SEEN_FOR
+    }
+
     /// Whether it answers for this partition, too. A silence does for all of them: it costs nobody an attempt,
     /// and asking each of them would take as long again.
     fn serves(&self, topic: &str, partition: Option<i32>) -> bool {
-        let is_of_it = self.partition == partition || self.reach == Reach::Away;
-        self.topic == topic && is_of_it && self.at.elapsed() < SEEN_FOR
+        let is_silence = matches!(
+            self.reach,
+            Reach::Away | Reach::Short(Shortage::SilentLeader(_))
+        );
+        self.topic == topic && (self.partition == partition || is_silence)
+    }
+}
+
+/// A partition that has fewer replicas in sync than it is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lagging {
+    partition: i32,
+    in_sync: usize,
+    replicas: usize,
+}
+
+impl Lagging {
+    fn of(partition: &MetadataPartition) -> Option<Self> {
+        let (in_sync, replicas) = (partition.isr().len(), partition.replicas().len());
+        (in_sync < replicas).then_some(Self {
+            partition: partition.id(),
+            in_sync,
+            replicas,
+        })
+    }
+
+    /// What it lacks, where the topic asks for so many. More than there are replicas are not asked for.
+    fn shortage(self, in_sync_min: usize) -> Option<Shortage> {
+        let minimum = in_sync_min.min(self.replicas);
+        (self.in_sync < minimum).then_some(Shortage::TooFewInSync {
+            partition: self.partition,
+            in_sync: self.in_sync,
+            minimum,
+        })
     }
 }
 
@@ -49,8 +117,8 @@ impl Seen {
 pub(super) struct Topic {
     pub(super) name: String,
     error: Option<RDKafkaErrorCode>,
-    leaders: u32,
     partitions: u32,
+    leaderless: Vec<i32>,
 }
 
 impl Topic {
@@ -61,12 +129,16 @@ impl Topic {
         }
     }
 
-    fn reach(&self) -> Reach {
+    /// Whether `partition`, or each of them where it is not known which, can be written to as far as this tells.
+    fn reach(&self, partition: Option<i32>) -> Reach {
         match self.error {
-            Some(RDKafkaErrorCode::LeaderNotAvailable) => Reach::Away,
+            Some(RDKafkaErrorCode::LeaderNotAvailable) => Reach::Short(Shortage::NoLeaders),
             Some(code) => Reach::Refused(code),
-            None if self.leaders == self.partitions => Reach::There,
-            None => Reach::Away,
+            None => {
+                let mut leaderless = self.leaderless.iter();
+                let found = leaderless.find(|one| partition.is_none_or(|it| it == **one));
+                found.map_or(Reach::There, |one| Reach::Short(Shortage::NoLeader(*one)))
+            }
         }
     }
 }
@@ -115,14 +187,15 @@ impl Kafka {
         partition: Option<i32>,
     ) -> Reach {
         let mut seen = current.seen.lock().await;
-        if let Some(seen) = seen.as_ref().filter(|seen| seen.serves(topic, partition)) {
+        seen.retain(Seen::is_fresh);
+        if let Some(seen) = seen.iter().find(|seen| seen.serves(topic, partition)) {
             return seen.reach;
         }
-        let asked = topic.to_owned();
-        let question = move |sender: &Sender, within| look(sender, &asked, partition, within);
-        let reach = self.ask(current.sender.clone(), question).await;
-        let reach = reach.unwrap_or(Reach::Away);
-        *seen = Some(Seen {
+        let reach = self.look(&current.sender, topic, partition).await;
+        if matches!(reach, Reach::Short(_)) {
+            self.progress.away(topic);
+        }
+        seen.push(Seen {
             at: Instant::now(),
             topic: topic.to_owned(),
             partition,
@@ -130,37 +203,59 @@ impl Kafka {
         });
         reach
     }
+
+    async fn look(&self, sender: &Sender, topic: &str, partition: Option<i32>) -> Reach {
+        let asked = topic.to_owned();
+        let question = move |sender: &Sender, within| look(sender, &asked, partition, within);
+        let answer = self.ask(sender.clone(), question).await;
+        let (reach, lagging) = answer.unwrap_or((Reach::Away, None));
+        let (Reach::There, Some(lagging)) = (reach, lagging) else {
+            return reach;
+        };
+        // Who may not know the topic's settings finds out by the time-outs.
+        let minimum = self.in_sync_min(topic).await;
+        let shortage = minimum.and_then(|minimum| lagging.shortage(minimum));
+        shortage.map_or(Reach::There, Reach::Short)
+    }
 }
 
+/// Whether a partition has a leader that answers, and whether it lacks replicas.
 fn look(
     sender: &Sender,
     topic: &str,
     partition: Option<i32>,
     within: Duration,
-) -> KafkaResult<Reach> {
+) -> KafkaResult<(Reach, Option<Lagging>)> {
     let began = Instant::now();
     let metadata = sender.client().fetch_metadata(Some(topic), within)?;
-    let found = metadata.topics().first().map(describe);
-    let reach = found.map_or(Reach::Away, |found| found.reach());
-    let (Reach::There, Some(partition)) = (reach, partition) else {
-        return Ok(reach);
+    let Some(found) = metadata.topics().first() else {
+        return Ok((Reach::Away, None));
     };
+    let reach = describe(found).reach(partition);
+    let (Reach::There, Some(partition)) = (reach, partition) else {
+        return Ok((reach, None));
+    };
+    let mut partitions = found.partitions().iter();
+    let it = partitions.find(|one| one.id() == partition);
+    let lagging = it.and_then(Lagging::of);
     // Who tells of the topic may be another broker than the one that the record was for.
     let left = within.saturating_sub(began.elapsed());
     match Extent::of(sender.client(), topic, partition, left) {
-        Err(failure) if !is_an_answer(&failure) => Ok(Reach::Away),
-        _ => Ok(Reach::There),
+        Err(failure) if !is_an_answer(&failure) => {
+            Ok((Reach::Short(Shortage::SilentLeader(partition)), lagging))
+        }
+        _ => Ok((Reach::There, lagging)),
     }
 }
 
 fn describe(topic: &rdkafka::metadata::MetadataTopic) -> Topic {
-    let count = |found: usize| u32::try_from(found).unwrap_or(u32::MAX);
     let partitions = topic.partitions();
+    let leaderless = partitions.iter().filter(|one| one.leader() < 0);
     Topic {
         name: topic.name().to_owned(),
         error: topic.error().map(RDKafkaErrorCode::from),
-        leaders: count(partitions.iter().filter(|one| one.leader() >= 0).count()),
-        partitions: count(partitions.len()),
+        partitions: u32::try_from(partitions.len()).unwrap_or(u32::MAX),
+        leaderless: leaderless.map(MetadataPartition::id).collect(),
     }
 }
 
@@ -168,22 +263,46 @@ fn describe(topic: &rdkafka::metadata::MetadataTopic) -> Topic {
 mod tests {
     use super::*;
 
-    fn topic(error: Option<RDKafkaErrorCode>, leaders: u32) -> Topic {
+    fn topic(error: Option<RDKafkaErrorCode>, leaderless: &[i32]) -> Topic {
         Topic {
             name: "a-topic".to_owned(),
             error,
-            leaders,
             partitions: 3,
+            leaderless: leaderless.to_vec(),
         }
     }
 
     #[test]
-    fn a_topic_is_there_when_each_of_its_partitions_has_a_leader() {
-        assert_eq!(topic(None, 3).reach(), Reach::There);
-        assert_eq!(topic(None, 2).reach(), Reach::Away);
+    fn a_partition_is_there_when_it_has_a_leader() {
+        let short = |partition| Reach::Short(Shortage::NoLeader(partition));
+        assert_eq!(topic(None, &[]).reach(None), Reach::There);
+        assert_eq!(topic(None, &[1]).reach(Some(0)), Reach::There);
+        assert_eq!(topic(None, &[1]).reach(Some(1)), short(1));
+        assert_eq!(topic(None, &[1]).reach(None), short(1));
         let electing = RDKafkaErrorCode::LeaderNotAvailable;
-        assert_eq!(topic(Some(electing), 0).reach(), Reach::Away);
+        let none = Reach::Short(Shortage::NoLeaders);
+        assert_eq!(topic(Some(electing), &[]).reach(Some(0)), none);
         let missing = RDKafkaErrorCode::UnknownTopicOrPartition;
-        assert_eq!(topic(Some(missing), 0).reach(), Reach::Refused(missing));
+        let refused = Reach::Refused(missing);
+        assert_eq!(topic(Some(missing), &[]).reach(None), refused);
+    }
+
+    #[test]
+    fn in_sync_replicas_are_too_few_below_the_smaller_of_minimum_and_replicas() {
+        let short = |in_sync, replicas, minimum| {
+            let lagging = Lagging {
+                partition: 0,
+                in_sync,
+                replicas,
+            };
+            lagging
+                .shortage(minimum)
+                .map(|shortage| shortage.to_string())
+        };
+        assert_eq!(short(2, 3, 2), None);
+        let said = Some("partition 0 has 1 of 2 in-sync replicas".to_owned());
+        assert_eq!(short(1, 3, 2), said);
+        assert_eq!(short(1, 2, 5), said);
+        assert_eq!(short(1, 2, 1), None);
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Current {
     slot: usize,
     generation: u64,
     /// What it was told last of whether a topic could be written to.
-    pub(super) seen: Arc<tokio::sync::Mutex<Option<Seen>>>,
+    pub(super) seen: Arc<tokio::sync::Mutex<Vec<Seen>>>,
 }
 
 /// A producer is replaced after so many time-outs' time.
@@ -110,6 +110,12 @@ impl Producers {
             turns.get(nth).map(Arc::clone)
         };
         self.known(topic, of_partition).flatten()
+    }
+
+    /// The partition of a record; none where it is not known how many there are.
+    pub(super) fn partition(&self, topic: &str, key: &str) -> Option<i32> {
+        let count = u32::try_from(self.known(topic, Vec::len)?).ok()?;
+        i32::try_from(partition(key, count)).ok()
     }
 
     /// Takes note of how many partitions a topic has.

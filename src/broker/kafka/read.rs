@@ -279,7 +279,10 @@ fn is_passing(failure: &KafkaError) -> bool {
     !is_gone
         && matches!(
             classify(failure),
-            PublishError::Away(_) | PublishError::QueueFull | PublishError::PossiblyDelivered(_)
+            PublishError::Away(_)
+                | PublishError::Partition(_)
+                | PublishError::QueueFull
+                | PublishError::PossiblyDelivered(_)
         )
 }
 

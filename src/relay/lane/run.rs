@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Lane, Outlets};
-use crate::broker::{PublishError, Record, Turn};
+use crate::broker::{Acknowledged, PublishError, Record, Turn};
 use crate::domain::{EventId, OutboxEvent};
 use crate::relay::breaker::{HeldBack, Ticket};
 use crate::relay::parker::Note;
@@ -207,7 +207,7 @@ impl<'a> Run<'a> {
                 self.put_back(item);
             }
             Sent::Failed(failure) => {
-                self.parts.metrics.failed(class(&failure));
+                self.parts.metrics.failed(failure.class());
                 self.failed(item, ticket, failure).await;
             }
         }
@@ -228,6 +228,10 @@ impl<'a> Run<'a> {
             }
             PublishError::Destination(reason) => {
                 breakers.destination(ticket, &reason);
+                self.put_back(item);
+            }
+            PublishError::Partition(reason) => {
+                breakers.partition(ticket, &reason);
                 self.put_back(item);
             }
             PublishError::Record(_) if !item.alone => {
@@ -347,15 +351,12 @@ async fn send(parts: Parts, item: Item, ticket: Ticket, stop: CancellationToken)
         Sent::HeldBack
     } else {
         let mut traced = record.traced();
-        let published = match item.haste {
-            Haste::Fresh => parts.publisher.publish(&record).await,
-            Haste::Backlog => parts.publisher.publish_in_bulk(&record).await,
-        };
+        let published = publish(&parts, &record, ticket, item.haste).await;
         match published {
             Ok(_) => Sent::Acknowledged,
             Err(failure) => {
                 if let Some(traced) = &mut traced {
-                    traced.failed(class(&failure));
+                    traced.failed(failure.class());
                 }
                 Sent::Failed(failure)
             }
@@ -371,14 +372,18 @@ async fn send(parts: Parts, item: Item, ticket: Ticket, stop: CancellationToken)
     }
 }
 
-/// The class of a failure in one word, for metrics.
-const fn class(failure: &PublishError) -> &'static str {
-    match failure {
-        PublishError::Away(_) => "away",
-        PublishError::QueueFull => "queue_full",
-        PublishError::Destination(_) => "destination",
-        PublishError::Record(_) => "record",
-        PublishError::PossiblyDelivered(_) => "possibly_delivered",
-        PublishError::Fatal(_) => "fatal",
+/// A probe asks first whether its partition takes anything: what is sent in vain may be written all the same.
+async fn publish(
+    parts: &Parts,
+    record: &Record,
+    ticket: Ticket,
+    haste: Haste,
+) -> Result<Acknowledged, PublishError> {
+    if ticket.is_probe() {
+        parts.publisher.ask_partition(record).await?;
+    }
+    match haste {
+        Haste::Fresh => parts.publisher.publish(record).await,
+        Haste::Backlog => parts.publisher.publish_in_bulk(record).await,
     }
 }

@@ -1,7 +1,9 @@
 //! The relay while real Kafka fails: a broker that goes and comes back.
 
 mod grants;
+mod partition;
 mod producer;
+mod quotas;
 mod scene;
 pub mod spare;
 mod topics;

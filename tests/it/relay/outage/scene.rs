@@ -25,8 +25,9 @@ const PARTITIONS: i32 = 3;
 
 /// Classes of failures, as the metrics call them; but for a full queue, after which everything that
 /// waits tries again at once.
-const CLASSES: [&str; 5] = [
+const CLASSES: [&str; 6] = [
     "away",
+    "partition_away",
     "destination",
     "record",
     "possibly_delivered",
@@ -38,6 +39,8 @@ pub struct Scene {
     pub bench: Bench,
     pub topic: String,
     pub copies: String,
+    /// That of another stream.
+    pub other: String,
     kafka: Arc<Watched>,
     config: Config,
     brokers: String,
@@ -70,6 +73,7 @@ impl Scene {
             bench: Bench::mysql(&real("FIRSTCOME_DATABASE_URL")).await,
             topic: Stream::Participation.topic(&config.topic_prefix),
             copies: Stream::Participation.dead_letter_topic(&config.topic_prefix),
+            other: Stream::Campaign.topic(&config.topic_prefix),
             kafka: Arc::new(Watched {
                 kafka: Kafka::connect(settings).await.unwrap(),
                 tried: Mutex::default(),
@@ -98,7 +102,18 @@ impl Scene {
     }
 
     pub async fn create(&self, topic: &str, settings: &[(&str, &str)]) {
-        let mut new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
+        let anywhere = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
+        self.create_as(anywhere, settings).await;
+    }
+
+    /// With a copy of each partition on these brokers, the first of which leads.
+    pub async fn create_on(&self, brokers: &[i32], topic: &str, settings: &[(&str, &str)]) {
+        let copies = vec![brokers; usize::try_from(PARTITIONS).unwrap()];
+        let placed = NewTopic::new(topic, PARTITIONS, TopicReplication::Variable(&copies));
+        self.create_as(placed, settings).await;
+    }
+
+    async fn create_as<'a>(&self, mut new: NewTopic<'a>, settings: &[(&'a str, &'a str)]) {
         for (name, value) in settings {
             new = new.set(name, value);
         }
@@ -246,6 +261,13 @@ impl Scene {
         .await;
     }
 
+    /// What the partition of an event lacks, as far as the cluster says.
+    pub async fn lacks(&self, event: &OutboxEvent) -> String {
+        let record = Record::of(event, &self.config.topic_prefix);
+        let asked = self.kafka.ask_partition(&record).await;
+        asked.unwrap_err().to_string()
+    }
+
     /// How often something was sent to the topic.
     pub fn tried(&self) -> u64 {
         let tried = self.kafka.tried.lock().unwrap();
@@ -296,6 +318,10 @@ impl Publisher for Watched {
     async fn turn(&self, record: &Record) -> Option<Turn> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.kafka.turn(record).await
+    }
+
+    async fn ask_partition(&self, record: &Record) -> Result<(), PublishError> {
+        self.kafka.ask_partition(record).await
     }
 
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {

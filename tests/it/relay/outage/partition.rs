@@ -1,0 +1,133 @@
+//! The relay while partitions take nothing, though the brokers answer: too few in-sync replicas, no leader, a
+//! quota.
+
+use std::time::{Duration, Instant};
+
+use firstcome::broker::kafka::KafkaConfig;
+use firstcome::domain::{OutboxEvent, Stream};
+
+use super::quotas;
+use super::scene::{Scene, failures, waves};
+use super::spare::{self, FIRST, Pair, SECOND};
+use crate::relay::bench::{Running, events_from, kafka, until};
+
+/// How long a partition takes nothing: an attempt that is charged for each time-out makes a dead letter
+/// within a third of it.
+const OUTAGE: Duration = Duration::from_secs(20);
+
+/// An event of the other stream.
+fn of_other_stream(nth: u32) -> OutboxEvent {
+    let mut event = events_from(1_000 + nth, 1, 1).remove(0);
+    event.stream = Stream::Campaign;
+    event
+}
+
+/// What a relay does while the second of two brokers is away.
+struct Outage {
+    scene: Scene,
+    running: Running,
+    waves: Vec<Vec<OutboxEvent>>,
+    began: Instant,
+}
+
+impl Outage {
+    /// The second broker is killed while rows are committed and under way.
+    async fn begin(pair: &Pair, scene: Scene) -> Self {
+        scene.create_on(&[FIRST], &scene.other, &[]).await;
+        let waves = waves(30, 4);
+        let running = scene.at_work(&waves[0]).await;
+        scene.bench.settled().await;
+        tokio::join!(scene.commit(&waves[1]), pair.second.kill());
+        let began = Instant::now();
+        scene.commit(&waves[2]).await;
+        scene.held_back(&running).await;
+        Self {
+            scene,
+            running,
+            waves,
+            began,
+        }
+    }
+
+    /// All the while the other topic gets its events, and nobody is charged for anything. In the end it is known
+    /// what the partitions lack.
+    async fn goes_on(&self, lacking: &str) {
+        let scene = &self.scene;
+        let mut others = 0;
+        while self.began.elapsed() < OUTAGE {
+            scene.commit(&[of_other_stream(others)]).await;
+            others += 1;
+            until("the other topic has its event", async || {
+                scene.records_in(&scene.other).await == i64::from(others)
+            })
+            .await;
+            let waiting = scene.waiting(&self.running).await;
+            assert!(waiting >= 30, "{waiting} rows of 30 committed since wait");
+        }
+        assert!(others > 5, "{others} events of the other topic");
+        assert!(failures(&self.running, "partition_away") > 0);
+        assert_eq!(failures(&self.running, "possibly_delivered"), 0);
+        let said = scene.lacks(&self.waves[2][0]).await;
+        assert!(said.contains(lacking), "{said}");
+    }
+
+    async fn ends(self, pair: &Pair) {
+        pair.second.start().await;
+        self.scene.commit(&self.waves[3]).await;
+        self.scene
+            .ends_well(self.running, &self.waves.concat())
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_few_in_sync_replicas_cost_nothing_but_time() {
+    let pair = spare::pair().await;
+    let scene = Scene::on(&pair.addresses()).await;
+    let both = [("min.insync.replicas", "2")];
+    for topic in [&scene.topic, &scene.copies] {
+        scene.create_on(&[SECOND, FIRST], topic, &both).await;
+    }
+    let outage = Outage::begin(&pair, scene).await;
+    outage.goes_on("has 1 of 2 in-sync replicas").await;
+    outage.ends(&pair).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_without_a_leader_cost_nothing_but_time() {
+    let pair = spare::pair().await;
+    let scene = Scene::on(&pair.addresses()).await;
+    for topic in [&scene.topic, &scene.copies] {
+        scene.create_on(&[SECOND], topic, &[]).await;
+    }
+    let outage = Outage::begin(&pair, scene).await;
+    outage.goes_on("has no leader").await;
+    outage.ends(&pair).await;
+}
+
+/// A broker that throttles acknowledges what it has, and then reads nothing for seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_that_throttles_costs_nothing_but_time() {
+    let broker = spare::shared().await;
+    let client_id = "throttled";
+    let settings = KafkaConfig {
+        client_id: client_id.to_owned(),
+        ..kafka()
+    };
+    let scene = Scene::with(&broker.address, settings).await;
+    let waves = waves(30, 4);
+    let running = scene.at_work(&waves[0]).await;
+    scene.bench.settled().await;
+    quotas::limit(&broker.address, client_id, Some(100.0)).await;
+    scene.commit(&waves[1]).await;
+    scene.commit(&waves[2]).await;
+    scene.held_back(&running).await;
+    let began = Instant::now();
+    while began.elapsed() < OUTAGE / 2 {
+        scene.waiting(&running).await;
+    }
+    assert_eq!(failures(&running, "possibly_delivered"), 0);
+    quotas::limit(&broker.address, client_id, None).await;
+    scene.commit(&waves[3]).await;
+    scene.ends_well(running, &waves.concat()).await;
+}
