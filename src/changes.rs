@@ -5,6 +5,7 @@
 
 mod committer;
 mod expiry;
+mod revocation;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 pub use self::committer::Committer;
 use self::committer::{Granted, Queued};
 pub use self::expiry::start as start_expiry;
+pub use self::revocation::{Revocations, start as start_revocations};
 use crate::crash;
 use crate::domain::{CampaignId, Obstacle, Origin, Participation, Wish};
 use crate::lane::{LaneConfig, Lanes, Place};
@@ -50,6 +52,8 @@ pub struct Changes {
 
 struct Desk {
     payments: Payments,
+    /// None: this process does not know where the rewards are.
+    revocations: Option<Revocations>,
     committer: Arc<Committer>,
     lanes: Lanes<Queued>,
 }
@@ -64,6 +68,7 @@ pub struct Payment {
 }
 
 /// What comes along with a request.
+#[derive(Clone)]
 struct Asked {
     /// W3C trace context, passed on to the event.
     traceparent: Option<String>,
@@ -100,6 +105,12 @@ pub enum ChangeError {
     /// The store did not answer, or not for certain: asking again tells.
     #[error("reach the store")]
     Unavailable,
+    /// Whether its coupons were used is not known: the rewards database did not answer.
+    #[error("reach the rewards database")]
+    RewardsUnavailable,
+    /// The same, because this process does not know of one.
+    #[error("find the rewards database")]
+    RewardsOff,
 }
 
 impl Changes {
@@ -109,6 +120,7 @@ impl Changes {
         spawner: &Spawner,
         committer: Committer,
         payments: Payments,
+        revocations: Option<Revocations>,
         lanes: LaneConfig,
     ) -> Self {
         let committer = Arc::new(committer);
@@ -125,6 +137,7 @@ impl Changes {
         );
         let desk = Desk {
             payments,
+            revocations,
             committer,
             lanes,
         };
@@ -224,15 +237,48 @@ impl Desk {
     async fn cancel(&self, stands: &Participation, asked: Asked) -> Granted {
         let place = self.lanes.reserve(stands.campaign_id);
         let place = place.ok_or(ChangeError::Busy)?;
-        let cancelled = Self::grant(place, stands, Wish::Cancel, asked).await?;
+        let wish = Wish::Cancel {
+            suspended_until: None,
+        };
+        let cancelled = match Self::grant(place, stands, wish, asked.clone()).await {
+            // Whether it may have coupons is for the transaction to say, which holds the campaign.
+            Err(ChangeError::Kept {
+                participation,
+                obstacle: Obstacle::NotSuspended,
+            }) => self.cancel_suspended(&participation, asked).await?,
+            answer => answer?,
+        };
         if let Some(reference) = &cancelled.payment_reference {
             self.let_go(reference).await;
         }
         Ok(cancelled)
     }
 
-    /// A place for what was authorised, which is worth waiting for: many whom the provider answered at the
-    /// same time come at the same time.
+    /// Cancels what may have coupons: nobody can use them any more before anybody else gets the units.
+    async fn cancel_suspended(&self, stands: &Participation, asked: Asked) -> Granted {
+        let revocations = self.revocations.as_ref();
+        let revocations = revocations.ok_or(ChangeError::RewardsOff)?;
+        let until = revocations.suspend(stands).await?;
+        crash::point("change.suspended");
+        let place = self.place_in_time(stands.campaign_id).await;
+        let place = place.ok_or(ChangeError::Unavailable)?;
+        let wish = Wish::Cancel {
+            suspended_until: Some(until),
+        };
+        match Self::grant(place, stands, wish, asked).await {
+            Err(
+                ChangeError::Busy
+                | ChangeError::Kept {
+                    obstacle: Obstacle::NotSuspendedAnyMore,
+                    ..
+                },
+            ) => Err(ChangeError::Unavailable),
+            answer => answer,
+        }
+    }
+
+    /// A place for what was authorised, or suspended, which is worth waiting for: many whom the provider
+    /// answered at the same time come at the same time.
     async fn place_in_time(&self, campaign: CampaignId) -> Option<Place<Queued>> {
         let deadline = Instant::now() + PLACE_WAIT_MAX;
         loop {

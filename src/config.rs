@@ -20,6 +20,7 @@ mod payment;
 mod publishing;
 mod remote;
 mod retention;
+mod rewards;
 mod sections;
 mod simulation;
 
@@ -193,10 +194,7 @@ impl Config {
         self.export.check(&mut require);
         self.allowlist.check(&mut require);
         self.test.check(&mut require);
-        require(
-            self.rewards.connections_max > 0,
-            "rewards.connections_max: must be at least 1",
-        );
+        self.rewards.check(&mut require);
         self.consumers.check(&mut require);
         self.aggregation.check(&mut require);
         self.traces.check(&mut require);

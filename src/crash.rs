@@ -23,6 +23,10 @@ pub const POINTS: [&str; 16] = [
     "change.committed",
 ];
 
+/// Those of a cancellation of what may have coupons, in the order in which it meets them.
+pub const REVOCATION_POINTS: [&str; 3] =
+    ["change.suspended", "change.committed", "revocation.decided"];
+
 /// Those of a process that consumes, in the order in which a batch meets them.
 pub const CONSUMER_POINTS: [&str; 4] = [
     "consumer.applying",

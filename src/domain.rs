@@ -14,7 +14,7 @@ pub mod reward;
 pub use account::LoginName;
 pub use audit::{AuditAction, AuditNote, Origin};
 pub use campaign::{Campaign, Kind, Reward, State};
-pub use change::{Obstacle, Wish};
+pub use change::{Obstacle, TakesBack, Wish};
 pub use daily::{ByStatus, DaySums};
 pub use day::{Day, DayError, Zone};
 pub use event::{BucketSet, EventType, Fresh, KeyChoice, OutboxEvent, Stream};
@@ -24,6 +24,7 @@ pub use ids::{
 pub use participation::{Mark, Participation, Refusal, Return, Seat, Status};
 pub use reward::{
     COUPONS_MAX, Change, Consumer, Coupon, CouponId, CouponStatus, Entry, EntryKind, Granted,
+    Redeemers,
 };
 
 use chrono::{DateTime, SubsecRound, Utc};

@@ -46,8 +46,8 @@ pub use tls::{CertificateFiles, Tls, TlsError};
 
 use self::admin::{
     AdminAccountsApi, AdminAllowListApi, AdminAuditApi, AdminBatchApi, AdminCampaignsApi,
-    AdminDeadLettersApi, AdminExportApi, AdminKafkaApi, AdminOutboxApi, AdminSimulationApi,
-    AdminStatsApi, AdminSystemApi,
+    AdminCouponsApi, AdminDeadLettersApi, AdminExportApi, AdminKafkaApi, AdminOutboxApi,
+    AdminSimulationApi, AdminStatsApi, AdminSystemApi,
 };
 use self::campaigns::CampaignsApi;
 use self::dashboard::About;
@@ -150,6 +150,7 @@ type AdminApis = (
     AdminAccountsApi,
     AdminCampaignsApi,
     AdminAllowListApi,
+    AdminCouponsApi,
     AdminDeadLettersApi,
     AdminOutboxApi,
     AdminSystemApi,
@@ -173,6 +174,7 @@ fn service() -> OpenApiService<Apis, ()> {
         AdminAccountsApi,
         AdminCampaignsApi,
         AdminAllowListApi,
+        AdminCouponsApi,
         AdminDeadLettersApi,
         AdminOutboxApi,
         AdminSystemApi,

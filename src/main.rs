@@ -65,6 +65,15 @@ enum Command {
         /// Also reads the rewards database: one effect of each event.
         #[arg(long, conflicts_with = "campaign")]
         rewards: bool,
+        /// How far a consumer of rewards may have passed an event before a missing effect is a breach.
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            default_value_t = 900,
+            requires = "rewards",
+            value_parser = clap::value_parser!(u64).range(0..=86_400)
+        )]
+        rewards_passed_seconds: u64,
         /// How long reading the topic may take.
         #[arg(
             long,
@@ -146,6 +155,7 @@ async fn run_in(arguments: &Arguments, config: Config) -> anyhow::Result<ExitCod
             topic,
             topic_seconds_max,
             rewards,
+            rewards_passed_seconds,
         } => {
             let scope = Scope {
                 campaign: campaign.map(CampaignId),
@@ -153,9 +163,10 @@ async fn run_in(arguments: &Arguments, config: Config) -> anyhow::Result<ExitCod
                 ..Scope::default()
             };
             let within = std::time::Duration::from_secs(*topic_seconds_max);
+            let passed = std::time::Duration::from_secs(*rewards_passed_seconds);
             let beyond = Beyond {
                 topic_within: topic.then_some(within),
-                rewards: *rewards,
+                rewards: rewards.then_some(passed),
             };
             command::verify::run(&config, form(*json), &scope, beyond).await
         }

@@ -39,9 +39,12 @@ pub use outbox::{
 };
 pub use participations::{
     Applicant, BatchOutcome, Changed, Closing, CommitError, Committed, Decision, DirectOutcome,
-    DueReservations, Intake, Making, Mismatch, Place, Raised, RankPage, Ranked, RankedRow, Wished,
+    DueReservations, Intake, Making, Mismatch, Place, Raised, RankPage, Ranked, RankedRow,
+    Rewarding, Standing, Wished,
 };
-pub use rewards::{Applied, Due, Rewarded, Rewards, UseOutcome};
+pub use rewards::{
+    Applied, Due, Effects, Order, Revocation, Rewarded, Rewards, Suspension, UseOutcome, Voucher,
+};
 pub use tallies::TallyRow;
 pub use verification::{
     Books, EventRow, EventSums, Ground, Kept, Purged, SEGMENT_RANKS, Segment, Snapshot, Sums,

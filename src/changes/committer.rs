@@ -151,7 +151,9 @@ impl Committer {
         });
         let changed = tokio::time::timeout(COMMIT_MAX, changing).await;
         let mut changed = changed.unwrap_or(Err(CommitError::Late))?;
-        crash::point("change.committed");
+        if !changed.changed.is_empty() {
+            crash::point("change.committed");
+        }
         if !changed.returns.is_empty() {
             self.catalogue.moved(campaign);
         }

@@ -24,6 +24,7 @@ pub(super) fn settings(config: &Config, spawner: &Spawner) -> anyhow::Result<htt
         concurrent_streams_max: config.http.concurrent_streams_max,
         idle_timeout: config.http.idle_timeout,
         embedded_parts: config.embedded_parts(),
+        redeemers: config.rewards.redeemers,
         proxies: config.http.trusted_proxies.clone(),
         stop: spawner.token(Stage::Http),
         ..http::Settings::default()

@@ -17,7 +17,7 @@ use crate::admission::Desk;
 use crate::allow_list::AllowLists;
 use crate::audit::Keeper;
 use crate::catalogue::{self, Catalogue, CatalogueConfig};
-use crate::changes::{self, Changes, Committer, Payments};
+use crate::changes::{self, Changes, Committer, Payments, Revocations};
 use crate::clock::Clock;
 use crate::config::{Config, Provider};
 use crate::direct::{Direct, DirectConfig};
@@ -65,7 +65,8 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let replicas = Replicas::new(Arc::clone(&buckets), Arc::clone(&gate));
     let limits = limits(&config, buckets, &gate, &telemetry);
     let gate = (&gate, limits, accounts, replicas);
-    let mut app = assemble(&config, &clock, &store, gate, &broker, &spawner, &telemetry)?;
+    let stores = (&store, rewards.as_ref());
+    let mut app = assemble(&config, &clock, stores, gate, &broker, &spawner, &telemetry)?;
     if let http::Auth::Jwt(verifier) = &auth {
         telemetry.register(|registry| verifier.metrics().register(registry));
     }
@@ -111,7 +112,7 @@ fn reward(
 fn assemble(
     config: &Config,
     clock: &Clock,
-    store: &Store,
+    (store, rewards): (&Store, Option<&Rewards>),
     (guarded, limits, accounts, replicas): (&Arc<Guarded>, Limits, Arc<Accounts>, Replicas),
     broker: &parts::Broker,
     spawner: &Spawner,
@@ -123,7 +124,8 @@ fn assemble(
     let Publishing { hints, relay } =
         publishing::start(config, clock, store, publisher, spawner, telemetry)?;
     let catalogue = catalogue_of(config, store, spawner)?;
-    let changes = changes_of(config, store, gate, &catalogue, hints.clone(), spawner);
+    let stores = (store, rewards);
+    let changes = changes_of(config, stores, gate, &catalogue, hints.clone(), spawner);
     let reconciler = Reconciler::new(store.clone(), Arc::clone(gate));
     let lifecycle = Lifecycle::new(store.clone(), catalogue.clone(), reconciler.clone());
     let meter = Meter::new(clock.clone());
@@ -241,7 +243,7 @@ fn keep_in_step(
 
 fn changes_of(
     config: &Config,
-    store: &Store,
+    (store, rewards): (&Store, Option<&Rewards>),
     gate: &Arc<dyn Gate>,
     catalogue: &Catalogue,
     wake: Option<mpsc::Sender<Fresh>>,
@@ -257,13 +259,22 @@ fn changes_of(
         key_choice: config.kafka.key,
         contention: writer.contention,
     };
+    let revocations = rewards.map(|rewards| Revocations {
+        store: store.clone(),
+        rewards: rewards.clone(),
+        suspend_max: config.rewards.suspend_max,
+        contention: writer.contention,
+    });
     let payments = Payments {
         provider: match config.payment.provider {
             Provider::Simulated => Arc::new(Simulated),
         },
         timeout: config.payment.timeout,
     };
-    let changes = Changes::start(spawner, committer, payments, writer.lanes);
+    if let Some(revocations) = &revocations {
+        changes::start_revocations(spawner, revocations.clone());
+    }
+    let changes = Changes::start(spawner, committer, payments, revocations, writer.lanes);
     changes::start_expiry(spawner, &changes, config.payment.expiry_interval);
     changes
 }

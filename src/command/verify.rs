@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::domain::Stream;
 use crate::order::{self, TopicVerdict};
 use crate::reconcile::Reconciler;
-use crate::reconcile::verify::{self, Finding, Order, Scope};
+use crate::reconcile::verify::{self, Finding, Grants, Order, Scope};
 use crate::relay::KeyPolicy;
 use crate::store::Store;
 
@@ -33,8 +33,8 @@ pub enum Form {
 pub struct Beyond {
     /// The topic of participations, read in so much time.
     pub topic_within: Option<Duration>,
-    /// The rewards database.
-    pub rewards: bool,
+    /// The rewards database; consumers are left so much time for an event.
+    pub rewards: Option<Duration>,
 }
 
 /// Verifies and prints; non-zero on a breach. Whether events of a participation wait for each other is
@@ -79,8 +79,8 @@ pub async fn run(
             report.topic = Some((name, verdict));
         }
     }
-    if beyond.rewards {
-        report.rewards = Some(rewarded(config, &store).await?);
+    if let Some(patience) = beyond.rewards {
+        report.rewards = Some(rewarded(config, &store, patience).await?);
     }
     super::print(&match form {
         Form::Table => report.table(),
@@ -167,14 +167,23 @@ impl Report {
 
 /// A participation is marked after it was granted something, and the marks are counted first: a campaign
 /// with more marks than grants has one too many.
-async fn rewarded(config: &Config, store: &Store) -> anyhow::Result<RewardsFinding> {
+async fn rewarded(
+    config: &Config,
+    store: &Store,
+    patience: Duration,
+) -> anyhow::Result<RewardsFinding> {
     let marked = store.rewarded_counts().await?;
-    let rewards = super::rewarding::find(config, &Clock::System).await?;
+    let rewards = super::rewarding::find(config, &Clock::System)
+        .await?
+        .patient();
     let found = rewards.verify().await;
     let found =
         found.context("cannot read the rewards database (has anything been granted yet?)")?;
-    rewards.close().await?;
     let mut breaches = found.breaches;
+    let grants = Grants::new(store, &rewards, patience).await?;
+    let campaigns = found.granted.keys().copied().collect();
+    breaches.extend(grants.breaches(&campaigns).await?);
+    rewards.close().await?;
     let mut unmarked = 0;
     for (campaign, granted) in &found.granted {
         unmarked += granted.saturating_sub(marked.get(campaign).copied().unwrap_or(0));

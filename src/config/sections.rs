@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::auth::{Algorithms, Mode};
 use super::consumers::Enabled;
 use super::http;
+use crate::domain::Redeemers;
 use crate::limits::{Proxies, Rate};
 use crate::participate::WhenAway;
 use crate::relay::KeyPolicy;
@@ -271,6 +272,11 @@ section! {
         database_url: Option<SecretString> = None,
         /// Connections in the pool.
         connections_max: u32 = 8,
+        /// Who uses coupons: `holders` (and shops), or `shops` alone.
+        redeemers: Redeemers = Redeemers::Holders,
+        /// How long coupons stay suspended for a cancellation that does not commit.
+        #[serde(with = "humantime_serde")]
+        suspend_max: Duration = Duration::from_secs(15),
     }
 }
 section! {

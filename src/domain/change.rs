@@ -12,7 +12,11 @@ pub enum Wish {
         reference: String,
     },
     /// Given back.
-    Cancel,
+    Cancel {
+        /// Until when its coupons stay suspended, by the clock of the events' database; none: they were
+        /// not suspended.
+        suspended_until: Option<Instant>,
+    },
     /// Not paid for in time.
     Expire,
 }
@@ -32,6 +36,23 @@ pub enum Obstacle {
     Expired,
     /// It is confirmed, and its campaign takes nothing back that is.
     NotCancellable,
+    /// What it earned was used.
+    AlreadyUsed,
+    /// It may have coupons, and they can be used as yet.
+    NotSuspended,
+    /// Its coupons may have been issued again: they were suspended for too short a time.
+    NotSuspendedAnyMore,
+}
+
+/// What a campaign takes back of what is confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakesBack {
+    /// Nothing.
+    Nothing,
+    /// Everything.
+    Everything,
+    /// What has no coupons that can be used.
+    WhatIsSuspended,
 }
 
 impl Wish {
@@ -40,7 +61,7 @@ impl Wish {
     pub const fn status(&self) -> Status {
         match self {
             Self::Confirm { .. } => Status::Confirmed,
-            Self::Cancel => Status::Cancelled,
+            Self::Cancel { .. } => Status::Cancelled,
             Self::Expire => Status::Expired,
         }
     }
@@ -48,14 +69,18 @@ impl Wish {
     /// Whether the units of whoever it is granted to return.
     #[must_use]
     pub const fn returns_units(&self) -> bool {
-        matches!(self, Self::Cancel | Self::Expire)
+        matches!(self, Self::Cancel { .. } | Self::Expire)
     }
 }
 
 impl Participation {
-    /// Where it stands once the wish is granted, at this time, in a campaign that takes back what is
-    /// confirmed or does not.
-    pub fn after(&self, wish: &Wish, cancellable: bool, now: Instant) -> Result<Status, Obstacle> {
+    /// Where it stands once the wish is granted, at this time, in a campaign that takes so much back.
+    pub fn after(
+        &self,
+        wish: &Wish,
+        takes_back: TakesBack,
+        now: Instant,
+    ) -> Result<Status, Obstacle> {
         let in_time = self.expires_at.is_none_or(|expires_at| now < expires_at);
         match (wish, self.status) {
             (Wish::Confirm { reference }, _) => match self.obstacle_to_payment(Some(reference)) {
@@ -63,12 +88,19 @@ impl Participation {
                 None if in_time => Ok(wish.status()),
                 None => Err(Obstacle::Expired),
             },
-            (Wish::Cancel, Status::Reserved) => Ok(wish.status()),
-            (Wish::Cancel, Status::Confirmed) if cancellable => Ok(wish.status()),
-            (Wish::Cancel, Status::Confirmed) => Err(Obstacle::NotCancellable),
-            (Wish::Cancel, Status::Expired) => Err(Obstacle::Expired),
+            (Wish::Cancel { .. }, Status::Reserved) => Ok(wish.status()),
+            (Wish::Cancel { suspended_until }, Status::Confirmed) => {
+                match (takes_back, suspended_until) {
+                    (TakesBack::Nothing, _) => Err(Obstacle::NotCancellable),
+                    (TakesBack::Everything, _) => Ok(wish.status()),
+                    (TakesBack::WhatIsSuspended, None) => Err(Obstacle::NotSuspended),
+                    (TakesBack::WhatIsSuspended, Some(until)) if now < *until => Ok(wish.status()),
+                    (TakesBack::WhatIsSuspended, Some(_)) => Err(Obstacle::NotSuspendedAnyMore),
+                }
+            }
+            (Wish::Cancel { .. }, Status::Expired) => Err(Obstacle::Expired),
             (Wish::Expire, Status::Reserved) if !in_time => Ok(wish.status()),
-            (Wish::Cancel, Status::Cancelled) | (Wish::Expire, _) => Err(Obstacle::Already),
+            (Wish::Cancel { .. }, Status::Cancelled) | (Wish::Expire, _) => Err(Obstacle::Already),
         }
     }
 
@@ -121,6 +153,10 @@ mod tests {
         }
     }
 
+    const fn cancel(suspended_until: Option<Instant>) -> Wish {
+        Wish::Cancel { suspended_until }
+    }
+
     #[test]
     fn a_reservation_has_one_way_out_at_any_time() {
         let reserved = standing(Status::Reserved, None);
@@ -129,9 +165,15 @@ mod tests {
             (1, Err(Obstacle::Expired), Ok(Status::Expired)),
         ] {
             let now = NOW + TimeDelta::seconds(late);
-            assert_eq!(reserved.after(&confirm(), false, now), confirmed);
-            assert_eq!(reserved.after(&Wish::Expire, false, now), expired);
-            let cancelled = reserved.after(&Wish::Cancel, false, now);
+            assert_eq!(
+                reserved.after(&confirm(), TakesBack::Nothing, now),
+                confirmed
+            );
+            assert_eq!(
+                reserved.after(&Wish::Expire, TakesBack::Nothing, now),
+                expired
+            );
+            let cancelled = reserved.after(&cancel(None), TakesBack::Nothing, now);
             assert_eq!(cancelled, Ok(Status::Cancelled));
         }
     }
@@ -139,15 +181,32 @@ mod tests {
     #[test]
     fn what_is_confirmed_is_given_back_only_where_the_campaign_takes_it() {
         let paid = standing(Status::Confirmed, Some("one"));
-        let kept = paid.after(&Wish::Cancel, false, NOW);
+        let kept = paid.after(&cancel(None), TakesBack::Nothing, NOW);
         assert_eq!(kept, Err(Obstacle::NotCancellable));
-        let taken = paid.after(&Wish::Cancel, true, NOW);
+        let taken = paid.after(&cancel(None), TakesBack::Everything, NOW);
         assert_eq!(taken, Ok(Status::Cancelled));
     }
 
     #[test]
+    fn what_may_have_coupons_is_given_back_while_they_are_suspended() {
+        let free = standing(Status::Confirmed, None);
+        let at =
+            |suspended_until| free.after(&cancel(suspended_until), TakesBack::WhatIsSuspended, NOW);
+        assert_eq!(at(None), Err(Obstacle::NotSuspended));
+        assert_eq!(at(Some(NOW)), Err(Obstacle::NotSuspendedAnyMore));
+        let in_time = Some(NOW + TimeDelta::microseconds(1));
+        assert_eq!(at(in_time), Ok(Status::Cancelled));
+        // What was never confirmed has earned nothing.
+        let reserved = standing(Status::Reserved, None);
+        let given_back = reserved.after(&cancel(None), TakesBack::WhatIsSuspended, NOW);
+        assert_eq!(given_back, Ok(Status::Cancelled));
+    }
+
+    #[test]
     fn paying_again_is_told_from_paying_twice() {
-        let by = |reference| standing(Status::Confirmed, reference).after(&confirm(), false, NOW);
+        let by = |reference| {
+            standing(Status::Confirmed, reference).after(&confirm(), TakesBack::Nothing, NOW)
+        };
         assert_eq!(by(Some("one")), Err(Obstacle::Already));
         assert_eq!(by(Some("two")), Err(Obstacle::PaidOtherwise));
         assert_eq!(by(None), Err(Obstacle::NotPayable));
@@ -160,12 +219,19 @@ mod tests {
             (Status::Expired, Obstacle::Expired),
         ] {
             let ended = standing(status, None);
-            assert_eq!(ended.after(&confirm(), true, NOW), Err(obstacle));
             assert_eq!(
-                ended.after(&Wish::Expire, true, NOW),
+                ended.after(&confirm(), TakesBack::Everything, NOW),
+                Err(obstacle)
+            );
+            assert_eq!(
+                ended.after(&Wish::Expire, TakesBack::Everything, NOW),
                 Err(Obstacle::Already)
             );
-            assert!(ended.after(&Wish::Cancel, true, NOW).is_err());
+            assert!(
+                ended
+                    .after(&cancel(None), TakesBack::Everything, NOW)
+                    .is_err()
+            );
         }
     }
 }

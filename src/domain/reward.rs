@@ -74,6 +74,8 @@ impl fmt::Display for CouponId {
 pub enum CouponStatus {
     /// Can be used, within its terms.
     Issued,
+    /// Cannot be used while its participation is being cancelled: then it is revoked, or issued again.
+    Suspended,
     /// Was used; for good.
     Used,
     /// Taken back with its participation before it was used.
@@ -82,9 +84,21 @@ pub enum CouponStatus {
 
 words!(CouponStatus {
     Issued = "issued",
+    Suspended = "suspended",
     Used = "used",
     Revoked = "revoked",
 });
+
+/// Who uses coupons for an order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Redeemers {
+    /// Their holders, who are believed what an order comes to; and shops.
+    #[default]
+    Holders,
+    /// Shops alone.
+    Shops,
+}
 
 /// A coupon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +121,8 @@ pub struct Coupon {
     pub used_at: Option<Instant>,
     /// What the order came to that it was used for.
     pub order_amount: Option<u64>,
+    /// The shop's name of that order, where one was given.
+    pub order_id: Option<String>,
     /// When it was issued.
     pub created_at: Instant,
 }

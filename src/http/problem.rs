@@ -338,7 +338,7 @@ const EVERYWHERE: [(u16, &str); 3] = [
     (500, "Our fault (INTERNAL)."),
     (
         503,
-        "Not available for the moment, see Retry-After (BUSY, TIMEOUT, STORE_UNAVAILABLE, GATE_UNAVAILABLE, BROKER_UNAVAILABLE).",
+        "Not available for the moment, see Retry-After (BUSY, TIMEOUT, STORE_UNAVAILABLE, GATE_UNAVAILABLE, BROKER_UNAVAILABLE, REWARDS_UNAVAILABLE).",
     ),
 ];
 

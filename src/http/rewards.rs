@@ -1,5 +1,6 @@
 //! A user's points and coupons, and using a coupon.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use poem::http::StatusCode;
@@ -11,7 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::auth::Caller;
-use super::fields::{Fields, FromFields, INTEGER_MAX};
+use super::fields::{Fields, FromFields, INTEGER_MAX, Said};
 use super::json::{Checked, RequestBodySchema, Written};
 use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Failure, Problem, documented};
@@ -21,9 +22,9 @@ use super::views::{
 };
 use super::{App, Section};
 use crate::domain::{
-    Coupon, CouponId, CouponStatus, EventId, Instant, Participation, ParticipationId,
+    Coupon, CouponId, CouponStatus, EventId, Instant, Participation, ParticipationId, Redeemers,
 };
-use crate::store::{Rewards, UseOutcome};
+use crate::store::{Order, Rewards, UseOutcome, Voucher};
 
 documented! {
     /// Problems of looking at rewards.
@@ -37,7 +38,7 @@ documented! {
     Using {
         400 => "The body is not JSON (MALFORMED).",
         401 => "Nobody is asking (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
-        403 => "Only its owner can use a coupon (FORBIDDEN).",
+        403 => "Only its owner can use a coupon (FORBIDDEN), or only shops can (SHOPS_ONLY).",
         404 => "There is no such coupon, or it is another user's (NOT_FOUND), or this process has nothing to do with rewards (REWARDS_OFF).",
         408 => "The body did not come in time (REQUEST_TIMEOUT).",
         409 => "Not usable (COUPON_USED, COUPON_NOT_YET_VALID, COUPON_EXPIRED, COUPON_REVOKED, ORDER_BELOW_MINIMUM).",
@@ -49,17 +50,26 @@ documented! {
 
 /// Uses a coupon for an order.
 #[derive(Object)]
-#[oai(rename = "UseCoupon", rename_all = "camelCase", example)]
+#[oai(
+    rename = "UseCoupon",
+    rename_all = "camelCase",
+    skip_serializing_if_is_none,
+    example
+)]
 pub struct UseCouponRequest {
     /// What the order comes to, in the smallest unit of the currency.
     #[oai(validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
     order_amount: u64,
+    /// The shop's name of the order: asked again for the same order, the answer is the same.
+    #[oai(validator(min_length = 1, max_length = 64, pattern = "^[ -~]*$"))]
+    order_id: Option<String>,
 }
 
 impl Example for UseCouponRequest {
     fn example() -> Self {
         Self {
             order_amount: 12_000,
+            order_id: Some("order-7731".to_owned()),
         }
     }
 }
@@ -68,19 +78,29 @@ impl RequestBodySchema for UseCouponRequest {
     type Read = Order;
 }
 
-/// An order, read.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Order {
-    amount: u64,
-}
-
 impl FromFields for Order {
     fn from_fields(fields: &mut Fields) -> Self {
         let amount = fields.integer("orderAmount", &(1..=INTEGER_MAX));
+        let id = order_id(fields);
         Self {
             amount: fields.required("orderAmount", amount),
+            id: fields.not_null("orderId", id),
         }
     }
+}
+
+/// Length of a shop's name of an order.
+const ORDER_ID: RangeInclusive<usize> = 1..=64;
+
+/// The shop's name of an order, in printable ASCII.
+pub(super) fn order_id(fields: &mut Fields) -> Said<String> {
+    let id = fields.text("orderId", &ORDER_ID);
+    if let Said::This(id) = &id
+        && !id.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    {
+        fields.wrong("orderId", "must be printable ASCII");
+    }
+    id
 }
 
 /// Rewards.
@@ -146,9 +166,11 @@ impl RewardsApi {
         }))
     }
 
-    /// Use a coupon for an order.
+    /// Use a coupon for an order, as its holder.
     ///
-    /// Once, whoever asks at the same time. What is answered with 409 changed nothing.
+    /// Once, whoever asks at the same time; asked again with the same `orderId` it answers the same. What is
+    /// answered with 409 changed nothing. Where only shops use coupons (`rewards.redeemers`) they do so with
+    /// `POST /api/admin/coupons/redeem`.
     #[oai(
         path = "/api/coupons/:id/use",
         method = "post",
@@ -162,28 +184,43 @@ impl RewardsApi {
         id: Path<Uuid>,
         body: Checked<UseCouponRequest>,
     ) -> Result<Written<CouponUseView>, Failure<Using>> {
-        let holder = caller.user("Only its owner can use a coupon.")?;
-        let rewards = rewards_of(&app)?;
-        let order_amount = body.0.amount;
-        let used = rewards
-            .use_coupon(CouponId(id.0), holder, order_amount)
-            .await;
-        let (outcome, now) = used.map_err(|error| away(&error))?;
-        match outcome {
-            UseOutcome::Used(coupon) => {
-                let discount = coupon.terms.discount_amount.min(order_amount);
-                Ok(Written(CouponUseView {
-                    coupon_id: coupon.id.0,
-                    order_amount,
-                    discount_amount: discount,
-                    amount_to_pay: order_amount - discount,
-                    used_at: coupon.used_at.unwrap_or(now),
-                }))
-            }
-            UseOutcome::Refused(coupon) => Err(unusable(&coupon, now).into()),
-            UseOutcome::Unknown => Err(Problem::not_found("There is no such coupon.").into()),
+        let by = caller.user("Only its owner can use a coupon.")?;
+        if app.settings.redeemers == Redeemers::Shops {
+            return Err(shops_only().into());
         }
+        let id = CouponId(id.0);
+        let used = use_voucher(&app, &Voucher::Held { id, by }, &body.0).await?;
+        Ok(Written(used))
     }
+}
+
+/// Uses a coupon for an order, whoever does it.
+pub(super) async fn use_voucher(
+    app: &App,
+    voucher: &Voucher,
+    order: &Order,
+) -> Result<CouponUseView, Problem> {
+    let used = rewards_of(app)?.use_coupon(voucher, order).await;
+    let (outcome, now) = used.map_err(|error| away(&error))?;
+    match outcome {
+        UseOutcome::Used(coupon) => Ok(CouponUseView::of(&coupon, order.amount, now)),
+        UseOutcome::OtherAmount(coupon) => {
+            let amount = coupon.order_amount.unwrap_or_default();
+            let problem = format!("must be {amount}: for this order the coupon was used before");
+            Err(Problem::invalid_field("orderAmount", problem))
+        }
+        UseOutcome::Refused(coupon) => Err(unusable(&coupon, now)),
+        UseOutcome::Unknown => Err(Problem::not_found("There is no such coupon.")),
+    }
+}
+
+fn shops_only() -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "SHOPS_ONLY",
+        "Only shops use coupons",
+        "Show the code of the coupon to the shop, which uses it for the order.",
+    )
 }
 
 /// Participations as they stand now, with what they were granted: two bounded questions however many.
@@ -244,6 +281,10 @@ fn unusable(coupon: &Coupon, now: Instant) -> Problem {
             conflict("COUPON_USED", "Coupon used", "This coupon was used before.")
                 .with_member("usedAt", moment(coupon.used_at))
         }
+        CouponStatus::Suspended => Problem::unavailable(
+            "COUPON_SUSPENDED",
+            "The participation that earned this coupon is being cancelled.",
+        ),
         CouponStatus::Revoked => conflict(
             "COUPON_REVOKED",
             "Coupon revoked",

@@ -14,6 +14,7 @@ use super::tls::Tls;
 use super::views::StatusView;
 use crate::accounts::Accounts;
 use crate::challenge::Challenge;
+use crate::domain::Redeemers;
 use crate::identity::Verifier;
 use crate::limits::Proxies;
 
@@ -66,6 +67,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How long requests may take to finish once the service stops.
     pub drain_timeout: Duration,
+    /// Who uses coupons.
+    pub redeemers: Redeemers,
     /// Parts that run inside this process because none was configured; shown on the dashboard.
     pub embedded_parts: Vec<&'static str>,
     /// Cancelled when the service stops: no more connections are taken, live streams end.
@@ -92,6 +95,7 @@ impl Default for Settings {
             concurrent_streams_max: 256,
             idle_timeout: Duration::from_secs(75),
             drain_timeout: Duration::from_secs(15),
+            redeemers: Redeemers::default(),
             embedded_parts: Vec::new(),
             stop: CancellationToken::new(),
         }

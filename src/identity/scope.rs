@@ -18,17 +18,20 @@ pub enum Scope {
     TestRun,
     /// Make accounts and change them.
     AccountManage,
+    /// Use the coupons that customers show.
+    CouponRedeem,
 }
 
 impl Scope {
     /// All there are.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::CampaignRead,
         Self::CampaignWrite,
         Self::DeadletterReplay,
         Self::StatsRead,
         Self::TestRun,
         Self::AccountManage,
+        Self::CouponRedeem,
     ];
 
     /// As it is written in a token.
@@ -41,6 +44,7 @@ impl Scope {
             Self::StatsRead => "stats:read",
             Self::TestRun => "test:run",
             Self::AccountManage => "account:manage",
+            Self::CouponRedeem => "coupon:redeem",
         }
     }
 
@@ -50,7 +54,7 @@ impl Scope {
         Self::ALL.into_iter().find(|scope| scope.as_str() == word)
     }
 
-    const fn bit(self) -> u8 {
+    const fn bit(self) -> u16 {
         1 << self as u8
     }
 }
@@ -86,11 +90,12 @@ needs!(
     StatsRead,
     TestRun,
     AccountManage,
+    CouponRedeem,
 );
 
 /// Which scopes somebody has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Scopes(u8);
+pub struct Scopes(u16);
 
 impl Scopes {
     /// Every one.

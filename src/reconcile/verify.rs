@@ -10,6 +10,7 @@
 //! in one snapshot.
 
 mod gate;
+mod grants;
 mod judge;
 mod look;
 mod plan;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
+pub use self::grants::Grants;
 pub use self::table::table;
 
 use self::look::{Looked, kept_of};

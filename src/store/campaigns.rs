@@ -1,6 +1,8 @@
 //! Campaigns in the store: create, read, change. The units committed are changed by
 //! `participations` alone.
 
+use std::time::Duration;
+
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
@@ -10,6 +12,9 @@ use super::{Store, StoreError};
 use crate::domain::{
     AllowListId, AuditNote, Campaign, CampaignId, Instant, Kind, Reward, State, to_stored_precision,
 };
+
+/// How long a consumer may grant the reward of before: it looks at campaigns that often.
+const REWARD_UNSEEN_MAX: Duration = Duration::from_secs(2);
 
 /// A campaign to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +114,8 @@ impl Store {
             closes_at: Set(new.closes_at.map(to_stored_precision)),
             reward: Set(new.reward.as_ref().map(reward_text).transpose()?),
             cancellable: Set(new.cancellable),
+            has_coupons: Set(matches!(new.reward, Some(Reward::Coupon(_)))),
+            reward_since: Set(now),
             returns: Set(0),
             gate_epoch: Set(0),
             version: Set(1),
@@ -275,6 +282,11 @@ impl Store {
         }
         if let Some(reward) = &change.reward {
             row.reward = Set(reward.as_ref().map(reward_text).transpose()?);
+            row.reward_since = Set(to_stored_precision(self.clock.now() + REWARD_UNSEEN_MAX));
+            // For good: what was granted outlives the reward.
+            if matches!(reward, Some(Reward::Coupon(_))) {
+                row.has_coupons = Set(true);
+            }
         }
         Ok(row)
     }

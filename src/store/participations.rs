@@ -2,10 +2,12 @@
 
 mod change;
 mod commit;
+mod decided;
 mod direct;
 mod epoch;
 mod intake;
 mod ranked;
+mod rewardable;
 mod rewarded;
 mod rows;
 
@@ -19,6 +21,7 @@ pub use self::direct::{Closing, Decision, DirectOutcome};
 pub use self::epoch::{Committed, Raised};
 pub use self::intake::{Applicant, Intake, Making, Place};
 pub use self::ranked::{RankPage, Ranked, RankedRow};
+pub use self::rewardable::{Rewarding, Standing};
 use super::campaigns::to_unsigned;
 use super::entity::idempotency;
 use super::entity::participation::{Column, Entity, Model};

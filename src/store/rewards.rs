@@ -3,13 +3,17 @@
 
 mod applying;
 mod coupons;
+mod effects;
 mod plan;
 mod points;
 mod reading;
+mod revocation;
 mod verifying;
 
 pub use self::applying::{Applied, Due};
-pub use self::coupons::UseOutcome;
+pub use self::coupons::{Order, UseOutcome, Voucher};
+pub use self::effects::Effects;
+pub use self::revocation::{Revocation, Suspension};
 pub use self::verifying::Rewarded;
 
 use sea_orm::{ConnectionTrait, Value};
@@ -80,6 +84,13 @@ impl Rewards {
 
     fn is_embedded(&self) -> bool {
         self.db.is_embedded()
+    }
+
+    /// Appends, to a question, that the rows it finds are held. SQLite knows one writer at a time.
+    fn for_update(&self, sql: &mut Sql) {
+        if !self.is_embedded() {
+            sql.push(" FOR UPDATE");
+        }
     }
 
     /// Inserts rows, as many with each statement as it has room for; a row takes `row_bytes` on the wire.

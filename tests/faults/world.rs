@@ -185,15 +185,15 @@ impl World {
         let now = Clock::System.now();
         let (an_hour_ago, in_an_hour) = (now - TimeDelta::hours(1), now + TimeDelta::hours(1));
         let wanted = [
-            json!({ "name": "limited", "kind": "coupon", "totalStock": 160,
+            json!({ "name": "limited", "kind": "general", "totalStock": 160,
                     "opensAt": an_hour_ago, "closesAt": in_an_hour }),
             json!({ "name": "several", "kind": "general", "totalStock": 130, "perUserLimit": 3, "maxQuantity": 2 }),
             json!({ "name": "paid", "kind": "time_deal", "totalStock": 70, "perUserLimit": 4, "maxQuantity": 3,
                     "price": 500, "holdSeconds": HOLD.as_secs(), "cancellable": is_cancellable,
                     "opensAt": an_hour_ago, "closesAt": in_an_hour }),
-            json!({ "name": "endless", "kind": "points" }),
+            json!({ "name": "endless", "kind": "general" }),
             json!({ "name": "small", "kind": "general", "totalStock": 20 }),
-            json!({ "name": "windowed", "kind": "points", "opensAt": now + OPENS, "closesAt": now + CLOSES }),
+            json!({ "name": "windowed", "kind": "general", "opensAt": now + OPENS, "closesAt": now + CLOSES }),
         ];
         let base = self.replicas[0].base().unwrap();
         let client = reqwest::Client::new();

@@ -177,7 +177,9 @@ async fn a_cancellation_by_an_admin_and_its_entry_are_one() {
         let cancelled = async |nth: usize, by: Option<Origin>| {
             let wished = Wished {
                 id: batch[nth].participation.id,
-                wish: Wish::Cancel,
+                wish: Wish::Cancel {
+                    suspended_until: None,
+                },
                 traceparent: None,
                 by,
             };

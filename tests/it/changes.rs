@@ -23,6 +23,10 @@ use futures_util::future::join_all;
 use crate::store::intake;
 use crate::support::{campaign_of, create, mysql, stores};
 
+const CANCEL: Wish = Wish::Cancel {
+    suspended_until: None,
+};
+
 /// A campaign of which one has to be paid for, two units for each user.
 async fn paid(store: &Store) -> Campaign {
     let mut new = campaign_of(Some(100));
@@ -84,11 +88,11 @@ async fn each_of_many_wishes_in_one_transaction_is_granted_in_its_own_way() {
         let wishes = [
             wished(&orders[0], pay("one")),
             wished(&orders[1], pay("two")),
-            wished(&orders[2], Wish::Cancel),
+            wished(&orders[2], CANCEL),
             wished(&orders[3], Wish::Expire),
             wished(&orders[4], Wish::Expire),
             wished(&orders[5], pay("late")),
-            wished(&nobody, Wish::Cancel),
+            wished(&nobody, CANCEL),
         ];
         let key = KeyChoice::Participation;
         let changed = store
@@ -202,7 +206,7 @@ fn changes_on(store: &Store, supervisor: &Supervisor) -> Changes {
         wait_max: Duration::from_secs(5),
         pace: Duration::ZERO,
     };
-    Changes::start(&spawner, committer, payments, lanes)
+    Changes::start(&spawner, committer, payments, None, lanes)
 }
 
 #[tokio::test(flavor = "multi_thread")]

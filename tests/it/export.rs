@@ -86,7 +86,9 @@ async fn each_that_stood_at_the_beginning_is_there_once_while_others_come_and_go
             next += 5;
             let cancel = [Wished {
                 id: ParticipationId(read(&bytes).last().unwrap()[0].parse().unwrap()),
-                wish: Wish::Cancel,
+                wish: Wish::Cancel {
+                    suspended_until: None,
+                },
                 traceparent: None,
                 by: None,
             }];
@@ -140,7 +142,9 @@ async fn an_export_of_one_status_has_those_alone() {
             .into_iter()
             .map(|rank: usize| Wished {
                 id: ParticipationId(all[rank - 1][0].parse().unwrap()),
-                wish: Wish::Cancel,
+                wish: Wish::Cancel {
+                    suspended_until: None,
+                },
                 traceparent: None,
                 by: None,
             })

@@ -33,6 +33,6 @@ mod sale;
 mod scopes;
 mod sessions;
 mod simulation;
-mod tokens;
+pub mod tokens;
 mod topic;
 mod traces;

@@ -28,6 +28,8 @@ pub(super) fn campaign(dialect: &Dialect) -> Table {
         opens_at {time} NULL,
         closes_at {time} NULL,
         reward TEXT NULL,
+        reward_since {time} NOT NULL DEFAULT '2000-01-01 00:00:00',
+        has_coupons BOOLEAN NOT NULL DEFAULT FALSE,
         allow_list_id BIGINT NULL,
         gate_epoch BIGINT NOT NULL DEFAULT 0,
         gate_closed_until {time} NULL,

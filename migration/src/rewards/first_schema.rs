@@ -9,7 +9,15 @@ use crate::table::{Dialect, Table};
 
 pub(super) const SCHEMA: FirstSchema = FirstSchema {
     applied: super::APPLIED,
-    tables: |dialect| vec![inbox(dialect), ledger(dialect), balance(), coupon(dialect)],
+    tables: |dialect| {
+        vec![
+            inbox(dialect),
+            ledger(dialect),
+            balance(),
+            coupon(dialect),
+            revocation(dialect),
+        ]
+    },
 };
 
 /// The events that a consumer has applied.
@@ -60,7 +68,11 @@ fn balance() -> Table {
 /// Coupons, with their terms as they were when they were issued.
 fn coupon(dialect: &Dialect) -> Table {
     let Dialect {
-        time, uuid, ascii, ..
+        time,
+        uuid,
+        ascii,
+        unicode,
+        ..
     } = dialect;
     let columns = format!(
         "id {uuid} NOT NULL PRIMARY KEY,
@@ -73,13 +85,27 @@ fn coupon(dialect: &Dialect) -> Table {
         minimum_order_amount BIGINT NOT NULL,
         valid_from {time} NULL,
         valid_until {time} NULL,
-        status VARCHAR(8) {ascii} NOT NULL,
+        status VARCHAR(16) {ascii} NOT NULL,
         used_at {time} NULL,
         order_amount BIGINT NULL,
+        order_id VARCHAR(64) {ascii} NULL,
+        used_by VARCHAR(255) {unicode} NULL,
         created_at {time} NOT NULL"
     );
     Table::new("coupon", columns)
         .unique("coupon_code", "code")
         .unique("coupon_once", "participation_id, nth")
         .index("coupon_user", "user_id, id")
+}
+
+/// Participations that are being cancelled, whose coupons are suspended meanwhile.
+fn revocation(dialect: &Dialect) -> Table {
+    let Dialect { time, uuid, .. } = dialect;
+    let columns = format!(
+        "participation_id {uuid} NOT NULL PRIMARY KEY,
+        undecided_until {time} NULL"
+    );
+    Table::new("revocation", columns)
+        .index("revocation_undecided", "undecided_until")
+        .clustered()
 }

@@ -40,6 +40,10 @@ pub enum ScopeWord {
     #[oai(rename = "account:manage")]
     #[serde(rename = "account:manage")]
     AccountManage,
+    /// Use the coupons that customers show.
+    #[oai(rename = "coupon:redeem")]
+    #[serde(rename = "coupon:redeem")]
+    CouponRedeem,
 }
 
 impl From<Scope> for ScopeWord {
@@ -51,6 +55,7 @@ impl From<Scope> for ScopeWord {
             Scope::StatsRead => Self::StatsRead,
             Scope::TestRun => Self::TestRun,
             Scope::AccountManage => Self::AccountManage,
+            Scope::CouponRedeem => Self::CouponRedeem,
         }
     }
 }

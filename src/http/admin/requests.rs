@@ -35,7 +35,8 @@ pub struct CreateCampaign {
     /// What it is about; empty when left out.
     #[oai(validator(max_length = 4000))]
     description: Option<String>,
-    /// What kind of thing it hands out; `general` when left out.
+    /// What kind of thing it hands out; `general` when left out. A `coupon` campaign needs a coupon as its
+    /// reward, a `points` campaign points, a `time_deal` an end.
     kind: Option<KindWord>,
     /// `draft` keeps it closed until it is opened; otherwise `opensAt` decides.
     state: Option<StateWord>,

@@ -36,7 +36,7 @@ documented! {
     GivingBack {
         401 => "Nobody is asking (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
         404 => "There is no such participation, or it is another user's (NOT_FOUND).",
-        409 => "It cannot be given back (NOT_CANCELLABLE, EXPIRED).",
+        409 => "It cannot be given back (NOT_CANCELLABLE, ALREADY_USED, EXPIRED).",
         422 => "A value cannot be accepted (INVALID).",
     }
 }
@@ -116,7 +116,8 @@ impl ChangesApi {
 
     /// Give a participation back.
     ///
-    /// A reservation always; what is confirmed only where its campaign is `cancellable`. Safe to repeat.
+    /// A reservation always; what is confirmed only where its campaign is `cancellable`, and not once a
+    /// coupon that it earned was used. Its coupons can no longer be used when this is answered. Safe to repeat.
     #[oai(
         path = "/api/participations/:id/cancel",
         method = "post",

@@ -129,6 +129,13 @@ impl From<ChangeError> for Problem {
             }
             ChangeError::Busy => busy(),
             ChangeError::Unavailable => part_unavailable("store"),
+            ChangeError::RewardsUnavailable => part_unavailable("rewards"),
+            ChangeError::RewardsOff => Self::unavailable(
+                "REWARDS_UNAVAILABLE",
+                "Whether its coupons were used is not known: this process has nothing to do with rewards. \
+                 Tell it where the rewards database is (FIRSTCOME_REWARDS_DATABASE_URL).",
+            )
+            .with_member("part", "rewards"),
         }
     }
 }
@@ -154,6 +161,15 @@ fn stays(participation: &Participation, obstacle: Obstacle) -> Problem {
             "Not cancellable",
             "It is confirmed, and its campaign takes nothing back.",
         ),
+        Obstacle::AlreadyUsed => (
+            "ALREADY_USED",
+            "Already used",
+            "What it earned was used, so it cannot be given back.",
+        ),
+        // Never said: a suspension comes first, and one that was too short is tried again.
+        Obstacle::NotSuspended | Obstacle::NotSuspendedAnyMore => {
+            return part_unavailable("rewards");
+        }
     };
     Problem::new(StatusCode::CONFLICT, code, title, detail)
         .with_member("participationId", participation.id.to_string())
@@ -175,6 +191,7 @@ fn part_unavailable(part: &'static str) -> Problem {
         "store" => "STORE_UNAVAILABLE",
         "gate" => "GATE_UNAVAILABLE",
         "broker" => "BROKER_UNAVAILABLE",
+        "rewards" => "REWARDS_UNAVAILABLE",
         _ => "UNAVAILABLE",
     };
     Problem::unavailable(code, "A part the request needs does not answer.")

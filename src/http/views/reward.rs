@@ -13,6 +13,8 @@ use crate::domain::{Coupon, CouponStatus, Entry, EntryKind, Granted, Instant};
 pub enum CouponStatusWord {
     /// Can be used, within its terms.
     Issued,
+    /// Cannot be used while its participation is being cancelled: then it is revoked, or issued again.
+    Suspended,
     /// Was used.
     Used,
     /// Taken back with its participation.
@@ -23,6 +25,7 @@ impl From<CouponStatus> for CouponStatusWord {
     fn from(status: CouponStatus) -> Self {
         match status {
             CouponStatus::Issued => Self::Issued,
+            CouponStatus::Suspended => Self::Suspended,
             CouponStatus::Used => Self::Used,
             CouponStatus::Revoked => Self::Revoked,
         }
@@ -60,7 +63,7 @@ pub struct GrantedView {
     /// One coupon for each unit; the first hundred.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coupons: Option<Vec<GrantedCouponView>>,
-    /// Whether it was taken back; coupons that were used before that stay used.
+    /// Whether it was taken back.
     pub reversed: bool,
 }
 
@@ -195,13 +198,16 @@ pub struct RewardsView {
     pub next_coupon_cursor: Option<String>,
 }
 
-/// A coupon that was used just now.
+/// A coupon that is used.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "CouponUse", rename_all = "camelCase")]
 pub struct CouponUseView {
     /// The coupon.
     pub coupon_id: Uuid,
+    /// The shop's name of the order; null: none was given.
+    #[oai(nullable)]
+    pub order_id: Option<String>,
     /// What the order came to.
     pub order_amount: u64,
     /// What the coupon took off it: never more than it came to.
@@ -210,4 +216,19 @@ pub struct CouponUseView {
     pub amount_to_pay: u64,
     /// When it was used.
     pub used_at: Instant,
+}
+
+impl CouponUseView {
+    /// Of a coupon that is used; `now` where it is not known since when.
+    pub fn of(coupon: &Coupon, order_amount: u64, now: Instant) -> Self {
+        let discount = coupon.terms.discount_amount.min(order_amount);
+        Self {
+            coupon_id: coupon.id.0,
+            order_id: coupon.order_id.clone(),
+            order_amount,
+            discount_amount: discount,
+            amount_to_pay: order_amount - discount,
+            used_at: coupon.used_at.unwrap_or(now),
+        }
+    }
 }

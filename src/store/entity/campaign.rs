@@ -24,6 +24,8 @@ pub struct Model {
     pub gate_epoch: i64,
     pub gate_closed_until: Option<DateTimeUtc>,
     pub cancellable: bool,
+    pub has_coupons: bool,
+    pub reward_since: DateTimeUtc,
     pub allow_list_id: Option<i64>,
     pub returns: i64,
     pub version: i64,

@@ -15,7 +15,7 @@ use super::rows::{OutboxRow, outbox};
 use super::{CommitError, by_index};
 use crate::domain::{
     AuditAction, AuditNote, CampaignId, EventId, Instant, KeyChoice, Obstacle, Origin, OutboxEvent,
-    Participation, ParticipationId, Return, Status, Wish,
+    Participation, ParticipationId, Return, Status, TakesBack, Wish,
 };
 use crate::store::bounded::Tx;
 use crate::store::campaigns::{to_signed, to_unsigned};
@@ -79,7 +79,7 @@ impl Step<'_> {
         let by = self.asked.by.clone()?;
         let action = match self.asked.wish {
             Wish::Confirm { .. } => AuditAction::ParticipationConfirm,
-            Wish::Cancel | Wish::Expire => AuditAction::ParticipationCancel,
+            Wish::Cancel { .. } | Wish::Expire => AuditAction::ParticipationCancel,
         };
         let what = (self.becomes.campaign_id, self.becomes.id);
         let statuses = (self.from, self.becomes.status);
@@ -170,7 +170,7 @@ async fn change(
             continue;
         };
         let stands = Participation::try_from(row)?;
-        match stands.after(&asked.wish, books.cancellable, now) {
+        match stands.after(&asked.wish, takes_back(&books), now) {
             Ok(status) => steps.push(Step {
                 asked,
                 from: stands.status,
@@ -179,7 +179,7 @@ async fn change(
                     expires_at: None,
                     payment_reference: match &asked.wish {
                         Wish::Confirm { reference } => Some(reference.clone()),
-                        Wish::Cancel | Wish::Expire => stands.payment_reference.clone(),
+                        Wish::Cancel { .. } | Wish::Expire => stands.payment_reference.clone(),
                     },
                     ..stands
                 },
@@ -205,6 +205,15 @@ async fn change(
     }
     changed.changed = steps.into_iter().map(|step| step.becomes).collect();
     Ok(changed)
+}
+
+/// What a campaign takes back, by its row, which is held where units return.
+const fn takes_back(books: &campaign::Model) -> TakesBack {
+    match (books.cancellable, books.has_coupons) {
+        (false, _) => TakesBack::Nothing,
+        (true, false) => TakesBack::Everything,
+        (true, true) => TakesBack::WhatIsSuspended,
+    }
 }
 
 /// One statement for all that go the same way.

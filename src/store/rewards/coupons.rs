@@ -16,6 +16,7 @@ use crate::domain::{
 use crate::store::StoreError;
 use crate::store::bounded::Tx;
 use crate::store::campaigns::{narrow, to_signed, to_unsigned};
+use crate::store::outbox::Sql;
 use crate::store::shapes::padded;
 
 /// The digits of a code, without those that look like others (Crockford's base 32).
@@ -24,7 +25,7 @@ const CODE_DIGITS: usize = 26;
 
 /// The columns of a coupon, in the order in which [`coupon`] reads them.
 pub(super) const COLUMNS: &str = "id, code, user_id, campaign_id, participation_id, discount_amount, \
-     minimum_order_amount, valid_from, valid_until, status, used_at, order_amount, created_at";
+     minimum_order_amount, valid_from, valid_until, status, used_at, order_amount, created_at, order_id";
 
 const COUPON: Insert = Insert {
     into: "INSERT INTO coupon (id, code, user_id, campaign_id, participation_id, nth, discount_amount, \
@@ -33,14 +34,44 @@ const COUPON: Insert = Insert {
     or_add: None,
 };
 
+/// Which coupon is used, and who uses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Voucher {
+    /// Its holder names it.
+    Held {
+        /// Which.
+        id: CouponId,
+        /// Whose it has to be.
+        by: UserId,
+    },
+    /// A shop was shown its code.
+    Shown {
+        /// The code.
+        code: String,
+        /// The name of the shop.
+        by: String,
+    },
+}
+
+/// What a coupon is used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// What it comes to.
+    pub amount: u64,
+    /// The shop's name of it: asked again for the same one, the answer is the same.
+    pub id: Option<String>,
+}
+
 /// What came of using a coupon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UseOutcome {
-    /// It is used now.
+    /// It is used, now or before for this same order.
     Used(Coupon),
+    /// It was used before for this order, which came to another amount then.
+    OtherAmount(Coupon),
     /// It is not; the reason is in its status, its terms and the amount.
     Refused(Coupon),
-    /// The user has no such coupon.
+    /// There is no such coupon, or it is another user's.
     Unknown,
 }
 
@@ -96,51 +127,60 @@ impl Rewards {
             ]
         })
         .await?;
-        let mut revoked: Vec<Uuid> = plan
-            .reversals
+        let mut issued: Vec<Uuid> = coupons
             .iter()
-            .map(|(due, _)| due.change.participation.0)
+            .map(|(due, ..)| due.change.participation.0)
             .collect();
-        if revoked.is_empty() {
-            return Ok(());
-        }
+        issued.dedup();
+        self.suspend_issued(tx, &issued).await?;
+        let revoked = plan.reversals.iter();
+        let mut revoked: Vec<Uuid> = revoked.map(|(due, _)| due.change.participation.0).collect();
         revoked.sort_unstable();
-        let mut sql = self.sql("UPDATE coupon SET status = ");
-        sql.bind(CouponStatus::Revoked.as_str());
-        sql.push(" WHERE status = ")
-            .bind(CouponStatus::Issued.as_str())
-            .push(" AND participation_id IN ");
-        sql.list(padded(&revoked)).run(tx).await?;
-        Ok(())
+        for unused in [CouponStatus::Issued, CouponStatus::Suspended] {
+            self.move_coupons(tx, &revoked, unused, CouponStatus::Revoked)
+                .await?;
+        }
+        let ended: Vec<Uuid> = plan.ended.iter().map(|id| id.0).collect();
+        self.forget_revocations(tx, &ended).await
     }
 
-    /// Uses a coupon of `user` for an order: once, whoever asks at the same time, and only within its
-    /// terms.
+    /// Uses a coupon for an order: once, whoever asks at the same time, and only within its terms.
     pub async fn use_coupon(
         &self,
-        id: CouponId,
-        user: UserId,
-        order_amount: u64,
+        voucher: &Voucher,
+        order: &Order,
     ) -> Result<(UseOutcome, Instant), StoreError> {
         let now = to_stored_precision(self.clock.now());
-        let order = to_signed(order_amount);
+        let amount = to_signed(order.amount);
+        let by = match voucher {
+            Voucher::Held { .. } => None,
+            Voucher::Shown { by, .. } => Some(by.clone()),
+        };
         let mut sql = self.sql("UPDATE coupon SET status = ");
         sql.bind(CouponStatus::Used.as_str());
         sql.push(", used_at = ").bind(now);
-        sql.push(", order_amount = ").bind(order);
-        sql.push(" WHERE id = ").bind(id.0);
-        sql.push(" AND user_id = ").bind(user.0);
+        sql.push(", order_amount = ").bind(amount);
+        sql.push(", order_id = ").bind(order.id.clone());
+        sql.push(", used_by = ").bind(by);
+        sql.push(" WHERE ");
+        voucher.name(&mut sql);
         sql.push(" AND status = ")
             .bind(CouponStatus::Issued.as_str());
-        sql.push(" AND minimum_order_amount <= ").bind(order);
+        sql.push(" AND minimum_order_amount <= ").bind(amount);
         sql.push(" AND (valid_from IS NULL OR valid_from <= ")
             .bind(now);
         sql.push(") AND (valid_until IS NULL OR valid_until >= ")
             .bind(now);
         let is_used = sql.push(")").run(&self.db).await? == 1;
-        let found = self.coupon(id).await?.filter(|coupon| coupon.user == user);
-        let outcome = match found {
+        let outcome = match self.coupon(voucher).await? {
             Some(coupon) if is_used => UseOutcome::Used(coupon),
+            Some(coupon) if order.id.is_some() && coupon.order_id == order.id => {
+                if coupon.order_amount == Some(order.amount) {
+                    UseOutcome::Used(coupon)
+                } else {
+                    UseOutcome::OtherAmount(coupon)
+                }
+            }
             Some(coupon) => UseOutcome::Refused(coupon),
             None => UseOutcome::Unknown,
         };
@@ -148,10 +188,26 @@ impl Rewards {
     }
 
     /// One coupon.
-    pub async fn coupon(&self, id: CouponId) -> Result<Option<Coupon>, StoreError> {
-        let mut sql = self.sql(&format!("SELECT {COLUMNS} FROM coupon WHERE id = "));
-        let rows = sql.bind(id.0).rows(&self.db).await?;
+    pub async fn coupon(&self, voucher: &Voucher) -> Result<Option<Coupon>, StoreError> {
+        let mut sql = self.sql(&format!("SELECT {COLUMNS} FROM coupon WHERE "));
+        voucher.name(&mut sql);
+        let rows = sql.rows(&self.db).await?;
         rows.first().map(coupon).transpose()
+    }
+}
+
+impl Voucher {
+    /// Appends the condition that finds it.
+    fn name(&self, sql: &mut Sql) {
+        match self {
+            Self::Held { id, by } => {
+                sql.push("id = ").bind(id.0);
+                sql.push(" AND user_id = ").bind(by.0);
+            }
+            Self::Shown { code, .. } => {
+                sql.push("code = ").bind(code.as_str());
+            }
+        }
     }
 }
 
@@ -175,6 +231,7 @@ pub(super) fn coupon(row: &QueryResult) -> Result<Coupon, StoreError> {
         used_at: row.try_get_by_index(10)?,
         order_amount: order_amount.map(to_unsigned),
         created_at: row.try_get_by_index(12)?,
+        order_id: row.try_get_by_index(13)?,
     })
 }
 

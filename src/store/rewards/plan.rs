@@ -26,6 +26,8 @@ pub(super) struct Plan<'a> {
     pub(super) grants: Vec<&'a Due>,
     /// Changes that take back so much of what was granted before.
     pub(super) reversals: Vec<(&'a Due, i64)>,
+    /// Participations that have come to their end, whether they were granted anything or not.
+    pub(super) ended: Vec<ParticipationId>,
     /// Changes that came after a later one of their participation.
     pub(super) late: usize,
 }
@@ -51,6 +53,7 @@ impl<'a> Plan<'a> {
                     }
                 }
                 Status::Cancelled | Status::Expired => {
+                    plan.ended.push(change.participation);
                     if let (Some(amount), false) = (standing.granted, standing.is_reversed) {
                         standing.is_reversed = true;
                         plan.reversals.push((due, amount));

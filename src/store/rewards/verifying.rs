@@ -80,12 +80,18 @@ const RULES: [Rule; 6] = [
 ];
 
 impl Rewards {
+    /// The same, for what takes longer.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self {
+            db: self.db.patient(PATIENCE),
+            ..self
+        }
+    }
+
     /// Reads everything, and says what is wrong.
     pub async fn verify(&self) -> Result<Rewarded, StoreError> {
-        let patient = Self {
-            db: self.db.patient(PATIENCE),
-            ..self.clone()
-        };
+        let patient = self.clone().patient();
         let tx = connection::snapshot(&patient.db).await?;
         let mut rewarded = Rewarded::default();
         for rule in &RULES {

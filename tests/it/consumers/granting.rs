@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use firstcome::clock::Clock;
 use firstcome::domain::{Change, Consumer, CouponStatus, EventId, Reward, Status, UserId};
-use firstcome::store::{Applied, Due, Rewards, StoreConfig, UseOutcome};
+use firstcome::store::{Applied, Due, Order, Rewards, StoreConfig, UseOutcome, Voucher};
 use tempfile::TempDir;
 
 use super::scene::{Scene, change, coupon_terms};
@@ -134,11 +134,15 @@ async fn coupons_are_revoked_unless_they_were_used() {
     scene.reaches("SELECT COUNT(*) FROM coupon", 3).await;
     let granted = scene.rewards.granted(&[made[1].id]).await.unwrap();
     let (used, _) = granted[&made[1].id].coupons[0];
-    let (outcome, _) = scene
-        .rewards
-        .use_coupon(used, UserId(1), 5_000)
-        .await
-        .unwrap();
+    let voucher = Voucher::Held {
+        id: used,
+        by: UserId(1),
+    };
+    let order = Order {
+        amount: 5_000,
+        id: None,
+    };
+    let (outcome, _) = scene.rewards.use_coupon(&voucher, &order).await.unwrap();
     assert!(matches!(outcome, UseOutcome::Used(_)), "{outcome:?}");
     let expired: Vec<_> = made
         .iter()
@@ -147,7 +151,7 @@ async fn coupons_are_revoked_unless_they_were_used() {
     scene.publish(&expired).await;
     let revoked = "SELECT COUNT(*) FROM coupon WHERE status = 'revoked'";
     scene.reaches(revoked, 2).await;
-    let kept = scene.rewards.coupon(used).await.unwrap().unwrap();
+    let kept = scene.rewards.coupon(&voucher).await.unwrap().unwrap();
     assert_eq!(
         (kept.status, kept.order_amount),
         (CouponStatus::Used, Some(5_000))

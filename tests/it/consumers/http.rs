@@ -8,13 +8,13 @@ use super::scene::Scene;
 use crate::service::process::{ADMIN_TOKEN, Service, body, command};
 use crate::support::until;
 
-async fn rewards(service: &Service, user: i64) -> Value {
+pub(super) async fn rewards(service: &Service, user: i64) -> Value {
     let path = format!("/api/users/{user}/rewards");
     let asked = service.get(&path).header("Authorization", user.to_string());
     body(asked.send().await.unwrap()).await
 }
 
-async fn coupon_of(service: &Service, campaign: i64, user: i64) -> Value {
+pub(super) async fn coupon_of(service: &Service, campaign: i64, user: i64) -> Value {
     assert_eq!(service.take_part(campaign, user).await.status(), 201);
     until("the coupon is there", async || {
         let coupons = rewards(service, user).await["coupons"].clone();
@@ -27,7 +27,12 @@ async fn coupon_of(service: &Service, campaign: i64, user: i64) -> Value {
     all.as_array().unwrap().iter().find(of).unwrap().clone()
 }
 
-async fn use_it(service: &Service, coupon: &Value, user: &str, order: Value) -> (u16, Value) {
+pub(super) async fn use_it(
+    service: &Service,
+    coupon: &Value,
+    user: &str,
+    order: Value,
+) -> (u16, Value) {
     let path = format!("/api/coupons/{}/use", coupon["id"].as_str().unwrap());
     let asked = service
         .post(&path)

@@ -6,9 +6,11 @@ use firstcome::domain::{
 };
 use firstcome::store::{Due, Rewarded, Rewards, StoreConfig};
 use sea_orm::{ConnectionTrait, Database};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::scene::{Scene, coupon_terms};
+use crate::service::process::{Service, body, command};
 
 const POINTS: CampaignId = CampaignId(1);
 const COUPONS: CampaignId = CampaignId(2);
@@ -114,6 +116,122 @@ async fn planted(rewards: &Rewards, url: &str) {
     let found = breaches(rewards).await;
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].contains(&ended[0].change.event.to_string()));
+}
+
+/// What `verify --rewards` calls wrong, by its exit and in its words.
+fn verified(folder: &TempDir, settings: &[(&str, String)], passed: &str) -> (bool, String) {
+    let mut verify = command(folder, settings);
+    let said = verify.args([
+        "verify",
+        "--rewards",
+        "--json",
+        "--rewards-passed-seconds",
+        passed,
+    ]);
+    let said = said.output().unwrap();
+    let found: Value = serde_json::from_slice(&said.stdout).unwrap();
+    let breaches = found["rewards"]["breaches"].as_array().unwrap().iter();
+    let breaches: Vec<&str> = breaches.map(|one| one.as_str().unwrap()).collect();
+    (said.status.success(), breaches.join("; "))
+}
+
+/// A consumer has gone past an event, and nothing came of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_is_missing_and_one_that_was_never_taken_back_are_found() {
+    let scene = Scene::new().await;
+    let folder = TempDir::new().unwrap();
+    let mut settings = scene.settings();
+    settings.push(("FIRSTCOME_RELAY_ENABLED", "false".to_owned()));
+    let service = Service::start(&folder, &settings).await;
+    for consumer in Consumer::ALL {
+        let reward = match consumer {
+            Consumer::Points => json!({ "points": 10 }),
+            Consumer::Coupons => json!({ "coupon": { "discountAmount": 1 } }),
+        };
+        let asked =
+            json!({ "name": "n", "kind": "general", "reward": reward, "cancellable": true });
+        let campaign = service.create(asked).await;
+        let mut made = Vec::new();
+        for user in 1..=3 {
+            let answer = body(service.take_part(campaign, user).await).await;
+            let id = answer["participationId"].as_str().unwrap();
+            made.push(ParticipationId(id.parse().unwrap()));
+        }
+        let verified = |passed: &str| verified(&folder, &settings, passed);
+        is_found_missing(&scene, consumer, campaign, &made, &verified).await;
+        is_found_standing(&scene, consumer, campaign, made[2], &verified).await;
+    }
+}
+
+/// The effect of a change on this participation, as the consumer has it.
+async fn apply(scene: &Scene, consumer: Consumer, one: ParticipationId, changes: &[(Status, u32)]) {
+    let batch: Vec<Due> = changes
+        .iter()
+        .map(|(status, sequence)| {
+            let campaign = match consumer {
+                Consumer::Points => POINTS,
+                Consumer::Coupons => COUPONS,
+            };
+            let mut due = due(campaign, 0, *status, *sequence);
+            due.change.participation = one;
+            due
+        })
+        .collect();
+    scene.rewards.apply(consumer, &batch).await.unwrap();
+}
+
+type Verified<'a> = dyn Fn(&str) -> (bool, String) + 'a;
+
+/// The last of these is not granted, and that is said once its event was published, and passed.
+async fn is_found_missing(
+    scene: &Scene,
+    consumer: Consumer,
+    campaign: i64,
+    made: &[ParticipationId],
+    verified: &Verified<'_>,
+) {
+    let missing = made[2];
+    for one in &made[..2] {
+        apply(scene, consumer, *one, &[(Status::Confirmed, 1)]).await;
+    }
+    let is_clean = (true, String::new());
+    assert_eq!(verified("0"), is_clean, "it is not published");
+    let publish = format!(
+        "DELETE pending FROM outbox_pending pending JOIN outbox_event event ON event.id = \
+         pending.event_id WHERE event.aggregateid = '{missing}'"
+    );
+    let db = Database::connect(&scene.events.url).await.unwrap();
+    db.execute_unprepared(&publish).await.unwrap();
+    let (is_sound, told) = verified("0");
+    let wanted =
+        format!("campaign {campaign}: 1 confirmed participations were granted nothing: {missing}");
+    assert!(!is_sound && told.contains(&wanted), "{told}");
+    assert_eq!(verified("600"), is_clean, "it is not passed");
+    apply(scene, consumer, missing, &[(Status::Confirmed, 1)]).await;
+    assert_eq!(verified("0"), is_clean);
+}
+
+/// It is cancelled, and keeps what it was granted until the consumer comes to that.
+async fn is_found_standing(
+    scene: &Scene,
+    consumer: Consumer,
+    campaign: i64,
+    one: ParticipationId,
+    verified: &Verified<'_>,
+) {
+    let db = Database::connect(&scene.events.url).await.unwrap();
+    let id = one.0.simple();
+    let cancel = format!("UPDATE participation SET status = 'cancelled' WHERE id = x'{id}'");
+    db.execute_unprepared(&cancel).await.unwrap();
+    let wanted = format!(
+        "campaign {campaign}: 1 cancelled participations keep what they were granted: {one}"
+    );
+    let (_, told) = verified("0");
+    assert!(told.contains(&wanted), "{told}");
+    apply(scene, consumer, one, &[(Status::Cancelled, 2)]).await;
+    assert_eq!(verified("0").1, "");
+    let undo = format!("UPDATE participation SET status = 'confirmed' WHERE id = x'{id}'");
+    db.execute_unprepared(&undo).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,7 +25,7 @@ fn admin() -> String {
 async fn reserved(service: &Service, user: i64) -> (i64, String) {
     let campaign = service
         .create(json!({
-            "name": "orders", "kind": "time_deal", "totalStock": 5, "price": 500, "perUserLimit": 2
+            "name": "orders", "kind": "general", "totalStock": 5, "price": 500, "perUserLimit": 2
         }))
         .await;
     let made = body(service.take_part(campaign, user).await).await;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::{Service, body, command};
+use super::process::{ADMIN_TOKEN, Service, body, command};
 use super::sale::rush;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,6 +178,71 @@ async fn a_campaign_opens_and_closes_by_the_clock() {
         read["state"], "closed",
         "whether or not anybody wrote it down yet"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_without_what_its_kind_promises_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, &[]).await;
+    let coupon = json!({ "coupon": { "discountAmount": 1 } });
+    let end = "2100-01-01T00:00:00Z";
+    for (kind, lacking, field) in [
+        ("coupon", json!({}), "reward"),
+        ("coupon", json!({ "reward": null }), "reward"),
+        ("coupon", json!({ "reward": { "points": 1 } }), "reward"),
+        ("points", json!({}), "reward"),
+        ("points", json!({ "reward": coupon }), "reward"),
+        ("time_deal", json!({}), "closesAt"),
+        ("time_deal", json!({ "opensAt": end }), "closesAt"),
+    ] {
+        let mut asked = json!({ "name": "n", "kind": kind });
+        asked
+            .as_object_mut()
+            .unwrap()
+            .extend(lacking.as_object().unwrap().clone());
+        let answer = service.admin("/campaigns").json(&asked).send();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), 422, "{asked}");
+        assert_eq!(body(answer).await["errors"][0]["field"], field, "{asked}");
+    }
+    // Nor can it be taken away later; what else is changed is.
+    for (kind, has, taken, field) in [
+        (
+            "coupon",
+            json!({ "reward": coupon }),
+            json!({ "reward": null }),
+            "reward",
+        ),
+        (
+            "points",
+            json!({ "reward": { "points": 1 } }),
+            json!({ "reward": coupon }),
+            "reward",
+        ),
+        (
+            "time_deal",
+            json!({ "closesAt": end }),
+            json!({ "closesAt": null }),
+            "closesAt",
+        ),
+    ] {
+        let mut asked = json!({ "name": "n", "kind": kind });
+        asked
+            .as_object_mut()
+            .unwrap()
+            .extend(has.as_object().unwrap().clone());
+        let id = service.create(asked).await;
+        let change = |fields: &Value| {
+            let path = format!("{}/api/admin/campaigns/{id}", service.base);
+            let patch = service.client.patch(path).bearer_auth(ADMIN_TOKEN);
+            patch.json(fields).send()
+        };
+        let answer = change(&taken).await.unwrap();
+        assert_eq!(answer.status(), 422, "{kind}");
+        assert_eq!(body(answer).await["errors"][0]["field"], field, "{kind}");
+        let answer = change(&json!({ "totalStock": 7 })).await.unwrap();
+        assert_eq!(answer.status(), 200, "{kind}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,7 +79,7 @@ async fn stock(service: &Service, campaign: i64) -> u64 {
 
 fn sale(stock: u64) -> Value {
     json!({
-        "name": "orders", "kind": "time_deal", "totalStock": stock, "price": 500,
+        "name": "orders", "kind": "general", "totalStock": stock, "price": 500,
         "perUserLimit": 5, "maxQuantity": 3, "holdSeconds": 60
     })
 }

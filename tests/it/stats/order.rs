@@ -82,7 +82,9 @@ async fn later_changes_of_a_participation_are_in_order_by_themselves() {
         commit(&test.store, &campaign, &[ticked(one, 900_000_000_000)]).await;
         let wish = Wished {
             id,
-            wish: Wish::Cancel,
+            wish: Wish::Cancel {
+                suspended_until: None,
+            },
             traceparent: None,
             by: None,
         };

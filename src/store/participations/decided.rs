@@ -1,0 +1,48 @@
+//! How participations stand for certain: asked of a database that takes writes, and left out where a
+//! transaction under way may yet decide otherwise.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::domain::{ParticipationId, Status};
+use crate::store::outbox::Sql;
+use crate::store::shapes::padded;
+use crate::store::{Store, StoreError};
+
+impl Store {
+    /// How these participations stand. Left out are those that a transaction holds. Whoever asks takes a
+    /// duty for so long in the same transaction, which a server that has become read-only refuses; none: the
+    /// duty is another's.
+    pub async fn decided(
+        &self,
+        (duty, owner, term): (&str, &str, Duration),
+        participations: &[ParticipationId],
+    ) -> Result<Option<HashMap<ParticipationId, Status>>, StoreError> {
+        let tx = self.begin().await?;
+        if !self.take_duty_on(&tx, duty, owner, term).await? {
+            tx.rollback().await?;
+            return Ok(None);
+        }
+        let ids: Vec<Uuid> = participations.iter().map(|id| id.0).collect();
+        let mut sql = Sql::new(self, "SELECT id, status FROM ");
+        sql.push(&self.db.by_index("participation", "PRIMARY"));
+        sql.push(" WHERE id IN ").list(padded(&ids));
+        // SQLite knows one writer at a time, and that is this transaction.
+        if !self.is_embedded() {
+            sql.push(" FOR SHARE SKIP LOCKED");
+        }
+        let mut statuses = HashMap::new();
+        for row in sql.rows(&tx).await? {
+            let word: String = row.try_get_by_index(1)?;
+            let status = Status::parse(&word).ok_or_else(|| StoreError::Unreadable {
+                what: "a participation's status",
+                value: word,
+            })?;
+            statuses.insert(ParticipationId(row.try_get_by_index(0)?), status);
+        }
+        tx.commit().await?;
+        Ok(Some(statuses))
+    }
+}

@@ -1,0 +1,144 @@
+//! Shops use coupons that customers show them.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::http::{coupon_of, rewards, use_it};
+use crate::service::process::{ADMIN_TOKEN, Service, body};
+use crate::service::tokens::{token, with_secret};
+
+const REDEEM: &str = "/api/admin/coupons/redeem";
+
+fn couponing(more: &Value) -> Value {
+    let mut terms = json!({ "discountAmount": 500, "minimumOrderAmount": 1_000 });
+    for (key, value) in more.as_object().unwrap() {
+        terms[key] = value.clone();
+    }
+    json!({ "name": "coupons", "kind": "coupon", "reward": { "coupon": terms } })
+}
+
+async fn redeem(service: &Service, token: &str, asked: &Value) -> (u16, Value) {
+    let request = service.post(REDEEM).bearer_auth(token).json(asked);
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), body(answer).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shop_uses_a_coupon_once_for_one_order_however_often_it_asks() {
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, &[]).await;
+    let campaign = service.create(couponing(&json!({}))).await;
+    let coupon = coupon_of(&service, campaign, 7).await;
+    let code = coupon["code"].as_str().unwrap();
+    let (status, answer) = redeem(&service, ADMIN_TOKEN, &asked(code, "o-1", 999)).await;
+    assert_eq!(
+        (status, &answer["code"]),
+        (409, &json!("ORDER_BELOW_MINIMUM"))
+    );
+
+    // Many at once, for two orders: one of the orders has it, and each who asks for that is told so.
+    let all: Vec<_> = (0..20)
+        .map(|nth| {
+            let order = if nth % 2 == 0 { "o-1" } else { "o-2" };
+            let (service, asked) = (&service, asked(code, order, 2_000));
+            async move { (order, redeem(service, ADMIN_TOKEN, &asked).await) }
+        })
+        .collect();
+    let answers = join_all(all).await;
+    let won: Vec<&str> = answers
+        .iter()
+        .filter(|(_, (status, _))| *status == 200)
+        .map(|(order, _)| *order)
+        .collect();
+    assert_eq!(won.len(), 10, "{answers:?}");
+    assert!(won.iter().all(|order| *order == won[0]), "{won:?}");
+    let first = &answers
+        .iter()
+        .find(|(order, _)| *order == won[0])
+        .unwrap()
+        .1
+        .1;
+    let paid = json!([500, 1_500, won[0]]);
+    assert_eq!(
+        json!([
+            first["discountAmount"],
+            first["amountToPay"],
+            first["orderId"]
+        ]),
+        paid
+    );
+    for (order, (status, answer)) in &answers {
+        if *order == won[0] {
+            assert_eq!(answer, first, "the same answer");
+        } else {
+            assert_eq!((*status, &answer["code"]), (409, &json!("COUPON_USED")));
+        }
+    }
+    is_as_asked_for(&service, code, won[0]).await;
+    // Not the holder's to use any more.
+    let (status, answer) = use_it(&service, &coupon, "7", json!(2_000)).await;
+    assert_eq!((status, &answer["code"]), (409, &json!("COUPON_USED")));
+    assert_eq!(rewards(&service, 7).await["coupons"][0]["status"], "used");
+}
+
+fn asked(code: &str, order: &str, amount: u64) -> Value {
+    json!({ "code": code, "orderId": order, "orderAmount": amount })
+}
+
+/// What is asked of a coupon that was used for `order`, which came to 2,000, is looked at closely.
+async fn is_as_asked_for(service: &Service, code: &str, order: &str) {
+    let lower = asked(&code.to_ascii_lowercase(), order, 2_000);
+    assert_eq!(redeem(service, ADMIN_TOKEN, &lower).await.0, 200);
+    let (status, answer) = redeem(service, ADMIN_TOKEN, &asked(code, order, 2_001)).await;
+    assert_eq!(
+        (status, &answer["errors"][0]["field"]),
+        (422, &json!("orderAmount"))
+    );
+    let (status, _) = redeem(service, ADMIN_TOKEN, &asked(&"0".repeat(26), "o-1", 2_000)).await;
+    assert_eq!(status, 404);
+    for (field, wrong) in [
+        ("code", json!("short")),
+        ("code", json!(null)),
+        ("orderId", json!("")),
+        ("orderId", json!("é")),
+        ("orderId", json!("x".repeat(65))),
+        ("orderAmount", json!(0)),
+    ] {
+        let mut asked = asked(code, "o-3", 2_000);
+        asked[field] = wrong;
+        let (status, answer) = redeem(service, ADMIN_TOKEN, &asked).await;
+        assert_eq!(
+            (status, &answer["errors"][0]["field"]),
+            (422, &json!(field)),
+            "{asked}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_shops_alone_use_coupons_their_holders_do_not() {
+    let folder = TempDir::new().unwrap();
+    let mut settings = with_secret();
+    settings.push(("FIRSTCOME_REWARDS_REDEEMERS", "shops".to_owned()));
+    let service = Service::start(&folder, &settings).await;
+    let campaign = service.create(couponing(&json!({}))).await;
+    let holder = token(&json!({ "sub": "7" }));
+    let shop = token(&json!({ "sub": "shop-3", "scope": "coupon:redeem" }));
+    let path = format!("/api/campaigns/{campaign}/participation");
+    let made = service.post(&path).bearer_auth(&holder).json(&json!({}));
+    assert_eq!(made.send().await.unwrap().status(), 201);
+    let mut coupon = Value::Null;
+    crate::support::until("the coupon is there", async || {
+        let asked = service.get("/api/users/7/rewards").bearer_auth(&holder);
+        coupon = body(asked.send().await.unwrap()).await["coupons"][0].clone();
+        coupon.is_object()
+    })
+    .await;
+    let bearer = format!("Bearer {holder}");
+    let (status, answer) = use_it(&service, &coupon, &bearer, json!(2_000)).await;
+    assert_eq!((status, &answer["code"]), (403, &json!("SHOPS_ONLY")));
+    let order = json!({ "code": coupon["code"], "orderId": "o-1", "orderAmount": 2_000 });
+    assert_eq!(redeem(&service, &holder, &order).await.0, 403);
+    assert_eq!(redeem(&service, &shop, &order).await.0, 200);
+}
