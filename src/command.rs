@@ -4,6 +4,7 @@ pub mod accounts;
 mod aggregation;
 pub mod asyncapi;
 mod background;
+pub mod confirmation;
 pub mod consume;
 mod data_folder;
 pub mod dead_letters;

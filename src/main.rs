@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use firstcome::command;
+use firstcome::command::confirmation::Confirmation;
 use firstcome::command::verify::{Beyond, Form};
 use firstcome::config::Config;
 use firstcome::domain::CampaignId;
@@ -20,9 +21,26 @@ const TRACES_STOP: Duration = Duration::from_secs(5);
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// What `--help` adds: where settings come from, and what to read.
+const HELP: &str = "\
+Settings (each is also FIRSTCOME_SECTION_KEY; secrets also as FIRSTCOME_..._FILE, the name of a file):
+  FIRSTCOME_DATABASE_URL          MySQL for the events; absent: SQLite in FIRSTCOME_DATA_DIR
+  FIRSTCOME_REDIS_URL             Redis for the gate; absent: in this process
+  FIRSTCOME_KAFKA_BROKERS         Kafka; absent: in this process
+  FIRSTCOME_REWARDS_DATABASE_URL  MySQL for what participations earn
+  FIRSTCOME_HTTP_LISTEN           Address and port of the API (127.0.0.1:8080)
+  FIRSTCOME_ADMIN_TOKEN           Token of the admin API
+  FIRSTCOME_AUTH_MODE             How participants say who they are: trusted, jwt or sessions
+  FIRSTCOME_PAYMENT_ALLOW_SIMULATED  Sells priced campaigns without moving money
+  FIRSTCOME_LOG_FILTER            What is logged, as in RUST_LOG
+
+Documents, in the folder docs of the source:
+  configuration.md  all settings    operating.md  running it        admin.md        managing it
+  authentication.md who is asking   runbooks/     alerts            architecture.md how it works";
+
 /// First come, first served: coupons, points, limited drops and time deals, handed out exactly once.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = HELP)]
 struct Arguments {
     /// A TOML file with the configuration.
     #[arg(long, global = true, value_name = "FILE")]
@@ -47,6 +65,8 @@ enum Command {
         /// `up` or `down`; `down` deletes all data.
         #[arg(default_value = "up")]
         direction: command::migrate::Direction,
+        #[command(flatten)]
+        confirmation: Confirmation,
     },
     /// Verifies the invariants on a running system; exits non-zero on a breach.
     Verify {
@@ -94,7 +114,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Makes accounts, for people to log in by where `auth.mode` is `sessions`.
+    /// Makes, lists, changes and disables accounts, for people to log in by where `auth.mode` is `sessions`.
     Accounts {
         #[command(subcommand)]
         action: command::accounts::Action,
@@ -147,7 +167,10 @@ async fn run_in(arguments: &Arguments, config: Config) -> anyhow::Result<ExitCod
         Command::Serve => Box::pin(command::serve::run(config)).await,
         Command::Relay => Box::pin(command::relay::run(config)).await,
         Command::Consume => Box::pin(command::consume::run(config)).await,
-        Command::Migrate { direction } => command::migrate::run(&config, *direction).await,
+        Command::Migrate {
+            direction,
+            confirmation,
+        } => command::migrate::run(&config, *direction, *confirmation).await,
         Command::Verify {
             json,
             campaign,

@@ -1,23 +1,30 @@
-//! `accounts`: makes the accounts that people log in by, on the command line. Changing one is for the admin
-//! API alone: it ends sessions, which on embedded parts are in another process.
+//! `accounts`: makes, lists, changes and disables the accounts that people log in by, on the command line. A
+//! change ends sessions, which are in Redis; on embedded parts they are in the process that serves, so changing
+//! is left to its admin API.
 
 use std::fs;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::data_folder::{self, Held};
 use super::dead_letters::COMMAND_LINE;
 use super::parts;
-use crate::accounts::{Hasher, PASSWORD_CHARACTERS, Wanted, create_alone};
+use crate::accounts::{
+    Account, Accounts, Change, Hasher, Manager, PASSWORD_CHARACTERS, Wanted, create_alone,
+    scopes_of,
+};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::{LoginName, Origin};
+use crate::domain::{LoginName, Origin, UserId};
+use crate::gate::{Guarded, ScriptGate};
 use crate::identity::{Scope, Scopes};
+use crate::store::Store;
 
 /// What is done with accounts.
 #[derive(Clone, Debug, Subcommand)]
@@ -34,6 +41,38 @@ pub enum Action {
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
     },
+    /// Lists them, in order of number.
+    List,
+    /// Changes one, and ends its sessions. What is not named stays as it is.
+    Change {
+        /// What they log in as.
+        #[arg(value_parser = login)]
+        login: LoginName,
+        /// What it may do as an admin from now on; may be given several times.
+        #[arg(long, value_name = "SCOPE", value_parser = scope, conflicts_with = "no_scopes")]
+        scope: Vec<Scope>,
+        /// It may do nothing as an admin from now on.
+        #[arg(long)]
+        no_scopes: bool,
+        /// Reads a new password: the first line of standard input.
+        #[arg(long)]
+        password: bool,
+        /// Reads a new password from a file.
+        #[arg(long, value_name = "FILE", conflicts_with = "password")]
+        password_file: Option<PathBuf>,
+    },
+    /// Lets nobody log in by one any more, and ends its sessions.
+    Disable {
+        /// What they log in as.
+        #[arg(value_parser = login)]
+        login: LoginName,
+    },
+    /// Lets them log in again.
+    Enable {
+        /// What they log in as.
+        #[arg(value_parser = login)]
+        login: LoginName,
+    },
 }
 
 fn login(text: &str) -> Result<LoginName, String> {
@@ -45,18 +84,76 @@ fn scope(word: &str) -> Result<Scope, String> {
     Scope::parse(word).ok_or_else(|| format!("must be one of {}", words()))
 }
 
+/// Accounts read at once.
+const PAGE_ROWS: u64 = 500;
+
 /// Runs the action and prints what came of it.
 pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
-    let Action::Add {
-        login,
-        scope,
-        password_file,
-    } = action;
-    let wanted = Wanted {
-        login: login.clone(),
-        password: password(password_file.as_deref())?,
-        scopes: Scopes::among(scope.iter().map(|scope| scope.as_str())),
+    let change = match action {
+        Action::Add {
+            login,
+            scope,
+            password_file,
+        } => {
+            let wanted = Wanted {
+                login: login.clone(),
+                password: password(password_file.as_deref())?,
+                scopes: among(scope),
+            };
+            return add(config, &wanted).await;
+        }
+        Action::List => return list(config).await,
+        Action::Change {
+            login,
+            scope,
+            no_scopes,
+            password: asked,
+            password_file,
+        } => {
+            let renewed = (*asked || password_file.is_some())
+                .then(|| password(password_file.as_deref()))
+                .transpose()?;
+            let scopes = (*no_scopes || !scope.is_empty()).then(|| among(scope));
+            ensure!(
+                renewed.is_some() || scopes.is_some(),
+                "what is to change? Say --scope, --no-scopes, --password or --password-file"
+            );
+            let change = Change {
+                password: renewed,
+                scopes,
+                disabled: None,
+            };
+            (login, change)
+        }
+        Action::Disable { login } => (login, disabled(true)),
+        Action::Enable { login } => (login, disabled(false)),
     };
+    let (login, change) = change;
+    let changed = self::change(config, login, &change).await?;
+    super::print(&format!("account {}: {}", changed.id, said(&changed)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn among(scopes: &[Scope]) -> Scopes {
+    Scopes::among(scopes.iter().map(|scope| scope.as_str()))
+}
+
+fn disabled(disabled: bool) -> Change {
+    Change {
+        disabled: Some(disabled),
+        ..Change::default()
+    }
+}
+
+fn here() -> Origin {
+    Origin {
+        actor: COMMAND_LINE.to_owned(),
+        request_id: None,
+        address: None,
+    }
+}
+
+async fn add(config: &Config, wanted: &Wanted) -> anyhow::Result<ExitCode> {
     let hasher = Hasher::new(config.accounts.passwords())?;
     // A process that works with the embedded database has brought its schema up to date.
     let held = data_folder::try_hold(config)?;
@@ -64,15 +161,86 @@ pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
         Some(Held::Elsewhere(_)) => parts::store(config, Clock::System).await?,
         _ => parts::migrated_store(config, Clock::System).await?,
     };
-    let by = Origin {
-        actor: COMMAND_LINE.to_owned(),
-        request_id: None,
-        address: None,
-    };
-    let made = create_alone(&store, &hasher, &wanted, by).await;
+    let made = create_alone(&store, &hasher, wanted, here()).await;
     store.close().await?;
     super::print(&format!("account {}", made?.id))?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn list(config: &Config) -> anyhow::Result<ExitCode> {
+    let store = parts::store(config, Clock::System).await?;
+    let mut accounts = Vec::new();
+    let mut after: Option<UserId> = None;
+    loop {
+        let page = store.accounts(after, PAGE_ROWS).await?;
+        after = page.last().map(|account| account.id);
+        if page.is_empty() {
+            break;
+        }
+        accounts.extend(page);
+    }
+    store.close().await?;
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(["number", "login", "scopes", "state", "created"]);
+    for account in accounts.iter().rev() {
+        table.add_row([
+            account.id.to_string(),
+            account.login.as_str().to_owned(),
+            scopes_of(account).words().join(" "),
+            state(account).to_owned(),
+            account.created_at.to_rfc3339(),
+        ]);
+    }
+    super::print(&format!("{table}\n{} accounts", accounts.len()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+const fn state(account: &Account) -> &'static str {
+    if account.disabled {
+        "disabled"
+    } else {
+        "enabled"
+    }
+}
+
+fn said(account: &Account) -> String {
+    let scopes = scopes_of(account).words().join(" ");
+    let scopes = if scopes.is_empty() { "none" } else { &scopes };
+    format!("{}, scopes: {scopes}", state(account))
+}
+
+/// Changes the account of that login name: whoever runs commands here may do everything.
+async fn change(config: &Config, login: &LoginName, change: &Change) -> anyhow::Result<Account> {
+    if config.redis.url.is_none() {
+        bail!(
+            "cannot end the sessions of {}: without FIRSTCOME_REDIS_URL they are in the process that serves; \
+             change the account there (PATCH /api/admin/accounts/NUMBER)",
+            login.as_str()
+        );
+    }
+    let store = parts::store(config, Clock::System).await?;
+    let account = find(&store, login).await?;
+    let sessions = parts::gate(config, Clock::System).await?;
+    let guard = Guarded::new(Arc::<ScriptGate>::clone(&sessions));
+    let accounts = Accounts::new(
+        store.clone(),
+        (sessions, guard),
+        Hasher::new(config.accounts.passwords())?,
+        config.accounts.sessions(config.http.request_timeout),
+    );
+    let manager = Manager {
+        by: here(),
+        scopes: Scopes::ALL,
+    };
+    let changed = accounts.change(account.id, change, &manager).await;
+    store.close().await?;
+    Ok(changed?)
+}
+
+async fn find(store: &Store, login: &LoginName) -> anyhow::Result<Account> {
+    let found = store.account_by_login(login).await?;
+    found.with_context(|| format!("there is no account {}", login.as_str()))
 }
 
 /// The password, which is never an argument: those are for everybody on the machine to see.

@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::ensure;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
+use super::confirmation::Confirmation;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::{CampaignId, EventId, Origin};
@@ -22,7 +24,7 @@ const PAGE_ROWS: u32 = 500;
 #[derive(Clone, Debug, Subcommand)]
 pub enum Action {
     /// Lists them, in order of event.
-    List(Selection),
+    List(Filter),
     /// Publishes them again, so many a second.
     Replay {
         /// Which ones.
@@ -34,6 +36,9 @@ pub enum Action {
         /// Only says how many there are.
         #[arg(long)]
         dry_run: bool,
+        /// Whether it is asked before.
+        #[command(flatten)]
+        confirmation: Confirmation,
     },
     /// Never publishes them; the rows stay as a record.
     Discard {
@@ -43,12 +48,36 @@ pub enum Action {
         /// Only says how many there are.
         #[arg(long)]
         dry_run: bool,
+        /// Whether it is asked before.
+        #[command(flatten)]
+        confirmation: Confirmation,
     },
+}
+
+/// Which ones are moved: something has to be said.
+#[derive(Args, Clone, Debug)]
+pub struct Selection {
+    /// Some of them.
+    #[command(flatten)]
+    filter: Filter,
+    /// All of them, of every campaign.
+    #[arg(long, conflicts_with_all = ["event", "campaign", "key", "from", "until"])]
+    all: bool,
+}
+
+impl Selection {
+    fn checked(&self) -> anyhow::Result<&Filter> {
+        ensure!(
+            self.all || self.filter.says_something(),
+            "which dead letters? Say --event, --campaign, --key, --from or --until, or --all for every one"
+        );
+        Ok(&self.filter)
+    }
 }
 
 /// Which ones are meant; without any of these, all.
 #[derive(Args, Clone, Debug)]
-pub struct Selection {
+pub struct Filter {
     /// This event alone.
     #[arg(long)]
     event: Option<Uuid>,
@@ -66,8 +95,16 @@ pub struct Selection {
     until: Option<DateTime<Utc>>,
 }
 
-impl Selection {
-    fn filter(&self, after: Option<EventId>) -> DeadLetterFilter {
+impl Filter {
+    const fn says_something(&self) -> bool {
+        self.event.is_some()
+            || self.campaign.is_some()
+            || self.key.is_some()
+            || self.from.is_some()
+            || self.until.is_some()
+    }
+
+    fn after(&self, after: Option<EventId>) -> DeadLetterFilter {
         DeadLetterFilter {
             event_id: self.event.map(EventId),
             campaign_id: self.campaign.map(CampaignId),
@@ -82,14 +119,33 @@ impl Selection {
 /// Dead letters that are meant, page by page.
 struct Pages<'a> {
     store: &'a Store,
-    selection: &'a Selection,
+    filter: &'a Filter,
     after: Option<EventId>,
 }
 
-impl Pages<'_> {
+impl<'a> Pages<'a> {
+    const fn of(store: &'a Store, filter: &'a Filter) -> Self {
+        Self {
+            store,
+            filter,
+            after: None,
+        }
+    }
+
+    /// How many there are now.
+    async fn count(mut self) -> anyhow::Result<usize> {
+        let mut count = 0;
+        loop {
+            match self.next(PAGE_ROWS).await?.len() {
+                0 => return Ok(count),
+                more => count += more,
+            }
+        }
+    }
+
     /// The next ones, at most so many; none are left when there are none.
     async fn next(&mut self, rows_max: u32) -> anyhow::Result<Vec<DeadLetter>> {
-        let filter = self.selection.filter(self.after);
+        let filter = self.filter.after(self.after);
         let page = self.store.dead_letters(&filter, rows_max).await?;
         self.after = page.last().map(|letter| letter.event_id);
         Ok(page)
@@ -102,62 +158,96 @@ impl Pages<'_> {
     }
 }
 
+/// What is done with those that are meant.
+#[derive(Clone, Copy)]
+enum Move {
+    /// So many a second.
+    Replay(u32),
+    Discard,
+}
+
+impl Move {
+    const fn verb(self) -> &'static str {
+        match self {
+            Self::Replay(_) => "Publish",
+            Self::Discard => "Discard",
+        }
+    }
+
+    const fn done(self) -> &'static str {
+        match self {
+            Self::Replay(_) => "replayed",
+            Self::Discard => "discarded",
+        }
+    }
+}
+
 /// Runs the action and prints what came of it.
 pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
-    let store = super::parts::store(config, Clock::System).await?;
-    let (Action::List(selection)
-    | Action::Replay { selection, .. }
-    | Action::Discard { selection, .. }) = action;
-    let mut pages = Pages {
-        store: &store,
-        selection,
-        after: None,
-    };
-    let here = Origin {
-        actor: COMMAND_LINE.to_owned(),
-        request_id: None,
-        address: None,
-    };
-    let by = Some(&here);
-    let (mut matched, mut changed) = (0, 0);
-    let said = match action {
-        Action::List(_) => return list(pages).await,
+    let (selection, dry_run, confirmation, what) = match action {
+        Action::List(filter) => {
+            let store = super::parts::store(config, Clock::System).await?;
+            return list(Pages::of(&store, filter)).await;
+        }
         Action::Replay {
+            selection,
             per_second,
             dry_run,
-            ..
-        } => {
-            let mut ticks = tokio::time::interval(Duration::from_secs(1));
-            loop {
-                ticks.tick().await;
-                let ids = pages.next_ids(*per_second).await?;
-                if ids.is_empty() {
-                    break "replayed";
-                }
-                matched += ids.len();
-                if !dry_run {
-                    changed += store.replay_dead_letters(&ids, by).await?;
-                }
-            }
-        }
-        Action::Discard { dry_run, .. } => loop {
-            let ids = pages.next_ids(PAGE_ROWS).await?;
-            if ids.is_empty() {
-                break "discarded";
-            }
-            matched += ids.len();
-            if !dry_run {
-                changed += store.discard_dead_letters(&ids, by).await?;
-            }
-        },
+            confirmation,
+        } => (selection, *dry_run, confirmation, Move::Replay(*per_second)),
+        Action::Discard {
+            selection,
+            dry_run,
+            confirmation,
+        } => (selection, *dry_run, confirmation, Move::Discard),
     };
-    super::print(&format!("{matched} dead letters, {changed} {said}"))?;
-    if let (0, Some(event)) = (matched, selection.event) {
+    let filter = selection.checked()?;
+    let store = super::parts::store(config, Clock::System).await?;
+    let meant = Pages::of(&store, filter).count().await?;
+    if meant > 0 && !dry_run {
+        confirmation.ask(&format!("{} {meant} dead letters?", what.verb()))?;
+    }
+    let changed = if dry_run {
+        0
+    } else {
+        carry_out(Pages::of(&store, filter), what).await?
+    };
+    super::print(&format!("{meant} dead letters, {changed} {}", what.done()))?;
+    if let (0, Some(event)) = (meant, filter.event) {
         let why = "it was replayed or discarded already, or never was one";
         super::print(&format!("event {event} is no dead letter: {why}"))?;
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Moves them, page by page: how many were changed.
+async fn carry_out(mut pages: Pages<'_>, what: Move) -> anyhow::Result<u64> {
+    let here = Origin {
+        actor: COMMAND_LINE.to_owned(),
+        request_id: None,
+        address: None,
+    };
+    let (store, by) = (pages.store, Some(&here));
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    let mut changed = 0;
+    loop {
+        let rows_max = match what {
+            Move::Replay(per_second) => {
+                ticks.tick().await;
+                per_second
+            }
+            Move::Discard => PAGE_ROWS,
+        };
+        let ids = pages.next_ids(rows_max).await?;
+        if ids.is_empty() {
+            return Ok(changed);
+        }
+        changed += match what {
+            Move::Replay(_) => store.replay_dead_letters(&ids, by).await?,
+            Move::Discard => store.discard_dead_letters(&ids, by).await?,
+        };
+    }
 }
 
 async fn list(mut pages: Pages<'_>) -> anyhow::Result<ExitCode> {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::confirmation::Confirmation;
 use crate::clock::Clock;
 use crate::config::Config;
 
@@ -16,7 +17,14 @@ pub enum Direction {
 
 /// Migrates the configured databases: that of the events, and that of the rewards where one is used. Embedded
 /// ones belong to one process: none may work with them meanwhile.
-pub async fn run(config: &Config, direction: Direction) -> anyhow::Result<ExitCode> {
+pub async fn run(
+    config: &Config,
+    direction: Direction,
+    confirmation: Confirmation,
+) -> anyhow::Result<ExitCode> {
+    if direction == Direction::Down {
+        confirmation.ask("Delete all tables of the configured databases, with all data?")?;
+    }
     let clock = Clock::System;
     let _data_folder = super::data_folder::hold(config)?;
     let store = super::parts::store(config, clock.clone()).await?;

@@ -121,6 +121,13 @@ impl Fields {
         }
     }
 
+    /// Notes that something is wrong with a field, unless others are wrong already: it may follow from them.
+    pub fn wrong_if_sound(&mut self, name: &str, problem: &'static str) {
+        if self.problems.is_empty() {
+            self.wrong(name, problem);
+        }
+    }
+
     /// Everything that is wrong, the fields nobody took included.
     fn finish(mut self) -> Vec<FieldProblem> {
         let unknown: Vec<String> = self.left.keys().cloned().collect();

@@ -18,6 +18,7 @@ const asked = (filter: Filter) => ({ campaignId: filter.campaignId.trim(), key: 
 type Selection = Record<string, unknown>;
 function selectionOf(filter: Filter): Selection {
   const { campaignId, key, from, until } = asked(filter);
+  if (!(campaignId || key || from || until)) return { all: true, limit: MOVED_MAX };
   return { ...(campaignId ? { campaignId: Number(campaignId) } : {}), ...(key ? { key } : {}), ...(from ? { from } : {}), ...(until ? { until } : {}), limit: MOVED_MAX };
 }
 

@@ -98,7 +98,7 @@ struct DeadLetterList {
     next_cursor: Option<String>,
 }
 
-/// Says which dead letters are meant. Nothing at all means every one.
+/// Says which dead letters are meant: at least one of `eventId`, `campaignId`, `key`, `from` and `until`, or `all`.
 #[derive(Object)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none, example)]
 pub struct DeadLetterSelection {
@@ -114,6 +114,8 @@ pub struct DeadLetterSelection {
     from: Option<Instant>,
     /// Those given up before this time.
     until: Option<Instant>,
+    /// `true`: every one. Only where nothing else says which.
+    all: Option<bool>,
     /// At most so many; 100 when left out.
     #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
     limit: Option<u32>,
@@ -129,6 +131,7 @@ impl Example for DeadLetterSelection {
             key: None,
             from: None,
             until: None,
+            all: None,
             limit: Some(100),
             dry_run: Some(true),
         }
@@ -156,18 +159,32 @@ impl FromFields for Selection {
         let until = fields.instant("until");
         let limit = fields.integer32("limit", 1..=MOVED_MAX);
         let dry_run = fields.flag("dryRun");
+        let all = fields.flag("all");
         let campaign = fields.not_null("campaignId", campaign);
+        let filter = DeadLetterFilter {
+            event_id: fields.not_null("eventId", event).map(EventId),
+            campaign_id: campaign
+                .and_then(|id| i64::try_from(id).ok())
+                .map(CampaignId),
+            key: fields.not_null("key", key),
+            from: fields.not_null("from", from),
+            until: fields.not_null("until", until),
+            after: None,
+        };
+        let all = fields.not_null("all", all).unwrap_or(false);
+        match (all, filter == DeadLetterFilter::default()) {
+            (false, true) => fields.wrong_if_sound(
+                "all",
+                "must be true where nothing else says which dead letters are meant",
+            ),
+            (true, false) => fields.wrong_if_sound(
+                "all",
+                "must not be true where something else says which dead letters are meant",
+            ),
+            (true, true) | (false, false) => {}
+        }
         Self {
-            filter: DeadLetterFilter {
-                event_id: fields.not_null("eventId", event).map(EventId),
-                campaign_id: campaign
-                    .and_then(|id| i64::try_from(id).ok())
-                    .map(CampaignId),
-                key: fields.not_null("key", key),
-                from: fields.not_null("from", from),
-                until: fields.not_null("until", until),
-                after: None,
-            },
+            filter,
             limit: fields.not_null("limit", limit).unwrap_or(MOVED_DEFAULT),
             dry_run: fields.not_null("dryRun", dry_run).unwrap_or(false),
         }

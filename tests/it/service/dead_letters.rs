@@ -129,6 +129,23 @@ async fn every_wrong_field_of_a_selection_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_selection_that_says_nothing_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let (service, _) = three_dead_letters(&folder).await;
+    for action in ["replay", "discard"] {
+        for nothing in [json!({}), json!({ "limit": 10 }), json!({ "all": false })] {
+            let problem = moved(&service, action, &nothing).await;
+            assert_eq!(problem["errors"][0]["field"], "all", "{action} {nothing}");
+        }
+        let both = json!({ "all": true, "campaignId": 1 });
+        let problem = moved(&service, action, &both).await;
+        assert_eq!(problem["errors"][0]["field"], "all", "{action}");
+    }
+    let all = json!({ "all": true, "dryRun": true });
+    assert_eq!(moved(&service, "discard", &all).await["matched"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_handles_them_too() {
     let folder = TempDir::new().unwrap();
     let (service, campaign) = three_dead_letters(&folder).await;
@@ -142,13 +159,32 @@ async fn the_command_line_handles_them_too() {
     };
     assert!(said("list").await.ends_with("3 dead letters\n"));
     assert!(
-        said("replay --dry-run")
+        said("replay --all --dry-run")
             .await
             .contains("3 dead letters, 0 replayed")
     );
+    let refused = async |arguments: &str| {
+        let mut command = command(&folder, &[]);
+        command.arg("dead-letters").args(arguments.split(' '));
+        let output = tokio::task::spawn_blocking(move || command.output()).await;
+        let output = output.unwrap().unwrap();
+        assert!(!output.status.success(), "{arguments}: {output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for action in ["replay", "discard"] {
+        let which = refused(&format!("{action} --yes")).await;
+        assert!(which.contains("--all"), "{which}");
+        // Nobody is there to be asked.
+        let unasked = refused(&format!("{action} --all")).await;
+        assert!(
+            unasked.contains("3 dead letters?") && unasked.contains("--yes"),
+            "{unasked}"
+        );
+    }
+    assert!(said("list").await.ends_with("3 dead letters\n"));
     let page = read(&service, "?limit=1").await;
     let event = page["items"][0]["eventId"].as_str().unwrap();
-    let one = said(&format!("replay --event {event}")).await;
+    let one = said(&format!("replay --event {event} --yes")).await;
     assert!(one.contains("1 dead letters, 1 replayed"), "{one}");
     let mut again = command(&folder, &[]);
     again.args(["dead-letters", "replay", "--event", event]);
@@ -158,7 +194,7 @@ async fn the_command_line_handles_them_too() {
         !again.status.success() && text.contains("replayed or discarded already"),
         "{text}"
     );
-    let rest = said(&format!("discard --campaign {campaign}")).await;
+    let rest = said(&format!("discard --campaign {campaign} --yes")).await;
     assert!(rest.contains("2 dead letters, 2 discarded"), "{rest}");
     assert!(said("list").await.ends_with("0 dead letters\n"));
 }

@@ -1,6 +1,7 @@
 //! Those who log in here, over HTTP: on embedded parts and on the real ones.
 
 mod away;
+mod command_line;
 mod forging;
 mod logging_in;
 mod managing;

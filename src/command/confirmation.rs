@@ -1,0 +1,66 @@
+//! Asks before something is done that cannot be undone. It must not decide what needs asking.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+/// Whether the answer is given beforehand.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Confirmation {
+    /// Does it without asking; needed where there is no terminal to ask on.
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Confirmation {
+    /// Goes on only if somebody says yes to the question, on the terminal or by `--yes`.
+    pub(super) fn ask(self, question: &str) -> anyhow::Result<()> {
+        if self.yes {
+            return Ok(());
+        }
+        let input = std::io::stdin();
+        if !input.is_terminal() {
+            bail!("{question} There is no terminal to ask on: nothing was changed (say --yes)");
+        }
+        if is_yes(question, &mut input.lock(), &mut std::io::stderr())? {
+            return Ok(());
+        }
+        bail!("nothing was changed");
+    }
+}
+
+/// Only a plain yes is one.
+fn is_yes(
+    question: &str,
+    answer: &mut impl BufRead,
+    screen: &mut impl Write,
+) -> anyhow::Result<bool> {
+    write!(screen, "{question} [y/N] ")?;
+    screen.flush()?;
+    let mut line = String::new();
+    answer
+        .read_line(&mut line)
+        .context("cannot read the answer")?;
+    let word = line.trim().to_ascii_lowercase();
+    Ok(word == "y" || word == "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_yes;
+
+    #[test]
+    fn only_a_plain_yes_is_one() {
+        let said = |answer: &str| {
+            let mut screen = Vec::new();
+            let yes = is_yes("Discard 3?", &mut answer.as_bytes(), &mut screen).unwrap();
+            assert_eq!(screen, b"Discard 3? [y/N] ");
+            yes
+        };
+        assert!(said("y\n") && said("YES\r\n") && said(" yes"));
+        for no in ["", "\n", "n\n", "yess\n", "discard\n"] {
+            assert!(!said(no), "{no:?}");
+        }
+    }
+}
