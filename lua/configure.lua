@@ -1,21 +1,45 @@
--- Puts new settings in force unless the gate has newer ones.
+-- Puts new settings in force unless the gate has newer ones. Settings are newer by the epoch that the
+-- campaign had when they were read, and within an epoch by their version: a store that lost its last changes
+-- counts versions again, but raises the epoch beyond the gate's before it rebuilds.
 --
--- KEYS  1 state (hash)
--- ARGV  1 version   2 state   3 opens_at_us or ''   4 closes_at_us or ''   5 total or ''
---       6 per_user_limit   7 max_quantity
--- Reply 'APPLIED' | 'STALE' (a newer version is in force)
+-- The keys of a campaign that is over expire, and they do so even if they are of another run of the server.
+-- Without a state the settings alone are kept for as long, so that a rebuild which had read the campaign
+-- before it was over does not open it again.
+--
+-- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)   5 returned (hash)
+-- ARGV  1 epoch of the campaign   2 version   3 state   4 opens_at_us or ''   5 closes_at_us or ''
+--       6 total or ''   7 per_user_limit   8 max_quantity
+--       9 milliseconds that the keys stay when the campaign is over
+-- Reply 'APPLIED' | 'STALE' (newer settings are in force)
 --       | 'MISSING' (no state, or one of another run of the server: rebuild first)
 
-if #ARGV ~= 7 or not tonumber(ARGV[1]) or not tonumber(ARGV[6]) or not tonumber(ARGV[7]) then
-  return redis.error_reply('ERR configure: expected seven settings')
+local epoch, version = tonumber(ARGV[1]), tonumber(ARGV[2])
+if #ARGV ~= 9 or not epoch or not version or not tonumber(ARGV[7]) or not tonumber(ARGV[8])
+  or not tonumber(ARGV[9]) then
+  return redis.error_reply('ERR configure: expected nine arguments')
 end
-local state = redis.call('HMGET', KEYS[1], 'version', 'run')
-if not state[2] or not string.find(redis.call('INFO', 'server'), state[2], 1, true) then
+local is_over = ARGV[3] == 'closed' or ARGV[3] == 'archived'
+local known = redis.call('HMGET', KEYS[1], 'settings_epoch', 'version', 'run')
+local run = known[3]
+local is_here = run and string.find(redis.call('INFO', 'server'), run, 1, true)
+if not is_here and not is_over then
   return 'MISSING'
 end
-if tonumber(state[1]) > tonumber(ARGV[1]) then
+if run and not is_here then
+  known = {}
+end
+local known_epoch, known_version = tonumber(known[1]), tonumber(known[2])
+if known_epoch and (known_epoch > epoch or (known_epoch == epoch and known_version > version)) then
   return 'STALE'
 end
-redis.call('HSET', KEYS[1], 'version', ARGV[1], 'state', ARGV[2], 'opens_at_us', ARGV[3],
-  'closes_at_us', ARGV[4], 'total', ARGV[5], 'per_user_limit', ARGV[6], 'max_quantity', ARGV[7])
+redis.call('HSET', KEYS[1], 'settings_epoch', ARGV[1], 'version', ARGV[2], 'state', ARGV[3],
+  'opens_at_us', ARGV[4], 'closes_at_us', ARGV[5], 'total', ARGV[6], 'per_user_limit', ARGV[7],
+  'max_quantity', ARGV[8])
+for i = 1, 5 do
+  if is_over then
+    redis.call('PEXPIRE', KEYS[i], ARGV[9])
+  else
+    redis.call('PERSIST', KEYS[i])
+  end
+end
 return 'APPLIED'

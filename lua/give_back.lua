@@ -79,6 +79,11 @@ for user, holding in pairs(held) do
 end
 redis.call('HSET', KEYS[1], 'units', digits(math.max(units - returned, 0)))
 redis.call('HSET', KEYS[5], unpack(marks))
+-- Of a campaign that is over no key outlives the state.
+local expires = redis.call('PTTL', KEYS[1])
+if expires > 0 then
+  redis.call('PEXPIRE', KEYS[5], string.format('%.0f', expires))
+end
 if #reduced > 0 then
   redis.call('HSET', KEYS[2], unpack(reduced))
 end

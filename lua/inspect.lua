@@ -4,10 +4,12 @@
 --       5 returned (hash)
 -- ARGV  none
 -- Reply {'STATE', epoch, units, last rank, remaining or '', leases, users, leases in order of their end,
---         returns known of}
+--         returns known of, epoch of the campaign when its settings were read, version, state,
+--         opens_at_us or '', closes_at_us or '', total or '', per_user_limit, max_quantity}
 --       | {'MISSING'} (none, or one of another run of the server)
 
-local state = redis.call('HMGET', KEYS[1], 'epoch', 'units', 'last_rank', 'total', 'run', 'returns')
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'units', 'last_rank', 'total', 'run', 'returns',
+  'settings_epoch', 'version', 'state', 'opens_at_us', 'closes_at_us', 'per_user_limit', 'max_quantity')
 if not state[5] or not string.find(redis.call('INFO', 'server'), state[5], 1, true) then
   return {'MISSING'}
 end
@@ -17,4 +19,5 @@ if total then
 end
 return {'STATE', state[1], state[2], state[3], remaining,
   redis.call('HLEN', KEYS[3]), redis.call('HLEN', KEYS[2]), redis.call('ZCARD', KEYS[4]),
-  string.format('%.0f', tonumber(state[6] or '0') + redis.call('HLEN', KEYS[5]))}
+  string.format('%.0f', tonumber(state[6] or '0') + redis.call('HLEN', KEYS[5])),
+  state[7], state[8], state[9], state[10], state[11], state[4], state[12], state[13]}

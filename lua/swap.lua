@@ -4,28 +4,32 @@
 -- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)   5 loading (hash)
 --       6 returned (hash)
 -- ARGV  1 epoch   2 users loaded   3 units they hold   4 last rank
---       5 version   6 state   7 opens_at_us or ''   8 closes_at_us or ''   9 total or ''
---       10 per_user_limit   11 max_quantity   12 returns known of
+--       5 epoch of the campaign when its settings were read   6 version   7 state   8 opens_at_us or ''
+--       9 closes_at_us or ''   10 total or ''   11 per_user_limit   12 max_quantity   13 returns known of
+--       14 milliseconds that the keys stay when the campaign is over
 -- Reply 'SWAPPED' | 'STALE' (the gate's epoch is this one or newer; what was loaded is dropped)
 --       | 'INCOMPLETE' (what was loaded is not all there; nothing was changed)
 --
--- Settings in force that are newer than the rebuild's are kept: it read the campaign earlier. The
--- work is the same however many users there are: a rename, and removals in the background.
+-- Settings in force that are newer than the rebuild's (configure.lua says which are) are kept: it read the
+-- campaign earlier. If the store has lost them, whoever rebuilds finds that out afterwards and raises the epoch
+-- beyond theirs. The work is the same however many users there are: a rename, and removals in the background.
 
-for i = 1, 5 do
+for i = 1, 6 do
   if not tonumber(ARGV[i]) then
-    return redis.error_reply('ERR swap: epoch, users, units, rank and version are numbers')
+    return redis.error_reply('ERR swap: epochs, users, units, rank and version are numbers')
   end
 end
-if #ARGV ~= 12 or not tonumber(ARGV[10]) or not tonumber(ARGV[11]) or not tonumber(ARGV[12]) then
-  return redis.error_reply('ERR swap: expected twelve arguments')
+if #ARGV ~= 14 or not tonumber(ARGV[11]) or not tonumber(ARGV[12]) or not tonumber(ARGV[13])
+  or not tonumber(ARGV[14]) then
+  return redis.error_reply('ERR swap: expected fourteen arguments')
 end
 local run = string.match(redis.call('INFO', 'server'), 'run_id:([%w-]+)')
 if not run then
   return redis.error_reply('ERR swap: the server does not tell its run_id')
 end
-local current = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'run')
-if current[3] ~= run then
+-- Settings without a run are those of a campaign that is over, see configure.lua.
+local current = redis.call('HMGET', KEYS[1], 'epoch', 'run', 'settings_epoch', 'version', 'state')
+if current[2] and current[2] ~= run then
   current = {}
 end
 if current[1] and tonumber(current[1]) >= tonumber(ARGV[1]) then
@@ -39,15 +43,25 @@ if loaded ~= tonumber(ARGV[2]) then
 end
 
 -- HSET goes first because it is the one write that Redis refuses when its memory is full.
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'units', ARGV[3], 'last_rank', ARGV[4], 'returns', ARGV[12],
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'units', ARGV[3], 'last_rank', ARGV[4], 'returns', ARGV[13],
   'run', run)
-if not current[2] or tonumber(current[2]) <= tonumber(ARGV[5]) then
-  redis.call('HSET', KEYS[1], 'version', ARGV[5], 'state', ARGV[6], 'opens_at_us', ARGV[7],
-    'closes_at_us', ARGV[8], 'total', ARGV[9], 'per_user_limit', ARGV[10], 'max_quantity', ARGV[11])
+local known_epoch, known_version = tonumber(current[3]), tonumber(current[4])
+local epoch, version, state = tonumber(ARGV[5]), tonumber(ARGV[6]), current[5]
+if not known_epoch or known_epoch < epoch or (known_epoch == epoch and known_version <= version) then
+  redis.call('HSET', KEYS[1], 'settings_epoch', ARGV[5], 'version', ARGV[6], 'state', ARGV[7],
+    'opens_at_us', ARGV[8], 'closes_at_us', ARGV[9], 'total', ARGV[10], 'per_user_limit', ARGV[11],
+    'max_quantity', ARGV[12])
+  state = ARGV[7]
 end
 redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[6])
 if loaded > 0 then
   redis.call('RENAME', KEYS[5], KEYS[2])
-  redis.call('PERSIST', KEYS[2])
+end
+for i = 1, 2 do
+  if state == 'closed' or state == 'archived' then
+    redis.call('PEXPIRE', KEYS[i], ARGV[14])
+  else
+    redis.call('PERSIST', KEYS[i])
+  end
 end
 return 'SWAPPED'

@@ -30,16 +30,19 @@ const PLACE_LOOK: Duration = Duration::from_millis(20);
 /// Length of a payment's reference.
 pub const REFERENCE: RangeInclusive<usize> = 1..=128;
 
-/// Whether the reference of a payment can be kept: of that length, in printable ASCII.
+/// Whether the reference of a payment can be kept: of that length, in printable ASCII, without spaces around it,
+/// by which databases do not tell two apart.
 #[must_use]
 pub fn is_reference(text: &str) -> bool {
-    REFERENCE.contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    REFERENCE.contains(&text.len())
+        && text.trim() == text
+        && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 /// Who is asked for money, and for how long.
 pub struct Payments {
-    /// Authorises payments.
-    pub provider: Arc<dyn Payability>,
+    /// Authorises payments; none: nothing can be paid here.
+    pub provider: Option<Arc<dyn Payability>>,
     /// How long an answer may take.
     pub timeout: Duration,
 }
@@ -96,6 +99,12 @@ pub enum ChangeError {
         /// What it costs.
         due: u64,
     },
+    /// The reference is that of another participation's payment.
+    #[error("accept the payment's reference: it paid for another participation")]
+    ReferenceUsed,
+    /// No provider is configured that may take payments here.
+    #[error("find a payment provider: none may take payments here")]
+    NoProvider,
     /// Nothing was authorised.
     #[error(transparent)]
     Payment(#[from] PaymentError),
@@ -199,8 +208,14 @@ impl Desk {
         if let Some(obstacle) = stands.obstacle_to_payment(payment.reference.as_deref()) {
             return as_it_stands(stands, obstacle);
         }
+        let Some(provider) = &self.payments.provider else {
+            return Err(ChangeError::NoProvider);
+        };
         if !self.lanes.has_place(stands.campaign_id) {
             return Err(ChangeError::Busy);
+        }
+        if let Some(reference) = &payment.reference {
+            self.check_reference(reference, &stands).await?;
         }
         let charge = Charge {
             participation: stands.id,
@@ -208,7 +223,7 @@ impl Desk {
             amount: due,
             reference: payment.reference,
         };
-        let authorised = self.payments.provider.authorise(&charge);
+        let authorised = provider.authorise(&charge);
         let authorised = tokio::time::timeout(self.payments.timeout, authorised).await;
         let reference = authorised
             .unwrap_or_else(|_| Err(PaymentError::Unavailable("no answer in time".to_owned())))?;
@@ -225,12 +240,36 @@ impl Desk {
         // Something was taken by now, the authorisation: not what is promised of those who are too many.
         let place = place.ok_or(ChangeError::Unavailable)?;
         match Self::grant(place, &stands, wish, asked).await {
+            // What it authorised is somebody else's payment, and stands.
+            Err(ChangeError::Kept {
+                obstacle: Obstacle::ReferenceUsed,
+                ..
+            }) => Err(ChangeError::ReferenceUsed),
             Err(kept @ ChangeError::Kept { .. }) => {
                 self.let_go(&reference).await;
                 Err(kept)
             }
             Err(ChangeError::Busy) => Err(ChangeError::Unavailable),
             answer => answer,
+        }
+    }
+
+    /// Asked before the provider is: a reference pays once, for one participation. The transaction asks again.
+    async fn check_reference(
+        &self,
+        reference: &str,
+        stands: &Participation,
+    ) -> Result<(), ChangeError> {
+        match self.committer.store.paid_by(reference).await {
+            Ok(Some(paid)) if paid != stands.id => Err(ChangeError::ReferenceUsed),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a payment's reference could not be looked up"
+                );
+                Err(ChangeError::Unavailable)
+            }
         }
     }
 
@@ -317,7 +356,10 @@ impl Desk {
 
     /// An authorisation that nobody lets go of lapses by itself.
     async fn let_go(&self, reference: &str) {
-        let void = self.payments.provider.void(reference);
+        let Some(provider) = &self.payments.provider else {
+            return tracing::warn!(reference, "nobody is there to let go of a payment");
+        };
+        let void = provider.void(reference);
         let voided = tokio::time::timeout(self.payments.timeout, void).await;
         if !matches!(voided, Ok(Ok(()))) {
             tracing::warn!(reference, "an authorisation was not let go of");

@@ -142,6 +142,19 @@ impl Config {
         parts
     }
 
+    /// Whether campaigns with a price can be sold. The simulated provider moves no money, so by itself it sells
+    /// only where the service is being tried: on embedded parts, at an address that nobody else reaches.
+    #[must_use]
+    pub fn sells_for_money(&self) -> bool {
+        match self.payment.provider {
+            Provider::Simulated => {
+                let is_tried =
+                    self.embedded_parts().len() == 3 && self.http.listen.ip().is_loopback();
+                is_tried || self.payment.allow_simulated
+            }
+        }
+    }
+
     /// How long a relay's lease is: the configured time, or one that suits the broker's time-out.
     #[must_use]
     pub fn relay_lease(&self) -> Duration {

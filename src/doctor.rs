@@ -33,7 +33,7 @@ pub enum Level {
 /// What was found out about one setting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// `mysql`, `redis`, `kafka`, or `clock`.
+    /// `mysql`, `redis`, `kafka`, `clock` or `payment`.
     pub part: &'static str,
     /// Its name where it is set.
     pub setting: String,
@@ -70,6 +70,13 @@ impl Finding {
             Verdict::Warn(advice)
         };
         finding(part, "encryption", with.unwrap_or("none"), verdict)
+    }
+
+    /// The simulated payment provider sells where the service is not just being tried.
+    #[must_use]
+    pub fn simulated_payments() -> Self {
+        let advice = "unset payment.allow_simulated: whoever confirms a reservation pays nothing";
+        finding("payment", "provider", "simulated", Verdict::Bad(advice))
     }
 
     /// One line for people.

@@ -7,6 +7,7 @@
 mod bucket;
 mod guarded;
 mod in_process;
+mod memory;
 mod recent;
 mod redis;
 mod reply;
@@ -15,6 +16,7 @@ mod session;
 
 pub use self::bucket::{Bucket, Taken};
 pub use self::guarded::Guarded;
+pub use self::memory::MemoryMetrics;
 pub use self::recent::Answered;
 pub use self::redis::{Layout, RedisConfig, RedisTls, read_admissions};
 pub use self::script::{ScriptGate, StartError};
@@ -75,9 +77,13 @@ pub struct Ticket {
 }
 
 /// What the gate must know about a campaign.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The campaign's version; an older one never overwrites a newer one.
+    /// The campaign's gate epoch, read in the same row as the version. A store that lost its last changes
+    /// in a failover counts versions again from an older one; it raises the epoch beyond the gate's first, so
+    /// that epoch and version together still tell which settings are newer.
+    pub epoch: u64,
+    /// The campaign's version.
     pub version: u64,
     /// Where it stands; `Scheduled` is treated as open within its window.
     pub state: State,
@@ -93,14 +99,43 @@ pub struct Settings {
     pub max_quantity: u32,
 }
 
+impl Settings {
+    /// Whether these were read later than the others. Settings that are not newer never replace others.
+    #[must_use]
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        (self.epoch, self.version) > (other.epoch, other.version)
+    }
+
+    /// Whether nobody can take part any more, ever.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.state, State::Closed | State::Archived)
+    }
+
+    /// Whether both say the same of the campaign, whenever they were read.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let Self { epoch, version, .. } = *self;
+        let other = Self {
+            epoch,
+            version,
+            ..*other
+        };
+        *self == other
+    }
+}
+
 impl From<&Campaign> for Settings {
     fn from(campaign: &Campaign) -> Self {
         Self {
+            epoch: campaign.gate_epoch,
             version: campaign.version,
             state: campaign.state,
             opens_at: campaign.opens_at,
             closes_at: campaign.closes_at,
-            total_stock: campaign.total_stock,
+            total_stock: campaign
+                .total_stock
+                .map(|total| total.min(script::EXACT_MAX)),
             per_user_limit: campaign.per_user_limit,
             max_quantity: campaign.max_quantity,
         }
@@ -137,6 +172,8 @@ pub struct GateState {
     pub expiring: u64,
     /// Returns it knows of.
     pub returns: u64,
+    /// The settings it admits by.
+    pub settings: Settings,
 }
 
 impl GateState {
@@ -146,6 +183,39 @@ impl GateState {
     pub fn committed_units_min(&self, max_quantity: u32) -> u64 {
         let leased = self.leases.saturating_mul(u64::from(max_quantity));
         self.units.saturating_sub(leased)
+    }
+}
+
+/// What the gate keeps of one campaign, whatever run of the server it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    /// Users holding at least one unit.
+    pub users: u64,
+    /// Leases held now.
+    pub leases: u64,
+    /// Returns since the last rebuild.
+    pub returns: u64,
+    /// Memory that all of it takes, estimated from a sample of its entries.
+    pub bytes: u64,
+    /// How long it stays; none: it does not expire.
+    pub expires_in: Option<Duration>,
+}
+
+/// Memory of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerMemory {
+    /// Bytes in use.
+    pub used: u64,
+    /// Bytes it may use: `maxmemory`, or all of the machine's where there is none.
+    pub limit: u64,
+}
+
+impl ServerMemory {
+    /// How full it is.
+    #[must_use]
+    pub fn used_percent(&self) -> u64 {
+        let percent = u128::from(self.used) * 100 / u128::from(self.limit.max(1));
+        u64::try_from(percent).unwrap_or(u64::MAX)
     }
 }
 
@@ -216,7 +286,8 @@ pub trait Gate: Send + Sync + 'static {
         returns: &[Return],
     ) -> Result<GivenBack, GateError>;
 
-    /// Puts new settings in force unless the gate has newer ones.
+    /// Puts new settings in force unless the gate has newer ones. The state of a campaign that is over
+    /// goes by itself some time after.
     async fn configure(
         &self,
         campaign: CampaignId,
@@ -240,6 +311,9 @@ pub trait Gate: Send + Sync + 'static {
 
     /// The state of one campaign, if the gate has it.
     async fn inspect(&self, campaign: CampaignId) -> Result<Option<GateState>, GateError>;
+
+    /// How much memory one campaign takes.
+    async fn footprint(&self, campaign: CampaignId) -> Result<Footprint, GateError>;
 
     /// Whether the gate answers and takes writes.
     async fn ping(&self) -> Result<(), GateError>;

@@ -41,12 +41,12 @@ pub use listener::listen;
 pub use probes::{Probes, serve_probes};
 // Public to be measured alone.
 pub use problem::{Asked, Problem};
-pub use settings::{Auth, Settings};
+pub use settings::{Auth, Settings, TakenPayments};
 pub use tls::{CertificateFiles, Tls, TlsError};
 
 use self::admin::{
     AdminAccountsApi, AdminAllowListApi, AdminAuditApi, AdminBatchApi, AdminCampaignsApi,
-    AdminCouponsApi, AdminDeadLettersApi, AdminExportApi, AdminKafkaApi, AdminOutboxApi,
+    AdminCouponsApi, AdminDeadLettersApi, AdminExportApi, AdminGateApi, AdminKafkaApi, AdminOutboxApi,
     AdminSimulationApi, AdminStatsApi, AdminSystemApi,
 };
 use self::campaigns::CampaignsApi;
@@ -151,6 +151,7 @@ type AdminApis = (
     AdminCampaignsApi,
     AdminAllowListApi,
     AdminCouponsApi,
+    AdminGateApi,
     AdminDeadLettersApi,
     AdminOutboxApi,
     AdminSystemApi,
@@ -175,6 +176,7 @@ fn service() -> OpenApiService<Apis, ()> {
         AdminCampaignsApi,
         AdminAllowListApi,
         AdminCouponsApi,
+        AdminGateApi,
         AdminDeadLettersApi,
         AdminOutboxApi,
         AdminSystemApi,

@@ -13,7 +13,7 @@ use self::terms::{Terms, check};
 use crate::catalogue::Catalogue;
 use crate::domain::{AuditAction, AuditNote, Campaign, CampaignId, Instant, Origin, State};
 use crate::gate::GateError;
-use crate::reconcile::{ReconcileError, Reconciler};
+use crate::reconcile::{Patience, ReconcileError, Reconciler};
 use crate::store::{CampaignChange, CampaignFilter, NewCampaign, Store, StoreError};
 
 /// How often a change is tried again when another change came between.
@@ -47,6 +47,9 @@ pub enum LifecycleError {
         /// What is wrong with it.
         problem: String,
     },
+    /// It has a price, and nobody takes payments here.
+    #[error("sell the campaign: no payment provider takes payments here")]
+    NoProvider,
     /// The store failed.
     #[error("write the campaign")]
     Store(#[from] StoreError),
@@ -65,24 +68,40 @@ impl From<ReconcileError> for LifecycleError {
     }
 }
 
+/// Whether campaigns that cost something can be sold here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pricing {
+    /// They can: payments are taken.
+    Sold,
+    /// They stay drafts: there is no provider to take payments.
+    Refused,
+}
+
 /// Changes campaigns.
 #[derive(Clone)]
 pub struct Lifecycle {
     store: Store,
     catalogue: Catalogue,
     reconciler: Reconciler,
+    pricing: Pricing,
     gate_behind: Arc<AtomicBool>,
 }
 
 impl Lifecycle {
     /// Changes campaigns of this store, and tells this gate.
     #[must_use]
-    pub fn new(store: Store, catalogue: Catalogue, reconciler: Reconciler) -> Self {
+    pub fn new(
+        store: Store,
+        catalogue: Catalogue,
+        reconciler: Reconciler,
+        pricing: Pricing,
+    ) -> Self {
         // At start the gate may be empty or behind.
         Self {
             store,
             catalogue,
             reconciler,
+            pricing,
             gate_behind: Arc::new(AtomicBool::new(true)),
         }
     }
@@ -94,6 +113,9 @@ impl Lifecycle {
         by: Option<&Origin>,
     ) -> Result<Campaign, LifecycleError> {
         check(&Terms::of_new(&new))?;
+        if new.state != State::Draft {
+            self.check_price(new.price)?;
+        }
         if let Some(closes_at) = new.closes_at
             && closes_at <= self.store.time().await?
         {
@@ -103,7 +125,11 @@ impl Lifecycle {
         let campaign = self.store.create_campaign_noted(new, note).await?;
         self.catalogue.changed(campaign.id).await;
         // The campaign stands either way, so a gate that is away is no failure of the creation.
-        if let Err(error) = self.reconciler.renew(campaign.id, None).await {
+        if let Err(error) = self
+            .reconciler
+            .renew(campaign.id, None, Patience::Waits)
+            .await
+        {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "a new campaign's gate waits to be built"
@@ -126,6 +152,9 @@ impl Lifecycle {
                 return Err(LifecycleError::Archived);
             }
             check(&Terms::of_changed(campaign, &change))?;
+            if campaign.state != State::Draft {
+                self.check_price(change.price.flatten())?;
+            }
             let mut change = change.clone();
             let moved_window = change.opens_at.is_some();
             if moved_window && matches!(campaign.state, State::Scheduled | State::Open) {
@@ -156,6 +185,9 @@ impl Lifecycle {
             };
             if from != next && !from.can_become(next) {
                 return Err(LifecycleError::WrongState { from, to: next });
+            }
+            if matches!(next, State::Open | State::Scheduled) {
+                self.check_price(campaign.price)?;
             }
             // Opening ahead of the schedule opens now.
             let opens_at = (next == State::Open && from == State::Scheduled).then_some(None);
@@ -257,6 +289,14 @@ impl Lifecycle {
             return Err(error.into());
         }
         Ok(campaign)
+    }
+
+    /// What has a price is on sale only where it can be paid.
+    const fn check_price(&self, price: Option<u64>) -> Result<(), LifecycleError> {
+        match (price, self.pricing) {
+            (Some(_), Pricing::Refused) => Err(LifecycleError::NoProvider),
+            (Some(_), Pricing::Sold) | (None, _) => Ok(()),
+        }
     }
 }
 

@@ -7,24 +7,28 @@
 
 mod audit;
 mod metrics;
+mod rebuild;
 pub mod verify;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use self::metrics::Metrics;
+use self::rebuild::Flight;
 use crate::crash;
 use crate::domain::{Campaign, CampaignId, ParticipationId, State};
-use crate::gate::{Configured, Gate, GateError, Settings};
-use crate::store::{CampaignFilter, Raised, Store, StoreError};
+use crate::gate::{Configured, Footprint, Gate, GateError, GateState, Settings};
+use crate::store::{CampaignFilter, Store, StoreError};
 
 /// Leases looked at in one go, per campaign.
 const SWEEP_BATCH: usize = 1_000;
 /// Campaigns read in one page.
 const PAGE: u64 = 500;
-/// How often somebody who asked for a rebuild waits for the end of a term.
-const TERMS_MAX: usize = 8;
+/// Campaigns that are over, of which the gate is told in one sweep.
+const OVER_PAGE: u64 = 200;
+/// How long after a rebuild the next one of the same campaign begins, unless told otherwise.
+const REBUILD_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Why the gate could not be brought into step.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,10 @@ pub struct Swept {
     pub released: usize,
     /// Gates that disagreed with the store and were rebuilt.
     pub rebuilt: usize,
+    /// Gates that had older settings than the store, and were told the store's.
+    pub configured: usize,
+    /// Campaigns that are over, which the gate lets go of from now on.
+    pub over: usize,
 }
 
 /// What came of a wish to put a gate right.
@@ -58,31 +66,17 @@ pub enum Renewed {
     InStep,
     /// It stays closed for now: the campaign is served by the database.
     Closed,
+    /// It is wrong still: a rebuild is under way elsewhere, or ended just now. Said only to who does not wait.
+    Later,
 }
 
-/// One rebuild of a campaign at a time, and until when there is no point in trying.
-#[derive(Debug, Default)]
-struct Flight {
-    turn: tokio::sync::Mutex<()>,
-    closed_until: Mutex<Option<Instant>>,
-}
-
-impl Flight {
-    fn is_closed(&self) -> bool {
-        let until = self
-            .closed_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| Instant::now() < until)
-    }
-
-    fn close_for(&self, term: Duration) {
-        let mut until = self
-            .closed_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *until = Some(Instant::now() + term);
-    }
+/// Whether somebody waits until it is the turn of a rebuild.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Waits: nothing can be done without the gate.
+    Waits,
+    /// Looks again another time.
+    None,
 }
 
 /// Brings the gate into step with the store.
@@ -93,6 +87,7 @@ pub struct Reconciler {
     flights: Arc<Mutex<HashMap<CampaignId, Arc<Flight>>>>,
     /// Returns that gates lacked when they were last compared with the store.
     lacking: Arc<Mutex<HashMap<CampaignId, u64>>>,
+    rebuild_interval: Duration,
     metrics: Metrics,
 }
 
@@ -105,8 +100,16 @@ impl Reconciler {
             gate,
             flights: Arc::default(),
             lacking: Arc::default(),
+            rebuild_interval: REBUILD_INTERVAL,
             metrics: Metrics::default(),
         }
+    }
+
+    /// The same, with another time between two rebuilds of a campaign; none: one may follow the other.
+    #[must_use]
+    pub const fn with_rebuild_interval(mut self, interval: Duration) -> Self {
+        self.rebuild_interval = interval;
+        self
     }
 
     /// What it counts.
@@ -115,43 +118,13 @@ impl Reconciler {
         &self.metrics
     }
 
-    /// Rebuilds the gate's state of a campaign from what is committed, in a new epoch. Everybody
-    /// admitted before is refused by the writer and asks again. None: there is no such campaign.
-    pub async fn rebuild(&self, id: CampaignId) -> Result<Option<u64>, ReconcileError> {
-        let flight = self.flight(id);
-        let _alone = flight.turn.lock().await;
-        for _ in 0..TERMS_MAX {
-            match self.rebuild_alone(id).await? {
-                Rebuilt::Closed(term) => tokio::time::sleep(term).await,
-                Rebuilt::In(epoch) => return Ok(Some(epoch)),
-                Rebuilt::Unknown => return Ok(None),
-            }
-        }
-        Err(ReconcileError::Closed)
-    }
-
-    /// Rebuilds unless somebody else just did: `seen` is the epoch that was found wrong, none when the
-    /// gate had no state at all.
-    pub async fn renew(
+    /// What the gate knows of a campaign, and the memory it takes, for people.
+    pub async fn look(
         &self,
         id: CampaignId,
-        seen: Option<u64>,
-    ) -> Result<Renewed, ReconcileError> {
-        let flight = self.flight(id);
-        let _alone = flight.turn.lock().await;
-        if flight.is_closed() {
-            return Ok(Renewed::Closed);
-        }
-        if self.gate.inspect(id).await?.map(|state| state.epoch) != seen {
-            return Ok(Renewed::InStep);
-        }
-        match self.rebuild_alone(id).await? {
-            Rebuilt::Closed(term) => {
-                flight.close_for(term);
-                Ok(Renewed::Closed)
-            }
-            Rebuilt::In(_) | Rebuilt::Unknown => Ok(Renewed::InStep),
-        }
+    ) -> Result<(Option<GateState>, Footprint), ReconcileError> {
+        let state = self.gate.inspect(id).await?;
+        Ok((state, self.gate.footprint(id).await?))
     }
 
     /// Whether the campaign was found to be served by the database a moment ago.
@@ -161,16 +134,27 @@ impl Reconciler {
         flights.get(&id).is_some_and(|flight| flight.is_closed())
     }
 
-    /// Tells the gate a campaign's settings, rebuilding its state when it has none.
+    /// Tells the gate a campaign's settings, rebuilding its state when it has none, or when it has settings
+    /// that the store has lost.
     pub async fn configure(&self, campaign: &Campaign) -> Result<Renewed, ReconcileError> {
-        match self
-            .gate
-            .configure(campaign.id, &Settings::from(campaign))
-            .await?
-        {
-            Configured::Applied | Configured::Stale => Ok(Renewed::InStep),
-            Configured::Missing => self.renew(campaign.id, None).await,
+        let (id, settings) = (campaign.id, Settings::from(campaign));
+        match self.gate.configure(id, &settings).await? {
+            Configured::Applied => Ok(Renewed::InStep),
+            Configured::Missing => self.renew(id, None, Patience::Waits).await,
+            Configured::Stale => match self.gate.inspect(id).await? {
+                None => self.renew(id, None, Patience::Waits).await,
+                Some(gate) if self.has_lost(id, &gate.settings).await? => {
+                    self.renew(id, Some(gate.epoch), Patience::Waits).await
+                }
+                Some(_) => Ok(Renewed::InStep),
+            },
         }
+    }
+
+    /// Whether these settings, seen in the gate before, are newer than the store's: it was set back.
+    async fn has_lost(&self, id: CampaignId, seen: &Settings) -> Result<bool, StoreError> {
+        let known = self.store.campaign(id).await?;
+        Ok(known.is_some_and(|known| seen.is_newer_than(&Settings::from(&known))))
     }
 
     /// Tells the gate the settings of every campaign that may take participations, and rebuilds what is
@@ -198,8 +182,13 @@ impl Reconciler {
         let mut swept = Swept::default();
         for campaign in self.live_campaigns().await? {
             while self.sweep_some(campaign.id, &mut swept).await? == SWEEP_BATCH {}
-            swept.rebuilt += usize::from(self.audit(&campaign).await?);
+            match self.audit(&campaign).await? {
+                Corrected::Nothing => {}
+                Corrected::Settings => swept.configured += 1,
+                Corrected::All => swept.rebuilt += 1,
+            }
         }
+        swept.over = self.let_go_of_what_is_over().await?;
         self.metrics.count(swept);
         Ok(swept)
     }
@@ -236,40 +225,18 @@ impl Reconciler {
         Ok(expired.len())
     }
 
-    async fn rebuild_alone(&self, id: CampaignId) -> Result<Rebuilt, ReconcileError> {
-        let mut beyond = 0;
-        loop {
-            let campaign = match self.store.raise_epoch(id, beyond).await? {
-                Raised::To(campaign) => campaign,
-                Raised::Closed(term) => return Ok(Rebuilt::Closed(term)),
-                Raised::Unknown => return Ok(Rebuilt::Unknown),
-            };
-            self.metrics.rebuilds.inc();
-            crash::point("rebuild.raised");
-            let epoch = campaign.gate_epoch;
-            let snapshot = self.store.snapshot().await?;
-            let committed = snapshot.committed(id).await?;
-            snapshot.end().await?;
-            let (settings, seats) = (Settings::from(campaign.as_ref()), &committed.seats);
-            let applied = self
-                .gate
-                .rebuild(id, epoch, &settings, seats, committed.mark)
-                .await?;
-            tracing::info!(campaign.id = %id, gate.epoch = epoch, seats = seats.len(), applied, "gate rebuilt");
-            if applied {
-                return Ok(Rebuilt::In(epoch));
+    /// Tells the gate of campaigns that are over, also when whoever ended them died before they could: from
+    /// then on it lets go of them by itself. Answers how many there were.
+    async fn let_go_of_what_is_over(&self) -> Result<usize, ReconcileError> {
+        let over = self.store.over_in_gate(OVER_PAGE).await?;
+        let mut told = Vec::with_capacity(over.len());
+        for campaign in &over {
+            if self.configure(campaign).await? == Renewed::InStep {
+                told.push(campaign.id);
             }
-            // A newer epoch in the gate is another replica's work, unless the store has not given it out
-            // yet: then the store was set back, and the gate's epoch has to be left behind.
-            let Some(ahead) = self.gate.inspect(id).await?.map(|state| state.epoch) else {
-                return Ok(Rebuilt::In(epoch));
-            };
-            let known = self.store.campaign(id).await?;
-            if known.is_none_or(|known| known.gate_epoch >= ahead) {
-                return Ok(Rebuilt::In(epoch));
-            }
-            beyond = ahead;
         }
+        self.store.note_gate_expires(&told).await?;
+        Ok(told.len())
     }
 
     pub(crate) async fn live_campaigns(&self) -> Result<Vec<Campaign>, StoreError> {
@@ -299,16 +266,6 @@ impl Reconciler {
     }
 }
 
-/// What came of one attempt to rebuild.
-enum Rebuilt {
-    /// The gate has this epoch, or a newer one.
-    In(u64),
-    /// The campaign is served by the database for so long.
-    Closed(Duration),
-    /// There is no such campaign.
-    Unknown,
-}
-
 /// What came of aligning the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aligned {
@@ -316,4 +273,14 @@ pub struct Aligned {
     pub campaigns: usize,
     /// Those that are still served by the database.
     pub closed: usize,
+}
+
+/// What was put right in a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Corrected {
+    Nothing,
+    /// Its settings, which were older than the store's.
+    Settings,
+    /// All of it: it was rebuilt.
+    All,
 }

@@ -39,8 +39,8 @@ pub use outbox::{
 };
 pub use participations::{
     Applicant, BatchOutcome, Changed, Closing, CommitError, Committed, Decision, DirectOutcome,
-    DueReservations, Intake, Making, Mismatch, Place, Raised, RankPage, Ranked, RankedRow,
-    Rewarding, Standing, Wished,
+    DueReservations, Intake, Making, Mismatch, Place, Raise, Raised, RankPage, Ranked, RankedRow,
+    Rewarding, Standing, Turn, Wished,
 };
 pub use rewards::{
     Applied, Due, Effects, Order, Revocation, Rewarded, Rewards, Suspension, UseOutcome, Voucher,

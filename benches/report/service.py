@@ -32,6 +32,7 @@ class Installation(contextlib.ExitStack):
             "FIRSTCOME_REDIS_PREFIX": self.name,
             "FIRSTCOME_KAFKA_TOPIC_PREFIX": self.name,
             "FIRSTCOME_KAFKA_CREATE_TOPICS": "true",
+            "FIRSTCOME_PAYMENT_ALLOW_SIMULATED": "true",
             "FIRSTCOME_ADMIN_TOKEN": TOKEN,
             "FIRSTCOME_AGGREGATION_ENABLED": "false",
             "FIRSTCOME_CONSUMERS_ENABLED": "",

@@ -85,6 +85,9 @@ export function App() {
       {about.embedded.length > 0 && (
         <p class="embedded"><b>{t("embedded.title")}</b> {t("embedded.parts", { parts: about.embedded.map((part) => word(`part.${part}`, part)).join(", ") })}</p>
       )}
+      {about.payments === "simulated" && about.embedded.length < 3 && (
+        <p class="embedded"><b>{t("payments.title")}</b> {t("payments.simulated")}</p>
+      )}
       <main id="main" ref={main} tabIndex={-1}>
         {found.admin && !admin ? <><h1>{found.title}</h1><TokenNeeded /></> : found.page}
       </main>

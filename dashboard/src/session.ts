@@ -3,12 +3,12 @@
 import { useEffect, useState } from "preact/hooks";
 
 export interface About {
-  version: string; embedded: string[]; auth: "trusted" | "jwt" | "sessions"; adminOpen: boolean; simulations: boolean; zone: string;
+  version: string; embedded: string[]; auth: "trusted" | "jwt" | "sessions"; adminOpen: boolean; simulations: boolean; payments: "simulated" | "refused"; zone: string;
 }
 
 const told = document.querySelector<HTMLMetaElement>('meta[name="firstcome"]')?.content;
 export const about: About = {
-  version: "", embedded: [], auth: "trusted", adminOpen: true, simulations: false, zone: "UTC",
+  version: "", embedded: [], auth: "trusted", adminOpen: true, simulations: false, payments: "refused", zone: "UTC",
   ...(told ? (JSON.parse(told) as Partial<About>) : {}),
 };
 

@@ -22,6 +22,7 @@ pub(super) const SCHEMA: FirstSchema = FirstSchema {
             campaigns::allow_list_user(),
             participations::participation(dialect),
             participations::idempotency(dialect),
+            participations::payment(dialect),
             outbox::outbox_event(dialect),
             outbox::outbox_pending(dialect),
             outbox::outbox_parked(dialect),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::gate::{GateError, Guarded};
+use crate::gate::{GateError, Guarded, MemoryMetrics, ScriptGate};
 use crate::lifecycle::Lifecycle;
 use crate::meter::Meter;
 use crate::reconcile::{ReconcileError, Reconciler, Swept};
@@ -15,6 +15,8 @@ const TALLY_INTERVAL: Duration = Duration::from_secs(1);
 /// How far apart a gate that is away is asked whether it is back, and how often it is then aligned.
 const PROBE_PAUSE: Duration = Duration::from_millis(200);
 const ALIGNMENTS_MAX: usize = 50;
+/// How often the memory of the gate's server is read.
+const MEMORY_PAUSE: Duration = Duration::from_secs(10);
 /// How long the schedule waits when it could not read it.
 const SCHEDULE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -87,7 +89,9 @@ pub(super) fn start_sweeper(spawner: &Spawner, reconciler: Reconciler, interval:
                         swept.settled,
                         swept.released,
                         swept.rebuilt,
-                        "leases that had run out"
+                        swept.configured,
+                        swept.over,
+                        "the gate was put in step"
                     );
                 }
                 Ok(_) | Err(ReconcileError::Gate(GateError::Away)) => {}
@@ -96,6 +100,29 @@ pub(super) fn start_sweeper(spawner: &Spawner, reconciler: Reconciler, interval:
                 }
             }
             interval
+        }
+    });
+}
+
+/// Shows how much memory the gate's server uses.
+pub(super) fn start_memory(
+    spawner: &Spawner,
+    gate: Arc<ScriptGate>,
+    guard: Arc<Guarded>,
+    metrics: MemoryMetrics,
+) {
+    spawner.repeat("gate.memory", Duration::ZERO, move |_stop| {
+        let (gate, guard, metrics) = (Arc::clone(&gate), Arc::clone(&guard), metrics.clone());
+        async move {
+            match guard.ask(gate.server_memory()).await {
+                Ok(Some(memory)) => metrics.show(memory),
+                Ok(None) | Err(GateError::Away) => {}
+                Err(error) => tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "the memory of the gate's server is not known"
+                ),
+            }
+            MEMORY_PAUSE
         }
     });
 }

@@ -10,7 +10,7 @@ use super::verify::Form;
 use crate::broker::PublishError;
 use crate::broker::kafka::Kafka;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Provider};
 use crate::doctor::{self, Creation, Finding, Level, Reading, Settings, Topic};
 
 /// Examines the configured parts; non-zero when something must be changed.
@@ -30,6 +30,7 @@ pub async fn run(config: &Config, form: Form) -> anyhow::Result<ExitCode> {
         findings.extend(or_unreachable("kafka", examined));
     }
     findings.extend(doctor::clocks(&readings));
+    findings.extend(payments(config));
     let sound = findings.iter().all(|found| found.level != Level::Bad);
     let embedded = config.embedded_parts();
     match form {
@@ -51,6 +52,15 @@ pub async fn run(config: &Config, form: Form) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// On embedded parts, at an address that nobody else reaches, simulated payments are what one tries.
+fn payments(config: &Config) -> Option<Finding> {
+    let is_tried = config.embedded_parts().len() == 3 && config.http.listen.ip().is_loopback();
+    let simulates = match config.payment.provider {
+        Provider::Simulated => config.sells_for_money(),
+    };
+    (simulates && !is_tried).then(Finding::simulated_payments)
 }
 
 fn or_unreachable(part: &'static str, examined: anyhow::Result<Vec<Finding>>) -> Vec<Finding> {
@@ -95,6 +105,10 @@ async fn redis(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<V
         if let Ok(Some(value)) = gate.server_setting(name).await {
             settings.insert(name.to_owned(), value);
         }
+    }
+    if let Some(memory) = gate.server_memory().await? {
+        let percent = memory.used_percent().to_string();
+        settings.insert("used_memory_percent".to_owned(), percent);
     }
     let asked = Clock::System.now();
     for told in gate.server_times().await? {

@@ -4,7 +4,7 @@ use anyhow::Context;
 
 use super::parts;
 use crate::config::Config;
-use crate::http::{self, CertificateFiles, Tls};
+use crate::http::{self, CertificateFiles, TakenPayments, Tls};
 use crate::supervisor::{Policy, Spawner, Stage};
 
 /// What the edge of `serve` is told.
@@ -25,6 +25,11 @@ pub(super) fn settings(config: &Config, spawner: &Spawner) -> anyhow::Result<htt
         idle_timeout: config.http.idle_timeout,
         embedded_parts: config.embedded_parts(),
         redeemers: config.rewards.redeemers,
+        payments: if config.sells_for_money() {
+            TakenPayments::Simulated
+        } else {
+            TakenPayments::Refused
+        },
         proxies: config.http.trusted_proxies.clone(),
         stop: spawner.token(Stage::Http),
         ..http::Settings::default()

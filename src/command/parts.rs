@@ -82,12 +82,15 @@ pub(super) fn listener(config: &Config) -> anyhow::Result<TcpListener> {
 /// Opens the gate.
 pub(super) async fn gate(config: &Config, clock: Clock) -> anyhow::Result<Arc<ScriptGate>> {
     if config.redis.url.is_none() {
-        return Ok(Arc::new(ScriptGate::in_process(
-            clock,
-            &config.redis.prefix,
-        )?));
+        let gate = ScriptGate::in_process(clock, &config.redis.prefix)?;
+        return Ok(Arc::new(
+            gate.with_over_retention(config.gate.over_retention),
+        ));
     }
-    Ok(Arc::new(redis_gate(config).await?))
+    let gate = redis_gate(config).await?;
+    Ok(Arc::new(
+        gate.with_over_retention(config.gate.over_retention),
+    ))
 }
 
 /// Opens the gate in Redis.

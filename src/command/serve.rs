@@ -23,15 +23,15 @@ use crate::config::{Config, Provider};
 use crate::direct::{Direct, DirectConfig};
 use crate::domain::Fresh;
 use crate::export::Exporter;
-use crate::gate::{Gate, Guarded, ScriptGate};
+use crate::gate::{Gate, Guarded, MemoryMetrics, ScriptGate};
 use crate::health::Need;
 use crate::http::{self, App};
 use crate::lane::LaneConfig;
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, Pricing};
 use crate::limits::{Limits, Rates};
 use crate::meter::Meter;
 use crate::participate::{Participate, Parts, SyncPath};
-use crate::payment::Simulated;
+use crate::payment::{Payability, Simulated};
 use crate::reconcile::Reconciler;
 use crate::retry;
 use crate::simulate::Simulator;
@@ -63,6 +63,9 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let accounts = verifying::accounts(&config, &store, &buckets, &gate, &telemetry)?;
     let auth = verifying::auth(&config, &clock, &spawner, &accounts).await?;
     let replicas = Replicas::new(Arc::clone(&buckets), Arc::clone(&gate));
+    let memory = MemoryMetrics::default();
+    telemetry.register(|registry| memory.register(registry));
+    background::start_memory(&spawner, Arc::clone(&buckets), Arc::clone(&gate), memory);
     let limits = limits(&config, buckets, &gate, &telemetry);
     let gate = (&gate, limits, accounts, replicas);
     let stores = (&store, rewards.as_ref());
@@ -126,8 +129,9 @@ fn assemble(
     let catalogue = catalogue_of(config, store, spawner)?;
     let stores = (store, rewards);
     let changes = changes_of(config, stores, gate, &catalogue, hints.clone(), spawner);
-    let reconciler = Reconciler::new(store.clone(), Arc::clone(gate));
-    let lifecycle = Lifecycle::new(store.clone(), catalogue.clone(), reconciler.clone());
+    let reconciler = Reconciler::new(store.clone(), Arc::clone(gate))
+        .with_rebuild_interval(config.gate.rebuild_interval);
+    let lifecycle = lifecycle(config, store, &catalogue, &reconciler);
     let meter = Meter::new(clock.clone());
     let (desk, writer) = group_commit(config, store, gate, hints.clone(), spawner, telemetry);
     let allow_lists = allow_lists(config, store, &catalogue, spawner);
@@ -266,9 +270,7 @@ fn changes_of(
         contention: writer.contention,
     });
     let payments = Payments {
-        provider: match config.payment.provider {
-            Provider::Simulated => Arc::new(Simulated),
-        },
+        provider: provider(config),
         timeout: config.payment.timeout,
     };
     if let Some(revocations) = &revocations {
@@ -277,6 +279,43 @@ fn changes_of(
     let changes = Changes::start(spawner, committer, payments, revocations, writer.lanes);
     changes::start_expiry(spawner, &changes, config.payment.expiry_interval);
     changes
+}
+
+/// Who authorises payments; none: nothing that costs money is sold here.
+fn provider(config: &Config) -> Option<Arc<dyn Payability>> {
+    if !config.sells_for_money() {
+        tracing::warn!(
+            "no payments are taken: the simulated provider moves no money (payment.allow_simulated has it sell all the same)"
+        );
+        return None;
+    }
+    match config.payment.provider {
+        Provider::Simulated => {
+            if config.payment.allow_simulated {
+                tracing::warn!("payments are simulated (payment.allow_simulated): no money moves");
+            }
+            Some(Arc::new(Simulated))
+        }
+    }
+}
+
+fn lifecycle(
+    config: &Config,
+    store: &Store,
+    catalogue: &Catalogue,
+    reconciler: &Reconciler,
+) -> Lifecycle {
+    let pricing = if config.sells_for_money() {
+        Pricing::Sold
+    } else {
+        Pricing::Refused
+    };
+    Lifecycle::new(
+        store.clone(),
+        catalogue.clone(),
+        reconciler.clone(),
+        pricing,
+    )
 }
 
 /// Simulated participants, where the configuration asks for them.

@@ -26,5 +26,14 @@ impl Gate {
             self.pace <= Duration::from_millis(100),
             "gate.pace: must be at most 100ms",
         );
+        require(
+            (Duration::from_millis(50)..=Duration::from_secs(60)).contains(&self.rebuild_interval),
+            "gate.rebuild_interval: must be between 50ms and 1m",
+        );
+        let retention = Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3_600);
+        require(
+            retention.contains(&self.over_retention) && self.over_retention > self.lease,
+            "gate.over_retention: must be between 1m and 7d, and longer than gate.lease",
+        );
     }
 }

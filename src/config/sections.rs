@@ -143,6 +143,12 @@ section! {
         /// How long entrants gather for the next call after one that had several in it.
         #[serde(with = "humantime_serde")]
         pace: Duration = Duration::from_millis(2),
+        /// How long after a rebuild of a campaign's gate the next one begins, at least.
+        #[serde(with = "humantime_serde")]
+        rebuild_interval: Duration = Duration::from_millis(500),
+        /// How long the gate keeps a campaign that is over.
+        #[serde(with = "humantime_serde")]
+        over_retention: Duration = Duration::from_secs(15 * 60),
     }
 }
 section! {
@@ -177,6 +183,8 @@ section! {
     Payment {
         /// Who authorises payments: `simulated`, which moves no money.
         provider: Provider = Provider::Simulated,
+        /// Whether the simulated provider may sell where others can reach it, or where parts are real.
+        allow_simulated: bool = false,
         /// Longest wait for the provider.
         #[serde(with = "humantime_serde")]
         timeout: Duration = Duration::from_secs(5),

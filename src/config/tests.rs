@@ -42,6 +42,19 @@ fn variables_reach_their_section() {
 }
 
 #[test]
+fn simulated_payments_sell_where_the_service_is_tried_and_elsewhere_only_when_asked_to() {
+    let allow = ("FIRSTCOME_PAYMENT_ALLOW_SIMULATED", "true");
+    let public = ("FIRSTCOME_HTTP_LISTEN", "0.0.0.0:8080");
+    let trusted = ("FIRSTCOME_HTTP_ALLOW_TRUSTED", "true");
+    let real = ("FIRSTCOME_REDIS_URL", "redis://r");
+    let sells = |variables: &[(&str, &str)]| load(variables).unwrap().sells_for_money();
+    assert!(sells(&[]));
+    assert!(!sells(&[real]));
+    assert!(!sells(&[public, trusted]));
+    assert!(sells(&[real, allow]) && sells(&[public, trusted, allow]));
+}
+
+#[test]
 fn consumers_are_on_where_all_is_embedded_or_where_they_are_named() {
     let real = ("FIRSTCOME_KAFKA_BROKERS", "k:1");
     let named = |names| [real, ("FIRSTCOME_CONSUMERS_ENABLED", names)];

@@ -29,7 +29,17 @@ pub fn redis(settings: &Settings) -> Vec<Finding> {
             }
         }),
         judged("redis", settings, "appendonly", |_| kept(appends, saves)),
+        judged("redis", settings, "maxmemory", |value| {
+            if value == "0" {
+                Warn(
+                    "set it below the machine's memory: beyond that the server is killed, and every gate rebuilt",
+                )
+            } else {
+                Good
+            }
+        }),
     ];
+    findings.extend(memory(settings));
     if appends {
         findings.push(judged("redis", settings, "appendfsync", |value| {
             if value == "no" {
@@ -49,8 +59,26 @@ pub fn redis(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// The settings that are judged, beside the version.
-pub const NAMES: [&str; 4] = ["maxmemory-policy", "appendonly", "appendfsync", "save"];
+/// The settings that are judged, beside the version and the memory.
+pub const NAMES: [&str; 5] = [
+    "maxmemory-policy",
+    "appendonly",
+    "appendfsync",
+    "save",
+    "maxmemory",
+];
+
+/// How full the server is, in percent of what it may use: `used_memory_percent`.
+fn memory(settings: &Settings) -> Option<Finding> {
+    let percent: u64 = settings.get("used_memory_percent")?.parse().ok()?;
+    let verdict = match percent {
+        0..80 => Good,
+        80..95 => Warn("raise maxmemory, or close campaigns that are over"),
+        _ => Bad("raise maxmemory: when it is full nothing is admitted by the gate"),
+    };
+    let value = format!("{percent} %");
+    Some(finding("redis", "used_memory", &value, verdict))
+}
 
 fn kept(appends: bool, saves: bool) -> Verdict {
     if appends {
@@ -67,7 +95,9 @@ mod tests {
     use super::super::{Level, complaints, settings};
     use super::redis;
 
-    const SOUND: [(&str, &str); 5] = [
+    const SOUND: [(&str, &str); 7] = [
+        ("maxmemory", "4294967296"),
+        ("used_memory_percent", "12"),
         ("redis_version", "8.0.2"),
         ("maxmemory-policy", "noeviction"),
         ("appendonly", "yes"),
@@ -100,8 +130,27 @@ mod tests {
             (("maxmemory-policy", "allkeys-lru"), Level::Bad),
             (("maxmemory-policy", "volatile-ttl"), Level::Bad),
             (("appendfsync", "no"), Level::Warn),
+            (("maxmemory", "0"), Level::Warn),
         ] {
             assert_eq!(with(&[changed]), [(changed.0.to_owned(), said)]);
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_nearly_full_is_named() {
+        for (percent, said) in [
+            ("79", None),
+            ("80", Some(Level::Warn)),
+            ("94", Some(Level::Warn)),
+            ("95", Some(Level::Bad)),
+            ("104", Some(Level::Bad)),
+        ] {
+            let found = with(&[("used_memory_percent", percent)]);
+            let wanted: Vec<_> = said
+                .map(|level| ("used_memory".to_owned(), level))
+                .into_iter()
+                .collect();
+            assert_eq!(found, wanted, "{percent}");
         }
     }
 
@@ -122,6 +171,6 @@ mod tests {
             said.iter().all(|(_, level)| *level == Level::Warn),
             "{said:?}"
         );
-        assert_eq!(said.len(), 3);
+        assert_eq!(said.len(), 4);
     }
 }

@@ -30,6 +30,8 @@ pub enum Obstacle {
     NotPayable,
     /// Another payment was recorded for it.
     PaidOtherwise,
+    /// The payment named was recorded for another participation.
+    ReferenceUsed,
     /// It was cancelled.
     Cancelled,
     /// Its time to pay is over.

@@ -12,8 +12,8 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use super::{
-    Admission, Configured, Entrant, Gate, GateError, GateState, GivenBack, Lease, Mark, Return,
-    Seat, Settings,
+    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, Lease, Mark,
+    Return, Seat, Settings,
 };
 use crate::domain::{CampaignId, ParticipationId};
 
@@ -166,6 +166,10 @@ impl Gate for Guarded {
 
     async fn inspect(&self, campaign: CampaignId) -> Result<Option<GateState>, GateError> {
         self.ask(self.inner.inspect(campaign)).await
+    }
+
+    async fn footprint(&self, campaign: CampaignId) -> Result<Footprint, GateError> {
+        self.ask(self.inner.footprint(campaign)).await
     }
 
     /// Goes to the gate in any case: who pings wants to know.

@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use self::wire::Wire;
 use super::reply::Reply;
 use super::script::{self, Script, StartError};
-use super::{Admission, GateError};
+use super::{Admission, GateError, ServerMemory};
 use crate::domain::Instant;
 
 /// How long the word of a ping stays.
@@ -186,6 +186,32 @@ impl RedisEngine {
             .min_by_key(in_order)
             .map(str::to_owned)
             .ok_or_else(|| GateError::Protocol("INFO tells no redis_version".to_owned()))
+    }
+
+    /// Memory of the node that is the fullest.
+    pub(super) async fn memory(&self) -> Result<ServerMemory, GateError> {
+        let mut info = redis::cmd("INFO");
+        info.arg("memory");
+        let answers: Vec<String> = self.within_time(self.wire.ask_all(info)).await?;
+        let memories = answers.iter().filter_map(|text| {
+            let number = |name: &str| -> Option<u64> {
+                let mut lines = text.lines();
+                let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+                line.trim().parse().ok()
+            };
+            let of_machine = || number("total_system_memory").unwrap_or(u64::MAX);
+            Some(ServerMemory {
+                used: number("used_memory")?,
+                limit: number("maxmemory")
+                    .filter(|max| *max > 0)
+                    .unwrap_or_else(of_machine),
+            })
+        });
+        memories
+            .max_by_key(|memory| {
+                u128::from(memory.used) * 1_000_000 / u128::from(memory.limit.max(1))
+            })
+            .ok_or_else(|| GateError::Protocol("INFO tells no used_memory".to_owned()))
     }
 
     /// The servers' clocks.

@@ -63,6 +63,12 @@ impl Fields {
         self.next()?.count()
     }
 
+    /// The next field, as a count of 32 bits.
+    pub(super) fn count32(&mut self) -> Result<u32, GateError> {
+        let count = self.count()?;
+        u32::try_from(count).map_err(|_| GateError::Protocol(format!("{count} is too large")))
+    }
+
     /// The next field, as a count that may be the empty word.
     pub(super) fn optional_count(&mut self) -> Result<Option<u64>, GateError> {
         match self.next()? {

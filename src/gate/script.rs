@@ -1,6 +1,8 @@
 //! The gate as Lua scripts: builds their keys and arguments, and reads their answers. The rules of
 //! admission are in `lua/` and nowhere else; the engines below only run them.
 
+mod answers;
+mod settings;
 mod source;
 
 use std::time::Duration;
@@ -8,17 +10,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+pub(super) use self::answers::admissions;
+use self::answers::expired_lease;
+use self::settings::{settings, settings_args};
 pub(super) use self::source::Script;
 use super::in_process::InProcessEngine;
 use super::redis::{RedisConfig, RedisEngine};
-use super::reply::{Fields, Reply};
+use super::reply::Reply;
 use super::{
-    Admission, Configured, Entrant, Gate, GateError, GateState, GivenBack, Lease, Mark, Return,
-    Seat, Settings, Ticket,
+    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, Lease, Mark,
+    Return, Seat, ServerMemory, Settings,
 };
 use crate::clock::Clock;
 use crate::crash;
-use crate::domain::{CampaignId, Instant, ParticipationId, Refusal, UserId};
+use crate::domain::{CampaignId, Instant, ParticipationId, UserId};
 
 /// Entrants, seats or leases in one script call: bounds how long Redis serves nobody else, and stays
 /// well under the 8,000 values that Lua can unpack at once.
@@ -27,12 +32,18 @@ const ITEMS_PER_CALL_MAX: usize = 1_000;
 /// The keys that make up the state of a campaign.
 const STATE: [&str; 5] = ["state", "users", "leases", "expiry", "returned"];
 
+/// How long the keys of a campaign that is over stay, unless told otherwise.
+const OVER_RETENTION: Duration = Duration::from_secs(900);
+
+/// Entries of a key that are measured to tell its size.
+const MEMORY_SAMPLES: u32 = 100;
+
 /// How long the seats of an abandoned rebuild stay in Redis.
 const ABANDONED_REBUILD: Duration = Duration::from_secs(600);
 
 /// The largest whole number that Lua 5.1 counts with exactly; more stock than this is no stock limit
 /// anybody could reach.
-const EXACT_MAX: u64 = (1 << 53) - 1;
+pub(super) const EXACT_MAX: u64 = (1 << 53) - 1;
 
 /// Why the gate could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +81,7 @@ enum Engine {
 pub struct ScriptGate {
     engine: Engine,
     prefix: String,
+    over_retention: Duration,
 }
 
 impl ScriptGate {
@@ -78,14 +90,39 @@ impl ScriptGate {
     pub async fn redis(config: &RedisConfig, prefix: &str) -> Result<Self, StartError> {
         let prefix = checked(prefix)?;
         let engine = Engine::Redis(RedisEngine::connect(config).await?);
-        Ok(Self { engine, prefix })
+        Ok(Self {
+            engine,
+            prefix,
+            over_retention: OVER_RETENTION,
+        })
     }
 
     /// A gate in this process, with the given clock. Nothing of it outlives the process.
     pub fn in_process(clock: Clock, prefix: &str) -> Result<Self, StartError> {
         let prefix = checked(prefix)?;
         let engine = Engine::InProcess(InProcessEngine::new(clock).map_err(StartError::Scripts)?);
-        Ok(Self { engine, prefix })
+        Ok(Self {
+            engine,
+            prefix,
+            over_retention: OVER_RETENTION,
+        })
+    }
+
+    /// The same, with another time that the keys of a campaign stay when it is over. It must be longer than a
+    /// lease.
+    #[must_use]
+    pub const fn with_over_retention(mut self, retention: Duration) -> Self {
+        self.over_retention = retention;
+        self
+    }
+
+    /// Memory of the server that holds the state, of a cluster that of the fullest node; the embedded one
+    /// has none of its own.
+    pub async fn server_memory(&self) -> Result<Option<ServerMemory>, GateError> {
+        match &self.engine {
+            Engine::Redis(redis) => redis.memory().await.map(Some),
+            Engine::InProcess(_) => Ok(None),
+        }
     }
 
     /// One of the settings of the server that holds the state; the embedded one has none.
@@ -227,10 +264,10 @@ impl Gate for ScriptGate {
         campaign: CampaignId,
         settings: &Settings,
     ) -> Result<Configured, GateError> {
-        let keys = self.keys(campaign, ["state"]);
-        let reply = self
-            .run(Script::Configure, &keys, &settings_args(settings))
-            .await?;
+        let keys = self.keys(campaign, STATE);
+        let mut args = settings_args(settings).to_vec();
+        args.push(self.over_retention.as_millis().to_string());
+        let reply = self.run(Script::Configure, &keys, &args).await?;
         match reply.text()?.as_str() {
             "APPLIED" => Ok(Configured::Applied),
             "STALE" => Ok(Configured::Stale),
@@ -271,6 +308,7 @@ impl Gate for ScriptGate {
             .to_vec();
         args.extend(settings_args(settings));
         args.push(mark.returns.to_string());
+        args.push(self.over_retention.as_millis().to_string());
         let keys = [state, users, leases, expiry, loading, returned];
         match self.run(Script::Swap, &keys, &args).await?.text()?.as_str() {
             "SWAPPED" => Ok(true),
@@ -307,9 +345,23 @@ impl Gate for ScriptGate {
                 users: fields.count()?,
                 expiring: fields.count()?,
                 returns: fields.count()?,
+                settings: settings(&mut fields)?,
             })),
             code => Err(unknown(code)),
         }
+    }
+
+    async fn footprint(&self, campaign: CampaignId) -> Result<Footprint, GateError> {
+        let keys = self.keys(campaign, STATE);
+        let args = [MEMORY_SAMPLES.to_string()];
+        let mut fields = self.run(Script::Footprint, &keys, &args).await?.fields()?;
+        Ok(Footprint {
+            users: fields.count()?,
+            leases: fields.count()?,
+            returns: fields.count()?,
+            bytes: fields.count()?,
+            expires_in: fields.optional_count()?.map(Duration::from_millis),
+        })
     }
 
     async fn ping(&self) -> Result<(), GateError> {
@@ -329,86 +381,6 @@ fn checked(prefix: &str) -> Result<String, StartError> {
 
 fn words(ids: &[ParticipationId]) -> Vec<String> {
     ids.iter().map(ToString::to_string).collect()
-}
-
-/// The settings in the order that `configure.lua` and `swap.lua` take them.
-fn settings_args(settings: &Settings) -> [String; 7] {
-    let instant = |at: Option<Instant>| at.map_or_else(String::new, |at| micros(at).to_string());
-    [
-        settings.version.to_string(),
-        settings.state.as_str().to_owned(),
-        instant(settings.opens_at),
-        instant(settings.closes_at),
-        settings
-            .total_stock
-            .map_or_else(String::new, |total| total.min(EXACT_MAX).to_string()),
-        settings.per_user_limit.to_string(),
-        settings.max_quantity.to_string(),
-    ]
-}
-
-/// Microseconds since the Unix epoch, the precision of the store and of Redis' own clock: a window
-/// opens neither earlier nor later than the campaign says.
-fn micros(at: Instant) -> i64 {
-    at.timestamp_micros()
-}
-
-/// One answer for each of so many entrants.
-pub(super) fn admissions(reply: Reply, entrants: usize) -> Result<Vec<Admission>, GateError> {
-    let replies = reply.list()?;
-    if replies.len() != entrants {
-        return Err(GateError::Protocol(format!(
-            "{} answers to {entrants} entrants",
-            replies.len()
-        )));
-    }
-    let replies = replies.into_iter();
-    replies.map(|reply| admission(reply.fields()?)).collect()
-}
-
-fn admission(mut fields: Fields) -> Result<Admission, GateError> {
-    let code = fields.text()?;
-    if code == "MISSING" {
-        return Ok(Admission::Missing);
-    }
-    let remaining = fields.optional_count()?;
-    let refusal = match code.as_str() {
-        "ADMITTED" => {
-            return Ok(Admission::Admitted(Ticket {
-                epoch: fields.count()?,
-                rank: fields.count()?,
-                remaining,
-                lease_until: fields.instant()?,
-            }));
-        }
-        "UNDECIDED" => {
-            return Ok(Admission::Undecided {
-                first: fields.participation()?,
-                remaining,
-            });
-        }
-        "ALREADY_PARTICIPATED" => Refusal::AlreadyParticipated {
-            first: fields.participation()?,
-        },
-        "NOT_OPEN_YET" => Refusal::NotOpenYet {
-            opens_at: fields.optional_instant()?,
-        },
-        "SOLD_OUT" => Refusal::SoldOut,
-        "ENDED" => Refusal::Ended,
-        "PAUSED" => Refusal::Paused,
-        "LIMIT_EXCEEDED" => Refusal::LimitExceeded,
-        code => return Err(unknown(code)),
-    };
-    Ok(Admission::Refused { refusal, remaining })
-}
-
-fn expired_lease(reply: Reply) -> Result<Lease, GateError> {
-    let mut fields = reply.fields()?;
-    Ok(Lease {
-        participation: fields.participation()?,
-        epoch: fields.count()?,
-        expired_at: fields.instant()?,
-    })
 }
 
 pub(super) fn unknown(code: &str) -> GateError {

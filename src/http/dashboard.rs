@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::App;
 use super::problem::Problem;
-use super::settings::Auth;
+use super::settings::{Auth, TakenPayments};
 
 /// Where the files of the page are.
 const ASSETS: &str = "/dashboard/assets/";
@@ -73,6 +73,8 @@ pub struct About {
     admin_open: bool,
     /// Whether participants can be simulated.
     simulations: bool,
+    /// What becomes of payments: `simulated` or `refused`.
+    payments: &'static str,
     /// Whose days are aggregated.
     zone: String,
 }
@@ -92,6 +94,10 @@ impl About {
             auth,
             admin_open: settings.admin_token.is_some() || auth != "trusted",
             simulations: app.simulator.is_some(),
+            payments: match settings.payments {
+                TakenPayments::Simulated => "simulated",
+                TakenPayments::Refused => "refused",
+            },
             zone: app.aggregator.zone().to_string(),
         }
     }

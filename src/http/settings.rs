@@ -30,6 +30,16 @@ pub enum Auth {
     Sessions(Arc<Accounts>, Cookies),
 }
 
+/// What becomes of payments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TakenPayments {
+    /// They are simulated: no money moves.
+    #[default]
+    Simulated,
+    /// None is taken: campaigns with a price are not sold.
+    Refused,
+}
+
 /// Settings of the HTTP edge.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -71,6 +81,8 @@ pub struct Settings {
     pub redeemers: Redeemers,
     /// Parts that run inside this process because none was configured; shown on the dashboard.
     pub embedded_parts: Vec<&'static str>,
+    /// What becomes of payments; shown on the dashboard.
+    pub payments: TakenPayments,
     /// Cancelled when the service stops: no more connections are taken, live streams end.
     pub stop: CancellationToken,
 }
@@ -97,6 +109,7 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(15),
             redeemers: Redeemers::default(),
             embedded_parts: Vec::new(),
+            payments: TakenPayments::default(),
             stop: CancellationToken::new(),
         }
     }

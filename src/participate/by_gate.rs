@@ -12,7 +12,7 @@ use crate::domain::{
     Campaign, CampaignId, Instant, Participation, ParticipationId, Refusal, to_stored_precision,
 };
 use crate::gate::{Admission, Entrant, GateError, Ticket};
-use crate::reconcile::{ReconcileError, Renewed};
+use crate::reconcile::{Patience, ReconcileError, Renewed};
 use crate::store::{Applicant, Intake, Making, Place};
 use crate::writer::{Job, Verdict, WriterPlace};
 
@@ -44,7 +44,9 @@ impl Parts {
         };
         let ticket = match answer.admission {
             Admission::Admitted(ticket) => ticket,
-            Admission::Missing => return self.renew_gate(campaign.id, None).await,
+            Admission::Missing => {
+                return self.renew_gate(campaign.id, None, Patience::Waits).await;
+            }
             Admission::Undecided { first, remaining } => {
                 return self.undecided(request, first, remaining).await;
             }
@@ -64,9 +66,14 @@ impl Parts {
                 crash::point("participate.committed");
                 Ok(Step::Done(self.accepted(participation, held_from).await))
             }
-            Verdict::StaleEpoch => self.renew_gate(campaign.id, Some(ticket.epoch)).await,
+            Verdict::StaleEpoch => {
+                self.renew_gate(campaign.id, Some(ticket.epoch), Patience::Waits)
+                    .await
+            }
             Verdict::SoldOut => {
-                self.renew_gate(campaign.id, Some(ticket.epoch)).await?;
+                // The answer is the same whenever the gate is put right.
+                self.renew_gate(campaign.id, Some(ticket.epoch), Patience::None)
+                    .await?;
                 Ok(Step::Done(Outcome::Refused {
                     refusal: Refusal::SoldOut,
                     remaining: Some(0),
@@ -201,7 +208,8 @@ impl Parts {
         if let Some(outcome) = self.earlier_answer(request).await? {
             return Ok(Step::Done(outcome));
         }
-        self.renew_gate(request.campaign, Some(epoch)).await
+        self.renew_gate(request.campaign, Some(epoch), Patience::Waits)
+            .await
     }
 
     /// Puts the gate right. When it cannot be, because it is away or closed, another way is open.
@@ -209,10 +217,11 @@ impl Parts {
         &self,
         id: CampaignId,
         seen: Option<u64>,
+        patience: Patience,
     ) -> Result<Step, ParticipateError> {
         // Rare, and large: on the heap, to be no part of every participation.
-        match Box::pin(self.reconciler.renew(id, seen)).await {
-            Ok(Renewed::InStep | Renewed::Closed)
+        match Box::pin(self.reconciler.renew(id, seen, patience)).await {
+            Ok(Renewed::InStep | Renewed::Closed | Renewed::Later)
             | Err(
                 ReconcileError::Closed
                 | ReconcileError::Gate(GateError::Away | GateError::Unavailable(_)),

@@ -3,46 +3,67 @@
 
 use std::sync::PoisonError;
 
-use super::{ReconcileError, Reconciler, Renewed};
+use super::{Corrected, Patience, ReconcileError, Reconciler, Renewed};
 use crate::domain::{Campaign, CampaignId};
-use crate::gate::GateState;
+use crate::gate::{GateState, Settings};
 
 /// How often a difference is looked at again before it is believed: on a system under traffic gate and
 /// store are read at different moments.
 const LOOKS: usize = 3;
 
 impl Reconciler {
-    /// Whether the gate disagreed with the store and was rebuilt.
-    pub(super) async fn audit(&self, campaign: &Campaign) -> Result<bool, ReconcileError> {
-        let id = campaign.id;
+    /// Puts the gate right where it disagrees with the store, and says what was wrong.
+    pub(super) async fn audit(&self, campaign: &Campaign) -> Result<Corrected, ReconcileError> {
+        let (id, mut now) = (campaign.id, campaign.clone());
         let Some(mut before) = self.gate.inspect(id).await? else {
-            return Ok(self.renew(id, None).await? == Renewed::InStep);
+            return self.rebuild_if_due(id, None).await;
         };
         let mut sight = compare(&before, campaign, &before);
         for _ in 0..LOOKS {
             if sight == Sight::Agree {
                 break;
             }
-            let Some(now) = self.store.campaign(id).await? else {
-                return Ok(false);
-            };
+            match self.store.campaign(id).await? {
+                Some(campaign) => now = campaign,
+                None => return Ok(Corrected::Nothing),
+            }
             let Some(after) = self.gate.inspect(id).await? else {
-                return Ok(self.renew(id, None).await? == Renewed::InStep);
+                return self.rebuild_if_due(id, None).await;
             };
             sight = compare(&before, &now, &after);
             before = after;
         }
+        if sight == Sight::Outdated {
+            return Ok(match self.configure(&now).await? {
+                Renewed::InStep => Corrected::Settings,
+                Renewed::Closed | Renewed::Later => Corrected::Nothing,
+            });
+        }
         if !self.is_to_be_believed(id, sight, &before) {
-            return Ok(false);
+            return Ok(Corrected::Nothing);
         }
         tracing::warn!(
             campaign.id = %id,
             gate.epoch = before.epoch,
             gate.units = before.units,
             gate.leases = before.leases,
+            gate.version = before.settings.version,
+            campaign.version = now.version,
             "the gate disagrees with the store: it is rebuilt"
         );
-        Ok(self.renew(id, Some(before.epoch)).await? == Renewed::InStep)
+        self.rebuild_if_due(id, Some(before.epoch)).await
+    }
+
+    /// The sweep has other campaigns to see to: it waits for nobody's rebuild.
+    async fn rebuild_if_due(
+        &self,
+        id: CampaignId,
+        seen: Option<u64>,
+    ) -> Result<Corrected, ReconcileError> {
+        Ok(match self.renew(id, seen, Patience::None).await? {
+            Renewed::InStep => Corrected::All,
+            Renewed::Closed | Renewed::Later => Corrected::Nothing,
+        })
     }
 
     /// A gate is told of a return right after its commit. One that still lacks what it lacked a sweep ago
@@ -51,7 +72,7 @@ impl Reconciler {
         let mut lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
         let before = lacking.remove(&id);
         match sight {
-            Sight::Agree | Sight::Moving => false,
+            Sight::Agree | Sight::Moving | Sight::Outdated => false,
             Sight::Differ => true,
             Sight::Lacks(returns) => {
                 let is_lost = before.is_some_and(|before| gate.returns < before);
@@ -69,7 +90,7 @@ impl Reconciler {
             Some(state) if state.epoch >= campaign.gate_epoch => Ok(Renewed::InStep),
             state => {
                 let seen = state.map(|state| state.epoch);
-                self.renew(campaign.id, seen).await
+                self.renew(campaign.id, seen, Patience::Waits).await
             }
         }
     }
@@ -86,6 +107,8 @@ enum Sight {
     Moving,
     /// The gate has not been told of all so many returns.
     Lacks(u64),
+    /// The gate admits by older settings than the store's.
+    Outdated,
 }
 
 /// What the gate counts without a lease was committed before; what is committed is counted until it is
@@ -93,8 +116,13 @@ enum Sight {
 fn compare(before: &GateState, store: &Campaign, after: &GateState) -> Sight {
     let whole = before.leases == before.expiring && (before.units == 0) == (before.users == 0);
     let in_epoch = before.epoch == store.gate_epoch && store.gate_epoch == after.epoch;
-    if !whole || !in_epoch || before.returns > store.returns {
+    let settings = Settings::from(store);
+    let is_set_back = before.settings.is_newer_than(&settings);
+    if !whole || !in_epoch || is_set_back || before.returns > store.returns {
         return Sight::Differ;
+    }
+    if !after.settings.is_newer_than(&settings) && !after.settings.is_same_as(&settings) {
+        return Sight::Outdated;
     }
     if after.returns < store.returns {
         return Sight::Lacks(store.returns);
@@ -149,7 +177,46 @@ mod tests {
         users: 5,
         expiring: 1,
         returns: 0,
+        settings: SETTINGS,
     };
+
+    const SETTINGS: Settings = Settings {
+        epoch: 3,
+        version: 1,
+        state: State::Open,
+        opens_at: None,
+        closes_at: None,
+        total_stock: Some(10),
+        per_user_limit: 2,
+        max_quantity: 2,
+    };
+
+    #[test]
+    fn settings_are_told_where_the_gate_is_behind_and_replaced_where_the_store_was_set_back() {
+        let gate = |settings| GateState { settings, ..SOUND };
+        let at = |before: GateState, after: GateState| compare(&before, &campaign(5), &after);
+        let newer = gate(Settings {
+            version: 2,
+            total_stock: Some(20),
+            ..SETTINGS
+        });
+        assert_eq!(at(newer, newer), Sight::Differ);
+        // Changed after the store was read: it is read again.
+        assert_eq!(at(SOUND, newer), Sight::Agree);
+        let older = gate(Settings {
+            epoch: 2,
+            version: 9,
+            state: State::Paused,
+            ..SETTINGS
+        });
+        assert_eq!(at(older, older), Sight::Outdated);
+        let same_version = gate(Settings {
+            state: State::Paused,
+            ..SETTINGS
+        });
+        assert_eq!(at(same_version, same_version), Sight::Outdated);
+        assert_eq!(at(same_version, SOUND), Sight::Agree);
+    }
 
     #[test]
     fn leased_units_may_be_committed_or_not() {

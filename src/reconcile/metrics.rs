@@ -19,6 +19,10 @@ pub struct LeaseEnd {
 pub struct Metrics {
     /// Gates rebuilt by this process.
     pub rebuilds: Counter,
+    /// Rebuilds that were not begun because another of the campaign was under way, or had just ended.
+    pub deferred: Counter,
+    /// Gates that the sweeper found with older settings than the store's.
+    pub configured: Counter,
     /// Gates that the sweeper found apart from the store.
     pub disagreements: Counter,
     /// Leases that had run out.
@@ -33,6 +37,16 @@ impl Metrics {
             "rebuilds",
             "Gates of campaigns rebuilt from the store",
             self.rebuilds.clone(),
+        );
+        gate.register(
+            "rebuilds_deferred",
+            "Rebuilds that waited for another of the same campaign",
+            self.deferred.clone(),
+        );
+        gate.register(
+            "settings_corrected",
+            "Gates that had older settings than the store, and were told the store's",
+            self.configured.clone(),
         );
         gate.register(
             "disagreements",
@@ -55,6 +69,8 @@ impl Metrics {
         };
         count("settled", swept.settled);
         count("released", swept.released);
+        let configured = u64::try_from(swept.configured).unwrap_or(u64::MAX);
+        self.configured.inc_by(configured);
         let rebuilt = u64::try_from(swept.rebuilt).unwrap_or(u64::MAX);
         self.disagreements.inc_by(rebuilt);
     }

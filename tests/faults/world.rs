@@ -369,6 +369,7 @@ fn settings(
             millis(DATABASE_RESPONSE_TIMEOUT),
         ),
         ("PAYMENT_EXPIRY_INTERVAL", millis(EXPIRY_INTERVAL)),
+        ("PAYMENT_ALLOW_SIMULATED", "true".to_owned()),
         ("RELAY_RETRY_MAX", "1s".to_owned()),
         ("SHUTDOWN_DEADLINE", "5s".to_owned()),
     ]

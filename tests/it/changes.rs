@@ -73,6 +73,35 @@ fn pay(reference: &str) -> Wish {
 }
 
 #[tokio::test]
+async fn of_two_wishes_in_one_transaction_that_name_one_payment_the_first_is_granted() {
+    for test in stores().await {
+        let store = &test.store;
+        let campaign = paid(store).await;
+        let mut orders = Vec::new();
+        for rank in 1..=3 {
+            orders.push(reserved(store, &campaign, rank, 60).await);
+        }
+        let wishes: Vec<Wished> = orders.iter().map(|one| wished(one, pay("one"))).collect();
+        let key = KeyChoice::Participation;
+        let changed = store
+            .change_participations(campaign.id, &wishes[..2], key)
+            .await;
+        let changed = changed.unwrap();
+        assert_eq!(changed.changed.len(), 1);
+        assert_eq!(changed.kept.len(), 1);
+        assert_eq!(changed.kept[0].1, Obstacle::ReferenceUsed);
+        let first = changed.changed[0].id;
+        assert_eq!(store.paid_by("one").await.unwrap(), Some(first));
+        // Nor is it in a later one.
+        let changed = store
+            .change_participations(campaign.id, &wishes[2..], key)
+            .await;
+        assert_eq!(changed.unwrap().kept[0].1, Obstacle::ReferenceUsed);
+        assert_eq!(store.paid_by("two").await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
 async fn each_of_many_wishes_in_one_transaction_is_granted_in_its_own_way() {
     for test in stores().await {
         let store = &test.store;
@@ -196,7 +225,7 @@ fn changes_on(store: &Store, supervisor: &Supervisor) -> Changes {
         contention: Policy::default(),
     };
     let payments = Payments {
-        provider: Arc::new(Simulated),
+        provider: Some(Arc::new(Simulated)),
         timeout: Duration::from_secs(5),
     };
     let lanes = LaneConfig {

@@ -12,7 +12,7 @@ use firstcome::domain::{
     AuditAction, AuditNote, CampaignId, Instant, Origin, State, to_stored_precision,
 };
 use firstcome::gate::ScriptGate;
-use firstcome::lifecycle::Lifecycle;
+use firstcome::lifecycle::{Lifecycle, Pricing};
 use firstcome::reconcile::Reconciler;
 use firstcome::store::{CampaignChange, NewCampaign, Store};
 
@@ -30,7 +30,7 @@ fn lifecycle(store: &Store) -> Lifecycle {
     let catalogue = Catalogue::new(store.clone(), CatalogueConfig::default());
     let gate = Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap());
     let reconciler = Reconciler::new(store.clone(), gate);
-    Lifecycle::new(store.clone(), catalogue, reconciler)
+    Lifecycle::new(store.clone(), catalogue, reconciler, Pricing::Sold)
 }
 
 fn from_now(by: TimeDelta) -> Instant {

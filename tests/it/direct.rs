@@ -9,10 +9,10 @@ use firstcome::domain::{
     Campaign, KeyChoice, ParticipationId, Refusal, State, UserId, to_stored_precision,
 };
 use firstcome::gate::{Admission, Entrant, Gate, ScriptGate};
-use firstcome::reconcile::Reconciler;
+use firstcome::reconcile::{Patience, Reconciler};
 use firstcome::store::{
     Applicant, BatchOutcome, Closing, Decision, DirectOutcome, Intake, Making, Mismatch, Place,
-    Raised, Store,
+    Raise, Raised, Store,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -129,7 +129,10 @@ async fn a_closed_gate_commits_nothing_and_is_not_rebuilt_before_its_term() {
             .await
             .unwrap();
         assert_eq!(outcome, BatchOutcome::Mismatch(Mismatch::StaleEpoch));
-        let raised = store.raise_epoch(campaign.id, 0).await.unwrap();
+        let raised = store
+            .raise_epoch(campaign.id, &Raise::default())
+            .await
+            .unwrap();
         assert!(
             matches!(raised, Raised::Closed(left) if left <= TERM && !left.is_zero()),
             "{raised:?}"
@@ -142,7 +145,11 @@ async fn a_closed_gate_commits_nothing_and_is_not_rebuilt_before_its_term() {
             .await
             .unwrap();
         assert!(matches!(kept, DirectOutcome::Decided(_, events) if events.len() == 1));
-        match store.raise_epoch(campaign.id, 0).await.unwrap() {
+        match store
+            .raise_epoch(campaign.id, &Raise::default())
+            .await
+            .unwrap()
+        {
             Raised::To(reopened) => assert_eq!(reopened.gate_epoch, campaign.gate_epoch + 2),
             other => panic!("not raised: {other:?}"),
         }
@@ -211,7 +218,10 @@ async fn by_gate(gate: &ScriptGate, reconciler: &Reconciler, store: &Store, user
     let ticket = match answers.into_iter().next().unwrap() {
         Admission::Admitted(ticket) => ticket,
         Admission::Missing => {
-            reconciler.renew(campaign.id, None).await.unwrap();
+            reconciler
+                .renew(campaign.id, None, Patience::Waits)
+                .await
+                .unwrap();
             return false;
         }
         _ => return false,
@@ -238,7 +248,10 @@ async fn by_gate(gate: &ScriptGate, reconciler: &Reconciler, store: &Store, user
         gate.release(campaign.id, ticket.epoch, &ids).await.unwrap();
     }
     let seen = Some(ticket.epoch);
-    reconciler.renew(campaign.id, seen).await.unwrap();
+    reconciler
+        .renew(campaign.id, seen, Patience::Waits)
+        .await
+        .unwrap();
     false
 }
 
@@ -250,7 +263,8 @@ async fn a_replica_with_a_gate_and_one_without_never_hand_out_a_unit_twice() {
     let test = mysql().await;
     let campaign = create(&test.store, campaign_of(Some(STOCK))).await;
     let gate = Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap());
-    let reconciler = Reconciler::new(test.store.clone(), gate.clone());
+    let reconciler =
+        Reconciler::new(test.store.clone(), gate.clone()).with_rebuild_interval(Duration::ZERO);
     let mut tasks = tokio::task::JoinSet::new();
     for nth in 0..6 {
         let (gate, reconciler, store) = (gate.clone(), reconciler.clone(), test.store.clone());

@@ -23,6 +23,7 @@ mod consumers;
 mod csv;
 mod debezium;
 mod direct;
+mod drift;
 mod export;
 mod gate;
 mod hung;

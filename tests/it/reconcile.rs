@@ -8,7 +8,7 @@ use firstcome::domain::{CampaignId, ParticipationId, UserId};
 use firstcome::gate::{
     Admission, Entrant, Gate, GateError, Guarded, Mark, RedisConfig, ScriptGate, Settings,
 };
-use firstcome::reconcile::{Reconciler, Renewed};
+use firstcome::reconcile::{Patience, Reconciler, Renewed};
 use redis::AsyncTypedCommands;
 use secrecy::ExposeSecret;
 
@@ -42,8 +42,12 @@ async fn a_gate_ahead_of_the_store_is_left_behind() {
     gate.rebuild(campaign.id, 40, &settings, &[], Mark::default())
         .await
         .unwrap();
-    let reconciler = Reconciler::new(test.store.clone(), gate.clone());
-    let renewed = reconciler.renew(campaign.id, Some(40)).await.unwrap();
+    let reconciler =
+        Reconciler::new(test.store.clone(), gate.clone()).with_rebuild_interval(Duration::ZERO);
+    let renewed = reconciler
+        .renew(campaign.id, Some(40), Patience::Waits)
+        .await
+        .unwrap();
     assert_eq!(renewed, Renewed::InStep);
     let now = test.store.campaign(campaign.id).await.unwrap().unwrap();
     let state = gate.inspect(campaign.id).await.unwrap().unwrap();
@@ -56,7 +60,8 @@ async fn a_gate_the_store_has_left_behind_is_rebuilt_by_the_sweep() {
     let test = sqlite().await;
     let campaign = create(&test.store, campaign_of(Some(5))).await;
     let gate = Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap());
-    let reconciler = Reconciler::new(test.store.clone(), gate.clone());
+    let reconciler =
+        Reconciler::new(test.store.clone(), gate.clone()).with_rebuild_interval(Duration::ZERO);
     reconciler.align().await.unwrap();
     crate::support::raised(&test.store, campaign.id).await;
     assert_eq!(reconciler.sweep().await.unwrap().rebuilt, 1);
@@ -73,7 +78,8 @@ async fn after_losing(name: &str) -> (Admission, u64) {
     let campaign = create(&test.store, campaign_of(Some(3))).await;
     let prefix = unique("reconcile");
     let gate = Arc::new(ScriptGate::redis(&redis_config(), &prefix).await.unwrap());
-    let reconciler = Reconciler::new(test.store.clone(), gate.clone());
+    let reconciler =
+        Reconciler::new(test.store.clone(), gate.clone()).with_rebuild_interval(Duration::ZERO);
     reconciler.align().await.unwrap();
     // One is committed, two are only admitted, and who admitted them is dead.
     let three = [entrant(1), entrant(2), entrant(3)];
@@ -111,7 +117,8 @@ async fn state_of_another_run_of_redis_counts_as_missing_and_is_replaced() {
     let campaign = create(&test.store, campaign_of(Some(3))).await;
     let prefix = unique("run");
     let gate = Arc::new(ScriptGate::redis(&redis_config(), &prefix).await.unwrap());
-    let reconciler = Reconciler::new(test.store.clone(), gate.clone());
+    let reconciler =
+        Reconciler::new(test.store.clone(), gate.clone()).with_rebuild_interval(Duration::ZERO);
     reconciler.align().await.unwrap();
     let state = format!("{prefix}:{{campaign:{}}}:state", campaign.id);
     let mut connection = redis_connection().await;
@@ -128,7 +135,10 @@ async fn state_of_another_run_of_redis_counts_as_missing_and_is_replaced() {
         Admission::Missing
     );
     assert_eq!(gate.inspect(campaign.id).await.unwrap(), None);
-    let renewed = reconciler.renew(campaign.id, None).await.unwrap();
+    let renewed = reconciler
+        .renew(campaign.id, None, Patience::Waits)
+        .await
+        .unwrap();
     assert_eq!(renewed, Renewed::InStep);
     assert!(matches!(
         admit(gate.as_ref(), campaign.id, 1).await,

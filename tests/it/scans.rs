@@ -101,7 +101,7 @@ async fn pay(store: &Store, campaign: &Campaign, batch: &[Participation]) {
         .map(|one| Wished {
             id: one.id,
             wish: Wish::Confirm {
-                reference: "paid".to_owned(),
+                reference: format!("paid-{}", one.id),
             },
             traceparent: None,
             by: None,

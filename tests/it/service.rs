@@ -3,6 +3,7 @@
 mod access;
 mod allow_list;
 mod archive;
+mod asking;
 mod asyncapi;
 mod audit;
 mod away;
@@ -25,6 +26,7 @@ mod metrics;
 mod orders;
 mod overload;
 mod partitions;
+mod payments;
 pub mod process;
 pub mod real;
 mod records;

@@ -6,7 +6,9 @@ use firstcome::clock::Clock;
 use firstcome::domain::{
     Campaign, CampaignId, EventId, Kind, OutboxEvent, State, to_stored_precision,
 };
-use firstcome::store::{CampaignChange, CampaignFilter, NewCampaign, Raised, Store, StoreConfig};
+use firstcome::store::{
+    CampaignChange, CampaignFilter, NewCampaign, Raise, Raised, Store, StoreConfig, Turn,
+};
 use tempfile::TempDir;
 
 /// A variable that `scripts/parts env` prints. A test of the real parts fails without them: it never
@@ -98,7 +100,11 @@ pub async fn create(store: &Store, new: NewCampaign) -> Campaign {
 
 /// The campaign with its gate's epoch raised.
 pub async fn raised(store: &Store, id: CampaignId) -> Campaign {
-    match store.raise_epoch(id, 0).await.unwrap() {
+    let at_once = Raise {
+        turn: Turn::AtOnce,
+        ..Raise::default()
+    };
+    match store.raise_epoch(id, &at_once).await.unwrap() {
         Raised::To(campaign) => *campaign,
         other => panic!("not raised: {other:?}"),
     }

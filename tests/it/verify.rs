@@ -108,13 +108,13 @@ async fn acknowledge(store: &Store, events: &[&OutboxEvent]) {
 }
 
 /// Somebody who writes what none of ours would.
-async fn vandal(test: &TestStore) -> DatabaseConnection {
+pub async fn vandal(test: &TestStore) -> DatabaseConnection {
     let mut options = sea_orm::ConnectOptions::new(test.url.as_str());
     options.max_connections(1);
     Database::connect(options).await.unwrap()
 }
 
-async fn run(db: &impl ConnectionTrait, sql: &str) {
+pub async fn run(db: &impl ConnectionTrait, sql: &str) {
     db.execute_unprepared(sql)
         .await
         .unwrap_or_else(|error| panic!("{error}: {sql}"));

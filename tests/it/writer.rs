@@ -11,8 +11,8 @@ use firstcome::domain::{
     UserId, to_stored_precision,
 };
 use firstcome::gate::{
-    Admission, Configured, Entrant, Gate, GateError, GateState, GivenBack, Lease, Mark, Return,
-    Settings, Ticket,
+    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, Lease, Mark,
+    Return, Settings, Ticket,
 };
 use firstcome::lane::LaneConfig;
 use firstcome::retry;
@@ -94,6 +94,10 @@ impl Gate for YesGate {
 
     async fn inspect(&self, _: CampaignId) -> Result<Option<GateState>, GateError> {
         Ok(None)
+    }
+
+    async fn footprint(&self, _: CampaignId) -> Result<Footprint, GateError> {
+        Err(GateError::Away)
     }
 
     async fn ping(&self) -> Result<(), GateError> {

@@ -15,6 +15,7 @@
 mod faults;
 mod properties;
 mod protocol;
+mod settings;
 mod steps;
 mod words;
 

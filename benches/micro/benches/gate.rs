@@ -63,6 +63,7 @@ fn line(first: u64, size: u64) -> Vec<Entrant> {
 fn empty_gate() -> ScriptGate {
     let gate = ScriptGate::in_process(Clock::System, "bench").unwrap();
     let settings = Settings {
+        epoch: 1,
         version: 1,
         state: State::Open,
         opens_at: None,

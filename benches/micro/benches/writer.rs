@@ -5,7 +5,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, Throughput};
 use firstcome::clock::Clock;
 use firstcome::domain::Campaign;
-use firstcome::store::{BatchOutcome, Intake, Raised, Store, StoreConfig};
+use firstcome::store::{BatchOutcome, Intake, Raise, Raised, Store, StoreConfig};
 use micro::{SIZES, endless, intake};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -56,7 +56,11 @@ async fn open(folder: &TempDir) -> (Store, Campaign) {
     let store = store.unwrap();
     store.migrate().await.unwrap();
     let campaign = store.create_campaign(endless()).await.unwrap();
-    match store.raise_epoch(campaign.id, 0).await.unwrap() {
+    match store
+        .raise_epoch(campaign.id, &Raise::default())
+        .await
+        .unwrap()
+    {
         Raised::To(campaign) => (store, *campaign),
         other => unreachable!("nobody else raises it: {other:?}"),
     }

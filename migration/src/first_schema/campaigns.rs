@@ -33,6 +33,8 @@ pub(super) fn campaign(dialect: &Dialect) -> Table {
         allow_list_id BIGINT NULL,
         gate_epoch BIGINT NOT NULL DEFAULT 0,
         gate_closed_until {time} NULL,
+        gate_rebuild_until {time} NULL,
+        gate_expires BOOLEAN NOT NULL DEFAULT FALSE,
         event_clock BIGINT NOT NULL DEFAULT 0,
         purged_events BIGINT NOT NULL DEFAULT 0,
         version BIGINT NOT NULL DEFAULT 1,
@@ -41,7 +43,9 @@ pub(super) fn campaign(dialect: &Dialect) -> Table {
         CONSTRAINT campaign_units CHECK (committed_units >= 0),
         CONSTRAINT campaign_stock CHECK (total_stock IS NULL OR committed_units <= total_stock)"
     );
-    Table::new("campaign", columns).index("campaign_by_state", "state, id")
+    Table::new("campaign", columns)
+        .index("campaign_by_state", "state, id")
+        .index("campaign_by_gate", "gate_expires, state, id")
 }
 
 /// Lists of users who may take part. A list is a generation of its own: it is filled while another one is in

@@ -48,3 +48,20 @@ pub(super) fn idempotency(dialect: &Dialect) -> Table {
     );
     Table::new("idempotency", columns)
 }
+
+/// The payments that were recorded: each reference pays for one participation.
+pub(super) fn payment(dialect: &Dialect) -> Table {
+    let Dialect {
+        time,
+        uuid,
+        unicode_exact,
+        ..
+    } = dialect;
+    let columns = format!(
+        "reference VARCHAR(128) {unicode_exact} NOT NULL PRIMARY KEY,
+        participation_id {uuid} NOT NULL,
+        amount BIGINT NULL,
+        created_at {time} NOT NULL"
+    );
+    Table::new("payment", columns)
+}

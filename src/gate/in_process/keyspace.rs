@@ -92,6 +92,8 @@ impl Keyspace {
                 Ok(count(removed))
             }
             ["RENAME", from, to] => self.rename(from, to),
+            ["PTTL", key] => Ok(Answer::Integer(self.millis_left(key))),
+            ["MEMORY", "USAGE", key, "SAMPLES", _] => Ok(self.usage(key)),
             ["PEXPIRE", key, millis] => Ok(self.expire(key, whole(millis)?)),
             ["PERSIST", key] => Ok(self.persist(key)),
             [name, ..] => Err(format!("ERR unknown command or wrong arguments: {name}")),
@@ -222,6 +224,35 @@ impl Keyspace {
         };
         key.expires_at_ms = Some(now_ms.saturating_add(millis));
         count(1)
+    }
+
+    /// As Redis has it: -2 without such a key, -1 for one that does not expire.
+    fn millis_left(&self, key: &str) -> i64 {
+        match self.live(key).map(|key| key.expires_at_ms) {
+            None => -2,
+            Some(None) => -1,
+            Some(Some(at_ms)) => at_ms - self.clock.now_millis(),
+        }
+    }
+
+    /// Bytes of a key's texts; what the tables around them take is left out.
+    fn usage(&self, key: &str) -> Answer {
+        let texts = |hash: &HashMap<String, String>| -> usize {
+            hash.iter()
+                .map(|(field, value)| field.len() + value.len())
+                .sum()
+        };
+        let of_set = |set: &Sorted| -> usize {
+            let members = set.scores.keys();
+            members
+                .map(|member| 2 * (member.len() + size_of::<i64>()))
+                .sum()
+        };
+        self.live(key)
+            .map_or(Answer::Nil, |found| match &found.value {
+                Value::Hash(hash) => count(key.len() + texts(hash)),
+                Value::Sorted(set) => count(key.len() + of_set(set)),
+            })
     }
 
     fn persist(&mut self, key: &str) -> Answer {

@@ -12,6 +12,7 @@ pub(in crate::gate) enum Script {
     Swap,
     Expired,
     Inspect,
+    Footprint,
     Take,
     SessionOpen,
     SessionFind,
@@ -22,7 +23,7 @@ pub(in crate::gate) enum Script {
 }
 
 impl Script {
-    pub(in crate::gate) const ALL: [Self; 16] = [
+    pub(in crate::gate) const ALL: [Self; 17] = [
         Self::Admit,
         Self::Settle,
         Self::Release,
@@ -32,6 +33,7 @@ impl Script {
         Self::Swap,
         Self::Expired,
         Self::Inspect,
+        Self::Footprint,
         Self::Take,
         Self::SessionOpen,
         Self::SessionFind,
@@ -53,6 +55,7 @@ impl Script {
             Self::Swap => include_str!("../../../lua/swap.lua"),
             Self::Expired => include_str!("../../../lua/expired.lua"),
             Self::Inspect => include_str!("../../../lua/inspect.lua"),
+            Self::Footprint => include_str!("../../../lua/footprint.lua"),
             Self::Take => include_str!("../../../lua/take.lua"),
             Self::SessionOpen => include_str!("../../../lua/session_open.lua"),
             Self::SessionFind => include_str!("../../../lua/session_find.lua"),

@@ -33,7 +33,7 @@ documented! {
         401 => "No or no valid token (UNAUTHENTICATED, INVALID_TOKEN).",
         403 => "The token lacks the scope (MISSING_SCOPE), a user is asking (FORBIDDEN), or the admin API is closed (ADMIN_CLOSED).",
         404 => "There is no such campaign (NOT_FOUND).",
-        409 => "Not possible in this state (WRONG_STATE).",
+        409 => "Not possible in this state (WRONG_STATE), or it has a price and no payments are taken here (NO_PAYMENT_PROVIDER).",
         408 => "The body did not come in time (REQUEST_TIMEOUT).",
         413 => "The body is too large (TOO_LARGE).",
         415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",

@@ -27,7 +27,7 @@ documented! {
         402 => "The payment provider declines (PAYMENT_DECLINED).",
         404 => "There is no such participation, or it is another user's (NOT_FOUND).",
         408 => "The body did not come in time (REQUEST_TIMEOUT).",
-        409 => "Nothing to pay, or not any more (NOT_PAYABLE, ALREADY_PAID, CANCELLED, EXPIRED).",
+        409 => "Nothing to pay, or not any more (NOT_PAYABLE, ALREADY_PAID, CANCELLED, EXPIRED); the payment is another participation's (PAYMENT_REFERENCE_USED); or no payments are taken here (NO_PAYMENT_PROVIDER).",
         413 => "The body is too large (TOO_LARGE).",
         415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
         422 => "A value cannot be accepted (INVALID).",
@@ -45,9 +45,10 @@ documented! {
 #[derive(Object)]
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none, example)]
 pub struct ConfirmRequest {
-    /// What the payment provider named the payment. The simulated provider does as it says:
-    /// `declined…`, `unavailable…`, `slow-MILLIS…`.
-    #[oai(validator(min_length = 1, max_length = 128, pattern = "^[ -~]*$"))]
+    /// What the payment provider named the payment. It pays for one participation alone. Left out, the provider
+    /// is asked for what is due, and names the payment. The simulated provider does as it says: `declined…`,
+    /// `unavailable…`, `slow-MILLIS…`.
+    #[oai(validator(min_length = 1, max_length = 128, pattern = "^[!-~]([ -~]*[!-~])?$"))]
     payment_reference: Option<String>,
     /// What is paid, in the smallest unit of the currency; refused unless it is what is due.
     #[oai(validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
@@ -73,7 +74,10 @@ impl FromFields for Payment {
         if let Said::This(reference) = &reference
             && !is_reference(reference)
         {
-            fields.wrong("paymentReference", "must be printable ASCII");
+            fields.wrong(
+                "paymentReference",
+                "must be printable ASCII, without spaces around it",
+            );
         }
         let amount = fields.integer("amount", &(1..=INTEGER_MAX));
         Self {

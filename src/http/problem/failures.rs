@@ -111,6 +111,17 @@ impl From<ChangeError> for Problem {
             ChangeError::WrongAmount { due } => {
                 Self::invalid_field("amount", format!("must be {due}, which is due"))
             }
+            ChangeError::ReferenceUsed => Self::new(
+                StatusCode::CONFLICT,
+                "PAYMENT_REFERENCE_USED",
+                "Payment reference used",
+                "This payment was recorded for another participation: it pays for one alone.",
+            )
+            .with_error(FieldProblem::new(
+                "paymentReference",
+                "was used before for another participation",
+            )),
+            ChangeError::NoProvider => no_provider(),
             ChangeError::Payment(PaymentError::Declined(why)) => {
                 tracing::debug!(why, "payment declined");
                 Self::new(
@@ -150,6 +161,11 @@ fn stays(participation: &Participation, obstacle: Obstacle) -> Problem {
             "Already paid",
             "It was paid before, by another payment.",
         ),
+        Obstacle::ReferenceUsed => (
+            "PAYMENT_REFERENCE_USED",
+            "Payment reference used",
+            "This payment was recorded for another participation: it pays for one alone.",
+        ),
         Obstacle::Cancelled => ("CANCELLED", "Cancelled", "It was cancelled."),
         Obstacle::Expired => (
             "EXPIRED",
@@ -173,6 +189,17 @@ fn stays(participation: &Participation, obstacle: Obstacle) -> Problem {
     };
     Problem::new(StatusCode::CONFLICT, code, title, detail)
         .with_member("participationId", participation.id.to_string())
+}
+
+/// Nothing that costs money is sold here.
+fn no_provider() -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "NO_PAYMENT_PROVIDER",
+        "No payment provider",
+        "No provider is configured that takes payments: the simulated one moves no money, and sells here only \
+         with payment.allow_simulated.",
+    )
 }
 
 /// More work is waiting than can be done in time. Those who are told so do not all come back in the same
@@ -286,6 +313,9 @@ impl From<LifecycleError> for Problem {
             .with_member("state", "archived"),
             LifecycleError::Invalid { field, problem } => {
                 Self::invalid_field(wire_name(field), problem)
+            }
+            LifecycleError::NoProvider => {
+                no_provider().with_error(FieldProblem::new("price", "cannot be paid here"))
             }
             LifecycleError::Store(error) => error.into(),
             LifecycleError::Gate(error) => error.into(),

@@ -1,13 +1,18 @@
 //! I7: what the gate has given against what the store has committed. The two have no moment in common,
 //! so the gate is read before the store, and again after it where that leaves a doubt.
 
-use crate::gate::GateState;
+use std::time::Duration;
+
+use crate::domain::CampaignId;
+use crate::gate::{GateState, Settings};
 use crate::reconcile::{ReconcileError, Reconciler};
 use crate::store::Books;
 
 /// How often a difference is looked at again before it is called one: units that return make the
 /// gate's count smaller between two readings.
 const LOOKS: usize = 5;
+/// How far apart settings that differ are looked at: the gate is told right after the store.
+const SETTINGS_PAUSE: Duration = Duration::from_millis(200);
 
 /// What one reading of each says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +51,11 @@ impl Reconciler {
         books: &Books,
         before: Option<GateState>,
     ) -> Result<Option<String>, ReconcileError> {
+        if before.is_some_and(|gate| drift(books, &gate).is_some())
+            && let Some(drift) = self.settings_breach(books.id).await?
+        {
+            return Ok(Some(drift));
+        }
         let (mut books, mut before) = (*books, before);
         for look in 1.. {
             let Some(state) = before else {
@@ -80,6 +90,65 @@ impl Reconciler {
     }
 }
 
+impl Reconciler {
+    /// Settings that still differ after the gate had time to be told.
+    async fn settings_breach(&self, id: CampaignId) -> Result<Option<String>, ReconcileError> {
+        let mut breach = None;
+        for look in 0..LOOKS {
+            if look > 0 {
+                tokio::time::sleep(SETTINGS_PAUSE).await;
+            }
+            let gate = self.gate.inspect(id).await?;
+            let books = self.store.books_of(id).await?;
+            let both = books.as_ref().zip(gate.as_ref());
+            breach = both.and_then(|(books, gate)| drift(books, gate));
+            if breach.is_none() {
+                break;
+            }
+        }
+        Ok(breach)
+    }
+}
+
+/// What the gate admits by and the store does not say. A gate of an older generation is replaced anyway.
+fn drift(books: &Books, gate: &GateState) -> Option<String> {
+    if gate.epoch < books.gate_epoch {
+        return None;
+    }
+    let (has, ought) = (gate.settings, settings(books));
+    let fields = [
+        ("state", has.state != ought.state),
+        ("opensAt", has.opens_at != ought.opens_at),
+        ("closesAt", has.closes_at != ought.closes_at),
+        ("totalStock", has.total_stock != ought.total_stock),
+        ("perUserLimit", has.per_user_limit != ought.per_user_limit),
+        ("maxQuantity", has.max_quantity != ought.max_quantity),
+    ];
+    let differing = fields.iter().filter(|(_, differs)| *differs);
+    let names: Vec<&str> = differing.map(|(name, _)| *name).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "I7 the gate's settings of version {} differ from the store's of version {}: {}",
+            has.version,
+            ought.version,
+            names.join(", ")
+        )
+    })
+}
+
+fn settings(books: &Books) -> Settings {
+    Settings {
+        epoch: books.gate_epoch,
+        version: books.version,
+        state: books.state,
+        opens_at: books.opens_at,
+        closes_at: books.closes_at,
+        total_stock: books.total_stock,
+        per_user_limit: books.per_user_limit,
+        max_quantity: books.max_quantity,
+    }
+}
+
 fn breach(books: &Books, state: &GateState) -> Option<String> {
     let (epoch, committed) = (books.gate_epoch, books.committed_units);
     let GateState { units, leases, .. } = state;
@@ -100,7 +169,7 @@ fn breach(books: &Books, state: &GateState) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{CampaignId, State};
+    use crate::domain::State;
 
     fn books(committed_units: u64) -> Books {
         Books {
@@ -113,6 +182,9 @@ mod tests {
             per_user_limit: 1,
             max_quantity: 2,
             gate_epoch: 3,
+            version: 1,
+            opens_at: None,
+            closes_at: None,
             returns: 0,
             last_rank: committed_units,
         }
@@ -128,6 +200,7 @@ mod tests {
             users: units,
             expiring: leases,
             returns: 0,
+            settings: settings(&books(units)),
         }
     }
 
@@ -152,6 +225,25 @@ mod tests {
             ..state(3, 5, 0)
         };
         assert_eq!(compare(&given_back, &told), Sight::Off);
+    }
+
+    #[test]
+    fn settings_that_differ_are_named() {
+        let sound = state(3, 4, 0);
+        assert_eq!(drift(&books(4), &sound), None);
+        let told_otherwise = Books {
+            version: 2,
+            state: State::Paused,
+            total_stock: None,
+            ..books(4)
+        };
+        let says = "I7 the gate's settings of version 1 differ from the store's of version 2: state, totalStock";
+        assert_eq!(drift(&told_otherwise, &sound).as_deref(), Some(says));
+        let of_older_gate = Books {
+            gate_epoch: 4,
+            ..told_otherwise
+        };
+        assert_eq!(drift(&of_older_gate, &sound), None);
     }
 
     #[test]

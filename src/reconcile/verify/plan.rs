@@ -121,6 +121,9 @@ mod tests {
             max_quantity: 1,
             returns: 0,
             gate_epoch: 1,
+            version: 1,
+            opens_at: None,
+            closes_at: None,
             last_rank,
         }
     }

@@ -23,6 +23,8 @@ pub struct Model {
     pub reward: Option<String>,
     pub gate_epoch: i64,
     pub gate_closed_until: Option<DateTimeUtc>,
+    pub gate_rebuild_until: Option<DateTimeUtc>,
+    pub gate_expires: bool,
     pub cancellable: bool,
     pub has_coupons: bool,
     pub reward_since: DateTimeUtc,

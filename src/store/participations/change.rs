@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::commit::{commit, roll_back, tick};
 use super::rows::{OutboxRow, outbox};
-use super::{CommitError, by_index};
+use super::{CommitError, by_index, payments};
 use crate::domain::{
     AuditAction, AuditNote, CampaignId, EventId, Instant, KeyChoice, Obstacle, Origin, OutboxEvent,
     Participation, ParticipationId, Return, Status, TakesBack, Wish,
@@ -73,7 +73,24 @@ struct Step<'a> {
     version: u32,
 }
 
-impl Step<'_> {
+impl<'a> Step<'a> {
+    fn of(asked: &'a Wished, stands: &Participation, status: Status, version: u32) -> Self {
+        Self {
+            asked,
+            from: stands.status,
+            becomes: Participation {
+                status,
+                expires_at: None,
+                payment_reference: match &asked.wish {
+                    Wish::Confirm { reference } => Some(reference.clone()),
+                    Wish::Cancel | Wish::Expire => stands.payment_reference.clone(),
+                },
+                ..*stands
+            },
+            version,
+        }
+    }
+
     /// What the audit log is to say of it, where an admin wishes it.
     fn note(&self) -> Option<AuditNote> {
         let by = self.asked.by.clone()?;
@@ -159,6 +176,7 @@ async fn change(
     by_index(&mut rows, "PRIMARY");
     let rows = rows.all(tx).await?;
     let now = Sql::time(store, tx).await?;
+    let mut payers = payments::payers(store, tx, wishes).await?;
     let mut changed = Changed {
         epoch: to_unsigned(books.gate_epoch),
         ..Changed::default()
@@ -170,21 +188,9 @@ async fn change(
             continue;
         };
         let stands = Participation::try_from(row)?;
-        match stands.after(&asked.wish, takes_back(&books), now) {
-            Ok(status) => steps.push(Step {
-                asked,
-                from: stands.status,
-                becomes: Participation {
-                    status,
-                    expires_at: None,
-                    payment_reference: match &asked.wish {
-                        Wish::Confirm { reference } => Some(reference.clone()),
-                        Wish::Cancel { .. } | Wish::Expire => stands.payment_reference.clone(),
-                    },
-                    ..stands
-                },
-                version,
-            }),
+        let after = stands.after(&asked.wish, takes_back(&books), now);
+        match after.and_then(|status| payers.admit(asked, status)) {
+            Ok(status) => steps.push(Step::of(asked, &stands, status, version)),
             Err(obstacle) => changed.kept.push((stands, obstacle)),
         }
     }
@@ -192,6 +198,7 @@ async fn change(
         return Ok(changed);
     }
     update_rows(store, tx, &steps, now).await?;
+    payments::record(store, tx, steps.iter().map(|step| &step.becomes), now).await?;
     changed.events = write_events(store, tx, id, &steps, key_choice, now).await?;
     changed.returns = return_units(store, tx, &books, &steps).await?;
     let notes: Vec<AuditNote> = steps.iter().filter_map(Step::note).collect();

@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect};
 
 use super::{Held, holdings};
-use crate::domain::{Campaign, CampaignId, Instant, Mark, ParticipationId, Seat, UserId};
+use crate::domain::{Campaign, CampaignId, Instant, Mark, ParticipationId, Seat, State, UserId};
 use crate::store::campaigns::{to_signed, to_unsigned};
 use crate::store::entity::campaign;
 use crate::store::entity::participation::{Column, Entity};
@@ -27,6 +27,28 @@ pub struct Committed {
     pub mark: Mark,
 }
 
+/// How a campaign's epoch is raised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Raise {
+    /// Beyond this one, too.
+    pub beyond: u64,
+    /// How long no rebuild of another process begins.
+    pub term: Duration,
+    /// Who waits for whom.
+    pub turn: Turn,
+}
+
+/// Whether a rebuild waits for the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// While another rebuild is under way, or has just ended, none begins: two of one campaign would void
+    /// each other's work, and so on without end.
+    #[default]
+    Waits,
+    /// Begins at once: an admin wants it, or it goes on with its own work.
+    AtOnce,
+}
+
 /// What came of raising a campaign's epoch.
 #[derive(Clone, Debug)]
 pub enum Raised {
@@ -34,48 +56,107 @@ pub enum Raised {
     To(Box<Campaign>),
     /// Not raised: for so long the campaign is served by the database alone.
     Closed(Duration),
+    /// Not raised: another rebuild is under way, or ended just now. Nobody begins one for so long.
+    Underway(Duration),
     /// There is no such campaign.
     Unknown,
 }
 
 impl Store {
-    /// Raises the campaign's gate epoch, beyond `beyond` too, and opens its gate unless it is closed.
-    /// From then on nothing can be committed for the campaign until a gate has state of the new epoch
+    /// Raises the campaign's gate epoch and opens its gate, unless it is closed or another rebuild comes
+    /// first. From then on nothing can be committed for the campaign until a gate has state of the new epoch
     /// or the database path closes the gate again.
-    pub async fn raise_epoch(&self, id: CampaignId, beyond: u64) -> Result<Raised, StoreError> {
+    pub async fn raise_epoch(&self, id: CampaignId, how: &Raise) -> Result<Raised, StoreError> {
         let tx = self.begin().await?;
-        let beyond = to_signed(beyond);
+        let beyond = to_signed(how.beyond);
         let mut raise = Sql::new(
             self,
             "UPDATE campaign SET gate_epoch = CASE WHEN gate_epoch < ",
         );
         raise.bind(beyond).push(" THEN ").bind(beyond);
-        raise.push(" ELSE gate_epoch END + 1, gate_closed_until = NULL WHERE id = ");
+        raise.push(" ELSE gate_epoch END + 1, gate_closed_until = NULL, gate_rebuild_until = ");
+        raise.after(how.term).push(" WHERE id = ");
         raise
             .bind(id.0)
             .push(" AND (gate_closed_until IS NULL OR gate_closed_until <= ");
-        let raised = raise.now().push(")").run(&tx).await?;
+        raise.now().push(")");
+        if how.turn == Turn::Waits {
+            raise.push(" AND (gate_rebuild_until IS NULL OR gate_rebuild_until <= ");
+            raise.now().push(")");
+        }
+        let raised = raise.run(&tx).await?;
         let answer = if raised == 1 {
             match campaign::Entity::find_by_id(id.0).one(&tx).await? {
                 Some(row) => Raised::To(Box::new(row.try_into()?)),
                 None => Raised::Unknown,
             }
         } else {
-            let mut read = Sql::new(self, "SELECT gate_closed_until AS ends_at, ");
+            let mut read = Sql::new(self, "SELECT gate_closed_until, gate_rebuild_until, ");
             read.now().push(" AS now_at FROM campaign WHERE id = ");
             match read.bind(id.0).rows(&tx).await?.first() {
-                Some(row) => {
-                    let ends_at: Option<Instant> = row.try_get("", "ends_at")?;
-                    let now_at: Instant = row.try_get("", "now_at")?;
-                    let left = ends_at.and_then(|ends_at| (ends_at - now_at).to_std().ok());
-                    Raised::Closed(left.unwrap_or_default())
-                }
+                Some(row) => not_raised(row)?,
                 None => Raised::Unknown,
             }
         };
         tx.commit().await?;
         Ok(answer)
     }
+
+    /// Keeps others from rebuilding the campaign's gate for so long from now, while its epoch is this one;
+    /// answers whether it is.
+    pub async fn hold_rebuild(
+        &self,
+        id: CampaignId,
+        epoch: u64,
+        term: Duration,
+    ) -> Result<bool, StoreError> {
+        let mut hold = Sql::new(self, "UPDATE campaign SET gate_rebuild_until = ");
+        hold.after(term).push(" WHERE id = ").bind(id.0);
+        hold.push(" AND gate_epoch = ").bind(to_signed(epoch));
+        Ok(hold.run(self.connection()).await? == 1)
+    }
+
+    /// Campaigns that are over, whose gate is not known to expire; at most so many.
+    pub async fn over_in_gate(&self, limit: u64) -> Result<Vec<Campaign>, StoreError> {
+        let over = [State::Closed, State::Archived].map(State::as_str);
+        campaign::Entity::find()
+            .filter(campaign::Column::GateExpires.eq(false))
+            .filter(campaign::Column::State.is_in(over))
+            .order_by_asc(campaign::Column::Id)
+            .limit(limit)
+            .all(self.connection())
+            .await?
+            .into_iter()
+            .map(Campaign::try_from)
+            .collect()
+    }
+
+    /// Notes that the gate knows that these campaigns are over, and lets go of them by itself.
+    pub async fn note_gate_expires(&self, ids: &[CampaignId]) -> Result<(), StoreError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut note = Sql::new(self, "UPDATE campaign SET gate_expires = TRUE WHERE id IN ");
+        note.list(ids.iter().map(|id| id.0));
+        note.run(self.connection()).await?;
+        Ok(())
+    }
+}
+
+/// Why the epoch of this row was not raised.
+fn not_raised(row: &QueryResult) -> Result<Raised, StoreError> {
+    let now_at: Instant = row.try_get("", "now_at")?;
+    let left = |name| -> Result<Option<Duration>, StoreError> {
+        let ends_at: Option<Instant> = row.try_get("", name)?;
+        Ok(ends_at.and_then(|ends_at| (ends_at - now_at).to_std().ok()))
+    };
+    Ok(
+        match (left("gate_closed_until")?, left("gate_rebuild_until")?) {
+            (Some(left), _) => Raised::Closed(left),
+            // Both may have ended since the row was looked at first.
+            (None, left) => Raised::Underway(left.unwrap_or_default()),
+        },
+    )
 }
 
 impl Snapshot {

@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::{Segment, Snapshot};
-use crate::domain::{CampaignId, State};
+use crate::domain::{CampaignId, Instant, State};
 use crate::store::campaigns::to_unsigned;
 use crate::store::outbox::Sql;
 use crate::store::shapes::padded;
@@ -32,6 +32,12 @@ pub struct Books {
     pub returns: u64,
     /// Generation of the gate's state.
     pub gate_epoch: u64,
+    /// Raised by every change of its settings.
+    pub version: u64,
+    /// First moment of the window.
+    pub opens_at: Option<Instant>,
+    /// End of the window, exclusive.
+    pub closes_at: Option<Instant>,
     /// The highest rank of its participations; 0: it has none.
     pub last_rank: u64,
 }
@@ -40,6 +46,7 @@ pub struct Books {
 /// find a `MAX`, or to sort by the rank alone.
 const BOOKS: &str = "SELECT c.id, c.state, c.total_stock, c.committed_units, c.participation_count, \
      c.purged_events, c.per_user_limit, c.max_quantity, c.`returns` AS given_back, c.gate_epoch, \
+     c.version, c.opens_at, c.closes_at, \
      (SELECT p.`rank` FROM participation p WHERE p.campaign_id = c.id \
      ORDER BY p.campaign_id DESC, p.`rank` DESC LIMIT 1) AS last_rank FROM campaign c";
 
@@ -114,6 +121,9 @@ fn books(row: &QueryResult) -> Result<Books, StoreError> {
         max_quantity: units("max_quantity")?,
         returns: count("given_back")?,
         gate_epoch: count("gate_epoch")?,
+        version: count("version")?,
+        opens_at: row.try_get("", "opens_at")?,
+        closes_at: row.try_get("", "closes_at")?,
         last_rank: last_rank.map_or(0, to_unsigned),
     })
 }

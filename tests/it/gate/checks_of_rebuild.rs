@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use firstcome::domain::{ParticipationId, Refusal, State, UserId};
-use firstcome::gate::{Admission, Configured, GateError, Seat, Settings};
+use firstcome::gate::{Admission, Configured, GateError, GivenBack, Seat, Settings};
 use tokio::task::JoinSet;
 
 use super::subject::{
@@ -183,6 +183,132 @@ pub async fn a_rebuild_keeps_newer_settings(subject: &Subject) -> Verdict {
         .await?;
     let late = configure(subject, &older).await?;
     same("late settings", &late, &Configured::Stale)
+}
+
+/// A store that lost version 7 in a failover counts on from version 4, in a newer epoch.
+pub async fn settings_of_a_later_epoch_are_newer_whatever_their_version(
+    subject: &Subject,
+) -> Verdict {
+    let at = |epoch, version, state| Settings {
+        epoch,
+        version,
+        state,
+        ..settings(Some(5))
+    };
+    subject.start(&at(1, 7, State::Paused)).await?;
+    let set_back = at(2, 4, State::Open);
+    same(
+        "rebuilt",
+        &subject.rebuild(2, &set_back, &[], 0).await?,
+        &true,
+    )?;
+    same("settings", &subject.state().await?.settings, &set_back)?;
+    let lost = configure(subject, &at(1, 7, State::Paused)).await?;
+    same("lost settings", &lost, &Configured::Stale)?;
+    subject.enter(entrant(1, 1)).await?;
+    // A change between the rebuild's reading and its swap is read in the epoch that the rebuild raised.
+    let change = at(3, 5, State::Paused);
+    let changed = configure(subject, &change).await?;
+    same("a change", &changed, &Configured::Applied)?;
+    let read_before = at(3, 4, State::Open);
+    same(
+        "rebuilt",
+        &subject.rebuild(3, &read_before, &[], 0).await?,
+        &true,
+    )?;
+    same("settings", &subject.state().await?.settings, &change)
+}
+
+fn over(version: u64) -> Settings {
+    Settings {
+        version,
+        state: State::Closed,
+        ..settings(Some(5))
+    }
+}
+
+async fn expires(subject: &Subject) -> Result<bool, String> {
+    let footprint = subject.gate.footprint(subject.campaign).await;
+    Ok(footprint.map_err(text)?.expires_in.is_some())
+}
+
+pub async fn a_campaign_that_is_over_leaves_the_gate(subject: &Subject) -> Verdict {
+    subject.start(&settings(Some(5))).await?;
+    subject.enter(entrant(1, 1)).await?;
+    same("an open campaign expires", &expires(subject).await?, &false)?;
+    let footprint = subject.gate.footprint(subject.campaign).await;
+    let footprint = footprint.map_err(text)?;
+    same(
+        "users and leases",
+        &(footprint.users, footprint.leases),
+        &(1, 1),
+    )?;
+    ensure!(footprint.bytes > 0, "no bytes: {footprint:?}");
+    configure(subject, &over(2)).await?;
+    same("a closed campaign expires", &expires(subject).await?, &true)?;
+    subject
+        .refused(entrant(2, 1), Refusal::Ended, Some(4))
+        .await?;
+    // Rebuilt because an admin asks, it still leaves.
+    let seats = [seat(1, 1)];
+    same(
+        "rebuilt",
+        &subject.rebuild(2, &over(2), &seats, 1).await?,
+        &true,
+    )?;
+    same("a rebuilt one expires", &expires(subject).await?, &true)
+}
+
+/// A rebuild reads the campaign, then the campaign is closed while the gate has no state of it.
+pub async fn a_rebuild_does_not_open_what_is_over(subject: &Subject) -> Verdict {
+    let read_before = settings(Some(5));
+    let told = configure(subject, &over(2)).await?;
+    same("told without a state", &told, &Configured::Applied)?;
+    same("the settings expire", &expires(subject).await?, &true)?;
+    same(
+        "state",
+        &subject.gate.inspect(subject.campaign).await.map_err(text)?,
+        &None,
+    )?;
+    same(
+        "rebuilt",
+        &subject.rebuild(1, &read_before, &[], 0).await?,
+        &true,
+    )?;
+    subject
+        .refused(entrant(1, 1), Refusal::Ended, Some(5))
+        .await?;
+    same("the state expires", &expires(subject).await?, &true)?;
+    // The store was set back to before it was closed, which it learns from the epoch.
+    let reopened = Settings {
+        epoch: 2,
+        ..read_before
+    };
+    same(
+        "rebuilt",
+        &subject.rebuild(2, &reopened, &[], 0).await?,
+        &true,
+    )?;
+    subject.enter(entrant(1, 1)).await?;
+    same("an open campaign expires", &expires(subject).await?, &false)
+}
+
+pub async fn a_return_of_what_is_over_leaves_the_gate_too(subject: &Subject) -> Verdict {
+    let held = entrant(1, 1);
+    subject.start(&settings(Some(5))).await?;
+    subject.enter(held).await?;
+    subject.settle(&[held]).await?;
+    configure(subject, &over(2)).await?;
+    let returned = subject.give_back(1, 1, &[held]).await?;
+    same("returned", &returned, &GivenBack::Units(1))?;
+    let footprint = subject.gate.footprint(subject.campaign).await;
+    let footprint = footprint.map_err(text)?;
+    same(
+        "users and returns",
+        &(footprint.users, footprint.returns),
+        &(0, 1),
+    )?;
+    same("what is over expires", &expires(subject).await?, &true)
 }
 
 pub async fn a_rebuild_takes_many_seats(subject: &Subject) -> Verdict {

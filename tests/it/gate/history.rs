@@ -87,7 +87,7 @@ fn settings(now: Instant) -> impl Strategy<Value = Settings> {
         ]
     };
     (
-        0_u64..8,
+        (0_u64..3, 0_u64..8),
         state,
         moment(4, 1),
         moment(1, 4),
@@ -96,14 +96,17 @@ fn settings(now: Instant) -> impl Strategy<Value = Settings> {
         1_u32..=3,
     )
         .prop_map(
-            |(version, state, opens_at, closes_at, total_stock, limit, max_quantity)| Settings {
-                version,
-                state,
-                opens_at,
-                closes_at,
-                total_stock,
-                per_user_limit: limit,
-                max_quantity,
+            |((epoch, version), state, opens_at, closes_at, total_stock, limit, max_quantity)| {
+                Settings {
+                    epoch,
+                    version,
+                    state,
+                    opens_at,
+                    closes_at,
+                    total_stock,
+                    per_user_limit: limit,
+                    max_quantity,
+                }
             },
         )
 }

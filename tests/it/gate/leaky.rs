@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use firstcome::domain::{CampaignId, ParticipationId, Refusal, UserId};
 use firstcome::gate::{
-    Admission, Configured, Entrant, Gate, GateError, GateState, GivenBack, Lease, Mark, Return,
-    Seat, Settings,
+    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, Lease, Mark,
+    Return, Seat, Settings,
 };
 
 use super::subject::Subject;
@@ -34,6 +34,7 @@ enum Leak {
     HidesExpiredLeases,
     TakesOldSettings,
     DropsSettings,
+    KeepsWhatIsOver,
     RebuildsBackwards,
     RebuildsWithoutSeats,
     AnswersBackwards,
@@ -79,7 +80,7 @@ impl Leaky {
     }
 
     fn settings(&self, settings: &Settings) -> Settings {
-        let mut settings = settings.clone();
+        let mut settings = *settings;
         match self.leak {
             Leak::OneOverTheStock => {
                 settings.total_stock = settings.total_stock.map(|total| total + 1);
@@ -263,6 +264,17 @@ impl Gate for Leaky {
         self.inner.inspect(self.campaign(campaign)).await
     }
 
+    async fn footprint(&self, campaign: CampaignId) -> Result<Footprint, GateError> {
+        if self.has(Leak::KeepsWhatIsOver) {
+            let footprint = self.inner.footprint(campaign).await?;
+            return Ok(Footprint {
+                expires_in: None,
+                ..footprint
+            });
+        }
+        self.inner.footprint(campaign).await
+    }
+
     async fn ping(&self) -> Result<(), GateError> {
         self.inner.ping().await
     }
@@ -276,73 +288,79 @@ async fn a_wrapper_that_spoils_nothing_passes_every_check() {
     }
 }
 
+/// Each leak, and the check that is made for it.
+const CASES: [(Leak, &str); 21] = [
+    (
+        Leak::OneOverTheStock,
+        "exactly_the_stock_is_admitted_by_many_at_once",
+    ),
+    (Leak::ForgetsUsers, "duplicates_cost_nothing"),
+    (
+        Leak::ForgetsParticipations,
+        "the_same_participation_gets_the_same_answer",
+    ),
+    (Leak::AdmitsAPart, "quantity_is_all_or_nothing"),
+    (
+        Leak::SkipsRanks,
+        "ranks_have_no_gaps_whatever_is_refused_between_them",
+    ),
+    (
+        Leak::IgnoresTheWindow,
+        "nobody_is_admitted_outside_the_window",
+    ),
+    (
+        Leak::NeverSettles,
+        "a_release_after_a_settle_returns_nothing",
+    ),
+    (
+        Leak::ReleasesWithoutALease,
+        "a_second_release_returns_nothing",
+    ),
+    (
+        Leak::ReleasesOfAnyEpoch,
+        "a_release_that_comes_late_leaves_a_newer_lease",
+    ),
+    (
+        Leak::KeepsThePlaceOfTheReleased,
+        "a_release_returns_units_and_place",
+    ),
+    (
+        Leak::HidesExpiredLeases,
+        "leases_that_ran_out_are_listed_until_they_end",
+    ),
+    (
+        Leak::TakesOldSettings,
+        "settings_are_only_replaced_by_newer_ones",
+    ),
+    (Leak::GivesBackAgain, "a_return_counts_once"),
+    (
+        Leak::GivesBackOfAnyEpoch,
+        "a_return_of_another_epoch_returns_nothing",
+    ),
+    (
+        Leak::KeepsThePlaceOfTheReturned,
+        "a_return_leaves_what_else_the_user_holds",
+    ),
+    (Leak::DropsSettings, "stock_is_raised_and_lowered_under_way"),
+    (
+        Leak::KeepsWhatIsOver,
+        "a_campaign_that_is_over_leaves_the_gate",
+    ),
+    (
+        Leak::RebuildsBackwards,
+        "a_rebuild_only_moves_the_epoch_forward",
+    ),
+    (Leak::RebuildsWithoutSeats, "a_rebuild_ends_all_leases"),
+    (
+        Leak::AnswersBackwards,
+        "many_entrants_in_one_call_are_answered_in_order",
+    ),
+    (Leak::MixesCampaigns, "campaigns_do_not_mix"),
+];
+
 #[tokio::test]
 async fn every_broken_gate_is_caught_by_the_check_made_for_it() {
-    let cases = [
-        (
-            Leak::OneOverTheStock,
-            "exactly_the_stock_is_admitted_by_many_at_once",
-        ),
-        (Leak::ForgetsUsers, "duplicates_cost_nothing"),
-        (
-            Leak::ForgetsParticipations,
-            "the_same_participation_gets_the_same_answer",
-        ),
-        (Leak::AdmitsAPart, "quantity_is_all_or_nothing"),
-        (
-            Leak::SkipsRanks,
-            "ranks_have_no_gaps_whatever_is_refused_between_them",
-        ),
-        (
-            Leak::IgnoresTheWindow,
-            "nobody_is_admitted_outside_the_window",
-        ),
-        (
-            Leak::NeverSettles,
-            "a_release_after_a_settle_returns_nothing",
-        ),
-        (
-            Leak::ReleasesWithoutALease,
-            "a_second_release_returns_nothing",
-        ),
-        (
-            Leak::ReleasesOfAnyEpoch,
-            "a_release_that_comes_late_leaves_a_newer_lease",
-        ),
-        (
-            Leak::KeepsThePlaceOfTheReleased,
-            "a_release_returns_units_and_place",
-        ),
-        (
-            Leak::HidesExpiredLeases,
-            "leases_that_ran_out_are_listed_until_they_end",
-        ),
-        (
-            Leak::TakesOldSettings,
-            "settings_are_only_replaced_by_newer_ones",
-        ),
-        (Leak::GivesBackAgain, "a_return_counts_once"),
-        (
-            Leak::GivesBackOfAnyEpoch,
-            "a_return_of_another_epoch_returns_nothing",
-        ),
-        (
-            Leak::KeepsThePlaceOfTheReturned,
-            "a_return_leaves_what_else_the_user_holds",
-        ),
-        (Leak::DropsSettings, "stock_is_raised_and_lowered_under_way"),
-        (
-            Leak::RebuildsBackwards,
-            "a_rebuild_only_moves_the_epoch_forward",
-        ),
-        (Leak::RebuildsWithoutSeats, "a_rebuild_ends_all_leases"),
-        (
-            Leak::AnswersBackwards,
-            "many_entrants_in_one_call_are_answered_in_order",
-        ),
-        (Leak::MixesCampaigns, "campaigns_do_not_mix"),
-    ];
-    for (leak, check) in cases {
+    for (leak, check) in CASES {
         let (_, check_of_it) = CHECKS.iter().find(|(name, _)| *name == check).unwrap();
         let verdict = check_of_it(&Leaky::subject(leak)).await;
         assert!(verdict.is_err(), "{leak:?} passed {check}");

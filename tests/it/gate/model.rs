@@ -11,6 +11,8 @@ use firstcome::gate::{
 pub struct Model {
     now: Instant,
     state: Option<Held>,
+    /// Settings of a campaign that is over, without a state.
+    over: Option<Settings>,
 }
 
 struct Held {
@@ -37,7 +39,11 @@ struct Holding {
 
 impl Model {
     pub fn new(now: Instant) -> Self {
-        Self { now, state: None }
+        Self {
+            now,
+            state: None,
+            over: None,
+        }
     }
 
     pub fn admit(&mut self, entrants: &[Entrant]) -> Vec<Admission> {
@@ -101,26 +107,26 @@ impl Model {
     }
 
     pub fn configure(&mut self, settings: &Settings) -> Configured {
-        match &mut self.state {
-            None => Configured::Missing,
-            Some(held) if held.settings.version > settings.version => Configured::Stale,
-            Some(held) => {
-                held.settings = settings.clone();
-                Configured::Applied
-            }
+        let in_force = match &mut self.state {
+            Some(held) => &mut held.settings,
+            None if settings.is_over() => self.over.get_or_insert(*settings),
+            None => return Configured::Missing,
+        };
+        if in_force.is_newer_than(settings) {
+            return Configured::Stale;
         }
+        *in_force = *settings;
+        Configured::Applied
     }
 
     pub fn rebuild(&mut self, epoch: u64, settings: &Settings, seats: &[Seat], mark: Mark) -> bool {
-        let mut settings = settings.clone();
-        if let Some(held) = &self.state {
-            if held.epoch >= epoch {
-                return false;
-            }
-            if held.settings.version > settings.version {
-                settings = held.settings.clone();
-            }
+        if self.state.as_ref().is_some_and(|held| held.epoch >= epoch) {
+            return false;
         }
+        let in_force = self.state.as_ref().map(|held| held.settings);
+        let in_force = in_force.or(self.over.take());
+        let newer = in_force.filter(|in_force| in_force.is_newer_than(settings));
+        let settings = newer.unwrap_or(*settings);
         let holding = |seat: &Seat| Holding {
             units: seat.units.into(),
             first: Some(seat.first),
@@ -153,6 +159,7 @@ impl Model {
             users: held.holdings.len() as u64,
             expiring: held.leases.len() as u64,
             returns: held.known_returns + held.returned.len() as u64,
+            settings: held.settings,
         })
     }
 }

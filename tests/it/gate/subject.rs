@@ -183,6 +183,7 @@ impl Subject {
 /// Open without a window: one unit per user and request.
 pub fn settings(total_stock: Option<u64>) -> Settings {
     Settings {
+        epoch: 1,
         version: 1,
         state: State::Open,
         opens_at: None,

@@ -36,6 +36,7 @@ async fn the_page_and_its_files_are_sent_once_and_safely() {
     let tag = header(&answer, "etag").to_owned();
     let page = answer.text().await.unwrap();
     assert!(page.contains("&quot;embedded&quot;:[&quot;store&quot;"));
+    assert!(page.contains("&quot;payments&quot;:&quot;simulated&quot;"));
     assert!(
         !page.contains(ADMIN_TOKEN),
         "it takes no token to read this"

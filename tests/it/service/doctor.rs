@@ -76,7 +76,12 @@ async fn the_doctor_names_what_is_wrong_with_mysql() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_names_what_is_wrong_with_redis() {
-    let options = ["appendonly=no", "maxmemory-policy=allkeys-lru", "save="];
+    let options = [
+        "appendonly=no",
+        "maxmemory-policy=allkeys-lru",
+        "save=",
+        "maxmemory=256mb",
+    ];
     let address = Spare::up("redis", "bad-redis", &options).await.address;
     let redis = [("FIRSTCOME_REDIS_URL", format!("redis://{address}"))];
     let (findings, sound) = examine(&redis);
@@ -86,7 +91,13 @@ async fn the_doctor_names_what_is_wrong_with_redis() {
     assert!(of_level(&findings, "warn").is_empty());
     assert_eq!(
         of_level(&findings, "ok"),
-        ["redis_version", "encryption", "redis"]
+        [
+            "redis_version",
+            "maxmemory",
+            "used_memory",
+            "encryption",
+            "redis"
+        ]
     );
 
     let folder = TempDir::new().unwrap();
@@ -210,4 +221,16 @@ async fn a_part_that_is_away_is_one_line_and_the_others_are_examined() {
     // Without a bad part it exits with success.
     let (_, sound) = examine(&settings[1..2]);
     assert!(sound);
+}
+
+#[test]
+fn the_doctor_names_simulated_payments_beside_a_real_part() {
+    let redis = ("FIRSTCOME_REDIS_URL", "redis://127.0.0.1:1".to_owned());
+    let allow = ("FIRSTCOME_PAYMENT_ALLOW_SIMULATED", "true".to_owned());
+    let (findings, _) = examine(&[redis.clone(), allow.clone()]);
+    assert!(of_level(&findings, "bad").contains(&"provider"));
+    for settings in [vec![redis], vec![allow]] {
+        let (findings, _) = examine(&settings);
+        assert!(!of_level(&findings, "bad").contains(&"provider"));
+    }
 }

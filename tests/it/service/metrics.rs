@@ -137,7 +137,9 @@ fn what_is_registered_and_what_is_documented_are_the_same() {
 /// Whether a metric that is registered as `end`, below whatever prefixes, can have this name.
 fn fits(name: &str, end: &str) -> bool {
     let name = name.strip_suffix("_total").unwrap_or(name);
-    let without_unit = name.strip_suffix("_seconds").unwrap_or(name);
+    let unit = ["_seconds", "_bytes"].into_iter();
+    let mut unit = unit.filter_map(|unit| name.strip_suffix(unit));
+    let without_unit = unit.next().unwrap_or(name);
     [name, without_unit].into_iter().any(|name| {
         let before = name.strip_suffix(end);
         before.is_some_and(|before| before.is_empty() || before.ends_with('_'))

@@ -26,7 +26,7 @@ async fn order(service: &Service, campaign: i64, user: i64, quantity: u32) -> Re
         .unwrap()
 }
 
-async fn reserve(service: &Service, campaign: i64, user: i64, quantity: u32) -> String {
+pub async fn reserve(service: &Service, campaign: i64, user: i64, quantity: u32) -> String {
     let answer = order(service, campaign, user, quantity).await;
     assert_eq!(answer.status(), 201, "{}", answer.text().await.unwrap());
     let reserved = body(answer).await;
@@ -53,7 +53,7 @@ async fn reserve_in_the_end(service: &Service, campaign: i64, user: i64) -> Valu
     }
 }
 
-async fn change(service: &Service, id: &str, what: &str, user: i64, asked: Value) -> Response {
+pub async fn change(service: &Service, id: &str, what: &str, user: i64, asked: Value) -> Response {
     service
         .post(&format!("/api/participations/{id}/{what}"))
         .header("Authorization", user.to_string())
@@ -64,7 +64,7 @@ async fn change(service: &Service, id: &str, what: &str, user: i64, asked: Value
 }
 
 /// Status and code, or status of the participation.
-async fn said(answer: Response) -> (u16, String) {
+pub async fn said(answer: Response) -> (u16, String) {
     let status = answer.status().as_u16();
     let text = body(answer).await;
     let word = if status == 200 { "status" } else { "code" };
@@ -77,7 +77,7 @@ async fn stock(service: &Service, campaign: i64) -> u64 {
     stock["currentStock"].as_u64().unwrap()
 }
 
-fn sale(stock: u64) -> Value {
+pub fn sale(stock: u64) -> Value {
     json!({
         "name": "orders", "kind": "general", "totalStock": stock, "price": 500,
         "perUserLimit": 5, "maxQuantity": 3, "holdSeconds": 60
@@ -160,6 +160,7 @@ async fn what_cannot_be_paid_for_or_given_back_says_why_and_stays() {
         (&id, "confirm", 7, json!({ "price": 500 }), (422, "INVALID")),
         (&id, "confirm", 7, pay(""), (422, "INVALID")),
         (&id, "confirm", 7, pay("ü"), (422, "INVALID")),
+        (&id, "confirm", 7, pay("one "), (422, "INVALID")),
         (
             &id,
             "confirm",

@@ -30,6 +30,7 @@ pub async fn parts() -> Parts {
         ("FIRSTCOME_KAFKA_BROKERS", real("FIRSTCOME_KAFKA_BROKERS")),
         ("FIRSTCOME_KAFKA_TOPIC_PREFIX", prefix.clone()),
         ("FIRSTCOME_KAFKA_CREATE_TOPICS", "true".to_owned()),
+        ("FIRSTCOME_PAYMENT_ALLOW_SIMULATED", "true".to_owned()),
     ];
     Parts {
         test,

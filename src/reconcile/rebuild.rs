@@ -1,0 +1,194 @@
+//! Rebuilding a campaign's gate: one rebuild at a time in this process, and none of another process while one
+//! is under way or has just ended. It must not decide what is wrong with a gate.
+
+use std::convert::Infallible;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Patience, ReconcileError, Reconciler, Renewed};
+use crate::crash;
+use crate::domain::{Campaign, CampaignId};
+use crate::gate::{GateState, Settings};
+use crate::store::{Raise, Raised, Turn};
+
+/// How often somebody who asked for a rebuild waits for the end of a term.
+const TERMS_MAX: usize = 8;
+/// How long a rebuild keeps others from beginning one when its process has died, and how often it says that it
+/// is alive.
+const TERM: Duration = Duration::from_secs(2);
+const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
+/// How often somebody who waits for another's rebuild looks at the gate.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// One rebuild of a campaign at a time, and until when there is no point in trying.
+#[derive(Debug, Default)]
+pub(super) struct Flight {
+    turn: tokio::sync::Mutex<()>,
+    closed_until: Mutex<Option<Instant>>,
+}
+
+impl Flight {
+    pub(super) fn is_closed(&self) -> bool {
+        let until = self
+            .closed_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn close_for(&self, term: Duration) {
+        let mut until = self
+            .closed_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *until = Some(Instant::now() + term);
+    }
+}
+
+/// What came of one attempt to rebuild.
+enum Rebuilt {
+    /// The gate has this epoch, or a newer one.
+    In(u64),
+    /// The campaign is served by the database for so long.
+    Closed(Duration),
+    /// Another rebuild is under way, or ended just now: for so long none begins.
+    Underway(Duration),
+    /// There is no such campaign.
+    Unknown,
+}
+
+impl Reconciler {
+    /// Rebuilds the gate's state of a campaign from what is committed, in a new epoch, at once. Everybody
+    /// admitted before is refused by the writer and asks again. None: there is no such campaign.
+    pub async fn rebuild(&self, id: CampaignId) -> Result<Option<u64>, ReconcileError> {
+        let flight = self.flight(id);
+        let _alone = flight.turn.lock().await;
+        for _ in 0..TERMS_MAX {
+            match self.rebuild_alone(id, Turn::AtOnce).await? {
+                Rebuilt::Closed(term) | Rebuilt::Underway(term) => tokio::time::sleep(term).await,
+                Rebuilt::In(epoch) => return Ok(Some(epoch)),
+                Rebuilt::Unknown => return Ok(None),
+            }
+        }
+        Err(ReconcileError::Closed)
+    }
+
+    /// Rebuilds unless somebody else just did: `seen` is the epoch that was found wrong, none when the
+    /// gate had no state at all. However many ask, and in however many processes, a campaign is rebuilt at a
+    /// bounded rate: a rebuild waits as long as the one before took, and at least the interval.
+    pub async fn renew(
+        &self,
+        id: CampaignId,
+        seen: Option<u64>,
+        patience: Patience,
+    ) -> Result<Renewed, ReconcileError> {
+        let flight = self.flight(id);
+        let _alone = flight.turn.lock().await;
+        loop {
+            if flight.is_closed() {
+                return Ok(Renewed::Closed);
+            }
+            if self.gate.inspect(id).await?.map(|state| state.epoch) != seen {
+                return Ok(Renewed::InStep);
+            }
+            match self.rebuild_alone(id, Turn::Waits).await? {
+                Rebuilt::Closed(term) => {
+                    flight.close_for(term);
+                    return Ok(Renewed::Closed);
+                }
+                Rebuilt::In(_) | Rebuilt::Unknown => return Ok(Renewed::InStep),
+                // It ends, or its process dies and its term does: then it is the turn of this one.
+                Rebuilt::Underway(left) => {
+                    self.metrics.deferred.inc();
+                    if patience == Patience::None {
+                        return Ok(Renewed::Later);
+                    }
+                    tokio::time::sleep(left.min(LOOK)).await;
+                }
+            }
+        }
+    }
+
+    async fn rebuild_alone(&self, id: CampaignId, turn: Turn) -> Result<Rebuilt, ReconcileError> {
+        let mut how = Raise {
+            beyond: 0,
+            term: TERM,
+            turn,
+        };
+        loop {
+            let campaign = match self.store.raise_epoch(id, &how).await? {
+                Raised::To(campaign) => campaign,
+                Raised::Closed(term) => return Ok(Rebuilt::Closed(term)),
+                Raised::Underway(left) => return Ok(Rebuilt::Underway(left)),
+                Raised::Unknown => return Ok(Rebuilt::Unknown),
+            };
+            self.metrics.rebuilds.inc();
+            crash::point("rebuild.raised");
+            let (epoch, began) = (campaign.gate_epoch, Instant::now());
+            let replaced = self.replace_in_turn(&campaign).await;
+            let rest = match &replaced {
+                Ok(()) if !self.rebuild_interval.is_zero() => {
+                    began.elapsed().max(self.rebuild_interval)
+                }
+                Ok(()) | Err(_) => Duration::ZERO,
+            };
+            self.store.hold_rebuild(id, epoch, rest).await?;
+            replaced?;
+            match self.ahead_of_store(id).await? {
+                None => return Ok(Rebuilt::In(epoch)),
+                Some(ahead) => (how.beyond, how.turn) = (ahead, Turn::AtOnce),
+            }
+        }
+    }
+
+    /// Replaces the gate's state, and says meanwhile that this rebuild is alive.
+    async fn replace_in_turn(&self, campaign: &Campaign) -> Result<(), ReconcileError> {
+        tokio::select! {
+            replaced = self.replace(campaign) => replaced,
+            never = self.hold_while_alive(campaign) => match never {},
+        }
+    }
+
+    async fn hold_while_alive(&self, campaign: &Campaign) -> Infallible {
+        loop {
+            tokio::time::sleep(SIGN_OF_LIFE).await;
+            let (id, epoch) = (campaign.id, campaign.gate_epoch);
+            if let Err(error) = self.store.hold_rebuild(id, epoch, TERM).await {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "others may begin a rebuild beside this one"
+                );
+            }
+        }
+    }
+
+    async fn replace(&self, campaign: &Campaign) -> Result<(), ReconcileError> {
+        let (id, epoch) = (campaign.id, campaign.gate_epoch);
+        let snapshot = self.store.snapshot().await?;
+        let committed = snapshot.committed(id).await?;
+        snapshot.end().await?;
+        let (settings, seats) = (Settings::from(campaign), &committed.seats);
+        let applied = self
+            .gate
+            .rebuild(id, epoch, &settings, seats, committed.mark)
+            .await?;
+        tracing::info!(campaign.id = %id, gate.epoch = epoch, seats = seats.len(), applied, "gate rebuilt");
+        Ok(())
+    }
+
+    /// The epoch that has to be left behind before the gate takes what the store says. A newer one in the gate
+    /// is another replica's work, and newer settings are a change made meanwhile, unless the store does not
+    /// know of them: then it was set back. The gate is read first, so that the store knows of all that it has.
+    async fn ahead_of_store(&self, id: CampaignId) -> Result<Option<u64>, ReconcileError> {
+        let Some(gate) = self.gate.inspect(id).await? else {
+            return Ok(None);
+        };
+        let known = self.store.campaign(id).await?;
+        Ok(known.and_then(|known| ahead(&gate, &known)))
+    }
+}
+
+fn ahead(gate: &GateState, known: &Campaign) -> Option<u64> {
+    let newer = gate.settings.is_newer_than(&Settings::from(known));
+    (gate.epoch > known.gate_epoch || newer).then(|| gate.epoch.max(gate.settings.epoch))
+}

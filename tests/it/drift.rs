@@ -1,0 +1,272 @@
+//! Settings of a campaign in the gate and in the store: which of them win, and who notices that they differ.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use firstcome::clock::Clock;
+use firstcome::domain::{Campaign, ParticipationId, Refusal, State, UserId};
+use firstcome::gate::{Admission, Entrant, Gate, ScriptGate};
+use firstcome::reconcile::{Patience, Reconciler, Renewed};
+use firstcome::store::{CampaignChange, Raise, Raised, Store};
+
+use crate::support::{TestStore, campaign_of, create, move_to, stores, unique};
+use crate::verify::{run, vandal};
+
+const STOCK: u64 = 5;
+
+struct Scene {
+    campaign: Campaign,
+    gate: Arc<ScriptGate>,
+    reconciler: Reconciler,
+}
+
+impl Scene {
+    async fn new(store: &Store) -> Self {
+        let campaign = create(store, campaign_of(Some(STOCK))).await;
+        let gate = Arc::new(ScriptGate::in_process(Clock::System, &unique("drift")).unwrap());
+        let reconciler =
+            Reconciler::new(store.clone(), gate.clone()).with_rebuild_interval(Duration::ZERO);
+        reconciler.align().await.unwrap();
+        Self {
+            campaign,
+            gate,
+            reconciler,
+        }
+    }
+
+    /// Changes the campaign in the store and in the gate, and loses the change of the store: what a failover
+    /// to a server that had not received it does.
+    async fn lose(&self, test: &TestStore, change: &CampaignChange) {
+        let id = self.campaign.id;
+        let before = test.store.campaign(id).await.unwrap().unwrap();
+        // Twice, so that the next change of the store has an older version still.
+        for version in [before.version, before.version + 1] {
+            let changed = test.store.change_campaign(id, version, change).await;
+            assert!(changed.unwrap());
+        }
+        let changed = test.store.campaign(id).await.unwrap().unwrap();
+        self.reconciler.configure(&changed).await.unwrap();
+        run(
+            &vandal(test).await,
+            &format!(
+                "UPDATE campaign SET version = {}, total_stock = {STOCK}, state = 'open' WHERE id = {id}",
+                before.version
+            ),
+        )
+        .await;
+    }
+
+    async fn remaining(&self) -> Option<u64> {
+        let state = self.gate.inspect(self.campaign.id).await.unwrap();
+        state.unwrap().remaining
+    }
+}
+
+fn more_stock() -> CampaignChange {
+    CampaignChange {
+        total_stock: Some(Some(STOCK + 3)),
+        ..CampaignChange::default()
+    }
+}
+
+fn paused() -> CampaignChange {
+    CampaignChange {
+        state: Some(State::Paused),
+        ..CampaignChange::default()
+    }
+}
+
+#[tokio::test]
+async fn stock_that_the_store_lost_is_not_kept_by_a_rebuild() {
+    for test in stores().await {
+        let scene = Scene::new(&test.store).await;
+        scene.lose(&test, &more_stock()).await;
+        assert_eq!(scene.remaining().await, Some(STOCK + 3));
+        let seen = scene.gate.inspect(scene.campaign.id).await.unwrap();
+        let seen = seen.map(|state| state.epoch);
+        let renewed = scene
+            .reconciler
+            .renew(scene.campaign.id, seen, Patience::Waits)
+            .await;
+        assert_eq!(renewed.unwrap(), Renewed::InStep);
+        assert_eq!(scene.remaining().await, Some(STOCK));
+    }
+}
+
+#[tokio::test]
+async fn a_pause_that_the_store_lost_is_ended_by_the_sweep() {
+    for test in stores().await {
+        let scene = Scene::new(&test.store).await;
+        scene.lose(&test, &paused()).await;
+        let swept = scene.reconciler.sweep().await.unwrap();
+        assert_eq!(swept.rebuilt, 1);
+        assert_eq!(scene.reconciler.sweep().await.unwrap().rebuilt, 0);
+    }
+}
+
+#[tokio::test]
+async fn verify_names_settings_that_the_store_lost() {
+    for test in stores().await {
+        let scene = Scene::new(&test.store).await;
+        scene.lose(&test, &more_stock()).await;
+        let found = scene.reconciler.verify().await.unwrap();
+        assert_eq!(found[0].breaches.len(), 1, "{:?}", found[0].breaches);
+    }
+}
+
+#[tokio::test]
+async fn a_change_after_a_failover_reaches_the_gate() {
+    for test in stores().await {
+        let scene = Scene::new(&test.store).await;
+        scene.lose(&test, &paused()).await;
+        let id = scene.campaign.id;
+        let before = test.store.campaign(id).await.unwrap().unwrap();
+        let change = CampaignChange {
+            total_stock: Some(Some(STOCK + 1)),
+            ..CampaignChange::default()
+        };
+        let changed = test
+            .store
+            .change_campaign(id, before.version, &change)
+            .await;
+        assert!(changed.unwrap());
+        let changed = test.store.campaign(id).await.unwrap().unwrap();
+        let told = scene.reconciler.configure(&changed).await.unwrap();
+        assert_eq!(told, Renewed::InStep);
+        assert_eq!(scene.remaining().await, Some(STOCK + 1));
+        let state = scene.gate.inspect(id).await.unwrap().unwrap();
+        assert_eq!(state.settings.state, State::Open);
+    }
+}
+
+#[tokio::test]
+async fn a_gate_with_older_settings_is_told_the_stores_by_the_sweep() {
+    for test in stores().await {
+        let scene = Scene::new(&test.store).await;
+        // Whoever changed it died before the gate was told.
+        move_to(&test.store, &scene.campaign, State::Paused).await;
+        let swept = scene.reconciler.sweep().await.unwrap();
+        assert_eq!((swept.configured, swept.rebuilt), (1, 0));
+        let state = scene.gate.inspect(scene.campaign.id).await.unwrap();
+        assert_eq!(state.unwrap().settings.state, State::Paused);
+        assert_eq!(scene.reconciler.sweep().await.unwrap().configured, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_campaign_closed_without_a_word_to_the_gate_leaves_it_and_does_not_come_back() {
+    for test in stores().await {
+        let campaign = create(&test.store, campaign_of(Some(STOCK))).await;
+        let id = campaign.id;
+        let clock = Clock::manual(Clock::System.now());
+        let gate = ScriptGate::in_process(clock.clone(), &unique("over")).unwrap();
+        let gate = Arc::new(gate.with_over_retention(Duration::from_secs(60)));
+        let reconciler =
+            Reconciler::new(test.store.clone(), gate.clone()).with_rebuild_interval(Duration::ZERO);
+        reconciler.align().await.unwrap();
+        move_to(&test.store, &campaign, State::Closed).await;
+        assert_eq!(reconciler.sweep().await.unwrap().over, 1);
+        assert_eq!(reconciler.sweep().await.unwrap().over, 0);
+        let entrant = Entrant {
+            participation: ParticipationId::generate(),
+            user: UserId(1),
+            quantity: 1,
+        };
+        let admit = async || {
+            let answers = gate.admit(id, &[entrant], Duration::from_secs(9)).await;
+            answers.unwrap().remove(0)
+        };
+        let ended = Admission::Refused {
+            refusal: Refusal::Ended,
+            remaining: Some(STOCK),
+        };
+        assert_eq!(admit().await, ended);
+        let forget = async || {
+            clock.advance(Duration::from_secs(61));
+            let takes = gate.footprint(id).await.unwrap();
+            assert_eq!((takes.bytes, gate.inspect(id).await.unwrap()), (0, None));
+        };
+        forget().await;
+        // Somebody whose copy of the campaign is a second old asks all the same.
+        assert_eq!(admit().await, Admission::Missing);
+        let renewed = reconciler.renew(id, None, Patience::Waits).await.unwrap();
+        assert_eq!(renewed, Renewed::InStep);
+        assert_eq!(admit().await, ended);
+        forget().await;
+    }
+}
+
+#[tokio::test]
+async fn however_many_replicas_find_a_gate_wrong_it_is_rebuilt_once_an_interval() {
+    for test in stores().await {
+        let scene = Scene::new(&test.store).await;
+        let id = scene.campaign.id;
+        let seen = scene
+            .gate
+            .inspect(id)
+            .await
+            .unwrap()
+            .map(|state| state.epoch);
+        let replica = |interval: Duration| {
+            Reconciler::new(test.store.clone(), scene.gate.clone()).with_rebuild_interval(interval)
+        };
+        let replicas: Vec<Reconciler> = (0..4).map(|_| replica(Duration::from_secs(60))).collect();
+        let all = replicas.iter().flat_map(|replica| [replica; 3]);
+        let renewed = all.map(|replica| replica.renew(id, seen, Patience::None));
+        for renewed in futures_util::future::join_all(renewed).await {
+            assert!(matches!(renewed.unwrap(), Renewed::InStep | Renewed::Later));
+        }
+        let rebuilds = || {
+            replicas
+                .iter()
+                .map(|one| one.metrics().rebuilds.get())
+                .sum::<u64>()
+        };
+        assert_eq!(rebuilds(), 1);
+        let seen = scene
+            .gate
+            .inspect(id)
+            .await
+            .unwrap()
+            .map(|state| state.epoch);
+        for replica in &replicas {
+            let renewed = replica.renew(id, seen, Patience::None).await.unwrap();
+            assert_eq!(renewed, Renewed::Later);
+        }
+        assert_eq!(rebuilds(), 1);
+        // An admin does not wait.
+        assert!(replicas[0].rebuild(id).await.unwrap() > seen);
+        assert_eq!(rebuilds(), 2);
+    }
+}
+
+#[tokio::test]
+async fn the_turn_of_a_rebuild_that_died_ends() {
+    for test in stores().await {
+        let scene = Scene::new(&test.store).await;
+        let id = scene.campaign.id;
+        let term = Duration::from_millis(300);
+        let dies = Raise {
+            term,
+            ..Raise::default()
+        };
+        let raised = test.store.raise_epoch(id, &dies).await.unwrap();
+        assert!(matches!(raised, Raised::To(_)));
+        let underway = test.store.raise_epoch(id, &Raise::default()).await.unwrap();
+        assert!(
+            matches!(underway, Raised::Underway(left) if left <= term),
+            "{underway:?}"
+        );
+        let seen = scene
+            .gate
+            .inspect(id)
+            .await
+            .unwrap()
+            .map(|state| state.epoch);
+        let renewed = scene.reconciler.renew(id, seen, Patience::Waits).await;
+        assert_eq!(renewed.unwrap(), Renewed::InStep);
+        let now = test.store.campaign(id).await.unwrap().unwrap();
+        let state = scene.gate.inspect(id).await.unwrap().unwrap();
+        assert_eq!(state.epoch, now.gate_epoch);
+    }
+}

@@ -1,0 +1,113 @@
+//! Payments: what each pays for, and where none is taken.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::orders::{change, reserve, said, sale};
+use super::process::{ADMIN_TOKEN, Service, body};
+use super::real::parts;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_pays_for_one_participation_alone() {
+    let parts = parts().await;
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, parts.settings()).await;
+    let (campaign, other) = (service.create(sale(4)).await, service.create(sale(4)).await);
+    let first = reserve(&service, campaign, 7, 1).await;
+    let paid = json!({ "paymentReference": "pi_1" });
+    let answer = change(&service, &first, "confirm", 7, paid.clone()).await;
+    assert_eq!(said(answer).await, (200, "confirmed".to_owned()));
+    for (campaign, user) in [(campaign, 7), (campaign, 8), (other, 7)] {
+        let second = reserve(&service, campaign, user, 1).await;
+        let refused = change(&service, &second, "confirm", user, paid.clone()).await;
+        assert_eq!(refused.status(), 409);
+        let problem = body(refused).await;
+        assert_eq!(problem["code"], "PAYMENT_REFERENCE_USED");
+        assert_eq!(problem["errors"][0]["field"], "paymentReference");
+        // It is free to be paid by another payment, or by none that the payer names.
+        let answer = change(&service, &second, "confirm", user, json!({})).await;
+        assert_eq!(said(answer).await, (200, "confirmed".to_owned()));
+    }
+    // The first one's payment was not let go of.
+    let again = change(&service, &first, "confirm", 7, paid).await;
+    assert_eq!(said(again).await, (200, "confirmed".to_owned()));
+    parts.is_sound(&folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_participations_that_name_one_payment_at_once_one_is_confirmed() {
+    let parts = parts().await;
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, parts.settings()).await;
+    let mut orders = Vec::new();
+    for _ in 0..2 {
+        let campaign = service.create(sale(8)).await;
+        for user in 1..=4 {
+            orders.push((user, reserve(&service, campaign, user, 1).await));
+        }
+    }
+    let paid = json!({ "paymentReference": "pi_many" });
+    let asked = orders.iter().map(async |(user, id)| {
+        let answer = change(&service, id, "confirm", *user, paid.clone()).await;
+        answer.status().as_u16()
+    });
+    let statuses = futures_util::future::join_all(asked).await;
+    let confirmed = statuses.iter().filter(|status| **status == 200).count();
+    assert_eq!(confirmed, 1, "{statuses:?}");
+    // Who was told neither yes nor no is told no when they ask again.
+    for ((user, id), status) in orders.iter().zip(&statuses) {
+        if *status != 200 {
+            let answer = change(&service, id, "confirm", *user, paid.clone()).await;
+            assert_eq!(
+                said(answer).await,
+                (409, "PAYMENT_REFERENCE_USED".to_owned())
+            );
+        }
+    }
+    parts.is_sound(&folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_provider_that_may_take_payments_nothing_that_costs_is_sold() {
+    let mut parts = parts().await;
+    let folder = TempDir::new().unwrap();
+    // Before the setting was taken away, a campaign was on sale.
+    let mut service = Service::start(&folder, parts.settings()).await;
+    let old = service.create(sale(4)).await;
+    let id = reserve(&service, old, 7, 1).await;
+    drop(service);
+    let allow = "FIRSTCOME_PAYMENT_ALLOW_SIMULATED";
+    parts.settings.push((allow, "false".to_owned()));
+    service = Service::start(&folder, parts.settings()).await;
+    let refused = change(&service, &id, "confirm", 7, json!({})).await;
+    assert_eq!(said(refused).await, (409, "NO_PAYMENT_PROVIDER".to_owned()));
+
+    let made = service
+        .admin("/campaigns")
+        .json(&sale(4))
+        .send()
+        .await
+        .unwrap();
+    let problem = body(made).await;
+    assert_eq!(problem["code"], "NO_PAYMENT_PROVIDER");
+    assert_eq!(problem["errors"][0]["field"], "price");
+    let mut draft = sale(4);
+    draft["state"] = json!("draft");
+    let draft = service.create(draft).await;
+    let opened = service.admin(&format!("/campaigns/{draft}/open"));
+    let opened = opened.send().await.unwrap();
+    assert_eq!(said(opened).await, (409, "NO_PAYMENT_PROVIDER".to_owned()));
+    let mut free = sale(4);
+    free["price"] = Value::Null;
+    let free = service.create(free).await;
+    let priced = service
+        .client
+        .patch(format!("{}/api/admin/campaigns/{free}", service.base))
+        .bearer_auth(ADMIN_TOKEN)
+        .json(&json!({ "price": 500 }));
+    let priced = priced.send().await.unwrap();
+    assert_eq!(said(priced).await, (409, "NO_PAYMENT_PROVIDER".to_owned()));
+    let page = service.get("/dashboard").send().await.unwrap();
+    let page = page.text().await.unwrap();
+    assert!(page.contains("&quot;payments&quot;:&quot;refused&quot;"));
+}
