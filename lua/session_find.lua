@@ -20,7 +20,7 @@ if not kept then
 end
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
-local before, ends, scopes = string.match(kept, '^(%d+) (%d+) (.*)$')
+local before, ends, origin, scopes = string.match(kept, '^(%d+) (%d+) (%d+ %S+) (.*)$')
 local until_us, ends_us = tonumber(before), tonumber(ends)
 if until_us <= now_us then
   redis.call('HDEL', KEYS[1], ARGV[1])
@@ -28,6 +28,6 @@ if until_us <= now_us then
 end
 local next_us = math.min(now_us + idle_us, ends_us)
 if next_us - until_us > idle_us / 16 or (next_us == ends_us and until_us < ends_us) then
-  redis.call('HSET', KEYS[1], ARGV[1], digits(next_us) .. ' ' .. ends .. ' ' .. scopes)
+  redis.call('HSET', KEYS[1], ARGV[1], digits(next_us) .. ' ' .. ends .. ' ' .. origin .. ' ' .. scopes)
 end
 return {'FOUND', ends, scopes}

@@ -3,13 +3,13 @@
 -- shown, which is replaced. A token that was replaced before is somebody's copy: then the series ends, and all
 -- sessions of the account.
 --
--- Each session is kept as 'until_us ends_us scopes', each series as 'ends_us used_us token previous'.
+-- Each session is kept as 'until_us ends_us opened_us address scopes', each series as 'ends_us used_us token previous'.
 --
 -- KEYS  1 sessions (hash)   2 series (hash)   3 floor (hash)
 -- ARGV  1 session   2 microseconds it may be idle   3 microseconds it may last   4 its scopes
 --       5 version of the account   6 sessions at most
 --       7 series or ''   8 token shown, '' for a new series   9 next token   10 microseconds a series lasts
---       11 series at most   12 microseconds in which a token used twice is an accident
+--       11 series at most   12 microseconds in which a token used twice is an accident   13 address, '-' for none
 -- Reply {'OPENED', us of the session's end, us of the series' end or ''}
 --       | {'STALE'} (the account has a newer version: read it again)
 --       | {'UNKNOWN'} (there is no such series) | {'JUST_USED'} (the token was used a moment ago)
@@ -19,7 +19,7 @@ local idle_us, lasts_us = tonumber(ARGV[2]), tonumber(ARGV[3])
 local version, sessions_max = tonumber(ARGV[5]), tonumber(ARGV[6])
 local series, shown, series_us = ARGV[7], ARGV[8], tonumber(ARGV[10])
 local series_max, grace_us = tonumber(ARGV[11]), tonumber(ARGV[12])
-if #ARGV ~= 12 or not (idle_us and lasts_us and version and sessions_max and series_us and series_max
+if #ARGV ~= 13 or not (idle_us and lasts_us and version and sessions_max and series_us and series_max
     and grace_us) or sessions_max < 1 or series_max < 1 then
   return redis.error_reply('ERR session_open: expected a session, an account and a series')
 end
@@ -76,7 +76,8 @@ end
 make_room(KEYS[1], sessions_max)
 local ends_us = now_us + lasts_us
 local until_us = math.min(now_us + idle_us, ends_us)
-redis.call('HSET', KEYS[1], ARGV[1], digits(until_us) .. ' ' .. digits(ends_us) .. ' ' .. ARGV[4])
+redis.call('HSET', KEYS[1], ARGV[1],
+  digits(until_us) .. ' ' .. digits(ends_us) .. ' ' .. digits(now_us) .. ' ' .. ARGV[13] .. ' ' .. ARGV[4])
 -- Of all sessions the newest lasts longest.
 redis.call('PEXPIRE', KEYS[1], digits(math.ceil(lasts_us / 1000)))
 if series == '' then

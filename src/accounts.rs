@@ -5,8 +5,10 @@
 //! A change that ends sessions ends them *before* it is committed, and keeps out who has read the account as
 //! it was: whatever fails in between, no session outlives the change.
 
+mod attempts;
 mod login;
 mod metrics;
+mod own;
 mod password;
 mod token;
 
@@ -17,11 +19,14 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
-pub use login::{Entered, Remembered, Session, Stay};
+pub use attempts::AttemptConfig;
+pub use login::{Credentials, Entered, Remembered, Session, Stay};
 pub use metrics::Metrics;
-pub use password::{Hasher, PASSWORD_CHARACTERS, Passwords};
+pub use own::PasswordChange;
+pub use password::{COMMON, Hasher, PASSWORD_CHARACTERS, Passwords, is_common};
 pub use token::{RememberToken, SessionToken};
 
+use self::attempts::Attempts;
 use crate::domain::{AuditAction, AuditNote, LoginName, Origin, UserId};
 use crate::gate::{GateError, Guarded, Lifetime, ScriptGate};
 use crate::identity::Scopes;
@@ -47,6 +52,8 @@ pub struct SessionConfig {
     pub remember_grace: Duration,
     /// Longest time from reading an account to opening a session of it.
     pub login_max: Duration,
+    /// How log-ins are slowed down that fail.
+    pub attempts: AttemptConfig,
 }
 
 /// What failed, or was refused.
@@ -54,7 +61,10 @@ pub struct SessionConfig {
 pub enum AccountError {
     /// There is no such account, the password is another, or it is disabled: which of these is not said.
     #[error("log in: refused")]
-    Refused,
+    Refused(Option<UserId>),
+    /// Others failed before: it may be tried after this time. The word says whose failures.
+    #[error("log in: too many failures of this {1}")]
+    Throttled(Duration, &'static str),
     /// The remembered log-in is over, or was never.
     #[error("go on with a remembered log-in: there is none")]
     NotRemembered,
@@ -126,6 +136,7 @@ pub struct Accounts {
     store: Store,
     sessions: Arc<ScriptGate>,
     guard: Arc<Guarded>,
+    attempts: Attempts,
     hasher: Hasher,
     config: SessionConfig,
     metrics: Metrics,
@@ -149,7 +160,9 @@ impl Accounts {
         hasher: Hasher,
         config: SessionConfig,
     ) -> Self {
+        let failures = (Arc::clone(&sessions), Arc::clone(&guard));
         Self {
+            attempts: Attempts::new(failures.0, failures.1, config.attempts),
             store,
             sessions,
             guard,
@@ -224,23 +237,38 @@ impl Accounts {
             let Some(note) = note(&account, &changes, manager.by.clone()) else {
                 return Ok(account);
             };
-            let next = account.version.saturating_add(1);
-            let ended = self
-                .sessions
-                .revoke_sessions(id, next, self.config.login_max);
-            let ended = self.guard.ask(ended).await?;
-            let made = self
-                .store
-                .change_account(id, account.version, &changes, note);
-            if made.await? {
-                tracing::info!(
-                    sessions = ended,
-                    "an account was changed, its sessions ended"
-                );
-                return self.find(id).await;
+            if let Some(changed) = self.apply(&account, &changes, note).await? {
+                return Ok(changed);
             }
         }
         Err(AccountError::Busy)
+    }
+
+    /// Makes a change to the account as it was read, after its sessions were ended; none: others were faster.
+    async fn apply(
+        &self,
+        account: &Account,
+        changes: &store::AccountChange,
+        note: AuditNote,
+    ) -> Result<Option<Account>, AccountError> {
+        let (id, version) = (account.id, account.version);
+        let next = version.saturating_add(1);
+        let ended = self
+            .sessions
+            .revoke_sessions(id, next, self.config.login_max);
+        let ended = self.guard.ask(ended).await?;
+        if !self
+            .store
+            .change_account(id, version, changes, note)
+            .await?
+        {
+            return Ok(None);
+        }
+        tracing::info!(
+            sessions = ended,
+            "an account was changed, its sessions ended"
+        );
+        self.find(id).await.map(Some)
     }
 }
 

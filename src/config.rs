@@ -5,6 +5,7 @@
 //! `_FILE` at its end it names a file that holds the value.
 
 mod accounts;
+mod admin;
 mod aggregation;
 mod allowlist;
 mod auth;
@@ -28,6 +29,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use accounts::Accounts;
+pub use admin::{Admin, TOKEN_CHARACTERS_MIN, is_strong};
 pub use allowlist::Allowlist;
 pub use auth::{Algorithms, Mode};
 pub use challenge::Challenge;
@@ -35,8 +37,8 @@ pub use consumers::Enabled;
 pub use database::Database;
 pub use remote::{Kafka, Redis};
 pub use sections::{
-    Admin, Aggregation, Auth, Consumers, Data, Export, Gate, Http, Limits, Log, Payment, Provider,
-    Relay, Retention, Rewards, Shutdown, Test, Traces, Writer,
+    Aggregation, Auth, Consumers, Data, Export, Gate, Http, Limits, Log, Payment, Provider, Relay,
+    Retention, Rewards, Shutdown, Test, Traces, Writer,
 };
 
 use figment::Figment;
@@ -170,6 +172,7 @@ impl Config {
         };
         self.http.check(self.auth.mode, &mut require);
         self.auth.check(&mut require);
+        self.admin.check(self.auth.mode, &mut require);
         self.accounts.check(&mut require);
         self.challenge.check(&mut require);
         self.database.check(&mut require);
@@ -211,6 +214,10 @@ impl Config {
         self.consumers.check(&mut require);
         self.aggregation.check(&mut require);
         self.traces.check(&mut require);
+        require(
+            (1..=60_000).contains(&self.log.security_events_per_minute),
+            "log.security_events_per_minute: must be between 1 and 60000",
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! The words of the service as types. No I/O, no async, no clock: everything here is a value.
 
 pub mod account;
+pub mod actor;
 pub mod audit;
 pub mod campaign;
 pub mod change;
@@ -12,6 +13,7 @@ pub mod participation;
 pub mod reward;
 
 pub use account::LoginName;
+pub use actor::{Actor, AdminToken};
 pub use audit::{AuditAction, AuditNote, Origin};
 pub use campaign::{Campaign, Kind, Reward, State};
 pub use change::{Obstacle, TakesBack, Wish};

@@ -7,6 +7,7 @@
 mod bucket;
 mod guarded;
 mod in_process;
+mod login;
 mod memory;
 mod recent;
 mod redis;
@@ -16,11 +17,12 @@ mod session;
 
 pub use self::bucket::{Bucket, Taken};
 pub use self::guarded::Guarded;
+pub use self::login::{LoginBounds, LoginEnd, LoginTry};
 pub use self::memory::MemoryMetrics;
 pub use self::recent::Answered;
 pub use self::redis::{Layout, RedisConfig, RedisTls, read_admissions};
 pub use self::script::{ScriptGate, StartError};
-pub use self::session::{Digest, Found, Lifetime, Opened, Opening, Series};
+pub use self::session::{Digest, Found, Lifetime, Listed, Login, Opened, Opening, Series};
 
 use std::time::Duration;
 

@@ -20,6 +20,7 @@ mod pages;
 mod participations;
 mod probes;
 mod problem;
+mod reads;
 mod rewards;
 mod routes;
 mod sessions;
@@ -56,7 +57,7 @@ use self::health::HealthApi;
 use self::participations::{ChangesApi, ParticipationsApi, participate_past_router};
 use self::rewards::RewardsApi;
 use self::routes::Routes;
-use self::sessions::SessionsApi;
+use self::sessions::{OwnAccountApi, SessionsApi};
 use self::settings::Policy;
 use crate::accounts::Accounts;
 use crate::aggregate::Aggregator;
@@ -145,6 +146,7 @@ type PublicApis = (
     ChangesApi,
     RewardsApi,
     SessionsApi,
+    OwnAccountApi,
 );
 type AdminApis = (
     AdminAccountsApi,
@@ -170,6 +172,7 @@ fn service() -> OpenApiService<Apis, ()> {
         ChangesApi,
         RewardsApi,
         SessionsApi,
+        OwnAccountApi,
     );
     let admin = (
         AdminAccountsApi,

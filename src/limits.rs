@@ -1,6 +1,5 @@
-//! How often one may ask to take part, or log in: token buckets by address, by user, by campaign and by login
-//! name, shared by all replicas. What is handed out never depends on them, so where the buckets cannot be
-//! asked, everybody may take part; a password can be guessed, so nobody may log in.
+//! How often one may ask to take part: token buckets by address, by user and by campaign, shared by all replicas.
+//! What is handed out never depends on them, so where the buckets cannot be asked, everybody may take part.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
@@ -15,7 +14,7 @@ use prometheus_client::registry::Registry;
 use serde::Deserialize;
 
 use crate::domain::{CampaignId, UserId};
-use crate::gate::{Bucket, Digest, GateError, Guarded, ScriptGate, Taken};
+use crate::gate::{Bucket, Guarded, ScriptGate, Taken};
 
 /// So many requests in a period, written `20/1s`; as many may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -73,10 +72,6 @@ pub struct Rates {
     pub user: Option<Rate>,
     /// Of all for one campaign.
     pub campaign: Option<Rate>,
-    /// Of log-ins from one address.
-    pub login_address: Option<Rate>,
-    /// Of log-ins by one login name.
-    pub login_name: Option<Rate>,
 }
 
 /// Whose rate it is.
@@ -86,8 +81,6 @@ pub enum Of {
     Address,
     User,
     Campaign,
-    LoginAddress,
-    LoginName,
 }
 
 impl Of {
@@ -98,8 +91,6 @@ impl Of {
             Self::Address => "address",
             Self::User => "user",
             Self::Campaign => "campaign",
-            Self::LoginAddress => "login_address",
-            Self::LoginName => "login_name",
         }
     }
 }
@@ -266,42 +257,6 @@ impl Limits {
         told
     }
 
-    /// Counts a log-in against the rates of log-ins. Here nobody is let through because the buckets cannot
-    /// be asked: passwords would be guessed in that time.
-    pub async fn count_login(
-        &self,
-        address: Option<IpAddr>,
-        login: &str,
-    ) -> Result<Told, GateError> {
-        let mut told = Told::default();
-        let rates = [
-            (
-                Of::LoginAddress,
-                self.rates.login_address,
-                address.map(network),
-            ),
-            // Not as it is: it is as long as somebody likes, and says who they are.
-            (
-                Of::LoginName,
-                self.rates.login_name,
-                Some(Digest::of(&login.to_lowercase()).to_string()),
-            ),
-        ];
-        for (of, rate, who) in rates {
-            let (Some(rate), Some(who)) = (rate, who) else {
-                continue;
-            };
-            let name = format!("{}:{who}", of.as_str());
-            let taken = self.buckets.take(&name, rate.into());
-            let taken = self.guard.ask(taken).await?;
-            self.tell(&mut told, of, rate, taken);
-            if told.wait.is_some() {
-                break;
-            }
-        }
-        Ok(told)
-    }
-
     fn tell(&self, told: &mut Told, of: Of, rate: Rate, taken: Taken) {
         let (left, full_in, wait) = match taken {
             Taken::Token { left, full_in } => (left, full_in, None),
@@ -340,7 +295,8 @@ impl Limits {
 }
 
 /// What one host has: an address, or of an IPv6 address the network.
-fn network(address: IpAddr) -> String {
+#[must_use]
+pub fn network(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {

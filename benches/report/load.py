@@ -82,7 +82,7 @@ def k6(bench, service, shape, *, way, campaign, users, at_once, name):
         "SUMMARY": summary,
     }
     words = [word for key, value in settings.items() for word in ("-e", f"{key}={value}")]
-    env = {**bench.environment, "K6_NO_USAGE_REPORT": "true", "FIRSTCOME_ADMIN_TOKEN": "report"}
+    env = {**bench.environment, "K6_NO_USAGE_REPORT": "true", "FIRSTCOME_ADMIN_TOKEN": TOKEN}
     command = [bench.k6, "run", "--quiet", *words, ROOT / "k6/report.js"]
     summary.unlink(missing_ok=True)
     _, child = run(command, 400, bench.work / "k6.log", env=env, codes=(0, 99))

@@ -9,7 +9,7 @@ import urllib.request
 from .figures import Metrics
 from .processes import Child, Failed, free_port, run
 
-TOKEN = "report"
+TOKEN = "report-admin-token"
 START_SECONDS_MAX = 60
 ASK_SECONDS_MAX = 700
 SETTLE_SECONDS_MAX = 120

@@ -1,12 +1,25 @@
 //! Logging in, being logged in, going on with a remembered log-in, and logging out.
 
+use std::net::IpAddr;
+
 use secrecy::SecretString;
 
 use super::password::Verdict;
 use super::{Account, AccountError, Accounts, RememberToken, SessionToken, scopes_of};
 use crate::domain::{Instant, LoginName, UserId};
-use crate::gate::{GateError, Opened, Opening, Series};
+use crate::gate::{GateError, LoginEnd, Opened, Opening, Series};
 use crate::identity::Scopes;
+
+/// What somebody logs in with, and from where.
+#[derive(Clone, Copy, Debug)]
+pub struct Credentials<'a> {
+    /// The login name.
+    pub login: &'a str,
+    /// The password.
+    pub password: &'a SecretString,
+    /// Where the request comes from.
+    pub address: Option<IpAddr>,
+}
 
 /// Whether a log-in is remembered when its session is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,18 +68,16 @@ impl Accounts {
     /// disabled are the same answer after the same work.
     pub async fn log_in(
         &self,
-        login: &str,
-        password: &SecretString,
+        shown: &Credentials<'_>,
         stay: Stay,
     ) -> Result<Entered, AccountError> {
-        let outcome = self.verified(login, password).await;
-        let outcome = match outcome {
+        let outcome = match self.checked(shown).await {
             Ok(account) => {
                 let token = match stay {
                     Stay::Forgotten => None,
                     Stay::Remembered => Some(RememberToken::generate(account.id)),
                 };
-                self.open(account, None, token).await
+                self.open(account, shown.address, None, token).await
             }
             Err(error) => Err(error),
         };
@@ -74,11 +85,28 @@ impl Accounts {
         outcome
     }
 
+    /// The account whose password is shown. A wrong one is counted, and slows down the next.
+    pub(super) async fn checked(&self, shown: &Credentials<'_>) -> Result<Account, AccountError> {
+        let attempt = self.attempts.begin(shown.login, shown.address).await?;
+        let outcome = self.verified(shown.login, shown.password).await;
+        match &outcome {
+            Ok(_) => attempt.end(LoginEnd::Right).await,
+            Err(AccountError::Refused(_)) => {}
+            Err(_) => attempt.end(LoginEnd::Undecided).await,
+        }
+        outcome
+    }
+
     /// Goes on with a remembered log-in: its token is good once, and another takes its place.
-    pub async fn resume(&self, shown: &RememberToken) -> Result<Entered, AccountError> {
+    pub async fn resume(
+        &self,
+        shown: &RememberToken,
+        address: Option<IpAddr>,
+    ) -> Result<Entered, AccountError> {
         let outcome = match self.find(shown.account()).await {
             Ok(account) if !account.disabled => {
-                self.open(account, Some(shown), Some(shown.next())).await
+                self.open(account, address, Some(shown), Some(shown.next()))
+                    .await
             }
             Ok(_) | Err(AccountError::Unknown) => Err(AccountError::NotRemembered),
             Err(error) => Err(error),
@@ -143,7 +171,7 @@ impl Accounts {
                 self.rehash(&account, password).await;
                 Ok(account)
             }
-            _ => Err(AccountError::Refused),
+            (found, _) => Err(AccountError::Refused(found.map(|account| account.id))),
         }
     }
 
@@ -162,9 +190,10 @@ impl Accounts {
         }
     }
 
-    async fn open(
+    pub(super) async fn open(
         &self,
         account: Account,
+        address: Option<IpAddr>,
         shown: Option<&RememberToken>,
         next: Option<RememberToken>,
     ) -> Result<Entered, AccountError> {
@@ -173,6 +202,7 @@ impl Accounts {
         let scopes = scopes_of(&account).words().join(" ");
         let opening = Opening {
             session: token.digest(),
+            address: address.map(|address| address.to_string()),
             lifetime: config.lifetime,
             scopes: &scopes,
             version: account.version,

@@ -52,11 +52,6 @@ impl Metrics {
         );
     }
 
-    /// A log-in was refused because a rate was used up.
-    pub fn limited(&self) {
-        self.login("limited");
-    }
-
     /// A request was refused that may have been forged.
     pub fn forged(&self) {
         self.csrf_refused.inc();
@@ -88,6 +83,7 @@ const fn word<T>(outcome: &Result<T, AccountError>) -> &'static str {
         Err(AccountError::Stolen) => "stolen",
         Err(AccountError::JustUsed) => "just_used",
         Err(AccountError::Busy) => "busy",
+        Err(AccountError::Throttled(..)) => "limited",
         Err(
             AccountError::Store(_)
             | AccountError::Gate(_)

@@ -1,8 +1,9 @@
 //! Passwords: Argon2id (RFC 9106), kept as PHC strings. Hashing is made to cost much, so few are hashed at once,
 //! on threads that nothing else waits for, and who waits too long for their turn is told to come back.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use argon2::password_hash::Error;
@@ -13,7 +14,29 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::AccountError;
 
 /// Characters of a password. What is longer costs more to hash than it gives.
-pub const PASSWORD_CHARACTERS: RangeInclusive<usize> = 8..=128;
+pub const PASSWORD_CHARACTERS: RangeInclusive<usize> = 12..=128;
+
+/// What is said of a password that many have.
+pub const COMMON: &str =
+    "is one of the most common passwords, or has fewer than 5 different characters";
+
+/// Different characters of a password at least.
+const DIFFERENT_MIN: usize = 5;
+
+/// The most common passwords of 12 characters and more that were ever published, in lower case: the 7,579 of
+/// printable ASCII among the first 500,000 of `10-million-password-list-top-1000000` of the project `SecLists`
+/// (MIT licence, Copyright (c) Daniel Miessler), which Mark Burnett had given to the public domain.
+static COMMON_PASSWORDS: LazyLock<HashSet<&'static str>> =
+    LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
+
+/// Whether it is among the first that somebody tries.
+#[must_use]
+pub fn is_common(password: &str) -> bool {
+    let mut letters: Vec<char> = password.chars().collect();
+    letters.sort_unstable();
+    letters.dedup();
+    letters.len() < DIFFERENT_MIN || COMMON_PASSWORDS.contains(password.to_lowercase().as_str())
+}
 
 /// What a password of nobody is compared with: as many who log in as somebody else do.
 const NOBODY: &str = "a password that nobody has";

@@ -41,7 +41,8 @@ impl AllowLists {
         let seat = Arc::clone(&self.seats).try_acquire_owned();
         let _seat = seat.map_err(|_| AllowListError::Busy)?;
         self.changeable(campaign).await?;
-        let begin = || self.store.begin_allow_list(campaign, &by.actor);
+        let actor = by.actor.to_string();
+        let begin = || self.store.begin_allow_list(campaign, &actor);
         let list = retry(&Policy::BRIEF, StoreError::verdict, begin).await?;
         if let Err(error) = self.fill(list, file).await {
             if let Err(failure) = self.store.abandon_allow_list(list).await {

@@ -13,15 +13,14 @@ use clap::Subcommand;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::data_folder::{self, Held};
-use super::dead_letters::COMMAND_LINE;
 use super::parts;
 use crate::accounts::{
-    Account, Accounts, Change, Hasher, Manager, PASSWORD_CHARACTERS, Wanted, create_alone,
-    scopes_of,
+    Account, Accounts, COMMON, Change, Hasher, Manager, PASSWORD_CHARACTERS, Wanted, create_alone,
+    is_common, scopes_of,
 };
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::{LoginName, Origin, UserId};
+use crate::domain::{Actor, LoginName, Origin, UserId};
 use crate::gate::{Guarded, ScriptGate};
 use crate::identity::{Scope, Scopes};
 use crate::store::Store;
@@ -147,7 +146,7 @@ fn disabled(disabled: bool) -> Change {
 
 fn here() -> Origin {
     Origin {
-        actor: COMMAND_LINE.to_owned(),
+        actor: Actor::CommandLine,
         request_id: None,
         address: None,
     }
@@ -262,6 +261,10 @@ fn password(file: Option<&Path>) -> anyhow::Result<SecretString> {
     ensure!(
         !password.expose_secret().chars().any(char::is_control),
         "the password must not contain control characters"
+    );
+    ensure!(
+        !is_common(password.expose_secret()),
+        "the password {COMMON}"
     );
     Ok(password)
 }

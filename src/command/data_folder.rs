@@ -8,9 +8,9 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
-use crate::config::Config;
+use crate::config::{Config, TOKEN_CHARACTERS_MIN, is_strong};
 
 /// The database of the events, and that of the rewards.
 pub(super) const EVENTS: &str = "firstcome.db";
@@ -103,7 +103,13 @@ pub(super) fn database(config: &Config, name: &str) -> anyhow::Result<PathBuf> {
 pub(super) fn admin_token(config: &Config) -> anyhow::Result<String> {
     let file = file(config, TOKEN)?;
     if let Ok(token) = fs::read_to_string(&file) {
-        return Ok(token.trim().to_owned());
+        let token = token.trim();
+        ensure!(
+            is_strong(token),
+            "{} has no admin token of at least {TOKEN_CHARACTERS_MIN} characters: remove it, and one is made",
+            file.display()
+        );
+        return Ok(token.to_owned());
     }
     let token = uuid::Uuid::new_v4().simple().to_string();
     private(OpenOptions::new().write(true).create_new(true))

@@ -11,11 +11,8 @@ use uuid::Uuid;
 use super::confirmation::Confirmation;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::domain::{CampaignId, EventId, Origin};
+use crate::domain::{Actor, CampaignId, EventId, Origin};
 use crate::store::{DeadLetter, DeadLetterFilter, Store};
-
-/// What the audit log calls whoever uses the command line.
-pub(super) const COMMAND_LINE: &str = "command-line";
 
 /// Dead letters read at once.
 const PAGE_ROWS: u32 = 500;
@@ -224,7 +221,7 @@ pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
 /// Moves them, page by page: how many were changed.
 async fn carry_out(mut pages: Pages<'_>, what: Move) -> anyhow::Result<u64> {
     let here = Origin {
-        actor: COMMAND_LINE.to_owned(),
+        actor: Actor::CommandLine,
         request_id: None,
         address: None,
     };

@@ -5,13 +5,22 @@ use anyhow::Context;
 use super::parts;
 use crate::config::Config;
 use crate::http::{self, CertificateFiles, TakenPayments, Tls};
+use crate::security::SecurityEvents;
 use crate::supervisor::{Policy, Spawner, Stage};
+use crate::telemetry::Telemetry;
 
 /// What the edge of `serve` is told.
-pub(super) fn settings(config: &Config, spawner: &Spawner) -> anyhow::Result<http::Settings> {
+pub(super) fn settings(
+    config: &Config,
+    spawner: &Spawner,
+    telemetry: &Telemetry,
+) -> anyhow::Result<http::Settings> {
     Ok(http::Settings {
         challenge: config.challenge.settings()?,
         admin_token: parts::admin_token(config)?,
+        admin_token_previous: config.admin.token_previous.clone(),
+        guesses: config.admin.guesses(),
+        security: security(config, spawner, telemetry),
         header_bytes_max: config.http.header_bytes_max,
         headers_max: config.http.headers_max,
         body_bytes_max: config.http.body_bytes_max,
@@ -34,6 +43,14 @@ pub(super) fn settings(config: &Config, spawner: &Spawner) -> anyhow::Result<htt
         stop: spawner.token(Stage::Http),
         ..http::Settings::default()
     })
+}
+
+/// Where security events are written.
+fn security(config: &Config, spawner: &Spawner, telemetry: &Telemetry) -> SecurityEvents {
+    let events = SecurityEvents::new(config.log.security_events_per_minute);
+    events.start(spawner);
+    telemetry.register(|registry| events.register(registry));
+    events
 }
 
 /// What connections to the service are encrypted with, where that is asked for; kept up with its files.

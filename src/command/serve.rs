@@ -186,7 +186,7 @@ fn assemble(
         changes,
         telemetry: Arc::clone(telemetry),
         clock: clock.clone(),
-        settings: edge::settings(config, spawner)?,
+        settings: edge::settings(config, spawner, telemetry)?,
     })
 }
 
@@ -214,8 +214,6 @@ fn limits(
         address: config.limits.address,
         user: config.limits.user,
         campaign: config.limits.campaign,
-        login_address: config.accounts.login_rate_address,
-        login_name: config.accounts.login_rate_name,
     };
     let limits = Limits::new(buckets, Arc::clone(guard), rates);
     telemetry.register(|registry| limits.register(registry));

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::sections::section;
-use crate::accounts::{Passwords, SessionConfig};
-use crate::gate::Lifetime;
+use crate::accounts::{AttemptConfig, Passwords, SessionConfig};
+use crate::gate::{Lifetime, LoginBounds};
 use crate::limits::Rate;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -21,6 +21,14 @@ const MEMORY_ONE_PASS_KIB_MIN: u32 = 47_104;
 
 /// How long opening a session may take beside the request it is opened by.
 const OPENING: Duration = Duration::from_secs(60);
+
+/// How long failed log-ins count at least.
+const FORGET: Duration = Duration::from_secs(3_600);
+/// How long an address is good after a right password came from it, and after how many failures it is not.
+const GOOD: Duration = Duration::from_secs(30 * 86_400);
+const GOOD_FAILURES_MAX: u32 = 20;
+/// Addresses that are remembered of a login name, of those that failed and of the good ones.
+const ADDRESSES_MAX: u32 = 16;
 
 section! {
     /// `[accounts]`: those who log in here.
@@ -52,10 +60,15 @@ section! {
         /// Longest wait for one's turn to be hashed.
         #[serde(with = "humantime_serde")]
         hashing_wait_max: Duration = Duration::from_secs(2),
-        /// Log-ins from one address.
+        /// Failed log-ins from one address.
         login_rate_address: Option<Rate> = Some(per_minute(30)),
-        /// Log-ins by one login name.
-        login_rate_name: Option<Rate> = Some(per_minute(10)),
+        /// Failed log-ins by one name from one address that cost no delay.
+        login_failures_max: u32 = 5,
+        /// Failed log-ins by one name from all addresses that cost no delay.
+        login_failures_all_max: u32 = 100,
+        /// The longest delay after more of them.
+        #[serde(with = "humantime_serde")]
+        login_delay_max: Duration = MINUTE * 15,
     }
 }
 
@@ -85,6 +98,18 @@ impl Accounts {
             remembered_max: self.sessions_per_account_max,
             remember_grace: self.remember_grace,
             login_max: request_timeout + OPENING,
+            attempts: AttemptConfig {
+                bounds: LoginBounds {
+                    failures_max: self.login_failures_max,
+                    failures_all_max: self.login_failures_all_max,
+                    delay_max: self.login_delay_max,
+                    forget: FORGET.max(self.login_delay_max * 2),
+                    good: GOOD,
+                    good_failures_max: GOOD_FAILURES_MAX,
+                    addresses_max: ADDRESSES_MAX,
+                },
+                address: self.login_rate_address.map(Into::into),
+            },
         }
     }
 
@@ -127,6 +152,18 @@ impl Accounts {
         require(
             self.remember_grace <= MINUTE,
             "accounts.remember_grace: must be at most 1m",
+        );
+        require(
+            (1..=1_000_000).contains(&self.login_failures_max),
+            "accounts.login_failures_max: must be between 1 and 1000000",
+        );
+        require(
+            (self.login_failures_max..=1_000_000).contains(&self.login_failures_all_max),
+            "accounts.login_failures_all_max: must be between accounts.login_failures_max and 1000000",
+        );
+        require(
+            (Duration::from_secs(1)..=DAY).contains(&self.login_delay_max),
+            "accounts.login_delay_max: must be between 1s and 1d",
         );
         self.check_passwords(require);
     }

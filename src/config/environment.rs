@@ -13,6 +13,7 @@ const OF_TESTS: &str = "FIRSTCOME_TEST_SEEDS";
 /// Values that stay text even when they look like numbers.
 const TEXT_KEYS: [&str; 41] = [
     "admin.token",
+    "admin.token_previous",
     "auth.issuer",
     "auth.audience",
     "auth.jwt_secret",
@@ -44,7 +45,6 @@ const TEXT_KEYS: [&str; 41] = [
     "limits.user",
     "limits.campaign",
     "accounts.login_rate_address",
-    "accounts.login_rate_name",
     "rewards.database_url",
     "consumers.enabled",
     "aggregation.schedule",

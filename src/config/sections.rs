@@ -119,13 +119,6 @@ section! {
     }
 }
 section! {
-    /// `[admin]`: access to the admin API.
-    Admin {
-        /// Bearer token; without one the admin API is closed (the embedded mode makes one).
-        token: Option<SecretString> = None,
-    }
-}
-section! {
     /// `[gate]`: admission.
     Gate {
         /// How long an admission waits for its commit.
@@ -350,6 +343,8 @@ section! {
         format: LogFormat = LogFormat::Text,
         /// What is logged, in the syntax of `tracing`'s filters.
         filter: String = "info,sqlx=warn,sea_orm=warn,librdkafka=warn,rdkafka=warn".to_owned(),
+        /// Lines of each kind of security event in a minute.
+        security_events_per_minute: u32 = 60,
     }
 }
 section! {

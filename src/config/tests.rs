@@ -22,7 +22,7 @@ fn variables_reach_their_section() {
     let config = load(&[
         ("FIRSTCOME_KAFKA_TOPIC_PREFIX", "7"),
         ("FIRSTCOME_KAFKA_CREATE_TOPICS", "true"),
-        ("FIRSTCOME_ADMIN_TOKEN", "12345"),
+        ("FIRSTCOME_ADMIN_TOKEN", "1234567890123456"),
         ("FIRSTCOME_HTTP_LISTEN", "127.0.0.1:9999"),
         ("FIRSTCOME_PARTS_MYSQL_PORT", "1"),
         ("FIRSTCOME_TEST_SEEDS", "1..3"),
@@ -35,7 +35,10 @@ fn variables_reach_their_section() {
     assert_eq!(config.kafka.topic_prefix, "7");
     assert!(config.kafka.create_topics);
     assert_eq!(config.consumers_of_serve(), Consumer::ALL);
-    assert_eq!(config.admin.token.unwrap().expose_secret(), "12345");
+    assert_eq!(
+        config.admin.token.unwrap().expose_secret(),
+        "1234567890123456"
+    );
     assert_eq!(config.http.listen.port(), 9_999);
     assert!((config.traces.sample - 0.25).abs() < f64::EPSILON);
     assert!(config.test.endpoints && !load(&[]).unwrap().test.endpoints);
@@ -323,7 +326,7 @@ fn keys_are_of_one_kind_and_there_is_one_that_can_be_used() {
 #[test]
 fn a_secret_is_never_printed() {
     let config = load(&[
-        ("FIRSTCOME_ADMIN_TOKEN", "hush"),
+        ("FIRSTCOME_ADMIN_TOKEN", "hush, the admin token"),
         ("FIRSTCOME_DATABASE_URL", "mysql://u:hush@h/d"),
         JWT,
         ISSUER,

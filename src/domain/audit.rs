@@ -6,16 +6,16 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::campaign::words;
-use super::{CampaignId, ParticipationId, State, Status};
+use super::{Actor, CampaignId, ParticipationId, State, Status};
 
 /// Where an action comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// Who.
-    pub actor: String,
+    pub actor: Actor,
     /// In which request; none: it was none.
     pub request_id: Option<String>,
-    /// From which address, as the service saw it: behind a gateway, the gateway's.
+    /// From which address: behind proxies of ours, the one they name.
     pub address: Option<IpAddr>,
 }
 
@@ -32,6 +32,10 @@ pub enum AuditAction {
     GateRebuild,
     DeadLetterReplay,
     DeadLetterDiscard,
+    ParticipationRead,
+    ParticipationExport,
+    HistoryRead,
+    RewardsRead,
     ParticipationCreate,
     ParticipationConfirm,
     ParticipationCancel,
@@ -40,6 +44,7 @@ pub enum AuditAction {
     DayAggregate,
     AccountCreate,
     AccountChange,
+    AccountPassword,
     AllowListReplace,
     AllowListRemove,
 }
@@ -54,6 +59,10 @@ words!(AuditAction {
     GateRebuild = "gate.rebuild",
     DeadLetterReplay = "dead_letter.replay",
     DeadLetterDiscard = "dead_letter.discard",
+    ParticipationRead = "participation.read",
+    ParticipationExport = "participation.export",
+    HistoryRead = "history.read",
+    RewardsRead = "rewards.read",
     ParticipationCreate = "participation.create",
     ParticipationConfirm = "participation.confirm",
     ParticipationCancel = "participation.cancel",
@@ -62,6 +71,7 @@ words!(AuditAction {
     DayAggregate = "day.aggregate",
     AccountCreate = "account.create",
     AccountChange = "account.change",
+    AccountPassword = "account.password",
     AllowListReplace = "allow_list.replace",
     AllowListRemove = "allow_list.remove",
 });

@@ -53,4 +53,12 @@ impl ScriptGate {
             code => Err(unknown(code)),
         }
     }
+
+    /// Puts a token back into the bucket of this name.
+    pub async fn put_back(&self, name: &str, bucket: Bucket) -> Result<(), GateError> {
+        let keys = [self.bucket_key(name)];
+        let args = [bucket.token.as_micros().max(1).to_string()];
+        let reply = self.run(Script::PutBack, &keys, &args).await?;
+        reply.count().map(drop)
+    }
 }

@@ -53,6 +53,11 @@ impl Reply {
 pub(super) struct Fields(std::vec::IntoIter<Reply>);
 
 impl Fields {
+    /// How many are left.
+    pub(super) fn left(&self) -> usize {
+        self.0.len()
+    }
+
     /// The next field, as a word.
     pub(super) fn text(&mut self) -> Result<String, GateError> {
         self.next()?.text()

@@ -10,6 +10,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::GateError;
+use super::reply::Fields;
 use super::script::{Script, ScriptGate, unknown};
 use crate::domain::{Instant, UserId};
 
@@ -22,6 +23,21 @@ impl Digest {
     #[must_use]
     pub fn of(secret: &str) -> Self {
         Self(Sha256::digest(secret.as_bytes()).into())
+    }
+
+    /// Reads one as it is written.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        let is_hex = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != 2 * bytes.len() || !text.as_bytes().iter().all(is_hex) {
+            return None;
+        }
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let digits = std::str::from_utf8(digits).ok()?;
+            *byte = u8::from_str_radix(digits, 16).ok()?;
+        }
+        Some(Self(bytes))
     }
 }
 
@@ -43,10 +59,12 @@ pub struct Lifetime {
 }
 
 /// A session to be opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Opening<'a> {
     /// The session.
     pub session: Digest,
+    /// Where its owner logged in from.
+    pub address: Option<String>,
     /// How long it lives.
     pub lifetime: Lifetime,
     /// What its account may do, as words with spaces between them.
@@ -109,6 +127,60 @@ pub struct Found {
     pub scopes: String,
 }
 
+/// Something that an account is logged in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// A session.
+    Session(Digest),
+    /// A series of remembered log-ins.
+    Series(Digest),
+}
+
+impl Login {
+    /// What it is kept by.
+    #[must_use]
+    pub const fn digest(self) -> Digest {
+        match self {
+            Self::Session(digest) | Self::Series(digest) => digest,
+        }
+    }
+}
+
+/// One of those, as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Which.
+    pub login: Login,
+    /// When it began; of a series that is not known.
+    pub opened_at: Option<Instant>,
+    /// When it was used last; of a session to within a sixteenth of the time it may be idle.
+    pub used_at: Instant,
+    /// When it ends at the latest.
+    pub ends_at: Instant,
+    /// Where its owner logged in from.
+    pub address: Option<String>,
+}
+
+/// Fields that the script answers for each.
+const LISTED_FIELDS: usize = 6;
+
+fn listed(fields: &mut Fields) -> Result<Listed, GateError> {
+    let kind = fields.text()?;
+    let text = fields.text()?;
+    let digest = Digest::parse(&text).ok_or_else(|| unknown(&text))?;
+    Ok(Listed {
+        login: match kind.as_str() {
+            "SESSION" => Login::Session(digest),
+            "SERIES" => Login::Series(digest),
+            code => return Err(unknown(code)),
+        },
+        opened_at: fields.optional_instant()?,
+        used_at: fields.instant()?,
+        ends_at: fields.instant()?,
+        address: Some(fields.text()?).filter(|address| address != "-"),
+    })
+}
+
 impl ScriptGate {
     /// Opens a session. In one atomic step, by the clock of the engine.
     pub async fn open_session(
@@ -138,6 +210,7 @@ impl ScriptGate {
             ]),
             None => args.extend(["", "", "", "0", "1", "0"].map(str::to_owned)),
         }
+        args.push(opening.address.unwrap_or_else(|| "-".to_owned()));
         let reply = self.run(Script::SessionOpen, &keys, &args).await?;
         let mut fields = reply.fields()?;
         match fields.text()?.as_str() {
@@ -176,19 +249,34 @@ impl ScriptGate {
         }
     }
 
-    /// Ends a session, a series, or both; those that are over already are passed over.
+    /// Ends a session, a series, or both: how many there were.
     pub async fn end_session(
         &self,
         account: UserId,
         session: Option<Digest>,
         series: Option<Digest>,
-    ) -> Result<(), GateError> {
+    ) -> Result<u64, GateError> {
         let [sessions, remembered, _] = self.session_keys(account);
         let args = [session, series]
             .map(|digest| digest.map_or_else(String::new, |digest| digest.to_string()));
         let keys = [sessions, remembered];
-        let reply = self.run(Script::SessionEnd, &keys, &args).await?;
-        reply.count().map(drop)
+        self.run(Script::SessionEnd, &keys, &args).await?.count()
+    }
+
+    /// What an account is logged in by, where a session may be idle for so long.
+    pub async fn list_sessions(
+        &self,
+        account: UserId,
+        idle: Duration,
+    ) -> Result<Vec<Listed>, GateError> {
+        let [sessions, remembered, _] = self.session_keys(account);
+        let keys = [sessions, remembered];
+        let reply = self
+            .run(Script::SessionList, &keys, &[micros(idle)])
+            .await?;
+        let mut fields = reply.fields()?;
+        let count = fields.left() / LISTED_FIELDS;
+        (0..count).map(|_| listed(&mut fields)).collect()
     }
 
     /// Ends all sessions and series of an account that is about to have this version, and opens none for

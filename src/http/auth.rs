@@ -2,37 +2,25 @@
 
 mod admin;
 mod session;
+mod shown;
 
 use std::sync::Arc;
 
-use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use poem::http::StatusCode;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
-use subtle::ConstantTimeEq;
 
-use self::admin::ADMIN_TOKEN;
 pub use self::admin::Admin;
 pub use self::session::{LOGGED_OUT, SessionCookie};
+use self::shown::{Asking, Shown, refused};
 use super::cookies::Cookies;
-use super::origin::Entry;
+use super::origin::{Entry, address};
 use super::problem::{Problem, unauthenticated};
-use super::settings::{Auth, Policy, digest};
-use crate::domain::UserId;
-use crate::identity::{Scope, Scopes, TokenError, Verified};
-
-/// What a request shows of who is asking.
-#[derive(Debug, PartialEq, Eq)]
-enum Shown {
-    /// Nothing.
-    Nothing,
-    /// A user id that is believed.
-    User(UserId),
-    /// A token that is believed.
-    Token(Verified),
-    /// The admin token.
-    AdminToken,
-}
+use super::settings::{Auth, Policy};
+use crate::domain::{Actor, AdminToken, UserId};
+use crate::identity::{Scope, Scopes, TokenError};
+use crate::security::{Detail, SecurityEvent};
 
 /// Who is asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +33,8 @@ pub enum Caller {
     User(UserId, Scopes),
     /// Somebody who is no user, and what they may do as an admin.
     Service(Arc<str>, Scopes),
-    /// Who has the admin token.
-    Admin,
+    /// Who has an admin token.
+    Admin(AdminToken),
 }
 
 impl Caller {
@@ -58,13 +46,13 @@ impl Caller {
                 "userId names another user than the one who is asking.",
             )),
             (Self::User(user, _), _) => Ok(*user),
-            (Self::Unsaid | Self::Admin, Some(user)) => Ok(user),
+            (Self::Unsaid | Self::Admin(_), Some(user)) => Ok(user),
             (Self::Unsaid, None) => Err(unauthenticated(
                 "Say who takes part: a user id in Authorization, or userId in the body.",
             )),
             (Self::Nobody, _) => Err(unauthenticated(BEARER_WANTED)),
             (Self::Service(..), _) => Err(forbidden(NO_USER)),
-            (Self::Admin, None) => Err(Problem::invalid_field("userId", "is missing")),
+            (Self::Admin(_), None) => Err(Problem::invalid_field("userId", "is missing")),
         }
     }
 
@@ -87,29 +75,50 @@ impl Caller {
             Self::Nobody | Self::Unsaid => false,
             Self::User(user, scopes) => *user == owner || scopes.has(scope),
             Self::Service(_, scopes) => scopes.has(scope),
-            Self::Admin => true,
+            Self::Admin(_) => true,
         }
     }
 
     /// The user of this number, whose things the caller asks to see; `others` is said where they may not.
-    pub fn seeing(&self, number: u64, others: &'static str) -> Result<UserId, Problem> {
+    pub fn seeing(
+        &self,
+        number: u64,
+        others: &'static str,
+        request: &Request,
+    ) -> Result<UserId, Problem> {
         let user =
             user_id(number).ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))?;
         if self.known()?.may(Scope::CampaignRead, user) {
-            Ok(user)
-        } else {
-            Err(forbidden(others))
+            return Ok(user);
         }
+        report(request, SecurityEvent::AccessDenied, |auth| Detail {
+            actor: self.actor(auth).map(|actor| actor.to_string()),
+            subject: Some(format!("user:{user}")),
+            ..Detail::default()
+        });
+        Err(forbidden(others))
     }
 
     /// Whom the audit log names, where this is done as an admin to what belongs to `owner`.
     #[must_use]
-    pub fn admin_for(&self, owner: UserId) -> Option<String> {
+    pub fn admin_for(&self, owner: UserId, auth: &Auth) -> Option<Actor> {
+        match self {
+            Self::User(user, _) if *user == owner => None,
+            caller => caller.actor(auth),
+        }
+    }
+
+    /// Who is asking, as the audit log names them; none: the request does not say.
+    fn actor(&self, auth: &Auth) -> Option<Actor> {
         match self {
             Self::Nobody | Self::Unsaid => None,
-            Self::User(user, _) => (*user != owner).then(|| user.to_string()),
-            Self::Service(subject, _) => Some(subject.to_string()),
-            Self::Admin => Some(ADMIN_TOKEN.to_owned()),
+            Self::User(user, _) => Some(match auth {
+                Auth::Trusted => Actor::User(*user),
+                Auth::Jwt(_) => Actor::Subject(user.to_string()),
+                Auth::Sessions(..) => Actor::Account(*user),
+            }),
+            Self::Service(subject, _) => Some(Actor::Subject(subject.to_string())),
+            Self::Admin(which) => Some(Actor::AdminToken(*which)),
         }
     }
 
@@ -124,7 +133,7 @@ impl Caller {
     /// Whom a request shows.
     pub async fn of(request: &Request) -> Result<Self, Problem> {
         let policy = policy(request)?;
-        let shown = shown(request.method(), request.headers(), policy).await?;
+        let shown = Asking::of(request, policy).shown().await?;
         Self::shown(&shown, &policy.auth)
     }
 
@@ -133,7 +142,7 @@ impl Caller {
             (Shown::Nothing, Auth::Trusted) => Ok(Self::Unsaid),
             (Shown::Nothing, Auth::Jwt(_) | Auth::Sessions(..)) => Ok(Self::Nobody),
             (Shown::User(user), _) => Ok(Self::User(*user, Scopes::default())),
-            (Shown::AdminToken, _) => Ok(Self::Admin),
+            (Shown::AdminToken(which), _) => Ok(Self::Admin(*which)),
             (Shown::Token(token), _) => match token.user {
                 Some(user) => Ok(Self::User(user, token.scopes)),
                 None if token.scopes.is_empty() => Err(refused(TokenError::Subject)),
@@ -147,97 +156,6 @@ const BEARER_WANTED: &str =
     "Say who is asking: Authorization: Bearer TOKEN, or the cookie of a session where one logs in.";
 const NO_USER: &str = "The subject of the token is no user id, so it cannot take part.";
 
-/// What the request shows, verified. A cookie is looked at where there is no `Authorization`.
-async fn shown(method: &Method, headers: &HeaderMap, policy: &Policy) -> Result<Shown, Problem> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = match (values.next(), values.next()) {
-        (None, _) => {
-            return match &policy.auth {
-                Auth::Sessions(accounts, cookies) => {
-                    // Large, and no part of requests that show neither.
-                    Box::pin(session::shown(method, headers, accounts, *cookies)).await
-                }
-                Auth::Trusted | Auth::Jwt(_) => Ok(Shown::Nothing),
-            };
-        }
-        (Some(value), None) => value.to_str().unwrap_or_default().trim(),
-        // Which of two is meant, a gateway and this service could see differently.
-        (Some(_), Some(_)) => return Err(unauthenticated("Authorization must be there once.")),
-    };
-    let Some(token) = bearer(value) else {
-        return match policy.auth {
-            Auth::Trusted => trusted(value).map(Shown::User),
-            Auth::Jwt(_) | Auth::Sessions(..) => Err(unauthenticated(BEARER_WANTED)),
-        };
-    };
-    if is_admin(token, policy) {
-        return Ok(Shown::AdminToken);
-    }
-    match &policy.auth {
-        Auth::Trusted | Auth::Sessions(..) => {
-            Err(unauthenticated("The token in Authorization is not valid."))
-        }
-        Auth::Jwt(verifier) => {
-            let said = Box::pin(verifier.verify(token)).await;
-            said.map(Shown::Token).map_err(refused)
-        }
-    }
-}
-
-/// A token that is not believed. Why is said as far as its bearer knows it anyway, or has to know it to
-/// get a better one.
-fn refused(error: TokenError) -> Problem {
-    let detail = match error {
-        TokenError::Expired => "The token has expired.",
-        TokenError::NotYetValid => "The token is not valid yet.",
-        TokenError::Issuer => "The token was issued by another than this service believes.",
-        TokenError::Audience => "The token is not meant for this service.",
-        TokenError::Subject => "The subject of the token is no user id.",
-        TokenError::Malformed
-        | TokenError::Algorithm
-        | TokenError::UnknownKey
-        | TokenError::Signature => "The token in Authorization is not valid.",
-    };
-    tracing::debug!(error = &error as &dyn std::error::Error, "token refused");
-    Problem::new(
-        StatusCode::UNAUTHORIZED,
-        "INVALID_TOKEN",
-        "The token is not accepted",
-        detail,
-    )
-    .with_header(
-        header::WWW_AUTHENTICATE,
-        HeaderValue::from_static("Bearer error=\"invalid_token\""),
-    )
-}
-
-/// The token of a `Bearer` value; the scheme's case does not matter (RFC 9110, 11.1).
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim_start())
-}
-
-fn is_admin(token: &str, policy: &Policy) -> bool {
-    policy
-        .admin_digest
-        .is_some_and(|admin| digest(token).ct_eq(&admin).into())
-}
-
-/// A user id as the gateway in front of the service writes it.
-fn trusted(value: &str) -> Result<UserId, Problem> {
-    let digits = value.strip_prefix('-').unwrap_or(value);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(unauthenticated("Authorization must be a user id."));
-    }
-    value
-        .parse()
-        .ok()
-        .and_then(user_id)
-        .ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))
-}
-
 /// What user ids must be.
 pub const USER_ID_RANGE: &str = "must be between 1 and 9007199254740991";
 
@@ -249,6 +167,19 @@ pub fn user_id(number: u64) -> Option<UserId> {
 /// Known, but not allowed.
 pub fn forbidden(detail: &'static str) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "FORBIDDEN", "Not allowed", detail)
+}
+
+/// Writes a security event about a request. Where from is added here.
+pub fn report(request: &Request, event: SecurityEvent, detail: impl FnOnce(&Auth) -> Detail) {
+    let Some(entry) = Entry::of(request) else {
+        return;
+    };
+    let policy = &entry.policy;
+    let detail = Detail {
+        address: address(request, &policy.proxies),
+        ..detail(&policy.auth)
+    };
+    policy.security.report(event, &detail);
 }
 
 fn policy(request: &Request) -> Result<&Arc<Policy>, Problem> {

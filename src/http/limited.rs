@@ -1,16 +1,19 @@
 //! What a client is told of the rates it is held to: the fields `RateLimit` and `RateLimit-Policy`
 //! (draft-ietf-httpapi-ratelimit-headers-10), and 429 where one is used up.
 
-use std::net::IpAddr;
+use std::borrow::Cow;
 use std::time::Duration;
 
+use poem::Request;
 use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
-use poem::{Addr, Request};
 
 use super::App;
+use super::auth::report;
+use super::origin::address;
 use super::problem::Problem;
 use crate::limits::{Asker, Told};
 use crate::participate;
+use crate::security::{Detail, SecurityEvent};
 
 /// The fields of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,54 +56,42 @@ pub async fn count(
     asked: &participate::Request,
 ) -> Result<Option<Box<RateFields>>, Problem> {
     let who = Asker {
-        address: origin(app, request),
+        address: address(request, &app.settings.proxies),
         user: asked.user,
         campaign: asked.campaign,
     };
     let told = app.limits.count(who).await;
-    within(&told)
+    within(&told, request)
 }
 
-/// Counts a log-in, or refuses it.
-pub async fn count_login(
-    app: &App,
-    request: &Request,
-    login: &str,
-) -> Result<Option<Box<RateFields>>, Problem> {
-    let told = app.limits.count_login(origin(app, request), login).await?;
-    within(&told)
-}
-
-fn within(told: &Told) -> Result<Option<Box<RateFields>>, Problem> {
+fn within(told: &Told, request: &Request) -> Result<Option<Box<RateFields>>, Problem> {
     let fields = RateFields::of(told);
-    let (Some(wait), Some(last)) = (told.wait, told.standings.last()) else {
+    let (Some(time), Some(last)) = (told.wait, told.standings.last()) else {
         return Ok(fields);
     };
     let (of, rate) = (last.of.as_str(), last.rate);
+    report(request, SecurityEvent::RateLimited, |_| Detail {
+        reason: Some(of),
+        ..Detail::default()
+    });
     let detail = format!(
         "More than {} requests in {} s: the limit of each {of}.",
         rate.requests,
         rate.period.as_secs_f64()
     );
-    let problem = Problem::new(
+    Err(wait(time, of, detail).with_rates(fields))
+}
+
+/// 429: somebody has to wait so long, because of what `limit` names.
+pub fn wait(time: Duration, limit: &'static str, detail: impl Into<Cow<'static, str>>) -> Problem {
+    Problem::new(
         StatusCode::TOO_MANY_REQUESTS,
         "RATE_LIMITED",
         "Too many requests",
         detail,
-    );
-    Err(problem
-        .with_header(header::RETRY_AFTER, seconds(wait).max(1).into())
-        .with_member("limit", of)
-        .with_rates(fields))
-}
-
-fn origin(app: &App, request: &Request) -> Option<IpAddr> {
-    let Addr::SocketAddr(peer) = &request.remote_addr().0 else {
-        return None;
-    };
-    let forwarded = request.headers().get_all("x-forwarded-for").iter();
-    let forwarded = forwarded.filter_map(|value| value.to_str().ok());
-    Some(app.settings.proxies.origin(peer.ip(), forwarded))
+    )
+    .with_header(header::RETRY_AFTER, seconds(time).max(1).into())
+    .with_member("limit", limit)
 }
 
 /// Whole seconds, rounded up: who waits that long has waited long enough.

@@ -1,5 +1,6 @@
-//! What a request is given at the edge, and where it comes from, as the audit log keeps it.
+//! What a request is given at the edge, and where it comes from, as the audit log and the security events keep it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use poem::Addr;
@@ -7,7 +8,8 @@ use poem::Request;
 use poem::http::HeaderValue;
 
 use super::settings::Policy;
-use crate::domain::Origin;
+use crate::domain::{Actor, Origin};
+use crate::limits::Proxies;
 
 /// What the edge puts into a request for those who work on it.
 #[derive(Clone)]
@@ -27,18 +29,25 @@ impl Entry {
     }
 }
 
-/// An admin's request. The address is that of the connection: what a header says about others before it,
-/// anybody can write.
-pub fn origin(actor: &str, request: &Request) -> Origin {
-    let address = match &request.remote_addr().0 {
-        Addr::SocketAddr(address) => Some(address.ip()),
-        _ => None,
-    };
+/// An admin's request.
+pub fn origin(actor: &Actor, request: &Request) -> Origin {
+    let entry = Entry::of(request);
     Origin {
-        actor: actor.to_owned(),
-        request_id: Entry::of(request)
+        actor: actor.clone(),
+        request_id: entry
             .and_then(|entry| entry.id.to_str().ok())
             .map(str::to_owned),
-        address,
+        address: entry.and_then(|entry| address(request, &entry.policy.proxies)),
     }
+}
+
+/// Where a request comes from: the address of the connection, or, if that is a proxy of ours, the one that
+/// the proxy names.
+pub fn address(request: &Request, proxies: &Proxies) -> Option<IpAddr> {
+    let Addr::SocketAddr(peer) = &request.remote_addr().0 else {
+        return None;
+    };
+    let forwarded = request.headers().get_all("x-forwarded-for").iter();
+    let forwarded = forwarded.filter_map(|value| value.to_str().ok());
+    Some(proxies.origin(peer.ip(), forwarded))
 }

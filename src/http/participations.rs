@@ -23,9 +23,10 @@ use super::auth::{Caller, USER_ID_RANGE, user_id};
 use super::fields::{Fields, FromFields, Said};
 use super::json::{Checked, RequestBodySchema, Written, checked};
 use super::limited;
-use super::origin::{Entry, origin};
+use super::origin::Entry;
 use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Asked, Failure, Problem, documented};
+use super::reads::{self, Read, by_admin};
 use super::rewards::with_rewards;
 use super::views::{ParticipationList, ParticipationRecord, ParticipationView};
 use super::{App, Section};
@@ -196,11 +197,17 @@ impl ParticipationsApi {
     async fn participation(
         &self,
         app: Data<&Arc<App>>,
+        request: &Request,
         caller: Caller,
         /// Id of the participation.
         id: Path<Uuid>,
     ) -> Result<Written<ParticipationRecord>, Failure<Looking>> {
         let found = own(&app, &caller, Scope::CampaignRead, id.0).await?;
+        if let Some(by) = by_admin(&caller, found.user_id, request) {
+            let id = found.id.to_string();
+            let read = Read::Participation(id, found.campaign_id, found.user_id);
+            reads::record(&app, request, by, read).await?;
+        }
         let record = with_rewards(&app, vec![found]).await?.pop();
         Ok(Written(record.ok_or_else(Problem::internal)?))
     }
@@ -214,6 +221,7 @@ impl ParticipationsApi {
     async fn history(
         &self,
         app: Data<&Arc<App>>,
+        request: &Request,
         caller: Caller,
         /// Whose participations.
         #[oai(name = "userId")]
@@ -224,13 +232,16 @@ impl ParticipationsApi {
         /// `nextCursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<Written<ParticipationList>, Failure<Looking>> {
-        let user = caller.seeing(user.0, "These are another user's participations.")?;
+        let user = caller.seeing(user.0, "These are another user's participations.", request)?;
         let limit = page_limit(limit.0);
         let after = page_cursor(cursor.0.as_deref())?.map(ParticipationId);
         let found = app
             .store
             .participations_of(user, after, limit.fetch())
             .await?;
+        if let Some(by) = by_admin(&caller, user, request) {
+            reads::record(&app, request, by, Read::History(user)).await?;
+        }
         let page = Page::cut(found, limit, |last| last.id.to_string());
         Ok(Written(ParticipationList {
             items: with_rewards(&app, page.items).await?,
@@ -315,12 +326,6 @@ async fn take_part(
             Err(problem.with_rates(rates).into())
         }
     }
-}
-
-/// The admin who acts for a user, if it is one.
-fn by_admin(caller: &Caller, owner: UserId, request: &Request) -> Option<Origin> {
-    let actor = caller.admin_for(owner)?;
-    Some(origin(&actor, request))
 }
 
 /// Says in the audit log that an admin took part for a user. It was committed with others by then, so an

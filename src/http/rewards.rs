@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use poem::Request;
 use poem::http::StatusCode;
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
@@ -16,6 +17,7 @@ use super::fields::{Fields, FromFields, INTEGER_MAX, Said};
 use super::json::{Checked, RequestBodySchema, Written};
 use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Failure, Problem, documented};
+use super::reads::{self, Read, by_admin};
 use super::views::{
     CouponUseView, GrantedView, IssuedCouponView, LedgerEntryView, LedgerView, ParticipationRecord,
     ParticipationView, RewardsView, time,
@@ -117,9 +119,14 @@ impl RewardsApi {
         method = "get",
         operation_id = "listRewards"
     )]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a parameter of the operation"
+    )]
     async fn rewards(
         &self,
         app: Data<&Arc<App>>,
+        request: &Request,
         caller: Caller,
         /// Whose rewards.
         #[oai(name = "userId")]
@@ -133,7 +140,7 @@ impl RewardsApi {
         #[oai(name = "couponCursor")]
         coupon_cursor: Query<Option<String>>,
     ) -> Result<Written<RewardsView>, Failure<Looking>> {
-        let user = caller.seeing(user.0, "These are another user's rewards.")?;
+        let user = caller.seeing(user.0, "These are another user's rewards.", request)?;
         let rewards = rewards_of(&app)?;
         let limit = page_limit(limit.0);
         let after = page_cursor(cursor.0.as_deref())?.map(EventId);
@@ -154,6 +161,9 @@ impl RewardsApi {
         let coupons = Page::cut(coupons.map_err(|error| away(&error))?, limit, |last| {
             last.id.to_string()
         });
+        if let Some(by) = by_admin(&caller, user, request) {
+            reads::record(&app, request, by, Read::Rewards(user)).await?;
+        }
         Ok(Written(RewardsView {
             user_id: user.0,
             points,

@@ -1,6 +1,7 @@
 //! Logging in, who is logged in, going on with a remembered log-in, and logging out.
 
 mod answers;
+mod own;
 
 use std::sync::Arc;
 
@@ -12,19 +13,22 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use secrecy::SecretString;
 
-use self::answers::{LoggedIn, LoggedOut, SessionView, WhoIs};
-use super::auth::{LOGGED_OUT, SessionCookie};
+use self::answers::{LoggedIn, LoggedOut, SessionView, Uncached};
+pub use self::own::OwnAccountApi;
+use super::auth::{LOGGED_OUT, SessionCookie, report};
 use super::cookies::{Cookies, cookie};
 use super::csrf;
 use super::fields::{Fields, FromFields};
 use super::json::{Checked, RequestBodySchema};
-use super::limited;
+use super::origin::address;
 use super::problem::{Failure, Problem, documented, unauthenticated};
 use super::settings::Auth;
 use super::{App, Section};
 use crate::accounts::{
-    AccountError, Accounts, PASSWORD_CHARACTERS, RememberToken, SessionToken, Stay,
+    AccountError, Accounts, Credentials, PASSWORD_CHARACTERS, RememberToken, SessionToken, Stay,
 };
+use crate::domain::Actor;
+use crate::security::{Detail, SecurityEvent};
 
 /// Characters of a login name and of a password that are looked at. What is too short to be one is wrong, and
 /// not told from what is wrong otherwise.
@@ -42,7 +46,7 @@ documented! {
         413 => "The body is too large (TOO_LARGE).",
         415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
         422 => "A value cannot be accepted (INVALID).",
-        429 => "A rate is used up, see Retry-After (RATE_LIMITED).",
+        429 => "Too many log-ins failed before, see Retry-After (RATE_LIMITED).",
     }
     /// Problems of going on with a remembered log-in.
     Resuming {
@@ -89,18 +93,18 @@ impl Example for LogIn {
 }
 
 impl RequestBodySchema for LogIn {
-    type Read = Credentials;
+    type Read = Asked;
 }
 
 /// What somebody logs in with, read.
 #[derive(Debug)]
-pub struct Credentials {
+pub struct Asked {
     login: String,
     password: SecretString,
     stay: Stay,
 }
 
-impl FromFields for Credentials {
+impl FromFields for Asked {
     fn from_fields(fields: &mut Fields) -> Self {
         let login = fields.text("login", &LOGIN);
         let password = fields.text("password", &PASSWORD);
@@ -135,22 +139,17 @@ impl SessionsApi {
     ) -> Result<LoggedIn, Failure<LoggingIn>> {
         let (accounts, cookies) = here(&app.settings.auth)?;
         let headers = request.headers();
-        csrf::not_foreign(headers).inspect_err(|_| accounts.metrics().forged())?;
-        let Credentials {
-            login,
-            password,
-            stay,
-        } = body.0;
-        let rates = limited::count_login(&app, request, &login).await;
-        let rates = rates.inspect_err(|problem| {
-            if problem.status.is_client_error() {
-                accounts.metrics().limited();
-            }
-        })?;
-        let entered = accounts.log_in(&login, &password, stay).await;
-        let entered = entered.map_err(|error| Problem::from(error).with_rates(rates.clone()))?;
+        csrf::not_foreign(headers).inspect_err(|_| forged(accounts, request))?;
+        let asked = body.0;
+        let shown = Credentials {
+            login: &asked.login,
+            password: &asked.password,
+            address: address(request, &app.settings.proxies),
+        };
+        let entered = accounts.log_in(&shown, asked.stay).await;
+        let entered = entered.inspect_err(|error| failed(request, error))?;
         end_the_one_before(accounts, headers, cookies).await;
-        Ok(LoggedIn::new(&entered, cookies, app.clock.now()).with_rates(rates))
+        Ok(LoggedIn::new(&entered, cookies, app.clock.now()))
     }
 
     /// Go on with a remembered log-in.
@@ -169,12 +168,19 @@ impl SessionsApi {
     ) -> Result<LoggedIn, Failure<Resuming>> {
         let (accounts, cookies) = here(&app.settings.auth)?;
         let headers = request.headers();
-        csrf::not_foreign(headers).inspect_err(|_| accounts.metrics().forged())?;
+        csrf::not_foreign(headers).inspect_err(|_| forged(accounts, request))?;
         let shown = remembered(headers, cookies)?;
+        let from = address(request, &app.settings.proxies);
         let entered = match &shown {
-            Some(shown) => accounts.resume(shown).await,
+            Some(shown) => accounts.resume(shown, from).await,
             None => Err(AccountError::NotRemembered),
         };
+        if let (Err(AccountError::Stolen), Some(shown)) = (&entered, &shown) {
+            report(request, SecurityEvent::RememberedLoginReused, |_| Detail {
+                subject: Some(Actor::Account(shown.account()).to_string()),
+                ..Detail::default()
+            });
+        }
         match entered {
             Ok(entered) => {
                 end_the_one_before(accounts, headers, cookies).await;
@@ -198,7 +204,7 @@ impl SessionsApi {
         &self,
         app: Data<&Arc<App>>,
         cookie: SessionCookie,
-    ) -> Result<WhoIs, Failure<Looking>> {
+    ) -> Result<Uncached<SessionView>, Failure<Looking>> {
         let (accounts, _) = here(&app.settings.auth)?;
         let nobody = || unauthenticated(LOGGED_OUT);
         let token = cookie.0.ok_or_else(nobody)?;
@@ -208,7 +214,7 @@ impl SessionsApi {
             found => found?,
         };
         let view = SessionView::new(&account, session.scopes, &token, session.ends_at);
-        Ok(WhoIs(view))
+        Ok(Uncached(view))
     }
 
     /// Log out.
@@ -233,13 +239,36 @@ impl SessionsApi {
             }
             _ => csrf::not_foreign(headers),
         };
-        checked.inspect_err(|_| accounts.metrics().forged())?;
+        checked.inspect_err(|_| forged(accounts, request))?;
         let remembered = remembered(headers, cookies)?;
         accounts
             .log_out(cookie.0.as_ref(), remembered.as_ref())
             .await?;
         Ok(LoggedOut::new(cookies))
     }
+}
+
+/// Writes down that a log-in failed, or was not looked at.
+fn failed(request: &Request, error: &AccountError) {
+    match error {
+        AccountError::Refused(account) => report(request, SecurityEvent::LoginFailed, |_| Detail {
+            subject: account.map(|account| Actor::Account(account).to_string()),
+            ..Detail::default()
+        }),
+        AccountError::Throttled(_, limit) => {
+            report(request, SecurityEvent::LoginThrottled, |_| Detail {
+                reason: Some(limit),
+                ..Detail::default()
+            });
+        }
+        _ => {}
+    }
+}
+
+/// A request was refused that may come from another site.
+fn forged(accounts: &Accounts, request: &Request) {
+    accounts.metrics().forged();
+    report(request, SecurityEvent::CsrfRefused, |_| Detail::default());
 }
 
 /// Where people log in here.

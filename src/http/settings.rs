@@ -1,10 +1,12 @@
 //! What the edge is told at start, and what of it every request is checked against.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -14,9 +16,11 @@ use super::tls::Tls;
 use super::views::StatusView;
 use crate::accounts::Accounts;
 use crate::challenge::Challenge;
-use crate::domain::Redeemers;
+use crate::domain::{AdminToken, Redeemers};
+use crate::guesses::{GuessConfig, Guesses};
 use crate::identity::Verifier;
 use crate::limits::Proxies;
+use crate::security::SecurityEvents;
 
 /// How the service learns who is asking.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +55,12 @@ pub struct Settings {
     pub tls: Option<Tls>,
     /// Opens the admin API; without one it is closed.
     pub admin_token: Option<SecretString>,
+    /// The admin token before it, which is accepted, too, while it is replaced.
+    pub admin_token_previous: Option<SecretString>,
+    /// How guesses of it are slowed down.
+    pub guesses: GuessConfig,
+    /// Where security events are written.
+    pub security: SecurityEvents,
     /// Whom to believe where a request comes from.
     pub proxies: Proxies,
     /// The largest head of a request that is looked at.
@@ -94,6 +104,9 @@ impl Default for Settings {
             challenge: Challenge::default(),
             tls: None,
             admin_token: None,
+            admin_token_previous: None,
+            guesses: GuessConfig::default(),
+            security: SecurityEvents::default(),
             proxies: Proxies::default(),
             header_bytes_max: 16 * 1024,
             headers_max: 64,
@@ -119,8 +132,12 @@ impl Default for Settings {
 pub struct Policy {
     /// How the service learns who is asking.
     pub auth: Auth,
-    /// Digest of the admin token: equal in length for all tokens, so that comparing tells nothing.
-    pub admin_digest: Option<[u8; 32]>,
+    /// The admin tokens.
+    pub admin_tokens: AdminTokens,
+    /// Whom to believe where a request comes from.
+    pub proxies: Proxies,
+    /// Where security events are written.
+    pub security: SecurityEvents,
     /// The largest body read.
     pub body_bytes_max: usize,
     /// How long the body of a request may take to come.
@@ -139,10 +156,9 @@ impl Policy {
     pub fn of(settings: &Settings) -> Self {
         Self {
             auth: settings.auth.clone(),
-            admin_digest: settings
-                .admin_token
-                .as_ref()
-                .map(|token| digest(token.expose_secret())),
+            admin_tokens: AdminTokens::of(settings),
+            proxies: settings.proxies.clone(),
+            security: settings.security.clone(),
             body_bytes_max: settings.body_bytes_max,
             body_timeout: settings.body_timeout,
             stream_seats: Arc::new(Semaphore::new(settings.concurrent_streams_max)),
@@ -152,7 +168,71 @@ impl Policy {
     }
 }
 
+/// The admin tokens that are accepted, and how often addresses guessed wrong.
+pub struct AdminTokens {
+    /// Their digests: equal in length for all tokens, so that comparing tells nothing.
+    digests: Vec<(AdminToken, [u8; 32])>,
+    guesses: Guesses,
+}
+
+/// What came of showing a token that may be an admin token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guess {
+    /// It is one.
+    Right(AdminToken),
+    /// It is none.
+    Wrong,
+    /// It was not looked at: its address guessed wrong too often, and has to wait.
+    Wait(Duration),
+}
+
+impl AdminTokens {
+    fn of(settings: &Settings) -> Self {
+        let tokens = [
+            (AdminToken::Current, &settings.admin_token),
+            (AdminToken::Previous, &settings.admin_token_previous),
+        ];
+        let digests = tokens.into_iter().filter_map(|(which, token)| {
+            let token = token.as_ref()?;
+            Some((which, digest(token.expose_secret())))
+        });
+        Self {
+            digests: digests.collect(),
+            guesses: Guesses::new(settings.guesses),
+        }
+    }
+
+    /// Whether there is one at all.
+    pub fn is_configured(&self) -> bool {
+        !self.digests.is_empty()
+    }
+
+    /// Looks at a token that somebody at `address` shows. Where none is configured there is nothing to guess.
+    pub fn look_at(&self, token: &str, address: Option<IpAddr>) -> Guess {
+        if !self.is_configured() {
+            return Guess::Wrong;
+        }
+        if let Some(wait) = self.guesses.wait(address) {
+            return Guess::Wait(wait);
+        }
+        let shown = digest(token);
+        let mut right = None;
+        for (which, known) in &self.digests {
+            if shown.ct_eq(known).into() {
+                right = Some(*which);
+            }
+        }
+        if let Some(which) = right {
+            self.guesses.succeeded(address);
+            Guess::Right(which)
+        } else {
+            self.guesses.failed(address);
+            Guess::Wrong
+        }
+    }
+}
+
 /// What tokens are compared by.
-pub fn digest(token: &str) -> [u8; 32] {
+fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }

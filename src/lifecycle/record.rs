@@ -100,6 +100,7 @@ fn said(value: Option<&impl serde::Serialize>) -> Option<Value> {
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use crate::domain::Actor;
     use crate::domain::{CampaignId, Kind, Reward, State};
 
     fn campaign() -> Campaign {
@@ -137,7 +138,7 @@ mod tests {
             ..CampaignChange::default()
         };
         let by = Origin {
-            actor: "somebody".to_owned(),
+            actor: Actor::CommandLine,
             request_id: None,
             address: None,
         };

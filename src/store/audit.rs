@@ -70,7 +70,8 @@ impl Store {
         notes: &[AuditNote],
     ) -> Result<(), StoreError> {
         for note in notes {
-            let actor: String = note.by.actor.chars().take(ACTOR_CHARACTERS_MAX).collect();
+            let actor = note.by.actor.to_string();
+            let actor: String = actor.chars().take(ACTOR_CHARACTERS_MAX).collect();
             let mut sql = Sql::new(self, "INSERT INTO audit_entry (created_at, actor, action, ");
             sql.push("campaign_id, subject, before_values, after_values, request_id, address)");
             sql.push(" VALUES (").now();

@@ -1,6 +1,6 @@
 //! Accounts in the store, on both databases.
 
-use firstcome::domain::{AuditAction, AuditNote, LoginName, Origin, UserId};
+use firstcome::domain::{Actor, AuditAction, AuditNote, LoginName, Origin, UserId};
 use firstcome::store::{AccountChange, AuditFilter, NewAccount, Store};
 use secrecy::ExposeSecret;
 
@@ -8,7 +8,7 @@ use crate::support::stores;
 
 fn note(action: AuditAction) -> AuditNote {
     let by = Origin {
-        actor: "a test".to_owned(),
+        actor: Actor::CommandLine,
         request_id: None,
         address: None,
     };

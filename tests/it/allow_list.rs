@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use firstcome::allow_list::{AllowListConfig, AllowListError, AllowLists};
 use firstcome::catalogue::{Catalogue, CatalogueConfig};
-use firstcome::domain::{AllowListId, Campaign, CampaignId, Origin, State, UserId};
+use firstcome::domain::{Actor, AllowListId, Campaign, CampaignId, Origin, State, UserId};
 use firstcome::store::Store;
 use firstcome::supervisor::Supervisor;
 use futures_util::{StreamExt, stream};
@@ -44,7 +44,7 @@ async fn bench(test: &TestStore) -> Bench {
 
 fn admin() -> Origin {
     Origin {
-        actor: "an admin".to_owned(),
+        actor: Actor::Subject("an admin".to_owned()),
         request_id: None,
         address: None,
     }
@@ -123,7 +123,7 @@ async fn a_list_is_replaced_whole_and_the_one_before_is_cleared_away() {
             [true, true, false, true, false]
         );
         let list = bench.lists.of(campaign).await.unwrap();
-        assert_eq!((list.users, list.actor.as_str()), (35, "an admin"));
+        assert_eq!((list.users, list.actor.as_str()), (35, "jwt:an admin"));
 
         assert_eq!(bench.replace(campaign, &lines(30..=60)).await.unwrap(), 31);
         assert_eq!(

@@ -6,13 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and those it may name; every module may name itself.
-const EDGES: [(&str, &[&str]); 46] = [
+const EDGES: [(&str, &[&str]); 48] = [
     ("domain", &[]),
     ("crash", &[]),
     ("clock", &["domain"]),
     ("retry", &[]),
     ("supervisor", &["retry"]),
     ("web", &[]),
+    ("security", &["supervisor"]),
+    ("guesses", &["limits"]),
     ("trace", &["web"]),
     ("telemetry", &["trace"]),
     ("audit", &["store", "supervisor"]),
@@ -33,7 +35,10 @@ const EDGES: [(&str, &[&str]); 46] = [
         "simulate",
         &["participate", "domain", "clock", "supervisor"],
     ),
-    ("accounts", &["gate", "store", "identity", "domain"]),
+    (
+        "accounts",
+        &["gate", "limits", "store", "identity", "domain"],
+    ),
     (
         "config",
         &[
@@ -48,6 +53,7 @@ const EDGES: [(&str, &[&str]); 46] = [
             "export",
             "trace",
             "gate",
+            "guesses",
             "limits",
             "identity",
             "participate",
@@ -208,6 +214,8 @@ const EDGES: [(&str, &[&str]); 46] = [
             "clock",
             "telemetry",
             "trace",
+            "guesses",
+            "security",
         ],
     ),
 ];

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use firstcome::audit::{Keeper, Retention};
 use firstcome::domain::{
-    AuditAction, AuditNote, Campaign, CampaignId, EventId, Instant, KeyChoice, Origin, Wish,
+    Actor, AuditAction, AuditNote, Campaign, CampaignId, EventId, Instant, KeyChoice, Origin, Wish,
 };
 use firstcome::store::{
     AuditEntry, AuditFilter, CampaignChange, ParkedState, Store, Under, Verdict, Wished,
@@ -19,7 +19,7 @@ use crate::support::{TestStore, campaign_of, create, stores};
 
 fn by(actor: &str) -> Origin {
     Origin {
-        actor: actor.to_owned(),
+        actor: Actor::Subject(actor.to_owned()),
         request_id: Some("r-1".to_owned()),
         address: Some("192.0.2.7".parse().unwrap()),
     }
@@ -117,7 +117,7 @@ async fn what_is_changed_and_its_entry_are_one() {
         assert_eq!(created.before, None);
         assert_eq!(created.after, Some(json!({ "name": "one" })));
         assert_eq!(changed.action, "campaign.change");
-        assert_eq!(changed.actor, "somebody");
+        assert_eq!(changed.actor, "jwt:somebody");
         assert_eq!(changed.before, Some(json!({ "name": "a campaign" })));
         assert_eq!(changed.after, Some(json!({ "name": "another" })));
         assert_eq!(changed.request_id.as_deref(), Some("r-1"));
@@ -289,7 +289,7 @@ async fn the_log_is_read_newest_first_by_page_and_by_what_is_asked() {
             .await,
             2
         );
-        let actor = Some("a".to_owned());
+        let actor = Some("jwt:a".to_owned());
         assert_eq!(found(AuditFilter { actor, ..none() }).await, 3);
         let action = Some(AuditAction::CampaignOpen);
         assert_eq!(found(AuditFilter { action, ..none() }).await, 3);

@@ -9,7 +9,7 @@ use firstcome::audit::{Keeper, Retention};
 use firstcome::catalogue::{Catalogue, CatalogueConfig};
 use firstcome::clock::Clock;
 use firstcome::domain::{
-    AuditAction, AuditNote, CampaignId, Instant, Origin, State, to_stored_precision,
+    Actor, AuditAction, AuditNote, CampaignId, Instant, Origin, State, to_stored_precision,
 };
 use firstcome::gate::ScriptGate;
 use firstcome::lifecycle::{Lifecycle, Pricing};
@@ -39,7 +39,7 @@ fn from_now(by: TimeDelta) -> Instant {
 
 fn admin() -> Origin {
     Origin {
-        actor: "somebody".to_owned(),
+        actor: Actor::CommandLine,
         request_id: None,
         address: None,
     }

@@ -80,3 +80,25 @@ async fn who_waits_too_long_for_a_turn_is_told_so() {
     drop(turn);
     assert!(hasher.hash(&password("correct horse")).await.is_ok());
 }
+
+#[test]
+fn a_password_that_many_have_is_known_in_whatever_case() {
+    for common in [
+        "1qaz2wsx3edc",
+        "QWERTY123456",
+        "aaaabbbbcccc",
+        "Administrator",
+    ] {
+        assert!(is_common(common), "{common}");
+    }
+    for other in ["correct horse battery staple", "a password of a test"] {
+        assert!(!is_common(other), "{other}");
+    }
+    let least = *PASSWORD_CHARACTERS.start();
+    for listed in COMMON_PASSWORDS.iter() {
+        assert!(
+            listed.len() >= least && *listed == listed.to_lowercase(),
+            "{listed}"
+        );
+    }
+}

@@ -14,16 +14,20 @@ pub(in crate::gate) enum Script {
     Inspect,
     Footprint,
     Take,
+    PutBack,
+    LoginTry,
+    LoginEnd,
     SessionOpen,
     SessionFind,
     SessionEnd,
     SessionRevoke,
+    SessionList,
     RecentNote,
     RecentSum,
 }
 
 impl Script {
-    pub(in crate::gate) const ALL: [Self; 17] = [
+    pub(in crate::gate) const ALL: [Self; 21] = [
         Self::Admit,
         Self::Settle,
         Self::Release,
@@ -35,10 +39,14 @@ impl Script {
         Self::Inspect,
         Self::Footprint,
         Self::Take,
+        Self::PutBack,
+        Self::LoginTry,
+        Self::LoginEnd,
         Self::SessionOpen,
         Self::SessionFind,
         Self::SessionEnd,
         Self::SessionRevoke,
+        Self::SessionList,
         Self::RecentNote,
         Self::RecentSum,
     ];
@@ -57,10 +65,14 @@ impl Script {
             Self::Inspect => include_str!("../../../lua/inspect.lua"),
             Self::Footprint => include_str!("../../../lua/footprint.lua"),
             Self::Take => include_str!("../../../lua/take.lua"),
+            Self::PutBack => include_str!("../../../lua/put_back.lua"),
+            Self::LoginTry => include_str!("../../../lua/login_try.lua"),
+            Self::LoginEnd => include_str!("../../../lua/login_end.lua"),
             Self::SessionOpen => include_str!("../../../lua/session_open.lua"),
             Self::SessionFind => include_str!("../../../lua/session_find.lua"),
             Self::SessionEnd => include_str!("../../../lua/session_end.lua"),
             Self::SessionRevoke => include_str!("../../../lua/session_revoke.lua"),
+            Self::SessionList => include_str!("../../../lua/session_list.lua"),
             Self::RecentNote => include_str!("../../../lua/recent_note.lua"),
             Self::RecentSum => include_str!("../../../lua/recent_sum.lua"),
         }

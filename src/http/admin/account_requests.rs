@@ -5,7 +5,7 @@ use poem_openapi::{Enum, Object};
 use secrecy::SecretString;
 use serde::Serialize;
 
-use crate::accounts::{Change, PASSWORD_CHARACTERS, Wanted};
+use crate::accounts::{COMMON, Change, PASSWORD_CHARACTERS, Wanted, is_common};
 use crate::domain::LoginName;
 use crate::http::fields::{Fields, FromFields, Said};
 use crate::http::json::RequestBodySchema;
@@ -68,7 +68,7 @@ pub struct CreateAccount {
     #[oai(validator(pattern = "^[A-Za-z0-9._@+-]{1,64}$"))]
     login: String,
     /// The password.
-    #[oai(validator(min_length = 8, max_length = 128))]
+    #[oai(validator(min_length = 12, max_length = 128))]
     password: String,
     /// What it may do as an admin; nothing when left out.
     scopes: Option<Vec<ScopeWord>>,
@@ -134,7 +134,7 @@ impl FromFields for AccountDraft {
 #[oai(rename_all = "camelCase", skip_serializing_if_is_none, example)]
 pub struct ChangeAccount {
     /// The new password.
-    #[oai(validator(min_length = 8, max_length = 128))]
+    #[oai(validator(min_length = 12, max_length = 128))]
     password: Option<String>,
     /// What it may do as an admin from now on.
     scopes: Option<Vec<ScopeWord>>,
@@ -172,7 +172,18 @@ impl FromFields for Change {
 }
 
 fn password(fields: &mut Fields) -> Said<String> {
-    fields.text("password", &PASSWORD_CHARACTERS)
+    new_password(fields, "password")
+}
+
+/// A password that an account is to have.
+pub fn new_password(fields: &mut Fields, name: &'static str) -> Said<String> {
+    let said = fields.text(name, &PASSWORD_CHARACTERS);
+    if let Said::This(password) = &said
+        && is_common(password)
+    {
+        fields.wrong(name, COMMON);
+    }
+    said
 }
 
 fn scopes(fields: &mut Fields) -> Said<Scopes> {

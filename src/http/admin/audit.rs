@@ -36,7 +36,7 @@ struct AuditEntryView {
     id: i64,
     /// When it was done.
     at: Instant,
-    /// Who did it; `admin-token` is whoever holds the admin token.
+    /// Who did it: `admin-token` (or `admin-token:previous`), `account:NUMBER`, `jwt:SUBJECT` or `command-line`.
     actor: String,
     /// What: `campaign.create`, `campaign.change`, `campaign.open`, …
     action: String,
@@ -55,7 +55,7 @@ struct AuditEntryView {
     /// The `x-request-id` of the request; null: it was done on the command line.
     #[oai(nullable)]
     request_id: Option<String>,
-    /// The address it came from: behind a gateway, the gateway's.
+    /// The address it came from: behind `http.trusted_proxies`, the one they name.
     #[oai(nullable)]
     address: Option<String>,
 }

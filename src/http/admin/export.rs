@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use poem::http::{HeaderValue, header};
 use poem::web::Data;
-use poem::{Body, IntoResponse, Response};
+use poem::{Body, IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
@@ -13,7 +13,9 @@ use poem_openapi::{ApiResponse, OpenApi};
 use crate::domain::CampaignId;
 use crate::export::Pieces;
 use crate::http::auth::Admin;
+use crate::http::origin::origin;
 use crate::http::problem::{Failure, documented};
+use crate::http::reads::{self, Read};
 use crate::http::views::StatusWord;
 use crate::http::{App, Section};
 use crate::identity::CampaignRead;
@@ -99,7 +101,8 @@ impl AdminExportApi {
     async fn participations(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin<CampaignRead>,
+        admin: Admin<CampaignRead>,
+        request: &Request,
         /// Number of the campaign.
         id: Path<i64>,
         /// Only those that stand so.
@@ -108,6 +111,8 @@ impl AdminExportApi {
         let campaign = CampaignId(id.0);
         let status = status.0.map(Into::into);
         let pieces = app.exporter.participations(campaign, status).await?;
+        let by = origin(admin.actor(), request);
+        reads::record(&app, request, by, Read::Export(campaign)).await?;
         Ok(CsvFile { campaign, pieces })
     }
 }

@@ -5,31 +5,31 @@
 
 use std::marker::PhantomData;
 
-use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::Registry;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use super::{Shown, forbidden, policy, register_session, scheme, shown};
+use super::shown::{Asking, Shown};
+use super::{forbidden, policy, register_session, scheme};
+use crate::domain::Actor;
 use crate::http::problem::{Problem, unauthenticated};
 use crate::http::settings::{Auth, Policy};
-use crate::identity::{Needs, Scope, Scopes};
-
-/// Who has the admin token, as it is written down who did something.
-pub(super) const ADMIN_TOKEN: &str = "admin-token";
+use crate::identity::{Needs, Scope, Scopes, Verified};
+use crate::security::{Detail, SecurityEvent};
 
 /// Proof that somebody is asking who has the scope `S`. The admin token has all of them.
 #[derive(Clone, Debug)]
 pub struct Admin<S> {
-    actor: String,
+    actor: Actor,
     scopes: Scopes,
     scope: PhantomData<S>,
 }
 
 impl<S: Needs> Admin<S> {
-    /// Who is asking: `admin-token`, or the subject of their token. No subject is called like the first.
+    /// Who is asking.
     #[must_use]
-    pub fn actor(&self) -> &str {
+    pub const fn actor(&self) -> &Actor {
         &self.actor
     }
 
@@ -40,28 +40,46 @@ impl<S: Needs> Admin<S> {
     }
 
     /// Lets in whoever has the scope.
-    pub(super) async fn admit(
-        method: &Method,
-        headers: &HeaderMap,
-        policy: &Policy,
-    ) -> Result<Self, Problem> {
+    pub(super) async fn admit(asking: &Asking<'_>) -> Result<Self, Problem> {
+        let policy = asking.policy;
         open(policy)?;
-        let (actor, scopes) = match shown(method, headers, policy).await? {
-            Shown::AdminToken => (ADMIN_TOKEN.to_owned(), Scopes::ALL),
-            Shown::Token(token) if token.subject == ADMIN_TOKEN => {
-                return Err(forbidden("No admin may be called like the admin token."));
+        let (actor, scopes) = match asking.shown().await? {
+            Shown::AdminToken(which) => (Actor::AdminToken(which), Scopes::ALL),
+            Shown::Token(token) => (actor_of(&token, &policy.auth), token.scopes),
+            Shown::User(user) => {
+                scope_missing(asking, &Actor::User(user), "user");
+                return Err(forbidden("This takes an admin."));
             }
-            Shown::Token(token) if token.scopes.has(S::SCOPE) => (token.subject, token.scopes),
-            Shown::Token(_) => return Err(missing(S::SCOPE)),
-            Shown::User(_) => return Err(forbidden("This takes an admin.")),
             Shown::Nothing => return Err(unauthenticated(wanted(&policy.auth))),
         };
+        if !scopes.has(S::SCOPE) {
+            scope_missing(asking, &actor, S::SCOPE.as_str());
+            return Err(missing(S::SCOPE));
+        }
         Ok(Self {
             actor,
             scopes,
             scope: PhantomData,
         })
     }
+}
+
+/// Whom a token or a session names.
+fn actor_of(token: &Verified, auth: &Auth) -> Actor {
+    match (auth, token.user) {
+        (Auth::Sessions(..), Some(user)) => Actor::Account(user),
+        _ => Actor::Subject(token.subject.clone()),
+    }
+}
+
+fn scope_missing(asking: &Asking<'_>, actor: &Actor, scope: &'static str) {
+    let detail = Detail {
+        actor: Some(actor.to_string()),
+        reason: Some(scope),
+        ..asking.detail()
+    };
+    let security = &asking.policy.security;
+    security.report(SecurityEvent::ScopeMissing, &detail);
 }
 
 /// What is wanted of whoever says nothing.
@@ -80,7 +98,7 @@ fn wanted(auth: &Auth) -> &'static str {
 /// Nobody can be an admin where participants are trusted and no admin token is configured.
 fn open(policy: &Policy) -> Result<(), Problem> {
     match policy.auth {
-        Auth::Trusted if policy.admin_digest.is_none() => Err(Problem::new(
+        Auth::Trusted if !policy.admin_tokens.is_configured() => Err(Problem::new(
             StatusCode::FORBIDDEN,
             "ADMIN_CLOSED",
             "The admin API is closed",
@@ -138,6 +156,6 @@ impl<'a, S: Needs> ApiExtractor<'a> for Admin<S> {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
-        Ok(Self::admit(request.method(), request.headers(), policy(request)?).await?)
+        Ok(Self::admit(&Asking::of(request, policy(request)?)).await?)
     }
 }

@@ -1,34 +1,43 @@
 //! Who is asking by the cookie of a session.
 
-use poem::http::{HeaderMap, Method};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::Registry;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use super::{Auth, Shown, policy, register_session};
+use super::shown::{Asking, Shown};
+use super::{Auth, policy, register_session};
 use crate::accounts::{Accounts, SessionToken};
+use crate::domain::Actor;
 use crate::http::cookies::{Cookies, cookie};
 use crate::http::csrf;
 use crate::http::problem::{Problem, unauthenticated};
 use crate::identity::Verified;
+use crate::security::{Detail, SecurityEvent};
 
 /// What is said to those whose session is over, or never was.
 pub const LOGGED_OUT: &str = "Nobody is logged in by this cookie: log in again.";
 
 /// What the request shows by its cookie. Where sessions cannot be asked, nobody is let through.
 pub(super) async fn shown(
-    method: &Method,
-    headers: &HeaderMap,
+    asking: &Asking<'_>,
     accounts: &Accounts,
     cookies: Cookies,
 ) -> Result<Shown, Problem> {
-    let Some(value) = cookie(headers, cookies.session())? else {
+    let Some(value) = cookie(asking.headers, cookies.session())? else {
         return Ok(Shown::Nothing);
     };
     let token = SessionToken::parse(value).ok_or_else(|| unauthenticated(LOGGED_OUT))?;
     let session = accounts.session(&token).await?;
     let session = session.ok_or_else(|| unauthenticated(LOGGED_OUT))?;
-    csrf::check(method, headers, &token).inspect_err(|_| accounts.metrics().forged())?;
+    csrf::check(asking.method, asking.headers, &token).inspect_err(|_| {
+        accounts.metrics().forged();
+        let detail = Detail {
+            actor: Some(Actor::Account(session.user).to_string()),
+            ..asking.detail()
+        };
+        let security = &asking.policy.security;
+        security.report(SecurityEvent::CsrfRefused, &detail);
+    })?;
     Ok(Shown::Token(Verified {
         subject: session.user.to_string(),
         user: Some(session.user),

@@ -9,12 +9,13 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use uuid::Uuid;
 
-use super::{by_admin, own, traceparent};
+use super::{own, traceparent};
 use crate::changes::{Payment, REFERENCE, is_reference};
 use crate::http::auth::Caller;
 use crate::http::fields::{Fields, FromFields, INTEGER_MAX, Said};
 use crate::http::json::{Checked, RequestBodySchema, Written};
 use crate::http::problem::{Failure, documented};
+use crate::http::reads::by_admin;
 use crate::http::views::ParticipationView;
 use crate::http::{App, Section};
 use crate::identity::Scope;

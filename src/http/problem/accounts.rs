@@ -5,13 +5,19 @@ use poem::http::{HeaderValue, StatusCode, header};
 use super::Problem;
 use super::failures::busy;
 use crate::accounts::AccountError;
+use crate::http::limited::wait;
 
 impl From<AccountError> for Problem {
     fn from(error: AccountError) -> Self {
         match error {
-            AccountError::Refused => refused(
+            AccountError::Refused(_) => refused(
                 "LOGIN_REFUSED",
                 "The login or the password is wrong, or the account is disabled.",
+            ),
+            AccountError::Throttled(time, limit) => wait(
+                time,
+                limit,
+                "Too many log-ins failed before: try again later.",
             ),
             AccountError::NotRemembered | AccountError::Stolen => refused(
                 "NOT_REMEMBERED",

@@ -12,7 +12,6 @@ use crate::accounts::{Account, Entered, SessionToken, scopes_of};
 use crate::domain::Instant;
 use crate::http::cookies::Cookies;
 use crate::http::json::Written;
-use crate::http::limited::RateFields;
 use crate::identity::Scopes;
 
 /// Somebody who is logged in.
@@ -50,22 +49,28 @@ impl SessionView {
     }
 }
 
-/// A session there was.
-pub struct WhoIs(pub SessionView);
+/// What somebody is told of their account. It is theirs alone.
+pub struct Uncached<T>(pub T);
 
-impl IntoResponse for WhoIs {
+impl<T: Serialize + Send> IntoResponse for Uncached<T>
+where
+    Written<T>: IntoResponse,
+{
     fn into_response(self) -> Response {
         uncached(Written(self.0).into_response(), Vec::new())
     }
 }
 
-impl ApiResponse for WhoIs {
+impl<T: Type> ApiResponse for Uncached<T>
+where
+    Written<T>: Payload,
+{
     fn meta() -> MetaResponses {
-        documented(200, "Somebody is logged in.", Vec::new())
+        documented::<T>(200, "As it is.", Vec::new())
     }
 
     fn register(registry: &mut Registry) {
-        SessionView::register(registry);
+        T::register(registry);
     }
 }
 
@@ -73,7 +78,6 @@ impl ApiResponse for WhoIs {
 pub struct LoggedIn {
     view: SessionView,
     cookies: Vec<HeaderValue>,
-    rates: Option<Box<RateFields>>,
 }
 
 impl LoggedIn {
@@ -93,13 +97,7 @@ impl LoggedIn {
         Self {
             view: SessionView::new(account, scopes_of(account), token, *ends_at),
             cookies: session.into_iter().chain(remembered).collect(),
-            rates: None,
         }
-    }
-
-    /// Tells of the client's rates.
-    pub fn with_rates(self, rates: Option<Box<RateFields>>) -> Self {
-        Self { rates, ..self }
     }
 }
 
@@ -107,16 +105,13 @@ impl IntoResponse for LoggedIn {
     fn into_response(self) -> Response {
         let mut response = uncached(Written(self.view).into_response(), self.cookies);
         response.set_status(StatusCode::CREATED);
-        if let Some(rates) = self.rates {
-            rates.add_to(response.headers_mut());
-        }
         response
     }
 }
 
 impl ApiResponse for LoggedIn {
     fn meta() -> MetaResponses {
-        documented(201, "Logged in.", vec![set_cookie()])
+        documented::<SessionView>(201, "Logged in.", vec![set_cookie()])
     }
 
     fn register(registry: &mut Registry) {
@@ -173,15 +168,22 @@ fn uncached(mut response: Response, cookies: Vec<HeaderValue>) -> Response {
     response
 }
 
-fn documented(status: u16, description: &'static str, headers: Vec<MetaHeader>) -> MetaResponses {
+fn documented<T: Type>(
+    status: u16,
+    description: &'static str,
+    headers: Vec<MetaHeader>,
+) -> MetaResponses
+where
+    Written<T>: Payload,
+{
     MetaResponses {
         responses: vec![MetaResponse {
             description,
             status: Some(status),
             status_range: None,
             content: vec![MetaMediaType {
-                content_type: Written::<SessionView>::CONTENT_TYPE,
-                schema: Written::<SessionView>::schema_ref(),
+                content_type: Written::<T>::CONTENT_TYPE,
+                schema: Written::<T>::schema_ref(),
             }],
             headers,
         }],

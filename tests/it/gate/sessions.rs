@@ -100,6 +100,7 @@ impl Scene {
 fn opening(name: &str) -> Opening<'_> {
     Opening {
         session: Digest::of(name),
+        address: Some("192.0.2.1".to_owned()),
         lifetime: Lifetime {
             idle: IDLE,
             longest: 3 * HOUR,

@@ -92,7 +92,8 @@ fn steps(campaign: i64, letters: &Value) -> [(&'static str, Value, &'static str)
     let long = json!({ "campaignId": campaign, "requests": 100_000, "concurrency": 1 });
     let (named, renamed) = (json!({ "name": "new" }), json!({ "name": "another" }));
     let none = || json!({});
-    let account = json!({ "login": "told", "password": "a password", "scopes": ["stats:read"] });
+    let account =
+        json!({ "login": "told", "password": "a password of a test", "scopes": ["stats:read"] });
     let disabled = json!({ "disabled": true, "password": "another password" });
     [
         ("post /api/admin/accounts", account, "account.create"),

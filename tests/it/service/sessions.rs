@@ -3,8 +3,10 @@
 mod away;
 mod command_line;
 mod forging;
+mod guessing;
 mod logging_in;
 mod managing;
+mod own;
 mod remembered;
 mod replicas;
 mod scene;

@@ -101,7 +101,10 @@ async fn the_scopes_of_an_account_are_what_its_sessions_may_do() {
         reader.enters("reader", None).await;
         assert_eq!(reader.post(&pause, &json!({})).await.status(), 200);
         let log = reader.get("/api/admin/audit?action=campaign.pause").await;
-        assert_eq!(body(log).await["items"][0]["actor"], id.to_string());
+        assert_eq!(
+            body(log).await["items"][0]["actor"],
+            format!("account:{id}")
+        );
         // The admin token is good in every mode.
         let token = service.get("/api/admin/campaigns").bearer_auth(ADMIN_TOKEN);
         assert_eq!(token.send().await.unwrap().status(), 200);
@@ -263,8 +266,8 @@ async fn accounts_are_made_on_the_command_line_and_no_password_is_an_argument() 
     assert!(made.status.success(), "{made:?}");
     for (arguments, input, why) in [
         (&["ADA"][..], PASSWORD, "the login name is taken"),
-        (&["carol"], "short", "8 to 128 characters"),
-        (&["carol"], "", "8 to 128 characters"),
+        (&["carol"], "short", "12 to 128 characters"),
+        (&["carol"], "", "12 to 128 characters"),
         (&["not a name"], PASSWORD, "letters"),
         (
             &["carol", "--scope", "everything"],

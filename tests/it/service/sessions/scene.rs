@@ -20,7 +20,11 @@ pub fn settings() -> Vec<(&'static str, String)> {
             "FIRSTCOME_ACCOUNTS_LOGIN_RATE_ADDRESS",
             "100000/1s".to_owned(),
         ),
-        ("FIRSTCOME_ACCOUNTS_LOGIN_RATE_NAME", "100000/1s".to_owned()),
+        ("FIRSTCOME_ACCOUNTS_LOGIN_FAILURES_MAX", "100000".to_owned()),
+        (
+            "FIRSTCOME_ACCOUNTS_LOGIN_FAILURES_ALL_MAX",
+            "100000".to_owned(),
+        ),
         // The machine is shared: nobody is turned away for that.
         ("FIRSTCOME_ACCOUNTS_HASHING_WAIT_MAX", "30s".to_owned()),
     ]
@@ -221,7 +225,7 @@ impl<'a> Browser<'a> {
         self.post(&path, &json!({})).await
     }
 
-    fn keep(&mut self, headers: &HeaderMap) {
+    pub fn keep(&mut self, headers: &HeaderMap) {
         for line in headers.get_all("set-cookie") {
             let line = line.to_str().unwrap();
             let pair = line.split(';').next().unwrap();

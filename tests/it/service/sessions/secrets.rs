@@ -40,8 +40,6 @@ async fn no_secret_is_in_a_log_in_redis_or_in_the_database() {
     let more = [
         ("FIRSTCOME_LOG_FILTER", "trace"),
         ("FIRSTCOME_ACCOUNTS_REMEMBER_GRACE", "0s"),
-        // So slow that its bucket is there to be looked at.
-        ("FIRSTCOME_ACCOUNTS_LOGIN_RATE_NAME", "100/1d"),
     ];
     let mut scene = Scene::real(&more).await;
     let (prefix, url) = {

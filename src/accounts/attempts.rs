@@ -1,0 +1,132 @@
+//! How often log-ins may fail. What counts is failures and not attempts: each attempt is counted as a failure
+//! when it begins, and taken back when its password is right. A stranger cannot lock the owner out: from an
+//! address that the owner logged in from lately a right password is accepted whatever others try elsewhere.
+//! Where failures cannot be counted, nobody logs in: passwords would be guessed in that time.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::AccountError;
+use crate::gate::{Bucket, Digest, Guarded, LoginBounds, LoginEnd, LoginTry, ScriptGate, Taken};
+use crate::limits::network;
+
+/// How log-ins are slowed down.
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptConfig {
+    /// By login name.
+    pub bounds: LoginBounds,
+    /// By address, whatever the login name; none: that is not limited.
+    pub address: Option<Bucket>,
+}
+
+/// Counts log-ins that fail.
+pub(super) struct Attempts {
+    failures: Arc<ScriptGate>,
+    guard: Arc<Guarded>,
+    config: AttemptConfig,
+}
+
+/// A log-in that is being tried.
+pub(super) struct Attempt<'a> {
+    attempts: &'a Attempts,
+    name: Digest,
+    address: String,
+    tried: LoginTry,
+}
+
+impl Attempts {
+    pub fn new(failures: Arc<ScriptGate>, guard: Arc<Guarded>, config: AttemptConfig) -> Self {
+        Self {
+            failures,
+            guard,
+            config,
+        }
+    }
+
+    /// Begins a log-in, if it is not to wait.
+    pub async fn begin(
+        &self,
+        login: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Attempt<'_>, AccountError> {
+        // Not the name as it is: it is as long as somebody likes, and says who they are.
+        let name = Digest::of(&login.to_lowercase());
+        let address = address.map_or_else(|| "unknown".to_owned(), network);
+        let bounds = &self.config.bounds;
+        let tried = self.failures.try_login(name, &address, bounds);
+        let tried = self.guard.ask(tried).await?;
+        let attempt = Attempt {
+            attempts: self,
+            name,
+            address,
+            tried,
+        };
+        match tried {
+            LoginTry::Wait(wait) => Err(AccountError::Throttled(wait, "login_name")),
+            LoginTry::Known => Ok(attempt),
+            LoginTry::Unknown => match attempt.take_of_address().await? {
+                None => Ok(attempt),
+                Some(wait) => {
+                    attempt.forget_name(LoginEnd::Undecided).await?;
+                    Err(AccountError::Throttled(wait, "login_address"))
+                }
+            },
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// Takes the attempt back: its password was right, or nobody looked at it.
+    pub async fn end(&self, end: LoginEnd) {
+        let ended = async {
+            self.forget_name(end).await?;
+            self.put_back_of_address().await
+        };
+        if let Err(error) = ended.await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a log-in stays counted as a failure"
+            );
+        }
+    }
+
+    async fn forget_name(&self, end: LoginEnd) -> Result<(), AccountError> {
+        let Attempts {
+            failures,
+            guard,
+            config,
+        } = self.attempts;
+        let how = (self.tried, end);
+        let ended = failures.end_login(self.name, &self.address, how, &config.bounds);
+        Ok(guard.ask(ended).await?)
+    }
+
+    /// Counts the attempt against its address: how long to wait, if that fails too often.
+    async fn take_of_address(&self) -> Result<Option<Duration>, AccountError> {
+        let Some(bucket) = self.attempts.config.address else {
+            return Ok(None);
+        };
+        let name = self.bucket_name();
+        let taken = self.attempts.failures.take(&name, bucket);
+        Ok(match self.attempts.guard.ask(taken).await? {
+            Taken::Token { .. } => None,
+            Taken::Nothing { next_in, .. } => Some(next_in),
+        })
+    }
+
+    async fn put_back_of_address(&self) -> Result<(), AccountError> {
+        match (self.attempts.config.address, self.tried) {
+            (Some(bucket), LoginTry::Unknown) => {
+                let name = self.bucket_name();
+                let put_back = self.attempts.failures.put_back(&name, bucket);
+                Ok(self.attempts.guard.ask(put_back).await?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn bucket_name(&self) -> String {
+        format!("login_address:{}", self.address)
+    }
+}
