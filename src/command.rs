@@ -34,25 +34,20 @@ use crate::supervisor::{BoxError, Policy, Spawner, Stage, Supervisor};
 
 /// Serves on a listener. It serves once: when it fails the process stops, and what starts it again
 /// binds anew.
-fn serve_once<F>(spawner: &Spawner, serving: F)
+fn serve_once<F>(spawner: &Spawner, task: &'static str, serving: F)
 where
     F: Future<Output = std::io::Result<()>> + Send + 'static,
 {
     let mut serving = Some(serving);
-    spawner.start(
-        "http.serve",
-        Stage::Http,
-        Policy::StopProcess,
-        move |_stop| {
-            let serving = serving.take();
-            async move {
-                match serving {
-                    Some(serving) => Ok(serving.await?),
-                    None => Err(BoxError::from("the listener is gone")),
-                }
+    spawner.start(task, Stage::Http, Policy::StopProcess, move |_stop| {
+        let serving = serving.take();
+        async move {
+            match serving {
+                Some(serving) => Ok(serving.await?),
+                None => Err(BoxError::from("the listener is gone")),
             }
-        },
-    );
+        }
+    });
 }
 
 /// Threads for one thing alone, which then does not stand in line with everything else.

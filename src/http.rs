@@ -8,8 +8,10 @@ mod connection;
 mod cookies;
 mod csrf;
 mod dashboard;
+mod document;
 mod edge;
 mod fields;
+mod files;
 mod health;
 mod json;
 mod limited;
@@ -17,7 +19,9 @@ mod listener;
 mod origin;
 mod page;
 mod pages;
+mod parameters;
 mod participations;
+mod per_address;
 mod probes;
 mod problem;
 mod reads;
@@ -203,12 +207,39 @@ fn service() -> OpenApiService<Apis, ()> {
 /// The OpenAPI document, pretty JSON: the same on every machine and in every run.
 #[must_use]
 pub fn openapi_document() -> String {
-    service().spec()
+    // The framework names the type it reads dates with; the format is called `date` (RFC 3339, full-date).
+    service().spec().replace("\"naive-date\"", "\"date\"")
 }
 
-/// The routes and everything around them.
+/// What a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// Everything there is.
+    Everything,
+    /// The API for participants, and probes: the rest is on a listener of its own.
+    Public,
+}
+
+impl Surface {
+    fn has(self, path: &str) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Public => is_probe(path) || path.starts_with("/api/") && !is_of_admins(path),
+        }
+    }
+}
+
+fn is_probe(path: &str) -> bool {
+    path == "/livez" || path == "/readyz"
+}
+
+fn is_of_admins(path: &str) -> bool {
+    path.starts_with("/api/admin/")
+}
+
+/// The routes of a surface and everything around them.
 #[must_use]
-pub fn endpoint(app: Arc<App>) -> impl Endpoint<Output = Response> + 'static {
+pub fn endpoint(app: Arc<App>, surface: Surface) -> impl Endpoint<Output = Response> + 'static {
     let policy = Arc::new(Policy::of(&app.settings));
     let metrics = app.telemetry.http.clone();
     let document = openapi_document();
@@ -226,15 +257,16 @@ pub fn endpoint(app: Arc<App>) -> impl Endpoint<Output = Response> + 'static {
         api: service().into_endpoint().data(Arc::clone(&app)),
         pages: pages.data(Arc::clone(&app)),
         app,
+        surface,
     };
     Edge::new(inner, policy, &settings, routes, metrics).with_room(room)
 }
 
 /// Serves on a listener until the settings' `stop` is cancelled, then lets requests finish within
 /// the drain time-out.
-pub async fn serve(listener: TcpListener, app: Arc<App>) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, app: Arc<App>, surface: Surface) -> io::Result<()> {
     let settings = app.settings.clone();
-    listener::serve(listener, endpoint(app), &settings).await
+    listener::serve(listener, endpoint(app, surface), &settings).await
 }
 
 /// Sends a request to the API or to the pages by how its path begins. The router could nest one in
@@ -244,6 +276,7 @@ struct Split<A, P> {
     app: Arc<App>,
     api: A,
     pages: P,
+    surface: Surface,
 }
 
 impl<A, P> Endpoint for Split<A, P>
@@ -259,7 +292,9 @@ where
             && let Some(campaign) = gated_participation_in(path)
         {
             participate_past_router(&self.app, campaign, request).await
-        } else if path.starts_with("/api/") || path == "/livez" || path == "/readyz" {
+        } else if !self.surface.has(path) {
+            Err(Problem::not_found("There is nothing at this address.").into())
+        } else if path.starts_with("/api/") || is_probe(path) {
             self.api.call(request).await
         } else {
             self.pages.call(request).await

@@ -165,7 +165,8 @@ impl Proxies {
     }
 
     /// Whether this is one of them.
-    fn include(&self, address: IpAddr) -> bool {
+    #[must_use]
+    pub fn include(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
@@ -294,15 +295,21 @@ impl Limits {
     }
 }
 
-/// What one host has: an address, or of an IPv6 address the network.
+/// What one host has: an address, or of an IPv6 address the network of 64 bits.
+#[must_use]
+pub fn host(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
+
+/// The name of a host's bucket.
 #[must_use]
 pub fn network(address: IpAddr) -> String {
-    match address.to_canonical() {
+    match host(address) {
         IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let network = Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64));
-            format!("{network}/64")
-        }
+        IpAddr::V6(network) => format!("{network}/64"),
     }
 }
 

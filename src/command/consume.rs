@@ -25,7 +25,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         "there is nothing to consume: FIRSTCOME_CONSUMERS_ENABLED names nobody"
     );
     let clock = parts::clock(&config);
-    let listener = parts::listener(&config)?;
+    let listener = parts::probe_listener(&config)?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
     let rewards = rewarding::open(&config, &store, &clock).await?;
     let broker = parts::broker(&config).await?;
@@ -53,7 +53,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         tls: edge::tls(&config, &spawner).await?,
         stop: spawner.token(Stage::Http),
     };
-    super::serve_once(&spawner, async move {
+    super::serve_once(&spawner, "http.serve", async move {
         http::serve_probes(listener, probes).await
     });
     let names: Vec<&str> = consumers.iter().copied().map(Consumer::as_str).collect();

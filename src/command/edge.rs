@@ -1,13 +1,19 @@
 //! The HTTP edge as the configuration has it.
 
+use std::sync::Arc;
+
 use anyhow::Context;
+use tokio::net::TcpListener;
 
 use super::parts;
 use crate::config::Config;
-use crate::http::{self, CertificateFiles, TakenPayments, Tls};
+use crate::http::{self, App, CertificateFiles, Surface, TakenPayments, Tls};
 use crate::security::SecurityEvents;
 use crate::supervisor::{Policy, Spawner, Stage};
 use crate::telemetry::Telemetry;
+
+/// Threads for those who run the service: they ask little.
+const MANAGEMENT_THREADS: usize = 1;
 
 /// What the edge of `serve` is told.
 pub(super) fn settings(
@@ -25,6 +31,12 @@ pub(super) fn settings(
         headers_max: config.http.headers_max,
         body_bytes_max: config.http.body_bytes_max,
         connections_max: config.http.connections_max,
+        address_connections_max: config.http.address_connections_max,
+        pending_bodies_max: config.http.pending_bodies_max,
+        address_pending_bodies_max: config.http.address_pending_bodies_max,
+        address_streams_max: config.http.address_streams_max,
+        concurrent_pages_max: config.http.concurrent_pages_max,
+        address_pages_max: config.http.address_pages_max,
         head_timeout: config.http.head_timeout,
         body_timeout: config.http.body_timeout,
         request_timeout: config.http.request_timeout,
@@ -51,6 +63,31 @@ fn security(config: &Config, spawner: &Spawner, telemetry: &Telemetry) -> Securi
     events.start(spawner);
     telemetry.register(|registry| events.register(registry));
     events
+}
+
+/// Serves the API on `listener`, and what is for those who run the service on `management`, if that is there.
+/// Both have threads of their own. Not those that work for participations: a flood of requests that are all
+/// refused then stands in its own way, and the system sees to it that those who were let in get their share.
+pub(super) fn serve(
+    config: &Config,
+    spawner: &Spawner,
+    app: App,
+    listener: TcpListener,
+    management: Option<TcpListener>,
+) -> anyhow::Result<()> {
+    let app = Arc::new(app);
+    let surface = match management {
+        Some(_) => Surface::Public,
+        None => Surface::Everything,
+    };
+    if let Some(management) = management {
+        let threads = spawner.on(super::threads("management", MANAGEMENT_THREADS)?);
+        let serving = http::serve(management, Arc::clone(&app), Surface::Everything);
+        super::serve_once(&threads, "http.manage", serving);
+    }
+    let threads = spawner.on(super::threads("edge", config.http.threads)?);
+    super::serve_once(&threads, "http.serve", http::serve(listener, app, surface));
+    Ok(())
 }
 
 /// What connections to the service are encrypted with, where that is asked for; kept up with its files.

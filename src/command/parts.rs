@@ -79,6 +79,21 @@ pub(super) fn listener(config: &Config) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on {address} (set FIRSTCOME_HTTP_LISTEN)"))
 }
 
+/// Takes the address for those who run the service, if it is another.
+pub(super) fn management_listener(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    let listener = config.http.management_listen.map(|address| {
+        listen(address).with_context(|| {
+            format!("cannot listen on {address} (set FIRSTCOME_HTTP_MANAGEMENT_LISTEN)")
+        })
+    });
+    listener.transpose()
+}
+
+/// Takes the address of a process that has nothing to show but probes and metrics.
+pub(super) fn probe_listener(config: &Config) -> anyhow::Result<TcpListener> {
+    management_listener(config)?.map_or_else(|| listener(config), Ok)
+}
+
 /// Opens the gate.
 pub(super) async fn gate(config: &Config, clock: Clock) -> anyhow::Result<Arc<ScriptGate>> {
     if config.redis.url.is_none() {

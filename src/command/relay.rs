@@ -19,7 +19,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         "a relay of its own needs FIRSTCOME_DATABASE_URL and FIRSTCOME_KAFKA_BROKERS"
     );
     let clock = parts::clock(&config);
-    let listener = parts::listener(&config)?;
+    let listener = parts::probe_listener(&config)?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
     let broker = parts::broker(&config).await?;
 
@@ -44,7 +44,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         tls: edge::tls(&config, &spawner).await?,
         stop: spawner.token(Stage::Http),
     };
-    super::serve_once(&spawner, async move {
+    super::serve_once(&spawner, "http.serve", async move {
         http::serve_probes(listener, probes).await
     });
     tracing::info!(%address, "ready");

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -50,6 +51,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let clock = parts::clock(&config);
     let _data_folder = data_folder::hold(&config)?;
     let listener = parts::listener(&config)?;
+    let management = parts::management_listener(&config)?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
     let rewards = rewarding::open_if_used(&config, &store, &clock).await?;
     let buckets = parts::gate(&config, clock.clone()).await?;
@@ -81,11 +83,17 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     trying::first_campaign(&config, &app).await?;
     Keeper::new(store.clone(), config.retention.of_audit()).start(&spawner);
     let address = listener.local_addr()?;
-    trying::announce(&config, &app, &broker.address, address);
-    // Not the threads that work for participations: a flood of requests that are all refused then stands
-    // in its own way, and the system sees to it that those who were let in get their share.
-    let threads = spawner.on(super::threads("edge", config.http.threads)?);
-    super::serve_once(&threads, http::serve(listener, Arc::new(app)));
+    let management_address = management
+        .as_ref()
+        .map(TcpListener::local_addr)
+        .transpose()?;
+    trying::announce(
+        &config,
+        &app,
+        &broker.address,
+        (address, management_address),
+    );
+    edge::serve(&config, &spawner, app, listener, management)?;
     let ended = super::finish(supervisor, signals, &store).await;
     if let Some(rewards) = rewards {
         rewards.close().await?;

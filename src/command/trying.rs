@@ -43,8 +43,17 @@ pub(super) async fn first_campaign(config: &Config, app: &App) -> anyhow::Result
 }
 
 /// Says that the service is ready and, on embedded parts, where to look.
-pub(super) fn announce(config: &Config, app: &App, broker: &str, address: SocketAddr) {
+pub(super) fn announce(
+    config: &Config,
+    app: &App,
+    broker: &str,
+    (address, management): (SocketAddr, Option<SocketAddr>),
+) {
+    if let Some(management) = management {
+        tracing::info!(listen = %management, "management listener");
+    }
     tracing::info!(%address, "ready");
+    let pages = management.unwrap_or(address);
     let embedded = config.embedded_parts();
     if embedded.is_empty() {
         return;
@@ -59,9 +68,9 @@ pub(super) fn announce(config: &Config, app: &App, broker: &str, address: Socket
     } else {
         "http"
     };
-    tracing::info!("Swagger UI  {scheme}://{address}/swagger-ui");
+    tracing::info!("Swagger UI  {scheme}://{pages}/swagger-ui");
     tracing::info!("Kafka       {broker}");
-    let dashboard = format!("{scheme}://{address}/dashboard");
+    let dashboard = format!("{scheme}://{pages}/dashboard");
     if let (None, Some(token)) = (&config.admin.token, &app.settings.admin_token) {
         // The one secret that is printed: it was made here, for whoever started this. What stands behind
         // the # is not sent to anybody, and the page takes it out of its address at once.

@@ -1,5 +1,6 @@
 //! What the section `[http]` must keep to.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Http, Mode};
@@ -15,12 +16,7 @@ pub(super) fn threads() -> usize {
 impl Http {
     /// Requires what must hold.
     pub(super) fn check(&self, mode: Mode, require: &mut impl FnMut(bool, &str)) {
-        require(
-            self.listen.ip().is_loopback() || self.allow_trusted || mode != Mode::Trusted,
-            "http.listen: on an address others can reach, participants would be trusted to say who they are; \
-             listen on a loopback address, set auth.mode=jwt or auth.mode=sessions, or set http.allow_trusted=true behind a gateway \
-             that authenticates",
-        );
+        self.check_listeners(mode, require);
         require(
             self.tls_certificate.is_some() == self.tls_key.is_some(),
             "http.tls_certificate, http.tls_key: go together",
@@ -57,6 +53,15 @@ impl Http {
         );
         for (name, bound) in [
             ("connections_max", self.connections_max),
+            ("address_connections_max", self.address_connections_max),
+            ("pending_bodies_max", self.pending_bodies_max),
+            (
+                "address_pending_bodies_max",
+                self.address_pending_bodies_max,
+            ),
+            ("address_streams_max", self.address_streams_max),
+            ("concurrent_pages_max", self.concurrent_pages_max),
+            ("address_pages_max", self.address_pages_max),
             ("concurrent_requests_max", self.concurrent_requests_max),
             ("concurrent_streams_max", self.concurrent_streams_max),
         ] {
@@ -76,5 +81,27 @@ impl Http {
                 &format!("http.{name}: must be between 100ms and 1h"),
             );
         }
+    }
+
+    fn check_listeners(&self, mode: Mode, require: &mut impl FnMut(bool, &str)) {
+        let is_safe = |address: SocketAddr| {
+            address.ip().is_loopback() || self.allow_trusted || mode != Mode::Trusted
+        };
+        require(
+            self.management_listen.is_none_or(is_safe),
+            "http.management_listen: it serves the API, too, so what http.listen takes on an address others can \
+             reach, it takes as well",
+        );
+        require(
+            self.management_listen
+                .is_none_or(|address| address.port() == 0 || address != self.listen),
+            "http.management_listen: must not be http.listen",
+        );
+        require(
+            is_safe(self.listen),
+            "http.listen: on an address others can reach, participants would be trusted to say who they are; \
+             listen on a loopback address, set auth.mode=jwt or auth.mode=sessions, or set http.allow_trusted=true behind a gateway \
+             that authenticates",
+        );
     }
 }

@@ -44,6 +44,8 @@ section! {
     Http {
         /// Address and port.
         listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
+        /// Address and port of metrics, dashboard, Swagger UI and the admin API; absent: those of `listen`.
+        management_listen: Option<SocketAddr> = None,
         /// File of the certificate, in PEM; absent: connections are not encrypted.
         tls_certificate: Option<PathBuf> = None,
         /// File of its key, in PEM.
@@ -65,10 +67,22 @@ section! {
         body_bytes_max: usize = 16 * 1024,
         /// Connections at the same time.
         connections_max: usize = 10_000,
+        /// Connections of one address at the same time.
+        address_connections_max: usize = 2_500,
         /// Requests worked on at the same time.
         concurrent_requests_max: usize = 8_192,
+        /// Bodies at the same time that have not come with their head.
+        pending_bodies_max: usize = 1_024,
+        /// Such bodies of one address.
+        address_pending_bodies_max: usize = 64,
         /// Live streams open at the same time.
         concurrent_streams_max: usize = 256,
+        /// Live streams of one address.
+        address_streams_max: usize = 64,
+        /// Pages being sent at the same time: dashboard, Swagger UI, the OpenAPI document.
+        concurrent_pages_max: usize = 128,
+        /// Pages being sent to one address.
+        address_pages_max: usize = 32,
         /// How long the head of a request may take to come.
         #[serde(with = "humantime_serde")]
         head_timeout: Duration = Duration::from_secs(10),

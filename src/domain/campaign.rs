@@ -42,6 +42,9 @@ pub enum State {
 macro_rules! words {
     ($name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
         impl $name {
+            /// All words.
+            pub const WORDS: &[&str] = &[$($word),+];
+
             /// The lower-case word used in the API, the database and the gate.
             #[must_use]
             pub const fn as_str(self) -> &'static str {

@@ -25,8 +25,6 @@ use crate::security::{Detail, SecurityEvent};
 /// Who is asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// The request does not say, and must.
-    Nobody,
     /// The request does not say, and whom it names is believed.
     Unsaid,
     /// A user, and what they may do as an admin beside.
@@ -50,7 +48,6 @@ impl Caller {
             (Self::Unsaid, None) => Err(unauthenticated(
                 "Say who takes part: a user id in Authorization, or userId in the body.",
             )),
-            (Self::Nobody, _) => Err(unauthenticated(BEARER_WANTED)),
             (Self::Service(..), _) => Err(forbidden(NO_USER)),
             (Self::Admin(_), None) => Err(Problem::invalid_field("userId", "is missing")),
         }
@@ -59,7 +56,6 @@ impl Caller {
     /// The caller, if the request says who that is.
     pub fn known(&self) -> Result<&Self, Problem> {
         match self {
-            Self::Nobody => Err(unauthenticated(BEARER_WANTED)),
             Self::Unsaid => Err(unauthenticated(
                 "Say who is asking: a user id or the admin token in Authorization.",
             )),
@@ -72,7 +68,7 @@ impl Caller {
     #[must_use]
     pub fn may(&self, scope: Scope, owner: UserId) -> bool {
         match self {
-            Self::Nobody | Self::Unsaid => false,
+            Self::Unsaid => false,
             Self::User(user, scopes) => *user == owner || scopes.has(scope),
             Self::Service(_, scopes) => scopes.has(scope),
             Self::Admin(_) => true,
@@ -111,7 +107,7 @@ impl Caller {
     /// Who is asking, as the audit log names them; none: the request does not say.
     fn actor(&self, auth: &Auth) -> Option<Actor> {
         match self {
-            Self::Nobody | Self::Unsaid => None,
+            Self::Unsaid => None,
             Self::User(user, _) => Some(match auth {
                 Auth::Trusted => Actor::User(*user),
                 Auth::Jwt(_) => Actor::Subject(user.to_string()),
@@ -140,7 +136,10 @@ impl Caller {
     fn shown(shown: &Shown, auth: &Auth) -> Result<Self, Problem> {
         match (shown, auth) {
             (Shown::Nothing, Auth::Trusted) => Ok(Self::Unsaid),
-            (Shown::Nothing, Auth::Jwt(_) | Auth::Sessions(..)) => Ok(Self::Nobody),
+            // Before the body is read: nothing in it could name them.
+            (Shown::Nothing, Auth::Jwt(_) | Auth::Sessions(..)) => {
+                Err(unauthenticated(BEARER_WANTED))
+            }
             (Shown::User(user), _) => Ok(Self::User(*user, Scopes::default())),
             (Shown::AdminToken(which), _) => Ok(Self::Admin(*which)),
             (Shown::Token(token), _) => match token.user {
@@ -263,7 +262,43 @@ impl<'a> ApiExtractor<'a> for Caller {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
-        Ok(Self::of(request).await?)
+        let caller = Self::of(request).await?;
+        caller.known()?;
+        Entry::check_address(request)?;
+        Ok(caller)
+    }
+}
+
+/// Who asks to take part: a caller, or, where participants are believed, whoever the body names.
+#[derive(Clone, Debug)]
+pub struct Participant(pub Caller);
+
+impl<'a> ApiExtractor<'a> for Participant {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        Caller::register(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        Caller::security_schemes()
+    }
+
+    fn has_security_fallback() -> bool {
+        true
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<Self::ParamType>,
+    ) -> poem::Result<Self> {
+        let caller = Caller::of(request).await?;
+        Entry::check_address(request)?;
+        Ok(Self(caller))
     }
 }
 

@@ -9,7 +9,6 @@ use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 
 use super::json::Written;
-use super::origin::Entry;
 use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Failure, Problem, documented};
 use super::stream::{StatusStream, status_stream};
@@ -182,8 +181,7 @@ impl CampaignsApi {
         id: Path<i64>,
     ) -> Result<StatusStream, Failure<Reading>> {
         let campaign = public(&app, id.0).await?;
-        let entry = Entry::of(request).ok_or_else(Problem::internal)?;
-        Ok(status_stream(app.0, &entry.policy, campaign.id)?)
+        Ok(status_stream(app.0, request, campaign.id)?)
     }
 
     /// Ask for the time by which campaigns open and close.

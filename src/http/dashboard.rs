@@ -2,15 +2,16 @@
 //! `make dashboard` from what is in `dashboard/`; see docs/dashboard.md. Nothing here asks the service
 //! anything: the page does, over the API, like any other client.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 
+use bytes::Bytes;
 use poem::endpoint::make_sync;
-use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use poem::{Body, Endpoint, Request, Response};
+use poem::http::header;
+use poem::{Endpoint, Request, Response};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::App;
+use super::files::{ASK_AGAIN, FOR_EVER, File, digest};
 use super::problem::Problem;
 use super::settings::{Auth, TakenPayments};
 
@@ -22,11 +23,6 @@ const PAGE: &str = include_str!("../../dashboard/dist/index.html");
 /// A page may load what comes from this service, and nothing else; there is no script and no style in it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; connect-src 'self'; img-src 'self' data:; \
      script-src 'self'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-/// What is named after its content never changes.
-const FOR_EVER: &str = "public, max-age=31536000, immutable";
-/// What is not, is asked for again; the answer is short if nothing has changed.
-const ASK_AGAIN: &str = "no-cache";
 
 /// A file of the page.
 struct Asset {
@@ -109,12 +105,6 @@ fn named_by_content(asset: &Asset) -> String {
     format!("{stem}-{}.{extension}", digest(asset.plain))
 }
 
-fn digest(content: &[u8]) -> String {
-    let digest = Sha256::digest(content);
-    let beginning = digest.first_chunk().copied().unwrap_or_default();
-    format!("{:016x}", u64::from_be_bytes(beginning))
-}
-
 /// The page, with the names of its files and what it is told.
 fn page_text(about: &About) -> String {
     let mut text = PAGE.to_owned();
@@ -134,106 +124,33 @@ fn escaped(text: &str) -> String {
 
 /// The page itself.
 pub fn page(about: &About) -> impl Endpoint<Output = Response> + 'static + use<> {
-    let text: Arc<str> = page_text(about).into();
-    let etag = etag(&digest(text.as_bytes()));
-    make_sync(move |request: Request| {
-        let mut response = unless_known(request.headers(), &etag, || Body::from(text.to_string()));
-        let headers = [
-            (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-            (header::CACHE_CONTROL, ASK_AGAIN),
-            (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-            (header::REFERRER_POLICY, "no-referrer"),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        ];
-        insert(&mut response, headers);
-        response
-    })
+    let text = page_text(about).into();
+    let page = File::new("text/html; charset=utf-8", ASK_AGAIN, text)
+        .with_header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY)
+        .with_header(header::REFERRER_POLICY, "no-referrer");
+    make_sync(move |request: Request| page.answer(&request))
 }
 
 /// The files of the page, compressed for whoever takes that.
 pub fn assets() -> impl Endpoint<Output = Response> + 'static + use<> {
-    let named: Vec<(String, Asset)> = FILES
-        .into_iter()
-        .map(|asset| (named_by_content(&asset), asset))
-        .collect();
-    poem::endpoint::make(move |request: Request| {
-        let path = request.uri().path();
-        let asked = path.strip_prefix(ASSETS).unwrap_or_default();
-        let found = named.iter().find(|(name, _)| name == asked);
-        let answer: poem::Result<Response> = match found {
-            Some((name, asset)) => Ok(asset_answer(request.headers(), name, asset)),
-            None => Err(Problem::not_found("There is no such file.").into()),
-        };
-        async move { answer }
-    })
-}
-
-fn asset_answer(asked: &HeaderMap, name: &str, asset: &Asset) -> Response {
-    let compressed = takes_gzip(asked);
-    let (content, suffix) = if compressed {
-        (asset.gzip, "-gzip")
-    } else {
-        (asset.plain, "")
-    };
-    let etag = etag(&format!("{name}{suffix}"));
-    let mut response = unless_known(asked, &etag, || Body::from_bytes(content.into()));
-    let headers = [
-        (header::CONTENT_TYPE, asset.content_type),
-        (header::CACHE_CONTROL, FOR_EVER),
-        (header::VARY, "Accept-Encoding"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    insert(&mut response, headers);
-    if compressed {
-        insert(&mut response, [(header::CONTENT_ENCODING, "gzip")]);
-    }
-    response
-}
-
-fn etag(tag: &str) -> HeaderValue {
-    HeaderValue::from_str(&format!("\"{tag}\""))
-        .unwrap_or_else(|_| HeaderValue::from_static("\"-\""))
-}
-
-/// The content, or 304 for whoever has it.
-fn unless_known(asked: &HeaderMap, etag: &HeaderValue, content: impl Fn() -> Body) -> Response {
-    let known = asked.get(header::IF_NONE_MATCH).is_some_and(|tags| {
-        let tags = tags.as_bytes();
-        let tag = etag.as_bytes();
-        tags == b"*" || tags.windows(tag.len()).any(|window| window == tag)
+    let named = FILES.iter().map(|asset| {
+        let plain = Bytes::from_static(asset.plain);
+        let file = File::new(asset.content_type, FOR_EVER, plain).with_gzip(asset.gzip);
+        (named_by_content(asset), file)
     });
-    let mut response = if known {
-        StatusCode::NOT_MODIFIED.into()
-    } else {
-        Response::builder().body(content())
-    };
-    response.headers_mut().insert(header::ETAG, etag.clone());
-    response
-}
-
-fn insert<const N: usize>(response: &mut Response, headers: [(HeaderName, &'static str); N]) {
-    let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
-    response.headers_mut().extend(headers);
-}
-
-/// Whether a client takes what is compressed: it names gzip, and does not say that it is worth nothing.
-fn takes_gzip(headers: &HeaderMap) -> bool {
-    let named = headers.get_all(header::ACCEPT_ENCODING).iter();
-    let words = named.filter_map(|value| value.to_str().ok());
-    words.flat_map(|value| value.split(',')).any(|coding| {
-        let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
-        let weight = weight.trim().trim_start_matches("q=").parse::<f32>();
-        name.trim().eq_ignore_ascii_case("gzip") && weight.is_ok_and(|weight| weight > 0.0)
+    let named: HashMap<String, File> = named.collect();
+    make_sync(move |request: Request| {
+        let asked = request.uri().path().strip_prefix(ASSETS);
+        match asked.and_then(|name| named.get(name)) {
+            Some(file) => file.answer(&request),
+            None => Err(Problem::not_found("There is no such file.")),
+        }
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn accepting(value: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(value))])
-    }
 
     #[test]
     fn the_page_names_files_that_there_are_and_says_what_is_embedded() {
@@ -265,28 +182,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compressed_goes_to_those_who_take_it() {
-        for takes in ["gzip", "br, GZIP", "deflate, gzip;q=0.5"] {
-            assert!(takes_gzip(&accepting(takes)), "{takes}");
-        }
-        for does_not in ["", "br", "gzip;q=0", "xgzip"] {
-            assert!(!takes_gzip(&accepting(does_not)), "{does_not}");
-        }
-        assert!(!takes_gzip(&HeaderMap::new()));
+    fn the_files_are_there_compressed() {
         for asset in FILES {
             assert!(asset.gzip.starts_with(&[0x1f, 0x8b]), "{}", asset.name);
             assert!(asset.gzip.len() < asset.plain.len(), "{}", asset.name);
         }
-    }
-
-    #[test]
-    fn what_a_browser_has_is_not_sent_again() {
-        let tag = etag("a1");
-        let asked =
-            |tags| HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::from_static(tags))]);
-        let answer = |headers: &HeaderMap| unless_known(headers, &tag, || Body::from("x")).status();
-        assert_eq!(answer(&asked("W/\"z\", \"a1\"")), StatusCode::NOT_MODIFIED);
-        assert_eq!(answer(&asked("\"a\"")), StatusCode::OK);
-        assert_eq!(answer(&HeaderMap::new()), StatusCode::OK);
     }
 }

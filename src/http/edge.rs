@@ -19,8 +19,9 @@ use uuid::fmt::Simple;
 
 use super::connection::Unseated;
 use super::origin::Entry;
+use super::parameters::canonical;
 use super::problem::{Place, Problem, busy, from_framework, head_too_large};
-use super::routes::{RouteEntry, Routes};
+use super::routes::{Fault, RouteEntry, Routes};
 use super::settings::{Policy, Settings};
 use crate::domain::CampaignId;
 use crate::telemetry::{Answering, HttpMetrics};
@@ -74,7 +75,7 @@ fn participation_in(path: &str) -> Option<CampaignId> {
 
 fn campaign_before(suffix: &str, path: &str) -> Option<CampaignId> {
     let id = path.strip_prefix(CAMPAIGNS)?.strip_suffix(suffix)?;
-    id.parse().ok().map(CampaignId)
+    canonical(id).map(CampaignId)
 }
 
 /// Counts a request as worked on for as long as it is, also when its client goes away.
@@ -145,8 +146,22 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         }
         let path = request.uri().path();
         let full = || participation_in(path).is_some_and(|campaign| !(self.room)(campaign));
-        let unseated = request.data::<Unseated>().is_some();
-        (path.starts_with(API) && (unseated || full())).then(busy)
+        if !path.starts_with(API) {
+            return None;
+        }
+        (request.data::<Unseated>().is_some() || full()).then(busy)
+    }
+
+    /// What is wrong with the address. Most requests are participations, whose addresses were read already.
+    fn fault(&self, request: &Request) -> Option<Fault> {
+        let (method, uri) = (request.method(), request.uri());
+        let is_read = uri.query().is_none()
+            && method == Method::POST
+            && gated_participation_in(uri.path()).is_some();
+        if is_read || !uri.path().starts_with(API) {
+            return None;
+        }
+        self.routes.check(method, uri).err()
     }
 
     /// The route of a request that left no pattern behind. Most of those are participations, which do not
@@ -166,7 +181,13 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         id: &HeaderValue,
         traced: Option<&Traced>,
     ) -> Result<Response, Stopped> {
+        let fault = match self.fault(&request) {
+            Some(Fault::ForAll(problem)) => return Err(Stopped::Cut(problem)),
+            Some(Fault::ForKnown(problem)) => Some(Box::new(problem)),
+            None => None,
+        };
         request.set_data(Entry {
+            fault,
             id: id.clone(),
             traceparent: traced.map(Traced::traceparent),
             policy: Arc::clone(&self.policy),

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::document::Document;
 use super::problem::{FieldProblem, Problem};
 use crate::domain::{Instant, to_stored_precision};
 
@@ -22,7 +23,18 @@ pub trait FromFields: Sized {
 
 /// Reads `T`, or says everything that is wrong.
 pub fn read<T: FromFields>(value: Value) -> Result<T, Problem> {
-    let mut fields = Fields::of(value, String::new());
+    read_document(Document {
+        value,
+        repeated: Vec::new(),
+    })
+}
+
+/// Reads `T` from a document, or says everything that is wrong.
+pub fn read_document<T: FromFields>(document: Document) -> Result<T, Problem> {
+    let mut fields = Fields::of(document.value, String::new());
+    for name in document.repeated {
+        fields.wrong(&name, "is given more than once");
+    }
     let value = T::from_fields(&mut fields);
     let problems = fields.finish();
     if problems.is_empty() {
@@ -32,20 +44,14 @@ pub fn read<T: FromFields>(value: Value) -> Result<T, Problem> {
     }
 }
 
+/// What a time looks like.
+pub const INSTANT_FORM: &str = "must be a time in RFC 3339, such as 2030-01-31T09:00:00Z";
 /// The times that both databases can hold.
-const YEARS: &str = "must be between the years 1970 and 9999";
+pub const YEARS: &str = "must be between the years 1970 and 9999";
 
-fn is_storable(at: Instant) -> bool {
+/// Whether both databases can hold a time.
+pub fn is_storable(at: Instant) -> bool {
     (1970..=9999).contains(&chrono::Datelike::year(&at))
-}
-
-/// A time in the address of a request, within what a field of a body may say.
-pub fn asked_time(name: &'static str, at: Option<Instant>) -> Result<Option<Instant>, Problem> {
-    if at.is_none_or(is_storable) {
-        Ok(at)
-    } else {
-        Err(Problem::invalid_field(name, YEARS))
-    }
 }
 
 /// What a client said about a field that can be set, cleared or left alone.
@@ -295,7 +301,7 @@ impl Fields {
                 .as_str()
                 .ok_or_else(|| "must be a time in RFC 3339, as a string".to_owned())?;
             let at = DateTime::parse_from_rfc3339(text)
-                .map_err(|_| "must be a time in RFC 3339, such as 2030-01-31T09:00:00Z".to_owned())?
+                .map_err(|_| INSTANT_FORM.to_owned())?
                 .with_timezone(&Utc);
             if is_storable(at) {
                 Ok(to_stored_precision(at))

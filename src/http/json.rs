@@ -4,7 +4,9 @@
 //! The framework's own JSON payload reads bodies without bound, names no field when one is wrong and
 //! builds a tree of every answer before writing it; the hot path has no time for the last.
 
+use std::future::poll_fn;
 use std::pin::pin;
+use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
@@ -20,7 +22,8 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOpti
 use serde::Serialize;
 use serde_json::Value;
 
-use super::fields::{FromFields, read};
+use super::document::Document;
+use super::fields::{FromFields, read, read_document};
 use super::origin::Entry;
 use super::problem::{
     Problem, malformed, too_large, too_slow, unreadable_body, unsupported_media_type,
@@ -130,14 +133,14 @@ pub async fn checked<T: FromFields>(
     if !is_json(request.content_type()) {
         return Err(unsupported_media_type());
     }
-    let value = serde_json::from_slice(&bytes).map_err(|error| {
+    let document = Document::parse(&bytes).map_err(|error| {
         malformed(format!(
             "The body is not JSON: line {}, column {}.",
             error.line(),
             error.column()
         ))
     })?;
-    read(value)
+    read_document(document)
 }
 
 /// What an absent body says.
@@ -156,7 +159,12 @@ async fn bounded(request: &Request, body: &mut RequestBody) -> Result<Bytes, Pro
         return Err(too_large());
     }
     let body = body.take().map_err(|error| unreadable_body(&error))?;
-    let whole = whole(body, max);
+    let mut whole = pin!(whole(body, max));
+    // Most bodies come with their head; the others take a place while they are waited for.
+    if let Poll::Ready(whole) = poll_fn(|cx| Poll::Ready(whole.as_mut().poll(cx))).await {
+        return whole.map_err(|error| unreadable_body(&error));
+    }
+    let _place = policy.bodies.take_for(request)?;
     match tokio::time::timeout(policy.body_timeout, whole).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => Err(unreadable_body(&error)),

@@ -7,6 +7,7 @@ use poem::Addr;
 use poem::Request;
 use poem::http::HeaderValue;
 
+use super::problem::Problem;
 use super::settings::Policy;
 use crate::domain::{Actor, Origin};
 use crate::limits::Proxies;
@@ -20,12 +21,21 @@ pub struct Entry {
     pub traceparent: Option<String>,
     /// What it is checked against.
     pub policy: Arc<Policy>,
+    /// What is wrong with its address, for an operation that takes credentials: those who have some learn it.
+    pub fault: Option<Box<Problem>>,
 }
 
 impl Entry {
     /// What a request was given; none: it did not come by the edge.
     pub fn of(request: &Request) -> Option<&Self> {
         request.data::<Self>()
+    }
+
+    /// Refuses a request whose address is wrong. Whoever says who is asking calls this afterwards, so that
+    /// those who may not ask are told that first.
+    pub fn check_address(request: &Request) -> Result<(), Problem> {
+        let fault = Self::of(request).and_then(|entry| entry.fault.as_deref());
+        fault.map_or(Ok(()), |fault| Err(fault.clone()))
     }
 }
 

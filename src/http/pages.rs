@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use poem::endpoint::make_sync;
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::http::{StatusCode, header};
 use poem::web::Redirect;
-use poem::{Endpoint, Response, Route, get, handler};
+use poem::{Endpoint, Request, Response, Route, get, handler};
 
 use super::dashboard::{self, About};
+use super::files::{ASK_AGAIN, File};
 use super::problem::Problem;
 use crate::telemetry::Telemetry;
 
@@ -44,30 +45,18 @@ pub fn pages(
         .at("/dashboard", get(dashboard::page(about)))
         .at("/dashboard/assets/:param0", get(dashboard::assets()))
         .at("/metrics", get(make_sync(move |_| metrics(&telemetry))))
-        .at("/openapi.json", get(fixed("application/json", document)))
+        .at("/openapi.json", get(page("application/json", document)))
         .at(
             "/swagger-ui",
-            get(fixed("text/html; charset=utf-8", swagger_ui)),
+            get(page("text/html; charset=utf-8", swagger_ui)),
         )
 }
 
-/// An endpoint that always answers the same text.
-fn fixed(content_type: &'static str, text: String) -> impl Endpoint<Output = Response> + 'static {
-    let body = HeaderValue::from_static(content_type);
-    make_sync(move |_| {
-        let mut response = Response::builder().body(text.clone());
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, body.clone());
-        headers.insert(
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(CONTENT_SECURITY_POLICY),
-        );
-        headers.insert(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        );
-        response
-    })
+/// A page that is the same for everybody.
+fn page(content_type: &'static str, text: String) -> impl Endpoint<Output = Response> + 'static {
+    let file = File::new(content_type, ASK_AGAIN, text.into());
+    let file = file.with_header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+    make_sync(move |request: Request| file.answer(&request))
 }
 
 #[handler]

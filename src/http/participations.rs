@@ -19,7 +19,7 @@ use self::accepted::Accepted;
 use self::challenge::ChallengeToken;
 pub use self::changes::ChangesApi;
 use self::idempotency::IdempotencyKey;
-use super::auth::{Caller, USER_ID_RANGE, user_id};
+use super::auth::{Caller, Participant, USER_ID_RANGE, user_id};
 use super::fields::{Fields, FromFields, Said};
 use super::json::{Checked, RequestBodySchema, Written, checked};
 use super::limited;
@@ -51,7 +51,7 @@ documented! {
         413 => "The body is too large (TOO_LARGE).",
         415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
         422 => "A value cannot be accepted (INVALID), or the key was used for another request (IDEMPOTENCY_KEY_REUSED).",
-        429 => "A rate is used up, see Retry-After (RATE_LIMITED).",
+        429 => "A rate is used up, see Retry-After (RATE_LIMITED); or the address has as many bodies pending as one may have (ADDRESS_LIMIT).",
     }
     /// Problems of looking at participations.
     Looking {
@@ -145,7 +145,7 @@ impl ParticipationsApi {
         &self,
         app: Data<&Arc<App>>,
         request: &Request,
-        caller: Caller,
+        caller: Participant,
         /// Number of the campaign.
         id: Path<i64>,
         /// Makes the request safe to repeat.
@@ -157,7 +157,7 @@ impl ParticipationsApi {
         body: Checked<ParticipationRequest>,
     ) -> Result<Accepted, Failure<TakingPart>> {
         let shown = (key, challenge);
-        take_part(&app, request, caller, id.0, shown, body.0, Way::Gate).await
+        take_part(&app, request, caller.0, id.0, shown, body.0, Way::Gate).await
     }
 
     /// Take part, synchronously to Kafka.
@@ -173,7 +173,7 @@ impl ParticipationsApi {
         &self,
         app: Data<&Arc<App>>,
         request: &Request,
-        caller: Caller,
+        caller: Participant,
         /// Number of the campaign.
         id: Path<i64>,
         /// Makes the request safe to repeat.
@@ -185,7 +185,7 @@ impl ParticipationsApi {
         body: Checked<ParticipationRequest>,
     ) -> Result<Accepted, Failure<TakingPart>> {
         let shown = (key, challenge);
-        take_part(&app, request, caller, id.0, shown, body.0, Way::Sync).await
+        take_part(&app, request, caller.0, id.0, shown, body.0, Way::Sync).await
     }
 
     /// Look at a participation of one's own.
@@ -271,6 +271,7 @@ pub async fn participate_past_router(
 ) -> poem::Result<Response> {
     let (request, mut body) = request.split();
     let caller = Caller::of(&request).await?;
+    Entry::check_address(&request)?;
     let shown = (IdempotencyKey::of(&request)?, ChallengeToken::of(&request));
     let wish = checked(&request, &mut body).await?;
     let took = take_part(app, &request, caller, campaign.0, shown, wish, Way::Gate).await;

@@ -308,6 +308,7 @@ impl poem::error::ResponseError for Problem {
 
 impl<D: Documented> ApiResponse for Failure<D> {
     fn meta() -> MetaResponses {
+        let is_own = |status| D::PROBLEMS.iter().any(|(own, _)| *own == status);
         let response = |(status, description): &(u16, &'static str)| MetaResponse {
             description,
             status: Some(*status),
@@ -321,7 +322,7 @@ impl<D: Documented> ApiResponse for Failure<D> {
         MetaResponses {
             responses: D::PROBLEMS
                 .iter()
-                .chain(&EVERYWHERE)
+                .chain(EVERYWHERE.iter().filter(|(status, _)| !is_own(*status)))
                 .map(response)
                 .collect(),
         }
@@ -333,7 +334,11 @@ impl<D: Documented> ApiResponse for Failure<D> {
 }
 
 /// Problems any operation can answer with.
-const EVERYWHERE: [(u16, &str); 3] = [
+const EVERYWHERE: [(u16, &str); 4] = [
+    (
+        429,
+        "The address has as many bodies pending, or live streams, as one may have (ADDRESS_LIMIT).",
+    ),
     (431, "The head is too large (HEADERS_TOO_LARGE)."),
     (500, "Our fault (INTERNAL)."),
     (

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use poem::http::{HeaderValue, Method};
+use poem::http::{HeaderValue, Method, Uri};
 use serde_json::Value;
 
+use super::parameters::Parameters;
+use super::problem::Problem;
 use crate::telemetry::{HttpMetrics, RouteMetrics};
 
 /// Methods the service knows.
@@ -17,12 +19,31 @@ pub struct RouteEntry {
     pub template: Arc<str>,
     /// Its methods, as `Allow` lists them.
     pub allow: HeaderValue,
-    methods: Vec<(Method, RouteMetrics)>,
+    operations: Vec<Operation>,
+}
+
+/// What is wrong with an address, and who learns it.
+#[derive(Debug)]
+pub enum Fault {
+    /// Everybody: the operation takes no credentials.
+    ForAll(Problem),
+    /// Those whose credentials were looked at.
+    ForKnown(Problem),
+}
+
+/// What a route does by one method.
+struct Operation {
+    method: Method,
+    takes_credentials: bool,
+    parameters: Parameters,
+    metrics: RouteMetrics,
 }
 
 /// All routes, found by the router's pattern.
 pub struct Routes {
-    by_pattern: HashMap<String, RouteEntry>,
+    by_pattern: HashMap<String, Arc<RouteEntry>>,
+    /// By the number of their segments; those with fewer parameters come first.
+    by_length: HashMap<usize, Vec<Arc<RouteEntry>>>,
     /// Counts what matched no route, or used a method that a route does not have.
     unmatched: RouteMetrics,
 }
@@ -31,39 +52,69 @@ impl Routes {
     /// The routes of an OpenAPI document and the pages beside it, which are all read-only.
     pub fn new(document: &str, pages: &[&'static str], metrics: &HttpMetrics) -> Self {
         let document: Value = serde_json::from_str(document).unwrap_or_default();
-        let mut by_pattern = HashMap::new();
+        let mut entries = Vec::new();
         let paths = document.get("paths").and_then(Value::as_object);
         for (template, operations) in paths.into_iter().flatten() {
-            let methods: Vec<&'static str> = METHODS
-                .into_iter()
-                .filter(|method| operations.get(method.to_ascii_lowercase()).is_some())
-                .collect();
-            by_pattern.insert(
-                pattern_of(template),
-                RouteEntry::new(template, &methods, metrics),
-            );
+            let operations = METHODS.into_iter().filter_map(|method| {
+                let operation = operations.get(method.to_ascii_lowercase())?;
+                let security = operation.get("security").and_then(Value::as_array);
+                let takes_credentials = security.is_some_and(|schemes| !schemes.is_empty());
+                Some((
+                    method,
+                    takes_credentials,
+                    Parameters::of(&document, operation),
+                ))
+            });
+            entries.push(RouteEntry::new(template, operations.collect(), metrics));
         }
         for page in pages {
-            by_pattern.insert(pattern_of(page), RouteEntry::new(page, &["GET"], metrics));
+            let operations = vec![("GET", false, Parameters::default())];
+            entries.push(RouteEntry::new(page, operations, metrics));
+        }
+        entries.sort_by_key(|entry| entry.template.matches('{').count());
+        let (mut by_pattern, mut by_length) = (HashMap::new(), HashMap::new());
+        for entry in entries.into_iter().map(Arc::new) {
+            let of_length: &mut Vec<_> = by_length.entry(length(&entry.template)).or_default();
+            of_length.push(Arc::clone(&entry));
+            by_pattern.insert(pattern_of(&entry.template), entry);
         }
         let unmatched: Arc<str> = "unmatched".into();
         Self {
             by_pattern,
+            by_length,
             unmatched: metrics.route(&unmatched, "other"),
         }
     }
 
     /// The route behind the pattern the router matched.
     pub fn by_pattern(&self, pattern: &str) -> Option<&RouteEntry> {
-        self.by_pattern.get(pattern)
+        self.by_pattern.get(pattern).map(Arc::as_ref)
     }
 
-    /// The route of an address. Slower: for requests that never came back from the router.
+    /// The route of an address that did not pass the router.
     pub fn by_path(&self, path: &str) -> Option<&RouteEntry> {
-        self.by_pattern
-            .values()
-            .filter(|route| matches(&route.template, path))
-            .min_by_key(|route| route.template.matches('{').count())
+        let routes = self.by_length.get(&length(path))?;
+        let found = routes.iter().find(|route| matches(&route.template, path));
+        found.map(Arc::as_ref)
+    }
+
+    /// Checks the parameters in an address. An address or a method that there is not is left to the router.
+    pub fn check(&self, method: &Method, uri: &Uri) -> Result<(), Fault> {
+        let Some(route) = self.by_path(uri.path()) else {
+            return Ok(());
+        };
+        match route.operation(method) {
+            Some(operation) => {
+                let parameters = &operation.parameters;
+                let checked = parameters.check(&route.template, uri.path(), uri.query());
+                checked.map_err(if operation.takes_credentials {
+                    Fault::ForKnown
+                } else {
+                    Fault::ForAll
+                })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Where requests of a route and method are counted.
@@ -72,34 +123,47 @@ impl Routes {
         route: Option<&'a RouteEntry>,
         method: &Method,
     ) -> &'a RouteMetrics {
-        let method = if method == Method::HEAD {
-            &Method::GET
-        } else {
-            method
-        };
         route
-            .and_then(|route| route.methods.iter().find(|(known, _)| known == method))
-            .map_or(&self.unmatched, |(_, metrics)| metrics)
+            .and_then(|route| route.operation(method))
+            .map_or(&self.unmatched, |operation| &operation.metrics)
     }
 }
 
 impl RouteEntry {
-    fn new(template: &str, methods: &[&'static str], metrics: &HttpMetrics) -> Self {
+    fn new(
+        template: &str,
+        operations: Vec<(&'static str, bool, Parameters)>,
+        metrics: &HttpMetrics,
+    ) -> Self {
         let template: Arc<str> = template.into();
+        let methods: Vec<&str> = operations.iter().map(|(method, ..)| *method).collect();
         // What answers GET answers HEAD.
         let allow = methods.join(", ").replacen("GET", "GET, HEAD", 1);
         Self {
             allow: HeaderValue::from_str(&allow)
                 .unwrap_or_else(|_| HeaderValue::from_static("GET, HEAD")),
-            methods: methods
-                .iter()
-                .filter_map(|method| {
-                    let known = Method::from_bytes(method.as_bytes()).ok()?;
-                    Some((known, metrics.route(&template, method)))
+            operations: operations
+                .into_iter()
+                .filter_map(|(method, takes_credentials, parameters)| {
+                    Some(Operation {
+                        method: Method::from_bytes(method.as_bytes()).ok()?,
+                        takes_credentials,
+                        parameters,
+                        metrics: metrics.route(&template, method),
+                    })
                 })
                 .collect(),
             template,
         }
+    }
+
+    fn operation(&self, method: &Method) -> Option<&Operation> {
+        let method = if method == Method::HEAD {
+            &Method::GET
+        } else {
+            method
+        };
+        self.operations.iter().find(|known| known.method == method)
     }
 }
 
@@ -119,6 +183,11 @@ fn pattern_of(template: &str) -> String {
         })
         .collect();
     parts.join("/")
+}
+
+/// Segments of a template or an address.
+fn length(path: &str) -> usize {
+    path.matches('/').count()
 }
 
 fn matches(template: &str, path: &str) -> bool {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::cookies::Cookies;
+use super::per_address::{Bounds, PerAddress};
 use super::stream::Beats;
 use super::tls::Tls;
 use super::views::StatusView;
@@ -71,6 +71,8 @@ pub struct Settings {
     pub body_bytes_max: usize,
     /// Connections at once; more are answered and closed.
     pub connections_max: usize,
+    /// Connections of one address at once; more are answered and closed.
+    pub address_connections_max: usize,
     /// How long the head of a request may take to come.
     pub head_timeout: Duration,
     /// How long the body of a request may take to come.
@@ -81,8 +83,18 @@ pub struct Settings {
     pub import_timeout: Duration,
     /// Requests worked on at once; more are told to come back.
     pub concurrent_requests_max: usize,
+    /// Bodies at once that have not come with their head; more are told to come back.
+    pub pending_bodies_max: usize,
+    /// Such bodies of one address.
+    pub address_pending_bodies_max: usize,
     /// Live streams open at once; more are told to come back.
     pub concurrent_streams_max: usize,
+    /// Live streams of one address.
+    pub address_streams_max: usize,
+    /// Pages being sent at once; more are told to come back.
+    pub concurrent_pages_max: usize,
+    /// Pages being sent to one address.
+    pub address_pages_max: usize,
     /// How long a connection is kept that asks nothing, or that does not take its answer.
     pub idle_timeout: Duration,
     /// How long requests may take to finish once the service stops.
@@ -112,12 +124,18 @@ impl Default for Settings {
             headers_max: 64,
             body_bytes_max: 16 * 1024,
             connections_max: 10_000,
+            address_connections_max: 2_500,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
             import_timeout: Duration::from_secs(600),
             concurrent_requests_max: 2_048,
+            pending_bodies_max: 1_024,
+            address_pending_bodies_max: 64,
             concurrent_streams_max: 256,
+            address_streams_max: 64,
+            concurrent_pages_max: 128,
+            address_pages_max: 32,
             idle_timeout: Duration::from_secs(75),
             drain_timeout: Duration::from_secs(15),
             redeemers: Redeemers::default(),
@@ -142,8 +160,12 @@ pub struct Policy {
     pub body_bytes_max: usize,
     /// How long the body of a request may take to come.
     pub body_timeout: Duration,
+    /// Places for bodies that are pending.
+    pub bodies: PerAddress,
     /// Places for live streams.
-    pub stream_seats: Arc<Semaphore>,
+    pub streams: PerAddress,
+    /// Places for pages being sent.
+    pub pages: PerAddress,
     /// The seconds of live streams.
     pub beats: Arc<Beats<StatusView>>,
     /// Ends live streams.
@@ -161,7 +183,30 @@ impl Policy {
             security: settings.security.clone(),
             body_bytes_max: settings.body_bytes_max,
             body_timeout: settings.body_timeout,
-            stream_seats: Arc::new(Semaphore::new(settings.concurrent_streams_max)),
+            bodies: PerAddress::new(
+                "bodies pending",
+                Bounds {
+                    max: settings.pending_bodies_max,
+                    address_max: settings.address_pending_bodies_max,
+                },
+                &settings.proxies,
+            ),
+            streams: PerAddress::new(
+                "live streams",
+                Bounds {
+                    max: settings.concurrent_streams_max,
+                    address_max: settings.address_streams_max,
+                },
+                &settings.proxies,
+            ),
+            pages: PerAddress::new(
+                "pages being sent",
+                Bounds {
+                    max: settings.concurrent_pages_max,
+                    address_max: settings.address_pages_max,
+                },
+                &settings.proxies,
+            ),
             beats: Arc::new(Beats::new(settings.concurrent_streams_max)),
             stop: settings.stop.clone(),
         }

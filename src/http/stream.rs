@@ -8,14 +8,15 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use moka::future::Cache;
+use poem::Request;
 use poem::web::sse::Event;
 use poem_openapi::payload::EventStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
 use super::App;
-use super::problem::{Problem, busy};
-use super::settings::Policy;
+use super::origin::Entry;
+use super::per_address::Place;
+use super::problem::Problem;
 use super::views::StatusView;
 use crate::domain::CampaignId;
 
@@ -74,24 +75,23 @@ struct Listener {
     beats: Arc<Beats<StatusView>>,
     last: Option<u64>,
     /// Given back when the listener leaves.
-    _seat: OwnedSemaphorePermit,
+    _place: Place,
 }
 
-/// Starts the events of one listener, if there is a seat.
+/// Starts the events of one listener, if there is a place.
 pub fn status_stream(
     app: &Arc<App>,
-    policy: &Policy,
+    request: &Request,
     campaign: CampaignId,
 ) -> Result<StatusStream, Problem> {
-    let seat = Arc::clone(&policy.stream_seats)
-        .try_acquire_owned()
-        .map_err(|_| busy())?;
+    let policy = &Entry::of(request).ok_or_else(Problem::internal)?.policy;
+    let place = policy.streams.take_for(request)?;
     let listener = Listener {
         app: Arc::clone(app),
         campaign,
         beats: Arc::clone(&policy.beats),
         last: None,
-        _seat: seat,
+        _place: place,
     };
     let events = stream::unfold(listener, next_status)
         .take_until(policy.stop.clone().cancelled_owned())

@@ -10,7 +10,6 @@ use serde_json::Value;
 
 use crate::domain::{AuditAction, CampaignId, Instant};
 use crate::http::auth::Admin;
-use crate::http::fields::asked_time;
 use crate::http::json::Written;
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
@@ -126,8 +125,8 @@ impl AdminAuditApi {
             campaign_id: campaign.0.map(CampaignId),
             actor: actor.0,
             action: action.0.as_deref().map(known).transpose()?,
-            from: asked_time("from", from.0)?,
-            to: asked_time("to", to.0)?,
+            from: from.0,
+            to: to.0,
             after: page_cursor(cursor.0.as_deref())?,
         };
         let rows_max = u32::try_from(limit.fetch()).unwrap_or(u32::MAX);
@@ -143,5 +142,8 @@ impl AdminAuditApi {
 /// A misspelt action would find nothing, which looks like an answer.
 fn known(action: &str) -> Result<AuditAction, Problem> {
     let found = AuditAction::parse(action);
-    found.ok_or_else(|| Problem::invalid_field("action", "is not an action of the audit log"))
+    found.ok_or_else(|| {
+        let problem = format!("must be one of {}", AuditAction::WORDS.join(", "));
+        Problem::invalid_field("action", problem)
+    })
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::domain::{CampaignId, EventId, Instant, Origin};
 use crate::http::auth::Admin;
-use crate::http::fields::{Fields, FromFields, INTEGER_MAX, asked_time};
+use crate::http::fields::{Fields, FromFields, INTEGER_MAX};
 use crate::http::json::{Checked, RequestBodySchema, Written};
 use crate::http::origin::origin;
 use crate::http::page::{Page, page_cursor, page_limit};
@@ -253,8 +253,8 @@ impl AdminDeadLettersApi {
             event_id: None,
             campaign_id: campaign.0.map(CampaignId),
             key: key.0,
-            from: asked_time("from", from.0)?,
-            until: asked_time("until", until.0)?,
+            from: from.0,
+            until: until.0,
             after,
         };
         let rows_max = u32::try_from(limit.fetch()).unwrap_or(u32::MAX);

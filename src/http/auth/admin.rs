@@ -13,6 +13,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use super::shown::{Asking, Shown};
 use super::{forbidden, policy, register_session, scheme};
 use crate::domain::Actor;
+use crate::http::origin::Entry;
 use crate::http::problem::{Problem, unauthenticated};
 use crate::http::settings::{Auth, Policy};
 use crate::identity::{Needs, Scope, Scopes, Verified};
@@ -156,6 +157,8 @@ impl<'a, S: Needs> ApiExtractor<'a> for Admin<S> {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
-        Ok(Self::admit(&Asking::of(request, policy(request)?)).await?)
+        let admin = Self::admit(&Asking::of(request, policy(request)?)).await?;
+        Entry::check_address(request)?;
+        Ok(admin)
     }
 }

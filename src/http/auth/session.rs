@@ -10,6 +10,7 @@ use crate::accounts::{Accounts, SessionToken};
 use crate::domain::Actor;
 use crate::http::cookies::{Cookies, cookie};
 use crate::http::csrf;
+use crate::http::origin::Entry;
 use crate::http::problem::{Problem, unauthenticated};
 use crate::identity::Verified;
 use crate::security::{Detail, SecurityEvent};
@@ -67,6 +68,7 @@ impl<'a> ApiExtractor<'a> for SessionCookie {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
+        Entry::check_address(request)?;
         let Auth::Sessions(_, cookies) = &policy(request)?.auth else {
             return Ok(Self(None));
         };

@@ -4,16 +4,18 @@ mod bounds;
 
 use std::sync::Arc;
 
+use chrono::NaiveDate;
 use poem::http::StatusCode;
 use poem::test::{TestClient, TestResponse};
 use poem::{Body, EndpointExt, IntoEndpoint};
 use poem_openapi::param::{Path, Query};
-use poem_openapi::{Object, OpenApi, OpenApiService};
+use poem_openapi::{Enum, Object, OpenApi, OpenApiService};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::*;
+use crate::domain::Instant;
 use crate::http::auth::{Admin, Caller};
 use crate::http::campaigns::Plain;
 use crate::http::fields::{Fields, FromFields};
@@ -30,6 +32,14 @@ struct Wish {
 
 impl RequestBodySchema for Wish {
     type Read = Count;
+}
+
+/// A parameter with two values.
+#[derive(Enum)]
+#[oai(rename_all = "snake_case")]
+enum Word {
+    Yes,
+    NotYet,
 }
 
 #[derive(Debug, Serialize, Object)]
@@ -57,19 +67,31 @@ type Answer = Result<Written<Count>, Failure<Plain>>;
 #[OpenApi]
 impl Probe {
     #[oai(path = "/api/echo/:id", method = "post")]
-    async fn echo(&self, _id: Path<i64>, body: Checked<Wish>) -> Answer {
+    async fn echo(&self, #[oai(name = "id")] _id: Path<i64>, body: Checked<Wish>) -> Answer {
         Ok(Written(body.0))
     }
 
     #[oai(path = "/api/echo/:id", method = "get")]
     async fn list(
         &self,
-        _id: Path<i64>,
+        #[oai(name = "id")] _id: Path<i64>,
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))] limit: Query<Option<u32>>,
     ) -> Answer {
         Ok(Written(Count {
             count: limit.0.unwrap_or(20),
         }))
+    }
+
+    #[oai(path = "/api/search/:id", method = "get")]
+    async fn search(
+        &self,
+        #[oai(name = "id")] _id: Path<Uuid>,
+        #[oai(name = "state")] _state: Query<Option<Word>>,
+        #[oai(name = "force")] _force: Query<Option<bool>>,
+        #[oai(name = "from")] _from: Query<Option<Instant>>,
+        #[oai(name = "date")] _date: Query<NaiveDate>,
+    ) -> Answer {
+        Ok(Written(Count { count: 1 }))
     }
 
     #[oai(path = "/api/caller", method = "get")]
@@ -78,6 +100,15 @@ impl Probe {
         Ok(Written(Count {
             count: u32::try_from(user.0).unwrap(),
         }))
+    }
+
+    #[oai(path = "/api/admin/:id", method = "get")]
+    async fn looked_at_by_admins(
+        &self,
+        _admin: Admin<CampaignWrite>,
+        #[oai(name = "id")] _id: Path<i64>,
+    ) -> Answer {
+        Ok(Written(Count { count: 1 }))
     }
 
     #[oai(path = "/api/admin", method = "post")]
@@ -191,6 +222,168 @@ async fn parameters_that_cannot_be_read_are_named() {
         let response = harness.client.get(path).send().await;
         let body = problem(response, StatusCode::UNPROCESSABLE_ENTITY, "INVALID").await;
         assert_eq!(body["errors"][0]["field"], field, "{path}: {body}");
+    }
+}
+
+/// The fields of a problem with what is wrong with each.
+fn faults(problem: &Value) -> Vec<(&str, &str)> {
+    let errors = problem["errors"].as_array().unwrap().iter();
+    let text = |value: &Value| -> &'static str { value.as_str().unwrap().to_owned().leak() };
+    errors
+        .map(|error| (text(&error["field"]), text(&error["problem"])))
+        .collect()
+}
+
+const SEARCH: &str = "/api/search/0193a5d2-7a00-7000-8000-000000000001";
+
+#[tokio::test]
+async fn every_wrong_parameter_is_named_at_once_with_what_is_allowed() {
+    let harness = harness(&Settings::default());
+    let path = "/api/search/x?state=maybe&force=yes&from=today&date=2030-02-30&page=2&page=3";
+    let response = harness.client.get(path).send().await;
+    let body = problem(response, StatusCode::UNPROCESSABLE_ENTITY, "INVALID").await;
+    assert_eq!(
+        faults(&body),
+        [
+            ("id", "must be a UUID"),
+            ("state", "must be one of yes, not_yet"),
+            ("force", "must be true or false"),
+            (
+                "from",
+                "must be a time in RFC 3339, such as 2030-01-31T09:00:00Z"
+            ),
+            ("date", "must be a date, such as 2030-01-31"),
+            ("page", "is not a parameter of this operation"),
+        ]
+    );
+    for word in ["optional", "naive", "parse", "type", "string"] {
+        assert!(
+            !body.to_string().replace("\"type\":", "").contains(word),
+            "{word}: {body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_is_there_once_if_it_must_be_and_within_its_bounds() {
+    let harness = harness(&Settings::default());
+    for (query, expected) in [
+        ("", ("date", "is missing")),
+        ("?date=", ("date", "must be a date, such as 2030-01-31")),
+        (
+            "?date=2030-01-31&date=2030-01-31",
+            ("date", "is given more than once"),
+        ),
+        (
+            "?date=2030-01-31&from=1969-12-31T00:00:00Z",
+            ("from", "must be between the years 1970 and 9999"),
+        ),
+        (
+            "?date=2030-01-31&%64ate=2030-01-31",
+            ("date", "is given more than once"),
+        ),
+    ] {
+        let response = harness.client.get(format!("{SEARCH}{query}")).send().await;
+        let body = problem(response, StatusCode::UNPROCESSABLE_ENTITY, "INVALID").await;
+        assert_eq!(faults(&body), [expected], "{query}");
+    }
+    let response = harness.client.get("/api/echo/1?limit=101").send().await;
+    let body = problem(response, StatusCode::UNPROCESSABLE_ENTITY, "INVALID").await;
+    assert_eq!(faults(&body), [("limit", "must be between 1 and 100")]);
+    for right in [
+        format!("{SEARCH}?date=2030-01-31"),
+        format!(
+            "{SEARCH}?state=not_yet&force=false&from=2030-01-31T09%3A00%3A00%2B09:00&date=2030-01-31"
+        ),
+        "/livez?anything=1".to_owned(),
+    ] {
+        harness
+            .client
+            .get(&right)
+            .send()
+            .await
+            .assert_status_is_ok();
+    }
+}
+
+#[tokio::test]
+async fn those_who_may_not_ask_are_told_that_first() {
+    let harness = harness(&with_token());
+    for path in ["/api/admin/x?page=2", "/api/admin/01"] {
+        let get = |value: &'static str| {
+            let request = harness.client.get(path).header("authorization", value);
+            request.send()
+        };
+        problem(
+            get("Bearer no").await,
+            StatusCode::UNAUTHORIZED,
+            "UNAUTHENTICATED",
+        )
+        .await;
+        problem(get("7").await, StatusCode::FORBIDDEN, "FORBIDDEN").await;
+        let admin = get("Bearer s3cret").await;
+        if path.contains("page") {
+            let body = problem(admin, StatusCode::UNPROCESSABLE_ENTITY, "INVALID").await;
+            let unknown = ("page", "is not a parameter of this operation");
+            assert_eq!(faults(&body), [("id", "must be an integer"), unknown]);
+        } else {
+            problem(admin, StatusCode::NOT_FOUND, "NOT_FOUND").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_id_has_one_address() {
+    let harness = harness(&Settings::default());
+    for path in [
+        "/api/echo/+1",
+        "/api/echo/0001",
+        "/api/echo/%31",
+        "/api/echo/-0",
+        "/api/search/0193a5d27a0070008000000000000001?date=2030-01-31",
+        "/api/search/0193A5D2-7A00-7000-8000-000000000001?date=2030-01-31",
+        "/api/search/%30193a5d2-7a00-7000-8000-000000000001?date=2030-01-31",
+    ] {
+        let response = harness.client.get(path).send().await;
+        problem(response, StatusCode::NOT_FOUND, "NOT_FOUND").await;
+    }
+    harness
+        .client
+        .get("/api/echo/1")
+        .send()
+        .await
+        .assert_status_is_ok();
+    for path in ["+1", "0001", "%31"] {
+        let path = format!("/api/campaigns/{path}/participation");
+        assert_eq!(gated_participation_in(&path), None, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_field_that_is_given_twice_is_named() {
+    let harness = harness(&Settings::default());
+    let post = |body: &'static str| {
+        let request = harness.client.post("/api/echo/1");
+        request.content_type("application/json").body(body).send()
+    };
+    for (body, expected) in [
+        (
+            r#"{"count":1,"count":2}"#,
+            vec![("count", "is given more than once")],
+        ),
+        (
+            r#"{"count":11,"more":{"a":[{"b":1,"b":1}]},"\u0063ount":11}"#,
+            vec![
+                ("more.a[0].b", "is given more than once"),
+                ("count", "is given more than once"),
+                ("count", "must be between 1 and 10"),
+                ("more", "is not a field of this object"),
+            ],
+        ),
+    ] {
+        let response = post(body).await;
+        let answer = problem(response, StatusCode::UNPROCESSABLE_ENTITY, "INVALID").await;
+        assert_eq!(faults(&answer), expected, "{body}");
     }
 }
 

@@ -252,7 +252,7 @@ async fn a_connection_that_is_not_even_read_is_answered() {
     );
     let (stream, _) = listener.accept().await.unwrap();
     stream.writable().await.unwrap();
-    turn_away(&stream);
+    turn_away(&stream, NO_SEAT);
     drop(stream);
     let told = client.answer().await.unwrap();
     assert_eq!(

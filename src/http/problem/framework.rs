@@ -10,6 +10,8 @@ use poem_openapi::error::{
 
 use super::{FieldProblem, Problem};
 
+const OTHER_FORM: &str = "does not have the form that the OpenAPI document gives";
+
 /// What the edge knows about the route that failed.
 #[derive(Clone, Copy, Default)]
 pub struct Place<'a> {
@@ -30,14 +32,12 @@ pub fn from_framework(error: &poem::Error, place: Place<'_>) -> Problem {
     if error.is::<MethodNotAllowedError>() {
         return method_not_allowed(place.allow);
     }
+    // Parameters were checked before by the document; what the framework says of its types is not repeated.
     if let Some(error) = error.downcast_ref::<ParsePathError>() {
-        return Problem::invalid_field(
-            path_parameter(error.name, place.template),
-            "is not in the form that is asked for",
-        );
+        return Problem::invalid_field(path_parameter(error.name, place.template), OTHER_FORM);
     }
     if let Some(error) = error.downcast_ref::<ParseParamError>() {
-        return Problem::invalid_field(error.name, plain_reason(&error.reason));
+        return Problem::invalid_field(error.name, OTHER_FORM);
     }
     if let Some(error) = error.downcast_ref::<ReadBodyError>() {
         return unreadable_body(error);
@@ -184,17 +184,6 @@ fn path_parameter(name: &str, template: Option<&str>) -> String {
                 .nth(position)
         });
     named.unwrap_or("path").to_owned()
-}
-
-/// The framework's reason without the names of its types.
-fn plain_reason(reason: &str) -> String {
-    if reason.starts_with("Expected input type") {
-        return "is not one of the values there are".to_owned();
-    }
-    match reason.split_once("\": ") {
-        Some((before, after)) if before.starts_with("failed to parse") => after.to_owned(),
-        _ => reason.to_owned(),
-    }
 }
 
 impl From<FieldProblem> for Problem {

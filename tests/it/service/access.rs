@@ -384,3 +384,50 @@ async fn a_participation_is_made_of_what_was_asked_for_alone() {
     .await;
     assert_eq!(body(history).await["items"], json!([]));
 }
+
+/// Every operation of the document, with ids that have the form of one.
+async fn operations(service: &Service) -> Vec<(String, String)> {
+    let document = body(service.get("/openapi.json").send().await.unwrap()).await;
+    let mut operations = Vec::new();
+    for (template, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let mut path = template.clone();
+            for parameter in operation["parameters"].as_array().unwrap_or(&Vec::new()) {
+                let is_uuid = parameter["schema"]["format"] == "uuid";
+                let id = if is_uuid {
+                    "00000000-0000-7000-8000-000000000000"
+                } else {
+                    "999999999"
+                };
+                let name = parameter["name"].as_str().unwrap();
+                path = path.replace(&format!("{{{name}}}"), id);
+            }
+            operations.push((method.to_uppercase(), path));
+        }
+    }
+    operations
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_that_are_not_known_are_refused_everywhere() {
+    let folder = TempDir::new().unwrap();
+    let settings = [("FIRSTCOME_TEST_ENDPOINTS", "true".to_owned())];
+    let service = Service::start(&folder, &settings).await;
+    let operations = operations(&service).await;
+    assert!(operations.len() >= 40, "there were so many once");
+    for (method, path) in operations {
+        if !path.starts_with("/api/") {
+            // A probe is answered however it is asked.
+            continue;
+        }
+        let asked = format!("{path}?limitt=1&limitt=2");
+        let answer = ask(&service, &method, &asked, &admin(), &json!({})).await;
+        let (status, problem) = problem(answer).await;
+        assert_eq!(status, 422, "{method} {path}: {problem}");
+        let unknown = json!({
+            "field": "limitt", "problem": "is not a parameter of this operation"
+        });
+        let errors = problem["errors"].as_array().unwrap();
+        assert!(errors.contains(&unknown), "{method} {path}: {problem}");
+    }
+}
