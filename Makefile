@@ -8,6 +8,7 @@ CARGO_DENY_VERSION := 0.20.2
 K6_VERSION := v1.8.1
 
 SEEDS ?= 1..21
+FUZZ_SECONDS ?= 600
 
 cargo_deny := .parts/bin/cargo-deny-$(CARGO_DENY_VERSION)
 k6 := .parts/bin/k6-$(K6_VERSION)
@@ -187,6 +188,10 @@ faults: ## Break the parts by random schedules: SEEDS=1..201, or MINUTES=30 of n
 	FIRSTCOME_FAULTS_SEEDS=$(if $(MINUTES),,$(SEEDS)) FIRSTCOME_FAULTS_MINUTES=$(MINUTES) \
 	  scripts/parts env -- \
 	  cargo test --locked --features failpoints --test faults whatever_breaks -- --nocapture
+
+.PHONY: fuzz
+fuzz: openssl ## What reads foreign bytes, on inputs made by chance: FUZZ_SECONDS=600 of new ones
+	FIRSTCOME_FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --locked --features failpoints,kafka-tls --lib fuzz:: -- --nocapture
 
 .PHONY: k6-smoke
 k6-smoke: $(k6) ## Load: a short check of a running service

@@ -257,3 +257,6 @@ async fn look_for_all(store: Store, answers: Answers, batch: Vec<Asking>) {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod fuzz;

@@ -135,3 +135,6 @@ fn hooks(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &Config) 
         lag: Arc::new(move |partition, records| metrics.lag(consumer, partition, records)),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod fuzz;

@@ -209,3 +209,6 @@ impl Stream for Pieces {
         })
     }
 }
+
+#[cfg(test)]
+pub(crate) mod fuzz;

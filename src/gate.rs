@@ -320,3 +320,6 @@ pub trait Gate: Send + Sync + 'static {
     /// Whether the gate answers and takes writes.
     async fn ping(&self) -> Result<(), GateError>;
 }
+
+#[cfg(test)]
+pub(crate) mod fuzz;

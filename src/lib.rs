@@ -56,3 +56,6 @@ pub mod telemetry;
 pub mod trace;
 pub mod wake;
 pub mod web;
+
+#[cfg(test)]
+mod fuzz;

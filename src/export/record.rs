@@ -36,7 +36,7 @@ pub(super) fn append(to: &mut Vec<u8>, rows: &[RankedRow]) {
 }
 
 /// The core of the `csv` crate, without what serialises: it needs no more crates than there are.
-fn line(to: &mut Vec<u8>, cells: &[impl AsRef<str>]) {
+pub(super) fn line(to: &mut Vec<u8>, cells: &[impl AsRef<str>]) {
     let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).build();
     for (nth, cell) in cells.iter().enumerate() {
         if nth > 0 {
@@ -107,7 +107,7 @@ fn time(at: Option<Instant>) -> String {
 /// Text that somebody else chose, as no spreadsheet takes it for a formula: an apostrophe goes before
 /// whatever one could begin with. Also behind what separates cells elsewhere: some spreadsheets cut at a
 /// semicolon whatever the file means by it. After OWASP, "CSV Injection".
-fn harmless(text: &str) -> String {
+pub(super) fn harmless(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     let mut begins = true;
     for letter in text.chars() {

@@ -281,4 +281,7 @@ impl<'a> Patience<'a> {
 }
 
 #[cfg(test)]
+pub(super) mod fuzz;
+
+#[cfg(test)]
 mod tests;

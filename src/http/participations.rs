@@ -360,7 +360,7 @@ async fn asked_too_much(app: &App, campaign: i64, quantity: u32, refusal: &Refus
 }
 
 /// Where in a trace the request stands: in ours, or in that which it came with, if that has the form of one.
-fn traceparent(request: &Request) -> Option<String> {
+pub(super) fn traceparent(request: &Request) -> Option<String> {
     let entry = Entry::of(request);
     if let Some(ours) = entry.and_then(|entry| entry.traceparent.as_ref()) {
         return Some(ours.clone());

@@ -10,6 +10,7 @@ use poem::Request;
 use poem::http::{StatusCode, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::origin::address;
 use super::problem::{Problem, busy};
 use crate::limits::{Proxies, host};
 

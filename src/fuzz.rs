@@ -1,0 +1,59 @@
+//! Fuzz targets: what reads bytes that others chose, each with what must hold whatever they are. One list for the
+//! short run of `make test` and the long one of `make fuzz`.
+
+mod run;
+
+use crate::challenge::{Challenge, Required};
+use crate::clock::Clock;
+use crate::domain::{CampaignId, UserId};
+use crate::identity::{Algorithm, KeySet, Keys, Rules, Verifier};
+use crate::{allow_list, consumers, export, gate, http, trace};
+
+/// Reads some bytes, and fails where something does not hold.
+type Target = fn(&[u8]);
+
+/// All targets, by the names of their folders in `fuzz/corpus`.
+const TARGETS: [(&str, Target); 12] = [
+    ("address", http::fuzz::address),
+    ("allow_list", allow_list::fuzz::lines),
+    ("challenge", challenge),
+    ("connection", http::fuzz::connection),
+    ("cookie", http::fuzz::cookie),
+    ("csv", export::fuzz::line_of),
+    ("gate_reply", gate::fuzz::reply),
+    ("json", http::fuzz::json),
+    ("jwt", jwt),
+    ("record", consumers::fuzz::record),
+    ("request_traceparent", http::fuzz::traceparent),
+    ("traceparent", trace::fuzz::parent),
+];
+
+/// Nobody passes who does not know the secret.
+fn challenge(bytes: &[u8]) {
+    let Ok(token) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let secret = "a secret that the corpus does not know";
+    let lifetime_max = std::time::Duration::from_secs(600);
+    let challenge = Challenge::new(Required::All, [secret], lifetime_max).unwrap();
+    let now = Clock::System.now();
+    let admitted = challenge.admit(CampaignId(1), UserId(42), Some(token), now);
+    assert!(admitted.is_err(), "a token without the secret");
+}
+
+/// No token is believed that is not signed with the key.
+fn jwt(bytes: &[u8]) {
+    let Ok(token) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let keys = KeySet::of_secret(&[7; 32]).unwrap();
+    let rules = Rules {
+        issuer: "issuer".to_owned(),
+        audience: "audience".to_owned(),
+        algorithms: vec![Algorithm::Hs256],
+        clock_skew: std::time::Duration::from_secs(30),
+    };
+    let verifier = Verifier::new(rules, Keys::Fixed(std::sync::Arc::new(keys)), Clock::System);
+    let outcome = futures_util::FutureExt::now_or_never(verifier.verify(token));
+    assert!(matches!(outcome, Some(Err(_))), "a token without the key");
+}

@@ -1,0 +1,119 @@
+//! What comes over a connection: bytes, addresses, headers and bodies.
+
+use std::sync::LazyLock;
+
+use poem::Request;
+use poem::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use serde_json::Value;
+
+use super::admin::requests::{ChangeCampaign, CreateCampaign};
+use super::cookies;
+use super::document::Document;
+use super::fields::read_document;
+use super::json::RequestBodySchema;
+use super::participations::{ParticipationRequest, traceparent as traceparent_of};
+use super::problem::Problem;
+use super::routes::{Fault, Routes};
+use crate::telemetry::Telemetry;
+
+pub use super::connection::fuzz::connection;
+
+/// A body says one thing to every reader, or is refused, and never in the words of a library.
+pub fn json(bytes: &[u8]) {
+    let usual: Result<Value, _> = serde_json::from_slice(bytes);
+    let Ok(document) = Document::parse(bytes) else {
+        assert!(usual.is_err(), "the usual reader reads it");
+        return;
+    };
+    assert_eq!(usual.ok().as_ref(), Some(&document.value));
+    let is_repeated = !document.repeated.is_empty();
+    for is_refused in [
+        is_refused::<ParticipationRequest>(bytes),
+        is_refused::<CreateCampaign>(bytes),
+        is_refused::<ChangeCampaign>(bytes),
+    ] {
+        assert!(is_refused || !is_repeated, "a key is there twice");
+    }
+}
+
+fn is_refused<T: RequestBodySchema>(bytes: &[u8]) -> bool {
+    let document = Document::parse(bytes).ok();
+    let read = document.map(read_document::<T::Read>);
+    match read {
+        Some(Err(problem)) => {
+            explains(&problem);
+            true
+        }
+        Some(Ok(_)) => false,
+        None => true,
+    }
+}
+
+fn explains(problem: &Problem) {
+    assert!(!problem.errors.is_empty(), "{problem:?}");
+    for fault in &problem.errors {
+        for word in ["optional_", "naive", "serde", "failed to", "expected"] {
+            assert!(!fault.problem.contains(word), "{fault:?}");
+        }
+    }
+}
+
+static ROUTES: LazyLock<Routes> =
+    LazyLock::new(|| Routes::new(&super::openapi_document(), &[], &Telemetry::new().http));
+
+/// An address is right, has faults that are named, or is nothing's.
+pub fn address(bytes: &[u8]) {
+    let Ok(uri) = Uri::try_from(bytes) else {
+        return;
+    };
+    for method in [Method::GET, Method::POST, Method::PATCH, Method::DELETE] {
+        match ROUTES.check(&method, &uri) {
+            Err(Fault::ForAll(problem) | Fault::ForKnown(problem)) => {
+                if problem.code != "NOT_FOUND" {
+                    explains(&problem);
+                }
+            }
+            Ok(()) => {
+                let id = uri.path().strip_prefix("/api/campaigns/");
+                let id = id.and_then(|rest| rest.strip_suffix("/stock"));
+                if method == Method::GET
+                    && let Some(id) = id.filter(|id| !id.is_empty() && !id.contains('/'))
+                {
+                    let number: Option<i64> = id.parse().ok();
+                    assert_eq!(number.map(|number| number.to_string()).as_deref(), Some(id));
+                    let query = uri.query().unwrap_or_default();
+                    let parameters = url::form_urlencoded::parse(query.as_bytes());
+                    assert_eq!(parameters.count(), 0, "{uri}");
+                }
+            }
+        }
+    }
+}
+
+/// A cookie is one of those that are there, or none.
+pub fn cookie(bytes: &[u8]) {
+    let values = bytes.split(|byte| *byte == b'\n');
+    let values = values.filter_map(|value| HeaderValue::from_bytes(value).ok());
+    let headers: HeaderMap = values.map(|value| (header::COOKIE, value)).collect();
+    if let Ok(Some(value)) = cookies::cookie(&headers, "firstcome-session") {
+        let pair = format!("firstcome-session={value}");
+        let mut lines = headers.values().filter_map(|line| line.to_str().ok());
+        assert!(lines.any(|line| line.contains(&pair)), "{pair}");
+        if let Some(token) = crate::accounts::SessionToken::parse(value) {
+            let _csrf = token.csrf();
+        }
+    }
+}
+
+/// What goes on with an event has the form of a `traceparent`.
+pub fn traceparent(bytes: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(bytes) else {
+        return;
+    };
+    let request = Request::builder().header("traceparent", value).finish();
+    if let Some(text) = traceparent_of(&request) {
+        assert_eq!(text.len(), 55, "{text:?}");
+        let hex = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+        assert!(text.bytes().all(hex), "{text:?}");
+    }
+}
