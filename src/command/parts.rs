@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
@@ -13,7 +13,7 @@ use crate::broker::embedded::Embedded;
 use crate::broker::kafka::{Extra, Kafka, KafkaConfig};
 use crate::broker::{PublishError, Publisher};
 use crate::clock::Clock;
-use crate::config::{Config, TOKEN_CHARACTERS_MIN, is_strong};
+use crate::config::Config;
 use crate::domain::Stream;
 use crate::gate::{RedisConfig, RedisTls, ScriptGate};
 use crate::http::listen;

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 pub(super) use self::answers::admissions;
-use self::answers::expired_lease;
+pub(in crate::gate) use self::answers::expired_lease;
 use self::settings::{settings, settings_args};
 pub(super) use self::source::Script;
 use super::in_process::InProcessEngine;

@@ -57,7 +57,7 @@ fn admission(mut fields: Fields) -> Result<Admission, GateError> {
     Ok(Admission::Refused { refusal, remaining })
 }
 
-pub(super) fn expired_lease(reply: Reply) -> Result<Lease, GateError> {
+pub(in crate::gate) fn expired_lease(reply: Reply) -> Result<Lease, GateError> {
     let mut fields = reply.fields()?;
     Ok(Lease {
         participation: fields.participation()?,

@@ -113,7 +113,7 @@ impl AdminCouponsApi {
         body: Checked<RedeemCoupon>,
     ) -> Result<Written<CouponUseView>, Failure<Redeeming>> {
         let Redemption { code, order } = body.0;
-        let by = admin.actor().chars().take(NAME_MAX).collect();
+        let by = admin.actor().to_string().chars().take(NAME_MAX).collect();
         let used = use_voucher(&app, &Voucher::Shown { code, by }, &order).await?;
         Ok(Written(used))
     }

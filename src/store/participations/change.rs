@@ -83,7 +83,7 @@ impl<'a> Step<'a> {
                 expires_at: None,
                 payment_reference: match &asked.wish {
                     Wish::Confirm { reference } => Some(reference.clone()),
-                    Wish::Cancel | Wish::Expire => stands.payment_reference.clone(),
+                    Wish::Cancel { .. } | Wish::Expire => stands.payment_reference.clone(),
                 },
                 ..*stands
             },

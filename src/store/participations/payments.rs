@@ -55,7 +55,7 @@ pub(super) async fn payers(
         .iter()
         .filter_map(|wished| match &wished.wish {
             Wish::Confirm { reference } => Some(reference.as_str()),
-            Wish::Cancel | Wish::Expire => None,
+            Wish::Cancel { .. } | Wish::Expire => None,
         })
         .collect();
     let mut payers = Payers::default();
