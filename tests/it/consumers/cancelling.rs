@@ -179,8 +179,8 @@ async fn nothing_with_coupons_is_cancelled_where_nobody_knows_whether_they_were_
     });
     let other = service.create(other).await;
     let of_other = body(service.take_part(other, 7).await).await;
-    let path = format!("{}/api/admin/campaigns/{other}", service.base);
-    let patch = service.client.patch(path).bearer_auth(ADMIN_TOKEN);
+    let url = format!("{}/api/admin/campaigns/{other}", service.base);
+    let patch = service.client.patch(url).bearer_auth(ADMIN_TOKEN);
     let patched = patch.json(&json!({ "reward": null })).send().await.unwrap();
     assert_eq!(patched.status(), 200);
     let answer = cancel(&service, &of_other, "7").await;

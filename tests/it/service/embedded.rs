@@ -237,8 +237,8 @@ async fn a_campaign_without_what_its_kind_promises_is_refused() {
             .extend(has.as_object().unwrap().clone());
         let id = service.create(asked).await;
         let change = |fields: &Value| {
-            let path = format!("{}/api/admin/campaigns/{id}", service.base);
-            let patch = service.client.patch(path).bearer_auth(ADMIN_TOKEN);
+            let url = format!("{}/api/admin/campaigns/{id}", service.base);
+            let patch = service.client.patch(url).bearer_auth(ADMIN_TOKEN);
             patch.json(fields).send()
         };
         let answer = change(&taken).await.unwrap();
