@@ -45,6 +45,15 @@ impl Flight {
     }
 }
 
+/// What came of a swap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Swap {
+    /// The gate has what was brought.
+    Done,
+    /// The gate had this epoch, or a newer one.
+    Refused(u64),
+}
+
 /// What came of one attempt to rebuild.
 enum Rebuilt {
     /// The gate has this epoch, or a newer one.
@@ -127,14 +136,14 @@ impl Reconciler {
             let (epoch, began) = (campaign.gate_epoch, Instant::now());
             let replaced = self.replace_in_turn(&campaign).await;
             let rest = match &replaced {
-                Ok(()) if !self.rebuild_interval.is_zero() => {
+                Ok(_) if !self.rebuild_interval.is_zero() => {
                     began.elapsed().max(self.rebuild_interval)
                 }
-                Ok(()) | Err(_) => Duration::ZERO,
+                Ok(_) | Err(_) => Duration::ZERO,
             };
             self.store.hold_rebuild(id, epoch, rest).await?;
-            replaced?;
-            match self.ahead_of_store(id).await? {
+            let swap = replaced?;
+            match self.ahead_of_store(id, swap).await? {
                 None => return Ok(Rebuilt::In(epoch)),
                 Some(ahead) => (how.beyond, how.turn) = (ahead, Turn::AtOnce),
             }
@@ -142,7 +151,7 @@ impl Reconciler {
     }
 
     /// Replaces the gate's state, and says meanwhile that this rebuild is alive.
-    async fn replace_in_turn(&self, campaign: &Campaign) -> Result<(), ReconcileError> {
+    async fn replace_in_turn(&self, campaign: &Campaign) -> Result<Swap, ReconcileError> {
         tokio::select! {
             replaced = self.replace(campaign) => replaced,
             never = self.hold_while_alive(campaign) => match never {},
@@ -162,7 +171,7 @@ impl Reconciler {
         }
     }
 
-    async fn replace(&self, campaign: &Campaign) -> Result<(), ReconcileError> {
+    async fn replace(&self, campaign: &Campaign) -> Result<Swap, ReconcileError> {
         let (id, epoch) = (campaign.id, campaign.gate_epoch);
         let snapshot = self.store.snapshot().await?;
         let committed = snapshot.committed(id).await?;
@@ -173,22 +182,32 @@ impl Reconciler {
             .rebuild(id, epoch, &settings, seats, committed.mark)
             .await?;
         tracing::info!(campaign.id = %id, gate.epoch = epoch, seats = seats.len(), applied, "gate rebuilt");
-        Ok(())
+        Ok(if applied {
+            Swap::Done
+        } else {
+            Swap::Refused(epoch)
+        })
     }
 
     /// The epoch that has to be left behind before the gate takes what the store says. A newer one in the gate
     /// is another replica's work, and newer settings are a change made meanwhile, unless the store does not
-    /// know of them: then it was set back. The gate is read first, so that the store knows of all that it has.
-    async fn ahead_of_store(&self, id: CampaignId) -> Result<Option<u64>, ReconcileError> {
+    /// know of them: then it was set back. An epoch is given out once, so a gate that had this one already has it
+    /// from before the store was set back. The gate is read first, so that the store knows of all that it has.
+    async fn ahead_of_store(
+        &self,
+        id: CampaignId,
+        swap: Swap,
+    ) -> Result<Option<u64>, ReconcileError> {
         let Some(gate) = self.gate.inspect(id).await? else {
             return Ok(None);
         };
         let known = self.store.campaign(id).await?;
-        Ok(known.and_then(|known| ahead(&gate, &known)))
+        Ok(known.and_then(|known| ahead(&gate, &known, swap)))
     }
 }
 
-fn ahead(gate: &GateState, known: &Campaign) -> Option<u64> {
+fn ahead(gate: &GateState, known: &Campaign, swap: Swap) -> Option<u64> {
     let newer = gate.settings.is_newer_than(&Settings::from(known));
-    (gate.epoch > known.gate_epoch || newer).then(|| gate.epoch.max(gate.settings.epoch))
+    let lost = gate.epoch > known.gate_epoch || swap == Swap::Refused(gate.epoch);
+    (lost || newer).then(|| gate.epoch.max(gate.settings.epoch))
 }

@@ -270,3 +270,31 @@ async fn the_turn_of_a_rebuild_that_died_ends() {
         assert_eq!(state.epoch, now.gate_epoch);
     }
 }
+
+/// A rebuild that began before a failover brings its state after it, in an epoch that the store has not given out
+/// yet: the next rebuild is given that epoch, too.
+#[tokio::test]
+async fn a_gate_that_has_the_epoch_of_a_rebuild_already_is_left_behind() {
+    for test in stores().await {
+        let scene = Scene::new(&test.store).await;
+        let id = scene.campaign.id;
+        let now = test.store.campaign(id).await.unwrap().unwrap();
+        let next = now.gate_epoch + 1;
+        let lost = firstcome::gate::Settings {
+            epoch: next,
+            total_stock: Some(STOCK + 3),
+            ..firstcome::gate::Settings::from(&now)
+        };
+        let mark = firstcome::domain::Mark::default();
+        let brought = scene.gate.rebuild(id, next, &lost, &[], mark).await;
+        assert!(brought.unwrap());
+        let renewed = scene
+            .reconciler
+            .renew(id, Some(next), Patience::Waits)
+            .await;
+        assert_eq!(renewed.unwrap(), Renewed::InStep);
+        assert_eq!(scene.remaining().await, Some(STOCK));
+        let now = test.store.campaign(id).await.unwrap().unwrap();
+        assert!(now.gate_epoch > next);
+    }
+}

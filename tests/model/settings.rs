@@ -46,9 +46,10 @@ enum Change {
 enum Rebuild {
     Idle,
     Raised(Row),
-    Swapped,
+    /// With the epoch, where the gate refused it because it had that one or a newer one.
+    Swapped(Option<u8>),
     /// Has looked at the gate: its epoch, and its settings.
-    Looked(u8, Row),
+    Looked(u8, Row, Option<u8>),
     /// Found the gate ahead of the store: goes on beyond this epoch.
     Ahead(u8),
 }
@@ -124,19 +125,34 @@ impl Settings {
         Some(())
     }
 
-    /// `swap`.
-    fn swap(&self, gate: &mut Gate, row: Row) {
+    /// `swap`: the epoch, where it is refused.
+    fn swap(&self, gate: &mut Gate, row: Row) -> Option<u8> {
         if gate.epoch >= row.epoch {
-            return;
+            return Some(row.epoch);
         }
         gate.epoch = row.epoch;
         if !self.has(Check::KeepsNewer) || !self.is_newer(gate.settings, row) {
             gate.settings = row;
         }
+        None
     }
 
-    fn is_ahead(&self, (epoch, settings): (u8, Row), store: Row) -> bool {
-        self.has(Check::LooksAfter) && (epoch > store.epoch || self.is_newer(settings, store))
+    /// An epoch is given out once: a gate that had it already has it from before the failover.
+    fn is_ahead(&self, (epoch, settings): (u8, Row), refused: Option<u8>, store: Row) -> bool {
+        self.has(Check::LooksAfter)
+            && (epoch > store.epoch || refused == Some(epoch) || self.is_newer(settings, store))
+    }
+
+    /// What follows from having looked at the gate, and now at the store.
+    fn looked(&self, state: &State, by: usize) -> Option<Rebuild> {
+        let Rebuild::Looked(epoch, settings, refused) = state.rebuilds[by] else {
+            return None;
+        };
+        Some(if self.is_ahead((epoch, settings), refused, state.store) {
+            Rebuild::Ahead(epoch.max(settings.epoch))
+        } else {
+            Rebuild::Idle
+        })
     }
 
     /// A whole rebuild, with nobody else about.
@@ -145,9 +161,9 @@ impl Settings {
         // Without the order by epochs it would go on for ever.
         for _ in 0..ROUNDS {
             state.store.epoch = state.store.epoch.max(beyond) + 1;
-            self.swap(&mut state.gate, state.store);
+            let refused = self.swap(&mut state.gate, state.store);
             let gate = state.gate;
-            if !self.is_ahead((gate.epoch, gate.settings), state.store) {
+            if !self.is_ahead((gate.epoch, gate.settings), refused, state.store) {
                 return;
             }
             beyond = gate.epoch.max(gate.settings.epoch);
@@ -239,21 +255,18 @@ impl Model for Settings {
                 let Rebuild::Raised(row) = state.rebuilds[by] else {
                     return None;
                 };
-                self.swap(&mut state.gate, row);
-                state.rebuilds[by] = Rebuild::Swapped;
+                let refused = self.swap(&mut state.gate, row);
+                state.rebuilds[by] = Rebuild::Swapped(refused);
             }
-            Action::LookAtGate(by) if state.rebuilds[by] == Rebuild::Swapped => {
-                state.rebuilds[by] = Rebuild::Looked(state.gate.epoch, state.gate.settings);
-            }
-            Action::LookAtStore(by) => {
-                let Rebuild::Looked(epoch, settings) = state.rebuilds[by] else {
+            Action::LookAtGate(by) => {
+                let Rebuild::Swapped(refused) = state.rebuilds[by] else {
                     return None;
                 };
-                state.rebuilds[by] = if self.is_ahead((epoch, settings), state.store) {
-                    Rebuild::Ahead(epoch.max(settings.epoch))
-                } else {
-                    Rebuild::Idle
-                };
+                let gate = state.gate;
+                state.rebuilds[by] = Rebuild::Looked(gate.epoch, gate.settings, refused);
+            }
+            Action::LookAtStore(by) => {
+                state.rebuilds[by] = self.looked(&state, by)?;
             }
             Action::ChangeDies(by) if state.changes[by] != Change::Idle => {
                 state.changes[by] = Change::Idle;
