@@ -1,4 +1,4 @@
-//! Whether the parts answer, asked at most once a second however often somebody wants to know.
+//! Whether the parts answer, and whether the databases take writes, asked at most once a second however often somebody wants to know.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use moka::future::Cache;
 use crate::broker::Publisher;
 use crate::gate::Gate;
 use crate::skew::Skew;
-use crate::store::{Rewards, Store};
+use crate::store::{Rewards, Store, StoreError};
 
 /// How long an answer is good for.
 const AGE_MAX: Duration = Duration::from_secs(1);
@@ -34,6 +34,36 @@ pub struct PartHealth {
     pub need: Need,
     /// Why it is not well; none: it is.
     pub error: Option<String>,
+    /// What of that a client may be told; none: only that it is not well.
+    pub reason: Option<String>,
+}
+
+/// What is wrong with a part.
+struct Fault {
+    error: String,
+    reason: Option<String>,
+}
+
+impl From<String> for Fault {
+    fn from(error: String) -> Self {
+        Self {
+            error,
+            reason: None,
+        }
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        let reason = match &error {
+            StoreError::ReadOnly(settings) => Some(format!("read-only: {settings}")),
+            _ => None,
+        };
+        Self {
+            error: error.to_string(),
+            reason,
+        }
+    }
 }
 
 /// Asks the parts.
@@ -131,7 +161,8 @@ impl Health {
         let gate = async {
             match &self.gate {
                 Some((gate, need)) => {
-                    let ping = async { gate.ping().await.map_err(|error| error.to_string()) };
+                    let ping =
+                        async { gate.ping().await.map_err(|error| error.to_string().into()) };
                     Some(part("gate", *need, ping).await)
                 }
                 None => None,
@@ -140,15 +171,15 @@ impl Health {
         let rewards = async {
             match &self.rewards {
                 Some((rewards, need)) => {
-                    let ping = async { rewards.ping().await.map_err(|error| error.to_string()) };
-                    Some(part("rewards", *need, ping).await)
+                    let asked = async { rewards.check_writable().await.map_err(Fault::from) };
+                    Some(part("rewards", *need, asked).await)
                 }
                 None => None,
             }
         };
         let (store, gate, broker, rewards) = tokio::join!(
             part("store", Need::Needed, async {
-                self.store.ping().await.map_err(|error| error.to_string())
+                self.store.check_writable().await.map_err(Fault::from)
             }),
             gate,
             part("broker", self.broker_need, async {
@@ -156,7 +187,7 @@ impl Health {
                     .partitions(&self.topic)
                     .await
                     .map(drop)
-                    .map_err(|error| error.to_string())
+                    .map_err(|error| error.to_string().into())
             }),
             rewards,
         );
@@ -171,12 +202,18 @@ impl Health {
 async fn part(
     name: &'static str,
     need: Need,
-    answer: impl Future<Output = Result<(), String>>,
+    answer: impl Future<Output = Result<(), Fault>>,
 ) -> PartHealth {
-    let error = match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+    let fault = match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
         Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error),
-        Err(_) => Some("did not answer in time".to_owned()),
+        Ok(Err(fault)) => Some(fault),
+        Err(_) => Some(Fault::from("did not answer in time".to_owned())),
     };
-    PartHealth { name, need, error }
+    let (error, reason) = fault.map_or((None, None), |fault| (Some(fault.error), fault.reason));
+    PartHealth {
+        name,
+        need,
+        error,
+        reason,
+    }
 }

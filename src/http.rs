@@ -51,8 +51,8 @@ pub use tls::{CertificateFiles, Tls, TlsError};
 
 use self::admin::{
     AdminAccountsApi, AdminAllowListApi, AdminAuditApi, AdminBatchApi, AdminCampaignsApi,
-    AdminCouponsApi, AdminDeadLettersApi, AdminExportApi, AdminGateApi, AdminKafkaApi, AdminOutboxApi,
-    AdminSimulationApi, AdminStatsApi, AdminSystemApi,
+    AdminCouponsApi, AdminDeadLettersApi, AdminExportApi, AdminGateApi, AdminKafkaApi,
+    AdminOutboxApi, AdminSimulationApi, AdminStatsApi, AdminSystemApi,
 };
 use self::campaigns::CampaignsApi;
 use self::dashboard::About;

@@ -10,6 +10,7 @@ mod connection;
 mod counts;
 mod daily;
 mod dead_letters;
+mod demotion;
 mod duties;
 mod entity;
 mod error;
@@ -21,6 +22,7 @@ mod rewards;
 mod schema;
 mod shapes;
 mod tallies;
+mod unreadable;
 mod verification;
 
 pub use accounts::{Account, AccountChange, NewAccount};
@@ -39,8 +41,8 @@ pub use outbox::{
 };
 pub use participations::{
     Applicant, BatchOutcome, Changed, Closing, CommitError, Committed, Decision, DirectOutcome,
-    DueReservations, Intake, Making, Mismatch, Place, Raise, Raised, RankPage, Ranked, RankedRow,
-    Rewarding, Standing, Turn, Wished,
+    DueReservations, Intake, Making, Mismatch, PassedOver, Place, Raise, Raised, RankPage, Ranked,
+    RankedRow, Rewarding, Standing, Turn, Wished,
 };
 pub use rewards::{
     Applied, Due, Effects, Order, Revocation, Rewarded, Rewards, Suspension, UseOutcome, Voucher,
@@ -71,6 +73,10 @@ pub struct StoreConfig {
     pub acquire_timeout: Duration,
     /// Longest wait for the answer to a statement.
     pub response_timeout: Duration,
+    /// Longest life of a connection; a new one goes to where the address leads by then.
+    pub connection_lifetime: Duration,
+    /// A connection that says nothing for so long is ended by the server, which takes its locks back.
+    pub session_timeout: Duration,
     /// Longest wait for another process that changes the schema.
     pub migration_wait: Duration,
 }
@@ -84,6 +90,8 @@ impl StoreConfig {
             connections_max: 16,
             acquire_timeout: Duration::from_secs(3),
             response_timeout: Duration::from_secs(5),
+            connection_lifetime: Duration::from_secs(300),
+            session_timeout: Duration::from_secs(30),
             migration_wait: Duration::from_secs(60),
         }
     }
@@ -102,6 +110,7 @@ pub struct Store {
     clock: Clock,
     statement_bytes_max: usize,
     schema_lock: schema::Lock,
+    unreadable: unreadable::Unreadable,
 }
 
 impl Store {
@@ -117,6 +126,7 @@ impl Store {
                 name: SCHEMA_LOCK,
                 wait_max: config.migration_wait,
             },
+            unreadable: unreadable::Unreadable::default(),
         };
         store.ask_time().await?;
         Ok(store)
@@ -187,6 +197,14 @@ impl Store {
     /// The value of one of MySQL's server variables.
     pub async fn server_variable(&self, name: &str) -> Result<Option<String>, StoreError> {
         let sql = "SELECT VARIABLE_VALUE FROM performance_schema.global_variables WHERE VARIABLE_NAME = ?";
+        let statement = Statement::from_sql_and_values(DbBackend::MySql, sql, [name.into()]);
+        let row = self.db.query_one_raw(statement).await?;
+        Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+    }
+
+    /// The value of one of the variables of a session of MySQL.
+    pub async fn session_variable(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT VARIABLE_VALUE FROM performance_schema.session_variables WHERE VARIABLE_NAME = ?";
         let statement = Statement::from_sql_and_values(DbBackend::MySql, sql, [name.into()]);
         let row = self.db.query_one_raw(statement).await?;
         Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)

@@ -154,7 +154,7 @@ impl Job {
             match retry(&self.desk.settings.retry, StoreError::verdict, write).await {
                 Ok(true) => self.report.done.fetch_add(1, Ordering::Relaxed),
                 Ok(false) => return Err(JobError::Lost),
-                Err(error @ StoreError::Unavailable(_)) => return Err(error.into()),
+                Err(error) if error.is_unavailable() => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,

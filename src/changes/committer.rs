@@ -170,15 +170,18 @@ impl Committer {
         Ok(changed)
     }
 
-    /// Makes changes of one campaign, and tells whoever has to know; how many were made.
+    /// Makes changes of one campaign, and tells whoever has to know.
     pub(super) async fn make(
         self: &Arc<Self>,
         campaign: CampaignId,
         wishes: &[Wished],
-    ) -> Result<usize, CommitError> {
+    ) -> Result<Made, CommitError> {
         let changed = self.commit(campaign, wishes).await?;
         self.give_back(campaign, &changed).await;
-        Ok(changed.changed.len())
+        Ok(Made {
+            changed: changed.changed.len(),
+            unreadable: changed.unreadable,
+        })
     }
 
     /// Tells the gate, so that others can have what was given back. Only the first try is waited for.
@@ -212,15 +215,27 @@ impl Committer {
     }
 }
 
+/// What came of changes that nobody waits for.
+pub(super) struct Made {
+    /// How many there were.
+    pub(super) changed: usize,
+    /// The participations that could not be read.
+    pub(super) unreadable: Vec<ParticipationId>,
+}
+
 /// What became of each.
 fn outcomes(changed: &mut Changed) -> HashMap<ParticipationId, Granted> {
     let kept = std::mem::take(&mut changed.kept);
     let kept = kept
         .into_iter()
         .map(|(kept, obstacle)| (kept.id, as_it_stands(kept, obstacle)));
+    let unreadable = std::mem::take(&mut changed.unreadable);
+    let unreadable = unreadable
+        .into_iter()
+        .map(|id| (id, Err(ChangeError::Unavailable)));
     let granted = std::mem::take(&mut changed.changed);
     let granted = granted.into_iter().map(|granted| (granted.id, Ok(granted)));
-    granted.chain(kept).collect()
+    granted.chain(kept).chain(unreadable).collect()
 }
 
 fn answer(reply: Reply, outcome: Granted) {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Changes, Committer};
 use crate::domain::{ParticipationId, Wish};
-use crate::store::{StoreError, Wished};
+use crate::store::{PassedOver, StoreError, Wished};
 use crate::supervisor::Spawner;
 
 const DUTY: &str = "expiry";
@@ -16,6 +16,8 @@ const DUTY: &str = "expiry";
 const TERM: Duration = Duration::from_secs(5);
 /// Reservations looked at in one go.
 const PAGE: u64 = 500;
+/// Reservations that are passed over one by one; a campaign with more of them is passed over whole.
+const UNREADABLE_MAX: usize = 1_000;
 
 /// Expires what is due, so far apart.
 pub fn start(spawner: &Spawner, changes: &Changes, interval: Duration) {
@@ -36,25 +38,36 @@ pub fn start(spawner: &Spawner, changes: &Changes, interval: Duration) {
 }
 
 impl Committer {
+    /// Campaigns whose reservations cannot be changed just now, and reservations that cannot be read, are passed
+    /// over until the next time: those of the others expire all the same.
     async fn expire_due(self: &Arc<Self>, owner: &str) -> Result<(), StoreError> {
+        let mut passed_over = PassedOver::default();
         while self.store.take_duty(DUTY, owner, TERM).await? {
-            let mut expired = 0;
-            for due in self.store.due_reservations(PAGE).await? {
-                let wishes: Vec<Wished> = due.ids.into_iter().map(to_expire).collect();
-                match self.make(due.campaign, &wishes).await {
-                    Ok(changed) => expired += changed,
-                    // What it was to expire is due the next time, too.
-                    Err(error) => tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        campaign.id = %due.campaign,
-                        "reservations wait to expire"
-                    ),
-                }
-            }
-            if expired == 0 {
+            let due = self.store.due_reservations(PAGE, &passed_over).await?;
+            if due.is_empty() {
                 break;
             }
-            tracing::debug!(expired, "reservations ran out");
+            for due in due {
+                let wishes: Vec<Wished> = due.ids.into_iter().map(to_expire).collect();
+                let is_done = match self.make(due.campaign, &wishes).await {
+                    Ok(made) => {
+                        let is_done = made.changed > 0 || !made.unreadable.is_empty();
+                        passed_over.participations.extend(made.unreadable);
+                        is_done && passed_over.participations.len() < UNREADABLE_MAX
+                    }
+                    Err(error) => {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            campaign.id = %due.campaign,
+                            "reservations wait to expire"
+                        );
+                        false
+                    }
+                };
+                if !is_done {
+                    passed_over.campaigns.push(due.campaign);
+                }
+            }
         }
         Ok(())
     }

@@ -75,6 +75,11 @@ async fn mysql(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<V
             settings.insert(name.to_owned(), value);
         }
     }
+    for name in doctor::MYSQL_SESSION_NAMES {
+        if let Some(value) = store.session_variable(name).await? {
+            settings.insert(format!("session.{name}"), value);
+        }
+    }
     let asked = Clock::System.now();
     let told = store.time().await?;
     readings.push(Reading {

@@ -53,6 +53,8 @@ pub(super) async fn store(config: &Config, clock: Clock) -> anyhow::Result<Store
         connections_max: config.database.connections_max,
         acquire_timeout: config.database.acquire_timeout,
         response_timeout: config.database.response_timeout,
+        connection_lifetime: config.database.connection_lifetime,
+        session_timeout: config.database.session_timeout,
         migration_wait: config.database.migration_wait,
         ..StoreConfig::new(url.as_str())
     };

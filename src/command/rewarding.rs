@@ -62,6 +62,8 @@ async fn connect(config: &Config, url: &str, clock: &Clock) -> anyhow::Result<Re
         connections_max: config.rewards.connections_max,
         acquire_timeout: config.database.acquire_timeout,
         response_timeout: config.database.response_timeout,
+        connection_lifetime: config.database.connection_lifetime,
+        session_timeout: config.database.session_timeout,
         migration_wait: config.database.migration_wait,
         ..StoreConfig::new(url)
     };

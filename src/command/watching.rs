@@ -67,6 +67,7 @@ pub(super) fn system(
     clock: &Clock,
     telemetry: &Telemetry,
 ) -> SystemBoard {
+    telemetry.register(|registry| store.register(registry));
     let board = SystemBoard::new(store.clone(), Arc::clone(gate), relay, clock.clone());
     telemetry.register(|registry| board.register(registry));
     board

@@ -20,6 +20,12 @@ section! {
         /// Longest wait for the answer to a statement.
         #[serde(with = "humantime_serde")]
         response_timeout: Duration = Duration::from_secs(5),
+        /// Longest life of a connection.
+        #[serde(with = "humantime_serde")]
+        connection_lifetime: Duration = Duration::from_secs(300),
+        /// A connection that says nothing for so long is ended by the server.
+        #[serde(with = "humantime_serde")]
+        session_timeout: Duration = Duration::from_secs(30),
         /// Longest wait for another process that changes the schema.
         #[serde(with = "humantime_serde")]
         migration_wait: Duration = Duration::from_secs(60),
@@ -36,8 +42,17 @@ impl Database {
             self.response_timeout >= Duration::from_millis(500),
             "database.response_timeout: must be at least 500ms",
         );
+        let day = Duration::from_secs(86_400);
         require(
-            (Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&self.migration_wait),
+            (Duration::from_secs(5)..=day).contains(&self.connection_lifetime),
+            "database.connection_lifetime: must be between 5s and 1day",
+        );
+        require(
+            (Duration::from_secs(2)..=Duration::from_secs(3_600)).contains(&self.session_timeout),
+            "database.session_timeout: must be between 2s and 1h",
+        );
+        require(
+            (Duration::from_secs(1)..=day).contains(&self.migration_wait),
             "database.migration_wait: must be between 1s and 1day",
         );
     }

@@ -1,4 +1,4 @@
-//! MySQL: what makes a commit durable.
+//! MySQL: what makes a commit durable, and what keeps locks of those who have gone short.
 
 use super::Verdict::{Bad, Good, Warn};
 use super::{Finding, Level, Settings, Verdict, judged, version};
@@ -8,7 +8,7 @@ use super::{Finding, Level, Settings, Verdict, judged, version};
 pub fn mysql(settings: &Settings, pool: u32) -> Vec<Finding> {
     let logs = settings.get("log_bin").is_none_or(|value| is_on(value));
     let judge = |name: &str, rule: &dyn Fn(&str) -> Verdict| judged("mysql", settings, name, rule);
-    vec![
+    let mut findings = vec![
         judge("version", &old),
         judge("innodb_flush_log_at_trx_commit", &flush),
         judge("innodb_doublewrite", &doublewrite),
@@ -39,11 +39,77 @@ pub fn mysql(settings: &Settings, pool: u32) -> Vec<Finding> {
         }),
         judge("sql_mode", &strict),
         enough(judged("mysql", settings, "max_connections", |_| Good), pool),
+    ];
+    findings.extend(service(settings));
+    findings
+}
+
+/// Whether the server takes writes, and whether it gives locks back soon.
+fn service(settings: &Settings) -> Vec<Finding> {
+    let judge = |name: &str, rule: &dyn Fn(&str) -> Verdict| judged("mysql", settings, name, rule);
+    vec![
+        judge("super_read_only", &writable),
+        judge("read_only", &writable),
+        judge("innodb_read_only", &writable),
+        judge("innodb_deadlock_detect", &|value| {
+            if is_on(value) {
+                Good
+            } else {
+                Warn(
+                    "turn it on: without it a deadlock costs a wait of 2 s, and not one transaction",
+                )
+            }
+        }),
+        judge("session.wait_timeout", &brief),
+        judge("session.lock_wait_timeout", &brief),
+        judge("session.innodb_lock_wait_timeout", &|value| {
+            if value.parse().is_ok_and(|seconds: u64| seconds <= 2) {
+                Good
+            } else {
+                Warn(LOST_SETTINGS)
+            }
+        }),
+        judge("session.transaction_isolation", &|value| {
+            if value == "READ-COMMITTED" {
+                Good
+            } else {
+                Bad(LOST_SETTINGS)
+            }
+        }),
     ]
 }
 
+/// What a session says that was not told what we tell it.
+const LOST_SETTINGS: &str = "let the proxy before MySQL pass on SET SESSION, or pin each connection to a \
+     session: the settings of a session were lost on the way";
+
+fn writable(value: &str) -> Verdict {
+    if is_on(value) {
+        Bad("point the address at the primary: this server takes no writes")
+    } else {
+        Good
+    }
+}
+
+/// Sessions ask for an hour at most: a connection lost half-way keeps its locks for as long.
+fn brief(value: &str) -> Verdict {
+    if value.parse().is_ok_and(|seconds: u64| seconds <= 3_600) {
+        Good
+    } else {
+        Warn(LOST_SETTINGS)
+    }
+}
+
+/// The variables of a session that are judged, as `session.NAME`.
+pub const SESSION_NAMES: [&str; 4] = [
+    "wait_timeout",
+    "lock_wait_timeout",
+    "innodb_lock_wait_timeout",
+    "transaction_isolation",
+];
+
 /// The variables that are judged.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 12] = [
     "version",
     "innodb_flush_log_at_trx_commit",
     "innodb_doublewrite",
@@ -52,6 +118,10 @@ pub const NAMES: [&str; 8] = [
     "default_storage_engine",
     "sql_mode",
     "max_connections",
+    "super_read_only",
+    "read_only",
+    "innodb_read_only",
+    "innodb_deadlock_detect",
 ];
 
 fn is_on(value: &str) -> bool {
@@ -112,7 +182,7 @@ mod tests {
     use super::super::{Level, complaints, settings};
     use super::mysql;
 
-    const SOUND: [(&str, &str); 8] = [
+    const SOUND: [(&str, &str); 16] = [
         ("version", "8.4.6"),
         ("innodb_flush_log_at_trx_commit", "1"),
         ("innodb_doublewrite", "ON"),
@@ -121,6 +191,14 @@ mod tests {
         ("default_storage_engine", "InnoDB"),
         ("sql_mode", "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES"),
         ("max_connections", "151"),
+        ("super_read_only", "OFF"),
+        ("read_only", "OFF"),
+        ("innodb_read_only", "OFF"),
+        ("innodb_deadlock_detect", "ON"),
+        ("session.wait_timeout", "30"),
+        ("session.lock_wait_timeout", "30"),
+        ("session.innodb_lock_wait_timeout", "2"),
+        ("session.transaction_isolation", "READ-COMMITTED"),
     ];
 
     /// What is said when these differ from a sound server.
@@ -161,6 +239,10 @@ mod tests {
             ("default_storage_engine", "MyISAM"),
             ("sql_mode", ""),
             ("sql_mode", "ONLY_FULL_GROUP_BY"),
+            ("super_read_only", "ON"),
+            ("read_only", "1"),
+            ("innodb_read_only", "ON"),
+            ("session.transaction_isolation", "REPEATABLE-READ"),
         ] {
             assert_eq!(with(&[(name, value)]), says(name, Level::Bad), "{value}");
         }
@@ -173,6 +255,10 @@ mod tests {
             ("version", "11.4.2-MariaDB"),
             ("log_bin", "OFF"),
             ("max_connections", "16"),
+            ("innodb_deadlock_detect", "OFF"),
+            ("session.wait_timeout", "28800"),
+            ("session.lock_wait_timeout", "31536000"),
+            ("session.innodb_lock_wait_timeout", "50"),
         ] {
             assert_eq!(with(&[(name, value)]), says(name, Level::Warn), "{value}");
         }

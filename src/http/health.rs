@@ -65,12 +65,15 @@ impl ClockView {
 
 /// The state of one part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
-#[oai(rename = "Part")]
+#[oai(rename = "Part", skip_serializing_if_is_none)]
 pub(super) struct PartView {
     /// `store`, `gate`, `broker` or `rewards`.
     name: String,
     /// `up` or `down`.
     status: String,
+    /// Why it is down, where that is known: `read-only: ` and the settings of the database that say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 impl From<&PartHealth> for PartView {
@@ -78,6 +81,7 @@ impl From<&PartHealth> for PartView {
         Self {
             name: part.name.to_owned(),
             status: if part.error.is_none() { "up" } else { "down" }.to_owned(),
+            reason: part.reason.clone(),
         }
     }
 }
@@ -110,7 +114,7 @@ impl HealthApi {
     /// Whether the process can do its work.
     ///
     /// 503 (`NOT_READY`) names the parts that do not answer, if one of them is needed to make
-    /// participations. Without the broker their events wait; without the gate the database admits, unless
+    /// participations; a database that takes no writes is such a part, and `reason` says why. Without the broker their events wait; without the gate the database admits, unless
     /// it is configured otherwise. That is `degraded`, and answered with 200: taking all replicas out of
     /// service at once would help nobody.
     #[oai(path = "/readyz", method = "get", operation_id = "readyz")]
@@ -173,6 +177,7 @@ mod tests {
             name,
             need,
             error: error.map(str::to_owned),
+            reason: None,
         }
     }
 

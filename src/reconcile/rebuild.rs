@@ -175,7 +175,7 @@ impl Reconciler {
         let (id, epoch) = (campaign.id, campaign.gate_epoch);
         let snapshot = self.store.snapshot().await?;
         let committed = snapshot.committed(id).await?;
-        snapshot.end().await?;
+        snapshot.end_current().await?;
         let (settings, seats) = (Settings::from(campaign), &committed.seats);
         let applied = self
             .gate

@@ -232,7 +232,7 @@ impl Run<'_> {
         let store = &self.reconciler.store;
         let snapshot = store.snapshot().await?;
         let looked = look::look(&snapshot, ids, self.scope.order, is_trusted).await?;
-        snapshot.end().await?;
+        snapshot.end_current().await?;
         let worth = looked.iter().filter(|looked| !looked.is_doubtful);
         let kept: Vec<Kept> = worth.flat_map(|looked| looked.keep.clone()).collect();
         keep(store, &kept).await;

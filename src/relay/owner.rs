@@ -116,8 +116,19 @@ impl Ownership {
         let mut tenures = self.tenures.write().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::take(&mut *tenures);
         let mut changes = 0;
-        for Held { bucket, epoch } in held {
+        for Held {
+            bucket,
+            epoch,
+            is_renewed,
+        } in held
+        {
             let known = before.get(bucket);
+            // Somebody else holds the row of its lease: what was known of it holds as long as it did.
+            let send_until = match known {
+                _ if *is_renewed => send_until,
+                Some(known) if known.epoch == *epoch => known.send_until,
+                _ => continue,
+            };
             let unbroken = known.filter(|known| known.epoch == *epoch && now < known.send_until);
             let number = unbroken.map_or_else(
                 || self.numbered.fetch_add(1, Ordering::SeqCst),

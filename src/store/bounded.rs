@@ -19,6 +19,8 @@ use sea_orm::{
     QueryResult, RuntimeErr, Statement, TransactionOptions, TransactionTrait, sqlx,
 };
 
+use super::demotion::Demotion;
+
 /// For so long after a statement was given up, connections that come back are looked at closely.
 const DOUBT: Duration = Duration::from_secs(5);
 
@@ -39,7 +41,8 @@ impl GivenUp {
     }
 }
 
-fn millis_now() -> u64 {
+/// Milliseconds since the first question of the process, and one more.
+pub(super) fn millis_now() -> u64 {
     static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(BEGAN.elapsed().as_millis()).unwrap_or(u64::MAX) + 1
 }
@@ -56,6 +59,7 @@ pub(super) struct Db {
 struct Bounds {
     answer_max: Duration,
     given_up: GivenUp,
+    demotion: Demotion,
 }
 
 impl Bounds {
@@ -63,7 +67,7 @@ impl Bounds {
         let mut asked = Asked(Some(&self.given_up));
         if let Ok(answer) = tokio::time::timeout(self.answer_max, answer).await {
             asked.0 = None;
-            return answer;
+            return answer.inspect_err(|error| self.demotion.look_at(error));
         }
         let late = "the database did not answer in time";
         let late = sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, late));
@@ -87,18 +91,30 @@ impl Db {
         inner: DatabaseConnection,
         answer_max: Duration,
         given_up: GivenUp,
+        demotion: Demotion,
     ) -> Self {
         let bounds = Bounds {
             answer_max,
             given_up,
+            demotion,
         };
         Self { inner, bounds }
     }
 
     /// The same pool, for what takes longer.
     pub(super) fn patient(&self, answer_max: Duration) -> Self {
-        let given_up = self.bounds.given_up.clone();
-        Self::new(self.inner.clone(), answer_max, given_up)
+        Self {
+            inner: self.inner.clone(),
+            bounds: Bounds {
+                answer_max,
+                ..self.bounds.clone()
+            },
+        }
+    }
+
+    /// When its server refused to write last.
+    pub(super) const fn demotion(&self) -> &Demotion {
+        &self.bounds.demotion
     }
 
     /// Whether this is SQLite.

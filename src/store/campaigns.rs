@@ -161,8 +161,32 @@ impl Store {
         Ok(Some((Campaign::try_from(row)?, count)))
     }
 
-    /// A page of campaigns, newest first.
+    /// A page of campaigns, newest first. Those that cannot be read are set aside, and the page has as many
+    /// others.
     pub async fn campaigns(&self, filter: &CampaignFilter) -> Result<Vec<Campaign>, StoreError> {
+        let mut campaigns: Vec<Campaign> = Vec::new();
+        let mut filter = filter.clone();
+        loop {
+            let rows = self.campaign_rows(&filter).await?;
+            let is_last = (rows.len() as u64) < filter.limit;
+            filter.after = rows.last().map(|row| CampaignId(row.id));
+            for row in rows {
+                let id = row.id;
+                match Campaign::try_from(row) {
+                    Ok(campaign) => {
+                        campaigns.push(campaign);
+                        filter.limit -= 1;
+                    }
+                    Err(error) => self.unreadable.set_aside("campaign", &id, &error),
+                }
+            }
+            if is_last || filter.limit == 0 {
+                return Ok(campaigns);
+            }
+        }
+    }
+
+    async fn campaign_rows(&self, filter: &CampaignFilter) -> Result<Vec<Model>, StoreError> {
         let mut query = Entity::find().order_by_desc(Column::Id).limit(filter.limit);
         if !filter.states.is_empty() {
             query =
@@ -174,12 +198,7 @@ impl Store {
         if let Some(after) = filter.after {
             query = query.filter(Column::Id.lt(after.0));
         }
-        query
-            .all(&self.db)
-            .await?
-            .into_iter()
-            .map(Campaign::try_from)
-            .collect()
+        Ok(query.all(&self.db).await?)
     }
 
     /// Changes fields of the campaign if it still is of `version`; answers whether it was. The new

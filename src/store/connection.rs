@@ -14,7 +14,8 @@ use sea_orm::{
 };
 
 use super::bounded::{Db, GivenUp, Tx};
-use super::{StoreConfig, StoreError};
+use super::demotion::Demotion;
+use super::{PATIENCE, StoreConfig, StoreError};
 
 /// Longest statements. sqlx 0.9.0 does not set `TCP_NODELAY`, and what follows the first TLS record, or
 /// over loopback the first 32 KiB, waits 40 ms for a delayed acknowledgement (sqlx issue 4335, fixed
@@ -30,7 +31,7 @@ const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// Opens a pool; with it comes how long a statement may be.
 pub(super) async fn open(config: &StoreConfig) -> Result<(Db, usize), StoreError> {
-    let given_up = GivenUp::default();
+    let (given_up, demotion) = (GivenUp::default(), Demotion::default());
     let (inner, statement_bytes_max) = if config.url.starts_with("mysql:") {
         let options = mysql_options(&config.url)?;
         let is_plain = matches!(options.get_ssl_mode(), MySqlSslMode::Disabled);
@@ -39,12 +40,12 @@ pub(super) async fn open(config: &StoreConfig) -> Result<(Db, usize), StoreError
         } else {
             TLS_BYTES_MAX
         };
-        let inner = connect_mysql(config, options, given_up.clone()).await?;
+        let inner = connect_mysql(config, options, (given_up.clone(), demotion.clone())).await?;
         (inner, bytes_max)
     } else {
         (connect_sqlite(config).await?, PLAIN_BYTES_MAX)
     };
-    let db = Db::new(inner, config.response_timeout, given_up);
+    let db = Db::new(inner, config.response_timeout, given_up, demotion);
     Ok((db, statement_bytes_max))
 }
 
@@ -56,6 +57,11 @@ pub(super) async fn begin(db: &Db) -> Result<Tx, StoreError> {
         ..TransactionOptions::default()
     };
     Ok(db.begin_with_options(options).await?)
+}
+
+/// A transaction that reads the newest there is.
+pub(super) async fn begin_to_read(db: &Db) -> Result<Tx, StoreError> {
+    Ok(db.begin_with_options(TransactionOptions::default()).await?)
 }
 
 /// A transaction that reads, and sees one moment. SQLite knows one level only.
@@ -83,15 +89,29 @@ pub(super) async fn close(db: &Db) -> Result<(), StoreError> {
 async fn connect_mysql(
     config: &StoreConfig,
     options: MySqlConnectOptions,
-    given_up: GivenUp,
+    (given_up, demotion): (GivenUp, Demotion),
 ) -> Result<DatabaseConnection, StoreError> {
+    let settings = session_settings(config);
+    let condemned = demotion.clone();
+    // The server ends a connection that has been idle for longer.
+    let idle_max = config.session_timeout / 2;
     let pool = MySqlPoolOptions::new()
+        .max_lifetime(config.connection_lifetime)
+        .idle_timeout(idle_max)
+        .before_acquire(move |_, known| {
+            let is_fit = !condemned.condemns(known.age) && known.idle_for < idle_max;
+            Box::pin(std::future::ready(Ok(is_fit)))
+        })
         .max_connections(config.connections_max)
         .acquire_timeout(config.acquire_timeout)
         .test_before_acquire(false)
-        .after_release(move |connection, _| {
+        .after_release(move |connection, known| {
             let given_up = given_up.clone();
+            let is_condemned = demotion.condemns(known.age);
             Box::pin(async move {
+                if is_condemned {
+                    return Ok(false);
+                }
                 let is_fit = async {
                     if given_up.lately() {
                         is_in_step(connection).await
@@ -104,22 +124,11 @@ async fn connect_mysql(
                 is_fit.unwrap_or(Err(sqlx::Error::PoolTimedOut))
             })
         })
-        .after_connect(|connection, _| {
+        .after_connect(move |connection, _| {
+            let settings = settings.clone();
             Box::pin(async move {
-                // The default, REPEATABLE READ, allows lost updates and lets readers and writers of
-                // the outbox all but stop each other.
-                connection
-                    .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-                    .await?;
-                // A lease is short: who waits for a lock gives up well within it.
-                connection
-                    .execute("SET SESSION innodb_lock_wait_timeout = 2")
-                    .await?;
-                // How many rows a list of values finds is looked up, however long the list: the
-                // statistics of a table that grows are old, and by them it would rather be scanned.
-                connection
-                    .execute("SET SESSION eq_range_index_dive_limit = 0")
-                    .await?;
+                let set = sqlx::raw_sql(sqlx::AssertSqlSafe(settings));
+                connection.execute(set).await?;
                 Ok(())
             })
         })
@@ -127,6 +136,30 @@ async fn connect_mysql(
         .await
         .map_err(StoreError::from_sqlx)?;
     Ok(SqlxMySqlConnector::from_sqlx_mysql_pool(pool))
+}
+
+/// What each session is told.
+fn session_settings(config: &StoreConfig) -> String {
+    let seconds = config.session_timeout.as_millis().div_ceil(1_000).max(1);
+    let settings = [
+        // The default, REPEATABLE READ, allows lost updates and lets readers and writers of the outbox all
+        // but stop each other.
+        "transaction_isolation = 'READ-COMMITTED'".to_owned(),
+        // A lease is short: who waits for a lock gives up well within it.
+        "innodb_lock_wait_timeout = 2".to_owned(),
+        // How many rows a list of values finds is looked up, however long the list: the statistics of a
+        // table that grows are old, and by them it would rather be scanned.
+        "eq_range_index_dive_limit = 0".to_owned(),
+        // Whoever has gone without a word holds locks for no longer than this. The defaults are 8 hours,
+        // a year, 30 s and 60 s.
+        format!("wait_timeout = {seconds}"),
+        format!("lock_wait_timeout = {seconds}"),
+        format!("net_read_timeout = {seconds}"),
+        format!("net_write_timeout = {seconds}"),
+        // A read that nobody waits for any more ends.
+        format!("max_execution_time = {}", PATIENCE.as_millis()),
+    ];
+    format!("SET SESSION {}", settings.join(", "))
 }
 
 /// Whether the connection answers what it is asked, and not what somebody before has asked: then it has

@@ -20,6 +20,12 @@ pub enum StoreError {
     /// A unique key or a check refused the change: nothing happened.
     #[error("keep to the rules of the schema")]
     Constraint(#[source] DbErr),
+    /// The server takes no writes, and said so to one: nothing happened.
+    #[error("write to a database that is read-only")]
+    WriteRefused(#[source] DbErr),
+    /// The server takes no writes, by these of its settings: what it answers may be old.
+    #[error("use a database that is read-only ({0})")]
+    ReadOnly(String),
     /// The URL asks for an encryption that would not be what it says.
     #[error("encrypt connections to the database: {0}")]
     Encryption(&'static str),
@@ -42,14 +48,26 @@ pub enum StoreError {
     },
 }
 
-/// MySQL: deadlock found, lock wait timeout, and the NOWAIT refusal.
-const CONTENDED: [&str; 3] = ["1213", "1205", "3572"];
+/// MySQL: deadlock found, lock wait timeout, the NOWAIT refusal, and a replication group that found the
+/// transaction in conflict with another member's.
+const CONTENDED: [&str; 4] = ["1213", "1205", "3572", "3101"];
 /// MySQL: duplicate entry, check constraint violated; SQLite: unique, primary key, check.
 const CONSTRAINT: [&str; 7] = ["1062", "3819", "2067", "1555", "275", "19", "1586"];
 /// SQLite: busy and locked in their kinds.
 const BUSY: [&str; 5] = ["5", "6", "261", "517", "262"];
-/// MySQL: too many connections, shutdown in progress, killed, read-only: it will pass.
-const AWAY: [&str; 5] = ["1040", "1053", "1317", "1927", "1290"];
+/// MySQL: too many connections (of all, of a user), shutdown in progress, interrupted, killed, idle for too
+/// long, a statement that took too long, offline, not available: it will pass.
+const AWAY: [&str; 10] = [
+    "1040", "1203", "1053", "1317", "1927", "3169", "4031", "3024", "3032", "3168",
+];
+/// MySQL: an option prevents the statement (`read_only`, `super_read_only`), the transaction, the server or
+/// the engine is read-only. At COMMIT as well the server has rolled back.
+const READ_ONLY: [&str; 4] = ["1290", "1792", "1836", "1874"];
+/// MySQL: a replication group's member that cannot commit, or that does not begin while it joins, elects or
+/// leaves. What was under way may have happened.
+const GROUP: [&str; 5] = ["3100", "3796", "3797", "3798", "3799"];
+/// MySQL: a server that is going away, beside those two.
+const LEAVING: [&str; 3] = ["1053", "3032", "3168"];
 /// MySQL and what speaks its protocol: the user lacks the privilege, or there is no such table.
 const WITHHELD: [&str; 5] = ["1044", "1142", "1227", "1109", "1146"];
 /// MySQL: out of range, too long, no such value for the column, arithmetic out of range.
@@ -62,10 +80,19 @@ impl StoreError {
         matches!(self, Self::Contended(_))
     }
 
+    /// Whether the database is away, or takes no writes.
+    #[must_use]
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::WriteRefused(_) | Self::ReadOnly(_)
+        )
+    }
+
     /// Whether the same call may succeed when it is made again, where it does no harm to do it twice.
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
-        Verdict::again_if(matches!(self, Self::Contended(_) | Self::Unavailable(_)))
+        Verdict::again_if(self.is_contended() || self.is_unavailable())
     }
 
     /// The kind of failure, for programs: nothing of what the database said.
@@ -75,6 +102,7 @@ impl StoreError {
             Self::Unavailable(_) => "STORE_UNAVAILABLE",
             Self::Contended(_) => "STORE_CONTENDED",
             Self::Constraint(_) => "STORE_CONSTRAINT",
+            Self::WriteRefused(_) | Self::ReadOnly(_) => "STORE_READ_ONLY",
             Self::Encryption(_) => "STORE_ENCRYPTION",
             Self::SchemaLocked(_) | Self::SchemaLockLost => "STORE_SCHEMA_LOCKED",
             Self::Database(_) => "STORE_FAILED",
@@ -126,6 +154,7 @@ impl From<DbErr> for StoreError {
                 Class::Unavailable => Self::Unavailable(error),
                 Class::Contended => Self::Contended(error),
                 Class::Constraint => Self::Constraint(error),
+                Class::ReadOnly => Self::WriteRefused(error),
                 Class::Other => Self::Database(error),
             },
             _ => Self::Database(error),
@@ -137,7 +166,26 @@ enum Class {
     Unavailable,
     Contended,
     Constraint,
+    ReadOnly,
     Other,
+}
+
+/// Whether an error says that its connection leads to a server that takes no writes, or soon will not.
+pub(super) fn is_demotion(error: &DbErr) -> bool {
+    let (DbErr::Conn(RuntimeErr::SqlxError(cause))
+    | DbErr::Exec(RuntimeErr::SqlxError(cause))
+    | DbErr::Query(RuntimeErr::SqlxError(cause))) = error
+    else {
+        return false;
+    };
+    match cause.as_ref() {
+        sqlx::Error::Database(answer) => mysql_number(answer.as_ref()).is_some_and(|number| {
+            [&READ_ONLY[..], &GROUP, &LEAVING]
+                .concat()
+                .contains(&number.as_str())
+        }),
+        _ => false,
+    }
 }
 
 fn classify(error: &sqlx::Error) -> Class {
@@ -149,9 +197,15 @@ fn classify(error: &sqlx::Error) -> Class {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => Class::Unavailable,
         sqlx::Error::Database(answer) => {
+            let is_mysql = mysql_number(answer.as_ref()).is_some();
             let number = number(answer.as_ref());
             let number = number.as_str();
-            if CONTENDED.contains(&number) || BUSY.contains(&number) {
+            if is_mysql && READ_ONLY.contains(&number) {
+                // SQLite has a number of a disk's failure that is the same.
+                Class::ReadOnly
+            } else if is_mysql && GROUP.contains(&number) {
+                Class::Unavailable
+            } else if CONTENDED.contains(&number) || BUSY.contains(&number) {
                 Class::Contended
             } else if CONSTRAINT.contains(&number) {
                 Class::Constraint
@@ -167,9 +221,13 @@ fn classify(error: &sqlx::Error) -> Class {
 
 /// The database's own number for what went wrong.
 fn number(answer: &dyn sqlx::error::DatabaseError) -> String {
+    mysql_number(answer)
+        .or_else(|| answer.code().map(Into::into))
+        .unwrap_or_default()
+}
+
+fn mysql_number(answer: &dyn sqlx::error::DatabaseError) -> Option<String> {
     answer
         .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
         .map(|mysql| mysql.number().to_string())
-        .or_else(|| answer.code().map(Into::into))
-        .unwrap_or_default()
 }

@@ -4,6 +4,7 @@ mod change;
 mod commit;
 mod decided;
 mod direct;
+mod due;
 mod epoch;
 mod intake;
 mod payments;
@@ -16,9 +17,10 @@ use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementE
 use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-pub use self::change::{Changed, DueReservations, Wished};
+pub use self::change::{Changed, Wished};
 pub use self::commit::{BatchOutcome, CommitError, Mismatch};
 pub use self::direct::{Closing, Decision, DirectOutcome};
+pub use self::due::{DueReservations, PassedOver};
 pub use self::epoch::{Committed, Raise, Raised, Turn};
 pub use self::intake::{Applicant, Intake, Making, Place};
 pub use self::ranked::{RankPage, Ranked, RankedRow};
@@ -46,32 +48,34 @@ impl Store {
             .transpose()
     }
 
-    /// Those of these that are committed.
+    /// Those of these that are committed, by a server that takes writes.
     pub async fn participations(
         &self,
         ids: &[ParticipationId],
     ) -> Result<Vec<Participation>, StoreError> {
-        Entity::find()
+        let tx = self.begin_current().await?;
+        let found = Entity::find()
             .filter(Column::Id.is_in(padded(ids).map(|id| id.0)))
-            .all(&self.db)
-            .await?
-            .into_iter()
-            .map(Participation::try_from)
-            .collect()
+            .all(&tx)
+            .await?;
+        self.end_current(tx).await?;
+        found.into_iter().map(Participation::try_from).collect()
     }
 
-    /// Which of these are committed.
+    /// Which of these are committed, by a server that takes writes.
     pub async fn committed_among(
         &self,
         ids: &[ParticipationId],
     ) -> Result<Vec<ParticipationId>, StoreError> {
+        let tx = self.begin_current().await?;
         let found: Vec<Uuid> = Entity::find()
             .select_only()
             .column(Column::Id)
             .filter(Column::Id.is_in(padded(ids).map(|id| id.0)))
             .into_tuple()
-            .all(&self.db)
+            .all(&tx)
             .await?;
+        self.end_current(tx).await?;
         Ok(found.into_iter().map(ParticipationId).collect())
     }
 

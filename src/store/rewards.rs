@@ -69,6 +69,11 @@ impl Rewards {
         Ok(())
     }
 
+    /// Whether the database takes writes; if not, the error names the settings that say so.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        self.db.demotion().require_writable(&self.db).await
+    }
+
     /// Closes the pool, though it does not wait long for it.
     pub async fn close(&self) -> Result<(), StoreError> {
         connection::close(&self.db).await

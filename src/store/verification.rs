@@ -104,6 +104,11 @@ impl Snapshot {
         age.to_std().unwrap_or_default()
     }
 
+    /// Lets go of it; fails if what was read may be old, because the server takes no writes.
+    pub async fn end_current(self) -> Result<(), StoreError> {
+        self.store.end_current(self.tx).await
+    }
+
     /// Lets go of it.
     pub async fn end(self) -> Result<(), StoreError> {
         Ok(self.tx.rollback().await?)

@@ -37,6 +37,8 @@ struct Order {
     cuts: u64,
     /// Raised to have every connection there is go silent.
     silences: u64,
+    /// Where new connections go.
+    target: SocketAddr,
 }
 
 /// What the proxy did that a good one would not have done.
@@ -80,8 +82,9 @@ impl Proxy {
             mode: Mode::Pass,
             cuts: 0,
             silences: 0,
+            target,
         });
-        let accepting = tokio::spawn(accept(listener, target, orders, Arc::clone(&harm)));
+        let accepting = tokio::spawn(accept(listener, orders, Arc::clone(&harm)));
         Self {
             address,
             harm,
@@ -92,6 +95,11 @@ impl Proxy {
 
     pub fn set(&self, mode: Mode) {
         self.order.send_modify(|order| order.mode = mode);
+    }
+
+    /// Sends new connections elsewhere; those there are stay where they are.
+    pub fn redirect(&self, target: SocketAddr) {
+        self.order.send_modify(|order| order.target = target);
     }
 
     /// Closes every connection at once.
@@ -113,12 +121,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    target: SocketAddr,
-    orders: watch::Receiver<Order>,
-    harm: Arc<Harm>,
-) {
+async fn accept(listener: TcpListener, orders: watch::Receiver<Order>, harm: Arc<Harm>) {
     while let Ok((client, _)) = listener.accept().await {
         if orders.borrow().mode == Mode::Refuse {
             harm.refused_connections.fetch_add(1, Ordering::SeqCst);
@@ -126,7 +129,7 @@ async fn accept(
             client.set_zero_linger().ok();
             continue;
         }
-        tokio::spawn(carry(client, target, orders.clone(), Arc::clone(&harm)));
+        tokio::spawn(carry(client, orders.clone(), Arc::clone(&harm)));
     }
 }
 
@@ -137,12 +140,7 @@ enum Way {
     Reply,
 }
 
-async fn carry(
-    client: TcpStream,
-    target: SocketAddr,
-    mut orders: watch::Receiver<Order>,
-    harm: Arc<Harm>,
-) {
+async fn carry(client: TcpStream, mut orders: watch::Receiver<Order>, harm: Arc<Harm>) {
     client.set_nodelay(true).ok();
     let began = *orders.borrow_and_update();
     if began.mode == Mode::Swallow {
@@ -154,7 +152,7 @@ async fn carry(
         }
         return;
     }
-    let Ok(server) = TcpStream::connect(target).await else {
+    let Ok(server) = TcpStream::connect(began.target).await else {
         return;
     };
     server.set_nodelay(true).ok();
@@ -360,6 +358,20 @@ mod tests {
         tokio::time::timeout(CLOSES_AFTER * 50, ended)
             .await
             .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_redirect_leaves_the_connections_that_there_are() {
+        let (proxy, nowhere) = (
+            echo().await,
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        );
+        let mut old = TcpStream::connect(proxy.address).await.unwrap();
+        assert_eq!(say(&mut old).await, Heard::Echo);
+        proxy.redirect(nowhere.local_addr().unwrap());
+        let mut new = TcpStream::connect(proxy.address).await.unwrap();
+        assert_eq!(say(&mut new).await, Heard::Nothing);
+        assert_eq!(say(&mut old).await, Heard::Echo);
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use firstcome::catalogue::{Catalogue, CatalogueConfig};
-use firstcome::changes::{ChangeError, Changes, Committer, Payments};
+use firstcome::changes::{ChangeError, Changes, Committer, Payments, start_expiry};
 use firstcome::clock::Clock;
 use firstcome::domain::{
     Campaign, KeyChoice, Obstacle, Participation, ParticipationId, Status, Wish,
@@ -16,12 +16,13 @@ use firstcome::gate::ScriptGate;
 use firstcome::lane::LaneConfig;
 use firstcome::payment::Simulated;
 use firstcome::retry::Policy;
-use firstcome::store::{BatchOutcome, Intake, Store, Wished};
+use firstcome::store::{BatchOutcome, Intake, PassedOver, Store, Wished};
 use firstcome::supervisor::Supervisor;
 use futures_util::future::join_all;
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, TransactionTrait};
 
 use crate::store::intake;
-use crate::support::{campaign_of, create, mysql, stores};
+use crate::support::{all, campaign_of, create, mysql, stores, until};
 
 const CANCEL: Wish = Wish::Cancel {
     suspended_until: None,
@@ -208,7 +209,13 @@ async fn what_is_held_is_held_as_long_as_it_should_whatever_its_writer_takes_the
             let pending = store.pending(&[bucket], &[], 10).await.unwrap();
             assert!(pending.iter().all(|row| row.held));
         }
-        assert_eq!(store.due_reservations(10).await.unwrap(), []);
+        assert_eq!(
+            store
+                .due_reservations(10, &PassedOver::default())
+                .await
+                .unwrap(),
+            []
+        );
     }
 }
 
@@ -278,5 +285,110 @@ async fn one_that_is_cancelled_many_times_at_once_returns_its_units_once() {
         assert!(yes > 0);
         let books = store.books_of(campaign.id).await.unwrap().unwrap();
         assert_eq!((books.committed_units, books.returns), (0, 1));
+    }
+}
+
+/// Whether a reservation has expired.
+async fn has_expired(store: &Store, order: &Participation) -> bool {
+    let now = store.participation(order.id).await.unwrap().unwrap();
+    now.status == Status::Expired
+}
+
+/// More reservations than a page has, of one campaign, due for a minute.
+async fn many_due(store: &Store, campaign: &Campaign, db: &DatabaseConnection) {
+    let due = to_stored_precision(Clock::System.now());
+    for batch in 0..10_u64 {
+        let ranks = batch * 60 + 1..=(batch + 1) * 60;
+        let reservation = |rank: u64| {
+            let mut of = intake(campaign, i64::try_from(rank).unwrap(), rank, 1);
+            of.participation.status = Status::Reserved;
+            of.participation.expires_at = Some(due);
+            of
+        };
+        let batch: Vec<Intake> = ranks.map(reservation).collect();
+        let committed = store.commit_participations(campaign, campaign.gate_epoch, &batch);
+        committed.await.unwrap();
+    }
+    let earlier = "UPDATE participation SET expires_at = UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE";
+    db.execute_unprepared(earlier).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reservations_of_a_locked_campaign_do_not_keep_others_from_expiring() {
+    let test = mysql().await;
+    let store = &test.store;
+    let db = Database::connect(&test.url).await.unwrap();
+    let mut stuck = campaign_of(None);
+    stuck.price = Some(500);
+    let stuck = create(store, stuck).await;
+    many_due(store, &stuck, &db).await;
+    let other = paid(store).await;
+    let order = reserved(store, &other, 1, -1).await;
+    let lock = db.begin().await.unwrap();
+    let of = format!("SELECT id FROM campaign WHERE id = {} FOR UPDATE", stuck.id);
+    lock.execute_unprepared(&of).await.unwrap();
+
+    let supervisor = Supervisor::new(Duration::from_secs(5));
+    let changes = changes_on(store, &supervisor);
+    start_expiry(&supervisor.spawner(), &changes, Duration::from_millis(50));
+    until("the other campaign's reservation expires", async || {
+        has_expired(store, &order).await
+    })
+    .await;
+    lock.rollback().await.unwrap();
+    until("those of the locked one do, too", async || {
+        let left = store.due_reservations(1, &PassedOver::default()).await;
+        left.unwrap().is_empty()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_reservation_is_set_aside_and_those_beside_it_expire() {
+    for test in stores().await {
+        let store = &test.store;
+        let campaign = paid(store).await;
+        let strange = reserved(store, &campaign, 1, -2).await;
+        let order = reserved(store, &campaign, 2, -1).await;
+        let db = Database::connect(&test.url).await.unwrap();
+        let spoil = "UPDATE participation SET status = 'of_later_days' WHERE `rank` = 1";
+        db.execute_unprepared(spoil).await.unwrap();
+        let supervisor = Supervisor::new(Duration::from_secs(5));
+        let changes = changes_on(store, &supervisor);
+        start_expiry(&supervisor.spawner(), &changes, Duration::from_millis(50));
+        until("the reservation beside it expires", async || {
+            has_expired(store, &order).await
+        })
+        .await;
+        assert_eq!(store.unreadable_rows(), 1);
+        let told = changes.cancel(strange, None, None).await;
+        assert!(matches!(told, Err(ChangeError::Unavailable)), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unreadable_campaign_is_set_aside_and_pages_of_the_others_are_whole() {
+    for test in stores().await {
+        let store = &test.store;
+        let mut ids = Vec::new();
+        for _ in 0..5 {
+            ids.push(create(store, campaign_of(None)).await.id);
+        }
+        let db = Database::connect(&test.url).await.unwrap();
+        let spoil = format!("UPDATE campaign SET kind = 'later' WHERE id = {}", ids[3]);
+        db.execute_unprepared(&spoil).await.unwrap();
+        let mut filter = all();
+        filter.limit = 2;
+        let mut seen = Vec::new();
+        loop {
+            let page = store.campaigns(&filter).await.unwrap();
+            filter.after = page.last().map(|campaign| campaign.id);
+            seen.extend(page.iter().map(|campaign| campaign.id));
+            if page.len() < 2 {
+                break;
+            }
+        }
+        assert_eq!(seen, [ids[4], ids[2], ids[1], ids[0]]);
+        assert_eq!(store.unreadable_rows(), 1);
     }
 }

@@ -186,20 +186,13 @@ async fn a_schema_that_is_removed_leaves_no_table_of_ours() {
                 "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
             }
             _ => {
-                "SELECT CAST(COUNT(*) AS UNSIGNED) FROM information_schema.tables \
+                "SELECT COUNT(*) FROM information_schema.tables \
                   WHERE table_schema = DATABASE()"
             }
         };
-        let backend = database.db.get_database_backend();
-        let row = database
-            .db
-            .query_one_raw(Statement::from_string(backend, count));
-        let row = row.await.unwrap().unwrap();
-        let left: i64 = if backend == DbBackend::Sqlite {
-            row.try_get_by_index(0).unwrap()
-        } else {
-            row.try_get_by_index::<u64>(0).unwrap().cast_signed()
-        };
+        let count = Statement::from_string(backend, count);
+        let row = database.db.query_one_raw(count).await.unwrap();
+        let left: i64 = row.unwrap().try_get_by_index(0).unwrap();
         assert_eq!(left, 1, "the list of what was applied stays, empty");
         store.migrate_down().await.unwrap();
         store.migrate().await.unwrap();

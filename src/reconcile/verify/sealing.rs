@@ -26,13 +26,13 @@ pub(super) async fn seal(store: &Store, part: Part) -> Result<Option<Segment>, S
     let rests = is_at_rest(&snapshot, newest);
     let books = snapshot.books(&[segment.campaign]).await?.pop();
     let (Some(books), true) = (books, rests) else {
-        snapshot.end().await?;
+        snapshot.end_current().await?;
         return Ok(None);
     };
     let generation = snapshot.generation(segment).await?;
     let purged = snapshot.purged(&[segment.campaign]).await?;
     let read = look::read(&snapshot, part, &purged).await?;
-    snapshot.end().await?;
+    snapshot.end_current().await?;
     if !read.is_sound() || !part.may_rest(&books) {
         return Ok(None);
     }

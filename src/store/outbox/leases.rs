@@ -5,9 +5,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use sea_orm::QueryResult;
+
 use super::{Sql, bucket};
 use crate::domain::Instant;
 use crate::domain::event::BUCKETS;
+use crate::store::bounded::Tx;
+use crate::store::shapes::padded;
 use crate::store::{Store, StoreError};
 
 /// A bucket somebody owns.
@@ -17,6 +21,8 @@ pub struct Held {
     pub bucket: u16,
     /// How many owners it has had.
     pub epoch: u64,
+    /// Whether its lease was renewed now; not where somebody else holds its row.
+    pub is_renewed: bool,
 }
 
 /// A relay that is alive.
@@ -36,14 +42,20 @@ struct Table {
     mine: Vec<Held>,
     free: Vec<u16>,
     owners: BTreeSet<String>,
-    /// Whether the relay itself has a seat.
-    seated: bool,
+    /// The relay's own seat.
+    seat: Option<i32>,
 }
 
 impl Table {
     /// Buckets one of so many owners may hold.
     fn share(&self) -> usize {
         usize::from(BUCKETS).div_ceil(self.owners.len().max(1))
+    }
+
+    /// The relay's own rows.
+    fn rows(&self) -> impl Iterator<Item = i32> {
+        let buckets = self.mine.iter().map(|held| i32::from(held.bucket));
+        buckets.chain(self.seat)
     }
 }
 
@@ -56,44 +68,97 @@ impl Store {
         owner: &str,
         lease: Duration,
     ) -> Result<(Vec<Held>, Vec<u16>), StoreError> {
-        let mut renew = Sql::new(self, "UPDATE outbox_lease SET expires_at = ");
-        renew.after(lease).push(" WHERE owner = ");
-        renew.bind(owner).run(self.connection()).await?;
-
         let mut table = self.lease_table(owner).await?;
-        if !table.seated {
+        let mut renewed = self.renew(owner, lease, &table).await?;
+        if table.seat.is_none() {
             self.take_seat(owner, lease).await?;
         }
         let share = table.share();
         if table.mine.len() < share && !table.free.is_empty() {
             let wanted = share - table.mine.len();
             table.free.truncate(wanted);
-            self.take_free(owner, lease, &table.free).await?;
-            table = self.lease_table(owner).await?;
+            renewed.extend(self.take_free(owner, lease, &table.free).await?);
+        }
+        // What another relay took when a lease had ended is not held any more.
+        table = self.lease_table(owner).await?;
+        for held in &mut table.mine {
+            held.is_renewed = renewed.contains(&i32::from(held.bucket));
         }
         let surplus = table.mine.iter().skip(share).map(|held| held.bucket);
         let surplus = surplus.collect();
         Ok((table.mine, surplus))
     }
 
-    /// Gives buckets back, so that another relay need not wait for the lease to end.
+    /// Renews row by row: one that somebody else holds is left out, and the others are renewed all the same.
+    async fn renew(
+        &self,
+        owner: &str,
+        lease: Duration,
+        table: &Table,
+    ) -> Result<BTreeSet<i32>, StoreError> {
+        let rows: Vec<i32> = table.rows().collect();
+        let transaction = self.begin().await?;
+        let free = self.owned_and_free(&transaction, owner, &rows).await?;
+        if !free.is_empty() {
+            let mut sql = Sql::new(self, "UPDATE outbox_lease SET expires_at = ");
+            sql.after(lease)
+                .push(" WHERE bucket IN ")
+                .list(free.clone());
+            sql.run(&transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(free.into_iter().collect())
+    }
+
+    /// Locks those of these rows that `owner` has and nobody else holds. By their keys, so that no other row is
+    /// touched, which others would have to leave out.
+    async fn owned_and_free(
+        &self,
+        transaction: &Tx,
+        owner: &str,
+        rows: &[i32],
+    ) -> Result<Vec<i32>, StoreError> {
+        let mut sql = Sql::new(self, "SELECT bucket FROM ");
+        sql.push(&self.db.by_index("outbox_lease", "PRIMARY"));
+        sql.push(" WHERE bucket IN ").list(padded(rows));
+        sql.push(" AND owner = ").bind(owner);
+        if !self.is_embedded() {
+            sql.push(" FOR UPDATE SKIP LOCKED");
+        }
+        let found = sql.rows(transaction).await?;
+        let number = |row: &QueryResult| {
+            let bucket: i64 = row.try_get("", "bucket")?;
+            Ok(i32::try_from(bucket).unwrap_or(i32::MAX))
+        };
+        found.iter().map(number).collect()
+    }
+
+    /// Gives buckets back, so that another relay need not wait for the lease to end: how many. A row that
+    /// somebody else holds is left out.
     pub async fn release_buckets(&self, owner: &str, buckets: &[u16]) -> Result<u64, StoreError> {
-        let mut sql = Sql::new(self, "UPDATE outbox_lease SET owner = NULL, expires_at = ");
-        sql.now().push(" WHERE owner = ").bind(owner);
-        sql.push(" AND bucket IN ").list(buckets.iter().copied());
-        sql.run(self.connection()).await
+        let rows: Vec<i32> = buckets.iter().map(|bucket| i32::from(*bucket)).collect();
+        let transaction = self.begin().await?;
+        let free = self.owned_and_free(&transaction, owner, &rows).await?;
+        let mut released = 0;
+        if !free.is_empty() {
+            let mut sql = Sql::new(self, "UPDATE outbox_lease SET owner = NULL, expires_at = ");
+            sql.now().push(" WHERE bucket IN ").list(free);
+            released = sql.run(&transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(released)
     }
 
     /// Gives back all that `owner` has, its seat too.
     pub async fn leave_buckets(&self, owner: &str) -> Result<(), StoreError> {
+        let table = self.lease_table(owner).await?;
+        let buckets: Vec<u16> = table.mine.iter().map(|held| held.bucket).collect();
+        self.release_buckets(owner, &buckets).await?;
         let mut sql = Sql::new(
             self,
             "DELETE FROM outbox_lease WHERE bucket < 0 AND owner = ",
         );
         sql.bind(owner).run(self.connection()).await?;
-        let mut sql = Sql::new(self, "UPDATE outbox_lease SET owner = NULL, expires_at = ");
-        sql.now().push(" WHERE owner = ").bind(owner);
-        sql.run(self.connection()).await?;
         Ok(())
     }
 
@@ -147,7 +212,7 @@ impl Store {
         owner: &str,
         lease: Duration,
         free: &[u16],
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<i32>, StoreError> {
         let transaction = self.begin().await?;
         // A relay that stopped in the middle of writing about a bucket holds its row still: that bucket waits,
         // and the others do not wait with it.
@@ -160,17 +225,17 @@ impl Store {
             sql.push(" FOR UPDATE SKIP LOCKED");
         }
         let rows = sql.rows(&transaction).await?;
-        let taken: Result<Vec<u16>, StoreError> =
-            rows.iter().map(|row| bucket(row, "bucket")).collect();
-        let taken = taken?;
+        let taken = rows.iter().map(|row| Ok(i32::from(bucket(row, "bucket")?)));
+        let taken: Vec<i32> = taken.collect::<Result<_, StoreError>>()?;
         if !taken.is_empty() {
             // MySQL assigns from left to right: nothing here reads a column already assigned.
             let mut sql = Sql::new(self, "UPDATE outbox_lease SET epoch = epoch + 1, owner = ");
             sql.bind(owner).push(", expires_at = ").after(lease);
-            sql.push(" WHERE bucket IN ").list(taken);
+            sql.push(" WHERE bucket IN ").list(taken.clone());
             sql.run(&transaction).await?;
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await?;
+        Ok(taken)
     }
 
     async fn lease_table(&self, owner: &str) -> Result<Table, StoreError> {
@@ -185,12 +250,14 @@ impl Store {
             match holder {
                 Some(holder) if holder == owner => {
                     if is_seat {
-                        table.seated = true;
+                        let seat: i64 = row.try_get("", "bucket")?;
+                        table.seat = i32::try_from(seat).ok();
                     } else {
                         let epoch: i64 = row.try_get("", "epoch")?;
                         table.mine.push(Held {
                             bucket: bucket(&row, "bucket")?,
                             epoch: u64::try_from(epoch).unwrap_or_default(),
+                            is_renewed: false,
                         });
                     }
                 }

@@ -20,7 +20,7 @@ use crate::domain::{
 use crate::store::bounded::Tx;
 use crate::store::campaigns::{to_signed, to_unsigned};
 use crate::store::entity::campaign;
-use crate::store::entity::participation::{Column, Entity};
+use crate::store::entity::participation::{Column, Entity, Model};
 use crate::store::outbox::Sql;
 use crate::store::shapes::padded;
 use crate::store::verification::Segment;
@@ -46,21 +46,14 @@ pub struct Changed {
     pub changed: Vec<Participation>,
     /// Those that did not, as they stand, and why.
     pub kept: Vec<(Participation, Obstacle)>,
+    /// Those that hold something this release does not know: left as they are.
+    pub unreadable: Vec<ParticipationId>,
     /// The events that are in the outbox now.
     pub events: Vec<OutboxEvent>,
     /// The gate's epoch that was in force.
     pub epoch: u64,
     /// What the gate has to be told.
     pub returns: Vec<Return>,
-}
-
-/// Reservations whose time to pay is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DueReservations {
-    /// Of which campaign.
-    pub campaign: CampaignId,
-    /// Which.
-    pub ids: Vec<ParticipationId>,
 }
 
 /// What a row is to become.
@@ -124,28 +117,6 @@ impl Store {
         }
         Ok(changed)
     }
-
-    /// Reservations whose time is over, by the database's clock, the oldest first.
-    pub async fn due_reservations(&self, limit: u64) -> Result<Vec<DueReservations>, StoreError> {
-        let mut sql = Sql::new(
-            self,
-            "SELECT id, campaign_id FROM participation WHERE expires_at <= ",
-        );
-        sql.now().push(" ORDER BY expires_at LIMIT ");
-        let mut due: Vec<DueReservations> = Vec::new();
-        for row in sql.bind(limit).rows(self.connection()).await? {
-            let id: Uuid = row.try_get("", "id")?;
-            let campaign = CampaignId(row.try_get("", "campaign_id")?);
-            match due.iter_mut().find(|due| due.campaign == campaign) {
-                Some(known) => known.ids.push(ParticipationId(id)),
-                None => due.push(DueReservations {
-                    campaign,
-                    ids: vec![ParticipationId(id)],
-                }),
-            }
-        }
-        Ok(due)
-    }
 }
 
 async fn change(
@@ -184,10 +155,11 @@ async fn change(
     let mut steps = Vec::new();
     for row in rows {
         let version = row.version.unsigned_abs() + 1;
-        let Some(&asked) = by_id.get(&row.id) else {
+        let asked = by_id.get(&row.id).copied();
+        let stands = readable(store, row, &mut changed);
+        let (Some(asked), Some(stands)) = (asked, stands) else {
             continue;
         };
-        let stands = Participation::try_from(row)?;
         let after = stands.after(&asked.wish, takes_back(&books), now);
         match after.and_then(|status| payers.admit(asked, status)) {
             Ok(status) => steps.push(Step::of(asked, &stands, status, version)),
@@ -220,6 +192,19 @@ const fn takes_back(books: &campaign::Model) -> TakesBack {
         (false, _) => TakesBack::Nothing,
         (true, false) => TakesBack::Everything,
         (true, true) => TakesBack::WhatIsSuspended,
+    }
+}
+
+/// A row as it stands; none: it cannot be read, and is set aside.
+fn readable(store: &Store, row: Model, changed: &mut Changed) -> Option<Participation> {
+    let id = ParticipationId(row.id);
+    match Participation::try_from(row) {
+        Ok(stands) => Some(stands),
+        Err(error) => {
+            store.unreadable.set_aside("participation", &id, &error);
+            changed.unreadable.push(id);
+            None
+        }
     }
 }
 

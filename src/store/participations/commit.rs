@@ -127,7 +127,9 @@ pub(super) async fn commit(tx: Tx) -> Result<(), CommitError> {
         .map_err(StoreError::from)
     {
         Ok(()) => Ok(()),
-        Err(error @ StoreError::Contended(_)) => Err(CommitError::RolledBack(error)),
+        Err(error @ (StoreError::Contended(_) | StoreError::WriteRefused(_))) => {
+            Err(CommitError::RolledBack(error))
+        }
         Err(error) => Err(CommitError::Unknown(error)),
     }
 }

@@ -70,7 +70,20 @@ async fn the_doctor_names_what_is_wrong_with_mysql() {
     assert_eq!(of_level(&findings, "warn"), ["max_connections"]);
     assert_eq!(
         of_level(&findings, "ok"),
-        ["version", "log_bin", "encryption", "mysql"]
+        [
+            "version",
+            "log_bin",
+            "super_read_only",
+            "read_only",
+            "innodb_read_only",
+            "innodb_deadlock_detect",
+            "session.wait_timeout",
+            "session.lock_wait_timeout",
+            "session.innodb_lock_wait_timeout",
+            "session.transaction_isolation",
+            "encryption",
+            "mysql"
+        ]
     );
 }
 

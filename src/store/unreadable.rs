@@ -1,0 +1,57 @@
+//! Rows that hold something this release does not know: written by a newer release, or by hand. One such row
+//! is set aside, so that the others of its batch go on without it: counted, and logged once.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::{Store, StoreError};
+
+/// Rows that are remembered by name; more of them are one alarm all the same.
+const ROWS_MAX: usize = 10_000;
+
+/// The rows that were set aside since the process began.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unreadable {
+    known: Arc<Mutex<BTreeSet<(&'static str, String)>>>,
+    count: Gauge,
+}
+
+impl Unreadable {
+    /// Sets a row of a table aside.
+    pub(super) fn set_aside(&self, table: &'static str, id: &impl Display, why: &StoreError) {
+        let row = (table, id.to_string());
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= ROWS_MAX || !known.insert(row) {
+            return;
+        }
+        self.count
+            .set(i64::try_from(known.len()).unwrap_or(i64::MAX));
+        tracing::error!(
+            table,
+            row.id = %id,
+            error = why as &dyn std::error::Error,
+            "a row is unreadable and set aside"
+        );
+    }
+}
+
+impl Store {
+    /// How many rows were set aside since the process began.
+    #[must_use]
+    pub fn unreadable_rows(&self) -> u64 {
+        self.unreadable.count.get().unsigned_abs()
+    }
+
+    /// Makes that number visible.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.sub_registry_with_prefix("store").register(
+            "unreadable_rows",
+            "Rows set aside since the process began, because they hold something this release does not know",
+            self.unreadable.count.clone(),
+        );
+    }
+}

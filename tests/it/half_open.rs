@@ -1,0 +1,110 @@
+//! Sessions with MySQL that say nothing any more: how long their locks last, and whom they keep waiting.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use firstcome::clock::Clock;
+use firstcome::domain::event::BUCKETS;
+use firstcome::store::{Store, StoreConfig};
+use sea_orm::{
+    ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TransactionTrait,
+};
+
+use crate::proxy::{Mode, Proxy};
+use crate::support::{campaign_of, create, mysql, patient, until};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+/// The same URL by another address.
+fn through(url: &str, address: SocketAddr) -> String {
+    let (head, rest) = url.split_once('@').unwrap();
+    let (_, schema) = rest.split_once('/').unwrap();
+    format!("{head}@{address}/{schema}")
+}
+
+fn address(url: &str) -> SocketAddr {
+    let (_, rest) = url.split_once('@').unwrap();
+    rest.split_once('/').unwrap().0.parse().unwrap()
+}
+
+async fn count(db: &DatabaseConnection, select: &str) -> i64 {
+    let statement = Statement::from_string(DbBackend::MySql, select);
+    let row = db.query_one_raw(statement).await.unwrap();
+    row.unwrap().try_get_by_index(0).unwrap()
+}
+
+/// Locks of rows that sessions on this schema hold.
+const HELD: &str = "SELECT COUNT(*) FROM performance_schema.data_locks \
+     WHERE OBJECT_SCHEMA = DATABASE() AND LOCK_TYPE = 'RECORD' AND LOCK_STATUS = 'GRANTED'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn locks_of_a_half_open_connection_last_no_longer_than_its_session_may_be_silent() {
+    let test = mysql().await;
+    let campaign = create(&test.store, campaign_of(None)).await;
+    let proxy = Proxy::start(address(&test.url)).await;
+    let config = StoreConfig {
+        session_timeout: Duration::from_secs(2),
+        response_timeout: Duration::from_secs(1),
+        ..StoreConfig::new(through(&test.url, proxy.address))
+    };
+    let gone = Store::connect(&config, Clock::System).await.unwrap();
+    let db = Database::connect(&test.url).await.unwrap();
+    // Whatever it does when the line goes dead, it is in the middle of a transaction soon.
+    while count(&db, HELD).await == 0 {
+        proxy.set(Mode::Pass);
+        let (store, id) = (gone.clone(), campaign.id);
+        let busy = tokio::spawn(async move { while store.raise_epoch(id, 0).await.is_ok() {} });
+        let held = async { while count(&db, HELD).await == 0 {} };
+        tokio::time::timeout(Duration::from_secs(10), held)
+            .await
+            .unwrap();
+        proxy.set(Mode::Swallow);
+        busy.await.unwrap();
+    }
+    let began = Instant::now();
+    until("the campaign can be changed", async || {
+        test.store.raise_epoch(campaign.id, 0).await.is_ok()
+    })
+    .await;
+    let waited = began.elapsed();
+    assert!(waited < Duration::from_secs(20), "{waited:?}");
+}
+
+#[tokio::test]
+async fn a_lease_row_that_somebody_holds_keeps_no_other_lease_from_being_renewed() {
+    let test = mysql().await;
+    let store = &test.store;
+    store.hold_buckets("relay", LEASE).await.unwrap();
+    let db = Database::connect(&test.url).await.unwrap();
+    let lock = db.begin().await.unwrap();
+    let row = "SELECT bucket FROM outbox_lease WHERE bucket = 7 FOR UPDATE";
+    lock.execute_unprepared(row).await.unwrap();
+    let (held, _) = store.hold_buckets("relay", LEASE).await.unwrap();
+    assert_eq!(held.len(), usize::from(BUCKETS));
+    let kept = held.iter().filter(|held| !held.is_renewed);
+    let kept: Vec<u16> = kept.map(|held| held.bucket).collect();
+    assert_eq!(kept, [7]);
+    // Nor from being given back.
+    let all: Vec<u16> = (0..BUCKETS).collect();
+    let released = store.release_buckets("relay", &all).await.unwrap();
+    assert_eq!(released, u64::from(BUCKETS) - 1);
+    lock.rollback().await.unwrap();
+    store.leave_buckets("relay").await.unwrap();
+    assert!(store.relay_seats().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_is_replaced_when_its_time_is_over() {
+    let test = mysql().await;
+    let config = StoreConfig {
+        connection_lifetime: Duration::from_millis(200),
+        ..patient(&test.url)
+    };
+    let store = Store::connect(&config, Clock::System).await.unwrap();
+    let mut opened = std::collections::BTreeSet::new();
+    until("a third connection", async || {
+        opened.insert(store.session_variable("pseudo_thread_id").await.unwrap());
+        opened.len() == 3
+    })
+    .await;
+}

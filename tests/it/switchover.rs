@@ -1,0 +1,220 @@
+//! A planned switchover of MySQL: the old primary becomes read-only and keeps its connections, and the address
+//! leads new ones to the new primary. Nobody is restarted.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use firstcome::clock::Clock;
+use firstcome::domain::{ParticipationId, UserId};
+use firstcome::store::{ParkedState, Store, StoreConfig, StoreError};
+use futures_util::future::join_all;
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::proxy::Proxy;
+use crate::service::process::{Service, body};
+use crate::spare::Spare;
+use crate::support::{campaign_of, create, unique, until};
+
+/// A primary and its replica, and the address of the primary.
+struct Pair {
+    old: DatabaseConnection,
+    new: DatabaseConnection,
+    new_address: SocketAddr,
+    proxy: Proxy,
+    schema: String,
+    _parts: [Spare; 2],
+}
+
+async fn server(stem: &str, id: u8) -> (Spare, DatabaseConnection, SocketAddr) {
+    let id = format!("server-id={id}");
+    let options = [
+        &*id,
+        "gtid-mode=ON",
+        "enforce-gtid-consistency=ON",
+        "skip-replica-start=ON",
+    ];
+    let part = Spare::up("mysql", stem, &options).await;
+    let address: SocketAddr = part.address.parse().unwrap();
+    let db = Database::connect(format!("mysql://root@{address}/firstcome"));
+    (part, db.await.unwrap(), address)
+}
+
+async fn run(db: &DatabaseConnection, statements: &[&str]) {
+    for statement in statements {
+        db.execute_unprepared(statement).await.unwrap();
+    }
+}
+
+async fn text(db: &DatabaseConnection, select: &str) -> String {
+    let statement = Statement::from_string(DbBackend::MySql, select);
+    let row = db.query_one_raw(statement).await.unwrap();
+    row.unwrap().try_get_by_index(0).unwrap()
+}
+
+impl Pair {
+    async fn up(stem: &str) -> Self {
+        let (old, new) = (format!("{stem}-old"), format!("{stem}-new"));
+        let (first, second) = tokio::join!(server(&old, 1), server(&new, 2));
+        let ((old_part, old, old_address), (new_part, new, new_address)) = (first, second);
+        let source = format!(
+            "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {}, \
+             SOURCE_USER = 'root', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1",
+            old_address.port()
+        );
+        // Each has made the same databases and users for itself.
+        let forget = "RESET BINARY LOGS AND GTIDS";
+        run(&old, &[forget]).await;
+        let follow = [
+            forget,
+            &source,
+            "START REPLICA",
+            "SET GLOBAL super_read_only = ON",
+        ];
+        run(&new, &follow).await;
+        let schema = unique("sale");
+        run(&old, &[&format!("CREATE DATABASE {schema}")]).await;
+        Self {
+            old,
+            new,
+            new_address,
+            proxy: Proxy::start(old_address).await,
+            schema,
+            _parts: [old_part, new_part],
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("mysql://root@{}/{}", self.proxy.address, self.schema)
+    }
+
+    /// The old primary takes no writes any more.
+    async fn demote(&self) {
+        run(&self.old, &["SET GLOBAL super_read_only = ON"]).await;
+    }
+
+    /// The new primary has all that the old one had, and takes writes; new connections go there.
+    async fn promote(&self) {
+        let all = text(&self.old, "SELECT @@global.gtid_executed").await;
+        let wait = format!("SELECT CAST(WAIT_FOR_EXECUTED_GTID_SET('{all}', 30) AS CHAR)");
+        assert_eq!(text(&self.new, &wait).await, "0");
+        let writes = [
+            "STOP REPLICA",
+            "SET GLOBAL super_read_only = OFF",
+            "SET GLOBAL read_only = OFF",
+        ];
+        run(&self.new, &writes).await;
+        self.proxy.redirect(self.new_address);
+    }
+}
+
+async fn take_part(service: &Service, campaign: i64, users: std::ops::Range<i64>) -> Vec<String> {
+    let asked = users.map(|user| service.take_part(campaign, user));
+    let mut ids = Vec::new();
+    for answer in join_all(asked).await {
+        assert_eq!(answer.status(), 201);
+        let told = body(answer).await;
+        ids.push(told["participationId"].as_str().unwrap().to_owned());
+    }
+    ids
+}
+
+/// Why the store is not ready.
+async fn complaint(service: &Service) -> Option<String> {
+    let answer = service.get("/readyz?verbose").send().await.unwrap();
+    if answer.status() != 503 {
+        return None;
+    }
+    let told: Value = body(answer).await;
+    let parts = told["parts"].as_array()?;
+    let store = parts.iter().find(|part| part["name"] == "store")?;
+    Some(store["reason"].as_str()?.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn participations_go_on_within_ten_seconds_of_a_switchover_without_a_restart() {
+    let pair = Pair::up("serving").await;
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, &[("FIRSTCOME_DATABASE_URL", pair.url())]).await;
+    let sale = json!({ "name": "a sale", "kind": "general", "totalStock": 100_000 });
+    let campaign = service.create(sale).await;
+    // So many at once that the pool is full.
+    let mut ids = take_part(&service, campaign, 1..201).await;
+
+    pair.demote().await;
+    until("readiness says that it cannot write, and why", async || {
+        let why = complaint(&service).await;
+        why.is_some_and(|why| why.contains("super_read_only"))
+    })
+    .await;
+
+    pair.promote().await;
+    let began = Instant::now();
+    for user in 1_000.. {
+        let answer = service.take_part(campaign, user).await;
+        if answer.status() == 201 {
+            let told = body(answer).await;
+            ids.push(told["participationId"].as_str().unwrap().to_owned());
+            break;
+        }
+        assert_eq!(answer.status(), 503, "{}", answer.text().await.unwrap());
+        let waited = began.elapsed();
+        assert!(waited < Duration::from_secs(10), "{}", service.log());
+    }
+    println!("first yes after {:?}", began.elapsed());
+    until("it is ready", async || {
+        service.get("/readyz").send().await.unwrap().status() == 200
+    })
+    .await;
+    ids.extend(take_part(&service, campaign, 200_000..200_100).await);
+    // Every yes is in the new primary.
+    let url = format!("mysql://root@{}/{}", pair.new_address, pair.schema);
+    let config = StoreConfig::new(url);
+    let store = Store::connect(&config, Clock::System).await.unwrap();
+    for id in &ids {
+        let id = ParticipationId(id.parse().unwrap());
+        assert!(store.participation(id).await.unwrap().is_some(), "{id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_read_only_server_answers_decides_nothing() {
+    let pair = Pair::up("reading").await;
+    let config = StoreConfig {
+        connections_max: 2,
+        ..StoreConfig::new(pair.url())
+    };
+    let store = Store::connect(&config, Clock::System).await.unwrap();
+    store.migrate().await.unwrap();
+    let campaign = create(&store, campaign_of(None)).await;
+    store.check_writable().await.unwrap();
+    pair.demote().await;
+
+    let read_only = |error: StoreError| {
+        let names_it = |which: &String| which.contains("super_read_only");
+        let is_told = matches!(&error, StoreError::ReadOnly(which) if names_it(which));
+        assert!(is_told, "{error}");
+    };
+    let ids = [ParticipationId::generate()];
+    read_only(store.committed_among(&ids).await.unwrap_err());
+    read_only(store.participations(&ids).await.unwrap_err());
+    let keys = store.parked_keys(&[ParkedState::Retry], &[1, 2]);
+    read_only(keys.await.unwrap_err());
+    let snapshot = store.snapshot().await.unwrap();
+    snapshot.committed(campaign.id).await.unwrap();
+    read_only(snapshot.end_current().await.unwrap_err());
+    read_only(store.check_writable().await.unwrap_err());
+    let refused = store.raise_epoch(campaign.id, 0).await.unwrap_err();
+    assert!(matches!(refused, StoreError::WriteRefused(_)), "{refused}");
+    // What decides nothing is still answered.
+    let history = store.participations_of(UserId(1), None, 10).await.unwrap();
+    assert!(history.is_empty());
+
+    pair.promote().await;
+    until("writes go to the new primary", async || {
+        store.raise_epoch(campaign.id, 0).await.is_ok()
+    })
+    .await;
+    store.committed_among(&ids).await.unwrap();
+}
