@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use firstcome::clock::Clock;
 use firstcome::domain::event::BUCKETS;
-use firstcome::store::{Store, StoreConfig};
+use firstcome::store::{Raise, Store, StoreConfig};
 use sea_orm::{
     ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TransactionTrait,
 };
@@ -53,7 +53,10 @@ async fn locks_of_a_half_open_connection_last_no_longer_than_its_session_may_be_
     while count(&db, HELD).await == 0 {
         proxy.set(Mode::Pass);
         let (store, id) = (gone.clone(), campaign.id);
-        let busy = tokio::spawn(async move { while store.raise_epoch(id, 0).await.is_ok() {} });
+        let busy =
+            tokio::spawn(
+                async move { while store.raise_epoch(id, &Raise::default()).await.is_ok() {} },
+            );
         let held = async { while count(&db, HELD).await == 0 {} };
         tokio::time::timeout(Duration::from_secs(10), held)
             .await
@@ -63,7 +66,10 @@ async fn locks_of_a_half_open_connection_last_no_longer_than_its_session_may_be_
     }
     let began = Instant::now();
     until("the campaign can be changed", async || {
-        test.store.raise_epoch(campaign.id, 0).await.is_ok()
+        test.store
+            .raise_epoch(campaign.id, &Raise::default())
+            .await
+            .is_ok()
     })
     .await;
     let waited = began.elapsed();

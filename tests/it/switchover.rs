@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use firstcome::clock::Clock;
 use firstcome::domain::{ParticipationId, UserId};
-use firstcome::store::{ParkedState, Store, StoreConfig, StoreError};
+use firstcome::store::{ParkedState, Raise, Store, StoreConfig, StoreError};
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 use serde_json::{Value, json};
@@ -205,7 +205,10 @@ async fn what_a_read_only_server_answers_decides_nothing() {
     snapshot.committed(campaign.id).await.unwrap();
     read_only(snapshot.end_current().await.unwrap_err());
     read_only(store.check_writable().await.unwrap_err());
-    let refused = store.raise_epoch(campaign.id, 0).await.unwrap_err();
+    let refused = store
+        .raise_epoch(campaign.id, &Raise::default())
+        .await
+        .unwrap_err();
     assert!(matches!(refused, StoreError::WriteRefused(_)), "{refused}");
     // What decides nothing is still answered.
     let history = store.participations_of(UserId(1), None, 10).await.unwrap();
@@ -213,7 +216,10 @@ async fn what_a_read_only_server_answers_decides_nothing() {
 
     pair.promote().await;
     until("writes go to the new primary", async || {
-        store.raise_epoch(campaign.id, 0).await.is_ok()
+        store
+            .raise_epoch(campaign.id, &Raise::default())
+            .await
+            .is_ok()
     })
     .await;
     store.committed_among(&ids).await.unwrap();
