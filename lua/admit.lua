@@ -1,14 +1,24 @@
 -- Decides for each entrant, in order, whether it is admitted: all or nothing per entrant.
 --
 -- KEYS  1 state (hash)   2 users (hash)   3 leases (hash)   4 expiry (sorted set)
--- ARGV  1 length of a lease in microseconds, then for each entrant: participation, user, quantity
+--       then for each entrant with an idempotency key what is remembered of the key (string)
+-- ARGV  1 length of a lease in microseconds   2 number of entrants
+--       then for each entrant: participation, user, quantity
+--       then for each entrant with a key: its number among the entrants, 'DECIDE' or 'REFUSE'
 -- Reply one list per entrant, in order; `remaining` is the units left, '' when unlimited:
 --   {'ADMITTED', remaining, epoch, rank, end of the lease in microseconds}
+--     with a key also: for how many microseconds the key is known not to have been refused
 --   {'ALREADY_PARTICIPATED', remaining, first participation}
---   {'UNDECIDED', remaining, first participation}   the same, but that one still holds its lease
+--   {'UNDECIDED', remaining, first participation}   one in the way, of the same key or the user's first,
+--     still holds its lease
 --   {'NOT_OPEN_YET', remaining, opens_at in microseconds or ''}
 --   {'SOLD_OUT' | 'ENDED' | 'PAUSED' | 'LIMIT_EXCEEDED', remaining}
+--   {'NOT_ALLOWED', remaining}   the caller refuses, and no participation of the key holds a lease
 --   {'MISSING'}   there is no state, or it is another run's: rebuild first
+--
+-- A definite no to a key is final for every attempt of the key that began before it. So the time of a
+-- refusal is remembered for as long as a lease, and an admission says how long ago that was: whoever began
+-- earlier does not commit. What was refused before the last rebuild is not known, which counts as a refusal.
 --
 -- State that a server has loaded from a file may be older than what was answered from it. So a rebuild
 -- writes down the run of the server it was made in, and in any other run the state counts as missing.
@@ -18,28 +28,30 @@
 -- print large ones as 1e+15; users and participations stay strings throughout.
 --
 -- A value in `users` is units:first ('' when the first one was released and others stand);
--- a value in `leases` is user:quantity:rank:remaining:epoch:until.
+-- a value in `leases` is user:quantity:rank:remaining:epoch:until;
+-- what is remembered of a key is refused_at:participation, 0 and '' where there is none.
 
 local function digits(number)
   return string.format('%.0f', number)
 end
 
 local lease_us = tonumber(ARGV[1])
-local count = (#ARGV - 1) / 3
-if not lease_us or lease_us < 0 or count < 1 or count % 1 ~= 0 then
-  return redis.error_reply('ERR admit: expected a lease and triples of participation, user, quantity')
+local count = tonumber(ARGV[2])
+local with_key = #KEYS - 4
+if not lease_us or lease_us < 0 or not count or count < 1 or #ARGV ~= 2 + 3 * count + 2 * with_key then
+  return redis.error_reply('ERR admit: expected a lease, triples of participation, user, quantity, and keys')
 end
 local participations, users, quantities = {}, {}, {}
 for i = 1, count do
-  local quantity = tonumber(ARGV[3 * i + 1])
+  local quantity = tonumber(ARGV[3 * i + 2])
   if not quantity or quantity < 1 or quantity % 1 ~= 0 then
     return redis.error_reply('ERR admit: a quantity is a whole number from 1')
   end
-  participations[i], users[i], quantities[i] = ARGV[3 * i - 1], ARGV[3 * i], quantity
+  participations[i], users[i], quantities[i] = ARGV[3 * i], ARGV[3 * i + 1], quantity
 end
 
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'state', 'opens_at_us', 'closes_at_us',
-  'total', 'units', 'per_user_limit', 'max_quantity', 'last_rank', 'run')
+  'total', 'units', 'per_user_limit', 'max_quantity', 'last_rank', 'run', 'keys_since_us')
 local answers = {}
 if not state[10] or not string.find(redis.call('INFO', 'server'), state[10], 1, true) then
   for i = 1, count do
@@ -91,13 +103,42 @@ for i = 1, count do
   held[users[i]] = {units = tonumber(holds), first = first}
 end
 
+-- What is remembered of the keys, and which entrant has which. Two of one call may share a key.
+local key_of, refused_here, remembered = {}, {}, {}
+if with_key > 0 then
+  local known_keys = redis.call('MGET', unpack(KEYS, 5))
+  for i = 1, with_key do
+    local at, key = 2 + 3 * count + 2 * i, KEYS[4 + i]
+    local refused_at, first = string.match(known_keys[i] or '0:', '^(%d+):(.*)$')
+    local entrant = tonumber(ARGV[at - 1])
+    key_of[entrant], refused_here[entrant] = key, ARGV[at] == 'REFUSE'
+    remembered[key] = remembered[key] or {refused_at = tonumber(refused_at), first = first}
+  end
+end
+
+local function leased(participation)
+  return leases[participation] or redis.call('HGET', KEYS[3], participation)
+end
+
+-- For how long a key is known not to have been refused: no longer than that is remembered.
+local function not_refused_for(of_key)
+  local since_us = math.max(of_key.refused_at, tonumber(state[11] or '0'))
+  return digits(math.max(math.min(now_us - since_us, lease_us), 0))
+end
+
 local user_fields, lease_fields, expiry_fields = {}, {}, {}
 for i = 1, count do
   local participation, user, quantity = participations[i], users[i], quantities[i]
   local holding = held[user]
-  local answer = leases[participation]
-  if not answer then
-    if closed then
+  local answer, of_key = leases[participation], remembered[key_of[i] or '']
+  if answer then
+    -- Asked again.
+  elseif of_key and of_key.first ~= '' and leased(of_key.first) then
+    answer = {'UNDECIDED', remaining(), of_key.first}
+  else
+    if refused_here[i] then
+      answer = {'NOT_ALLOWED', remaining()}
+    elseif closed then
       answer = {closed, remaining()}
       if closed == 'NOT_OPEN_YET' then
         answer[3] = opens_at
@@ -105,8 +146,7 @@ for i = 1, count do
     elseif quantity > max_quantity then
       answer = {'LIMIT_EXCEEDED', remaining()}
     elseif per_user_limit == 1 and holding.units > 0 and holding.first ~= '' then
-      local leased = leases[holding.first] or redis.call('HGET', KEYS[3], holding.first)
-      answer = {leased and 'UNDECIDED' or 'ALREADY_PARTICIPATED', remaining(), holding.first}
+      answer = {leased(holding.first) and 'UNDECIDED' or 'ALREADY_PARTICIPATED', remaining(), holding.first}
     elseif holding.units + quantity > per_user_limit then
       answer = {'LIMIT_EXCEEDED', remaining()}
     elseif total and units + quantity > total then
@@ -128,6 +168,14 @@ for i = 1, count do
       expiry_fields[at + 1] = until_us
       expiry_fields[at + 2] = participation
     end
+    if of_key and answer[1] == 'ADMITTED' then
+      of_key.first, of_key.is_new = participation, true
+    elseif of_key then
+      of_key.refused_at, of_key.is_new = now_us, true
+    end
+  end
+  if of_key and answer[1] == 'ADMITTED' then
+    answer[6] = not_refused_for(of_key)
   end
   answers[i] = answer
 end
@@ -137,5 +185,11 @@ if #user_fields > 0 then
   redis.call('HSET', KEYS[2], unpack(user_fields))
   redis.call('HSET', KEYS[3], unpack(lease_fields))
   redis.call('ZADD', KEYS[4], unpack(expiry_fields))
+end
+local remember_ms = digits(math.max(math.ceil(lease_us / 1000), 1))
+for key, of_key in pairs(remembered) do
+  if of_key.is_new then
+    redis.call('SET', key, digits(of_key.refused_at) .. ':' .. of_key.first, 'PX', remember_ms)
+  end
 end
 return answers

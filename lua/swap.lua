@@ -42,9 +42,17 @@ if loaded ~= tonumber(ARGV[2]) then
   return 'INCOMPLETE'
 end
 
+-- Which keys were refused before is not known any more: by a gate that was lost, or by the database while
+-- this one was closed. Before the first epoch there was nothing to refuse.
+local keys_since_us = '0'
+if tonumber(ARGV[1]) > 1 then
+  local time = redis.call('TIME')
+  keys_since_us = string.format('%.0f', time[1] * 1000000 + time[2])
+end
+
 -- HSET goes first because it is the one write that Redis refuses when its memory is full.
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'units', ARGV[3], 'last_rank', ARGV[4], 'returns', ARGV[13],
-  'run', run)
+  'run', run, 'keys_since_us', keys_since_us)
 local known_epoch, known_version = tonumber(current[3]), tonumber(current[4])
 local epoch, version, state = tonumber(ARGV[5]), tonumber(ARGV[6]), current[5]
 if not known_epoch or known_epoch < epoch or (known_epoch == epoch and known_version <= version) then

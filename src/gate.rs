@@ -24,9 +24,11 @@ pub use self::redis::{Layout, RedisConfig, RedisTls, read_admissions};
 pub use self::script::{ScriptGate, StartError};
 pub use self::session::{Digest, Found, Lifetime, Listed, Login, Opened, Opening, Series};
 
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
 
 use crate::domain::{Campaign, CampaignId, Instant, ParticipationId, Refusal, State, UserId};
 pub use crate::domain::{Mark, Return, Seat};
@@ -40,6 +42,44 @@ pub struct Entrant {
     pub user: UserId,
     /// Units, at least 1.
     pub quantity: u32,
+    /// The request's idempotency key.
+    pub key: Key,
+}
+
+/// The idempotency key of an entrant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// It has none.
+    None,
+    /// Another participation of this key that holds its lease makes the answer `Undecided`, whatever the
+    /// rules say; otherwise they decide.
+    Decide(KeyDigest),
+    /// The same, but the caller refuses the user: without such a participation the answer is `NotAllowed`.
+    Refuse(KeyDigest),
+}
+
+/// The digest of a user and an idempotency key of theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyDigest(u128);
+
+impl KeyDigest {
+    /// The digest of this user's key.
+    #[must_use]
+    pub fn of(user: UserId, key: &str) -> Self {
+        let digest: [u8; 32] = Sha256::digest(format!("{user}:{key}")).into();
+        let (first, _) = digest.split_at(16);
+        Self(
+            first
+                .iter()
+                .fold(0, |sum, byte| (sum << 8) | u128::from(*byte)),
+        )
+    }
+}
+
+impl fmt::Display for KeyDigest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:032x}", self.0)
+    }
 }
 
 /// The gate's answer to one entrant.
@@ -54,7 +94,8 @@ pub enum Admission {
         /// Units left; none: unlimited or not known.
         remaining: Option<u64>,
     },
-    /// The user's first participation still holds its lease: whether it will stand is not known here.
+    /// A participation that still holds its lease is in the way, of the same key or the user's first:
+    /// whether it will stand is not known here.
     Undecided {
         /// The participation in the way.
         first: ParticipationId,
@@ -76,6 +117,17 @@ pub struct Ticket {
     pub remaining: Option<u64>,
     /// When the lease runs out, by the gate's clock; a writer never commits after it.
     pub lease_until: Instant,
+    /// With a key: for how long the gate knows that it has not refused the key. An attempt that is older may
+    /// have been refused under its key meanwhile, and must not be committed.
+    pub not_refused_for: Option<Duration>,
+}
+
+impl Ticket {
+    /// Whether the key of an attempt that is so old by now may have been refused since it began.
+    #[must_use]
+    pub fn may_be_refused_since(&self, age: Duration) -> bool {
+        self.not_refused_for.is_some_and(|known| known <= age)
+    }
 }
 
 /// What the gate must know about a campaign.

@@ -83,8 +83,10 @@ use crate::telemetry::Telemetry;
 
 /// Everything the edge calls.
 pub struct App {
-    /// Reads for lists and lookups.
+    /// Reads for lists and lookups of admins, and what they write.
     pub store: Store,
+    /// Reads for participants: a share of the same connections, so that commits find one.
+    pub reads: Store,
     /// What was granted; none: this process has nothing to do with rewards.
     pub rewards: Option<Rewards>,
     /// Campaigns from the local cache.
@@ -253,13 +255,18 @@ pub fn endpoint(app: Arc<App>, surface: Surface) -> impl Endpoint<Output = Respo
     let settings = app.settings.clone();
     let participate = app.participate.clone();
     let room: Room = Box::new(move |campaign| participate.has_place(campaign));
+    let counted = Arc::clone(&app);
     let inner = Split {
         api: service().into_endpoint().data(Arc::clone(&app)),
         pages: pages.data(Arc::clone(&app)),
         app,
         surface,
     };
-    Edge::new(inner, policy, &settings, routes, metrics).with_room(room)
+    Edge::new(inner, policy, &settings, routes, metrics)
+        .with_room(room)
+        .with_rates(Box::new(move |request| {
+            limited::count_read(&counted, request)
+        }))
 }
 
 /// Serves on a listener until the settings' `stop` is cancelled, then lets requests finish within

@@ -1,6 +1,8 @@
 //! How often one may ask to take part: token buckets by address, by user and by campaign, shared by all replicas.
 //! What is handed out never depends on them, so where the buckets cannot be asked, everybody may take part.
 
+mod reads;
+
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
 
+use self::reads::Reads;
 use crate::domain::{CampaignId, UserId};
 use crate::gate::{Bucket, Guarded, ScriptGate, Taken};
 
@@ -64,14 +67,18 @@ impl From<Rate> for Bucket {
 }
 
 /// The rates that are kept; none: that one is not limited.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
     /// Of one address; of an IPv6 network of 64 bits, as hosts there choose the rest.
     pub address: Option<Rate>,
+    /// Of one address, when it reads: counted by each process for itself.
+    pub address_reads: Option<Rate>,
     /// Of one user.
     pub user: Option<Rate>,
     /// Of all for one campaign.
     pub campaign: Option<Rate>,
+    /// Addresses that have no rate.
+    pub exempt: Networks,
 }
 
 /// Whose rate it is.
@@ -79,6 +86,7 @@ pub struct Rates {
 #[allow(missing_docs, reason = "each is what its name says")]
 pub enum Of {
     Address,
+    AddressReads,
     User,
     Campaign,
 }
@@ -89,6 +97,7 @@ impl Of {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Address => "address",
+            Self::AddressReads => "address_reads",
             Self::User => "user",
             Self::Campaign => "campaign",
         }
@@ -117,36 +126,56 @@ pub struct Told {
     pub wait: Option<Duration>,
 }
 
-/// Whom to believe where a request comes from, written `10.0.0.0/8,192.0.2.1/32`.
+const PRIVATE: [&str; 8] = [
+    "127.0.0.0/8",
+    "::1/128",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "169.254.0.0/16",
+    "fc00::/7",
+    "fe80::/10",
+];
+
+/// A list of networks, written `10.0.0.0/8,192.0.2.1/32`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Proxies(Arc<[IpNet]>);
+pub struct Networks(Arc<[IpNet]>);
 
 /// What is not a list of networks.
 #[derive(Debug, thiserror::Error)]
 #[error("must be networks with commas between them, such as 10.0.0.0/8,192.0.2.1/32")]
-pub struct ProxiesError;
+pub struct NetworksError;
 
-impl FromStr for Proxies {
-    type Err = ProxiesError;
+impl FromStr for Networks {
+    type Err = NetworksError;
 
-    fn from_str(text: &str) -> Result<Self, ProxiesError> {
+    fn from_str(text: &str) -> Result<Self, NetworksError> {
         let networks = text.split(',').map(str::trim).filter(|one| !one.is_empty());
         let networks: Result<_, _> = networks.map(str::parse).collect();
-        networks.map(Self).map_err(|_| ProxiesError)
+        networks.map(Self).map_err(|_| NetworksError)
     }
 }
 
-impl TryFrom<String> for Proxies {
-    type Error = ProxiesError;
+impl TryFrom<String> for Networks {
+    type Error = NetworksError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
     }
 }
 
-impl Proxies {
-    /// Where a request comes from: the peer, or, if that is a proxy of ours, whom it names last in
+impl Networks {
+    /// Networks that nobody on the public internet has an address in: this machine, and those that are
+    /// private or a carrier's own.
+    #[must_use]
+    pub fn private() -> Self {
+        let networks = PRIVATE.iter().filter_map(|network| network.parse().ok());
+        Self(networks.collect())
+    }
+
+    /// Where a request comes from, these being the proxies that are believed: the peer, or, if that is one
+    /// of them, whom it names last in
     /// `X-Forwarded-For` that is none. What others wrote there before is not believed.
     #[must_use]
     pub fn origin<'a>(&self, peer: IpAddr, forwarded: impl Iterator<Item = &'a str>) -> IpAddr {
@@ -164,7 +193,7 @@ impl Proxies {
         origin
     }
 
-    /// Whether this is one of them.
+    /// Whether an address is in one of them.
     #[must_use]
     pub fn include(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
@@ -197,6 +226,7 @@ pub struct Limits {
     buckets: Arc<ScriptGate>,
     guard: Arc<Guarded>,
     rates: Rates,
+    reads: Option<Reads>,
     refused: Family<By, Counter>,
     unasked: Counter,
 }
@@ -208,6 +238,7 @@ impl Limits {
         Self {
             buckets,
             guard,
+            reads: rates.address_reads.map(Reads::new),
             rates,
             refused: Family::default(),
             unasked: Counter::default(),
@@ -232,10 +263,12 @@ impl Limits {
     /// Counts a request against each rate, the narrowest first: who is refused takes nothing from others.
     pub async fn count(&self, asker: Asker) -> Told {
         let mut told = Told::default();
+        let is_exempt = asker
+            .address
+            .is_some_and(|address| self.rates.exempt.include(address));
+        let address = self.rates.address.filter(|_| !is_exempt);
         let rates: [(Of, Option<Rate>, Name); 3] = [
-            (Of::Address, self.rates.address, |asker| {
-                asker.address.map(network)
-            }),
+            (Of::Address, address, |asker| asker.address.map(network)),
             (Of::User, self.rates.user, |asker| {
                 Some(asker.user.to_string())
             }),
@@ -254,6 +287,18 @@ impl Limits {
             if told.wait.is_some() {
                 break;
             }
+        }
+        told
+    }
+
+    /// Counts a read, in this process alone: reads are many, and cost less than asking for leave.
+    #[must_use]
+    pub fn count_read(&self, address: IpAddr) -> Told {
+        let mut told = Told::default();
+        if let Some(reads) = &self.reads
+            && !self.rates.exempt.include(address)
+        {
+            self.tell(&mut told, Of::AddressReads, reads.rate, reads.take(address));
         }
         told
     }
@@ -340,7 +385,7 @@ mod tests {
 
     #[test]
     fn only_proxies_of_ours_are_believed() {
-        let proxies: Proxies = "10.0.0.0/8, 2001:db8::/32".parse().unwrap();
+        let proxies: Networks = "10.0.0.0/8, 2001:db8::/32".parse().unwrap();
         let origin = |peer: &str, forwarded: &[&str]| {
             let origin = proxies.origin(peer.parse().unwrap(), forwarded.iter().copied());
             origin.to_string()
@@ -357,12 +402,12 @@ mod tests {
         );
         assert_eq!(origin("10.1.2.3", &[]), "10.1.2.3");
         assert_eq!(
-            Proxies::default()
+            Networks::default()
                 .origin("10.1.2.3".parse().unwrap(), ["1.1.1.1"].into_iter())
                 .to_string(),
             "10.1.2.3"
         );
-        assert!("10.0.0.0/33".parse::<Proxies>().is_err());
+        assert!("10.0.0.0/33".parse::<Networks>().is_err());
     }
 
     #[test]

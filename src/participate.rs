@@ -4,6 +4,7 @@
 
 mod by_database;
 mod by_gate;
+mod lookups;
 mod outcome;
 mod sync;
 
@@ -14,6 +15,8 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
+use self::lookups::Known;
+pub use self::lookups::Lookups;
 pub use self::outcome::{Outcome, ParticipateError, Replayed, Request};
 pub use self::sync::SyncPath;
 use crate::admission::Desk;
@@ -21,8 +24,10 @@ use crate::allow_list::{AllowLists, LookupError};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::direct::{Cause, Direct};
-use crate::domain::{Campaign, CampaignId, KeyChoice, ParticipationId, Refusal, State};
-use crate::gate::Guarded;
+use crate::domain::{
+    Campaign, CampaignId, KeyChoice, Participation, ParticipationId, Refusal, State,
+};
+use crate::gate::{Guarded, Key, KeyDigest};
 use crate::meter::Meter;
 use crate::reconcile::Reconciler;
 use crate::store::{Applicant, Store};
@@ -70,8 +75,10 @@ pub struct Parts {
     pub direct: Direct,
     /// Whether the database path is taken.
     pub when_away: WhenAway,
-    /// Looks up earlier answers.
+    /// Where participations are.
     pub store: Store,
+    /// Looks up earlier answers.
+    pub lookups: Lookups,
     /// Puts a gate right that is missing or wrong.
     pub reconciler: Reconciler,
     /// Counts the answers.
@@ -91,6 +98,39 @@ pub struct Parts {
 enum Path {
     Grouped,
     Alone,
+}
+
+/// One request on its way: what is asked, and what stays the same however often it is tried.
+struct Attempt {
+    request: Request,
+    applicant: Applicant,
+    /// Its key, as the gate is asked.
+    key: Key,
+}
+
+impl Attempt {
+    /// One that was refused here if there is a `refusal`.
+    fn new(id: ParticipationId, request: Request, refusal: Option<&Refusal>) -> Self {
+        let digest = |key: &String| KeyDigest::of(request.user, key);
+        let key = match request.idempotency_key.as_ref().map(digest) {
+            None => Key::None,
+            Some(digest) if refusal == Some(&Refusal::NotAllowed) => Key::Refuse(digest),
+            Some(digest) => Key::Decide(digest),
+        };
+        let applicant = Applicant {
+            participation: id,
+            user: request.user,
+            quantity: request.quantity,
+            idempotency_key: request.idempotency_key.clone(),
+            traceparent: request.traceparent.clone(),
+            since: request.since,
+        };
+        Self {
+            request,
+            applicant,
+            key,
+        }
+    }
 }
 
 /// Who admits.
@@ -136,19 +176,23 @@ impl Participate {
         let began = Instant::now();
         let parts = &self.parts;
         let campaign = parts.known_campaign(request.campaign).await?;
-        if let Some(outcome) = parts.earlier_answer(&request).await? {
+        let refusal = parts.refused_here(&campaign, &request).await?;
+        if refusal.is_none()
+            && let Some(outcome) = parts.earlier_answer(&request).await?
+        {
             return Ok(outcome);
         }
-        let refused = match parts.refused_here(&campaign, &request) {
-            None => parts.kept_out(&campaign, &request).await?,
-            refused => refused,
-        };
-        let outcome = match refused {
-            Some(refusal) => Outcome::Refused {
+        let outcome = match refusal {
+            Some(refusal) if request.idempotency_key.is_none() => Outcome::Refused {
                 refusal,
                 remaining: None,
             },
-            None => self.run_detached(campaign, request.clone(), path).await?,
+            // An attempt with the same key may be under way: the gate knows, and decides for all of them.
+            refusal => {
+                let id = ParticipationId::made_at(parts.clock.now());
+                let attempt = Attempt::new(id, request.clone(), refusal.as_ref());
+                self.run_detached(campaign, attempt, path).await?
+            }
         };
         let refusal = match &outcome {
             Outcome::Refused { refusal, .. } => Some(refusal),
@@ -164,7 +208,7 @@ impl Participate {
     async fn run_detached(
         &self,
         campaign: Arc<Campaign>,
-        request: Request,
+        attempt: Attempt,
         path: Path,
     ) -> Result<Outcome, ParticipateError> {
         let parts = Arc::clone(&self.parts);
@@ -172,7 +216,7 @@ impl Participate {
         self.parts
             .spawner
             .detach("participate", Stage::Admission, async move {
-                let outcome = parts.take_part(&campaign, &request, path).await;
+                let outcome = parts.take_part(&campaign, &attempt, path).await;
                 drop(reply.send(outcome));
             });
         outcome
@@ -200,35 +244,30 @@ impl Parts {
         let Some(key) = &request.idempotency_key else {
             return Ok(None);
         };
-        // The future of a query is large: it is made, on the heap, only where there is a key.
-        let found = Box::pin(self.store.participation_by_key(request.user, key)).await;
-        let Some(participation) = found.map_err(|error| unavailable("store", &error))? else {
-            return Ok(None);
-        };
-        if participation.campaign_id == request.campaign
-            && participation.quantity == request.quantity
-        {
-            Ok(Some(Outcome::Accepted {
-                participation,
-                replayed: Replayed::Again,
-            }))
-        } else {
-            Err(ParticipateError::KeyReused)
+        match Box::pin(self.lookups.by_key(request, key)).await? {
+            Some(participation) => first_answer(request, participation).map(Some),
+            None => Ok(None),
         }
     }
 
-    /// What can be refused without asking anybody. The gate asks the same again, by its own clock, and alone
-    /// decides about the window while it is not certain here what time it is.
-    fn refused_here(&self, campaign: &Campaign, request: &Request) -> Option<Refusal> {
+    /// What can be refused without asking the gate, which asks the same again, by its own clock, and alone
+    /// decides about the window while it is not certain here what time it is. Only the list of those who may
+    /// take part is not known there.
+    async fn refused_here(
+        &self,
+        campaign: &Campaign,
+        request: &Request,
+    ) -> Result<Option<Refusal>, ParticipateError> {
         if let Some(refusal) = campaign.closed_throughout(&self.clock.range()) {
-            return Some(refusal);
+            return Ok(Some(refusal));
         }
         if request.quantity > campaign.max_quantity {
-            return Some(Refusal::LimitExceeded);
+            return Ok(Some(Refusal::LimitExceeded));
         }
-        self.catalogue
-            .is_sold_out(campaign.id)
-            .then_some(Refusal::SoldOut)
+        if self.catalogue.is_sold_out(campaign.id) {
+            return Ok(Some(Refusal::SoldOut));
+        }
+        self.kept_out(campaign, request).await
     }
 
     /// Whether the campaign has a list that the user is not in. Before anything is taken for them.
@@ -253,22 +292,15 @@ impl Parts {
     async fn take_part(
         &self,
         campaign: &Arc<Campaign>,
-        request: &Request,
+        attempt: &Attempt,
         path: Path,
     ) -> Result<Outcome, ParticipateError> {
-        let applicant = Applicant {
-            participation: ParticipationId::made_at(self.clock.now()),
-            user: request.user,
-            quantity: request.quantity,
-            idempotency_key: request.idempotency_key.clone(),
-            traceparent: request.traceparent.clone(),
-        };
         for _ in 0..ATTEMPTS_MAX {
             let step = match self.way(campaign.id)? {
-                Way::Gate => self.by_gate(campaign, request, &applicant, path).await?,
+                Way::Gate => self.by_gate(campaign, attempt, path).await?,
                 Way::Database(cause) => {
                     // Rare, and large: no part of every other participation.
-                    Box::pin(self.by_database(request, &applicant, cause, path)).await?
+                    Box::pin(self.by_database(attempt, cause, path)).await?
                 }
             };
             if let Step::Done(outcome) = step {
@@ -295,24 +327,62 @@ impl Parts {
         }
     }
 
-    async fn refused(
+    /// A no of the gate. With a key it is said only when nothing can be committed under that key any more:
+    /// no lease is held, which the gate knows; no transaction is open, which the store knows; and whoever
+    /// asks the gate later, having begun earlier, is told when the key was refused.
+    async fn refused_by_gate(
+        &self,
+        request: &Request,
+        refusal: Refusal,
+        remaining: Option<u64>,
+    ) -> Result<Step, ParticipateError> {
+        self.note_sold_out(request, &refusal, remaining).await;
+        let refused = Outcome::Refused { refusal, remaining };
+        let Some(key) = &request.idempotency_key else {
+            return Ok(Step::Done(refused));
+        };
+        match Box::pin(self.lookups.any_by_key(request, key)).await? {
+            Known::Nothing => Ok(Step::Done(refused)),
+            Known::Participation(participation) => {
+                first_answer(request, participation).map(Step::Done)
+            }
+            Known::UnderWay => Err(ParticipateError::Outstanding),
+            Known::GateClosed => self.reopen_gate(request.campaign).await,
+        }
+    }
+
+    /// A no of the database, which held the campaign's row: what is under way elsewhere comes after it, and
+    /// is refused because it began before.
+    async fn refused_by_database(
         &self,
         request: &Request,
         refusal: Refusal,
         remaining: Option<u64>,
     ) -> Result<Outcome, ParticipateError> {
-        if refusal == Refusal::SoldOut && remaining == Some(0) {
+        self.note_sold_out(request, &refusal, remaining).await;
+        let earlier = self.earlier_answer(request).await?;
+        Ok(earlier.unwrap_or(Outcome::Refused { refusal, remaining }))
+    }
+
+    async fn note_sold_out(&self, request: &Request, refusal: &Refusal, remaining: Option<u64>) {
+        if *refusal == Refusal::SoldOut && remaining == Some(0) {
             Box::pin(self.catalogue.mark_sold_out(request.campaign)).await;
         }
-        // Between the look-up and now, the first answer to the same key may have been given.
-        let by_holdings = matches!(
-            refusal,
-            Refusal::AlreadyParticipated { .. } | Refusal::LimitExceeded | Refusal::SoldOut
-        );
-        if by_holdings && let Some(outcome) = self.earlier_answer(request).await? {
-            return Ok(outcome);
-        }
-        Ok(Outcome::Refused { refusal, remaining })
+    }
+}
+
+/// What a key led to is the answer to whoever sends it, unless it was sent with something else.
+fn first_answer(
+    request: &Request,
+    participation: Participation,
+) -> Result<Outcome, ParticipateError> {
+    if participation.campaign_id == request.campaign && participation.quantity == request.quantity {
+        Ok(Outcome::Accepted {
+            participation,
+            replayed: Replayed::Again,
+        })
+    } else {
+        Err(ParticipateError::KeyReused)
     }
 }
 

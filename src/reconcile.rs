@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use moka::sync::Cache;
+
 pub use self::metrics::Metrics;
 use self::rebuild::Flight;
 use crate::crash;
@@ -29,6 +31,8 @@ const PAGE: u64 = 500;
 const OVER_PAGE: u64 = 200;
 /// How long after a rebuild the next one of the same campaign begins, unless told otherwise.
 const REBUILD_INTERVAL: Duration = Duration::from_millis(500);
+/// Campaigns that are over which are remembered.
+const VOIDED_MAX: u64 = 10_000;
 
 /// Why the gate could not be brought into step.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +92,8 @@ pub struct Reconciler {
     /// Returns that gates lacked when they were last compared with the store.
     lacking: Arc<Mutex<HashMap<CampaignId, u64>>>,
     rebuild_interval: Duration,
+    /// Campaigns that are over, of which nothing can be committed.
+    voided: Cache<CampaignId, ()>,
     metrics: Metrics,
 }
 
@@ -101,6 +107,7 @@ impl Reconciler {
             flights: Arc::default(),
             lacking: Arc::default(),
             rebuild_interval: REBUILD_INTERVAL,
+            voided: Cache::new(VOIDED_MAX),
             metrics: Metrics::default(),
         }
     }

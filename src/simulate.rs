@@ -262,6 +262,7 @@ impl Shared {
             quantity: plan.quantity,
             idempotency_key: None,
             traceparent: None,
+            since: Instant::now(),
         };
         let began = Instant::now();
         let answer = match plan.kind {

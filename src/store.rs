@@ -42,7 +42,7 @@ pub use outbox::{
 pub use participations::{
     Applicant, BatchOutcome, Changed, Closing, CommitError, Committed, Decision, DirectOutcome,
     DueReservations, Intake, Making, Mismatch, PassedOver, Place, Raise, Raised, RankPage, Ranked,
-    RankedRow, Rewarding, Standing, Turn, Wished,
+    RankedRow, Rewarding, Standing, Turn, UserKey, Wished,
 };
 pub use rewards::{
     Applied, Due, Effects, Order, Revocation, Rewarded, Rewards, Suspension, UseOutcome, Voucher,
@@ -162,6 +162,16 @@ impl Store {
     pub fn patient(&self) -> Self {
         Self {
             db: self.db.patient(PATIENCE),
+            ..self.clone()
+        }
+    }
+
+    /// The same store for those who may not keep others from its connections: statements at the same time,
+    /// of all clones of what is returned, are so many at most; the others wait.
+    #[must_use]
+    pub fn share(&self, connections_max: usize) -> Self {
+        Self {
+            db: self.db.share(connections_max),
             ..self.clone()
         }
     }

@@ -31,7 +31,7 @@ use crate::lane::LaneConfig;
 use crate::lifecycle::{Lifecycle, Pricing};
 use crate::limits::{Limits, Rates};
 use crate::meter::Meter;
-use crate::participate::{Participate, Parts, SyncPath};
+use crate::participate::{Lookups, Participate, Parts, SyncPath};
 use crate::payment::{Payability, Simulated};
 use crate::reconcile::Reconciler;
 use crate::retry;
@@ -158,6 +158,7 @@ fn assemble(
         when_away: config.gate.when_away,
         writer,
         store: store.clone(),
+        lookups: Lookups::start(spawner, store.clone(), lookups_config(config)),
         reconciler: reconciler.clone(),
         meter: meter.clone(),
         clock: clock.clone(),
@@ -185,6 +186,7 @@ fn assemble(
         allow_lists,
         simulator: simulator(config, &participate, clock, spawner),
         store: store.clone(),
+        reads: reads(config, store),
         rewards: None,
         catalogue,
         lifecycle,
@@ -196,6 +198,12 @@ fn assemble(
         clock: clock.clone(),
         settings: edge::settings(config, spawner, telemetry)?,
     })
+}
+
+/// What participants read by: of four connections, one.
+fn reads(config: &Config, store: &Store) -> Store {
+    let connections = config.database.connections_max / 4;
+    store.share(usize::try_from(connections).unwrap_or(1).max(1))
 }
 
 fn allow_lists(
@@ -220,6 +228,8 @@ fn limits(
 ) -> Limits {
     let rates = Rates {
         address: config.limits.address,
+        address_reads: config.limits.address_reads,
+        exempt: config.limits.exempt.clone(),
         user: config.limits.user,
         campaign: config.limits.campaign,
     };
@@ -386,6 +396,14 @@ fn writer_config(config: &Config) -> WriterConfig {
             multiplier: 2.0,
             attempts_max: 6,
         },
+    }
+}
+
+/// As many as wait for their commits may wait for what the store knows.
+fn lookups_config(config: &Config) -> LaneConfig {
+    LaneConfig {
+        wait_max: Duration::ZERO,
+        ..writer_config(config).lanes
     }
 }
 

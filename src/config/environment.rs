@@ -11,7 +11,7 @@ const FOREIGN_SECTIONS: [&str; 1] = ["parts"];
 /// Another: it says which schedules the tests run.
 const OF_TESTS: &str = "FIRSTCOME_TEST_SEEDS";
 /// Values that stay text even when they look like numbers.
-const TEXT_KEYS: [&str; 41] = [
+const TEXT_KEYS: [&str; 43] = [
     "admin.token",
     "admin.token_previous",
     "auth.issuer",
@@ -42,6 +42,8 @@ const TEXT_KEYS: [&str; 41] = [
     "http.tls_key",
     "http.trusted_proxies",
     "limits.address",
+    "limits.address_reads",
+    "limits.exempt",
     "limits.user",
     "limits.campaign",
     "accounts.login_rate_address",

@@ -11,7 +11,7 @@ use super::auth::{Algorithms, Mode};
 use super::consumers::Enabled;
 use super::http;
 use crate::domain::Redeemers;
-use crate::limits::{Proxies, Rate};
+use crate::limits::{Networks, Rate};
 use crate::participate::WhenAway;
 use crate::relay::KeyPolicy;
 use crate::telemetry::LogFormat;
@@ -56,7 +56,7 @@ section! {
         /// Whether participants are trusted to say who they are on an address others can reach.
         allow_trusted: bool = false,
         /// Networks of the proxies before the service: what they say in `X-Forwarded-For` is believed.
-        trusted_proxies: Proxies = Proxies::default(),
+        trusted_proxies: Networks = Networks::default(),
         /// Threads that take requests and give answers.
         threads: usize = http::threads(),
         /// Largest head of a request.
@@ -174,11 +174,22 @@ section! {
         sync_concurrency_max: usize = 32,
     }
 }
+/// So many in a second.
+const fn per_second(requests: u32) -> Rate {
+    Rate {
+        requests,
+        period: Duration::from_secs(1),
+    }
+}
 section! {
-    /// `[limits]`: how often one may ask to take part; none of them unless it is set.
+    /// `[limits]`: how often one may ask to take part, or read.
     Limits {
         /// From one address, `20/1s`.
-        address: Option<Rate> = None,
+        address: Option<Rate> = Some(per_second(100)),
+        /// Reads of the API from one address, in each process.
+        address_reads: Option<Rate> = Some(per_second(200)),
+        /// Addresses that have neither: at first this machine's, and private ones.
+        exempt: Networks = Networks::private(),
         /// As one user.
         user: Option<Rate> = None,
         /// For one campaign, all together.

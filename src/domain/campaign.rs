@@ -138,6 +138,8 @@ pub struct Campaign {
     pub committed_units: u64,
     /// Units one user may hold.
     pub per_user_limit: u32,
+    /// The highest limit that was ever in force: somebody may hold as much.
+    pub per_user_limit_max: u32,
     /// Units one request may ask for.
     pub max_quantity: u32,
     /// Price of a unit in the smallest unit of the currency; none: free.

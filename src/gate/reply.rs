@@ -82,6 +82,11 @@ impl Fields {
         }
     }
 
+    /// The last field, as a count, if there is one more.
+    pub(super) fn last_count(&mut self) -> Result<Option<u64>, GateError> {
+        self.0.next().map(Reply::count).transpose()
+    }
+
     /// The next field, as microseconds since the Unix epoch.
     pub(super) fn instant(&mut self) -> Result<Instant, GateError> {
         self.optional_instant()?

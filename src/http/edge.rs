@@ -35,6 +35,9 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 /// Says whether a participation in a campaign would find a place.
 pub type Room = Box<dyn Fn(CampaignId) -> bool + Send + Sync>;
 
+/// Refuses a request to the API by the rate of where it comes from.
+pub type RatesRefuse = Box<dyn Fn(&Request) -> Option<Problem> + Send + Sync>;
+
 /// The outermost endpoint.
 pub struct Edge<E> {
     inner: E,
@@ -47,6 +50,7 @@ pub struct Edge<E> {
     header_bytes_max: usize,
     headers_max: usize,
     room: Room,
+    rates_refuse: RatesRefuse,
 }
 
 /// Where the API begins.
@@ -122,7 +126,15 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             header_bytes_max: settings.header_bytes_max,
             headers_max: settings.headers_max,
             room: Box::new(|_| true),
+            rates_refuse: Box::new(|_| None),
         }
+    }
+
+    /// Asks for rates before it lets a request to the API in.
+    #[must_use]
+    pub fn with_rates(mut self, rates_refuse: RatesRefuse) -> Self {
+        self.rates_refuse = rates_refuse;
+        self
     }
 
     /// Asks for room before it lets a participation in.
@@ -149,7 +161,10 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         if !path.starts_with(API) {
             return None;
         }
-        (request.data::<Unseated>().is_some() || full()).then(busy)
+        if request.data::<Unseated>().is_some() || full() {
+            return Some(busy());
+        }
+        (self.rates_refuse)(request)
     }
 
     /// What is wrong with the address. Most requests are participations, whose addresses were read already.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use poem::Request;
-use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::App;
 use super::auth::report;
@@ -62,6 +62,13 @@ pub async fn count(
     };
     let told = app.limits.count(who).await;
     within(&told, request)
+}
+
+/// Counts a request that reads from the API, or refuses it.
+pub fn count_read(app: &App, request: &Request) -> Option<Problem> {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let address = address(request, &app.settings.proxies).filter(|_| reads)?;
+    within(&app.limits.count_read(address), request).err()
 }
 
 fn within(told: &Told, request: &Request) -> Result<Option<Box<RateFields>>, Problem> {

@@ -10,7 +10,7 @@ use poem::http::HeaderValue;
 use super::problem::Problem;
 use super::settings::Policy;
 use crate::domain::{Actor, Origin};
-use crate::limits::Proxies;
+use crate::limits::Networks;
 
 /// What the edge puts into a request for those who work on it.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ pub fn origin(actor: &Actor, request: &Request) -> Origin {
 
 /// Where a request comes from: the address of the connection, or, if that is a proxy of ours, the one that
 /// the proxy names.
-pub fn address(request: &Request, proxies: &Proxies) -> Option<IpAddr> {
+pub fn address(request: &Request, proxies: &Networks) -> Option<IpAddr> {
     let Addr::SocketAddr(peer) = &request.remote_addr().0 else {
         return None;
     };

@@ -6,6 +6,7 @@ mod changes;
 mod idempotency;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use poem::web::Data;
 use poem::{IntoResponse, Request, Response};
@@ -135,7 +136,8 @@ impl ParticipationsApi {
     /// Take part.
     ///
     /// What is answered with 201 is committed. Send an `Idempotency-Key` to be able to ask again
-    /// after a lost answer: the same key gives the first answer again.
+    /// after a lost answer: the same key gives the first answer again, and no refusal while an earlier
+    /// request with it may still be committed.
     #[oai(
         path = "/api/campaigns/:id/participation",
         method = "post",
@@ -236,7 +238,7 @@ impl ParticipationsApi {
         let limit = page_limit(limit.0);
         let after = page_cursor(cursor.0.as_deref())?.map(ParticipationId);
         let found = app
-            .store
+            .reads
             .participations_of(user, after, limit.fetch())
             .await?;
         if let Some(by) = by_admin(&caller, user, request) {
@@ -255,7 +257,7 @@ impl ParticipationsApi {
 /// whatever the id.
 async fn own(app: &App, caller: &Caller, scope: Scope, id: Uuid) -> Result<Participation, Problem> {
     let caller = caller.known()?;
-    match app.store.participation(ParticipationId(id)).await? {
+    match app.reads.participation(ParticipationId(id)).await? {
         Some(found) if caller.may(scope, found.user_id) => Ok(found),
         _ => Err(Problem::not_found("There is no such participation.")),
     }
@@ -293,6 +295,7 @@ async fn take_part(
         quantity: wish.quantity,
         idempotency_key: key.0,
         traceparent: traceparent(request),
+        since: Instant::now(),
     };
     let by = by_admin(&caller, asked.user, request);
     let rates = limited::count(app, request, &asked).await?;

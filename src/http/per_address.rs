@@ -1,5 +1,5 @@
 //! How many of a thing there are at once, in all and for one address: connections, bodies that are pending,
-//! live streams, pages being sent. Proxies of ours stand for many clients and are bounded in all only.
+//! live streams, pages being sent. Networks of ours stand for many clients and are bounded in all only.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::origin::address;
 use super::problem::{Problem, busy};
-use crate::limits::{Proxies, host};
+use crate::limits::{Networks, host};
 
 /// How many of a thing there may be at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct PerAddress {
     /// What it is, in the plural, for those who are refused.
     things: &'static str,
     address_max: usize,
-    proxies: Proxies,
+    proxies: Networks,
     places: Arc<Semaphore>,
     /// Addresses that have some. As many entries as there are places, at most.
     taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
@@ -60,7 +60,7 @@ struct Counted {
 
 impl PerAddress {
     /// Nothing is taken yet.
-    pub fn new(things: &'static str, bounds: Bounds, proxies: &Proxies) -> Self {
+    pub fn new(things: &'static str, bounds: Bounds, proxies: &Networks) -> Self {
         Self {
             things,
             address_max: bounds.address_max,

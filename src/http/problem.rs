@@ -343,7 +343,7 @@ const EVERYWHERE: [(u16, &str); 4] = [
     (500, "Our fault (INTERNAL)."),
     (
         503,
-        "Not available for the moment, see Retry-After (BUSY, TIMEOUT, STORE_UNAVAILABLE, GATE_UNAVAILABLE, BROKER_UNAVAILABLE, REWARDS_UNAVAILABLE).",
+        "Not available for the moment, see Retry-After (BUSY, TIMEOUT, STORE_UNAVAILABLE, GATE_UNAVAILABLE, BROKER_UNAVAILABLE, REWARDS_UNAVAILABLE, REQUEST_OUTSTANDING).",
     ),
 ];
 

@@ -239,7 +239,7 @@ pub(super) async fn with_rewards(
     participations: Vec<Participation>,
 ) -> Result<Vec<ParticipationRecord>, Problem> {
     let ids: Vec<ParticipationId> = participations.iter().map(|one| one.id).collect();
-    let mut rewarded = app.store.rewarded_at(&ids).await?;
+    let mut rewarded = app.reads.rewarded_at(&ids).await?;
     let marked: Vec<ParticipationId> = rewarded.keys().copied().collect();
     let mut granted = match &app.rewards {
         Some(rewards) => rewards

@@ -19,7 +19,7 @@ use crate::challenge::Challenge;
 use crate::domain::{AdminToken, Redeemers};
 use crate::guesses::{GuessConfig, Guesses};
 use crate::identity::Verifier;
-use crate::limits::Proxies;
+use crate::limits::Networks;
 use crate::security::SecurityEvents;
 
 /// How the service learns who is asking.
@@ -62,7 +62,7 @@ pub struct Settings {
     /// Where security events are written.
     pub security: SecurityEvents,
     /// Whom to believe where a request comes from.
-    pub proxies: Proxies,
+    pub proxies: Networks,
     /// The largest head of a request that is looked at.
     pub header_bytes_max: usize,
     /// Headers of a request that is looked at, at most.
@@ -119,7 +119,7 @@ impl Default for Settings {
             admin_token_previous: None,
             guesses: GuessConfig::default(),
             security: SecurityEvents::default(),
-            proxies: Proxies::default(),
+            proxies: Networks::default(),
             header_bytes_max: 16 * 1024,
             headers_max: 64,
             body_bytes_max: 16 * 1024,
@@ -153,7 +153,7 @@ pub struct Policy {
     /// The admin tokens.
     pub admin_tokens: AdminTokens,
     /// Whom to believe where a request comes from.
-    pub proxies: Proxies,
+    pub proxies: Networks,
     /// Where security events are written.
     pub security: SecurityEvents,
     /// The largest body read.

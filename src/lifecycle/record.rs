@@ -113,6 +113,7 @@ mod tests {
             total_stock: Some(5),
             committed_units: 1,
             per_user_limit: 1,
+            per_user_limit_max: 1,
             max_quantity: 1,
             price: None,
             hold_seconds: 120,

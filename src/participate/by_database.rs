@@ -1,19 +1,24 @@
 //! By the database alone, while the gate is away or closed: it admits and commits in one transaction.
 
-use super::{Outcome, ParticipateError, Parts, Path, Replayed, Request, SYNC_HOLD, Step};
+use super::{Attempt, Outcome, ParticipateError, Parts, Path, Replayed, SYNC_HOLD, Step};
 use crate::direct::{Answer, Cause};
-use crate::store::{Applicant, Decision};
+use crate::gate::Key;
+use crate::store::Decision;
 
 impl Parts {
     pub(super) async fn by_database(
         &self,
-        request: &Request,
-        applicant: &Applicant,
+        attempt: &Attempt,
         cause: Cause,
         path: Path,
     ) -> Result<Step, ParticipateError> {
+        // Who is not on the campaign's list may have been, and only a gate knows of leases.
+        if matches!(attempt.key, Key::Refuse(_)) {
+            return Err(ParticipateError::Outstanding);
+        }
+        let request = &attempt.request;
         let _span = request.span("database.commit");
-        let (campaign, applicant) = (request.campaign, applicant.clone());
+        let (campaign, applicant) = (request.campaign, attempt.applicant.clone());
         let answer = match path {
             Path::Grouped => {
                 let answer = self.direct.ask(campaign, cause, applicant).await;
@@ -37,9 +42,10 @@ impl Parts {
                 }))
             }
             Answer::Decided(Decision::Refused { refusal, remaining }) => {
-                let refused = self.refused(request, refusal, remaining).await?;
-                Ok(Step::Done(refused))
+                let refused = self.refused_by_database(request, refusal, remaining);
+                Ok(Step::Done(refused.await?))
             }
+            Answer::Decided(Decision::Outstanding) => Err(ParticipateError::Outstanding),
             Answer::Conflict => match self.earlier_answer(request).await? {
                 Some(outcome) => Ok(Step::Done(outcome)),
                 None => Ok(Step::Again),

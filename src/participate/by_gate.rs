@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::{
-    FIRST_ANSWER_LOOKS, FIRST_ANSWER_PAUSE, Outcome, ParticipateError, Parts, Path, Replayed,
-    Request, SYNC_HOLD, Step, unavailable,
+    Attempt, FIRST_ANSWER_LOOKS, FIRST_ANSWER_PAUSE, Outcome, ParticipateError, Parts, Path,
+    Replayed, Request, SYNC_HOLD, Step, unavailable,
 };
 use crate::admission::{Answer, DeskError};
 use crate::crash;
 use crate::domain::{
-    Campaign, CampaignId, Instant, Participation, ParticipationId, Refusal, to_stored_precision,
+    Campaign, CampaignId, Instant, Participation, ParticipationId, Refusal, State,
+    to_stored_precision,
 };
-use crate::gate::{Admission, Entrant, GateError, Ticket};
+use crate::gate::{Admission, Entrant, Gate, GateError, Ticket};
 use crate::reconcile::{Patience, ReconcileError, Renewed};
 use crate::store::{Applicant, Intake, Making, Place};
 use crate::writer::{Job, Verdict, WriterPlace};
@@ -20,10 +21,10 @@ impl Parts {
     pub(super) async fn by_gate(
         &self,
         campaign: &Arc<Campaign>,
-        request: &Request,
-        applicant: &Applicant,
+        attempt: &Attempt,
         path: Path,
     ) -> Result<Step, ParticipateError> {
+        let (request, applicant) = (&attempt.request, &attempt.applicant);
         // A place in the queue comes before a unit: with no room, nothing has to be given back.
         let place = self
             .writer
@@ -33,6 +34,7 @@ impl Parts {
             participation: applicant.participation,
             user: applicant.user,
             quantity: applicant.quantity,
+            key: attempt.key,
         };
         let asked = {
             let _span = request.span("gate.admit");
@@ -44,18 +46,16 @@ impl Parts {
         };
         let ticket = match answer.admission {
             Admission::Admitted(ticket) => ticket,
-            Admission::Missing => {
-                return self.renew_gate(campaign.id, None, Patience::Waits).await;
-            }
-            Admission::Undecided { first, remaining } => {
-                return self.undecided(request, first, remaining).await;
-            }
-            Admission::Refused { refusal, remaining } => {
-                let refused = self.refused(request, refusal, remaining).await?;
-                return Ok(Step::Done(refused));
+            other => {
+                // Whoever waits for others waits outside.
+                drop(place);
+                return self.not_admitted(campaign, request, other).await;
             }
         };
         crash::point("participate.admitted");
+        if ticket.may_be_refused_since(applicant.since.elapsed()) {
+            return self.give_back(campaign.id, applicant, &ticket).await;
+        }
         let (job, participation) = self.job(campaign, applicant, &ticket, &answer, path);
         let committed = {
             let _span = request.span("writer.commit");
@@ -70,20 +70,47 @@ impl Parts {
                 self.renew_gate(campaign.id, Some(ticket.epoch), Patience::Waits)
                     .await
             }
-            Verdict::SoldOut => {
-                // The answer is the same whenever the gate is put right.
-                self.renew_gate(campaign.id, Some(ticket.epoch), Patience::None)
-                    .await?;
-                Ok(Step::Done(Outcome::Refused {
-                    refusal: Refusal::SoldOut,
-                    remaining: Some(0),
-                }))
-            }
+            Verdict::SoldOut => self.after_sold_out(request, ticket.epoch).await,
             Verdict::Conflict => self.after_conflict(request, ticket.epoch).await,
             Verdict::Unavailable | Verdict::Unknown => {
                 Err(ParticipateError::Unavailable { part: "store" })
             }
         }
+    }
+
+    async fn not_admitted(
+        &self,
+        campaign: &Campaign,
+        request: &Request,
+        admission: Admission,
+    ) -> Result<Step, ParticipateError> {
+        match admission {
+            Admission::Refused { refusal, remaining } => {
+                self.refused_by_gate(request, refusal, remaining).await
+            }
+            Admission::Undecided { first, remaining } => {
+                self.undecided(request, first, remaining).await
+            }
+            Admission::Missing | Admission::Admitted(_) => self.no_gate(campaign, request).await,
+        }
+    }
+
+    /// What the gate has admitted too late: the key was refused since the attempt began, or may have been.
+    async fn give_back(
+        &self,
+        campaign: CampaignId,
+        applicant: &Applicant,
+        ticket: &Ticket,
+    ) -> Result<Step, ParticipateError> {
+        let ids = [applicant.participation];
+        let released = Box::pin(self.gate.release(campaign, ticket.epoch, &ids)).await;
+        if let Err(error) = released {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a lease was not released; the sweeper will"
+            );
+        }
+        Err(ParticipateError::Outstanding)
     }
 
     /// The rows of an admitted entrant.
@@ -174,7 +201,7 @@ impl Parts {
         }
     }
 
-    /// The user's first participation is on its way into the store, or whoever had it died. Waits a
+    /// A participation of the user is on its way into the store, or whoever had it died. Waits a
     /// little to see which: "already" is said only of what is committed.
     async fn undecided(
         &self,
@@ -183,19 +210,41 @@ impl Parts {
         remaining: Option<u64>,
     ) -> Result<Step, ParticipateError> {
         for _ in 0..FIRST_ANSWER_LOOKS {
-            let found = Box::pin(self.store.participation(first)).await;
-            let found = found.map_err(|error| unavailable("store", &error))?;
-            if let Some(found) = found {
+            let found = self.lookups.participation(request.campaign, first);
+            if let Some(found) = Box::pin(found).await? {
                 if !found.status.holds_units() {
                     return Ok(Step::Again);
                 }
                 let refusal = Refusal::AlreadyParticipated { first };
-                let refused = self.refused(request, refusal, remaining).await?;
-                return Ok(Step::Done(refused));
+                return self.refused_by_gate(request, refusal, remaining).await;
             }
             tokio::time::sleep(FIRST_ANSWER_PAUSE).await;
         }
-        Err(ParticipateError::Unavailable { part: "gate" })
+        Err(ParticipateError::Outstanding)
+    }
+
+    /// The store has not the units that the gate gave out: the gate is put right. A key is refused by the
+    /// gate alone, which remembers it.
+    async fn after_sold_out(
+        &self,
+        request: &Request,
+        epoch: u64,
+    ) -> Result<Step, ParticipateError> {
+        // Without a key the answer is the same whenever the gate is put right.
+        let patience = match request.idempotency_key {
+            Some(_) => Patience::Waits,
+            None => Patience::None,
+        };
+        let step = self
+            .renew_gate(request.campaign, Some(epoch), patience)
+            .await?;
+        if request.idempotency_key.is_some() {
+            return Ok(step);
+        }
+        Ok(Step::Done(Outcome::Refused {
+            refusal: Refusal::SoldOut,
+            remaining: Some(0),
+        }))
     }
 
     /// The store refused what the gate let through: the key was used a moment ago, or the gate knows
@@ -212,6 +261,21 @@ impl Parts {
             .await
     }
 
+    /// A gate without state is rebuilt; that of a campaign which is over is not needed any more. What was
+    /// admitted by one before is void from then on.
+    async fn no_gate(
+        &self,
+        campaign: &Campaign,
+        request: &Request,
+    ) -> Result<Step, ParticipateError> {
+        if !matches!(campaign.state, State::Closed | State::Archived) {
+            return self.renew_gate(campaign.id, None, Patience::Waits).await;
+        }
+        let voided = Box::pin(self.reconciler.void(campaign.id)).await;
+        voided.map_err(|error| unavailable("store", &error))?;
+        self.refused_by_gate(request, Refusal::Ended, None).await
+    }
+
     /// Puts the gate right. When it cannot be, because it is away or closed, another way is open.
     async fn renew_gate(
         &self,
@@ -220,7 +284,16 @@ impl Parts {
         patience: Patience,
     ) -> Result<Step, ParticipateError> {
         // Rare, and large: on the heap, to be no part of every participation.
-        match Box::pin(self.reconciler.renew(id, seen, patience)).await {
+        Self::renewed(Box::pin(self.reconciler.renew(id, seen, patience)).await)
+    }
+
+    /// Opens the gate of a campaign that the database serves, if nobody keeps it closed any more.
+    pub(super) async fn reopen_gate(&self, id: CampaignId) -> Result<Step, ParticipateError> {
+        Self::renewed(Box::pin(self.reconciler.reopen(id)).await)
+    }
+
+    fn renewed(renewed: Result<Renewed, ReconcileError>) -> Result<Step, ParticipateError> {
+        match renewed {
             Ok(Renewed::InStep | Renewed::Closed | Renewed::Later)
             | Err(
                 ReconcileError::Closed

@@ -1,5 +1,7 @@
 //! What is asked, and what became of it.
 
+use std::time::Instant;
+
 use crate::domain::{CampaignId, Participation, Refusal, UserId};
 use crate::trace::{self, SpanKind, Traced};
 
@@ -16,6 +18,8 @@ pub struct Request {
     pub idempotency_key: Option<String>,
     /// W3C trace context, passed on to the event.
     pub traceparent: Option<String>,
+    /// When it came, by this process's monotonic clock.
+    pub since: Instant,
 }
 
 impl Request {
@@ -62,6 +66,9 @@ pub enum ParticipateError {
     /// The idempotency key was used for another request.
     #[error("accept the idempotency key: it was used for another request")]
     KeyReused,
+    /// An earlier request with the same idempotency key may still be committed.
+    #[error("decide the request: an earlier one with its key may still be committed")]
+    Outstanding,
     /// No room; nothing was taken.
     #[error("queue the participation: no room")]
     Busy,

@@ -153,6 +153,7 @@ mod tests {
             total_stock: Some(10),
             committed_units,
             per_user_limit: 2,
+            per_user_limit_max: 2,
             max_quantity: 2,
             price: None,
             hold_seconds: 120,

@@ -9,7 +9,7 @@ use super::{Patience, ReconcileError, Reconciler, Renewed};
 use crate::crash;
 use crate::domain::{Campaign, CampaignId};
 use crate::gate::{GateState, Settings};
-use crate::store::{Raise, Raised, Turn};
+use crate::store::{Raise, Raised, StoreError, Turn};
 
 /// How often somebody who asked for a rebuild waits for the end of a term.
 const TERMS_MAX: usize = 8;
@@ -116,6 +116,44 @@ impl Reconciler {
                 }
             }
         }
+    }
+
+    /// Opens the gate of a campaign that was found to be served by the database, unless somebody did so.
+    pub async fn reopen(&self, id: CampaignId) -> Result<Renewed, ReconcileError> {
+        let flight = self.flight(id);
+        let _alone = flight.turn.lock().await;
+        if flight.is_closed() {
+            return Ok(Renewed::Closed);
+        }
+        let in_force = self.gate.inspect(id).await?.map(|state| state.epoch);
+        let known = self.store.campaign(id).await?;
+        if known.is_none_or(|known| Some(known.gate_epoch) == in_force) {
+            return Ok(Renewed::InStep);
+        }
+        match self.rebuild_alone(id, Turn::Waits).await? {
+            Rebuilt::Closed(term) => {
+                flight.close_for(term);
+                Ok(Renewed::Closed)
+            }
+            Rebuilt::In(_) | Rebuilt::Unknown => Ok(Renewed::InStep),
+            Rebuilt::Underway(_) => Ok(Renewed::Later),
+        }
+    }
+
+    /// Makes sure that nothing can be committed any more by what a gate once admitted, for a campaign that
+    /// is over and whose gate is gone. Nothing is admitted to it afterwards, so once is enough.
+    pub async fn void(&self, id: CampaignId) -> Result<(), StoreError> {
+        if self.voided.contains_key(&id) {
+            return Ok(());
+        }
+        let how = Raise {
+            turn: Turn::AtOnce,
+            ..Raise::default()
+        };
+        if matches!(self.store.raise_epoch(id, &how).await?, Raised::To(_)) {
+            self.voided.insert(id, ());
+        }
+        Ok(())
     }
 
     async fn rebuild_alone(&self, id: CampaignId, turn: Turn) -> Result<Rebuilt, ReconcileError> {

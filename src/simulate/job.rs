@@ -255,6 +255,7 @@ fn code(answer: &Answer) -> &'static str {
         Ok(Outcome::Accepted { .. }) => "ACCEPTED",
         Ok(Outcome::Refused { refusal, .. }) => refusal.code(),
         Err(ParticipateError::UnknownCampaign) => "NOT_FOUND",
+        Err(ParticipateError::Outstanding) => "REQUEST_OUTSTANDING",
         Err(ParticipateError::KeyReused) => "IDEMPOTENCY_KEY_REUSED",
         Err(ParticipateError::Busy) => "BUSY",
         Err(ParticipateError::Unavailable { part: "store" }) => "STORE_UNAVAILABLE",

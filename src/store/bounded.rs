@@ -18,6 +18,7 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
     QueryResult, RuntimeErr, Statement, TransactionOptions, TransactionTrait, sqlx,
 };
+use tokio::sync::Semaphore;
 
 use super::demotion::Demotion;
 
@@ -60,11 +61,21 @@ struct Bounds {
     answer_max: Duration,
     given_up: GivenUp,
     demotion: Demotion,
+    /// Statements at the same time, for those who get only a share of the pool.
+    share: Option<Arc<Semaphore>>,
 }
 
 impl Bounds {
     async fn within<T>(&self, answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
         let mut asked = Asked(Some(&self.given_up));
+        let answer = async {
+            let _permit = match &self.share {
+                // Never closed.
+                Some(share) => share.acquire().await.ok(),
+                None => None,
+            };
+            answer.await
+        };
         if let Ok(answer) = tokio::time::timeout(self.answer_max, answer).await {
             asked.0 = None;
             return answer.inspect_err(|error| self.demotion.look_at(error));
@@ -97,8 +108,16 @@ impl Db {
             answer_max,
             given_up,
             demotion,
+            share: None,
         };
         Self { inner, bounds }
+    }
+
+    /// The same pool, of which so many connections are used at the same time at most.
+    pub(super) fn share(&self, connections_max: usize) -> Self {
+        let mut share = self.clone();
+        share.bounds.share = Some(Arc::new(Semaphore::new(connections_max)));
+        share
     }
 
     /// The same pool, for what takes longer.

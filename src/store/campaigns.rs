@@ -107,6 +107,7 @@ impl Store {
             committed_units: Set(0),
             participation_count: Set(0),
             per_user_limit: Set(narrow(new.per_user_limit)),
+            per_user_limit_max: Set(narrow(new.per_user_limit)),
             max_quantity: Set(narrow(new.max_quantity)),
             price: Set(new.price.map(to_signed)),
             hold_seconds: Set(narrow(new.hold_seconds)),
@@ -230,6 +231,8 @@ impl Store {
         let updated = Entity::update_many()
             .set(row)
             .col_expr(Column::Version, Expr::col(Column::Version).add(1))
+            .col_expr(Column::LoosenedAt, self.now_expr())
+            .col_expr(Column::PerUserLimitMax, per_user_limit_max(change))
             .filter(Column::Id.eq(id.0))
             .filter(Column::Version.eq(to_signed(version)))
             .exec(&tx)
@@ -248,6 +251,8 @@ impl Store {
         // MySQL assigns from left to right: nothing here reads a column already assigned.
         let mut sql = Sql::new(self, "UPDATE campaign SET updated_at = ");
         sql.now()
+            .push(", loosened_at = ")
+            .now()
             .push(", version = version + 1, state = CASE WHEN closes_at <= ")
             .now()
             .push(" THEN 'closed' ELSE 'open' END WHERE id = ")
@@ -259,6 +264,15 @@ impl Store {
             .now()
             .push("))");
         Ok(sql.run(self.connection()).await? == 1)
+    }
+
+    /// The time now, by the database's clock where it has one.
+    fn now_expr(&self) -> Expr {
+        if self.is_embedded() {
+            Expr::value(to_stored_precision(self.clock.now()))
+        } else {
+            Expr::cust("UTC_TIMESTAMP(6)")
+        }
     }
 
     fn changed_row(&self, change: &CampaignChange) -> Result<ActiveModel, StoreError> {
@@ -333,6 +347,7 @@ impl TryFrom<Model> for Campaign {
             total_stock: row.total_stock.map(to_unsigned),
             committed_units: to_unsigned(row.committed_units),
             per_user_limit: row.per_user_limit.unsigned_abs(),
+            per_user_limit_max: row.per_user_limit_max.unsigned_abs(),
             max_quantity: row.max_quantity.unsigned_abs(),
             price: row.price.map(to_unsigned),
             hold_seconds: row.hold_seconds.unsigned_abs(),
@@ -347,6 +362,18 @@ impl TryFrom<Model> for Campaign {
             created_at: row.created_at,
         })
     }
+}
+
+/// The highest limit that was ever in force: it is never lowered.
+fn per_user_limit_max(change: &CampaignChange) -> Expr {
+    let highest = Expr::col(Column::PerUserLimitMax);
+    let Some(limit) = change.per_user_limit.map(narrow) else {
+        return highest;
+    };
+    let is_higher = Expr::col(Column::PerUserLimitMax).lt(limit);
+    Expr::case(is_higher, limit)
+        .finally(Expr::col(Column::PerUserLimitMax))
+        .into()
 }
 
 fn reward_text(reward: &Reward) -> Result<String, StoreError> {

@@ -1,5 +1,4 @@
 //! The tables as the object mapper sees them. Nothing outside `store` names these.
 
 pub mod campaign;
-pub mod idempotency;
 pub mod participation;

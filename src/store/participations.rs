@@ -7,6 +7,7 @@ mod direct;
 mod due;
 mod epoch;
 mod intake;
+mod keys;
 mod payments;
 mod ranked;
 mod rewardable;
@@ -23,10 +24,10 @@ pub use self::direct::{Closing, Decision, DirectOutcome};
 pub use self::due::{DueReservations, PassedOver};
 pub use self::epoch::{Committed, Raise, Raised, Turn};
 pub use self::intake::{Applicant, Intake, Making, Place};
+pub use self::keys::UserKey;
 pub use self::ranked::{RankPage, Ranked, RankedRow};
 pub use self::rewardable::{Rewarding, Standing};
 use super::campaigns::to_unsigned;
-use super::entity::idempotency;
 use super::entity::participation::{Column, Entity, Model};
 use super::shapes::padded;
 use super::{Store, StoreError};
@@ -77,24 +78,6 @@ impl Store {
             .await?;
         self.end_current(tx).await?;
         Ok(found.into_iter().map(ParticipationId).collect())
-    }
-
-    /// The participation a user's idempotency key led to.
-    pub async fn participation_by_key(
-        &self,
-        user: UserId,
-        key: &str,
-    ) -> Result<Option<Participation>, StoreError> {
-        let found = idempotency::Entity::find_by_id((user.0, key.to_owned()))
-            .one(&self.db)
-            .await?;
-        match found {
-            Some(row) => {
-                self.participation(ParticipationId(row.participation_id))
-                    .await
-            }
-            None => Ok(None),
-        }
     }
 
     /// A page of a user's participations, newest first.

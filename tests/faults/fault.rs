@@ -46,6 +46,8 @@ faults! {
     MysqlSilent = "MySQL's connections forgotten",
     /// Requests arrive, answers do not.
     MysqlLostReplies = "MySQL's replies lost",
+    /// COMMIT is held back, for longer than a request waits for it or than a lease lasts, and then arrives.
+    MysqlCommitStalled = "MySQL's COMMITs stalled",
     /// One replica's connections are cut, and new ones refused.
     MysqlUnreachable = "MySQL unreachable for a replica",
     /// SIGKILL, and started again.
@@ -98,6 +100,7 @@ impl Fault {
     pub const fn lasts_ms(self, lease_ms: u64) -> (u64, u64) {
         match self {
             Self::ServicePaused => (lease_ms + 300, lease_ms + 1_500),
+            Self::MysqlCommitStalled => (500, lease_ms + 1_500),
             Self::ServiceKilled | Self::ServiceStopped => (100, 1_500),
             // The service has to start and to get there.
             Self::ClockJump | Self::CrashPoint => (3_500, 5_500),

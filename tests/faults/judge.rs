@@ -22,7 +22,7 @@ const EXAMPLES_MAX: usize = 5;
 /// A promise that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Breach {
-    /// `I1` to `I8`, or a word for what is promised besides.
+    /// `I1` to `I8`, `I10`, or a word for what is promised besides.
     pub promise: String,
     pub what: String,
 }

@@ -27,7 +27,13 @@ pub enum Mode {
     LoseReplies,
     /// Takes no connection.
     Refuse,
+    /// Carries everything but requests with these bytes in them, which arrive when the mode ends; what
+    /// follows on the same connection waits with them. Answers come back.
+    Hold(&'static [u8]),
 }
+
+/// What sqlx sends to MySQL to commit.
+pub const COMMIT: &[u8] = b"\x03COMMIT";
 
 /// What every connection is told.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +54,7 @@ pub struct Harm {
     pub lost_reply_bytes: AtomicU64,
     pub cut_connections: AtomicU64,
     pub refused_connections: AtomicU64,
+    pub held_bytes: AtomicU64,
 }
 
 impl Harm {
@@ -58,6 +65,7 @@ impl Harm {
             &self.lost_reply_bytes,
             &self.cut_connections,
             &self.refused_connections,
+            &self.held_bytes,
         ]
         .iter()
         .map(|count| count.load(Ordering::SeqCst))
@@ -245,6 +253,13 @@ impl Pump {
                         .ok();
                     return;
                 }
+                (mode, Way::Request) if is_held(mode, &bytes[..read]) => {
+                    harm.held_bytes.fetch_add(read as u64, Ordering::SeqCst);
+                    ended(&mut self.orders, now).await;
+                    if to.write_all(&bytes[..read]).await.is_err() {
+                        return;
+                    }
+                }
                 _ => {
                     if to.write_all(&bytes[..read]).await.is_err() {
                         return;
@@ -253,6 +268,14 @@ impl Pump {
             }
         }
     }
+}
+
+/// Whether a request waits for the end of the mode.
+fn is_held(mode: Mode, bytes: &[u8]) -> bool {
+    let Mode::Hold(wanted) = mode else {
+        return false;
+    };
+    bytes.windows(wanted.len()).any(|window| window == wanted)
 }
 
 async fn drain(from: &mut OwnedReadHalf, lost: &AtomicU64) {
@@ -372,6 +395,22 @@ mod tests {
         let mut new = TcpStream::connect(proxy.address).await.unwrap();
         assert_eq!(say(&mut new).await, Heard::Nothing);
         assert_eq!(say(&mut old).await, Heard::Echo);
+    }
+
+    #[tokio::test]
+    async fn a_held_commit_arrives_when_the_mode_ends_and_nothing_else_is_held() {
+        let proxy = echo().await;
+        let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+        proxy.set(Mode::Hold(COMMIT));
+        assert_eq!(say(&mut stream).await, Heard::Echo);
+        assert_eq!(proxy.harm.total(), 0);
+        stream.write_all(COMMIT).await.unwrap();
+        assert_eq!(say(&mut stream).await, Heard::Nothing);
+        proxy.set(Mode::Pass);
+        let mut echoed = vec![0; COMMIT.len() + 1];
+        stream.read_exact(&mut echoed).await.unwrap();
+        assert_eq!(echoed, [COMMIT, b"x"].concat());
+        assert_eq!(proxy.harm.total(), COMMIT.len() as u64);
     }
 
     #[tokio::test]

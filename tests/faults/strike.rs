@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use crate::fault::Fault;
 use crate::parts::Part;
 use crate::points;
-use crate::proxy::{Mode, Proxy};
+use crate::proxy::{COMMIT, Mode, Proxy};
 use crate::replica::Replica;
 use crate::schedule::Strike;
 use crate::world::World;
@@ -63,6 +63,9 @@ async fn count(world: &World, strike: Strike, lasts: Duration) -> u64 {
         Fault::MysqlHang => misbehave(world, strike, MYSQL, Mode::Swallow, lasts).await,
         Fault::MysqlSilent => silence(world, strike, MYSQL, lasts).await,
         Fault::MysqlLostReplies => misbehave(world, strike, MYSQL, Mode::LoseReplies, lasts).await,
+        Fault::MysqlCommitStalled => {
+            misbehave(world, strike, MYSQL, Mode::Hold(COMMIT), lasts).await
+        }
         Fault::MysqlUnreachable => misbehave(world, strike, MYSQL, Mode::Refuse, lasts).await,
         Fault::RedisKilled => part_down(world, Part::Redis, "kill", lasts).await,
         Fault::RedisPaused => part_paused(world, Part::Redis, lasts).await,

@@ -190,6 +190,7 @@ const EDGES: [(&str, &[&str]); 49] = [
             "direct",
             "crash",
             "catalogue",
+            "lane",
             "meter",
             "reconcile",
             "store",

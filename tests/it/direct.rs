@@ -8,11 +8,11 @@ use firstcome::clock::Clock;
 use firstcome::domain::{
     Campaign, KeyChoice, ParticipationId, Refusal, State, UserId, to_stored_precision,
 };
-use firstcome::gate::{Admission, Entrant, Gate, ScriptGate};
+use firstcome::gate::{Admission, Entrant, Gate, Key, ScriptGate};
 use firstcome::reconcile::{Patience, Reconciler};
 use firstcome::store::{
-    Applicant, BatchOutcome, Closing, Decision, DirectOutcome, Intake, Making, Mismatch, Place,
-    Raise, Raised, Store,
+    Applicant, BatchOutcome, CampaignChange, Closing, Decision, DirectOutcome, Intake, Making,
+    Mismatch, Place, Raise, Raised, Store,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -29,6 +29,7 @@ pub fn applicant(user: i64, quantity: u32) -> Applicant {
         quantity,
         idempotency_key: None,
         traceparent: None,
+        since: std::time::Instant::now(),
     }
 }
 
@@ -59,14 +60,14 @@ pub async fn ask(store: &Store, campaign: &Campaign, applicants: &[Applicant]) -
 fn rank(decision: &Decision) -> Option<u64> {
     match decision {
         Decision::Accepted(participation) => Some(participation.rank),
-        Decision::Refused { .. } => None,
+        Decision::Refused { .. } | Decision::Outstanding => None,
     }
 }
 
 fn refusal(decision: &Decision) -> &Refusal {
     match decision {
         Decision::Refused { refusal, .. } => refusal,
-        Decision::Accepted(participation) => panic!("accepted: {participation:?}"),
+        other => panic!("not refused: {other:?}"),
     }
 }
 
@@ -175,18 +176,24 @@ async fn who_only_joins_is_served_while_the_gate_is_closed_and_no_longer() {
     }
 }
 
+fn keyed(user: i64) -> Applicant {
+    Applicant {
+        idempotency_key: Some("a key".to_owned()),
+        ..applicant(user, 1)
+    }
+}
+
 #[tokio::test]
 async fn a_key_that_was_used_spoils_the_batch_and_changes_nothing() {
     for test in stores().await {
         let campaign = create(&test.store, campaign_of(Some(10))).await;
-        let keyed = |user| Applicant {
-            idempotency_key: Some("a key".to_owned()),
-            ..applicant(user, 1)
-        };
+        ask(&test.store, &campaign, &[applicant(3, 1)]).await;
         ask(&test.store, &campaign, &[keyed(1)]).await;
         let mut other = campaign_of(Some(5));
         other.name = "another".to_owned();
         let other = create(&test.store, other).await;
+        ask(&test.store, &other, &[applicant(4, 1)]).await;
+        let before = test.store.campaign(other.id).await.unwrap().unwrap();
         let batch = [applicant(2, 1), keyed(1)];
         let closing = Closing::For(TERM);
         let outcome = test
@@ -195,9 +202,62 @@ async fn a_key_that_was_used_spoils_the_batch_and_changes_nothing() {
             .await
             .unwrap();
         assert!(matches!(outcome, DirectOutcome::Conflict), "{outcome:?}");
-        assert_eq!(test.store.counts(other.id).await.unwrap().units, 0);
         let after = test.store.campaign(other.id).await.unwrap().unwrap();
-        assert_eq!(after.gate_epoch, other.gate_epoch, "nothing was closed");
+        assert_eq!(after, before);
+    }
+}
+
+/// What is decided of one applicant.
+async fn decide(store: &Store, campaign: &Campaign, applicant: &Applicant) -> Decision {
+    let (making, closing) = (making(), Closing::For(TERM));
+    let one = std::slice::from_ref(applicant);
+    let decided = store.admit_directly(campaign.id, one, &making, closing);
+    match decided.await.unwrap() {
+        DirectOutcome::Decided(mut decisions, _) => decisions.remove(0),
+        other => panic!("not decided: {other:?}"),
+    }
+}
+
+/// Whoever came earlier, with the same key, may be told no in between.
+#[tokio::test]
+async fn a_key_that_came_before_room_was_made_is_not_admitted() {
+    for test in stores().await {
+        let store = &test.store;
+        let campaign = create(store, campaign_of(Some(1))).await;
+        // The gate was open when it came, and may have refused the key.
+        let before_closing = keyed(1);
+        let decision = decide(store, &campaign, &before_closing).await;
+        assert!(matches!(decision, Decision::Outstanding), "{decision:?}");
+        let closed = store.campaign(campaign.id).await.unwrap().unwrap();
+        assert_eq!(
+            closed.gate_epoch,
+            campaign.gate_epoch + 1,
+            "it is closed all the same"
+        );
+        let decision = decide(store, &campaign, &before_closing).await;
+        assert!(matches!(decision, Decision::Outstanding), "{decision:?}");
+        let other = decide(store, &campaign, &applicant(2, 1)).await;
+        assert!(matches!(other, Decision::Accepted(_)), "{other:?}");
+        // No room, then room: one that came before the room was made is the first of two attempts, of which
+        // the second was refused.
+        let early = keyed(3);
+        let refused = decide(store, &campaign, &keyed(3)).await;
+        assert!(matches!(refused, Decision::Refused { .. }), "{refused:?}");
+        let more = CampaignChange {
+            total_stock: Some(Some(2)),
+            ..CampaignChange::default()
+        };
+        let now = store.campaign(campaign.id).await.unwrap().unwrap();
+        assert!(
+            store
+                .change_campaign(now.id, now.version, &more)
+                .await
+                .unwrap()
+        );
+        let decision = decide(store, &campaign, &early).await;
+        assert!(matches!(decision, Decision::Outstanding), "{decision:?}");
+        let fresh = decide(store, &campaign, &keyed(3)).await;
+        assert!(matches!(fresh, Decision::Accepted(_)), "{fresh:?}");
     }
 }
 
@@ -212,6 +272,7 @@ async fn by_gate(gate: &ScriptGate, reconciler: &Reconciler, store: &Store, user
         participation: ParticipationId::generate(),
         user: UserId(user),
         quantity: 1,
+        key: Key::None,
     };
     let lease = Duration::from_secs(60);
     let answers = gate.admit(campaign.id, &[entrant], lease).await.unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firstcome::clock::Clock;
 use firstcome::domain::{Campaign, ParticipationId, Refusal, State, UserId};
-use firstcome::gate::{Admission, Entrant, Gate, ScriptGate};
+use firstcome::gate::{Admission, Entrant, Gate, Key, ScriptGate};
 use firstcome::reconcile::{Patience, Reconciler, Renewed};
 use firstcome::store::{CampaignChange, Raise, Raised, Store};
 
@@ -171,6 +171,7 @@ async fn a_campaign_closed_without_a_word_to_the_gate_leaves_it_and_does_not_com
             participation: ParticipationId::generate(),
             user: UserId(1),
             quantity: 1,
+            key: Key::None,
         };
         let admit = async || {
             let answers = gate.admit(id, &[entrant], Duration::from_secs(9)).await;

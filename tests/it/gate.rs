@@ -2,6 +2,7 @@
 
 mod buckets;
 mod checks;
+mod checks_of_keys;
 mod checks_of_leases;
 mod checks_of_rebuild;
 mod checks_of_returns;
@@ -79,6 +80,12 @@ suite! {
     checks::many_entrants_in_one_call_are_answered_in_order,
     checks::a_quantity_of_nothing_is_an_error_and_changes_nothing,
     checks::campaigns_do_not_mix,
+    checks_of_keys::a_key_with_a_lease_is_undecided_whatever_the_rules_say,
+    checks_of_keys::a_key_whose_lease_was_released_is_decided_again,
+    checks_of_keys::two_attempts_of_a_key_in_one_call_are_one,
+    checks_of_keys::an_admission_tells_how_long_ago_its_key_was_refused,
+    checks_of_keys::a_no_of_the_caller_is_remembered_too,
+    checks_of_keys::a_rebuild_makes_every_key_one_that_may_have_been_refused,
     checks_of_leases::a_release_returns_units_and_place,
     checks_of_leases::a_second_release_returns_nothing,
     checks_of_leases::a_release_after_a_settle_returns_nothing,

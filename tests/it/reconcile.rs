@@ -6,7 +6,7 @@ use std::time::Duration;
 use firstcome::clock::Clock;
 use firstcome::domain::{CampaignId, ParticipationId, UserId};
 use firstcome::gate::{
-    Admission, Entrant, Gate, GateError, Guarded, Mark, RedisConfig, ScriptGate, Settings,
+    Admission, Entrant, Gate, GateError, Guarded, Key, Mark, RedisConfig, ScriptGate, Settings,
 };
 use firstcome::reconcile::{Patience, Reconciler, Renewed};
 use redis::AsyncTypedCommands;
@@ -24,6 +24,7 @@ fn entrant(user: i64) -> Entrant {
         participation: ParticipationId::generate(),
         user: UserId(user),
         quantity: 1,
+        key: Key::None,
     }
 }
 

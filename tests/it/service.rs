@@ -35,6 +35,7 @@ pub mod real;
 mod records;
 mod roles;
 mod sale;
+mod same_key;
 mod scopes;
 mod security;
 mod sessions;

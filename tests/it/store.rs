@@ -1,5 +1,8 @@
 //! The store's suite, on both databases: what it refuses whatever the gate says.
 
+mod keys;
+mod limits;
+
 use chrono::{DurationRound, TimeDelta};
 use firstcome::clock::Clock;
 use firstcome::domain::{
@@ -8,7 +11,7 @@ use firstcome::domain::{
 };
 use firstcome::store::{
     BatchOutcome, CampaignChange, CampaignFilter, Intake, Mismatch, Store, StoreConfig, StoreError,
-    TallyRow,
+    TallyRow, UserKey,
 };
 use sea_orm::{ConnectionTrait, Database, Statement};
 
@@ -183,19 +186,16 @@ async fn an_idempotency_key_belongs_to_one_participation_of_its_user() {
             .await
             .unwrap();
         assert_eq!(outcome, BatchOutcome::Committed { held_from: None });
-        let found = store
-            .participation_by_key(UserId(2), "Key")
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(found.id, batch[1].participation.id);
-        assert!(
-            store
-                .participation_by_key(UserId(2), "key")
-                .await
-                .unwrap()
-                .is_none()
-        );
+        let key = |user, key: &str| UserKey {
+            user: UserId(user),
+            key: key.to_owned(),
+        };
+        let keys = [key(2, "Key"), key(2, "key"), key(3, "Key"), key(1, "Key")];
+        let found = store.participations_by_keys(&keys).await.unwrap();
+        assert_eq!(found.len(), 2);
+        for (user, intake) in [(1, &batch[0]), (2, &batch[1])] {
+            assert_eq!(found[&key(user, "Key")].id, intake.participation.id);
+        }
         let other = create(store, campaign_of(None)).await;
         let mut again = intake(&other, 1, 1, 1);
         again.idempotency_key = Some("Key".to_owned());

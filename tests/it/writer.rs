@@ -49,6 +49,7 @@ impl Gate for YesGate {
                     rank,
                     remaining: None,
                     lease_until,
+                    not_refused_for: None,
                 })
             })
             .collect())

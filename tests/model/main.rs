@@ -13,6 +13,7 @@
 )]
 
 mod faults;
+mod keys;
 mod properties;
 mod protocol;
 mod settings;
@@ -21,7 +22,7 @@ mod words;
 
 use std::time::Instant;
 
-use properties::{COUNTED, REACHED, SELLS, SIEVE, STOCK, SWEPT, TRUTH};
+use properties::{COUNTED, KEY_REACHED, LAST_WORD, REACHED, SELLS, SIEVE, STOCK, SWEPT, TRUTH};
 use protocol::{Action, Budget, Check, Holds, Protocol, State};
 use stateright::{Checker, Model, Property};
 
@@ -32,6 +33,7 @@ const CALM: Budget = Budget {
     crashes: 0,
     losses: 0,
     restores: 0,
+    ends: 0,
 };
 
 impl Model for Protocol {
@@ -69,6 +71,7 @@ fn world(user_of: &[usize], budget: Budget) -> Protocol {
         stock: 1,
         replicas: 1,
         user_of: user_of.to_vec(),
+        one_key: Vec::new(),
         budget,
     }
 }
@@ -153,6 +156,22 @@ fn one_asks_twice() -> Protocol {
         ..CALM
     };
     world(&[0, 0, 1], budget)
+}
+
+/// Two attempts of one user with one key, and another user who wants the one unit, in a campaign that may
+/// end, whose gate may be lost, and which the database may serve.
+fn one_key() -> Protocol {
+    let budget = Budget {
+        raises: 1,
+        directs: 1,
+        losses: 1,
+        ends: 1,
+        ..CALM
+    };
+    Protocol {
+        one_key: vec![0, 1],
+        ..world(&[0, 0, 1], budget)
+    }
 }
 
 /// A unit for each, and nothing that the gate loses.
@@ -263,6 +282,48 @@ fn without_comparing_leases_a_late_sweep_releases_a_new_one() {
 #[test]
 fn without_the_run_id_an_older_file_is_believed() {
     is_for(Check::Run, COUNTED, &old_file());
+}
+
+#[test]
+fn a_no_to_a_key_is_the_last_word_on_it() {
+    let mut protocol = one_key();
+    protocol.always.push(LAST_WORD);
+    protocol.sometimes = KEY_REACHED.to_vec();
+    holds("two attempts with one key", protocol);
+}
+
+/// What the check keeps from happening to a key.
+fn is_for_keys(check: Check) {
+    let protocol = Protocol {
+        without: vec![check],
+        ..one_key()
+    };
+    is_found(&format!("without {check:?}"), LAST_WORD, protocol);
+}
+
+#[test]
+fn without_the_lease_of_its_key_a_key_is_refused_that_is_then_committed() {
+    is_for_keys(Check::KeyLease);
+}
+
+#[test]
+fn without_its_memory_a_gate_admits_who_was_refused_by_their_key() {
+    is_for_keys(Check::KeyMemory);
+}
+
+#[test]
+fn without_the_doubt_after_a_rebuild_a_new_gate_admits_who_was_refused_by_their_key() {
+    is_for_keys(Check::KeyRebuild);
+}
+
+#[test]
+fn without_a_look_into_the_store_a_key_is_refused_that_is_committed() {
+    is_for_keys(Check::KeyLook);
+}
+
+#[test]
+fn without_the_age_of_a_key_the_database_path_admits_who_was_refused_by_the_gate() {
+    is_for_keys(Check::KeyDirect);
 }
 
 #[test]

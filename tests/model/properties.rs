@@ -90,6 +90,38 @@ pub const SWEPT: Holds = (
     |_, state| !state.late_commit,
 );
 
+pub const LAST_WORD: Holds = ("a no to a key is the last word on it", |protocol, state| {
+    let is_no = |id: &usize| {
+        let no = [Answer::SoldOut, Answer::Already, Answer::Ended].map(Phase::Ended);
+        no.contains(&state.attempts[*id].phase)
+    };
+    !protocol.one_key.iter().any(is_no) || !state.key_led(protocol)
+});
+
+/// That the world of one key is large enough to show something.
+pub const KEY_REACHED: [Holds; 3] = [
+    (
+        "a key is refused after a lease that came to nothing",
+        |protocol, state| {
+            let mut ids = protocol.one_key.iter();
+            ids.any(|id| state.attempts[*id].phase == Phase::Ended(Answer::SoldOut))
+                && ids.all(|id| state.store.rows[*id].is_none())
+        },
+    ),
+    ("a key gets its first answer again", |protocol, state| {
+        let mut ids = protocol.one_key.iter();
+        ids.any(|id| state.attempts[*id].phase == Phase::Ended(Answer::First))
+    }),
+    (
+        "a key is told to come back by the database path",
+        |protocol, state| {
+            let mut ids = protocol.one_key.iter();
+            state.store.closed
+                && ids.any(|id| state.attempts[*id].phase == Phase::Ended(Answer::Unknown))
+        },
+    ),
+];
+
 pub const SELLS: Holds = (
     "once faults end, everything is sold",
     everything_is_sold_after_faults,

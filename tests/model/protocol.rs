@@ -27,6 +27,16 @@ pub enum Check {
     Stock,
     /// The store's unique key: no rank twice in a campaign.
     Ranks,
+    /// The gate says nothing to a key of which another participation holds a lease.
+    KeyLease,
+    /// The gate remembers that it has refused a key: who began before does not commit.
+    KeyMemory,
+    /// After a rebuild every key may have been refused: who began before does not commit.
+    KeyRebuild,
+    /// A no to a key is said only after a look at the store, which may have its participation.
+    KeyLook,
+    /// The database path admits no key that began before the gate was closed.
+    KeyDirect,
 }
 
 /// A property: a name, and whether it holds in a state.
@@ -44,6 +54,8 @@ pub struct Protocol {
     pub replicas: usize,
     /// Who makes each attempt.
     pub user_of: Vec<usize>,
+    /// The attempts that have one and the same idempotency key, all of them under way from the start.
+    pub one_key: Vec<usize>,
     pub budget: Budget,
 }
 
@@ -51,6 +63,11 @@ impl Protocol {
     /// The attempts that are made.
     pub fn attempts(&self) -> std::ops::Range<usize> {
         0..self.user_of.len()
+    }
+
+    /// Whether an attempt has the key that others have, too.
+    pub fn has_key(&self, id: usize) -> bool {
+        self.one_key.contains(&id)
     }
 
     pub fn has(&self, check: Check) -> bool {
@@ -71,6 +88,8 @@ pub struct Budget {
     pub losses: u8,
     /// Times the gate's server restarts from an older file of its own.
     pub restores: u8,
+    /// Times the campaign ends.
+    pub ends: u8,
 }
 
 /// What an admitted attempt holds, and the gate's lease of it.
@@ -89,6 +108,9 @@ pub enum Answer {
     Yes,
     SoldOut,
     Already,
+    Ended,
+    /// What its key led to before.
+    First,
     /// 503, or nobody is left to answer.
     Unknown,
 }
@@ -99,6 +121,8 @@ pub enum Phase {
     Asking {
         not_in: u8,
     },
+    /// Refused by the gate, with a key: the store is asked next.
+    Refused(Answer),
     Admitted(Ticket),
     /// The lease was looked at; the transaction may be committed at any moment.
     Writing(Ticket),
@@ -141,6 +165,10 @@ pub struct Gate {
     /// The first participation of each user who holds a unit.
     pub holders: [Option<usize>; USERS],
     pub leases: [Option<Ticket>; ATTEMPTS],
+    /// The last participation that was admitted with the key.
+    pub of_key: Option<usize>,
+    /// Whether the key was refused since its attempts began, or may have been.
+    pub key_refused: bool,
 }
 
 /// A rebuild, step by step; it may stop after each.
@@ -180,6 +208,8 @@ pub struct State {
     pub attempts: [Attempt; ATTEMPTS],
     pub rebuilds: [Rebuild; REPLICAS],
     pub sweeps: [Sweep; REPLICAS],
+    /// Nobody is admitted any more.
+    pub ended: bool,
     /// Whether something was committed under a lease that had been swept away.
     pub late_commit: bool,
     pub left: Budget,
@@ -189,6 +219,7 @@ pub struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Ask(usize),
+    Look(usize),
     Begin(usize),
     Commit(usize),
     Direct(usize),
@@ -206,6 +237,7 @@ pub enum Action {
     GateSaves,
     GateIsLost,
     GateIsRestored,
+    CampaignEnds,
 }
 
 impl State {
@@ -226,6 +258,8 @@ impl State {
                 last_rank: 0,
                 holders: [None; USERS],
                 leases: [None; ATTEMPTS],
+                of_key: None,
+                key_refused: false,
             }),
             run: 1,
             saved: None,
@@ -239,6 +273,7 @@ impl State {
             }),
             rebuilds: [Rebuild::Idle; REPLICAS],
             sweeps: [Sweep::Idle; REPLICAS],
+            ended: false,
             late_commit: false,
             left: protocol.budget,
         }
@@ -255,6 +290,12 @@ impl State {
     pub fn gate_in_force(&self, protocol: &Protocol) -> Option<&Gate> {
         self.present_gate(protocol)
             .filter(|gate| gate.epoch == self.store.epoch || !protocol.has(Check::Epoch))
+    }
+
+    /// Whether the key has led to a participation.
+    pub fn key_led(&self, protocol: &Protocol) -> bool {
+        let mut ids = protocol.one_key.iter();
+        ids.any(|id| self.store.rows[*id].is_some())
     }
 
     pub fn user_holds(&self, protocol: &Protocol, user: usize) -> bool {

@@ -1,6 +1,7 @@
 //! What each action does. An action that cannot happen now gives no state.
 
 use crate::faults;
+use crate::keys::{admitted, campaign_ends, look, refuse};
 use crate::protocol::{
     ATTEMPTS, Action, Answer, Attempt, Check, Gate, Phase, Protocol, Rebuild, State, Sweep, Ticket,
     USERS, Word,
@@ -12,10 +13,12 @@ pub fn all(protocol: &Protocol) -> Vec<Action> {
         Action::GateSaves,
         Action::GateIsLost,
         Action::GateIsRestored,
+        Action::CampaignEnds,
     ];
     for id in protocol.attempts() {
         actions.extend([
             Action::Ask(id),
+            Action::Look(id),
             Action::Begin(id),
             Action::Commit(id),
             Action::Direct(id),
@@ -44,6 +47,7 @@ pub fn step(protocol: &Protocol, before: &State, action: Action) -> Option<State
     let mut state = *before;
     let done = match action {
         Action::Ask(id) => ask(protocol, &mut state, id),
+        Action::Look(id) => look(protocol, &mut state, id),
         Action::Begin(id) => begin(protocol, &mut state, id),
         Action::Commit(id) => commit(protocol, &mut state, id),
         Action::Direct(id) => direct(protocol, &mut state, id),
@@ -61,6 +65,7 @@ pub fn step(protocol: &Protocol, before: &State, action: Action) -> Option<State
         Action::GateSaves => faults::gate_saves(&mut state),
         Action::GateIsLost => faults::gate_is_lost(&mut state),
         Action::GateIsRestored => faults::gate_is_restored(&mut state),
+        Action::CampaignEnds => campaign_ends(&mut state),
     };
     done?;
     // Replicas are alike: which of them does it makes no other state.
@@ -85,16 +90,24 @@ fn ask(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     if gate.epoch == not_in {
         return None;
     }
-    state.attempts[id].phase = if let Some(ticket) = gate.leases[id] {
-        Phase::Admitted(ticket)
+    let has_key = protocol.has_key(id);
+    let of_key = gate
+        .of_key
+        .filter(|_| has_key && protocol.has(Check::KeyLease));
+    if let Some(ticket) = gate.leases[id] {
+        state.attempts[id] = admitted(protocol, gate, id, ticket);
+    } else if of_key.is_some_and(|first| gate.leases[first].is_some()) {
+        return None;
+    } else if state.ended {
+        refuse(protocol, state, id, Answer::Ended)?;
     } else if let Some(first) = gate.holders[user] {
         // While the first one is leased it is not known whether it will stand: nothing is said.
         if gate.leases[first].is_some() {
             return None;
         }
-        Phase::Ended(Answer::Already)
+        refuse(protocol, state, id, Answer::Already)?;
     } else if gate.units >= protocol.stock {
-        Phase::Ended(Answer::SoldOut)
+        refuse(protocol, state, id, Answer::SoldOut)?;
     } else {
         let gate = state.gate.as_mut()?;
         gate.units += 1;
@@ -107,8 +120,11 @@ fn ask(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
             swept: false,
         };
         gate.leases[id] = Some(ticket);
-        Phase::Admitted(ticket)
-    };
+        if has_key {
+            gate.of_key = Some(id);
+        }
+        state.attempts[id] = admitted(protocol, gate, id, ticket);
+    }
     Some(())
 }
 
@@ -140,7 +156,15 @@ fn commit(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
         // Not released: the lease went with its epoch.
         (again, None)
     } else if state.store.units >= protocol.stock && protocol.has(Check::Stock) {
-        (Phase::Ended(Answer::SoldOut), release)
+        // A key is refused by the gate alone.
+        let phase = if protocol.has_key(id) {
+            again
+        } else {
+            Phase::Ended(Answer::SoldOut)
+        };
+        (phase, release)
+    } else if protocol.has_key(id) && state.key_led(protocol) {
+        (Phase::Ended(Answer::First), release)
     } else if state.user_holds(protocol, user)
         || state.store.rows.contains(&Some(ticket.rank)) && protocol.has(Check::Ranks)
     {
@@ -161,15 +185,29 @@ fn direct(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
         return None;
     };
     spend(&mut state.left.directs)?;
-    state.attempts[id].phase = if state.user_holds(protocol, protocol.user_of[id]) {
-        Phase::Ended(Answer::Already)
+    let has_key = protocol.has_key(id);
+    let refusal = if has_key && state.key_led(protocol) {
+        Some(Answer::First)
+    } else if state.ended {
+        Some(Answer::Ended)
+    } else if state.user_holds(protocol, protocol.user_of[id]) {
+        Some(Answer::Already)
     } else if state.store.units >= protocol.stock {
-        Phase::Ended(Answer::SoldOut)
+        Some(Answer::SoldOut)
+    } else if has_key && protocol.has(Check::KeyDirect) {
+        // The gate was open when it began.
+        Some(Answer::Unknown)
     } else {
-        if protocol.has(Check::Closing) && !state.store.closed {
-            state.store.epoch += 1;
-            state.store.closed = true;
-        }
+        None
+    };
+    // A no to a key closes the gate, too: what was admitted by it comes to nothing.
+    if (refusal.is_none() || has_key) && protocol.has(Check::Closing) && !state.store.closed {
+        state.store.epoch += 1;
+        state.store.closed = true;
+    }
+    state.attempts[id].phase = if let Some(refusal) = refusal {
+        Phase::Ended(refusal)
+    } else {
         let last = state.store.rows.iter().flatten().max();
         let rank = last.copied().unwrap_or(0) + 1;
         insert(state, id, rank);
@@ -282,6 +320,8 @@ fn swap(protocol: &Protocol, state: &mut State, by: usize) -> Option<()> {
         last_rank: 0,
         holders: [None; USERS],
         leases: [None; ATTEMPTS],
+        of_key: None,
+        key_refused: protocol.has(Check::KeyRebuild),
     };
     for (id, rank) in rows.iter().enumerate() {
         if let Some(rank) = rank {

@@ -58,6 +58,8 @@ fn told(answer: Answer) -> &'static str {
         Answer::Yes => "committed, answered yes",
         Answer::SoldOut => "told that it is sold out",
         Answer::Already => "told \"already\"",
+        Answer::Ended => "told that it is over",
+        Answer::First => "told what its key led to",
         Answer::Unknown => "told to come back",
     }
 }
@@ -65,6 +67,7 @@ fn told(answer: Answer) -> &'static str {
 fn became(phase: Phase) -> String {
     match phase {
         Phase::Asking { not_in } => format!("refused, asks a gate newer than epoch {not_in} again"),
+        Phase::Refused(_) => "refused, with a key".to_owned(),
         Phase::Admitted(ticket) => held(ticket),
         Phase::Writing(_) => "lease looked at, the transaction begins".to_owned(),
         Phase::Ended(answer) => told(answer).to_owned(),
@@ -78,6 +81,7 @@ fn happened(protocol: &Protocol, action: Action, before: &State, after: &State) 
             let user = protocol.user_of[id] + 1;
             format!("{} (user {user}) asks the gate: {}", name(id), of(id))
         }
+        Action::Look(id) => format!("{} looks into the store: {}", name(id), of(id)),
         Action::Begin(id) => format!("{}'s writer: {}", name(id), of(id)),
         Action::Commit(id) => format!("{}'s transaction: {}", name(id), of(id)),
         Action::Direct(id) => {
@@ -133,6 +137,7 @@ fn happened(protocol: &Protocol, action: Action, before: &State, after: &State) 
         Action::SweeperDies(_) => "the process that sweeps dies".to_owned(),
         Action::GateSaves => "the gate's server writes a file".to_owned(),
         Action::GateIsLost => "the gate loses everything".to_owned(),
+        Action::CampaignEnds => "the campaign ends".to_owned(),
         Action::GateIsRestored => "the gate's server restarts from its file".to_owned(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput};
 use firstcome::clock::Clock;
 use firstcome::domain::{CampaignId, Mark, ParticipationId, State};
-use firstcome::gate::{Admission, Entrant, Gate, ScriptGate, Settings};
+use firstcome::gate::{Admission, Entrant, Gate, Key, ScriptGate, Settings};
 use futures_util::FutureExt;
 use micro::{SIZES, user};
 
@@ -56,6 +56,7 @@ fn line(first: u64, size: u64) -> Vec<Entrant> {
         participation: ParticipationId::generate(),
         user: user(rank),
         quantity: 1,
+        key: Key::None,
     };
     ranks.map(entrant).collect()
 }

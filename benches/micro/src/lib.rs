@@ -50,6 +50,7 @@ pub fn intake(campaign: &Campaign, rank: u64) -> Intake {
         quantity: 1,
         idempotency_key: None,
         traceparent: None,
+        since: std::time::Instant::now(),
     };
     let place = Place {
         rank,

@@ -1,4 +1,4 @@
-//! The part of Redis that the gate's scripts use, in memory: hashes, sorted sets and the time. What
+//! The part of Redis that the gate's scripts use, in memory: texts, hashes, sorted sets and the time. What
 //! it does not know it refuses, so that a script which needs more is noticed by the first test.
 
 use std::collections::hash_map::Entry as Slot;
@@ -32,6 +32,7 @@ struct Key {
 }
 
 enum Value {
+    Text(String),
     Hash(HashMap<String, String>),
     Sorted(Sorted),
 }
@@ -61,6 +62,10 @@ impl Keyspace {
         match words {
             ["TIME"] => Ok(self.time()),
             ["INFO", "server"] => Ok(Answer::Text(format!("run_id:{}\r\n", self.run_id))),
+            ["MGET", keys @ ..] if !keys.is_empty() => {
+                Ok(Answer::List(keys.iter().map(|key| self.get(key)).collect()))
+            }
+            ["SET", key, value, "PX", millis] => self.set(key, value, whole(millis)?),
             ["HGET", key, field] => {
                 let value = self.hash(key)?.and_then(|hash| hash.get(*field));
                 Ok(value.map_or(Answer::Nil, |value| Answer::Text(value.clone())))
@@ -108,6 +113,27 @@ impl Keyspace {
             part(now_us.div_euclid(1_000_000)),
             part(now_us.rem_euclid(1_000_000)),
         ])
+    }
+
+    /// Nothing where the value is of another kind, as Redis has it.
+    fn get(&self, key: &str) -> Answer {
+        match self.live(key).map(|key| &key.value) {
+            Some(Value::Text(text)) => Answer::Text(text.clone()),
+            Some(Value::Hash(_) | Value::Sorted(_)) | None => Answer::Nil,
+        }
+    }
+
+    fn set(&mut self, key: &str, value: &str, millis: i64) -> Outcome {
+        if millis < 1 {
+            return Err("ERR invalid expire time in 'set' command".to_owned());
+        }
+        let value = Key {
+            value: Value::Text(value.to_owned()),
+            expires_at_ms: None,
+        };
+        self.keys.insert(key.to_owned(), value);
+        self.expire(key, millis);
+        Ok(Answer::Text("OK".to_owned()))
     }
 
     fn hmget(&self, key: &str, fields: &[&str]) -> Outcome {
@@ -252,6 +278,7 @@ impl Keyspace {
             .map_or(Answer::Nil, |found| match &found.value {
                 Value::Hash(hash) => count(key.len() + texts(hash)),
                 Value::Sorted(set) => count(key.len() + of_set(set)),
+                Value::Text(text) => count(key.len() + text.len()),
             })
     }
 
@@ -278,7 +305,7 @@ impl Keyspace {
         match self.live(key).map(|key| &key.value) {
             None => Ok(None),
             Some(Value::Hash(hash)) => Ok(Some(hash)),
-            Some(Value::Sorted(_)) => Err(wrong_type()),
+            Some(Value::Text(_) | Value::Sorted(_)) => Err(wrong_type()),
         }
     }
 
@@ -286,21 +313,21 @@ impl Keyspace {
         match self.live(key).map(|key| &key.value) {
             None => Ok(None),
             Some(Value::Sorted(set)) => Ok(Some(set)),
-            Some(Value::Hash(_)) => Err(wrong_type()),
+            Some(Value::Text(_) | Value::Hash(_)) => Err(wrong_type()),
         }
     }
 
     fn hash_mut(&mut self, key: &str) -> Result<&mut HashMap<String, String>, String> {
         match self.value_mut(key, || Value::Hash(HashMap::new())) {
             Value::Hash(hash) => Ok(hash),
-            Value::Sorted(_) => Err(wrong_type()),
+            Value::Text(_) | Value::Sorted(_) => Err(wrong_type()),
         }
     }
 
     fn sorted_mut(&mut self, key: &str) -> Result<&mut Sorted, String> {
         match self.value_mut(key, || Value::Sorted(Sorted::default())) {
             Value::Sorted(set) => Ok(set),
-            Value::Hash(_) => Err(wrong_type()),
+            Value::Text(_) | Value::Hash(_) => Err(wrong_type()),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What the scripts answer about entrants and leases.
 
+use std::time::Duration;
+
 use super::unknown;
 use crate::domain::Refusal;
 use crate::gate::reply::{Fields, Reply};
@@ -34,6 +36,7 @@ fn admission(mut fields: Fields) -> Result<Admission, GateError> {
                 rank: fields.count()?,
                 remaining,
                 lease_until: fields.instant()?,
+                not_refused_for: fields.last_count()?.map(Duration::from_micros),
             }));
         }
         "UNDECIDED" => {
@@ -52,6 +55,7 @@ fn admission(mut fields: Fields) -> Result<Admission, GateError> {
         "ENDED" => Refusal::Ended,
         "PAUSED" => Refusal::Paused,
         "LIMIT_EXCEEDED" => Refusal::LimitExceeded,
+        "NOT_ALLOWED" => Refusal::NotAllowed,
         code => return Err(unknown(code)),
     };
     Ok(Admission::Refused { refusal, remaining })

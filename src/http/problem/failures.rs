@@ -94,6 +94,10 @@ impl From<ParticipateError> for Problem {
                 "Idempotency-Key",
                 "was used before for another request",
             )),
+            ParticipateError::Outstanding => Self::unavailable(
+                "REQUEST_OUTSTANDING",
+                "An earlier request may still be committed; ask again, with the same key.",
+            ),
             ParticipateError::Busy => busy(),
             ParticipateError::Unavailable { part } => part_unavailable(part),
         }

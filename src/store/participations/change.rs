@@ -349,6 +349,8 @@ async fn return_units(
         .push(", `returns` = `returns` + ");
     update
         .bind(to_signed(returned.len() as u64))
+        .push(", loosened_at = ")
+        .now()
         .push(" WHERE id = ")
         .bind(books.id);
     as_many(update.run(tx).await?, 1)?;

@@ -7,14 +7,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use super::intake::Intake;
 use super::{Held, holdings_of, rows};
 use crate::crash;
 use crate::domain::{Campaign, CampaignId, EventId, Instant};
 use crate::store::bounded::Tx;
-use crate::store::campaigns::{to_signed, to_unsigned};
+use crate::store::campaigns::{narrow, to_signed, to_unsigned};
 use crate::store::entity::campaign;
 use crate::store::outbox::Sql;
 use crate::store::{Store, StoreError};
@@ -148,10 +148,11 @@ pub(super) async fn write_batch(
     batch: &[Intake],
     others: Option<Vec<Sql>>,
 ) -> Result<Option<BatchOutcome>, StoreError> {
-    if let Some(mismatch) = take_units(tx, campaign.id, epoch, batch).await? {
-        return Ok(Some(BatchOutcome::Mismatch(mismatch)));
-    }
-    let Some(ordinals) = ordinals(tx, campaign, batch).await? else {
+    let limits = match take_units(tx, campaign, epoch, batch).await? {
+        Taken::Under(limits) => limits,
+        Taken::Nothing(mismatch) => return Ok(Some(BatchOutcome::Mismatch(mismatch))),
+    };
+    let Some(ordinals) = ordinals(tx, campaign.id, limits, batch).await? else {
         return Ok(Some(BatchOutcome::Conflict));
     };
     let others = match others {
@@ -203,13 +204,63 @@ pub(super) async fn tick(store: &Store, tx: &Tx, id: CampaignId) -> Result<u64, 
     Ok(to_unsigned(tick))
 }
 
-/// The conditional update that makes overselling impossible, whatever the gate said.
+/// Units that one user may hold: now, and at most ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limits {
+    now: u32,
+    max: u32,
+}
+
+/// What came of taking the units of a batch.
+enum Taken {
+    /// They are taken, under these limits, which stay in force until the commit.
+    Under(Limits),
+    /// None is.
+    Nothing(Mismatch),
+}
+
+/// The conditional update that makes overselling impossible, whatever the gate said. The limits that a copy
+/// of the campaign has are part of the condition: where the copy is old, those of the row are taken.
 async fn take_units(
+    tx: &Tx,
+    campaign: &Campaign,
+    epoch: u64,
+    batch: &[Intake],
+) -> Result<Taken, StoreError> {
+    let mut limits = Limits {
+        now: campaign.per_user_limit,
+        max: campaign.per_user_limit_max,
+    };
+    loop {
+        if take_units_under(tx, campaign.id, epoch, limits, batch).await? {
+            return Ok(Taken::Under(limits));
+        }
+        // The row may have changed until it is held.
+        let row = campaign::Entity::find_by_id(campaign.id.0).lock_exclusive();
+        let Some(row) = row.one(tx).await? else {
+            return Ok(Taken::Nothing(Mismatch::StaleEpoch));
+        };
+        let in_force = Limits {
+            now: row.per_user_limit.unsigned_abs(),
+            max: row.per_user_limit_max.unsigned_abs(),
+        };
+        if row.gate_epoch != to_signed(epoch) {
+            return Ok(Taken::Nothing(Mismatch::StaleEpoch));
+        }
+        if in_force == limits {
+            return Ok(Taken::Nothing(Mismatch::SoldOut));
+        }
+        limits = in_force;
+    }
+}
+
+async fn take_units_under(
     tx: &Tx,
     id: CampaignId,
     epoch: u64,
+    limits: Limits,
     batch: &[Intake],
-) -> Result<Option<Mismatch>, StoreError> {
+) -> Result<bool, StoreError> {
     use campaign::{Column, Entity};
     let units: i64 = batch
         .iter()
@@ -225,6 +276,8 @@ async fn take_units(
         )
         .filter(Column::Id.eq(id.0))
         .filter(Column::GateEpoch.eq(to_signed(epoch)))
+        .filter(Column::PerUserLimit.eq(narrow(limits.now)))
+        .filter(Column::PerUserLimitMax.eq(narrow(limits.max)))
         .filter(
             Column::TotalStock
                 .is_null()
@@ -232,40 +285,27 @@ async fn take_units(
         )
         .exec(tx)
         .await?;
-    if updated.rows_affected == 1 {
-        return Ok(None);
-    }
-    let epoch_now = Entity::find_by_id(id.0)
-        .one(tx)
-        .await?
-        .map(|row| row.gate_epoch);
-    let same = epoch_now == Some(to_signed(epoch));
-    Ok(Some(if same {
-        Mismatch::SoldOut
-    } else {
-        Mismatch::StaleEpoch
-    }))
+    Ok(updated.rows_affected == 1)
 }
 
-/// The user's next ordinal for each row, or none when somebody would hold more than they may. With a
-/// limit of one the unique key alone decides; with more, the units held are counted, which is exact
-/// because this transaction holds the campaign's row.
+/// The user's next ordinal for each row, or none when somebody would hold more than they may. Where the
+/// limit never was more than one, the unique key alone decides; otherwise the units held are counted, which
+/// is exact because this transaction holds the campaign's row. A limit that was lowered to one is not
+/// enough: who holds the second of two may have given back the first, whose ordinal is free.
 async fn ordinals(
     tx: &Tx,
-    campaign: &Campaign,
+    id: CampaignId,
+    limits: Limits,
     batch: &[Intake],
 ) -> Result<Option<Vec<i32>>, StoreError> {
-    if campaign.per_user_limit == 1 {
+    if limits.now <= 1 && limits.max <= 1 {
         return Ok(Some(vec![1; batch.len()]));
     }
     let users: Vec<i64> = batch
         .iter()
         .map(|intake| intake.participation.user_id.0)
         .collect();
-    let rows: Vec<Held> = holdings_of(campaign.id, &users)
-        .into_model()
-        .all(tx)
-        .await?;
+    let rows: Vec<Held> = holdings_of(id, &users).into_model().all(tx).await?;
     let mut held: HashMap<i64, (u64, BTreeSet<i32>)> = HashMap::new();
     for row in rows {
         let (units, taken) = held.entry(row.user_id).or_default();
@@ -281,7 +321,7 @@ async fn ordinals(
             .find(|free| !taken.contains(free))
             .unwrap_or(i32::MAX);
         taken.insert(ordinal);
-        if *units > u64::from(campaign.per_user_limit) {
+        if *units > u64::from(limits.now) {
             return Ok(None);
         }
         ordinals.push(ordinal);

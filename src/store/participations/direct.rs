@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use super::commit::{commit, roll_back, write_batch};
@@ -44,6 +45,9 @@ pub enum Decision {
         /// Units left; none: unlimited.
         remaining: Option<u64>,
     },
+    /// Neither: the request has an idempotency key, and came before something made room here. Meanwhile the
+    /// key may have been refused.
+    Outstanding,
 }
 
 /// What came of a batch.
@@ -69,17 +73,29 @@ impl Store {
         closing: Closing,
     ) -> Result<DirectOutcome, CommitError> {
         let tx = self.begin().await.map_err(CommitError::RolledBack)?;
-        let outcome = match decide_and_write(self, &tx, id, applicants, making, closing).await {
-            Ok(outcome) => outcome,
-            Err(StoreError::Constraint(_)) => DirectOutcome::Conflict,
-            Err(error) => return Err(CommitError::RolledBack(error)),
-        };
-        match &outcome {
-            DirectOutcome::Decided(_, events) if !events.is_empty() => commit(tx).await?,
-            _ => roll_back(tx).await?,
+        match decide_and_write(self, &tx, id, applicants, making, closing).await {
+            Ok((outcome, Wrote::Something)) => {
+                commit(tx).await?;
+                Ok(outcome)
+            }
+            Ok((outcome, Wrote::Nothing)) => {
+                roll_back(tx).await?;
+                Ok(outcome)
+            }
+            Err(StoreError::Constraint(_)) => {
+                roll_back(tx).await?;
+                Ok(DirectOutcome::Conflict)
+            }
+            Err(error) => Err(CommitError::RolledBack(error)),
         }
-        Ok(outcome)
     }
+}
+
+/// Whether there is something to be committed.
+#[derive(Clone, Copy)]
+enum Wrote {
+    Something,
+    Nothing,
 }
 
 async fn decide_and_write(
@@ -89,42 +105,41 @@ async fn decide_and_write(
     applicants: &[Applicant],
     making: &Making,
     closing: Closing,
-) -> Result<DirectOutcome, StoreError> {
+) -> Result<(DirectOutcome, Wrote), StoreError> {
     let locked = campaign::Entity::find_by_id(id.0).lock_exclusive();
     let Some(row) = locked.one(tx).await? else {
-        return Ok(DirectOutcome::Unknown);
+        return Ok((DirectOutcome::Unknown, Wrote::Nothing));
     };
     let was_closed = row.gate_closed_until.is_some();
     if !was_closed && closing == Closing::Never {
-        return Ok(DirectOutcome::Open);
+        return Ok((DirectOutcome::Open, Wrote::Nothing));
     }
-    let campaign: Campaign = row.try_into()?;
-    let mut book = Book::open(store, tx, &campaign, applicants).await?;
-    let mut intakes = Vec::new();
-    let decisions = applicants
-        .iter()
-        .map(|applicant| match book.decide(applicant) {
-            Ok(place) => {
-                let intake = Intake::of(&campaign, applicant, place, making).held_from(book.now);
-                let accepted = Decision::Accepted(intake.participation.clone());
-                intakes.push(intake);
-                accepted
-            }
-            Err(refusal) => Decision::Refused {
-                refusal,
-                remaining: book.remaining(),
-            },
-        })
-        .collect();
-    if intakes.is_empty() {
-        return Ok(DirectOutcome::Decided(decisions, Vec::new()));
-    }
-    let epoch = if let Closing::For(term) = closing {
-        close(store, tx, id, term).await?;
-        campaign.gate_epoch + u64::from(!was_closed)
+    let now = Sql::time(store, tx).await?;
+    // A gate that is open until now may have refused anything.
+    let loosened_at = if was_closed {
+        row.loosened_at
     } else {
-        campaign.gate_epoch
+        Some(now)
     };
+    let campaign: Campaign = row.try_into()?;
+    let mut book = Book::open(tx, &campaign, applicants, now, loosened_at).await?;
+    let (decisions, intakes) = book.decide_all(applicants, making);
+    // What is said to a key is said for good: no gate may say otherwise.
+    let has_keys = applicants.iter().any(|one| one.idempotency_key.is_some());
+    let closes = !intakes.is_empty() || (has_keys && !was_closed);
+    let mut epoch = campaign.gate_epoch;
+    if let (Closing::For(term), true) = (closing, closes) {
+        close(store, tx, id, term).await?;
+        epoch += u64::from(!was_closed);
+    }
+    if intakes.is_empty() {
+        let wrote = if closes {
+            Wrote::Something
+        } else {
+            Wrote::Nothing
+        };
+        return Ok((DirectOutcome::Decided(decisions, Vec::new()), wrote));
+    }
     // Only where keys are shared do the rows get other ids than the events that are handed to the relay,
     // which then leaves them to its poll.
     let shared = intakes.iter().any(|intake| intake.event.shares_its_key());
@@ -132,10 +147,11 @@ async fn decide_and_write(
     match write_batch(store, tx, &campaign, epoch, &intakes, others).await? {
         None => {
             let events = intakes.into_iter().map(|intake| intake.event);
-            Ok(DirectOutcome::Decided(decisions, events.collect()))
+            let decided = DirectOutcome::Decided(decisions, events.collect());
+            Ok((decided, Wrote::Something))
         }
         // With the row held only the schema can still refuse.
-        Some(_) => Ok(DirectOutcome::Conflict),
+        Some(_) => Ok((DirectOutcome::Conflict, Wrote::Nothing)),
     }
 }
 
@@ -144,8 +160,11 @@ async fn close(store: &Store, tx: &Tx, id: CampaignId, term: Duration) -> Result
     let mut close = Sql::new(
         store,
         "UPDATE campaign SET gate_epoch = CASE WHEN gate_closed_until IS NULL \
-         THEN gate_epoch + 1 ELSE gate_epoch END, gate_closed_until = ",
+         THEN gate_epoch + 1 ELSE gate_epoch END, loosened_at = CASE WHEN gate_closed_until IS NULL THEN ",
     );
+    close
+        .now()
+        .push(" ELSE loosened_at END, gate_closed_until = ");
     close.after(term).push(" WHERE id = ").bind(id.0);
     close.run(tx).await?;
     Ok(())
@@ -155,6 +174,10 @@ async fn close(store: &Store, tx: &Tx, id: CampaignId, term: Duration) -> Result
 struct Book<'a> {
     campaign: &'a Campaign,
     now: Instant,
+    /// When `now` was known.
+    read_at: std::time::Instant,
+    /// When last something was admitted here that was refused before.
+    loosened_at: Option<Instant>,
     taken: u64,
     last_rank: u64,
     held: HashMap<i64, (u64, ParticipationId)>,
@@ -162,11 +185,14 @@ struct Book<'a> {
 
 impl<'a> Book<'a> {
     async fn open(
-        store: &Store,
         tx: &Tx,
         campaign: &'a Campaign,
         applicants: &[Applicant],
+        now: Instant,
+        loosened_at: Option<Instant>,
     ) -> Result<Self, StoreError> {
+        let read_at = std::time::Instant::now();
+        let opened_at = campaign.opens_at.filter(|opens_at| *opens_at <= now);
         let users: Vec<i64> = applicants.iter().map(|one| one.user.0).collect();
         let rows: Vec<Held> = holdings_of(campaign.id, &users)
             .into_model()
@@ -188,15 +214,44 @@ impl<'a> Book<'a> {
             .await?;
         Ok(Self {
             campaign,
-            now: Sql::time(store, tx).await?,
+            now,
+            read_at,
+            loosened_at: loosened_at.max(opened_at),
             taken: campaign.committed_units,
             last_rank: to_unsigned(last_rank.flatten().unwrap_or(0)),
             held,
         })
     }
 
+    /// A decision for each, in order, and the rows of those that are admitted.
+    fn decide_all(
+        &mut self,
+        applicants: &[Applicant],
+        making: &Making,
+    ) -> (Vec<Decision>, Vec<Intake>) {
+        let mut intakes = Vec::new();
+        let decisions = applicants
+            .iter()
+            .map(|applicant| match self.decide(applicant) {
+                Ok(_) if self.may_be_refused(applicant) => Decision::Outstanding,
+                Ok(place) => {
+                    self.take(applicant, place);
+                    let intake = Intake::of(self.campaign, applicant, place, making);
+                    let intake = intake.held_from(self.now);
+                    let accepted = Decision::Accepted(intake.participation.clone());
+                    intakes.push(intake);
+                    accepted
+                }
+                Err(refusal) => Decision::Refused {
+                    refusal,
+                    remaining: self.remaining(),
+                },
+            });
+        (decisions.collect(), intakes)
+    }
+
     /// The rules of the gate, in its order.
-    fn decide(&mut self, applicant: &Applicant) -> Result<Place, Refusal> {
+    fn decide(&self, applicant: &Applicant) -> Result<Place, Refusal> {
         let campaign = self.campaign;
         if let Some(refusal) = campaign.closed_to_all(self.now) {
             return Err(refusal);
@@ -216,15 +271,32 @@ impl<'a> Book<'a> {
         if self.remaining().is_some_and(|left| quantity > left) {
             return Err(Refusal::SoldOut);
         }
-        self.taken += quantity;
-        self.last_rank += 1;
-        let first = held.map_or(applicant.participation, |(_, first)| first);
-        self.held
-            .insert(applicant.user.0, (units + quantity, first));
         Ok(Place {
-            rank: self.last_rank,
-            remaining: self.remaining(),
+            rank: self.last_rank + 1,
+            remaining: self.remaining().map(|left| left.saturating_sub(quantity)),
         })
+    }
+
+    /// Books what was decided.
+    fn take(&mut self, applicant: &Applicant, place: Place) {
+        let quantity = u64::from(applicant.quantity);
+        self.taken += quantity;
+        self.last_rank = place.rank;
+        let held = self.held.entry(applicant.user.0);
+        let (units, _) = held.or_insert((0, applicant.participation));
+        *units += quantity;
+    }
+
+    /// Whether an applicant with a key came before room was made here: what has no key is asked once. Its age
+    /// is taken later than the time, so that it is never too small.
+    fn may_be_refused(&self, applicant: &Applicant) -> bool {
+        let age = self.read_at.saturating_duration_since(applicant.since);
+        let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
+        let came_at = self.now.checked_sub_signed(age);
+        applicant.idempotency_key.is_some()
+            && self
+                .loosened_at
+                .is_some_and(|at| came_at.is_none_or(|came_at| came_at <= at))
     }
 
     fn remaining(&self) -> Option<u64> {

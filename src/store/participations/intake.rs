@@ -20,6 +20,8 @@ pub struct Applicant {
     pub idempotency_key: Option<String>,
     /// W3C trace context, passed on to the event.
     pub traceparent: Option<String>,
+    /// When the request came, by this process's monotonic clock.
+    pub since: std::time::Instant,
 }
 
 /// What an applicant who is admitted is given.

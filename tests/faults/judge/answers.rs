@@ -13,6 +13,7 @@ pub(super) fn judge(evidence: &Evidence, answers: &[Answer], found: &mut Found) 
     yeses(evidence, answers, found);
     refusals(evidence, answers, found);
     keys(evidence, answers, found);
+    refused_keys(evidence, answers, found);
 }
 
 fn yeses(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
@@ -80,6 +81,26 @@ fn refusals(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
             }
             _ => {}
         }
+    }
+}
+
+/// A definite no is the last word on a key: nothing is committed under it afterwards, nor was before.
+fn refused_keys(evidence: &Evidence, answers: &[Answer], found: &mut Found) {
+    let used = evidence.keys.iter();
+    let used: HashMap<(i64, &str), Uuid> = used
+        .map(|used| ((used.user, used.key.as_str()), used.participation))
+        .collect();
+    for answer in answers {
+        let (Outcome::No { code, .. }, Some(key)) = (&answer.outcome, &answer.asked.key) else {
+            continue;
+        };
+        let led_to = used.get(&(answer.asked.user, key.as_str()));
+        found.hold("I10", led_to.is_none(), || {
+            format!(
+                "key {key} was refused with {code} at {:.2?} by replica {}, and led to {led_to:?}",
+                answer.at, answer.replica
+            )
+        });
     }
 }
 

@@ -224,9 +224,29 @@ fn an_already_that_names_nothing_of_theirs_is_found() {
     let found = broken(|evidence, answers| {
         let others = evidence.participations[1].id;
         let asked = answers[0].asked.clone();
+        let asked = Asked { key: None, ..asked };
         answers.push(refused(asked, "ALREADY_PARTICIPATED", Some(others)));
     });
     assert_eq!(found, promises(["I5"]));
+}
+
+#[test]
+fn a_no_to_a_key_that_led_to_a_participation_is_found() {
+    for code in ["SOLD_OUT", "LIMIT_EXCEEDED", "ALREADY_PARTICIPATED"] {
+        let found = broken(|evidence, answers| {
+            let asked = answers[0].asked.clone();
+            assert!(asked.key.is_some());
+            answers.push(refused(asked, code, Some(evidence.participations[0].id)));
+        });
+        assert_eq!(found, promises(["I10"]), "{code}");
+    }
+    // Another user's key of the same name led to nothing.
+    let found = broken(|_, answers| {
+        let mut asked = answers[0].asked.clone();
+        asked.user = 5;
+        answers.push(refused(asked, "SOLD_OUT", None));
+    });
+    assert_eq!(found, BTreeSet::new());
 }
 
 #[test]

@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use firstcome::clock::Clock;
 use firstcome::domain::{CampaignId, Instant, ParticipationId, State, UserId, to_stored_precision};
 use firstcome::gate::{
-    Admission, Configured, Entrant, Gate, GateState, GivenBack, Mark, Return, ScriptGate, Seat,
-    Settings,
+    Admission, Configured, Entrant, Gate, GateState, GivenBack, Key, Mark, Return, ScriptGate,
+    Seat, Settings,
 };
 use proptest::collection::{hash_map, vec};
 use proptest::option;
@@ -65,6 +65,7 @@ fn entrant() -> impl Strategy<Value = Entrant> {
         participation,
         user: UserId(user),
         quantity,
+        key: Key::None,
     })
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use firstcome::domain::{CampaignId, ParticipationId, Refusal, UserId};
 use firstcome::gate::{
-    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, Lease, Mark,
-    Return, Seat, Settings,
+    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, Key, Lease,
+    Mark, Return, Seat, Settings,
 };
 
 use super::subject::Subject;
@@ -39,6 +39,8 @@ enum Leak {
     RebuildsWithoutSeats,
     AnswersBackwards,
     MixesCampaigns,
+    ForgetsKeys,
+    ForgetsThatKeysWereRefused,
 }
 
 /// A sound gate, and what spoils it.
@@ -105,6 +107,9 @@ impl Leaky {
             stand_ins.insert(entrant.participation, stand_in);
             entrant.participation = stand_in;
         }
+        if self.has(Leak::ForgetsKeys) {
+            entrant.key = Key::None;
+        }
         entrant
     }
 
@@ -130,6 +135,10 @@ impl Leaky {
             }
             Admission::Admitted(mut ticket) if self.has(Leak::SkipsRanks) => {
                 ticket.rank *= 2;
+                Ok(Admission::Admitted(ticket))
+            }
+            Admission::Admitted(mut ticket) if self.has(Leak::ForgetsThatKeysWereRefused) => {
+                ticket.not_refused_for = ticket.not_refused_for.map(|_| lease);
                 Ok(Admission::Admitted(ticket))
             }
             answer => Ok(answer),
@@ -288,8 +297,8 @@ async fn a_wrapper_that_spoils_nothing_passes_every_check() {
     }
 }
 
-/// Each leak, and the check that is made for it.
-const CASES: [(Leak, &str); 21] = [
+/// Each way to be broken, with the check that finds it.
+const CASES: &[(Leak, &str)] = &[
     (
         Leak::OneOverTheStock,
         "exactly_the_stock_is_admitted_by_many_at_once",
@@ -356,13 +365,21 @@ const CASES: [(Leak, &str); 21] = [
         "many_entrants_in_one_call_are_answered_in_order",
     ),
     (Leak::MixesCampaigns, "campaigns_do_not_mix"),
+    (
+        Leak::ForgetsKeys,
+        "a_key_with_a_lease_is_undecided_whatever_the_rules_say",
+    ),
+    (
+        Leak::ForgetsThatKeysWereRefused,
+        "an_admission_tells_how_long_ago_its_key_was_refused",
+    ),
 ];
 
 #[tokio::test]
 async fn every_broken_gate_is_caught_by_the_check_made_for_it() {
     for (leak, check) in CASES {
-        let (_, check_of_it) = CHECKS.iter().find(|(name, _)| *name == check).unwrap();
-        let verdict = check_of_it(&Leaky::subject(leak)).await;
+        let (_, check_of_it) = CHECKS.iter().find(|(name, _)| *name == *check).unwrap();
+        let verdict = check_of_it(&Leaky::subject(*leak)).await;
         assert!(verdict.is_err(), "{leak:?} passed {check}");
     }
 }

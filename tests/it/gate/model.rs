@@ -196,6 +196,7 @@ impl Held {
             rank: self.last_rank,
             remaining: self.remaining(),
             lease_until: now,
+            not_refused_for: None,
         };
         self.leases.insert(entrant.participation, (entrant, ticket));
         self.standing.insert(entrant.participation, entrant);

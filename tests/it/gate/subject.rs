@@ -7,7 +7,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use firstcome::domain::{CampaignId, Instant, ParticipationId, Refusal, State, UserId};
 use firstcome::gate::{
-    Admission, Entrant, Gate, GateState, GivenBack, Lease, Mark, Return, Seat, Settings, Ticket,
+    Admission, Entrant, Gate, GateState, GivenBack, Key, Lease, Mark, Return, Seat, Settings,
+    Ticket,
 };
 
 /// Passed, or what was broken.
@@ -209,6 +210,7 @@ pub fn entrant(user: i64, quantity: u32) -> Entrant {
         participation: ParticipationId::generate(),
         user: UserId(user),
         quantity,
+        key: Key::None,
     }
 }
 

@@ -54,6 +54,39 @@ async fn a_user_who_asks_too_often_is_told_when_to_come_back() {
     assert!(metrics.contains(r#"firstcome_limits_refused_total{of="user"} 1"#));
 }
 
+/// But for this machine, and private networks, addresses have rates that nobody has set.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_of_the_internet_reads_only_so_often() {
+    let folder = TempDir::new().unwrap();
+    let settings = [
+        ("FIRSTCOME_LIMITS_ADDRESS_READS", "2/1h".to_owned()),
+        ("FIRSTCOME_HTTP_TRUSTED_PROXIES", "127.0.0.0/8".to_owned()),
+    ];
+    let service = Service::start(&folder, &settings).await;
+    for (from, wanted) in [
+        ("203.0.113.1", vec![200, 200, 429, 429]),
+        ("203.0.113.2", vec![200, 200, 429]),
+        ("10.1.2.3", vec![200; 4]),
+    ] {
+        let mut statuses = Vec::new();
+        for _ in &wanted {
+            let request = service
+                .get("/api/campaigns")
+                .header("x-forwarded-for", from);
+            let answer = request.send().await.unwrap();
+            statuses.push(answer.status().as_u16());
+            if answer.status() == 429 {
+                assert!(answer.headers().contains_key("retry-after"));
+                assert_eq!(body(answer).await["limit"], "address_reads");
+            }
+        }
+        assert_eq!(statuses, wanted, "{from}");
+    }
+    let metrics = service.get("/metrics").send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    assert!(metrics.contains(r#"firstcome_limits_refused_total{of="address_reads"} 3"#));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_is_the_one_that_a_proxy_of_ours_names() {
     let folder = TempDir::new().unwrap();

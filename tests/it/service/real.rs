@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use firstcome::domain::{CampaignId, ParticipationId, UserId};
-use firstcome::gate::{Admission, Entrant, Gate, RedisConfig, ScriptGate};
+use firstcome::gate::{Admission, Entrant, Gate, Key, RedisConfig, ScriptGate};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -206,6 +206,7 @@ async fn a_lease_of_the_dead_is_no_participation_and_its_unit_is_sold() {
         participation: ParticipationId::generate(),
         user: UserId(9),
         quantity: 1,
+        key: Key::None,
     };
     let admitted = gate
         .admit(CampaignId(campaign), &[entrant], Duration::from_secs(3))

@@ -1,0 +1,202 @@
+//! Looks participations up in the store, by id or by idempotency key, many at a time: a flood of keys takes a
+//! few connections, and never those that commit. It decides nothing, and remembers nothing: a key that led to
+//! nothing a moment ago may be under way in another replica by now.
+
+use std::collections::{HashMap, HashSet};
+
+use tokio::sync::oneshot;
+
+use super::{ParticipateError, Request, unavailable};
+use crate::domain::{CampaignId, Participation, ParticipationId};
+use crate::lane::{LaneConfig, Lanes};
+use crate::store::{Store, StoreError, UserKey};
+use crate::supervisor::{Spawner, Stage};
+
+/// Workers, each with one connection.
+const LANES: usize = 2;
+
+/// What the store knows.
+#[derive(Clone, Debug)]
+pub(super) enum Known {
+    /// This participation is committed.
+    Participation(Participation),
+    /// None is.
+    Nothing,
+    /// A transaction that is not over may commit one.
+    UnderWay,
+    /// None is, but the database serves the campaign: no gate knows of all its keys.
+    GateClosed,
+}
+
+/// What is looked for.
+#[derive(Clone)]
+enum Question {
+    /// The participation of this id.
+    Id(ParticipationId),
+    /// What this key led to.
+    Committed(UserKey),
+    /// What this key led to, or may still lead to.
+    Any(UserKey),
+}
+
+struct Asking {
+    campaign: CampaignId,
+    question: Question,
+    reply: oneshot::Sender<Option<Known>>,
+}
+
+/// Looks participations up.
+#[derive(Clone)]
+pub struct Lookups {
+    lanes: Lanes<Asking>,
+}
+
+impl Lookups {
+    /// Starts the workers, with so many places and so much in one piece of work as `config` says.
+    #[must_use]
+    pub fn start(spawner: &Spawner, store: Store, config: LaneConfig) -> Self {
+        let config = LaneConfig {
+            count: LANES,
+            ..config
+        };
+        let work = move |batch| answer_all(store.clone(), batch);
+        let lanes = Lanes::start(spawner, "lookups.lane", Stage::Admission, config, work);
+        Self { lanes }
+    }
+
+    /// The participation of this id, if it is committed.
+    pub(super) async fn participation(
+        &self,
+        campaign: CampaignId,
+        id: ParticipationId,
+    ) -> Result<Option<Participation>, ParticipateError> {
+        let known = self.ask(campaign, Question::Id(id)).await?;
+        Ok(known.participation())
+    }
+
+    /// The participation that the request's key led to.
+    pub(super) async fn by_key(
+        &self,
+        request: &Request,
+        key: &str,
+    ) -> Result<Option<Participation>, ParticipateError> {
+        let question = Question::Committed(user_key(request, key));
+        let known = self.ask(request.campaign, question).await?;
+        Ok(known.participation())
+    }
+
+    /// What is known of the request's key when the gate has said no.
+    pub(super) async fn any_by_key(
+        &self,
+        request: &Request,
+        key: &str,
+    ) -> Result<Known, ParticipateError> {
+        let question = Question::Any(user_key(request, key));
+        self.ask(request.campaign, question).await
+    }
+
+    async fn ask(
+        &self,
+        campaign: CampaignId,
+        question: Question,
+    ) -> Result<Known, ParticipateError> {
+        let (reply, known) = oneshot::channel();
+        let asking = Asking {
+            campaign,
+            question,
+            reply,
+        };
+        let queued = self.lanes.offer(campaign, asking);
+        queued.map_err(|_| ParticipateError::Busy)?;
+        // Why there is no answer was logged, once for the whole batch.
+        let known = known.await.ok().flatten();
+        known.ok_or(ParticipateError::Unavailable { part: "store" })
+    }
+}
+
+impl Known {
+    fn participation(self) -> Option<Participation> {
+        match self {
+            Self::Participation(participation) => Some(participation),
+            Self::Nothing | Self::UnderWay | Self::GateClosed => None,
+        }
+    }
+}
+
+fn user_key(request: &Request, key: &str) -> UserKey {
+    UserKey {
+        user: request.user,
+        key: key.to_owned(),
+    }
+}
+
+/// What the store says of a batch.
+#[derive(Default)]
+struct Looked {
+    by_id: HashMap<ParticipationId, Participation>,
+    by_key: HashMap<UserKey, Participation>,
+    under_way: HashSet<UserKey>,
+    closed: HashSet<CampaignId>,
+}
+
+async fn answer_all(store: Store, batch: Vec<Asking>) {
+    let looked = match look(&store, &batch).await {
+        Ok(looked) => Some(looked),
+        Err(error) => {
+            unavailable("store", &error);
+            None
+        }
+    };
+    for asking in batch {
+        let known = looked.as_ref().map(|looked| looked.known(&asking));
+        // Who asked may have gone.
+        drop(asking.reply.send(known));
+    }
+}
+
+/// What is committed first, then what is under way: what is committed in between is under way.
+async fn look(store: &Store, batch: &[Asking]) -> Result<Looked, StoreError> {
+    let mut looked = Looked::default();
+    let (mut ids, mut keys) = (Vec::new(), Vec::new());
+    for asking in batch {
+        match &asking.question {
+            Question::Id(id) => ids.push(*id),
+            Question::Committed(key) | Question::Any(key) => keys.push(key.clone()),
+        }
+    }
+    if !ids.is_empty() {
+        let found = store.participations(&ids).await?;
+        looked.by_id = found.into_iter().map(|one| (one.id, one)).collect();
+    }
+    looked.by_key = store.participations_by_keys(&keys).await?;
+    let (mut in_doubt, mut campaigns) = (Vec::new(), HashSet::new());
+    for asking in batch {
+        if let Question::Any(key) = &asking.question
+            && !looked.by_key.contains_key(key)
+        {
+            in_doubt.push(key.clone());
+            campaigns.insert(asking.campaign);
+        }
+    }
+    if !in_doubt.is_empty() {
+        let campaigns: Vec<CampaignId> = campaigns.into_iter().collect();
+        looked.under_way = store.keys_under_way(&in_doubt).await?.into_iter().collect();
+        looked.closed = store.gates_closed(&campaigns).await?.into_iter().collect();
+    }
+    Ok(looked)
+}
+
+impl Looked {
+    fn known(&self, asking: &Asking) -> Known {
+        let found = match &asking.question {
+            Question::Id(id) => self.by_id.get(id),
+            Question::Committed(key) | Question::Any(key) => self.by_key.get(key),
+        };
+        match (found, &asking.question) {
+            (Some(participation), _) => Known::Participation(participation.clone()),
+            (None, Question::Any(key)) if self.under_way.contains(key) => Known::UnderWay,
+            (None, Question::Any(_)) if self.closed.contains(&asking.campaign) => Known::GateClosed,
+            (None, _) => Known::Nothing,
+        }
+    }
+}

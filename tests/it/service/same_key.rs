@@ -1,0 +1,259 @@
+//! A request that is repeated with its key while its first attempt may still commit: through another
+//! replica, it is told to come back or gets the first answer, and never a no that a commit then makes untrue.
+
+use chrono::{TimeDelta, Utc};
+use firstcome::domain::CampaignId;
+use firstcome::gate::{Gate, GateState, ScriptGate};
+use reqwest::Response;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use super::process::{Service, body};
+use super::real::{Parts, parts};
+use crate::gate::redis_config;
+use crate::proxy::{COMMIT, Mode, Proxy};
+use crate::support::{real, until};
+
+/// Longer than a test asks.
+const LEASE: &str = "30s";
+const KEY: &str = "one-and-the-same";
+/// The first statement of a participation's transaction that locks anything.
+const TAKE_UNITS: &[u8] = b"UPDATE `campaign` SET `committed_units`";
+/// Two replicas: what the first one says to MySQL can be held back.
+struct Scene {
+    parts: Parts,
+    mysql: Proxy,
+    first: Service,
+    other: Service,
+    gate: ScriptGate,
+    campaign: i64,
+    _folder: TempDir,
+}
+
+async fn proxy_of(parts: &mut Parts, name: &'static str) -> (Proxy, Vec<(&'static str, String)>) {
+    let url = parts.settings.iter().find(|(known, _)| *known == name);
+    let url = url.unwrap().1.clone();
+    let (_, rest) = url.split_once("://").unwrap();
+    let address = rest.rsplit('@').next().unwrap();
+    let address = address.split('/').next().unwrap().to_owned();
+    let proxy = Proxy::start(address.parse().unwrap()).await;
+    let through = url.replace(&address, &proxy.address.to_string());
+    let mut settings = parts.settings.clone();
+    settings.retain(|(known, _)| *known != name);
+    settings.push((name, through));
+    (proxy, settings)
+}
+
+impl Scene {
+    async fn new(lease: &str, campaign: impl FnOnce() -> Value) -> Self {
+        let mut parts = parts().await;
+        for (name, value) in [
+            ("FIRSTCOME_GATE_LEASE", lease),
+            ("FIRSTCOME_GATE_SWEEP_INTERVAL", "200ms"),
+        ] {
+            parts.settings.push((name, value.to_owned()));
+        }
+        let (mysql, through) = proxy_of(&mut parts, "FIRSTCOME_DATABASE_URL").await;
+        let folder = TempDir::new().unwrap();
+        let first = Service::start(&folder, &through).await;
+        let other = Service::start(&folder, parts.settings()).await;
+        let gate = ScriptGate::redis(&redis_config(), &parts.prefix).await;
+        let campaign = first.create(campaign()).await;
+        Self {
+            mysql,
+            first,
+            other,
+            gate: gate.unwrap(),
+            campaign,
+            parts,
+            _folder: folder,
+        }
+    }
+
+    fn ask(&self, replica: &Service, user: i64, quantity: u32) -> JoinHandle<Response> {
+        let request = replica
+            .post(&format!("/api/campaigns/{}/participation", self.campaign))
+            .header("Idempotency-Key", KEY)
+            .json(&json!({ "userId": user, "quantity": quantity }));
+        tokio::spawn(async move { request.send().await.unwrap() })
+    }
+
+    /// The first attempt, which gets as far as what is held back of it.
+    async fn begin(&self, mode: Mode, quantity: u32) -> JoinHandle<Response> {
+        self.mysql.set(mode);
+        let first = self.ask(&self.first, 1, quantity);
+        until("it is admitted", async || self.state().await.leases == 1).await;
+        until("it is held back", async || self.mysql.harm.total() > 0).await;
+        first
+    }
+
+    async fn state(&self) -> GateState {
+        let state = self.gate.inspect(CampaignId(self.campaign)).await;
+        state.unwrap().unwrap()
+    }
+
+    /// The same request again is told to come back.
+    async fn is_told_to_come_back(&self, quantity: u32) {
+        let answer = self.ask(&self.other, 1, quantity).await.unwrap();
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        assert_eq!(status, 503, "{}", answer.text().await.unwrap());
+        assert!(headers.contains_key("retry-after"));
+    }
+
+    /// Once nothing is held back any more it gets the first answer, which is a yes.
+    async fn gets_its_participation(&self, first: JoinHandle<Response>, quantity: u32) {
+        self.mysql.set(Mode::Pass);
+        let first = first.await.unwrap().status().as_u16();
+        assert!([201, 503].contains(&first), "{first}");
+        let committed = async || {
+            let id = CampaignId(self.campaign);
+            let counts = self.parts.test.store.counts(id).await.unwrap();
+            counts.participations == 1
+        };
+        until("it is committed", committed).await;
+        let answer = self.ask(&self.other, 1, quantity).await.unwrap();
+        assert_eq!(answer.status(), 201);
+        assert_eq!(body(answer).await["quantity"], quantity);
+    }
+}
+
+fn campaign() -> Value {
+    json!({ "name": "one key", "kind": "general", "totalStock": 1 })
+}
+
+/// A campaign that ends when the first attempt is under way.
+fn ending_in(seconds: i64) -> Value {
+    let closes_at = Utc::now() + TimeDelta::seconds(seconds);
+    json!({ "name": "one key", "kind": "general", "totalStock": 5, "closesAt": closes_at })
+}
+
+async fn until_over(scene: &Scene) {
+    let id = CampaignId(scene.campaign);
+    let campaign = scene.parts.test.store.campaign(id).await.unwrap().unwrap();
+    let closes_at = campaign.closes_at.unwrap();
+    until("it is over", async || Utc::now() > closes_at).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_its_commit_is_stalled_a_key_is_not_told_sold_out() {
+    let scene = Scene::new(LEASE, campaign).await;
+    let first = scene.begin(Mode::Hold(COMMIT), 1).await;
+    let refused = body(scene.other.take_part(scene.campaign, 2).await).await;
+    assert_eq!(refused["code"], "SOLD_OUT");
+    scene.is_told_to_come_back(1).await;
+    scene.gets_its_participation(first, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_its_commit_is_stalled_a_key_is_not_told_limit_exceeded() {
+    let several =
+        json!({ "name": "one key", "kind": "general", "perUserLimit": 2, "maxQuantity": 2 });
+    let scene = Scene::new(LEASE, || several).await;
+    let first = scene.begin(Mode::Hold(COMMIT), 2).await;
+    scene.is_told_to_come_back(2).await;
+    scene.gets_its_participation(first, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_its_commit_is_stalled_a_key_is_not_told_ended() {
+    let scene = Scene::new(LEASE, || ending_in(5)).await;
+    let first = scene.begin(Mode::Hold(COMMIT), 1).await;
+    until_over(&scene).await;
+    scene.is_told_to_come_back(1).await;
+    scene.gets_its_participation(first, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_waits_for_its_transaction_a_key_is_not_told_paused() {
+    let scene = Scene::new(LEASE, campaign).await;
+    let first = scene.begin(Mode::Hold(TAKE_UNITS), 1).await;
+    let pause = format!("/campaigns/{}/pause", scene.campaign);
+    let paused = scene.other.admin(&pause).send().await.unwrap();
+    assert_eq!(paused.status(), 200);
+    scene.is_told_to_come_back(1).await;
+    scene.mysql.set(Mode::Pass);
+    first.await.unwrap();
+    let open = format!("/campaigns/{}/open", scene.campaign);
+    assert_eq!(scene.other.admin(&open).send().await.unwrap().status(), 200);
+    until("it gets its participation", async || {
+        scene.ask(&scene.other, 1, 1).await.unwrap().status() == 201
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_outlives_its_lease_keeps_its_key_from_a_no() {
+    let scene = Scene::new("6s", || ending_in(5)).await;
+    let first = scene.begin(Mode::Hold(COMMIT), 1).await;
+    until("its lease is swept", async || {
+        scene.state().await.leases == 0
+    })
+    .await;
+    until_over(&scene).await;
+    scene.is_told_to_come_back(1).await;
+    scene.gets_its_participation(first, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_does_not_make_a_stalled_commit_forgotten() {
+    let scene = Scene::new(LEASE, || ending_in(5)).await;
+    let first = scene.begin(Mode::Hold(COMMIT), 1).await;
+    until_over(&scene).await;
+    let forgotten = redis::Client::open(real("FIRSTCOME_REDIS_URL")).unwrap();
+    let mut redis = forgotten.get_multiplexed_async_connection().await.unwrap();
+    for name in ["state", "users", "leases", "expiry"] {
+        let key = format!(
+            "{}:{{campaign:{}}}:{name}",
+            scene.parts.prefix, scene.campaign
+        );
+        redis::AsyncTypedCommands::del(&mut redis, key)
+            .await
+            .unwrap();
+    }
+    scene.is_told_to_come_back(1).await;
+    scene.gets_its_participation(first, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_the_database_path_a_stalled_commit_keeps_its_key_from_a_no() {
+    let mut parts = parts().await;
+    let (redis, settings) = proxy_of(&mut parts, "FIRSTCOME_REDIS_URL").await;
+    parts.settings = settings;
+    let (mysql, through) = proxy_of(&mut parts, "FIRSTCOME_DATABASE_URL").await;
+    let folder = TempDir::new().unwrap();
+    let first = Service::start(&folder, &through).await;
+    let other = Service::start(&folder, parts.settings()).await;
+    let gate = ScriptGate::redis(&redis_config(), &parts.prefix).await;
+    let campaign = first.create(ending_in(6)).await;
+    redis.set(Mode::Refuse);
+    redis.cut();
+    // The first of each replica notices that the gate is away.
+    for (replica, user) in [(&first, 11), (&other, 12)] {
+        until("the database admits", async || {
+            replica.take_part(campaign, user).await.status() != 503
+        })
+        .await;
+    }
+    let scene = Scene {
+        mysql,
+        first,
+        other,
+        gate: gate.unwrap(),
+        campaign,
+        parts,
+        _folder: folder,
+    };
+    scene.mysql.set(Mode::Hold(COMMIT));
+    let first = scene.ask(&scene.first, 1, 1);
+    until("it is held back", async || scene.mysql.harm.total() > 0).await;
+    until_over(&scene).await;
+    scene.is_told_to_come_back(1).await;
+    scene.mysql.set(Mode::Pass);
+    let first = first.await.unwrap().status().as_u16();
+    assert!([201, 503].contains(&first), "{first}");
+    until("it gets the first answer", async || {
+        scene.ask(&scene.other, 1, 1).await.unwrap().status() == 201
+    })
+    .await;
+}

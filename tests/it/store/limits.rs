@@ -1,0 +1,57 @@
+//! A limit per user that was lowered: what is held is counted, however the ordinals are.
+
+use firstcome::domain::{Campaign, KeyChoice, Wish};
+use firstcome::store::{BatchOutcome, CampaignChange, Intake, Store, Wished};
+
+use super::intake;
+use crate::support::{campaign_of, create, stores};
+
+/// By a gate that has lost its users: the store alone counts what is held.
+#[tokio::test]
+async fn who_holds_the_second_of_two_gets_no_other_when_the_limit_is_one() {
+    for test in stores().await {
+        let store = &test.store;
+        let mut new = campaign_of(None);
+        (new.per_user_limit, new.cancellable) = (2, true);
+        let campaign = create(store, new).await;
+        let both = [intake(&campaign, 1, 1, 1), intake(&campaign, 1, 2, 1)];
+        assert_eq!(
+            commit(store, &campaign, &both).await,
+            BatchOutcome::Committed { held_from: None }
+        );
+        let cancel = [Wished {
+            id: both[0].participation.id,
+            wish: Wish::Cancel {
+                suspended_until: None,
+            },
+            traceparent: None,
+            by: None,
+        }];
+        let choice = KeyChoice::Participation;
+        let cancelled = store
+            .change_participations(campaign.id, &cancel, choice)
+            .await;
+        assert_eq!(cancelled.unwrap().changed.len(), 1);
+        let lowered = CampaignChange {
+            per_user_limit: Some(1),
+            ..CampaignChange::default()
+        };
+        let now = store.campaign(campaign.id).await.unwrap().unwrap();
+        let changed = store.change_campaign(now.id, now.version, &lowered).await;
+        assert!(changed.unwrap());
+        let fresh = store.campaign(campaign.id).await.unwrap().unwrap();
+        // One that has read the campaign before, and one that has read it since.
+        for known in [&campaign, &fresh] {
+            let again = [intake(known, 1, 3, 1)];
+            assert_eq!(commit(store, known, &again).await, BatchOutcome::Conflict);
+        }
+        let other = [intake(&fresh, 2, 3, 1)];
+        let committed = commit(store, &campaign, &other).await;
+        assert_eq!(committed, BatchOutcome::Committed { held_from: None });
+    }
+}
+
+async fn commit(store: &Store, campaign: &Campaign, batch: &[Intake]) -> BatchOutcome {
+    let committed = store.commit_participations(campaign, campaign.gate_epoch, batch);
+    committed.await.unwrap()
+}
