@@ -6,6 +6,7 @@ import re
 
 from .parts import ROOT
 from .processes import Failed, run
+from .service import TOKEN
 
 WAYS = {"async": "participation", "sync": "participation-sync"}
 # How long answers may take after the last request.
