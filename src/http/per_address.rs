@@ -1,5 +1,5 @@
 //! How many of a thing there are at once, in all and for one address: connections, bodies that are pending,
-//! live streams, pages being sent. Networks of ours stand for many clients and are bounded in all only.
+//! live streams, pages being sent. Proxies of ours stand for many clients and are bounded in all only.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
