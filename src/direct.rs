@@ -245,12 +245,12 @@ impl Clerk {
         group: Group,
         applicants: &[Applicant],
     ) -> Result<DirectOutcome, CommitError> {
-        let contended = |error: &CommitError| retry::Verdict::again_if(error.is_contended());
+        let class = |error: &CommitError| retry::Verdict::again_if(error.may_retry());
         let closing = match group.cause {
             Cause::GateAway => Closing::For(TERM),
             Cause::GateClosed => Closing::Never,
         };
-        retry::retry(&self.config.contention, contended, || async {
+        retry::retry(&self.config.contention, class, || async {
             let making = Making {
                 key_choice: self.config.key_choice,
                 now: to_stored_precision(self.clock.now()),

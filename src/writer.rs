@@ -313,11 +313,11 @@ impl Committer {
         group: Group<'_>,
         batch: &[Intake],
     ) -> Result<BatchOutcome, CommitError> {
-        let contended = |error: &CommitError| match error {
-            error if error.is_contended() && self.may_begin(group) => retry::Verdict::Again,
+        let class = |error: &CommitError| match error {
+            error if error.may_retry() && self.may_begin(group) => retry::Verdict::Again,
             _ => retry::Verdict::GiveUp,
         };
-        retry::retry(&self.config.contention, contended, || async {
+        retry::retry(&self.config.contention, class, || async {
             let commit = self
                 .store
                 .commit_participations(group.campaign, group.epoch, batch);

@@ -144,8 +144,8 @@ impl Committer {
         campaign: CampaignId,
         wishes: &[Wished],
     ) -> Result<Changed, CommitError> {
-        let contended = |error: &CommitError| retry::Verdict::again_if(error.is_contended());
-        let changing = retry::retry(&self.contention, contended, || {
+        let class = |error: &CommitError| retry::Verdict::again_if(error.may_retry());
+        let changing = retry::retry(&self.contention, class, || {
             self.store
                 .change_participations(campaign, wishes, self.key_choice)
         });

@@ -44,8 +44,8 @@ impl Revocations {
             ChangeError::Unavailable
         })?;
         let until = now + self.suspend_max;
-        let contended = |error: &StoreError| retry::Verdict::again_if(error.is_contended());
-        let suspended = retry::retry(&self.contention, contended, || {
+        let class = |error: &StoreError| retry::Verdict::again_if(error.is_rolled_back());
+        let suspended = retry::retry(&self.contention, class, || {
             self.rewards.suspend_coupons(stands.id, until)
         });
         match suspended.await {

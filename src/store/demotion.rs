@@ -2,7 +2,7 @@
 //! leaves its connections alive: they answer every read, with what was true before, and no write ever again,
 //! while new connections go to the new primary.
 //!
-//! So the first write that is refused condemns all connections opened before it, and reads that decide
+//! So a write that is refused condemns all connections opened before it, and reads that decide
 //! something for good are made with the server asked, after them, whether it still takes writes. The path of a
 //! participation asks nothing: its write is the question.
 
@@ -15,8 +15,12 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use super::bounded::{Tx, millis_now};
 use super::{Store, StoreError, connection, error};
 
-/// While the address still leads to the old primary, connections are condemned no more often than this.
-const PAUSE: Duration = Duration::from_secs(1);
+/// A connection is used for this long at least: while the address still leads to the old primary, each write
+/// is refused, and the pool is opened anew no more often than this.
+const AGE_MIN: Duration = Duration::from_millis(100);
+
+/// The log says that writes are refused no more often than this.
+const LOG_PAUSE: Duration = Duration::from_secs(1);
 
 /// The settings of a server that takes no writes, with commas between them.
 const READ_ONLY_SETTINGS: &str = "SELECT CONCAT_WS(', ', \
@@ -25,9 +29,15 @@ const READ_ONLY_SETTINGS: &str = "SELECT CONCAT_WS(', ', \
      IF(@@global.innodb_read_only, 'innodb_read_only', NULL), \
      IF(@@global.transaction_read_only, 'transaction_read_only', NULL))";
 
-/// When a server refused to write last.
+/// When a server last refused a write, and when the log last said so: milliseconds, 0 for never.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Demotion(Arc<AtomicU64>);
+pub(super) struct Demotion(Arc<Refusals>);
+
+#[derive(Debug, Default)]
+struct Refusals {
+    last_ms: AtomicU64,
+    logged_ms: AtomicU64,
+}
 
 impl Demotion {
     /// Takes note of an error, if it says that the server takes no writes.
@@ -38,17 +48,19 @@ impl Demotion {
     }
 
     fn note(&self) {
-        let (now, last) = (millis_now(), self.0.load(Ordering::SeqCst));
-        if last == 0 || now.saturating_sub(last) >= millis(PAUSE) {
-            self.0.store(now, Ordering::SeqCst);
+        let now = millis_now();
+        self.0.last_ms.fetch_max(now, Ordering::SeqCst);
+        let logged = self.0.logged_ms.load(Ordering::SeqCst);
+        if logged == 0 || now.saturating_sub(logged) >= millis(LOG_PAUSE) {
+            self.0.logged_ms.store(now, Ordering::SeqCst);
             tracing::warn!("the database refuses writes: connections to it are replaced");
         }
     }
 
-    /// Whether a connection of this age was opened before the last refusal.
+    /// Whether a connection of this age was opened before the last refusal, and is not too young to go.
     pub(super) fn condemns(&self, age: Duration) -> bool {
-        let last = self.0.load(Ordering::SeqCst);
-        last > 0 && millis_now().saturating_sub(millis(age)) <= last
+        let last = self.0.last_ms.load(Ordering::SeqCst);
+        last > 0 && age >= AGE_MIN && millis_now().saturating_sub(millis(age)) <= last
     }
 
     /// Fails where the server takes no writes, and says by which of its settings.
@@ -101,24 +113,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_condemns_the_connections_opened_before_it_and_no_later_ones() {
+    fn a_refusal_condemns_the_connections_opened_before_it() {
         let demotion = Demotion::default();
         assert!(!demotion.condemns(Duration::from_secs(60)));
         demotion.note();
-        assert!(demotion.condemns(Duration::from_millis(1)));
+        assert!(demotion.condemns(AGE_MIN));
         assert!(demotion.condemns(Duration::from_secs(60)));
-        // A connection opened after the refusal is as old as the time since then, at most.
-        demotion.0.store(1, Ordering::SeqCst);
-        while millis_now() <= 1 {}
-        assert!(!demotion.condemns(Duration::ZERO));
     }
 
     #[test]
-    fn refusals_one_after_the_other_condemn_once() {
+    fn a_connection_opened_after_the_last_refusal_stays() {
+        let demotion = Demotion::default();
+        while millis_now() <= millis(AGE_MIN) + 1 {
+            std::hint::spin_loop();
+        }
+        demotion.0.last_ms.store(1, Ordering::SeqCst);
+        assert!(!demotion.condemns(AGE_MIN));
+    }
+
+    #[test]
+    fn every_refusal_counts_and_young_connections_are_not_replaced_at_once() {
         let demotion = Demotion::default();
         demotion.note();
-        let first = demotion.0.load(Ordering::SeqCst);
+        let first = demotion.0.last_ms.load(Ordering::SeqCst);
+        while millis_now() <= first {
+            std::hint::spin_loop();
+        }
+        // A connection opened between the two refusals leads to the old primary, too.
         demotion.note();
-        assert_eq!(demotion.0.load(Ordering::SeqCst), first);
+        assert!(demotion.0.last_ms.load(Ordering::SeqCst) > first);
+        assert!(!demotion.condemns(Duration::from_millis(1)));
     }
 }

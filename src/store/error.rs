@@ -74,10 +74,11 @@ const WITHHELD: [&str; 5] = ["1044", "1142", "1227", "1109", "1146"];
 const VALUES: [&str; 5] = ["1264", "1406", "1366", "1265", "1690"];
 
 impl StoreError {
-    /// Whether the same call may succeed when it is made again, knowing that nothing happened.
+    /// Whether nothing happened, and the same call may succeed when it is made again: a lost lock, or a
+    /// server that was demoted while another connection leads to its successor.
     #[must_use]
-    pub const fn is_contended(&self) -> bool {
-        matches!(self, Self::Contended(_))
+    pub const fn is_rolled_back(&self) -> bool {
+        matches!(self, Self::Contended(_) | Self::WriteRefused(_))
     }
 
     /// Whether the database is away, or takes no writes.
@@ -92,7 +93,7 @@ impl StoreError {
     /// Whether the same call may succeed when it is made again, where it does no harm to do it twice.
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
-        Verdict::again_if(self.is_contended() || self.is_unavailable())
+        Verdict::again_if(self.is_rolled_back() || self.is_unavailable())
     }
 
     /// The kind of failure, for programs: nothing of what the database said.

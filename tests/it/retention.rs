@@ -178,7 +178,7 @@ async fn two_who_purge_at_once_count_each_event_once() {
         let purging = pieces.map(|piece| async move {
             loop {
                 match store.purge(piece).await {
-                    Err(error) if error.is_contended() => {}
+                    Err(error) if error.is_rolled_back() => {}
                     other => break other.unwrap(),
                 }
             }

@@ -109,15 +109,29 @@ impl Pair {
     }
 }
 
-async fn take_part(service: &Service, campaign: i64, users: std::ops::Range<i64>) -> Vec<String> {
-    let asked = users.map(|user| service.take_part(campaign, user));
-    let mut ids = Vec::new();
-    for answer in join_all(asked).await {
+/// The participations that each of the users got, and who got none because the database takes no writes.
+async fn take_part(
+    service: &Service,
+    campaign: i64,
+    users: std::ops::Range<i64>,
+) -> (Vec<String>, usize) {
+    let requests = users.map(|user| service.take_part(campaign, user));
+    let (mut ids, mut unavailable) = (Vec::new(), 0);
+    for answer in join_all(requests).await {
+        if answer.status() == 503 {
+            unavailable += 1;
+            continue;
+        }
         assert_eq!(answer.status(), 201);
-        let told = body(answer).await;
-        ids.push(told["participationId"].as_str().unwrap().to_owned());
+        let participation = body(answer).await;
+        ids.push(
+            participation["participationId"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
     }
-    ids
+    (ids, unavailable)
 }
 
 /// Why the store is not ready.
@@ -139,8 +153,9 @@ async fn participations_go_on_within_ten_seconds_of_a_switchover_without_a_resta
     let service = Service::start(&folder, &[("FIRSTCOME_DATABASE_URL", pair.url())]).await;
     let sale = json!({ "name": "a sale", "kind": "general", "totalStock": 100_000 });
     let campaign = service.create(sale).await;
-    // So many at once that the pool is full.
-    let mut ids = take_part(&service, campaign, 1..201).await;
+    // All at once, so that the pool is full.
+    let (mut ids, unavailable) = take_part(&service, campaign, 1..201).await;
+    assert_eq!(unavailable, 0);
 
     pair.demote().await;
     until("readiness says that it cannot write, and why", async || {
@@ -150,24 +165,27 @@ async fn participations_go_on_within_ten_seconds_of_a_switchover_without_a_resta
     .await;
 
     pair.promote().await;
-    let began = Instant::now();
-    for user in 1_000.. {
-        let answer = service.take_part(campaign, user).await;
-        if answer.status() == 201 {
-            let told = body(answer).await;
-            ids.push(told["participationId"].as_str().unwrap().to_owned());
+    let promoted = Instant::now();
+    for first in (1_000..).step_by(100) {
+        let (more, unavailable) = take_part(&service, campaign, first..first + 100).await;
+        if ids.len() == 200 && !more.is_empty() {
+            println!("first yes after {:?}", promoted.elapsed());
+        }
+        ids.extend(more);
+        if unavailable == 0 {
             break;
         }
-        assert_eq!(answer.status(), 503, "{}", answer.text().await.unwrap());
-        let waited = began.elapsed();
+        let waited = promoted.elapsed();
         assert!(waited < Duration::from_secs(10), "{}", service.log());
     }
-    println!("first yes after {:?}", began.elapsed());
+    println!("no refusal after {:?}", promoted.elapsed());
     until("it is ready", async || {
         service.get("/readyz").send().await.unwrap().status() == 200
     })
     .await;
-    ids.extend(take_part(&service, campaign, 200_000..200_100).await);
+    let (more, unavailable) = take_part(&service, campaign, 1_000_000..1_000_100).await;
+    assert_eq!(unavailable, 0, "{}", service.log());
+    ids.extend(more);
     // Every yes is in the new primary.
     let url = format!("mysql://root@{}/{}", pair.new_address, pair.schema);
     let config = StoreConfig::new(url);

@@ -60,8 +60,8 @@ pub enum CommitError {
 impl CommitError {
     /// Whether the same batch may be taken when it comes again, knowing that nothing happened.
     #[must_use]
-    pub const fn is_contended(&self) -> bool {
-        matches!(self, Self::RolledBack(cause) if cause.is_contended())
+    pub const fn may_retry(&self) -> bool {
+        matches!(self, Self::RolledBack(cause) if cause.is_rolled_back())
     }
 }
 

@@ -211,7 +211,7 @@ async fn overlap(rewards: &Rewards) {
                 match rewards.apply(Consumer::Points, &batch).await {
                     Ok(applied) => return applied,
                     Err(failure) => assert!(
-                        failure.is_contended()
+                        failure.is_rolled_back()
                             || matches!(failure, firstcome::store::StoreError::Constraint(_)),
                         "{failure:?}"
                     ),

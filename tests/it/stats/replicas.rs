@@ -97,7 +97,7 @@ async fn of_many_that_come_at_once_one_does_each_day() {
             match replica.aggregator.catch_up(&stop).await {
                 Ok(()) => true,
                 Err(AggregateError::Running(_) | AggregateError::Busy) => false,
-                Err(AggregateError::Store(error)) if error.is_contended() => false,
+                Err(AggregateError::Store(error)) if error.is_rolled_back() => false,
                 Err(error) => panic!("{error}"),
             }
         })

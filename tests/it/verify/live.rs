@@ -49,7 +49,7 @@ async fn purge(store: &Store, done: &AtomicBool) {
         let page = store.purgeable(cursor, Duration::ZERO, 7).await.unwrap();
         match store.purge(&page.purgeable).await {
             Ok(_) => cursor = page.last,
-            Err(error) => assert!(error.is_contended(), "{error}"),
+            Err(error) => assert!(error.is_rolled_back(), "{error}"),
         }
     }
 }
