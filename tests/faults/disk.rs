@@ -234,10 +234,12 @@ impl Scene {
             first_yes_seconds: vec![first_yes],
             all_sold_seconds: all_sold,
             all_published_seconds: all_sold,
+            all_rewarded_seconds: None,
             redelivered: 0,
             oldest_event_seconds: 0.0,
             answers,
             orders: std::collections::BTreeMap::new(),
+            coupons: std::collections::BTreeMap::new(),
             ends: Vec::new(),
             took_seconds: 0.0,
         }

@@ -32,8 +32,28 @@ pub struct Evidence {
     pub unreadable: Vec<String>,
     /// Whether events of a campaign share keys.
     pub key: Option<Key>,
+    /// Coupons that were earned.
+    pub coupons: Vec<Coupon>,
+    /// Participations whose cancellation the rewards database still expects.
+    pub revocations: Vec<Uuid>,
     /// From and until when campaigns take participations, in milliseconds since the run began.
     pub windows: Vec<Hours>,
+}
+
+/// A coupon, and what it was used for.
+#[derive(Clone, Debug)]
+pub struct Coupon {
+    pub id: Uuid,
+    pub participation: Uuid,
+    pub user: i64,
+    pub status: String,
+    pub order: Option<String>,
+}
+
+impl Coupon {
+    pub fn is(&self, status: &str) -> bool {
+        self.status == status
+    }
 }
 
 /// The window of a campaign.
@@ -58,6 +78,8 @@ pub struct Campaign {
     pub hold: Duration,
     /// Whether it takes back what is confirmed.
     pub is_cancellable: bool,
+    /// Whether its units earn coupons.
+    pub has_coupons: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -114,11 +136,10 @@ pub struct Seen {
 impl Evidence {
     /// Reads the database and the topic of a run.
     pub async fn of(world: &World) -> Self {
-        let url = format!(
-            "{}/{}?ssl-mode=disabled",
-            world.parts.mysql_url, world.schema
-        );
-        let mut evidence = Self::of_database(&url).await.unwrap();
+        let url = |schema: &str| format!("{}/{schema}?ssl-mode=disabled", world.parts.mysql_url);
+        let mut evidence = Self::of_database(&url(&world.schema)).await.unwrap();
+        let rewards = url(&world.rewards_schema());
+        evidence.read_rewards(&rewards).await.unwrap();
         evidence.key = Some(world.schedule.key);
         let since = |at: DateTime<Utc>| (at - world.began_at).num_milliseconds();
         let windows = world.offers.iter().map(|offer| Hours {
@@ -180,6 +201,38 @@ impl Evidence {
         Ok(evidence)
     }
 
+    /// Reads the rewards database.
+    async fn read_rewards(&mut self, url: &str) -> Result<(), DbErr> {
+        let db = Database::connect(url).await?;
+        let rows = async |sql: &str| {
+            let statement = Statement::from_string(db.get_database_backend(), sql);
+            db.query_all_raw(statement).await
+        };
+        let coupons = "SELECT id, participation_id, user_id, status, order_id FROM coupon";
+        for row in rows(coupons).await? {
+            self.coupons.push(Coupon {
+                id: row.try_get_by_index(0)?,
+                participation: row.try_get_by_index(1)?,
+                user: row.try_get_by_index(2)?,
+                status: row.try_get_by_index(3)?,
+                order: row.try_get_by_index(4)?,
+            });
+        }
+        for row in rows("SELECT participation_id FROM revocation").await? {
+            self.revocations.push(row.try_get_by_index(0)?);
+        }
+        db.close().await
+    }
+
+    /// How many coupons stand where.
+    pub fn coupons_by_status(&self) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for coupon in &self.coupons {
+            *counts.entry(coupon.status.clone()).or_default() += 1;
+        }
+        counts
+    }
+
     /// Units of a campaign that its participations hold.
     pub fn units(&self, campaign: i64) -> u64 {
         let holds = |row: &&Participation| row.campaign == campaign && row.holds_units();
@@ -206,7 +259,8 @@ impl Evidence {
 }
 
 const CAMPAIGNS: &str = "SELECT id, total_stock, committed_units, participation_count, per_user_limit, \
-                         max_quantity, `returns`, price, hold_seconds, cancellable FROM campaign";
+                         max_quantity, `returns`, price, hold_seconds, cancellable, has_coupons \
+                         FROM campaign";
 
 fn campaign(row: &QueryResult) -> Result<Campaign, DbErr> {
     let total: Option<i64> = row.try_get_by_index(1)?;
@@ -223,6 +277,7 @@ fn campaign(row: &QueryResult) -> Result<Campaign, DbErr> {
         is_paid: price.is_some(),
         hold: Duration::from_secs(hold_seconds.into()),
         is_cancellable: row.try_get_by_index(9)?,
+        has_coupons: row.try_get_by_index(10)?,
     })
 }
 

@@ -18,6 +18,8 @@ use crate::world::World;
 const SELLING: Duration = Duration::from_secs(60);
 /// Longest wait for the last event: the synchronous path keeps its events from the relay for 30 s.
 const PUBLISHING: Duration = Duration::from_secs(45);
+/// Longest wait for the last coupon to be issued or revoked.
+const REWARDING: Duration = Duration::from_secs(30);
 /// How long a client in doubt goes on asking.
 const DOUBT: Duration = Duration::from_secs(30);
 const SELLERS: usize = 5;
@@ -28,6 +30,7 @@ pub struct Recovery {
     pub first_yes: [Option<f64>; 2],
     pub all_sold: Option<f64>,
     pub all_published: Option<f64>,
+    pub all_rewarded: Option<f64>,
 }
 
 /// Has fresh users ask until everything is sold, and waits until everything is published.
@@ -38,10 +41,12 @@ pub async fn recover(world: &Arc<World>, traffic: &Traffic) -> Recovery {
     let [one, other] = probes;
     let selling = sell_out(world, traffic, &fresh, healed);
     let (one, other, all_sold) = tokio::join!(one, other, selling);
+    let all_published = all_published(world, healed).await;
     Recovery {
         first_yes: [one, other],
         all_sold,
-        all_published: all_published(world, healed).await,
+        all_published,
+        all_rewarded: all_rewarded(world, healed).await,
     }
 }
 
@@ -173,6 +178,33 @@ async fn all_published(world: &World, healed: Instant) -> Option<f64> {
             return Some(healed.elapsed().as_secs_f64());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    None
+}
+
+/// Waits until what stands has its coupons and what was cancelled has none.
+async fn all_rewarded(world: &World, healed: Instant) -> Option<f64> {
+    let began = Instant::now();
+    let mut mysql = world.mysql().await.unwrap();
+    let (schema, campaign) = (world.rewards_schema(), world.couponing().id);
+    let unsettled = format!(
+        "SELECT (SELECT COUNT(*) FROM {schema}.revocation) \
+         + (SELECT COUNT(*) FROM {schema}.coupon WHERE status = 'suspended') \
+         + (SELECT COUNT(*) FROM participation \
+            WHERE campaign_id = {campaign} AND status = 'confirmed' \
+            AND id NOT IN (SELECT participation_id FROM {schema}.coupon)) \
+         + (SELECT COUNT(*) FROM {schema}.coupon WHERE status <> 'revoked' \
+            AND participation_id IN (SELECT id FROM participation WHERE status = 'cancelled'))"
+    );
+    while began.elapsed() < REWARDING {
+        let waiting: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(unsettled.clone()))
+            .fetch_one(&mut mysql)
+            .await
+            .unwrap();
+        if waiting == 0 {
+            return Some(healed.elapsed().as_secs_f64());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     None
 }

@@ -3,6 +3,7 @@
 
 mod answers;
 mod changes;
+mod coupons;
 mod events;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,7 @@ pub fn judge(evidence: &Evidence, answers: &[Answer], changes: &[ChangeAnswer]) 
     answers::judge(evidence, answers, &mut found);
     windows::judge(evidence, answers, &mut found);
     changes::judge(evidence, changes, &mut found);
+    coupons::judge(evidence, changes, &mut found);
     found.breaches()
 }
 

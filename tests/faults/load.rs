@@ -11,6 +11,7 @@ use reqwest::Client;
 use reqwest::header::RETRY_AFTER;
 use serde_json::json;
 
+use crate::holders;
 use crate::ledger::{Asked, Outcome, Path, Phase};
 use crate::orders::{Buyer, Errand, Order, plan};
 use crate::world::World;
@@ -40,7 +41,7 @@ impl Traffic {
     pub fn start(world: &Arc<World>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let abandon = Arc::new(AtomicBool::new(false));
-        let clients = (0..CLIENTS)
+        let mut clients: Vec<_> = (0..CLIENTS)
             .map(|nth| {
                 let one = OneClient {
                     world: Arc::clone(world),
@@ -55,6 +56,7 @@ impl Traffic {
                 tokio::spawn(one.run())
             })
             .collect();
+        clients.extend(holders::start(world, &stop, &abandon));
         Self {
             stop,
             abandon,

@@ -20,6 +20,7 @@ mod disk;
 mod evidence;
 mod fault;
 mod heal;
+mod holders;
 mod judge;
 mod ledger;
 mod load;

@@ -15,11 +15,11 @@ use uuid::Uuid;
 use crate::ledger::{AskedChange, Change, DECLINED, Phase, Told, Yes};
 use crate::world::{HOLD, World};
 
-/// A yes that waits for its payment.
+/// A participation that its user changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Order {
-    participation: Uuid,
-    user: i64,
+    pub participation: Uuid,
+    pub user: i64,
     /// When somebody first asked for it.
     asked_at: Instant,
     yes_at: Instant,
@@ -33,6 +33,17 @@ impl Order {
             user: yes.user,
             asked_at,
             yes_at: Instant::now(),
+        }
+    }
+
+    /// One of this user's that was read just now.
+    pub fn known(participation: Uuid, user: i64) -> Self {
+        let now = Instant::now();
+        Self {
+            participation,
+            user,
+            asked_at: now,
+            yes_at: now,
         }
     }
 }
@@ -97,11 +108,15 @@ pub struct Buyer<'a> {
 }
 
 impl Buyer<'_> {
-    /// Asks for all of its changes at once, each through another replica as far as there are others.
+    /// Asks for all of its changes at once.
     pub async fn run(&self, errand: Errand, random: &mut StdRng) {
+        self.ask_at_once(errand.order, errand.changes, random).await;
+    }
+
+    /// Asks for all changes at once, each through another replica as far as there are others.
+    pub async fn ask_at_once(&self, order: Order, changes: Vec<Change>, random: &mut StdRng) {
         let first = random.random_range(0..self.world.replicas.len());
-        let order = errand.order;
-        let asked = errand.changes.into_iter().zip(first..);
+        let asked = changes.into_iter().zip(first..);
         let asked = asked.map(|(change, replica)| {
             let own = StdRng::seed_from_u64(random.random());
             self.ask_until_known(order, change, replica, own)
@@ -150,14 +165,26 @@ impl Buyer<'_> {
         let Some(base) = self.world.replicas[replica].base() else {
             return Told::Lost("it never served".to_owned());
         };
-        let (id, word) = (asked.participation, asked.change.word());
-        let mut request = self
+        let word = asked.change.word();
+        let what = match &asked.change {
+            Change::Use { coupon, .. } => format!("coupons/{coupon}"),
+            Change::Confirm { .. } | Change::Cancel => {
+                format!("participations/{}", asked.participation)
+            }
+        };
+        let request = self
             .http
-            .post(format!("{base}/api/participations/{id}/{word}"))
+            .post(format!("{base}/api/{what}/{word}"))
             .header("Authorization", asked.user.to_string());
-        if let Change::Confirm { reference } = &asked.change {
-            request = request.json(&json!({ "paymentReference": reference }));
-        }
+        let request = match &asked.change {
+            Change::Confirm { reference } => {
+                request.json(&json!({ "paymentReference": reference }))
+            }
+            Change::Cancel => request,
+            Change::Use { order, .. } => {
+                request.json(&json!({ "orderAmount": 2_000, "orderId": order }))
+            }
+        };
         let answered = async {
             let answer = request.send().await?;
             let status = answer.status().as_u16();

@@ -7,15 +7,20 @@ use rand::rngs::StdRng;
 /// Whether the service was built with fail points.
 pub const COMPILED: bool = cfg!(feature = "failpoints");
 
-/// Where it can be made to abort.
-pub const fn crash_points() -> &'static [&'static str] {
+/// Where it can be made to abort. No record is copied to the dead letters here.
+pub fn crash_points() -> Vec<&'static str> {
     #[cfg(feature = "failpoints")]
     {
-        &firstcome::crash::POINTS
+        use firstcome::crash::{CONSUMER_POINTS, POINTS, REVOCATION_POINTS};
+        let mut points = [&POINTS[..], &REVOCATION_POINTS, &CONSUMER_POINTS].concat();
+        points.sort_unstable();
+        points.dedup();
+        points.retain(|point| *point != "consumer.copied");
+        points
     }
     #[cfg(not(feature = "failpoints"))]
     {
-        &[]
+        Vec::new()
     }
 }
 
@@ -47,7 +52,7 @@ pub fn crash(random: &mut StdRng) -> String {
     let points = crash_points();
     let point = points[random.random_range(0..points.len())];
     // Repairs and units that go back are rare: the first one counts.
-    let rare = ["rebuild.", "sweep.", "writer.releas"];
+    let rare = ["rebuild.", "sweep.", "writer.releas", "revocation."];
     let is_rare = rare.iter().any(|stem| point.starts_with(stem));
     let passes = if is_rare {
         0

@@ -23,12 +23,16 @@ pub struct Record {
     pub first_yes_seconds: Vec<Option<f64>>,
     pub all_sold_seconds: Option<f64>,
     pub all_published_seconds: Option<f64>,
+    /// Until all coupons are issued or revoked.
+    pub all_rewarded_seconds: Option<f64>,
     pub redelivered: u64,
     pub oldest_event_seconds: f64,
     /// Answers by word.
     pub answers: BTreeMap<String, u64>,
     /// What became of reservations, by status.
     pub orders: BTreeMap<String, u64>,
+    /// What became of coupons, by status.
+    pub coupons: BTreeMap<String, u64>,
     /// Replicas that ended by themselves, and how.
     pub ends: Vec<String>,
     pub took_seconds: f64,
@@ -70,19 +74,22 @@ impl Record {
             .iter()
             .map(|one| told(*one))
             .collect();
-        let orders: Vec<String> = self
-            .orders
-            .iter()
-            .map(|(status, count)| format!("{count} {status}"))
-            .collect();
+        let counts = |counts: &BTreeMap<String, u64>| {
+            let each = counts.iter();
+            let each: Vec<String> = each
+                .map(|(word, count)| format!("{count} {word}"))
+                .collect();
+            each.join(" ")
+        };
         let yes = self.answers.get("yes").copied().unwrap_or(0);
         format!(
-            "seed {}: {verdict}; {} | yes after {} s, sold after {} s, {yes} yes, orders {}, {} again, oldest event {:.1} s, took {:.0} s",
+            "seed {}: {verdict}; {} | yes after {} s, sold after {} s, {yes} yes, orders {}, coupons {}, {} again, oldest event {:.1} s, took {:.0} s",
             self.seed,
             faults.join(", "),
             first.join("/"),
             told(self.all_sold_seconds),
-            orders.join(" "),
+            counts(&self.orders),
+            counts(&self.coupons),
             self.redelivered,
             self.oldest_event_seconds,
             self.took_seconds,
@@ -143,6 +150,12 @@ impl Report {
         let strikes = self.records.iter().flat_map(|run| &run.faults);
         let of_kind = strikes.filter(|struck| struck.fault == fault);
         of_kind.map(|struck| struck.bites).sum()
+    }
+
+    /// How often an answer was given in all runs.
+    pub fn answers(&self, word: &str) -> u64 {
+        let counts = self.records.iter().filter_map(|run| run.answers.get(word));
+        counts.sum()
     }
 
     pub fn broken(&self) -> Vec<u64> {

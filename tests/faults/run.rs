@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::evidence::Evidence;
 use crate::fault::Fault;
 use crate::heal::{Recovery, Watch, recover};
+use crate::holders;
 use crate::judge::{Breach, judge, redelivered};
 use crate::ledger::{Answer, ChangeAnswer};
 use crate::load::Traffic;
@@ -92,6 +93,9 @@ async fn short_round(parts: &Parts, faults: &[Fault], report: &mut Report) {
     }
     let names: Vec<&str> = unbitten.iter().map(|fault| fault.name()).collect();
     assert!(names.is_empty(), "these faults never bit: {names:?}");
+    let mut unsaid = holders::ENDINGS.to_vec();
+    unsaid.retain(|answer| report.answers(answer) == 0);
+    assert!(unsaid.is_empty(), "nobody was answered {unsaid:?}");
 }
 
 /// `7`, or `1..21` without the last.
@@ -115,6 +119,7 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
 
     let recovery = recover(&world, &traffic).await;
     traffic.ended().await;
+    holders::use_what_is_left(&world).await;
     let mut breaches = in_time(&world, recovery);
     let oldest_event_seconds = watch.stop();
     breaches.extend(windows.stop(&world).await);
@@ -133,10 +138,12 @@ async fn run(parts: &Parts, seed: u64, faults: &[Fault], report: &mut Report) {
         first_yes_seconds: recovery.first_yes.to_vec(),
         all_sold_seconds: recovery.all_sold,
         all_published_seconds: recovery.all_published,
+        all_rewarded_seconds: recovery.all_rewarded,
         redelivered: redelivered(&evidence),
         oldest_event_seconds,
         answers: counted(&answers, &changes),
         orders: evidence.orders(),
+        coupons: evidence.coupons_by_status(),
         ends: ends(&world),
         took_seconds: began.elapsed().as_secs_f64(),
     };
@@ -198,6 +205,7 @@ fn in_time(world: &World, recovery: Recovery) -> Vec<Breach> {
 async fn verified(world: &World) -> Vec<Breach> {
     let mut command = world.command();
     command.args(["verify", "--json", "--topic", "--topic-seconds-max", "30"]);
+    command.args(["--rewards", "--rewards-passed-seconds", "0"]);
     let output = tokio::task::spawn_blocking(move || command.output());
     let output = output.await.unwrap().unwrap();
     if output.status.success() {
@@ -303,8 +311,8 @@ fn tell(world: &World, record: &Record, folder: &Path) {
         eprintln!("    {}, bit {} times", strike.told(), struck.bites);
     }
     eprintln!(
-        "    answers {:?}\n    orders {:?}\n    ends {:?}",
-        record.answers, record.orders, record.ends
+        "    answers {:?}\n    orders {:?}\n    coupons {:?}\n    ends {:?}",
+        record.answers, record.orders, record.coupons, record.ends
     );
     for replica in &world.replicas {
         eprintln!("{}", replica.log_tails(TAIL));

@@ -30,6 +30,10 @@ const GATE_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 const CONNECTIONS_MAX: u32 = 500;
 const KAFKA_MESSAGE_TIMEOUT: Duration = Duration::from_secs(1);
 const RELAY_LEASE: Duration = Duration::from_secs(4);
+/// How long a cancellation that does not commit keeps coupons suspended.
+const SUSPEND_MAX: Duration = Duration::from_secs(3);
+/// How long a consumer that is gone keeps its partitions: the shortest that the broker takes.
+const CONSUMER_SESSION: Duration = Duration::from_secs(6);
 /// How long a connection that nobody answers on is waited for.
 const DATABASE_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a reservation waits for its payment.
@@ -46,6 +50,8 @@ pub struct Offer {
     pub max_quantity: u32,
     /// Whether its units are held until paid for.
     pub is_paid: bool,
+    /// Whether its units earn coupons.
+    pub has_coupons: bool,
     /// From and until when it takes participations.
     pub window: Window,
 }
@@ -178,8 +184,8 @@ impl World {
     }
 
     /// One with limited stock, one whose users may take several, one that is paid for and takes back,
-    /// with some seeds, what is paid, one without end, one that is sold out early, and one that opens and
-    /// closes under traffic. Two are open for hours around, but not for as long as a clock may be off.
+    /// with some seeds, what is paid, one without end, one that is sold out early, one that opens and
+    /// closes under traffic, and one whose units earn coupons and can be given back. Two are open for hours around, but not for as long as a clock may be off.
     async fn create_campaigns(&mut self) {
         let is_cancellable = !self.schedule.seed.is_multiple_of(3);
         let now = Clock::System.now();
@@ -194,6 +200,8 @@ impl World {
             json!({ "name": "endless", "kind": "general" }),
             json!({ "name": "small", "kind": "general", "totalStock": 20 }),
             json!({ "name": "windowed", "kind": "general", "opensAt": now + OPENS, "closesAt": now + CLOSES }),
+            json!({ "name": "coupons", "kind": "coupon", "totalStock": 70, "perUserLimit": 2, "maxQuantity": 2,
+                    "cancellable": true, "reward": { "coupon": { "discountAmount": 500 } } }),
         ];
         let base = self.replicas[0].base().unwrap();
         let client = reqwest::Client::new();
@@ -212,6 +220,7 @@ impl World {
                 total: made["totalStock"].as_u64(),
                 max_quantity: made["maxQuantity"].as_u64().unwrap().try_into().unwrap(),
                 is_paid: made["price"].is_u64(),
+                has_coupons: made["reward"]["coupon"].is_object(),
                 window: Window {
                     opens_at: time(&made["opensAt"]),
                     closes_at: time(&made["closesAt"]),
@@ -227,6 +236,16 @@ impl World {
             .iter()
             .find(|offer| offer.total.is_none() && offer.window.closes_at.is_none())
             .unwrap()
+    }
+
+    /// The one whose units earn coupons.
+    pub fn couponing(&self) -> Offer {
+        *self.offers.iter().find(|offer| offer.has_coupons).unwrap()
+    }
+
+    /// Where the service keeps its rewards.
+    pub fn rewards_schema(&self) -> String {
+        format!("{}_rewards", self.schema)
     }
 
     pub fn offer(&self, campaign: i64) -> Offer {
@@ -282,11 +301,11 @@ impl World {
             replica.kill();
         }
         let mut admin = mysql(&self.parts, None).await.unwrap();
-        let drop = format!("DROP DATABASE {}", self.schema);
-        sqlx::raw_sql(sqlx::AssertSqlSafe(drop))
-            .execute(&mut admin)
-            .await
-            .unwrap();
+        for schema in [&self.schema, &self.rewards_schema()] {
+            let drop = format!("DROP DATABASE {schema}");
+            let drop = sqlx::raw_sql(sqlx::AssertSqlSafe(drop));
+            drop.execute(&mut admin).await.unwrap();
+        }
         self.remove_keys().await.unwrap();
         self.remove_topics().await;
     }
@@ -368,6 +387,9 @@ fn settings(
             "DATABASE_RESPONSE_TIMEOUT",
             millis(DATABASE_RESPONSE_TIMEOUT),
         ),
+        ("CONSUMERS_ENABLED", "coupons".to_owned()),
+        ("CONSUMERS_SESSION_TIMEOUT", millis(CONSUMER_SESSION)),
+        ("REWARDS_SUSPEND_MAX", millis(SUSPEND_MAX)),
         ("PAYMENT_EXPIRY_INTERVAL", millis(EXPIRY_INTERVAL)),
         ("PAYMENT_ALLOW_SIMULATED", "true".to_owned()),
         ("RELAY_RETRY_MAX", "1s".to_owned()),

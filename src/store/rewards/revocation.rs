@@ -113,17 +113,33 @@ impl Rewards {
         rows.iter().map(revocation).collect()
     }
 
-    /// The cancellations have committed: the coupons are revoked. The row stays until the consumer has come
-    /// to the cancellation, because until then it may yet issue coupons.
+    /// The cancellations have committed: the coupons are revoked. Where none were issued, the row stays until
+    /// the consumer has come to the cancellation, because until then it may yet issue them. Where they were,
+    /// it issues no more, and may have come to the cancellation before the row was written.
     pub async fn revoke_coupons(&self, decided: &[Revocation]) -> Result<(), StoreError> {
         let tx = self.begin().await?;
         let ids = self.still_so(&tx, decided).await?;
         self.move_coupons(&tx, &ids, CouponStatus::Suspended, CouponStatus::Revoked)
             .await?;
+        let issued = self.with_coupons(&tx, &ids).await?;
+        self.forget_revocations(&tx, &issued).await?;
         let mut sql = self.sql("UPDATE revocation SET undecided_until = NULL");
         sql.push(" WHERE participation_id IN ").list(padded(&ids));
         sql.run(&tx).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// Those of the participations that coupons were issued for.
+    async fn with_coupons(
+        &self,
+        tx: &Tx,
+        participations: &[Uuid],
+    ) -> Result<Vec<Uuid>, StoreError> {
+        let mut sql = self.sql("SELECT DISTINCT participation_id FROM coupon");
+        sql.push(" WHERE participation_id IN ");
+        let rows = sql.list(padded(participations)).rows(tx).await?;
+        let ids: Result<Vec<Uuid>, _> = rows.iter().map(|row| row.try_get_by_index(0)).collect();
+        Ok(ids?)
     }
 
     /// The cancellations have not committed, and cannot any more: the coupons can be used again. Where

@@ -116,7 +116,10 @@ fn told(campaign: &Campaign, row: &Participation, answer: &ChangeAnswer, found: 
                 }
                 (Change::Confirm { reference }, _) => paid != Some(reference),
                 (Change::Cancel, "EXPIRED") => status == "expired",
+                (Change::Cancel, "ALREADY_USED") => status == "confirmed",
                 (Change::Cancel, _) => !campaign.is_cancellable && status == "confirmed",
+                // Coupons are judged by themselves.
+                (Change::Use { .. }, _) => true,
             };
             found.hold("change", is_so, || {
                 format!("{}; kept {row:?}", answer.line())
@@ -131,7 +134,8 @@ fn in_time(campaign: &Campaign, answer: &ChangeAnswer, found: &mut Found) {
     let hold = campaign.hold;
     let is_expired = matches!(&answer.told, Told::No { code } if code == "EXPIRED");
     let is_early = is_expired && answer.age + CLOCKS_APART < hold;
-    let is_paid = answer.told == Told::Yes && answer.asked.change != Change::Cancel;
+    let is_payment = matches!(answer.asked.change, Change::Confirm { .. });
+    let is_paid = is_payment && answer.told == Told::Yes;
     let is_late = is_paid && answer.asked.waited > hold + CLOCKS_APART;
     found.hold("hold", !is_early && !is_late, || {
         format!("{}; the hold is {hold:?}", answer.line())

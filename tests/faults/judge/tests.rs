@@ -1,5 +1,6 @@
 //! Planted violations: the judge sees each, and nothing where there is none.
 
+mod coupons;
 mod orders;
 
 use std::collections::BTreeSet;
@@ -139,6 +140,7 @@ fn sound() -> (Evidence, Vec<Answer>) {
         is_paid: false,
         hold: Duration::from_secs(120),
         is_cancellable: false,
+        has_coupons: false,
     };
     let paid = Campaign {
         returns: 3,

@@ -35,8 +35,15 @@ pub struct AskedChange {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    Confirm { reference: String },
+    Confirm {
+        reference: String,
+    },
     Cancel,
+    /// Uses a coupon that the participation earned.
+    Use {
+        coupon: Uuid,
+        order: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,14 +83,7 @@ impl Change {
         match self {
             Self::Confirm { .. } => "confirm",
             Self::Cancel => "cancel",
-        }
-    }
-
-    /// Where a participation stands that it was granted to.
-    const fn status(&self) -> &'static str {
-        match self {
-            Self::Confirm { .. } => "confirmed",
-            Self::Cancel => "cancelled",
+            Self::Use { .. } => "use",
         }
     }
 
@@ -94,7 +94,8 @@ impl Change {
                 code == "PAYMENT_DECLINED" && reference.starts_with(DECLINED)
             }
             (Self::Confirm { .. }, 409) => ["EXPIRED", "CANCELLED", "ALREADY_PAID"].contains(&code),
-            (Self::Cancel, 409) => ["EXPIRED", "NOT_CANCELLABLE"].contains(&code),
+            (Self::Cancel, 409) => ["EXPIRED", "NOT_CANCELLABLE", "ALREADY_USED"].contains(&code),
+            (Self::Use { .. }, 409) => ["COUPON_USED", "COUPON_REVOKED"].contains(&code),
             _ => false,
         }
     }
@@ -119,14 +120,20 @@ impl AskedChange {
     }
 
     fn is_granted_in(&self, said: &Value) -> bool {
-        let is_paid = match &self.change {
-            Change::Confirm { reference } => said["paymentReference"] == *reference,
-            Change::Cancel => true,
+        let stands_at = |status: &str| {
+            said["participationId"] == self.participation.to_string()
+                && said["userId"] == self.user
+                && said["status"] == status
         };
-        is_paid
-            && said["participationId"] == self.participation.to_string()
-            && said["userId"] == self.user
-            && said["status"] == self.change.status()
+        match &self.change {
+            Change::Confirm { reference } => {
+                stands_at("confirmed") && said["paymentReference"] == *reference
+            }
+            Change::Cancel => stands_at("cancelled"),
+            Change::Use { coupon, order } => {
+                said["couponId"] == coupon.to_string() && said["orderId"] == *order
+            }
+        }
     }
 }
 
@@ -175,6 +182,18 @@ fn answers_to_changes_are_told_apart() {
     assert!(matches!(no, Told::No { .. }));
     let busy = pay("one").read(503, true, &refused("UNAVAILABLE"));
     assert!(matches!(busy, Told::Later { .. }));
+    let using = |order: &str| {
+        asked(Change::Use {
+            coupon: Uuid::nil(),
+            order: order.to_owned(),
+        })
+    };
+    let used = format!(r#"{{"couponId":"{}","orderId":"one"}}"#, Uuid::nil());
+    assert_eq!(using("one").read(200, false, &used), Told::Yes);
+    let no = asked(Change::Cancel).read(409, false, &refused("ALREADY_USED"));
+    assert!(matches!(no, Told::No { .. }));
+    let suspended = using("one").read(503, true, &refused("COUPON_SUSPENDED"));
+    assert!(matches!(suspended, Told::Later { .. }));
     // A yes to something else or for another payment, a refusal that the rules do not know of this
     // change, and one's own participation not found.
     for (asked, status, body) in [
@@ -185,6 +204,9 @@ fn answers_to_changes_are_told_apart() {
         (pay("one"), 409, refused("NOT_PAYABLE")),
         (asked(Change::Cancel), 409, refused("CANCELLED")),
         (asked(Change::Cancel), 404, refused("NOT_FOUND")),
+        (using("two"), 200, used),
+        (using("one"), 409, refused("COUPON_EXPIRED")),
+        (using("one"), 404, refused("NOT_FOUND")),
         (pay("one"), 500, refused("INTERNAL")),
     ] {
         let told = asked.read(status, false, &body);

@@ -178,6 +178,28 @@ async fn what_is_revoked_stays_revoked_until_the_consumer_has_come_to_it() {
     }
 }
 
+/// Of two requests to cancel, the second suspends only when the consumer is done with the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_that_the_consumer_has_come_to_is_not_expected_for_ever() {
+    let folder = TempDir::new().unwrap();
+    for subject in subjects(&folder).await {
+        let until = to_stored_precision(Clock::System.now());
+        let (one, other) = (ParticipationId::generate(), ParticipationId::generate());
+        subject.apply(&[due(one, Status::Confirmed, 1)]).await;
+        subject.apply(&[due(one, Status::Cancelled, 2)]).await;
+        assert_eq!(subject.suspend(one, until).await, Suspension::Suspended);
+        // Of this one, the consumer knows nothing as yet.
+        assert_eq!(subject.suspend(other, until).await, Suspension::Suspended);
+        let decided = subject.rewards.due_revocations(until, 10).await.unwrap();
+        assert_eq!(decided.len(), 2);
+        subject.rewards.revoke_coupons(&decided).await.unwrap();
+        assert_eq!(subject.of("revoked").await, 2);
+        assert_eq!(subject.count("SELECT COUNT(*) FROM revocation").await, 1);
+        subject.apply(&[due(other, Status::Confirmed, 1)]).await;
+        assert_eq!(subject.of("suspended").await, 2);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancellation_under_way_leaves_its_participation_undecided() {
     let scene = Scene::new().await;
