@@ -1,6 +1,8 @@
 -- Takes back the failure that login_try counted: the password was right, or nobody looked at it. An address that
 -- a right password came from is good from now on, and what failed from there is forgotten.
 --
+-- Sent after login_head.lua.
+--
 -- KEYS  1 failures of a login name (hash)
 -- ARGV  1 address   2 microseconds for which the address is good; 0: the password was not looked at
 --       3 good addresses at most   4 what login_try answered: KNOWN or TRY
@@ -11,12 +13,6 @@ if #ARGV ~= 4 or not (good_us and addresses_max) or addresses_max < 1 then
   return redis.error_reply('ERR login_end: expected an address and how long it is good')
 end
 
-local function digits(number)
-  return string.format('%.0f', number)
-end
-
-local time = redis.call('TIME')
-local now_us = time[1] * 1000000 + time[2]
 local from, good = 'from:' .. address, 'good:' .. address
 
 local function take_back(field)
@@ -49,19 +45,7 @@ if good_us == 0 then
 end
 redis.call('HDEL', KEYS[1], from)
 if not known then
-  local all = redis.call('HGETALL', KEYS[1])
-  local others = {}
-  for at = 1, #all, 2 do
-    if string.sub(all[at], 1, 5) == 'good:' then
-      others[#others + 1] = {all[at], tonumber(string.match(all[at + 1], '^%d+'))}
-    end
-  end
-  table.sort(others, function(one, other) return one[2] < other[2] end)
-  for at, other in ipairs(others) do
-    if other[2] <= now_us or #others - at >= addresses_max - 1 then
-      redis.call('HDEL', KEYS[1], other[1])
-    end
-  end
+  make_room('good:', '^%d+', now_us, addresses_max)
 end
 redis.call('HSET', KEYS[1], good, digits(now_us + good_us) .. ' 0', 'keep_us', digits(now_us + good_us))
 redis.call('PEXPIRE', KEYS[1], digits(math.ceil(good_us / 1000)))

@@ -8,6 +8,8 @@
 -- All is in one hash: 'all' and 'from:ADDRESS' are kept as 'count until_us last_us', 'good:ADDRESS' as
 -- 'until_us failures', 'keep_us' is the end of the last of these.
 --
+-- Sent after login_head.lua.
+--
 -- KEYS  1 failures of a login name (hash)
 -- ARGV  1 address   2 failures from one address that cost nothing   3 failures from all that cost nothing
 --       4 microseconds of the first delay   5 microseconds of the longest   6 microseconds after which failures
@@ -21,13 +23,6 @@ if #ARGV ~= 8 or not (free_from and free_all and first_us and longest_us and for
     and addresses_max) or addresses_max < 1 then
   return redis.error_reply('ERR login_try: expected an address and the bounds of log-ins')
 end
-
-local function digits(number)
-  return string.format('%.0f', number)
-end
-
-local time = redis.call('TIME')
-local now_us = time[1] * 1000000 + time[2]
 
 local function count_of(field)
   local kept = redis.call('HGET', KEYS[1], field)
@@ -61,21 +56,9 @@ if wait_us > 0 then
   return {'WAIT', digits(wait_us)}
 end
 
--- Makes room for the address: what is forgotten goes, and then what failed longest ago.
+-- What is forgotten goes, and then what failed longest ago.
 if from_count == 0 then
-  local all = redis.call('HGETALL', KEYS[1])
-  local others = {}
-  for at = 1, #all, 2 do
-    if string.sub(all[at], 1, 5) == 'from:' then
-      others[#others + 1] = {all[at], tonumber(string.match(all[at + 1], '(%d+)$'))}
-    end
-  end
-  table.sort(others, function(one, other) return one[2] < other[2] end)
-  for at, other in ipairs(others) do
-    if now_us - other[2] > forget_us or #others - at >= addresses_max - 1 then
-      redis.call('HDEL', KEYS[1], other[1])
-    end
-  end
+  make_room('from:', '(%d+)$', now_us - forget_us, addresses_max)
 end
 fail(from, from_count + 1, free_from)
 fail('all', all_count + 1, free_all)

@@ -6,11 +6,13 @@
 //! it was: whatever fails in between, no session outlives the change.
 
 mod attempts;
+mod enrolment;
 mod login;
 mod metrics;
 mod own;
 mod password;
 mod token;
+mod totp;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +22,8 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
 pub use attempts::AttemptConfig;
-pub use login::{Credentials, Entered, Remembered, Session, Stay};
+pub use enrolment::{Enabled, Enrolment};
+pub use login::{CodeUsed, Credentials, Entered, Remembered, Session, Stay};
 pub use metrics::Metrics;
 pub use own::PasswordChange;
 pub use password::{COMMON, Hasher, PASSWORD_CHARACTERS, Passwords, is_common};
@@ -30,7 +33,7 @@ use self::attempts::Attempts;
 use crate::domain::{AuditAction, AuditNote, LoginName, Origin, UserId};
 use crate::gate::{GateError, Guarded, Lifetime, ScriptGate};
 use crate::identity::Scopes;
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Store, StoreError, TotpChange};
 
 pub use crate::store::Account;
 
@@ -54,6 +57,28 @@ pub struct SessionConfig {
     pub login_max: Duration,
     /// How log-ins are slowed down that fail.
     pub attempts: AttemptConfig,
+    /// Whether accounts with scopes must have one-time codes.
+    pub totp: TotpPolicy,
+}
+
+/// Whether accounts with scopes must have one-time codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TotpPolicy {
+    /// Their owners choose.
+    Optional,
+    /// Without them a session has no scopes.
+    Required,
+}
+
+/// How an account is with one-time codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TotpState {
+    /// A log-in needs none.
+    Disabled,
+    /// A log-in needs one.
+    Enabled,
+    /// The account has none, and its sessions have no scopes until it has.
+    Required,
 }
 
 /// What failed, or was refused.
@@ -62,6 +87,21 @@ pub enum AccountError {
     /// There is no such account, the password is another, or it is disabled: which of these is not said.
     #[error("log in: refused")]
     Refused(Option<UserId>),
+    /// The password is right, and a one-time code is missing.
+    #[error("log in: a one-time code is required")]
+    CodeRequired,
+    /// The password is right, and the one-time code is not, or was used.
+    #[error("log in: the one-time code is refused")]
+    CodeRefused(UserId),
+    /// One-time codes are enabled.
+    #[error("enrol: one-time codes are enabled")]
+    TotpEnabled,
+    /// One-time codes are not enabled.
+    #[error("disable one-time codes: they are not enabled")]
+    TotpNotEnabled,
+    /// No secret waits for its first code.
+    #[error("enable one-time codes: no secret waits for its first code")]
+    NoEnrolment,
     /// Others failed before: it may be tried after this time. The word says whose failures.
     #[error("log in: too many failures of this {1}")]
     Throttled(Duration, &'static str),
@@ -95,6 +135,9 @@ pub enum AccountError {
     /// The hash function failed, or what was stored is no hash.
     #[error("hash a password")]
     Hash(#[source] argon2::password_hash::Error),
+    /// What was stored is no secret of one-time codes.
+    #[error("read the secret of one-time codes")]
+    Secret,
     /// A thread that hashed has died.
     #[error("hash a password: the thread is gone")]
     Thread(#[source] tokio::task::JoinError),
@@ -120,6 +163,8 @@ pub struct Change {
     pub scopes: Option<Scopes>,
     /// Whether nobody may log in by it.
     pub disabled: Option<bool>,
+    /// Whether its one-time codes are disabled, because their owner lost them.
+    pub reset_totp: bool,
 }
 
 /// An admin who manages accounts: who, and what they may do themselves. Nobody gives what they do not have.
@@ -233,6 +278,7 @@ impl Accounts {
                 disabled: change
                     .disabled
                     .filter(|disabled| *disabled != account.disabled),
+                totp: (change.reset_totp && account.has_totp()).then_some(TotpChange::Disable),
             };
             let Some(note) = note(&account, &changes, manager.by.clone()) else {
                 return Ok(account);
@@ -323,6 +369,10 @@ fn note(account: &Account, changes: &store::AccountChange, by: Origin) -> Option
     }
     if changes.password_hash.is_some() {
         after.insert("password".to_owned(), "changed".into());
+    }
+    if changes.totp.is_some() {
+        before.insert("totp".to_owned(), account.has_totp().into());
+        after.insert("totp".to_owned(), false.into());
     }
     (!after.is_empty()).then(|| {
         AuditNote::beside(by, AuditAction::AccountChange)

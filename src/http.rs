@@ -61,7 +61,7 @@ use self::health::HealthApi;
 use self::participations::{ChangesApi, ParticipationsApi, participate_past_router};
 use self::rewards::RewardsApi;
 use self::routes::Routes;
-use self::sessions::{OwnAccountApi, SessionsApi};
+use self::sessions::{OwnAccountApi, OwnTotpApi, SessionsApi};
 use self::settings::Policy;
 use crate::accounts::Accounts;
 use crate::aggregate::Aggregator;
@@ -153,6 +153,7 @@ type PublicApis = (
     RewardsApi,
     SessionsApi,
     OwnAccountApi,
+    OwnTotpApi,
 );
 type AdminApis = (
     AdminAccountsApi,
@@ -179,6 +180,7 @@ fn service() -> OpenApiService<Apis, ()> {
         RewardsApi,
         SessionsApi,
         OwnAccountApi,
+        OwnTotpApi,
     );
     let admin = (
         AdminAccountsApi,

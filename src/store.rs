@@ -22,6 +22,7 @@ mod rewards;
 mod schema;
 mod shapes;
 mod tallies;
+mod totp;
 mod unreadable;
 mod verification;
 
@@ -48,6 +49,7 @@ pub use rewards::{
     Applied, Due, Effects, Order, Revocation, Rewarded, Rewards, Suspension, UseOutcome, Voucher,
 };
 pub use tallies::TallyRow;
+pub use totp::{AccountTotp, TotpChange};
 pub use verification::{
     Books, EventRow, EventSums, Ground, Kept, Purged, SEGMENT_RANKS, Segment, Snapshot, Sums,
     Waiting,

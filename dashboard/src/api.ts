@@ -74,8 +74,10 @@ export async function resume(): Promise<void> {
     ?? await post<Login>("/api/session/resume", {}, { as: null }).catch(nobody);
 }
 
-export async function logIn(name: string, password: string, rememberMe: boolean): Promise<void> {
-  login.value = await post<Login>("/api/session", { login: name, password, rememberMe }, { as: null });
+/** With a one-time code or a recovery code, where the account needs one. */
+export async function logIn(name: string, password: string, rememberMe: boolean, code: string): Promise<void> {
+  const asked = { login: name, password, rememberMe, ...(code === "" ? {} : { code }) };
+  login.value = await post<Login>("/api/session", asked, { as: null });
 }
 
 export async function logOut(): Promise<void> {

@@ -158,10 +158,13 @@ export function LoginForm({ onDone }: { onDone: () => void }) {
   const [name, setName] = useState("");
   const [password, setPassword] = useState("");
   const [remember, setRemember] = useState(false);
+  const [code, setCode] = useState("");
+  const [needsCode, setNeedsCode] = useState(false);
   const { busy, problem, run } = useAction();
+  useEffect(() => { if (problem?.code === "CODE_REQUIRED") setNeedsCode(true); }, [problem]);
   const submit = (event: Event) => {
     event.preventDefault();
-    void run(async () => { await logIn(name, password, remember); onDone(); });
+    void run(async () => { await logIn(name, password, remember, code.trim()); onDone(); });
   };
   return (
     <form class="narrow" onSubmit={submit}>
@@ -171,6 +174,11 @@ export function LoginForm({ onDone }: { onDone: () => void }) {
       <Field name="password" label={t("login.password")} problem={problem}>
         {(input) => <input {...input} type="password" autocomplete="current-password" required value={password} onInput={(event) => setPassword(event.currentTarget.value)} />}
       </Field>
+      {needsCode && (
+        <Field name="code" label={t("login.code")} hint={t("login.codeHint")} problem={problem}>
+          {(input) => <input {...input} autocomplete="one-time-code" autofocus required minLength={6} value={code} onInput={(event) => setCode(event.currentTarget.value)} />}
+        </Field>
+      )}
       <label class="check"><input type="checkbox" checked={remember} onInput={(event) => setRemember(event.currentTarget.checked)} /> {t("login.remember")}</label>
       <Refused problem={problem} />
       <div class="buttons"><button class="primary" disabled={busy || name === "" || password === ""}>{t("login.enter")}</button></div>

@@ -1,5 +1,6 @@
 // What those find who log in by a password: auth.mode=sessions.
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { after, before, test } from "node:test";
 import { launch, Tab } from "./browser.mjs";
 import { Service } from "./service.mjs";
@@ -54,6 +55,49 @@ test("whoever logs in acts as admin and as participant, until they log out", { t
   await page.getByRole("button", { name: "Log out" }).click();
   await page.getByRole("button", { name: "Log in" }).waitFor();
   assert.ok(await page.getByRole("button", { name: "Take part", exact: true }).isDisabled());
+  await tab.close();
+});
+
+/** What an authenticator app makes of a secret, so many steps from now (RFC 6238). */
+function oneTimeCode(secret, steps) {
+  const bits = [...secret].map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0")).join("");
+  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps));
+  const hash = createHmac("sha1", key).update(step).digest();
+  const number = hash.readUInt32BE(hash[19] & 15) & 0x7fffffff;
+  return String(number % 1_000_000).padStart(6, "0");
+}
+
+test("whoever has one-time codes is asked for one", { timeout: 60_000 }, async () => {
+  const tab = await Tab.open(browser, service, { refusals: [401] });
+  const { page } = tab;
+  await tab.go("#/system");
+  await logIn(page);
+  await page.getByRole("button", { name: "Log out" }).waitFor();
+  const codes = (path, asked) => page.evaluate(async ([path, asked]) => {
+    const { csrfToken } = await (await fetch("/api/session")).json();
+    const headers = { "content-type": "application/json", "x-csrf-token": csrfToken };
+    return (await fetch(`/api/session/totp${path}`, { method: "POST", headers, body: JSON.stringify(asked) })).json();
+  }, [path, asked]);
+  const { secret } = await codes("", { currentPassword: PASSWORD });
+  const { recoveryCodes } = await codes("/confirm", { code: oneTimeCode(secret, 0) });
+  assert.equal(recoveryCodes.length, 10);
+  await page.reload();
+  await page.getByRole("button", { name: "Log out" }).click();
+
+  assert.equal(await page.getByLabel("One-time code").count(), 0, "nobody is asked before it is known");
+  await logIn(page);
+  await page.getByText("CODE_REQUIRED").waitFor();
+  await page.getByLabel("One-time code").fill("000000");
+  await tab.axe("a log-in that needs a code");
+  const enter = page.getByRole("main").getByRole("button", { name: "Log in" });
+  await enter.click();
+  await page.getByText("CODE_REFUSED").waitFor();
+  await page.getByLabel("One-time code").fill(oneTimeCode(secret, 1));
+  await enter.click();
+  await page.getByRole("button", { name: "Log out" }).waitFor();
+  await codes("/disable", { currentPassword: PASSWORD, code: recoveryCodes[0] });
   await tab.close();
 });
 

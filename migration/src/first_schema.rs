@@ -36,6 +36,7 @@ pub(super) const SCHEMA: FirstSchema = FirstSchema {
             verification::verified_segment(dialect),
             verification::purged_segment(),
             operation::account(dialect),
+            operation::account_recovery_code(dialect),
             operation::audit_entry(dialect),
             operation::duty(dialect),
         ]

@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use secrecy::SecretString;
 
 use super::password::Verdict;
-use super::{Account, AccountError, Accounts, RememberToken, SessionToken, scopes_of};
+use super::totp::{RecoveryCodes, TotpSecret};
+use super::{
+    Account, AccountError, Accounts, RememberToken, SessionToken, TotpPolicy, TotpState, scopes_of,
+};
 use crate::domain::{Instant, LoginName, UserId};
 use crate::gate::{GateError, LoginEnd, Opened, Opening, Series};
 use crate::identity::Scopes;
@@ -17,8 +20,30 @@ pub struct Credentials<'a> {
     pub login: &'a str,
     /// The password.
     pub password: &'a SecretString,
+    /// A one-time code, or a recovery code, if one is shown.
+    pub code: Option<&'a str>,
     /// Where the request comes from.
     pub address: Option<IpAddr>,
+}
+
+/// Whether a one-time code is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CodeCheck {
+    /// It is, where the account has them enabled.
+    WhereEnabled,
+    /// It is not: whoever asks is logged in.
+    Omitted,
+}
+
+/// Which code was accepted beside the password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeUsed {
+    /// None was needed.
+    None,
+    /// A one-time code.
+    Totp,
+    /// A recovery code, which is accepted once.
+    Recovery,
 }
 
 /// Whether a log-in is remembered when its session is over.
@@ -50,6 +75,12 @@ pub struct Entered {
     pub ends_at: Instant,
     /// What it is remembered by.
     pub remembered: Option<Remembered>,
+    /// What they may do as an admin in this session.
+    pub scopes: Scopes,
+    /// How the account is with one-time codes.
+    pub totp: TotpState,
+    /// Which code was accepted.
+    pub code: CodeUsed,
 }
 
 /// Somebody who is logged in.
@@ -65,19 +96,20 @@ pub struct Session {
 
 impl Accounts {
     /// Logs somebody in. That there is no such account, that the password is another and that the account is
-    /// disabled are the same answer after the same work.
+    /// disabled are the same answer after the same work. A one-time code is looked at after a right password.
     pub async fn log_in(
         &self,
         shown: &Credentials<'_>,
         stay: Stay,
     ) -> Result<Entered, AccountError> {
-        let outcome = match self.checked(shown).await {
-            Ok(account) => {
+        let outcome = match self.checked(shown, CodeCheck::WhereEnabled).await {
+            Ok((account, code)) => {
                 let token = match stay {
                     Stay::Forgotten => None,
                     Stay::Remembered => Some(RememberToken::generate(account.id)),
                 };
-                self.open(account, shown.address, None, token).await
+                let entered = self.open(account, shown.address, None, token).await;
+                entered.map(|entered| Entered { code, ..entered })
             }
             Err(error) => Err(error),
         };
@@ -85,16 +117,71 @@ impl Accounts {
         outcome
     }
 
-    /// The account whose password is shown. A wrong one is counted, and slows down the next.
-    pub(super) async fn checked(&self, shown: &Credentials<'_>) -> Result<Account, AccountError> {
+    /// The account whose password is shown, and whose code, where that is asked for. A wrong one is counted, and
+    /// slows down the next; a missing code is not, and makes no address a known one.
+    pub(super) async fn checked(
+        &self,
+        shown: &Credentials<'_>,
+        check: CodeCheck,
+    ) -> Result<(Account, CodeUsed), AccountError> {
         let attempt = self.attempts.begin(shown.login, shown.address).await?;
-        let outcome = self.verified(shown.login, shown.password).await;
-        match &outcome {
-            Ok(_) => attempt.end(LoginEnd::Right).await,
-            Err(AccountError::Refused(_)) => {}
-            Err(_) => attempt.end(LoginEnd::Undecided).await,
+        let outcome = async {
+            let account = self.verified(shown.login, shown.password).await?;
+            let code = match check {
+                CodeCheck::WhereEnabled => self.accept_code(&account, shown.code).await?,
+                CodeCheck::Omitted => CodeUsed::None,
+            };
+            Ok::<_, AccountError>((account, code))
+        };
+        let outcome = outcome.await;
+        match (&outcome, check) {
+            (Ok((account, _)), CodeCheck::Omitted) if account.has_totp() => {
+                attempt.end(LoginEnd::Undecided).await;
+            }
+            (Ok(_), _) => attempt.end(LoginEnd::Right).await,
+            (Err(AccountError::Refused(_) | AccountError::CodeRefused(_)), _) => {}
+            (Err(_), _) => attempt.end(LoginEnd::Undecided).await,
         }
         outcome
+    }
+
+    /// Accepts the code of an account that has one-time codes enabled, once: the store decides, for all replicas.
+    async fn accept_code(
+        &self,
+        account: &Account,
+        code: Option<&str>,
+    ) -> Result<CodeUsed, AccountError> {
+        let Some(totp) = account.totp.as_ref().filter(|totp| totp.enabled) else {
+            return Ok(CodeUsed::None);
+        };
+        let code = code.ok_or(AccountError::CodeRequired)?;
+        let refused = AccountError::CodeRefused(account.id);
+        if let Some(digest) = RecoveryCodes::digest(code) {
+            let accepted = self.store.accept_recovery_code(account.id, &digest);
+            return accepted.await?.then_some(CodeUsed::Recovery).ok_or(refused);
+        }
+        let secret = TotpSecret::stored(totp.secret.clone());
+        let now = self.store.clock().now();
+        let Some(step) = secret.step_of(code, now)? else {
+            return Err(refused);
+        };
+        let accepted = self
+            .store
+            .accept_totp_step(account.id, &totp.secret, step)
+            .await?;
+        accepted.then_some(CodeUsed::Totp).ok_or(refused)
+    }
+
+    /// How an account is with one-time codes.
+    #[must_use]
+    pub fn totp_state(&self, account: &Account) -> TotpState {
+        let is_required =
+            self.config.totp == TotpPolicy::Required && !scopes_of(account).is_empty();
+        match (account.has_totp(), is_required) {
+            (true, _) => TotpState::Enabled,
+            (false, true) => TotpState::Required,
+            (false, false) => TotpState::Disabled,
+        }
     }
 
     /// Goes on with a remembered log-in: its token is good once, and another takes its place.
@@ -199,7 +286,12 @@ impl Accounts {
     ) -> Result<Entered, AccountError> {
         let token = SessionToken::generate(account.id);
         let config = &self.config;
-        let scopes = scopes_of(&account).words().join(" ");
+        let totp = self.totp_state(&account);
+        let granted = match totp {
+            TotpState::Required => Scopes::default(),
+            TotpState::Disabled | TotpState::Enabled => scopes_of(&account),
+        };
+        let scopes = granted.words().join(" ");
         let opening = Opening {
             session: token.digest(),
             address: address.map(|address| address.to_string()),
@@ -228,6 +320,9 @@ impl Accounts {
                 remembered: next
                     .zip(series_ends_at)
                     .map(|(token, ends_at)| Remembered { token, ends_at }),
+                scopes: granted,
+                totp,
+                code: CodeUsed::None,
             }),
             Opened::Stale => Err(AccountError::Busy),
             Opened::Unknown => Err(AccountError::NotRemembered),

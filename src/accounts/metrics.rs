@@ -84,10 +84,13 @@ const fn word<T>(outcome: &Result<T, AccountError>) -> &'static str {
         Err(AccountError::JustUsed) => "just_used",
         Err(AccountError::Busy) => "busy",
         Err(AccountError::Throttled(..)) => "limited",
+        Err(AccountError::CodeRequired) => "code_required",
+        Err(AccountError::CodeRefused(_)) => "code_refused",
         Err(
             AccountError::Store(_)
             | AccountError::Gate(_)
             | AccountError::Hash(_)
+            | AccountError::Secret
             | AccountError::Thread(_),
         ) => "failed",
         Err(_) => "refused",

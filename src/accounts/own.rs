@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use secrecy::SecretString;
 use serde_json::json;
 
+use super::login::CodeCheck;
 use super::{Account, AccountError, Accounts, Credentials, Entered, RememberToken, SessionToken};
 use crate::domain::{AuditAction, AuditNote, Origin, UserId};
 use crate::gate::{Digest, GateError, Listed, Login};
@@ -21,7 +22,7 @@ pub struct PasswordChange {
 
 impl Accounts {
     /// Changes the password of the account, ends all its sessions and remembered log-ins, and opens a new
-    /// session for the owner. A wrong password counts like one of a log-in.
+    /// session for the owner. A wrong password counts like one of a log-in. One-time codes stay as they are.
     pub async fn change_password(
         &self,
         user: UserId,
@@ -29,13 +30,13 @@ impl Accounts {
         (by, address): (Origin, Option<IpAddr>),
     ) -> Result<Entered, AccountError> {
         let login = self.find(user).await?.login;
-        let account = self
-            .checked(&Credentials {
-                login: login.as_str(),
-                password: &change.current,
-                address,
-            })
-            .await?;
+        let shown = Credentials {
+            login: login.as_str(),
+            password: &change.current,
+            code: None,
+            address,
+        };
+        let (account, _) = self.checked(&shown, CodeCheck::Omitted).await?;
         let password_hash = self.hasher.hash(&change.new).await?;
         let changes = AccountChange {
             password_hash: Some(password_hash),

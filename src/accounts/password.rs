@@ -24,8 +24,8 @@ pub const COMMON: &str =
 const DIFFERENT_MIN: usize = 5;
 
 /// The most common passwords of 12 characters and more that were ever published, in lower case: the 7,579 of
-/// printable ASCII among the first 500,000 of `10-million-password-list-top-1000000` of the project `SecLists`
-/// (MIT licence, Copyright (c) Daniel Miessler), which Mark Burnett had given to the public domain.
+/// printable ASCII among the first 500,000 of `10-million-password-list-top-1000000` of the project `SecLists`, under
+/// the MIT licence. Its notice, and what is known of where the list comes from: `common_passwords.LICENSE`.
 static COMMON_PASSWORDS: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
 

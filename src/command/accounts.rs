@@ -1,4 +1,4 @@
-//! `accounts`: makes, lists, changes and disables the accounts that people log in by, on the command line. A
+//! `accounts`: makes, lists, changes, disables and unlocks the accounts that people log in by, on the command line. A
 //! change ends sessions, which are in Redis; on embedded parts they are in the process that serves, so changing
 //! is left to its admin API.
 
@@ -66,6 +66,12 @@ pub enum Action {
         #[arg(value_parser = login)]
         login: LoginName,
     },
+    /// Disables the one-time codes of one whose owner lost them, and ends its sessions.
+    ResetTotp {
+        /// What they log in as.
+        #[arg(value_parser = login)]
+        login: LoginName,
+    },
     /// Lets them log in again.
     Enable {
         /// What they log in as.
@@ -120,12 +126,19 @@ pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
             let change = Change {
                 password: renewed,
                 scopes,
-                disabled: None,
+                ..Change::default()
             };
             (login, change)
         }
         Action::Disable { login } => (login, disabled(true)),
         Action::Enable { login } => (login, disabled(false)),
+        Action::ResetTotp { login } => {
+            let change = Change {
+                reset_totp: true,
+                ..Change::default()
+            };
+            (login, change)
+        }
     };
     let (login, change) = change;
     let changed = self::change(config, login, &change).await?;
@@ -195,11 +208,12 @@ async fn list(config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-const fn state(account: &Account) -> &'static str {
-    if account.disabled {
-        "disabled"
-    } else {
-        "enabled"
+fn state(account: &Account) -> &'static str {
+    match (account.disabled, account.has_totp()) {
+        (false, false) => "enabled",
+        (false, true) => "enabled, TOTP",
+        (true, false) => "disabled",
+        (true, true) => "disabled, TOTP",
     }
 }
 

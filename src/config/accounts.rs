@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::sections::section;
-use crate::accounts::{AttemptConfig, Passwords, SessionConfig};
+use crate::accounts::{AttemptConfig, Passwords, SessionConfig, TotpPolicy};
 use crate::gate::{Lifetime, LoginBounds};
 use crate::limits::Rate;
 
@@ -69,6 +69,8 @@ section! {
         /// The longest delay after more of them.
         #[serde(with = "humantime_serde")]
         login_delay_max: Duration = MINUTE * 15,
+        /// Whether accounts with scopes must have one-time codes: without them their sessions have no scopes.
+        totp_required: bool = false,
     }
 }
 
@@ -109,6 +111,11 @@ impl Accounts {
                     addresses_max: ADDRESSES_MAX,
                 },
                 address: self.login_rate_address.map(Into::into),
+            },
+            totp: if self.totp_required {
+                TotpPolicy::Required
+            } else {
+                TotpPolicy::Optional
             },
         }
     }

@@ -45,6 +45,7 @@ pub enum AuditAction {
     AccountCreate,
     AccountChange,
     AccountPassword,
+    AccountTotp,
     AllowListReplace,
     AllowListRemove,
 }
@@ -72,6 +73,7 @@ words!(AuditAction {
     AccountCreate = "account.create",
     AccountChange = "account.change",
     AccountPassword = "account.password",
+    AccountTotp = "account.totp",
     AllowListReplace = "allow_list.replace",
     AllowListRemove = "allow_list.remove",
 });

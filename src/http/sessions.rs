@@ -2,6 +2,7 @@
 
 mod answers;
 mod own;
+mod totp;
 
 use std::sync::Arc;
 
@@ -11,10 +12,11 @@ use poem::web::Data;
 use poem_openapi::param::Header;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use self::answers::{LoggedIn, LoggedOut, SessionView, Uncached};
 pub use self::own::OwnAccountApi;
+pub use self::totp::OwnTotpApi;
 use super::auth::{LOGGED_OUT, SessionCookie, report};
 use super::cookies::{Cookies, cookie};
 use super::csrf;
@@ -25,7 +27,8 @@ use super::problem::{Failure, Problem, documented, unauthenticated};
 use super::settings::Auth;
 use super::{App, Section};
 use crate::accounts::{
-    AccountError, Accounts, Credentials, PASSWORD_CHARACTERS, RememberToken, SessionToken, Stay,
+    AccountError, Accounts, CodeUsed, Credentials, PASSWORD_CHARACTERS, RememberToken,
+    SessionToken, Stay,
 };
 use crate::domain::Actor;
 use crate::security::{Detail, SecurityEvent};
@@ -33,13 +36,15 @@ use crate::security::{Detail, SecurityEvent};
 /// Characters of a login name and of a password that are looked at. What is too short to be one is wrong, and
 /// not told from what is wrong otherwise.
 const LOGIN: std::ops::RangeInclusive<usize> = 1..=64;
+/// Characters of a one-time code, and of a recovery code with separators.
+const CODE: std::ops::RangeInclusive<usize> = 6..=32;
 const PASSWORD: std::ops::RangeInclusive<usize> = 1..=*PASSWORD_CHARACTERS.end();
 
 documented! {
     /// Problems of logging in.
     LoggingIn {
         400 => "The body is not JSON (MALFORMED).",
-        401 => "The login or the password is wrong, or the account is disabled (LOGIN_REFUSED).",
+        401 => "The login or the password is wrong, or the account is disabled (LOGIN_REFUSED); the password is right, and a one-time code is missing (CODE_REQUIRED), wrong or used (CODE_REFUSED).",
         403 => "The request comes from another site (CSRF).",
         404 => "Nobody logs in here: auth.mode is another (NOT_FOUND).",
         408 => "The body did not come in time (REQUEST_TIMEOUT).",
@@ -80,6 +85,9 @@ pub struct LogIn {
     password: String,
     /// Whether the log-in is remembered when its session is over; false when left out.
     remember_me: Option<bool>,
+    /// A one-time code, or a recovery code, where the account has them enabled.
+    #[oai(validator(min_length = 6, max_length = 32))]
+    code: Option<String>,
 }
 
 impl Example for LogIn {
@@ -88,6 +96,7 @@ impl Example for LogIn {
             login: "ada@example.org".to_owned(),
             password: "correct horse battery staple".to_owned(),
             remember_me: Some(true),
+            code: None,
         }
     }
 }
@@ -101,6 +110,7 @@ impl RequestBodySchema for LogIn {
 pub struct Asked {
     login: String,
     password: SecretString,
+    code: Option<SecretString>,
     stay: Stay,
 }
 
@@ -109,9 +119,11 @@ impl FromFields for Asked {
         let login = fields.text("login", &LOGIN);
         let password = fields.text("password", &PASSWORD);
         let stays = fields.flag("rememberMe");
+        let code = fields.text("code", &CODE);
         Self {
             login: fields.required("login", login),
             password: fields.required("password", password).into(),
+            code: fields.not_null("code", code).map(SecretString::from),
             stay: match fields.not_null("rememberMe", stays) {
                 Some(true) => Stay::Remembered,
                 Some(false) | None => Stay::Forgotten,
@@ -129,7 +141,7 @@ impl SessionsApi {
     ///
     /// Sets the cookie of a new session, which says from then on who is asking. What changes something also
     /// takes `csrfToken` in `X-CSRF-Token`. With `rememberMe` a second cookie goes on with the log-in when
-    /// its session is over.
+    /// its session is over. Where the account has one-time codes enabled, `code` is needed, too.
     #[oai(path = "/api/session", method = "post", operation_id = "logIn")]
     async fn log_in(
         &self,
@@ -144,10 +156,17 @@ impl SessionsApi {
         let shown = Credentials {
             login: &asked.login,
             password: &asked.password,
+            code: asked.code.as_ref().map(ExposeSecret::expose_secret),
             address: address(request, &app.settings.proxies),
         };
         let entered = accounts.log_in(&shown, asked.stay).await;
         let entered = entered.inspect_err(|error| failed(request, error))?;
+        if entered.code == CodeUsed::Recovery {
+            report(request, SecurityEvent::RecoveryCodeUsed, |_| Detail {
+                actor: Some(Actor::Account(entered.account.id).to_string()),
+                ..Detail::default()
+            });
+        }
         end_the_one_before(accounts, headers, cookies).await;
         Ok(LoggedIn::new(&entered, cookies, app.clock.now()))
     }
@@ -213,7 +232,8 @@ impl SessionsApi {
             Err(AccountError::Unknown) => return Err(nobody().into()),
             found => found?,
         };
-        let view = SessionView::new(&account, session.scopes, &token, session.ends_at);
+        let totp = accounts.totp_state(&account);
+        let view = SessionView::new(&account, (session.scopes, totp), &token, session.ends_at);
         Ok(Uncached(view))
     }
 
@@ -255,6 +275,13 @@ fn failed(request: &Request, error: &AccountError) {
             subject: account.map(|account| Actor::Account(account).to_string()),
             ..Detail::default()
         }),
+        AccountError::CodeRefused(account) => {
+            report(request, SecurityEvent::LoginFailed, |_| Detail {
+                reason: Some("code"),
+                subject: Some(Actor::Account(*account).to_string()),
+                ..Detail::default()
+            });
+        }
         AccountError::Throttled(_, limit) => {
             report(request, SecurityEvent::LoginThrottled, |_| Detail {
                 reason: Some(limit),

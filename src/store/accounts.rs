@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::campaigns::{to_signed, to_unsigned};
 use super::outbox::Sql;
+use super::totp::{AccountTotp, TotpChange};
 use super::{Store, StoreError};
 use crate::domain::{AuditNote, Instant, LoginName, UserId};
 
@@ -22,10 +23,20 @@ pub struct Account {
     pub scopes: String,
     /// Whether nobody may log in by it.
     pub disabled: bool,
+    /// Its one-time codes, if it has enrolled or begun to.
+    pub totp: Option<AccountTotp>,
     /// Raised by each change.
     pub version: u64,
     /// When it was made.
     pub created_at: Instant,
+}
+
+impl Account {
+    /// Whether a log-in needs a one-time code.
+    #[must_use]
+    pub fn has_totp(&self) -> bool {
+        self.totp.as_ref().is_some_and(|totp| totp.enabled)
+    }
 }
 
 /// An account to be made.
@@ -48,10 +59,12 @@ pub struct AccountChange {
     pub scopes: Option<String>,
     /// Whether nobody may log in by it.
     pub disabled: Option<bool>,
+    /// Its one-time codes.
+    pub totp: Option<TotpChange>,
 }
 
-const COLUMNS: &str =
-    "SELECT id, login, password_hash, scopes, disabled, version, created_at FROM account WHERE ";
+const COLUMNS: &str = "SELECT id, login, password_hash, scopes, disabled, totp_secret, totp_enabled, version, \
+     created_at FROM account WHERE ";
 
 impl Store {
     /// Makes an account, and an entry in the audit log that names it; none: somebody has the login name.
@@ -62,11 +75,11 @@ impl Store {
     ) -> Result<Option<Account>, StoreError> {
         let tx = self.begin().await?;
         let mut sql = Sql::new(self, "INSERT INTO account (login, password_hash, scopes, ");
-        sql.push("disabled, version, created_at) VALUES (");
+        sql.push("disabled, version, totp_enabled, totp_last_step, created_at) VALUES (");
         sql.bind(new.login.as_str());
         sql.push(",").bind(new.password_hash.expose_secret());
         sql.push(",").bind(new.scopes.as_str());
-        sql.push(",FALSE,1,").now().push(")");
+        sql.push(",FALSE,1,FALSE,0,").now().push(")");
         match sql.run(&tx).await {
             Ok(_) => {}
             Err(StoreError::Constraint(_)) => {
@@ -136,11 +149,20 @@ impl Store {
         if let Some(disabled) = change.disabled {
             sql.push(", disabled = ").bind(disabled);
         }
+        if let Some(totp) = &change.totp {
+            totp.set(&mut sql);
+        }
         sql.push(" WHERE id = ").bind(id.0);
         sql.push(" AND version = ").bind(to_signed(version));
+        if let Some(totp) = &change.totp {
+            totp.require(&mut sql);
+        }
         if sql.run(&tx).await? != 1 {
             tx.rollback().await?;
             return Ok(false);
+        }
+        if let Some(totp) = &change.totp {
+            totp.replace_recovery_codes(self, &tx, id).await?;
         }
         self.write_notes(&tx, &[note.of(&id)]).await?;
         tx.commit().await?;
@@ -165,6 +187,8 @@ impl Store {
 fn account(row: &QueryResult) -> Result<Account, StoreError> {
     let login: String = row.try_get("", "login")?;
     let hash: String = row.try_get("", "password_hash")?;
+    let secret: Option<String> = row.try_get("", "totp_secret")?;
+    let enabled = row.try_get("", "totp_enabled")?;
     Ok(Account {
         id: UserId(row.try_get("", "id")?),
         login: LoginName::parse(&login).ok_or(StoreError::Unreadable {
@@ -174,6 +198,10 @@ fn account(row: &QueryResult) -> Result<Account, StoreError> {
         password_hash: hash.into(),
         scopes: row.try_get("", "scopes")?,
         disabled: row.try_get("", "disabled")?,
+        totp: secret.map(|secret| AccountTotp {
+            secret: secret.into(),
+            enabled,
+        }),
         version: to_unsigned(row.try_get("", "version")?),
         created_at: row.try_get("", "created_at")?,
     })

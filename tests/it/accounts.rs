@@ -75,6 +75,7 @@ async fn a_change_is_made_to_the_version_that_was_read_and_told_once() {
             password_hash: Some("another hash".to_owned().into()),
             scopes: Some(String::new()),
             disabled: Some(true),
+            totp: None,
         };
         for (version, expected) in [(2, false), (1, true), (1, false)] {
             let note = note(AuditAction::AccountChange);

@@ -20,9 +20,23 @@ pub(super) fn account(dialect: &Dialect) -> Table {
         scopes VARCHAR(255) {ascii} NOT NULL,
         disabled BOOLEAN NOT NULL,
         version BIGINT NOT NULL,
+        totp_secret VARCHAR(64) {ascii_exact} NULL,
+        totp_enabled BOOLEAN NOT NULL,
+        totp_last_step BIGINT NOT NULL,
         created_at {time} NOT NULL"
     );
     Table::new("account", columns).unique("account_by_login", "login")
+}
+
+/// Recovery codes that are left: SHA-256 of each, in hexadecimal digits.
+pub(super) fn account_recovery_code(dialect: &Dialect) -> Table {
+    let Dialect { ascii_exact, .. } = dialect;
+    let columns = format!(
+        "account_id BIGINT NOT NULL,
+        digest CHAR(64) {ascii_exact} NOT NULL,
+        PRIMARY KEY (account_id, digest)"
+    );
+    Table::new("account_recovery_code", columns).clustered()
 }
 
 /// The audit log: what admins did, a row for each action. Nothing refers to these rows and they refer to

@@ -66,8 +66,14 @@ impl Script {
             Self::Footprint => include_str!("../../../lua/footprint.lua"),
             Self::Take => include_str!("../../../lua/take.lua"),
             Self::PutBack => include_str!("../../../lua/put_back.lua"),
-            Self::LoginTry => include_str!("../../../lua/login_try.lua"),
-            Self::LoginEnd => include_str!("../../../lua/login_end.lua"),
+            Self::LoginTry => concat!(
+                include_str!("../../../lua/login_head.lua"),
+                include_str!("../../../lua/login_try.lua")
+            ),
+            Self::LoginEnd => concat!(
+                include_str!("../../../lua/login_head.lua"),
+                include_str!("../../../lua/login_end.lua")
+            ),
             Self::SessionOpen => include_str!("../../../lua/session_open.lua"),
             Self::SessionFind => include_str!("../../../lua/session_find.lua"),
             Self::SessionEnd => include_str!("../../../lua/session_end.lua"),

@@ -140,6 +140,9 @@ pub struct ChangeAccount {
     scopes: Option<Vec<ScopeWord>>,
     /// Whether nobody may log in by it.
     disabled: Option<bool>,
+    /// Whether its one-time codes are disabled, because their owner lost them; false when left out. Only the owner
+    /// enables them.
+    reset_totp: Option<bool>,
 }
 
 impl Example for ChangeAccount {
@@ -148,6 +151,7 @@ impl Example for ChangeAccount {
             password: None,
             scopes: Some(Vec::new()),
             disabled: Some(true),
+            reset_totp: None,
         }
     }
 }
@@ -161,12 +165,14 @@ impl FromFields for Change {
         let password = password(fields);
         let scopes = scopes(fields);
         let disabled = fields.flag("disabled");
+        let reset_totp = fields.flag("resetTotp");
         Self {
             password: fields
                 .not_null("password", password)
                 .map(SecretString::from),
             scopes: fields.not_null("scopes", scopes),
             disabled: fields.not_null("disabled", disabled),
+            reset_totp: fields.not_null("resetTotp", reset_totp).unwrap_or_default(),
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct AccountView {
     scopes: Vec<String>,
     /// Whether nobody may log in by it.
     disabled: bool,
+    /// Whether a log-in needs a one-time code.
+    totp: bool,
     /// When it was made.
     created_at: Instant,
 }
@@ -63,6 +65,7 @@ impl From<Account> for AccountView {
             login: account.login.to_string(),
             scopes: scopes.into_iter().map(str::to_owned).collect(),
             disabled: account.disabled,
+            totp: account.has_totp(),
             created_at: account.created_at,
         }
     }
@@ -189,7 +192,7 @@ impl AdminAccountsApi {
         Ok(Written(app.accounts.find(UserId(id.0)).await?.into()))
     }
 
-    /// Change an account's password or scopes, disable it, or enable it.
+    /// Change an account's password or scopes, disable it, enable it, or reset its one-time codes.
     ///
     /// Ends its sessions and its remembered log-ins. Nobody changes an account that has scopes that they do
     /// not have themselves.

@@ -14,6 +14,29 @@ impl From<AccountError> for Problem {
                 "LOGIN_REFUSED",
                 "The login or the password is wrong, or the account is disabled.",
             ),
+            AccountError::CodeRequired => refused(
+                "CODE_REQUIRED",
+                "The password is right, and the account also needs a one-time code: show it in code.",
+            ),
+            AccountError::CodeRefused(_) => refused(
+                "CODE_REFUSED",
+                "The one-time code is not the current one, or was used before.",
+            ),
+            AccountError::TotpEnabled => conflict(
+                "TOTP_ENABLED",
+                "One-time codes are enabled",
+                "Disable them first, to enrol another app.",
+            ),
+            AccountError::TotpNotEnabled => conflict(
+                "TOTP_NOT_ENABLED",
+                "One-time codes are not enabled",
+                "There is nothing to disable.",
+            ),
+            AccountError::NoEnrolment => conflict(
+                "NO_ENROLMENT",
+                "Nothing to confirm",
+                "No secret waits for its first code: POST /api/session/totp makes one.",
+            ),
             AccountError::Throttled(time, limit) => wait(
                 time,
                 limit,
@@ -23,15 +46,13 @@ impl From<AccountError> for Problem {
                 "NOT_REMEMBERED",
                 "There is no remembered log-in: log in with the password.",
             ),
-            AccountError::JustUsed => Self::new(
-                StatusCode::CONFLICT,
+            AccountError::JustUsed => conflict(
                 "JUST_USED",
                 "Used a moment ago",
                 "Another request went on with this log-in a moment ago: its cookies are the new ones.",
             ),
             AccountError::Unknown => Self::not_found("There is no such account."),
-            AccountError::Taken => Self::new(
-                StatusCode::CONFLICT,
+            AccountError::Taken => conflict(
                 "LOGIN_TAKEN",
                 "Login name taken",
                 "Another account has this login name.",
@@ -45,15 +66,19 @@ impl From<AccountError> for Problem {
             AccountError::Busy => busy(),
             AccountError::Store(error) => error.into(),
             AccountError::Gate(error) => error.into(),
-            error @ (AccountError::Hash(_) | AccountError::Thread(_)) => {
+            error @ (AccountError::Hash(_) | AccountError::Thread(_) | AccountError::Secret) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
-                    "hash or verify a password"
+                    "verify a password or a one-time code"
                 );
                 Self::internal()
             }
         }
     }
+}
+
+fn conflict(code: &'static str, title: &'static str, detail: &'static str) -> Problem {
+    Problem::new(StatusCode::CONFLICT, code, title, detail)
 }
 
 /// A 401 has to name a scheme, and there is none for cookies: the admin token's.

@@ -5,14 +5,37 @@ use poem::{IntoResponse, Response};
 use poem_openapi::payload::Payload;
 use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
-use poem_openapi::{ApiResponse, Object};
+use poem_openapi::{ApiResponse, Enum, Object};
 use serde::Serialize;
 
-use crate::accounts::{Account, Entered, SessionToken, scopes_of};
+use crate::accounts::{Account, Entered, SessionToken, TotpState};
 use crate::domain::Instant;
 use crate::http::cookies::Cookies;
 use crate::http::json::Written;
 use crate::identity::Scopes;
+
+/// How an account is with one-time codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]
+#[serde(rename_all = "snake_case")]
+#[oai(rename = "TotpState", rename_all = "snake_case")]
+enum TotpWord {
+    /// A log-in needs none.
+    Disabled,
+    /// A log-in needs one.
+    Enabled,
+    /// The account has none, and its sessions have no scopes until it has.
+    Required,
+}
+
+impl From<TotpState> for TotpWord {
+    fn from(state: TotpState) -> Self {
+        match state {
+            TotpState::Disabled => Self::Disabled,
+            TotpState::Enabled => Self::Enabled,
+            TotpState::Required => Self::Required,
+        }
+    }
+}
 
 /// Somebody who is logged in.
 #[derive(Debug, Serialize, Object)]
@@ -23,8 +46,10 @@ pub struct SessionView {
     user_id: i64,
     /// What they log in as.
     login: String,
-    /// What they may do as an admin.
+    /// What they may do as an admin in this session.
     scopes: Vec<String>,
+    /// How the account is with one-time codes.
+    totp: TotpWord,
     /// What requests that change something show in `X-CSRF-Token`.
     csrf_token: String,
     /// When the session is over at the latest; when nobody asks by it, earlier.
@@ -35,7 +60,7 @@ impl SessionView {
     /// Tells of a session.
     pub fn new(
         account: &Account,
-        scopes: Scopes,
+        (scopes, totp): (Scopes, TotpState),
         token: &SessionToken,
         expires_at: Instant,
     ) -> Self {
@@ -43,6 +68,7 @@ impl SessionView {
             user_id: account.id.0,
             login: account.login.to_string(),
             scopes: scopes.words().into_iter().map(str::to_owned).collect(),
+            totp: totp.into(),
             csrf_token: token.csrf(),
             expires_at,
         }
@@ -88,6 +114,9 @@ impl LoggedIn {
             token,
             ends_at,
             remembered,
+            scopes,
+            totp,
+            code: _,
         } = entered;
         let session = cookies.set(cookies.session(), &token.reveal(), None);
         let remembered = remembered.as_ref().and_then(|remembered| {
@@ -95,9 +124,14 @@ impl LoggedIn {
             cookies.set(cookies.remembered(), &remembered.token.reveal(), Some(age))
         });
         Self {
-            view: SessionView::new(account, scopes_of(account), token, *ends_at),
+            view: SessionView::new(account, (*scopes, *totp), token, *ends_at),
             cookies: session.into_iter().chain(remembered).collect(),
         }
+    }
+
+    /// For an answer that has more in it: what there is to tell, and the cookies.
+    pub fn into_parts(self) -> (SessionView, Vec<HeaderValue>) {
+        (self.view, self.cookies)
     }
 }
 
@@ -159,7 +193,7 @@ impl ApiResponse for LoggedOut {
     fn register(_registry: &mut Registry) {}
 }
 
-fn uncached(mut response: Response, cookies: Vec<HeaderValue>) -> Response {
+pub fn uncached(mut response: Response, cookies: Vec<HeaderValue>) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     for cookie in cookies {
@@ -168,7 +202,7 @@ fn uncached(mut response: Response, cookies: Vec<HeaderValue>) -> Response {
     response
 }
 
-fn documented<T: Type>(
+pub fn documented<T: Type>(
     status: u16,
     description: &'static str,
     headers: Vec<MetaHeader>,
@@ -190,7 +224,7 @@ where
     }
 }
 
-fn set_cookie() -> MetaHeader {
+pub fn set_cookie() -> MetaHeader {
     MetaHeader {
         name: "Set-Cookie".to_owned(),
         description: Some("The cookies of the session and of the remembered log-in.".to_owned()),

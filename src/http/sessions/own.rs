@@ -140,16 +140,20 @@ pub struct OwnSessionList {
 }
 
 /// Somebody who is logged in, and whose request is their own.
-struct SignedIn<'a> {
-    accounts: &'a Accounts,
-    cookies: Cookies,
+pub(super) struct SignedIn<'a> {
+    pub accounts: &'a Accounts,
+    pub cookies: Cookies,
     token: SessionToken,
     remembered: Option<RememberToken>,
-    user: UserId,
+    pub user: UserId,
 }
 
 impl<'a> SignedIn<'a> {
-    async fn by(app: &'a App, request: &Request, cookie: SessionCookie) -> Result<Self, Problem> {
+    pub async fn by(
+        app: &'a App,
+        request: &Request,
+        cookie: SessionCookie,
+    ) -> Result<Self, Problem> {
         let (accounts, cookies) = here(&app.settings.auth)?;
         let nobody = || unauthenticated(LOGGED_OUT);
         let token = cookie.0.ok_or_else(nobody)?;
@@ -165,7 +169,7 @@ impl<'a> SignedIn<'a> {
         })
     }
 
-    fn note(&self, request: &Request, event: SecurityEvent) {
+    pub fn note(&self, request: &Request, event: SecurityEvent) {
         report(request, event, |_| Detail {
             actor: Some(Actor::Account(self.user).to_string()),
             ..Detail::default()
@@ -199,7 +203,7 @@ pub struct OwnAccountApi;
 impl OwnAccountApi {
     /// Change one's password.
     ///
-    /// Takes the current one. Ends all sessions and remembered log-ins of the account; the answer sets the
+    /// Takes the current one, and no one-time code: the session was opened with one. Ends all sessions and remembered log-ins of the account; the answer sets the
     /// cookie of a new session.
     #[oai(
         path = "/api/session/password",

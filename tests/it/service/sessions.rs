@@ -11,3 +11,4 @@ mod remembered;
 mod replicas;
 mod scene;
 mod secrets;
+mod totp;

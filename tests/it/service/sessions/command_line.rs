@@ -9,7 +9,7 @@ use super::scene::{PASSWORD, Scene, account};
 const ANOTHER: &str = "another password altogether";
 
 /// Runs `accounts` with these arguments, as the service of the scene is configured.
-fn accounts(scene: &Scene, arguments: &[&str], input: &str) -> Output {
+pub fn accounts(scene: &Scene, arguments: &[&str], input: &str) -> Output {
     let settings = scene
         .parts
         .as_ref()

@@ -182,7 +182,8 @@ async fn an_account_is_looked_at_without_what_opens_it() {
         let shown: Value = serde_json::from_str(&texts[0]).unwrap();
         let mut keys: Vec<&String> = shown.as_object().unwrap().keys().collect();
         keys.sort_unstable();
-        assert_eq!(keys, ["createdAt", "disabled", "id", "login", "scopes"]);
+        let expected = ["createdAt", "disabled", "id", "login", "scopes", "totp"];
+        assert_eq!(keys, expected);
         let log: Value = serde_json::from_str(&texts[2]).unwrap();
         let entries = log["items"].as_array().unwrap();
         let told: Vec<_> = entries
