@@ -23,8 +23,8 @@ pub use keys::{Algorithm, KeyError, KeySet};
 pub use metrics::Metrics;
 pub use refresh::{Pace, Refreshed};
 pub use scope::{
-    AccountManage, CampaignRead, CampaignWrite, CouponRedeem, DeadletterReplay, Needs, Scope,
-    Scopes, StatsRead, TestRun,
+    AccountManage, AuditRead, CampaignRead, CampaignWrite, CouponRedeem, DeadletterReplay, Needs,
+    PiiRead, Scope, Scopes, StatsRead, TestRun,
 };
 pub use source::{Place, Source, SourceError, trust};
 

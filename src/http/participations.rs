@@ -20,7 +20,7 @@ use self::accepted::Accepted;
 use self::challenge::ChallengeToken;
 pub use self::changes::ChangesApi;
 use self::idempotency::IdempotencyKey;
-use super::auth::{Caller, Participant, USER_ID_RANGE, user_id};
+use super::auth::{Caller, Participant, SEE_OTHERS, USER_ID_RANGE, user_id};
 use super::fields::{Fields, FromFields, Said};
 use super::json::{Checked, RequestBodySchema, Written, checked};
 use super::limited;
@@ -34,7 +34,7 @@ use super::{App, Section};
 use crate::domain::{
     AuditAction, AuditNote, CampaignId, Origin, Participation, ParticipationId, Refusal, UserId,
 };
-use crate::identity::Scope;
+use crate::identity::Scopes;
 use crate::participate::{Outcome, ParticipateError, Replayed};
 
 /// Units that one request can name at most; a campaign's own bound is usually far lower.
@@ -57,7 +57,7 @@ documented! {
     /// Problems of looking at participations.
     Looking {
         401 => "Nobody is asking (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
-        403 => "They are another user's (FORBIDDEN).",
+        403 => "They are another user's (FORBIDDEN), and an admin lacks the scope to see that (MISSING_SCOPE).",
         404 => "There is no such participation, or it is another user's (NOT_FOUND).",
         422 => "A value cannot be accepted (INVALID).",
     }
@@ -204,7 +204,7 @@ impl ParticipationsApi {
         /// Id of the participation.
         id: Path<Uuid>,
     ) -> Result<Written<ParticipationRecord>, Failure<Looking>> {
-        let found = own(&app, &caller, Scope::CampaignRead, id.0).await?;
+        let found = own(&app, &caller, SEE_OTHERS, id.0).await?;
         if let Some(by) = by_admin(&caller, found.user_id, request) {
             let id = found.id.to_string();
             let read = Read::Participation(id, found.campaign_id, found.user_id);
@@ -252,13 +252,18 @@ impl ParticipationsApi {
     }
 }
 
-/// A participation that belongs to the caller, or any for an admin with the scope. Another user's looks
+/// A participation that belongs to the caller, or any for an admin with the scopes. Another user's looks
 /// like one that does not exist: ids are no secret to be confirmed. Asking without a name is refused,
 /// whatever the id.
-async fn own(app: &App, caller: &Caller, scope: Scope, id: Uuid) -> Result<Participation, Problem> {
+async fn own(
+    app: &App,
+    caller: &Caller,
+    needed: Scopes,
+    id: Uuid,
+) -> Result<Participation, Problem> {
     let caller = caller.known()?;
     match app.reads.participation(ParticipationId(id)).await? {
-        Some(found) if caller.may(scope, found.user_id) => Ok(found),
+        Some(found) if caller.may(needed, found.user_id) => Ok(found),
         _ => Err(Problem::not_found("There is no such participation.")),
     }
 }

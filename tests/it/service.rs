@@ -30,6 +30,7 @@ mod orders;
 mod overload;
 mod partitions;
 mod payments;
+mod privacy;
 pub mod process;
 pub mod real;
 mod records;

@@ -18,7 +18,7 @@ use crate::http::problem::{Failure, documented};
 use crate::http::reads::by_admin;
 use crate::http::views::ParticipationView;
 use crate::http::{App, Section};
-use crate::identity::Scope;
+use crate::identity::{Scope, Scopes};
 
 documented! {
     /// Problems of paying.
@@ -110,7 +110,7 @@ impl ChangesApi {
         id: Path<Uuid>,
         body: Checked<ConfirmRequest>,
     ) -> Result<Written<ParticipationView>, Failure<Paying>> {
-        let own = own(&app, &caller, Scope::CampaignWrite, id.0).await?;
+        let own = own(&app, &caller, Scopes::of(Scope::CampaignWrite), id.0).await?;
         let by = by_admin(&caller, own.user_id, request);
         let confirmed = app
             .changes
@@ -136,7 +136,7 @@ impl ChangesApi {
         /// Id of the participation.
         id: Path<Uuid>,
     ) -> Result<Written<ParticipationView>, Failure<GivingBack>> {
-        let own = own(&app, &caller, Scope::CampaignWrite, id.0).await?;
+        let own = own(&app, &caller, Scopes::of(Scope::CampaignWrite), id.0).await?;
         let by = by_admin(&caller, own.user_id, request);
         let cancelled = app.changes.cancel(own, traceparent(request), by).await?;
         Ok(Written(ParticipationView::record(&cancelled)))

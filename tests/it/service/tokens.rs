@@ -182,8 +182,8 @@ async fn who_has_a_scope_sees_what_it_is_for() {
     let service = Service::start(&folder, &with_secret()).await;
     let made = body(take_part(&service, &token_of(42), json!({})).await).await;
     let id = made["participationId"].as_str().unwrap().to_owned();
-    let reader = token(&json!({ "sub": "support", "scope": "campaign:read" }));
-    let user = token(&json!({ "sub": "7", "scp": ["campaign:read"] }));
+    let reader = token(&json!({ "sub": "support", "scope": "campaign:read pii:read" }));
+    let user = token(&json!({ "sub": "7", "scp": ["campaign:read", "pii:read"] }));
     for token in [&reader, &user] {
         for path in [
             format!("/api/participations/{id}"),
