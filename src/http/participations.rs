@@ -24,7 +24,7 @@ use super::auth::{Caller, Participant, SEE_OTHERS, USER_ID_RANGE, user_id};
 use super::fields::{Fields, FromFields, Said};
 use super::json::{Checked, RequestBodySchema, Written, checked};
 use super::limited;
-use super::origin::Entry;
+use super::origin::{Entry, traceparent};
 use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Asked, Failure, Problem, documented};
 use super::reads::{self, Read, by_admin};
@@ -365,23 +365,6 @@ async fn asked_too_much(app: &App, campaign: i64, quantity: u32, refusal: &Refus
     Asked {
         over_max: max.filter(|max| quantity > *max),
     }
-}
-
-/// Where in a trace the request stands: in ours, or in that which it came with, if that has the form of one.
-pub(super) fn traceparent(request: &Request) -> Option<String> {
-    let entry = Entry::of(request);
-    if let Some(ours) = entry.and_then(|entry| entry.traceparent.as_ref()) {
-        return Some(ours.clone());
-    }
-    let value = request.header("traceparent")?;
-    let lengths = [2, 32, 16, 2];
-    let mut parts = value.split('-');
-    let formed = lengths.into_iter().all(|length| {
-        parts.next().is_some_and(|part| {
-            part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit())
-        })
-    });
-    (formed && parts.next().is_none()).then(|| value.to_owned())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod asking;
 mod asyncapi;
 mod audit;
 mod away;
+mod browsers;
 mod challenge;
 #[cfg(feature = "failpoints")]
 mod clocks;

@@ -3,7 +3,7 @@ use poem::http::{HeaderMap, HeaderValue, Method, header};
 use super::*;
 use crate::clock::Clock;
 use crate::http::settings::Settings;
-use crate::identity::{Algorithm, CampaignRead, KeySet, Keys, Rules, Scope, Verifier};
+use crate::identity::{Algorithm, CampaignRead, KeySet, Keys, Rules, Scope, TokenTypes, Verifier};
 
 const ADMIN: Caller = Caller::Admin(AdminToken::Current);
 
@@ -20,6 +20,7 @@ fn with_jwt(admin_token: Option<&str>) -> Policy {
         issuer: "issuer".to_owned(),
         audience: "audience".to_owned(),
         algorithms: vec![Algorithm::Hs256],
+        types: TokenTypes::default(),
         clock_skew: std::time::Duration::ZERO,
     };
     let keys = Keys::Fixed(Arc::new(KeySet::of_secret(&[7; 32]).unwrap()));

@@ -9,11 +9,12 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use uuid::Uuid;
 
-use super::{own, traceparent};
+use super::own;
 use crate::changes::{Payment, REFERENCE, is_reference};
 use crate::http::auth::Caller;
 use crate::http::fields::{Fields, FromFields, INTEGER_MAX, Said};
 use crate::http::json::{Checked, RequestBodySchema, Written};
+use crate::http::origin::traceparent;
 use crate::http::problem::{Failure, documented};
 use crate::http::reads::by_admin;
 use crate::http::views::ParticipationView;

@@ -9,5 +9,5 @@ mod managing;
 mod own;
 mod remembered;
 mod replicas;
-mod scene;
+pub mod scene;
 mod secrets;
