@@ -35,9 +35,10 @@ pub use auth::{Algorithms, Mode};
 pub use challenge::Challenge;
 pub use consumers::Enabled;
 pub use database::Database;
+pub use http::Http;
 pub use remote::{Kafka, Redis};
 pub use sections::{
-    Aggregation, Auth, Consumers, Data, Export, Gate, Http, Limits, Log, Payment, Provider, Relay,
+    Aggregation, Auth, Consumers, Data, Export, Gate, Limits, Log, Payment, Provider, Relay,
     Retention, Rewards, Shutdown, Test, Traces, Writer,
 };
 

@@ -6,7 +6,7 @@ mod run;
 use crate::challenge::{Challenge, Required};
 use crate::clock::Clock;
 use crate::domain::{CampaignId, UserId};
-use crate::identity::{Algorithm, KeySet, Keys, Rules, Verifier};
+use crate::identity::{Algorithm, KeySet, Keys, Rules, TokenTypes, Verifier};
 use crate::{allow_list, consumers, export, gate, http, trace};
 
 /// Reads some bytes, and fails where something does not hold.
@@ -51,6 +51,7 @@ fn jwt(bytes: &[u8]) {
         issuer: "issuer".to_owned(),
         audience: "audience".to_owned(),
         algorithms: vec![Algorithm::Hs256],
+        types: TokenTypes::default(),
         clock_skew: std::time::Duration::from_secs(30),
     };
     let verifier = Verifier::new(rules, Keys::Fixed(std::sync::Arc::new(keys)), Clock::System);

@@ -13,6 +13,7 @@ mod edge;
 mod fields;
 mod files;
 mod health;
+mod hosts;
 mod json;
 mod limited;
 mod listener;
@@ -42,6 +43,7 @@ use poem_openapi::{OpenApiService, Tags};
 use tokio::net::TcpListener;
 
 pub use cookies::Cookies;
+pub use hosts::Hosts;
 pub use listener::listen;
 pub use probes::{Probes, serve_probes};
 // Public to be measured alone.

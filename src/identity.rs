@@ -3,7 +3,7 @@
 //! issues a token, and never lets one, or a part of one, reach the log.
 //!
 //! What it keeps to is RFC 8725, *JSON Web Token Best Current Practices*: a key has one algorithm,
-//! issuer and audience are always asked for, and nothing in a token says where keys are found.
+//! issuer and audience are always asked for, its type is checked, and nothing in a token says where keys are found.
 
 mod claims;
 mod keys;
@@ -12,6 +12,7 @@ mod refresh;
 mod scope;
 mod signature;
 mod source;
+mod types;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,10 +24,11 @@ pub use keys::{Algorithm, KeyError, KeySet};
 pub use metrics::Metrics;
 pub use refresh::{Pace, Refreshed};
 pub use scope::{
-    AccountManage, CampaignRead, CampaignWrite, CouponRedeem, DeadletterReplay, Needs, Scope,
-    Scopes, StatsRead, TestRun,
+    AccountManage, AuditRead, CampaignRead, CampaignWrite, CouponRedeem, DeadletterReplay, Needs,
+    PiiRead, Scope, Scopes, StatsRead, TestRun,
 };
 pub use source::{Place, Source, SourceError, trust};
+pub use types::TokenTypes;
 
 use self::claims::Claims;
 use crate::clock::Clock;
@@ -38,6 +40,9 @@ pub enum TokenError {
     /// It is not in the form of one, or has a claim that is not in its form.
     #[error("read the token: it is malformed")]
     Malformed,
+    /// It was made for something else.
+    #[error("read the token: its type is not accepted")]
+    Type,
     /// It asks for an algorithm that is not one of those configured.
     #[error("read the token: its algorithm is not accepted")]
     Algorithm,
@@ -84,6 +89,8 @@ pub struct Rules {
     pub audience: String,
     /// The algorithms that are accepted.
     pub algorithms: Vec<Algorithm>,
+    /// The types that are accepted.
+    pub types: TokenTypes,
     /// How far the issuer's clock may be off.
     pub clock_skew: Duration,
 }
@@ -151,6 +158,9 @@ impl Verifier {
         // RFC 7515, 4.1.11: who does not understand what is critical must refuse.
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
+        }
+        if !self.rules.types.accept(header.typ.as_deref()) {
+            return Err(TokenError::Type);
         }
         let algorithm = self.accepted(header.alg)?;
         let name = header.kid.as_deref();

@@ -69,6 +69,7 @@ events! {
     ScopeMissing = "scope.missing": Warn,
     AccessDenied = "access.denied": Warn,
     CsrfRefused = "csrf.refused": Warn,
+    HostRefused = "host.refused": Warn,
     RateLimited = "rate.limited": Warn,
     DataRead = "data.read": Info,
     DataExported = "data.exported": Info,

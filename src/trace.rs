@@ -54,7 +54,7 @@ pub struct TraceConfig {
     pub headers: Option<SecretString>,
     /// How long one export may take.
     pub timeout: Duration,
-    /// Of requests that come without a trace, the share that begins one: from 0 to 1.
+    /// Of requests that come without a trace, or from anybody, the share that is traced: from 0 to 1.
     pub sample: f64,
     /// What the service calls itself.
     pub service_name: String,
@@ -179,21 +179,32 @@ impl Traced {
     }
 }
 
-/// The span of a request, if it is traced: those that come with a sampled trace are, and of those that
-/// come with none a share.
+/// Who decides whether a request that comes with a trace is traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sampling {
+    /// Its sender, who is believed.
+    Theirs,
+    /// The share, as for requests without a trace: anybody could have sent it.
+    Ours,
+}
+
+/// The span of a request, if it is traced. It stands in the trace that the request came with, if any.
 #[must_use]
-pub fn begin(traceparent: Option<&str>, name: &'static str) -> Option<Traced> {
+pub fn begin(traceparent: Option<&str>, sampling: Sampling, name: &'static str) -> Option<Traced> {
     let sampled = TRACED.get()?;
-    match traceparent.and_then(parent::read) {
-        Some(given) => given
-            .is_sampled()
-            .then(|| sampled.span(&given, name, SpanKind::Server)),
-        None if rand::random::<f64>() < sampled.share => {
+    let given = traceparent.and_then(parent::read);
+    let is_traced = match (&given, sampling) {
+        (Some(given), Sampling::Theirs) => given.is_sampled(),
+        _ => rand::random::<f64>() < sampled.share,
+    };
+    match given {
+        _ if !is_traced => None,
+        Some(given) => Some(sampled.span(&given, name, SpanKind::Server)),
+        None => {
             let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server);
             let root = sampled.tracer.build_with_context(builder, &Context::new());
             Some(Traced(Box::new(root)))
         }
-        None => None,
     }
 }
 
@@ -244,8 +255,8 @@ mod tests {
     #[test]
     fn nothing_is_traced_before_traces_are_started() {
         let sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert!(begin(Some(sampled), "asked").is_none());
-        assert!(begin(None, "asked").is_none());
+        assert!(begin(Some(sampled), Sampling::Theirs, "asked").is_none());
+        assert!(begin(None, Sampling::Ours, "asked").is_none());
         assert!(follow(Some(sampled), "followed", SpanKind::Internal).is_none());
     }
 }

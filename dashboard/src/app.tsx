@@ -14,11 +14,12 @@ import { Statistics } from "./pages/statistics";
 import { SystemPage } from "./pages/system";
 import { Try } from "./pages/try";
 import { place, type Place } from "./router";
-import { about, language, login, theme, token, useAdmin, useWatched, type Theme } from "./session";
-import { Dialog, Field, Notice, Refused, useAction } from "./ui";
+import { about, language, login, offeredToken, theme, token, useAdmin, useLacking, useWatched, type Theme } from "./session";
+import { Confirm, Dialog, Field, Notice, Refused, useAction } from "./ui";
 import { t, word, type Key } from "./words";
 
-interface Found { title: string; nav: string; admin: boolean; page: preact.JSX.Element }
+/** `scopes`: what an admin needs to be shown the page. */
+interface Found { title: string; nav: string; admin: boolean; scopes?: string[]; page: preact.JSX.Element }
 
 const NAV: [string, Key][] = [
   ["campaigns", "nav.campaigns"], ["try", "nav.try"], ["statistics", "nav.statistics"], ["order", "nav.order"],
@@ -31,18 +32,18 @@ function find({ path: [first = "campaigns", second, third], query }: Place): Fou
   const nav = first;
   switch (first) {
     case "campaigns":
-      if (second === "new") return { title: t("form.new"), nav, admin: true, page: <CampaignForm id={null} /> };
-      if (third === "edit") return { title: t("form.edit"), nav, admin: true, page: <CampaignForm key={id} id={id} /> };
+      if (second === "new") return { title: t("form.new"), nav, admin: true, scopes: ["campaign:write"], page: <CampaignForm id={null} /> };
+      if (third === "edit") return { title: t("form.edit"), nav, admin: true, scopes: ["campaign:read", "campaign:write"], page: <CampaignForm key={id} id={id} /> };
       if (id > 0) return { title: `#${id}`, nav, admin: false, page: <Monitor key={id} id={id} /> };
       return { title: t("nav.campaigns"), nav, admin: false, page: <Campaigns /> };
     case "try": return { title: t("nav.try"), nav, admin: false, page: <Try key={second} id={id || null} /> };
-    case "statistics": return { title: t("nav.statistics"), nav, admin: true, page: <Statistics tab={second === "campaign" ? "campaign" : "day"} id={Number(third) || null} /> };
-    case "order": return { title: t("nav.order"), nav, admin: true, page: <Order key={second} id={id || null} /> };
-    case "aggregation": return { title: t("nav.aggregation"), nav, admin: true, page: <Aggregation date={query.get("date")} /> };
-    case "system": return { title: t("nav.system"), nav, admin: true, page: <SystemPage /> };
-    case "dead-letters": return { title: t("nav.deadLetters"), nav, admin: true, page: <DeadLetters /> };
-    case "load-test": return { title: t("nav.loadTest"), nav, admin: true, page: <LoadTest campaign={Number(query.get("campaign")) || null} /> };
-    case "audit": return { title: t("nav.audit"), nav, admin: true, page: <Audit campaign={query.get("campaign")} /> };
+    case "statistics": return { title: t("nav.statistics"), nav, admin: true, scopes: ["stats:read"], page: <Statistics tab={second === "campaign" ? "campaign" : "day"} id={Number(third) || null} /> };
+    case "order": return { title: t("nav.order"), nav, admin: true, scopes: ["stats:read"], page: <Order key={second} id={id || null} /> };
+    case "aggregation": return { title: t("nav.aggregation"), nav, admin: true, scopes: ["stats:read"], page: <Aggregation date={query.get("date")} /> };
+    case "system": return { title: t("nav.system"), nav, admin: true, scopes: ["campaign:read"], page: <SystemPage /> };
+    case "dead-letters": return { title: t("nav.deadLetters"), nav, admin: true, scopes: ["deadletter:replay"], page: <DeadLetters /> };
+    case "load-test": return { title: t("nav.loadTest"), nav, admin: true, scopes: ["test:run"], page: <LoadTest campaign={Number(query.get("campaign")) || null} /> };
+    case "audit": return { title: t("nav.audit"), nav, admin: true, scopes: ["audit:read"], page: <Audit campaign={query.get("campaign")} /> };
     default: return { title: t("lost.title"), nav, admin: false, page: <><h1>{t("lost.title")}</h1><p><a href="#/campaigns">{t("lost.back")}</a></p></> };
   }
 }
@@ -55,6 +56,8 @@ export function App() {
   const [signing, setSigning] = useState(false);
   const main = useRef<HTMLElement>(null);
   const found = find(where);
+  const lacking = useLacking(found.scopes ?? []);
+  const offered = useWatched(offeredToken);
   const first = useRef(true);
   useEffect(() => { void learnDrift(); void resume(); }, []);
   useEffect(() => { document.title = `${found.title} · firstcome`; }, [found.title]);
@@ -89,13 +92,20 @@ export function App() {
         <p class="embedded"><b>{t("payments.title")}</b> {t("payments.simulated")}</p>
       )}
       <main id="main" ref={main} tabIndex={-1}>
-        {found.admin && !admin ? <><h1>{found.title}</h1><TokenNeeded /></> : found.page}
+        {found.admin && !admin ? <><h1>{found.title}</h1><TokenNeeded /></>
+          : lacking ? <><h1>{found.title}</h1><Notice tone="warn"><p>{t("scope.missing", { scope: lacking })}</p></Notice></>
+          : found.page}
       </main>
       <footer>
         <span>firstcome {about.version}</span>
         <a href="/swagger-ui">API</a><a href="/openapi.json">OpenAPI</a><a href="/metrics">{t("footer.metrics")}</a>
         <a href={document.querySelector<HTMLMetaElement>('meta[name="licences"]')?.content ?? ""}>{t("footer.licences")}</a>
       </footer>
+      {offered && (
+        <Confirm title={t("token.offered")} yes={t("token.replace")} onYes={async () => { token.value = offered; }} onClose={() => { offeredToken.value = null; }}>
+          <p>{t("token.offered.ask")}</p>
+        </Confirm>
+      )}
       {signing && <Dialog title={t("token.title")} onClose={() => setSigning(false)}><TokenForm onDone={() => setSigning(false)} /></Dialog>}
     </div>
   );

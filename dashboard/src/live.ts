@@ -2,6 +2,7 @@
 // while nobody looks: a hidden tab holds no connection, of which browsers have few.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { get, Problem } from "./api";
+import { login, token, useWatched } from "./session";
 import type { LiveStatus } from "./types";
 
 /** How long to wait before asking a service again that is busy. */
@@ -11,10 +12,14 @@ export interface Asked<T> { data: T | null; problem: Problem | null; again: () =
 
 /** Asks for an address, and again after so many milliseconds if any are given. No address: does not ask. */
 export function useGet<T>(path: string | null, everyMs = 0): Asked<T> {
-  const [state, setState] = useState<{ path: string | null; data: T | null; problem: Problem | null }>({ path: null, data: null, problem: null });
+  const [state, setState] = useState<{ key: string | null; data: T | null; problem: Problem | null }>({ key: null, data: null, problem: null });
+  const given = useWatched(token);
+  const account = useWatched(login);
+  // What one was told is nobody else's.
+  const key = path === null ? null : `${given} ${account?.userId ?? ""} ${path}`;
   const wake = useRef<() => Promise<void>>(async () => undefined);
   useEffect(() => {
-    if (path === null) { setState({ path, data: null, problem: null }); return; }
+    if (path === null) { setState({ key, data: null, problem: null }); return; }
     const stop = new AbortController();
     let timer = 0;
     const round = async () => {
@@ -23,13 +28,15 @@ export function useGet<T>(path: string | null, everyMs = 0): Asked<T> {
       if (!document.hidden) {
         try {
           const data = await get<T>(path, { signal: stop.signal });
-          if (!stop.signal.aborted) setState({ path, data, problem: null });
+          if (!stop.signal.aborted) setState({ key, data, problem: null });
         } catch (error) {
           if (stop.signal.aborted) return;
           if (!(error instanceof Problem)) throw error;
           // Somebody else is being answered, and it is said when to come back.
           if (error.code === "BUSY") pause = BUSY_MS;
-          setState((before) => ({ path, data: before.path === path ? before.data : null, problem: error }));
+          // Asking again would not help, and each time is written down.
+          if (error.status === 403) pause = 0;
+          setState((before) => ({ key, data: before.key === key ? before.data : null, problem: error }));
         }
       }
       if (pause > 0 && !stop.signal.aborted) timer = window.setTimeout(round, pause);
@@ -43,9 +50,9 @@ export function useGet<T>(path: string | null, everyMs = 0): Asked<T> {
       clearTimeout(timer);
       document.removeEventListener("visibilitychange", shown);
     };
-  }, [path, everyMs]);
+  }, [key, everyMs]);
   const again = useCallback(() => wake.current(), []);
-  const current = state.path === path;
+  const current = state.key === key;
   return { data: current ? state.data : null, problem: current ? state.problem : null, again };
 }
 

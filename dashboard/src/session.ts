@@ -53,35 +53,46 @@ const session = () => sessionStorage;
 const local = () => localStorage;
 
 /** The admin token; empty: none. */
-export const token = new Watched<string>(tokenFromLink() ?? kept(session, "token") ?? "");
+export const token = new Watched<string>(kept(session, "token") ?? "");
 token.watch(() => keep(session, "token", token.value || null));
 
+/** A token that a link brought while there is another: whoever looks decides. Anybody can make a link. */
+export const offeredToken = new Watched<string | null>(null);
+
 /** A link from the log carries the token behind the #, where it is sent to nobody; it is taken out at once. */
-function tokenFromLink(): string | null {
+function takeTokenFromLink(): void {
   const found = /^#token=([^&/]+)$/.exec(location.hash);
-  if (!found?.[1]) return null;
+  if (!found?.[1]) return;
   history.replaceState(null, "", `${location.pathname}#/campaigns`);
-  const given = decodeURIComponent(found[1]);
-  keep(session, "token", given);
-  return given;
+  let given: string;
+  try { given = decodeURIComponent(found[1]); } catch { return; }
+  if (token.value === "") token.value = given;
+  else if (token.value !== given) offeredToken.value = given;
 }
+takeTokenFromLink();
 
 // Also where the page is open already: then only what stands behind the # changes. This listens before the
 // router does.
-addEventListener("hashchange", () => {
-  const given = tokenFromLink();
-  if (given) token.value = given;
-});
+addEventListener("hashchange", takeTokenFromLink);
 
 /** Who is logged in by a cookie, where participants log in here; the cookie itself no script sees. */
 export interface Login { userId: number; login: string; scopes: string[]; csrfToken: string }
 export const login = new Watched<Login | null>(null);
 
-/** Whether somebody is known who may be an admin. */
-export function useAdmin(): boolean {
+/** Whether somebody is known who may be an admin, and may have these scopes. */
+export function useAdmin(scopes: readonly string[] = []): boolean {
   const given = useWatched(token);
   const account = useWatched(login);
-  return given !== "" || (account?.scopes.length ?? 0) > 0;
+  const lacking = useLacking(scopes);
+  return (given !== "" || (account?.scopes.length ?? 0) > 0) && lacking === null;
+}
+
+/** The first of these scopes that is known to be missing. Of a token it is not known what it may do. */
+export function useLacking(scopes: readonly string[]): string | null {
+  const given = useWatched(token);
+  const account = useWatched(login);
+  if (given !== "" || !account) return null;
+  return scopes.find((scope) => !account.scopes.includes(scope)) ?? null;
 }
 
 export type Language = "en" | "ko";

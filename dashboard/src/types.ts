@@ -91,7 +91,7 @@ export interface Run {
 }
 
 export interface DeadLetter {
-  eventId: string; campaignId: number; key: string; eventType: string; payload: string; attempts: number;
+  eventId: string; campaignId: number; key: string | null; eventType: string; payload: string | null; attempts: number;
   errorClass: string; error: string; parkedAt: string; copiedAt: string | null;
 }
 export interface Moved { matched: number; changed: number; dryRun: boolean }

@@ -19,6 +19,8 @@ export function word(key: string, otherwise: string): string {
 
 /** What was refused. The service says it in English; the code says it in any language. */
 export function problemText(problem: Problem): string {
+  const scope = problem.members["scope"];
+  if (problem.code === "MISSING_SCOPE" && typeof scope === "string") return t("scope.missing", { scope });
   return language.value === "en" && problem.status !== 0 ? problem.detail : word(`code.${problem.code}`, problem.detail);
 }
 

@@ -36,6 +36,21 @@ test("the link in the log makes an admin, and the token is gone from the address
   await tab.page.evaluate((hash) => { location.hash = hash; }, new URL(service.link).hash);
   await tab.page.getByRole("button", { name: "Forget token" }).waitFor();
   assert.ok(!tab.page.url().includes(service.token));
+
+  // Anybody can make a link: the token that is there stays until somebody says otherwise.
+  const kept = () => tab.page.evaluate(() => sessionStorage.getItem("token"));
+  await tab.page.evaluate(() => { location.hash = "#token=somebody-elses-token"; });
+  const dialog = tab.page.getByRole("dialog");
+  await dialog.getByText(/A link brought an admin token/).waitFor();
+  assert.ok(!tab.page.url().includes("token"));
+  await tab.axe("a token that a link brought");
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  assert.equal(await kept(), service.token);
+  await tab.page.goto("about:blank");
+  await tab.page.goto(`${new URL(service.link).origin}/dashboard#token=somebody-elses-token`);
+  await dialog.getByText(/A link brought an admin token/).waitFor();
+  assert.equal(await kept(), service.token);
+  await dialog.getByRole("button", { name: "Cancel" }).click();
   await tab.page.getByRole("link", { name: "Load test" }).click();
   await tab.page.getByText("FIRSTCOME_TEST_ENDPOINTS=true firstcome").waitFor();
   await tab.close();

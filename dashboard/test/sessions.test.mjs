@@ -117,3 +117,30 @@ test("whoever is remembered goes on when the session is over", { timeout: 60_000
   await page.getByRole("button", { name: "Log out" }).waitFor();
   await tab.close();
 });
+
+test("whoever lacks the scope for a page is told so, and sees what everybody may see", { timeout: 60_000 }, async () => {
+  const account = { login: "bob", password: PASSWORD, scopes: ["stats:read"] };
+  const { status } = await service.ask("POST", "/api/admin/accounts", account);
+  assert.equal(status, 201);
+  // A day that was not aggregated is answered 404; what is not allowed is not asked for.
+  const tab = await Tab.open(browser, service, { refusals: [401, 404] });
+  const { page } = tab;
+  await tab.go("#/audit");
+  await page.getByLabel("Login name").fill("bob");
+  await page.getByLabel("Password").fill(PASSWORD);
+  await page.getByRole("main").getByRole("button", { name: "Log in" }).click();
+  await page.getByText("Not allowed: this takes the scope audit:read.").waitFor();
+  await tab.axe("a page that is not allowed");
+  for (const [hash, scope] of [["#/system", "campaign:read"], ["#/dead-letters", "deadletter:replay"], ["#/campaigns/new", "campaign:write"]]) {
+    await tab.go(hash);
+    await page.getByText(`Not allowed: this takes the scope ${scope}.`).waitFor();
+  }
+  await tab.go("#/campaigns");
+  await page.getByRole("link", { name: "First come, first served" }).click();
+  await page.getByTestId("left").waitFor();
+  assert.equal(await page.getByRole("button", { name: "Pause" }).count(), 0);
+  assert.equal(await page.getByRole("button", { name: "CSV" }).count(), 0);
+  await tab.go("#/statistics");
+  await page.getByRole("heading", { name: "Statistics" }).waitFor();
+  await tab.close();
+});

@@ -6,8 +6,8 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 
 use super::parts;
-use crate::config::Config;
-use crate::http::{self, App, CertificateFiles, Surface, TakenPayments, Tls};
+use crate::config::{Config, Mode};
+use crate::http::{self, App, CertificateFiles, Hosts, Surface, TakenPayments, Tls};
 use crate::security::SecurityEvents;
 use crate::supervisor::{Policy, Spawner, Stage};
 use crate::telemetry::Telemetry;
@@ -52,6 +52,12 @@ pub(super) fn settings(
             TakenPayments::Refused
         },
         proxies: config.http.trusted_proxies.clone(),
+        strict_transport: config.http.strict_transport(),
+        hosts: match config.auth.mode {
+            Mode::Trusted => Hosts::of_believing(&config.http.allowed_hosts.0),
+            // A foreign page has neither their tokens nor the cookies of this host.
+            Mode::Jwt | Mode::Sessions => Hosts::Any,
+        },
         stop: spawner.token(Stage::Http),
         ..http::Settings::default()
     })

@@ -34,6 +34,7 @@ pub(super) async fn auth(
         issuer: auth.issuer.clone().unwrap_or_default(),
         audience: auth.audience.clone().unwrap_or_default(),
         algorithms: auth.accepted(),
+        types: auth.types(),
         clock_skew: auth.clock_skew,
     };
     let keys = keys(auth, spawner).await?;
@@ -64,7 +65,7 @@ pub(super) fn accounts(
 }
 
 fn cookies(config: &Config) -> Cookies {
-    if config.accounts.is_cookie_secure(config.http.listen.ip()) {
+    if config.accounts.is_cookie_secure(&config.http) {
         Cookies::Secure
     } else {
         Cookies::Plain

@@ -1,10 +1,10 @@
 //! The section `[accounts]`: accounts and sessions of those who log in here, and what it must keep to.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::Http;
 use super::sections::section;
 use crate::accounts::{AttemptConfig, Passwords, SessionConfig, TotpPolicy};
 use crate::gate::{Lifetime, LoginBounds};
@@ -47,7 +47,7 @@ section! {
         /// For so long a token used twice is an accident, and not a theft.
         #[serde(with = "humantime_serde")]
         remember_grace: Duration = Duration::from_secs(10),
-        /// Whether cookies travel over TLS alone; absent: unless the address is a loopback one.
+        /// Whether cookies travel over TLS alone; absent: unless the address is a loopback one without TLS.
         cookie_secure: Option<bool> = None,
         /// Memory of a password's hash.
         password_memory_kib: u32 = 19_456,
@@ -132,10 +132,11 @@ impl Accounts {
         }
     }
 
-    /// Whether cookies travel over TLS alone, where the service listens on `address`.
+    /// Whether cookies travel over TLS alone.
     #[must_use]
-    pub fn is_cookie_secure(&self, address: IpAddr) -> bool {
-        self.cookie_secure.unwrap_or(!address.is_loopback())
+    pub fn is_cookie_secure(&self, http: &Http) -> bool {
+        let is_ones_own = http.listen.ip().is_loopback() && !http.is_encrypted();
+        self.cookie_secure.unwrap_or(!is_ones_own)
     }
 
     /// Requires what must hold.

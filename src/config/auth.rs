@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::Auth;
 use super::names::Names;
-use crate::identity::{Algorithm, KeySet, Place, trust};
+use crate::identity::{Algorithm, KeySet, Place, TokenTypes, trust};
 
 /// Whether participants are believed, or show a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -44,7 +44,28 @@ impl TryFrom<Names> for Algorithms {
     }
 }
 
+/// Types of tokens by name: `JWT,at+jwt`, or a list of names.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Names")]
+pub struct Types(pub TokenTypes);
+
+impl TryFrom<Names> for Types {
+    type Error = &'static str;
+
+    fn try_from(names: Names) -> Result<Self, Self::Error> {
+        let types = TokenTypes::parse(names.into_iter()).map(Self);
+        types.ok_or("must be media types with commas between them, such as JWT,at+jwt")
+    }
+}
+
 impl Auth {
+    /// The types of tokens that are accepted.
+    #[must_use]
+    pub fn types(&self) -> TokenTypes {
+        let configured = self.token_types.as_ref();
+        configured.map_or_else(TokenTypes::default, |types| types.0.clone())
+    }
+
     /// The algorithms that are accepted: those configured, or all that the keys are for.
     #[must_use]
     pub fn accepted(&self) -> Vec<Algorithm> {
@@ -85,6 +106,7 @@ impl Auth {
             ("issuer", self.issuer.is_some()),
             ("audience", self.audience.is_some()),
             ("algorithms", self.algorithms.is_some()),
+            ("token_types", self.token_types.is_some()),
             ("jwt_secret", self.jwt_secret.is_some()),
             ("jwks", self.jwks.is_some()),
             ("jwks_url", self.jwks_url.is_some()),

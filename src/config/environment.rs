@@ -11,11 +11,12 @@ const FOREIGN_SECTIONS: [&str; 1] = ["parts"];
 /// Another: it says which schedules the tests run.
 const OF_TESTS: &str = "FIRSTCOME_TEST_SEEDS";
 /// Values that stay text even when they look like numbers.
-const TEXT_KEYS: [&str; 43] = [
+const TEXT_KEYS: [&str; 45] = [
     "admin.token",
     "admin.token_previous",
     "auth.issuer",
     "auth.audience",
+    "auth.token_types",
     "auth.jwt_secret",
     "auth.jwks",
     "auth.jwks_url",
@@ -38,6 +39,7 @@ const TEXT_KEYS: [&str; 43] = [
     "kafka.topic_prefix",
     "data.dir",
     "http.listen",
+    "http.allowed_hosts",
     "http.tls_certificate",
     "http.tls_key",
     "http.trusted_proxies",

@@ -1,15 +1,13 @@
 //! The sections of the configuration and their defaults.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::auth::{Algorithms, Mode};
+use super::auth::{Algorithms, Mode, Types};
 use super::consumers::Enabled;
-use super::http;
 use crate::domain::Redeemers;
 use crate::limits::{Networks, Rate};
 use crate::participate::WhenAway;
@@ -40,64 +38,6 @@ section! {
     }
 }
 section! {
-    /// `[http]`: the HTTP edge.
-    Http {
-        /// Address and port.
-        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
-        /// Address and port of metrics, dashboard, Swagger UI and the admin API; absent: those of `listen`.
-        management_listen: Option<SocketAddr> = None,
-        /// File of the certificate, in PEM; absent: connections are not encrypted.
-        tls_certificate: Option<PathBuf> = None,
-        /// File of its key, in PEM.
-        tls_key: Option<PathBuf> = None,
-        /// How often the two files are looked at.
-        #[serde(with = "humantime_serde")]
-        tls_reload_interval: Duration = Duration::from_secs(60),
-        /// Whether participants are trusted to say who they are on an address others can reach.
-        allow_trusted: bool = false,
-        /// Networks of the proxies before the service: what they say in `X-Forwarded-For` is believed.
-        trusted_proxies: Networks = Networks::default(),
-        /// Threads that take requests and give answers.
-        threads: usize = http::threads(),
-        /// Largest head of a request.
-        header_bytes_max: usize = 16 * 1024,
-        /// Headers of a request at most.
-        headers_max: usize = 64,
-        /// Largest body of a request.
-        body_bytes_max: usize = 16 * 1024,
-        /// Connections at the same time.
-        connections_max: usize = 10_000,
-        /// Connections of one address at the same time.
-        address_connections_max: usize = 2_500,
-        /// Requests worked on at the same time.
-        concurrent_requests_max: usize = 8_192,
-        /// Bodies at the same time that have not come with their head.
-        pending_bodies_max: usize = 1_024,
-        /// Such bodies of one address.
-        address_pending_bodies_max: usize = 64,
-        /// Live streams open at the same time.
-        concurrent_streams_max: usize = 256,
-        /// Live streams of one address.
-        address_streams_max: usize = 64,
-        /// Pages being sent at the same time: dashboard, Swagger UI, the OpenAPI document.
-        concurrent_pages_max: usize = 128,
-        /// Pages being sent to one address.
-        address_pages_max: usize = 32,
-        /// How long the head of a request may take to come.
-        #[serde(with = "humantime_serde")]
-        head_timeout: Duration = Duration::from_secs(10),
-        /// How long the body of a request may take to come.
-        #[serde(with = "humantime_serde")]
-        body_timeout: Duration = Duration::from_secs(5),
-        /// How long one request may take.
-        #[serde(with = "humantime_serde")]
-        request_timeout: Duration = Duration::from_secs(10),
-        /// How long a connection is kept that asks nothing, or that does not take its answer.
-        #[serde(with = "humantime_serde")]
-        idle_timeout: Duration = Duration::from_secs(75),
-    }
-}
-section! {
     /// `[auth]`: how participants say who they are.
     Auth {
         /// `trusted` (they are believed), `jwt` (they show a token) or `sessions` (they log in here).
@@ -108,6 +48,8 @@ section! {
         audience: Option<String> = None,
         /// Algorithms that are accepted; absent: all that the keys are for.
         algorithms: Option<Algorithms> = None,
+        /// Types that are accepted, as tokens say them in `typ`; absent: `JWT` and `at+jwt`.
+        token_types: Option<Types> = None,
         /// The secret that tokens are signed with.
         jwt_secret: Option<SecretString> = None,
         /// The public keys that tokens are signed with, a JSON Web Key Set.
@@ -379,7 +321,7 @@ section! {
         endpoint: Option<String> = None,
         /// Headers for it, as `name=value,name=value`.
         headers: Option<SecretString> = None,
-        /// Of requests that come without a trace, the share that begins one.
+        /// Of requests that come without a trace, or from anybody, the share that is traced.
         sample: f64 = 0.01,
         /// How long one export may take.
         #[serde(with = "humantime_serde")]

@@ -104,14 +104,63 @@ fn a_hash_costs_no_less_than_is_recommended() {
 #[test]
 fn cookies_are_secure_unless_the_address_is_ones_own() {
     let is_secure = |more: &[(&str, &str)], address: &str| {
-        let config = load(more).unwrap();
-        config.accounts.is_cookie_secure(address.parse().unwrap())
+        let mode = [("FIRSTCOME_AUTH_MODE", "sessions")];
+        let mut config = load(&[&mode, more].concat()).unwrap();
+        config.http.listen = (address.parse::<std::net::IpAddr>().unwrap(), 80).into();
+        config.accounts.is_cookie_secure(&config.http)
     };
     assert!(!is_secure(&[], "127.0.0.1") && !is_secure(&[], "::1"));
     assert!(is_secure(&[], "0.0.0.0") && is_secure(&[], "192.0.2.1"));
     let said = |value| [("FIRSTCOME_ACCOUNTS_COOKIE_SECURE", value)];
     assert!(is_secure(&said("true"), "127.0.0.1"));
     assert!(!is_secure(&said("false"), "192.0.2.1"));
+    let at_proxy = ("FIRSTCOME_HTTP_TLS_AT_PROXY", "true");
+    assert!(is_secure(&[at_proxy], "127.0.0.1"));
+    let unless = ("FIRSTCOME_ACCOUNTS_COOKIE_SECURE", "false");
+    assert!(!is_secure(&[at_proxy, unless], "127.0.0.1"));
+}
+
+#[test]
+fn browsers_are_told_to_stay_on_tls_where_there_is_tls() {
+    let told = |more: &[(&str, &str)]| load(more).unwrap().http.strict_transport();
+    let at_proxy = ("FIRSTCOME_HTTP_TLS_AT_PROXY", "true");
+    let age = |text| ("FIRSTCOME_HTTP_HSTS_MAX_AGE", text);
+    assert_eq!(told(&[]), None);
+    assert_eq!(told(&[age("1d")]), None);
+    let year = Duration::from_secs(365 * 86_400);
+    assert_eq!(told(&[at_proxy]), Some(year));
+    assert_eq!(told(&[at_proxy, age("0s")]), None);
+    let ConfigError(mistakes) = load(&[age("731d")]).unwrap_err();
+    assert!(mistakes[0].contains("http.hsts_max_age"), "{mistakes:?}");
+}
+
+#[test]
+fn names_of_hosts_have_no_ports_and_no_schemes() {
+    let names = |text| load(&[("FIRSTCOME_HTTP_ALLOWED_HOSTS", text)]);
+    let read = names("Shop.example, *.internal.example").unwrap();
+    let read = read.http.allowed_hosts.0;
+    assert_eq!(read, ["shop.example", "*.internal.example"]);
+    assert_eq!(names("*").unwrap().http.allowed_hosts.0, ["*"]);
+    for wrong in [
+        "shop.example:80",
+        "https://shop.example",
+        "",
+        "a..b",
+        "**",
+        "*.*.x",
+    ] {
+        let ConfigError(mistakes) = names(wrong).unwrap_err();
+        assert!(mistakes[0].contains("http.allowed_hosts"), "{mistakes:?}");
+    }
+}
+
+#[test]
+fn types_of_tokens_are_for_those_who_show_tokens() {
+    let types = ("FIRSTCOME_AUTH_TOKEN_TYPES", "shop+jwt");
+    let ConfigError(mistakes) = load(&[types]).unwrap_err();
+    assert!(mistakes[0].contains("auth.token_types"), "{mistakes:?}");
+    let ConfigError(mistakes) = load(&[("FIRSTCOME_AUTH_TOKEN_TYPES", "a b")]).unwrap_err();
+    assert!(mistakes[0].contains("media types"), "{mistakes:?}");
 }
 
 #[test]

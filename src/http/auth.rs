@@ -12,6 +12,7 @@ use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 pub use self::admin::Admin;
+use self::admin::missing;
 pub use self::session::{LOGGED_OUT, SessionCookie};
 use self::shown::{Asking, Shown, refused};
 use super::cookies::Cookies;
@@ -19,7 +20,7 @@ use super::origin::{Entry, address};
 use super::problem::{Problem, unauthenticated};
 use super::settings::{Auth, Policy};
 use crate::domain::{Actor, AdminToken, UserId};
-use crate::identity::{Scope, Scopes, TokenError};
+use crate::identity::{CampaignRead, Needs, PiiRead, Scopes, TokenError};
 use crate::security::{Detail, SecurityEvent};
 
 /// Who is asking.
@@ -64,14 +65,21 @@ impl Caller {
     }
 
     /// Whether the caller may do this to what belongs to `owner`: the owner may, and whoever has the
-    /// scope for it.
+    /// scopes for it.
     #[must_use]
-    pub fn may(&self, scope: Scope, owner: UserId) -> bool {
+    pub fn may(&self, needed: Scopes, owner: UserId) -> bool {
         match self {
-            Self::Unsaid => false,
-            Self::User(user, scopes) => *user == owner || scopes.has(scope),
-            Self::Service(_, scopes) => scopes.has(scope),
-            Self::Admin(_) => true,
+            Self::User(user, _) if *user == owner => true,
+            caller => caller.scopes().include(needed),
+        }
+    }
+
+    /// What the caller may do as an admin.
+    const fn scopes(&self) -> Scopes {
+        match self {
+            Self::Unsaid => Scopes::NONE,
+            Self::User(_, scopes) | Self::Service(_, scopes) => *scopes,
+            Self::Admin(_) => Scopes::ALL,
         }
     }
 
@@ -84,7 +92,7 @@ impl Caller {
     ) -> Result<UserId, Problem> {
         let user =
             user_id(number).ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))?;
-        if self.known()?.may(Scope::CampaignRead, user) {
+        if self.known()?.may(SEE_OTHERS, user) {
             return Ok(user);
         }
         report(request, SecurityEvent::AccessDenied, |auth| Detail {
@@ -92,7 +100,12 @@ impl Caller {
             subject: Some(format!("user:{user}")),
             ..Detail::default()
         });
-        Err(forbidden(others))
+        // An admin learns which scope would do.
+        let scopes = self.scopes();
+        Err(match SEE_OTHERS.lacking(scopes) {
+            Some(lacking) if !scopes.is_empty() => missing(lacking),
+            _ => forbidden(others),
+        })
     }
 
     /// Whom the audit log names, where this is done as an admin to what belongs to `owner`.
@@ -154,6 +167,9 @@ impl Caller {
 const BEARER_WANTED: &str =
     "Say who is asking: Authorization: Bearer TOKEN, or the cookie of a session where one logs in.";
 const NO_USER: &str = "The subject of the token is no user id, so it cannot take part.";
+
+/// What it takes to see what belongs to another user.
+pub const SEE_OTHERS: Scopes = <(CampaignRead, PiiRead)>::SCOPES;
 
 /// What user ids must be.
 pub const USER_ID_RANGE: &str = "must be between 1 and 9007199254740991";

@@ -11,21 +11,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use poem::http::{HeaderName, HeaderValue, Method};
+use poem::http::{HeaderName, HeaderValue, Method, header};
 use poem::{Endpoint, PathPattern, Request, Response};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 use uuid::fmt::Simple;
 
 use super::connection::Unseated;
-use super::origin::Entry;
+use super::is_probe;
+use super::origin::{Entry, address, is_from_proxy};
 use super::parameters::canonical;
-use super::problem::{Place, Problem, busy, from_framework, head_too_large};
+use super::problem::{Place, Problem, busy, from_framework, head_too_large, host_not_allowed};
 use super::routes::{Fault, RouteEntry, Routes};
 use super::settings::{Policy, Settings};
 use crate::domain::CampaignId;
+use crate::security::{Detail, SecurityEvent};
 use crate::telemetry::{Answering, HttpMetrics};
-use crate::trace::{self, Traced};
+use crate::trace::{self, Sampling, Traced};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -157,6 +159,9 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             return Some(head_too_large());
         }
         let path = request.uri().path();
+        if !is_probe(path) && !self.policy.hosts.allow(request) {
+            return Some(self.foreign_host(request));
+        }
         let full = || participation_in(path).is_some_and(|campaign| !(self.room)(campaign));
         if !path.starts_with(API) {
             return None;
@@ -165,6 +170,17 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             return Some(busy());
         }
         (self.rates_refuse)(request)
+    }
+
+    /// Refuses a request by a name that the service does not have.
+    fn foreign_host(&self, request: &Request) -> Problem {
+        let detail = Detail {
+            address: address(request, &self.policy.proxies),
+            ..Detail::default()
+        };
+        let security = &self.policy.security;
+        security.report(SecurityEvent::HostRefused, &detail);
+        host_not_allowed()
     }
 
     /// What is wrong with the address. Most requests are participations, whose addresses were read already.
@@ -213,6 +229,19 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         };
         let _counted = InFlight::enter(&self.metrics);
         answering.scope(self.bounded(request)).await
+    }
+
+    /// The span of a request of the API, if that is traced. Floods that are refused at once are not.
+    fn begun(&self, request: &Request) -> Option<Traced> {
+        if !trace::is_on() || !request.uri().path().starts_with(API) {
+            return None;
+        }
+        let sampling = if is_from_proxy(request, &self.policy.proxies) {
+            Sampling::Theirs
+        } else {
+            Sampling::Ours
+        };
+        trace::begin(request.header("traceparent"), sampling, "http.answer")
     }
 
     /// How long a request may take: a file of millions of lines longer than all others.
@@ -265,7 +294,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let result = if let Some(problem) = self.refused_at_once(&request) {
             Err(Stopped::Cut(problem))
         } else {
-            traced = begun(&request);
+            traced = self.begun(&request);
             // On the heap, and so no part of every connection, idle or refused.
             Box::pin(self.let_in(request, &id, traced.as_ref())).await
         };
@@ -294,7 +323,16 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
                 problem.into_answer(id.to_str().unwrap_or_default())
             }
         };
-        response.headers_mut().insert(REQUEST_ID, id);
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, id);
+        if let Some(strict) = &self.policy.strict_transport {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, strict.clone());
+        }
+        let is_public = route.is_some_and(|route| route.is_public(&method));
+        if path.path().starts_with(API) && !is_public {
+            let caching = headers.entry(header::CACHE_CONTROL);
+            caching.or_insert(HeaderValue::from_static("no-store"));
+        }
         let status = response.status().as_u16();
         self.routes
             .metrics(route, &method)
@@ -307,14 +345,6 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         }
         Ok(response)
     }
-}
-
-/// The span of a request of the API, if that is traced. Floods that are refused at once are not.
-fn begun(request: &Request) -> Option<Traced> {
-    if !trace::is_on() || !request.uri().path().starts_with(API) {
-        return None;
-    }
-    trace::begin(request.header("traceparent"), "http.answer")
 }
 
 /// Ends it, by the names of the semantic conventions for HTTP.

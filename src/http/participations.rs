@@ -20,11 +20,11 @@ use self::accepted::Accepted;
 use self::challenge::ChallengeToken;
 pub use self::changes::ChangesApi;
 use self::idempotency::IdempotencyKey;
-use super::auth::{Caller, Participant, USER_ID_RANGE, user_id};
+use super::auth::{Caller, Participant, SEE_OTHERS, USER_ID_RANGE, user_id};
 use super::fields::{Fields, FromFields, Said};
 use super::json::{Checked, RequestBodySchema, Written, checked};
 use super::limited;
-use super::origin::Entry;
+use super::origin::{Entry, traceparent};
 use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Asked, Failure, Problem, documented};
 use super::reads::{self, Read, by_admin};
@@ -34,7 +34,7 @@ use super::{App, Section};
 use crate::domain::{
     AuditAction, AuditNote, CampaignId, Origin, Participation, ParticipationId, Refusal, UserId,
 };
-use crate::identity::Scope;
+use crate::identity::Scopes;
 use crate::participate::{Outcome, ParticipateError, Replayed};
 
 /// Units that one request can name at most; a campaign's own bound is usually far lower.
@@ -57,7 +57,7 @@ documented! {
     /// Problems of looking at participations.
     Looking {
         401 => "Nobody is asking (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
-        403 => "They are another user's (FORBIDDEN).",
+        403 => "They are another user's (FORBIDDEN), and an admin lacks the scope to see that (MISSING_SCOPE).",
         404 => "There is no such participation, or it is another user's (NOT_FOUND).",
         422 => "A value cannot be accepted (INVALID).",
     }
@@ -204,7 +204,7 @@ impl ParticipationsApi {
         /// Id of the participation.
         id: Path<Uuid>,
     ) -> Result<Written<ParticipationRecord>, Failure<Looking>> {
-        let found = own(&app, &caller, Scope::CampaignRead, id.0).await?;
+        let found = own(&app, &caller, SEE_OTHERS, id.0).await?;
         if let Some(by) = by_admin(&caller, found.user_id, request) {
             let id = found.id.to_string();
             let read = Read::Participation(id, found.campaign_id, found.user_id);
@@ -252,13 +252,18 @@ impl ParticipationsApi {
     }
 }
 
-/// A participation that belongs to the caller, or any for an admin with the scope. Another user's looks
+/// A participation that belongs to the caller, or any for an admin with the scopes. Another user's looks
 /// like one that does not exist: ids are no secret to be confirmed. Asking without a name is refused,
 /// whatever the id.
-async fn own(app: &App, caller: &Caller, scope: Scope, id: Uuid) -> Result<Participation, Problem> {
+async fn own(
+    app: &App,
+    caller: &Caller,
+    needed: Scopes,
+    id: Uuid,
+) -> Result<Participation, Problem> {
     let caller = caller.known()?;
     match app.reads.participation(ParticipationId(id)).await? {
-        Some(found) if caller.may(scope, found.user_id) => Ok(found),
+        Some(found) if caller.may(needed, found.user_id) => Ok(found),
         _ => Err(Problem::not_found("There is no such participation.")),
     }
 }
@@ -360,23 +365,6 @@ async fn asked_too_much(app: &App, campaign: i64, quantity: u32, refusal: &Refus
     Asked {
         over_max: max.filter(|max| quantity > *max),
     }
-}
-
-/// Where in a trace the request stands: in ours, or in that which it came with, if that has the form of one.
-pub(super) fn traceparent(request: &Request) -> Option<String> {
-    let entry = Entry::of(request);
-    if let Some(ours) = entry.and_then(|entry| entry.traceparent.as_ref()) {
-        return Some(ours.clone());
-    }
-    let value = request.header("traceparent")?;
-    let lengths = [2, 32, 16, 2];
-    let mut parts = value.split('-');
-    let formed = lengths.into_iter().all(|length| {
-        parts.next().is_some_and(|part| {
-            part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit())
-        })
-    });
-    (formed && parts.next().is_none()).then(|| value.to_owned())
 }
 
 #[cfg(test)]

@@ -27,8 +27,8 @@ pub use failures::Asked;
 pub(super) use failures::busy;
 pub use framework::Place;
 pub(super) use framework::{
-    from_framework, head_too_large, malformed, no_csv, too_large, too_slow, unauthenticated,
-    unreadable_body, unsupported_media_type,
+    from_framework, head_too_large, host_not_allowed, malformed, no_csv, too_large, too_slow,
+    unauthenticated, unreadable_body, unsupported_media_type,
 };
 
 /// Media type of every problem document.
@@ -334,7 +334,11 @@ impl<D: Documented> ApiResponse for Failure<D> {
 }
 
 /// Problems any operation can answer with.
-const EVERYWHERE: [(u16, &str); 4] = [
+const EVERYWHERE: [(u16, &str); 5] = [
+    (
+        421,
+        "The service believes its callers and is not asked by this Host (HOST_NOT_ALLOWED).",
+    ),
     (
         429,
         "The address has as many bodies pending, or live streams, as one may have (ADDRESS_LIMIT).",

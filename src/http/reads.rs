@@ -7,7 +7,7 @@ use super::App;
 use super::auth::{Caller, report};
 use super::origin::{Entry, origin};
 use super::problem::Problem;
-use crate::domain::{AuditAction, AuditNote, CampaignId, Origin, UserId};
+use crate::domain::{Actor, AuditAction, AuditNote, CampaignId, EventId, Origin, UserId};
 use crate::security::{Detail, SecurityEvent};
 
 /// What was read of whom.
@@ -20,6 +20,14 @@ pub enum Read {
     Participation(String, CampaignId, UserId),
     /// All participations of a campaign, as a file.
     Export(CampaignId),
+    /// Accounts, a page of them.
+    Accounts,
+    /// One account.
+    Account(UserId),
+    /// Whether a user is in the list of a campaign.
+    AllowList(CampaignId, UserId),
+    /// The record of a dead letter of a campaign.
+    DeadLetter(EventId, CampaignId),
 }
 
 impl Read {
@@ -33,21 +41,36 @@ impl Read {
             Self::Export(campaign) => {
                 AuditNote::about(by, AuditAction::ParticipationExport, *campaign)
             }
+            Self::Accounts => AuditNote::beside(by, AuditAction::AccountRead),
+            Self::Account(account) => AuditNote::beside(by, AuditAction::AccountRead).of(account),
+            Self::AllowList(campaign, user) => {
+                AuditNote::about(by, AuditAction::AllowListRead, *campaign).of(user)
+            }
+            Self::DeadLetter(event, campaign) => {
+                AuditNote::about(by, AuditAction::DeadLetterRead, *campaign).of(event)
+            }
         }
     }
 
-    fn event(&self) -> (SecurityEvent, &'static str, String) {
-        let read = SecurityEvent::DataRead;
-        match self {
-            Self::History(user) => (read, "history", format!("user:{user}")),
-            Self::Rewards(user) => (read, "rewards", format!("user:{user}")),
-            Self::Participation(_, _, user) => (read, "participation", format!("user:{user}")),
-            Self::Export(campaign) => (
-                SecurityEvent::DataExported,
-                "participations",
-                format!("campaign:{campaign}"),
-            ),
-        }
+    /// The event, what was read, and of whom or what; none: of many.
+    fn event(&self) -> (SecurityEvent, &'static str, Option<String>) {
+        let user = |user: &UserId| Some(format!("user:{user}"));
+        let campaign = |campaign: &CampaignId| Some(format!("campaign:{campaign}"));
+        let (what, subject) = match self {
+            Self::History(of) => ("history", user(of)),
+            Self::Rewards(of) => ("rewards", user(of)),
+            Self::Participation(_, _, of) => ("participation", user(of)),
+            Self::Export(of) => ("participations", campaign(of)),
+            Self::Accounts => ("accounts", None),
+            Self::Account(of) => ("account", Some(Actor::Account(*of).to_string())),
+            Self::AllowList(_, of) => ("allow_list", user(of)),
+            Self::DeadLetter(_, of) => ("dead_letter", campaign(of)),
+        };
+        let event = match self {
+            Self::Export(_) => SecurityEvent::DataExported,
+            _ => SecurityEvent::DataRead,
+        };
+        (event, what, subject)
     }
 }
 
@@ -66,7 +89,7 @@ pub async fn record(app: &App, request: &Request, by: Origin, read: Read) -> Res
     report(request, event, |_| Detail {
         actor: Some(actor),
         reason: Some(what),
-        subject: Some(subject),
+        subject,
         ..Detail::default()
     });
     Ok(())

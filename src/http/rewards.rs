@@ -32,7 +32,7 @@ documented! {
     /// Problems of looking at rewards.
     Looking {
         401 => "Nobody is asking (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
-        403 => "They are another user's (FORBIDDEN).",
+        403 => "They are another user's (FORBIDDEN), and an admin lacks the scope to see that (MISSING_SCOPE).",
         404 => "This process has nothing to do with rewards (REWARDS_OFF).",
         422 => "A value cannot be accepted (INVALID).",
     }

@@ -157,6 +157,12 @@ impl RouteEntry {
         }
     }
 
+    /// Whether what it answers by this method is nobody's: it is read, and takes no credentials.
+    pub fn is_public(&self, method: &Method) -> bool {
+        let operation = self.operation(method);
+        method.is_safe() && operation.is_some_and(|operation| !operation.takes_credentials)
+    }
+
     fn operation(&self, method: &Method) -> Option<&Operation> {
         let method = if method == Method::HEAD {
             &Method::GET

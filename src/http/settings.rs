@@ -4,12 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use poem::http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 
 use super::cookies::Cookies;
+use super::hosts::Hosts;
 use super::per_address::{Bounds, PerAddress};
 use super::stream::Beats;
 use super::tls::Tls;
@@ -53,6 +55,10 @@ pub struct Settings {
     pub challenge: Challenge,
     /// What connections are encrypted with; none: they are not.
     pub tls: Option<Tls>,
+    /// For how long browsers are told to stay on TLS; none: they are not told.
+    pub strict_transport: Option<Duration>,
+    /// The names by which the service may be asked.
+    pub hosts: Hosts,
     /// Opens the admin API; without one it is closed.
     pub admin_token: Option<SecretString>,
     /// The admin token before it, which is accepted, too, while it is replaced.
@@ -115,6 +121,8 @@ impl Default for Settings {
             auth: Auth::Trusted,
             challenge: Challenge::default(),
             tls: None,
+            strict_transport: None,
+            hosts: Hosts::default(),
             admin_token: None,
             admin_token_previous: None,
             guesses: GuessConfig::default(),
@@ -154,6 +162,10 @@ pub struct Policy {
     pub admin_tokens: AdminTokens,
     /// Whom to believe where a request comes from.
     pub proxies: Networks,
+    /// The names by which the service may be asked.
+    pub hosts: Hosts,
+    /// `Strict-Transport-Security`; none: answers have none.
+    pub strict_transport: Option<HeaderValue>,
     /// Where security events are written.
     pub security: SecurityEvents,
     /// The largest body read.
@@ -180,6 +192,10 @@ impl Policy {
             auth: settings.auth.clone(),
             admin_tokens: AdminTokens::of(settings),
             proxies: settings.proxies.clone(),
+            hosts: settings.hosts.clone(),
+            strict_transport: settings
+                .strict_transport
+                .and_then(|age| HeaderValue::from_str(&format!("max-age={}", age.as_secs())).ok()),
             security: settings.security.clone(),
             body_bytes_max: settings.body_bytes_max,
             body_timeout: settings.body_timeout,

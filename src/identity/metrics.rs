@@ -49,6 +49,7 @@ impl Metrics {
     pub(super) fn refuse(&self, error: TokenError) {
         let reason = match error {
             TokenError::Malformed => "malformed",
+            TokenError::Type => "type",
             TokenError::Algorithm => "algorithm",
             TokenError::UnknownKey => "unknown_key",
             TokenError::Signature => "signature",

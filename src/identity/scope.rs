@@ -6,7 +6,7 @@ use std::fmt;
 /// One thing that an admin may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Look at campaigns, what became of them, and who changed them.
+    /// Look at campaigns, and what became of them.
     CampaignRead,
     /// Make, change and move campaigns, and whatever else changes something.
     CampaignWrite,
@@ -20,11 +20,15 @@ pub enum Scope {
     AccountManage,
     /// Use the coupons that customers show.
     CouponRedeem,
+    /// See the personal data of others in what another scope shows.
+    PiiRead,
+    /// Read the audit log.
+    AuditRead,
 }
 
 impl Scope {
     /// All there are.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::CampaignRead,
         Self::CampaignWrite,
         Self::DeadletterReplay,
@@ -32,6 +36,8 @@ impl Scope {
         Self::TestRun,
         Self::AccountManage,
         Self::CouponRedeem,
+        Self::PiiRead,
+        Self::AuditRead,
     ];
 
     /// As it is written in a token.
@@ -45,6 +51,8 @@ impl Scope {
             Self::TestRun => "test:run",
             Self::AccountManage => "account:manage",
             Self::CouponRedeem => "coupon:redeem",
+            Self::PiiRead => "pii:read",
+            Self::AuditRead => "audit:read",
         }
     }
 
@@ -65,10 +73,15 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Names a scope as a type, so that what takes it can say so in its signature.
+/// Names scopes as a type, so that what takes them can say so in its signature.
 pub trait Needs: Send + Sync + 'static {
-    /// The scope.
-    const SCOPE: Scope;
+    /// The scopes; all of them are needed.
+    const SCOPES: Scopes;
+}
+
+/// Both.
+impl<A: Needs, B: Needs> Needs for (A, B) {
+    const SCOPES: Scopes = A::SCOPES.and(B::SCOPES);
 }
 
 macro_rules! needs {
@@ -78,7 +91,7 @@ macro_rules! needs {
             #[derive(Clone, Copy, Debug)]
             pub struct $name;
             impl Needs for $name {
-                const SCOPE: Scope = Scope::$name;
+                const SCOPES: Scopes = Scopes::of(Scope::$name);
             }
         )+
     };
@@ -91,6 +104,8 @@ needs!(
     TestRun,
     AccountManage,
     CouponRedeem,
+    PiiRead,
+    AuditRead,
 );
 
 /// Which scopes somebody has.
@@ -98,8 +113,24 @@ needs!(
 pub struct Scopes(u16);
 
 impl Scopes {
+    /// Not one.
+    pub const NONE: Self = Self(0);
+
     /// Every one.
     pub const ALL: Self = Self((1 << Scope::ALL.len()) - 1);
+
+    /// This one alone.
+    #[must_use]
+    pub const fn of(scope: Scope) -> Self {
+        Self(scope.bit())
+    }
+
+    /// The first of them that is not among `held`.
+    #[must_use]
+    pub fn lacking(self, held: Self) -> Option<Scope> {
+        let mut all = Scope::ALL.into_iter();
+        all.find(|scope| self.has(*scope) && !held.has(*scope))
+    }
 
     /// Whether this one is among them.
     #[must_use]
@@ -154,6 +185,17 @@ mod tests {
                 assert_eq!(alone.has(other), one == other, "{one} and {other}");
             }
         }
+    }
+
+    #[test]
+    fn what_takes_two_scopes_names_the_one_that_is_lacking() {
+        let both = <(CampaignRead, PiiRead)>::SCOPES;
+        let one = Scopes::of(Scope::CampaignRead);
+        assert_eq!(both.words(), ["campaign:read", "pii:read"]);
+        assert_eq!(both.lacking(Scopes::default()), Some(Scope::CampaignRead));
+        assert_eq!(both.lacking(one), Some(Scope::PiiRead));
+        assert_eq!(both.lacking(Scopes::ALL), None);
+        assert_eq!(one.lacking(both), None);
     }
 
     #[test]

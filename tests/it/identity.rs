@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firstcome::clock::Clock;
-use firstcome::identity::{Algorithm, KeySet, Keys, Rules, Verifier};
+use firstcome::identity::{Algorithm, KeySet, Keys, Rules, TokenTypes, Verifier};
 use serde_json::{Value, json};
 
 use crate::tokens::{self, AUDIENCE, ISSUER, Key, SECRET, key_set};
@@ -19,6 +19,7 @@ fn rules(algorithms: &[Algorithm]) -> Rules {
         issuer: ISSUER.to_owned(),
         audience: AUDIENCE.to_owned(),
         algorithms: algorithms.to_vec(),
+        types: TokenTypes::default(),
         clock_skew: Duration::from_secs(30),
     }
 }

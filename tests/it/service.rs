@@ -7,6 +7,7 @@ mod asking;
 mod asyncapi;
 mod audit;
 mod away;
+mod browsers;
 mod challenge;
 #[cfg(feature = "failpoints")]
 mod clocks;
@@ -30,6 +31,7 @@ mod orders;
 mod overload;
 mod partitions;
 mod payments;
+mod privacy;
 pub mod process;
 pub mod real;
 mod records;

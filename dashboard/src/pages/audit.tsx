@@ -9,8 +9,10 @@ import { t, word } from "../words";
 
 const ACTIONS = [
   "campaign.create", "campaign.change", "campaign.open", "campaign.pause", "campaign.close", "campaign.archive", "gate.rebuild",
-  "participation.create", "participation.confirm", "participation.cancel", "dead_letter.replay", "dead_letter.discard",
-  "day.aggregate", "simulation.start", "simulation.cancel",
+  "participation.create", "participation.confirm", "participation.cancel", "participation.read", "participation.export",
+  "history.read", "rewards.read", "allow_list.replace", "allow_list.remove", "allow_list.read",
+  "account.create", "account.change", "account.password", "account.read",
+  "dead_letter.replay", "dead_letter.discard", "dead_letter.read", "day.aggregate", "simulation.start", "simulation.cancel",
 ];
 const NOTHING = { campaignId: "", actor: "", action: "", from: "", to: "" };
 

@@ -25,7 +25,7 @@ function Window({ opensAt, closesAt }: Campaign) {
 }
 
 export function Campaigns() {
-  const admin = useAdmin();
+  const admin = useAdmin(["campaign:read"]);
   const [state, setState] = useState("");
   const [kind, setKind] = useState("");
   const base = `/api/${admin ? "admin/" : ""}campaigns`;

@@ -73,7 +73,7 @@ function Letters({ items, onOpen }: { items: DeadLetter[]; onOpen: (letter: Dead
   const head = (
     <>
       <th scope="col">{t("dead.event")}</th><th scope="col" class="number">{t("campaign.number")}</th><th scope="col">{t("dead.error")}</th>
-      <th scope="col" class="number">{t("dead.attempts")}</th><th scope="col">{t("dead.parkedAt")}</th><th scope="col" class="wide-only">{t("dead.key")}</th>
+      <th scope="col" class="number">{t("dead.attempts")}</th><th scope="col">{t("dead.parkedAt")}</th>
     </>
   );
   return (
@@ -84,7 +84,6 @@ function Letters({ items, onOpen }: { items: DeadLetter[]; onOpen: (letter: Dead
           <td class="number"><a href={`#/campaigns/${one.campaignId}`}>{one.campaignId}</a></td>
           <td class="wrap">{one.errorClass}<small>{one.error}</small></td>
           <td class="number">{number(one.attempts)}</td><td class="muted">{dateTime(one.parkedAt)}</td>
-          <td class="wide-only"><code>{short(one.key)}</code></td>
         </tr>
       ))}
     </Table>
@@ -96,16 +95,21 @@ function pretty(payload: string): string {
 }
 
 function Letter({ letter, onClose, onMove }: { letter: DeadLetter; onClose: () => void; onMove: () => void }) {
+  // Lists have no records: looking into one is asked for by itself, and written down.
+  const { data, problem } = useGet<DeadLetter>(`/api/admin/dead-letters/${letter.eventId}`);
   const rows: [string, preact.ComponentChildren][] = [
     [t("dead.event"), <code>{letter.eventId}</code>], [t("dead.type"), letter.eventType],
-    [t("campaign.number"), <a href={`#/campaigns/${letter.campaignId}`}>{letter.campaignId}</a>], [t("dead.key"), <code>{letter.key}</code>],
+    [t("campaign.number"), <a href={`#/campaigns/${letter.campaignId}`}>{letter.campaignId}</a>], [t("dead.key"), data?.key ? <code>{data.key}</code> : "–"],
     [t("dead.attempts"), number(letter.attempts)], [t("dead.error"), `${letter.errorClass}: ${letter.error}`],
     [t("dead.parkedAt"), dateTime(letter.parkedAt)], [t("dead.copiedAt"), letter.copiedAt ? dateTime(letter.copiedAt) : t("dead.notCopied")],
   ];
   return (
     <Dialog title={t("dead.one")} onClose={onClose} wide>
       <dl class="facts">{rows.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}</dl>
-      <pre tabIndex={0} aria-label={t("dead.payload")}>{pretty(letter.payload)}</pre>
+      <Refused problem={problem} />
+      {!data ? (problem ? null : <Loading />) : data.payload === null
+        ? <Notice tone="info"><p>{t("dead.masked")}</p></Notice>
+        : <pre tabIndex={0} aria-label={t("dead.payload")}>{pretty(data.payload)}</pre>}
       <div class="buttons"><button class="primary" onClick={onMove}>{t("dead.move")}</button><button onClick={onClose}>{t("close")}</button></div>
     </Dialog>
   );

@@ -20,7 +20,7 @@ const MOVES: Record<string, Move[]> = {
 const ASKS: Move[] = ["close", "archive", "rebuild-gate"];
 
 export function Monitor({ id }: { id: number }) {
-  const admin = useAdmin();
+  const admin = useAdmin(["campaign:read"]);
   const campaign = useGet<Campaign>(`/api/${admin ? "admin/" : ""}campaigns/${id}`, 2000);
   const watching = useStream(id);
   if (!campaign.data) return campaign.problem ? <Refused problem={campaign.problem} /> : <Loading />;
@@ -40,6 +40,8 @@ export function Monitor({ id }: { id: number }) {
 
 function Head({ campaign, admin, again }: { campaign: Campaign; admin: boolean; again: () => void }) {
   const { busy, problem, run } = useAction();
+  const writes = useAdmin(["campaign:write"]);
+  const exports = useAdmin(["campaign:read", "pii:read"]);
   const [asking, setAsking] = useState<Move | null>(null);
   const [said, setSaid] = useState("");
   const move = async (action: Move) => {
@@ -58,15 +60,15 @@ function Head({ campaign, admin, again }: { campaign: Campaign; admin: boolean; 
         </div>
         <div class="aside">
           <a class="button" href={`#/try/${campaign.id}`}>{t("nav.try")}</a>
-          {admin && (
+          {writes && (
             <>
               {moves.map((action) => (
                 <button key={action} disabled={busy} onClick={() => (ASKS.includes(action) ? setAsking(action) : run(() => move(action)))}>{t(`move.${action}`)}</button>
               ))}
               {campaign.state !== "archived" && <a class="button" href={`#/campaigns/${campaign.id}/edit`}>{t("move.edit")}</a>}
-              <button disabled={busy} onClick={save}>CSV</button>
             </>
           )}
+          {exports && <button disabled={busy} onClick={save}>CSV</button>}
         </div>
       </div>
       <Refused problem={problem} fields />

@@ -7,7 +7,7 @@ import { t, word } from "../words";
 import type { Problem } from "../api";
 
 export function CampaignSelect({ id, onSelect, problem = null }: { id: number | null; onSelect: (id: number) => void; problem?: Problem | null }) {
-  const admin = useAdmin();
+  const admin = useAdmin(["campaign:read"]);
   const { data } = useGet<Page<Campaign>>(`/api/${admin ? "admin/" : ""}campaigns?limit=100`);
   const known = data?.items ?? [];
   const missing = id !== null && !known.some((one) => one.id === id);

@@ -16,7 +16,7 @@ use crate::identity::{Scope, Scopes};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]
 #[oai(rename = "Scope")]
 pub enum ScopeWord {
-    /// Look at campaigns, what became of them, and who changed them.
+    /// Look at campaigns, and what became of them.
     #[oai(rename = "campaign:read")]
     #[serde(rename = "campaign:read")]
     CampaignRead,
@@ -44,6 +44,14 @@ pub enum ScopeWord {
     #[oai(rename = "coupon:redeem")]
     #[serde(rename = "coupon:redeem")]
     CouponRedeem,
+    /// See the personal data of others in what another scope shows.
+    #[oai(rename = "pii:read")]
+    #[serde(rename = "pii:read")]
+    PiiRead,
+    /// Read the audit log.
+    #[oai(rename = "audit:read")]
+    #[serde(rename = "audit:read")]
+    AuditRead,
 }
 
 impl From<Scope> for ScopeWord {
@@ -56,6 +64,8 @@ impl From<Scope> for ScopeWord {
             Scope::TestRun => Self::TestRun,
             Scope::AccountManage => Self::AccountManage,
             Scope::CouponRedeem => Self::CouponRedeem,
+            Scope::PiiRead => Self::PiiRead,
+            Scope::AuditRead => Self::AuditRead,
         }
     }
 }

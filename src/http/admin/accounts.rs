@@ -20,8 +20,9 @@ use crate::http::json::{Checked, Written};
 use crate::http::origin::origin;
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, documented};
+use crate::http::reads::{self, Read};
 use crate::http::{App, Section};
-use crate::identity::AccountManage;
+use crate::identity::{AccountManage, PiiRead, Scope, Scopes};
 
 documented! {
     /// Problems of managing accounts.
@@ -45,8 +46,9 @@ documented! {
 pub struct AccountView {
     /// Its number, and the user of participations.
     id: i64,
-    /// What they log in as.
-    login: String,
+    /// What they log in as; null without the scope `pii:read`.
+    #[oai(nullable)]
+    login: Option<String>,
     /// What it may do as an admin.
     scopes: Vec<String>,
     /// Whether nobody may log in by it.
@@ -57,12 +59,14 @@ pub struct AccountView {
     created_at: Instant,
 }
 
-impl From<Account> for AccountView {
-    fn from(account: Account) -> Self {
-        let scopes = scopes_of(&account).words();
+impl AccountView {
+    /// An account as somebody with these scopes sees it.
+    fn seen_with(held: Scopes, account: &Account) -> Self {
+        let scopes = scopes_of(account).words();
+        let login = held.has(Scope::PiiRead).then(|| account.login.to_string());
         Self {
             id: account.id.0,
-            login: account.login.to_string(),
+            login,
             scopes: scopes.into_iter().map(str::to_owned).collect(),
             disabled: account.disabled,
             totp: account.has_totp(),
@@ -147,10 +151,12 @@ impl AdminAccountsApi {
     ) -> Result<Made, Failure<Managing>> {
         let manager = manager(&admin, request);
         let made = app.accounts.create(&body.0.wanted()?, &manager).await?;
-        Ok(Made(made.into()))
+        Ok(Made(AccountView::seen_with(admin.scopes(), &made)))
     }
 
     /// List accounts, newest first.
+    ///
+    /// Takes `pii:read` beside `account:manage`, and leaves an entry in the audit log.
     #[oai(
         path = "/api/admin/accounts",
         method = "get",
@@ -159,7 +165,8 @@ impl AdminAccountsApi {
     async fn list(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin<AccountManage>,
+        admin: Admin<(AccountManage, PiiRead)>,
+        request: &Request,
         /// Accounts on a page.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
@@ -169,14 +176,19 @@ impl AdminAccountsApi {
         let limit = page_limit(limit.0);
         let after = page_cursor(cursor.0.as_deref())?.map(UserId);
         let found = app.accounts.list(after, limit.fetch()).await?;
+        let by = origin(admin.actor(), request);
+        reads::record(&app, request, by, Read::Accounts).await?;
         let page = Page::cut(found, limit, |last| last.id.to_string());
+        let seen = |account: &Account| AccountView::seen_with(admin.scopes(), account);
         Ok(Written(AccountList {
-            items: page.items.into_iter().map(AccountView::from).collect(),
+            items: page.items.iter().map(seen).collect(),
             next_cursor: page.next_cursor,
         }))
     }
 
     /// Look at an account.
+    ///
+    /// Takes `pii:read` beside `account:manage`, and leaves an entry in the audit log.
     #[oai(
         path = "/api/admin/accounts/:id",
         method = "get",
@@ -185,11 +197,15 @@ impl AdminAccountsApi {
     async fn account(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin<AccountManage>,
+        admin: Admin<(AccountManage, PiiRead)>,
+        request: &Request,
         /// Number of the account.
         id: Path<i64>,
     ) -> Result<Written<AccountView>, Failure<Managing>> {
-        Ok(Written(app.accounts.find(UserId(id.0)).await?.into()))
+        let account = app.accounts.find(UserId(id.0)).await?;
+        let by = origin(admin.actor(), request);
+        reads::record(&app, request, by, Read::Account(account.id)).await?;
+        Ok(Written(AccountView::seen_with(admin.scopes(), &account)))
     }
 
     /// Change an account's password or scopes, disable it, enable it, or reset its one-time codes.
@@ -212,7 +228,7 @@ impl AdminAccountsApi {
     ) -> Result<Written<AccountView>, Failure<Managing>> {
         let manager = manager(&admin, request);
         let changed = app.accounts.change(UserId(id.0), &body.0, &manager).await?;
-        Ok(Written(changed.into()))
+        Ok(Written(AccountView::seen_with(admin.scopes(), &changed)))
     }
 }
 

@@ -25,8 +25,9 @@ use crate::http::auth::{Admin, USER_ID_RANGE, user_id};
 use crate::http::json::Written;
 use crate::http::origin::origin;
 use crate::http::problem::{Failure, Problem, documented, no_csv, unreadable_body};
+use crate::http::reads::{self, Read};
 use crate::http::{App, Section};
-use crate::identity::{CampaignRead, CampaignWrite};
+use crate::identity::{CampaignRead, CampaignWrite, PiiRead, Scope};
 use crate::store::AllowList;
 
 /// What is left of a file that is refused is read up to here, so that whoever is still sending it can
@@ -60,17 +61,25 @@ struct AllowListView {
     users: u64,
     /// Since when it is in force.
     since: Instant,
-    /// Who put it there.
-    actor: String,
+    /// Who put it there; null without the scope `audit:read`.
+    #[oai(nullable)]
+    actor: Option<String>,
 }
 
 impl AllowListView {
-    fn of(campaign: CampaignId, list: AllowList) -> Written<Self> {
+    /// A list as somebody sees it who put it there, or may know who did.
+    fn with_actor(campaign: CampaignId, list: AllowList) -> Written<Self> {
+        let actor = Some(list.actor.clone());
+        let Written(view) = Self::without_actor(campaign, &list);
+        Written(Self { actor, ..view })
+    }
+
+    fn without_actor(campaign: CampaignId, list: &AllowList) -> Written<Self> {
         Written(Self {
             campaign_id: campaign.0,
             users: list.users,
             since: list.since,
-            actor: list.actor,
+            actor: None,
         })
     }
 }
@@ -213,7 +222,7 @@ impl AdminAllowListApi {
         match app.allow_lists.replace(campaign, by, &mut file).await {
             Ok(list) => {
                 tracing::info!(campaign.id = %campaign, users = list.users, "list replaced");
-                Ok(AllowListView::of(campaign, list))
+                Ok(AllowListView::with_actor(campaign, list))
             }
             Err(error) => Err(refused(error, &mut file).await.into()),
         }
@@ -228,16 +237,22 @@ impl AdminAllowListApi {
     async fn list(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin<CampaignRead>,
+        admin: Admin<CampaignRead>,
         /// Number of the campaign.
         id: Path<i64>,
     ) -> Result<Written<AllowListView>, Failure<Listing>> {
         let campaign = CampaignId(id.0);
         let list = app.allow_lists.of(campaign).await?;
-        Ok(AllowListView::of(campaign, list))
+        Ok(if admin.scopes().has(Scope::AuditRead) {
+            AllowListView::with_actor(campaign, list)
+        } else {
+            AllowListView::without_actor(campaign, &list)
+        })
     }
 
     /// Ask whether a user is in a campaign's list.
+    ///
+    /// Takes `pii:read` beside `campaign:read`, and leaves an entry in the audit log.
     #[oai(
         path = "/api/admin/campaigns/:id/allow-list/:userId",
         method = "get",
@@ -246,7 +261,8 @@ impl AdminAllowListApi {
     async fn user(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin<CampaignRead>,
+        admin: Admin<(CampaignRead, PiiRead)>,
+        request: &Request,
         /// Number of the campaign.
         id: Path<i64>,
         /// Number of the user.
@@ -258,6 +274,8 @@ impl AdminAllowListApi {
             user_id(user.0).ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))?;
         let list = app.allow_lists.of(campaign).await?;
         let found = app.store.allowed(list.id, &[known]).await?;
+        let by = origin(admin.actor(), request);
+        reads::record(&app, request, by, Read::AllowList(campaign, known)).await?;
         Ok(Written(ListedView {
             campaign_id: campaign.0,
             user_id: user.0,

@@ -14,14 +14,14 @@ use crate::http::json::Written;
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::{App, Section};
-use crate::identity::CampaignRead;
+use crate::identity::AuditRead;
 use crate::store::{AuditEntry, AuditFilter};
 
 documented! {
     /// Problems of reading the audit log.
     Auditing {
         401 => "No or no valid admin token (UNAUTHENTICATED).",
-        403 => "The admin API is closed (ADMIN_CLOSED), or a user is asking (FORBIDDEN).",
+        403 => "The token lacks the scope (MISSING_SCOPE), a user is asking (FORBIDDEN), or the admin API is closed (ADMIN_CLOSED).",
         422 => "A value cannot be accepted (INVALID).",
     }
 }
@@ -102,7 +102,7 @@ impl AdminAuditApi {
     async fn list(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin<CampaignRead>,
+        _admin: Admin<AuditRead>,
         /// Only what was done to this campaign, or to something of it.
         #[oai(name = "campaignId")]
         campaign: Query<Option<i64>>,

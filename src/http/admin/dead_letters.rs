@@ -18,8 +18,9 @@ use crate::http::json::{Checked, RequestBodySchema, Written};
 use crate::http::origin::origin;
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
+use crate::http::reads::{self, Read};
 use crate::http::{App, Section};
-use crate::identity::DeadletterReplay;
+use crate::identity::{DeadletterReplay, Scope};
 use crate::store::{DeadLetter, DeadLetterFilter};
 
 /// Dead letters that one request moves: this many when nothing is said, and at most.
@@ -50,12 +51,14 @@ struct DeadLetterView {
     event_id: Uuid,
     /// Number of the campaign.
     campaign_id: i64,
-    /// Key of the record.
-    key: String,
+    /// Key of the record; null in lists, and without the scope `pii:read`.
+    #[oai(nullable)]
+    key: Option<String>,
     /// `ce_type` of the record.
     event_type: String,
-    /// Value of the record.
-    payload: String,
+    /// Value of the record; null in lists, and without the scope `pii:read`.
+    #[oai(nullable)]
+    payload: Option<String>,
     /// Attempts made.
     attempts: u32,
     /// Class of the last failure.
@@ -69,14 +72,24 @@ struct DeadLetterView {
     copied_at: Option<Instant>,
 }
 
-impl From<DeadLetter> for DeadLetterView {
-    fn from(letter: DeadLetter) -> Self {
+impl DeadLetterView {
+    /// With its record, which says who took part.
+    fn with_record(letter: DeadLetter) -> Self {
+        Self {
+            key: Some(letter.key.clone()),
+            payload: Some(letter.payload.clone()),
+            ..Self::without_record(letter)
+        }
+    }
+
+    /// Without it.
+    fn without_record(letter: DeadLetter) -> Self {
         Self {
             event_id: letter.event_id.0,
             campaign_id: letter.campaign_id.0,
-            key: letter.key,
+            key: None,
             event_type: letter.event_type,
-            payload: letter.payload,
+            payload: None,
             attempts: letter.attempts,
             error_class: letter.error_class,
             error: letter.error,
@@ -218,7 +231,7 @@ pub struct AdminDeadLettersApi;
 
 #[OpenApi(tag = "Section::Admin")]
 impl AdminDeadLettersApi {
-    /// List dead letters, in order of event.
+    /// List dead letters, in order of event, without their records.
     #[oai(
         path = "/api/admin/dead-letters",
         method = "get",
@@ -261,12 +274,18 @@ impl AdminDeadLettersApi {
         let found = app.store.dead_letters(&filter, rows_max).await?;
         let page = Page::cut(found, limit, |last| last.event_id.to_string());
         Ok(Written(DeadLetterList {
-            items: page.items.into_iter().map(DeadLetterView::from).collect(),
+            items: page
+                .items
+                .into_iter()
+                .map(DeadLetterView::without_record)
+                .collect(),
             next_cursor: page.next_cursor,
         }))
     }
 
     /// Look into a dead letter.
+    ///
+    /// Its record says who took part: it is shown with the scope `pii:read`, and leaves an entry in the audit log.
     #[oai(
         path = "/api/admin/dead-letters/:id",
         method = "get",
@@ -275,14 +294,20 @@ impl AdminDeadLettersApi {
     async fn one(
         &self,
         app: Data<&Arc<App>>,
-        _admin: Admin<DeadletterReplay>,
+        admin: Admin<DeadletterReplay>,
+        request: &Request,
         /// Id of the event.
         id: Path<Uuid>,
     ) -> Result<Written<DeadLetterView>, Failure<Handling>> {
-        match app.store.dead_letter(EventId(id.0)).await? {
-            Some(letter) => Ok(Written(letter.into())),
-            None => Err(Problem::not_found("There is no such dead letter.").into()),
+        let letter = app.store.dead_letter(EventId(id.0)).await?;
+        let letter = letter.ok_or_else(|| Problem::not_found("There is no such dead letter."))?;
+        if !admin.scopes().has(Scope::PiiRead) {
+            return Ok(Written(DeadLetterView::without_record(letter)));
         }
+        let by = origin(admin.actor(), request);
+        let read = Read::DeadLetter(letter.event_id, letter.campaign_id);
+        reads::record(&app, request, by, read).await?;
+        Ok(Written(DeadLetterView::with_record(letter)))
     }
 
     /// Publish dead letters again.

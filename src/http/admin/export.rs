@@ -18,13 +18,13 @@ use crate::http::problem::{Failure, documented};
 use crate::http::reads::{self, Read};
 use crate::http::views::StatusWord;
 use crate::http::{App, Section};
-use crate::identity::CampaignRead;
+use crate::identity::{CampaignRead, PiiRead};
 
 documented! {
     /// Problems of exporting.
     Exporting {
         401 => "No or no valid admin token (UNAUTHENTICATED).",
-        403 => "The admin API is closed (ADMIN_CLOSED), or a user is asking (FORBIDDEN).",
+        403 => "The token lacks a scope (MISSING_SCOPE), a user is asking (FORBIDDEN), or the admin API is closed (ADMIN_CLOSED).",
         404 => "There is no such campaign (NOT_FOUND).",
         422 => "A value cannot be accepted (INVALID).",
     }
@@ -101,7 +101,7 @@ impl AdminExportApi {
     async fn participations(
         &self,
         app: Data<&Arc<App>>,
-        admin: Admin<CampaignRead>,
+        admin: Admin<(CampaignRead, PiiRead)>,
         request: &Request,
         /// Number of the campaign.
         id: Path<i64>,

@@ -19,7 +19,7 @@ use crate::http::settings::{Auth, Policy};
 use crate::identity::{Needs, Scope, Scopes, Verified};
 use crate::security::{Detail, SecurityEvent};
 
-/// Proof that somebody is asking who has the scope `S`. The admin token has all of them.
+/// Proof that somebody is asking who has the scopes `S`. The admin token has all there are.
 #[derive(Clone, Debug)]
 pub struct Admin<S> {
     actor: Actor,
@@ -40,7 +40,7 @@ impl<S: Needs> Admin<S> {
         self.scopes
     }
 
-    /// Lets in whoever has the scope.
+    /// Lets in whoever has the scopes.
     pub(super) async fn admit(asking: &Asking<'_>) -> Result<Self, Problem> {
         let policy = asking.policy;
         open(policy)?;
@@ -53,9 +53,9 @@ impl<S: Needs> Admin<S> {
             }
             Shown::Nothing => return Err(unauthenticated(wanted(&policy.auth))),
         };
-        if !scopes.has(S::SCOPE) {
-            scope_missing(asking, &actor, S::SCOPE.as_str());
-            return Err(missing(S::SCOPE));
+        if let Some(lacking) = S::SCOPES.lacking(scopes) {
+            scope_missing(asking, &actor, lacking.as_str());
+            return Err(missing(lacking));
         }
         Ok(Self {
             actor,
@@ -110,7 +110,7 @@ fn open(policy: &Policy) -> Result<(), Problem> {
 }
 
 /// An admin, but not for this.
-fn missing(scope: Scope) -> Problem {
+pub(super) fn missing(scope: Scope) -> Problem {
     let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
     let problem = Problem::new(
         StatusCode::FORBIDDEN,

@@ -141,6 +141,7 @@ fn is_jwt(token: &str) -> bool {
 const fn reason(error: TokenError) -> &'static str {
     match error {
         TokenError::Malformed => "malformed",
+        TokenError::Type => "type",
         TokenError::Algorithm => "algorithm",
         TokenError::UnknownKey => "unknown_key",
         TokenError::Signature => "signature",
@@ -160,6 +161,7 @@ pub(super) fn refused(error: TokenError) -> Problem {
         TokenError::NotYetValid => "The token is not valid yet.",
         TokenError::Issuer => "The token was issued by another than this service believes.",
         TokenError::Audience => "The token is not meant for this service.",
+        TokenError::Type => "The token is of a type that is not accepted here.",
         TokenError::Subject => "The subject of the token is no user id.",
         TokenError::Malformed
         | TokenError::Algorithm

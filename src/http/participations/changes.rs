@@ -9,16 +9,17 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use uuid::Uuid;
 
-use super::{own, traceparent};
+use super::own;
 use crate::changes::{Payment, REFERENCE, is_reference};
 use crate::http::auth::Caller;
 use crate::http::fields::{Fields, FromFields, INTEGER_MAX, Said};
 use crate::http::json::{Checked, RequestBodySchema, Written};
+use crate::http::origin::traceparent;
 use crate::http::problem::{Failure, documented};
 use crate::http::reads::by_admin;
 use crate::http::views::ParticipationView;
 use crate::http::{App, Section};
-use crate::identity::Scope;
+use crate::identity::{Scope, Scopes};
 
 documented! {
     /// Problems of paying.
@@ -110,7 +111,7 @@ impl ChangesApi {
         id: Path<Uuid>,
         body: Checked<ConfirmRequest>,
     ) -> Result<Written<ParticipationView>, Failure<Paying>> {
-        let own = own(&app, &caller, Scope::CampaignWrite, id.0).await?;
+        let own = own(&app, &caller, Scopes::of(Scope::CampaignWrite), id.0).await?;
         let by = by_admin(&caller, own.user_id, request);
         let confirmed = app
             .changes
@@ -136,7 +137,7 @@ impl ChangesApi {
         /// Id of the participation.
         id: Path<Uuid>,
     ) -> Result<Written<ParticipationView>, Failure<GivingBack>> {
-        let own = own(&app, &caller, Scope::CampaignWrite, id.0).await?;
+        let own = own(&app, &caller, Scopes::of(Scope::CampaignWrite), id.0).await?;
         let by = by_admin(&caller, own.user_id, request);
         let cancelled = app.changes.cancel(own, traceparent(request), by).await?;
         Ok(Written(ParticipationView::record(&cancelled)))

@@ -118,6 +118,16 @@ pub(in crate::http) fn head_too_large() -> Problem {
     )
 }
 
+/// A request by a name that is not the service's.
+pub(in crate::http) fn host_not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::MISDIRECTED_REQUEST,
+        "HOST_NOT_ALLOWED",
+        "Host not allowed",
+        "The service is not asked by this name: http.allowed_hosts lists the names that it has.",
+    )
+}
+
 /// A body that does not say that it is CSV.
 pub(in crate::http) fn no_csv() -> Problem {
     Problem::new(

@@ -26,7 +26,7 @@ fn place(replica: &Replica) -> Option<String> {
 fn request(campaign: i64, user: i64) -> String {
     let body = format!(r#"{{"userId":{user}}}"#);
     format!(
-        "POST /api/campaigns/{campaign}/participation HTTP/1.1\r\nhost: test\r\n\
+        "POST /api/campaigns/{campaign}/participation HTTP/1.1\r\nhost: localhost\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )

@@ -262,3 +262,43 @@ async fn a_token_finds_its_key_by_name_and_never_by_trying() {
     let verifier = by_document(&json!({ "keys": [bare] }), &Algorithm::PUBLIC);
     assert!(verifier.verify(&unknown).await.is_ok());
 }
+
+/// RFC 8725, 3.11: a token that was made for something else is not taken for one that says who is asking.
+#[tokio::test]
+async fn a_token_of_another_type_is_not_believed() {
+    let (key, verifier) = (Key::secret(SECRET), by_secret(Clock::System));
+    let of_type = |typ: Value| {
+        let mut head = json!({ "alg": "HS256" });
+        if !typ.is_null() {
+            head["typ"] = typ;
+        }
+        key.sign_as(&head, &claims(&json!({})))
+    };
+    for typ in [
+        "JWT",
+        "jwt",
+        "at+jwt",
+        "AT+JWT",
+        "application/at+jwt",
+        "Application/JWT",
+    ] {
+        let believed = verifier.verify(&of_type(json!(typ))).await;
+        assert!(believed.is_ok(), "{typ}: {believed:?}");
+    }
+    assert!(verifier.verify(&of_type(Value::Null)).await.is_ok());
+    for typ in [
+        "",
+        "logout+jwt",
+        "secevent+jwt",
+        "dpop+jwt",
+        "JWE",
+        "jwt ",
+        "at+jwt+x",
+        "text/jwt",
+        "application/application/jwt",
+        "application/",
+    ] {
+        let believed = verifier.verify(&of_type(json!(typ))).await;
+        assert!(believed.is_err(), "{typ:?} is believed");
+    }
+}

@@ -183,7 +183,7 @@ async fn a_service_that_is_killed_during_an_import_leaves_the_list_as_it_was() {
 
     let half = lines(1..=5_000);
     let head = format!(
-        "PUT {} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {ADMIN_TOKEN}\r\n\
+        "PUT {} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {ADMIN_TOKEN}\r\n\
          content-type: text/csv\r\ncontent-length: {}\r\n\r\n",
         path(campaign),
         half.len() + 1_000_000

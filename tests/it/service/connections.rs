@@ -19,7 +19,7 @@ fn opened(service: &Service) -> TcpStream {
 /// Something is asked and refused, without a look at its body.
 fn ask(stream: &mut TcpStream) {
     stream
-        .write_all(b"POST /api/nothing HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}")
+        .write_all(b"POST /api/nothing HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{}")
         .unwrap();
     let mut answer = [0; 4_096];
     let length = stream.read(&mut answer).unwrap();

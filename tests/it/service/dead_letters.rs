@@ -75,7 +75,16 @@ async fn dead_letters_are_listed_and_looked_into() {
         &format!("/{}", first["eventId"].as_str().unwrap()),
     )
     .await;
-    assert_eq!(&one, first);
+    assert_eq!(
+        (&one["eventId"], &one["parkedAt"]),
+        (&first["eventId"], &first["parkedAt"])
+    );
+    // What was to be published is shown one by one.
+    assert!(one["key"].is_string() && one["payload"].is_string());
+    assert_eq!(
+        (&first["key"], &first["payload"]),
+        (&Value::Null, &Value::Null)
+    );
     let none = read(&service, "?until=2020-01-01T00:00:00Z").await;
     assert_eq!(none["items"], json!([]));
     let stranger = service.get("/api/admin/dead-letters").send().await;

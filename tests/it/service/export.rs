@@ -159,7 +159,7 @@ async fn ask_slowly(service: &Service, campaign: i64) -> TcpStream {
     let address = service.base.strip_prefix("http://").unwrap();
     let mut stream = socket.connect(address.parse().unwrap()).await.unwrap();
     let ask = format!(
-        "GET /api/admin/campaigns/{campaign}/participations.csv HTTP/1.1\r\nhost: x\r\n\
+        "GET /api/admin/campaigns/{campaign}/participations.csv HTTP/1.1\r\nhost: localhost\r\n\
          authorization: Bearer {ADMIN_TOKEN}\r\n\r\n"
     );
     stream.write_all(ask.as_bytes()).await.unwrap();

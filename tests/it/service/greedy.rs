@@ -32,7 +32,7 @@ fn opened(service: &Service) -> TcpStream {
 fn slow_post(service: &Service, headers: &str) -> TcpStream {
     let mut stream = opened(service);
     let head = format!(
-        "POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+        "POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          content-length: 14\r\n{headers}\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
@@ -47,7 +47,7 @@ async fn asks_and_takes_little(service: &Service) -> TcpStream {
     let mut stream = stream.into_std().unwrap();
     stream.set_nonblocking(false).unwrap();
     stream
-        .write_all(b"GET /swagger-ui HTTP/1.1\r\nhost: x\r\n\r\n")
+        .write_all(b"GET /swagger-ui HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .unwrap();
     stream
 }
@@ -129,7 +129,7 @@ async fn slow_bodies_of_one_address_leave_places_for_others() {
     // A body that comes with its head is nobody's burden, from the same address too.
     let mut quick = opened(&service);
     let request = format!(
-        "POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+        "POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          content-length: 12\r\n\r\n{{\"userId\":1}}"
     );
     quick.write_all(request.as_bytes()).unwrap();
@@ -191,7 +191,7 @@ async fn one_address_cannot_take_all_connections_and_a_proxy_is_not_one() {
     until("the fifth is told so", async || {
         let mut fifth = opened(&service);
         fifth
-            .write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+            .write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
             .is_ok()
             && status(&mut fifth) == "429"
     })
@@ -212,7 +212,7 @@ async fn one_address_cannot_take_all_connections_and_a_proxy_is_not_one() {
     until("places are free again", async || {
         let mut again = opened(&service);
         again
-            .write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+            .write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
             .is_ok()
             && status(&mut again) == "200"
     })

@@ -39,7 +39,7 @@ async fn each_refusal_and_each_read_of_anothers_data_is_an_event() {
         .create(json!({ "name": "one", "perUserLimit": 9 }))
         .await;
     let user = token(&json!({ "sub": "7" }));
-    let reader = token(&json!({ "sub": "a reader", "scope": "campaign:read" }));
+    let reader = token(&json!({ "sub": "a reader", "scope": "campaign:read pii:read" }));
     let take_part = async || {
         let path = format!("/api/campaigns/{campaign}/participation");
         let request = service.post(&path).bearer_auth(&user).json(&json!({}));

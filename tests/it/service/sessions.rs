@@ -9,6 +9,6 @@ mod managing;
 mod own;
 mod remembered;
 mod replicas;
-mod scene;
+pub mod scene;
 mod secrets;
 mod totp;

@@ -140,6 +140,13 @@ async fn tokens_that_are_not_believed_are_told_so() {
             "another kind of key",
             Key::rsa("secret").sign(&claims(&json!({}))),
         ),
+        (
+            "another type",
+            secret.sign_as(
+                &json!({ "alg": "HS256", "typ": "logout+jwt" }),
+                &claims(&json!({})),
+            ),
+        ),
         ("expired", token(&json!({ "exp": 1_000_000_000 }))),
         ("too early", token(&json!({ "nbf": 4_000_000_000_u64 }))),
         ("another audience", token(&json!({ "aud": "somebody" }))),
@@ -161,6 +168,7 @@ async fn tokens_that_are_not_believed_are_told_so() {
     let metrics = metrics.text().await.unwrap();
     for (reason, count) in [
         ("signature", 2),
+        ("type", 2),
         ("expired", 2),
         ("audience", 2),
         ("malformed", 4),
@@ -182,8 +190,8 @@ async fn who_has_a_scope_sees_what_it_is_for() {
     let service = Service::start(&folder, &with_secret()).await;
     let made = body(take_part(&service, &token_of(42), json!({})).await).await;
     let id = made["participationId"].as_str().unwrap().to_owned();
-    let reader = token(&json!({ "sub": "support", "scope": "campaign:read" }));
-    let user = token(&json!({ "sub": "7", "scp": ["campaign:read"] }));
+    let reader = token(&json!({ "sub": "support", "scope": "campaign:read pii:read" }));
+    let user = token(&json!({ "sub": "7", "scp": ["campaign:read", "pii:read"] }));
     for token in [&reader, &user] {
         for path in [
             format!("/api/participations/{id}"),

@@ -88,8 +88,10 @@ impl Collector {
         spans
     }
 
-    fn settings(&self, sample: &str) -> [(&'static str, String); 4] {
+    /// Requests of a test come from a proxy that is believed.
+    fn settings(&self, sample: &str) -> [(&'static str, String); 5] {
         [
+            ("FIRSTCOME_HTTP_TRUSTED_PROXIES", "127.0.0.0/8".to_owned()),
             ("FIRSTCOME_TRACES_ENDPOINT", self.endpoint.clone()),
             ("FIRSTCOME_TRACES_SAMPLE", sample.to_owned()),
             ("FIRSTCOME_TRACES_HEADERS", "x-scope=shop".to_owned()),
@@ -202,6 +204,57 @@ async fn what_its_sender_does_not_trace_is_not_traced() {
     assert!(begun[0].parent_span_id.is_empty());
     let applied = spans.iter().find(|span| is_applied(span)).unwrap();
     assert_eq!(applied.trace_id, begun[0].trace_id);
+}
+
+/// No address of a test is in it.
+const NO_PROXY: (&str, &str) = ("FIRSTCOME_HTTP_TRUSTED_PROXIES", "192.0.2.1/32");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_cannot_ask_to_be_traced() {
+    let folder = TempDir::new().unwrap();
+    let collector = Collector::start().await;
+    let mut settings = collector.settings("0").to_vec();
+    settings.push((NO_PROXY.0, NO_PROXY.1.to_owned()));
+    let mut service = Service::start(&folder, &settings).await;
+    let campaign = points(&service).await;
+    let gate = format!("/api/campaigns/{campaign}/participation");
+    let sync = format!("/api/campaigns/{campaign}/participation-sync");
+    take_part(&service, &gate, 7, "01").await;
+    take_part(&service, &sync, 8, "01").await;
+    until("both are granted", async || {
+        let granted = async |user: u64| {
+            let path = format!("/api/users/{user}/rewards");
+            let asked = service.get(&path).header("authorization", user.to_string());
+            body(asked.send().await.unwrap()).await["points"] == 5
+        };
+        granted(7).await && granted(8).await
+    })
+    .await;
+    service.stop().await;
+    assert!(collector.spans().is_empty(), "{:#?}", collector.spans());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_strangers_trace_or_do_not_the_share_decides() {
+    let folder = TempDir::new().unwrap();
+    let collector = Collector::start().await;
+    let mut settings = collector.settings("1").to_vec();
+    settings.push((NO_PROXY.0, NO_PROXY.1.to_owned()));
+    let service = Service::start(&folder, &settings).await;
+    let campaign = points(&service).await;
+    let path = format!("/api/campaigns/{campaign}/participation");
+    take_part(&service, &path, 7, "00").await;
+    // It is traced in the place that its sender named, so that both can find it.
+    until("it is traced to its consumer", async || {
+        let spans = collector.ours();
+        spans.iter().any(|span| span.name == "consumer.apply")
+    })
+    .await;
+    let spans = collector.ours();
+    let answered = spans
+        .iter()
+        .find(|span| span.name == "POST /api/campaigns/{id}/participation");
+    assert_eq!(hex(&answered.unwrap().parent_span_id), CALLER);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,6 +67,8 @@ async fn ask(service: &Service, authority: &Path) -> String {
             said.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
         }
         assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
+        let hsts = "strict-transport-security: max-age=31536000\r\n";
+        assert!(said.contains(hsts), "{said}");
     }
     said
 }

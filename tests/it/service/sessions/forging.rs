@@ -3,6 +3,7 @@
 use reqwest::{Method, Response};
 use serde_json::json;
 
+use super::super::guessing::events;
 use super::super::process::ADMIN_TOKEN;
 use super::scene::{Browser, PASSWORD, Scene, account, campaign, refused, said};
 
@@ -115,4 +116,40 @@ async fn what_another_site_sends_is_refused_whatever_it_shows() {
     let forged = browser.bare(Method::DELETE, "/api/session").send().await;
     assert_eq!(said(forged.unwrap()).await, refused(403, "CSRF"));
     assert!(browser.is_logged_in().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_refused_request_of_another_site_is_a_security_event() {
+    let scene = Scene::embedded(&[("FIRSTCOME_LOG_FORMAT", "json")]).await;
+    let campaign = campaign(&scene.service).await;
+    let ada = account(&scene.service, "ada", &[]).await;
+    let mut browser = scene.browser();
+    browser.enters("ada", None).await;
+    // With a session it is known whose request it would have been.
+    let part = format!("/api/campaigns/{campaign}/participation");
+    assert_eq!(with(&browser, &part, &[]).await.status(), 403);
+    // Somebody who is to be logged in, or out, by another site.
+    let foreign = [("origin", "https://evil.example")];
+    assert_eq!(with(&browser, "/api/session", &foreign).await.status(), 422);
+    let log_in = browser.bare(Method::POST, "/api/session");
+    let log_in = log_in.header("origin", "https://evil.example");
+    let log_in = log_in.json(&json!({ "login": "ada", "password": PASSWORD }));
+    assert_eq!(log_in.send().await.unwrap().status(), 403);
+    let resume = with(&browser, "/api/session/resume", &foreign).await;
+    assert_eq!(resume.status(), 403);
+    let log_out = browser.bare(Method::DELETE, "/api/session").send().await;
+    assert_eq!(log_out.unwrap().status(), 403);
+    let events = events(&scene.service);
+    let refused: Vec<_> = events
+        .iter()
+        .filter(|event| event["security.event"] == "csrf.refused")
+        .map(|event| {
+            assert_eq!(event["level"], "WARN");
+            assert_eq!(event["source.address"], "127.0.0.1");
+            assert!(event["span"]["request.id"].is_string(), "{event}");
+            event["security.actor"].as_str()
+        })
+        .collect();
+    let known = format!("account:{ada}");
+    assert_eq!(refused, [Some(known.as_str()), None, None, None]);
 }

@@ -74,7 +74,7 @@ async fn the_scopes_of_an_account_are_what_its_sessions_may_do() {
     for scene in Scene::all(&[]).await {
         let service = &scene.service;
         let campaign = campaign(service).await;
-        let id = account(service, "reader", &["campaign:read"]).await;
+        let id = account(service, "reader", &["campaign:read", "pii:read"]).await;
         let (mut reader, mut user) = (scene.browser(), scene.browser());
         reader.enters("reader", None).await;
         account(service, "user", &[]).await;
@@ -92,7 +92,7 @@ async fn the_scopes_of_an_account_are_what_its_sessions_may_do() {
         );
         assert_eq!(reader.get(&path).await.status(), 200);
 
-        let more = json!({ "scopes": ["campaign:read", "campaign:write"] });
+        let more = json!({ "scopes": ["campaign:read", "campaign:write", "audit:read"] });
         assert_eq!(change(service, id, more).await.status(), 200);
         assert!(
             !reader.is_logged_in().await,
@@ -194,6 +194,8 @@ async fn an_account_is_looked_at_without_what_opens_it() {
         assert_eq!(
             told,
             [
+                (&json!("account.read"), &Value::Null),
+                (&json!("account.read"), &Value::Null),
                 (&json!("account.change"), &json!({ "password": "changed" })),
                 (&json!("account.create"), &made),
             ]

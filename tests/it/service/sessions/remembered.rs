@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::super::guessing::events;
 use super::super::process::body;
 use super::scene::{PASSWORD, Scene, account, change, refused, said, set_cookies};
 
@@ -156,5 +157,37 @@ async fn who_did_not_ask_to_be_remembered_or_logged_out_is_not() {
             assert_eq!(body(changed).await["disabled"], is_disabled);
             assert_eq!(said(browser.resume().await).await, nobody);
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remembered_log_in_that_is_shown_a_second_time_is_a_security_event() {
+    let mut settings = STRICT.to_vec();
+    settings.push(("FIRSTCOME_LOG_FORMAT", "json"));
+    let scene = Scene::embedded(&settings).await;
+    let ada = account(&scene.service, "ada", &[]).await;
+    let mut owner = scene.browser();
+    owner.enters("ada", Some(true)).await;
+    owner.cookies.remove(SESSION);
+    let mut thief = owner.clone();
+    let answer = thief.resume().await;
+    thief.is_let_in(answer).await;
+    let reused = |events: Vec<serde_json::Value>| {
+        let reused =
+            |event: &serde_json::Value| event["security.event"] == "remembered_login.reused";
+        events.into_iter().filter(reused).collect::<Vec<_>>()
+    };
+    assert!(reused(events(&scene.service)).is_empty());
+    let token = owner.cookies[REMEMBER].clone();
+    assert_eq!(owner.resume().await.status(), 401);
+    let told = reused(events(&scene.service));
+    let [event] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(event["level"], "WARN");
+    assert_eq!(event["security.subject"], format!("account:{ada}"));
+    assert_eq!(event["source.address"], "127.0.0.1");
+    for part in token.split('.').skip(1) {
+        assert!(!scene.service.log().contains(part), "a token is in the log");
     }
 }
