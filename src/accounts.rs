@@ -103,28 +103,28 @@ pub enum AccountError {
     #[error("enable one-time codes: no secret waits for its first code")]
     NoEnrolment,
     /// Others failed before: it may be tried after this time. The word says whose failures.
-    #[error("log in: too many failures of this {1}")]
+    #[error("too many failed log-ins for this {1}")]
     Throttled(Duration, &'static str),
     /// The remembered log-in is over, or was never.
-    #[error("go on with a remembered log-in: there is none")]
+    #[error("resume a remembered log-in: there is none")]
     NotRemembered,
     /// Another window went on with it a moment ago.
-    #[error("go on with a remembered log-in: its token was used a moment ago")]
+    #[error("resume a remembered log-in: its token was used a moment ago")]
     JustUsed,
     /// Somebody has a copy of its token: all sessions of the account were ended.
-    #[error("go on with a remembered log-in: its token was used before")]
+    #[error("resume a remembered log-in: its token was used before")]
     Stolen,
     /// There is no such account.
-    #[error("find the account: there is none")]
+    #[error("there is no such account")]
     Unknown,
     /// Somebody has the login name.
-    #[error("make the account: the login name is taken")]
+    #[error("the login name is taken")]
     Taken,
     /// The account has, or would have, scopes that the admin has not.
-    #[error("change the account: it has scopes that the admin has not")]
+    #[error("the account has scopes that the admin lacks")]
     Beyond,
     /// Too much is being done at once: ask again.
-    #[error("hash a password, or change an account: too many do")]
+    #[error("too many passwords are being hashed")]
     Busy,
     /// The database.
     #[error("use the store")]
@@ -139,7 +139,7 @@ pub enum AccountError {
     #[error("read the secret of one-time codes")]
     Secret,
     /// A thread that hashed has died.
-    #[error("hash a password: the thread is gone")]
+    #[error("hash a password: the thread ended")]
     Thread(#[source] tokio::task::JoinError),
 }
 

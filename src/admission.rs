@@ -36,7 +36,7 @@ pub struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum DeskError {
     /// The desk's queue is full; nothing was taken.
-    #[error("queue for the gate: no room")]
+    #[error("the gate's queue is full")]
     Full,
     /// The gate could not be asked; a lease may be held.
     #[error("ask the gate for a batch")]

@@ -88,25 +88,25 @@ struct Desk {
 #[derive(Debug, thiserror::Error)]
 pub enum AggregateError {
     /// The day is not one that is looked at; with the name of the parameter.
-    #[error("look at the day in {0}")]
+    #[error("the day in {0} cannot be looked at")]
     Day(&'static str, #[source] DayError),
     /// The period ends before it begins.
-    #[error("look at a period that ends before it begins")]
+    #[error("the period ends before it begins")]
     Backwards,
     /// Days are aggregated for another zone.
-    #[error("find days of another zone than {0}")]
+    #[error("days are aggregated for zone {0} only")]
     OtherZone(Zone),
     /// The day was never aggregated.
-    #[error("find the day among those that are aggregated")]
+    #[error("the day is not aggregated")]
     NotAggregated,
     /// Another run is under way.
-    #[error("begin while run {} is under way", .0.id)]
+    #[error("run {} is under way", .0.id)]
     Running(Box<Run>),
     /// There is no such campaign.
     #[error("find the campaign")]
     UnknownCampaign,
     /// Somebody else has the seat.
-    #[error("find a place to read a day")]
+    #[error("too many days are being read")]
     Busy,
     /// The store did not answer.
     #[error("use the store")]

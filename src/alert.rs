@@ -43,7 +43,7 @@ pub enum AlertError {
     #[error("wait for the webhook")]
     Late,
     /// It does not take the alert.
-    #[error("have the webhook take the alert: it answers {0}")]
+    #[error("the webhook refused the alert: it answered {0}")]
     Refused(StatusCode),
     /// Our fault.
     #[error("write the request")]

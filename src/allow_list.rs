@@ -69,13 +69,13 @@ pub enum AllowListError {
     #[error("find the campaign")]
     Unknown,
     /// It is archived, and stays as it is.
-    #[error("change the list of an archived campaign")]
+    #[error("the campaign is archived")]
     Archived,
     /// The campaign has no list.
     #[error("find the campaign's list")]
     NoList,
     /// As many imports are under way as may be.
-    #[error("begin the import: too many are under way")]
+    #[error("too many imports are under way")]
     Busy,
     /// A line of the file cannot be read.
     #[error("read the file: line {}", .0.line)]
@@ -93,7 +93,7 @@ pub enum AllowListError {
     #[error("read the file: it did not come in time")]
     Slow,
     /// Another import of the same list began meanwhile, or the list was removed.
-    #[error("put the list in force: another one was begun meanwhile")]
+    #[error("another import of the list was begun meanwhile")]
     Superseded,
     /// The store failed. Whether the list is in force is told by asking.
     #[error("write the list")]
@@ -107,7 +107,7 @@ pub enum AllowListError {
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
     /// The queue is full.
-    #[error("queue for a look at the list: no room")]
+    #[error("the queue for reading the list is full")]
     Full,
     /// The store did not answer.
     #[error("look at the list")]

@@ -151,14 +151,14 @@ pub enum PublishError {
     #[error("reach the broker: {0}")]
     Away(String),
     /// The local queue is full: wait, no attempt is charged.
-    #[error("queue the record: the producer's queue is full")]
+    #[error("the producer's queue is full")]
     QueueFull,
     /// Every record for this topic fails: missing topic or permission. The topic is parked.
     #[error("write to the topic: {0}")]
     Destination(String),
     /// The partition takes nothing for now: it has no leader, or too few in-sync replicas, or acknowledges
     /// nothing. No attempt is charged, order is kept, and other topics go on.
-    #[error("write to the partition: {0}")]
+    #[error("the partition accepts no records: {0}")]
     Partition(String),
     /// This record is refused, or its batch was refused because of one in it.
     #[error("write the record: {0}")]

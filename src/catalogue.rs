@@ -2,15 +2,18 @@
 //! a campaign is missing one caller fetches it and the rest wait. What it says may be as old as its
 //! bound; the gate and the store decide.
 
+mod changed;
 mod looks;
 mod others;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
 use tokio::sync::mpsc;
 
+use self::changed::Changed;
 use self::looks::Looks;
 pub use self::others::share;
 
@@ -42,6 +45,7 @@ pub struct Catalogue {
     campaigns: Cache<CampaignId, Option<Arc<Campaign>>>,
     sold_out: Cache<CampaignId, ()>,
     looks: Looks,
+    changed: Arc<Changed>,
     /// Tells other replicas of what was changed here; it may be full.
     others: Option<mpsc::Sender<CampaignId>>,
 }
@@ -56,6 +60,7 @@ impl Catalogue {
             campaigns: cache(campaigns_max, age_max),
             sold_out: cache(campaigns_max, age_max),
             looks: Looks::new(campaigns_max),
+            changed: Arc::default(),
             others: None,
         }
     }
@@ -114,6 +119,13 @@ impl Catalogue {
         self.campaigns.invalidate(&id).await;
         self.sold_out.invalidate(&id).await;
         self.looks.moved(id);
+        self.changed.note(id);
+    }
+
+    /// Waits for campaigns that were changed, here or on another replica, and takes them. For one task: what
+    /// one takes another does not get.
+    pub async fn changed_lately(&self) -> HashSet<CampaignId> {
+        self.changed.take().await
     }
 }
 

@@ -61,25 +61,25 @@ pub struct WeakSecret;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChallengeError {
     /// There is none, and there must be one.
-    #[error("find a challenge token")]
+    #[error("the challenge token is missing")]
     Missing,
     /// It is none.
-    #[error("read the challenge token")]
+    #[error("the challenge token is malformed")]
     Malformed,
     /// It is not signed with one of the secrets.
-    #[error("verify the challenge token's signature")]
+    #[error("the challenge token's signature is wrong")]
     Signature,
     /// It is for another campaign.
-    #[error("accept a challenge token of another campaign")]
+    #[error("the challenge token is for another campaign")]
     Campaign,
     /// It is for another user.
-    #[error("accept a challenge token of another user")]
+    #[error("the challenge token is for another user")]
     User,
     /// It was valid.
-    #[error("accept a challenge token that has expired")]
+    #[error("the challenge token has expired")]
     Expired,
     /// It is valid for longer than a token may be.
-    #[error("accept a challenge token that is valid for too long")]
+    #[error("the challenge token is valid for too long")]
     TooLong,
 }
 

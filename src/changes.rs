@@ -94,22 +94,22 @@ pub enum ChangeError {
         obstacle: Obstacle,
     },
     /// Another amount is to be paid.
-    #[error("accept the amount: {due} is due")]
+    #[error("wrong amount: {due} is due")]
     WrongAmount {
         /// What it costs.
         due: u64,
     },
     /// The reference is that of another participation's payment.
-    #[error("accept the payment's reference: it paid for another participation")]
+    #[error("the payment reference was already used for another participation")]
     ReferenceUsed,
     /// No provider is configured that may take payments here.
-    #[error("find a payment provider: none may take payments here")]
+    #[error("no payment provider is configured")]
     NoProvider,
     /// Nothing was authorised.
     #[error(transparent)]
     Payment(#[from] PaymentError),
     /// More changes are waiting than can be made in time.
-    #[error("find a place in the queue")]
+    #[error("the queue is full")]
     Busy,
     /// The store did not answer, or not for certain: asking again tells.
     #[error("reach the store")]
@@ -118,7 +118,7 @@ pub enum ChangeError {
     #[error("reach the rewards database")]
     RewardsUnavailable,
     /// The same, because this process does not know of one.
-    #[error("find the rewards database")]
+    #[error("no rewards database is configured")]
     RewardsOff,
 }
 
@@ -357,12 +357,12 @@ impl Desk {
     /// An authorisation that nobody lets go of lapses by itself.
     async fn let_go(&self, reference: &str) {
         let Some(provider) = &self.payments.provider else {
-            return tracing::warn!(reference, "nobody is there to let go of a payment");
+            return tracing::warn!(reference, "no task is there to release a payment");
         };
         let void = provider.void(reference);
         let voided = tokio::time::timeout(self.payments.timeout, void).await;
         if !matches!(voided, Ok(Ok(()))) {
-            tracing::warn!(reference, "an authorisation was not let go of");
+            tracing::warn!(reference, "the authorisation of a payment was not released");
         }
     }
 }

@@ -53,7 +53,7 @@ pub enum ExportError {
     #[error("find the campaign")]
     Unknown,
     /// As many are under way as may be.
-    #[error("begin the export: too many are under way")]
+    #[error("too many exports are under way")]
     Busy,
     /// The store failed.
     #[error("read participations")]

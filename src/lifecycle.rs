@@ -3,24 +3,21 @@
 //! told again until it is.
 
 mod record;
+mod schedule;
 mod terms;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use self::terms::{Terms, check};
 use crate::catalogue::Catalogue;
 use crate::domain::{AuditAction, AuditNote, Campaign, CampaignId, Instant, Origin, State};
 use crate::gate::GateError;
 use crate::reconcile::{Patience, ReconcileError, Reconciler};
-use crate::store::{CampaignChange, CampaignFilter, NewCampaign, Store, StoreError};
+use crate::store::{CampaignChange, NewCampaign, Store, StoreError};
 
 /// How often a change is tried again when another change came between.
 const CHANGE_ATTEMPTS: usize = 5;
-/// The longest the schedule sleeps. What the clock changes is told by the clock in every view and at
-/// the gate; this only writes it down, also for campaigns that another replica made.
-const TICK_MAX: Duration = Duration::from_secs(10);
 
 /// Why a campaign was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +34,7 @@ pub enum LifecycleError {
         to: State,
     },
     /// It is archived, and stays as it is.
-    #[error("change an archived campaign")]
+    #[error("the campaign is archived")]
     Archived,
     /// A field makes no sense.
     #[error("accept {field}: {problem}")]
@@ -48,7 +45,7 @@ pub enum LifecycleError {
         problem: String,
     },
     /// It has a price, and nobody takes payments here.
-    #[error("sell the campaign: no payment provider takes payments here")]
+    #[error("no payment provider is configured")]
     NoProvider,
     /// The store failed.
     #[error("write the campaign")]
@@ -198,46 +195,6 @@ impl Lifecycle {
             }))
         })
         .await
-    }
-
-    /// Writes down what the database's clock has done, tells the gate what it missed, and answers how long
-    /// nothing will change by that clock.
-    pub async fn tick(&self) -> Result<Duration, LifecycleError> {
-        if self.gate_behind.load(Ordering::Acquire) {
-            let aligned = self.reconciler.align().await?;
-            self.gate_behind.store(false, Ordering::Release);
-            tracing::info!(aligned.campaigns, aligned.closed, "the gate is in step");
-        }
-        let now = self.store.time().await?;
-        let filter = CampaignFilter {
-            states: vec![State::Scheduled, State::Open, State::Paused],
-            kind: None,
-            after: None,
-            limit: 10_000,
-        };
-        let mut next = TICK_MAX;
-        for campaign in self.store.campaigns(&filter).await? {
-            let state = campaign.state_at(now);
-            // Another replica may have been faster; then its version is the newer one.
-            if state != campaign.state
-                && self
-                    .store
-                    .move_by_clock(campaign.id, campaign.version)
-                    .await?
-            {
-                tracing::info!(campaign.id = %campaign.id, state = state.as_str(), "moved by the clock");
-                self.tell_gate(campaign.id).await?;
-            }
-            for at in [campaign.opens_at, campaign.closes_at]
-                .into_iter()
-                .flatten()
-            {
-                if let Ok(until) = (at - now).to_std() {
-                    next = next.min(until.max(Duration::from_millis(1)));
-                }
-            }
-        }
-        Ok(next)
     }
 
     /// Reads, decides and writes, again when another change came between. Decides by the database's time

@@ -35,8 +35,8 @@ Settings (each is also FIRSTCOME_SECTION_KEY; secrets also as FIRSTCOME_..._FILE
   FIRSTCOME_LOG_FILTER            What is logged, as in RUST_LOG
 
 Documents, in the folder docs of the source:
-  configuration.md  all settings    operating.md  running it        admin.md        managing it
-  authentication.md who is asking   runbooks/     alerts            architecture.md how it works";
+  configuration.md  all settings    operating.md  running it        admin.md        admin tasks
+  authentication.md authentication  runbooks/     alerts            architecture.md how it works";
 
 /// First come, first served: coupons, points, limited drops and time deals, handed out exactly once.
 #[derive(Debug, Parser)]
@@ -76,7 +76,7 @@ enum Command {
         /// Only this campaign.
         #[arg(long, value_name = "ID", conflicts_with = "topic")]
         campaign: Option<i64>,
-        /// Reads everything again, also what was found sound before and has not changed since.
+        /// Reads everything again, also what was verified before and has not changed since.
         #[arg(long)]
         full: bool,
         /// Also reads the topic of participations from its beginning: order, gaps, losses.
@@ -85,7 +85,7 @@ enum Command {
         /// Also reads the rewards database: one effect of each event.
         #[arg(long, conflicts_with = "campaign")]
         rewards: bool,
-        /// How far a consumer of rewards may have passed an event before a missing effect is a breach.
+        /// Seconds a consumer may be past an event before a missing reward counts as a violation.
         #[arg(
             long,
             value_name = "SECONDS",
@@ -114,7 +114,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Makes, lists, changes and disables accounts, for people to log in by where `auth.mode` is `sessions`.
+    /// Creates, lists, changes and disables accounts for auth.mode=sessions.
     Accounts {
         #[command(subcommand)]
         action: command::accounts::Action,

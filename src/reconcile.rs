@@ -21,7 +21,7 @@ use self::rebuild::Flight;
 use crate::crash;
 use crate::domain::{Campaign, CampaignId, ParticipationId, State};
 use crate::gate::{Configured, Footprint, Gate, GateError, GateState, Settings};
-use crate::store::{CampaignFilter, Store, StoreError};
+use crate::store::{CampaignFilter, States, Store, StoreError};
 
 /// Leases looked at in one go, per campaign.
 const SWEEP_BATCH: usize = 1_000;
@@ -248,7 +248,7 @@ impl Reconciler {
 
     pub(crate) async fn live_campaigns(&self) -> Result<Vec<Campaign>, StoreError> {
         let mut filter = CampaignFilter {
-            states: vec![State::Scheduled, State::Open, State::Paused],
+            states: States::Stored(vec![State::Scheduled, State::Open, State::Paused]),
             kind: None,
             after: None,
             limit: PAGE,

@@ -113,13 +113,13 @@ pub fn made_up(users: u32) -> UserId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SimulateError {
     /// As many run as may.
-    #[error("start the job: {0} are running, which is the bound")]
+    #[error("{0} jobs are running, the limit")]
     TooMany(usize),
     /// There is no such job, or not any more, or not in this process.
     #[error("find the job")]
     Unknown,
     /// It is over already.
-    #[error("cancel the job: it has ended")]
+    #[error("the job has ended")]
     Over,
 }
 

@@ -94,7 +94,7 @@ impl Skew {
         match change {
             Some(Change::Off) => tracing::warn!(
                 clock.ahead_seconds = seconds,
-                "this machine's clock differs from the database's, which is followed: set both by NTP"
+                "this machine's clock differs from the database's; the service uses the database's: set both by NTP"
             ),
             Some(Change::InStep) => tracing::info!(
                 clock.ahead_seconds = seconds,

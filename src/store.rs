@@ -29,7 +29,7 @@ mod verification;
 pub use accounts::{Account, AccountChange, NewAccount};
 pub use allow_lists::{AllowList, Enforced};
 pub use audit::{AuditEntry, AuditFilter};
-pub use campaigns::{CampaignChange, CampaignFilter, NewCampaign};
+pub use campaigns::{CampaignChange, CampaignFilter, NewCampaign, States};
 pub use counts::Counts;
 pub use daily::{Begun, Cause, DailyRow, Done, Ended, Progress, Redo, Run, RunFailure, RunState};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};

@@ -59,9 +59,9 @@ impl Report {
 /// Why a run cannot go on.
 #[derive(Debug, thiserror::Error)]
 enum JobError {
-    #[error("keep the turn")]
+    #[error("lost the lease of the run")]
     Lost,
-    #[error("go on: the process stops")]
+    #[error("the process stops")]
     Stopped,
     #[error("aggregate the day")]
     Store(#[from] StoreError),

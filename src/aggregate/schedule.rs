@@ -35,7 +35,7 @@ pub enum ScheduleError {
     #[error("read the cron expression")]
     Expression(#[source] croner::errors::CronError),
     /// Its time never comes.
-    #[error("find a time that the cron expression names")]
+    #[error("the cron expression names no time")]
     Never,
 }
 

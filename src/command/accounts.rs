@@ -28,29 +28,29 @@ use crate::store::Store;
 /// What is done with accounts.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Action {
-    /// Makes one, and prints its number. The password is the first line of standard input, or of a file.
+    /// Creates an account, and prints its number. The password is the first line of standard input, or of a file.
     Add {
-        /// What they log in as.
+        /// Login name.
         #[arg(value_parser = login)]
         login: LoginName,
-        /// What it may do as an admin; may be given several times.
+        /// Admin scope; may be given several times.
         #[arg(long, value_name = "SCOPE", value_parser = scope)]
         scope: Vec<Scope>,
         /// Where the password is, instead of standard input.
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
     },
-    /// Lists them, in order of number.
+    /// Lists accounts by number.
     List,
-    /// Changes one, and ends its sessions. What is not named stays as it is.
+    /// Changes an account and ends its sessions. What is not named stays as it is.
     Change {
-        /// What they log in as.
+        /// Login name.
         #[arg(value_parser = login)]
         login: LoginName,
-        /// What it may do as an admin from now on; may be given several times.
+        /// Admin scope it has from now on; may be given several times.
         #[arg(long, value_name = "SCOPE", value_parser = scope, conflicts_with = "no_scopes")]
         scope: Vec<Scope>,
-        /// It may do nothing as an admin from now on.
+        /// Removes all admin scopes.
         #[arg(long)]
         no_scopes: bool,
         /// Reads a new password: the first line of standard input.
@@ -60,21 +60,21 @@ pub enum Action {
         #[arg(long, value_name = "FILE", conflicts_with = "password")]
         password_file: Option<PathBuf>,
     },
-    /// Lets nobody log in by one any more, and ends its sessions.
+    /// Disables an account and ends its sessions.
     Disable {
-        /// What they log in as.
+        /// Login name.
         #[arg(value_parser = login)]
         login: LoginName,
     },
-    /// Disables the one-time codes of one whose owner lost them, and ends its sessions.
+    /// Disables the one-time codes of an account whose owner lost them, and ends its sessions.
     ResetTotp {
-        /// What they log in as.
+        /// Login name.
         #[arg(value_parser = login)]
         login: LoginName,
     },
-    /// Lets them log in again.
+    /// Enables an account again.
     Enable {
-        /// What they log in as.
+        /// Login name.
         #[arg(value_parser = login)]
         login: LoginName,
     },
@@ -121,7 +121,7 @@ pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
             let scopes = (*no_scopes || !scope.is_empty()).then(|| among(scope));
             ensure!(
                 renewed.is_some() || scopes.is_some(),
-                "what is to change? Say --scope, --no-scopes, --password or --password-file"
+                "nothing to change: use --scope, --no-scopes, --password or --password-file"
             );
             let change = Change {
                 password: renewed,

@@ -22,18 +22,28 @@ const SCHEDULE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Opens and closes campaigns by the clock.
 pub(super) fn start_schedule(spawner: &Spawner, lifecycle: Lifecycle) {
-    spawner.repeat("lifecycle.tick", Duration::ZERO, move |_stop| {
-        let lifecycle = lifecycle.clone();
-        async move {
-            lifecycle.tick().await.unwrap_or_else(|error| {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the schedule waits"
-                );
-                SCHEDULE_PAUSE
-            })
-        }
-    });
+    spawner.start(
+        "lifecycle.tick",
+        Stage::Background,
+        Policy::restart(),
+        move |stop| {
+            let lifecycle = lifecycle.clone();
+            async move {
+                while !stop.is_cancelled() {
+                    // No step is cut short, the wait after it is.
+                    let pause = lifecycle.tick().await.unwrap_or_else(|error| {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "the schedule waits"
+                        );
+                        SCHEDULE_PAUSE
+                    });
+                    stop.run_until_cancelled(lifecycle.until_due(pause)).await;
+                }
+                Ok(())
+            }
+        },
+    );
 }
 
 /// Finds out when a gate that went away is back, and brings it into step.

@@ -8,7 +8,7 @@ use clap::Args;
 /// Whether the answer is given beforehand.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Confirmation {
-    /// Does it without asking; needed where there is no terminal to ask on.
+    /// Skip the confirmation; required without a terminal.
     #[arg(long)]
     yes: bool,
 }
@@ -21,7 +21,7 @@ impl Confirmation {
         }
         let input = std::io::stdin();
         if !input.is_terminal() {
-            bail!("{question} There is no terminal to ask on: nothing was changed (say --yes)");
+            bail!("{question} No terminal to ask on: nothing was changed (use --yes)");
         }
         if is_yes(question, &mut input.lock(), &mut std::io::stderr())? {
             return Ok(());

@@ -106,7 +106,7 @@ pub(super) fn admin_token(config: &Config) -> anyhow::Result<String> {
         let token = token.trim();
         ensure!(
             is_strong(token),
-            "{} has no admin token of at least {TOKEN_CHARACTERS_MIN} characters: remove it, and one is made",
+            "{} has no admin token of at least {TOKEN_CHARACTERS_MIN} characters: delete the file to get a new one",
             file.display()
         );
         return Ok(token.to_owned());

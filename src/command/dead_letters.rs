@@ -66,7 +66,7 @@ impl Selection {
     fn checked(&self) -> anyhow::Result<&Filter> {
         ensure!(
             self.all || self.filter.says_something(),
-            "which dead letters? Say --event, --campaign, --key, --from or --until, or --all for every one"
+            "select dead letters: use --event, --campaign, --key, --from, --until, or --all"
         );
         Ok(&self.filter)
     }
@@ -211,8 +211,8 @@ pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
     };
     super::print(&format!("{meant} dead letters, {changed} {}", what.done()))?;
     if let (0, Some(event)) = (meant, filter.event) {
-        let why = "it was replayed or discarded already, or never was one";
-        super::print(&format!("event {event} is no dead letter: {why}"))?;
+        let why = "it was replayed or discarded, or never was one";
+        super::print(&format!("event {event} is not a dead letter: {why}"))?;
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)

@@ -224,7 +224,7 @@ fn kafka_settings(config: &Config) -> KafkaConfig {
     }
 }
 
-/// The admin token: the configured one, or, when a part is embedded, one that is made once and kept.
+/// The admin token: the configured one or, when all three parts are embedded, one that is made once and kept.
 pub(super) fn admin_token(config: &Config) -> anyhow::Result<Option<SecretString>> {
     if config.admin.token.is_some() || config.embedded_parts().len() < 3 {
         return Ok(config.admin.token.clone());

@@ -301,7 +301,7 @@ fn changes_of(
 fn provider(config: &Config) -> Option<Arc<dyn Payability>> {
     if !config.sells_for_money() {
         tracing::warn!(
-            "no payments are taken: the simulated provider moves no money (payment.allow_simulated has it sell all the same)"
+            "no payments are accepted: the simulated provider moves no money (set payment.allow_simulated=true to allow it)"
         );
         return None;
     }

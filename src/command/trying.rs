@@ -8,12 +8,12 @@ use secrecy::ExposeSecret;
 use crate::config::Config;
 use crate::domain::{Kind, Reward, State};
 use crate::http::App;
-use crate::store::{CampaignFilter, NewCampaign};
+use crate::store::{CampaignFilter, NewCampaign, States};
 
 /// With everything embedded, somebody is trying it out: gives them a campaign to try.
 pub(super) async fn first_campaign(config: &Config, app: &App) -> anyhow::Result<()> {
     let any = CampaignFilter {
-        states: Vec::new(),
+        states: States::Any,
         kind: None,
         after: None,
         limit: 1,

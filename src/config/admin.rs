@@ -87,15 +87,12 @@ impl Admin {
             return;
         };
         let Some(token) = &self.token else {
-            require(
-                false,
-                "admin.token_previous: is accepted beside admin.token alone, which is not set",
-            );
+            require(false, "admin.token_previous: requires admin.token");
             return;
         };
         require(
             token.expose_secret() != previous.expose_secret(),
-            "admin.token_previous: must be another than admin.token",
+            "admin.token_previous: must differ from admin.token",
         );
     }
 }

@@ -221,7 +221,7 @@ impl Http {
         require(
             self.management_listen
                 .is_none_or(|address| address.port() == 0 || address != self.listen),
-            "http.management_listen: must not be http.listen",
+            "http.management_listen: must differ from http.listen",
         );
         require(
             is_safe(self.listen),

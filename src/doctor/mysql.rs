@@ -56,7 +56,7 @@ fn service(settings: &Settings) -> Vec<Finding> {
                 Good
             } else {
                 Warn(
-                    "turn it on: without it a deadlock costs a wait of 2 s, and not one transaction",
+                    "turn it on: without it a deadlock waits 2 s instead of aborting one transaction",
                 )
             }
         }),
@@ -80,8 +80,8 @@ fn service(settings: &Settings) -> Vec<Finding> {
 }
 
 /// What a session says that was not told what we tell it.
-const LOST_SETTINGS: &str = "let the proxy before MySQL pass on SET SESSION, or pin each connection to a \
-     session: the settings of a session were lost on the way";
+const LOST_SETTINGS: &str =
+    "the session settings were lost: let the proxy forward SET SESSION, or pin connections";
 
 fn writable(value: &str) -> Verdict {
     if is_on(value) {

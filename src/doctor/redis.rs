@@ -73,7 +73,7 @@ fn memory(settings: &Settings) -> Option<Finding> {
     let percent: u64 = settings.get("used_memory_percent")?.parse().ok()?;
     let verdict = match percent {
         0..80 => Good,
-        80..95 => Warn("raise maxmemory, or close campaigns that are over"),
+        80..95 => Warn("raise maxmemory, or close finished campaigns"),
         _ => Bad("raise maxmemory: when it is full nothing is admitted by the gate"),
     };
     let value = format!("{percent} %");

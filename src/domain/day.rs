@@ -26,10 +26,10 @@ const GAP_STEPS_MAX: usize = 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DayError {
     /// It has not begun.
-    #[error("look at a day that has not begun")]
+    #[error("the day has not begun")]
     Future,
     /// It is more than a year old.
-    #[error("look at a day more than a year ago")]
+    #[error("the day is more than a year ago")]
     TooOld,
 }
 

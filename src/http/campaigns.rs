@@ -17,7 +17,7 @@ use super::views::{
 };
 use super::{App, Section};
 use crate::domain::{Campaign, CampaignId, State};
-use crate::store::{CampaignFilter, StoreError};
+use crate::store::{CampaignFilter, States, StoreError};
 
 documented! {
     /// Problems of reading the catalogue.
@@ -56,6 +56,11 @@ pub(super) async fn page_of_campaigns(
     listing: Listing,
 ) -> Result<Written<CampaignList>, Arc<StoreError>> {
     let limit = page_limit(listing.limit);
+    let states = if states.is_empty() {
+        States::Any
+    } else {
+        States::ByClock(states)
+    };
     let filter = CampaignFilter {
         states,
         kind: listing.kind.map(Into::into),

@@ -67,9 +67,7 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>,
     let mut found = pairs.filter_map(|(known, value)| (known == name).then_some(value));
     match (found.next(), found.next()) {
         (first, None) => Ok(first),
-        (_, Some(_)) => Err(unauthenticated(
-            "The cookie of a session must be there once.",
-        )),
+        (_, Some(_)) => Err(unauthenticated("Send the cookie of a session only once.")),
     }
 }
 

@@ -45,10 +45,10 @@ const ADDRESS_LIMIT: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
     content-type: application/problem+json\r\n\
     retry-after: 2\r\n\
     connection: close\r\n\
-    content-length: 190\r\n\
+    content-length: 187\r\n\
     \r\n\
     {\"type\":\"urn:firstcome:problem:address-limit\",\"title\":\"Too many at once from one address\",\
-    \"status\":429,\"detail\":\"The address has as many connections as one may have.\",\
+    \"status\":429,\"detail\":\"The address has reached its limit of connections.\",\
     \"code\":\"ADDRESS_LIMIT\"}";
 
 /// Takes an address to serve on.

@@ -52,7 +52,7 @@ documented! {
         413 => "The body is too large (TOO_LARGE).",
         415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
         422 => "A value cannot be accepted (INVALID), or the key was used for another request (IDEMPOTENCY_KEY_REUSED).",
-        429 => "A rate is used up, see Retry-After (RATE_LIMITED); or the address has as many bodies pending as one may have (ADDRESS_LIMIT).",
+        429 => "A rate is used up, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
     }
     /// Problems of looking at participations.
     Looking {

@@ -341,7 +341,7 @@ const EVERYWHERE: [(u16, &str); 5] = [
     ),
     (
         429,
-        "The address has as many bodies pending, or live streams, as one may have (ADDRESS_LIMIT).",
+        "The address has reached its limit of pending bodies or live streams (ADDRESS_LIMIT).",
     ),
     (431, "The head is too large (HEADERS_TOO_LARGE)."),
     (500, "Our fault (INTERNAL)."),

@@ -216,7 +216,7 @@ pub(super) async fn use_voucher(
         UseOutcome::Used(coupon) => Ok(CouponUseView::of(&coupon, order.amount, now)),
         UseOutcome::OtherAmount(coupon) => {
             let amount = coupon.order_amount.unwrap_or_default();
-            let problem = format!("must be {amount}: for this order the coupon was used before");
+            let problem = format!("must be {amount}: this order already used the coupon");
             Err(Problem::invalid_field("orderAmount", problem))
         }
         UseOutcome::Refused(coupon) => Err(unusable(&coupon, now)),

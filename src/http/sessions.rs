@@ -51,14 +51,14 @@ documented! {
         413 => "The body is too large (TOO_LARGE).",
         415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
         422 => "A value cannot be accepted (INVALID).",
-        429 => "Too many log-ins failed before, see Retry-After (RATE_LIMITED); or the address has as many bodies pending as one may have (ADDRESS_LIMIT).",
+        429 => "Too many log-ins failed before, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
     }
     /// Problems of going on with a remembered log-in.
     Resuming {
         401 => "There is no such log-in, or it is over, or its token was used before: then all sessions of the account end (NOT_REMEMBERED).",
         403 => "The request comes from another site (CSRF).",
         404 => "Nobody logs in here: auth.mode is another (NOT_FOUND).",
-        409 => "Another request went on with it a moment ago, and has the new cookies (JUST_USED).",
+        409 => "Another request resumed it a moment ago, and has the new cookies (JUST_USED).",
     }
     /// Problems of asking who is logged in.
     Looking {

@@ -34,10 +34,10 @@ pub enum TlsError {
         source: io::Error,
     },
     /// A file has no certificate in it, or something that is none.
-    #[error("find certificates in PEM in {}", .0.display())]
+    #[error("no certificates in PEM in {}", .0.display())]
     Certificates(PathBuf),
     /// A file has no key in it.
-    #[error("find a private key in PEM in {}", .0.display())]
+    #[error("no private key in PEM in {}", .0.display())]
     Key(PathBuf),
     /// The key is not that of the certificate, or of a kind that is not used.
     #[error("use the certificate with its key")]

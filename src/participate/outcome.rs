@@ -64,13 +64,13 @@ pub enum ParticipateError {
     #[error("find the campaign")]
     UnknownCampaign,
     /// The idempotency key was used for another request.
-    #[error("accept the idempotency key: it was used for another request")]
+    #[error("the idempotency key was used for another request")]
     KeyReused,
     /// An earlier request with the same idempotency key may still be committed.
-    #[error("decide the request: an earlier one with its key may still be committed")]
+    #[error("an earlier request with this key may still commit")]
     Outstanding,
     /// No room; nothing was taken.
-    #[error("queue the participation: no room")]
+    #[error("the queue is full")]
     Busy,
     /// A part did not answer. Whether the participation was made is told by asking again.
     #[error("reach the {part}")]

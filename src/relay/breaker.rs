@@ -265,7 +265,7 @@ impl Breakers {
             tracing::warn!(
                 topic,
                 reason,
-                "a partition takes nothing: the topic's rows wait"
+                "a partition accepts no records: the topic's rows wait"
             );
         }
     }

@@ -1,11 +1,14 @@
 //! Campaigns in the store: create, read, change. The units committed are changed by
 //! `participations` alone.
 
+mod states;
+
 use std::time::Duration;
 
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
+pub use self::states::States;
 use super::entity::campaign::{ActiveModel, Column, Entity, Model};
 use super::outbox::Sql;
 use super::{Store, StoreError};
@@ -75,8 +78,8 @@ pub struct CampaignChange {
 /// Which campaigns to list, newest first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CampaignFilter {
-    /// Only these; empty: all.
-    pub states: Vec<State>,
+    /// Only those in these states.
+    pub states: States,
     /// Only this kind.
     pub kind: Option<Kind>,
     /// Only those numbered below it: the last one of the page before.
@@ -189,9 +192,8 @@ impl Store {
 
     async fn campaign_rows(&self, filter: &CampaignFilter) -> Result<Vec<Model>, StoreError> {
         let mut query = Entity::find().order_by_desc(Column::Id).limit(filter.limit);
-        if !filter.states.is_empty() {
-            query =
-                query.filter(Column::State.is_in(filter.states.iter().map(|state| state.as_str())));
+        if let Some(states) = filter.states.condition(&self.now_expr()) {
+            query = query.filter(states);
         }
         if let Some(kind) = filter.kind {
             query = query.filter(Column::Kind.eq(kind.as_str()));

@@ -18,22 +18,22 @@ pub enum StoreError {
     #[error("wait for a lock in the database")]
     Contended(#[source] DbErr),
     /// A unique key or a check refused the change: nothing happened.
-    #[error("keep to the rules of the schema")]
+    #[error("a rule of the schema refused the change")]
     Constraint(#[source] DbErr),
     /// The server takes no writes, and said so to one: nothing happened.
-    #[error("write to a database that is read-only")]
+    #[error("the database refused a write: it is read-only")]
     WriteRefused(#[source] DbErr),
     /// The server takes no writes, by these of its settings: what it answers may be old.
-    #[error("use a database that is read-only ({0})")]
+    #[error("the database is read-only ({0})")]
     ReadOnly(String),
     /// The URL asks for an encryption that would not be what it says.
     #[error("encrypt connections to the database: {0}")]
     Encryption(&'static str),
     /// Another process changes the schema, and did not finish within this time.
-    #[error("wait for another process that changes the schema: not finished within {0:?}")]
+    #[error("another process is changing the schema and did not finish within {0:?}")]
     SchemaLocked(Duration),
     /// The database let another process change the schema at the same time.
-    #[error("keep the lock on the schema while it changes")]
+    #[error("lost the lock on the schema during the change")]
     SchemaLockLost,
     /// Anything else: a bug, a full disk, a missing table.
     #[error("use the database")]

@@ -38,6 +38,7 @@ mod records;
 mod roles;
 mod sale;
 mod same_key;
+mod schedule;
 mod scopes;
 mod security;
 mod sessions;

@@ -10,8 +10,8 @@ use firstcome::domain::{
     to_stored_precision,
 };
 use firstcome::store::{
-    BatchOutcome, CampaignChange, CampaignFilter, Intake, Mismatch, Store, StoreConfig, StoreError,
-    TallyRow, UserKey,
+    BatchOutcome, CampaignChange, CampaignFilter, Intake, Mismatch, States, Store, StoreConfig,
+    StoreError, TallyRow, UserKey,
 };
 use sea_orm::{ConnectionTrait, Database, Statement};
 
@@ -332,7 +332,7 @@ async fn replicas_that_start_together_bring_the_schema_up_in_turn() {
 
 fn all() -> CampaignFilter {
     CampaignFilter {
-        states: Vec::new(),
+        states: States::Any,
         kind: None,
         after: None,
         limit: 10,

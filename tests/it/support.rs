@@ -7,7 +7,7 @@ use firstcome::domain::{
     Campaign, CampaignId, EventId, Kind, OutboxEvent, State, to_stored_precision,
 };
 use firstcome::store::{
-    CampaignChange, CampaignFilter, NewCampaign, Raise, Raised, Store, StoreConfig, Turn,
+    CampaignChange, CampaignFilter, NewCampaign, Raise, Raised, States, Store, StoreConfig, Turn,
 };
 use tempfile::TempDir;
 
@@ -113,7 +113,7 @@ pub async fn raised(store: &Store, id: CampaignId) -> Campaign {
 /// All campaigns.
 pub fn all() -> CampaignFilter {
     CampaignFilter {
-        states: Vec::new(),
+        states: States::Any,
         kind: None,
         after: None,
         limit: 100,

@@ -79,10 +79,10 @@ pub enum GroupError {
         source: KafkaError,
     },
     /// Who worked on a partition is gone.
-    #[error("work on partition {0}: whoever did has gone")]
+    #[error("work on partition {0}: its task ended")]
     Abandoned(i32),
     /// The polling thread could not start, or broke off, or does not end.
-    #[error("read as a member of group {0}: the reader broke off")]
+    #[error("read as a member of group {0}: the reader stopped")]
     Broken(String),
 }
 

@@ -81,7 +81,7 @@ pub enum ReadError {
         cause: String,
     },
     /// The reading thread could not start or broke off.
-    #[error("read topic {0}: the reader broke off")]
+    #[error("read topic {0}: the reader stopped")]
     Broken(String),
 }
 

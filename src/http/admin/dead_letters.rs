@@ -360,7 +360,7 @@ async fn carry_out(app: &App, selection: Selection, action: Move, by: &Origin) -
             StatusCode::CONFLICT,
             "NOT_DEAD",
             "Not a dead letter",
-            "This event is no dead letter: it was replayed or discarded already, or never was one.",
+            "This event is not a dead letter: it was replayed or discarded, or never was one.",
         );
         return Err(problem.into());
     }

@@ -81,7 +81,7 @@ impl<'a> Asking<'a> {
             }
             (Some(value), None) => value.to_str().unwrap_or_default().trim(),
             // Which of two is meant, a gateway and this service could see differently.
-            (Some(_), Some(_)) => return Err(unauthenticated("Authorization must be there once.")),
+            (Some(_), Some(_)) => return Err(unauthenticated("Send Authorization only once.")),
         };
         match (bearer(value), &self.policy.auth) {
             (Some(token), Auth::Jwt(verifier)) if is_jwt(token) => {
@@ -159,7 +159,7 @@ pub(super) fn refused(error: TokenError) -> Problem {
     let detail = match error {
         TokenError::Expired => "The token has expired.",
         TokenError::NotYetValid => "The token is not valid yet.",
-        TokenError::Issuer => "The token was issued by another than this service believes.",
+        TokenError::Issuer => "The token's issuer is not accepted.",
         TokenError::Audience => "The token is not meant for this service.",
         TokenError::Type => "The token is of a type that is not accepted here.",
         TokenError::Subject => "The subject of the token is no user id.",

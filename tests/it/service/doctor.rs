@@ -247,3 +247,41 @@ fn the_doctor_names_simulated_payments_beside_a_real_part() {
         assert!(!of_level(&findings, "bad").contains(&"provider"));
     }
 }
+
+/// The settings that the table of the documentation names, as the first word in each row's second cell or
+/// later ones between commas.
+fn documented() -> Vec<String> {
+    let page = std::fs::read_to_string("docs/configuration.md").unwrap();
+    let (_, section) = page.split_once("## The doctor").unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| "));
+    let cells = rows.filter_map(|row| row.split('|').nth(2).map(str::to_owned));
+    let names: Vec<String> = cells
+        .flat_map(|cell| {
+            let names = cell.split(',').map(|name| name.trim().replace('`', ""));
+            names.collect::<Vec<_>>()
+        })
+        .collect();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documentation_names_every_setting_that_the_doctor_examines() {
+    let parts = super::real::parts().await;
+    let (folder, documented) = (TempDir::new().unwrap(), documented());
+    // It creates the topics.
+    let mut service = super::process::Service::start(&folder, parts.settings()).await;
+    assert!(service.stop().await.success());
+    let (findings, _) = examine(parts.settings());
+    let missing: Vec<&str> = findings
+        .iter()
+        .map(|found| found["setting"].as_str().unwrap())
+        .map(|setting| match setting.split_once(' ') {
+            // A setting of a topic follows the topic's name.
+            Some((topic, setting)) if topic.contains(&parts.prefix) => setting,
+            _ => setting,
+        })
+        .filter(|setting| !documented.iter().any(|name| name == setting))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(findings.len() > 30, "{} findings", findings.len());
+}

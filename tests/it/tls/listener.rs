@@ -148,12 +148,8 @@ async fn a_certificate_that_cannot_be_used_is_said_at_start() {
             "client-key.pem",
             "use the certificate with its key",
         ),
-        (
-            "server-key.pem",
-            "server-key.pem",
-            "find certificates in PEM",
-        ),
-        ("server.pem", "ca.pem", "find a private key in PEM"),
+        ("server-key.pem", "server-key.pem", "no certificates in PEM"),
+        ("server.pem", "ca.pem", "no private key in PEM"),
         (
             "server.pem",
             "missing.pem",

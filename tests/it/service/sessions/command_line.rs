@@ -66,7 +66,7 @@ async fn accounts_are_listed_changed_and_disabled_on_the_command_line() {
     assert!(said(&["change", "ada", "--no-scopes"], "").ends_with("scopes: none\n"));
 
     for (arguments, why) in [
-        (&["change", "ada"][..], "what is to change?"),
+        (&["change", "ada"][..], "nothing to change: use --scope"),
         (&["disable", "nobody"], "there is no account nobody"),
     ] {
         let refused = accounts(&scene, arguments, "");
