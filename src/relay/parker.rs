@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::settler::{persist, tell};
 use super::{Haste, Item, KeyPolicy, Origin, Parts, Signal};
 use crate::store::{
-    ORPHAN_KEYS_MAX, ParkedKey, ParkedState, Pending, Reparked, StoreError, Under, Verdict,
+    ORPHAN_KEYS_MAX, ParkedKey, ParkedState, Pending, Reparked, StoreError, Under, Verdict, Without,
 };
 use crate::supervisor::BoxError;
 
@@ -71,6 +71,7 @@ impl Parker {
     /// Runs until told to stop and everything noted is written down.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), BoxError> {
         let unparked = Parts::clone(&self.parts);
+        let released = Parts::clone(&self.parts);
         loop {
             tokio::select! {
                 biased;
@@ -78,6 +79,7 @@ impl Parker {
                     self.next_pass = Instant::now();
                     self.next_orphans = Instant::now();
                 }
+                () = released.released.notified() => self.next_pass = Instant::now(),
                 // Before the notes: there may be no end of them, and they are written down one by one.
                 () = tokio::time::sleep_until(self.next_pass), if !stop.is_cancelled() => {
                     let wait = self.pass(&stop).await.unwrap_or_else(|failure| {
@@ -270,7 +272,12 @@ impl Parker {
         let parts = Parts::clone(&self.parts);
         let store = &parts.store;
         let state = ParkedState::Retry;
-        let due = store.parked_due(state, &buckets, DUE_ROWS_MAX).await?;
+        // They would fill the page with what is only given back.
+        let without = parts.without_held();
+        let is_held = without != Without::default();
+        let due = store
+            .parked_due(state, &buckets, &without, DUE_ROWS_MAX)
+            .await?;
         for (row, error) in due.unreadable {
             let Some(term) = usable.get(&row.bucket) else {
                 continue;
@@ -297,11 +304,15 @@ impl Parker {
             })
             .collect();
         // What is due now may find no room, and stays due until its result is written down.
+        let again_in = parts.config.poll_max.min(AGAIN_IN);
         let wait = if items.is_empty() {
-            store.next_due(state, &buckets).await?.unwrap_or(LOOK_EVERY)
+            let next = store.next_due(state, &buckets, &without).await?;
+            // What is held back may be probed soon.
+            let most = if is_held { again_in } else { LOOK_EVERY };
+            next.unwrap_or(most).min(most)
         } else {
             tell(&self.signals, Signal::Due(items)).await;
-            parts.config.poll_max.min(AGAIN_IN)
+            again_in
         };
         if Instant::now() >= self.next_orphans {
             let freed = store.free_orphans(&buckets).await?;
