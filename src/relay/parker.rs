@@ -1,6 +1,8 @@
 //! Writes down what could not be published, in the order in which it happened, and brings it back
 //! when its time has come. It alone decides which keys are blocked.
 
+mod notes;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use crate::store::{
     ORPHAN_KEYS_MAX, ParkedKey, ParkedState, Pending, Reparked, StoreError, Under, Verdict, Without,
 };
 use crate::supervisor::BoxError;
+use notes::Notes;
 
 /// Parked rows brought back at once.
 const DUE_ROWS_MAX: u32 = 200;
@@ -47,7 +50,7 @@ pub(super) enum Note {
 #[derive(Debug)]
 pub(super) struct Parker {
     parts: Parts,
-    inbox: mpsc::Receiver<Note>,
+    notes: Notes,
     signals: mpsc::Sender<Signal>,
     next_pass: Instant,
     next_orphans: Instant,
@@ -61,7 +64,7 @@ impl Parker {
     ) -> Self {
         Self {
             parts: Parts::clone(parts),
-            inbox,
+            notes: Notes::new(inbox),
             signals,
             next_pass: Instant::now(),
             next_orphans: Instant::now(),
@@ -88,11 +91,11 @@ impl Parker {
                     });
                     self.next_pass = Instant::now() + wait;
                 }
-                note = self.inbox.recv() => match note {
+                note = self.notes.next() => match note {
                     Some(note) => self.on_note(note, &stop).await?,
                     None => return Ok(()),
                 },
-                () = stop.cancelled(), if !self.inbox.is_closed() => self.inbox.close(),
+                () = stop.cancelled(), if !self.notes.is_closed() => self.notes.close(),
             }
         }
     }
