@@ -267,6 +267,11 @@ impl Breakers {
         self.partitions.on_trial(stream)
     }
 
+    /// How long until a partition may be probed; none: none is away that is not probed now.
+    pub(super) fn next_trial(&self) -> Option<Duration> {
+        self.partitions.next_trial()
+    }
+
     /// Whether the topic of `stream` refused what it was sent last.
     pub(super) fn is_on_trial(&self, stream: Stream) -> bool {
         !self.topic(stream).is_closed()
@@ -343,11 +348,7 @@ impl Breakers {
         let topic = place.stream.as_str();
         let Some(key) = place.key() else {
             if self.topic_failed(ticket) {
-                tracing::warn!(
-                    topic,
-                    reason,
-                    "a partition takes nothing: the topic's rows wait"
-                );
+                tracing::warn!(topic, reason, "a partition is away: the topic's rows wait");
             }
             return;
         };
@@ -358,12 +359,7 @@ impl Breakers {
         self.show();
         if is_new {
             let partition = place.partition;
-            tracing::warn!(
-                topic,
-                partition,
-                reason,
-                "a partition takes nothing: its rows wait"
-            );
+            tracing::warn!(topic, partition, reason, "partition away: its rows wait");
         }
     }
 

@@ -137,6 +137,8 @@ impl Dispatcher {
                     self.claims.remove(id, &self.parts);
                 }
                 self.poll_within(self.parts.config.poll_min);
+                self.next_trial = Instant::now();
+                self.poll_for_trial();
             }
             Signal::Due(items) => {
                 for item in items {
@@ -211,6 +213,7 @@ impl Dispatcher {
             self.not_before = now + (took * SLOW_POLL_SHARE).min(SLOW_POLL_WAIT_MAX);
         }
         self.wait = self.wait.max(self.parts.config.poll_min);
+        self.poll_for_trial();
     }
 
     /// Reads what is pending in the owned buckets and dispatches what is new.

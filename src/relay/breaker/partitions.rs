@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::{Breaker, BreakerState, Leave, Place};
 use crate::domain::Stream;
@@ -88,6 +89,15 @@ impl Partitions {
         self.of(stream, may_probe)
     }
 
+    /// How long until one may be probed that is not yet; none: none is away, but for those that are probed now.
+    pub(super) fn next_trial(&self) -> Option<Duration> {
+        let away = self.lock();
+        let waiting = away.values().filter(|breaker| !breaker.is_probing());
+        waiting
+            .map(|breaker| breaker.wait().unwrap_or_default())
+            .min()
+    }
+
     /// What the breakers of a stream's partitions do: the worst of it.
     pub(super) fn state(&self, stream: Stream) -> BreakerState {
         let away = self.lock();
@@ -149,8 +159,10 @@ mod tests {
             assert!(partitions.failed((Stream::Participation, number), Leave::Go));
         }
         assert_eq!(partitions.on_trial(Stream::Participation).len(), 0);
-        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        assert!(partitions.next_trial() > Some(Duration::ZERO));
+        tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!(partitions.on_trial(Stream::Participation).len(), 100);
+        assert_eq!(partitions.next_trial(), Some(Duration::ZERO));
         assert_eq!(partitions.on_trial(Stream::Campaign).len(), 0);
         let asked: Vec<_> = (0..100)
             .map(|number| partitions.ask(place(number)))

@@ -1,10 +1,17 @@
 //! Rows of partitions that took nothing lately: a few of them go out to find out whether they take records
 //! again. They are read by themselves, because however many there are, others are not to wait behind them.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::{Dispatcher, TRIAL_ROWS_MAX};
 use crate::store::StoreError;
+
+/// How long to wait before looking again for rows to probe with, where there were none.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The least time until a poll that probes: rows of the last one may not have asked yet.
+const PAUSE: Duration = Duration::from_millis(10);
 
 impl Dispatcher {
     /// Sends some rows of the partitions that may be probed now, if there are any.
@@ -21,8 +28,16 @@ impl Dispatcher {
             taken += self.take_new(found, TRIAL_ROWS_MAX).await?;
         }
         if taken == 0 {
-            self.next_trial = Instant::now() + self.parts.config.poll_max;
+            self.next_trial = Instant::now() + LOOK_AGAIN;
         }
         Ok(())
+    }
+
+    /// Polls no later than when a partition may be probed again.
+    pub(super) fn poll_for_trial(&mut self) {
+        if let Some(wait) = self.parts.breakers.next_trial() {
+            let at = Instant::now() + wait.max(PAUSE);
+            self.next_poll = self.next_poll.min(at.max(self.next_trial));
+        }
     }
 }
