@@ -157,7 +157,7 @@ pub enum PublishError {
     #[error("write to the topic: {0}")]
     Destination(String),
     /// The partition takes nothing for now: it has no leader, or too few in-sync replicas, or acknowledges
-    /// nothing. No attempt is charged, order is kept, and other topics go on.
+    /// nothing. No attempt is charged, order is kept, and other partitions go on.
     #[error("the partition accepts no records: {0}")]
     Partition(String),
     /// This record is refused, or its batch was refused because of one in it.
@@ -197,8 +197,14 @@ pub trait Publisher: Send + Sync + 'static {
         None
     }
 
-    /// Asks whether the partition of a record takes records again, where its topic lately took none. Whoever
-    /// probes asks first: a record that is sent in vain may be written and come twice.
+    /// How many partitions a topic has, as far as that is known without asking: a record goes to the one that
+    /// the [hash](crate::domain::key_hash) of its key says.
+    fn known_partitions(&self, _topic: &str) -> Option<u32> {
+        None
+    }
+
+    /// Asks whether the partition of a record takes records again, where it lately took none. Whoever probes
+    /// asks first: a record that is sent in vain may be written and come twice.
     async fn ask_partition(&self, _record: &Record) -> Result<(), PublishError> {
         Ok(())
     }

@@ -9,6 +9,7 @@ pub mod daily;
 pub mod day;
 pub mod event;
 pub mod ids;
+pub mod key;
 pub mod participation;
 pub mod reward;
 
@@ -23,6 +24,7 @@ pub use event::{BucketSet, EventType, Fresh, KeyChoice, OutboxEvent, Stream};
 pub use ids::{
     AllowListId, CampaignId, EVENTS_OF_A_TICK_MAX, EventId, ParticipationId, RunId, UserId,
 };
+pub use key::key_hash;
 pub use participation::{Mark, Participation, Refusal, Return, Seat, Status};
 pub use reward::{
     COUPONS_MAX, Change, Consumer, Coupon, CouponId, CouponStatus, Entry, EntryKind, Granted,

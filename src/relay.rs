@@ -13,11 +13,13 @@
 //!   REPEATABLE READ), no `id > last` (order of ids is not order of commits).
 //! - `lane` sends: one record of a key at a time, many keys at once.
 //! - `settler` deletes acknowledged rows in batches; `parker` writes down what failed.
-//! - `breaker` holds everything back while the broker, or a topic, is away.
+//! - `breaker` holds everything back while the broker, a topic, or a partition is away; `away` says what is not
+//!   to be read meanwhile.
 //! - `purger` deletes what was published long ago; `history` samples what old snapshots cost.
 //!
 //! It must not write outbox rows, know about gates, or decide what a participation means.
 
+mod away;
 mod breaker;
 mod claims;
 mod copier;
@@ -101,7 +103,7 @@ pub struct Config {
     pub settle_delay: Duration,
     /// Attempts, and waits between them, for one row.
     pub retry: retry::Policy,
-    /// Waits between probes while the broker or a topic is away.
+    /// Waits between probes while the broker, a topic or a partition is away.
     pub probe: retry::Policy,
     /// Waits between attempts of the copy to the dead letter topic.
     pub copy_delay: Duration,
@@ -200,6 +202,7 @@ struct Shared {
     metrics: Metrics,
     ownership: owner::Ownership,
     breakers: breaker::Breakers,
+    topics: away::Topics,
     blocked: keys::Blocked,
     recalled: keys::Recalled,
     /// One for each record at the producer; all of them for one that must go alone.
@@ -210,6 +213,8 @@ struct Shared {
     wake: Notify,
     /// Makes the parker look now.
     unparked: Notify,
+    /// Makes the parker look for rows that may go again.
+    released: Notify,
     /// Makes the copier look now.
     died: Notify,
 }
@@ -299,13 +304,13 @@ impl RelayHandle {
         &self.parts.metrics
     }
 
-    /// Whether broker and topics are written to; false while a breaker holds rows back.
+    /// Whether broker, topics and partitions are written to; false while a breaker holds rows back.
     #[must_use]
     pub fn is_publishing(&self) -> bool {
         self.parts.breakers.closed()
     }
 
-    /// The breaker of the broker, and those of the topics.
+    /// The breaker of the broker, and those of the topics: one is not closed while a partition takes nothing.
     #[must_use]
     pub fn breakers(&self) -> (BreakerState, Vec<(Stream, BreakerState)>) {
         self.parts.breakers.states()
@@ -345,7 +350,12 @@ impl Relay {
         let (settle, acknowledged) = mpsc::channel(bound(config.in_flight_max));
         let (park, notes) = mpsc::channel(bound(config.in_flight_max));
         let parts = Arc::new(Shared {
-            breakers: breaker::Breakers::new(config.probe, metrics.breaker_open.clone()),
+            breakers: breaker::Breakers::new(
+                config.probe,
+                metrics.breaker_open.clone(),
+                metrics.partitions_away.clone(),
+            ),
+            topics: away::Topics::new(&config.topic_prefix),
             permits: Arc::new(Semaphore::new(bound(config.in_flight_max))),
             ownership: owner::Ownership::default(),
             blocked: keys::Blocked::default(),
@@ -353,6 +363,7 @@ impl Relay {
             elsewhere: Elsewhere::default(),
             wake: Notify::new(),
             unparked: Notify::new(),
+            released: Notify::new(),
             died: Notify::new(),
             config,
             store,

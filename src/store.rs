@@ -37,8 +37,9 @@ pub use error::StoreError;
 pub use history::History;
 pub use order::Ordered;
 pub use outbox::{
-    DueRows, Held, Loaded, ORPHAN_KEYS_MAX, OutboxCounts, Parked, ParkedKey, ParkedState, Pending,
-    PendingKey, PurgePage, Purgeable, RelaySeat, Reparked, Under, Verdict,
+    DueRows, Held, Loaded, ORPHAN_KEYS_MAX, OutboxCounts, Parked, ParkedKey, ParkedState,
+    Partitions, Pending, PendingKey, PurgePage, Purgeable, RelaySeat, Reparked, Under, Verdict,
+    Without,
 };
 pub use participations::{
     Applicant, BatchOutcome, Changed, Closing, CommitError, Committed, Decision, DirectOutcome,

@@ -81,6 +81,10 @@ impl Publisher for Embedded {
         self.kafka.turn(record).await
     }
 
+    fn known_partitions(&self, topic: &str) -> Option<u32> {
+        self.kafka.known_partitions(topic)
+    }
+
     async fn ask_partition(&self, record: &Record) -> Result<(), PublishError> {
         self.kafka.ask_partition(record).await
     }

@@ -2,6 +2,7 @@
 //! Owns the producer and rebuilds it when librdkafka calls it fatal; knows nothing of the outbox.
 
 mod classify;
+mod deliver;
 mod durability;
 mod forward;
 mod group;
@@ -27,13 +28,13 @@ use rdkafka::message::{Header, OwnedHeaders};
 use tokio::sync::Mutex;
 
 use super::{Acknowledged, PublishError, Publisher, Record, Turn};
-use classify::{classify, is_unanswered};
+use classify::classify;
 pub use durability::Durability;
 pub use group::{GroupConfig, GroupError, Hooks, Share};
 use producers::{Current, Producers};
 use progress::Progress;
 pub use read::{Extent, ReadError};
-use sender::{Outgoing, Undelivered};
+use sender::Outgoing;
 pub use topics::{PartitionState, TopicState};
 
 /// How records are sent.
@@ -161,6 +162,8 @@ pub struct Kafka {
     progress: Progress,
     /// How many in-sync replicas topics ask for, and when that was asked.
     in_sync_min: Mutex<HashMap<String, (Instant, Option<usize>)>>,
+    /// Locked by the one who asks how many partitions a topic has, after a failure.
+    counting: Mutex<()>,
 }
 
 impl std::fmt::Debug for Kafka {
@@ -179,6 +182,7 @@ impl Kafka {
             producers: Producers::new(&config)?,
             progress: Progress::default(),
             in_sync_min: Mutex::default(),
+            counting: Mutex::default(),
             config,
         });
         kafka.metadata(None).await?;
@@ -197,54 +201,6 @@ impl Kafka {
             headers: headers(record),
         };
         self.deliver(current, outgoing).await
-    }
-
-    /// Sends, waits for the acknowledgement, and says of a failure what is to be done about it.
-    async fn deliver(
-        &self,
-        current: Option<Current>,
-        outgoing: Outgoing<'_>,
-    ) -> Result<Acknowledged, PublishError> {
-        let Some(current) = current else {
-            return Err(PublishError::Fatal("there is no producer".to_owned()));
-        };
-        let (topic, sent_at) = (outgoing.topic, Instant::now());
-        let (failure, partition, unanswered) = match current.sender.send(outgoing).await {
-            Ok(report) => match with_offset(report) {
-                Ok(acknowledged) => {
-                    self.producers.arrived(&current);
-                    let partition = acknowledged.partition;
-                    self.progress.acknowledged(topic, partition, sent_at);
-                    return Ok(acknowledged);
-                }
-                Err(failure) => (failure, Some(report.partition), false),
-            },
-            Err(Undelivered { failure, partition }) => {
-                (classify(&failure), partition, is_unanswered(&failure))
-            }
-        };
-        Err(match failure {
-            PublishError::Fatal(text) => {
-                self.producers.rebuild(&self.config, &current);
-                PublishError::Fatal(text)
-            }
-            // librdkafka says "timed out" also of what it could send to nobody, and of what it sent again and
-            // again to a leader with too few in-sync replicas.
-            PublishError::PossiblyDelivered(text) => {
-                self.producers.timed_out(&self.config, &current);
-                // A partition acknowledges nothing, either, until a replica that is away counts as out of sync.
-                let is_silent = unanswered && !self.progress.has_passed(topic, partition, sent_at);
-                match self.reach(&current, topic, partition).await.failure(topic) {
-                    Some(failure) => failure,
-                    None if is_silent => {
-                        self.progress.away(topic);
-                        PublishError::Partition(format!("{topic}: {text}"))
-                    }
-                    None => PublishError::PossiblyDelivered(text),
-                }
-            }
-            other => other,
-        })
     }
 
     async fn create(&self, missing: &[&String], partitions: u32) -> Result<(), PublishError> {
@@ -282,16 +238,6 @@ pub fn headers(record: &Record) -> OwnedHeaders {
     headers
 }
 
-/// An acknowledgement says where the record is. One that does not is librdkafka's word for "the broker
-/// called it a duplicate", which it also is when the record was never written.
-fn with_offset(report: Acknowledged) -> Result<Acknowledged, PublishError> {
-    if report.offset < 0 {
-        let text = "acknowledged without an offset, as a duplicate".to_owned();
-        return Err(PublishError::PossiblyDelivered(text));
-    }
-    Ok(report)
-}
-
 #[async_trait]
 impl Publisher for Kafka {
     async fn turn(&self, record: &Record) -> Option<Turn> {
@@ -299,17 +245,24 @@ impl Publisher for Kafka {
         Some(turns.next().await)
     }
 
+    fn known_partitions(&self, topic: &str) -> Option<u32> {
+        self.producers.partitions(topic)
+    }
+
     async fn ask_partition(&self, record: &Record) -> Result<(), PublishError> {
         let (topic, key) = (&record.topic, &record.key);
-        if !self.progress.is_away(topic) {
+        if !self
+            .progress
+            .is_away(topic, self.producers.partition(topic, key))
+        {
             return Ok(());
+        }
+        if self.producers.partition(topic, key).is_none() {
+            self.partitions(topic).await?;
         }
         let Some(current) = self.producers.of(topic, key) else {
             return Ok(());
         };
-        if self.producers.partition(topic, key).is_none() {
-            self.partitions(topic).await?;
-        }
         let partition = self.producers.partition(topic, key);
         let reach = self.reach(&current, topic, partition).await;
         reach.failure(topic).map_or(Ok(()), Err)
@@ -365,19 +318,6 @@ impl Publisher for Kafka {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_an_acknowledgement_with_an_offset_counts() {
-        let report = |offset| Acknowledged {
-            partition: 2,
-            offset,
-        };
-        assert_eq!(with_offset(report(0)).unwrap(), report(0));
-        assert!(matches!(
-            with_offset(report(-1)),
-            Err(PublishError::PossiblyDelivered(_))
-        ));
-    }
 
     #[test]
     fn one_request_is_under_way_at_a_time() {

@@ -10,12 +10,13 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::broker::Publisher;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::Stream;
 use crate::order::{self, TopicVerdict};
 use crate::reconcile::Reconciler;
-use crate::reconcile::verify::{self, Finding, Grants, Order, Scope};
+use crate::reconcile::verify::{self, Finding, Grants, Keys, Order, Scope};
 use crate::relay::KeyPolicy;
 use crate::store::Store;
 
@@ -165,6 +166,23 @@ impl Report {
     }
 }
 
+/// What the events of a participation have in common with those that consumers have applied: their partition.
+async fn keys(config: &Config) -> anyhow::Result<Keys> {
+    let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
+    let partitions = match config.kafka.brokers {
+        Some(_) => {
+            let kafka = super::parts::kafka(config).await?;
+            let partitions = kafka.partitions(&topic).await;
+            partitions.with_context(|| format!("cannot ask for the partitions of {topic}"))?
+        }
+        None => config.kafka.partitions,
+    };
+    Ok(Keys {
+        choice: config.kafka.key,
+        partitions,
+    })
+}
+
 /// A participation is marked after it was granted something, and the marks are counted first: a campaign
 /// with more marks than grants has one too many.
 async fn rewarded(
@@ -180,7 +198,7 @@ async fn rewarded(
     let found =
         found.context("cannot read the rewards database (has anything been granted yet?)")?;
     let mut breaches = found.breaches;
-    let grants = Grants::new(store, &rewards, patience).await?;
+    let grants = Grants::new(store, &rewards, patience, keys(config).await?).await?;
     let campaigns = found.granted.keys().copied().collect();
     breaches.extend(grants.breaches(&campaigns).await?);
     rewards.close().await?;

@@ -116,6 +116,18 @@ pub enum KeyChoice {
     Campaign,
 }
 
+impl KeyChoice {
+    /// The key of the records about a participation.
+    #[must_use]
+    pub fn key(self, participation: &Participation) -> String {
+        match self {
+            Self::Participation => participation.id.to_string(),
+            Self::User => participation.user_id.to_string(),
+            Self::Campaign => participation.campaign_id.to_string(),
+        }
+    }
+}
+
 /// A row of the outbox: written in the transaction of the change it tells of, never altered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxEvent {
@@ -154,11 +166,7 @@ impl OutboxEvent {
         choice: KeyChoice,
         at: Instant,
     ) -> Self {
-        let key = match choice {
-            KeyChoice::Participation => participation.id.to_string(),
-            KeyChoice::User => participation.user_id.to_string(),
-            KeyChoice::Campaign => participation.campaign_id.to_string(),
-        };
+        let key = choice.key(participation);
         Self {
             id: EventId::made_at(at),
             bucket: bucket_of(&key),

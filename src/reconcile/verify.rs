@@ -23,7 +23,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
-pub use self::grants::Grants;
+pub use self::grants::{Grants, Keys};
 pub use self::table::table;
 
 use self::look::{Looked, kept_of};

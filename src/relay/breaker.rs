@@ -1,5 +1,8 @@
-//! Holds back what would fail anyway: one breaker for the broker, one for each topic. While open,
-//! one record at a time goes out to probe. It counts nothing against a record.
+//! Holds back what would fail anyway: one breaker for the broker, one for each topic, and one for each
+//! partition that takes nothing. While open, one record at a time goes out to probe. It counts nothing against
+//! a record.
+
+mod partitions;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::domain::Stream;
 use crate::retry;
+use partitions::Partitions;
 
 /// A prober that was lost (its lane panicked) is waited for no longer than this.
 const PROBE_MAX: Duration = Duration::from_secs(30);
@@ -109,6 +113,11 @@ impl Breaker {
         *self.lock() == State::Closed
     }
 
+    /// Whether a probe is under way, as far as it is waited for.
+    fn is_probing(&self) -> bool {
+        matches!(*self.lock(), State::Probing { until, .. } if Instant::now() < until)
+    }
+
     fn state(&self) -> BreakerState {
         match *self.lock() {
             State::Closed => BreakerState::Closed,
@@ -122,18 +131,34 @@ impl Breaker {
     }
 }
 
-/// Leave to send one record: from the broker's breaker and from its topic's.
+/// Where a record goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// To the topic of this stream.
+    pub(super) stream: Stream,
+    /// To this partition of it; none: it is not known how many there are.
+    pub(super) partition: Option<u32>,
+}
+
+impl Place {
+    fn key(self) -> Option<(Stream, u32)> {
+        Some((self.stream, self.partition?))
+    }
+}
+
+/// Leave to send one record: from the broker's breaker, its topic's, and its partition's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
-    stream: Stream,
+    place: Place,
     broker: Leave,
     topic: Leave,
+    partition: Leave,
 }
 
 impl Ticket {
     /// Whether its record finds out whether others may go.
     pub(super) fn is_probe(self) -> bool {
-        self.broker == Leave::Probe || self.topic == Leave::Probe
+        [self.broker, self.topic, self.partition].contains(&Leave::Probe)
     }
 }
 
@@ -142,8 +167,17 @@ impl Ticket {
 pub(super) enum HeldBack {
     /// Nothing may go.
     All(Duration),
-    /// Nothing to this topic.
-    Topic,
+    /// Nothing to this topic, or to this partition of it.
+    Place,
+}
+
+/// What shows how much is held back.
+#[derive(Debug)]
+struct Shown {
+    /// 1 unless all breakers are closed.
+    open: Gauge,
+    /// How many partitions take nothing.
+    partitions: Gauge,
 }
 
 /// The breakers of a relay, shared by its lanes.
@@ -152,25 +186,29 @@ pub(super) struct Breakers {
     broker: Breaker,
     participation: Breaker,
     campaign: Breaker,
-    /// 1 unless all of them are closed. Locked while it is found out which, so that who comes last is right.
-    open: Mutex<Gauge>,
+    partitions: Partitions,
+    /// Locked while it is found out what to show, so that who comes last is right.
+    shown: Mutex<Shown>,
 }
 
 impl Breakers {
-    /// Closed ones; `open` says when they are not.
-    pub(super) fn new(policy: retry::Policy, open: Gauge) -> Self {
+    /// Closed ones; `open` says when they are not, and `partitions` of how many partitions.
+    pub(super) fn new(policy: retry::Policy, open: Gauge, partitions: Gauge) -> Self {
         Self {
             broker: Breaker::new(policy),
             participation: Breaker::new(policy),
             campaign: Breaker::new(policy),
-            open: Mutex::new(open),
+            partitions: Partitions::new(policy),
+            shown: Mutex::new(Shown { open, partitions }),
         }
     }
 
-    /// Lets the gauge say what has changed.
+    /// Lets the gauges say what has changed.
     fn show(&self) {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.set(i64::from(!self.closed()));
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.open.set(i64::from(!self.closed()));
+        let away = i64::try_from(self.partitions.len()).unwrap_or(i64::MAX);
+        shown.partitions.set(away);
     }
 
     fn topic(&self, stream: Stream) -> &Breaker {
@@ -180,19 +218,21 @@ impl Breakers {
         }
     }
 
-    /// Leave to send a record of `stream`, or what holds it back.
-    pub(super) fn ask(&self, stream: Stream) -> Result<Ticket, HeldBack> {
-        let topic = self.topic(stream);
+    /// Leave to send a record to a place, or what holds it back.
+    pub(super) fn ask(&self, place: Place) -> Result<Ticket, HeldBack> {
+        let topic = self.topic(place.stream);
         if let Some(wait) = self.broker.wait() {
             return Err(HeldBack::All(wait));
         }
-        if self.is_held(stream) {
-            return Err(HeldBack::Topic);
+        if topic.wait().is_some() {
+            return Err(HeldBack::Place);
         }
+        let partition = self.partitions.ask(place).ok_or(HeldBack::Place)?;
         Ok(Ticket {
-            stream,
+            place,
             broker: self.broker.leave(),
             topic: topic.leave(),
+            partition,
         })
     }
 
@@ -201,10 +241,35 @@ impl Breakers {
         self.topic(stream).wait().is_some()
     }
 
+    /// Whether there is no point in sending to the partition for now.
+    pub(super) fn is_partition_held(&self, place: Place) -> bool {
+        self.partitions.is_held(place)
+    }
+
     /// The streams whose topics are held back.
     pub(super) fn held_streams(&self) -> Vec<Stream> {
         let streams = Stream::ALL.into_iter();
         streams.filter(|stream| self.is_held(*stream)).collect()
+    }
+
+    /// The partitions of a stream's topic that take nothing: those that may be probed now are among them.
+    pub(super) fn partitions_away(&self, stream: Stream) -> Vec<u32> {
+        self.partitions.away(stream)
+    }
+
+    /// Those of them that there is no point in sending to for now.
+    pub(super) fn partitions_held(&self, stream: Stream) -> Vec<u32> {
+        self.partitions.held(stream)
+    }
+
+    /// Those of them that may be probed now.
+    pub(super) fn partitions_on_trial(&self, stream: Stream) -> Vec<u32> {
+        self.partitions.on_trial(stream)
+    }
+
+    /// How long until a partition may be probed; none: none is away that is not probed now.
+    pub(super) fn next_trial(&self) -> Option<Duration> {
+        self.partitions.next_trial()
     }
 
     /// Whether the topic of `stream` refused what it was sent last.
@@ -219,26 +284,40 @@ impl Breakers {
         if broker {
             tracing::info!("publishing again");
         }
-        let topic = self.topic(ticket.stream).succeeded();
+        let name = ticket.place.stream.as_str();
+        let topic = self.topic(ticket.place.stream).succeeded();
         if topic {
-            tracing::info!(topic = ticket.stream.as_str(), "topic is writable again");
+            tracing::info!(topic = name, "topic is writable again");
         }
-        if broker || topic {
+        let partition = self.partitions.succeeded(ticket.place);
+        if partition {
+            let partition = ticket.place.partition;
+            tracing::info!(topic = name, partition, "partition is writable again");
+        }
+        let changed = broker || topic || partition;
+        if changed {
             self.show();
         }
-        broker || topic
+        changed
     }
 
     /// Whether leave that was given still holds: nothing has failed since, or this one finds out.
     pub(super) fn still(&self, ticket: Ticket) -> bool {
         let holds = |leave, breaker: &Breaker| leave == Leave::Probe || breaker.is_closed();
-        holds(ticket.broker, &self.broker) && holds(ticket.topic, self.topic(ticket.stream))
+        holds(ticket.broker, &self.broker)
+            && holds(ticket.topic, self.topic(ticket.place.stream))
+            && (ticket.partition == Leave::Probe || self.partitions.is_closed(ticket.place))
     }
 
     /// The ticket was not made use of.
     pub(super) fn unused(&self, ticket: Ticket) {
         self.broker.unused(ticket.broker);
-        self.topic(ticket.stream).unused(ticket.topic);
+        self.place_unused(ticket);
+    }
+
+    fn place_unused(&self, ticket: Ticket) {
+        self.topic(ticket.place.stream).unused(ticket.topic);
+        self.partitions.unused(ticket.place, ticket.partition);
     }
 
     /// The broker is away, or the producer cannot take more.
@@ -246,26 +325,49 @@ impl Breakers {
         if self.broker.failed(ticket.broker) {
             tracing::warn!(reason, "nothing can be published: rows wait");
         }
-        self.topic(ticket.stream).unused(ticket.topic);
+        self.place_unused(ticket);
         self.show();
     }
 
     /// The broker answered: nothing can be written to this topic.
     pub(super) fn destination(&self, ticket: Ticket, reason: &str) {
+        self.partitions.unused(ticket.place, ticket.partition);
         if self.topic_failed(ticket) {
-            let topic = ticket.stream.as_str();
+            let topic = ticket.place.stream.as_str();
             tracing::error!(topic, reason, "topic cannot be written to: its rows wait");
         }
     }
 
-    /// The broker answered: a partition of this topic takes nothing for now.
-    pub(super) fn partition(&self, ticket: Ticket, reason: &str) {
-        if self.topic_failed(ticket) {
-            let topic = ticket.stream.as_str();
+    /// The broker answered: a partition of this topic takes nothing for now. It is `partition`, unless the
+    /// ticket says; where neither does, the topic waits.
+    pub(super) fn partition(&self, ticket: Ticket, partition: Option<u32>, reason: &str) {
+        let place = Place {
+            partition: ticket.place.partition.or(partition),
+            ..ticket.place
+        };
+        let topic = place.stream.as_str();
+        let Some(key) = place.key() else {
+            if self.topic_failed(ticket) {
+                tracing::warn!(
+                    topic,
+                    reason,
+                    "a partition accepts no records: the topic's rows wait"
+                );
+            }
+            return;
+        };
+        self.broker.succeeded();
+        // Says nothing of the topic: a record for another partition finds out.
+        self.topic(place.stream).unused(ticket.topic);
+        let is_new = self.partitions.failed(key, ticket.partition);
+        self.show();
+        if is_new {
+            let partition = place.partition;
             tracing::warn!(
                 topic,
+                partition,
                 reason,
-                "a partition accepts no records: the topic's rows wait"
+                "the partition accepts no records: its rows wait"
             );
         }
     }
@@ -273,63 +375,30 @@ impl Breakers {
     /// Opens the breaker of a topic; whether it was closed before.
     fn topic_failed(&self, ticket: Ticket) -> bool {
         self.broker.succeeded();
-        let opened = self.topic(ticket.stream).failed(ticket.topic);
+        let opened = self.topic(ticket.place.stream).failed(ticket.topic);
         self.show();
         opened
     }
 
-    /// The breaker of the broker, and those of the topics.
+    /// The breaker of the broker, and those of the topics: one is not closed while a partition takes nothing.
     pub(super) fn states(&self) -> (BreakerState, Vec<(Stream, BreakerState)>) {
+        let of = |stream| match self.topic(stream).state() {
+            BreakerState::Closed => self.partitions.state(stream),
+            other => other,
+        };
         let topics = Stream::ALL.into_iter();
-        let topics = topics.map(|stream| (stream, self.topic(stream).state()));
+        let topics = topics.map(|stream| (stream, of(stream)));
         (self.broker.state(), topics.collect())
     }
 
-    /// Whether the broker, and each topic, is written to.
+    /// Whether the broker, each topic, and each partition is written to.
     pub(super) fn closed(&self) -> bool {
-        self.broker.is_closed() && self.participation.is_closed() && self.campaign.is_closed()
+        self.broker.is_closed()
+            && self.participation.is_closed()
+            && self.campaign.is_closed()
+            && self.partitions.len() == 0
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn one_probe_at_a_time_finds_out_whether_the_broker_is_back() {
-        let open = Gauge::default();
-        let breakers = Breakers::new(retry::Policy::default(), open.clone());
-        let first = breakers.ask(Stream::Participation).unwrap();
-        breakers.away(first, "test");
-        assert_eq!(open.get(), 1);
-        tokio::time::sleep(Duration::from_millis(101)).await;
-        assert!(!breakers.still(first), "who waited meanwhile does not go");
-        let probe = breakers.ask(Stream::Participation).unwrap();
-        assert!(breakers.still(probe));
-        assert!(breakers.ask(Stream::Campaign).is_err());
-        assert_eq!(breakers.states().0, BreakerState::Probing);
-        breakers.answered(probe);
-        assert_eq!(open.get(), 0);
-        assert!(breakers.ask(Stream::Campaign).is_ok());
-        assert!(breakers.closed());
-        assert_eq!(breakers.states().0, BreakerState::Closed);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_topic_that_cannot_be_written_to_holds_up_no_other() {
-        let open = Gauge::default();
-        let breakers = Breakers::new(retry::Policy::default(), open.clone());
-        let ticket = breakers.ask(Stream::Participation).unwrap();
-        breakers.destination(ticket, "test");
-        assert_eq!(open.get(), 1);
-        let (broker, topics) = breakers.states();
-        assert_eq!(broker, BreakerState::Closed);
-        let held = topics
-            .into_iter()
-            .filter(|(_, state)| *state == BreakerState::Open);
-        let held: Vec<Stream> = held.map(|(stream, _)| stream).collect();
-        assert_eq!(held, [Stream::Participation]);
-        assert!(breakers.ask(Stream::Campaign).is_ok());
-        assert!(!breakers.closed());
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Parts, record};
 use crate::broker::PublishError;
-use crate::store::{Parked, ParkedState, StoreError};
+use crate::store::{Parked, ParkedState, StoreError, Without};
 use crate::supervisor::BoxError;
 
 /// How often it looks though no copy is known to be due.
@@ -41,7 +41,7 @@ async fn copy_due(parts: &Parts) -> Result<Duration, StoreError> {
     let state = ParkedState::Dead;
     let due = parts
         .store
-        .parked_due(state, &buckets, COPY_ROWS_MAX)
+        .parked_due(state, &buckets, &Without::default(), COPY_ROWS_MAX)
         .await?;
     for (row, error) in due.unreadable {
         tracing::warn!(outbox.id = %row.id, error, "dead letter not copied: it cannot be read");
@@ -67,7 +67,10 @@ async fn copy_due(parts: &Parts) -> Result<Duration, StoreError> {
             }
         }
     }
-    let next = parts.store.next_due(state, &buckets).await?;
+    let next = parts
+        .store
+        .next_due(state, &buckets, &Without::default())
+        .await?;
     let wait = next.unwrap_or(LOOK_EVERY);
     Ok(wait.min(LOOK_EVERY).max(parts.config.poll_min))
 }

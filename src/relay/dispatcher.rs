@@ -1,6 +1,10 @@
 //! Takes rows, handed over or polled, and gives each to its lane, once. It never waits for a lane: a
 //! row that finds no room stays where it is, pending.
 
+mod passing;
+mod trial;
+mod unreadable;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +13,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::claims::{Claims, Place};
-use super::keys::Passage;
+use super::claims::Claims;
 use super::owner::Term;
 use super::pace::Pace;
 use super::parker::Note;
 use super::reading::{Coverage, Reading};
-use super::{Haste, Item, KeyPolicy, Origin, Parts, Signal};
+use super::{Item, KeyPolicy, Parts, Signal};
 use crate::domain::{BucketSet, Fresh, OutboxEvent};
 use crate::store::{ParkedState, Pending, StoreError};
 use crate::supervisor::BoxError;
@@ -48,6 +51,8 @@ pub(super) struct Dispatcher {
     pace: Pace,
     /// Whether the last poll found no room for rows.
     starved: bool,
+    /// Rows of partitions that may be probed are not looked for before: last time there were none.
+    next_trial: Instant,
     wait: Duration,
     next_poll: Instant,
     /// However many wake it: a poll that takes long is not to be all that the database does.
@@ -69,6 +74,7 @@ impl Dispatcher {
             reading: Reading::default(),
             pace: Pace::new(Instant::now()),
             starved: false,
+            next_trial: Instant::now(),
             wait: parts.config.poll_min,
             next_poll: Instant::now(),
             not_before: Instant::now(),
@@ -131,6 +137,8 @@ impl Dispatcher {
                     self.claims.remove(id, &self.parts);
                 }
                 self.poll_within(self.parts.config.poll_min);
+                self.next_trial = Instant::now();
+                self.poll_for_trial();
             }
             Signal::Due(items) => {
                 for item in items {
@@ -157,6 +165,14 @@ impl Dispatcher {
             }
             if !self.parts.ownership.owns(event.bucket) {
                 foreign.push(event.bucket);
+                continue;
+            }
+            // It is read when its partition takes records again.
+            if self
+                .parts
+                .breakers
+                .is_partition_held(self.parts.place(&event))
+            {
                 continue;
             }
             let known = self.tenures.contains_key(&event.bucket);
@@ -197,12 +213,14 @@ impl Dispatcher {
             self.not_before = now + (took * SLOW_POLL_SHARE).min(SLOW_POLL_WAIT_MAX);
         }
         self.wait = self.wait.max(self.parts.config.poll_min);
+        self.poll_for_trial();
     }
 
     /// Reads what is pending in the owned buckets and dispatches what is new.
     async fn poll(&mut self) -> Result<Found, StoreError> {
         self.parts.blocked.begin_reading();
         let owned = self.take_over().await?;
+        self.send_on_trial(&owned).await?;
         let poll_rows_max = usize::try_from(self.parts.config.poll_rows_max).unwrap_or(usize::MAX);
         let mut fresh_max = poll_rows_max.min(self.room());
         self.starved = fresh_max == 0;
@@ -220,23 +238,11 @@ impl Dispatcher {
             return Ok(Found::Nothing);
         };
         let limit = u32::try_from(page.rows_max).unwrap_or(u32::MAX);
-        let without = parts.breakers.held_streams();
+        let without = parts.without_away();
         let found = parts.store.pending(&page.buckets, &without, limit).await?;
         let last = found.last().map(|row| row.key.bucket);
         let coverage = self.reading.was_read(&page, found.len(), last);
-        let (held, free): (Vec<_>, Vec<_>) = found.into_iter().partition(|row| row.held);
-        let fresh: Vec<Pending> = free
-            .into_iter()
-            .filter(|row| !self.claims.contains(row.key.event_id))
-            .take(page.fresh_max)
-            .collect();
-        let held_keys = if fresh.is_empty() {
-            HashSet::new()
-        } else {
-            let ids: Vec<_> = held.iter().map(|row| row.key.event_id).collect();
-            parts.store.keys_of(&ids).await?
-        };
-        let taken = self.take(&fresh, held_keys).await?;
+        let taken = self.take_new(found, page.fresh_max).await?;
         self.pace.taken(taken);
         Ok(match coverage {
             Coverage::Part if taken > 0 => Found::More,
@@ -244,6 +250,26 @@ impl Dispatcher {
             Coverage::Everything if taken > 0 => Found::Rows,
             Coverage::Everything => Found::Nothing,
         })
+    }
+
+    /// Dispatches those of the rows read that are new, at most so many: how many were taken.
+    async fn take_new(
+        &mut self,
+        found: Vec<Pending>,
+        rows_max: usize,
+    ) -> Result<usize, StoreError> {
+        let (held, free): (Vec<_>, Vec<_>) = found.into_iter().partition(|row| row.held);
+        let fresh: Vec<Pending> = free
+            .into_iter()
+            .filter(|row| !self.claims.contains(row.key.event_id))
+            .take(rows_max)
+            .collect();
+        if fresh.is_empty() {
+            return Ok(0);
+        }
+        let ids: Vec<_> = held.iter().map(|row| row.key.event_id).collect();
+        let held_keys = self.parts.store.keys_of(&ids).await?;
+        self.take(&fresh, held_keys).await
     }
 
     /// Loads and dispatches pending rows: how many were taken. Rows of `refused` keys stay.
@@ -266,6 +292,11 @@ impl Dispatcher {
                 if refused.contains(&*event.key) {
                     continue;
                 }
+                let place = self.parts.place(&event);
+                if self.parts.breakers.is_partition_held(place) {
+                    refused.insert(event.key.to_string());
+                    continue;
+                }
                 if self.parts.breakers.is_on_trial(event.stream) {
                     on_trial += 1;
                     if on_trial > TRIAL_ROWS_MAX {
@@ -283,32 +314,6 @@ impl Dispatcher {
             }
         }
         Ok(taken)
-    }
-
-    /// Rows whose event is missing, or holds what this release does not know, can never be published.
-    fn give_up_unreadable(&mut self, rows: &[Pending], loaded: &crate::store::Loaded) {
-        let readable: HashSet<_> = loaded.events.iter().map(|event| event.id).collect();
-        for row in rows {
-            let id = row.key.event_id;
-            if readable.contains(&id) {
-                continue;
-            }
-            let why = loaded.unreadable.iter().find(|(found, _)| *found == id);
-            let error =
-                why.map_or_else(|| "its event is missing".to_owned(), |(_, why)| why.clone());
-            let Some(term) = self.tenures.get(&row.key.bucket).copied() else {
-                continue;
-            };
-            let Ok(room) = self.parker.try_reserve() else {
-                continue;
-            };
-            self.claims.insert_unreadable(row.key, &self.parts);
-            room.send(Note::Unreadable {
-                row: *row,
-                epoch: term.epoch,
-                error,
-            });
-        }
     }
 
     /// Reads which keys are blocked in buckets that are newly ours. The owned buckets, in order.
@@ -336,55 +341,6 @@ impl Dispatcher {
         let buckets = usable.keys().copied().collect();
         self.tenures = usable;
         Ok(buckets)
-    }
-
-    /// Claims a pending row and passes it on. False: it stays pending for now.
-    fn dispatch(&mut self, event: OutboxEvent, committed_at: Option<Instant>) -> bool {
-        let Some(term) = self.tenures.get(&event.bucket).copied() else {
-            return false;
-        };
-        let rows = self.claims.under_way(&event.key);
-        let passage = self.parts.blocked.passage(&event.key);
-        let is_recalled = rows.in_lane > 0 && self.parts.recalled.contains(&event.key);
-        let item = Item {
-            event,
-            origin: Origin::Pending,
-            epoch: term.epoch,
-            alone: false,
-            haste: if committed_at.is_none() && self.reading.has_backlog() {
-                Haste::Backlog
-            } else {
-                Haste::Fresh
-            },
-            committed_at,
-        };
-        match passage {
-            Passage::Blocked => self.pass_to_parker(item),
-            Passage::Reread => false,
-            Passage::Open if rows.at_parker > 0 || is_recalled => false,
-            Passage::Open => self.pass_to_lane(item),
-        }
-    }
-
-    fn pass_to_lane(&mut self, item: Item) -> bool {
-        let lanes = self.lanes.len().max(1);
-        let lane = self.lanes.get(usize::from(item.event.bucket) % lanes);
-        // Room is reserved first, so that the lane never sees a row that is not claimed.
-        let Some(Ok(room)) = lane.map(mpsc::Sender::try_reserve) else {
-            return false;
-        };
-        self.claims.insert(&item.event, Place::Lane, &self.parts);
-        room.send(item);
-        true
-    }
-
-    fn pass_to_parker(&mut self, item: Item) -> bool {
-        let Ok(room) = self.parker.try_reserve() else {
-            return false;
-        };
-        self.claims.insert(&item.event, Place::Parker, &self.parts);
-        room.send(Note::Block(item));
-        true
     }
 }
 

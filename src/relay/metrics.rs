@@ -58,8 +58,10 @@ pub struct Metrics {
     pub blocked_keys: Gauge,
     /// Attempts to publish by how they ended.
     pub published: Family<Published, Counter>,
-    /// 1 while the broker or a topic is held back.
+    /// 1 while the broker, a topic or a partition is held back.
     pub breaker_open: Gauge,
+    /// Partitions that take nothing, whose rows wait while those of the others go on.
+    pub partitions_away: Gauge,
     /// Rows that came from the writer rather than from the poll.
     pub wake_hits: Counter,
     /// Times pending rows were looked for.
@@ -89,6 +91,7 @@ impl Default for Metrics {
             blocked_keys: Gauge::default(),
             published: Family::default(),
             breaker_open: Gauge::default(),
+            partitions_away: Gauge::default(),
             wake_hits: Counter::default(),
             polls: Counter::default(),
             woken: Counter::default(),
@@ -123,11 +126,7 @@ impl Metrics {
             self.blocked_keys.clone(),
         );
         relay.register("publish", "Attempts to publish", self.published.clone());
-        relay.register(
-            "breaker_open",
-            "Whether the broker or a topic is held back",
-            self.breaker_open.clone(),
-        );
+        self.register_breakers(relay);
         relay.register(
             "wake_hits",
             "Rows handed over by the writer",
@@ -172,6 +171,19 @@ impl Metrics {
             self.publish_seconds.clone(),
         );
         self.retention.register(relay);
+    }
+
+    fn register_breakers(&self, relay: &mut Registry) {
+        relay.register(
+            "breaker_open",
+            "Whether the broker, a topic or a partition is held back",
+            self.breaker_open.clone(),
+        );
+        relay.register(
+            "partitions_away",
+            "Partitions that take nothing",
+            self.partitions_away.clone(),
+        );
     }
 
     /// Counts an acknowledgement.

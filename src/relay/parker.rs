@@ -1,6 +1,8 @@
 //! Writes down what could not be published, in the order in which it happened, and brings it back
 //! when its time has come. It alone decides which keys are blocked.
 
+mod notes;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -11,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::settler::{persist, tell};
 use super::{Haste, Item, KeyPolicy, Origin, Parts, Signal};
 use crate::store::{
-    ORPHAN_KEYS_MAX, ParkedKey, ParkedState, Pending, Reparked, StoreError, Under, Verdict,
+    ORPHAN_KEYS_MAX, ParkedKey, ParkedState, Pending, Reparked, StoreError, Under, Verdict, Without,
 };
 use crate::supervisor::BoxError;
+use notes::Notes;
 
 /// Parked rows brought back at once.
 const DUE_ROWS_MAX: u32 = 200;
@@ -47,7 +50,7 @@ pub(super) enum Note {
 #[derive(Debug)]
 pub(super) struct Parker {
     parts: Parts,
-    inbox: mpsc::Receiver<Note>,
+    notes: Notes,
     signals: mpsc::Sender<Signal>,
     next_pass: Instant,
     next_orphans: Instant,
@@ -61,7 +64,7 @@ impl Parker {
     ) -> Self {
         Self {
             parts: Parts::clone(parts),
-            inbox,
+            notes: Notes::new(inbox),
             signals,
             next_pass: Instant::now(),
             next_orphans: Instant::now(),
@@ -71,6 +74,7 @@ impl Parker {
     /// Runs until told to stop and everything noted is written down.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), BoxError> {
         let unparked = Parts::clone(&self.parts);
+        let released = Parts::clone(&self.parts);
         loop {
             tokio::select! {
                 biased;
@@ -78,6 +82,7 @@ impl Parker {
                     self.next_pass = Instant::now();
                     self.next_orphans = Instant::now();
                 }
+                () = released.released.notified() => self.next_pass = Instant::now(),
                 // Before the notes: there may be no end of them, and they are written down one by one.
                 () = tokio::time::sleep_until(self.next_pass), if !stop.is_cancelled() => {
                     let wait = self.pass(&stop).await.unwrap_or_else(|failure| {
@@ -86,11 +91,11 @@ impl Parker {
                     });
                     self.next_pass = Instant::now() + wait;
                 }
-                note = self.inbox.recv() => match note {
+                note = self.notes.next() => match note {
                     Some(note) => self.on_note(note, &stop).await?,
                     None => return Ok(()),
                 },
-                () = stop.cancelled(), if !self.inbox.is_closed() => self.inbox.close(),
+                () = stop.cancelled(), if !self.notes.is_closed() => self.notes.close(),
             }
         }
     }
@@ -270,7 +275,12 @@ impl Parker {
         let parts = Parts::clone(&self.parts);
         let store = &parts.store;
         let state = ParkedState::Retry;
-        let due = store.parked_due(state, &buckets, DUE_ROWS_MAX).await?;
+        // They would fill the page with what is only given back.
+        let without = parts.without_held();
+        let is_held = without != Without::default();
+        let due = store
+            .parked_due(state, &buckets, &without, DUE_ROWS_MAX)
+            .await?;
         for (row, error) in due.unreadable {
             let Some(term) = usable.get(&row.bucket) else {
                 continue;
@@ -297,11 +307,15 @@ impl Parker {
             })
             .collect();
         // What is due now may find no room, and stays due until its result is written down.
+        let again_in = parts.config.poll_max.min(AGAIN_IN);
         let wait = if items.is_empty() {
-            store.next_due(state, &buckets).await?.unwrap_or(LOOK_EVERY)
+            let next = store.next_due(state, &buckets, &without).await?;
+            // What is held back may be probed soon.
+            let most = if is_held { again_in } else { LOOK_EVERY };
+            next.unwrap_or(most).min(most)
         } else {
             tell(&self.signals, Signal::Due(items)).await;
-            parts.config.poll_max.min(AGAIN_IN)
+            again_in
         };
         if Instant::now() >= self.next_orphans {
             let freed = store.free_orphans(&buckets).await?;

@@ -8,6 +8,7 @@
 mod blocked;
 mod leases;
 mod parked;
+mod places;
 mod purge;
 mod statement;
 
@@ -20,6 +21,8 @@ use uuid::Uuid;
 pub use blocked::ORPHAN_KEYS_MAX;
 pub use leases::{Held, RelaySeat};
 pub use parked::{DueRows, Parked, ParkedKey, ParkedState, Reparked, Under, Verdict};
+use places::Columns;
+pub use places::{Partitions, Without};
 pub use purge::{PurgePage, Purgeable};
 pub(super) use statement::{Sql, Sum};
 
@@ -85,18 +88,48 @@ pub struct OutboxCounts {
 const EVENT_COLUMNS: &str = "e.id, e.bucket, e.campaign_id, e.aggregatetype, e.aggregateid, \
      e.type, e.message_key, e.key_sequence, e.`rank`, e.traceparent, e.payload, e.created_at";
 
+/// Where a pending row says where its record goes.
+const PENDING_COLUMNS: Columns = Columns {
+    stream: "stream",
+    key_hash: "key_hash",
+};
+
 /// The head of a statement that makes parked rows, `p`, pending again.
-pub(super) const PEND_PARKED: &str = "INSERT INTO outbox_pending (bucket, event_id, campaign_id, stream) \
-     SELECT p.bucket, p.event_id, p.campaign_id, e.aggregatetype FROM outbox_parked p \
+pub(super) const PEND_PARKED: &str = "INSERT INTO outbox_pending (bucket, event_id, campaign_id, stream, key_hash) \
+     SELECT p.bucket, p.event_id, p.campaign_id, e.aggregatetype, p.key_hash FROM outbox_parked p \
      JOIN outbox_event e ON e.id = p.event_id";
 
 impl Store {
-    /// Pending rows of `buckets` but for those of `without` these streams, in order of bucket and
-    /// event, at most `rows_max`.
+    /// Pending rows of `buckets` but for those that are not to be read, in order of bucket and event, at most
+    /// `rows_max`.
     pub async fn pending(
         &self,
         buckets: &[u16],
-        without: &[Stream],
+        without: &Without,
+        rows_max: u32,
+    ) -> Result<Vec<Pending>, StoreError> {
+        let only = |sql: &mut Sql| without.condition(sql, PENDING_COLUMNS);
+        self.pending_where(buckets, only, rows_max).await
+    }
+
+    /// The same of those for some partitions alone.
+    pub async fn pending_for(
+        &self,
+        buckets: &[u16],
+        partitions: &Partitions,
+        rows_max: u32,
+    ) -> Result<Vec<Pending>, StoreError> {
+        let only = |sql: &mut Sql| {
+            sql.push(" AND ");
+            partitions.condition(sql, PENDING_COLUMNS);
+        };
+        self.pending_where(buckets, only, rows_max).await
+    }
+
+    async fn pending_where(
+        &self,
+        buckets: &[u16],
+        only: impl FnOnce(&mut Sql),
         rows_max: u32,
     ) -> Result<Vec<Pending>, StoreError> {
         if buckets.is_empty() || rows_max == 0 {
@@ -105,10 +138,7 @@ impl Store {
         let mut sql = Sql::new(self, "SELECT bucket, event_id, campaign_id, hold_until > ");
         sql.now()
             .push(" AS held FROM outbox_pending WHERE bucket IN ");
-        sql.list(padded(buckets));
-        for stream in without {
-            sql.push(" AND stream <> ").bind(stream.as_str());
-        }
+        only(sql.list(padded(buckets)));
         sql.push(" ORDER BY bucket, event_id LIMIT ").bind(rows_max);
         let rows = sql.rows(self.connection()).await?;
         rows.iter()

@@ -16,7 +16,7 @@ use firstcome::gate::ScriptGate;
 use firstcome::lane::LaneConfig;
 use firstcome::payment::Simulated;
 use firstcome::retry::Policy;
-use firstcome::store::{BatchOutcome, Intake, PassedOver, Store, Wished};
+use firstcome::store::{BatchOutcome, Intake, PassedOver, Store, Wished, Without};
 use firstcome::supervisor::Supervisor;
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, TransactionTrait};
@@ -206,7 +206,10 @@ async fn what_is_held_is_held_as_long_as_it_should_whatever_its_writer_takes_the
             assert_eq!(kept.expires_at, Some(from + TimeDelta::seconds(120)));
             let off = (from - Clock::System.now()).num_seconds();
             assert!((-60..=10).contains(&off), "{off} s");
-            let pending = store.pending(&[bucket], &[], 10).await.unwrap();
+            let pending = store
+                .pending(&[bucket], &Without::default(), 10)
+                .await
+                .unwrap();
             assert!(pending.iter().all(|row| row.held));
         }
         assert_eq!(

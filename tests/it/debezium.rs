@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use firstcome::broker::Record;
 use firstcome::domain::OutboxEvent;
-use firstcome::store::{BatchOutcome, Store};
+use firstcome::store::{BatchOutcome, Store, Without};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 
 use crate::store::intake;
@@ -145,7 +145,7 @@ async fn written(store: &Store) -> OutboxEvent {
     );
     // Its id was given in the transaction, because other participations may have the same key.
     let pending = store
-        .pending(&[batch[0].event.bucket], &[], 10)
+        .pending(&[batch[0].event.bucket], &Without::default(), 10)
         .await
         .unwrap();
     let loaded = store

@@ -11,7 +11,7 @@ use firstcome::domain::{
 };
 use firstcome::store::{
     BatchOutcome, CampaignChange, CampaignFilter, Intake, Mismatch, States, Store, StoreConfig,
-    StoreError, TallyRow, UserKey,
+    StoreError, TallyRow, UserKey, Without,
 };
 use sea_orm::{ConnectionTrait, Database, Statement};
 
@@ -369,7 +369,10 @@ async fn ids_of_events_that_share_a_key_are_in_order_of_commit_whatever_the_cloc
         }
         let key = campaign.id.to_string();
         let bucket = firstcome::domain::event::bucket_of(&key);
-        let rows = store.pending(&[bucket], &[], 100).await.unwrap();
+        let rows = store
+            .pending(&[bucket], &Without::default(), 100)
+            .await
+            .unwrap();
         let ids: Vec<_> = rows.iter().map(|row| row.key.event_id).collect();
         let events = store.outbox_events(&ids).await.unwrap().events;
         let ranks: Vec<_> = events.iter().filter_map(|event| event.rank).collect();

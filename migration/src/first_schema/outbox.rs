@@ -32,7 +32,7 @@ pub(super) fn outbox_event(dialect: &Dialect) -> Table {
     Table::new("outbox_event", columns).unique("event_change", "campaign_id, `rank`, key_sequence")
 }
 
-/// Events that are to be published.
+/// Events that are to be published. The partition of a record follows from `key_hash`.
 pub(super) fn outbox_pending(dialect: &Dialect) -> Table {
     let Dialect {
         time, uuid, ascii, ..
@@ -42,6 +42,7 @@ pub(super) fn outbox_pending(dialect: &Dialect) -> Table {
         event_id {uuid} NOT NULL,
         campaign_id BIGINT NOT NULL,
         stream VARCHAR(32) {ascii} NOT NULL DEFAULT 'participation',
+        key_hash INTEGER NOT NULL DEFAULT 0,
         hold_until {time} NULL,
         PRIMARY KEY (bucket, event_id)"
     );
@@ -62,6 +63,7 @@ pub(super) fn outbox_parked(dialect: &Dialect) -> Table {
         bucket SMALLINT NOT NULL,
         campaign_id BIGINT NOT NULL,
         message_key VARCHAR(64) {ascii} NOT NULL,
+        key_hash INTEGER NOT NULL DEFAULT 0,
         state VARCHAR(16) {ascii} NOT NULL,
         attempts INTEGER NOT NULL,
         error_class VARCHAR(32) {ascii} NOT NULL,

@@ -65,6 +65,8 @@ pub(super) struct Seen {
     topic: String,
     partition: Option<i32>,
     reach: Reach,
+    /// The other partitions of a leader that does not answer.
+    silent: Vec<i32>,
 }
 
 impl Seen {
@@ -72,14 +74,17 @@ impl Seen {
         self.at.elapsed() < SEEN_FOR
     }
 
-    /// Whether it answers for this partition, too. A silence does for all of them: it costs nobody an attempt,
-    /// and asking each of them would take as long again.
+    /// Whether it answers for this partition, too. A silence does for all partitions of the leader that is
+    /// silent: it costs nobody an attempt, and asking for each of them would take as long again.
     fn serves(&self, topic: &str, partition: Option<i32>) -> bool {
-        let is_silence = matches!(
-            self.reach,
-            Reach::Away | Reach::Short(Shortage::SilentLeader(_))
-        );
-        self.topic == topic && (self.partition == partition || is_silence)
+        let is_silent = match self.reach {
+            Reach::Away => true,
+            Reach::Short(Shortage::SilentLeader(_)) => {
+                partition.is_none_or(|partition| self.silent.contains(&partition))
+            }
+            _ => false,
+        };
+        self.topic == topic && (self.partition == partition || is_silent)
     }
 }
 
@@ -191,31 +196,51 @@ impl Kafka {
         if let Some(seen) = seen.iter().find(|seen| seen.serves(topic, partition)) {
             return seen.reach;
         }
-        let reach = self.look(&current.sender, topic, partition).await;
+        let Look { reach, silent, .. } = self.look(&current.sender, topic, partition).await;
         if matches!(reach, Reach::Short(_)) {
-            self.progress.away(topic);
+            self.progress.away(topic, partition);
         }
         seen.push(Seen {
             at: Instant::now(),
             topic: topic.to_owned(),
             partition,
             reach,
+            silent,
         });
         reach
     }
 
-    async fn look(&self, sender: &Sender, topic: &str, partition: Option<i32>) -> Reach {
+    async fn look(&self, sender: &Sender, topic: &str, partition: Option<i32>) -> Look {
         let asked = topic.to_owned();
         let question = move |sender: &Sender, within| look(sender, &asked, partition, within);
         let answer = self.ask(sender.clone(), question).await;
-        let (reach, lagging) = answer.unwrap_or((Reach::Away, None));
-        let (Reach::There, Some(lagging)) = (reach, lagging) else {
-            return reach;
-        };
-        // Who may not know the topic's settings finds out by the time-outs.
-        let minimum = self.in_sync_min(topic).await;
-        let shortage = minimum.and_then(|minimum| lagging.shortage(minimum));
-        shortage.map_or(Reach::There, Reach::Short)
+        let mut found = answer.unwrap_or(Look::of(Reach::Away));
+        if let (Reach::There, Some(lagging)) = (found.reach, found.lagging) {
+            // Who may not know the topic's settings finds out by the time-outs.
+            let minimum = self.in_sync_min(topic).await;
+            if let Some(shortage) = minimum.and_then(|minimum| lagging.shortage(minimum)) {
+                found.reach = Reach::Short(shortage);
+            }
+        }
+        found
+    }
+}
+
+/// What a look at a partition showed.
+struct Look {
+    reach: Reach,
+    lagging: Option<Lagging>,
+    /// The other partitions of a leader that does not answer.
+    silent: Vec<i32>,
+}
+
+impl Look {
+    const fn of(reach: Reach) -> Self {
+        Self {
+            reach,
+            lagging: None,
+            silent: Vec::new(),
+        }
     }
 }
 
@@ -225,27 +250,35 @@ fn look(
     topic: &str,
     partition: Option<i32>,
     within: Duration,
-) -> KafkaResult<(Reach, Option<Lagging>)> {
+) -> KafkaResult<Look> {
     let began = Instant::now();
     let metadata = sender.client().fetch_metadata(Some(topic), within)?;
     let Some(found) = metadata.topics().first() else {
-        return Ok((Reach::Away, None));
+        return Ok(Look::of(Reach::Away));
     };
     let reach = describe(found).reach(partition);
     let (Reach::There, Some(partition)) = (reach, partition) else {
-        return Ok((reach, None));
+        return Ok(Look::of(reach));
     };
-    let mut partitions = found.partitions().iter();
-    let it = partitions.find(|one| one.id() == partition);
+    let partitions = found.partitions();
+    let it = partitions.iter().find(|one| one.id() == partition);
     let lagging = it.and_then(Lagging::of);
     // Who tells of the topic may be another broker than the one that the record was for.
     let left = within.saturating_sub(began.elapsed());
-    match Extent::of(sender.client(), topic, partition, left) {
-        Err(failure) if !is_an_answer(&failure) => {
-            Ok((Reach::Short(Shortage::SilentLeader(partition)), lagging))
-        }
-        _ => Ok((Reach::There, lagging)),
-    }
+    let extent = Extent::of(sender.client(), topic, partition, left);
+    let is_silent = extent.is_err_and(|failure| !is_an_answer(&failure));
+    let of_leader = partitions.iter().filter(|one| {
+        is_silent && it.is_some_and(|it| one.id() != it.id() && one.leader() == it.leader())
+    });
+    Ok(Look {
+        reach: if is_silent {
+            Reach::Short(Shortage::SilentLeader(partition))
+        } else {
+            Reach::There
+        },
+        lagging,
+        silent: of_leader.map(MetadataPartition::id).collect(),
+    })
 }
 
 fn describe(topic: &rdkafka::metadata::MetadataTopic) -> Topic {
@@ -285,6 +318,20 @@ mod tests {
         let missing = RDKafkaErrorCode::UnknownTopicOrPartition;
         let refused = Reach::Refused(missing);
         assert_eq!(topic(Some(missing), &[]).reach(None), refused);
+    }
+
+    #[test]
+    fn a_silent_leader_answers_for_its_own_partitions_alone() {
+        let seen = Seen {
+            at: Instant::now(),
+            topic: "a-topic".to_owned(),
+            partition: Some(0),
+            reach: Reach::Short(Shortage::SilentLeader(0)),
+            silent: vec![2],
+        };
+        assert!(seen.serves("a-topic", Some(0)) && seen.serves("a-topic", Some(2)));
+        assert!(!seen.serves("a-topic", Some(1)), "another broker leads it");
+        assert!(!seen.serves("other", Some(0)));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::metadata::Seen;
 use super::sender::Sender;
 use super::{KafkaConfig, PublishError, classify};
 use crate::broker::Turns;
+use crate::domain::key_hash;
 
 /// A producer: which one, and how often it was rebuilt.
 #[derive(Clone)]
@@ -114,8 +115,12 @@ impl Producers {
 
     /// The partition of a record; none where it is not known how many there are.
     pub(super) fn partition(&self, topic: &str, key: &str) -> Option<i32> {
-        let count = u32::try_from(self.known(topic, Vec::len)?).ok()?;
-        i32::try_from(partition(key, count)).ok()
+        i32::try_from(partition(key, self.partitions(topic)?)).ok()
+    }
+
+    /// How many partitions a topic has, as far as it is known.
+    pub(super) fn partitions(&self, topic: &str) -> Option<u32> {
+        u32::try_from(self.known(topic, Vec::len)?).ok()
     }
 
     /// Takes note of how many partitions a topic has.
@@ -219,29 +224,7 @@ fn make(config: &KafkaConfig, slot: usize) -> Result<Sender, PublishError> {
 
 /// Where a record with this key goes.
 fn partition(key: &str, partitions: u32) -> u32 {
-    (murmur2(key.as_bytes()) & 0x7fff_ffff) % partitions.max(1)
-}
-
-/// The hash by which Java producers, and ours, choose a partition (`Utils.murmur2` of Apache Kafka).
-fn murmur2(bytes: &[u8]) -> u32 {
-    const M: u32 = 0x5bd1_e995;
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    let mut hash = 0x9747_b28c ^ length;
-    let (words, rest) = bytes.as_chunks::<4>();
-    for word in words {
-        let mut word = u32::from_le_bytes(*word).wrapping_mul(M);
-        word ^= word >> 24;
-        hash = hash.wrapping_mul(M) ^ word.wrapping_mul(M);
-    }
-    for (nth, byte) in rest.iter().enumerate() {
-        hash ^= u32::from(*byte) << (8 * nth);
-    }
-    if !rest.is_empty() {
-        hash = hash.wrapping_mul(M);
-    }
-    hash ^= hash >> 13;
-    hash = hash.wrapping_mul(M);
-    hash ^ (hash >> 15)
+    key_hash(key) % partitions.max(1)
 }
 
 #[cfg(test)]
@@ -282,24 +265,5 @@ mod tests {
             !silence.goes_on(after(25), bound),
             "the new one has time, too"
         );
-    }
-
-    /// The values of Kafka's own test of it.
-    #[test]
-    fn the_hash_is_that_of_java_producers() {
-        let known: [(&str, i32); 6] = [
-            ("21", -973_932_308),
-            ("foobar", -790_332_482),
-            ("a-little-bit-long-string", -985_981_536),
-            ("a-little-bit-longer-string", -1_486_304_829),
-            (
-                "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
-                -58_897_971,
-            ),
-            ("abc", 479_470_107),
-        ];
-        for (text, hash) in known {
-            assert_eq!(murmur2(text.as_bytes()).cast_signed(), hash, "{text}");
-        }
     }
 }

@@ -1,7 +1,7 @@
-//! What partitions acknowledged last, and which topics have partitions that take nothing for now. By this a
-//! record that timed out is told from a partition that does: librdkafka says the same of both.
+//! What partitions acknowledged last, and which of them take nothing for now. By this a record that timed out
+//! is told from a partition that does: librdkafka says the same of both.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -13,8 +13,8 @@ pub(super) struct Progress(Mutex<HashMap<String, Topic>>);
 struct Topic {
     /// By partition: when the latest of those was sent that were acknowledged.
     latest: HashMap<i32, Instant>,
-    /// Nothing was acknowledged since a partition of it took nothing.
-    is_away: bool,
+    /// Partitions that took nothing, and have acknowledged nothing since; none: one that is not known.
+    away: HashSet<Option<i32>>,
 }
 
 impl Progress {
@@ -23,7 +23,8 @@ impl Progress {
         self.with(topic, |topic| {
             let latest = topic.latest.entry(partition).or_insert(sent_at);
             *latest = sent_at.max(*latest);
-            topic.is_away = false;
+            topic.away.remove(&Some(partition));
+            topic.away.remove(&None);
         });
     }
 
@@ -36,14 +37,18 @@ impl Progress {
         self.with(topic, latest) > Some(sent_at)
     }
 
-    /// A partition of the topic takes nothing.
-    pub(super) fn away(&self, topic: &str) {
-        self.with(topic, |topic| topic.is_away = true);
+    /// The partition takes nothing.
+    pub(super) fn away(&self, topic: &str, partition: Option<i32>) {
+        self.with(topic, |topic| topic.away.insert(partition));
     }
 
-    /// Whether nothing came through since a partition of the topic took nothing.
-    pub(super) fn is_away(&self, topic: &str) -> bool {
-        self.with(topic, |topic| topic.is_away)
+    /// Whether the partition took nothing, and has acknowledged nothing since. So may one that is not known,
+    /// and each one while it is not known which did.
+    pub(super) fn is_away(&self, topic: &str, partition: Option<i32>) -> bool {
+        self.with(topic, |topic| match partition {
+            Some(_) => topic.away.contains(&partition) || topic.away.contains(&None),
+            None => !topic.away.is_empty(),
+        })
     }
 
     fn with<R>(&self, topic: &str, change: impl FnOnce(&mut Topic) -> R) -> R {
@@ -80,12 +85,24 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_is_away_until_it_acknowledges_something() {
+    fn a_partition_is_away_until_it_acknowledges_something() {
         let progress = Progress::default();
-        assert!(!progress.is_away("t"));
-        progress.away("t");
-        assert!(progress.is_away("t") && !progress.is_away("u"));
+        assert!(!progress.is_away("t", Some(3)) && !progress.is_away("t", None));
+        progress.away("t", Some(3));
+        assert!(progress.is_away("t", Some(3)) && progress.is_away("t", None));
+        assert!(!progress.is_away("t", Some(1)) && !progress.is_away("u", Some(3)));
+        progress.acknowledged("t", 1, Instant::now());
+        assert!(progress.is_away("t", Some(3)), "another one's record");
         progress.acknowledged("t", 3, Instant::now());
-        assert!(!progress.is_away("t"));
+        assert!(!progress.is_away("t", Some(3)) && !progress.is_away("t", None));
+    }
+
+    #[test]
+    fn where_it_is_not_known_which_partition_is_away_each_may_be() {
+        let progress = Progress::default();
+        progress.away("t", None);
+        assert!(progress.is_away("t", Some(1)) && progress.is_away("t", None));
+        progress.acknowledged("t", 0, Instant::now());
+        assert!(!progress.is_away("t", Some(1)) && !progress.is_away("t", None));
     }
 }

@@ -28,7 +28,7 @@ enum Sent {
     Failed(PublishError),
     /// The lease would not have covered it.
     Withheld,
-    /// The broker or its topic failed others while it waited.
+    /// The broker, its topic or its partition failed others while it waited.
     HeldBack,
 }
 
@@ -135,14 +135,14 @@ impl<'a> Run<'a> {
                 self.recall(&key).await;
                 continue;
             }
-            match self.parts.breakers.ask(next.event.stream) {
+            match self.parts.breakers.ask(self.parts.place(&next.event)) {
                 Ok(ticket) => self.send(&key, ticket),
                 Err(HeldBack::All(wait)) => {
                     self.ready.push_front(key);
                     return Some(wait);
                 }
-                // Its rows would only take the room of other topics' rows.
-                Err(HeldBack::Topic) => {
+                // Its rows would only take the room of other topics' rows, or other partitions'.
+                Err(HeldBack::Place) => {
                     self.busy.remove(&key);
                     self.recall(&key).await;
                 }
@@ -231,7 +231,8 @@ impl<'a> Run<'a> {
                 self.put_back(item);
             }
             PublishError::Partition(reason) => {
-                breakers.partition(ticket, &reason);
+                let partition = self.parts.place(&item.event).partition;
+                breakers.partition(ticket, partition, &reason);
                 self.put_back(item);
             }
             PublishError::Record(_) if !item.alone => {
@@ -258,6 +259,7 @@ impl<'a> Run<'a> {
     fn answered(&self, ticket: Ticket) {
         if self.parts.breakers.answered(ticket) {
             self.parts.wake.notify_one();
+            self.parts.released.notify_one();
         }
     }
 
@@ -373,6 +375,7 @@ async fn send(parts: Parts, item: Item, ticket: Ticket, stop: CancellationToken)
 }
 
 /// A probe asks first whether its partition takes anything: what is sent in vain may be written all the same.
+/// And it goes by itself: what is sent in bulk to other partitions would wait behind it.
 async fn publish(
     parts: &Parts,
     record: &Record,
@@ -381,6 +384,7 @@ async fn publish(
 ) -> Result<Acknowledged, PublishError> {
     if ticket.is_probe() {
         parts.publisher.ask_partition(record).await?;
+        return parts.publisher.publish(record).await;
     }
     match haste {
         Haste::Fresh => parts.publisher.publish(record).await,

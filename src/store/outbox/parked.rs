@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use sea_orm::QueryResult;
 
-use super::{EVENT_COLUMNS, Pending, PendingKey, Sql, bucket, event, reason};
-use crate::domain::{CampaignId, EventId, Instant, OutboxEvent};
+use super::places::Columns;
+use super::{EVENT_COLUMNS, Pending, PendingKey, Sql, Without, bucket, event, reason};
+use crate::domain::{CampaignId, EventId, Instant, OutboxEvent, key_hash};
 use crate::store::bounded::Tx;
 use crate::store::campaigns::to_signed;
 use crate::store::shapes::padded;
@@ -134,6 +135,12 @@ pub struct Parked {
 
 const ERROR_CHARACTERS_MAX: usize = 1_000;
 
+/// Where a parked row and its event say where the record goes.
+const PARKED_COLUMNS: Columns = Columns {
+    stream: "e.aggregatetype",
+    key_hash: "p.key_hash",
+};
+
 impl Store {
     /// Moves a pending row to where `verdict` says: whether it is there now. Asked again after a lost
     /// answer it is there already. It is not when it was acknowledged, or the bucket has changed hands.
@@ -180,11 +187,12 @@ impl Store {
         if moved {
             let error: String = verdict.error.chars().take(ERROR_CHARACTERS_MAX).collect();
             let mut sql = Sql::new(self, "INSERT INTO outbox_parked (event_id, bucket, ");
-            sql.push("campaign_id, message_key, state, attempts, error_class, error, ");
+            sql.push("campaign_id, message_key, key_hash, state, attempts, error_class, error, ");
             sql.push("next_at, parked_at) VALUES (").bind(event_id.0);
             sql.push(",").bind(bucket);
             sql.push(",").bind(row.campaign_id.0);
             sql.push(",").bind(key);
+            sql.push(",").bind(key_hash(key));
             sql.push(",").bind(verdict.state.as_str());
             sql.push(",").bind(verdict.attempts);
             sql.push(",").bind(verdict.error_class);
@@ -265,11 +273,13 @@ impl Store {
         Ok(is_free)
     }
 
-    /// Rows of `buckets` in `state` whose time has come, oldest first, at most `rows_max`.
+    /// Rows of `buckets` in `state` whose time has come, but for those that are not to be read, oldest first,
+    /// at most `rows_max`.
     pub async fn parked_due(
         &self,
         state: ParkedState,
         buckets: &[u16],
+        without: &Without,
         rows_max: u32,
     ) -> Result<DueRows, StoreError> {
         let mut sql = Sql::new(self, "SELECT ");
@@ -280,6 +290,7 @@ impl Store {
         sql.push(" WHERE p.state = ").bind(state.as_str());
         sql.push(" AND p.next_at <= ").now();
         sql.push(" AND p.bucket IN ").list(padded(buckets));
+        without.condition(&mut sql, PARKED_COLUMNS);
         sql.push(" ORDER BY p.next_at LIMIT ").bind(rows_max);
         let mut due = DueRows::default();
         for row in sql.rows(self.connection()).await? {
@@ -291,19 +302,22 @@ impl Store {
         Ok(due)
     }
 
-    /// How long until the next row of `buckets` in `state` is due; none: none ever will be.
+    /// How long until the next row of `buckets` in `state` is due, but for those that are not to be read; none:
+    /// none ever will be.
     pub async fn next_due(
         &self,
         state: ParkedState,
         buckets: &[u16],
+        without: &Without,
     ) -> Result<Option<Duration>, StoreError> {
         let mut sql = Sql::new(self, "SELECT p.next_at, ");
         sql.now()
             .push(" AS now_at FROM outbox_parked p JOIN outbox_event e ON e.id = p.event_id");
         sql.push(" WHERE p.state = ").bind(state.as_str());
         sql.push(" AND p.next_at IS NOT NULL AND p.bucket IN ");
-        sql.list(padded(buckets))
-            .push(" ORDER BY p.next_at LIMIT 1");
+        sql.list(padded(buckets));
+        without.condition(&mut sql, PARKED_COLUMNS);
+        sql.push(" ORDER BY p.next_at LIMIT 1");
         let rows = sql.rows(self.connection()).await?;
         let Some(row) = rows.first() else {
             return Ok(None);

@@ -4,7 +4,7 @@
 use sea_orm::Value;
 
 use super::intake::Intake;
-use crate::domain::{Instant, OutboxEvent, to_stored_precision};
+use crate::domain::{Instant, OutboxEvent, key_hash, to_stored_precision};
 use crate::store::Store;
 use crate::store::campaigns::{narrow, to_signed};
 use crate::store::outbox::Sql;
@@ -31,8 +31,8 @@ const OUTBOX_EVENT: Target = Target {
     row_bytes: 450,
 };
 const OUTBOX_PENDING: Target = Target {
-    insert: "INSERT INTO outbox_pending (bucket, event_id, campaign_id, hold_until, stream) VALUES ",
-    row_bytes: 60,
+    insert: "INSERT INTO outbox_pending (bucket, event_id, campaign_id, hold_until, stream, key_hash) VALUES ",
+    row_bytes: 65,
 };
 
 impl Target {
@@ -133,6 +133,7 @@ pub(super) fn outbox(store: &Store, rows: &[OutboxRow<'_>]) -> Vec<Sql> {
             event.campaign_id.0.into(),
             row.hold_until.into(),
             event.stream.as_str().into(),
+            key_hash(&event.key).into(),
         ]
     }));
     statements

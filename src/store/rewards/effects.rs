@@ -54,23 +54,28 @@ impl Rewards {
         Ok(effects)
     }
 
-    /// When the newest event was made that this consumer has applied, by its id; none: it has applied none.
-    pub async fn reached(&self, consumer: Consumer) -> Result<Option<Instant>, StoreError> {
-        let mut sql = self.sql("SELECT event_id FROM inbox WHERE consumer = ");
+    /// The newest events that this consumer has applied, at most so many: the participation of each, and when the
+    /// event was made, by its id.
+    pub async fn newest(
+        &self,
+        consumer: Consumer,
+        rows_max: u32,
+    ) -> Result<Vec<(ParticipationId, Instant)>, StoreError> {
+        let mut sql = self.sql("SELECT event_id, participation_id FROM inbox WHERE consumer = ");
         sql.bind(consumer.as_str());
-        let rows = sql
-            .push(" ORDER BY event_id DESC LIMIT 1")
-            .rows(&self.db)
-            .await?;
-        let Some(row) = rows.first() else {
-            return Ok(None);
-        };
-        let newest: Uuid = row.try_get_by_index(0)?;
-        let made = newest.get_timestamp().map(|stamp| stamp.to_unix());
-        let made = made.and_then(|(seconds, nanos)| {
-            let seconds = i64::try_from(seconds).ok()?;
-            Instant::from_timestamp(seconds, nanos)
-        });
-        Ok(made)
+        sql.push(" ORDER BY event_id DESC LIMIT ").bind(rows_max);
+        let mut newest = Vec::new();
+        for row in sql.rows(&self.db).await? {
+            let event: Uuid = row.try_get_by_index(0)?;
+            if let Some(made) = made_at(event) {
+                newest.push((ParticipationId(row.try_get_by_index(1)?), made));
+            }
+        }
+        Ok(newest)
     }
+}
+
+fn made_at(event: Uuid) -> Option<Instant> {
+    let (seconds, nanos) = event.get_timestamp()?.to_unix();
+    Instant::from_timestamp(i64::try_from(seconds).ok()?, nanos)
 }

@@ -1,19 +1,25 @@
 //! What is wrong in the rewards database is found, and nothing where nothing is wrong.
 
+use std::collections::HashMap;
+
 use firstcome::clock::Clock;
 use firstcome::domain::{
-    CampaignId, Change, Consumer, EventId, ParticipationId, Reward, Status, UserId,
+    CampaignId, Change, Consumer, EventId, ParticipationId, Reward, Status, UserId, key_hash,
 };
 use firstcome::store::{Due, Rewarded, Rewards, StoreConfig};
 use sea_orm::{ConnectionTrait, Database};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::scene::{Scene, coupon_terms};
+use super::scene::{PARTITIONS, Scene, coupon_terms};
 use crate::service::process::{Service, body, command};
 
 const POINTS: CampaignId = CampaignId(1);
 const COUPONS: CampaignId = CampaignId(2);
+
+/// Of some events, those of it are no longer pending.
+const PUBLISH: &str = "DELETE pending FROM outbox_pending pending \
+                       JOIN outbox_event event ON event.id = pending.event_id";
 
 /// What makes it wrong, what of it is found, and what makes it right again.
 const PLANTS: [(&str, &[&str], &str); 6] = [
@@ -151,16 +157,60 @@ async fn a_grant_that_is_missing_and_one_that_was_never_taken_back_are_found() {
         let asked =
             json!({ "name": "n", "kind": "general", "reward": reward, "cancellable": true });
         let campaign = service.create(asked).await;
-        let mut made = Vec::new();
-        for user in 1..=3 {
-            let answer = body(service.take_part(campaign, user).await).await;
-            let id = answer["participationId"].as_str().unwrap();
-            made.push(ParticipationId(id.parse().unwrap()));
-        }
+        let (made, other) = three_of_a_partition(&service, campaign).await;
         let verified = |passed: &str| verified(&folder, &settings, passed);
+        is_not_passed(&scene, consumer, made[2], other, &verified).await;
         is_found_missing(&scene, consumer, campaign, &made, &verified).await;
         is_found_standing(&scene, consumer, campaign, made[2], &verified).await;
     }
+}
+
+/// Participations whose events go to one partition, and one whose events go to another.
+async fn three_of_a_partition(
+    service: &Service,
+    campaign: i64,
+) -> (Vec<ParticipationId>, ParticipationId) {
+    let mut by_partition: HashMap<u32, Vec<ParticipationId>> = HashMap::new();
+    for user in 1..=100 {
+        let answer = body(service.take_part(campaign, user).await).await;
+        let id = answer["participationId"].as_str().unwrap();
+        let partition = key_hash(id) % PARTITIONS.unsigned_abs();
+        let made = by_partition.entry(partition).or_default();
+        made.push(ParticipationId(id.parse().unwrap()));
+        let full = by_partition.iter().find(|(_, made)| made.len() >= 3);
+        let full = full.map(|(partition, _)| *partition);
+        let other = by_partition
+            .keys()
+            .find(|one| full.is_some_and(|full| **one != full));
+        if let (Some(full), Some(other)) = (full, other) {
+            return (by_partition[&full].clone(), by_partition[other][0]);
+        }
+    }
+    panic!("keys are not spread over the partitions");
+}
+
+/// A consumer has gone past the event in another partition alone: in its own it may be behind.
+async fn is_not_passed(
+    scene: &Scene,
+    consumer: Consumer,
+    one: ParticipationId,
+    other: ParticipationId,
+    verified: &Verified<'_>,
+) {
+    let db = Database::connect(&scene.events.url).await.unwrap();
+    let publish = format!("{PUBLISH} WHERE event.aggregateid = '{one}'");
+    db.execute_unprepared(&publish).await.unwrap();
+    apply(scene, consumer, other, &[(Status::Confirmed, 1)]).await;
+    assert_eq!(
+        verified("0"),
+        (true, String::new()),
+        "its partition is behind"
+    );
+    let unpublish = format!(
+        "INSERT INTO outbox_pending (bucket, event_id, campaign_id) \
+         SELECT bucket, id, campaign_id FROM outbox_event WHERE aggregateid = '{one}'"
+    );
+    db.execute_unprepared(&unpublish).await.unwrap();
 }
 
 /// The effect of a change on this participation, as the consumer has it.
@@ -196,10 +246,7 @@ async fn is_found_missing(
     }
     let is_clean = (true, String::new());
     assert_eq!(verified("0"), is_clean, "it is not published");
-    let publish = format!(
-        "DELETE pending FROM outbox_pending pending JOIN outbox_event event ON event.id = \
-         pending.event_id WHERE event.aggregateid = '{missing}'"
-    );
+    let publish = format!("{PUBLISH} WHERE event.aggregateid = '{missing}'");
     let db = Database::connect(&scene.events.url).await.unwrap();
     db.execute_unprepared(&publish).await.unwrap();
     let (is_sound, told) = verified("0");

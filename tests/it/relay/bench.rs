@@ -11,6 +11,7 @@ use firstcome::broker::{Acknowledged, PublishError, Publisher, Record};
 use firstcome::clock::Clock;
 use firstcome::domain::{
     CampaignId, Fresh, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
+    key_hash,
 };
 use firstcome::relay::{Config, Metrics, Relay, RelayHandle};
 use firstcome::retry::Policy;
@@ -121,12 +122,14 @@ impl Bench {
             )
             .await;
             run(
-                "INSERT INTO outbox_pending (bucket, event_id, campaign_id, stream) VALUES (?,?,?,?)",
+                "INSERT INTO outbox_pending (bucket, event_id, campaign_id, stream, key_hash) \
+                 VALUES (?,?,?,?,?)",
                 vec![
                     event.bucket.into(),
                     event.id.0.into(),
                     event.campaign_id.0.into(),
                     event.stream.as_str().into(),
+                    key_hash(&event.key).into(),
                 ],
             )
             .await;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use firstcome::domain::{OutboxEvent, State};
-use firstcome::store::{BatchOutcome, ParkedKey, ParkedState, Reparked, Store, Under, Verdict};
+use firstcome::domain::{OutboxEvent, State, key_hash};
+use firstcome::store::{
+    BatchOutcome, ParkedKey, ParkedState, Partitions, Reparked, Store, Under, Verdict, Without,
+};
 
 use firstcome::domain::event::BUCKETS;
 use sea_orm::{ConnectionTrait, Database, TransactionTrait};
@@ -116,7 +118,10 @@ async fn a_takeover_and_a_late_word_meet(test: &TestStore, rounds: u64) {
                 .parked_keys(&[ParkedState::Retry], &[bucket])
                 .await
                 .unwrap();
-            let pending = store.pending(&[bucket], &[], 1_000).await.unwrap();
+            let pending = store
+                .pending(&[bucket], &Without::default(), 1_000)
+                .await
+                .unwrap();
             (
                 blocked.iter().any(|(_, key)| **key == *event.key),
                 pending.iter().any(|row| row.key.event_id == event.id),
@@ -128,6 +133,78 @@ async fn a_takeover_and_a_late_word_meet(test: &TestStore, rounds: u64) {
         store.leave_buckets("new").await.unwrap();
         store.leave_buckets("old").await.unwrap();
     }
+}
+
+/// A partition follows from the hash of the key, which stays in the row wherever it is.
+async fn rows_are_read_by_their_partition(test: &TestStore) {
+    const COUNT: u32 = 3;
+    let store = &test.store;
+    let event = event(test, 1).await;
+    let (buckets, its) = ([event.bucket], key_hash(&event.key) % COUNT);
+    let of = |number| Partitions {
+        stream: event.stream,
+        count: COUNT,
+        numbers: vec![number],
+    };
+    let without = |number| Without {
+        partitions: vec![of(number)],
+        ..Without::default()
+    };
+    let other = (its + 1) % COUNT;
+    let pending = async || {
+        let mut found = Vec::new();
+        for number in [its, other] {
+            let left = store.pending(&buckets, &without(number), 10).await;
+            let alone = store.pending_for(&buckets, &of(number), 10).await;
+            found.push((left.unwrap().len(), alone.unwrap().len()));
+        }
+        found
+    };
+    assert_eq!(pending().await, [(0, 1), (1, 0)]);
+    let epoch = take(store, "owner", LONG, event.bucket).await.unwrap();
+    let under = Under {
+        owner: "owner",
+        epoch,
+    };
+    let mut verdict = Verdict {
+        next_in: Some(NOTHING),
+        ..to_be_tried_again()
+    };
+    assert!(store.park(&event, &verdict, under).await.unwrap());
+    for (number, rows) in [(its, 0), (other, 1)] {
+        let (state, without) = (ParkedState::Retry, without(number));
+        let due = store.parked_due(state, &buckets, &without, 10).await;
+        assert_eq!(due.unwrap().parked.len(), rows);
+        let next = store.next_due(state, &buckets, &without).await.unwrap();
+        assert_eq!(next.is_some(), rows == 1);
+    }
+    assert!(store.delete_parked(&ParkedKey::of(&event)).await.unwrap());
+    assert_eq!(pending().await, [(0, 0), (0, 0)]);
+    // One that waited behind another is pending again.
+    let event = self::event(test, 2).await;
+    let (buckets, its) = ([event.bucket], key_hash(&event.key) % COUNT);
+    let epoch = take(store, "owner", LONG, event.bucket).await.unwrap();
+    verdict.state = ParkedState::Blocked;
+    let under = Under {
+        owner: "owner",
+        epoch,
+    };
+    assert!(store.park(&event, &verdict, under).await.unwrap());
+    assert_eq!(store.free_orphans(&buckets).await.unwrap(), 1);
+    let left = store.pending(&buckets, &without(its), 10).await.unwrap();
+    assert_eq!(left, []);
+    let alone = store.pending_for(&buckets, &of(its), 10).await.unwrap();
+    assert_eq!(alone.len(), 1);
+}
+
+#[tokio::test]
+async fn in_mysql_rows_are_read_by_their_partition() {
+    rows_are_read_by_their_partition(&mysql().await).await;
+}
+
+#[tokio::test]
+async fn in_sqlite_rows_are_read_by_their_partition() {
+    rows_are_read_by_their_partition(&sqlite().await).await;
 }
 
 #[tokio::test]

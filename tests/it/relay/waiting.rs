@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use firstcome::broker::{Acknowledged, PublishError, Publisher, Record};
 use firstcome::domain::OutboxEvent;
-use firstcome::store::{ParkedState, Under, Verdict};
+use firstcome::store::{OutboxCounts, ParkedState, Under, Verdict};
 
 use super::bench::{Bench, Double, Running, config, events, until};
 use crate::support::real;
@@ -179,10 +179,20 @@ async fn a_row_that_is_due_does_not_wait_until_all_those_behind_it_are_parked() 
         blocked: OnceLock::new(),
     });
     let running = start(&watching.bench, watching.clone()).await;
-    watching.bench.settled().await;
+    let mut most = 0;
+    until("everything is published", async || {
+        let counts = watching.bench.counts().await;
+        most = counts.blocked.max(most);
+        counts == OutboxCounts::default()
+    })
+    .await;
     let key = &events[0].key;
     assert!(watching.double.sequences(key).is_sorted());
     let blocked = *watching.blocked.get().unwrap();
     assert!(blocked < u64::from(ROWS) / 2, "{blocked} were parked first");
+    assert!(
+        most < u64::from(ROWS) / 2,
+        "{most} were parked before its delivery was written down"
+    );
     assert!(running.stop().await.is_clean());
 }

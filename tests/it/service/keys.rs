@@ -1,6 +1,8 @@
 //! Keys that participations share, on the real parts: what consumers see is in order of commit, with two
 //! replicas that both take part on both paths.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -22,16 +24,29 @@ async fn rush(replicas: &[Service], campaigns: &[i64], users: i64) {
                 };
                 let path = format!("/api/campaigns/{campaign}/participation{path}");
                 let replica = &replicas[(nth + usize::try_from(user).unwrap()) % replicas.len()];
-                requests.push(async move {
-                    let request = replica.post(&path).json(&json!({ "userId": user }));
-                    let answer = request.send().await.unwrap();
-                    let (status, text) = (answer.status(), answer.text().await.unwrap());
-                    assert_eq!(status, 201, "{text}");
-                });
+                let key = format!("{campaign}-{user}-{nth}");
+                requests.push(take_part(replica, path, user, key));
             }
         }
     }
     futures_util::future::join_all(requests).await;
+}
+
+/// Takes part once, as a client is told to: what was not answered in time is asked again under the same key.
+async fn take_part(replica: &Service, path: String, user: i64, key: String) {
+    for _ in 0..30 {
+        let request = replica.post(&path).header("Idempotency-Key", &key);
+        let answer = request.json(&json!({ "userId": user })).send();
+        let answer = answer.await.unwrap();
+        if answer.status() != 503 {
+            let (status, text) = (answer.status(), answer.text().await.unwrap());
+            return assert_eq!(status, 201, "{text}");
+        }
+        let again = answer.headers().get("Retry-After").unwrap();
+        let seconds = again.to_str().unwrap().parse().unwrap();
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+    panic!("{path} is never answered");
 }
 
 async fn comes_in_order_of_commit(choice: &str) {

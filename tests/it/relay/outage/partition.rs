@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use firstcome::broker::kafka::KafkaConfig;
-use firstcome::domain::{OutboxEvent, Stream};
+use firstcome::domain::{OutboxEvent, Stream, key_hash};
 
 use super::quotas;
 use super::scene::{Scene, failures, waves};
@@ -103,6 +103,58 @@ async fn partitions_without_a_leader_cost_nothing_but_time() {
     let outage = Outage::begin(&pair, scene).await;
     outage.goes_on("has no leader").await;
     outage.ends(&pair).await;
+}
+
+/// The partition of an event, of three.
+fn partition_of(event: &OutboxEvent) -> u32 {
+    key_hash(&event.key) % 3
+}
+
+/// Rows of that partition, or of the others: two changes of each participation.
+fn rows_of(range: std::ops::Range<u32>, wanted: impl Fn(u32) -> bool) -> Vec<OutboxEvent> {
+    let events = events_from(range.start, range.end - range.start, 2).into_iter();
+    events.filter(|event| wanted(partition_of(event))).collect()
+}
+
+/// The rows of the partition are older than those of the others, and more than a poll reads or than go on
+/// trial. Nobody hands rows over: they come from the poll alone, as in a process that only publishes.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_partition_of_three_that_takes_nothing_holds_up_no_other() {
+    const AWAY: u32 = 2;
+    let pair = spare::pair().await;
+    let scene = Scene::on(&pair.addresses()).await.reading(50);
+    let spread: [&[i32]; 3] = [&[FIRST], &[FIRST], &[SECOND]];
+    for topic in [&scene.topic, &scene.copies] {
+        scene.create_spread(&spread, topic, &[]).await;
+    }
+    let first = rows_of(0..30, |_| true);
+    let running = scene.at_work(&first).await;
+    scene.bench.settled().await;
+    pair.second.kill().await;
+    let stuck = rows_of(1_000..1_300, |partition| partition == AWAY);
+    assert!(stuck.len() > 100, "{} rows", stuck.len());
+    scene.bench.commit_together(&stuck).await;
+    scene.held_back(&running).await;
+    let mut all = [first, stuck.clone()].concat();
+    for round in 2..4 {
+        let others = rows_of(round * 1_000..round * 1_000 + 100, |partition| {
+            partition != AWAY
+        });
+        scene.bench.commit_together(&others).await;
+        until("the other partitions have their rows", async || {
+            let counts = scene.bench.counts().await;
+            let charged = (counts.retry, counts.blocked, counts.dead);
+            assert_eq!(charged, (0, 0, 0), "retry, blocked and dead rows");
+            usize::try_from(counts.pending).unwrap() == stuck.len()
+        })
+        .await;
+        all.extend(others);
+    }
+    assert!(!running.handle.is_publishing(), "a partition is away");
+    assert_eq!(running.handle.metrics().partitions_away.get(), 1);
+    assert_eq!(failures(&running, "possibly_delivered"), 0);
+    pair.second.start().await;
+    scene.ends_well(running, &all).await;
 }
 
 /// A broker that throttles acknowledges what it has, and then reads nothing for seconds.

@@ -92,6 +92,12 @@ impl Scene {
         self
     }
 
+    /// Polls that take so many rows.
+    pub fn reading(mut self, rows: u32) -> Self {
+        self.config.poll_rows_max = rows;
+        self
+    }
+
     pub async fn create_topics(&self) {
         let topics = [self.topic.clone(), self.copies.clone()];
         let partitions = u32::try_from(PARTITIONS).unwrap();
@@ -109,7 +115,12 @@ impl Scene {
     /// With a copy of each partition on these brokers, the first of which leads.
     pub async fn create_on(&self, brokers: &[i32], topic: &str, settings: &[(&str, &str)]) {
         let copies = vec![brokers; usize::try_from(PARTITIONS).unwrap()];
-        let placed = NewTopic::new(topic, PARTITIONS, TopicReplication::Variable(&copies));
+        self.create_spread(&copies, topic, settings).await;
+    }
+
+    /// With copies of each partition on brokers of its own, the first of which leads.
+    pub async fn create_spread(&self, copies: &[&[i32]], topic: &str, settings: &[(&str, &str)]) {
+        let placed = NewTopic::new(topic, PARTITIONS, TopicReplication::Variable(copies));
         self.create_as(placed, settings).await;
     }
 
@@ -318,6 +329,10 @@ impl Publisher for Watched {
     async fn turn(&self, record: &Record) -> Option<Turn> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.kafka.turn(record).await
+    }
+
+    fn known_partitions(&self, topic: &str) -> Option<u32> {
+        self.kafka.known_partitions(topic)
     }
 
     async fn ask_partition(&self, record: &Record) -> Result<(), PublishError> {
