@@ -10,6 +10,7 @@ mod csrf;
 mod dashboard;
 mod document;
 mod edge;
+mod faults;
 mod fields;
 mod files;
 mod health;

@@ -10,6 +10,7 @@ use super::admin::requests::{ChangeCampaign, CreateCampaign};
 use super::cookies;
 use super::document::Document;
 use super::fields::read_document;
+use super::faults::FAULTS_MAX;
 use super::json::RequestBodySchema;
 use super::participations::{ParticipationRequest, traceparent as traceparent_of};
 use super::problem::Problem;
@@ -26,7 +27,7 @@ pub fn json(bytes: &[u8]) {
         return;
     };
     assert_eq!(usual.ok().as_ref(), Some(&document.value));
-    let is_repeated = !document.repeated.is_empty();
+    let is_repeated = !document.repeated.paths.is_empty();
     for is_refused in [
         is_refused::<ParticipationRequest>(bytes),
         is_refused::<CreateCampaign>(bytes),
@@ -50,10 +51,12 @@ fn is_refused<T: RequestBodySchema>(bytes: &[u8]) -> bool {
 }
 
 fn explains(problem: &Problem) {
-    assert!(!problem.errors.is_empty(), "{problem:?}");
+    let count = problem.errors.len();
+    assert!((1..=FAULTS_MAX).contains(&count), "{problem:?}");
     for fault in &problem.errors {
         for word in ["optional_", "naive", "serde", "failed to", "expected"] {
             assert!(!fault.problem.contains(word), "{fault:?}");
+        assert!(fault.field.chars().count() <= 65, "{fault:?}");
         }
     }
 }
