@@ -67,6 +67,7 @@ events! {
     AccessDenied = "access.denied": Warn,
     CsrfRefused = "csrf.refused": Warn,
     RateLimited = "rate.limited": Warn,
+    AddressUnknown = "address.unknown": Warn,
     DataRead = "data.read": Info,
     DataExported = "data.exported": Info,
 }

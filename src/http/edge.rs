@@ -17,8 +17,8 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 use uuid::fmt::Simple;
 
-use super::connection::Unseated;
-use super::origin::Entry;
+use super::connection::{UnclearHost, Unseated};
+use super::origin::{Entry, note_unknown_address};
 use super::parameters::canonical;
 use super::problem::{Place, Problem, busy, from_framework, head_too_large};
 use super::routes::{Fault, RouteEntry, Routes};
@@ -164,6 +164,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         if request.data::<Unseated>().is_some() || full() {
             return Some(busy());
         }
+        note_unknown_address(request, &self.policy);
         (self.rates_refuse)(request)
     }
 
