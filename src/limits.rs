@@ -138,9 +138,6 @@ pub struct Asker {
     pub campaign: CampaignId,
 }
 
-/// By which name their bucket goes, if there is one.
-type Name = fn(&Asker) -> Option<String>;
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct By {
     of: &'static str,
@@ -186,35 +183,41 @@ impl Limits {
         );
     }
 
-    /// Counts a request against each rate, the narrowest first: who is refused takes nothing from others.
-    pub async fn count(&self, asker: Asker) -> Told {
+    /// Counts a request against the rates of its address and of its user, in this order. What they may still
+    /// be refused for is looked at before `count_campaign`.
+    pub async fn count(&self, asker: &Asker) -> Told {
         let mut told = Told::default();
-        let is_exempt = asker
-            .address
-            .is_some_and(|address| self.rates.exempt.include(address));
-        let address = self.rates.address.filter(|_| !is_exempt);
-        let rates: [(Of, Option<Rate>, Name); 3] = [
-            (Of::Address, address, |asker| asker.address.map(network)),
-            (Of::User, self.rates.user, |asker| {
-                Some(asker.user.to_string())
-            }),
-            (Of::Campaign, self.rates.campaign, |asker| {
-                Some(asker.campaign.to_string())
-            }),
-        ];
-        for (of, rate, name) in rates {
-            let Some(rate) = rate else { continue };
-            let Some(who) = name(&asker) else { continue };
-            // Large, and no part of requests that nothing limits.
-            let Some(taken) = Box::pin(self.take(of, &who, rate)).await else {
-                continue;
-            };
-            self.tell(&mut told, of, rate, taken);
-            if told.wait.is_some() {
-                break;
-            }
-        }
+        let exempt = &self.rates.exempt;
+        let address = asker.address.filter(|address| !exempt.include(*address));
+        let address = self.rates.address.zip(address.map(network));
+        let user = self.rates.user.map(|rate| (rate, asker.user.to_string()));
+        self.count_of(&mut told, Of::Address, address).await;
+        self.count_of(&mut told, Of::User, user).await;
         told
+    }
+
+    /// Whether campaigns have a rate.
+    #[must_use]
+    pub const fn limits_campaigns(&self) -> bool {
+        self.rates.campaign.is_some()
+    }
+
+    /// Counts it against the rate that all have in common for the campaign. Whoever is refused before takes
+    /// nothing of it from others.
+    pub async fn count_campaign(&self, asker: &Asker, told: &mut Told) {
+        let campaign = asker.campaign.to_string();
+        let campaign = self.rates.campaign.map(|rate| (rate, campaign));
+        self.count_of(told, Of::Campaign, campaign).await;
+    }
+
+    async fn count_of(&self, told: &mut Told, of: Of, whose: Option<(Rate, String)>) {
+        let Some((rate, who)) = whose.filter(|_| told.wait.is_none()) else {
+            return;
+        };
+        // Large, and no part of requests that nothing limits.
+        if let Some(taken) = Box::pin(self.take(of, &who, rate)).await {
+            self.tell(told, of, rate, taken);
+        }
     }
 
     /// Counts a read, in this process alone: reads are many, and cost less than asking for leave.
