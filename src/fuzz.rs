@@ -13,7 +13,7 @@ use crate::{allow_list, consumers, export, gate, http, trace};
 type Target = fn(&[u8]);
 
 /// All targets, by the names of their folders in `fuzz/corpus`.
-const TARGETS: [(&str, Target); 13] = [
+const TARGETS: [(&str, Target); 14] = [
     ("address", http::fuzz::address),
     ("allow_list", allow_list::fuzz::lines),
     ("challenge", challenge),
@@ -22,6 +22,7 @@ const TARGETS: [(&str, Target); 13] = [
     ("csv", export::fuzz::line_of),
     ("forwarded", http::fuzz::forwarded),
     ("gate_reply", gate::fuzz::reply),
+    ("host", http::fuzz::host),
     ("json", http::fuzz::json),
     ("jwt", jwt),
     ("record", consumers::fuzz::record),

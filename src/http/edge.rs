@@ -20,7 +20,7 @@ use uuid::fmt::Simple;
 use super::connection::{UnclearHost, Unseated};
 use super::origin::{Entry, note_unknown_address};
 use super::parameters::canonical;
-use super::problem::{Place, Problem, busy, from_framework, head_too_large};
+use super::problem::{Place, Problem, busy, from_framework, head_too_large, unclear_host};
 use super::routes::{Fault, RouteEntry, Routes};
 use super::settings::{Policy, Settings};
 use crate::domain::CampaignId;
@@ -156,15 +156,18 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         if bytes > self.header_bytes_max || headers.len() > self.headers_max {
             return Some(head_too_large());
         }
+        if request.data::<UnclearHost>().is_some() {
+            return Some(unclear_host());
+        }
         let path = request.uri().path();
         let full = || participation_in(path).is_some_and(|campaign| !(self.room)(campaign));
         if !path.starts_with(API) {
             return None;
         }
+        note_unknown_address(request, &self.policy);
         if request.data::<Unseated>().is_some() || full() {
             return Some(busy());
         }
-        note_unknown_address(request, &self.policy);
         (self.rates_refuse)(request)
     }
 

@@ -28,7 +28,7 @@ pub(super) use failures::busy;
 pub use framework::Place;
 pub(super) use framework::{
     from_framework, head_too_large, malformed, no_csv, too_large, too_slow, unauthenticated,
-    unreadable_body, unsupported_media_type,
+    unclear_host, unreadable_body, unsupported_media_type,
 };
 
 /// Media type of every problem document.
