@@ -44,6 +44,7 @@ use tokio::net::TcpListener;
 
 pub use cookies::Cookies;
 pub use listener::listen;
+pub use per_address::BoundMetrics;
 pub use probes::{Probes, serve_probes};
 // Public to be measured alone.
 pub use problem::{Asked, Problem};

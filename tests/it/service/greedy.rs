@@ -208,6 +208,10 @@ async fn one_address_cannot_take_all_connections_and_a_proxy_is_not_one() {
     }
     let probe = from("127.0.0.9").get(format!("{}/livez", service.base));
     assert_eq!(probe.send().await.unwrap().status(), 200);
+    let metrics = from("127.0.0.2").get(format!("{}/metrics", service.base));
+    let metrics = metrics.send().await.unwrap().text().await.unwrap();
+    let refused = "firstcome_http_bounds_refused_total{of=\"connections\",bound=\"address\"} ";
+    assert!(metrics.contains(refused), "{metrics}");
     drop(held);
     until("places are free again", async || {
         let mut again = opened(&service);
