@@ -179,6 +179,8 @@ pub struct Manager {
 /// Manages accounts and their sessions.
 pub struct Accounts {
     store: Store,
+    /// Looks accounts up: a share of the store's connections.
+    reads: Store,
     sessions: Arc<ScriptGate>,
     guard: Arc<Guarded>,
     attempts: Attempts,
@@ -197,10 +199,11 @@ impl fmt::Debug for Accounts {
 }
 
 impl Accounts {
-    /// Accounts of this store, with their sessions in `sessions`, which `guard` knows to be there or not.
+    /// Accounts of this store, looked up by `reads`, with their sessions in `sessions`, which `guard` knows to be
+    /// there or not.
     #[must_use]
     pub fn new(
-        store: Store,
+        (store, reads): (Store, Store),
         (sessions, guard): (Arc<ScriptGate>, Arc<Guarded>),
         hasher: Hasher,
         config: SessionConfig,
@@ -209,6 +212,7 @@ impl Accounts {
         Self {
             attempts: Attempts::new(failures.0, failures.1, config.attempts),
             store,
+            reads,
             sessions,
             guard,
             hasher,
@@ -238,7 +242,7 @@ impl Accounts {
 
     /// One account.
     pub async fn find(&self, id: UserId) -> Result<Account, AccountError> {
-        let found = self.store.find_account(id).await?;
+        let found = self.reads.find_account(id).await?;
         found.ok_or(AccountError::Unknown)
     }
 
@@ -248,7 +252,7 @@ impl Accounts {
         after: Option<UserId>,
         rows_max: u64,
     ) -> Result<Vec<Account>, AccountError> {
-        Ok(self.store.accounts(after, rows_max).await?)
+        Ok(self.reads.accounts(after, rows_max).await?)
     }
 
     /// Changes an account, and ends its sessions and remembered log-ins. What is so already is not changed.

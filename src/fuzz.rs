@@ -13,14 +13,16 @@ use crate::{allow_list, consumers, export, gate, http, trace};
 type Target = fn(&[u8]);
 
 /// All targets, by the names of their folders in `fuzz/corpus`.
-const TARGETS: [(&str, Target); 12] = [
+const TARGETS: [(&str, Target); 14] = [
     ("address", http::fuzz::address),
     ("allow_list", allow_list::fuzz::lines),
     ("challenge", challenge),
     ("connection", http::fuzz::connection),
     ("cookie", http::fuzz::cookie),
     ("csv", export::fuzz::line_of),
+    ("forwarded", http::fuzz::forwarded),
     ("gate_reply", gate::fuzz::reply),
+    ("host", http::fuzz::host),
     ("json", http::fuzz::json),
     ("jwt", jwt),
     ("record", consumers::fuzz::record),

@@ -22,7 +22,9 @@ pub use self::memory::MemoryMetrics;
 pub use self::recent::Answered;
 pub use self::redis::{Layout, RedisConfig, RedisTls, read_admissions};
 pub use self::script::{ScriptGate, StartError};
-pub use self::session::{Digest, Found, Lifetime, Listed, Login, Opened, Opening, Series};
+pub use self::session::{
+    Digest, Found, Lifetime, Listed, Login, Opened, Opening, Series, SeriesToken,
+};
 
 use std::fmt;
 use std::time::Duration;

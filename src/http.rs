@@ -10,6 +10,7 @@ mod csrf;
 mod dashboard;
 mod document;
 mod edge;
+mod faults;
 mod fields;
 mod files;
 mod health;
@@ -45,6 +46,7 @@ use tokio::net::TcpListener;
 pub use cookies::Cookies;
 pub use hosts::Hosts;
 pub use listener::listen;
+pub use per_address::BoundMetrics;
 pub use probes::{Probes, serve_probes};
 // Public to be measured alone.
 pub use problem::{Asked, Problem};

@@ -1,6 +1,7 @@
 //! How often one may ask to take part: token buckets by address, by user and by campaign, shared by all replicas.
 //! What is handed out never depends on them, so where the buckets cannot be asked, everybody may take part.
 
+mod networks;
 mod reads;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,13 +9,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
 
+pub use self::networks::{Networks, NetworksError, UNKNOWN_ADDRESS};
 use self::reads::Reads;
 use crate::domain::{CampaignId, UserId};
 use crate::gate::{Bucket, Guarded, ScriptGate, Taken};
@@ -126,81 +127,6 @@ pub struct Told {
     pub wait: Option<Duration>,
 }
 
-const PRIVATE: [&str; 8] = [
-    "127.0.0.0/8",
-    "::1/128",
-    "10.0.0.0/8",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "169.254.0.0/16",
-    "fc00::/7",
-    "fe80::/10",
-];
-
-/// A list of networks, written `10.0.0.0/8,192.0.2.1/32`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Networks(Arc<[IpNet]>);
-
-/// What is not a list of networks.
-#[derive(Debug, thiserror::Error)]
-#[error("must be networks with commas between them, such as 10.0.0.0/8,192.0.2.1/32")]
-pub struct NetworksError;
-
-impl FromStr for Networks {
-    type Err = NetworksError;
-
-    fn from_str(text: &str) -> Result<Self, NetworksError> {
-        let networks = text.split(',').map(str::trim).filter(|one| !one.is_empty());
-        let networks: Result<_, _> = networks.map(str::parse).collect();
-        networks.map(Self).map_err(|_| NetworksError)
-    }
-}
-
-impl TryFrom<String> for Networks {
-    type Error = NetworksError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl Networks {
-    /// Networks that nobody on the public internet has an address in: this machine, and those that are
-    /// private or a carrier's own.
-    #[must_use]
-    pub fn private() -> Self {
-        let networks = PRIVATE.iter().filter_map(|network| network.parse().ok());
-        Self(networks.collect())
-    }
-
-    /// Where a request comes from, these being the proxies that are believed: the peer, or, if that is one
-    /// of them, whom it names last in
-    /// `X-Forwarded-For` that is none. What others wrote there before is not believed.
-    #[must_use]
-    pub fn origin<'a>(&self, peer: IpAddr, forwarded: impl Iterator<Item = &'a str>) -> IpAddr {
-        if !self.include(peer) {
-            return peer;
-        }
-        let mut hops: Vec<&str> = forwarded.flat_map(|line| line.split(',')).collect();
-        let mut origin = peer;
-        while self.include(origin) {
-            match hops.pop().and_then(|hop| hop.trim().parse().ok()) {
-                Some(hop) => origin = hop,
-                None => break,
-            }
-        }
-        origin
-    }
-
-    /// Whether an address is in one of them.
-    #[must_use]
-    pub fn include(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
-    }
-}
-
 /// Who asks for what.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker {
@@ -211,9 +137,6 @@ pub struct Asker {
     /// For what.
     pub campaign: CampaignId,
 }
-
-/// By which name their bucket goes, if there is one.
-type Name = fn(&Asker) -> Option<String>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct By {
@@ -260,35 +183,41 @@ impl Limits {
         );
     }
 
-    /// Counts a request against each rate, the narrowest first: who is refused takes nothing from others.
-    pub async fn count(&self, asker: Asker) -> Told {
+    /// Counts a request against the rates of its address and of its user, in this order. What they may still
+    /// be refused for is looked at before `count_campaign`.
+    pub async fn count(&self, asker: &Asker) -> Told {
         let mut told = Told::default();
-        let is_exempt = asker
-            .address
-            .is_some_and(|address| self.rates.exempt.include(address));
-        let address = self.rates.address.filter(|_| !is_exempt);
-        let rates: [(Of, Option<Rate>, Name); 3] = [
-            (Of::Address, address, |asker| asker.address.map(network)),
-            (Of::User, self.rates.user, |asker| {
-                Some(asker.user.to_string())
-            }),
-            (Of::Campaign, self.rates.campaign, |asker| {
-                Some(asker.campaign.to_string())
-            }),
-        ];
-        for (of, rate, name) in rates {
-            let Some(rate) = rate else { continue };
-            let Some(who) = name(&asker) else { continue };
-            // Large, and no part of requests that nothing limits.
-            let Some(taken) = Box::pin(self.take(of, &who, rate)).await else {
-                continue;
-            };
-            self.tell(&mut told, of, rate, taken);
-            if told.wait.is_some() {
-                break;
-            }
-        }
+        let exempt = &self.rates.exempt;
+        let address = asker.address.filter(|address| !exempt.include(*address));
+        let address = self.rates.address.zip(address.map(network));
+        let user = self.rates.user.map(|rate| (rate, asker.user.to_string()));
+        self.count_of(&mut told, Of::Address, address).await;
+        self.count_of(&mut told, Of::User, user).await;
         told
+    }
+
+    /// Whether campaigns have a rate.
+    #[must_use]
+    pub const fn limits_campaigns(&self) -> bool {
+        self.rates.campaign.is_some()
+    }
+
+    /// Counts it against the rate that all have in common for the campaign. Whoever is refused before takes
+    /// nothing of it from others.
+    pub async fn count_campaign(&self, asker: &Asker, told: &mut Told) {
+        let campaign = asker.campaign.to_string();
+        let campaign = self.rates.campaign.map(|rate| (rate, campaign));
+        self.count_of(told, Of::Campaign, campaign).await;
+    }
+
+    async fn count_of(&self, told: &mut Told, of: Of, whose: Option<(Rate, String)>) {
+        let Some((rate, who)) = whose.filter(|_| told.wait.is_none()) else {
+            return;
+        };
+        // Large, and no part of requests that nothing limits.
+        if let Some(taken) = Box::pin(self.take(of, &who, rate)).await {
+            self.tell(told, of, rate, taken);
+        }
     }
 
     /// Counts a read, in this process alone: reads are many, and cost less than asking for leave.
@@ -381,33 +310,6 @@ mod tests {
         ] {
             assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn only_proxies_of_ours_are_believed() {
-        let proxies: Networks = "10.0.0.0/8, 2001:db8::/32".parse().unwrap();
-        let origin = |peer: &str, forwarded: &[&str]| {
-            let origin = proxies.origin(peer.parse().unwrap(), forwarded.iter().copied());
-            origin.to_string()
-        };
-        assert_eq!(origin("192.0.2.1", &["203.0.113.9"]), "192.0.2.1");
-        assert_eq!(origin("10.1.2.3", &["203.0.113.9"]), "203.0.113.9");
-        assert_eq!(
-            origin("10.1.2.3", &["1.1.1.1, 203.0.113.9", "10.9.9.9"]),
-            "203.0.113.9"
-        );
-        assert_eq!(
-            origin("2001:db8::1", &["203.0.113.9, nonsense"]),
-            "2001:db8::1"
-        );
-        assert_eq!(origin("10.1.2.3", &[]), "10.1.2.3");
-        assert_eq!(
-            Networks::default()
-                .origin("10.1.2.3".parse().unwrap(), ["1.1.1.1"].into_iter())
-                .to_string(),
-            "10.1.2.3"
-        );
-        assert!("10.0.0.0/33".parse::<Networks>().is_err());
     }
 
     #[test]

@@ -162,6 +162,14 @@ impl Participate {
         self.parts.writer.has_place(campaign)
     }
 
+    /// Whether the campaign has a list that the user is not in: `run` refuses them before anything is taken
+    /// for them.
+    pub async fn keeps_out(&self, request: &Request) -> Result<bool, ParticipateError> {
+        let campaign = self.parts.known_campaign(request.campaign).await?;
+        let refusal = self.parts.kept_out(&campaign, request).await?;
+        Ok(refusal.is_some())
+    }
+
     /// Takes part: admitted by the gate, committed with others, answered. The event follows.
     pub async fn run(&self, request: Request) -> Result<Outcome, ParticipateError> {
         self.run_on(request, Path::Grouped).await

@@ -71,6 +71,7 @@ events! {
     CsrfRefused = "csrf.refused": Warn,
     HostRefused = "host.refused": Warn,
     RateLimited = "rate.limited": Warn,
+    AddressUnknown = "address.unknown": Warn,
     DataRead = "data.read": Info,
     DataExported = "data.exported": Info,
 }

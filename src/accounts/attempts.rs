@@ -52,7 +52,7 @@ impl Attempts {
     ) -> Result<Attempt<'_>, AccountError> {
         // Not the name as it is: it is as long as somebody likes, and says who they are.
         let name = Digest::of(&login.to_lowercase());
-        let address = address.map_or_else(|| "unknown".to_owned(), network);
+        let address = name_of(address);
         let bounds = &self.config.bounds;
         let tried = self.failures.try_login(name, &address, bounds);
         let tried = self.guard.ask(tried).await?;
@@ -65,7 +65,7 @@ impl Attempts {
         match tried {
             LoginTry::Wait(wait) => Err(AccountError::Throttled(wait, "login_name")),
             LoginTry::Known => Ok(attempt),
-            LoginTry::Unknown => match attempt.take_of_address().await? {
+            LoginTry::Unknown => match self.take_of_address(&attempt.address).await? {
                 None => Ok(attempt),
                 Some(wait) => {
                     attempt.forget_name(LoginEnd::Undecided).await?;
@@ -74,6 +74,36 @@ impl Attempts {
             },
         }
     }
+
+    /// Counts a failure of an address that is of no login name, unless it failed too often already.
+    pub async fn fail_from(&self, address: Option<IpAddr>) -> Result<(), AccountError> {
+        match self.take_of_address(&name_of(address)).await? {
+            None => Ok(()),
+            Some(wait) => Err(AccountError::Throttled(wait, "login_address")),
+        }
+    }
+
+    /// Counts a failure against an address: how long to wait, if that fails too often.
+    async fn take_of_address(&self, address: &str) -> Result<Option<Duration>, AccountError> {
+        let Some(bucket) = self.config.address else {
+            return Ok(None);
+        };
+        let name = bucket_of(address);
+        let taken = self.failures.take(&name, bucket);
+        Ok(match self.guard.ask(taken).await? {
+            Taken::Token { .. } => None,
+            Taken::Nothing { next_in, .. } => Some(next_in),
+        })
+    }
+}
+
+/// What an address is counted by.
+fn name_of(address: Option<IpAddr>) -> String {
+    address.map_or_else(|| "unknown".to_owned(), network)
+}
+
+fn bucket_of(address: &str) -> String {
+    format!("login_address:{address}")
 }
 
 impl Attempt<'_> {
@@ -102,31 +132,14 @@ impl Attempt<'_> {
         Ok(guard.ask(ended).await?)
     }
 
-    /// Counts the attempt against its address: how long to wait, if that fails too often.
-    async fn take_of_address(&self) -> Result<Option<Duration>, AccountError> {
-        let Some(bucket) = self.attempts.config.address else {
-            return Ok(None);
-        };
-        let name = self.bucket_name();
-        let taken = self.attempts.failures.take(&name, bucket);
-        Ok(match self.attempts.guard.ask(taken).await? {
-            Taken::Token { .. } => None,
-            Taken::Nothing { next_in, .. } => Some(next_in),
-        })
-    }
-
     async fn put_back_of_address(&self) -> Result<(), AccountError> {
         match (self.attempts.config.address, self.tried) {
             (Some(bucket), LoginTry::Unknown) => {
-                let name = self.bucket_name();
+                let name = bucket_of(&self.address);
                 let put_back = self.attempts.failures.put_back(&name, bucket);
                 Ok(self.attempts.guard.ask(put_back).await?)
             }
             _ => Ok(()),
         }
-    }
-
-    fn bucket_name(&self) -> String {
-        format!("login_address:{}", self.address)
     }
 }

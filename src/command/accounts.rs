@@ -237,7 +237,7 @@ async fn change(config: &Config, login: &LoginName, change: &Change) -> anyhow::
     let sessions = parts::gate(config, Clock::System).await?;
     let guard = Guarded::new(Arc::<ScriptGate>::clone(&sessions));
     let accounts = Accounts::new(
-        store.clone(),
+        (store.clone(), store.clone()),
         (sessions, guard),
         Hasher::new(config.accounts.passwords())?,
         config.accounts.sessions(config.http.request_timeout),

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use super::parts;
 use crate::config::{Config, Mode};
-use crate::http::{self, App, CertificateFiles, Hosts, Surface, TakenPayments, Tls};
+use crate::http::{self, App, BoundMetrics, CertificateFiles, Hosts, Surface, TakenPayments, Tls};
 use crate::security::SecurityEvents;
 use crate::supervisor::{Policy, Spawner, Stage};
 use crate::telemetry::Telemetry;
@@ -21,7 +21,10 @@ pub(super) fn settings(
     spawner: &Spawner,
     telemetry: &Telemetry,
 ) -> anyhow::Result<http::Settings> {
+    let bound_metrics = BoundMetrics::default();
+    telemetry.register(|registry| bound_metrics.register(registry));
     Ok(http::Settings {
+        bound_metrics,
         challenge: config.challenge.settings()?,
         admin_token: parts::admin_token(config)?,
         admin_token_previous: config.admin.token_previous.clone(),

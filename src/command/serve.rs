@@ -62,7 +62,8 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let spawner = supervisor.spawner();
     let signals = process_signals(&spawner)?;
     let telemetry = Arc::new(Telemetry::new());
-    let accounts = verifying::accounts(&config, &store, &buckets, &gate, &telemetry)?;
+    let reads = reads(&config, &store);
+    let accounts = verifying::accounts(&config, (&store, &reads), &buckets, &gate, &telemetry)?;
     let auth = verifying::auth(&config, &clock, &spawner, &accounts).await?;
     let replicas = Replicas::new(Arc::clone(&buckets), Arc::clone(&gate));
     let memory = MemoryMetrics::default();
@@ -70,7 +71,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     background::start_memory(&spawner, Arc::clone(&buckets), Arc::clone(&gate), memory);
     let limits = limits(&config, buckets, &gate, &telemetry);
     let gate = (&gate, limits, accounts, replicas);
-    let stores = (&store, rewards.as_ref());
+    let stores = (&store, reads, rewards.as_ref());
     let mut app = assemble(&config, &clock, stores, gate, &broker, &spawner, &telemetry)?;
     if let http::Auth::Jwt(verifier) = &auth {
         telemetry.register(|registry| verifier.metrics().register(registry));
@@ -123,7 +124,7 @@ fn reward(
 fn assemble(
     config: &Config,
     clock: &Clock,
-    (store, rewards): (&Store, Option<&Rewards>),
+    (store, reads, rewards): (&Store, Store, Option<&Rewards>),
     (guarded, limits, accounts, replicas): (&Arc<Guarded>, Limits, Arc<Accounts>, Replicas),
     broker: &parts::Broker,
     spawner: &Spawner,
@@ -186,7 +187,7 @@ fn assemble(
         allow_lists,
         simulator: simulator(config, &participate, clock, spawner),
         store: store.clone(),
-        reads: reads(config, store),
+        reads,
         rewards: None,
         catalogue,
         lifecycle,
@@ -200,7 +201,7 @@ fn assemble(
     })
 }
 
-/// What participants read by: of four connections, one.
+/// What participants read by, and who asks to be logged in: of four connections, one.
 fn reads(config: &Config, store: &Store) -> Store {
     let connections = config.database.connections_max / 4;
     store.share(usize::try_from(connections).unwrap_or(1).max(1))

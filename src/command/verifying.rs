@@ -48,14 +48,14 @@ pub(super) async fn auth(
 /// Who may log in, and who is.
 pub(super) fn accounts(
     config: &Config,
-    store: &Store,
+    (store, reads): (&Store, &Store),
     sessions: &Arc<ScriptGate>,
     guard: &Arc<Guarded>,
     telemetry: &Telemetry,
 ) -> anyhow::Result<Arc<Accounts>> {
     let hasher = Hasher::new(config.accounts.passwords())?;
     let accounts = Accounts::new(
-        store.clone(),
+        (store.clone(), reads.clone()),
         (Arc::clone(sessions), Arc::clone(guard)),
         hasher,
         config.accounts.sessions(config.http.request_timeout),

@@ -118,6 +118,17 @@ pub enum Opened {
     },
 }
 
+/// What is known of a token of a series before its account is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeriesToken {
+    /// The series gave it last.
+    Current,
+    /// The series goes on, by another token: this one was used before, or was never given.
+    Replaced,
+    /// There is no such series, or it is over.
+    Unknown,
+}
+
 /// A session that is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -245,6 +256,24 @@ impl ScriptGate {
                 scopes: fields.text()?,
             })),
             "NONE" => Ok(None),
+            code => Err(unknown(code)),
+        }
+    }
+
+    /// Looks up a series, and whether it gave this token last. Nothing changes by that.
+    pub async fn find_series(
+        &self,
+        account: UserId,
+        series: Digest,
+        shown: Digest,
+    ) -> Result<SeriesToken, GateError> {
+        let [_, remembered, _] = self.session_keys(account);
+        let args = [series.to_string(), shown.to_string()];
+        let reply = self.run(Script::SeriesFind, &[remembered], &args).await?;
+        match reply.fields()?.text()?.as_str() {
+            "CURRENT" => Ok(SeriesToken::Current),
+            "REPLACED" => Ok(SeriesToken::Replaced),
+            "NONE" => Ok(SeriesToken::Unknown),
             code => Err(unknown(code)),
         }
     }

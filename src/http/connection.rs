@@ -10,6 +10,7 @@
 //! the client is heard of again. So thousands that are open and ask nothing cost next to nothing, and those
 //! that ask use the same warm buffers in turn.
 
+mod host;
 mod turn;
 
 use std::convert::Infallible;
@@ -32,6 +33,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
+pub use self::host::UnclearHost;
 use self::turn::{Answer, Readable, Turn, TurnState, Watched, Whose};
 use super::settings::Settings;
 use super::tls::Tls;
@@ -222,11 +224,15 @@ struct Ends {
 }
 
 impl Ends {
-    fn request(&self, request: hyper::Request<Incoming>, standing: Standing) -> Request {
+    fn request(&self, mut request: hyper::Request<Incoming>, standing: Standing) -> Request {
+        let host = host::settle(&mut request);
         let (local, remote) = (LocalAddr(self.local.into()), RemoteAddr(self.remote.into()));
         let mut request = Request::from((request, local, remote, self.scheme.clone()));
         if standing == Standing::Unseated {
             request.set_data(Unseated);
+        }
+        if let Err(unclear) = host {
+            request.set_data(unclear);
         }
         request
     }

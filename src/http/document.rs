@@ -6,19 +6,48 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::faults::{FAULTS_MAX, shortened};
+
 /// A document, and where its objects have a key again.
 #[derive(Debug, PartialEq)]
 pub struct Document {
     /// What it says; the last of equal keys counts.
     pub value: Value,
-    /// Paths of the keys that are repeated: `reward.points`, `lines[0].quantity`.
-    pub repeated: Vec<String>,
+    /// The keys that are repeated.
+    pub repeated: Repeated,
+}
+
+/// Keys that an object has more than once: as many as an answer names.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Repeated {
+    /// Their paths, as an answer repeats them: `reward.points`, `lines[0].quantity`.
+    pub paths: Vec<String>,
+    /// Whether there are others.
+    pub has_more: bool,
+}
+
+impl Repeated {
+    fn add(&mut self, path: &Path<'_>) {
+        if self.has_more {
+            return;
+        }
+        // A key may be there a third time.
+        let path = shortened(path);
+        if self.paths.contains(&path) {
+            return;
+        }
+        if self.paths.len() < FAULTS_MAX {
+            self.paths.push(path);
+        } else {
+            self.has_more = true;
+        }
+    }
 }
 
 impl Document {
     /// Parses a whole document.
     pub fn parse(bytes: &[u8]) -> serde_json::Result<Self> {
-        let mut repeated = Vec::new();
+        let mut repeated = Repeated::default();
         let mut reader = serde_json::Deserializer::from_slice(bytes);
         let part = Part {
             path: None,
@@ -33,7 +62,7 @@ impl Document {
 /// A part of the document that is about to be read.
 struct Part<'a> {
     path: Option<&'a Path<'a>>,
-    repeated: &'a mut Vec<String>,
+    repeated: &'a mut Repeated,
 }
 
 /// Where a part is: in what, and by which key or number. Written out only where it is told.
@@ -129,10 +158,7 @@ impl<'de> Visitor<'de> for Part<'_> {
                 step: Step::Key(&key),
             };
             if values.contains_key(&key) {
-                let path = path.to_string();
-                if !self.repeated.contains(&path) {
-                    self.repeated.push(path);
-                }
+                self.repeated.add(&path);
             }
             let part = Part {
                 path: Some(&path),
@@ -165,7 +191,7 @@ mod tests {
             let document = Document::parse(text.as_bytes()).unwrap();
             assert_eq!(
                 (document.value, document.repeated),
-                (usual, vec![]),
+                (usual, Repeated::default()),
                 "{text}"
             );
         }
@@ -180,7 +206,29 @@ mod tests {
     fn keys_that_are_there_again_are_told_by_their_path_once() {
         let text = r#"{"a":1,"a":2,"a":3,"b":{"c":1,"c":2},"d":[{},{"e":[[{"f":0,"f":0}]]}],"\u0067":0,"g":0}"#;
         let document = Document::parse(text.as_bytes()).unwrap();
-        assert_eq!(document.repeated, ["a", "b.c", "d[1].e[0][0].f", "g"]);
+        let paths = ["a", "b.c", "d[1].e[0][0].f", "g"];
+        assert_eq!(document.repeated.paths, paths);
+        assert!(!document.repeated.has_more);
         assert_eq!(document.value["a"], json!(3));
+    }
+
+    #[test]
+    fn as_many_repeated_keys_are_told_as_an_answer_names() {
+        for (keys, has_more) in [(FAULTS_MAX, false), (FAULTS_MAX + 1, true), (600, true)] {
+            let pairs = (0..keys).map(|key| format!("\"{key}\":0,\"{key}\":0,\"{key}\":0"));
+            let pairs = pairs.collect::<Vec<_>>().join(",");
+            let text = format!("{{\"{}\":{{{pairs}}}}}", "K".repeat(40));
+            let document = Document::parse(text.as_bytes()).unwrap();
+            assert_eq!(document.repeated.paths.len(), FAULTS_MAX);
+            assert_eq!(document.repeated.has_more, has_more, "{keys} keys");
+        }
+    }
+
+    #[test]
+    fn a_repeated_key_is_told_by_the_beginning_of_a_long_path() {
+        let long = "K".repeat(9_000);
+        let text = format!(r#"{{"{long}":{{"a":0,"a":0,"b":0,"b":0}}}}"#);
+        let document = Document::parse(text.as_bytes()).unwrap();
+        assert_eq!(document.repeated.paths, [format!("{}…", "K".repeat(64))]);
     }
 }

@@ -17,11 +17,13 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 use uuid::fmt::Simple;
 
-use super::connection::Unseated;
+use super::connection::{UnclearHost, Unseated};
 use super::is_probe;
-use super::origin::{Entry, address, is_from_proxy};
+use super::origin::{Entry, address, is_from_proxy, note_unknown_address};
 use super::parameters::canonical;
-use super::problem::{Place, Problem, busy, from_framework, head_too_large, host_not_allowed};
+use super::problem::{
+    Place, Problem, busy, from_framework, head_too_large, host_not_allowed, unclear_host,
+};
 use super::routes::{Fault, RouteEntry, Routes};
 use super::settings::{Policy, Settings};
 use crate::domain::CampaignId;
@@ -158,6 +160,9 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         if bytes > self.header_bytes_max || headers.len() > self.headers_max {
             return Some(head_too_large());
         }
+        if request.data::<UnclearHost>().is_some() {
+            return Some(unclear_host());
+        }
         let path = request.uri().path();
         if !is_probe(path) && !self.policy.hosts.allow(request) {
             return Some(self.foreign_host(request));
@@ -166,6 +171,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         if !path.starts_with(API) {
             return None;
         }
+        note_unknown_address(request, &self.policy);
         if request.data::<Unseated>().is_some() || full() {
             return Some(busy());
         }

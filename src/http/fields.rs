@@ -7,8 +7,9 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::document::Document;
-use super::problem::{FieldProblem, Problem};
+use super::document::{Document, Repeated};
+use super::faults::Faults;
+use super::problem::Problem;
 use crate::domain::{Instant, to_stored_precision};
 
 /// The largest integer that every JSON reader keeps exactly: 2^53 - 1.
@@ -25,22 +26,23 @@ pub trait FromFields: Sized {
 pub fn read<T: FromFields>(value: Value) -> Result<T, Problem> {
     read_document(Document {
         value,
-        repeated: Vec::new(),
+        repeated: Repeated::default(),
     })
 }
 
 /// Reads `T` from a document, or says everything that is wrong.
 pub fn read_document<T: FromFields>(document: Document) -> Result<T, Problem> {
     let mut fields = Fields::of(document.value, String::new());
-    for name in document.repeated {
+    for name in document.repeated.paths {
         fields.wrong(&name, "is given more than once");
     }
+    if document.repeated.has_more {
+        fields.faults.add_unnamed();
+    }
     let value = T::from_fields(&mut fields);
-    let problems = fields.finish();
-    if problems.is_empty() {
-        Ok(value)
-    } else {
-        Err(Problem::invalid(problems))
+    match fields.finish().into_problem() {
+        None => Ok(value),
+        Some(problem) => Err(problem),
     }
 }
 
@@ -91,56 +93,54 @@ impl<T> Said<T> {
 /// The fields of one object that were not taken yet, and what was wrong with those that were.
 pub struct Fields {
     left: Map<String, Value>,
-    problems: Vec<FieldProblem>,
+    faults: Faults,
     /// Written before the names of an inner object's fields.
     prefix: String,
 }
 
 impl Fields {
     fn of(value: Value, prefix: String) -> Self {
-        match value {
-            Value::Object(left) => Self {
-                left,
-                problems: Vec::new(),
-                prefix,
-            },
-            _ => Self {
-                left: Map::new(),
-                problems: vec![FieldProblem::new("body", "must be an object")],
-                prefix,
-            },
+        let mut faults = Faults::default();
+        let left = if let Value::Object(left) = value {
+            left
+        } else {
+            faults.add("body", "must be an object");
+            Map::new()
+        };
+        Self {
+            left,
+            faults,
+            prefix,
         }
     }
 
     /// Notes that something is wrong with a field.
     pub fn wrong(&mut self, name: &str, problem: impl Into<String>) {
-        let field = format!("{}{name}", self.prefix);
-        self.problems.push(FieldProblem::new(field, problem.into()));
+        self.faults
+            .add(format_args!("{}{name}", self.prefix), problem);
     }
 
     /// Notes that something is wrong with the object itself, unless a field of it is wrong already:
     /// then it is not known what the object would have been.
     pub fn wrong_here(&mut self, problem: &'static str) {
-        if self.problems.is_empty() {
-            let field = self.prefix.trim_end_matches('.').to_owned();
-            self.problems.push(FieldProblem::new(field, problem));
+        if self.faults.is_empty() {
+            self.faults.add(self.prefix.trim_end_matches('.'), problem);
         }
     }
 
     /// Notes that something is wrong with a field, unless others are wrong already: it may follow from them.
     pub fn wrong_if_sound(&mut self, name: &str, problem: &'static str) {
-        if self.problems.is_empty() {
+        if self.faults.is_empty() {
             self.wrong(name, problem);
         }
     }
 
     /// Everything that is wrong, the fields nobody took included.
-    fn finish(mut self) -> Vec<FieldProblem> {
-        let unknown: Vec<String> = self.left.keys().cloned().collect();
-        for name in unknown {
-            self.wrong(&name, "is not a field of this object");
+    fn finish(mut self) -> Faults {
+        for name in std::mem::take(&mut self.left).keys() {
+            self.wrong(name, "is not a field of this object");
         }
-        self.problems
+        self.faults
     }
 
     fn take<T>(
@@ -172,7 +172,7 @@ impl Fields {
             Said::Nothing => {
                 let field = format!("{}{name}", self.prefix);
                 // A value that was there but wrong is noted already.
-                if !self.problems.iter().any(|problem| problem.field == field) {
+                if !self.faults.has(&field) {
                     self.wrong(name, "is missing");
                 }
                 T::default()
@@ -323,7 +323,7 @@ impl Fields {
         };
         let mut inner = Self::of(value, format!("{}{name}.", self.prefix));
         let read = T::from_fields(&mut inner);
-        self.problems.extend(inner.finish());
+        self.faults.append(inner.finish());
         Said::This(read)
     }
 }
@@ -372,6 +372,15 @@ mod tests {
             names(json!({"count": 0, "name": "too long", "at": "2030-02-30T00:00:00Z", "x": 1})),
             ["count", "name", "at", "x"]
         );
+    }
+
+    #[test]
+    fn unknown_fields_are_named_up_to_a_bound() {
+        let value = (0..600).map(|number| (format!("f{number}"), json!(0)));
+        let problem = read::<Sample>(Value::Object(value.collect())).unwrap_err();
+        assert_eq!(problem.errors.len(), 20);
+        assert_eq!(problem.errors[0].field, "count");
+        assert!(problem.detail.ends_with("named."), "{}", problem.detail);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What comes over a connection: bytes, addresses, headers and bodies.
 
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use poem::Request;
@@ -9,15 +10,17 @@ use serde_json::Value;
 use super::admin::requests::{ChangeCampaign, CreateCampaign};
 use super::cookies;
 use super::document::Document;
+use super::faults::FAULTS_MAX;
 use super::fields::read_document;
 use super::json::RequestBodySchema;
 use super::origin::traceparent as traceparent_of;
 use super::participations::ParticipationRequest;
 use super::problem::Problem;
 use super::routes::{Fault, Routes};
+use crate::limits::{Networks, UNKNOWN_ADDRESS};
 use crate::telemetry::Telemetry;
 
-pub use super::connection::fuzz::connection;
+pub use super::connection::fuzz::{connection, host};
 
 /// A body says one thing to every reader, or is refused, and never in the words of a library.
 pub fn json(bytes: &[u8]) {
@@ -27,7 +30,7 @@ pub fn json(bytes: &[u8]) {
         return;
     };
     assert_eq!(usual.ok().as_ref(), Some(&document.value));
-    let is_repeated = !document.repeated.is_empty();
+    let is_repeated = !document.repeated.paths.is_empty();
     for is_refused in [
         is_refused::<ParticipationRequest>(bytes),
         is_refused::<CreateCampaign>(bytes),
@@ -51,8 +54,10 @@ fn is_refused<T: RequestBodySchema>(bytes: &[u8]) -> bool {
 }
 
 fn explains(problem: &Problem) {
-    assert!(!problem.errors.is_empty(), "{problem:?}");
+    let count = problem.errors.len();
+    assert!((1..=FAULTS_MAX).contains(&count), "{problem:?}");
     for fault in &problem.errors {
+        assert!(fault.field.chars().count() <= 65, "{fault:?}");
         for word in ["optional_", "naive", "serde", "failed to", "expected"] {
             assert!(!fault.problem.contains(word), "{fault:?}");
         }
@@ -87,6 +92,34 @@ pub fn address(bytes: &[u8]) {
                     assert_eq!(parameters.count(), 0, "{uri}");
                 }
             }
+        }
+    }
+}
+
+/// Where a request comes from behind a proxy: who is named last, or nobody who is known. Never the proxy, which
+/// has no bounds.
+pub fn forwarded(bytes: &[u8]) {
+    let proxies: Networks = "10.0.0.0/8".parse().unwrap_or_default();
+    let proxy = IpAddr::from([10, 0, 0, 1]);
+    let lines = || bytes.split(|byte| *byte == b'\n');
+    let origin = proxies.origin(proxy, lines());
+    let text = String::from_utf8_lossy(bytes);
+    assert!(origin != proxy || text.contains("10.0.0.1"), "{origin}");
+    assert!(!proxies.include(UNKNOWN_ADDRESS));
+    // What the proxy adds at the end is what counts.
+    let named = IpAddr::from([192, 0, 2, 7]);
+    for hop in [
+        "192.0.2.7",
+        " 192.0.2.7:80 ",
+        "10.0.0.2",
+        "[2001:db8::1]:80",
+    ] {
+        let by_proxy = lines().chain([hop.as_bytes()]);
+        let origin_by_proxy = proxies.origin(proxy, by_proxy);
+        match hop {
+            "10.0.0.2" => assert_eq!(origin_by_proxy, origin, "one proxy behind another"),
+            "[2001:db8::1]:80" => assert!(origin_by_proxy.is_ipv6()),
+            _ => assert_eq!(origin_by_proxy, named, "{hop}"),
         }
     }
 }

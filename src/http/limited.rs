@@ -49,19 +49,62 @@ impl RateFields {
     }
 }
 
-/// Counts a request to take part, or refuses it.
-pub async fn count(
-    app: &App,
-    request: &Request,
-    asked: &participate::Request,
-) -> Result<Option<Box<RateFields>>, Problem> {
-    let who = Asker {
-        address: address(request, &app.settings.proxies),
-        user: asked.user,
-        campaign: asked.campaign,
-    };
-    let told = app.limits.count(who).await;
-    within(&told, request)
+/// The rates that a request to take part is counted against.
+pub struct Counting<'a> {
+    app: &'a App,
+    request: &'a Request,
+    who: Asker,
+    told: Told,
+}
+
+impl<'a> Counting<'a> {
+    /// Counts the request for its address and its user, or refuses it.
+    pub async fn begin(
+        app: &'a App,
+        request: &'a Request,
+        asked: &participate::Request,
+    ) -> Result<Self, Problem> {
+        let who = Asker {
+            address: address(request, &app.settings.proxies),
+            user: asked.user,
+            campaign: asked.campaign,
+        };
+        let told = app.limits.count(&who).await;
+        within(&told, request)?;
+        Ok(Self {
+            app,
+            request,
+            who,
+            told,
+        })
+    }
+
+    /// Says so far how the client stands, to those who are refused for another reason.
+    pub fn told(&self) -> Option<Box<RateFields>> {
+        RateFields::of(&self.told)
+    }
+
+    /// Counts the request for its campaign, or refuses it. One of a user whom the campaign's list keeps out is
+    /// not counted: it is refused anyway, and would take its turn from those who are in the list.
+    pub async fn end(
+        mut self,
+        asked: &participate::Request,
+    ) -> Result<Option<Box<RateFields>>, Problem> {
+        let App {
+            limits,
+            participate,
+            ..
+        } = self.app;
+        let is_counted = limits.limits_campaigns() && {
+            // Large, and no part of requests that nothing limits.
+            let kept_out = Box::pin(participate.keeps_out(asked)).await;
+            !kept_out.map_err(|error| Problem::from(error).with_rates(self.told()))?
+        };
+        if is_counted {
+            limits.count_campaign(&self.who, &mut self.told).await;
+        }
+        within(&self.told, self.request)
+    }
 }
 
 /// Counts a request that reads from the API, or refuses it.

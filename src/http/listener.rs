@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{Protocol, Standing};
-use super::per_address::{Bounds, Full, PerAddress, Place};
+use super::per_address::{Bounds, Full, PerAddress, Place, Thing};
 use super::settings::Settings;
 
 /// Connections that the system keeps until they are accepted, if it lets a listener have so many. When a
@@ -78,7 +78,8 @@ where
         max: settings.connections_max,
         address_max: settings.address_connections_max,
     };
-    let places = PerAddress::new("connections", bounds, &settings.proxies);
+    let beside = (&settings.proxies, &settings.bound_metrics);
+    let places = PerAddress::new(Thing::Connections, bounds, beside);
     let unseated = Arc::new(Semaphore::new(UNSEATED_MAX));
     // Connections are tasks of this one, which ends only when they have.
     let connections = TaskTracker::new();

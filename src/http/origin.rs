@@ -1,7 +1,7 @@
 //! What a request is given at the edge, where it comes from, as the audit log and the security events keep it, and
 //! where in a trace it stands.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use poem::Addr;
@@ -11,7 +11,8 @@ use poem::http::HeaderValue;
 use super::problem::Problem;
 use super::settings::Policy;
 use crate::domain::{Actor, Origin};
-use crate::limits::Networks;
+use crate::limits::{Networks, UNKNOWN_ADDRESS};
+use crate::security::{Detail, SecurityEvent};
 
 /// The flag of a `traceparent` that says that the trace is kept.
 const SAMPLED: u8 = 1;
@@ -64,14 +65,27 @@ pub fn is_from_proxy(request: &Request, proxies: &Networks) -> bool {
 }
 
 /// Where a request comes from: the address of the connection, or, if that is a proxy of ours, the one that
-/// the proxy names.
+/// the proxy names; `UNKNOWN_ADDRESS` where it names none that can be read.
 pub fn address(request: &Request, proxies: &Networks) -> Option<IpAddr> {
     let Addr::SocketAddr(peer) = &request.remote_addr().0 else {
         return None;
     };
     let forwarded = request.headers().get_all("x-forwarded-for").iter();
-    let forwarded = forwarded.filter_map(|value| value.to_str().ok());
-    Some(proxies.origin(peer.ip(), forwarded))
+    Some(proxies.origin(peer.ip(), forwarded.map(HeaderValue::as_bytes)))
+}
+
+/// Tells those who run the service that a proxy of theirs, which is named, names clients in a way that cannot be
+/// read.
+pub fn note_unknown_address(request: &Request, policy: &Policy) {
+    if address(request, &policy.proxies) == Some(UNKNOWN_ADDRESS) {
+        let proxy = request.remote_addr().as_socket_addr();
+        let detail = Detail {
+            address: proxy.map(SocketAddr::ip),
+            ..Detail::default()
+        };
+        let event = SecurityEvent::AddressUnknown;
+        policy.security.report(event, &detail);
+    }
 }
 
 /// Where in a trace the request stands: in ours, or in that which it came with, if that has the form of one.

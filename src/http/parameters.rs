@@ -10,8 +10,12 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::faults::Faults;
 use super::fields::{INSTANT_FORM, YEARS, is_storable};
-use super::problem::{FieldProblem, Problem};
+use super::problem::Problem;
+
+/// Parameters of a query that are looked at. No operation has nearly as many.
+const QUERY_PARAMETERS_MAX: usize = 32;
 
 /// What a date looks like.
 const DATE_FORM: &str = "must be a date, such as 2030-01-31";
@@ -77,26 +81,27 @@ impl Parameters {
 
     /// Checks an address that matches the template.
     pub fn check(&self, template: &str, path: &str, query: Option<&str>) -> Result<(), Problem> {
-        let mut problems = Vec::new();
+        let mut faults = Faults::default();
         let parts = template.split('/').zip(path.split('/'));
         let values = parts.filter(|(part, _)| part.starts_with('{'));
         for (parameter, (_, raw)) in self.path.iter().zip(values) {
             match parameter.kind.check_segment(raw) {
                 Ok(()) => {}
                 Err(Fault::Address) => return Err(nothing_here()),
-                Err(Fault::Value(problem)) => problems.push(parameter.wrong(problem)),
+                Err(Fault::Value(problem)) => faults.add(&parameter.name, problem),
             }
         }
-        self.check_query(query.unwrap_or_default(), &mut problems);
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(Problem::invalid(problems))
-        }
+        self.check_query(query.unwrap_or_default(), &mut faults);
+        faults.into_problem().map_or(Ok(()), Err)
     }
 
-    fn check_query(&self, query: &str, problems: &mut Vec<FieldProblem>) {
-        let given: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
+    fn check_query(&self, query: &str, faults: &mut Faults) {
+        let given = url::form_urlencoded::parse(query.as_bytes());
+        let given: Vec<_> = given.take(QUERY_PARAMETERS_MAX + 1).collect();
+        if given.len() > QUERY_PARAMETERS_MAX {
+            let most = format!("must have at most {QUERY_PARAMETERS_MAX} parameters");
+            return faults.add("query", most);
+        }
         for parameter in &self.query {
             let mut values = given.iter().filter(|(name, _)| *name == parameter.name);
             let problem = match (values.next(), values.next()) {
@@ -105,7 +110,9 @@ impl Parameters {
                 (Some(_), Some(_)) => Some("is given more than once".to_owned()),
                 (Some((_, value)), None) => parameter.kind.check(value).err(),
             };
-            problems.extend(problem.map(|problem| parameter.wrong(problem)));
+            if let Some(problem) = problem {
+                faults.add(&parameter.name, problem);
+            }
         }
         let mut unknown: Vec<&Cow<'_, str>> = Vec::new();
         for (name, _) in &given {
@@ -114,15 +121,9 @@ impl Parameters {
                 unknown.push(name);
             }
         }
-        problems.extend(unknown.into_iter().map(|name| {
-            FieldProblem::new(name.to_string(), "is not a parameter of this operation")
-        }));
-    }
-}
-
-impl Parameter {
-    fn wrong(&self, problem: String) -> FieldProblem {
-        FieldProblem::new(self.name.clone(), problem)
+        for name in unknown {
+            faults.add(name, "is not a parameter of this operation");
+        }
     }
 }
 
@@ -271,6 +272,23 @@ mod tests {
             problem,
             "must be between -9223372036854775808 and 9223372036854775807"
         );
+    }
+
+    #[test]
+    fn a_query_has_a_bound_on_its_parameters() {
+        let parameters = Parameters::default();
+        let errors = |count: usize| {
+            let names: Vec<String> = (0..count).map(|number| format!("p{number}=%41")).collect();
+            let checked = parameters.check("/", "/", Some(&names.join("&")));
+            checked.unwrap_err().errors
+        };
+        assert_eq!(errors(19).len(), 19);
+        assert_eq!(errors(QUERY_PARAMETERS_MAX).len(), 20);
+        let [refused] = &errors(QUERY_PARAMETERS_MAX + 1)[..] else {
+            panic!("one fault is all there is to say");
+        };
+        assert_eq!(refused.field, "query");
+        assert_eq!(refused.problem, "must have at most 32 parameters");
     }
 
     #[test]

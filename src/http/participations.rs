@@ -23,7 +23,7 @@ use self::idempotency::IdempotencyKey;
 use super::auth::{Caller, Participant, SEE_OTHERS, USER_ID_RANGE, user_id};
 use super::fields::{Fields, FromFields, Said};
 use super::json::{Checked, RequestBodySchema, Written, checked};
-use super::limited;
+use super::limited::Counting;
 use super::origin::{Entry, traceparent};
 use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Asked, Failure, Problem, documented};
@@ -303,10 +303,11 @@ async fn take_part(
         since: Instant::now(),
     };
     let by = by_admin(&caller, asked.user, request);
-    let rates = limited::count(app, request, &asked).await?;
+    let counting = Counting::begin(app, request, &asked).await?;
     challenge
         .check(app, &asked)
-        .map_err(|problem| problem.with_rates(rates.clone()))?;
+        .map_err(|problem| problem.with_rates(counting.told()))?;
+    let rates = counting.end(&asked).await?;
     let outcome: Result<Outcome, ParticipateError> = match way {
         Way::Gate => app.participate.run(asked).await,
         Way::Sync => app.participate.run_sync(asked).await,

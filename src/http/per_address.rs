@@ -8,11 +8,82 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use poem::Request;
 use poem::http::{StatusCode, header};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::origin::address;
 use super::problem::{Problem, busy};
 use crate::limits::{Networks, host};
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is what its name says")]
+pub enum Thing {
+    Connections,
+    Bodies,
+    Streams,
+    Pages,
+}
+
+impl Thing {
+    /// The word for it, in metrics.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Bodies => "bodies",
+            Self::Streams => "streams",
+            Self::Pages => "pages",
+        }
+    }
+
+    /// What it is called for those who are refused.
+    const fn describe(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Bodies => "bodies pending",
+            Self::Streams => "live streams",
+            Self::Pages => "pages being sent",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Bound {
+    of: &'static str,
+    bound: &'static str,
+}
+
+/// How often there was no place. Cheap to clone: all clones are the same numbers.
+#[derive(Clone, Debug, Default)]
+pub struct BoundMetrics {
+    refused: Family<Bound, Counter>,
+}
+
+impl BoundMetrics {
+    /// Makes the numbers visible.
+    pub fn register(&self, registry: &mut Registry) {
+        let http = registry.sub_registry_with_prefix("http");
+        http.register(
+            "bounds_refused",
+            "Connections, bodies, live streams and pages refused because there were too many at once",
+            self.refused.clone(),
+        );
+    }
+
+    fn count(&self, thing: Thing, full: Full) {
+        let bound = Bound {
+            of: thing.as_str(),
+            bound: match full {
+                Full::All => "all",
+                Full::Address => "address",
+            },
+        };
+        self.refused.get_or_create(&bound).inc();
+    }
+}
 
 /// How many of a thing there may be at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +97,10 @@ pub struct Bounds {
 /// Counts one kind of thing. Cheap to clone: all clones count together.
 #[derive(Clone, Debug)]
 pub struct PerAddress {
-    /// What it is, in the plural, for those who are refused.
-    things: &'static str,
+    thing: Thing,
     address_max: usize,
     proxies: Networks,
+    metrics: BoundMetrics,
     places: Arc<Semaphore>,
     /// Addresses that have some. As many entries as there are places, at most.
     taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
@@ -60,11 +131,16 @@ struct Counted {
 
 impl PerAddress {
     /// Nothing is taken yet.
-    pub fn new(things: &'static str, bounds: Bounds, proxies: &Networks) -> Self {
+    pub fn new(
+        thing: Thing,
+        bounds: Bounds,
+        (proxies, metrics): (&Networks, &BoundMetrics),
+    ) -> Self {
         Self {
-            things,
+            thing,
             address_max: bounds.address_max,
             proxies: proxies.clone(),
+            metrics: metrics.clone(),
             places: Arc::new(Semaphore::new(bounds.max)),
             taken: Arc::default(),
         }
@@ -72,6 +148,11 @@ impl PerAddress {
 
     /// Takes a place for an address, if there is one. What comes from no address is bounded in all only.
     pub fn take(&self, address: Option<IpAddr>) -> Result<Place, Full> {
+        let taken = self.try_take(address);
+        taken.inspect_err(|full| self.metrics.count(self.thing, *full))
+    }
+
+    fn try_take(&self, address: Option<IpAddr>) -> Result<Place, Full> {
         let client = address.filter(|address| !self.proxies.include(*address));
         let counted = client.map(|address| self.count(address)).transpose()?;
         let permit = Arc::clone(&self.places).try_acquire_owned();
@@ -105,7 +186,7 @@ impl PerAddress {
     }
 
     fn refused(&self) -> Problem {
-        let (most, things) = (self.address_max, self.things);
+        let (most, things) = (self.address_max, self.thing.describe());
         Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
             "ADDRESS_LIMIT",
@@ -134,7 +215,8 @@ mod tests {
 
     fn places(max: usize, address_max: usize, proxies: &str) -> PerAddress {
         let bounds = Bounds { max, address_max };
-        PerAddress::new("things", bounds, &proxies.parse().unwrap())
+        let (proxies, metrics) = (proxies.parse().unwrap(), BoundMetrics::default());
+        PerAddress::new(Thing::Streams, bounds, (&proxies, &metrics))
     }
 
     fn take(places: &PerAddress, address: &str) -> Result<Place, Full> {
@@ -156,6 +238,14 @@ mod tests {
             .map(|other| take(&places, other).unwrap())
             .into();
         assert_eq!(take(&places, "192.0.2.4").unwrap_err(), Full::All);
+        let refused = |full| {
+            let bound = Bound {
+                of: "streams",
+                bound: full,
+            };
+            places.metrics.refused.get_or_create(&bound).get()
+        };
+        assert_eq!((refused("address"), refused("all")), (2, 1));
         drop(held);
         assert!(take(&places, "192.0.2.1").is_ok());
         drop(others);

@@ -10,9 +10,11 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::connection::UnclearHost;
 use super::health::{ClockView, PartView};
 use super::listener;
 use super::pages::metrics;
+use super::problem::unclear_host;
 use super::settings::Settings;
 use super::tls::Tls;
 use crate::health::{Condition, Health};
@@ -53,6 +55,12 @@ pub async fn serve_probes(listener: TcpListener, probes: Probes) -> io::Result<(
         .at("/livez", get(alive))
         .at("/readyz", get(readiness))
         .at("/metrics", get(figures))
+        .before(|request| async move {
+            match request.data::<UnclearHost>() {
+                Some(_) => Err(unclear_host().into()),
+                None => Ok(request),
+            }
+        })
         .map_to_response();
     let settings = Settings {
         tls,

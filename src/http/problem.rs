@@ -28,7 +28,7 @@ pub(super) use failures::busy;
 pub use framework::Place;
 pub(super) use framework::{
     from_framework, head_too_large, host_not_allowed, malformed, no_csv, too_large, too_slow,
-    unauthenticated, unreadable_body, unsupported_media_type,
+    unauthenticated, unclear_host, unreadable_body, unsupported_media_type,
 };
 
 /// Media type of every problem document.
@@ -43,7 +43,8 @@ const TYPE_PREFIX: &str = "urn:firstcome:problem:";
 /// One field of a request and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
 pub struct FieldProblem {
-    /// Name of the field, parameter or header; fields of an inner object after a dot.
+    /// Name of the field, parameter or header; fields of an inner object after a dot. A name that is not one
+    /// of the service's is cut after 64 characters.
     pub field: String,
     /// What is wrong with it.
     pub problem: String,
@@ -252,7 +253,7 @@ struct ProblemSchema {
     instance: String,
     /// The kind of problem for programs.
     code: String,
-    /// Fields at fault.
+    /// Fields at fault: 20 at most, and `detail` says where there are more.
     errors: Option<Vec<FieldProblem>>,
     /// With `ALREADY_PARTICIPATED`: the participation that stands.
     #[oai(rename = "participationId")]

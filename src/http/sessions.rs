@@ -59,6 +59,7 @@ documented! {
         403 => "The request comes from another site (CSRF).",
         404 => "Nobody logs in here: auth.mode is another (NOT_FOUND).",
         409 => "Another request resumed it a moment ago, and has the new cookies (JUST_USED).",
+        429 => "Too many log-ins failed before from this address, see Retry-After (RATE_LIMITED).",
     }
     /// Problems of asking who is logged in.
     Looking {
@@ -206,6 +207,7 @@ impl SessionsApi {
                 Ok(LoggedIn::new(&entered, cookies, app.clock.now()))
             }
             Err(error) => {
+                failed(request, &error);
                 let is_over = matches!(error, AccountError::NotRemembered | AccountError::Stolen);
                 let problem = Problem::from(error);
                 Err(match cookies.clear(cookies.remembered()) {

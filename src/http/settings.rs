@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cookies::Cookies;
 use super::hosts::Hosts;
-use super::per_address::{Bounds, PerAddress};
+use super::per_address::{BoundMetrics, Bounds, PerAddress, Thing};
 use super::stream::Beats;
 use super::tls::Tls;
 use super::views::StatusView;
@@ -69,6 +69,8 @@ pub struct Settings {
     pub security: SecurityEvents,
     /// Whom to believe where a request comes from.
     pub proxies: Networks,
+    /// Counts what is refused by the bounds below.
+    pub bound_metrics: BoundMetrics,
     /// The largest head of a request that is looked at.
     pub header_bytes_max: usize,
     /// Headers of a request that is looked at, at most.
@@ -128,6 +130,7 @@ impl Default for Settings {
             guesses: GuessConfig::default(),
             security: SecurityEvents::default(),
             proxies: Networks::default(),
+            bound_metrics: BoundMetrics::default(),
             header_bytes_max: 16 * 1024,
             headers_max: 64,
             body_bytes_max: 16 * 1024,
@@ -188,6 +191,7 @@ impl Policy {
     /// Takes from the settings what requests are checked against.
     #[must_use]
     pub fn of(settings: &Settings) -> Self {
+        let beside = (&settings.proxies, &settings.bound_metrics);
         Self {
             auth: settings.auth.clone(),
             admin_tokens: AdminTokens::of(settings),
@@ -200,28 +204,28 @@ impl Policy {
             body_bytes_max: settings.body_bytes_max,
             body_timeout: settings.body_timeout,
             bodies: PerAddress::new(
-                "bodies pending",
+                Thing::Bodies,
                 Bounds {
                     max: settings.pending_bodies_max,
                     address_max: settings.address_pending_bodies_max,
                 },
-                &settings.proxies,
+                beside,
             ),
             streams: PerAddress::new(
-                "live streams",
+                Thing::Streams,
                 Bounds {
                     max: settings.concurrent_streams_max,
                     address_max: settings.address_streams_max,
                 },
-                &settings.proxies,
+                beside,
             ),
             pages: PerAddress::new(
-                "pages being sent",
+                Thing::Pages,
                 Bounds {
                     max: settings.concurrent_pages_max,
                     address_max: settings.address_pages_max,
                 },
-                &settings.proxies,
+                beside,
             ),
             beats: Arc::new(Beats::new(settings.concurrent_streams_max)),
             stop: settings.stop.clone(),

@@ -23,6 +23,7 @@ mod embedded;
 mod export;
 mod greedy;
 mod guessing;
+mod host_lines;
 mod keys;
 mod limits;
 mod management;

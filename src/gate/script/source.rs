@@ -22,12 +22,13 @@ pub(in crate::gate) enum Script {
     SessionEnd,
     SessionRevoke,
     SessionList,
+    SeriesFind,
     RecentNote,
     RecentSum,
 }
 
 impl Script {
-    pub(in crate::gate) const ALL: [Self; 21] = [
+    pub(in crate::gate) const ALL: [Self; 22] = [
         Self::Admit,
         Self::Settle,
         Self::Release,
@@ -47,6 +48,7 @@ impl Script {
         Self::SessionEnd,
         Self::SessionRevoke,
         Self::SessionList,
+        Self::SeriesFind,
         Self::RecentNote,
         Self::RecentSum,
     ];
@@ -79,6 +81,7 @@ impl Script {
             Self::SessionEnd => include_str!("../../../lua/session_end.lua"),
             Self::SessionRevoke => include_str!("../../../lua/session_revoke.lua"),
             Self::SessionList => include_str!("../../../lua/session_list.lua"),
+            Self::SeriesFind => include_str!("../../../lua/series_find.lua"),
             Self::RecentNote => include_str!("../../../lua/recent_note.lua"),
             Self::RecentSum => include_str!("../../../lua/recent_sum.lua"),
         }

@@ -9,6 +9,8 @@ use tokio::runtime::Builder;
 
 use super::*;
 
+pub use super::host::tests::fuzz as host;
+
 /// A client that sends pieces, takes what it is answered, and goes.
 struct Pieces {
     rest: Vec<u8>,

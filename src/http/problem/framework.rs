@@ -84,6 +84,11 @@ pub(in crate::http) fn malformed(detail: impl Into<std::borrow::Cow<'static, str
     )
 }
 
+/// A request that does not say for which host it is (RFC 9112, 3.2).
+pub(in crate::http) fn unclear_host() -> Problem {
+    malformed("The request must have one Host line, and in it one host.")
+}
+
 /// A body over the bound.
 pub(in crate::http) fn too_large() -> Problem {
     Problem::new(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firstcome::clock::Clock;
 use firstcome::domain::UserId;
-use firstcome::gate::{Digest, Lifetime, Opened, Opening, ScriptGate, Series};
+use firstcome::gate::{Digest, Lifetime, Opened, Opening, ScriptGate, Series, SeriesToken};
 use redis::AsyncTypedCommands;
 use uuid::Uuid;
 
@@ -149,6 +149,7 @@ suite! {
     two_who_show_a_token_at_once_are_no_theft,
     a_series_ends_when_it_was_to_from_the_beginning,
     a_series_can_be_ended,
+    a_token_of_a_series_is_looked_at_without_being_used,
 }
 
 async fn a_session_lives_while_it_is_asked_by_and_no_longer_than_it_may(scene: &Scene) {
@@ -312,4 +313,27 @@ async fn a_series_can_be_ended(scene: &Scene) {
     scene.gate.revoke_sessions(ADA, 1, MINUTE).await.unwrap();
     let revoked = scene.open_in_series("three", "c", "d").await;
     assert_eq!(revoked, Opened::Unknown);
+}
+
+async fn a_token_of_a_series_is_looked_at_without_being_used(scene: &Scene) {
+    let look = async |account, shown: &str| {
+        let series = Digest::of("a series");
+        let found = scene.gate.find_series(account, series, Digest::of(shown));
+        found.await.unwrap()
+    };
+    assert_eq!(look(ADA, "a").await, SeriesToken::Unknown);
+    assert!(is_yes(scene.open_in_series("one", "", "a").await));
+    for _ in 0..3 {
+        assert_eq!(look(ADA, "a").await, SeriesToken::Current);
+    }
+    assert_eq!(look(ADA, "b").await, SeriesToken::Replaced);
+    assert_eq!(look(UserId(8), "a").await, SeriesToken::Unknown);
+    scene.pass(2 * MINUTE).await;
+    assert!(is_yes(scene.open_in_series("two", "a", "b").await));
+    assert_eq!(look(ADA, "a").await, SeriesToken::Replaced);
+    assert_eq!(look(ADA, "b").await, SeriesToken::Current);
+    // Looking at a copy ends nothing; showing it does.
+    assert!(scene.is_open("one").await);
+    scene.pass(24 * HOUR).await;
+    assert_eq!(look(ADA, "b").await, SeriesToken::Unknown);
 }

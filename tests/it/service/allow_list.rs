@@ -50,6 +50,28 @@ async fn campaign(service: &Service) -> i64 {
     service.create(campaign).await
 }
 
+/// Others could otherwise close the sale for those who are in the list.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_not_on_the_list_takes_nothing_from_the_rate_of_the_campaign() {
+    let folder = TempDir::new().unwrap();
+    let settings = [("FIRSTCOME_LIMITS_CAMPAIGN", "2/1h".to_owned())];
+    let service = Service::start(&folder, &settings).await;
+    let campaign = campaign(&service).await;
+    let listed = put(&service, campaign, "userId\n1\n2\n3\n").await;
+    assert_eq!(listed.status(), 200);
+    for way in WAYS {
+        for user in 10..15 {
+            let (status, problem) = ask(&service, campaign, user, way).await;
+            assert_eq!((status, &problem["code"]), (403, &json!("NOT_ALLOWED")));
+        }
+    }
+    let mut statuses = Vec::new();
+    for user in 1..=3 {
+        statuses.push(ask(&service, campaign, user, WAYS[0]).await.0);
+    }
+    assert_eq!(statuses, [201, 201, 429]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_not_on_the_list_is_refused_before_anything_is_taken() {
     let folder = TempDir::new().unwrap();

@@ -106,6 +106,37 @@ async fn on_both_ways_only_ones_own_token_is_good() {
     assert!(!service.log().contains(SECRET));
 }
 
+/// Bots without a token would otherwise close the sale for those who have one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_without_a_token_takes_nothing_from_the_rate_of_the_campaign() {
+    let folder = TempDir::new().unwrap();
+    let mut settings = settings("all");
+    settings.push(("FIRSTCOME_LIMITS_CAMPAIGN", "2/1h".to_owned()));
+    settings.push(("FIRSTCOME_LIMITS_USER", "1/1h".to_owned()));
+    let service = Service::start(&folder, &settings).await;
+    let guarded = json!({ "name": "guarded", "kind": "general" });
+    assert_eq!(service.create(guarded).await, CAMPAIGN);
+    for way in ["participation", "participation-sync"] {
+        for user in 100..110 {
+            let (status, _) = ask(&service, way, user, &[]).await;
+            let wanted = if way == "participation" { 403 } else { 429 };
+            assert_eq!(status, wanted, "{way}: the user's own rate counts");
+        }
+    }
+    let mut statuses = Vec::new();
+    for user in 7..10 {
+        let own = token(SECRET, CAMPAIGN, user, 100);
+        let (status, problem) = ask(&service, "participation", user, &[&own]).await;
+        statuses.push((status, problem["limit"].clone()));
+    }
+    let campaign = json!("campaign");
+    let none = Value::Null;
+    assert_eq!(
+        statuses,
+        [(201, none.clone()), (201, none), (429, campaign)]
+    );
+}
+
 /// What the document shows is what the service believes.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_in_the_document_makes_good_tokens() {

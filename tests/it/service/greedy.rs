@@ -208,6 +208,10 @@ async fn one_address_cannot_take_all_connections_and_a_proxy_is_not_one() {
     }
     let probe = from("127.0.0.9").get(format!("{}/livez", service.base));
     assert_eq!(probe.send().await.unwrap().status(), 200);
+    let metrics = from("127.0.0.2").get(format!("{}/metrics", service.base));
+    let metrics = metrics.send().await.unwrap().text().await.unwrap();
+    let refused = "firstcome_http_bounds_refused_total{of=\"connections\",bound=\"address\"} ";
+    assert!(metrics.contains(refused), "{metrics}");
     drop(held);
     until("places are free again", async || {
         let mut again = opened(&service);
@@ -298,4 +302,42 @@ async fn pages_are_sent_compressed_and_once() {
     assert_eq!(other.send().await.unwrap().status(), 200);
     assert_eq!(service.get("/metrics").send().await.unwrap().status(), 200);
     drop(held);
+}
+
+/// Pairs of letters: short names that all differ.
+fn names(count: usize) -> Vec<String> {
+    let letters = || 'a'..='z';
+    let pairs = letters().flat_map(|first| letters().map(move |second| format!("{first}{second}")));
+    pairs.take(count).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_names_faults_is_small_however_many_there_are() {
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, &[]).await;
+    let repeated = names(575).into_iter();
+    let repeated = repeated.map(|name| format!("\"{name}\":0,\"{name}\":0"));
+    let repeated = repeated.collect::<Vec<_>>().join(",");
+    let body_of = |fields: &str| format!("{{\"{}\":{{{fields}}}}}", "K".repeat(8_100));
+    let unknown = names(600).into_iter().map(|name| format!("\"{name}\":0"));
+    let unknown = format!("{{{}}}", unknown.collect::<Vec<_>>().join(","));
+    let query = format!("/api/campaigns?{}", names(600).join("&"));
+    let long = format!("/api/campaigns?{}=1", "n".repeat(9_000));
+    let post = |body: String| {
+        let request = service
+            .post(PATH)
+            .header("content-type", "application/json");
+        request.body(body)
+    };
+    for (what, request) in [
+        ("repeated keys", post(body_of(&repeated))),
+        ("unknown keys", post(unknown)),
+        ("unknown parameters", service.get(&query)),
+        ("a long name", service.get(&long)),
+    ] {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 422, "{what}");
+        let answer = answer.text().await.unwrap();
+        assert!(answer.len() < 6_000, "{what}: {} bytes", answer.len());
+    }
 }

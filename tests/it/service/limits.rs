@@ -5,6 +5,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::away::through_proxy;
+use super::guessing::events;
 use super::process::{Service, body};
 use super::real::parts;
 use crate::proxy::Mode;
@@ -110,6 +111,59 @@ async fn an_address_is_the_one_that_a_proxy_of_ours_names() {
         statuses.push(answer.unwrap().status().as_u16());
     }
     assert_eq!(statuses, [201, 429, 201, 201, 429]);
+}
+
+/// What a client writes before the address that the proxy adds must not make everybody the proxy, which has no
+/// bounds.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_a_proxy_does_not_name_readably_has_bounds() {
+    let folder = TempDir::new().unwrap();
+    let settings = [
+        ("FIRSTCOME_LIMITS_ADDRESS_READS", "2/1h".to_owned()),
+        ("FIRSTCOME_HTTP_TRUSTED_PROXIES", "127.0.0.0/8".to_owned()),
+        ("FIRSTCOME_LOG_FORMAT", "json".to_owned()),
+    ];
+    let service = Service::start(&folder, &settings).await;
+    let read = async |forwarded: &[u8]| {
+        let value = reqwest::header::HeaderValue::from_bytes(forwarded).unwrap();
+        let request = service
+            .get("/api/campaigns")
+            .header("x-forwarded-for", value);
+        request.send().await.unwrap().status().as_u16()
+    };
+    for [first, second, third] in [
+        ["\u{ff}, 203.0.113.1"; 3],
+        ["203.0.113.2:4000", "203.0.113.2:4001", "x, 203.0.113.2"],
+        ["[2001:db8::1]:80", "[2001:db8::2]", "2001:db8::3"],
+    ] {
+        let statuses = [
+            read(first.as_bytes()).await,
+            read(second.as_bytes()).await,
+            read(third.as_bytes()).await,
+        ];
+        assert_eq!(statuses, [200, 200, 429], "{first}");
+    }
+    assert_eq!(read(b"\xff\xfe, 203.0.113.1").await, 429);
+    // Whom the proxy itself does not name is one address, whoever it is.
+    let mut statuses = Vec::new();
+    for unknown in [
+        "unknown",
+        "203.0.113.3,",
+        "203.0.113.4, \u{ff}",
+        "1.1.1.1, x",
+    ] {
+        statuses.push(read(unknown.as_bytes()).await);
+    }
+    assert_eq!(statuses, [200, 200, 429, 429]);
+    let events = events(&service);
+    let unknown = events
+        .iter()
+        .filter(|event| event["security.event"] == "address.unknown");
+    assert_eq!(unknown.count(), 4);
+    let metrics = service.get("/metrics").send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let counted = "firstcome_security_events_total{event=\"address.unknown\"} 4\n";
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

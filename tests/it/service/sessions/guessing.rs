@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::guessing::events;
 use super::super::process::body;
-use super::scene::{PASSWORD, Scene, account};
+use super::scene::{PASSWORD, Scene, account, refused, said};
 
 const OWNER: &str = "192.0.2.1";
 const STRANGER: &str = "203.0.113.7";
@@ -135,5 +135,53 @@ async fn right_passwords_are_no_failures() {
         "firstcome_logins_total{result=\"accepted\"} 10\n",
     ] {
         assert!(metrics.contains(line), "{line}");
+    }
+}
+
+/// Shows a cookie of a remembered log-in that nobody was given.
+async fn resumes(scene: &Scene, cookie: &str, from: &str) -> (u16, String) {
+    let request = scene.service.post("/api/session/resume");
+    let request = request
+        .header("x-forwarded-for", from)
+        .header("cookie", format!("firstcome-remember={cookie}"));
+    said(request.send().await.unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn made_up_remembered_log_ins_count_as_failures_of_their_address() {
+    let rate = ("FIRSTCOME_ACCOUNTS_LOGIN_RATE_ADDRESS", "3/1h");
+    for scene in Scene::all(&[SETTINGS[0], SETTINGS[1], rate]).await {
+        account(&scene.service, "ada", &[]).await;
+        let mut owner = scene.browser();
+        owner.enters("ada", Some(true)).await;
+        let mut answers = Vec::new();
+        for account in 1..=6 {
+            let made_up = format!("{account}.{}.{}", "a".repeat(64), "b".repeat(64));
+            answers.push(resumes(&scene, &made_up, STRANGER).await);
+        }
+        let unknown = refused(401, "NOT_REMEMBERED");
+        let limited = refused(429, "RATE_LIMITED");
+        let wanted: Vec<_> = (0..6)
+            .map(|nth| if nth < 3 { &unknown } else { &limited })
+            .collect();
+        assert_eq!(answers.iter().collect::<Vec<_>>(), wanted);
+        // They are failures like those of passwords, and a real one waits for none of them.
+        assert_eq!(wrong(&scene, "ada", STRANGER).await, 429);
+        let cookie = owner.cookies["firstcome-remember"].clone();
+        let (status, _) = resumes(&scene, &cookie, STRANGER).await;
+        assert_eq!(status, 201, "the owner, from an address that failed");
+        let events = events(&scene.service);
+        let throttled = events
+            .iter()
+            .filter(|event| event["security.event"] == "login.throttled");
+        assert_eq!(throttled.count(), 4);
+        let metrics = scene.service.get("/metrics").send().await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        for line in [
+            "firstcome_sessions_resumed_total{result=\"refused\"} 3\n",
+            "firstcome_sessions_resumed_total{result=\"limited\"} 3\n",
+        ] {
+            assert!(metrics.contains(line), "{line}");
+        }
     }
 }

@@ -1,0 +1,56 @@
+//! Which host a request is for (RFC 9112, 3.2): one line says it, or the address of the request does.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use reqwest::StatusCode;
+use tempfile::TempDir;
+
+use super::process::Service;
+
+/// The answer to a request that is written as it is here.
+fn answer(service: &Service, request: &str) -> String {
+    let address = service.base.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn status(answer: &str) -> u16 {
+    answer.get(9..12).unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_http_1_1_has_one_host_line() {
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, &[]).await;
+    for (lines, wanted) in [
+        ("host: a\r\n", 200),
+        ("host: a:80\r\n", 200),
+        ("host: [::1]:80\r\n", 200),
+        ("host:\r\n", 200),
+        ("", 400),
+        ("host: a\r\nhost: b\r\n", 400),
+        ("host: a\r\nx: y\r\nhost: a\r\n", 400),
+        ("host: a b\r\n", 400),
+        ("host: a/b\r\n", 400),
+        ("host: user@a\r\n", 400),
+        ("host: a, b\r\n", 400),
+        ("host: a:x\r\n", 400),
+    ] {
+        let request = format!("GET /api/time HTTP/1.1\r\n{lines}connection: close\r\n\r\n");
+        let said = answer(&service, &request);
+        assert_eq!(status(&said), wanted, "{lines:?}: {said}");
+        if wanted == 400 {
+            assert!(said.contains("\"code\":\"MALFORMED\""), "{said}");
+            assert!(said.contains("x-request-id: "), "{said}");
+        }
+    }
+    // Before HTTP/1.1 there was none.
+    let old = answer(&service, "GET /api/time HTTP/1.0\r\n\r\n");
+    assert_eq!(status(&old), 200, "{old}");
+    let probe = answer(&service, "GET /livez HTTP/1.1\r\nconnection: close\r\n\r\n");
+    assert_eq!(status(&probe), StatusCode::BAD_REQUEST.as_u16(), "{probe}");
+}
