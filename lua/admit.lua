@@ -69,6 +69,13 @@ local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 local until_us = digits(now_us + lease_us)
 
+-- What is yet to come was written before the server's clock was set back: it is over, and counts as of now.
+local keys_since_us = tonumber(state[11] or '0')
+local is_set_back = with_key > 0 and keys_since_us > now_us
+if is_set_back then
+  keys_since_us = now_us
+end
+
 -- Why nobody can take part now, or nil.
 local closed
 if word == 'draft' then
@@ -112,7 +119,8 @@ if with_key > 0 then
     local refused_at, first = string.match(known_keys[i] or '0:', '^(%d+):(.*)$')
     local entrant = tonumber(ARGV[at - 1])
     key_of[entrant], refused_here[entrant] = key, ARGV[at] == 'REFUSE'
-    remembered[key] = remembered[key] or {refused_at = tonumber(refused_at), first = first}
+    remembered[key] = remembered[key]
+      or {refused_at = math.min(tonumber(refused_at), now_us), first = first}
   end
 end
 
@@ -122,7 +130,7 @@ end
 
 -- For how long a key is known not to have been refused: no longer than that is remembered.
 local function not_refused_for(of_key)
-  local since_us = math.max(of_key.refused_at, tonumber(state[11] or '0'))
+  local since_us = math.max(of_key.refused_at, keys_since_us)
   return digits(math.max(math.min(now_us - since_us, lease_us), 0))
 end
 
@@ -185,6 +193,9 @@ if #user_fields > 0 then
   redis.call('HSET', KEYS[2], unpack(user_fields))
   redis.call('HSET', KEYS[3], unpack(lease_fields))
   redis.call('ZADD', KEYS[4], unpack(expiry_fields))
+end
+if is_set_back then
+  redis.call('HSET', KEYS[1], 'keys_since_us', digits(keys_since_us))
 end
 local remember_ms = digits(math.max(math.ceil(lease_us / 1000), 1))
 for key, of_key in pairs(remembered) do

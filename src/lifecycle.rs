@@ -13,7 +13,7 @@ use self::terms::{Terms, check};
 use crate::catalogue::Catalogue;
 use crate::domain::{AuditAction, AuditNote, Campaign, CampaignId, Instant, Origin, State};
 use crate::gate::GateError;
-use crate::reconcile::{Patience, ReconcileError, Reconciler};
+use crate::reconcile::{Patience, ReconcileError, Reconciler, Renewed};
 use crate::store::{CampaignChange, CampaignFilter, NewCampaign, Store, StoreError};
 
 /// How often a change is tried again when another change came between.
@@ -21,6 +21,8 @@ const CHANGE_ATTEMPTS: usize = 5;
 /// The longest the schedule sleeps. What the clock changes is told by the clock in every view and at
 /// the gate; this only writes it down, also for campaigns that another replica made.
 const TICK_MAX: Duration = Duration::from_secs(10);
+/// How long the schedule sleeps while the gate is behind because another rebuilds it.
+const BEHIND_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a campaign was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -125,16 +127,17 @@ impl Lifecycle {
         let campaign = self.store.create_campaign_noted(new, note).await?;
         self.catalogue.changed(campaign.id).await;
         // The campaign stands either way, so a gate that is away is no failure of the creation.
-        if let Err(error) = self
-            .reconciler
-            .renew(campaign.id, None, Patience::Waits)
-            .await
-        {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "a new campaign's gate waits to be built"
-            );
-            self.gate_behind.store(true, Ordering::Release);
+        let (gate, id) = (&self.reconciler, campaign.id);
+        match gate.renew(id, None, Patience::Waits).await {
+            Ok(Renewed::InStep | Renewed::Closed) => {}
+            Ok(Renewed::Later) => self.gate_behind.store(true, Ordering::Release),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a new campaign's gate waits to be built"
+                );
+                self.gate_behind.store(true, Ordering::Release);
+            }
         }
         Ok(self.store.campaign(campaign.id).await?.unwrap_or(campaign))
     }
@@ -203,10 +206,9 @@ impl Lifecycle {
     /// Writes down what the database's clock has done, tells the gate what it missed, and answers how long
     /// nothing will change by that clock.
     pub async fn tick(&self) -> Result<Duration, LifecycleError> {
-        if self.gate_behind.load(Ordering::Acquire) {
-            let aligned = self.reconciler.align().await?;
-            self.gate_behind.store(false, Ordering::Release);
-            tracing::info!(aligned.campaigns, aligned.closed, "the gate is in step");
+        let mut next = TICK_MAX;
+        if self.gate_behind.load(Ordering::Acquire) && !self.catch_up().await? {
+            next = BEHIND_PAUSE;
         }
         let now = self.store.time().await?;
         let filter = CampaignFilter {
@@ -215,7 +217,6 @@ impl Lifecycle {
             after: None,
             limit: 10_000,
         };
-        let mut next = TICK_MAX;
         for campaign in self.store.campaigns(&filter).await? {
             let state = campaign.state_at(now);
             // Another replica may have been faster; then its version is the newer one.
@@ -226,7 +227,7 @@ impl Lifecycle {
                     .await?
             {
                 tracing::info!(campaign.id = %campaign.id, state = state.as_str(), "moved by the clock");
-                self.tell_gate(campaign.id).await?;
+                self.tell_gate(campaign.id, Patience::None).await?;
             }
             for at in [campaign.opens_at, campaign.closes_at]
                 .into_iter()
@@ -266,7 +267,7 @@ impl Lifecycle {
                 .store
                 .change_campaign_noted(id, version, &change, Some(&note));
             match changed.await {
-                Ok(true) => return self.tell_gate(id).await,
+                Ok(true) => return self.tell_gate(id, Patience::Waits).await,
                 Ok(false) => {}
                 Err(StoreError::Constraint(_)) => {
                     return Err(invalid("totalStock", "is less than what is already taken"));
@@ -277,18 +278,43 @@ impl Lifecycle {
         Err(invalid("id", "is being changed by others; try again"))
     }
 
-    async fn tell_gate(&self, id: CampaignId) -> Result<Campaign, LifecycleError> {
-        self.catalogue.changed(id).await;
-        let campaign = self
-            .store
-            .campaign(id)
-            .await?
-            .ok_or(LifecycleError::Unknown)?;
-        if let Err(error) = self.reconciler.configure(&campaign).await {
+    /// Tells the gate what it missed; answers whether it is in step, or told by others.
+    async fn catch_up(&self) -> Result<bool, LifecycleError> {
+        // What is missed from here on is told the next time.
+        self.gate_behind.store(false, Ordering::Release);
+        let aligned = self.reconciler.align().await.inspect_err(|_| {
             self.gate_behind.store(true, Ordering::Release);
-            return Err(error.into());
+        })?;
+        if aligned.later > 0 {
+            self.gate_behind.store(true, Ordering::Release);
+            return Ok(false);
         }
-        Ok(campaign)
+        tracing::info!(aligned.campaigns, aligned.closed, "the gate is in step");
+        Ok(true)
+    }
+
+    async fn tell_gate(
+        &self,
+        id: CampaignId,
+        patience: Patience,
+    ) -> Result<Campaign, LifecycleError> {
+        self.catalogue.changed(id).await;
+        let told = self.tell_gate_current(id, patience).await;
+        if !matches!(told, Ok((_, Renewed::InStep | Renewed::Closed))) {
+            self.gate_behind.store(true, Ordering::Release);
+        }
+        told.map(|(campaign, _)| campaign)
+    }
+
+    async fn tell_gate_current(
+        &self,
+        id: CampaignId,
+        patience: Patience,
+    ) -> Result<(Campaign, Renewed), LifecycleError> {
+        let campaign = self.store.campaign(id).await?;
+        let campaign = campaign.ok_or(LifecycleError::Unknown)?;
+        let renewed = self.reconciler.configure(&campaign, patience).await?;
+        Ok((campaign, renewed))
     }
 
     /// What has a price is on sale only where it can be paid.

@@ -284,16 +284,26 @@ impl Parts {
         patience: Patience,
     ) -> Result<Step, ParticipateError> {
         // Rare, and large: on the heap, to be no part of every participation.
-        Self::renewed(Box::pin(self.reconciler.renew(id, seen, patience)).await)
+        Self::renewed(
+            Box::pin(self.reconciler.renew(id, seen, patience)).await,
+            patience,
+        )
     }
 
     /// Opens the gate of a campaign that the database serves, if nobody keeps it closed any more.
     pub(super) async fn reopen_gate(&self, id: CampaignId) -> Result<Step, ParticipateError> {
-        Self::renewed(Box::pin(self.reconciler.reopen(id)).await)
+        Self::renewed(Box::pin(self.reconciler.reopen(id)).await, Patience::Waits)
     }
 
-    fn renewed(renewed: Result<Renewed, ReconcileError>) -> Result<Step, ParticipateError> {
+    /// A gate that is wrong still, for one who has waited, is a part that does not answer.
+    fn renewed(
+        renewed: Result<Renewed, ReconcileError>,
+        patience: Patience,
+    ) -> Result<Step, ParticipateError> {
         match renewed {
+            Ok(Renewed::Later) if patience == Patience::Waits => {
+                Err(ParticipateError::Unavailable { part: "gate" })
+            }
             Ok(Renewed::InStep | Renewed::Closed | Renewed::Later)
             | Err(
                 ReconcileError::Closed
