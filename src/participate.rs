@@ -15,7 +15,6 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-use self::lookups::Known;
 pub use self::lookups::Lookups;
 pub use self::outcome::{Outcome, ParticipateError, Replayed, Request};
 pub use self::sync::SyncPath;
@@ -324,30 +323,6 @@ impl Parts {
         match self.when_away {
             WhenAway::Database => Ok(Way::Database(cause)),
             WhenAway::Refuse => Err(ParticipateError::Unavailable { part: "gate" }),
-        }
-    }
-
-    /// A no of the gate. With a key it is said only when nothing can be committed under that key any more:
-    /// no lease is held, which the gate knows; no transaction is open, which the store knows; and whoever
-    /// asks the gate later, having begun earlier, is told when the key was refused.
-    async fn refused_by_gate(
-        &self,
-        request: &Request,
-        refusal: Refusal,
-        remaining: Option<u64>,
-    ) -> Result<Step, ParticipateError> {
-        self.note_sold_out(request, &refusal, remaining).await;
-        let refused = Outcome::Refused { refusal, remaining };
-        let Some(key) = &request.idempotency_key else {
-            return Ok(Step::Done(refused));
-        };
-        match Box::pin(self.lookups.any_by_key(request, key)).await? {
-            Known::Nothing => Ok(Step::Done(refused)),
-            Known::Participation(participation) => {
-                first_answer(request, participation).map(Step::Done)
-            }
-            Known::UnderWay => Err(ParticipateError::Outstanding),
-            Known::GateClosed => self.reopen_gate(request.campaign).await,
         }
     }
 
