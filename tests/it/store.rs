@@ -1,5 +1,6 @@
 //! The store's suite, on both databases: what it refuses whatever the gate says.
 
+mod dates;
 mod keys;
 mod limits;
 
