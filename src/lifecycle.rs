@@ -311,7 +311,7 @@ impl Lifecycle {
         id: CampaignId,
         patience: Patience,
     ) -> Result<(Campaign, Renewed), LifecycleError> {
-        let campaign = self.store.campaign(id).await?;
+        let campaign = self.store.current_campaign(id).await?;
         let campaign = campaign.ok_or(LifecycleError::Unknown)?;
         let renewed = self.reconciler.configure(&campaign, patience).await?;
         Ok((campaign, renewed))

@@ -15,6 +15,7 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
+use self::lookups::Known;
 pub use self::lookups::Lookups;
 pub use self::outcome::{Outcome, ParticipateError, Replayed, Request};
 pub use self::sync::SyncPath;
@@ -335,8 +336,15 @@ impl Parts {
         remaining: Option<u64>,
     ) -> Result<Outcome, ParticipateError> {
         self.note_sold_out(request, &refusal, remaining).await;
-        let earlier = self.earlier_answer(request).await?;
-        Ok(earlier.unwrap_or(Outcome::Refused { refusal, remaining }))
+        let refused = Outcome::Refused { refusal, remaining };
+        let Some(key) = &request.idempotency_key else {
+            return Ok(refused);
+        };
+        match Box::pin(self.lookups.any_by_key(request, key)).await? {
+            Known::Participation(participation) => first_answer(request, participation),
+            Known::UnderWay => Err(ParticipateError::Outstanding),
+            Known::Nothing | Known::GateClosed => Ok(refused),
+        }
     }
 
     async fn note_sold_out(&self, request: &Request, refusal: &Refusal, remaining: Option<u64>) {

@@ -165,7 +165,7 @@ impl Reconciler {
 
     /// Whether these settings, seen in the gate before, are newer than the store's: it was set back.
     async fn has_lost(&self, id: CampaignId, seen: &Settings) -> Result<bool, StoreError> {
-        let known = self.store.campaign(id).await?;
+        let known = self.store.current_campaign(id).await?;
         Ok(known.is_some_and(|known| seen.is_newer_than(&Settings::from(&known))))
     }
 

@@ -23,7 +23,7 @@ impl Reconciler {
             if sight == Sight::Agree {
                 break;
             }
-            match self.store.campaign(id).await? {
+            match self.store.current_campaign(id).await? {
                 Some(campaign) => now = campaign,
                 None => return Ok(Corrected::Nothing),
             }

@@ -198,7 +198,7 @@ impl Reconciler {
         let is_mended = match fault {
             Fault::In(seen) => in_force != seen,
             Fault::Epoch => {
-                let known = self.store.campaign(id).await?;
+                let known = self.store.current_campaign(id).await?;
                 known.is_none_or(|known| Some(known.gate_epoch) == in_force)
             }
         };
@@ -318,7 +318,7 @@ impl Reconciler {
         let Some(gate) = self.gate.inspect(id).await? else {
             return Ok(None);
         };
-        let known = self.store.campaign(id).await?;
+        let known = self.store.current_campaign(id).await?;
         Ok(known.and_then(|known| ahead(&gate, &known, swap)))
     }
 }

@@ -151,6 +151,14 @@ impl Store {
             .transpose()
     }
 
+    /// One campaign, read from a server that takes writes: for what is decided for good.
+    pub async fn current_campaign(&self, id: CampaignId) -> Result<Option<Campaign>, StoreError> {
+        let tx = self.begin_current().await?;
+        let row = Entity::find_by_id(id.0).one(&tx).await?;
+        self.end_current(tx).await?;
+        row.map(Campaign::try_from).transpose()
+    }
+
     /// One campaign, with how many participations of it were ever committed.
     pub async fn campaign_and_count(
         &self,

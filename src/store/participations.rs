@@ -24,7 +24,7 @@ pub use self::direct::{Closing, Decision, DirectOutcome};
 pub use self::due::{DueReservations, PassedOver};
 pub use self::epoch::{Committed, Raise, Raised, Turn};
 pub use self::intake::{Applicant, Intake, Making, Place};
-pub use self::keys::UserKey;
+pub use self::keys::{GateInForce, UserKey};
 pub use self::ranked::{RankPage, Ranked, RankedRow};
 pub use self::rewardable::{Rewarding, Standing};
 use super::campaigns::to_unsigned;
