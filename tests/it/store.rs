@@ -3,6 +3,7 @@
 mod dates;
 mod keys;
 mod limits;
+mod unreadable;
 
 use chrono::{DurationRound, TimeDelta};
 use firstcome::clock::Clock;
