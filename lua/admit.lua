@@ -16,7 +16,8 @@
 --   {'NOT_ALLOWED', remaining}   the caller refuses, and no participation of the key holds a lease
 --   {'MISSING'}   there is no state, or it is another run's: rebuild first
 --
--- A definite no to a key is final for every attempt of the key that began before it. So the time of a
+-- A definite no to a key is final for every attempt of the key that began before it, and is said after
+-- refuse_key.lua alone, which makes it one of that moment. So the time of a
 -- refusal is remembered for as long as a lease, and an admission says how long ago that was: whoever began
 -- earlier does not commit. What was refused before the last rebuild is not known, which counts as a refusal.
 --
@@ -29,7 +30,8 @@
 --
 -- A value in `users` is units:first ('' when the first one was released and others stand);
 -- a value in `leases` is user:quantity:rank:remaining:epoch:until;
--- what is remembered of a key is refused_at:participation, 0 and '' where there is none.
+-- what is remembered of a key is refused_at:admitted_at:participation, 0 and '' where there is none.
+-- refuse_key.lua reads it, too.
 
 local function digits(number)
   return string.format('%.0f', number)
@@ -68,6 +70,13 @@ local opens_at_us, closes_at_us = tonumber(opens_at), tonumber(closes_at)
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 local until_us = digits(now_us + lease_us)
+
+-- What is yet to come was written before the server's clock was set back: it is over, and counts as of now.
+local keys_since_us = tonumber(state[11] or '0')
+local is_set_back = with_key > 0 and keys_since_us > now_us
+if is_set_back then
+  keys_since_us = now_us
+end
 
 -- Why nobody can take part now, or nil.
 local closed
@@ -109,10 +118,11 @@ if with_key > 0 then
   local known_keys = redis.call('MGET', unpack(KEYS, 5))
   for i = 1, with_key do
     local at, key = 2 + 3 * count + 2 * i, KEYS[4 + i]
-    local refused_at, first = string.match(known_keys[i] or '0:', '^(%d+):(.*)$')
+    local refused_at, admitted_at, first = string.match(known_keys[i] or '0:0:', '^(%d+):(%d+):(.*)$')
     local entrant = tonumber(ARGV[at - 1])
     key_of[entrant], refused_here[entrant] = key, ARGV[at] == 'REFUSE'
-    remembered[key] = remembered[key] or {refused_at = tonumber(refused_at), first = first}
+    remembered[key] = remembered[key]
+      or {refused_at = math.min(tonumber(refused_at), now_us), admitted_at = tonumber(admitted_at), first = first}
   end
 end
 
@@ -122,7 +132,7 @@ end
 
 -- For how long a key is known not to have been refused: no longer than that is remembered.
 local function not_refused_for(of_key)
-  local since_us = math.max(of_key.refused_at, tonumber(state[11] or '0'))
+  local since_us = math.max(of_key.refused_at, keys_since_us)
   return digits(math.max(math.min(now_us - since_us, lease_us), 0))
 end
 
@@ -169,7 +179,7 @@ for i = 1, count do
       expiry_fields[at + 2] = participation
     end
     if of_key and answer[1] == 'ADMITTED' then
-      of_key.first, of_key.is_new = participation, true
+      of_key.first, of_key.admitted_at, of_key.is_new = participation, now_us, true
     elseif of_key then
       of_key.refused_at, of_key.is_new = now_us, true
     end
@@ -186,10 +196,14 @@ if #user_fields > 0 then
   redis.call('HSET', KEYS[3], unpack(lease_fields))
   redis.call('ZADD', KEYS[4], unpack(expiry_fields))
 end
+if is_set_back then
+  redis.call('HSET', KEYS[1], 'keys_since_us', digits(keys_since_us))
+end
 local remember_ms = digits(math.max(math.ceil(lease_us / 1000), 1))
 for key, of_key in pairs(remembered) do
   if of_key.is_new then
-    redis.call('SET', key, digits(of_key.refused_at) .. ':' .. of_key.first, 'PX', remember_ms)
+    local known = {digits(of_key.refused_at), digits(of_key.admitted_at), of_key.first}
+    redis.call('SET', key, table.concat(known, ':'), 'PX', remember_ms)
   end
 end
 return answers

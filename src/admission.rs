@@ -27,6 +27,8 @@ pub struct Desk {
 pub struct Answer {
     /// Yes or no.
     pub admission: Admission,
+    /// When the gate was asked, by this process's monotonic clock.
+    pub asked_at: Instant,
     /// End of the lease by this process's monotonic clock, counted from before the gate was asked, so
     /// that it is never later than the gate's own. Clocks that jump do not matter to it.
     pub lease_deadline: Instant,
@@ -129,6 +131,7 @@ async fn ask_for_group(gate: &dyn Gate, lease: Duration, campaign: CampaignId, g
                     asking,
                     Ok(Answer {
                         admission,
+                        asked_at,
                         lease_deadline,
                     }),
                 );

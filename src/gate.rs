@@ -108,6 +108,17 @@ pub enum Admission {
     Missing,
 }
 
+/// What came of refusing a key for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyRefused {
+    /// No attempt that began before now is committed.
+    Done,
+    /// Something was admitted under the key since the entrant was asked for, or may have been.
+    Undecided,
+    /// The gate has no state for this campaign.
+    Missing,
+}
+
 /// What an admitted entrant holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
@@ -319,6 +330,16 @@ pub trait Gate: Send + Sync + 'static {
         entrants: &[Entrant],
         lease: Duration,
     ) -> Result<Vec<Admission>, GateError>;
+
+    /// Makes the refusal of an entrant with a key one of now: it is said some time after the gate was asked,
+    /// `age` ago at least, and until then anything may have been admitted under the key.
+    async fn refuse_key(
+        &self,
+        campaign: CampaignId,
+        key: KeyDigest,
+        age: Duration,
+        lease: Duration,
+    ) -> Result<KeyRefused, GateError>;
 
     /// Ends the leases of what was committed: the units stay taken. Unknown ids are passed over.
     async fn settle(&self, campaign: CampaignId, ids: &[ParticipationId]) -> Result<(), GateError>;

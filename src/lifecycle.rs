@@ -13,7 +13,7 @@ use self::terms::{Terms, check};
 use crate::catalogue::Catalogue;
 use crate::domain::{AuditAction, AuditNote, Campaign, CampaignId, Instant, Origin, State};
 use crate::gate::GateError;
-use crate::reconcile::{Patience, ReconcileError, Reconciler};
+use crate::reconcile::{Patience, ReconcileError, Reconciler, Renewed};
 use crate::store::{CampaignChange, NewCampaign, Store, StoreError};
 
 /// How often a change is tried again when another change came between.
@@ -122,16 +122,17 @@ impl Lifecycle {
         let campaign = self.store.create_campaign_noted(new, note).await?;
         self.catalogue.changed(campaign.id).await;
         // The campaign stands either way, so a gate that is away is no failure of the creation.
-        if let Err(error) = self
-            .reconciler
-            .renew(campaign.id, None, Patience::Waits)
-            .await
-        {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "a new campaign's gate waits to be built"
-            );
-            self.gate_behind.store(true, Ordering::Release);
+        let (gate, id) = (&self.reconciler, campaign.id);
+        match gate.renew(id, None, Patience::Waits).await {
+            Ok(Renewed::InStep | Renewed::Closed) => {}
+            Ok(Renewed::Later) => self.gate_behind.store(true, Ordering::Release),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a new campaign's gate waits to be built"
+                );
+                self.gate_behind.store(true, Ordering::Release);
+            }
         }
         Ok(self.store.campaign(campaign.id).await?.unwrap_or(campaign))
     }
@@ -223,7 +224,7 @@ impl Lifecycle {
                 .store
                 .change_campaign_noted(id, version, &change, Some(&note));
             match changed.await {
-                Ok(true) => return self.tell_gate(id).await,
+                Ok(true) => return self.tell_gate(id, Patience::Waits).await,
                 Ok(false) => {}
                 Err(StoreError::Constraint(_)) => {
                     return Err(invalid("totalStock", "is less than what is already taken"));
@@ -234,18 +235,28 @@ impl Lifecycle {
         Err(invalid("id", "is being changed by others; try again"))
     }
 
-    async fn tell_gate(&self, id: CampaignId) -> Result<Campaign, LifecycleError> {
+    async fn tell_gate(
+        &self,
+        id: CampaignId,
+        patience: Patience,
+    ) -> Result<Campaign, LifecycleError> {
         self.catalogue.changed(id).await;
-        let campaign = self
-            .store
-            .campaign(id)
-            .await?
-            .ok_or(LifecycleError::Unknown)?;
-        if let Err(error) = self.reconciler.configure(&campaign).await {
+        let told = self.tell_gate_current(id, patience).await;
+        if !matches!(told, Ok((_, Renewed::InStep | Renewed::Closed))) {
             self.gate_behind.store(true, Ordering::Release);
-            return Err(error.into());
         }
-        Ok(campaign)
+        told.map(|(campaign, _)| campaign)
+    }
+
+    async fn tell_gate_current(
+        &self,
+        id: CampaignId,
+        patience: Patience,
+    ) -> Result<(Campaign, Renewed), LifecycleError> {
+        let campaign = self.store.current_campaign(id).await?;
+        let campaign = campaign.ok_or(LifecycleError::Unknown)?;
+        let renewed = self.reconciler.configure(&campaign, patience).await?;
+        Ok((campaign, renewed))
     }
 
     /// What has a price is on sale only where it can be paid.

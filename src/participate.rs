@@ -335,30 +335,6 @@ impl Parts {
         }
     }
 
-    /// A no of the gate. With a key it is said only when nothing can be committed under that key any more:
-    /// no lease is held, which the gate knows; no transaction is open, which the store knows; and whoever
-    /// asks the gate later, having begun earlier, is told when the key was refused.
-    async fn refused_by_gate(
-        &self,
-        request: &Request,
-        refusal: Refusal,
-        remaining: Option<u64>,
-    ) -> Result<Step, ParticipateError> {
-        self.note_sold_out(request, &refusal, remaining).await;
-        let refused = Outcome::Refused { refusal, remaining };
-        let Some(key) = &request.idempotency_key else {
-            return Ok(Step::Done(refused));
-        };
-        match Box::pin(self.lookups.any_by_key(request, key)).await? {
-            Known::Nothing => Ok(Step::Done(refused)),
-            Known::Participation(participation) => {
-                first_answer(request, participation).map(Step::Done)
-            }
-            Known::UnderWay => Err(ParticipateError::Outstanding),
-            Known::GateClosed => self.reopen_gate(request.campaign).await,
-        }
-    }
-
     /// A no of the database, which held the campaign's row: what is under way elsewhere comes after it, and
     /// is refused because it began before.
     async fn refused_by_database(
@@ -368,8 +344,15 @@ impl Parts {
         remaining: Option<u64>,
     ) -> Result<Outcome, ParticipateError> {
         self.note_sold_out(request, &refusal, remaining).await;
-        let earlier = self.earlier_answer(request).await?;
-        Ok(earlier.unwrap_or(Outcome::Refused { refusal, remaining }))
+        let refused = Outcome::Refused { refusal, remaining };
+        let Some(key) = &request.idempotency_key else {
+            return Ok(refused);
+        };
+        match Box::pin(self.lookups.any_by_key(request, key)).await? {
+            Known::Participation(participation) => first_answer(request, participation),
+            Known::UnderWay => Err(ParticipateError::Outstanding),
+            Known::Nothing | Known::GateClosed => Ok(refused),
+        }
     }
 
     async fn note_sold_out(&self, request: &Request, refusal: &Refusal, remaining: Option<u64>) {

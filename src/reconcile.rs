@@ -70,7 +70,8 @@ pub enum Renewed {
     InStep,
     /// It stays closed for now: the campaign is served by the database.
     Closed,
-    /// It is wrong still: a rebuild is under way elsewhere, or ended just now. Said only to who does not wait.
+    /// It is wrong still: a rebuild is under way elsewhere, or ended just now. Whoever waits is told so when
+    /// that lasts too long.
     Later,
 }
 
@@ -143,15 +144,19 @@ impl Reconciler {
 
     /// Tells the gate a campaign's settings, rebuilding its state when it has none, or when it has settings
     /// that the store has lost.
-    pub async fn configure(&self, campaign: &Campaign) -> Result<Renewed, ReconcileError> {
+    pub async fn configure(
+        &self,
+        campaign: &Campaign,
+        patience: Patience,
+    ) -> Result<Renewed, ReconcileError> {
         let (id, settings) = (campaign.id, Settings::from(campaign));
         match self.gate.configure(id, &settings).await? {
             Configured::Applied => Ok(Renewed::InStep),
-            Configured::Missing => self.renew(id, None, Patience::Waits).await,
+            Configured::Missing => self.renew(id, None, patience).await,
             Configured::Stale => match self.gate.inspect(id).await? {
-                None => self.renew(id, None, Patience::Waits).await,
+                None => self.renew(id, None, patience).await,
                 Some(gate) if self.has_lost(id, &gate.settings).await? => {
-                    self.renew(id, Some(gate.epoch), Patience::Waits).await
+                    self.renew(id, Some(gate.epoch), patience).await
                 }
                 Some(_) => Ok(Renewed::InStep),
             },
@@ -160,24 +165,26 @@ impl Reconciler {
 
     /// Whether these settings, seen in the gate before, are newer than the store's: it was set back.
     async fn has_lost(&self, id: CampaignId, seen: &Settings) -> Result<bool, StoreError> {
-        let known = self.store.campaign(id).await?;
+        let known = self.store.current_campaign(id).await?;
         Ok(known.is_some_and(|known| seen.is_newer_than(&Settings::from(&known))))
     }
 
     /// Tells the gate the settings of every campaign that may take participations, and rebuilds what is
-    /// missing: at start, and after the gate was away.
+    /// missing: at start, and after the gate was away. It waits for nobody's rebuild: there are other campaigns.
     pub async fn align(&self) -> Result<Aligned, ReconcileError> {
         let campaigns = self.live_campaigns().await?;
         let mut aligned = Aligned {
             campaigns: campaigns.len(),
             closed: 0,
+            later: 0,
         };
         for campaign in &campaigns {
-            let mut renewed = self.configure(campaign).await?;
+            let mut renewed = self.configure(campaign, Patience::None).await?;
             if renewed == Renewed::InStep {
                 renewed = self.catch_up(campaign).await?;
             }
             aligned.closed += usize::from(renewed == Renewed::Closed);
+            aligned.later += usize::from(renewed == Renewed::Later);
         }
         Ok(aligned)
     }
@@ -238,7 +245,7 @@ impl Reconciler {
         let over = self.store.over_in_gate(OVER_PAGE).await?;
         let mut told = Vec::with_capacity(over.len());
         for campaign in &over {
-            if self.configure(campaign).await? == Renewed::InStep {
+            if self.configure(campaign, Patience::None).await? == Renewed::InStep {
                 told.push(campaign.id);
             }
         }
@@ -280,6 +287,8 @@ pub struct Aligned {
     pub campaigns: usize,
     /// Those that are still served by the database.
     pub closed: usize,
+    /// Those whose gate is wrong still, because a rebuild is under way or has just ended.
+    pub later: usize,
 }
 
 /// What was put right in a gate.

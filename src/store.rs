@@ -43,8 +43,8 @@ pub use outbox::{
 };
 pub use participations::{
     Applicant, BatchOutcome, Changed, Closing, CommitError, Committed, Decision, DirectOutcome,
-    DueReservations, Intake, Making, Mismatch, PassedOver, Place, Raise, Raised, RankPage, Ranked,
-    RankedRow, Rewarding, Standing, Turn, UserKey, Wished,
+    DueReservations, GateInForce, Intake, Making, Mismatch, PassedOver, Place, Raise, Raised,
+    RankPage, Ranked, RankedRow, Rewarding, Standing, Turn, UserKey, Wished,
 };
 pub use rewards::{
     Applied, Due, Effects, Order, Revocation, Rewarded, Rewards, Suspension, UseOutcome, Voucher,

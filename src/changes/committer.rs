@@ -14,7 +14,7 @@ use crate::crash;
 use crate::domain::{CampaignId, Fresh, KeyChoice, Participation, ParticipationId, Return};
 use crate::gate::{Gate, GivenBack};
 use crate::retry;
-use crate::store::{Changed, CommitError, Store, Wished};
+use crate::store::{Changed, CommitError, Store, StoreError, Wished};
 use crate::supervisor::{Spawner, Stage};
 
 /// How often, and how far apart, a gate is told of units given back that is just being rebuilt.
@@ -91,9 +91,9 @@ impl Committer {
     /// halves, down to the bad one alone.
     async fn grant_together(self: &Arc<Self>, campaign: CampaignId, asked: Vec<(Wished, Reply)>) {
         let (wishes, replies): (Vec<Wished>, Vec<Reply>) = asked.into_iter().unzip();
-        let mut changed = match self.commit(campaign, &wishes).await {
+        let mut changed = match self.commit_in_doubt(campaign, &wishes).await {
             Ok(changed) => changed,
-            Err(CommitError::RolledBack(error)) if wishes.len() > 1 && error.is_about_values() => {
+            Err(CommitError::RolledBack(error)) if wishes.len() > 1 && spoils(&error) => {
                 let mut asked: Vec<_> = wishes.into_iter().zip(replies).collect();
                 let others = asked.split_off(asked.len() / 2);
                 Box::pin(self.grant_together(campaign, asked)).await;
@@ -136,6 +136,21 @@ impl Committer {
         };
         self.spawner
             .detach("change.give_back", Stage::Admission, telling);
+    }
+
+    /// Asks again for a wish that alone broke a rule of the schema: the payment that it names was recorded by
+    /// another transaction after this one had looked, and is seen now.
+    async fn commit_in_doubt(
+        &self,
+        campaign: CampaignId,
+        wishes: &[Wished],
+    ) -> Result<Changed, CommitError> {
+        match self.commit(campaign, wishes).await {
+            Err(CommitError::RolledBack(error)) if wishes.len() == 1 && is_taken(&error) => {
+                self.commit(campaign, wishes).await
+            }
+            committed => committed,
+        }
     }
 
     /// Makes changes of one campaign, and wakes the relay. The gate is still to be told.
@@ -213,6 +228,16 @@ impl Committer {
             }
         }
     }
+}
+
+/// Whether something that has to be unique is another's.
+const fn is_taken(error: &StoreError) -> bool {
+    matches!(error, StoreError::Constraint(_))
+}
+
+/// Whether one wish may be the reason why none of its transaction was granted.
+fn spoils(error: &StoreError) -> bool {
+    is_taken(error) || error.is_about_values()
 }
 
 /// What came of changes that nobody waits for.

@@ -71,7 +71,7 @@ async fn keep_probing(gate: &Guarded, reconciler: &Reconciler) {
         // sweeps see to what takes longer than this.
         for _ in 0..ALIGNMENTS_MAX {
             match reconciler.align().await {
-                Ok(aligned) if aligned.closed == 0 => {
+                Ok(aligned) if aligned.closed + aligned.later == 0 => {
                     tracing::info!(aligned.campaigns, "the gate is in step");
                     break;
                 }

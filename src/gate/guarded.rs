@@ -12,8 +12,8 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use super::{
-    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, Lease, Mark,
-    Return, Seat, Settings,
+    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, KeyDigest,
+    KeyRefused, Lease, Mark, Return, Seat, Settings,
 };
 use crate::domain::{CampaignId, ParticipationId};
 
@@ -115,6 +115,17 @@ impl Gate for Guarded {
         lease: Duration,
     ) -> Result<Vec<Admission>, GateError> {
         self.ask(self.inner.admit(campaign, entrants, lease)).await
+    }
+
+    async fn refuse_key(
+        &self,
+        campaign: CampaignId,
+        key: KeyDigest,
+        age: Duration,
+        lease: Duration,
+    ) -> Result<KeyRefused, GateError> {
+        self.ask(self.inner.refuse_key(campaign, key, age, lease))
+            .await
     }
 
     async fn settle(&self, campaign: CampaignId, ids: &[ParticipationId]) -> Result<(), GateError> {

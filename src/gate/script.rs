@@ -1,6 +1,7 @@
 //! The gate as Lua scripts: builds their keys and arguments, and reads their answers. The rules of
 //! admission are in `lua/` and nowhere else; the engines below only run them.
 
+mod admitting;
 mod answers;
 mod settings;
 mod source;
@@ -18,8 +19,8 @@ use super::in_process::InProcessEngine;
 use super::redis::{RedisConfig, RedisEngine};
 use super::reply::Reply;
 use super::{
-    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, Key, Lease,
-    Mark, Return, Seat, ServerMemory, Settings,
+    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, KeyDigest,
+    KeyRefused, Lease, Mark, Return, Seat, ServerMemory, Settings,
 };
 use crate::clock::Clock;
 use crate::crash;
@@ -191,33 +192,21 @@ impl Gate for ScriptGate {
         entrants: &[Entrant],
         lease: Duration,
     ) -> Result<Vec<Admission>, GateError> {
-        let state = self.keys(campaign, ["state", "users", "leases", "expiry"]);
-        let lease_us = u64::try_from(lease.as_micros()).map_or(EXACT_MAX, |us| us.min(EXACT_MAX));
         let mut answers = Vec::with_capacity(entrants.len());
         for chunk in entrants.chunks(ITEMS_PER_CALL_MAX) {
-            let mut keys = state.to_vec();
-            let mut args = Vec::with_capacity(2 + 3 * chunk.len());
-            args.push(lease_us.to_string());
-            args.push(chunk.len().to_string());
-            for entrant in chunk {
-                args.push(entrant.participation.to_string());
-                args.push(entrant.user.to_string());
-                args.push(entrant.quantity.to_string());
-            }
-            for (entrant, nth) in chunk.iter().zip(1..) {
-                let (digest, word) = match entrant.key {
-                    Key::None => continue,
-                    Key::Decide(digest) => (digest, "DECIDE"),
-                    Key::Refuse(digest) => (digest, "REFUSE"),
-                };
-                keys.push(self.key(campaign, &format!("key:{digest}")));
-                args.push(i32::to_string(&nth));
-                args.push(word.to_owned());
-            }
-            let reply = self.run(Script::Admit, &keys, &args).await?;
-            answers.extend(admissions(reply, chunk.len())?);
+            answers.extend(self.admit_some(campaign, chunk, lease).await?);
         }
         Ok(answers)
+    }
+
+    async fn refuse_key(
+        &self,
+        campaign: CampaignId,
+        key: KeyDigest,
+        age: Duration,
+        lease: Duration,
+    ) -> Result<KeyRefused, GateError> {
+        self.refuse(campaign, key, age, lease).await
     }
 
     async fn settle(&self, campaign: CampaignId, ids: &[ParticipationId]) -> Result<(), GateError> {

@@ -8,6 +8,7 @@ use tokio::time::{Instant as Timer, sleep_until};
 
 use super::{Lifecycle, LifecycleError};
 use crate::domain::{Campaign, CampaignId, Instant, State};
+use crate::reconcile::Patience;
 
 /// The longest the schedule sleeps: a campaign that another replica changed is found by then, also where
 /// the message about it was lost.
@@ -22,14 +23,15 @@ impl Lifecycle {
     /// nothing will change by that clock. A gate that is away keeps no campaign from opening or closing.
     pub async fn tick(&self) -> Result<Duration, LifecycleError> {
         let next = self.move_due().await?;
-        if let Err(error) = self.align().await {
-            tracing::warn!(
+        match self.catch_up().await {
+            Ok(true) => return Ok(next),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "the gate is not in step yet"
-            );
-            return Ok(next.min(RETRY_PAUSE));
+            ),
         }
-        Ok(next)
+        Ok(next.min(RETRY_PAUSE))
     }
 
     /// Waits for `pause`, or less: until a campaign is due that was created or changed meanwhile, here or on
@@ -49,13 +51,21 @@ impl Lifecycle {
         }
     }
 
-    async fn align(&self) -> Result<(), LifecycleError> {
-        if self.gate_behind.load(Ordering::Acquire) {
-            let aligned = self.reconciler.align().await?;
-            self.gate_behind.store(false, Ordering::Release);
-            tracing::info!(aligned.campaigns, aligned.closed, "the gate is in step");
+    /// Tells the gate what it missed; answers whether it is in step.
+    async fn catch_up(&self) -> Result<bool, LifecycleError> {
+        // What is missed from here on is told the next time.
+        if !self.gate_behind.swap(false, Ordering::AcqRel) {
+            return Ok(true);
         }
-        Ok(())
+        let aligned = self.reconciler.align().await.inspect_err(|_| {
+            self.gate_behind.store(true, Ordering::Release);
+        })?;
+        if aligned.later > 0 {
+            self.gate_behind.store(true, Ordering::Release);
+            return Ok(false);
+        }
+        tracing::info!(aligned.campaigns, aligned.closed, "the gate is in step");
+        Ok(true)
     }
 
     async fn move_due(&self) -> Result<Duration, LifecycleError> {
@@ -70,8 +80,7 @@ impl Lifecycle {
                     state = state.as_str(),
                     "campaign state changed by the schedule"
                 );
-                if let Err(error) = self.tell_gate(id).await {
-                    self.gate_behind.store(true, Ordering::Release);
+                if let Err(error) = self.tell_gate(id, Patience::None).await {
                     tracing::warn!(
                         campaign.id = %id,
                         error = &error as &dyn std::error::Error,

@@ -1,10 +1,12 @@
 //! Through the gate: a place in the writer's queue, the admission, the commit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::lookups::Known;
 use super::{
     Attempt, FIRST_ANSWER_LOOKS, FIRST_ANSWER_PAUSE, Outcome, ParticipateError, Parts, Path,
-    Replayed, Request, SYNC_HOLD, Step, unavailable,
+    Replayed, Request, SYNC_HOLD, Step, first_answer, unavailable,
 };
 use crate::admission::{Answer, DeskError};
 use crate::crash;
@@ -12,10 +14,29 @@ use crate::domain::{
     Campaign, CampaignId, Instant, Participation, ParticipationId, Refusal, State,
     to_stored_precision,
 };
-use crate::gate::{Admission, Entrant, Gate, GateError, Ticket};
+use crate::gate::{Admission, Entrant, Gate, GateError, KeyDigest, KeyRefused, Ticket};
 use crate::reconcile::{Patience, ReconcileError, Renewed};
 use crate::store::{Applicant, Intake, Making, Place};
 use crate::writer::{Job, Verdict, WriterPlace};
+
+/// How long a no may be on its way to the gate: its age is told as if it took so long.
+const ON_THE_WAY_MAX: Duration = Duration::from_millis(500);
+
+/// When the gate was asked, by this process's monotonic clock, and how long what it gave would have been kept.
+#[derive(Clone, Copy)]
+struct Asked {
+    at: std::time::Instant,
+    lease: Duration,
+}
+
+impl Asked {
+    fn of(at: std::time::Instant, lease_deadline: std::time::Instant) -> Self {
+        Self {
+            at,
+            lease: lease_deadline.saturating_duration_since(at),
+        }
+    }
+}
 
 impl Parts {
     pub(super) async fn by_gate(
@@ -49,7 +70,8 @@ impl Parts {
             other => {
                 // Whoever waits for others waits outside.
                 drop(place);
-                return self.not_admitted(campaign, request, other).await;
+                let asked = Asked::of(answer.asked_at, answer.lease_deadline);
+                return self.not_admitted(campaign, request, other, asked).await;
             }
         };
         crash::point("participate.admitted");
@@ -83,15 +105,74 @@ impl Parts {
         campaign: &Campaign,
         request: &Request,
         admission: Admission,
+        asked: Asked,
     ) -> Result<Step, ParticipateError> {
         match admission {
             Admission::Refused { refusal, remaining } => {
-                self.refused_by_gate(request, refusal, remaining).await
+                self.refused_by_gate(request, refusal, remaining, Some(asked))
+                    .await
             }
             Admission::Undecided { first, remaining } => {
-                self.undecided(request, first, remaining).await
+                self.undecided(request, first, remaining, asked).await
             }
             Admission::Missing | Admission::Admitted(_) => self.no_gate(campaign, request).await,
+        }
+    }
+
+    /// A no of the gate. With a key it is said only when nothing can be committed under that key any more:
+    /// no lease is held, which the gate knows; no transaction is open, which the store knows; and whoever
+    /// asks the gate later, having begun earlier, is told when the key was refused. `asked`: when the gate was
+    /// asked, unless nothing is admitted to the campaign any more, ever.
+    async fn refused_by_gate(
+        &self,
+        request: &Request,
+        refusal: Refusal,
+        remaining: Option<u64>,
+        asked: Option<Asked>,
+    ) -> Result<Step, ParticipateError> {
+        self.note_sold_out(request, &refusal, remaining).await;
+        let refused = Outcome::Refused { refusal, remaining };
+        let Some(key) = &request.idempotency_key else {
+            return Ok(Step::Done(refused));
+        };
+        match Box::pin(self.lookups.any_by_key(request, key)).await? {
+            Known::Nothing => {}
+            Known::Participation(participation) => {
+                return first_answer(request, participation).map(Step::Done);
+            }
+            Known::UnderWay => return Err(ParticipateError::Outstanding),
+            Known::GateClosed => return self.reopen_gate(request.campaign).await,
+        }
+        match asked {
+            None => Ok(Step::Done(refused)),
+            Some(asked) => Box::pin(self.refuse_key(request, key, asked, refused)).await,
+        }
+    }
+
+    /// The gate refused the key some time ago. It refuses it once more: what was admitted since may be committed.
+    async fn refuse_key(
+        &self,
+        request: &Request,
+        key: &str,
+        asked: Asked,
+        refused: Outcome,
+    ) -> Result<Step, ParticipateError> {
+        let (campaign, digest) = (request.campaign, KeyDigest::of(request.user, key));
+        let sent_at = std::time::Instant::now();
+        let age = sent_at.duration_since(asked.at) + ON_THE_WAY_MAX;
+        let answer = self.gate.refuse_key(campaign, digest, age, asked.lease);
+        match answer.await {
+            // What was admitted while it was on its way may be older than it thinks.
+            Ok(KeyRefused::Done) if sent_at.elapsed() >= ON_THE_WAY_MAX => {
+                Err(ParticipateError::Outstanding)
+            }
+            Ok(KeyRefused::Done) => Ok(Step::Done(refused)),
+            Ok(KeyRefused::Undecided) => Err(ParticipateError::Outstanding),
+            // Another way decides, or this one once more.
+            Ok(KeyRefused::Missing) | Err(GateError::Away | GateError::Unavailable(_)) => {
+                Ok(Step::Again)
+            }
+            Err(error) => Err(unavailable("gate", &error)),
         }
     }
 
@@ -208,6 +289,7 @@ impl Parts {
         request: &Request,
         first: ParticipationId,
         remaining: Option<u64>,
+        asked: Asked,
     ) -> Result<Step, ParticipateError> {
         for _ in 0..FIRST_ANSWER_LOOKS {
             let found = self.lookups.participation(request.campaign, first);
@@ -216,7 +298,9 @@ impl Parts {
                     return Ok(Step::Again);
                 }
                 let refusal = Refusal::AlreadyParticipated { first };
-                return self.refused_by_gate(request, refusal, remaining).await;
+                return self
+                    .refused_by_gate(request, refusal, remaining, Some(asked))
+                    .await;
             }
             tokio::time::sleep(FIRST_ANSWER_PAUSE).await;
         }
@@ -273,7 +357,8 @@ impl Parts {
         }
         let voided = Box::pin(self.reconciler.void(campaign.id)).await;
         voided.map_err(|error| unavailable("store", &error))?;
-        self.refused_by_gate(request, Refusal::Ended, None).await
+        self.refused_by_gate(request, Refusal::Ended, None, None)
+            .await
     }
 
     /// Puts the gate right. When it cannot be, because it is away or closed, another way is open.
@@ -284,16 +369,26 @@ impl Parts {
         patience: Patience,
     ) -> Result<Step, ParticipateError> {
         // Rare, and large: on the heap, to be no part of every participation.
-        Self::renewed(Box::pin(self.reconciler.renew(id, seen, patience)).await)
+        Self::renewed(
+            Box::pin(self.reconciler.renew(id, seen, patience)).await,
+            patience,
+        )
     }
 
     /// Opens the gate of a campaign that the database serves, if nobody keeps it closed any more.
     pub(super) async fn reopen_gate(&self, id: CampaignId) -> Result<Step, ParticipateError> {
-        Self::renewed(Box::pin(self.reconciler.reopen(id)).await)
+        Self::renewed(Box::pin(self.reconciler.reopen(id)).await, Patience::Waits)
     }
 
-    fn renewed(renewed: Result<Renewed, ReconcileError>) -> Result<Step, ParticipateError> {
+    /// A gate that is wrong still, for one who has waited, is a part that does not answer.
+    fn renewed(
+        renewed: Result<Renewed, ReconcileError>,
+        patience: Patience,
+    ) -> Result<Step, ParticipateError> {
         match renewed {
+            Ok(Renewed::Later) if patience == Patience::Waits => {
+                Err(ParticipateError::Unavailable { part: "gate" })
+            }
             Ok(Renewed::InStep | Renewed::Closed | Renewed::Later)
             | Err(
                 ReconcileError::Closed

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::{ParticipateError, Request, unavailable};
 use crate::domain::{CampaignId, Participation, ParticipationId};
 use crate::lane::{LaneConfig, Lanes};
-use crate::store::{Store, StoreError, UserKey};
+use crate::store::{GateInForce, Store, StoreError, UserKey};
 use crate::supervisor::{Spawner, Stage};
 
 /// Workers, each with one connection.
@@ -24,7 +24,7 @@ pub(super) enum Known {
     Nothing,
     /// A transaction that is not over may commit one.
     UnderWay,
-    /// None is, but the database serves the campaign: no gate knows of all its keys.
+    /// None is, but the database serves the campaign, or did so until now: no gate knows of all its keys.
     GateClosed,
 }
 
@@ -85,7 +85,7 @@ impl Lookups {
         Ok(known.participation())
     }
 
-    /// What is known of the request's key when the gate has said no.
+    /// What is known of the request's key before a no is said.
     pub(super) async fn any_by_key(
         &self,
         request: &Request,
@@ -154,7 +154,8 @@ async fn answer_all(store: Store, batch: Vec<Asking>) {
     }
 }
 
-/// What is committed first, then what is under way: what is committed in between is under way.
+/// What is committed first, then what is under way: what is committed in between is under way. The gates
+/// before and after: what the database path commits in between is nowhere.
 async fn look(store: &Store, batch: &[Asking]) -> Result<Looked, StoreError> {
     let mut looked = Looked::default();
     let (mut ids, mut keys) = (Vec::new(), Vec::new());
@@ -168,22 +169,42 @@ async fn look(store: &Store, batch: &[Asking]) -> Result<Looked, StoreError> {
         let found = store.participations(&ids).await?;
         looked.by_id = found.into_iter().map(|one| (one.id, one)).collect();
     }
-    looked.by_key = store.participations_by_keys(&keys).await?;
-    let (mut in_doubt, mut campaigns) = (Vec::new(), HashSet::new());
-    for asking in batch {
-        if let Question::Any(key) = &asking.question
-            && !looked.by_key.contains_key(key)
-        {
-            in_doubt.push(key.clone());
-            campaigns.insert(asking.campaign);
-        }
+    let campaigns: HashSet<CampaignId> = batch.iter().filter_map(Asking::in_doubt).collect();
+    let campaigns: Vec<CampaignId> = campaigns.into_iter().collect();
+    if campaigns.is_empty() {
+        looked.by_key = store.participations_by_keys(&keys).await?;
+        return Ok(looked);
     }
+    let before = store.gates_in_force(&campaigns).await?;
+    looked.by_key = store.participations_by_keys(&keys).await?;
+    let in_doubt = batch.iter().filter_map(|asking| match &asking.question {
+        Question::Any(key) if !looked.by_key.contains_key(key) => Some(key.clone()),
+        _ => None,
+    });
+    let in_doubt: Vec<UserKey> = in_doubt.collect();
     if !in_doubt.is_empty() {
-        let campaigns: Vec<CampaignId> = campaigns.into_iter().collect();
         looked.under_way = store.keys_under_way(&in_doubt).await?.into_iter().collect();
-        looked.closed = store.gates_closed(&campaigns).await?.into_iter().collect();
+        let after = store.current_gates_in_force(&campaigns).await?;
+        // What the database admitted between the looks is not among what was found, and nor need its closing be.
+        looked.closed = campaigns
+            .into_iter()
+            .filter(|id| had_no_gate(before.get(id), after.get(id)))
+            .collect();
     }
     Ok(looked)
+}
+
+/// Whether the database served a campaign at some time between two looks at its gate: each closing and each
+/// opening raises the epoch.
+fn had_no_gate(before: Option<&GateInForce>, after: Option<&GateInForce>) -> bool {
+    before != after || after.is_some_and(|gate| gate.is_closed)
+}
+
+impl Asking {
+    /// The campaign, where it is asked whether anything may yet be committed.
+    fn in_doubt(&self) -> Option<CampaignId> {
+        matches!(self.question, Question::Any(_)).then_some(self.campaign)
+    }
 }
 
 impl Looked {
@@ -198,5 +219,23 @@ impl Looked {
             (None, Question::Any(_)) if self.closed.contains(&asking.campaign) => Known::GateClosed,
             (None, _) => Known::Nothing,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_that_was_closed_between_two_looks_is_noticed_though_it_is_open_again() {
+        let gate = |epoch, is_closed| GateInForce { epoch, is_closed };
+        let open = gate(3, false);
+        assert!(!had_no_gate(Some(&open), Some(&open)));
+        for after in [gate(4, true), gate(5, false)] {
+            assert!(had_no_gate(Some(&open), Some(&after)), "{after:?}");
+        }
+        let closed = gate(4, true);
+        assert!(had_no_gate(Some(&closed), Some(&closed)));
+        assert!(had_no_gate(Some(&closed), Some(&gate(5, false))));
     }
 }

@@ -23,7 +23,7 @@ impl Reconciler {
             if sight == Sight::Agree {
                 break;
             }
-            match self.store.campaign(id).await? {
+            match self.store.current_campaign(id).await? {
                 Some(campaign) => now = campaign,
                 None => return Ok(Corrected::Nothing),
             }
@@ -34,7 +34,7 @@ impl Reconciler {
             before = after;
         }
         if sight == Sight::Outdated {
-            return Ok(match self.configure(&now).await? {
+            return Ok(match self.configure(&now, Patience::None).await? {
                 Renewed::InStep => Corrected::Settings,
                 Renewed::Closed | Renewed::Later => Corrected::Nothing,
             });
@@ -90,7 +90,7 @@ impl Reconciler {
             Some(state) if state.epoch >= campaign.gate_epoch => Ok(Renewed::InStep),
             state => {
                 let seen = state.map(|state| state.epoch);
-                self.renew(campaign.id, seen, Patience::Waits).await
+                self.renew(campaign.id, seen, Patience::None).await
             }
         }
     }

@@ -2,8 +2,12 @@
 //! is under way or has just ended. It must not decide what is wrong with a gate.
 
 use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio::time::timeout_at;
 
 use super::{Patience, ReconcileError, Reconciler, Renewed};
 use crate::crash;
@@ -17,14 +21,37 @@ const TERMS_MAX: usize = 8;
 /// is alive.
 const TERM: Duration = Duration::from_secs(2);
 const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
+/// How long no rebuild follows one that took long.
+const REST_MAX: Duration = Duration::from_secs(5);
+/// How long a statement may wait for the campaign's row: it knows the time at which it began.
+const ROW_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often somebody who waits for another's rebuild looks at the gate.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long somebody waits for a gate to be put right, and how many do for one campaign; they are told to come
+/// back.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+const WAITERS_MAX: usize = 8_192;
 
 /// One rebuild of a campaign at a time, and until when there is no point in trying.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Flight {
+    /// Held while the gate is put right, and never while somebody waits for another process.
     turn: tokio::sync::Mutex<()>,
+    /// Held by the one of those who wait who looks at the gate for all of them.
+    lookout: tokio::sync::Mutex<()>,
+    waiters: Semaphore,
     closed_until: Mutex<Option<Instant>>,
+}
+
+impl Default for Flight {
+    fn default() -> Self {
+        Self {
+            turn: tokio::sync::Mutex::default(),
+            lookout: tokio::sync::Mutex::default(),
+            waiters: Semaphore::new(WAITERS_MAX),
+            closed_until: Mutex::default(),
+        }
+    }
 }
 
 impl Flight {
@@ -43,6 +70,15 @@ impl Flight {
             .unwrap_or_else(PoisonError::into_inner);
         *until = Some(Instant::now() + term);
     }
+}
+
+/// What somebody found wrong with a gate.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// Its state of this epoch; none: it has no state.
+    In(Option<u64>),
+    /// Its epoch is not the store's.
+    Epoch,
 }
 
 /// What came of a swap.
@@ -67,13 +103,17 @@ enum Rebuilt {
 }
 
 impl Reconciler {
-    /// Rebuilds the gate's state of a campaign from what is committed, in a new epoch, at once. Everybody
-    /// admitted before is refused by the writer and asks again. None: there is no such campaign.
+    /// Rebuilds the gate's state of a campaign from what is committed, in a new epoch, at once: beside those who
+    /// wait, too. Everybody admitted before is refused by the writer and asks again. None: there is no such
+    /// campaign.
     pub async fn rebuild(&self, id: CampaignId) -> Result<Option<u64>, ReconcileError> {
         let flight = self.flight(id);
-        let _alone = flight.turn.lock().await;
         for _ in 0..TERMS_MAX {
-            match self.rebuild_alone(id, Turn::AtOnce).await? {
+            let rebuilt = {
+                let _alone = flight.turn.lock().await;
+                self.rebuild_alone(id, Turn::AtOnce).await?
+            };
+            match rebuilt {
                 Rebuilt::Closed(term) | Rebuilt::Underway(term) => tokio::time::sleep(term).await,
                 Rebuilt::In(epoch) => return Ok(Some(epoch)),
                 Rebuilt::Unknown => return Ok(None),
@@ -84,60 +124,98 @@ impl Reconciler {
 
     /// Rebuilds unless somebody else just did: `seen` is the epoch that was found wrong, none when the
     /// gate had no state at all. However many ask, and in however many processes, a campaign is rebuilt at a
-    /// bounded rate: a rebuild waits as long as the one before took, and at least the interval.
+    /// bounded rate: a rebuild waits as long as the one before took, within bounds, and at least the interval.
     pub async fn renew(
         &self,
         id: CampaignId,
         seen: Option<u64>,
         patience: Patience,
     ) -> Result<Renewed, ReconcileError> {
-        let flight = self.flight(id);
-        let _alone = flight.turn.lock().await;
-        loop {
-            if flight.is_closed() {
-                return Ok(Renewed::Closed);
-            }
-            if self.gate.inspect(id).await?.map(|state| state.epoch) != seen {
-                return Ok(Renewed::InStep);
-            }
-            match self.rebuild_alone(id, Turn::Waits).await? {
-                Rebuilt::Closed(term) => {
-                    flight.close_for(term);
-                    return Ok(Renewed::Closed);
-                }
-                Rebuilt::In(_) | Rebuilt::Unknown => return Ok(Renewed::InStep),
-                // It ends, or its process dies and its term does: then it is the turn of this one.
-                Rebuilt::Underway(left) => {
-                    self.metrics.deferred.inc();
-                    if patience == Patience::None {
-                        return Ok(Renewed::Later);
-                    }
-                    tokio::time::sleep(left.min(LOOK)).await;
-                }
-            }
+        let (flight, fault) = (self.flight(id), Fault::In(seen));
+        if patience == Patience::Waits {
+            return self.mend_in_turn(&flight, id, fault).await;
         }
+        // Somebody is at it: there is nothing to be done beside them.
+        let Ok(_alone) = flight.turn.try_lock() else {
+            return Ok(Renewed::Later);
+        };
+        Ok(match self.mend_alone(&flight, id, fault).await? {
+            ControlFlow::Break(renewed) => renewed,
+            ControlFlow::Continue(_) => Renewed::Later,
+        })
     }
 
     /// Opens the gate of a campaign that was found to be served by the database, unless somebody did so.
     pub async fn reopen(&self, id: CampaignId) -> Result<Renewed, ReconcileError> {
         let flight = self.flight(id);
-        let _alone = flight.turn.lock().await;
+        self.mend_in_turn(&flight, id, Fault::Epoch).await
+    }
+
+    /// Waits for whoever is at it, here or in another process. It ends, or its process dies and its term does:
+    /// then it is the turn of this one.
+    async fn mend_in_turn(
+        &self,
+        flight: &Flight,
+        id: CampaignId,
+        fault: Fault,
+    ) -> Result<Renewed, ReconcileError> {
+        let until = tokio::time::Instant::now() + WAIT_MAX;
+        let Ok(_place) = flight.waiters.try_acquire() else {
+            return Ok(Renewed::Later);
+        };
+        let Ok(_lookout) = timeout_at(until, flight.lookout.lock()).await else {
+            return Ok(Renewed::Later);
+        };
+        loop {
+            let left = {
+                let Ok(_alone) = timeout_at(until, flight.turn.lock()).await else {
+                    return Ok(Renewed::Later);
+                };
+                match self.mend_alone(flight, id, fault).await? {
+                    ControlFlow::Break(renewed) => return Ok(renewed),
+                    ControlFlow::Continue(left) => left,
+                }
+            };
+            if tokio::time::Instant::now() >= until {
+                return Ok(Renewed::Later);
+            }
+            tokio::time::sleep(left.min(LOOK)).await;
+        }
+    }
+
+    /// Puts the gate right if it still is as it was found; for whoever has the turn. Goes on with how long no
+    /// rebuild begins.
+    async fn mend_alone(
+        &self,
+        flight: &Flight,
+        id: CampaignId,
+        fault: Fault,
+    ) -> Result<ControlFlow<Renewed, Duration>, ReconcileError> {
         if flight.is_closed() {
-            return Ok(Renewed::Closed);
+            return Ok(ControlFlow::Break(Renewed::Closed));
         }
         let in_force = self.gate.inspect(id).await?.map(|state| state.epoch);
-        let known = self.store.campaign(id).await?;
-        if known.is_none_or(|known| Some(known.gate_epoch) == in_force) {
-            return Ok(Renewed::InStep);
+        let is_mended = match fault {
+            Fault::In(seen) => in_force != seen,
+            Fault::Epoch => {
+                let known = self.store.current_campaign(id).await?;
+                known.is_none_or(|known| Some(known.gate_epoch) == in_force)
+            }
+        };
+        if is_mended {
+            return Ok(ControlFlow::Break(Renewed::InStep));
         }
-        match self.rebuild_alone(id, Turn::Waits).await? {
+        Ok(match self.rebuild_alone(id, Turn::Waits).await? {
             Rebuilt::Closed(term) => {
                 flight.close_for(term);
-                Ok(Renewed::Closed)
+                ControlFlow::Break(Renewed::Closed)
             }
-            Rebuilt::In(_) | Rebuilt::Unknown => Ok(Renewed::InStep),
-            Rebuilt::Underway(_) => Ok(Renewed::Later),
-        }
+            Rebuilt::In(_) | Rebuilt::Unknown => ControlFlow::Break(Renewed::InStep),
+            Rebuilt::Underway(left) => {
+                self.metrics.deferred.inc();
+                ControlFlow::Continue(left)
+            }
+        })
     }
 
     /// Makes sure that nothing can be committed any more by what a gate once admitted, for a campaign that
@@ -161,6 +239,7 @@ impl Reconciler {
             beyond: 0,
             term: TERM,
             turn,
+            believed_max: TERM.max(REST_MAX).max(self.rebuild_interval) + ROW_WAIT_MAX,
         };
         loop {
             let campaign = match self.store.raise_epoch(id, &how).await? {
@@ -175,7 +254,7 @@ impl Reconciler {
             let replaced = self.replace_in_turn(&campaign).await;
             let rest = match &replaced {
                 Ok(_) if !self.rebuild_interval.is_zero() => {
-                    began.elapsed().max(self.rebuild_interval)
+                    began.elapsed().min(REST_MAX).max(self.rebuild_interval)
                 }
                 Ok(_) | Err(_) => Duration::ZERO,
             };
@@ -239,7 +318,7 @@ impl Reconciler {
         let Some(gate) = self.gate.inspect(id).await? else {
             return Ok(None);
         };
-        let known = self.store.campaign(id).await?;
+        let known = self.store.current_campaign(id).await?;
         Ok(known.and_then(|known| ahead(&gate, &known, swap)))
     }
 }

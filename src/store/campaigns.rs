@@ -1,6 +1,7 @@
 //! Campaigns in the store: create, read, change. The units committed are changed by
 //! `participations` alone.
 
+mod dated;
 mod states;
 
 use std::time::Duration;
@@ -10,7 +11,6 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrde
 
 pub use self::states::States;
 use super::entity::campaign::{ActiveModel, Column, Entity, Model};
-use super::outbox::Sql;
 use super::{Store, StoreError};
 use crate::domain::{
     AllowListId, AuditNote, Campaign, CampaignId, Instant, Kind, Reward, State, to_stored_precision,
@@ -153,6 +153,14 @@ impl Store {
             .transpose()
     }
 
+    /// One campaign, read from a server that takes writes: for what is decided for good.
+    pub async fn current_campaign(&self, id: CampaignId) -> Result<Option<Campaign>, StoreError> {
+        let tx = self.begin_current().await?;
+        let row = Entity::find_by_id(id.0).one(&tx).await?;
+        self.end_current(tx).await?;
+        row.map(Campaign::try_from).transpose()
+    }
+
     /// One campaign, with how many participations of it were ever committed.
     pub async fn campaign_and_count(
         &self,
@@ -230,6 +238,7 @@ impl Store {
         if let Some(note) = note {
             self.write_notes(&tx, std::slice::from_ref(note)).await?;
         }
+        self.take_row(&tx, id).await?;
         let updated = Entity::update_many()
             .set(row)
             .col_expr(Column::Version, Expr::col(Column::Version).add(1))
@@ -245,36 +254,6 @@ impl Store {
         }
         tx.commit().await?;
         Ok(true)
-    }
-
-    /// Opens or closes the campaign if it is of `version` and it is time by the database's clock, which is
-    /// asked within the statement: a campaign that is closed never opens again. Answers whether it was.
-    pub async fn move_by_clock(&self, id: CampaignId, version: u64) -> Result<bool, StoreError> {
-        // MySQL assigns from left to right: nothing here reads a column already assigned.
-        let mut sql = Sql::new(self, "UPDATE campaign SET updated_at = ");
-        sql.now()
-            .push(", loosened_at = ")
-            .now()
-            .push(", version = version + 1, state = CASE WHEN closes_at <= ")
-            .now()
-            .push(" THEN 'closed' ELSE 'open' END WHERE id = ")
-            .bind(id.0);
-        sql.push(" AND version = ").bind(to_signed(version));
-        sql.push(" AND (state IN ('scheduled', 'open', 'paused') AND closes_at <= ")
-            .now();
-        sql.push(" OR state = 'scheduled' AND (opens_at IS NULL OR opens_at <= ")
-            .now()
-            .push("))");
-        Ok(sql.run(self.connection()).await? == 1)
-    }
-
-    /// The time now, by the database's clock where it has one.
-    fn now_expr(&self) -> Expr {
-        if self.is_embedded() {
-            Expr::value(to_stored_precision(self.clock.now()))
-        } else {
-            Expr::cust("UTC_TIMESTAMP(6)")
-        }
     }
 
     fn changed_row(&self, change: &CampaignChange) -> Result<ActiveModel, StoreError> {

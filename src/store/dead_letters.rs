@@ -64,7 +64,8 @@ const COLUMNS: &str = "SELECT p.event_id, p.campaign_id, p.message_key, \
      FROM outbox_parked p LEFT JOIN outbox_event e ON e.id = p.event_id WHERE p.state = 'dead'";
 
 impl Store {
-    /// Dead letters in order of event, at most `rows_max`.
+    /// Dead letters in order of event, at most `rows_max`. Those that cannot be read are set aside, and the page
+    /// has as many others.
     pub async fn dead_letters(
         &self,
         filter: &DeadLetterFilter,
@@ -74,6 +75,33 @@ impl Store {
         if filter.key.as_ref().is_some_and(|key| !key.is_ascii()) {
             return Ok(Vec::new());
         }
+        let (mut filter, mut left) = (filter.clone(), rows_max);
+        let mut found = Vec::new();
+        loop {
+            let rows = self.dead_rows(&filter, left).await?;
+            let is_last = u32::try_from(rows.len()).unwrap_or(left) < left;
+            for row in &rows {
+                let id = EventId(row.try_get("", "event_id")?);
+                filter.after = Some(id);
+                match dead_letter(row) {
+                    Ok(letter) => {
+                        found.push(letter);
+                        left -= 1;
+                    }
+                    Err(error) => self.unreadable.set_aside("outbox_parked", &id, &error),
+                }
+            }
+            if is_last || left == 0 {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn dead_rows(
+        &self,
+        filter: &DeadLetterFilter,
+        rows_max: u32,
+    ) -> Result<Vec<QueryResult>, StoreError> {
         let mut sql = Sql::new(self, COLUMNS);
         if let Some(event) = filter.event_id {
             sql.push(" AND p.event_id = ").bind(event.0);
@@ -94,8 +122,7 @@ impl Store {
             sql.push(" AND p.event_id > ").bind(after.0);
         }
         sql.push(" ORDER BY p.event_id LIMIT ").bind(rows_max);
-        let rows = sql.rows(self.connection()).await?;
-        rows.iter().map(dead_letter).collect()
+        sql.rows(self.connection()).await
     }
 
     /// One dead letter.

@@ -24,7 +24,7 @@ pub use self::direct::{Closing, Decision, DirectOutcome};
 pub use self::due::{DueReservations, PassedOver};
 pub use self::epoch::{Committed, Raise, Raised, Turn};
 pub use self::intake::{Applicant, Intake, Making, Place};
-pub use self::keys::UserKey;
+pub use self::keys::{GateInForce, UserKey};
 pub use self::ranked::{RankPage, Ranked, RankedRow};
 pub use self::rewardable::{Rewarding, Standing};
 use super::campaigns::to_unsigned;
@@ -80,26 +80,38 @@ impl Store {
         Ok(found.into_iter().map(ParticipationId).collect())
     }
 
-    /// A page of a user's participations, newest first.
+    /// A page of a user's participations, newest first. Those that cannot be read are set aside, and the page
+    /// has as many others.
     pub async fn participations_of(
         &self,
         user: UserId,
         after: Option<ParticipationId>,
         limit: u64,
     ) -> Result<Vec<Participation>, StoreError> {
-        let mut query = Entity::find()
-            .filter(Column::UserId.eq(user.0))
-            .order_by_desc(Column::Id)
-            .limit(limit);
-        if let Some(after) = after {
-            query = query.filter(Column::Id.lt(after.0));
+        let (mut found, mut after) = (Vec::new(), after.map(|after| after.0));
+        loop {
+            let left = limit.saturating_sub(found.len() as u64);
+            let mut query = Entity::find()
+                .filter(Column::UserId.eq(user.0))
+                .order_by_desc(Column::Id)
+                .limit(left);
+            if let Some(after) = after {
+                query = query.filter(Column::Id.lt(after));
+            }
+            let rows = query.all(&self.db).await?;
+            let is_last = (rows.len() as u64) < left;
+            after = rows.last().map(|row| row.id);
+            for row in rows {
+                let id = row.id;
+                match Participation::try_from(row) {
+                    Ok(participation) => found.push(participation),
+                    Err(error) => self.unreadable.set_aside("participation", &id, &error),
+                }
+            }
+            if is_last || found.len() as u64 == limit {
+                return Ok(found);
+            }
         }
-        query
-            .all(&self.db)
-            .await?
-            .into_iter()
-            .map(Participation::try_from)
-            .collect()
     }
 }
 

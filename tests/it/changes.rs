@@ -1,6 +1,8 @@
 //! Reservations in the store, on both databases: how long they are held, and many wishes in one
 //! transaction; and in the service's lanes.
 
+mod payments;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -176,7 +176,7 @@ async fn who_only_joins_is_served_while_the_gate_is_closed_and_no_longer() {
     }
 }
 
-fn keyed(user: i64) -> Applicant {
+pub fn keyed(user: i64) -> Applicant {
     Applicant {
         idempotency_key: Some("a key".to_owned()),
         ..applicant(user, 1)
@@ -208,7 +208,7 @@ async fn a_key_that_was_used_spoils_the_batch_and_changes_nothing() {
 }
 
 /// What is decided of one applicant.
-async fn decide(store: &Store, campaign: &Campaign, applicant: &Applicant) -> Decision {
+pub async fn decide(store: &Store, campaign: &Campaign, applicant: &Applicant) -> Decision {
     let (making, closing) = (making(), Closing::For(TERM));
     let one = std::slice::from_ref(applicant);
     let decided = store.admit_directly(campaign.id, one, &making, closing);

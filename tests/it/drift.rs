@@ -45,7 +45,8 @@ impl Scene {
             assert!(changed.unwrap());
         }
         let changed = test.store.campaign(id).await.unwrap().unwrap();
-        self.reconciler.configure(&changed).await.unwrap();
+        let told = self.reconciler.configure(&changed, Patience::Waits).await;
+        told.unwrap();
         run(
             &vandal(test).await,
             &format!(
@@ -131,8 +132,8 @@ async fn a_change_after_a_failover_reaches_the_gate() {
             .await;
         assert!(changed.unwrap());
         let changed = test.store.campaign(id).await.unwrap().unwrap();
-        let told = scene.reconciler.configure(&changed).await.unwrap();
-        assert_eq!(told, Renewed::InStep);
+        let told = scene.reconciler.configure(&changed, Patience::Waits).await;
+        assert_eq!(told.unwrap(), Renewed::InStep);
         assert_eq!(scene.remaining().await, Some(STOCK + 1));
         let state = scene.gate.inspect(id).await.unwrap().unwrap();
         assert_eq!(state.settings.state, State::Open);

@@ -85,6 +85,8 @@ suite! {
     checks_of_keys::two_attempts_of_a_key_in_one_call_are_one,
     checks_of_keys::an_admission_tells_how_long_ago_its_key_was_refused,
     checks_of_keys::a_no_of_the_caller_is_remembered_too,
+    checks_of_keys::a_no_is_said_unless_something_was_admitted_under_its_key_since,
+    checks_of_keys::no_no_is_said_to_a_key_that_is_not_remembered_well_enough,
     checks_of_keys::a_rebuild_makes_every_key_one_that_may_have_been_refused,
     checks_of_leases::a_release_returns_units_and_place,
     checks_of_leases::a_second_release_returns_nothing,

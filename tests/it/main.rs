@@ -17,6 +17,7 @@ mod architecture;
 mod audit;
 mod catalogue;
 mod changes;
+mod clock_set_back;
 mod clocks;
 mod cluster;
 mod consumers;

@@ -1,7 +1,9 @@
 //! The store's suite, on both databases: what it refuses whatever the gate says.
 
+mod dates;
 mod keys;
 mod limits;
+mod unreadable;
 
 use chrono::{DurationRound, TimeDelta};
 use firstcome::clock::Clock;

@@ -9,6 +9,7 @@ use firstcome::domain::{
 use firstcome::store::{
     CampaignChange, CampaignFilter, NewCampaign, Raise, Raised, States, Store, StoreConfig, Turn,
 };
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tempfile::TempDir;
 
 /// A variable that `scripts/parts env` prints. A test of the real parts fails without them: it never
@@ -163,3 +164,17 @@ pub async fn until_nothing_left<T: std::fmt::Debug>(mut left: impl AsyncFnMut() 
 
 /// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether a transaction waits for a lock in this table of the test's schema.
+pub async fn waits_for_a_lock(test: &TestStore, table: &str) -> bool {
+    let schema = test.url.rsplit('/').next().unwrap();
+    let sql = format!(
+        "SELECT COUNT(*) FROM performance_schema.data_locks WHERE OBJECT_SCHEMA = '{schema}' \
+         AND OBJECT_NAME = '{table}' AND LOCK_STATUS = 'WAITING'"
+    );
+    let db = sea_orm::Database::connect(&test.url).await.unwrap();
+    let row = db.query_one_raw(Statement::from_string(DbBackend::MySql, sql));
+    let waiting: i64 = row.await.unwrap().unwrap().try_get_by_index(0).unwrap();
+    db.close().await.unwrap();
+    waiting > 0
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use firstcome::clock::Clock;
 use firstcome::domain::{ParticipationId, UserId};
-use firstcome::store::{ParkedState, Raise, Store, StoreConfig, StoreError};
+use firstcome::store::{ParkedState, Raise, Store, StoreConfig, StoreError, UserKey};
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 use serde_json::{Value, json};
@@ -207,6 +207,9 @@ async fn what_a_read_only_server_answers_decides_nothing() {
     store.migrate().await.unwrap();
     let campaign = create(&store, campaign_of(None)).await;
     store.check_writable().await.unwrap();
+    let list = store.begin_allow_list(campaign.id, "somebody").await;
+    let list = list.unwrap();
+    assert!(store.add_to_allow_list(list, &[UserId(1)]).await.unwrap());
     pair.demote().await;
 
     let read_only = |error: StoreError| {
@@ -217,6 +220,20 @@ async fn what_a_read_only_server_answers_decides_nothing() {
     let ids = [ParticipationId::generate()];
     read_only(store.committed_among(&ids).await.unwrap_err());
     read_only(store.participations(&ids).await.unwrap_err());
+    read_only(store.current_campaign(campaign.id).await.unwrap_err());
+    let of_campaign = store.current_gates_in_force(&[campaign.id]).await;
+    read_only(of_campaign.unwrap_err());
+    let key = UserKey {
+        user: UserId(1),
+        key: "a key".to_owned(),
+    };
+    let refused = store.keys_under_way(&[key]).await.unwrap_err();
+    assert!(matches!(refused, StoreError::WriteRefused(_)), "{refused}");
+    // That somebody is in a list is right for good; that nobody is may be old.
+    let listed = store.allowed(list, &[UserId(1)]).await.unwrap();
+    assert_eq!(listed, [UserId(1)]);
+    let both = store.allowed(list, &[UserId(1), UserId(2)]).await;
+    read_only(both.unwrap_err());
     let keys = store.parked_keys(&[ParkedState::Retry], &[1, 2]);
     read_only(keys.await.unwrap_err());
     let snapshot = store.snapshot().await.unwrap();

@@ -11,8 +11,8 @@ use firstcome::domain::{
     UserId, to_stored_precision,
 };
 use firstcome::gate::{
-    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, Lease, Mark,
-    Return, Settings, Ticket,
+    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, KeyDigest,
+    KeyRefused, Lease, Mark, Return, Settings, Ticket,
 };
 use firstcome::lane::LaneConfig;
 use firstcome::retry;
@@ -53,6 +53,16 @@ impl Gate for YesGate {
                 })
             })
             .collect())
+    }
+
+    async fn refuse_key(
+        &self,
+        _: CampaignId,
+        _: KeyDigest,
+        _: Duration,
+        _: Duration,
+    ) -> Result<KeyRefused, GateError> {
+        Ok(KeyRefused::Missing)
     }
 
     async fn settle(&self, _: CampaignId, _: &[ParticipationId]) -> Result<(), GateError> {

@@ -1,27 +1,38 @@
 //! What differs for attempts that share an idempotency key: a no is said to all of them or to none.
 
-use crate::protocol::{Answer, Attempt, Check, Gate, Phase, Protocol, State, Ticket, Word};
+use crate::protocol::{ATTEMPTS, Answer, Check, Gate, Phase, Protocol, State, Ticket, Word};
 use crate::steps::spend;
 
 /// Who has a key that was refused since gives back what it holds, at once.
-pub fn admitted(protocol: &Protocol, gate: &Gate, id: usize, ticket: Ticket) -> Attempt {
-    if protocol.has_key(id) && gate.key_refused {
-        Attempt {
-            phase: Phase::Ended(Answer::Unknown),
-            word: Some(Word::Release(ticket.epoch)),
-        }
+pub fn admitted(
+    protocol: &Protocol,
+    gate: &Gate,
+    id: usize,
+    ticket: Ticket,
+) -> (Phase, Option<Word>) {
+    if protocol.has_key(id) && gate.key_refused[id] {
+        let word = Word::Release(ticket.epoch);
+        (Phase::Ended(Answer::Unknown), Some(word))
     } else {
-        Attempt {
-            phase: Phase::Admitted(ticket),
-            word: None,
-        }
+        (Phase::Admitted(ticket), None)
     }
+}
+
+/// An attempt begins, at any moment.
+pub fn arrive(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
+    if state.attempts[id].phase != Phase::Coming {
+        return None;
+    }
+    state.attempts[id].after = state.told_no(protocol);
+    state.attempts[id].phase = Phase::Asking { not_in: 0 };
+    Some(())
 }
 
 /// A no of the gate: what has no key is told at once.
 pub fn refuse(protocol: &Protocol, state: &mut State, id: usize, answer: Answer) -> Option<()> {
     state.attempts[id].phase = if protocol.has_key(id) {
-        state.gate.as_mut()?.key_refused |= protocol.has(Check::KeyMemory);
+        remember(protocol, state)?;
+        state.gate.as_mut()?.key_admitted[id] = false;
         Phase::Refused(answer)
     } else {
         Phase::Ended(answer)
@@ -29,20 +40,60 @@ pub fn refuse(protocol: &Protocol, state: &mut State, id: usize, answer: Answer)
     Some(())
 }
 
+/// The gate remembers a no to the key: it is one to all that have begun.
+fn remember(protocol: &Protocol, state: &mut State) -> Option<()> {
+    if protocol.has(Check::KeyMemory) {
+        let begun = state.begun();
+        let gate = state.gate.as_mut()?;
+        for (refused, begun) in gate.key_refused.iter_mut().zip(begun) {
+            *refused |= begun;
+        }
+    }
+    Some(())
+}
+
+/// The gate is told of the no once more, and it is said.
+pub fn refuse_again(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
+    let Phase::Looked(answer) = state.attempts[id].phase else {
+        return None;
+    };
+    let is_due = state.present_gate(protocol).is_some_and(|gate| {
+        let is_leased = gate
+            .of_key
+            .is_some_and(|first| gate.leases[first].is_some());
+        !is_leased && !gate.key_admitted[id]
+    });
+    let answer = if !protocol.has(Check::KeyAgain) {
+        answer
+    } else if is_due {
+        remember(protocol, state)?;
+        answer
+    } else {
+        Answer::Unknown
+    };
+    state.attempts[id].phase = Phase::Ended(answer);
+    Some(())
+}
+
+/// Something is admitted under the key: whoever was refused before does not know of it.
+pub fn note_admission(gate: &mut Gate, id: usize) {
+    gate.of_key = Some(id);
+    gate.key_admitted = [true; ATTEMPTS];
+}
+
 /// Whoever has a key looks into the store before a no is said.
 pub fn look(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     let Phase::Refused(answer) = state.attempts[id].phase else {
         return None;
     };
-    let answer = if state.key_led(protocol) && protocol.has(Check::KeyLook) {
-        Answer::First
+    state.attempts[id].phase = if state.key_led(protocol) && protocol.has(Check::KeyLook) {
+        Phase::Ended(Answer::First)
     } else if state.store.closed {
         // What that admits, no gate knows.
-        Answer::Unknown
+        Phase::Ended(Answer::Unknown)
     } else {
-        answer
+        Phase::Looked(answer)
     };
-    state.attempts[id].phase = Phase::Ended(answer);
     Some(())
 }
 

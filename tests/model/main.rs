@@ -22,7 +22,9 @@ mod words;
 
 use std::time::Instant;
 
-use properties::{COUNTED, KEY_REACHED, LAST_WORD, REACHED, SELLS, SIEVE, STOCK, SWEPT, TRUTH};
+use properties::{
+    COUNTED, KEY_AGAIN, KEY_REACHED, LAST_WORD, REACHED, SELLS, SIEVE, STOCK, SWEPT, TRUTH,
+};
 use protocol::{Action, Budget, Check, Holds, Protocol, State};
 use stateright::{Checker, Model, Property};
 
@@ -72,6 +74,7 @@ fn world(user_of: &[usize], budget: Budget) -> Protocol {
         replicas: 1,
         user_of: user_of.to_vec(),
         one_key: Vec::new(),
+        late: Vec::new(),
         budget,
     }
 }
@@ -324,6 +327,46 @@ fn without_a_look_into_the_store_a_key_is_refused_that_is_committed() {
 #[test]
 fn without_the_age_of_a_key_the_database_path_admits_who_was_refused_by_the_gate() {
     is_for_keys(Check::KeyDirect);
+}
+
+/// The same with one attempt that begins at any moment.
+fn one_key_again() -> Protocol {
+    Protocol {
+        late: vec![1],
+        ..one_key()
+    }
+}
+
+#[test]
+fn a_no_to_a_key_is_the_last_word_on_all_that_began_before_it_was_said() {
+    let mut protocol = one_key_again();
+    protocol.always.push(LAST_WORD);
+    protocol.sometimes = [&KEY_REACHED[..], &[KEY_AGAIN]].concat();
+    holds(
+        "an attempt that begins while another is under way",
+        protocol,
+    );
+}
+
+#[test]
+fn a_no_is_the_last_word_on_a_key_that_is_tried_three_times() {
+    let budget = one_key().budget;
+    let mut protocol = Protocol {
+        one_key: vec![0, 1, 2],
+        late: vec![1, 2],
+        ..world(&[0, 0, 0], budget)
+    };
+    protocol.always.push(LAST_WORD);
+    holds("three attempts with one key", protocol);
+}
+
+#[test]
+fn without_telling_the_gate_again_a_no_is_said_to_a_key_that_was_admitted_meanwhile() {
+    let protocol = Protocol {
+        without: vec![Check::KeyAgain],
+        ..one_key_again()
+    };
+    is_found("without KeyAgain", LAST_WORD, protocol);
 }
 
 #[test]

@@ -91,11 +91,13 @@ pub const SWEPT: Holds = (
 );
 
 pub const LAST_WORD: Holds = ("a no to a key is the last word on it", |protocol, state| {
-    let is_no = |id: &usize| {
-        let no = [Answer::SoldOut, Answer::Already, Answer::Ended].map(Phase::Ended);
-        no.contains(&state.attempts[*id].phase)
-    };
-    !protocol.one_key.iter().any(is_no) || !state.key_led(protocol)
+    let told_no = state.told_no(protocol);
+    // What begins after a no was said may be committed.
+    protocol.one_key.iter().all(|id| {
+        let after = state.attempts[*id].after;
+        state.store.rows[*id].is_none()
+            || (0..ATTEMPTS).all(|other| !told_no[other] || after[other])
+    })
 });
 
 /// That the world of one key is large enough to show something.
@@ -121,6 +123,12 @@ pub const KEY_REACHED: [Holds; 3] = [
         },
     ),
 ];
+
+/// And that an attempt that began after a no is served.
+pub const KEY_AGAIN: Holds = ("a key is committed after a no to it", |protocol, state| {
+    let told_no = state.told_no(protocol);
+    state.key_led(protocol) && told_no.contains(&true)
+});
 
 pub const SELLS: Holds = (
     "once faults end, everything is sold",

@@ -35,6 +35,8 @@ pub enum Check {
     KeyRebuild,
     /// A no to a key is said only after a look at the store, which may have its participation.
     KeyLook,
+    /// A no to a key is said after the gate was told of it once more: something may have been admitted since.
+    KeyAgain,
     /// The database path admits no key that began before the gate was closed.
     KeyDirect,
 }
@@ -54,8 +56,10 @@ pub struct Protocol {
     pub replicas: usize,
     /// Who makes each attempt.
     pub user_of: Vec<usize>,
-    /// The attempts that have one and the same idempotency key, all of them under way from the start.
+    /// The attempts that have one and the same idempotency key.
     pub one_key: Vec<usize>,
+    /// The attempts that are not under way from the start: they begin at any moment.
+    pub late: Vec<usize>,
     pub budget: Budget,
 }
 
@@ -117,12 +121,16 @@ pub enum Answer {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
+    /// Has not begun.
+    Coming,
     /// Asks a gate of any epoch but this one: that one was found wrong, and was renewed.
     Asking {
         not_in: u8,
     },
     /// Refused by the gate, with a key: the store is asked next.
     Refused(Answer),
+    /// The store knew of nothing: the gate is told of the no once more.
+    Looked(Answer),
     Admitted(Ticket),
     /// The lease was looked at; the transaction may be committed at any moment.
     Writing(Ticket),
@@ -140,6 +148,8 @@ pub enum Word {
 pub struct Attempt {
     pub phase: Phase,
     pub word: Option<Word>,
+    /// The attempts of its key that had been told no when it began.
+    pub after: [bool; ATTEMPTS],
 }
 
 /// The truth.
@@ -148,6 +158,8 @@ pub struct Store {
     pub epoch: u8,
     /// The database path has committed since the last rebuild.
     pub closed: bool,
+    /// The attempts that had begun when it was closed.
+    pub closed_after: [bool; ATTEMPTS],
     pub units: u8,
     /// The rank of each participation that is committed.
     pub rows: [Option<u8>; ATTEMPTS],
@@ -167,8 +179,10 @@ pub struct Gate {
     pub leases: [Option<Ticket>; ATTEMPTS],
     /// The last participation that was admitted with the key.
     pub of_key: Option<usize>,
-    /// Whether the key was refused since its attempts began, or may have been.
-    pub key_refused: bool,
+    /// The attempts that had begun when the key was refused last, or may have been refused.
+    pub key_refused: [bool; ATTEMPTS],
+    /// The attempts that the gate was asked for before something was admitted under the key last.
+    pub key_admitted: [bool; ATTEMPTS],
 }
 
 /// A rebuild, step by step; it may stop after each.
@@ -218,8 +232,10 @@ pub struct State {
 /// What can happen. The number is the attempt's, the rebuilder's or the sweeper's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
+    Arrive(usize),
     Ask(usize),
     Look(usize),
+    Refuse(usize),
     Begin(usize),
     Commit(usize),
     Direct(usize),
@@ -247,6 +263,7 @@ impl State {
             store: Store {
                 epoch: 1,
                 closed: false,
+                closed_after: [false; ATTEMPTS],
                 units: 0,
                 rows: [None; ATTEMPTS],
                 outbox: [0; ATTEMPTS],
@@ -259,17 +276,21 @@ impl State {
                 holders: [None; USERS],
                 leases: [None; ATTEMPTS],
                 of_key: None,
-                key_refused: false,
+                key_refused: [false; ATTEMPTS],
+                key_admitted: [false; ATTEMPTS],
             }),
             run: 1,
             saved: None,
             attempts: std::array::from_fn(|id| Attempt {
-                phase: if id < protocol.user_of.len() {
+                phase: if protocol.late.contains(&id) {
+                    Phase::Coming
+                } else if id < protocol.user_of.len() {
                     Phase::Asking { not_in: 0 }
                 } else {
                     Phase::Ended(Answer::Unknown)
                 },
                 word: None,
+                after: [false; ATTEMPTS],
             }),
             rebuilds: [Rebuild::Idle; REPLICAS],
             sweeps: [Sweep::Idle; REPLICAS],
@@ -290,6 +311,17 @@ impl State {
     pub fn gate_in_force(&self, protocol: &Protocol) -> Option<&Gate> {
         self.present_gate(protocol)
             .filter(|gate| gate.epoch == self.store.epoch || !protocol.has(Check::Epoch))
+    }
+
+    /// The attempts that have begun.
+    pub fn begun(&self) -> [bool; ATTEMPTS] {
+        self.attempts.map(|attempt| attempt.phase != Phase::Coming)
+    }
+
+    /// The attempts of the key that were told no.
+    pub fn told_no(&self, protocol: &Protocol) -> [bool; ATTEMPTS] {
+        let no = [Answer::SoldOut, Answer::Already, Answer::Ended].map(Phase::Ended);
+        std::array::from_fn(|id| protocol.has_key(id) && no.contains(&self.attempts[id].phase))
     }
 
     /// Whether the key has led to a participation.

@@ -1,10 +1,10 @@
 //! What each action does. An action that cannot happen now gives no state.
 
 use crate::faults;
-use crate::keys::{admitted, campaign_ends, look, refuse};
+use crate::keys::{admitted, arrive, campaign_ends, look, note_admission, refuse, refuse_again};
 use crate::protocol::{
-    ATTEMPTS, Action, Answer, Attempt, Check, Gate, Phase, Protocol, Rebuild, State, Sweep, Ticket,
-    USERS, Word,
+    ATTEMPTS, Action, Answer, Check, Gate, Phase, Protocol, Rebuild, State, Sweep, Ticket, USERS,
+    Word,
 };
 
 /// Everything that might happen in any state.
@@ -17,8 +17,10 @@ pub fn all(protocol: &Protocol) -> Vec<Action> {
     ];
     for id in protocol.attempts() {
         actions.extend([
+            Action::Arrive(id),
             Action::Ask(id),
             Action::Look(id),
+            Action::Refuse(id),
             Action::Begin(id),
             Action::Commit(id),
             Action::Direct(id),
@@ -47,7 +49,9 @@ pub fn step(protocol: &Protocol, before: &State, action: Action) -> Option<State
     let mut state = *before;
     let done = match action {
         Action::Ask(id) => ask(protocol, &mut state, id),
+        Action::Arrive(id) => arrive(protocol, &mut state, id),
         Action::Look(id) => look(protocol, &mut state, id),
+        Action::Refuse(id) => refuse_again(protocol, &mut state, id),
         Action::Begin(id) => begin(protocol, &mut state, id),
         Action::Commit(id) => commit(protocol, &mut state, id),
         Action::Direct(id) => direct(protocol, &mut state, id),
@@ -95,7 +99,8 @@ fn ask(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
         .of_key
         .filter(|_| has_key && protocol.has(Check::KeyLease));
     if let Some(ticket) = gate.leases[id] {
-        state.attempts[id] = admitted(protocol, gate, id, ticket);
+        let (phase, word) = admitted(protocol, gate, id, ticket);
+        (state.attempts[id].phase, state.attempts[id].word) = (phase, word);
     } else if of_key.is_some_and(|first| gate.leases[first].is_some()) {
         return None;
     } else if state.ended {
@@ -121,9 +126,10 @@ fn ask(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
         };
         gate.leases[id] = Some(ticket);
         if has_key {
-            gate.of_key = Some(id);
+            note_admission(gate, id);
         }
-        state.attempts[id] = admitted(protocol, gate, id, ticket);
+        let (phase, word) = admitted(protocol, gate, id, ticket);
+        (state.attempts[id].phase, state.attempts[id].word) = (phase, word);
     }
     Some(())
 }
@@ -175,7 +181,7 @@ fn commit(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
         let settle = Some(Word::Settle(ticket.epoch));
         (Phase::Ended(Answer::Yes), settle)
     };
-    state.attempts[id] = Attempt { phase, word };
+    (state.attempts[id].phase, state.attempts[id].word) = (phase, word);
     Some(())
 }
 
@@ -194,7 +200,10 @@ fn direct(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
         Some(Answer::Already)
     } else if state.store.units >= protocol.stock {
         Some(Answer::SoldOut)
-    } else if has_key && protocol.has(Check::KeyDirect) {
+    } else if has_key
+        && protocol.has(Check::KeyDirect)
+        && (!state.store.closed || state.store.closed_after[id])
+    {
         // The gate was open when it began.
         Some(Answer::Unknown)
     } else {
@@ -204,6 +213,7 @@ fn direct(protocol: &Protocol, state: &mut State, id: usize) -> Option<()> {
     if (refusal.is_none() || has_key) && protocol.has(Check::Closing) && !state.store.closed {
         state.store.epoch += 1;
         state.store.closed = true;
+        state.store.closed_after = state.begun();
     }
     state.attempts[id].phase = if let Some(refusal) = refusal {
         Phase::Ended(refusal)
@@ -287,6 +297,7 @@ fn raise(state: &mut State, by: usize) -> Option<()> {
     spend(&mut state.left.raises)?;
     state.store.epoch += 1;
     state.store.closed = false;
+    state.store.closed_after = [false; ATTEMPTS];
     state.rebuilds[by] = Rebuild::Raised(state.store.epoch);
     Some(())
 }
@@ -321,7 +332,10 @@ fn swap(protocol: &Protocol, state: &mut State, by: usize) -> Option<()> {
         holders: [None; USERS],
         leases: [None; ATTEMPTS],
         of_key: None,
-        key_refused: protocol.has(Check::KeyRebuild),
+        key_refused: state
+            .begun()
+            .map(|begun| begun && protocol.has(Check::KeyRebuild)),
+        key_admitted: [true; ATTEMPTS],
     };
     for (id, rank) in rows.iter().enumerate() {
         if let Some(rank) = rank {

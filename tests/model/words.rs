@@ -67,7 +67,9 @@ fn told(answer: Answer) -> &'static str {
 fn became(phase: Phase) -> String {
     match phase {
         Phase::Asking { not_in } => format!("refused, asks a gate newer than epoch {not_in} again"),
+        Phase::Coming => String::new(),
         Phase::Refused(_) => "refused, with a key".to_owned(),
+        Phase::Looked(_) => "nothing is there".to_owned(),
         Phase::Admitted(ticket) => held(ticket),
         Phase::Writing(_) => "lease looked at, the transaction begins".to_owned(),
         Phase::Ended(answer) => told(answer).to_owned(),
@@ -81,6 +83,8 @@ fn happened(protocol: &Protocol, action: Action, before: &State, after: &State) 
             let user = protocol.user_of[id] + 1;
             format!("{} (user {user}) asks the gate: {}", name(id), of(id))
         }
+        Action::Arrive(id) => format!("{} begins", name(id)),
+        Action::Refuse(id) => format!("{} tells the gate of its no: {}", name(id), of(id)),
         Action::Look(id) => format!("{} looks into the store: {}", name(id), of(id)),
         Action::Begin(id) => format!("{}'s writer: {}", name(id), of(id)),
         Action::Commit(id) => format!("{}'s transaction: {}", name(id), of(id)),

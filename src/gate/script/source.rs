@@ -4,6 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::gate) enum Script {
     Admit,
+    RefuseKey,
     Settle,
     Release,
     GiveBack,
@@ -30,6 +31,7 @@ pub(in crate::gate) enum Script {
 impl Script {
     pub(in crate::gate) const ALL: [Self; 22] = [
         Self::Admit,
+        Self::RefuseKey,
         Self::Settle,
         Self::Release,
         Self::GiveBack,
@@ -57,6 +59,7 @@ impl Script {
     pub(in crate::gate) const fn source(self) -> &'static str {
         match self {
             Self::Admit => include_str!("../../../lua/admit.lua"),
+            Self::RefuseKey => include_str!("../../../lua/refuse_key.lua"),
             Self::Settle => include_str!("../../../lua/settle.lua"),
             Self::Release => include_str!("../../../lua/release.lua"),
             Self::GiveBack => include_str!("../../../lua/give_back.lua"),

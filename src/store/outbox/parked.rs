@@ -8,7 +8,7 @@ use sea_orm::QueryResult;
 
 use super::places::Columns;
 use super::{EVENT_COLUMNS, Pending, PendingKey, Sql, Without, bucket, event, reason};
-use crate::domain::{CampaignId, EventId, Instant, OutboxEvent, key_hash};
+use crate::domain::{EventId, Instant, OutboxEvent, key_hash};
 use crate::store::bounded::Tx;
 use crate::store::campaigns::to_signed;
 use crate::store::shapes::padded;
@@ -342,26 +342,6 @@ impl Store {
         sql.bind(id.0)
             .push(" AND state = 'dead' AND copied_at IS NULL");
         Ok(sql.run(self.connection()).await? == 1)
-    }
-
-    /// Parked rows by campaign and state.
-    pub async fn parked_by_campaign(
-        &self,
-    ) -> Result<Vec<(CampaignId, ParkedState, u64)>, StoreError> {
-        let mut sql = Sql::new(self, "SELECT campaign_id, state, COUNT(*) AS count_rows");
-        sql.push(" FROM outbox_parked GROUP BY campaign_id, state");
-        let rows = sql.rows(self.connection()).await?;
-        rows.iter()
-            .map(|row| {
-                let state: String = row.try_get("", "state")?;
-                let rows: i64 = row.try_get("", "count_rows")?;
-                Ok((
-                    CampaignId(row.try_get("", "campaign_id")?),
-                    ParkedState::parse(&state).ok_or_else(|| super::unknown("state", &state))?,
-                    u64::try_from(rows).unwrap_or_default(),
-                ))
-            })
-            .collect()
     }
 }
 

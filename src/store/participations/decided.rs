@@ -12,7 +12,8 @@ use crate::store::shapes::padded;
 use crate::store::{Store, StoreError};
 
 impl Store {
-    /// How these participations stand. Left out are those that a transaction holds. Whoever asks takes a
+    /// How these participations stand. Left out are those that a transaction holds, and those that cannot be
+    /// read. Whoever asks takes a
     /// duty for so long in the same transaction, which a server that has become read-only refuses; none: the
     /// duty is another's.
     pub async fn decided(
@@ -36,13 +37,21 @@ impl Store {
         let mut statuses = HashMap::new();
         for row in sql.rows(&tx).await? {
             let word: String = row.try_get_by_index(1)?;
-            let status = Status::parse(&word).ok_or_else(|| StoreError::Unreadable {
-                what: "a participation's status",
-                value: word,
-            })?;
-            statuses.insert(ParticipationId(row.try_get_by_index(0)?), status);
+            let id = ParticipationId(row.try_get_by_index(0)?);
+            match Status::parse(&word) {
+                Some(status) => {
+                    statuses.insert(id, status);
+                }
+                None => self.set_aside_status(id, word),
+            }
         }
         tx.commit().await?;
         Ok(Some(statuses))
+    }
+
+    fn set_aside_status(&self, id: ParticipationId, value: String) {
+        let what = "a participation's status";
+        let why = StoreError::Unreadable { what, value };
+        self.unreadable.set_aside("participation", &id, &why);
     }
 }

@@ -115,8 +115,10 @@ async fn decide_and_write(
         return Ok((DirectOutcome::Open, Wrote::Nothing));
     }
     let now = Sql::time(store, tx).await?;
-    // A gate that is open until now may have refused anything.
-    let loosened_at = if was_closed {
+    // A gate that is open until now may have refused anything. A moment that is yet to come was written before
+    // the clock was set back: it is over, and nobody knows since when.
+    let is_set_back = row.loosened_at.is_some_and(|at| at > now);
+    let loosened_at = if was_closed && !is_set_back {
         row.loosened_at
     } else {
         Some(now)
@@ -128,12 +130,15 @@ async fn decide_and_write(
     let has_keys = applicants.iter().any(|one| one.idempotency_key.is_some());
     let closes = !intakes.is_empty() || (has_keys && !was_closed);
     let mut epoch = campaign.gate_epoch;
+    if is_set_back {
+        loosen_now(store, tx, id).await?;
+    }
     if let (Closing::For(term), true) = (closing, closes) {
         close(store, tx, id, term).await?;
         epoch += u64::from(!was_closed);
     }
     if intakes.is_empty() {
-        let wrote = if closes {
+        let wrote = if closes || is_set_back {
             Wrote::Something
         } else {
             Wrote::Nothing
@@ -167,6 +172,14 @@ async fn close(store: &Store, tx: &Tx, id: CampaignId, term: Duration) -> Result
         .push(" ELSE loosened_at END, gate_closed_until = ");
     close.after(term).push(" WHERE id = ").bind(id.0);
     close.run(tx).await?;
+    Ok(())
+}
+
+/// Room was made at some time until now: whoever comes later is not held up by it any more.
+async fn loosen_now(store: &Store, tx: &Tx, id: CampaignId) -> Result<(), StoreError> {
+    let mut loosen = Sql::new(store, "UPDATE campaign SET loosened_at = ");
+    loosen.now().push(" WHERE id = ").bind(id.0);
+    loosen.run(tx).await?;
     Ok(())
 }
 

@@ -27,8 +27,11 @@ pub struct Committed {
     pub mark: Mark,
 }
 
+/// How long a term that others set is believed, unless told otherwise.
+const BELIEVED_MAX: Duration = Duration::from_secs(62);
+
 /// How a campaign's epoch is raised.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Raise {
     /// Beyond this one, too.
     pub beyond: u64,
@@ -36,6 +39,20 @@ pub struct Raise {
     pub term: Duration,
     /// Who waits for whom.
     pub turn: Turn,
+    /// A closed gate or a rebuild that would end later than this was written before the database's clock was
+    /// set back: it counts as over. Longer than every term, and than a statement waits for the row.
+    pub believed_max: Duration,
+}
+
+impl Default for Raise {
+    fn default() -> Self {
+        Self {
+            beyond: 0,
+            term: Duration::ZERO,
+            turn: Turn::default(),
+            believed_max: BELIEVED_MAX,
+        }
+    }
 }
 
 /// Whether a rebuild waits for the one before.
@@ -75,14 +92,10 @@ impl Store {
         );
         raise.bind(beyond).push(" THEN ").bind(beyond);
         raise.push(" ELSE gate_epoch END + 1, gate_closed_until = NULL, gate_rebuild_until = ");
-        raise.after(how.term).push(" WHERE id = ");
-        raise
-            .bind(id.0)
-            .push(" AND (gate_closed_until IS NULL OR gate_closed_until <= ");
-        raise.now().push(")");
+        raise.after(how.term).push(" WHERE id = ").bind(id.0);
+        is_over(&mut raise, "gate_closed_until", how.believed_max);
         if how.turn == Turn::Waits {
-            raise.push(" AND (gate_rebuild_until IS NULL OR gate_rebuild_until <= ");
-            raise.now().push(")");
+            is_over(&mut raise, "gate_rebuild_until", how.believed_max);
         }
         let raised = raise.run(&tx).await?;
         let answer = if raised == 1 {
@@ -94,7 +107,7 @@ impl Store {
             let mut read = Sql::new(self, "SELECT gate_closed_until, gate_rebuild_until, ");
             read.now().push(" AS now_at FROM campaign WHERE id = ");
             match read.bind(id.0).rows(&tx).await?.first() {
-                Some(row) => not_raised(row)?,
+                Some(row) => not_raised(row, how.believed_max)?,
                 None => Raised::Unknown,
             }
         };
@@ -143,12 +156,20 @@ impl Store {
     }
 }
 
+/// Appends that what lasts until the moment in this column is over.
+fn is_over(sql: &mut Sql, column: &str, believed_max: Duration) {
+    sql.push(&format!(" AND ({column} IS NULL OR {column} <= "));
+    sql.now().push(&format!(" OR {column} > "));
+    sql.after(believed_max).push(")");
+}
+
 /// Why the epoch of this row was not raised.
-fn not_raised(row: &QueryResult) -> Result<Raised, StoreError> {
+fn not_raised(row: &QueryResult, believed_max: Duration) -> Result<Raised, StoreError> {
     let now_at: Instant = row.try_get("", "now_at")?;
     let left = |name| -> Result<Option<Duration>, StoreError> {
         let ends_at: Option<Instant> = row.try_get("", name)?;
-        Ok(ends_at.and_then(|ends_at| (ends_at - now_at).to_std().ok()))
+        let left = ends_at.and_then(|ends_at| (ends_at - now_at).to_std().ok());
+        Ok(left.filter(|left| *left <= believed_max))
     };
     Ok(
         match (left("gate_closed_until")?, left("gate_rebuild_until")?) {

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use sea_orm::ConnectionTrait;
 use uuid::Uuid;
 
-use crate::domain::{CampaignId, Participation, ParticipationId, UserId};
+use crate::domain::{CampaignId, Instant, Participation, ParticipationId, UserId};
+use crate::store::campaigns::to_unsigned;
 use crate::store::outbox::Sql;
 use crate::store::shapes::{padded, slices};
 use crate::store::{Store, StoreError};
@@ -19,11 +20,21 @@ pub struct UserKey {
     pub key: String,
 }
 
+/// The gate of a campaign that is in force, as the store knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateInForce {
+    /// Its epoch, which each opening and closing raises.
+    pub epoch: u64,
+    /// There is none: the database serves the campaign.
+    pub is_closed: bool,
+}
+
 /// What a key takes in a statement at most.
 const KEY_BYTES_MAX: usize = 270;
 
 impl Store {
-    /// The participations that these keys led to. A key that led to none is not in the answer.
+    /// The participations that these keys led to. A key that led to none is not in the answer, nor is one of
+    /// which a server that takes no writes any more does not know: that decides nothing.
     pub async fn participations_by_keys(
         &self,
         keys: &[UserKey],
@@ -65,15 +76,30 @@ impl Store {
         Ok(under_way)
     }
 
-    /// Those of these campaigns that the database serves, without their gates.
-    pub async fn gates_closed(&self, ids: &[CampaignId]) -> Result<Vec<CampaignId>, StoreError> {
-        let mut sql = Sql::new(self, "SELECT id FROM campaign WHERE id IN ");
-        sql.list(padded(ids).map(|id| id.0))
-            .push(" AND gate_closed_until IS NOT NULL");
-        let rows = sql.rows(self.connection()).await?;
-        rows.iter()
-            .map(|row| Ok(CampaignId(row.try_get("", "id")?)))
-            .collect()
+    /// Which gate these campaigns have in force.
+    pub async fn gates_in_force(
+        &self,
+        ids: &[CampaignId],
+    ) -> Result<HashMap<CampaignId, GateInForce>, StoreError> {
+        gates(&mut self.select_gates(ids), self.connection()).await
+    }
+
+    /// The same, by a server that takes writes.
+    pub async fn current_gates_in_force(
+        &self,
+        ids: &[CampaignId],
+    ) -> Result<HashMap<CampaignId, GateInForce>, StoreError> {
+        let tx = self.begin_current().await?;
+        let gates = gates(&mut self.select_gates(ids), &tx).await?;
+        self.end_current(tx).await?;
+        Ok(gates)
+    }
+
+    fn select_gates(&self, ids: &[CampaignId]) -> Sql {
+        let select = "SELECT id, gate_epoch, gate_closed_until FROM campaign WHERE id IN ";
+        let mut sql = Sql::new(self, select);
+        sql.list(padded(ids).map(|id| id.0));
+        sql
     }
 
     /// A row that is written but not committed is locked. In SQLite the one writer is: whoever has the
@@ -87,6 +113,7 @@ impl Store {
             rows
         } else {
             sql.push(" FOR UPDATE NOWAIT");
+            // A server that takes no writes any more, and may not know of the latest, locks nothing: it says so.
             key_rows(&mut sql, self.connection()).await?
         };
         Ok(rows.into_iter().map(|(key, _)| key).collect())
@@ -105,6 +132,23 @@ impl Store {
     fn in_statements<'a>(&self, keys: &'a [UserKey]) -> impl Iterator<Item = &'a [UserKey]> {
         slices(keys, self.statement_bytes_max / KEY_BYTES_MAX)
     }
+}
+
+async fn gates(
+    sql: &mut Sql,
+    on: &impl ConnectionTrait,
+) -> Result<HashMap<CampaignId, GateInForce>, StoreError> {
+    let rows = sql.rows(on).await?;
+    rows.iter()
+        .map(|row| {
+            let closed_until: Option<Instant> = row.try_get("", "gate_closed_until")?;
+            let gate = GateInForce {
+                epoch: to_unsigned(row.try_get("", "gate_epoch")?),
+                is_closed: closed_until.is_some(),
+            };
+            Ok((CampaignId(row.try_get("", "id")?), gate))
+        })
+        .collect()
 }
 
 async fn key_rows(

@@ -224,3 +224,20 @@ async fn a_cancellation_under_way_leaves_its_participation_undecided() {
     let then = decided("one").await.unwrap();
     assert_eq!(then[&ids[0]], Status::Cancelled);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_participation_is_left_undecided_and_the_others_are_decided() {
+    let scene = Scene::new().await;
+    let campaign = scene.campaign(Some(Reward::Coupon(coupon_terms()))).await;
+    let made = scene.participations(campaign, 2, 2).await;
+    let ids = [made[0].id, made[1].id];
+    let db = Database::connect(&scene.events.url).await.unwrap();
+    let id = made[0].id.0.simple();
+    let spoil = format!("UPDATE participation SET status = 'of_later_days' WHERE id = x'{id}'");
+    db.execute_unprepared(&spoil).await.unwrap();
+    let duty = ("revocations", "one", Duration::from_secs(5));
+    let decided = scene.store().decided(duty, &ids).await.unwrap().unwrap();
+    assert_eq!(decided.len(), 1);
+    assert_eq!(decided[&ids[1]], Status::Confirmed);
+    assert_eq!(scene.store().unreadable_rows(), 1);
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use firstcome::domain::{Refusal, State};
-use firstcome::gate::{Entrant, Key, KeyDigest, Settings};
+use firstcome::gate::{Entrant, Key, KeyDigest, KeyRefused, Settings};
 
 use super::subject::{
     LEASE, Subject, Verdict, ensure, entrant, generous, same, settings, text, ticket,
@@ -117,6 +117,68 @@ pub async fn a_rebuild_makes_every_key_one_that_may_have_been_refused(
     subject.start(&settings(Some(5))).await?;
     subject.rebuild(2, &settings(Some(5)), &[], 0).await?;
     was_refused(subject.enter(attempt(1, 1, "a")).await?.not_refused_for)
+}
+
+/// A no to this user's key, of a gate that was asked so long ago.
+async fn refuse(
+    subject: &Subject,
+    (user, key): (i64, &str),
+    age: Duration,
+) -> Result<KeyRefused, String> {
+    let digest = KeyDigest::of(entrant(user, 1).user, key);
+    let answer = subject
+        .gate
+        .refuse_key(subject.campaign, digest, age, LEASE);
+    answer.await.map_err(text)
+}
+
+pub async fn a_no_is_said_unless_something_was_admitted_under_its_key_since(
+    subject: &Subject,
+) -> Verdict {
+    subject.start(&settings(Some(1))).await?;
+    let other = entrant(2, 1);
+    subject.enter(other).await?;
+    let late = attempt(1, 1, "a");
+    subject.refused(late, Refusal::SoldOut, Some(0)).await?;
+    let (key, age) = ((1, "a"), LEASE / 2);
+    same(
+        "refused",
+        &refuse(subject, key, age).await?,
+        &KeyRefused::Done,
+    )?;
+    same("released", &subject.release(&[other]).await?, &1)?;
+    let first = attempt(1, 1, "a");
+    was_refused(subject.enter(first).await?.not_refused_for)?;
+    let undecided = KeyRefused::Undecided;
+    same("leased", &refuse(subject, key, age).await?, &undecided)?;
+    subject.settle(&[first]).await?;
+    same("settled", &refuse(subject, key, age).await?, &undecided)?;
+    let refusal = Refusal::AlreadyParticipated {
+        first: first.participation,
+    };
+    subject.refused(late, refusal, Some(0)).await?;
+    same("asked again", &refuse(subject, key, age).await?, &undecided)
+}
+
+pub async fn no_no_is_said_to_a_key_that_is_not_remembered_well_enough(
+    subject: &Subject,
+) -> Verdict {
+    let (key, age) = ((1, "a"), LEASE / 2);
+    let missing = refuse(subject, key, age).await?;
+    same("without a state", &missing, &KeyRefused::Missing)?;
+    subject.start(&settings(Some(0))).await?;
+    let undecided = KeyRefused::Undecided;
+    same("never asked", &refuse(subject, key, age).await?, &undecided)?;
+    let again = attempt(1, 1, "a");
+    subject.refused(again, Refusal::SoldOut, Some(0)).await?;
+    same("too late", &refuse(subject, key, LEASE).await?, &undecided)?;
+    same(
+        "in time",
+        &refuse(subject, key, age).await?,
+        &KeyRefused::Done,
+    )?;
+    subject.rebuild(2, &settings(Some(0)), &[], 0).await?;
+    same("rebuilt", &refuse(subject, key, age).await?, &undecided)
 }
 
 /// A moment ago, as far as is known.

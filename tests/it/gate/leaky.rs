@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use firstcome::domain::{CampaignId, ParticipationId, Refusal, UserId};
 use firstcome::gate::{
-    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, Key, Lease,
-    Mark, Return, Seat, Settings,
+    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, Key,
+    KeyDigest, KeyRefused, Lease, Mark, Return, Seat, Settings,
 };
 
 use super::subject::Subject;
@@ -41,6 +41,7 @@ enum Leak {
     MixesCampaigns,
     ForgetsKeys,
     ForgetsThatKeysWereRefused,
+    RefusesKeysWithoutALook,
 }
 
 /// A sound gate, and what spoils it.
@@ -167,6 +168,20 @@ impl Gate for Leaky {
             answers.reverse();
         }
         Ok(answers)
+    }
+
+    async fn refuse_key(
+        &self,
+        campaign: CampaignId,
+        key: KeyDigest,
+        age: Duration,
+        lease: Duration,
+    ) -> Result<KeyRefused, GateError> {
+        if self.has(Leak::RefusesKeysWithoutALook) {
+            return Ok(KeyRefused::Done);
+        }
+        let campaign = self.campaign(campaign);
+        self.inner.refuse_key(campaign, key, age, lease).await
     }
 
     async fn settle(&self, campaign: CampaignId, ids: &[ParticipationId]) -> Result<(), GateError> {
@@ -372,6 +387,10 @@ const CASES: &[(Leak, &str)] = &[
     (
         Leak::ForgetsThatKeysWereRefused,
         "an_admission_tells_how_long_ago_its_key_was_refused",
+    ),
+    (
+        Leak::RefusesKeysWithoutALook,
+        "a_no_is_said_unless_something_was_admitted_under_its_key_since",
     ),
 ];
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use super::process::{Service, body};
+use super::process::{ADMIN_TOKEN, Service, body};
 use super::real::{Parts, parts};
 use crate::gate::redis_config;
 use crate::proxy::{COMMIT, Mode, Proxy};
@@ -256,4 +256,47 @@ async fn on_the_database_path_a_stalled_commit_keeps_its_key_from_a_no() {
         scene.ask(&scene.other, 1, 1).await.unwrap().status() == 201
     })
     .await;
+}
+
+/// The gate has said no, the store has been asked, and the answer is on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_that_is_said_late_is_not_said_when_the_key_was_admitted_meanwhile() {
+    let mut parts = parts().await;
+    let patient = ("FIRSTCOME_REDIS_RESPONSE_TIMEOUT", "30s".to_owned());
+    parts.settings.push(patient);
+    let (redis, through) = proxy_of(&mut parts, "FIRSTCOME_REDIS_URL").await;
+    let folder = TempDir::new().unwrap();
+    let first = Service::start(&folder, &through).await;
+    let other = Service::start(&folder, parts.settings()).await;
+    let id = first.create(campaign()).await;
+    assert_eq!(first.take_part(id, 2).await.status(), 201);
+    let script = redis::Script::new(include_str!("../../../lua/refuse_key.lua"));
+    let hash: &'static str = script.get_hash().to_owned().leak();
+    redis.set(Mode::Hold(hash.as_bytes()));
+    let ask = |replica: &Service| {
+        let request = replica
+            .post(&format!("/api/campaigns/{id}/participation"))
+            .header("Idempotency-Key", KEY)
+            .json(&json!({ "userId": 1, "quantity": 1 }));
+        tokio::spawn(async move { request.send().await.unwrap() })
+    };
+    let late = ask(&first);
+    until("its no is held back", async || redis.harm.total() > 0).await;
+    let more = json!({ "totalStock": 2 });
+    let url = format!("{}/api/admin/campaigns/{id}", other.base);
+    let more = other.client.patch(url).bearer_auth(ADMIN_TOKEN).json(&more);
+    assert_eq!(more.send().await.unwrap().status(), 200);
+    until("the next attempt is committed", async || {
+        ask(&other).await.unwrap().status() == 201
+    })
+    .await;
+    redis.set(Mode::Pass);
+    let answer = late.await.unwrap();
+    let status = answer.status();
+    let answer = body(answer).await;
+    assert_eq!(
+        (status.as_u16(), &answer["code"]),
+        (503, &json!("REQUEST_OUTSTANDING"))
+    );
+    assert_eq!(ask(&first).await.unwrap().status(), 201);
 }

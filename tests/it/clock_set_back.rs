@@ -1,0 +1,196 @@
+//! The database's clock is set back, by an administrator or because another server has taken over: moments that
+//! were written before are yet to come for a long time. Nobody waits for them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use firstcome::clock::Clock;
+use firstcome::domain::{Campaign, ParticipationId, UserId};
+use firstcome::gate::{Admission, Entrant, Gate, Key, KeyDigest, Mark, ScriptGate, Settings};
+use firstcome::reconcile::{Patience, Reconciler, Renewed};
+use firstcome::store::Decision;
+use redis::AsyncCommands;
+use tokio::time::timeout;
+
+use crate::direct::{applicant, ask, decide, keyed};
+use crate::gate::{forget, redis_config, redis_connection};
+use crate::support::{TestStore, campaign_of, create, sqlite, stores, unique, until};
+use crate::verify::{run, vandal};
+
+/// Longer than any wait that was meant.
+const SET_BACK: Duration = Duration::from_secs(3_600);
+/// Shorter than how long a rebuild is kept from beginning in these tests.
+const AT_ONCE: Duration = Duration::from_secs(4);
+const HELD: Duration = Duration::from_secs(60);
+
+struct Scene {
+    campaign: Campaign,
+    gate: Arc<ScriptGate>,
+    reconciler: Reconciler,
+}
+
+impl Scene {
+    async fn new(test: &TestStore) -> Self {
+        let campaign = create(&test.store, campaign_of(Some(5))).await;
+        let gate = ScriptGate::in_process(Clock::System, &unique("back")).unwrap();
+        let gate = Arc::new(gate);
+        let reconciler = Reconciler::new(test.store.clone(), gate.clone());
+        Self {
+            campaign,
+            gate,
+            reconciler,
+        }
+    }
+
+    /// As long as this lasts, another replica seems to rebuild the campaign's gate.
+    async fn hold(&self, test: &TestStore, term: Duration) {
+        let epoch = test.store.campaign(self.campaign.id).await;
+        let epoch = epoch.unwrap().unwrap().gate_epoch;
+        let held = test.store.hold_rebuild(self.campaign.id, epoch, term).await;
+        assert!(held.unwrap());
+    }
+
+    /// A replica that leaves so much time between two rebuilds, and so believes others that do.
+    fn slow_replica(&self, test: &TestStore) -> Reconciler {
+        Reconciler::new(test.store.clone(), self.gate.clone()).with_rebuild_interval(HELD)
+    }
+}
+
+/// Writes a moment as it was written before the clock was set back.
+async fn write(test: &TestStore, campaign: &Campaign, column: &str) {
+    let at = test.store.time().await.unwrap() + SET_BACK;
+    let at = at.format("%Y-%m-%d %H:%M:%S%.6f+00:00");
+    let at = if test.store.is_embedded() {
+        at.to_string()
+    } else {
+        at.to_string().replace("+00:00", "")
+    };
+    let sql = format!(
+        "UPDATE campaign SET {column} = '{at}' WHERE id = {}",
+        campaign.id
+    );
+    run(&vandal(test).await, &sql).await;
+}
+
+#[tokio::test]
+async fn a_rebuild_of_before_keeps_none_from_beginning() {
+    for test in stores().await {
+        let scene = Scene::new(&test).await;
+        write(&test, &scene.campaign, "gate_rebuild_until").await;
+        let renewed = scene
+            .reconciler
+            .renew(scene.campaign.id, None, Patience::Waits);
+        let renewed = timeout(HELD / 4, renewed).await.expect("it waits");
+        assert_eq!(renewed.unwrap(), Renewed::InStep);
+        let state = scene.gate.inspect(scene.campaign.id).await.unwrap();
+        assert!(state.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_gate_closed_before_is_opened() {
+    for test in stores().await {
+        let scene = Scene::new(&test).await;
+        ask(&test.store, &scene.campaign, &[applicant(1, 1)]).await;
+        write(&test, &scene.campaign, "gate_closed_until").await;
+        let renewed = scene.reconciler.reopen(scene.campaign.id).await;
+        assert_eq!(renewed.unwrap(), Renewed::InStep);
+        assert!(!scene.reconciler.is_closed(scene.campaign.id));
+    }
+}
+
+#[tokio::test]
+async fn on_the_database_path_only_keys_under_way_are_told_to_come_back() {
+    for test in stores().await {
+        let scene = Scene::new(&test).await;
+        ask(&test.store, &scene.campaign, &[applicant(1, 1)]).await;
+        write(&test, &scene.campaign, "loosened_at").await;
+        // Nobody knows whether it came before room was made.
+        let decision = decide(&test.store, &scene.campaign, &keyed(2)).await;
+        assert!(matches!(decision, Decision::Outstanding), "{decision:?}");
+        let decision = decide(&test.store, &scene.campaign, &keyed(2)).await;
+        assert!(matches!(decision, Decision::Accepted(_)), "{decision:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_admins_rebuild_begins_beside_those_who_wait() {
+    let test = sqlite().await;
+    let scene = Scene::new(&test).await;
+    scene.hold(&test, HELD).await;
+    let replica = scene.slow_replica(&test);
+    let waits = {
+        let (replica, id) = (replica.clone(), scene.campaign.id);
+        tokio::spawn(async move { replica.renew(id, None, Patience::Waits).await })
+    };
+    let deferred = || replica.metrics().deferred.get();
+    until("one waits", async || deferred() > 0).await;
+    let rebuilt = timeout(AT_ONCE, replica.rebuild(scene.campaign.id)).await;
+    let rebuilt = rebuilt.expect("it waits with the others").unwrap();
+    assert!(rebuilt.is_some());
+    assert_eq!(waits.await.unwrap().unwrap(), Renewed::InStep);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_rebuild_is_told_to_come_back_after_a_while() {
+    let test = sqlite().await;
+    let scene = Scene::new(&test).await;
+    scene.hold(&test, HELD).await;
+    let replica = scene.slow_replica(&test);
+    let renew = || replica.renew(scene.campaign.id, None, Patience::Waits);
+    // The second one waits for the first.
+    let both = futures_util::future::join(renew(), renew());
+    let (first, second) = timeout(HELD / 2, both).await.expect("they wait");
+    assert_eq!(first.unwrap(), Renewed::Later);
+    assert_eq!(second.unwrap(), Renewed::Later);
+}
+
+#[tokio::test]
+async fn one_campaign_that_is_rebuilt_elsewhere_keeps_no_others_from_being_aligned() {
+    let test = sqlite().await;
+    let scene = Scene::new(&test).await;
+    let other = create(&test.store, campaign_of(Some(5))).await;
+    let replica = scene.slow_replica(&test);
+    // Newest first: the one that is held is told before the other.
+    let (held, free) = (other, &scene.campaign);
+    let held_epoch = held.gate_epoch;
+    let hold = test.store.hold_rebuild(held.id, held_epoch, HELD).await;
+    assert!(hold.unwrap());
+    let aligned = timeout(AT_ONCE, replica.align()).await.expect("it waits");
+    assert_eq!(aligned.unwrap().campaigns, 2);
+    assert!(scene.gate.inspect(free.id).await.unwrap().is_some());
+    assert!(scene.gate.inspect(held.id).await.unwrap().is_none());
+}
+
+/// The same of Redis' clock: when the gate was rebuilt is when the keys it knows begin.
+#[tokio::test]
+async fn after_redis_clock_was_set_back_keys_are_doubted_once_and_not_until_the_old_time_comes() {
+    let test = sqlite().await;
+    let scene = Scene::new(&test).await;
+    let prefix = unique("back");
+    let gate = ScriptGate::redis(&redis_config(), &prefix).await.unwrap();
+    let (id, settings) = (scene.campaign.id, Settings::from(&scene.campaign));
+    let rebuilt = gate.rebuild(id, 2, &settings, &[], Mark::default()).await;
+    assert!(rebuilt.unwrap());
+    let mut redis = redis_connection().await;
+    let state = format!("{prefix}:{{campaign:{id}}}:state");
+    let since: i64 = redis.hget(&state, "keys_since_us").await.unwrap();
+    let ahead = since + i64::try_from(SET_BACK.as_micros()).unwrap();
+    let set: usize = redis.hset(&state, "keys_since_us", ahead).await.unwrap();
+    assert_eq!(set, 0);
+    let user = UserId(1);
+    let entrant = Entrant {
+        participation: ParticipationId::generate(),
+        user,
+        quantity: 1,
+        key: Key::Decide(KeyDigest::of(user, "a key")),
+    };
+    let admitted = gate.admit(id, &[entrant], HELD).await.unwrap().remove(0);
+    let Admission::Admitted(ticket) = admitted else {
+        panic!("{admitted:?}");
+    };
+    assert_eq!(ticket.not_refused_for, Some(Duration::ZERO));
+    let since: i64 = redis.hget(&state, "keys_since_us").await.unwrap();
+    assert!(since < ahead, "{since}");
+    forget(&prefix).await;
+}
