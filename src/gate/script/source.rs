@@ -29,7 +29,7 @@ pub(in crate::gate) enum Script {
 }
 
 impl Script {
-    pub(in crate::gate) const ALL: [Self; 22] = [
+    pub(in crate::gate) const ALL: [Self; 23] = [
         Self::Admit,
         Self::RefuseKey,
         Self::Settle,
