@@ -6,6 +6,7 @@
 //! it was: whatever fails in between, no session outlives the change.
 
 mod attempts;
+mod concurrent;
 mod login;
 mod metrics;
 mod own;
@@ -20,6 +21,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
 pub use attempts::AttemptConfig;
+pub use concurrent::ConcurrentConfig;
 pub use login::{Credentials, Entered, Remembered, Session, Stay};
 pub use metrics::Metrics;
 pub use own::PasswordChange;
@@ -62,8 +64,8 @@ pub enum AccountError {
     /// There is no such account, the password is another, or it is disabled: which of these is not said.
     #[error("log in: refused")]
     Refused(Option<UserId>),
-    /// Others failed before: it may be tried after this time. The word says whose failures.
-    #[error("log in: too many failures of this {1}")]
+    /// Too many were tried, or are in progress: it may be tried after this time. The word says which limit.
+    #[error("log in: {1} is used up")]
     Throttled(Duration, &'static str),
     /// The remembered log-in is over, or was never.
     #[error("go on with a remembered log-in: there is none")]

@@ -11,7 +11,7 @@ const FOREIGN_SECTIONS: [&str; 1] = ["parts"];
 /// Another: it says which schedules the tests run.
 const OF_TESTS: &str = "FIRSTCOME_TEST_SEEDS";
 /// Values that stay text even when they look like numbers.
-const TEXT_KEYS: [&str; 43] = [
+const TEXT_KEYS: [&str; 44] = [
     "admin.token",
     "admin.token_previous",
     "auth.issuer",
@@ -47,6 +47,7 @@ const TEXT_KEYS: [&str; 43] = [
     "limits.user",
     "limits.campaign",
     "accounts.login_rate_address",
+    "accounts.login_rate_name",
     "rewards.database_url",
     "consumers.enabled",
     "aggregation.schedule",

@@ -14,11 +14,7 @@ impl From<AccountError> for Problem {
                 "LOGIN_REFUSED",
                 "The login or the password is wrong, or the account is disabled.",
             ),
-            AccountError::Throttled(time, limit) => wait(
-                time,
-                limit,
-                "Too many log-ins failed before: try again later.",
-            ),
+            AccountError::Throttled(time, limit) => wait(time, limit, throttled(limit)),
             AccountError::NotRemembered | AccountError::Stolen => refused(
                 "NOT_REMEMBERED",
                 "There is no remembered log-in: log in with the password.",
@@ -53,6 +49,18 @@ impl From<AccountError> for Problem {
                 Self::internal()
             }
         }
+    }
+}
+
+/// What a limit on log-ins says.
+fn throttled(limit: &str) -> &'static str {
+    match limit {
+        "login_name_concurrent" => "Other log-ins by this name are in progress: try again later.",
+        "login_address_concurrent" => {
+            "Other log-ins from this address are in progress: try again later."
+        }
+        "login_rate" => "Too many log-ins by this name: try again later.",
+        _ => "Too many log-ins failed before: try again later.",
     }
 }
 
