@@ -29,7 +29,7 @@ pub use password::{COMMON, Hasher, PASSWORD_CHARACTERS, Passwords, is_common};
 pub use token::{RememberToken, SessionToken};
 
 use self::attempts::Attempts;
-use crate::domain::{AuditAction, AuditNote, LoginName, Origin, UserId};
+use crate::domain::{Actor, AuditAction, AuditNote, LoginName, Origin, UserId};
 use crate::gate::{GateError, Guarded, Lifetime, ScriptGate};
 use crate::identity::Scopes;
 use crate::store::{self, Store, StoreError};
@@ -85,6 +85,9 @@ pub enum AccountError {
     /// The account has, or would have, scopes that the admin has not.
     #[error("change the account: it has scopes that the admin has not")]
     Beyond,
+    /// It is the admin's own, whose password takes the current one to change.
+    #[error("change the account's password: it is the admin's own")]
+    OwnPassword,
     /// Too much is being done at once: ask again.
     #[error("hash a password, or change an account: too many do")]
     Busy,
@@ -215,6 +218,10 @@ impl Accounts {
         change: &Change,
         manager: &Manager,
     ) -> Result<Account, AccountError> {
+        // Whoever has somebody's session must not get their account by it.
+        if change.password.is_some() && manager.by.actor == Actor::Account(id) {
+            return Err(AccountError::OwnPassword);
+        }
         let mut password_hash = None;
         for _ in 0..ATTEMPTS_MAX {
             let account = self.find(id).await?;

@@ -38,6 +38,10 @@ impl From<AccountError> for Problem {
                 "Not allowed",
                 "The account has, or would have, scopes that you do not have yourself.",
             ),
+            AccountError::OwnPassword => Self::invalid_field(
+                "password",
+                "is your own, which POST /api/session/password changes",
+            ),
             AccountError::Busy => busy(),
             AccountError::Store(error) => error.into(),
             AccountError::Gate(error) => error.into(),
