@@ -69,6 +69,9 @@ pub enum ParticipateError {
     /// An earlier request with the same idempotency key may still be committed.
     #[error("decide the request: an earlier one with its key may still be committed")]
     Outstanding,
+    /// The campaign costs something, and no provider may take payments here.
+    #[error("find a payment provider: none may take payments here")]
+    NoPaymentProvider,
     /// No room; nothing was taken.
     #[error("queue the participation: no room")]
     Busy,
