@@ -6,6 +6,7 @@
 //! it was: whatever fails in between, no session outlives the change.
 
 mod attempts;
+mod concurrent;
 mod enrolment;
 mod login;
 mod metrics;
@@ -22,6 +23,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
 pub use attempts::AttemptConfig;
+pub use concurrent::ConcurrentConfig;
 pub use enrolment::{Enabled, Enrolment};
 pub use login::{CodeUsed, Credentials, Entered, Remembered, Session, Stay};
 pub use metrics::Metrics;
@@ -30,7 +32,7 @@ pub use password::{COMMON, Hasher, PASSWORD_CHARACTERS, Passwords, is_common};
 pub use token::{RememberToken, SessionToken};
 
 use self::attempts::Attempts;
-use crate::domain::{AuditAction, AuditNote, LoginName, Origin, UserId};
+use crate::domain::{Actor, AuditAction, AuditNote, LoginName, Origin, UserId};
 use crate::gate::{GateError, Guarded, Lifetime, ScriptGate};
 use crate::identity::Scopes;
 use crate::store::{self, Store, StoreError, TotpChange};
@@ -102,8 +104,8 @@ pub enum AccountError {
     /// No secret waits for its first code.
     #[error("enable one-time codes: no secret waits for its first code")]
     NoEnrolment,
-    /// Others failed before: it may be tried after this time. The word says whose failures.
-    #[error("too many failed log-ins for this {1}")]
+    /// Too many were tried, or are in progress: it may be tried after this time. The word says which limit.
+    #[error("log in: {1} is used up")]
     Throttled(Duration, &'static str),
     /// The remembered log-in is over, or was never.
     #[error("resume a remembered log-in: there is none")]
@@ -123,6 +125,9 @@ pub enum AccountError {
     /// The account has, or would have, scopes that the admin has not.
     #[error("the account has scopes that the admin lacks")]
     Beyond,
+    /// It is the admin's own, whose password takes the current one to change.
+    #[error("change the account's password: it is the admin's own")]
+    OwnPassword,
     /// Too much is being done at once: ask again.
     #[error("too many passwords are being hashed")]
     Busy,
@@ -262,6 +267,10 @@ impl Accounts {
         change: &Change,
         manager: &Manager,
     ) -> Result<Account, AccountError> {
+        // Whoever has somebody's session must not get their account by it.
+        if change.password.is_some() && manager.by.actor == Actor::Account(id) {
+            return Err(AccountError::OwnPassword);
+        }
         let mut password_hash = None;
         for _ in 0..ATTEMPTS_MAX {
             let account = self.find(id).await?;

@@ -217,6 +217,7 @@ impl Desk {
         if let Some(reference) = &payment.reference {
             self.check_reference(reference, &stands).await?;
         }
+        let is_named_by_provider = payment.reference.is_none();
         let charge = Charge {
             participation: stands.id,
             user: stands.user_id,
@@ -245,8 +246,11 @@ impl Desk {
                 obstacle: Obstacle::ReferenceUsed,
                 ..
             }) => Err(ChangeError::ReferenceUsed),
+            // One that the payer named may be what another participation is being paid with: it lapses by itself.
             Err(kept @ ChangeError::Kept { .. }) => {
-                self.let_go(&reference).await;
+                if is_named_by_provider {
+                    self.let_go(&reference).await;
+                }
                 Err(kept)
             }
             Err(ChangeError::Busy) => Err(ChangeError::Unavailable),

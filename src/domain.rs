@@ -16,7 +16,7 @@ pub mod reward;
 pub use account::LoginName;
 pub use actor::{Actor, AdminToken};
 pub use audit::{AuditAction, AuditNote, Origin};
-pub use campaign::{Campaign, Kind, Reward, State};
+pub use campaign::{Campaign, Kind, Pricing, Reward, State};
 pub use change::{Obstacle, TakesBack, Wish};
 pub use daily::{ByStatus, DaySums};
 pub use day::{Day, DayError, Zone};

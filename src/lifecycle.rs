@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::terms::{Terms, check};
 use crate::catalogue::Catalogue;
-use crate::domain::{AuditAction, AuditNote, Campaign, CampaignId, Instant, Origin, State};
+use crate::domain::{
+    AuditAction, AuditNote, Campaign, CampaignId, Instant, Origin, Pricing, State,
+};
 use crate::gate::GateError;
 use crate::reconcile::{Patience, ReconcileError, Reconciler, Renewed};
 use crate::store::{CampaignChange, NewCampaign, Store, StoreError};
@@ -63,15 +65,6 @@ impl From<ReconcileError> for LifecycleError {
             ReconcileError::Closed => Self::Gate(GateError::Away),
         }
     }
-}
-
-/// Whether campaigns that cost something can be sold here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pricing {
-    /// They can: payments are taken.
-    Sold,
-    /// They stay drafts: there is no provider to take payments.
-    Refused,
 }
 
 /// Changes campaigns.

@@ -6,6 +6,7 @@ mod by_database;
 mod by_gate;
 mod lookups;
 mod outcome;
+mod payable;
 mod sync;
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::direct::{Cause, Direct};
 use crate::domain::{
-    Campaign, CampaignId, KeyChoice, Participation, ParticipationId, Refusal, State,
+    Campaign, CampaignId, KeyChoice, Participation, ParticipationId, Pricing, Refusal, State,
 };
 use crate::gate::{Guarded, Key, KeyDigest};
 use crate::meter::Meter;
@@ -89,6 +90,8 @@ pub struct Parts {
     pub spawner: Spawner,
     /// What the key of an event is.
     pub key_choice: KeyChoice,
+    /// Whether reservations can be paid for.
+    pub pricing: Pricing,
     /// The path kept for comparison.
     pub sync: SyncPath,
 }
@@ -184,6 +187,9 @@ impl Participate {
         let began = Instant::now();
         let parts = &self.parts;
         let campaign = parts.known_campaign(request.campaign).await?;
+        if !parts.is_payable(&campaign) {
+            return parts.refused_unpayable(&request).await;
+        }
         let refusal = parts.refused_here(&campaign, &request).await?;
         if refusal.is_none()
             && let Some(outcome) = parts.earlier_answer(&request).await?

@@ -2,7 +2,9 @@
 //! moves no money.
 //!
 //! A provider is asked to *authorise* before a confirmation is committed, and told to *void* what was
-//! authorised for a confirmation that did not come about. Between the two anything may die: an
+//! authorised for a confirmation that did not come about, if the provider named the payment itself. One that the
+//! payer named may be what another participation is being paid with, so it is voided only by the participation that
+//! it was recorded for. Between the two anything may die: an
 //! authorisation without a confirmation has to lapse by itself, as it does with every card scheme. To
 //! capture is for whoever consumes the `confirmed` event.
 
@@ -40,7 +42,13 @@ pub enum PaymentError {
 /// A payment provider.
 #[async_trait]
 pub trait Payability: Send + Sync + 'static {
-    /// Sees to it that the charge can be captured: the reference of the payment.
+    /// Sees to it that the charge can be captured: the reference of the payment, which is the charge's where it
+    /// has one.
+    ///
+    /// The charge's reference comes from the client. The service makes sure that a reference pays for one
+    /// participation alone, and does not know for which one the payment was made. An implementation must ask the
+    /// provider whether the payment of this reference was made for `participation`, by `user` and over `amount`, and
+    /// decline it otherwise. Without that check a stranger who knows a reference can pay with it.
     async fn authorise(&self, charge: &Charge) -> Result<String, PaymentError>;
 
     /// Lets go of an authorisation. One that is not known is passed over.
@@ -51,6 +59,9 @@ pub trait Payability: Send + Sync + 'static {
 /// answered, and `slow-MILLIS…` answered so late.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Simulated;
+
+/// What the references begin with that the simulated provider makes itself. Clients name none of them.
+pub const MADE_HERE: &str = "simulated-";
 
 const DECLINED: &str = "declined";
 const UNAVAILABLE: &str = "unavailable";
@@ -74,7 +85,7 @@ impl Payability for Simulated {
         Ok(charge
             .reference
             .clone()
-            .unwrap_or_else(|| format!("simulated-{}", charge.participation)))
+            .unwrap_or_else(|| format!("{MADE_HERE}{}", charge.participation)))
     }
 
     async fn void(&self, reference: &str) -> Result<(), PaymentError> {

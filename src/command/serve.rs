@@ -22,13 +22,13 @@ use crate::changes::{self, Changes, Committer, Payments, Revocations};
 use crate::clock::Clock;
 use crate::config::{Config, Provider};
 use crate::direct::{Direct, DirectConfig};
-use crate::domain::Fresh;
+use crate::domain::{Fresh, Pricing};
 use crate::export::Exporter;
 use crate::gate::{Gate, Guarded, MemoryMetrics, ScriptGate};
 use crate::health::Need;
 use crate::http::{self, App};
 use crate::lane::LaneConfig;
-use crate::lifecycle::{Lifecycle, Pricing};
+use crate::lifecycle::Lifecycle;
 use crate::limits::{Limits, Rates};
 use crate::meter::Meter;
 use crate::participate::{Lookups, Participate, Parts, SyncPath};
@@ -166,6 +166,7 @@ fn assemble(
         // What comes in on the edge's threads is worked on here.
         spawner: spawner.on(Handle::current()),
         key_choice: config.kafka.key,
+        pricing: pricing(config),
         sync: SyncPath {
             publisher: Arc::clone(publisher),
             permits: Semaphore::new(config.writer.sync_concurrency_max),
@@ -316,22 +317,26 @@ fn provider(config: &Config) -> Option<Arc<dyn Payability>> {
     }
 }
 
+/// Whether campaigns that cost something are sold.
+fn pricing(config: &Config) -> Pricing {
+    if config.sells_for_money() {
+        Pricing::Sold
+    } else {
+        Pricing::Refused
+    }
+}
+
 fn lifecycle(
     config: &Config,
     store: &Store,
     catalogue: &Catalogue,
     reconciler: &Reconciler,
 ) -> Lifecycle {
-    let pricing = if config.sells_for_money() {
-        Pricing::Sold
-    } else {
-        Pricing::Refused
-    };
     Lifecycle::new(
         store.clone(),
         catalogue.clone(),
         reconciler.clone(),
-        pricing,
+        pricing(config),
     )
 }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::Http;
 use super::sections::section;
-use crate::accounts::{AttemptConfig, Passwords, SessionConfig, TotpPolicy};
+use crate::accounts::{AttemptConfig, ConcurrentConfig, Passwords, SessionConfig, TotpPolicy};
 use crate::gate::{Lifetime, LoginBounds};
 use crate::limits::Rate;
 
@@ -62,6 +62,12 @@ section! {
         hashing_wait_max: Duration = Duration::from_secs(2),
         /// Failed log-ins from one address.
         login_rate_address: Option<Rate> = Some(per_minute(30)),
+        /// Log-ins by one name, whatever their outcome, from known addresses, and as many from others.
+        login_rate_name: Option<Rate> = Some(per_minute(60)),
+        /// Log-ins by one name in progress at once, from known addresses, and as many from others.
+        login_name_concurrent_max: u32 = 2,
+        /// Log-ins from one address in progress at once.
+        login_address_concurrent_max: u32 = 4,
         /// Failed log-ins by one name from one address that cost no delay.
         login_failures_max: u32 = 5,
         /// Failed log-ins by one name from all addresses that cost no delay.
@@ -111,6 +117,11 @@ impl Accounts {
                     addresses_max: ADDRESSES_MAX,
                 },
                 address: self.login_rate_address.map(Into::into),
+                name: self.login_rate_name.map(Into::into),
+                concurrent: ConcurrentConfig {
+                    name_max: self.login_name_concurrent_max,
+                    address_max: self.login_address_concurrent_max,
+                },
             },
             totp: if self.totp_required {
                 TotpPolicy::Required
@@ -160,6 +171,14 @@ impl Accounts {
         require(
             self.remember_grace <= MINUTE,
             "accounts.remember_grace: must be at most 1m",
+        );
+        require(
+            (1..=1_000).contains(&self.login_name_concurrent_max),
+            "accounts.login_name_concurrent_max: must be between 1 and 1000",
+        );
+        require(
+            (1..=10_000).contains(&self.login_address_concurrent_max),
+            "accounts.login_address_concurrent_max: must be between 1 and 10000",
         );
         require(
             (1..=1_000_000).contains(&self.login_failures_max),

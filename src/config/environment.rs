@@ -11,7 +11,7 @@ const FOREIGN_SECTIONS: [&str; 1] = ["parts"];
 /// Another: it says which schedules the tests run.
 const OF_TESTS: &str = "FIRSTCOME_TEST_SEEDS";
 /// Values that stay text even when they look like numbers.
-const TEXT_KEYS: [&str; 45] = [
+const TEXT_KEYS: [&str; 46] = [
     "admin.token",
     "admin.token_previous",
     "auth.issuer",
@@ -49,6 +49,7 @@ const TEXT_KEYS: [&str; 45] = [
     "limits.user",
     "limits.campaign",
     "accounts.login_rate_address",
+    "accounts.login_rate_name",
     "rewards.database_url",
     "consumers.enabled",
     "aggregation.schedule",

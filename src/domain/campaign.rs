@@ -38,6 +38,15 @@ pub enum State {
     Archived,
 }
 
+/// Whether campaigns that cost something can be sold here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pricing {
+    /// They can: payments are taken.
+    Sold,
+    /// They stay drafts, and open ones make no reservations: there is no provider to take payments.
+    Refused,
+}
+
 /// Gives an enum of plain words its two directions: to the stored word and back.
 macro_rules! words {
     ($name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {

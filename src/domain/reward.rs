@@ -123,6 +123,8 @@ pub struct Coupon {
     pub order_amount: Option<u64>,
     /// The shop's name of that order, where one was given.
     pub order_id: Option<String>,
+    /// The name of the shop that used it; none: it was its holder, or nobody yet.
+    pub used_by: Option<String>,
     /// When it was issued.
     pub created_at: Instant,
 }

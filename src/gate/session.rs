@@ -15,7 +15,7 @@ use super::script::{Script, ScriptGate, unknown};
 use crate::domain::{Instant, UserId};
 
 /// SHA-256 of a secret that a client has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {

@@ -47,7 +47,7 @@ documented! {
         401 => "Nobody is named (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
         403 => "userId names another user than the one who is asking, or who asks is no user (FORBIDDEN); or the campaign has a list that the user is not in (NOT_ALLOWED), or takes a challenge that was not shown, or not passed (CHALLENGE_REQUIRED, CHALLENGE_FAILED).",
         404 => "There is no such campaign (NOT_FOUND).",
-        409 => "Refused (ALREADY_PARTICIPATED, SOLD_OUT, NOT_OPEN_YET, ENDED, PAUSED, LIMIT_EXCEEDED).",
+        409 => "Refused (ALREADY_PARTICIPATED, SOLD_OUT, NOT_OPEN_YET, ENDED, PAUSED, LIMIT_EXCEEDED), or it has a price and no payments are taken here (NO_PAYMENT_PROVIDER).",
         408 => "The body did not come in time (REQUEST_TIMEOUT).",
         413 => "The body is too large (TOO_LARGE).",
         415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",

@@ -62,7 +62,7 @@ pub struct UseCouponRequest {
     /// What the order comes to, in the smallest unit of the currency.
     #[oai(validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
     order_amount: u64,
-    /// The shop's name of the order: asked again for the same order, the answer is the same.
+    /// The shop's name of the order: asked again by the holder for the same order, the answer is the same.
     #[oai(validator(min_length = 1, max_length = 64, pattern = "^[ -~]*$"))]
     order_id: Option<String>,
 }

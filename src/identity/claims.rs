@@ -14,6 +14,7 @@ const SUBJECT_BYTES_MAX: usize = 255;
 /// The claims that are looked at. A claim that is there twice is a mistake, and so is no token.
 #[derive(Deserialize)]
 pub struct Claims {
+    iss: Option<Issuer>,
     sub: Option<Subject>,
     /// Seconds since the Unix epoch, from which on it is not to be believed. A token without it would
     /// be believed for ever.
@@ -26,6 +27,14 @@ pub struct Claims {
     scp: Option<Words>,
     /// The same, as others do.
     permissions: Option<Words>,
+}
+
+/// RFC 7519, 4.1.1: an issuer is one text. The library that reads tokens also accepts a list that contains it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Issuer {
+    Text(String),
+    Other(serde::de::IgnoredAny),
 }
 
 /// A subject is text; a user id is sometimes written as the number it is.
@@ -54,6 +63,14 @@ impl Words {
 }
 
 impl Claims {
+    /// Whether this issuer, and nobody else, is named.
+    pub fn issued_by(&self, issuer: &str) -> Result<(), TokenError> {
+        match &self.iss {
+            Some(Issuer::Text(named)) if named == issuer => Ok(()),
+            Some(Issuer::Text(_) | Issuer::Other(_)) | None => Err(TokenError::Issuer),
+        }
+    }
+
     /// Whether the token is to be believed at `now`, since the Unix epoch.
     pub fn in_time(&self, now: Duration, skew: Duration) -> Result<(), TokenError> {
         if now >= moment(self.exp)?.saturating_add(skew) {

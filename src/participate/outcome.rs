@@ -69,6 +69,9 @@ pub enum ParticipateError {
     /// An earlier request with the same idempotency key may still be committed.
     #[error("an earlier request with this key may still commit")]
     Outstanding,
+    /// The campaign costs something, and no provider may take payments here.
+    #[error("find a payment provider: none may take payments here")]
+    NoPaymentProvider,
     /// No room; nothing was taken.
     #[error("the queue is full")]
     Busy,

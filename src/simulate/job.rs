@@ -257,6 +257,7 @@ fn code(answer: &Answer) -> &'static str {
         Err(ParticipateError::UnknownCampaign) => "NOT_FOUND",
         Err(ParticipateError::Outstanding) => "REQUEST_OUTSTANDING",
         Err(ParticipateError::KeyReused) => "IDEMPOTENCY_KEY_REUSED",
+        Err(ParticipateError::NoPaymentProvider) => "NO_PAYMENT_PROVIDER",
         Err(ParticipateError::Busy) => "BUSY",
         Err(ParticipateError::Unavailable { part: "store" }) => "STORE_UNAVAILABLE",
         Err(ParticipateError::Unavailable { part: "gate" }) => "GATE_UNAVAILABLE",

@@ -16,7 +16,7 @@ use firstcome::domain::{
 };
 use firstcome::gate::ScriptGate;
 use firstcome::lane::LaneConfig;
-use firstcome::payment::Simulated;
+use firstcome::payment::{Payability, Simulated};
 use firstcome::retry::Policy;
 use firstcome::store::{BatchOutcome, Intake, PassedOver, Store, Wished, Without};
 use firstcome::supervisor::Supervisor;
@@ -31,14 +31,19 @@ const CANCEL: Wish = Wish::Cancel {
 };
 
 /// A campaign of which one has to be paid for, two units for each user.
-async fn paid(store: &Store) -> Campaign {
+pub async fn paid(store: &Store) -> Campaign {
     let mut new = campaign_of(Some(100));
     (new.price, new.per_user_limit, new.max_quantity) = (Some(500), 2, 2);
     create(store, new).await
 }
 
 /// A reservation of two units that waits for so many seconds yet.
-async fn reserved(store: &Store, campaign: &Campaign, rank: u64, seconds: i64) -> Participation {
+pub async fn reserved(
+    store: &Store,
+    campaign: &Campaign,
+    rank: u64,
+    seconds: i64,
+) -> Participation {
     let user = i64::try_from(rank).unwrap();
     let of = intake(campaign, user, rank, 2);
     let expires_at = to_stored_precision(Clock::System.now() + TimeDelta::seconds(seconds));
@@ -226,6 +231,15 @@ async fn what_is_held_is_held_as_long_as_it_should_whatever_its_writer_takes_the
 
 /// The service's own way of changing participations of this store.
 fn changes_on(store: &Store, supervisor: &Supervisor) -> Changes {
+    changes_with(store, supervisor, Arc::new(Simulated))
+}
+
+/// The same with another payment provider.
+pub fn changes_with(
+    store: &Store,
+    supervisor: &Supervisor,
+    provider: Arc<dyn Payability>,
+) -> Changes {
     let spawner = supervisor.spawner();
     let committer = Committer {
         store: store.clone(),
@@ -237,7 +251,7 @@ fn changes_on(store: &Store, supervisor: &Supervisor) -> Changes {
         contention: Policy::default(),
     };
     let payments = Payments {
-        provider: Some(Arc::new(Simulated)),
+        provider: Some(provider),
         timeout: Duration::from_secs(5),
     };
     let lanes = LaneConfig {

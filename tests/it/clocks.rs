@@ -9,10 +9,10 @@ use firstcome::audit::{Keeper, Retention};
 use firstcome::catalogue::{Catalogue, CatalogueConfig};
 use firstcome::clock::Clock;
 use firstcome::domain::{
-    Actor, AuditAction, AuditNote, CampaignId, Instant, Origin, State, to_stored_precision,
+    Actor, AuditAction, AuditNote, CampaignId, Instant, Origin, Pricing, State, to_stored_precision,
 };
 use firstcome::gate::ScriptGate;
-use firstcome::lifecycle::{Lifecycle, Pricing};
+use firstcome::lifecycle::Lifecycle;
 use firstcome::reconcile::Reconciler;
 use firstcome::store::{CampaignChange, NewCampaign, Store};
 

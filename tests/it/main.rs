@@ -31,6 +31,7 @@ mod half_open;
 mod hung;
 mod identity;
 mod migration;
+mod payments;
 #[path = "../faults/proxy.rs"]
 mod proxy;
 mod reconcile;

@@ -89,7 +89,7 @@ fn coupon(dialect: &Dialect) -> Table {
         used_at {time} NULL,
         order_amount BIGINT NULL,
         order_id VARCHAR(64) {ascii} NULL,
-        used_by VARCHAR(255) {unicode} NULL,
+        used_by VARCHAR(260) {unicode} NULL,
         created_at {time} NOT NULL"
     );
     Table::new("coupon", columns)

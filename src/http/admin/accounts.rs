@@ -35,7 +35,7 @@ documented! {
         408 => "The body did not come in time (REQUEST_TIMEOUT).",
         413 => "The body is too large (TOO_LARGE).",
         415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
-        422 => "A value cannot be accepted (INVALID).",
+        422 => "A value cannot be accepted, or the password is one's own (INVALID).",
     }
 }
 
@@ -211,7 +211,7 @@ impl AdminAccountsApi {
     /// Change an account's password or scopes, disable it, enable it, or reset its one-time codes.
     ///
     /// Ends its sessions and its remembered log-ins. Nobody changes an account that has scopes that they do
-    /// not have themselves.
+    /// not have themselves, and nobody the password of their own account, which `POST /api/session/password` does.
     #[oai(
         path = "/api/admin/accounts/:id",
         method = "patch",

@@ -31,9 +31,6 @@ documented! {
     }
 }
 
-/// Characters of a shop's name that are kept.
-const NAME_MAX: usize = 255;
-
 /// Length of a coupon's code.
 const CODE_DIGITS: usize = 26;
 
@@ -44,7 +41,7 @@ pub struct RedeemCoupon {
     /// The code that the customer shows; upper and lower case are the same.
     #[oai(validator(pattern = "^[0-9A-Za-z]{26}$"))]
     code: String,
-    /// The shop's name of the order: asked again for the same order, the answer is the same.
+    /// The shop's name of the order: asked again by the same shop for the same order, the answer is the same.
     #[oai(validator(min_length = 1, max_length = 64, pattern = "^[ -~]*$"))]
     order_id: String,
     /// What the order comes to, in the smallest unit of the currency.
@@ -99,7 +96,7 @@ pub struct AdminCouponsApi;
 impl AdminCouponsApi {
     /// Use a customer's coupon for an order.
     ///
-    /// Once, whoever asks at the same time; asked again for the same order it answers the same. What is
+    /// Once, whoever asks at the same time; asked again by the same shop for the same order it answers the same. What is
     /// answered with 409 changed nothing.
     #[oai(
         path = "/api/admin/coupons/redeem",
@@ -113,7 +110,7 @@ impl AdminCouponsApi {
         body: Checked<RedeemCoupon>,
     ) -> Result<Written<CouponUseView>, Failure<Redeeming>> {
         let Redemption { code, order } = body.0;
-        let by = admin.actor().to_string().chars().take(NAME_MAX).collect();
+        let by = admin.actor().to_string();
         let used = use_voucher(&app, &Voucher::Shown { code, by }, &order).await?;
         Ok(Written(used))
     }

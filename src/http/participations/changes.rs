@@ -20,6 +20,7 @@ use crate::http::reads::by_admin;
 use crate::http::views::ParticipationView;
 use crate::http::{App, Section};
 use crate::identity::{Scope, Scopes};
+use crate::payment::MADE_HERE;
 
 documented! {
     /// Problems of paying.
@@ -49,7 +50,7 @@ documented! {
 pub struct ConfirmRequest {
     /// What the payment provider named the payment. It pays for one participation alone. Left out, the provider
     /// is asked for what is due, and names the payment. The simulated provider does as it says: `declined…`,
-    /// `unavailable…`, `slow-MILLIS…`.
+    /// `unavailable…`, `slow-MILLIS…`; what begins with `simulated-` is refused.
     #[oai(validator(min_length = 1, max_length = 128, pattern = "^[!-~]([ -~]*[!-~])?$"))]
     payment_reference: Option<String>,
     /// What is paid, in the smallest unit of the currency; refused unless it is what is due.
@@ -79,6 +80,14 @@ impl FromFields for Payment {
             fields.wrong(
                 "paymentReference",
                 "must be printable ASCII, without spaces around it",
+            );
+        }
+        if let Said::This(reference) = &reference
+            && reference.starts_with(MADE_HERE)
+        {
+            fields.wrong(
+                "paymentReference",
+                "must not begin with simulated-, as references do that the service makes itself",
             );
         }
         let amount = fields.integer("amount", &(1..=INTEGER_MAX));

@@ -37,11 +37,7 @@ impl From<AccountError> for Problem {
                 "Nothing to confirm",
                 "No secret waits for its first code: POST /api/session/totp makes one.",
             ),
-            AccountError::Throttled(time, limit) => wait(
-                time,
-                limit,
-                "Too many log-ins failed before: try again later.",
-            ),
+            AccountError::Throttled(time, limit) => wait(time, limit, throttled(limit)),
             AccountError::NotRemembered | AccountError::Stolen => refused(
                 "NOT_REMEMBERED",
                 "There is no remembered log-in: log in with the password.",
@@ -63,6 +59,10 @@ impl From<AccountError> for Problem {
                 "Not allowed",
                 "The account has, or would have, scopes that you do not have yourself.",
             ),
+            AccountError::OwnPassword => Self::invalid_field(
+                "password",
+                "is your own, which POST /api/session/password changes",
+            ),
             AccountError::Busy => busy(),
             AccountError::Store(error) => error.into(),
             AccountError::Gate(error) => error.into(),
@@ -79,6 +79,18 @@ impl From<AccountError> for Problem {
 
 fn conflict(code: &'static str, title: &'static str, detail: &'static str) -> Problem {
     Problem::new(StatusCode::CONFLICT, code, title, detail)
+}
+
+/// What a limit on log-ins says.
+fn throttled(limit: &str) -> &'static str {
+    match limit {
+        "login_name_concurrent" => "Other log-ins by this name are in progress: try again later.",
+        "login_address_concurrent" => {
+            "Other log-ins from this address are in progress: try again later."
+        }
+        "login_rate" => "Too many log-ins by this name: try again later.",
+        _ => "Too many log-ins failed before: try again later.",
+    }
 }
 
 /// A 401 has to name a scheme, and there is none for cookies: the admin token's.

@@ -98,6 +98,7 @@ impl From<ParticipateError> for Problem {
                 "REQUEST_OUTSTANDING",
                 "An earlier request may still be committed; ask again, with the same key.",
             ),
+            ParticipateError::NoPaymentProvider => no_provider(),
             ParticipateError::Busy => busy(),
             ParticipateError::Unavailable { part } => part_unavailable(part),
         }

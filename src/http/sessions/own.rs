@@ -48,7 +48,7 @@ documented! {
         413 => "The body is too large (TOO_LARGE).",
         415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
         422 => "A value cannot be accepted (INVALID).",
-        429 => "Too many passwords were wrong, see Retry-After (RATE_LIMITED).",
+        429 => "Too many passwords were wrong, were tried, or are being checked, see Retry-After (RATE_LIMITED).",
     }
 }
 

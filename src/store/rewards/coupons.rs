@@ -25,7 +25,7 @@ const CODE_DIGITS: usize = 26;
 
 /// The columns of a coupon, in the order in which [`coupon`] reads them.
 pub(super) const COLUMNS: &str = "id, code, user_id, campaign_id, participation_id, discount_amount, \
-     minimum_order_amount, valid_from, valid_until, status, used_at, order_amount, created_at, order_id";
+     minimum_order_amount, valid_from, valid_until, status, used_at, order_amount, created_at, order_id, used_by";
 
 const COUPON: Insert = Insert {
     into: "INSERT INTO coupon (id, code, user_id, campaign_id, participation_id, nth, discount_amount, \
@@ -65,9 +65,9 @@ pub struct Order {
 /// What came of using a coupon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UseOutcome {
-    /// It is used, now or before for this same order.
+    /// It is used, now or before by the same one for this same order.
     Used(Coupon),
-    /// It was used before for this order, which came to another amount then.
+    /// It was used before by the same one for this order, which came to another amount then.
     OtherAmount(Coupon),
     /// It is not; the reason is in its status, its terms and the amount.
     Refused(Coupon),
@@ -161,7 +161,7 @@ impl Rewards {
         sql.push(", used_at = ").bind(now);
         sql.push(", order_amount = ").bind(amount);
         sql.push(", order_id = ").bind(order.id.clone());
-        sql.push(", used_by = ").bind(by);
+        sql.push(", used_by = ").bind(by.clone());
         sql.push(" WHERE ");
         voucher.name(&mut sql);
         sql.push(" AND status = ")
@@ -174,7 +174,10 @@ impl Rewards {
         let is_used = sql.push(")").run(&self.db).await? == 1;
         let outcome = match self.coupon(voucher).await? {
             Some(coupon) if is_used => UseOutcome::Used(coupon),
-            Some(coupon) if order.id.is_some() && coupon.order_id == order.id => {
+            // Two shops may name their orders alike.
+            Some(coupon)
+                if order.id.is_some() && coupon.order_id == order.id && coupon.used_by == by =>
+            {
                 if coupon.order_amount == Some(order.amount) {
                     UseOutcome::Used(coupon)
                 } else {
@@ -232,6 +235,7 @@ pub(super) fn coupon(row: &QueryResult) -> Result<Coupon, StoreError> {
         order_amount: order_amount.map(to_unsigned),
         created_at: row.try_get_by_index(12)?,
         order_id: row.try_get_by_index(13)?,
+        used_by: row.try_get_by_index(14)?,
     })
 }
 

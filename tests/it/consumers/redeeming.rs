@@ -142,3 +142,64 @@ async fn where_shops_alone_use_coupons_their_holders_do_not() {
     assert_eq!(redeem(&service, &holder, &order).await.0, 403);
     assert_eq!(redeem(&service, &shop, &order).await.0, 200);
 }
+
+/// A coupon of user 7, who shows `holder`.
+async fn coupon_for(service: &Service, campaign: i64, holder: &str) -> Value {
+    let path = format!("/api/campaigns/{campaign}/participation");
+    let made = service.post(&path).bearer_auth(holder).json(&json!({}));
+    assert_eq!(made.send().await.unwrap().status(), 201);
+    let mut coupon = Value::Null;
+    crate::support::until("the coupon is there", async || {
+        let asked = service.get("/api/users/7/rewards").bearer_auth(holder);
+        let all = body(asked.send().await.unwrap()).await["coupons"].clone();
+        let of = |coupon: &&Value| coupon["campaignId"] == json!(campaign);
+        coupon = all.as_array().unwrap().iter().find(of).cloned().into();
+        coupon.is_object()
+    })
+    .await;
+    coupon
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_shop_used_is_used_for_every_other_and_for_the_holder() {
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, &with_secret()).await;
+    let holder = token(&json!({ "sub": "7" }));
+    let shop = |name: &str| token(&json!({ "sub": name, "scope": "coupon:redeem" }));
+    // As long as subjects may be: shops are told apart by the last letter, too.
+    let (long, longer) = ("s".repeat(255), format!("{}t", "s".repeat(254)));
+    let used = json!("COUPON_USED");
+    for (first, second) in [("shop-a", "shop-b"), (&long, &longer)] {
+        let campaign = service.create(couponing(&json!({}))).await;
+        let coupon = coupon_for(&service, campaign, &holder).await;
+        let code = coupon["code"].as_str().unwrap();
+        let order = asked(code, "1001", 2_000);
+        for _ in 0..2 {
+            assert_eq!(redeem(&service, &shop(first), &order).await.0, 200);
+        }
+        for amount in [2_000, 2_001] {
+            let order = asked(code, "1001", amount);
+            let (status, answer) = redeem(&service, &shop(second), &order).await;
+            assert_eq!((status, &answer["code"]), (409, &used), "{first} {amount}");
+        }
+        let (status, answer) = uses(&service, &coupon, &holder).await;
+        assert_eq!((status, &answer["code"]), (409, &used));
+    }
+    let campaign = service.create(couponing(&json!({}))).await;
+    let coupon = coupon_for(&service, campaign, &holder).await;
+    for _ in 0..2 {
+        assert_eq!(uses(&service, &coupon, &holder).await.0, 200);
+    }
+    let order = asked(coupon["code"].as_str().unwrap(), "1001", 2_000);
+    let (status, answer) = redeem(&service, &shop("shop-a"), &order).await;
+    assert_eq!((status, &answer["code"]), (409, &used));
+}
+
+/// The holder uses it for the order 1001.
+async fn uses(service: &Service, coupon: &Value, holder: &str) -> (u16, Value) {
+    let path = format!("/api/coupons/{}/use", coupon["id"].as_str().unwrap());
+    let order = json!({ "orderAmount": 2_000, "orderId": "1001" });
+    let asked = service.post(&path).bearer_auth(holder).json(&order);
+    let answer = asked.send().await.unwrap();
+    (answer.status().as_u16(), body(answer).await)
+}

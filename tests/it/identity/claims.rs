@@ -79,6 +79,10 @@ async fn a_token_of_another_issuer_is_not_believed() {
         json!("https://issuer.example/"),
         json!("https://ISSUER.example"),
         json!(["https://other.example"]),
+        // RFC 7519, 4.1.1: an issuer is one text. A list that contains ours names others, too.
+        json!([ISSUER]),
+        json!([ISSUER, "https://other.example"]),
+        json!({ "issuer": ISSUER }),
         json!(7),
     ] {
         let refused = verified(json!({ "iss": issuer })).await;

@@ -74,6 +74,8 @@ async fn without_a_provider_that_may_take_payments_nothing_that_costs_is_sold() 
     // Before the setting was taken away, a campaign was on sale.
     let mut service = Service::start(&folder, parts.settings()).await;
     let old = service.create(sale(4)).await;
+    let free = json!({ "name": "free", "kind": "general", "totalStock": 4 });
+    let gift = service.create(free).await;
     let id = reserve(&service, old, 7, 1).await;
     drop(service);
     let allow = "FIRSTCOME_PAYMENT_ALLOW_SIMULATED";
@@ -81,6 +83,8 @@ async fn without_a_provider_that_may_take_payments_nothing_that_costs_is_sold() 
     service = Service::start(&folder, parts.settings()).await;
     let refused = change(&service, &id, "confirm", 7, json!({})).await;
     assert_eq!(said(refused).await, (409, "NO_PAYMENT_PROVIDER".to_owned()));
+    takes_no_unit_that_nobody_can_pay_for(&service, old).await;
+    assert_eq!(service.take_part(gift, 8).await.status(), 201);
 
     let made = service
         .admin("/campaigns")
@@ -110,4 +114,43 @@ async fn without_a_provider_that_may_take_payments_nothing_that_costs_is_sold() 
     let page = service.get("/dashboard").send().await.unwrap();
     let page = page.text().await.unwrap();
     assert!(page.contains("&quot;payments&quot;:&quot;refused&quot;"));
+}
+
+/// Three of its units are left, before and after.
+async fn takes_no_unit_that_nobody_can_pay_for(service: &Service, campaign: i64) {
+    for path in ["participation", "participation-sync"] {
+        for key in [None, Some("a-key")] {
+            let path = format!("/api/campaigns/{campaign}/{path}");
+            let mut asked = service.post(&path).json(&json!({ "userId": 8 }));
+            if let Some(key) = key {
+                asked = asked.header("Idempotency-Key", key);
+            }
+            let refused = asked.send().await.unwrap();
+            let no = (409, "NO_PAYMENT_PROVIDER".to_owned());
+            assert_eq!(said(refused).await, no, "{path} {key:?}");
+        }
+    }
+    let stock = service.get(&format!("/api/campaigns/{campaign}/stock"));
+    let stock = body(stock.send().await.unwrap()).await;
+    assert_eq!(stock["currentStock"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn references_that_the_service_makes_itself_are_not_for_clients() {
+    let folder = TempDir::new().unwrap();
+    let service = Service::start(&folder, &[]).await;
+    let campaign = service.create(sale(4)).await;
+    let (own, other) = (
+        reserve(&service, campaign, 7, 1).await,
+        reserve(&service, campaign, 8, 1).await,
+    );
+    let named = json!({ "paymentReference": format!("simulated-{other}") });
+    let refused = change(&service, &own, "confirm", 7, named).await;
+    assert_eq!(refused.status(), 422);
+    let problem = body(refused).await;
+    assert_eq!(problem["errors"][0]["field"], "paymentReference");
+    for (id, user) in [(own, 7), (other, 8)] {
+        let answer = change(&service, &id, "confirm", user, json!({})).await;
+        assert_eq!(said(answer).await, (200, "confirmed".to_owned()));
+    }
 }

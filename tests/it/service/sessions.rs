@@ -2,6 +2,7 @@
 
 mod away;
 mod command_line;
+mod concurrent;
 mod forging;
 mod guessing;
 mod logging_in;

@@ -10,7 +10,7 @@ const OWNER: &str = "192.0.2.1";
 const STRANGER: &str = "203.0.113.7";
 
 /// Tries to log in from an address: the status, the wait, and whose limit it was.
-async fn tries(scene: &Scene, login: &str, password: &str, from: &str) -> (u16, u64, String) {
+pub async fn tries(scene: &Scene, login: &str, password: &str, from: &str) -> (u16, u64, String) {
     let asked = json!({ "login": login, "password": password });
     let request = scene.service.post("/api/session").json(&asked);
     let request = request.header("x-forwarded-for", from);
@@ -31,7 +31,7 @@ const SETTINGS: [(&str, &str); 3] = [
     ("FIRSTCOME_ACCOUNTS_LOGIN_FAILURES_MAX", "3"),
 ];
 
-async fn scene(more: &[(&'static str, &str)]) -> Scene {
+pub async fn scene(more: &[(&'static str, &str)]) -> Scene {
     let mut settings = SETTINGS.to_vec();
     settings.extend_from_slice(more);
     let scene = Scene::embedded(&settings).await;

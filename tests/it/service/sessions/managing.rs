@@ -152,6 +152,38 @@ async fn nobody_gives_or_takes_over_what_they_may_not_do_themselves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_changes_their_own_password_without_the_current_one() {
+    let scene = Scene::embedded(&[]).await;
+    let service = &scene.service;
+    let own = account(service, "manager", &["account:manage"]).await;
+    let other = account(service, "other", &[]).await;
+    let mut manager = scene.browser();
+    manager.enters("manager", None).await;
+    let changes = async |id: i64, asked: Value| {
+        let request = manager.asks(Method::PATCH, &format!("/api/admin/accounts/{id}"));
+        let answer = request.json(&asked).send().await.unwrap();
+        (answer.status().as_u16(), body(answer).await)
+    };
+    for asked in [
+        json!({ "password": ANOTHER }),
+        json!({ "password": ANOTHER, "scopes": [] }),
+    ] {
+        let (status, problem) = changes(own, asked).await;
+        assert_eq!(
+            (status, &problem["code"], &problem["errors"][0]["field"]),
+            (422, &json!("INVALID"), &json!("password"))
+        );
+        let message = problem["errors"][0]["problem"].as_str().unwrap();
+        assert!(message.contains("POST /api/session/password"), "{message}");
+    }
+    assert!(manager.is_logged_in().await);
+    assert_eq!(changes(other, json!({ "password": ANOTHER })).await.0, 200);
+    // The admin token is not the account.
+    let by_token = change(service, own, json!({ "password": ANOTHER })).await;
+    assert_eq!(by_token.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_account_is_looked_at_without_what_opens_it() {
     for scene in Scene::all(&[]).await {
         let service = &scene.service;
