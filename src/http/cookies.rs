@@ -57,12 +57,13 @@ impl Cookies {
     }
 }
 
-/// The value of a cookie. One that is there twice was put there by two, and which is whose is not known.
+/// The value of a cookie. One that is there twice was put there by two, and which is whose is not known. Cookies of
+/// others that are no text are passed over.
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
     let lines = headers.get_all(header::COOKIE).iter();
     let pairs = lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| std::str::from_utf8(pair).ok())
         .filter_map(|pair| pair.trim().split_once('='));
     let mut found = pairs.filter_map(|(known, value)| (known == name).then_some(value));
     match (found.next(), found.next()) {
@@ -91,6 +92,14 @@ mod tests {
         assert_eq!(cookie(&headers, "firstcome-session").unwrap(), Some("a.b"));
         assert_eq!(cookie(&headers, "c").unwrap(), Some("3"));
         assert_eq!(cookie(&headers, "session").unwrap(), None);
+    }
+
+    #[test]
+    fn a_cookie_of_others_that_is_no_text_hides_none() {
+        let mut headers = HeaderMap::new();
+        let line = HeaderValue::from_bytes(b"theirs=\xff; s=1").unwrap();
+        headers.insert(header::COOKIE, line);
+        assert_eq!(cookie(&headers, "s").unwrap(), Some("1"));
     }
 
     #[test]

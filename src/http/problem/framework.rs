@@ -129,7 +129,7 @@ pub(in crate::http) fn host_not_allowed() -> Problem {
         StatusCode::MISDIRECTED_REQUEST,
         "HOST_NOT_ALLOWED",
         "Host not allowed",
-        "The service is not asked by this name: http.allowed_hosts lists the names that it has.",
+        "The name in Host is not allowed: add it to http.allowed_hosts if it is one of the service.",
     )
 }
 

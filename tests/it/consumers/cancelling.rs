@@ -253,7 +253,14 @@ async fn a_process_that_dies_while_it_cancels_leaves_one_usable_coupon_for_each_
         scene.reaches("SELECT COUNT(*) FROM revocation", 0).await;
         let (status, _) = use_it(&last, &coupon, "7", json!(2_000)).await;
         assert_eq!(status, if is_cancelled { 409 } else { 200 }, "{point}");
-        let next = last.take_part(campaign, 8).await.status();
-        assert_eq!(next, if is_cancelled { 201 } else { 409 }, "{point}");
+        if is_cancelled {
+            // The gate was not told before the process died: the sweep finds that it lacks the unit.
+            until("the unit can be had again", async || {
+                last.take_part(campaign, 8).await.status() == 201
+            })
+            .await;
+        } else {
+            assert_eq!(last.take_part(campaign, 8).await.status(), 409, "{point}");
+        }
     }
 }

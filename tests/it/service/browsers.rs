@@ -120,7 +120,6 @@ async fn a_service_that_believes_its_callers_is_not_asked_by_a_foreign_name() {
         "127.0.0.1.evil.example",
         "xshop.example",
         "internal.example",
-        "localhost, evil.example",
         "",
     ] {
         for (method, path) in [

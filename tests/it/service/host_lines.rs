@@ -25,7 +25,8 @@ fn status(answer: &str) -> u16 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_of_http_1_1_has_one_host_line() {
     let folder = TempDir::new().unwrap();
-    let service = Service::start(&folder, &[]).await;
+    let any_name = [("FIRSTCOME_HTTP_ALLOWED_HOSTS", "*".to_owned())];
+    let service = Service::start(&folder, &any_name).await;
     for (lines, wanted) in [
         ("host: a\r\n", 200),
         ("host: a:80\r\n", 200),

@@ -188,7 +188,11 @@ async fn a_log_in_needs_a_code_once_the_first_code_was_confirmed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_code_opens_one_session_whichever_replicas_are_asked_at_once() {
-    let scene = Scene::real(&[]).await;
+    let all_at_once = [
+        ("FIRSTCOME_ACCOUNTS_LOGIN_NAME_CONCURRENT_MAX", "100"),
+        ("FIRSTCOME_ACCOUNTS_LOGIN_ADDRESS_CONCURRENT_MAX", "100"),
+    ];
+    let scene = Scene::real(&all_at_once).await;
     let settings = scene.parts.as_ref().unwrap().settings.clone();
     let folder = TempDir::new().unwrap();
     let other = Service::start(&folder, &settings).await;
