@@ -5,12 +5,14 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.2
 K6_VERSION := v1.8.1
 
 SEEDS ?= 1..21
 FUZZ_SECONDS ?= 600
 
 cargo_deny := .parts/bin/cargo-deny-$(CARGO_DENY_VERSION)
+cargo_fuzz := .parts/bin/cargo-fuzz-$(CARGO_FUZZ_VERSION)
 k6 := .parts/bin/k6-$(K6_VERSION)
 
 .PHONY: help
@@ -190,8 +192,9 @@ faults: ## Break the parts by random schedules: SEEDS=1..201, or MINUTES=30 of n
 	  cargo test --locked --features failpoints --test faults whatever_breaks -- --nocapture
 
 .PHONY: fuzz
-fuzz: openssl ## What reads foreign bytes, on inputs made by chance: FUZZ_SECONDS=600 of new ones
-	FIRSTCOME_FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --locked --features failpoints,kafka-tls --lib fuzz:: -- --nocapture
+fuzz: openssl ## What reads foreign bytes, guided by coverage: FUZZ_SECONDS=600 for all, TARGETS="json jwt" for some
+	$(MAKE) $(cargo_fuzz) || true
+	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz $(cargo_fuzz)
 
 .PHONY: k6-smoke
 k6-smoke: $(k6) ## Load: a short check of a running service
@@ -218,6 +221,11 @@ $(cargo_deny):
 	CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root .parts \
 	  cargo-deny@$(CARGO_DENY_VERSION)
 	mv .parts/bin/cargo-deny $@
+
+$(cargo_fuzz):
+	CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root .parts \
+	  cargo-fuzz@$(CARGO_FUZZ_VERSION)
+	mv .parts/bin/cargo-fuzz $@
 
 $(k6):
 	GOBIN=$(CURDIR)/.parts/bin go install go.k6.io/k6@$(K6_VERSION)

@@ -258,5 +258,5 @@ async fn look_for_all(store: Store, answers: Answers, batch: Vec<Asking>) {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

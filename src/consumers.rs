@@ -136,5 +136,5 @@ fn hooks(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &Config) 
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

@@ -210,5 +210,5 @@ impl Stream for Pieces {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

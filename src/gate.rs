@@ -396,5 +396,5 @@ pub trait Gate: Send + Sync + 'static {
     async fn ping(&self) -> Result<(), GateError>;
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;

@@ -57,5 +57,5 @@ pub mod trace;
 pub mod wake;
 pub mod web;
 
-#[cfg(test)]
-mod fuzz;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;

@@ -235,7 +235,7 @@ impl Sampled {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 
 #[cfg(test)]

@@ -110,6 +110,31 @@ fn run(name: &str, target: Target) {
     println!("{name}: {rounds} inputs in {:?}", began.elapsed());
 }
 
+/// `make fuzz` runs what `fuzz/Cargo.toml` names.
+#[test]
+fn the_package_of_libfuzzer_has_a_binary_for_each_target() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    let named = |line: &str| {
+        Some(
+            line.strip_prefix("name = \"")?
+                .strip_suffix('"')?
+                .to_owned(),
+        )
+    };
+    let binaries = manifest.split("[[bin]]").skip(1);
+    let binaries: Vec<String> = binaries
+        .filter_map(|one| one.lines().find_map(named))
+        .collect();
+    assert_eq!(binaries, TARGETS.map(|(name, _)| name));
+    let mut seeds: Vec<String> = fs::read_dir(folder.join("corpus"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    seeds.sort();
+    assert_eq!(seeds, binaries);
+}
+
 #[test]
 fn whatever_others_send_is_read_or_refused() {
     std::thread::scope(|scope| {

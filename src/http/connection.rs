@@ -286,7 +286,7 @@ impl<'a> Patience<'a> {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;
 
 #[cfg(test)]
