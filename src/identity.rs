@@ -69,6 +69,25 @@ pub enum TokenError {
     Subject,
 }
 
+impl TokenError {
+    /// The word for it, in metrics and security events.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Type => "type",
+            Self::Algorithm => "algorithm",
+            Self::UnknownKey => "unknown_key",
+            Self::Signature => "signature",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Subject => "subject",
+        }
+    }
+}
+
 /// What a token that is believed says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {

@@ -4,9 +4,9 @@
 
 mod by_database;
 mod by_gate;
+mod earlier;
 mod lookups;
 mod outcome;
-mod payable;
 mod sync;
 
 use std::sync::Arc;
@@ -16,7 +16,6 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-use self::lookups::Known;
 pub use self::lookups::Lookups;
 pub use self::outcome::{Outcome, ParticipateError, Replayed, Request};
 pub use self::sync::SyncPath;
@@ -25,9 +24,7 @@ use crate::allow_list::{AllowLists, LookupError};
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::direct::{Cause, Direct};
-use crate::domain::{
-    Campaign, CampaignId, KeyChoice, Participation, ParticipationId, Pricing, Refusal, State,
-};
+use crate::domain::{Campaign, CampaignId, KeyChoice, ParticipationId, Pricing, Refusal, State};
 use crate::gate::{Guarded, Key, KeyDigest};
 use crate::meter::Meter;
 use crate::reconcile::Reconciler;
@@ -188,7 +185,9 @@ impl Participate {
         let parts = &self.parts;
         let campaign = parts.known_campaign(request.campaign).await?;
         if !parts.is_payable(&campaign) {
-            return parts.refused_unpayable(&request).await;
+            // No unit is taken for a reservation that nobody can pay for.
+            let refused = Err(ParticipateError::NoPaymentProvider);
+            return parts.first_answer_or(&request, refused).await;
         }
         let refusal = parts.refused_here(&campaign, &request).await?;
         if refusal.is_none()
@@ -251,17 +250,6 @@ impl Parts {
         found
             .filter(|campaign| campaign.state != State::Draft)
             .ok_or(ParticipateError::UnknownCampaign)
-    }
-
-    /// What was answered to this key before, if it was used.
-    async fn earlier_answer(&self, request: &Request) -> Result<Option<Outcome>, ParticipateError> {
-        let Some(key) = &request.idempotency_key else {
-            return Ok(None);
-        };
-        match Box::pin(self.lookups.by_key(request, key)).await? {
-            Some(participation) => first_answer(request, participation).map(Some),
-            None => Ok(None),
-        }
     }
 
     /// What can be refused without asking the gate, which asks the same again, by its own clock, and alone
@@ -341,6 +329,12 @@ impl Parts {
         }
     }
 
+    /// Whether somebody who gets a reservation can pay for it. A campaign with a price may be open since before
+    /// payments were turned off.
+    fn is_payable(&self, campaign: &Campaign) -> bool {
+        campaign.price.is_none() || self.pricing == Pricing::Sold
+    }
+
     /// A no of the database, which held the campaign's row: what is under way elsewhere comes after it, and
     /// is refused because it began before.
     async fn refused_by_database(
@@ -351,35 +345,13 @@ impl Parts {
     ) -> Result<Outcome, ParticipateError> {
         self.note_sold_out(request, &refusal, remaining).await;
         let refused = Outcome::Refused { refusal, remaining };
-        let Some(key) = &request.idempotency_key else {
-            return Ok(refused);
-        };
-        match Box::pin(self.lookups.any_by_key(request, key)).await? {
-            Known::Participation(participation) => first_answer(request, participation),
-            Known::UnderWay => Err(ParticipateError::Outstanding),
-            Known::Nothing | Known::GateClosed => Ok(refused),
-        }
+        self.first_answer_or(request, Ok(refused)).await
     }
 
     async fn note_sold_out(&self, request: &Request, refusal: &Refusal, remaining: Option<u64>) {
         if *refusal == Refusal::SoldOut && remaining == Some(0) {
             Box::pin(self.catalogue.mark_sold_out(request.campaign)).await;
         }
-    }
-}
-
-/// What a key led to is the answer to whoever sends it, unless it was sent with something else.
-fn first_answer(
-    request: &Request,
-    participation: Participation,
-) -> Result<Outcome, ParticipateError> {
-    if participation.campaign_id == request.campaign && participation.quantity == request.quantity {
-        Ok(Outcome::Accepted {
-            participation,
-            replayed: Replayed::Again,
-        })
-    } else {
-        Err(ParticipateError::KeyReused)
     }
 }
 

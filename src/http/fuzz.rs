@@ -131,8 +131,9 @@ pub fn cookie(bytes: &[u8]) {
     let headers: HeaderMap = values.map(|value| (header::COOKIE, value)).collect();
     if let Ok(Some(value)) = cookies::cookie(&headers, "firstcome-session") {
         let pair = format!("firstcome-session={value}");
-        let mut lines = headers.values().filter_map(|line| line.to_str().ok());
-        assert!(lines.any(|line| line.contains(&pair)), "{pair}");
+        let mut lines = headers.values().map(HeaderValue::as_bytes);
+        let is_in = |line: &[u8]| line.windows(pair.len()).any(|part| part == pair.as_bytes());
+        assert!(lines.any(is_in), "{pair}");
         if let Some(token) = crate::accounts::SessionToken::parse(value) {
             let _csrf = token.csrf();
         }

@@ -47,18 +47,7 @@ impl Metrics {
     }
 
     pub(super) fn refuse(&self, error: TokenError) {
-        let reason = match error {
-            TokenError::Malformed => "malformed",
-            TokenError::Type => "type",
-            TokenError::Algorithm => "algorithm",
-            TokenError::UnknownKey => "unknown_key",
-            TokenError::Signature => "signature",
-            TokenError::Issuer => "issuer",
-            TokenError::Audience => "audience",
-            TokenError::Expired => "expired",
-            TokenError::NotYetValid => "not_yet_valid",
-            TokenError::Subject => "subject",
-        };
+        let reason = error.word();
         self.refused.get_or_create(&Why { reason }).inc();
     }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::earlier::first_answer;
 use super::lookups::Known;
 use super::{
     Attempt, FIRST_ANSWER_LOOKS, FIRST_ANSWER_PAUSE, Outcome, ParticipateError, Parts, Path,
-    Replayed, Request, SYNC_HOLD, Step, first_answer, unavailable,
+    Replayed, Request, SYNC_HOLD, Step, unavailable,
 };
 use crate::admission::{Answer, DeskError};
 use crate::crash;

@@ -65,6 +65,15 @@ pub async fn reserved(
     participation
 }
 
+/// Thirty reservations, with ranks from 1, that wait for a minute yet.
+pub async fn thirty_reserved(store: &Store, campaign: &Campaign) -> Vec<Participation> {
+    let mut orders = Vec::new();
+    for rank in 1..=30 {
+        orders.push(reserved(store, campaign, rank, 60).await);
+    }
+    orders
+}
+
 fn wished(one: &Participation, wish: Wish) -> Wished {
     Wished {
         id: one.id,
@@ -269,10 +278,7 @@ async fn a_change_that_the_database_does_not_take_fails_alone() {
     let test = mysql().await;
     let store = &test.store;
     let campaign = paid(store).await;
-    let mut orders = Vec::new();
-    for rank in 1..=30 {
-        orders.push(reserved(store, &campaign, rank, 60).await);
-    }
+    let orders = thirty_reserved(store, &campaign).await;
     let supervisor = Supervisor::new(Duration::from_secs(5));
     let changes = changes_on(store, &supervisor);
     let asked = orders.iter().map(|order| {

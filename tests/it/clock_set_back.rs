@@ -154,8 +154,8 @@ async fn one_campaign_that_is_rebuilt_elsewhere_keeps_no_others_from_being_align
     // Newest first: the one that is held is told before the other.
     let (held, free) = (other, &scene.campaign);
     let held_epoch = held.gate_epoch;
-    let hold = test.store.hold_rebuild(held.id, held_epoch, HELD).await;
-    assert!(hold.unwrap());
+    let answer = test.store.hold_rebuild(held.id, held_epoch, HELD).await;
+    assert!(answer.unwrap());
     let aligned = timeout(AT_ONCE, replica.align()).await.expect("it waits");
     assert_eq!(aligned.unwrap().campaigns, 2);
     assert!(scene.gate.inspect(free.id).await.unwrap().is_some());

@@ -68,9 +68,9 @@ struct AllowListView {
 
 impl AllowListView {
     /// A list as somebody sees it who put it there, or may know who did.
-    fn with_actor(campaign: CampaignId, list: AllowList) -> Written<Self> {
+    fn with_actor(campaign: CampaignId, list: &AllowList) -> Written<Self> {
         let actor = Some(list.actor.clone());
-        let Written(view) = Self::without_actor(campaign, &list);
+        let Written(view) = Self::without_actor(campaign, list);
         Written(Self { actor, ..view })
     }
 
@@ -222,7 +222,7 @@ impl AdminAllowListApi {
         match app.allow_lists.replace(campaign, by, &mut file).await {
             Ok(list) => {
                 tracing::info!(campaign.id = %campaign, users = list.users, "list replaced");
-                Ok(AllowListView::with_actor(campaign, list))
+                Ok(AllowListView::with_actor(campaign, &list))
             }
             Err(error) => Err(refused(error, &mut file).await.into()),
         }
@@ -244,7 +244,7 @@ impl AdminAllowListApi {
         let campaign = CampaignId(id.0);
         let list = app.allow_lists.of(campaign).await?;
         Ok(if admin.scopes().has(Scope::AuditRead) {
-            AllowListView::with_actor(campaign, list)
+            AllowListView::with_actor(campaign, &list)
         } else {
             AllowListView::without_actor(campaign, &list)
         })

@@ -125,7 +125,7 @@ impl<'a> Asking<'a> {
                 TokenError::Malformed if !is_jwt(token) => SecurityEvent::AdminTokenRefused,
                 _ => SecurityEvent::TokenRefused,
             };
-            self.refuse(event, reason(*error));
+            self.refuse(event, error.word());
         });
         outcome.map(Shown::Token).map_err(refused)
     }
@@ -135,22 +135,6 @@ impl<'a> Asking<'a> {
 /// has where such tokens are accepted.
 fn is_jwt(token: &str) -> bool {
     token.bytes().filter(|byte| *byte == b'.').count() == 2
-}
-
-/// The word for why a token was refused, in security events.
-const fn reason(error: TokenError) -> &'static str {
-    match error {
-        TokenError::Malformed => "malformed",
-        TokenError::Type => "type",
-        TokenError::Algorithm => "algorithm",
-        TokenError::UnknownKey => "unknown_key",
-        TokenError::Signature => "signature",
-        TokenError::Issuer => "issuer",
-        TokenError::Audience => "audience",
-        TokenError::Expired => "expired",
-        TokenError::NotYetValid => "not_yet_valid",
-        TokenError::Subject => "subject",
-    }
 }
 
 /// A token that is not believed. Why is said as far as its bearer knows it anyway, or has to know it to

@@ -8,7 +8,7 @@ use firstcome::supervisor::Supervisor;
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 
-use super::{changes_on, paid, reserved};
+use super::{changes_on, paid, thirty_reserved};
 use crate::support::{mysql, until, waits_for_a_lock};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -16,10 +16,7 @@ async fn a_payment_recorded_elsewhere_meanwhile_fails_its_own_change_alone() {
     let test = mysql().await;
     let store = &test.store;
     let campaign = paid(store).await;
-    let mut orders = Vec::new();
-    for rank in 1..=30 {
-        orders.push(reserved(store, &campaign, rank, 60).await);
-    }
+    let orders = thirty_reserved(store, &campaign).await;
     let supervisor = Supervisor::new(Duration::from_secs(5));
     let changes = changes_on(store, &supervisor);
     let db = Database::connect(&test.url).await.unwrap();

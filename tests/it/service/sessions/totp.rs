@@ -86,7 +86,10 @@ async fn enable(browser: &mut Browser<'_>) -> (String, Vec<String>) {
     let confirmed = body(confirmed).await;
     let session = &confirmed["session"];
     assert_eq!(session["totp"], "enabled");
-    browser.csrf = session["csrfToken"].as_str().unwrap().to_owned();
+    session["csrfToken"]
+        .as_str()
+        .unwrap()
+        .clone_into(&mut browser.csrf);
     let codes = confirmed["recoveryCodes"].as_array().unwrap().iter();
     (
         secret,
@@ -163,27 +166,29 @@ async fn a_log_in_needs_a_code_once_the_first_code_was_confirmed() {
             );
         }
 
-        // A recovery code is good once, however it is typed.
-        let typed = codes[0].to_lowercase().replace('-', " ");
-        assert_eq!(enters(&mut other, PASSWORD, Some(&typed)).await, accepted());
-        assert_eq!(
-            enters(&mut other, PASSWORD, Some(&codes[0])).await,
-            code_refused
-        );
-        assert_eq!(
-            enters(&mut other, PASSWORD, Some(&codes[1])).await,
-            accepted()
-        );
-        // The password changes by the password alone; the next log-in takes a code, still.
-        let change =
-            json!({ "currentPassword": PASSWORD, "newPassword": "another password of a test" });
-        assert_eq!(
-            other.post("/api/session/password", &change).await.status(),
-            201
-        );
-        let after = enters(&mut scene.browser(), "another password of a test", None).await;
-        assert_eq!(after, refused(401, "CODE_REQUIRED"));
+        recovery_codes_are_good_once(&scene, &mut other, &codes).await;
     }
+}
+
+/// Logs in by recovery codes, then changes the password.
+async fn recovery_codes_are_good_once(scene: &Scene, other: &mut Browser<'_>, codes: &[String]) {
+    // A recovery code is good once, however it is typed.
+    let typed = codes[0].to_lowercase().replace('-', " ");
+    assert_eq!(enters(other, PASSWORD, Some(&typed)).await, accepted());
+    assert_eq!(
+        enters(other, PASSWORD, Some(&codes[0])).await,
+        refused(401, "CODE_REFUSED")
+    );
+    assert_eq!(enters(other, PASSWORD, Some(&codes[1])).await, accepted());
+    // The password changes by the password alone; the next log-in takes a code, still.
+    let change =
+        json!({ "currentPassword": PASSWORD, "newPassword": "another password of a test" });
+    assert_eq!(
+        other.post("/api/session/password", &change).await.status(),
+        201
+    );
+    let after = enters(&mut scene.browser(), "another password of a test", None).await;
+    assert_eq!(after, refused(401, "CODE_REQUIRED"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
