@@ -29,8 +29,8 @@ use anyhow::Context;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 
-use crate::store::Store;
-use crate::supervisor::{BoxError, Policy, Spawner, Stage, Supervisor};
+use crate::parts::store::Store;
+use crate::runtime::supervisor::{BoxError, Policy, Spawner, Stage, Supervisor};
 
 /// Serves on a listener. It serves once: when it fails the process stops, and what starts it again
 /// binds anew.

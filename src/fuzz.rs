@@ -10,11 +10,13 @@
 #[cfg(test)]
 mod run;
 
-use crate::challenge::{Challenge, Required};
-use crate::clock::Clock;
+use crate::access::challenge::{Challenge, Required};
+use crate::access::identity::{Algorithm, KeySet, Keys, Rules, TokenTypes, Verifier};
 use crate::domain::{CampaignId, UserId};
-use crate::identity::{Algorithm, KeySet, Keys, Rules, TokenTypes, Verifier};
-use crate::{allow_list, consumers, export, gate, http, trace};
+use crate::runtime::clock::Clock;
+use crate::{
+    events::consumers, http, operate::export, parts::gate, runtime::trace, sale::allow_list,
+};
 
 /// Reads some bytes, and fails where something does not hold.
 type Target = fn(&[u8]);

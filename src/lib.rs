@@ -1,61 +1,40 @@
-//! First come, first served. The modules below in reading order are the map; `docs/architecture.md`
-//! walks along one participation.
+//! First come, first served. The modules in reading order are the map; `docs/architecture.md` walks along one
+//! participation.
+//!
+//! Start at [`sale::participate`]: it is one participation from the request to its commit, top to bottom.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`domain`] | what the words mean: ids, campaign, participation, event |
+//! | [`sale`] | everything between a request and its commit |
+//! | [`events`] | everything after the commit: relay, consumers |
+//! | [`parts`] | store, gate, broker: the real parts and their embedded twins |
+//! | [`access`] | who is asking, and how often they may |
+//! | [`operate`] | everything for those who run the service |
+//! | [`http`] | the edge: routes, requests, responses, problems |
+//! | [`config`] | reads the environment |
+//! | [`command`] | one file for each command: wiring only |
+//! | [`runtime`] | what any service needs; knows no business word |
 
 pub mod domain;
 
-pub mod participate;
+pub mod sale;
 
-pub mod admission;
-pub mod direct;
-pub mod writer;
+pub mod events;
 
-pub mod accounts;
-pub mod aggregate;
-pub mod allow_list;
-pub mod audit;
-pub mod catalogue;
-pub mod challenge;
-pub mod changes;
-pub mod consumers;
-pub mod export;
-pub mod guesses;
-pub mod health;
-pub mod lifecycle;
-pub mod limits;
-pub mod meter;
-pub mod order;
-pub mod payment;
-pub mod reconcile;
-pub mod simulate;
-pub mod status;
-pub mod system;
+pub mod parts;
 
-pub mod broker;
-pub mod gate;
-pub mod skew;
-pub mod store;
+pub mod access;
 
-pub mod alert;
-pub mod asyncapi;
-pub mod clock;
-pub mod command;
-pub mod config;
-pub mod crash;
-pub mod doctor;
+pub mod operate;
+
 pub mod http;
-pub mod identity;
-pub mod lane;
-pub mod relay;
 
-pub mod pubsub;
-pub mod reading;
-pub mod retry;
-pub mod security;
-pub mod supervisor;
-pub mod telemetry;
-pub mod trace;
-pub mod wake;
-pub mod web;
+pub mod config;
+
+pub mod command;
+
+pub mod runtime;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -10,8 +10,8 @@ use firstcome::command::confirmation::Confirmation;
 use firstcome::command::verify::{Beyond, Form};
 use firstcome::config::Config;
 use firstcome::domain::CampaignId;
-use firstcome::reconcile::verify::{Depth, Scope};
-use firstcome::trace::Traces;
+use firstcome::runtime::trace::Traces;
+use firstcome::sale::reconcile::verify::{Depth, Scope};
 
 /// How long the end waits until the last spans are sent.
 const TRACES_STOP: Duration = Duration::from_secs(5);
@@ -128,7 +128,7 @@ enum Command {
 
 fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
-    let _armed = firstcome::crash::arm();
+    let _armed = firstcome::runtime::failpoint::arm();
     let arguments = Arguments::parse();
     match run(&arguments) {
         Ok(code) => code,
@@ -147,7 +147,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         _ => {}
     }
     let config = Config::load(arguments.config.as_deref(), &arguments.set)?;
-    firstcome::telemetry::subscribe(config.log.format, &config.log.filter)?;
+    firstcome::runtime::telemetry::subscribe(config.log.format, &config.log.filter)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

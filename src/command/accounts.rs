@@ -14,16 +14,16 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::data_folder::{self, Held};
 use super::parts;
-use crate::accounts::{
+use crate::access::accounts::{
     Account, Accounts, COMMON, Change, Hasher, Manager, PASSWORD_CHARACTERS, Wanted, create_alone,
     is_common, scopes_of,
 };
-use crate::clock::Clock;
+use crate::access::identity::{Scope, Scopes};
 use crate::config::Config;
 use crate::domain::{Actor, LoginName, Origin, UserId};
-use crate::gate::{Guarded, ScriptGate};
-use crate::identity::{Scope, Scopes};
-use crate::store::Store;
+use crate::parts::gate::{Guarded, ScriptGate};
+use crate::parts::store::Store;
+use crate::runtime::clock::Clock;
 
 /// What is done with accounts.
 #[derive(Clone, Debug, Subcommand)]

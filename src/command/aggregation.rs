@@ -2,13 +2,13 @@
 
 use tokio::runtime::Handle;
 
-use crate::aggregate::{self, Aggregator, Metrics, Parts};
-use crate::alert::Alerts;
-use crate::clock::Clock;
 use crate::config::Config;
-use crate::store::Store;
-use crate::supervisor::Spawner;
-use crate::telemetry::Telemetry;
+use crate::operate::alert::Alerts;
+use crate::operate::statistics::{self, Aggregator, Metrics, Parts};
+use crate::parts::store::Store;
+use crate::runtime::clock::Clock;
+use crate::runtime::supervisor::Spawner;
+use crate::runtime::telemetry::Telemetry;
 
 /// Makes the aggregator, and starts its schedule unless that is off.
 pub(super) fn start(
@@ -34,7 +34,7 @@ pub(super) fn start(
     };
     let aggregator = Aggregator::new(parts, config.aggregation.settings()?);
     if config.aggregation.enabled {
-        aggregate::start_schedule(spawner, &aggregator);
+        statistics::start_schedule(spawner, &aggregator);
     }
     Ok(aggregator)
 }

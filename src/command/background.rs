@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::gate::{GateError, Guarded, MemoryMetrics, ScriptGate};
-use crate::lifecycle::Lifecycle;
-use crate::meter::Meter;
-use crate::reconcile::{ReconcileError, Reconciler, Swept};
-use crate::store::Store;
-use crate::supervisor::{Policy, Spawner, Stage};
+use crate::operate::lifecycle::Lifecycle;
+use crate::parts::gate::{GateError, Guarded, MemoryMetrics, ScriptGate};
+use crate::parts::store::Store;
+use crate::runtime::supervisor::{Policy, Spawner, Stage};
+use crate::sale::meter::Meter;
+use crate::sale::reconcile::{ReconcileError, Reconciler, Swept};
 
 /// How often refusals are written to the store.
 const TALLY_INTERVAL: Duration = Duration::from_secs(1);

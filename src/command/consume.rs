@@ -4,13 +4,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{edge, parts, rewarding, watching};
-use crate::broker::Publisher;
 use crate::config::Config;
 use crate::domain::{Consumer, Stream};
-use crate::health::{Health, Need};
 use crate::http::{self, Probes};
-use crate::supervisor::{Stage, Supervisor, process_signals};
-use crate::telemetry::Telemetry;
+use crate::operate::health::{Health, Need};
+use crate::parts::broker::Publisher;
+use crate::runtime::supervisor::{Stage, Supervisor, process_signals};
+use crate::runtime::telemetry::Telemetry;
 
 /// Consumes until told to stop. It needs the real database and broker: embedded ones belong to one process,
 /// and that one has consumers of its own.

@@ -9,10 +9,10 @@ use clap::{Args, Subcommand};
 use uuid::Uuid;
 
 use super::confirmation::Confirmation;
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::{Actor, CampaignId, EventId, Origin};
-use crate::store::{DeadLetter, DeadLetterFilter, Store};
+use crate::parts::store::{DeadLetter, DeadLetterFilter, Store};
+use crate::runtime::clock::Clock;
 
 /// Dead letters read at once.
 const PAGE_ROWS: u32 = 500;

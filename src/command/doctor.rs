@@ -7,11 +7,11 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::verify::Form;
-use crate::broker::PublishError;
-use crate::broker::kafka::Kafka;
-use crate::clock::Clock;
 use crate::config::{Config, Provider};
-use crate::doctor::{self, Creation, Finding, Level, Reading, Settings, Topic};
+use crate::operate::doctor::{self, Creation, Finding, Level, Reading, Settings, Topic};
+use crate::parts::broker::PublishError;
+use crate::parts::broker::kafka::Kafka;
+use crate::runtime::clock::Clock;
 
 /// Examines the configured parts; non-zero when something must be changed.
 pub async fn run(config: &Config, form: Form) -> anyhow::Result<ExitCode> {

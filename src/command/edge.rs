@@ -6,11 +6,11 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 
 use super::parts;
+use crate::access::security_events::SecurityEvents;
 use crate::config::{Config, Mode};
 use crate::http::{self, App, BoundMetrics, CertificateFiles, Hosts, Surface, TakenPayments, Tls};
-use crate::security::SecurityEvents;
-use crate::supervisor::{Policy, Spawner, Stage};
-use crate::telemetry::Telemetry;
+use crate::runtime::supervisor::{Policy, Spawner, Stage};
+use crate::runtime::telemetry::Telemetry;
 
 /// Threads for those who run the service: they ask little.
 const MANAGEMENT_THREADS: usize = 1;

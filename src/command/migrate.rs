@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::confirmation::Confirmation;
-use crate::clock::Clock;
 use crate::config::Config;
+use crate::runtime::clock::Clock;
 
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -9,17 +9,17 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
 use super::data_folder;
-use crate::broker::embedded::Embedded;
-use crate::broker::kafka::{Extra, Kafka, KafkaConfig};
-use crate::broker::{PublishError, Publisher};
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::Stream;
-use crate::gate::{RedisConfig, RedisTls, ScriptGate};
 use crate::http::listen;
-use crate::pubsub::Nodes;
-use crate::retry;
-use crate::store::{Store, StoreConfig};
+use crate::parts::broker::embedded::Embedded;
+use crate::parts::broker::kafka::{Extra, Kafka, KafkaConfig};
+use crate::parts::broker::{PublishError, Publisher};
+use crate::parts::gate::{RedisConfig, RedisTls, ScriptGate};
+use crate::parts::pubsub::Nodes;
+use crate::parts::store::{Store, StoreConfig};
+use crate::runtime::clock::Clock;
+use crate::runtime::retry;
 
 /// Opening a part takes at most this long.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(8);

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::parts;
-use crate::broker::Publisher;
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::Fresh;
-use crate::relay::{self, Elsewhere, Relay, RelayHandle};
-use crate::retry;
-use crate::store::Store;
-use crate::supervisor::Spawner;
-use crate::telemetry::Telemetry;
-use crate::wake;
+use crate::events::relay::{self, Elsewhere, Relay, RelayHandle};
+use crate::events::wake;
+use crate::parts::broker::Publisher;
+use crate::parts::store::Store;
+use crate::runtime::clock::Clock;
+use crate::runtime::retry;
+use crate::runtime::supervisor::Spawner;
+use crate::runtime::telemetry::Telemetry;
 
 /// What publishes what this process commits.
 pub(super) struct Publishing {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::{edge, parts, publishing, watching};
 use crate::config::Config;
 use crate::domain::Stream;
-use crate::health::{Health, Need};
 use crate::http::{self, Probes};
-use crate::supervisor::{Stage, Supervisor, process_signals};
-use crate::telemetry::Telemetry;
+use crate::operate::health::{Health, Need};
+use crate::runtime::supervisor::{Stage, Supervisor, process_signals};
+use crate::runtime::telemetry::Telemetry;
 
 /// Publishes until told to stop. It needs the real database and broker: embedded ones belong to one
 /// process, and that one has a relay of its own.

@@ -6,14 +6,14 @@ use anyhow::Context;
 use secrecy::ExposeSecret;
 
 use super::{data_folder, parts};
-use crate::catalogue::{Catalogue, CatalogueConfig};
-use crate::clock::Clock;
 use crate::config::Config;
-use crate::consumers::{self, Metrics, Parts};
 use crate::domain::Consumer;
-use crate::store::{Rewards, Store, StoreConfig};
-use crate::supervisor::Spawner;
-use crate::telemetry::Telemetry;
+use crate::events::consumers::{self, Metrics, Parts};
+use crate::parts::store::{Rewards, Store, StoreConfig};
+use crate::runtime::clock::Clock;
+use crate::runtime::supervisor::Spawner;
+use crate::runtime::telemetry::Telemetry;
+use crate::sale::catalogue::{Catalogue, CatalogueConfig};
 
 /// What the schema beside that of the events is called.
 const SCHEMA_SUFFIX: &str = "_rewards";

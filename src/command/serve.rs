@@ -13,34 +13,34 @@ use super::{
     aggregation, background, data_folder, edge, parts, publishing, rewarding, trying, verifying,
     watching,
 };
-use crate::accounts::Accounts;
-use crate::admission::Desk;
-use crate::allow_list::AllowLists;
-use crate::audit::Keeper;
-use crate::catalogue::{self, Catalogue, CatalogueConfig};
-use crate::changes::{self, Changes, Committer, Payments, Revocations};
-use crate::clock::Clock;
+use crate::access::accounts::Accounts;
+use crate::access::limits::{Limits, Rates};
 use crate::config::{Config, Provider};
-use crate::direct::{Direct, DirectConfig};
 use crate::domain::{Fresh, Pricing};
-use crate::export::Exporter;
-use crate::gate::{Gate, Guarded, MemoryMetrics, ScriptGate};
-use crate::health::Need;
 use crate::http::{self, App};
-use crate::lane::LaneConfig;
-use crate::lifecycle::Lifecycle;
-use crate::limits::{Limits, Rates};
-use crate::meter::Meter;
-use crate::participate::{Lookups, Participate, Parts, SyncPath};
-use crate::payment::{Payability, Simulated};
-use crate::reconcile::Reconciler;
-use crate::retry;
-use crate::simulate::Simulator;
-use crate::status::Replicas;
-use crate::store::{Rewards, Store};
-use crate::supervisor::{Spawner, Supervisor, process_signals};
-use crate::telemetry::Telemetry;
-use crate::writer::{Writer, WriterConfig};
+use crate::operate::audit_retention::Keeper;
+use crate::operate::export::Exporter;
+use crate::operate::health::Need;
+use crate::operate::lifecycle::Lifecycle;
+use crate::operate::simulate::Simulator;
+use crate::operate::status::Replicas;
+use crate::parts::gate::{Gate, Guarded, MemoryMetrics, ScriptGate};
+use crate::parts::store::{Rewards, Store};
+use crate::runtime::batcher::LaneConfig;
+use crate::runtime::clock::Clock;
+use crate::runtime::retry;
+use crate::runtime::supervisor::{Spawner, Supervisor, process_signals};
+use crate::runtime::telemetry::Telemetry;
+use crate::sale::admission::Desk;
+use crate::sale::allow_list::AllowLists;
+use crate::sale::catalogue::{self, Catalogue, CatalogueConfig};
+use crate::sale::changes::{self, Changes, Committer, Payments, Revocations};
+use crate::sale::direct::{Direct, DirectConfig};
+use crate::sale::group_commit::{Writer, WriterConfig};
+use crate::sale::meter::Meter;
+use crate::sale::participate::{Lookups, Participate, Parts, SyncPath};
+use crate::sale::payment::{Payability, Simulated};
+use crate::sale::reconcile::Reconciler;
 
 /// What must be left of a lease when a transaction begins: longer than a transaction takes, but no more
 /// than a third of the lease.

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use crate::config::Config;
 use crate::domain::{Kind, Reward, State};
 use crate::http::App;
-use crate::store::{CampaignFilter, NewCampaign, States};
+use crate::parts::store::{CampaignFilter, NewCampaign, States};
 
 /// With everything embedded, somebody is trying it out: gives them a campaign to try.
 pub(super) async fn first_campaign(config: &Config, app: &App) -> anyhow::Result<()> {

@@ -10,15 +10,15 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::broker::Publisher;
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::Stream;
-use crate::order::{self, TopicVerdict};
-use crate::reconcile::Reconciler;
-use crate::reconcile::verify::{self, Finding, Grants, Keys, Order, Scope};
-use crate::relay::KeyPolicy;
-use crate::store::Store;
+use crate::events::relay::KeyPolicy;
+use crate::events::topic_check::{self, TopicVerdict};
+use crate::parts::broker::Publisher;
+use crate::parts::store::Store;
+use crate::runtime::clock::Clock;
+use crate::sale::reconcile::Reconciler;
+use crate::sale::reconcile::verify::{self, Finding, Grants, Keys, Order, Scope};
 
 /// How the findings are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl Report {
     fn table(&self) -> String {
         let mut table = verify::table(&self.campaigns);
         if let Some((topic, verdict)) = &self.topic {
-            table = format!("{table}\n\n{}", order::table(topic, verdict));
+            table = format!("{table}\n\n{}", topic_check::table(topic, verdict));
         }
         if let Some(found) = &self.rewards {
             let (granted, unmarked) = (found.granted, found.unmarked);

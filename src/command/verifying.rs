@@ -7,15 +7,17 @@ use anyhow::Context;
 use secrecy::ExposeSecret;
 
 use super::parts::within;
-use crate::accounts::{Accounts, Hasher};
-use crate::clock::Clock;
+use crate::access::accounts::{Accounts, Hasher};
+use crate::access::identity::{
+    KeySet, Keys, Pace, Place, Refreshed, Rules, Source, Verifier, trust,
+};
 use crate::config::{Auth, Config, Mode};
-use crate::gate::{Guarded, ScriptGate};
 use crate::http::{self, Cookies};
-use crate::identity::{KeySet, Keys, Pace, Place, Refreshed, Rules, Source, Verifier, trust};
-use crate::store::Store;
-use crate::supervisor::Spawner;
-use crate::telemetry::Telemetry;
+use crate::parts::gate::{Guarded, ScriptGate};
+use crate::parts::store::Store;
+use crate::runtime::clock::Clock;
+use crate::runtime::supervisor::Spawner;
+use crate::runtime::telemetry::Telemetry;
 
 /// How participants say who they are. Keys that are elsewhere are fetched before anybody is served.
 pub(super) async fn auth(

@@ -4,21 +4,21 @@
 use std::sync::Arc;
 
 use super::parts;
-use crate::broker::Publisher;
-use crate::clock::Clock;
 use crate::config::{Config, Mode};
 use crate::domain::Stream;
-use crate::gate::{Gate, Guarded};
-use crate::health::{Health, Need};
-use crate::meter::Meter;
-use crate::participate::WhenAway;
-use crate::relay::RelayHandle;
-use crate::skew::Skew;
-use crate::status::{Replicas, StatusBoard};
-use crate::store::Store;
-use crate::supervisor::Spawner;
-use crate::system::{SystemBoard, TopicBoard};
-use crate::telemetry::Telemetry;
+use crate::events::relay::RelayHandle;
+use crate::operate::clock_skew::Skew;
+use crate::operate::health::{Health, Need};
+use crate::operate::status::{Replicas, StatusBoard};
+use crate::operate::system::{SystemBoard, TopicBoard};
+use crate::parts::broker::Publisher;
+use crate::parts::gate::{Gate, Guarded};
+use crate::parts::store::Store;
+use crate::runtime::clock::Clock;
+use crate::runtime::supervisor::Spawner;
+use crate::runtime::telemetry::Telemetry;
+use crate::sale::meter::Meter;
+use crate::sale::participate::WhenAway;
 
 /// What is asked of whoever serves.
 pub(super) fn health(

@@ -6,9 +6,11 @@ use serde::Deserialize;
 
 use super::Http;
 use super::sections::section;
-use crate::accounts::{AttemptConfig, ConcurrentConfig, Passwords, SessionConfig, TotpPolicy};
-use crate::gate::{Lifetime, LoginBounds};
-use crate::limits::Rate;
+use crate::access::accounts::{
+    AttemptConfig, ConcurrentConfig, Passwords, SessionConfig, TotpPolicy,
+};
+use crate::access::limits::Rate;
+use crate::parts::gate::{Lifetime, LoginBounds};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::Mode;
 use super::sections::section;
-use crate::guesses::GuessConfig;
+use crate::access::token_throttle::GuessConfig;
 
 /// Characters of an admin token: fewer could be guessed.
 pub const TOKEN_CHARACTERS_MIN: usize = 16;

@@ -5,17 +5,17 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::Aggregation;
-use crate::aggregate::{self, Schedule, ScheduleError};
-use crate::alert::AlertConfig;
 use crate::domain::Zone;
-use crate::retry;
-use crate::web;
+use crate::operate::alert::AlertConfig;
+use crate::operate::statistics::{self, Schedule, ScheduleError};
+use crate::runtime::retry;
+use crate::runtime::web;
 
 impl Aggregation {
     /// What the aggregator is told. The check of the configuration has said what is wrong with it.
-    pub fn settings(&self) -> Result<aggregate::Settings, ScheduleError> {
+    pub fn settings(&self) -> Result<statistics::Settings, ScheduleError> {
         let zone = self.zone().unwrap_or(Zone::UTC);
-        Ok(aggregate::Settings {
+        Ok(statistics::Settings {
             zone,
             schedule: Schedule::parse(&self.schedule, zone)?,
             catch_up_days: self.catch_up_days,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::sections::section;
-use crate::allow_list::AllowListConfig;
+use crate::sale::allow_list::AllowListConfig;
 
 section! {
     /// `[allowlist]`: lists of those who may take part.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::Auth;
 use super::names::Names;
-use crate::identity::{Algorithm, KeySet, Place, TokenTypes, trust};
+use crate::access::identity::{Algorithm, KeySet, Place, TokenTypes, trust};
 
 /// Whether participants are believed, or show a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::sections::section;
-use crate::challenge::{self, Required, WeakSecret};
+use crate::access::challenge::{self, Required, WeakSecret};
 
 /// Which campaigns take a token: `off`, `all`, `3,17`, or a list of numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

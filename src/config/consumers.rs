@@ -6,9 +6,9 @@ use serde::Deserialize;
 
 use super::names::Names;
 use super::{Config, Consumers};
-use crate::consumers;
 use crate::domain::Consumer;
-use crate::retry;
+use crate::events::consumers;
+use crate::runtime::retry;
 
 /// Consumers by name: `points,coupons`, or a list of names; empty: none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -1,7 +1,7 @@
 //! The section `[export]` as exports take it, and what it must keep to.
 
 use super::Export;
-use crate::export::ExportConfig;
+use crate::operate::export::ExportConfig;
 
 impl Export {
     /// What exports are told.

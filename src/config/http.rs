@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::Mode;
 use super::names::Names;
 use super::sections::section;
-use crate::limits::Networks;
+use crate::access::limits::Networks;
 
 /// Headers the parser has room for.
 const HEADERS_MAX: usize = 100;

@@ -8,9 +8,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::sections::section;
+use crate::access::identity::trust;
 use crate::domain::KeyChoice;
-use crate::gate::Layout;
-use crate::identity::trust;
+use crate::parts::gate::Layout;
 
 /// How brokers are talked to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Retention;
-use crate::audit;
-use crate::relay;
+use crate::events::relay;
+use crate::operate::audit_retention;
 
 impl Retention {
     /// What the relay is told.
@@ -22,8 +22,8 @@ impl Retention {
 
     /// What the audit log's keeper is told.
     #[must_use]
-    pub const fn of_audit(&self) -> audit::Retention {
-        audit::Retention {
+    pub const fn of_audit(&self) -> audit_retention::Retention {
+        audit_retention::Retention {
             age: self.audit_entries,
             interval: self.interval,
             rows_max: self.rows_max,

@@ -8,11 +8,11 @@ use serde::Deserialize;
 
 use super::auth::{Algorithms, Mode, Types};
 use super::consumers::Enabled;
+use crate::access::limits::{Networks, Rate};
 use crate::domain::Redeemers;
-use crate::limits::{Networks, Rate};
-use crate::participate::WhenAway;
-use crate::relay::KeyPolicy;
-use crate::telemetry::LogFormat;
+use crate::events::relay::KeyPolicy;
+use crate::runtime::telemetry::LogFormat;
+use crate::sale::participate::WhenAway;
 
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr),+ $(,)? }) => {

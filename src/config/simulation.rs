@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Test;
-use crate::simulate::SimulateConfig;
+use crate::operate::simulate::SimulateConfig;
 
 impl Test {
     /// What simulations are told.

@@ -1,8 +1,8 @@
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::access::identity::Algorithm::{EdDsa, Es256, Hs256, Rs256};
 use crate::domain::Consumer;
-use crate::identity::Algorithm::{EdDsa, Es256, Hs256, Rs256};
 
 fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let environment = variables

@@ -5,8 +5,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::Traces;
-use crate::trace::{self, TraceConfig};
-use crate::web;
+use crate::runtime::trace::{self, TraceConfig};
+use crate::runtime::web;
 
 impl Traces {
     /// What traces are told; none, if nothing is to be traced.

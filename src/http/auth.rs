@@ -19,9 +19,9 @@ use super::cookies::Cookies;
 use super::origin::{Entry, address};
 use super::problem::{Problem, unauthenticated};
 use super::settings::{Auth, Policy};
+use crate::access::identity::{CampaignRead, Needs, PiiRead, Scopes, TokenError};
+use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::{Actor, AdminToken, UserId};
-use crate::identity::{CampaignRead, Needs, PiiRead, Scopes, TokenError};
-use crate::security::{Detail, SecurityEvent};
 
 /// Who is asking.
 #[derive(Clone, Debug, PartialEq, Eq)]

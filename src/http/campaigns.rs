@@ -17,7 +17,7 @@ use super::views::{
 };
 use super::{App, Section};
 use crate::domain::{Campaign, CampaignId, State};
-use crate::store::{CampaignFilter, States, StoreError};
+use crate::parts::store::{CampaignFilter, States, StoreError};
 
 documented! {
     /// Problems of reading the catalogue.
@@ -211,7 +211,7 @@ fn visible(asked: Option<State>) -> Vec<State> {
         .collect()
 }
 
-/// A campaign that everybody may see, as fresh as [`crate::catalogue::Catalogue::look`] shows it.
+/// A campaign that everybody may see, as fresh as [`crate::sale::catalogue::Catalogue::look`] shows it.
 async fn public(app: &App, id: i64) -> Result<Arc<Campaign>, Problem> {
     let campaign = app.catalogue.look(CampaignId(id)).await?;
     campaign

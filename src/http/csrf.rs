@@ -6,7 +6,7 @@ use poem::http::{HeaderMap, Method, StatusCode, header};
 use subtle::ConstantTimeEq;
 
 use super::problem::Problem;
-use crate::accounts::SessionToken;
+use crate::access::accounts::SessionToken;
 
 /// The header that shows the token of the session.
 pub const CSRF_HEADER: &str = "x-csrf-token";

@@ -26,10 +26,10 @@ use super::problem::{
 };
 use super::routes::{Fault, RouteEntry, Routes};
 use super::settings::{Policy, Settings};
+use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::CampaignId;
-use crate::security::{Detail, SecurityEvent};
-use crate::telemetry::{Answering, HttpMetrics};
-use crate::trace::{self, Sampling, Traced};
+use crate::runtime::telemetry::{Answering, HttpMetrics};
+use crate::runtime::trace::{self, Sampling, Traced};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -17,8 +17,8 @@ use super::origin::traceparent as traceparent_of;
 use super::participations::ParticipationRequest;
 use super::problem::Problem;
 use super::routes::{Fault, Routes};
-use crate::limits::{Networks, UNKNOWN_ADDRESS};
-use crate::telemetry::Telemetry;
+use crate::access::limits::{Networks, UNKNOWN_ADDRESS};
+use crate::runtime::telemetry::Telemetry;
 
 pub use super::connection::fuzz::{connection, host};
 
@@ -134,7 +134,7 @@ pub fn cookie(bytes: &[u8]) {
         let mut lines = headers.values().map(HeaderValue::as_bytes);
         let is_in = |line: &[u8]| line.windows(pair.len()).any(|part| part == pair.as_bytes());
         assert!(lines.any(is_in), "{pair}");
-        if let Some(token) = crate::accounts::SessionToken::parse(value) {
+        if let Some(token) = crate::access::accounts::SessionToken::parse(value) {
             let _csrf = token.csrf();
         }
     }

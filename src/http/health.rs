@@ -14,8 +14,8 @@ use super::campaigns::Plain;
 use super::json::Written;
 use super::problem::{Failure, Problem, documented};
 use super::{App, Section};
-use crate::health::{Condition, PartHealth};
-use crate::skew::is_off;
+use crate::operate::clock_skew::is_off;
+use crate::operate::health::{Condition, PartHealth};
 
 documented! {
     /// Problems of readiness: 503 is one of those any operation has.
@@ -170,7 +170,7 @@ fn readiness(parts: &[PartHealth], detail: Detail) -> Result<HealthView, Problem
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::Need;
+    use crate::operate::health::Need;
 
     fn part(name: &'static str, need: Need, error: Option<&str>) -> PartHealth {
         PartHealth {

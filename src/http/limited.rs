@@ -11,9 +11,9 @@ use super::App;
 use super::auth::report;
 use super::origin::address;
 use super::problem::Problem;
-use crate::limits::{Asker, Told};
-use crate::participate;
-use crate::security::{Detail, SecurityEvent};
+use crate::access::limits::{Asker, Told};
+use crate::access::security_events::{Detail, SecurityEvent};
+use crate::sale::participate;
 
 /// The fields of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +152,7 @@ fn seconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{Of, Rate, Standing};
+    use crate::access::limits::{Of, Rate, Standing};
 
     #[test]
     fn each_rate_has_its_item() {

@@ -10,9 +10,9 @@ use poem::http::HeaderValue;
 
 use super::problem::Problem;
 use super::settings::Policy;
+use crate::access::limits::{Networks, UNKNOWN_ADDRESS};
+use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::{Actor, Origin};
-use crate::limits::{Networks, UNKNOWN_ADDRESS};
-use crate::security::{Detail, SecurityEvent};
 
 /// The flag of a `traceparent` that says that the trace is kept.
 const SAMPLED: u8 = 1;

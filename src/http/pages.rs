@@ -11,7 +11,7 @@ use poem::{Endpoint, Request, Response, Route, get, handler};
 use super::dashboard::{self, About};
 use super::files::{ASK_AGAIN, File};
 use super::problem::Problem;
-use crate::telemetry::Telemetry;
+use crate::runtime::telemetry::Telemetry;
 
 /// The addresses of the pages.
 pub const PAGES: [&str; 6] = [

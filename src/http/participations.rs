@@ -31,11 +31,11 @@ use super::reads::{self, Read, by_admin};
 use super::rewards::with_rewards;
 use super::views::{ParticipationList, ParticipationRecord, ParticipationView};
 use super::{App, Section};
+use crate::access::identity::Scopes;
 use crate::domain::{
     AuditAction, AuditNote, CampaignId, Origin, Participation, ParticipationId, Refusal, UserId,
 };
-use crate::identity::Scopes;
-use crate::participate::{Outcome, ParticipateError, Replayed};
+use crate::sale::participate::{Outcome, ParticipateError, Replayed};
 
 /// Units that one request can name at most; a campaign's own bound is usually far lower.
 pub const QUANTITY_MAX: u32 = 1_000_000;
@@ -294,7 +294,7 @@ async fn take_part(
     wish: Wish,
     way: Way,
 ) -> Result<Accepted, Failure<TakingPart>> {
-    let asked = crate::participate::Request {
+    let asked = crate::sale::participate::Request {
         campaign: CampaignId(campaign),
         user: caller.acting(wish.user)?,
         quantity: wish.quantity,

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::origin::address;
 use super::problem::{Problem, busy};
-use crate::limits::{Networks, host};
+use crate::access::limits::{Networks, host};
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,8 +17,8 @@ use super::pages::metrics;
 use super::problem::unclear_host;
 use super::settings::Settings;
 use super::tls::Tls;
-use crate::health::{Condition, Health};
-use crate::telemetry::Telemetry;
+use crate::operate::health::{Condition, Health};
+use crate::runtime::telemetry::Telemetry;
 
 /// What the probes ask.
 pub struct Probes {

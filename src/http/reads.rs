@@ -7,8 +7,8 @@ use super::App;
 use super::auth::{Caller, report};
 use super::origin::{Entry, origin};
 use super::problem::Problem;
+use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::{Actor, AuditAction, AuditNote, CampaignId, EventId, Origin, UserId};
-use crate::security::{Detail, SecurityEvent};
 
 /// What was read of whom.
 pub enum Read {

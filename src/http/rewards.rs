@@ -26,7 +26,7 @@ use super::{App, Section};
 use crate::domain::{
     Coupon, CouponId, CouponStatus, EventId, Instant, Participation, ParticipationId, Redeemers,
 };
-use crate::store::{Order, Rewards, UseOutcome, Voucher};
+use crate::parts::store::{Order, Rewards, UseOutcome, Voucher};
 
 documented! {
     /// Problems of looking at rewards.
@@ -268,7 +268,7 @@ fn rewards_of(app: &App) -> Result<&Rewards, Problem> {
     })
 }
 
-fn away(error: &crate::store::StoreError) -> Problem {
+fn away(error: &crate::parts::store::StoreError) -> Problem {
     tracing::warn!(
         error = error as &dyn std::error::Error,
         "read or write the rewards"

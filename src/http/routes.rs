@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::parameters::Parameters;
 use super::problem::Problem;
-use crate::telemetry::{HttpMetrics, RouteMetrics};
+use crate::runtime::telemetry::{HttpMetrics, RouteMetrics};
 
 /// Methods the service knows.
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
@@ -216,7 +216,7 @@ fn matches(template: &str, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::Telemetry;
+    use crate::runtime::telemetry::Telemetry;
 
     fn routes() -> Routes {
         let document = r#"{"paths": {

@@ -26,12 +26,12 @@ use super::origin::address;
 use super::problem::{Failure, Problem, documented, unauthenticated};
 use super::settings::Auth;
 use super::{App, Section};
-use crate::accounts::{
+use crate::access::accounts::{
     AccountError, Accounts, CodeUsed, Credentials, PASSWORD_CHARACTERS, RememberToken,
     SessionToken, Stay,
 };
+use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::Actor;
-use crate::security::{Detail, SecurityEvent};
 
 /// Characters of a login name and of a password that are looked at. What is too short to be one is wrong, and
 /// not told from what is wrong otherwise.

@@ -16,13 +16,13 @@ use super::per_address::{BoundMetrics, Bounds, PerAddress, Thing};
 use super::stream::Beats;
 use super::tls::Tls;
 use super::views::StatusView;
-use crate::accounts::Accounts;
-use crate::challenge::Challenge;
+use crate::access::accounts::Accounts;
+use crate::access::challenge::Challenge;
+use crate::access::identity::Verifier;
+use crate::access::limits::Networks;
+use crate::access::security_events::SecurityEvents;
+use crate::access::token_throttle::{GuessConfig, Guesses};
 use crate::domain::{AdminToken, Redeemers};
-use crate::guesses::{GuessConfig, Guesses};
-use crate::identity::Verifier;
-use crate::limits::Networks;
-use crate::security::SecurityEvents;
 
 /// How the service learns who is asking.
 #[derive(Clone, Debug, Default)]

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use firstcome::broker::Consumed;
-use firstcome::broker::kafka::{Kafka, KafkaConfig};
 use firstcome::domain::Stream;
-use firstcome::order::Sighting;
+use firstcome::events::topic_check::Sighting;
+use firstcome::parts::broker::Consumed;
+use firstcome::parts::broker::kafka::{Kafka, KafkaConfig};
 use sea_orm::{ConnectionTrait, Database, DbErr, QueryResult, Statement};
 use uuid::Uuid;
 

@@ -11,7 +11,7 @@ pub const COMPILED: bool = cfg!(feature = "failpoints");
 pub fn crash_points() -> Vec<&'static str> {
     #[cfg(feature = "failpoints")]
     {
-        use firstcome::crash::{CONSUMER_POINTS, POINTS, REVOCATION_POINTS};
+        use firstcome::runtime::failpoint::{CONSUMER_POINTS, POINTS, REVOCATION_POINTS};
         let mut points = [&POINTS[..], &REVOCATION_POINTS, &CONSUMER_POINTS].concat();
         points.sort_unstable();
         points.dedup();

@@ -63,7 +63,7 @@ async fn whatever_breaks_no_promise_does() {
         let minutes: u64 = minutes.parse().unwrap();
         let began = Instant::now();
         // Seeds nobody has had before; each can be had again by its number.
-        let first = firstcome::clock::Clock::System.now().timestamp();
+        let first = firstcome::runtime::clock::Clock::System.now().timestamp();
         let mut seed = first.unsigned_abs();
         while began.elapsed() < Duration::from_secs(minutes * 60) {
             run(&parts, seed, &faults, &mut report).await;

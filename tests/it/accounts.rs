@@ -1,7 +1,7 @@
 //! Accounts in the store, on both databases.
 
 use firstcome::domain::{Actor, AuditAction, AuditNote, LoginName, Origin, UserId};
-use firstcome::store::{AccountChange, AuditFilter, NewAccount, Store};
+use firstcome::parts::store::{AccountChange, AuditFilter, NewAccount, Store};
 use secrecy::ExposeSecret;
 
 use crate::support::stores;
@@ -23,7 +23,7 @@ fn new(login: &str) -> NewAccount {
     }
 }
 
-async fn create(store: &Store, login: &str) -> Option<firstcome::store::Account> {
+async fn create(store: &Store, login: &str) -> Option<firstcome::parts::store::Account> {
     let (new, note) = (new(login), note(AuditAction::AccountCreate));
     store.create_account(&new, note).await.unwrap()
 }

@@ -4,11 +4,11 @@
 use std::io;
 use std::time::Duration;
 
-use firstcome::allow_list::{AllowListConfig, AllowListError, AllowLists};
-use firstcome::catalogue::{Catalogue, CatalogueConfig};
 use firstcome::domain::{Actor, AllowListId, Campaign, CampaignId, Origin, State, UserId};
-use firstcome::store::Store;
-use firstcome::supervisor::Supervisor;
+use firstcome::parts::store::Store;
+use firstcome::runtime::supervisor::Supervisor;
+use firstcome::sale::allow_list::{AllowListConfig, AllowListError, AllowLists};
+use firstcome::sale::catalogue::{Catalogue, CatalogueConfig};
 use futures_util::{StreamExt, stream};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
 
@@ -194,7 +194,7 @@ async fn an_import_that_was_left_alone_changes_nothing_and_is_cleared_away() {
             .store
             .enforce_allow_list(left, campaign, &admin())
             .await;
-        assert_eq!(late.unwrap(), firstcome::store::Enforced::Superseded);
+        assert_eq!(late.unwrap(), firstcome::parts::store::Enforced::Superseded);
         assert_eq!(bench.has(campaign, &[7, 8]).await, [true, false]);
         bench.until_cleared(1, 7).await;
     }
@@ -276,7 +276,7 @@ async fn an_archived_campaign_keeps_its_list() {
             .store
             .enforce_allow_list(list, campaign.id, &admin())
             .await;
-        assert_eq!(late.unwrap(), firstcome::store::Enforced::Fixed);
+        assert_eq!(late.unwrap(), firstcome::parts::store::Enforced::Fixed);
         assert_eq!(bench.has(campaign.id, &[1, 2]).await, [true, false]);
         let unknown = bench.replace(CampaignId(999), "1\n").await;
         assert!(matches!(unknown, Err(AllowListError::Unknown)));

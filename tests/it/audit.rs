@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use firstcome::audit::{Keeper, Retention};
 use firstcome::domain::{
     Actor, AuditAction, AuditNote, Campaign, CampaignId, EventId, Instant, KeyChoice, Origin, Wish,
 };
-use firstcome::store::{
+use firstcome::operate::audit_retention::{Keeper, Retention};
+use firstcome::parts::store::{
     AuditEntry, AuditFilter, CampaignChange, ParkedState, Store, Under, Verdict, Wished,
 };
 use sea_orm::{ConnectionTrait, Database, Statement};

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::catalogue::{Catalogue, CatalogueConfig, share};
-use firstcome::pubsub::Nodes;
-use firstcome::store::{BatchOutcome, CampaignChange};
-use firstcome::supervisor::Supervisor;
+use firstcome::parts::pubsub::Nodes;
+use firstcome::parts::store::{BatchOutcome, CampaignChange};
+use firstcome::runtime::supervisor::Supervisor;
+use firstcome::sale::catalogue::{Catalogue, CatalogueConfig, share};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::intake;

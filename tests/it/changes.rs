@@ -7,19 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use firstcome::catalogue::{Catalogue, CatalogueConfig};
-use firstcome::changes::{ChangeError, Changes, Committer, Payments, start_expiry};
-use firstcome::clock::Clock;
 use firstcome::domain::{
     Campaign, KeyChoice, Obstacle, Participation, ParticipationId, Status, Wish,
     to_stored_precision,
 };
-use firstcome::gate::ScriptGate;
-use firstcome::lane::LaneConfig;
-use firstcome::payment::{Payability, Simulated};
-use firstcome::retry::Policy;
-use firstcome::store::{BatchOutcome, Intake, PassedOver, Store, Wished, Without};
-use firstcome::supervisor::Supervisor;
+use firstcome::parts::gate::ScriptGate;
+use firstcome::parts::store::{BatchOutcome, Intake, PassedOver, Store, Wished, Without};
+use firstcome::runtime::batcher::LaneConfig;
+use firstcome::runtime::clock::Clock;
+use firstcome::runtime::retry::Policy;
+use firstcome::runtime::supervisor::Supervisor;
+use firstcome::sale::catalogue::{Catalogue, CatalogueConfig};
+use firstcome::sale::changes::{ChangeError, Changes, Committer, Payments, start_expiry};
+use firstcome::sale::payment::{Payability, Simulated};
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, TransactionTrait};
 

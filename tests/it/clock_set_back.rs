@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::clock::Clock;
 use firstcome::domain::{Campaign, ParticipationId, UserId};
-use firstcome::gate::{Admission, Entrant, Gate, Key, KeyDigest, Mark, ScriptGate, Settings};
-use firstcome::reconcile::{Patience, Reconciler, Renewed};
-use firstcome::store::Decision;
+use firstcome::parts::gate::{
+    Admission, Entrant, Gate, Key, KeyDigest, Mark, ScriptGate, Settings,
+};
+use firstcome::parts::store::Decision;
+use firstcome::runtime::clock::Clock;
+use firstcome::sale::reconcile::{Patience, Reconciler, Renewed};
 use redis::AsyncCommands;
 use tokio::time::timeout;
 

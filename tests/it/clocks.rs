@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use firstcome::audit::{Keeper, Retention};
-use firstcome::catalogue::{Catalogue, CatalogueConfig};
-use firstcome::clock::Clock;
 use firstcome::domain::{
     Actor, AuditAction, AuditNote, CampaignId, Instant, Origin, Pricing, State, to_stored_precision,
 };
-use firstcome::gate::ScriptGate;
-use firstcome::lifecycle::Lifecycle;
-use firstcome::reconcile::Reconciler;
-use firstcome::store::{CampaignChange, NewCampaign, Store};
+use firstcome::operate::audit_retention::{Keeper, Retention};
+use firstcome::operate::lifecycle::Lifecycle;
+use firstcome::parts::gate::ScriptGate;
+use firstcome::parts::store::{CampaignChange, NewCampaign, Store};
+use firstcome::runtime::clock::Clock;
+use firstcome::sale::catalogue::{Catalogue, CatalogueConfig};
+use firstcome::sale::reconcile::Reconciler;
 
 use crate::support::{TestStore, campaign_of, mysql, patient};
 

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use firstcome::broker::Record;
 use firstcome::domain::OutboxEvent;
-use firstcome::store::{BatchOutcome, Store, Without};
+use firstcome::parts::broker::Record;
+use firstcome::parts::store::{BatchOutcome, Store, Without};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 
 use crate::store::intake;

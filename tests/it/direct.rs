@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use firstcome::clock::Clock;
 use firstcome::domain::{
     Campaign, KeyChoice, ParticipationId, Refusal, State, UserId, to_stored_precision,
 };
-use firstcome::gate::{Admission, Entrant, Gate, Key, ScriptGate};
-use firstcome::reconcile::{Patience, Reconciler};
-use firstcome::store::{
+use firstcome::parts::gate::{Admission, Entrant, Gate, Key, ScriptGate};
+use firstcome::parts::store::{
     Applicant, BatchOutcome, CampaignChange, Closing, Decision, DirectOutcome, Intake, Making,
     Mismatch, Place, Raise, Raised, Store,
 };
+use firstcome::runtime::clock::Clock;
+use firstcome::sale::reconcile::{Patience, Reconciler};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::clock::Clock;
 use firstcome::domain::{Campaign, ParticipationId, Refusal, State, UserId};
-use firstcome::gate::{Admission, Entrant, Gate, Key, ScriptGate};
-use firstcome::reconcile::{Patience, Reconciler, Renewed};
-use firstcome::store::{CampaignChange, Raise, Raised, Store};
+use firstcome::parts::gate::{Admission, Entrant, Gate, Key, ScriptGate};
+use firstcome::parts::store::{CampaignChange, Raise, Raised, Store};
+use firstcome::runtime::clock::Clock;
+use firstcome::sale::reconcile::{Patience, Reconciler, Renewed};
 
 use crate::support::{TestStore, campaign_of, create, move_to, stores, unique};
 use crate::verify::{run, vandal};
@@ -282,10 +282,10 @@ async fn a_gate_that_has_the_epoch_of_a_rebuild_already_is_left_behind() {
         let id = scene.campaign.id;
         let now = test.store.campaign(id).await.unwrap().unwrap();
         let next = now.gate_epoch + 1;
-        let lost = firstcome::gate::Settings {
+        let lost = firstcome::parts::gate::Settings {
             epoch: next,
             total_stock: Some(STOCK + 3),
-            ..firstcome::gate::Settings::from(&now)
+            ..firstcome::parts::gate::Settings::from(&now)
         };
         let mark = firstcome::domain::Mark::default();
         let brought = scene.gate.rebuild(id, next, &lost, &[], mark).await;

@@ -2,11 +2,11 @@
 
 use std::io;
 
-use firstcome::clock::Clock;
 use firstcome::domain::{Campaign, CampaignId, KeyChoice, ParticipationId, Status, Wish};
-use firstcome::export::{ExportConfig, ExportError, Exporter, Pieces};
-use firstcome::store::{Intake, Store, Wished};
-use firstcome::supervisor::{Stage, Supervisor};
+use firstcome::operate::export::{ExportConfig, ExportError, Exporter, Pieces};
+use firstcome::parts::store::{Intake, Store, Wished};
+use firstcome::runtime::clock::Clock;
+use firstcome::runtime::supervisor::{Stage, Supervisor};
 use futures_util::StreamExt;
 use sea_orm::{ConnectionTrait, Database};
 

@@ -16,9 +16,9 @@ mod subject;
 
 use std::sync::Arc;
 
-use firstcome::clock::Clock;
 use firstcome::domain::to_stored_precision;
-use firstcome::gate::{Gate, Layout, RedisConfig, ScriptGate};
+use firstcome::parts::gate::{Gate, Layout, RedisConfig, ScriptGate};
+use firstcome::runtime::clock::Clock;
 use futures_util::future::BoxFuture;
 use redis::AsyncTypedCommands;
 use secrecy::ExposeSecret;

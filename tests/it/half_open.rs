@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use firstcome::clock::Clock;
 use firstcome::domain::event::BUCKETS;
-use firstcome::store::{Raise, Store, StoreConfig};
+use firstcome::parts::store::{Raise, Store, StoreConfig};
+use firstcome::runtime::clock::Clock;
 use sea_orm::{
     ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TransactionTrait,
 };

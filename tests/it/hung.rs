@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use firstcome::broker::kafka::{Kafka, KafkaConfig};
-use firstcome::broker::{PublishError, Publisher, Record};
+use firstcome::parts::broker::kafka::{Kafka, KafkaConfig};
+use firstcome::parts::broker::{PublishError, Publisher, Record};
 use rdkafka::mocking::MockCluster;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

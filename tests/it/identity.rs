@@ -7,8 +7,8 @@ mod forging;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::clock::Clock;
-use firstcome::identity::{Algorithm, KeySet, Keys, Rules, TokenTypes, Verifier};
+use firstcome::access::identity::{Algorithm, KeySet, Keys, Rules, TokenTypes, Verifier};
+use firstcome::runtime::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::tokens::{self, AUDIENCE, ISSUER, Key, SECRET, key_set};

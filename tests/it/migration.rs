@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use firstcome::clock::Clock;
-use firstcome::store::{Rewards, Store, StoreConfig, StoreError};
+use firstcome::parts::store::{Rewards, Store, StoreConfig, StoreError};
+use firstcome::runtime::clock::Clock;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use firstcome::changes::{ChangeError, Changes, Payment};
 use firstcome::domain::{Participation, ParticipationId, Status};
-use firstcome::payment::{Charge, Payability, PaymentError};
-use firstcome::supervisor::Supervisor;
+use firstcome::runtime::supervisor::Supervisor;
+use firstcome::sale::changes::{ChangeError, Changes, Payment};
+use firstcome::sale::payment::{Charge, Payability, PaymentError};
 use tokio::sync::Semaphore;
 
 use crate::changes::{changes_with, paid, reserved};

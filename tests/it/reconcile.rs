@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::clock::Clock;
 use firstcome::domain::{CampaignId, ParticipationId, UserId};
-use firstcome::gate::{
+use firstcome::parts::gate::{
     Admission, Entrant, Gate, GateError, Guarded, Key, Mark, RedisConfig, ScriptGate, Settings,
 };
-use firstcome::reconcile::{Patience, Reconciler, Renewed};
+use firstcome::runtime::clock::Clock;
+use firstcome::sale::reconcile::{Patience, Reconciler, Renewed};
 use redis::AsyncTypedCommands;
 use secrecy::ExposeSecret;
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firstcome::domain::{BucketSet, Stream};
-use firstcome::relay::Config;
+use firstcome::events::relay::Config;
 
 use bench::{Bench, Double, Reaction, Running, config, events, events_from, fresh, until};
 

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::clock::Clock;
 use firstcome::domain::{Campaign, EventId, OutboxEvent, State};
-use firstcome::gate::{Guarded, ScriptGate};
-use firstcome::meter::Meter;
-use firstcome::reconcile::Reconciler;
-use firstcome::status::{Replicas, StatusBoard};
-use firstcome::store::{
+use firstcome::operate::status::{Replicas, StatusBoard};
+use firstcome::parts::gate::{Guarded, ScriptGate};
+use firstcome::parts::store::{
     BatchOutcome, History, ParkedState, PendingKey, PurgePage, Store, StoreConfig, Under, Verdict,
 };
+use firstcome::runtime::clock::Clock;
+use firstcome::sale::meter::Meter;
+use firstcome::sale::reconcile::Reconciler;
 use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 
 use crate::store::intake;

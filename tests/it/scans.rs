@@ -4,15 +4,17 @@
 use std::sync::Arc;
 
 use chrono::{DurationRound, TimeDelta};
-use firstcome::clock::Clock;
 use firstcome::domain::{
     Campaign, CampaignId, Change, Consumer, EventId, KeyChoice, Participation, ParticipationId,
     Reward, Status, UserId, Wish, to_stored_precision,
 };
-use firstcome::gate::{Guarded, ScriptGate};
-use firstcome::meter::Meter;
-use firstcome::status::{Replicas, StatusBoard};
-use firstcome::store::{Applicant, Due, Intake, Rewards, Store, StoreConfig, TallyRow, Wished};
+use firstcome::operate::status::{Replicas, StatusBoard};
+use firstcome::parts::gate::{Guarded, ScriptGate};
+use firstcome::parts::store::{
+    Applicant, Due, Intake, Rewards, Store, StoreConfig, TallyRow, Wished,
+};
+use firstcome::runtime::clock::Clock;
+use firstcome::sale::meter::Meter;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 
 use crate::consumers::coupon_terms;

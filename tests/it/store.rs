@@ -6,15 +6,15 @@ mod limits;
 mod unreadable;
 
 use chrono::{DurationRound, TimeDelta};
-use firstcome::clock::Clock;
 use firstcome::domain::{
     Campaign, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
     to_stored_precision,
 };
-use firstcome::store::{
+use firstcome::parts::store::{
     BatchOutcome, CampaignChange, CampaignFilter, Intake, Mismatch, States, Store, StoreConfig,
     StoreError, TallyRow, UserKey, Without,
 };
+use firstcome::runtime::clock::Clock;
 use sea_orm::{ConnectionTrait, Database, Statement};
 
 use crate::support::{campaign_of, create, mysql, patient, raised, stores};

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use firstcome::clock::Clock;
 use firstcome::domain::{
     Campaign, CampaignId, EventId, Kind, OutboxEvent, State, to_stored_precision,
 };
-use firstcome::store::{
+use firstcome::parts::store::{
     CampaignChange, CampaignFilter, NewCampaign, Raise, Raised, States, Store, StoreConfig, Turn,
 };
+use firstcome::runtime::clock::Clock;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use tempfile::TempDir;
 

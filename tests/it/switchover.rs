@@ -4,9 +4,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use firstcome::clock::Clock;
 use firstcome::domain::{ParticipationId, UserId};
-use firstcome::store::{ParkedState, Raise, Store, StoreConfig, StoreError, UserKey};
+use firstcome::parts::store::{ParkedState, Raise, Store, StoreConfig, StoreError, UserKey};
+use firstcome::runtime::clock::Clock;
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 use serde_json::{Value, json};

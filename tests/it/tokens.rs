@@ -173,7 +173,7 @@ pub fn claims_at(now: i64, more: &Value) -> Value {
 
 /// The same from now on.
 pub fn claims(more: &Value) -> Value {
-    let now = firstcome::clock::Clock::System.now().timestamp();
+    let now = firstcome::runtime::clock::Clock::System.now().timestamp();
     claims_at(now, more)
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::broker::kafka::{Extent, Kafka, KafkaConfig, PartitionState};
-use firstcome::broker::{PublishError, Publisher, Record};
+use firstcome::parts::broker::kafka::{Extent, Kafka, KafkaConfig, PartitionState};
+use firstcome::parts::broker::{PublishError, Publisher, Record};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 

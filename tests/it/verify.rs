@@ -8,12 +8,12 @@ mod planted;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::clock::Clock;
 use firstcome::domain::{Campaign, CampaignId, OutboxEvent, State};
-use firstcome::gate::ScriptGate;
-use firstcome::reconcile::Reconciler;
-use firstcome::reconcile::verify::{Depth, Finding, Scope};
-use firstcome::store::{BatchOutcome, Intake, PendingKey, SEGMENT_RANKS, Store};
+use firstcome::parts::gate::ScriptGate;
+use firstcome::parts::store::{BatchOutcome, Intake, PendingKey, SEGMENT_RANKS, Store};
+use firstcome::runtime::clock::Clock;
+use firstcome::sale::reconcile::Reconciler;
+use firstcome::sale::reconcile::verify::{Depth, Finding, Scope};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 
 use crate::store::intake;
@@ -25,7 +25,7 @@ const FILLED: u64 = 4;
 const FULL: Scope = Scope {
     campaign: None,
     depth: Depth::Full,
-    order: firstcome::reconcile::verify::Order::Kept,
+    order: firstcome::sale::reconcile::verify::Order::Kept,
 };
 
 /// A reconciler whose gate has no state of anything.

@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use firstcome::clock::Clock;
 use firstcome::domain::{
     Campaign, CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, Seat, Status,
     UserId, to_stored_precision,
 };
-use firstcome::gate::{
+use firstcome::parts::gate::{
     Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, KeyDigest,
     KeyRefused, Lease, Mark, Return, Settings, Ticket,
 };
-use firstcome::lane::LaneConfig;
-use firstcome::retry;
-use firstcome::store::Intake;
-use firstcome::supervisor::Supervisor;
-use firstcome::writer::{Job, Verdict, Writer, WriterConfig};
+use firstcome::parts::store::Intake;
+use firstcome::runtime::batcher::LaneConfig;
+use firstcome::runtime::clock::Clock;
+use firstcome::runtime::retry;
+use firstcome::runtime::supervisor::Supervisor;
+use firstcome::sale::group_commit::{Job, Verdict, Writer, WriterConfig};
 use rand::seq::SliceRandom;
 use rand::{SeedableRng, rngs::StdRng};
 

@@ -4,9 +4,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
-use firstcome::clock::Clock;
 use firstcome::domain::{CampaignId, Mark, ParticipationId, State};
-use firstcome::gate::{Admission, Entrant, Gate, Key, ScriptGate, Settings};
+use firstcome::parts::gate::{Admission, Entrant, Gate, Key, ScriptGate, Settings};
+use firstcome::runtime::clock::Clock;
 use futures_util::FutureExt;
 use micro::{SIZES, user};
 

@@ -3,11 +3,11 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
-use firstcome::broker::Record;
-use firstcome::broker::kafka::headers;
 use firstcome::domain::{
     CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, Status,
 };
+use firstcome::parts::broker::Record;
+use firstcome::parts::broker::kafka::headers;
 use micro::{now, user};
 
 /// The record of an event, and its headers.

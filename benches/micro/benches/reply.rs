@@ -1,7 +1,7 @@
 //! Reading what Redis answers to the admission script.
 
 use criterion::{BatchSize, Criterion, Throughput};
-use firstcome::gate::{Admission, read_admissions};
+use firstcome::parts::gate::{Admission, read_admissions};
 use micro::SIZES;
 use redis::Value;
 

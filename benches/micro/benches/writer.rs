@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput};
-use firstcome::clock::Clock;
 use firstcome::domain::Campaign;
-use firstcome::store::{BatchOutcome, Intake, Raise, Raised, Store, StoreConfig};
+use firstcome::parts::store::{BatchOutcome, Intake, Raise, Raised, Store, StoreConfig};
+use firstcome::runtime::clock::Clock;
 use micro::{SIZES, endless, intake};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};

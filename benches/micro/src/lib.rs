@@ -1,10 +1,10 @@
 //! What the benchmarks work on: a campaign without a bound, and those who take part in it.
 
-use firstcome::clock::Clock;
 use firstcome::domain::{
     Campaign, Instant, KeyChoice, Kind, ParticipationId, State, UserId, to_stored_precision,
 };
-use firstcome::store::{Applicant, Intake, Making, NewCampaign, Place};
+use firstcome::parts::store::{Applicant, Intake, Making, NewCampaign, Place};
+use firstcome::runtime::clock::Clock;
 
 /// Calls are measured with one of them, and with as many as a group commit takes by default.
 pub const SIZES: [u64; 2] = [1, 256];

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::broker::kafka::Kafka;
 use crate::domain::CampaignId;
-use crate::order::{self, Checker, Differences, Expected, Gone, Presence, Report, TopicVerdict};
-use crate::reconcile::Reconciler;
-use crate::reconcile::verify::{Finding, Scope};
-use crate::store::{Segment, Store, StoreError};
+use crate::events::topic_check::{
+    self, Checker, Differences, Expected, Gone, Presence, Report, TopicVerdict,
+};
+use crate::parts::broker::kafka::Kafka;
+use crate::parts::store::{Segment, Store, StoreError};
+use crate::sale::reconcile::Reconciler;
+use crate::sale::reconcile::verify::{Finding, Scope};
 
 /// The findings, and the verdict on the topic. On a system under traffic events are published after the topic
 /// was read and before the database is: what is missing at a first look is lost only if it is at a second.
@@ -30,12 +32,12 @@ pub(super) async fn verify(
         let again = compare(store, &expected, &report.presence).await?;
         differences = again.since(&differences);
     }
-    let verdict = order::judge(report, &expected, &differences, gone);
+    let verdict = topic_check::judge(report, &expected, &differences, gone);
     Ok((findings, verdict))
 }
 
 async fn read(kafka: &Kafka, topic: &str, within: Duration) -> anyhow::Result<(Report, Gone)> {
-    let read = kafka.read_topic(topic, within, Checker::default(), order::feed);
+    let read = kafka.read_topic(topic, within, Checker::default(), topic_check::feed);
     let (checker, extents) = read
         .await
         .context("the topic was not read to its end (more time: --topic-seconds-max)")?;
@@ -75,7 +77,7 @@ async fn compare(
                 .get(&(campaign, Some(number)))
                 .copied()
                 .unwrap_or_default();
-            if !order::agree(topic, told, purged) {
+            if !topic_check::agree(topic, told, purged) {
                 let events = snapshot.events_within(segment).await?;
                 differences.compare(segment, presence, events, purged);
             }

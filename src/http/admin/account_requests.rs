@@ -5,12 +5,12 @@ use poem_openapi::{Enum, Object};
 use secrecy::SecretString;
 use serde::Serialize;
 
-use crate::accounts::{COMMON, Change, PASSWORD_CHARACTERS, Wanted, is_common};
+use crate::access::accounts::{COMMON, Change, PASSWORD_CHARACTERS, Wanted, is_common};
+use crate::access::identity::{Scope, Scopes};
 use crate::domain::LoginName;
 use crate::http::fields::{Fields, FromFields, Said};
 use crate::http::json::RequestBodySchema;
 use crate::http::problem::Problem;
-use crate::identity::{Scope, Scopes};
 
 /// What an account may do as an admin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]

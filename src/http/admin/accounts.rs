@@ -12,7 +12,8 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 
-use crate::accounts::{Account, Manager, scopes_of};
+use crate::access::accounts::{Account, Manager, scopes_of};
+use crate::access::identity::{AccountManage, PiiRead, Scope, Scopes};
 use crate::domain::{Instant, UserId};
 use crate::http::admin::account_requests::{ChangeAccount, CreateAccount};
 use crate::http::auth::Admin;
@@ -22,7 +23,6 @@ use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, documented};
 use crate::http::reads::{self, Read};
 use crate::http::{App, Section};
-use crate::identity::{AccountManage, PiiRead, Scope, Scopes};
 
 documented! {
     /// Problems of managing accounts.

@@ -19,7 +19,7 @@ use poem_openapi::{
 };
 use serde::Serialize;
 
-use crate::allow_list::AllowListError;
+use crate::access::identity::{CampaignRead, CampaignWrite, PiiRead, Scope};
 use crate::domain::{CampaignId, Instant};
 use crate::http::auth::{Admin, USER_ID_RANGE, user_id};
 use crate::http::json::Written;
@@ -27,8 +27,8 @@ use crate::http::origin::origin;
 use crate::http::problem::{Failure, Problem, documented, no_csv, unreadable_body};
 use crate::http::reads::{self, Read};
 use crate::http::{App, Section};
-use crate::identity::{CampaignRead, CampaignWrite, PiiRead, Scope};
-use crate::store::AllowList;
+use crate::parts::store::AllowList;
+use crate::sale::allow_list::AllowListError;
 
 /// What is left of a file that is refused is read up to here, so that whoever is still sending it can
 /// hear why, and for so long.

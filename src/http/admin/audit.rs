@@ -8,14 +8,14 @@ use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::access::identity::AuditRead;
 use crate::domain::{AuditAction, CampaignId, Instant};
 use crate::http::auth::Admin;
 use crate::http::json::Written;
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::{App, Section};
-use crate::identity::AuditRead;
-use crate::store::{AuditEntry, AuditFilter};
+use crate::parts::store::{AuditEntry, AuditFilter};
 
 documented! {
     /// Problems of reading the audit log.

@@ -14,7 +14,7 @@ use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::aggregate::Asked;
+use crate::access::identity::{CampaignWrite, StatsRead};
 use crate::domain::{AuditAction, AuditNote, Instant, RunId};
 use crate::http::auth::Admin;
 use crate::http::json::Written;
@@ -22,8 +22,8 @@ use crate::http::origin::origin;
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::{App, Section};
-use crate::identity::{CampaignWrite, StatsRead};
-use crate::store::{Cause, Redo, Run, RunFailure, RunState};
+use crate::operate::statistics::Asked;
+use crate::parts::store::{Cause, Redo, Run, RunFailure, RunState};
 
 documented! {
     /// Problems of aggregating.

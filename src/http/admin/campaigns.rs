@@ -13,6 +13,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::access::identity::{CampaignRead, CampaignWrite};
 use crate::domain::{AuditAction, AuditNote, Campaign, CampaignId, Origin, State};
 use crate::http::admin::requests::{ChangeCampaign, CreateCampaign};
 use crate::http::auth::Admin;
@@ -23,8 +24,7 @@ use crate::http::page::page_cursor;
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::views::{CampaignList, CampaignView, KindWord, StateWord};
 use crate::http::{App, Section};
-use crate::identity::{CampaignRead, CampaignWrite};
-use crate::lifecycle::LifecycleError;
+use crate::operate::lifecycle::LifecycleError;
 
 documented! {
     /// Problems of managing campaigns.

@@ -6,6 +6,7 @@ use poem::web::Data;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
+use crate::access::identity::CouponRedeem;
 use crate::http::auth::Admin;
 use crate::http::fields::{Fields, FromFields, INTEGER_MAX, Said};
 use crate::http::json::{Checked, RequestBodySchema, Written};
@@ -13,8 +14,7 @@ use crate::http::problem::{Failure, documented};
 use crate::http::rewards::{order_id, use_voucher};
 use crate::http::views::CouponUseView;
 use crate::http::{App, Section};
-use crate::identity::CouponRedeem;
-use crate::store::{Order, Voucher};
+use crate::parts::store::{Order, Voucher};
 
 documented! {
     /// Problems of using a customer's coupon.

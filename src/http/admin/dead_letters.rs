@@ -11,6 +11,7 @@ use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::access::identity::{DeadletterReplay, Scope};
 use crate::domain::{CampaignId, EventId, Instant, Origin};
 use crate::http::auth::Admin;
 use crate::http::fields::{Fields, FromFields, INTEGER_MAX};
@@ -20,8 +21,7 @@ use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::reads::{self, Read};
 use crate::http::{App, Section};
-use crate::identity::{DeadletterReplay, Scope};
-use crate::store::{DeadLetter, DeadLetterFilter};
+use crate::parts::store::{DeadLetter, DeadLetterFilter};
 
 /// Dead letters that one request moves: this many when nothing is said, and at most.
 const MOVED_DEFAULT: u32 = 100;

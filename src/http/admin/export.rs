@@ -10,15 +10,15 @@ use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaRespon
 use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, OpenApi};
 
+use crate::access::identity::{CampaignRead, PiiRead};
 use crate::domain::CampaignId;
-use crate::export::Pieces;
 use crate::http::auth::Admin;
 use crate::http::origin::origin;
 use crate::http::problem::{Failure, documented};
 use crate::http::reads::{self, Read};
 use crate::http::views::StatusWord;
 use crate::http::{App, Section};
-use crate::identity::{CampaignRead, PiiRead};
+use crate::operate::export::Pieces;
 
 documented! {
     /// Problems of exporting.

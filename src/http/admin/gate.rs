@@ -7,13 +7,13 @@ use poem_openapi::param::Path;
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 
+use crate::access::identity::CampaignRead;
 use crate::domain::{CampaignId, Instant};
-use crate::gate::{Footprint, GateState};
 use crate::http::auth::Admin;
 use crate::http::json::Written;
 use crate::http::problem::{Failure, documented};
 use crate::http::{App, Section};
-use crate::identity::CampaignRead;
+use crate::parts::gate::{Footprint, GateState};
 
 documented! {
     /// Problems of looking at the gate.

@@ -7,13 +7,13 @@ use poem::web::Data;
 use poem_openapi::{Enum, Object, OpenApi};
 use serde::Serialize;
 
+use crate::access::identity::CampaignRead;
 use crate::domain::{Instant, KeyChoice};
 use crate::http::auth::Admin;
 use crate::http::json::Written;
 use crate::http::problem::{Failure, documented};
 use crate::http::{App, Section};
-use crate::identity::CampaignRead;
-use crate::system::{PartitionState, TopicState, TopicsState};
+use crate::operate::system::{PartitionState, TopicState, TopicsState};
 
 documented! {
     /// Problems of looking at the topics.

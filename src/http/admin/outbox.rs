@@ -6,12 +6,12 @@ use poem::web::Data;
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 
+use crate::access::identity::CampaignRead;
 use crate::http::auth::Admin;
 use crate::http::json::Written;
 use crate::http::problem::{Failure, documented};
 use crate::http::{App, Section};
-use crate::identity::CampaignRead;
-use crate::store::{OutboxCounts, RelaySeat};
+use crate::parts::store::{OutboxCounts, RelaySeat};
 
 documented! {
     /// Problems of looking at the outbox.

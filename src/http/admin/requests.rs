@@ -10,7 +10,7 @@ use crate::http::json::RequestBodySchema;
 use crate::http::participations::QUANTITY_MAX;
 use crate::http::problem::Problem;
 use crate::http::views::{KindWord, RewardView, StateWord};
-use crate::store::{CampaignChange, NewCampaign};
+use crate::parts::store::{CampaignChange, NewCampaign};
 
 /// Longest time a reservation can wait for its payment: a day.
 const HOLD_SECONDS_MAX: u32 = 86_400;

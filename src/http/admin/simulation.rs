@@ -15,6 +15,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::simulation_requests::{Bulk, Load, SimulateBulk, SimulateLoad};
+use crate::access::identity::TestRun;
 use crate::domain::{AuditAction, AuditNote, Origin};
 use crate::http::auth::Admin;
 use crate::http::json::{Checked, Written};
@@ -22,8 +23,7 @@ use crate::http::origin::origin;
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::views::SimulationView;
 use crate::http::{App, Section};
-use crate::identity::TestRun;
-use crate::simulate::{self, Kind, Plan, SimulateError, Simulator};
+use crate::operate::simulate::{self, Kind, Plan, SimulateError, Simulator};
 
 documented! {
     /// Problems of starting a simulation.

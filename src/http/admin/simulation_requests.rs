@@ -8,7 +8,7 @@ use crate::http::auth::user_id;
 use crate::http::fields::{Fields, FromFields, INTEGER_MAX, Said};
 use crate::http::json::RequestBodySchema;
 use crate::http::participations::QUANTITY_MAX;
-use crate::simulate::{CONCURRENCY_MAX, REQUESTS_MAX};
+use crate::operate::simulate::{CONCURRENCY_MAX, REQUESTS_MAX};
 
 /// Lets many users take part.
 #[derive(Object)]

@@ -11,9 +11,7 @@ use poem_openapi::{Enum, Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::aggregate::{
-    AggregateError, Cursor, OrderAnalysis, Violation, ViolationKind, Violations,
-};
+use crate::access::identity::StatsRead;
 use crate::domain::{CampaignId, DayError, Instant, Zone};
 use crate::http::auth::Admin;
 use crate::http::json::Written;
@@ -21,8 +19,10 @@ use crate::http::page::{page_cursor, page_limit};
 use crate::http::problem::{Failure, FieldProblem, Problem, busy, documented};
 use crate::http::views::{CampaignStatisticsView, DayStatisticsView, millis, percentage};
 use crate::http::{App, Section};
-use crate::identity::StatsRead;
-use crate::store::Ordered;
+use crate::operate::statistics::{
+    AggregateError, Cursor, OrderAnalysis, Violation, ViolationKind, Violations,
+};
+use crate::parts::store::Ordered;
 
 documented! {
     /// Problems of looking at statistics.

@@ -7,15 +7,15 @@ use poem::web::Data;
 use poem_openapi::{Enum, Object, OpenApi};
 use serde::Serialize;
 
+use crate::access::identity::CampaignRead;
 use crate::domain::{Instant, Stream};
 use crate::http::auth::Admin;
 use crate::http::health::PartView;
 use crate::http::json::Written;
 use crate::http::problem::{Failure, documented};
 use crate::http::{App, Section};
-use crate::identity::CampaignRead;
-use crate::store::RelaySeat;
-use crate::system::{BreakerState, Guards, SystemState};
+use crate::operate::system::{BreakerState, Guards, SystemState};
+use crate::parts::store::RelaySeat;
 
 documented! {
     /// Problems of watching the installation.

@@ -12,12 +12,12 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::shown::{Asking, Shown};
 use super::{forbidden, policy, register_session, scheme};
+use crate::access::identity::{Needs, Scope, Scopes, Verified};
+use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::Actor;
 use crate::http::origin::Entry;
 use crate::http::problem::{Problem, unauthenticated};
 use crate::http::settings::{Auth, Policy};
-use crate::identity::{Needs, Scope, Scopes, Verified};
-use crate::security::{Detail, SecurityEvent};
 
 /// Proof that somebody is asking who has the scopes `S`. The admin token has all there are.
 #[derive(Clone, Debug)]

@@ -6,14 +6,14 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::shown::{Asking, Shown};
 use super::{Auth, policy, register_session};
-use crate::accounts::{Accounts, SessionToken};
+use crate::access::accounts::{Accounts, SessionToken};
+use crate::access::identity::Verified;
+use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::Actor;
 use crate::http::cookies::{Cookies, cookie};
 use crate::http::csrf;
 use crate::http::origin::Entry;
 use crate::http::problem::{Problem, unauthenticated};
-use crate::identity::Verified;
-use crate::security::{Detail, SecurityEvent};
 
 /// What is said to those whose session is over, or never was.
 pub const LOGGED_OUT: &str = "Nobody is logged in by this cookie: log in again.";

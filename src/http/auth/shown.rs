@@ -7,14 +7,14 @@ use poem::Request;
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::{BEARER_WANTED, session, user_id};
+use crate::access::identity::{TokenError, Verified, Verifier};
+use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::{AdminToken, UserId};
 use crate::http::auth::USER_ID_RANGE;
 use crate::http::limited;
 use crate::http::origin::address;
 use crate::http::problem::{Problem, unauthenticated};
 use crate::http::settings::{Auth, Guess, Policy};
-use crate::identity::{TokenError, Verified, Verifier};
-use crate::security::{Detail, SecurityEvent};
 
 /// What a request shows of who is asking.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 use poem::http::{HeaderMap, HeaderValue, Method, header};
 
 use super::*;
-use crate::clock::Clock;
+use crate::access::identity::{
+    Algorithm, CampaignRead, KeySet, Keys, Rules, Scope, TokenTypes, Verifier,
+};
 use crate::http::settings::Settings;
-use crate::identity::{Algorithm, CampaignRead, KeySet, Keys, Rules, Scope, TokenTypes, Verifier};
+use crate::runtime::clock::Clock;
 
 const ADMIN: Caller = Caller::Admin(AdminToken::Current);
 

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::*;
+use crate::access::identity::CampaignWrite;
 use crate::domain::Instant;
 use crate::http::auth::{Admin, Caller};
 use crate::http::campaigns::Plain;
@@ -22,8 +23,7 @@ use crate::http::fields::{Fields, FromFields};
 use crate::http::json::{Checked, RequestBodySchema, Written};
 use crate::http::problem::Failure;
 use crate::http::settings::Settings;
-use crate::identity::CampaignWrite;
-use crate::telemetry::Telemetry;
+use crate::runtime::telemetry::Telemetry;
 
 #[derive(Object)]
 struct Wish {

@@ -20,7 +20,7 @@ use crate::http::json::{Checked, RequestBodySchema, Written};
 use crate::http::problem::Failure;
 use crate::http::routes::Routes;
 use crate::http::settings::Policy;
-use crate::telemetry::Telemetry;
+use crate::runtime::telemetry::Telemetry;
 
 #[derive(Serialize, Object)]
 struct Wish {

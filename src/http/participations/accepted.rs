@@ -10,7 +10,7 @@ use poem_openapi::types::Type;
 use crate::http::json::Written;
 use crate::http::limited::RateFields;
 use crate::http::views::ParticipationView;
-use crate::participate::Replayed;
+use crate::sale::participate::Replayed;
 
 /// The yes to a participation.
 pub struct Accepted {

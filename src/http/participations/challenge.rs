@@ -4,10 +4,10 @@ use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use crate::challenge::ChallengeError;
+use crate::access::challenge::ChallengeError;
 use crate::http::App;
 use crate::http::problem::Problem;
-use crate::participate;
+use crate::sale::participate;
 
 /// The `X-Challenge-Token` of a request.
 pub struct ChallengeToken(Shown);

@@ -10,7 +10,7 @@ use poem_openapi::{Object, OpenApi};
 use uuid::Uuid;
 
 use super::own;
-use crate::changes::{Payment, REFERENCE, is_reference};
+use crate::access::identity::{Scope, Scopes};
 use crate::http::auth::Caller;
 use crate::http::fields::{Fields, FromFields, INTEGER_MAX, Said};
 use crate::http::json::{Checked, RequestBodySchema, Written};
@@ -19,8 +19,8 @@ use crate::http::problem::{Failure, documented};
 use crate::http::reads::by_admin;
 use crate::http::views::ParticipationView;
 use crate::http::{App, Section};
-use crate::identity::{Scope, Scopes};
-use crate::payment::MADE_HERE;
+use crate::sale::changes::{Payment, REFERENCE, is_reference};
+use crate::sale::payment::MADE_HERE;
 
 documented! {
     /// Problems of paying.

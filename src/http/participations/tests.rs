@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::{Instant, Participation, Status};
 use crate::http::fields::read;
-use crate::participate::Replayed;
+use crate::sale::participate::Replayed;
 
 fn participation() -> Participation {
     Participation {

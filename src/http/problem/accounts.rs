@@ -4,7 +4,7 @@ use poem::http::{HeaderValue, StatusCode, header};
 
 use super::Problem;
 use super::failures::busy;
-use crate::accounts::AccountError;
+use crate::access::accounts::AccountError;
 use crate::http::limited::wait;
 
 impl From<AccountError> for Problem {

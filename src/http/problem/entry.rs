@@ -4,9 +4,9 @@
 use poem::http::StatusCode;
 
 use super::{Problem, busy, malformed, too_large, too_slow};
-use crate::allow_list::AllowListError;
-use crate::challenge::ChallengeError;
-use crate::lifecycle::LifecycleError;
+use crate::access::challenge::ChallengeError;
+use crate::operate::lifecycle::LifecycleError;
+use crate::sale::allow_list::AllowListError;
 
 impl From<ChallengeError> for Problem {
     fn from(error: ChallengeError) -> Self {

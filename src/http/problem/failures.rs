@@ -6,17 +6,17 @@ use poem::http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 
 use super::{FieldProblem, Problem};
-use crate::changes::ChangeError;
 use crate::domain::{Obstacle, Participation, Refusal};
-use crate::export::ExportError;
-use crate::gate::GateError;
 use crate::http::views::time;
-use crate::lifecycle::LifecycleError;
-use crate::participate::ParticipateError;
-use crate::payment::PaymentError;
-use crate::reconcile::ReconcileError;
-use crate::store::StoreError;
-use crate::system::TopicsError;
+use crate::operate::export::ExportError;
+use crate::operate::lifecycle::LifecycleError;
+use crate::operate::system::TopicsError;
+use crate::parts::gate::GateError;
+use crate::parts::store::StoreError;
+use crate::sale::changes::ChangeError;
+use crate::sale::participate::ParticipateError;
+use crate::sale::payment::PaymentError;
+use crate::sale::reconcile::ReconcileError;
 
 /// Units asked for in a request, and the most that one request may ask for where that was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,11 +8,11 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Enum, Object};
 use serde::Serialize;
 
-use crate::accounts::{Account, Entered, SessionToken, TotpState};
+use crate::access::accounts::{Account, Entered, SessionToken, TotpState};
+use crate::access::identity::Scopes;
 use crate::domain::Instant;
 use crate::http::cookies::Cookies;
 use crate::http::json::Written;
-use crate::identity::Scopes;
 
 /// How an account is with one-time codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]

@@ -12,11 +12,11 @@ use serde::Serialize;
 
 use super::answers::{LoggedIn, Uncached};
 use super::{failed, forged, here, remembered};
-use crate::accounts::{
+use crate::access::accounts::{
     Accounts, COMMON, PASSWORD_CHARACTERS, PasswordChange, RememberToken, SessionToken, is_common,
 };
+use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::{Actor, Instant, UserId};
-use crate::gate::{Digest, Listed, Login};
 use crate::http::auth::{LOGGED_OUT, SessionCookie, report};
 use crate::http::cookies::Cookies;
 use crate::http::fields::{Fields, FromFields, Said};
@@ -24,7 +24,7 @@ use crate::http::json::{Checked, RequestBodySchema};
 use crate::http::origin::{address, origin};
 use crate::http::problem::{Failure, Problem, documented, unauthenticated};
 use crate::http::{App, Section, csrf};
-use crate::security::{Detail, SecurityEvent};
+use crate::parts::gate::{Digest, Listed, Login};
 
 documented! {
     /// Problems of looking at one's sessions.

@@ -16,7 +16,8 @@ use serde::Serialize;
 use super::answers::{LoggedIn, SessionView, Uncached, documented as answer, uncached};
 use super::failed;
 use super::own::SignedIn;
-use crate::accounts::Enrolment;
+use crate::access::accounts::Enrolment;
+use crate::access::security_events::SecurityEvent;
 use crate::domain::Actor;
 use crate::http::auth::SessionCookie;
 use crate::http::fields::{Fields, FromFields};
@@ -24,7 +25,6 @@ use crate::http::json::{Checked, RequestBodySchema, Written};
 use crate::http::origin::{address, origin};
 use crate::http::problem::{Failure, documented};
 use crate::http::{App, Section};
-use crate::security::SecurityEvent;
 
 documented! {
     /// Problems of beginning to enable one-time codes.

@@ -7,9 +7,9 @@ use chrono::NaiveDate;
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
 
-use crate::aggregate::{CampaignStatistics, DayStatistics, Method};
 use crate::domain::{ByStatus, DaySums, Instant};
-use crate::store::DailyRow;
+use crate::operate::statistics::{CampaignStatistics, DayStatistics, Method};
+use crate::parts::store::DailyRow;
 
 /// Where statistics come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]

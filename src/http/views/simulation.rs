@@ -8,7 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::domain::Instant;
-use crate::simulate::{JobStatus, Kind, Report};
+use crate::operate::simulate::{JobStatus, Kind, Report};
 
 /// How a job's requests are made.
 #[derive(Clone, Copy, Debug, Serialize, Enum)]

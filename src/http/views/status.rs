@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::campaign::StateWord;
 use super::daily::percentage;
 use crate::domain::Instant;
-use crate::status::{CampaignStatus, Scope};
+use crate::operate::status::{CampaignStatus, Scope};
 
 /// How far participations have come; each stage counts what reached it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use firstcome::changes::{ChangeError, Payment};
 use firstcome::domain::{ParticipationId, Status};
-use firstcome::supervisor::Supervisor;
+use firstcome::runtime::supervisor::Supervisor;
+use firstcome::sale::changes::{ChangeError, Payment};
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 

@@ -2,10 +2,10 @@
 
 use std::net::ToSocketAddrs;
 
-use firstcome::clock::Clock;
-use firstcome::consumers::Parts;
 use firstcome::domain::{Consumer, Reward, Status};
-use firstcome::store::{Rewards, StoreConfig};
+use firstcome::events::consumers::Parts;
+use firstcome::parts::store::{Rewards, StoreConfig};
+use firstcome::runtime::clock::Clock;
 
 use super::scene::{Running, Scene, change};
 use crate::proxy::{Mode, Proxy};

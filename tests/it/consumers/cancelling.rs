@@ -213,7 +213,7 @@ async fn nothing_with_coupons_is_cancelled_where_nobody_knows_whether_they_were_
 #[cfg(feature = "failpoints")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_dies_while_it_cancels_leaves_one_usable_coupon_for_each_unit() {
-    for point in firstcome::crash::REVOCATION_POINTS {
+    for point in firstcome::runtime::failpoint::REVOCATION_POINTS {
         let scene = Scene::new().await;
         let folder = TempDir::new().unwrap();
         let mut settings = scene.settings();

@@ -98,13 +98,13 @@ async fn applied(service: &Service) -> f64 {
 #[cfg(feature = "failpoints")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_dies_between_any_two_writes_grants_once() {
-    use firstcome::crash::CONSUMER_POINTS;
+    use firstcome::runtime::failpoint::CONSUMER_POINTS;
 
     let scene = Scene::new().await;
     let campaign = scene.campaign(Some(Reward::Points(10))).await;
     let made = scene.participations(campaign, 3_000, 50).await;
     scene.confirm(&made).await;
-    let poison = firstcome::broker::Delivered::default();
+    let poison = firstcome::parts::broker::Delivered::default();
     let folder = TempDir::new().unwrap();
     for point in CONSUMER_POINTS {
         scene
@@ -113,7 +113,7 @@ async fn a_process_that_dies_between_any_two_writes_grants_once() {
                 &poison,
                 &scene.topic(),
                 &[],
-                firstcome::broker::CopyOf::Everything,
+                firstcome::parts::broker::CopyOf::Everything,
             )
             .await
             .unwrap();

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use firstcome::clock::Clock;
 use firstcome::domain::{Change, Consumer, CouponStatus, EventId, Reward, Status, UserId};
-use firstcome::store::{Applied, Due, Order, Rewards, StoreConfig, UseOutcome, Voucher};
+use firstcome::parts::store::{Applied, Due, Order, Rewards, StoreConfig, UseOutcome, Voucher};
+use firstcome::runtime::clock::Clock;
 use tempfile::TempDir;
 
 use super::scene::{Scene, change, coupon_terms};
@@ -212,7 +212,10 @@ async fn overlap(rewards: &Rewards) {
                     Ok(applied) => return applied,
                     Err(failure) => assert!(
                         failure.is_rolled_back()
-                            || matches!(failure, firstcome::store::StoreError::Constraint(_)),
+                            || matches!(
+                                failure,
+                                firstcome::parts::store::StoreError::Constraint(_)
+                            ),
                         "{failure:?}"
                     ),
                 }

@@ -1,7 +1,7 @@
 //! Records that cannot be applied go to the dead letter topic alone.
 
-use firstcome::broker::{CopyOf, Delivered};
 use firstcome::domain::{CampaignId, Consumer, Reward, Status, Stream};
+use firstcome::parts::broker::{CopyOf, Delivered};
 
 use super::scene::{Scene, change};
 use crate::support::{real, until};

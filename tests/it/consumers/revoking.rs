@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use firstcome::clock::Clock;
 use firstcome::domain::{
     CampaignId, Change, Consumer, EventId, Instant, ParticipationId, Reward, Status, UserId,
     to_stored_precision,
 };
-use firstcome::store::{Due, Revocation, Rewards, StoreConfig, StoreError, Suspension};
+use firstcome::parts::store::{Due, Revocation, Rewards, StoreConfig, StoreError, Suspension};
+use firstcome::runtime::clock::Clock;
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, TransactionTrait};
 use tempfile::TempDir;

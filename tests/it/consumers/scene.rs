@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::broker::kafka::{Kafka, KafkaConfig};
-use firstcome::broker::{Publisher, Record};
-use firstcome::catalogue::{Catalogue, CatalogueConfig};
-use firstcome::clock::Clock;
-use firstcome::consumers::{self, Config, Metrics, Parts};
 use firstcome::domain::campaign::CouponTerms;
 use firstcome::domain::{
     CampaignId, Consumer, KeyChoice, OutboxEvent, Participation, ParticipationId, Reward, Status,
     Stream, UserId,
 };
-use firstcome::retry::Policy;
-use firstcome::store::{NewCampaign, Rewards, Store, StoreConfig};
-use firstcome::supervisor::{Outcome, Supervisor};
+use firstcome::events::consumers::{self, Config, Metrics, Parts};
+use firstcome::parts::broker::kafka::{Kafka, KafkaConfig};
+use firstcome::parts::broker::{Publisher, Record};
+use firstcome::parts::store::{NewCampaign, Rewards, Store, StoreConfig};
+use firstcome::runtime::clock::Clock;
+use firstcome::runtime::retry::Policy;
+use firstcome::runtime::supervisor::{Outcome, Supervisor};
+use firstcome::sale::catalogue::{Catalogue, CatalogueConfig};
 use futures_util::future::try_join_all;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use firstcome::clock::Clock;
 use firstcome::domain::{
     CampaignId, Change, Consumer, EventId, ParticipationId, Reward, Status, UserId, key_hash,
 };
-use firstcome::store::{Due, Rewarded, Rewards, StoreConfig};
+use firstcome::parts::store::{Due, Rewarded, Rewards, StoreConfig};
+use firstcome::runtime::clock::Clock;
 use sea_orm::{ConnectionTrait, Database};
 use serde_json::{Value, json};
 use tempfile::TempDir;

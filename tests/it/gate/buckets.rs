@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::clock::Clock;
 use firstcome::domain::Instant;
-use firstcome::gate::{Bucket, ScriptGate, Taken};
+use firstcome::parts::gate::{Bucket, ScriptGate, Taken};
+use firstcome::runtime::clock::Clock;
 use futures_util::future::join_all;
 use uuid::Uuid;
 

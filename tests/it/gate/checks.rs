@@ -1,7 +1,7 @@
 //! Checks of admission.
 
 use firstcome::domain::{CampaignId, Refusal, State};
-use firstcome::gate::{Admission, Entrant, GateError, Settings};
+use firstcome::parts::gate::{Admission, Entrant, GateError, Settings};
 use tokio::task::JoinSet;
 
 use super::subject::{

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use firstcome::domain::{Refusal, State};
-use firstcome::gate::{Entrant, Key, KeyDigest, KeyRefused, Settings};
+use firstcome::parts::gate::{Entrant, Key, KeyDigest, KeyRefused, Settings};
 
 use super::subject::{
     LEASE, Subject, Verdict, ensure, entrant, generous, same, settings, text, ticket,

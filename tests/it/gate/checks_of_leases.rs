@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use firstcome::domain::Refusal;
-use firstcome::gate::{Entrant, Settings};
+use firstcome::parts::gate::{Entrant, Settings};
 
 use super::subject::{
     Subject, Verdict, already, ensure, entrant, generous, ids, same, settings, text, ticket,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use firstcome::domain::{ParticipationId, Refusal, State, UserId};
-use firstcome::gate::{Admission, Configured, GateError, GivenBack, Seat, Settings};
+use firstcome::parts::gate::{Admission, Configured, GateError, GivenBack, Seat, Settings};
 use tokio::task::JoinSet;
 
 use super::subject::{

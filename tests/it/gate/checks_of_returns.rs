@@ -1,7 +1,7 @@
 //! Checks of what is given up after it was committed.
 
 use firstcome::domain::{Refusal, UserId};
-use firstcome::gate::{Entrant, GivenBack, Mark, Seat};
+use firstcome::parts::gate::{Entrant, GivenBack, Mark, Seat};
 
 use super::subject::{Subject, Verdict, already, entrant, generous, same, settings};
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::clock::Clock;
 use firstcome::domain::{Instant, Refusal};
-use firstcome::gate::{GateError, RedisConfig, ScriptGate, Seat, Settings, StartError};
+use firstcome::parts::gate::{GateError, RedisConfig, ScriptGate, Seat, Settings, StartError};
+use firstcome::runtime::clock::Clock;
 use secrecy::ExposeSecret;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;

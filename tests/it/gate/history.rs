@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use firstcome::clock::Clock;
 use firstcome::domain::{CampaignId, Instant, ParticipationId, State, UserId, to_stored_precision};
-use firstcome::gate::{
+use firstcome::parts::gate::{
     Admission, Configured, Entrant, Gate, GateState, GivenBack, Key, Mark, Return, ScriptGate,
     Seat, Settings,
 };
+use firstcome::runtime::clock::Clock;
 use proptest::collection::{hash_map, vec};
 use proptest::option;
 use proptest::prelude::*;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use firstcome::domain::{CampaignId, ParticipationId, Refusal, UserId};
-use firstcome::gate::{
+use firstcome::parts::gate::{
     Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, Key,
     KeyDigest, KeyRefused, Lease, Mark, Return, Seat, Settings,
 };

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use firstcome::domain::{Instant, ParticipationId, Refusal, State, UserId};
-use firstcome::gate::{
+use firstcome::parts::gate::{
     Admission, Configured, Entrant, GateState, GivenBack, Mark, Return, Seat, Settings, Ticket,
 };
 

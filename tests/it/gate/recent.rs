@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use firstcome::clock::Clock;
 use firstcome::domain::{CampaignId, Instant};
-use firstcome::gate::{Answered, ScriptGate};
+use firstcome::parts::gate::{Answered, ScriptGate};
+use firstcome::runtime::clock::Clock;
 
 use super::redis_config;
 use crate::support::unique;

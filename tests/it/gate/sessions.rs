@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use firstcome::clock::Clock;
 use firstcome::domain::UserId;
-use firstcome::gate::{Digest, Lifetime, Opened, Opening, ScriptGate, Series, SeriesToken};
+use firstcome::parts::gate::{Digest, Lifetime, Opened, Opening, ScriptGate, Series, SeriesToken};
+use firstcome::runtime::clock::Clock;
 use redis::AsyncTypedCommands;
 use uuid::Uuid;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use firstcome::domain::{CampaignId, Instant, ParticipationId, Refusal, State, UserId};
-use firstcome::gate::{
+use firstcome::parts::gate::{
     Admission, Entrant, Gate, GateState, GivenBack, Key, Lease, Mark, Return, Seat, Settings,
     Ticket,
 };

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use firstcome::clock::Clock;
-use firstcome::identity::{Scope, TokenError, Verified, Verifier};
+use firstcome::access::identity::{Scope, TokenError, Verified, Verifier};
+use firstcome::runtime::clock::Clock;
 use serde_json::{Value, json};
 
 use super::by_secret;

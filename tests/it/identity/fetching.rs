@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use firstcome::clock::Clock;
-use firstcome::identity::{
+use firstcome::access::identity::{
     Algorithm, Keys, Pace, Place, Refreshed, Source, SourceError, TokenError, Verifier, trust,
 };
-use firstcome::supervisor::Supervisor;
+use firstcome::runtime::clock::Clock;
+use firstcome::runtime::supervisor::Supervisor;
 use futures_util::future::join_all;
 use serde_json::json;
 use tempfile::TempDir;

@@ -1,7 +1,7 @@
 //! Tokens that somebody else made, or that were changed.
 
-use firstcome::clock::Clock;
-use firstcome::identity::{Algorithm, KeySet, TokenError, Verifier};
+use firstcome::access::identity::{Algorithm, KeySet, TokenError, Verifier};
+use firstcome::runtime::clock::Clock;
 use serde_json::{Value, json};
 
 use super::{believes, by_document, by_keys, by_secret};

@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use firstcome::broker::kafka::KafkaConfig;
-use firstcome::broker::{Acknowledged, PublishError, Publisher, Record};
-use firstcome::clock::Clock;
 use firstcome::domain::{
     CampaignId, Fresh, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
     key_hash,
 };
-use firstcome::relay::{Config, Metrics, Relay, RelayHandle};
-use firstcome::retry::Policy;
-use firstcome::store::{DeadLetter, DeadLetterFilter, OutboxCounts, Store, StoreConfig};
-use firstcome::supervisor::{Outcome, Supervisor};
+use firstcome::events::relay::{Config, Metrics, Relay, RelayHandle};
+use firstcome::parts::broker::kafka::KafkaConfig;
+use firstcome::parts::broker::{Acknowledged, PublishError, Publisher, Record};
+use firstcome::parts::store::{DeadLetter, DeadLetterFilter, OutboxCounts, Store, StoreConfig};
+use firstcome::runtime::clock::Clock;
+use firstcome::runtime::retry::Policy;
+use firstcome::runtime::supervisor::{Outcome, Supervisor};
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{
     ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, Statement,

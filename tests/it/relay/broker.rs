@@ -4,10 +4,10 @@ mod codes;
 
 use std::sync::Arc;
 
-use firstcome::broker::Publisher;
-use firstcome::broker::embedded::Embedded;
 use firstcome::domain::Stream;
-use firstcome::relay::{Config, Published};
+use firstcome::events::relay::{Config, Published};
+use firstcome::parts::broker::Publisher;
+use firstcome::parts::broker::embedded::Embedded;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::bench::{Bench, Running, config, consume, events, kafka, until};

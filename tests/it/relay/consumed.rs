@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use firstcome::broker::Record;
 use firstcome::domain::OutboxEvent;
+use firstcome::parts::broker::Record;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};

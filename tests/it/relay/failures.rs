@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::broker::PublishError;
 use firstcome::domain::{EventId, OutboxEvent};
-use firstcome::relay::{Config, KeyPolicy};
-use firstcome::retry::Policy;
-use firstcome::store::{DeadLetterFilter, ParkedKey};
+use firstcome::events::relay::{Config, KeyPolicy};
+use firstcome::parts::broker::PublishError;
+use firstcome::parts::store::{DeadLetterFilter, ParkedKey};
+use firstcome::runtime::retry::Policy;
 
 use super::bench::{Bench, Double, Reaction, Running, config, events, events_from, until};
 use crate::support::real;

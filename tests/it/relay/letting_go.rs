@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use firstcome::broker::{Acknowledged, PublishError, Publisher, Record};
-use firstcome::clock::Clock;
 use firstcome::domain::OutboxEvent;
-use firstcome::relay::Config;
-use firstcome::retry::Policy;
+use firstcome::events::relay::Config;
+use firstcome::parts::broker::{Acknowledged, PublishError, Publisher, Record};
+use firstcome::runtime::clock::Clock;
+use firstcome::runtime::retry::Policy;
 use futures_util::StreamExt;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

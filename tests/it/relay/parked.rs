@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use firstcome::domain::{OutboxEvent, State, key_hash};
-use firstcome::store::{
+use firstcome::parts::store::{
     BatchOutcome, ParkedKey, ParkedState, Partitions, Reparked, Store, Under, Verdict, Without,
 };
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use firstcome::broker::Publisher;
-use firstcome::broker::kafka::{Kafka, KafkaConfig};
 use firstcome::domain::Stream;
-use firstcome::store::PendingKey;
+use firstcome::parts::broker::Publisher;
+use firstcome::parts::broker::kafka::{Kafka, KafkaConfig};
+use firstcome::parts::store::PendingKey;
 
 use super::bench::{Bench, Running, config, consume, events, fresh};
 

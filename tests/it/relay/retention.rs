@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firstcome::domain::{Campaign, State};
-use firstcome::relay::{Config, Retention};
+use firstcome::events::relay::{Config, Retention};
 use sea_orm::ConnectionTrait;
 
 use super::bench::{Bench, Double, Running, config, until};

@@ -4,9 +4,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use firstcome::broker::{Acknowledged, PublishError, Publisher, Record};
 use firstcome::domain::OutboxEvent;
-use firstcome::store::{OutboxCounts, ParkedState, Under, Verdict};
+use firstcome::parts::broker::{Acknowledged, PublishError, Publisher, Record};
+use firstcome::parts::store::{OutboxCounts, ParkedState, Under, Verdict};
 
 use super::bench::{Bench, Double, Running, config, events, until};
 use crate::support::real;

@@ -23,7 +23,8 @@ struct Message {
 
 impl Message {
     fn of(name: &str) -> Self {
-        let document: Value = serde_json::from_str(&firstcome::asyncapi::document()).unwrap();
+        let document: Value =
+            serde_json::from_str(&firstcome::events::asyncapi::document()).unwrap();
         let message = &document["components"]["messages"][name];
         let validator = |schema: &Value| {
             // References point into the document, so the schema is looked at with all of it around.
@@ -149,7 +150,7 @@ async fn dead_letters_are_as_the_document_describes_them() {
 
 #[test]
 fn a_record_that_is_not_as_described_is_found_out() {
-    let document: Value = serde_json::from_str(&firstcome::asyncapi::document()).unwrap();
+    let document: Value = serde_json::from_str(&firstcome::events::asyncapi::document()).unwrap();
     let example = &document["components"]["messages"]["participationChanged"]["examples"][0];
     let (headers, value) = (&example["headers"], &example["payload"]);
     let changed = Message::of("participationChanged");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use firstcome::domain::CampaignId;
-use firstcome::gate::{Gate, ScriptGate};
+use firstcome::parts::gate::{Gate, ScriptGate};
 use futures_util::StreamExt;
 use reqwest::Response;
 use serde_json::{Value, json};

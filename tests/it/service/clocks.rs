@@ -2,8 +2,8 @@
 //! clock, and say that the machine's is wrong.
 
 use chrono::TimeDelta;
-use firstcome::clock::Clock;
 use firstcome::domain::Instant;
+use firstcome::runtime::clock::Clock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

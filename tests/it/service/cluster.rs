@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use firstcome::domain::CampaignId;
-use firstcome::gate::{Gate, Layout, RedisConfig, ScriptGate};
+use firstcome::parts::gate::{Gate, Layout, RedisConfig, ScriptGate};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use firstcome::crash::POINTS;
 use firstcome::domain::{CampaignId, ParticipationId, Status};
+use firstcome::runtime::failpoint::POINTS;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;

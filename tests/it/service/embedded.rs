@@ -155,7 +155,8 @@ async fn a_campaign_opens_and_closes_by_the_clock() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let at = |seconds| {
-        (firstcome::clock::Clock::System.now() + chrono::TimeDelta::seconds(seconds)).to_rfc3339()
+        (firstcome::runtime::clock::Clock::System.now() + chrono::TimeDelta::seconds(seconds))
+            .to_rfc3339()
     };
     let campaign = json!({ "name": "timed", "kind": "time_deal", "totalStock": 5, "opensAt": at(3), "closesAt": at(6) });
     let id = service.create(campaign).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use firstcome::domain::{CampaignId, ParticipationId, UserId};
-use firstcome::gate::{Admission, Entrant, Gate, Key, RedisConfig, ScriptGate};
+use firstcome::parts::gate::{Admission, Entrant, Gate, Key, RedisConfig, ScriptGate};
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -3,7 +3,7 @@
 
 use chrono::{TimeDelta, Utc};
 use firstcome::domain::CampaignId;
-use firstcome::gate::{Gate, GateState, ScriptGate};
+use firstcome::parts::gate::{Gate, GateState, ScriptGate};
 use reqwest::Response;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use firstcome::catalogue::{Catalogue, CatalogueConfig, share};
-use firstcome::clock::Clock;
 use firstcome::domain::{CampaignId, Instant, Pricing, State, to_stored_precision};
-use firstcome::gate::ScriptGate;
-use firstcome::lifecycle::Lifecycle;
-use firstcome::pubsub::Nodes;
-use firstcome::reconcile::Reconciler;
-use firstcome::store::{NewCampaign, Store};
-use firstcome::supervisor::Supervisor;
+use firstcome::operate::lifecycle::Lifecycle;
+use firstcome::parts::gate::ScriptGate;
+use firstcome::parts::pubsub::Nodes;
+use firstcome::parts::store::{NewCampaign, Store};
+use firstcome::runtime::clock::Clock;
+use firstcome::runtime::supervisor::Supervisor;
+use firstcome::sale::catalogue::{Catalogue, CatalogueConfig, share};
+use firstcome::sale::reconcile::Reconciler;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

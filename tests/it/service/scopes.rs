@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use firstcome::identity::Scope;
+use firstcome::access::identity::Scope;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;

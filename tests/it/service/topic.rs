@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use firstcome::broker::embedded::Embedded;
-use firstcome::broker::kafka::{Kafka, KafkaConfig, ReadError};
-use firstcome::broker::{Consumed, Publisher, Record};
+use firstcome::parts::broker::embedded::Embedded;
+use firstcome::parts::broker::kafka::{Kafka, KafkaConfig, ReadError};
+use firstcome::parts::broker::{Consumed, Publisher, Record};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::message::{Header, OwnedHeaders};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use chrono::{NaiveDate, TimeDelta};
-use firstcome::aggregate::{AggregateError, Method};
 use firstcome::domain::{Campaign, CampaignId, Day, DayError, DaySums, Status, Zone};
-use firstcome::store::{DailyRow, Intake, Redo, RunState, Store, TallyRow};
+use firstcome::operate::statistics::{AggregateError, Method};
+use firstcome::parts::store::{DailyRow, Intake, Redo, RunState, Store, TallyRow};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};

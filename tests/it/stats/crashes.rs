@@ -1,6 +1,6 @@
 //! Dies at every gap between two writes of a run, and is started again: the day is done all the same.
 
-use firstcome::crash::AGGREGATION_POINTS;
+use firstcome::runtime::failpoint::AGGREGATION_POINTS;
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -1,7 +1,7 @@
 //! Statistics over HTTP: what somebody sees who has just started the service.
 
 use chrono::TimeDelta;
-use firstcome::clock::Clock;
+use firstcome::runtime::clock::Clock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -1,8 +1,8 @@
 //! In which order requests arrived and were processed, on both databases.
 
-use firstcome::aggregate::{AggregateError, Cursor, ViolationKind};
 use firstcome::domain::{CampaignId, EventId, KeyChoice, Participation, Status, Wish};
-use firstcome::store::{Intake, Wished};
+use firstcome::operate::statistics::{AggregateError, Cursor, ViolationKind};
+use firstcome::parts::store::{Intake, Wished};
 
 use super::scene::{Replica, at, commit, committed, settings};
 use crate::support::{campaign_of, create, stores};

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use firstcome::aggregate::AggregateError;
-use firstcome::clock::Clock;
 use firstcome::domain::{Campaign, Day};
-use firstcome::store::{Redo, RunState, Store, StoreConfig};
+use firstcome::operate::statistics::AggregateError;
+use firstcome::parts::store::{Redo, RunState, Store, StoreConfig};
+use firstcome::runtime::clock::Clock;
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, TransactionTrait};
 use serde_json::{Value, json};

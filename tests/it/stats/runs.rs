@@ -1,9 +1,9 @@
 //! Runs: idempotent, one campaign's failure is its own, missed days are caught up, old runs go.
 
 use chrono::TimeDelta;
-use firstcome::aggregate::Asked;
 use firstcome::domain::{Campaign, Day};
-use firstcome::store::{Cause, DailyRow, Redo, RunState, Store};
+use firstcome::operate::statistics::Asked;
+use firstcome::parts::store::{Cause, DailyRow, Redo, RunState, Store};
 use sea_orm::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -147,7 +147,7 @@ async fn a_day_that_is_not_over_is_aggregated_and_not_done() {
         // By the database's clock, which says what a run has seen.
         let replica = Replica::of(&test.store, settings("UTC"));
         let today = Day::of(
-            firstcome::clock::Clock::System.now(),
+            firstcome::runtime::clock::Clock::System.now(),
             replica.aggregator.zone(),
         );
         let store = &test.store;
@@ -160,12 +160,12 @@ async fn a_day_that_is_not_over_is_aggregated_and_not_done() {
             )
             .await
             .unwrap();
-        let Some(firstcome::store::Begun::Now(run, abandoned)) = first else {
+        let Some(firstcome::parts::store::Begun::Now(run, abandoned)) = first else {
             panic!("{first:?}");
         };
         assert_eq!(abandoned, []);
-        let ended = firstcome::store::Ended {
-            progress: firstcome::store::Progress::default(),
+        let ended = firstcome::parts::store::Ended {
+            progress: firstcome::parts::store::Progress::default(),
             failures: Vec::new(),
             error: None,
             is_whole_day: run.started_at >= today.end(),
@@ -186,7 +186,7 @@ async fn a_day_that_is_not_over_is_aggregated_and_not_done() {
             .await
             .unwrap();
         assert!(
-            matches!(again, Some(firstcome::store::Begun::Now(..))),
+            matches!(again, Some(firstcome::parts::store::Begun::Now(..))),
             "{again:?}"
         );
     }

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use firstcome::aggregate::{AggregateError, Aggregator, Asked, Metrics, Parts, Schedule, Settings};
-use firstcome::alert::{AlertConfig, Alerts};
-use firstcome::clock::Clock;
 use firstcome::domain::{
     Campaign, Day, EventId, Instant, Participation, ParticipationId, Status, Zone,
 };
-use firstcome::retry::Policy;
-use firstcome::store::{BatchOutcome, Intake, Redo, Run, RunState, Store, TallyRow};
-use firstcome::supervisor::Supervisor;
+use firstcome::operate::alert::{AlertConfig, Alerts};
+use firstcome::operate::statistics::{
+    AggregateError, Aggregator, Asked, Metrics, Parts, Schedule, Settings,
+};
+use firstcome::parts::store::{BatchOutcome, Intake, Redo, Run, RunState, Store, TallyRow};
+use firstcome::runtime::clock::Clock;
+use firstcome::runtime::retry::Policy;
+use firstcome::runtime::supervisor::Supervisor;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, Value};
 
 use crate::store::intake;

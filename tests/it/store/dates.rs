@@ -1,7 +1,7 @@
 //! When something made room in a campaign: never before those who held its row until then.
 
 use firstcome::domain::{Campaign, Instant, State};
-use firstcome::store::CampaignChange;
+use firstcome::parts::store::CampaignChange;
 use sea_orm::{ConnectionTrait, Database, DbBackend, Statement, TransactionTrait};
 
 use crate::support::{TestStore, campaign_of, create, mysql, until, waits_for_a_lock};

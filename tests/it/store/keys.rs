@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use firstcome::domain::UserId;
-use firstcome::store::UserKey;
+use firstcome::parts::store::UserKey;
 use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 
 use crate::support::{mysql, stores};

@@ -1,7 +1,7 @@
 //! A limit per user that was lowered: what is held is counted, however the ordinals are.
 
 use firstcome::domain::{Campaign, KeyChoice, Wish};
-use firstcome::store::{BatchOutcome, CampaignChange, Intake, Store, Wished};
+use firstcome::parts::store::{BatchOutcome, CampaignChange, Intake, Store, Wished};
 
 use super::intake;
 use crate::support::{campaign_of, create, stores};

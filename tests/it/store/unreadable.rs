@@ -1,7 +1,7 @@
 //! Rows that this release cannot read: set aside, and the others of their page are there.
 
 use firstcome::domain::UserId;
-use firstcome::store::DeadLetterFilter;
+use firstcome::parts::store::DeadLetterFilter;
 use sea_orm::{ConnectionTrait, Database};
 
 use super::intake;

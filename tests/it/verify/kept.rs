@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use firstcome::domain::{CampaignId, EventId, State};
-use firstcome::store::{Ground, Kept, SEGMENT_RANKS, Segment, Store};
+use firstcome::parts::store::{Ground, Kept, SEGMENT_RANKS, Segment, Store};
 use sea_orm::{ConnectionTrait, TransactionTrait};
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     vandal, verify,
 };
 use crate::support::{move_to, mysql, stores};
-use firstcome::reconcile::verify::Scope;
+use firstcome::sale::reconcile::verify::Scope;
 
 async fn kept(store: &Store, segment: Segment) -> Option<Kept> {
     let kept = store.kept(&[segment.campaign]).await.unwrap();

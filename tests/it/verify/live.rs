@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use firstcome::domain::{Campaign, State};
-use firstcome::store::{CommitError, Intake, Store};
+use firstcome::parts::store::{CommitError, Intake, Store};
 use sea_orm::{DatabaseConnection, TransactionTrait};
 
 use super::{Scene, acknowledge, hex, of, old_intake, run, vandal, without_gate};
@@ -30,7 +30,7 @@ async fn write(store: &Store, campaign: &Campaign, ranks: &AtomicU64) {
                 Ok(outcome) => {
                     break assert_eq!(
                         outcome,
-                        firstcome::store::BatchOutcome::Committed { held_from: None }
+                        firstcome::parts::store::BatchOutcome::Committed { held_from: None }
                     );
                 }
                 Err(CommitError::RolledBack(_)) => {}

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use firstcome::domain::{CampaignId, EventId};
-use firstcome::gate::ScriptGate;
-use firstcome::store::Store;
+use firstcome::parts::gate::ScriptGate;
+use firstcome::parts::store::Store;
 
 use super::{
     Clock, ConnectionTrait, DatabaseConnection, FULL, Finding, Intake, Reconciler, Scene, Scope,
@@ -292,7 +292,7 @@ async fn what_may_overtake_by_configuration_is_no_breach() {
         };
         plot.overtaken().await;
         let skipped = Scope {
-            order: firstcome::reconcile::verify::Order::Skipped,
+            order: firstcome::sale::reconcile::verify::Order::Skipped,
             ..FULL
         };
         assert_eq!(of(&verify(store, &FULL).await, id).breaches.len(), 1);

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use firstcome::broker::embedded::Embedded;
 use firstcome::domain::Stream;
-use firstcome::relay::Config;
-use firstcome::retry::Policy;
+use firstcome::events::relay::Config;
+use firstcome::parts::broker::embedded::Embedded;
+use firstcome::runtime::retry::Policy;
 use rdkafka::types::RDKafkaApiKey::{self, InitProducerId, Produce};
 use rdkafka::types::RDKafkaRespErr::{
     self, RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED as NOT_ALLOWED_ON_CLUSTER,

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use firstcome::broker::kafka::KafkaConfig;
 use firstcome::domain::{OutboxEvent, Stream, key_hash};
+use firstcome::parts::broker::kafka::KafkaConfig;
 
 use super::quotas;
 use super::scene::{Scene, failures, waves};

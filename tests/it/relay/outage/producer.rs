@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use firstcome::broker::kafka::KafkaConfig;
 use firstcome::domain::OutboxEvent;
+use firstcome::parts::broker::kafka::KafkaConfig;
 
 use super::scene::{Scene, failures};
 use super::spare;

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use firstcome::broker::kafka::{Kafka, KafkaConfig};
-use firstcome::broker::{Acknowledged, PublishError, Publisher, Record, Turn};
 use firstcome::domain::{OutboxEvent, Stream};
-use firstcome::relay::{Config, Published};
-use firstcome::retry::Policy;
+use firstcome::events::relay::{Config, Published};
+use firstcome::parts::broker::kafka::{Kafka, KafkaConfig};
+use firstcome::parts::broker::{Acknowledged, PublishError, Publisher, Record, Turn};
+use firstcome::runtime::retry::Policy;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;

@@ -4,8 +4,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use firstcome::broker::kafka::KafkaConfig;
 use firstcome::domain::OutboxEvent;
+use firstcome::parts::broker::kafka::KafkaConfig;
 
 use super::grants::{EVERYBODY_HERE, Operation, grant};
 use super::scene::{Scene, failures, waves};

@@ -1,6 +1,6 @@
 //! Dies at every gap between two writes of an import: the list that held holds, and the next import is whole.
 
-use firstcome::crash::ALLOW_LIST_POINTS;
+use firstcome::runtime::failpoint::ALLOW_LIST_POINTS;
 use tempfile::TempDir;
 
 use super::{WAYS, ask, campaign, path, put};

@@ -1,0 +1,8 @@
+//! Who is asking, and how often they may ask. Decides nothing about campaigns.
+
+pub mod accounts;
+pub mod challenge;
+pub mod identity;
+pub mod limits;
+pub mod security_events;
+pub mod token_throttle;

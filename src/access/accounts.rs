@@ -1,0 +1,395 @@
+//! Accounts and their sessions, for those who have no identity provider: who may log in, and who is. Accounts
+//! are in the store; sessions are beside the gate and may be lost, which costs a log-in. It knows nothing of
+//! cookies, and never lets a password, or anything that opens a session, reach a log or a part.
+//!
+//! A change that ends sessions ends them *before* it is committed, and keeps out who has read the account as
+//! it was: whatever fails in between, no session outlives the change.
+
+mod attempts;
+mod concurrent;
+mod enrolment;
+mod login;
+mod metrics;
+mod own;
+mod password;
+mod token;
+mod totp;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::{Map, Value, json};
+
+pub use attempts::AttemptConfig;
+pub use concurrent::ConcurrentConfig;
+pub use enrolment::{Enabled, Enrolment};
+pub use login::{CodeUsed, Credentials, Entered, Remembered, Session, Stay};
+pub use metrics::Metrics;
+pub use own::PasswordChange;
+pub use password::{COMMON, Hasher, PASSWORD_CHARACTERS, Passwords, is_common};
+pub use token::{RememberToken, SessionToken};
+
+use self::attempts::Attempts;
+use crate::access::identity::Scopes;
+use crate::domain::{Actor, AuditAction, AuditNote, LoginName, Origin, UserId};
+use crate::parts::gate::{GateError, Guarded, Lifetime, ScriptGate};
+use crate::parts::store::{self, Store, StoreError, TotpChange};
+
+pub use crate::parts::store::Account;
+
+/// How often a change is tried that others were faster than.
+const ATTEMPTS_MAX: u32 = 5;
+
+/// How sessions are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionConfig {
+    /// How long one lives.
+    pub lifetime: Lifetime,
+    /// Sessions of one account.
+    pub sessions_max: u32,
+    /// How long a log-in is remembered.
+    pub remember_max: Duration,
+    /// Remembered log-ins of one account.
+    pub remembered_max: u32,
+    /// For so long a token used twice is an accident.
+    pub remember_grace: Duration,
+    /// Longest time from reading an account to opening a session of it.
+    pub login_max: Duration,
+    /// How log-ins are slowed down that fail.
+    pub attempts: AttemptConfig,
+    /// Whether accounts with scopes must have one-time codes.
+    pub totp: TotpPolicy,
+}
+
+/// Whether accounts with scopes must have one-time codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TotpPolicy {
+    /// Their owners choose.
+    Optional,
+    /// Without them a session has no scopes.
+    Required,
+}
+
+/// How an account is with one-time codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TotpState {
+    /// A log-in needs none.
+    Disabled,
+    /// A log-in needs one.
+    Enabled,
+    /// The account has none, and its sessions have no scopes until it has.
+    Required,
+}
+
+/// What failed, or was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// There is no such account, the password is another, or it is disabled: which of these is not said.
+    #[error("log in: refused")]
+    Refused(Option<UserId>),
+    /// The password is right, and a one-time code is missing.
+    #[error("log in: a one-time code is required")]
+    CodeRequired,
+    /// The password is right, and the one-time code is not, or was used.
+    #[error("log in: the one-time code is refused")]
+    CodeRefused(UserId),
+    /// One-time codes are enabled.
+    #[error("enrol: one-time codes are enabled")]
+    TotpEnabled,
+    /// One-time codes are not enabled.
+    #[error("disable one-time codes: they are not enabled")]
+    TotpNotEnabled,
+    /// No secret waits for its first code.
+    #[error("enable one-time codes: no secret waits for its first code")]
+    NoEnrolment,
+    /// Too many were tried, or are in progress: it may be tried after this time. The word says which limit.
+    #[error("log in: {1} is used up")]
+    Throttled(Duration, &'static str),
+    /// The remembered log-in is over, or was never.
+    #[error("resume a remembered log-in: there is none")]
+    NotRemembered,
+    /// Another window went on with it a moment ago.
+    #[error("resume a remembered log-in: its token was used a moment ago")]
+    JustUsed,
+    /// Somebody has a copy of its token: all sessions of the account were ended.
+    #[error("resume a remembered log-in: its token was used before")]
+    Stolen,
+    /// There is no such account.
+    #[error("there is no such account")]
+    Unknown,
+    /// Somebody has the login name.
+    #[error("the login name is taken")]
+    Taken,
+    /// The account has, or would have, scopes that the admin has not.
+    #[error("the account has scopes that the admin lacks")]
+    Beyond,
+    /// It is the admin's own, whose password takes the current one to change.
+    #[error("change the account's password: it is the admin's own")]
+    OwnPassword,
+    /// Too much is being done at once: ask again.
+    #[error("too many passwords are being hashed")]
+    Busy,
+    /// The database.
+    #[error("use the store")]
+    Store(#[from] StoreError),
+    /// Where sessions are.
+    #[error("use the sessions")]
+    Gate(#[from] GateError),
+    /// The hash function failed, or what was stored is no hash.
+    #[error("hash a password")]
+    Hash(#[source] argon2::password_hash::Error),
+    /// What was stored is no secret of one-time codes.
+    #[error("read the secret of one-time codes")]
+    Secret,
+    /// A thread that hashed has died.
+    #[error("hash a password: the thread ended")]
+    Thread(#[source] tokio::task::JoinError),
+}
+
+/// An account to be made.
+#[derive(Debug)]
+pub struct Wanted {
+    /// What they log in as.
+    pub login: LoginName,
+    /// By which password.
+    pub password: SecretString,
+    /// What it may do as an admin.
+    pub scopes: Scopes,
+}
+
+/// What is to change of an account; none leaves it alone.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// The password.
+    pub password: Option<SecretString>,
+    /// What it may do as an admin.
+    pub scopes: Option<Scopes>,
+    /// Whether nobody may log in by it.
+    pub disabled: Option<bool>,
+    /// Whether its one-time codes are disabled, because their owner lost them.
+    pub reset_totp: bool,
+}
+
+/// An admin who manages accounts: who, and what they may do themselves. Nobody gives what they do not have.
+#[derive(Clone, Debug)]
+pub struct Manager {
+    /// Who.
+    pub by: Origin,
+    /// What they may do.
+    pub scopes: Scopes,
+}
+
+/// Manages accounts and their sessions.
+pub struct Accounts {
+    store: Store,
+    /// Looks accounts up: a share of the store's connections.
+    reads: Store,
+    sessions: Arc<ScriptGate>,
+    guard: Arc<Guarded>,
+    attempts: Attempts,
+    hasher: Hasher,
+    config: SessionConfig,
+    metrics: Metrics,
+}
+
+impl fmt::Debug for Accounts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Accounts")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Accounts {
+    /// Accounts of this store, looked up by `reads`, with their sessions in `sessions`, which `guard` knows to be
+    /// there or not.
+    #[must_use]
+    pub fn new(
+        (store, reads): (Store, Store),
+        (sessions, guard): (Arc<ScriptGate>, Arc<Guarded>),
+        hasher: Hasher,
+        config: SessionConfig,
+    ) -> Self {
+        let failures = (Arc::clone(&sessions), Arc::clone(&guard));
+        Self {
+            attempts: Attempts::new(failures.0, failures.1, config.attempts),
+            store,
+            reads,
+            sessions,
+            guard,
+            hasher,
+            config,
+            metrics: Metrics::default(),
+        }
+    }
+
+    /// How log-ins fare.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Makes an account.
+    pub async fn create(
+        &self,
+        wanted: &Wanted,
+        manager: &Manager,
+    ) -> Result<Account, AccountError> {
+        if !manager.scopes.include(wanted.scopes) {
+            return Err(AccountError::Beyond);
+        }
+        let password_hash = self.hasher.hash(&wanted.password).await?;
+        make(&self.store, wanted, password_hash, manager.by.clone()).await
+    }
+
+    /// One account.
+    pub async fn find(&self, id: UserId) -> Result<Account, AccountError> {
+        let found = self.reads.find_account(id).await?;
+        found.ok_or(AccountError::Unknown)
+    }
+
+    /// Accounts, newest first.
+    pub async fn list(
+        &self,
+        after: Option<UserId>,
+        rows_max: u64,
+    ) -> Result<Vec<Account>, AccountError> {
+        Ok(self.reads.accounts(after, rows_max).await?)
+    }
+
+    /// Changes an account, and ends its sessions and remembered log-ins. What is so already is not changed.
+    pub async fn change(
+        &self,
+        id: UserId,
+        change: &Change,
+        manager: &Manager,
+    ) -> Result<Account, AccountError> {
+        // Whoever has somebody's session must not get their account by it.
+        if change.password.is_some() && manager.by.actor == Actor::Account(id) {
+            return Err(AccountError::OwnPassword);
+        }
+        let mut password_hash = None;
+        for _ in 0..ATTEMPTS_MAX {
+            let account = self.find(id).await?;
+            let has = scopes_of(&account);
+            let allowed = change.scopes.unwrap_or_default().and(has);
+            if !manager.scopes.include(allowed) {
+                return Err(AccountError::Beyond);
+            }
+            if let (Some(password), None) = (&change.password, &password_hash) {
+                password_hash = Some(self.hasher.hash(password).await?);
+            }
+            let changes = store::AccountChange {
+                password_hash: password_hash.clone(),
+                scopes: change
+                    .scopes
+                    .filter(|scopes| *scopes != has)
+                    .map(|scopes| scopes.words().join(" ")),
+                disabled: change
+                    .disabled
+                    .filter(|disabled| *disabled != account.disabled),
+                totp: (change.reset_totp && account.has_totp()).then_some(TotpChange::Disable),
+            };
+            let Some(note) = note(&account, &changes, manager.by.clone()) else {
+                return Ok(account);
+            };
+            if let Some(changed) = self.apply(&account, &changes, note).await? {
+                return Ok(changed);
+            }
+        }
+        Err(AccountError::Busy)
+    }
+
+    /// Makes a change to the account as it was read, after its sessions were ended; none: others were faster.
+    async fn apply(
+        &self,
+        account: &Account,
+        changes: &store::AccountChange,
+        note: AuditNote,
+    ) -> Result<Option<Account>, AccountError> {
+        let (id, version) = (account.id, account.version);
+        let next = version.saturating_add(1);
+        let ended = self
+            .sessions
+            .revoke_sessions(id, next, self.config.login_max);
+        let ended = self.guard.ask(ended).await?;
+        if !self
+            .store
+            .change_account(id, version, changes, note)
+            .await?
+        {
+            return Ok(None);
+        }
+        tracing::info!(
+            sessions = ended,
+            "an account was changed, its sessions ended"
+        );
+        self.find(id).await.map(Some)
+    }
+}
+
+/// Makes an account where there are no sessions to be kept: on the command line.
+pub async fn create_alone(
+    store: &Store,
+    hasher: &Hasher,
+    wanted: &Wanted,
+    by: Origin,
+) -> Result<Account, AccountError> {
+    let password_hash = hasher.hash(&wanted.password).await?;
+    make(store, wanted, password_hash, by).await
+}
+
+async fn make(
+    store: &Store,
+    wanted: &Wanted,
+    password_hash: SecretString,
+    by: Origin,
+) -> Result<Account, AccountError> {
+    let new = store::NewAccount {
+        login: wanted.login.clone(),
+        password_hash,
+        scopes: wanted.scopes.words().join(" "),
+    };
+    let note = AuditNote::beside(by, AuditAction::AccountCreate).to(json!({
+        "login": wanted.login.as_str(),
+        "scopes": wanted.scopes.words(),
+        "disabled": false,
+    }));
+    let made = store.create_account(&new, note).await?;
+    made.ok_or(AccountError::Taken)
+}
+
+/// What an account may do as an admin. Words of another release say nothing here.
+#[must_use]
+pub fn scopes_of(account: &Account) -> Scopes {
+    Scopes::among(account.scopes.split_whitespace())
+}
+
+/// What the audit log says of a change; none: it changes nothing. Of a password it says that it changed.
+fn note(account: &Account, changes: &store::AccountChange, by: Origin) -> Option<AuditNote> {
+    let (mut before, mut after) = (Map::new(), Map::new());
+    if let Some(scopes) = &changes.scopes {
+        let words = |text: &str| json!(text.split_whitespace().collect::<Vec<_>>());
+        before.insert("scopes".to_owned(), words(&account.scopes));
+        after.insert("scopes".to_owned(), words(scopes));
+    }
+    if let Some(disabled) = changes.disabled {
+        before.insert("disabled".to_owned(), account.disabled.into());
+        after.insert("disabled".to_owned(), disabled.into());
+    }
+    if changes.password_hash.is_some() {
+        after.insert("password".to_owned(), "changed".into());
+    }
+    if changes.totp.is_some() {
+        before.insert("totp".to_owned(), account.has_totp().into());
+        after.insert("totp".to_owned(), false.into());
+    }
+    (!after.is_empty()).then(|| {
+        AuditNote::beside(by, AuditAction::AccountChange)
+            .from(Value::Object(before))
+            .to(Value::Object(after))
+    })
+}

@@ -1,0 +1,196 @@
+//! How often log-ins may fail. What counts is failures and not attempts: each attempt is counted as a failure
+//! when it begins, and taken back when its password is right. A stranger cannot lock the owner out: from an
+//! address that the owner logged in from lately a right password is accepted whatever others try elsewhere.
+//! Where failures cannot be counted, nobody logs in: passwords would be guessed in that time.
+//!
+//! Each password costs a hash, a right one too. So one login name has a rate of log-ins, whatever their outcome, and
+//! few of one name or from one address are in progress at once. Known addresses of a name share neither with others.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::AccountError;
+use super::concurrent::{Concurrent, ConcurrentConfig, Name, Place};
+use crate::access::limits::network;
+use crate::parts::gate::{
+    Bucket, Digest, Guarded, LoginBounds, LoginEnd, LoginTry, ScriptGate, Taken,
+};
+
+/// How log-ins are slowed down.
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptConfig {
+    /// By login name.
+    pub bounds: LoginBounds,
+    /// By address, whatever the login name; none: that is not limited.
+    pub address: Option<Bucket>,
+    /// Log-ins by login name, right and wrong, from known addresses, and as many from others; none: not limited.
+    pub name: Option<Bucket>,
+    /// How many are in progress at the same time.
+    pub concurrent: ConcurrentConfig,
+}
+
+/// When to try again after others were in progress: about as long as a hash takes, and its queue.
+const CONCURRENT_WAIT: Duration = Duration::from_secs(1);
+
+/// Counts log-ins that fail.
+pub(super) struct Attempts {
+    failures: Arc<ScriptGate>,
+    guard: Arc<Guarded>,
+    config: AttemptConfig,
+    concurrent: Concurrent,
+}
+
+/// A log-in that is being tried.
+pub(super) struct Attempt<'a> {
+    attempts: &'a Attempts,
+    name: Digest,
+    address: String,
+    tried: LoginTry,
+    /// None: it is refused.
+    _place: Option<Place>,
+}
+
+impl Attempts {
+    pub fn new(failures: Arc<ScriptGate>, guard: Arc<Guarded>, config: AttemptConfig) -> Self {
+        Self {
+            failures,
+            guard,
+            config,
+            concurrent: Concurrent::new(config.concurrent),
+        }
+    }
+
+    /// Begins a log-in, if it is not to wait.
+    pub async fn begin(
+        &self,
+        login: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Attempt<'_>, AccountError> {
+        // Not the name as it is: it is as long as somebody likes, and says who they are.
+        let name = Digest::of(&login.to_lowercase());
+        let address = name_of(address);
+        let bounds = &self.config.bounds;
+        let tried = self.failures.try_login(name, &address, bounds);
+        let tried = self.guard.ask(tried).await?;
+        if let LoginTry::Wait(wait) = tried {
+            return Err(AccountError::Throttled(wait, "login_name"));
+        }
+        let concurrent = Name {
+            digest: name,
+            is_known: tried == LoginTry::Known,
+        };
+        let (place, limit) = match self.concurrent.take(concurrent, &address) {
+            Ok(place) => (Some(place), None),
+            Err(limit) => (None, Some(limit)),
+        };
+        let attempt = Attempt {
+            attempts: self,
+            name,
+            address,
+            tried,
+            _place: place,
+        };
+        if let Some(limit) = limit {
+            attempt.forget_name(LoginEnd::Undecided).await?;
+            return Err(AccountError::Throttled(CONCURRENT_WAIT, limit));
+        }
+        if tried == LoginTry::Unknown
+            && let Some(wait) = self.take_of_address(&attempt.address).await?
+        {
+            attempt.forget_name(LoginEnd::Undecided).await?;
+            return Err(AccountError::Throttled(wait, "login_address"));
+        }
+        if let Some(wait) = attempt.take_of_name().await? {
+            attempt.end(LoginEnd::Undecided).await;
+            return Err(AccountError::Throttled(wait, "login_rate"));
+        }
+        Ok(attempt)
+    }
+
+    /// Counts a failure of an address that is of no login name, unless it failed too often already.
+    pub async fn fail_from(&self, address: Option<IpAddr>) -> Result<(), AccountError> {
+        match self.take_of_address(&name_of(address)).await? {
+            None => Ok(()),
+            Some(wait) => Err(AccountError::Throttled(wait, "login_address")),
+        }
+    }
+
+    /// Counts a failure against an address: how long to wait, if that fails too often.
+    async fn take_of_address(&self, address: &str) -> Result<Option<Duration>, AccountError> {
+        match self.config.address {
+            Some(bucket) => self.take(&bucket_of(address), bucket).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn take(&self, name: &str, bucket: Bucket) -> Result<Option<Duration>, AccountError> {
+        let taken = self.failures.take(name, bucket);
+        Ok(match self.guard.ask(taken).await? {
+            Taken::Token { .. } => None,
+            Taken::Nothing { next_in, .. } => Some(next_in),
+        })
+    }
+}
+
+/// What an address is counted by.
+fn name_of(address: Option<IpAddr>) -> String {
+    address.map_or_else(|| "unknown".to_owned(), network)
+}
+
+fn bucket_of(address: &str) -> String {
+    format!("login_address:{address}")
+}
+
+impl Attempt<'_> {
+    /// Takes the attempt back: its password was right, or nobody looked at it.
+    pub async fn end(&self, end: LoginEnd) {
+        let ended = async {
+            self.forget_name(end).await?;
+            self.put_back_of_address().await
+        };
+        if let Err(error) = ended.await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a log-in stays counted as a failure"
+            );
+        }
+    }
+
+    async fn forget_name(&self, end: LoginEnd) -> Result<(), AccountError> {
+        let Attempts {
+            failures,
+            guard,
+            config,
+            ..
+        } = self.attempts;
+        let how = (self.tried, end);
+        let ended = failures.end_login(self.name, &self.address, how, &config.bounds);
+        Ok(guard.ask(ended).await?)
+    }
+
+    /// Counts the attempt against its login name: how long to wait, if too many were tried. It is not taken back:
+    /// the hash was computed, whatever came of it.
+    async fn take_of_name(&self) -> Result<Option<Duration>, AccountError> {
+        let Some(bucket) = self.attempts.config.name else {
+            return Ok(None);
+        };
+        let from = match self.tried {
+            LoginTry::Known => "known",
+            LoginTry::Unknown | LoginTry::Wait(_) => "unknown",
+        };
+        let name = format!("login_rate:{from}:{}", self.name);
+        self.attempts.take(&name, bucket).await
+    }
+
+    async fn put_back_of_address(&self) -> Result<(), AccountError> {
+        match (self.attempts.config.address, self.tried) {
+            (Some(bucket), LoginTry::Unknown) => {
+                let name = bucket_of(&self.address);
+                let put_back = self.attempts.failures.put_back(&name, bucket);
+                Ok(self.attempts.guard.ask(put_back).await?)
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! How the owner of an account enables one-time codes, and disables them. Both end all sessions and remembered
+//! log-ins of the account: what was opened without a code does not outlive the change.
+
+use std::net::IpAddr;
+
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::login::CodeCheck;
+use super::totp::{RecoveryCodes, TotpSecret};
+use super::{Account, AccountError, Accounts, Credentials, Entered};
+use crate::domain::{AuditAction, AuditNote, Origin, UserId};
+use crate::parts::gate::LoginEnd;
+use crate::parts::store::{AccountChange, TotpChange};
+
+/// What goes into an authenticator app. It is shown once.
+#[derive(Debug)]
+pub struct Enrolment {
+    /// The secret, in Base32.
+    pub secret: SecretString,
+    /// The same as an `otpauth://` address, for a QR code.
+    pub uri: SecretString,
+}
+
+/// One-time codes that are enabled from now on.
+#[derive(Debug)]
+pub struct Enabled {
+    /// The session that the owner goes on with.
+    pub entered: Entered,
+    /// Codes for when the app is lost. They are shown once.
+    pub recovery_codes: Vec<SecretString>,
+}
+
+impl Accounts {
+    /// Begins to enable one-time codes: a secret that waits for its first code, in place of one that waited. A
+    /// wrong password counts like one of a log-in.
+    pub async fn enrol(
+        &self,
+        user: UserId,
+        password: &SecretString,
+        address: Option<IpAddr>,
+    ) -> Result<Enrolment, AccountError> {
+        let account = self.find(user).await?;
+        let shown = Credentials {
+            login: account.login.as_str(),
+            password,
+            code: None,
+            address,
+        };
+        let (account, _) = self.checked(&shown, CodeCheck::Omitted).await?;
+        let secret = TotpSecret::generate();
+        let uri = secret.uri(account.login.as_str())?;
+        let secret = secret.base32().clone();
+        if self.store.begin_totp(account.id, &secret).await? {
+            Ok(Enrolment { secret, uri })
+        } else {
+            Err(AccountError::TotpEnabled)
+        }
+    }
+
+    /// Enables one-time codes, if this is one of the secret that waits. A wrong one counts like a password.
+    pub async fn confirm_enrolment(
+        &self,
+        user: UserId,
+        code: &str,
+        (by, address): (Origin, Option<IpAddr>),
+    ) -> Result<Enabled, AccountError> {
+        let account = self.find(user).await?;
+        let waiting = match &account.totp {
+            Some(totp) if totp.enabled => return Err(AccountError::TotpEnabled),
+            Some(totp) => totp.secret.clone(),
+            None => return Err(AccountError::NoEnrolment),
+        };
+        let attempt = self.attempts.begin(account.login.as_str(), address).await?;
+        let step = TotpSecret::stored(waiting.clone()).step_of(code, self.store.clock().now());
+        if let Ok(None) = step {
+            return Err(AccountError::CodeRefused(account.id));
+        }
+        attempt.end(LoginEnd::Undecided).await;
+        let Some(step) = step? else {
+            return Err(AccountError::CodeRefused(account.id));
+        };
+        let recovery_codes = RecoveryCodes::generate();
+        let change = TotpChange::Enable {
+            secret: waiting,
+            step,
+            recovery_codes: recovery_codes.digests(),
+        };
+        let account = self.apply_totp(&account, change, by).await?;
+        Ok(Enabled {
+            entered: self.open(account, address, None, None).await?,
+            recovery_codes: recovery_codes.reveal(),
+        })
+    }
+
+    /// Disables one-time codes: takes the password and a code, or a recovery code.
+    pub async fn disable_totp(
+        &self,
+        user: UserId,
+        (password, code): (&SecretString, &str),
+        (by, address): (Origin, Option<IpAddr>),
+    ) -> Result<Entered, AccountError> {
+        let account = self.find(user).await?;
+        if !account.has_totp() {
+            return Err(AccountError::TotpNotEnabled);
+        }
+        let shown = Credentials {
+            login: account.login.as_str(),
+            password,
+            code: Some(code),
+            address,
+        };
+        let (account, _) = self.checked(&shown, CodeCheck::WhereEnabled).await?;
+        let account = self.apply_totp(&account, TotpChange::Disable, by).await?;
+        self.open(account, address, None, None).await
+    }
+
+    async fn apply_totp(
+        &self,
+        account: &Account,
+        change: TotpChange,
+        by: Origin,
+    ) -> Result<Account, AccountError> {
+        let enables = matches!(change, TotpChange::Enable { .. });
+        let note = AuditNote::beside(by, AuditAction::AccountTotp)
+            .from(json!({ "totp": !enables }))
+            .to(json!({ "totp": enables }));
+        let changes = AccountChange {
+            totp: Some(change),
+            ..AccountChange::default()
+        };
+        let after = self.apply(account, &changes, note).await?;
+        after.ok_or(AccountError::Busy)
+    }
+}

@@ -1,0 +1,352 @@
+//! Logging in, being logged in, going on with a remembered log-in, and logging out.
+
+use std::net::IpAddr;
+
+use secrecy::SecretString;
+
+use super::password::Verdict;
+use super::totp::{RecoveryCodes, TotpSecret};
+use super::{
+    Account, AccountError, Accounts, RememberToken, SessionToken, TotpPolicy, TotpState, scopes_of,
+};
+use crate::access::identity::Scopes;
+use crate::domain::{Instant, LoginName, UserId};
+use crate::parts::gate::{GateError, LoginEnd, Opened, Opening, Series, SeriesToken};
+
+/// What somebody logs in with, and from where.
+#[derive(Clone, Copy, Debug)]
+pub struct Credentials<'a> {
+    /// The login name.
+    pub login: &'a str,
+    /// The password.
+    pub password: &'a SecretString,
+    /// A one-time code, or a recovery code, if one is shown.
+    pub code: Option<&'a str>,
+    /// Where the request comes from.
+    pub address: Option<IpAddr>,
+}
+
+/// Whether a one-time code is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CodeCheck {
+    /// It is, where the account has them enabled.
+    WhereEnabled,
+    /// It is not: whoever asks is logged in.
+    Omitted,
+}
+
+/// Which code was accepted beside the password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeUsed {
+    /// None was needed.
+    None,
+    /// A one-time code.
+    Totp,
+    /// A recovery code, which is accepted once.
+    Recovery,
+}
+
+/// Whether a log-in is remembered when its session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stay {
+    /// It is not.
+    Forgotten,
+    /// It is, for as long as is configured.
+    Remembered,
+}
+
+/// A log-in that is remembered.
+#[derive(Debug)]
+pub struct Remembered {
+    /// What goes on with it.
+    pub token: RememberToken,
+    /// When it is over.
+    pub ends_at: Instant,
+}
+
+/// Somebody who has just logged in.
+#[derive(Debug)]
+pub struct Entered {
+    /// As whom.
+    pub account: Account,
+    /// What says so from now on. It is another one each time.
+    pub token: SessionToken,
+    /// When that is over at the latest.
+    pub ends_at: Instant,
+    /// What it is remembered by.
+    pub remembered: Option<Remembered>,
+    /// What they may do as an admin in this session.
+    pub scopes: Scopes,
+    /// How the account is with one-time codes.
+    pub totp: TotpState,
+    /// Which code was accepted.
+    pub code: CodeUsed,
+}
+
+/// Somebody who is logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Who.
+    pub user: UserId,
+    /// What they may do as an admin.
+    pub scopes: Scopes,
+    /// When it is over at the latest.
+    pub ends_at: Instant,
+}
+
+impl Accounts {
+    /// Logs somebody in. That there is no such account, that the password is another and that the account is
+    /// disabled are the same answer after the same work. A one-time code is looked at after a right password.
+    pub async fn log_in(
+        &self,
+        shown: &Credentials<'_>,
+        stay: Stay,
+    ) -> Result<Entered, AccountError> {
+        let outcome = match self.checked(shown, CodeCheck::WhereEnabled).await {
+            Ok((account, code)) => {
+                let token = match stay {
+                    Stay::Forgotten => None,
+                    Stay::Remembered => Some(RememberToken::generate(account.id)),
+                };
+                let entered = self.open(account, shown.address, None, token).await;
+                entered.map(|entered| Entered { code, ..entered })
+            }
+            Err(error) => Err(error),
+        };
+        self.metrics.logged_in(&outcome);
+        outcome
+    }
+
+    /// The account whose password is shown, and whose code, where that is asked for. A wrong one is counted, and
+    /// slows down the next; a missing code is not, and makes no address a known one.
+    pub(super) async fn checked(
+        &self,
+        shown: &Credentials<'_>,
+        check: CodeCheck,
+    ) -> Result<(Account, CodeUsed), AccountError> {
+        let attempt = self.attempts.begin(shown.login, shown.address).await?;
+        let outcome = async {
+            let account = self.verified(shown.login, shown.password).await?;
+            let code = match check {
+                CodeCheck::WhereEnabled => self.accept_code(&account, shown.code).await?,
+                CodeCheck::Omitted => CodeUsed::None,
+            };
+            Ok::<_, AccountError>((account, code))
+        };
+        let outcome = outcome.await;
+        match (&outcome, check) {
+            (Ok((account, _)), CodeCheck::Omitted) if account.has_totp() => {
+                attempt.end(LoginEnd::Undecided).await;
+            }
+            (Ok(_), _) => attempt.end(LoginEnd::Right).await,
+            (Err(AccountError::Refused(_) | AccountError::CodeRefused(_)), _) => {}
+            (Err(_), _) => attempt.end(LoginEnd::Undecided).await,
+        }
+        outcome
+    }
+
+    /// Accepts the code of an account that has one-time codes enabled, once: the store decides, for all replicas.
+    async fn accept_code(
+        &self,
+        account: &Account,
+        code: Option<&str>,
+    ) -> Result<CodeUsed, AccountError> {
+        let Some(totp) = account.totp.as_ref().filter(|totp| totp.enabled) else {
+            return Ok(CodeUsed::None);
+        };
+        let code = code.ok_or(AccountError::CodeRequired)?;
+        let refused = AccountError::CodeRefused(account.id);
+        if let Some(digest) = RecoveryCodes::digest(code) {
+            let accepted = self.store.accept_recovery_code(account.id, &digest);
+            return accepted.await?.then_some(CodeUsed::Recovery).ok_or(refused);
+        }
+        let secret = TotpSecret::stored(totp.secret.clone());
+        let now = self.store.clock().now();
+        let Some(step) = secret.step_of(code, now)? else {
+            return Err(refused);
+        };
+        let accepted = self
+            .store
+            .accept_totp_step(account.id, &totp.secret, step)
+            .await?;
+        accepted.then_some(CodeUsed::Totp).ok_or(refused)
+    }
+
+    /// How an account is with one-time codes.
+    #[must_use]
+    pub fn totp_state(&self, account: &Account) -> TotpState {
+        let is_required =
+            self.config.totp == TotpPolicy::Required && !scopes_of(account).is_empty();
+        match (account.has_totp(), is_required) {
+            (true, _) => TotpState::Enabled,
+            (false, true) => TotpState::Required,
+            (false, false) => TotpState::Disabled,
+        }
+    }
+
+    /// Goes on with a remembered log-in: its token is good once, and another takes its place.
+    pub async fn resume(
+        &self,
+        shown: &RememberToken,
+        address: Option<IpAddr>,
+    ) -> Result<Entered, AccountError> {
+        let outcome = self.resumed(shown, address).await;
+        if let Err(AccountError::Stolen) = &outcome {
+            tracing::warn!(
+                "a remembered log-in was shown a second time: its series and all sessions of its account ended"
+            );
+        }
+        self.metrics.resumed(&outcome);
+        outcome
+    }
+
+    /// The token is looked at before the account is read: tokens can be made up faster than a database reads.
+    /// One that a series did not give last is a failure of its address. The owner's waits for nobody's failures.
+    async fn resumed(
+        &self,
+        shown: &RememberToken,
+        address: Option<IpAddr>,
+    ) -> Result<Entered, AccountError> {
+        let (user, series) = (shown.account(), shown.series());
+        let found = self.sessions.find_series(user, series, shown.digest());
+        let found = self.guard.ask(found).await?;
+        if found != SeriesToken::Current {
+            self.attempts.fail_from(address).await?;
+        }
+        if found == SeriesToken::Unknown {
+            return Err(AccountError::NotRemembered);
+        }
+        match self.find(user).await {
+            Ok(account) if !account.disabled => {
+                self.open(account, address, Some(shown), Some(shown.next()))
+                    .await
+            }
+            Ok(_) | Err(AccountError::Unknown) => Err(AccountError::NotRemembered),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Who is logged in by this token; none: it is over, or never was.
+    pub async fn session(&self, token: &SessionToken) -> Result<Option<Session>, GateError> {
+        let user = token.account();
+        let idle = self.config.lifetime.idle;
+        let found = self.sessions.find_session(user, token.digest(), idle);
+        let found = self.guard.ask(found).await?;
+        Ok(found.map(|found| Session {
+            user,
+            scopes: Scopes::among(found.scopes.split_whitespace()),
+            ends_at: found.ends_at,
+        }))
+    }
+
+    /// Ends a session, and the series of a remembered log-in. What is over already is passed over.
+    pub async fn log_out(
+        &self,
+        session: Option<&SessionToken>,
+        remembered: Option<&RememberToken>,
+    ) -> Result<(), GateError> {
+        if let Some(session) = session {
+            let digest = Some(session.digest());
+            let ended = self.sessions.end_session(session.account(), digest, None);
+            self.guard.ask(ended).await?;
+        }
+        if let Some(remembered) = remembered {
+            let series = Some(remembered.series());
+            let ended = self
+                .sessions
+                .end_session(remembered.account(), None, series);
+            self.guard.ask(ended).await?;
+        }
+        Ok(())
+    }
+
+    async fn verified(
+        &self,
+        login: &str,
+        password: &SecretString,
+    ) -> Result<Account, AccountError> {
+        let found = match LoginName::parse(login) {
+            Some(login) => self.reads.account_by_login(&login).await?,
+            None => None,
+        };
+        let kept = found.as_ref().map(|account| &account.password_hash);
+        let verdict = self.hasher.verify(password, kept).await?;
+        match (found, verdict) {
+            (Some(account), Verdict::Right) if !account.disabled => Ok(account),
+            (Some(account), Verdict::Outdated) if !account.disabled => {
+                self.rehash(&account, password).await;
+                Ok(account)
+            }
+            (found, _) => Err(AccountError::Refused(found.map(|account| account.id))),
+        }
+    }
+
+    /// Keeps the password as is configured now. Where that fails, the next log-in does it.
+    async fn rehash(&self, account: &Account, password: &SecretString) {
+        let kept = async {
+            let hash = self.hasher.hash(password).await?;
+            let old = &account.password_hash;
+            Ok::<_, AccountError>(self.store.rehash_account(account.id, old, &hash).await?)
+        };
+        if let Err(error) = kept.await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a password stays hashed as before"
+            );
+        }
+    }
+
+    pub(super) async fn open(
+        &self,
+        account: Account,
+        address: Option<IpAddr>,
+        shown: Option<&RememberToken>,
+        next: Option<RememberToken>,
+    ) -> Result<Entered, AccountError> {
+        let token = SessionToken::generate(account.id);
+        let config = &self.config;
+        let totp = self.totp_state(&account);
+        let granted = match totp {
+            TotpState::Required => Scopes::default(),
+            TotpState::Disabled | TotpState::Enabled => scopes_of(&account),
+        };
+        let scopes = granted.words().join(" ");
+        let opening = Opening {
+            session: token.digest(),
+            address: address.map(|address| address.to_string()),
+            lifetime: config.lifetime,
+            scopes: &scopes,
+            version: account.version,
+            sessions_max: config.sessions_max,
+            series: next.as_ref().map(|next| Series {
+                series: next.series(),
+                shown: shown.map(RememberToken::digest),
+                next: next.digest(),
+                lasts: config.remember_max,
+                series_max: config.remembered_max,
+                grace: config.remember_grace,
+            }),
+        };
+        let opened = self.sessions.open_session(account.id, opening);
+        match self.guard.ask(opened).await? {
+            Opened::Session {
+                ends_at,
+                series_ends_at,
+            } => Ok(Entered {
+                account,
+                token,
+                ends_at,
+                remembered: next
+                    .zip(series_ends_at)
+                    .map(|(token, ends_at)| Remembered { token, ends_at }),
+                scopes: granted,
+                totp,
+                code: CodeUsed::None,
+            }),
+            Opened::Stale => Err(AccountError::Busy),
+            Opened::Unknown => Err(AccountError::NotRemembered),
+            Opened::JustUsed => Err(AccountError::JustUsed),
+            Opened::Stolen { .. } => Err(AccountError::Stolen),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What the owner of an account does with it: change the password, look at sessions, and end them.
+
+use std::net::IpAddr;
+
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::login::CodeCheck;
+use super::{Account, AccountError, Accounts, Credentials, Entered, RememberToken, SessionToken};
+use crate::domain::{AuditAction, AuditNote, Origin, UserId};
+use crate::parts::gate::{Digest, GateError, Listed, Login};
+use crate::parts::store::AccountChange;
+
+/// A password to be changed by its owner.
+#[derive(Debug)]
+pub struct PasswordChange {
+    /// The one there is.
+    pub current: SecretString,
+    /// The one that takes its place.
+    pub new: SecretString,
+}
+
+impl Accounts {
+    /// Changes the password of the account, ends all its sessions and remembered log-ins, and opens a new
+    /// session for the owner. A wrong password counts like one of a log-in. One-time codes stay as they are.
+    pub async fn change_password(
+        &self,
+        user: UserId,
+        change: &PasswordChange,
+        (by, address): (Origin, Option<IpAddr>),
+    ) -> Result<Entered, AccountError> {
+        let login = self.find(user).await?.login;
+        let shown = Credentials {
+            login: login.as_str(),
+            password: &change.current,
+            code: None,
+            address,
+        };
+        let (account, _) = self.checked(&shown, CodeCheck::Omitted).await?;
+        let password_hash = self.hasher.hash(&change.new).await?;
+        let changes = AccountChange {
+            password_hash: Some(password_hash),
+            ..AccountChange::default()
+        };
+        let note = AuditNote::beside(by, AuditAction::AccountPassword)
+            .to(json!({ "password": "changed" }));
+        let after = self.apply(&account, &changes, note).await?;
+        let account: Account = after.ok_or(AccountError::Busy)?;
+        self.open(account, address, None, None).await
+    }
+
+    /// What the account is logged in by.
+    pub async fn logins(&self, user: UserId) -> Result<Vec<Listed>, GateError> {
+        let idle = self.config.lifetime.idle;
+        let listed = self.sessions.list_sessions(user, idle);
+        self.guard.ask(listed).await
+    }
+
+    /// Ends one of them: whether there was one.
+    pub async fn end_login(&self, user: UserId, id: Digest) -> Result<bool, GateError> {
+        let ended = self.sessions.end_session(user, Some(id), Some(id));
+        Ok(self.guard.ask(ended).await? > 0)
+    }
+
+    /// Ends all of them but those that are shown: how many there were.
+    pub async fn end_other_logins(
+        &self,
+        session: &SessionToken,
+        remembered: Option<&RememberToken>,
+    ) -> Result<u64, GateError> {
+        let user = session.account();
+        let own = Login::Session(session.digest());
+        let series = remembered.map(|token| Login::Series(token.series()));
+        let mut ended = 0;
+        for listed in self.logins(user).await? {
+            if listed.login != own && Some(listed.login) != series {
+                ended += u64::from(self.end_login(user, listed.login.digest()).await?);
+            }
+        }
+        Ok(ended)
+    }
+}

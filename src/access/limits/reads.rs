@@ -1,0 +1,102 @@
+//! How often one address may read: token buckets in this process, forgotten when they are full again.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use moka::sync::Cache;
+
+use super::{Rate, host};
+use crate::parts::gate::{Bucket, Taken};
+
+/// Addresses that are known at the same time; beyond that those which read least are forgotten.
+const ADDRESSES_MAX: u64 = 100_000;
+
+/// The buckets.
+#[derive(Clone, Debug)]
+pub(super) struct Reads {
+    pub(super) rate: Rate,
+    /// When each bucket is full again, in microseconds since `began`: the generic cell rate algorithm.
+    full_at_us: Cache<IpAddr, Arc<AtomicU64>>,
+    began: Instant,
+}
+
+impl Reads {
+    /// Full buckets.
+    pub(super) fn new(rate: Rate) -> Self {
+        let full_at_us = Cache::builder()
+            .max_capacity(ADDRESSES_MAX)
+            .time_to_idle(rate.period.max(Duration::from_secs(1)))
+            .build();
+        Self {
+            rate,
+            full_at_us,
+            began: Instant::now(),
+        }
+    }
+
+    /// Takes a token from the bucket of an address, if it has one.
+    pub(super) fn take(&self, address: IpAddr) -> Taken {
+        self.take_at(address, micros(self.began.elapsed()))
+    }
+
+    fn take_at(&self, address: IpAddr, now_us: u64) -> Taken {
+        let bucket = Bucket::from(self.rate);
+        let token_us = micros(bucket.token).max(1);
+        let full_us = token_us.saturating_mul(u64::from(bucket.tokens));
+        let full_at_us = self.full_at_us.get_with(host(address), Arc::default);
+        let after = |full_at_us: u64| full_at_us.max(now_us).saturating_add(token_us);
+        let taken = full_at_us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at_us| {
+            let after_us = after(full_at_us);
+            (after_us - now_us <= full_us).then_some(after_us)
+        });
+        match taken {
+            Ok(before_us) => {
+                let missing_us = after(before_us) - now_us;
+                Taken::Token {
+                    left: (full_us - missing_us) / token_us,
+                    full_in: Duration::from_micros(missing_us),
+                }
+            }
+            Err(stands_us) => Taken::Nothing {
+                next_in: Duration::from_micros(after(stands_us) - now_us - full_us),
+                full_in: Duration::from_micros(stands_us.saturating_sub(now_us)),
+            },
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_reads_as_often_as_its_rate_and_another_as_often() {
+        let reads = Reads::new("4/1s".parse().unwrap());
+        let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
+        let is_taken = |address, now_us| {
+            let taken = reads.take_at(address, now_us);
+            matches!(taken, Taken::Token { .. })
+        };
+        let at_once = [0; 6].map(|now_us| is_taken(one, now_us));
+        assert_eq!(at_once, [true, true, true, true, false, false]);
+        assert!(is_taken(other, 0));
+        let quarter = Duration::from_millis(250);
+        let nothing = Taken::Nothing {
+            next_in: quarter,
+            full_in: quarter * 4,
+        };
+        assert_eq!(reads.take_at(one, 0), nothing);
+        assert!(is_taken(one, 250_000) && !is_taken(one, 250_000));
+        let left = Taken::Token {
+            left: 3,
+            full_in: quarter,
+        };
+        assert_eq!(reads.take_at(one, 2_000_000), left);
+    }
+}

@@ -1,0 +1,140 @@
+//! The consumers: each reads the events of participations as a group of its own, and grants in the rewards
+//! database what they earn, exactly once. In the events' database they only mark what was rewarded.
+//!
+//! A batch of records is decoded, applied in one transaction, marked, and then done: its offset is
+//! committed after that, so that a crash anywhere repeats the batch, and the inbox makes the repetition
+//! have no effect.
+
+mod batch;
+mod metrics;
+mod poison;
+mod record;
+mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+pub use self::metrics::Metrics;
+use self::worker::Worker;
+use crate::domain::{Consumer, Stream};
+use crate::parts::broker::kafka::{GroupConfig, Hooks, Kafka};
+use crate::parts::store::{Rewards, Store};
+use crate::runtime::retry;
+use crate::runtime::supervisor::{Policy, Spawner, Stage};
+use crate::sale::catalogue::Catalogue;
+
+/// Batches of a partition that wait in its queue.
+const QUEUE_BATCHES: usize = 2;
+
+/// How consumers work.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Prefix of topics and groups.
+    pub topic_prefix: String,
+    /// Records of one transaction at most.
+    pub batch_records_max: usize,
+    /// Partitions that one consumer works on at the same time.
+    pub parallel_max: usize,
+    /// For how long a process may say nothing before its partitions are given to others.
+    pub session_timeout: Duration,
+    /// How far apart a batch is tried again; the attempts are not bounded.
+    pub retry: retry::Policy,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            topic_prefix: "firstcome".to_owned(),
+            batch_records_max: 500,
+            parallel_max: 4,
+            session_timeout: Duration::from_secs(10),
+            retry: retry::Policy {
+                initial: Duration::from_millis(100),
+                max: Duration::from_secs(5),
+                ..retry::Policy::default()
+            },
+        }
+    }
+}
+
+/// What a consumer works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// The events' database, where what was rewarded is marked.
+    pub store: Store,
+    /// The terms of campaigns.
+    pub catalogue: Catalogue,
+    /// Where it grants.
+    pub rewards: Rewards,
+    /// Where records come from, and where those that cannot be applied go.
+    pub kafka: Arc<Kafka>,
+    /// Counts.
+    pub metrics: Metrics,
+}
+
+/// Starts a consumer. It ends with its stage; a failure starts it again.
+pub fn start(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &Config) {
+    let (parts, config, on) = (parts.clone(), config.clone(), spawner.clone());
+    spawner.start(
+        task_name(consumer),
+        Stage::Consumers,
+        Policy::restart(),
+        move |stop| {
+            let (group, hooks) = (
+                group(consumer, &config),
+                hooks(&on, consumer, &parts, &config),
+            );
+            let kafka = Arc::clone(&parts.kafka);
+            async move { Ok(kafka.consume(group, hooks, &stop).await?) }
+        },
+    );
+}
+
+/// The group of a consumer.
+#[must_use]
+pub fn group_name(consumer: Consumer, topic_prefix: &str) -> String {
+    format!("{topic_prefix}.{}", consumer.as_str())
+}
+
+const fn task_name(consumer: Consumer) -> &'static str {
+    match consumer {
+        Consumer::Points => "consumer.points",
+        Consumer::Coupons => "consumer.coupons",
+    }
+}
+
+fn group(consumer: Consumer, config: &Config) -> GroupConfig {
+    GroupConfig {
+        group: group_name(consumer, &config.topic_prefix),
+        topic: Stream::Participation.topic(&config.topic_prefix),
+        session_timeout: config.session_timeout,
+        queue_records_max: config.batch_records_max * QUEUE_BATCHES,
+    }
+}
+
+fn hooks(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &Config) -> Hooks {
+    let worker = Arc::new(Worker {
+        consumer,
+        parts: parts.clone(),
+        config: config.clone(),
+        topic: Stream::Participation.topic(&config.topic_prefix),
+        dead_letter_topic: Stream::Participation.dead_letter_topic(&config.topic_prefix),
+        permits: Semaphore::new(config.parallel_max.max(1)),
+        counts: parts.metrics.of(consumer),
+    });
+    // Told from the polling thread, which belongs to no runtime.
+    let spawner = spawner.on(tokio::runtime::Handle::current());
+    let metrics = parts.metrics.clone();
+    Hooks {
+        begin: Arc::new(move |share| {
+            let work = Arc::clone(&worker).run(share);
+            spawner.detach("consumer.partition", Stage::Consumers, work);
+        }),
+        lag: Arc::new(move |partition, records| metrics.lag(consumer, partition, records)),
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;

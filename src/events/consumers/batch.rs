@@ -1,0 +1,307 @@
+//! One batch of a partition: decoded, applied, marked; what is poison in it put aside.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::poison::{Flaw, Poison};
+use super::record::change;
+use super::worker::{Revoked, Worker};
+use crate::domain::{COUPONS_MAX, CampaignId, Change, Reward, Status};
+use crate::parts::broker::kafka::Share;
+use crate::parts::broker::{Delivered, TRACEPARENT};
+use crate::parts::store::{Applied, Due, StoreError};
+use crate::runtime::failpoint;
+use crate::runtime::trace::{self, SpanKind, Traced};
+
+/// Coupons of one transaction, about.
+const COUPONS_AT_ONCE_MAX: u32 = 2_000;
+/// So often one is refused by a key before it is its own fault: whoever is at the same rows is done by
+/// then.
+const REFUSALS_MAX: u32 = 20;
+
+/// What a batch is, once it was looked at.
+#[derive(Default)]
+struct Sorted<'a> {
+    dues: Vec<(&'a Delivered, Due)>,
+    poison: Vec<(&'a Delivered, Poison)>,
+    /// Changes that no consumer acts on.
+    ignored: usize,
+}
+
+impl Worker {
+    /// Does all there is to do about `records`, as a part of the traces they belong to.
+    pub(super) async fn work_on(
+        &self,
+        share: &Share,
+        records: &[Delivered],
+        began: Instant,
+    ) -> Result<(), Revoked> {
+        let mut spans = self.spans(records);
+        let done = self.do_all(share, records, began).await;
+        if done.is_err() {
+            for span in &mut spans {
+                span.failed("the partition is another's now");
+            }
+        }
+        done
+    }
+
+    fn spans(&self, records: &[Delivered]) -> Vec<Traced> {
+        if !trace::is_on() {
+            return Vec::new();
+        }
+        let follow = |record: &Delivered| {
+            let traceparent = record.header(TRACEPARENT);
+            let mut span = trace::follow(traceparent, "consumer.apply", SpanKind::Consumer)?;
+            span.note("messaging.system", "kafka");
+            span.note("messaging.consumer.group.name", self.consumer.as_str());
+            Some(span)
+        };
+        records.iter().filter_map(follow).collect()
+    }
+
+    async fn do_all(
+        &self,
+        share: &Share,
+        records: &[Delivered],
+        began: Instant,
+    ) -> Result<(), Revoked> {
+        // Closed only with the process.
+        let _permit = self.permits.acquire().await;
+        let mut sorted = self.sort(share, records).await?;
+        let dues = std::mem::take(&mut sorted.dues);
+        for part in parts(&dues) {
+            self.apply(share, part, &mut sorted.poison).await?;
+        }
+        for (record, poison) in &sorted.poison {
+            tracing::warn!(
+                consumer = self.consumer.as_str(),
+                partition = record.partition,
+                offset = record.offset,
+                poison = poison.text,
+                "a record cannot be applied"
+            );
+            let copied = self.insist(
+                share,
+                "copy a dead letter",
+                |_, _| false,
+                || self.copy(record, poison),
+            );
+            drop(copied.await?);
+            failpoint::point("consumer.copied");
+        }
+        self.counts
+            .done(sorted.ignored, sorted.poison.len(), began.elapsed());
+        Ok(())
+    }
+
+    async fn sort<'a>(
+        &self,
+        share: &Share,
+        records: &'a [Delivered],
+    ) -> Result<Sorted<'a>, Revoked> {
+        let mut sorted = Sorted::default();
+        let mut terms: HashMap<CampaignId, Result<Option<Reward>, Poison>> = HashMap::new();
+        for record in records {
+            let change = match change(record) {
+                Ok(change) => change,
+                Err(poison) => {
+                    sorted.poison.push((record, poison));
+                    continue;
+                }
+            };
+            let reward = match terms.entry(change.campaign) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(self.terms(share, change.campaign).await?),
+            };
+            let reward = reward.clone();
+            match reward.and_then(|reward| within_bounds(&change, reward)) {
+                Ok(_) if change.status == Status::Reserved => sorted.ignored += 1,
+                Ok(reward) => sorted.dues.push((record, Due { change, reward })),
+                Err(poison) => sorted.poison.push((record, poison)),
+            }
+        }
+        Ok(sorted)
+    }
+
+    /// What this consumer grants in a campaign.
+    async fn terms(
+        &self,
+        share: &Share,
+        campaign: CampaignId,
+    ) -> Result<Result<Option<Reward>, Poison>, Revoked> {
+        let unreadable = |failure: &Arc<StoreError>, _| {
+            matches!(failure.as_ref(), StoreError::Unreadable { .. })
+        };
+        let asked = self.insist(share, "read a campaign", unreadable, || {
+            self.reward_of(campaign)
+        });
+        let poison = |text: String| Poison::new(Flaw::Campaign, text);
+        Ok(match asked.await? {
+            Ok(Some(reward)) => Ok(reward.filter(|reward| self.consumer.grants(reward))),
+            Ok(None) => Err(poison(format!("there is no campaign {campaign}"))),
+            Err(failure) => Err(poison(format!("campaign {campaign}: {failure}"))),
+        })
+    }
+
+    /// The reward of a campaign; the outer none: there is no such campaign. That is not believed of a
+    /// catalogue, which remembers for a while what was not there: it may have been created since.
+    #[allow(
+        clippy::option_option,
+        reason = "no campaign and no reward are two things"
+    )]
+    async fn reward_of(
+        &self,
+        campaign: CampaignId,
+    ) -> Result<Option<Option<Reward>>, Arc<StoreError>> {
+        if let Some(found) = self.parts.catalogue.get(campaign).await? {
+            return Ok(Some(found.reward.clone()));
+        }
+        let found = self.parts.store.campaign(campaign).await;
+        Ok(found.map_err(Arc::new)?.map(|found| found.reward))
+    }
+
+    /// Applies a part of a batch in one transaction, and marks what was rewarded. Where the database does
+    /// not take it, each of it alone, so that only what is at fault is poison.
+    async fn apply<'a>(
+        &self,
+        share: &Share,
+        part: &[(&'a Delivered, Due)],
+        poison: &mut Vec<(&'a Delivered, Poison)>,
+    ) -> Result<(), Revoked> {
+        let dues: Vec<Due> = part.iter().map(|(_, due)| due.clone()).collect();
+        match self.apply_at_once(share, &dues).await? {
+            Ok(applied) => self.mark(share, &applied).await?,
+            Err(_) if dues.len() > 1 => {
+                for (record, due) in part {
+                    match self.apply_at_once(share, std::slice::from_ref(due)).await? {
+                        Ok(applied) => self.mark(share, &applied).await?,
+                        Err(failure) => poison.push((record, refused(&failure))),
+                    }
+                }
+            }
+            Err(failure) => {
+                let records = part.iter().map(|(record, _)| (*record, refused(&failure)));
+                poison.extend(records);
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply_at_once(
+        &self,
+        share: &Share,
+        dues: &[Due],
+    ) -> Result<Result<Applied, StoreError>, Revoked> {
+        let is_final = |failure: &StoreError, failures: u32| {
+            let is_refused = matches!(failure, StoreError::Constraint(_));
+            failure.is_about_values() || (is_refused && failures >= REFUSALS_MAX)
+        };
+        self.insist(share, "apply a batch", is_final, || {
+            self.parts.rewards.apply(self.consumer, dues)
+        })
+        .await
+    }
+
+    async fn mark(&self, share: &Share, applied: &Applied) -> Result<(), Revoked> {
+        let marked = self.insist(
+            share,
+            "mark what was rewarded",
+            |_, _| false,
+            || self.parts.store.mark_rewarded(&applied.rewarded),
+        );
+        drop(marked.await?);
+        failpoint::point("consumer.marked");
+        self.counts.applied(applied);
+        Ok(())
+    }
+}
+
+fn refused(failure: &StoreError) -> Poison {
+    Poison::new(Flaw::Refused, format!("the rewards database: {failure}"))
+}
+
+fn within_bounds(change: &Change, reward: Option<Reward>) -> Result<Option<Reward>, Poison> {
+    if matches!(reward, Some(Reward::Coupon(_))) && change.quantity > COUPONS_MAX {
+        let text = format!("{} coupons are more than {COUPONS_MAX}", change.quantity);
+        return Err(Poison::new(Flaw::Impossible, text));
+    }
+    Ok(reward)
+}
+
+/// Cuts a batch so that no transaction issues very many coupons.
+fn parts<'a, 'b>(
+    dues: &'b [(&'a Delivered, Due)],
+) -> impl Iterator<Item = &'b [(&'a Delivered, Due)]> {
+    let mut rest = dues;
+    std::iter::from_fn(move || {
+        let mut coupons = 0;
+        let fitting = rest.iter().take_while(|(_, due)| {
+            if let Some(Reward::Coupon(_)) = due.reward {
+                coupons += due.change.quantity;
+            }
+            coupons <= COUPONS_AT_ONCE_MAX
+        });
+        let count = fitting.count().max(1);
+        let (part, after) = rest.split_at_checked(count)?;
+        rest = after;
+        Some(part)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::campaign::CouponTerms;
+    use crate::domain::{EventId, ParticipationId, UserId};
+
+    fn coupons(quantity: u32) -> Due {
+        Due {
+            change: Change {
+                event: EventId::generate(),
+                participation: ParticipationId::generate(),
+                campaign: CampaignId(1),
+                user: UserId(1),
+                quantity,
+                status: Status::Confirmed,
+                sequence: 1,
+            },
+            reward: Some(Reward::Coupon(CouponTerms {
+                discount_amount: 1,
+                minimum_order_amount: 0,
+                valid_from: None,
+                valid_until: None,
+            })),
+        }
+    }
+
+    #[test]
+    fn no_transaction_issues_very_many_coupons_and_none_is_left_out() {
+        let record = Delivered::default();
+        let cut = |quantities: &[u32]| {
+            let dues: Vec<_> = quantities
+                .iter()
+                .map(|many| (&record, coupons(*many)))
+                .collect();
+            parts(&dues).map(<[_]>::len).collect::<Vec<_>>()
+        };
+        assert_eq!(cut(&[]), [] as [usize; 0]);
+        assert_eq!(cut(&[1; 500]), [500]);
+        assert_eq!(cut(&[1_000, 1_000, 1, 9_000, 5]), [2, 1, 1, 1]);
+        assert_eq!(cut(&[9_000, 9_000]), [1, 1]);
+    }
+
+    #[test]
+    fn more_coupons_than_anybody_is_given_are_refused() {
+        let Due { mut change, reward } = coupons(COUPONS_MAX);
+        assert!(within_bounds(&change, reward.clone()).is_ok());
+        change.quantity += 1;
+        assert_eq!(
+            within_bounds(&change, reward).unwrap_err().flaw,
+            Flaw::Impossible
+        );
+        assert!(within_bounds(&change, Some(Reward::Points(1))).is_ok());
+    }
+}

@@ -1,0 +1,195 @@
+//! Reads a change of a participation from a record. Pure; whatever a record holds, the answer is a change
+//! or what is wrong with it.
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::poison::{Flaw, Poison};
+use crate::domain::{CampaignId, Change, EventId, EventType, ParticipationId, Status, UserId};
+use crate::parts::broker::Delivered;
+
+/// The most that the service itself lets anybody ask for.
+const QUANTITY_MAX: u32 = 1_000_000;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Value {
+    participation_id: Uuid,
+    campaign_id: i64,
+    user_id: i64,
+    quantity: u32,
+    status: String,
+}
+
+/// The change that a record tells of.
+pub(super) fn change(record: &Delivered) -> Result<Change, Poison> {
+    let header = |name: &str| {
+        let missing = || Poison::new(Flaw::Headers, format!("{name} is missing or not text"));
+        record.header(name).ok_or_else(missing)
+    };
+    let uuid = |name: &str| {
+        let wrong = |_| Poison::new(Flaw::Headers, format!("{name} is not a UUID"));
+        Uuid::try_parse(header(name)?).map_err(wrong)
+    };
+    let event = uuid("ce_id")?;
+    let subject = uuid("ce_subject")?;
+    let sequence = header("ce_keysequence")?.parse::<i32>().unwrap_or(0);
+    let sequence = u32::try_from(sequence).unwrap_or(0);
+    if sequence == 0 {
+        let text = "ce_keysequence is not a number from 1";
+        return Err(Poison::new(Flaw::Headers, text));
+    }
+    let event_type = header("ce_type")?;
+    let value = record.payload.as_deref().unwrap_or_default();
+    let value: Value = serde_json::from_slice(value)
+        .map_err(|error| Poison::new(Flaw::Value, format!("the value: {error}")))?;
+    let status = Status::parse(&value.status).ok_or_else(|| {
+        let text = format!("there is no status {:?}", value.status);
+        Poison::new(Flaw::Status, text)
+    })?;
+    let impossible = if event_type != EventType(status).as_str() {
+        Some("ce_type and status are not the same")
+    } else if subject != value.participation_id {
+        Some("ce_subject and participationId are not the same")
+    } else if !(1..=QUANTITY_MAX).contains(&value.quantity) {
+        Some("quantity is not between 1 and 1000000")
+    } else if UserId::parse(value.user_id).is_none() {
+        Some("userId is not between 1 and 9007199254740991")
+    } else if value.campaign_id < 1 {
+        Some("campaignId is below 1")
+    } else {
+        None
+    };
+    match impossible {
+        Some(text) => Err(Poison::new(Flaw::Impossible, text)),
+        None => Ok(Change {
+            event: EventId(event),
+            participation: ParticipationId(subject),
+            campaign: CampaignId(value.campaign_id),
+            user: UserId(value.user_id),
+            quantity: value.quantity,
+            status,
+            sequence,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::{KeyChoice, OutboxEvent, Participation};
+    use crate::parts::broker::Record;
+
+    fn event() -> OutboxEvent {
+        let participation = Participation {
+            id: ParticipationId::generate(),
+            campaign_id: CampaignId(3),
+            user_id: UserId(7),
+            quantity: 2,
+            rank: 5,
+            status: Status::Confirmed,
+            remaining: None,
+            amount: None,
+            payment_reference: None,
+            expires_at: None,
+            created_at: "2030-01-01T00:00:00Z".parse().unwrap(),
+        };
+        OutboxEvent::about(&participation, 2, KeyChoice::User, participation.created_at)
+    }
+
+    fn delivered(event: &OutboxEvent) -> Delivered {
+        let record = Record::of(event, "firstcome");
+        let bytes = |text: String| Some(text.into_bytes());
+        Delivered {
+            partition: 1,
+            offset: 9,
+            key: bytes(record.key),
+            payload: bytes(record.payload),
+            headers: record
+                .headers
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), bytes(value)))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn what_the_relay_writes_is_read() {
+        let event = event();
+        let read = change(&delivered(&event)).unwrap();
+        assert_eq!(read.event, event.id);
+        assert_eq!(read.participation.to_string(), event.aggregate_id);
+        assert_eq!((read.campaign, read.user), (CampaignId(3), UserId(7)));
+        assert_eq!((read.quantity, read.sequence), (2, 2));
+        assert_eq!(read.status, Status::Confirmed);
+    }
+
+    #[test]
+    fn a_record_without_its_headers_is_poison() {
+        for name in ["ce_id", "ce_type", "ce_subject", "ce_keysequence"] {
+            let mut record = delivered(&event());
+            record.headers.retain(|(header, _)| header != name);
+            let poison = change(&record).unwrap_err();
+            assert_eq!(poison.flaw, Flaw::Headers);
+            assert!(poison.text.contains(name), "{}", poison.text);
+        }
+        for (name, value) in [
+            ("ce_id", "7"),
+            ("ce_keysequence", "0"),
+            ("ce_keysequence", "-1"),
+        ] {
+            let mut record = delivered(&event());
+            for (header, text) in &mut record.headers {
+                if header == name {
+                    *text = Some(value.into());
+                }
+            }
+            assert_eq!(change(&record).unwrap_err().flaw, Flaw::Headers);
+        }
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_poison() {
+        let written: serde_json::Value = serde_json::from_str(&event().payload).unwrap();
+        for (field, value, flaw) in [
+            ("quantity", json!(0), Flaw::Impossible),
+            ("quantity", json!(1_000_001), Flaw::Impossible),
+            ("quantity", json!(-1), Flaw::Value),
+            ("userId", json!(0), Flaw::Impossible),
+            ("userId", json!(1_i64 << 53), Flaw::Impossible),
+            ("campaignId", json!(0), Flaw::Impossible),
+            ("campaignId", json!("3"), Flaw::Value),
+            ("status", json!("delighted"), Flaw::Status),
+            ("status", json!("expired"), Flaw::Impossible),
+            ("participationId", json!(Uuid::nil()), Flaw::Impossible),
+            ("participationId", json!(null), Flaw::Value),
+        ] {
+            let mut changed = written.clone();
+            changed[field] = value.clone();
+            let mut record = delivered(&event());
+            let subject = written["participationId"].as_str().unwrap();
+            for (name, text) in &mut record.headers {
+                if name == "ce_subject" {
+                    *text = Some(subject.into());
+                }
+            }
+            record.payload = Some(changed.to_string().into_bytes());
+            assert_eq!(change(&record).unwrap_err().flaw, flaw, "{field} {value}");
+        }
+        let mut tombstone = delivered(&event());
+        tombstone.payload = None;
+        assert_eq!(change(&tombstone).unwrap_err().flaw, Flaw::Value);
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_breaks_the_reader(payload in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut record = delivered(&event());
+            record.payload = Some(payload);
+            prop_assert!(change(&record).is_err());
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Where records go, and which rows are not to be read because they cannot go there for now.
+
+use super::Shared;
+use super::breaker::Place;
+use crate::domain::{OutboxEvent, Stream, key_hash};
+use crate::parts::store::{Partitions, Without};
+
+/// The names of the topics.
+#[derive(Debug)]
+pub(super) struct Topics {
+    participation: String,
+    campaign: String,
+}
+
+impl Topics {
+    /// Those of an installation.
+    pub(super) fn new(prefix: &str) -> Self {
+        Self {
+            participation: Stream::Participation.topic(prefix),
+            campaign: Stream::Campaign.topic(prefix),
+        }
+    }
+
+    fn of(&self, stream: Stream) -> &str {
+        match stream {
+            Stream::Participation => &self.participation,
+            Stream::Campaign => &self.campaign,
+        }
+    }
+}
+
+impl Shared {
+    /// Where the record of an event goes.
+    pub(super) fn place(&self, event: &OutboxEvent) -> Place {
+        let count = self.partitions(event.stream);
+        Place {
+            stream: event.stream,
+            partition: count.map(|count| key_hash(&event.key) % count.max(1)),
+        }
+    }
+
+    /// What is not read in a poll: rows of topics that are held back, and of partitions that are away. Those that
+    /// may be probed are read by themselves: they would take the place of others.
+    pub(super) fn without_away(&self) -> Without {
+        self.without(|stream| self.breakers.partitions_away(stream))
+    }
+
+    /// What is not tried again: rows that would be held back.
+    pub(super) fn without_held(&self) -> Without {
+        self.without(|stream| self.breakers.partitions_held(stream))
+    }
+
+    fn without(&self, numbers: impl Fn(Stream) -> Vec<u32>) -> Without {
+        let streams = Stream::ALL.into_iter();
+        Without {
+            streams: self.breakers.held_streams(),
+            partitions: streams
+                .filter_map(|stream| self.some(stream, numbers(stream)))
+                .collect(),
+        }
+    }
+
+    /// The partitions that may be probed now.
+    pub(super) fn on_trial(&self) -> Vec<Partitions> {
+        let streams = Stream::ALL.into_iter();
+        let free = streams.filter(|stream| !self.breakers.is_held(*stream));
+        free.filter_map(|stream| self.some(stream, self.breakers.partitions_on_trial(stream)))
+            .collect()
+    }
+
+    fn some(&self, stream: Stream, numbers: Vec<u32>) -> Option<Partitions> {
+        if numbers.is_empty() {
+            return None;
+        }
+        Some(Partitions {
+            stream,
+            count: self.partitions(stream)?,
+            numbers,
+        })
+    }
+
+    fn partitions(&self, stream: Stream) -> Option<u32> {
+        self.publisher.known_partitions(self.topics.of(stream))
+    }
+}

@@ -1,0 +1,179 @@
+//! The breakers of partitions: there is one for each that takes nothing, and no other.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{Breaker, BreakerState, Leave, Place};
+use crate::domain::Stream;
+use crate::runtime::retry;
+
+/// Partitions that are probed at the same time: with a whole broker many are away.
+const PROBES_MAX: usize = 8;
+
+/// A partition: the stream of its topic, and its number.
+type Key = (Stream, u32);
+
+#[derive(Debug)]
+pub(super) struct Partitions {
+    away: Mutex<HashMap<Key, Breaker>>,
+    policy: retry::Policy,
+}
+
+impl Partitions {
+    /// All of them take records.
+    pub(super) fn new(policy: retry::Policy) -> Self {
+        Self {
+            away: Mutex::default(),
+            policy,
+        }
+    }
+
+    /// Leave to send a record; none: its partition takes nothing for now.
+    pub(super) fn ask(&self, place: Place) -> Option<Leave> {
+        let away = self.lock();
+        match place.key().and_then(|key| away.get(&key)) {
+            None => Some(Leave::Go),
+            Some(breaker) if may_probe(&away, breaker) => Some(breaker.leave()),
+            Some(_) => None,
+        }
+    }
+
+    /// Whether there is no point in sending to a partition for now.
+    pub(super) fn is_held(&self, place: Place) -> bool {
+        let away = self.lock();
+        let breaker = place.key().and_then(|key| away.get(&key));
+        breaker.is_some_and(|breaker| !may_probe(&away, breaker))
+    }
+
+    /// Whether a partition takes records, as far as is known.
+    pub(super) fn is_closed(&self, place: Place) -> bool {
+        let away = self.lock();
+        place.key().is_none_or(|key| !away.contains_key(&key))
+    }
+
+    /// The partition took a record; whether it had taken none before.
+    pub(super) fn succeeded(&self, place: Place) -> bool {
+        let mut away = self.lock();
+        place.key().is_some_and(|key| away.remove(&key).is_some())
+    }
+
+    /// The partition took nothing; whether that is new.
+    pub(super) fn failed(&self, key: Key, leave: Leave) -> bool {
+        let mut away = self.lock();
+        let breaker = away.entry(key);
+        let breaker = breaker.or_insert_with(|| Breaker::new(self.policy));
+        breaker.failed(leave)
+    }
+
+    /// The leave was not made use of.
+    pub(super) fn unused(&self, place: Place, leave: Leave) {
+        let away = self.lock();
+        if let Some(breaker) = place.key().and_then(|key| away.get(&key)) {
+            breaker.unused(leave);
+        }
+    }
+
+    /// Those of a stream that are away.
+    pub(super) fn away(&self, stream: Stream) -> Vec<u32> {
+        self.of(stream, |_, _| true)
+    }
+
+    /// Those of a stream that are away and there is no point in sending to for now.
+    pub(super) fn held(&self, stream: Stream) -> Vec<u32> {
+        self.of(stream, |away, breaker| !may_probe(away, breaker))
+    }
+
+    /// Those of a stream that are away and may be probed.
+    pub(super) fn on_trial(&self, stream: Stream) -> Vec<u32> {
+        self.of(stream, may_probe)
+    }
+
+    /// How long until one may be probed that is not yet; none: none is away, but for those that are probed now.
+    pub(super) fn next_trial(&self) -> Option<Duration> {
+        let away = self.lock();
+        let waiting = away.values().filter(|breaker| !breaker.is_probing());
+        waiting
+            .map(|breaker| breaker.wait().unwrap_or_default())
+            .min()
+    }
+
+    /// What the breakers of a stream's partitions do: the worst of it.
+    pub(super) fn state(&self, stream: Stream) -> BreakerState {
+        let away = self.lock();
+        let of_stream = away.iter().filter(|((of, _), _)| *of == stream);
+        let states: Vec<_> = of_stream.map(|(_, breaker)| breaker.state()).collect();
+        if states.contains(&BreakerState::Open) {
+            BreakerState::Open
+        } else if states.is_empty() {
+            BreakerState::Closed
+        } else {
+            BreakerState::Probing
+        }
+    }
+
+    /// How many are away.
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn of(
+        &self,
+        stream: Stream,
+        wanted: impl Fn(&HashMap<Key, Breaker>, &Breaker) -> bool,
+    ) -> Vec<u32> {
+        let away = self.lock();
+        let of_stream = away.iter().filter(|((of, _), _)| *of == stream);
+        let wanted = of_stream.filter(|(_, breaker)| wanted(&away, breaker));
+        let mut numbers: Vec<u32> = wanted.map(|((_, number), _)| *number).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Breaker>> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a partition that is away may be probed now.
+fn may_probe(away: &HashMap<Key, Breaker>, breaker: &Breaker) -> bool {
+    let probed = || away.values().filter(|breaker| breaker.is_probing()).count();
+    breaker.wait().is_none() && probed() < PROBES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(number: u32) -> Place {
+        Place {
+            stream: Stream::Participation,
+            partition: Some(number),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_of_many_partitions_are_probed_at_the_same_time() {
+        let partitions = Partitions::new(retry::Policy::default());
+        for number in 0..100 {
+            assert!(partitions.failed((Stream::Participation, number), Leave::Go));
+        }
+        assert_eq!(partitions.on_trial(Stream::Participation).len(), 0);
+        assert!(partitions.next_trial() > Some(Duration::ZERO));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(partitions.on_trial(Stream::Participation).len(), 100);
+        assert_eq!(partitions.next_trial(), Some(Duration::ZERO));
+        assert_eq!(partitions.on_trial(Stream::Campaign).len(), 0);
+        let asked: Vec<_> = (0..100)
+            .map(|number| partitions.ask(place(number)))
+            .collect();
+        let probes = asked.iter().flatten().count();
+        assert_eq!(probes, PROBES_MAX);
+        assert_eq!(partitions.held(Stream::Participation).len(), 100);
+        assert!(partitions.succeeded(place(0)));
+        assert_eq!(partitions.ask(place(0)), Some(Leave::Go));
+        assert_eq!(partitions.ask(place(8)), Some(Leave::Probe));
+        assert_eq!(partitions.ask(place(9)), None);
+        assert_eq!(partitions.len(), 99);
+    }
+}

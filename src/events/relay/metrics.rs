@@ -1,0 +1,275 @@
+//! What the relay counts. Cheap to clone: all clones are the same numbers.
+
+mod retention;
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use tokio_util::sync::CancellationToken;
+
+pub use retention::RetentionMetrics;
+pub(super) use retention::UNKNOWN;
+
+use super::{Item, Parts};
+use crate::domain::Instant;
+use crate::runtime::supervisor::BoxError;
+
+/// Upper bounds in seconds: fine where a healthy relay is, coarse where a backlog is.
+const COMMIT_TO_ACK_BUCKETS: [f64; 22] = [
+    0.000_5, 0.001, 0.001_5, 0.002, 0.003, 0.004, 0.005, 0.007_5, 0.01, 0.015, 0.02, 0.025, 0.035,
+    0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0,
+];
+/// How often the outbox is counted while something waits in it.
+const SAMPLE_BUSY: Duration = Duration::from_secs(5);
+/// Counting a large outbox is followed by a wait so many times as long, as far as the longest goes.
+const SLOW_SAMPLE_SHARE: u32 = 50;
+
+/// How an attempt to publish ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Published {
+    /// `ok` or `failed`.
+    pub result: &'static str,
+    /// Class of the failure.
+    pub class: &'static str,
+}
+
+/// Where parked rows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ParkedIn {
+    /// `retry`, `blocked` or `dead`.
+    pub state: &'static str,
+}
+
+/// The relay's numbers.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Rows waiting to be published, in the whole installation.
+    pub pending: Gauge,
+    /// Age of the oldest of them.
+    pub oldest_age_seconds: Gauge,
+    /// Parked rows by state, in the whole installation.
+    pub parked: Family<ParkedIn, Gauge>,
+    /// Keys that wait behind a row of theirs, in the buckets of this relay.
+    pub blocked_keys: Gauge,
+    /// Attempts to publish by how they ended.
+    pub published: Family<Published, Counter>,
+    /// 1 while the broker, a topic or a partition is held back.
+    pub breaker_open: Gauge,
+    /// Partitions that take nothing, whose rows wait while those of the others go on.
+    pub partitions_away: Gauge,
+    /// Rows that came from the writer rather than from the poll.
+    pub wake_hits: Counter,
+    /// Times pending rows were looked for.
+    pub polls: Counter,
+    /// Times another replica said that there were rows.
+    pub woken: Counter,
+    /// Buckets that changed to this owner.
+    pub lease_epoch_changes: Counter,
+    /// Events sent after a later one of the same participation.
+    pub order_violations: Counter,
+    /// From the commit of a row to its acknowledgement.
+    pub commit_to_ack_seconds: Histogram,
+    /// The first part of it, of rows that came from the writer: until the row is on its way to the producer.
+    pub wake_seconds: Histogram,
+    /// The rest of it.
+    pub publish_seconds: Histogram,
+    /// What is kept and for how long.
+    pub retention: RetentionMetrics,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            pending: Gauge::default(),
+            oldest_age_seconds: Gauge::default(),
+            parked: Family::default(),
+            blocked_keys: Gauge::default(),
+            published: Family::default(),
+            breaker_open: Gauge::default(),
+            partitions_away: Gauge::default(),
+            wake_hits: Counter::default(),
+            polls: Counter::default(),
+            woken: Counter::default(),
+            lease_epoch_changes: Counter::default(),
+            order_violations: Counter::default(),
+            commit_to_ack_seconds: Histogram::new(COMMIT_TO_ACK_BUCKETS),
+            wake_seconds: Histogram::new(COMMIT_TO_ACK_BUCKETS),
+            publish_seconds: Histogram::new(COMMIT_TO_ACK_BUCKETS),
+            retention: RetentionMetrics::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Makes the numbers visible.
+    pub fn register(&self, registry: &mut Registry) {
+        let relay = registry.sub_registry_with_prefix("relay");
+        relay.register(
+            "pending",
+            "Rows waiting to be published",
+            self.pending.clone(),
+        );
+        relay.register(
+            "oldest_age_seconds",
+            "Age of the oldest pending row",
+            self.oldest_age_seconds.clone(),
+        );
+        relay.register("parked", "Parked rows by state", self.parked.clone());
+        relay.register(
+            "blocked_keys",
+            "Keys waiting behind a parked row",
+            self.blocked_keys.clone(),
+        );
+        relay.register("publish", "Attempts to publish", self.published.clone());
+        self.register_breakers(relay);
+        relay.register(
+            "wake_hits",
+            "Rows handed over by the writer",
+            self.wake_hits.clone(),
+        );
+        relay.register(
+            "polls",
+            "Times pending rows were looked for",
+            self.polls.clone(),
+        );
+        relay.register(
+            "woken",
+            "Times another replica said that there were rows",
+            self.woken.clone(),
+        );
+        relay.register(
+            "lease_epoch_changes",
+            "Buckets that changed to this owner",
+            self.lease_epoch_changes.clone(),
+        );
+        relay.register(
+            "order_violations",
+            "Events sent after a later one of the same participation",
+            self.order_violations.clone(),
+        );
+        relay.register_with_unit(
+            "commit_to_ack",
+            "From commit to acknowledgement",
+            Unit::Seconds,
+            self.commit_to_ack_seconds.clone(),
+        );
+        relay.register_with_unit(
+            "wake",
+            "From the commit of a row that came from the writer until it is sent",
+            Unit::Seconds,
+            self.wake_seconds.clone(),
+        );
+        relay.register_with_unit(
+            "publish",
+            "From sending a row that came from the writer to its acknowledgement",
+            Unit::Seconds,
+            self.publish_seconds.clone(),
+        );
+        self.retention.register(relay);
+    }
+
+    fn register_breakers(&self, relay: &mut Registry) {
+        relay.register(
+            "breaker_open",
+            "Whether the broker, a topic or a partition is held back",
+            self.breaker_open.clone(),
+        );
+        relay.register(
+            "partitions_away",
+            "Partitions that take nothing",
+            self.partitions_away.clone(),
+        );
+    }
+
+    /// Counts an acknowledgement.
+    /// A row that was read rather than handed over does not tell when it was committed; it counts
+    /// from when it was made, which is a little longer.
+    pub(super) fn acknowledged(&self, item: &Item, sent_at: tokio::time::Instant, now: Instant) {
+        self.count("ok", "none");
+        if let Some(committed_at) = item.committed_at {
+            let woken = sent_at.duration_since(committed_at);
+            self.wake_seconds.observe(woken.as_secs_f64());
+            let published = sent_at.elapsed();
+            self.publish_seconds.observe(published.as_secs_f64());
+        }
+        let since_made = now.signed_duration_since(item.event.created_at);
+        let waited = item.committed_at.map_or_else(
+            || since_made.to_std().unwrap_or_default(),
+            |committed_at| committed_at.elapsed(),
+        );
+        self.commit_to_ack_seconds.observe(waited.as_secs_f64());
+    }
+
+    /// Counts a failed attempt.
+    pub(super) fn failed(&self, class: &'static str) {
+        self.count("failed", class);
+    }
+
+    fn count(&self, result: &'static str, class: &'static str) {
+        self.published
+            .get_or_create(&Published { result, class })
+            .inc();
+    }
+
+    fn set_parked(&self, state: &'static str, rows: u64) {
+        self.parked
+            .get_or_create(&ParkedIn { state })
+            .set(i64::try_from(rows).unwrap_or(i64::MAX));
+    }
+}
+
+/// Reads from the database what nobody counts in passing.
+pub(super) async fn sample(parts: Parts, stop: CancellationToken) -> Result<(), BoxError> {
+    let longest = parts.config.sample_interval;
+    loop {
+        let began = std::time::Instant::now();
+        let pause = match sample_once(&parts).await {
+            Ok(Waiting::Some) => SAMPLE_BUSY.max(began.elapsed() * SLOW_SAMPLE_SHARE),
+            Ok(Waiting::None) => longest,
+            Err(failure) => {
+                tracing::warn!(%failure, "outbox not counted");
+                longest
+            }
+        };
+        let pause = pause.min(longest);
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Whether rows wait to be published.
+enum Waiting {
+    Some,
+    None,
+}
+
+async fn sample_once(parts: &Parts) -> Result<Waiting, crate::parts::store::StoreError> {
+    let metrics = &parts.metrics;
+    let counts = parts.store.outbox_counts(None).await?;
+    let age = if counts.pending > 0 {
+        parts.store.oldest_pending_age().await?.unwrap_or_default()
+    } else {
+        Duration::ZERO
+    };
+    let pending = i64::try_from(counts.pending).unwrap_or(i64::MAX);
+    metrics.pending.set(pending);
+    let seconds = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+    metrics.oldest_age_seconds.set(seconds);
+    metrics.set_parked("retry", counts.retry);
+    metrics.set_parked("blocked", counts.blocked);
+    metrics.set_parked("dead", counts.dead);
+    metrics.set_parked("discarded", counts.discarded);
+    let blocked = parts.blocked.of(&parts.ownership.buckets()).len();
+    metrics
+        .blocked_keys
+        .set(i64::try_from(blocked).unwrap_or(i64::MAX));
+    let any = counts.pending + counts.retry + counts.blocked > 0;
+    Ok(if any { Waiting::Some } else { Waiting::None })
+}

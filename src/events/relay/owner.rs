@@ -1,0 +1,199 @@
+//! Which buckets this relay owns, and until when it may send for them. Renews the leases; gives
+//! back what is more than its share once nothing of it is in flight.
+//!
+//! Sending stops a publish time-out before the lease ends: whatever was handed to the producer is
+//! acknowledged or failed by the time another relay can own the bucket.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Parts;
+use crate::domain::event::BUCKETS;
+use crate::parts::store::{Held, StoreError};
+use crate::runtime::supervisor::BoxError;
+
+/// A lease is renewed so many times before it would end.
+const RENEWALS_A_LEASE: u32 = 3;
+
+#[derive(Clone, Copy, Debug)]
+struct Tenure {
+    /// Changes whenever another relay may have owned the bucket in between.
+    number: u64,
+    epoch: u64,
+    send_until: Instant,
+    leaving: bool,
+}
+
+/// Which tenure of a bucket this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Term {
+    /// Changes whenever another relay may have owned the bucket in between.
+    pub(super) number: u64,
+    /// How many owners the bucket has had.
+    pub(super) epoch: u64,
+}
+
+/// What this relay owns, as its tasks see it.
+#[derive(Debug)]
+pub(super) struct Ownership {
+    tenures: RwLock<BTreeMap<u16, Tenure>>,
+    numbered: AtomicU64,
+    claims: Vec<AtomicUsize>,
+}
+
+impl Default for Ownership {
+    fn default() -> Self {
+        Self {
+            tenures: RwLock::default(),
+            numbered: AtomicU64::new(0),
+            claims: (0..BUCKETS).map(|_| AtomicUsize::new(0)).collect(),
+        }
+    }
+}
+
+impl Ownership {
+    /// Whether a record of `bucket` may be handed to the producer now.
+    pub(super) fn may_send(&self, bucket: u16) -> bool {
+        let tenures = self.tenures.read().unwrap_or_else(PoisonError::into_inner);
+        tenures
+            .get(&bucket)
+            .is_some_and(|tenure| !tenure.leaving && Instant::now() < tenure.send_until)
+    }
+
+    /// The buckets that may be read and sent from.
+    pub(super) fn usable(&self) -> BTreeMap<u16, Term> {
+        let now = Instant::now();
+        let tenures = self.tenures.read().unwrap_or_else(PoisonError::into_inner);
+        tenures
+            .iter()
+            .filter(|(_, tenure)| !tenure.leaving && now < tenure.send_until)
+            .map(|(bucket, tenure)| {
+                let Tenure { number, epoch, .. } = *tenure;
+                (*bucket, Term { number, epoch })
+            })
+            .collect()
+    }
+
+    /// Whether `bucket` is held, even if nothing may be sent from it just now.
+    pub(super) fn owns(&self, bucket: u16) -> bool {
+        let tenures = self.tenures.read().unwrap_or_else(PoisonError::into_inner);
+        tenures.get(&bucket).is_some_and(|tenure| !tenure.leaving)
+    }
+
+    /// The same without the numbers.
+    pub(super) fn buckets(&self) -> Vec<u16> {
+        self.usable().into_keys().collect()
+    }
+
+    /// Counts a row of `bucket` as taken.
+    pub(super) fn claim(&self, bucket: u16) {
+        if let Some(claims) = self.claims.get(usize::from(bucket)) {
+            claims.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Counts a row of `bucket` as done with.
+    pub(super) fn unclaim(&self, bucket: u16) {
+        if let Some(claims) = self.claims.get(usize::from(bucket)) {
+            claims.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Rows of `bucket` that were taken and are not done with.
+    pub(super) fn under_way(&self, bucket: u16) -> usize {
+        let claims = self.claims.get(usize::from(bucket));
+        claims.map_or(0, |claims| claims.load(Ordering::SeqCst))
+    }
+
+    /// Takes over what the database says; how many buckets changed to this owner.
+    fn update(&self, held: &[Held], surplus: &[u16], send_until: Instant) -> u64 {
+        let now = Instant::now();
+        let mut tenures = self.tenures.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *tenures);
+        let mut changes = 0;
+        for Held {
+            bucket,
+            epoch,
+            is_renewed,
+        } in held
+        {
+            let known = before.get(bucket);
+            // Somebody else holds the row of its lease: what was known of it holds as long as it did.
+            let send_until = match known {
+                _ if *is_renewed => send_until,
+                Some(known) if known.epoch == *epoch => known.send_until,
+                _ => continue,
+            };
+            let unbroken = known.filter(|known| known.epoch == *epoch && now < known.send_until);
+            let number = unbroken.map_or_else(
+                || self.numbered.fetch_add(1, Ordering::SeqCst),
+                |known| known.number,
+            );
+            changes += u64::from(known.is_none_or(|known| known.epoch != *epoch));
+            let tenure = Tenure {
+                number,
+                epoch: *epoch,
+                send_until,
+                leaving: surplus.contains(bucket),
+            };
+            tenures.insert(*bucket, tenure);
+        }
+        changes
+    }
+
+    fn forget(&self, buckets: &[u16]) {
+        let mut tenures = self.tenures.write().unwrap_or_else(PoisonError::into_inner);
+        tenures.retain(|bucket, _| !buckets.contains(bucket));
+    }
+}
+
+/// Keeps the leases until told to stop, then gives them back. Its stage is the last one, so that the
+/// leases outlive everything that is done under them.
+pub(super) async fn keep(parts: Parts, stop: CancellationToken) -> Result<(), BoxError> {
+    let config = &parts.config;
+    loop {
+        match keep_once(&parts).await {
+            Ok(()) => {}
+            Err(failure) => tracing::warn!(%failure, "leases not renewed"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(config.lease / RENEWALS_A_LEASE) => {}
+        }
+    }
+    parts.store.leave_buckets(&config.owner).await?;
+    Ok(())
+}
+
+async fn keep_once(parts: &Parts) -> Result<(), StoreError> {
+    let config = &parts.config;
+    // Measured before the question: the database's lease can only begin later.
+    let asked_at = Instant::now();
+    let (held, surplus) = parts
+        .store
+        .hold_buckets(&config.owner, config.lease)
+        .await?;
+    let margin = config.publish_timeout + Duration::from_millis(500);
+    let send_until = asked_at + config.lease.saturating_sub(margin);
+    let changes = parts.ownership.update(&held, &surplus, send_until);
+    if changes > 0 {
+        tracing::info!(buckets = held.len(), changes, "buckets taken");
+        parts.metrics.lease_epoch_changes.inc_by(changes);
+        parts.wake.notify_one();
+    }
+    let idle = surplus.iter().copied();
+    let idle: Vec<u16> = idle
+        .filter(|bucket| parts.ownership.under_way(*bucket) == 0)
+        .collect();
+    if !idle.is_empty() {
+        parts.ownership.forget(&idle);
+        parts.store.release_buckets(&config.owner, &idle).await?;
+        tracing::info!(buckets = idle.len(), "buckets given to other relays");
+    }
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! Lets published events go when they are older than they have to be kept. Works in small pieces and
+//! rests after each in proportion to what it took, so that it never has more than a small share of
+//! the database; looks at an event that has to stay once in a sweep, not once in a piece.
+//!
+//! Deleting in bounded pieces rather than dropping partitions: what has to stay (pending, parked, of
+//! a campaign that can still sell) lies among what may go, and a partition goes whole.
+//!
+//! Only the relay that owns bucket 0 does it. That saves work and is no guarantee: two that overlap
+//! delete and count each event once all the same, because the store does both in one transaction.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Parts;
+use crate::domain::{self, EventId};
+use crate::parts::store::StoreError;
+use crate::runtime::supervisor::BoxError;
+
+/// The bucket whose owner does what one relay is to do for all.
+pub(super) const CHORES: u16 = 0;
+
+/// How long published events are kept, and how gently they are deleted.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    /// Age from which a published event of a campaign that is over may go.
+    pub published_events: Duration,
+    /// How often events that have come of age are looked for.
+    pub interval: Duration,
+    /// How often all old events are looked at again: campaigns may be over by now.
+    pub sweep_interval: Duration,
+    /// Events looked at, and so deleted, by one statement at most.
+    pub rows_max: u32,
+    /// Share of the time in which statements of a sweep may be running, in percent.
+    pub busy_percent_max: u32,
+    /// How often the database is asked how much history it holds for old snapshots.
+    pub sample_interval: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            published_events: Duration::from_secs(7 * 24 * 60 * 60),
+            interval: Duration::from_secs(60),
+            sweep_interval: Duration::from_secs(60 * 60),
+            rows_max: 500,
+            busy_percent_max: 10,
+            sample_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Retention {
+    /// Everything that is wrong with it.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<&'static str> {
+        let hour = Duration::from_secs(60 * 60);
+        let rules = [
+            (
+                (hour..=hour * 24 * 36_500).contains(&self.published_events),
+                "published_events: must be between 1h and 36500days",
+            ),
+            (
+                !self.interval.is_zero() && !self.sample_interval.is_zero(),
+                "interval: must not be zero",
+            ),
+            (
+                self.sweep_interval >= self.interval,
+                "sweep_interval: must be at least retention.interval",
+            ),
+            (
+                (1..=1_000).contains(&self.rows_max),
+                "rows_max: must be between 1 and 1000",
+            ),
+            (
+                (1..=100).contains(&self.busy_percent_max),
+                "busy_percent_max: must be between 1 and 100",
+            ),
+        ];
+        let broken = rules.into_iter().filter(|(holds, _)| !holds);
+        broken.map(|(_, mistake)| mistake).collect()
+    }
+
+    /// How long to rest after work that took so long.
+    fn rest(&self, took: Duration) -> Duration {
+        let busy = self.busy_percent_max.clamp(1, 100);
+        (took * (100 - busy) / busy).min(self.interval)
+    }
+}
+
+/// What a piece of work leaves to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Left {
+    More,
+    #[default]
+    Nothing,
+}
+
+/// How far the purger has come. Kept in memory: a restart begins a sweep.
+#[derive(Debug, Default)]
+struct Sweep {
+    /// When it began; none: not yet.
+    began: Option<Instant>,
+    /// The last event looked at.
+    cursor: Option<EventId>,
+    /// Whether there are events to look at that are old enough.
+    left: Left,
+    /// Since when the oldest event known to be overdue could have gone.
+    overdue_since: Option<domain::Instant>,
+    /// Deleted since it last said so.
+    purged: u64,
+}
+
+impl Sweep {
+    /// Goes back to the oldest event when it is time to; never before the newest was reached, or
+    /// there might be some that are never reached.
+    fn begin_when_due(&mut self, sweep_interval: Duration) {
+        let rested = self.began.is_none_or(|at| at.elapsed() >= sweep_interval);
+        if rested && self.left == Left::Nothing {
+            self.began = Some(Instant::now());
+            self.cursor = None;
+        }
+    }
+
+    /// Notes that everything old enough was looked at.
+    fn ends(&mut self) {
+        self.overdue_since = None;
+        if self.purged > 0 {
+            tracing::info!(events = self.purged, "published events purged");
+            self.purged = 0;
+        }
+    }
+}
+
+/// Runs until told to stop.
+pub(super) async fn purge(parts: Parts, stop: CancellationToken) -> Result<(), BoxError> {
+    let retention = &parts.config.retention;
+    let mut sweep = Sweep::default();
+    loop {
+        let began = Instant::now();
+        let pause = if parts.ownership.may_send(CHORES) {
+            match purge_some(&parts, &mut sweep).await {
+                Ok(()) if sweep.left == Left::More => retention.rest(began.elapsed()),
+                Ok(()) => retention.interval,
+                Err(failure) => {
+                    tracing::warn!(%failure, "published events not purged");
+                    retention.interval
+                }
+            }
+        } else {
+            sweep = Sweep::default();
+            retention.interval
+        };
+        show_lag(&parts, &sweep);
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// One statement that looks, and when it finds something one transaction that deletes it.
+async fn purge_some(parts: &Parts, sweep: &mut Sweep) -> Result<(), StoreError> {
+    let retention = &parts.config.retention;
+    sweep.begin_when_due(retention.sweep_interval);
+    let age = TimeDelta::from_std(retention.published_events).unwrap_or(TimeDelta::MAX);
+    let now = parts.clock.now();
+    let rows_max = retention.rows_max;
+    let page = parts
+        .store
+        .purgeable(sweep.cursor, retention.published_events, rows_max)
+        .await?;
+    let since = page.purgeable.iter().map(|event| {
+        let of_age = event.created_at.checked_add_signed(age);
+        of_age.unwrap_or(now).max(event.over_at)
+    });
+    sweep.overdue_since = since.min().or(sweep.overdue_since);
+    if !page.purgeable.is_empty() {
+        show_lag(parts, sweep);
+        let purged = parts.store.purge(&page.purgeable).await?;
+        parts.metrics.retention.purged.inc_by(purged);
+        sweep.purged += purged;
+    }
+    sweep.cursor = page.last.or(sweep.cursor);
+    if page.rows == rows_max {
+        sweep.left = Left::More;
+    } else {
+        sweep.left = Left::Nothing;
+        sweep.ends();
+    }
+    Ok(())
+}
+
+/// Says how long the oldest event that could go is overdue.
+fn show_lag(parts: &Parts, sweep: &Sweep) {
+    let overdue = sweep.overdue_since.map_or(0, |since| {
+        let overdue = parts.clock.now().signed_duration_since(since);
+        overdue.num_seconds().max(0)
+    });
+    parts.metrics.retention.purge_lag_seconds.set(overdue);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rests_in_proportion_to_the_work_and_never_longer_than_the_interval() {
+        let retention = Retention::default();
+        let rest = |millis| retention.rest(Duration::from_millis(millis));
+        assert_eq!(rest(10), Duration::from_millis(90));
+        assert_eq!(rest(3_600_000), retention.interval);
+        let eager = Retention {
+            busy_percent_max: 100,
+            ..retention
+        };
+        assert_eq!(eager.rest(Duration::from_secs(1)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_sweep_is_not_begun_again_before_it_reached_its_end() {
+        let mut sweep = Sweep {
+            began: Some(Instant::now()),
+            cursor: Some(EventId::generate()),
+            left: Left::More,
+            ..Sweep::default()
+        };
+        sweep.begin_when_due(Duration::ZERO);
+        assert!(sweep.cursor.is_some());
+        sweep.left = Left::Nothing;
+        sweep.begin_when_due(Duration::from_secs(3_600));
+        assert!(sweep.cursor.is_some());
+        sweep.begin_when_due(Duration::ZERO);
+        assert_eq!(sweep.cursor, None);
+    }
+
+    #[test]
+    fn each_mistake_is_named() {
+        assert!(Retention::default().mistakes().is_empty());
+        let wrong = Retention {
+            published_events: Duration::from_secs(1),
+            interval: Duration::ZERO,
+            rows_max: 0,
+            busy_percent_max: 101,
+            ..Retention::default()
+        };
+        assert_eq!(wrong.mistakes().len(), 4);
+    }
+}

@@ -1,0 +1,13 @@
+//! Everything for those who run the service: the life cycle of campaigns, statistics, exports, checks.
+
+pub mod alert;
+pub mod audit_retention;
+pub mod clock_skew;
+pub mod doctor;
+pub mod export;
+pub mod health;
+pub mod lifecycle;
+pub mod simulate;
+pub mod statistics;
+pub mod status;
+pub mod system;

@@ -1,0 +1,172 @@
+//! How far this machine's clock is from the database's. The service goes by the database's, which it follows
+//! from here, so a wrong one harms little; but whoever runs the machine has to know of it. It changes
+//! nothing.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::parts::store::Store;
+use crate::runtime::clock::Clock;
+use crate::runtime::supervisor::Spawner;
+
+/// How far the two may be apart.
+pub const APART_MAX: TimeDelta = TimeDelta::seconds(1);
+/// How often the database is asked for its time.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// By how much this machine's clock is ahead of the database's.
+#[derive(Clone, Debug, Default)]
+pub struct Skew {
+    known: Arc<Mutex<Known>>,
+    seconds: Gauge<f64, AtomicU64>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// None: the database has not told its time yet.
+    ahead: Option<TimeDelta>,
+    /// What the log says.
+    logged: TimeDelta,
+}
+
+/// What is worth a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Off,
+    InStep,
+}
+
+impl Skew {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes it visible.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "clock_ahead_seconds",
+            "By how much this machine's clock is ahead of the database's; behind: negative",
+            self.seconds.clone(),
+        );
+    }
+
+    /// By how much this machine's clock is ahead, as far as that is certain; none: the database has not
+    /// told its time yet.
+    #[must_use]
+    pub fn ahead(&self) -> Option<TimeDelta> {
+        self.known().ahead
+    }
+
+    /// Asks the database for its time again and again. Embedded it has this process's, and is not asked.
+    pub fn start(&self, spawner: &Spawner, store: &Store) {
+        if store.is_embedded() {
+            self.note(TimeDelta::zero());
+            return;
+        }
+        let (skew, store) = (self.clone(), store.clone());
+        spawner.repeat("clock.follow", Duration::ZERO, move |_stop| {
+            let (skew, store) = (skew.clone(), store.clone());
+            async move {
+                match store.ask_time().await {
+                    Ok(_) => skew.note(ahead_of(store.clock())),
+                    // What is known stays; that the database is away is said by who needs it.
+                    Err(error) => tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "the database does not tell its time"
+                    ),
+                }
+                INTERVAL
+            }
+        });
+    }
+
+    fn note(&self, ahead: TimeDelta) {
+        self.seconds.set(ahead.as_seconds_f64());
+        let change = self.known().note(ahead);
+        let seconds = ahead.as_seconds_f64();
+        match change {
+            Some(Change::Off) => tracing::warn!(
+                clock.ahead_seconds = seconds,
+                "this machine's clock differs from the database's; the service uses the database's: set both by NTP"
+            ),
+            Some(Change::InStep) => tracing::info!(
+                clock.ahead_seconds = seconds,
+                "this machine's clock is in step with the database's again"
+            ),
+            None => {}
+        }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Notes a difference: once for each change of it, however often it is read.
+    fn note(&mut self, ahead: TimeDelta) -> Option<Change> {
+        self.ahead = Some(ahead);
+        if is_off(ahead) {
+            let is_new = !is_off(self.logged) || is_off(ahead - self.logged);
+            self.logged = if is_new { ahead } else { self.logged };
+            return is_new.then_some(Change::Off);
+        }
+        let was_off = is_off(std::mem::take(&mut self.logged));
+        was_off.then_some(Change::InStep)
+    }
+}
+
+/// Whether that is too far apart.
+#[must_use]
+pub fn is_off(ahead: TimeDelta) -> bool {
+    ahead.abs() > APART_MAX
+}
+
+/// By how much this machine's clock is ahead, at least: the other one's time is known in bounds only.
+fn ahead_of(clock: &Clock) -> TimeDelta {
+    let (here, range) = (Clock::System.now(), clock.range());
+    if here > *range.end() {
+        here - *range.end()
+    } else if here < *range.start() {
+        here - *range.start()
+    } else {
+        TimeDelta::zero()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_change_is_worth_one_line() {
+        let mut known = Known::default();
+        let mut note = |millis| known.note(TimeDelta::milliseconds(millis));
+        assert_eq!(note(1_000), None);
+        assert_eq!(note(-1_001), Some(Change::Off));
+        assert_eq!(note(-1_900), None, "it is known to be off");
+        assert_eq!(
+            note(1_100),
+            Some(Change::Off),
+            "it was set, and is off again"
+        );
+        assert_eq!(note(0), Some(Change::InStep));
+        assert_eq!(note(900), None);
+    }
+
+    #[test]
+    fn a_clock_is_off_only_as_far_as_that_is_certain() {
+        let here = Clock::System.now();
+        let ahead = Clock::manual(here - TimeDelta::hours(9));
+        assert!(ahead_of(&ahead) >= TimeDelta::hours(9));
+        let unknown = Clock::of_database();
+        assert_eq!(ahead_of(&unknown), TimeDelta::zero());
+    }
+}

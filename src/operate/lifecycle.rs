@@ -1,0 +1,277 @@
+//! The life of a campaign: created, changed and moved by admins, opened and closed by the clock. Each
+//! step is written to the store first and told to the gate after; when the gate cannot be told, it is
+//! told again until it is.
+
+mod record;
+mod schedule;
+mod terms;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use self::terms::{Terms, check};
+use crate::domain::{
+    AuditAction, AuditNote, Campaign, CampaignId, Instant, Origin, Pricing, State,
+};
+use crate::parts::gate::GateError;
+use crate::parts::store::{CampaignChange, NewCampaign, Store, StoreError};
+use crate::sale::catalogue::Catalogue;
+use crate::sale::reconcile::{Patience, ReconcileError, Reconciler, Renewed};
+
+/// How often a change is tried again when another change came between.
+const CHANGE_ATTEMPTS: usize = 5;
+
+/// Why a campaign was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LifecycleError {
+    /// There is no such campaign.
+    #[error("find the campaign")]
+    Unknown,
+    /// It cannot go there from where it stands.
+    #[error("move the campaign from {} to {}", from.as_str(), to.as_str())]
+    WrongState {
+        /// Where it stands.
+        from: State,
+        /// Where it was to go.
+        to: State,
+    },
+    /// It is archived, and stays as it is.
+    #[error("the campaign is archived")]
+    Archived,
+    /// A field makes no sense.
+    #[error("accept {field}: {problem}")]
+    Invalid {
+        /// Name of the field as clients know it.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// It has a price, and nobody takes payments here.
+    #[error("no payment provider is configured")]
+    NoProvider,
+    /// The store failed.
+    #[error("write the campaign")]
+    Store(#[from] StoreError),
+    /// The change is durable, but the gate does not know of it yet; it is told as soon as it answers.
+    #[error("tell the gate")]
+    Gate(#[from] GateError),
+}
+
+impl From<ReconcileError> for LifecycleError {
+    fn from(error: ReconcileError) -> Self {
+        match error {
+            ReconcileError::Store(error) => Self::Store(error),
+            ReconcileError::Gate(error) => Self::Gate(error),
+            ReconcileError::Closed => Self::Gate(GateError::Away),
+        }
+    }
+}
+
+/// Changes campaigns.
+#[derive(Clone)]
+pub struct Lifecycle {
+    store: Store,
+    catalogue: Catalogue,
+    reconciler: Reconciler,
+    pricing: Pricing,
+    gate_behind: Arc<AtomicBool>,
+}
+
+impl Lifecycle {
+    /// Changes campaigns of this store, and tells this gate.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        catalogue: Catalogue,
+        reconciler: Reconciler,
+        pricing: Pricing,
+    ) -> Self {
+        // At start the gate may be empty or behind.
+        Self {
+            store,
+            catalogue,
+            reconciler,
+            pricing,
+            gate_behind: Arc::new(AtomicBool::new(true)),
+        }
+    }
+
+    /// Creates a campaign and opens its gate. `by` is the admin who does it; none: the service.
+    pub async fn create(
+        &self,
+        new: NewCampaign,
+        by: Option<&Origin>,
+    ) -> Result<Campaign, LifecycleError> {
+        check(&Terms::of_new(&new))?;
+        if new.state != State::Draft {
+            self.check_price(new.price)?;
+        }
+        if let Some(closes_at) = new.closes_at
+            && closes_at <= self.store.time().await?
+        {
+            return Err(invalid("closesAt", "lies in the past"));
+        }
+        let note = by.map(|by| record::created(by.clone(), &new));
+        let campaign = self.store.create_campaign_noted(new, note).await?;
+        self.catalogue.changed(campaign.id).await;
+        // The campaign stands either way, so a gate that is away is no failure of the creation.
+        let (gate, id) = (&self.reconciler, campaign.id);
+        match gate.renew(id, None, Patience::Waits).await {
+            Ok(Renewed::InStep | Renewed::Closed) => {}
+            Ok(Renewed::Later) => self.gate_behind.store(true, Ordering::Release),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a new campaign's gate waits to be built"
+                );
+                self.gate_behind.store(true, Ordering::Release);
+            }
+        }
+        Ok(self.store.campaign(campaign.id).await?.unwrap_or(campaign))
+    }
+
+    /// Changes fields of a campaign.
+    pub async fn change(
+        &self,
+        id: CampaignId,
+        change: CampaignChange,
+        by: &Origin,
+    ) -> Result<Campaign, LifecycleError> {
+        let action = AuditAction::CampaignChange;
+        self.change_with(id, by, action, |campaign, now| {
+            if campaign.state == State::Archived {
+                return Err(LifecycleError::Archived);
+            }
+            check(&Terms::of_changed(campaign, &change))?;
+            if campaign.state != State::Draft {
+                self.check_price(change.price.flatten())?;
+            }
+            let mut change = change.clone();
+            let moved_window = change.opens_at.is_some();
+            if moved_window && matches!(campaign.state, State::Scheduled | State::Open) {
+                change.state = Some(state_when_opened(change.opens_at.flatten(), now));
+            }
+            Ok(Some(change))
+        })
+        .await
+    }
+
+    /// Moves a campaign along its life. Moving it to where it stands changes nothing.
+    pub async fn move_to(
+        &self,
+        id: CampaignId,
+        next: State,
+        by: &Origin,
+    ) -> Result<Campaign, LifecycleError> {
+        let action = AuditAction::moving_to(next);
+        self.change_with(id, by, action, |campaign, now| {
+            if (campaign.state, next) == (State::Archived, State::Archived) {
+                return Ok(None);
+            }
+            let from = campaign.state_at(now);
+            let state = if next == State::Open && from == State::Draft {
+                state_when_opened(campaign.opens_at, now)
+            } else {
+                next
+            };
+            if from != next && !from.can_become(next) {
+                return Err(LifecycleError::WrongState { from, to: next });
+            }
+            if matches!(next, State::Open | State::Scheduled) {
+                self.check_price(campaign.price)?;
+            }
+            // Opening ahead of the schedule opens now.
+            let opens_at = (next == State::Open && from == State::Scheduled).then_some(None);
+            Ok(Some(CampaignChange {
+                state: Some(state),
+                opens_at,
+                ..CampaignChange::default()
+            }))
+        })
+        .await
+    }
+
+    /// Reads, decides and writes, again when another change came between. Decides by the database's time
+    /// after the reading. Deciding on nothing leaves it as it is.
+    async fn change_with(
+        &self,
+        id: CampaignId,
+        by: &Origin,
+        action: AuditAction,
+        decide: impl Fn(&Campaign, Instant) -> Result<Option<CampaignChange>, LifecycleError>,
+    ) -> Result<Campaign, LifecycleError> {
+        for _ in 0..CHANGE_ATTEMPTS {
+            let campaign = self
+                .store
+                .campaign(id)
+                .await?
+                .ok_or(LifecycleError::Unknown)?;
+            let now = self.store.time().await?;
+            let Some(change) = decide(&campaign, now)? else {
+                return Ok(campaign);
+            };
+            let note = AuditNote::about(by.clone(), action, id);
+            let note = record::changed(note, &campaign, &change);
+            let version = campaign.version;
+            let changed = self
+                .store
+                .change_campaign_noted(id, version, &change, Some(&note));
+            match changed.await {
+                Ok(true) => return self.tell_gate(id, Patience::Waits).await,
+                Ok(false) => {}
+                Err(StoreError::Constraint(_)) => {
+                    return Err(invalid("totalStock", "is less than what is already taken"));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(invalid("id", "is being changed by others; try again"))
+    }
+
+    async fn tell_gate(
+        &self,
+        id: CampaignId,
+        patience: Patience,
+    ) -> Result<Campaign, LifecycleError> {
+        self.catalogue.changed(id).await;
+        let told = self.tell_gate_current(id, patience).await;
+        if !matches!(told, Ok((_, Renewed::InStep | Renewed::Closed))) {
+            self.gate_behind.store(true, Ordering::Release);
+        }
+        told.map(|(campaign, _)| campaign)
+    }
+
+    async fn tell_gate_current(
+        &self,
+        id: CampaignId,
+        patience: Patience,
+    ) -> Result<(Campaign, Renewed), LifecycleError> {
+        let campaign = self.store.current_campaign(id).await?;
+        let campaign = campaign.ok_or(LifecycleError::Unknown)?;
+        let renewed = self.reconciler.configure(&campaign, patience).await?;
+        Ok((campaign, renewed))
+    }
+
+    /// What has a price is on sale only where it can be paid.
+    const fn check_price(&self, price: Option<u64>) -> Result<(), LifecycleError> {
+        match (price, self.pricing) {
+            (Some(_), Pricing::Refused) => Err(LifecycleError::NoProvider),
+            (Some(_), Pricing::Sold) | (None, _) => Ok(()),
+        }
+    }
+}
+
+fn state_when_opened(opens_at: Option<Instant>, now: Instant) -> State {
+    if opens_at.is_some_and(|at| at > now) {
+        State::Scheduled
+    } else {
+        State::Open
+    }
+}
+
+fn invalid(field: &'static str, problem: &str) -> LifecycleError {
+    LifecycleError::Invalid {
+        field,
+        problem: problem.to_owned(),
+    }
+}

@@ -1,0 +1,351 @@
+//! One job: how far it is, and what its requests came to. It must not know how requests are made.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use hdrhistogram::Histogram;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::Plan;
+use crate::domain;
+use crate::runtime::clock::Clock;
+use crate::sale::participate::{Outcome, ParticipateError};
+
+/// Digits of a duration that are kept, and the longest that is told apart, in microseconds: an hour.
+const DIGITS: u8 = 3;
+const LONGEST_MICROS: u64 = 3_600_000_000;
+
+/// What became of one request.
+pub(super) type Answer = Result<Outcome, ParticipateError>;
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobStatus {
+    /// It runs.
+    Started,
+    /// All its requests were answered.
+    Completed,
+    /// It was told to end, or the service stopped.
+    Cancelled,
+    /// It died.
+    Failed,
+}
+
+/// How long answers took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "each is what its name says")]
+pub struct Latency {
+    pub p50: Duration,
+    pub p95: Duration,
+    pub p99: Duration,
+    pub average: Duration,
+    pub min: Duration,
+    pub max: Duration,
+}
+
+/// What requests came to so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// Requests answered.
+    pub done: u64,
+    /// Those without an answer that decides: no room, or a part that is away.
+    pub failed: u64,
+    /// How many there were of each answer, by its code.
+    pub outcomes: BTreeMap<&'static str, u64>,
+    /// How long they took.
+    pub latency: Latency,
+    /// For how long the job has run.
+    pub ran: Duration,
+}
+
+/// A job as it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Its id.
+    pub id: Uuid,
+    /// What it is to do.
+    pub plan: Plan,
+    /// Where it stands.
+    pub status: JobStatus,
+    /// When it was started.
+    pub started_at: domain::Instant,
+    /// When it ended.
+    pub ended_at: Option<domain::Instant>,
+    /// What it came to so far.
+    pub figures: Figures,
+}
+
+/// A job.
+pub(super) struct Job {
+    pub(super) id: Uuid,
+    pub(super) plan: Plan,
+    started_at: domain::Instant,
+    began: Instant,
+    cancel: CancellationToken,
+    over: CancellationToken,
+    progress: Mutex<Progress>,
+}
+
+struct Progress {
+    status: JobStatus,
+    ended: Option<(domain::Instant, Duration)>,
+    done: u64,
+    failed: u64,
+    outcomes: BTreeMap<&'static str, u64>,
+    /// Microseconds; none: there was no memory for it.
+    took: Option<Histogram<u64>>,
+    /// Both exact, as the histogram is not.
+    shortest: Duration,
+    longest: Duration,
+}
+
+/// Sees a job through: whatever becomes of the work, the job has an end.
+pub(super) async fn to_its_end(job: &Job, clock: &Clock, work: impl Future<Output = ()>) {
+    // Also where the work is dropped half-way.
+    let ending = Ending { job, clock };
+    let worked = AssertUnwindSafe(work).catch_unwind().await;
+    let status = match worked {
+        Ok(()) if job.cancel.is_cancelled() && !job.has_all() => JobStatus::Cancelled,
+        Ok(()) => JobStatus::Completed,
+        Err(_) => {
+            tracing::error!(job.id = %job.id, "a simulation died");
+            JobStatus::Failed
+        }
+    };
+    job.end(status, clock.now());
+    drop(ending);
+}
+
+struct Ending<'a> {
+    job: &'a Job,
+    clock: &'a Clock,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        // The first end stands.
+        self.job.end(JobStatus::Failed, self.clock.now());
+    }
+}
+
+impl Job {
+    pub(super) fn new(plan: Plan, now: domain::Instant) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            plan,
+            started_at: now,
+            began: Instant::now(),
+            cancel: CancellationToken::new(),
+            over: CancellationToken::new(),
+            progress: Mutex::new(Progress {
+                status: JobStatus::Started,
+                ended: None,
+                done: 0,
+                failed: 0,
+                outcomes: BTreeMap::new(),
+                took: Histogram::new_with_max(LONGEST_MICROS, DIGITS).ok(),
+                shortest: Duration::MAX,
+                longest: Duration::ZERO,
+            }),
+        }
+    }
+
+    /// Begins no more requests.
+    pub(super) fn cancel(&self) {
+        self.cancel.cancel();
+    }
+
+    pub(super) async fn cancelled(&self) {
+        self.cancel.cancelled().await;
+    }
+
+    /// Until it has ended.
+    pub(super) async fn over(&self) {
+        self.over.cancelled().await;
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.is_cancelled()
+    }
+
+    /// For how long it has been over; none: it is not.
+    pub(super) fn over_for(&self, now: domain::Instant) -> Option<Duration> {
+        let (at, _) = self.progress().ended?;
+        Some((now - at).to_std().unwrap_or_default())
+    }
+
+    fn has_all(&self) -> bool {
+        self.progress().done >= u64::from(self.plan.requests)
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn count(&self, answer: &Answer, took: Duration) {
+        let mut progress = self.progress();
+        progress.done += 1;
+        progress.failed += u64::from(answer.is_err());
+        *progress.outcomes.entry(code(answer)).or_default() += 1;
+        progress.shortest = progress.shortest.min(took);
+        progress.longest = progress.longest.max(took);
+        if let Some(histogram) = &mut progress.took {
+            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            histogram.saturating_record(micros);
+        }
+    }
+
+    fn end(&self, status: JobStatus, now: domain::Instant) {
+        let mut progress = self.progress();
+        if progress.status == JobStatus::Started {
+            progress.status = status;
+            progress.ended = Some((now, self.began.elapsed()));
+            self.over.cancel();
+        }
+    }
+
+    pub(super) fn report(&self) -> Report {
+        let progress = self.progress();
+        let ran = progress
+            .ended
+            .map_or_else(|| self.began.elapsed(), |(_, ran)| ran);
+        Report {
+            id: self.id,
+            plan: self.plan,
+            status: progress.status,
+            started_at: self.started_at,
+            ended_at: progress.ended.map(|(at, _)| at),
+            figures: Figures {
+                done: progress.done,
+                failed: progress.failed,
+                outcomes: progress.outcomes.clone(),
+                latency: progress.latency(),
+                ran,
+            },
+        }
+    }
+}
+
+impl Progress {
+    fn latency(&self) -> Latency {
+        let Some(took) = self.took.as_ref().filter(|_| self.done > 0) else {
+            return Latency::default();
+        };
+        // A bucket may end behind the longest.
+        let at =
+            |quantile| Duration::from_micros(took.value_at_quantile(quantile)).min(self.longest);
+        Latency {
+            p50: at(0.50),
+            p95: at(0.95),
+            p99: at(0.99),
+            average: Duration::from_secs_f64(took.mean() / 1e6),
+            min: self.shortest,
+            max: self.longest,
+        }
+    }
+}
+
+/// The code of an answer, as clients see it.
+fn code(answer: &Answer) -> &'static str {
+    match answer {
+        Ok(Outcome::Accepted { .. }) => "ACCEPTED",
+        Ok(Outcome::Refused { refusal, .. }) => refusal.code(),
+        Err(ParticipateError::UnknownCampaign) => "NOT_FOUND",
+        Err(ParticipateError::Outstanding) => "REQUEST_OUTSTANDING",
+        Err(ParticipateError::KeyReused) => "IDEMPOTENCY_KEY_REUSED",
+        Err(ParticipateError::NoPaymentProvider) => "NO_PAYMENT_PROVIDER",
+        Err(ParticipateError::Busy) => "BUSY",
+        Err(ParticipateError::Unavailable { part: "store" }) => "STORE_UNAVAILABLE",
+        Err(ParticipateError::Unavailable { part: "gate" }) => "GATE_UNAVAILABLE",
+        Err(ParticipateError::Unavailable { .. }) => "BROKER_UNAVAILABLE",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{CampaignId, Refusal};
+
+    fn job() -> Job {
+        Job::new(Plan::bulk(CampaignId(1), 3), Clock::System.now())
+    }
+
+    fn sold_out() -> Outcome {
+        Outcome::Refused {
+            refusal: Refusal::SoldOut,
+            remaining: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_that_dies_has_failed() {
+        let job = job();
+        to_its_end(&job, &Clock::System, async { panic!("it dies") }).await;
+        assert_eq!(job.report().status, JobStatus::Failed);
+        assert!(job.is_over());
+    }
+
+    #[tokio::test]
+    async fn a_job_that_is_dropped_half_way_has_failed() {
+        let (job, clock) = (job(), Clock::System);
+        let mut work = Box::pin(to_its_end(&job, &clock, std::future::pending()));
+        assert!(futures_util::poll!(&mut work).is_pending());
+        assert_eq!(job.report().status, JobStatus::Started);
+        drop(work);
+        assert_eq!(job.report().status, JobStatus::Failed);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_was_told_to_end_is_cancelled_unless_it_had_all_its_answers() {
+        for (answers, status) in [(2, JobStatus::Cancelled), (3, JobStatus::Completed)] {
+            let job = job();
+            to_its_end(&job, &Clock::System, async {
+                for _ in 0..answers {
+                    job.count(&Ok(sold_out()), Duration::from_millis(1));
+                }
+                job.cancel();
+            })
+            .await;
+            assert_eq!(job.report().status, status);
+        }
+    }
+
+    #[test]
+    fn answers_are_counted_and_measured() {
+        let job = job();
+        for millis in 1..=100 {
+            job.count(&Ok(sold_out()), Duration::from_millis(millis));
+        }
+        job.count(&Err(ParticipateError::Busy), Duration::from_micros(3));
+        let figures = job.report().figures;
+        assert_eq!((figures.done, figures.failed), (101, 1));
+        assert_eq!(
+            figures.outcomes,
+            BTreeMap::from([("BUSY", 1), ("SOLD_OUT", 100)])
+        );
+        let Latency {
+            p50,
+            p95,
+            p99,
+            average,
+            min,
+            max,
+        } = figures.latency;
+        let near = |is: Duration, millis: f64| {
+            let off = (is.as_secs_f64() * 1e3 - millis).abs();
+            assert!(off <= millis * 0.02, "{is:?} is not {millis} ms");
+        };
+        near(p50, 50.0);
+        near(p95, 95.0);
+        near(p99, 99.0);
+        near(average, 50.0);
+        assert_eq!(
+            (min, max),
+            (Duration::from_micros(3), Duration::from_millis(100))
+        );
+    }
+}

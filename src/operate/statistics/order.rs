@@ -1,0 +1,360 @@
+//! In which order requests arrived and in which they were processed. They arrive in order of their rank,
+//! which the gate gives; they are processed in the order of their events, whose ids are made in order. So
+//! a walk along the ranks meets ascending events, and an event below one that was met before is of a
+//! participation that was processed before somebody who had come earlier. How events are published is not
+//! looked at: the relay counts what it sends out of order.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::{AggregateError, Aggregator};
+use crate::domain::{Campaign, CampaignId, EventId};
+use crate::parts::store::{Ordered, Store, StoreError};
+
+/// Changes read in one statement.
+const PAGE: u32 = 5_000;
+/// Changes that one answer looks at.
+const CHANGES_MAX: u64 = 100_000;
+
+/// What is out of order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ViolationKind {
+    /// Two participations: the one that arrived later was processed earlier.
+    Arrival,
+    /// Two changes of a participation: the later one has the earlier event.
+    Change,
+}
+
+/// A change that was processed before one that it should have come after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// What is out of order.
+    pub kind: ViolationKind,
+    /// The change.
+    pub change: Ordered,
+    /// The one it should have come after: of several, the one that was processed last.
+    pub after: Ordered,
+}
+
+/// How far a walk has come, and what it knows by then. As text it is the cursor of a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// The last change met.
+    last: Option<Ordered>,
+    /// Of the participations met, the one that was processed last.
+    latest: Option<Ordered>,
+}
+
+/// In which order a stretch of a campaign arrived and was processed.
+#[derive(Clone, Debug)]
+pub struct OrderAnalysis {
+    /// Which campaign.
+    pub campaign: Campaign,
+    /// How long it took.
+    pub took: Duration,
+    /// The first rank looked at and the last; none: there are none.
+    pub ranks: Option<(u64, u64)>,
+    /// Changes looked at.
+    pub changes: u64,
+    /// Participations among them.
+    pub participations: u64,
+    /// Participations processed before somebody who arrived earlier.
+    pub arrival_violations: u64,
+    /// Changes processed before an earlier one of their participation.
+    pub change_violations: u64,
+    /// Events that are deleted because their time was over.
+    pub purged: u64,
+    /// The first arrivals, each with its place in the order of processing.
+    pub arrivals: Vec<(Ordered, u64)>,
+    /// Where to go on; none: this was all.
+    pub next: Option<Cursor>,
+}
+
+/// A page of violations.
+#[derive(Clone, Debug)]
+pub struct Violations {
+    /// In order of arrival.
+    pub items: Vec<Violation>,
+    /// Where to go on; none: this was all.
+    pub next: Option<Cursor>,
+}
+
+/// Whether a walk goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    On,
+    Stop,
+}
+
+impl Aggregator {
+    /// Analyses a bounded stretch of a campaign; `shown` arrivals are told one by one.
+    pub async fn order_analysis(
+        &self,
+        id: CampaignId,
+        cursor: Cursor,
+        shown: usize,
+    ) -> Result<OrderAnalysis, AggregateError> {
+        let _seat = self.seat()?;
+        let store = &self.desk.parts.store;
+        let began = Instant::now();
+        let campaign = store.campaign(id).await?;
+        let campaign = campaign.ok_or(AggregateError::UnknownCampaign)?;
+        let mut analysis = OrderAnalysis {
+            campaign,
+            took: Duration::ZERO,
+            ranks: None,
+            changes: 0,
+            participations: 0,
+            arrival_violations: 0,
+            change_violations: 0,
+            purged: store.purged_count(id).await?,
+            arrivals: Vec::new(),
+            next: None,
+        };
+        let mut arrived: Vec<Ordered> = Vec::new();
+        let next = walk(store, id, cursor, |change, violation| {
+            analysis.changes += 1;
+            let first = analysis.ranks.map_or(change.rank, |(first, _)| first);
+            analysis.ranks = Some((first, change.rank));
+            if change.sequence == 1 {
+                analysis.participations += 1;
+                arrived.push(change);
+            }
+            match violation.map(|violation| violation.kind) {
+                Some(ViolationKind::Arrival) => analysis.arrival_violations += 1,
+                Some(ViolationKind::Change) => analysis.change_violations += 1,
+                None => {}
+            }
+            Step::On
+        });
+        analysis.next = next.await?;
+        analysis.arrivals = placed(arrived, shown);
+        analysis.took = began.elapsed();
+        Ok(analysis)
+    }
+
+    /// Lists violations; a page may have fewer than `limit`, or none, and still not be the last.
+    pub async fn order_violations(
+        &self,
+        id: CampaignId,
+        cursor: Cursor,
+        limit: usize,
+    ) -> Result<Violations, AggregateError> {
+        let _seat = self.seat()?;
+        let store = &self.desk.parts.store;
+        if store.campaign(id).await?.is_none() {
+            return Err(AggregateError::UnknownCampaign);
+        }
+        let mut items = Vec::new();
+        let next = walk(store, id, cursor, |_, violation| {
+            items.extend(violation);
+            if items.len() < limit {
+                Step::On
+            } else {
+                Step::Stop
+            }
+        });
+        let next = next.await?;
+        Ok(Violations { items, next })
+    }
+}
+
+/// Walks along a campaign's changes: where to go on, if it was not to the end.
+async fn walk(
+    store: &Store,
+    id: CampaignId,
+    mut at: Cursor,
+    mut see: impl FnMut(Ordered, Option<Violation>) -> Step,
+) -> Result<Option<Cursor>, StoreError> {
+    let mut seen = 0;
+    loop {
+        let from = at.last.map_or(0, |last| last.rank);
+        let page = store.changes_by_rank(id, from, PAGE).await?;
+        let is_last = u32::try_from(page.len()).unwrap_or(u32::MAX) < PAGE;
+        let before = at.last;
+        let fresh = page.into_iter().filter(|change| {
+            before.is_none_or(|last| (change.rank, change.sequence) > (last.rank, last.sequence))
+        });
+        for change in fresh {
+            let violation = at.meet(change);
+            seen += 1;
+            if see(change, violation) == Step::Stop || seen >= CHANGES_MAX {
+                return Ok(Some(at));
+            }
+        }
+        if is_last || at.last == before {
+            return Ok(None);
+        }
+    }
+}
+
+impl Cursor {
+    /// Takes the next change: what is wrong with it.
+    fn meet(&mut self, change: Ordered) -> Option<Violation> {
+        let previous = self.last.replace(change);
+        let (kind, after) = if change.sequence > 1 {
+            let same = previous.filter(|previous| previous.rank == change.rank);
+            (ViolationKind::Change, same)
+        } else {
+            let latest = self.latest;
+            if latest.is_none_or(|latest| latest.event < change.event) {
+                self.latest = Some(change);
+            }
+            (ViolationKind::Arrival, latest)
+        };
+        let after = after.filter(|after| change.event < after.event)?;
+        Some(Violation {
+            kind,
+            change,
+            after,
+        })
+    }
+}
+
+/// The first of those that arrived, each with its place in the order of processing, from 1.
+fn placed(arrived: Vec<Ordered>, shown: usize) -> Vec<(Ordered, u64)> {
+    let mut processed: Vec<EventId> = arrived.iter().map(|change| change.event).collect();
+    processed.sort_unstable();
+    let place = |event: EventId| {
+        let nth = processed.partition_point(|other| *other < event);
+        u64::try_from(nth).unwrap_or(u64::MAX).saturating_add(1)
+    };
+    let first = arrived.into_iter().take(shown);
+    first.map(|change| (change, place(change.event))).collect()
+}
+
+/// What separates the parts of a cursor, and of a change in it.
+const PARTS: char = '.';
+const FIELDS: char = '_';
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, part) in [self.last, self.latest].into_iter().enumerate() {
+            if nth > 0 {
+                write!(formatter, "{PARTS}")?;
+            }
+            if let Some(change) = part {
+                let event = change.event.0.simple();
+                let (rank, sequence) = (change.rank, change.sequence);
+                write!(formatter, "{rank}{FIELDS}{sequence}{FIELDS}{event}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Text that no page gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("read the cursor")]
+pub struct NotACursor;
+
+impl FromStr for Cursor {
+    type Err = NotACursor;
+
+    fn from_str(text: &str) -> Result<Self, NotACursor> {
+        let (last, latest) = text.split_once(PARTS).ok_or(NotACursor)?;
+        let part = |text: &str| -> Result<Option<Ordered>, NotACursor> {
+            if text.is_empty() {
+                return Ok(None);
+            }
+            let (rank, rest) = text.split_once(FIELDS).ok_or(NotACursor)?;
+            let (sequence, event) = rest.split_once(FIELDS).ok_or(NotACursor)?;
+            Ok(Some(Ordered {
+                rank: rank.parse().map_err(|_| NotACursor)?,
+                sequence: sequence.parse().map_err(|_| NotACursor)?,
+                event: EventId(Uuid::try_parse(event).map_err(|_| NotACursor)?),
+            }))
+        };
+        Ok(Self {
+            last: part(last)?,
+            latest: part(latest)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(rank: u64, sequence: u32, event: u128) -> Ordered {
+        Ordered {
+            rank,
+            sequence,
+            event: EventId(Uuid::from_u128(event)),
+        }
+    }
+
+    fn violations(changes: &[Ordered]) -> Vec<(ViolationKind, u64, u64)> {
+        let mut walk = Cursor::default();
+        let found = changes.iter().filter_map(|change| walk.meet(*change));
+        found
+            .map(|found| (found.kind, found.change.rank, found.after.rank))
+            .collect()
+    }
+
+    #[test]
+    fn events_in_order_of_rank_violate_nothing() {
+        let changes = [
+            change(1, 1, 10),
+            change(2, 1, 11),
+            change(2, 2, 30),
+            change(4, 1, 12),
+        ];
+        assert_eq!(violations(&changes), []);
+    }
+
+    #[test]
+    fn whoever_is_processed_before_an_earlier_arrival_is_a_violation() {
+        let changes = [
+            change(1, 1, 10),
+            change(2, 1, 40),
+            change(3, 1, 20),
+            change(4, 1, 30),
+            change(5, 1, 50),
+        ];
+        let arrival = ViolationKind::Arrival;
+        assert_eq!(violations(&changes), [(arrival, 3, 2), (arrival, 4, 2)]);
+    }
+
+    #[test]
+    fn a_change_processed_before_an_earlier_one_is_a_violation() {
+        let changes = [change(1, 1, 10), change(1, 2, 9), change(1, 3, 12)];
+        assert_eq!(violations(&changes), [(ViolationKind::Change, 1, 1)]);
+    }
+
+    #[test]
+    fn a_change_whose_predecessor_is_purged_violates_nothing() {
+        assert_eq!(violations(&[change(1, 1, 10), change(2, 2, 9)]), []);
+    }
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written() {
+        let cursor = Cursor {
+            last: Some(change(7, 2, 99)),
+            latest: Some(change(3, 1, 1 << 100)),
+        };
+        for cursor in [
+            cursor,
+            Cursor::default(),
+            Cursor {
+                latest: None,
+                ..cursor
+            },
+        ] {
+            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+        for wrong in ["", "7", "7_2.", "a_b_c.", "7_2_x."] {
+            assert_eq!(wrong.parse::<Cursor>(), Err(NotACursor), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn arrivals_are_told_with_their_place_in_the_order_of_processing() {
+        let changes = vec![change(1, 1, 10), change(2, 1, 40), change(3, 1, 20)];
+        let places: Vec<u64> = placed(changes, 2).iter().map(|(_, place)| *place).collect();
+        assert_eq!(places, [1, 3]);
+    }
+}

@@ -1,0 +1,215 @@
+//! When days are aggregated: by a cron expression in the time of the zone whose days they are. What was
+//! missed is found by what is done, not by what was remembered, so it does not matter who was there when
+//! it was time, nor how often it is looked.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta};
+use croner::Cron;
+use tokio_util::sync::CancellationToken;
+
+use super::{AggregateError, Aggregator, Claim};
+use crate::domain::{Day, Instant, Zone};
+use crate::parts::store::{Cause, Redo, StoreError};
+use crate::runtime::supervisor::Spawner;
+
+/// Longest wait until days are looked at again: clocks jump, and a day that failed is taken up again.
+const LOOK_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long it waits when the store did not answer.
+const AWAY_PAUSE: Duration = Duration::from_secs(30);
+/// Shortest wait.
+const LOOK_MIN: Duration = Duration::from_millis(500);
+
+/// A cron expression in a time zone.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    cron: Box<Cron>,
+    zone: Zone,
+}
+
+/// An expression that names no time.
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    /// It is not one.
+    #[error("read the cron expression")]
+    Expression(#[source] croner::errors::CronError),
+    /// Its time never comes.
+    #[error("the cron expression names no time")]
+    Never,
+}
+
+impl Schedule {
+    /// Reads an expression.
+    pub fn parse(expression: &str, zone: Zone) -> Result<Self, ScheduleError> {
+        let cron = Cron::from_str(expression).map_err(ScheduleError::Expression)?;
+        let schedule = Self {
+            cron: Box::new(cron),
+            zone,
+        };
+        match schedule.next(DateTime::UNIX_EPOCH) {
+            Some(_) => Ok(schedule),
+            None => Err(ScheduleError::Never),
+        }
+    }
+
+    /// The first time at or after this one.
+    fn next(&self, at: Instant) -> Option<Instant> {
+        let local = at.with_timezone(&self.zone);
+        let next = self.cron.find_next_occurrence(&local, true).ok()?;
+        Some(next.to_utc())
+    }
+
+    /// Whether a day is over and it was time since.
+    fn was_time_for(&self, day: Day, now: Instant) -> bool {
+        self.next(day.end()).is_some_and(|at| at <= now)
+    }
+}
+
+/// Aggregates days when it is time, and those that were missed.
+pub fn start(spawner: &Spawner, aggregator: &Aggregator) {
+    let aggregator = aggregator.clone();
+    spawner.repeat("aggregate.schedule", Duration::ZERO, move |stop| {
+        let aggregator = aggregator.clone();
+        async move { aggregator.look(&stop).await }
+    });
+}
+
+impl Aggregator {
+    /// Does what is due, and says how long nothing will be.
+    async fn look(&self, stop: &CancellationToken) -> Duration {
+        match self.catch_up(stop).await {
+            Ok(()) => self.until_next(),
+            // Should its replica die, its turn is over by then.
+            Err(AggregateError::Running(_) | AggregateError::Busy) => self.desk.settings.lease,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "aggregation waits"
+                );
+                AWAY_PAUSE
+            }
+        }
+    }
+
+    /// Aggregates the days that are due, the oldest first.
+    pub async fn catch_up(&self, stop: &CancellationToken) -> Result<(), AggregateError> {
+        self.forget_old_runs().await?;
+        for day in self.due().await? {
+            if stop.is_cancelled() {
+                break;
+            }
+            let yesterday = Day::of(self.desk.parts.clock.now(), day.zone).minus(1);
+            let cause = if day == yesterday {
+                Cause::Schedule
+            } else {
+                Cause::CatchUp
+            };
+            if let Claim::Job(job) = self.claim(day, cause, Redo::No).await? {
+                job.carry_out(stop).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Days that are over, that it was time for, and that are not done; none from before there was
+    /// anything to aggregate.
+    async fn due(&self) -> Result<Vec<Day>, StoreError> {
+        let settings = &self.desk.settings;
+        let store = &self.desk.parts.store;
+        let Some(first) = store.first_campaign_at().await? else {
+            return Ok(Vec::new());
+        };
+        let now = self.desk.parts.clock.now();
+        let today = Day::of(now, settings.zone);
+        let oldest = today.minus(settings.catch_up_days).date;
+        let oldest = oldest.max(Day::of(first, settings.zone).date);
+        let done = store.days_done(settings.zone, (oldest, today.date)).await?;
+        let is_done = |day: &Day| {
+            done.iter()
+                .any(|done| done.date == day.date && done.is_complete)
+        };
+        let days = (1..=settings.catch_up_days)
+            .rev()
+            .map(|ago| today.minus(ago));
+        Ok(days
+            .filter(|day| day.date >= oldest && !is_done(day))
+            .filter(|day| settings.schedule.was_time_for(*day, now))
+            .collect())
+    }
+
+    async fn forget_old_runs(&self) -> Result<(), StoreError> {
+        let kept = self.desk.settings.runs_kept;
+        while self.desk.parts.store.purge_runs(kept).await? > 0 {}
+        Ok(())
+    }
+
+    fn until_next(&self) -> Duration {
+        let now = self.desk.parts.clock.now();
+        let next = self
+            .desk
+            .settings
+            .schedule
+            .next(now + TimeDelta::seconds(1));
+        let wait = next.map_or(LOOK_MAX, |at| (at - now).to_std().unwrap_or_default());
+        wait.clamp(LOOK_MIN, LOOK_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule(expression: &str, zone: &str) -> Schedule {
+        Schedule::parse(expression, zone.parse().unwrap()).unwrap()
+    }
+
+    fn at(text: &str) -> Instant {
+        text.parse().unwrap()
+    }
+
+    fn day(date: &str, zone: &str) -> Day {
+        Day {
+            date: date.parse().unwrap(),
+            zone: zone.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn yesterday_is_due_when_it_was_time_and_not_before() {
+        let nightly = schedule("0 2 * * *", "Asia/Seoul");
+        let yesterday = day("2026-11-21", "Asia/Seoul");
+        assert!(!nightly.was_time_for(yesterday, at("2026-11-21T16:59:59Z")));
+        assert!(nightly.was_time_for(yesterday, at("2026-11-21T17:00:00Z")));
+        assert!(!nightly.was_time_for(yesterday.plus(1), at("2026-11-21T17:00:00Z")));
+    }
+
+    #[test]
+    fn a_time_that_the_clock_jumps_over_or_that_comes_twice_is_one_time() {
+        let nightly = schedule("30 2 * * *", "Europe/Berlin");
+        let spring = day("2026-03-28", "Europe/Berlin");
+        assert!(!nightly.was_time_for(spring, at("2026-03-29T00:59:00Z")));
+        assert!(
+            nightly.was_time_for(spring, at("2026-03-29T01:30:00Z")),
+            "not left out"
+        );
+        let autumn = day("2026-10-24", "Europe/Berlin");
+        assert!(nightly.was_time_for(autumn, at("2026-10-25T01:30:00Z")));
+    }
+
+    #[test]
+    fn all_days_of_a_week_are_due_when_it_is_time_once_a_week() {
+        let weekly = schedule("0 2 * * 0", "UTC");
+        let (monday, saturday) = (day("2026-11-16", "UTC"), day("2026-11-21", "UTC"));
+        assert!(!weekly.was_time_for(monday, at("2026-11-22T01:59:00Z")));
+        assert!(weekly.was_time_for(monday, at("2026-11-22T02:00:00Z")));
+        assert!(weekly.was_time_for(saturday, at("2026-11-22T02:00:00Z")));
+    }
+
+    #[test]
+    fn an_expression_whose_time_never_comes_is_refused() {
+        for wrong in ["", "at noon", "0 2 30 2 *", "61 2 * * *"] {
+            assert!(Schedule::parse(wrong, Zone::UTC).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Statistics of a day, from the rows and from what was kept of it, and of a campaign over a period.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::NaiveDate;
+
+use super::reading::{ONCE, Reader};
+use super::{AggregateError, Aggregator, named_day};
+use crate::domain::{Campaign, CampaignId, Day, Zone};
+use crate::parts::store::{DailyRow, Done};
+
+/// Where statistics come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// From the rows themselves.
+    Raw,
+    /// From what was kept.
+    Aggregated,
+}
+
+/// What a day came to.
+#[derive(Clone, Debug)]
+pub struct DayStatistics {
+    /// Which day.
+    pub day: Day,
+    /// Where it comes from.
+    pub method: Method,
+    /// How long that took.
+    pub took: Duration,
+    /// When it was aggregated; none: it was read from the rows.
+    pub done: Option<Done>,
+    /// By campaign, in order of number.
+    pub campaigns: Vec<DailyRow>,
+}
+
+/// What a campaign came to over a period.
+#[derive(Clone, Debug)]
+pub struct CampaignStatistics {
+    /// Which campaign.
+    pub campaign: Campaign,
+    /// The first day and the last.
+    pub period: (NaiveDate, NaiveDate),
+    /// Whose days.
+    pub zone: Zone,
+    /// How long that took.
+    pub took: Duration,
+    /// Days on which there was something, in order.
+    pub days: Vec<DailyRow>,
+    /// Days of which it is not known yet, or not all.
+    pub missing: Vec<NaiveDate>,
+}
+
+impl Aggregator {
+    /// Reads a day from the rows: no more of them than there are of that day, and a few minutes of its
+    /// neighbours.
+    pub async fn raw(
+        &self,
+        date: NaiveDate,
+        zone: Option<Zone>,
+    ) -> Result<DayStatistics, AggregateError> {
+        let day = named_day("date", date, zone.unwrap_or(self.zone()), self)?;
+        let settings = &self.desk.settings;
+        let store = &self.desk.parts.store;
+        let _seat = self.seat()?;
+        let began = Instant::now();
+        let reader = Reader {
+            store: store.clone(),
+            slice_rows: settings.slice_rows,
+            parallel_max: settings.parallel_max,
+            retry: ONCE,
+        };
+        let sums = reader.read(day, |_, _| {}).await?;
+        let ids: Vec<CampaignId> = sums.keys().copied().collect();
+        let mut names = store.campaign_names(&ids).await?;
+        let campaigns = sums
+            .into_iter()
+            .map(|(campaign, sums)| DailyRow {
+                campaign,
+                name: names.remove(&campaign).unwrap_or_default(),
+                date,
+                sums,
+            })
+            .collect();
+        Ok(DayStatistics {
+            day,
+            method: Method::Raw,
+            took: began.elapsed(),
+            done: None,
+            campaigns,
+        })
+    }
+
+    /// Reads what was kept of a day.
+    pub async fn daily(
+        &self,
+        date: NaiveDate,
+        zone: Option<Zone>,
+    ) -> Result<DayStatistics, AggregateError> {
+        let day = named_day("date", date, self.kept_zone(zone)?, self)?;
+        let store = &self.desk.parts.store;
+        let began = Instant::now();
+        let done = store.days_done(day.zone, (date, date)).await?;
+        let done = done.first().copied().ok_or(AggregateError::NotAggregated)?;
+        let kept = &self.desk.kept;
+        let campaigns = if let Some(rows) = kept.get(done) {
+            rows
+        } else {
+            let rows = Arc::new(store.daily(day).await?);
+            kept.keep(done, &rows);
+            rows
+        };
+        Ok(DayStatistics {
+            day,
+            method: Method::Aggregated,
+            took: began.elapsed(),
+            done: Some(done),
+            campaigns: Arc::unwrap_or_clone(campaigns),
+        })
+    }
+
+    /// Reads what was kept of a campaign over a period, the first and the last day included.
+    pub async fn campaign(
+        &self,
+        id: CampaignId,
+        (from, until): (NaiveDate, NaiveDate),
+        zone: Option<Zone>,
+    ) -> Result<CampaignStatistics, AggregateError> {
+        let zone = self.kept_zone(zone)?;
+        let first = named_day("startDate", from, zone, self)?;
+        named_day("endDate", until, zone, self)?;
+        if until < from {
+            return Err(AggregateError::Backwards);
+        }
+        let store = &self.desk.parts.store;
+        let began = Instant::now();
+        let campaign = store.campaign(id).await?;
+        let campaign = campaign.ok_or(AggregateError::UnknownCampaign)?;
+        let days = store.daily_of(id, zone, (from, until)).await?;
+        let done = store.days_done(zone, (from, until)).await?;
+        let is_done = |date: &NaiveDate| {
+            done.binary_search_by_key(date, |done| done.date)
+                .ok()
+                .and_then(|nth| done.get(nth))
+                .is_some_and(|done| done.is_complete)
+        };
+        let missing = std::iter::successors(Some(first), |day| Some(day.plus(1)))
+            .map(|day| day.date)
+            .take_while(|date| *date <= until)
+            .filter(|date| !is_done(date))
+            .collect();
+        Ok(CampaignStatistics {
+            campaign,
+            period: (from, until),
+            zone,
+            took: began.elapsed(),
+            days,
+            missing,
+        })
+    }
+
+    /// Days are kept for one zone.
+    fn kept_zone(&self, asked: Option<Zone>) -> Result<Zone, AggregateError> {
+        let kept = self.zone();
+        match asked {
+            Some(zone) if zone != kept => Err(AggregateError::OtherZone(kept)),
+            _ => Ok(kept),
+        }
+    }
+
+    /// A place for an answer that reads many rows.
+    pub(super) fn seat(&self) -> Result<tokio::sync::SemaphorePermit<'_>, AggregateError> {
+        self.desk
+            .seat
+            .try_acquire()
+            .map_err(|_| AggregateError::Busy)
+    }
+}

@@ -1,0 +1,151 @@
+//! The status of a campaign: what the live view shows. Read from counters, at most four times a second
+//! however many are watching, so that it costs the same whatever was handed out. What waits to be published
+//! is the one thing that is counted row by row, once for all campaigns, and less often the more it is.
+
+mod replicas;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+
+pub use self::replicas::{Replicas, Scope};
+use crate::domain::{Campaign, CampaignId};
+use crate::parts::gate::Gate;
+use crate::parts::store::{Store, StoreError};
+use crate::runtime::cache::Reading;
+use crate::sale::meter::{Meter, Recent};
+
+/// How old a status may be.
+const AGE_MAX: Duration = Duration::from_millis(250);
+/// How old the count of what waits may be, however long it takes.
+const WAITING_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// How far participations of a campaign have come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Funnel {
+    /// Committed or holding a lease.
+    pub admitted: u64,
+    /// In the database.
+    pub committed: u64,
+    /// Acknowledged by the broker.
+    pub published: u64,
+    /// Granted what they earn.
+    pub rewarded: u64,
+}
+
+/// The live view of a campaign.
+#[derive(Clone, Debug)]
+pub struct CampaignStatus {
+    /// The campaign now.
+    pub campaign: Campaign,
+    /// Participations ever committed.
+    pub success_count: u64,
+    /// Refusals.
+    pub fail_count: u64,
+    /// Refusals by code.
+    pub failures: BTreeMap<String, u64>,
+    /// How far participations have come.
+    pub funnel: Funnel,
+    /// The last seconds.
+    pub recent: Recent,
+    /// Whose they are.
+    pub scope: Scope,
+}
+
+/// Reads statuses.
+#[derive(Clone)]
+pub struct StatusBoard {
+    store: Store,
+    gate: Arc<dyn Gate>,
+    meter: Meter,
+    replicas: Replicas,
+    recent: Cache<CampaignId, Option<Arc<CampaignStatus>>>,
+    /// Events that wait to be published, by campaign.
+    waiting: Reading<Arc<BTreeMap<CampaignId, u64>>>,
+    reads: Counter,
+}
+
+impl StatusBoard {
+    /// A board over these parts.
+    #[must_use]
+    pub fn new(store: Store, gate: Arc<dyn Gate>, meter: Meter, replicas: Replicas) -> Self {
+        let recent = Cache::builder()
+            .max_capacity(10_000)
+            .time_to_live(AGE_MAX)
+            .build();
+        Self {
+            store,
+            gate,
+            meter,
+            replicas,
+            recent,
+            waiting: Reading::kept_for(AGE_MAX..=WAITING_AGE_MAX),
+            reads: Counter::default(),
+        }
+    }
+
+    /// Makes visible how often statuses were read.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "status_reads",
+            "Times the status of a campaign was read for those who watch it",
+            self.reads.clone(),
+        );
+    }
+
+    /// The status of a campaign; none: there is no such campaign.
+    pub async fn of(&self, id: CampaignId) -> Result<Option<CampaignStatus>, Arc<StoreError>> {
+        let status = self.recent.try_get_with(id, self.read(id)).await;
+        let status = status.map_err(Arc::unwrap_or_clone)?;
+        Ok(status.map(Arc::unwrap_or_clone))
+    }
+
+    async fn read(&self, id: CampaignId) -> Result<Option<Arc<CampaignStatus>>, Arc<StoreError>> {
+        self.reads.inc();
+        let Some((campaign, committed)) = self.store.campaign_and_count(id).await? else {
+            return Ok(None);
+        };
+        let unpublished = self.unpublished(id).await?;
+        let rewarded = self.store.rewarded_count(id).await?;
+        let mut failures = self.store.refusals(id).await?;
+        for (reason, count) in self.meter.unwritten(id) {
+            *failures.entry(reason.to_owned()).or_default() += count;
+        }
+        // A gate that is away takes nothing from the rest of the picture.
+        let leases = match self.gate.inspect(id).await {
+            Ok(state) => state.map_or(0, |state| state.leases),
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "no gate in the status"
+                );
+                0
+            }
+        };
+        let (recent, scope) = self.replicas.add_to(self.meter.recent(id), id).await;
+        Ok(Some(Arc::new(CampaignStatus {
+            campaign,
+            success_count: committed,
+            fail_count: failures.values().sum(),
+            failures,
+            funnel: Funnel {
+                admitted: committed + leases,
+                committed,
+                published: committed.saturating_sub(unpublished),
+                rewarded,
+            },
+            recent,
+            scope,
+        })))
+    }
+
+    async fn unpublished(&self, id: CampaignId) -> Result<u64, Arc<StoreError>> {
+        let count = async { Ok(Arc::new(self.store.unpublished_counts().await?)) };
+        let waiting = self.waiting.get(count).await?;
+        Ok(waiting.get(&id).copied().unwrap_or(0))
+    }
+}

@@ -1,0 +1,129 @@
+//! How the installation does as a whole: what waits to be published and for how long, who publishes it,
+//! and what the breakers of this replica hold back. Read at most once a second however many are
+//! watching, and less often the longer it takes: with a broker away for hours there is much to count.
+//! It must not change anything.
+
+mod topics;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+
+use crate::domain::{Instant, Stream};
+use crate::events::relay::RelayHandle;
+use crate::parts::gate::Guarded;
+use crate::parts::store::{OutboxCounts, RelaySeat, Store, StoreError};
+use crate::runtime::cache::Reading;
+use crate::runtime::clock::Clock;
+
+pub use crate::events::relay::BreakerState;
+pub use crate::parts::broker::kafka::{PartitionState, TopicState};
+pub use topics::{TopicBoard, TopicsError, TopicsState};
+
+/// How old a reading may be that took no time.
+const AGE_MIN: Duration = Duration::from_secs(1);
+/// How old it may be, however long it takes.
+const AGE_MAX: Duration = Duration::from_secs(30);
+
+/// What a breaker holds back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guards {
+    /// Asking the gate.
+    Gate,
+    /// Publishing anything.
+    Broker,
+    /// Publishing to one topic.
+    Topic(Stream),
+}
+
+/// The installation at a moment.
+#[derive(Clone, Debug)]
+pub struct SystemState {
+    /// When it was read.
+    pub at: Instant,
+    /// What waits, by where.
+    pub outbox: OutboxCounts,
+    /// For how long the oldest pending event has waited; none: nothing is pending.
+    pub oldest: Option<Duration>,
+    /// The relays that are alive, of all replicas.
+    pub relays: Vec<RelaySeat>,
+    /// The breakers of this replica. One without a relay has those of the gate alone.
+    pub breakers: Vec<(Guards, BreakerState)>,
+    /// This replica's relay among `relays`; none: another process publishes.
+    pub here: Option<String>,
+}
+
+/// Reads how the installation does.
+#[derive(Clone)]
+pub struct SystemBoard {
+    store: Store,
+    gate: Arc<Guarded>,
+    relay: Option<RelayHandle>,
+    clock: Clock,
+    last: Reading<Arc<SystemState>>,
+    reads: Counter,
+}
+
+impl SystemBoard {
+    /// A board over these parts.
+    #[must_use]
+    pub fn new(store: Store, gate: Arc<Guarded>, relay: Option<RelayHandle>, clock: Clock) -> Self {
+        Self {
+            store,
+            gate,
+            relay,
+            clock,
+            last: Reading::kept_for(AGE_MIN..=AGE_MAX),
+            reads: Counter::default(),
+        }
+    }
+
+    /// Makes visible how often it was read.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "system_reads",
+            "Times the state of the installation was read for those who watch it",
+            self.reads.clone(),
+        );
+    }
+
+    /// How the installation does.
+    pub async fn state(&self) -> Result<Arc<SystemState>, Arc<StoreError>> {
+        self.last.get(self.read()).await
+    }
+
+    async fn read(&self) -> Result<Arc<SystemState>, StoreError> {
+        self.reads.inc();
+        let outbox = self.store.outbox_counts(None).await?;
+        let oldest = match outbox.pending {
+            0 => None,
+            _ => self.store.oldest_pending_age().await?,
+        };
+        Ok(Arc::new(SystemState {
+            at: self.clock.now(),
+            outbox,
+            oldest,
+            relays: self.store.relay_seats().await?,
+            breakers: self.breakers(),
+            here: self.relay.as_ref().map(|relay| relay.owner().to_owned()),
+        }))
+    }
+
+    fn breakers(&self) -> Vec<(Guards, BreakerState)> {
+        let gate = if self.gate.is_away() {
+            BreakerState::Open
+        } else {
+            BreakerState::Closed
+        };
+        let mut breakers = vec![(Guards::Gate, gate)];
+        if let Some(relay) = &self.relay {
+            let (broker, topics) = relay.breakers();
+            breakers.push((Guards::Broker, broker));
+            let topics = topics.into_iter();
+            breakers.extend(topics.map(|(stream, state)| (Guards::Topic(stream), state)));
+        }
+        breakers
+    }
+}

@@ -1,0 +1,72 @@
+//! The topics of the installation: how many partitions they have, who leads them, how far they are
+//! written. Read at most once a second however many are watching. It must not create what is missing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::{Instant, KeyChoice, Stream};
+use crate::parts::broker::PublishError;
+use crate::parts::broker::kafka::{Kafka, TopicState};
+use crate::runtime::cache::Reading;
+use crate::runtime::clock::Clock;
+
+/// How old a reading may be that took no time.
+const AGE_MIN: Duration = Duration::from_secs(1);
+/// How old it may be, however long it takes: brokers that are away must not be shown as such for long
+/// once they are back.
+const AGE_MAX: Duration = Duration::from_secs(10);
+
+/// The topics at a moment.
+#[derive(Clone, Debug)]
+pub struct TopicsState {
+    /// When they were read.
+    pub at: Instant,
+    /// What the key of a record is, and so who shares a partition.
+    pub key: KeyChoice,
+    /// The topic of each stream, and after it that of its dead letters.
+    pub topics: Vec<TopicState>,
+}
+
+/// The brokers could not be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("read the state of the topics")]
+pub struct TopicsError(#[source] PublishError);
+
+/// Reads how the topics are.
+#[derive(Clone)]
+pub struct TopicBoard {
+    kafka: Arc<Kafka>,
+    names: Vec<String>,
+    key: KeyChoice,
+    clock: Clock,
+    last: Reading<Arc<TopicsState>>,
+}
+
+impl TopicBoard {
+    /// A board for the topics that begin with `topic_prefix`, whose records have `key`.
+    #[must_use]
+    pub fn new(kafka: Arc<Kafka>, topic_prefix: &str, key: KeyChoice, clock: Clock) -> Self {
+        Self {
+            kafka,
+            names: Stream::topics(topic_prefix),
+            key,
+            clock,
+            last: Reading::kept_for(AGE_MIN..=AGE_MAX),
+        }
+    }
+
+    /// How the topics are.
+    pub async fn state(&self) -> Result<Arc<TopicsState>, Arc<TopicsError>> {
+        self.last.get(self.read()).await
+    }
+
+    async fn read(&self) -> Result<Arc<TopicsState>, TopicsError> {
+        let at = self.clock.now();
+        let topics = self.kafka.topics(self.names.clone()).await;
+        Ok(Arc::new(TopicsState {
+            at,
+            key: self.key,
+            topics: topics.map_err(TopicsError)?,
+        }))
+    }
+}

@@ -1,0 +1,110 @@
+//! What has to be done about each of librdkafka's errors. By code, never by text.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use crate::parts::broker::PublishError;
+
+/// The class of a failure.
+pub(super) fn classify(failure: &KafkaError) -> PublishError {
+    let text = failure.to_string();
+    match failure.rdkafka_error_code() {
+        Some(code) => by_code(code, text),
+        // A refused configuration, and the like: nothing can be sent until it is mended.
+        None => PublishError::Destination(text),
+    }
+}
+
+/// Whether nobody answered in time, by librdkafka's word or the broker's.
+pub(super) fn is_unanswered(failure: &KafkaError) -> bool {
+    let code = failure.rdkafka_error_code();
+    matches!(code, Some(Code::MessageTimedOut | Code::RequestTimedOut))
+}
+
+fn by_code(code: Code, text: String) -> PublishError {
+    match code {
+        Code::QueueFull => PublishError::QueueFull,
+        // Nobody there, or "come back later", though some are returned without a retry inside.
+        Code::BrokerTransportFailure
+        | Code::AllBrokersDown
+        | Code::Resolve
+        | Code::BrokerNotAvailable
+        | Code::NetworkException
+        | Code::ThrottlingQuotaExceeded
+        | Code::Retry
+        | Code::PurgeQueue => PublishError::Away(text),
+        // Its leader is being chosen, or cannot write it down, or has too few others who do.
+        Code::LeaderNotAvailable
+        | Code::NotLeaderForPartition
+        | Code::NotEnoughReplicas
+        | Code::NotEnoughReplicasAfterAppend
+        | Code::KafkaStorageError => PublishError::Partition(text),
+        Code::TopicAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::Authentication
+        | Code::SaslAuthenticationFailed
+        | Code::UnknownPartition
+        | Code::UnknownTopic
+        | Code::UnknownTopicOrPartition
+        | Code::InvalidTopic
+        | Code::InvalidRequiredAcks
+        | Code::SSL => PublishError::Destination(text),
+        Code::MessageSizeTooLarge
+        | Code::MessageBatchTooLarge
+        | Code::InvalidMessageSize
+        | Code::InvalidMessage
+        | Code::InvalidRecord
+        | Code::InvalidTimestamp
+        | Code::PolicyViolation => PublishError::Record(text),
+        Code::Fatal
+        | Code::Fenced
+        | Code::ProducerFenced
+        | Code::OutOfOrderSequenceNumber
+        | Code::UnknownProducerId
+        | Code::InvalidProducerEpoch
+        | Code::State
+        | Code::GaplessGuarantee => PublishError::Fatal(text),
+        // Timed out, purged in flight, unknown: it may have been written. Bounded by attempts.
+        _ => PublishError::PossiblyDelivered(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(code: Code) -> PublishError {
+        classify(&KafkaError::MessageProduction(code))
+    }
+
+    #[test]
+    fn each_code_has_the_class_that_says_what_to_do() {
+        assert!(matches!(class(Code::QueueFull), PublishError::QueueFull));
+        for code in [Code::AllBrokersDown, Code::ThrottlingQuotaExceeded] {
+            assert!(matches!(class(code), PublishError::Away(_)), "{code:?}");
+        }
+        for code in [Code::TopicAuthorizationFailed, Code::UnknownTopic] {
+            assert!(
+                matches!(class(code), PublishError::Destination(_)),
+                "{code:?}"
+            );
+        }
+        for code in [Code::NotEnoughReplicas, Code::LeaderNotAvailable] {
+            assert!(
+                matches!(class(code), PublishError::Partition(_)),
+                "{code:?}"
+            );
+        }
+        for code in [Code::MessageSizeTooLarge, Code::InvalidRecord] {
+            assert!(matches!(class(code), PublishError::Record(_)), "{code:?}");
+        }
+        for code in [Code::MessageTimedOut, Code::Unknown, Code::PurgeInflight] {
+            assert!(
+                matches!(class(code), PublishError::PossiblyDelivered(_)),
+                "{code:?}"
+            );
+        }
+        for code in [Code::Fenced, Code::OutOfOrderSequenceNumber] {
+            assert!(matches!(class(code), PublishError::Fatal(_)), "{code:?}");
+        }
+    }
+}

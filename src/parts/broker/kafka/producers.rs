@@ -1,0 +1,269 @@
+//! The producers, side by side, each for its share of the partitions. One producer has one request under
+//! way to each broker (docs/decisions/0001), and librdkafka puts one partition into a request: a single
+//! producer would serve the partitions one after the other. Rebuilds those that librdkafka calls fatal,
+//! and those from which nothing has arrived for long: a producer has stayed silent after a broker that was
+//! paused went on, while others of the same kind were served (docs/decisions/0006).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use super::metadata::Seen;
+use super::sender::Sender;
+use super::{KafkaConfig, PublishError, classify};
+use crate::domain::key_hash;
+use crate::parts::broker::Turns;
+
+/// A producer: which one, and how often it was rebuilt.
+#[derive(Clone)]
+pub(super) struct Current {
+    pub(super) sender: Sender,
+    slot: usize,
+    generation: u64,
+    /// What it was told last of whether a topic could be written to.
+    pub(super) seen: Arc<tokio::sync::Mutex<Vec<Seen>>>,
+}
+
+/// A producer is replaced after so many time-outs' time.
+const SILENT_TIMEOUTS: u32 = 3;
+
+/// Since when a producer has had nothing but time-outs.
+#[derive(Debug, Default)]
+struct Silence(Option<Instant>);
+
+impl Silence {
+    /// Whether it has lasted for so long now; then it begins anew.
+    fn goes_on(&mut self, now: Instant, bound: Duration) -> bool {
+        let since = *self.0.get_or_insert(now);
+        let is_over = now.duration_since(since) >= bound;
+        if is_over {
+            self.0 = None;
+        }
+        is_over
+    }
+}
+
+pub(super) struct Producers {
+    /// The last one is for what is sent in bulk.
+    slots: Vec<RwLock<Current>>,
+    /// Since when each has had nothing but time-outs.
+    silent: Vec<Mutex<Silence>>,
+    /// The turns at the partitions of topics, as far as somebody asked how many there are.
+    turns: RwLock<HashMap<String, Vec<Arc<Turns>>>>,
+    /// For how long those may join a turn who come after its first.
+    company: Duration,
+}
+
+impl Producers {
+    pub(super) fn new(config: &KafkaConfig) -> Result<Self, PublishError> {
+        let slots = (0..=usize::from(config.producers.max(1))).map(|slot| {
+            let sender = make(config, slot)?;
+            Ok(RwLock::new(Current {
+                sender,
+                slot,
+                generation: 0,
+                seen: Arc::default(),
+            }))
+        });
+        let slots = slots.collect::<Result<Vec<_>, PublishError>>()?;
+        Ok(Self {
+            silent: slots.iter().map(|_| Mutex::default()).collect(),
+            slots,
+            turns: RwLock::default(),
+            // Whoever came at the end of the linger could miss the request.
+            company: config.linger / 2,
+        })
+    }
+
+    /// Any of them, for questions.
+    pub(super) fn any(&self) -> Option<Sender> {
+        Some(self.slots.first().map(read)?.sender)
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<Sender> {
+        let senders = self.slots.iter().map(|slot| read(slot).sender);
+        senders.collect()
+    }
+
+    /// The one for a record.
+    pub(super) fn of(&self, topic: &str, key: &str) -> Option<Current> {
+        let slots = self.slots.len().saturating_sub(1).max(1);
+        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+        // A wrong number costs a wait for another partition's turn, nothing else.
+        let count = |turns: &Vec<_>| u32::try_from(turns.len()).unwrap_or(slots);
+        let partitions = self.known(topic, count).unwrap_or(slots);
+        let partition = partition(key, partitions);
+        let slot = self.slots.get(usize::try_from(partition % slots).ok()?);
+        slot.map(read)
+    }
+
+    /// The one for records that may wait for many others.
+    pub(super) fn bulk(&self) -> Option<Current> {
+        self.slots.last().map(read)
+    }
+
+    /// The turns at the partition of a record; none where it is not known how many there are.
+    pub(super) fn turns(&self, topic: &str, key: &str) -> Option<Arc<Turns>> {
+        let of_partition = |turns: &Vec<Arc<Turns>>| {
+            let count = u32::try_from(turns.len()).ok()?;
+            let nth = usize::try_from(partition(key, count)).ok()?;
+            turns.get(nth).map(Arc::clone)
+        };
+        self.known(topic, of_partition).flatten()
+    }
+
+    /// The partition of a record; none where it is not known how many there are.
+    pub(super) fn partition(&self, topic: &str, key: &str) -> Option<i32> {
+        i32::try_from(partition(key, self.partitions(topic)?)).ok()
+    }
+
+    /// How many partitions a topic has, as far as it is known.
+    pub(super) fn partitions(&self, topic: &str) -> Option<u32> {
+        u32::try_from(self.known(topic, Vec::len)?).ok()
+    }
+
+    /// Takes note of how many partitions a topic has.
+    pub(super) fn know(&self, topic: &str, partitions: u32) {
+        let count = usize::try_from(partitions).unwrap_or(usize::MAX);
+        if self.known(topic, Vec::len) == Some(count) {
+            return;
+        }
+        let turns = (0..count).map(|_| Turns::new(self.company)).collect();
+        let known = self.turns.write();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        known.insert(topic.to_owned(), turns);
+    }
+
+    fn known<R>(&self, topic: &str, read: impl FnOnce(&Vec<Arc<Turns>>) -> R) -> Option<R> {
+        let known = self.turns.read();
+        let known = known.unwrap_or_else(PoisonError::into_inner);
+        known.get(topic).map(read)
+    }
+
+    /// A record of this producer arrived.
+    pub(super) fn arrived(&self, current: &Current) {
+        if let Some(silent) = self.silent.get(current.slot) {
+            let mut silent = silent.lock().unwrap_or_else(PoisonError::into_inner);
+            *silent = Silence::default();
+        }
+    }
+
+    /// A record of this producer was not answered in time. If that has been so for long, the next one
+    /// goes through a new producer.
+    pub(super) fn timed_out(&self, config: &KafkaConfig, current: &Current) {
+        let Some(silent) = self.silent.get(current.slot) else {
+            return;
+        };
+        let bound = config.message_timeout * SILENT_TIMEOUTS;
+        let is_over = {
+            let mut silent = silent.lock().unwrap_or_else(PoisonError::into_inner);
+            silent.goes_on(Instant::now(), bound)
+        };
+        if is_over {
+            tracing::warn!("a producer has been silent for long: it is replaced");
+            self.rebuild(config, current);
+        }
+    }
+
+    /// Puts a new producer in the place of one that failed, unless somebody already has.
+    pub(super) fn rebuild(&self, config: &KafkaConfig, failed: &Current) {
+        let Some(slot) = self.slots.get(failed.slot) else {
+            return;
+        };
+        let generation = failed.generation + 1;
+        let replaced = {
+            // Held while one is made, which takes milliseconds: all records of a batch fail together, and the
+            // first of them makes it for all.
+            let mut current = slot.write().unwrap_or_else(PoisonError::into_inner);
+            if current.generation != failed.generation {
+                return;
+            }
+            let sender = match make(config, failed.slot) {
+                Ok(sender) => sender,
+                Err(failure) => {
+                    tracing::error!(%failure, "the producer could not be rebuilt");
+                    return;
+                }
+            };
+            let new = Current {
+                sender,
+                slot: failed.slot,
+                generation,
+                seen: Arc::default(),
+            };
+            std::mem::replace(&mut *current, new)
+        };
+        tracing::warn!(producer.generation = generation, "producer rebuilt");
+        // Dropping the last handle waits for the producer's thread.
+        drop(tokio::task::spawn_blocking(move || drop(replaced)));
+    }
+}
+
+impl Drop for Producers {
+    /// Told together, they end together.
+    fn drop(&mut self) {
+        for sender in self.all() {
+            sender.end();
+        }
+    }
+}
+
+fn read(slot: &RwLock<Current>) -> Current {
+    slot.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn make(config: &KafkaConfig, slot: usize) -> Result<Sender, PublishError> {
+    let linger = if slot < usize::from(config.producers.max(1)) {
+        config.linger
+    } else {
+        config.bulk_linger
+    };
+    Sender::new(&config.producer(linger)).map_err(|failure| classify(&failure))
+}
+
+/// Where a record with this key goes.
+fn partition(key: &str, partitions: u32) -> u32 {
+    key_hash(key) % partitions.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody is there to connect to; a producer is made all the same.
+    #[tokio::test]
+    async fn one_of_many_that_failed_with_a_producer_replaces_it() {
+        let config = KafkaConfig {
+            brokers: "127.0.0.1:9".to_owned(),
+            producers: 1,
+            ..KafkaConfig::default()
+        };
+        let producers = Producers::new(&config).unwrap();
+        let failed = producers.bulk().unwrap();
+        producers.rebuild(&config, &failed);
+        let first = producers.bulk().unwrap();
+        producers.rebuild(&config, &failed);
+        let second = producers.bulk().unwrap();
+        assert_eq!((first.generation, second.generation), (1, 1));
+        assert!(first.sender.is(&second.sender) && !first.sender.is(&failed.sender));
+    }
+
+    #[test]
+    fn only_a_long_silence_without_a_break_is_one() {
+        let began = Instant::now();
+        let after = |seconds| began + Duration::from_secs(seconds);
+        let bound = Duration::from_secs(12);
+        let mut silence = Silence::default();
+        assert!(!silence.goes_on(after(0), bound));
+        assert!(!silence.goes_on(after(11), bound));
+        silence = Silence::default();
+        assert!(!silence.goes_on(after(12), bound), "something arrived");
+        assert!(!silence.goes_on(after(23), bound));
+        assert!(silence.goes_on(after(24), bound));
+        assert!(
+            !silence.goes_on(after(25), bound),
+            "the new one has time, too"
+        );
+    }
+}

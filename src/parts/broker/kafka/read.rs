@@ -1,0 +1,303 @@
+//! Reading a topic once, from its beginning to the end it has when the reading begins. Joins no
+//! consumer group and commits nothing.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::client::Client;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::metadata::MetadataPartition;
+use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
+use tokio::sync::oneshot;
+
+use super::{Kafka, Traced, classify};
+use crate::parts::broker::{Consumed, PublishError};
+
+/// How long one wait for records lasts; then the deadline is looked at.
+const POLL: Duration = Duration::from_millis(100);
+/// By how much an answer may come later than the deadline.
+const GRACE: Duration = Duration::from_secs(5);
+/// What librdkafka reads ahead, in all partitions together.
+const READ_AHEAD_KB: u32 = 32 * 1024;
+
+/// Which part of a partition there is to read, or was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Partition.
+    pub partition: i32,
+    /// First offset there is; above 0, the beginning is gone.
+    pub from: i64,
+    /// First offset that was not there yet.
+    pub to: i64,
+}
+
+impl Extent {
+    /// What there is in a partition now, as its leader says.
+    pub(super) fn of<C: ClientContext>(
+        client: &Client<C>,
+        topic: &str,
+        partition: i32,
+        timeout: Duration,
+    ) -> KafkaResult<Self> {
+        let (from, to) = client.fetch_watermarks(topic, partition, timeout)?;
+        Ok(Self {
+            partition,
+            from,
+            to,
+        })
+    }
+}
+
+/// Why a topic could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There is no such topic.
+    #[error("read topic {0}: there is no such topic")]
+    Missing(String),
+    /// The broker refuses.
+    #[error("read topic {topic}")]
+    Refused {
+        /// The topic.
+        topic: String,
+        /// What the broker says.
+        #[source]
+        source: KafkaError,
+    },
+    /// The end was not reached in time.
+    #[error(
+        "read topic {topic}: not at its end after {seconds} s, with {left} records to go{cause}"
+    )]
+    Late {
+        /// The topic.
+        topic: String,
+        /// The time there was.
+        seconds: u64,
+        /// Offsets not reached.
+        left: u64,
+        /// The last failure on the way, if there was one.
+        cause: String,
+    },
+    /// The reading thread could not start or broke off.
+    #[error("read topic {0}: the reader stopped")]
+    Broken(String),
+}
+
+impl Kafka {
+    /// Gives every record of `topic` to `feed`, in order within a partition, and `into` back with
+    /// what was read. Ends at the ends the partitions have now, or fails when `within` is over.
+    pub async fn read_topic<T: Send + 'static>(
+        &self,
+        topic: &str,
+        within: Duration,
+        into: T,
+        feed: fn(&mut T, &Consumed<'_>),
+    ) -> Result<(T, Vec<Extent>), ReadError> {
+        let mut client = self.config.client();
+        client
+            // Asked for by librdkafka where partitions are assigned; no group is joined.
+            .set("group.id", format!("{}-reader", self.config.client_id))
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("enable.partition.eof", "true")
+            // Ours are never transactional, and a foreign transaction left open would hide them.
+            .set("isolation.level", "read_uncommitted")
+            .set("queued.max.messages.kbytes", READ_AHEAD_KB.to_string());
+        let reading = Reading {
+            topic: topic.to_owned(),
+            began: Instant::now(),
+            within,
+            metadata_timeout: self.config.metadata_timeout,
+        };
+        let (answer, answered) = oneshot::channel();
+        // A thread of its own that nobody joins: closing a consumer can hang, and a blocking task of
+        // the runtime would hold up the end of the process. The answer is given before the closing.
+        let started = thread::Builder::new()
+            .name("kafka.read".to_owned())
+            .spawn(move || reading.run(&client, into, feed, answer));
+        let broken = || ReadError::Broken(topic.to_owned());
+        started.map_err(|_| broken())?;
+        match tokio::time::timeout(within + GRACE, answered).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) | Err(_) => Err(broken()),
+        }
+    }
+}
+
+impl ConsumerContext for Traced {}
+
+type Answer<T> = oneshot::Sender<Result<(T, Vec<Extent>), ReadError>>;
+
+/// One reading of one topic, on its thread.
+struct Reading {
+    topic: String,
+    began: Instant,
+    within: Duration,
+    metadata_timeout: Duration,
+}
+
+impl Reading {
+    fn run<T>(
+        self,
+        client: &ClientConfig,
+        mut into: T,
+        feed: fn(&mut T, &Consumed<'_>),
+        answer: Answer<T>,
+    ) {
+        let consumer = client.create_with_context::<_, BaseConsumer<Traced>>(Traced);
+        let consumer = match consumer.map_err(|source| self.refused(source)) {
+            Ok(consumer) => consumer,
+            Err(failure) => return drop(answer.send(Err(failure))),
+        };
+        let read = self.read(&consumer, &mut |record| feed(&mut into, record));
+        drop(answer.send(read.map(|extents| (into, extents))));
+    }
+
+    fn read(
+        &self,
+        consumer: &BaseConsumer<Traced>,
+        feed: &mut dyn FnMut(&Consumed<'_>),
+    ) -> Result<Vec<Extent>, ReadError> {
+        let extents = self.extents(consumer)?;
+        let mut open: BTreeMap<i32, Extent> = extents
+            .iter()
+            .filter(|extent| extent.from < extent.to)
+            .map(|extent| (extent.partition, *extent))
+            .collect();
+        self.assign(consumer, &open)?;
+        let mut cause = String::new();
+        while !open.is_empty() {
+            if self.began.elapsed() >= self.within {
+                return Err(self.late(&open, cause));
+            }
+            match consumer.poll(POLL) {
+                None => {}
+                Some(Ok(record)) => {
+                    // What came after the beginning of this reading is left for another.
+                    if let Some(extent) = open.get_mut(&record.partition())
+                        && record.offset() < extent.to
+                    {
+                        feed(&consumed(&record));
+                        extent.from = record.offset() + 1;
+                        self.close_if_done(consumer, record.partition(), &mut open)?;
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    open.remove(&partition);
+                }
+                Some(Err(failure)) if is_passing(&failure) => cause = format!("; {failure}"),
+                Some(Err(failure)) => return Err(self.refused(failure)),
+            }
+        }
+        Ok(extents)
+    }
+
+    /// What there is to read. Asked before the first record, so that all of it is there already.
+    fn extents(&self, consumer: &BaseConsumer<Traced>) -> Result<Vec<Extent>, ReadError> {
+        let refused = |failure| self.refused(failure);
+        let metadata = consumer
+            .fetch_metadata(Some(&self.topic), self.metadata_timeout)
+            .map_err(refused)?;
+        let found = metadata.topics().first();
+        let partitions = found.map_or(&[][..], |topic| topic.partitions());
+        if partitions.is_empty() {
+            return Err(ReadError::Missing(self.topic.clone()));
+        }
+        let mut extents = Vec::with_capacity(partitions.len());
+        for partition in partitions.iter().map(MetadataPartition::id) {
+            let client = consumer.client();
+            let extent = Extent::of(client, &self.topic, partition, self.metadata_timeout);
+            extents.push(extent.map_err(refused)?);
+        }
+        Ok(extents)
+    }
+
+    fn assign(
+        &self,
+        consumer: &BaseConsumer<Traced>,
+        open: &BTreeMap<i32, Extent>,
+    ) -> Result<(), ReadError> {
+        let mut list = TopicPartitionList::with_capacity(open.len());
+        for extent in open.values() {
+            list.add_partition_offset(&self.topic, extent.partition, Offset::Offset(extent.from))
+                .map_err(|failure| self.refused(failure))?;
+        }
+        consumer
+            .assign(&list)
+            .map_err(|failure| self.refused(failure))
+    }
+
+    /// Takes a partition that was read to its end off the list, and stops fetching from it.
+    fn close_if_done(
+        &self,
+        consumer: &BaseConsumer<Traced>,
+        partition: i32,
+        open: &mut BTreeMap<i32, Extent>,
+    ) -> Result<(), ReadError> {
+        if open
+            .get(&partition)
+            .is_none_or(|extent| extent.from < extent.to)
+        {
+            return Ok(());
+        }
+        open.remove(&partition);
+        let mut done = TopicPartitionList::with_capacity(1);
+        done.add_partition(&self.topic, partition);
+        consumer
+            .pause(&done)
+            .map_err(|failure| self.refused(failure))
+    }
+
+    fn refused(&self, source: KafkaError) -> ReadError {
+        let topic = self.topic.clone();
+        match source.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => {
+                ReadError::Missing(topic)
+            }
+            _ => ReadError::Refused { topic, source },
+        }
+    }
+
+    fn late(&self, open: &BTreeMap<i32, Extent>, cause: String) -> ReadError {
+        let left: i64 = open.values().map(|extent| extent.to - extent.from).sum();
+        ReadError::Late {
+            topic: self.topic.clone(),
+            seconds: self.within.as_secs(),
+            left: left.unsigned_abs(),
+            cause,
+        }
+    }
+}
+
+/// Whether librdkafka goes on by itself after this failure; the deadline bounds it.
+fn is_passing(failure: &KafkaError) -> bool {
+    // The records where the reading stood were removed meanwhile.
+    let is_gone = failure.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset);
+    !is_gone
+        && matches!(
+            classify(failure),
+            PublishError::Away(_)
+                | PublishError::Partition(_)
+                | PublishError::QueueFull
+                | PublishError::PossiblyDelivered(_)
+        )
+}
+
+fn consumed<'a>(record: &'a BorrowedMessage<'_>) -> Consumed<'a> {
+    let headers = record.headers().map_or_else(Vec::new, |headers| {
+        let values = headers.iter();
+        values
+            .filter_map(|header| Some((header.key, header.value?)))
+            .collect()
+    });
+    Consumed {
+        partition: record.partition(),
+        offset: record.offset(),
+        key: record.key(),
+        payload: record.payload(),
+        headers,
+    }
+}

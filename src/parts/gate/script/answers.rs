@@ -1,0 +1,71 @@
+//! What the scripts answer about entrants and leases.
+
+use std::time::Duration;
+
+use super::unknown;
+use crate::domain::Refusal;
+use crate::parts::gate::reply::{Fields, Reply};
+use crate::parts::gate::{Admission, GateError, Lease, Ticket};
+
+/// One answer for each of so many entrants.
+pub(in crate::parts::gate) fn admissions(
+    reply: Reply,
+    entrants: usize,
+) -> Result<Vec<Admission>, GateError> {
+    let replies = reply.list()?;
+    if replies.len() != entrants {
+        return Err(GateError::Protocol(format!(
+            "{} answers to {entrants} entrants",
+            replies.len()
+        )));
+    }
+    let replies = replies.into_iter();
+    replies.map(|reply| admission(reply.fields()?)).collect()
+}
+
+fn admission(mut fields: Fields) -> Result<Admission, GateError> {
+    let code = fields.text()?;
+    if code == "MISSING" {
+        return Ok(Admission::Missing);
+    }
+    let remaining = fields.optional_count()?;
+    let refusal = match code.as_str() {
+        "ADMITTED" => {
+            return Ok(Admission::Admitted(Ticket {
+                epoch: fields.count()?,
+                rank: fields.count()?,
+                remaining,
+                lease_until: fields.instant()?,
+                not_refused_for: fields.last_count()?.map(Duration::from_micros),
+            }));
+        }
+        "UNDECIDED" => {
+            return Ok(Admission::Undecided {
+                first: fields.participation()?,
+                remaining,
+            });
+        }
+        "ALREADY_PARTICIPATED" => Refusal::AlreadyParticipated {
+            first: fields.participation()?,
+        },
+        "NOT_OPEN_YET" => Refusal::NotOpenYet {
+            opens_at: fields.optional_instant()?,
+        },
+        "SOLD_OUT" => Refusal::SoldOut,
+        "ENDED" => Refusal::Ended,
+        "PAUSED" => Refusal::Paused,
+        "LIMIT_EXCEEDED" => Refusal::LimitExceeded,
+        "NOT_ALLOWED" => Refusal::NotAllowed,
+        code => return Err(unknown(code)),
+    };
+    Ok(Admission::Refused { refusal, remaining })
+}
+
+pub(in crate::parts::gate) fn expired_lease(reply: Reply) -> Result<Lease, GateError> {
+    let mut fields = reply.fields()?;
+    Ok(Lease {
+        participation: fields.participation()?,
+        epoch: fields.count()?,
+        expired_at: fields.instant()?,
+    })
+}

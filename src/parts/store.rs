@@ -1,0 +1,262 @@
+//! The store: the truth. MySQL in production, SQLite when embedded; the same statements but where a
+//! method says otherwise. Entities of the object mapper never leave this module.
+
+mod accounts;
+mod allow_lists;
+mod audit;
+mod bounded;
+mod campaigns;
+mod connection;
+mod counts;
+mod daily;
+mod dead_letters;
+mod demotion;
+mod duties;
+mod entity;
+mod error;
+mod history;
+mod order;
+mod outbox;
+mod participations;
+mod rewards;
+mod schema;
+mod shapes;
+mod tallies;
+mod totp;
+mod unreadable;
+mod verification;
+
+pub use accounts::{Account, AccountChange, NewAccount};
+pub use allow_lists::{AllowList, Enforced};
+pub use audit::{AuditEntry, AuditFilter};
+pub use campaigns::{CampaignChange, CampaignFilter, NewCampaign, States};
+pub use counts::Counts;
+pub use daily::{Begun, Cause, DailyRow, Done, Ended, Progress, Redo, Run, RunFailure, RunState};
+pub use dead_letters::{DeadLetter, DeadLetterFilter};
+pub use error::StoreError;
+pub use history::History;
+pub use order::Ordered;
+pub use outbox::{
+    DueRows, Held, Loaded, ORPHAN_KEYS_MAX, OutboxCounts, Parked, ParkedKey, ParkedState,
+    Partitions, Pending, PendingKey, PurgePage, Purgeable, RelaySeat, Reparked, Under, Verdict,
+    Without,
+};
+pub use participations::{
+    Applicant, BatchOutcome, Changed, Closing, CommitError, Committed, Decision, DirectOutcome,
+    DueReservations, GateInForce, Intake, Making, Mismatch, PassedOver, Place, Raise, Raised,
+    RankPage, Ranked, RankedRow, Rewarding, Standing, Turn, UserKey, Wished,
+};
+pub use rewards::{
+    Applied, Due, Effects, Order, Revocation, Rewarded, Rewards, Suspension, UseOutcome, Voucher,
+};
+pub use tallies::TallyRow;
+pub use totp::{AccountTotp, TotpChange};
+pub use verification::{
+    Books, EventRow, EventSums, Ground, Kept, Purged, SEGMENT_RANKS, Segment, Snapshot, Sums,
+    Waiting,
+};
+
+use std::time::{Duration, Instant as Moment};
+
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+
+use self::bounded::{Db, Tx};
+use self::outbox::Sql;
+use crate::domain::Instant;
+use crate::runtime::clock::{Clock, Told};
+
+/// How the store is reached.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// `mysql://…`, or `sqlite://PATH`.
+    pub url: String,
+    /// Connections in the pool.
+    pub connections_max: u32,
+    /// Longest wait for a connection before the answer is "unavailable".
+    pub acquire_timeout: Duration,
+    /// Longest wait for the answer to a statement.
+    pub response_timeout: Duration,
+    /// Longest life of a connection; a new one goes to where the address leads by then.
+    pub connection_lifetime: Duration,
+    /// A connection that says nothing for so long is ended by the server, which takes its locks back.
+    pub session_timeout: Duration,
+    /// Longest wait for another process that changes the schema.
+    pub migration_wait: Duration,
+}
+
+impl StoreConfig {
+    /// Settings for a URL, with defaults for the rest.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            connections_max: 16,
+            acquire_timeout: Duration::from_secs(3),
+            response_timeout: Duration::from_secs(5),
+            connection_lifetime: Duration::from_secs(300),
+            session_timeout: Duration::from_secs(30),
+            migration_wait: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Longest wait for the answer to a statement that reads a lot.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Which process may change the schema.
+const SCHEMA_LOCK: &str = "LEFT(CONCAT('firstcome.migrate.', DATABASE()), 64)";
+
+/// A pool of connections to the database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    db: Db,
+    clock: Clock,
+    statement_bytes_max: usize,
+    schema_lock: schema::Lock,
+    unreadable: unreadable::Unreadable,
+}
+
+impl Store {
+    /// Connects, and asks the database once, so that a wrong address is known at start. A clock that follows
+    /// the database's follows it from here on.
+    pub async fn connect(config: &StoreConfig, clock: Clock) -> Result<Self, StoreError> {
+        let (db, statement_bytes_max) = connection::open(config).await?;
+        let store = Self {
+            db,
+            clock,
+            statement_bytes_max,
+            schema_lock: schema::Lock {
+                name: SCHEMA_LOCK,
+                wait_max: config.migration_wait,
+            },
+            unreadable: unreadable::Unreadable::default(),
+        };
+        store.ask_time().await?;
+        Ok(store)
+    }
+
+    /// The clock of this store: what has to agree with its rows is told by this one.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The time by the database's clock, which decides what cannot be taken back. Embedded, that is this
+    /// process's.
+    pub async fn time(&self) -> Result<Instant, StoreError> {
+        Sql::time(self, self.connection()).await
+    }
+
+    /// The same, for the clock of this store to follow from then on.
+    pub async fn ask_time(&self) -> Result<Told, StoreError> {
+        let asked = Moment::now();
+        let time = self.time().await?;
+        let told = Told {
+            asked,
+            time,
+            answered: Moment::now(),
+        };
+        self.clock.follow(told);
+        Ok(told)
+    }
+
+    /// The same store for those who read a lot at once and whom nobody waits for.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        Self {
+            db: self.db.patient(PATIENCE),
+            ..self.clone()
+        }
+    }
+
+    /// The same store for those who may not keep others from its connections: statements at the same time,
+    /// of all clones of what is returned, are so many at most; the others wait.
+    #[must_use]
+    pub fn share(&self, connections_max: usize) -> Self {
+        Self {
+            db: self.db.share(connections_max),
+            ..self.clone()
+        }
+    }
+
+    /// Brings the schema up to date; safe to repeat and to run from several replicas at once, which
+    /// take turns.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        schema::up::<migration::Migrator>(&self.db, self.schema_lock).await
+    }
+
+    /// Takes the whole schema down, with everything in it.
+    pub async fn migrate_down(&self) -> Result<(), StoreError> {
+        schema::down::<migration::Migrator>(&self.db, self.schema_lock).await
+    }
+
+    /// Creates an empty MySQL schema beside the one connected to; letters, digits and underscores only.
+    pub async fn create_schema(&self, name: &str) -> Result<(), StoreError> {
+        if !name
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+        {
+            return Err(StoreError::Unreadable {
+                what: "the name of a schema",
+                value: name.to_owned(),
+            });
+        }
+        self.db
+            .execute_unprepared(&format!("CREATE DATABASE IF NOT EXISTS `{name}`"))
+            .await?;
+        Ok(())
+    }
+
+    /// The value of one of MySQL's server variables.
+    pub async fn server_variable(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT VARIABLE_VALUE FROM performance_schema.global_variables WHERE VARIABLE_NAME = ?";
+        let statement = Statement::from_sql_and_values(DbBackend::MySql, sql, [name.into()]);
+        let row = self.db.query_one_raw(statement).await?;
+        Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+    }
+
+    /// The value of one of the variables of a session of MySQL.
+    pub async fn session_variable(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT VARIABLE_VALUE FROM performance_schema.session_variables WHERE VARIABLE_NAME = ?";
+        let statement = Statement::from_sql_and_values(DbBackend::MySql, sql, [name.into()]);
+        let row = self.db.query_one_raw(statement).await?;
+        Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+    }
+
+    /// What a connection to MySQL is encrypted with; none: it is not.
+    pub async fn encryption(&self) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT VARIABLE_VALUE FROM performance_schema.session_status WHERE VARIABLE_NAME = 'Ssl_cipher'";
+        let statement = Statement::from_string(DbBackend::MySql, sql);
+        let row = self.db.query_one_raw(statement).await?;
+        let cipher: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?;
+        Ok(cipher.filter(|cipher| !cipher.is_empty()))
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.db.execute_unprepared("SELECT 1").await?;
+        Ok(())
+    }
+
+    /// Whether this is the embedded database.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        self.db.is_embedded()
+    }
+
+    /// Closes the pool, waiting for connections that are in use, though not long: one that was forgotten
+    /// on the way never says goodbye, and ends with the process.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        connection::close(&self.db).await
+    }
+
+    fn connection(&self) -> &Db {
+        &self.db
+    }
+
+    /// A transaction that writes. In SQLite it takes the write lock at once, because a transaction
+    /// that reads first and writes later can be refused half-way.
+    async fn begin(&self) -> Result<Tx, StoreError> {
+        connection::begin(&self.db).await
+    }
+}

@@ -1,0 +1,141 @@
+//! A day, read from participations and tallies. No index leads from a time to participations, and one
+//! would cost every commit: they are found by their ids, which are in order of time, and then by when
+//! they were committed.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use sea_orm::QueryResult;
+use uuid::Uuid;
+
+use crate::domain::{CampaignId, Day, DaySums, Instant, Status};
+use crate::parts::store::campaigns::to_unsigned;
+use crate::parts::store::outbox::Sql;
+use crate::parts::store::shapes::padded;
+use crate::parts::store::{Store, StoreError};
+
+/// Campaigns whose names are asked for in one statement.
+const NAMES_MAX: usize = 500;
+
+impl Store {
+    /// Where the slice ends that begins at `from` and has so many rows; none: there are no more than
+    /// that before `until`.
+    pub async fn slice_end(
+        &self,
+        from: Uuid,
+        until: Uuid,
+        rows: u32,
+    ) -> Result<Option<Uuid>, StoreError> {
+        let mut sql = Sql::new(self, "SELECT id FROM ");
+        sql.push(&self.db.by_index("participation", "PRIMARY"))
+            .push(" WHERE id >= ")
+            .bind(from);
+        sql.push(" AND id < ").bind(until);
+        sql.push(" ORDER BY id LIMIT 1 OFFSET ").bind(rows);
+        let rows = sql.rows(self.connection()).await?;
+        Ok(rows.first().map(|row| row.try_get("", "id")).transpose()?)
+    }
+
+    /// What campaigns come to in one slice of a day.
+    pub async fn slice_sums(
+        &self,
+        day: Day,
+        ids: &Range<Uuid>,
+    ) -> Result<Vec<(CampaignId, DaySums)>, StoreError> {
+        let (start, end) = (day.start(), day.end());
+        let mut sql = Sql::new(self, "SELECT campaign_id, status, ");
+        if self.is_embedded() {
+            // Without the fraction, which it would round.
+            sql.push("(unixepoch(substr(created_at, 1, 19)) - ");
+            sql.bind(start.timestamp());
+            sql.push(") / 3600");
+        } else {
+            sql.push("TIMESTAMPDIFF(HOUR, ").bind(start);
+            sql.push(", created_at)");
+        }
+        sql.push(
+            " AS nth_hour, COUNT(*) AS participations, CAST(SUM(quantity) AS SIGNED) AS units, \
+             MIN(created_at) AS first_at, MAX(created_at) AS last_at FROM ",
+        );
+        sql.push(&self.db.by_index("participation", "PRIMARY"))
+            .push(" WHERE id >= ")
+            .bind(ids.start);
+        sql.push(" AND id < ").bind(ids.end);
+        sql.push(" AND created_at >= ").bind(start);
+        sql.push(" AND created_at < ").bind(end);
+        sql.push(" GROUP BY campaign_id, status, nth_hour");
+        let rows = sql.rows(self.connection()).await?;
+        rows.iter().map(sums).collect()
+    }
+
+    /// What was refused between two times, by campaign and code.
+    pub async fn refusals_between(
+        &self,
+        from: Instant,
+        until: Instant,
+    ) -> Result<Vec<(CampaignId, String, u64)>, StoreError> {
+        let table = self.db.by_index("rejection_tally", "tally_by_minute");
+        let mut sql = Sql::new(
+            self,
+            "SELECT campaign_id, reason, CAST(SUM(count) AS SIGNED) AS total FROM ",
+        );
+        sql.push(&table).push(" WHERE minute >= ").bind(from);
+        sql.push(" AND minute < ").bind(until);
+        sql.push(" GROUP BY campaign_id, reason");
+        let rows = sql.rows(self.connection()).await?;
+        rows.iter()
+            .map(|row| {
+                let id = CampaignId(row.try_get("", "campaign_id")?);
+                let total = to_unsigned(row.try_get("", "total")?);
+                Ok((id, row.try_get("", "reason")?, total))
+            })
+            .collect()
+    }
+
+    /// What these campaigns are called.
+    pub async fn campaign_names(
+        &self,
+        ids: &[CampaignId],
+    ) -> Result<BTreeMap<CampaignId, String>, StoreError> {
+        let mut names = BTreeMap::new();
+        for some in ids.chunks(NAMES_MAX) {
+            let mut sql = Sql::new(self, "SELECT id, name FROM campaign WHERE id IN ");
+            sql.list(padded(some).map(|id| id.0));
+            for row in sql.rows(self.connection()).await? {
+                names.insert(CampaignId(row.try_get("", "id")?), row.try_get("", "name")?);
+            }
+        }
+        Ok(names)
+    }
+
+    /// When the first campaign was made: nothing can have happened before.
+    pub async fn first_campaign_at(&self) -> Result<Option<Instant>, StoreError> {
+        let mut sql = Sql::new(self, "SELECT created_at FROM campaign ORDER BY id LIMIT 1");
+        let rows = sql.rows(self.connection()).await?;
+        Ok(rows
+            .first()
+            .map(|row| row.try_get("", "created_at"))
+            .transpose()?)
+    }
+}
+
+fn sums(row: &QueryResult) -> Result<(CampaignId, DaySums), StoreError> {
+    let word: String = row.try_get("", "status")?;
+    let status = Status::parse(&word).ok_or(StoreError::Unreadable {
+        what: "a participation's status",
+        value: word,
+    })?;
+    let participations = to_unsigned(row.try_get("", "participations")?);
+    let units = to_unsigned(row.try_get("", "units")?);
+    let hour: i64 = row.try_get("", "nth_hour")?;
+    let mut sums = DaySums {
+        units,
+        units_standing: if status.holds_units() { units } else { 0 },
+        first_at: row.try_get("", "first_at")?,
+        last_at: row.try_get("", "last_at")?,
+        ..DaySums::default()
+    };
+    *sums.by_status.of(status) = participations;
+    sums.count_hour(usize::try_from(hour).unwrap_or_default(), participations);
+    Ok((CampaignId(row.try_get("", "campaign_id")?), sums))
+}

@@ -1,0 +1,234 @@
+//! What can go wrong in the store, by what can be done about it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::sqlx;
+use sea_orm::{DbErr, RuntimeErr, SqlErr};
+
+use crate::runtime::retry::Verdict;
+
+/// A failure of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Not reachable, or the connection was lost: what was under way may or may not have happened.
+    #[error("reach the database")]
+    Unavailable(#[source] DbErr),
+    /// Lost against another transaction (deadlock, lock wait): nothing happened, try again.
+    #[error("wait for a lock in the database")]
+    Contended(#[source] DbErr),
+    /// A unique key or a check refused the change: nothing happened.
+    #[error("a rule of the schema refused the change")]
+    Constraint(#[source] DbErr),
+    /// The server takes no writes, and said so to one: nothing happened.
+    #[error("the database refused a write: it is read-only")]
+    WriteRefused(#[source] DbErr),
+    /// The server takes no writes, by these of its settings: what it answers may be old.
+    #[error("the database is read-only ({0})")]
+    ReadOnly(String),
+    /// The URL asks for an encryption that would not be what it says.
+    #[error("encrypt connections to the database: {0}")]
+    Encryption(&'static str),
+    /// Another process changes the schema, and did not finish within this time.
+    #[error("another process is changing the schema and did not finish within {0:?}")]
+    SchemaLocked(Duration),
+    /// The database let another process change the schema at the same time.
+    #[error("lost the lock on the schema during the change")]
+    SchemaLockLost,
+    /// Anything else: a bug, a full disk, a missing table.
+    #[error("use the database")]
+    Database(#[source] DbErr),
+    /// A row holds something this release does not know.
+    #[error("read {what} from the database: {value:?}")]
+    Unreadable {
+        /// What was to be read.
+        what: &'static str,
+        /// What stood there.
+        value: String,
+    },
+}
+
+/// MySQL: deadlock found, lock wait timeout, the NOWAIT refusal, and a replication group that found the
+/// transaction in conflict with another member's.
+const CONTENDED: [&str; 4] = ["1213", "1205", "3572", "3101"];
+/// MySQL: duplicate entry, check constraint violated; SQLite: unique, primary key, check.
+const CONSTRAINT: [&str; 7] = ["1062", "3819", "2067", "1555", "275", "19", "1586"];
+/// SQLite: busy and locked in their kinds.
+const BUSY: [&str; 5] = ["5", "6", "261", "517", "262"];
+/// MySQL: too many connections (of all, of a user), shutdown in progress, interrupted, killed, idle for too
+/// long, a statement that took too long, offline, not available: it will pass.
+const AWAY: [&str; 10] = [
+    "1040", "1203", "1053", "1317", "1927", "3169", "4031", "3024", "3032", "3168",
+];
+/// MySQL: an option prevents the statement (`read_only`, `super_read_only`), the transaction, the server or
+/// the engine is read-only. At COMMIT as well the server has rolled back.
+const READ_ONLY: [&str; 4] = ["1290", "1792", "1836", "1874"];
+/// MySQL: a replication group's member that cannot commit, or that does not begin while it joins, elects or
+/// leaves. What was under way may have happened.
+const GROUP: [&str; 5] = ["3100", "3796", "3797", "3798", "3799"];
+/// MySQL: a server that is going away, beside those two.
+const LEAVING: [&str; 3] = ["1053", "3032", "3168"];
+/// MySQL and what speaks its protocol: the user lacks the privilege, or there is no such table.
+const WITHHELD: [&str; 5] = ["1044", "1142", "1227", "1109", "1146"];
+/// MySQL: out of range, too long, no such value for the column, arithmetic out of range.
+const VALUES: [&str; 5] = ["1264", "1406", "1366", "1265", "1690"];
+
+impl StoreError {
+    /// Whether nothing happened, and the same call may succeed when it is made again: a lost lock, or a
+    /// server that was demoted while another connection leads to its successor.
+    #[must_use]
+    pub const fn is_rolled_back(&self) -> bool {
+        matches!(self, Self::Contended(_) | Self::WriteRefused(_))
+    }
+
+    /// Whether the database is away, or takes no writes.
+    #[must_use]
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::WriteRefused(_) | Self::ReadOnly(_)
+        )
+    }
+
+    /// Whether the same call may succeed when it is made again, where it does no harm to do it twice.
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        Verdict::again_if(self.is_rolled_back() || self.is_unavailable())
+    }
+
+    /// The kind of failure, for programs: nothing of what the database said.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "STORE_UNAVAILABLE",
+            Self::Contended(_) => "STORE_CONTENDED",
+            Self::Constraint(_) => "STORE_CONSTRAINT",
+            Self::WriteRefused(_) | Self::ReadOnly(_) => "STORE_READ_ONLY",
+            Self::Encryption(_) => "STORE_ENCRYPTION",
+            Self::SchemaLocked(_) | Self::SchemaLockLost => "STORE_SCHEMA_LOCKED",
+            Self::Database(_) => "STORE_FAILED",
+            Self::Unreadable { .. } => "STORE_UNREADABLE",
+        }
+    }
+
+    /// Whether the database does not tell: the user lacks the privilege, or it does not know.
+    pub(super) fn is_withheld(&self) -> bool {
+        self.is_among(&WITHHELD)
+    }
+
+    /// Whether it is the values that the database does not take: no later attempt will do better.
+    #[must_use]
+    pub fn is_about_values(&self) -> bool {
+        self.is_among(&VALUES)
+    }
+
+    fn is_among(&self, numbers: &[&str]) -> bool {
+        let Self::Database(
+            DbErr::Conn(RuntimeErr::SqlxError(cause))
+            | DbErr::Exec(RuntimeErr::SqlxError(cause))
+            | DbErr::Query(RuntimeErr::SqlxError(cause)),
+        ) = self
+        else {
+            return false;
+        };
+        match cause.as_ref() {
+            sqlx::Error::Database(answer) => numbers.contains(&number(answer.as_ref()).as_str()),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn from_sqlx(error: sqlx::Error) -> Self {
+        DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))).into()
+    }
+}
+
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        if let Some(SqlErr::UniqueConstraintViolation(_)) = error.sql_err() {
+            return Self::Constraint(error);
+        }
+        match &error {
+            DbErr::ConnectionAcquire(_) => Self::Unavailable(error),
+            DbErr::Conn(RuntimeErr::SqlxError(cause))
+            | DbErr::Exec(RuntimeErr::SqlxError(cause))
+            | DbErr::Query(RuntimeErr::SqlxError(cause)) => match classify(cause) {
+                Class::Unavailable => Self::Unavailable(error),
+                Class::Contended => Self::Contended(error),
+                Class::Constraint => Self::Constraint(error),
+                Class::ReadOnly => Self::WriteRefused(error),
+                Class::Other => Self::Database(error),
+            },
+            _ => Self::Database(error),
+        }
+    }
+}
+
+enum Class {
+    Unavailable,
+    Contended,
+    Constraint,
+    ReadOnly,
+    Other,
+}
+
+/// Whether an error says that its connection leads to a server that takes no writes, or soon will not.
+pub(super) fn is_demotion(error: &DbErr) -> bool {
+    let (DbErr::Conn(RuntimeErr::SqlxError(cause))
+    | DbErr::Exec(RuntimeErr::SqlxError(cause))
+    | DbErr::Query(RuntimeErr::SqlxError(cause))) = error
+    else {
+        return false;
+    };
+    match cause.as_ref() {
+        sqlx::Error::Database(answer) => mysql_number(answer.as_ref()).is_some_and(|number| {
+            [&READ_ONLY[..], &GROUP, &LEAVING]
+                .concat()
+                .contains(&number.as_str())
+        }),
+        _ => false,
+    }
+}
+
+fn classify(error: &sqlx::Error) -> Class {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => Class::Unavailable,
+        sqlx::Error::Database(answer) => {
+            let is_mysql = mysql_number(answer.as_ref()).is_some();
+            let number = number(answer.as_ref());
+            let number = number.as_str();
+            if is_mysql && READ_ONLY.contains(&number) {
+                // SQLite has a number of a disk's failure that is the same.
+                Class::ReadOnly
+            } else if is_mysql && GROUP.contains(&number) {
+                Class::Unavailable
+            } else if CONTENDED.contains(&number) || BUSY.contains(&number) {
+                Class::Contended
+            } else if CONSTRAINT.contains(&number) {
+                Class::Constraint
+            } else if AWAY.contains(&number) {
+                Class::Unavailable
+            } else {
+                Class::Other
+            }
+        }
+        _ => Class::Other,
+    }
+}
+
+/// The database's own number for what went wrong.
+fn number(answer: &dyn sqlx::error::DatabaseError) -> String {
+    mysql_number(answer)
+        .or_else(|| answer.code().map(Into::into))
+        .unwrap_or_default()
+}
+
+fn mysql_number(answer: &dyn sqlx::error::DatabaseError) -> Option<String> {
+    answer
+        .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+        .map(|mysql| mysql.number().to_string())
+}

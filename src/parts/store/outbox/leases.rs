@@ -1,0 +1,273 @@
+//! Which relay owns which buckets: lease rows on the database's clock. A change of owner raises the
+//! bucket's epoch. Rows with a negative bucket are seats: they say that a relay is alive though it
+//! may own nothing yet, so that the others know to share.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sea_orm::QueryResult;
+
+use super::{Sql, bucket};
+use crate::domain::Instant;
+use crate::domain::event::BUCKETS;
+use crate::parts::store::bounded::Tx;
+use crate::parts::store::shapes::padded;
+use crate::parts::store::{Store, StoreError};
+
+/// A bucket somebody owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Share of the outbox.
+    pub bucket: u16,
+    /// How many owners it has had.
+    pub epoch: u64,
+    /// Whether its lease was renewed now; not where somebody else holds its row.
+    pub is_renewed: bool,
+}
+
+/// A relay that is alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelaySeat {
+    /// Its name.
+    pub owner: String,
+    /// Buckets it owns, in order.
+    pub buckets: Vec<u16>,
+    /// For how long its leases still hold.
+    pub lease_left: Duration,
+}
+
+/// What the lease rows say to one relay.
+#[derive(Debug, Default)]
+struct Table {
+    mine: Vec<Held>,
+    free: Vec<u16>,
+    owners: BTreeSet<String>,
+    /// The relay's own seat.
+    seat: Option<i32>,
+}
+
+impl Table {
+    /// Buckets one of so many owners may hold.
+    fn share(&self) -> usize {
+        usize::from(BUCKETS).div_ceil(self.owners.len().max(1))
+    }
+
+    /// The relay's own rows.
+    fn rows(&self) -> impl Iterator<Item = i32> {
+        let buckets = self.mine.iter().map(|held| i32::from(held.bucket));
+        buckets.chain(self.seat)
+    }
+}
+
+impl Store {
+    /// Renews what `owner` holds and takes free buckets up to its fair share among the relays that
+    /// are alive. Answers all it holds now and which of these are more than its share: the caller
+    /// gives those back with [`Store::release_buckets`] once nothing of theirs is in flight.
+    pub async fn hold_buckets(
+        &self,
+        owner: &str,
+        lease: Duration,
+    ) -> Result<(Vec<Held>, Vec<u16>), StoreError> {
+        let mut table = self.lease_table(owner).await?;
+        let mut renewed = self.renew(owner, lease, &table).await?;
+        if table.seat.is_none() {
+            self.take_seat(owner, lease).await?;
+        }
+        let share = table.share();
+        if table.mine.len() < share && !table.free.is_empty() {
+            let wanted = share - table.mine.len();
+            table.free.truncate(wanted);
+            renewed.extend(self.take_free(owner, lease, &table.free).await?);
+        }
+        // What another relay took when a lease had ended is not held any more.
+        table = self.lease_table(owner).await?;
+        for held in &mut table.mine {
+            held.is_renewed = renewed.contains(&i32::from(held.bucket));
+        }
+        let surplus = table.mine.iter().skip(share).map(|held| held.bucket);
+        let surplus = surplus.collect();
+        Ok((table.mine, surplus))
+    }
+
+    /// Renews row by row: one that somebody else holds is left out, and the others are renewed all the same.
+    async fn renew(
+        &self,
+        owner: &str,
+        lease: Duration,
+        table: &Table,
+    ) -> Result<BTreeSet<i32>, StoreError> {
+        let rows: Vec<i32> = table.rows().collect();
+        let transaction = self.begin().await?;
+        let free = self.owned_and_free(&transaction, owner, &rows).await?;
+        if !free.is_empty() {
+            let mut sql = Sql::new(self, "UPDATE outbox_lease SET expires_at = ");
+            sql.after(lease)
+                .push(" WHERE bucket IN ")
+                .list(free.clone());
+            sql.run(&transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(free.into_iter().collect())
+    }
+
+    /// Locks those of these rows that `owner` has and nobody else holds. By their keys, so that no other row is
+    /// touched, which others would have to leave out.
+    async fn owned_and_free(
+        &self,
+        transaction: &Tx,
+        owner: &str,
+        rows: &[i32],
+    ) -> Result<Vec<i32>, StoreError> {
+        let mut sql = Sql::new(self, "SELECT bucket FROM ");
+        sql.push(&self.db.by_index("outbox_lease", "PRIMARY"));
+        sql.push(" WHERE bucket IN ").list(padded(rows));
+        sql.push(" AND owner = ").bind(owner);
+        if !self.is_embedded() {
+            sql.push(" FOR UPDATE SKIP LOCKED");
+        }
+        let found = sql.rows(transaction).await?;
+        let number = |row: &QueryResult| {
+            let bucket: i64 = row.try_get("", "bucket")?;
+            Ok(i32::try_from(bucket).unwrap_or(i32::MAX))
+        };
+        found.iter().map(number).collect()
+    }
+
+    /// Gives buckets back, so that another relay need not wait for the lease to end: how many. A row that
+    /// somebody else holds is left out.
+    pub async fn release_buckets(&self, owner: &str, buckets: &[u16]) -> Result<u64, StoreError> {
+        let rows: Vec<i32> = buckets.iter().map(|bucket| i32::from(*bucket)).collect();
+        let transaction = self.begin().await?;
+        let free = self.owned_and_free(&transaction, owner, &rows).await?;
+        let mut released = 0;
+        if !free.is_empty() {
+            let mut sql = Sql::new(self, "UPDATE outbox_lease SET owner = NULL, expires_at = ");
+            sql.now().push(" WHERE bucket IN ").list(free);
+            released = sql.run(&transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(released)
+    }
+
+    /// Gives back all that `owner` has, its seat too.
+    pub async fn leave_buckets(&self, owner: &str) -> Result<(), StoreError> {
+        let table = self.lease_table(owner).await?;
+        let buckets: Vec<u16> = table.mine.iter().map(|held| held.bucket).collect();
+        self.release_buckets(owner, &buckets).await?;
+        let mut sql = Sql::new(
+            self,
+            "DELETE FROM outbox_lease WHERE bucket < 0 AND owner = ",
+        );
+        sql.bind(owner).run(self.connection()).await?;
+        Ok(())
+    }
+
+    /// The relays that are alive, by name.
+    pub async fn relay_seats(&self) -> Result<Vec<RelaySeat>, StoreError> {
+        let mut sql = Sql::new(self, "SELECT owner, bucket, expires_at AS ends_at, ");
+        sql.now().push(" AS now_at FROM outbox_lease");
+        sql.push(" WHERE owner IS NOT NULL AND expires_at > ");
+        sql.now().push(" ORDER BY owner, bucket");
+        let mut seats: Vec<RelaySeat> = Vec::new();
+        for row in sql.rows(self.connection()).await? {
+            let owner: String = row.try_get("", "owner")?;
+            let (ends_at, now_at): (Instant, Instant) =
+                (row.try_get("", "ends_at")?, row.try_get("", "now_at")?);
+            let left = (ends_at - now_at).to_std().unwrap_or_default();
+            // Its seat alone, a row without a bucket, says that it is alive.
+            let held = (row.try_get::<i64>("", "bucket")? >= 0)
+                .then(|| bucket(&row, "bucket"))
+                .transpose()?;
+            match seats.last_mut() {
+                Some(seat) if seat.owner == owner => {
+                    seat.buckets.extend(held);
+                    seat.lease_left = seat.lease_left.max(left);
+                }
+                _ => seats.push(RelaySeat {
+                    owner,
+                    buckets: held.into_iter().collect(),
+                    lease_left: left,
+                }),
+            }
+        }
+        Ok(seats)
+    }
+
+    /// Says that `owner` is alive, and forgets those who no longer are.
+    async fn take_seat(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
+        let mut sweep = Sql::new(self, "DELETE FROM outbox_lease WHERE bucket < 0");
+        sweep.push(" AND expires_at <= ").now();
+        sweep.run(self.connection()).await?;
+        // Two relays that start at once may draw one seat; the slower takes its in the next round.
+        let mut insert = Sql::new(self, "INSERT INTO outbox_lease");
+        insert.push(" (bucket, owner, epoch, expires_at) SELECT COALESCE(MIN(bucket), 0) - 1, ");
+        insert.bind(owner).push(", 1, ").after(lease);
+        insert.push(" FROM outbox_lease WHERE bucket < 0");
+        insert.run(self.connection()).await?;
+        Ok(())
+    }
+
+    async fn take_free(
+        &self,
+        owner: &str,
+        lease: Duration,
+        free: &[u16],
+    ) -> Result<Vec<i32>, StoreError> {
+        let transaction = self.begin().await?;
+        // A relay that stopped in the middle of writing about a bucket holds its row still: that bucket waits,
+        // and the others do not wait with it.
+        let mut sql = Sql::new(self, "SELECT bucket FROM outbox_lease WHERE bucket IN ");
+        sql.list(free.iter().copied());
+        sql.push(" AND (owner IS NULL OR expires_at <= ")
+            .now()
+            .push(")");
+        if !self.is_embedded() {
+            sql.push(" FOR UPDATE SKIP LOCKED");
+        }
+        let rows = sql.rows(&transaction).await?;
+        let taken = rows.iter().map(|row| Ok(i32::from(bucket(row, "bucket")?)));
+        let taken: Vec<i32> = taken.collect::<Result<_, StoreError>>()?;
+        if !taken.is_empty() {
+            // MySQL assigns from left to right: nothing here reads a column already assigned.
+            let mut sql = Sql::new(self, "UPDATE outbox_lease SET epoch = epoch + 1, owner = ");
+            sql.bind(owner).push(", expires_at = ").after(lease);
+            sql.push(" WHERE bucket IN ").list(taken.clone());
+            sql.run(&transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(taken)
+    }
+
+    async fn lease_table(&self, owner: &str) -> Result<Table, StoreError> {
+        let mut sql = Sql::new(self, "SELECT bucket, owner, epoch, expires_at > ");
+        sql.now().push(" AS live FROM outbox_lease ORDER BY bucket");
+        let mut table = Table::default();
+        table.owners.insert(owner.to_owned());
+        for row in sql.rows(self.connection()).await? {
+            let holder: Option<String> = row.try_get("", "owner")?;
+            let live = row.try_get::<i64>("", "live")? != 0;
+            let is_seat = row.try_get::<i64>("", "bucket")? < 0;
+            match holder {
+                Some(holder) if holder == owner => {
+                    if is_seat {
+                        let seat: i64 = row.try_get("", "bucket")?;
+                        table.seat = i32::try_from(seat).ok();
+                    } else {
+                        let epoch: i64 = row.try_get("", "epoch")?;
+                        table.mine.push(Held {
+                            bucket: bucket(&row, "bucket")?,
+                            epoch: u64::try_from(epoch).unwrap_or_default(),
+                            is_renewed: false,
+                        });
+                    }
+                }
+                Some(holder) if live => {
+                    table.owners.insert(holder);
+                }
+                _ if is_seat => {}
+                _ => table.free.push(bucket(&row, "bucket")?),
+            }
+        }
+        Ok(table)
+    }
+}

@@ -1,0 +1,258 @@
+//! The generations of a campaign's gate: raising the epoch, and what a rebuild starts from. An
+//! admission of an older epoch is refused by the commit, so whatever a gate knew before is void.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect};
+
+use super::{Held, holdings};
+use crate::domain::{Campaign, CampaignId, Instant, Mark, ParticipationId, Seat, State, UserId};
+use crate::parts::store::campaigns::{to_signed, to_unsigned};
+use crate::parts::store::entity::campaign;
+use crate::parts::store::entity::participation::{Column, Entity};
+use crate::parts::store::outbox::Sql;
+use crate::parts::store::verification::Snapshot;
+use crate::parts::store::{Store, StoreError};
+
+/// Participations read in one page.
+const PAGE: u64 = 20_000;
+
+/// What a rebuild of the gate starts from.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// Who holds what.
+    pub seats: Vec<Seat>,
+    /// How far the campaign's books had come.
+    pub mark: Mark,
+}
+
+/// How long a term that others set is believed, unless told otherwise.
+const BELIEVED_MAX: Duration = Duration::from_secs(62);
+
+/// How a campaign's epoch is raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Raise {
+    /// Beyond this one, too.
+    pub beyond: u64,
+    /// How long no rebuild of another process begins.
+    pub term: Duration,
+    /// Who waits for whom.
+    pub turn: Turn,
+    /// A closed gate or a rebuild that would end later than this was written before the database's clock was
+    /// set back: it counts as over. Longer than every term, and than a statement waits for the row.
+    pub believed_max: Duration,
+}
+
+impl Default for Raise {
+    fn default() -> Self {
+        Self {
+            beyond: 0,
+            term: Duration::ZERO,
+            turn: Turn::default(),
+            believed_max: BELIEVED_MAX,
+        }
+    }
+}
+
+/// Whether a rebuild waits for the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// While another rebuild is under way, or has just ended, none begins: two of one campaign would void
+    /// each other's work, and so on without end.
+    #[default]
+    Waits,
+    /// Begins at once: an admin wants it, or it goes on with its own work.
+    AtOnce,
+}
+
+/// What came of raising a campaign's epoch.
+#[derive(Clone, Debug)]
+pub enum Raised {
+    /// The campaign, with its new epoch.
+    To(Box<Campaign>),
+    /// Not raised: for so long the campaign is served by the database alone.
+    Closed(Duration),
+    /// Not raised: another rebuild is under way, or ended just now. Nobody begins one for so long.
+    Underway(Duration),
+    /// There is no such campaign.
+    Unknown,
+}
+
+impl Store {
+    /// Raises the campaign's gate epoch and opens its gate, unless it is closed or another rebuild comes
+    /// first. From then on nothing can be committed for the campaign until a gate has state of the new epoch
+    /// or the database path closes the gate again.
+    pub async fn raise_epoch(&self, id: CampaignId, how: &Raise) -> Result<Raised, StoreError> {
+        let tx = self.begin().await?;
+        let beyond = to_signed(how.beyond);
+        let mut raise = Sql::new(
+            self,
+            "UPDATE campaign SET gate_epoch = CASE WHEN gate_epoch < ",
+        );
+        raise.bind(beyond).push(" THEN ").bind(beyond);
+        raise.push(" ELSE gate_epoch END + 1, gate_closed_until = NULL, gate_rebuild_until = ");
+        raise.after(how.term).push(" WHERE id = ").bind(id.0);
+        is_over(&mut raise, "gate_closed_until", how.believed_max);
+        if how.turn == Turn::Waits {
+            is_over(&mut raise, "gate_rebuild_until", how.believed_max);
+        }
+        let raised = raise.run(&tx).await?;
+        let answer = if raised == 1 {
+            match campaign::Entity::find_by_id(id.0).one(&tx).await? {
+                Some(row) => Raised::To(Box::new(row.try_into()?)),
+                None => Raised::Unknown,
+            }
+        } else {
+            let mut read = Sql::new(self, "SELECT gate_closed_until, gate_rebuild_until, ");
+            read.now().push(" AS now_at FROM campaign WHERE id = ");
+            match read.bind(id.0).rows(&tx).await?.first() {
+                Some(row) => not_raised(row, how.believed_max)?,
+                None => Raised::Unknown,
+            }
+        };
+        tx.commit().await?;
+        Ok(answer)
+    }
+
+    /// Keeps others from rebuilding the campaign's gate for so long from now, while its epoch is this one;
+    /// answers whether it is.
+    pub async fn hold_rebuild(
+        &self,
+        id: CampaignId,
+        epoch: u64,
+        term: Duration,
+    ) -> Result<bool, StoreError> {
+        let mut hold = Sql::new(self, "UPDATE campaign SET gate_rebuild_until = ");
+        hold.after(term).push(" WHERE id = ").bind(id.0);
+        hold.push(" AND gate_epoch = ").bind(to_signed(epoch));
+        Ok(hold.run(self.connection()).await? == 1)
+    }
+
+    /// Campaigns that are over, whose gate is not known to expire; at most so many.
+    pub async fn over_in_gate(&self, limit: u64) -> Result<Vec<Campaign>, StoreError> {
+        let over = [State::Closed, State::Archived].map(State::as_str);
+        campaign::Entity::find()
+            .filter(campaign::Column::GateExpires.eq(false))
+            .filter(campaign::Column::State.is_in(over))
+            .order_by_asc(campaign::Column::Id)
+            .limit(limit)
+            .all(self.connection())
+            .await?
+            .into_iter()
+            .map(Campaign::try_from)
+            .collect()
+    }
+
+    /// Notes that the gate knows that these campaigns are over, and lets go of them by itself.
+    pub async fn note_gate_expires(&self, ids: &[CampaignId]) -> Result<(), StoreError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut note = Sql::new(self, "UPDATE campaign SET gate_expires = TRUE WHERE id IN ");
+        note.list(ids.iter().map(|id| id.0));
+        note.run(self.connection()).await?;
+        Ok(())
+    }
+}
+
+/// Appends that what lasts until the moment in this column is over.
+fn is_over(sql: &mut Sql, column: &str, believed_max: Duration) {
+    sql.push(&format!(" AND ({column} IS NULL OR {column} <= "));
+    sql.now().push(&format!(" OR {column} > "));
+    sql.after(believed_max).push(")");
+}
+
+/// Why the epoch of this row was not raised.
+fn not_raised(row: &QueryResult, believed_max: Duration) -> Result<Raised, StoreError> {
+    let now_at: Instant = row.try_get("", "now_at")?;
+    let left = |name| -> Result<Option<Duration>, StoreError> {
+        let ends_at: Option<Instant> = row.try_get("", name)?;
+        let left = ends_at.and_then(|ends_at| (ends_at - now_at).to_std().ok());
+        Ok(left.filter(|left| *left <= believed_max))
+    };
+    Ok(
+        match (left("gate_closed_until")?, left("gate_rebuild_until")?) {
+            (Some(left), _) => Raised::Closed(left),
+            // Both may have ended since the row was looked at first.
+            (None, left) => Raised::Underway(left.unwrap_or_default()),
+        },
+    )
+}
+
+impl Snapshot {
+    /// What is committed of a campaign. Once the epoch was raised nothing more is committed until a gate
+    /// knows of it; what is given up meanwhile is told apart by how many returns there were.
+    pub async fn committed(&self, id: CampaignId) -> Result<Committed, StoreError> {
+        let mut seats = HashMap::new();
+        let mut last_rank = 0;
+        loop {
+            let page: Vec<(i64, Held)> = self.holdings_after(id, last_rank).await?;
+            for (rank, held) in &page {
+                last_rank = *rank;
+                sit(&mut seats, held);
+            }
+            if u64::try_from(page.len()).unwrap_or(PAGE) < PAGE {
+                break;
+            }
+        }
+        let highest: Option<Option<i64>> = Entity::find()
+            .select_only()
+            .column_as(Column::Rank.max(), "last_rank")
+            .filter(Column::CampaignId.eq(id.0))
+            .into_tuple()
+            .one(&self.tx)
+            .await?;
+        let returns: Option<i64> = campaign::Entity::find_by_id(id.0)
+            .select_only()
+            .column(campaign::Column::Returns)
+            .into_tuple()
+            .one(&self.tx)
+            .await?;
+        Ok(Committed {
+            seats: seats.into_values().collect(),
+            mark: Mark {
+                last_rank: to_unsigned(highest.flatten().unwrap_or(0)),
+                returns: to_unsigned(returns.unwrap_or(0)),
+            },
+        })
+    }
+
+    async fn holdings_after(
+        &self,
+        id: CampaignId,
+        rank: i64,
+    ) -> Result<Vec<(i64, Held)>, StoreError> {
+        let rows: Vec<(i64, uuid::Uuid, i64, i32)> = holdings(id)
+            .select_only()
+            .columns([Column::Rank, Column::Id, Column::UserId, Column::Quantity])
+            .filter(Column::Rank.gt(rank))
+            .order_by_asc(Column::Rank)
+            .limit(PAGE)
+            .into_tuple()
+            .all(&self.tx)
+            .await?;
+        let held = |(rank, id, user_id, quantity)| {
+            let held = Held {
+                id,
+                user_id,
+                quantity,
+                ordinal: None,
+            };
+            (rank, held)
+        };
+        Ok(rows.into_iter().map(held).collect())
+    }
+}
+
+fn sit(seats: &mut HashMap<i64, Seat>, held: &Held) {
+    let units = held.quantity.unsigned_abs();
+    seats
+        .entry(held.user_id)
+        .and_modify(|seat: &mut Seat| seat.units += units)
+        .or_insert(Seat {
+            user: UserId(held.user_id),
+            units,
+            first: ParticipationId(held.id),
+        });
+}

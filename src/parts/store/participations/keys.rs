@@ -1,0 +1,169 @@
+//! Idempotency keys in the store: which participation a key led to, and whether one may still do so.
+
+use std::collections::HashMap;
+
+use sea_orm::ConnectionTrait;
+use uuid::Uuid;
+
+use crate::domain::{CampaignId, Instant, Participation, ParticipationId, UserId};
+use crate::parts::store::campaigns::to_unsigned;
+use crate::parts::store::outbox::Sql;
+use crate::parts::store::shapes::{padded, slices};
+use crate::parts::store::{Store, StoreError};
+
+/// A user's idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UserKey {
+    /// Whose.
+    pub user: UserId,
+    /// The key, as its client sent it.
+    pub key: String,
+}
+
+/// The gate of a campaign that is in force, as the store knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateInForce {
+    /// Its epoch, which each opening and closing raises.
+    pub epoch: u64,
+    /// There is none: the database serves the campaign.
+    pub is_closed: bool,
+}
+
+/// What a key takes in a statement at most.
+const KEY_BYTES_MAX: usize = 270;
+
+impl Store {
+    /// The participations that these keys led to. A key that led to none is not in the answer, nor is one of
+    /// which a server that takes no writes any more does not know: that decides nothing.
+    pub async fn participations_by_keys(
+        &self,
+        keys: &[UserKey],
+    ) -> Result<HashMap<UserKey, Participation>, StoreError> {
+        let mut used = Vec::new();
+        for some in self.in_statements(keys) {
+            let mut sql = self.select_keys(some);
+            used.extend(key_rows(&mut sql, self.connection()).await?);
+        }
+        if used.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let ids: Vec<ParticipationId> = used.iter().map(|(_, id)| *id).collect();
+        let found = self.participations(&ids).await?.into_iter();
+        let found: HashMap<ParticipationId, Participation> =
+            found.map(|one| (one.id, one)).collect();
+        let led = used.into_iter();
+        Ok(led
+            .filter_map(|(key, id)| Some((key, found.get(&id)?.clone())))
+            .collect())
+    }
+
+    /// Those of these keys, which led to nothing a moment ago, that a transaction under way leads to a
+    /// participation, or one since. It waits for nobody: where a row is held, the key is one of them.
+    pub async fn keys_under_way(&self, keys: &[UserKey]) -> Result<Vec<UserKey>, StoreError> {
+        let mut under_way = Vec::new();
+        let mut left: Vec<&[UserKey]> = self.in_statements(keys).collect();
+        while let Some(some) = left.pop() {
+            match self.locked_keys(some).await {
+                Ok(found) => under_way.extend(found),
+                Err(StoreError::Contended(_)) if some.len() > 1 => {
+                    let (first, rest) = some.split_at(some.len() / 2);
+                    left.extend([first, rest]);
+                }
+                Err(StoreError::Contended(_)) => under_way.extend_from_slice(some),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(under_way)
+    }
+
+    /// Which gate these campaigns have in force.
+    pub async fn gates_in_force(
+        &self,
+        ids: &[CampaignId],
+    ) -> Result<HashMap<CampaignId, GateInForce>, StoreError> {
+        gates(&mut self.select_gates(ids), self.connection()).await
+    }
+
+    /// The same, by a server that takes writes.
+    pub async fn current_gates_in_force(
+        &self,
+        ids: &[CampaignId],
+    ) -> Result<HashMap<CampaignId, GateInForce>, StoreError> {
+        let tx = self.begin_current().await?;
+        let gates = gates(&mut self.select_gates(ids), &tx).await?;
+        self.end_current(tx).await?;
+        Ok(gates)
+    }
+
+    fn select_gates(&self, ids: &[CampaignId]) -> Sql {
+        let select = "SELECT id, gate_epoch, gate_closed_until FROM campaign WHERE id IN ";
+        let mut sql = Sql::new(self, select);
+        sql.list(padded(ids).map(|id| id.0));
+        sql
+    }
+
+    /// A row that is written but not committed is locked. In SQLite the one writer is: whoever has the
+    /// right to write sees all that was written.
+    async fn locked_keys(&self, keys: &[UserKey]) -> Result<Vec<UserKey>, StoreError> {
+        let mut sql = self.select_keys(keys);
+        let rows = if self.is_embedded() {
+            let tx = self.begin().await?;
+            let rows = key_rows(&mut sql, &tx).await?;
+            tx.rollback().await?;
+            rows
+        } else {
+            sql.push(" FOR UPDATE NOWAIT");
+            // A server that takes no writes any more, and may not know of the latest, locks nothing: it says so.
+            key_rows(&mut sql, self.connection()).await?
+        };
+        Ok(rows.into_iter().map(|(key, _)| key).collect())
+    }
+
+    fn select_keys(&self, keys: &[UserKey]) -> Sql {
+        let table = self.db.by_index("idempotency", "PRIMARY");
+        let select = "SELECT user_id, idempotency_key, participation_id FROM ";
+        let mut sql = Sql::new(self, select);
+        sql.push(&table)
+            .push(" WHERE (user_id, idempotency_key) IN ")
+            .pairs(padded(keys).map(|one| (one.user.0.into(), one.key.into())));
+        sql
+    }
+
+    fn in_statements<'a>(&self, keys: &'a [UserKey]) -> impl Iterator<Item = &'a [UserKey]> {
+        slices(keys, self.statement_bytes_max / KEY_BYTES_MAX)
+    }
+}
+
+async fn gates(
+    sql: &mut Sql,
+    on: &impl ConnectionTrait,
+) -> Result<HashMap<CampaignId, GateInForce>, StoreError> {
+    let rows = sql.rows(on).await?;
+    rows.iter()
+        .map(|row| {
+            let closed_until: Option<Instant> = row.try_get("", "gate_closed_until")?;
+            let gate = GateInForce {
+                epoch: to_unsigned(row.try_get("", "gate_epoch")?),
+                is_closed: closed_until.is_some(),
+            };
+            Ok((CampaignId(row.try_get("", "id")?), gate))
+        })
+        .collect()
+}
+
+async fn key_rows(
+    sql: &mut Sql,
+    on: &impl ConnectionTrait,
+) -> Result<Vec<(UserKey, ParticipationId)>, StoreError> {
+    let rows = sql.rows(on).await?;
+    rows.iter()
+        .map(|row| {
+            let id: Uuid = row.try_get("", "participation_id")?;
+            let key = UserKey {
+                user: UserId(row.try_get("", "user_id")?),
+                key: row.try_get("", "idempotency_key")?,
+            };
+            Ok((key, ParticipationId(id)))
+        })
+        .collect()
+}

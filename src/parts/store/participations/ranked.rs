@@ -1,0 +1,101 @@
+//! Participations of a campaign in order of rank, a bounded page at a time.
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use super::by_index;
+use crate::domain::{CampaignId, Instant, Participation, Status};
+use crate::parts::store::campaigns::{to_signed, to_unsigned};
+use crate::parts::store::entity::participation::{Column, Entity, Model};
+use crate::parts::store::{Store, StoreError};
+
+/// Ranks that one statement looks at, in rows of a page: bounds the work where few have the status that is
+/// asked for.
+const RANKS_PER_ROW: u64 = 10;
+
+/// Which participations are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RankPage {
+    /// Of this campaign.
+    pub campaign: CampaignId,
+    /// In this status; none: in any.
+    pub status: Option<Status>,
+    /// Behind this rank.
+    pub after: u64,
+    /// Up to this one.
+    pub last: u64,
+    /// At most so many.
+    pub rows_max: u32,
+}
+
+/// A participation, and when it was granted what it earned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RankedRow {
+    /// As it stands.
+    pub participation: Participation,
+    /// When that was.
+    pub rewarded_at: Option<Instant>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ranked {
+    /// In order of rank.
+    pub rows: Vec<RankedRow>,
+    /// The rank up to which it was looked: there may be more behind it, whether or not there is a row.
+    pub upto: u64,
+}
+
+impl Store {
+    /// The highest rank of a campaign that is committed; 0: none is.
+    pub async fn last_rank(&self, campaign: CampaignId) -> Result<u64, StoreError> {
+        let last: Option<i64> = Entity::find()
+            .select_only()
+            .column(Column::Rank)
+            .filter(Column::CampaignId.eq(campaign.0))
+            .order_by_desc(Column::Rank)
+            .limit(1)
+            .into_tuple()
+            .one(&self.db)
+            .await?;
+        Ok(last.map_or(0, to_unsigned))
+    }
+
+    /// Participations in order of rank.
+    pub async fn participations_by_rank(&self, page: &RankPage) -> Result<Ranked, StoreError> {
+        let span = u64::from(page.rows_max).saturating_mul(RANKS_PER_ROW);
+        let end = page.after.saturating_add(span).min(page.last);
+        let mut query = Entity::find()
+            .filter(Column::CampaignId.eq(page.campaign.0))
+            .filter(Column::Rank.gt(to_signed(page.after)))
+            .filter(Column::Rank.lte(to_signed(end)))
+            .order_by_asc(Column::Rank)
+            .limit(u64::from(page.rows_max));
+        if let Some(status) = page.status {
+            query = query.filter(Column::Status.eq(status.as_str()));
+        }
+        // Whatever the statistics of a table that has just been filled say.
+        by_index(&mut query, "participation_rank");
+        let found = query.all(&self.db).await?;
+        let is_full = u64::try_from(found.len()).unwrap_or(u64::MAX) >= u64::from(page.rows_max);
+        let rows = found
+            .into_iter()
+            .map(RankedRow::try_from)
+            .collect::<Result<Vec<RankedRow>, StoreError>>()?;
+        let upto = match rows.last() {
+            Some(last) if is_full => last.participation.rank,
+            _ => end,
+        };
+        Ok(Ranked { rows, upto })
+    }
+}
+
+impl TryFrom<Model> for RankedRow {
+    type Error = StoreError;
+
+    fn try_from(row: Model) -> Result<Self, StoreError> {
+        Ok(Self {
+            rewarded_at: row.rewarded_at,
+            participation: row.try_into()?,
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! Which participations were granted what they earn: marked after the grant, in the events' database.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use uuid::Uuid;
+
+use crate::domain::{CampaignId, Instant, ParticipationId};
+use crate::parts::store::campaigns::{to_signed, to_unsigned};
+use crate::parts::store::entity::participation::{Column, Entity};
+use crate::parts::store::outbox::{Sql, Sum};
+use crate::parts::store::shapes::padded;
+use crate::parts::store::{Store, StoreError};
+
+const REWARDED: Sum = Sum {
+    table: "rewarded_tally",
+    key: "campaign_id",
+    columns: &["count"],
+};
+
+impl Store {
+    /// Marks these participations as rewarded, those that are marked already excepted, and counts them
+    /// for their campaigns. Answers how many were marked.
+    pub async fn mark_rewarded(&self, ids: &[ParticipationId]) -> Result<u64, StoreError> {
+        let mut ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let tx = self.begin().await?;
+        let participation = self.db.by_index("participation", "PRIMARY");
+        let mut unmarked = Sql::new(self, "SELECT id, campaign_id FROM ");
+        unmarked
+            .push(&participation)
+            .push(" WHERE rewarded_at IS NULL AND id IN ")
+            .list(padded(&ids));
+        // Held until they are marked, so that each is counted once. SQLite knows one writer at a time.
+        if !self.is_embedded() {
+            unmarked.push(" FOR UPDATE");
+        }
+        let mut marked = Vec::new();
+        let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
+        for row in unmarked.rows(&tx).await? {
+            marked.push(row.try_get_by_index::<Uuid>(0)?);
+            *counts.entry(row.try_get_by_index(1)?).or_default() += 1;
+        }
+        if marked.is_empty() {
+            tx.rollback().await?;
+            return Ok(0);
+        }
+        let mut mark = Sql::new(self, "UPDATE ");
+        mark.push(&participation).push(" SET rewarded_at = ");
+        mark.now();
+        mark.push(" WHERE id IN ").list(padded(&marked));
+        let affected = mark.run(&tx).await?;
+        if to_signed(affected) != i64::try_from(marked.len()).unwrap_or(i64::MAX) {
+            tx.rollback().await?;
+            return Err(StoreError::Unreadable {
+                what: "the number of participations marked",
+                value: affected.to_string(),
+            });
+        }
+        let mut tally = Sql::new(
+            self,
+            "INSERT INTO rewarded_tally (campaign_id, count) VALUES ",
+        );
+        tally.rows_of(counts.iter().map(|(campaign, count)| {
+            let count = to_signed(*count);
+            [(*campaign).into(), count.into()]
+        }));
+        tally.or_add(REWARDED).run(&tx).await?;
+        tx.commit().await?;
+        Ok(affected)
+    }
+
+    /// How many participations of a campaign were marked: one row, however many they are.
+    pub async fn rewarded_count(&self, campaign: CampaignId) -> Result<u64, StoreError> {
+        let mut sql = Sql::new(
+            self,
+            "SELECT count FROM rewarded_tally WHERE campaign_id = ",
+        );
+        let rows = sql.bind(campaign.0).rows(&self.db).await?;
+        let count = rows.first().map(|row| row.try_get_by_index(0));
+        Ok(to_unsigned(count.transpose()?.unwrap_or(0)))
+    }
+
+    /// The same for all campaigns of which some were marked.
+    pub async fn rewarded_counts(&self) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
+        let mut all = Sql::new(self, "SELECT campaign_id, count FROM rewarded_tally");
+        let mut counts = BTreeMap::new();
+        for row in all.rows(&self.db).await? {
+            let count = to_unsigned(row.try_get_by_index(1)?);
+            counts.insert(CampaignId(row.try_get_by_index(0)?), count);
+        }
+        Ok(counts)
+    }
+
+    /// When these participations were marked, those that were.
+    pub async fn rewarded_at(
+        &self,
+        ids: &[ParticipationId],
+    ) -> Result<HashMap<ParticipationId, Instant>, StoreError> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let found: Vec<(Uuid, Instant)> = Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::RewardedAt])
+            .filter(Column::Id.is_in(padded(ids).map(|id| id.0)))
+            .filter(Column::RewardedAt.is_not_null())
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        let found = found.into_iter().map(|(id, at)| (ParticipationId(id), at));
+        Ok(found.collect())
+    }
+}

@@ -1,0 +1,281 @@
+//! The effects of the consumer of coupons, and using one.
+
+use std::collections::HashMap;
+
+use sea_orm::QueryResult;
+use uuid::Uuid;
+
+use super::applying::Due;
+use super::plan::{Plan, Standing};
+use super::{Insert, Rewards};
+use crate::domain::campaign::CouponTerms;
+use crate::domain::{
+    CampaignId, Coupon, CouponId, CouponStatus, Instant, ParticipationId, Reward, UserId,
+    to_stored_precision,
+};
+use crate::parts::store::StoreError;
+use crate::parts::store::bounded::Tx;
+use crate::parts::store::campaigns::{narrow, to_signed, to_unsigned};
+use crate::parts::store::outbox::Sql;
+use crate::parts::store::shapes::padded;
+
+/// The digits of a code, without those that look like others (Crockford's base 32).
+const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+const CODE_DIGITS: usize = 26;
+
+/// The columns of a coupon, in the order in which [`coupon`] reads them.
+pub(super) const COLUMNS: &str = "id, code, user_id, campaign_id, participation_id, discount_amount, \
+     minimum_order_amount, valid_from, valid_until, status, used_at, order_amount, created_at, order_id, used_by";
+
+const COUPON: Insert = Insert {
+    into: "INSERT INTO coupon (id, code, user_id, campaign_id, participation_id, nth, discount_amount, \
+           minimum_order_amount, valid_from, valid_until, status, created_at) VALUES ",
+    row_bytes: 180,
+    or_add: None,
+};
+
+/// Which coupon is used, and who uses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Voucher {
+    /// Its holder names it.
+    Held {
+        /// Which.
+        id: CouponId,
+        /// Whose it has to be.
+        by: UserId,
+    },
+    /// A shop was shown its code.
+    Shown {
+        /// The code.
+        code: String,
+        /// The name of the shop.
+        by: String,
+    },
+}
+
+/// What a coupon is used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// What it comes to.
+    pub amount: u64,
+    /// The shop's name of it: asked again for the same one, the answer is the same.
+    pub id: Option<String>,
+}
+
+/// What came of using a coupon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UseOutcome {
+    /// It is used, now or before by the same one for this same order.
+    Used(Coupon),
+    /// It was used before by the same one for this order, which came to another amount then.
+    OtherAmount(Coupon),
+    /// It is not; the reason is in its status, its terms and the amount.
+    Refused(Coupon),
+    /// There is no such coupon, or it is another user's.
+    Unknown,
+}
+
+impl Rewards {
+    /// Adds to the standings how many coupons were issued.
+    pub(super) async fn issued(
+        &self,
+        tx: &Tx,
+        standings: &mut HashMap<ParticipationId, Standing>,
+    ) -> Result<(), StoreError> {
+        if standings.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Uuid> = standings.keys().map(|id| id.0).collect();
+        let mut sql = self.sql("SELECT participation_id, COUNT(*) FROM coupon");
+        sql.push(" WHERE participation_id IN ");
+        sql.list(padded(&ids)).push(" GROUP BY participation_id");
+        for row in sql.rows(tx).await? {
+            let id = ParticipationId(row.try_get_by_index(0)?);
+            // Taking back twice changes nothing: only those that are still issued are revoked.
+            standings.entry(id).or_default().granted = Some(row.try_get_by_index(1)?);
+        }
+        Ok(())
+    }
+
+    /// Issues what the plan grants and revokes what it takes back, unless it was used.
+    pub(super) async fn issue(&self, tx: &Tx, plan: &Plan<'_>) -> Result<(), StoreError> {
+        let coupons: Vec<(&Due, &CouponTerms, u32)> = plan
+            .grants
+            .iter()
+            .filter_map(|due| match due.reward.as_ref()? {
+                Reward::Coupon(terms) => Some((*due, terms)),
+                Reward::Points(_) => None,
+            })
+            .flat_map(|(due, terms)| (1..=due.change.quantity).map(move |nth| (due, terms, nth)))
+            .collect();
+        let now = to_stored_precision(self.clock.now());
+        self.insert(tx, COUPON, &coupons, |(due, terms, nth)| {
+            let change = &due.change;
+            [
+                Uuid::now_v7().into(),
+                code().into(),
+                change.user.0.into(),
+                change.campaign.0.into(),
+                change.participation.0.into(),
+                narrow(*nth).into(),
+                to_signed(terms.discount_amount).into(),
+                to_signed(terms.minimum_order_amount).into(),
+                terms.valid_from.map(to_stored_precision).into(),
+                terms.valid_until.map(to_stored_precision).into(),
+                CouponStatus::Issued.as_str().into(),
+                now.into(),
+            ]
+        })
+        .await?;
+        let mut issued: Vec<Uuid> = coupons
+            .iter()
+            .map(|(due, ..)| due.change.participation.0)
+            .collect();
+        issued.dedup();
+        self.suspend_issued(tx, &issued).await?;
+        let revoked = plan.reversals.iter();
+        let mut revoked: Vec<Uuid> = revoked.map(|(due, _)| due.change.participation.0).collect();
+        revoked.sort_unstable();
+        for unused in [CouponStatus::Issued, CouponStatus::Suspended] {
+            self.move_coupons(tx, &revoked, unused, CouponStatus::Revoked)
+                .await?;
+        }
+        let ended: Vec<Uuid> = plan.ended.iter().map(|id| id.0).collect();
+        self.forget_revocations(tx, &ended).await
+    }
+
+    /// Uses a coupon for an order: once, whoever asks at the same time, and only within its terms.
+    pub async fn use_coupon(
+        &self,
+        voucher: &Voucher,
+        order: &Order,
+    ) -> Result<(UseOutcome, Instant), StoreError> {
+        let now = to_stored_precision(self.clock.now());
+        let amount = to_signed(order.amount);
+        let by = match voucher {
+            Voucher::Held { .. } => None,
+            Voucher::Shown { by, .. } => Some(by.clone()),
+        };
+        let mut sql = self.sql("UPDATE coupon SET status = ");
+        sql.bind(CouponStatus::Used.as_str());
+        sql.push(", used_at = ").bind(now);
+        sql.push(", order_amount = ").bind(amount);
+        sql.push(", order_id = ").bind(order.id.clone());
+        sql.push(", used_by = ").bind(by.clone());
+        sql.push(" WHERE ");
+        voucher.name(&mut sql);
+        sql.push(" AND status = ")
+            .bind(CouponStatus::Issued.as_str());
+        sql.push(" AND minimum_order_amount <= ").bind(amount);
+        sql.push(" AND (valid_from IS NULL OR valid_from <= ")
+            .bind(now);
+        sql.push(") AND (valid_until IS NULL OR valid_until >= ")
+            .bind(now);
+        let is_used = sql.push(")").run(&self.db).await? == 1;
+        let outcome = match self.coupon(voucher).await? {
+            Some(coupon) if is_used => UseOutcome::Used(coupon),
+            // Two shops may name their orders alike.
+            Some(coupon)
+                if order.id.is_some() && coupon.order_id == order.id && coupon.used_by == by =>
+            {
+                if coupon.order_amount == Some(order.amount) {
+                    UseOutcome::Used(coupon)
+                } else {
+                    UseOutcome::OtherAmount(coupon)
+                }
+            }
+            Some(coupon) => UseOutcome::Refused(coupon),
+            None => UseOutcome::Unknown,
+        };
+        Ok((outcome, now))
+    }
+
+    /// One coupon.
+    pub async fn coupon(&self, voucher: &Voucher) -> Result<Option<Coupon>, StoreError> {
+        let mut sql = self.sql(&format!("SELECT {COLUMNS} FROM coupon WHERE "));
+        voucher.name(&mut sql);
+        let rows = sql.rows(&self.db).await?;
+        rows.first().map(coupon).transpose()
+    }
+}
+
+impl Voucher {
+    /// Appends the condition that finds it.
+    fn name(&self, sql: &mut Sql) {
+        match self {
+            Self::Held { id, by } => {
+                sql.push("id = ").bind(id.0);
+                sql.push(" AND user_id = ").bind(by.0);
+            }
+            Self::Shown { code, .. } => {
+                sql.push("code = ").bind(code.as_str());
+            }
+        }
+    }
+}
+
+/// A coupon, from a row of [`COLUMNS`].
+pub(super) fn coupon(row: &QueryResult) -> Result<Coupon, StoreError> {
+    let status: String = row.try_get_by_index(9)?;
+    let order_amount: Option<i64> = row.try_get_by_index(11)?;
+    Ok(Coupon {
+        id: CouponId(row.try_get_by_index(0)?),
+        code: row.try_get_by_index(1)?,
+        user: UserId(row.try_get_by_index(2)?),
+        campaign: CampaignId(row.try_get_by_index(3)?),
+        participation: ParticipationId(row.try_get_by_index(4)?),
+        terms: CouponTerms {
+            discount_amount: to_unsigned(row.try_get_by_index(5)?),
+            minimum_order_amount: to_unsigned(row.try_get_by_index(6)?),
+            valid_from: row.try_get_by_index(7)?,
+            valid_until: row.try_get_by_index(8)?,
+        },
+        status: coupon_status(&status)?,
+        used_at: row.try_get_by_index(10)?,
+        order_amount: order_amount.map(to_unsigned),
+        created_at: row.try_get_by_index(12)?,
+        order_id: row.try_get_by_index(13)?,
+        used_by: row.try_get_by_index(14)?,
+    })
+}
+
+pub(super) fn coupon_status(word: &str) -> Result<CouponStatus, StoreError> {
+    CouponStatus::parse(word).ok_or_else(|| StoreError::Unreadable {
+        what: "a coupon's status",
+        value: word.to_owned(),
+    })
+}
+
+/// A new code: 128 bits of the generator that keys are made with.
+fn code() -> String {
+    let mut bits: u128 = rand::random();
+    let mut digits = [b'0'; CODE_DIGITS];
+    for digit in digits.iter_mut().rev() {
+        let index = usize::try_from(bits % 32).unwrap_or_default();
+        *digit = DIGITS.get(index).copied().unwrap_or(b'0');
+        bits /= 32;
+    }
+    digits.iter().map(|digit| char::from(*digit)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_long_plain_and_all_different() {
+        let codes: HashSet<String> = (0..10_000).map(|_| code()).collect();
+        assert_eq!(codes.len(), 10_000);
+        for code in &codes {
+            assert_eq!(code.len(), CODE_DIGITS);
+            assert!(code.bytes().all(|digit| DIGITS.contains(&digit)), "{code}");
+        }
+        // Every place but the first, which has the three bits left over, takes every digit.
+        for place in 1..CODE_DIGITS {
+            let seen: HashSet<u8> = codes.iter().map(|code| code.as_bytes()[place]).collect();
+            assert_eq!(seen.len(), 32, "place {place}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What participations were granted, for `verify`.
+
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use super::Rewards;
+use crate::domain::{Consumer, CouponStatus, EntryKind, Instant, ParticipationId};
+use crate::parts::store::StoreError;
+use crate::parts::store::shapes::padded;
+
+/// Where a coupon stands that is no use to anybody any more.
+const ENDED: [CouponStatus; 2] = [CouponStatus::Used, CouponStatus::Revoked];
+
+/// What some participations were granted by one consumer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Those that were granted anything.
+    pub granted: HashSet<ParticipationId>,
+    /// Those of which something was not taken back, nor used.
+    pub standing: HashSet<ParticipationId>,
+}
+
+impl Rewards {
+    /// What these participations were granted by this consumer.
+    pub async fn effects(
+        &self,
+        consumer: Consumer,
+        participations: &[ParticipationId],
+    ) -> Result<Effects, StoreError> {
+        let mut effects = Effects::default();
+        if participations.is_empty() {
+            return Ok(effects);
+        }
+        let ids: Vec<Uuid> = participations.iter().map(|id| id.0).collect();
+        let (columns, table) = match consumer {
+            Consumer::Points => ("participation_id, kind", "ledger"),
+            Consumer::Coupons => ("participation_id, status", "coupon"),
+        };
+        let mut sql = self.sql(&format!("SELECT DISTINCT {columns} FROM {table}"));
+        sql.push(" WHERE participation_id IN ").list(padded(&ids));
+        let mut taken_back = HashSet::new();
+        for row in sql.rows(&self.db).await? {
+            let id = ParticipationId(row.try_get_by_index(0)?);
+            let word: String = row.try_get_by_index(1)?;
+            effects.granted.insert(id);
+            if word == EntryKind::Reversed.as_str() {
+                taken_back.insert(id);
+            } else if !ENDED.map(CouponStatus::as_str).contains(&word.as_str()) {
+                effects.standing.insert(id);
+            }
+        }
+        effects.standing.retain(|id| !taken_back.contains(id));
+        Ok(effects)
+    }
+
+    /// The newest events that this consumer has applied, at most so many: the participation of each, and when the
+    /// event was made, by its id.
+    pub async fn newest(
+        &self,
+        consumer: Consumer,
+        rows_max: u32,
+    ) -> Result<Vec<(ParticipationId, Instant)>, StoreError> {
+        let mut sql = self.sql("SELECT event_id, participation_id FROM inbox WHERE consumer = ");
+        sql.bind(consumer.as_str());
+        sql.push(" ORDER BY event_id DESC LIMIT ").bind(rows_max);
+        let mut newest = Vec::new();
+        for row in sql.rows(&self.db).await? {
+            let event: Uuid = row.try_get_by_index(0)?;
+            if let Some(made) = made_at(event) {
+                newest.push((ParticipationId(row.try_get_by_index(1)?), made));
+            }
+        }
+        Ok(newest)
+    }
+}
+
+fn made_at(event: Uuid) -> Option<Instant> {
+    let (seconds, nanos) = event.get_timestamp()?.to_unix();
+    Instant::from_timestamp(i64::try_from(seconds).ok()?, nanos)
+}

@@ -1,0 +1,244 @@
+//! Coupons of participations that are being cancelled. They are suspended before the cancellation commits,
+//! in the events' database, so that nobody uses what is given back; afterwards they are revoked or, where
+//! the cancellation did not commit, issued again.
+//!
+//! The row of a revocation and the coupons of its participation are written by different transactions in
+//! different orders: a cancellation writes the row and reads the coupons, a consumer writes the coupons and
+//! reads the row, and each reads with locks. So whoever comes second sees what the first has written, or one
+//! of the two is a deadlock's victim and tries again.
+
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use super::Rewards;
+use super::coupons::coupon_status;
+use crate::domain::{CouponStatus, Instant, ParticipationId, to_stored_precision};
+use crate::parts::store::StoreError;
+use crate::parts::store::bounded::Tx;
+use crate::parts::store::shapes::padded;
+
+/// What came of suspending the coupons of a participation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspension {
+    /// None of them can be used, whether they are issued already or not.
+    Suspended,
+    /// One was used; nothing has changed.
+    Used,
+}
+
+/// A participation whose coupons are suspended, and until when its cancellation can still commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Which participation.
+    pub participation: ParticipationId,
+    /// By the clock of the events' database.
+    pub undecided_until: Instant,
+}
+
+impl Rewards {
+    /// Suspends the coupons of a participation, those included that are yet to be issued, until it is
+    /// decided, at `until` or later, whether it was cancelled.
+    pub async fn suspend_coupons(
+        &self,
+        participation: ParticipationId,
+        until: Instant,
+    ) -> Result<Suspension, StoreError> {
+        let tx = self.begin().await?;
+        self.expect_cancellation(&tx, participation, until).await?;
+        let mut held = self.sql("SELECT status FROM coupon WHERE participation_id = ");
+        held.bind(participation.0);
+        self.for_update(&mut held);
+        for row in held.rows(&tx).await? {
+            let status: String = row.try_get_by_index(0)?;
+            if coupon_status(&status)? == CouponStatus::Used {
+                tx.rollback().await?;
+                return Ok(Suspension::Used);
+            }
+        }
+        self.move_coupons(
+            &tx,
+            &[participation.0],
+            CouponStatus::Issued,
+            CouponStatus::Suspended,
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(Suspension::Suspended)
+    }
+
+    /// Writes down that a cancellation is under way. Where another one is, the later time stands; where one
+    /// is known to have committed, that does.
+    async fn expect_cancellation(
+        &self,
+        tx: &Tx,
+        participation: ParticipationId,
+        until: Instant,
+    ) -> Result<(), StoreError> {
+        let mut row =
+            self.sql("INSERT INTO revocation (participation_id, undecided_until) VALUES (");
+        row.bind(participation.0)
+            .push(", ")
+            .bind(to_stored_precision(until));
+        row.push(if self.is_embedded() {
+            ") ON CONFLICT (participation_id) DO UPDATE SET \
+             undecided_until = MAX(revocation.undecided_until, excluded.undecided_until)"
+        } else {
+            ") AS fresh ON DUPLICATE KEY UPDATE \
+             undecided_until = GREATEST(revocation.undecided_until, fresh.undecided_until)"
+        });
+        row.run(tx).await?;
+        Ok(())
+    }
+
+    /// Revocations to be decided, whose cancellations cannot commit any more at `now`, by the clock of the
+    /// events' database; the oldest first.
+    pub async fn due_revocations(
+        &self,
+        now: Instant,
+        limit: u64,
+    ) -> Result<Vec<Revocation>, StoreError> {
+        let mut sql = self.sql(
+            "SELECT participation_id, undecided_until FROM revocation WHERE undecided_until <= ",
+        );
+        sql.bind(to_stored_precision(now));
+        sql.push(" ORDER BY undecided_until LIMIT ").bind(limit);
+        let rows = sql.rows(&self.db).await?;
+        let revocation = |row: &sea_orm::QueryResult| {
+            Ok(Revocation {
+                participation: ParticipationId(row.try_get_by_index(0)?),
+                undecided_until: row.try_get_by_index(1)?,
+            })
+        };
+        rows.iter().map(revocation).collect()
+    }
+
+    /// The cancellations have committed: the coupons are revoked. Where none were issued, the row stays until
+    /// the consumer has come to the cancellation, because until then it may yet issue them. Where they were,
+    /// it issues no more, and may have come to the cancellation before the row was written.
+    pub async fn revoke_coupons(&self, decided: &[Revocation]) -> Result<(), StoreError> {
+        let tx = self.begin().await?;
+        let ids = self.still_so(&tx, decided).await?;
+        self.move_coupons(&tx, &ids, CouponStatus::Suspended, CouponStatus::Revoked)
+            .await?;
+        let issued = self.with_coupons(&tx, &ids).await?;
+        self.forget_revocations(&tx, &issued).await?;
+        let mut sql = self.sql("UPDATE revocation SET undecided_until = NULL");
+        sql.push(" WHERE participation_id IN ").list(padded(&ids));
+        sql.run(&tx).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Those of the participations that coupons were issued for.
+    async fn with_coupons(
+        &self,
+        tx: &Tx,
+        participations: &[Uuid],
+    ) -> Result<Vec<Uuid>, StoreError> {
+        let mut sql = self.sql("SELECT DISTINCT participation_id FROM coupon");
+        sql.push(" WHERE participation_id IN ");
+        let rows = sql.list(padded(participations)).rows(tx).await?;
+        let ids: Result<Vec<Uuid>, _> = rows.iter().map(|row| row.try_get_by_index(0)).collect();
+        Ok(ids?)
+    }
+
+    /// The cancellations have not committed, and cannot any more: the coupons can be used again. Where
+    /// another cancellation was begun since, they stay suspended for it.
+    pub async fn restore_coupons(&self, decided: &[Revocation]) -> Result<(), StoreError> {
+        let tx = self.begin().await?;
+        let ids = self.still_so(&tx, decided).await?;
+        self.move_coupons(&tx, &ids, CouponStatus::Suspended, CouponStatus::Issued)
+            .await?;
+        self.forget_revocations(&tx, &ids).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Looks again later, by the clock of the events' database, at what could not be decided.
+    pub async fn postpone_revocations(
+        &self,
+        undecided: &[Revocation],
+        until: Instant,
+    ) -> Result<(), StoreError> {
+        let tx = self.begin().await?;
+        let ids = self.still_so(&tx, undecided).await?;
+        let mut sql = self.sql("UPDATE revocation SET undecided_until = ");
+        sql.bind(to_stored_precision(until));
+        sql.push(" WHERE participation_id IN ").list(padded(&ids));
+        sql.run(&tx).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Those of the revocations that are as they were read, held.
+    async fn still_so(&self, tx: &Tx, read: &[Revocation]) -> Result<Vec<Uuid>, StoreError> {
+        let ids: Vec<Uuid> = read.iter().map(|one| one.participation.0).collect();
+        let mut sql = self.sql("SELECT participation_id, undecided_until FROM revocation");
+        sql.push(" WHERE participation_id IN ").list(padded(&ids));
+        self.for_update(&mut sql);
+        let mut same = Vec::new();
+        for row in sql.rows(tx).await? {
+            let id: Uuid = row.try_get_by_index(0)?;
+            let until: Option<Instant> = row.try_get_by_index(1)?;
+            let mut read = read.iter();
+            if read.any(|one| one.participation.0 == id && Some(one.undecided_until) == until) {
+                same.push(id);
+            }
+        }
+        Ok(same)
+    }
+
+    /// Suspends what was just issued of participations that are being cancelled.
+    pub(super) async fn suspend_issued(&self, tx: &Tx, issued: &[Uuid]) -> Result<(), StoreError> {
+        if issued.is_empty() {
+            return Ok(());
+        }
+        let mut sql = self.sql("SELECT participation_id FROM revocation");
+        sql.push(" WHERE participation_id IN ").list(padded(issued));
+        self.for_update(&mut sql);
+        let rows = sql.rows(tx).await?;
+        let cancelled: Result<HashSet<Uuid>, _> =
+            rows.iter().map(|row| row.try_get_by_index(0)).collect();
+        let cancelled: Vec<Uuid> = cancelled?.into_iter().collect();
+        self.move_coupons(
+            tx,
+            &cancelled,
+            CouponStatus::Issued,
+            CouponStatus::Suspended,
+        )
+        .await
+    }
+
+    /// The consumer has come to the end of these participations: it issues nothing for them any more.
+    pub(super) async fn forget_revocations(
+        &self,
+        tx: &Tx,
+        participations: &[Uuid],
+    ) -> Result<(), StoreError> {
+        if participations.is_empty() {
+            return Ok(());
+        }
+        let table = self.db.delete_by_key("revocation");
+        let mut sql = self.sql(&table);
+        sql.push(" WHERE participation_id IN ");
+        sql.list(padded(participations)).run(tx).await?;
+        Ok(())
+    }
+
+    /// Moves all coupons of these participations that stand at `from` to `to`.
+    pub(super) async fn move_coupons(
+        &self,
+        tx: &Tx,
+        participations: &[Uuid],
+        from: CouponStatus,
+        to: CouponStatus,
+    ) -> Result<(), StoreError> {
+        if participations.is_empty() {
+            return Ok(());
+        }
+        let mut sql = self.sql("UPDATE coupon SET status = ");
+        sql.bind(to.as_str());
+        sql.push(" WHERE status = ").bind(from.as_str());
+        sql.push(" AND participation_id IN ");
+        sql.list(padded(participations)).run(tx).await?;
+        Ok(())
+    }
+}

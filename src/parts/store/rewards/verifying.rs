@@ -1,0 +1,137 @@
+//! Whether the rewards database agrees with itself: no event had more than its effect (I6). It reads
+//! everything there is, in one snapshot. That an event had none is not seen from here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sea_orm::QueryResult;
+use uuid::Uuid;
+
+use super::Rewards;
+use crate::domain::CampaignId;
+use crate::parts::store::bounded::Tx;
+use crate::parts::store::campaigns::to_unsigned;
+use crate::parts::store::{StoreError, connection};
+
+/// How long one of its statements may take.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Examples of one kind of breach that are named.
+const EXAMPLES_MAX: usize = 5;
+
+/// What was found in the rewards database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rewarded {
+    /// What is wrong.
+    pub breaches: Vec<String>,
+    /// Participations that were granted something, by campaign.
+    pub granted: BTreeMap<CampaignId, u64>,
+}
+
+/// A rule, and the statement that finds what breaks it.
+struct Rule {
+    /// Said of an example.
+    broken: &'static str,
+    sql: &'static str,
+    /// How an example is read.
+    read: fn(&QueryResult) -> Result<String, StoreError>,
+}
+
+const RULES: [Rule; 6] = [
+    Rule {
+        broken: "I6: the balance is not the sum of the ledger, of user",
+        sql: "SELECT user_id FROM (
+                SELECT user_id, points AS kept, 0 AS entered FROM balance
+                UNION ALL SELECT user_id, 0, amount FROM ledger) AS sides
+              GROUP BY user_id HAVING SUM(kept) <> SUM(entered)",
+        read: number,
+    },
+    Rule {
+        broken: "I6: more than one entry in the ledger of event",
+        sql: "SELECT event_id FROM ledger GROUP BY event_id HAVING COUNT(*) > 1",
+        read: id,
+    },
+    Rule {
+        broken: "I6: what was taken back is not what was granted, of participation",
+        sql: "SELECT back.participation_id FROM ledger back LEFT JOIN ledger gain
+                ON gain.participation_id = back.participation_id AND gain.kind = 'granted'
+              WHERE back.kind = 'reversed' AND COALESCE(gain.amount, 0) + back.amount <> 0",
+        read: id,
+    },
+    Rule {
+        broken: "I6: an entry in the ledger, and not in the inbox, of event",
+        sql: "SELECT ledger.event_id FROM ledger LEFT JOIN inbox
+                ON inbox.consumer = 'points' AND inbox.event_id = ledger.event_id
+              WHERE inbox.event_id IS NULL",
+        read: id,
+    },
+    Rule {
+        broken: "I6: a gap among the coupons, or more than one owner, of participation",
+        sql: "SELECT participation_id FROM coupon GROUP BY participation_id
+              HAVING COUNT(*) <> MAX(nth) OR MIN(nth) <> 1 OR MIN(user_id) <> MAX(user_id)",
+        read: id,
+    },
+    Rule {
+        broken: "I6: coupons, and no event of it in the inbox, of participation",
+        sql: "SELECT coupon.participation_id FROM coupon LEFT JOIN inbox
+                ON inbox.consumer = 'coupons' AND inbox.participation_id = coupon.participation_id
+              WHERE coupon.nth = 1 AND inbox.event_id IS NULL",
+        read: id,
+    },
+];
+
+impl Rewards {
+    /// The same, for what takes longer.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self {
+            db: self.db.patient(PATIENCE),
+            ..self
+        }
+    }
+
+    /// Reads everything, and says what is wrong.
+    pub async fn verify(&self) -> Result<Rewarded, StoreError> {
+        let patient = self.clone().patient();
+        let tx = connection::snapshot(&patient.db).await?;
+        let mut rewarded = Rewarded::default();
+        for rule in &RULES {
+            patient.hold(&tx, rule, &mut rewarded.breaches).await?;
+        }
+        for table in ["ledger WHERE kind = 'granted'", "coupon WHERE nth = 1"] {
+            let text = format!("SELECT campaign_id, COUNT(*) FROM {table} GROUP BY campaign_id");
+            for row in patient.sql(&text).rows(&tx).await? {
+                let campaign = CampaignId(row.try_get_by_index(0)?);
+                let count: i64 = row.try_get_by_index(1)?;
+                *rewarded.granted.entry(campaign).or_default() += to_unsigned(count);
+            }
+        }
+        tx.rollback().await?;
+        Ok(rewarded)
+    }
+
+    async fn hold(
+        &self,
+        tx: &Tx,
+        rule: &Rule,
+        breaches: &mut Vec<String>,
+    ) -> Result<(), StoreError> {
+        let mut sql = self.sql(rule.sql);
+        let rows = sql
+            .push(" LIMIT ")
+            .bind(EXAMPLES_MAX as u64)
+            .rows(tx)
+            .await?;
+        for row in &rows {
+            breaches.push(format!("{} {}", rule.broken, (rule.read)(row)?));
+        }
+        Ok(())
+    }
+}
+
+fn number(row: &QueryResult) -> Result<String, StoreError> {
+    Ok(row.try_get_by_index::<i64>(0)?.to_string())
+}
+
+fn id(row: &QueryResult) -> Result<String, StoreError> {
+    Ok(row.try_get_by_index::<Uuid>(0)?.to_string())
+}

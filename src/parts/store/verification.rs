@@ -1,0 +1,116 @@
+//! What verification reads, all of it in one consistent snapshot; and what it keeps of it. Judges
+//! nothing.
+//!
+//! The places in line of a campaign are handed out in ascending order, so a campaign's rows are cut
+//! into segments of ranks, and what an old segment summed up to when it was read and found sound is
+//! kept in `verified_segment`. A segment's row has a generation. Who changes a participation raises it
+//! in the same transaction (`invalidate_segment`), and sums are kept only if the generation is still
+//! the one of the snapshot they were taken in. So whichever of the two commits first, no sum outlives a
+//! change: the change waits for the row and invalidates it, or has raised the generation already.
+//! New participations raise nothing, because the writer must not pay for verification; segments that
+//! still take some are not kept, and the campaign's own counters tell of the one that came too late.
+
+mod books;
+mod digest;
+mod kept;
+mod offenders;
+mod published;
+mod sums;
+mod waiting;
+
+pub use books::Books;
+pub use kept::Kept;
+pub use published::{EventRow, EventSums};
+pub use sums::{Ground, Purged, Sums};
+pub use waiting::Waiting;
+
+pub(super) use digest::of_event as weight_of_event;
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::bounded::Tx;
+use super::{Store, StoreError, connection};
+use crate::domain::{CampaignId, Instant};
+
+/// Ranks in a segment.
+pub const SEGMENT_RANKS: u64 = 65_536;
+
+/// A stretch of a campaign: the n-th so many ranks, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Segment {
+    /// Whose ranks.
+    pub campaign: CampaignId,
+    /// Which of them.
+    pub number: u64,
+}
+
+impl Segment {
+    /// The segment a rank belongs to. Ranks begin at 1; what lies below belongs to the first.
+    #[must_use]
+    pub const fn of(campaign: CampaignId, rank: u64) -> Self {
+        Self {
+            campaign,
+            number: rank.saturating_sub(1) / SEGMENT_RANKS,
+        }
+    }
+
+    /// All segments of a campaign.
+    #[must_use]
+    pub const fn all_of(campaign: CampaignId) -> RangeInclusive<Self> {
+        let first = Self {
+            campaign,
+            number: 0,
+        };
+        let last = Self {
+            campaign,
+            number: u64::MAX,
+        };
+        first..=last
+    }
+
+    /// The first rank after it.
+    pub(super) const fn end(self) -> u64 {
+        self.start() + SEGMENT_RANKS
+    }
+
+    pub(in crate::parts::store) const fn start(self) -> u64 {
+        self.number * SEGMENT_RANKS + 1
+    }
+}
+
+/// The store at one moment. Read-only, and to be held for as short as can be: while it is open the
+/// database keeps everything that is deleted.
+pub struct Snapshot {
+    pub(super) store: Store,
+    pub(super) tx: Tx,
+}
+
+impl Store {
+    /// The store as it is now, to be read for as long as it takes.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        Ok(Snapshot {
+            store: self.clone(),
+            tx: connection::snapshot(&self.db).await?,
+        })
+    }
+}
+
+impl Snapshot {
+    /// How long ago that was.
+    #[must_use]
+    pub fn age_of(&self, at: Instant) -> Duration {
+        let age = self.store.clock.now().signed_duration_since(at);
+        age.to_std().unwrap_or_default()
+    }
+
+    /// Lets go of it; fails if what was read may be old, because the server takes no writes.
+    pub async fn end_current(self) -> Result<(), StoreError> {
+        self.store.end_current(self.tx).await
+    }
+
+    /// Lets go of it.
+    pub async fn end(self) -> Result<(), StoreError> {
+        Ok(self.tx.rollback().await?)
+    }
+}

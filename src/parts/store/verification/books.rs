@@ -1,0 +1,129 @@
+//! A campaign's row as verification reads it: what the counters say, and how far the ranks go.
+
+use sea_orm::{ConnectionTrait, QueryResult};
+
+use super::{Segment, Snapshot};
+use crate::domain::{CampaignId, Instant, State};
+use crate::parts::store::campaigns::to_unsigned;
+use crate::parts::store::outbox::Sql;
+use crate::parts::store::shapes::padded;
+use crate::parts::store::{Store, StoreError};
+
+/// What a campaign's row says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Books {
+    /// Which campaign.
+    pub id: CampaignId,
+    /// Where it stands in its life.
+    pub state: State,
+    /// Units there are; none: unlimited.
+    pub total_stock: Option<u64>,
+    /// Units its participations are said to hold.
+    pub committed_units: u64,
+    /// Participations it is said to have.
+    pub participation_count: u64,
+    /// Events said to be deleted.
+    pub purged_events: u64,
+    /// Units one user may hold.
+    pub per_user_limit: u32,
+    /// Units one request may ask for.
+    pub max_quantity: u32,
+    /// How often units were given back.
+    pub returns: u64,
+    /// Generation of the gate's state.
+    pub gate_epoch: u64,
+    /// Raised by every change of its settings.
+    pub version: u64,
+    /// First moment of the window.
+    pub opens_at: Option<Instant>,
+    /// End of the window, exclusive.
+    pub closes_at: Option<Instant>,
+    /// The highest rank of its participations; 0: it has none.
+    pub last_rank: u64,
+}
+
+/// The highest rank is one step in the index, in this order: MySQL would read all of the campaign to
+/// find a `MAX`, or to sort by the rank alone.
+const BOOKS: &str = "SELECT c.id, c.state, c.total_stock, c.committed_units, c.participation_count, \
+     c.purged_events, c.per_user_limit, c.max_quantity, c.`returns` AS given_back, c.gate_epoch, \
+     c.version, c.opens_at, c.closes_at, \
+     (SELECT p.`rank` FROM participation p WHERE p.campaign_id = c.id \
+     ORDER BY p.campaign_id DESC, p.`rank` DESC LIMIT 1) AS last_rank FROM campaign c";
+
+impl Books {
+    /// Whether nothing can be sold any more, but for what was admitted before.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.state, State::Closed | State::Archived)
+    }
+
+    /// The segment the highest rank belongs to.
+    #[must_use]
+    pub const fn last_segment(&self) -> Segment {
+        Segment::of(self.id, self.last_rank)
+    }
+}
+
+impl Store {
+    /// A page of campaigns in order of id, whatever their state.
+    pub async fn books(
+        &self,
+        after: Option<CampaignId>,
+        limit: u32,
+    ) -> Result<Vec<Books>, StoreError> {
+        let mut sql = Sql::new(self, BOOKS);
+        sql.push(" WHERE c.id > ")
+            .bind(after.map_or(i64::MIN, |after| after.0));
+        sql.push(" ORDER BY c.id LIMIT ").bind(limit);
+        read(&mut sql, self.connection()).await
+    }
+
+    /// One campaign as it is now.
+    pub async fn books_of(&self, id: CampaignId) -> Result<Option<Books>, StoreError> {
+        let mut sql = Sql::new(self, BOOKS);
+        sql.push(" WHERE c.id = ").bind(id.0);
+        Ok(read(&mut sql, self.connection()).await?.pop())
+    }
+}
+
+impl Snapshot {
+    /// These campaigns, in order of id. One that is not there is left out.
+    pub async fn books(&self, ids: &[CampaignId]) -> Result<Vec<Books>, StoreError> {
+        let mut sql = Sql::new(&self.store, BOOKS);
+        sql.push(" WHERE c.id IN ")
+            .list(padded(ids).map(|id| id.0))
+            .push(" ORDER BY c.id");
+        read(&mut sql, &self.tx).await
+    }
+}
+
+async fn read(sql: &mut Sql, on: &impl ConnectionTrait) -> Result<Vec<Books>, StoreError> {
+    sql.rows(on).await?.iter().map(books).collect()
+}
+
+fn books(row: &QueryResult) -> Result<Books, StoreError> {
+    let count = |column: &str| row.try_get("", column).map(to_unsigned);
+    let units = |column: &str| row.try_get("", column).map(i32::unsigned_abs);
+    let state: String = row.try_get("", "state")?;
+    let total: Option<i64> = row.try_get("", "total_stock")?;
+    let last_rank: Option<i64> = row.try_get("", "last_rank")?;
+    Ok(Books {
+        id: CampaignId(row.try_get("", "id")?),
+        state: State::parse(&state).ok_or_else(|| StoreError::Unreadable {
+            what: "a campaign's state",
+            value: state.clone(),
+        })?,
+        total_stock: total.map(to_unsigned),
+        committed_units: count("committed_units")?,
+        participation_count: count("participation_count")?,
+        purged_events: count("purged_events")?,
+        per_user_limit: units("per_user_limit")?,
+        max_quantity: units("max_quantity")?,
+        returns: count("given_back")?,
+        gate_epoch: count("gate_epoch")?,
+        version: count("version")?,
+        opens_at: row.try_get("", "opens_at")?,
+        closes_at: row.try_get("", "closes_at")?,
+        last_rank: last_rank.map_or(0, to_unsigned),
+    })
+}

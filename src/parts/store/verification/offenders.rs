@@ -1,0 +1,142 @@
+//! Names what breaks an invariant, a few of them. Asked only when something does: these statements
+//! compare row by row.
+
+use sea_orm::QueryResult;
+use uuid::Uuid;
+
+use super::sums::{Ground, STANDS, SUSPECT, count, on};
+use super::waiting::{HOLDING_BACK, OVERTAKING};
+use super::{Snapshot, sums};
+use crate::domain::{CampaignId, EventId, ParticipationId, UserId};
+use crate::parts::store::StoreError;
+use crate::parts::store::outbox::Sql;
+
+/// So many are named at most.
+const NAMED_MAX: u32 = 5;
+
+impl Snapshot {
+    /// Which of these campaigns have a user above their limit, judging by participations on this
+    /// ground. Whoever is above it has a row somewhere that does not prove the contrary.
+    pub async fn over_limit(&self, ground: Ground<'_>) -> Result<Vec<CampaignId>, StoreError> {
+        let mut sql = Sql::new(
+            &self.store,
+            "SELECT DISTINCT campaign_id FROM (SELECT c.id AS campaign_id FROM \
+             (SELECT DISTINCT p.campaign_id, p.user_id FROM campaign c JOIN participation p ",
+        );
+        self.by(&mut sql, "participation_rank")
+            .push(" ON p.campaign_id = c.id WHERE ")
+            .push(SUSPECT)
+            .push(" AND ");
+        on(&mut sql, "p", ground)
+            .push(") s JOIN campaign c ON c.id = s.campaign_id JOIN participation p ");
+        self.by(&mut sql, "participation_once")
+            .push(" ON p.user_id = s.user_id AND p.campaign_id = s.campaign_id WHERE ")
+            .push(STANDS)
+            .push(" GROUP BY c.id, p.user_id, c.per_user_limit")
+            .push(" HAVING SUM(p.quantity) > c.per_user_limit) o");
+        let rows = sql.rows(&self.tx).await?;
+        rows.iter().map(sums::campaign).collect()
+    }
+
+    /// How many users of a campaign hold more than they may, and a few of them with what they hold.
+    pub async fn users_over_limit(
+        &self,
+        id: CampaignId,
+    ) -> Result<(u64, Vec<(UserId, u64)>), StoreError> {
+        let mut sql = Sql::new(
+            &self.store,
+            "SELECT p.user_id, CAST(SUM(p.quantity) AS SIGNED) AS units, COUNT(*) OVER () AS users \
+             FROM participation p JOIN campaign c ON c.id = p.campaign_id WHERE p.campaign_id = ",
+        );
+        sql.bind(id.0).push(" AND ").push(STANDS);
+        sql.push(" GROUP BY p.user_id, c.per_user_limit HAVING SUM(p.quantity) > c.per_user_limit");
+        sql.push(" ORDER BY p.user_id LIMIT ").bind(NAMED_MAX);
+        let rows = sql.rows(&self.tx).await?;
+        let users = rows.first().map_or(Ok(0), |row| count(row, "users"))?;
+        let named = rows
+            .iter()
+            .map(|row| Ok((UserId(row.try_get("", "user_id")?), count(row, "units")?)))
+            .collect::<Result<_, StoreError>>()?;
+        Ok((users, named))
+    }
+
+    /// Participations with a change that has no event.
+    pub async fn changes_without_event(
+        &self,
+        ground: Ground<'_>,
+    ) -> Result<Vec<ParticipationId>, StoreError> {
+        let mut sql = Sql::new(&self.store, "SELECT p.id FROM participation p ");
+        self.by(&mut sql, "participation_rank").push(" WHERE ");
+        on(&mut sql, "p", ground).push(
+            " AND p.version <> (SELECT COUNT(*) FROM outbox_event e WHERE \
+             e.campaign_id = p.campaign_id AND e.`rank` = p.`rank` \
+             AND e.key_sequence BETWEEN 1 AND p.version)",
+        );
+        sql.push(" ORDER BY p.campaign_id, p.`rank` LIMIT ")
+            .bind(NAMED_MAX);
+        let rows = sql.rows(&self.tx).await?;
+        ids(&rows, "id").map(|ids| ids.into_iter().map(ParticipationId).collect())
+    }
+
+    /// Events about a change that no participation has made.
+    pub async fn events_without_change(
+        &self,
+        ground: Ground<'_>,
+    ) -> Result<Vec<EventId>, StoreError> {
+        let mut sql = Sql::new(&self.store, "SELECT e.id FROM outbox_event e ");
+        self.by(&mut sql, "event_change").push(" WHERE ");
+        on(&mut sql, "e", ground).push(
+            " AND e.`rank` IS NOT NULL AND NOT EXISTS (SELECT 1 FROM participation p WHERE \
+             p.campaign_id = e.campaign_id AND p.`rank` = e.`rank` \
+             AND e.key_sequence BETWEEN 1 AND p.version)",
+        );
+        sql.push(" ORDER BY e.campaign_id, e.`rank` LIMIT ")
+            .bind(NAMED_MAX);
+        let rows = sql.rows(&self.tx).await?;
+        ids(&rows, "id").map(|ids| ids.into_iter().map(EventId).collect())
+    }
+
+    /// Waiting entries without an event of that campaign in that bucket, by the event's id.
+    pub async fn entries_astray(&self, id: CampaignId) -> Result<Vec<EventId>, StoreError> {
+        let mut found = Vec::new();
+        for table in ["outbox_pending", "outbox_parked"] {
+            let mut sql = Sql::new(&self.store, "SELECT w.event_id FROM ");
+            sql.push(table).push(
+                " w LEFT JOIN outbox_event e ON e.id = w.event_id WHERE (e.id IS NULL OR \
+                 e.campaign_id <> w.campaign_id OR e.bucket <> w.bucket) AND w.campaign_id = ",
+            );
+            sql.bind(id.0).push(" LIMIT ").bind(NAMED_MAX);
+            found.extend(ids(&sql.rows(&self.tx).await?, "event_id")?);
+        }
+        found.truncate(usize::try_from(NAMED_MAX).unwrap_or_default());
+        Ok(found.into_iter().map(EventId).collect())
+    }
+
+    /// Events that were published while an earlier one of their participation waits, each with that
+    /// one.
+    pub async fn overtaken(&self, id: CampaignId) -> Result<Vec<(EventId, EventId)>, StoreError> {
+        let mut found = Vec::new();
+        for (table, which) in HOLDING_BACK {
+            let mut sql = Sql::new(&self.store, "SELECT l.id AS later, e.id AS earlier FROM ");
+            sql.push(table).push(" w ").push(OVERTAKING).push(which);
+            sql.push(" AND w.campaign_id = ").bind(id.0);
+            sql.push(" ORDER BY l.id LIMIT ").bind(NAMED_MAX);
+            let rows = sql.rows(&self.tx).await?;
+            let (later, earlier) = (ids(&rows, "later")?, ids(&rows, "earlier")?);
+            found.extend(
+                later
+                    .into_iter()
+                    .map(EventId)
+                    .zip(earlier.into_iter().map(EventId)),
+            );
+        }
+        found.truncate(usize::try_from(NAMED_MAX).unwrap_or_default());
+        Ok(found)
+    }
+}
+
+fn ids(rows: &[QueryResult], column: &str) -> Result<Vec<Uuid>, StoreError> {
+    rows.iter()
+        .map(|row| Ok(row.try_get("", column)?))
+        .collect()
+}

@@ -1,0 +1,214 @@
+//! Sums over stretches of campaigns, on both sides: participations, and events.
+
+use std::collections::BTreeMap;
+
+use sea_orm::QueryResult;
+
+use super::{Segment, Snapshot, digest};
+use crate::domain::{CampaignId, Instant};
+use crate::parts::store::StoreError;
+use crate::parts::store::campaigns::{to_signed, to_unsigned};
+use crate::parts::store::outbox::Sql;
+use crate::parts::store::shapes::padded;
+
+/// What is read.
+#[derive(Clone, Copy, Debug)]
+pub enum Ground<'a> {
+    /// These campaigns, whole.
+    Whole(&'a [CampaignId]),
+    /// One segment.
+    Within(Segment),
+    /// One segment and whatever is behind it: the last of its campaign.
+    From(Segment),
+}
+
+/// What a stretch of a campaign sums up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Participations, whatever their status.
+    pub participations: u64,
+    /// Units held by those that stand.
+    pub units: u64,
+    /// Changes, each of which is to have an event.
+    pub changes: u64,
+    /// Which changes those are.
+    pub change_digest: i64,
+    /// Participations that stand and that do not prove by themselves that their user is within the
+    /// limit.
+    pub suspects: u64,
+    /// When the latest of them was made.
+    pub newest: Option<Instant>,
+    /// Events there are about participations.
+    pub events: u64,
+    /// Which changes those are about.
+    pub event_digest: i64,
+}
+
+/// Events that are deleted, of one segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// How many.
+    pub events: u64,
+    /// About which changes.
+    pub digest: i64,
+}
+
+/// Participations that hold their units.
+pub(super) const STANDS: &str = "p.status IN ('reserved', 'confirmed')";
+
+/// A user's standing participations differ in their ordinals, by a unique key. If all ordinals are
+/// among the first n and no quantity is above m, the user holds n times m at most; with m the most a
+/// request may ask for, whoever might hold more than the limit has a row that says so here.
+pub(super) const SUSPECT: &str = "(p.status IN ('reserved', 'confirmed') AND (p.ordinal IS NULL OR p.ordinal < 1 \
+     OR p.quantity > c.max_quantity OR p.ordinal * c.max_quantity > c.per_user_limit))";
+
+impl Snapshot {
+    /// The sums of each campaign that has participations or events there.
+    pub async fn sums(&self, ground: Ground<'_>) -> Result<BTreeMap<CampaignId, Sums>, StoreError> {
+        let mut sums: BTreeMap<CampaignId, Sums> = BTreeMap::new();
+        for row in self.participation_sums(ground).await? {
+            let of = sums.entry(campaign(&row)?).or_default();
+            of.participations = count(&row, "participations")?;
+            of.units = count(&row, "units")?;
+            of.changes = count(&row, "changes")?;
+            of.change_digest = row.try_get("", "digest")?;
+            of.suspects = count(&row, "suspects")?;
+            of.newest = row.try_get("", "newest")?;
+        }
+        for row in self.event_sums(ground).await? {
+            let of = sums.entry(campaign(&row)?).or_default();
+            of.events = count(&row, "events")?;
+            of.event_digest = row.try_get("", "digest")?;
+        }
+        Ok(sums)
+    }
+
+    async fn participation_sums(&self, ground: Ground<'_>) -> Result<Vec<QueryResult>, StoreError> {
+        let mut sql = Sql::new(
+            &self.store,
+            "SELECT p.campaign_id, COUNT(*) AS participations, MAX(p.created_at) AS newest, \
+             CAST(SUM(p.version) AS SIGNED) AS changes, CAST(SUM(CASE WHEN ",
+        );
+        sql.push(STANDS)
+            .push(" THEN p.quantity ELSE 0 END) AS SIGNED) AS units, CAST(SUM(")
+            .push(digest::OF_CHANGES)
+            .push(") AS SIGNED) AS digest, CAST(SUM(")
+            .push(SUSPECT)
+            .push(") AS SIGNED) AS suspects FROM campaign c JOIN participation p ");
+        self.by(&mut sql, "participation_rank")
+            .push(" ON p.campaign_id = c.id WHERE ");
+        on(&mut sql, "p", ground);
+        sql.push(" GROUP BY p.campaign_id").rows(&self.tx).await
+    }
+
+    async fn event_sums(&self, ground: Ground<'_>) -> Result<Vec<QueryResult>, StoreError> {
+        let mut sql = Sql::new(
+            &self.store,
+            "SELECT e.campaign_id, COUNT(*) AS events, CAST(SUM(",
+        );
+        sql.push(digest::OF_EVENT)
+            .push(") AS SIGNED) AS digest FROM outbox_event e ");
+        self.by(&mut sql, "event_change").push(" WHERE ");
+        on(&mut sql, "e", ground);
+        sql.push(" AND e.`rank` IS NOT NULL GROUP BY e.campaign_id");
+        sql.rows(&self.tx).await
+    }
+
+    /// Events about these campaigns themselves, by campaign.
+    pub async fn campaign_events(
+        &self,
+        ids: &[CampaignId],
+    ) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
+        let mut sql = Sql::new(
+            &self.store,
+            "SELECT e.campaign_id, COUNT(*) AS events FROM outbox_event e ",
+        );
+        self.by(&mut sql, "event_change")
+            .push(" WHERE e.campaign_id IN ")
+            .list(padded(ids).map(|id| id.0))
+            .push(" AND e.`rank` IS NULL GROUP BY e.campaign_id");
+        let rows = sql.rows(&self.tx).await?;
+        rows.iter()
+            .map(|row| Ok((campaign(row)?, count(row, "events")?)))
+            .collect()
+    }
+
+    /// What is deleted of these campaigns, by segment; none: events about campaigns.
+    pub async fn purged(
+        &self,
+        ids: &[CampaignId],
+    ) -> Result<BTreeMap<(CampaignId, Option<u64>), Purged>, StoreError> {
+        let mut sql = Sql::new(
+            &self.store,
+            "SELECT campaign_id, segment, events, digest FROM purged_segment WHERE campaign_id IN ",
+        );
+        let rows = sql.list(padded(ids).map(|id| id.0)).rows(&self.tx).await?;
+        rows.iter()
+            .map(|row| {
+                let segment: i64 = row.try_get("", "segment")?;
+                let purged = Purged {
+                    events: count(row, "events")?,
+                    digest: row.try_get("", "digest")?,
+                };
+                Ok(((campaign(row)?, u64::try_from(segment).ok()), purged))
+            })
+            .collect()
+    }
+
+    /// When the last participation up to a segment's end was made: that of the highest rank, or nearly.
+    pub async fn newest_of(&self, segment: Segment) -> Result<Option<Instant>, StoreError> {
+        let mut sql = Sql::new(&self.store, "SELECT p.created_at FROM participation p ");
+        self.by(&mut sql, "participation_rank")
+            .push(" WHERE p.campaign_id = ")
+            .bind(segment.campaign.0)
+            .push(" AND p.`rank` < ")
+            .bind(to_signed(segment.end()))
+            .push(" ORDER BY p.campaign_id DESC, p.`rank` DESC LIMIT 1");
+        let rows = sql.rows(&self.tx).await?;
+        Ok(rows
+            .first()
+            .map(|row| row.try_get("", "created_at"))
+            .transpose()?)
+    }
+
+    /// Appends that the table just named is to be read by this index: both databases would now and
+    /// then rather read all of it.
+    pub(super) fn by<'a>(&self, sql: &'a mut Sql, index: &str) -> &'a mut Sql {
+        if self.store.is_embedded() {
+            sql.push("INDEXED BY ").push(index)
+        } else {
+            sql.push("FORCE INDEX (").push(index).push(")")
+        }
+    }
+}
+
+/// Appends the condition that a row of `table` stands on this ground.
+pub(super) fn on<'a>(sql: &'a mut Sql, table: &str, ground: Ground<'_>) -> &'a mut Sql {
+    let segment = match ground {
+        Ground::Whole(ids) => {
+            sql.push(table).push(".campaign_id IN ");
+            return sql.list(padded(ids).map(|id| id.0));
+        }
+        Ground::Within(segment) | Ground::From(segment) => segment,
+    };
+    sql.push(table).push(".campaign_id = ");
+    sql.bind(segment.campaign.0);
+    // What lies below the first rank, which nothing of ours does, is the first segment's.
+    if segment.number > 0 {
+        sql.push(" AND ").push(table).push(".`rank` >= ");
+        sql.bind(to_signed(segment.start()));
+    }
+    if matches!(ground, Ground::Within(_)) {
+        sql.push(" AND ").push(table).push(".`rank` < ");
+        sql.bind(to_signed(segment.end()));
+    }
+    sql
+}
+
+pub(super) fn campaign(row: &QueryResult) -> Result<CampaignId, StoreError> {
+    Ok(CampaignId(row.try_get("", "campaign_id")?))
+}
+
+pub(super) fn count(row: &QueryResult, column: &str) -> Result<u64, StoreError> {
+    Ok(to_unsigned(row.try_get("", column)?))
+}

@@ -1,0 +1,11 @@
+//! What any service needs: time, retries, tasks, telemetry, caches, batching. Knows no business word.
+
+pub mod batcher;
+pub mod cache;
+pub mod clock;
+pub mod failpoint;
+pub mod retry;
+pub mod supervisor;
+pub mod telemetry;
+pub mod trace;
+pub mod web;

@@ -1,0 +1,54 @@
+//! Settles the leases of what was committed, off the answer's path and in batches. It may lag or fail:
+//! the sweeper settles what it did not.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::{CampaignId, ParticipationId};
+use crate::parts::gate::Gate;
+use crate::runtime::batcher::{LaneConfig, Lanes};
+use crate::runtime::failpoint;
+use crate::runtime::supervisor::{Spawner, Stage};
+
+/// Nobody waits for a lease to be settled: a call for many costs little more than one for a few.
+const PACE: Duration = Duration::from_millis(20);
+
+/// Starts the lanes; they take as much more than the writer's as fits what follows a full batch.
+pub(super) fn lanes(
+    spawner: &Spawner,
+    gate: Arc<dyn Gate>,
+    config: LaneConfig,
+) -> Lanes<(CampaignId, ParticipationId)> {
+    let config = LaneConfig {
+        capacity: config.capacity * 4,
+        batch_max: config.batch_max * 4,
+        pace: PACE,
+        ..config
+    };
+    Lanes::start(
+        spawner,
+        "writer.settle",
+        Stage::Settler,
+        config,
+        move |batch| {
+            let gate = Arc::clone(&gate);
+            async move {
+                let mut campaigns: HashMap<CampaignId, Vec<ParticipationId>> = HashMap::new();
+                for (campaign, id) in batch {
+                    campaigns.entry(campaign).or_default().push(id);
+                }
+                for (campaign, ids) in campaigns {
+                    failpoint::point("writer.settling");
+                    if let Err(error) = gate.settle(campaign, &ids).await {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            leases = ids.len(),
+                            "leases were not settled; the sweeper will"
+                        );
+                    }
+                }
+            }
+        },
+    )
+}

@@ -1,0 +1,241 @@
+//! Looks participations up in the store, by id or by idempotency key, many at a time: a flood of keys takes a
+//! few connections, and never those that commit. It decides nothing, and remembers nothing: a key that led to
+//! nothing a moment ago may be under way in another replica by now.
+
+use std::collections::{HashMap, HashSet};
+
+use tokio::sync::oneshot;
+
+use super::{ParticipateError, Request, unavailable};
+use crate::domain::{CampaignId, Participation, ParticipationId};
+use crate::parts::store::{GateInForce, Store, StoreError, UserKey};
+use crate::runtime::batcher::{LaneConfig, Lanes};
+use crate::runtime::supervisor::{Spawner, Stage};
+
+/// Workers, each with one connection.
+const LANES: usize = 2;
+
+/// What the store knows.
+#[derive(Clone, Debug)]
+pub(super) enum Known {
+    /// This participation is committed.
+    Participation(Participation),
+    /// None is.
+    Nothing,
+    /// A transaction that is not over may commit one.
+    UnderWay,
+    /// None is, but the database serves the campaign, or did so until now: no gate knows of all its keys.
+    GateClosed,
+}
+
+/// What is looked for.
+#[derive(Clone)]
+enum Question {
+    /// The participation of this id.
+    Id(ParticipationId),
+    /// What this key led to.
+    Committed(UserKey),
+    /// What this key led to, or may still lead to.
+    Any(UserKey),
+}
+
+struct Asking {
+    campaign: CampaignId,
+    question: Question,
+    reply: oneshot::Sender<Option<Known>>,
+}
+
+/// Looks participations up.
+#[derive(Clone)]
+pub struct Lookups {
+    lanes: Lanes<Asking>,
+}
+
+impl Lookups {
+    /// Starts the workers, with so many places and so much in one piece of work as `config` says.
+    #[must_use]
+    pub fn start(spawner: &Spawner, store: Store, config: LaneConfig) -> Self {
+        let config = LaneConfig {
+            count: LANES,
+            ..config
+        };
+        let work = move |batch| answer_all(store.clone(), batch);
+        let lanes = Lanes::start(spawner, "lookups.lane", Stage::Admission, config, work);
+        Self { lanes }
+    }
+
+    /// The participation of this id, if it is committed.
+    pub(super) async fn participation(
+        &self,
+        campaign: CampaignId,
+        id: ParticipationId,
+    ) -> Result<Option<Participation>, ParticipateError> {
+        let known = self.ask(campaign, Question::Id(id)).await?;
+        Ok(known.participation())
+    }
+
+    /// The participation that the request's key led to.
+    pub(super) async fn by_key(
+        &self,
+        request: &Request,
+        key: &str,
+    ) -> Result<Option<Participation>, ParticipateError> {
+        let question = Question::Committed(user_key(request, key));
+        let known = self.ask(request.campaign, question).await?;
+        Ok(known.participation())
+    }
+
+    /// What is known of the request's key before a no is said.
+    pub(super) async fn any_by_key(
+        &self,
+        request: &Request,
+        key: &str,
+    ) -> Result<Known, ParticipateError> {
+        let question = Question::Any(user_key(request, key));
+        self.ask(request.campaign, question).await
+    }
+
+    async fn ask(
+        &self,
+        campaign: CampaignId,
+        question: Question,
+    ) -> Result<Known, ParticipateError> {
+        let (reply, known) = oneshot::channel();
+        let asking = Asking {
+            campaign,
+            question,
+            reply,
+        };
+        let queued = self.lanes.offer(campaign, asking);
+        queued.map_err(|_| ParticipateError::Busy)?;
+        // Why there is no answer was logged, once for the whole batch.
+        let known = known.await.ok().flatten();
+        known.ok_or(ParticipateError::Unavailable { part: "store" })
+    }
+}
+
+impl Known {
+    fn participation(self) -> Option<Participation> {
+        match self {
+            Self::Participation(participation) => Some(participation),
+            Self::Nothing | Self::UnderWay | Self::GateClosed => None,
+        }
+    }
+}
+
+fn user_key(request: &Request, key: &str) -> UserKey {
+    UserKey {
+        user: request.user,
+        key: key.to_owned(),
+    }
+}
+
+/// What the store says of a batch.
+#[derive(Default)]
+struct Looked {
+    by_id: HashMap<ParticipationId, Participation>,
+    by_key: HashMap<UserKey, Participation>,
+    under_way: HashSet<UserKey>,
+    closed: HashSet<CampaignId>,
+}
+
+async fn answer_all(store: Store, batch: Vec<Asking>) {
+    let looked = match look(&store, &batch).await {
+        Ok(looked) => Some(looked),
+        Err(error) => {
+            unavailable("store", &error);
+            None
+        }
+    };
+    for asking in batch {
+        let known = looked.as_ref().map(|looked| looked.known(&asking));
+        // Who asked may have gone.
+        drop(asking.reply.send(known));
+    }
+}
+
+/// What is committed first, then what is under way: what is committed in between is under way. The gates
+/// before and after: what the database path commits in between is nowhere.
+async fn look(store: &Store, batch: &[Asking]) -> Result<Looked, StoreError> {
+    let mut looked = Looked::default();
+    let (mut ids, mut keys) = (Vec::new(), Vec::new());
+    for asking in batch {
+        match &asking.question {
+            Question::Id(id) => ids.push(*id),
+            Question::Committed(key) | Question::Any(key) => keys.push(key.clone()),
+        }
+    }
+    if !ids.is_empty() {
+        let found = store.participations(&ids).await?;
+        looked.by_id = found.into_iter().map(|one| (one.id, one)).collect();
+    }
+    let campaigns: HashSet<CampaignId> = batch.iter().filter_map(Asking::in_doubt).collect();
+    let campaigns: Vec<CampaignId> = campaigns.into_iter().collect();
+    if campaigns.is_empty() {
+        looked.by_key = store.participations_by_keys(&keys).await?;
+        return Ok(looked);
+    }
+    let before = store.gates_in_force(&campaigns).await?;
+    looked.by_key = store.participations_by_keys(&keys).await?;
+    let in_doubt = batch.iter().filter_map(|asking| match &asking.question {
+        Question::Any(key) if !looked.by_key.contains_key(key) => Some(key.clone()),
+        _ => None,
+    });
+    let in_doubt: Vec<UserKey> = in_doubt.collect();
+    if !in_doubt.is_empty() {
+        looked.under_way = store.keys_under_way(&in_doubt).await?.into_iter().collect();
+        let after = store.current_gates_in_force(&campaigns).await?;
+        // What the database admitted between the looks is not among what was found, and nor need its closing be.
+        looked.closed = campaigns
+            .into_iter()
+            .filter(|id| had_no_gate(before.get(id), after.get(id)))
+            .collect();
+    }
+    Ok(looked)
+}
+
+/// Whether the database served a campaign at some time between two looks at its gate: each closing and each
+/// opening raises the epoch.
+fn had_no_gate(before: Option<&GateInForce>, after: Option<&GateInForce>) -> bool {
+    before != after || after.is_some_and(|gate| gate.is_closed)
+}
+
+impl Asking {
+    /// The campaign, where it is asked whether anything may yet be committed.
+    fn in_doubt(&self) -> Option<CampaignId> {
+        matches!(self.question, Question::Any(_)).then_some(self.campaign)
+    }
+}
+
+impl Looked {
+    fn known(&self, asking: &Asking) -> Known {
+        let found = match &asking.question {
+            Question::Id(id) => self.by_id.get(id),
+            Question::Committed(key) | Question::Any(key) => self.by_key.get(key),
+        };
+        match (found, &asking.question) {
+            (Some(participation), _) => Known::Participation(participation.clone()),
+            (None, Question::Any(key)) if self.under_way.contains(key) => Known::UnderWay,
+            (None, Question::Any(_)) if self.closed.contains(&asking.campaign) => Known::GateClosed,
+            (None, _) => Known::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_that_was_closed_between_two_looks_is_noticed_though_it_is_open_again() {
+        let gate = |epoch, is_closed| GateInForce { epoch, is_closed };
+        let open = gate(3, false);
+        assert!(!had_no_gate(Some(&open), Some(&open)));
+        for after in [gate(4, true), gate(5, false)] {
+            assert!(had_no_gate(Some(&open), Some(&after)), "{after:?}");
+        }
+        let closed = gate(4, true);
+        assert!(had_no_gate(Some(&closed), Some(&closed)));
+        assert!(had_no_gate(Some(&closed), Some(&gate(5, false))));
+    }
+}

@@ -1,0 +1,89 @@
+//! The synchronous path: publishes within the request, for comparison.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::ParticipateError;
+use crate::domain::OutboxEvent;
+use crate::parts::broker::{PublishError, Publisher, Record};
+use crate::parts::store::{PendingKey, Store};
+
+/// How long a request waits for the relay, and how far apart it looks: further each time.
+const RELAY_WAIT_MAX: Duration = Duration::from_secs(5);
+const RELAY_LOOK: Duration = Duration::from_millis(10);
+const RELAY_LOOK_MAX: Duration = Duration::from_millis(80);
+
+/// Publishes on the synchronous path.
+pub struct SyncPath {
+    /// Where events go.
+    pub publisher: Arc<dyn Publisher>,
+    /// Transactions at the same time.
+    pub permits: Semaphore,
+    /// Prefix of the topics.
+    pub topic_prefix: String,
+}
+
+impl SyncPath {
+    /// Waits for leave to use a transaction of one's own.
+    pub(super) async fn permit(&self) -> Result<SemaphorePermit<'_>, ParticipateError> {
+        let permit = self.permits.acquire().await;
+        permit.map_err(|_| ParticipateError::Busy)
+    }
+
+    /// Publishes within the request. When that fails the yes still stands, because it is committed: the
+    /// relay publishes the row when its hold is over.
+    pub(super) async fn publish_now(&self, store: &Store, event: &OutboxEvent) {
+        if event.shares_its_key() {
+            return self.wait_for_relay(store, event).await;
+        }
+        let mut record = Record::of(event, &self.topic_prefix);
+        let _span = record.traced();
+        match self.publish(&record).await {
+            Ok(()) => {
+                if let Err(error) = store.delete_pending(&[PendingKey::of(event)]).await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "an acknowledged row stays; it is sent again"
+                    );
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "not published in the request; the relay will"
+                );
+            }
+        }
+    }
+
+    /// Sends nothing to a partition that lately took none and still does not: nobody waits for a time-out.
+    async fn publish(&self, record: &Record) -> Result<(), PublishError> {
+        self.publisher.ask_partition(record).await?;
+        self.publisher.publish(record).await.map(drop)
+    }
+
+    /// Waits until the relay has published the event, in its turn among those of the same key.
+    async fn wait_for_relay(&self, store: &Store, event: &OutboxEvent) {
+        let deadline = Instant::now() + RELAY_WAIT_MAX;
+        let mut pause = RELAY_LOOK;
+        while Instant::now() < deadline {
+            match store.is_pending(event.bucket, &event.aggregate_id).await {
+                Ok(true) => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(RELAY_LOOK_MAX);
+                }
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "whether the relay has published is not known"
+                    );
+                    return;
+                }
+            }
+        }
+        tracing::warn!("not published within the request; the relay will");
+    }
+}

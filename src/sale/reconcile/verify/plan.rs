@@ -1,0 +1,204 @@
+//! What of a campaign is to be read, and what is known already. Pure.
+
+use crate::domain::CampaignId;
+use crate::parts::store::{Books, Ground, Kept, SEGMENT_RANKS, Segment};
+
+/// A stretch that is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// A whole campaign, no longer than a segment.
+    Whole(CampaignId),
+    /// A segment that others follow.
+    Within(Segment),
+    /// The last segment, and whatever stands behind it by mistake.
+    From(Segment),
+}
+
+impl Part {
+    /// The first or only segment of it.
+    pub(super) const fn segment(&self) -> Segment {
+        match *self {
+            Self::Whole(campaign) => Segment {
+                campaign,
+                number: 0,
+            },
+            Self::Within(segment) | Self::From(segment) => segment,
+        }
+    }
+
+    /// Whether what the segment of this number has lost belongs to it.
+    pub(super) const fn holds(&self, number: u64) -> bool {
+        match *self {
+            Self::Whole(_) => true,
+            Self::Within(segment) => number == segment.number,
+            Self::From(segment) => number >= segment.number,
+        }
+    }
+
+    /// The same for the store.
+    pub(super) const fn ground(&self) -> Ground<'_> {
+        match self {
+            Self::Whole(campaign) => Ground::Whole(std::slice::from_ref(campaign)),
+            Self::Within(segment) => Ground::Within(*segment),
+            Self::From(segment) => Ground::From(*segment),
+        }
+    }
+
+    /// Whether its sums may be kept: no more participations come there.
+    pub(super) const fn may_rest(&self, books: &Books) -> bool {
+        matches!(self, Self::Within(_)) || books.is_over()
+    }
+}
+
+/// How a campaign is verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// From what was read before.
+    pub(super) kept: Vec<Kept>,
+    /// By reading.
+    pub(super) parts: Vec<Part>,
+}
+
+impl Plan {
+    /// The plan for a campaign of which this is kept, in order, and trusted where `is_trusted`.
+    pub(super) fn of(books: &Books, kept: &[Kept], is_trusted: impl Fn(&Kept) -> bool) -> Self {
+        let last = last_number(books, kept.len());
+        let mut plan = Self::default();
+        let mut kept = kept.iter().peekable();
+        for number in 0..=last {
+            while kept.next_if(|kept| kept.segment.number < number).is_some() {}
+            let found = kept.next_if(|kept| kept.segment.number == number);
+            let is_settled = number < last || books.is_over();
+            let usable = found.filter(|kept| {
+                let is_within = kept.per_user_limit <= books.per_user_limit;
+                kept.is_valid && is_settled && is_within && is_trusted(kept)
+            });
+            let segment = Segment {
+                campaign: books.id,
+                number,
+            };
+            match usable {
+                Some(kept) => plan.kept.push(*kept),
+                None if last == 0 => plan.parts.push(Part::Whole(books.id)),
+                None if number == last => plan.parts.push(Part::From(segment)),
+                None => plan.parts.push(Part::Within(segment)),
+            }
+        }
+        plan
+    }
+
+    /// Roughly how many participations it reads.
+    pub(super) fn rows(&self, books: &Books) -> u64 {
+        let known: u64 = self.kept.iter().map(|kept| kept.participations).sum();
+        books.participation_count.saturating_sub(known)
+    }
+}
+
+/// The number of the last segment. Ranks have few gaps, so a campaign has about as many segments as
+/// its participations fill; a rank far beyond that is a mistake, and is read with the last segment
+/// instead of leading through millions of empty ones.
+fn last_number(books: &Books, kept: usize) -> u64 {
+    let filled = books.participation_count / SEGMENT_RANKS;
+    let kept = u64::try_from(kept).unwrap_or_default();
+    let most = filled.saturating_mul(2).saturating_add(kept) + 64;
+    books.last_segment().number.min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::State;
+
+    fn books(last_rank: u64, state: State) -> Books {
+        Books {
+            id: CampaignId(1),
+            state,
+            total_stock: None,
+            committed_units: last_rank,
+            participation_count: last_rank,
+            purged_events: 0,
+            per_user_limit: 2,
+            max_quantity: 1,
+            returns: 0,
+            gate_epoch: 1,
+            version: 1,
+            opens_at: None,
+            closes_at: None,
+            last_rank,
+        }
+    }
+
+    fn segment(number: u64) -> Segment {
+        Segment {
+            campaign: CampaignId(1),
+            number,
+        }
+    }
+
+    fn kept(number: u64) -> Kept {
+        Kept {
+            segment: segment(number),
+            generation: 0,
+            participations: SEGMENT_RANKS,
+            units: SEGMENT_RANKS,
+            changes: SEGMENT_RANKS,
+            per_user_limit: 2,
+            is_valid: true,
+        }
+    }
+
+    #[test]
+    fn the_last_segment_of_a_campaign_that_sells_is_always_read() {
+        let sells = books(3 * SEGMENT_RANKS, State::Open);
+        let plan = Plan::of(&sells, &[0, 1, 2].map(kept), |_| true);
+        assert_eq!(plan.kept, [0, 1].map(kept));
+        assert_eq!(plan.parts, [Part::From(segment(2))]);
+        assert_eq!(plan.rows(&sells), SEGMENT_RANKS);
+        let over = books(3 * SEGMENT_RANKS, State::Closed);
+        let plan = Plan::of(&over, &[0, 1, 2].map(kept), |_| true);
+        assert_eq!(plan.parts, []);
+    }
+
+    #[test]
+    fn what_is_missing_invalid_or_due_is_read() {
+        let books = books(5 * SEGMENT_RANKS, State::Archived);
+        let invalid = Kept {
+            is_valid: false,
+            ..kept(1)
+        };
+        // Nobody was above three then; now nobody may be above two.
+        let other_limit = Kept {
+            per_user_limit: 3,
+            ..kept(2)
+        };
+        let found = [invalid, other_limit, kept(3), kept(4)];
+        let plan = Plan::of(&books, &found, |kept| kept.segment.number != 3);
+        assert_eq!(plan.kept, [kept(4)]);
+        let parts: Vec<u64> = plan
+            .parts
+            .iter()
+            .map(|part| part.segment().number)
+            .collect();
+        assert_eq!(parts, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_small_campaign_is_read_whole() {
+        for last_rank in [0, 1, SEGMENT_RANKS] {
+            let plan = Plan::of(&books(last_rank, State::Open), &[], |_| true);
+            assert_eq!(plan.parts, [Part::Whole(CampaignId(1))]);
+        }
+    }
+
+    #[test]
+    fn a_rank_beyond_all_measure_does_not_lead_through_empty_segments() {
+        let books = Books {
+            last_rank: u64::MAX,
+            participation_count: 1,
+            ..books(1, State::Open)
+        };
+        let plan = Plan::of(&books, &[], |_| true);
+        assert!(plan.parts.len() < 100);
+        assert!(matches!(plan.parts.last(), Some(Part::From(_))));
+    }
+}
