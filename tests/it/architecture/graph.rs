@@ -100,9 +100,13 @@ impl Graph {
         edges
     }
 
-    /// Groups of files that name one another in a circle.
+    /// Groups of files that name one another in a circle. A module and the files in its folder are one noun, so a
+    /// file that names what the module above it defines closes no circle.
     pub fn circles(&self) -> Vec<Vec<String>> {
-        let edges = self.edges();
+        let mut edges = self.edges();
+        for (module, to) in &mut edges {
+            to.retain(|target| !module.starts_with(target));
+        }
         let reach: BTreeMap<&Module, BTreeSet<&Module>> = edges
             .keys()
             .map(|module| (module, reachable(module, &edges)))
