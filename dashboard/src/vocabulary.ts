@@ -288,7 +288,7 @@ export const WORDS = {
   "violation.change": ["change", "변경 순서"],
 
   "aggregation.lead": ["Each day is aggregated automatically after it ends, in the zone {zone}. Here you can start it manually.", "하루가 끝나면 {zone} 시간대 기준으로 자동 집계됩니다. 여기서는 직접 실행합니다."],
-  "aggregation.force": ["Repeat a completed day", "완료된 날짜도 다시 집계"],
+  "aggregation.force": ["Repeat if already completed", "완료된 날짜도 다시 집계"],
   "aggregation.start": ["Aggregate", "집계 시작"],
   "aggregation.running": ["Run {n} is in progress; only one runs at a time.", "{n}번 집계가 실행 중입니다. 한 번에 하나만 실행됩니다."],
   "aggregation.watch": ["Show progress", "진행 상황 보기"],

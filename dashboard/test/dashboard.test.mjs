@@ -189,7 +189,7 @@ describe("statistics and aggregation", { timeout: 120_000 }, () => {
     const letGo = await service.holdBack(today, sold);
     const { body: running } = await service.ask("POST", `/api/admin/batch/aggregate?date=${today}&force=true`);
     await tab.go(`#/aggregation?date=${today}`);
-    await page.getByLabel("Repeat a completed day").check();
+    await page.getByLabel("Repeat if already completed").check();
     await page.getByRole("button", { name: "Aggregate" }).click();
     await page.getByText(`Run ${running.jobExecutionId} is in progress`).waitFor();
     await page.getByRole("button", { name: "Show progress" }).click();
