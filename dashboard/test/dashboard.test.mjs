@@ -204,7 +204,7 @@ describe("statistics and aggregation", { timeout: 120_000 }, () => {
     await page.getByText("Changes out of order").waitFor();
     const figure = page.locator(".figure", { hasText: "In order of arrival" });
     assert.match(await figure.textContent(), /\/ 30$/);
-    await page.getByRole("img", { name: /order of processing/ }).waitFor();
+    await page.getByRole("img", { name: /Order of processing by order of arrival/ }).waitFor();
   }));
 });
 
