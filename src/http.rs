@@ -4,6 +4,7 @@
 mod admin;
 mod auth;
 mod campaigns;
+mod config;
 mod connection;
 mod cookies;
 mod csrf;
@@ -43,6 +44,7 @@ use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response};
 use poem_openapi::{OpenApiService, Tags};
 use tokio::net::TcpListener;
 
+pub use config::{HostNames, HttpConfig};
 pub use cookies::Cookies;
 pub use hosts::Hosts;
 pub use listener::listen;

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod clock;
 pub mod failpoint;
 pub mod retry;
+pub mod settings;
 pub mod supervisor;
 pub mod telemetry;
 pub mod trace;

@@ -52,6 +52,19 @@ impl Required {
     }
 }
 
+impl fmt::Display for Required {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => formatter.write_str("off"),
+            Self::All => formatter.write_str("all"),
+            Self::Of(campaigns) => {
+                let numbers: Vec<String> = campaigns.iter().map(ToString::to_string).collect();
+                formatter.write_str(&numbers.join(","))
+            }
+        }
+    }
+}
+
 /// Why a secret is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must have at least {SECRET_BYTES_MIN} bytes")]

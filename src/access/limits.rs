@@ -4,6 +4,7 @@
 mod networks;
 mod reads;
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use self::networks::{Networks, NetworksError, UNKNOWN_ADDRESS};
 use self::reads::Reads;
 use crate::domain::{CampaignId, UserId};
 use crate::parts::gate::{Bucket, Guarded, ScriptGate, Taken};
+use crate::runtime::settings::{duration_text, plain, settings};
 
 /// So many requests in a period, written `20/1s`; as many may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -34,6 +36,17 @@ pub struct Rate {
 #[derive(Debug, thiserror::Error)]
 #[error("must be REQUESTS/PERIOD, such as 20/1s: 1 to 1000000 requests in 1ms to 1d")]
 pub struct RateError;
+
+impl fmt::Display for Rate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{}/{}",
+            self.requests,
+            duration_text(self.period)
+        )
+    }
+}
 
 impl FromStr for Rate {
     type Err = RateError;
@@ -67,19 +80,31 @@ impl From<Rate> for Bucket {
     }
 }
 
-/// The rates that are kept; none: that one is not limited.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rates {
-    /// Of one address; of an IPv6 network of 64 bits, as hosts there choose the rest.
-    pub address: Option<Rate>,
-    /// Of one address, when it reads: counted by each process for itself.
-    pub address_reads: Option<Rate>,
-    /// Of one user.
-    pub user: Option<Rate>,
-    /// Of all for one campaign.
-    pub campaign: Option<Rate>,
-    /// Addresses that have no rate.
-    pub exempt: Networks,
+/// A rate per second.
+const fn per_second(requests: u32) -> Rate {
+    Rate {
+        requests,
+        period: Duration::from_secs(1),
+    }
+}
+
+plain!(Text: Rate => ToString::to_string);
+plain!(Text: Networks => ToString::to_string);
+
+settings! {
+    /// `[limits]`: rate limits. An absent rate is no limit.
+    Rates in "limits" {
+        /// Requests to take part from one address; of an IPv6 network of 64 bits
+        address: Option<Rate> = Some(per_second(100));
+        /// Reads (`GET` and `HEAD` under `/api`) from one address, in each process
+        address_reads: Option<Rate> = Some(per_second(200));
+        /// Networks whose addresses have neither of these rates
+        exempt: Networks = Networks::private();
+        /// Requests to take part of one user
+        user: Option<Rate> = None;
+        /// Requests to take part in one campaign
+        campaign: Option<Rate> = None;
+    }
 }
 
 /// Whose rate it is.

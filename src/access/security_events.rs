@@ -17,6 +17,8 @@ use crate::runtime::supervisor::Spawner;
 
 /// The target of all lines.
 const TARGET: &str = "security";
+/// Lines of each kind in a minute, unless configured.
+pub const PER_MINUTE: u32 = 60;
 const MINUTE: Duration = Duration::from_secs(60);
 /// How often it is written how many events were not.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
@@ -135,7 +137,7 @@ impl fmt::Debug for SecurityEvents {
 
 impl Default for SecurityEvents {
     fn default() -> Self {
-        Self::new(60)
+        Self::new(PER_MINUTE)
     }
 }
 

@@ -27,14 +27,17 @@ pub struct GuessConfig {
 
 impl Default for GuessConfig {
     fn default() -> Self {
-        Self {
-            failures_max: 10,
-            delay_max: Duration::from_secs(60),
-        }
+        Self::DEFAULT
     }
 }
 
 impl GuessConfig {
+    /// The defaults of the settings.
+    pub const DEFAULT: Self = Self {
+        failures_max: 10,
+        delay_max: Duration::from_secs(60),
+    };
+
     /// The delay after so many failures: none at first, then a second, and twice as long each time.
     fn delay(&self, failures: u32) -> Duration {
         match failures.checked_sub(self.failures_max) {

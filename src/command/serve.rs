@@ -2,19 +2,18 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::publishing::Publishing;
+use super::outbox::OutboxRelay;
 use super::{
-    aggregation, background, data_folder, edge, parts, publishing, rewarding, trying, verifying,
-    watching,
+    aggregation, authentication, background, data_folder, edge, first_start, monitors, outbox,
+    parts, rewards,
 };
 use crate::access::accounts::Accounts;
-use crate::access::limits::{Limits, Rates};
+use crate::access::limits::Limits;
 use crate::config::{Config, Provider};
 use crate::domain::{Fresh, Pricing};
 use crate::http::{self, App};
@@ -26,25 +25,19 @@ use crate::operate::simulate::Simulator;
 use crate::operate::status::Replicas;
 use crate::parts::gate::{Gate, Guarded, MemoryMetrics, ScriptGate};
 use crate::parts::store::{Rewards, Store};
-use crate::runtime::batcher::LaneConfig;
 use crate::runtime::clock::Clock;
-use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Supervisor, process_signals};
 use crate::runtime::telemetry::Telemetry;
 use crate::sale::admission::Desk;
-use crate::sale::allow_list::AllowLists;
+use crate::sale::allow_list::{AllowListConfig, AllowLists};
 use crate::sale::catalogue::{self, Catalogue, CatalogueConfig};
 use crate::sale::changes::{self, Changes, Committer, Payments, Revocations};
-use crate::sale::direct::{Direct, DirectConfig};
-use crate::sale::group_commit::{Writer, WriterConfig};
+use crate::sale::direct::Direct;
+use crate::sale::group_commit::Writer;
 use crate::sale::meter::Meter;
 use crate::sale::participate::{Lookups, Participate, Parts, SyncPath};
 use crate::sale::payment::{Payability, Simulated};
 use crate::sale::reconcile::Reconciler;
-
-/// What must be left of a lease when a transaction begins: longer than a transaction takes, but no more
-/// than a third of the lease.
-const LEASE_MARGIN_MAX: Duration = Duration::from_secs(5);
 
 /// Serves until told to stop.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
@@ -53,7 +46,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let listener = parts::listener(&config)?;
     let management = parts::management_listener(&config)?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
-    let rewards = rewarding::open_if_used(&config, &store, &clock).await?;
+    let rewards = rewards::open_if_used(&config, &store, &clock).await?;
     let buckets = parts::gate(&config, clock.clone()).await?;
     let gate = Guarded::new(Arc::<ScriptGate>::clone(&buckets));
     let broker = parts::broker(&config).await?;
@@ -63,8 +56,9 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let signals = process_signals(&spawner)?;
     let telemetry = Arc::new(Telemetry::new());
     let reads = reads(&config, &store);
-    let accounts = verifying::accounts(&config, (&store, &reads), &buckets, &gate, &telemetry)?;
-    let auth = verifying::auth(&config, &clock, &spawner, &accounts).await?;
+    let accounts =
+        authentication::accounts(&config, (&store, &reads), &buckets, &gate, &telemetry)?;
+    let auth = authentication::auth(&config, &clock, &spawner, &accounts).await?;
     let replicas = Replicas::new(Arc::clone(&buckets), Arc::clone(&gate));
     let memory = MemoryMetrics::default();
     telemetry.register(|registry| memory.register(registry));
@@ -81,14 +75,14 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     if let Some(rewards) = &rewards {
         app = reward(&config, app, rewards, &broker, &spawner);
     }
-    trying::first_campaign(&config, &app).await?;
-    Keeper::new(store.clone(), config.retention.of_audit()).start(&spawner);
+    first_start::first_campaign(&config, &app).await?;
+    Keeper::new(store.clone(), config.audit_retention()).start(&spawner);
     let address = listener.local_addr()?;
     let management_address = management
         .as_ref()
         .map(TcpListener::local_addr)
         .transpose()?;
-    trying::announce(
+    first_start::announce(
         &config,
         &app,
         &broker.address,
@@ -112,7 +106,7 @@ fn reward(
 ) -> App {
     let consumers = config.consumers_of_serve();
     let parts = (&app.store, rewards, broker);
-    rewarding::start(config, &consumers, parts, spawner, &app.telemetry);
+    rewards::start(config, &consumers, parts, spawner, &app.telemetry);
     App {
         // Participations are made without it, and what they earn is granted later.
         health: app.health.with_rewards(Some(rewards.clone()), Need::Spared),
@@ -133,8 +127,8 @@ fn assemble(
     let publisher = &broker.publisher;
     let gate: Arc<dyn Gate> = Arc::<Guarded>::clone(guarded);
     let gate = &gate;
-    let Publishing { hints, relay } =
-        publishing::start(config, clock, store, publisher, spawner, telemetry)?;
+    let OutboxRelay { hints, relay } =
+        outbox::start(config, clock, store, publisher, spawner, telemetry)?;
     let catalogue = catalogue_of(config, store, spawner)?;
     let stores = (store, rewards);
     let changes = changes_of(config, stores, gate, &catalogue, hints.clone(), spawner);
@@ -154,12 +148,12 @@ fn assemble(
             store.clone(),
             clock.clone(),
             hints,
-            direct_config(config),
+            config.direct(),
         ),
         when_away: config.gate.when_away,
         writer,
         store: store.clone(),
-        lookups: Lookups::start(spawner, store.clone(), lookups_config(config)),
+        lookups: Lookups::start(spawner, store.clone(), config.lookups()),
         reconciler: reconciler.clone(),
         meter: meter.clone(),
         clock: clock.clone(),
@@ -179,11 +173,11 @@ fn assemble(
     Ok(App {
         accounts,
         aggregator: aggregation::start(config, clock, store, spawner, telemetry)?,
-        status: watching::status(store, gate, (meter, replicas), spawner, telemetry),
-        system: watching::system(store, guarded, relay, clock, telemetry),
-        topics: watching::topics(config, broker, clock),
-        health: watching::health(config, store, gate, publisher)
-            .with_clock(watching::skew(store, spawner, telemetry)),
+        status: monitors::status(store, gate, (meter, replicas), spawner, telemetry),
+        system: monitors::system(store, guarded, relay, clock, telemetry),
+        topics: monitors::topics(config, broker, clock),
+        health: monitors::health(config, store, gate, publisher)
+            .with_clock(monitors::skew(store, spawner, telemetry)),
         exporter: exporter(config, store, spawner, telemetry),
         allow_lists,
         simulator: simulator(config, &participate, clock, spawner),
@@ -218,7 +212,10 @@ fn allow_lists(
         &spawner.on(Handle::current()),
         store.clone(),
         catalogue.clone(),
-        config.allowlist.settings(config.http.body_timeout),
+        AllowListConfig {
+            piece_timeout: config.http.body_timeout,
+            ..config.allowlist
+        },
     )
 }
 
@@ -228,14 +225,7 @@ fn limits(
     guard: &Arc<Guarded>,
     telemetry: &Telemetry,
 ) -> Limits {
-    let rates = Rates {
-        address: config.limits.address,
-        address_reads: config.limits.address_reads,
-        exempt: config.limits.exempt.clone(),
-        user: config.limits.user,
-        campaign: config.limits.campaign,
-    };
-    let limits = Limits::new(buckets, Arc::clone(guard), rates);
+    let limits = Limits::new(buckets, Arc::clone(guard), config.limits.clone());
     telemetry.register(|registry| limits.register(registry));
     limits
 }
@@ -271,7 +261,7 @@ fn changes_of(
     wake: Option<mpsc::Sender<Fresh>>,
     spawner: &Spawner,
 ) -> Changes {
-    let writer = writer_config(config);
+    let writer = config.writer();
     let committer = Committer {
         store: store.clone(),
         gate: Arc::clone(gate),
@@ -350,14 +340,13 @@ fn simulator(
     config.test.endpoints.then(|| {
         tracing::warn!("simulated participants are on (test.endpoints): not for production");
         let spawner = spawner.on(Handle::current());
-        let settings = config.test.settings();
-        Simulator::new(participate.clone(), spawner, clock.clone(), settings)
+        Simulator::new(participate.clone(), spawner, clock.clone(), config.test)
     })
 }
 
 fn exporter(config: &Config, store: &Store, spawner: &Spawner, telemetry: &Telemetry) -> Exporter {
     let spawner = spawner.on(Handle::current());
-    let exporter = Exporter::new(store.clone(), spawner, config.export.settings());
+    let exporter = Exporter::new(store.clone(), spawner, config.export);
     telemetry.register(|registry| exporter.register(registry));
     exporter
 }
@@ -371,57 +360,22 @@ fn group_commit(
     spawner: &Spawner,
     telemetry: &Telemetry,
 ) -> (Desk, Writer) {
-    let writer = writer_config(config);
-    let lanes = LaneConfig {
-        batch_max: config.gate.batch_max,
-        pace: config.gate.pace,
-        ..writer.lanes
-    };
-    let desk = Desk::start(spawner, Arc::clone(gate), lanes, config.gate.lease);
-    let writer = Writer::start(spawner, store.clone(), Arc::clone(gate), hints, writer);
+    let desk = Desk::start(
+        spawner,
+        Arc::clone(gate),
+        config.admission(),
+        config.gate.lease,
+    );
+    let writer = Writer::start(
+        spawner,
+        store.clone(),
+        Arc::clone(gate),
+        hints,
+        config.writer(),
+    );
     telemetry.register(|registry| {
         desk.register(registry);
         writer.register(registry);
     });
     (desk, writer)
-}
-
-fn writer_config(config: &Config) -> WriterConfig {
-    WriterConfig {
-        lanes: LaneConfig {
-            count: config.writer.lanes,
-            capacity: config.writer.capacity,
-            batch_max: config.writer.batch_rows_max,
-            wait_max: config.writer.wait_max,
-            pace: Duration::ZERO,
-        },
-        lease_margin: LEASE_MARGIN_MAX.min(config.gate.lease / 3),
-        contention: retry::Policy {
-            initial: Duration::from_millis(5),
-            max: Duration::from_millis(200),
-            multiplier: 2.0,
-            attempts_max: 6,
-        },
-    }
-}
-
-/// As many as wait for their commits may wait for what the store knows.
-fn lookups_config(config: &Config) -> LaneConfig {
-    LaneConfig {
-        wait_max: Duration::ZERO,
-        ..writer_config(config).lanes
-    }
-}
-
-fn direct_config(config: &Config) -> DirectConfig {
-    let writer = writer_config(config);
-    DirectConfig {
-        lanes: LaneConfig {
-            capacity: config.gate.away_capacity,
-            ..writer.lanes
-        },
-        contention: writer.contention,
-        transaction_max: writer.lease_margin,
-        key_choice: config.kafka.key,
-    }
 }

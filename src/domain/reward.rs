@@ -90,7 +90,7 @@ words!(CouponStatus {
 });
 
 /// Who uses coupons for an order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Redeemers {
     /// Their holders, who are believed what an order comes to; and shops.

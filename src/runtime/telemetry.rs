@@ -23,6 +23,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub use self::lines::Answering;
 use self::lines::Lines;
+use crate::runtime::settings::choice;
 use crate::runtime::trace;
 
 /// Upper bounds in seconds. The lower half resolves a warm answer, the upper half an overload; the
@@ -41,6 +42,8 @@ pub enum LogFormat {
     /// For collectors: one JSON object a line.
     Json,
 }
+
+choice!(LogFormat);
 
 /// The subscriber could not be put in place.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,8 @@
 //! What a token says of itself in `typ`: a token that was made for something else must not be taken for one
 //! that says who is asking (RFC 8725, 3.11).
 
+use std::fmt;
+
 /// What a token is that does not say so.
 const UNTYPED: &str = "jwt";
 /// May be left out in front of a media type (RFC 7515, 4.1.9).
@@ -14,6 +16,12 @@ impl Default for TokenTypes {
     /// JSON Web Tokens without a purpose of their own, and access tokens of OAuth 2.0 (RFC 9068).
     fn default() -> Self {
         Self(vec![UNTYPED.to_owned(), "at+jwt".to_owned()])
+    }
+}
+
+impl fmt::Display for TokenTypes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0.join(","))
     }
 }
 
