@@ -18,6 +18,7 @@ mod monitors;
 pub mod openapi;
 mod outbox;
 mod parts;
+mod payments;
 pub mod relay;
 mod rewards;
 pub mod serve;

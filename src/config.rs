@@ -10,6 +10,7 @@ mod admin;
 mod aggregation;
 mod auth;
 mod challenge;
+mod checks;
 mod encryption;
 mod environment;
 mod gate;
@@ -20,12 +21,10 @@ mod rewards;
 mod traces;
 mod writer;
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
-use figment::value::Dict;
 use serde::de::DeserializeOwned;
 
 pub use accounts::Accounts;
@@ -51,7 +50,7 @@ use crate::operate::simulate::SimulateConfig;
 use crate::parts::broker::kafka::KafkaConfig;
 use crate::parts::gate::RedisConfig;
 use crate::parts::store::StoreConfig;
-use crate::runtime::settings::{Section, out_of_bounds};
+use crate::runtime::settings::Section;
 use crate::sale::allow_list::AllowListConfig;
 
 /// Declares the configuration: its sections, and how they are read.
@@ -213,70 +212,6 @@ impl Config {
             interval: self.retention.interval,
             rows_max: self.retention.rows_max,
         }
-    }
-
-    fn check_names(&self, figment: &Figment, mistakes: &mut Vec<String>) {
-        let known: Vec<&str> = self
-            .sections()
-            .iter()
-            .map(|section| section.name())
-            .collect();
-        match figment.extract::<Dict>() {
-            Ok(sections) => {
-                let unknown = sections
-                    .keys()
-                    .filter(|name| !known.contains(&name.as_str()));
-                mistakes.extend(unknown.map(|name| format!("{name}: there is no such section")));
-            }
-            Err(error) => mistakes.push(error.to_string()),
-        }
-    }
-
-    fn check(&self, mistakes: &mut Vec<String>) {
-        for section in self.sections() {
-            let broken = out_of_bounds(section).into_iter();
-            mistakes.extend(broken.map(|mistake| format!("{}.{mistake}", section.name())));
-        }
-        let mut require = |holds: bool, mistake: &str| {
-            if !holds {
-                mistakes.push(mistake.to_owned());
-            }
-        };
-        self.check_listeners(&mut require);
-        self.http.check(&mut require);
-        self.auth.check(&mut require);
-        self.admin.check(self.auth.mode, &mut require);
-        self.accounts.check(&mut require);
-        self.challenge.check(&mut require);
-        encryption::check_redis(&self.redis, &mut require);
-        encryption::check_kafka(&self.kafka, &mut require);
-        self.gate.check(&mut require);
-        self.relay.check(self.kafka.message_timeout, &mut require);
-        require(
-            self.retention.sweep_interval >= self.retention.interval,
-            "retention.sweep_interval: must be at least retention.interval",
-        );
-        self.consumers.check(&mut require);
-        self.aggregation.check(&mut require);
-        self.traces.check(&mut require);
-    }
-
-    /// Participants are not authenticated in the mode `trusted`, so others must not reach the API.
-    fn check_listeners(&self, require: &mut impl FnMut(bool, &str)) {
-        let is_safe = |address: SocketAddr| {
-            address.ip().is_loopback() || self.http.allow_trusted || self.auth.mode != Mode::Trusted
-        };
-        require(
-            self.http.management_listen.is_none_or(is_safe),
-            "http.management_listen: it serves the API as well; on an address that others can reach it needs the same \
-             settings as http.listen",
-        );
-        require(
-            is_safe(self.http.listen),
-            "http.listen: on an address that others can reach, participants would not be authenticated; listen on a \
-             loopback address, set auth.mode=jwt or auth.mode=sessions, or set http.allow_trusted=true behind a gateway \
-             that authenticates",
-        );
     }
 }
 

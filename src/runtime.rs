@@ -4,6 +4,7 @@ pub mod batcher;
 pub mod cache;
 pub mod clock;
 pub mod failpoint;
+pub mod metrics;
 pub mod retry;
 pub mod settings;
 pub mod supervisor;

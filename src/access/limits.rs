@@ -2,11 +2,10 @@
 //! What is handed out never depends on them, so where the buckets cannot be asked, everybody may take part.
 
 mod networks;
+mod rate;
 mod reads;
 
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,71 +13,15 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use serde::Deserialize;
 
 pub use self::networks::{Networks, NetworksError, UNKNOWN_ADDRESS};
+pub use self::rate::{Rate, RateError};
 use self::reads::Reads;
+use crate::domain::metric;
 use crate::domain::{CampaignId, UserId};
-use crate::parts::gate::{Bucket, Guarded, ScriptGate, Taken};
-use crate::runtime::settings::{duration_text, plain, settings};
-
-/// So many requests in a period, written `20/1s`; as many may come at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Rate {
-    /// Requests, at least 1.
-    pub requests: u32,
-    /// In which time.
-    pub period: Duration,
-}
-
-/// What is not a rate.
-#[derive(Debug, thiserror::Error)]
-#[error("must be REQUESTS/PERIOD, such as 20/1s: 1 to 1000000 requests in 1ms to 1d")]
-pub struct RateError;
-
-impl fmt::Display for Rate {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{}/{}",
-            self.requests,
-            duration_text(self.period)
-        )
-    }
-}
-
-impl FromStr for Rate {
-    type Err = RateError;
-
-    fn from_str(text: &str) -> Result<Self, RateError> {
-        let (requests, period) = text.split_once('/').ok_or(RateError)?;
-        let requests: u32 = requests.trim().parse().map_err(|_| RateError)?;
-        let period =
-            humantime_serde::re::humantime::parse_duration(period.trim()).map_err(|_| RateError)?;
-        let is_sensible = (1..=1_000_000).contains(&requests)
-            && (Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&period);
-        let rate = Self { requests, period };
-        is_sensible.then_some(rate).ok_or(RateError)
-    }
-}
-
-impl TryFrom<String> for Rate {
-    type Error = RateError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Rate> for Bucket {
-    fn from(rate: Rate) -> Self {
-        Self {
-            tokens: rate.requests,
-            token: rate.period / rate.requests,
-        }
-    }
-}
+use crate::parts::gate::{Guarded, ScriptGate, Taken};
+use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::settings::{plain, settings};
 
 /// A rate per second.
 const fn per_second(requests: u32) -> Rate {
@@ -88,7 +31,6 @@ const fn per_second(requests: u32) -> Rate {
     }
 }
 
-plain!(Text: Rate => ToString::to_string);
 plain!(Text: Networks => ToString::to_string);
 
 settings! {
@@ -195,17 +137,8 @@ impl Limits {
 
     /// Makes visible how often they were used up.
     pub fn register(&self, registry: &mut Registry) {
-        let limits = registry.sub_registry_with_prefix("limits");
-        limits.register(
-            "refused",
-            "Requests refused because a rate was used up",
-            self.refused.clone(),
-        );
-        limits.register(
-            "unasked",
-            "Requests let through because the buckets could not be asked",
-            self.unasked.clone(),
-        );
+        registry.add(&metric::LIMITS_REFUSED, self.refused.clone());
+        registry.add(&metric::LIMITS_UNASKED, self.unasked.clone());
     }
 
     /// Counts a request against the rates of its address and of its user, in this order. What they may still
@@ -315,27 +248,6 @@ pub fn network(address: IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_rate_is_read_or_refused_with_its_form() {
-        let rate: Rate = "20/1s".parse().unwrap();
-        assert_eq!((rate.requests, rate.period), (20, Duration::from_secs(1)));
-        let rate: Rate = "1000000 / 1d".parse().unwrap();
-        assert_eq!(Bucket::from(rate).token, Duration::from_micros(86_400));
-        for wrong in [
-            "",
-            "20",
-            "0/1s",
-            "-1/1s",
-            "1/0s",
-            "1000001/1s",
-            "1/2d",
-            "a/1s",
-            "1/s",
-        ] {
-            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn one_host_has_one_bucket() {

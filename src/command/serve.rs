@@ -10,12 +10,12 @@ use tokio::sync::{Semaphore, mpsc};
 use super::outbox::OutboxRelay;
 use super::{
     aggregation, authentication, background, data_folder, edge, first_start, monitors, outbox,
-    parts, rewards,
+    parts, payments, rewards,
 };
 use crate::access::accounts::Accounts;
 use crate::access::limits::Limits;
-use crate::config::{Config, Provider};
-use crate::domain::{Fresh, Pricing};
+use crate::config::Config;
+use crate::domain::Fresh;
 use crate::http::{self, App};
 use crate::operate::audit_retention::Keeper;
 use crate::operate::export::Exporter;
@@ -36,7 +36,6 @@ use crate::sale::direct::Direct;
 use crate::sale::group_commit::Writer;
 use crate::sale::meter::Meter;
 use crate::sale::participate::{Lookups, Participate, Parts, SyncPath};
-use crate::sale::payment::{Payability, Simulated};
 use crate::sale::reconcile::Reconciler;
 
 /// Serves until told to stop.
@@ -160,7 +159,7 @@ fn assemble(
         // What comes in on the edge's threads is worked on here.
         spawner: spawner.on(Handle::current()),
         key_choice: config.kafka.key,
-        pricing: pricing(config),
+        pricing: payments::pricing(config),
         sync: SyncPath {
             publisher: Arc::clone(publisher),
             permits: Semaphore::new(config.writer.sync_concurrency_max),
@@ -278,7 +277,7 @@ fn changes_of(
         contention: writer.contention,
     });
     let payments = Payments {
-        provider: provider(config),
+        provider: payments::provider(config),
         timeout: config.payment.timeout,
     };
     if let Some(revocations) = &revocations {
@@ -287,33 +286,6 @@ fn changes_of(
     let changes = Changes::start(spawner, committer, payments, revocations, writer.lanes);
     changes::start_expiry(spawner, &changes, config.payment.expiry_interval);
     changes
-}
-
-/// Who authorises payments; none: nothing that costs money is sold here.
-fn provider(config: &Config) -> Option<Arc<dyn Payability>> {
-    if !config.sells_for_money() {
-        tracing::warn!(
-            "no payments are accepted: the simulated provider moves no money (set payment.allow_simulated=true to allow it)"
-        );
-        return None;
-    }
-    match config.payment.provider {
-        Provider::Simulated => {
-            if config.payment.allow_simulated {
-                tracing::warn!("payments are simulated (payment.allow_simulated): no money moves");
-            }
-            Some(Arc::new(Simulated))
-        }
-    }
-}
-
-/// Whether campaigns that cost something are sold.
-fn pricing(config: &Config) -> Pricing {
-    if config.sells_for_money() {
-        Pricing::Sold
-    } else {
-        Pricing::Refused
-    }
 }
 
 fn lifecycle(
@@ -326,7 +298,7 @@ fn lifecycle(
         store.clone(),
         catalogue.clone(),
         reconciler.clone(),
-        pricing(config),
+        payments::pricing(config),
     )
 }
 

@@ -4,36 +4,41 @@
 use serde_json::{Map, Value, json};
 
 use super::Config;
+use crate::domain::metric;
 use crate::runtime::settings::{Described, Kind, Section, variable};
 
-/// The page with its tables of settings made anew: below each heading `### \`[section]\`` the first table.
+/// The page with its generated tables made anew: the first table below each heading of a section of settings or of a
+/// group of metrics.
 #[must_use]
 pub fn with_tables(page: &str) -> String {
     let defaults = Config::default();
-    let mut made = String::with_capacity(page.len());
-    // The section whose table has not come yet, and whether the old table is being left out.
-    let (mut pending, mut is_skipping) = (None, false);
-    for line in page.lines() {
-        if let Some(name) = heading(line) {
+    let table_below = |line: &str| {
+        if let Some(name) = line
+            .strip_prefix("### `[")
+            .and_then(|rest| rest.strip_suffix("]`"))
+        {
             let sections = defaults.sections();
-            pending = sections.into_iter().find(|section| section.name() == name);
+            let section = sections.into_iter().find(|section| section.name() == name);
+            return section.map(table);
         }
-        is_skipping = line.starts_with('|') && (is_skipping || pending.is_some());
-        if is_skipping {
-            if let Some(section) = pending.take() {
-                made.push_str(&table(section));
-            }
-        } else {
+        line.strip_prefix("## ").and_then(metric::table)
+    };
+    let mut made = String::with_capacity(page.len());
+    // The table that is due below the last heading, and whether the old one is being left out.
+    let (mut due, mut is_skipping) = (None, false);
+    for line in page.lines() {
+        if line.starts_with('#') {
+            due = table_below(line);
+        }
+        is_skipping = line.starts_with('|') && (is_skipping || due.is_some());
+        if !is_skipping {
             made.push_str(line);
             made.push('\n');
+        } else if let Some(table) = due.take() {
+            made.push_str(&table);
         }
     }
     made
-}
-
-/// The section that a heading names.
-fn heading(line: &str) -> Option<&str> {
-    line.strip_prefix("### `[")?.strip_suffix("]`")
 }
 
 /// The settings of a section as a table in Markdown.
@@ -186,17 +191,25 @@ mod tests {
 
     #[test]
     fn the_tables_of_the_documentation_have_not_drifted() {
-        let page = std::fs::read_to_string("docs/configuration.md").unwrap();
-        assert!(
-            page == with_tables(&page),
-            "run `make reference` and look at the difference"
-        );
+        let settings = std::fs::read_to_string("docs/configuration.md").unwrap();
+        let metrics = std::fs::read_to_string("docs/metrics.md").unwrap();
+        for page in [&settings, &metrics] {
+            let made = with_tables(page);
+            assert!(
+                *page == made,
+                "run `make reference` and look at the difference"
+            );
+        }
         for section in Config::default().sections() {
             assert!(
-                page.contains(&table(section)),
-                "there is no table of {}",
+                settings.contains(&table(section)),
+                "no table of {}",
                 section.name()
             );
+        }
+        for (heading, _) in metric::ALL {
+            let table = metric::table(heading).unwrap();
+            assert!(metrics.contains(&table), "no table of {heading}");
         }
     }
 }

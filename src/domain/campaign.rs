@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
+use super::words::words;
 use super::{AllowListId, CampaignId, Instant, Refusal};
 
 /// What kind of thing a campaign hands out.
@@ -46,29 +47,6 @@ pub enum Pricing {
     /// They stay drafts, and open ones make no reservations: there is no provider to take payments.
     Refused,
 }
-
-/// Gives an enum of plain words its two directions: to the stored word and back.
-macro_rules! words {
-    ($name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
-        impl $name {
-            /// All words.
-            pub const WORDS: &[&str] = &[$($word),+];
-
-            /// The lower-case word used in the API, the database and the gate.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-
-            /// The value for a word, or none for a word that is not one of ours.
-            #[must_use]
-            pub fn parse(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)+ _ => None }
-            }
-        }
-    };
-}
-pub(crate) use words;
 
 words!(Kind {
     Coupon = "coupon",

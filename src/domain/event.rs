@@ -6,7 +6,7 @@ use chrono::SecondsFormat;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::campaign::words;
+use super::words::words;
 use super::{CampaignId, EventId, Instant, Participation, Status};
 
 /// Shares of the outbox; each is owned by one relay at a time.

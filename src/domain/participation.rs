@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::campaign::words;
+use super::words::words;
 use super::{CampaignId, Instant, ParticipationId, UserId};
 
 /// Where a participation stands.

@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::campaign::{CouponTerms, words};
+use super::campaign::CouponTerms;
+use super::words::words;
 use super::{CampaignId, EventId, Instant, ParticipationId, Reward, Status, UserId};
 
 /// Coupons that one participation earns at most: one transaction issues them.

@@ -20,8 +20,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use crate::domain::metric;
 use crate::domain::{CampaignId, Status};
 use crate::parts::store::{RankPage, Ranked, Store, StoreError};
+use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::retry::{Policy, retry};
 use crate::runtime::settings::settings;
 use crate::runtime::supervisor::{Spawner, Stage};
@@ -81,11 +83,7 @@ impl Exporter {
 
     /// Makes its number visible.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "export_rows",
-            "Participations read for exports",
-            self.rows.clone(),
-        );
+        registry.add(&metric::EXPORT_ROWS, self.rows.clone());
     }
 
     /// Participations read for exports so far.

@@ -23,6 +23,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub use self::lines::Answering;
 use self::lines::Lines;
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::settings::choice;
 use crate::runtime::trace;
 
@@ -96,23 +98,22 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
-    /// A registry whose metrics are all named `firstcome_…`, but for the HTTP ones, whose names are
-    /// common to all services so that common dashboards read them.
+    /// A registry with the metrics of the HTTP edge and of traces.
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::default();
         let http = HttpMetrics::register(&mut registry);
-        trace::register(registry.sub_registry_with_prefix("firstcome"));
+        trace::register(&mut registry);
         Self {
             registry: Mutex::new(registry),
             http,
         }
     }
 
-    /// Lets an owner register its metrics under the prefix `firstcome`.
+    /// Lets an owner register its metrics.
     pub fn register<T>(&self, register: impl FnOnce(&mut Registry) -> T) -> T {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        register(registry.sub_registry_with_prefix("firstcome"))
+        register(&mut registry)
     }
 
     /// All metrics in the OpenMetrics text format.
@@ -159,21 +160,12 @@ impl HttpMetrics {
             durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
             in_flight: Gauge::default(),
         };
-        registry.register(
-            "http_requests",
-            "HTTP requests answered, by route template, method and class of status",
-            metrics.requests.clone(),
-        );
-        registry.register(
-            "http_request_duration_seconds",
-            "Time from the head of a request to the head of its answer",
+        registry.add(&metric::HTTP_REQUESTS, metrics.requests.clone());
+        registry.add(
+            &metric::HTTP_REQUEST_DURATION_SECONDS,
             metrics.durations.clone(),
         );
-        registry.register(
-            "http_requests_in_flight",
-            "HTTP requests being worked on",
-            metrics.in_flight.clone(),
-        );
+        registry.add(&metric::HTTP_REQUESTS_IN_FLIGHT, metrics.in_flight.clone());
         metrics
     }
 
@@ -235,13 +227,19 @@ mod tests {
     }
 
     #[test]
-    fn metrics_of_the_service_carry_its_name() {
+    fn metrics_have_the_names_of_their_declarations() {
         let telemetry = Telemetry::new();
         let counter = Counter::<u64>::default();
-        telemetry.register(|registry| registry.register("admitted", "Admitted", counter.clone()));
+        telemetry.register(|registry| registry.add(&metric::EXPORT_ROWS, counter.clone()));
+        let gauge = Gauge::<i64>::default();
+        telemetry.register(|registry| registry.add(&metric::RELAY_OLDEST_AGE_SECONDS, gauge));
         counter.inc();
         let text = telemetry.encode().unwrap();
-        assert!(text.contains("firstcome_admitted_total 1"), "{text}");
+        assert!(text.contains("firstcome_export_rows_total 1"), "{text}");
+        assert!(
+            text.contains("firstcome_relay_oldest_age_seconds 0"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -6,6 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use super::TokenError;
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
 
 /// Why a token was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,17 +35,8 @@ pub struct Metrics {
 impl Metrics {
     /// Makes the numbers visible.
     pub fn register(&self, registry: &mut Registry) {
-        let tokens = registry.sub_registry_with_prefix("tokens");
-        tokens.register(
-            "refused",
-            "Tokens that were not believed, by reason",
-            self.refused.clone(),
-        );
-        tokens.register(
-            "key_fetches",
-            "Fetches of the keys of tokens, by how they ended",
-            self.fetches.clone(),
-        );
+        registry.add(&metric::TOKENS_REFUSED, self.refused.clone());
+        registry.add(&metric::TOKENS_KEY_FETCHES, self.fetches.clone());
     }
 
     pub(super) fn refuse(&self, error: TokenError) {
