@@ -65,6 +65,13 @@ words!(State {
 
 impl State {
     /// Whether an admin or the schedule may move a campaign from here to `next`.
+    ///
+    /// ```
+    /// use firstcome::domain::State;
+    ///
+    /// assert!(State::Open.can_become(State::Paused));
+    /// assert!(!State::Closed.can_become(State::Open));
+    /// ```
     #[must_use]
     pub const fn can_become(self, next: Self) -> bool {
         matches!(

@@ -27,7 +27,15 @@ words!(Status {
 });
 
 impl Status {
-    /// Whether whoever has it holds units and a place.
+    /// Whether a participation in this status holds units.
+    ///
+    /// ```
+    /// use firstcome::domain::Status;
+    ///
+    /// assert!(Status::Reserved.holds_units());
+    /// assert!(!Status::Expired.holds_units());
+    /// assert_eq!(Status::parse("expired"), Some(Status::Expired));
+    /// ```
     #[must_use]
     pub const fn holds_units(self) -> bool {
         matches!(self, Self::Reserved | Self::Confirmed)
