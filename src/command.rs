@@ -52,7 +52,7 @@ where
     });
 }
 
-/// Threads for one thing alone, which then does not stand in line with everything else.
+/// Threads for one purpose, which does not wait for others.
 fn threads(name: &str, count: usize) -> anyhow::Result<Handle> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(count)
@@ -66,7 +66,7 @@ fn threads(name: &str, count: usize) -> anyhow::Result<Handle> {
     Ok(handle)
 }
 
-/// Runs until told to stop, or until something fails for good; then closes the store.
+/// Runs until it is stopped or a task fails for good; then closes the store.
 async fn finish(
     supervisor: Supervisor,
     signals: mpsc::Receiver<()>,

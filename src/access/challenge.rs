@@ -1,6 +1,6 @@
-//! Challenge tokens: the word of whoever runs a puzzle, a captcha or a waiting room that a user has passed it,
-//! for one campaign and for a short time. Signed with a secret that both share; nothing is asked of anybody.
-//! It must not say who is asking: a token is about a user, and no proof of being one.
+//! Challenge tokens: proof from a puzzle, a captcha or a waiting room that a user has passed it, for one campaign and
+//! a short time. They are signed with a shared secret and verified without a request. A token does not authenticate:
+//! it is about a user, and no proof of being that user.
 //!
 //! A token is text, `fc1.CAMPAIGN.USER.EXPIRES.NONCE.SIGNATURE`: see `docs/authentication.md`.
 
@@ -14,7 +14,7 @@ use crate::domain::{CampaignId, Instant, UserId};
 
 /// The one version there is.
 const VERSION: &str = "fc1";
-/// Longest token that is looked at.
+/// Length of the longest token that is read.
 const TOKEN_BYTES_MAX: usize = 256;
 /// Longest nonce.
 const NONCE_BYTES_MAX: usize = 64;

@@ -1,5 +1,5 @@
-//! How often one may ask to take part: token buckets by address, by user and by campaign, shared by all replicas.
-//! What is handed out never depends on them, so where the buckets cannot be asked, everybody may take part.
+//! Rate limits: token buckets by address, by user and by campaign, shared by all replicas. The stock does not depend
+//! on them, so while the buckets are unavailable no rate applies.
 
 mod networks;
 mod rate;
@@ -49,7 +49,7 @@ settings! {
     }
 }
 
-/// Whose rate it is.
+/// The key of a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[allow(missing_docs, reason = "each is what its name says")]
 pub enum Of {
@@ -72,7 +72,7 @@ impl Of {
     }
 }
 
-/// Where somebody stands against one rate.
+/// The state of one rate for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Whose.
@@ -85,7 +85,7 @@ pub struct Standing {
     pub full_in: Duration,
 }
 
-/// What one is told.
+/// The result of counting a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     /// Against each rate that was asked, in that order.
@@ -94,7 +94,7 @@ pub struct Told {
     pub wait: Option<Duration>,
 }
 
-/// Who asks for what.
+/// The client of a request, and its campaign.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker {
     /// Where from, if that is known.
@@ -110,7 +110,7 @@ struct By {
     of: &'static str,
 }
 
-/// Keeps the rates.
+/// Counts requests against the rates.
 #[derive(Clone)]
 pub struct Limits {
     buckets: Arc<ScriptGate>,
@@ -135,7 +135,7 @@ impl Limits {
         }
     }
 
-    /// Makes visible how often they were used up.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.add(&metric::LIMITS_REFUSED, self.refused.clone());
         registry.add(&metric::LIMITS_UNASKED, self.unasked.clone());

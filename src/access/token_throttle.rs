@@ -1,5 +1,5 @@
-//! Wrong admin tokens by address: who guesses has to wait longer each time. It is counted in this process, so
-//! the admin token works while Redis is away; so many addresses are remembered at most.
+//! Delays after wrong admin tokens, by address. Failures are counted in this process, so the admin token works while
+//! Redis is unavailable; the number of addresses is bounded.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -56,7 +56,7 @@ struct Failures {
     until: Instant,
 }
 
-/// Remembers who guessed wrong.
+/// Counts wrong tokens by address.
 #[derive(Debug)]
 pub struct Guesses {
     config: GuessConfig,

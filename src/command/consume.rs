@@ -12,7 +12,7 @@ use crate::parts::broker::Publisher;
 use crate::runtime::supervisor::{Stage, Supervisor, process_signals};
 use crate::runtime::telemetry::Telemetry;
 
-/// Consumes until told to stop. It needs the real database and broker: embedded ones belong to one process,
+/// Consumes until it is stopped. It needs the real database and broker: embedded ones belong to one process,
 /// and that one has consumers of its own.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(

@@ -1,4 +1,4 @@
-//! The HTTP edge as the configuration has it.
+//! The HTTP edge, by the configuration.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::http::{self, App, BoundMetrics, CertificateFiles, Hosts, Surface, Tak
 use crate::runtime::supervisor::{Policy, Spawner, Stage};
 use crate::runtime::telemetry::Telemetry;
 
-/// Threads for those who run the service: they ask little.
+/// Threads of the management listener, which has few requests.
 const MANAGEMENT_THREADS: usize = 1;
 
-/// What the edge of `serve` is told.
+/// The settings of the edge of `serve`.
 pub(super) fn settings(
     config: &Config,
     spawner: &Spawner,

@@ -1,4 +1,4 @@
-//! Starts what publishes: the relay, and the wires over which replicas wake each other's.
+//! Starts the publication of the outbox: the relay, and the notifications between replicas.
 
 use std::sync::Arc;
 
@@ -15,15 +15,15 @@ use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::Telemetry;
 
-/// What publishes what this process commits.
+/// The publication of this process's commits.
 pub(super) struct OutboxRelay {
-    /// Where the writer hands over what it commits; none: it is found by a poll.
+    /// Takes the commits of the writer; none: polls find them.
     pub(super) hints: Option<mpsc::Sender<Fresh>>,
     /// The relay of this process; none: another process publishes.
     pub(super) relay: Option<RelayHandle>,
 }
 
-/// Starts a relay in a process that also commits, or, where another process publishes, what tells it.
+/// Starts a relay in a process that also commits, or the notifications to another process that publishes.
 pub(super) fn start(
     config: &Config,
     clock: &Clock,
@@ -50,7 +50,7 @@ pub(super) fn start(
     Ok(OutboxRelay { hints, relay: None })
 }
 
-/// Starts a relay that other replicas can wake.
+/// Starts a relay that other replicas can notify.
 pub(super) fn start_relay(
     config: &Config,
     clock: &Clock,

@@ -1,5 +1,5 @@
-//! Opens the parts that the configuration names, or the embedded ones in their place. What cannot be
-//! reached is said in one line: which, where, and what to try.
+//! Opens the configured parts, or the embedded ones in their place. An unreachable part is reported in one line: which
+//! part, its address, and what to try.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::runtime::retry;
 /// Opening a part takes at most this long.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The clock that the process goes by: the database's, where that is a server.
+/// The clock of the process: the database's, if that is a server.
 pub(super) fn clock(config: &Config) -> Clock {
     let url = config.database.url.as_ref();
     if url.is_some_and(|url| url.expose_secret().starts_with("mysql:")) {
@@ -69,14 +69,14 @@ pub(super) async fn migrated_store(config: &Config, clock: Clock) -> anyhow::Res
     Ok(store)
 }
 
-/// Takes the address to serve on.
+/// Listens on the address of the API.
 pub(super) fn listener(config: &Config) -> anyhow::Result<TcpListener> {
     let address = config.http.listen;
     listen(address)
         .with_context(|| format!("cannot listen on {address} (set FIRSTCOME_HTTP_LISTEN)"))
 }
 
-/// Takes the address for those who run the service, if it is another.
+/// Listens on the address for operators, if there is one.
 pub(super) fn management_listener(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     let listener = config.http.management_listen.map(|address| {
         listen(address).with_context(|| {
@@ -86,7 +86,7 @@ pub(super) fn management_listener(config: &Config) -> anyhow::Result<Option<TcpL
     listener.transpose()
 }
 
-/// Takes the address of a process that has nothing to show but probes and metrics.
+/// Listens on the address of a process that has only probes and metrics.
 pub(super) fn probe_listener(config: &Config) -> anyhow::Result<TcpListener> {
     management_listener(config)?.map_or_else(|| listener(config), Ok)
 }

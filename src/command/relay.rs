@@ -11,7 +11,7 @@ use crate::operate::health::{Health, Need};
 use crate::runtime::supervisor::{Stage, Supervisor, process_signals};
 use crate::runtime::telemetry::Telemetry;
 
-/// Publishes until told to stop. It needs the real database and broker: embedded ones belong to one
+/// Publishes until it is stopped. It needs the real database and broker: embedded ones belong to one
 /// process, and that one has a relay of its own.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(

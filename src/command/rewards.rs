@@ -15,7 +15,7 @@ use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::Telemetry;
 use crate::sale::catalogue::{Catalogue, CatalogueConfig};
 
-/// What the schema beside that of the events is called.
+/// Suffix of the schema beside that of the events.
 const SCHEMA_SUFFIX: &str = "_rewards";
 
 /// Opens the rewards database, if this process has to do with it, and brings its schema up to date.

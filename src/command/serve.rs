@@ -38,7 +38,7 @@ use crate::sale::meter::Meter;
 use crate::sale::participate::{Lookups, Participate, Parts, SyncPath};
 use crate::sale::reconcile::Reconciler;
 
-/// Serves until told to stop.
+/// Serves until it is stopped.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let clock = parts::clock(&config);
     let _data_folder = data_folder::hold(&config)?;
@@ -195,7 +195,7 @@ fn assemble(
     })
 }
 
-/// What participants read by, and who asks to be logged in: of four connections, one.
+/// The store for participants' reads and log-ins: one of four connections.
 fn reads(config: &Config, store: &Store) -> Store {
     let connections = config.database.connections_max / 4;
     store.share(usize::try_from(connections).unwrap_or(1).max(1))
@@ -302,7 +302,7 @@ fn lifecycle(
     )
 }
 
-/// Simulated participants, where the configuration asks for them.
+/// Simulated participants, if they are configured.
 fn simulator(
     config: &Config,
     participate: &Participate,
@@ -323,7 +323,7 @@ fn exporter(config: &Config, store: &Store, spawner: &Spawner, telemetry: &Telem
     exporter
 }
 
-/// What gathers those who ask the gate at the same moment, and what commits them together.
+/// The batchers of admissions and of commits.
 fn group_commit(
     config: &Config,
     store: &Store,

@@ -21,11 +21,11 @@ pub enum Kind {
     General,
 }
 
-/// Where a campaign stands in its life: draft → scheduled → open ⇄ paused → closed → archived.
+/// The state of a campaign: draft → scheduled → open ⇄ paused → closed → archived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Being prepared; nobody can take part.
+    /// In preparation; it accepts no participations.
     Draft,
     /// Opens by itself at `opens_at`.
     Scheduled,
@@ -39,7 +39,7 @@ pub enum State {
     Archived,
 }
 
-/// Whether campaigns that cost something can be sold here.
+/// Whether campaigns with a price are sold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pricing {
     /// They can: payments are taken.
@@ -92,7 +92,7 @@ impl State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reward {
-    /// So many points.
+    /// Points.
     Points(u32),
     /// A coupon with these terms.
     Coupon(CouponTerms),
@@ -124,7 +124,7 @@ pub struct Campaign {
     pub description: String,
     /// What kind of thing is handed out.
     pub kind: Kind,
-    /// Where it stands in its life.
+    /// Its state.
     pub state: State,
     /// Units there are; none: unlimited.
     pub total_stock: Option<u64>,
@@ -132,7 +132,7 @@ pub struct Campaign {
     pub committed_units: u64,
     /// Units one user may hold.
     pub per_user_limit: u32,
-    /// The highest limit that was ever in force: somebody may hold as much.
+    /// The highest limit that was ever in force: a user may hold that many units.
     pub per_user_limit_max: u32,
     /// Units one request may ask for.
     pub max_quantity: u32,
@@ -148,7 +148,7 @@ pub struct Campaign {
     pub reward: Option<Reward>,
     /// Whether what is confirmed may be cancelled.
     pub cancellable: bool,
-    /// The list of those who may take part; none: everybody may.
+    /// Its allow-list; none: every user may take part.
     pub allow_list: Option<AllowListId>,
     /// How often units of it were given back.
     pub returns: u64,

@@ -56,7 +56,7 @@ impl Verdict {
 }
 
 impl Policy {
-    /// For whoever has a client waiting: a few attempts, close together.
+    /// For requests that a client waits for: a few attempts in short order.
     pub const BRIEF: Self = Self {
         initial: Duration::from_millis(50),
         max: Duration::from_secs(1),

@@ -25,10 +25,10 @@ use spawner::{Drain, Shared};
 
 use crate::runtime::retry;
 
-/// What a task fails with.
+/// The error of a task.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// In which order things stop. A stage may rely on the later ones while it drains.
+/// The order in which tasks stop. A stage may rely on the later ones while it drains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// Takes requests.
@@ -43,7 +43,7 @@ pub enum Stage {
     Settler,
     /// Applies what was published.
     Consumers,
-    /// All the rest: schedules, samplers, leases.
+    /// Everything else: schedules, samplers, leases.
     Background,
 }
 
@@ -63,7 +63,7 @@ impl Stage {
 /// What to do when a task fails, by error or by panic.
 #[derive(Clone, Copy, Debug)]
 pub enum Policy {
-    /// Start it again, so many times within the window; one more failure stops the process.
+    /// Restart it, up to `budget` times within the window; one more failure stops the process.
     Restart {
         /// Restarts within the window.
         budget: u32,
@@ -72,7 +72,7 @@ pub enum Policy {
         /// How long to wait before each.
         backoff: retry::Policy,
     },
-    /// The process is of no use without it, or cannot be trusted after it.
+    /// The process cannot work without the task, or its state is unknown after the failure.
     StopProcess,
 }
 
@@ -92,7 +92,7 @@ impl Policy {
     }
 }
 
-/// Owns all tasks and runs until told to stop or until one fails for good.
+/// Owns all tasks and runs until it is stopped or a task fails for good.
 #[derive(Debug)]
 pub struct Supervisor {
     spawner: Spawner,

@@ -1,7 +1,7 @@
-//! What the service tells about itself: the log subscriber and the metrics registry.
+//! The log subscriber and the metrics registry.
 //!
-//! Metrics are made by their owners and registered here; this module keeps those of the HTTP edge
-//! because the edge is built anew in every test and the registry is not.
+//! Owners create their metrics and register them here. This module owns those of the HTTP edge, because tests create
+//! the edge several times and the registry once.
 
 mod lines;
 
@@ -129,7 +129,7 @@ impl Telemetry {
 /// A route and a method of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
-    /// The template, never the address asked for: addresses are without bound.
+    /// The template, never the requested path: paths are unbounded.
     route: Arc<str>,
     method: &'static str,
 }

@@ -1,4 +1,4 @@
-//! What a log-in takes and gives.
+//! The input and the result of a log-in.
 
 use std::net::IpAddr;
 
@@ -6,9 +6,9 @@ use secrecy::SecretString;
 
 use super::{Account, RememberToken, SessionToken, TotpState};
 use crate::access::identity::Scopes;
-use crate::domain::{Instant, LoginName, UserId};
+use crate::domain::{Instant, UserId};
 
-/// What somebody logs in with, and from where.
+/// The credentials of a log-in, and its address.
 #[derive(Clone, Copy, Debug)]
 pub struct Credentials<'a> {
     /// The login name.
@@ -21,12 +21,12 @@ pub struct Credentials<'a> {
     pub address: Option<IpAddr>,
 }
 
-/// Whether a one-time code is asked for.
+/// Whether a one-time code is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CodeCheck {
     /// It is, where the account has them enabled.
     WhereEnabled,
-    /// It is not: whoever asks is logged in.
+    /// It is not: the user is logged in.
     Omitted,
 }
 
@@ -59,7 +59,7 @@ pub struct Remembered {
     pub ends_at: Instant,
 }
 
-/// Somebody who has just logged in.
+/// A user who has just logged in.
 #[derive(Debug)]
 pub struct Entered {
     /// As whom.
@@ -78,7 +78,7 @@ pub struct Entered {
     pub code: CodeUsed,
 }
 
-/// Somebody who is logged in.
+/// A user who is logged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
     /// Who.

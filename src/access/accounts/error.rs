@@ -6,10 +6,10 @@ use crate::domain::UserId;
 use crate::parts::gate::GateError;
 use crate::parts::store::StoreError;
 
-/// What failed, or was refused.
+/// Why a request about an account failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
-    /// There is no such account, the password is another, or it is disabled: which of these is not said.
+    /// There is no such account, the password is wrong, or the account is disabled; the client does not learn which.
     #[error("log in: refused")]
     Refused(Option<UserId>),
     /// The password is right, and a one-time code is missing.
@@ -27,7 +27,7 @@ pub enum AccountError {
     /// No secret waits for its first code.
     #[error("enable one-time codes: no secret waits for its first code")]
     NoEnrolment,
-    /// Too many were tried, or are in progress: it may be tried after this time. The word says which limit.
+    /// Too many log-ins failed or are in progress: the client may retry after this time. The word names the limit.
     #[error("log in: {1} is used up")]
     Throttled(Duration, &'static str),
     /// The remembered log-in is over, or was never.
@@ -36,13 +36,13 @@ pub enum AccountError {
     /// Another window went on with it a moment ago.
     #[error("resume a remembered log-in: its token was used a moment ago")]
     JustUsed,
-    /// Somebody has a copy of its token: all sessions of the account were ended.
+    /// Its token was copied: all sessions of the account were ended.
     #[error("resume a remembered log-in: its token was used before")]
     Stolen,
     /// There is no such account.
     #[error("there is no such account")]
     Unknown,
-    /// Somebody has the login name.
+    /// Another account has the login name.
     #[error("the login name is taken")]
     Taken,
     /// The account has, or would have, scopes that the admin has not.
@@ -51,7 +51,7 @@ pub enum AccountError {
     /// It is the admin's own, whose password takes the current one to change.
     #[error("change the account's password: it is the admin's own")]
     OwnPassword,
-    /// Too much is being done at once: ask again.
+    /// Too much is in progress: the client may retry.
     #[error("too many passwords are being hashed")]
     Busy,
     /// The database.

@@ -1,14 +1,18 @@
-//! Logging in, being logged in, going on with a remembered log-in, and logging out.
+//! Log-in, sessions, remembered log-ins, and log-out.
+
+use std::net::IpAddr;
 
 use secrecy::SecretString;
 
+use super::credentials::CodeCheck;
 use super::password::Verdict;
 use super::totp::{RecoveryCodes, TotpSecret};
 use super::{
-    Account, AccountError, Accounts, RememberToken, SessionToken, TotpPolicy, TotpState, scopes_of,
+    Account, AccountError, Accounts, CodeUsed, Credentials, Entered, RememberToken, Remembered,
+    Session, SessionToken, Stay, TotpPolicy, TotpState, scopes_of,
 };
 use crate::access::identity::Scopes;
-use crate::domain::{Instant, LoginName, UserId};
+use crate::domain::LoginName;
 use crate::parts::gate::{GateError, LoginEnd, Opened, Opening, Series, SeriesToken};
 
 impl Accounts {

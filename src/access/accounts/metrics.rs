@@ -1,4 +1,4 @@
-//! How log-ins fare. Cheap to clone: all clones are the same numbers. Nobody is named.
+//! Metrics of log-ins. Clones share their values. No label names a user.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -19,7 +19,7 @@ struct By {
     by: &'static str,
 }
 
-/// The numbers of log-ins.
+/// Metrics of log-ins.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     logins: Family<Ended, Counter>,
@@ -29,7 +29,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Makes the numbers visible.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.add(&metric::LOGINS, self.logins.clone());
         registry.add(&metric::SESSIONS_RESUMED, self.resumed.clone());
@@ -37,7 +37,7 @@ impl Metrics {
         registry.add(&metric::SESSIONS_CSRF_REFUSED, self.csrf_refused.clone());
     }
 
-    /// A request was refused that may have been forged.
+    /// Counts a rejected request that may be forged.
     pub fn forged(&self) {
         self.csrf_refused.inc();
     }

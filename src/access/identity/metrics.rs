@@ -1,4 +1,4 @@
-//! How tokens fare. Cheap to clone: all clones are the same numbers.
+//! Metrics of tokens. Clones share their values.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -12,7 +12,7 @@ use crate::runtime::metrics::RegisterMetric;
 /// Why a token was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Why {
-    /// One word.
+    /// The reason in one word.
     pub reason: &'static str,
 }
 
@@ -23,7 +23,7 @@ pub struct Fetch {
     pub result: &'static str,
 }
 
-/// The numbers of whoever verifies tokens.
+/// Metrics of the verification of tokens.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     /// Tokens refused by this process.
@@ -33,7 +33,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Makes the numbers visible.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.add(&metric::TOKENS_REFUSED, self.refused.clone());
         registry.add(&metric::TOKENS_KEY_FETCHES, self.fetches.clone());

@@ -1,9 +1,9 @@
-//! What a token says of itself in `typ`: a token that was made for something else must not be taken for one
-//! that says who is asking (RFC 8725, 3.11).
+//! The type of a token (`typ`). A token that was issued for another purpose must not authenticate a user (RFC 8725,
+//! 3.11).
 
 use std::fmt;
 
-/// What a token is that does not say so.
+/// The type of a token without `typ`.
 const UNTYPED: &str = "jwt";
 /// May be left out in front of a media type (RFC 7515, 4.1.9).
 const APPLICATION: &str = "application/";

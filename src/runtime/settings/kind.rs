@@ -9,7 +9,7 @@ use serde::de::value::Error;
 use serde::de::{Deserialize, Deserializer, Visitor};
 use serde_json::Value;
 
-/// What stands in place of a secret.
+/// Printed in place of a secret.
 const MASK: &str = "********";
 
 /// How a setting is written.
@@ -23,7 +23,7 @@ pub enum Kind {
     Number,
     /// `500ms`, `2m`.
     Duration,
-    /// Text, also where it looks like a number.
+    /// Text, also if it looks like a number.
     Text,
     /// Text that is never printed.
     Secret,

@@ -24,7 +24,7 @@ pub(super) struct Shared {
     pub(super) drains: [Drain; Stage::ALL.len()],
     /// Cancelled when waiting is over: what still runs is aborted.
     pub(super) abort: CancellationToken,
-    /// Why the process cannot go on; only the first reason is kept.
+    /// Why the process must stop; only the first reason is stored.
     pub(super) failures: mpsc::Sender<String>,
 }
 
