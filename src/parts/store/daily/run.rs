@@ -5,7 +5,7 @@ use sea_orm::QueryResult;
 use serde::{Deserialize, Serialize};
 
 use super::rows::read_text;
-use crate::domain::campaign::words;
+use crate::domain::words::words;
 use crate::domain::{CampaignId, Day, Instant, RunId, Zone};
 use crate::parts::store::StoreError;
 use crate::parts::store::campaigns::to_unsigned;
