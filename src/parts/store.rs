@@ -8,6 +8,7 @@ mod bounded;
 mod campaigns;
 mod connection;
 mod counts;
+mod current;
 mod daily;
 mod dead_letters;
 mod demotion;
@@ -15,12 +16,16 @@ mod duties;
 mod entity;
 mod error;
 mod history;
+mod json;
+mod moments;
+mod numbers;
 mod order;
 mod outbox;
 mod participations;
 mod rewards;
 mod schema;
 mod shapes;
+mod sql;
 mod tallies;
 mod totp;
 mod unreadable;
@@ -61,7 +66,7 @@ use std::time::{Duration, Instant as Moment};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use self::bounded::{Db, Tx};
-use self::outbox::Sql;
+use self::sql::Sql;
 use crate::domain::Instant;
 use crate::runtime::clock::{Clock, Told};
 
@@ -144,7 +149,7 @@ impl Store {
     /// The time by the database's clock, which decides what cannot be taken back. Embedded, that is this
     /// process's.
     pub async fn time(&self) -> Result<Instant, StoreError> {
-        Sql::time(self, self.connection()).await
+        Sql::time(self, &self.db).await
     }
 
     /// The same, for the clock of this store to follow from then on.
@@ -196,10 +201,7 @@ impl Store {
             .chars()
             .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
         {
-            return Err(StoreError::Unreadable {
-                what: "the name of a schema",
-                value: name.to_owned(),
-            });
+            return Err(StoreError::unreadable("the name of a schema", name));
         }
         self.db
             .execute_unprepared(&format!("CREATE DATABASE IF NOT EXISTS `{name}`"))
@@ -248,10 +250,6 @@ impl Store {
     /// on the way never says goodbye, and ends with the process.
     pub async fn close(&self) -> Result<(), StoreError> {
         connection::close(&self.db).await
-    }
-
-    fn connection(&self) -> &Db {
-        &self.db
     }
 
     /// A transaction that writes. In SQLite it takes the write lock at once, because a transaction

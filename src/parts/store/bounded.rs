@@ -9,9 +9,9 @@
 //! around then have to show that they are in step before anybody else gets them.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sea_orm::{
@@ -20,7 +20,7 @@ use sea_orm::{
 };
 use tokio::sync::Semaphore;
 
-use super::demotion::Demotion;
+use super::demotion::{Demotion, millis_now};
 
 /// For so long after a statement was given up, connections that come back are looked at closely.
 const DOUBT: Duration = Duration::from_secs(5);
@@ -40,12 +40,6 @@ impl GivenUp {
         let doubt = u64::try_from(DOUBT.as_millis()).unwrap_or(u64::MAX);
         at > 0 && millis_now().saturating_sub(at) < doubt
     }
-}
-
-/// Milliseconds since the first question of the process, and one more.
-pub(super) fn millis_now() -> u64 {
-    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(BEGAN.elapsed().as_millis()).unwrap_or(u64::MAX) + 1
 }
 
 /// The pool.

@@ -11,6 +11,10 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrde
 
 pub use self::states::States;
 use super::entity::campaign::{ActiveModel, Column, Entity, Model};
+use super::entity::set;
+use super::json::{from_text, to_text};
+use super::numbers::{narrow, to_signed, to_unsigned};
+use super::unreadable::parse;
 use super::{Store, StoreError};
 use crate::domain::{
     AllowListId, AuditNote, Campaign, CampaignId, Instant, Kind, Reward, State, to_stored_precision,
@@ -116,7 +120,7 @@ impl Store {
             hold_seconds: Set(narrow(new.hold_seconds)),
             opens_at: Set(new.opens_at.map(to_stored_precision)),
             closes_at: Set(new.closes_at.map(to_stored_precision)),
-            reward: Set(new.reward.as_ref().map(reward_text).transpose()?),
+            reward: Set(reward_text(new.reward.as_ref())?),
             cancellable: Set(new.cancellable),
             has_coupons: Set(matches!(new.reward, Some(Reward::Coupon(_)))),
             reward_since: Set(now),
@@ -138,10 +142,7 @@ impl Store {
         tx.commit().await?;
         self.campaign(id)
             .await?
-            .ok_or_else(|| StoreError::Unreadable {
-                what: "the campaign just created",
-                value: id.to_string(),
-            })
+            .ok_or_else(|| StoreError::unreadable("the campaign just created", id))
     }
 
     /// One campaign.
@@ -257,52 +258,30 @@ impl Store {
     }
 
     fn changed_row(&self, change: &CampaignChange) -> Result<ActiveModel, StoreError> {
-        let mut row = ActiveModel {
-            updated_at: Set(to_stored_precision(self.clock.now())),
+        let now = self.clock.now();
+        let reward = change.reward.as_ref();
+        let is_coupon = matches!(reward, Some(Some(Reward::Coupon(_))));
+        Ok(ActiveModel {
+            name: set(change.name.clone()),
+            description: set(change.description.clone()),
+            state: set(change.state.map(|state| state.as_str().to_owned())),
+            total_stock: set(change.total_stock.map(|total| total.map(to_signed))),
+            per_user_limit: set(change.per_user_limit.map(narrow)),
+            max_quantity: set(change.max_quantity.map(narrow)),
+            price: set(change.price.map(|price| price.map(to_signed))),
+            hold_seconds: set(change.hold_seconds.map(narrow)),
+            opens_at: set(change.opens_at.map(|at| at.map(to_stored_precision))),
+            closes_at: set(change.closes_at.map(|at| at.map(to_stored_precision))),
+            cancellable: set(change.cancellable),
+            reward: set(reward
+                .map(|reward| reward_text(reward.as_ref()))
+                .transpose()?),
+            reward_since: set(reward.map(|_| to_stored_precision(now + REWARD_UNSEEN_MAX))),
+            // Never reset: coupons that were granted outlive the reward.
+            has_coupons: set(is_coupon.then_some(true)),
+            updated_at: Set(to_stored_precision(now)),
             ..ActiveModel::default()
-        };
-        if let Some(name) = &change.name {
-            row.name = Set(name.clone());
-        }
-        if let Some(description) = &change.description {
-            row.description = Set(description.clone());
-        }
-        if let Some(state) = change.state {
-            row.state = Set(state.as_str().to_owned());
-        }
-        if let Some(total) = change.total_stock {
-            row.total_stock = Set(total.map(to_signed));
-        }
-        if let Some(limit) = change.per_user_limit {
-            row.per_user_limit = Set(narrow(limit));
-        }
-        if let Some(max) = change.max_quantity {
-            row.max_quantity = Set(narrow(max));
-        }
-        if let Some(price) = change.price {
-            row.price = Set(price.map(to_signed));
-        }
-        if let Some(hold) = change.hold_seconds {
-            row.hold_seconds = Set(narrow(hold));
-        }
-        if let Some(at) = change.opens_at {
-            row.opens_at = Set(at.map(to_stored_precision));
-        }
-        if let Some(at) = change.closes_at {
-            row.closes_at = Set(at.map(to_stored_precision));
-        }
-        if let Some(cancellable) = change.cancellable {
-            row.cancellable = Set(cancellable);
-        }
-        if let Some(reward) = &change.reward {
-            row.reward = Set(reward.as_ref().map(reward_text).transpose()?);
-            row.reward_since = Set(to_stored_precision(self.clock.now() + REWARD_UNSEEN_MAX));
-            // For good: what was granted outlives the reward.
-            if matches!(reward, Some(Reward::Coupon(_))) {
-                row.has_coupons = Set(true);
-            }
-        }
-        Ok(row)
+        })
     }
 }
 
@@ -310,19 +289,12 @@ impl TryFrom<Model> for Campaign {
     type Error = StoreError;
 
     fn try_from(row: Model) -> Result<Self, StoreError> {
-        let unreadable = |what, value: &str| StoreError::Unreadable {
-            what,
-            value: value.to_owned(),
-        };
-        let reward = row.reward.as_deref().map(|text| {
-            serde_json::from_str(text).map_err(|_| unreadable("a campaign's reward", text))
-        });
+        let reward = row.reward.as_deref();
+        let reward = reward.map(|text| from_text("a campaign's reward", text));
         Ok(Self {
             id: CampaignId(row.id),
-            kind: Kind::parse(&row.kind)
-                .ok_or_else(|| unreadable("a campaign's kind", &row.kind))?,
-            state: State::parse(&row.state)
-                .ok_or_else(|| unreadable("a campaign's state", &row.state))?,
+            kind: parse("a campaign's kind", &row.kind, Kind::parse)?,
+            state: parse("a campaign's state", &row.state, State::parse)?,
             name: row.name,
             description: row.description,
             total_stock: row.total_stock.map(to_unsigned),
@@ -357,22 +329,7 @@ fn per_user_limit_max(change: &CampaignChange) -> Expr {
         .into()
 }
 
-fn reward_text(reward: &Reward) -> Result<String, StoreError> {
-    serde_json::to_string(reward).map_err(|error| StoreError::Unreadable {
-        what: "a reward to store",
-        value: error.to_string(),
-    })
-}
-
-/// The columns are signed because both databases know no other; the edge keeps values in range.
-pub(super) fn to_signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-pub(super) fn to_unsigned(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
-}
-
-pub(super) fn narrow(value: u32) -> i32 {
-    i32::try_from(value).unwrap_or(i32::MAX)
+fn reward_text(reward: Option<&Reward>) -> Result<Option<String>, StoreError> {
+    let text = reward.map(|reward| to_text("a reward to store", reward));
+    text.transpose()
 }

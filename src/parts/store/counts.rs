@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::campaigns::to_unsigned;
-use super::outbox::Sql;
+use super::numbers::to_unsigned;
+use super::sql::Sql;
 use super::verification::Ground;
 use super::{Store, StoreError};
 use crate::domain::CampaignId;

@@ -6,14 +6,13 @@
 //! something for good are made with the server asked, after them, whether it still takes writes. The path of a
 //! participation asks nothing: its write is the question.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use super::bounded::{Tx, millis_now};
-use super::{Store, StoreError, connection, error};
+use super::{StoreError, error};
 
 /// A connection is used for this long at least: while the address still leads to the old primary, each write
 /// is refused, and the pool is opened anew no more often than this.
@@ -84,24 +83,10 @@ impl Demotion {
     }
 }
 
-impl Store {
-    /// Whether the database takes writes; if not, the error names the settings that say so.
-    pub async fn check_writable(&self) -> Result<(), StoreError> {
-        self.db.demotion().require_writable(&self.db).await
-    }
-
-    /// Begins a read that decides something for good, to be ended with [`Store::end_current`].
-    pub(super) async fn begin_current(&self) -> Result<Tx, StoreError> {
-        connection::begin_to_read(&self.db).await
-    }
-
-    /// Fails unless what was read was current: a server that takes writes now was the primary when it
-    /// answered.
-    pub(super) async fn end_current(&self, tx: Tx) -> Result<(), StoreError> {
-        let current = self.db.demotion().require_writable(&tx).await;
-        tx.rollback().await?;
-        current
-    }
+/// Milliseconds since the first call in this process, plus one, so that 0 stays free for "never".
+pub(super) fn millis_now() -> u64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(BEGAN.elapsed().as_millis()).unwrap_or(u64::MAX) + 1
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sea_orm::ConnectionTrait;
 
-use super::outbox::Sql;
+use super::sql::Sql;
 use super::{Store, StoreError};
 
 impl Store {
@@ -15,8 +15,7 @@ impl Store {
         owner: &str,
         term: Duration,
     ) -> Result<bool, StoreError> {
-        self.take_duty_on(self.connection(), name, owner, term)
-            .await
+        self.take_duty_on(&self.db, name, owner, term).await
     }
 
     /// The same, within a transaction.

@@ -74,6 +74,14 @@ const WITHHELD: [&str; 5] = ["1044", "1142", "1227", "1109", "1146"];
 const VALUES: [&str; 5] = ["1264", "1406", "1366", "1265", "1690"];
 
 impl StoreError {
+    /// A row with a value that this release does not know.
+    pub(super) fn unreadable(what: &'static str, value: impl ToString) -> Self {
+        Self::Unreadable {
+            what,
+            value: value.to_string(),
+        }
+    }
+
     /// Whether nothing happened, and the same call may succeed when it is made again: a lost lock, or a
     /// server that was demoted while another connection leads to its successor.
     #[must_use]

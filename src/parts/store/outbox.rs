@@ -10,12 +10,11 @@ mod leases;
 mod parked;
 mod places;
 mod purge;
-mod statement;
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use sea_orm::QueryResult;
+use sea_orm::{ColumnTrait, EntityTrait, QueryResult, QuerySelect};
 use uuid::Uuid;
 
 pub use blocked::ORPHAN_KEYS_MAX;
@@ -24,9 +23,10 @@ pub use parked::{DueRows, Parked, ParkedKey, ParkedState, Reparked, Under, Verdi
 use places::Columns;
 pub use places::{Partitions, Without};
 pub use purge::{PurgePage, Purgeable};
-pub(super) use statement::{Sql, Sum};
 
+use super::entity::{outbox_event, outbox_pending};
 use super::shapes::padded;
+use super::sql::Sql;
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, EventId, Instant, OutboxEvent, Stream};
 
@@ -140,7 +140,7 @@ impl Store {
             .push(" AS held FROM outbox_pending WHERE bucket IN ");
         only(sql.list(padded(buckets)));
         sql.push(" ORDER BY bucket, event_id LIMIT ").bind(rows_max);
-        let rows = sql.rows(self.connection()).await?;
+        let rows = sql.rows(&self.db).await?;
         rows.iter()
             .map(|row| {
                 let held: Option<i64> = row.try_get("", "held")?;
@@ -163,7 +163,7 @@ impl Store {
         }
         let mut sql = Sql::new(self, "SELECT message_key FROM outbox_event WHERE id IN ");
         sql.list(padded(ids).map(|id| id.0));
-        let rows = sql.rows(self.connection()).await?;
+        let rows = sql.rows(&self.db).await?;
         rows.iter()
             .map(|row| Ok(row.try_get("", "message_key")?))
             .collect()
@@ -175,7 +175,7 @@ impl Store {
         sql.push(" JOIN outbox_event e ON e.id = p.event_id WHERE p.bucket = ");
         sql.bind(bucket).push(" AND e.aggregateid = ");
         sql.bind(aggregate).push(" LIMIT 1");
-        Ok(!sql.rows(self.connection()).await?.is_empty())
+        Ok(!sql.rows(&self.db).await?.is_empty())
     }
 
     /// The events with these ids. One that is not there is in neither list.
@@ -188,7 +188,7 @@ impl Store {
         sql.push(EVENT_COLUMNS)
             .push(" FROM outbox_event e WHERE id IN ");
         sql.list(padded(ids).map(|id| id.0)).push(" ORDER BY e.id");
-        for row in sql.rows(self.connection()).await? {
+        for row in sql.rows(&self.db).await? {
             match event(&row) {
                 Ok(event) => loaded.events.push(event),
                 Err(failure) => {
@@ -208,7 +208,7 @@ impl Store {
         let mut sql = Sql::new(self, &self.db.delete_by_key("outbox_pending"));
         sql.push(" WHERE (bucket, event_id) IN ");
         sql.pairs(padded(keys).map(|key| (key.bucket.into(), key.event_id.0.into())));
-        sql.run(self.connection()).await
+        sql.run(&self.db).await
     }
 
     /// How many rows wait and where, of one campaign or of all.
@@ -229,7 +229,7 @@ impl Store {
         }
         sql.push(" GROUP BY state");
         let mut counts = OutboxCounts::default();
-        for row in sql.rows(self.connection()).await? {
+        for row in sql.rows(&self.db).await? {
             let rows = u64::try_from(row.try_get::<i64>("", "count_rows")?).unwrap_or_default();
             let place: String = row.try_get("", "place")?;
             match ParkedState::parse(&place) {
@@ -246,25 +246,25 @@ impl Store {
     /// For how long the oldest pending row has waited; none: nothing is pending.
     pub async fn oldest_pending_age(&self) -> Result<Option<Duration>, StoreError> {
         // Ids are in order of time, and the smallest of each bucket is one step in the index.
-        let mut sql = Sql::new(
-            self,
-            "SELECT MIN(event_id) AS event_id FROM outbox_pending GROUP BY bucket",
-        );
-        let rows = sql.rows(self.connection()).await?;
-        let mut oldest: Option<Uuid> = None;
-        for row in &rows {
-            let id: Uuid = row.try_get("", "event_id")?;
-            oldest = Some(oldest.map_or(id, |other| other.min(id)));
-        }
-        let Some(oldest) = oldest else {
+        let oldest: Vec<Uuid> = outbox_pending::Entity::find()
+            .select_only()
+            .column_as(outbox_pending::Column::EventId.min(), "event_id")
+            .group_by(outbox_pending::Column::Bucket)
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        let Some(oldest) = oldest.into_iter().min() else {
             return Ok(None);
         };
-        let mut sql = Sql::new(self, "SELECT created_at FROM outbox_event WHERE id = ");
-        let rows = sql.bind(oldest).rows(self.connection()).await?;
-        let Some(row) = rows.first() else {
+        let event: Option<Instant> = outbox_event::Entity::find_by_id(oldest)
+            .select_only()
+            .column(outbox_event::Column::CreatedAt)
+            .into_tuple()
+            .one(&self.db)
+            .await?;
+        let Some(created_at) = event else {
             return Ok(None);
         };
-        let created_at: Instant = row.try_get("", "created_at")?;
         let age = self.clock.now().signed_duration_since(created_at);
         Ok(Some(age.to_std().unwrap_or_default()))
     }

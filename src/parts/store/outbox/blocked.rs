@@ -1,8 +1,9 @@
 //! Keys whose rows wait behind one that is to be tried again: which they are, and how they are let go.
 
-use super::{ParkedState, Sql, bucket};
+use super::{ParkedState, bucket};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// Keys let go by one look for those that wait behind nothing.

@@ -7,11 +7,13 @@ use std::time::Duration;
 use sea_orm::QueryResult;
 
 use super::places::Columns;
-use super::{EVENT_COLUMNS, Pending, PendingKey, Sql, Without, bucket, event, reason};
+use super::{EVENT_COLUMNS, Pending, PendingKey, Without, bucket, event, reason};
+use crate::domain::campaign::words;
 use crate::domain::{EventId, Instant, OutboxEvent, key_hash};
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::campaigns::to_signed;
+use crate::parts::store::numbers::to_signed;
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// Why a row is parked.
@@ -27,30 +29,12 @@ pub enum ParkedState {
     Discarded,
 }
 
-impl ParkedState {
-    /// The word in the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Blocked => "blocked",
-            Self::Dead => "dead",
-            Self::Discarded => "discarded",
-        }
-    }
-
-    /// The state for a word.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        match word {
-            "retry" => Some(Self::Retry),
-            "blocked" => Some(Self::Blocked),
-            "dead" => Some(Self::Dead),
-            "discarded" => Some(Self::Discarded),
-            _ => None,
-        }
-    }
-}
+words!(ParkedState {
+    Retry = "retry",
+    Blocked = "blocked",
+    Dead = "dead",
+    Discarded = "discarded",
+});
 
 /// What is to be written about a row that could not be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,7 +208,7 @@ impl Store {
     async fn is_parked(&self, id: EventId, state: ParkedState) -> Result<bool, StoreError> {
         let mut sql = Sql::new(self, "SELECT 1 FROM outbox_parked WHERE event_id = ");
         sql.bind(id.0).push(" AND state = ").bind(state.as_str());
-        Ok(!sql.rows(self.connection()).await?.is_empty())
+        Ok(!sql.rows(&self.db).await?.is_empty())
     }
 
     /// Writes a new verdict about a row parked for retry. One that kills it lets the rows behind it
@@ -293,7 +277,7 @@ impl Store {
         without.condition(&mut sql, PARKED_COLUMNS);
         sql.push(" ORDER BY p.next_at LIMIT ").bind(rows_max);
         let mut due = DueRows::default();
-        for row in sql.rows(self.connection()).await? {
+        for row in sql.rows(&self.db).await? {
             match parked(&row) {
                 Ok(parked) => due.parked.push(parked),
                 Err(failure) => due.unreadable.push((parked_key(&row)?, reason(&failure))),
@@ -318,7 +302,7 @@ impl Store {
         sql.list(padded(buckets));
         without.condition(&mut sql, PARKED_COLUMNS);
         sql.push(" ORDER BY p.next_at LIMIT 1");
-        let rows = sql.rows(self.connection()).await?;
+        let rows = sql.rows(&self.db).await?;
         let Some(row) = rows.first() else {
             return Ok(None);
         };
@@ -332,7 +316,7 @@ impl Store {
         let mut sql = Sql::new(self, "UPDATE outbox_parked SET copied_at = ");
         sql.now().push(", next_at = NULL WHERE event_id = ");
         sql.bind(id.0).push(" AND state = 'dead'");
-        Ok(sql.run(self.connection()).await? == 1)
+        Ok(sql.run(&self.db).await? == 1)
     }
 
     /// Puts off the copy of a dead row.
@@ -341,7 +325,7 @@ impl Store {
         sql.after(delay).push(" WHERE event_id = ");
         sql.bind(id.0)
             .push(" AND state = 'dead' AND copied_at IS NULL");
-        Ok(sql.run(self.connection()).await? == 1)
+        Ok(sql.run(&self.db).await? == 1)
     }
 }
 

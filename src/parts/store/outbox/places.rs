@@ -1,8 +1,8 @@
 //! Rows by where their records go: a partition follows from the hash of the key, which stands in the row.
 
-use super::Sql;
 use crate::domain::Stream;
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sql;
 
 /// Some partitions of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,17 +12,17 @@ use uuid::Uuid;
 
 use super::commit::{commit, roll_back, tick};
 use super::rows::{OutboxRow, outbox};
-use super::{CommitError, by_index, payments};
+use super::{CommitError, payments};
 use crate::domain::{
     AuditAction, AuditNote, CampaignId, EventId, Instant, KeyChoice, Obstacle, Origin, OutboxEvent,
     Participation, ParticipationId, Return, Status, TakesBack, Wish,
 };
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::campaigns::{to_signed, to_unsigned};
-use crate::parts::store::entity::campaign;
 use crate::parts::store::entity::participation::{Column, Entity, Model};
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::entity::{by_index, campaign};
+use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sql;
 use crate::parts::store::verification::Segment;
 use crate::parts::store::{Store, StoreError};
 
@@ -147,7 +147,7 @@ async fn change(
     by_index(&mut rows, "PRIMARY");
     let rows = rows.all(tx).await?;
     let now = Sql::time(store, tx).await?;
-    let mut payers = payments::payers(store, tx, wishes).await?;
+    let mut payers = payments::payers(tx, wishes.iter().map(|one| &one.wish)).await?;
     let mut changed = Changed {
         epoch: to_unsigned(books.gate_epoch),
         ..Changed::default()
@@ -161,7 +161,8 @@ async fn change(
             continue;
         };
         let after = stands.after(&asked.wish, takes_back(&books), now);
-        match after.and_then(|status| payers.admit(asked, status)) {
+        let checked = |status| payers.check(asked.id, &asked.wish).map(|()| status);
+        match after.and_then(checked) {
             Ok(status) => steps.push(Step::of(asked, &stands, status, version)),
             Err(obstacle) => changed.kept.push((stands, obstacle)),
         }
@@ -170,7 +171,7 @@ async fn change(
         return Ok(changed);
     }
     update_rows(store, tx, &steps, now).await?;
-    payments::record(store, tx, steps.iter().map(|step| &step.becomes), now).await?;
+    payments::record(tx, steps.iter().map(|step| &step.becomes), now).await?;
     changed.events = write_events(store, tx, id, &steps, key_choice, now).await?;
     changed.returns = return_units(store, tx, &books, &steps).await?;
     let notes: Vec<AuditNote> = steps.iter().filter_map(Step::note).collect();
@@ -254,10 +255,10 @@ fn as_many(changed: u64, rows: usize) -> Result<(), StoreError> {
     if usize::try_from(changed) == Ok(rows) {
         return Ok(());
     }
-    Err(StoreError::Unreadable {
-        what: "the number of rows changed",
-        value: changed.to_string(),
-    })
+    Err(StoreError::unreadable(
+        "the number of rows changed",
+        changed,
+    ))
 }
 
 async fn write_events(

@@ -13,9 +13,9 @@ use super::intake::Intake;
 use super::{Held, holdings_of, rows};
 use crate::domain::{Campaign, CampaignId, EventId, Instant};
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::campaigns::{narrow, to_signed, to_unsigned};
 use crate::parts::store::entity::campaign;
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::numbers::{narrow, to_signed, to_unsigned};
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 use crate::runtime::failpoint;
 
@@ -112,7 +112,7 @@ impl Store {
     /// clock is wrong holds no longer and no shorter than others.
     async fn held_from(&self, batch: &[Intake]) -> Result<Option<Instant>, StoreError> {
         if batch.iter().any(Intake::is_held) {
-            Sql::time(self, self.connection()).await.map(Some)
+            Sql::time(self, &self.db).await.map(Some)
         } else {
             Ok(None)
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::domain::{ParticipationId, Status};
-use crate::parts::store::outbox::Sql;
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 impl Store {
@@ -51,7 +51,7 @@ impl Store {
 
     fn set_aside_status(&self, id: ParticipationId, value: String) {
         let what = "a participation's status";
-        let why = StoreError::Unreadable { what, value };
+        let why = StoreError::unreadable(what, value);
         self.unreadable.set_aside("participation", &id, &why);
     }
 }

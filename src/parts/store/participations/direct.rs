@@ -18,10 +18,10 @@ use crate::domain::{
     Campaign, CampaignId, Instant, OutboxEvent, Participation, ParticipationId, Refusal,
 };
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::campaigns::to_unsigned;
 use crate::parts::store::entity::campaign;
 use crate::parts::store::entity::participation::{Column, Entity};
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::numbers::to_unsigned;
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// What the database path may do to a campaign's gate.

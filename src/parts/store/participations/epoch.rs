@@ -8,10 +8,10 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, Qu
 
 use super::{Held, holdings};
 use crate::domain::{Campaign, CampaignId, Instant, Mark, ParticipationId, Seat, State, UserId};
-use crate::parts::store::campaigns::{to_signed, to_unsigned};
 use crate::parts::store::entity::campaign;
 use crate::parts::store::entity::participation::{Column, Entity};
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::numbers::{to_signed, to_unsigned};
+use crate::parts::store::sql::Sql;
 use crate::parts::store::verification::Snapshot;
 use crate::parts::store::{Store, StoreError};
 
@@ -126,7 +126,7 @@ impl Store {
         let mut hold = Sql::new(self, "UPDATE campaign SET gate_rebuild_until = ");
         hold.after(term).push(" WHERE id = ").bind(id.0);
         hold.push(" AND gate_epoch = ").bind(to_signed(epoch));
-        Ok(hold.run(self.connection()).await? == 1)
+        Ok(hold.run(&self.db).await? == 1)
     }
 
     /// Campaigns that are over, whose gate is not known to expire; at most so many.
@@ -137,7 +137,7 @@ impl Store {
             .filter(campaign::Column::State.is_in(over))
             .order_by_asc(campaign::Column::Id)
             .limit(limit)
-            .all(self.connection())
+            .all(&self.db)
             .await?
             .into_iter()
             .map(Campaign::try_from)
@@ -151,7 +151,7 @@ impl Store {
         }
         let mut note = Sql::new(self, "UPDATE campaign SET gate_expires = TRUE WHERE id IN ");
         note.list(ids.iter().map(|id| id.0));
-        note.run(self.connection()).await?;
+        note.run(&self.db).await?;
         Ok(())
     }
 }

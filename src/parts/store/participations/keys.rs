@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use crate::domain::{CampaignId, Instant, Participation, ParticipationId, UserId};
-use crate::parts::store::campaigns::to_unsigned;
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::entity::campaign;
+use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::shapes::{padded, slices};
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// A user's idempotency key.
@@ -42,7 +43,7 @@ impl Store {
         let mut used = Vec::new();
         for some in self.in_statements(keys) {
             let mut sql = self.select_keys(some);
-            used.extend(key_rows(&mut sql, self.connection()).await?);
+            used.extend(key_rows(&mut sql, &self.db).await?);
         }
         if used.is_empty() {
             return Ok(HashMap::new());
@@ -81,7 +82,7 @@ impl Store {
         &self,
         ids: &[CampaignId],
     ) -> Result<HashMap<CampaignId, GateInForce>, StoreError> {
-        gates(&mut self.select_gates(ids), self.connection()).await
+        gates(ids, &self.db).await
     }
 
     /// The same, by a server that takes writes.
@@ -90,16 +91,9 @@ impl Store {
         ids: &[CampaignId],
     ) -> Result<HashMap<CampaignId, GateInForce>, StoreError> {
         let tx = self.begin_current().await?;
-        let gates = gates(&mut self.select_gates(ids), &tx).await?;
+        let gates = gates(ids, &tx).await?;
         self.end_current(tx).await?;
         Ok(gates)
-    }
-
-    fn select_gates(&self, ids: &[CampaignId]) -> Sql {
-        let select = "SELECT id, gate_epoch, gate_closed_until FROM campaign WHERE id IN ";
-        let mut sql = Sql::new(self, select);
-        sql.list(padded(ids).map(|id| id.0));
-        sql
     }
 
     /// A row that is written but not committed is locked. In SQLite the one writer is: whoever has the
@@ -114,7 +108,7 @@ impl Store {
         } else {
             sql.push(" FOR UPDATE NOWAIT");
             // A server that takes no writes any more, and may not know of the latest, locks nothing: it says so.
-            key_rows(&mut sql, self.connection()).await?
+            key_rows(&mut sql, &self.db).await?
         };
         Ok(rows.into_iter().map(|(key, _)| key).collect())
     }
@@ -135,20 +129,25 @@ impl Store {
 }
 
 async fn gates(
-    sql: &mut Sql,
+    ids: &[CampaignId],
     on: &impl ConnectionTrait,
 ) -> Result<HashMap<CampaignId, GateInForce>, StoreError> {
-    let rows = sql.rows(on).await?;
-    rows.iter()
-        .map(|row| {
-            let closed_until: Option<Instant> = row.try_get("", "gate_closed_until")?;
-            let gate = GateInForce {
-                epoch: to_unsigned(row.try_get("", "gate_epoch")?),
-                is_closed: closed_until.is_some(),
-            };
-            Ok((CampaignId(row.try_get("", "id")?), gate))
-        })
-        .collect()
+    use campaign::{Column, Entity};
+    let rows: Vec<(i64, i64, Option<Instant>)> = Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::GateEpoch, Column::GateClosedUntil])
+        .filter(Column::Id.is_in(padded(ids).map(|id| id.0)))
+        .into_tuple()
+        .all(on)
+        .await?;
+    let gate = |(id, epoch, closed_until): (i64, i64, Option<Instant>)| {
+        let gate = GateInForce {
+            epoch: to_unsigned(epoch),
+            is_closed: closed_until.is_some(),
+        };
+        (CampaignId(id), gate)
+    };
+    Ok(rows.into_iter().map(gate).collect())
 }
 
 async fn key_rows(

@@ -2,10 +2,10 @@
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::by_index;
 use crate::domain::{CampaignId, Instant, Participation, Status};
-use crate::parts::store::campaigns::{to_signed, to_unsigned};
+use crate::parts::store::entity::by_index;
 use crate::parts::store::entity::participation::{Column, Entity, Model};
+use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::{Store, StoreError};
 
 /// Ranks that one statement looks at, in rows of a page: bounds the work where few have the status that is

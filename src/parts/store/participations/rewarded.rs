@@ -6,10 +6,11 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use crate::domain::{CampaignId, Instant, ParticipationId};
-use crate::parts::store::campaigns::{to_signed, to_unsigned};
 use crate::parts::store::entity::participation::{Column, Entity};
-use crate::parts::store::outbox::{Sql, Sum};
+use crate::parts::store::entity::rewarded_tally;
+use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::{Sql, Sum};
 use crate::parts::store::{Store, StoreError};
 
 const REWARDED: Sum = Sum {
@@ -56,10 +57,10 @@ impl Store {
         let affected = mark.run(&tx).await?;
         if to_signed(affected) != i64::try_from(marked.len()).unwrap_or(i64::MAX) {
             tx.rollback().await?;
-            return Err(StoreError::Unreadable {
-                what: "the number of participations marked",
-                value: affected.to_string(),
-            });
+            return Err(StoreError::unreadable(
+                "the number of participations marked",
+                affected,
+            ));
         }
         let mut tally = Sql::new(
             self,
@@ -76,24 +77,16 @@ impl Store {
 
     /// How many participations of a campaign were marked: one row, however many they are.
     pub async fn rewarded_count(&self, campaign: CampaignId) -> Result<u64, StoreError> {
-        let mut sql = Sql::new(
-            self,
-            "SELECT count FROM rewarded_tally WHERE campaign_id = ",
-        );
-        let rows = sql.bind(campaign.0).rows(&self.db).await?;
-        let count = rows.first().map(|row| row.try_get_by_index(0));
-        Ok(to_unsigned(count.transpose()?.unwrap_or(0)))
+        let row = rewarded_tally::Entity::find_by_id(campaign.0).one(&self.db);
+        Ok(row.await?.map_or(0, |row| to_unsigned(row.count)))
     }
 
-    /// The same for all campaigns of which some were marked.
+    /// The same for all campaigns that have marked participations.
     pub async fn rewarded_counts(&self) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
-        let mut all = Sql::new(self, "SELECT campaign_id, count FROM rewarded_tally");
-        let mut counts = BTreeMap::new();
-        for row in all.rows(&self.db).await? {
-            let count = to_unsigned(row.try_get_by_index(1)?);
-            counts.insert(CampaignId(row.try_get_by_index(0)?), count);
-        }
-        Ok(counts)
+        let rows = rewarded_tally::Entity::find().all(&self.db).await?;
+        let counts = rows.into_iter();
+        let counts = counts.map(|row| (CampaignId(row.campaign_id), to_unsigned(row.count)));
+        Ok(counts.collect())
     }
 
     /// When these participations were marked, those that were.

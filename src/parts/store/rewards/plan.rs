@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::applying::Due;
+use super::due::Due;
 use crate::domain::{ParticipationId, Status};
 
 /// What is known of a participation from earlier batches.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Rewards;
 use crate::domain::CampaignId;
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::campaigns::to_unsigned;
+use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::{StoreError, connection};
 
 /// How long one of its statements may take.

@@ -3,14 +3,18 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Value};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QueryResult,
+    Value,
+};
 
 use super::sums::{campaign, count};
 use super::{Segment, Snapshot};
 use crate::domain::CampaignId;
-use crate::parts::store::campaigns::{narrow, to_signed};
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::entity::verified_segment::{Column, Entity, Model};
+use crate::parts::store::numbers::{narrow, to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// What a segment summed up to when it was sound. Its events are as many as its changes.
@@ -32,8 +36,6 @@ pub struct Kept {
     pub is_valid: bool,
 }
 
-const COLUMNS: &str = "SELECT campaign_id, segment, generation, participations, units, changes, \
-     per_user_limit, verified_at IS NOT NULL AS is_valid FROM verified_segment WHERE ";
 /// Segments that are invalidated in one statement at most.
 const SEGMENTS_MAX: usize = 500;
 
@@ -74,7 +76,7 @@ impl Store {
                 let number = to_signed(segment.number);
                 (Value::from(segment.campaign.0), Value::from(number))
             }));
-            sql.run(self.connection()).await?;
+            sql.run(&self.db).await?;
         }
         Ok(())
     }
@@ -105,7 +107,7 @@ impl Store {
                 }
                 sql.now().push(")");
             }
-            sql.push(self.merge()).run(self.connection()).await?;
+            sql.push(self.merge()).run(&self.db).await?;
         }
         Ok(())
     }
@@ -145,42 +147,38 @@ impl Store {
         sql.bind(nth_part)
             .push(" < in_all OR verified_at < ")
             .before(age_max);
-        let rows = sql.rows(self.connection()).await?;
+        let rows = sql.rows(&self.db).await?;
         rows.iter().map(segment).collect()
     }
 
     /// What is kept of these campaigns, as it is now.
     pub async fn kept(&self, ids: &[CampaignId]) -> Result<Vec<Kept>, StoreError> {
-        read(self, self.connection(), ids).await
+        read(&self.db, ids).await
     }
 }
 
 impl Snapshot {
     /// What is kept of these campaigns, in order of segment.
     pub async fn kept(&self, ids: &[CampaignId]) -> Result<Vec<Kept>, StoreError> {
-        read(&self.store, &self.tx, ids).await
+        read(&self.tx, ids).await
     }
 
     /// The generation of a segment; 0: no change was ever announced and no sums are kept.
     pub async fn generation(&self, segment: Segment) -> Result<u64, StoreError> {
-        let mut sql = Sql::new(&self.store, COLUMNS);
-        sql.push("campaign_id = ").bind(segment.campaign.0);
-        sql.push(" AND segment = ").bind(to_signed(segment.number));
-        let rows = sql.rows(&self.tx).await?;
-        rows.first().map_or(Ok(0), |row| Ok(kept(row)?.generation))
+        let key = (segment.campaign.0, to_signed(segment.number));
+        let row = Entity::find_by_id(key).one(&self.tx).await?;
+        Ok(row.map_or(0, |row| to_unsigned(row.generation)))
     }
 }
 
-async fn read(
-    store: &Store,
-    on: &impl ConnectionTrait,
-    ids: &[CampaignId],
-) -> Result<Vec<Kept>, StoreError> {
-    let mut sql = Sql::new(store, COLUMNS);
-    sql.push("campaign_id IN ")
-        .list(padded(ids).map(|id| id.0))
-        .push(" ORDER BY campaign_id, segment");
-    sql.rows(on).await?.iter().map(kept).collect()
+async fn read(on: &impl ConnectionTrait, ids: &[CampaignId]) -> Result<Vec<Kept>, StoreError> {
+    let rows = Entity::find()
+        .filter(Column::CampaignId.is_in(padded(ids).map(|id| id.0)))
+        .order_by_asc(Column::CampaignId)
+        .order_by_asc(Column::Segment)
+        .all(on)
+        .await?;
+    Ok(rows.into_iter().map(Kept::from).collect())
 }
 
 fn segment(row: &QueryResult) -> Result<Segment, StoreError> {
@@ -190,15 +188,19 @@ fn segment(row: &QueryResult) -> Result<Segment, StoreError> {
     })
 }
 
-fn kept(row: &QueryResult) -> Result<Kept, StoreError> {
-    let limit: i32 = row.try_get("", "per_user_limit")?;
-    Ok(Kept {
-        segment: segment(row)?,
-        generation: count(row, "generation")?,
-        participations: count(row, "participations")?,
-        units: count(row, "units")?,
-        changes: count(row, "changes")?,
-        per_user_limit: limit.unsigned_abs(),
-        is_valid: row.try_get::<i64>("", "is_valid")? != 0,
-    })
+impl From<Model> for Kept {
+    fn from(row: Model) -> Self {
+        Self {
+            segment: Segment {
+                campaign: CampaignId(row.campaign_id),
+                number: to_unsigned(row.segment),
+            },
+            generation: to_unsigned(row.generation),
+            participations: to_unsigned(row.participations),
+            units: to_unsigned(row.units),
+            changes: to_unsigned(row.changes),
+            per_user_limit: row.per_user_limit.unsigned_abs(),
+            is_valid: row.verified_at.is_some(),
+        }
+    }
 }

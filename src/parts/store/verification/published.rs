@@ -7,8 +7,8 @@ use super::sums::{Ground, count, on};
 use super::{SEGMENT_RANKS, Segment, Snapshot, digest};
 use crate::domain::{CampaignId, EventId};
 use crate::parts::store::StoreError;
-use crate::parts::store::campaigns::{to_signed, to_unsigned};
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::numbers::{to_signed, to_unsigned};
+use crate::parts::store::sql::Sql;
 
 /// Rows read by one statement.
 const PAGE_ROWS_MAX: u32 = 10_000;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Snapshot;
 use super::sums::{campaign, count};
 use crate::domain::CampaignId;
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// Waiting entries of a campaign.
@@ -114,7 +114,7 @@ impl Store {
             let mut sql = Sql::new(self, "SELECT d.campaign_id FROM (SELECT DISTINCT ");
             sql.push("campaign_id FROM ").push(table);
             sql.push(") d LEFT JOIN campaign c ON c.id = d.campaign_id WHERE c.id IS NULL");
-            for row in sql.rows(self.connection()).await? {
+            for row in sql.rows(&self.db).await? {
                 strays.push((campaign(&row)?, what));
             }
         }
