@@ -1,5 +1,5 @@
-//! The store: the truth. MySQL in production, SQLite when embedded; the same statements but where a
-//! method says otherwise. Entities of the object mapper never leave this module.
+//! The store: the source of truth. MySQL in production, SQLite when embedded; the statements are the same unless a
+//! method documents a difference. Entities of the object mapper never leave this module.
 
 mod accounts;
 mod allow_lists;
@@ -70,20 +70,20 @@ use self::sql::Sql;
 use crate::domain::Instant;
 use crate::runtime::clock::{Clock, Told};
 
-/// How the store is reached.
+/// How to reach the store.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
     /// `mysql://…`, or `sqlite://PATH`.
     pub url: String,
     /// Connections in the pool.
     pub connections_max: u32,
-    /// Longest wait for a connection before the answer is "unavailable".
+    /// Longest wait for a connection; then the store is unavailable.
     pub acquire_timeout: Duration,
     /// Longest wait for the answer to a statement.
     pub response_timeout: Duration,
-    /// Longest life of a connection; a new one goes to where the address leads by then.
+    /// Longest life of a connection; its successor resolves the address again.
     pub connection_lifetime: Duration,
-    /// A connection that says nothing for so long is ended by the server, which takes its locks back.
+    /// The server ends a connection that is idle for this long, and releases its locks.
     pub session_timeout: Duration,
     /// Longest wait for another process that changes the schema.
     pub migration_wait: Duration,
@@ -122,8 +122,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Connects, and asks the database once, so that a wrong address is known at start. A clock that follows
-    /// the database's follows it from here on.
+    /// Connects and reads the time once, so that a wrong address fails at start. From then on a clock that follows
+    /// the database's clock does so.
     pub async fn connect(config: &StoreConfig, clock: Clock) -> Result<Self, StoreError> {
         let (db, statement_bytes_max) = connection::open(config).await?;
         let store = Self {
@@ -140,7 +140,7 @@ impl Store {
         Ok(store)
     }
 
-    /// The clock of this store: what has to agree with its rows is told by this one.
+    /// The clock of this store, for times that must agree with its rows.
     #[must_use]
     pub const fn clock(&self) -> &Clock {
         &self.clock
@@ -165,7 +165,7 @@ impl Store {
         Ok(told)
     }
 
-    /// The same store for those who read a lot at once and whom nobody waits for.
+    /// The same store with a longer bound for statements, for large reads in the background.
     #[must_use]
     pub fn patient(&self) -> Self {
         Self {
@@ -174,8 +174,8 @@ impl Store {
         }
     }
 
-    /// The same store for those who may not keep others from its connections: statements at the same time,
-    /// of all clones of what is returned, are so many at most; the others wait.
+    /// The same store with at most this many statements at a time, counted over all clones of the result; more
+    /// statements wait.
     #[must_use]
     pub fn share(&self, connections_max: usize) -> Self {
         Self {
@@ -211,27 +211,31 @@ impl Store {
 
     /// The value of one of MySQL's server variables.
     pub async fn server_variable(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let sql = "SELECT VARIABLE_VALUE FROM performance_schema.global_variables WHERE VARIABLE_NAME = ?";
-        let statement = Statement::from_sql_and_values(DbBackend::MySql, sql, [name.into()]);
-        let row = self.db.query_one_raw(statement).await?;
-        Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+        self.performance_schema("global_variables", name).await
     }
 
     /// The value of one of the variables of a session of MySQL.
     pub async fn session_variable(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let sql = "SELECT VARIABLE_VALUE FROM performance_schema.session_variables WHERE VARIABLE_NAME = ?";
+        self.performance_schema("session_variables", name).await
+    }
+
+    /// The cipher of connections to MySQL; none: they are not encrypted.
+    pub async fn encryption(&self) -> Result<Option<String>, StoreError> {
+        let cipher = self.performance_schema("session_status", "Ssl_cipher");
+        Ok(cipher.await?.filter(|cipher| !cipher.is_empty()))
+    }
+
+    async fn performance_schema(
+        &self,
+        table: &str,
+        name: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let sql = format!(
+            "SELECT VARIABLE_VALUE FROM performance_schema.{table} WHERE VARIABLE_NAME = ?"
+        );
         let statement = Statement::from_sql_and_values(DbBackend::MySql, sql, [name.into()]);
         let row = self.db.query_one_raw(statement).await?;
         Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
-    }
-
-    /// What a connection to MySQL is encrypted with; none: it is not.
-    pub async fn encryption(&self) -> Result<Option<String>, StoreError> {
-        let sql = "SELECT VARIABLE_VALUE FROM performance_schema.session_status WHERE VARIABLE_NAME = 'Ssl_cipher'";
-        let statement = Statement::from_string(DbBackend::MySql, sql);
-        let row = self.db.query_one_raw(statement).await?;
-        let cipher: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?;
-        Ok(cipher.filter(|cipher| !cipher.is_empty()))
     }
 
     /// Whether the database answers.
@@ -246,8 +250,7 @@ impl Store {
         self.db.is_embedded()
     }
 
-    /// Closes the pool, waiting for connections that are in use, though not long: one that was forgotten
-    /// on the way never says goodbye, and ends with the process.
+    /// Closes the pool. It waits briefly for connections in use; others end with the process.
     pub async fn close(&self) -> Result<(), StoreError> {
         connection::close(&self.db).await
     }

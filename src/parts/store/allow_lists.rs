@@ -27,9 +27,9 @@ use crate::runtime::failpoint;
 const IMPORTING: &str = "importing";
 const IN_FORCE: &str = "in_force";
 const ENDED: &str = "ended";
-/// What a user takes in a statement.
+/// Bytes of a user in a statement.
 const ROW_BYTES: usize = 26;
-/// Longest name of whoever replaced a list that is kept.
+/// Longest stored name of an actor; longer names are cut.
 const ACTOR_CHARACTERS_MAX: usize = 255;
 
 /// A list that is in force.
@@ -41,14 +41,14 @@ pub struct AllowList {
     pub users: u64,
     /// Since when it holds.
     pub since: Instant,
-    /// Who put it there.
+    /// The actor who put it in force.
     pub actor: String,
 }
 
-/// What came of putting a list in force, or of taking it away.
+/// The result of putting a list in force, or of removing it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Enforced {
-    /// Done; the list that holds from now on, if there is one.
+    /// Done; the list in force from now on, if any.
     Done(Option<AllowList>),
     /// Another import of the campaign's list began meanwhile: nothing was changed.
     Superseded,
@@ -90,14 +90,15 @@ impl Store {
         let tx = self.begin().await?;
         let mut added = 0;
         for slice in slices(users, self.statement_bytes_max / ROW_BYTES) {
-            // Rows that were there must not count: an upsert would report them as affected.
-            let ignore = if self.is_embedded() {
-                "OR IGNORE"
-            } else {
-                "IGNORE"
-            };
-            let mut sql = Sql::new(self, "INSERT ");
-            sql.push(ignore);
+            // An upsert would report the rows that exist as affected, too.
+            let mut sql = Sql::new(
+                self,
+                if self.is_embedded() {
+                    "INSERT OR IGNORE"
+                } else {
+                    "INSERT IGNORE"
+                },
+            );
             sql.push(" INTO allow_list_user (list_id, user_id) VALUES ");
             sql.rows_of(slice.iter().map(|user| [list.0.into(), user.0.into()]));
             added += sql.run(&tx).await?;
@@ -186,7 +187,7 @@ impl Store {
         self.in_force(&self.db, campaign).await
     }
 
-    /// Those of `users` who are in a list; that the others are not is certain.
+    /// The users that are in a list; the others certainly are not.
     pub async fn allowed(
         &self,
         list: AllowListId,
@@ -268,8 +269,8 @@ impl Store {
             .filter(lists)
     }
 
-    /// Makes the campaign name its list, unless it is archived or not there. Its version counts what the gate
-    /// is told of, and the gate knows nothing of lists.
+    /// Sets the campaign's list, unless the campaign is archived or missing. Its version stays: it counts settings
+    /// of the gate, which knows no lists.
     async fn name_list(
         &self,
         on: &impl ConnectionTrait,

@@ -14,7 +14,7 @@ use super::shapes::padded;
 use super::{Store, StoreError};
 use crate::domain::{AuditAction, AuditNote, CampaignId, Instant};
 
-/// Longest name of an actor that is kept.
+/// Longest stored name of an actor; longer names are cut.
 const ACTOR_CHARACTERS_MAX: usize = 255;
 
 /// An entry of the log.
@@ -60,7 +60,7 @@ pub struct AuditFilter {
 }
 
 impl Store {
-    /// Writes an entry about something that no transaction of this store did.
+    /// Writes an entry about an action without a transaction of this store.
     pub async fn note(&self, note: &AuditNote) -> Result<(), StoreError> {
         self.write_notes(&self.db, std::slice::from_ref(note)).await
     }

@@ -1,4 +1,5 @@
-//! Reads that decide something irrevocable: a server that takes writes confirms that what was read is current.
+//! Reads that decide something irrevocable: the server must take writes when the read ends, so that it was the
+//! primary.
 
 use super::bounded::Tx;
 use super::{Store, StoreError, connection};

@@ -125,9 +125,8 @@ impl Store {
         row.as_ref().map(dead_letter).transpose()
     }
 
-    /// Makes dead letters pending again: how many there were. The ids are the caller's batch, so the
-    /// rate is too.
-    /// An admin who does it is in the audit log, once for each campaign.
+    /// Makes dead letters pending again: how many there were. The caller's batch bounds the rate. The audit log has
+    /// an entry for each campaign if an admin did it.
     pub async fn replay_dead_letters(
         &self,
         ids: &[EventId],
@@ -147,7 +146,7 @@ impl Store {
             .list(dead.ids());
         let deleted = sql.run(&tx).await?;
         if moved != deleted {
-            // The rows are held, so this is a row that is both parked and pending: left to whoever looks.
+            // The rows are locked, so one of them is both parked and pending: nothing is changed.
             tx.rollback().await?;
             return Ok(0);
         }
@@ -157,9 +156,8 @@ impl Store {
         Ok(moved)
     }
 
-    /// Throws dead letters away: how many there were. Their rows stay, as the record of it: nothing
-    /// leaves the outbox by another door.
-    /// An admin who does it is in the audit log, once for each campaign.
+    /// Discards dead letters: how many there were. Their rows stay as a record. The audit log has an entry for each
+    /// campaign if an admin did it.
     pub async fn discard_dead_letters(
         &self,
         ids: &[EventId],

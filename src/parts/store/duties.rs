@@ -1,4 +1,4 @@
-//! Tasks that one replica does at a time: whose turn it is, by lease rows on the database's clock.
+//! Tasks that one replica does at a time: leases by the database's clock.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::sql::Sql;
 use super::{Store, StoreError};
 
 impl Store {
-    /// Takes a duty, or keeps it, for so long by the database's clock. False: somebody else has it.
+    /// Takes or renews the lease of a task for this long, by the database's clock. False: another owner has it.
     pub async fn take_duty(
         &self,
         name: &str,

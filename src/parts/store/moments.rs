@@ -1,5 +1,5 @@
-//! Moments in statements, by the clock that decides: MySQL's own, which all replicas share; with SQLite it is this
-//! process's.
+//! Times in statements, by the clock that decides: MySQL's own, which all replicas share; with SQLite that of this
+//! process.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The changes of a campaign's participations in the order in which they arrived, each with the event
-//! that tells in which order they were processed.
+//! The changes of a campaign's participations in order of arrival, each with its event, whose id gives the order of
+//! processing.
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
@@ -49,7 +49,7 @@ impl Store {
         Ok(rows.into_iter().map(ordered).collect())
     }
 
-    /// Published events of a campaign that are deleted: their order is not known any more.
+    /// Number of published events of a campaign that are deleted; their order is unknown.
     pub async fn purged_count(&self, campaign: CampaignId) -> Result<u64, StoreError> {
         let mut sql = Sql::new(self, "SELECT purged_events FROM campaign WHERE id = ");
         let rows = sql.bind(campaign.0).rows(&self.db).await?;

@@ -1,34 +1,35 @@
-//! The outbox as the relay sees it: what is pending, what was acknowledged, how much there is. Rows
-//! are written by the writer in the transaction of the change they tell of, never here.
+//! The outbox for the relay: pending and parked rows, and their counts. The writer writes the rows, in the
+//! transaction of the change; nothing here does.
 //!
-//! An event is in `outbox_pending`, or in `outbox_parked`, or acknowledged: each move between them
-//! is one transaction, and each delete says which rows it means, so that a late answer from the
-//! broker changes nothing that has moved on. Acknowledged events go when they are old; see `purge`.
+//! An event is in `outbox_pending`, or in `outbox_parked`, or acknowledged. Each transition is one transaction, and
+//! each DELETE names its rows and their state, so that a late answer of the broker changes no row that has moved.
+//! Acknowledged events are deleted when they are old; see `purge`.
 
 mod blocked;
+mod counts;
+mod due;
 mod leases;
 mod parked;
 mod places;
 mod purge;
 
 use std::collections::HashSet;
-use std::time::Duration;
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryResult, QuerySelect};
-use uuid::Uuid;
+use sea_orm::QueryResult;
 
 pub use blocked::ORPHAN_KEYS_MAX;
+pub use counts::OutboxCounts;
+pub use due::{DueRows, Parked};
 pub use leases::{Held, RelaySeat};
-pub use parked::{DueRows, Parked, ParkedKey, ParkedState, Reparked, Under, Verdict};
+pub use parked::{ParkedKey, ParkedState, Reparked, Under, Verdict};
 use places::Columns;
 pub use places::{Partitions, Without};
 pub use purge::{PurgePage, Purgeable};
 
-use super::entity::{outbox_event, outbox_pending};
 use super::shapes::padded;
 use super::sql::Sql;
 use super::{Store, StoreError};
-use crate::domain::{CampaignId, EventId, Instant, OutboxEvent, Stream};
+use crate::domain::{CampaignId, EventId, OutboxEvent, Stream};
 
 /// Where a pending row is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,25 +71,10 @@ pub struct Loaded {
     pub unreadable: Vec<(EventId, String)>,
 }
 
-/// How many rows there are, by where they are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OutboxCounts {
-    /// Waiting to be published.
-    pub pending: u64,
-    /// Waiting to be tried again.
-    pub retry: u64,
-    /// Waiting behind a row of the same key.
-    pub blocked: u64,
-    /// Given up.
-    pub dead: u64,
-    /// Thrown away by somebody.
-    pub discarded: u64,
-}
-
 const EVENT_COLUMNS: &str = "e.id, e.bucket, e.campaign_id, e.aggregatetype, e.aggregateid, \
      e.type, e.message_key, e.key_sequence, e.`rank`, e.traceparent, e.payload, e.created_at";
 
-/// Where a pending row says where its record goes.
+/// The columns of a pending row that determine its partition.
 const PENDING_COLUMNS: Columns = Columns {
     stream: "stream",
     key_hash: "key_hash",
@@ -209,64 +195,6 @@ impl Store {
         sql.push(" WHERE (bucket, event_id) IN ");
         sql.pairs(padded(keys).map(|key| (key.bucket.into(), key.event_id.0.into())));
         sql.run(&self.db).await
-    }
-
-    /// How many rows wait and where, of one campaign or of all.
-    pub async fn outbox_counts(
-        &self,
-        campaign: Option<CampaignId>,
-    ) -> Result<OutboxCounts, StoreError> {
-        let mut sql = Sql::new(
-            self,
-            "SELECT 'pending' AS place, COUNT(*) AS count_rows FROM outbox_pending",
-        );
-        if let Some(campaign) = campaign {
-            sql.push(" WHERE campaign_id = ").bind(campaign.0);
-        }
-        sql.push(" UNION ALL SELECT state AS place, COUNT(*) AS count_rows FROM outbox_parked");
-        if let Some(campaign) = campaign {
-            sql.push(" WHERE campaign_id = ").bind(campaign.0);
-        }
-        sql.push(" GROUP BY state");
-        let mut counts = OutboxCounts::default();
-        for row in sql.rows(&self.db).await? {
-            let rows = u64::try_from(row.try_get::<i64>("", "count_rows")?).unwrap_or_default();
-            let place: String = row.try_get("", "place")?;
-            match ParkedState::parse(&place) {
-                Some(ParkedState::Retry) => counts.retry = rows,
-                Some(ParkedState::Blocked) => counts.blocked = rows,
-                Some(ParkedState::Dead) => counts.dead = rows,
-                Some(ParkedState::Discarded) => counts.discarded = rows,
-                None => counts.pending = rows,
-            }
-        }
-        Ok(counts)
-    }
-
-    /// For how long the oldest pending row has waited; none: nothing is pending.
-    pub async fn oldest_pending_age(&self) -> Result<Option<Duration>, StoreError> {
-        // Ids are in order of time, and the smallest of each bucket is one step in the index.
-        let oldest: Vec<Uuid> = outbox_pending::Entity::find()
-            .select_only()
-            .column_as(outbox_pending::Column::EventId.min(), "event_id")
-            .group_by(outbox_pending::Column::Bucket)
-            .into_tuple()
-            .all(&self.db)
-            .await?;
-        let Some(oldest) = oldest.into_iter().min() else {
-            return Ok(None);
-        };
-        let event: Option<Instant> = outbox_event::Entity::find_by_id(oldest)
-            .select_only()
-            .column(outbox_event::Column::CreatedAt)
-            .into_tuple()
-            .one(&self.db)
-            .await?;
-        let Some(created_at) = event else {
-            return Ok(None);
-        };
-        let age = self.clock.now().signed_duration_since(created_at);
-        Ok(Some(age.to_std().unwrap_or_default()))
     }
 }
 

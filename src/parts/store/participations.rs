@@ -50,7 +50,7 @@ impl Store {
             .transpose()
     }
 
-    /// Those of these that are committed, by a server that takes writes.
+    /// The committed ones among these, read from a server that takes writes.
     pub async fn participations(
         &self,
         ids: &[ParticipationId],
@@ -64,7 +64,7 @@ impl Store {
         found.into_iter().map(Participation::try_from).collect()
     }
 
-    /// Which of these are committed, by a server that takes writes.
+    /// The ids of the committed ones among these, read from a server that takes writes.
     pub async fn committed_among(
         &self,
         ids: &[ParticipationId],
@@ -124,7 +124,7 @@ struct Held {
     ordinal: Option<i32>,
 }
 
-/// What is held of a campaign.
+/// Participations of a campaign that hold units.
 fn holdings(campaign: CampaignId) -> sea_orm::Select<Entity> {
     Entity::find()
         .select_only()
@@ -138,7 +138,7 @@ fn holdings(campaign: CampaignId) -> sea_orm::Select<Entity> {
         .filter(Column::Status.is_in(STANDING))
 }
 
-/// What these users hold of it.
+/// The same of these users.
 fn holdings_of(campaign: CampaignId, users: &[i64]) -> sea_orm::Select<Entity> {
     let mut held = holdings(campaign).filter(Column::UserId.is_in(padded(users)));
     by_index(&mut held, "participation_once");

@@ -1,5 +1,5 @@
-//! The rewards database: what the consumers have applied, and what they granted. A database of its own;
-//! nothing in it is ever part of a transaction with the events.
+//! The rewards database: applied events and granted rewards. A separate database: no transaction spans it and the
+//! events.
 
 mod applying;
 mod coupons;
@@ -39,7 +39,7 @@ pub struct Rewards {
 }
 
 impl Rewards {
-    /// Connects, and asks the database once.
+    /// Connects and checks that the database answers.
     pub async fn connect(config: &StoreConfig, clock: Clock) -> Result<Self, StoreError> {
         let (db, statement_bytes_max) = connection::open(config).await?;
         let rewards = Self {

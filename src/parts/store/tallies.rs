@@ -42,7 +42,7 @@ impl Store {
         if rows.is_empty() {
             return Ok(());
         }
-        // In the order of their keys, so that two who add wait for each other and never in a circle.
+        // In order of key, so that concurrent callers cannot deadlock.
         let mut minutes: BTreeMap<(i64, Instant, &str), u64> = BTreeMap::new();
         let mut totals: BTreeMap<(i64, &str), u64> = BTreeMap::new();
         for row in rows {

@@ -1,4 +1,4 @@
-//! What is dated by the database's clock: moving a campaign when it is time, and when a change made room in it.
+//! Changes dated by the database's clock: opening and closing a campaign, and when units became available.
 
 use sea_orm::{EntityTrait, QuerySelect};
 

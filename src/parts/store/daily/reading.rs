@@ -1,6 +1,5 @@
-//! A day, read from participations and tallies. No index leads from a time to participations, and one
-//! would cost every commit: they are found by their ids, which are in order of time, and then by when
-//! they were committed.
+//! Reads a day from participations and tallies. Participations have no index by time, because it would slow down
+//! every commit: they are found by id, which is in order of time, and then filtered by commit time.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -22,8 +21,7 @@ use crate::parts::store::{Store, StoreError};
 const NAMES_MAX: usize = 500;
 
 impl Store {
-    /// Where the slice ends that begins at `from` and has so many rows; none: there are no more than
-    /// that before `until`.
+    /// The end of the slice that begins at `from` and has this many rows; none: fewer rows remain before `until`.
     pub async fn slice_end(
         &self,
         from: Uuid,
@@ -40,7 +38,7 @@ impl Store {
         Ok(rows.first().map(|row| row.try_get("", "id")).transpose()?)
     }
 
-    /// What campaigns come to in one slice of a day.
+    /// The statistics of campaigns in one slice of a day.
     pub async fn slice_sums(
         &self,
         day: Day,
@@ -72,7 +70,7 @@ impl Store {
         rows.iter().map(sums).collect()
     }
 
-    /// What was refused between two times, by campaign and code.
+    /// Refusals between two times, by campaign and code.
     pub async fn refusals_between(
         &self,
         from: Instant,
@@ -93,7 +91,7 @@ impl Store {
         Ok(rows.into_iter().map(total).collect())
     }
 
-    /// What these campaigns are called.
+    /// The names of these campaigns.
     pub async fn campaign_names(
         &self,
         ids: &[CampaignId],
@@ -112,7 +110,7 @@ impl Store {
         Ok(names)
     }
 
-    /// When the first campaign was made: nothing can have happened before.
+    /// When the first campaign was created: earlier days are empty.
     pub async fn first_campaign_at(&self) -> Result<Option<Instant>, StoreError> {
         let first = Entity::find().order_by_asc(Column::Id).one(&self.db);
         Ok(first.await?.map(|campaign| campaign.created_at))

@@ -1,4 +1,4 @@
-//! What days came to, kept: a row for each campaign, and for each day which run has done it.
+//! The stored daily statistics: a row for each campaign and day, and for each day the run that aggregated it.
 
 use std::collections::BTreeMap;
 
@@ -17,16 +17,16 @@ use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::sql::Sql;
 use crate::parts::store::{Run, Store, StoreError};
 
-/// What one campaign came to on a day.
+/// The statistics of a campaign on a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DailyRow {
     /// Which campaign.
     pub campaign: CampaignId,
-    /// What it is called now.
+    /// Its present name.
     pub name: String,
     /// Which date.
     pub date: NaiveDate,
-    /// What it came to.
+    /// The sums of the day.
     pub sums: DaySums,
 }
 
@@ -51,8 +51,8 @@ const READ: &str = "SELECT s.campaign_id, c.name, s.day, s.reserved, s.confirmed
      LEFT JOIN campaign c ON c.id = s.campaign_id WHERE ";
 
 impl Store {
-    /// Writes what a campaign came to on a day, in a transaction of its own, over what was there. False:
-    /// the run has lost its duty to another, and nothing is written.
+    /// Writes or replaces the statistics of a campaign on a day, in a transaction of its own. False: the run has
+    /// lost its lease, and nothing is written.
     pub async fn write_daily(
         &self,
         run: &Run,
@@ -67,7 +67,7 @@ impl Store {
             .on_conflict(OnConflict::columns(key).update_columns(others).to_owned())
             .exec_without_returning(&tx)
             .await?;
-        // Last, so that nobody who renews the lease waits for as long as the row is another's.
+        // Last, so that a renewal of the lease does not wait for the lock on the row.
         if !hold(self, &tx, run).await? {
             tx.rollback().await?;
             return Ok(false);
@@ -75,7 +75,7 @@ impl Store {
         Ok(tx.commit().await.map(|()| true)?)
     }
 
-    /// What the campaigns came to on a day, in order of campaign.
+    /// The statistics of all campaigns on a day, in order of campaign.
     pub async fn daily(&self, day: Day) -> Result<Vec<DailyRow>, StoreError> {
         let mut sql = Sql::new(self, READ);
         sql.push("s.zone = ").bind(day.zone.name());
@@ -85,7 +85,7 @@ impl Store {
         rows.iter().map(daily_row).collect()
     }
 
-    /// What a campaign came to on the days from the first to the last of these, in order.
+    /// The statistics of a campaign on the days of this range, in order.
     pub async fn daily_of(
         &self,
         campaign: CampaignId,
@@ -102,7 +102,7 @@ impl Store {
         rows.iter().map(daily_row).collect()
     }
 
-    /// Which days were aggregated, from the first to the last of these, in order.
+    /// The aggregated days of this range, in order.
     pub async fn days_done(
         &self,
         zone: Zone,
@@ -151,7 +151,7 @@ fn row(run: &Run, campaign: CampaignId, sums: &DaySums) -> Result<ActiveModel, S
     })
 }
 
-/// Reads a row of [`READ`], by the number of its columns: a day has many, and names would be looked up for each.
+/// Reads a row of [`READ`] by position: a day has many rows, and reading by name searches the names for each.
 fn daily_row(row: &QueryResult) -> Result<DailyRow, StoreError> {
     let number = |column: usize| -> Result<u64, StoreError> {
         Ok(to_unsigned(row.try_get_by_index(column)?))

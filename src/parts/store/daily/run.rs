@@ -1,4 +1,4 @@
-//! A run of the daily aggregation: where it stands, how it ended, and how it is read from its row.
+//! A run of the daily aggregation, read from its row.
 
 use sea_orm::{FromQueryResult, QueryResult};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::parts::store::unreadable::parse;
 /// The code of a run whose replica died, or could not keep its lease.
 pub(super) const ABANDONED: &str = "ABANDONED";
 
-/// Where a run stands.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunState {
     /// It runs.
@@ -36,7 +36,7 @@ words!(RunState {
 pub enum Cause {
     /// It was time.
     Schedule,
-    /// Nobody had done the day when it was time.
+    /// The scheduled run of the day had not happened.
     CatchUp,
     /// An admin asked for it.
     Admin,
@@ -48,7 +48,7 @@ words!(Cause {
     Admin = "admin",
 });
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Of the reading, in percent of the day.
@@ -79,7 +79,7 @@ pub struct Run {
     pub id: RunId,
     /// What it aggregates.
     pub day: Day,
-    /// Where it stands.
+    /// Its state.
     pub state: RunState,
     /// Why it was begun.
     pub cause: Cause,
@@ -89,7 +89,7 @@ pub struct Run {
     pub started_at: Instant,
     /// When it ended.
     pub finished_at: Option<Instant>,
-    /// How far it has come.
+    /// Its progress.
     pub progress: Progress,
     /// Campaigns that could not be written, the first of them.
     pub failures: Vec<RunFailure>,
@@ -97,7 +97,7 @@ pub struct Run {
     pub error: Option<String>,
 }
 
-/// What came of the wish to aggregate a day.
+/// The result of a request to aggregate a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
     /// A run has begun; these before it were abandoned.

@@ -19,15 +19,15 @@ use crate::parts::store::json::to_text;
 use crate::parts::store::numbers::{narrow, to_signed};
 use crate::parts::store::{Store, StoreError};
 
-/// What the duty is called.
+/// The name of the lease.
 const DUTY: &str = "aggregation";
 /// Runs deleted in one statement at most.
 const PURGED_MAX: u64 = 500;
 const STARTED: &str = RunState::Started.as_str();
 
 impl Store {
-    /// Begins a run for a day, unless one runs already or the day is done. The lease and the run are
-    /// taken together, so that who finds the lease taken finds the run, too.
+    /// Begins a run for a day, unless a run is active or the day is done. One transaction takes the lease and
+    /// inserts the run, so that a replica that finds the lease taken finds the run, too.
     pub async fn begin_run(
         &self,
         day: Day,
@@ -63,7 +63,7 @@ impl Store {
         first(running, &self.db).await
     }
 
-    /// Keeps the lease of a run for so long, and writes down how far it has come. False: it has lost it.
+    /// Renews the lease of a run for this long and stores its progress. False: the run has lost the lease.
     pub async fn renew_run(
         &self,
         run: &Run,
@@ -86,7 +86,7 @@ impl Store {
         Ok(noted.rows_affected == 1)
     }
 
-    /// Ends a run, says of its day that it is done, and gives the lease back. False: it has lost it.
+    /// Ends a run, marks its day as done, and releases the lease. False: the run has lost the lease.
     pub async fn end_run(&self, run: &Run, ended: &Ended) -> Result<bool, StoreError> {
         let failures = to_text("the failures of a run", &ended.failures)?;
         let state = match ended.error {

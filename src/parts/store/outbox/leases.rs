@@ -17,14 +17,14 @@ use crate::parts::store::shapes::padded;
 use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
-/// A bucket somebody owns.
+/// A bucket that a relay owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
     /// Share of the outbox.
     pub bucket: u16,
     /// How many owners it has had.
     pub epoch: u64,
-    /// Whether its lease was renewed now; not where somebody else holds its row.
+    /// Whether its lease was renewed now; not if another transaction locks its row.
     pub is_renewed: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct RelaySeat {
     pub lease_left: Duration,
 }
 
-/// What the lease rows say to one relay.
+/// The lease rows from the view of one relay.
 #[derive(Debug, Default)]
 struct Table {
     mine: Vec<Held>,
@@ -50,7 +50,7 @@ struct Table {
 }
 
 impl Table {
-    /// Buckets one of so many owners may hold.
+    /// The fair share of buckets of one owner.
     fn share(&self) -> usize {
         usize::from(BUCKETS).div_ceil(self.owners.len().max(1))
     }
@@ -92,7 +92,7 @@ impl Store {
         Ok((table.mine, surplus))
     }
 
-    /// Renews row by row: one that somebody else holds is left out, and the others are renewed all the same.
+    /// Renews the rows that no other transaction locks.
     async fn renew(
         &self,
         owner: &str,
@@ -198,7 +198,7 @@ impl Store {
         Ok(seats)
     }
 
-    /// Says that `owner` is alive, and forgets those who no longer are.
+    /// Registers `owner` as alive, and deletes expired registrations.
     async fn take_seat(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
         let mut sweep = Sql::new(self, "DELETE FROM outbox_lease WHERE bucket < 0");
         sweep.push(" AND expires_at <= ").now();

@@ -40,7 +40,7 @@ pub struct Purgeable {
 pub struct PurgePage {
     /// What may be deleted of it.
     pub purgeable: Vec<Purgeable>,
-    /// How many events were looked at.
+    /// Number of events read.
     pub rows: u32,
     /// The last of them; none: there are no more.
     pub last: Option<EventId>,
@@ -113,7 +113,7 @@ impl Store {
         }
         let transaction = self.begin().await?;
         let mut purged = 0;
-        // Always in this order, so that two who purge wait for each other and never in a circle.
+        // Always in this order, so that concurrent callers cannot deadlock.
         for (campaign, ids) in by_campaign {
             let gone = self.segments_of(&transaction, campaign, &ids).await?;
             let mut sql = Sql::new(self, &self.db.delete_by_key("outbox_event"));

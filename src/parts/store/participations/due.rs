@@ -1,4 +1,4 @@
-//! Reservations whose time to pay is over.
+//! Reservations that are not paid in time.
 
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -18,7 +18,7 @@ pub struct DueReservations {
     pub ids: Vec<ParticipationId>,
 }
 
-/// What is not looked at again for now, so that others have their turn.
+/// What to leave out for now, so that other reservations are processed.
 #[derive(Clone, Debug, Default)]
 pub struct PassedOver {
     /// Campaigns whose reservations could not be changed.

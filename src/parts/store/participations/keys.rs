@@ -1,4 +1,4 @@
-//! Idempotency keys in the store: which participation a key led to, and whether one may still do so.
+//! Idempotency keys in the store: the participation of a key, and whether a commit under way may still add one.
 
 use std::collections::HashMap;
 
@@ -30,12 +30,12 @@ pub struct GateInForce {
     pub is_closed: bool,
 }
 
-/// What a key takes in a statement at most.
+/// Bytes of a key in a statement, at most.
 const KEY_BYTES_MAX: usize = 270;
 
 impl Store {
-    /// The participations that these keys led to. A key that led to none is not in the answer, nor is one of
-    /// which a server that takes no writes any more does not know: that decides nothing.
+    /// The participations of these keys. A key without one is not in the result; a server that takes no writes any
+    /// more may miss a new key, so its absence decides nothing.
     pub async fn participations_by_keys(
         &self,
         keys: &[UserKey],
@@ -58,8 +58,8 @@ impl Store {
             .collect())
     }
 
-    /// Those of these keys, which led to nothing a moment ago, that a transaction under way leads to a
-    /// participation, or one since. It waits for nobody: where a row is held, the key is one of them.
+    /// Those of these keys, just now without a participation, that an open transaction is writing or that were
+    /// committed since. It does not wait: a locked row means that its key is among them.
     pub async fn keys_under_way(&self, keys: &[UserKey]) -> Result<Vec<UserKey>, StoreError> {
         let mut under_way = Vec::new();
         let mut left: Vec<&[UserKey]> = self.in_statements(keys).collect();
@@ -77,7 +77,7 @@ impl Store {
         Ok(under_way)
     }
 
-    /// Which gate these campaigns have in force.
+    /// The gates in force of these campaigns.
     pub async fn gates_in_force(
         &self,
         ids: &[CampaignId],
@@ -96,8 +96,8 @@ impl Store {
         Ok(gates)
     }
 
-    /// A row that is written but not committed is locked. In SQLite the one writer is: whoever has the
-    /// right to write sees all that was written.
+    /// A row that is written but not committed is locked. In SQLite a writer sees all that was written, because
+    /// there is one writer at a time.
     async fn locked_keys(&self, keys: &[UserKey]) -> Result<Vec<UserKey>, StoreError> {
         let mut sql = self.select_keys(keys);
         let rows = if self.is_embedded() {
@@ -107,7 +107,7 @@ impl Store {
             rows
         } else {
             sql.push(" FOR UPDATE NOWAIT");
-            // A server that takes no writes any more, and may not know of the latest, locks nothing: it says so.
+            // A server that takes no writes any more refuses to lock.
             key_rows(&mut sql, &self.db).await?
         };
         Ok(rows.into_iter().map(|(key, _)| key).collect())

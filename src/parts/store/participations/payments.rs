@@ -1,5 +1,5 @@
-//! Payments by their reference: each pays for one participation, in the whole installation. Written in the
-//! transaction that confirms, so that of two participations that name the same payment one is confirmed.
+//! Payments by reference: each pays for one participation in the whole installation. The transaction that confirms
+//! writes them, so that of two participations with the same payment only one is confirmed.
 
 use std::collections::HashMap;
 
@@ -21,12 +21,12 @@ impl Store {
     }
 }
 
-/// Who pays by what.
+/// The participation that each payment pays for.
 #[derive(Default)]
 pub(super) struct Payers(HashMap<String, Uuid>);
 
 impl Payers {
-    /// Lets a wish through unless its payment is another participation's, of this batch or from before.
+    /// Fails if the payment belongs to another participation, of this batch or an earlier one.
     pub(super) fn check(&mut self, id: ParticipationId, wish: &Wish) -> Result<(), Obstacle> {
         let Wish::Confirm { reference } = wish else {
             return Ok(());
@@ -40,7 +40,7 @@ impl Payers {
     }
 }
 
-/// Who the payments that these wishes name were recorded for.
+/// The participations that the payments of these changes were recorded for.
 pub(super) async fn payers<'a>(
     tx: &Tx,
     wishes: impl Iterator<Item = &'a Wish>,

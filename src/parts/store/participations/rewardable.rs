@@ -1,4 +1,4 @@
-//! Participations as `verify` compares them with what was granted for them.
+//! Reads participations for `verify`, which compares them with granted rewards.
 
 use std::collections::HashSet;
 
@@ -14,32 +14,32 @@ use crate::parts::store::sql::Sql;
 use crate::parts::store::unreadable::parse;
 use crate::parts::store::{Store, StoreError};
 
-/// A campaign, and what it grants.
+/// A campaign and its reward.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewarding {
     /// Which campaign.
     pub campaign: CampaignId,
-    /// What a unit earns; none: nothing, or nothing any more.
+    /// The reward of a unit; none: there is none, or none any more.
     pub reward: Option<Reward>,
     /// Since when that is so.
     pub since: Instant,
 }
 
-/// A participation, and since when it stands where it stands.
+/// A participation, and since when it has its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Which participation.
     pub id: ParticipationId,
     /// Its rank.
     pub rank: u64,
-    /// Where it stands.
+    /// Its status.
     pub status: Status,
     /// Since when.
     pub since: Instant,
 }
 
 impl Store {
-    /// All campaigns, and what they grant, in the order of their numbers.
+    /// A page of campaigns and their rewards, in order of number.
     pub async fn rewarding(
         &self,
         after: CampaignId,
@@ -91,7 +91,7 @@ impl Store {
         rows.into_iter().map(standing).collect()
     }
 
-    /// Those of these ranks of which an event is not published, or never will be.
+    /// Those of these ranks that have an event that is not published, or never will be.
     pub async fn unpublished(
         &self,
         campaign: CampaignId,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::domain::{CampaignId, Instant, ParticipationId};
 use crate::parts::store::entity::participation::{Column, Entity};
-use crate::parts::store::entity::rewarded_tally;
+use crate::parts::store::entity::{by_index, rewarded_tally};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
 use crate::parts::store::sql::{Sql, Sum};
@@ -30,28 +30,27 @@ impl Store {
             return Ok(0);
         }
         let tx = self.begin().await?;
-        let participation = self.db.by_index("participation", "PRIMARY");
-        let mut unmarked = Sql::new(self, "SELECT id, campaign_id FROM ");
-        unmarked
-            .push(&participation)
-            .push(" WHERE rewarded_at IS NULL AND id IN ")
-            .list(padded(&ids));
-        // Held until they are marked, so that each is counted once. SQLite knows one writer at a time.
-        if !self.is_embedded() {
-            unmarked.push(" FOR UPDATE");
-        }
+        // Locked until they are marked, so that each is counted once.
+        let mut unmarked = Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::CampaignId])
+            .filter(Column::RewardedAt.is_null())
+            .filter(Column::Id.is_in(padded(&ids)))
+            .lock_exclusive();
+        by_index(&mut unmarked, "PRIMARY");
         let mut marked = Vec::new();
         let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
-        for row in unmarked.rows(&tx).await? {
-            marked.push(row.try_get_by_index::<Uuid>(0)?);
-            *counts.entry(row.try_get_by_index(1)?).or_default() += 1;
+        for (id, campaign) in unmarked.into_tuple::<(Uuid, i64)>().all(&tx).await? {
+            marked.push(id);
+            *counts.entry(campaign).or_default() += 1;
         }
         if marked.is_empty() {
             tx.rollback().await?;
             return Ok(0);
         }
         let mut mark = Sql::new(self, "UPDATE ");
-        mark.push(&participation).push(" SET rewarded_at = ");
+        mark.push(&self.db.by_index("participation", "PRIMARY"));
+        mark.push(" SET rewarded_at = ");
         mark.now();
         mark.push(" WHERE id IN ").list(padded(&marked));
         let affected = mark.run(&tx).await?;

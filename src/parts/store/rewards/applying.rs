@@ -19,7 +19,7 @@ use crate::parts::store::numbers::narrow;
 use crate::parts::store::shapes::padded;
 use crate::runtime::failpoint;
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Events that were new.
@@ -111,7 +111,7 @@ impl Rewards {
         .await
     }
 
-    /// What is known of the participations, where anything is.
+    /// The states of the participations, if any.
     async fn standings(
         &self,
         tx: &Tx,

@@ -32,7 +32,7 @@ const COUPON: Insert = Insert {
     or_add: None,
 };
 
-/// Which coupon is used, and who uses it.
+/// Identifies a coupon and its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Voucher {
     /// Its holder names it.
@@ -51,16 +51,16 @@ pub enum Voucher {
     },
 }
 
-/// What a coupon is used for.
+/// The order that a coupon is used for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// What it comes to.
+    /// Its amount.
     pub amount: u64,
     /// The shop's name of it: asked again for the same one, the answer is the same.
     pub id: Option<String>,
 }
 
-/// What came of using a coupon.
+/// The result of using a coupon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UseOutcome {
     /// It is used, now or before by the same one for this same order.

@@ -1,4 +1,4 @@
-//! What participations were granted, for `verify`.
+//! Granted rewards of participations, for `verify`.
 
 use std::collections::HashSet;
 
@@ -11,10 +11,10 @@ use crate::parts::store::StoreError;
 use crate::parts::store::entity::inbox::{Column, Entity};
 use crate::parts::store::shapes::padded;
 
-/// Where a coupon stands that is no use to anybody any more.
+/// Statuses of coupons that cannot be used any more.
 const ENDED: [CouponStatus; 2] = [CouponStatus::Used, CouponStatus::Revoked];
 
-/// What some participations were granted by one consumer.
+/// Rewards that one consumer granted to participations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// Those that were granted anything.
@@ -24,7 +24,7 @@ pub struct Effects {
 }
 
 impl Rewards {
-    /// What these participations were granted by this consumer.
+    /// The rewards of these participations by this consumer.
     pub async fn effects(
         &self,
         consumer: Consumer,

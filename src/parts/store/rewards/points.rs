@@ -32,7 +32,7 @@ const BALANCE: Insert = Insert {
 };
 
 impl Rewards {
-    /// Adds to the standings what the ledger says.
+    /// Adds the entries of the ledger to the standings.
     pub(super) async fn booked(
         &self,
         tx: &Tx,
@@ -57,7 +57,7 @@ impl Rewards {
         Ok(())
     }
 
-    /// Enters what the plan says, and moves the balances.
+    /// Writes the entries of the plan, and updates the balances.
     pub(super) async fn book(&self, tx: &Tx, plan: &Plan<'_>) -> Result<(), StoreError> {
         let granted = plan.grants.iter().filter_map(|due| {
             let amount = due.amount()?;

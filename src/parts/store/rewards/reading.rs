@@ -1,4 +1,4 @@
-//! What users are shown of their rewards.
+//! Rewards of a user, for display.
 
 use std::collections::HashMap;
 

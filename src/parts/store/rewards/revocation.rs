@@ -19,7 +19,7 @@ use crate::parts::store::entity::coupon;
 use crate::parts::store::entity::revocation::{Column, Entity, Model};
 use crate::parts::store::shapes::padded;
 
-/// What came of suspending the coupons of a participation.
+/// The result of suspending the coupons of a participation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspension {
     /// None of them can be used, whether they are issued already or not.
@@ -72,8 +72,8 @@ impl Rewards {
         Ok(Suspension::Suspended)
     }
 
-    /// Writes down that a cancellation is under way. Where another one is, the later time stands; where one
-    /// is known to have committed, that does.
+    /// Stores a cancellation under way. If there is another, the later time is stored; one that is known to have
+    /// committed stays.
     async fn expect_cancellation(
         &self,
         tx: &Tx,
@@ -211,7 +211,7 @@ impl Rewards {
         .await
     }
 
-    /// The consumer has come to the end of these participations: it issues nothing for them any more.
+    /// Deletes the revocations of these participations: the consumer issues nothing for them any more.
     pub(super) async fn forget_revocations(
         &self,
         tx: &Tx,

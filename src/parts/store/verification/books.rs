@@ -1,4 +1,4 @@
-//! A campaign's row as verification reads it: what the counters say, and how far the ranks go.
+//! A campaign's row for verification: its counters and its highest rank.
 
 use sea_orm::{ConnectionTrait, QueryResult};
 
@@ -10,20 +10,20 @@ use crate::parts::store::sql::Sql;
 use crate::parts::store::unreadable::parse;
 use crate::parts::store::{Store, StoreError};
 
-/// What a campaign's row says.
+/// The counters of a campaign's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Books {
     /// Which campaign.
     pub id: CampaignId,
-    /// Where it stands in its life.
+    /// Its state.
     pub state: State,
     /// Units there are; none: unlimited.
     pub total_stock: Option<u64>,
-    /// Units its participations are said to hold.
+    /// Units held by its participations, as counted.
     pub committed_units: u64,
-    /// Participations it is said to have.
+    /// Number of participations, as counted.
     pub participation_count: u64,
-    /// Events said to be deleted.
+    /// Number of deleted events, as counted.
     pub purged_events: u64,
     /// Units one user may hold.
     pub per_user_limit: u32,

@@ -1,4 +1,4 @@
-//! The sums of segments that were found sound, kept until somebody changes a participation.
+//! The stored sums of sound segments, valid until a participation changes.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::parts::store::shapes::padded;
 use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
-/// What a segment summed up to when it was sound. Its events are as many as its changes.
+/// The sums of a segment when it was sound. It has as many events as changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// Which segment.
@@ -30,7 +30,7 @@ pub struct Kept {
     pub units: u64,
     /// Changes.
     pub changes: u64,
-    /// The limit nobody was above.
+    /// The limit that no user exceeded.
     pub per_user_limit: u32,
     /// Whether nothing was changed since.
     pub is_valid: bool,
@@ -40,10 +40,9 @@ pub struct Kept {
 const SEGMENTS_MAX: usize = 500;
 
 impl Store {
-    /// Sums of a segment are not to be trusted any more. To be called by whoever changes a
-    /// participation, with its rank, in the same transaction `on`; for several, in order of rank, so
-    /// that two who do so wait for each other and never in a circle. A row is written in any case: it
-    /// is what this and the keeping of sums wait for each other at.
+    /// Invalidates the sums of a segment. Every change of a participation calls it with the rank in its transaction
+    /// `on`; for several participations in order of rank, so that concurrent callers cannot deadlock. It always
+    /// writes a row, on which it and the storing of sums wait for each other.
     pub async fn invalidate_segment(
         &self,
         on: &impl ConnectionTrait,
@@ -65,7 +64,7 @@ impl Store {
         Ok(())
     }
 
-    /// These segments were found unsound: their sums are forgotten.
+    /// Invalidates the sums of unsound segments.
     pub async fn forget_segments(&self, segments: &[Segment]) -> Result<(), StoreError> {
         for some in segments.chunks(SEGMENTS_MAX) {
             let mut sql = Sql::new(
@@ -84,7 +83,7 @@ impl Store {
     /// Keeps the sums of sound segments, each unless a change was announced since the snapshot that
     /// they and `generation` are from.
     pub async fn keep_segments(&self, kept: &[Kept]) -> Result<(), StoreError> {
-        // Always in this order, so that two who keep wait for each other and never in a circle.
+        // Always in this order, so that concurrent callers cannot deadlock.
         let mut kept = kept.to_vec();
         kept.sort_by_key(|kept| kept.segment);
         for some in kept.chunks(SEGMENTS_MAX) {
@@ -112,7 +111,7 @@ impl Store {
         Ok(())
     }
 
-    /// How a row that is there already takes over new sums: whole, or not at all.
+    /// How an existing row takes new sums: all or none.
     fn merge(&self) -> &'static str {
         if self.is_embedded() {
             return " ON CONFLICT (campaign_id, segment) DO UPDATE SET \
@@ -151,14 +150,14 @@ impl Store {
         rows.iter().map(segment).collect()
     }
 
-    /// What is kept of these campaigns, as it is now.
+    /// The present sums of these campaigns.
     pub async fn kept(&self, ids: &[CampaignId]) -> Result<Vec<Kept>, StoreError> {
         read(&self.db, ids).await
     }
 }
 
 impl Snapshot {
-    /// What is kept of these campaigns, in order of segment.
+    /// The sums of these campaigns, in order of segment.
     pub async fn kept(&self, ids: &[CampaignId]) -> Result<Vec<Kept>, StoreError> {
         read(&self.tx, ids).await
     }

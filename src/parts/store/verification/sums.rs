@@ -1,4 +1,4 @@
-//! Sums over stretches of campaigns, on both sides: participations, and events.
+//! Sums over parts of campaigns: of participations and of events.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
 use crate::parts::store::sql::Sql;
 
-/// What is read.
+/// Which rows to read.
 #[derive(Clone, Copy, Debug)]
 pub enum Ground<'a> {
     /// These campaigns, whole.
@@ -23,7 +23,7 @@ pub enum Ground<'a> {
     From(Segment),
 }
 
-/// What a stretch of a campaign sums up to.
+/// The sums of a part of a campaign.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
     /// Participations, whatever their status.
@@ -134,7 +134,7 @@ impl Snapshot {
             .collect()
     }
 
-    /// What is deleted of these campaigns, by segment; none: events about campaigns.
+    /// Deleted events of these campaigns, by segment; none: events about campaigns.
     pub async fn purged(
         &self,
         ids: &[CampaignId],

@@ -1,4 +1,4 @@
-//! What waits to be published, and whether it waits in the right place.
+//! Waiting events, and whether their entries are correct.
 
 use std::collections::BTreeMap;
 
@@ -101,8 +101,8 @@ impl Snapshot {
 }
 
 impl Store {
-    /// Numbers of campaigns that are not there, though something is said to be theirs, with what. A
-    /// campaign is written before anything of it, so one that is new is not among them.
+    /// Numbers of missing campaigns that rows refer to, with the kind of rows. A campaign is written before its
+    /// rows, so a new one is not among them.
     pub async fn strays(&self) -> Result<Vec<(CampaignId, &'static str)>, StoreError> {
         let mut strays = Vec::new();
         for (table, what) in [
