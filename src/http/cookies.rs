@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use poem::http::{HeaderMap, HeaderValue, header};
 
-use super::problem::{Problem, unauthenticated};
+use super::problem::Problem;
 
 /// Over what cookies travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,9 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>,
     let mut found = pairs.filter_map(|(known, value)| (known == name).then_some(value));
     match (found.next(), found.next()) {
         (first, None) => Ok(first),
-        (_, Some(_)) => Err(unauthenticated("Send the cookie of a session only once.")),
+        (_, Some(_)) => Err(Problem::unauthenticated(
+            "Send the cookie of a session only once.",
+        )),
     }
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::App;
 use super::files::{ASK_AGAIN, FOR_EVER, File, digest};
 use super::problem::Problem;
-use super::settings::{Auth, TakenPayments};
+use super::settings::{Auth, PaymentMode};
 
 /// Where the files of the page are.
 const ASSETS: &str = "/dashboard/assets/";
@@ -91,8 +91,8 @@ impl About {
             admin_open: settings.admin_token.is_some() || auth != "trusted",
             simulations: app.simulator.is_some(),
             payments: match settings.payments {
-                TakenPayments::Simulated => "simulated",
-                TakenPayments::Refused => "refused",
+                PaymentMode::Simulated => "simulated",
+                PaymentMode::Refused => "refused",
             },
             zone: app.aggregator.zone().to_string(),
         }

@@ -17,15 +17,17 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 use uuid::fmt::Simple;
 
+use super::client_address::{client_address, is_from_proxy};
 use super::connection::{UnclearHost, Unseated};
 use super::is_probe;
-use super::origin::{Entry, address, is_from_proxy, note_unknown_address};
 use super::parameters::canonical;
+use super::policy::Policy;
 use super::problem::{
-    Place, Problem, busy, from_framework, head_too_large, host_not_allowed, unclear_host,
+    MatchedRoute, Problem, busy, from_framework, head_too_large, host_not_allowed, unclear_host,
 };
+use super::request_context::{RequestContext, note_unknown_address};
 use super::routes::{Fault, RouteEntry, Routes};
-use super::settings::{Policy, Settings};
+use super::settings::Settings;
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::CampaignId;
 use crate::runtime::telemetry::{Answering, HttpMetrics};
@@ -181,7 +183,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     /// Refuses a request by a name that the service does not have.
     fn foreign_host(&self, request: &Request) -> Problem {
         let detail = Detail {
-            address: address(request, &self.policy.proxies),
+            address: client_address(request, &self.policy.proxies),
             ..Detail::default()
         };
         let security = &self.policy.security;
@@ -223,7 +225,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             Some(Fault::ForKnown(problem)) => Some(Box::new(problem)),
             None => None,
         };
-        request.set_data(Entry {
+        request.set_data(RequestContext {
             fault,
             id: id.clone(),
             traceparent: traced.map(Traced::traceparent),
@@ -318,7 +320,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let mut response = match result {
             Ok(response) => response,
             Err(stopped) => {
-                let place = route.map_or_else(Place::default, |route| Place {
+                let place = route.map_or_else(MatchedRoute::default, |route| MatchedRoute {
                     template: Some(&route.template),
                     allow: Some(&route.allow),
                 });

@@ -15,9 +15,9 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use poem::{Request, Response};
 use sha2::{Digest, Sha256};
 
-use super::origin::Entry;
 use super::per_address::Place;
 use super::problem::Problem;
+use super::request_context::RequestContext;
 
 /// What is named after its content never changes.
 pub const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -78,8 +78,7 @@ impl File {
         let mut response: Response = if knows(asked, &etag) {
             StatusCode::NOT_MODIFIED.into()
         } else {
-            let entry = Entry::of(request).ok_or_else(Problem::internal)?;
-            let place = entry.policy.pages.take_for(request)?;
+            let place = RequestContext::policy(request)?.pages.take_for(request)?;
             let content = if compressed { self.gzip() } else { &self.plain };
             let rest = content.clone();
             let body = BoxBody::new(Pieces {

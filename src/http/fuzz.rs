@@ -7,15 +7,14 @@ use poem::Request;
 use poem::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use serde_json::Value;
 
-use super::admin::requests::{ChangeCampaign, CreateCampaign};
+use super::admin::requests::{Change, Draft};
 use super::cookies;
 use super::document::Document;
 use super::faults::FAULTS_MAX;
-use super::fields::read_document;
-use super::json::RequestBodySchema;
-use super::origin::traceparent as traceparent_of;
+use super::fields::{RequestObject, read_document};
 use super::participations::ParticipationRequest;
 use super::problem::Problem;
+use super::request_context::traceparent as traceparent_of;
 use super::routes::{Fault, Routes};
 use crate::access::limits::{Networks, UNKNOWN_ADDRESS};
 use crate::runtime::telemetry::Telemetry;
@@ -33,16 +32,16 @@ pub fn json(bytes: &[u8]) {
     let is_repeated = !document.repeated.paths.is_empty();
     for is_refused in [
         is_refused::<ParticipationRequest>(bytes),
-        is_refused::<CreateCampaign>(bytes),
-        is_refused::<ChangeCampaign>(bytes),
+        is_refused::<Draft>(bytes),
+        is_refused::<Change>(bytes),
     ] {
         assert!(is_refused || !is_repeated, "a key is there twice");
     }
 }
 
-fn is_refused<T: RequestBodySchema>(bytes: &[u8]) -> bool {
+fn is_refused<T: RequestObject>(bytes: &[u8]) -> bool {
     let document = Document::parse(bytes).ok();
-    let read = document.map(read_document::<T::Read>);
+    let read = document.map(read_document::<T>);
     match read {
         Some(Err(problem)) => {
             explains(&problem);

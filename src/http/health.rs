@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it can do its work.
+//! Liveness and readiness.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::campaigns::Plain;
-use super::json::Written;
+use super::json::Json;
 use super::problem::{Failure, Problem, documented};
 use super::{App, Section};
 use crate::operate::clock_skew::is_off;
@@ -19,7 +19,7 @@ use crate::operate::health::{Condition, PartHealth};
 
 documented! {
     /// Problems of readiness: 503 is one of those any operation has.
-    Readiness {}
+    Readiness: [] {}
 }
 
 /// The state of the process.
@@ -103,8 +103,8 @@ impl HealthApi {
     /// Asks nothing of the parts: restarting this process would not bring them back.
     #[allow(clippy::unused_async, reason = "the framework awaits every operation")]
     #[oai(path = "/livez", method = "get", operation_id = "livez")]
-    async fn livez(&self) -> Result<Written<HealthView>, Failure<Plain>> {
-        Ok(Written(HealthView {
+    async fn livez(&self) -> Result<Json<HealthView>, Failure<Plain>> {
+        Ok(Json(HealthView {
             status: "up".to_owned(),
             parts: None,
             clock: None,
@@ -124,7 +124,7 @@ impl HealthApi {
         /// Names the parts also when all is well, and says whether the machine's clock is in step with the
         /// database's.
         verbose: Query<Option<String>>,
-    ) -> Result<Written<HealthView>, Failure<Readiness>> {
+    ) -> Result<Json<HealthView>, Failure<Readiness>> {
         let parts = app.health.check().await;
         for part in &parts {
             if let Some(error) = &part.error {
@@ -140,7 +140,7 @@ impl HealthApi {
             .parts
             .is_some()
             .then(|| ClockView::of(app.health.clock_ahead()));
-        Ok(Written(HealthView { clock, ..view }))
+        Ok(Json(HealthView { clock, ..view }))
     }
 }
 

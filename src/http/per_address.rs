@@ -14,7 +14,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::origin::address;
+use super::client_address::client_address;
 use super::problem::{Problem, busy};
 use crate::access::limits::{Networks, host};
 
@@ -164,7 +164,7 @@ impl PerAddress {
 
     /// Takes a place for who sent a request, or says why there is none.
     pub fn take_for(&self, request: &Request) -> Result<Place, Problem> {
-        let address = address(request, &self.proxies);
+        let address = client_address(request, &self.proxies);
         self.take(address).map_err(|full| match full {
             Full::All => busy(),
             Full::Address => self.refused(),

@@ -4,32 +4,21 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::NaiveDate;
-use poem_openapi::{Enum, Object};
+use poem_openapi::Object;
 use serde::Serialize;
 
 use crate::domain::{ByStatus, DaySums, Instant};
+use crate::http::words::{Word, vocabulary};
 use crate::operate::statistics::{CampaignStatistics, DayStatistics, Method};
 use crate::parts::store::DailyRow;
 
-/// Where statistics come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[oai(rename = "StatisticsMethod", rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum MethodWord {
-    /// From the rows themselves.
-    RawQuery,
-    /// From what was kept when the day was aggregated.
-    BatchAggregated,
-}
-
-impl From<Method> for MethodWord {
-    fn from(method: Method) -> Self {
-        match method {
-            Method::Raw => Self::RawQuery,
-            Method::Aggregated => Self::BatchAggregated,
-        }
-    }
-}
+vocabulary!(
+    Method,
+    "StatisticsMethod",
+    "The source of statistics: the rows themselves, or the daily statistics.",
+    Raw = "RAW_QUERY",
+    Aggregated = "BATCH_AGGREGATED"
+);
 
 /// Participations by how they stood when they were counted.
 #[derive(Debug, PartialEq, Eq, Serialize, Object)]
@@ -179,7 +168,7 @@ pub struct DayStatisticsView {
     /// The first moment after it.
     pub until: Instant,
     /// Where it comes from.
-    pub method: MethodWord,
+    pub method: Word<Method>,
     /// How long the store took to answer, in milliseconds.
     pub query_time_ms: f64,
     /// When the day was aggregated; null: this comes from the rows.
@@ -229,7 +218,7 @@ pub struct CampaignStatisticsView {
     /// In which time zone.
     pub zone: String,
     /// Where it comes from.
-    pub method: MethodWord,
+    pub method: Word<Method>,
     /// How long the store took to answer, in milliseconds.
     pub query_time_ms: f64,
     /// What all days together come to.
@@ -249,7 +238,7 @@ impl From<CampaignStatistics> for CampaignStatisticsView {
             start_date,
             end_date,
             zone: statistics.zone.name().to_owned(),
-            method: MethodWord::BatchAggregated,
+            method: Word(Method::Aggregated),
             query_time_ms: millis(statistics.took),
             summary: SummaryView::of(&statistics.days),
             days: statistics.days.into_iter().map(Into::into).collect(),

@@ -3,40 +3,34 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use poem_openapi::{Enum, Object};
+use poem::http::StatusCode;
+use poem_openapi::Object;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::domain::Instant;
+use crate::http::created::Resource;
+use crate::http::words::{Word, vocabulary};
 use crate::operate::simulate::{JobStatus, Kind, Report};
 
-/// How a job's requests are made.
-#[derive(Clone, Copy, Debug, Serialize, Enum)]
-#[serde(rename_all = "snake_case")]
-#[oai(rename = "SimulationKind", rename_all = "snake_case")]
-pub enum SimulationKindWord {
-    /// All of them take part, each as soon as there is room.
-    Bulk,
-    /// By `/participation`.
-    Async,
-    /// By `/participation-sync`.
-    Sync,
-}
-
-/// Where a job stands.
-#[derive(Clone, Copy, Debug, Serialize, Enum)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[oai(rename = "JobStatus", rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum JobStatusWord {
-    /// It runs.
-    Started,
-    /// All its requests were answered.
-    Completed,
-    /// It was cancelled, or the service stopped.
-    Cancelled,
-    /// It died.
-    Failed,
-}
+vocabulary!(
+    Kind,
+    "SimulationKind",
+    "How a job makes its requests: `bulk` lets each wait until there is room, `async` uses `/participation`, `sync` \
+     uses `/participation-sync`.",
+    Bulk = "bulk",
+    Async = "async",
+    Sync = "sync"
+);
+vocabulary!(
+    JobStatus,
+    "JobStatus",
+    "The status of a job.",
+    Started = "STARTED",
+    Completed = "COMPLETED",
+    Cancelled = "CANCELLED",
+    Failed = "FAILED"
+);
 
 /// How long answers took, in milliseconds.
 #[derive(Debug, Serialize, Object)]
@@ -82,9 +76,9 @@ pub struct SimulationView {
     /// Its id.
     pub job_id: Uuid,
     /// How its requests are made.
-    pub kind: SimulationKindWord,
+    pub kind: Word<Kind>,
     /// Where it stands.
-    pub status: JobStatusWord,
+    pub status: Word<JobStatus>,
     /// Number of the campaign.
     pub campaign_id: i64,
     /// Requests to be made, each by another user.
@@ -124,17 +118,8 @@ impl From<Report> for SimulationView {
         let done = figures.done as f64;
         Self {
             job_id: report.id,
-            kind: match plan.kind {
-                Kind::Bulk => SimulationKindWord::Bulk,
-                Kind::Async => SimulationKindWord::Async,
-                Kind::Sync => SimulationKindWord::Sync,
-            },
-            status: match report.status {
-                JobStatus::Started => JobStatusWord::Started,
-                JobStatus::Completed => JobStatusWord::Completed,
-                JobStatus::Cancelled => JobStatusWord::Cancelled,
-                JobStatus::Failed => JobStatusWord::Failed,
-            },
+            kind: plan.kind.into(),
+            status: report.status.into(),
             campaign_id: plan.campaign.0,
             requests: plan.requests,
             done: figures.done,
@@ -162,5 +147,15 @@ impl From<Report> for SimulationView {
                 duration_ms: millis(figures.ran),
             },
         }
+    }
+}
+
+impl Resource for SimulationView {
+    const STATUS: StatusCode = StatusCode::ACCEPTED;
+    const DESCRIPTION: &'static str = "Started.";
+    const LOCATION: &'static str = "Path of the job.";
+
+    fn path(&self) -> String {
+        format!("/api/admin/test/load/{}", self.job_id)
     }
 }

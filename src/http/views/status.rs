@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use poem_openapi::{Enum, Object};
+use poem_openapi::Object;
 use serde::Serialize;
 
-use super::campaign::StateWord;
 use super::daily::percentage;
-use crate::domain::Instant;
+use crate::domain::{Instant, State};
+use crate::http::words::{Word, vocabulary};
 use crate::operate::status::{CampaignStatus, Scope};
 
 /// How far participations have come; each stage counts what reached it.
@@ -24,16 +24,14 @@ pub struct FunnelView {
     pub rewarded: u64,
 }
 
-/// Whose answers the last seconds are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]
-#[serde(rename_all = "snake_case")]
-#[oai(rename = "RecentScope", rename_all = "snake_case")]
-pub enum ScopeWord {
-    /// All replicas together.
-    Installation,
-    /// The replica that answers, alone: it cannot ask the others, because Redis is away.
-    Replica,
-}
+vocabulary!(
+    Scope,
+    "RecentScope",
+    "The replicas that the figures cover: all of the installation, or only the one that responds, because Redis is \
+     unavailable.",
+    Installation = "installation",
+    Replica = "replica"
+);
 
 /// The last five full seconds. Each replica tells the others once a second, so that what is theirs may be
 /// two seconds older.
@@ -48,7 +46,7 @@ pub struct RecentView {
     /// How many were decided.
     pub processed: u64,
     /// Whose answers these are.
-    pub scope: ScopeWord,
+    pub scope: Word<Scope>,
 }
 
 /// The live status of a campaign.
@@ -61,7 +59,7 @@ pub struct StatusView {
     /// Its name.
     pub campaign_name: String,
     /// Where it stands.
-    pub state: StateWord,
+    pub state: Word<State>,
     /// Whether somebody could take part now: it is open, and units are left.
     pub available: bool,
     /// Units there are; null: unlimited.
@@ -112,10 +110,7 @@ impl StatusView {
                 tps: status.recent.tps(),
                 avg_latency_ms: status.recent.avg_latency_ms(),
                 processed: status.recent.processed,
-                scope: match status.scope {
-                    Scope::Installation => ScopeWord::Installation,
-                    Scope::Replica => ScopeWord::Replica,
-                },
+                scope: status.scope.into(),
             },
         }
     }
