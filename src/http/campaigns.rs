@@ -19,11 +19,9 @@ use crate::domain::{Campaign, CampaignId, Kind, State};
 use crate::parts::store::{CampaignFilter, States, StoreError};
 
 documented! {
-    /// Problems of reading the catalogue.
     Reading: [PARAMETERS] {
         404 => "There is no such campaign (NOT_FOUND).",
     }
-    /// Problems of an operation without parameters.
     Plain: [] {}
 }
 

@@ -222,7 +222,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     ) -> Result<Response, Stopped> {
         let fault = match self.fault(&request) {
             Some(Fault::ForAll(problem)) => return Err(Stopped::Cut(problem)),
-            Some(Fault::ForKnown(problem)) => Some(Box::new(problem)),
+            Some(Fault::ForAuthenticated(problem)) => Some(Box::new(problem)),
             None => None,
         };
         request.set_data(RequestContext {

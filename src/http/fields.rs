@@ -2,83 +2,28 @@
 //! OpenAPI document. A reader collects every fault, so that a client learns all of them at once and by name.
 
 mod defined;
+mod request_object;
 mod value;
 
 use std::ops::{RangeBounds, RangeInclusive};
 
-use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
+use poem_openapi::registry::{MetaSchema, Registry};
 use poem_openapi::types::Type;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 pub use self::defined::{Defined, Field};
+pub(super) use self::request_object::request_object;
+pub use self::request_object::{RequestObject, read, read_document, register, schema_ref};
 pub use self::value::{INSTANT_FORM, YEARS, is_storable};
 use self::value::{closed, included, instant, integer, one_of, text};
-use super::document::{Document, Repeated};
 use super::faults::Faults;
 use super::object_schema::ObjectSchema;
-use super::problem::Problem;
 use super::words::{Vocabulary, Word};
 use crate::domain::Instant;
 
 /// The largest integer that every JSON reader represents exactly: 2^53 - 1.
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;
-
-/// A JSON object of a request. Its definition is both its schema and its reader.
-pub trait RequestObject: Sized {
-    /// Its name in the OpenAPI document.
-    const NAME: &'static str;
-    /// What it is, for the OpenAPI document.
-    const DESCRIPTION: &'static str;
-
-    /// An example for the OpenAPI document.
-    fn example() -> Option<Value> {
-        None
-    }
-
-    /// Defines the fields. Faults are noted in `fields`; if there is one, the returned value is discarded.
-    fn define(fields: &mut Fields) -> Self;
-}
-
-/// Reads `T`, or returns every fault.
-pub fn read<T: RequestObject>(value: Value) -> Result<T, Problem> {
-    read_document(Document {
-        value,
-        repeated: Repeated::default(),
-    })
-}
-
-/// Reads `T` from a document, or returns every fault.
-pub fn read_document<T: RequestObject>(document: Document) -> Result<T, Problem> {
-    let mut fields = Fields::of(document.value, String::new());
-    for name in document.repeated.paths {
-        fields.wrong(&name, "is given more than once");
-    }
-    if document.repeated.has_more {
-        fields.faults.add_unnamed();
-    }
-    let value = T::define(&mut fields);
-    match fields.finish().into_problem() {
-        None => Ok(value),
-        Some(problem) => Err(problem),
-    }
-}
-
-/// Puts the schema of `T` into the OpenAPI document.
-pub fn register<T: RequestObject>(registry: &mut Registry) {
-    registry.create_schema::<T, _>(T::NAME.to_owned(), |registry| {
-        let mut fields = Fields::of(Value::Object(Map::new()), String::new());
-        fields.schema = Some(Box::default());
-        T::define(&mut fields);
-        let schema = fields.schema.unwrap_or_default();
-        schema.finish(T::NAME, T::DESCRIPTION, T::example(), registry)
-    });
-}
-
-/// The reference to the schema of `T`.
-pub fn schema_ref<T: RequestObject>() -> MetaSchemaRef {
-    MetaSchemaRef::Reference(T::NAME.to_owned())
-}
 
 /// The fields of one object that are not read yet, and the faults of those that are.
 pub struct Fields {
@@ -268,6 +213,11 @@ impl Fields {
         self.define::<Instant, _>(name, own, |value| instant(&value))
     }
 
+    /// The fields of `T`, as fields of this object.
+    pub fn all_of<T: RequestObject>(&mut self, _: &'static str, _: &'static str) -> T {
+        T::define(self)
+    }
+
     /// An inner object. Its fields are checked like those of this one.
     pub fn object<T: RequestObject>(
         &mut self,
@@ -297,7 +247,7 @@ impl Fields {
 /// A schema with nothing but a description.
 fn described(description: &'static str) -> MetaSchema {
     MetaSchema {
-        description: Some(description),
+        description: Some(description.trim()),
         ..MetaSchema::ANY
     }
 }

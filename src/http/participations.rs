@@ -4,103 +4,38 @@ mod accepted;
 mod challenge;
 mod changes;
 mod idempotency;
+mod participate;
 
 use std::sync::Arc;
-use std::time::Instant;
 
+use poem::Request;
 use poem::web::Data;
-use poem::{IntoResponse, Request, Response};
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use self::accepted::Accepted;
 use self::challenge::ChallengeToken;
 pub use self::changes::ChangesApi;
 use self::idempotency::IdempotencyKey;
-use super::auth::{Caller, Participant, SEE_OTHERS, USER_ID_RANGE, user_id};
-use super::fields::{Fields, INTEGER_MAX, RequestObject};
-use super::json::{Json, JsonRequest, read_body};
+use self::participate::{CommitPath, Participating, run};
+pub use self::participate::{ParticipationRequest, QUANTITY_MAX, participate_past_router};
+use super::auth::{Caller, Participant, SEE_OTHERS};
+use super::json::{Json, JsonRequest};
 use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Failure, Problem, documented};
-use super::rate_limits::RateCheck;
 use super::reads::{self, Read, by_admin};
-use super::request_context::{RequestContext, traceparent};
 use super::rewards::with_rewards;
-use super::views::{ParticipationList, ParticipationRecord, ParticipationView};
+use super::views::{ParticipationList, ParticipationRecord};
 use super::{App, Section};
 use crate::access::identity::Scopes;
-use crate::domain::{
-    AuditAction, AuditNote, CampaignId, Origin, Participation, ParticipationId, Refusal, UserId,
-};
-use crate::sale::participate::{Outcome, ParticipateError, Replayed};
-
-/// Most units of one request; the limit of a campaign is usually far lower.
-pub const QUANTITY_MAX: u32 = 1_000_000;
+use crate::domain::{Participation, ParticipationId};
 
 documented! {
-    /// Problems of participating.
-    Participating: [BODY] {
-        401 => "The user is missing (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
-        403 => "userId is not the caller, or the caller is not a user (FORBIDDEN); the user is not on the campaign's allow list (NOT_ALLOWED); or the campaign needs a challenge that is missing or not passed (CHALLENGE_REQUIRED, CHALLENGE_FAILED).",
-        404 => "There is no such campaign (NOT_FOUND).",
-        409 => "Rejected (ALREADY_PARTICIPATED, SOLD_OUT, NOT_OPEN_YET, ENDED, PAUSED, LIMIT_EXCEEDED), or the campaign has a price and the service takes no payments (NO_PAYMENT_PROVIDER).",
-        422 => "A value is not acceptable (INVALID), or the key belongs to another request (IDEMPOTENCY_KEY_REUSED).",
-        429 => "A rate is used up, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
-    }
-    /// Problems of reading participations.
     Reading: [CALLER, PARAMETERS] {
         403 => "They belong to another user (FORBIDDEN), and an admin lacks the scope to read them (MISSING_SCOPE).",
         404 => "There is no such participation, or it belongs to another user (NOT_FOUND).",
     }
-}
-
-/// A request to participate in a campaign.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ParticipationRequest {
-    user: Option<UserId>,
-    quantity: u32,
-}
-
-impl RequestObject for ParticipationRequest {
-    const NAME: &'static str = "ParticipationRequest";
-    const DESCRIPTION: &'static str = "A request to participate in a campaign.";
-
-    fn example() -> Option<Value> {
-        Some(json!({ "userId": 42, "quantity": 1 }))
-    }
-
-    fn define(fields: &mut Fields) -> Self {
-        Self {
-            user: fields
-                .integer(
-                    "userId",
-                    "Id of the user; optional where Authorization names one.",
-                    1..=INTEGER_MAX,
-                )
-                .try_map(|number| user_id(number).ok_or(USER_ID_RANGE))
-                .lenient()
-                .value(),
-            quantity: fields
-                .integer32(
-                    "quantity",
-                    "Units requested; 1 when left out.",
-                    1..=QUANTITY_MAX,
-                )
-                .optional()
-                .unwrap_or(1),
-        }
-    }
-}
-
-/// The path to the commit.
-#[derive(Clone, Copy)]
-enum CommitPath {
-    /// The gate and the group commit; the relay publishes the event.
-    Group,
-    /// A transaction of its own; Kafka acknowledges the event before the response.
-    Direct,
 }
 
 /// Participations.
@@ -269,110 +204,6 @@ async fn accessible(
         Some(found) if caller.may(needed, found.user_id) => Ok(found),
         _ => Err(Problem::not_found("There is no such participation.")),
     }
-}
-
-/// The operation `participate` for a request that bypasses the router, whose work around an operation takes as long as
-/// most of the operation itself. The router answers paths that name no campaign.
-pub async fn participate_past_router(
-    app: &App,
-    campaign: CampaignId,
-    request: Request,
-) -> poem::Result<Response> {
-    let (request, mut body) = request.split();
-    let caller = Caller::of(&request).await?;
-    RequestContext::check_url(&request)?;
-    let headers = (IdempotencyKey::of(&request)?, ChallengeToken::of(&request));
-    let body = read_body(&request, &mut body).await?;
-    let accepted = run(
-        app,
-        &request,
-        caller,
-        campaign.0,
-        headers,
-        body,
-        CommitPath::Group,
-    )
-    .await;
-    Ok(accepted?.into_response())
-}
-
-async fn run(
-    app: &App,
-    request: &Request,
-    caller: Caller,
-    campaign: i64,
-    (key, challenge): (IdempotencyKey, ChallengeToken),
-    body: ParticipationRequest,
-    path: CommitPath,
-) -> Result<Accepted, Failure<Participating>> {
-    let quantity = body.quantity;
-    let participation = crate::sale::participate::Request {
-        campaign: CampaignId(campaign),
-        user: caller.participant(body.user)?,
-        quantity,
-        idempotency_key: key.0,
-        traceparent: traceparent(request),
-        since: Instant::now(),
-    };
-    let by = by_admin(&caller, participation.user, request);
-    let rates = RateCheck::count_caller(app, request, &participation).await?;
-    challenge
-        .check(app, &participation)
-        .map_err(|problem| problem.with_rates(rates.fields()))?;
-    let rates = rates.count_campaign(&participation).await?;
-    let outcome: Result<Outcome, ParticipateError> = match path {
-        CommitPath::Group => app.participate.run(participation).await,
-        CommitPath::Direct => app.participate.run_sync(participation).await,
-    };
-    let outcome = match outcome {
-        Ok(outcome) => outcome,
-        Err(error) => return Err(Failure::from(error).with_rates(rates)),
-    };
-    match outcome {
-        Outcome::Accepted {
-            participation,
-            replayed,
-        } => {
-            if let (Some(by), Replayed::First) = (by, replayed) {
-                note_creation(app, by, &participation).await?;
-            }
-            Ok(Accepted {
-                view: ParticipationView::answer(&participation),
-                replayed,
-                rates,
-            })
-        }
-        Outcome::Refused { refusal, remaining } => {
-            let quantity_max = exceeded_max(app, campaign, quantity, &refusal).await;
-            let problem = Problem::rejected(&refusal, remaining, quantity_max);
-            Err(problem.with_rates(rates).into())
-        }
-    }
-}
-
-/// Records in the audit log that an admin participated for a user. The participation is already committed, so if the
-/// entry cannot be written, the request fails: a retry returns the participation.
-async fn note_creation(app: &App, by: Origin, made: &Participation) -> Result<(), Problem> {
-    let after = json!({
-        "userId": made.user_id,
-        "quantity": made.quantity,
-        "rank": made.rank,
-        "status": made.status,
-    });
-    let note = AuditNote::about(by, AuditAction::ParticipationCreate, made.campaign_id)
-        .of(&made.id)
-        .to(after);
-    Ok(app.store.note(&note).await?)
-}
-
-/// The campaign's limit on one request, if a rejected request exceeds it. Otherwise the limit of the user is exceeded.
-async fn exceeded_max(app: &App, campaign: i64, quantity: u32, refusal: &Refusal) -> Option<u32> {
-    if !matches!(refusal, Refusal::LimitExceeded) {
-        return None;
-    }
-    let campaign = app.catalogue.get(CampaignId(campaign)).await;
-    let max = campaign.ok().flatten()?.max_quantity;
-    (quantity > max).then_some(max)
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use poem::http::StatusCode;
 use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::auth::Caller;
-use super::fields::{Defined, Fields, INTEGER_MAX, RequestObject};
+use super::fields::{Defined, Fields, INTEGER_MAX, request_object};
 use super::json::{Json, JsonRequest};
 use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Failure, Problem, documented, part_unavailable};
@@ -27,12 +27,10 @@ use crate::domain::{
 use crate::parts::store::{Order, Rewards, StoreError, UseOutcome, Voucher};
 
 documented! {
-    /// Problems of reading rewards.
     Reading: [CALLER, PARAMETERS] {
         403 => "They belong to another user (FORBIDDEN), and an admin lacks the scope to read them (MISSING_SCOPE).",
         404 => "This process has no rewards database (REWARDS_OFF).",
     }
-    /// Problems of redeeming a coupon.
     Redeeming: [BODY, CALLER] {
         403 => "Only its owner can redeem a coupon (FORBIDDEN), or only shops can (SHOPS_ONLY).",
         404 => "There is no such coupon, or it belongs to another user (NOT_FOUND), or this process has no rewards database (REWARDS_OFF).",
@@ -40,40 +38,29 @@ documented! {
     }
 }
 
-impl RequestObject for Order {
-    const NAME: &'static str = "UseCoupon";
-    const DESCRIPTION: &'static str = "Redeems a coupon for an order.";
-
-    fn example() -> Option<Value> {
-        Some(json!({ "orderAmount": 12_000, "orderId": "order-7731" }))
+request_object! {
+    /// Redeems a coupon for an order.
+    for Order as "UseCoupon" {
+        /// Amount of the order, in the smallest unit of the currency.
+        amount = integer("orderAmount", 1..=INTEGER_MAX).required(),
+        /// The shop's id of the order. The same request for the same order gets the same response.
+        id = order_id("orderId").optional(),
     }
-
-    fn define(fields: &mut Fields) -> Self {
-        Self {
-            amount: order_amount(fields),
-            id: order_id(fields).optional(),
-        }
-    }
+    example { "orderAmount": 12_000, "orderId": "order-7731" }
 }
 
-pub(super) fn order_amount(fields: &mut Fields) -> u64 {
-    let amount = fields.integer(
-        "orderAmount",
-        "Amount of the order, in the smallest unit of the currency.",
-        1..=INTEGER_MAX,
-    );
-    amount.required()
-}
-
-pub(super) fn order_id(fields: &mut Fields) -> Defined<'_, String> {
-    let id = fields.text(
-        "orderId",
-        "The shop's id of the order. The same request for the same order gets the same response.",
-        1..=64,
-    );
-    let is_printable = |id: &String| id.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    id.pattern("^[ -~]*$")
-        .ensure(is_printable, "must be printable ASCII")
+impl Fields {
+    /// A shop's id of an order, in printable ASCII.
+    pub(super) fn order_id(
+        &mut self,
+        name: &'static str,
+        description: &'static str,
+    ) -> Defined<'_, String> {
+        let is_printable = |id: &String| id.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        self.text(name, description, 1..=64)
+            .pattern("^[ -~]*$")
+            .ensure(is_printable, "must be printable ASCII")
+    }
 }
 
 /// Rewards.
@@ -117,7 +104,7 @@ impl RewardsApi {
         let after = page_cursor(cursor.0.as_deref())?.map(EventId);
         let coupon_after = page_cursor(coupon_cursor.0.as_deref())
             .map_err(|_| {
-                Problem::invalid_field("couponCursor", "is not the nextCouponCursor of a page")
+                Problem::invalid_field("couponCursor", "must be the nextCouponCursor of a page")
             })?
             .map(CouponId);
         let (points, entries, coupons) = tokio::join!(

@@ -1,5 +1,6 @@
 //! Logging in and out, the current session, and resuming a remembered log-in.
 
+mod log_in;
 mod own;
 mod responses;
 mod totp;
@@ -11,9 +12,9 @@ use poem::http::{HeaderMap, header};
 use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::Header;
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use secrecy::ExposeSecret;
 
+pub use self::log_in::LogIn;
 pub use self::own::OwnAccountApi;
 use self::responses::{LoggedIn, LoggedOut, SessionView, Uncached};
 pub use self::totp::OwnTotpApi;
@@ -21,99 +22,35 @@ use super::auth::{LOGGED_OUT, SessionCookie};
 use super::client_address::client_address;
 use super::cookies::{Cookies, cookie};
 use super::csrf;
-use super::fields::{Defined, Fields, RequestObject};
 use super::json::JsonRequest;
 use super::problem::{Failure, Problem, documented};
 use super::request_context::report;
 use super::settings::Auth;
 use super::{App, Section};
 use crate::access::accounts::{
-    AccountError, Accounts, CodeUsed, Credentials, PASSWORD_CHARACTERS, RememberToken,
-    SessionToken, Stay,
+    AccountError, Accounts, CodeUsed, Credentials, RememberToken, SessionToken, Stay,
 };
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::Actor;
 
 documented! {
-    /// Problems of logging in.
     LoggingIn: [BODY, SESSIONS] {
         401 => "The login or the password is wrong, or the account is disabled (LOGIN_REFUSED); the password is correct, and a one-time code is missing (CODE_REQUIRED), wrong or used (CODE_REFUSED).",
         403 => "The request comes from another site (CSRF).",
         429 => "Too many log-ins failed, were tried, or are in progress, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
     }
-    /// Problems of resuming a remembered log-in.
     Resuming: [SESSIONS] {
         401 => "There is no such log-in, it is over, or its token was used before, which ends all sessions of the account (NOT_REMEMBERED).",
         403 => "The request comes from another site (CSRF).",
         409 => "Another request has just resumed it, and has the new cookies (JUST_USED).",
         429 => "Too many log-ins from this address failed, see Retry-After (RATE_LIMITED).",
     }
-    /// Problems of reading the session.
     Reading: [SESSIONS] {
         401 => "Not logged in (UNAUTHENTICATED).",
     }
-    /// Problems of logging out.
     LoggingOut: [OWN_SESSION] {
         401 => "A cookie is sent twice (UNAUTHENTICATED).",
     }
-}
-
-/// What somebody logs in with.
-#[derive(Debug)]
-pub struct LogIn {
-    login: String,
-    password: SecretString,
-    code: Option<SecretString>,
-    stay: Stay,
-}
-
-impl RequestObject for LogIn {
-    const NAME: &'static str = "LogIn";
-    const DESCRIPTION: &'static str = "Logs in.";
-
-    fn example() -> Option<Value> {
-        Some(json!({
-            "login": "ada@example.org",
-            "password": "correct horse battery staple",
-            "rememberMe": true,
-        }))
-    }
-
-    fn define(fields: &mut Fields) -> Self {
-        let login = fields.text("login", "The login name, in any case.", 1..=64);
-        let login = login.required();
-        let password = password(fields, "password", "The password.");
-        let stays = fields.flag(
-            "rememberMe",
-            "Whether the log-in is remembered after its session; false when left out.",
-        );
-        let stay = match stays.optional() {
-            Some(true) => Stay::Remembered,
-            Some(false) | None => Stay::Forgotten,
-        };
-        let code = code(
-            fields,
-            "A one-time code, or a recovery code, if the account needs one.",
-        );
-        Self {
-            login,
-            password,
-            code: code.optional(),
-            stay,
-        }
-    }
-}
-
-/// A password to be verified. One that is too short gets the same response as a wrong one.
-fn password(fields: &mut Fields, name: &'static str, description: &'static str) -> SecretString {
-    let password = fields.text(name, description, 1..=*PASSWORD_CHARACTERS.end());
-    password.required().into()
-}
-
-/// A one-time code, or a recovery code with separators.
-fn code<'a>(fields: &'a mut Fields, description: &'static str) -> Defined<'a, SecretString> {
-    let code = fields.text("code", description, 6..=32);
-    code.try_map(|code| Ok::<_, String>(code.into()))
 }
 
 /// Sessions.
@@ -137,13 +74,18 @@ impl SessionsApi {
         let headers = request.headers();
         csrf::not_foreign(headers).inspect_err(|_| report_csrf(accounts, request))?;
         let body = body.0;
+        let stay = if body.is_remembered {
+            Stay::Remembered
+        } else {
+            Stay::Forgotten
+        };
         let credentials = Credentials {
             login: &body.login,
             password: &body.password,
             code: body.code.as_ref().map(ExposeSecret::expose_secret),
             address: client_address(request, &app.settings.proxies),
         };
-        let entered = accounts.log_in(&credentials, body.stay).await;
+        let entered = accounts.log_in(&credentials, stay).await;
         let entered = entered.inspect_err(|error| report_failure(request, error))?;
         if entered.code == CodeUsed::Recovery {
             report(request, SecurityEvent::RecoveryCodeUsed, |_| Detail {

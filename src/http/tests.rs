@@ -172,7 +172,12 @@ fn agree<T: RequestObject>() {
         }
         if let Some(most) = property["maxLength"].as_u64() {
             let most = usize::try_from(most).unwrap();
-            let text = |length| "äbcdefgh".chars().cycle().take(length).collect::<String>();
+            let letters = if property["pattern"].is_string() {
+                "abcdefgh"
+            } else {
+                "äbcdefgh"
+            };
+            let text = |length| letters.chars().cycle().take(length).collect::<String>();
             assert!(with(json!(text(most))).is_empty(), "{name}.{field}");
             assert_eq!(with(json!(text(most + 1))), wrong, "{name}.{field}");
         }

@@ -1,12 +1,11 @@
 //! Request bodies about accounts.
 
 use secrecy::SecretString;
-use serde_json::{Value, json};
 
 use crate::access::accounts::{COMMON, Change, PASSWORD_CHARACTERS, Wanted, is_common};
 use crate::access::identity::{Scope, Scopes};
 use crate::domain::LoginName;
-use crate::http::fields::{Defined, Fields, RequestObject};
+use crate::http::fields::{Defined, Fields, request_object};
 use crate::http::problem::Problem;
 use crate::http::words::Vocabulary;
 
@@ -27,13 +26,25 @@ impl Vocabulary for Scope {
     }
 }
 
-/// An account to be created.
-#[derive(Debug)]
-pub struct AccountDraft {
-    /// None only if a fault was noted.
-    login: Option<LoginName>,
-    password: SecretString,
-    scopes: Scopes,
+request_object! {
+    /// Creates an account.
+    #[derive(Debug)]
+    pub struct AccountDraft as "CreateAccount" {
+        /// The login name; case is irrelevant.
+        login: Option<LoginName> = text("login", ..)
+            .pattern("^[A-Za-z0-9._@+-]{1,64}$")
+            .try_map(|text| LoginName::parse(&text).map(Some).ok_or(LoginName::FORM))
+            .required(),
+        /// The password.
+        password: SecretString = new_password("password").required(),
+        /// Its scopes as an admin; none when left out.
+        scopes: Scopes = scopes("scopes").optional().unwrap_or_default(),
+    }
+    example {
+        "login": "ada@example.org",
+        "password": "correct horse battery staple",
+        "scopes": ["campaign:read"],
+    }
 }
 
 impl AccountDraft {
@@ -47,78 +58,37 @@ impl AccountDraft {
     }
 }
 
-impl RequestObject for AccountDraft {
-    const NAME: &'static str = "CreateAccount";
-    const DESCRIPTION: &'static str = "Creates an account.";
-
-    fn example() -> Option<Value> {
-        Some(json!({
-            "login": "ada@example.org",
-            "password": "correct horse battery staple",
-            "scopes": ["campaign:read"],
-        }))
+request_object! {
+    /// Changes an account and ends its sessions. A field that is left out stays unchanged.
+    for Change as "ChangeAccount" {
+        /// The new password.
+        password = new_password("password").optional(),
+        /// Its new scopes as an admin.
+        scopes = scopes("scopes").optional(),
+        /// Whether it cannot be used to log in.
+        disabled = flag("disabled").optional(),
+        /// Whether to disable its one-time codes, because the owner lost them; false when left out. Only the owner can
+        /// enable them.
+        reset_totp = flag("resetTotp").optional().unwrap_or_default(),
     }
-
-    fn define(fields: &mut Fields) -> Self {
-        let login = fields.text("login", "The login name; case is irrelevant.", ..);
-        let login = login
-            .pattern("^[A-Za-z0-9._@+-]{1,64}$")
-            .try_map(|text| LoginName::parse(&text).map(Some).ok_or(LoginName::FORM))
-            .required();
-        let password = new_password(fields, "password", "The password.").required();
-        Self {
-            login,
-            password: password.into(),
-            scopes: scopes(fields, "Its scopes as an admin; none when left out.")
-                .optional()
-                .unwrap_or_default(),
-        }
-    }
+    example { "scopes": [], "disabled": true }
 }
 
-impl RequestObject for Change {
-    const NAME: &'static str = "ChangeAccount";
-    const DESCRIPTION: &'static str =
-        "Changes an account and ends its sessions. A field that is left out stays unchanged.";
-
-    fn example() -> Option<Value> {
-        Some(json!({ "scopes": [], "disabled": true }))
+impl Fields {
+    /// A password that an account is to have.
+    pub(in crate::http) fn new_password(
+        &mut self,
+        name: &'static str,
+        description: &'static str,
+    ) -> Defined<'_, SecretString> {
+        let password = self.text(name, description, PASSWORD_CHARACTERS);
+        password
+            .ensure(|password| !is_common(password), COMMON)
+            .map(SecretString::from)
     }
 
-    fn define(fields: &mut Fields) -> Self {
-        let password = new_password(fields, "password", "The new password.").optional();
-        Self {
-            password: password.map(SecretString::from),
-            scopes: scopes(fields, "Its new scopes as an admin.").optional(),
-            disabled: fields
-                .flag("disabled", "Whether it cannot be used to log in.")
-                .optional(),
-            reset_totp: fields
-                .flag(
-                    "resetTotp",
-                    "Whether to disable its one-time codes, because the owner lost them; false when left out. Only \
-                     the owner can enable them.",
-                )
-                .optional()
-                .unwrap_or_default(),
-        }
+    fn scopes(&mut self, name: &'static str, description: &'static str) -> Defined<'_, Scopes> {
+        let scopes = self.words::<Scope>(name, description);
+        scopes.map(|scopes| Scopes::among(scopes.into_iter().map(Scope::as_str)))
     }
-}
-
-/// A password that an account is to have.
-pub fn new_password<'a>(
-    fields: &'a mut Fields,
-    name: &'static str,
-    description: &'static str,
-) -> Defined<'a, String> {
-    let password = fields.text(name, description, PASSWORD_CHARACTERS);
-    password.ensure(|password| !is_common(password), COMMON)
-}
-
-fn scopes<'a>(fields: &'a mut Fields, description: &'static str) -> Defined<'a, Scopes> {
-    let scopes = fields.words::<Scope>("scopes", description);
-    scopes.try_map(|scopes| {
-        let words = scopes.into_iter().map(Scope::as_str);
-        Ok::<_, String>(Scopes::among(words))
-    })
 }

@@ -23,7 +23,6 @@ use crate::http::views::list;
 use crate::http::{App, Section};
 
 documented! {
-    /// Problems of managing accounts.
     Managing: [BODY, ADMIN] {
         403 => "The credentials lack the scope (MISSING_SCOPE), they are a user's, or the account has or would have scopes that the admin lacks (FORBIDDEN); the admin API is closed (ADMIN_CLOSED); or a session request lacks its CSRF token (CSRF).",
         404 => "There is no such account (NOT_FOUND).",

@@ -24,7 +24,6 @@ use crate::parts::store::AllowList;
 use crate::sale::allow_list::AllowListError;
 
 documented! {
-    /// Problems of allow lists.
     Listing: [ADMIN] {
         400 => "The body ended before it was complete (MALFORMED).",
         404 => "There is no such campaign, or it has no allow list (NOT_FOUND).",

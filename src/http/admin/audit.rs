@@ -19,7 +19,6 @@ use crate::http::{App, Section};
 use crate::parts::store::{AuditEntry, AuditFilter};
 
 documented! {
-    /// Problems of reading the audit log.
     Auditing: [ADMIN, PARAMETERS] {}
 }
 

@@ -27,12 +27,10 @@ use crate::operate::statistics::Asked;
 use crate::parts::store::{Cause, Redo, Run, RunFailure, RunState};
 
 documented! {
-    /// Problems of aggregating.
     Aggregating: [ADMIN, PARAMETERS] {
         400 => "The day is in the future (DATE_IN_FUTURE), or more than a year ago (DATE_TOO_OLD).",
         409 => "Another run, of this jobExecutionId, is in progress (AGGREGATION_RUNNING).",
     }
-    /// Problems of reading runs.
     Reading: [ADMIN, PARAMETERS] {
         404 => "There is no such run (NOT_FOUND).",
     }

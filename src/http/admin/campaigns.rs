@@ -25,7 +25,6 @@ use crate::http::{App, Section};
 use crate::operate::lifecycle::LifecycleError;
 
 documented! {
-    /// Problems of managing campaigns.
     Managing: [BODY, ADMIN] {
         404 => "There is no such campaign (NOT_FOUND).",
         409 => "Not possible in this state (WRONG_STATE), or the campaign has a price and the service takes no payments (NO_PAYMENT_PROVIDER).",
@@ -148,7 +147,7 @@ impl AdminCampaignsApi {
     ) -> Answer {
         let by = origin(admin.actor(), request);
         let id = CampaignId(id.0);
-        let campaign = app.lifecycle.change(id, body.0.0, &by).await?;
+        let campaign = app.lifecycle.change(id, body.0.into(), &by).await?;
         tracing::info!(campaign.id = %id, "campaign changed");
         Ok(view(&campaign, &app))
     }

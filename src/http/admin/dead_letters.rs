@@ -23,7 +23,6 @@ use crate::http::{App, Section};
 use crate::parts::store::{DeadLetter, DeadLetterFilter};
 
 documented! {
-    /// Problems of handling dead letters.
     Handling: [BODY, ADMIN] {
         404 => "There is no such dead letter (NOT_FOUND).",
         409 => "The event is not a dead letter, or not any more (NOT_DEAD).",
@@ -238,9 +237,9 @@ impl AdminDeadLettersApi {
 async fn apply(app: &App, selection: Selection, action: Action, by: &Origin) -> Outcome {
     let found = app
         .store
-        .dead_letters(&selection.filter, selection.limit)
+        .dead_letters(&selection.filter(), selection.limit)
         .await?;
-    if found.is_empty() && selection.filter.event_id.is_some() {
+    if found.is_empty() && selection.filter().event_id.is_some() {
         let problem = Problem::conflict(
             "NOT_DEAD",
             "Not a dead letter",

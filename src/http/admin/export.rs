@@ -22,7 +22,6 @@ use crate::http::{App, Section};
 use crate::operate::export::Pieces;
 
 documented! {
-    /// Problems of exporting.
     Exporting: [ADMIN, PARAMETERS] {
         404 => "There is no such campaign (NOT_FOUND).",
     }

@@ -16,7 +16,6 @@ use crate::http::{App, Section};
 use crate::parts::gate::{Footprint, GateState};
 
 documented! {
-    /// Problems of reading the gate.
     Reading: [ADMIN] {}
 }
 

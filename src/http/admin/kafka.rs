@@ -16,7 +16,6 @@ use crate::http::{App, Section};
 use crate::operate::system::{PartitionState, TopicState, TopicsState};
 
 documented! {
-    /// Problems of reading the topics.
     Reading: [ADMIN] {}
 }
 

@@ -8,24 +8,18 @@ use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::stats::Reading;
 use crate::access::identity::StatsRead;
 use crate::domain::{CampaignId, Instant};
 use crate::http::auth::Admin;
 use crate::http::json::Json;
 use crate::http::page::{Page, page_cursor, page_limit};
-use crate::http::problem::{Failure, documented};
+use crate::http::problem::Failure;
 use crate::http::views::{list, millis, percentage};
 use crate::http::words::{Word, vocabulary};
 use crate::http::{App, Section};
 use crate::operate::statistics::{Cursor, OrderAnalysis, Violation, ViolationKind, Violations};
 use crate::parts::store::Ordered;
-
-documented! {
-    /// Problems of analysing the order.
-    Analysing: [ADMIN, PARAMETERS] {
-        404 => "There is no such campaign (NOT_FOUND).",
-    }
-}
 
 /// A change and its position in both orders.
 #[derive(Debug, Serialize, Object)]
@@ -201,12 +195,12 @@ impl AdminOrderApi {
         limit: Query<Option<u32>>,
         /// `nextCursor` of the previous response.
         cursor: Query<Option<String>>,
-    ) -> Result<Json<OrderAnalysisView>, Failure<Analysing>> {
+    ) -> Result<Json<OrderAnalysisView>, Failure<Reading>> {
         let cursor: Option<Cursor> = page_cursor(cursor.0.as_deref())?;
         let analysis = app.aggregator.order_analysis(
             CampaignId(id.0),
             cursor.unwrap_or_default(),
-            page_limit(limit.0).shown(),
+            page_limit(limit.0).items(),
         );
         Ok(Json(analysis.await?.into()))
     }
@@ -228,12 +222,12 @@ impl AdminOrderApi {
         limit: Query<Option<u32>>,
         /// `nextCursor` of the previous page.
         cursor: Query<Option<String>>,
-    ) -> Result<Json<ViolationList>, Failure<Analysing>> {
+    ) -> Result<Json<ViolationList>, Failure<Reading>> {
         let cursor: Option<Cursor> = page_cursor(cursor.0.as_deref())?;
         let found = app.aggregator.order_violations(
             CampaignId(id.0),
             cursor.unwrap_or_default(),
-            page_limit(limit.0).shown(),
+            page_limit(limit.0).items(),
         );
         let Violations { items, next } = found.await?;
         let page = Page {

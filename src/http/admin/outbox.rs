@@ -14,7 +14,6 @@ use crate::http::{App, Section};
 use crate::parts::store::{OutboxCounts, RelaySeat};
 
 documented! {
-    /// Problems of reading the outbox.
     Reading: [ADMIN] {}
 }
 

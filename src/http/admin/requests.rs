@@ -1,10 +1,8 @@
 //! Request bodies about campaigns.
 
-use serde_json::{Value, json};
-
 use crate::domain::campaign::CouponTerms;
 use crate::domain::{Instant, Kind, Reward, State};
-use crate::http::fields::{Field, Fields, INTEGER_MAX, RequestObject};
+use crate::http::fields::{Field, Fields, INTEGER_MAX, RequestObject, request_object};
 use crate::http::participations::QUANTITY_MAX;
 use crate::http::problem::Problem;
 use crate::parts::store::{CampaignChange, NewCampaign};
@@ -18,16 +16,38 @@ const HOLD_SECONDS_DEFAULT: u32 = 120;
 /// The states that a campaign can begin in.
 const FIRST_STATES: [&str; 3] = ["draft", "scheduled", "open"];
 
-/// A campaign to be created. The state that it begins in depends on the time.
-pub struct Draft {
-    new: NewCampaign,
-    state: Option<State>,
+request_object! {
+    /// Creates a campaign.
+    pub struct Draft as "CreateCampaign" {
+        /// Its name.
+        name: String = text("name", 1..=200).required(),
+        /// Its description; empty when left out.
+        description: String = text("description", ..=4_000).optional().unwrap_or_default(),
+        /// The kind of goods that it hands out; `general` when left out. `coupon` needs a coupon as its reward, `points`
+        /// needs points, `time_deal` needs an end.
+        kind: Kind = word("kind", Kind::WORDS).optional().unwrap_or(Kind::General),
+        /// `draft` keeps the campaign closed until it is opened; otherwise `opensAt` decides.
+        state: Option<State> = word("state", &FIRST_STATES).optional(),
+        /// The terms.
+        terms: Terms = all_of(""),
+    }
+    example {
+        "name": "First hundred",
+        "description": "100 points for the first hundred.",
+        "kind": "points",
+        "totalStock": 100,
+        "perUserLimit": 1,
+        "maxQuantity": 1,
+        "reward": { "points": 100 },
+    }
 }
 
 impl Draft {
-    /// The campaign to create at `now`.
+    /// The campaign to create at `now`, which decides the state that it begins in.
     pub fn campaign(self, now: Instant) -> Result<NewCampaign, Problem> {
-        let opens_later = self.new.opens_at.is_some_and(|opens_at| opens_at > now);
+        let terms = self.terms;
+        let opens_at = terms.opens_at.value();
+        let opens_later = opens_at.is_some_and(|opens_at| opens_at > now);
         let state = match (self.state, opens_later) {
             (Some(State::Draft), _) => State::Draft,
             (Some(State::Scheduled), false) => {
@@ -45,91 +65,45 @@ impl Draft {
             (_, true) => State::Scheduled,
             (_, false) => State::Open,
         };
-        Ok(NewCampaign { state, ..self.new })
-    }
-}
-
-impl RequestObject for Draft {
-    const NAME: &'static str = "CreateCampaign";
-    const DESCRIPTION: &'static str = "Creates a campaign.";
-
-    fn example() -> Option<Value> {
-        Some(json!({
-            "name": "First hundred",
-            "description": "100 points for the first hundred.",
-            "kind": "points",
-            "totalStock": 100,
-            "perUserLimit": 1,
-            "maxQuantity": 1,
-            "reward": { "points": 100 },
-        }))
-    }
-
-    fn define(fields: &mut Fields) -> Self {
-        let name = fields.text("name", "Its name.", 1..=200).required();
-        let description = fields.text(
-            "description",
-            "Its description; empty when left out.",
-            ..=4_000,
-        );
-        let description = description.optional().unwrap_or_default();
-        let kind = fields.word(
-            "kind",
-            "The kind of goods that it hands out; `general` when left out. `coupon` needs a coupon as its reward, \
-             `points` needs points, `time_deal` needs an end.",
-            Kind::WORDS,
-        );
-        let kind = kind.optional().unwrap_or(Kind::General);
-        let state = fields.word(
-            "state",
-            "`draft` keeps the campaign closed until it is opened; otherwise `opensAt` decides.",
-            &FIRST_STATES,
-        );
-        let state = state.optional();
-        let terms = Terms::define(fields);
-        Self {
-            new: NewCampaign {
-                name,
-                description,
-                kind,
-                state: State::Draft,
-                total_stock: terms.total_stock.value(),
-                per_user_limit: terms.per_user_limit.unwrap_or(1),
-                max_quantity: terms.max_quantity.unwrap_or(1),
-                price: terms.price.value().filter(|price| *price > 0),
-                hold_seconds: terms.hold_seconds.unwrap_or(HOLD_SECONDS_DEFAULT),
-                opens_at: terms.opens_at.value(),
-                closes_at: terms.closes_at.value(),
-                reward: terms.reward.value(),
-                cancellable: terms.cancellable.unwrap_or(false),
-            },
+        Ok(NewCampaign {
+            name: self.name,
+            description: self.description,
+            kind: self.kind,
             state,
-        }
+            total_stock: terms.total_stock.value(),
+            per_user_limit: terms.per_user_limit.unwrap_or(1),
+            max_quantity: terms.max_quantity.unwrap_or(1),
+            price: terms.price.value().filter(|price| *price > 0),
+            hold_seconds: terms.hold_seconds.unwrap_or(HOLD_SECONDS_DEFAULT),
+            opens_at,
+            closes_at: terms.closes_at.value(),
+            reward: terms.reward.value(),
+            cancellable: terms.cancellable.unwrap_or(false),
+        })
     }
 }
 
-/// A change of a campaign.
-pub struct Change(pub CampaignChange);
-
-impl RequestObject for Change {
-    const NAME: &'static str = "ChangeCampaign";
-    const DESCRIPTION: &'static str =
-        "Changes a campaign. A field that is left out stays unchanged.";
-
-    fn example() -> Option<Value> {
-        Some(json!({ "totalStock": 150 }))
+request_object! {
+    /// Changes a campaign. A field that is left out stays unchanged.
+    pub struct Change as "ChangeCampaign" {
+        /// Its name.
+        name: Option<String> = text("name", 1..=200).optional(),
+        /// Its description.
+        description: Option<String> = text("description", ..=4_000).optional(),
+        /// The terms.
+        terms: Terms = all_of(""),
     }
+    example { "totalStock": 150 }
+}
 
-    fn define(fields: &mut Fields) -> Self {
-        let name = fields.text("name", "Its name.", 1..=200).optional();
-        let description = fields.text("description", "Its description.", ..=4_000);
-        let description = description.optional();
-        let terms = Terms::define(fields);
+impl From<Change> for CampaignChange {
+    fn from(change: Change) -> Self {
+        let terms = change.terms;
         let price = terms.price.change();
-        Self(CampaignChange {
+        Self {
             state: None,
-            name,
-            description,
+            name: change.name,
+            description: change.description,
             total_stock: terms.total_stock.change(),
             per_user_limit: terms.per_user_limit,
             max_quantity: terms.max_quantity,
@@ -139,88 +113,38 @@ impl RequestObject for Change {
             closes_at: terms.closes_at.change(),
             reward: terms.reward.change(),
             cancellable: terms.cancellable,
-        })
+        }
     }
 }
 
-/// The fields that creating and changing have in common.
-struct Terms {
-    total_stock: Field<u64>,
-    per_user_limit: Option<u32>,
-    max_quantity: Option<u32>,
-    price: Field<u64>,
-    hold_seconds: Option<u32>,
-    opens_at: Field<Instant>,
-    closes_at: Field<Instant>,
-    reward: Field<Reward>,
-    cancellable: Option<bool>,
-}
-
-impl Terms {
-    fn define(fields: &mut Fields) -> Self {
-        let units = 0..=INTEGER_MAX;
-        let quantity = 1..=QUANTITY_MAX;
-        let terms = Self {
-            total_stock: fields
-                .integer(
-                    "totalStock",
-                    "Units in stock; null: unlimited.",
-                    units.clone(),
-                )
-                .nullable(),
-            per_user_limit: fields
-                .integer32(
-                    "perUserLimit",
-                    "Units that one user may hold; 1 by default.",
-                    quantity.clone(),
-                )
-                .optional(),
-            max_quantity: fields
-                .integer32(
-                    "maxQuantity",
-                    "Units that one request may ask for; 1 by default.",
-                    quantity,
-                )
-                .optional(),
-            price: fields
-                .integer(
-                    "price",
-                    "Price of a unit in the smallest unit of the currency; 0 or null: free.",
-                    units,
-                )
-                .nullable(),
-            hold_seconds: fields
-                .integer32(
-                    "holdSeconds",
-                    "Seconds that a reservation waits for its payment; 120 by default.",
-                    1..=HOLD_SECONDS_MAX,
-                )
-                .optional(),
-            opens_at: fields
-                .instant("opensAt", "Start of the window; null: no start.")
-                .nullable(),
-            closes_at: fields
-                .instant("closesAt", "End of the window, exclusive; null: no end.")
-                .nullable(),
-            reward: fields
-                .object::<Option<Reward>>("reward", "Reward of a participation; null: none.")
-                .nullable()
-                .flatten(),
-            cancellable: fields
-                .flag(
-                    "cancellable",
-                    "Whether a confirmed participation may be cancelled; false by default.",
-                )
-                .optional(),
-        };
-        check_window(fields, &terms.opens_at, &terms.closes_at);
-        terms
+request_object! {
+    /// The fields that creating and changing have in common.
+    struct Terms as "CampaignTerms" {
+        /// Units in stock; null: unlimited.
+        total_stock: Field<u64> = integer("totalStock", 0..=INTEGER_MAX).nullable(),
+        /// Units that one user may hold; 1 by default.
+        per_user_limit: Option<u32> = integer32("perUserLimit", 1..=QUANTITY_MAX).optional(),
+        /// Units that one request may ask for; 1 by default.
+        max_quantity: Option<u32> = integer32("maxQuantity", 1..=QUANTITY_MAX).optional(),
+        /// Price of a unit in the smallest unit of the currency; 0 or null: free.
+        price: Field<u64> = integer("price", 0..=INTEGER_MAX).nullable(),
+        /// Seconds that a reservation waits for its payment; 120 by default.
+        hold_seconds: Option<u32> = integer32("holdSeconds", 1..=HOLD_SECONDS_MAX).optional(),
+        /// Start of the window; null: no start.
+        opens_at: Field<Instant> = instant("opensAt").nullable(),
+        /// End of the window, exclusive; null: no end.
+        closes_at: Field<Instant> = instant("closesAt").nullable(),
+        /// Reward of a participation; null: none.
+        reward: Field<Reward> = object("reward").nullable().flatten(),
+        /// Whether a confirmed participation may be cancelled; false by default.
+        cancellable: Option<bool> = flag("cancellable").optional(),
     }
+    check check_window
 }
 
 /// A window must not end before it begins. The store checks the rest.
-fn check_window(fields: &mut Fields, opens_at: &Field<Instant>, closes_at: &Field<Instant>) {
-    if let (Field::Value(opens_at), Field::Value(closes_at)) = (opens_at, closes_at)
+fn check_window(fields: &mut Fields, terms: &Terms) {
+    if let (Field::Value(opens_at), Field::Value(closes_at)) = (&terms.opens_at, &terms.closes_at)
         && closes_at <= opens_at
     {
         fields.wrong("closesAt", "must be after opensAt");
@@ -246,47 +170,30 @@ impl RequestObject for Option<Reward> {
     }
 }
 
-impl RequestObject for CouponTerms {
-    const NAME: &'static str = "Coupon";
-    const DESCRIPTION: &'static str =
-        "The terms of a coupon; amounts are in the smallest unit of the currency.";
+request_object! {
+    /// The terms of a coupon; amounts are in the smallest unit of the currency.
+    for CouponTerms as "Coupon" {
+        /// Discount on an order.
+        discount_amount = integer("discountAmount", 1..=INTEGER_MAX).required(),
+        /// Minimum amount of an order; 0 when left out.
+        minimum_order_amount = integer("minimumOrderAmount", ..=INTEGER_MAX)
+            .in_schema(|schema| schema.default = Some(0.into()))
+            .lenient()
+            .value()
+            .unwrap_or(0),
+        /// Start of its validity; null or left out: no start.
+        valid_from = instant("validFrom").nullable().value(),
+        /// End of its validity, inclusive; null: no end.
+        valid_until = instant("validUntil").nullable().value(),
+    }
+    check check_validity
+}
 
-    fn define(fields: &mut Fields) -> Self {
-        let terms = Self {
-            discount_amount: fields
-                .integer("discountAmount", "Discount on an order.", 1..=INTEGER_MAX)
-                .required(),
-            minimum_order_amount: fields
-                .integer(
-                    "minimumOrderAmount",
-                    "Minimum amount of an order; 0 when left out.",
-                    ..=INTEGER_MAX,
-                )
-                .in_schema(|schema| schema.default = Some(0.into()))
-                .lenient()
-                .value()
-                .unwrap_or(0),
-            valid_from: fields
-                .instant(
-                    "validFrom",
-                    "Start of its validity; null or left out: no start.",
-                )
-                .nullable()
-                .value(),
-            valid_until: fields
-                .instant(
-                    "validUntil",
-                    "End of its validity, inclusive; null: no end.",
-                )
-                .nullable()
-                .value(),
-        };
-        if let (Some(from), Some(until)) = (terms.valid_from, terms.valid_until)
-            && until < from
-        {
-            fields.wrong("validUntil", "must not be before validFrom");
-        }
-        terms
+fn check_validity(fields: &mut Fields, terms: &CouponTerms) {
+    if let (Some(from), Some(until)) = (terms.valid_from, terms.valid_until)
+        && until < from
+    {
+        fields.wrong("validUntil", "must not be before validFrom");
     }
 }
 

@@ -22,16 +22,13 @@ use crate::http::{App, Section};
 use crate::operate::simulate::{self, Kind, Plan, SimulateError, Simulator};
 
 documented! {
-    /// Problems of starting a simulation.
     Starting: [BODY, ADMIN] {
         404 => "Simulations are disabled, or there is no such campaign (NOT_FOUND).",
         409 => "The maximum number of simulations is running (TOO_MANY_JOBS).",
     }
-    /// Problems of reading a simulation.
     Reading: [ADMIN, PARAMETERS] {
         404 => "Simulations are disabled, or this replica has no such job (NOT_FOUND).",
     }
-    /// Problems of cancelling a simulation.
     Cancelling: [ADMIN, PARAMETERS] {
         404 => "Simulations are disabled, or this replica has no such job (NOT_FOUND).",
         409 => "It has ended (WRONG_STATE).",

@@ -18,7 +18,6 @@ use crate::http::{App, Section};
 use crate::operate::statistics::AggregateError;
 
 documented! {
-    /// Problems of reading statistics.
     Reading: [ADMIN, PARAMETERS] {
         400 => "The day is in the future (DATE_IN_FUTURE), or more than a year ago (DATE_TOO_OLD).",
         404 => "There is no such campaign (NOT_FOUND), or the day is not aggregated (NOT_AGGREGATED).",

@@ -19,7 +19,6 @@ use crate::operate::system::{BreakerState, Guards, SystemState};
 use crate::parts::store::RelaySeat;
 
 documented! {
-    /// Problems of reading the state of the installation.
     Reading: [ADMIN] {}
 }
 

@@ -88,6 +88,11 @@ impl<'a, T> Defined<'a, T> {
         }
     }
 
+    /// Makes another value of it.
+    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Defined<'a, U> {
+        self.try_map(|value| Ok::<_, String>(map(value)))
+    }
+
     /// Notes a fault of a value that does not satisfy this.
     pub fn ensure(self, holds: impl FnOnce(&T) -> bool, problem: &'static str) -> Self {
         self.try_map(|value| {

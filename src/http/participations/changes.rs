@@ -6,13 +6,12 @@ use poem::Request;
 use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::accessible;
 use crate::access::identity::{Scope, Scopes};
 use crate::http::auth::Caller;
-use crate::http::fields::{Fields, INTEGER_MAX, RequestObject};
+use crate::http::fields::{INTEGER_MAX, request_object};
 use crate::http::json::{Json, JsonRequest};
 use crate::http::problem::{Failure, documented};
 use crate::http::reads::by_admin;
@@ -23,56 +22,38 @@ use crate::sale::changes::{Payment, REFERENCE, is_reference};
 use crate::sale::payment::MADE_HERE;
 
 documented! {
-    /// Problems of confirming.
     Confirming: [BODY, CALLER] {
         402 => "The payment provider declines (PAYMENT_DECLINED).",
         404 => "There is no such participation, or it belongs to another user (NOT_FOUND).",
         409 => "There is nothing to pay (NOT_PAYABLE, ALREADY_PAID, CANCELLED, EXPIRED), the payment belongs to another participation (PAYMENT_REFERENCE_USED), or the service takes no payments (NO_PAYMENT_PROVIDER).",
     }
-    /// Problems of cancelling.
     Cancelling: [CALLER, PARAMETERS] {
         404 => "There is no such participation, or it belongs to another user (NOT_FOUND).",
         409 => "It cannot be cancelled (NOT_CANCELLABLE, ALREADY_USED, EXPIRED).",
     }
 }
 
-impl RequestObject for Payment {
-    const NAME: &'static str = "ConfirmRequest";
-    const DESCRIPTION: &'static str = "Pays for a reservation.";
-
-    fn example() -> Option<Value> {
-        Some(json!({ "paymentReference": "pi_3MtwBw" }))
+request_object! {
+    /// Pays for a reservation.
+    for Payment as "ConfirmRequest" {
+        /// The payment provider's reference of the payment. It pays for one participation. When left out, the service
+        /// charges the amount due at the provider, which assigns the reference. The simulated provider obeys
+        /// `declined…`, `unavailable…` and `slow-MILLIS…`; `simulated-…` is not accepted.
+        reference = text("paymentReference", REFERENCE)
+            .pattern("^[!-~]([ -~]*[!-~])?$")
+            .ensure(
+                |reference| is_reference(reference),
+                "must be printable ASCII, without spaces around it",
+            )
+            .ensure(
+                |reference| !reference.starts_with(MADE_HERE),
+                "must not begin with simulated-, which the service reserves for its own references",
+            )
+            .optional(),
+        /// Amount paid, in the smallest unit of the currency. It must equal the amount due.
+        amount = integer("amount", 1..=INTEGER_MAX).optional(),
     }
-
-    fn define(fields: &mut Fields) -> Self {
-        Self {
-            reference: fields
-                .text(
-                    "paymentReference",
-                    "The payment provider's reference of the payment. It pays for one participation. When left out, \
-                     the service charges the amount due at the provider, which assigns the reference. The simulated \
-                     provider obeys `declined…`, `unavailable…` and `slow-MILLIS…`; `simulated-…` is not accepted.",
-                    REFERENCE,
-                )
-                .pattern("^[!-~]([ -~]*[!-~])?$")
-                .ensure(
-                    |reference| is_reference(reference),
-                    "must be printable ASCII, without spaces around it",
-                )
-                .ensure(
-                    |reference| !reference.starts_with(MADE_HERE),
-                    "must not begin with simulated-, which the service reserves for its own references",
-                )
-                .optional(),
-            amount: fields
-                .integer(
-                    "amount",
-                    "Amount paid, in the smallest unit of the currency. It must equal the amount due.",
-                    1..=INTEGER_MAX,
-                )
-                .optional(),
-        }
-    }
+    example { "paymentReference": "pi_3MtwBw" }
 }
 
 /// Changes of participations.

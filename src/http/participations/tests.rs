@@ -3,8 +3,9 @@ use poem::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::{Instant, Participation, Status};
+use crate::domain::{CampaignId, Instant, Participation, Status, UserId};
 use crate::http::fields::read;
+use crate::http::views::ParticipationView;
 use crate::sale::participate::Replayed;
 
 fn participation() -> Participation {

@@ -91,9 +91,9 @@ pub trait Documented: Send + Sync + 'static {
 
 /// Names a set of problems: its groups, and the problems of its own.
 macro_rules! documented {
-    ($($(#[$doc:meta])* $name:ident: [$($group:ident),*] { $($status:literal => $when:literal),* $(,)? })+) => {
+    ($($name:ident: [$($group:ident),*] { $($status:literal => $when:literal),* $(,)? })+) => {
         $(
-            $(#[$doc])*
+            #[doc = concat!("Problems of ", stringify!($name), ".")]
             #[derive(Debug)]
             pub struct $name;
 

@@ -33,7 +33,7 @@ impl From<Arc<TopicsError>> for Problem {
     fn from(error: Arc<TopicsError>) -> Self {
         tracing::warn!(
             error = &*error as &dyn std::error::Error,
-            "ask the brokers about the topics"
+            "read the topics from the brokers"
         );
         part_unavailable("broker")
     }
@@ -43,7 +43,7 @@ impl From<GateError> for Problem {
     fn from(error: GateError) -> Self {
         // The gate logs once that it does not answer.
         if !matches!(error, GateError::Away) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "ask the gate");
+            tracing::warn!(error = &error as &dyn std::error::Error, "call the gate");
         }
         part_unavailable("gate")
     }

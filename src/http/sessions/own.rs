@@ -7,18 +7,16 @@ use poem::web::Data;
 use poem_openapi::param::{Header, Path};
 use poem_openapi::{Enum, Object, OpenApi};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::responses::{LoggedIn, Uncached};
 use super::{remembered, report_csrf, report_failure, sessions_of};
 use crate::access::accounts::{Accounts, PasswordChange, RememberToken, SessionToken};
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::{Actor, Instant, UserId};
-use crate::http::admin::account_requests::new_password;
 use crate::http::auth::{LOGGED_OUT, SessionCookie};
 use crate::http::client_address::client_address;
 use crate::http::cookies::Cookies;
-use crate::http::fields::{Fields, RequestObject};
+use crate::http::fields::request_object;
 use crate::http::json::JsonRequest;
 use crate::http::page::Page;
 use crate::http::problem::{Failure, Problem, documented};
@@ -28,43 +26,29 @@ use crate::http::{App, Section, csrf};
 use crate::parts::gate::{Digest, Listed, Login};
 
 documented! {
-    /// Problems of listing one's sessions.
     Reading: [SESSIONS] {
         401 => "Not logged in (UNAUTHENTICATED).",
     }
-    /// Problems of ending sessions.
     Ending: [OWN_SESSION] {
         404 => "The account has no such session, or the service has no sessions (NOT_FOUND).",
     }
-    /// Problems of changing one's password.
     ChangingPassword: [BODY, OWN_SESSION] {
         401 => "Not logged in (UNAUTHENTICATED), or the current password is wrong (LOGIN_REFUSED).",
         429 => "Too many passwords were wrong, were tried, or are in verification, see Retry-After (RATE_LIMITED).",
     }
 }
 
-impl RequestObject for PasswordChange {
-    const NAME: &'static str = "ChangePassword";
-    const DESCRIPTION: &'static str = "Changes one's password.";
-
-    fn example() -> Option<Value> {
-        Some(json!({
-            "currentPassword": "correct horse battery staple",
-            "newPassword": "incorrect mule battery clip",
-        }))
+request_object! {
+    /// Changes one's password.
+    for PasswordChange as "ChangePassword" {
+        /// The current password.
+        current = password("currentPassword").required(),
+        /// The new password: not one of the most common ones.
+        new = new_password("newPassword").required(),
     }
-
-    fn define(fields: &mut Fields) -> Self {
-        let current = super::password(fields, "currentPassword", "The current password.");
-        let new = new_password(
-            fields,
-            "newPassword",
-            "The new password: not one of the most common ones.",
-        );
-        Self {
-            current,
-            new: new.required().into(),
-        }
+    example {
+        "currentPassword": "correct horse battery staple",
+        "newPassword": "incorrect mule battery clip",
     }
 }
 

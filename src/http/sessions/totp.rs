@@ -8,7 +8,6 @@ use poem_openapi::param::Header;
 use poem_openapi::{Object, OpenApi};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::own::SignedIn;
 use super::report_failure;
@@ -18,26 +17,23 @@ use crate::access::security_events::SecurityEvent;
 use crate::domain::Actor;
 use crate::http::auth::SessionCookie;
 use crate::http::client_address::client_address;
-use crate::http::fields::{Fields, RequestObject};
+use crate::http::fields::request_object;
 use crate::http::json::JsonRequest;
 use crate::http::problem::{Failure, documented};
 use crate::http::request_context::origin;
 use crate::http::{App, Section};
 
 documented! {
-    /// Problems of beginning the enrolment.
     Enrolling: [BODY, OWN_SESSION] {
         401 => "Not logged in (UNAUTHENTICATED), or the current password is wrong (LOGIN_REFUSED).",
         409 => "One-time codes are already enabled (TOTP_ENABLED).",
         429 => "Too many passwords were wrong, see Retry-After (RATE_LIMITED).",
     }
-    /// Problems of completing the enrolment.
     Confirming: [BODY, OWN_SESSION] {
         401 => "Not logged in (UNAUTHENTICATED), or the code does not belong to the secret (CODE_REFUSED).",
         409 => "One-time codes are already enabled (TOTP_ENABLED), or no enrolment is pending (NO_ENROLMENT).",
         429 => "Too many codes were wrong, see Retry-After (RATE_LIMITED).",
     }
-    /// Problems of disabling one-time codes.
     Disabling: [BODY, OWN_SESSION] {
         401 => "Not logged in (UNAUTHENTICATED), the current password is wrong (LOGIN_REFUSED), or the code is wrong or used (CODE_REFUSED).",
         409 => "One-time codes are not enabled (TOTP_NOT_ENABLED).",
@@ -45,68 +41,36 @@ documented! {
     }
 }
 
-const PASSWORD_EXAMPLE: &str = "correct horse battery staple";
-const CODE_EXAMPLE: &str = "287082";
-
-fn current_password(fields: &mut Fields) -> SecretString {
-    super::password(fields, "currentPassword", "The password of the account.")
+request_object! {
+    /// Begins the enrolment of one-time codes.
+    #[derive(Debug)]
+    pub struct Enrol as "EnrolTotp" {
+        /// The password of the account.
+        password: SecretString = password("currentPassword").required(),
+    }
+    example { "currentPassword": "correct horse battery staple" }
 }
 
-/// Begins the enrolment.
-#[derive(Debug)]
-pub struct Enrol(SecretString);
-
-impl RequestObject for Enrol {
-    const NAME: &'static str = "EnrolTotp";
-    const DESCRIPTION: &'static str = "Begins the enrolment of one-time codes.";
-
-    fn example() -> Option<Value> {
-        Some(json!({ "currentPassword": PASSWORD_EXAMPLE }))
+request_object! {
+    /// Proves that the app has the secret.
+    #[derive(Debug)]
+    pub struct Confirm as "ConfirmTotp" {
+        /// The code that the app shows.
+        code: SecretString = code("code").required(),
     }
-
-    fn define(fields: &mut Fields) -> Self {
-        Self(current_password(fields))
-    }
+    example { "code": "287082" }
 }
 
-/// Completes the enrolment.
-#[derive(Debug)]
-pub struct Confirm(SecretString);
-
-impl RequestObject for Confirm {
-    const NAME: &'static str = "ConfirmTotp";
-    const DESCRIPTION: &'static str = "Proves that the app has the secret.";
-
-    fn example() -> Option<Value> {
-        Some(json!({ "code": CODE_EXAMPLE }))
+request_object! {
+    /// Disables one-time codes.
+    #[derive(Debug)]
+    pub struct Disable as "DisableTotp" {
+        /// The password of the account.
+        password: SecretString = password("currentPassword").required(),
+        /// A code that the app shows, or a recovery code.
+        code: SecretString = code("code").required(),
     }
-
-    fn define(fields: &mut Fields) -> Self {
-        Self(super::code(fields, "The code that the app shows.").required())
-    }
-}
-
-/// Disables one-time codes.
-#[derive(Debug)]
-pub struct Disable {
-    password: SecretString,
-    code: SecretString,
-}
-
-impl RequestObject for Disable {
-    const NAME: &'static str = "DisableTotp";
-    const DESCRIPTION: &'static str = "Disables one-time codes.";
-
-    fn example() -> Option<Value> {
-        Some(json!({ "currentPassword": PASSWORD_EXAMPLE, "code": CODE_EXAMPLE }))
-    }
-
-    fn define(fields: &mut Fields) -> Self {
-        Self {
-            password: current_password(fields),
-            code: super::code(fields, "A code that the app shows, or a recovery code.").required(),
-        }
-    }
+    example { "currentPassword": "correct horse battery staple", "code": "287082" }
 }
 
 /// The secret for an authenticator app.
@@ -171,7 +135,7 @@ impl OwnTotpApi {
         let from = client_address(request, &app.settings.proxies);
         let enrolment = signed_in
             .accounts
-            .enrol(signed_in.user, &body.0.0, from)
+            .enrol(signed_in.user, &body.0.password, from)
             .await;
         let enrolment = enrolment.inspect_err(|error| report_failure(request, error))?;
         Ok(Uncached(enrolment.into()))
@@ -198,7 +162,7 @@ impl OwnTotpApi {
         let signed_in = SignedIn::by(&app, request, cookie).await?;
         let by = origin(&Actor::Account(signed_in.user), request);
         let from = client_address(request, &app.settings.proxies);
-        let code = body.0.0.expose_secret();
+        let code = body.0.code.expose_secret();
         let enabled = signed_in
             .accounts
             .confirm_enrolment(signed_in.user, code, (by, from))

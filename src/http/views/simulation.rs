@@ -1,4 +1,4 @@
-//! Simulations as admins see them.
+//! The view of a simulation.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,71 +32,71 @@ vocabulary!(
     Failed = "FAILED"
 );
 
-/// How long answers took, in milliseconds.
+/// The latency of the responses, in milliseconds.
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "SimulationLatency")]
 pub struct LatencyView {
-    /// Half of them no longer than this.
+    /// Median.
     pub p50: f64,
-    /// 95 of 100.
+    /// 95th percentile.
     pub p95: f64,
-    /// 99 of 100.
+    /// 99th percentile.
     pub p99: f64,
-    /// On average.
+    /// Mean.
     pub avg: f64,
-    /// The shortest.
+    /// Minimum.
     pub min: f64,
-    /// The longest.
+    /// Maximum.
     pub max: f64,
 }
 
-/// What requests came to so far.
+/// The result of the requests so far.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "SimulationResult", rename_all = "camelCase")]
 pub struct ResultView {
-    /// How long answers took, in milliseconds.
+    /// The latency of the responses, in milliseconds.
     pub latency_ms: LatencyView,
-    /// Requests answered per second.
+    /// Completed requests per second.
     pub requests_per_second: f64,
-    /// Share of the requests that got no answer that decides, from 0 to 1: there was no room, or a part was
-    /// away. A refusal is an answer.
+    /// Share of requests without a decision, from 0 to 1: there was no room, or a part was unavailable. A rejection is a
+    /// decision.
     pub failure_rate: f64,
-    /// How many there were of each answer: `ACCEPTED`, or the code of the problem.
+    /// Number of each outcome: `ACCEPTED`, or the code of the problem.
     pub outcomes: BTreeMap<String, u64>,
-    /// For how long the job has run, in milliseconds.
+    /// Running time of the job, in milliseconds.
     pub duration_ms: f64,
 }
 
-/// A simulation as it stands.
+/// A simulation.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "Simulation", rename_all = "camelCase")]
 pub struct SimulationView {
     /// Its id.
     pub job_id: Uuid,
-    /// How its requests are made.
+    /// How it makes its requests.
     pub kind: Word<Kind>,
-    /// Where it stands.
+    /// Its status.
     pub status: Word<JobStatus>,
-    /// Number of the campaign.
+    /// Id of the campaign.
     pub campaign_id: i64,
-    /// Requests to be made, each by another user.
+    /// Requests, each by another user.
     pub requests: u32,
-    /// Requests answered.
+    /// Completed requests.
     pub done: u64,
-    /// Requests under way at the same time.
+    /// Requests in flight at the same time.
     pub concurrency: u32,
-    /// Units that each asks for.
+    /// Units that each requests.
     pub quantity: u32,
-    /// The number of the first user; the others follow.
+    /// Id of the first user; those of the others follow.
     pub first_user_id: i64,
     /// When it was started.
     pub started_at: Instant,
-    /// When it ended; null: it runs.
+    /// When it ended; null: it is running.
     #[oai(nullable)]
     pub ended_at: Option<Instant>,
-    /// What it came to, while it runs: so far.
+    /// Its result; while it is running, so far.
     pub result: ResultView,
 }
 
@@ -104,7 +104,7 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Counts are far below what a float holds exactly.
+/// Counts are far below the integers that a float represents exactly.
 #[allow(clippy::cast_precision_loss, reason = "at most 100,000 requests")]
 fn share(part: u64, of: f64) -> f64 {
     if of > 0.0 { part as f64 / of } else { 0.0 }

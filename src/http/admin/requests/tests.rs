@@ -116,9 +116,8 @@ fn rewards_are_read_in_both_forms() {
 
 #[test]
 fn a_change_distinguishes_null_from_absence() {
-    let Change(change) = read(json!({"totalStock": null, "price": 0, "name": "b"}))
-        .ok()
-        .unwrap();
+    let change = read::<Change>(json!({"totalStock": null, "price": 0, "name": "b"}));
+    let change = CampaignChange::from(change.ok().unwrap());
     assert_eq!(change.total_stock, Some(None));
     assert_eq!(change.price, Some(None));
     assert_eq!(change.name.as_deref(), Some("b"));
