@@ -8,7 +8,6 @@ mod app;
 mod auth;
 mod campaigns;
 mod client_address;
-mod connection;
 mod cookies;
 mod created;
 mod csrf;
@@ -41,7 +40,6 @@ mod sessions;
 mod settings;
 mod shared_reads;
 mod stream;
-mod tls;
 mod views;
 mod words;
 
@@ -56,15 +54,14 @@ use tokio::net::TcpListener;
 pub use apis::openapi_document;
 use apis::service;
 pub use app::App;
+pub use bounded_http::{CertificateFiles, Tls, TlsError, listen};
 pub use cookies::Cookies;
 pub use hosts::Hosts;
-pub use listener::listen;
 pub use per_address::BoundMetrics;
 pub use probes::{Probes, serve_probes};
 // Public for the benchmarks.
 pub use problem::Problem;
 pub use settings::{Auth, PaymentMode, Settings};
-pub use tls::{CertificateFiles, Tls, TlsError};
 
 use self::dashboard::About;
 use self::edge::{Edge, Room, gated_participation_in};

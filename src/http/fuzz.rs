@@ -19,7 +19,7 @@ use super::routes::{Fault, Routes};
 use crate::access::limits::{Networks, UNKNOWN_ADDRESS};
 use crate::runtime::telemetry::Telemetry;
 
-pub use super::connection::fuzz::{connection, host};
+pub use bounded_http::fuzz::{connection, host};
 
 /// A body has one meaning for every reader, or is rejected, and never with the text of a library.
 pub fn json(bytes: &[u8]) {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bounded_http::Tls;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use super::cookies::Cookies;
 use super::hosts::Hosts;
 use super::per_address::BoundMetrics;
-use super::tls::Tls;
 use crate::access::accounts::Accounts;
 use crate::access::challenge::Challenge;
 use crate::access::identity::Verifier;
