@@ -20,7 +20,7 @@ use uuid::fmt::Simple;
 
 use super::client_address::{client_address, is_from_proxy};
 use super::is_probe;
-use super::parameters::canonical;
+use super::participation_path::{gated_participation_in, participation_in};
 use super::policy::Policy;
 use super::problem::{
     MatchedRoute, Problem, busy, from_framework, head_too_large, host_not_allowed, unclear_host,
@@ -61,10 +61,6 @@ pub struct Edge<E> {
 
 /// Where the API begins.
 const API: &str = "/api/";
-/// How the addresses of participations begin and end.
-const CAMPAIGNS: &str = "/api/campaigns/";
-const PARTICIPATION: &str = "/participation";
-const PARTICIPATION_SYNC: &str = "/participation-sync";
 /// How the addresses of lists end.
 const ALLOW_LIST: &str = "/allow-list";
 /// What the router calls the first of them.
@@ -72,21 +68,6 @@ const PARTICIPATION_PATTERN: &str = "/api/campaigns/:param0/participation";
 
 /// What a header takes beside its name and value.
 const FIELD_OVERHEAD_BYTES: usize = 4;
-
-/// The campaign somebody wants to take part in by the gate, by the address.
-pub fn gated_participation_in(path: &str) -> Option<CampaignId> {
-    campaign_before(PARTICIPATION, path)
-}
-
-/// The campaign somebody wants to take part in, by the address.
-fn participation_in(path: &str) -> Option<CampaignId> {
-    campaign_before(PARTICIPATION, path).or_else(|| campaign_before(PARTICIPATION_SYNC, path))
-}
-
-fn campaign_before(suffix: &str, path: &str) -> Option<CampaignId> {
-    let id = path.strip_prefix(CAMPAIGNS)?.strip_suffix(suffix)?;
-    canonical(id).map(CampaignId)
-}
 
 /// Counts a request as worked on for as long as it is, also when its client goes away.
 struct InFlight<'a>(&'a HttpMetrics);

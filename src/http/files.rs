@@ -15,7 +15,7 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use poem::{Request, Response};
 use sha2::{Digest, Sha256};
 
-use super::per_address::Place;
+use super::concurrency_limit::Permit;
 use super::problem::Problem;
 use super::request_context::RequestContext;
 
@@ -78,7 +78,9 @@ impl File {
         let mut response: Response = if has_current(asked, &etag) {
             StatusCode::NOT_MODIFIED.into()
         } else {
-            let permit = RequestContext::policy(request)?.pages.take_for(request)?;
+            let permit = RequestContext::policy(request)?
+                .pages
+                .acquire_for(request)?;
             let content = if compressed { self.gzip() } else { &self.plain };
             let rest = content.clone();
             let body = BoxBody::new(Pieces {
@@ -141,7 +143,7 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 /// The content, piece by piece, and the permit, which is held until the last piece is sent.
 struct Pieces {
     rest: Bytes,
-    _permit: Place,
+    _permit: Permit,
 }
 
 impl Body for Pieces {

@@ -171,9 +171,7 @@ fn empty() -> Value {
 
 /// Reads a body within its bounds, whether or not its length was announced.
 async fn bounded(request: &Request, body: &mut RequestBody) -> Result<Bytes, Problem> {
-    let policy = &RequestContext::of(request)
-        .ok_or_else(Problem::internal)?
-        .policy;
+    let policy = RequestContext::policy(request)?;
     let max = policy.body_bytes_max;
     let announced = request
         .header("content-length")
@@ -187,7 +185,7 @@ async fn bounded(request: &Request, body: &mut RequestBody) -> Result<Bytes, Pro
     if let Poll::Ready(whole) = poll_fn(|cx| Poll::Ready(whole.as_mut().poll(cx))).await {
         return whole.map_err(|error| unreadable_body(&error));
     }
-    let _place = policy.bodies.take_for(request)?;
+    let _permit = policy.bodies.acquire_for(request)?;
     match tokio::time::timeout(policy.body_timeout, whole).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => Err(unreadable_body(&error)),

@@ -7,8 +7,8 @@ use poem::http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 
 use super::admin_tokens::AdminTokens;
+use super::concurrency_limit::{Bounds, ConcurrencyLimit, Limited};
 use super::hosts::Hosts;
-use super::per_address::{Bounds, PerAddress, Thing};
 use super::settings::{Auth, Settings};
 use super::shared_reads::SharedReads;
 use super::views::StatusView;
@@ -34,11 +34,11 @@ pub struct Policy {
     /// Longest time until a request body is complete.
     pub body_timeout: Duration,
     /// Limits pending bodies.
-    pub bodies: PerAddress,
+    pub bodies: ConcurrencyLimit,
     /// Limits live streams.
-    pub streams: PerAddress,
+    pub streams: ConcurrencyLimit,
     /// Limits pages in transfer.
-    pub pages: PerAddress,
+    pub pages: ConcurrencyLimit,
     /// The status reads that live streams share.
     pub status_reads: Arc<SharedReads<StatusView>>,
     /// Ends live streams.
@@ -50,8 +50,9 @@ impl Policy {
     #[must_use]
     pub fn of(settings: &Settings) -> Self {
         let beside = (&settings.proxies, &settings.bound_metrics);
-        let limit =
-            |thing, max, address_max| PerAddress::new(thing, Bounds { max, address_max }, beside);
+        let limit = |limited, max, address_max| {
+            ConcurrencyLimit::new(limited, Bounds { max, address_max }, beside)
+        };
         Self {
             auth: settings.auth.clone(),
             admin_tokens: AdminTokens::of(settings),
@@ -64,17 +65,17 @@ impl Policy {
             body_bytes_max: settings.body_bytes_max,
             body_timeout: settings.body_timeout,
             bodies: limit(
-                Thing::Bodies,
+                Limited::Bodies,
                 settings.pending_bodies_max,
                 settings.address_pending_bodies_max,
             ),
             streams: limit(
-                Thing::Streams,
+                Limited::Streams,
                 settings.concurrent_streams_max,
                 settings.address_streams_max,
             ),
             pages: limit(
-                Thing::Pages,
+                Limited::Pages,
                 settings.concurrent_pages_max,
                 settings.address_pages_max,
             ),

@@ -7,9 +7,9 @@ use bounded_http::Tls;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
+use super::concurrency_limit::BoundMetrics;
 use super::cookies::Cookies;
 use super::hosts::Hosts;
-use super::per_address::BoundMetrics;
 use crate::access::accounts::Accounts;
 use crate::access::challenge::Challenge;
 use crate::access::identity::Verifier;

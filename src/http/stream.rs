@@ -11,7 +11,7 @@ use poem::web::sse::Event;
 use poem_openapi::payload::EventStream;
 
 use super::App;
-use super::per_address::Place;
+use super::concurrency_limit::Permit;
 use super::problem::Problem;
 use super::request_context::RequestContext;
 use super::shared_reads::SharedReads;
@@ -30,7 +30,7 @@ struct Subscriber {
     reads: Arc<SharedReads<StatusView>>,
     last: Option<u64>,
     /// Released when the client disconnects.
-    _permit: Place,
+    _permit: Permit,
 }
 
 /// Starts a stream, within the limits on live streams.
@@ -40,7 +40,7 @@ pub fn status_stream(
     campaign: CampaignId,
 ) -> Result<StatusStream, Problem> {
     let policy = RequestContext::policy(request)?;
-    let permit = policy.streams.take_for(request)?;
+    let permit = policy.streams.acquire_for(request)?;
     let subscriber = Subscriber {
         app: Arc::clone(app),
         campaign,

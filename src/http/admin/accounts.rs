@@ -18,7 +18,6 @@ use crate::http::json::{Json, JsonRequest};
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, documented};
 use crate::http::reads::{self, Read};
-use crate::http::request_context::origin;
 use crate::http::views::list;
 use crate::http::{App, Section};
 
@@ -127,7 +126,7 @@ impl AdminAccountsApi {
         let limit = page_limit(limit.0);
         let after = page_cursor(cursor.0.as_deref())?.map(UserId);
         let found = app.accounts.list(after, limit.fetch()).await?;
-        let by = origin(admin.actor(), request);
+        let by = admin.origin(request);
         reads::record(&app, request, by, Read::Accounts).await?;
         let page = Page::cut(found, limit, |last| last.id.to_string());
         let view = |account| AccountView::for_scopes(admin.scopes(), &account);
@@ -151,7 +150,7 @@ impl AdminAccountsApi {
         id: Path<i64>,
     ) -> Result<Json<AccountView>, Failure<Managing>> {
         let account = app.accounts.find(UserId(id.0)).await?;
-        let by = origin(admin.actor(), request);
+        let by = admin.origin(request);
         reads::record(&app, request, by, Read::Account(account.id)).await?;
         Ok(Json(AccountView::for_scopes(admin.scopes(), &account)))
     }
@@ -182,7 +181,7 @@ impl AdminAccountsApi {
 
 fn manager(admin: &Admin<AccountManage>, request: &Request) -> Manager {
     Manager {
-        by: origin(admin.actor(), request),
+        by: admin.origin(request),
         scopes: admin.scopes(),
     }
 }

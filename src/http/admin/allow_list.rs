@@ -18,7 +18,6 @@ use crate::http::auth::{Admin, USER_ID_RANGE, user_id};
 use crate::http::json::{Json, no_content};
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::reads::{self, Read};
-use crate::http::request_context::origin;
 use crate::http::{App, Section};
 use crate::parts::store::AllowList;
 use crate::sale::allow_list::AllowListError;
@@ -124,7 +123,7 @@ impl AdminAllowListApi {
         mut file: CsvUpload,
     ) -> Result<Json<AllowListView>, Failure<Listing>> {
         let campaign = CampaignId(id.0);
-        let by = origin(admin.actor(), request);
+        let by = admin.origin(request);
         match app.allow_lists.replace(campaign, by, &mut file).await {
             Ok(list) => {
                 tracing::info!(campaign.id = %campaign, users = list.users, "allow list replaced");
@@ -180,7 +179,7 @@ impl AdminAllowListApi {
             user_id(user.0).ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))?;
         let list = app.allow_lists.of(campaign).await?;
         let found = app.store.allowed(list.id, &[known]).await?;
-        let by = origin(admin.actor(), request);
+        let by = admin.origin(request);
         reads::record(&app, request, by, Read::AllowList(campaign, known)).await?;
         Ok(Json(ListedView {
             campaign_id: campaign.0,
@@ -204,7 +203,7 @@ impl AdminAllowListApi {
         id: Path<i64>,
     ) -> Result<Removed, Failure<Listing>> {
         let campaign = CampaignId(id.0);
-        let by = origin(admin.actor(), request);
+        let by = admin.origin(request);
         app.allow_lists.remove(campaign, &by).await?;
         tracing::info!(campaign.id = %campaign, "allow list removed");
         Ok(Removed)

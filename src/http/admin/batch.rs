@@ -19,7 +19,6 @@ use crate::http::auth::Admin;
 use crate::http::json::{Json, json_response};
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
-use crate::http::request_context::origin;
 use crate::http::views::list;
 use crate::http::words::{Word, vocabulary};
 use crate::http::{App, Section};
@@ -195,7 +194,7 @@ impl AdminBatchApi {
         let asked = app.aggregator.begin(date.0, redo).await?;
         let (Asked::Begun(run) | Asked::Done(run)) = &asked;
         let note = AuditNote {
-            by: origin(admin.actor(), request),
+            by: admin.origin(request),
             action: AuditAction::DayAggregate,
             campaign: None,
             subject: Some(run.id.to_string()),

@@ -18,7 +18,6 @@ use crate::http::created::{Created, Resource};
 use crate::http::json::{Json, JsonRequest};
 use crate::http::page::page_cursor;
 use crate::http::problem::{Failure, Problem, documented};
-use crate::http::request_context::origin;
 use crate::http::views::{CampaignList, CampaignView};
 use crate::http::words::Word;
 use crate::http::{App, Section};
@@ -74,7 +73,7 @@ impl AdminCampaignsApi {
         body: JsonRequest<Draft>,
     ) -> Result<Created<CampaignView>, Failure<Managing>> {
         let new = body.0.campaign(app.store.time().await?)?;
-        let by = origin(admin.actor(), request);
+        let by = admin.origin(request);
         let campaign = app.lifecycle.create(new, Some(&by)).await?;
         tracing::info!(campaign.id = campaign.id.0, "campaign created");
         Ok(Created(CampaignView::at(&campaign, app.clock.now())))
@@ -145,7 +144,7 @@ impl AdminCampaignsApi {
         id: Path<i64>,
         body: JsonRequest<Change>,
     ) -> Answer {
-        let by = origin(admin.actor(), request);
+        let by = admin.origin(request);
         let id = CampaignId(id.0);
         let campaign = app.lifecycle.change(id, body.0.into(), &by).await?;
         tracing::info!(campaign.id = %id, "campaign changed");
@@ -166,7 +165,7 @@ impl AdminCampaignsApi {
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Open, origin(admin.actor(), request)).await
+        move_to(&app, id.0, State::Open, admin.origin(request)).await
     }
 
     /// Pause a campaign; it can be opened again.
@@ -183,7 +182,7 @@ impl AdminCampaignsApi {
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Paused, origin(admin.actor(), request)).await
+        move_to(&app, id.0, State::Paused, admin.origin(request)).await
     }
 
     /// Close a campaign permanently.
@@ -200,7 +199,7 @@ impl AdminCampaignsApi {
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Closed, origin(admin.actor(), request)).await
+        move_to(&app, id.0, State::Closed, admin.origin(request)).await
     }
 
     /// Take a closed campaign, or a draft, out of the catalogue.
@@ -220,7 +219,7 @@ impl AdminCampaignsApi {
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Archived, origin(admin.actor(), request)).await
+        move_to(&app, id.0, State::Archived, admin.origin(request)).await
     }
 
     /// Rebuild the gate's state of a campaign from the database.
@@ -248,7 +247,7 @@ impl AdminCampaignsApi {
         let epoch = app.reconciler.rebuild(stands.id).await?;
         let epoch = epoch.ok_or_else(unknown)?;
         tracing::info!(campaign.id = id.0, epoch, "gate rebuilt");
-        let by = origin(admin.actor(), request);
+        let by = admin.origin(request);
         let note = AuditNote::about(by, AuditAction::GateRebuild, stands.id)
             .from(json!({ "gateEpoch": stands.gate_epoch }))
             .to(json!({ "gateEpoch": epoch }));

@@ -17,7 +17,6 @@ use crate::http::json::{Json, JsonRequest};
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::reads::{self, Read};
-use crate::http::request_context::origin;
 use crate::http::views::list;
 use crate::http::{App, Section};
 use crate::parts::store::{DeadLetter, DeadLetterFilter};
@@ -188,7 +187,7 @@ impl AdminDeadLettersApi {
         if !admin.scopes().has(Scope::PiiRead) {
             return Ok(Json(DeadLetterView::without_record(letter)));
         }
-        let by = origin(admin.actor(), request);
+        let by = admin.origin(request);
         let read = Read::DeadLetter(letter.event_id, letter.campaign_id);
         reads::record(&app, request, by, read).await?;
         Ok(Json(DeadLetterView::with_record(letter)))
@@ -210,7 +209,7 @@ impl AdminDeadLettersApi {
         request: &Request,
         body: JsonRequest<Selection>,
     ) -> Outcome {
-        let by = origin(admin.actor(), request);
+        let by = admin.origin(request);
         apply(&app, body.0, Action::Replay, &by).await
     }
 
@@ -229,7 +228,7 @@ impl AdminDeadLettersApi {
         request: &Request,
         body: JsonRequest<Selection>,
     ) -> Outcome {
-        let by = origin(admin.actor(), request);
+        let by = admin.origin(request);
         apply(&app, body.0, Action::Discard, &by).await
     }
 }

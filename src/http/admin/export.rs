@@ -16,7 +16,6 @@ use crate::http::auth::Admin;
 use crate::http::json::header_of;
 use crate::http::problem::{Failure, documented};
 use crate::http::reads::{self, Read};
-use crate::http::request_context::origin;
 use crate::http::words::Word;
 use crate::http::{App, Section};
 use crate::operate::export::Pieces;
@@ -102,7 +101,7 @@ impl AdminExportApi {
         let campaign = CampaignId(id.0);
         let status = status.0.map(|status| status.0);
         let pieces = app.exporter.participations(campaign, status).await?;
-        let by = origin(admin.actor(), request);
+        let by = admin.origin(request);
         reads::record(&app, request, by, Read::Export(campaign)).await?;
         Ok(CsvFile { campaign, pieces })
     }

@@ -16,7 +16,6 @@ use crate::http::auth::Admin;
 use crate::http::created::Created;
 use crate::http::json::{Json, JsonRequest};
 use crate::http::problem::{Failure, Problem, documented, wrong_state};
-use crate::http::request_context::origin;
 use crate::http::views::SimulationView;
 use crate::http::{App, Section};
 use crate::operate::simulate::{self, Kind, Plan, SimulateError, Simulator};
@@ -91,7 +90,7 @@ impl AdminSimulationApi {
     ) -> Started {
         let Bulk { campaign, count } = body.0;
         let plan = Plan::bulk(campaign, count);
-        Ok(start(&app, &simulator.0, plan, origin(admin.actor(), request)).await?)
+        Ok(start(&app, &simulator.0, plan, admin.origin(request)).await?)
     }
 
     /// Measure `/participation` from within.
@@ -113,7 +112,7 @@ impl AdminSimulationApi {
         body: JsonRequest<Load>,
     ) -> Started {
         let plan = planned(Kind::Async, body.0);
-        Ok(start(&app, &simulator.0, plan, origin(admin.actor(), request)).await?)
+        Ok(start(&app, &simulator.0, plan, admin.origin(request)).await?)
     }
 
     /// Measure `/participation-sync` from within.
@@ -133,7 +132,7 @@ impl AdminSimulationApi {
         body: JsonRequest<Load>,
     ) -> Started {
         let plan = planned(Kind::Sync, body.0);
-        Ok(start(&app, &simulator.0, plan, origin(admin.actor(), request)).await?)
+        Ok(start(&app, &simulator.0, plan, admin.origin(request)).await?)
     }
 
     /// Get a simulation.
@@ -175,7 +174,7 @@ impl AdminSimulationApi {
         id: Path<Uuid>,
     ) -> Result<Json<SimulationView>, Failure<Cancelling>> {
         let report = simulator.0.cancel(id.0).await?;
-        let by = origin(admin.actor(), request);
+        let by = admin.origin(request);
         let campaign = report.plan.campaign;
         let note = AuditNote::about(by, AuditAction::SimulationCancel, campaign)
             .of(&report.id)

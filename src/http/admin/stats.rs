@@ -105,7 +105,7 @@ fn read_zone(name: Option<String>) -> Result<Option<Zone>, Problem> {
         name.parse().map_err(|_| {
             Problem::invalid_field(
                 "zone",
-                "must be the IANA name of a time zone, such as Asia/Seoul",
+                "is not the IANA name of a time zone, such as Asia/Seoul",
             )
         })
     })

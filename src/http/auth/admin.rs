@@ -13,10 +13,10 @@ use super::authenticator::{Authenticator, Credentials};
 use super::{register_session, scheme};
 use crate::access::identity::{Needs, Scope, Scopes, Verified};
 use crate::access::security_events::{Detail, SecurityEvent};
-use crate::domain::Actor;
+use crate::domain::{Actor, Origin};
 use crate::http::policy::Policy;
 use crate::http::problem::Problem;
-use crate::http::request_context::RequestContext;
+use crate::http::request_context::{RequestContext, origin};
 use crate::http::settings::Auth;
 
 /// Proof that the caller has the scopes `S`. The admin token has all of them.
@@ -32,6 +32,12 @@ impl<S: Needs> Admin<S> {
     #[must_use]
     pub const fn actor(&self) -> &Actor {
         &self.actor
+    }
+
+    /// The origin of the request, for the audit log.
+    #[must_use]
+    pub fn origin(&self, request: &Request) -> Origin {
+        origin(&self.actor, request)
     }
 
     /// All scopes of the caller.

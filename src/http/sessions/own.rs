@@ -1,5 +1,6 @@
 //! One's own account: the password, and the sessions.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use poem::Request;
@@ -12,9 +13,8 @@ use super::responses::{LoggedIn, Uncached};
 use super::{remembered, report_csrf, report_failure, sessions_of};
 use crate::access::accounts::{Accounts, PasswordChange, RememberToken, SessionToken};
 use crate::access::security_events::{Detail, SecurityEvent};
-use crate::domain::{Actor, Instant, UserId};
+use crate::domain::{Actor, Instant, Origin, UserId};
 use crate::http::auth::{LOGGED_OUT, SessionCookie};
-use crate::http::client_address::client_address;
 use crate::http::cookies::Cookies;
 use crate::http::fields::request_object;
 use crate::http::json::JsonRequest;
@@ -121,6 +121,13 @@ impl<'a> SignedIn<'a> {
         })
     }
 
+    /// The origin and the address of the request.
+    pub fn origin(&self, request: &Request) -> (Origin, Option<IpAddr>) {
+        let origin = origin(&Actor::Account(self.user), request);
+        let address = origin.address;
+        (origin, address)
+    }
+
     pub fn note(&self, request: &Request, event: SecurityEvent) {
         report(request, event, |_| Detail {
             actor: Some(Actor::Account(self.user).to_string()),
@@ -173,11 +180,9 @@ impl OwnAccountApi {
         body: JsonRequest<PasswordChange>,
     ) -> Result<LoggedIn, Failure<ChangingPassword>> {
         let signed_in = SignedIn::by(&app, request, cookie).await?;
-        let by = origin(&Actor::Account(signed_in.user), request);
-        let from = client_address(request, &app.settings.proxies);
         let changed = signed_in
             .accounts
-            .change_password(signed_in.user, &body.0, (by, from))
+            .change_password(signed_in.user, &body.0, signed_in.origin(request))
             .await;
         let entered = changed.inspect_err(|error| report_failure(request, error))?;
         signed_in.note(request, SecurityEvent::PasswordChanged);

@@ -14,13 +14,10 @@ use super::report_failure;
 use super::responses::{LogInView, LoggedIn, SessionView, Uncached};
 use crate::access::accounts::Enrolment;
 use crate::access::security_events::SecurityEvent;
-use crate::domain::Actor;
 use crate::http::auth::SessionCookie;
-use crate::http::client_address::client_address;
 use crate::http::fields::request_object;
 use crate::http::json::JsonRequest;
 use crate::http::problem::{Failure, documented};
-use crate::http::request_context::origin;
 use crate::http::{App, Section};
 
 documented! {
@@ -132,7 +129,7 @@ impl OwnTotpApi {
         body: JsonRequest<Enrol>,
     ) -> Result<Uncached<EnrolmentView>, Failure<Enrolling>> {
         let signed_in = SignedIn::by(&app, request, cookie).await?;
-        let from = client_address(request, &app.settings.proxies);
+        let (_, from) = signed_in.origin(request);
         let enrolment = signed_in
             .accounts
             .enrol(signed_in.user, &body.0.password, from)
@@ -160,12 +157,10 @@ impl OwnTotpApi {
         body: JsonRequest<Confirm>,
     ) -> Result<LoggedIn<EnabledView>, Failure<Confirming>> {
         let signed_in = SignedIn::by(&app, request, cookie).await?;
-        let by = origin(&Actor::Account(signed_in.user), request);
-        let from = client_address(request, &app.settings.proxies);
         let code = body.0.code.expose_secret();
         let enabled = signed_in
             .accounts
-            .confirm_enrolment(signed_in.user, code, (by, from))
+            .confirm_enrolment(signed_in.user, code, signed_in.origin(request))
             .await;
         let enabled = enabled.inspect_err(|error| report_failure(request, error))?;
         signed_in.note(request, SecurityEvent::TotpEnabled);
@@ -198,12 +193,14 @@ impl OwnTotpApi {
         body: JsonRequest<Disable>,
     ) -> Result<LoggedIn, Failure<Disabling>> {
         let signed_in = SignedIn::by(&app, request, cookie).await?;
-        let by = origin(&Actor::Account(signed_in.user), request);
-        let from = client_address(request, &app.settings.proxies);
         let Disable { password, code } = &body.0;
         let disabled = signed_in
             .accounts
-            .disable_totp(signed_in.user, (password, code.expose_secret()), (by, from))
+            .disable_totp(
+                signed_in.user,
+                (password, code.expose_secret()),
+                signed_in.origin(request),
+            )
             .await;
         let entered = disabled.inspect_err(|error| report_failure(request, error))?;
         signed_in.note(request, SecurityEvent::TotpDisabled);
