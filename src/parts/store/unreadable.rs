@@ -1,5 +1,5 @@
-//! Rows that hold something this release does not know: written by a newer release, or by hand. One such row
-//! is set aside, so that the others of its batch go on without it: counted, and logged once.
+//! Rows with a value that this release does not know: written by a newer release, or by hand. Such a row is set
+//! aside, counted and logged once, and the others of its batch are processed.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -39,6 +39,15 @@ impl Unreadable {
             "a row is unreadable and set aside"
         );
     }
+}
+
+/// The meaning of a word in a row.
+pub(super) fn parse<T>(
+    what: &'static str,
+    word: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, StoreError> {
+    parse(word).ok_or_else(|| StoreError::unreadable(what, word))
 }
 
 impl Store {
