@@ -78,6 +78,11 @@ openapi: ## Write openapi/openapi.json and openapi/asyncapi.json anew
 	  mv openapi/$$document.json.new openapi/$$document.json; \
 	done
 
+.PHONY: schema
+schema: ## Write docs/schema.md anew: the entity diagram of the tables
+	cargo run --quiet --locked --package migration --example schema >docs/schema.md.new
+	mv docs/schema.md.new docs/schema.md
+
 .PHONY: contract
 contract: ## Hold the service's answers against its OpenAPI document, on embedded and on real parts
 	scripts/contract
