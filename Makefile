@@ -83,6 +83,13 @@ schema: ## Write docs/schema.md anew: the entity diagram of the tables
 	cargo run --quiet --locked --package migration --example schema >docs/schema.md.new
 	mv docs/schema.md.new docs/schema.md
 
+.PHONY: reference
+reference: ## Write the tables of docs/configuration.md and docs/metrics.md anew
+	for page in configuration metrics; do \
+	  cargo run --quiet --locked -- config --tables docs/$$page.md >docs/$$page.md.new; \
+	  mv docs/$$page.md.new docs/$$page.md; \
+	done
+
 .PHONY: contract
 contract: ## Hold the service's answers against its OpenAPI document, on embedded and on real parts
 	scripts/contract

@@ -6,6 +6,7 @@ mod allow_lists;
 mod audit;
 mod bounded;
 mod campaigns;
+mod config;
 mod connection;
 mod counts;
 mod current;
@@ -34,6 +35,7 @@ pub use accounts::{Account, AccountChange, NewAccount};
 pub use allow_lists::{AllowList, Enforced};
 pub use audit::{AuditEntry, AuditFilter};
 pub use campaigns::{CampaignChange, CampaignFilter, NewCampaign, States};
+pub use config::StoreConfig;
 pub use counts::Counts;
 pub use daily::{Begun, Cause, DailyRow, Done, Ended, Progress, Redo, Run, RunFailure, RunState};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
@@ -68,41 +70,6 @@ use self::bounded::{Db, Tx};
 use self::sql::Sql;
 use crate::domain::Instant;
 use crate::runtime::clock::{Clock, Told};
-
-/// How to reach the store.
-#[derive(Clone, Debug)]
-pub struct StoreConfig {
-    /// `mysql://…`, or `sqlite://PATH`.
-    pub url: String,
-    /// Connections in the pool.
-    pub connections_max: u32,
-    /// Longest wait for a connection; then the store is unavailable.
-    pub acquire_timeout: Duration,
-    /// Longest wait for the answer to a statement.
-    pub response_timeout: Duration,
-    /// Longest life of a connection; its successor resolves the address again.
-    pub connection_lifetime: Duration,
-    /// The server ends a connection that is idle for this long, and releases its locks.
-    pub session_timeout: Duration,
-    /// Longest wait for another process that changes the schema.
-    pub migration_wait: Duration,
-}
-
-impl StoreConfig {
-    /// Settings for a URL, with defaults for the rest.
-    #[must_use]
-    pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            connections_max: 16,
-            acquire_timeout: Duration::from_secs(3),
-            response_timeout: Duration::from_secs(5),
-            connection_lifetime: Duration::from_secs(300),
-            session_timeout: Duration::from_secs(30),
-            migration_wait: Duration::from_secs(60),
-        }
-    }
-}
 
 /// Longest wait for the answer to a statement that reads a lot.
 const PATIENCE: Duration = Duration::from_secs(300);

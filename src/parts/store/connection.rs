@@ -32,8 +32,8 @@ const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// Opens a pool; with it comes how long a statement may be.
 pub(super) async fn open(config: &StoreConfig) -> Result<(Db, usize), StoreError> {
     let (given_up, demotion) = (GivenUp::default(), Demotion::default());
-    let (inner, statement_bytes_max) = if config.url.starts_with("mysql:") {
-        let options = mysql_options(&config.url)?;
+    let (inner, statement_bytes_max) = if config.address().starts_with("mysql:") {
+        let options = mysql_options(config.address())?;
         let is_plain = matches!(options.get_ssl_mode(), MySqlSslMode::Disabled);
         let bytes_max = if is_plain {
             PLAIN_BYTES_MAX
@@ -237,7 +237,7 @@ impl<'a> Asked<'a> {
 }
 
 async fn connect_sqlite(config: &StoreConfig) -> Result<DatabaseConnection, StoreError> {
-    let options: SqliteConnectOptions = config.url.parse().map_err(StoreError::from_sqlx)?;
+    let options: SqliteConnectOptions = config.address().parse().map_err(StoreError::from_sqlx)?;
     let options = options
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)

@@ -9,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::{Store, StoreError};
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
 
 /// Rows that are remembered by name; more of them are one alarm all the same.
 const ROWS_MAX: usize = 10_000;
@@ -57,9 +59,8 @@ impl Store {
 
     /// Makes that number visible.
     pub fn register(&self, registry: &mut Registry) {
-        registry.sub_registry_with_prefix("store").register(
-            "unreadable_rows",
-            "Rows set aside since the process began, because they hold something this release does not know",
+        registry.add(
+            &metric::STORE_UNREADABLE_ROWS,
             self.unreadable.count.clone(),
         );
     }

@@ -3,7 +3,7 @@
 use sea_orm::{FromQueryResult, QueryResult};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::campaign::words;
+use crate::domain::words::words;
 use crate::domain::{CampaignId, Day, Instant, RunId, Zone};
 use crate::parts::store::StoreError;
 use crate::parts::store::entity::daily_run::Model;

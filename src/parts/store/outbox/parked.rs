@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Pending, PendingKey};
-use crate::domain::campaign::words;
+use crate::domain::words::words;
 use crate::domain::{EventId, OutboxEvent, key_hash};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::numbers::to_signed;
