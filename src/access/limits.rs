@@ -18,7 +18,7 @@ use serde::Deserialize;
 pub use self::networks::{Networks, NetworksError, UNKNOWN_ADDRESS};
 use self::reads::Reads;
 use crate::domain::{CampaignId, UserId};
-use crate::parts::gate::{Bucket, Guarded, ScriptGate, Taken};
+use crate::parts::gate::{Bucket, ScriptGate, Taken};
 
 /// So many requests in a period, written `20/1s`; as many may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -147,7 +147,6 @@ struct By {
 #[derive(Clone)]
 pub struct Limits {
     buckets: Arc<ScriptGate>,
-    guard: Arc<Guarded>,
     rates: Rates,
     reads: Option<Reads>,
     refused: Family<By, Counter>,
@@ -155,12 +154,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Keeps these rates in `buckets`, which `guard` knows to be there or not.
+    /// Keeps these rates in `buckets`.
     #[must_use]
-    pub fn new(buckets: Arc<ScriptGate>, guard: Arc<Guarded>, rates: Rates) -> Self {
+    pub fn new(buckets: Arc<ScriptGate>, rates: Rates) -> Self {
         Self {
             buckets,
-            guard,
             reads: rates.address_reads.map(Reads::new),
             rates,
             refused: Family::default(),
@@ -250,10 +248,6 @@ impl Limits {
     }
 
     async fn take(&self, of: Of, who: &str, rate: Rate) -> Option<Taken> {
-        if self.guard.is_away() {
-            self.unasked.inc();
-            return None;
-        }
         let name = format!("{}:{who}", of.as_str());
         match self.buckets.take(&name, rate.into()).await {
             Ok(taken) => Some(taken),

@@ -24,7 +24,7 @@ use crate::operate::health::Need;
 use crate::operate::lifecycle::Lifecycle;
 use crate::operate::simulate::Simulator;
 use crate::operate::status::Replicas;
-use crate::parts::gate::{Gate, Guarded, MemoryMetrics, ScriptGate};
+use crate::parts::gate::{Gate, MemoryMetrics, ScriptGate};
 use crate::parts::store::{Rewards, Store};
 use crate::runtime::batcher::LaneConfig;
 use crate::runtime::clock::Clock;
@@ -54,8 +54,8 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let management = parts::management_listener(&config)?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
     let rewards = rewarding::open_if_used(&config, &store, &clock).await?;
-    let buckets = parts::gate(&config, clock.clone()).await?;
-    let gate = Guarded::new(Arc::<ScriptGate>::clone(&buckets));
+    let gate = parts::gate(&config, clock.clone()).await?;
+    let gate = Arc::new(gate.with_breaker());
     let broker = parts::broker(&config).await?;
 
     let supervisor = Supervisor::new(config.shutdown.deadline);
@@ -63,13 +63,13 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let signals = process_signals(&spawner)?;
     let telemetry = Arc::new(Telemetry::new());
     let reads = reads(&config, &store);
-    let accounts = verifying::accounts(&config, (&store, &reads), &buckets, &gate, &telemetry)?;
+    let accounts = verifying::accounts(&config, (&store, &reads), &gate, &telemetry)?;
     let auth = verifying::auth(&config, &clock, &spawner, &accounts).await?;
-    let replicas = Replicas::new(Arc::clone(&buckets), Arc::clone(&gate));
+    let replicas = Replicas::new(Arc::clone(&gate));
     let memory = MemoryMetrics::default();
     telemetry.register(|registry| memory.register(registry));
-    background::start_memory(&spawner, Arc::clone(&buckets), Arc::clone(&gate), memory);
-    let limits = limits(&config, buckets, &gate, &telemetry);
+    background::start_memory(&spawner, Arc::clone(&gate), memory);
+    let limits = limits(&config, &gate, &telemetry);
     let gate = (&gate, limits, accounts, replicas);
     let stores = (&store, reads, rewards.as_ref());
     let mut app = assemble(&config, &clock, stores, gate, &broker, &spawner, &telemetry)?;
@@ -125,13 +125,13 @@ fn assemble(
     config: &Config,
     clock: &Clock,
     (store, reads, rewards): (&Store, Store, Option<&Rewards>),
-    (guarded, limits, accounts, replicas): (&Arc<Guarded>, Limits, Arc<Accounts>, Replicas),
+    (scripts, limits, accounts, replicas): (&Arc<ScriptGate>, Limits, Arc<Accounts>, Replicas),
     broker: &parts::Broker,
     spawner: &Spawner,
     telemetry: &Arc<Telemetry>,
 ) -> anyhow::Result<App> {
     let publisher = &broker.publisher;
-    let gate: Arc<dyn Gate> = Arc::<Guarded>::clone(guarded);
+    let gate: Arc<dyn Gate> = Arc::<ScriptGate>::clone(scripts);
     let gate = &gate;
     let Publishing { hints, relay } =
         publishing::start(config, clock, store, publisher, spawner, telemetry)?;
@@ -148,7 +148,7 @@ fn assemble(
         catalogue: catalogue.clone(),
         allow_lists: allow_lists.clone(),
         desk,
-        gate: Arc::clone(guarded),
+        gate: Arc::clone(scripts),
         direct: Direct::start(
             spawner,
             store.clone(),
@@ -175,12 +175,12 @@ fn assemble(
     });
     background::start_schedule(spawner, lifecycle.clone());
     background::start_tallies(spawner, meter.clone(), store.clone());
-    keep_in_step(config, spawner, guarded, &reconciler, telemetry);
+    keep_in_step(config, spawner, scripts, &reconciler, telemetry);
     Ok(App {
         accounts,
         aggregator: aggregation::start(config, clock, store, spawner, telemetry)?,
         status: watching::status(store, gate, (meter, replicas), spawner, telemetry),
-        system: watching::system(store, guarded, relay, clock, telemetry),
+        system: watching::system(store, scripts, relay, clock, telemetry),
         topics: watching::topics(config, broker, clock),
         health: watching::health(config, store, gate, publisher)
             .with_clock(watching::skew(store, spawner, telemetry)),
@@ -222,12 +222,7 @@ fn allow_lists(
     )
 }
 
-fn limits(
-    config: &Config,
-    buckets: Arc<ScriptGate>,
-    guard: &Arc<Guarded>,
-    telemetry: &Telemetry,
-) -> Limits {
+fn limits(config: &Config, gate: &Arc<ScriptGate>, telemetry: &Telemetry) -> Limits {
     let rates = Rates {
         address: config.limits.address,
         address_reads: config.limits.address_reads,
@@ -235,7 +230,7 @@ fn limits(
         user: config.limits.user,
         campaign: config.limits.campaign,
     };
-    let limits = Limits::new(buckets, Arc::clone(guard), rates);
+    let limits = Limits::new(Arc::clone(gate), rates);
     telemetry.register(|registry| limits.register(registry));
     limits
 }
@@ -251,7 +246,7 @@ fn catalogue_of(config: &Config, store: &Store, spawner: &Spawner) -> anyhow::Re
 fn keep_in_step(
     config: &Config,
     spawner: &Spawner,
-    gate: &Arc<Guarded>,
+    gate: &Arc<ScriptGate>,
     reconciler: &Reconciler,
     telemetry: &Telemetry,
 ) {

@@ -20,7 +20,7 @@ pub use self::lookups::Lookups;
 pub use self::outcome::{Outcome, ParticipateError, Replayed, Request};
 pub use self::sync::SyncPath;
 use crate::domain::{Campaign, CampaignId, KeyChoice, ParticipationId, Pricing, Refusal, State};
-use crate::parts::gate::{Guarded, Key, KeyDigest};
+use crate::parts::gate::{Key, KeyDigest, ScriptGate};
 use crate::parts::store::{Applicant, Store};
 use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::{Spawner, Stage};
@@ -66,7 +66,7 @@ pub struct Parts {
     /// The way to the gate.
     pub desk: Desk,
     /// Whether the gate is there.
-    pub gate: Arc<Guarded>,
+    pub gate: Arc<ScriptGate>,
     /// Group commit.
     pub writer: Writer,
     /// The database path.
@@ -307,7 +307,7 @@ impl Parts {
             };
             if let Step::Done(outcome) = step {
                 if matches!(outcome, Outcome::Accepted { .. }) {
-                    self.catalogue.moved(campaign.id);
+                    self.catalogue.note_commit(campaign.id);
                 }
                 return Ok(outcome);
             }

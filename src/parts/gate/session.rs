@@ -10,8 +10,9 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::GateError;
-use super::reply::Fields;
-use super::script::{Script, ScriptGate, unknown};
+use super::reply::{Fields, unknown};
+use super::script::Script;
+use super::script_gate::ScriptGate;
 use crate::domain::{Instant, UserId};
 
 /// SHA-256 of a secret that a client has.

@@ -1,9 +1,8 @@
-//! A campaign's settings as the scripts take and tell them.
+//! A campaign's settings as arguments and replies of the scripts.
 
-use super::{EXACT_MAX, unknown};
 use crate::domain::{Instant, State};
-use crate::parts::gate::reply::Fields;
-use crate::parts::gate::{GateError, Settings};
+use crate::parts::gate::reply::{Fields, unknown};
+use crate::parts::gate::{EXACT_MAX, GateError, Settings};
 
 /// The settings in the order that `configure.lua` and `swap.lua` take them.
 pub(super) fn settings_args(settings: &Settings) -> [String; 8] {
@@ -22,7 +21,7 @@ pub(super) fn settings_args(settings: &Settings) -> [String; 8] {
     ]
 }
 
-/// The settings in the order that `inspect.lua` tells them, which is that of `settings_args`.
+/// The settings in the order in which `inspect.lua` returns them, which is that of `settings_args`.
 pub(super) fn settings(fields: &mut Fields) -> Result<Settings, GateError> {
     let (epoch, version) = (fields.count()?, fields.count()?);
     let word = fields.text()?;

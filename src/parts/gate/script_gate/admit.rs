@@ -1,10 +1,13 @@
-//! Entrants as the scripts that decide about them and their idempotency keys are asked. It must not decide.
+//! Calls of the scripts that admit entrants and refuse idempotency keys. It must not decide.
 
 use std::time::Duration;
 
-use super::{EXACT_MAX, Script, ScriptGate, admissions, unknown};
+use super::ScriptGate;
 use crate::domain::CampaignId;
-use crate::parts::gate::{Admission, Entrant, GateError, Key, KeyDigest, KeyRefused};
+use crate::parts::gate::answers::admissions;
+use crate::parts::gate::reply::unknown;
+use crate::parts::gate::script::Script;
+use crate::parts::gate::{Admission, EXACT_MAX, Entrant, GateError, Key, KeyDigest, KeyRefused};
 
 impl ScriptGate {
     /// As many entrants as one call takes.

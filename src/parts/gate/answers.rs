@@ -1,17 +1,13 @@
-//! What the scripts answer about entrants and leases.
+//! The scripts' answers about entrants and leases.
 
 use std::time::Duration;
 
-use super::unknown;
+use super::reply::{Fields, Reply, unknown};
+use super::{Admission, GateError, Lease, Ticket};
 use crate::domain::Refusal;
-use crate::parts::gate::reply::{Fields, Reply};
-use crate::parts::gate::{Admission, GateError, Lease, Ticket};
 
-/// One answer for each of so many entrants.
-pub(in crate::parts::gate) fn admissions(
-    reply: Reply,
-    entrants: usize,
-) -> Result<Vec<Admission>, GateError> {
+/// The answers to that number of entrants, one each.
+pub(super) fn admissions(reply: Reply, entrants: usize) -> Result<Vec<Admission>, GateError> {
     let replies = reply.list()?;
     if replies.len() != entrants {
         return Err(GateError::Protocol(format!(
@@ -61,7 +57,7 @@ fn admission(mut fields: Fields) -> Result<Admission, GateError> {
     Ok(Admission::Refused { refusal, remaining })
 }
 
-pub(in crate::parts::gate) fn expired_lease(reply: Reply) -> Result<Lease, GateError> {
+pub(super) fn expired_lease(reply: Reply) -> Result<Lease, GateError> {
     let mut fields = reply.fields()?;
     Ok(Lease {
         participation: fields.participation()?,
