@@ -9,6 +9,7 @@ mod group;
 mod metadata;
 mod producers;
 mod progress;
+mod reach;
 mod read;
 mod sender;
 mod topics;
