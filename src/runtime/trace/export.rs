@@ -72,7 +72,7 @@ impl Sender {
     ) -> Result<Self, rustls::Error> {
         Ok(Self {
             runtime,
-            client: web::client()?,
+            client: web::client(web::public_roots())?,
             timeout,
             counts,
         })
