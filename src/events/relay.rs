@@ -24,7 +24,7 @@ mod breaker;
 mod claims;
 mod copier;
 mod dispatcher;
-mod elsewhere;
+mod foreign_buckets;
 mod history;
 mod keys;
 mod lane;
@@ -47,7 +47,7 @@ use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 pub use breaker::BreakerState;
-pub use elsewhere::Elsewhere;
+pub use foreign_buckets::ForeignBuckets;
 pub use metrics::{Metrics, ParkedIn, Published, RetentionMetrics};
 pub use purger::Retention;
 
@@ -207,8 +207,7 @@ struct Shared {
     recalled: keys::Recalled,
     /// One for each record at the producer; all of them for one that must go alone.
     permits: Arc<Semaphore>,
-    /// Where other relays have work to do.
-    elsewhere: Elsewhere,
+    foreign_buckets: ForeignBuckets,
     /// Makes the dispatcher poll now.
     wake: Notify,
     /// Makes the parker look now.
@@ -292,10 +291,10 @@ impl RelayHandle {
         }
     }
 
-    /// The buckets other relays should be told of.
+    /// Buckets to notify other relays of.
     #[must_use]
-    pub fn elsewhere(&self) -> Elsewhere {
-        self.parts.elsewhere.clone()
+    pub fn foreign_buckets(&self) -> ForeignBuckets {
+        self.parts.foreign_buckets.clone()
     }
 
     /// The relay's numbers.
@@ -360,7 +359,7 @@ impl Relay {
             ownership: owner::Ownership::default(),
             blocked: keys::Blocked::default(),
             recalled: keys::Recalled::default(),
-            elsewhere: Elsewhere::default(),
+            foreign_buckets: ForeignBuckets::default(),
             wake: Notify::new(),
             unparked: Notify::new(),
             released: Notify::new(),

@@ -213,7 +213,7 @@ fn visible(asked: Option<State>) -> Vec<State> {
 
 /// A campaign that everybody may see, as fresh as [`crate::sale::catalogue::Catalogue::look`] shows it.
 async fn public(app: &App, id: i64) -> Result<Arc<Campaign>, Problem> {
-    let campaign = app.catalogue.look(CampaignId(id)).await?;
+    let campaign = app.catalogue.view(CampaignId(id)).await?;
     campaign
         .filter(|campaign| is_public(campaign))
         .ok_or_else(unknown)

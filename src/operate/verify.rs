@@ -2,22 +2,24 @@
 //! = outbox = published + parked + pending, nobody over their limit, nothing oversold, no event before
 //! an earlier one of its participation. An event that was published and deleted since counts as both.
 //!
-//! What is said of a campaign comes from one snapshot of the store, so no traffic can make a sound
-//! campaign look wrong. So that snapshots are short and little is read, old stretches are read
-//! beforehand (`sealing`) and what they sum up to is kept until a participation in them changes; a
-//! share of them is read again each time, so that what nobody announced is found, too. Where kept sums
-//! and a campaign's counters do not agree, nothing is said before all of that campaign was read again
-//! in one snapshot.
+//! A campaign is checked in one snapshot of the store, so traffic cannot make a sound campaign look wrong. To
+//! keep snapshots short, old segments are read beforehand (`seal`), and their sums are kept until a
+//! participation in them changes; each run reads a share of them again, so that it finds unannounced changes,
+//! too. Where kept sums and a campaign's counters differ, all of that campaign is read again in one snapshot
+//! before anything is reported.
 
+mod breaches;
+mod check;
+mod figures;
 mod gate;
 mod grants;
-mod judge;
-mod look;
 mod plan;
-mod sealing;
+mod reading;
+mod seal;
 mod table;
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -26,56 +28,66 @@ use serde::Serialize;
 pub use self::grants::{Grants, Keys};
 pub use self::table::table;
 
-use self::look::{Looked, kept_of};
+use self::check::{CampaignCheck, check, kept_of};
 use self::plan::Plan;
-use super::{ReconcileError, Reconciler};
 use crate::domain::CampaignId;
-use crate::parts::gate::GateState;
+use crate::parts::gate::{Gate, GateError, GateState};
 use crate::parts::store::{Books, Kept, SEGMENT_RANKS, Segment, Store, StoreError};
 
 /// Campaigns read in one page.
 const PAGE: u32 = 1_000;
-/// Campaigns and participations that are looked at in one snapshot, unless one campaign alone has more.
-const LOOK_CAMPAIGNS_MAX: usize = 500;
-const LOOK_ROWS_MAX: u64 = 4 * SEGMENT_RANKS;
+/// Campaigns and participations checked in one snapshot, unless one campaign alone has more.
+const SNAPSHOT_CAMPAIGNS_MAX: usize = 500;
+const SNAPSHOT_ROWS_MAX: u64 = 4 * SEGMENT_RANKS;
 /// Statements that run at once.
 const PARALLEL: usize = 2;
-/// Questions to the gate that are under way at once.
+/// Concurrent calls of the gate.
 const GATE_PARALLEL: usize = 16;
-/// Each run reads this share of what is kept again: in an hour of runs a minute apart, all of it.
+/// One in so many kept segments is read again in each run: all of them in an hour of runs a minute apart.
 const AGAIN_SHARE: u32 = 60;
-/// What is older than this is read again in any case.
+/// Kept sums that are older are always read again.
 const AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why the invariants could not be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The store did not answer.
+    #[error("read the campaigns")]
+    Store(#[from] StoreError),
+    /// The gate did not answer.
+    #[error("read the gate's state")]
+    Gate(#[from] GateError),
+}
 
 /// What is verified, and how thoroughly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// Only this one; none: all, archived ones included.
+    /// Only this campaign; none: all, archived ones included.
     pub campaign: Option<CampaignId>,
-    /// What is read.
+    /// How much is read.
     pub depth: Depth,
-    /// Whether events of a participation wait for each other.
-    pub order: Order,
+    /// Whether events of a participation have to be published in order.
+    pub order: EventOrder,
 }
 
 /// How much is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Depth {
-    /// What is new, what has changed, and a share of the rest.
+    /// New and changed segments, and a share of the rest.
     #[default]
-    Due,
+    Incremental,
     /// Everything.
     Full,
 }
 
-/// Whether later events of a participation wait for an earlier one that cannot be published.
+/// Whether a later event of a participation has to wait for an earlier one that cannot be published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// They wait, so one that does not is a breach.
+pub enum EventOrder {
+    /// It has to: an event out of order is a breach.
     #[default]
-    Kept,
-    /// They pass, because the relay is configured so.
-    Skipped,
+    Required,
+    /// It does not: the relay is configured to skip.
+    NotRequired,
 }
 
 /// One campaign's figures and what is wrong with them. Events, published and purged are those about
@@ -102,20 +114,33 @@ pub struct Finding {
     pub breaches: Vec<String>,
 }
 
-impl Reconciler {
-    /// Verifies every campaign.
-    pub async fn verify(&self) -> Result<Vec<Finding>, ReconcileError> {
-        self.verify_within(&Scope::default()).await
+/// Verifies the campaigns of a store and a gate.
+#[derive(Clone)]
+pub struct Verification {
+    store: Store,
+    gate: Arc<dyn Gate>,
+}
+
+impl Verification {
+    /// A verification of this store and this gate.
+    #[must_use]
+    pub fn new(store: Store, gate: Arc<dyn Gate>) -> Self {
+        Self { store, gate }
     }
 
-    /// Verifies what the scope says; the findings are in order of campaign.
-    pub async fn verify_within(&self, scope: &Scope) -> Result<Vec<Finding>, ReconcileError> {
+    /// Verifies every campaign.
+    pub async fn run(&self) -> Result<Vec<Finding>, VerifyError> {
+        self.run_within(&Scope::default()).await
+    }
+
+    /// Verifies what the scope includes; the findings are in order of campaign.
+    pub async fn run_within(&self, scope: &Scope) -> Result<Vec<Finding>, VerifyError> {
         let due = match scope.depth {
-            Depth::Due => self.store.segments_due(AGAIN_SHARE, AGE_MAX).await?,
+            Depth::Incremental => self.store.segments_due(AGAIN_SHARE, AGE_MAX).await?,
             Depth::Full => HashSet::new(),
         };
         let mut run = Run {
-            reconciler: self,
+            verification: self,
             scope: *scope,
             due,
             fresh: HashSet::new(),
@@ -149,22 +174,22 @@ impl Reconciler {
 
 /// One run of verification.
 struct Run<'a> {
-    reconciler: &'a Reconciler,
+    verification: &'a Verification,
     scope: Scope,
-    /// Segments that are to be read again.
+    /// Segments to be read again.
     due: HashSet<Segment>,
-    /// Segments that were, in this run.
+    /// Segments read in this run.
     fresh: HashSet<Segment>,
 }
 
 impl Run<'_> {
     fn trusts(&self, kept: &Kept) -> bool {
         self.fresh.contains(&kept.segment)
-            || (self.scope.depth == Depth::Due && !self.due.contains(&kept.segment))
+            || (self.scope.depth == Depth::Incremental && !self.due.contains(&kept.segment))
     }
 
-    async fn page(&mut self, books: &[Books]) -> Result<Vec<Finding>, ReconcileError> {
-        let store = &self.reconciler.store;
+    async fn page(&mut self, books: &[Books]) -> Result<Vec<Finding>, VerifyError> {
+        let store = &self.verification.store;
         let ids: Vec<CampaignId> = books.iter().map(|books| books.id).collect();
         let kept = store.kept(&ids).await?;
         let plan = |run: &Self, books: &Books| {
@@ -182,21 +207,21 @@ impl Run<'_> {
             })
             .collect();
         let sealed: Vec<Option<Segment>> = stream::iter(parts)
-            .map(|part| sealing::seal(store, part))
+            .map(|part| seal::seal(store, part))
             .buffer_unordered(PARALLEL)
             .try_collect()
             .await?;
         self.fresh.extend(sealed.into_iter().flatten());
-        // What was sealed just now counts as known, so the second plan says what is left to read.
+        // The segments sealed just now are kept, so the second plan has what is left to read.
         let kept = store.kept(&ids).await?;
         let rows = books.iter().map(|books| {
             let kept = kept_of(&kept, books.id);
             let plan = Plan::of(books, kept, |kept| self.trusts(kept));
             (books.id, plan.rows(books))
         });
-        let looks = looks(rows);
+        let snapshots = snapshots(rows);
         let run = &*self;
-        let findings: Vec<Vec<Finding>> = stream::iter(looks)
+        let findings: Vec<Vec<Finding>> = stream::iter(snapshots)
             .map(|ids| async move { run.findings(&ids).await })
             .buffered(PARALLEL)
             .try_collect()
@@ -204,53 +229,53 @@ impl Run<'_> {
         Ok(findings.into_iter().flatten().collect())
     }
 
-    async fn findings(&self, ids: &[CampaignId]) -> Result<Vec<Finding>, ReconcileError> {
+    async fn findings(&self, ids: &[CampaignId]) -> Result<Vec<Finding>, VerifyError> {
         let gates = self.gates(ids).await?;
-        let looked = self.look(ids, |kept| self.trusts(kept)).await?;
+        let checks = self.check(ids, |kept| self.trusts(kept)).await?;
         let mut findings = Vec::new();
-        for looked in looked {
-            let id = looked.books.id;
-            let again = if looked.is_doubtful {
-                let again = self.look(&[id], |_| false).await?;
-                again.into_iter().next().unwrap_or(looked)
+        for check in checks {
+            let id = check.books.id;
+            let again = if check.is_doubtful {
+                let again = self.check(&[id], |_| false).await?;
+                again.into_iter().next().unwrap_or(check)
             } else {
-                looked
+                check
             };
             let gate = gates.get(&id).copied().flatten();
-            let breach = self.reconciler.gate_breach(&again.books, gate).await?;
+            let breach = self.verification.gate_breach(&again.books, gate).await?;
             findings.push(finding(again, gate, breach));
         }
         Ok(findings)
     }
 
-    /// Looks at campaigns in a snapshot, and keeps what can be kept of it.
-    async fn look(
+    /// Checks campaigns in one snapshot, and keeps the sums of complete segments that are sound.
+    async fn check(
         &self,
         ids: &[CampaignId],
         is_trusted: impl Fn(&Kept) -> bool,
-    ) -> Result<Vec<Looked>, StoreError> {
-        let store = &self.reconciler.store;
+    ) -> Result<Vec<CampaignCheck>, StoreError> {
+        let store = &self.verification.store;
         let snapshot = store.snapshot().await?;
-        let looked = look::look(&snapshot, ids, self.scope.order, is_trusted).await?;
+        let checks = check(&snapshot, ids, self.scope.order, is_trusted).await?;
         snapshot.end_current().await?;
-        let worth = looked.iter().filter(|looked| !looked.is_doubtful);
-        let kept: Vec<Kept> = worth.flat_map(|looked| looked.keep.clone()).collect();
+        let sound = checks.iter().filter(|check| !check.is_doubtful);
+        let kept: Vec<Kept> = sound.flat_map(|check| check.keep.clone()).collect();
         keep(store, &kept).await;
-        let forget: Vec<Segment> = looked
+        let forget: Vec<Segment> = checks
             .iter()
-            .flat_map(|looked| looked.forget.clone())
+            .flat_map(|check| check.forget.clone())
             .collect();
         if let Err(failure) = store.forget_segments(&forget).await {
-            tracing::warn!(%failure, "sums of unsound segments not forgotten");
+            tracing::warn!(%failure, "the kept sums of unsound segments are not deleted");
         }
-        Ok(looked)
+        Ok(checks)
     }
 
     async fn gates(
         &self,
         ids: &[CampaignId],
-    ) -> Result<BTreeMap<CampaignId, Option<GateState>>, ReconcileError> {
-        let gate = &self.reconciler.gate;
+    ) -> Result<BTreeMap<CampaignId, Option<GateState>>, VerifyError> {
+        let gate = &self.verification.gate;
         stream::iter(ids.to_vec())
             .map(|id| async move { Ok((id, gate.inspect(id).await?)) })
             .buffer_unordered(GATE_PARALLEL)
@@ -259,8 +284,8 @@ impl Run<'_> {
     }
 }
 
-/// Keeps sums; whether they are. It goes on without: they save work and prove nothing, and whoever
-/// verifies need not be allowed to write.
+/// Keeps sums, and returns whether that succeeded. A failure is no error: kept sums only save work, and the
+/// user who verifies may have no right to write.
 async fn keep(store: &Store, kept: &[Kept]) -> bool {
     if kept.is_empty() {
         return true;
@@ -268,33 +293,33 @@ async fn keep(store: &Store, kept: &[Kept]) -> bool {
     match store.keep_segments(kept).await {
         Ok(()) => true,
         Err(failure) => {
-            tracing::debug!(%failure, "sums of sound segments not kept");
+            tracing::debug!(%failure, "the sums of sound segments are not kept");
             false
         }
     }
 }
 
-/// Campaigns in order, cut into looks.
-fn looks(campaigns: impl Iterator<Item = (CampaignId, u64)>) -> Vec<Vec<CampaignId>> {
-    let mut looks: Vec<Vec<CampaignId>> = Vec::new();
+/// Campaigns in order, grouped by snapshot.
+fn snapshots(campaigns: impl Iterator<Item = (CampaignId, u64)>) -> Vec<Vec<CampaignId>> {
+    let mut snapshots: Vec<Vec<CampaignId>> = Vec::new();
     let mut room = 0;
     for (id, rows) in campaigns {
-        match looks.last_mut() {
-            Some(look) if rows <= room && look.len() < LOOK_CAMPAIGNS_MAX => {
-                look.push(id);
+        match snapshots.last_mut() {
+            Some(ids) if rows <= room && ids.len() < SNAPSHOT_CAMPAIGNS_MAX => {
+                ids.push(id);
                 room -= rows;
             }
             _ => {
-                looks.push(vec![id]);
-                room = LOOK_ROWS_MAX.saturating_sub(rows);
+                snapshots.push(vec![id]);
+                room = SNAPSHOT_ROWS_MAX.saturating_sub(rows);
             }
         }
     }
-    looks
+    snapshots
 }
 
-fn finding(looked: Looked, gate: Option<GateState>, gate_breach: Option<String>) -> Finding {
-    let Looked { books, figures, .. } = looked;
+fn finding(check: CampaignCheck, gate: Option<GateState>, gate_breach: Option<String>) -> Finding {
+    let CampaignCheck { books, figures, .. } = check;
     Finding {
         campaign_id: books.id.0,
         total_stock: books.total_stock,
@@ -311,7 +336,7 @@ fn finding(looked: Looked, gate: Option<GateState>, gate_breach: Option<String>)
         campaign_events: figures.campaign_events,
         segments_read: figures.segments_read,
         segments_kept: figures.segments_kept,
-        breaches: looked.breaches.into_iter().chain(gate_breach).collect(),
+        breaches: check.breaches.into_iter().chain(gate_breach).collect(),
     }
 }
 
@@ -320,13 +345,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn campaigns_are_looked_at_together_up_to_a_bound() {
+    fn campaigns_share_a_snapshot_up_to_a_bound() {
         let small = (1..=1_200).map(|id| (CampaignId(id), 10));
-        let sizes: Vec<usize> = looks(small).iter().map(Vec::len).collect();
+        let sizes: Vec<usize> = snapshots(small).iter().map(Vec::len).collect();
         assert_eq!(sizes, [500, 500, 200]);
-        let rows = [1, LOOK_ROWS_MAX, 1, LOOK_ROWS_MAX * 9, 1, 1];
+        let rows = [1, SNAPSHOT_ROWS_MAX, 1, SNAPSHOT_ROWS_MAX * 9, 1, 1];
         let large = (1..).map(CampaignId).zip(rows);
-        let sizes: Vec<usize> = looks(large).iter().map(Vec::len).collect();
+        let sizes: Vec<usize> = snapshots(large).iter().map(Vec::len).collect();
         assert_eq!(sizes, [1, 1, 1, 1, 2]);
     }
 }

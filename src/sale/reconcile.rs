@@ -5,10 +5,9 @@
 //! reads what is committed, then swaps it in. Whoever dies in between leaves a campaign whose gate is of
 //! an older epoch: the next request, or the next sweep, begins anew.
 
-mod audit;
+mod drift;
 mod metrics;
 mod rebuild;
-pub mod verify;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -196,7 +195,7 @@ impl Reconciler {
         let mut swept = Swept::default();
         for campaign in self.live_campaigns().await? {
             while self.sweep_some(campaign.id, &mut swept).await? == SWEEP_BATCH {}
-            match self.audit(&campaign).await? {
+            match self.check_drift(&campaign).await? {
                 Corrected::Nothing => {}
                 Corrected::Settings => swept.configured += 1,
                 Corrected::All => swept.rebuilt += 1,

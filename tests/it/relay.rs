@@ -324,7 +324,7 @@ async fn what_was_committed_for_another_relay_is_said_and_wakes_it() {
         bench.commit(event).await;
     }
     first.handle.hints().send(fresh(&events)).await.unwrap();
-    let said = first.handle.elsewhere().next().await;
+    let said = first.handle.foreign_buckets().next().await;
     assert!(said.meets(BucketSet::of(theirs.clone())));
     assert!(!said.meets(BucketSet::of(first.handle.buckets())));
     // Taking buckets over may have made it poll already; what counts is what the word brings.

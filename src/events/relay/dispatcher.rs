@@ -186,7 +186,7 @@ impl Dispatcher {
                 self.poll_within(self.parts.config.poll_min);
             }
         }
-        self.parts.elsewhere.note(BucketSet::of(foreign));
+        self.parts.foreign_buckets.add(BucketSet::of(foreign));
     }
 
     async fn on_poll(&mut self) {

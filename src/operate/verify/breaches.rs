@@ -1,24 +1,24 @@
-//! What is wrong with a campaign's figures, in words. Pure.
+//! The breaches that a campaign's figures show, as text. Pure.
 
 use std::fmt::Display;
 
-use super::look::Figures;
+use super::figures::Figures;
 use crate::parts::store::Books;
 
-/// What is wrong, one line each.
+/// One line for each breach.
 #[derive(Debug, Default)]
 struct Breaches(Vec<String>);
 
 impl Breaches {
-    fn hold(&mut self, holds: bool, breach: impl FnOnce() -> String) {
+    fn check(&mut self, holds: bool, breach: impl FnOnce() -> String) {
         if !holds {
             self.0.push(breach());
         }
     }
 }
 
-/// Whether the campaign's own counters are those of its rows. Where not, and sums were kept from
-/// earlier, those may be what is wrong.
+/// Whether the campaign's own counters equal the sums over its rows. If not, and some sums are kept ones, those
+/// may be wrong.
 pub(super) fn adds_up(books: &Books, figures: &Figures) -> bool {
     figures.units == books.committed_units
         && figures.participations == books.participation_count
@@ -26,12 +26,12 @@ pub(super) fn adds_up(books: &Books, figures: &Figures) -> bool {
         && figures.waiting_of_participations() <= figures.events_there()
 }
 
-/// What is wrong, as far as the store alone can say.
+/// The breaches that the store alone shows.
 pub(super) fn breaches(books: &Books, figures: &Figures) -> Vec<String> {
     let mut breaches = Breaches::default();
     counters(&mut breaches, books, figures);
     let (users, named) = &figures.over_limit;
-    breaches.hold(*users == 0, || {
+    breaches.check(*users == 0, || {
         let limit = books.per_user_limit;
         let named = list(
             named
@@ -48,24 +48,24 @@ pub(super) fn breaches(books: &Books, figures: &Figures) -> Vec<String> {
 fn counters(breaches: &mut Breaches, books: &Books, figures: &Figures) {
     let (units, participations) = (figures.units, figures.participations);
     let stock = books.total_stock.unwrap_or(u64::MAX);
-    breaches.hold(units <= stock, || {
+    breaches.check(units <= stock, || {
         format!("I1 oversold: participations hold {units} units of {stock}")
     });
     let committed = books.committed_units;
-    breaches.hold(committed <= stock, || {
+    breaches.check(committed <= stock, || {
         format!("I1 oversold: the campaign counts {committed} units of {stock}")
     });
-    breaches.hold(units == committed, || {
+    breaches.check(units == committed, || {
         format!("I1 the campaign counts {committed} units, its participations hold {units}")
     });
     let counted = books.participation_count;
-    breaches.hold(participations == counted, || {
+    breaches.check(participations == counted, || {
         format!("I1 the campaign counts {counted} participations, there are {participations}")
     });
 }
 
 fn changes(breaches: &mut Breaches, figures: &Figures) {
-    breaches.hold(figures.unsound_parts == 0, || {
+    breaches.check(figures.unsound_parts == 0, || {
         let (changes, events, purged) = (figures.changes, figures.events, figures.purged);
         let without = list(figures.without_event.iter());
         let foreign = list(figures.without_change.iter());
@@ -90,28 +90,28 @@ fn changes(breaches: &mut Breaches, figures: &Figures) {
 
 fn waiting(breaches: &mut Breaches, figures: &Figures) {
     let waiting = figures.waiting;
-    breaches.hold(figures.purged_in_all == figures.purged_counted, || {
+    breaches.check(figures.purged_in_all == figures.purged_counted, || {
         format!(
             "I4 the campaign counts {} purged events, its segments {}",
             figures.purged_counted, figures.purged_in_all
         )
     });
-    breaches.hold(waiting.astray == 0, || {
+    breaches.check(waiting.astray == 0, || {
         let named = list(figures.astray.iter());
         format!(
             "I4 {} waiting entries have no event there{named}",
             waiting.astray
         )
     });
-    breaches.hold(waiting.twice == 0, || {
+    breaches.check(waiting.twice == 0, || {
         format!("I4 {} events are pending and parked at once", waiting.twice)
     });
     let of_participations = figures.waiting_of_participations();
     let there = figures.events_there();
-    breaches.hold(of_participations <= there, || {
+    breaches.check(of_participations <= there, || {
         format!("I4 {of_participations} waiting, but only {there} events")
     });
-    breaches.hold(figures.overtaking == 0, || {
+    breaches.check(figures.overtaking == 0, || {
         let named = figures.overtaken.iter();
         let named = list(named.map(|(later, earlier)| format!("{later} before {earlier}")));
         format!(
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_purged_before_it_was_published_is_a_breach() {
+    fn an_event_purged_before_it_was_published_is_a_breach() {
         let mut figures = Figures {
             purged: 3,
             purged_in_all: 3,

@@ -1,83 +1,82 @@
-//! I7: what the gate has given against what the store has committed. The two have no moment in common,
-//! so the gate is read before the store, and again after it where that leaves a doubt.
+//! I7: the gate's units and settings against the store's. They cannot be read at the same moment, so the gate
+//! is read before the store, and again after it where they differ.
 
 use std::time::Duration;
 
+use super::{Verification, VerifyError};
 use crate::domain::CampaignId;
 use crate::parts::gate::{GateState, Settings};
 use crate::parts::store::Books;
-use crate::sale::reconcile::{ReconcileError, Reconciler};
 
-/// How often a difference is looked at again before it is called one: units that return make the
-/// gate's count smaller between two readings.
-const LOOKS: usize = 5;
-/// How far apart settings that differ are looked at: the gate is told right after the store.
+/// How often a difference is read again before it is a breach: units that return make the gate's count smaller
+/// between two readings.
+const READINGS_MAX: usize = 5;
+/// Pause between readings of settings that differ: the gate gets new ones right after the store.
 const SETTINGS_PAUSE: Duration = Duration::from_millis(200);
 
-/// What one reading of each says.
+/// The gate compared with the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sight {
-    /// The gate has what is committed, and not more than its leases explain.
-    Fits,
-    /// The gate may have fallen behind since: look at it again.
+enum Comparison {
+    /// The gate counts what is committed, and no more than its leases explain.
+    Equal,
+    /// The gate counts less; it may have been read too early.
     Behind,
-    /// It does not fit, or the two are of different generations.
-    Off,
-    /// Units were given back that the gate has not been told of yet.
-    Lacks,
+    /// The gate counts too much, or the two are of different epochs.
+    Differs,
+    /// Units were returned, and the gate does not know it yet.
+    LacksReturns,
 }
 
-fn compare(books: &Books, before: &GateState) -> Sight {
+fn compare(books: &Books, before: &GateState) -> Comparison {
     if before.epoch != books.gate_epoch {
-        return Sight::Off;
+        return Comparison::Differs;
     }
     if before.returns < books.returns {
-        Sight::Lacks
+        Comparison::LacksReturns
     } else if before.committed_units_min(books.max_quantity) > books.committed_units {
-        Sight::Off
+        Comparison::Differs
     } else if before.units >= books.committed_units {
-        Sight::Fits
+        Comparison::Equal
     } else {
-        Sight::Behind
+        Comparison::Behind
     }
 }
 
-impl Reconciler {
-    /// The breach, if there is one. `before` was read before `books`. A gate without state, or with one
-    /// of an older generation, breaks nothing: what it admits the writer refuses, and then it is made
-    /// anew.
+impl Verification {
+    /// The breach, if there is one. `before` was read before `books`. A gate without state, or of an older
+    /// epoch, is no breach: the writer refuses what it admits, and then it is rebuilt.
     pub(super) async fn gate_breach(
         &self,
         books: &Books,
         before: Option<GateState>,
-    ) -> Result<Option<String>, ReconcileError> {
+    ) -> Result<Option<String>, VerifyError> {
         if before.is_some_and(|gate| drift(books, &gate).is_some())
             && let Some(drift) = self.settings_breach(books.id).await?
         {
             return Ok(Some(drift));
         }
         let (mut books, mut before) = (*books, before);
-        for look in 1.. {
+        for reading in 1.. {
             let Some(state) = before else {
                 return Ok(None);
             };
-            let sight = compare(&books, &state);
-            let after = match sight {
-                Sight::Fits => return Ok(None),
-                Sight::Behind => self.gate.inspect(books.id).await?,
-                Sight::Off | Sight::Lacks => Some(state),
+            let comparison = compare(&books, &state);
+            let after = match comparison {
+                Comparison::Equal => return Ok(None),
+                Comparison::Behind => self.gate.inspect(books.id).await?,
+                Comparison::Differs | Comparison::LacksReturns => Some(state),
             };
             let has_caught_up = after.is_none_or(|after| {
                 after.epoch == books.gate_epoch && after.units >= books.committed_units
             });
-            if sight == Sight::Behind && has_caught_up {
+            if comparison == Comparison::Behind && has_caught_up {
                 return Ok(None);
             }
-            if look == LOOKS && sight == Sight::Lacks {
-                // Told soon, or found by the sweeper.
+            if reading == READINGS_MAX && comparison == Comparison::LacksReturns {
+                // The gate gets it soon, or the sweeper finds it.
                 return Ok(None);
             }
-            if look == LOOKS {
+            if reading == READINGS_MAX {
                 return Ok(breach(&books, &state));
             }
             before = self.gate.inspect(books.id).await?;
@@ -88,14 +87,12 @@ impl Reconciler {
         }
         Ok(None)
     }
-}
 
-impl Reconciler {
-    /// Settings that still differ after the gate had time to be told.
-    async fn settings_breach(&self, id: CampaignId) -> Result<Option<String>, ReconcileError> {
+    /// Settings that still differ after the gate had time to get them.
+    async fn settings_breach(&self, id: CampaignId) -> Result<Option<String>, VerifyError> {
         let mut breach = None;
-        for look in 0..LOOKS {
-            if look > 0 {
+        for reading in 0..READINGS_MAX {
+            if reading > 0 {
                 tokio::time::sleep(SETTINGS_PAUSE).await;
             }
             let gate = self.gate.inspect(id).await?;
@@ -110,7 +107,7 @@ impl Reconciler {
     }
 }
 
-/// What the gate admits by and the store does not say. A gate of an older generation is replaced anyway.
+/// The settings in which the gate differs from the store. A gate of an older epoch is replaced anyway.
 fn drift(books: &Books, gate: &GateState) -> Option<String> {
     if gate.epoch < books.gate_epoch {
         return None;
@@ -206,11 +203,11 @@ mod tests {
 
     #[test]
     fn leases_explain_what_is_not_committed_and_nothing_else() {
-        assert_eq!(compare(&books(4), &state(3, 4, 0)), Sight::Fits);
-        assert_eq!(compare(&books(4), &state(3, 5, 0)), Sight::Off);
-        assert_eq!(compare(&books(4), &state(3, 6, 1)), Sight::Fits);
-        assert_eq!(compare(&books(4), &state(3, 7, 1)), Sight::Off);
-        assert_eq!(compare(&books(4), &state(3, 3, 1)), Sight::Behind);
+        assert_eq!(compare(&books(4), &state(3, 4, 0)), Comparison::Equal);
+        assert_eq!(compare(&books(4), &state(3, 5, 0)), Comparison::Differs);
+        assert_eq!(compare(&books(4), &state(3, 6, 1)), Comparison::Equal);
+        assert_eq!(compare(&books(4), &state(3, 7, 1)), Comparison::Differs);
+        assert_eq!(compare(&books(4), &state(3, 3, 1)), Comparison::Behind);
     }
 
     #[test]
@@ -219,36 +216,39 @@ mod tests {
             returns: 1,
             ..books(4)
         };
-        assert_eq!(compare(&given_back, &state(3, 5, 0)), Sight::Lacks);
-        let told = GateState {
+        assert_eq!(
+            compare(&given_back, &state(3, 5, 0)),
+            Comparison::LacksReturns
+        );
+        let after = GateState {
             returns: 1,
             ..state(3, 5, 0)
         };
-        assert_eq!(compare(&given_back, &told), Sight::Off);
+        assert_eq!(compare(&given_back, &after), Comparison::Differs);
     }
 
     #[test]
     fn settings_that_differ_are_named() {
         let sound = state(3, 4, 0);
         assert_eq!(drift(&books(4), &sound), None);
-        let told_otherwise = Books {
+        let changed = Books {
             version: 2,
             state: State::Paused,
             total_stock: None,
             ..books(4)
         };
         let says = "I7 the gate's settings of version 1 differ from the store's of version 2: state, totalStock";
-        assert_eq!(drift(&told_otherwise, &sound).as_deref(), Some(says));
+        assert_eq!(drift(&changed, &sound).as_deref(), Some(says));
         let of_older_gate = Books {
             gate_epoch: 4,
-            ..told_otherwise
+            ..changed
         };
         assert_eq!(drift(&of_older_gate, &sound), None);
     }
 
     #[test]
     fn generations_are_never_compared_with_each_other() {
-        assert_eq!(compare(&books(4), &state(2, 4, 0)), Sight::Off);
+        assert_eq!(compare(&books(4), &state(2, 4, 0)), Comparison::Differs);
         assert_eq!(breach(&books(4), &state(2, 9, 0)), None);
         assert!(breach(&books(4), &state(4, 4, 0)).is_some());
         assert!(breach(&books(4), &state(3, 9, 0)).is_some());

@@ -1,4 +1,4 @@
-//! Which campaigns were changed lately, here or on another replica, for the schedule. It must not say how.
+//! Campaigns changed here or on another replica, for the schedule. It does not know what was changed.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -7,19 +7,19 @@ use tokio::sync::Notify;
 
 use crate::domain::CampaignId;
 
-/// Campaigns that wait to be looked at; further ones are dropped.
+/// Campaigns that wait; further ones are dropped.
 const WAITING_MAX: usize = 1_024;
 
-/// Campaigns that were changed and not looked at since.
+/// Changed campaigns that nobody has taken yet.
 #[derive(Default)]
-pub(super) struct Changed {
+pub(super) struct ChangedCampaigns {
     waiting: Mutex<HashSet<CampaignId>>,
     wake: Notify,
 }
 
-impl Changed {
-    /// Adds one.
-    pub(super) fn note(&self, id: CampaignId) {
+impl ChangedCampaigns {
+    /// Adds a campaign.
+    pub(super) fn add(&self, id: CampaignId) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() < WAITING_MAX {
             waiting.insert(id);

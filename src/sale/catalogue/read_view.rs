@@ -1,10 +1,9 @@
-//! What those who look are shown, however many they are. A reading is shared by all who look within a tenth
-//! of a second, unless something is committed here meanwhile: whoever takes part and then looks at the same
-//! replica sees it, and another replica's sales a tenth of a second later.
+//! The read-through view of campaigns: a read is shared by all who ask within a tenth of a second, unless
+//! something is committed here meanwhile. Whoever takes part and then reads from the same replica sees their
+//! own participation, and another replica's commits a tenth of a second later.
 //!
-//! Of one thing there is one reading at a time. Those who come while it runs, and cannot use it because
-//! something was committed after it began, share the next: what a rush of commits costs is bounded by how
-//! long a reading takes, not by how many look.
+//! One read of a key runs at a time. Those who ask while it runs, and cannot use it because of a commit after
+//! its start, share the next one: the cost of a rush is bounded by how long a read takes, not by how many ask.
 
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,15 +15,15 @@ use moka::sync::Cache;
 use crate::domain::{Campaign, CampaignId};
 use crate::parts::store::{CampaignFilter, Store, StoreError};
 
-/// How old a reading may be.
+/// How old a read may be.
 const AGE_MAX: Duration = Duration::from_millis(100);
-/// Pages kept.
+/// Pages cached.
 const PAGES_MAX: u64 = 256;
 /// Counters of commits; campaigns that share one are read more often than they need be.
 const COUNTERS: usize = 256;
 
 #[derive(Clone)]
-pub(super) struct Looks {
+pub(super) struct ReadView {
     campaigns: Cache<CampaignId, Arc<Shared<Option<Arc<Campaign>>>>>,
     pages: Cache<CampaignFilter, Arc<Shared<Arc<Vec<Campaign>>>>>,
     commits: Arc<Commits>,
@@ -35,10 +34,10 @@ struct Commits {
     all: AtomicU64,
 }
 
-/// The latest reading of one thing.
+/// The latest read of one key.
 struct Shared<V> {
     latest: Mutex<Option<Reading<V>>>,
-    /// Held by whoever reads.
+    /// Held while a read runs.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -52,12 +51,12 @@ struct Reading<V> {
 
 impl Commits {
     fn of(&self, id: CampaignId) -> &AtomicU64 {
-        let place = usize::try_from(id.0.unsigned_abs()).unwrap_or(0) % COUNTERS;
-        self.by_campaign.get(place).unwrap_or(&self.all)
+        let slot = usize::try_from(id.0.unsigned_abs()).unwrap_or(0) % COUNTERS;
+        self.by_campaign.get(slot).unwrap_or(&self.all)
     }
 }
 
-impl Looks {
+impl ReadView {
     pub(super) fn new(campaigns_max: u64) -> Self {
         let commits = Commits {
             by_campaign: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -70,7 +69,7 @@ impl Looks {
         }
     }
 
-    pub(super) fn moved(&self, id: CampaignId) {
+    pub(super) fn note_commit(&self, id: CampaignId) {
         self.commits.of(id).fetch_add(1, Ordering::SeqCst);
         self.commits.all.fetch_add(1, Ordering::SeqCst);
     }
@@ -82,7 +81,7 @@ impl Looks {
     ) -> Result<Option<Arc<Campaign>>, Arc<StoreError>> {
         let shared = shared(&self.campaigns, id);
         let read = async || Ok(store.campaign(id).await?.map(Arc::new));
-        shared.look(self.commits.of(id), read).await
+        shared.get(self.commits.of(id), read).await
     }
 
     pub(super) async fn page(
@@ -92,7 +91,7 @@ impl Looks {
     ) -> Result<Arc<Vec<Campaign>>, Arc<StoreError>> {
         let shared = shared(&self.pages, filter.clone());
         let read = async || Ok(Arc::new(store.campaigns(&filter).await?));
-        shared.look(&self.commits.all, read).await
+        shared.get(&self.commits.all, read).await
     }
 }
 
@@ -111,17 +110,17 @@ where
 }
 
 impl<V: Clone> Shared<V> {
-    async fn look(
+    async fn get(
         &self,
         commits: &AtomicU64,
         read: impl AsyncFnOnce() -> Result<V, StoreError>,
     ) -> Result<V, Arc<StoreError>> {
-        let came = Instant::now();
+        let asked_at = Instant::now();
         let seen = commits.load(Ordering::SeqCst);
-        // Whatever began after somebody came is good enough for them, a failure included.
+        // A read that began after the question answers it, even if it failed.
         let serves = |reading: &Reading<V>| {
             let is_fresh = reading.commits >= seen && reading.began.elapsed() < AGE_MAX;
-            reading.began >= came || (is_fresh && reading.read.is_ok())
+            reading.began >= asked_at || (is_fresh && reading.read.is_ok())
         };
         if let Some(reading) = self.latest().filter(serves) {
             return reading.read;

@@ -1,5 +1,5 @@
-//! Says to the other replicas which campaigns were changed here, and forgets what they say. Without it a
-//! copy is as old as its bound.
+//! Notifies the other replicas of campaigns changed here, and drops the copies of campaigns changed there.
+//! Without it a copy is as old as its bound.
 
 use std::sync::Arc;
 
@@ -8,63 +8,41 @@ use tokio::sync::{Mutex, mpsc};
 use super::Catalogue;
 use crate::domain::CampaignId;
 use crate::parts::pubsub::{Channel, Nodes};
-use crate::runtime::supervisor::{Policy, Spawner, Stage};
+use crate::runtime::supervisor::Spawner;
 
-/// Changes that wait to be said; more are dropped.
+/// Changes that wait to be published; more are dropped.
 const CHANGES_MAX: usize = 1_024;
 
-/// What is changed by this catalogue's owner is said to the others, and what they say is forgotten.
+/// A catalogue that notifies other replicas of its changes and drops what they change.
 #[must_use]
 pub fn share(spawner: &Spawner, nodes: Nodes, prefix: &str, catalogue: Catalogue) -> Catalogue {
-    let without = "their copies of campaigns may be as old as their bound";
-    let channel = Channel::new(nodes, prefix, "campaign:changed", without);
-    let (others, changed) = mpsc::channel::<CampaignId>(CHANGES_MAX);
-    tell(spawner, channel.clone(), changed);
-    listen(spawner, channel, catalogue.clone());
+    let effect_of_loss = "copies of campaigns may be as old as their bound";
+    let channel = Channel::new(nodes, prefix, "campaign:changed", effect_of_loss);
+    let (replicas, changes) = mpsc::channel::<CampaignId>(CHANGES_MAX);
+    let changes = Arc::new(Mutex::new(changes));
+    channel
+        .clone()
+        .notify(spawner, "catalogue.notify", move || {
+            let changes = Arc::clone(&changes);
+            async move {
+                match changes.lock().await.recv().await {
+                    Some(id) => id.0.unsigned_abs(),
+                    // Its catalogues are dropped: there is nothing to publish any more.
+                    None => std::future::pending().await,
+                }
+            }
+        });
+    let local = catalogue.clone();
+    channel.listen(spawner, "catalogue.listen", move |message| {
+        let local = local.clone();
+        async move {
+            if let Ok(id) = i64::try_from(message) {
+                local.invalidate_here(CampaignId(id)).await;
+            }
+        }
+    });
     Catalogue {
-        others: Some(others),
+        replicas: Some(replicas),
         ..catalogue
     }
-}
-
-fn tell(spawner: &Spawner, channel: Channel, changed: mpsc::Receiver<CampaignId>) {
-    let changed = Arc::new(Mutex::new(changed));
-    spawner.start(
-        "catalogue.tell",
-        Stage::Background,
-        Policy::restart(),
-        move |stop| {
-            let (mut voice, changed) = (channel.voice(), Arc::clone(&changed));
-            async move {
-                let mut changed = changed.lock().await;
-                while let Some(Some(id)) = stop.run_until_cancelled(changed.recv()).await {
-                    voice.say(id.0.unsigned_abs()).await;
-                }
-                Ok(())
-            }
-        },
-    );
-}
-
-fn listen(spawner: &Spawner, channel: Channel, catalogue: Catalogue) {
-    spawner.start(
-        "catalogue.listen",
-        Stage::Background,
-        Policy::restart(),
-        move |stop| {
-            let (channel, catalogue) = (channel.clone(), catalogue.clone());
-            async move {
-                let heard = |word: u64| {
-                    let catalogue = &catalogue;
-                    async move {
-                        if let Ok(id) = i64::try_from(word) {
-                            catalogue.forget(CampaignId(id)).await;
-                        }
-                    }
-                };
-                channel.listen(heard, stop).await;
-                Ok(())
-            }
-        },
-    );
 }

@@ -1,5 +1,5 @@
-//! Compares the gate with the store, and rebuilds a gate that disagrees: a unit that the gate counts and
-//! nobody holds could never be sold, and a lease that is in no order of time would never be swept.
+//! Checks the gate for drift from the store, and rebuilds it: a unit that the gate counts and nobody holds could
+//! never be sold, and a lease without an expiry would never be swept.
 
 use std::sync::PoisonError;
 
@@ -7,20 +7,23 @@ use super::{Corrected, Patience, ReconcileError, Reconciler, Renewed};
 use crate::domain::{Campaign, CampaignId};
 use crate::parts::gate::{GateState, Settings};
 
-/// How often a difference is looked at again before it is believed: on a system under traffic gate and
-/// store are read at different moments.
-const LOOKS: usize = 3;
+/// How often a difference is read again before it counts as drift: under traffic, gate and store are read at
+/// different moments.
+const READINGS_MAX: usize = 3;
 
 impl Reconciler {
-    /// Puts the gate right where it disagrees with the store, and says what was wrong.
-    pub(super) async fn audit(&self, campaign: &Campaign) -> Result<Corrected, ReconcileError> {
+    /// Checks a campaign's gate, and corrects it where it differs from the store.
+    pub(super) async fn check_drift(
+        &self,
+        campaign: &Campaign,
+    ) -> Result<Corrected, ReconcileError> {
         let (id, mut now) = (campaign.id, campaign.clone());
         let Some(mut before) = self.gate.inspect(id).await? else {
             return self.rebuild_if_due(id, None).await;
         };
-        let mut sight = compare(&before, campaign, &before);
-        for _ in 0..LOOKS {
-            if sight == Sight::Agree {
+        let mut comparison = compare(&before, campaign, &before);
+        for _ in 0..READINGS_MAX {
+            if comparison == Comparison::Equal {
                 break;
             }
             match self.store.current_campaign(id).await? {
@@ -30,16 +33,16 @@ impl Reconciler {
             let Some(after) = self.gate.inspect(id).await? else {
                 return self.rebuild_if_due(id, None).await;
             };
-            sight = compare(&before, &now, &after);
+            comparison = compare(&before, &now, &after);
             before = after;
         }
-        if sight == Sight::Outdated {
+        if comparison == Comparison::OutdatedSettings {
             return Ok(match self.configure(&now, Patience::None).await? {
                 Renewed::InStep => Corrected::Settings,
                 Renewed::Closed | Renewed::Later => Corrected::Nothing,
             });
         }
-        if !self.is_to_be_believed(id, sight, &before) {
+        if !self.is_drift(id, comparison, &before) {
             return Ok(Corrected::Nothing);
         }
         tracing::warn!(
@@ -49,12 +52,12 @@ impl Reconciler {
             gate.leases = before.leases,
             gate.version = before.settings.version,
             campaign.version = now.version,
-            "the gate disagrees with the store: it is rebuilt"
+            "the gate has drifted from the store: it is rebuilt"
         );
         self.rebuild_if_due(id, Some(before.epoch)).await
     }
 
-    /// The sweep has other campaigns to see to: it waits for nobody's rebuild.
+    /// Rebuilds unless a rebuild is running: the sweep has other campaigns to check.
     async fn rebuild_if_due(
         &self,
         id: CampaignId,
@@ -66,15 +69,14 @@ impl Reconciler {
         })
     }
 
-    /// A gate is told of a return right after its commit. One that still lacks what it lacked a sweep ago
-    /// will not be told any more.
-    fn is_to_be_believed(&self, id: CampaignId, sight: Sight, gate: &GateState) -> bool {
+    /// A gate gets a return right after its commit. A return that it still lacks one sweep later is lost.
+    fn is_drift(&self, id: CampaignId, comparison: Comparison, gate: &GateState) -> bool {
         let mut lacking = self.lacking.lock().unwrap_or_else(PoisonError::into_inner);
         let before = lacking.remove(&id);
-        match sight {
-            Sight::Agree | Sight::Moving | Sight::Outdated => false,
-            Sight::Differ => true,
-            Sight::Lacks(returns) => {
+        match comparison {
+            Comparison::Equal | Comparison::Changing | Comparison::OutdatedSettings => false,
+            Comparison::Drifted => true,
+            Comparison::LacksReturns(returns) => {
                 let is_lost = before.is_some_and(|before| gate.returns < before);
                 if !is_lost {
                     lacking.insert(id, returns);
@@ -84,7 +86,7 @@ impl Reconciler {
         }
     }
 
-    /// Rebuilds a gate whose epoch the store has left behind.
+    /// Rebuilds a gate whose epoch is older than the store's.
     pub(super) async fn catch_up(&self, campaign: &Campaign) -> Result<Renewed, ReconcileError> {
         match self.gate.inspect(campaign.id).await? {
             Some(state) if state.epoch >= campaign.gate_epoch => Ok(Renewed::InStep),
@@ -96,45 +98,45 @@ impl Reconciler {
     }
 }
 
-/// What the store, read between two looks at the gate, says beside them.
+/// The store, read between two readings of the gate, compared with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sight {
-    /// Both may be right.
-    Agree,
-    /// One of them is wrong.
-    Differ,
-    /// The gate was told of returns between the looks: they cannot be compared.
-    Moving,
-    /// The gate has not been told of all so many returns.
-    Lacks(u64),
-    /// The gate admits by older settings than the store's.
-    Outdated,
+enum Comparison {
+    /// No drift.
+    Equal,
+    /// The gate has drifted, or the store has lost changes.
+    Drifted,
+    /// The gate got returns between the readings, which makes them incomparable.
+    Changing,
+    /// The gate lacks some of this number of returns.
+    LacksReturns(u64),
+    /// The gate's settings are older than the store's.
+    OutdatedSettings,
 }
 
-/// What the gate counts without a lease was committed before; what is committed is counted until it is
-/// given back.
-fn compare(before: &GateState, store: &Campaign, after: &GateState) -> Sight {
+/// Units that the gate counts without a lease were committed earlier; committed units count until they are
+/// returned.
+fn compare(before: &GateState, store: &Campaign, after: &GateState) -> Comparison {
     let whole = before.leases == before.expiring && (before.units == 0) == (before.users == 0);
     let in_epoch = before.epoch == store.gate_epoch && store.gate_epoch == after.epoch;
     let settings = Settings::from(store);
     let is_set_back = before.settings.is_newer_than(&settings);
     if !whole || !in_epoch || is_set_back || before.returns > store.returns {
-        return Sight::Differ;
+        return Comparison::Drifted;
     }
     if !after.settings.is_newer_than(&settings) && !after.settings.is_same_as(&settings) {
-        return Sight::Outdated;
+        return Comparison::OutdatedSettings;
     }
     if after.returns < store.returns {
-        return Sight::Lacks(store.returns);
+        return Comparison::LacksReturns(store.returns);
     }
     if before.returns != store.returns || after.returns != store.returns {
-        return Sight::Moving;
+        return Comparison::Changing;
     }
     let committed = before.committed_units_min(store.max_quantity)..=after.units;
     if committed.contains(&store.committed_units) {
-        Sight::Agree
+        Comparison::Equal
     } else {
-        Sight::Differ
+        Comparison::Drifted
     }
 }
 
@@ -193,7 +195,7 @@ mod tests {
     };
 
     #[test]
-    fn settings_are_told_where_the_gate_is_behind_and_replaced_where_the_store_was_set_back() {
+    fn older_settings_are_outdated_and_newer_ones_are_drift() {
         let gate = |settings| GateState { settings, ..SOUND };
         let at = |before: GateState, after: GateState| compare(&before, &campaign(5), &after);
         let newer = gate(Settings {
@@ -201,65 +203,77 @@ mod tests {
             total_stock: Some(20),
             ..SETTINGS
         });
-        assert_eq!(at(newer, newer), Sight::Differ);
+        assert_eq!(at(newer, newer), Comparison::Drifted);
         // Changed after the store was read: it is read again.
-        assert_eq!(at(SOUND, newer), Sight::Agree);
+        assert_eq!(at(SOUND, newer), Comparison::Equal);
         let older = gate(Settings {
             epoch: 2,
             version: 9,
             state: State::Paused,
             ..SETTINGS
         });
-        assert_eq!(at(older, older), Sight::Outdated);
+        assert_eq!(at(older, older), Comparison::OutdatedSettings);
         let same_version = gate(Settings {
             state: State::Paused,
             ..SETTINGS
         });
-        assert_eq!(at(same_version, same_version), Sight::Outdated);
-        assert_eq!(at(same_version, SOUND), Sight::Agree);
+        assert_eq!(at(same_version, same_version), Comparison::OutdatedSettings);
+        assert_eq!(at(same_version, SOUND), Comparison::Equal);
     }
 
     #[test]
     fn leased_units_may_be_committed_or_not() {
         for committed in 4..=6 {
-            let sight = compare(&SOUND, &campaign(committed), &SOUND);
-            assert_eq!(sight, Sight::Agree, "{committed}");
+            let comparison = compare(&SOUND, &campaign(committed), &SOUND);
+            assert_eq!(comparison, Comparison::Equal, "{committed}");
         }
     }
 
     #[test]
-    fn units_that_nobody_holds_or_nobody_counts_are_noticed() {
+    fn units_without_a_holder_or_uncounted_units_are_drift() {
         for committed in [3, 7] {
-            let sight = compare(&SOUND, &campaign(committed), &SOUND);
-            assert_eq!(sight, Sight::Differ, "{committed}");
+            let comparison = compare(&SOUND, &campaign(committed), &SOUND);
+            assert_eq!(comparison, Comparison::Drifted, "{committed}");
         }
     }
 
     #[test]
-    fn units_committed_between_the_looks_are_in_order() {
+    fn units_committed_between_the_readings_are_no_drift() {
         let after = GateState { units: 9, ..SOUND };
-        assert_eq!(compare(&SOUND, &campaign(8), &after), Sight::Agree);
+        assert_eq!(compare(&SOUND, &campaign(8), &after), Comparison::Equal);
     }
 
     #[test]
-    fn what_is_being_given_back_is_not_compared() {
+    fn units_being_returned_are_not_compared() {
         let given_back = |returns| Campaign {
             returns,
             ..campaign(3)
         };
-        assert_eq!(compare(&SOUND, &given_back(1), &SOUND), Sight::Lacks(1));
-        let told = GateState {
+        assert_eq!(
+            compare(&SOUND, &given_back(1), &SOUND),
+            Comparison::LacksReturns(1)
+        );
+        let returned = GateState {
             returns: 1,
             units: 5,
             ..SOUND
         };
-        assert_eq!(compare(&SOUND, &given_back(1), &told), Sight::Moving);
-        assert_eq!(compare(&told, &given_back(1), &told), Sight::Agree);
-        assert_eq!(compare(&told, &given_back(0), &told), Sight::Differ);
+        assert_eq!(
+            compare(&SOUND, &given_back(1), &returned),
+            Comparison::Changing
+        );
+        assert_eq!(
+            compare(&returned, &given_back(1), &returned),
+            Comparison::Equal
+        );
+        assert_eq!(
+            compare(&returned, &given_back(0), &returned),
+            Comparison::Drifted
+        );
     }
 
     #[test]
-    fn a_gate_that_lost_a_part_of_its_state_is_noticed() {
+    fn a_gate_that_lost_a_part_of_its_state_has_drifted() {
         let no_order = GateState {
             expiring: 0,
             ..SOUND
@@ -267,8 +281,8 @@ mod tests {
         let no_users = GateState { users: 0, ..SOUND };
         let old = GateState { epoch: 2, ..SOUND };
         for broken in [no_order, no_users, old] {
-            let sight = compare(&broken, &campaign(5), &broken);
-            assert_eq!(sight, Sight::Differ, "{broken:?}");
+            let comparison = compare(&broken, &campaign(5), &broken);
+            assert_eq!(comparison, Comparison::Drifted, "{broken:?}");
         }
     }
 }
