@@ -87,7 +87,7 @@ fn settings(config: &Config) -> relay::Config {
     relay::Config {
         publish_timeout: config.kafka.message_timeout,
         lease: config.relay_lease(),
-        lanes: config.relay.lanes,
+        workers: config.relay.lanes,
         in_flight_max: config.relay.in_flight_max,
         retry: retry::Policy {
             initial: config.relay.retry_initial,

@@ -31,14 +31,14 @@ use crate::runtime::clock::Clock;
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Supervisor, process_signals};
 use crate::runtime::telemetry::Telemetry;
-use crate::sale::admission::Desk;
+use crate::sale::admission::AdmissionBatcher;
 use crate::sale::allow_list::AllowLists;
 use crate::sale::catalogue::{self, Catalogue, CatalogueConfig};
 use crate::sale::changes::{self, Changes, Committer, Payments, Revocations};
 use crate::sale::direct::{Direct, DirectConfig};
 use crate::sale::group_commit::{Writer, WriterConfig};
 use crate::sale::meter::Meter;
-use crate::sale::participate::{Lookups, Participate, Parts, SyncPath};
+use crate::sale::participate::{Dependencies, Lookups, Participate, SyncPath};
 use crate::sale::payment::{Payability, Simulated};
 use crate::sale::reconcile::Reconciler;
 
@@ -142,12 +142,12 @@ fn assemble(
         .with_rebuild_interval(config.gate.rebuild_interval);
     let lifecycle = lifecycle(config, store, &catalogue, &reconciler);
     let meter = Meter::new(clock.clone());
-    let (desk, writer) = group_commit(config, store, gate, hints.clone(), spawner, telemetry);
+    let (admission, writer) = group_commit(config, store, gate, hints.clone(), spawner, telemetry);
     let allow_lists = allow_lists(config, store, &catalogue, spawner);
-    let participate = Participate::new(Parts {
+    let participate = Participate::new(Dependencies {
         catalogue: catalogue.clone(),
         allow_lists: allow_lists.clone(),
-        desk,
+        admission,
         gate: Arc::clone(scripts),
         direct: Direct::start(
             spawner,
@@ -365,20 +365,20 @@ fn group_commit(
     hints: Option<mpsc::Sender<Fresh>>,
     spawner: &Spawner,
     telemetry: &Telemetry,
-) -> (Desk, Writer) {
+) -> (AdmissionBatcher, Writer) {
     let writer = writer_config(config);
     let lanes = LaneConfig {
         batch_max: config.gate.batch_max,
         pace: config.gate.pace,
         ..writer.lanes
     };
-    let desk = Desk::start(spawner, Arc::clone(gate), lanes, config.gate.lease);
+    let admission = AdmissionBatcher::start(spawner, Arc::clone(gate), lanes, config.gate.lease);
     let writer = Writer::start(spawner, store.clone(), Arc::clone(gate), hints, writer);
     telemetry.register(|registry| {
-        desk.register(registry);
+        admission.register(registry);
         writer.register(registry);
     });
-    (desk, writer)
+    (admission, writer)
 }
 
 fn writer_config(config: &Config) -> WriterConfig {

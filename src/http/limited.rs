@@ -97,7 +97,7 @@ impl<'a> Counting<'a> {
         } = self.app;
         let is_counted = limits.limits_campaigns() && {
             // Large, and no part of requests that nothing limits.
-            let kept_out = Box::pin(participate.keeps_out(asked)).await;
+            let kept_out = Box::pin(participate.is_not_allowed(asked)).await;
             !kept_out.map_err(|error| Problem::from(error).with_rates(self.told()))?
         };
         if is_counted {

@@ -7,6 +7,7 @@
 mod answers;
 mod breaker;
 mod bucket;
+mod digest;
 mod entrant;
 mod in_process;
 mod login;
@@ -22,18 +23,17 @@ mod start_error;
 mod state;
 
 pub use self::bucket::{Bucket, Taken};
-pub use self::entrant::{Admission, Entrant, Key, KeyDigest, KeyRefused, Ticket};
+pub use self::digest::Digest;
+pub use self::entrant::{Admission, Entrant, Key, KeyDigest, KeyRefused, Lease};
 pub use self::login::{LoginBounds, LoginEnd, LoginTry};
 pub use self::memory::MemoryMetrics;
 pub use self::recent::Answered;
 pub use self::redis::{Layout, RedisConfig, RedisTls, read_admissions};
 pub use self::script_gate::ScriptGate;
-pub use self::session::{
-    Digest, Found, Lifetime, Listed, Login, Opened, Opening, Series, SeriesToken,
-};
+pub use self::session::{Found, Lifetime, Listed, Login, Opened, Opening, Series, SeriesToken};
 pub use self::settings::{Configured, Settings};
 pub use self::start_error::StartError;
-pub use self::state::{Footprint, GateState, Lease, ServerMemory};
+pub use self::state::{ExpiredLease, Footprint, GateState, ServerMemory};
 
 use std::time::Duration;
 
@@ -133,7 +133,11 @@ pub trait Gate: Send + Sync + 'static {
     ) -> Result<bool, GateError>;
 
     /// Up to `limit` leases that have run out by the gate's clock, oldest first.
-    async fn expired(&self, campaign: CampaignId, limit: usize) -> Result<Vec<Lease>, GateError>;
+    async fn expired(
+        &self,
+        campaign: CampaignId,
+        limit: usize,
+    ) -> Result<Vec<ExpiredLease>, GateError>;
 
     /// The state of one campaign, if the gate has it.
     async fn inspect(&self, campaign: CampaignId) -> Result<Option<GateState>, GateError>;

@@ -17,14 +17,14 @@ use crate::runtime::supervisor::{Spawner, Stage};
 
 /// Asks the gate on behalf of many.
 #[derive(Clone)]
-pub struct Desk {
-    lanes: Lanes<Asking>,
+pub struct AdmissionBatcher {
+    lanes: Lanes<AdmissionRequest>,
     waits: Histogram,
 }
 
 /// The gate's answer, and until when what it gave may be committed.
 #[derive(Debug)]
-pub struct Answer {
+pub struct AdmissionAnswer {
     /// Yes or no.
     pub admission: Admission,
     /// When the gate was asked, by this process's monotonic clock.
@@ -36,7 +36,7 @@ pub struct Answer {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum DeskError {
+pub enum AdmissionError {
     /// The desk's queue is full; nothing was taken.
     #[error("the gate's queue is full")]
     Full,
@@ -48,13 +48,13 @@ pub enum DeskError {
     Stopped,
 }
 
-struct Asking {
+struct AdmissionRequest {
     campaign: CampaignId,
     entrant: Entrant,
-    reply: oneshot::Sender<Result<Answer, DeskError>>,
+    reply: oneshot::Sender<Result<AdmissionAnswer, AdmissionError>>,
 }
 
-impl Desk {
+impl AdmissionBatcher {
     /// Opens the desk.
     pub fn start(
         spawner: &Spawner,
@@ -86,20 +86,24 @@ impl Desk {
     }
 
     /// Asks for one entrant and waits for the answer.
-    pub async fn ask(&self, campaign: CampaignId, entrant: Entrant) -> Result<Answer, DeskError> {
+    pub async fn ask(
+        &self,
+        campaign: CampaignId,
+        entrant: Entrant,
+    ) -> Result<AdmissionAnswer, AdmissionError> {
         let asked_at = Instant::now();
         let (reply, answer) = oneshot::channel();
         self.lanes
             .offer(
                 campaign,
-                Asking {
+                AdmissionRequest {
                     campaign,
                     entrant,
                     reply,
                 },
             )
-            .map_err(|_| DeskError::Full)?;
-        let answer = answer.await.unwrap_or(Err(DeskError::Stopped));
+            .map_err(|_| AdmissionError::Full)?;
+        let answer = answer.await.unwrap_or(Err(AdmissionError::Stopped));
         if answer.is_ok() {
             self.waits.observe(asked_at.elapsed().as_secs_f64());
         }
@@ -107,8 +111,8 @@ impl Desk {
     }
 }
 
-async fn ask_for_all(gate: Arc<dyn Gate>, lease: Duration, batch: Vec<Asking>) {
-    let mut campaigns: HashMap<CampaignId, Vec<Asking>> = HashMap::new();
+async fn ask_for_all(gate: Arc<dyn Gate>, lease: Duration, batch: Vec<AdmissionRequest>) {
+    let mut campaigns: HashMap<CampaignId, Vec<AdmissionRequest>> = HashMap::new();
     for asking in batch {
         campaigns.entry(asking.campaign).or_default().push(asking);
     }
@@ -118,7 +122,12 @@ async fn ask_for_all(gate: Arc<dyn Gate>, lease: Duration, batch: Vec<Asking>) {
     join_all(calls).await;
 }
 
-async fn ask_for_group(gate: &dyn Gate, lease: Duration, campaign: CampaignId, group: Vec<Asking>) {
+async fn ask_for_group(
+    gate: &dyn Gate,
+    lease: Duration,
+    campaign: CampaignId,
+    group: Vec<AdmissionRequest>,
+) {
     let entrants: Vec<Entrant> = group.iter().map(|asking| asking.entrant).collect();
     let asked_at = Instant::now();
     let lease_deadline = asked_at + lease;
@@ -129,7 +138,7 @@ async fn ask_for_group(gate: &dyn Gate, lease: Duration, campaign: CampaignId, g
             for (asking, admission) in group.into_iter().zip(admissions) {
                 answer(
                     asking,
-                    Ok(Answer {
+                    Ok(AdmissionAnswer {
                         admission,
                         asked_at,
                         lease_deadline,
@@ -149,7 +158,7 @@ async fn ask_for_group(gate: &dyn Gate, lease: Duration, campaign: CampaignId, g
     }
 }
 
-fn answer_all(group: Vec<Asking>, error: GateError) {
+fn answer_all(group: Vec<AdmissionRequest>, error: GateError) {
     // That the gate is away was said when it went.
     if !matches!(error, GateError::Away) {
         tracing::warn!(
@@ -160,11 +169,11 @@ fn answer_all(group: Vec<Asking>, error: GateError) {
     }
     let error = Arc::new(error);
     for asking in group {
-        answer(asking, Err(DeskError::Gate(Arc::clone(&error))));
+        answer(asking, Err(AdmissionError::Gate(Arc::clone(&error))));
     }
 }
 
 /// Who asked may have gone; a lease they hold is the sweeper's then.
-fn answer(asking: Asking, answer: Result<Answer, DeskError>) {
+fn answer(asking: AdmissionRequest, answer: Result<AdmissionAnswer, AdmissionError>) {
     drop(asking.reply.send(answer));
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 pub use retention::RetentionMetrics;
 pub(super) use retention::UNKNOWN;
 
-use super::{Item, Parts};
+use super::{Context, Item};
 use crate::domain::Instant;
 use crate::runtime::supervisor::BoxError;
 
@@ -224,11 +224,11 @@ impl Metrics {
 }
 
 /// Reads from the database what nobody counts in passing.
-pub(super) async fn sample(parts: Parts, stop: CancellationToken) -> Result<(), BoxError> {
-    let longest = parts.config.sample_interval;
+pub(super) async fn sample(context: Context, stop: CancellationToken) -> Result<(), BoxError> {
+    let longest = context.config.sample_interval;
     loop {
         let began = std::time::Instant::now();
-        let pause = match sample_once(&parts).await {
+        let pause = match sample_once(&context).await {
             Ok(Waiting::Some) => SAMPLE_BUSY.max(began.elapsed() * SLOW_SAMPLE_SHARE),
             Ok(Waiting::None) => longest,
             Err(failure) => {
@@ -250,11 +250,15 @@ enum Waiting {
     None,
 }
 
-async fn sample_once(parts: &Parts) -> Result<Waiting, crate::parts::store::StoreError> {
-    let metrics = &parts.metrics;
-    let counts = parts.store.outbox_counts(None).await?;
+async fn sample_once(context: &Context) -> Result<Waiting, crate::parts::store::StoreError> {
+    let metrics = &context.metrics;
+    let counts = context.store.outbox_counts(None).await?;
     let age = if counts.pending > 0 {
-        parts.store.oldest_pending_age().await?.unwrap_or_default()
+        context
+            .store
+            .oldest_pending_age()
+            .await?
+            .unwrap_or_default()
     } else {
         Duration::ZERO
     };
@@ -266,7 +270,7 @@ async fn sample_once(parts: &Parts) -> Result<Waiting, crate::parts::store::Stor
     metrics.set_parked("blocked", counts.blocked);
     metrics.set_parked("dead", counts.dead);
     metrics.set_parked("discarded", counts.discarded);
-    let blocked = parts.blocked.of(&parts.ownership.buckets()).len();
+    let blocked = context.blocked_keys.of(&context.ownership.buckets()).len();
     metrics
         .blocked_keys
         .set(i64::try_from(blocked).unwrap_or(i64::MAX));

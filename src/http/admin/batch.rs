@@ -185,8 +185,8 @@ pub struct AskedAnswer(Asked);
 impl IntoResponse for AskedAnswer {
     fn into_response(self) -> Response {
         let (status, run) = match self.0 {
-            Asked::Begun(run) => (StatusCode::ACCEPTED, run),
-            Asked::Done(run) => (StatusCode::OK, run),
+            Beginning::Begun(run) => (StatusCode::ACCEPTED, run),
+            Beginning::Done(run) => (StatusCode::OK, run),
         };
         let mut response = Written(RunView::from(*run)).into_response();
         response.set_status(status);
@@ -248,7 +248,7 @@ impl AdminBatchApi {
             Some(false) | None => Redo::No,
         };
         let asked = app.aggregator.begin(date.0, redo).await?;
-        let (Asked::Begun(run) | Asked::Done(run)) = &asked;
+        let (Beginning::Begun(run) | Beginning::Done(run)) = &asked;
         let note = AuditNote {
             by: origin(admin.actor(), request),
             action: AuditAction::DayAggregate,

@@ -109,7 +109,7 @@ impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::Unknown => Self::not_found("There is no such participation."),
-            ChangeError::Kept {
+            ChangeError::Unchanged {
                 participation,
                 obstacle,
             } => stays(&participation, obstacle),

@@ -4,7 +4,7 @@
 
 use super::plan::Part;
 use super::reading;
-use crate::parts::store::{Segment, Store, StoreError};
+use crate::parts::store::{Kept, Segment, Store, StoreError};
 
 /// Reads a part and keeps its sums: the segment, if they are kept.
 pub(super) async fn seal(store: &Store, part: Part) -> Result<Option<Segment>, StoreError> {
@@ -25,5 +25,20 @@ pub(super) async fn seal(store: &Store, part: Part) -> Result<Option<Segment>, S
         return Ok(None);
     }
     let kept = reading::kept(&books, &read, generation);
-    Ok(super::keep(store, &[kept]).await.then_some(segment))
+    Ok(keep(store, &[kept]).await.then_some(segment))
+}
+
+/// Keeps sums, and returns whether that succeeded. A failure is no error: kept sums only save work, and the
+/// user who verifies may have no right to write.
+pub(super) async fn keep(store: &Store, kept: &[Kept]) -> bool {
+    if kept.is_empty() {
+        return true;
+    }
+    match store.keep_segments(kept).await {
+        Ok(()) => true,
+        Err(failure) => {
+            tracing::debug!(%failure, "the sums of sound segments are not kept");
+            false
+        }
+    }
 }

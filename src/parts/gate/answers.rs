@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::reply::{Fields, Reply, unknown};
-use super::{Admission, GateError, Lease, Ticket};
+use super::{Admission, ExpiredLease, GateError, Lease};
 use crate::domain::Refusal;
 
 /// The answers to that number of entrants, one each.
@@ -27,7 +27,7 @@ fn admission(mut fields: Fields) -> Result<Admission, GateError> {
     let remaining = fields.optional_count()?;
     let refusal = match code.as_str() {
         "ADMITTED" => {
-            return Ok(Admission::Admitted(Ticket {
+            return Ok(Admission::Admitted(Lease {
                 epoch: fields.count()?,
                 rank: fields.count()?,
                 remaining,
@@ -57,9 +57,9 @@ fn admission(mut fields: Fields) -> Result<Admission, GateError> {
     Ok(Admission::Refused { refusal, remaining })
 }
 
-pub(super) fn expired_lease(reply: Reply) -> Result<Lease, GateError> {
+pub(super) fn expired_lease(reply: Reply) -> Result<ExpiredLease, GateError> {
     let mut fields = reply.fields()?;
-    Ok(Lease {
+    Ok(ExpiredLease {
         participation: fields.participation()?,
         epoch: fields.count()?,
         expired_at: fields.instant()?,

@@ -60,7 +60,7 @@ impl fmt::Display for KeyDigest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// Yes, and a lease is held until it is settled, released or runs out.
-    Admitted(Ticket),
+    Admitted(Lease),
     /// No, by the rules. `SoldOut` here means that fewer units than asked for are left.
     Refused {
         /// Why.
@@ -93,7 +93,7 @@ pub enum KeyRefused {
 
 /// What an admitted entrant holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
+pub struct Lease {
     /// Generation of the gate's state; the writer refuses any other than the campaign's.
     pub epoch: u64,
     /// Place in line, from 1.
@@ -107,7 +107,7 @@ pub struct Ticket {
     pub not_refused_for: Option<Duration>,
 }
 
-impl Ticket {
+impl Lease {
     /// Whether the key of an attempt that is so old by now may have been refused since it began.
     #[must_use]
     pub fn may_be_refused_since(&self, age: Duration) -> bool {

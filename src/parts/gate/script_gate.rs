@@ -2,14 +2,14 @@
 //! admission are in `lua/` and nowhere else; the engines below only run them.
 
 mod admit;
+mod outage;
+mod rebuild;
 mod server;
 mod settings;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use prometheus_client::registry::Registry;
-use uuid::Uuid;
 
 use self::settings::{settings, settings_args};
 use super::answers::expired_lease;
@@ -19,12 +19,11 @@ use super::redis::{RedisConfig, RedisEngine};
 use super::reply::{Reply, unknown};
 use super::script::Script;
 use super::{
-    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, KeyDigest,
-    KeyRefused, Lease, Mark, Return, Seat, Settings, StartError,
+    Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
+    KeyDigest, KeyRefused, Mark, Return, Seat, Settings, StartError,
 };
 use crate::domain::{CampaignId, ParticipationId, UserId};
 use crate::runtime::clock::Clock;
-use crate::runtime::failpoint;
 
 /// Entrants, seats or leases in one script call: bounds how long Redis serves nobody else, and stays
 /// well under the 8,000 values that Lua can unpack at once.
@@ -38,9 +37,6 @@ const OVER_RETENTION: Duration = Duration::from_secs(900);
 
 /// Entries of a key that are measured to tell its size.
 const MEMORY_SAMPLES: u32 = 100;
-
-/// How long the seats of an abandoned rebuild stay in Redis.
-const ABANDONED_REBUILD: Duration = Duration::from_secs(600);
 
 /// What runs the scripts.
 enum Engine {
@@ -78,51 +74,6 @@ impl ScriptGate {
             breaker: None,
             prefix,
             over_retention: OVER_RETENTION,
-        }
-    }
-
-    /// The same with a breaker, for a process in which [`ScriptGate::until_back`] runs after each outage.
-    /// Without one, every call reaches the engine.
-    #[must_use]
-    pub fn with_breaker(mut self) -> Self {
-        self.breaker = Some(Breaker::default());
-        self
-    }
-
-    /// Whether the breaker is open: the last call got no answer, and no probe has succeeded since.
-    #[must_use]
-    pub fn is_away(&self) -> bool {
-        self.breaker.as_ref().is_some_and(Breaker::is_open)
-    }
-
-    /// How often the breaker has opened.
-    #[must_use]
-    pub fn outages(&self) -> u64 {
-        self.breaker.as_ref().map_or(0, Breaker::outages)
-    }
-
-    /// Registers the breaker's metrics.
-    pub fn register(&self, registry: &mut Registry) {
-        if let Some(breaker) = &self.breaker {
-            breaker.register(registry);
-        }
-    }
-
-    /// Waits until the breaker is open.
-    pub async fn until_away(&self) {
-        match &self.breaker {
-            Some(breaker) => breaker.until_open().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Probes the gate, with this pause between two probes, until one succeeds; then closes the breaker.
-    pub async fn until_back(&self, pause: Duration) {
-        while self.ping().await.is_err() {
-            tokio::time::sleep(pause).await;
-        }
-        if let Some(breaker) = &self.breaker {
-            breaker.close();
         }
     }
 
@@ -290,43 +241,16 @@ impl Gate for ScriptGate {
         seats: &[Seat],
         mark: Mark,
     ) -> Result<bool, GateError> {
-        // The attempt is part of the name: two rebuilds of one epoch, or what a timed-out one left
-        // behind, must never mix.
-        let loading = self.key(campaign, &format!("loading:{epoch}:{}", Uuid::now_v7()));
-        let mut units = 0;
-        for chunk in seats.chunks(ITEMS_PER_CALL_MAX) {
-            let mut args = Vec::with_capacity(1 + 3 * chunk.len());
-            args.push(ABANDONED_REBUILD.as_millis().to_string());
-            for seat in chunk {
-                units += u64::from(seat.units);
-                args.push(seat.user.to_string());
-                args.push(seat.units.to_string());
-                args.push(seat.first.to_string());
-            }
-            let keys = std::slice::from_ref(&loading);
-            self.run(Script::Load, keys, &args).await?.count()?;
-        }
-        failpoint::point("rebuild.loaded");
-        let [state, users, leases, expiry, returned] = self.keys(campaign, STATE);
-        let mut args = [epoch, seats.len() as u64, units, mark.last_rank]
-            .map(|number| number.to_string())
-            .to_vec();
-        args.extend(settings_args(settings));
-        args.push(mark.returns.to_string());
-        args.push(self.over_retention.as_millis().to_string());
-        let keys = [state, users, leases, expiry, loading, returned];
-        match self.run(Script::Swap, &keys, &args).await?.text()?.as_str() {
-            "SWAPPED" => Ok(true),
-            "STALE" => Ok(false),
-            "INCOMPLETE" => Err(GateError::Protocol(
-                "the rebuild's seats were lost on the way, or one user has two".to_owned(),
-            )),
-            code => Err(unknown(code)),
-        }
+        self.replace_state(campaign, (epoch, settings), seats, mark)
+            .await
     }
 
     /// At most 1,000 at a time, whatever the limit.
-    async fn expired(&self, campaign: CampaignId, limit: usize) -> Result<Vec<Lease>, GateError> {
+    async fn expired(
+        &self,
+        campaign: CampaignId,
+        limit: usize,
+    ) -> Result<Vec<ExpiredLease>, GateError> {
         if limit == 0 {
             return Ok(Vec::new());
         }

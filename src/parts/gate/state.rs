@@ -73,7 +73,7 @@ impl ServerMemory {
 
 /// A lease as the sweeper sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease {
+pub struct ExpiredLease {
     /// Whose admission it is.
     pub participation: ParticipationId,
     /// Generation it was given in.

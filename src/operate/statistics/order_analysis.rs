@@ -1,8 +1,7 @@
-//! In which order requests arrived and in which they were processed. They arrive in order of their rank,
-//! which the gate gives; they are processed in the order of their events, whose ids are made in order. So
-//! a walk along the ranks meets ascending events, and an event below one that was met before is of a
-//! participation that was processed before somebody who had come earlier. How events are published is not
-//! looked at: the relay counts what it sends out of order.
+//! Compares the order of arrival with the order of processing. Requests arrive in order of their rank, which the
+//! gate gives; they are processed in order of their events' ids. So ids ascend along the ranks, and an id below an
+//! earlier one belongs to a participation that was processed before an earlier arrival. The order of publishing
+//! is not part of this: the relay counts events that it sends out of order.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +15,7 @@ use crate::parts::store::{Ordered, Store, StoreError};
 
 /// Changes read in one statement.
 const PAGE: u32 = 5_000;
-/// Changes that one answer looks at.
+/// Changes read for one answer.
 const CHANGES_MAX: u64 = 100_000;
 
 /// What is out of order.
@@ -28,48 +27,48 @@ pub enum ViolationKind {
     Change,
 }
 
-/// A change that was processed before one that it should have come after.
+/// A change that was processed before one that precedes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// What is out of order.
     pub kind: ViolationKind,
     /// The change.
     pub change: Ordered,
-    /// The one it should have come after: of several, the one that was processed last.
+    /// The preceding change: of several, the one that was processed last.
     pub after: Ordered,
 }
 
-/// How far a walk has come, and what it knows by then. As text it is the cursor of a page.
+/// The position of a walk along the ranks. As text it is the cursor of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
-    /// The last change met.
+    /// The last change read.
     last: Option<Ordered>,
-    /// Of the participations met, the one that was processed last.
+    /// Of the participations read, the one that was processed last.
     latest: Option<Ordered>,
 }
 
-/// In which order a stretch of a campaign arrived and was processed.
+/// The analysis of a range of a campaign's ranks.
 #[derive(Clone, Debug)]
 pub struct OrderAnalysis {
-    /// Which campaign.
+    /// The campaign.
     pub campaign: Campaign,
-    /// How long it took.
+    /// Duration of the analysis.
     pub took: Duration,
-    /// The first rank looked at and the last; none: there are none.
+    /// The first and the last rank read; none: there are none.
     pub ranks: Option<(u64, u64)>,
-    /// Changes looked at.
+    /// Changes read.
     pub changes: u64,
     /// Participations among them.
     pub participations: u64,
-    /// Participations processed before somebody who arrived earlier.
+    /// Participations processed before an earlier arrival.
     pub arrival_violations: u64,
     /// Changes processed before an earlier one of their participation.
     pub change_violations: u64,
-    /// Events that are deleted because their time was over.
+    /// Purged events.
     pub purged: u64,
-    /// The first arrivals, each with its place in the order of processing.
+    /// The first arrivals, each with its number in the order of processing.
     pub arrivals: Vec<(Ordered, u64)>,
-    /// Where to go on; none: this was all.
+    /// The next position; none: the end is reached.
     pub next: Option<Cursor>,
 }
 
@@ -78,7 +77,7 @@ pub struct OrderAnalysis {
 pub struct Violations {
     /// In order of arrival.
     pub items: Vec<Violation>,
-    /// Where to go on; none: this was all.
+    /// The next position; none: the end is reached.
     pub next: Option<Cursor>,
 }
 
@@ -90,15 +89,15 @@ enum Step {
 }
 
 impl Aggregator {
-    /// Analyses a bounded stretch of a campaign; `shown` arrivals are told one by one.
+    /// Analyses a bounded range of a campaign; the first `shown` arrivals are listed.
     pub async fn order_analysis(
         &self,
         id: CampaignId,
         cursor: Cursor,
         shown: usize,
     ) -> Result<OrderAnalysis, AggregateError> {
-        let _seat = self.seat()?;
-        let store = &self.desk.parts.store;
+        let _permit = self.reading_permit()?;
+        let store = &self.inner.dependencies.store;
         let began = Instant::now();
         let campaign = store.campaign(id).await?;
         let campaign = campaign.ok_or(AggregateError::UnknownCampaign)?;
@@ -131,7 +130,7 @@ impl Aggregator {
             Step::On
         });
         analysis.next = next.await?;
-        analysis.arrivals = placed(arrived, shown);
+        analysis.arrivals = numbered(arrived, shown);
         analysis.took = began.elapsed();
         Ok(analysis)
     }
@@ -143,8 +142,8 @@ impl Aggregator {
         cursor: Cursor,
         limit: usize,
     ) -> Result<Violations, AggregateError> {
-        let _seat = self.seat()?;
-        let store = &self.desk.parts.store;
+        let _permit = self.reading_permit()?;
+        let store = &self.inner.dependencies.store;
         if store.campaign(id).await?.is_none() {
             return Err(AggregateError::UnknownCampaign);
         }
@@ -162,7 +161,7 @@ impl Aggregator {
     }
 }
 
-/// Walks along a campaign's changes: where to go on, if it was not to the end.
+/// Walks along a campaign's changes. Returns the next position, unless the end is reached.
 async fn walk(
     store: &Store,
     id: CampaignId,
@@ -179,7 +178,7 @@ async fn walk(
             before.is_none_or(|last| (change.rank, change.sequence) > (last.rank, last.sequence))
         });
         for change in fresh {
-            let violation = at.meet(change);
+            let violation = at.read(change);
             seen += 1;
             if see(change, violation) == Step::Stop || seen >= CHANGES_MAX {
                 return Ok(Some(at));
@@ -192,8 +191,8 @@ async fn walk(
 }
 
 impl Cursor {
-    /// Takes the next change: what is wrong with it.
-    fn meet(&mut self, change: Ordered) -> Option<Violation> {
+    /// Reads the next change. Returns its violation.
+    fn read(&mut self, change: Ordered) -> Option<Violation> {
         let previous = self.last.replace(change);
         let (kind, after) = if change.sequence > 1 {
             let same = previous.filter(|previous| previous.rank == change.rank);
@@ -214,16 +213,16 @@ impl Cursor {
     }
 }
 
-/// The first of those that arrived, each with its place in the order of processing, from 1.
-fn placed(arrived: Vec<Ordered>, shown: usize) -> Vec<(Ordered, u64)> {
+/// The first arrivals, each with its number in the order of processing, from 1.
+fn numbered(arrived: Vec<Ordered>, shown: usize) -> Vec<(Ordered, u64)> {
     let mut processed: Vec<EventId> = arrived.iter().map(|change| change.event).collect();
     processed.sort_unstable();
-    let place = |event: EventId| {
+    let number = |event: EventId| {
         let nth = processed.partition_point(|other| *other < event);
         u64::try_from(nth).unwrap_or(u64::MAX).saturating_add(1)
     };
     let first = arrived.into_iter().take(shown);
-    first.map(|change| (change, place(change.event))).collect()
+    first.map(|change| (change, number(change.event))).collect()
 }
 
 /// What separates the parts of a cursor, and of a change in it.
@@ -246,7 +245,7 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// Text that no page gave.
+/// The text is not a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("read the cursor")]
 pub struct NotACursor;
@@ -289,7 +288,7 @@ mod tests {
 
     fn violations(changes: &[Ordered]) -> Vec<(ViolationKind, u64, u64)> {
         let mut walk = Cursor::default();
-        let found = changes.iter().filter_map(|change| walk.meet(*change));
+        let found = changes.iter().filter_map(|change| walk.read(*change));
         found
             .map(|found| (found.kind, found.change.rank, found.after.rank))
             .collect()
@@ -352,9 +351,12 @@ mod tests {
     }
 
     #[test]
-    fn arrivals_are_told_with_their_place_in_the_order_of_processing() {
+    fn arrivals_have_their_number_in_the_order_of_processing() {
         let changes = vec![change(1, 1, 10), change(2, 1, 40), change(3, 1, 20)];
-        let places: Vec<u64> = placed(changes, 2).iter().map(|(_, place)| *place).collect();
-        assert_eq!(places, [1, 3]);
+        let numbers: Vec<u64> = numbered(changes, 2)
+            .iter()
+            .map(|(_, number)| *number)
+            .collect();
+        assert_eq!(numbers, [1, 3]);
     }
 }

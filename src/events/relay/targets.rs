@@ -1,7 +1,7 @@
 //! Where records go, and which rows are not to be read because they cannot go there for now.
 
-use super::Shared;
-use super::breaker::Place;
+use super::RelayContext;
+use super::breakers::Target;
 use crate::domain::{OutboxEvent, Stream, key_hash};
 use crate::parts::store::{Partitions, Without};
 
@@ -29,24 +29,24 @@ impl Topics {
     }
 }
 
-impl Shared {
+impl RelayContext {
     /// Where the record of an event goes.
-    pub(super) fn place(&self, event: &OutboxEvent) -> Place {
+    pub(super) fn target(&self, event: &OutboxEvent) -> Target {
         let count = self.partitions(event.stream);
-        Place {
+        Target {
             stream: event.stream,
             partition: count.map(|count| key_hash(&event.key) % count.max(1)),
         }
     }
 
     /// What is not read in a poll: rows of topics that are held back, and of partitions that are away. Those that
-    /// may be probed are read by themselves: they would take the place of others.
-    pub(super) fn without_away(&self) -> Without {
+    /// may be probed are read by themselves: they would take the target of others.
+    pub(super) fn excluded_from_poll(&self) -> Without {
         self.without(|stream| self.breakers.partitions_away(stream))
     }
 
     /// What is not tried again: rows that would be held back.
-    pub(super) fn without_held(&self) -> Without {
+    pub(super) fn excluded_from_retry(&self) -> Without {
         self.without(|stream| self.breakers.partitions_held(stream))
     }
 
@@ -61,10 +61,10 @@ impl Shared {
     }
 
     /// The partitions that may be probed now.
-    pub(super) fn on_trial(&self) -> Vec<Partitions> {
+    pub(super) fn probe_partitions(&self) -> Vec<Partitions> {
         let streams = Stream::ALL.into_iter();
         let free = streams.filter(|stream| !self.breakers.is_held(*stream));
-        free.filter_map(|stream| self.some(stream, self.breakers.partitions_on_trial(stream)))
+        free.filter_map(|stream| self.some(stream, self.breakers.partitions_to_probe(stream)))
             .collect()
     }
 

@@ -1,10 +1,10 @@
-//! Which rows are under way. A row is claimed before a lane sees it and given up when its result is
+//! Which rows are under way. A row is claimed before a worker sees it and given up when its result is
 //! in the database, so that none is sent twice; the dispatcher alone holds this.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Map, Parts, Set};
+use super::{Context, Map, Set};
 use crate::domain::{EventId, OutboxEvent};
 use crate::parts::store::PendingKey;
 
@@ -13,34 +13,34 @@ const SETTLED_MAX: usize = 16_384;
 
 /// Who has a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    Lane,
+pub(super) enum Holder {
+    Worker,
     Parker,
 }
 
 #[derive(Debug)]
-struct Claim {
+struct InFlightRow {
     key: Arc<str>,
     bucket: u16,
-    place: Place,
+    holder: Holder,
 }
 
 /// How many rows of a key are where.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct UnderWay {
-    pub(super) in_lane: usize,
+pub(super) struct KeyCounts {
+    pub(super) in_worker: usize,
     pub(super) at_parker: usize,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Claims {
-    rows: Map<EventId, Claim>,
-    keys: Map<Arc<str>, UnderWay>,
+pub(super) struct InFlight {
+    rows: Map<EventId, InFlightRow>,
+    keys: Map<Arc<str>, KeyCounts>,
     settled: Set<EventId>,
     settled_order: VecDeque<EventId>,
 }
 
-impl Claims {
+impl InFlight {
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
@@ -49,50 +49,50 @@ impl Claims {
         self.rows.contains_key(&id)
     }
 
-    pub(super) fn under_way(&self, key: &str) -> UnderWay {
+    pub(super) fn under_way(&self, key: &str) -> KeyCounts {
         self.keys.get(key).copied().unwrap_or_default()
     }
 
-    pub(super) fn insert(&mut self, event: &OutboxEvent, place: Place, parts: &Parts) {
+    pub(super) fn insert(&mut self, event: &OutboxEvent, holder: Holder, context: &Context) {
         let row = PendingKey::of(event);
-        self.insert_row(row, Arc::clone(&event.key), place, parts);
+        self.insert_row(row, Arc::clone(&event.key), holder, context);
     }
 
     /// The same for a row whose event, and so its key, is not known.
-    pub(super) fn insert_unreadable(&mut self, row: PendingKey, parts: &Parts) {
-        self.insert_row(row, Arc::default(), Place::Parker, parts);
+    pub(super) fn insert_unreadable(&mut self, row: PendingKey, context: &Context) {
+        self.insert_row(row, Arc::default(), Holder::Parker, context);
     }
 
-    fn insert_row(&mut self, row: PendingKey, key: Arc<str>, place: Place, parts: &Parts) {
-        parts.ownership.claim(row.bucket);
+    fn insert_row(&mut self, row: PendingKey, key: Arc<str>, holder: Holder, context: &Context) {
+        context.ownership.add_in_flight(row.bucket);
         let rows = self.keys.entry(Arc::clone(&key)).or_default();
-        match place {
-            Place::Lane => rows.in_lane += 1,
-            Place::Parker => rows.at_parker += 1,
+        match holder {
+            Holder::Worker => rows.in_worker += 1,
+            Holder::Parker => rows.at_parker += 1,
         }
-        let claim = Claim {
+        let claim = InFlightRow {
             key,
             bucket: row.bucket,
-            place,
+            holder,
         };
         self.rows.insert(row.event_id, claim);
     }
 
-    /// Gives a row up. With the last row of a key a lane may take that key again.
-    pub(super) fn remove(&mut self, id: EventId, parts: &Parts) {
+    /// Gives a row up. With the last row of a key a worker may take that key again.
+    pub(super) fn remove(&mut self, id: EventId, context: &Context) {
         let Some(claim) = self.rows.remove(&id) else {
             return;
         };
-        parts.ownership.unclaim(claim.bucket);
+        context.ownership.remove_in_flight(claim.bucket);
         let Some(rows) = self.keys.get_mut(&claim.key) else {
             return;
         };
-        match claim.place {
-            Place::Lane => rows.in_lane = rows.in_lane.saturating_sub(1),
-            Place::Parker => rows.at_parker = rows.at_parker.saturating_sub(1),
+        match claim.holder {
+            Holder::Worker => rows.in_worker = rows.in_worker.saturating_sub(1),
+            Holder::Parker => rows.at_parker = rows.at_parker.saturating_sub(1),
         }
-        if rows.in_lane == 0 {
-            parts.recalled.remove(&claim.key);
+        if rows.in_worker == 0 {
+            context.recalled_keys.remove(&claim.key);
             if rows.at_parker == 0 {
                 self.keys.remove(&claim.key);
             }

@@ -5,18 +5,18 @@ use std::collections::VecDeque;
 
 use tokio::sync::mpsc;
 
-use super::Note;
+use super::Report;
 
 /// A row under way has one note at most, so there are never more than rows may be under way.
 #[derive(Debug)]
-pub(super) struct Notes {
-    inbox: mpsc::Receiver<Note>,
-    deliveries: VecDeque<Note>,
-    others: VecDeque<Note>,
+pub(super) struct ReportQueue {
+    inbox: mpsc::Receiver<Report>,
+    deliveries: VecDeque<Report>,
+    others: VecDeque<Report>,
 }
 
-impl Notes {
-    pub(super) fn new(inbox: mpsc::Receiver<Note>) -> Self {
+impl ReportQueue {
+    pub(super) fn new(inbox: mpsc::Receiver<Report>) -> Self {
         Self {
             inbox,
             deliveries: VecDeque::new(),
@@ -25,10 +25,10 @@ impl Notes {
     }
 
     /// Waits for the next one; none: there will be no more. Nothing is lost where nobody waits to the end.
-    pub(super) async fn next(&mut self) -> Option<Note> {
+    pub(super) async fn next(&mut self) -> Option<Report> {
         while let Ok(note) = self.inbox.try_recv() {
             match note {
-                Note::Delivered(_) => self.deliveries.push_back(note),
+                Report::Delivered(_) => self.deliveries.push_back(note),
                 _ => self.others.push_back(note),
             }
         }

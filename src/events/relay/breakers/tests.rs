@@ -5,15 +5,15 @@ fn breakers(open: &Gauge) -> Breakers {
 }
 
 /// A topic of which it is not known how many partitions it has.
-fn topic(stream: Stream) -> Place {
-    Place {
+fn topic(stream: Stream) -> Target {
+    Target {
         stream,
         partition: None,
     }
 }
 
-fn partition(number: u32) -> Place {
-    Place {
+fn partition(number: u32) -> Target {
+    Target {
         partition: Some(number),
         ..topic(Stream::Participation)
     }
@@ -43,8 +43,8 @@ async fn one_probe_at_a_time_finds_out_whether_the_broker_is_back() {
 async fn a_topic_that_cannot_be_written_to_holds_up_no_other() {
     let open = Gauge::default();
     let breakers = breakers(&open);
-    let ticket = breakers.ask(topic(Stream::Participation)).unwrap();
-    breakers.destination(ticket, "test");
+    let permission = breakers.ask(topic(Stream::Participation)).unwrap();
+    breakers.destination(permission, "test");
     assert_eq!(open.get(), 1);
     let (broker, topics) = breakers.states();
     assert_eq!(broker, BreakerState::Closed);
@@ -72,7 +72,7 @@ async fn a_partition_that_takes_nothing_holds_up_no_other() {
     assert!(!breakers.answered(other), "of partition 2 it says nothing");
     assert_eq!(breakers.states().1[0].1, BreakerState::Open);
     tokio::time::sleep(Duration::from_millis(101)).await;
-    assert_eq!(breakers.partitions_on_trial(Stream::Participation), [2]);
+    assert_eq!(breakers.partitions_to_probe(Stream::Participation), [2]);
     let probe = breakers.ask(partition(2)).unwrap();
     assert!(probe.is_probe() && breakers.ask(partition(2)).is_err());
     assert_eq!(breakers.partitions_held(Stream::Participation), [2]);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Breaker, BreakerState, Leave, Place};
+use super::{Breaker, BreakerState, SendMode, Target};
 use crate::domain::Stream;
 use crate::runtime::retry;
 
@@ -29,37 +29,37 @@ impl Partitions {
         }
     }
 
-    /// Leave to send a record; none: its partition takes nothing for now.
-    pub(super) fn ask(&self, place: Place) -> Option<Leave> {
+    /// SendMode to send a record; none: its partition takes nothing for now.
+    pub(super) fn ask(&self, target: Target) -> Option<SendMode> {
         let away = self.lock();
-        match place.key().and_then(|key| away.get(&key)) {
-            None => Some(Leave::Go),
+        match target.key().and_then(|key| away.get(&key)) {
+            None => Some(SendMode::Normal),
             Some(breaker) if may_probe(&away, breaker) => Some(breaker.leave()),
             Some(_) => None,
         }
     }
 
     /// Whether there is no point in sending to a partition for now.
-    pub(super) fn is_held(&self, place: Place) -> bool {
+    pub(super) fn is_held(&self, target: Target) -> bool {
         let away = self.lock();
-        let breaker = place.key().and_then(|key| away.get(&key));
+        let breaker = target.key().and_then(|key| away.get(&key));
         breaker.is_some_and(|breaker| !may_probe(&away, breaker))
     }
 
     /// Whether a partition takes records, as far as is known.
-    pub(super) fn is_closed(&self, place: Place) -> bool {
+    pub(super) fn is_closed(&self, target: Target) -> bool {
         let away = self.lock();
-        place.key().is_none_or(|key| !away.contains_key(&key))
+        target.key().is_none_or(|key| !away.contains_key(&key))
     }
 
     /// The partition took a record; whether it had taken none before.
-    pub(super) fn succeeded(&self, place: Place) -> bool {
+    pub(super) fn succeeded(&self, target: Target) -> bool {
         let mut away = self.lock();
-        place.key().is_some_and(|key| away.remove(&key).is_some())
+        target.key().is_some_and(|key| away.remove(&key).is_some())
     }
 
     /// The partition took nothing; whether that is new.
-    pub(super) fn failed(&self, key: Key, leave: Leave) -> bool {
+    pub(super) fn failed(&self, key: Key, leave: SendMode) -> bool {
         let mut away = self.lock();
         let breaker = away.entry(key);
         let breaker = breaker.or_insert_with(|| Breaker::new(self.policy));
@@ -67,9 +67,9 @@ impl Partitions {
     }
 
     /// The leave was not made use of.
-    pub(super) fn unused(&self, place: Place, leave: Leave) {
+    pub(super) fn unused(&self, target: Target, leave: SendMode) {
         let away = self.lock();
-        if let Some(breaker) = place.key().and_then(|key| away.get(&key)) {
+        if let Some(breaker) = target.key().and_then(|key| away.get(&key)) {
             breaker.unused(leave);
         }
     }
@@ -85,12 +85,12 @@ impl Partitions {
     }
 
     /// Those of a stream that are away and may be probed.
-    pub(super) fn on_trial(&self, stream: Stream) -> Vec<u32> {
+    pub(super) fn probe_partitions(&self, stream: Stream) -> Vec<u32> {
         self.of(stream, may_probe)
     }
 
     /// How long until one may be probed that is not yet; none: none is away, but for those that are probed now.
-    pub(super) fn next_trial(&self) -> Option<Duration> {
+    pub(super) fn next_probe(&self) -> Option<Duration> {
         let away = self.lock();
         let waiting = away.values().filter(|breaker| !breaker.is_probing());
         waiting
@@ -145,8 +145,8 @@ fn may_probe(away: &HashMap<Key, Breaker>, breaker: &Breaker) -> bool {
 mod tests {
     use super::*;
 
-    fn place(number: u32) -> Place {
-        Place {
+    fn target(number: u32) -> Target {
+        Target {
             stream: Stream::Participation,
             partition: Some(number),
         }
@@ -156,24 +156,27 @@ mod tests {
     async fn few_of_many_partitions_are_probed_at_the_same_time() {
         let partitions = Partitions::new(retry::Policy::default());
         for number in 0..100 {
-            assert!(partitions.failed((Stream::Participation, number), Leave::Go));
+            assert!(partitions.failed((Stream::Participation, number), SendMode::Normal));
         }
-        assert_eq!(partitions.on_trial(Stream::Participation).len(), 0);
-        assert!(partitions.next_trial() > Some(Duration::ZERO));
+        assert_eq!(partitions.probe_partitions(Stream::Participation).len(), 0);
+        assert!(partitions.next_probe() > Some(Duration::ZERO));
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(partitions.on_trial(Stream::Participation).len(), 100);
-        assert_eq!(partitions.next_trial(), Some(Duration::ZERO));
-        assert_eq!(partitions.on_trial(Stream::Campaign).len(), 0);
+        assert_eq!(
+            partitions.probe_partitions(Stream::Participation).len(),
+            100
+        );
+        assert_eq!(partitions.next_probe(), Some(Duration::ZERO));
+        assert_eq!(partitions.probe_partitions(Stream::Campaign).len(), 0);
         let asked: Vec<_> = (0..100)
-            .map(|number| partitions.ask(place(number)))
+            .map(|number| partitions.ask(target(number)))
             .collect();
         let probes = asked.iter().flatten().count();
         assert_eq!(probes, PROBES_MAX);
         assert_eq!(partitions.held(Stream::Participation).len(), 100);
-        assert!(partitions.succeeded(place(0)));
-        assert_eq!(partitions.ask(place(0)), Some(Leave::Go));
-        assert_eq!(partitions.ask(place(8)), Some(Leave::Probe));
-        assert_eq!(partitions.ask(place(9)), None);
+        assert!(partitions.succeeded(target(0)));
+        assert_eq!(partitions.ask(target(0)), Some(SendMode::Normal));
+        assert_eq!(partitions.ask(target(8)), Some(SendMode::Probe));
+        assert_eq!(partitions.ask(target(9)), None);
         assert_eq!(partitions.len(), 99);
     }
 }

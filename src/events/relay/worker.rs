@@ -1,8 +1,10 @@
-//! Sends. One record of a key at a time, many keys at once. What a lane holds it either hands over
-//! (acknowledged, failed) or gives back; a lane that panicked gives back all it held when it starts
+//! Sends. One record of a key at a time, many keys at once. What a worker holds it either hands over
+//! (acknowledged, failed) or gives back; a worker that panicked gives back all it held when it starts
 //! again.
 
+mod order;
 mod run;
+mod send;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,9 +12,9 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::parker::Note;
+use super::parker::Report;
 use super::settler::tell;
-use super::{Item, Map, Parts, Signal};
+use super::{Context, Item, Map, Signal};
 use crate::domain::EventId;
 use crate::parts::store::PendingKey;
 use crate::runtime::supervisor::{BoxError, Policy, Spawner, Stage};
@@ -21,59 +23,73 @@ use crate::runtime::supervisor::{BoxError, Policy, Spawner, Stage};
 #[derive(Clone, Debug)]
 pub(super) struct Outlets {
     pub(super) settle: mpsc::Sender<PendingKey>,
-    pub(super) park: mpsc::Sender<Note>,
+    pub(super) park: mpsc::Sender<Report>,
     pub(super) signals: mpsc::Sender<Signal>,
 }
 
-/// What outlives a panic of the lane's task.
+/// What outlives a panic of the worker's task.
 #[derive(Debug)]
-struct Lane {
+struct Worker {
     /// Locked by the one run of the task there is.
     inbox: tokio::sync::Mutex<mpsc::Receiver<Item>>,
     /// Rows taken from the inbox and not handed over yet, with their keys.
     held: Mutex<Map<EventId, Arc<str>>>,
 }
 
-impl Lane {
+impl Worker {
     fn held(&self) -> MutexGuard<'_, Map<EventId, Arc<str>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Starts the lanes: a channel into each.
-pub(super) fn start(spawner: &Spawner, parts: &Parts, out: &Outlets) -> Vec<mpsc::Sender<Item>> {
-    let rows_max = usize::try_from(parts.config.lane_rows_max).unwrap_or(usize::MAX);
-    (0..parts.config.lanes.max(1))
+/// Starts the workers: a channel into each.
+pub(super) fn start(
+    spawner: &Spawner,
+    context: &Context,
+    out: &Outlets,
+) -> Vec<mpsc::Sender<Item>> {
+    let rows_max = usize::try_from(context.config.worker_rows_max).unwrap_or(usize::MAX);
+    (0..context.config.workers.max(1))
         .map(|_| {
             let (sender, inbox) = mpsc::channel(rows_max.max(1));
-            let lane = Arc::new(Lane {
+            let worker = Arc::new(Worker {
                 inbox: tokio::sync::Mutex::new(inbox),
                 held: Mutex::default(),
             });
-            let (parts, out) = (Parts::clone(parts), out.clone());
-            spawner.start("relay.lane", Stage::Relay, Policy::restart(), move |stop| {
-                work(Parts::clone(&parts), Arc::clone(&lane), out.clone(), stop)
-            });
+            let (context, out) = (Context::clone(context), out.clone());
+            spawner.start(
+                "relay.worker",
+                Stage::Relay,
+                Policy::restart(),
+                move |stop| {
+                    work(
+                        Context::clone(&context),
+                        Arc::clone(&worker),
+                        out.clone(),
+                        stop,
+                    )
+                },
+            );
             sender
         })
         .collect()
 }
 
 async fn work(
-    parts: Parts,
-    lane: Arc<Lane>,
+    context: Context,
+    worker: Arc<Worker>,
     out: Outlets,
     stop: CancellationToken,
 ) -> Result<(), BoxError> {
-    let mut inbox = lane.inbox.lock().await;
-    give_back_all(&parts, &lane, &mut inbox, &out).await;
-    let mut run = run::Run::new(&parts, &lane, &out, stop.clone());
+    let mut inbox = worker.inbox.lock().await;
+    give_back_all(&context, &worker, &mut inbox, &out).await;
+    let mut run = run::Run::new(&context, &worker, &out, stop.clone());
     loop {
         let wait = run.pump().await;
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            Some(landed) = run.flying.next() => run.landed(landed).await,
+            Some(finished) = run.in_flight.next() => run.finished(finished).await,
             item = inbox.recv() => match item {
                 Some(item) => run.take(item).await,
                 None => break,
@@ -87,23 +103,23 @@ async fn work(
 
 /// After a panic: everything taken or waiting goes back, so that it is read again in order.
 async fn give_back_all(
-    parts: &Parts,
-    lane: &Lane,
+    context: &Context,
+    worker: &Worker,
     inbox: &mut mpsc::Receiver<Item>,
     out: &Outlets,
 ) {
-    let held: Vec<(EventId, Arc<str>)> = lane.held().drain().collect();
+    let held: Vec<(EventId, Arc<str>)> = worker.held().drain().collect();
     if held.is_empty() {
         return;
     }
-    tracing::warn!(rows = held.len(), "lane gives back what it held");
+    tracing::warn!(rows = held.len(), "worker gives back what it held");
     let mut ids = Vec::with_capacity(held.len());
     for (id, key) in held {
-        parts.recalled.insert(&key);
+        context.recalled_keys.insert(&key);
         ids.push(id);
     }
     while let Ok(item) = inbox.try_recv() {
-        parts.recalled.insert(&item.event.key);
+        context.recalled_keys.insert(&item.event.key);
         ids.push(item.event.id);
     }
     tell(&out.signals, Signal::Back(ids)).await;
