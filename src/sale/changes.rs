@@ -40,7 +40,7 @@ pub fn is_reference(text: &str) -> bool {
         && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
-/// Who is asked for money, and for how long.
+/// Who is context for money, and for how long.
 pub struct Payments {
     /// Authorises payments; none: nothing can be paid here.
     pub provider: Option<Arc<dyn Payability>>,
@@ -165,8 +165,8 @@ impl Changes {
         traceparent: Option<String>,
         by: Option<Origin>,
     ) -> Granted {
-        let asked = ChangeContext { traceparent, by };
-        self.detached(move |inner| async move { inner.confirm(stands, payment, asked).await })
+        let context = ChangeContext { traceparent, by };
+        self.detached(move |inner| async move { inner.confirm(stands, payment, context).await })
             .await
     }
 
@@ -178,8 +178,8 @@ impl Changes {
         traceparent: Option<String>,
         by: Option<Origin>,
     ) -> Granted {
-        let asked = ChangeContext { traceparent, by };
-        self.detached(move |inner| async move { inner.cancel(&stands, asked).await })
+        let context = ChangeContext { traceparent, by };
+        self.detached(move |inner| async move { inner.cancel(&stands, context).await })
             .await
     }
 
@@ -226,8 +226,8 @@ impl Inner {
         let wished = Wished {
             id: stands.id,
             wish,
-            traceparent: asked.traceparent,
-            by: asked.by,
+            traceparent: context.traceparent,
+            by: context.by,
         };
         let _seat = place.send(Queued {
             campaign,

@@ -33,7 +33,7 @@ pub enum BreakerState {
 /// Whether a record may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SendMode {
-    Go,
+    Normal,
     /// As the one that finds out.
     Probe,
 }

@@ -22,7 +22,7 @@ use crate::http::origin::origin;
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::{App, Section};
-use crate::operate::statistics::Asked;
+use crate::operate::statistics::Beginning;
 use crate::parts::store::{Cause, Redo, Run, RunFailure, RunState};
 
 documented! {
@@ -180,7 +180,7 @@ struct RunList {
 }
 
 /// What came of asking for a day.
-pub struct AskedAnswer(Asked);
+pub struct AskedAnswer(Beginning);
 
 impl IntoResponse for AskedAnswer {
     fn into_response(self) -> Response {

@@ -12,12 +12,12 @@ impl Inner {
         let wish = Wish::Cancel {
             suspended_until: None,
         };
-        let cancelled = match Self::grant(place, stands, wish, asked.clone()).await {
+        let cancelled = match Self::grant(place, stands, wish, context.clone()).await {
             // Whether it may have coupons is for the transaction to say, which holds the campaign.
             Err(ChangeError::Unchanged {
                 participation,
                 obstacle: Obstacle::NotSuspended,
-            }) => self.cancel_suspended(&participation, asked).await?,
+            }) => self.cancel_suspended(&participation, context).await?,
             answer => answer?,
         };
         if let Some(reference) = &cancelled.payment_reference {
@@ -37,7 +37,7 @@ impl Inner {
         let wish = Wish::Cancel {
             suspended_until: Some(until),
         };
-        match Self::grant(place, stands, wish, asked).await {
+        match Self::grant(place, stands, wish, context).await {
             Err(
                 ChangeError::Busy
                 | ChangeError::Unchanged {

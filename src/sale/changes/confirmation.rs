@@ -1,7 +1,7 @@
 //! Confirms a reservation that is paid for: the provider authorises, then the transaction confirms.
 
 use super::committer::Granted;
-use super::{ChangeContext, ChangeError, Inner, Payment, as_it_stands, is_reference, kept};
+use super::{ChangeContext, ChangeError, Inner, Payment, as_it_stands, is_reference, unchanged};
 use crate::domain::{Obstacle, Participation, Wish};
 use crate::runtime::failpoint;
 use crate::sale::payment::{Charge, PaymentError};
@@ -54,7 +54,7 @@ impl Inner {
         let place = self.place_in_time(stands.campaign_id).await;
         // Something was taken by now, the authorisation: not what is promised of those who are too many.
         let place = place.ok_or(ChangeError::Unavailable)?;
-        match Self::grant(place, &stands, wish, asked).await {
+        match Self::grant(place, &stands, wish, context).await {
             // What it authorised is somebody else's payment, and stands.
             Err(ChangeError::Unchanged {
                 obstacle: Obstacle::ReferenceUsed,

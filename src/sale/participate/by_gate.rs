@@ -134,8 +134,8 @@ impl Dependencies {
         mode: CommitMode,
     ) -> Result<CommitResult, ParticipateError> {
         match mode {
-            CommitMode::Grouped => Ok(self.writer.commit(place, job).await),
-            CommitMode::Alone => Box::pin(self.commit_alone(place, job)).await,
+            CommitMode::Grouped => Ok(self.writer.commit(slot, job).await),
+            CommitMode::Alone => Box::pin(self.commit_alone(slot, job)).await,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use firstcome::domain::{Campaign, Day};
-use firstcome::operate::statistics::Asked;
+use firstcome::operate::statistics::Beginning;
 use firstcome::parts::store::{Cause, DailyRow, Redo, RunState, Store};
 use sea_orm::Value;
 use tokio_util::sync::CancellationToken;

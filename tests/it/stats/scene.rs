@@ -8,7 +8,7 @@ use firstcome::domain::{
 };
 use firstcome::operate::alert::{AlertConfig, Alerts};
 use firstcome::operate::statistics::{
-    AggregateError, Aggregator, Beginning, Metrics, Parts, Schedule, Settings,
+    AggregateError, Aggregator, Beginning, Dependencies, Metrics, Schedule, Settings,
 };
 use firstcome::parts::store::{BatchOutcome, Intake, Redo, Run, RunState, Store, TallyRow};
 use firstcome::runtime::clock::Clock;
@@ -76,7 +76,7 @@ impl Replica {
         })
         .unwrap();
         let metrics = Metrics::default();
-        let parts = Parts {
+        let parts = Dependencies {
             store: store.clone(),
             clock: Clock::manual(now()),
             spawner: supervisor.spawner(),
