@@ -65,6 +65,11 @@ parts-up: ## Start MySQL, Redis and Kafka; `eval "$(scripts/parts env)"` points 
 parts-down: ## Stop them; their data stays
 	scripts/parts down
 
+.PHONY: structure
+structure: ## Write the tables of imports in docs/architecture.md anew
+	FIRSTCOME_WRITE_STRUCTURE=1 cargo test --quiet --locked --features failpoints,kafka-tls --test it \
+	  architecture::the_tables_of_imports
+
 .PHONY: openapi
 openapi: ## Write openapi/openapi.json and openapi/asyncapi.json anew
 	mkdir -p openapi

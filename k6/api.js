@@ -1,9 +1,9 @@
-// What the scripts share: where the service is, who is asking, and the calls they make.
+// Shared by the scripts: the address of the service, credentials, and calls.
 //
-// BASE_URL                where the service listens (http://127.0.0.1:8080)
-// FIRSTCOME_ADMIN_TOKEN   the admin token; needed, because each script makes campaigns of its own
+// BASE_URL                address of the service (http://127.0.0.1:8080)
+// FIRSTCOME_ADMIN_TOKEN   the admin token; required, because each script creates campaigns
 //
-// Participants are named by `userId` in the body: the service runs in its trusted mode.
+// Participants are identified by `userId` in the body: the service runs with auth.mode=trusted.
 
 import http from 'k6/http';
 import { sleep } from 'k6';
@@ -15,7 +15,7 @@ const PAGE = 100;
 const json = { 'Content-Type': 'application/json' };
 export const admin = { Authorization: `Bearer ${ADMIN_TOKEN}` };
 
-// A refusal is an answer and not a failure.
+// A rejection is a response and not a failure.
 export const answered = http.expectedStatuses({ min: 200, max: 299 }, 409);
 
 // A whole number from the environment.
@@ -29,7 +29,7 @@ export function integer(name, fallback, least = 1) {
   return number;
 }
 
-// A share between 0 and 1, exclusive, from the environment.
+// A fraction from the environment, at least 0 and below 1.
 export function share(name, fallback) {
   const number = Number(__ENV[name] || fallback);
   if (!(number >= 0 && number < 1)) throw new Error(`${name} must be at least 0 and below 1`);
@@ -49,7 +49,7 @@ export function freshUsers() {
   return Date.now() * 1000;
 }
 
-// Calls the admin API; anything but a success ends the script.
+// Calls the admin API; any result except success ends the script.
 export function asAdmin(method, path, body) {
   if (ADMIN_TOKEN === '') {
     throw new Error('FIRSTCOME_ADMIN_TOKEN is not set; on embedded parts the service prints its token at start');
@@ -78,8 +78,8 @@ export function participate(campaign, userId, { way = 'participation', key, quan
   });
 }
 
-// The stable word of a problem document, or '' where there is none. Not parsed as JSON: a rush has
-// many refusals and this machine has other things to do.
+// The code of a problem document, or '' without one. Not parsed as JSON: a rush has
+// many rejections, and parsing takes CPU from the service.
 export function codeOf(response) {
   const found = /"code":"([A-Z_]+)"/.exec(response.body || '');
   return found === null ? '' : found[1];
@@ -102,9 +102,8 @@ export function statusWhen(campaign, seconds, holds) {
   }
 }
 
-// What users hold in a campaign, read back one user at a time until `expected` participations are
-// found: all there are, so that nobody further down the line can hold one. Users who came first are
-// asked first.
+// The participations of a campaign, read user by user until `expected` ones are found, which are all.
+// Users who requested first are read first.
 export function holdings(campaign, userOf, users, expected) {
   const held = { participations: 0, usersTwice: 0, ranks: new Set(), usersRead: 0 };
   for (let first = 1; first <= users && held.participations < expected; first += PAGE) {
@@ -126,7 +125,7 @@ export function holdings(campaign, userOf, users, expected) {
   return held;
 }
 
-// A table for people: the first row is the head; the first column is words, the others are numbers.
+// A table as text: the first row is the head, the first column has words, the others have numbers.
 export function table(rows) {
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => String(row[column]).length)));
   const line = (row) =>
@@ -138,7 +137,7 @@ export function table(rows) {
   return rows.map((row) => `  ${line(row)}`).join('\n');
 }
 
-// What broke, in words: thresholds and checks that did not hold.
+// Violated thresholds and checks, as text.
 export function breaches(data) {
   const broken = [];
   for (const [name, metric] of Object.entries(data.metrics)) {
@@ -159,7 +158,7 @@ export function verdict(data) {
   return broken.length === 0 ? '  exact\n' : `  NOT AS IT MUST BE:\n    ${broken.join('\n    ')}\n`;
 }
 
-// A figure of a metric, or a dash where nothing was measured.
+// A figure of a metric, or a dash without measurements.
 export function figure(data, metric, value, digits = 1) {
   const found = data.metrics[metric];
   return found === undefined || found.values[value] === undefined ? '-' : found.values[value].toFixed(digits);

@@ -1,13 +1,13 @@
-// One way to participate under one load, for the report (`make compare`), which runs it once for each way and
-// reads the summary that it writes. It checks nothing itself: the report asks the database.
+// One participation path under one load, for the report (`make compare`), which runs it once for each path and
+// reads the summary. It checks nothing; the report checks the database.
 //
-// SHAPE       rush: every user at the same moment, once; crowd: so many at a time until all were there
+// SHAPE       rush: all users at the same moment, once; crowd: VUS at a time until all have participated
 // WAY         participation or participation-sync
-// CAMPAIGN    which
+// CAMPAIGN    id of the campaign
 // USERS       users, one participation each
-// VUS         requests under way at the same time (crowd)
+// VUS         concurrent requests (crowd)
 // FIRST_USER  number of the first user
-// SEED        of the waits before a request that was sent away is made again
+// SEED        seed of the waits before a rejected request is repeated
 // SUMMARY     file for the summary
 
 import exec from 'k6/execution';

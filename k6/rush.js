@@ -1,23 +1,23 @@
-// Everybody at once: requests arrive at a rate that does not wait for the answers, some of them from
-// users who have asked before. When all are answered, the script itself checks, through the API, that
+// Open load: requests arrive at a fixed rate that does not depend on the responses, some of them from
+// earlier users. At the end the script checks, through the API, that
 //
-//   accepted = min(stock, distinct users) = what the service says it committed,
-//   and nobody holds two.
+//   accepted = min(stock, distinct users) = committed according to the service,
+//   and no user has two units.
 //
 //   FIRSTCOME_ADMIN_TOKEN=… k6 run -e STOCK=1000 -e RATE=2000 -e DURATION=10s k6/rush.js
 //
 // STOCK       units of the script's own campaign (1000)
-// RATE        requests a second (500)
-// DURATION    how long (10s)
-// RAMP        when set, how long the rate takes to rise to RATE before that (for example 5s)
-// DUPLICATES  share of requests from users who have asked before (0.1)
+// RATE        requests per second (500)
+// DURATION    duration of the load (10s)
+// RAMP        duration of a rise to RATE before that (for example 5s)
+// DUPLICATES  fraction of requests from earlier users (0.1)
 // WAY         participation or participation-sync (participation)
-// KEYS        true: each request carries an Idempotency-Key and is asked again until it has a
-//             definite answer, so that the check is exact when parts of the service are killed too
-// VUS_MAX     requests under way at most (1000)
+// KEYS        true: each request has an Idempotency-Key and is repeated until it has a
+//             final response, so that the check is exact even if parts of the service are killed
+// VUS_MAX     maximum requests in progress (1000)
 //
-// Fails (non-zero) when a check does, or when a request ended without a definite answer. 503 BUSY is
-// definite: nothing was taken, and the request is made again after Retry-After.
+// Exits non-zero if a check fails, or if a request ends without a final response. 503 BUSY is
+// final: nothing was taken, and the request is repeated after Retry-After.
 
 import exec from 'k6/execution';
 import http from 'k6/http';
@@ -47,9 +47,9 @@ const RAMP_S = seconds('RAMP', '0s');
 const WAY = __ENV.WAY || 'participation';
 const KEYS = __ENV.KEYS === 'true';
 const VUS_MAX = integer('VUS_MAX', 1000);
-// Of each thousand requests, so many come from users who had not asked before.
+// New users per thousand requests.
 const FRESH_PER_MILLE = 1000 - Math.round(share('DUPLICATES', 0.1) * 1000);
-// A duplicate comes from one of the last so many users: often while the first request is under way.
+// A duplicate comes from one of the last users, often while the first request is in progress.
 const RECENT_USERS = 50;
 const ATTEMPTS_MAX = 15;
 const DRAIN_S = 60;
@@ -59,9 +59,9 @@ const accepted = new Counter('accepted');
 const refused = new Counter('refused');
 const busy = new Counter('busy');
 const unsure = new Counter('unsure');
-// Goes up with each yes a client saw, and down by what the service says it committed.
+// Increased by each accepted response, and decreased by the number that the service has committed.
 const unaccounted = new Counter('accepted_unaccounted');
-// Goes up with each request that ended, and down by how many were begun.
+// Increased by each finished request, and decreased by the number of started ones.
 const unended = new Counter('requests_unaccounted');
 const committed = new Gauge('committed');
 const asked = new Gauge('asked');
@@ -91,12 +91,12 @@ export const options = {
             ],
             ...arrivals,
           },
-    // A scenario and not the teardown, because only a scenario can know how many requests were made.
+    // A scenario and not the teardown, because only a scenario knows the number of requests.
     verify: {
       executor: 'shared-iterations',
       iterations: 1,
       vus: 1,
-      // A second later: the last request may begin at the very end.
+      // A second later, because the last request may start at the end.
       startTime: `${RAMP_S + DURATION_S + 1}s`,
       maxDuration: '15m',
       exec: 'verify',
@@ -124,7 +124,7 @@ export function setup() {
   return { campaign: campaign.id, users: freshUsers() };
 }
 
-// How many distinct users are among the first so many requests. Whole numbers only: it is compared.
+// The number of distinct users among the first requests. An integer, because it is compared.
 const usersAmong = (requests) => Math.floor((requests * FRESH_PER_MILLE + 999) / 1000);
 
 export function rush({ campaign, users }) {
@@ -157,13 +157,13 @@ function ask(campaign, user, key) {
     } else if (!KEYS) {
       break;
     }
-    // Retry-After, and up to as much again, so that those sent away do not come back together.
+    // Retry-After, and up to as much again, so that rejected clients do not return together.
     sleep((Number(answer.headers['Retry-After']) || 1) * (1 + Math.random()));
   }
   unsure.add(1);
 }
 
-// Waits until every request is answered or given up: until nobody else is at work.
+// Waits until every request has a response or was abandoned.
 function requestsMade() {
   const deadline = Date.now() + (DRAIN_S + 10) * 1000;
   while (exec.instance.vusActive > 1 && Date.now() < deadline) sleep(0.1);

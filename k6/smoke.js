@@ -1,8 +1,8 @@
-// A short check of a running service: one user after the other, every answer looked at.
+// A short check of a running service: one user after the other, with checks of every response.
 //
 //   FIRSTCOME_ADMIN_TOKEN=… k6 run k6/smoke.js
 //
-// Fails (non-zero) when any check does.
+// Exits non-zero if a check fails.
 
 import http from 'k6/http';
 import { check } from 'k6';
@@ -25,7 +25,7 @@ export const options = {
   thresholds: { checks: ['rate==1'] },
 };
 
-// Refusals and faults are asked for here: none of them is a failed request.
+// This script provokes rejections and errors; they are not failed requests.
 http.setResponseCallback(http.expectedStatuses({ min: 200, max: 499 }));
 
 const get = (path, authorization) =>
@@ -34,10 +34,10 @@ const get = (path, authorization) =>
 const refusedWith = (response, status, code) => response.status === status && codeOf(response) === code;
 
 export function setup() {
-  check(get('/livez'), { 'the process lives': (answer) => answer.status === 200 });
+  check(get('/livez'), { 'the process responds': (answer) => answer.status === 200 });
   check(get('/readyz?verbose'), { 'its parts answer': (answer) => answer.status === 200 });
   check(http.post(`${BASE_URL}/api/admin/campaigns`, '{}', { headers: { 'Content-Type': 'application/json' } }), {
-    'nobody makes campaigns without the token': (answer) => answer.status === 401 || answer.status === 403,
+    'creating a campaign requires the token': (answer) => answer.status === 401 || answer.status === 403,
   });
   return { campaign: createCampaign(`Smoke ${new Date().toISOString()}`, STOCK), users: freshUsers() };
 }
@@ -63,10 +63,10 @@ export default function smoke({ campaign, users }) {
 function takePart(id, user) {
   const answer = participate(id, user);
   check(answer, {
-    'a participation is answered 201': () => answer.status === 201,
-    'it is confirmed, first in line, and two are left': () =>
+    'a participation gets 201': () => answer.status === 201,
+    'it is confirmed with rank 1, and two units remain': () =>
       answer.json('status') === 'confirmed' && answer.json('rank') === 1 && answer.json('remaining') === STOCK - 1,
-    'it says where it is': () => answer.headers.Location === `/api/participations/${answer.json('participationId')}`,
+    'the response has its location': () => answer.headers.Location === `/api/participations/${answer.json('participationId')}`,
   });
   return answer.json();
 }
@@ -75,8 +75,8 @@ function duplicates(id, user, first) {
   for (const way of ['participation', 'participation-sync']) {
     const answer = participate(id, user, { way });
     check(answer, {
-      [`a second ${way} of the same user is refused`]: () => refusedWith(answer, 409, 'ALREADY_PARTICIPATED'),
-      [`and is told the first (${way})`]: () => answer.json('participationId') === first.participationId,
+      [`a second ${way} of the same user is rejected`]: () => refusedWith(answer, 409, 'ALREADY_PARTICIPATED'),
+      [`with the id of the first (${way})`]: () => answer.json('participationId') === first.participationId,
     });
   }
 }
@@ -85,14 +85,14 @@ function readBack(first, users) {
   const path = `/api/participations/${first.participationId}`;
   const mine = get(path, first.userId);
   check(mine, {
-    'its user reads it back': () => mine.status === 200,
-    'as it was answered': () =>
+    'its user can read it': () => mine.status === 200,
+    'it equals the first response': () =>
       ['participationId', 'campaignId', 'userId', 'quantity', 'rank', 'status'].every(
         (field) => mine.json(field) === first[field],
       ),
   });
-  check(get(path, users + 999), { 'another user does not': (answer) => answer.status === 404 });
-  check(get(path), { 'nobody does without a name': (answer) => answer.status === 401 });
+  check(get(path, users + 999), { 'another user cannot read it': (answer) => answer.status === 404 });
+  check(get(path), { 'reading it requires authentication': (answer) => answer.status === 401 });
   check(get(`/api/users/${first.userId}/participations`, first.userId), {
     'it is in the history of its user': (answer) => answer.json('items.0.participationId') === first.participationId,
   });
@@ -103,29 +103,29 @@ function repeat(id, user) {
   const once = participate(id, user, { key });
   const again = participate(id, user, { key });
   check(again, {
-    'the same key gives the first answer again': () =>
+    'the same key returns the first response': () =>
       once.status === 201 && again.status === 201 && again.body === once.body,
-    'and says so': () => again.headers['Idempotency-Replayed'] === 'true',
+    'with the header Idempotency-Replayed': () => again.headers['Idempotency-Replayed'] === 'true',
   });
   check(participate(id, user, { key, quantity: 2 }), {
-    'the same key for another request is refused': (answer) => refusedWith(answer, 422, 'IDEMPOTENCY_KEY_REUSED'),
+    'the same key for another request is rejected': (answer) => refusedWith(answer, 422, 'IDEMPOTENCY_KEY_REUSED'),
   });
 }
 
 function lastUnit(id, user) {
   check(participate(id, user, { way: 'participation-sync' }), {
-    'the synchronous path hands out of the same stock': (answer) =>
+    'the synchronous path uses the same stock': (answer) =>
       answer.status === 201 && answer.json('remaining') === 0 && answer.json('rank') === STOCK,
   });
 }
 
 function refusals(id, user) {
-  check(participate(id, user), { 'sold out is refused': (answer) => refusedWith(answer, 409, 'SOLD_OUT') });
+  check(participate(id, user), { 'a sold-out campaign rejects': (answer) => refusedWith(answer, 409, 'SOLD_OUT') });
   check(participate(id, user, { quantity: 2 }), {
-    'more than one request may ask for is refused': (answer) => refusedWith(answer, 409, 'LIMIT_EXCEEDED'),
+    'a quantity above the limit is rejected': (answer) => refusedWith(answer, 409, 'LIMIT_EXCEEDED'),
   });
   check(participate(id, user, { quantity: 0 }), {
-    'no units are refused': (answer) => refusedWith(answer, 422, 'INVALID'),
+    'a quantity of zero is rejected': (answer) => refusedWith(answer, 422, 'INVALID'),
   });
   check(participate(9007199254740991, user), {
     'an unknown campaign is not found': (answer) => refusedWith(answer, 404, 'NOT_FOUND'),
@@ -135,22 +135,22 @@ function refusals(id, user) {
 function counted(id) {
   const seen = statusWhen(id, PUBLISHED_WITHIN_SECONDS, ({ funnel }) => funnel.published === STOCK);
   check(seen, {
-    'the status counts what was committed': () => seen.successCount === STOCK && seen.currentStock === 0,
-    'and what was refused': () =>
+    'the status counts committed participations': () => seen.successCount === STOCK && seen.currentStock === 0,
+    'and rejections': () =>
       seen.failures.ALREADY_PARTICIPATED === 2 && seen.failures.SOLD_OUT === 1 && seen.stockUsageRate === '100.00%',
-    'all of it was published': () => seen.funnel.published === STOCK,
+    'all events are published': () => seen.funnel.published === STOCK,
   });
 }
 
 function moves(id, user) {
   asAdmin('POST', `/api/admin/campaigns/${id}/pause`);
-  check(participate(id, user), { 'a paused campaign refuses': (answer) => refusedWith(answer, 409, 'PAUSED') });
+  check(participate(id, user), { 'a paused campaign rejects': (answer) => refusedWith(answer, 409, 'PAUSED') });
   asAdmin('POST', `/api/admin/campaigns/${id}/open`);
   const raised = asAdmin('PATCH', `/api/admin/campaigns/${id}`, { totalStock: STOCK + 1 });
   check(raised, { 'stock can be raised on a live campaign': () => raised.currentStock === 1 });
   check(participate(id, user), {
-    'and is handed out': (answer) => answer.status === 201 && answer.json('rank') > STOCK,
+    'and sold': (answer) => answer.status === 201 && answer.json('rank') > STOCK,
   });
   asAdmin('POST', `/api/admin/campaigns/${id}/close`);
-  check(participate(id, user + 1), { 'a closed campaign refuses': (answer) => refusedWith(answer, 409, 'ENDED') });
+  check(participate(id, user + 1), { 'a closed campaign rejects': (answer) => refusedWith(answer, 409, 'ENDED') });
 }

@@ -1,14 +1,14 @@
-// The two ways to participate, one after the other: as many users, as much stock, a campaign each.
-// Prints throughput and latency side by side, and checks that both handed out exactly the stock.
+// Both participation paths, one after the other, with the same users and stock and a campaign each.
+// Prints throughput and latency side by side, and checks that both sold exactly the stock.
 //
 //   FIRSTCOME_ADMIN_TOKEN=… k6 run -e USERS=2000 -e STOCK=1000 -e VUS=50 k6/sync-vs-async.js
 //
 // USERS   users, one request each (2000)
 // STOCK   units of each campaign (1000)
-// VUS     requests under way at the same time (50)
-// PHASE   seconds each way may take; the second begins when they are over (30)
+// VUS     concurrent requests (50)
+// PHASE   seconds for each path; the second path starts after them (30)
 //
-// Fails (non-zero) when a check does, or when a way does not finish within its phase.
+// Exits non-zero if a check fails, or if a path does not finish within its phase.
 
 import exec from 'k6/execution';
 import http from 'k6/http';

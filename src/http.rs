@@ -4,7 +4,6 @@
 mod admin;
 mod auth;
 mod campaigns;
-mod connection;
 mod cookies;
 mod csrf;
 mod dashboard;
@@ -32,7 +31,6 @@ mod routes;
 mod sessions;
 mod settings;
 mod stream;
-mod tls;
 mod views;
 
 use std::io;
@@ -43,15 +41,15 @@ use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response};
 use poem_openapi::{OpenApiService, Tags};
 use tokio::net::TcpListener;
 
+pub use bounded_http::listen;
 pub use cookies::Cookies;
 pub use hosts::Hosts;
-pub use listener::listen;
 pub use per_address::BoundMetrics;
 pub use probes::{Probes, serve_probes};
 // Public to be measured alone.
+pub use bounded_http::{CertificateFiles, Tls, TlsError};
 pub use problem::{Asked, Problem};
 pub use settings::{Auth, Settings, TakenPayments};
-pub use tls::{CertificateFiles, Tls, TlsError};
 
 use self::admin::{
     AdminAccountsApi, AdminAllowListApi, AdminAuditApi, AdminBatchApi, AdminCampaignsApi,

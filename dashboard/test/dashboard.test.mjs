@@ -115,7 +115,7 @@ describe("the form", { timeout: 60_000 }, () => {
     await page.getByLabel("Stock", { exact: true }).fill("-1");
     await page.getByLabel("Opens").fill("2031-01-02T10:00:00");
     await page.getByLabel("Closes").fill("2031-01-01T10:00:00");
-    await page.getByLabel("What a participation earns").selectOption("coupon");
+    await page.getByLabel("Reward of a participation").selectOption("coupon");
     await page.getByLabel("Discount").fill("zero");
     await page.getByRole("button", { name: "Create" }).click();
     const wrong = async (label, said) => {
@@ -154,19 +154,19 @@ describe("statistics and aggregation", { timeout: 120_000 }, () => {
   test("a day is aggregated by hand, and both ways to read it agree", () => within({ refusals: [NOT_AGGREGATED] }, async (tab, page) => {
     const today = new Date().toISOString().slice(0, 10);
     await tab.go("#/statistics");
-    await page.getByText("This day has not been aggregated.").waitFor();
+    await page.getByText("This day is not aggregated.").waitFor();
     await page.getByRole("link", { name: "Aggregate it" }).click();
     assert.equal(await page.getByLabel("Day").inputValue(), today);
     await page.getByRole("button", { name: "Aggregate" }).click();
     await page.getByRole("heading", { name: /Run 1/ }).waitFor();
     await page.locator("section", { hasText: "Run 1" }).locator(".pill", { hasText: "completed" }).waitFor();
-    await page.getByRole("row", { name: new RegExp(today) }).getByText("an admin").waitFor();
-    await page.getByRole("link", { name: "Look at the day" }).click();
+    await page.getByRole("row", { name: new RegExp(today) }).getByText("admin", { exact: true }).waitFor();
+    await page.getByRole("link", { name: "Show statistics" }).click();
     await page.getByTestId("factor").waitFor();
     await page.getByText("RAW_QUERY").waitFor();
     await page.getByText("BATCH_AGGREGATED").waitFor();
     const row = page.getByRole("row", { name: /Sold already/ });
-    await row.getByText("the same").waitFor();
+    await row.getByText("equal").waitFor();
     assert.match(await row.textContent(), /30.*10.*75\.00%/);
     await row.getByRole("link").click();
     await page.getByRole("row", { name: new RegExp(today) }).waitFor();
@@ -189,10 +189,10 @@ describe("statistics and aggregation", { timeout: 120_000 }, () => {
     const letGo = await service.holdBack(today, sold);
     const { body: running } = await service.ask("POST", `/api/admin/batch/aggregate?date=${today}&force=true`);
     await tab.go(`#/aggregation?date=${today}`);
-    await page.getByLabel("Again, even if it is done").check();
+    await page.getByLabel("Repeat if already completed").check();
     await page.getByRole("button", { name: "Aggregate" }).click();
-    await page.getByText(`Run ${running.jobExecutionId} is at work`).waitFor();
-    await page.getByRole("button", { name: "Watch it" }).click();
+    await page.getByText(`Run ${running.jobExecutionId} is in progress`).waitFor();
+    await page.getByRole("button", { name: "Show progress" }).click();
     const run = page.getByRole("region", { name: new RegExp(`Run ${running.jobExecutionId}`) });
     await run.getByText("running", { exact: true }).waitFor();
     await letGo();
@@ -204,7 +204,7 @@ describe("statistics and aggregation", { timeout: 120_000 }, () => {
     await page.getByText("Changes out of order").waitFor();
     const figure = page.locator(".figure", { hasText: "In order of arrival" });
     assert.match(await figure.textContent(), /\/ 30$/);
-    await page.getByRole("img", { name: /order of processing/ }).waitFor();
+    await page.getByRole("img", { name: /Order of processing by order of arrival/ }).waitFor();
   }));
 });
 
@@ -217,10 +217,10 @@ describe("dead letters", { timeout: 60_000 }, () => {
     await tab.go("#/dead-letters");
     await page.getByLabel("Campaign").fill("987654");
     await page.getByRole("button", { name: "Search" }).click();
-    await page.getByText("None is like this.").waitFor();
+    await page.getByText("No matching dead letters.").waitFor();
     await page.getByLabel("Campaign").fill(String(id));
     await page.getByRole("button", { name: "Search" }).click();
-    const letters = page.getByRole("button", { name: /Look into/ });
+    const letters = page.getByRole("button", { name: /Show dead letter/ });
     await until("three are found", async () => (await letters.count()) === 3);
     await letters.first().click();
     const dialog = page.getByRole("dialog");
@@ -229,20 +229,20 @@ describe("dead letters", { timeout: 60_000 }, () => {
     await tab.axe("a dead letter");
     await dialog.getByRole("button", { name: "Replay or discard" }).click();
     await dialog.getByRole("button", { name: "Dry run" }).click();
-    await dialog.getByText(/Dry run: 1 are meant/).waitFor();
+    await dialog.getByText(/Dry run: 1 selected/).waitFor();
     assert.equal((await service.ask("GET", `/api/admin/dead-letters?campaignId=${id}`)).body.items.length, 3);
     await dialog.getByRole("button", { name: "Replay", exact: true }).click();
-    await dialog.getByText("1 are on their way again.").waitFor();
+    await dialog.getByText("1 will be published again.").waitFor();
     await dialog.getByRole("button", { name: "Close", exact: true }).click();
     await until("two are left", async () => (await letters.count()) === 2);
 
     await page.getByRole("button", { name: "Replay or discard these…" }).click();
     await dialog.getByRole("button", { name: "Dry run" }).click();
-    await dialog.getByText(/Dry run: 2 are meant/).waitFor();
+    await dialog.getByText(/Dry run: 2 selected/).waitFor();
     await dialog.getByRole("button", { name: "Discard", exact: true }).click();
-    await dialog.getByText("2 will never be published.").waitFor();
+    await dialog.getByText("2 were discarded.").waitFor();
     await dialog.getByRole("button", { name: "Close", exact: true }).click();
-    await page.getByText("None is like this.").waitFor();
+    await page.getByText("No matching dead letters.").waitFor();
   }));
 });
 
@@ -251,11 +251,11 @@ describe("load tests", { timeout: 120_000 }, () => {
     const id = await service.create({ name: "Under load", totalStock: 150 });
     await tab.go(`#/load-test?campaign=${id}`);
     await page.getByLabel("Requests").fill("200");
-    await page.getByLabel("At once").fill("20");
+    await page.getByLabel("Concurrency").fill("20");
     for (const [index, path] of ["async", "sync"].entries()) {
       await page.getByLabel("Path").selectOption(path);
       await page.getByRole("button", { name: "Start" }).click();
-      await until("it is done", async () => (await page.getByRole("region", { name: "Compared" }).getByText("completed").count()) === index + 1);
+      await until("it is done", async () => (await page.getByRole("region", { name: "Comparison" }).getByText("completed").count()) === index + 1);
     }
     assert.equal((await page.getByTestId("done").textContent()).trim(), "200 / 200");
     for (const name of ["p50", "p95", "p99"]) assert.match(await page.getByTestId(name).textContent(), /^[\d.,]+ m?s$/);
@@ -267,15 +267,15 @@ describe("load tests", { timeout: 120_000 }, () => {
     await tab.go(`#/load-test?campaign=${id}`);
     await page.getByLabel("Path").selectOption("sync");
     await page.getByLabel("Requests").fill("100000");
-    await page.getByLabel("At once").fill("2");
+    await page.getByLabel("Concurrency").fill("2");
     await page.getByRole("button", { name: "Start" }).click();
-    await page.getByRole("button", { name: "Stop it" }).click();
-    await page.getByRole("region", { name: "Compared" }).getByText("cancel").waitFor();
+    await page.getByRole("button", { name: "Stop", exact: true }).click();
+    await page.getByRole("region", { name: "Comparison" }).getByText("cancel").waitFor();
   }));
 
   test("name the field that is refused", () => within({ refusals: [422] }, async (tab, page) => {
     await tab.go(`#/load-test?campaign=${sold}`);
-    await page.getByLabel("At once").fill("5000");
+    await page.getByLabel("Concurrency").fill("5000");
     await page.getByRole("button", { name: "Start" }).click();
     await page.locator("#field-concurrency-error").filter({ hasText: "must be between" }).waitFor();
   }));
@@ -286,27 +286,27 @@ describe("a participant", { timeout: 60_000 }, () => {
     const id = await service.create({ name: "For one", kind: "points", totalStock: 5, reward: { points: 70 } });
     await service.takePart(id, [1, 2]);
     await tab.go(`#/try/${id}`);
-    await page.getByRole("button", { name: "Take part", exact: true }).click();
+    await page.getByRole("button", { name: "Participate", exact: true }).click();
     assert.equal(await number(page.getByTestId("rank")), 3);
     await page.getByTestId("points").filter({ hasText: "70 points" }).waitFor();
-    await page.getByRole("button", { name: "Take part", exact: true }).click();
+    await page.getByRole("button", { name: "Participate", exact: true }).click();
     await page.getByText("ALREADY_PARTICIPATED").waitFor();
-    await page.getByRole("button", { name: /others take part/ }).click();
+    await page.getByRole("button", { name: /Simulate .* participants/ }).click();
     await page.getByRole("row", { name: /sold out/ }).filter({ hasText: "198" }).waitFor();
   }));
 
   test("pays for one reservation and gives another back", () => within({ token: "" }, async (tab, page) => {
     const id = await service.create({ name: "For money", totalStock: 5, price: 900, perUserLimit: 2, maxQuantity: 2 });
     await tab.go(`#/try/${id}`);
-    await page.getByRole("button", { name: "Take part", exact: true }).click();
+    await page.getByRole("button", { name: "Participate", exact: true }).click();
     const ticket = page.locator(".ticket");
     await ticket.getByText("reserved").waitFor();
     await ticket.getByText(/^[12]:\d\d$/).waitFor();
     await ticket.getByRole("button", { name: "Pay" }).click();
     await ticket.getByText("confirmed").waitFor();
-    await page.getByRole("button", { name: "Take part", exact: true }).click();
+    await page.getByRole("button", { name: "Participate", exact: true }).click();
     await ticket.getByText("reserved").waitFor();
-    await ticket.getByRole("button", { name: "Give back" }).click();
+    await ticket.getByRole("button", { name: "Cancel participation" }).click();
     await ticket.getByText("cancelled").waitFor();
     assert.equal((await service.ask("GET", `/api/campaigns/${id}`)).body.currentStock, 4);
   }));
@@ -336,7 +336,7 @@ describe("the admin token", { timeout: 60_000 }, () => {
     const changed = page.getByRole("row", { name: /campaign.change/ });
     await changed.waitFor();
     assert.match(await changed.textContent(), /totalStock 10 12/);
-    await page.getByLabel("What").selectOption("campaign.create");
+    await page.getByLabel("Action").selectOption("campaign.create");
     await page.getByRole("button", { name: "Search" }).click();
     await changed.waitFor({ state: "detached" });
     await page.getByRole("row", { name: /campaign.create/ }).waitFor();

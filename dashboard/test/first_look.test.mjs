@@ -41,14 +41,14 @@ test("the link in the log makes an admin, and the token is gone from the address
   const kept = () => tab.page.evaluate(() => sessionStorage.getItem("token"));
   await tab.page.evaluate(() => { location.hash = "#token=somebody-elses-token"; });
   const dialog = tab.page.getByRole("dialog");
-  await dialog.getByText(/A link brought an admin token/).waitFor();
+  await dialog.getByText(/The link contains an admin token/).waitFor();
   assert.ok(!tab.page.url().includes("token"));
   await tab.axe("a token that a link brought");
   await dialog.getByRole("button", { name: "Cancel" }).click();
   assert.equal(await kept(), service.token);
   await tab.page.goto("about:blank");
   await tab.page.goto(`${new URL(service.link).origin}/dashboard#token=somebody-elses-token`);
-  await dialog.getByText(/A link brought an admin token/).waitFor();
+  await dialog.getByText(/The link contains an admin token/).waitFor();
   assert.equal(await kept(), service.token);
   await dialog.getByRole("button", { name: "Cancel" }).click();
   await tab.page.getByRole("link", { name: "Load test" }).click();

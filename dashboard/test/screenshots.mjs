@@ -78,9 +78,9 @@ async function pictures() {
       for (const [index, path] of ["sync", "async"].entries()) {
         await page.getByLabel("Path").selectOption(path);
         await page.getByRole("button", { name: "Start" }).click();
-        await page.getByRole("region", { name: "Compared" }).getByText("completed").nth(index).waitFor({ timeout: 120_000 });
+        await page.getByRole("region", { name: "Comparison" }).getByText("completed").nth(index).waitFor({ timeout: 120_000 });
       }
     },
   });
-  await shot("dashboard-try", `#/try/${drop}`, { height: 640, before: (page) => page.getByRole("button", { name: "Take part", exact: true }).click() });
+  await shot("dashboard-try", `#/try/${drop}`, { height: 640, before: (page) => page.getByRole("button", { name: "Participate", exact: true }).click() });
 }

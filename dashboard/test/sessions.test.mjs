@@ -48,13 +48,13 @@ test("whoever logs in acts as admin and as participant, until they log out", { t
 
   await tab.go("#/try/1");
   await page.waitForFunction((id) => document.querySelector("input[readonly]")?.value === id, String(user));
-  await page.getByRole("button", { name: "Take part", exact: true }).click();
+  await page.getByRole("button", { name: "Participate", exact: true }).click();
   await page.getByTestId("rank").waitFor();
   assert.ok(!(await page.evaluate(() => document.cookie + JSON.stringify({ ...localStorage, ...sessionStorage }))).includes("session"), "no script sees it");
 
   await page.getByRole("button", { name: "Log out" }).click();
   await page.getByRole("button", { name: "Log in" }).waitFor();
-  assert.ok(await page.getByRole("button", { name: "Take part", exact: true }).isDisabled());
+  assert.ok(await page.getByRole("button", { name: "Participate", exact: true }).isDisabled());
   await tab.close();
 });
 
@@ -129,11 +129,11 @@ test("whoever lacks the scope for a page is told so, and sees what everybody may
   await page.getByLabel("Login name").fill("bob");
   await page.getByLabel("Password").fill(PASSWORD);
   await page.getByRole("main").getByRole("button", { name: "Log in" }).click();
-  await page.getByText("Not allowed: this takes the scope audit:read.").waitFor();
+  await page.getByText("Not allowed: requires the scope audit:read.").waitFor();
   await tab.axe("a page that is not allowed");
   for (const [hash, scope] of [["#/system", "campaign:read"], ["#/dead-letters", "deadletter:replay"], ["#/campaigns/new", "campaign:write"]]) {
     await tab.go(hash);
-    await page.getByText(`Not allowed: this takes the scope ${scope}.`).waitFor();
+    await page.getByText(`Not allowed: requires the scope ${scope}.`).waitFor();
   }
   await tab.go("#/campaigns");
   await page.getByRole("link", { name: "First come, first served" }).click();

@@ -1,8 +1,8 @@
-"""Consumes participations, with one effect per event whatever is delivered how often.
+"""Consumes participations and applies each event exactly once, although Kafka delivers at least once.
 
-The effect here is a count of confirmed units per user. It is written in the same transaction as the
-event's id, and the offsets are committed after that transaction: a crash in between brings records
-again, and the id says that they are done.
+The effect is a count of confirmed units per user. One transaction writes the event's id and its effect; the
+offsets are committed after it. After a crash between the two, the records arrive again and their ids show
+that they are applied.
 
     pip install confluent-kafka
     python consumer.py BROKERS [PREFIX] [DATABASE]
@@ -20,19 +20,19 @@ WAIT_SECONDS = 1.0
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS inbox (event_id TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS units (user_id INTEGER PRIMARY KEY, held INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS units (user_id INTEGER PRIMARY KEY, quantity INTEGER NOT NULL);
 """
 
 
 def apply(db, record):
-    """Applies one record, once. True: it was new."""
+    """Applies one record, unless its event has been applied before. Returns whether it was new."""
     headers = {name: value.decode() for name, value in record.headers()}
     new = db.execute("INSERT OR IGNORE INTO inbox VALUES (?)", (headers["ce_id"],)).rowcount == 1
-    # A type that is not known may have been added since: it is remembered and has no effect.
+    # A later release may add types of events: they are recorded and have no effect.
     if new and headers["ce_type"] == "firstcome.participation.confirmed":
         change = json.loads(record.value())
         db.execute(
-            "INSERT INTO units VALUES (?, ?) ON CONFLICT DO UPDATE SET held = held + excluded.held",
+            "INSERT INTO units VALUES (?, ?) ON CONFLICT DO UPDATE SET quantity = quantity + excluded.quantity",
             (change["userId"], change["quantity"]),
         )
     return new

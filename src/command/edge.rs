@@ -119,7 +119,7 @@ pub(super) async fn tls(config: &Config, spawner: &Spawner) -> anyhow::Result<Op
         move |stop| {
             let shown = shown.clone();
             async move {
-                shown.keep_up(every, &stop).await;
+                shown.reload(every, &stop).await;
                 Ok(())
             }
         },

@@ -10,6 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bounded_http::{InvalidHost, OverLimit};
 use futures_util::FutureExt;
 use poem::http::{HeaderName, HeaderValue, Method, header};
 use poem::{Endpoint, PathPattern, Request, Response};
@@ -17,7 +18,6 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 use uuid::fmt::Simple;
 
-use super::connection::{UnclearHost, Unseated};
 use super::is_probe;
 use super::origin::{Entry, address, is_from_proxy, note_unknown_address};
 use super::parameters::canonical;
@@ -160,7 +160,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         if bytes > self.header_bytes_max || headers.len() > self.headers_max {
             return Some(head_too_large());
         }
-        if request.data::<UnclearHost>().is_some() {
+        if request.data::<InvalidHost>().is_some() {
             return Some(unclear_host());
         }
         let path = request.uri().path();
@@ -172,7 +172,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             return None;
         }
         note_unknown_address(request, &self.policy);
-        if request.data::<Unseated>().is_some() || full() {
+        if request.data::<OverLimit>().is_some() || full() {
             return Some(busy());
         }
         (self.rates_refuse)(request)

@@ -20,7 +20,7 @@ use super::routes::{Fault, Routes};
 use crate::access::limits::{Networks, UNKNOWN_ADDRESS};
 use crate::runtime::telemetry::Telemetry;
 
-pub use super::connection::fuzz::{connection, host};
+pub use bounded_http::fuzz::{connection, host};
 
 /// A body says one thing to every reader, or is refused, and never in the words of a library.
 pub fn json(bytes: &[u8]) {

@@ -6,6 +6,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use bounded_http::Host;
 use poem::Request;
 use poem::http::header;
 
@@ -46,16 +47,12 @@ impl Hosts {
 }
 
 fn is_allowed(names: &[String], host: &str) -> bool {
-    if let Some(rest) = host.strip_prefix('[') {
-        return rest
-            .split_once(']')
-            .is_some_and(|(address, port)| is_ipv6(address) && is_port(port));
-    }
-    let (name, port) = host.find(':').map_or((host, ""), |at| host.split_at(at));
+    let name = match Host::parse(host) {
+        Some(Host::Bracketed(address)) => return address.parse::<Ipv6Addr>().is_ok(),
+        Some(Host::Name(name)) if !name.is_empty() => name,
+        _ => return false,
+    };
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-    if !is_port(port) || name.is_empty() {
-        return false;
-    }
     let is_below = |parent: &str| {
         let rest = name.strip_suffix(parent);
         rest.and_then(|rest| rest.strip_suffix('.'))
@@ -70,16 +67,6 @@ fn is_allowed(names: &[String], host: &str) -> bool {
                 Some(parent) => is_below(parent),
                 None => name == *allowed,
             })
-}
-
-fn is_ipv6(address: &str) -> bool {
-    address.parse::<Ipv6Addr>().is_ok()
-}
-
-/// Nothing, or a colon and digits.
-fn is_port(port: &str) -> bool {
-    let digits = port.strip_prefix(':').unwrap_or(port);
-    port.is_empty() || (port.starts_with(':') && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]

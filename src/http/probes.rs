@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use bounded_http::{InvalidHost, Tls};
 use poem::endpoint::make;
 use poem::http::StatusCode;
 use poem::{EndpointExt, Response, Route, get};
@@ -10,13 +11,11 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::UnclearHost;
 use super::health::{ClockView, PartView};
 use super::listener;
 use super::pages::metrics;
 use super::problem::unclear_host;
 use super::settings::Settings;
-use super::tls::Tls;
 use crate::operate::health::{Condition, Health};
 use crate::runtime::telemetry::Telemetry;
 
@@ -56,7 +55,7 @@ pub async fn serve_probes(listener: TcpListener, probes: Probes) -> io::Result<(
         .at("/readyz", get(readiness))
         .at("/metrics", get(figures))
         .before(|request| async move {
-            match request.data::<UnclearHost>() {
+            match request.data::<InvalidHost>() {
                 Some(_) => Err(unclear_host().into()),
                 None => Ok(request),
             }

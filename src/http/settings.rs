@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bounded_http::Tls;
 use poem::http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -14,7 +15,6 @@ use super::cookies::Cookies;
 use super::hosts::Hosts;
 use super::per_address::{BoundMetrics, Bounds, PerAddress, Thing};
 use super::stream::Beats;
-use super::tls::Tls;
 use super::views::StatusView;
 use crate::access::accounts::Accounts;
 use crate::access::challenge::Challenge;

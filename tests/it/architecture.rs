@@ -4,6 +4,7 @@
 mod graph;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
 
@@ -41,6 +42,113 @@ fn layers() -> BTreeMap<String, BTreeSet<String>> {
         named.extend(tops.filter(|top| *top != from).cloned());
     }
     edges
+}
+
+/// From each module directly below `room` to those beside it that it names, whatever files they consist of.
+fn edges_inside(graph: &Graph, room: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (module, to) in graph.edges() {
+        let Some(from) = module.get(1).filter(|_| module[0] == room) else {
+            continue;
+        };
+        let named = edges.entry(from.clone()).or_default();
+        let beside = to.iter().filter(|target| target[0] == room);
+        let beside = beside.filter_map(|target| target.get(1));
+        named.extend(beside.filter(|name| *name != from).cloned());
+    }
+    edges
+}
+
+/// The generated part of `docs/architecture.md`.
+fn edge_tables() -> String {
+    let list = |names: &BTreeSet<String>| {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        if names.is_empty() {
+            "nothing".to_owned()
+        } else {
+            names.join(", ")
+        }
+    };
+    let mut text = "| module | imports |\n|---|---|\n".to_owned();
+    let layers = layers();
+    for name in LAYERS.iter().rev() {
+        writeln!(text, "| `{name}` | {} |", list(&layers[*name])).unwrap();
+    }
+    let graph = graph();
+    for room in LAYERS.iter().rev() {
+        let edges = edges_inside(&graph, room);
+        if edges.values().all(BTreeSet::is_empty) {
+            continue;
+        }
+        write!(
+            text,
+            "\nInside `{room}`:\n\n| module | imports |\n|---|---|\n"
+        )
+        .unwrap();
+        for (from, to) in &edges {
+            if !to.is_empty() {
+                writeln!(text, "| `{from}` | {} |", list(to)).unwrap();
+            }
+        }
+    }
+    text
+}
+
+/// Set by `make structure`, which writes the tables instead of comparing them.
+const WRITE: &str = "FIRSTCOME_WRITE_STRUCTURE";
+
+#[test]
+fn the_tables_of_imports_have_not_drifted() {
+    let page = root().join("docs/architecture.md");
+    let text = fs::read_to_string(&page).unwrap();
+    let (before, rest) = text.split_once("<!-- imports: begin -->\n").unwrap();
+    let (written, after) = rest.split_once("<!-- imports: end -->").unwrap();
+    let made = format!("\n{}\n", edge_tables());
+    if std::env::var_os(WRITE).is_some() {
+        let text = format!("{before}<!-- imports: begin -->\n{made}<!-- imports: end -->{after}");
+        fs::write(&page, text).unwrap();
+        return;
+    }
+    assert!(
+        written == made,
+        "run `make structure` and look at the difference"
+    );
+}
+
+#[test]
+fn every_decision_is_in_the_index_with_its_status_and_date() {
+    let folder = root().join("docs/decisions");
+    let index = fs::read_to_string(folder.join("README.md")).unwrap();
+    let mut rows: Vec<&str> = index
+        .lines()
+        .filter(|line| line.starts_with("| ["))
+        .collect();
+    for entry in fs::read_dir(&folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name == "README.md" {
+            continue;
+        }
+        let page = fs::read_to_string(folder.join(&name)).unwrap();
+        let number = &name[..4];
+        let title = page.lines().next().unwrap();
+        let title = title.strip_prefix(&format!("# {number}: ")).unwrap();
+        let start = format!("| [{number}]({name}) | {title} | ");
+        let found = rows.iter().position(|row| row.starts_with(&start));
+        let row = rows.remove(found.unwrap_or_else(|| panic!("no row {start}")));
+        let cells: Vec<&str> = row[start.len()..]
+            .trim_end_matches(" |")
+            .split(" | ")
+            .collect();
+        let [status, date] = cells[..] else {
+            panic!("{row}")
+        };
+        assert!(
+            status == "accepted" || status.starts_with("replaced by "),
+            "{row}"
+        );
+        assert!(date.len() == 10 && date.starts_with("20"), "{row}");
+    }
+    assert!(rows.is_empty(), "rows without a page: {rows:?}");
 }
 
 #[test]

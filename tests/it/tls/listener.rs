@@ -130,7 +130,7 @@ async fn a_new_certificate_is_shown_without_a_restart_and_a_bad_one_is_not() {
     // The key of another.
     std::fs::copy(keys.path("client-key.pem"), keys.path("server-key.pem")).unwrap();
     until("it is said", async || {
-        service.log().contains("a new certificate is not used")
+        service.log().contains("new certificate rejected")
     })
     .await;
     assert!(shown().await == second);

@@ -1,4 +1,4 @@
-//! What a stream does that a socket on this machine hardly ever does.
+//! Streams that behave as local sockets hardly ever do.
 
 use std::io;
 use std::sync::Mutex;
@@ -8,11 +8,12 @@ use poem::endpoint::make_sync;
 use tokio::io::ReadBuf;
 
 use super::*;
+use crate::host::InvalidHost;
 
-/// Asks once, and takes its time to be closed, as one does that has to say so first.
+/// Sends one request, and needs two calls to shut down, as TLS does.
 struct SlowToClose {
-    question: &'static [u8],
-    closings: Arc<AtomicU32>,
+    request: &'static [u8],
+    shutdowns: Arc<AtomicU32>,
 }
 
 impl Readable for SlowToClose {
@@ -27,10 +28,10 @@ impl AsyncRead for SlowToClose {
         _cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.question.is_empty() {
+        if self.request.is_empty() {
             return Poll::Pending;
         }
-        buffer.put_slice(std::mem::take(&mut self.question));
+        buffer.put_slice(std::mem::take(&mut self.request));
         Poll::Ready(Ok(()))
     }
 }
@@ -49,7 +50,7 @@ impl AsyncWrite for SlowToClose {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.closings.fetch_add(1, Ordering::Relaxed) > 0 {
+        if self.shutdowns.fetch_add(1, Ordering::Relaxed) > 0 {
             return Poll::Ready(Ok(()));
         }
         cx.waker().wake_by_ref();
@@ -57,8 +58,8 @@ impl AsyncWrite for SlowToClose {
     }
 }
 
-fn ends() -> Ends {
-    Ends {
+fn peers() -> Peers {
+    Peers {
         local: "127.0.0.1:1".parse().unwrap(),
         remote: "127.0.0.1:2".parse().unwrap(),
         scheme: Scheme::HTTPS,
@@ -66,25 +67,24 @@ fn ends() -> Ends {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_closes_does_not_rest_before_it_is_done() {
-    let settings = Settings::default();
-    let closings = Arc::new(AtomicU32::new(0));
+async fn a_closing_connection_is_not_idle() {
+    let shutdowns = Arc::new(AtomicU32::new(0));
     let stream = SlowToClose {
-        question: b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-        closings: Arc::clone(&closings),
+        request: b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+        shutdowns: Arc::clone(&shutdowns),
     };
     let began = Instant::now();
     let endpoint = Arc::new(make_sync(|_| Response::default()));
-    Protocol::new(&settings, CancellationToken::new())
-        .speak(stream, ends(), endpoint, Standing::Seated)
+    Protocol::new(&Config::default(), CancellationToken::new())
+        .run(stream, peers(), endpoint, Place::WithinLimit)
         .await;
-    assert_eq!(closings.load(Ordering::Relaxed), 2);
-    assert!(began.elapsed() < settings.head_timeout);
+    assert_eq!(shutdowns.load(Ordering::Relaxed), 2);
+    assert!(began.elapsed() < Config::default().head_timeout);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_asked_has_one_host_and_a_path() {
-    for (question, wanted) in [
+async fn the_endpoint_sees_one_host_and_a_path() {
+    for (request, expected) in [
         (
             &b"GET http://evil.example/x?y=z HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"[..],
             Some("evil.example/x?y=z"),
@@ -99,23 +99,23 @@ async fn what_is_asked_has_one_host_and_a_path() {
             None,
         ),
     ] {
-        let asked = Arc::new(Mutex::new(None));
-        let seen = Arc::clone(&asked);
-        let endpoint = make_sync(move |request| {
-            let is_clear = request.data::<UnclearHost>().is_none();
+        let received = Arc::new(Mutex::new(None));
+        let seen = Arc::clone(&received);
+        let endpoint = make_sync(move |request: Request| {
+            let is_valid = request.data::<InvalidHost>().is_none();
             let host = request.header("host").unwrap_or_default();
             let whole = format!("{host}{}", request.uri());
-            *seen.lock().unwrap() = Some(is_clear.then_some(whole));
+            *seen.lock().unwrap() = Some(is_valid.then_some(whole));
             Response::default()
         });
         let stream = SlowToClose {
-            question,
-            closings: Arc::default(),
+            request,
+            shutdowns: Arc::default(),
         };
-        Protocol::new(&Settings::default(), CancellationToken::new())
-            .speak(stream, ends(), Arc::new(endpoint), Standing::Seated)
+        Protocol::new(&Config::default(), CancellationToken::new())
+            .run(stream, peers(), Arc::new(endpoint), Place::WithinLimit)
             .await;
-        let asked = asked.lock().unwrap().take().unwrap();
-        assert_eq!(asked.as_deref(), wanted, "{}", question.escape_ascii());
+        let received = received.lock().unwrap().take().unwrap();
+        assert_eq!(received.as_deref(), expected, "{}", request.escape_ascii());
     }
 }

@@ -1,5 +1,4 @@
-//! TLS of the service's own listener: its certificate, the handshake, and how the certificate is replaced
-//! while it runs. It must not know what is said over it.
+//! TLS of a listener: its certificate, the handshake, and how the certificate is replaced at run time.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,10 +17,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-/// The one protocol that is spoken here.
+/// The only protocol offered by ALPN.
 const PROTOCOL: &[u8] = b"http/1.1";
 
-/// What goes wrong with a certificate.
+/// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
@@ -33,37 +32,37 @@ pub enum TlsError {
         #[source]
         source: io::Error,
     },
-    /// A file has no certificate in it, or something that is none.
+    /// A file contains no certificate, or something else.
     #[error("no certificates in PEM in {}", .0.display())]
     Certificates(PathBuf),
-    /// A file has no key in it.
+    /// A file contains no private key.
     #[error("no private key in PEM in {}", .0.display())]
     Key(PathBuf),
-    /// The key is not that of the certificate, or of a kind that is not used.
+    /// The key does not belong to the certificate, or its kind is not supported.
     #[error("use the certificate with its key")]
     Pair(#[source] rustls::Error),
 }
 
-/// Where the certificate is.
+/// The paths of a certificate and its key.
 #[derive(Clone, Debug)]
 pub struct CertificateFiles {
-    /// The service's own, then those that vouch for it, in PEM.
+    /// The certificate chain in PEM, the server's own certificate first.
     pub certificate: PathBuf,
-    /// The private key of the first, in PEM.
+    /// The private key of the first certificate, in PEM.
     pub key: PathBuf,
 }
 
-/// What tells whether files have changed.
-type Print = [u8; 32];
+/// Changes when the files do.
+type Digests = [u8; 32];
 
 impl CertificateFiles {
-    async fn load(&self) -> Result<(Print, Result<CertifiedKey, TlsError>), TlsError> {
+    async fn load(&self) -> Result<(Digests, Result<CertifiedKey, TlsError>), TlsError> {
         let certificate = read(&self.certificate).await?;
         let key = read(&self.key).await?;
-        let mut print = Sha256::new();
-        print.update(Sha256::digest(&certificate));
-        print.update(Sha256::digest(&key));
-        Ok((print.finalize().into(), self.parse(&certificate, &key)))
+        let mut digests = Sha256::new();
+        digests.update(Sha256::digest(&certificate));
+        digests.update(Sha256::digest(&key));
+        Ok((digests.finalize().into(), self.parse(&certificate, &key)))
     }
 
     fn parse(&self, certificate: &[u8], key: &[u8]) -> Result<CertifiedKey, TlsError> {
@@ -87,14 +86,14 @@ async fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     })
 }
 
-/// The certificate that is shown now.
+/// The current certificate.
 #[derive(Debug)]
-struct Shown(RwLock<Arc<CertifiedKey>>);
+struct Current(RwLock<Arc<CertifiedKey>>);
 
-impl ResolvesServerCert for Shown {
+impl ResolvesServerCert for Current {
     fn resolve(&self, _client: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Some(Arc::clone(&shown))
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&current))
     }
 }
 
@@ -103,79 +102,85 @@ impl ResolvesServerCert for Shown {
 pub struct Tls {
     acceptor: TlsAcceptor,
     files: CertificateFiles,
-    shown: Arc<Shown>,
-    print: Print,
+    current: Arc<Current>,
+    digests: Digests,
 }
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut told = formatter.debug_struct("Tls");
-        told.field("files", &self.files).finish_non_exhaustive()
+        formatter
+            .debug_struct("Tls")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
     }
 }
 
 impl Tls {
-    /// Reads the certificate. TLS 1.2 and 1.3, and nothing older.
+    /// Reads the certificate. Offers TLS 1.2 and 1.3 only.
     pub async fn open(files: CertificateFiles) -> Result<Self, TlsError> {
-        let (print, certificate) = files.load().await?;
-        let shown = Arc::new(Shown(RwLock::new(Arc::new(certificate?))));
+        let (digests, certificate) = files.load().await?;
+        let current = Arc::new(Current(RwLock::new(Arc::new(certificate?))));
         let provider = Arc::new(ring::default_provider());
-        let resolver = Arc::<Shown>::clone(&shown);
+        let resolver = Arc::<Current>::clone(&current);
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Pair)?
             .with_no_client_auth()
             .with_cert_resolver(resolver);
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
-        // Who comes back need not go through all of it again.
+        // Returning clients resume their session.
         config.ticketer = ring::Ticketer::new().map_err(TlsError::Pair)?;
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             files,
-            shown,
-            print,
+            current,
+            digests,
         })
     }
 
-    /// Looks at the files so often, and shows what is new in them from the next handshake on. What cannot be
-    /// used is said once, and the certificate that there is stays.
-    pub async fn keep_up(mut self, every: Duration, stop: &CancellationToken) {
-        let mut unread = false;
+    /// Reads the files once per `interval` and uses a new certificate from the next handshake on. An unusable one
+    /// is logged once, and the current one stays.
+    pub async fn reload(mut self, interval: Duration, stop: &CancellationToken) {
+        let mut has_failed = false;
         while stop
-            .run_until_cancelled(tokio::time::sleep(every))
+            .run_until_cancelled(tokio::time::sleep(interval))
             .await
             .is_some()
         {
-            match self.renew().await {
-                Ok(()) => unread = false,
+            match self.reload_once().await {
+                Ok(()) => has_failed = false,
                 Err(error) => {
-                    if !unread {
+                    if !has_failed {
                         tracing::error!(
                             error = &error as &dyn std::error::Error,
-                            "a new certificate is not used"
+                            "new certificate rejected"
                         );
                     }
-                    unread = true;
+                    has_failed = true;
                 }
             }
         }
     }
 
-    async fn renew(&mut self) -> Result<(), TlsError> {
-        let (print, certificate) = self.files.load().await?;
-        if print == self.print {
+    async fn reload_once(&mut self) -> Result<(), TlsError> {
+        let (digests, certificate) = self.files.load().await?;
+        if digests == self.digests {
             return Ok(());
         }
-        // Halves of two pairs, while the files are being replaced, are no pair: they are looked at again.
+        // While the files are being replaced, certificate and key may not match: the next read tries again.
         let certificate = Arc::new(certificate?);
-        self.print = print;
-        *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = certificate;
-        tracing::info!("a new certificate is shown");
+        self.digests = digests;
+        *self
+            .current
+            .0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = certificate;
+        tracing::info!("certificate reloaded");
         Ok(())
     }
 
-    /// Shakes hands, within so long.
-    pub(super) async fn accept(
+    /// Performs the handshake within a time limit.
+    pub(crate) async fn accept(
         &self,
         stream: TcpStream,
         within: Duration,
@@ -183,7 +188,7 @@ impl Tls {
         match tokio::time::timeout(within, self.acceptor.accept(stream)).await {
             Ok(Ok(stream)) => Some(stream),
             Ok(Err(error)) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "no handshake");
+                tracing::debug!(error = &error as &dyn std::error::Error, "handshake failed");
                 None
             }
             Err(_) => None,
