@@ -1,23 +1,23 @@
-//! Publishes what was committed: every outbox row reaches Kafka at least once, the rows of one key
-//! in their order, and no row leaves by another door than acknowledged or parked.
+//! Publishes what was committed: every outbox row reaches Kafka at least once, the rows of one key in their
+//! order. A row leaves the outbox only acknowledged or parked.
 //!
 //! ```text
 //!  writer ──hints──▶ dispatcher ──▶ workers ──acknowledged──▶ settler ──▶ row deleted
-//!                      ▲  ▲            └────failed─────────▶ parker ──▶ row parked ──▶ copier
-//!            poll ─────┘  └───────────── due again ◀───────────┘
+//!                      ▲  ▲            └────failed──────────▶ parker ──▶ row parked ──▶ copier
+//!            poll ─────┘  └───────────── due again ◀────────────┘
 //! ```
 //!
-//! - [`owner`](self) keeps the leases: which buckets are ours, and until when we may send.
-//! - `dispatcher` knows every row that is under way, so that none goes out twice; it reads its own
-//!   buckets, plainly and by state: no `SKIP LOCKED` (it breaks per-key order and collapses under
-//!   REPEATABLE READ), no `id > last` (order of ids is not order of commits).
+//! - `owner` renews the leases: which buckets this relay owns, and until when it may send.
+//! - `dispatcher` knows every row in flight, so that none is sent twice; it reads its own buckets, plainly and by
+//!   state: no `SKIP LOCKED` (it breaks per-key order and collapses under REPEATABLE READ), no `id > last` (order
+//!   of ids is not order of commits).
 //! - `worker` sends: one record of a key at a time, many keys at once.
-//! - `settler` deletes acknowledged rows in batches; `parker` writes down what failed.
-//! - `breaker` holds everything back while the broker, a topic, or a partition is away; `away` says what is not
-//!   to be read meanwhile.
-//! - `purger` deletes what was published long ago; `history` samples what old snapshots cost.
+//! - `settler` deletes acknowledged rows in batches; `parker` records failures.
+//! - `breakers` hold records back while the broker, a topic or a partition fails; `targets` excludes their rows from
+//!   reading.
+//! - `purger` deletes events published long ago; `history` samples the cost of old snapshots.
 //!
-//! It must not write outbox rows, know about gates, or decide what a participation means.
+//! It must not write outbox rows, know gates, or decide what a participation means.
 
 mod breaker;
 mod breakers;
@@ -60,12 +60,11 @@ use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::{Policy, Spawner, Stage};
 
-/// Of rows under way and their keys, each of which is looked up a dozen times: ids and numbers, for which a fast
-/// hash is good enough.
+/// Maps of rows in flight and their keys, read often: a fast hash is enough for ids.
 type Map<K, V> = HashMap<K, V, RandomState>;
 type Set<K> = HashSet<K, RandomState>;
 
-/// What all context of the relay share.
+/// State shared by the tasks of the relay.
 struct RelayContext {
     config: Config,
     store: Store,
@@ -77,16 +76,16 @@ struct RelayContext {
     topics: targets::Topics,
     blocked_keys: keys::BlockedKeys,
     recalled_keys: keys::RecalledKeys,
-    /// One for each record at the producer; all of them for one that must go alone.
+    /// One for each record at the producer; all of them for a record that is sent alone.
     permits: Arc<Semaphore>,
     foreign_buckets: ForeignBuckets,
-    /// Makes the dispatcher poll now.
+    /// Makes the dispatcher poll at once.
     wake: Notify,
-    /// Makes the parker look now.
+    /// Makes the parker read parked rows and orphans at once.
     buckets_gained: Notify,
-    /// Makes the parker look for rows that may go again.
+    /// Makes the parker read due rows at once.
     breaker_closed: Notify,
-    /// Makes the copier look now.
+    /// Makes the copier run at once.
     dead_letter_added: Notify,
 }
 
@@ -101,42 +100,42 @@ impl std::fmt::Debug for RelayContext {
     }
 }
 
-/// Where a row under way comes from, and so where its result is recorded.
+/// The table of a row in flight, where its result is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
     Pending,
     Parked { attempts: u32 },
 }
 
-/// Whether somebody may be waiting for a row, or it is one of many that have waited.
+/// Whether a row was just committed, or belongs to a backlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Urgency {
     Fresh,
     Backlog,
 }
 
-/// A row under way.
+/// A row in flight.
 #[derive(Clone, Debug)]
 struct Item {
     event: OutboxEvent,
     origin: Origin,
-    /// Tenure of its bucket under which it was read.
+    /// Tenure of its bucket when it was read.
     epoch: u64,
-    /// A batch with it was refused: it goes alone, to see whether it was the one.
+    /// Its batch was refused: it is sent alone, to find the refused record.
     alone: bool,
     urgency: Urgency,
-    /// When it was committed, if its writer said so.
+    /// When it was committed, if the writer handed it over.
     committed_at: Option<Instant>,
 }
 
-/// What the dispatcher is told about rows under way.
+/// A message to the dispatcher about rows in flight.
 #[derive(Debug)]
 enum Signal {
     /// Published and settled.
     Settled(Vec<EventId>),
-    /// Recorded otherwise, or given back unpublished: no longer under way.
+    /// Parked, or returned unpublished: no longer in flight.
     Back(Vec<EventId>),
-    /// Parked rows whose time has come.
+    /// Parked rows that are due.
     Due(Vec<Item>),
 }
 
@@ -209,7 +208,7 @@ impl Relay {
     }
 }
 
-/// Tasks that keep nothing in memory and so can simply be started again.
+/// Starts the tasks without state in memory, which can be restarted.
 fn start_loops(spawner: &Spawner, context: &Context) {
     let restart = Policy::restart();
     let (of_owner, of_copier) = (Arc::clone(context), Arc::clone(context));
@@ -232,8 +231,8 @@ fn start_loops(spawner: &Spawner, context: &Context) {
     });
 }
 
-/// Starts a task that knows what is under way. Its failure is a bug that loses this knowledge, so
-/// the process stops and the next one reads the truth from the database.
+/// Starts a task that holds the rows in flight. Its failure loses them, so the process stops, and the next one
+/// reads them from the database.
 fn once<F, Fut>(spawner: &Spawner, name: &'static str, stage: Stage, work: F)
 where
     F: FnOnce(tokio_util::sync::CancellationToken) -> Fut + Send + 'static,

@@ -3,6 +3,7 @@
 //! participants do, so they are off unless the configuration turns them on. Jobs live in the process that
 //! was asked, a bounded number at once; what they came to is kept for a while, for a bounded number.
 
+mod figures;
 mod job;
 
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! The gate: the atomic pre-check that every participation passes before the database is touched.
 //!
-//! It says yes or no, gives the place in line and keeps a lease for each yes until the writer tells
-//! what became of it. It is a sieve, never the truth: it may be lost and rebuilt at any time, and the
-//! store refuses what it wrongly lets through.
+//! It admits or refuses, gives the rank, and keeps a lease for each admission until the writer reports the result.
+//! It is a filter and not authoritative: it may be lost and rebuilt at any time, and the store refuses what it
+//! wrongly admits.
 
 mod answers;
 mod breaker;
@@ -46,25 +46,25 @@ pub use crate::domain::{Mark, Return, Seat};
 /// anybody could reach.
 const EXACT_MAX: u64 = (1 << 53) - 1;
 
-/// What came of giving units back to the gate.
+/// The result of returning units to the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GivenBack {
-    /// So many units returned; none where the gate knew already.
+    /// Units returned; 0 if the gate had these returns already.
     Units(u64),
-    /// The gate's state is about to be replaced: ask again when it was.
+    /// The gate's state is being rebuilt: try again afterwards.
     Behind,
 }
 
-/// The gate could not be asked, or did not make sense. Never a refusal.
+/// The gate failed. Never a refusal.
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
-    /// Not reachable, or the answer did not come in time: the command may have run.
+    /// No connection, or no answer in time: the command may have run.
     #[error("ask the gate")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Nobody asked: it did not answer a moment ago, and has not answered since.
+    /// Not called, because the breaker is open.
     #[error("ask the gate: it is away")]
     Away,
-    /// The script answered with something that is not in its contract, or failed.
+    /// The script failed, or its reply is not in its contract.
     #[error("read the gate's answer: {0}")]
     Protocol(String),
 }
@@ -80,8 +80,8 @@ pub trait Gate: Send + Sync + 'static {
         lease: Duration,
     ) -> Result<Vec<Admission>, GateError>;
 
-    /// Makes the refusal of an entrant with a key one of now: it is said some time after the gate was asked,
-    /// `age` ago at least, and until then anything may have been admitted under the key.
+    /// Refuses the key of a refused entrant for attempts that began before now. `age` is the least time since the
+    /// gate refused the entrant; another attempt may have been admitted under the key since.
     async fn refuse_key(
         &self,
         campaign: CampaignId,
@@ -90,12 +90,12 @@ pub trait Gate: Send + Sync + 'static {
         lease: Duration,
     ) -> Result<KeyRefused, GateError>;
 
-    /// Ends the leases of what was committed: the units stay taken. Unknown ids are passed over.
+    /// Ends the leases of committed participations: their units stay taken. Unknown ids are ignored.
     async fn settle(&self, campaign: CampaignId, ids: &[ParticipationId]) -> Result<(), GateError>;
 
-    /// Ends the leases of what was not committed: units and place return. Ids without a lease of this
-    /// epoch are passed over, so that a release after a settle, a second release, or one that comes late
-    /// returns nothing. Answers how many units returned.
+    /// Ends the leases of participations that were not committed: units and rank return. Ids without a lease of
+    /// this epoch are ignored, so a release after a settle, a second release or a late one returns nothing.
+    /// Returns the number of units returned.
     async fn release(
         &self,
         campaign: CampaignId,
@@ -103,8 +103,8 @@ pub trait Gate: Send + Sync + 'static {
         ids: &[ParticipationId],
     ) -> Result<u64, GateError>;
 
-    /// Returns units and places of committed participations that were given up while `epoch` was in
-    /// force. What the gate knows already is passed over.
+    /// Returns the units of committed participations that ended while `epoch` was in force. Known returns are
+    /// ignored.
     async fn give_back(
         &self,
         campaign: CampaignId,
@@ -112,17 +112,16 @@ pub trait Gate: Send + Sync + 'static {
         returns: &[Return],
     ) -> Result<GivenBack, GateError>;
 
-    /// Puts new settings in force unless the gate has newer ones. The state of a campaign that is over
-    /// goes by itself some time after.
+    /// Puts new settings in force unless the gate has newer ones. The state of a campaign that is over expires
+    /// some time later.
     async fn configure(
         &self,
         campaign: CampaignId,
         settings: &Settings,
     ) -> Result<Configured, GateError>;
 
-    /// Replaces the whole state by what is committed, leases included (they end: their holders are
-    /// refused by the writer because the epoch moved). Does nothing and answers false unless `epoch`
-    /// is newer than the gate's.
+    /// Replaces the whole state by what is committed, and ends all leases (the writer refuses their holders,
+    /// because the epoch has changed). Returns false, and does nothing, unless `epoch` is newer than the gate's.
     async fn rebuild(
         &self,
         campaign: CampaignId,

@@ -1,5 +1,4 @@
-//! The admission desk: gathers those who ask the gate at the same moment into one call per campaign.
-//! It must not decide anything itself.
+//! The admission batcher: gathers concurrent entrants into one call of the gate per campaign. It decides nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,17 +14,17 @@ use crate::parts::gate::{Admission, Entrant, Gate, GateError};
 use crate::runtime::batcher::{LaneConfig, Lanes, WAIT_BUCKETS};
 use crate::runtime::supervisor::{Spawner, Stage};
 
-/// Asks the gate on behalf of many.
+/// Batches calls of the gate.
 #[derive(Clone)]
 pub struct AdmissionBatcher {
     lanes: Lanes<AdmissionRequest>,
     waits: Histogram,
 }
 
-/// The gate's answer, and until when what it gave may be committed.
+/// The gate's answer, and the deadline of its commit.
 #[derive(Debug)]
 pub struct AdmissionAnswer {
-    /// Yes or no.
+    /// The answer.
     pub admission: Admission,
     /// When the gate was asked, by this process's monotonic clock.
     pub asked_at: Instant,
@@ -37,14 +36,14 @@ pub struct AdmissionAnswer {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AdmissionError {
-    /// The desk's queue is full; nothing was taken.
+    /// The queue is full; nothing was taken.
     #[error("the gate's queue is full")]
     Full,
     /// The gate could not be asked; a lease may be held.
     #[error("ask the gate for a batch")]
     Gate(#[source] Arc<GateError>),
-    /// The desk stopped before it answered.
-    #[error("await the gate's answer: the desk stopped")]
+    /// The batcher stopped before it answered.
+    #[error("await the gate's answer: the batcher stopped")]
     Stopped,
 }
 
@@ -55,7 +54,7 @@ struct AdmissionRequest {
 }
 
 impl AdmissionBatcher {
-    /// Opens the desk.
+    /// Starts the batcher.
     pub fn start(
         spawner: &Spawner,
         gate: Arc<dyn Gate>,
@@ -75,7 +74,7 @@ impl AdmissionBatcher {
         }
     }
 
-    /// Makes visible how long answers take.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "admission",
@@ -159,7 +158,7 @@ async fn ask_for_group(
 }
 
 fn answer_all(group: Vec<AdmissionRequest>, error: GateError) {
-    // That the gate is away was said when it went.
+    // The breaker logged the outage.
     if !matches!(error, GateError::Away) {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
@@ -173,7 +172,7 @@ fn answer_all(group: Vec<AdmissionRequest>, error: GateError) {
     }
 }
 
-/// Who asked may have gone; a lease they hold is the sweeper's then.
+/// The caller may have gone; then the sweeper ends its lease.
 fn answer(asking: AdmissionRequest, answer: Result<AdmissionAnswer, AdmissionError>) {
     drop(asking.reply.send(answer));
 }

@@ -1,6 +1,6 @@
-//! The database path: while the gate is away, participations are admitted and committed by the
-//! database alone, many in one transaction. Slower than the gate, above all for those who are refused,
-//! so its queue is short: who finds no room is told to come back.
+//! The database path: while the gate is away, the database admits and commits, many participations in one
+//! transaction. It is slower than the gate, above all for refusals, so its queue is short; without room the client
+//! has to retry.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::runtime::supervisor::{Spawner, Stage};
 /// this is over for whoever could not reach it.
 pub const TERM: Duration = Duration::from_millis(500);
 
-/// Why somebody takes the database path.
+/// Why the database path is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// The gate is away for this replica.
@@ -34,10 +34,10 @@ pub enum Cause {
     GateClosed,
 }
 
-/// What is known of one applicant afterwards.
+/// The result for one applicant.
 #[derive(Clone, Debug)]
 pub enum DirectAnswer {
-    /// By the rules, and durable if it is a yes.
+    /// Decided by the rules, and durable if accepted.
     Decided(Decision),
     /// Not committed: the idempotency key was used.
     Conflict,
@@ -45,9 +45,9 @@ pub enum DirectAnswer {
     Open,
     /// There is no such campaign.
     UnknownCampaign,
-    /// Not committed: the store did not take it.
+    /// Not committed: the store failed.
     Unavailable,
-    /// Not known: the connection was lost during COMMIT.
+    /// Unknown: the connection was lost during COMMIT.
     Unknown,
 }
 

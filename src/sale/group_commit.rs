@@ -1,6 +1,5 @@
-//! The writer: commits what the gate admitted, many participations in one transaction, and says of
-//! each what is known. It must never answer yes to what is not durable, nor commit under a lease that
-//! has run out.
+//! The writer: commits admitted participations, many in one transaction, and reports the result of each. It must
+//! never report a commit that is not durable, nor commit under an expired lease.
 
 mod committer;
 mod settle;
@@ -20,23 +19,23 @@ use crate::runtime::batcher::{LaneConfig, Lanes, Place, WAIT_BUCKETS};
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Stage};
 
-/// What is known of one participation after the writer had it.
+/// The result of one participation's commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitResult {
     /// Durable, with its outbox row.
     Committed {
-        /// The store's time from which it is held, where it is and that is known.
+        /// Store time when the hold starts; none if there is no hold or it is unknown.
         held_from: Option<domain::Instant>,
     },
-    /// Not committed: the gate was rebuilt since it admitted this one. Ask it again.
+    /// Not committed: the gate was rebuilt after the admission. Ask it again.
     StaleEpoch,
-    /// Not committed, and released: the database has not enough units.
+    /// Not committed, and released: the store has too few units.
     SoldOut,
     /// Not committed, and released: the schema refuses it (the user or the key has one already).
     Conflict,
-    /// Not committed, and released: the store did not take it in time.
+    /// Not committed, and released: the store did not answer in time.
     Unavailable,
-    /// Not known. The lease stays, for the sweeper to find out.
+    /// Unknown. The sweeper ends the lease.
     Unknown,
 }
 
@@ -51,10 +50,10 @@ pub struct WriterConfig {
     pub contention: retry::Policy,
 }
 
-/// One participation on its way into the store.
+/// One participation to commit.
 #[derive(Debug)]
 pub struct Job {
-    /// What it takes part in.
+    /// Its campaign.
     pub campaign: Arc<Campaign>,
     /// Generation of the gate that admitted it.
     pub epoch: u64,
@@ -116,7 +115,7 @@ impl Writer {
         Self { lanes, committer }
     }
 
-    /// Makes visible where those wait who are committed in groups.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         let waits = &self.committer.waits;
         let writer = registry.sub_registry_with_prefix("writer");
@@ -134,7 +133,7 @@ impl Writer {
         );
     }
 
-    /// Keeps a place in the queue, or none when it is full.
+    /// Reserves a place in the queue; none: it is full.
     #[must_use]
     pub fn reserve(&self, campaign: CampaignId) -> Option<WriterSlot> {
         self.lanes.reserve(campaign).map(WriterSlot)
@@ -146,7 +145,7 @@ impl Writer {
         self.lanes.has_place(campaign)
     }
 
-    /// Commits in the next group, and waits until what became of it is known.
+    /// Commits in the next group, and waits for the result.
     pub async fn commit(&self, place: WriterSlot, job: Job) -> CommitResult {
         let (reply, result) = oneshot::channel();
         let _seat = place.0.send(Queued {

@@ -1,6 +1,6 @@
-//! THE request, top to bottom: who and what, the local checks, a place in the writer's queue, the
-//! gate, the commit, the answer. A yes is given only for what is durable. While the gate is away the
-//! database admits and commits in one step (`by_database`), or nobody is admitted, by configuration.
+//! One participation from the request to the answer: the local checks, a place in the writer's queue, the gate, the
+//! commit. It is accepted only when it is durable. While the gate is away the database admits and commits in one
+//! step (`by_database`), or nobody is admitted, by configuration.
 
 mod attempt;
 mod by_database;
@@ -60,15 +60,15 @@ pub struct Participate {
     dependencies: Arc<Dependencies>,
 }
 
-/// What a participation passes, in order.
+/// What a participation uses, in order.
 pub struct Dependencies {
-    /// Campaigns at hand.
+    /// Cached campaigns.
     pub catalogue: Catalogue,
-    /// Who may take part, where not everybody may.
+    /// Allow lists.
     pub allow_lists: AllowLists,
-    /// The way to the gate.
+    /// Batches calls of the gate.
     pub admission: AdmissionBatcher,
-    /// Whether the gate is there.
+    /// The gate.
     pub gate: Arc<ScriptGate>,
     /// Group commit.
     pub writer: Writer,
@@ -80,7 +80,7 @@ pub struct Dependencies {
     pub store: Store,
     /// Looks up earlier answers.
     pub lookups: Lookups,
-    /// Puts a gate right that is missing or wrong.
+    /// Rebuilds gates.
     pub reconciler: Reconciler,
     /// Counts the answers.
     pub meter: Meter,
@@ -103,16 +103,16 @@ enum CommitMode {
     Alone,
 }
 
-/// Who admits.
+/// Where a request is admitted.
 enum AdmissionPath {
     Gate,
     Database(Cause),
 }
 
-/// What came of one try.
+/// The result of one try.
 enum Step {
     Done(Outcome),
-    /// Nothing was committed; the way may be another one by now.
+    /// Nothing was committed; the path may have changed.
     Again,
 }
 
@@ -125,15 +125,13 @@ impl Participate {
         }
     }
 
-    /// Whether a participation would find a place now. Costs next to nothing, so that the many who would
-    /// not can be told before anything is done for them.
+    /// Whether the queue has room now. Cheap, so that excess requests can be refused before any work.
     #[must_use]
     pub fn has_place(&self, campaign: CampaignId) -> bool {
         self.dependencies.writer.has_place(campaign)
     }
 
-    /// Whether the campaign has a list that the user is not in: `run` refuses them before anything is taken
-    /// for them.
+    /// Whether the user is not on the campaign's allow list: `run` refuses them before it takes anything.
     pub async fn is_not_allowed(&self, request: &Request) -> Result<bool, ParticipateError> {
         let campaign = self.dependencies.known_campaign(request.campaign).await?;
         let refusal = self

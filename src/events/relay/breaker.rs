@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use crate::runtime::retry;
 
-/// A prober that was lost (its worker panicked) is waited for no longer than this.
+/// Longest wait for a probe, whose worker may have panicked.
 const PROBE_MAX: Duration = Duration::from_secs(30);
-/// How long to wait for somebody else's probe before looking again.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Pause before asking again during a probe.
+const PROBE_PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -19,22 +19,22 @@ enum State {
     Probing { until: Instant, failures: u32 },
 }
 
-/// What a breaker does with records.
+/// The state of a breaker, as shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerState {
-    /// Lets them go.
+    /// Records pass.
     Closed,
-    /// Holds them back.
+    /// Records are held back.
     Open,
-    /// Holds them back but for one, which finds out whether they can go again.
+    /// Records are held back, except one probe.
     Probing,
 }
 
-/// Whether a record may go.
+/// How a record may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SendMode {
     Normal,
-    /// As the one that finds out.
+    /// As the probe.
     Probe,
 }
 
@@ -52,12 +52,12 @@ impl Breaker {
         }
     }
 
-    /// How long there is no point in asking; none: ask.
+    /// Time until records may pass or probe; none: now.
     pub(super) fn wait(&self) -> Option<Duration> {
         let now = Instant::now();
         match *self.lock() {
             State::Open { until, .. } if now < until => Some(until - now),
-            State::Probing { until, .. } if now < until => Some(LOOK_AGAIN),
+            State::Probing { until, .. } if now < until => Some(PROBE_PAUSE),
             _ => None,
         }
     }
@@ -74,12 +74,12 @@ impl Breaker {
         }
     }
 
-    /// Closes; whether it was not closed before.
+    /// Closes. Returns whether it was open.
     pub(super) fn succeeded(&self) -> bool {
         std::mem::replace(&mut *self.lock(), State::Closed) != State::Closed
     }
 
-    /// Opens, for longer each time its probe fails; whether it was closed before.
+    /// Opens, for longer after each failed probe. Returns whether it was closed.
     pub(super) fn failed(&self, leave: SendMode) -> bool {
         let mut state = self.lock();
         let failures = match (*state, leave) {
@@ -93,7 +93,7 @@ impl Breaker {
         failures == 1
     }
 
-    /// The leave was not made use of: somebody else may probe.
+    /// The record was not sent: another may probe.
     pub(super) fn unused(&self, leave: SendMode) {
         let mut state = self.lock();
         if let (State::Probing { failures, .. }, SendMode::Probe) = (*state, leave) {

@@ -1,6 +1,5 @@
-//! Holds back what would fail anyway: one breaker for the broker, one for each topic, and one for each
-//! partition that takes nothing. While open, one record at a time goes out to probe. It counts nothing against
-//! a record.
+//! The breakers of the broker, of each topic, and of each partition that accepts no records. While one is open,
+//! single records probe. A record that is held back does not count as a failed attempt.
 
 mod partitions;
 
@@ -14,12 +13,12 @@ use crate::domain::Stream;
 use crate::runtime::retry;
 use partitions::Partitions;
 
-/// Where a record goes.
+/// The target of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// To the topic of this stream.
+    /// The stream of its topic.
     pub(super) stream: Stream,
-    /// To this partition of it; none: it is not known how many there are.
+    /// The partition; none: the number of partitions is unknown.
     pub(super) partition: Option<u32>,
 }
 
@@ -29,7 +28,7 @@ impl Target {
     }
 }
 
-/// SendMode to send one record: from the broker's breaker, its topic's, and its partition's.
+/// Permission to send one record, from the breakers of the broker, its topic and its partition.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Permission {
     target: Target,
@@ -39,27 +38,27 @@ pub(super) struct Permission {
 }
 
 impl Permission {
-    /// Whether its record finds out whether others may go.
+    /// Whether its record is a probe.
     pub(super) fn is_probe(self) -> bool {
         [self.broker, self.topic, self.partition].contains(&SendMode::Probe)
     }
 }
 
-/// What a record has to wait for, and how long before asking again.
+/// What holds a record back.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum HeldBack {
-    /// Nothing may go.
+    /// The broker; ask again after this time.
     All(Duration),
-    /// Nothing to this topic, or to this partition of it.
+    /// Its topic or its partition.
     Target,
 }
 
-/// What shows how much is held back.
+/// The gauges.
 #[derive(Debug)]
 struct Shown {
     /// 1 unless all breakers are closed.
     open: Gauge,
-    /// How many partitions take nothing.
+    /// Partitions that accept no records.
     partitions: Gauge,
 }
 
@@ -70,7 +69,7 @@ pub(super) struct Breakers {
     participation: Breaker,
     campaign: Breaker,
     partitions: Partitions,
-    /// Locked while it is found out what to show, so that who comes last is right.
+    /// Locked while the gauges are set, so that the last update wins.
     shown: Mutex<Shown>,
 }
 
@@ -86,7 +85,7 @@ impl Breakers {
         }
     }
 
-    /// Lets the gauges say what has changed.
+    /// Sets the gauges.
     fn show(&self) {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         shown.open.set(i64::from(!self.closed()));
@@ -101,7 +100,7 @@ impl Breakers {
         }
     }
 
-    /// SendMode to send a record to a target, or what holds it back.
+    /// Permission to send a record to a target, or what holds it back.
     pub(super) fn ask(&self, target: Target) -> Result<Permission, HeldBack> {
         let topic = self.topic(target.stream);
         if let Some(wait) = self.broker.wait() {
@@ -119,12 +118,12 @@ impl Breakers {
         })
     }
 
-    /// Whether there is no point in sending to the topic of `stream` for now.
+    /// Whether the topic of `stream` is held back.
     pub(super) fn is_held(&self, stream: Stream) -> bool {
         self.topic(stream).wait().is_some()
     }
 
-    /// Whether there is no point in sending to the partition for now.
+    /// Whether the partition is held back.
     pub(super) fn is_partition_held(&self, target: Target) -> bool {
         self.partitions.is_held(target)
     }
@@ -135,22 +134,22 @@ impl Breakers {
         streams.filter(|stream| self.is_held(*stream)).collect()
     }
 
-    /// The partitions of a stream's topic that take nothing: those that may be probed now are among them.
+    /// Partitions of a stream's topic that accept no records, those to probe included.
     pub(super) fn partitions_away(&self, stream: Stream) -> Vec<u32> {
         self.partitions.away(stream)
     }
 
-    /// Those of them that there is no point in sending to for now.
+    /// Those of them that are held back.
     pub(super) fn partitions_held(&self, stream: Stream) -> Vec<u32> {
         self.partitions.held(stream)
     }
 
-    /// Those of them that may be probed now.
+    /// Those of them to probe now.
     pub(super) fn partitions_to_probe(&self, stream: Stream) -> Vec<u32> {
         self.partitions.probe_partitions(stream)
     }
 
-    /// How long until a partition may be probed; none: none is away that is not probed now.
+    /// Time until the next probe of a partition; none: no probe is needed.
     pub(super) fn next_probe(&self) -> Option<Duration> {
         self.partitions.next_probe()
     }
@@ -160,8 +159,7 @@ impl Breakers {
         !self.topic(stream).is_closed()
     }
 
-    /// The broker answered and took the record, or refused it for what it is. True: rows that were
-    /// held back may go again.
+    /// The broker accepted the record, or refused the record itself. Returns whether a breaker closed.
     pub(super) fn answered(&self, permission: Permission) -> bool {
         let broker = self.broker.succeeded();
         if broker {
@@ -184,7 +182,7 @@ impl Breakers {
         changed
     }
 
-    /// Whether leave that was given still holds: nothing has failed since, or this one finds out.
+    /// Whether the permission is still valid: no breaker has opened since, or it is a probe.
     pub(super) fn still(&self, permission: Permission) -> bool {
         let holds = |leave, breaker: &Breaker| leave == SendMode::Probe || breaker.is_closed();
         holds(permission.broker, &self.broker)
@@ -193,7 +191,7 @@ impl Breakers {
                 || self.partitions.is_closed(permission.target))
     }
 
-    /// The permission was not made use of.
+    /// The permission was not used.
     pub(super) fn unused(&self, permission: Permission) {
         self.broker.unused(permission.broker);
         self.target_unused(permission);
@@ -206,7 +204,7 @@ impl Breakers {
             .unused(permission.target, permission.partition);
     }
 
-    /// The broker is away, or the producer cannot take more.
+    /// The broker did not answer, or the producer is full.
     pub(super) fn away(&self, permission: Permission, reason: &str) {
         if self.broker.failed(permission.broker) {
             tracing::warn!(reason, "nothing can be published: rows wait");
@@ -215,7 +213,7 @@ impl Breakers {
         self.show();
     }
 
-    /// The broker answered: nothing can be written to this topic.
+    /// The broker refused the topic.
     pub(super) fn destination(&self, permission: Permission, reason: &str) {
         self.partitions
             .unused(permission.target, permission.partition);
@@ -259,7 +257,7 @@ impl Breakers {
         }
     }
 
-    /// Opens the breaker of a topic; whether it was closed before.
+    /// Opens the breaker of a topic. Returns whether it was closed.
     fn topic_failed(&self, permission: Permission) -> bool {
         self.broker.succeeded();
         let opened = self

@@ -10,9 +10,9 @@ use crate::parts::broker::PublishError;
 use crate::parts::store::{Parked, ParkedState, StoreError, Without};
 use crate::runtime::supervisor::BoxError;
 
-/// How often it looks though no copy is known to be due.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// When a dead letter is looked at again of which this release cannot read the event.
+/// Longest time between two runs.
+const INTERVAL_MAX: Duration = Duration::from_secs(60);
+/// Delay of a dead letter whose event this release cannot read.
 const UNREADABLE_AGAIN_IN: Duration = Duration::from_secs(3_600);
 /// Dead letters copied in one go.
 const COPY_ROWS_MAX: u32 = 100;
@@ -32,11 +32,11 @@ pub(super) async fn copy(context: Context, stop: CancellationToken) -> Result<()
     }
 }
 
-/// Copies what is due: how long until it is worth another look.
+/// Copies due dead letters. Returns the time until the next run.
 async fn copy_due(context: &Context) -> Result<Duration, StoreError> {
     let buckets = context.ownership.buckets();
     if buckets.is_empty() {
-        return Ok(LOOK_EVERY);
+        return Ok(INTERVAL_MAX);
     }
     let state = ParkedState::Dead;
     let due = context
@@ -71,8 +71,8 @@ async fn copy_due(context: &Context) -> Result<Duration, StoreError> {
         .store
         .next_due(state, &buckets, &Without::default())
         .await?;
-    let wait = next.unwrap_or(LOOK_EVERY);
-    Ok(wait.min(LOOK_EVERY).max(context.config.poll_min))
+    let wait = next.unwrap_or(INTERVAL_MAX);
+    Ok(wait.min(INTERVAL_MAX).max(context.config.poll_min))
 }
 
 async fn copy_one(context: &Context, dead: &Parked) -> Result<(), PublishError> {

@@ -1,5 +1,5 @@
-//! Which rows are under way. A row is claimed before a worker sees it and given up when its result is
-//! in the database, so that none is sent twice; the dispatcher alone holds this.
+//! The rows in flight. A row is added before a worker receives it and removed when its result is in the database,
+//! so that none is sent twice. Only the dispatcher has this.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use super::{Context, Map, Set};
 use crate::domain::{EventId, OutboxEvent};
 use crate::parts::store::PendingKey;
 
-/// Settled rows remembered, against hints that come after the poll was faster.
+/// Settled rows remembered, for hints that arrive after the poll has read their rows.
 const SETTLED_MAX: usize = 16_384;
 
-/// Who has a row.
+/// The task that has a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holder {
     Worker,
@@ -25,7 +25,7 @@ struct InFlightRow {
     holder: Holder,
 }
 
-/// How many rows of a key are where.
+/// Rows of a key in flight, by task.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct KeyCounts {
     pub(super) in_worker: usize,
@@ -58,7 +58,7 @@ impl InFlight {
         self.insert_row(row, Arc::clone(&event.key), holder, context);
     }
 
-    /// The same for a row whose event, and so its key, is not known.
+    /// Adds a row whose event cannot be read, so that its key is unknown.
     pub(super) fn insert_unreadable(&mut self, row: PendingKey, context: &Context) {
         self.insert_row(row, Arc::default(), Holder::Parker, context);
     }
@@ -78,7 +78,7 @@ impl InFlight {
         self.rows.insert(row.event_id, claim);
     }
 
-    /// Gives a row up. With the last row of a key a worker may take that key again.
+    /// Removes a row. With the last row of a key its recall ends.
     pub(super) fn remove(&mut self, id: EventId, context: &Context) {
         let Some(claim) = self.rows.remove(&id) else {
             return;

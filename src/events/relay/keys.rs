@@ -1,5 +1,4 @@
-//! Keys whose rows may not simply go out: those that wait behind a parked row, and those whose rows
-//! were called back from a worker.
+//! Keys whose rows must not be sent: those behind a parked row, and those recalled from a worker.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -22,13 +21,13 @@ struct Keys {
     unblocked: Set<String>,
 }
 
-/// Whether the rows of a key that were read may go.
+/// Whether rows read of a key may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyState {
     Open,
-    /// A row before them waits to be tried again.
+    /// An earlier row waits for a retry.
     Blocked,
-    /// There may be others before them: they are to be read again.
+    /// There may be earlier rows: they have to be read again.
     Reread,
 }
 

@@ -1,4 +1,4 @@
-//! What the relay counts. Cheap to clone: all clones are the same numbers.
+//! The relay's metrics. All clones share the same numbers.
 
 mod retention;
 
@@ -45,7 +45,7 @@ pub struct ParkedIn {
     pub state: &'static str,
 }
 
-/// The relay's numbers.
+/// The relay's metrics.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     /// Rows waiting to be published, in the whole installation.
@@ -106,7 +106,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Makes the numbers visible.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         let relay = registry.sub_registry_with_prefix("relay");
         relay.register(
@@ -132,14 +132,10 @@ impl Metrics {
             "Rows handed over by the writer",
             self.wake_hits.clone(),
         );
-        relay.register(
-            "polls",
-            "Times pending rows were looked for",
-            self.polls.clone(),
-        );
+        relay.register("polls", "Reads of pending rows", self.polls.clone());
         relay.register(
             "woken",
-            "Times another replica said that there were rows",
+            "Notifications of rows from other replicas",
             self.woken.clone(),
         );
         relay.register(
@@ -181,7 +177,7 @@ impl Metrics {
         );
         relay.register(
             "partitions_away",
-            "Partitions that take nothing",
+            "Partitions that accept no records",
             self.partitions_away.clone(),
         );
     }
@@ -223,7 +219,7 @@ impl Metrics {
     }
 }
 
-/// Reads from the database what nobody counts in passing.
+/// Samples the outbox for the gauges.
 pub(super) async fn sample(context: Context, stop: CancellationToken) -> Result<(), BoxError> {
     let longest = context.config.sample_interval;
     loop {

@@ -1,4 +1,4 @@
-//! Where records go, and which rows are not to be read because they cannot go there for now.
+//! The topic and partition of each record, and the rows that are not read while their target fails.
 
 use super::RelayContext;
 use super::breakers::Target;
@@ -13,7 +13,7 @@ pub(super) struct Topics {
 }
 
 impl Topics {
-    /// Those of an installation.
+    /// The names with this prefix.
     pub(super) fn new(prefix: &str) -> Self {
         Self {
             participation: Stream::Participation.topic(prefix),
@@ -30,7 +30,7 @@ impl Topics {
 }
 
 impl RelayContext {
-    /// Where the record of an event goes.
+    /// The target of an event's record.
     pub(super) fn target(&self, event: &OutboxEvent) -> Target {
         let count = self.partitions(event.stream);
         Target {
@@ -39,8 +39,8 @@ impl RelayContext {
         }
     }
 
-    /// What is not read in a poll: rows of topics that are held back, and of partitions that are away. Those that
-    /// may be probed are read by themselves: they would take the target of others.
+    /// The rows that a poll does not read: those of topics held back and of partitions that fail. Rows for probes are
+    /// read apart: they would displace others.
     pub(super) fn excluded_from_poll(&self) -> Without {
         self.without(|stream| self.breakers.partitions_away(stream))
     }
@@ -60,7 +60,7 @@ impl RelayContext {
         }
     }
 
-    /// The partitions that may be probed now.
+    /// Partitions to probe now.
     pub(super) fn probe_partitions(&self) -> Vec<Partitions> {
         let streams = Stream::ALL.into_iter();
         let free = streams.filter(|stream| !self.breakers.is_held(*stream));

@@ -1,6 +1,5 @@
-//! Sends. One record of a key at a time, many keys at once. What a worker holds it either hands over
-//! (acknowledged, failed) or gives back; a worker that panicked gives back all it held when it starts
-//! again.
+//! A worker sends records: one of a key at a time, many keys at once. It hands each row over (acknowledged or
+//! failed) or returns it; after a panic it returns all rows it held when it restarts.
 
 mod order;
 mod run;
@@ -19,7 +18,7 @@ use crate::domain::EventId;
 use crate::parts::store::PendingKey;
 use crate::runtime::supervisor::{BoxError, Policy, Spawner, Stage};
 
-/// Where results go.
+/// Channels for results.
 #[derive(Clone, Debug)]
 pub(super) struct Outlets {
     pub(super) settle: mpsc::Sender<PendingKey>,
@@ -27,12 +26,12 @@ pub(super) struct Outlets {
     pub(super) signals: mpsc::Sender<Signal>,
 }
 
-/// What outlives a panic of the worker's task.
+/// State that survives a panic of the worker's task.
 #[derive(Debug)]
 struct Worker {
-    /// Locked by the one run of the task there is.
+    /// Locked by the run of the task.
     inbox: tokio::sync::Mutex<mpsc::Receiver<Item>>,
-    /// Rows taken from the inbox and not handed over yet, with their keys.
+    /// Rows received and not handed over yet, with their keys.
     held: Mutex<Map<EventId, Arc<str>>>,
 }
 
@@ -42,7 +41,7 @@ impl Worker {
     }
 }
 
-/// Starts the workers: a channel into each.
+/// Starts the workers. Returns a channel to each.
 pub(super) fn start(
     spawner: &Spawner,
     context: &Context,
@@ -101,7 +100,7 @@ async fn work(
     Ok(())
 }
 
-/// After a panic: everything taken or waiting goes back, so that it is read again in order.
+/// Returns all rows received or waiting after a panic, so that they are read again in order.
 async fn give_back_all(
     context: &Context,
     worker: &Worker,
@@ -112,7 +111,7 @@ async fn give_back_all(
     if held.is_empty() {
         return;
     }
-    tracing::warn!(rows = held.len(), "worker gives back what it held");
+    tracing::warn!(rows = held.len(), "a worker returns its rows after a panic");
     let mut ids = Vec::with_capacity(held.len());
     for (id, key) in held {
         context.recalled_keys.insert(&key);

@@ -32,7 +32,7 @@ use super::{Acknowledged, PublishError, Publisher, Record, Turn};
 use classify::classify;
 pub use config::{Extra, KafkaConfig};
 pub use durability::Durability;
-pub use group::{GroupConfig, GroupError, Hooks, Share};
+pub use group::{GroupConfig, GroupError, Hooks, OwnedPartition};
 use producers::{Current, Producers};
 use progress::Progress;
 pub use read::{Extent, ReadError};

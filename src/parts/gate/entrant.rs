@@ -10,9 +10,9 @@ use crate::domain::{Instant, ParticipationId, Refusal, UserId};
 /// One participation asking for admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entrant {
-    /// Asking again with the same id while its lease lives gives the same answer.
+    /// While its lease lasts, the same id gets the same answer again.
     pub participation: ParticipationId,
-    /// Who asks.
+    /// The user.
     pub user: UserId,
     /// Units, at least 1.
     pub quantity: u32,
@@ -23,12 +23,11 @@ pub struct Entrant {
 /// The idempotency key of an entrant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
-    /// It has none.
+    /// No key.
     None,
-    /// Another participation of this key that holds its lease makes the answer `Undecided`, whatever the
-    /// rules say; otherwise they decide.
+    /// If another participation of this key holds a lease, the answer is `Undecided`; otherwise the rules decide.
     Decide(KeyDigest),
-    /// The same, but the caller refuses the user: without such a participation the answer is `NotAllowed`.
+    /// The same, but the caller refuses the user: without a lease of this key the answer is `NotAllowed`.
     Refuse(KeyDigest),
 }
 
@@ -59,56 +58,55 @@ impl fmt::Display for KeyDigest {
 /// The gate's answer to one entrant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Yes, and a lease is held until it is settled, released or runs out.
+    /// Admitted, with a lease until it is settled, released or expires.
     Admitted(Lease),
-    /// No, by the rules. `SoldOut` here means that fewer units than asked for are left.
+    /// Refused by the rules. `SoldOut` here means that fewer units are left than requested.
     Refused {
         /// Why.
         refusal: Refusal,
         /// Units left; none: unlimited or not known.
         remaining: Option<u64>,
     },
-    /// A participation that still holds its lease is in the way, of the same key or the user's first:
-    /// whether it will stand is not known here.
+    /// Another participation of the same key or user holds a lease, so the answer depends on its commit.
     Undecided {
-        /// The participation in the way.
+        /// The other participation.
         first: ParticipationId,
         /// Units left; none: unlimited.
         remaining: Option<u64>,
     },
-    /// The gate has no state for this campaign: it must be rebuilt first.
+    /// The gate has no state of this campaign: it must be rebuilt first.
     Missing,
 }
 
-/// What came of refusing a key for good.
+/// The result of refusing a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRefused {
-    /// No attempt that began before now is committed.
+    /// No earlier attempt can be committed any more.
     Done,
-    /// Something was admitted under the key since the entrant was asked for, or may have been.
+    /// Another attempt under the key was admitted since, or may have been.
     Undecided,
     /// The gate has no state for this campaign.
     Missing,
 }
 
-/// What an admitted entrant holds.
+/// The lease of an admitted entrant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// Generation of the gate's state; the writer refuses any other than the campaign's.
     pub epoch: u64,
-    /// Place in line, from 1.
+    /// The rank, from 1.
     pub rank: u64,
     /// Units left after this one; none: unlimited.
     pub remaining: Option<u64>,
-    /// When the lease runs out, by the gate's clock; a writer never commits after it.
+    /// End of the lease by the gate's clock; a writer never commits after it.
     pub lease_until: Instant,
-    /// With a key: for how long the gate knows that it has not refused the key. An attempt that is older may
-    /// have been refused under its key meanwhile, and must not be committed.
+    /// With a key: the time for which the gate is certain that it has not refused the key. An older attempt may have
+    /// been refused, and must not be committed.
     pub not_refused_for: Option<Duration>,
 }
 
 impl Lease {
-    /// Whether the key of an attempt that is so old by now may have been refused since it began.
+    /// Whether the key may have been refused since an attempt of this age began.
     #[must_use]
     pub fn may_be_refused_since(&self, age: Duration) -> bool {
         self.not_refused_for.is_some_and(|known| known <= age)

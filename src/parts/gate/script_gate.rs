@@ -2,6 +2,7 @@
 //! admission are in `lua/` and nowhere else; the engines below only run them.
 
 mod admit;
+mod keys;
 mod outage;
 mod rebuild;
 mod server;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use self::keys::STATE;
 use self::settings::{settings, settings_args};
 use super::answers::expired_lease;
 use super::breaker::{Breaker, OnFailure};
@@ -22,15 +24,12 @@ use super::{
     Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
     KeyDigest, KeyRefused, Mark, Return, Seat, Settings, StartError,
 };
-use crate::domain::{CampaignId, ParticipationId, UserId};
+use crate::domain::{CampaignId, ParticipationId};
 use crate::runtime::clock::Clock;
 
 /// Entrants, seats or leases in one script call: bounds how long Redis serves nobody else, and stays
 /// well under the 8,000 values that Lua can unpack at once.
 const ITEMS_PER_CALL_MAX: usize = 1_000;
-
-/// The keys that make up the state of a campaign.
-const STATE: [&str; 5] = ["state", "users", "leases", "expiry", "returned"];
 
 /// How long the keys of a campaign that is over stay, unless told otherwise.
 const OVER_RETENTION: Duration = Duration::from_secs(900);
@@ -115,26 +114,6 @@ impl ScriptGate {
             Some(breaker) => breaker.call(on_failure, call).await,
             None => call.await,
         }
-    }
-
-    pub(super) fn bucket_key(&self, name: &str) -> String {
-        format!("{}:{{limit:{name}}}", self.prefix)
-    }
-
-    pub(super) fn account_key(&self, account: UserId, name: &str) -> String {
-        format!("{}:{{account:{account}}}:{name}", self.prefix)
-    }
-
-    pub(super) fn recent_key(&self, campaign: CampaignId) -> String {
-        self.key(campaign, "recent")
-    }
-
-    fn key(&self, campaign: CampaignId, name: &str) -> String {
-        format!("{}:{{campaign:{campaign}}}:{name}", self.prefix)
-    }
-
-    fn keys<const N: usize>(&self, campaign: CampaignId, names: [&str; N]) -> [String; N] {
-        names.map(|name| self.key(campaign, name))
     }
 }
 

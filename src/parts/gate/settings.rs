@@ -3,7 +3,7 @@
 use super::EXACT_MAX;
 use crate::domain::{Campaign, Instant, State};
 
-/// What the gate must know about a campaign.
+/// The settings of a campaign in the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The campaign's gate epoch, read in the same row as the version. A store that lost its last changes
@@ -12,13 +12,13 @@ pub struct Settings {
     pub epoch: u64,
     /// The campaign's version.
     pub version: u64,
-    /// Where it stands; `Scheduled` is treated as open within its window.
+    /// State; `Scheduled` is treated as open within its window.
     pub state: State,
     /// First moment of the window.
     pub opens_at: Option<Instant>,
     /// End of the window, exclusive.
     pub closes_at: Option<Instant>,
-    /// Units there are; none: unlimited.
+    /// Total units; none: unlimited.
     pub total_stock: Option<u64>,
     /// Units one user may hold.
     pub per_user_limit: u32,
@@ -27,19 +27,19 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether these were read later than the others. Settings that are not newer never replace others.
+    /// Whether these are newer than `other`. Only newer settings replace others.
     #[must_use]
     pub fn is_newer_than(&self, other: &Self) -> bool {
         (self.epoch, self.version) > (other.epoch, other.version)
     }
 
-    /// Whether nobody can take part any more, ever.
+    /// Whether the campaign is over for good.
     #[must_use]
     pub const fn is_over(&self) -> bool {
         matches!(self.state, State::Closed | State::Archived)
     }
 
-    /// Whether both say the same of the campaign, whenever they were read.
+    /// Whether both are equal, except for epoch and version.
     #[must_use]
     pub fn is_same_as(&self, other: &Self) -> bool {
         let Self { epoch, version, .. } = *self;
@@ -67,12 +67,12 @@ impl From<&Campaign> for Settings {
     }
 }
 
-/// What came of giving the gate new settings.
+/// The result of configuring the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Configured {
-    /// They are in force.
+    /// The new settings are in force.
     Applied,
-    /// The gate already has newer ones; nothing was changed.
+    /// The gate has newer settings; nothing was changed.
     Stale,
     /// The gate has no state for this campaign.
     Missing,

@@ -12,25 +12,25 @@ pub struct GateState {
     pub epoch: u64,
     /// Units taken: committed and leased.
     pub units: u64,
-    /// The last place in line that was given.
+    /// The last rank given.
     pub last_rank: u64,
     /// Units left; none: unlimited.
     pub remaining: Option<u64>,
-    /// Leases held now.
+    /// Leases.
     pub leases: u64,
     /// Users holding at least one unit.
     pub users: u64,
-    /// Leases in the order of their end: as many as there are leases, unless something was lost.
+    /// Entries in the order of expiry: as many as there are leases, unless state was lost.
     pub expiring: u64,
-    /// Returns it knows of.
+    /// Known returns.
     pub returns: u64,
     /// The settings it admits by.
     pub settings: Settings,
 }
 
 impl GateState {
-    /// Units that must be committed, because no lease explains them: a lease may be for units that are
-    /// committed and not settled yet, or for units on their way.
+    /// The least number of committed units: those that no lease explains. A lease may be of units that are committed
+    /// and not settled yet, or not committed yet.
     #[must_use]
     pub fn committed_units_min(&self, max_quantity: u32) -> u64 {
         let leased = self.leases.saturating_mul(u64::from(max_quantity));
@@ -38,18 +38,18 @@ impl GateState {
     }
 }
 
-/// What the gate keeps of one campaign, whatever run of the server it is of.
+/// The memory of one campaign in the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Footprint {
     /// Users holding at least one unit.
     pub users: u64,
-    /// Leases held now.
+    /// Leases.
     pub leases: u64,
     /// Returns since the last rebuild.
     pub returns: u64,
-    /// Memory that all of it takes, estimated from a sample of its entries.
+    /// Memory in bytes, estimated from a sample of its entries.
     pub bytes: u64,
-    /// How long it stays; none: it does not expire.
+    /// Time until it expires; none: it does not.
     pub expires_in: Option<Duration>,
 }
 
@@ -63,7 +63,7 @@ pub struct ServerMemory {
 }
 
 impl ServerMemory {
-    /// How full it is.
+    /// Used memory in percent.
     #[must_use]
     pub fn used_percent(&self) -> u64 {
         let percent = u128::from(self.used) * 100 / u128::from(self.limit.max(1));
@@ -71,13 +71,13 @@ impl ServerMemory {
     }
 }
 
-/// A lease as the sweeper sees it.
+/// A lease that has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpiredLease {
-    /// Whose admission it is.
+    /// The admitted participation.
     pub participation: ParticipationId,
-    /// Generation it was given in.
+    /// Epoch of the admission.
     pub epoch: u64,
-    /// When it ran out.
+    /// When it expired.
     pub expired_at: Instant,
 }

@@ -28,7 +28,7 @@ pub(super) enum Known {
     GateClosed,
 }
 
-/// What is results for.
+/// What is looked up.
 #[derive(Clone)]
 enum Question {
     /// The participation of this id.

@@ -1,4 +1,4 @@
-//! The breakers of partitions: there is one for each that takes nothing, and no other.
+//! The breakers of partitions: one for each partition that accepts no records.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use super::{Breaker, BreakerState, SendMode, Target};
 use crate::domain::Stream;
 use crate::runtime::retry;
 
-/// Partitions that are probed at the same time: with a whole broker many are away.
+/// Concurrent probes: when a broker fails, many partitions do.
 const PROBES_MAX: usize = 8;
 
 /// A partition: the stream of its topic, and its number.
@@ -29,7 +29,7 @@ impl Partitions {
         }
     }
 
-    /// SendMode to send a record; none: its partition takes nothing for now.
+    /// How a record may be sent; none: its partition is held back.
     pub(super) fn ask(&self, target: Target) -> Option<SendMode> {
         let away = self.lock();
         match target.key().and_then(|key| away.get(&key)) {
@@ -39,7 +39,7 @@ impl Partitions {
         }
     }
 
-    /// Whether there is no point in sending to a partition for now.
+    /// Whether a partition is held back.
     pub(super) fn is_held(&self, target: Target) -> bool {
         let away = self.lock();
         let breaker = target.key().and_then(|key| away.get(&key));
@@ -52,13 +52,13 @@ impl Partitions {
         target.key().is_none_or(|key| !away.contains_key(&key))
     }
 
-    /// The partition took a record; whether it had taken none before.
+    /// The partition accepted a record. Returns whether its breaker was open.
     pub(super) fn succeeded(&self, target: Target) -> bool {
         let mut away = self.lock();
         target.key().is_some_and(|key| away.remove(&key).is_some())
     }
 
-    /// The partition took nothing; whether that is new.
+    /// The partition refused a record. Returns whether its breaker was closed.
     pub(super) fn failed(&self, key: Key, leave: SendMode) -> bool {
         let mut away = self.lock();
         let breaker = away.entry(key);
@@ -66,7 +66,7 @@ impl Partitions {
         breaker.failed(leave)
     }
 
-    /// The leave was not made use of.
+    /// The record was not sent.
     pub(super) fn unused(&self, target: Target, leave: SendMode) {
         let away = self.lock();
         if let Some(breaker) = target.key().and_then(|key| away.get(&key)) {

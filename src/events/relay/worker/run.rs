@@ -75,7 +75,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Sends what may be sent: how long until it is worth another look, if everything is held back.
+    /// Sends what may be sent. Returns the time until the next try, if the broker is held back.
     pub(super) async fn pump(&mut self) -> Option<Duration> {
         for _ in 0..self.ready.len() {
             if self.in_flight.len() >= self.in_flight_max {
@@ -99,7 +99,7 @@ impl<'a> Run<'a> {
                     self.ready.push_front(key);
                     return Some(wait);
                 }
-                // Its rows would only take the room of other topics' rows, or other partitions'.
+                // Its rows would take the room of rows for other topics or partitions.
                 Err(HeldBack::Target) => {
                     self.busy.remove(&key);
                     self.recall(&key).await;
@@ -117,7 +117,7 @@ impl<'a> Run<'a> {
             return self.context.breakers.unused(permission);
         };
         if followed {
-            // One of a key flies at a time: each of those behind would wait for company all over again.
+            // One record of a key is in flight at a time: each later one would wait for a batch again.
             item.urgency = Urgency::Fresh;
         }
         if self.order.is_violated_by(&item.event) {
@@ -202,7 +202,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The broker works; rows that were left for that reason are looked for.
+    /// The broker works: rows that were held back are read.
     fn answered(&self, permission: Permission) {
         if self.context.breakers.answered(permission) {
             self.context.wake.notify_one();
@@ -243,7 +243,7 @@ impl<'a> Run<'a> {
         self.queues.entry(key).or_default().push_front(item);
     }
 
-    /// Gives the waiting rows of a key back, and takes no more until all are back.
+    /// Returns the waiting rows of a key, and accepts no more until all are returned.
     async fn recall(&mut self, key: &str) {
         self.context.recalled_keys.insert(key);
         let queue = self.queues.remove(key).unwrap_or_default();
@@ -264,7 +264,7 @@ impl<'a> Run<'a> {
         tell(&self.out.signals, Signal::Back(ids)).await;
     }
 
-    /// Finishes what is at the producer; the rest stays pending for the next owner.
+    /// Waits for the records at the producer; the rest stays pending for the next owner.
     pub(super) async fn drain(mut self) {
         let timeout = self.context.config.publish_timeout;
         let finished = tokio::time::timeout(timeout, async {
@@ -275,7 +275,7 @@ impl<'a> Run<'a> {
             }
         });
         if finished.await.is_err() {
-            tracing::warn!("records were unanswered when their worker stopped");
+            tracing::warn!("records without an answer when their worker stopped");
         }
     }
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::keys::STATE;
 use super::settings::settings_args;
-use super::{ITEMS_PER_CALL_MAX, STATE, ScriptGate};
+use super::{ITEMS_PER_CALL_MAX, ScriptGate};
 use crate::domain::CampaignId;
 use crate::parts::gate::reply::unknown;
 use crate::parts::gate::script::Script;

@@ -1,5 +1,4 @@
-//! The partitions a member of a group owns, each with the queue of whoever works on it and with how far
-//! the work has come.
+//! The partitions that a member of a group owns, each with the queue of its worker and its position.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,61 +9,29 @@ use futures_util::future::join_all;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{Offset, Statistics, TopicPartitionList};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
-use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 
+use super::owned_partition::{NONE, OwnedPartition, PartitionQueue};
 use super::{Context, GroupConfig, GroupError, Hooks};
 use crate::parts::broker::Delivered;
 
 /// How long a record may wait for room in its queue before its partition is paused. Meanwhile nothing is
 /// polled, which is fine for a moment, and costs less than pausing, which throws away what was read ahead.
 const HAND_OVER_MAX: Duration = Duration::from_millis(500);
-/// How long a share that is taken away may take to finish what is under way.
+/// How long the worker of a revoked partition may take to finish.
 const FINISH_MAX: Duration = Duration::from_secs(6);
-/// No offset yet.
-const NONE: i64 = -1;
-
-/// A partition, for as long as it is ours.
-#[derive(Debug)]
-pub struct Share {
-    /// Its number.
-    pub partition: i32,
-    /// Its records, in order.
-    pub records: Receiver<Delivered>,
-    /// Cancelled when it is to be given up: what is under way may be finished, quickly. That it is shows
-    /// by this share being dropped.
-    pub revoked: CancellationToken,
-    position: Arc<AtomicI64>,
-}
-
-impl Share {
-    /// Says that everything up to and with this offset is done.
-    pub fn done(&self, offset: i64) {
-        self.position.store(offset + 1, Ordering::SeqCst);
-    }
-}
-
-/// The other end of a share.
-struct Held {
-    queue: Sender<Delivered>,
-    /// What had no room in the queue; the partition is paused while something is here.
-    waiting: VecDeque<Delivered>,
-    position: Arc<AtomicI64>,
-    committed: i64,
-    revoked: CancellationToken,
-}
-
-/// All of a member.
-pub(super) struct Shares {
+/// All partitions of a member.
+pub(super) struct OwnedPartitions {
     topic: String,
     queue_records_max: usize,
     hooks: Hooks,
     runtime: Handle,
-    held: Mutex<HashMap<i32, Held>>,
+    held: Mutex<HashMap<i32, PartitionQueue>>,
 }
 
-impl Shares {
+impl OwnedPartitions {
     pub(super) fn new(config: &GroupConfig, hooks: Hooks, runtime: Handle) -> Arc<Self> {
         Arc::new(Self {
             topic: config.topic.clone(),
@@ -75,37 +42,36 @@ impl Shares {
         })
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<i32, Held>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<i32, PartitionQueue>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Partitions are ours from now on.
+    /// Takes partitions over.
     pub(super) fn begin(&self, partitions: &[i32]) {
         for partition in partitions.iter().copied() {
             let (queue, records) = mpsc::channel(self.queue_records_max);
-            let held = Held {
+            let held = PartitionQueue {
                 queue,
                 waiting: VecDeque::new(),
                 position: Arc::new(AtomicI64::new(NONE)),
                 committed: NONE,
                 revoked: CancellationToken::new(),
             };
-            let share = Share {
+            let owned = OwnedPartition {
                 partition,
                 records,
                 revoked: held.revoked.clone(),
                 position: Arc::clone(&held.position),
             };
             self.held().insert(partition, held);
-            (self.hooks.begin)(share);
+            (self.hooks.begin)(owned);
         }
         tracing::info!(topic = self.topic, ?partitions, "partitions taken over");
     }
 
-    /// Partitions are not ours any more, once this is over: waits until nobody works on them, though not
-    /// for long, and commits how far they came.
+    /// Gives partitions up: waits a bounded time until their workers have finished, and commits their positions.
     pub(super) fn finish(&self, consumer: &BaseConsumer<Context>, partitions: &[i32]) {
-        let mut ending: Vec<(i32, Held)> = {
+        let mut ending: Vec<(i32, PartitionQueue)> = {
             let mut held = self.held();
             partitions
                 .iter()
@@ -118,7 +84,7 @@ impl Shares {
         for (_, held) in &ending {
             held.revoked.cancel();
         }
-        // Should one come back, it is not to come back paused.
+        // A partition that comes back must not come back paused.
         let paused = ending.iter().filter(|(_, held)| !held.waiting.is_empty());
         self.resume(
             consumer,
@@ -129,7 +95,7 @@ impl Shares {
             .runtime
             .block_on(async { tokio::time::timeout(FINISH_MAX, workers).await.is_ok() });
         if !all {
-            // The inbox decides between them and whoever works on these partitions next.
+            // The inbox table decides between them and the next owner of these partitions.
             tracing::warn!(
                 topic = self.topic,
                 ?partitions,
@@ -162,13 +128,13 @@ impl Shares {
         self.finish(consumer, &all);
     }
 
-    /// Gives a record to whoever works on its partition.
+    /// Gives a record to the worker of its partition.
     pub(super) fn hand_over(&self, consumer: &BaseConsumer<Context>, record: Delivered) {
         let partition = record.partition;
         let (queue, record) = {
             let mut held = self.held();
             let Some(held) = held.get_mut(&partition) else {
-                // It was read ahead of a partition that is gone.
+                // Read ahead from a partition that was given up.
                 return;
             };
             if !held.waiting.is_empty() {
@@ -176,7 +142,7 @@ impl Shares {
                 return;
             }
             match held.queue.try_send(record) {
-                // A queue that is closed is found when it is looked after.
+                // `commit_and_resume` finds closed queues.
                 Ok(()) | Err(TrySendError::Closed(_)) => return,
                 Err(TrySendError::Full(record)) => (held.queue.clone(), record),
             }
@@ -200,12 +166,15 @@ impl Shares {
         tracing::info!(
             topic = self.topic,
             partition,
-            "partition paused: its work waits"
+            "partition paused: its queue is full"
         );
     }
 
-    /// Commits how far the work has come, and goes on with partitions that were paused and have room.
-    pub(super) fn keep_up(&self, consumer: &BaseConsumer<Context>) -> Result<(), GroupError> {
+    /// Commits positions, and resumes paused partitions that have room.
+    pub(super) fn commit_and_resume(
+        &self,
+        consumer: &BaseConsumer<Context>,
+    ) -> Result<(), GroupError> {
         let mut resumed = Vec::new();
         let offsets = {
             let mut all = self.held();
@@ -235,10 +204,10 @@ impl Shares {
             );
         }
         let partitions = super::numbers(partitions);
-        tracing::info!(topic = self.topic, ?partitions, "partitions go on");
+        tracing::info!(topic = self.topic, ?partitions, "partitions resumed");
     }
 
-    /// What was committed last did not arrive: it is committed again.
+    /// The last commit failed: it is repeated.
     pub(super) fn forget_commits(&self, partitions: &[i32]) {
         let mut held = self.held();
         for partition in partitions {
@@ -248,8 +217,8 @@ impl Shares {
         }
     }
 
-    /// Tells how many records of each partition are not worked on yet.
-    pub(super) fn tell_lag(&self, statistics: &Statistics) {
+    /// Reports the lag of each partition.
+    pub(super) fn report_lag(&self, statistics: &Statistics) {
         let Some(topic) = statistics.topics.get(&self.topic) else {
             return;
         };
@@ -270,7 +239,7 @@ impl Shares {
 
     fn uncommitted<'a>(
         &self,
-        held: impl Iterator<Item = (i32, &'a mut Held)>,
+        held: impl Iterator<Item = (i32, &'a mut PartitionQueue)>,
     ) -> TopicPartitionList {
         let moved = held.filter_map(|(partition, held)| {
             let position = held.position.load(Ordering::SeqCst);
@@ -315,20 +284,5 @@ impl Shares {
             }
         }
         list
-    }
-}
-
-impl Held {
-    /// Moves what waits into the queue; whether nothing waits any more and the queue has drained.
-    fn refill(&mut self) -> bool {
-        while let Some(record) = self.waiting.pop_front() {
-            if let Err(TrySendError::Full(record) | TrySendError::Closed(record)) =
-                self.queue.try_send(record)
-            {
-                self.waiting.push_front(record);
-                return false;
-            }
-        }
-        true
     }
 }
