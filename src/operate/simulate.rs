@@ -256,7 +256,7 @@ impl Shared {
         }
     }
 
-    async fn ask(&self, plan: Plan, user: UserId) -> (job::Answer, Duration) {
+    async fn ask(&self, plan: Plan, user: UserId) -> (figures::Answer, Duration) {
         let request = Request {
             campaign: plan.campaign,
             user,
@@ -274,7 +274,7 @@ impl Shared {
         (answer, began.elapsed())
     }
 
-    async fn until_there_is_room(&self, request: Request) -> job::Answer {
+    async fn until_there_is_room(&self, request: Request) -> figures::Answer {
         for _ in 0..BULK_TRIES {
             match self.participate.run(request.clone()).await {
                 Err(ParticipateError::Busy) => tokio::time::sleep(BULK_PAUSE).await,

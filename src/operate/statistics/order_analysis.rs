@@ -7,7 +7,7 @@ mod cursor;
 
 use std::time::{Duration, Instant};
 
-pub use self::cursor::{Cursor, NotACursor};
+pub use self::cursor::Cursor;
 use super::{AggregateError, Aggregator};
 use crate::domain::{Campaign, CampaignId, EventId};
 use crate::parts::store::{Ordered, Store, StoreError};
