@@ -68,11 +68,21 @@ pub(crate) fn normalize<B>(request: &mut hyper::Request<B>) -> Result<(), Invali
         return Err(InvalidHost);
     }
     let host = HeaderValue::from_str(authority.as_str()).map_err(|_| InvalidHost)?;
-    let path = target.path_and_query().cloned();
-    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let path = path_of(target)?;
     request.headers_mut().insert(header::HOST, host);
     *request.uri_mut() = Uri::from(path);
     Ok(())
+}
+
+/// The path and query of an absolute target. A path that is missing is `/` (RFC 9110, 4.2.3), also before a query or
+/// a fragment.
+fn path_of(target: &Uri) -> Result<PathAndQuery, InvalidHost> {
+    let path = target.path_and_query().map_or("", PathAndQuery::as_str);
+    if path.starts_with('/') {
+        path.parse().map_err(|_| InvalidHost)
+    } else {
+        format!("/{path}").parse().map_err(|_| InvalidHost)
+    }
 }
 
 /// Builds a request; none if its parts cannot be parsed.
@@ -172,6 +182,8 @@ mod tests {
             ("http://evil.example/x?y=z", "evil.example", "/x?y=z"),
             ("https://evil.example:443", "evil.example:443", "/"),
             ("http://[::1]:80/x", "[::1]:80", "/x"),
+            ("http://evil.example?y=z", "evil.example", "/?y=z"),
+            ("http://evil.example#y", "evil.example", "/"),
         ] {
             assert_eq!(normalized(target, &["127.0.0.1"]), Some(both(host, path)));
             assert_eq!(normalized(target, &[]), None, "the line is required");
