@@ -4,6 +4,7 @@
 mod admin;
 mod auth;
 mod campaigns;
+mod config;
 mod cookies;
 mod csrf;
 mod dashboard;
@@ -42,6 +43,7 @@ use poem_openapi::{OpenApiService, Tags};
 use tokio::net::TcpListener;
 
 pub use bounded_http::listen;
+pub use config::{HostNames, HttpConfig};
 pub use cookies::Cookies;
 pub use hosts::Hosts;
 pub use per_address::BoundMetrics;

@@ -36,6 +36,7 @@ mod parker;
 mod purger;
 mod reading;
 mod record;
+mod settings;
 mod settler;
 mod targets;
 mod worker;
@@ -44,15 +45,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 pub use breaker::BreakerState;
-pub use config::{Config, KeyPolicy};
+pub use config::Config;
 pub use foreign_buckets::ForeignBuckets;
 pub use handle::RelayHandle;
 pub use metrics::{Metrics, ParkedIn, Published, RetentionMetrics};
 pub use purger::Retention;
+pub use settings::RelaySettings;
 
 use crate::domain::{EventId, OutboxEvent};
 use crate::parts::broker::Publisher;
@@ -63,6 +66,17 @@ use crate::runtime::supervisor::{Policy, Spawner, Stage};
 /// Maps of rows in flight and their keys, read often: a fast hash is enough for ids.
 type Map<K, V> = HashMap<K, V, RandomState>;
 type Set<K> = HashSet<K, RandomState>;
+
+/// What becomes of later rows of a key whose row is to be tried again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyPolicy {
+    /// They wait: order is kept.
+    #[default]
+    Block,
+    /// They pass: order is given up for speed.
+    Skip,
+}
 
 /// State shared by the tasks of the relay.
 struct RelayContext {

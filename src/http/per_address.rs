@@ -17,6 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::origin::address;
 use super::problem::{Problem, busy};
 use crate::access::limits::{Networks, host};
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +67,7 @@ pub struct BoundMetrics {
 impl BoundMetrics {
     /// Makes the numbers visible.
     pub fn register(&self, registry: &mut Registry) {
-        let http = registry.sub_registry_with_prefix("http");
-        http.register(
-            "bounds_refused",
-            "Connections, bodies, live streams and pages refused because there were too many at once",
-            self.refused.clone(),
-        );
+        registry.add(&metric::HTTP_BOUNDS_REFUSED, self.refused.clone());
     }
 
     fn count(&self, thing: Thing, full: Full) {

@@ -28,7 +28,7 @@ pub use self::entrant::{Admission, Entrant, Key, KeyDigest, KeyRefused, Lease};
 pub use self::login::{LoginBounds, LoginEnd, LoginTry};
 pub use self::memory::MemoryMetrics;
 pub use self::recent::Answered;
-pub use self::redis::{Layout, RedisConfig, RedisTls, read_admissions};
+pub use self::redis::{Layout, RedisConfig, read_admissions};
 pub use self::script_gate::ScriptGate;
 pub use self::session::{Found, Lifetime, Listed, Login, Opened, Opening, Series, SeriesToken};
 pub use self::settings::{Configured, Settings};

@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot};
 
 use self::committer::{Committer, Waits};
+use crate::domain::metric;
 use crate::domain::{self, Campaign, CampaignId, Fresh};
 use crate::parts::gate::Gate;
 use crate::parts::store::{Intake, Store};
 use crate::runtime::batcher::{LaneConfig, Lanes, Place, WAIT_BUCKETS};
+use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Stage};
 
@@ -118,19 +120,8 @@ impl Writer {
     /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         let waits = &self.committer.waits;
-        let writer = registry.sub_registry_with_prefix("writer");
-        writer.register_with_unit(
-            "queue",
-            "From the admission of a participation to the beginning of its transaction",
-            Unit::Seconds,
-            waits.queue.clone(),
-        );
-        writer.register_with_unit(
-            "commit",
-            "From the beginning of a participation's transaction to its commit, with all it had to be tried again",
-            Unit::Seconds,
-            waits.commit.clone(),
-        );
+        registry.add(&metric::WRITER_QUEUE_SECONDS, waits.queue.clone());
+        registry.add(&metric::WRITER_COMMIT_SECONDS, waits.commit.clone());
     }
 
     /// Reserves a place in the queue; none: it is full.

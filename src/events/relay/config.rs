@@ -2,22 +2,11 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::Retention;
+use super::settings::RelaySettings;
+use super::{KeyPolicy, Retention};
 use crate::domain::EventId;
+use crate::parts::broker::kafka::KafkaConfig;
 use crate::runtime::retry;
-
-/// What becomes of later rows of a key whose row is to be tried again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyPolicy {
-    /// They wait: order is kept.
-    #[default]
-    Block,
-    /// They pass: order is given up for speed.
-    Skip,
-}
 
 /// How the relay works. Every queue, batch and wait has its bound here.
 #[derive(Clone, Debug)]
@@ -34,7 +23,7 @@ pub struct Config {
     pub poll_max: Duration,
     /// New rows one poll takes.
     pub poll_rows_max: u32,
-    /// Lanes.
+    /// Workers.
     pub workers: u16,
     /// Rows that wait in a worker's channel.
     pub worker_rows_max: u32,
@@ -64,22 +53,35 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
+        Self::new(
+            &RelaySettings::default(),
+            &KafkaConfig::default(),
+            Retention::default(),
+        )
+    }
+}
+
+impl Config {
+    /// The configuration of a relay that publishes to this broker.
+    #[must_use]
+    pub fn new(settings: &RelaySettings, kafka: &KafkaConfig, retention: Retention) -> Self {
         Self {
             owner: EventId::generate().to_string(),
-            lease: Duration::from_secs(15),
-            publish_timeout: Duration::from_secs(4),
+            lease: settings.lease(kafka.message_timeout),
+            publish_timeout: kafka.message_timeout,
             poll_min: Duration::from_millis(10),
             poll_max: Duration::from_secs(1),
             poll_rows_max: 2_000,
-            workers: 4,
+            workers: settings.lanes,
             worker_rows_max: 2_048,
-            in_flight_max: 8_192,
+            in_flight_max: settings.in_flight_max,
             hints_max: 1_024,
             settle_rows_max: 500,
             settle_delay: Duration::from_millis(50),
             retry: retry::Policy {
-                initial: Duration::from_millis(500),
-                max: Duration::from_secs(300),
+                initial: settings.retry_initial,
+                max: settings.retry_max,
+                attempts_max: settings.attempts_max,
                 ..retry::Policy::default()
             },
             probe: retry::Policy {
@@ -87,15 +89,13 @@ impl Default for Config {
                 ..retry::Policy::default()
             },
             copy_delay: Duration::from_secs(10),
-            key_policy: KeyPolicy::Block,
-            topic_prefix: "firstcome".to_owned(),
+            key_policy: settings.key_policy,
+            topic_prefix: kafka.topic_prefix.clone(),
             sample_interval: Duration::from_secs(30),
-            retention: Retention::default(),
+            retention,
         }
     }
-}
 
-impl Config {
     /// Everything that is wrong with it, each mistake by name.
     #[must_use]
     pub fn mistakes(&self) -> Vec<String> {

@@ -2,6 +2,7 @@
 //! Owns the producer and rebuilds it when librdkafka calls it fatal; knows nothing of the outbox.
 
 mod classify;
+mod client_config;
 mod config;
 mod deliver;
 mod durability;
@@ -30,7 +31,7 @@ use tokio::sync::Mutex;
 
 use super::{Acknowledged, PublishError, Publisher, Record, Turn};
 use classify::classify;
-pub use config::{Extra, KafkaConfig};
+pub use config::{KafkaConfig, SaslMechanism, SecurityProtocol};
 pub use durability::Durability;
 pub use group::{GroupConfig, GroupError, Hooks, OwnedPartition};
 use producers::{Current, Producers};

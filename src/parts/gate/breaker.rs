@@ -16,6 +16,8 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use super::GateError;
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
 
 /// Whether a failure opens the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,17 +52,8 @@ impl Breaker {
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
-        let gate = registry.sub_registry_with_prefix("gate");
-        gate.register(
-            "away",
-            "1 while the gate does not answer",
-            self.is_away.clone(),
-        );
-        gate.register(
-            "outages",
-            "How often the gate stopped answering",
-            self.outages.clone(),
-        );
+        registry.add(&metric::GATE_AWAY, self.is_away.clone());
+        registry.add(&metric::GATE_OUTAGES, self.outages.clone());
     }
 
     /// How often it has opened.

@@ -1,117 +1,155 @@
-//! How the producers and other clients are set up.
+//! `[kafka]`: the configuration of the broker's client.
 
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::config::RDKafkaLogLevel;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 
-/// How records are sent.
-#[derive(Clone, Debug)]
-pub struct KafkaConfig {
-    /// `host:port`, separated by commas.
-    pub brokers: String,
-    /// Shown in the brokers' logs and quotas.
-    pub client_id: String,
-    /// How long a record may wait for its acknowledgement; must end well within the relay's lease.
-    pub message_timeout: Duration,
-    /// Producers side by side, each for its share of the partitions.
-    pub producers: u16,
-    /// How long a record waits for company.
-    pub linger: Duration,
-    /// The same for records sent in bulk, by a producer of their own.
-    pub bulk_linger: Duration,
-    /// `none`, `lz4`, `zstd`, `snappy` or `gzip`.
-    pub compression: String,
-    /// A batch stays below this; so must the topics' `max.message.bytes`.
-    pub message_bytes_max: u32,
-    /// Records in the producer's own queue.
-    pub queue_records_max: u32,
-    /// How long questions about topics may take.
-    pub metadata_timeout: Duration,
-    /// Further librdkafka settings (security, for one), applied last.
-    pub extra: Extra,
+use crate::domain::KeyChoice;
+use crate::runtime::settings::{choice, settings};
+
+/// The protocol of connections to brokers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecurityProtocol {
+    /// Plaintext, not authenticated.
+    #[default]
+    Plaintext,
+    /// TLS.
+    Ssl,
+    /// Plaintext, SASL-authenticated.
+    SaslPlaintext,
+    /// TLS, SASL-authenticated.
+    SaslSsl,
 }
 
-/// Settings of librdkafka by name. What they are is not printed: there are secrets among them.
-#[derive(Clone, Default)]
-pub struct Extra(pub Vec<(&'static str, String)>);
+impl SecurityProtocol {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plaintext => "plaintext",
+            Self::Ssl => "ssl",
+            Self::SaslPlaintext => "sasl_plaintext",
+            Self::SaslSsl => "sasl_ssl",
+        }
+    }
 
-impl std::fmt::Debug for Extra {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names = self.0.iter().map(|(name, _)| name);
-        formatter.debug_list().entries(names).finish()
+    /// Whether connections are encrypted.
+    #[must_use]
+    pub const fn is_encrypted(self) -> bool {
+        matches!(self, Self::Ssl | Self::SaslSsl)
+    }
+
+    /// Whether clients authenticate by SASL.
+    #[must_use]
+    pub const fn is_authenticated(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
     }
 }
 
-impl Default for KafkaConfig {
-    fn default() -> Self {
-        Self {
-            brokers: "127.0.0.1:9092".to_owned(),
-            client_id: "firstcome".to_owned(),
-            message_timeout: Duration::from_secs(10),
-            producers: 3,
-            linger: Duration::from_millis(1),
-            bulk_linger: Duration::from_millis(15),
-            compression: "lz4".to_owned(),
-            message_bytes_max: 1_000_000,
-            queue_records_max: 50_000,
-            metadata_timeout: Duration::from_secs(5),
-            extra: Extra::default(),
+/// A SASL mechanism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SaslMechanism {
+    /// The password itself.
+    #[serde(rename = "PLAIN")]
+    Plain,
+    /// Proof of the password, with SHA-256.
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    /// Proof of the password, with SHA-512.
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512,
+}
+
+impl SaslMechanism {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
         }
+    }
+}
+
+choice!(SecurityProtocol);
+choice!(SaslMechanism);
+choice!(KeyChoice);
+
+settings! {
+    /// `[kafka]`: the broker.
+    KafkaConfig in "kafka" {
+        /// `host:port`, separated by commas; absent: in this process
+        brokers: Option<String> = None;
+        /// Encryption and authentication: [tls.md](tls.md)
+        security_protocol: SecurityProtocol = SecurityProtocol::Plaintext;
+        /// Certificate authorities of the brokers, in PEM; `FIRSTCOME_KAFKA_TLS_CA_FILE` names a file of them. These
+        /// three are used only with `ssl` and `sasl_ssl`
+        tls_ca: Option<String> = None, shown "those of the system";
+        /// The client's certificate, in PEM
+        tls_certificate: Option<String> = None;
+        /// Its private key, in PEM
+        tls_key: Option<SecretString> = None;
+        /// How the password is proved
+        sasl_mechanism: SaslMechanism = SaslMechanism::ScramSha512;
+        /// Needed with `sasl_plaintext` and `sasl_ssl`
+        sasl_username: Option<String> = None;
+        /// Needed with `sasl_plaintext` and `sasl_ssl`
+        sasl_password: Option<SecretString> = None;
+        /// Topics are `PREFIX.participation.v1` and `PREFIX.campaign.v1`, each with a `.dlq`
+        topic_prefix: String = "firstcome".to_owned();
+        /// Key of a record, within which the order is kept
+        key: KeyChoice = KeyChoice::Participation;
+        /// Create missing topics; without it a missing topic stops the start
+        create_topics: bool = false;
+        /// Partitions of topics that are created
+        partitions: u32 = 3, in 1..=1_000;
+        /// Longest wait for an acknowledgement. A relay's lease must be longer than twice this
+        message_timeout: Duration = Duration::from_secs(4), in Duration::from_secs(1)..=Duration::from_secs(60);
+        /// How long a record waits for others to share its request
+        linger: Duration = Duration::from_millis(1), in ..=Duration::from_secs(1);
+        /// Producers side by side, each for a part of the partitions
+        producers: u16 = 3, in 1..=16;
+    }
+    beside {
+        /// Shown in the brokers' logs and quotas.
+        client_id: String = "firstcome".to_owned();
+        /// `linger` of records sent in bulk, by a producer of their own.
+        bulk_linger: Duration = Duration::from_millis(15);
+        /// `none`, `lz4`, `zstd`, `snappy` or `gzip`.
+        compression: String = "lz4".to_owned();
+        /// Limit of a batch; the topics' `max.message.bytes` must be at least this.
+        message_bytes_max: u32 = 1_000_000;
+        /// Records in the producer's own queue.
+        queue_records_max: u32 = 50_000;
+        /// How long requests for metadata may take.
+        metadata_timeout: Duration = Duration::from_secs(5);
     }
 }
 
 impl KafkaConfig {
-    pub(super) fn client(&self) -> ClientConfig {
-        let mut client = ClientConfig::new();
-        client
-            .set("bootstrap.servers", &self.brokers)
-            .set("client.id", &self.client_id)
-            .set("socket.keepalive.enable", "true")
-            .set("reconnect.backoff.max.ms", "1000");
-        for (name, value) in &self.extra.0 {
-            client.set(*name, value);
+    /// The settings of librdkafka for encryption and authentication. There are secrets among them.
+    pub(super) fn security(&self) -> Vec<(&'static str, String)> {
+        let protocol = self.security_protocol;
+        let mut settings = vec![("security.protocol", protocol.as_str().to_owned())];
+        let mut set = |name, value: Option<&str>| {
+            settings.extend(value.map(|value| (name, value.to_owned())));
+        };
+        let exposed =
+            |secret: Option<&SecretString>| secret.map(|secret| secret.expose_secret().to_owned());
+        if protocol.is_encrypted() {
+            set("ssl.ca.pem", self.tls_ca.as_deref());
+            set("ssl.certificate.pem", self.tls_certificate.as_deref());
+            set("ssl.key.pem", exposed(self.tls_key.as_ref()).as_deref());
+            // Not every certificate of the authority belongs to the broker.
+            set("ssl.endpoint.identification.algorithm", Some("https"));
         }
-        client.set_log_level(RDKafkaLogLevel::Warning);
-        client
-    }
-
-    pub(super) fn producer(&self, linger: Duration) -> ClientConfig {
-        let timeout_ms = self.message_timeout.as_millis();
-        let mut client = self.client();
-        client
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            // The default, CRC32, would put a key elsewhere than Java producers do.
-            .set("partitioner", "murmur2_random")
-            .set("message.timeout.ms", timeout_ms.to_string())
-            .set("request.timeout.ms", timeout_ms.clamp(1, 5_000).to_string())
-            .set("topic.metadata.propagation.max.ms", "5000")
-            // More than one at a time can lose what it acknowledges: docs/decisions/0001.
-            .set("max.in.flight.requests.per.connection", "1")
-            .set("linger.ms", linger.as_millis().to_string())
-            .set("compression.type", &self.compression)
-            .set("message.max.bytes", self.message_bytes_max.to_string())
-            // A batch the topic refuses fails every record in it, so leave room for its frame.
-            .set("batch.size", (self.message_bytes_max / 10 * 9).to_string())
-            .set(
-                "queue.buffering.max.messages",
-                self.queue_records_max.to_string(),
+        if protocol.is_authenticated() {
+            set("sasl.mechanism", Some(self.sasl_mechanism.as_str()));
+            set("sasl.username", self.sasl_username.as_deref());
+            set(
+                "sasl.password",
+                exposed(self.sasl_password.as_ref()).as_deref(),
             );
-        client
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_request_is_under_way_at_a_time() {
-        let client = KafkaConfig::default().producer(Duration::ZERO);
-        let setting = |name| client.get(name);
-        assert_eq!(setting("max.in.flight.requests.per.connection"), Some("1"));
-        assert_eq!(setting("enable.idempotence"), Some("true"));
-        assert_eq!(setting("acks"), Some("all"));
+        }
+        settings
     }
 }
