@@ -367,9 +367,11 @@ impl Running {
         self.metrics.register(&mut registry);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        let value = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = text.lines().find_map(|line| {
+            line.strip_prefix("firstcome_")?
+                .strip_prefix(name)?
+                .strip_prefix(' ')
+        });
         value.map_or(0, |value| value.parse().unwrap())
     }
 }
