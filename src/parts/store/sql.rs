@@ -8,8 +8,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ConnectionTrait, DbBackend, EntityTrait, IdenStatic, Iterable, QueryResult,
-    Statement, Value,
+    ConnectionTrait, DbBackend, EntityTrait, IdenStatic, Iterable, QueryResult, Statement, Value,
 };
 
 use super::bounded::Db;

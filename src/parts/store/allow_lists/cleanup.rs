@@ -31,14 +31,14 @@ impl Store {
         let Some(list) = ended.one(&self.db).await? else {
             return Ok(false);
         };
-        let last = user::Entity::find()
+        let boundary = user::Entity::find()
             .filter(user::Column::ListId.eq(list.id))
             .order_by_asc(user::Column::UserId)
             .offset(u64::from(rows_max.saturating_sub(1)))
             .one(&self.db)
             .await?;
-        let is_whole = last.is_none();
-        let upto = last.map(|last| user::Column::UserId.lte(last.user_id));
+        let is_whole = boundary.is_none();
+        let upto = boundary.map(|boundary| user::Column::UserId.lte(boundary.user_id));
         user::Entity::delete_many()
             .filter(user::Column::ListId.eq(list.id))
             .filter(Condition::all().add_option(upto))
