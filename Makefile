@@ -78,6 +78,13 @@ openapi: ## Write openapi/openapi.json and openapi/asyncapi.json anew
 	  mv openapi/$$document.json.new openapi/$$document.json; \
 	done
 
+.PHONY: reference
+reference: ## Write the tables of docs/configuration.md and docs/metrics.md anew
+	for page in configuration metrics; do \
+	  cargo run --quiet --locked -- config --tables docs/$$page.md >docs/$$page.md.new; \
+	  mv docs/$$page.md.new docs/$$page.md; \
+	done
+
 .PHONY: contract
 contract: ## Hold the service's answers against its OpenAPI document, on embedded and on real parts
 	scripts/contract

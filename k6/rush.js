@@ -216,7 +216,7 @@ export function handleSummary(data) {
       ['refused', count(data, 'refused')],
       ['sent away for a moment (503 BUSY)', count(data, 'busy')],
       ['no definite answer', count(data, 'unsure')],
-      ['not sent: too many under way', count(data, 'dropped_iterations')],
+      ['not sent: too many in progress', count(data, 'dropped_iterations')],
     ]),
     '',
     table([['answer, ms', 'p50', 'p95', 'p99', 'max'], row('accepted', 'accepted_ms'), row('refused', 'refused_ms')]),

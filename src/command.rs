@@ -3,24 +3,26 @@
 pub mod accounts;
 mod aggregation;
 pub mod asyncapi;
+mod authentication;
 mod background;
+pub mod config;
 pub mod confirmation;
 pub mod consume;
 mod data_folder;
 pub mod dead_letters;
 pub mod doctor;
 mod edge;
+mod first_start;
 pub mod migrate;
+mod monitors;
 pub mod openapi;
+mod outbox;
 mod parts;
-mod publishing;
+mod payments;
 pub mod relay;
-mod rewarding;
+mod rewards;
 pub mod serve;
-mod trying;
 pub mod verify;
-mod verifying;
-mod watching;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -50,7 +52,7 @@ where
     });
 }
 
-/// Threads for one thing alone, which then does not stand in line with everything else.
+/// Threads for one purpose, which does not wait for others.
 fn threads(name: &str, count: usize) -> anyhow::Result<Handle> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(count)
@@ -64,7 +66,7 @@ fn threads(name: &str, count: usize) -> anyhow::Result<Handle> {
     Ok(handle)
 }
 
-/// Runs until told to stop, or until something fails for good; then closes the store.
+/// Runs until it is stopped or a task fails for good; then closes the store.
 async fn finish(
     supervisor: Supervisor,
     signals: mpsc::Receiver<()>,

@@ -1,86 +1,112 @@
-//! The configuration: defaults < file < environment < `--set`, checked whole at start, every mistake
-//! named at once. The only reader of the environment. Nothing here prints a secret.
+//! The configuration: defaults < file < environment < `--set`. All of it is checked at start, and all mistakes are
+//! reported at once. The only reader of the environment. Nothing here prints a secret.
 //!
-//! A variable `FIRSTCOME_SECTION_KEY` is the key `key` of the section `[section]` of the file; with
-//! `_FILE` at its end it names a file that holds the value.
+//! A variable `FIRSTCOME_SECTION_KEY` is the key `key` of the section `[section]` of the file; with `_FILE` at its
+//! end it names a file that holds the value. Each section is declared with its component, by
+//! [`settings!`](crate::runtime::settings).
 
 mod accounts;
 mod admin;
 mod aggregation;
-mod allowlist;
 mod auth;
 mod challenge;
-mod consumers;
-mod database;
+mod checks;
+mod encryption;
 mod environment;
-mod export;
 mod gate;
-mod http;
-mod names;
 mod payment;
-mod publishing;
-mod remote;
-mod retention;
+mod process;
+pub mod reference;
 mod rewards;
-mod sections;
-mod simulation;
+mod traces;
+mod writer;
 
 use std::path::Path;
-use std::time::Duration;
-
-pub use accounts::Accounts;
-pub use admin::{Admin, TOKEN_CHARACTERS_MIN, is_strong};
-pub use allowlist::Allowlist;
-pub use auth::{Algorithms, Mode};
-pub use challenge::Challenge;
-pub use consumers::Enabled;
-pub use database::Database;
-pub use http::Http;
-pub use remote::{Kafka, Redis};
-pub use sections::{
-    Aggregation, Auth, Consumers, Data, Export, Gate, Limits, Log, Payment, Provider, Relay,
-    Retention, Rewards, Shutdown, Test, Traces, Writer,
-};
 
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
-use figment::value::Dict;
 use serde::de::DeserializeOwned;
 
-/// A relay's lease unless configured: short enough for a takeover, long enough to be renewed rarely.
-const RELAY_LEASE: Duration = Duration::from_secs(15);
+pub use accounts::Accounts;
+pub use admin::{Admin, TOKEN_CHARACTERS_MIN, is_strong};
+pub use aggregation::Aggregation;
+pub use auth::{Algorithms, Auth, Mode};
+pub use challenge::Challenge;
+pub use gate::Gate;
+pub use payment::{Payment, Provider};
+pub use process::{Data, Log, Shutdown};
+pub use rewards::Rewards;
+pub use traces::Traces;
+pub use writer::Writer;
 
-/// The whole configuration.
-#[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "each field is the section of that name")]
-pub struct Config {
-    pub data: Data,
-    pub http: Http,
-    pub auth: Auth,
-    pub accounts: Accounts,
-    pub challenge: Challenge,
-    pub admin: Admin,
-    pub database: Database,
-    pub redis: Redis,
-    pub kafka: Kafka,
-    pub gate: Gate,
-    pub writer: Writer,
-    pub limits: Limits,
-    pub payment: Payment,
-    pub relay: Relay,
-    pub retention: Retention,
-    pub export: Export,
-    pub allowlist: Allowlist,
-    pub test: Test,
-    pub rewards: Rewards,
-    pub consumers: Consumers,
-    pub aggregation: Aggregation,
-    pub log: Log,
-    pub traces: Traces,
-    pub shutdown: Shutdown,
+use crate::access::limits::Rates;
+use crate::domain::Consumer;
+use crate::events::consumers::{ConsumerSettings, Enabled};
+use crate::events::relay::{RelaySettings, Retention};
+use crate::http::HttpConfig;
+use crate::operate::audit_retention;
+use crate::operate::export::ExportConfig;
+use crate::operate::simulate::SimulateConfig;
+use crate::parts::broker::kafka::KafkaConfig;
+use crate::parts::gate::RedisConfig;
+use crate::parts::store::StoreConfig;
+use crate::runtime::settings::Section;
+use crate::sale::allow_list::AllowListConfig;
+
+/// Declares the configuration: its sections, and how they are read.
+macro_rules! config {
+    ($($section:ident: $type:ty),+ $(,)?) => {
+        /// The whole configuration.
+        #[derive(Clone, Debug, Default)]
+        #[allow(missing_docs, reason = "each field is the section of that name")]
+        pub struct Config {
+            $(pub $section: $type,)+
+        }
+
+        impl Config {
+            /// The sections in the order of the documentation.
+            #[must_use]
+            pub fn sections(&self) -> Vec<&dyn Section> {
+                vec![$(&self.$section),+]
+            }
+
+            fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Self {
+                Self {
+                    $($section: section(figment, stringify!($section), mistakes),)+
+                }
+            }
+        }
+    };
 }
 
-/// All that is wrong with a configuration.
+config! {
+    data: Data,
+    http: HttpConfig,
+    auth: Auth,
+    accounts: Accounts,
+    challenge: Challenge,
+    admin: Admin,
+    database: StoreConfig,
+    redis: RedisConfig,
+    kafka: KafkaConfig,
+    gate: Gate,
+    writer: Writer,
+    limits: Rates,
+    payment: Payment,
+    relay: RelaySettings,
+    retention: Retention,
+    export: ExportConfig,
+    allowlist: AllowListConfig,
+    test: SimulateConfig,
+    rewards: Rewards,
+    consumers: ConsumerSettings,
+    aggregation: Aggregation,
+    log: Log,
+    traces: Traces,
+    shutdown: Shutdown,
+}
+
+/// All mistakes in a configuration.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration is wrong:\n  {}", .0.join("\n  "))]
 pub struct ConfigError(pub Vec<String>);
@@ -120,7 +146,8 @@ impl Config {
                 _ => mistakes.push(format!("--set {setting}: must be SECTION.KEY=VALUE")),
             }
         }
-        let config = read(&figment, &mut mistakes);
+        let config = Self::read(&figment, &mut mistakes);
+        config.check_names(&figment, &mut mistakes);
         config.check(&mut mistakes);
         if mistakes.is_empty() {
             Ok(config)
@@ -145,148 +172,47 @@ impl Config {
         parts
     }
 
-    /// Whether campaigns with a price can be sold. The simulated provider moves no money, so by itself it sells
-    /// only where the service is being tried: on embedded parts, at an address that nobody else reaches.
+    /// Whether campaigns with a price can be sold. The simulated provider moves no money, so unless it is allowed it
+    /// sells only on embedded parts and a loopback address.
     #[must_use]
     pub fn sells_for_money(&self) -> bool {
         match self.payment.provider {
             Provider::Simulated => {
-                let is_tried =
+                let is_trial =
                     self.embedded_parts().len() == 3 && self.http.listen.ip().is_loopback();
-                is_tried || self.payment.allow_simulated
+                is_trial || self.payment.allow_simulated
             }
         }
     }
 
-    /// How long a relay's lease is: the configured time, or one that suits the broker's time-out.
+    /// The consumers inside `serve`: those configured; otherwise all if everything is embedded.
     #[must_use]
-    pub fn relay_lease(&self) -> Duration {
-        let suitable = self.kafka.message_timeout * 2 + Duration::from_secs(2);
-        self.relay.lease.unwrap_or(suitable.max(RELAY_LEASE))
-    }
-
-    fn check(&self, mistakes: &mut Vec<String>) {
-        let mut require = |holds: bool, mistake: &str| {
-            if !holds {
-                mistakes.push(mistake.to_owned());
-            }
-        };
-        self.http.check(self.auth.mode, &mut require);
-        self.auth.check(&mut require);
-        self.admin.check(self.auth.mode, &mut require);
-        self.accounts.check(&mut require);
-        self.challenge.check(&mut require);
-        self.database.check(&mut require);
-        self.redis.check(&mut require);
-        self.kafka.check(&mut require);
-        self.kafka.check_security(&mut require);
-        self.gate.check(&mut require);
-        self.relay.check(&mut require);
-        require(
-            self.relay_lease() >= self.kafka.message_timeout * 2 + Duration::from_secs(1),
-            "relay.lease: must be at least twice kafka.message_timeout and a second",
-        );
-        require(
-            (1..=64).contains(&self.writer.lanes),
-            "writer.lanes: must be between 1 and 64",
-        );
-        require(
-            (1..=1_000_000).contains(&self.writer.capacity),
-            "writer.capacity: must be between 1 and 1000000",
-        );
-        require(
-            (Duration::from_millis(5)..=Duration::from_secs(60)).contains(&self.writer.wait_max),
-            "writer.wait_max: must be between 5ms and 60s",
-        );
-        require(
-            (1..=1_000).contains(&self.writer.batch_rows_max),
-            "writer.batch_rows_max: must be between 1 and 1000",
-        );
-        require(
-            self.writer.sync_concurrency_max > 0,
-            "writer.sync_concurrency_max: must be at least 1",
-        );
-        self.payment.check(&mut require);
-        self.retention.check(&mut require);
-        self.export.check(&mut require);
-        self.allowlist.check(&mut require);
-        self.test.check(&mut require);
-        self.rewards.check(&mut require);
-        self.consumers.check(&mut require);
-        self.aggregation.check(&mut require);
-        self.traces.check(&mut require);
-        require(
-            (1..=60_000).contains(&self.log.security_events_per_minute),
-            "log.security_events_per_minute: must be between 1 and 60000",
-        );
-    }
-}
-
-fn read(figment: &Figment, mistakes: &mut Vec<String>) -> Config {
-    let config = Config {
-        data: section(figment, "data", mistakes),
-        http: section(figment, "http", mistakes),
-        auth: section(figment, "auth", mistakes),
-        accounts: section(figment, "accounts", mistakes),
-        challenge: section(figment, "challenge", mistakes),
-        admin: section(figment, "admin", mistakes),
-        database: section(figment, "database", mistakes),
-        redis: section(figment, "redis", mistakes),
-        kafka: section(figment, "kafka", mistakes),
-        gate: section(figment, "gate", mistakes),
-        writer: section(figment, "writer", mistakes),
-        limits: section(figment, "limits", mistakes),
-        payment: section(figment, "payment", mistakes),
-        relay: section(figment, "relay", mistakes),
-        retention: section(figment, "retention", mistakes),
-        export: section(figment, "export", mistakes),
-        allowlist: section(figment, "allowlist", mistakes),
-        test: section(figment, "test", mistakes),
-        rewards: section(figment, "rewards", mistakes),
-        consumers: section(figment, "consumers", mistakes),
-        aggregation: section(figment, "aggregation", mistakes),
-        log: section(figment, "log", mistakes),
-        traces: section(figment, "traces", mistakes),
-        shutdown: section(figment, "shutdown", mistakes),
-    };
-    let known = [
-        "data",
-        "http",
-        "auth",
-        "accounts",
-        "challenge",
-        "admin",
-        "database",
-        "redis",
-        "kafka",
-        "gate",
-        "writer",
-        "limits",
-        "payment",
-        "relay",
-        "retention",
-        "export",
-        "allowlist",
-        "test",
-        "rewards",
-        "consumers",
-        "aggregation",
-        "log",
-        "traces",
-        "shutdown",
-    ];
-    match figment.extract::<Dict>() {
-        Ok(sections) => {
-            for name in sections
-                .keys()
-                .filter(|name| !known.contains(&name.as_str()))
-            {
-                mistakes.push(format!("{name}: there is no such section"));
-            }
+    pub fn consumers_of_serve(&self) -> Vec<Consumer> {
+        match &self.consumers.enabled {
+            Some(Enabled(consumers)) => consumers.clone(),
+            None if self.embedded_parts().len() == 3 => Consumer::ALL.to_vec(),
+            None => Vec::new(),
         }
-        Err(error) => mistakes.push(error.to_string()),
     }
-    config
+
+    /// The consumers of `consume`: those configured, or all.
+    #[must_use]
+    pub fn consumers_of_consume(&self) -> Vec<Consumer> {
+        match &self.consumers.enabled {
+            Some(Enabled(consumers)) => consumers.clone(),
+            None => Consumer::ALL.to_vec(),
+        }
+    }
+
+    /// The retention of the audit log.
+    #[must_use]
+    pub const fn audit_retention(&self) -> audit_retention::Retention {
+        audit_retention::Retention {
+            age: self.retention.audit_entries,
+            interval: self.retention.interval,
+            rows_max: self.retention.rows_max,
+        }
+    }
 }
 
 fn section<T: DeserializeOwned + Default>(
@@ -309,4 +235,3 @@ fn section<T: DeserializeOwned + Default>(
 
 #[cfg(test)]
 mod tests;
-mod traces;

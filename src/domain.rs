@@ -10,8 +10,10 @@ pub mod day;
 pub mod event;
 pub mod ids;
 pub mod key;
+pub mod metric;
 pub mod participation;
 pub mod reward;
+pub(crate) mod words;
 
 pub use account::LoginName;
 pub use actor::{Actor, AdminToken};

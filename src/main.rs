@@ -106,6 +106,11 @@ enum Command {
     },
     /// Prints the OpenAPI document.
     Openapi,
+    /// Prints the schema of the configuration file, or the effective configuration.
+    Config {
+        #[command(flatten)]
+        output: command::config::Output,
+    },
     /// Prints the AsyncAPI document: the topics and their records.
     Asyncapi,
     /// Checks the real parts for what silently loses data; exits non-zero when something must change.
@@ -141,12 +146,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    match arguments.command {
+    let load = || Ok(Config::load(arguments.config.as_deref(), &arguments.set)?);
+    match &arguments.command {
         Some(Command::Openapi) => return command::openapi::run(),
         Some(Command::Asyncapi) => return command::asyncapi::run(),
+        Some(Command::Config { output }) => return command::config::run(output, load),
         _ => {}
     }
-    let config = Config::load(arguments.config.as_deref(), &arguments.set)?;
+    let config = load()?;
     firstcome::runtime::telemetry::subscribe(config.log.format, &config.log.filter)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -195,6 +202,7 @@ async fn run_in(arguments: &Arguments, config: Config) -> anyhow::Result<ExitCod
         }
         Command::Openapi => command::openapi::run(),
         Command::Asyncapi => command::asyncapi::run(),
+        Command::Config { output } => command::config::run(output, || Ok(config)),
         Command::Doctor { json } => command::doctor::run(&config, form(*json)).await,
         Command::Accounts { action } => command::accounts::run(&config, action).await,
         Command::DeadLetters { action } => command::dead_letters::run(&config, action).await,

@@ -177,19 +177,19 @@ def hold(service, held):
 
 
 TITLES = {
-    "users": ("Users who take part already", "users"),
-    "campaigns": ("Campaigns asked for in turn", "campaigns"),
+    "users": ("Existing participants of the campaign", "users"),
+    "campaigns": ("Campaigns in rotation", "campaigns"),
     "replicas": ("Replicas", "replicas"),
     "history": ("Participations of campaigns that are over", "rows"),
-    "connections": ("Connections that are open and ask nothing", "connections"),
+    "connections": ("Idle connections", "connections"),
 }
 
 
 def present(found, settings):
     yield Paragraph(
-        f"A closed load of {settings['connections']} connections, each request another user, on an installation that is "
-        "filled beforehand. What does not grow with what was there before is flat. Replicas share the machine with "
-        "the parts and with the load, so here they show what sharing costs, and not what another machine would bring."
+        f"A closed load of {settings['connections']} connections, each request with another user, on an installation that is "
+        "filled beforehand. A flat line means that the cost does not grow. Replicas share the machine with "
+        "the parts and the load, so their figures show the cost of sharing, and not the gain of another machine."
     )
     for kind, rows in found.items():
         title, word = TITLES[kind]
@@ -222,6 +222,6 @@ def present(found, settings):
                 y="accepted/s",
                 log_x=kind != "replicas",
             ),
-            f"Accepted a second by {title[0].lower()}{title[1:]}"
+            f"Accepted per second by {title[0].lower()}{title[1:]}"
             + (" (1 stands for none)." if rows and rows[0]["size"] == 0 else "."),
         )

@@ -194,19 +194,19 @@ def fractions(found):
     one, many = found["accepted"], found["accepted_many"]
     plain = ("wrk, the same connections", found["plain"])
     stages = [
-        ("yes, one campaign, against the framework's plain JSON POST", one, plain),
-        (f"yes, {CAMPAIGNS} campaigns, against the same", many, plain),
-        ("no once sold out, against the same", found["refused"], plain),
-        ("yes, one campaign, against admissions by redis-benchmark", one, best(found["admission"])),
+        ("accepted, one campaign; the framework's plain JSON POST", one, plain),
+        (f"accepted, {CAMPAIGNS} campaigns; the same", many, plain),
+        ("rejected after the sell-out; the same", found["refused"], plain),
+        ("accepted, one campaign; admissions by redis-benchmark", one, best(found["admission"])),
         (
-            "yes, one campaign, against the same rows by SQL in one session",
+            "accepted, one campaign; the same rows by SQL in one session",
             one,
             best(found["sql_deleted"], "1 session,"),
         ),
-        (f"yes, {CAMPAIGNS} campaigns, against the same rows by SQL", many, best(found["sql_deleted"])),
-        (f"yes, {CAMPAIGNS} campaigns, against the same without the deletes", many, best(found["sql"])),
+        (f"accepted, {CAMPAIGNS} campaigns; the same rows by SQL", many, best(found["sql_deleted"])),
+        (f"accepted, {CAMPAIGNS} campaigns; the same without the deletes", many, best(found["sql"])),
         (
-            "publishing a backlog, against the broker's producer benchmark",
+            "published, from a backlog; the broker's producer benchmark",
             found["drained"],
             best(found["producer"]),
         ),
@@ -217,10 +217,10 @@ def fractions(found):
         for name, does, (way, ceiling) in stages
     ] + [
         (
-            "yes, one campaign, against that SQL in pairs, beside as much of a core as the load's generator took",
+            "accepted, one campaign; that SQL in pairs, beside a process with the CPU use of the load generator",
             pairs["accepted"],
             pairs["sql"],
-            "the best of one session in each round",
+            "the best with one session in each round",
             pairs["fraction"]["median"],
         )
     ]
@@ -228,36 +228,36 @@ def fractions(found):
 
 def present(found, settings):
     yield Paragraph(
-        "Each ceiling is what something that does nothing else gets out of the same part on the same machine, in turns "
-        "with the service. The service does all of it at once, with the parts and the load on the same processors: the "
-        "fractions say which stage has room, and cannot all be near one."
+        "Each ceiling is the rate of a program that does only one stage, on the same machine, alternating "
+        "with the service. The service runs all stages at once, with the parts and the load on the same cores: the "
+        "fractions show which stage has reserves, and cannot all be near one."
     )
     all_stages = fractions(found)
     yield Table(
         "Each stage as a fraction of its ceiling",
-        ["stage", "service, /s", "ceiling, /s", "fraction", "the ceiling's best way"],
+        ["stage; its ceiling", "service, /s", "ceiling, /s", "fraction", "best variant of the ceiling"],
         [
             [name, ranged(does, 0), ranged(ceiling, 0), text(share, 2), way]
             for name, does, ceiling, way, share in all_stages
         ],
-        note="The service's **yes** does everything: HTTP, admission, commit, and a relay that publishes and deletes "
-        "pending rows beside it. So the fair ceiling of SQL is the one **with the deletes** of pending rows, each "
-        "batch's in a transaction of its own; the one without is what the writer alone could reach. In SQL each "
-        "session has a campaign of its own, because a campaign's row lets one commit at a time. The load's generator "
-        f"took {ranged(found['generator'], 2)} of a core. In **pairs** the service and SQL follow each other within "
-        f"seconds, and the fraction is the median of the {found['pairs']['fraction']['rounds']} pairs' own: "
+        note="**Accepted** includes everything: HTTP, admission, commit, and a relay that publishes and deletes "
+        "pending rows. So the fair ceiling of SQL is the one **with the deletes** of pending rows, each "
+        "batch in a transaction of its own; the one without is the limit of the writer alone. In SQL each "
+        "session has a campaign of its own, because a campaign's row allows one commit at a time. The load generator "
+        f"took {ranged(found['generator'], 2)} of a core. In **pairs** the service and SQL run within seconds of each "
+        f"other, and the fraction is the median of {found['pairs']['fraction']['rounds']} pairs: "
         f"{ranged(found['pairs']['fraction'], 2)}. The relay "
-        "publishes keys and ten headers beside the value, reads the rows from MySQL and deletes them; the broker's "
+        "publishes keys and ten headers with the value, reads the rows from MySQL and deletes them; the broker's "
         "benchmark writes values from memory.",
     )
     yield Table(
-        "What is asked of the parts for a participation that is accepted",
-        ["", "for each"],
+        "Calls of the parts per accepted participation",
+        ["", "per participation"],
         [
-            ["statements to MySQL, the relay's among them", ranged(found["queries"], 3)],
-            ["calls of scripts in Redis", ranged(found["scripts"], 3)],
+            ["statements to MySQL, including the relay's", ranged(found["queries"], 3)],
+            ["script calls in Redis", ranged(found["scripts"], 3)],
         ],
-        note="By the parts' own counters, while one campaign is asked for as fast as it is answered.",
+        note="From the parts' own counters, with a closed load on one campaign.",
     )
     yield Plot(
         "limits",
@@ -267,9 +267,9 @@ def present(found, settings):
     for title, field, word in (
         ("Admissions by redis-benchmark, the real script, 50 connections", "admission", "admissions/s"),
         ("Rows by SQL, pending rows deleted", "sql_deleted", "rows/s"),
-        ("Rows by SQL, pending rows left", "sql", "rows/s"),
+        ("Rows by SQL, pending rows not deleted", "sql", "rows/s"),
         ("Records by the broker's producer benchmark, acks=all, idempotent", "producer", "records/s"),
     ):
         yield Table(
-            title, ["way", word], [[way, ranged(one, 0)] for way, one in found[field].items()], folded=True
+            title, ["variant", word], [[way, ranged(one, 0)] for way, one in found[field].items()], folded=True
         )

@@ -164,11 +164,11 @@ def analysed(installation, campaigns):
 def present(found, settings):
     half = max(1, settings["partition_campaigns"] // 2)
     yield Paragraph(
-        f"Campaigns of {settings['partition_users']:,} users each: {half} sold **live**, with a relay that publishes "
-        f"meanwhile, and {half} sold while no relay runs; then one relay publishes that **backlog**, and one consumer "
-        "(`points`) applies everything. Every participation is reserved, then paid for: "
-        "two events. What is promised, and a breach where it fails, is that the changes of a participation come in "
-        "order, whatever the key. The other columns count what a key or a number of partitions gives beyond that."
+        f"Campaigns of {settings['partition_users']:,} users each: {half} sold **live**, with a running relay, "
+        f"and {half} sold without a relay; then one relay publishes that **backlog**, and one consumer "
+        "(`points`) applies everything. Every participation is reserved and then paid for: "
+        "two events. The guarantee is that the changes of a participation are in order, with every key; a violation "
+        "fails the run. The other columns show the additional order of each key and number of partitions."
     )
     yield Table(
         "Throughput",
@@ -179,7 +179,7 @@ def present(found, settings):
             "published/s",
             "consumed/s",
             "busiest partition",
-            "re-delivered",
+            "redelivered",
             "verify",
         ],
         [
@@ -195,16 +195,16 @@ def present(found, settings):
             ]
             for one in found
         ],
-        note="**Published** is a backlog, nothing else going on; **consumed** is everything. A dash: it was over "
-        "before it could be looked at twice.",
+        note="**Published** is the rate of the backlog without other load; **consumed** is the rate of all events. A dash: "
+        "too fast for two samples.",
     )
     yield Table(
-        "Order: events after a later one",
+        "Order: events that follow a later one",
         [
             "key",
             "partitions",
             *(f"{name}: {word}" for name in ("live", "backlog") for word in ORDERS.values()),
-            "processed before somebody earlier",
+            "arrival violations",
         ],
         [
             [
@@ -215,11 +215,11 @@ def present(found, settings):
             ]
             for one in found
         ],
-        note="**Of a participation** is what is promised. **Of a key** compares the ids of events, which are made in "
-        "order. **By rank** counts first events that came after one of a later arrival of the same campaign: within "
-        "each partition, and as one consumer of all partitions received them. A backlog is read bucket by bucket, so "
-        "only its keys are in order. The last column is what `/api/admin/stats/order-analysis` says of the live "
-        "campaigns, before any Kafka. The rank itself is in every record, so who came first stays provable.",
+        note="**Of a participation** is guaranteed. **Of a key** compares the ids of events, which "
+        "ascend. **By rank** counts first events that follow one of a later arrival of the same campaign: within "
+        "each partition, and as received by one consumer of all partitions. A backlog is read bucket by bucket, so "
+        "only its keys are in order. The last column is the result of `/api/admin/stats/order-analysis` for the live "
+        "campaigns, before Kafka. Every record contains the rank, so the order of arrival remains provable.",
     )
     yield from plots(found)
 
@@ -241,11 +241,11 @@ def plots(found):
     names = sorted({one["partitions"] for one in found})
     keys = list(dict.fromkeys(one["key"] for one in found))
     for field, title, pick in (
-        ("published", "Published a second, from a backlog,", lambda one: one["published_per_second"]),
-        ("consumed", "Consumed a second", lambda one: one["consumed_per_second"]),
+        ("published", "Published per second, from a backlog,", lambda one: one["published_per_second"]),
+        ("consumed", "Consumed per second", lambda one: one["consumed_per_second"]),
         (
             "order",
-            "Arrivals out of order, live, as one consumer received them,",
+            "Arrivals out of order, live, as received by one consumer,",
             lambda one: one["live"]["rank_overall"],
         ),
     ):

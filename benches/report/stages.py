@@ -133,7 +133,7 @@ def steps(one):
     """One participation from left to right, in milliseconds of the mean: means add up, quantiles do not."""
     answer = one["answer"]["mean"] or 0
     gate, queue, commit, wake, publish = ((one["stages"][name] or {}).get("mean") or 0 for name in STAGES)
-    made = [Step("the answer, in all", 0.0, answer, "whole")]
+    made = [Step("the response, in total", 0.0, answer, "whole")]
     at = 0.0
     for name, took, inside in [
         ("gate: the wait for a call, and the call", gate, [("the script, in Redis", one["gate_script_ms"] or 0)]),
@@ -152,16 +152,16 @@ def steps(one):
             within += inner_took
         at += took
     made.append(Step("the rest: HTTP, and changes of threads", at, max(answer - at, 0), "rest"))
-    made.append(Step("wake: from the commit until it is sent", answer, wake, "after"))
-    made.append(Step("publish: until the acknowledgement", answer + wake, publish, "after"))
+    made.append(Step("wake: from the commit to the send", answer, wake, "after"))
+    made.append(Step("publish: to the acknowledgement", answer + wake, publish, "after"))
     return made
 
 
 def present(found, settings):
     yield Paragraph(
-        "Means of one participation, from left to right, each stage by a histogram of the service's own. Inside a stage "
-        "stand what Redis and MySQL say they spent for it (a statement and a COMMIT are those of a batch, in which each "
-        "request of the batch waits). The rest is what is left of the answer. Wake and publish come after the answer."
+        "The mean of one participation, from left to right, each stage from a histogram of the service. Inside a stage "
+        "are the times reported by Redis and MySQL (a statement and a COMMIT belong to a batch, and each "
+        "request of the batch waits for them). The rest is the remaining response time. Wake and publish follow the response."
     )
     for one in found:
         yield Plot(
@@ -175,7 +175,7 @@ def present(found, settings):
         [row for one in found for row in stage_rows(one)],
     )
     yield Table(
-        "Every histogram of the service's own",
+        "All histograms of the service",
         ["requests/s", "histogram", "count", "mean ms", "p50 ms", "p95 ms", "p99 ms"],
         [
             [text(one["rate"]), f"`{name}`", *quantiles(told)]
@@ -193,7 +193,7 @@ def quantiles(told):
 
 def stage_rows(one):
     rate = text(one["rate"])
-    yield [rate, "the answer", *quantiles(one["answer"]), f"`{ANSWER[0]}`"]
+    yield [rate, "the response", *quantiles(one["answer"]), f"`{ANSWER[0]}`"]
     for name, told in one["stages"].items():
         yield [rate, name, *quantiles(told), f"`{STAGES[name]}`"]
     yield [

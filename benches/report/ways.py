@@ -231,16 +231,16 @@ def step(bench, installation, service, mode, accepted, rate, seconds):
 
 def present(found, settings):
     yield Paragraph(
-        "Three ways to the same row: **async** passes the gate, is committed with whatever else waits, and is "
-        "published by the relay afterwards. **Async, one row a commit** is the same with a batch bound of 1, so it "
-        "shows what group commit is worth. **Sync** is one transaction for each request on the campaign's row, and "
-        "Kafka's acknowledgement within the request. All three answer yes only to what is durable."
+        "Three paths to the same row. **Async**: the request passes the gate, a group commit stores it, and the relay "
+        "publishes it afterwards. **Async, one row a commit**: the same with batches of one row, which shows the effect "
+        "of the group commit. **Sync**: one transaction for each request on the campaign's row, and Kafka's "
+        "acknowledgement within the request. All three accept only durable participations."
     )
     for shape, title in (
         ("rush", f"{settings['rush_users']:,} users at the same moment for {settings['rush_units']:,} units"),
         (
             "crowd",
-            f"{settings['crowd_users']:,} users at a time until {settings['crowd_units']:,} units are gone",
+            f"{settings['crowd_users']:,} users at a time until {settings['crowd_units']:,} units are sold",
         ),
     ):
         yield from shown(found, shape, title)
@@ -273,18 +273,18 @@ def shown(found, shape, title):
             "p95 ms",
             "p99 ms",
             "max ms",
-            "yes p50 ms",
+            "accepted p50 ms",
             "published p50 ms",
             "published p99 ms",
-            "sent away",
-            "no answer",
+            "503 BUSY",
+            "no outcome",
             "oversold",
         ],
         rows,
-        note="Medians of the rounds, with the least and the most. Latency is that of the answer that said yes or no; "
-        "**published** is from the commit to Kafka's acknowledgement, from the relay's histogram; **sent away** "
-        "counts answers 503 BUSY, after which nothing was taken and the user asked again; **no answer** those "
-        "who got neither yes nor no in a minute.",
+        note="Medians of the rounds, with minimum and maximum. Latency is that of the final response; "
+        "**published** is from the commit to Kafka's acknowledgement, from the relay's histogram; **503 BUSY** "
+        "counts these responses, after which the user repeats the request; **no outcome** counts users "
+        "without a final response within a minute.",
     )
     yield Plot(
         f"ways-{shape}",
@@ -297,10 +297,10 @@ def shown(found, shape, title):
             y="ms",
             log=True,
         ),
-        f"Latency of an answer: {title}. Logarithmic; lower is better.",
+        f"Latency of a final response: {title}. Logarithmic; lower is better.",
     )
     yield Table(
-        "What an answer cost of the processor, and memory",
+        "CPU and memory per response",
         ["", *(f"{part}: CPU ms" for part in PARTS), *(f"{part}: MiB" for part in PARTS[:-1])],
         [
             [
@@ -310,15 +310,15 @@ def shown(found, shape, title):
             ]
             for mode, shapes in found.items()
         ],
-        note="Processor time of each process while the load was on, divided by the answers; memory is the most that "
-        "was resident. The service is new for every way and round, the parts are up as long as the run is.",
+        note="CPU time of each process during the load, divided by the responses; memory is the maximum resident "
+        "size. The service is restarted for every path and round; the parts run for the whole report.",
     )
 
 
 def published(one, name):
-    """Synchronously an event is published before the answer."""
+    """On the synchronous path an event is published before the response."""
     found = one.get("published", {}).get(name)
-    return ranged(found) if found else "in the answer"
+    return ranged(found) if found else "in the response"
 
 
 def middle(found):
@@ -327,11 +327,11 @@ def middle(found):
 
 def ramps(found, settings):
     yield Table(
-        "Open load: where each bends",
+        "Open load: the knee of each path",
         [
             "",
             "knee, offered/s",
-            "most accepted/s",
+            "maximum accepted/s",
             "p99 ms at the knee",
             f"p50 ms at {COMFORT:.0%} of it",
             f"p99 ms at {COMFORT:.0%} of it",
@@ -344,20 +344,20 @@ def ramps(found, settings):
             ]
             for mode, shapes in found.items()
         ],
-        note=f"Requests are due by a schedule that answers do not move, {settings['ramp_seconds']} s at each rate "
+        note=f"Requests follow a fixed schedule that does not depend on responses, {settings['ramp_seconds']} s at each rate "
         f"({settings.get('comfort_seconds', settings['ramp_seconds'])} s at {COMFORT:.0%} of the knee) on a new "
-        f"campaign, the first {settings['ramp_warm_seconds']} of them without a look at latency; each rate is "
-        f"{settings['ramp_factor']} times the one before, and closer where it bends. The **knee** is the highest rate of which at least "
-        f"{settings['knee_share_min']:.0%} were accepted, with a p99 of at most {settings['knee_p99_ms']:.0f} ms since "
-        f"the request was due, in one of {TRIES} tries: where the machine's disk stands still for a moment is no knee.",
+        f"campaign, with latency not measured in the first {settings['ramp_warm_seconds']} s; each rate is "
+        f"{settings['ramp_factor']} times the previous one, and closer near the knee. The **knee** is the highest rate of which at least "
+        f"{settings['knee_share_min']:.0%} were accepted, with a p99 of at most {settings['knee_p99_ms']:.0f} ms from "
+        f"the scheduled time, in one of {TRIES} attempts, because a short stall of the disk is no knee.",
     )
     at = found["async"]["beside"]
     yield Table(
         "At the synchronous path's own knee",
         ["offered/s", "sync: p99 ms", "async: p99 ms", "times lower"],
         [[ranged(at.get("rate"), 0), *(ranged(at.get(name)) for name in ("theirs", "ours", "ratio"))]],
-        note="Both ways in turns at the knee that sync had in the same round, one step right after the other; the "
-        f"medians of {text((at.get('ratio') or {}).get('rounds', 0))} pairs in which sync held once more.",
+        note="Both paths alternate at the knee of sync in the same round, one step directly after the other; the "
+        f"medians of {text((at.get('ratio') or {}).get('rounds', 0))} pairs in which sync sustained the rate again.",
     )
     yield Plot(
         "ways-ramp-accepted",
@@ -371,7 +371,7 @@ def ramps(found, settings):
             log_x=True,
             log_y=True,
         ),
-        "Accepted against offered. Where a line leaves the diagonal, the service no longer follows.",
+        "Accepted and offered rates. Where a line leaves the diagonal, the service does not sustain the rate.",
     )
     yield Plot(
         "ways-ramp-p99",
@@ -385,7 +385,7 @@ def ramps(found, settings):
             log_x=True,
             log_y=True,
         ),
-        "Latency at the 99th percentile, counted from when a request was due.",
+        "Latency at the 99th percentile, from the scheduled time of a request.",
     )
     rows = [
         [

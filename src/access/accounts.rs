@@ -7,7 +7,9 @@
 
 mod attempts;
 mod concurrent;
+mod credentials;
 mod enrolment;
+mod error;
 mod login;
 mod metrics;
 mod own;
@@ -24,8 +26,10 @@ use serde_json::{Map, Value, json};
 
 pub use attempts::AttemptConfig;
 pub use concurrent::ConcurrentConfig;
+pub use credentials::{CodeUsed, Credentials, Entered, Remembered, Session, Stay};
 pub use enrolment::{Enabled, Enrolment};
-pub use login::{CodeUsed, Credentials, Entered, Remembered, Session, Stay};
+pub use error::AccountError;
+
 pub use metrics::Metrics;
 pub use own::PasswordChange;
 pub use password::{COMMON, Hasher, PASSWORD_CHARACTERS, Passwords, is_common};
@@ -34,8 +38,8 @@ pub use token::{RememberToken, SessionToken};
 use self::attempts::Attempts;
 use crate::access::identity::Scopes;
 use crate::domain::{Actor, AuditAction, AuditNote, LoginName, Origin, UserId};
-use crate::parts::gate::{GateError, Guarded, Lifetime, ScriptGate};
-use crate::parts::store::{self, Store, StoreError, TotpChange};
+use crate::parts::gate::{Guarded, Lifetime, ScriptGate};
+use crate::parts::store::{self, Store, TotpChange};
 
 pub use crate::parts::store::Account;
 
@@ -81,71 +85,6 @@ pub enum TotpState {
     Enabled,
     /// The account has none, and its sessions have no scopes until it has.
     Required,
-}
-
-/// What failed, or was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum AccountError {
-    /// There is no such account, the password is another, or it is disabled: which of these is not said.
-    #[error("log in: refused")]
-    Refused(Option<UserId>),
-    /// The password is right, and a one-time code is missing.
-    #[error("log in: a one-time code is required")]
-    CodeRequired,
-    /// The password is right, and the one-time code is not, or was used.
-    #[error("log in: the one-time code is refused")]
-    CodeRefused(UserId),
-    /// One-time codes are enabled.
-    #[error("enrol: one-time codes are enabled")]
-    TotpEnabled,
-    /// One-time codes are not enabled.
-    #[error("disable one-time codes: they are not enabled")]
-    TotpNotEnabled,
-    /// No secret waits for its first code.
-    #[error("enable one-time codes: no secret waits for its first code")]
-    NoEnrolment,
-    /// Too many were tried, or are in progress: it may be tried after this time. The word says which limit.
-    #[error("log in: {1} is used up")]
-    Throttled(Duration, &'static str),
-    /// The remembered log-in is over, or was never.
-    #[error("resume a remembered log-in: there is none")]
-    NotRemembered,
-    /// Another window went on with it a moment ago.
-    #[error("resume a remembered log-in: its token was used a moment ago")]
-    JustUsed,
-    /// Somebody has a copy of its token: all sessions of the account were ended.
-    #[error("resume a remembered log-in: its token was used before")]
-    Stolen,
-    /// There is no such account.
-    #[error("there is no such account")]
-    Unknown,
-    /// Somebody has the login name.
-    #[error("the login name is taken")]
-    Taken,
-    /// The account has, or would have, scopes that the admin has not.
-    #[error("the account has scopes that the admin lacks")]
-    Beyond,
-    /// It is the admin's own, whose password takes the current one to change.
-    #[error("change the account's password: it is the admin's own")]
-    OwnPassword,
-    /// Too much is being done at once: ask again.
-    #[error("too many passwords are being hashed")]
-    Busy,
-    /// The database.
-    #[error("use the store")]
-    Store(#[from] StoreError),
-    /// Where sessions are.
-    #[error("use the sessions")]
-    Gate(#[from] GateError),
-    /// The hash function failed, or what was stored is no hash.
-    #[error("hash a password")]
-    Hash(#[source] argon2::password_hash::Error),
-    /// What was stored is no secret of one-time codes.
-    #[error("read the secret of one-time codes")]
-    Secret,
-    /// A thread that hashed has died.
-    #[error("hash a password: the thread ended")]
-    Thread(#[source] tokio::task::JoinError),
 }
 
 /// An account to be made.

@@ -1,9 +1,9 @@
-//! Who a bearer token says is asking: verifies JSON Web Tokens (RFC 7519) by pinned keys and
+//! Authentication by bearer tokens: verifies JSON Web Tokens (RFC 7519) by pinned keys and
 //! algorithms, and reads their subject and scopes. It never decides what somebody may do, never
 //! issues a token, and never lets one, or a part of one, reach the log.
 //!
 //! What it keeps to is RFC 8725, *JSON Web Token Best Current Practices*: a key has one algorithm,
-//! issuer and audience are always asked for, its type is checked, and nothing in a token says where keys are found.
+//! issuer and audience are always required, its type is checked, and nothing in a token says where keys are found.
 
 mod claims;
 mod keys;
@@ -43,7 +43,7 @@ pub enum TokenError {
     /// It was made for something else.
     #[error("read the token: its type is not accepted")]
     Type,
-    /// It asks for an algorithm that is not one of those configured.
+    /// Its algorithm is not configured.
     #[error("read the token: its algorithm is not accepted")]
     Algorithm,
     /// No key is known by its name, or none that fits its algorithm.
@@ -52,10 +52,10 @@ pub enum TokenError {
     /// It was not signed by the key it names.
     #[error("verify the token: its signature is wrong")]
     Signature,
-    /// Somebody else issued it.
+    /// Its issuer is another.
     #[error("verify the token: its issuer is not the one configured")]
     Issuer,
-    /// It is meant for somebody else.
+    /// Its audience is another.
     #[error("verify the token: its audience is another")]
     Audience,
     /// Its time is over.
@@ -88,7 +88,7 @@ impl TokenError {
     }
 }
 
-/// What a token that is believed says.
+/// The claims of a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// Its subject as it stands there: at most 255 bytes, no control characters.
@@ -102,7 +102,7 @@ pub struct Verified {
 /// What tokens must say.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Who must have issued them.
+    /// Required issuer.
     pub issuer: String,
     /// Whom they must be meant for.
     pub audience: String,

@@ -1,11 +1,11 @@
-//! How often one may ask to take part: token buckets by address, by user and by campaign, shared by all replicas.
-//! What is handed out never depends on them, so where the buckets cannot be asked, everybody may take part.
+//! Rate limits: token buckets by address, by user and by campaign, shared by all replicas. The stock does not depend
+//! on them, so while the buckets are unavailable no rate applies.
 
 mod networks;
+mod rate;
 mod reads;
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,76 +13,43 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use serde::Deserialize;
 
 pub use self::networks::{Networks, NetworksError, UNKNOWN_ADDRESS};
+pub use self::rate::{Rate, RateError};
 use self::reads::Reads;
+use crate::domain::metric;
 use crate::domain::{CampaignId, UserId};
-use crate::parts::gate::{Bucket, Guarded, ScriptGate, Taken};
+use crate::parts::gate::{Guarded, ScriptGate, Taken};
+use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::settings::{plain, settings};
 
-/// So many requests in a period, written `20/1s`; as many may come at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Rate {
-    /// Requests, at least 1.
-    pub requests: u32,
-    /// In which time.
-    pub period: Duration,
-}
-
-/// What is not a rate.
-#[derive(Debug, thiserror::Error)]
-#[error("must be REQUESTS/PERIOD, such as 20/1s: 1 to 1000000 requests in 1ms to 1d")]
-pub struct RateError;
-
-impl FromStr for Rate {
-    type Err = RateError;
-
-    fn from_str(text: &str) -> Result<Self, RateError> {
-        let (requests, period) = text.split_once('/').ok_or(RateError)?;
-        let requests: u32 = requests.trim().parse().map_err(|_| RateError)?;
-        let period =
-            humantime_serde::re::humantime::parse_duration(period.trim()).map_err(|_| RateError)?;
-        let is_sensible = (1..=1_000_000).contains(&requests)
-            && (Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&period);
-        let rate = Self { requests, period };
-        is_sensible.then_some(rate).ok_or(RateError)
+/// A rate per second.
+const fn per_second(requests: u32) -> Rate {
+    Rate {
+        requests,
+        period: Duration::from_secs(1),
     }
 }
 
-impl TryFrom<String> for Rate {
-    type Error = RateError;
+plain!(Text: Networks => ToString::to_string);
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
+settings! {
+    /// `[limits]`: rate limits. An absent rate is no limit.
+    Rates in "limits" {
+        /// Requests to take part from one address; of an IPv6 network of 64 bits
+        address: Option<Rate> = Some(per_second(100));
+        /// Reads (`GET` and `HEAD` under `/api`) from one address, in each process
+        address_reads: Option<Rate> = Some(per_second(200));
+        /// Networks whose addresses have neither of these rates
+        exempt: Networks = Networks::private();
+        /// Requests to take part of one user
+        user: Option<Rate> = None;
+        /// Requests to take part in one campaign
+        campaign: Option<Rate> = None;
     }
 }
 
-impl From<Rate> for Bucket {
-    fn from(rate: Rate) -> Self {
-        Self {
-            tokens: rate.requests,
-            token: rate.period / rate.requests,
-        }
-    }
-}
-
-/// The rates that are kept; none: that one is not limited.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rates {
-    /// Of one address; of an IPv6 network of 64 bits, as hosts there choose the rest.
-    pub address: Option<Rate>,
-    /// Of one address, when it reads: counted by each process for itself.
-    pub address_reads: Option<Rate>,
-    /// Of one user.
-    pub user: Option<Rate>,
-    /// Of all for one campaign.
-    pub campaign: Option<Rate>,
-    /// Addresses that have no rate.
-    pub exempt: Networks,
-}
-
-/// Whose rate it is.
+/// The key of a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[allow(missing_docs, reason = "each is what its name says")]
 pub enum Of {
@@ -105,7 +72,7 @@ impl Of {
     }
 }
 
-/// Where somebody stands against one rate.
+/// The state of one rate for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Whose.
@@ -118,7 +85,7 @@ pub struct Standing {
     pub full_in: Duration,
 }
 
-/// What one is told.
+/// The result of counting a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     /// Against each rate that was asked, in that order.
@@ -127,7 +94,7 @@ pub struct Told {
     pub wait: Option<Duration>,
 }
 
-/// Who asks for what.
+/// The client of a request, and its campaign.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker {
     /// Where from, if that is known.
@@ -143,7 +110,7 @@ struct By {
     of: &'static str,
 }
 
-/// Keeps the rates.
+/// Counts requests against the rates.
 #[derive(Clone)]
 pub struct Limits {
     buckets: Arc<ScriptGate>,
@@ -168,19 +135,10 @@ impl Limits {
         }
     }
 
-    /// Makes visible how often they were used up.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
-        let limits = registry.sub_registry_with_prefix("limits");
-        limits.register(
-            "refused",
-            "Requests refused because a rate was used up",
-            self.refused.clone(),
-        );
-        limits.register(
-            "unasked",
-            "Requests let through because the buckets could not be asked",
-            self.unasked.clone(),
-        );
+        registry.add(&metric::LIMITS_REFUSED, self.refused.clone());
+        registry.add(&metric::LIMITS_UNASKED, self.unasked.clone());
     }
 
     /// Counts a request against the rates of its address and of its user, in this order. What they may still
@@ -290,27 +248,6 @@ pub fn network(address: IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_rate_is_read_or_refused_with_its_form() {
-        let rate: Rate = "20/1s".parse().unwrap();
-        assert_eq!((rate.requests, rate.period), (20, Duration::from_secs(1)));
-        let rate: Rate = "1000000 / 1d".parse().unwrap();
-        assert_eq!(Bucket::from(rate).token, Duration::from_micros(86_400));
-        for wrong in [
-            "",
-            "20",
-            "0/1s",
-            "-1/1s",
-            "1/0s",
-            "1000001/1s",
-            "1/2d",
-            "a/1s",
-            "1/s",
-        ] {
-            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn one_host_has_one_bucket() {

@@ -13,10 +13,14 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::supervisor::Spawner;
 
 /// The target of all lines.
 const TARGET: &str = "security";
+/// Lines of each kind in a minute, unless configured.
+pub const PER_MINUTE: u32 = 60;
 const MINUTE: Duration = Duration::from_secs(60);
 /// How often it is written how many events were not.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
@@ -135,7 +139,7 @@ impl fmt::Debug for SecurityEvents {
 
 impl Default for SecurityEvents {
     fn default() -> Self {
-        Self::new(60)
+        Self::new(PER_MINUTE)
     }
 }
 
@@ -158,17 +162,8 @@ impl SecurityEvents {
 
     /// Makes the numbers visible, the dropped lines included.
     pub fn register(&self, registry: &mut Registry) {
-        let security = registry.sub_registry_with_prefix("security");
-        security.register(
-            "events",
-            "Security events, written or not, by their names",
-            self.seen.clone(),
-        );
-        security.register(
-            "events_dropped",
-            "Security events that were counted and not written, because there were too many of their kind",
-            self.dropped.clone(),
-        );
+        registry.add(&metric::SECURITY_EVENTS, self.seen.clone());
+        registry.add(&metric::SECURITY_EVENTS_DROPPED, self.dropped.clone());
     }
 
     /// Starts to write how many events were dropped, for when no other of their kind follows.

@@ -1,5 +1,5 @@
-//! Wrong admin tokens by address: who guesses has to wait longer each time. It is counted in this process, so
-//! the admin token works while Redis is away; so many addresses are remembered at most.
+//! Delays after wrong admin tokens, by address. Failures are counted in this process, so the admin token works while
+//! Redis is unavailable; the number of addresses is bounded.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -27,14 +27,17 @@ pub struct GuessConfig {
 
 impl Default for GuessConfig {
     fn default() -> Self {
-        Self {
-            failures_max: 10,
-            delay_max: Duration::from_secs(60),
-        }
+        Self::DEFAULT
     }
 }
 
 impl GuessConfig {
+    /// The defaults of the settings.
+    pub const DEFAULT: Self = Self {
+        failures_max: 10,
+        delay_max: Duration::from_secs(60),
+    };
+
     /// The delay after so many failures: none at first, then a second, and twice as long each time.
     fn delay(&self, failures: u32) -> Duration {
         match failures.checked_sub(self.failures_max) {
@@ -53,7 +56,7 @@ struct Failures {
     until: Instant,
 }
 
-/// Remembers who guessed wrong.
+/// Counts wrong tokens by address.
 #[derive(Debug)]
 pub struct Guesses {
     config: GuessConfig,

@@ -1,4 +1,4 @@
-//! Starts what aggregates days, and tells people when that fails.
+//! Starts the aggregator of daily statistics and its alerts.
 
 use tokio::runtime::Handle;
 

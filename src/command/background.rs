@@ -1,4 +1,4 @@
-//! What runs beside the requests: the schedule, the sweeper, the tallies.
+//! Background tasks: the schedule, the sweeper, the tallies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +88,7 @@ async fn keep_probing(gate: &Guarded, reconciler: &Reconciler) {
     }
 }
 
-/// Ends the leases of those who died, and rebuilds gates that disagree with the store.
+/// Ends the leases of processes that died, and rebuilds gates that differ from the store.
 pub(super) fn start_sweeper(spawner: &Spawner, reconciler: Reconciler, interval: Duration) {
     spawner.repeat("reconcile.sweep", interval, move |_stop| {
         let reconciler = reconciler.clone();
@@ -137,7 +137,7 @@ pub(super) fn start_memory(
     });
 }
 
-/// Writes the refusals counted, a last time when told to stop.
+/// Writes the counted rejections, a last time at the shutdown.
 pub(super) fn start_tallies(spawner: &Spawner, meter: Meter, store: Store) {
     spawner.start(
         "meter.write",

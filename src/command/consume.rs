@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{edge, parts, rewarding, watching};
+use super::{edge, monitors, parts, rewards};
 use crate::config::Config;
 use crate::domain::{Consumer, Stream};
 use crate::http::{self, Probes};
@@ -12,7 +12,7 @@ use crate::parts::broker::Publisher;
 use crate::runtime::supervisor::{Stage, Supervisor, process_signals};
 use crate::runtime::telemetry::Telemetry;
 
-/// Consumes until told to stop. It needs the real database and broker: embedded ones belong to one process,
+/// Consumes until it is stopped. It needs the real database and broker: embedded ones belong to one process,
 /// and that one has consumers of its own.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
@@ -27,14 +27,14 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let clock = parts::clock(&config);
     let listener = parts::probe_listener(&config)?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
-    let rewards = rewarding::open(&config, &store, &clock).await?;
+    let rewards = rewards::open(&config, &store, &clock).await?;
     let broker = parts::broker(&config).await?;
 
     let supervisor = Supervisor::new(config.shutdown.deadline);
     let spawner = supervisor.spawner();
     let signals = process_signals(&spawner)?;
     let telemetry = Arc::new(Telemetry::new());
-    rewarding::start(
+    rewards::start(
         &config,
         &consumers,
         (&store, &rewards, &broker),
@@ -48,7 +48,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         // To read there and to write here is all it does.
         health: Health::new(store.clone(), None, (publisher, Need::Needed), topic)
             .with_rewards(Some(rewards.clone()), Need::Needed)
-            .with_clock(watching::skew(&store, &spawner, &telemetry)),
+            .with_clock(monitors::skew(&store, &spawner, &telemetry)),
         telemetry,
         tls: edge::tls(&config, &spawner).await?,
         stop: spawner.token(Stage::Http),

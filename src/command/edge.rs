@@ -1,4 +1,4 @@
-//! The HTTP edge as the configuration has it.
+//! The HTTP edge, by the configuration.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::http::{self, App, BoundMetrics, CertificateFiles, Hosts, PaymentMode,
 use crate::runtime::supervisor::{Policy, Spawner, Stage};
 use crate::runtime::telemetry::Telemetry;
 
-/// Threads for those who run the service: they ask little.
+/// Threads of the management listener, which has few requests.
 const MANAGEMENT_THREADS: usize = 1;
 
-/// What the edge of `serve` is told.
+/// The settings of the edge of `serve`.
 pub(super) fn settings(
     config: &Config,
     spawner: &Spawner,
@@ -30,23 +30,7 @@ pub(super) fn settings(
         admin_token_previous: config.admin.token_previous.clone(),
         guesses: config.admin.guesses(),
         security: security(config, spawner, telemetry),
-        header_bytes_max: config.http.header_bytes_max,
-        headers_max: config.http.headers_max,
-        body_bytes_max: config.http.body_bytes_max,
-        connections_max: config.http.connections_max,
-        address_connections_max: config.http.address_connections_max,
-        pending_bodies_max: config.http.pending_bodies_max,
-        address_pending_bodies_max: config.http.address_pending_bodies_max,
-        address_streams_max: config.http.address_streams_max,
-        concurrent_pages_max: config.http.concurrent_pages_max,
-        address_pages_max: config.http.address_pages_max,
-        head_timeout: config.http.head_timeout,
-        body_timeout: config.http.body_timeout,
-        request_timeout: config.http.request_timeout,
         import_timeout: config.allowlist.import_timeout,
-        concurrent_requests_max: config.http.concurrent_requests_max,
-        concurrent_streams_max: config.http.concurrent_streams_max,
-        idle_timeout: config.http.idle_timeout,
         embedded_parts: config.embedded_parts(),
         redeemers: config.rewards.redeemers,
         payments: if config.sells_for_money() {
@@ -54,15 +38,13 @@ pub(super) fn settings(
         } else {
             PaymentMode::Refused
         },
-        proxies: config.http.trusted_proxies.clone(),
-        strict_transport: config.http.strict_transport(),
         hosts: match config.auth.mode {
             Mode::Trusted => Hosts::of_believing(&config.http.allowed_hosts.0),
             // A foreign page has neither their tokens nor the cookies of this host.
             Mode::Jwt | Mode::Sessions => Hosts::Any,
         },
         stop: spawner.token(Stage::Http),
-        ..http::Settings::default()
+        ..http::Settings::new(&config.http)
     })
 }
 

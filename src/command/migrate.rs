@@ -29,7 +29,7 @@ pub async fn run(
     let _data_folder = super::data_folder::hold(config)?;
     let store = super::parts::store(config, clock.clone()).await?;
     // Opened, its schema is up to date.
-    let rewards = super::rewarding::open_if_used(config, &store, &clock).await?;
+    let rewards = super::rewards::open_if_used(config, &store, &clock).await?;
     match direction {
         Direction::Up => store.migrate().await?,
         Direction::Down => {

@@ -1,5 +1,5 @@
-//! Opens the parts that the configuration names, or the embedded ones in their place. What cannot be
-//! reached is said in one line: which, where, and what to try.
+//! Opens the configured parts, or the embedded ones in their place. An unreachable part is reported in one line: which
+//! part, its address, and what to try.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::config::Config;
 use crate::domain::Stream;
 use crate::http::listen;
 use crate::parts::broker::embedded::Embedded;
-use crate::parts::broker::kafka::{Extra, Kafka, KafkaConfig};
+use crate::parts::broker::kafka::Kafka;
 use crate::parts::broker::{PublishError, Publisher};
-use crate::parts::gate::{RedisConfig, RedisTls, ScriptGate};
+use crate::parts::gate::ScriptGate;
 use crate::parts::pubsub::Nodes;
 use crate::parts::store::{Store, StoreConfig};
 use crate::runtime::clock::Clock;
@@ -24,7 +24,7 @@ use crate::runtime::retry;
 /// Opening a part takes at most this long.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The clock that the process goes by: the database's, where that is a server.
+/// The clock of the process: the database's, if that is a server.
 pub(super) fn clock(config: &Config) -> Clock {
     let url = config.database.url.as_ref();
     if url.is_some_and(|url| url.expose_secret().starts_with("mysql:")) {
@@ -50,13 +50,8 @@ pub(super) async fn store(config: &Config, clock: Clock) -> anyhow::Result<Store
         ),
     };
     let settings = StoreConfig {
-        connections_max: config.database.connections_max,
-        acquire_timeout: config.database.acquire_timeout,
-        response_timeout: config.database.response_timeout,
-        connection_lifetime: config.database.connection_lifetime,
-        session_timeout: config.database.session_timeout,
-        migration_wait: config.database.migration_wait,
-        ..StoreConfig::new(url.as_str())
+        url: Some(url.as_str().into()),
+        ..config.database.clone()
     };
     let place = without_credentials(&url);
     within(Store::connect(&settings, clock))
@@ -74,14 +69,14 @@ pub(super) async fn migrated_store(config: &Config, clock: Clock) -> anyhow::Res
     Ok(store)
 }
 
-/// Takes the address to serve on.
+/// Listens on the address of the API.
 pub(super) fn listener(config: &Config) -> anyhow::Result<TcpListener> {
     let address = config.http.listen;
     listen(address)
         .with_context(|| format!("cannot listen on {address} (set FIRSTCOME_HTTP_LISTEN)"))
 }
 
-/// Takes the address for those who run the service, if it is another.
+/// Listens on the address for operators, if there is one.
 pub(super) fn management_listener(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     let listener = config.http.management_listen.map(|address| {
         listen(address).with_context(|| {
@@ -91,7 +86,7 @@ pub(super) fn management_listener(config: &Config) -> anyhow::Result<Option<TcpL
     listener.transpose()
 }
 
-/// Takes the address of a process that has nothing to show but probes and metrics.
+/// Listens on the address of a process that has only probes and metrics.
 pub(super) fn probe_listener(config: &Config) -> anyhow::Result<TcpListener> {
     management_listener(config)?.map_or_else(|| listener(config), Ok)
 }
@@ -115,30 +110,14 @@ pub(super) async fn redis_gate(config: &Config) -> anyhow::Result<ScriptGate> {
     let url = config
         .redis
         .url
-        .clone()
+        .as_ref()
         .context("no Redis is configured (set FIRSTCOME_REDIS_URL)")?;
-    let settings = redis_settings(config, url.clone());
     let place = without_credentials(url.expose_secret());
-    within(ScriptGate::redis(&settings, &config.redis.prefix))
+    within(ScriptGate::redis(&config.redis, &config.redis.prefix))
         .await
         .with_context(|| {
             format!("cannot reach Redis at {place} (is it up, and is FIRSTCOME_REDIS_URL right?)")
         })
-}
-
-fn redis_settings(config: &Config, url: SecretString) -> RedisConfig {
-    let redis = &config.redis;
-    RedisConfig {
-        url,
-        layout: redis.layout(),
-        tls: redis.is_encrypted().then(|| RedisTls {
-            authorities: redis.tls_ca.clone(),
-            certificate: redis.tls_certificate.clone(),
-            key: redis.tls_key.clone(),
-        }),
-        connect_timeout: redis.connect_timeout,
-        response_timeout: redis.response_timeout,
-    }
 }
 
 /// The broker, and the address at which others find its records.
@@ -153,7 +132,7 @@ pub(super) struct Broker {
 pub(super) async fn broker(config: &Config) -> anyhow::Result<Broker> {
     let topics = topics(config);
     let Some(address) = config.kafka.brokers.clone() else {
-        let embedded = Embedded::start(kafka_settings(config))
+        let embedded = Embedded::start(config.kafka.clone())
             .await
             .context("cannot start the embedded broker")?;
         embedded
@@ -201,27 +180,19 @@ async fn found(kafka: &Kafka, topic: &str, just_created: bool) -> Result<u32, Pu
 
 /// Opens the real broker.
 pub(super) async fn kafka(config: &Config) -> anyhow::Result<Arc<Kafka>> {
-    let settings = kafka_settings(config);
-    let address = settings.brokers.clone();
-    within(Kafka::connect(settings)).await.with_context(|| {
-        format!("cannot reach Kafka at {address} (is it up, and is FIRSTCOME_KAFKA_BROKERS right?)")
-    })
+    let address = config.kafka.brokers.as_deref().unwrap_or_default();
+    within(Kafka::connect(config.kafka.clone()))
+        .await
+        .with_context(|| {
+            format!(
+                "cannot reach Kafka at {address} (is it up, and is FIRSTCOME_KAFKA_BROKERS right?)"
+            )
+        })
 }
 
 /// The topics of this installation.
 pub(super) fn topics(config: &Config) -> Vec<String> {
     Stream::topics(&config.kafka.topic_prefix)
-}
-
-fn kafka_settings(config: &Config) -> KafkaConfig {
-    KafkaConfig {
-        brokers: config.kafka.brokers.clone().unwrap_or_default(),
-        message_timeout: config.kafka.message_timeout,
-        linger: config.kafka.linger,
-        producers: config.kafka.producers,
-        extra: Extra(config.kafka.security()),
-        ..KafkaConfig::default()
-    }
 }
 
 /// The admin token: the configured one or, when all three parts are embedded, one that is made once and kept.
@@ -253,8 +224,7 @@ pub(super) fn without_credentials(urls: &str) -> String {
 
 /// Redis as the wire between replicas; none where there is only this process.
 pub(super) fn redis_nodes(config: &Config) -> anyhow::Result<Option<Nodes>> {
-    let url = config.redis.url.clone();
-    let nodes = url.map(|url| redis_settings(config, url).clients());
+    let nodes = config.redis.url.as_ref().map(|_| config.redis.clients());
     let nodes = nodes
         .transpose()
         .context("cannot use FIRSTCOME_REDIS_URL")?;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{edge, parts, publishing, watching};
+use super::{edge, monitors, outbox, parts};
 use crate::config::Config;
 use crate::domain::Stream;
 use crate::http::{self, Probes};
@@ -11,7 +11,7 @@ use crate::operate::health::{Health, Need};
 use crate::runtime::supervisor::{Stage, Supervisor, process_signals};
 use crate::runtime::telemetry::Telemetry;
 
-/// Publishes until told to stop. It needs the real database and broker: embedded ones belong to one
+/// Publishes until it is stopped. It needs the real database and broker: embedded ones belong to one
 /// process, and that one has a relay of its own.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
@@ -28,7 +28,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let signals = process_signals(&spawner)?;
     let telemetry = Arc::new(Telemetry::new());
     let publisher = &broker.publisher;
-    publishing::start_relay(&config, &clock, &store, publisher, &spawner, &telemetry)?;
+    outbox::start_relay(&config, &clock, &store, publisher, &spawner, &telemetry)?;
     let address = listener.local_addr()?;
     let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
     let probes = Probes {
@@ -39,7 +39,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
             (Arc::clone(publisher), Need::Needed),
             topic,
         )
-        .with_clock(watching::skew(&store, &spawner, &telemetry)),
+        .with_clock(monitors::skew(&store, &spawner, &telemetry)),
         telemetry,
         tls: edge::tls(&config, &spawner).await?,
         stop: spawner.token(Stage::Http),

@@ -2,21 +2,20 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::publishing::Publishing;
+use super::outbox::OutboxRelay;
 use super::{
-    aggregation, background, data_folder, edge, parts, publishing, rewarding, trying, verifying,
-    watching,
+    aggregation, authentication, background, data_folder, edge, first_start, monitors, outbox,
+    parts, payments, rewards,
 };
 use crate::access::accounts::Accounts;
-use crate::access::limits::{Limits, Rates};
-use crate::config::{Config, Provider};
-use crate::domain::{Fresh, Pricing};
+use crate::access::limits::Limits;
+use crate::config::Config;
+use crate::domain::Fresh;
 use crate::http::{self, App};
 use crate::operate::audit_retention::Keeper;
 use crate::operate::export::Exporter;
@@ -26,34 +25,27 @@ use crate::operate::simulate::Simulator;
 use crate::operate::status::Replicas;
 use crate::parts::gate::{Gate, Guarded, MemoryMetrics, ScriptGate};
 use crate::parts::store::{Rewards, Store};
-use crate::runtime::batcher::LaneConfig;
 use crate::runtime::clock::Clock;
-use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Supervisor, process_signals};
 use crate::runtime::telemetry::Telemetry;
 use crate::sale::admission::Desk;
-use crate::sale::allow_list::AllowLists;
+use crate::sale::allow_list::{AllowListConfig, AllowLists};
 use crate::sale::catalogue::{self, Catalogue, CatalogueConfig};
 use crate::sale::changes::{self, Changes, Committer, Payments, Revocations};
-use crate::sale::direct::{Direct, DirectConfig};
-use crate::sale::group_commit::{Writer, WriterConfig};
+use crate::sale::direct::Direct;
+use crate::sale::group_commit::Writer;
 use crate::sale::meter::Meter;
 use crate::sale::participate::{Lookups, Participate, Parts, SyncPath};
-use crate::sale::payment::{Payability, Simulated};
 use crate::sale::reconcile::Reconciler;
 
-/// What must be left of a lease when a transaction begins: longer than a transaction takes, but no more
-/// than a third of the lease.
-const LEASE_MARGIN_MAX: Duration = Duration::from_secs(5);
-
-/// Serves until told to stop.
+/// Serves until it is stopped.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let clock = parts::clock(&config);
     let _data_folder = data_folder::hold(&config)?;
     let listener = parts::listener(&config)?;
     let management = parts::management_listener(&config)?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
-    let rewards = rewarding::open_if_used(&config, &store, &clock).await?;
+    let rewards = rewards::open_if_used(&config, &store, &clock).await?;
     let buckets = parts::gate(&config, clock.clone()).await?;
     let gate = Guarded::new(Arc::<ScriptGate>::clone(&buckets));
     let broker = parts::broker(&config).await?;
@@ -63,8 +55,9 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let signals = process_signals(&spawner)?;
     let telemetry = Arc::new(Telemetry::new());
     let reads = reads(&config, &store);
-    let accounts = verifying::accounts(&config, (&store, &reads), &buckets, &gate, &telemetry)?;
-    let auth = verifying::auth(&config, &clock, &spawner, &accounts).await?;
+    let accounts =
+        authentication::accounts(&config, (&store, &reads), &buckets, &gate, &telemetry)?;
+    let auth = authentication::auth(&config, &clock, &spawner, &accounts).await?;
     let replicas = Replicas::new(Arc::clone(&buckets), Arc::clone(&gate));
     let memory = MemoryMetrics::default();
     telemetry.register(|registry| memory.register(registry));
@@ -81,14 +74,14 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     if let Some(rewards) = &rewards {
         app = reward(&config, app, rewards, &broker, &spawner);
     }
-    trying::first_campaign(&config, &app).await?;
-    Keeper::new(store.clone(), config.retention.of_audit()).start(&spawner);
+    first_start::first_campaign(&config, &app).await?;
+    Keeper::new(store.clone(), config.audit_retention()).start(&spawner);
     let address = listener.local_addr()?;
     let management_address = management
         .as_ref()
         .map(TcpListener::local_addr)
         .transpose()?;
-    trying::announce(
+    first_start::announce(
         &config,
         &app,
         &broker.address,
@@ -112,7 +105,7 @@ fn reward(
 ) -> App {
     let consumers = config.consumers_of_serve();
     let parts = (&app.store, rewards, broker);
-    rewarding::start(config, &consumers, parts, spawner, &app.telemetry);
+    rewards::start(config, &consumers, parts, spawner, &app.telemetry);
     App {
         // Participations are made without it, and what they earn is granted later.
         health: app.health.with_rewards(Some(rewards.clone()), Need::Spared),
@@ -133,8 +126,8 @@ fn assemble(
     let publisher = &broker.publisher;
     let gate: Arc<dyn Gate> = Arc::<Guarded>::clone(guarded);
     let gate = &gate;
-    let Publishing { hints, relay } =
-        publishing::start(config, clock, store, publisher, spawner, telemetry)?;
+    let OutboxRelay { hints, relay } =
+        outbox::start(config, clock, store, publisher, spawner, telemetry)?;
     let catalogue = catalogue_of(config, store, spawner)?;
     let stores = (store, rewards);
     let changes = changes_of(config, stores, gate, &catalogue, hints.clone(), spawner);
@@ -154,19 +147,19 @@ fn assemble(
             store.clone(),
             clock.clone(),
             hints,
-            direct_config(config),
+            config.direct(),
         ),
         when_away: config.gate.when_away,
         writer,
         store: store.clone(),
-        lookups: Lookups::start(spawner, store.clone(), lookups_config(config)),
+        lookups: Lookups::start(spawner, store.clone(), config.lookups()),
         reconciler: reconciler.clone(),
         meter: meter.clone(),
         clock: clock.clone(),
         // What comes in on the edge's threads is worked on here.
         spawner: spawner.on(Handle::current()),
         key_choice: config.kafka.key,
-        pricing: pricing(config),
+        pricing: payments::pricing(config),
         sync: SyncPath {
             publisher: Arc::clone(publisher),
             permits: Semaphore::new(config.writer.sync_concurrency_max),
@@ -179,11 +172,11 @@ fn assemble(
     Ok(App {
         accounts,
         aggregator: aggregation::start(config, clock, store, spawner, telemetry)?,
-        status: watching::status(store, gate, (meter, replicas), spawner, telemetry),
-        system: watching::system(store, guarded, relay, clock, telemetry),
-        topics: watching::topics(config, broker, clock),
-        health: watching::health(config, store, gate, publisher)
-            .with_clock(watching::skew(store, spawner, telemetry)),
+        status: monitors::status(store, gate, (meter, replicas), spawner, telemetry),
+        system: monitors::system(store, guarded, relay, clock, telemetry),
+        topics: monitors::topics(config, broker, clock),
+        health: monitors::health(config, store, gate, publisher)
+            .with_clock(monitors::skew(store, spawner, telemetry)),
         exporter: exporter(config, store, spawner, telemetry),
         allow_lists,
         simulator: simulator(config, &participate, clock, spawner),
@@ -202,7 +195,7 @@ fn assemble(
     })
 }
 
-/// What participants read by, and who asks to be logged in: of four connections, one.
+/// The store for participants' reads and log-ins: one of four connections.
 fn reads(config: &Config, store: &Store) -> Store {
     let connections = config.database.connections_max / 4;
     store.share(usize::try_from(connections).unwrap_or(1).max(1))
@@ -218,7 +211,10 @@ fn allow_lists(
         &spawner.on(Handle::current()),
         store.clone(),
         catalogue.clone(),
-        config.allowlist.settings(config.http.body_timeout),
+        AllowListConfig {
+            piece_timeout: config.http.body_timeout,
+            ..config.allowlist
+        },
     )
 }
 
@@ -228,14 +224,7 @@ fn limits(
     guard: &Arc<Guarded>,
     telemetry: &Telemetry,
 ) -> Limits {
-    let rates = Rates {
-        address: config.limits.address,
-        address_reads: config.limits.address_reads,
-        exempt: config.limits.exempt.clone(),
-        user: config.limits.user,
-        campaign: config.limits.campaign,
-    };
-    let limits = Limits::new(buckets, Arc::clone(guard), rates);
+    let limits = Limits::new(buckets, Arc::clone(guard), config.limits.clone());
     telemetry.register(|registry| limits.register(registry));
     limits
 }
@@ -271,7 +260,7 @@ fn changes_of(
     wake: Option<mpsc::Sender<Fresh>>,
     spawner: &Spawner,
 ) -> Changes {
-    let writer = writer_config(config);
+    let writer = config.writer();
     let committer = Committer {
         store: store.clone(),
         gate: Arc::clone(gate),
@@ -288,7 +277,7 @@ fn changes_of(
         contention: writer.contention,
     });
     let payments = Payments {
-        provider: provider(config),
+        provider: payments::provider(config),
         timeout: config.payment.timeout,
     };
     if let Some(revocations) = &revocations {
@@ -297,33 +286,6 @@ fn changes_of(
     let changes = Changes::start(spawner, committer, payments, revocations, writer.lanes);
     changes::start_expiry(spawner, &changes, config.payment.expiry_interval);
     changes
-}
-
-/// Who authorises payments; none: nothing that costs money is sold here.
-fn provider(config: &Config) -> Option<Arc<dyn Payability>> {
-    if !config.sells_for_money() {
-        tracing::warn!(
-            "no payments are accepted: the simulated provider moves no money (set payment.allow_simulated=true to allow it)"
-        );
-        return None;
-    }
-    match config.payment.provider {
-        Provider::Simulated => {
-            if config.payment.allow_simulated {
-                tracing::warn!("payments are simulated (payment.allow_simulated): no money moves");
-            }
-            Some(Arc::new(Simulated))
-        }
-    }
-}
-
-/// Whether campaigns that cost something are sold.
-fn pricing(config: &Config) -> Pricing {
-    if config.sells_for_money() {
-        Pricing::Sold
-    } else {
-        Pricing::Refused
-    }
 }
 
 fn lifecycle(
@@ -336,11 +298,11 @@ fn lifecycle(
         store.clone(),
         catalogue.clone(),
         reconciler.clone(),
-        pricing(config),
+        payments::pricing(config),
     )
 }
 
-/// Simulated participants, where the configuration asks for them.
+/// Simulated participants, if they are configured.
 fn simulator(
     config: &Config,
     participate: &Participate,
@@ -350,19 +312,18 @@ fn simulator(
     config.test.endpoints.then(|| {
         tracing::warn!("simulated participants are on (test.endpoints): not for production");
         let spawner = spawner.on(Handle::current());
-        let settings = config.test.settings();
-        Simulator::new(participate.clone(), spawner, clock.clone(), settings)
+        Simulator::new(participate.clone(), spawner, clock.clone(), config.test)
     })
 }
 
 fn exporter(config: &Config, store: &Store, spawner: &Spawner, telemetry: &Telemetry) -> Exporter {
     let spawner = spawner.on(Handle::current());
-    let exporter = Exporter::new(store.clone(), spawner, config.export.settings());
+    let exporter = Exporter::new(store.clone(), spawner, config.export);
     telemetry.register(|registry| exporter.register(registry));
     exporter
 }
 
-/// What gathers those who ask the gate at the same moment, and what commits them together.
+/// The batchers of admissions and of commits.
 fn group_commit(
     config: &Config,
     store: &Store,
@@ -371,57 +332,22 @@ fn group_commit(
     spawner: &Spawner,
     telemetry: &Telemetry,
 ) -> (Desk, Writer) {
-    let writer = writer_config(config);
-    let lanes = LaneConfig {
-        batch_max: config.gate.batch_max,
-        pace: config.gate.pace,
-        ..writer.lanes
-    };
-    let desk = Desk::start(spawner, Arc::clone(gate), lanes, config.gate.lease);
-    let writer = Writer::start(spawner, store.clone(), Arc::clone(gate), hints, writer);
+    let desk = Desk::start(
+        spawner,
+        Arc::clone(gate),
+        config.admission(),
+        config.gate.lease,
+    );
+    let writer = Writer::start(
+        spawner,
+        store.clone(),
+        Arc::clone(gate),
+        hints,
+        config.writer(),
+    );
     telemetry.register(|registry| {
         desk.register(registry);
         writer.register(registry);
     });
     (desk, writer)
-}
-
-fn writer_config(config: &Config) -> WriterConfig {
-    WriterConfig {
-        lanes: LaneConfig {
-            count: config.writer.lanes,
-            capacity: config.writer.capacity,
-            batch_max: config.writer.batch_rows_max,
-            wait_max: config.writer.wait_max,
-            pace: Duration::ZERO,
-        },
-        lease_margin: LEASE_MARGIN_MAX.min(config.gate.lease / 3),
-        contention: retry::Policy {
-            initial: Duration::from_millis(5),
-            max: Duration::from_millis(200),
-            multiplier: 2.0,
-            attempts_max: 6,
-        },
-    }
-}
-
-/// As many as wait for their commits may wait for what the store knows.
-fn lookups_config(config: &Config) -> LaneConfig {
-    LaneConfig {
-        wait_max: Duration::ZERO,
-        ..writer_config(config).lanes
-    }
-}
-
-fn direct_config(config: &Config) -> DirectConfig {
-    let writer = writer_config(config);
-    DirectConfig {
-        lanes: LaneConfig {
-            capacity: config.gate.away_capacity,
-            ..writer.lanes
-        },
-        contention: writer.contention,
-        transaction_max: writer.lease_margin,
-        key_choice: config.kafka.key,
-    }
 }

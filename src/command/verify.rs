@@ -191,7 +191,7 @@ async fn rewarded(
     patience: Duration,
 ) -> anyhow::Result<RewardsFinding> {
     let marked = store.rewarded_counts().await?;
-    let rewards = super::rewarding::find(config, &Clock::System)
+    let rewards = super::rewards::find(config, &Clock::System)
         .await?
         .patient();
     let found = rewards.verify().await;

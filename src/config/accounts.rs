@@ -1,84 +1,85 @@
-//! The section `[accounts]`: accounts and sessions of those who log in here, and what it must keep to.
+//! `[accounts]`: accounts and sessions of users who log in to this service.
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
-use super::Http;
-use super::sections::section;
 use crate::access::accounts::{
     AttemptConfig, ConcurrentConfig, Passwords, SessionConfig, TotpPolicy,
 };
 use crate::access::limits::Rate;
+use crate::http::HttpConfig;
 use crate::parts::gate::{Lifetime, LoginBounds};
+use crate::runtime::settings::settings;
 
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What a hash costs at least, as OWASP's *Password Storage Cheat Sheet* has it: so much memory, and of memory
-/// times passes the least of the pairs it takes for equal (7 MiB and 5 passes, …, 46 MiB and 1).
+/// The least cost of a hash, from OWASP's *Password Storage Cheat Sheet*: memory, and the least product of memory and
+/// iterations of the pairs it treats as equal (7 MiB and 5, …, 46 MiB and 1).
 const MEMORY_KIB_MIN: u32 = 7_168;
 const MEMORY_PASSES_KIB_MIN: u64 = 35_840;
 const MEMORY_ONE_PASS_KIB_MIN: u32 = 47_104;
 
-/// How long opening a session may take beside the request it is opened by.
+/// How long opening a session may take, beside the request that opens it.
 const OPENING: Duration = Duration::from_secs(60);
 
-/// How long failed log-ins count at least.
+/// Shortest time for which failed log-ins count.
 const FORGET: Duration = Duration::from_secs(3_600);
-/// How long an address is good after a right password came from it, and after how many failures it is not.
+/// How long an address is known after a correct password came from it, and the failures that end this.
 const GOOD: Duration = Duration::from_secs(30 * 86_400);
 const GOOD_FAILURES_MAX: u32 = 20;
-/// Addresses that are remembered of a login name, of those that failed and of the good ones.
+/// Addresses remembered for a login name: of failures, and of known ones.
 const ADDRESSES_MAX: u32 = 16;
 
-section! {
-    /// `[accounts]`: those who log in here.
-    Accounts {
-        /// How long a session lives that nobody asks by.
-        #[serde(with = "humantime_serde")]
-        session_idle: Duration = MINUTE * 30,
-        /// How long a session lives at most.
-        #[serde(with = "humantime_serde")]
-        session_max: Duration = MINUTE * 60 * 12,
-        /// Sessions of one account at most.
-        sessions_per_account_max: u32 = 16,
-        /// How long a log-in is remembered.
-        #[serde(with = "humantime_serde")]
-        remember_max: Duration = DAY * 30,
-        /// For so long a token used twice is an accident, and not a theft.
-        #[serde(with = "humantime_serde")]
-        remember_grace: Duration = Duration::from_secs(10),
-        /// Whether cookies travel over TLS alone; absent: unless the address is a loopback one without TLS.
+settings! {
+    /// `[accounts]`: accounts and sessions of users who log in to this service.
+    Accounts in "accounts" {
+        /// How long a session without requests lives
+        session_idle: Duration = MINUTE * 30, in SECOND..=DAY * 30;
+        /// How long a session lives in all; `session_idle` to 90 d
+        session_max: Duration = MINUTE * 60 * 12, in ..=DAY * 90;
+        /// Sessions, and remembered log-ins, of one account; a new one replaces the one that would expire next
+        sessions_per_account_max: u32 = 16, in 1..=100;
+        /// How long a log-in is remembered
+        remember_max: Duration = DAY * 30, in MINUTE..=DAY * 400;
+        /// A token of a remembered log-in that is shown twice within this time counts as two windows of one browser and
+        /// not as a theft
+        remember_grace: Duration = SECOND * 10, in ..=MINUTE;
+        /// Whether cookies are sent over TLS only. Behind a gateway on the same machine that ends TLS, set
+        /// `http.tls_at_proxy`
         cookie_secure: Option<bool> = None,
-        /// Memory of a password's hash.
-        password_memory_kib: u32 = 19_456,
-        /// Passes over it.
-        password_iterations: u32 = 2,
-        /// Lanes in it.
-        password_lanes: u32 = 1,
-        /// Passwords hashed at once.
-        hashing_max: usize = half_of_the_threads(),
-        /// Longest wait for one's turn to be hashed.
-        #[serde(with = "humantime_serde")]
-        hashing_wait_max: Duration = Duration::from_secs(2),
-        /// Failed log-ins from one address.
-        login_rate_address: Option<Rate> = Some(per_minute(30)),
-        /// Log-ins by one name, whatever their outcome, from known addresses, and as many from others.
-        login_rate_name: Option<Rate> = Some(per_minute(60)),
-        /// Log-ins by one name in progress at once, from known addresses, and as many from others.
-        login_name_concurrent_max: u32 = 2,
-        /// Log-ins from one address in progress at once.
-        login_address_concurrent_max: u32 = 4,
-        /// Failed log-ins by one name from one address that cost no delay.
-        login_failures_max: u32 = 5,
-        /// Failed log-ins by one name from all addresses that cost no delay.
-        login_failures_all_max: u32 = 100,
-        /// The longest delay after more of them.
-        #[serde(with = "humantime_serde")]
-        login_delay_max: Duration = MINUTE * 15,
-        /// Whether accounts with scopes must have one-time codes: without them their sessions have no scopes.
-        totp_required: bool = false,
+            shown "`true`, but `false` if `http.listen` is a loopback address and neither `http.tls_certificate` nor `http.tls_at_proxy` is set";
+        /// Memory of a password hash. Memory and iterations together must cost at least as much as 19456 and 2, 47104
+        /// and 1, or 7168 and 5
+        password_memory_kib: u32 = 19_456, in MEMORY_KIB_MIN..=1_048_576;
+        /// Iterations of a password hash
+        password_iterations: u32 = 2, in 1..=20;
+        /// Lanes of a password hash
+        password_lanes: u32 = 1, in 1..=16;
+        /// Passwords that are hashed at the same time
+        hashing_max: usize = half_of_the_threads(), in 1..=64, shown "half as many as the machine has threads";
+        /// Longest wait for a place among them; then the answer is 503
+        hashing_wait_max: Duration = SECOND * 2, in Duration::from_millis(10)..=SECOND * 30;
+        /// Failed log-ins from one address, with any login name, and invalid cookies of remembered log-ins
+        login_rate_address: Option<Rate> = Some(per_minute(30));
+        /// Log-ins by one login name, successful or not: from its known addresses together, and as many from all others
+        login_rate_name: Option<Rate> = Some(per_minute(60));
+        /// Log-ins by one login name in progress at once in one process: from its known addresses, and as many from all
+        /// others. More get 429
+        login_name_concurrent_max: u32 = 2, in 1..=1_000;
+        /// Log-ins from one address in progress at once in one process. More get 429
+        login_address_concurrent_max: u32 = 4, in 1..=10_000;
+        /// Failed log-ins by one login name from one address without a delay; the next waits 1 s, and each further one
+        /// twice as long
+        login_failures_max: u32 = 5, in 1..=1_000_000;
+        /// The same from all addresses together. Addresses that the owner used lately do not wait. At least
+        /// `login_failures_max`
+        login_failures_all_max: u32 = 100, in ..=1_000_000;
+        /// Longest of these delays
+        login_delay_max: Duration = MINUTE * 15, in SECOND..=DAY;
+        /// Whether accounts with scopes must have [one-time codes](authentication.md#one-time-codes): without them their
+        /// sessions have no scopes
+        totp_required: bool = false;
     }
 }
 
@@ -95,7 +96,7 @@ fn half_of_the_threads() -> usize {
 }
 
 impl Accounts {
-    /// What sessions are told, where requests may take so long.
+    /// The configuration of sessions, where requests may take `request_timeout`.
     #[must_use]
     pub fn sessions(&self, request_timeout: Duration) -> SessionConfig {
         SessionConfig {
@@ -133,7 +134,7 @@ impl Accounts {
         }
     }
 
-    /// How passwords are hashed.
+    /// The configuration of password hashes.
     #[must_use]
     pub const fn passwords(&self) -> Passwords {
         Passwords {
@@ -145,89 +146,31 @@ impl Accounts {
         }
     }
 
-    /// Whether cookies travel over TLS alone.
+    /// Whether cookies are sent over TLS only.
     #[must_use]
-    pub fn is_cookie_secure(&self, http: &Http) -> bool {
-        let is_ones_own = http.listen.ip().is_loopback() && !http.is_encrypted();
-        self.cookie_secure.unwrap_or(!is_ones_own)
+    pub fn is_cookie_secure(&self, http: &HttpConfig) -> bool {
+        let is_local = http.listen.ip().is_loopback() && !http.is_encrypted();
+        self.cookie_secure.unwrap_or(!is_local)
     }
 
-    /// Requires what must hold.
+    /// Requires what the bounds of single settings do not say.
     pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
         require(
-            (Duration::from_secs(1)..=DAY * 30).contains(&self.session_idle),
-            "accounts.session_idle: must be between 1s and 30d",
+            self.session_max >= self.session_idle,
+            "accounts.session_max: must be at least accounts.session_idle",
         );
         require(
-            (self.session_idle..=DAY * 90).contains(&self.session_max),
-            "accounts.session_max: must be between accounts.session_idle and 90d",
+            self.login_failures_all_max >= self.login_failures_max,
+            "accounts.login_failures_all_max: must be at least accounts.login_failures_max",
         );
-        require(
-            (1..=100).contains(&self.sessions_per_account_max),
-            "accounts.sessions_per_account_max: must be between 1 and 100",
-        );
-        require(
-            (MINUTE..=DAY * 400).contains(&self.remember_max),
-            "accounts.remember_max: must be between 1m and 400d",
-        );
-        require(
-            self.remember_grace <= MINUTE,
-            "accounts.remember_grace: must be at most 1m",
-        );
-        require(
-            (1..=1_000).contains(&self.login_name_concurrent_max),
-            "accounts.login_name_concurrent_max: must be between 1 and 1000",
-        );
-        require(
-            (1..=10_000).contains(&self.login_address_concurrent_max),
-            "accounts.login_address_concurrent_max: must be between 1 and 10000",
-        );
-        require(
-            (1..=1_000_000).contains(&self.login_failures_max),
-            "accounts.login_failures_max: must be between 1 and 1000000",
-        );
-        require(
-            (self.login_failures_max..=1_000_000).contains(&self.login_failures_all_max),
-            "accounts.login_failures_all_max: must be between accounts.login_failures_max and 1000000",
-        );
-        require(
-            (Duration::from_secs(1)..=DAY).contains(&self.login_delay_max),
-            "accounts.login_delay_max: must be between 1s and 1d",
-        );
-        self.check_passwords(require);
-    }
-
-    fn check_passwords(&self, require: &mut impl FnMut(bool, &str)) {
         let (memory, iterations) = (self.password_memory_kib, self.password_iterations);
-        let is_memory = (MEMORY_KIB_MIN..=1_048_576).contains(&memory);
-        require(
-            is_memory,
-            "accounts.password_memory_kib: must be between 7168 and 1048576",
-        );
-        let is_iterations = (1..=20).contains(&iterations);
-        require(
-            is_iterations,
-            "accounts.password_iterations: must be between 1 and 20",
-        );
         let passes = u64::from(memory) * u64::from(iterations);
         let is_enough = passes >= MEMORY_PASSES_KIB_MIN
             && (iterations > 1 || memory >= MEMORY_ONE_PASS_KIB_MIN);
         require(
-            is_enough || !is_memory || !is_iterations,
-            "accounts.password_memory_kib, accounts.password_iterations: together they cost too little; \
-             19456 and 2, 47104 and 1, or 7168 and 5 are the least",
-        );
-        require(
-            (1..=16).contains(&self.password_lanes),
-            "accounts.password_lanes: must be between 1 and 16",
-        );
-        require(
-            (1..=64).contains(&self.hashing_max),
-            "accounts.hashing_max: must be between 1 and 64",
-        );
-        require(
-            (Duration::from_millis(10)..=Duration::from_secs(30)).contains(&self.hashing_wait_max),
-            "accounts.hashing_wait_max: must be between 10ms and 30s",
+            is_enough || memory < MEMORY_KIB_MIN || iterations == 0,
+            "accounts.password_memory_kib, accounts.password_iterations: together they cost too little; the least are \
+             19456 and 2, 47104 and 1, or 7168 and 5",
         );
     }
 }

@@ -1,36 +1,35 @@
-//! The section `[admin]`: access to the admin API, and what it must keep to.
+//! `[admin]`: access to the admin API.
 
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 
 use super::Mode;
-use super::sections::section;
 use crate::access::token_throttle::GuessConfig;
+use crate::runtime::settings::settings;
 
-/// Characters of an admin token: fewer could be guessed.
+/// Least number of characters of an admin token: shorter ones could be guessed.
 pub const TOKEN_CHARACTERS_MIN: usize = 16;
-/// Different characters in it.
+/// Least number of different characters in it.
 const TOKEN_DIFFERENT_MIN: usize = 6;
 
-section! {
+settings! {
     /// `[admin]`: access to the admin API.
-    Admin {
-        /// Bearer token; without one the admin API is closed (the embedded mode makes one).
-        token: Option<SecretString> = None,
-        /// The token before it: accepted, too, while it is replaced.
-        token_previous: Option<SecretString> = None,
-        /// Wrong tokens from one address that cost no delay.
-        failures_max: u32 = 10,
-        /// The longest delay after more of them.
-        #[serde(with = "humantime_serde")]
-        delay_max: Duration = Duration::from_secs(60),
+    Admin in "admin" {
+        /// Bearer token of the admin API, at least 16 characters. Without one the admin API is closed (with all parts
+        /// embedded a token is made)
+        token: Option<SecretString> = None;
+        /// A second token that is accepted, for the time in which tokens change
+        token_previous: Option<SecretString> = None;
+        /// Wrong tokens from one address without a delay; the next waits 1 s, and each further one twice as long
+        failures_max: u32 = GuessConfig::DEFAULT.failures_max, in 1..=1_000_000;
+        /// Longest of these delays
+        delay_max: Duration = GuessConfig::DEFAULT.delay_max, in Duration::from_secs(1)..=Duration::from_secs(3_600);
     }
 }
 
 impl Admin {
-    /// How guesses of the token are slowed down.
+    /// The delays after wrong tokens.
     #[must_use]
     pub const fn guesses(&self) -> GuessConfig {
         GuessConfig {
@@ -39,7 +38,7 @@ impl Admin {
         }
     }
 
-    /// Requires what must hold.
+    /// Requires what the bounds of single settings do not say.
     pub(super) fn check(&self, mode: Mode, require: &mut impl FnMut(bool, &str)) {
         for (key, variable, token) in [
             ("admin.token", "FIRSTCOME_ADMIN_TOKEN", &self.token),
@@ -72,14 +71,6 @@ impl Admin {
             );
         }
         self.check_previous(require);
-        require(
-            (1..=1_000_000).contains(&self.failures_max),
-            "admin.failures_max: must be between 1 and 1000000",
-        );
-        require(
-            (Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&self.delay_max),
-            "admin.delay_max: must be between 1s and 1h",
-        );
     }
 
     fn check_previous(&self, require: &mut impl FnMut(bool, &str)) {

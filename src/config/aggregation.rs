@@ -1,18 +1,55 @@
-//! The section `[aggregation]` as the aggregator and the alerts take it, and what it must keep to.
+//! `[aggregation]`: the daily statistics.
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
-use super::Aggregation;
 use crate::domain::Zone;
 use crate::operate::alert::AlertConfig;
 use crate::operate::statistics::{self, Schedule, ScheduleError};
 use crate::runtime::retry;
+use crate::runtime::settings::settings;
 use crate::runtime::web;
 
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
+settings! {
+    /// `[aggregation]`: the daily statistics.
+    Aggregation in "aggregation" {
+        /// Whether `serve` aggregates days on schedule. An admin can start a run at any time
+        enabled: bool = true;
+        /// When: a cron expression (minute, hour, day of the month, month, day of the week), in the time zone `zone`
+        schedule: String = "0 2 * * *".to_owned();
+        /// Time zone of the days: an IANA name such as `Asia/Seoul`
+        zone: String = "UTC".to_owned();
+        /// Days back from yesterday that are aggregated if they were missed
+        catch_up_days: u32 = 7, in 1..=365;
+        /// Participations that one statement adds up
+        slice_rows: u32 = 50_000, in 100..=1_000_000;
+        /// Slices that are read at the same time, each on a connection of the pool
+        parallel_max: usize = 2, in 1..=16;
+        /// How long a replica that does not renew it keeps the lease of the aggregation
+        lease: Duration = SECOND * 15, in SECOND * 3..=MINUTE * 10;
+        /// Attempts before a slice, a campaign or an alert fails
+        attempts_max: u32 = 6, in 1..=20;
+        /// Wait after the first attempt; it doubles from there, with full jitter. At most `retry_max`
+        retry_initial: Duration = MILLISECOND * 200;
+        /// Longest wait between attempts
+        retry_max: Duration = SECOND * 5, in ..=MINUTE;
+        /// How long runs are kept after their end. Daily statistics are kept for good
+        runs_kept: Duration = DAY * 90, in DAY..=DAY * 3_650;
+        /// `https://…` or `http://…`: failures are posted there as `{"text": "…"}`
+        webhook_url: Option<SecretString> = None;
+        /// How long one attempt to post may take
+        webhook_timeout: Duration = SECOND * 5, in MILLISECOND * 100..=MINUTE;
+    }
+}
+
 impl Aggregation {
-    /// What the aggregator is told. The check of the configuration has said what is wrong with it.
+    /// The configuration of the aggregator, valid once the configuration was checked.
     pub fn settings(&self) -> Result<statistics::Settings, ScheduleError> {
         let zone = self.zone().unwrap_or(Zone::UTC);
         Ok(statistics::Settings {
@@ -27,7 +64,7 @@ impl Aggregation {
         })
     }
 
-    /// What the alerts are told.
+    /// The configuration of the alerts.
     #[must_use]
     pub fn alerts(&self) -> AlertConfig {
         AlertConfig {
@@ -50,58 +87,24 @@ impl Aggregation {
         }
     }
 
-    /// Requires what must hold.
+    /// Requires what the bounds of single settings do not say.
     pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
-        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
-        let day = minutes(24 * 60);
         require(
             self.zone().is_some(),
-            "aggregation.zone: must be the IANA name of a time zone, as Asia/Seoul",
+            "aggregation.zone: must be the IANA name of a time zone, such as Asia/Seoul",
         );
         require(
             Schedule::parse(&self.schedule, Zone::UTC).is_ok(),
-            "aggregation.schedule: must be a cron expression whose time comes, as 0 2 * * *",
-        );
-        require(
-            (1..=365).contains(&self.catch_up_days),
-            "aggregation.catch_up_days: must be between 1 and 365",
-        );
-        require(
-            (100..=1_000_000).contains(&self.slice_rows),
-            "aggregation.slice_rows: must be between 100 and 1000000",
-        );
-        require(
-            (1..=16).contains(&self.parallel_max),
-            "aggregation.parallel_max: must be between 1 and 16",
-        );
-        require(
-            (Duration::from_secs(3)..=minutes(10)).contains(&self.lease),
-            "aggregation.lease: must be between 3s and 10m",
-        );
-        require(
-            (1..=20).contains(&self.attempts_max),
-            "aggregation.attempts_max: must be between 1 and 20",
+            "aggregation.schedule: must be a cron expression that matches some time, such as 0 2 * * *",
         );
         require(
             !self.retry_initial.is_zero() && self.retry_initial <= self.retry_max,
-            "aggregation.retry_initial: must not be zero, nor above aggregation.retry_max",
-        );
-        require(
-            self.retry_max <= minutes(1),
-            "aggregation.retry_max: must be at most 60s",
-        );
-        require(
-            (day..=day * 3_650).contains(&self.runs_kept),
-            "aggregation.runs_kept: must be between 1day and 3650days",
+            "aggregation.retry_initial: must be above zero and at most aggregation.retry_max",
         );
         let address = self.webhook_url.as_ref().map(ExposeSecret::expose_secret);
         require(
             address.is_none_or(|url| web::address(url).is_some()),
             "aggregation.webhook_url: must begin with https:// or http://",
-        );
-        require(
-            (Duration::from_millis(100)..=minutes(1)).contains(&self.webhook_timeout),
-            "aggregation.webhook_timeout: must be between 100ms and 60s",
         );
     }
 }

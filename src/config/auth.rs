@@ -1,24 +1,26 @@
-//! The section `[auth]`: how participants say who they are, and what that must keep to.
+//! `[auth]`: how participants are authenticated.
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
-use serde::Deserialize;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 
-use super::Auth;
-use super::names::Names;
 use crate::access::identity::{Algorithm, KeySet, Place, TokenTypes, trust};
+use crate::runtime::settings::{Names, choice, plain, settings};
 
-/// Whether participants are believed, or show a token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How participants are authenticated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// They are believed: for use behind a gateway, or on one's own machine.
+    /// A participant's own statement is accepted: behind a gateway, or on one's own machine.
     #[default]
     Trusted,
-    /// They show a JSON Web Token.
+    /// A JSON Web Token is required.
     Jwt,
-    /// They log in here, and show the cookie of a session.
+    /// The cookie of a session of this service is required.
     Sessions,
 }
 
@@ -36,11 +38,7 @@ impl TryFrom<Names> for Algorithms {
                 format!("there is no algorithm {name:?}; there are HS256, RS256, ES256 and EdDSA")
             })
         };
-        names
-            .into_iter()
-            .map(known)
-            .collect::<Result<_, _>>()
-            .map(Self)
+        names.split().map(known).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -53,8 +51,51 @@ impl TryFrom<Names> for Types {
     type Error = &'static str;
 
     fn try_from(names: Names) -> Result<Self, Self::Error> {
-        let types = TokenTypes::parse(names.into_iter()).map(Self);
+        let types = TokenTypes::parse(names.split()).map(Self);
         types.ok_or("must be media types with commas between them, such as JWT,at+jwt")
+    }
+}
+
+choice!(Mode);
+plain!(List: Algorithms => |algorithms| {
+    let names: Vec<&str> = algorithms.0.iter().map(|algorithm| algorithm.as_str()).collect();
+    names.join(",")
+});
+plain!(List: Types => |types| types.0.to_string());
+
+settings! {
+    /// `[auth]`: how participants are authenticated.
+    Auth in "auth" {
+        /// `trusted`: a participant's own statement is accepted, for a loopback address or behind a gateway; `jwt`: a
+        /// JSON Web Token is required; `sessions`: participants log in to this service
+        mode: Mode = Mode::Trusted;
+        /// Required value of `iss`; needed
+        issuer: Option<String> = None;
+        /// Value that `aud` must be or contain; needed
+        audience: Option<String> = None;
+        /// Accepted algorithms: `HS256` with the secret, otherwise of `RS256,ES256,EdDSA`
+        algorithms: Option<Algorithms> = None, shown "all that the keys are for";
+        /// Accepted values of `typ`, in upper or lower case, with or without `application/`. A token without `typ`
+        /// counts as `JWT`. A list replaces the default
+        token_types: Option<Types> = None, shown "`JWT,at+jwt`";
+        /// Verifies tokens; at least 32 bytes
+        jwt_secret: Option<SecretString> = None;
+        /// The public keys themselves, a JSON Web Key Set; `FIRSTCOME_AUTH_JWKS_FILE` is read once, at the start
+        jwks: Option<String> = None;
+        /// Address of the public keys: `https://…`, `file:///…`, or `http://…` on a loopback address
+        jwks_url: Option<String> = None;
+        /// Certificate authorities of `jwks_url`, in PEM; `FIRSTCOME_AUTH_JWKS_CA_FILE` names a file of them
+        jwks_ca: Option<String> = None, shown "those of the public web";
+        /// How often the keys are fetched again
+        jwks_refresh: Duration = SECOND * 300, in SECOND..=SECOND * 86_400;
+        /// Shortest time between two fetches that an unknown key causes; at most `jwks_refresh`
+        jwks_refresh_min: Duration = SECOND * 10, in MILLISECOND * 100..;
+        /// Longest wait for the keys
+        jwks_timeout: Duration = SECOND * 3, in MILLISECOND * 100..=SECOND * 60;
+        /// Size of the largest key set that is read
+        jwks_bytes_max: usize = 65_536, in 1_024..=1_048_576;
+        /// Tolerated difference from the issuer's clock
+        clock_skew: Duration = SECOND * 30, in ..=SECOND * 300;
     }
 }
 
@@ -76,7 +117,7 @@ impl Auth {
         }
     }
 
-    /// Requires what must hold.
+    /// Requires what the bounds of single settings do not say.
     pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
         match self.mode {
             Mode::Trusted | Mode::Sessions => self.check_unused(require),
@@ -97,10 +138,13 @@ impl Auth {
                 self.check_algorithms(require);
             }
         }
-        self.check_bounds(require);
+        require(
+            self.jwks_refresh_min <= self.jwks_refresh,
+            "auth.jwks_refresh_min: must be at most auth.jwks_refresh",
+        );
     }
 
-    /// What says how tokens are verified, while none is looked at, is a mode that was forgotten.
+    /// Settings of tokens in a mode without tokens mean that the mode was forgotten.
     fn check_unused(&self, require: &mut impl FnMut(bool, &str)) {
         for (name, given) in [
             ("issuer", self.issuer.is_some()),
@@ -114,7 +158,7 @@ impl Auth {
         ] {
             require(
                 !given,
-                &format!("auth.{name}: is used with auth.mode=jwt alone"),
+                &format!("auth.{name}: is used only with auth.mode=jwt"),
             );
         }
     }
@@ -127,7 +171,7 @@ impl Auth {
         ];
         require(
             given.into_iter().filter(|given| *given).count() == 1,
-            "auth.jwt_secret, auth.jwks, auth.jwks_url: one of them is needed with auth.mode=jwt, and only one",
+            "auth.jwt_secret, auth.jwks, auth.jwks_url: exactly one of them is needed with auth.mode=jwt",
         );
         let mut wrong = |name: &str, error: Option<&dyn std::fmt::Display>| {
             if let Some(error) = error {
@@ -151,7 +195,7 @@ impl Auth {
             wrong("jwks_ca", roots.err().as_ref().map(|error| error as _));
             require(
                 self.jwks_url.is_some(),
-                "auth.jwks_ca: is used with auth.jwks_url alone",
+                "auth.jwks_ca: is used only with auth.jwks_url",
             );
         }
     }
@@ -165,29 +209,6 @@ impl Auth {
                     .iter()
                     .all(|algorithm| (*algorithm == Algorithm::Hs256) == secret),
             "auth.algorithms: with auth.jwt_secret HS256 is accepted, with public keys RS256, ES256 and EdDSA; never both",
-        );
-    }
-
-    fn check_bounds(&self, require: &mut impl FnMut(bool, &str)) {
-        require(
-            self.clock_skew <= Duration::from_secs(300),
-            "auth.clock_skew: must be at most 5m",
-        );
-        require(
-            (Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&self.jwks_refresh),
-            "auth.jwks_refresh: must be between 1s and 1d",
-        );
-        require(
-            (Duration::from_millis(100)..=self.jwks_refresh).contains(&self.jwks_refresh_min),
-            "auth.jwks_refresh_min: must be between 100ms and auth.jwks_refresh",
-        );
-        require(
-            (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&self.jwks_timeout),
-            "auth.jwks_timeout: must be between 100ms and 60s",
-        );
-        require(
-            (1_024..=1_048_576).contains(&self.jwks_bytes_max),
-            "auth.jwks_bytes_max: must be between 1024 and 1048576",
         );
     }
 }

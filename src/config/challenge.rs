@@ -1,32 +1,32 @@
-//! The section `[challenge]`: which campaigns take a challenge token, and what that must keep to.
+//! `[challenge]`: which campaigns require a challenge token.
 
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::sections::section;
 use crate::access::challenge::{self, Required, WeakSecret};
+use crate::runtime::settings::{plain, settings};
 
-/// Which campaigns take a token: `off`, `all`, `3,17`, or a list of numbers.
+/// Campaigns that require a token: `off`, `all`, `3,17`, or a list of numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Said")]
+#[serde(try_from = "Campaigns")]
 pub struct RequiredIn(pub Required);
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Said {
+enum Campaigns {
     Text(String),
     List(Vec<u32>),
 }
 
-impl TryFrom<Said> for RequiredIn {
+impl TryFrom<Campaigns> for RequiredIn {
     type Error = String;
 
-    fn try_from(said: Said) -> Result<Self, String> {
-        let text = match said {
-            Said::Text(text) => text,
-            Said::List(numbers) => {
+    fn try_from(campaigns: Campaigns) -> Result<Self, String> {
+        let text = match campaigns {
+            Campaigns::Text(text) => text,
+            Campaigns::List(numbers) => {
                 let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
                 numbers.join(",")
             }
@@ -35,23 +35,24 @@ impl TryFrom<Said> for RequiredIn {
     }
 }
 
-section! {
-    /// `[challenge]`: what shows that a user has passed a puzzle or a waiting room.
-    Challenge {
-        /// `off`, `all`, or the numbers of the campaigns that take it.
-        required: RequiredIn = RequiredIn::default(),
-        /// The secret that tokens are signed with.
-        secret: Option<SecretString> = None,
-        /// Another one that is still believed.
-        previous_secret: Option<SecretString> = None,
-        /// How long a token may be valid.
-        #[serde(with = "humantime_serde")]
-        lifetime_max: Duration = Duration::from_secs(600),
+plain!(List: RequiredIn => |required| required.0.to_string());
+
+settings! {
+    /// `[challenge]`: proof that a user has passed a puzzle or a waiting room.
+    Challenge in "challenge" {
+        /// Campaigns that require a challenge token: `off`, `all`, or their numbers, `3,17`
+        required: RequiredIn = RequiredIn::default();
+        /// Verifies tokens; at least 32 bytes
+        secret: Option<SecretString> = None;
+        /// Tokens that it signed are accepted as well, for the time in which secrets change
+        previous_secret: Option<SecretString> = None;
+        /// Longest time until a token expires
+        lifetime_max: Duration = Duration::from_secs(600), in Duration::from_secs(1)..=Duration::from_secs(86_400);
     }
 }
 
 impl Challenge {
-    /// What verifies tokens.
+    /// The verifier of tokens.
     pub fn settings(&self) -> Result<challenge::Challenge, WeakSecret> {
         let secrets = [&self.secret, &self.previous_secret];
         let secrets = secrets
@@ -61,28 +62,24 @@ impl Challenge {
         challenge::Challenge::new(self.required.0.clone(), secrets, self.lifetime_max)
     }
 
-    /// Requires what must hold.
+    /// Requires what the bounds of single settings do not say.
     pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
         let is_on = self.required.0 != Required::Off;
         require(
             !is_on || self.secret.is_some(),
-            "challenge.secret: is needed where challenge.required is not off",
+            "challenge.secret: is needed if challenge.required is not off",
         );
         require(
             is_on || self.secret.is_none(),
-            "challenge.secret: is used where challenge.required is not off",
+            "challenge.secret: is used only if challenge.required is not off",
         );
         require(
             self.secret.is_some() || self.previous_secret.is_none(),
-            "challenge.previous_secret: is used beside challenge.secret alone",
+            "challenge.previous_secret: is used only beside challenge.secret",
         );
         if let Err(weak) = self.settings() {
             let mistake = format!("challenge.secret, challenge.previous_secret: {weak}");
             require(false, &mistake);
         }
-        require(
-            (Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&self.lifetime_max),
-            "challenge.lifetime_max: must be between 1s and 1d",
-        );
     }
 }

@@ -4,63 +4,14 @@ use std::collections::BTreeMap;
 
 use figment::value::Value;
 
-/// Prefix of our variables.
-const PREFIX: &str = "FIRSTCOME_";
-/// Variables that are not looked at: those of the scripts that provide the real parts.
-const FOREIGN_SECTIONS: [&str; 1] = ["parts"];
-/// Another: it says which schedules the tests run.
-const OF_TESTS: &str = "FIRSTCOME_TEST_SEEDS";
-/// Values that stay text even when they look like numbers.
-const TEXT_KEYS: [&str; 46] = [
-    "admin.token",
-    "admin.token_previous",
-    "auth.issuer",
-    "auth.audience",
-    "auth.token_types",
-    "auth.jwt_secret",
-    "auth.jwks",
-    "auth.jwks_url",
-    "auth.jwks_ca",
-    "challenge.required",
-    "challenge.secret",
-    "challenge.previous_secret",
-    "database.url",
-    "redis.url",
-    "redis.prefix",
-    "redis.tls_ca",
-    "redis.tls_certificate",
-    "redis.tls_key",
-    "kafka.brokers",
-    "kafka.tls_ca",
-    "kafka.tls_certificate",
-    "kafka.tls_key",
-    "kafka.sasl_username",
-    "kafka.sasl_password",
-    "kafka.topic_prefix",
-    "data.dir",
-    "http.listen",
-    "http.allowed_hosts",
-    "http.tls_certificate",
-    "http.tls_key",
-    "http.trusted_proxies",
-    "limits.address",
-    "limits.address_reads",
-    "limits.exempt",
-    "limits.user",
-    "limits.campaign",
-    "accounts.login_rate_address",
-    "accounts.login_rate_name",
-    "rewards.database_url",
-    "consumers.enabled",
-    "aggregation.schedule",
-    "aggregation.zone",
-    "aggregation.webhook_url",
-    "traces.endpoint",
-    "traces.headers",
-    "traces.service_name",
-];
+use super::Config;
+use crate::runtime::settings::{Kind, PREFIX};
 
-/// Our variables as keys and values.
+/// Variables of the scripts that provide the real parts; they are no settings.
+const FOREIGN_SECTIONS: [&str; 1] = ["parts"];
+/// Schedules that the tests run; no setting.
+const OF_TESTS: &str = "FIRSTCOME_TEST_SEEDS";
+/// The variables of settings as keys and values.
 pub(super) fn variables(
     environment: impl Iterator<Item = (String, String)>,
     mistakes: &mut Vec<String>,
@@ -93,9 +44,25 @@ pub(super) fn variables(
     values
 }
 
-/// Text where text is due, otherwise what the value looks like.
+/// Whether a setting is text, also if its value looks like a number.
+fn is_text(key: &str) -> bool {
+    let defaults = Config::default();
+    let sections = defaults.sections();
+    let section = |name: &str| sections.iter().find(|section| section.name() == name);
+    key.split_once('.').is_some_and(|(name, key)| {
+        section(name).is_some_and(|section| {
+            let settings = section.settings();
+            let setting = settings.iter().find(|setting| setting.key == key);
+            setting.is_some_and(|setting| {
+                matches!(setting.value.kind(), Kind::Text | Kind::List | Kind::Secret)
+            })
+        })
+    })
+}
+
+/// A value of the setting's type: text, or a number or truth value if it looks like one.
 pub(super) fn typed(key: &str, value: &str) -> Value {
-    if TEXT_KEYS.contains(&key) {
+    if is_text(key) {
         return Value::from(value);
     }
     if let Ok(number) = value.parse::<i64>() {

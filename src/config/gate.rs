@@ -1,39 +1,47 @@
-//! What a `[gate]` section may say.
+//! `[gate]`: admission.
 
 use std::time::Duration;
 
-use super::Gate;
+use crate::runtime::settings::{choice, settings};
+use crate::sale::participate::WhenAway;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+choice!(WhenAway);
+
+settings! {
+    /// `[gate]`: admission.
+    Gate in "gate" {
+        /// How long an admission waits for its commit. After a crash, its units return when the lease ends
+        lease: Duration = SECOND * 15, in SECOND * 3..=MINUTE * 10;
+        /// How often expired leases are swept, and gate and store are compared
+        sweep_interval: Duration = SECOND * 4, in MILLISECOND * 100..=MINUTE;
+        /// While Redis is unavailable: `database` admits and commits by the database alone, more slowly; `refuse`
+        /// answers 503 `GATE_UNAVAILABLE`
+        when_away: WhenAway = WhenAway::Database;
+        /// Capacity of each queue of the database path; when it is full the answer is 503
+        away_capacity: usize = 512, in 1..;
+        /// Participants in one call to the gate
+        batch_max: usize = 256, in 1..=1_000;
+        /// After a call to the gate with four or more participants, the next call waits this long to gather more. A
+        /// single participant does not wait
+        pace: Duration = MILLISECOND * 2, in ..=MILLISECOND * 100;
+        /// Shortest time between two rebuilds of one campaign's gate. After a rebuild that took longer, the pause is as
+        /// long as that rebuild, at most 5 s. A rebuild by an admin does not wait
+        rebuild_interval: Duration = MILLISECOND * 500, in MILLISECOND * 50..=MINUTE;
+        /// How long the gate keeps a campaign that is closed or archived; must be longer than `gate.lease`
+        over_retention: Duration = MINUTE * 15, in MINUTE..=MINUTE * 60 * 24 * 7;
+    }
+}
 
 impl Gate {
+    /// Requires what the bounds of single settings do not say.
     pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
         require(
-            (Duration::from_secs(3)..=Duration::from_secs(600)).contains(&self.lease),
-            "gate.lease: must be between 3s and 10m",
-        );
-        require(
-            (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&self.sweep_interval),
-            "gate.sweep_interval: must be between 100ms and 1m",
-        );
-        require(
-            self.away_capacity > 0,
-            "gate.away_capacity: must be at least 1",
-        );
-        require(
-            (1..=1_000).contains(&self.batch_max),
-            "gate.batch_max: must be between 1 and 1000",
-        );
-        require(
-            self.pace <= Duration::from_millis(100),
-            "gate.pace: must be at most 100ms",
-        );
-        require(
-            (Duration::from_millis(50)..=Duration::from_secs(60)).contains(&self.rebuild_interval),
-            "gate.rebuild_interval: must be between 50ms and 1m",
-        );
-        let retention = Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3_600);
-        require(
-            retention.contains(&self.over_retention) && self.over_retention > self.lease,
-            "gate.over_retention: must be between 1m and 7d, and longer than gate.lease",
+            self.over_retention > self.lease,
+            "gate.over_retention: must be longer than gate.lease",
         );
     }
 }

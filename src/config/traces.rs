@@ -1,15 +1,32 @@
-//! The section `[traces]` as traces take it, and what it must keep to.
+//! `[traces]`: where spans are sent.
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
-use super::Traces;
+use crate::runtime::settings::settings;
 use crate::runtime::trace::{self, TraceConfig};
 use crate::runtime::web;
 
+settings! {
+    /// `[traces]`: where spans are sent.
+    Traces in "traces" {
+        /// Receiver of OTLP over HTTP (protobuf): `http://127.0.0.1:4318/v1/traces`, or `https://…`. Without one there
+        /// are no traces
+        endpoint: Option<String> = None;
+        /// Headers for it: `name=value,name=value`
+        headers: Option<SecretString> = None;
+        /// Fraction of the requests without a trace that begin one
+        sample: f64 = 0.01, in 0.0..=1.0;
+        /// How long one export may take
+        timeout: Duration = Duration::from_secs(5), in Duration::from_millis(100)..=Duration::from_secs(60);
+        /// Name of the service in traces
+        service_name: String = "firstcome".to_owned();
+    }
+}
+
 impl Traces {
-    /// What traces are told; none, if nothing is to be traced.
+    /// The configuration of traces; none: there are no traces.
     #[must_use]
     pub fn settings(&self) -> Option<TraceConfig> {
         Some(TraceConfig {
@@ -21,21 +38,13 @@ impl Traces {
         })
     }
 
-    /// Requires what must hold.
+    /// Requires what the bounds of single settings do not say.
     pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
         require(
             self.endpoint
                 .as_ref()
                 .is_none_or(|endpoint| web::address(endpoint).is_some()),
-            "traces.endpoint: must be the address that takes OTLP over HTTP, as http://127.0.0.1:4318/v1/traces",
-        );
-        require(
-            (0.0..=1.0).contains(&self.sample),
-            "traces.sample: must be between 0 and 1",
-        );
-        require(
-            (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&self.timeout),
-            "traces.timeout: must be between 100ms and 60s",
+            "traces.endpoint: must be the address of a receiver of OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces",
         );
         require(
             (1..=100).contains(&self.service_name.len()),
@@ -46,7 +55,7 @@ impl Traces {
             require(
                 trace::pairs(text).count() == text.split(',').count()
                     && trace::pairs(text).all(|(name, value)| is_header(&name, &value)),
-                "traces.headers: must be NAME=VALUE with commas between them",
+                "traces.headers: must be NAME=VALUE, separated by commas",
             );
         }
     }

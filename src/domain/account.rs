@@ -1,20 +1,27 @@
-//! What people are called where they log in here.
+//! Login names of accounts.
 
 use std::fmt;
 
 /// Characters of a login name at most, as the database keeps them.
 pub const LOGIN_CHARACTERS_MAX: usize = 64;
 
-/// Signs that a login name may have beside letters and digits: those of mail addresses.
+/// Characters of a login name beside letters and digits: those of mail addresses.
 const SIGNS: &str = "._@+-";
 
-/// A login name: 1 to 64 ASCII letters, digits and `._@+-`. Two that differ in case alone are the same, and
-/// of ASCII every database knows which those are.
+/// A login name: 1 to 64 ASCII letters, digits and `._@+-`. Names that differ only in case are equal; ASCII has the
+/// same case rules in every database.
+///
+/// ```
+/// use firstcome::domain::LoginName;
+///
+/// assert_eq!(LoginName::parse("Kim@shop"), LoginName::parse("kim@SHOP"));
+/// assert!(LoginName::parse("no spaces").is_none());
+/// ```
 #[derive(Clone, Debug, Eq)]
 pub struct LoginName(String);
 
 impl LoginName {
-    /// What a login name has to be, for who gave something else.
+    /// The form of a login name, in words.
     pub const FORM: &'static str = "must have 1 to 64 letters from a to z, digits, or . _ @ + -";
 
     /// The name, if it is one.

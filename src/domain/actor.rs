@@ -1,11 +1,11 @@
-//! Who acts as an admin. The kind is part of the name, so that no subject of a token and no account can have
+//! The actors of admin actions. The kind is part of the name, so that no subject of a token and no account can have
 //! the name of another kind.
 
 use std::fmt;
 
 use super::UserId;
 
-/// The admin token that somebody showed.
+/// The admin token of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminToken {
     /// The one in force.
@@ -14,18 +14,18 @@ pub enum AdminToken {
     Previous,
 }
 
-/// Who acts.
+/// The actor of an admin action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
-    /// Whoever has an admin token: `admin-token`, or `admin-token:previous`.
+    /// The holder of an admin token: `admin-token`, or `admin-token:previous`.
     AdminToken(AdminToken),
-    /// Somebody with an account here: `account:7`.
+    /// An account of this service: `account:7`.
     Account(UserId),
     /// The subject of a JSON Web Token: `jwt:SUBJECT`.
     Subject(String),
     /// A user whom the service believes: `user:7`.
     User(UserId),
-    /// Whoever runs a command on the machine: `command-line`.
+    /// A command on the machine: `command-line`.
     CommandLine,
 }
 

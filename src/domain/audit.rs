@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::campaign::words;
+use super::words::words;
 use super::{Actor, CampaignId, ParticipationId, State, Status};
 
 /// Where an action comes from.

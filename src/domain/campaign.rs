@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
+use super::words::words;
 use super::{AllowListId, CampaignId, Instant, Refusal};
 
 /// What kind of thing a campaign hands out.
@@ -20,11 +21,11 @@ pub enum Kind {
     General,
 }
 
-/// Where a campaign stands in its life: draft → scheduled → open ⇄ paused → closed → archived.
+/// The state of a campaign: draft → scheduled → open ⇄ paused → closed → archived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Being prepared; nobody can take part.
+    /// In preparation; it accepts no participations.
     Draft,
     /// Opens by itself at `opens_at`.
     Scheduled,
@@ -38,7 +39,7 @@ pub enum State {
     Archived,
 }
 
-/// Whether campaigns that cost something can be sold here.
+/// Whether campaigns with a price are sold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pricing {
     /// They can: payments are taken.
@@ -46,29 +47,6 @@ pub enum Pricing {
     /// They stay drafts, and open ones make no reservations: there is no provider to take payments.
     Refused,
 }
-
-/// Gives an enum of plain words its two directions: to the stored word and back.
-macro_rules! words {
-    ($name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
-        impl $name {
-            /// All words.
-            pub const WORDS: &[&str] = &[$($word),+];
-
-            /// The lower-case word used in the API, the database and the gate.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-
-            /// The value for a word, or none for a word that is not one of ours.
-            #[must_use]
-            pub fn parse(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)+ _ => None }
-            }
-        }
-    };
-}
-pub(crate) use words;
 
 words!(Kind {
     Coupon = "coupon",
@@ -87,6 +65,13 @@ words!(State {
 
 impl State {
     /// Whether an admin or the schedule may move a campaign from here to `next`.
+    ///
+    /// ```
+    /// use firstcome::domain::State;
+    ///
+    /// assert!(State::Open.can_become(State::Paused));
+    /// assert!(!State::Closed.can_become(State::Open));
+    /// ```
     #[must_use]
     pub const fn can_become(self, next: Self) -> bool {
         matches!(
@@ -107,7 +92,7 @@ impl State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reward {
-    /// So many points.
+    /// Points.
     Points(u32),
     /// A coupon with these terms.
     Coupon(CouponTerms),
@@ -139,7 +124,7 @@ pub struct Campaign {
     pub description: String,
     /// What kind of thing is handed out.
     pub kind: Kind,
-    /// Where it stands in its life.
+    /// Its state.
     pub state: State,
     /// Units there are; none: unlimited.
     pub total_stock: Option<u64>,
@@ -147,7 +132,7 @@ pub struct Campaign {
     pub committed_units: u64,
     /// Units one user may hold.
     pub per_user_limit: u32,
-    /// The highest limit that was ever in force: somebody may hold as much.
+    /// The highest limit that was ever in force: a user may hold that many units.
     pub per_user_limit_max: u32,
     /// Units one request may ask for.
     pub max_quantity: u32,
@@ -163,7 +148,7 @@ pub struct Campaign {
     pub reward: Option<Reward>,
     /// Whether what is confirmed may be cancelled.
     pub cancellable: bool,
-    /// The list of those who may take part; none: everybody may.
+    /// Its allow-list; none: every user may take part.
     pub allow_list: Option<AllowListId>,
     /// How often units of it were given back.
     pub returns: u64,

@@ -3,7 +3,7 @@
 
 use super::{Instant, Participation, Status};
 
-/// What somebody wants to become of a participation.
+/// A requested change of a participation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wish {
     /// Paid for; the reference is the payment provider's.

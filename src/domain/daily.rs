@@ -1,4 +1,4 @@
-//! What a campaign comes to on a day, and how such sums are added up. Values only.
+//! The daily statistics of a campaign, and their addition. Values only.
 
 use std::collections::BTreeMap;
 

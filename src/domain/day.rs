@@ -34,6 +34,16 @@ pub enum DayError {
 }
 
 /// A date in a time zone.
+///
+/// ```
+/// use firstcome::domain::{Day, Zone};
+///
+/// let zone: Zone = "Asia/Seoul".parse().unwrap();
+/// let date = chrono::NaiveDate::from_ymd_opt(2026, 3, 1).unwrap();
+/// let day = Day { date, zone };
+/// assert_eq!(day.start().to_rfc3339(), "2026-02-28T15:00:00+00:00");
+/// assert_eq!(Day::of(day.end(), zone).date, date.succ_opt().unwrap());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Day {
     /// Which date.

@@ -6,7 +6,7 @@ use chrono::SecondsFormat;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::campaign::words;
+use super::words::words;
 use super::{CampaignId, EventId, Instant, Participation, Status};
 
 /// Shares of the outbox; each is owned by one relay at a time.
@@ -46,7 +46,7 @@ pub struct Fresh {
     pub committed_at: std::time::Instant,
 }
 
-/// Which topic an event goes to.
+/// The topic of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stream {
     /// `PREFIX.participation.v1`
@@ -103,7 +103,7 @@ impl EventType {
     }
 }
 
-/// What the key of a record is, and so what is kept in order.
+/// The key of records, within which the order is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyChoice {
@@ -128,14 +128,14 @@ impl KeyChoice {
     }
 }
 
-/// A row of the outbox: written in the transaction of the change it tells of, never altered.
+/// A row of the outbox: written in the transaction of its change, never altered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxEvent {
     /// Becomes `ce_id`.
     pub id: EventId,
     /// Share of the outbox, from the key.
     pub bucket: u16,
-    /// Which topic it goes to.
+    /// Its topic.
     pub stream: Stream,
     /// The campaign it belongs to.
     pub campaign_id: CampaignId,

@@ -1,7 +1,15 @@
 //! The hash by which producers of Kafka choose a partition for a key. Pure.
 
-/// The hash of a record's key, without its sign: the partition is its remainder by the number of partitions.
-/// That of Java producers, and of ours (`Utils.murmur2` of Apache Kafka).
+/// The hash of a record's key, without its sign: the partition is its remainder by the number of partitions. Java
+/// producers compute the same (`Utils.murmur2` of Apache Kafka).
+///
+/// ```
+/// use firstcome::domain::key_hash;
+///
+/// let (hash, partitions) = (key_hash("abc"), 3);
+/// assert_eq!(hash, 479_470_107);
+/// assert_eq!(hash % partitions, 0);
+/// ```
 #[must_use]
 pub fn key_hash(key: &str) -> u32 {
     murmur2(key.as_bytes()) & 0x7fff_ffff

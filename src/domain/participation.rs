@@ -1,17 +1,17 @@
-//! A participation, and the ways in which one is refused.
+//! A participation, and the reasons to reject one.
 
 use serde::{Deserialize, Serialize};
 
-use super::campaign::words;
+use super::words::words;
 use super::{CampaignId, Instant, ParticipationId, UserId};
 
-/// Where a participation stands.
+/// The state of a participation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Holds its units until paid for.
     Reserved,
-    /// Final yes.
+    /// Accepted for good.
     Confirmed,
     /// Given back by the user or an admin.
     Cancelled,
@@ -27,7 +27,15 @@ words!(Status {
 });
 
 impl Status {
-    /// Whether whoever has it holds units and a place.
+    /// Whether a participation in this status holds units.
+    ///
+    /// ```
+    /// use firstcome::domain::Status;
+    ///
+    /// assert!(Status::Reserved.holds_units());
+    /// assert!(!Status::Expired.holds_units());
+    /// assert_eq!(Status::parse("expired"), Some(Status::Expired));
+    /// ```
     #[must_use]
     pub const fn holds_units(self) -> bool {
         matches!(self, Self::Reserved | Self::Confirmed)
@@ -37,17 +45,17 @@ impl Status {
 /// A participation as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Participation {
-    /// Made by the service before the gate was asked.
+    /// Created by the service before the call to the gate.
     pub id: ParticipationId,
-    /// What it takes part in.
+    /// Its campaign.
     pub campaign_id: CampaignId,
-    /// Whose it is.
+    /// Its user.
     pub user_id: UserId,
     /// Units.
     pub quantity: u32,
-    /// Place in line, from 1, given by the gate.
+    /// Rank, from 1, assigned by the gate.
     pub rank: u64,
-    /// Where it stands.
+    /// Its state.
     pub status: Status,
     /// Units left right after it was admitted; none: unlimited.
     pub remaining: Option<u64>,
@@ -106,7 +114,7 @@ pub struct Return {
     pub quantity: u32,
 }
 
-/// A participation refused by the rules: an outcome, not a failure.
+/// The reason why the rules reject a participation: an outcome, not a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The user holds all they may of a campaign with a limit of one.
@@ -114,7 +122,7 @@ pub enum Refusal {
         /// The participation that stands.
         first: ParticipationId,
     },
-    /// Fewer units are left than were asked for.
+    /// Fewer units are left than requested.
     SoldOut,
     /// The window has not begun.
     NotOpenYet {
@@ -127,7 +135,7 @@ pub enum Refusal {
     Paused,
     /// More units than the user may hold, or than one request may ask for.
     LimitExceeded,
-    /// The campaign has a list of those who may take part, and the user is not in it.
+    /// The user is not on the campaign's allow-list.
     NotAllowed,
 }
 

@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::campaign::{CouponTerms, words};
+use super::campaign::CouponTerms;
+use super::words::words;
 use super::{CampaignId, EventId, Instant, ParticipationId, Reward, Status, UserId};
 
 /// Coupons that one participation earns at most: one transaction issues them.
@@ -69,7 +70,7 @@ impl fmt::Display for CouponId {
     }
 }
 
-/// Where a coupon stands.
+/// The state of a coupon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CouponStatus {
     /// Can be used, within its terms.
@@ -89,14 +90,14 @@ words!(CouponStatus {
     Revoked = "revoked",
 });
 
-/// Who uses coupons for an order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+/// Who redeems coupons for an order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Redeemers {
-    /// Their holders, who are believed what an order comes to; and shops.
+    /// Their holders, who report the amount of the order themselves, and shops.
     #[default]
     Holders,
-    /// Shops alone.
+    /// Only shops.
     Shops,
 }
 

@@ -9,6 +9,7 @@ mod batch;
 mod metrics;
 mod poison;
 mod record;
+mod settings;
 mod worker;
 
 use std::sync::Arc;
@@ -17,9 +18,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 pub use self::metrics::Metrics;
+pub use self::settings::{ConsumerSettings, Enabled};
 use self::worker::Worker;
 use crate::domain::{Consumer, Stream};
-use crate::parts::broker::kafka::{GroupConfig, Hooks, Kafka};
+use crate::parts::broker::kafka::{GroupConfig, Hooks, Kafka, KafkaConfig};
 use crate::parts::store::{Rewards, Store};
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Policy, Spawner, Stage};
@@ -45,17 +47,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            topic_prefix: "firstcome".to_owned(),
-            batch_records_max: 500,
-            parallel_max: 4,
-            session_timeout: Duration::from_secs(10),
-            retry: retry::Policy {
-                initial: Duration::from_millis(100),
-                max: Duration::from_secs(5),
-                ..retry::Policy::default()
-            },
-        }
+        ConsumerSettings::default().config(&KafkaConfig::default().topic_prefix)
     }
 }
 

@@ -35,6 +35,7 @@ mod parker;
 mod purger;
 mod reading;
 mod record;
+mod settings;
 mod settler;
 
 use std::collections::{HashMap, HashSet};
@@ -50,9 +51,11 @@ pub use breaker::BreakerState;
 pub use elsewhere::Elsewhere;
 pub use metrics::{Metrics, ParkedIn, Published, RetentionMetrics};
 pub use purger::Retention;
+pub use settings::RelaySettings;
 
 use crate::domain::{BucketSet, EventId, Fresh, OutboxEvent, Stream};
 use crate::parts::broker::Publisher;
+use crate::parts::broker::kafka::KafkaConfig;
 use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
 use crate::runtime::retry;
@@ -119,22 +122,35 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
+        Self::new(
+            &RelaySettings::default(),
+            &KafkaConfig::default(),
+            Retention::default(),
+        )
+    }
+}
+
+impl Config {
+    /// The configuration of a relay that publishes to this broker.
+    #[must_use]
+    pub fn new(settings: &RelaySettings, kafka: &KafkaConfig, retention: Retention) -> Self {
         Self {
             owner: EventId::generate().to_string(),
-            lease: Duration::from_secs(15),
-            publish_timeout: Duration::from_secs(4),
+            lease: settings.lease(kafka.message_timeout),
+            publish_timeout: kafka.message_timeout,
             poll_min: Duration::from_millis(10),
             poll_max: Duration::from_secs(1),
             poll_rows_max: 2_000,
-            lanes: 4,
+            lanes: settings.lanes,
             lane_rows_max: 2_048,
-            in_flight_max: 8_192,
+            in_flight_max: settings.in_flight_max,
             hints_max: 1_024,
             settle_rows_max: 500,
             settle_delay: Duration::from_millis(50),
             retry: retry::Policy {
-                initial: Duration::from_millis(500),
-                max: Duration::from_secs(300),
+                initial: settings.retry_initial,
+                max: settings.retry_max,
+                attempts_max: settings.attempts_max,
                 ..retry::Policy::default()
             },
             probe: retry::Policy {
@@ -142,15 +158,13 @@ impl Default for Config {
                 ..retry::Policy::default()
             },
             copy_delay: Duration::from_secs(10),
-            key_policy: KeyPolicy::Block,
-            topic_prefix: "firstcome".to_owned(),
+            key_policy: settings.key_policy,
+            topic_prefix: kafka.topic_prefix.clone(),
             sample_interval: Duration::from_secs(30),
-            retention: Retention::default(),
+            retention,
         }
     }
-}
 
-impl Config {
     /// Everything that is wrong with it, each mistake by name.
     #[must_use]
     pub fn mistakes(&self) -> Vec<String> {

@@ -18,6 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::client_address::client_address;
 use super::problem::{Problem, busy};
 use crate::access::limits::{Networks, host};
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
 
 /// What is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,12 +68,7 @@ pub struct BoundMetrics {
 impl BoundMetrics {
     /// Registers the counters.
     pub fn register(&self, registry: &mut Registry) {
-        let http = registry.sub_registry_with_prefix("http");
-        http.register(
-            "bounds_refused",
-            "Connections, bodies, live streams and pages refused because there were too many at once",
-            self.refused.clone(),
-        );
+        registry.add(&metric::HTTP_BOUNDS_REFUSED, self.refused.clone());
     }
 
     fn count(&self, limited: Limited, exceeded: Exceeded) {

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use super::concurrency_limit::BoundMetrics;
+use super::config::HttpConfig;
 use super::cookies::Cookies;
 use super::hosts::Hosts;
 use crate::access::accounts::Accounts;
@@ -17,6 +18,7 @@ use crate::access::limits::Networks;
 use crate::access::security_events::SecurityEvents;
 use crate::access::token_throttle::GuessConfig;
 use crate::domain::Redeemers;
+use crate::sale::allow_list::AllowListConfig;
 
 /// How requests are authenticated.
 #[derive(Clone, Debug, Default)]
@@ -113,35 +115,43 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
+        Self::new(&HttpConfig::default())
+    }
+}
+
+impl Settings {
+    /// Settings with the bounds and times of `[http]`, and defaults for the rest.
+    #[must_use]
+    pub fn new(http: &HttpConfig) -> Self {
         Self {
             auth: Auth::Trusted,
             challenge: Challenge::default(),
             tls: None,
-            strict_transport: None,
+            strict_transport: http.strict_transport(),
             hosts: Hosts::default(),
             admin_token: None,
             admin_token_previous: None,
             guesses: GuessConfig::default(),
             security: SecurityEvents::default(),
-            proxies: Networks::default(),
+            proxies: http.trusted_proxies.clone(),
             bound_metrics: BoundMetrics::default(),
-            header_bytes_max: 16 * 1024,
-            headers_max: 64,
-            body_bytes_max: 16 * 1024,
-            connections_max: 10_000,
-            address_connections_max: 2_500,
-            head_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(5),
-            request_timeout: Duration::from_secs(10),
-            import_timeout: Duration::from_secs(600),
-            concurrent_requests_max: 2_048,
-            pending_bodies_max: 1_024,
-            address_pending_bodies_max: 64,
-            concurrent_streams_max: 256,
-            address_streams_max: 64,
-            concurrent_pages_max: 128,
-            address_pages_max: 32,
-            idle_timeout: Duration::from_secs(75),
+            header_bytes_max: http.header_bytes_max,
+            headers_max: http.headers_max,
+            body_bytes_max: http.body_bytes_max,
+            connections_max: http.connections_max,
+            address_connections_max: http.address_connections_max,
+            head_timeout: http.head_timeout,
+            body_timeout: http.body_timeout,
+            request_timeout: http.request_timeout,
+            import_timeout: AllowListConfig::default().import_timeout,
+            concurrent_requests_max: http.concurrent_requests_max,
+            pending_bodies_max: http.pending_bodies_max,
+            address_pending_bodies_max: http.address_pending_bodies_max,
+            concurrent_streams_max: http.concurrent_streams_max,
+            address_streams_max: http.address_streams_max,
+            concurrent_pages_max: http.concurrent_pages_max,
+            address_pages_max: http.address_pages_max,
+            idle_timeout: http.idle_timeout,
             drain_timeout: Duration::from_secs(15),
             redeemers: Redeemers::default(),
             embedded_parts: Vec::new(),

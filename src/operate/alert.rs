@@ -13,6 +13,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::retry::{self, Verdict};
 use crate::runtime::web::{self, WebClient};
 
@@ -91,11 +93,7 @@ impl Alerts {
 
     /// Makes the numbers visible.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "alerts",
-            "Alerts posted to the webhook, by result",
-            self.sent.clone(),
-        );
+        registry.add(&metric::ALERTS, self.sent.clone());
     }
 
     /// Sends a line of text; that it could not be sent is logged and counted.

@@ -10,8 +10,10 @@ use chrono::TimeDelta;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::domain::metric;
 use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
+use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::supervisor::Spawner;
 
 /// How far the two may be apart.
@@ -50,11 +52,7 @@ impl Skew {
 
     /// Makes it visible.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "clock_ahead_seconds",
-            "By how much this machine's clock is ahead of the database's; behind: negative",
-            self.seconds.clone(),
-        );
+        registry.add(&metric::CLOCK_AHEAD_SECONDS, self.seconds.clone());
     }
 
     /// By how much this machine's clock is ahead, as far as that is certain; none: the database has not

@@ -20,29 +20,24 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use crate::domain::metric;
 use crate::domain::{CampaignId, Status};
 use crate::parts::store::{RankPage, Ranked, Store, StoreError};
+use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::retry::{Policy, retry};
+use crate::runtime::settings::settings;
 use crate::runtime::supervisor::{Spawner, Stage};
 
-/// The bounds of exports.
-#[derive(Clone, Copy, Debug)]
-pub struct ExportConfig {
-    /// Exports at the same time.
-    pub concurrent_max: usize,
-    /// Participations of a piece.
-    pub piece_rows: u32,
-    /// Pieces that wait for the client at most.
-    pub pieces_max: usize,
-}
-
-impl Default for ExportConfig {
-    fn default() -> Self {
-        Self {
-            concurrent_max: 4,
-            piece_rows: 1_000,
-            pieces_max: 4,
-        }
+settings! {
+    /// `[export]`: participations as CSV.
+    #[derive(Copy)]
+    ExportConfig in "export" {
+        /// Exports at the same time; more are answered 503
+        concurrent_max: usize = 4, in 1..=1_000;
+        /// Participations that are read at once
+        piece_rows: u32 = 1_000, in 1..=10_000;
+        /// Pieces that wait for the client: the memory of one export
+        pieces_max: usize = 4, in 1..=1_000;
     }
 }
 
@@ -88,11 +83,7 @@ impl Exporter {
 
     /// Makes its number visible.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "export_rows",
-            "Participations read for exports",
-            self.rows.clone(),
-        );
+        registry.add(&metric::EXPORT_ROWS, self.rows.clone());
     }
 
     /// Participations read for exports so far.

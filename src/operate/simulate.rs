@@ -16,6 +16,7 @@ use self::job::Job;
 pub use self::job::{Figures, JobStatus, Latency, Report};
 use crate::domain::{CampaignId, UserId};
 use crate::runtime::clock::Clock;
+use crate::runtime::settings::settings;
 use crate::runtime::supervisor::{Spawner, Stage};
 use crate::sale::participate::{Participate, ParticipateError, Request};
 
@@ -37,24 +38,19 @@ const BULK_PAUSE: Duration = Duration::from_millis(25);
 /// How long somebody who cancels waits for the end.
 const END_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// The bounds of simulations.
-#[derive(Clone, Copy, Debug)]
-pub struct SimulateConfig {
-    /// Jobs at the same time.
-    pub jobs_max: usize,
-    /// Jobs whose results are kept.
-    pub results_max: usize,
-    /// How long results are kept.
-    pub results_age: Duration,
-}
-
-impl Default for SimulateConfig {
-    fn default() -> Self {
-        Self {
-            jobs_max: 2,
-            results_max: 100,
-            results_age: Duration::from_secs(3_600),
-        }
+settings! {
+    /// `[test]`: simulated participants.
+    #[derive(Copy)]
+    SimulateConfig in "test" {
+        /// Whether there are simulated participants; otherwise their addresses answer 404
+        endpoints: bool = false;
+        /// Simulations at the same time; more are answered 409
+        jobs_max: usize = 2, in 1..=16;
+        /// Simulations whose results are kept
+        results_max: usize = 100, in 1..=10_000;
+        /// How long results are kept
+        results_age: Duration = Duration::from_secs(3_600),
+            in Duration::from_secs(1)..=Duration::from_secs(86_400);
     }
 }
 

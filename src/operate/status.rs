@@ -13,10 +13,12 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
 pub use self::replicas::{Replicas, Scope};
+use crate::domain::metric;
 use crate::domain::{Campaign, CampaignId};
 use crate::parts::gate::Gate;
 use crate::parts::store::{Store, StoreError};
 use crate::runtime::cache::Reading;
+use crate::runtime::metrics::RegisterMetric;
 use crate::sale::meter::{Meter, Recent};
 
 /// How old a status may be.
@@ -90,11 +92,7 @@ impl StatusBoard {
 
     /// Makes visible how often statuses were read.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "status_reads",
-            "Times the status of a campaign was read for those who watch it",
-            self.reads.clone(),
-        );
+        registry.add(&metric::STATUS_READS, self.reads.clone());
     }
 
     /// The status of a campaign; none: there is no such campaign.

@@ -11,12 +11,14 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
+use crate::domain::metric;
 use crate::domain::{Instant, Stream};
 use crate::events::relay::RelayHandle;
 use crate::parts::gate::Guarded;
 use crate::parts::store::{OutboxCounts, RelaySeat, Store, StoreError};
 use crate::runtime::cache::Reading;
 use crate::runtime::clock::Clock;
+use crate::runtime::metrics::RegisterMetric;
 
 pub use crate::events::relay::BreakerState;
 pub use crate::parts::broker::kafka::{PartitionState, TopicState};
@@ -82,11 +84,7 @@ impl SystemBoard {
 
     /// Makes visible how often it was read.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "system_reads",
-            "Times the state of the installation was read for those who watch it",
-            self.reads.clone(),
-        );
+        registry.add(&metric::SYSTEM_READS, self.reads.clone());
     }
 
     /// How the installation does.

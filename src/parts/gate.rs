@@ -20,7 +20,7 @@ pub use self::guarded::Guarded;
 pub use self::login::{LoginBounds, LoginEnd, LoginTry};
 pub use self::memory::MemoryMetrics;
 pub use self::recent::Answered;
-pub use self::redis::{Layout, RedisConfig, RedisTls, read_admissions};
+pub use self::redis::{Layout, RedisConfig, read_admissions};
 pub use self::script::{ScriptGate, StartError};
 pub use self::session::{
     Digest, Found, Lifetime, Listed, Login, Opened, Opening, Series, SeriesToken,

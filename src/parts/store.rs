@@ -1,13 +1,15 @@
-//! The store: the truth. MySQL in production, SQLite when embedded; the same statements but where a
-//! method says otherwise. Entities of the object mapper never leave this module.
+//! The store: the source of truth. MySQL in production, SQLite when embedded; the statements are the same unless a
+//! method documents a difference. Entities of the object mapper never leave this module.
 
 mod accounts;
 mod allow_lists;
 mod audit;
 mod bounded;
 mod campaigns;
+mod config;
 mod connection;
 mod counts;
+mod current;
 mod daily;
 mod dead_letters;
 mod demotion;
@@ -15,12 +17,16 @@ mod duties;
 mod entity;
 mod error;
 mod history;
+mod json;
+mod moments;
+mod numbers;
 mod order;
 mod outbox;
 mod participations;
 mod rewards;
 mod schema;
 mod shapes;
+mod sql;
 mod tallies;
 mod totp;
 mod unreadable;
@@ -30,6 +36,7 @@ pub use accounts::{Account, AccountChange, NewAccount};
 pub use allow_lists::{AllowList, Enforced};
 pub use audit::{AuditEntry, AuditFilter};
 pub use campaigns::{CampaignChange, CampaignFilter, NewCampaign, States};
+pub use config::StoreConfig;
 pub use counts::Counts;
 pub use daily::{Begun, Cause, DailyRow, Done, Ended, Progress, Redo, Run, RunFailure, RunState};
 pub use dead_letters::{DeadLetter, DeadLetterFilter};
@@ -61,44 +68,9 @@ use std::time::{Duration, Instant as Moment};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use self::bounded::{Db, Tx};
-use self::outbox::Sql;
+use self::sql::Sql;
 use crate::domain::Instant;
 use crate::runtime::clock::{Clock, Told};
-
-/// How the store is reached.
-#[derive(Clone, Debug)]
-pub struct StoreConfig {
-    /// `mysql://…`, or `sqlite://PATH`.
-    pub url: String,
-    /// Connections in the pool.
-    pub connections_max: u32,
-    /// Longest wait for a connection before the answer is "unavailable".
-    pub acquire_timeout: Duration,
-    /// Longest wait for the answer to a statement.
-    pub response_timeout: Duration,
-    /// Longest life of a connection; a new one goes to where the address leads by then.
-    pub connection_lifetime: Duration,
-    /// A connection that says nothing for so long is ended by the server, which takes its locks back.
-    pub session_timeout: Duration,
-    /// Longest wait for another process that changes the schema.
-    pub migration_wait: Duration,
-}
-
-impl StoreConfig {
-    /// Settings for a URL, with defaults for the rest.
-    #[must_use]
-    pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            connections_max: 16,
-            acquire_timeout: Duration::from_secs(3),
-            response_timeout: Duration::from_secs(5),
-            connection_lifetime: Duration::from_secs(300),
-            session_timeout: Duration::from_secs(30),
-            migration_wait: Duration::from_secs(60),
-        }
-    }
-}
 
 /// Longest wait for the answer to a statement that reads a lot.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -117,8 +89,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Connects, and asks the database once, so that a wrong address is known at start. A clock that follows
-    /// the database's follows it from here on.
+    /// Connects and reads the time once, so that a wrong address fails at start. From then on a clock that follows
+    /// the database's clock does so.
     pub async fn connect(config: &StoreConfig, clock: Clock) -> Result<Self, StoreError> {
         let (db, statement_bytes_max) = connection::open(config).await?;
         let store = Self {
@@ -135,7 +107,7 @@ impl Store {
         Ok(store)
     }
 
-    /// The clock of this store: what has to agree with its rows is told by this one.
+    /// The clock of this store, for times that must agree with its rows.
     #[must_use]
     pub const fn clock(&self) -> &Clock {
         &self.clock
@@ -144,7 +116,7 @@ impl Store {
     /// The time by the database's clock, which decides what cannot be taken back. Embedded, that is this
     /// process's.
     pub async fn time(&self) -> Result<Instant, StoreError> {
-        Sql::time(self, self.connection()).await
+        Sql::time(self, &self.db).await
     }
 
     /// The same, for the clock of this store to follow from then on.
@@ -160,7 +132,7 @@ impl Store {
         Ok(told)
     }
 
-    /// The same store for those who read a lot at once and whom nobody waits for.
+    /// The same store with a longer bound for statements, for large reads in the background.
     #[must_use]
     pub fn patient(&self) -> Self {
         Self {
@@ -169,8 +141,8 @@ impl Store {
         }
     }
 
-    /// The same store for those who may not keep others from its connections: statements at the same time,
-    /// of all clones of what is returned, are so many at most; the others wait.
+    /// The same store with at most this many statements at a time, counted over all clones of the result; more
+    /// statements wait.
     #[must_use]
     pub fn share(&self, connections_max: usize) -> Self {
         Self {
@@ -196,10 +168,7 @@ impl Store {
             .chars()
             .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
         {
-            return Err(StoreError::Unreadable {
-                what: "the name of a schema",
-                value: name.to_owned(),
-            });
+            return Err(StoreError::unreadable("the name of a schema", name));
         }
         self.db
             .execute_unprepared(&format!("CREATE DATABASE IF NOT EXISTS `{name}`"))
@@ -209,27 +178,31 @@ impl Store {
 
     /// The value of one of MySQL's server variables.
     pub async fn server_variable(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let sql = "SELECT VARIABLE_VALUE FROM performance_schema.global_variables WHERE VARIABLE_NAME = ?";
-        let statement = Statement::from_sql_and_values(DbBackend::MySql, sql, [name.into()]);
-        let row = self.db.query_one_raw(statement).await?;
-        Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+        self.performance_schema("global_variables", name).await
     }
 
     /// The value of one of the variables of a session of MySQL.
     pub async fn session_variable(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let sql = "SELECT VARIABLE_VALUE FROM performance_schema.session_variables WHERE VARIABLE_NAME = ?";
+        self.performance_schema("session_variables", name).await
+    }
+
+    /// The cipher of connections to MySQL; none: they are not encrypted.
+    pub async fn encryption(&self) -> Result<Option<String>, StoreError> {
+        let cipher = self.performance_schema("session_status", "Ssl_cipher");
+        Ok(cipher.await?.filter(|cipher| !cipher.is_empty()))
+    }
+
+    async fn performance_schema(
+        &self,
+        table: &str,
+        name: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let sql = format!(
+            "SELECT VARIABLE_VALUE FROM performance_schema.{table} WHERE VARIABLE_NAME = ?"
+        );
         let statement = Statement::from_sql_and_values(DbBackend::MySql, sql, [name.into()]);
         let row = self.db.query_one_raw(statement).await?;
         Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
-    }
-
-    /// What a connection to MySQL is encrypted with; none: it is not.
-    pub async fn encryption(&self) -> Result<Option<String>, StoreError> {
-        let sql = "SELECT VARIABLE_VALUE FROM performance_schema.session_status WHERE VARIABLE_NAME = 'Ssl_cipher'";
-        let statement = Statement::from_string(DbBackend::MySql, sql);
-        let row = self.db.query_one_raw(statement).await?;
-        let cipher: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?;
-        Ok(cipher.filter(|cipher| !cipher.is_empty()))
     }
 
     /// Whether the database answers.
@@ -244,14 +217,9 @@ impl Store {
         self.db.is_embedded()
     }
 
-    /// Closes the pool, waiting for connections that are in use, though not long: one that was forgotten
-    /// on the way never says goodbye, and ends with the process.
+    /// Closes the pool. It waits briefly for connections in use; others end with the process.
     pub async fn close(&self) -> Result<(), StoreError> {
         connection::close(&self.db).await
-    }
-
-    fn connection(&self) -> &Db {
-        &self.db
     }
 
     /// A transaction that writes. In SQLite it takes the write lock at once, because a transaction

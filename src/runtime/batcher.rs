@@ -3,8 +3,8 @@
 //! the load makes it, and nobody waits for a batch to fill. Work that costs much for each piece and little for
 //! each item can have a pace: after a crowd the next piece gathers a little longer, so that it is larger.
 //!
-//! It knows nothing of what it carries. Those who mean to wait for what becomes of their item take a
-//! place first, of which there are only as many as are answered in time: see [`room`].
+//! It does not know its items. A caller that waits for the result of its item takes a place first; there are only as
+//! many places as are served in time: see [`room`].
 
 mod room;
 
@@ -37,7 +37,7 @@ pub struct LaneConfig {
     pub capacity: usize,
     /// Items in one piece of work at most.
     pub batch_max: usize,
-    /// How long those who take a place are to wait at most.
+    /// Longest wait of a caller with a place.
     pub wait_max: Duration,
     /// What lies at least between the beginnings of a piece with a crowd in it and of the next one.
     pub pace: Duration,

@@ -1,4 +1,4 @@
-//! One reading for all who ask, taken again the later the longer it takes: with a broker away for hours there
+//! One shared read, repeated less often the slower it is: with a broker away for hours there
 //! is much to count, and counting it must not become the work. It does not know what is read.
 
 use std::ops::RangeInclusive;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use moka::Expiry;
 use moka::future::Cache;
 
-/// Reading may take one in so many parts of the time.
+/// A read may take one part of this many of the time.
 const SHARE: u32 = 20;
 
 /// What was read last.

@@ -1,4 +1,4 @@
-//! Where the time comes from. Nothing else asks the machine, so tests can stop or turn the time. Where the
+//! The clock. Nothing else reads the machine's clock, so tests can stop or set the time. Where the
 //! database is a server of its own, its clock is the one that all replicas share, and the one to use.
 
 mod database;
@@ -33,14 +33,14 @@ pub enum Clock {
     /// The machine's clock.
     #[default]
     System,
-    /// A clock that stands still until it is moved: milliseconds since the Unix epoch.
+    /// A clock that stops until it is set: milliseconds since the Unix epoch.
     Manual(Arc<AtomicI64>),
     /// The database's, as far as it is known here; the machine's until the database has told its time.
     Database(Arc<DatabaseClock>),
 }
 
 impl Clock {
-    /// A clock that stands at `at`.
+    /// A clock that is stopped at `at`.
     #[must_use]
     pub fn manual(at: Instant) -> Self {
         Self::Manual(Arc::new(AtomicI64::new(at.timestamp_millis())))

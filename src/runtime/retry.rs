@@ -1,5 +1,5 @@
-//! The one retry policy: exponential with full jitter, bounded in attempts and in delay. The only
-//! place that knows the `backoff` crate; nothing here decides *whether* a failure may be retried.
+//! The retry policy: exponential with full jitter, with a limit on attempts and on the delay. The only module that
+//! uses the `backoff` crate. Callers decide *whether* a failure may be retried.
 //!
 //! Full jitter (a delay drawn evenly between nothing and the bound) keeps many clients that failed
 //! together from coming back together: "Exponential Backoff And Jitter", AWS Architecture Blog.
@@ -56,7 +56,7 @@ impl Verdict {
 }
 
 impl Policy {
-    /// For whoever has a client waiting: a few attempts, close together.
+    /// For requests that a client waits for: a few attempts in short order.
     pub const BRIEF: Self = Self {
         initial: Duration::from_millis(50),
         max: Duration::from_secs(1),
@@ -64,28 +64,43 @@ impl Policy {
         attempts_max: 4,
     };
 
-    /// How long to wait after the `attempt`-th attempt failed (from 1); none: it was the last.
+    /// The delays of one retry, which end when the attempts are used up.
+    #[must_use]
+    pub fn delays(&self) -> Delays {
+        Delays {
+            backoff: self.backoff(1),
+            max: self.max,
+            left: self.attempts_max.saturating_sub(1),
+        }
+    }
+
+    /// How long to wait after the `attempt`-th attempt failed (from 1), where the count outlives the process; none:
+    /// it was the last.
     #[must_use]
     pub fn delay(&self, attempt: u32) -> Option<Duration> {
         (attempt < self.attempts_max).then(|| self.pause(attempt))
     }
 
-    /// How long to wait after the `failures`-th failure (from 1) where giving up is no option.
+    /// How long to wait after the `failures`-th failure (from 1) if attempts have no limit.
     #[must_use]
     pub fn pause(&self, failures: u32) -> Duration {
         let bound = self.bound(failures);
-        let half = bound / 2;
-        // A randomization factor of one spreads evenly over twice the interval: full jitter.
-        let mut backoff = ExponentialBackoff {
-            current_interval: half,
-            initial_interval: half,
+        let delay = self.backoff(failures).next_backoff();
+        delay.unwrap_or(bound).min(bound)
+    }
+
+    /// The policy in the terms of the crate, as it stands after the `failures`-th failure. A randomization factor of
+    /// one spreads a delay evenly over twice the interval: full jitter.
+    fn backoff(&self, failures: u32) -> ExponentialBackoff {
+        ExponentialBackoff {
+            current_interval: self.bound(failures) / 2,
+            initial_interval: self.bound(1) / 2,
             randomization_factor: 1.0,
             multiplier: self.multiplier.max(1.0),
-            max_interval: bound,
+            max_interval: self.max / 2,
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
-        };
-        backoff.next_backoff().unwrap_or(bound).min(bound)
+        }
     }
 
     /// The longest delay after the `failures`-th failure.
@@ -101,8 +116,26 @@ impl Policy {
     }
 }
 
-/// Does `operation` until it succeeds, `classify` gives up on its failure, or attempts run out;
-/// the last failure is returned.
+/// The delays of one retry.
+#[derive(Debug)]
+pub struct Delays {
+    backoff: ExponentialBackoff,
+    max: Duration,
+    left: u32,
+}
+
+impl Iterator for Delays {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.left = self.left.checked_sub(1)?;
+        let delay = self.backoff.next_backoff()?;
+        Some(delay.min(self.max))
+    }
+}
+
+/// Repeats `operation` until it succeeds, `classify` gives up on its failure, or the attempts are used up; then the
+/// last failure is returned.
 pub async fn retry<T, E, F>(
     policy: &Policy,
     classify: impl Fn(&E) -> Verdict,
@@ -111,17 +144,16 @@ pub async fn retry<T, E, F>(
 where
     F: Future<Output = Result<T, E>>,
 {
-    let mut attempt = 1;
+    let mut delays = policy.delays();
     loop {
         let failure = match operation().await {
             Ok(value) => return Ok(value),
             Err(failure) => failure,
         };
-        match (classify(&failure), policy.delay(attempt)) {
+        match (classify(&failure), delays.next()) {
             (Verdict::Again, Some(delay)) => tokio::time::sleep(delay).await,
             _ => return Err(failure),
         }
-        attempt += 1;
     }
 }
 
@@ -139,6 +171,18 @@ mod tests {
             let policy = Policy { multiplier, attempts_max: u32::MAX, ..Policy::default() };
             prop_assert!(policy.pause(attempt) <= policy.max);
             prop_assert!(policy.pause(1) <= policy.initial);
+        }
+
+        #[test]
+        fn the_delays_of_a_retry_stay_within_growing_bounds(multiplier in 0.0_f64..10.0, attempts_max in 1_u32..50) {
+            let policy = Policy { multiplier, attempts_max, ..Policy::default() };
+            let delays: Vec<Duration> = policy.delays().collect();
+            prop_assert_eq!(delays.len(), usize::try_from(attempts_max - 1).unwrap());
+            // The crate rounds each interval down to whole nanoseconds.
+            let slack = Duration::from_micros(1);
+            for (failures, delay) in (1..).zip(delays) {
+                prop_assert!(delay <= policy.max && delay <= policy.bound(failures) + slack);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
-//! What the service tells about itself: the log subscriber and the metrics registry.
+//! The log subscriber and the metrics registry.
 //!
-//! Metrics are made by their owners and registered here; this module keeps those of the HTTP edge
-//! because the edge is built anew in every test and the registry is not.
+//! Owners create their metrics and register them here. This module owns those of the HTTP edge, because tests create
+//! the edge several times and the registry once.
 
 mod lines;
 
@@ -23,6 +23,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub use self::lines::Answering;
 use self::lines::Lines;
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::settings::choice;
 use crate::runtime::trace;
 
 /// Upper bounds in seconds. The lower half resolves a warm answer, the upper half an overload; the
@@ -41,6 +44,8 @@ pub enum LogFormat {
     /// For collectors: one JSON object a line.
     Json,
 }
+
+choice!(LogFormat);
 
 /// The subscriber could not be put in place.
 #[derive(Debug, thiserror::Error)]
@@ -93,23 +98,22 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
-    /// A registry whose metrics are all named `firstcome_…`, but for the HTTP ones, whose names are
-    /// common to all services so that common dashboards read them.
+    /// A registry with the metrics of the HTTP edge and of traces.
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::default();
         let http = HttpMetrics::register(&mut registry);
-        trace::register(registry.sub_registry_with_prefix("firstcome"));
+        trace::register(&mut registry);
         Self {
             registry: Mutex::new(registry),
             http,
         }
     }
 
-    /// Lets an owner register its metrics under the prefix `firstcome`.
+    /// Lets an owner register its metrics.
     pub fn register<T>(&self, register: impl FnOnce(&mut Registry) -> T) -> T {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        register(registry.sub_registry_with_prefix("firstcome"))
+        register(&mut registry)
     }
 
     /// All metrics in the OpenMetrics text format.
@@ -125,7 +129,7 @@ impl Telemetry {
 /// A route and a method of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
-    /// The template, never the address asked for: addresses are without bound.
+    /// The template, never the requested path: paths are unbounded.
     route: Arc<str>,
     method: &'static str,
 }
@@ -156,21 +160,12 @@ impl HttpMetrics {
             durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
             in_flight: Gauge::default(),
         };
-        registry.register(
-            "http_requests",
-            "HTTP requests answered, by route template, method and class of status",
-            metrics.requests.clone(),
-        );
-        registry.register(
-            "http_request_duration_seconds",
-            "Time from the head of a request to the head of its answer",
+        registry.add(&metric::HTTP_REQUESTS, metrics.requests.clone());
+        registry.add(
+            &metric::HTTP_REQUEST_DURATION_SECONDS,
             metrics.durations.clone(),
         );
-        registry.register(
-            "http_requests_in_flight",
-            "HTTP requests being worked on",
-            metrics.in_flight.clone(),
-        );
+        registry.add(&metric::HTTP_REQUESTS_IN_FLIGHT, metrics.in_flight.clone());
         metrics
     }
 
@@ -232,13 +227,19 @@ mod tests {
     }
 
     #[test]
-    fn metrics_of_the_service_carry_its_name() {
+    fn metrics_have_the_names_of_their_declarations() {
         let telemetry = Telemetry::new();
         let counter = Counter::<u64>::default();
-        telemetry.register(|registry| registry.register("admitted", "Admitted", counter.clone()));
+        telemetry.register(|registry| registry.add(&metric::EXPORT_ROWS, counter.clone()));
+        let gauge = Gauge::<i64>::default();
+        telemetry.register(|registry| registry.add(&metric::RELAY_OLDEST_AGE_SECONDS, gauge));
         counter.inc();
         let text = telemetry.encode().unwrap();
-        assert!(text.contains("firstcome_admitted_total 1"), "{text}");
+        assert!(text.contains("firstcome_export_rows_total 1"), "{text}");
+        assert!(
+            text.contains("firstcome_relay_oldest_age_seconds 0"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub struct TraceConfig {
     pub service_name: String,
 }
 
-/// Traces cannot be kept.
+/// Traces cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     /// There is no TLS.
@@ -69,7 +69,7 @@ pub enum TraceError {
     /// The exporter does not take its settings.
     #[error("set up the export of traces")]
     Exporter(#[source] ExporterBuildError),
-    /// Somebody else keeps them.
+    /// Another subscriber of traces exists.
     #[error("start traces: they have been started before")]
     Twice,
 }

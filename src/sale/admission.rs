@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
 
 use crate::domain::CampaignId;
+use crate::domain::metric;
 use crate::parts::gate::{Admission, Entrant, Gate, GateError};
 use crate::runtime::batcher::{LaneConfig, Lanes, WAIT_BUCKETS};
+use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::supervisor::{Spawner, Stage};
 
 /// Asks the gate on behalf of many.
@@ -77,12 +79,7 @@ impl Desk {
 
     /// Makes visible how long answers take.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register_with_unit(
-            "admission",
-            "From asking for an admission to the gate's answer: the wait for a call, and the call",
-            Unit::Seconds,
-            self.waits.clone(),
-        );
+        registry.add(&metric::ADMISSION_SECONDS, self.waits.clone());
     }
 
     /// Asks for one entrant and waits for the answer.

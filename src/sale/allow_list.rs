@@ -21,39 +21,33 @@ pub use self::lines::BadLine;
 use crate::domain::{AllowListId, CampaignId, Origin, State, UserId};
 use crate::parts::store::{AllowList, Enforced, Store, StoreError};
 use crate::runtime::batcher::{LaneConfig, Lanes};
+use crate::runtime::settings::settings;
 use crate::runtime::supervisor::{Spawner, Stage};
 use crate::sale::catalogue::Catalogue;
 
-/// The bounds of lists.
-#[derive(Clone, Copy, Debug)]
-pub struct AllowListConfig {
-    /// Imports at the same time.
-    pub imports_max: usize,
-    /// Lines of a file at most.
-    pub users_max: u64,
-    /// Users written in one transaction at most.
-    pub batch_rows_max: usize,
-    /// How long the next piece of a file may take to come.
-    pub piece_timeout: Duration,
-    /// Answers that are remembered.
-    pub answers_max: u64,
-    /// Users who wait to be looked for, in each lane.
-    pub waiting_max: usize,
-    /// How long a list that is over is kept: longer than a replica may still go by it.
-    pub grace: Duration,
-}
-
-impl Default for AllowListConfig {
-    fn default() -> Self {
-        Self {
-            imports_max: 2,
-            users_max: 10_000_000,
-            batch_rows_max: 1_000,
-            piece_timeout: Duration::from_secs(5),
-            answers_max: 100_000,
-            waiting_max: 4_096,
-            grace: Duration::from_secs(60),
-        }
+settings! {
+    /// `[allowlist]`: allow-lists.
+    #[derive(Copy)]
+    AllowListConfig in "allowlist" {
+        /// Imports at the same time, on each replica; more are answered 503
+        imports_max: usize = 2, in 1..=100;
+        /// How long one import may take, in place of `http.request_timeout`
+        import_timeout: Duration = Duration::from_secs(600),
+            in Duration::from_secs(1)..=Duration::from_secs(86_400);
+        /// Lines of a file
+        users_max: u64 = 10_000_000, in 1..=1_000_000_000;
+        /// Users written in one transaction
+        batch_rows_max: usize = 1_000, in 1..=10_000;
+        /// Answers in the cache, some 100 bytes each
+        answers_max: u64 = 100_000, in 1..=100_000_000;
+        /// Users that wait to be looked up, in each of two batchers; more are answered 503
+        waiting_max: usize = 4_096, in 1..=1_000_000;
+    }
+    beside {
+        /// How long the next piece of a file may take to come: `http.body_timeout`.
+        piece_timeout: Duration = Duration::from_secs(5);
+        /// How long a replaced list is kept: longer than a replica may still use it.
+        grace: Duration = Duration::from_secs(60);
     }
 }
 

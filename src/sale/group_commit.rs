@@ -10,14 +10,16 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::domain::metric;
 use crate::domain::{self, Campaign, CampaignId, Fresh, ParticipationId};
 use crate::parts::gate::Gate;
 use crate::parts::store::{BatchOutcome, CommitError, Intake, Mismatch, Store};
 use crate::runtime::batcher::{LaneConfig, Lanes, Place, WAIT_BUCKETS};
 use crate::runtime::failpoint;
+use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Stage};
 
@@ -120,19 +122,8 @@ impl Writer {
     /// Makes visible where those wait who are committed in groups.
     pub fn register(&self, registry: &mut Registry) {
         let waits = &self.desk.waits;
-        let writer = registry.sub_registry_with_prefix("writer");
-        writer.register_with_unit(
-            "queue",
-            "From the admission of a participation to the beginning of its transaction",
-            Unit::Seconds,
-            waits.queue.clone(),
-        );
-        writer.register_with_unit(
-            "commit",
-            "From the beginning of a participation's transaction to its commit, with all it had to be tried again",
-            Unit::Seconds,
-            waits.commit.clone(),
-        );
+        registry.add(&metric::WRITER_QUEUE_SECONDS, waits.queue.clone());
+        registry.add(&metric::WRITER_COMMIT_SECONDS, waits.commit.clone());
     }
 
     /// Keeps a place in the queue, or none when it is full.

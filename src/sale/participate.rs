@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 pub use self::lookups::Lookups;
@@ -41,7 +41,7 @@ const FIRST_ANSWER_PAUSE: Duration = Duration::from_millis(50);
 const SYNC_HOLD: TimeDelta = TimeDelta::seconds(30);
 
 /// What is done while the gate is away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenAway {
     /// The database admits and commits, slower and with a short queue.

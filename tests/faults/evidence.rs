@@ -149,7 +149,7 @@ impl Evidence {
         });
         evidence.windows = windows.collect();
         let kafka = Kafka::connect(KafkaConfig {
-            brokers: world.parts.brokers.clone(),
+            brokers: Some(world.parts.brokers.clone()),
             ..KafkaConfig::default()
         });
         let topic = Stream::Participation.topic(&world.prefix);

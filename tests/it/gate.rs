@@ -17,7 +17,7 @@ mod subject;
 use std::sync::Arc;
 
 use firstcome::domain::to_stored_precision;
-use firstcome::parts::gate::{Gate, Layout, RedisConfig, ScriptGate};
+use firstcome::parts::gate::{Gate, RedisConfig, ScriptGate};
 use firstcome::runtime::clock::Clock;
 use futures_util::future::BoxFuture;
 use redis::AsyncTypedCommands;
@@ -133,8 +133,8 @@ async fn redis_subject() -> (Subject, String) {
 async fn cluster_subject() -> Subject {
     let prefix = format!("it-{}", Uuid::now_v7());
     let config = RedisConfig {
-        url: cluster::shared().await.url().into(),
-        layout: Layout::Cluster,
+        url: Some(cluster::shared().await.url().into()),
+        cluster: true,
         ..redis_config()
     };
     let gate = Arc::new(ScriptGate::redis(&config, &prefix).await.unwrap());
@@ -153,7 +153,7 @@ pub fn redis_config() -> RedisConfig {
         )
     });
     RedisConfig {
-        url: url.into(),
+        url: Some(url.into()),
         // Tests share the machine with a build: what is slow is not broken.
         response_timeout: std::time::Duration::from_secs(10),
         ..RedisConfig::default()
@@ -161,7 +161,7 @@ pub fn redis_config() -> RedisConfig {
 }
 
 pub async fn redis_connection() -> redis::aio::MultiplexedConnection {
-    let client = redis::Client::open(redis_config().url.expose_secret()).unwrap();
+    let client = redis::Client::open(redis_config().url.unwrap().expose_secret()).unwrap();
     client.get_multiplexed_async_connection().await.unwrap()
 }
 

@@ -30,7 +30,7 @@ fn record(key: &str, payload: &str) -> Record {
 
 fn config(brokers: String) -> KafkaConfig {
     KafkaConfig {
-        brokers,
+        brokers: Some(brokers),
         producers: 2,
         message_timeout: Duration::from_millis(1_500),
         metadata_timeout: Duration::from_secs(2),

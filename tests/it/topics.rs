@@ -19,7 +19,7 @@ async fn scene() -> (Cluster, Arc<Kafka>) {
         cluster.partition_leader("t", partition, leader).unwrap();
     }
     let config = KafkaConfig {
-        brokers: cluster.bootstrap_servers(),
+        brokers: Some(cluster.bootstrap_servers()),
         metadata_timeout: Duration::from_secs(2),
         ..KafkaConfig::default()
     };

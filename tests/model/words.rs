@@ -27,7 +27,7 @@ fn name(id: usize) -> char {
 fn names(ids: impl Iterator<Item = usize>) -> String {
     let names: Vec<String> = ids.map(|id| name(id).to_string()).collect();
     if names.is_empty() {
-        "nobody".to_owned()
+        "none".to_owned()
     } else {
         names.join(", ")
     }
@@ -55,23 +55,25 @@ fn held(ticket: Ticket) -> String {
 
 fn told(answer: Answer) -> &'static str {
     match answer {
-        Answer::Yes => "committed, answered yes",
-        Answer::SoldOut => "told that it is sold out",
-        Answer::Already => "told \"already\"",
-        Answer::Ended => "told that it is over",
-        Answer::First => "told what its key led to",
-        Answer::Unknown => "told to come back",
+        Answer::Yes => "committed, accepted",
+        Answer::SoldOut => "rejected: sold out",
+        Answer::Already => "rejected: already participated",
+        Answer::Ended => "rejected: ended",
+        Answer::First => "answered with the first response to its key",
+        Answer::Unknown => "answered 503",
     }
 }
 
 fn became(phase: Phase) -> String {
     match phase {
-        Phase::Asking { not_in } => format!("refused, asks a gate newer than epoch {not_in} again"),
+        Phase::Asking { not_in } => {
+            format!("rejected, requests admission at a gate newer than epoch {not_in}")
+        }
         Phase::Coming => String::new(),
-        Phase::Refused(_) => "refused, with a key".to_owned(),
-        Phase::Looked(_) => "nothing is there".to_owned(),
+        Phase::Refused(_) => "rejected, with a key".to_owned(),
+        Phase::Looked(_) => "nothing found".to_owned(),
         Phase::Admitted(ticket) => held(ticket),
-        Phase::Writing(_) => "lease looked at, the transaction begins".to_owned(),
+        Phase::Writing(_) => "lease checked, the transaction begins".to_owned(),
         Phase::Ended(answer) => told(answer).to_owned(),
     }
 }
@@ -81,11 +83,15 @@ fn happened(protocol: &Protocol, action: Action, before: &State, after: &State) 
     match action {
         Action::Ask(id) => {
             let user = protocol.user_of[id] + 1;
-            format!("{} (user {user}) asks the gate: {}", name(id), of(id))
+            format!("{} (user {user}) requests admission: {}", name(id), of(id))
         }
         Action::Arrive(id) => format!("{} begins", name(id)),
-        Action::Refuse(id) => format!("{} tells the gate of its no: {}", name(id), of(id)),
-        Action::Look(id) => format!("{} looks into the store: {}", name(id), of(id)),
+        Action::Refuse(id) => format!(
+            "{} confirms the rejection at the gate: {}",
+            name(id),
+            of(id)
+        ),
+        Action::Look(id) => format!("{} queries the store: {}", name(id), of(id)),
         Action::Begin(id) => format!("{}'s writer: {}", name(id), of(id)),
         Action::Commit(id) => format!("{}'s transaction: {}", name(id), of(id)),
         Action::Direct(id) => {
@@ -101,15 +107,15 @@ fn happened(protocol: &Protocol, action: Action, before: &State, after: &State) 
                 Some(Word::Settle(_)) => "committed",
                 _ => "not committed",
             };
-            format!("the gate hears from its writer that {} is {is}", name(id))
+            format!("the writer notifies the gate that {} is {is}", name(id))
         }
-        Action::LeaseEnds(id) => format!("the lease of {} runs out", name(id)),
+        Action::LeaseEnds(id) => format!("the lease of {} expires", name(id)),
         Action::Raise(_) => format!("a rebuild raises the epoch to {}", after.store.epoch),
         Action::Read(by) => match before.rebuilds[by] {
             Rebuild::Raised(epoch) => {
                 let rows = after.store.rows;
                 let found = names((0..rows.len()).filter(|id| rows[*id].is_some()));
-                format!("the rebuild of epoch {epoch} reads who is committed: {found}")
+                format!("the rebuild of epoch {epoch} reads the committed participations: {found}")
             }
             _ => String::new(),
         },
@@ -123,7 +129,7 @@ fn happened(protocol: &Protocol, action: Action, before: &State, after: &State) 
         Action::SweepLooks(by) => match before.sweeps[by] {
             Sweep::Saw { attempt, .. } => {
                 let is = after.store.rows[attempt].map_or("not committed", |_| "committed");
-                format!("the sweeper asks the store: {} is {is}", name(attempt))
+                format!("the sweeper queries the store: {} is {is}", name(attempt))
             }
             _ => String::new(),
         },

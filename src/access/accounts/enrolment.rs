@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::login::CodeCheck;
+use super::credentials::CodeCheck;
 use super::totp::{RecoveryCodes, TotpSecret};
 use super::{Account, AccountError, Accounts, Credentials, Entered};
 use crate::domain::{AuditAction, AuditNote, Origin, UserId};

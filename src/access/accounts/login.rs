@@ -1,98 +1,19 @@
-//! Logging in, being logged in, going on with a remembered log-in, and logging out.
+//! Log-in, sessions, remembered log-ins, and log-out.
 
 use std::net::IpAddr;
 
 use secrecy::SecretString;
 
+use super::credentials::CodeCheck;
 use super::password::Verdict;
 use super::totp::{RecoveryCodes, TotpSecret};
 use super::{
-    Account, AccountError, Accounts, RememberToken, SessionToken, TotpPolicy, TotpState, scopes_of,
+    Account, AccountError, Accounts, CodeUsed, Credentials, Entered, RememberToken, Remembered,
+    Session, SessionToken, Stay, TotpPolicy, TotpState, scopes_of,
 };
 use crate::access::identity::Scopes;
-use crate::domain::{Instant, LoginName, UserId};
+use crate::domain::LoginName;
 use crate::parts::gate::{GateError, LoginEnd, Opened, Opening, Series, SeriesToken};
-
-/// What somebody logs in with, and from where.
-#[derive(Clone, Copy, Debug)]
-pub struct Credentials<'a> {
-    /// The login name.
-    pub login: &'a str,
-    /// The password.
-    pub password: &'a SecretString,
-    /// A one-time code, or a recovery code, if one is shown.
-    pub code: Option<&'a str>,
-    /// Where the request comes from.
-    pub address: Option<IpAddr>,
-}
-
-/// Whether a one-time code is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CodeCheck {
-    /// It is, where the account has them enabled.
-    WhereEnabled,
-    /// It is not: whoever asks is logged in.
-    Omitted,
-}
-
-/// Which code was accepted beside the password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CodeUsed {
-    /// None was needed.
-    None,
-    /// A one-time code.
-    Totp,
-    /// A recovery code, which is accepted once.
-    Recovery,
-}
-
-/// Whether a log-in is remembered when its session is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stay {
-    /// It is not.
-    Forgotten,
-    /// It is, for as long as is configured.
-    Remembered,
-}
-
-/// A log-in that is remembered.
-#[derive(Debug)]
-pub struct Remembered {
-    /// What goes on with it.
-    pub token: RememberToken,
-    /// When it is over.
-    pub ends_at: Instant,
-}
-
-/// Somebody who has just logged in.
-#[derive(Debug)]
-pub struct Entered {
-    /// As whom.
-    pub account: Account,
-    /// What says so from now on. It is another one each time.
-    pub token: SessionToken,
-    /// When that is over at the latest.
-    pub ends_at: Instant,
-    /// What it is remembered by.
-    pub remembered: Option<Remembered>,
-    /// What they may do as an admin in this session.
-    pub scopes: Scopes,
-    /// How the account is with one-time codes.
-    pub totp: TotpState,
-    /// Which code was accepted.
-    pub code: CodeUsed,
-}
-
-/// Somebody who is logged in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Session {
-    /// Who.
-    pub user: UserId,
-    /// What they may do as an admin.
-    pub scopes: Scopes,
-    /// When it is over at the latest.
-    pub ends_at: Instant,
-}
 
 impl Accounts {
     /// Logs somebody in. That there is no such account, that the password is another and that the account is

@@ -1,4 +1,4 @@
-//! How log-ins fare. Cheap to clone: all clones are the same numbers. Nobody is named.
+//! Metrics of log-ins. Clones share their values. No label names a user.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -6,6 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use super::AccountError;
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Ended {
@@ -17,7 +19,7 @@ struct By {
     by: &'static str,
 }
 
-/// The numbers of log-ins.
+/// Metrics of log-ins.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     logins: Family<Ended, Counter>,
@@ -27,32 +29,15 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Makes the numbers visible.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "logins",
-            "Log-ins with a password, by how they ended",
-            self.logins.clone(),
-        );
-        let sessions = registry.sub_registry_with_prefix("sessions");
-        sessions.register(
-            "resumed",
-            "Log-ins that were remembered, by how they ended",
-            self.resumed.clone(),
-        );
-        sessions.register(
-            "created",
-            "Sessions opened, by what: a password or a remembered log-in",
-            self.sessions.clone(),
-        );
-        sessions.register(
-            "csrf_refused",
-            "Requests refused because they did not show that they come from the session's own pages",
-            self.csrf_refused.clone(),
-        );
+        registry.add(&metric::LOGINS, self.logins.clone());
+        registry.add(&metric::SESSIONS_RESUMED, self.resumed.clone());
+        registry.add(&metric::SESSIONS_CREATED, self.sessions.clone());
+        registry.add(&metric::SESSIONS_CSRF_REFUSED, self.csrf_refused.clone());
     }
 
-    /// A request was refused that may have been forged.
+    /// Counts a rejected request that may be forged.
     pub fn forged(&self) {
         self.csrf_refused.inc();
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::login::CodeCheck;
+use super::credentials::CodeCheck;
 use super::{Account, AccountError, Accounts, Credentials, Entered, RememberToken, SessionToken};
 use crate::domain::{AuditAction, AuditNote, Origin, UserId};
 use crate::parts::gate::{Digest, GateError, Listed, Login};

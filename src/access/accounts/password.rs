@@ -29,7 +29,7 @@ const DIFFERENT_MIN: usize = 5;
 static COMMON_PASSWORDS: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| include_str!("common_passwords.txt").lines().collect());
 
-/// Whether it is among the first that somebody tries.
+/// Whether it is a common password.
 #[must_use]
 pub fn is_common(password: &str) -> bool {
     let mut letters: Vec<char> = password.chars().collect();
@@ -52,7 +52,7 @@ pub struct Passwords {
     pub lanes: u32,
     /// Hashed at once.
     pub at_once_max: usize,
-    /// Longest wait for one's turn.
+    /// Longest wait for a place.
     pub wait_max: Duration,
 }
 

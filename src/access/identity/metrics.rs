@@ -1,4 +1,4 @@
-//! How tokens fare. Cheap to clone: all clones are the same numbers.
+//! Metrics of tokens. Clones share their values.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -6,11 +6,13 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use super::TokenError;
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
 
 /// Why a token was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Why {
-    /// One word.
+    /// The reason in one word.
     pub reason: &'static str,
 }
 
@@ -21,7 +23,7 @@ pub struct Fetch {
     pub result: &'static str,
 }
 
-/// The numbers of whoever verifies tokens.
+/// Metrics of the verification of tokens.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     /// Tokens refused by this process.
@@ -31,19 +33,10 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Makes the numbers visible.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
-        let tokens = registry.sub_registry_with_prefix("tokens");
-        tokens.register(
-            "refused",
-            "Tokens that were not believed, by reason",
-            self.refused.clone(),
-        );
-        tokens.register(
-            "key_fetches",
-            "Fetches of the keys of tokens, by how they ended",
-            self.fetches.clone(),
-        );
+        registry.add(&metric::TOKENS_REFUSED, self.refused.clone());
+        registry.add(&metric::TOKENS_KEY_FETCHES, self.fetches.clone());
     }
 
     pub(super) fn refuse(&self, error: TokenError) {

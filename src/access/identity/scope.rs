@@ -1,4 +1,4 @@
-//! The words that say what an admin may do. A word that is not one of these is not ours and says
+//! The scopes of admins. A word that is not one of these is not ours and says
 //! nothing here.
 
 use std::fmt;
@@ -108,7 +108,7 @@ needs!(
     AuditRead,
 );
 
-/// Which scopes somebody has.
+/// A set of scopes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scopes(u16);
 

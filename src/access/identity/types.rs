@@ -1,7 +1,9 @@
-//! What a token says of itself in `typ`: a token that was made for something else must not be taken for one
-//! that says who is asking (RFC 8725, 3.11).
+//! The type of a token (`typ`). A token that was issued for another purpose must not authenticate a user (RFC 8725,
+//! 3.11).
 
-/// What a token is that does not say so.
+use std::fmt;
+
+/// The type of a token without `typ`.
 const UNTYPED: &str = "jwt";
 /// May be left out in front of a media type (RFC 7515, 4.1.9).
 const APPLICATION: &str = "application/";
@@ -14,6 +16,12 @@ impl Default for TokenTypes {
     /// JSON Web Tokens without a purpose of their own, and access tokens of OAuth 2.0 (RFC 9068).
     fn default() -> Self {
         Self(vec![UNTYPED.to_owned(), "at+jwt".to_owned()])
+    }
+}
+
+impl fmt::Display for TokenTypes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0.join(","))
     }
 }
 

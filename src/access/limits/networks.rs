@@ -1,5 +1,6 @@
 //! Networks, and where a request comes from behind proxies in them.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -39,6 +40,13 @@ impl FromStr for Networks {
         let networks = text.split(',').map(str::trim).filter(|one| !one.is_empty());
         let networks: Result<_, _> = networks.map(str::parse).collect();
         networks.map(Self).map_err(|_| NetworksError)
+    }
+}
+
+impl fmt::Display for Networks {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let networks: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        formatter.write_str(&networks.join(","))
     }
 }
 

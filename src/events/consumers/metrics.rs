@@ -10,7 +10,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::domain::Consumer;
+use crate::domain::metric;
 use crate::parts::store::Applied;
+use crate::runtime::metrics::RegisterMetric;
 
 /// Upper bounds in seconds: a batch takes tens of milliseconds, or as long as a database is away.
 const BATCH_BUCKETS: [f64; 12] = [
@@ -61,31 +63,11 @@ impl Default for Metrics {
 impl Metrics {
     /// Registers them.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "consumer_records",
-            "Records read, by what came of them: applied, late, duplicate, ignored or poison",
-            self.records.clone(),
-        );
-        registry.register(
-            "consumer_rewards",
-            "Participations granted what they earn, or that lost it again: granted or reversed",
-            self.rewards.clone(),
-        );
-        registry.register(
-            "consumer_retries",
-            "Attempts that failed and were made again",
-            self.retries.clone(),
-        );
-        registry.register(
-            "consumer_batch_seconds",
-            "Time from the first attempt at a batch until it was done",
-            self.batches.clone(),
-        );
-        registry.register(
-            "consumer_lag",
-            "Records of a partition that are not done yet",
-            self.lag.clone(),
-        );
+        registry.add(&metric::CONSUMER_RECORDS, self.records.clone());
+        registry.add(&metric::CONSUMER_REWARDS, self.rewards.clone());
+        registry.add(&metric::CONSUMER_RETRIES, self.retries.clone());
+        registry.add(&metric::CONSUMER_BATCH_SECONDS, self.batches.clone());
+        registry.add(&metric::CONSUMER_LAG, self.lag.clone());
     }
 
     /// The handles of one consumer.

@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 pub use retention::RetentionMetrics;
@@ -17,6 +17,8 @@ pub(super) use retention::UNKNOWN;
 
 use super::{Item, Parts};
 use crate::domain::Instant;
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::supervisor::BoxError;
 
 /// Upper bounds in seconds: fine where a healthy relay is, coarse where a backlog is.
@@ -108,82 +110,38 @@ impl Default for Metrics {
 impl Metrics {
     /// Makes the numbers visible.
     pub fn register(&self, registry: &mut Registry) {
-        let relay = registry.sub_registry_with_prefix("relay");
-        relay.register(
-            "pending",
-            "Rows waiting to be published",
-            self.pending.clone(),
-        );
-        relay.register(
-            "oldest_age_seconds",
-            "Age of the oldest pending row",
+        registry.add(&metric::RELAY_PENDING, self.pending.clone());
+        registry.add(
+            &metric::RELAY_OLDEST_AGE_SECONDS,
             self.oldest_age_seconds.clone(),
         );
-        relay.register("parked", "Parked rows by state", self.parked.clone());
-        relay.register(
-            "blocked_keys",
-            "Keys waiting behind a parked row",
-            self.blocked_keys.clone(),
-        );
-        relay.register("publish", "Attempts to publish", self.published.clone());
-        self.register_breakers(relay);
-        relay.register(
-            "wake_hits",
-            "Rows handed over by the writer",
-            self.wake_hits.clone(),
-        );
-        relay.register(
-            "polls",
-            "Times pending rows were looked for",
-            self.polls.clone(),
-        );
-        relay.register(
-            "woken",
-            "Times another replica said that there were rows",
-            self.woken.clone(),
-        );
-        relay.register(
-            "lease_epoch_changes",
-            "Buckets that changed to this owner",
+        registry.add(&metric::RELAY_PARKED, self.parked.clone());
+        registry.add(&metric::RELAY_BLOCKED_KEYS, self.blocked_keys.clone());
+        registry.add(&metric::RELAY_PUBLISH, self.published.clone());
+        self.register_breakers(registry);
+        registry.add(&metric::RELAY_WAKE_HITS, self.wake_hits.clone());
+        registry.add(&metric::RELAY_POLLS, self.polls.clone());
+        registry.add(&metric::RELAY_WOKEN, self.woken.clone());
+        registry.add(
+            &metric::RELAY_LEASE_EPOCH_CHANGES,
             self.lease_epoch_changes.clone(),
         );
-        relay.register(
-            "order_violations",
-            "Events sent after a later one of the same participation",
+        registry.add(
+            &metric::RELAY_ORDER_VIOLATIONS,
             self.order_violations.clone(),
         );
-        relay.register_with_unit(
-            "commit_to_ack",
-            "From commit to acknowledgement",
-            Unit::Seconds,
+        registry.add(
+            &metric::RELAY_COMMIT_TO_ACK_SECONDS,
             self.commit_to_ack_seconds.clone(),
         );
-        relay.register_with_unit(
-            "wake",
-            "From the commit of a row that came from the writer until it is sent",
-            Unit::Seconds,
-            self.wake_seconds.clone(),
-        );
-        relay.register_with_unit(
-            "publish",
-            "From sending a row that came from the writer to its acknowledgement",
-            Unit::Seconds,
-            self.publish_seconds.clone(),
-        );
-        self.retention.register(relay);
+        registry.add(&metric::RELAY_WAKE_SECONDS, self.wake_seconds.clone());
+        registry.add(&metric::RELAY_PUBLISH_SECONDS, self.publish_seconds.clone());
+        self.retention.register(registry);
     }
 
-    fn register_breakers(&self, relay: &mut Registry) {
-        relay.register(
-            "breaker_open",
-            "Whether the broker, a topic or a partition is held back",
-            self.breaker_open.clone(),
-        );
-        relay.register(
-            "partitions_away",
-            "Partitions that take nothing",
-            self.partitions_away.clone(),
-        );
+    fn register_breakers(&self, registry: &mut Registry) {
+        registry.add(&metric::RELAY_BREAKER_OPEN, self.breaker_open.clone());
+        registry.add(&metric::RELAY_PARTITIONS_AWAY, self.partitions_away.clone());
     }
 
     /// Counts an acknowledgement.

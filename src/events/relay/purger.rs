@@ -17,70 +17,52 @@ use tokio_util::sync::CancellationToken;
 use super::Parts;
 use crate::domain::{self, EventId};
 use crate::parts::store::StoreError;
+use crate::runtime::settings::{out_of_bounds, settings};
 use crate::runtime::supervisor::BoxError;
 
 /// The bucket whose owner does what one relay is to do for all.
 pub(super) const CHORES: u16 = 0;
 
-/// How long published events are kept, and how gently they are deleted.
-#[derive(Clone, Debug)]
-pub struct Retention {
-    /// Age from which a published event of a campaign that is over may go.
-    pub published_events: Duration,
-    /// How often events that have come of age are looked for.
-    pub interval: Duration,
-    /// How often all old events are looked at again: campaigns may be over by now.
-    pub sweep_interval: Duration,
-    /// Events looked at, and so deleted, by one statement at most.
-    pub rows_max: u32,
-    /// Share of the time in which statements of a sweep may be running, in percent.
-    pub busy_percent_max: u32,
-    /// How often the database is asked how much history it holds for old snapshots.
-    pub sample_interval: Duration,
-}
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
 
-impl Default for Retention {
-    fn default() -> Self {
-        Self {
-            published_events: Duration::from_secs(7 * 24 * 60 * 60),
-            interval: Duration::from_secs(60),
-            sweep_interval: Duration::from_secs(60 * 60),
-            rows_max: 500,
-            busy_percent_max: 10,
-            sample_interval: Duration::from_secs(30),
-        }
+settings! {
+    /// `[retention]`: how long published events and the audit log are kept, and the load of deleting them.
+    Retention in "retention" {
+        /// Age from which a published event may be deleted
+        published_events: Duration = DAY * 7, in HOUR..=DAY * 36_500;
+        /// Age from which an entry of the audit log is deleted. One replica at a time deletes them, `rows_max` at once
+        audit_entries: Duration = DAY * 400, in DAY..=DAY * 36_500;
+        /// How often such events and entries are looked for; one statement if there are none
+        interval: Duration = SECOND * 60, in SECOND..;
+        /// How often all old events are read again, because their campaigns may be over by now; at least `interval`
+        sweep_interval: Duration = HOUR;
+        /// Events that one statement reads, and one transaction deletes
+        rows_max: u32 = 500, in 1..=1_000;
+        /// Percentage of the time in which statements of a sweep may run: a statement of 10 ms is followed by a pause of
+        /// 90 ms
+        busy_percent_max: u32 = 10, in 1..=100;
+    }
+    beside {
+        /// How often the length of the database's history is read.
+        sample_interval: Duration = SECOND * 30;
     }
 }
 
 impl Retention {
-    /// Everything that is wrong with it.
+    /// All mistakes in it. Tests use shorter intervals than the configuration allows.
     #[must_use]
-    pub fn mistakes(&self) -> Vec<&'static str> {
-        let hour = Duration::from_secs(60 * 60);
-        let rules = [
-            (
-                (hour..=hour * 24 * 36_500).contains(&self.published_events),
-                "published_events: must be between 1h and 36500days",
-            ),
-            (
-                !self.interval.is_zero() && !self.sample_interval.is_zero(),
-                "interval: must not be zero",
-            ),
-            (
-                self.sweep_interval >= self.interval,
-                "sweep_interval: must be at least retention.interval",
-            ),
-            (
-                (1..=1_000).contains(&self.rows_max),
-                "rows_max: must be between 1 and 1000",
-            ),
-            (
-                (1..=100).contains(&self.busy_percent_max),
-                "busy_percent_max: must be between 1 and 100",
-            ),
-        ];
-        let broken = rules.into_iter().filter(|(holds, _)| !holds);
-        broken.map(|(_, mistake)| mistake).collect()
+    pub fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = out_of_bounds(self);
+        mistakes.retain(|mistake| !mistake.starts_with("interval:"));
+        if self.interval.is_zero() || self.sample_interval.is_zero() {
+            mistakes.push("interval: must not be zero".to_owned());
+        }
+        if self.sweep_interval < self.interval {
+            mistakes.push("sweep_interval: must be at least retention.interval".to_owned());
+        }
+        mistakes
     }
 
     /// How long to rest after work that took so long.

@@ -6,10 +6,12 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use std::sync::atomic::AtomicU64;
 
 use crate::domain::Instant;
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -34,27 +36,17 @@ pub struct Metrics {
 impl Metrics {
     /// Makes the numbers visible.
     pub fn register(&self, registry: &mut Registry) {
-        let aggregation = registry.sub_registry_with_prefix("aggregation");
-        aggregation.register(
-            "runs",
-            "Runs of the daily aggregation by how they ended",
-            self.runs.clone(),
-        );
-        aggregation.register(
-            "campaigns_failed",
-            "Campaigns that the daily aggregation could not write",
+        registry.add(&metric::AGGREGATION_RUNS, self.runs.clone());
+        registry.add(
+            &metric::AGGREGATION_CAMPAIGNS_FAILED,
             self.campaigns_failed.clone(),
         );
-        aggregation.register_with_unit(
-            "last_run",
-            "How long the last run took",
-            Unit::Seconds,
+        registry.add(
+            &metric::AGGREGATION_LAST_RUN_SECONDS,
             self.last_run_seconds.clone(),
         );
-        aggregation.register_with_unit(
-            "last_completed_timestamp",
-            "When a run was last completed, 0: not by this process",
-            Unit::Seconds,
+        registry.add(
+            &metric::AGGREGATION_LAST_COMPLETED_TIMESTAMP_SECONDS,
             self.last_completed.clone(),
         );
         // So that the first failure is a change of a number that is there.

@@ -45,7 +45,7 @@ impl Embedded {
             .map(|cluster| cluster.bootstrap_servers())
             .ok_or_else(|| PublishError::Fatal("librdkafka has no mock cluster".to_owned()))?;
         let kafka = Kafka::connect(KafkaConfig {
-            brokers,
+            brokers: Some(brokers),
             producers: 1,
             ..config
         })

@@ -2,6 +2,7 @@
 //! Owns the producer and rebuilds it when librdkafka calls it fatal; knows nothing of the outbox.
 
 mod classify;
+mod config;
 mod deliver;
 mod durability;
 mod forward;
@@ -29,6 +30,7 @@ use tokio::sync::Mutex;
 
 use super::{Acknowledged, PublishError, Publisher, Record, Turn};
 use classify::classify;
+pub use config::{KafkaConfig, SaslMechanism, SecurityProtocol};
 pub use durability::Durability;
 pub use group::{GroupConfig, GroupError, Hooks, Share};
 use producers::{Current, Producers};
@@ -37,72 +39,19 @@ pub use read::{Extent, ReadError};
 use sender::Outgoing;
 pub use topics::{PartitionState, TopicState};
 
-/// How records are sent.
-#[derive(Clone, Debug)]
-pub struct KafkaConfig {
-    /// `host:port`, separated by commas.
-    pub brokers: String,
-    /// Shown in the brokers' logs and quotas.
-    pub client_id: String,
-    /// How long a record may wait for its acknowledgement; must end well within the relay's lease.
-    pub message_timeout: Duration,
-    /// Producers side by side, each for its share of the partitions.
-    pub producers: u16,
-    /// How long a record waits for company.
-    pub linger: Duration,
-    /// The same for records sent in bulk, by a producer of their own.
-    pub bulk_linger: Duration,
-    /// `none`, `lz4`, `zstd`, `snappy` or `gzip`.
-    pub compression: String,
-    /// A batch stays below this; so must the topics' `max.message.bytes`.
-    pub message_bytes_max: u32,
-    /// Records in the producer's own queue.
-    pub queue_records_max: u32,
-    /// How long questions about topics may take.
-    pub metadata_timeout: Duration,
-    /// Further librdkafka settings (security, for one), applied last.
-    pub extra: Extra,
-}
-
-/// Settings of librdkafka by name. What they are is not printed: there are secrets among them.
-#[derive(Clone, Default)]
-pub struct Extra(pub Vec<(&'static str, String)>);
-
-impl std::fmt::Debug for Extra {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names = self.0.iter().map(|(name, _)| name);
-        formatter.debug_list().entries(names).finish()
-    }
-}
-
-impl Default for KafkaConfig {
-    fn default() -> Self {
-        Self {
-            brokers: "127.0.0.1:9092".to_owned(),
-            client_id: "firstcome".to_owned(),
-            message_timeout: Duration::from_secs(10),
-            producers: 3,
-            linger: Duration::from_millis(1),
-            bulk_linger: Duration::from_millis(15),
-            compression: "lz4".to_owned(),
-            message_bytes_max: 1_000_000,
-            queue_records_max: 50_000,
-            metadata_timeout: Duration::from_secs(5),
-            extra: Extra::default(),
-        }
-    }
-}
-
 impl KafkaConfig {
     fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client
-            .set("bootstrap.servers", &self.brokers)
+            .set(
+                "bootstrap.servers",
+                self.brokers.as_deref().unwrap_or_default(),
+            )
             .set("client.id", &self.client_id)
             .set("socket.keepalive.enable", "true")
             .set("reconnect.backoff.max.ms", "1000");
-        for (name, value) in &self.extra.0 {
-            client.set(*name, value);
+        for (name, value) in self.security() {
+            client.set(name, value);
         }
         client.set_log_level(RDKafkaLogLevel::Warning);
         client

@@ -15,7 +15,9 @@ use super::{
     Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, KeyDigest,
     KeyRefused, Lease, Mark, Return, Seat, Settings,
 };
+use crate::domain::metric;
 use crate::domain::{CampaignId, ParticipationId};
+use crate::runtime::metrics::RegisterMetric;
 
 /// A gate that is left alone while it is away.
 pub struct Guarded {
@@ -46,17 +48,8 @@ impl Guarded {
 
     /// Makes visible whether the gate is away, and how often it was.
     pub fn register(&self, registry: &mut Registry) {
-        let gate = registry.sub_registry_with_prefix("gate");
-        gate.register(
-            "away",
-            "1 while the gate does not answer",
-            self.is_away.clone(),
-        );
-        gate.register(
-            "outages",
-            "How often the gate went away",
-            self.outages.clone(),
-        );
+        registry.add(&metric::GATE_AWAY, self.is_away.clone());
+        registry.add(&metric::GATE_OUTAGES, self.outages.clone());
     }
 
     /// How often the gate has gone away.

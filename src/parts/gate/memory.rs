@@ -1,9 +1,11 @@
 //! The memory of the server that holds the gate, as metrics. Without memory it admits nobody.
 
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 use super::ServerMemory;
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
 
 /// What is shown of the server's memory. Cheap to clone: all clones are the same numbers.
 #[derive(Clone, Debug, Default)]
@@ -15,19 +17,8 @@ pub struct MemoryMetrics {
 impl MemoryMetrics {
     /// Makes the numbers visible.
     pub fn register(&self, registry: &mut Registry) {
-        let gate = registry.sub_registry_with_prefix("gate");
-        gate.register_with_unit(
-            "memory_used",
-            "Memory that Redis uses, of a cluster its fullest node",
-            Unit::Bytes,
-            self.used.clone(),
-        );
-        gate.register_with_unit(
-            "memory_limit",
-            "Memory that Redis may use: maxmemory, or the machine's",
-            Unit::Bytes,
-            self.limit.clone(),
-        );
+        registry.add(&metric::GATE_MEMORY_USED_BYTES, self.used.clone());
+        registry.add(&metric::GATE_MEMORY_LIMIT_BYTES, self.limit.clone());
     }
 
     /// Shows what was read.

@@ -1,5 +1,6 @@
 //! Runs the gate's scripts in Redis. Owns the connection and its time limits; knows no rule.
 
+mod config;
 mod wire;
 
 use std::collections::{BTreeSet, HashMap};
@@ -9,8 +10,9 @@ use redis::{
     Client, ClientTlsConfig, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
     RedisResult, ServerErrorKind, TlsCertificates,
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
+pub use self::config::RedisConfig;
 use self::wire::Wire;
 use super::reply::Reply;
 use super::script::{self, Script, StartError};
@@ -30,79 +32,40 @@ pub enum Layout {
     Cluster,
 }
 
-/// Where Redis is and how long it may take.
-#[derive(Clone, Debug)]
-pub struct RedisConfig {
-    /// `redis://[user:password@]host[:port][/database]`; of a cluster several, with commas between them.
-    pub url: SecretString,
-    /// What is there.
-    pub layout: Layout,
-    /// What `rediss://` is encrypted with; none: the authorities of the public web are believed.
-    pub tls: Option<RedisTls>,
-    /// How long a connection may take to be made.
-    pub connect_timeout: Duration,
-    /// How long an answer may take, reconnecting included. The command may still have run.
-    pub response_timeout: Duration,
-}
-
-/// Certificates, in PEM.
-#[derive(Clone, Debug, Default)]
-pub struct RedisTls {
-    /// Those who may vouch for the server; none: those of the public web.
-    pub authorities: Option<String>,
-    /// Our own, which the server asks for.
-    pub certificate: Option<String>,
-    /// The key of that.
-    pub key: Option<SecretString>,
-}
-
-impl RedisTls {
-    fn certificates(&self) -> TlsCertificates {
-        let client_tls = match (&self.certificate, &self.key) {
-            (Some(certificate), Some(key)) => Some(ClientTlsConfig {
-                client_cert: certificate.as_bytes().to_vec(),
-                client_key: key.expose_secret().as_bytes().to_vec(),
-            }),
-            _ => None,
-        };
-        TlsCertificates {
-            client_tls,
-            root_cert: self.authorities.as_ref().map(|pem| pem.as_bytes().to_vec()),
-        }
-    }
-}
-
 impl RedisConfig {
-    /// Somebody who connects to each of the addresses.
+    /// A client for each of the addresses.
     pub fn clients(&self) -> Result<Vec<Client>, StartError> {
         let nodes = self.nodes()?.into_iter();
         nodes.map(|node| self.client_to(node)).collect()
     }
 
     fn nodes(&self) -> Result<Vec<ConnectionInfo>, StartError> {
-        let urls = self.url.expose_secret().split(',').map(str::trim);
+        let urls = self.urls();
         urls.map(|url| url.into_connection_info().map_err(StartError::Url))
             .collect()
     }
 
     fn client_to(&self, node: ConnectionInfo) -> Result<Client, StartError> {
-        match &self.tls {
-            Some(tls) => Client::build_with_tls(node, tls.certificates()),
+        match self.certificates() {
+            Some(certificates) => Client::build_with_tls(node, certificates),
             None => Client::open(node),
         }
         .map_err(StartError::Url)
     }
-}
 
-impl Default for RedisConfig {
-    fn default() -> Self {
-        Self {
-            url: SecretString::from("redis://127.0.0.1:6379"),
-            layout: Layout::Single,
-            tls: None,
-            connect_timeout: Duration::from_secs(1),
-            response_timeout: Duration::from_secs(1),
-        }
+    /// The certificates of encrypted connections; none: connections are not encrypted.
+    fn certificates(&self) -> Option<TlsCertificates> {
+        let client_tls = match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => Some(ClientTlsConfig {
+                client_cert: certificate.as_bytes().to_vec(),
+                client_key: key.expose_secret().as_bytes().to_vec(),
+            }),
+            _ => None,
+        };
+        self.is_encrypted().then(|| TlsCertificates {
+            client_tls,
+            root_cert: self.tls_ca.as_ref().map(|pem| pem.as_bytes().to_vec()),
+        })
     }
 }
 

@@ -1,11 +1,15 @@
-//! Accounts in the store. Every change has an entry in the audit log in its own transaction; what a password
-//! was or became is in none. A change raises the account's version, and is made to one version alone.
+//! Accounts in the store. Every change writes an entry to the audit log in its own transaction; no entry holds a
+//! password. A change raises the account's version and applies to exactly one version.
 
-use sea_orm::QueryResult;
+use sea_orm::sea_query::{Condition, Expr, ExprTrait};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::campaigns::{to_signed, to_unsigned};
-use super::outbox::Sql;
+use super::entity::account::{ActiveModel, Column, Entity, Model};
+use super::entity::{insert, set};
+use super::numbers::{to_signed, to_unsigned};
 use super::totp::{AccountTotp, TotpChange};
 use super::{Store, StoreError};
 use crate::domain::{AuditNote, Instant, LoginName, UserId};
@@ -13,21 +17,21 @@ use crate::domain::{AuditNote, Instant, LoginName, UserId};
 /// An account.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// Its number: the user.
+    /// Its number, which is the user's.
     pub id: UserId,
-    /// What they log in as.
+    /// The login name.
     pub login: LoginName,
-    /// What is kept of the password, a PHC string.
+    /// The hash of the password, a PHC string.
     pub password_hash: SecretString,
-    /// What it may do as an admin, as words with spaces between them.
+    /// Its scopes as an admin, separated by spaces.
     pub scopes: String,
-    /// Whether nobody may log in by it.
+    /// Whether logging in is forbidden.
     pub disabled: bool,
     /// Its one-time codes, if it has enrolled or begun to.
     pub totp: Option<AccountTotp>,
     /// Raised by each change.
     pub version: u64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Instant,
 }
 
@@ -39,48 +43,52 @@ impl Account {
     }
 }
 
-/// An account to be made.
+/// An account to create.
 #[derive(Clone, Debug)]
 pub struct NewAccount {
-    /// What they log in as.
+    /// The login name.
     pub login: LoginName,
-    /// What is kept of the password.
+    /// The hash of the password.
     pub password_hash: SecretString,
-    /// What it may do as an admin.
+    /// Its scopes as an admin, separated by spaces.
     pub scopes: String,
 }
 
-/// What is to change of an account; none leaves it alone.
+/// Fields of an account to change; none leaves a field alone.
 #[derive(Clone, Debug, Default)]
 pub struct AccountChange {
-    /// What is kept of the new password.
+    /// The hash of the new password.
     pub password_hash: Option<SecretString>,
-    /// What it may do as an admin.
+    /// Its scopes as an admin, separated by spaces.
     pub scopes: Option<String>,
-    /// Whether nobody may log in by it.
+    /// Whether logging in is forbidden.
     pub disabled: Option<bool>,
     /// Its one-time codes.
     pub totp: Option<TotpChange>,
 }
 
-const COLUMNS: &str = "SELECT id, login, password_hash, scopes, disabled, totp_secret, totp_enabled, version, \
-     created_at FROM account WHERE ";
-
 impl Store {
-    /// Makes an account, and an entry in the audit log that names it; none: somebody has the login name.
+    /// Makes an account, and an entry in the audit log that names it; none: the login name is in use.
     pub async fn create_account(
         &self,
         new: &NewAccount,
         note: AuditNote,
     ) -> Result<Option<Account>, StoreError> {
         let tx = self.begin().await?;
-        let mut sql = Sql::new(self, "INSERT INTO account (login, password_hash, scopes, ");
-        sql.push("disabled, version, totp_enabled, totp_last_step, created_at) VALUES (");
-        sql.bind(new.login.as_str());
-        sql.push(",").bind(new.password_hash.expose_secret());
-        sql.push(",").bind(new.scopes.as_str());
-        sql.push(",FALSE,1,FALSE,0,").now().push(")");
-        match sql.run(&tx).await {
+        let insert = insert::<Entity, _>([
+            (Column::Login, new.login.as_str().into()),
+            (
+                Column::PasswordHash,
+                new.password_hash.expose_secret().into(),
+            ),
+            (Column::Scopes, new.scopes.as_str().into()),
+            (Column::Disabled, false.into()),
+            (Column::Version, 1.into()),
+            (Column::TotpEnabled, false.into()),
+            (Column::TotpLastStep, 0.into()),
+            (Column::CreatedAt, self.now_expr()),
+        ]);
+        match tx.execute(&insert).await.map_err(StoreError::from) {
             Ok(_) => {}
             Err(StoreError::Constraint(_)) => {
                 tx.rollback().await?;
@@ -88,10 +96,8 @@ impl Store {
             }
             Err(error) => return Err(error),
         }
-        let mut sql = Sql::new(self, COLUMNS);
-        sql.push("login = ").bind(new.login.as_str());
-        let rows = sql.rows(&tx).await?;
-        let made = rows.first().map(account).transpose()?;
+        let made = find_by_login(&new.login).one(&tx).await?;
+        let made = made.map(Account::try_from).transpose()?;
         if let Some(made) = &made {
             self.write_notes(&tx, &[note.of(&made.id)]).await?;
         }
@@ -101,18 +107,14 @@ impl Store {
 
     /// One account.
     pub async fn find_account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
-        let mut sql = Sql::new(self, COLUMNS);
-        sql.push("id = ").bind(id.0);
-        let rows = sql.rows(self.connection()).await?;
-        rows.first().map(account).transpose()
+        let row = Entity::find_by_id(id.0).one(&self.db).await?;
+        row.map(Account::try_from).transpose()
     }
 
-    /// The account with a login name, in whatever case.
+    /// The account with a login name, which is compared without regard to case.
     pub async fn account_by_login(&self, login: &LoginName) -> Result<Option<Account>, StoreError> {
-        let mut sql = Sql::new(self, COLUMNS);
-        sql.push("login = ").bind(login.as_str());
-        let rows = sql.rows(self.connection()).await?;
-        rows.first().map(account).transpose()
+        let row = find_by_login(login).one(&self.db).await?;
+        row.map(Account::try_from).transpose()
     }
 
     /// Accounts, newest first, below the last one of the page before, at most `rows_max`.
@@ -121,16 +123,16 @@ impl Store {
         after: Option<UserId>,
         rows_max: u64,
     ) -> Result<Vec<Account>, StoreError> {
-        let mut sql = Sql::new(self, COLUMNS);
-        sql.push("id < ")
-            .bind(after.map_or(i64::MAX, |after| after.0));
-        sql.push(" ORDER BY id DESC LIMIT ")
-            .bind(to_signed(rows_max));
-        let rows = sql.rows(self.connection()).await?;
-        rows.iter().map(account).collect()
+        let rows = Entity::find()
+            .filter(Column::Id.lt(after.map_or(i64::MAX, |after| after.0)))
+            .order_by_desc(Column::Id)
+            .limit(rows_max)
+            .all(&self.db)
+            .await?;
+        rows.into_iter().map(Account::try_from).collect()
     }
 
-    /// Changes an account if it still is of `version`, with an entry in the audit log: whether it was.
+    /// Changes an account if its version is still `version`, with an entry in the audit log: whether it was.
     pub async fn change_account(
         &self,
         id: UserId,
@@ -138,71 +140,77 @@ impl Store {
         change: &AccountChange,
         note: AuditNote,
     ) -> Result<bool, StoreError> {
+        let hash = change.password_hash.as_ref();
+        let mut row = ActiveModel {
+            password_hash: set(hash.map(|hash| hash.expose_secret().to_owned())),
+            scopes: set(change.scopes.clone()),
+            disabled: set(change.disabled),
+            ..ActiveModel::default()
+        };
+        let mut unchanged = Condition::all()
+            .add(Column::Id.eq(id.0))
+            .add(Column::Version.eq(to_signed(version)));
+        if let Some(totp) = &change.totp {
+            totp.apply(&mut row);
+            unchanged = unchanged.add_option(totp.condition());
+        }
         let tx = self.begin().await?;
-        let mut sql = Sql::new(self, "UPDATE account SET version = version + 1");
-        if let Some(hash) = &change.password_hash {
-            sql.push(", password_hash = ").bind(hash.expose_secret());
-        }
-        if let Some(scopes) = &change.scopes {
-            sql.push(", scopes = ").bind(scopes.as_str());
-        }
-        if let Some(disabled) = change.disabled {
-            sql.push(", disabled = ").bind(disabled);
-        }
-        if let Some(totp) = &change.totp {
-            totp.set(&mut sql);
-        }
-        sql.push(" WHERE id = ").bind(id.0);
-        sql.push(" AND version = ").bind(to_signed(version));
-        if let Some(totp) = &change.totp {
-            totp.require(&mut sql);
-        }
-        if sql.run(&tx).await? != 1 {
+        let update = Entity::update_many()
+            .set(row)
+            .col_expr(Column::Version, Expr::col(Column::Version).add(1))
+            .filter(unchanged);
+        if update.exec(&tx).await?.rows_affected != 1 {
             tx.rollback().await?;
             return Ok(false);
         }
         if let Some(totp) = &change.totp {
-            totp.replace_recovery_codes(self, &tx, id).await?;
+            totp.replace_recovery_codes(&tx, id).await?;
         }
         self.write_notes(&tx, &[note.of(&id)]).await?;
         tx.commit().await?;
         Ok(true)
     }
 
-    /// Keeps the same password in another way, unless it has been changed meanwhile: whether it was kept.
+    /// Stores another hash of the same password, unless the password has changed since: whether it did.
     pub async fn rehash_account(
         &self,
         id: UserId,
         old: &SecretString,
         new: &SecretString,
     ) -> Result<bool, StoreError> {
-        let mut sql = Sql::new(self, "UPDATE account SET password_hash = ");
-        sql.bind(new.expose_secret());
-        sql.push(" WHERE id = ").bind(id.0);
-        sql.push(" AND password_hash = ").bind(old.expose_secret());
-        Ok(sql.run(self.connection()).await? == 1)
+        let updated = Entity::update_many()
+            .col_expr(Column::PasswordHash, new.expose_secret().into())
+            .filter(Column::Id.eq(id.0))
+            .filter(Column::PasswordHash.eq(old.expose_secret()))
+            .exec(&self.db)
+            .await?;
+        Ok(updated.rows_affected == 1)
     }
 }
 
-fn account(row: &QueryResult) -> Result<Account, StoreError> {
-    let login: String = row.try_get("", "login")?;
-    let hash: String = row.try_get("", "password_hash")?;
-    let secret: Option<String> = row.try_get("", "totp_secret")?;
-    let enabled = row.try_get("", "totp_enabled")?;
-    Ok(Account {
-        id: UserId(row.try_get("", "id")?),
-        login: LoginName::parse(&login).ok_or(StoreError::Unreadable {
-            what: "the login name of an account",
-            value: String::new(),
-        })?,
-        password_hash: hash.into(),
-        scopes: row.try_get("", "scopes")?,
-        disabled: row.try_get("", "disabled")?,
-        totp: secret.map(|secret| AccountTotp {
-            secret: secret.into(),
-            enabled,
-        }),
-        version: to_unsigned(row.try_get("", "version")?),
-        created_at: row.try_get("", "created_at")?,
-    })
+fn find_by_login(login: &LoginName) -> Select<Entity> {
+    Entity::find().filter(Column::Login.eq(login.as_str()))
+}
+
+impl TryFrom<Model> for Account {
+    type Error = StoreError;
+
+    fn try_from(row: Model) -> Result<Self, StoreError> {
+        // No part of a login name goes into an error.
+        let login = LoginName::parse(&row.login);
+        Ok(Self {
+            id: UserId(row.id),
+            login: login
+                .ok_or_else(|| StoreError::unreadable("the login name of an account", ""))?,
+            password_hash: row.password_hash.into(),
+            scopes: row.scopes,
+            disabled: row.disabled,
+            totp: row.totp_secret.map(|secret| AccountTotp {
+                secret: secret.into(),
+                enabled: row.totp_enabled,
+            }),
+            version: to_unsigned(row.version),
+            created_at: row.created_at,
+        })
+    }
 }

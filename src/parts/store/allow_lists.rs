@@ -1,29 +1,35 @@
-//! Lists of those who may take part. Each list is a generation of its own that never changes once it is in
-//! force: it is filled beside the one that holds, its campaign is made to name it in one transaction, and the
-//! users of the one before are deleted later, a bounded piece at a time. So a list is whole or not there.
+//! Lists of the users who may take part. A list never changes once it is in force: a new list is filled beside
+//! it, one transaction makes the campaign name the new one, and the users of the old one are deleted later, a
+//! bounded number at a time. So a campaign has a whole list or none.
 //!
-//! A list is being filled (`importing`), holds (`in_force`), or is over (`ended`); then nobody looks at it any
-//! more, and its users wait to be deleted.
+//! A list is being filled (`importing`), valid (`in_force`), or over (`ended`); nothing reads a list that is over,
+//! and its users wait to be deleted.
+
+mod cleanup;
 
 use std::collections::HashSet;
-use std::time::Duration;
 
-use chrono::TimeDelta;
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, UpdateMany};
 use serde_json::json;
 
-use super::campaigns::{to_signed, to_unsigned};
-use super::outbox::Sql;
+use super::entity::allow_list::{Column, Entity};
+use super::entity::{allow_list_user, campaign, insert};
+use super::numbers::{to_signed, to_unsigned};
 use super::shapes::{padded, slices};
+use super::sql::Sql;
 use super::{Store, StoreError};
 use crate::domain::{
     AllowListId, AuditAction, AuditNote, CampaignId, Instant, Origin, State, UserId,
 };
 use crate::runtime::failpoint;
 
-/// What a user takes in a statement.
+const IMPORTING: &str = "importing";
+const IN_FORCE: &str = "in_force";
+const ENDED: &str = "ended";
+/// Bytes of a user in a statement.
 const ROW_BYTES: usize = 26;
-/// Longest name of whoever replaced a list that is kept.
+/// Longest stored name of an actor; longer names are cut.
 const ACTOR_CHARACTERS_MAX: usize = 255;
 
 /// A list that is in force.
@@ -35,14 +41,14 @@ pub struct AllowList {
     pub users: u64,
     /// Since when it holds.
     pub since: Instant,
-    /// Who put it there.
+    /// The actor who put it in force.
     pub actor: String,
 }
 
-/// What came of putting a list in force, or of taking it away.
+/// The result of putting a list in force, or of removing it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Enforced {
-    /// Done; the list that holds from now on, if there is one.
+    /// Done; the list in force from now on, if any.
     Done(Option<AllowList>),
     /// Another import of the campaign's list began meanwhile: nothing was changed.
     Superseded,
@@ -60,14 +66,18 @@ impl Store {
         actor: &str,
     ) -> Result<AllowListId, StoreError> {
         let tx = self.begin().await?;
-        self.end_lists(&tx, campaign, &["importing"], None).await?;
+        self.end_lists(&tx, campaign, &[IMPORTING], None).await?;
         let actor: String = actor.chars().take(ACTOR_CHARACTERS_MAX).collect();
-        let mut sql = Sql::new(self, "INSERT INTO allow_list (campaign_id, state, users, ");
-        sql.push("actor, changed_at) VALUES (").bind(campaign.0);
-        sql.push(",'importing',0,").bind(actor).push(",").now();
-        let id = sql.push(")").number(&tx).await?;
+        let insert = insert::<Entity, _>([
+            (Column::CampaignId, campaign.0.into()),
+            (Column::State, IMPORTING.into()),
+            (Column::Users, 0.into()),
+            (Column::Actor, actor.into()),
+            (Column::ChangedAt, self.now_expr()),
+        ]);
+        let id = tx.execute(&insert).await?.last_insert_id();
         tx.commit().await?;
-        Ok(AllowListId(id))
+        Ok(AllowListId(to_signed(id)))
     }
 
     /// Adds users to a list that is being filled, each once however often they are named. False: the list is
@@ -80,20 +90,28 @@ impl Store {
         let tx = self.begin().await?;
         let mut added = 0;
         for slice in slices(users, self.statement_bytes_max / ROW_BYTES) {
-            let mut sql = Sql::new(self, "INSERT ");
-            sql.push(if self.is_embedded() {
-                "OR IGNORE"
-            } else {
-                "IGNORE"
-            });
+            // An upsert would report the rows that exist as affected, too.
+            let mut sql = Sql::new(
+                self,
+                if self.is_embedded() {
+                    "INSERT OR IGNORE"
+                } else {
+                    "INSERT IGNORE"
+                },
+            );
             sql.push(" INTO allow_list_user (list_id, user_id) VALUES ");
             sql.rows_of(slice.iter().map(|user| [list.0.into(), user.0.into()]));
             added += sql.run(&tx).await?;
         }
-        let mut count = Sql::new(self, "UPDATE allow_list SET users = users + ");
-        count.bind(to_signed(added)).push(", changed_at = ").now();
-        count.push(" WHERE id = ").bind(list.0);
-        if count.push(" AND state = 'importing'").run(&tx).await? != 1 {
+        let counted = self
+            .change(importing(list))
+            .col_expr(
+                Column::Users,
+                Expr::col(Column::Users).add(to_signed(added)),
+            )
+            .exec(&tx)
+            .await?;
+        if counted.rows_affected != 1 {
             tx.rollback().await?;
             return Ok(false);
         }
@@ -110,17 +128,16 @@ impl Store {
     ) -> Result<Enforced, StoreError> {
         let before = self.allow_list(campaign).await?;
         let tx = self.begin().await?;
-        let mut own = Sql::new(
-            self,
-            "UPDATE allow_list SET state = 'in_force', changed_at = ",
-        );
-        own.now().push(" WHERE id = ").bind(list.0);
-        own.push(" AND campaign_id = ").bind(campaign.0);
-        if own.push(" AND state = 'importing'").run(&tx).await? != 1 {
+        let own = self
+            .change(importing(list).add(Column::CampaignId.eq(campaign.0)))
+            .col_expr(Column::State, IN_FORCE.into())
+            .exec(&tx)
+            .await?;
+        if own.rows_affected != 1 {
             tx.rollback().await?;
             return Ok(Enforced::Superseded);
         }
-        self.end_lists(&tx, campaign, &["importing", "in_force"], Some(list))
+        self.end_lists(&tx, campaign, &[IMPORTING, IN_FORCE], Some(list))
             .await?;
         let after = self.in_force(&tx, campaign).await?;
         let action = AuditAction::AllowListReplace;
@@ -146,7 +163,7 @@ impl Store {
             return Ok(Enforced::Nothing);
         };
         let tx = self.begin().await?;
-        self.end_lists(&tx, campaign, &["importing", "in_force"], None)
+        self.end_lists(&tx, campaign, &[IMPORTING, IN_FORCE], None)
             .await?;
         let action = AuditAction::AllowListRemove;
         let note = noted(by, action, campaign, Some(&before), None);
@@ -161,26 +178,22 @@ impl Store {
 
     /// Gives up a list that is being filled.
     pub async fn abandon_allow_list(&self, list: AllowListId) -> Result<(), StoreError> {
-        let mut sql = Sql::new(self, "UPDATE allow_list SET state = 'ended', changed_at = ");
-        sql.now().push(" WHERE id = ").bind(list.0);
-        sql.push(" AND state = 'importing'")
-            .run(self.connection())
-            .await?;
+        self.end(importing(list), &self.db).await?;
         Ok(())
     }
 
     /// The list of a campaign that is in force.
     pub async fn allow_list(&self, campaign: CampaignId) -> Result<Option<AllowList>, StoreError> {
-        self.in_force(self.connection(), campaign).await
+        self.in_force(&self.db, campaign).await
     }
 
-    /// Those of `users` who are in a list; that the others are not is certain.
+    /// The users that are in a list; the others certainly are not.
     pub async fn allowed(
         &self,
         list: AllowListId,
         users: &[UserId],
     ) -> Result<Vec<UserId>, StoreError> {
-        let mut found = self.users_of(self.connection(), list, users).await?;
+        let mut found = self.users_of(&self.db, list, users).await?;
         let known: HashSet<UserId> = found.iter().copied().collect();
         let mut others: Vec<UserId> = users.to_vec();
         others.retain(|user| !known.contains(user));
@@ -201,62 +214,12 @@ impl Store {
         users: &[UserId],
     ) -> Result<Vec<UserId>, StoreError> {
         let users: Vec<i64> = users.iter().map(|user| user.0).collect();
-        let mut sql = Sql::new(self, "SELECT user_id FROM allow_list_user WHERE list_id = ");
-        sql.bind(list.0).push(" AND user_id IN ");
-        let rows = sql.list(padded(&users)).rows(on).await?;
-        let user = |row: &QueryResult| Ok(UserId(row.try_get("", "user_id")?));
-        rows.iter().map(user).collect()
-    }
-
-    /// Ends imports that have added nothing for so long: how many there were.
-    pub async fn end_silent_imports(&self, silence: Duration) -> Result<u64, StoreError> {
-        let before = self.ago(silence).await?;
-        let mut sql = Sql::new(self, "UPDATE allow_list SET state = 'ended', changed_at = ");
-        sql.now()
-            .push(" WHERE state = 'importing' AND changed_at < ");
-        sql.bind(before).run(self.connection()).await
-    }
-
-    /// Deletes users of a list that has been over for so long, at most `rows_max`, and the list itself with
-    /// the last of them. False: there is no such list.
-    pub async fn clear_ended_list(
-        &self,
-        grace: Duration,
-        rows_max: u32,
-    ) -> Result<bool, StoreError> {
-        let before = self.ago(grace).await?;
-        let mut old = Sql::new(self, "SELECT id FROM allow_list WHERE state = 'ended' AND ");
-        old.push("changed_at <= ").bind(before).push(" LIMIT 1");
-        let old = old.rows(self.connection()).await?;
-        let Some(row) = old.first() else {
-            return Ok(false);
-        };
-        let list: i64 = row.try_get("", "id")?;
-        let mut end = Sql::new(self, "SELECT user_id FROM allow_list_user WHERE list_id = ");
-        end.bind(list).push(" ORDER BY user_id LIMIT 1 OFFSET ");
-        end.bind(rows_max.saturating_sub(1));
-        let upto: Option<i64> = match end.rows(self.connection()).await?.first() {
-            Some(row) => Some(row.try_get("", "user_id")?),
-            None => None,
-        };
-        let mut users = Sql::new(self, "DELETE FROM allow_list_user WHERE list_id = ");
-        users.bind(list);
-        if let Some(upto) = upto {
-            users.push(" AND user_id <= ").bind(upto);
-        }
-        users.run(self.connection()).await?;
-        if upto.is_none() {
-            let mut list_itself = Sql::new(self, "DELETE FROM allow_list WHERE id = ");
-            list_itself.bind(list).push(" AND state = 'ended'");
-            list_itself.run(self.connection()).await?;
-        }
-        Ok(true)
-    }
-
-    async fn ago(&self, age: Duration) -> Result<Instant, StoreError> {
-        let now = Sql::time(self, self.connection()).await?;
-        let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
-        Ok(now.checked_sub_signed(age).unwrap_or_default())
+        let rows = allow_list_user::Entity::find()
+            .filter(allow_list_user::Column::ListId.eq(list.0))
+            .filter(allow_list_user::Column::UserId.is_in(padded(&users)))
+            .all(on)
+            .await?;
+        Ok(rows.into_iter().map(|row| UserId(row.user_id)).collect())
     }
 
     async fn in_force(
@@ -264,17 +227,16 @@ impl Store {
         on: &impl ConnectionTrait,
         campaign: CampaignId,
     ) -> Result<Option<AllowList>, StoreError> {
-        let mut sql = Sql::new(self, "SELECT id, users, changed_at, actor FROM allow_list");
-        sql.push(" WHERE campaign_id = ").bind(campaign.0);
-        let rows = sql.push(" AND state = 'in_force'").rows(on).await?;
-        let Some(row) = rows.first() else {
-            return Ok(None);
-        };
-        Ok(Some(AllowList {
-            id: AllowListId(row.try_get("", "id")?),
-            users: to_unsigned(row.try_get("", "users")?),
-            since: row.try_get("", "changed_at")?,
-            actor: row.try_get("", "actor")?,
+        let row = Entity::find()
+            .filter(Column::CampaignId.eq(campaign.0))
+            .filter(Column::State.eq(IN_FORCE))
+            .one(on)
+            .await?;
+        Ok(row.map(|row| AllowList {
+            id: AllowListId(row.id),
+            users: to_unsigned(row.users),
+            since: row.changed_at,
+            actor: row.actor,
         }))
     }
 
@@ -286,30 +248,53 @@ impl Store {
         states: &[&str],
         but: Option<AllowListId>,
     ) -> Result<(), StoreError> {
-        let mut sql = Sql::new(self, "UPDATE allow_list SET state = 'ended', changed_at = ");
-        sql.now().push(" WHERE campaign_id = ").bind(campaign.0);
-        sql.push(" AND state IN ").list(states.iter().copied());
-        if let Some(list) = but {
-            sql.push(" AND id <> ").bind(list.0);
-        }
-        sql.run(on).await?;
+        let lists = Condition::all()
+            .add(Column::CampaignId.eq(campaign.0))
+            .add(Column::State.is_in(states.iter().copied()))
+            .add_option(but.map(|list| Column::Id.ne(list.0)));
+        self.end(lists, on).await?;
         Ok(())
     }
 
-    /// Makes the campaign name its list, unless it is archived or not there. Its version counts what the gate
-    /// is told of, and the gate knows nothing of lists.
+    /// Ends these lists: how many they are.
+    async fn end(&self, lists: Condition, on: &impl ConnectionTrait) -> Result<u64, StoreError> {
+        let update = self.change(lists).col_expr(Column::State, ENDED.into());
+        Ok(update.exec(on).await?.rows_affected)
+    }
+
+    /// A change of these lists.
+    fn change(&self, lists: Condition) -> UpdateMany<Entity> {
+        Entity::update_many()
+            .col_expr(Column::ChangedAt, self.now_expr())
+            .filter(lists)
+    }
+
+    /// Sets the campaign's list, unless the campaign is archived or missing. Its version stays: it counts settings
+    /// of the gate, which knows no lists.
     async fn name_list(
         &self,
         on: &impl ConnectionTrait,
         campaign: CampaignId,
         list: Option<AllowListId>,
     ) -> Result<bool, StoreError> {
-        let mut sql = Sql::new(self, "UPDATE campaign SET allow_list_id = ");
-        sql.bind(list.map(|list| list.0)).push(", updated_at = ");
-        sql.now().push(" WHERE id = ").bind(campaign.0);
-        sql.push(" AND state <> ").bind(State::Archived.as_str());
-        Ok(sql.run(on).await? == 1)
+        let updated = campaign::Entity::update_many()
+            .col_expr(
+                campaign::Column::AllowListId,
+                list.map(|list| list.0).into(),
+            )
+            .col_expr(campaign::Column::UpdatedAt, self.now_expr())
+            .filter(campaign::Column::Id.eq(campaign.0))
+            .filter(campaign::Column::State.ne(State::Archived.as_str()))
+            .exec(on)
+            .await?;
+        Ok(updated.rows_affected == 1)
     }
+}
+
+/// The list, while it is being filled.
+fn importing(list: AllowListId) -> Condition {
+    let own = Condition::all().add(Column::Id.eq(list.0));
+    own.add(Column::State.eq(IMPORTING))
 }
 
 fn noted(

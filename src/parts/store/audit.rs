@@ -1,17 +1,20 @@
-//! The audit log: one row for each thing an admin did, written in the transaction that did it wherever
-//! there is one. Rows are never changed; they go when their time is over.
+//! The audit log: one row for each action of an admin, written in the transaction of the action where there is
+//! one. Rows are never changed; they are deleted when they are old.
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, QueryResult};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value;
 
-use super::outbox::Sql;
+use super::entity::audit_entry::{Column, Entity, Model};
+use super::entity::insert;
+use super::json::from_text;
 use super::shapes::padded;
 use super::{Store, StoreError};
 use crate::domain::{AuditAction, AuditNote, CampaignId, Instant};
 
-/// Longest name of an actor that is kept.
+/// Longest stored name of an actor; longer names are cut.
 const ACTOR_CHARACTERS_MAX: usize = 255;
 
 /// An entry of the log.
@@ -57,10 +60,9 @@ pub struct AuditFilter {
 }
 
 impl Store {
-    /// Writes an entry about something that no transaction of this store did.
+    /// Writes an entry about an action without a transaction of this store.
     pub async fn note(&self, note: &AuditNote) -> Result<(), StoreError> {
-        self.write_notes(self.connection(), std::slice::from_ref(note))
-            .await
+        self.write_notes(&self.db, std::slice::from_ref(note)).await
     }
 
     /// Writes entries within a transaction.
@@ -72,20 +74,25 @@ impl Store {
         for note in notes {
             let actor = note.by.actor.to_string();
             let actor: String = actor.chars().take(ACTOR_CHARACTERS_MAX).collect();
-            let mut sql = Sql::new(self, "INSERT INTO audit_entry (created_at, actor, action, ");
-            sql.push("campaign_id, subject, before_values, after_values, request_id, address)");
-            sql.push(" VALUES (").now();
-            sql.push(",").bind(actor);
-            sql.push(",").bind(note.action.as_str());
-            sql.push(",").bind(note.campaign.map(|campaign| campaign.0));
-            sql.push(",").bind(note.subject.clone());
-            sql.push(",")
-                .bind(note.before.as_ref().map(Value::to_string));
-            sql.push(",")
-                .bind(note.after.as_ref().map(Value::to_string));
-            sql.push(",").bind(note.by.request_id.clone());
-            sql.push(",").bind(note.by.address.map(|at| at.to_string()));
-            sql.push(")").run(on).await?;
+            let (before, after) = (note.before.as_ref(), note.after.as_ref());
+            let insert = insert::<Entity, _>([
+                (Column::CreatedAt, self.now_expr()),
+                (Column::Actor, actor.into()),
+                (Column::Action, note.action.as_str().into()),
+                (
+                    Column::CampaignId,
+                    note.campaign.map(|campaign| campaign.0).into(),
+                ),
+                (Column::Subject, note.subject.clone().into()),
+                (Column::BeforeValues, before.map(Value::to_string).into()),
+                (Column::AfterValues, after.map(Value::to_string).into()),
+                (Column::RequestId, note.by.request_id.clone().into()),
+                (
+                    Column::Address,
+                    note.by.address.map(|at| at.to_string()).into(),
+                ),
+            ]);
+            on.execute(&insert).await?;
         }
         Ok(())
     }
@@ -96,72 +103,71 @@ impl Store {
         filter: &AuditFilter,
         rows_max: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        let mut sql = Sql::new(self, "SELECT id, created_at, actor, action, campaign_id, ");
-        sql.push("subject, before_values, after_values, request_id, address FROM audit_entry");
-        sql.push(" WHERE id < ")
-            .bind(filter.after.unwrap_or(i64::MAX));
-        if let Some(campaign) = filter.campaign_id {
-            sql.push(" AND campaign_id = ").bind(campaign.0);
-        }
-        if let Some(actor) = &filter.actor {
-            sql.push(" AND actor = ").bind(actor.as_str());
-        }
-        if let Some(action) = filter.action {
-            sql.push(" AND action = ").bind(action.as_str());
-        }
-        if let Some(from) = filter.from {
-            sql.push(" AND created_at >= ").bind(from);
-        }
-        if let Some(to) = filter.to {
-            sql.push(" AND created_at < ").bind(to);
-        }
-        sql.push(" ORDER BY id DESC LIMIT ").bind(rows_max);
-        let rows = sql.rows(self.connection()).await?;
-        rows.iter().map(entry).collect()
+        let rows = Entity::find()
+            .filter(Column::Id.lt(filter.after.unwrap_or(i64::MAX)))
+            .filter(
+                Condition::all()
+                    .add_option(filter.campaign_id.map(|id| Column::CampaignId.eq(id.0)))
+                    .add_option(filter.actor.as_deref().map(|actor| Column::Actor.eq(actor)))
+                    .add_option(
+                        filter
+                            .action
+                            .map(|action| Column::Action.eq(action.as_str())),
+                    )
+                    .add_option(filter.from.map(|from| Column::CreatedAt.gte(from)))
+                    .add_option(filter.to.map(|to| Column::CreatedAt.lt(to))),
+            )
+            .order_by_desc(Column::Id)
+            .limit(u64::from(rows_max))
+            .all(&self.db)
+            .await?;
+        rows.into_iter().map(AuditEntry::try_from).collect()
     }
 
     /// Deletes entries that are older than `age` by the database's clock, the oldest first, at most
     /// `rows_max`: how many there were.
     pub async fn purge_audit(&self, age: Duration, rows_max: u32) -> Result<u64, StoreError> {
-        let mut old = Sql::new(self, "SELECT id FROM audit_entry WHERE created_at < ");
-        old.before(age).push(" ORDER BY created_at LIMIT ");
-        let rows = old.bind(rows_max).rows(self.connection()).await?;
-        let ids = rows
-            .iter()
-            .map(|row| row.try_get::<i64>("", "id"))
-            .collect::<Result<Vec<i64>, _>>()?;
+        let is_old = || Expr::col(Column::CreatedAt).lt(self.before(age));
+        let ids: Vec<i64> = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(is_old())
+            .order_by_asc(Column::CreatedAt)
+            .limit(u64::from(rows_max))
+            .into_tuple()
+            .all(&self.db)
+            .await?;
         if ids.is_empty() {
             return Ok(0);
         }
-        let mut delete = Sql::new(self, "DELETE FROM audit_entry WHERE id IN ");
-        delete.list(padded(&ids)).push(" AND created_at < ");
-        delete.before(age).run(self.connection()).await
+        let deleted = Entity::delete_many()
+            .filter(Column::Id.is_in(padded(&ids)))
+            .filter(is_old())
+            .exec(&self.db)
+            .await?;
+        Ok(deleted.rows_affected)
     }
 }
 
-fn entry(row: &QueryResult) -> Result<AuditEntry, StoreError> {
-    let campaign: Option<i64> = row.try_get("", "campaign_id")?;
-    Ok(AuditEntry {
-        id: row.try_get("", "id")?,
-        at: row.try_get("", "created_at")?,
-        actor: row.try_get("", "actor")?,
-        action: row.try_get("", "action")?,
-        campaign_id: campaign.map(CampaignId),
-        subject: row.try_get("", "subject")?,
-        before: values(row, "before_values")?,
-        after: values(row, "after_values")?,
-        request_id: row.try_get("", "request_id")?,
-        address: row.try_get("", "address")?,
-    })
-}
+impl TryFrom<Model> for AuditEntry {
+    type Error = StoreError;
 
-fn values(row: &QueryResult, column: &str) -> Result<Option<Value>, StoreError> {
-    let text: Option<String> = row.try_get("", column)?;
-    let read = text.map(|text| {
-        serde_json::from_str(&text).map_err(|_| StoreError::Unreadable {
-            what: "the values of an audit entry",
-            value: text,
+    fn try_from(row: Model) -> Result<Self, StoreError> {
+        let values = |text: Option<String>| {
+            let read = text.map(|text| from_text("the values of an audit entry", &text));
+            read.transpose()
+        };
+        Ok(Self {
+            id: row.id,
+            at: row.created_at,
+            actor: row.actor,
+            action: row.action,
+            campaign_id: row.campaign_id.map(CampaignId),
+            subject: row.subject,
+            before: values(row.before_values)?,
+            after: values(row.after_values)?,
+            request_id: row.request_id,
+            address: row.address,
         })
-    });
-    read.transpose()
+    }
 }

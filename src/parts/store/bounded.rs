@@ -1,17 +1,16 @@
-//! Connections and transactions whose every statement has to be answered in time. A database that hangs,
-//! or a firewall that has forgotten a connection, says nothing: without a bound of ours a statement
-//! would wait for as long as the kernel does, a quarter of an hour.
+//! Connections and transactions with a time limit for every statement. A database that hangs and a firewall that
+//! dropped a connection answer nothing: without this limit a statement waits as long as the kernel does, a quarter
+//! of an hour.
 //!
-//! What a statement that was not answered did is not known, and nor is what its connection would read
-//! next: sqlx 0.9.0 does not know of the answer to a statement that was being prepared, or of the
-//! transaction that a BEGIN has begun, when whoever asked has gone. So each statement that is given up,
-//! for time or because its request went away, is noted, and connections that come back to the pool
-//! around then have to show that they are in step before anybody else gets them.
+//! The effect of an abandoned statement is unknown, and so is what its connection reads next: when the future of a
+//! statement is dropped, sqlx 0.9.0 loses track of the answer to a statement being prepared and of a transaction
+//! that BEGIN has opened. So each abandoned statement is recorded, and connections that return to the pool soon
+//! after must prove that they are in step before they are used again.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sea_orm::{
@@ -20,12 +19,12 @@ use sea_orm::{
 };
 use tokio::sync::Semaphore;
 
-use super::demotion::Demotion;
+use super::demotion::{Demotion, millis_now};
 
-/// For so long after a statement was given up, connections that come back are looked at closely.
+/// Connections that return within this time after an abandoned statement are checked.
 const DOUBT: Duration = Duration::from_secs(5);
 
-/// When a statement was given up last.
+/// When a statement was abandoned last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct GivenUp(Arc<AtomicU64>);
 
@@ -34,18 +33,12 @@ impl GivenUp {
         self.0.store(millis_now(), Ordering::SeqCst);
     }
 
-    /// Whether the connection that comes back now may be the one.
+    /// Whether the connection that returns now may be the one of that statement.
     pub(super) fn lately(&self) -> bool {
         let at = self.0.load(Ordering::SeqCst);
         let doubt = u64::try_from(DOUBT.as_millis()).unwrap_or(u64::MAX);
         at > 0 && millis_now().saturating_sub(at) < doubt
     }
-}
-
-/// Milliseconds since the first question of the process, and one more.
-pub(super) fn millis_now() -> u64 {
-    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(BEGAN.elapsed().as_millis()).unwrap_or(u64::MAX) + 1
 }
 
 /// The pool.
@@ -55,13 +48,13 @@ pub(super) struct Db {
     bounds: Bounds,
 }
 
-/// How long an answer may take, and who is told when it does not come.
+/// How long an answer may take, and what records that none came.
 #[derive(Clone, Debug)]
 struct Bounds {
     answer_max: Duration,
     given_up: GivenUp,
     demotion: Demotion,
-    /// Statements at the same time, for those who get only a share of the pool.
+    /// Limit of concurrent statements, for users of a part of the pool.
     share: Option<Arc<Semaphore>>,
 }
 
@@ -86,7 +79,7 @@ impl Bounds {
     }
 }
 
-/// A question that has no answer yet: dropped before it has one, it was given up.
+/// A statement without an answer; dropped before it has one, it is abandoned.
 struct Asked<'a>(Option<&'a GivenUp>);
 
 impl Drop for Asked<'_> {
@@ -113,14 +106,14 @@ impl Db {
         Self { inner, bounds }
     }
 
-    /// The same pool, of which so many connections are used at the same time at most.
+    /// The same pool with a limit of concurrent statements.
     pub(super) fn share(&self, connections_max: usize) -> Self {
         let mut share = self.clone();
         share.bounds.share = Some(Arc::new(Semaphore::new(connections_max)));
         share
     }
 
-    /// The same pool, for what takes longer.
+    /// The same pool with another time limit.
     pub(super) fn patient(&self, answer_max: Duration) -> Self {
         Self {
             inner: self.inner.clone(),
@@ -131,7 +124,7 @@ impl Db {
         }
     }
 
-    /// When its server refused to write last.
+    /// Refusals of its server to write.
     pub(super) const fn demotion(&self) -> &Demotion {
         &self.bounds.demotion
     }
@@ -141,9 +134,8 @@ impl Db {
         self.inner.get_database_backend() == DbBackend::Sqlite
     }
 
-    /// A table to be read, and locked, by an index that is named, however small it is: a scan would wait
-    /// for rows that others hold. Not for an index that has all that is asked for: then MySQL looks no
-    /// numbers up, and scans the index.
+    /// The table with a hint to read and lock rows by this index, however small the table is: a scan would wait for
+    /// rows that other transactions lock. Not for an index that covers the statement: MySQL then scans the index.
     pub(super) fn by_index(&self, table: &str, index: &str) -> String {
         if self.is_embedded() {
             table.to_owned()
@@ -152,8 +144,8 @@ impl Db {
         }
     }
 
-    /// The beginning of a deletion that finds its rows by their keys. Of a table with not many more rows than
-    /// keys MySQL would rather read all, and wait for those that a writer has not committed yet.
+    /// The beginning of a DELETE that finds its rows by primary key. In a table with few more rows than keys MySQL
+    /// would scan, and wait for rows that a writer has not committed yet.
     pub(super) fn delete_by_key(&self, table: &str) -> String {
         if self.is_embedded() {
             format!("DELETE FROM {table}")
@@ -206,7 +198,7 @@ impl Tx {
     }
 }
 
-/// The same for both: each question goes through, with a bound.
+/// Both run each statement with the time limit.
 macro_rules! bounded {
     ($name:ident) => {
         #[async_trait]

@@ -1,23 +1,22 @@
 //! Campaigns in the store: create, read, change. The units committed are changed by
 //! `participations` alone.
 
+mod change;
 mod dated;
 mod states;
 
-use std::time::Duration;
-
-use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
+pub use self::change::CampaignChange;
 pub use self::states::States;
 use super::entity::campaign::{ActiveModel, Column, Entity, Model};
+use super::json::{from_text, to_text};
+use super::numbers::{narrow, to_signed, to_unsigned};
+use super::unreadable::parse;
 use super::{Store, StoreError};
 use crate::domain::{
     AllowListId, AuditNote, Campaign, CampaignId, Instant, Kind, Reward, State, to_stored_precision,
 };
-
-/// How long a consumer may grant the reward of before: it looks at campaigns that often.
-const REWARD_UNSEEN_MAX: Duration = Duration::from_secs(2);
 
 /// A campaign to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,31 +49,6 @@ pub struct NewCampaign {
     pub cancellable: bool,
 }
 
-/// Fields to change; none leaves a field alone, some of none empties it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(
-    missing_docs,
-    reason = "each field is the campaign's field of that name"
-)]
-#[allow(
-    clippy::option_option,
-    reason = "absent and null are two things in a partial update"
-)]
-pub struct CampaignChange {
-    pub name: Option<String>,
-    pub description: Option<String>,
-    pub state: Option<State>,
-    pub total_stock: Option<Option<u64>>,
-    pub per_user_limit: Option<u32>,
-    pub max_quantity: Option<u32>,
-    pub price: Option<Option<u64>>,
-    pub hold_seconds: Option<u32>,
-    pub opens_at: Option<Option<Instant>>,
-    pub closes_at: Option<Option<Instant>>,
-    pub reward: Option<Option<Reward>>,
-    pub cancellable: Option<bool>,
-}
-
 /// Which campaigns to list, newest first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CampaignFilter {
@@ -84,7 +58,7 @@ pub struct CampaignFilter {
     pub kind: Option<Kind>,
     /// Only those numbered below it: the last one of the page before.
     pub after: Option<CampaignId>,
-    /// At most so many.
+    /// Maximum number of rows.
     pub limit: u64,
 }
 
@@ -116,7 +90,7 @@ impl Store {
             hold_seconds: Set(narrow(new.hold_seconds)),
             opens_at: Set(new.opens_at.map(to_stored_precision)),
             closes_at: Set(new.closes_at.map(to_stored_precision)),
-            reward: Set(new.reward.as_ref().map(reward_text).transpose()?),
+            reward: Set(reward_text(new.reward.as_ref())?),
             cancellable: Set(new.cancellable),
             has_coupons: Set(matches!(new.reward, Some(Reward::Coupon(_)))),
             reward_since: Set(now),
@@ -138,10 +112,7 @@ impl Store {
         tx.commit().await?;
         self.campaign(id)
             .await?
-            .ok_or_else(|| StoreError::Unreadable {
-                what: "the campaign just created",
-                value: id.to_string(),
-            })
+            .ok_or_else(|| StoreError::unreadable("the campaign just created", id))
     }
 
     /// One campaign.
@@ -211,118 +182,18 @@ impl Store {
         }
         Ok(query.all(&self.db).await?)
     }
-
-    /// Changes fields of the campaign if it still is of `version`; answers whether it was. The new
-    /// stock is refused (as a constraint) when it is less than what is committed.
-    pub async fn change_campaign(
-        &self,
-        id: CampaignId,
-        version: u64,
-        change: &CampaignChange,
-    ) -> Result<bool, StoreError> {
-        self.change_campaign_noted(id, version, change, None).await
-    }
-
-    /// The same, with an entry in the audit log that is there if the change is.
-    pub async fn change_campaign_noted(
-        &self,
-        id: CampaignId,
-        version: u64,
-        change: &CampaignChange,
-        note: Option<&AuditNote>,
-    ) -> Result<bool, StoreError> {
-        let row = self.changed_row(change)?;
-        let tx = self.begin().await?;
-        // The entry first: the campaign's row, which participations wait for, is held for the shorter. What
-        // was decided on the row of this version is what the entry says, or nothing is written.
-        if let Some(note) = note {
-            self.write_notes(&tx, std::slice::from_ref(note)).await?;
-        }
-        self.take_row(&tx, id).await?;
-        let updated = Entity::update_many()
-            .set(row)
-            .col_expr(Column::Version, Expr::col(Column::Version).add(1))
-            .col_expr(Column::LoosenedAt, self.now_expr())
-            .col_expr(Column::PerUserLimitMax, per_user_limit_max(change))
-            .filter(Column::Id.eq(id.0))
-            .filter(Column::Version.eq(to_signed(version)))
-            .exec(&tx)
-            .await?;
-        if updated.rows_affected != 1 {
-            tx.rollback().await?;
-            return Ok(false);
-        }
-        tx.commit().await?;
-        Ok(true)
-    }
-
-    fn changed_row(&self, change: &CampaignChange) -> Result<ActiveModel, StoreError> {
-        let mut row = ActiveModel {
-            updated_at: Set(to_stored_precision(self.clock.now())),
-            ..ActiveModel::default()
-        };
-        if let Some(name) = &change.name {
-            row.name = Set(name.clone());
-        }
-        if let Some(description) = &change.description {
-            row.description = Set(description.clone());
-        }
-        if let Some(state) = change.state {
-            row.state = Set(state.as_str().to_owned());
-        }
-        if let Some(total) = change.total_stock {
-            row.total_stock = Set(total.map(to_signed));
-        }
-        if let Some(limit) = change.per_user_limit {
-            row.per_user_limit = Set(narrow(limit));
-        }
-        if let Some(max) = change.max_quantity {
-            row.max_quantity = Set(narrow(max));
-        }
-        if let Some(price) = change.price {
-            row.price = Set(price.map(to_signed));
-        }
-        if let Some(hold) = change.hold_seconds {
-            row.hold_seconds = Set(narrow(hold));
-        }
-        if let Some(at) = change.opens_at {
-            row.opens_at = Set(at.map(to_stored_precision));
-        }
-        if let Some(at) = change.closes_at {
-            row.closes_at = Set(at.map(to_stored_precision));
-        }
-        if let Some(cancellable) = change.cancellable {
-            row.cancellable = Set(cancellable);
-        }
-        if let Some(reward) = &change.reward {
-            row.reward = Set(reward.as_ref().map(reward_text).transpose()?);
-            row.reward_since = Set(to_stored_precision(self.clock.now() + REWARD_UNSEEN_MAX));
-            // For good: what was granted outlives the reward.
-            if matches!(reward, Some(Reward::Coupon(_))) {
-                row.has_coupons = Set(true);
-            }
-        }
-        Ok(row)
-    }
 }
 
 impl TryFrom<Model> for Campaign {
     type Error = StoreError;
 
     fn try_from(row: Model) -> Result<Self, StoreError> {
-        let unreadable = |what, value: &str| StoreError::Unreadable {
-            what,
-            value: value.to_owned(),
-        };
-        let reward = row.reward.as_deref().map(|text| {
-            serde_json::from_str(text).map_err(|_| unreadable("a campaign's reward", text))
-        });
+        let reward = row.reward.as_deref();
+        let reward = reward.map(|text| from_text("a campaign's reward", text));
         Ok(Self {
             id: CampaignId(row.id),
-            kind: Kind::parse(&row.kind)
-                .ok_or_else(|| unreadable("a campaign's kind", &row.kind))?,
-            state: State::parse(&row.state)
-                .ok_or_else(|| unreadable("a campaign's state", &row.state))?,
+            kind: parse("a campaign's kind", &row.kind, Kind::parse)?,
+            state: parse("a campaign's state", &row.state, State::parse)?,
             name: row.name,
             description: row.description,
             total_stock: row.total_stock.map(to_unsigned),
@@ -345,34 +216,7 @@ impl TryFrom<Model> for Campaign {
     }
 }
 
-/// The highest limit that was ever in force: it is never lowered.
-fn per_user_limit_max(change: &CampaignChange) -> Expr {
-    let highest = Expr::col(Column::PerUserLimitMax);
-    let Some(limit) = change.per_user_limit.map(narrow) else {
-        return highest;
-    };
-    let is_higher = Expr::col(Column::PerUserLimitMax).lt(limit);
-    Expr::case(is_higher, limit)
-        .finally(Expr::col(Column::PerUserLimitMax))
-        .into()
-}
-
-fn reward_text(reward: &Reward) -> Result<String, StoreError> {
-    serde_json::to_string(reward).map_err(|error| StoreError::Unreadable {
-        what: "a reward to store",
-        value: error.to_string(),
-    })
-}
-
-/// The columns are signed because both databases know no other; the edge keeps values in range.
-pub(super) fn to_signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-pub(super) fn to_unsigned(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
-}
-
-pub(super) fn narrow(value: u32) -> i32 {
-    i32::try_from(value).unwrap_or(i32::MAX)
+fn reward_text(reward: Option<&Reward>) -> Result<Option<String>, StoreError> {
+    let text = reward.map(|reward| to_text("a reward to store", reward));
+    text.transpose()
 }

@@ -1,4 +1,4 @@
-//! Connections to a database, whichever of ours it is: how they are opened, looked after and closed.
+//! Opens, checks and closes connections to a database.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use super::{PATIENCE, StoreConfig, StoreError};
 const TLS_BYTES_MAX: usize = 15_000;
 const PLAIN_BYTES_MAX: usize = 30_000;
 
-/// How long a connection that comes back to the pool may take to say that it still answers.
+/// Time limit for the check of a connection that returns to the pool.
 const PING_MAX: Duration = Duration::from_secs(2);
 
 /// Longest wait for connections to be closed.
@@ -32,8 +32,8 @@ const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// Opens a pool; with it comes how long a statement may be.
 pub(super) async fn open(config: &StoreConfig) -> Result<(Db, usize), StoreError> {
     let (given_up, demotion) = (GivenUp::default(), Demotion::default());
-    let (inner, statement_bytes_max) = if config.url.starts_with("mysql:") {
-        let options = mysql_options(&config.url)?;
+    let (inner, statement_bytes_max) = if config.address().starts_with("mysql:") {
+        let options = mysql_options(config.address())?;
         let is_plain = matches!(options.get_ssl_mode(), MySqlSslMode::Disabled);
         let bytes_max = if is_plain {
             PLAIN_BYTES_MAX
@@ -59,7 +59,7 @@ pub(super) async fn begin(db: &Db) -> Result<Tx, StoreError> {
     Ok(db.begin_with_options(options).await?)
 }
 
-/// A transaction that reads the newest there is.
+/// A transaction that reads the newest committed rows.
 pub(super) async fn begin_to_read(db: &Db) -> Result<Tx, StoreError> {
     Ok(db.begin_with_options(TransactionOptions::default()).await?)
 }
@@ -138,32 +138,32 @@ async fn connect_mysql(
     Ok(SqlxMySqlConnector::from_sqlx_mysql_pool(pool))
 }
 
-/// What each session is told.
+/// The settings of each session.
 fn session_settings(config: &StoreConfig) -> String {
     let seconds = config.session_timeout.as_millis().div_ceil(1_000).max(1);
     let settings = [
         // The default, REPEATABLE READ, allows lost updates and lets readers and writers of the outbox all
         // but stop each other.
         "transaction_isolation = 'READ-COMMITTED'".to_owned(),
-        // A lease is short: who waits for a lock gives up well within it.
+        // A lease is short: waiting for a lock must end well within it.
         "innodb_lock_wait_timeout = 2".to_owned(),
         // How many rows a list of values finds is looked up, however long the list: the statistics of a
         // table that grows are old, and by them it would rather be scanned.
         "eq_range_index_dive_limit = 0".to_owned(),
-        // Whoever has gone without a word holds locks for no longer than this. The defaults are 8 hours,
-        // a year, 30 s and 60 s.
+        // A client that vanished holds locks for no longer than this. The defaults are 8 hours, a year, 30 s and 60
+        // s.
         format!("wait_timeout = {seconds}"),
         format!("lock_wait_timeout = {seconds}"),
         format!("net_read_timeout = {seconds}"),
         format!("net_write_timeout = {seconds}"),
-        // A read that nobody waits for any more ends.
+        // A read ends when no client waits for it any more.
         format!("max_execution_time = {}", PATIENCE.as_millis()),
     ];
     format!("SET SESSION {}", settings.join(", "))
 }
 
-/// Whether the connection answers what it is asked, and not what somebody before has asked: then it has
-/// no transaction under way any more either.
+/// Whether the answer belongs to the statement just sent and not to an earlier one; if so, no transaction is open
+/// either.
 async fn is_in_step(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
     connection.execute("ROLLBACK").await?;
     let word: u32 = rand::random();
@@ -172,7 +172,7 @@ async fn is_in_step(connection: &mut MySqlConnection) -> Result<bool, sqlx::Erro
     Ok(said == u64::from(word))
 }
 
-/// What never leaves the machine is encrypted only where the URL asks for it.
+/// Traffic within the machine is encrypted only if the URL requests it.
 fn mysql_options(url: &str) -> Result<MySqlConnectOptions, StoreError> {
     let options: MySqlConnectOptions = url.parse().map_err(StoreError::from_sqlx)?;
     let asked = Asked::of(url);
@@ -190,7 +190,7 @@ fn mysql_options(url: &str) -> Result<MySqlConnectOptions, StoreError> {
     Ok(options)
 }
 
-/// What a URL says of encryption.
+/// The parameters of a URL about encryption.
 struct Asked<'a> {
     names: Vec<&'a str>,
 }
@@ -210,12 +210,12 @@ impl<'a> Asked<'a> {
         names.any(|said| *said == name || *said == plain)
     }
 
-    /// Who names certificates and no mode wants them looked at, and no plain text in their place.
+    /// A URL with certificates and without a mode requires verification, and never falls back to plain text.
     fn verifies(&self) -> bool {
         !self.has("ssl-mode") && (self.has("ssl-ca") || self.has("ssl-cert"))
     }
 
-    /// What would be passed over in silence is a mistake.
+    /// Rejects parameters that the driver would silently ignore.
     fn check(&self, mode: MySqlSslMode) -> Result<(), StoreError> {
         let is_verified = matches!(mode, MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity);
         let is_sure = is_verified || matches!(mode, MySqlSslMode::Required);
@@ -237,7 +237,7 @@ impl<'a> Asked<'a> {
 }
 
 async fn connect_sqlite(config: &StoreConfig) -> Result<DatabaseConnection, StoreError> {
-    let options: SqliteConnectOptions = config.url.parse().map_err(StoreError::from_sqlx)?;
+    let options: SqliteConnectOptions = config.address().parse().map_err(StoreError::from_sqlx)?;
     let options = options
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)

@@ -1,14 +1,14 @@
-//! Counts of one campaign, for tests, the status and whoever wants to know.
+//! Counts of one campaign.
 
 use std::collections::BTreeMap;
 
-use super::campaigns::to_unsigned;
-use super::outbox::Sql;
+use super::numbers::to_unsigned;
+use super::sql::Sql;
 use super::verification::Ground;
 use super::{Store, StoreError};
 use crate::domain::CampaignId;
 
-/// What stands in the tables for one campaign.
+/// The rows of one campaign, by table and state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Participations, whatever their status.
@@ -27,7 +27,7 @@ pub struct Counts {
     pub pending: u64,
     /// Events waiting outside the hot path, dead ones included.
     pub parked: u64,
-    /// Waiting entries that have no event, or not where they say.
+    /// Waiting entries without an event, or with an event elsewhere.
     pub orphans: u64,
 }
 

@@ -1,6 +1,5 @@
-//! What days come to. A day is read from the rows themselves in slices, each a stretch of ids with a
-//! bounded number of rows; and what it came to is kept as a row for each campaign. Who may write those
-//! is a run that holds the duty to.
+//! Daily statistics. A day is read in slices, each a range of ids with a bounded number of rows, and stored as a
+//! row for each campaign. Only the aggregation run that holds the lease writes these rows.
 
 mod reading;
 mod rows;

@@ -2,13 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::QueryResult;
+use sea_orm::sea_query::Condition;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, JoinType,
+    QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Related, Select,
+};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::bounded::Tx;
-use super::outbox::{PEND_PARKED, Sql};
+use super::entity::outbox_event;
+use super::entity::outbox_parked::{ActiveModel, Column, Entity, Model};
+use super::outbox::PEND_PARKED;
 use super::shapes::padded;
+use super::sql::Sql;
 use super::{Store, StoreError};
 use crate::domain::{AuditAction, AuditNote, CampaignId, EventId, Instant, Origin};
 
@@ -54,15 +61,10 @@ pub struct DeadLetter {
     pub copied_at: Option<Instant>,
 }
 
-/// One whose event is missing can only be thrown away.
+const DEAD: &str = "dead";
+/// A dead letter whose event is missing cannot be replayed.
 const WITH_EVENT: &str =
     " AND EXISTS (SELECT 1 FROM outbox_event e WHERE e.id = outbox_parked.event_id)";
-/// But it is listed, too: that is what there is to be seen.
-const COLUMNS: &str = "SELECT p.event_id, p.campaign_id, p.message_key, \
-     COALESCE(e.type, '') AS type, COALESCE(e.payload, '') AS payload, \
-     p.attempts, p.error_class, p.error, p.parked_at, p.copied_at \
-     FROM outbox_parked p LEFT JOIN outbox_event e ON e.id = p.event_id WHERE p.state = 'dead'";
-
 impl Store {
     /// Dead letters in order of event, at most `rows_max`. Those that cannot be read are set aside, and the page
     /// has as many others.
@@ -102,40 +104,29 @@ impl Store {
         filter: &DeadLetterFilter,
         rows_max: u32,
     ) -> Result<Vec<QueryResult>, StoreError> {
-        let mut sql = Sql::new(self, COLUMNS);
-        if let Some(event) = filter.event_id {
-            sql.push(" AND p.event_id = ").bind(event.0);
-        }
-        if let Some(campaign) = filter.campaign_id {
-            sql.push(" AND p.campaign_id = ").bind(campaign.0);
-        }
-        if let Some(key) = &filter.key {
-            sql.push(" AND p.message_key = ").bind(key.as_str());
-        }
-        if let Some(from) = filter.from {
-            sql.push(" AND p.parked_at >= ").bind(from);
-        }
-        if let Some(until) = filter.until {
-            sql.push(" AND p.parked_at < ").bind(until);
-        }
-        if let Some(after) = filter.after {
-            sql.push(" AND p.event_id > ").bind(after.0);
-        }
-        sql.push(" ORDER BY p.event_id LIMIT ").bind(rows_max);
-        sql.rows(self.connection()).await
+        let wanted = Condition::all()
+            .add_option(filter.event_id.map(|id| Column::EventId.eq(id.0)))
+            .add_option(filter.campaign_id.map(|id| Column::CampaignId.eq(id.0)))
+            .add_option(filter.key.as_deref().map(|key| Column::MessageKey.eq(key)))
+            .add_option(filter.from.map(|from| Column::ParkedAt.gte(from)))
+            .add_option(filter.until.map(|until| Column::ParkedAt.lt(until)))
+            .add_option(filter.after.map(|after| Column::EventId.gt(after.0)));
+        let dead = find_dead()
+            .filter(wanted)
+            .order_by_asc(Column::EventId)
+            .limit(u64::from(rows_max));
+        Ok(self.db.query_all(dead.as_query()).await?)
     }
 
     /// One dead letter.
     pub async fn dead_letter(&self, id: EventId) -> Result<Option<DeadLetter>, StoreError> {
-        let mut sql = Sql::new(self, COLUMNS);
-        sql.push(" AND p.event_id = ").bind(id.0);
-        let rows = sql.rows(self.connection()).await?;
-        rows.first().map(dead_letter).transpose()
+        let dead = find_dead().filter(Column::EventId.eq(id.0));
+        let row = self.db.query_one(dead.as_query()).await?;
+        row.as_ref().map(dead_letter).transpose()
     }
 
-    /// Makes dead letters pending again: how many there were. The ids are the caller's batch, so the
-    /// rate is too.
-    /// An admin who does it is in the audit log, once for each campaign.
+    /// Makes dead letters pending again: how many there were. The caller's batch bounds the rate. The audit log has
+    /// an entry for each campaign if an admin did it.
     pub async fn replay_dead_letters(
         &self,
         ids: &[EventId],
@@ -155,7 +146,7 @@ impl Store {
             .list(dead.ids());
         let deleted = sql.run(&tx).await?;
         if moved != deleted {
-            // The rows are held, so this is a row that is both parked and pending: left to whoever looks.
+            // The rows are locked, so one of them is both parked and pending: nothing is changed.
             tx.rollback().await?;
             return Ok(0);
         }
@@ -165,9 +156,8 @@ impl Store {
         Ok(moved)
     }
 
-    /// Throws dead letters away: how many there were. Their rows stay, as the record of it: nothing
-    /// leaves the outbox by another door.
-    /// An admin who does it is in the audit log, once for each campaign.
+    /// Discards dead letters: how many there were. Their rows stay as a record. The audit log has an entry for each
+    /// campaign if an admin did it.
     pub async fn discard_dead_letters(
         &self,
         ids: &[EventId],
@@ -179,13 +169,18 @@ impl Store {
             tx.rollback().await?;
             return Ok(0);
         }
-        let mut sql = Sql::new(
-            self,
-            "UPDATE outbox_parked SET state = 'discarded', next_at = NULL",
-        );
-        sql.push(" WHERE state = 'dead' AND event_id IN ")
-            .list(dead.ids());
-        let discarded = sql.run(&tx).await?;
+        let row = ActiveModel {
+            state: Set("discarded".to_owned()),
+            next_at: Set(None),
+            ..ActiveModel::default()
+        };
+        let discarded = Entity::update_many()
+            .set(row)
+            .filter(Column::State.eq(DEAD))
+            .filter(Column::EventId.is_in(dead.ids()))
+            .exec(&tx)
+            .await?
+            .rows_affected;
         let notes = dead.notes(by, AuditAction::DeadLetterDiscard, "discarded");
         self.write_notes(&tx, &notes).await?;
         tx.commit().await?;
@@ -240,18 +235,30 @@ impl Dead {
     }
 }
 
+/// Dead letters with their events. One whose event is missing can only be discarded, but is listed, too.
+fn find_dead() -> Select<Entity> {
+    let to_event = <Entity as Related<outbox_event::Entity>>::to();
+    Entity::find()
+        .join(JoinType::LeftJoin, to_event)
+        .column_as(outbox_event::Column::EventType, "event_type")
+        .column_as(outbox_event::Column::Payload, "payload")
+        .filter(Column::State.eq(DEAD))
+}
+
 fn dead_letter(row: &QueryResult) -> Result<DeadLetter, StoreError> {
-    let attempts: i64 = row.try_get("", "attempts")?;
+    let parked = Model::from_query_result(row, "")?;
+    let event_type: Option<String> = row.try_get("", "event_type")?;
+    let payload: Option<String> = row.try_get("", "payload")?;
     Ok(DeadLetter {
-        event_id: EventId(row.try_get::<Uuid>("", "event_id")?),
-        campaign_id: CampaignId(row.try_get("", "campaign_id")?),
-        key: row.try_get("", "message_key")?,
-        event_type: row.try_get("", "type")?,
-        payload: row.try_get("", "payload")?,
-        attempts: u32::try_from(attempts).unwrap_or_default(),
-        error_class: row.try_get("", "error_class")?,
-        error: row.try_get("", "error")?,
-        parked_at: row.try_get("", "parked_at")?,
-        copied_at: row.try_get("", "copied_at")?,
+        event_id: EventId(parked.event_id),
+        campaign_id: CampaignId(parked.campaign_id),
+        key: parked.message_key,
+        event_type: event_type.unwrap_or_default(),
+        payload: payload.unwrap_or_default(),
+        attempts: parked.attempts.unsigned_abs(),
+        error_class: parked.error_class,
+        error: parked.error,
+        parked_at: parked.parked_at,
+        copied_at: parked.copied_at,
     })
 }

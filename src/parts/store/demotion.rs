@@ -1,25 +1,23 @@
-//! Whether the server behind the pool takes writes. A planned switchover makes the old primary read-only and
-//! leaves its connections alive: they answer every read, with what was true before, and no write ever again,
-//! while new connections go to the new primary.
+//! Whether the server behind the pool takes writes. A planned switchover makes the old primary read-only and leaves
+//! its connections open: they answer reads with old data and refuse writes, while new connections lead to the new
+//! primary.
 //!
-//! So a write that is refused condemns all connections opened before it, and reads that decide
-//! something for good are made with the server asked, after them, whether it still takes writes. The path of a
-//! participation asks nothing: its write is the question.
+//! So a refused write retires all connections opened before it, and a read that decides something irrevocable
+//! checks afterwards whether the server takes writes. The path of a participation needs no check: it writes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use super::bounded::{Tx, millis_now};
-use super::{Store, StoreError, connection, error};
+use super::{StoreError, error};
 
-/// A connection is used for this long at least: while the address still leads to the old primary, each write
-/// is refused, and the pool is opened anew no more often than this.
+/// A connection is used for at least this long. While the address leads to the old primary, each write is refused;
+/// this bounds how often the pool reconnects.
 const AGE_MIN: Duration = Duration::from_millis(100);
 
-/// The log says that writes are refused no more often than this.
+/// Shortest time between two log lines about refused writes.
 const LOG_PAUSE: Duration = Duration::from_secs(1);
 
 /// The settings of a server that takes no writes, with commas between them.
@@ -29,7 +27,7 @@ const READ_ONLY_SETTINGS: &str = "SELECT CONCAT_WS(', ', \
      IF(@@global.innodb_read_only, 'innodb_read_only', NULL), \
      IF(@@global.transaction_read_only, 'transaction_read_only', NULL))";
 
-/// When a server last refused a write, and when the log last said so: milliseconds, 0 for never.
+/// When a server last refused a write, and when that was last logged: milliseconds, 0 for never.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Demotion(Arc<Refusals>);
 
@@ -40,7 +38,7 @@ struct Refusals {
 }
 
 impl Demotion {
-    /// Takes note of an error, if it says that the server takes no writes.
+    /// Records an error that means that the server takes no writes.
     pub(super) fn look_at(&self, failure: &DbErr) {
         if error::is_demotion(failure) {
             self.note();
@@ -57,13 +55,13 @@ impl Demotion {
         }
     }
 
-    /// Whether a connection of this age was opened before the last refusal, and is not too young to go.
+    /// Whether a connection of this age was opened before the last refusal and is old enough to be replaced.
     pub(super) fn condemns(&self, age: Duration) -> bool {
         let last = self.0.last_ms.load(Ordering::SeqCst);
         last > 0 && age >= AGE_MIN && millis_now().saturating_sub(millis(age)) <= last
     }
 
-    /// Fails where the server takes no writes, and says by which of its settings.
+    /// Fails if the server takes no writes; the error names its settings.
     pub(super) async fn require_writable(
         &self,
         on: &impl ConnectionTrait,
@@ -84,24 +82,10 @@ impl Demotion {
     }
 }
 
-impl Store {
-    /// Whether the database takes writes; if not, the error names the settings that say so.
-    pub async fn check_writable(&self) -> Result<(), StoreError> {
-        self.db.demotion().require_writable(&self.db).await
-    }
-
-    /// Begins a read that decides something for good, to be ended with [`Store::end_current`].
-    pub(super) async fn begin_current(&self) -> Result<Tx, StoreError> {
-        connection::begin_to_read(&self.db).await
-    }
-
-    /// Fails unless what was read was current: a server that takes writes now was the primary when it
-    /// answered.
-    pub(super) async fn end_current(&self, tx: Tx) -> Result<(), StoreError> {
-        let current = self.db.demotion().require_writable(&tx).await;
-        tx.rollback().await?;
-        current
-    }
+/// Milliseconds since the first call in this process, plus one, so that 0 stays free for "never".
+pub(super) fn millis_now() -> u64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(BEGAN.elapsed().as_millis()).unwrap_or(u64::MAX) + 1
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,22 +1,21 @@
-//! Tasks that one replica does at a time: whose turn it is, by lease rows on the database's clock.
+//! Tasks that one replica does at a time: leases by the database's clock.
 
 use std::time::Duration;
 
 use sea_orm::ConnectionTrait;
 
-use super::outbox::Sql;
+use super::sql::Sql;
 use super::{Store, StoreError};
 
 impl Store {
-    /// Takes a duty, or keeps it, for so long by the database's clock. False: somebody else has it.
+    /// Takes or renews the lease of a task for this long, by the database's clock. False: another owner has it.
     pub async fn take_duty(
         &self,
         name: &str,
         owner: &str,
         term: Duration,
     ) -> Result<bool, StoreError> {
-        self.take_duty_on(self.connection(), name, owner, term)
-            .await
+        self.take_duty_on(&self.db, name, owner, term).await
     }
 
     /// The same, within a transaction.

@@ -11,7 +11,7 @@ use crate::runtime::retry::Verdict;
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Not reachable, or the connection was lost: what was under way may or may not have happened.
+    /// Not reachable, or the connection was lost: the statement may or may not have happened.
     #[error("reach the database")]
     Unavailable(#[source] DbErr),
     /// Lost against another transaction (deadlock, lock wait): nothing happened, try again.
@@ -20,13 +20,13 @@ pub enum StoreError {
     /// A unique key or a check refused the change: nothing happened.
     #[error("a rule of the schema refused the change")]
     Constraint(#[source] DbErr),
-    /// The server takes no writes, and said so to one: nothing happened.
+    /// The server refused a write because it is read-only: nothing happened.
     #[error("the database refused a write: it is read-only")]
     WriteRefused(#[source] DbErr),
-    /// The server takes no writes, by these of its settings: what it answers may be old.
+    /// The server is read-only by these settings: its answers may be old.
     #[error("the database is read-only ({0})")]
     ReadOnly(String),
-    /// The URL asks for an encryption that would not be what it says.
+    /// The URL requests an encryption that would not take effect.
     #[error("encrypt connections to the database: {0}")]
     Encryption(&'static str),
     /// Another process changes the schema, and did not finish within this time.
@@ -35,15 +35,15 @@ pub enum StoreError {
     /// The database let another process change the schema at the same time.
     #[error("lost the lock on the schema during the change")]
     SchemaLockLost,
-    /// Anything else: a bug, a full disk, a missing table.
+    /// Any other failure: a bug, a full disk, a missing table.
     #[error("use the database")]
     Database(#[source] DbErr),
-    /// A row holds something this release does not know.
+    /// A row holds a value that this release does not know.
     #[error("read {what} from the database: {value:?}")]
     Unreadable {
-        /// What was to be read.
+        /// The name of the value.
         what: &'static str,
-        /// What stood there.
+        /// The value.
         value: String,
     },
 }
@@ -74,6 +74,14 @@ const WITHHELD: [&str; 5] = ["1044", "1142", "1227", "1109", "1146"];
 const VALUES: [&str; 5] = ["1264", "1406", "1366", "1265", "1690"];
 
 impl StoreError {
+    /// A row with a value that this release does not know.
+    pub(super) fn unreadable(what: &'static str, value: impl ToString) -> Self {
+        Self::Unreadable {
+            what,
+            value: value.to_string(),
+        }
+    }
+
     /// Whether nothing happened, and the same call may succeed when it is made again: a lost lock, or a
     /// server that was demoted while another connection leads to its successor.
     #[must_use]
@@ -96,7 +104,7 @@ impl StoreError {
         Verdict::again_if(self.is_rolled_back() || self.is_unavailable())
     }
 
-    /// The kind of failure, for programs: nothing of what the database said.
+    /// The kind of failure, for programs; no text of the database.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -111,30 +119,22 @@ impl StoreError {
         }
     }
 
-    /// Whether the database does not tell: the user lacks the privilege, or it does not know.
+    /// Whether the user lacks the privilege, or the database has no such table.
     pub(super) fn is_withheld(&self) -> bool {
         self.is_among(&WITHHELD)
     }
 
-    /// Whether it is the values that the database does not take: no later attempt will do better.
+    /// Whether the database rejects the values: a retry will fail, too.
     #[must_use]
     pub fn is_about_values(&self) -> bool {
         self.is_among(&VALUES)
     }
 
     fn is_among(&self, numbers: &[&str]) -> bool {
-        let Self::Database(
-            DbErr::Conn(RuntimeErr::SqlxError(cause))
-            | DbErr::Exec(RuntimeErr::SqlxError(cause))
-            | DbErr::Query(RuntimeErr::SqlxError(cause)),
-        ) = self
-        else {
+        let Self::Database(error) = self else {
             return false;
         };
-        match cause.as_ref() {
-            sqlx::Error::Database(answer) => numbers.contains(&number(answer.as_ref()).as_str()),
-            _ => false,
-        }
+        answer(error).is_some_and(|answer| numbers.contains(&number(answer).as_str()))
     }
 
     pub(crate) fn from_sqlx(error: sqlx::Error) -> Self {
@@ -147,76 +147,73 @@ impl From<DbErr> for StoreError {
         if let Some(SqlErr::UniqueConstraintViolation(_)) = error.sql_err() {
             return Self::Constraint(error);
         }
-        match &error {
-            DbErr::ConnectionAcquire(_) => Self::Unavailable(error),
-            DbErr::Conn(RuntimeErr::SqlxError(cause))
-            | DbErr::Exec(RuntimeErr::SqlxError(cause))
-            | DbErr::Query(RuntimeErr::SqlxError(cause)) => match classify(cause) {
-                Class::Unavailable => Self::Unavailable(error),
-                Class::Contended => Self::Contended(error),
-                Class::Constraint => Self::Constraint(error),
-                Class::ReadOnly => Self::WriteRefused(error),
-                Class::Other => Self::Database(error),
-            },
-            _ => Self::Database(error),
-        }
+        let kind = match (&error, cause(&error)) {
+            (DbErr::ConnectionAcquire(_), _) => Self::Unavailable,
+            (_, Some(cause)) => classify(cause),
+            _ => Self::Database,
+        };
+        kind(error)
     }
 }
 
-enum Class {
-    Unavailable,
-    Contended,
-    Constraint,
-    ReadOnly,
-    Other,
+/// What the driver reports.
+fn cause(error: &DbErr) -> Option<&sqlx::Error> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(cause))
+        | DbErr::Exec(RuntimeErr::SqlxError(cause))
+        | DbErr::Query(RuntimeErr::SqlxError(cause)) => Some(cause),
+        _ => None,
+    }
 }
 
-/// Whether an error says that its connection leads to a server that takes no writes, or soon will not.
+/// What the database reports.
+fn answer(error: &DbErr) -> Option<&dyn sqlx::error::DatabaseError> {
+    match cause(error)? {
+        sqlx::Error::Database(answer) => Some(answer.as_ref()),
+        _ => None,
+    }
+}
+
+/// Whether the error means that the server takes no writes, or is about to shut down.
 pub(super) fn is_demotion(error: &DbErr) -> bool {
-    let (DbErr::Conn(RuntimeErr::SqlxError(cause))
-    | DbErr::Exec(RuntimeErr::SqlxError(cause))
-    | DbErr::Query(RuntimeErr::SqlxError(cause))) = error
-    else {
-        return false;
+    let is_demotion = |number: String| {
+        let mut numbers = READ_ONLY.iter().chain(&GROUP).chain(&LEAVING);
+        numbers.any(|known| *known == number)
     };
-    match cause.as_ref() {
-        sqlx::Error::Database(answer) => mysql_number(answer.as_ref()).is_some_and(|number| {
-            [&READ_ONLY[..], &GROUP, &LEAVING]
-                .concat()
-                .contains(&number.as_str())
-        }),
-        _ => false,
-    }
+    answer(error)
+        .and_then(mysql_number)
+        .is_some_and(is_demotion)
 }
 
-fn classify(error: &sqlx::Error) -> Class {
+/// The kind of failure.
+fn classify(error: &sqlx::Error) -> fn(DbErr) -> StoreError {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => Class::Unavailable,
+        | sqlx::Error::WorkerCrashed => StoreError::Unavailable,
         sqlx::Error::Database(answer) => {
             let is_mysql = mysql_number(answer.as_ref()).is_some();
             let number = number(answer.as_ref());
             let number = number.as_str();
             if is_mysql && READ_ONLY.contains(&number) {
                 // SQLite has a number of a disk's failure that is the same.
-                Class::ReadOnly
+                StoreError::WriteRefused
             } else if is_mysql && GROUP.contains(&number) {
-                Class::Unavailable
+                StoreError::Unavailable
             } else if CONTENDED.contains(&number) || BUSY.contains(&number) {
-                Class::Contended
+                StoreError::Contended
             } else if CONSTRAINT.contains(&number) {
-                Class::Constraint
+                StoreError::Constraint
             } else if AWAY.contains(&number) {
-                Class::Unavailable
+                StoreError::Unavailable
             } else {
-                Class::Other
+                StoreError::Database
             }
         }
-        _ => Class::Other,
+        _ => StoreError::Database,
     }
 }
 

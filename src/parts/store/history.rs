@@ -1,5 +1,5 @@
-//! What the database holds on to for transactions that are not over. It asks the server about
-//! itself, which a database user may be forbidden to do: that is an answer, not a failure.
+//! What the database retains for open transactions. The database user may lack the privilege to read it: that is a
+//! result, not a failure.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use super::{Store, StoreError};
 
-/// What old snapshots cost.
+/// The cost of old snapshots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct History {
     /// How long the oldest transaction has been open.
     pub oldest_snapshot_age: Duration,
-    /// Changes kept for those who may still have to see what was there before.
+    /// Undo records retained for open snapshots.
     pub length: u64,
 }
 
@@ -25,7 +25,7 @@ const HISTORY: &str = "SELECT \
      WHERE name = 'trx_rseg_history_len') AS history_length";
 
 impl Store {
-    /// How much there is; none: the database does not tell this user. An embedded database has none.
+    /// The history; none: the user lacks the privilege. An embedded database has no history.
     pub async fn history(&self) -> Result<Option<History>, StoreError> {
         if self.is_embedded() {
             return Ok(Some(History::default()));

@@ -1,8 +1,13 @@
-//! The changes of a campaign's participations in the order in which they arrived, each with the event
-//! that tells in which order they were processed.
+//! The changes of a campaign's participations in order of arrival, each with its event, whose id gives the order of
+//! processing.
 
-use super::campaigns::{to_signed, to_unsigned};
-use super::outbox::Sql;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
+
+use super::entity::by_index;
+use super::entity::outbox_event::{Column, Entity};
+use super::numbers::{to_signed, to_unsigned};
+use super::sql::Sql;
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, EventId};
 
@@ -25,30 +30,29 @@ impl Store {
         from_rank: u64,
         rows_max: u32,
     ) -> Result<Vec<Ordered>, StoreError> {
-        let table = self.db.by_index("outbox_event", "event_change");
-        let mut sql = Sql::new(self, "SELECT `rank`, key_sequence, id FROM ");
-        sql.push(&table)
-            .push(" WHERE campaign_id = ")
-            .bind(campaign.0);
-        sql.push(" AND `rank` >= ").bind(to_signed(from_rank));
-        sql.push(" ORDER BY campaign_id, `rank`, key_sequence LIMIT ");
-        let rows = sql.bind(rows_max).rows(self.connection()).await?;
-        rows.iter()
-            .map(|row| {
-                let sequence: i64 = row.try_get("", "key_sequence")?;
-                Ok(Ordered {
-                    rank: to_unsigned(row.try_get("", "rank")?),
-                    sequence: u32::try_from(sequence).unwrap_or_default(),
-                    event: EventId(row.try_get("", "id")?),
-                })
-            })
-            .collect()
+        let mut rows = Entity::find()
+            .select_only()
+            .columns([Column::Rank, Column::KeySequence, Column::Id])
+            .filter(Column::CampaignId.eq(campaign.0))
+            .filter(Column::Rank.gte(to_signed(from_rank)))
+            .order_by_asc(Column::CampaignId)
+            .order_by_asc(Column::Rank)
+            .order_by_asc(Column::KeySequence)
+            .limit(u64::from(rows_max));
+        by_index(&mut rows, "event_change");
+        let rows: Vec<(i64, i32, Uuid)> = rows.into_tuple().all(&self.db).await?;
+        let ordered = |(rank, sequence, id): (i64, i32, Uuid)| Ordered {
+            rank: to_unsigned(rank),
+            sequence: sequence.unsigned_abs(),
+            event: EventId(id),
+        };
+        Ok(rows.into_iter().map(ordered).collect())
     }
 
-    /// Published events of a campaign that are deleted: their order is not known any more.
+    /// Number of published events of a campaign that are deleted; their order is unknown.
     pub async fn purged_count(&self, campaign: CampaignId) -> Result<u64, StoreError> {
         let mut sql = Sql::new(self, "SELECT purged_events FROM campaign WHERE id = ");
-        let rows = sql.bind(campaign.0).rows(self.connection()).await?;
+        let rows = sql.bind(campaign.0).rows(&self.db).await?;
         Ok(match rows.first() {
             Some(row) => to_unsigned(row.try_get("", "purged_events")?),
             None => 0,

@@ -1,34 +1,35 @@
-//! The outbox as the relay sees it: what is pending, what was acknowledged, how much there is. Rows
-//! are written by the writer in the transaction of the change they tell of, never here.
+//! The outbox for the relay: pending and parked rows, and their counts. The writer writes the rows, in the
+//! transaction of the change; nothing here does.
 //!
-//! An event is in `outbox_pending`, or in `outbox_parked`, or acknowledged: each move between them
-//! is one transaction, and each delete says which rows it means, so that a late answer from the
-//! broker changes nothing that has moved on. Acknowledged events go when they are old; see `purge`.
+//! An event is in `outbox_pending`, or in `outbox_parked`, or acknowledged. Each transition is one transaction, and
+//! each DELETE names its rows and their state, so that a late answer of the broker changes no row that has moved.
+//! Acknowledged events are deleted when they are old; see `purge`.
 
 mod blocked;
+mod counts;
+mod due;
 mod leases;
 mod parked;
 mod places;
 mod purge;
-mod statement;
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use sea_orm::QueryResult;
-use uuid::Uuid;
 
 pub use blocked::ORPHAN_KEYS_MAX;
+pub use counts::OutboxCounts;
+pub use due::{DueRows, Parked};
 pub use leases::{Held, RelaySeat};
-pub use parked::{DueRows, Parked, ParkedKey, ParkedState, Reparked, Under, Verdict};
+pub use parked::{ParkedKey, ParkedState, Reparked, Under, Verdict};
 use places::Columns;
 pub use places::{Partitions, Without};
 pub use purge::{PurgePage, Purgeable};
-pub(super) use statement::{Sql, Sum};
 
 use super::shapes::padded;
+use super::sql::Sql;
 use super::{Store, StoreError};
-use crate::domain::{CampaignId, EventId, Instant, OutboxEvent, Stream};
+use crate::domain::{CampaignId, EventId, OutboxEvent, Stream};
 
 /// Where a pending row is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,25 +71,10 @@ pub struct Loaded {
     pub unreadable: Vec<(EventId, String)>,
 }
 
-/// How many rows there are, by where they are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OutboxCounts {
-    /// Waiting to be published.
-    pub pending: u64,
-    /// Waiting to be tried again.
-    pub retry: u64,
-    /// Waiting behind a row of the same key.
-    pub blocked: u64,
-    /// Given up.
-    pub dead: u64,
-    /// Thrown away by somebody.
-    pub discarded: u64,
-}
-
 const EVENT_COLUMNS: &str = "e.id, e.bucket, e.campaign_id, e.aggregatetype, e.aggregateid, \
      e.type, e.message_key, e.key_sequence, e.`rank`, e.traceparent, e.payload, e.created_at";
 
-/// Where a pending row says where its record goes.
+/// The columns of a pending row that determine its partition.
 const PENDING_COLUMNS: Columns = Columns {
     stream: "stream",
     key_hash: "key_hash",
@@ -140,7 +126,7 @@ impl Store {
             .push(" AS held FROM outbox_pending WHERE bucket IN ");
         only(sql.list(padded(buckets)));
         sql.push(" ORDER BY bucket, event_id LIMIT ").bind(rows_max);
-        let rows = sql.rows(self.connection()).await?;
+        let rows = sql.rows(&self.db).await?;
         rows.iter()
             .map(|row| {
                 let held: Option<i64> = row.try_get("", "held")?;
@@ -163,7 +149,7 @@ impl Store {
         }
         let mut sql = Sql::new(self, "SELECT message_key FROM outbox_event WHERE id IN ");
         sql.list(padded(ids).map(|id| id.0));
-        let rows = sql.rows(self.connection()).await?;
+        let rows = sql.rows(&self.db).await?;
         rows.iter()
             .map(|row| Ok(row.try_get("", "message_key")?))
             .collect()
@@ -175,7 +161,7 @@ impl Store {
         sql.push(" JOIN outbox_event e ON e.id = p.event_id WHERE p.bucket = ");
         sql.bind(bucket).push(" AND e.aggregateid = ");
         sql.bind(aggregate).push(" LIMIT 1");
-        Ok(!sql.rows(self.connection()).await?.is_empty())
+        Ok(!sql.rows(&self.db).await?.is_empty())
     }
 
     /// The events with these ids. One that is not there is in neither list.
@@ -188,7 +174,7 @@ impl Store {
         sql.push(EVENT_COLUMNS)
             .push(" FROM outbox_event e WHERE id IN ");
         sql.list(padded(ids).map(|id| id.0)).push(" ORDER BY e.id");
-        for row in sql.rows(self.connection()).await? {
+        for row in sql.rows(&self.db).await? {
             match event(&row) {
                 Ok(event) => loaded.events.push(event),
                 Err(failure) => {
@@ -208,65 +194,7 @@ impl Store {
         let mut sql = Sql::new(self, &self.db.delete_by_key("outbox_pending"));
         sql.push(" WHERE (bucket, event_id) IN ");
         sql.pairs(padded(keys).map(|key| (key.bucket.into(), key.event_id.0.into())));
-        sql.run(self.connection()).await
-    }
-
-    /// How many rows wait and where, of one campaign or of all.
-    pub async fn outbox_counts(
-        &self,
-        campaign: Option<CampaignId>,
-    ) -> Result<OutboxCounts, StoreError> {
-        let mut sql = Sql::new(
-            self,
-            "SELECT 'pending' AS place, COUNT(*) AS count_rows FROM outbox_pending",
-        );
-        if let Some(campaign) = campaign {
-            sql.push(" WHERE campaign_id = ").bind(campaign.0);
-        }
-        sql.push(" UNION ALL SELECT state AS place, COUNT(*) AS count_rows FROM outbox_parked");
-        if let Some(campaign) = campaign {
-            sql.push(" WHERE campaign_id = ").bind(campaign.0);
-        }
-        sql.push(" GROUP BY state");
-        let mut counts = OutboxCounts::default();
-        for row in sql.rows(self.connection()).await? {
-            let rows = u64::try_from(row.try_get::<i64>("", "count_rows")?).unwrap_or_default();
-            let place: String = row.try_get("", "place")?;
-            match ParkedState::parse(&place) {
-                Some(ParkedState::Retry) => counts.retry = rows,
-                Some(ParkedState::Blocked) => counts.blocked = rows,
-                Some(ParkedState::Dead) => counts.dead = rows,
-                Some(ParkedState::Discarded) => counts.discarded = rows,
-                None => counts.pending = rows,
-            }
-        }
-        Ok(counts)
-    }
-
-    /// For how long the oldest pending row has waited; none: nothing is pending.
-    pub async fn oldest_pending_age(&self) -> Result<Option<Duration>, StoreError> {
-        // Ids are in order of time, and the smallest of each bucket is one step in the index.
-        let mut sql = Sql::new(
-            self,
-            "SELECT MIN(event_id) AS event_id FROM outbox_pending GROUP BY bucket",
-        );
-        let rows = sql.rows(self.connection()).await?;
-        let mut oldest: Option<Uuid> = None;
-        for row in &rows {
-            let id: Uuid = row.try_get("", "event_id")?;
-            oldest = Some(oldest.map_or(id, |other| other.min(id)));
-        }
-        let Some(oldest) = oldest else {
-            return Ok(None);
-        };
-        let mut sql = Sql::new(self, "SELECT created_at FROM outbox_event WHERE id = ");
-        let rows = sql.bind(oldest).rows(self.connection()).await?;
-        let Some(row) = rows.first() else {
-            return Ok(None);
-        };
-        let created_at: Instant = row.try_get("", "created_at")?;
-        let age = self.clock.now().signed_duration_since(created_at);
-        Ok(Some(age.to_std().unwrap_or_default()))
+        sql.run(&self.db).await
     }
 }
 

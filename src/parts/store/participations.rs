@@ -14,7 +14,6 @@ mod rewardable;
 mod rewarded;
 mod rows;
 
-use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt};
 use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
@@ -27,9 +26,11 @@ pub use self::intake::{Applicant, Intake, Making, Place};
 pub use self::keys::{GateInForce, UserKey};
 pub use self::ranked::{RankPage, Ranked, RankedRow};
 pub use self::rewardable::{Rewarding, Standing};
-use super::campaigns::to_unsigned;
+use super::entity::by_index;
 use super::entity::participation::{Column, Entity, Model};
+use super::numbers::to_unsigned;
 use super::shapes::padded;
+use super::unreadable::parse;
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, Participation, ParticipationId, Status, UserId};
 
@@ -49,7 +50,7 @@ impl Store {
             .transpose()
     }
 
-    /// Those of these that are committed, by a server that takes writes.
+    /// The committed ones among these, read from a server that takes writes.
     pub async fn participations(
         &self,
         ids: &[ParticipationId],
@@ -63,7 +64,7 @@ impl Store {
         found.into_iter().map(Participation::try_from).collect()
     }
 
-    /// Which of these are committed, by a server that takes writes.
+    /// The ids of the committed ones among these, read from a server that takes writes.
     pub async fn committed_among(
         &self,
         ids: &[ParticipationId],
@@ -123,7 +124,7 @@ struct Held {
     ordinal: Option<i32>,
 }
 
-/// What is held of a campaign.
+/// Participations of a campaign that hold units.
 fn holdings(campaign: CampaignId) -> sea_orm::Select<Entity> {
     Entity::find()
         .select_only()
@@ -137,26 +138,18 @@ fn holdings(campaign: CampaignId) -> sea_orm::Select<Entity> {
         .filter(Column::Status.is_in(STANDING))
 }
 
-/// What these users hold of it.
+/// The same of these users.
 fn holdings_of(campaign: CampaignId, users: &[i64]) -> sea_orm::Select<Entity> {
     let mut held = holdings(campaign).filter(Column::UserId.is_in(padded(users)));
     by_index(&mut held, "participation_once");
     held
 }
 
-/// As [`Db::by_index`](super::bounded::Db::by_index) does; SQLite is not told.
-fn by_index(query: &mut sea_orm::Select<Entity>, index: &'static str) {
-    QuerySelect::query(query).force_index(index, IndexHintScope::All);
-}
-
 impl TryFrom<Model> for Participation {
     type Error = StoreError;
 
     fn try_from(row: Model) -> Result<Self, StoreError> {
-        let status = Status::parse(&row.status).ok_or_else(|| StoreError::Unreadable {
-            what: "a participation's status",
-            value: row.status.clone(),
-        })?;
+        let status = parse("a participation's status", &row.status, Status::parse)?;
         Ok(Self {
             id: ParticipationId(row.id),
             campaign_id: CampaignId(row.campaign_id),

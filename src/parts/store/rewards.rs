@@ -1,8 +1,9 @@
-//! The rewards database: what the consumers have applied, and what they granted. A database of its own;
-//! nothing in it is ever part of a transaction with the events.
+//! The rewards database: applied events and granted rewards. A separate database: no transaction spans it and the
+//! events.
 
 mod applying;
 mod coupons;
+mod due;
 mod effects;
 mod plan;
 mod points;
@@ -10,8 +11,9 @@ mod reading;
 mod revocation;
 mod verifying;
 
-pub use self::applying::{Applied, Due};
+pub use self::applying::Applied;
 pub use self::coupons::{Order, UseOutcome, Voucher};
+pub use self::due::Due;
 pub use self::effects::Effects;
 pub use self::revocation::{Revocation, Suspension};
 pub use self::verifying::Rewarded;
@@ -19,8 +21,8 @@ pub use self::verifying::Rewarded;
 use sea_orm::{ConnectionTrait, Value};
 
 use super::bounded::{Db, Tx};
-use super::outbox::{Sql, Sum};
 use super::shapes::slices;
+use super::sql::{Sql, Sum};
 use super::{StoreConfig, StoreError, connection, schema};
 use crate::runtime::clock::Clock;
 
@@ -37,7 +39,7 @@ pub struct Rewards {
 }
 
 impl Rewards {
-    /// Connects, and asks the database once.
+    /// Connects and checks that the database answers.
     pub async fn connect(config: &StoreConfig, clock: Clock) -> Result<Self, StoreError> {
         let (db, statement_bytes_max) = connection::open(config).await?;
         let rewards = Self {
@@ -89,13 +91,6 @@ impl Rewards {
 
     fn is_embedded(&self) -> bool {
         self.db.is_embedded()
-    }
-
-    /// Appends, to a question, that the rows it finds are held. SQLite knows one writer at a time.
-    fn for_update(&self, sql: &mut Sql) {
-        if !self.is_embedded() {
-            sql.push(" FOR UPDATE");
-        }
     }
 
     /// Inserts rows, as many with each statement as it has room for; a row takes `row_bytes` on the wire.

@@ -27,7 +27,7 @@ pub(super) struct Lock {
     pub(super) wait_max: Duration,
 }
 
-/// Applies what is missing. With nothing missing it asks for no lock and changes nothing.
+/// Applies missing migrations. With none missing it takes no lock and changes nothing.
 pub(super) async fn up<M: MigratorTrait>(db: &Db, lock: Lock) -> Result<(), StoreError> {
     if M::get_pending_migrations_read_only(db).await?.is_empty() {
         return Ok(());
@@ -44,7 +44,7 @@ pub(super) async fn down<M: MigratorTrait>(db: &Db, lock: Lock) -> Result<(), St
     session.leave(done.map_err(StoreError::from)).await
 }
 
-/// A session in which nobody else changes the schema.
+/// A session that holds the lock on the schema.
 struct Session {
     tx: Tx,
     lock: Lock,
@@ -66,7 +66,7 @@ impl Session {
         }
     }
 
-    /// Keeps what was done. In SQLite a change that failed is undone; MySQL keeps the statements before it.
+    /// Commits. In SQLite a failed change is rolled back; MySQL keeps the statements before the failure.
     async fn leave(self, done: Result<(), StoreError>) -> Result<(), StoreError> {
         if self.tx.is_embedded() {
             return match done {

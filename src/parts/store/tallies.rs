@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::Value;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Value};
 
 use super::bounded::Tx;
-use super::campaigns::{to_signed, to_unsigned};
-use super::outbox::{Sql, Sum};
+use super::entity::rejection_total::{Column, Entity};
+use super::numbers::{to_signed, to_unsigned};
+use super::sql::{Sql, Sum};
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, Instant};
 
@@ -41,7 +42,7 @@ impl Store {
         if rows.is_empty() {
             return Ok(());
         }
-        // In the order of their keys, so that two who add wait for each other and never in a circle.
+        // In order of key, so that concurrent callers cannot deadlock.
         let mut minutes: BTreeMap<(i64, Instant, &str), u64> = BTreeMap::new();
         let mut totals: BTreeMap<(i64, &str), u64> = BTreeMap::new();
         for row in rows {
@@ -89,18 +90,11 @@ impl Store {
         &self,
         campaign: CampaignId,
     ) -> Result<BTreeMap<String, u64>, StoreError> {
-        let mut sql = Sql::new(
-            self,
-            "SELECT reason, count FROM rejection_total WHERE campaign_id = ",
-        );
-        let rows = sql.bind(campaign.0).rows(&self.db).await?;
-        rows.iter()
-            .map(|row| {
-                Ok((
-                    row.try_get_by_index(0)?,
-                    to_unsigned(row.try_get_by_index(1)?),
-                ))
-            })
-            .collect()
+        let rows = Entity::find().filter(Column::CampaignId.eq(campaign.0));
+        let rows = rows.all(&self.db).await?;
+        let refusals = rows
+            .into_iter()
+            .map(|row| (row.reason, to_unsigned(row.count)));
+        Ok(refusals.collect())
     }
 }

@@ -1,5 +1,5 @@
-//! Rows that hold something this release does not know: written by a newer release, or by hand. One such row
-//! is set aside, so that the others of its batch go on without it: counted, and logged once.
+//! Rows with a value that this release does not know: written by a newer release, or by hand. Such a row is set
+//! aside, counted and logged once, and the others of its batch are processed.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -9,6 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::{Store, StoreError};
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
 
 /// Rows that are remembered by name; more of them are one alarm all the same.
 const ROWS_MAX: usize = 10_000;
@@ -39,6 +41,15 @@ impl Unreadable {
     }
 }
 
+/// The meaning of a word in a row.
+pub(super) fn parse<T>(
+    what: &'static str,
+    word: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, StoreError> {
+    parse(word).ok_or_else(|| StoreError::unreadable(what, word))
+}
+
 impl Store {
     /// How many rows were set aside since the process began.
     #[must_use]
@@ -48,9 +59,8 @@ impl Store {
 
     /// Makes that number visible.
     pub fn register(&self, registry: &mut Registry) {
-        registry.sub_registry_with_prefix("store").register(
-            "unreadable_rows",
-            "Rows set aside since the process began, because they hold something this release does not know",
+        registry.add(
+            &metric::STORE_UNREADABLE_ROWS,
             self.unreadable.count.clone(),
         );
     }

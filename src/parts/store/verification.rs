@@ -1,14 +1,12 @@
-//! What verification reads, all of it in one consistent snapshot; and what it keeps of it. Judges
-//! nothing.
+//! Reads for verification, in one consistent snapshot, and the sums that it stores. It judges nothing.
 //!
-//! The places in line of a campaign are handed out in ascending order, so a campaign's rows are cut
-//! into segments of ranks, and what an old segment summed up to when it was read and found sound is
-//! kept in `verified_segment`. A segment's row has a generation. Who changes a participation raises it
-//! in the same transaction (`invalidate_segment`), and sums are kept only if the generation is still
-//! the one of the snapshot they were taken in. So whichever of the two commits first, no sum outlives a
-//! change: the change waits for the row and invalidates it, or has raised the generation already.
-//! New participations raise nothing, because the writer must not pay for verification; segments that
-//! still take some are not kept, and the campaign's own counters tell of the one that came too late.
+//! Ranks are given in ascending order, so a campaign's rows are divided into segments of ranks, and the sums of a
+//! segment that was found sound are stored in `verified_segment`. A segment's row has a generation. A change of a
+//! participation raises it in the same transaction (`invalidate_segment`), and sums are stored only if the
+//! generation is still that of their snapshot. So no sum outlives a change, whichever commits first: the change
+//! waits for the row and invalidates it, or has raised the generation already. New participations raise nothing,
+//! because the writer must not pay for verification; the sums of segments that may still grow are not stored, and
+//! the campaign's counters reveal a late row.
 
 mod books;
 mod digest;
@@ -36,7 +34,7 @@ use crate::domain::{CampaignId, Instant};
 /// Ranks in a segment.
 pub const SEGMENT_RANKS: u64 = 65_536;
 
-/// A stretch of a campaign: the n-th so many ranks, from 0.
+/// The n-th range of `SEGMENT_RANKS` ranks of a campaign, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Segment {
     /// Whose ranks.
@@ -79,8 +77,7 @@ impl Segment {
     }
 }
 
-/// The store at one moment. Read-only, and to be held for as short as can be: while it is open the
-/// database keeps everything that is deleted.
+/// The store at one moment, read-only. Keep it short: while it is open the database retains all deleted rows.
 pub struct Snapshot {
     pub(super) store: Store,
     pub(super) tx: Tx,

@@ -10,13 +10,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::Instant;
 
-/// How much the machine's timer may be fast or slow: one part in so many. Real ones are ten times better.
+/// How much the machine's timer may be fast or slow: as one part of this many. Real ones are ten times better.
 const DRIFT: u32 = 1_000;
 
-/// What the database answered when it was asked for the time.
+/// The database's answer to a query for its time.
 #[derive(Clone, Copy, Debug)]
 pub struct Told {
-    /// When it was asked.
+    /// When the query was sent.
     pub asked: Moment,
     /// Its time.
     pub time: Instant,

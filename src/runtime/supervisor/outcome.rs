@@ -25,7 +25,7 @@ impl Outcome {
         self.failures.is_empty()
     }
 
-    /// What the process tells its parent.
+    /// The exit code of the process.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         if self.is_clean() {

@@ -15,6 +15,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::web::{self, WebClient};
 
 /// Largest answer of a collector that is read.
@@ -32,11 +34,7 @@ pub(super) struct Counts(Family<Ended, Counter>);
 
 impl Counts {
     pub(super) fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "trace_exports",
-            "Batches of spans sent to the collector, by result",
-            self.0.clone(),
-        );
+        registry.add(&metric::TRACE_EXPORTS, self.0.clone());
     }
 
     fn count(&self, answer: &Result<Response<Bytes>, HttpError>) {

@@ -6,6 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use super::Swept;
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
 
 /// What became of a lease that had run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -32,32 +34,11 @@ pub struct Metrics {
 impl Metrics {
     /// Makes the numbers visible.
     pub fn register(&self, registry: &mut Registry) {
-        let gate = registry.sub_registry_with_prefix("gate");
-        gate.register(
-            "rebuilds",
-            "Gates of campaigns rebuilt from the store",
-            self.rebuilds.clone(),
-        );
-        gate.register(
-            "rebuilds_deferred",
-            "Rebuilds that waited for another of the same campaign",
-            self.deferred.clone(),
-        );
-        gate.register(
-            "settings_corrected",
-            "Gates that had older settings than the store, and were told the store's",
-            self.configured.clone(),
-        );
-        gate.register(
-            "disagreements",
-            "Gates that disagreed with the store and were rebuilt",
-            self.disagreements.clone(),
-        );
-        gate.register(
-            "leases_swept",
-            "Leases that had run out, by what became of them",
-            self.swept.clone(),
-        );
+        registry.add(&metric::GATE_REBUILDS, self.rebuilds.clone());
+        registry.add(&metric::GATE_REBUILDS_DEFERRED, self.deferred.clone());
+        registry.add(&metric::GATE_SETTINGS_CORRECTED, self.configured.clone());
+        registry.add(&metric::GATE_DISAGREEMENTS, self.disagreements.clone());
+        registry.add(&metric::GATE_LEASES_SWEPT, self.swept.clone());
     }
 
     pub(super) fn count(&self, swept: Swept) {

@@ -72,7 +72,7 @@ impl Scene {
         rewards.migrate().await.unwrap();
         let prefix = unique("consume");
         let kafka = Kafka::connect(KafkaConfig {
-            brokers: real("FIRSTCOME_KAFKA_BROKERS"),
+            brokers: Some(real("FIRSTCOME_KAFKA_BROKERS")),
             ..KafkaConfig::default()
         });
         let kafka = kafka.await.unwrap();

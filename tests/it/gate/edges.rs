@@ -98,13 +98,13 @@ async fn a_redis_that_is_not_there_is_named_at_the_start() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let config = RedisConfig {
-        url: format!("redis://user:secret@{address}").into(),
+        url: Some(format!("redis://user:secret@{address}").into()),
         ..RedisConfig::default()
     };
     let error = ScriptGate::redis(&config, "it").await.err().unwrap();
     assert_eq!(error.to_string(), format!("connect to Redis at {address}"));
     let bad = RedisConfig {
-        url: "not a url".into(),
+        url: Some("not a url".into()),
         ..RedisConfig::default()
     };
     let error = ScriptGate::redis(&bad, "it").await.err().unwrap();
@@ -115,7 +115,7 @@ async fn a_redis_that_is_not_there_is_named_at_the_start() {
 async fn a_redis_that_says_nothing_is_given_up_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = RedisConfig {
-        url: format!("redis://{}", listener.local_addr().unwrap()).into(),
+        url: Some(format!("redis://{}", listener.local_addr().unwrap()).into()),
         connect_timeout: Duration::from_millis(50),
         response_timeout: Duration::from_millis(50),
         ..RedisConfig::default()
@@ -161,14 +161,14 @@ impl Relay {
 #[tokio::test]
 async fn a_cut_connection_is_an_error_of_its_own_and_mends_by_itself() {
     let config = redis_config();
-    let url = config.url.expose_secret().to_owned();
+    let url = config.url.as_ref().unwrap().expose_secret().to_owned();
     let relay = Relay {
         listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
         redis: url.trim_start_matches("redis://").to_owned(),
     };
     let near = format!("redis://{}", relay.listener.local_addr().unwrap());
     let config = RedisConfig {
-        url: near.into(),
+        url: Some(near.into()),
         ..config
     };
     let mut connections = JoinSet::new();

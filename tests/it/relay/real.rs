@@ -22,7 +22,7 @@ async fn on_real_parts_everything_committed_is_published_in_order() {
     let config = config();
     let topic = Stream::Participation.topic(&config.topic_prefix);
     let kafka = KafkaConfig {
-        brokers: brokers.clone(),
+        brokers: Some(brokers.clone()),
         message_timeout: Duration::from_secs(4),
         ..KafkaConfig::default()
     };

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use firstcome::domain::CampaignId;
-use firstcome::parts::gate::{Gate, Layout, RedisConfig, ScriptGate};
+use firstcome::parts::gate::{Gate, RedisConfig, ScriptGate};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -30,8 +30,8 @@ async fn on(cluster: &Cluster) -> Parts {
 
 async fn gate_of(cluster: &Cluster, parts: &Parts) -> ScriptGate {
     let config = RedisConfig {
-        url: cluster.url().into(),
-        layout: Layout::Cluster,
+        url: Some(cluster.url().into()),
+        cluster: true,
         ..redis_config()
     };
     ScriptGate::redis(&config, &parts.prefix).await.unwrap()

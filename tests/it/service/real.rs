@@ -197,7 +197,7 @@ async fn a_lease_of_the_dead_is_no_participation_and_its_unit_is_sold() {
         .create(json!({ "name": "orphan", "kind": "general", "totalStock": 1 }))
         .await;
     let config = RedisConfig {
-        url: real("FIRSTCOME_REDIS_URL").into(),
+        url: Some(real("FIRSTCOME_REDIS_URL").into()),
         ..RedisConfig::default()
     };
     let gate = ScriptGate::redis(&config, &parts.prefix).await.unwrap();

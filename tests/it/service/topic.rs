@@ -254,7 +254,7 @@ async fn a_reading_ends_at_the_end_of_the_topic_or_at_its_deadline() {
         embedded.publish(&record).await.unwrap();
     }
     let config = KafkaConfig {
-        brokers: embedded.bootstrap_servers(),
+        brokers: Some(embedded.bootstrap_servers()),
         ..KafkaConfig::default()
     };
     let kafka = Kafka::connect(config).await.unwrap();

@@ -3,7 +3,10 @@
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
+
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
 
 /// What a gauge shows that nobody could read.
 pub const UNKNOWN: i64 = -1;
@@ -39,28 +42,16 @@ impl Default for RetentionMetrics {
 
 impl RetentionMetrics {
     /// Makes the numbers visible among those of the relay.
-    pub(super) fn register(&self, relay: &mut Registry) {
-        relay.register(
-            "purged",
-            "Published events deleted because their time was over",
-            self.purged.clone(),
-        );
-        relay.register_with_unit(
-            "purge_lag",
-            "How long the oldest event that could be deleted is overdue",
-            Unit::Seconds,
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.add(&metric::RELAY_PURGED, self.purged.clone());
+        registry.add(
+            &metric::RELAY_PURGE_LAG_SECONDS,
             self.purge_lag_seconds.clone(),
         );
-        relay.register_with_unit(
-            "oldest_snapshot_age",
-            "Age of the oldest transaction in the database, -1 when unknown",
-            Unit::Seconds,
+        registry.add(
+            &metric::RELAY_OLDEST_SNAPSHOT_AGE_SECONDS,
             self.oldest_snapshot_age_seconds.clone(),
         );
-        relay.register(
-            "history_length",
-            "Length of the history list of InnoDB, -1 when unknown",
-            self.history_length.clone(),
-        );
+        registry.add(&metric::RELAY_HISTORY_LENGTH, self.history_length.clone());
     }
 }

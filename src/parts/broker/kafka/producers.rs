@@ -235,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn one_of_many_that_failed_with_a_producer_replaces_it() {
         let config = KafkaConfig {
-            brokers: "127.0.0.1:9".to_owned(),
+            brokers: Some("127.0.0.1:9".to_owned()),
             producers: 1,
             ..KafkaConfig::default()
         };

@@ -49,7 +49,7 @@ impl Wire {
             .into_iter()
             .map(|node| node.set_tcp_settings(tcp(config)));
         let wire = async {
-            let wire = match config.layout {
+            let wire = match config.layout() {
                 Layout::Single => single(config, nodes).await?,
                 Layout::Cluster => Self::Cluster(cluster(config, nodes).await?),
             };
@@ -159,8 +159,8 @@ async fn cluster(
         .retries(CLUSTER_RETRIES_MAX)
         .max_retry_wait(pause_ms)
         .tcp_settings(tcp(config));
-    if let Some(tls) = &config.tls {
-        builder = builder.certs(tls.certificates());
+    if let Some(certificates) = config.certificates() {
+        builder = builder.certs(certificates);
     }
     builder.build()?.get_async_connection().await
 }

@@ -1,11 +1,12 @@
-//! What is dated by the database's clock: moving a campaign when it is time, and when a change made room in it.
+//! Changes dated by the database's clock: opening and closing a campaign, and when units became available.
 
-use sea_orm::sea_query::Expr;
+use sea_orm::{EntityTrait, QuerySelect};
 
-use super::to_signed;
-use crate::domain::{CampaignId, to_stored_precision};
+use crate::domain::CampaignId;
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::entity::campaign::{Column, Entity};
+use crate::parts::store::numbers::to_signed;
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 impl Store {
@@ -39,18 +40,10 @@ impl Store {
     pub(super) async fn take_row(&self, tx: &Tx, id: CampaignId) -> Result<(), StoreError> {
         // SQLite has one writer, and this is it.
         if !self.is_embedded() {
-            let mut take = Sql::new(self, "SELECT id FROM campaign WHERE id = ");
-            take.bind(id.0).push(" FOR UPDATE").rows(tx).await?;
+            let row = Entity::find_by_id(id.0).select_only().column(Column::Id);
+            let row = row.lock_exclusive().into_tuple::<i64>();
+            row.one(tx).await?;
         }
         Ok(())
-    }
-
-    /// The time now, by the database's clock where it has one.
-    pub(super) fn now_expr(&self) -> Expr {
-        if self.is_embedded() {
-            Expr::value(to_stored_precision(self.clock.now()))
-        } else {
-            Expr::cust("UTC_TIMESTAMP(6)")
-        }
     }
 }

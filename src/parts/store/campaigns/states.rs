@@ -14,7 +14,7 @@ const MOVED: [State; 4] = [State::Scheduled, State::Open, State::Paused, State::
 pub enum States {
     /// All.
     Any,
-    /// Those whose row says so. The schedule may not have written down yet what the clock did.
+    /// Those whose row has the state. The schedule may not have stored a transition yet.
     Stored(Vec<State>),
     /// Those that are in these states by the database's clock, as `Campaign::state_at` has it.
     ByClock(Vec<State>),

@@ -1,25 +1,27 @@
-//! A day, read from participations and tallies. No index leads from a time to participations, and one
-//! would cost every commit: they are found by their ids, which are in order of time, and then by when
-//! they were committed.
+//! Reads a day from participations and tallies. Participations have no index by time, because it would slow down
+//! every commit: they are found by id, which is in order of time, and then filtered by commit time.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use sea_orm::QueryResult;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect};
 use uuid::Uuid;
 
 use crate::domain::{CampaignId, Day, DaySums, Instant, Status};
-use crate::parts::store::campaigns::to_unsigned;
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::entity::campaign::{Column, Entity};
+use crate::parts::store::entity::{by_index, rejection_tally};
+use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sql;
+use crate::parts::store::unreadable::parse;
 use crate::parts::store::{Store, StoreError};
 
 /// Campaigns whose names are asked for in one statement.
 const NAMES_MAX: usize = 500;
 
 impl Store {
-    /// Where the slice ends that begins at `from` and has so many rows; none: there are no more than
-    /// that before `until`.
+    /// The end of the slice that begins at `from` and has this many rows; none: fewer rows remain before `until`.
     pub async fn slice_end(
         &self,
         from: Uuid,
@@ -32,11 +34,11 @@ impl Store {
             .bind(from);
         sql.push(" AND id < ").bind(until);
         sql.push(" ORDER BY id LIMIT 1 OFFSET ").bind(rows);
-        let rows = sql.rows(self.connection()).await?;
+        let rows = sql.rows(&self.db).await?;
         Ok(rows.first().map(|row| row.try_get("", "id")).transpose()?)
     }
 
-    /// What campaigns come to in one slice of a day.
+    /// The statistics of campaigns in one slice of a day.
     pub async fn slice_sums(
         &self,
         day: Day,
@@ -64,67 +66,60 @@ impl Store {
         sql.push(" AND created_at >= ").bind(start);
         sql.push(" AND created_at < ").bind(end);
         sql.push(" GROUP BY campaign_id, status, nth_hour");
-        let rows = sql.rows(self.connection()).await?;
+        let rows = sql.rows(&self.db).await?;
         rows.iter().map(sums).collect()
     }
 
-    /// What was refused between two times, by campaign and code.
+    /// Refusals between two times, by campaign and code.
     pub async fn refusals_between(
         &self,
         from: Instant,
         until: Instant,
     ) -> Result<Vec<(CampaignId, String, u64)>, StoreError> {
-        let table = self.db.by_index("rejection_tally", "tally_by_minute");
-        let mut sql = Sql::new(
-            self,
-            "SELECT campaign_id, reason, CAST(SUM(count) AS SIGNED) AS total FROM ",
-        );
-        sql.push(&table).push(" WHERE minute >= ").bind(from);
-        sql.push(" AND minute < ").bind(until);
-        sql.push(" GROUP BY campaign_id, reason");
-        let rows = sql.rows(self.connection()).await?;
-        rows.iter()
-            .map(|row| {
-                let id = CampaignId(row.try_get("", "campaign_id")?);
-                let total = to_unsigned(row.try_get("", "total")?);
-                Ok((id, row.try_get("", "reason")?, total))
-            })
-            .collect()
+        use rejection_tally::Column;
+        let mut rows = rejection_tally::Entity::find()
+            .select_only()
+            .columns([Column::CampaignId, Column::Reason])
+            .expr_as(Expr::cust("CAST(SUM(`count`) AS SIGNED)"), "total")
+            .filter(Column::Minute.gte(from))
+            .filter(Column::Minute.lt(until))
+            .group_by(Column::CampaignId)
+            .group_by(Column::Reason);
+        by_index(&mut rows, "tally_by_minute");
+        let rows: Vec<(i64, String, i64)> = rows.into_tuple().all(&self.db).await?;
+        let total = |(id, reason, total)| (CampaignId(id), reason, to_unsigned(total));
+        Ok(rows.into_iter().map(total).collect())
     }
 
-    /// What these campaigns are called.
+    /// The names of these campaigns.
     pub async fn campaign_names(
         &self,
         ids: &[CampaignId],
     ) -> Result<BTreeMap<CampaignId, String>, StoreError> {
         let mut names = BTreeMap::new();
         for some in ids.chunks(NAMES_MAX) {
-            let mut sql = Sql::new(self, "SELECT id, name FROM campaign WHERE id IN ");
-            sql.list(padded(some).map(|id| id.0));
-            for row in sql.rows(self.connection()).await? {
-                names.insert(CampaignId(row.try_get("", "id")?), row.try_get("", "name")?);
-            }
+            let rows: Vec<(i64, String)> = Entity::find()
+                .select_only()
+                .columns([Column::Id, Column::Name])
+                .filter(Column::Id.is_in(padded(some).map(|id| id.0)))
+                .into_tuple()
+                .all(&self.db)
+                .await?;
+            names.extend(rows.into_iter().map(|(id, name)| (CampaignId(id), name)));
         }
         Ok(names)
     }
 
-    /// When the first campaign was made: nothing can have happened before.
+    /// When the first campaign was created: earlier days are empty.
     pub async fn first_campaign_at(&self) -> Result<Option<Instant>, StoreError> {
-        let mut sql = Sql::new(self, "SELECT created_at FROM campaign ORDER BY id LIMIT 1");
-        let rows = sql.rows(self.connection()).await?;
-        Ok(rows
-            .first()
-            .map(|row| row.try_get("", "created_at"))
-            .transpose()?)
+        let first = Entity::find().order_by_asc(Column::Id).one(&self.db);
+        Ok(first.await?.map(|campaign| campaign.created_at))
     }
 }
 
 fn sums(row: &QueryResult) -> Result<(CampaignId, DaySums), StoreError> {
     let word: String = row.try_get("", "status")?;
-    let status = Status::parse(&word).ok_or(StoreError::Unreadable {
-        what: "a participation's status",
-        value: word,
-    })?;
+    let status = parse("a participation's status", &word, Status::parse)?;
     let participations = to_unsigned(row.try_get("", "participations")?);
     let units = to_unsigned(row.try_get("", "units")?);
     let hour: i64 = row.try_get("", "nth_hour")?;

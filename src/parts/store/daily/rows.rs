@@ -1,26 +1,32 @@
-//! What days came to, kept: a row for each campaign, and for each day which run has done it.
+//! The stored daily statistics: a row for each campaign and day, and for each day the run that aggregated it.
 
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use sea_orm::{QueryResult, Value};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, EntityTrait, Iterable, QueryFilter, QueryOrder, QueryResult,
+};
 
 use super::runs::hold;
 use crate::domain::{ByStatus, CampaignId, Day, DaySums, Instant, RunId, Zone};
-use crate::parts::store::campaigns::{to_signed, to_unsigned};
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::entity::daily_day;
+use crate::parts::store::entity::daily_stat::{ActiveModel, Column, Entity};
+use crate::parts::store::json::{from_text, to_text};
+use crate::parts::store::numbers::{to_signed, to_unsigned};
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Run, Store, StoreError};
 
-/// What one campaign came to on a day.
+/// The statistics of a campaign on a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DailyRow {
     /// Which campaign.
     pub campaign: CampaignId,
-    /// What it is called now.
+    /// Its present name.
     pub name: String,
     /// Which date.
     pub date: NaiveDate,
-    /// What it came to.
+    /// The sums of the day.
     pub sums: DaySums,
 }
 
@@ -37,24 +43,7 @@ pub struct Done {
     pub is_complete: bool,
 }
 
-const COLUMNS: [&str; 15] = [
-    "zone",
-    "day",
-    "campaign_id",
-    "reserved",
-    "confirmed",
-    "cancelled",
-    "expired",
-    "units",
-    "units_standing",
-    "refused",
-    "refusals",
-    "hours",
-    "first_at",
-    "last_at",
-    "run_id",
-];
-/// How many of them say which row it is.
+/// Columns of the key of a row; they come first.
 const KEY_COLUMNS: usize = 3;
 
 const READ: &str = "SELECT s.campaign_id, c.name, s.day, s.reserved, s.confirmed, s.cancelled, s.expired, \
@@ -62,24 +51,23 @@ const READ: &str = "SELECT s.campaign_id, c.name, s.day, s.reserved, s.confirmed
      LEFT JOIN campaign c ON c.id = s.campaign_id WHERE ";
 
 impl Store {
-    /// Writes what a campaign came to on a day, in a transaction of its own, over what was there. False:
-    /// the run has lost its duty to another, and nothing is written.
+    /// Writes or replaces the statistics of a campaign on a day, in a transaction of its own. False: the run has
+    /// lost its lease, and nothing is written.
     pub async fn write_daily(
         &self,
         run: &Run,
         campaign: CampaignId,
         sums: &DaySums,
     ) -> Result<bool, StoreError> {
-        let values = values(run, campaign, sums)?;
+        let row = row(run, campaign, sums)?;
+        let key = [Column::Zone, Column::Day, Column::CampaignId];
+        let others = Column::iter().skip(KEY_COLUMNS);
         let tx = self.begin().await?;
-        let mut sql = Sql::new(self, "INSERT INTO daily_stat (");
-        sql.push(&COLUMNS.join(", ")).push(") VALUES ");
-        sql.rows_of([values].into_iter());
-        let columns = COLUMNS.iter().skip(KEY_COLUMNS);
-        let columns: Vec<&str> = columns.copied().collect();
-        sql.or_replace("zone, day, campaign_id", &columns);
-        sql.run(&tx).await?;
-        // Last, so that nobody who renews the lease waits for as long as the row is another's.
+        Entity::insert(row)
+            .on_conflict(OnConflict::columns(key).update_columns(others).to_owned())
+            .exec_without_returning(&tx)
+            .await?;
+        // Last, so that a renewal of the lease does not wait for the lock on the row.
         if !hold(self, &tx, run).await? {
             tx.rollback().await?;
             return Ok(false);
@@ -87,17 +75,17 @@ impl Store {
         Ok(tx.commit().await.map(|()| true)?)
     }
 
-    /// What the campaigns came to on a day, in order of campaign.
+    /// The statistics of all campaigns on a day, in order of campaign.
     pub async fn daily(&self, day: Day) -> Result<Vec<DailyRow>, StoreError> {
         let mut sql = Sql::new(self, READ);
         sql.push("s.zone = ").bind(day.zone.name());
         sql.push(" AND s.day = ").bind(day.date);
         sql.push(" ORDER BY s.campaign_id");
-        let rows = sql.rows(self.connection()).await?;
+        let rows = sql.rows(&self.db).await?;
         rows.iter().map(daily_row).collect()
     }
 
-    /// What a campaign came to on the days from the first to the last of these, in order.
+    /// The statistics of a campaign on the days of this range, in order.
     pub async fn daily_of(
         &self,
         campaign: CampaignId,
@@ -110,93 +98,67 @@ impl Store {
         sql.push(" AND s.day >= ").bind(from);
         sql.push(" AND s.day <= ").bind(until);
         sql.push(" ORDER BY s.day");
-        let rows = sql.rows(self.connection()).await?;
+        let rows = sql.rows(&self.db).await?;
         rows.iter().map(daily_row).collect()
     }
 
-    /// Which days were aggregated, from the first to the last of these, in order.
+    /// The aggregated days of this range, in order.
     pub async fn days_done(
         &self,
         zone: Zone,
         (from, until): (NaiveDate, NaiveDate),
     ) -> Result<Vec<Done>, StoreError> {
-        let mut sql = Sql::new(
-            self,
-            "SELECT day, run_id, aggregated_at, is_complete FROM daily_day WHERE zone = ",
-        );
-        sql.bind(zone.name());
-        sql.push(" AND day >= ").bind(from);
-        sql.push(" AND day <= ").bind(until).push(" ORDER BY day");
-        let rows = sql.rows(self.connection()).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Done {
-                    date: row.try_get("", "day")?,
-                    run: RunId(row.try_get("", "run_id")?),
-                    at: row.try_get("", "aggregated_at")?,
-                    is_complete: row.try_get("", "is_complete")?,
-                })
-            })
-            .collect()
+        use daily_day::{Column, Entity};
+        let rows = Entity::find()
+            .filter(Column::Zone.eq(zone.name()))
+            .filter(Column::Day.between(from, until))
+            .order_by_asc(Column::Day)
+            .all(&self.db)
+            .await?;
+        let done = |row: daily_day::Model| Done {
+            date: row.day,
+            run: RunId(row.run_id),
+            at: row.aggregated_at,
+            is_complete: row.is_complete,
+        };
+        Ok(rows.into_iter().map(done).collect())
     }
 }
 
-fn values(
-    run: &Run,
-    campaign: CampaignId,
-    sums: &DaySums,
-) -> Result<[Value; COLUMNS.len()], StoreError> {
-    let number = |value: u64| Value::from(to_signed(value));
+fn row(run: &Run, campaign: CampaignId, sums: &DaySums) -> Result<ActiveModel, StoreError> {
     let ByStatus {
         reserved,
         confirmed,
         cancelled,
         expired,
     } = sums.by_status;
-    Ok([
-        run.day.zone.name().into(),
-        run.day.date.into(),
-        campaign.0.into(),
-        number(reserved),
-        number(confirmed),
-        number(cancelled),
-        number(expired),
-        number(sums.units),
-        number(sums.units_standing),
-        number(sums.refused()),
-        text(&sums.refusals)?.into(),
-        text(&sums.hours)?.into(),
-        sums.first_at.into(),
-        sums.last_at.into(),
-        run.id.0.into(),
-    ])
-}
-
-fn text(value: &impl serde::Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Unreadable {
-        what: "sums to store",
-        value: error.to_string(),
+    Ok(ActiveModel {
+        zone: Set(run.day.zone.name().to_owned()),
+        day: Set(run.day.date),
+        campaign_id: Set(campaign.0),
+        reserved: Set(to_signed(reserved)),
+        confirmed: Set(to_signed(confirmed)),
+        cancelled: Set(to_signed(cancelled)),
+        expired: Set(to_signed(expired)),
+        units: Set(to_signed(sums.units)),
+        units_standing: Set(to_signed(sums.units_standing)),
+        refused: Set(to_signed(sums.refused())),
+        refusals: Set(to_text("sums to store", &sums.refusals)?),
+        hours: Set(to_text("sums to store", &sums.hours)?),
+        first_at: Set(sums.first_at),
+        last_at: Set(sums.last_at),
+        run_id: Set(run.id.0),
     })
 }
 
-pub(super) fn read_text<T: serde::de::DeserializeOwned>(
-    what: &'static str,
-    text: &str,
-) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|_| StoreError::Unreadable {
-        what,
-        value: text.to_owned(),
-    })
-}
-
-/// Reads a row of [`READ`], by the number of its columns: a day has many, and names would be looked up for each.
+/// Reads a row of [`READ`] by position: a day has many rows, and reading by name searches the names for each.
 fn daily_row(row: &QueryResult) -> Result<DailyRow, StoreError> {
     let number = |column: usize| -> Result<u64, StoreError> {
         Ok(to_unsigned(row.try_get_by_index(column)?))
     };
     let name: Option<String> = row.try_get_by_index(1)?;
     let refusals: String = row.try_get_by_index(9)?;
-    let refusals: BTreeMap<String, u64> = read_text("the refusals of a day", &refusals)?;
+    let refusals: BTreeMap<String, u64> = from_text("the refusals of a day", &refusals)?;
     let hours: String = row.try_get_by_index(10)?;
     Ok(DailyRow {
         campaign: CampaignId(row.try_get_by_index(0)?),
@@ -214,7 +176,7 @@ fn daily_row(row: &QueryResult) -> Result<DailyRow, StoreError> {
             refusals,
             first_at: row.try_get_by_index(11)?,
             last_at: row.try_get_by_index(12)?,
-            hours: read_text("the hours of a day", &hours)?,
+            hours: from_text("the hours of a day", &hours)?,
         },
     })
 }

@@ -1,19 +1,20 @@
-//! A run of the daily aggregation: where it stands, how it ended, and how it is read from its row.
+//! A run of the daily aggregation, read from its row.
 
-use chrono::NaiveDate;
-use sea_orm::QueryResult;
+use sea_orm::{FromQueryResult, QueryResult};
 use serde::{Deserialize, Serialize};
 
-use super::rows::read_text;
-use crate::domain::campaign::words;
+use crate::domain::words::words;
 use crate::domain::{CampaignId, Day, Instant, RunId, Zone};
 use crate::parts::store::StoreError;
-use crate::parts::store::campaigns::to_unsigned;
+use crate::parts::store::entity::daily_run::Model;
+use crate::parts::store::json::from_text;
+use crate::parts::store::numbers::to_unsigned;
+use crate::parts::store::unreadable::parse;
 
 /// The code of a run whose replica died, or could not keep its lease.
 pub(super) const ABANDONED: &str = "ABANDONED";
 
-/// Where a run stands.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunState {
     /// It runs.
@@ -35,7 +36,7 @@ words!(RunState {
 pub enum Cause {
     /// It was time.
     Schedule,
-    /// Nobody had done the day when it was time.
+    /// The scheduled run of the day had not happened.
     CatchUp,
     /// An admin asked for it.
     Admin,
@@ -47,7 +48,7 @@ words!(Cause {
     Admin = "admin",
 });
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Of the reading, in percent of the day.
@@ -78,7 +79,7 @@ pub struct Run {
     pub id: RunId,
     /// What it aggregates.
     pub day: Day,
-    /// Where it stands.
+    /// Its state.
     pub state: RunState,
     /// Why it was begun.
     pub cause: Cause,
@@ -88,7 +89,7 @@ pub struct Run {
     pub started_at: Instant,
     /// When it ended.
     pub finished_at: Option<Instant>,
-    /// How far it has come.
+    /// Its progress.
     pub progress: Progress,
     /// Campaigns that could not be written, the first of them.
     pub failures: Vec<RunFailure>,
@@ -96,7 +97,7 @@ pub struct Run {
     pub error: Option<String>,
 }
 
-/// What came of the wish to aggregate a day.
+/// The result of a request to aggregate a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
     /// A run has begun; these before it were abandoned.
@@ -129,51 +130,39 @@ pub struct Ended {
     pub is_whole_day: bool,
 }
 
-/// A run as it stands: one that is not over and has no lease any more is abandoned.
+/// A run as it is now: one that is not over and has no valid lease is abandoned.
 pub(super) fn run(row: &QueryResult) -> Result<Run, StoreError> {
-    let unreadable = |what, value: &str| StoreError::Unreadable {
-        what,
-        value: value.to_owned(),
-    };
-    let zone: String = row.try_get("", "zone")?;
-    let state: String = row.try_get("", "state")?;
-    let cause: String = row.try_get("", "cause")?;
-    let date: NaiveDate = row.try_get("", "day")?;
-    let failures: Option<String> = row.try_get("", "failures")?;
-    let number =
-        |column: &str| -> Result<u64, StoreError> { Ok(to_unsigned(row.try_get("", column)?)) };
-    let percent: i32 = row.try_get("", "percent")?;
+    let lease_until: Option<Instant> = row.try_get("", "lease_until")?;
     let is_alive: Option<i64> = row.try_get("", "is_alive")?;
+    let row = Model::from_query_result(row, "")?;
+    let zone = |zone: &str| zone.parse::<Zone>().ok();
+    let failures = row.failures.as_deref();
+    let failures = failures.map(|text| from_text("the failures of a run", text));
     let mut run = Run {
-        id: RunId(row.try_get("", "id")?),
+        id: RunId(row.id),
         day: Day {
-            date,
-            zone: zone
-                .parse::<Zone>()
-                .map_err(|_| unreadable("the zone of a run", &zone))?,
+            date: row.day,
+            zone: parse("the zone of a run", &row.zone, zone)?,
         },
-        state: RunState::parse(&state).ok_or_else(|| unreadable("the state of a run", &state))?,
-        cause: Cause::parse(&cause).ok_or_else(|| unreadable("the cause of a run", &cause))?,
-        owner: row.try_get("", "owner")?,
-        started_at: row.try_get("", "started_at")?,
-        finished_at: row.try_get("", "finished_at")?,
+        state: parse("the state of a run", &row.state, RunState::parse)?,
+        cause: parse("the cause of a run", &row.cause, Cause::parse)?,
+        owner: row.owner,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
         progress: Progress {
-            percent: percent.unsigned_abs(),
-            participations: number("participations")?,
-            campaigns: number("campaigns")?,
-            campaigns_done: number("campaigns_done")?,
-            campaigns_failed: number("campaigns_failed")?,
+            percent: row.percent.unsigned_abs(),
+            participations: to_unsigned(row.participations),
+            campaigns: to_unsigned(row.campaigns),
+            campaigns_done: to_unsigned(row.campaigns_done),
+            campaigns_failed: to_unsigned(row.campaigns_failed),
         },
-        failures: match failures {
-            Some(text) => read_text("the failures of a run", &text)?,
-            None => Vec::new(),
-        },
-        error: row.try_get("", "error")?,
+        failures: failures.transpose()?.unwrap_or_default(),
+        error: row.error,
     };
     if run.state == RunState::Started && is_alive != Some(1) {
         run.state = RunState::Failed;
         run.error = Some(ABANDONED.to_owned());
-        run.finished_at = row.try_get("", "lease_until")?;
+        run.finished_at = lease_until;
     }
     Ok(run)
 }

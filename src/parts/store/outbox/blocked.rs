@@ -1,11 +1,12 @@
-//! Keys whose rows wait behind one that is to be tried again: which they are, and how they are let go.
+//! Keys with rows that wait behind a row to be retried, and their release.
 
-use super::{ParkedState, Sql, bucket};
+use super::{ParkedState, bucket};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
-/// Keys let go by one look for those that wait behind nothing.
+/// Maximum number of keys released by one search for orphans.
 pub const ORPHAN_KEYS_MAX: usize = 100;
 
 impl Store {

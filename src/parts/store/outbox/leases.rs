@@ -5,23 +5,26 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sea_orm::QueryResult;
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect};
 
-use super::{Sql, bucket};
+use super::bucket;
 use crate::domain::Instant;
 use crate::domain::event::BUCKETS;
 use crate::parts::store::bounded::Tx;
+use crate::parts::store::entity::outbox_lease::{Column, Entity};
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
-/// A bucket somebody owns.
+/// A bucket that a relay owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
     /// Share of the outbox.
     pub bucket: u16,
     /// How many owners it has had.
     pub epoch: u64,
-    /// Whether its lease was renewed now; not where somebody else holds its row.
+    /// Whether its lease was renewed now; not if another transaction locks its row.
     pub is_renewed: bool,
 }
 
@@ -36,7 +39,7 @@ pub struct RelaySeat {
     pub lease_left: Duration,
 }
 
-/// What the lease rows say to one relay.
+/// The lease rows from the view of one relay.
 #[derive(Debug, Default)]
 struct Table {
     mine: Vec<Held>,
@@ -47,7 +50,7 @@ struct Table {
 }
 
 impl Table {
-    /// Buckets one of so many owners may hold.
+    /// The fair share of buckets of one owner.
     fn share(&self) -> usize {
         usize::from(BUCKETS).div_ceil(self.owners.len().max(1))
     }
@@ -89,7 +92,7 @@ impl Store {
         Ok((table.mine, surplus))
     }
 
-    /// Renews row by row: one that somebody else holds is left out, and the others are renewed all the same.
+    /// Renews the rows that no other transaction locks.
     async fn renew(
         &self,
         owner: &str,
@@ -158,26 +161,28 @@ impl Store {
             self,
             "DELETE FROM outbox_lease WHERE bucket < 0 AND owner = ",
         );
-        sql.bind(owner).run(self.connection()).await?;
+        sql.bind(owner).run(&self.db).await?;
         Ok(())
     }
 
     /// The relays that are alive, by name.
     pub async fn relay_seats(&self) -> Result<Vec<RelaySeat>, StoreError> {
-        let mut sql = Sql::new(self, "SELECT owner, bucket, expires_at AS ends_at, ");
-        sql.now().push(" AS now_at FROM outbox_lease");
-        sql.push(" WHERE owner IS NOT NULL AND expires_at > ");
-        sql.now().push(" ORDER BY owner, bucket");
+        let rows: Vec<(String, i32, Instant, Instant)> = Entity::find()
+            .select_only()
+            .columns([Column::Owner, Column::Bucket, Column::ExpiresAt])
+            .expr_as(self.now_expr(), "now_at")
+            .filter(Column::Owner.is_not_null())
+            .filter(Expr::col(Column::ExpiresAt).gt(self.now_expr()))
+            .order_by_asc(Column::Owner)
+            .order_by_asc(Column::Bucket)
+            .into_tuple()
+            .all(&self.db)
+            .await?;
         let mut seats: Vec<RelaySeat> = Vec::new();
-        for row in sql.rows(self.connection()).await? {
-            let owner: String = row.try_get("", "owner")?;
-            let (ends_at, now_at): (Instant, Instant) =
-                (row.try_get("", "ends_at")?, row.try_get("", "now_at")?);
+        for (owner, bucket, ends_at, now_at) in rows {
             let left = (ends_at - now_at).to_std().unwrap_or_default();
-            // Its seat alone, a row without a bucket, says that it is alive.
-            let held = (row.try_get::<i64>("", "bucket")? >= 0)
-                .then(|| bucket(&row, "bucket"))
-                .transpose()?;
+            // A row with a negative bucket only says that the relay is alive.
+            let held = u16::try_from(bucket).ok();
             match seats.last_mut() {
                 Some(seat) if seat.owner == owner => {
                     seat.buckets.extend(held);
@@ -193,17 +198,17 @@ impl Store {
         Ok(seats)
     }
 
-    /// Says that `owner` is alive, and forgets those who no longer are.
+    /// Registers `owner` as alive, and deletes expired registrations.
     async fn take_seat(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
         let mut sweep = Sql::new(self, "DELETE FROM outbox_lease WHERE bucket < 0");
         sweep.push(" AND expires_at <= ").now();
-        sweep.run(self.connection()).await?;
+        sweep.run(&self.db).await?;
         // Two relays that start at once may draw one seat; the slower takes its in the next round.
         let mut insert = Sql::new(self, "INSERT INTO outbox_lease");
         insert.push(" (bucket, owner, epoch, expires_at) SELECT COALESCE(MIN(bucket), 0) - 1, ");
         insert.bind(owner).push(", 1, ").after(lease);
         insert.push(" FROM outbox_lease WHERE bucket < 0");
-        insert.run(self.connection()).await?;
+        insert.run(&self.db).await?;
         Ok(())
     }
 
@@ -243,7 +248,7 @@ impl Store {
         sql.now().push(" AS live FROM outbox_lease ORDER BY bucket");
         let mut table = Table::default();
         table.owners.insert(owner.to_owned());
-        for row in sql.rows(self.connection()).await? {
+        for row in sql.rows(&self.db).await? {
             let holder: Option<String> = row.try_get("", "owner")?;
             let live = row.try_get::<i64>("", "live")? != 0;
             let is_seat = row.try_get::<i64>("", "bucket")? < 0;

@@ -4,14 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::QueryResult;
-
-use super::places::Columns;
-use super::{EVENT_COLUMNS, Pending, PendingKey, Sql, Without, bucket, event, reason};
-use crate::domain::{EventId, Instant, OutboxEvent, key_hash};
+use super::{Pending, PendingKey};
+use crate::domain::words::words;
+use crate::domain::{EventId, OutboxEvent, key_hash};
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::campaigns::to_signed;
-use crate::parts::store::shapes::padded;
+use crate::parts::store::numbers::to_signed;
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// Why a row is parked.
@@ -23,36 +21,18 @@ pub enum ParkedState {
     Blocked,
     /// Given up; a dead letter.
     Dead,
-    /// Given up, and thrown away by somebody; the row stays as the record of it.
+    /// Discarded by an admin; the row stays as a record.
     Discarded,
 }
 
-impl ParkedState {
-    /// The word in the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Blocked => "blocked",
-            Self::Dead => "dead",
-            Self::Discarded => "discarded",
-        }
-    }
+words!(ParkedState {
+    Retry = "retry",
+    Blocked = "blocked",
+    Dead = "dead",
+    Discarded = "discarded",
+});
 
-    /// The state for a word.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        match word {
-            "retry" => Some(Self::Retry),
-            "blocked" => Some(Self::Blocked),
-            "dead" => Some(Self::Dead),
-            "discarded" => Some(Self::Discarded),
-            _ => None,
-        }
-    }
-}
-
-/// What is to be written about a row that could not be published.
+/// The new state of a row that could not be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Where it goes.
@@ -63,12 +43,12 @@ pub struct Verdict {
     pub error_class: &'static str,
     /// The failure as people read it; cut to what the column takes.
     pub error: String,
-    /// When it is looked at again; none: only when somebody asks.
+    /// When it is tried again; none: only on request.
     pub next_in: Option<Duration>,
 }
 
-/// The tenure of a bucket under which a row was read. Whoever has lost the bucket since says nothing
-/// about its rows: another relay has read them, and may have published what comes after.
+/// The lease of a bucket under which a row was read. A relay that has lost the bucket since changes none of its
+/// rows: another relay has read them, and may have published later ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Under<'a> {
     /// The relay.
@@ -100,7 +80,7 @@ impl ParkedKey {
     }
 }
 
-/// What a new verdict about a parked row did.
+/// The effect of a new verdict on a parked row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reparked {
     /// Nothing: it is no longer parked for retry, or the bucket has changed hands.
@@ -111,39 +91,11 @@ pub enum Reparked {
     LetGo,
 }
 
-/// Parked rows whose time has come.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DueRows {
-    /// Oldest first.
-    pub parked: Vec<Parked>,
-    /// Those of which the event holds what this release does not know, and why.
-    pub unreadable: Vec<(ParkedKey, String)>,
-}
-
-/// A parked row with its event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parked {
-    /// The event.
-    pub event: OutboxEvent,
-    /// Attempts charged so far.
-    pub attempts: u32,
-    /// Class of the last failure.
-    pub error_class: String,
-    /// The last failure.
-    pub error: String,
-}
-
 const ERROR_CHARACTERS_MAX: usize = 1_000;
 
-/// Where a parked row and its event say where the record goes.
-const PARKED_COLUMNS: Columns = Columns {
-    stream: "e.aggregatetype",
-    key_hash: "p.key_hash",
-};
-
 impl Store {
-    /// Moves a pending row to where `verdict` says: whether it is there now. Asked again after a lost
-    /// answer it is there already. It is not when it was acknowledged, or the bucket has changed hands.
+    /// Moves a pending row to the state of `verdict`: whether it has that state now. A repetition after a lost
+    /// answer finds it there. It is not if it was acknowledged, or another relay has the bucket.
     pub async fn park(
         &self,
         event: &OutboxEvent,
@@ -204,8 +156,8 @@ impl Store {
         Ok(moved || self.is_parked(event_id, verdict.state).await?)
     }
 
-    /// Whether the bucket is still held under that tenure, and stays so until the transaction ends: nobody
-    /// takes it meanwhile, and the next owner reads what was written in it.
+    /// Whether the lease of the bucket is still the same; it stays so until the transaction ends, and the next
+    /// owner reads what the transaction wrote.
     async fn is_still(
         &self,
         transaction: &Tx,
@@ -224,7 +176,7 @@ impl Store {
     async fn is_parked(&self, id: EventId, state: ParkedState) -> Result<bool, StoreError> {
         let mut sql = Sql::new(self, "SELECT 1 FROM outbox_parked WHERE event_id = ");
         sql.bind(id.0).push(" AND state = ").bind(state.as_str());
-        Ok(!sql.rows(self.connection()).await?.is_empty())
+        Ok(!sql.rows(&self.db).await?.is_empty())
     }
 
     /// Writes a new verdict about a row parked for retry. One that kills it lets the rows behind it
@@ -267,81 +219,10 @@ impl Store {
         let mut sql = Sql::new(self, "DELETE FROM outbox_parked WHERE event_id = ");
         sql.bind(row.id.0).push(" AND state = 'retry'");
         sql.run(&transaction).await?;
-        // It may be gone, by another's word: who waited behind it goes all the same.
+        // Another relay may have deleted it: the rows behind it are unblocked all the same.
         let is_free = self.unblock(&transaction, row.bucket, &row.key).await?;
         transaction.commit().await?;
         Ok(is_free)
-    }
-
-    /// Rows of `buckets` in `state` whose time has come, but for those that are not to be read, oldest first,
-    /// at most `rows_max`.
-    pub async fn parked_due(
-        &self,
-        state: ParkedState,
-        buckets: &[u16],
-        without: &Without,
-        rows_max: u32,
-    ) -> Result<DueRows, StoreError> {
-        let mut sql = Sql::new(self, "SELECT ");
-        sql.push(EVENT_COLUMNS)
-            .push(", p.attempts, p.error_class, p.error, ");
-        sql.push("p.bucket AS parked_bucket, p.message_key AS parked_key");
-        sql.push(" FROM outbox_parked p JOIN outbox_event e ON e.id = p.event_id");
-        sql.push(" WHERE p.state = ").bind(state.as_str());
-        sql.push(" AND p.next_at <= ").now();
-        sql.push(" AND p.bucket IN ").list(padded(buckets));
-        without.condition(&mut sql, PARKED_COLUMNS);
-        sql.push(" ORDER BY p.next_at LIMIT ").bind(rows_max);
-        let mut due = DueRows::default();
-        for row in sql.rows(self.connection()).await? {
-            match parked(&row) {
-                Ok(parked) => due.parked.push(parked),
-                Err(failure) => due.unreadable.push((parked_key(&row)?, reason(&failure))),
-            }
-        }
-        Ok(due)
-    }
-
-    /// How long until the next row of `buckets` in `state` is due, but for those that are not to be read; none:
-    /// none ever will be.
-    pub async fn next_due(
-        &self,
-        state: ParkedState,
-        buckets: &[u16],
-        without: &Without,
-    ) -> Result<Option<Duration>, StoreError> {
-        let mut sql = Sql::new(self, "SELECT p.next_at, ");
-        sql.now()
-            .push(" AS now_at FROM outbox_parked p JOIN outbox_event e ON e.id = p.event_id");
-        sql.push(" WHERE p.state = ").bind(state.as_str());
-        sql.push(" AND p.next_at IS NOT NULL AND p.bucket IN ");
-        sql.list(padded(buckets));
-        without.condition(&mut sql, PARKED_COLUMNS);
-        sql.push(" ORDER BY p.next_at LIMIT 1");
-        let rows = sql.rows(self.connection()).await?;
-        let Some(row) = rows.first() else {
-            return Ok(None);
-        };
-        let (next_at, now_at): (Instant, Instant) =
-            (row.try_get("", "next_at")?, row.try_get("", "now_at")?);
-        Ok(Some((next_at - now_at).to_std().unwrap_or_default()))
-    }
-
-    /// Notes that a dead row's copy is in the dead letter topic.
-    pub async fn dead_letter_copied(&self, id: EventId) -> Result<bool, StoreError> {
-        let mut sql = Sql::new(self, "UPDATE outbox_parked SET copied_at = ");
-        sql.now().push(", next_at = NULL WHERE event_id = ");
-        sql.bind(id.0).push(" AND state = 'dead'");
-        Ok(sql.run(self.connection()).await? == 1)
-    }
-
-    /// Puts off the copy of a dead row.
-    pub async fn put_off_copy(&self, id: EventId, delay: Duration) -> Result<bool, StoreError> {
-        let mut sql = Sql::new(self, "UPDATE outbox_parked SET next_at = ");
-        sql.after(delay).push(" WHERE event_id = ");
-        sql.bind(id.0)
-            .push(" AND state = 'dead' AND copied_at IS NULL");
-        Ok(sql.run(self.connection()).await? == 1)
     }
 }
 
@@ -351,22 +232,4 @@ fn at(sql: &mut Sql, delay: Option<Duration>) -> &mut Sql {
         Some(delay) => sql.after(delay),
         None => sql.push("NULL"),
     }
-}
-
-fn parked_key(row: &QueryResult) -> Result<ParkedKey, StoreError> {
-    Ok(ParkedKey {
-        id: EventId(row.try_get("", "id")?),
-        bucket: bucket(row, "parked_bucket")?,
-        key: row.try_get::<String>("", "parked_key")?.into(),
-    })
-}
-
-fn parked(row: &QueryResult) -> Result<Parked, StoreError> {
-    let attempts: i64 = row.try_get("", "attempts")?;
-    Ok(Parked {
-        event: event(row)?,
-        attempts: u32::try_from(attempts).unwrap_or_default(),
-        error_class: row.try_get("", "error_class")?,
-        error: row.try_get("", "error")?,
-    })
 }

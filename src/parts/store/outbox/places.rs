@@ -1,8 +1,8 @@
-//! Rows by where their records go: a partition follows from the hash of the key, which stands in the row.
+//! Rows by partition, which follows from the hash of the key in the row.
 
-use super::Sql;
 use crate::domain::Stream;
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sql;
 
 /// Some partitions of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Partitions {
     pub numbers: Vec<u32>,
 }
 
-/// What is not to be read, because it cannot be published for now.
+/// What not to read, because it cannot be published for now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Without {
     /// Nothing of these streams.
@@ -49,7 +49,7 @@ impl Without {
     }
 }
 
-/// The columns that say where a record goes.
+/// The columns that determine the partition of a record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Columns {
     pub(super) stream: &'static str,

@@ -14,11 +14,11 @@ use chrono::TimeDelta;
 use sea_orm::QueryResult;
 use uuid::Uuid;
 
-use super::{Sql, Sum};
 use crate::domain::{CampaignId, EventId, Instant, State};
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::campaigns::{to_signed, to_unsigned};
+use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::{Sql, Sum};
 use crate::parts::store::verification::{Purged, Segment, weight_of_event};
 use crate::parts::store::{Store, StoreError};
 
@@ -40,7 +40,7 @@ pub struct Purgeable {
 pub struct PurgePage {
     /// What may be deleted of it.
     pub purgeable: Vec<Purgeable>,
-    /// How many events were looked at.
+    /// Number of events read.
     pub rows: u32,
     /// The last of them; none: there are no more.
     pub last: Option<EventId>,
@@ -88,7 +88,7 @@ impl Store {
         sql.list(OVER);
         sql.push(" LEFT JOIN outbox_pending p ON p.bucket = e.bucket AND p.event_id = e.id");
         sql.push(" LEFT JOIN outbox_parked k ON k.event_id = e.id ORDER BY e.id");
-        let rows = sql.rows(self.connection()).await?;
+        let rows = sql.rows(&self.db).await?;
         let mut page = PurgePage {
             rows: u32::try_from(rows.len()).unwrap_or(rows_max),
             ..PurgePage::default()
@@ -113,7 +113,7 @@ impl Store {
         }
         let transaction = self.begin().await?;
         let mut purged = 0;
-        // Always in this order, so that two who purge wait for each other and never in a circle.
+        // Always in this order, so that concurrent callers cannot deadlock.
         for (campaign, ids) in by_campaign {
             let gone = self.segments_of(&transaction, campaign, &ids).await?;
             let mut sql = Sql::new(self, &self.db.delete_by_key("outbox_event"));

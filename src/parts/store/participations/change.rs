@@ -1,68 +1,69 @@
-//! What becomes of participations after they were committed: confirmed, cancelled, expired. One
-//! transaction for all of a campaign that change together, each in its own way and with its event.
+//! Changes of committed participations: confirmation, cancellation, expiry. One transaction changes several
+//! participations of a campaign, each in its own way and with its event.
 //!
-//! Who wins is decided on rows that are held. The order of locks is that of the writer: the campaign's
-//! row first, where units return or events need its clock, then participations, then what is kept of their
-//! segments. Two that want the same participations in another order may deadlock; one is tried again.
+//! Conflicts are decided on locked rows. Locks are taken in the order of the writer: the campaign's row first, if
+//! units return or events need its clock, then participations, then their segments. Two transactions that lock the
+//! same participations in another order may deadlock; one of them is retried.
+
+mod events;
 
 use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
-use super::commit::{commit, roll_back, tick};
-use super::rows::{OutboxRow, outbox};
-use super::{CommitError, by_index, payments};
+use super::commit::{commit, roll_back};
+use super::{CommitError, payments};
 use crate::domain::{
-    AuditAction, AuditNote, CampaignId, EventId, Instant, KeyChoice, Obstacle, Origin, OutboxEvent,
+    AuditAction, AuditNote, CampaignId, Instant, KeyChoice, Obstacle, Origin, OutboxEvent,
     Participation, ParticipationId, Return, Status, TakesBack, Wish,
 };
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::campaigns::{to_signed, to_unsigned};
-use crate::parts::store::entity::campaign;
 use crate::parts::store::entity::participation::{Column, Entity, Model};
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::entity::{by_index, campaign};
+use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sql;
 use crate::parts::store::verification::Segment;
 use crate::parts::store::{Store, StoreError};
 
-/// What is to become of a participation.
+/// A requested change of a participation.
 #[derive(Clone, Debug)]
 pub struct Wished {
     /// Which.
     pub id: ParticipationId,
     /// What.
     pub wish: Wish,
-    /// W3C trace context of the request, passed on to the event.
+    /// W3C trace context of the request, for the event.
     pub traceparent: Option<String>,
-    /// The admin who wishes it, for the audit log; none: its user, or the clock.
+    /// The admin who requests it, for the audit log; none: its user, or the clock.
     pub by: Option<Origin>,
 }
 
-/// What came of the wishes for several participations of one campaign.
+/// The result of requested changes of participations of one campaign.
 #[derive(Clone, Debug, Default)]
 pub struct Changed {
-    /// Those that changed, as they stand now.
+    /// Those that changed, in their new state.
     pub changed: Vec<Participation>,
-    /// Those that did not, as they stand, and why.
+    /// Those that did not change, and why.
     pub kept: Vec<(Participation, Obstacle)>,
-    /// Those that hold something this release does not know: left as they are.
+    /// Those with a value that this release does not know: unchanged.
     pub unreadable: Vec<ParticipationId>,
-    /// The events that are in the outbox now.
+    /// The events written to the outbox.
     pub events: Vec<OutboxEvent>,
-    /// The gate's epoch that was in force.
+    /// The gate's epoch at the time.
     pub epoch: u64,
-    /// What the gate has to be told.
+    /// Returned units, for the gate.
     pub returns: Vec<Return>,
 }
 
-/// What a row is to become.
+/// The change of a row.
 struct Step<'a> {
     asked: &'a Wished,
-    /// Where it stood.
+    /// Its status before.
     from: Status,
     becomes: Participation,
-    /// Changes it has seen with this one.
+    /// Its number of changes, this one included.
     version: u32,
 }
 
@@ -84,7 +85,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// What the audit log is to say of it, where an admin wishes it.
+    /// The entry for the audit log, if an admin requested the change.
     fn note(&self) -> Option<AuditNote> {
         let by = self.asked.by.clone()?;
         let action = match self.asked.wish {
@@ -98,8 +99,8 @@ impl<'a> Step<'a> {
 }
 
 impl Store {
-    /// Grants the wishes that can be granted, of which each participation has one. All that it says, or
-    /// nothing. Those that are not there, or of another campaign, are left out.
+    /// Makes the requested changes that are possible, at most one for each participation. All of the result is
+    /// committed, or none. Unknown participations and those of another campaign are left out.
     pub async fn change_participations(
         &self,
         campaign: CampaignId,
@@ -147,7 +148,7 @@ async fn change(
     by_index(&mut rows, "PRIMARY");
     let rows = rows.all(tx).await?;
     let now = Sql::time(store, tx).await?;
-    let mut payers = payments::payers(store, tx, wishes).await?;
+    let mut payers = payments::payers(tx, wishes.iter().map(|one| &one.wish)).await?;
     let mut changed = Changed {
         epoch: to_unsigned(books.gate_epoch),
         ..Changed::default()
@@ -161,7 +162,8 @@ async fn change(
             continue;
         };
         let after = stands.after(&asked.wish, takes_back(&books), now);
-        match after.and_then(|status| payers.admit(asked, status)) {
+        let checked = |status| payers.check(asked.id, &asked.wish).map(|()| status);
+        match after.and_then(checked) {
             Ok(status) => steps.push(Step::of(asked, &stands, status, version)),
             Err(obstacle) => changed.kept.push((stands, obstacle)),
         }
@@ -170,8 +172,8 @@ async fn change(
         return Ok(changed);
     }
     update_rows(store, tx, &steps, now).await?;
-    payments::record(store, tx, steps.iter().map(|step| &step.becomes), now).await?;
-    changed.events = write_events(store, tx, id, &steps, key_choice, now).await?;
+    payments::record(tx, steps.iter().map(|step| &step.becomes), now).await?;
+    changed.events = events::write(store, tx, id, &steps, key_choice, now).await?;
     changed.returns = return_units(store, tx, &books, &steps).await?;
     let notes: Vec<AuditNote> = steps.iter().filter_map(Step::note).collect();
     store.write_notes(tx, &notes).await?;
@@ -186,7 +188,7 @@ async fn change(
     Ok(changed)
 }
 
-/// What a campaign takes back, by its row, which is held where units return.
+/// Which cancellations the campaign allows, by its row, which is locked if units return.
 const fn takes_back(books: &campaign::Model) -> TakesBack {
     match (books.cancellable, books.has_coupons) {
         (false, _) => TakesBack::Nothing,
@@ -195,7 +197,7 @@ const fn takes_back(books: &campaign::Model) -> TakesBack {
     }
 }
 
-/// A row as it stands; none: it cannot be read, and is set aside.
+/// The participation of a row; none: the row is unreadable and set aside.
 fn readable(store: &Store, row: Model, changed: &mut Changed) -> Option<Participation> {
     let id = ParticipationId(row.id);
     match Participation::try_from(row) {
@@ -208,7 +210,7 @@ fn readable(store: &Store, row: Model, changed: &mut Changed) -> Option<Particip
     }
 }
 
-/// One statement for all that go the same way.
+/// One statement for each new status.
 async fn update_rows(
     store: &Store,
     tx: &Tx,
@@ -239,7 +241,7 @@ async fn update_rows(
             }
             update.push(" END");
         } else {
-            // Who gives units back gives up the ordinal, too: their place under the campaign's limit.
+            // The ordinal, which counts towards the user's limit, is given up with the units.
             update.push(", ordinal = NULL");
         }
         let ids: Vec<Uuid> = same.iter().map(|becomes| becomes.id.0).collect();
@@ -249,82 +251,18 @@ async fn update_rows(
     Ok(())
 }
 
-/// The rows are held, so a statement about them changes as many as they are.
+/// The rows are locked, so the statement must change all of them.
 fn as_many(changed: u64, rows: usize) -> Result<(), StoreError> {
     if usize::try_from(changed) == Ok(rows) {
         return Ok(());
     }
-    Err(StoreError::Unreadable {
-        what: "the number of rows changed",
-        value: changed.to_string(),
-    })
+    Err(StoreError::unreadable(
+        "the number of rows changed",
+        changed,
+    ))
 }
 
-async fn write_events(
-    store: &Store,
-    tx: &Tx,
-    id: CampaignId,
-    steps: &[Step<'_>],
-    key_choice: KeyChoice,
-    now: Instant,
-) -> Result<Vec<OutboxEvent>, StoreError> {
-    let mut events: Vec<OutboxEvent> = steps
-        .iter()
-        .map(|step| {
-            let mut event = OutboxEvent::about(&step.becomes, step.version, key_choice, now);
-            event.traceparent.clone_from(&step.asked.traceparent);
-            event
-        })
-        .collect();
-    if events.iter().any(OutboxEvent::shares_its_key) {
-        let tick = tick(store, tx, id).await?;
-        for (event, nth) in events.iter_mut().zip(0..) {
-            event.id = EventId::at_tick(tick, nth);
-        }
-    } else {
-        let earlier = earlier_events(store, tx, id, steps).await?;
-        for event in &mut events {
-            if let Some(earlier) = event.rank.and_then(|rank| earlier.get(&rank)) {
-                event.id = event.id.or_after(*earlier);
-            }
-        }
-    }
-    let rows: Vec<OutboxRow<'_>> = events
-        .iter()
-        .map(|event| OutboxRow {
-            event,
-            hold_until: None,
-        })
-        .collect();
-    for mut insert in outbox(store, &rows) {
-        insert.run(tx).await?;
-    }
-    Ok(events)
-}
-
-/// The latest event of each, by rank, unless it is deleted: whoever reads pending rows in order of their
-/// ids reads a participation's in its own order, whatever clocks made them.
-async fn earlier_events(
-    store: &Store,
-    tx: &Tx,
-    id: CampaignId,
-    steps: &[Step<'_>],
-) -> Result<HashMap<u64, EventId>, StoreError> {
-    let ranks: Vec<u64> = steps.iter().map(|step| step.becomes.rank).collect();
-    let mut sql = Sql::new(store, "SELECT `rank`, id FROM outbox_event");
-    sql.push(" WHERE (campaign_id, `rank`) IN ")
-        .pairs(padded(&ranks).map(|rank| (id.0.into(), to_signed(rank).into())));
-    let mut earlier: HashMap<u64, EventId> = HashMap::new();
-    for row in sql.rows(tx).await? {
-        let rank: i64 = row.try_get("", "rank")?;
-        let event = EventId(row.try_get("", "id")?);
-        let known = earlier.entry(to_unsigned(rank)).or_insert(event);
-        *known = Ord::max(*known, event);
-    }
-    Ok(earlier)
-}
-
-/// Books the units back, once: the rows are held, and each has just left the status it held them in.
+/// Returns the units to the stock, once: the rows are locked, and each has just left a status that holds units.
 async fn return_units(
     store: &Store,
     tx: &Tx,

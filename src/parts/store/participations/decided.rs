@@ -1,21 +1,24 @@
-//! How participations stand for certain: asked of a database that takes writes, and left out where a
-//! transaction under way may yet decide otherwise.
+//! The final statuses of participations: read from a server that takes writes, without those that an open
+//! transaction may still change.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use sea_orm::sea_query::{LockBehavior, LockType};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use crate::domain::{ParticipationId, Status};
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::entity::by_index;
+use crate::parts::store::entity::participation::{Column, Entity};
 use crate::parts::store::shapes::padded;
+use crate::parts::store::unreadable::parse;
 use crate::parts::store::{Store, StoreError};
 
 impl Store {
-    /// How these participations stand. Left out are those that a transaction holds, and those that cannot be
-    /// read. Whoever asks takes a
-    /// duty for so long in the same transaction, which a server that has become read-only refuses; none: the
-    /// duty is another's.
+    /// The statuses of these participations, without those that a transaction locks and those that are unreadable.
+    /// The same transaction takes the lease of a task for this long, which a read-only server refuses; none:
+    /// another owner has the lease.
     pub async fn decided(
         &self,
         (duty, owner, term): (&str, &str, Duration),
@@ -27,31 +30,23 @@ impl Store {
             return Ok(None);
         }
         let ids: Vec<Uuid> = participations.iter().map(|id| id.0).collect();
-        let mut sql = Sql::new(self, "SELECT id, status FROM ");
-        sql.push(&self.db.by_index("participation", "PRIMARY"));
-        sql.push(" WHERE id IN ").list(padded(&ids));
-        // SQLite knows one writer at a time, and that is this transaction.
-        if !self.is_embedded() {
-            sql.push(" FOR SHARE SKIP LOCKED");
-        }
+        let mut rows = Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::Status])
+            .filter(Column::Id.is_in(padded(&ids)))
+            .lock_with_behavior(LockType::Share, LockBehavior::SkipLocked);
+        by_index(&mut rows, "PRIMARY");
         let mut statuses = HashMap::new();
-        for row in sql.rows(&tx).await? {
-            let word: String = row.try_get_by_index(1)?;
-            let id = ParticipationId(row.try_get_by_index(0)?);
-            match Status::parse(&word) {
-                Some(status) => {
+        for (id, word) in rows.into_tuple::<(Uuid, String)>().all(&tx).await? {
+            let id = ParticipationId(id);
+            match parse("a participation's status", &word, Status::parse) {
+                Ok(status) => {
                     statuses.insert(id, status);
                 }
-                None => self.set_aside_status(id, word),
+                Err(error) => self.unreadable.set_aside("participation", &id, &error),
             }
         }
         tx.commit().await?;
         Ok(Some(statuses))
-    }
-
-    fn set_aside_status(&self, id: ParticipationId, value: String) {
-        let what = "a participation's status";
-        let why = StoreError::Unreadable { what, value };
-        self.unreadable.set_aside("participation", &id, &why);
     }
 }

@@ -1,39 +1,35 @@
-//! The database path: admits and commits in one transaction, for while the gate is away.
+//! The database path: admits and commits in one transaction while the gate is unavailable.
 //!
-//! The transaction holds the campaign's row, so what it decides by is exact, and it closes the
-//! campaign's gate: the epoch is raised, so that whatever a gate admits that others can still reach is
-//! refused, and for a term nobody rebuilds the gate. Where a gate and this path would both serve, this
-//! path wins and nobody is admitted twice.
+//! The transaction locks the campaign's row, so its data is exact, and closes the campaign's gate: it raises the
+//! epoch, so that commits of admissions by a gate that other replicas still reach are refused, and for a term no
+//! rebuild begins. If a gate and this path both serve, this path wins and no user is admitted twice.
 
-use std::collections::HashMap;
+mod book;
+
 use std::time::Duration;
 
-use chrono::TimeDelta;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{EntityTrait, QuerySelect};
 
+use self::book::Book;
 use super::commit::{commit, roll_back, write_batch};
-use super::intake::{Applicant, Intake, Making, Place};
-use super::{CommitError, Held, holdings_of, rows};
-use crate::domain::{
-    Campaign, CampaignId, Instant, OutboxEvent, Participation, ParticipationId, Refusal,
-};
+use super::intake::{Applicant, Making};
+use super::{CommitError, rows};
+use crate::domain::{Campaign, CampaignId, OutboxEvent, Participation, Refusal};
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::campaigns::to_unsigned;
 use crate::parts::store::entity::campaign;
-use crate::parts::store::entity::participation::{Column, Entity};
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// What the database path may do to a campaign's gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Closing {
-    /// Close it, or keep it closed, for so long: the gate cannot be reached from here.
+    /// Close it, or keep it closed, for this long: this replica cannot reach the gate.
     For(Duration),
-    /// Nothing: serve only while somebody else has it closed.
+    /// Nothing: serve only while another replica has it closed.
     Never,
 }
 
-/// What became of one applicant.
+/// The decision on one applicant.
 #[derive(Clone, Debug)]
 pub enum Decision {
     /// Yes, and durable.
@@ -50,7 +46,7 @@ pub enum Decision {
     Outstanding,
 }
 
-/// What came of a batch.
+/// The result of a batch.
 #[derive(Clone, Debug)]
 pub enum DirectOutcome {
     /// One decision for each applicant, in order, and the events that are in the outbox now.
@@ -126,7 +122,7 @@ async fn decide_and_write(
     let campaign: Campaign = row.try_into()?;
     let mut book = Book::open(tx, &campaign, applicants, now, loosened_at).await?;
     let (decisions, intakes) = book.decide_all(applicants, making);
-    // What is said to a key is said for good: no gate may say otherwise.
+    // The answer to a key is final: no gate may give another.
     let has_keys = applicants.iter().any(|one| one.idempotency_key.is_some());
     let closes = !intakes.is_empty() || (has_keys && !was_closed);
     let mut epoch = campaign.gate_epoch;
@@ -160,7 +156,7 @@ async fn decide_and_write(
     }
 }
 
-/// The first to close raises the epoch; who keeps it closed only makes the term longer.
+/// Closing raises the epoch; keeping it closed only extends the term.
 async fn close(store: &Store, tx: &Tx, id: CampaignId, term: Duration) -> Result<(), StoreError> {
     let mut close = Sql::new(
         store,
@@ -175,145 +171,10 @@ async fn close(store: &Store, tx: &Tx, id: CampaignId, term: Duration) -> Result
     Ok(())
 }
 
-/// Room was made at some time until now: whoever comes later is not held up by it any more.
+/// Units became available at some time until now: later requests are not affected.
 async fn loosen_now(store: &Store, tx: &Tx, id: CampaignId) -> Result<(), StoreError> {
     let mut loosen = Sql::new(store, "UPDATE campaign SET loosened_at = ");
     loosen.now().push(" WHERE id = ").bind(id.0);
     loosen.run(tx).await?;
     Ok(())
-}
-
-/// What decisions are made by: the campaign as it stands, and what applicants hold already.
-struct Book<'a> {
-    campaign: &'a Campaign,
-    now: Instant,
-    /// When `now` was known.
-    read_at: std::time::Instant,
-    /// When last something was admitted here that was refused before.
-    loosened_at: Option<Instant>,
-    taken: u64,
-    last_rank: u64,
-    held: HashMap<i64, (u64, ParticipationId)>,
-}
-
-impl<'a> Book<'a> {
-    async fn open(
-        tx: &Tx,
-        campaign: &'a Campaign,
-        applicants: &[Applicant],
-        now: Instant,
-        loosened_at: Option<Instant>,
-    ) -> Result<Self, StoreError> {
-        let read_at = std::time::Instant::now();
-        let opened_at = campaign.opens_at.filter(|opens_at| *opens_at <= now);
-        let users: Vec<i64> = applicants.iter().map(|one| one.user.0).collect();
-        let rows: Vec<Held> = holdings_of(campaign.id, &users)
-            .into_model()
-            .all(tx)
-            .await?;
-        let mut held: HashMap<i64, (u64, ParticipationId)> = HashMap::new();
-        for row in rows {
-            let id = ParticipationId(row.id);
-            let (units, first) = held.entry(row.user_id).or_insert((0, id));
-            *units += u64::from(row.quantity.unsigned_abs());
-            *first = Ord::min(*first, id);
-        }
-        let last_rank: Option<Option<i64>> = Entity::find()
-            .select_only()
-            .column_as(Column::Rank.max(), "last_rank")
-            .filter(Column::CampaignId.eq(campaign.id.0))
-            .into_tuple()
-            .one(tx)
-            .await?;
-        Ok(Self {
-            campaign,
-            now,
-            read_at,
-            loosened_at: loosened_at.max(opened_at),
-            taken: campaign.committed_units,
-            last_rank: to_unsigned(last_rank.flatten().unwrap_or(0)),
-            held,
-        })
-    }
-
-    /// A decision for each, in order, and the rows of those that are admitted.
-    fn decide_all(
-        &mut self,
-        applicants: &[Applicant],
-        making: &Making,
-    ) -> (Vec<Decision>, Vec<Intake>) {
-        let mut intakes = Vec::new();
-        let decisions = applicants
-            .iter()
-            .map(|applicant| match self.decide(applicant) {
-                Ok(_) if self.may_be_refused(applicant) => Decision::Outstanding,
-                Ok(place) => {
-                    self.take(applicant, place);
-                    let intake = Intake::of(self.campaign, applicant, place, making);
-                    let intake = intake.held_from(self.now);
-                    let accepted = Decision::Accepted(intake.participation.clone());
-                    intakes.push(intake);
-                    accepted
-                }
-                Err(refusal) => Decision::Refused {
-                    refusal,
-                    remaining: self.remaining(),
-                },
-            });
-        (decisions.collect(), intakes)
-    }
-
-    /// The rules of the gate, in its order.
-    fn decide(&self, applicant: &Applicant) -> Result<Place, Refusal> {
-        let campaign = self.campaign;
-        if let Some(refusal) = campaign.closed_to_all(self.now) {
-            return Err(refusal);
-        }
-        if applicant.quantity > campaign.max_quantity {
-            return Err(Refusal::LimitExceeded);
-        }
-        let quantity = u64::from(applicant.quantity);
-        let limit = u64::from(campaign.per_user_limit);
-        let held = self.held.get(&applicant.user.0).copied();
-        let units = held.map_or(0, |(units, _)| units);
-        match held {
-            Some((_, first)) if limit == 1 => return Err(Refusal::AlreadyParticipated { first }),
-            _ if units + quantity > limit => return Err(Refusal::LimitExceeded),
-            _ => {}
-        }
-        if self.remaining().is_some_and(|left| quantity > left) {
-            return Err(Refusal::SoldOut);
-        }
-        Ok(Place {
-            rank: self.last_rank + 1,
-            remaining: self.remaining().map(|left| left.saturating_sub(quantity)),
-        })
-    }
-
-    /// Books what was decided.
-    fn take(&mut self, applicant: &Applicant, place: Place) {
-        let quantity = u64::from(applicant.quantity);
-        self.taken += quantity;
-        self.last_rank = place.rank;
-        let held = self.held.entry(applicant.user.0);
-        let (units, _) = held.or_insert((0, applicant.participation));
-        *units += quantity;
-    }
-
-    /// Whether an applicant with a key came before room was made here: what has no key is asked once. Its age
-    /// is taken later than the time, so that it is never too small.
-    fn may_be_refused(&self, applicant: &Applicant) -> bool {
-        let age = self.read_at.saturating_duration_since(applicant.since);
-        let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
-        let came_at = self.now.checked_sub_signed(age);
-        applicant.idempotency_key.is_some()
-            && self
-                .loosened_at
-                .is_some_and(|at| came_at.is_none_or(|came_at| came_at <= at))
-    }
-
-    fn remaining(&self) -> Option<u64> {
-        let total = self.campaign.total_stock;
-        total.map(|total| total.saturating_sub(self.taken))
-    }
 }

@@ -1,9 +1,11 @@
-//! Reservations whose time to pay is over.
+//! Reservations that are not paid in time.
 
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use crate::domain::{CampaignId, ParticipationId};
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::entity::participation::{Column, Entity};
 use crate::parts::store::shapes::padded;
 use crate::parts::store::{Store, StoreError};
 
@@ -16,7 +18,7 @@ pub struct DueReservations {
     pub ids: Vec<ParticipationId>,
 }
 
-/// What is not looked at again for now, so that others have their turn.
+/// What to leave out for now, so that other reservations are processed.
 #[derive(Clone, Debug, Default)]
 pub struct PassedOver {
     /// Campaigns whose reservations could not be changed.
@@ -32,25 +34,23 @@ impl Store {
         limit: u64,
         passed_over: &PassedOver,
     ) -> Result<Vec<DueReservations>, StoreError> {
-        let mut sql = Sql::new(
-            self,
-            "SELECT id, campaign_id FROM participation WHERE expires_at <= ",
-        );
-        sql.now();
-        if !passed_over.campaigns.is_empty() {
-            let campaigns: Vec<i64> = passed_over.campaigns.iter().map(|id| id.0).collect();
-            sql.push(" AND campaign_id NOT IN ")
-                .list(padded(&campaigns));
-        }
-        if !passed_over.participations.is_empty() {
-            let ids: Vec<Uuid> = passed_over.participations.iter().map(|id| id.0).collect();
-            sql.push(" AND id NOT IN ").list(padded(&ids));
-        }
-        sql.push(" ORDER BY expires_at LIMIT ");
+        let is_over = Expr::col(Column::ExpiresAt).lte(self.now_expr());
+        let campaigns: Vec<i64> = passed_over.campaigns.iter().map(|id| id.0).collect();
+        let ids: Vec<Uuid> = passed_over.participations.iter().map(|id| id.0).collect();
+        let rows: Vec<(Uuid, i64)> = Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::CampaignId])
+            .filter(is_over)
+            .filter(Column::CampaignId.is_not_in(padded(&campaigns)))
+            .filter(Column::Id.is_not_in(padded(&ids)))
+            .order_by_asc(Column::ExpiresAt)
+            .limit(limit)
+            .into_tuple()
+            .all(&self.db)
+            .await?;
         let mut due: Vec<DueReservations> = Vec::new();
-        for row in sql.bind(limit).rows(self.connection()).await? {
-            let id: Uuid = row.try_get("", "id")?;
-            let campaign = CampaignId(row.try_get("", "campaign_id")?);
+        for (id, campaign) in rows {
+            let campaign = CampaignId(campaign);
             match due.iter_mut().find(|due| due.campaign == campaign) {
                 Some(known) => known.ids.push(ParticipationId(id)),
                 None => due.push(DueReservations {

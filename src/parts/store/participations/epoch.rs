@@ -8,17 +8,17 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, Qu
 
 use super::{Held, holdings};
 use crate::domain::{Campaign, CampaignId, Instant, Mark, ParticipationId, Seat, State, UserId};
-use crate::parts::store::campaigns::{to_signed, to_unsigned};
 use crate::parts::store::entity::campaign;
 use crate::parts::store::entity::participation::{Column, Entity};
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::numbers::{to_signed, to_unsigned};
+use crate::parts::store::sql::Sql;
 use crate::parts::store::verification::Snapshot;
 use crate::parts::store::{Store, StoreError};
 
 /// Participations read in one page.
 const PAGE: u64 = 20_000;
 
-/// What a rebuild of the gate starts from.
+/// The committed state from which the gate is rebuilt.
 #[derive(Clone, Debug)]
 pub struct Committed {
     /// Who holds what.
@@ -27,7 +27,7 @@ pub struct Committed {
     pub mark: Mark,
 }
 
-/// How long a term that others set is believed, unless told otherwise.
+/// Default of the longest term that is believed.
 const BELIEVED_MAX: Duration = Duration::from_secs(62);
 
 /// How a campaign's epoch is raised.
@@ -37,7 +37,7 @@ pub struct Raise {
     pub beyond: u64,
     /// How long no rebuild of another process begins.
     pub term: Duration,
-    /// Who waits for whom.
+    /// Whether it waits for another rebuild.
     pub turn: Turn,
     /// A closed gate or a rebuild that would end later than this was written before the database's clock was
     /// set back: it counts as over. Longer than every term, and than a statement waits for the row.
@@ -66,14 +66,14 @@ pub enum Turn {
     AtOnce,
 }
 
-/// What came of raising a campaign's epoch.
+/// The result of raising a campaign's epoch.
 #[derive(Clone, Debug)]
 pub enum Raised {
     /// The campaign, with its new epoch.
     To(Box<Campaign>),
-    /// Not raised: for so long the campaign is served by the database alone.
+    /// Not raised: the database alone serves the campaign for this long.
     Closed(Duration),
-    /// Not raised: another rebuild is under way, or ended just now. Nobody begins one for so long.
+    /// Not raised: another rebuild is running or has just ended. None begins for this long.
     Underway(Duration),
     /// There is no such campaign.
     Unknown,
@@ -115,8 +115,7 @@ impl Store {
         Ok(answer)
     }
 
-    /// Keeps others from rebuilding the campaign's gate for so long from now, while its epoch is this one;
-    /// answers whether it is.
+    /// Prevents other rebuilds of the campaign's gate for this long, if its epoch is still this one: whether it is.
     pub async fn hold_rebuild(
         &self,
         id: CampaignId,
@@ -126,10 +125,10 @@ impl Store {
         let mut hold = Sql::new(self, "UPDATE campaign SET gate_rebuild_until = ");
         hold.after(term).push(" WHERE id = ").bind(id.0);
         hold.push(" AND gate_epoch = ").bind(to_signed(epoch));
-        Ok(hold.run(self.connection()).await? == 1)
+        Ok(hold.run(&self.db).await? == 1)
     }
 
-    /// Campaigns that are over, whose gate is not known to expire; at most so many.
+    /// Campaigns that are over and whose gate is not known to expire, at most `limit`.
     pub async fn over_in_gate(&self, limit: u64) -> Result<Vec<Campaign>, StoreError> {
         let over = [State::Closed, State::Archived].map(State::as_str);
         campaign::Entity::find()
@@ -137,21 +136,21 @@ impl Store {
             .filter(campaign::Column::State.is_in(over))
             .order_by_asc(campaign::Column::Id)
             .limit(limit)
-            .all(self.connection())
+            .all(&self.db)
             .await?
             .into_iter()
             .map(Campaign::try_from)
             .collect()
     }
 
-    /// Notes that the gate knows that these campaigns are over, and lets go of them by itself.
+    /// Records that the gate expires the state of these campaigns.
     pub async fn note_gate_expires(&self, ids: &[CampaignId]) -> Result<(), StoreError> {
         if ids.is_empty() {
             return Ok(());
         }
         let mut note = Sql::new(self, "UPDATE campaign SET gate_expires = TRUE WHERE id IN ");
         note.list(ids.iter().map(|id| id.0));
-        note.run(self.connection()).await?;
+        note.run(&self.db).await?;
         Ok(())
     }
 }
@@ -174,15 +173,15 @@ fn not_raised(row: &QueryResult, believed_max: Duration) -> Result<Raised, Store
     Ok(
         match (left("gate_closed_until")?, left("gate_rebuild_until")?) {
             (Some(left), _) => Raised::Closed(left),
-            // Both may have ended since the row was looked at first.
+            // Both may have ended since the UPDATE.
             (None, left) => Raised::Underway(left.unwrap_or_default()),
         },
     )
 }
 
 impl Snapshot {
-    /// What is committed of a campaign. Once the epoch was raised nothing more is committed until a gate
-    /// knows of it; what is given up meanwhile is told apart by how many returns there were.
+    /// The committed state of a campaign. After the epoch is raised, nothing is committed until a gate has it;
+    /// units returned meanwhile are recognized by the number of returns.
     pub async fn committed(&self, id: CampaignId) -> Result<Committed, StoreError> {
         let mut seats = HashMap::new();
         let mut last_rank = 0;

@@ -1,5 +1,5 @@
-//! One participation on its way into the store: who asks, the place they were given, and the rows
-//! that follow from both. The same rows whoever admitted it, the gate or the database.
+//! A participation to be committed: the applicant, the rank given to it, and the rows made from both. The rows are
+//! the same whether the gate or the database admitted it.
 
 use chrono::TimeDelta;
 
@@ -7,10 +7,10 @@ use crate::domain::{
     Campaign, Instant, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
 };
 
-/// Somebody who asks to take part.
+/// A request to take part.
 #[derive(Clone, Debug)]
 pub struct Applicant {
-    /// Made before anybody was asked.
+    /// Made before admission.
     pub participation: ParticipationId,
     /// Who.
     pub user: UserId,
@@ -18,16 +18,16 @@ pub struct Applicant {
     pub quantity: u32,
     /// The client's key, unique per user.
     pub idempotency_key: Option<String>,
-    /// W3C trace context, passed on to the event.
+    /// W3C trace context, for the event.
     pub traceparent: Option<String>,
     /// When the request came, by this process's monotonic clock.
     pub since: std::time::Instant,
 }
 
-/// What an applicant who is admitted is given.
+/// The result of an admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Place in line, from 1.
+    /// Rank, from 1.
     pub rank: u64,
     /// Units left after this one; none: unlimited.
     pub remaining: Option<u64>,
@@ -36,24 +36,24 @@ pub struct Place {
 /// How rows are made.
 #[derive(Clone, Copy, Debug)]
 pub struct Making {
-    /// What the key of an event is.
+    /// Which key events have.
     pub key_choice: KeyChoice,
     /// When it is committed.
     pub now: Instant,
-    /// How long the relay leaves the event alone because the request publishes it.
+    /// How long the relay does not read the event, because the request publishes it.
     pub hold: Option<TimeDelta>,
 }
 
-/// One participation to be committed, with the event that tells of it.
+/// A participation to be committed, and its event.
 #[derive(Clone, Debug)]
 pub struct Intake {
-    /// As it will stand.
+    /// The participation.
     pub participation: Participation,
     /// The client's key, unique per user.
     pub idempotency_key: Option<String>,
     /// The outbox row of the change.
     pub event: OutboxEvent,
-    /// Until when the relay leaves the row alone because its writer publishes it.
+    /// Until when the relay does not read the row, because its writer publishes it.
     pub hold_until: Option<Instant>,
 }
 
@@ -75,7 +75,7 @@ impl Intake {
         }
     }
 
-    /// The rows of an applicant who was given a place.
+    /// The rows of an admitted applicant.
     #[must_use]
     pub fn of(campaign: &Campaign, applicant: &Applicant, place: Place, making: &Making) -> Self {
         let now = making.now;

@@ -1,14 +1,15 @@
-//! Idempotency keys in the store: which participation a key led to, and whether one may still do so.
+//! Idempotency keys in the store: the participation of a key, and whether a commit under way may still add one.
 
 use std::collections::HashMap;
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use crate::domain::{CampaignId, Instant, Participation, ParticipationId, UserId};
-use crate::parts::store::campaigns::to_unsigned;
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::entity::campaign;
+use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::shapes::{padded, slices};
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// A user's idempotency key.
@@ -29,12 +30,12 @@ pub struct GateInForce {
     pub is_closed: bool,
 }
 
-/// What a key takes in a statement at most.
+/// Bytes of a key in a statement, at most.
 const KEY_BYTES_MAX: usize = 270;
 
 impl Store {
-    /// The participations that these keys led to. A key that led to none is not in the answer, nor is one of
-    /// which a server that takes no writes any more does not know: that decides nothing.
+    /// The participations of these keys. A key without one is not in the result; a server that takes no writes any
+    /// more may miss a new key, so its absence decides nothing.
     pub async fn participations_by_keys(
         &self,
         keys: &[UserKey],
@@ -42,7 +43,7 @@ impl Store {
         let mut used = Vec::new();
         for some in self.in_statements(keys) {
             let mut sql = self.select_keys(some);
-            used.extend(key_rows(&mut sql, self.connection()).await?);
+            used.extend(key_rows(&mut sql, &self.db).await?);
         }
         if used.is_empty() {
             return Ok(HashMap::new());
@@ -57,8 +58,8 @@ impl Store {
             .collect())
     }
 
-    /// Those of these keys, which led to nothing a moment ago, that a transaction under way leads to a
-    /// participation, or one since. It waits for nobody: where a row is held, the key is one of them.
+    /// Those of these keys, just now without a participation, that an open transaction is writing or that were
+    /// committed since. It does not wait: a locked row means that its key is among them.
     pub async fn keys_under_way(&self, keys: &[UserKey]) -> Result<Vec<UserKey>, StoreError> {
         let mut under_way = Vec::new();
         let mut left: Vec<&[UserKey]> = self.in_statements(keys).collect();
@@ -76,12 +77,12 @@ impl Store {
         Ok(under_way)
     }
 
-    /// Which gate these campaigns have in force.
+    /// The gates in force of these campaigns.
     pub async fn gates_in_force(
         &self,
         ids: &[CampaignId],
     ) -> Result<HashMap<CampaignId, GateInForce>, StoreError> {
-        gates(&mut self.select_gates(ids), self.connection()).await
+        gates(ids, &self.db).await
     }
 
     /// The same, by a server that takes writes.
@@ -90,20 +91,13 @@ impl Store {
         ids: &[CampaignId],
     ) -> Result<HashMap<CampaignId, GateInForce>, StoreError> {
         let tx = self.begin_current().await?;
-        let gates = gates(&mut self.select_gates(ids), &tx).await?;
+        let gates = gates(ids, &tx).await?;
         self.end_current(tx).await?;
         Ok(gates)
     }
 
-    fn select_gates(&self, ids: &[CampaignId]) -> Sql {
-        let select = "SELECT id, gate_epoch, gate_closed_until FROM campaign WHERE id IN ";
-        let mut sql = Sql::new(self, select);
-        sql.list(padded(ids).map(|id| id.0));
-        sql
-    }
-
-    /// A row that is written but not committed is locked. In SQLite the one writer is: whoever has the
-    /// right to write sees all that was written.
+    /// A row that is written but not committed is locked. In SQLite a writer sees all that was written, because
+    /// there is one writer at a time.
     async fn locked_keys(&self, keys: &[UserKey]) -> Result<Vec<UserKey>, StoreError> {
         let mut sql = self.select_keys(keys);
         let rows = if self.is_embedded() {
@@ -113,8 +107,8 @@ impl Store {
             rows
         } else {
             sql.push(" FOR UPDATE NOWAIT");
-            // A server that takes no writes any more, and may not know of the latest, locks nothing: it says so.
-            key_rows(&mut sql, self.connection()).await?
+            // A server that takes no writes any more refuses to lock.
+            key_rows(&mut sql, &self.db).await?
         };
         Ok(rows.into_iter().map(|(key, _)| key).collect())
     }
@@ -135,20 +129,25 @@ impl Store {
 }
 
 async fn gates(
-    sql: &mut Sql,
+    ids: &[CampaignId],
     on: &impl ConnectionTrait,
 ) -> Result<HashMap<CampaignId, GateInForce>, StoreError> {
-    let rows = sql.rows(on).await?;
-    rows.iter()
-        .map(|row| {
-            let closed_until: Option<Instant> = row.try_get("", "gate_closed_until")?;
-            let gate = GateInForce {
-                epoch: to_unsigned(row.try_get("", "gate_epoch")?),
-                is_closed: closed_until.is_some(),
-            };
-            Ok((CampaignId(row.try_get("", "id")?), gate))
-        })
-        .collect()
+    use campaign::{Column, Entity};
+    let rows: Vec<(i64, i64, Option<Instant>)> = Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::GateEpoch, Column::GateClosedUntil])
+        .filter(Column::Id.is_in(padded(ids).map(|id| id.0)))
+        .into_tuple()
+        .all(on)
+        .await?;
+    let gate = |(id, epoch, closed_until): (i64, i64, Option<Instant>)| {
+        let gate = GateInForce {
+            epoch: to_unsigned(epoch),
+            is_closed: closed_until.is_some(),
+        };
+        (CampaignId(id), gate)
+    };
+    Ok(rows.into_iter().map(gate).collect())
 }
 
 async fn key_rows(

@@ -1,59 +1,52 @@
-//! Payments by their reference: each pays for one participation, in the whole installation. Written in the
-//! transaction that confirms, so that of two participations that name the same payment one is confirmed.
+//! Payments by reference: each pays for one participation in the whole installation. The transaction that confirms
+//! writes them, so that of two participations with the same payment only one is confirmed.
 
 use std::collections::HashMap;
 
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
-use super::change::Wished;
 use crate::domain::{Instant, Obstacle, Participation, ParticipationId, Status, Wish};
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::campaigns::to_signed;
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::entity::payment::{ActiveModel, Column, Entity};
+use crate::parts::store::numbers::to_signed;
 use crate::parts::store::shapes::padded;
 use crate::parts::store::{Store, StoreError};
 
 impl Store {
     /// The participation that this payment was recorded for.
     pub async fn paid_by(&self, reference: &str) -> Result<Option<ParticipationId>, StoreError> {
-        let mut sql = Sql::new(
-            self,
-            "SELECT participation_id FROM payment WHERE reference = ",
-        );
-        let rows = sql.bind(reference).rows(self.connection()).await?;
-        let id = |row: &sea_orm::QueryResult| row.try_get::<Uuid>("", "participation_id");
-        Ok(rows.first().map(id).transpose()?.map(ParticipationId))
+        let row = Entity::find_by_id(reference).one(&self.db).await?;
+        Ok(row.map(|row| ParticipationId(row.participation_id)))
     }
 }
 
-/// Who pays by what.
+/// The participation that each payment pays for.
 #[derive(Default)]
 pub(super) struct Payers(HashMap<String, Uuid>);
 
 impl Payers {
-    /// Lets a wish through unless its payment is another participation's, of this batch or from before.
-    pub(super) fn admit(&mut self, asked: &Wished, status: Status) -> Result<Status, Obstacle> {
-        let Wish::Confirm { reference } = &asked.wish else {
-            return Ok(status);
+    /// Fails if the payment belongs to another participation, of this batch or an earlier one.
+    pub(super) fn check(&mut self, id: ParticipationId, wish: &Wish) -> Result<(), Obstacle> {
+        let Wish::Confirm { reference } = wish else {
+            return Ok(());
         };
-        let payer = *self.0.entry(reference.clone()).or_insert(asked.id.0);
-        if payer == asked.id.0 {
-            Ok(status)
+        let payer = *self.0.entry(reference.clone()).or_insert(id.0);
+        if payer == id.0 {
+            Ok(())
         } else {
             Err(Obstacle::ReferenceUsed)
         }
     }
 }
 
-/// Who the payments that these wishes name were recorded for.
-pub(super) async fn payers(
-    store: &Store,
+/// The participations that the payments of these changes were recorded for.
+pub(super) async fn payers<'a>(
     tx: &Tx,
-    wishes: &[Wished],
+    wishes: impl Iterator<Item = &'a Wish>,
 ) -> Result<Payers, StoreError> {
     let named: Vec<&str> = wishes
-        .iter()
-        .filter_map(|wished| match &wished.wish {
+        .filter_map(|wish| match wish {
             Wish::Confirm { reference } => Some(reference.as_str()),
             Wish::Cancel { .. } | Wish::Expire => None,
         })
@@ -62,47 +55,32 @@ pub(super) async fn payers(
     if named.is_empty() {
         return Ok(payers);
     }
-    let mut sql = Sql::new(
-        store,
-        "SELECT reference, participation_id FROM payment WHERE reference IN ",
-    );
-    for row in sql.list(padded(&named)).rows(tx).await? {
-        let (reference, payer) = (
-            row.try_get("", "reference")?,
-            row.try_get("", "participation_id")?,
-        );
-        payers.0.insert(reference, payer);
-    }
+    let rows: Vec<(String, Uuid)> = Entity::find()
+        .select_only()
+        .columns([Column::Reference, Column::ParticipationId])
+        .filter(Column::Reference.is_in(padded(&named)))
+        .into_tuple()
+        .all(tx)
+        .await?;
+    payers.0.extend(rows);
     Ok(payers)
 }
 
 /// Records the payments of those that become confirmed.
 pub(super) async fn record(
-    store: &Store,
     tx: &Tx,
     becoming: impl Iterator<Item = &Participation>,
     now: Instant,
 ) -> Result<(), StoreError> {
-    let rows: Vec<[sea_orm::Value; 4]> = becoming
-        .filter(|becomes| becomes.status == Status::Confirmed)
-        .filter_map(|becomes| {
-            let reference = becomes.payment_reference.as_deref()?;
-            let amount = becomes.amount.map(to_signed);
-            Some([
-                reference.into(),
-                becomes.id.0.into(),
-                amount.into(),
-                now.into(),
-            ])
+    let confirmed = becoming.filter(|one| one.status == Status::Confirmed);
+    let rows = confirmed.filter_map(|one| {
+        Some(ActiveModel {
+            reference: Set(one.payment_reference.clone()?),
+            participation_id: Set(one.id.0),
+            amount: Set(one.amount.map(to_signed)),
+            created_at: Set(now),
         })
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let mut sql = Sql::new(
-        store,
-        "INSERT INTO payment (reference, participation_id, amount, created_at) VALUES ",
-    );
-    sql.rows_of(rows.into_iter()).run(tx).await?;
+    });
+    Entity::insert_many(rows).exec_without_returning(tx).await?;
     Ok(())
 }

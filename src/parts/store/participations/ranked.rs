@@ -2,17 +2,16 @@
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::by_index;
 use crate::domain::{CampaignId, Instant, Participation, Status};
-use crate::parts::store::campaigns::{to_signed, to_unsigned};
+use crate::parts::store::entity::by_index;
 use crate::parts::store::entity::participation::{Column, Entity, Model};
+use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::{Store, StoreError};
 
-/// Ranks that one statement looks at, in rows of a page: bounds the work where few have the status that is
-/// asked for.
+/// Ranks scanned by one statement for each row of a page: bounds the work if few rows have the status.
 const RANKS_PER_ROW: u64 = 10;
 
-/// Which participations are meant.
+/// Which participations to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RankPage {
     /// Of this campaign.
@@ -23,14 +22,14 @@ pub struct RankPage {
     pub after: u64,
     /// Up to this one.
     pub last: u64,
-    /// At most so many.
+    /// Maximum number of rows.
     pub rows_max: u32,
 }
 
 /// A participation, and when it was granted what it earned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RankedRow {
-    /// As it stands.
+    /// The participation.
     pub participation: Participation,
     /// When that was.
     pub rewarded_at: Option<Instant>,
@@ -41,7 +40,7 @@ pub struct RankedRow {
 pub struct Ranked {
     /// In order of rank.
     pub rows: Vec<RankedRow>,
-    /// The rank up to which it was looked: there may be more behind it, whether or not there is a row.
+    /// The last rank scanned; there may be more rows behind it.
     pub upto: u64,
 }
 
@@ -73,7 +72,7 @@ impl Store {
         if let Some(status) = page.status {
             query = query.filter(Column::Status.eq(status.as_str()));
         }
-        // Whatever the statistics of a table that has just been filled say.
+        // The optimizer's statistics of a newly filled table are old.
         by_index(&mut query, "participation_rank");
         let found = query.all(&self.db).await?;
         let is_full = u64::try_from(found.len()).unwrap_or(u64::MAX) >= u64::from(page.rows_max);

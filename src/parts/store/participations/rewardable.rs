@@ -1,63 +1,69 @@
-//! Participations as `verify` compares them with what was granted for them.
+//! Reads participations for `verify`, which compares them with granted rewards.
 
 use std::collections::HashSet;
 
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
 use crate::domain::{CampaignId, Instant, ParticipationId, Reward, Status};
-use crate::parts::store::campaigns::{to_signed, to_unsigned};
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::entity::participation::{Column, Entity, Model};
+use crate::parts::store::entity::{by_index, campaign};
+use crate::parts::store::json::from_text;
+use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sql;
+use crate::parts::store::unreadable::parse;
 use crate::parts::store::{Store, StoreError};
 
-/// A campaign, and what it grants.
+/// A campaign and its reward.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewarding {
     /// Which campaign.
     pub campaign: CampaignId,
-    /// What a unit earns; none: nothing, or nothing any more.
+    /// The reward of a unit; none: there is none, or none any more.
     pub reward: Option<Reward>,
     /// Since when that is so.
     pub since: Instant,
 }
 
-/// A participation, and since when it stands where it stands.
+/// A participation, and since when it has its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Which participation.
     pub id: ParticipationId,
     /// Its rank.
     pub rank: u64,
-    /// Where it stands.
+    /// Its status.
     pub status: Status,
     /// Since when.
     pub since: Instant,
 }
 
 impl Store {
-    /// All campaigns, and what they grant, in the order of their numbers.
+    /// A page of campaigns and their rewards, in order of number.
     pub async fn rewarding(
         &self,
         after: CampaignId,
         limit: u64,
     ) -> Result<Vec<Rewarding>, StoreError> {
-        let mut sql = Sql::new(self, "SELECT id, reward, reward_since FROM campaign");
-        sql.push(" WHERE id > ").bind(after.0);
-        sql.push(" ORDER BY id LIMIT ").bind(limit);
-        let mut found = Vec::new();
-        for row in sql.rows(self.connection()).await? {
-            let text: Option<String> = row.try_get_by_index(1)?;
-            let reward = text.map(|text| {
-                serde_json::from_str(&text).map_err(|_| StoreError::Unreadable {
-                    what: "a campaign's reward",
-                    value: text,
-                })
-            });
-            found.push(Rewarding {
-                campaign: CampaignId(row.try_get_by_index(0)?),
+        let rows: Vec<(i64, Option<String>, Instant)> = campaign::Entity::find()
+            .select_only()
+            .columns([campaign::Column::Id, campaign::Column::Reward])
+            .column(campaign::Column::RewardSince)
+            .filter(campaign::Column::Id.gt(after.0))
+            .order_by_asc(campaign::Column::Id)
+            .limit(limit)
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        let rewarding = |(id, text, since): (i64, Option<String>, Instant)| {
+            let reward = text.map(|text| from_text("a campaign's reward", &text));
+            Ok(Rewarding {
+                campaign: CampaignId(id),
                 reward: reward.transpose()?,
-                since: row.try_get_by_index(2)?,
-            });
-        }
-        Ok(found)
+                since,
+            })
+        };
+        rows.into_iter().map(rewarding).collect()
     }
 
     /// Participations of a campaign behind a rank, in order of rank.
@@ -67,28 +73,25 @@ impl Store {
         after: u64,
         limit: u64,
     ) -> Result<Vec<Standing>, StoreError> {
-        let mut sql = Sql::new(self, "SELECT id, `rank`, status, updated_at FROM ");
-        sql.push(&self.db.by_index("participation", "participation_rank"));
-        sql.push(" WHERE campaign_id = ").bind(campaign.0);
-        sql.push(" AND `rank` > ").bind(to_signed(after));
-        sql.push(" ORDER BY `rank` LIMIT ").bind(limit);
-        let mut found = Vec::new();
-        for row in sql.rows(self.connection()).await? {
-            let word: String = row.try_get_by_index(2)?;
-            found.push(Standing {
-                id: ParticipationId(row.try_get_by_index(0)?),
-                rank: to_unsigned(row.try_get_by_index(1)?),
-                status: Status::parse(&word).ok_or_else(|| StoreError::Unreadable {
-                    what: "a participation's status",
-                    value: word,
-                })?,
-                since: row.try_get_by_index(3)?,
-            });
-        }
-        Ok(found)
+        let mut rows = Entity::find()
+            .filter(Column::CampaignId.eq(campaign.0))
+            .filter(Column::Rank.gt(to_signed(after)))
+            .order_by_asc(Column::Rank)
+            .limit(limit);
+        by_index(&mut rows, "participation_rank");
+        let standing = |row: Model| {
+            Ok(Standing {
+                id: ParticipationId(row.id),
+                rank: to_unsigned(row.rank),
+                status: parse("a participation's status", &row.status, Status::parse)?,
+                since: row.updated_at,
+            })
+        };
+        let rows = rows.all(&self.db).await?;
+        rows.into_iter().map(standing).collect()
     }
 
-    /// Those of these ranks of which an event is not published, or never will be.
+    /// Those of these ranks that have an event that is not published, or never will be.
     pub async fn unpublished(
         &self,
         campaign: CampaignId,
@@ -107,7 +110,7 @@ impl Store {
         sql.push(" JOIN outbox_parked parked ON parked.event_id = event.id");
         sql.push(" WHERE (event.campaign_id, event.`rank`) IN ");
         sql.pairs(pairs());
-        let rows = sql.rows(self.connection()).await?;
+        let rows = sql.rows(&self.db).await?;
         let rank = |row: &sea_orm::QueryResult| Ok(to_unsigned(row.try_get_by_index(0)?));
         rows.iter().map(rank).collect()
     }

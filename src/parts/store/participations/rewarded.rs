@@ -6,10 +6,11 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use crate::domain::{CampaignId, Instant, ParticipationId};
-use crate::parts::store::campaigns::{to_signed, to_unsigned};
 use crate::parts::store::entity::participation::{Column, Entity};
-use crate::parts::store::outbox::{Sql, Sum};
+use crate::parts::store::entity::{by_index, rewarded_tally};
+use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::{Sql, Sum};
 use crate::parts::store::{Store, StoreError};
 
 const REWARDED: Sum = Sum {
@@ -29,37 +30,36 @@ impl Store {
             return Ok(0);
         }
         let tx = self.begin().await?;
-        let participation = self.db.by_index("participation", "PRIMARY");
-        let mut unmarked = Sql::new(self, "SELECT id, campaign_id FROM ");
-        unmarked
-            .push(&participation)
-            .push(" WHERE rewarded_at IS NULL AND id IN ")
-            .list(padded(&ids));
-        // Held until they are marked, so that each is counted once. SQLite knows one writer at a time.
-        if !self.is_embedded() {
-            unmarked.push(" FOR UPDATE");
-        }
+        // Locked until they are marked, so that each is counted once.
+        let mut unmarked = Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::CampaignId])
+            .filter(Column::RewardedAt.is_null())
+            .filter(Column::Id.is_in(padded(&ids)))
+            .lock_exclusive();
+        by_index(&mut unmarked, "PRIMARY");
         let mut marked = Vec::new();
         let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
-        for row in unmarked.rows(&tx).await? {
-            marked.push(row.try_get_by_index::<Uuid>(0)?);
-            *counts.entry(row.try_get_by_index(1)?).or_default() += 1;
+        for (id, campaign) in unmarked.into_tuple::<(Uuid, i64)>().all(&tx).await? {
+            marked.push(id);
+            *counts.entry(campaign).or_default() += 1;
         }
         if marked.is_empty() {
             tx.rollback().await?;
             return Ok(0);
         }
         let mut mark = Sql::new(self, "UPDATE ");
-        mark.push(&participation).push(" SET rewarded_at = ");
+        mark.push(&self.db.by_index("participation", "PRIMARY"));
+        mark.push(" SET rewarded_at = ");
         mark.now();
         mark.push(" WHERE id IN ").list(padded(&marked));
         let affected = mark.run(&tx).await?;
         if to_signed(affected) != i64::try_from(marked.len()).unwrap_or(i64::MAX) {
             tx.rollback().await?;
-            return Err(StoreError::Unreadable {
-                what: "the number of participations marked",
-                value: affected.to_string(),
-            });
+            return Err(StoreError::unreadable(
+                "the number of participations marked",
+                affected,
+            ));
         }
         let mut tally = Sql::new(
             self,
@@ -76,24 +76,16 @@ impl Store {
 
     /// How many participations of a campaign were marked: one row, however many they are.
     pub async fn rewarded_count(&self, campaign: CampaignId) -> Result<u64, StoreError> {
-        let mut sql = Sql::new(
-            self,
-            "SELECT count FROM rewarded_tally WHERE campaign_id = ",
-        );
-        let rows = sql.bind(campaign.0).rows(&self.db).await?;
-        let count = rows.first().map(|row| row.try_get_by_index(0));
-        Ok(to_unsigned(count.transpose()?.unwrap_or(0)))
+        let row = rewarded_tally::Entity::find_by_id(campaign.0).one(&self.db);
+        Ok(row.await?.map_or(0, |row| to_unsigned(row.count)))
     }
 
-    /// The same for all campaigns of which some were marked.
+    /// The same for all campaigns that have marked participations.
     pub async fn rewarded_counts(&self) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
-        let mut all = Sql::new(self, "SELECT campaign_id, count FROM rewarded_tally");
-        let mut counts = BTreeMap::new();
-        for row in all.rows(&self.db).await? {
-            let count = to_unsigned(row.try_get_by_index(1)?);
-            counts.insert(CampaignId(row.try_get_by_index(0)?), count);
-        }
-        Ok(counts)
+        let rows = rewarded_tally::Entity::find().all(&self.db).await?;
+        let counts = rows.into_iter();
+        let counts = counts.map(|row| (CampaignId(row.campaign_id), to_unsigned(row.count)));
+        Ok(counts.collect())
     }
 
     /// When these participations were marked, those that were.

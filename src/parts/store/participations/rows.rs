@@ -6,9 +6,9 @@ use sea_orm::Value;
 use super::intake::Intake;
 use crate::domain::{Instant, OutboxEvent, key_hash, to_stored_precision};
 use crate::parts::store::Store;
-use crate::parts::store::campaigns::{narrow, to_signed};
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::numbers::{narrow, to_signed};
 use crate::parts::store::shapes::slices;
+use crate::parts::store::sql::Sql;
 
 /// A table to insert into, and what a row of it takes on the wire.
 struct Target {

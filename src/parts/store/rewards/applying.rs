@@ -9,36 +9,17 @@ use std::collections::{HashMap, HashSet};
 use sea_orm::QueryResult;
 use uuid::Uuid;
 
+use super::due::Due;
 use super::plan::{Plan, Standing};
 use super::{Insert, Rewards};
-use crate::domain::{Change, Consumer, EventId, ParticipationId, Reward};
+use crate::domain::{Consumer, EventId, ParticipationId};
 use crate::parts::store::StoreError;
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::campaigns::narrow;
+use crate::parts::store::numbers::narrow;
 use crate::parts::store::shapes::padded;
 use crate::runtime::failpoint;
 
-/// A change, and what it earns if it is granted something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
-    /// The change.
-    pub change: Change,
-    /// The reward of its campaign; none: nothing, or nothing that this consumer grants.
-    pub reward: Option<Reward>,
-}
-
-impl Due {
-    /// How much that is for all units: points, or coupons.
-    pub(super) fn amount(&self) -> Option<i64> {
-        let quantity = i64::from(self.change.quantity);
-        match self.reward.as_ref()? {
-            Reward::Points(points) => Some(i64::from(*points) * quantity),
-            Reward::Coupon(_) => Some(quantity),
-        }
-    }
-}
-
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Events that were new.
@@ -130,7 +111,7 @@ impl Rewards {
         .await
     }
 
-    /// What is known of the participations, where anything is.
+    /// The states of the participations, if any.
     async fn standings(
         &self,
         tx: &Tx,

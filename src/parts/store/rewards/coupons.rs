@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use sea_orm::QueryResult;
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
-use super::applying::Due;
+use super::due::Due;
 use super::plan::{Plan, Standing};
 use super::{Insert, Rewards};
 use crate::domain::campaign::CouponTerms;
@@ -15,17 +16,14 @@ use crate::domain::{
 };
 use crate::parts::store::StoreError;
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::campaigns::{narrow, to_signed, to_unsigned};
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::entity::coupon::{ActiveModel, Column, Entity, Model};
+use crate::parts::store::numbers::{narrow, to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
+use crate::parts::store::unreadable::parse;
 
 /// The digits of a code, without those that look like others (Crockford's base 32).
 const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const CODE_DIGITS: usize = 26;
-
-/// The columns of a coupon, in the order in which [`coupon`] reads them.
-pub(super) const COLUMNS: &str = "id, code, user_id, campaign_id, participation_id, discount_amount, \
-     minimum_order_amount, valid_from, valid_until, status, used_at, order_amount, created_at, order_id, used_by";
 
 const COUPON: Insert = Insert {
     into: "INSERT INTO coupon (id, code, user_id, campaign_id, participation_id, nth, discount_amount, \
@@ -34,7 +32,7 @@ const COUPON: Insert = Insert {
     or_add: None,
 };
 
-/// Which coupon is used, and who uses it.
+/// Identifies a coupon and its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Voucher {
     /// Its holder names it.
@@ -53,16 +51,16 @@ pub enum Voucher {
     },
 }
 
-/// What a coupon is used for.
+/// The order that a coupon is used for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// What it comes to.
+    /// Its amount.
     pub amount: u64,
     /// The shop's name of it: asked again for the same one, the answer is the same.
     pub id: Option<String>,
 }
 
-/// What came of using a coupon.
+/// The result of using a coupon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UseOutcome {
     /// It is used, now or before by the same one for this same order.
@@ -156,22 +154,24 @@ impl Rewards {
             Voucher::Held { .. } => None,
             Voucher::Shown { by, .. } => Some(by.clone()),
         };
-        let mut sql = self.sql("UPDATE coupon SET status = ");
-        sql.bind(CouponStatus::Used.as_str());
-        sql.push(", used_at = ").bind(now);
-        sql.push(", order_amount = ").bind(amount);
-        sql.push(", order_id = ").bind(order.id.clone());
-        sql.push(", used_by = ").bind(by.clone());
-        sql.push(" WHERE ");
-        voucher.name(&mut sql);
-        sql.push(" AND status = ")
-            .bind(CouponStatus::Issued.as_str());
-        sql.push(" AND minimum_order_amount <= ").bind(amount);
-        sql.push(" AND (valid_from IS NULL OR valid_from <= ")
-            .bind(now);
-        sql.push(") AND (valid_until IS NULL OR valid_until >= ")
-            .bind(now);
-        let is_used = sql.push(")").run(&self.db).await? == 1;
+        let row = ActiveModel {
+            status: Set(CouponStatus::Used.as_str().to_owned()),
+            used_at: Set(Some(now)),
+            order_amount: Set(Some(amount)),
+            order_id: Set(order.id.clone()),
+            used_by: Set(by.clone()),
+            ..ActiveModel::default()
+        };
+        let used = Entity::update_many()
+            .set(row)
+            .filter(voucher.condition())
+            .filter(Column::Status.eq(CouponStatus::Issued.as_str()))
+            .filter(Column::MinimumOrderAmount.lte(amount))
+            .filter(Column::ValidFrom.is_null().or(Column::ValidFrom.lte(now)))
+            .filter(Column::ValidUntil.is_null().or(Column::ValidUntil.gte(now)))
+            .exec(&self.db)
+            .await?;
+        let is_used = used.rows_affected == 1;
         let outcome = match self.coupon(voucher).await? {
             Some(coupon) if is_used => UseOutcome::Used(coupon),
             // Two shops may name their orders alike.
@@ -192,58 +192,49 @@ impl Rewards {
 
     /// One coupon.
     pub async fn coupon(&self, voucher: &Voucher) -> Result<Option<Coupon>, StoreError> {
-        let mut sql = self.sql(&format!("SELECT {COLUMNS} FROM coupon WHERE "));
-        voucher.name(&mut sql);
-        let rows = sql.rows(&self.db).await?;
-        rows.first().map(coupon).transpose()
+        let row = Entity::find().filter(voucher.condition()).one(&self.db);
+        row.await?.map(Coupon::try_from).transpose()
     }
 }
 
 impl Voucher {
-    /// Appends the condition that finds it.
-    fn name(&self, sql: &mut Sql) {
+    /// The condition that finds it.
+    fn condition(&self) -> Expr {
         match self {
-            Self::Held { id, by } => {
-                sql.push("id = ").bind(id.0);
-                sql.push(" AND user_id = ").bind(by.0);
-            }
-            Self::Shown { code, .. } => {
-                sql.push("code = ").bind(code.as_str());
-            }
+            Self::Held { id, by } => Column::Id.eq(id.0).and(Column::UserId.eq(by.0)),
+            Self::Shown { code, .. } => Column::Code.eq(code.as_str()),
         }
     }
 }
 
-/// A coupon, from a row of [`COLUMNS`].
-pub(super) fn coupon(row: &QueryResult) -> Result<Coupon, StoreError> {
-    let status: String = row.try_get_by_index(9)?;
-    let order_amount: Option<i64> = row.try_get_by_index(11)?;
-    Ok(Coupon {
-        id: CouponId(row.try_get_by_index(0)?),
-        code: row.try_get_by_index(1)?,
-        user: UserId(row.try_get_by_index(2)?),
-        campaign: CampaignId(row.try_get_by_index(3)?),
-        participation: ParticipationId(row.try_get_by_index(4)?),
-        terms: CouponTerms {
-            discount_amount: to_unsigned(row.try_get_by_index(5)?),
-            minimum_order_amount: to_unsigned(row.try_get_by_index(6)?),
-            valid_from: row.try_get_by_index(7)?,
-            valid_until: row.try_get_by_index(8)?,
-        },
-        status: coupon_status(&status)?,
-        used_at: row.try_get_by_index(10)?,
-        order_amount: order_amount.map(to_unsigned),
-        created_at: row.try_get_by_index(12)?,
-        order_id: row.try_get_by_index(13)?,
-        used_by: row.try_get_by_index(14)?,
-    })
+impl TryFrom<Model> for Coupon {
+    type Error = StoreError;
+
+    fn try_from(row: Model) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: CouponId(row.id),
+            code: row.code,
+            user: UserId(row.user_id),
+            campaign: CampaignId(row.campaign_id),
+            participation: ParticipationId(row.participation_id),
+            terms: CouponTerms {
+                discount_amount: to_unsigned(row.discount_amount),
+                minimum_order_amount: to_unsigned(row.minimum_order_amount),
+                valid_from: row.valid_from,
+                valid_until: row.valid_until,
+            },
+            status: coupon_status(&row.status)?,
+            used_at: row.used_at,
+            order_amount: row.order_amount.map(to_unsigned),
+            created_at: row.created_at,
+            order_id: row.order_id,
+            used_by: row.used_by,
+        })
+    }
 }
 
 pub(super) fn coupon_status(word: &str) -> Result<CouponStatus, StoreError> {
-    CouponStatus::parse(word).ok_or_else(|| StoreError::Unreadable {
-        what: "a coupon's status",
-        value: word.to_owned(),
-    })
+    parse("a coupon's status", word, CouponStatus::parse)
 }
 
 /// A new code: 128 bits of the generator that keys are made with.

@@ -1,18 +1,20 @@
-//! What participations were granted, for `verify`.
+//! Granted rewards of participations, for `verify`.
 
 use std::collections::HashSet;
 
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::Rewards;
 use crate::domain::{Consumer, CouponStatus, EntryKind, Instant, ParticipationId};
 use crate::parts::store::StoreError;
+use crate::parts::store::entity::inbox::{Column, Entity};
 use crate::parts::store::shapes::padded;
 
-/// Where a coupon stands that is no use to anybody any more.
+/// Statuses of coupons that cannot be used any more.
 const ENDED: [CouponStatus; 2] = [CouponStatus::Used, CouponStatus::Revoked];
 
-/// What some participations were granted by one consumer.
+/// Rewards that one consumer granted to participations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// Those that were granted anything.
@@ -22,7 +24,7 @@ pub struct Effects {
 }
 
 impl Rewards {
-    /// What these participations were granted by this consumer.
+    /// The rewards of these participations by this consumer.
     pub async fn effects(
         &self,
         consumer: Consumer,
@@ -61,17 +63,18 @@ impl Rewards {
         consumer: Consumer,
         rows_max: u32,
     ) -> Result<Vec<(ParticipationId, Instant)>, StoreError> {
-        let mut sql = self.sql("SELECT event_id, participation_id FROM inbox WHERE consumer = ");
-        sql.bind(consumer.as_str());
-        sql.push(" ORDER BY event_id DESC LIMIT ").bind(rows_max);
-        let mut newest = Vec::new();
-        for row in sql.rows(&self.db).await? {
-            let event: Uuid = row.try_get_by_index(0)?;
-            if let Some(made) = made_at(event) {
-                newest.push((ParticipationId(row.try_get_by_index(1)?), made));
-            }
-        }
-        Ok(newest)
+        let rows: Vec<(Uuid, Uuid)> = Entity::find()
+            .select_only()
+            .columns([Column::EventId, Column::ParticipationId])
+            .filter(Column::Consumer.eq(consumer.as_str()))
+            .order_by_desc(Column::EventId)
+            .limit(u64::from(rows_max))
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        let newest =
+            |(event, participation)| Some((ParticipationId(participation), made_at(event)?));
+        Ok(rows.into_iter().filter_map(newest).collect())
     }
 }
 

@@ -1,14 +1,14 @@
-//! What a batch of changes comes to, given what was applied before. Pure.
+//! The effects of a batch of changes, given the changes applied before. Pure.
 //!
-//! The changes of a participation are numbered, and only one with a greater number than all before has an
-//! effect: whatever the order in which they come, what stands at the end is what the last of them says.
+//! The changes of a participation are numbered, and a change has an effect only if its number is greater than all
+//! before: the final state is that of the last change, in whatever order they arrive.
 
 use std::collections::HashMap;
 
-use super::applying::Due;
+use super::due::Due;
 use crate::domain::{ParticipationId, Status};
 
-/// What is known of a participation from earlier batches.
+/// The state of a participation after earlier batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Standing {
     /// The greatest number applied; 0: none.
@@ -19,7 +19,7 @@ pub(super) struct Standing {
     pub(super) is_reversed: bool,
 }
 
-/// What to write.
+/// The rows to write.
 #[derive(Debug, Default)]
 pub(super) struct Plan<'a> {
     /// Changes that grant something.

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 use sea_orm::Value;
 use uuid::Uuid;
 
-use super::applying::Due;
+use super::due::Due;
 use super::plan::{Plan, Standing};
 use super::{Insert, Rewards};
 use crate::domain::{EntryKind, ParticipationId, to_stored_precision};
 use crate::parts::store::StoreError;
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::outbox::Sum;
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sum;
+use crate::parts::store::unreadable::parse;
 
 const LEDGER: Insert = Insert {
     into: "INSERT INTO ledger (participation_id, kind, user_id, campaign_id, amount, event_id, created_at) \
@@ -31,7 +32,7 @@ const BALANCE: Insert = Insert {
 };
 
 impl Rewards {
-    /// Adds to the standings what the ledger says.
+    /// Adds the entries of the ledger to the standings.
     pub(super) async fn booked(
         &self,
         tx: &Tx,
@@ -48,21 +49,15 @@ impl Rewards {
             let id = ParticipationId(row.try_get_by_index(0)?);
             let kind: String = row.try_get_by_index(1)?;
             let standing = standings.entry(id).or_default();
-            match EntryKind::parse(&kind) {
-                Some(EntryKind::Granted) => standing.granted = Some(row.try_get_by_index(2)?),
-                Some(EntryKind::Reversed) => standing.is_reversed = true,
-                None => {
-                    return Err(StoreError::Unreadable {
-                        what: "the kind of an entry",
-                        value: kind,
-                    });
-                }
+            match parse("the kind of an entry", &kind, EntryKind::parse)? {
+                EntryKind::Granted => standing.granted = Some(row.try_get_by_index(2)?),
+                EntryKind::Reversed => standing.is_reversed = true,
             }
         }
         Ok(())
     }
 
-    /// Enters what the plan says, and moves the balances.
+    /// Writes the entries of the plan, and updates the balances.
     pub(super) async fn book(&self, tx: &Tx, plan: &Plan<'_>) -> Result<(), StoreError> {
         let granted = plan.grants.iter().filter_map(|due| {
             let amount = due.amount()?;

@@ -1,17 +1,20 @@
-//! What users are shown of their rewards.
+//! Rewards of a user, for display.
 
 use std::collections::HashMap;
 
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 use uuid::Uuid;
 
 use super::Rewards;
-use super::coupons::{COLUMNS, coupon, coupon_status};
+use super::coupons::coupon_status;
 use crate::domain::{
     CampaignId, Coupon, CouponId, Entry, EntryKind, EventId, Granted, ParticipationId, UserId,
 };
 use crate::parts::store::StoreError;
-use crate::parts::store::campaigns::to_unsigned;
+use crate::parts::store::entity::{balance, coupon, ledger};
+use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::shapes::padded;
+use crate::parts::store::unreadable::parse;
 
 /// Coupons shown of one participation at most.
 const COUPONS_SHOWN_MAX: i32 = 100;
@@ -19,10 +22,8 @@ const COUPONS_SHOWN_MAX: i32 = 100;
 impl Rewards {
     /// A user's points.
     pub async fn points(&self, user: UserId) -> Result<i64, StoreError> {
-        let mut sql = self.sql("SELECT points FROM balance WHERE user_id = ");
-        let rows = sql.bind(user.0).rows(&self.db).await?;
-        let points = rows.first().map(|row| row.try_get_by_index(0));
-        Ok(points.transpose()?.unwrap_or(0))
+        let row = balance::Entity::find_by_id(user.0).one(&self.db).await?;
+        Ok(row.map_or(0, |row| row.points))
     }
 
     /// A page of a user's ledger, newest first.
@@ -32,31 +33,26 @@ impl Rewards {
         after: Option<EventId>,
         limit: u64,
     ) -> Result<Vec<Entry>, StoreError> {
-        let mut sql = self.sql(
-            "SELECT event_id, participation_id, campaign_id, kind, amount, created_at FROM ledger \
-             WHERE user_id = ",
-        );
-        sql.bind(user.0);
-        if let Some(after) = after {
-            sql.push(" AND event_id < ").bind(after.0);
-        }
-        sql.push(" ORDER BY event_id DESC LIMIT ").bind(limit);
-        let mut entries = Vec::new();
-        for row in sql.rows(&self.db).await? {
-            let kind: String = row.try_get_by_index(3)?;
-            entries.push(Entry {
-                event: EventId(row.try_get_by_index(0)?),
-                participation: ParticipationId(row.try_get_by_index(1)?),
-                campaign: CampaignId(row.try_get_by_index(2)?),
-                kind: EntryKind::parse(&kind).ok_or_else(|| StoreError::Unreadable {
-                    what: "the kind of an entry",
-                    value: kind,
-                })?,
-                amount: row.try_get_by_index(4)?,
-                created_at: row.try_get_by_index(5)?,
-            });
-        }
-        Ok(entries)
+        let rows = ledger::Entity::find()
+            .filter(ledger::Column::UserId.eq(user.0))
+            .apply_if(after, |rows, id| {
+                rows.filter(ledger::Column::EventId.lt(id.0))
+            })
+            .order_by_desc(ledger::Column::EventId)
+            .limit(limit)
+            .all(&self.db)
+            .await?;
+        let entry = |row: ledger::Model| {
+            Ok(Entry {
+                event: EventId(row.event_id),
+                participation: ParticipationId(row.participation_id),
+                campaign: CampaignId(row.campaign_id),
+                kind: parse("the kind of an entry", &row.kind, EntryKind::parse)?,
+                amount: row.amount,
+                created_at: row.created_at,
+            })
+        };
+        rows.into_iter().map(entry).collect()
     }
 
     /// A page of a user's coupons, newest first.
@@ -66,13 +62,14 @@ impl Rewards {
         after: Option<CouponId>,
         limit: u64,
     ) -> Result<Vec<Coupon>, StoreError> {
-        let mut sql = self.sql(&format!("SELECT {COLUMNS} FROM coupon WHERE user_id = "));
-        sql.bind(user.0);
-        if let Some(after) = after {
-            sql.push(" AND id < ").bind(after.0);
-        }
-        sql.push(" ORDER BY id DESC LIMIT ").bind(limit);
-        sql.rows(&self.db).await?.iter().map(coupon).collect()
+        let rows = coupon::Entity::find()
+            .filter(coupon::Column::UserId.eq(user.0))
+            .apply_if(after, |rows, id| rows.filter(coupon::Column::Id.lt(id.0)))
+            .order_by_desc(coupon::Column::Id)
+            .limit(limit)
+            .all(&self.db)
+            .await?;
+        rows.into_iter().map(Coupon::try_from).collect()
     }
 
     /// What these participations were granted, where they were. Bounded: of the coupons of one the first

@@ -7,8 +7,7 @@
 //! reads the row, and each reads with locks. So whoever comes second sees what the first has written, or one
 //! of the two is a deadlock's victim and tries again.
 
-use std::collections::HashSet;
-
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use uuid::Uuid;
 
 use super::Rewards;
@@ -16,9 +15,11 @@ use super::coupons::coupon_status;
 use crate::domain::{CouponStatus, Instant, ParticipationId, to_stored_precision};
 use crate::parts::store::StoreError;
 use crate::parts::store::bounded::Tx;
+use crate::parts::store::entity::coupon;
+use crate::parts::store::entity::revocation::{Column, Entity, Model};
 use crate::parts::store::shapes::padded;
 
-/// What came of suspending the coupons of a participation.
+/// The result of suspending the coupons of a participation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspension {
     /// None of them can be used, whether they are issued already or not.
@@ -46,11 +47,15 @@ impl Rewards {
     ) -> Result<Suspension, StoreError> {
         let tx = self.begin().await?;
         self.expect_cancellation(&tx, participation, until).await?;
-        let mut held = self.sql("SELECT status FROM coupon WHERE participation_id = ");
-        held.bind(participation.0);
-        self.for_update(&mut held);
-        for row in held.rows(&tx).await? {
-            let status: String = row.try_get_by_index(0)?;
+        let held: Vec<String> = coupon::Entity::find()
+            .select_only()
+            .column(coupon::Column::Status)
+            .filter(coupon::Column::ParticipationId.eq(participation.0))
+            .lock_exclusive()
+            .into_tuple()
+            .all(&tx)
+            .await?;
+        for status in held {
             if coupon_status(&status)? == CouponStatus::Used {
                 tx.rollback().await?;
                 return Ok(Suspension::Used);
@@ -67,8 +72,8 @@ impl Rewards {
         Ok(Suspension::Suspended)
     }
 
-    /// Writes down that a cancellation is under way. Where another one is, the later time stands; where one
-    /// is known to have committed, that does.
+    /// Stores a cancellation under way. If there is another, the later time is stored; one that is known to have
+    /// committed stays.
     async fn expect_cancellation(
         &self,
         tx: &Tx,
@@ -98,19 +103,20 @@ impl Rewards {
         now: Instant,
         limit: u64,
     ) -> Result<Vec<Revocation>, StoreError> {
-        let mut sql = self.sql(
-            "SELECT participation_id, undecided_until FROM revocation WHERE undecided_until <= ",
-        );
-        sql.bind(to_stored_precision(now));
-        sql.push(" ORDER BY undecided_until LIMIT ").bind(limit);
-        let rows = sql.rows(&self.db).await?;
-        let revocation = |row: &sea_orm::QueryResult| {
-            Ok(Revocation {
-                participation: ParticipationId(row.try_get_by_index(0)?),
-                undecided_until: row.try_get_by_index(1)?,
-            })
+        let rows: Vec<(Uuid, Instant)> = Entity::find()
+            .select_only()
+            .columns([Column::ParticipationId, Column::UndecidedUntil])
+            .filter(Column::UndecidedUntil.lte(to_stored_precision(now)))
+            .order_by_asc(Column::UndecidedUntil)
+            .limit(limit)
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        let revocation = |(id, undecided_until)| Revocation {
+            participation: ParticipationId(id),
+            undecided_until,
         };
-        rows.iter().map(revocation).collect()
+        Ok(rows.into_iter().map(revocation).collect())
     }
 
     /// The cancellations have committed: the coupons are revoked. Where none were issued, the row stays until
@@ -123,9 +129,7 @@ impl Rewards {
             .await?;
         let issued = self.with_coupons(&tx, &ids).await?;
         self.forget_revocations(&tx, &issued).await?;
-        let mut sql = self.sql("UPDATE revocation SET undecided_until = NULL");
-        sql.push(" WHERE participation_id IN ").list(padded(&ids));
-        sql.run(&tx).await?;
+        Self::date(&tx, &ids, None).await?;
         Ok(tx.commit().await?)
     }
 
@@ -135,11 +139,12 @@ impl Rewards {
         tx: &Tx,
         participations: &[Uuid],
     ) -> Result<Vec<Uuid>, StoreError> {
-        let mut sql = self.sql("SELECT DISTINCT participation_id FROM coupon");
-        sql.push(" WHERE participation_id IN ");
-        let rows = sql.list(padded(participations)).rows(tx).await?;
-        let ids: Result<Vec<Uuid>, _> = rows.iter().map(|row| row.try_get_by_index(0)).collect();
-        Ok(ids?)
+        let ids = coupon::Entity::find()
+            .select_only()
+            .distinct()
+            .column(coupon::Column::ParticipationId)
+            .filter(coupon::Column::ParticipationId.is_in(padded(participations)));
+        Ok(ids.into_tuple().all(tx).await?)
     }
 
     /// The cancellations have not committed, and cannot any more: the coupons can be used again. Where
@@ -161,29 +166,33 @@ impl Rewards {
     ) -> Result<(), StoreError> {
         let tx = self.begin().await?;
         let ids = self.still_so(&tx, undecided).await?;
-        let mut sql = self.sql("UPDATE revocation SET undecided_until = ");
-        sql.bind(to_stored_precision(until));
-        sql.push(" WHERE participation_id IN ").list(padded(&ids));
-        sql.run(&tx).await?;
+        Self::date(&tx, &ids, Some(to_stored_precision(until))).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// Sets until when these revocations are undecided.
+    async fn date(tx: &Tx, ids: &[Uuid], until: Option<Instant>) -> Result<(), StoreError> {
+        Entity::update_many()
+            .col_expr(Column::UndecidedUntil, until.into())
+            .filter(Column::ParticipationId.is_in(padded(ids)))
+            .exec(tx)
+            .await?;
+        Ok(())
     }
 
     /// Those of the revocations that are as they were read, held.
     async fn still_so(&self, tx: &Tx, read: &[Revocation]) -> Result<Vec<Uuid>, StoreError> {
         let ids: Vec<Uuid> = read.iter().map(|one| one.participation.0).collect();
-        let mut sql = self.sql("SELECT participation_id, undecided_until FROM revocation");
-        sql.push(" WHERE participation_id IN ").list(padded(&ids));
-        self.for_update(&mut sql);
-        let mut same = Vec::new();
-        for row in sql.rows(tx).await? {
-            let id: Uuid = row.try_get_by_index(0)?;
-            let until: Option<Instant> = row.try_get_by_index(1)?;
+        let rows = held(&ids).all(tx).await?;
+        let is_same = |row: &Model| {
             let mut read = read.iter();
-            if read.any(|one| one.participation.0 == id && Some(one.undecided_until) == until) {
-                same.push(id);
-            }
-        }
-        Ok(same)
+            read.any(|one| {
+                let is_this = one.participation.0 == row.participation_id;
+                is_this && Some(one.undecided_until) == row.undecided_until
+            })
+        };
+        let same = rows.into_iter().filter(is_same);
+        Ok(same.map(|row| row.participation_id).collect())
     }
 
     /// Suspends what was just issued of participations that are being cancelled.
@@ -191,13 +200,8 @@ impl Rewards {
         if issued.is_empty() {
             return Ok(());
         }
-        let mut sql = self.sql("SELECT participation_id FROM revocation");
-        sql.push(" WHERE participation_id IN ").list(padded(issued));
-        self.for_update(&mut sql);
-        let rows = sql.rows(tx).await?;
-        let cancelled: Result<HashSet<Uuid>, _> =
-            rows.iter().map(|row| row.try_get_by_index(0)).collect();
-        let cancelled: Vec<Uuid> = cancelled?.into_iter().collect();
+        let rows = held(issued).all(tx).await?;
+        let cancelled: Vec<Uuid> = rows.into_iter().map(|row| row.participation_id).collect();
         self.move_coupons(
             tx,
             &cancelled,
@@ -207,7 +211,7 @@ impl Rewards {
         .await
     }
 
-    /// The consumer has come to the end of these participations: it issues nothing for them any more.
+    /// Deletes the revocations of these participations: the consumer issues nothing for them any more.
     pub(super) async fn forget_revocations(
         &self,
         tx: &Tx,
@@ -234,11 +238,19 @@ impl Rewards {
         if participations.is_empty() {
             return Ok(());
         }
-        let mut sql = self.sql("UPDATE coupon SET status = ");
-        sql.bind(to.as_str());
-        sql.push(" WHERE status = ").bind(from.as_str());
-        sql.push(" AND participation_id IN ");
-        sql.list(padded(participations)).run(tx).await?;
+        coupon::Entity::update_many()
+            .col_expr(coupon::Column::Status, to.as_str().into())
+            .filter(coupon::Column::Status.eq(from.as_str()))
+            .filter(coupon::Column::ParticipationId.is_in(padded(participations)))
+            .exec(tx)
+            .await?;
         Ok(())
     }
+}
+
+/// These revocations, locked.
+fn held(ids: &[Uuid]) -> Select<Entity> {
+    Entity::find()
+        .filter(Column::ParticipationId.is_in(padded(ids)))
+        .lock_exclusive()
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Rewards;
 use crate::domain::CampaignId;
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::campaigns::to_unsigned;
+use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::{StoreError, connection};
 
 /// How long one of its statements may take.
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Examples of one kind of breach that are named.
 const EXAMPLES_MAX: usize = 5;
 
-/// What was found in the rewards database.
+/// The findings in the rewards database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rewarded {
     /// What is wrong.

@@ -1,28 +1,29 @@
-//! A campaign's row as verification reads it: what the counters say, and how far the ranks go.
+//! A campaign's row for verification: its counters and its highest rank.
 
 use sea_orm::{ConnectionTrait, QueryResult};
 
 use super::{Segment, Snapshot};
 use crate::domain::{CampaignId, Instant, State};
-use crate::parts::store::campaigns::to_unsigned;
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sql;
+use crate::parts::store::unreadable::parse;
 use crate::parts::store::{Store, StoreError};
 
-/// What a campaign's row says.
+/// The counters of a campaign's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Books {
     /// Which campaign.
     pub id: CampaignId,
-    /// Where it stands in its life.
+    /// Its state.
     pub state: State,
     /// Units there are; none: unlimited.
     pub total_stock: Option<u64>,
-    /// Units its participations are said to hold.
+    /// Units held by its participations, as counted.
     pub committed_units: u64,
-    /// Participations it is said to have.
+    /// Number of participations, as counted.
     pub participation_count: u64,
-    /// Events said to be deleted.
+    /// Number of deleted events, as counted.
     pub purged_events: u64,
     /// Units one user may hold.
     pub per_user_limit: u32,
@@ -75,14 +76,14 @@ impl Store {
         sql.push(" WHERE c.id > ")
             .bind(after.map_or(i64::MIN, |after| after.0));
         sql.push(" ORDER BY c.id LIMIT ").bind(limit);
-        read(&mut sql, self.connection()).await
+        read(&mut sql, &self.db).await
     }
 
     /// One campaign as it is now.
     pub async fn books_of(&self, id: CampaignId) -> Result<Option<Books>, StoreError> {
         let mut sql = Sql::new(self, BOOKS);
         sql.push(" WHERE c.id = ").bind(id.0);
-        Ok(read(&mut sql, self.connection()).await?.pop())
+        Ok(read(&mut sql, &self.db).await?.pop())
     }
 }
 
@@ -109,10 +110,7 @@ fn books(row: &QueryResult) -> Result<Books, StoreError> {
     let last_rank: Option<i64> = row.try_get("", "last_rank")?;
     Ok(Books {
         id: CampaignId(row.try_get("", "id")?),
-        state: State::parse(&state).ok_or_else(|| StoreError::Unreadable {
-            what: "a campaign's state",
-            value: state.clone(),
-        })?,
+        state: parse("a campaign's state", &state, State::parse)?,
         total_stock: total.map(to_unsigned),
         committed_units: count("committed_units")?,
         participation_count: count("participation_count")?,

@@ -1,19 +1,23 @@
-//! The sums of segments that were found sound, kept until somebody changes a participation.
+//! The stored sums of sound segments, valid until a participation changes.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Value};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QueryResult,
+    Value,
+};
 
 use super::sums::{campaign, count};
 use super::{Segment, Snapshot};
 use crate::domain::CampaignId;
-use crate::parts::store::campaigns::{narrow, to_signed};
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::entity::verified_segment::{Column, Entity, Model};
+use crate::parts::store::numbers::{narrow, to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
-/// What a segment summed up to when it was sound. Its events are as many as its changes.
+/// The sums of a segment when it was sound. It has as many events as changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// Which segment.
@@ -26,22 +30,19 @@ pub struct Kept {
     pub units: u64,
     /// Changes.
     pub changes: u64,
-    /// The limit nobody was above.
+    /// The limit that no user exceeded.
     pub per_user_limit: u32,
     /// Whether nothing was changed since.
     pub is_valid: bool,
 }
 
-const COLUMNS: &str = "SELECT campaign_id, segment, generation, participations, units, changes, \
-     per_user_limit, verified_at IS NOT NULL AS is_valid FROM verified_segment WHERE ";
 /// Segments that are invalidated in one statement at most.
 const SEGMENTS_MAX: usize = 500;
 
 impl Store {
-    /// Sums of a segment are not to be trusted any more. To be called by whoever changes a
-    /// participation, with its rank, in the same transaction `on`; for several, in order of rank, so
-    /// that two who do so wait for each other and never in a circle. A row is written in any case: it
-    /// is what this and the keeping of sums wait for each other at.
+    /// Invalidates the sums of a segment. Every change of a participation calls it with the rank in its transaction
+    /// `on`; for several participations in order of rank, so that concurrent callers cannot deadlock. It always
+    /// writes a row, on which it and the storing of sums wait for each other.
     pub async fn invalidate_segment(
         &self,
         on: &impl ConnectionTrait,
@@ -63,7 +64,7 @@ impl Store {
         Ok(())
     }
 
-    /// These segments were found unsound: their sums are forgotten.
+    /// Invalidates the sums of unsound segments.
     pub async fn forget_segments(&self, segments: &[Segment]) -> Result<(), StoreError> {
         for some in segments.chunks(SEGMENTS_MAX) {
             let mut sql = Sql::new(
@@ -74,7 +75,7 @@ impl Store {
                 let number = to_signed(segment.number);
                 (Value::from(segment.campaign.0), Value::from(number))
             }));
-            sql.run(self.connection()).await?;
+            sql.run(&self.db).await?;
         }
         Ok(())
     }
@@ -82,7 +83,7 @@ impl Store {
     /// Keeps the sums of sound segments, each unless a change was announced since the snapshot that
     /// they and `generation` are from.
     pub async fn keep_segments(&self, kept: &[Kept]) -> Result<(), StoreError> {
-        // Always in this order, so that two who keep wait for each other and never in a circle.
+        // Always in this order, so that concurrent callers cannot deadlock.
         let mut kept = kept.to_vec();
         kept.sort_by_key(|kept| kept.segment);
         for some in kept.chunks(SEGMENTS_MAX) {
@@ -105,12 +106,12 @@ impl Store {
                 }
                 sql.now().push(")");
             }
-            sql.push(self.merge()).run(self.connection()).await?;
+            sql.push(self.merge()).run(&self.db).await?;
         }
         Ok(())
     }
 
-    /// How a row that is there already takes over new sums: whole, or not at all.
+    /// How an existing row takes new sums: all or none.
     fn merge(&self) -> &'static str {
         if self.is_embedded() {
             return " ON CONFLICT (campaign_id, segment) DO UPDATE SET \
@@ -145,42 +146,38 @@ impl Store {
         sql.bind(nth_part)
             .push(" < in_all OR verified_at < ")
             .before(age_max);
-        let rows = sql.rows(self.connection()).await?;
+        let rows = sql.rows(&self.db).await?;
         rows.iter().map(segment).collect()
     }
 
-    /// What is kept of these campaigns, as it is now.
+    /// The present sums of these campaigns.
     pub async fn kept(&self, ids: &[CampaignId]) -> Result<Vec<Kept>, StoreError> {
-        read(self, self.connection(), ids).await
+        read(&self.db, ids).await
     }
 }
 
 impl Snapshot {
-    /// What is kept of these campaigns, in order of segment.
+    /// The sums of these campaigns, in order of segment.
     pub async fn kept(&self, ids: &[CampaignId]) -> Result<Vec<Kept>, StoreError> {
-        read(&self.store, &self.tx, ids).await
+        read(&self.tx, ids).await
     }
 
     /// The generation of a segment; 0: no change was ever announced and no sums are kept.
     pub async fn generation(&self, segment: Segment) -> Result<u64, StoreError> {
-        let mut sql = Sql::new(&self.store, COLUMNS);
-        sql.push("campaign_id = ").bind(segment.campaign.0);
-        sql.push(" AND segment = ").bind(to_signed(segment.number));
-        let rows = sql.rows(&self.tx).await?;
-        rows.first().map_or(Ok(0), |row| Ok(kept(row)?.generation))
+        let key = (segment.campaign.0, to_signed(segment.number));
+        let row = Entity::find_by_id(key).one(&self.tx).await?;
+        Ok(row.map_or(0, |row| to_unsigned(row.generation)))
     }
 }
 
-async fn read(
-    store: &Store,
-    on: &impl ConnectionTrait,
-    ids: &[CampaignId],
-) -> Result<Vec<Kept>, StoreError> {
-    let mut sql = Sql::new(store, COLUMNS);
-    sql.push("campaign_id IN ")
-        .list(padded(ids).map(|id| id.0))
-        .push(" ORDER BY campaign_id, segment");
-    sql.rows(on).await?.iter().map(kept).collect()
+async fn read(on: &impl ConnectionTrait, ids: &[CampaignId]) -> Result<Vec<Kept>, StoreError> {
+    let rows = Entity::find()
+        .filter(Column::CampaignId.is_in(padded(ids).map(|id| id.0)))
+        .order_by_asc(Column::CampaignId)
+        .order_by_asc(Column::Segment)
+        .all(on)
+        .await?;
+    Ok(rows.into_iter().map(Kept::from).collect())
 }
 
 fn segment(row: &QueryResult) -> Result<Segment, StoreError> {
@@ -190,15 +187,19 @@ fn segment(row: &QueryResult) -> Result<Segment, StoreError> {
     })
 }
 
-fn kept(row: &QueryResult) -> Result<Kept, StoreError> {
-    let limit: i32 = row.try_get("", "per_user_limit")?;
-    Ok(Kept {
-        segment: segment(row)?,
-        generation: count(row, "generation")?,
-        participations: count(row, "participations")?,
-        units: count(row, "units")?,
-        changes: count(row, "changes")?,
-        per_user_limit: limit.unsigned_abs(),
-        is_valid: row.try_get::<i64>("", "is_valid")? != 0,
-    })
+impl From<Model> for Kept {
+    fn from(row: Model) -> Self {
+        Self {
+            segment: Segment {
+                campaign: CampaignId(row.campaign_id),
+                number: to_unsigned(row.segment),
+            },
+            generation: to_unsigned(row.generation),
+            participations: to_unsigned(row.participations),
+            units: to_unsigned(row.units),
+            changes: to_unsigned(row.changes),
+            per_user_limit: row.per_user_limit.unsigned_abs(),
+            is_valid: row.verified_at.is_some(),
+        }
+    }
 }

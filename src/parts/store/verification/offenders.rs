@@ -9,7 +9,7 @@ use super::waiting::{HOLDING_BACK, OVERTAKING};
 use super::{Snapshot, sums};
 use crate::domain::{CampaignId, EventId, ParticipationId, UserId};
 use crate::parts::store::StoreError;
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::sql::Sql;
 
 /// So many are named at most.
 const NAMED_MAX: u32 = 5;

@@ -7,8 +7,8 @@ use super::sums::{Ground, count, on};
 use super::{SEGMENT_RANKS, Segment, Snapshot, digest};
 use crate::domain::{CampaignId, EventId};
 use crate::parts::store::StoreError;
-use crate::parts::store::campaigns::{to_signed, to_unsigned};
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::numbers::{to_signed, to_unsigned};
+use crate::parts::store::sql::Sql;
 
 /// Rows read by one statement.
 const PAGE_ROWS_MAX: u32 = 10_000;
@@ -51,7 +51,7 @@ pub struct EventRow {
     pub rank: u64,
     /// Position among the changes of the participation, from 1.
     pub sequence: u32,
-    /// It is pending or parked: nobody says that it is published.
+    /// Whether it is pending or parked.
     pub waits: bool,
 }
 
@@ -59,7 +59,7 @@ pub struct EventRow {
 const WAITING: [&str; 2] = ["outbox_pending", "outbox_parked"];
 
 impl Snapshot {
-    /// What the published events of a campaign sum up to that are not deleted, by the number of their segment.
+    /// The sums of published events of a campaign that are not deleted, by number of segment.
     pub async fn published(
         &self,
         campaign: CampaignId,

@@ -1,17 +1,18 @@
-//! Sums over stretches of campaigns, on both sides: participations, and events.
+//! Sums over parts of campaigns: of participations and of events.
 
 use std::collections::BTreeMap;
 
-use sea_orm::QueryResult;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryResult};
 
 use super::{Segment, Snapshot, digest};
 use crate::domain::{CampaignId, Instant};
 use crate::parts::store::StoreError;
-use crate::parts::store::campaigns::{to_signed, to_unsigned};
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::entity::purged_segment::{Column, Entity, Model};
+use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sql;
 
-/// What is read.
+/// Which rows to read.
 #[derive(Clone, Copy, Debug)]
 pub enum Ground<'a> {
     /// These campaigns, whole.
@@ -22,7 +23,7 @@ pub enum Ground<'a> {
     From(Segment),
 }
 
-/// What a stretch of a campaign sums up to.
+/// The sums of a part of a campaign.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
     /// Participations, whatever their status.
@@ -133,26 +134,24 @@ impl Snapshot {
             .collect()
     }
 
-    /// What is deleted of these campaigns, by segment; none: events about campaigns.
+    /// Deleted events of these campaigns, by segment; none: events about campaigns.
     pub async fn purged(
         &self,
         ids: &[CampaignId],
     ) -> Result<BTreeMap<(CampaignId, Option<u64>), Purged>, StoreError> {
-        let mut sql = Sql::new(
-            &self.store,
-            "SELECT campaign_id, segment, events, digest FROM purged_segment WHERE campaign_id IN ",
-        );
-        let rows = sql.list(padded(ids).map(|id| id.0)).rows(&self.tx).await?;
-        rows.iter()
-            .map(|row| {
-                let segment: i64 = row.try_get("", "segment")?;
-                let purged = Purged {
-                    events: count(row, "events")?,
-                    digest: row.try_get("", "digest")?,
-                };
-                Ok(((campaign(row)?, u64::try_from(segment).ok()), purged))
-            })
-            .collect()
+        let rows = Entity::find()
+            .filter(Column::CampaignId.is_in(padded(ids).map(|id| id.0)))
+            .all(&self.tx)
+            .await?;
+        let purged = |row: Model| {
+            let segment = u64::try_from(row.segment).ok();
+            let purged = Purged {
+                events: to_unsigned(row.events),
+                digest: row.digest,
+            };
+            ((CampaignId(row.campaign_id), segment), purged)
+        };
+        Ok(rows.into_iter().map(purged).collect())
     }
 
     /// When the last participation up to a segment's end was made: that of the highest rank, or nearly.

@@ -1,11 +1,11 @@
-//! What waits to be published, and whether it waits in the right place.
+//! Waiting events, and whether their entries are correct.
 
 use std::collections::BTreeMap;
 
 use super::Snapshot;
 use super::sums::{campaign, count};
 use crate::domain::CampaignId;
-use crate::parts::store::outbox::Sql;
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// Waiting entries of a campaign.
@@ -101,8 +101,8 @@ impl Snapshot {
 }
 
 impl Store {
-    /// Numbers of campaigns that are not there, though something is said to be theirs, with what. A
-    /// campaign is written before anything of it, so one that is new is not among them.
+    /// Numbers of missing campaigns that rows refer to, with the kind of rows. A campaign is written before its
+    /// rows, so a new one is not among them.
     pub async fn strays(&self) -> Result<Vec<(CampaignId, &'static str)>, StoreError> {
         let mut strays = Vec::new();
         for (table, what) in [
@@ -114,7 +114,7 @@ impl Store {
             let mut sql = Sql::new(self, "SELECT d.campaign_id FROM (SELECT DISTINCT ");
             sql.push("campaign_id FROM ").push(table);
             sql.push(") d LEFT JOIN campaign c ON c.id = d.campaign_id WHERE c.id IS NULL");
-            for row in sql.rows(self.connection()).await? {
+            for row in sql.rows(&self.db).await? {
                 strays.push((campaign(&row)?, what));
             }
         }

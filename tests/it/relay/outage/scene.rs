@@ -66,7 +66,7 @@ impl Scene {
         };
         let brokers = brokers.to_owned();
         let settings = KafkaConfig {
-            brokers: brokers.clone(),
+            brokers: Some(brokers.clone()),
             ..settings
         };
         Self {

@@ -1,5 +1,4 @@
-//! What somebody finds who starts the service on embedded parts to try it: a campaign, and in the log the
-//! addresses to open and the admin token.
+//! The first start on embedded parts: creates a campaign, and logs the addresses to open and the admin token.
 
 use std::net::SocketAddr;
 
@@ -10,7 +9,7 @@ use crate::domain::{Kind, Reward, State};
 use crate::http::App;
 use crate::parts::store::{CampaignFilter, NewCampaign, States};
 
-/// With everything embedded, somebody is trying it out: gives them a campaign to try.
+/// Creates a campaign to try, if everything is embedded and there is none.
 pub(super) async fn first_campaign(config: &Config, app: &App) -> anyhow::Result<()> {
     let any = CampaignFilter {
         states: States::Any,
@@ -42,7 +41,7 @@ pub(super) async fn first_campaign(config: &Config, app: &App) -> anyhow::Result
     Ok(())
 }
 
-/// Says that the service is ready and, on embedded parts, where to look.
+/// Logs that the service is ready and, on embedded parts, its addresses.
 pub(super) fn announce(
     config: &Config,
     app: &App,

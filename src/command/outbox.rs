@@ -1,4 +1,4 @@
-//! Starts what publishes: the relay, and the wires over which replicas wake each other's.
+//! Starts the publication of the outbox: the relay, and the notifications between replicas.
 
 use std::sync::Arc;
 
@@ -12,19 +12,18 @@ use crate::events::wake;
 use crate::parts::broker::Publisher;
 use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
-use crate::runtime::retry;
 use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::Telemetry;
 
-/// What publishes what this process commits.
-pub(super) struct Publishing {
-    /// Where the writer hands over what it commits; none: it is found by a poll.
+/// The publication of this process's commits.
+pub(super) struct OutboxRelay {
+    /// Takes the commits of the writer; none: polls find them.
     pub(super) hints: Option<mpsc::Sender<Fresh>>,
     /// The relay of this process; none: another process publishes.
     pub(super) relay: Option<RelayHandle>,
 }
 
-/// Starts a relay in a process that also commits, or, where another process publishes, what tells it.
+/// Starts a relay in a process that also commits, or the notifications to another process that publishes.
 pub(super) fn start(
     config: &Config,
     clock: &Clock,
@@ -32,13 +31,13 @@ pub(super) fn start(
     publisher: &Arc<dyn Publisher>,
     spawner: &Spawner,
     telemetry: &Telemetry,
-) -> anyhow::Result<Publishing> {
+) -> anyhow::Result<OutboxRelay> {
     if config.relay.enabled {
         let relay = start_relay(config, clock, store, publisher, spawner, telemetry)?;
         if let Some(nodes) = parts::redis_nodes(config)? {
             wake::tell(spawner, nodes, &config.redis.prefix, relay.elsewhere());
         }
-        return Ok(Publishing {
+        return Ok(OutboxRelay {
             hints: Some(relay.hints()),
             relay: Some(relay),
         });
@@ -48,10 +47,10 @@ pub(super) fn start(
         wake::tell(spawner, nodes, &config.redis.prefix, elsewhere.clone());
         wake::forward(spawner, elsewhere)
     });
-    Ok(Publishing { hints, relay: None })
+    Ok(OutboxRelay { hints, relay: None })
 }
 
-/// Starts a relay that other replicas can wake.
+/// Starts a relay that other replicas can notify.
 pub(super) fn start_relay(
     config: &Config,
     clock: &Clock,
@@ -69,30 +68,11 @@ pub(super) fn start_relay(
         store.clone(),
         Arc::clone(publisher),
         clock.clone(),
-        settings(config),
+        relay::Config::new(&config.relay, &config.kafka, config.retention.clone()),
         metrics,
     );
     if let Some(nodes) = parts::redis_nodes(config)? {
         wake::listen(spawner, nodes, &config.redis.prefix, relay.clone());
     }
     Ok(relay)
-}
-
-fn settings(config: &Config) -> relay::Config {
-    relay::Config {
-        publish_timeout: config.kafka.message_timeout,
-        lease: config.relay_lease(),
-        lanes: config.relay.lanes,
-        in_flight_max: config.relay.in_flight_max,
-        retry: retry::Policy {
-            initial: config.relay.retry_initial,
-            max: config.relay.retry_max,
-            attempts_max: config.relay.attempts_max,
-            ..retry::Policy::default()
-        },
-        key_policy: config.relay.key_policy,
-        topic_prefix: config.kafka.topic_prefix.clone(),
-        retention: config.retention.settings(),
-        ..relay::Config::default()
-    }
 }

@@ -15,7 +15,7 @@ use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::Telemetry;
 use crate::sale::catalogue::{Catalogue, CatalogueConfig};
 
-/// What the schema beside that of the events is called.
+/// Suffix of the schema beside that of the events.
 const SCHEMA_SUFFIX: &str = "_rewards";
 
 /// Opens the rewards database, if this process has to do with it, and brings its schema up to date.
@@ -59,13 +59,9 @@ pub(super) async fn find(config: &Config, clock: &Clock) -> anyhow::Result<Rewar
 
 async fn connect(config: &Config, url: &str, clock: &Clock) -> anyhow::Result<Rewards> {
     let settings = StoreConfig {
+        url: Some(url.into()),
         connections_max: config.rewards.connections_max,
-        acquire_timeout: config.database.acquire_timeout,
-        response_timeout: config.database.response_timeout,
-        connection_lifetime: config.database.connection_lifetime,
-        session_timeout: config.database.session_timeout,
-        migration_wait: config.database.migration_wait,
-        ..StoreConfig::new(url)
+        ..config.database.clone()
     };
     let place = parts::without_credentials(url);
     parts::within(Rewards::connect(&settings, clock.clone()))
@@ -127,8 +123,9 @@ pub(super) fn start(
         kafka: Arc::clone(&broker.kafka),
         metrics,
     };
+    let settings = config.consumers.config(&config.kafka.topic_prefix);
     for consumer in consumers {
-        consumers::start(spawner, *consumer, &parts, &config.consumer_settings());
+        consumers::start(spawner, *consumer, &parts, &settings);
     }
 }
 

@@ -1,5 +1,4 @@
-//! What is watched: which parts are asked whether they are there, and which of them can be spared; and what
-//! is shown of campaigns and of the system while it runs.
+//! Health checks of the parts, and the live views of campaigns and of the system.
 
 use std::sync::Arc;
 
@@ -20,7 +19,7 @@ use crate::runtime::telemetry::Telemetry;
 use crate::sale::meter::Meter;
 use crate::sale::participate::WhenAway;
 
-/// What is asked of whoever serves.
+/// The health checks of `serve`.
 pub(super) fn health(
     config: &Config,
     store: &Store,
@@ -37,7 +36,7 @@ pub(super) fn health(
     )
 }
 
-/// How far this machine's clock is from the database's, which it follows from now on.
+/// Measures how far this machine's clock is from the database's.
 pub(super) fn skew(store: &Store, spawner: &Spawner, telemetry: &Telemetry) -> Skew {
     let skew = Skew::new();
     telemetry.register(|registry| skew.register(registry));
@@ -84,7 +83,7 @@ pub(super) fn topics(config: &Config, broker: &parts::Broker, clock: &Clock) -> 
     )
 }
 
-/// Without the gate the database admits, if it may. Who is logged in it does not know.
+/// Without the gate the database admits, if it may. It does not have the sessions.
 fn gate_need(config: &Config) -> Need {
     match (config.gate.when_away, config.auth.mode) {
         (WhenAway::Database, Mode::Trusted | Mode::Jwt) => Need::Spared,

@@ -1,4 +1,4 @@
-//! Makes ready what says who is asking: verified tokens, or sessions.
+//! Prepares authentication: verified tokens, or sessions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::Telemetry;
 
-/// How participants say who they are. Keys that are elsewhere are fetched before anybody is served.
+/// The authentication of participants. Remote keys are fetched before the service accepts requests.
 pub(super) async fn auth(
     config: &Config,
     clock: &Clock,
@@ -47,7 +47,7 @@ pub(super) async fn auth(
     ))))
 }
 
-/// Who may log in, and who is.
+/// The accounts and their sessions.
 pub(super) fn accounts(
     config: &Config,
     (store, reads): (&Store, &Store),

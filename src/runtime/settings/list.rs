@@ -1,17 +1,20 @@
-//! Names in the configuration: in one text with commas between them, or as a list.
+//! Lists of names in the configuration.
 
 use serde::Deserialize;
 
+/// Names, as one text with commas between them or as a list.
 #[derive(Deserialize)]
 #[serde(untagged)]
-pub(super) enum Names {
+pub enum Names {
+    /// `a,b`.
     Text(String),
+    /// `["a", "b"]`.
     List(Vec<String>),
 }
 
 impl Names {
-    /// Each of them.
-    pub(super) fn into_iter(self) -> impl Iterator<Item = String> {
+    /// The names, without the spaces around them.
+    pub fn split(self) -> impl Iterator<Item = String> {
         let names = match self {
             Self::Text(text) => text.split(',').map(|name| name.trim().to_owned()).collect(),
             Self::List(names) => names,

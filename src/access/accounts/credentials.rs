@@ -1,0 +1,90 @@
+//! The input and the result of a log-in.
+
+use std::net::IpAddr;
+
+use secrecy::SecretString;
+
+use super::{Account, RememberToken, SessionToken, TotpState};
+use crate::access::identity::Scopes;
+use crate::domain::{Instant, UserId};
+
+/// The credentials of a log-in, and its address.
+#[derive(Clone, Copy, Debug)]
+pub struct Credentials<'a> {
+    /// The login name.
+    pub login: &'a str,
+    /// The password.
+    pub password: &'a SecretString,
+    /// A one-time code, or a recovery code, if one is shown.
+    pub code: Option<&'a str>,
+    /// Where the request comes from.
+    pub address: Option<IpAddr>,
+}
+
+/// Whether a one-time code is required.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CodeCheck {
+    /// It is, where the account has them enabled.
+    WhereEnabled,
+    /// It is not: the user is logged in.
+    Omitted,
+}
+
+/// Which code was accepted beside the password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeUsed {
+    /// None was needed.
+    None,
+    /// A one-time code.
+    Totp,
+    /// A recovery code, which is accepted once.
+    Recovery,
+}
+
+/// Whether a log-in is remembered when its session is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stay {
+    /// It is not.
+    Forgotten,
+    /// It is, for as long as is configured.
+    Remembered,
+}
+
+/// A log-in that is remembered.
+#[derive(Debug)]
+pub struct Remembered {
+    /// What goes on with it.
+    pub token: RememberToken,
+    /// When it is over.
+    pub ends_at: Instant,
+}
+
+/// A user who has just logged in.
+#[derive(Debug)]
+pub struct Entered {
+    /// As whom.
+    pub account: Account,
+    /// What says so from now on. It is another one each time.
+    pub token: SessionToken,
+    /// When that is over at the latest.
+    pub ends_at: Instant,
+    /// What it is remembered by.
+    pub remembered: Option<Remembered>,
+    /// What they may do as an admin in this session.
+    pub scopes: Scopes,
+    /// How the account is with one-time codes.
+    pub totp: TotpState,
+    /// Which code was accepted.
+    pub code: CodeUsed,
+}
+
+/// A user who is logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Who.
+    pub user: UserId,
+    /// What they may do as an admin.
+    pub scopes: Scopes,
+    /// When it is over at the latest.
+    pub ends_at: Instant,
+}

@@ -1,0 +1,72 @@
+//! Why a request about an account failed.
+
+use std::time::Duration;
+
+use crate::domain::UserId;
+use crate::parts::gate::GateError;
+use crate::parts::store::StoreError;
+
+/// Why a request about an account failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// There is no such account, the password is wrong, or the account is disabled; the client does not learn which.
+    #[error("log in: refused")]
+    Refused(Option<UserId>),
+    /// The password is right, and a one-time code is missing.
+    #[error("log in: a one-time code is required")]
+    CodeRequired,
+    /// The password is right, and the one-time code is not, or was used.
+    #[error("log in: the one-time code is refused")]
+    CodeRefused(UserId),
+    /// One-time codes are enabled.
+    #[error("enrol: one-time codes are enabled")]
+    TotpEnabled,
+    /// One-time codes are not enabled.
+    #[error("disable one-time codes: they are not enabled")]
+    TotpNotEnabled,
+    /// No secret waits for its first code.
+    #[error("enable one-time codes: no secret waits for its first code")]
+    NoEnrolment,
+    /// Too many log-ins failed or are in progress: the client may retry after this time. The word names the limit.
+    #[error("log in: {1} is used up")]
+    Throttled(Duration, &'static str),
+    /// The remembered log-in is over, or was never.
+    #[error("resume a remembered log-in: there is none")]
+    NotRemembered,
+    /// Another window went on with it a moment ago.
+    #[error("resume a remembered log-in: its token was used a moment ago")]
+    JustUsed,
+    /// Its token was copied: all sessions of the account were ended.
+    #[error("resume a remembered log-in: its token was used before")]
+    Stolen,
+    /// There is no such account.
+    #[error("there is no such account")]
+    Unknown,
+    /// Another account has the login name.
+    #[error("the login name is taken")]
+    Taken,
+    /// The account has, or would have, scopes that the admin has not.
+    #[error("the account has scopes that the admin lacks")]
+    Beyond,
+    /// It is the admin's own, whose password takes the current one to change.
+    #[error("change the account's password: it is the admin's own")]
+    OwnPassword,
+    /// Too much is in progress: the client may retry.
+    #[error("too many passwords are being hashed")]
+    Busy,
+    /// The database.
+    #[error("use the store")]
+    Store(#[from] StoreError),
+    /// Where sessions are.
+    #[error("use the sessions")]
+    Gate(#[from] GateError),
+    /// The hash function failed, or what was stored is no hash.
+    #[error("hash a password")]
+    Hash(#[source] argon2::password_hash::Error),
+    /// What was stored is no secret of one-time codes.
+    #[error("read the secret of one-time codes")]
+    Secret,
+    /// A thread that hashed has died.
+    #[error("hash a password: the thread ended")]
+    Thread(#[source] tokio::task::JoinError),
+}

@@ -1,0 +1,89 @@
+//! `[consumers]`: granting the rewards of participations.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::Config;
+use crate::domain::Consumer;
+use crate::runtime::retry;
+use crate::runtime::settings::{Names, plain, settings};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Consumers by name: `points,coupons`, or a list of names; empty: none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Names")]
+pub struct Enabled(pub Vec<Consumer>);
+
+impl TryFrom<Names> for Enabled {
+    type Error = String;
+
+    fn try_from(names: Names) -> Result<Self, String> {
+        let mut enabled = Vec::new();
+        for name in names.split().filter(|name| !name.is_empty()) {
+            let consumer = Consumer::parse(&name).ok_or_else(|| {
+                format!(
+                    "there is no consumer {name:?}; there are points and coupons \
+                     (FIRSTCOME_CONSUMERS_ENABLED)"
+                )
+            })?;
+            if !enabled.contains(&consumer) {
+                enabled.push(consumer);
+            }
+        }
+        Ok(Self(enabled))
+    }
+}
+
+plain!(List: Enabled => |enabled| {
+    let names: Vec<&str> = enabled.0.iter().map(|consumer| consumer.as_str()).collect();
+    names.join(",")
+});
+
+settings! {
+    /// `[consumers]`: granting the rewards of participations.
+    ConsumerSettings in "consumers" {
+        /// Consumers that run inside `serve`: `points,coupons`, one of them, or none. `firstcome consume` runs those
+        /// named, or both: [consumers.md](consumers.md)
+        enabled: Option<Enabled> = None, shown "all with all parts embedded, otherwise none";
+        /// Records in one transaction
+        batch_records_max: usize = 500, in 1..=1_000;
+        /// Partitions that one consumer works on at the same time
+        parallel_max: usize = 4, in 1..=64;
+        /// How long the partitions of a process that died wait for another process; must be within the limits of the
+        /// broker
+        session_timeout: Duration = SECOND * 10, in SECOND * 6..=SECOND * 300;
+        /// Wait after the first failed attempt; it doubles from there, with full jitter. At most `retry_max`
+        retry_initial: Duration = MILLISECOND * 100;
+        /// Longest wait between attempts, whose number has no limit
+        retry_max: Duration = SECOND * 5, in ..=SECOND * 60;
+    }
+}
+
+impl ConsumerSettings {
+    /// The configuration of consumers of the topics with this prefix.
+    #[must_use]
+    pub fn config(&self, topic_prefix: &str) -> Config {
+        Config {
+            topic_prefix: topic_prefix.to_owned(),
+            batch_records_max: self.batch_records_max,
+            parallel_max: self.parallel_max,
+            session_timeout: self.session_timeout,
+            retry: retry::Policy {
+                initial: self.retry_initial,
+                max: self.retry_max,
+                ..retry::Policy::default()
+            },
+        }
+    }
+
+    /// Requires what the bounds of single settings do not say.
+    pub fn check(&self, require: &mut impl FnMut(bool, &str)) {
+        require(
+            !self.retry_initial.is_zero() && self.retry_initial <= self.retry_max,
+            "consumers.retry_initial: must be above zero and at most consumers.retry_max",
+        );
+    }
+}

@@ -1,0 +1,56 @@
+//! `[relay]`: publishing what was committed.
+
+use std::time::Duration;
+
+use super::KeyPolicy;
+use crate::runtime::settings::{choice, settings};
+
+/// The lease unless configured: short enough for a takeover, long enough to be renewed rarely.
+const LEASE: Duration = Duration::from_secs(15);
+
+choice!(KeyPolicy);
+
+settings! {
+    /// `[relay]`: publishing what was committed.
+    RelaySettings in "relay" {
+        /// Whether `serve` publishes as well. With `false` a process with the command `relay` must publish; `serve`
+        /// notifies it over Redis of each commit
+        enabled: bool = true;
+        /// How long a relay that does not renew its lease keeps its part of the outbox, and so how long rows wait after a
+        /// crash. At least twice `kafka.message_timeout` and a second
+        lease: Option<Duration> = None, shown "`15s`, more for a long `kafka.message_timeout`";
+        /// Workers that send; a key always has the same one
+        lanes: u16 = 4, in 1..=64;
+        /// Rows in flight, from reading to settling
+        in_flight_max: u32 = 8_192, in 64..=1_000_000;
+        /// Attempts before a row becomes a dead letter. An unavailable broker or topic uses up none
+        attempts_max: u32 = 10, in 1..=1_000;
+        /// Wait after the first attempt; it doubles from there, with full jitter. At most `retry_max`
+        retry_initial: Duration = Duration::from_millis(500);
+        /// Longest wait between attempts
+        retry_max: Duration = Duration::from_secs(300);
+        /// Later rows of a key while one of its rows waits for a retry: `block` keeps the order, `skip` sends them
+        key_policy: KeyPolicy = KeyPolicy::Block;
+    }
+}
+
+impl RelaySettings {
+    /// The configured lease, or one that suits the broker's time-out.
+    #[must_use]
+    pub fn lease(&self, message_timeout: Duration) -> Duration {
+        let suitable = message_timeout * 2 + Duration::from_secs(2);
+        self.lease.unwrap_or(suitable.max(LEASE))
+    }
+
+    /// Requires what the bounds of single settings do not say.
+    pub fn check(&self, message_timeout: Duration, require: &mut impl FnMut(bool, &str)) {
+        require(
+            !self.retry_initial.is_zero() && self.retry_initial <= self.retry_max,
+            "relay.retry_initial: must be above zero and at most relay.retry_max",
+        );
+        require(
+            self.lease(message_timeout) >= message_timeout * 2 + Duration::from_secs(1),
+            "relay.lease: must be at least twice kafka.message_timeout and a second",
+        );
+    }
+}

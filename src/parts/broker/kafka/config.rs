@@ -1,0 +1,155 @@
+//! `[kafka]`: the configuration of the broker's client.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::KeyChoice;
+use crate::runtime::settings::{choice, settings};
+
+/// The protocol of connections to brokers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecurityProtocol {
+    /// Plaintext, not authenticated.
+    #[default]
+    Plaintext,
+    /// TLS.
+    Ssl,
+    /// Plaintext, SASL-authenticated.
+    SaslPlaintext,
+    /// TLS, SASL-authenticated.
+    SaslSsl,
+}
+
+impl SecurityProtocol {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plaintext => "plaintext",
+            Self::Ssl => "ssl",
+            Self::SaslPlaintext => "sasl_plaintext",
+            Self::SaslSsl => "sasl_ssl",
+        }
+    }
+
+    /// Whether connections are encrypted.
+    #[must_use]
+    pub const fn is_encrypted(self) -> bool {
+        matches!(self, Self::Ssl | Self::SaslSsl)
+    }
+
+    /// Whether clients authenticate by SASL.
+    #[must_use]
+    pub const fn is_authenticated(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+}
+
+/// A SASL mechanism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SaslMechanism {
+    /// The password itself.
+    #[serde(rename = "PLAIN")]
+    Plain,
+    /// Proof of the password, with SHA-256.
+    #[serde(rename = "SCRAM-SHA-256")]
+    ScramSha256,
+    /// Proof of the password, with SHA-512.
+    #[serde(rename = "SCRAM-SHA-512")]
+    ScramSha512,
+}
+
+impl SaslMechanism {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
+}
+
+choice!(SecurityProtocol);
+choice!(SaslMechanism);
+choice!(KeyChoice);
+
+settings! {
+    /// `[kafka]`: the broker.
+    KafkaConfig in "kafka" {
+        /// `host:port`, separated by commas; absent: in this process
+        brokers: Option<String> = None;
+        /// Encryption and authentication: [tls.md](tls.md)
+        security_protocol: SecurityProtocol = SecurityProtocol::Plaintext;
+        /// Certificate authorities of the brokers, in PEM; `FIRSTCOME_KAFKA_TLS_CA_FILE` names a file of them. These
+        /// three are used only with `ssl` and `sasl_ssl`
+        tls_ca: Option<String> = None, shown "those of the system";
+        /// The client's certificate, in PEM
+        tls_certificate: Option<String> = None;
+        /// Its private key, in PEM
+        tls_key: Option<SecretString> = None;
+        /// How the password is proved
+        sasl_mechanism: SaslMechanism = SaslMechanism::ScramSha512;
+        /// Needed with `sasl_plaintext` and `sasl_ssl`
+        sasl_username: Option<String> = None;
+        /// Needed with `sasl_plaintext` and `sasl_ssl`
+        sasl_password: Option<SecretString> = None;
+        /// Topics are `PREFIX.participation.v1` and `PREFIX.campaign.v1`, each with a `.dlq`
+        topic_prefix: String = "firstcome".to_owned();
+        /// Key of a record, within which the order is kept
+        key: KeyChoice = KeyChoice::Participation;
+        /// Create missing topics; without it a missing topic stops the start
+        create_topics: bool = false;
+        /// Partitions of topics that are created
+        partitions: u32 = 3, in 1..=1_000;
+        /// Longest wait for an acknowledgement. A relay's lease must be longer than twice this
+        message_timeout: Duration = Duration::from_secs(4), in Duration::from_secs(1)..=Duration::from_secs(60);
+        /// How long a record waits for others to share its request
+        linger: Duration = Duration::from_millis(1), in ..=Duration::from_secs(1);
+        /// Producers side by side, each for a part of the partitions
+        producers: u16 = 3, in 1..=16;
+    }
+    beside {
+        /// Shown in the brokers' logs and quotas.
+        client_id: String = "firstcome".to_owned();
+        /// `linger` of records sent in bulk, by a producer of their own.
+        bulk_linger: Duration = Duration::from_millis(15);
+        /// `none`, `lz4`, `zstd`, `snappy` or `gzip`.
+        compression: String = "lz4".to_owned();
+        /// Limit of a batch; the topics' `max.message.bytes` must be at least this.
+        message_bytes_max: u32 = 1_000_000;
+        /// Records in the producer's own queue.
+        queue_records_max: u32 = 50_000;
+        /// How long requests for metadata may take.
+        metadata_timeout: Duration = Duration::from_secs(5);
+    }
+}
+
+impl KafkaConfig {
+    /// The settings of librdkafka for encryption and authentication. There are secrets among them.
+    pub(super) fn security(&self) -> Vec<(&'static str, String)> {
+        let protocol = self.security_protocol;
+        let mut settings = vec![("security.protocol", protocol.as_str().to_owned())];
+        let mut set = |name, value: Option<&str>| {
+            settings.extend(value.map(|value| (name, value.to_owned())));
+        };
+        let exposed =
+            |secret: Option<&SecretString>| secret.map(|secret| secret.expose_secret().to_owned());
+        if protocol.is_encrypted() {
+            set("ssl.ca.pem", self.tls_ca.as_deref());
+            set("ssl.certificate.pem", self.tls_certificate.as_deref());
+            set("ssl.key.pem", exposed(self.tls_key.as_ref()).as_deref());
+            // Not every certificate of the authority belongs to the broker.
+            set("ssl.endpoint.identification.algorithm", Some("https"));
+        }
+        if protocol.is_authenticated() {
+            set("sasl.mechanism", Some(self.sasl_mechanism.as_str()));
+            set("sasl.username", self.sasl_username.as_deref());
+            set(
+                "sasl.password",
+                exposed(self.sasl_password.as_ref()).as_deref(),
+            );
+        }
+        settings
+    }
+}

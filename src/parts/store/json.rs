@@ -1,0 +1,19 @@
+//! Values that a text column holds as JSON.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::StoreError;
+
+/// The text of a value.
+pub(super) fn to_text(what: &'static str, value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::unreadable(what, error))
+}
+
+/// The value of a text.
+pub(super) fn from_text<T: DeserializeOwned>(
+    what: &'static str,
+    text: &str,
+) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::unreadable(what, text))
+}

@@ -1,0 +1,14 @@
+//! Whole numbers between the code and the columns, which are signed because MySQL and SQLite share no unsigned
+//! type. The edge keeps values in range; whatever is outside becomes the nearest value inside.
+
+pub(super) fn to_signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(super) fn to_unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+pub(super) fn narrow(value: u32) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,140 @@
+//! The units of a batch: taken from the campaign's stock, within the limit of each user.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+
+use super::Mismatch;
+use crate::domain::{Campaign, CampaignId};
+use crate::parts::store::StoreError;
+use crate::parts::store::bounded::Tx;
+use crate::parts::store::entity::campaign;
+use crate::parts::store::numbers::{narrow, to_signed};
+use crate::parts::store::participations::intake::Intake;
+use crate::parts::store::participations::{Held, holdings_of};
+
+/// The limit of units per user: the present one, and the highest ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    now: u32,
+    max: u32,
+}
+
+/// The result of taking the units of a batch.
+pub(super) enum Taken {
+    /// They are taken, under these limits, which stay in force until the commit.
+    Under(Limits),
+    /// None is.
+    Nothing(Mismatch),
+}
+
+/// The conditional update that makes overselling impossible, whatever the gate admitted. The limits of the caller's
+/// copy of the campaign are part of the condition; if the copy is old, the limits of the row are used.
+pub(super) async fn take(
+    tx: &Tx,
+    campaign: &Campaign,
+    epoch: u64,
+    batch: &[Intake],
+) -> Result<Taken, StoreError> {
+    let mut limits = Limits {
+        now: campaign.per_user_limit,
+        max: campaign.per_user_limit_max,
+    };
+    loop {
+        if take_under(tx, campaign.id, epoch, limits, batch).await? {
+            return Ok(Taken::Under(limits));
+        }
+        // The row may have changed until it is held.
+        let row = campaign::Entity::find_by_id(campaign.id.0).lock_exclusive();
+        let Some(row) = row.one(tx).await? else {
+            return Ok(Taken::Nothing(Mismatch::StaleEpoch));
+        };
+        let in_force = Limits {
+            now: row.per_user_limit.unsigned_abs(),
+            max: row.per_user_limit_max.unsigned_abs(),
+        };
+        if row.gate_epoch != to_signed(epoch) {
+            return Ok(Taken::Nothing(Mismatch::StaleEpoch));
+        }
+        if in_force == limits {
+            return Ok(Taken::Nothing(Mismatch::SoldOut));
+        }
+        limits = in_force;
+    }
+}
+
+async fn take_under(
+    tx: &Tx,
+    id: CampaignId,
+    epoch: u64,
+    limits: Limits,
+    batch: &[Intake],
+) -> Result<bool, StoreError> {
+    use campaign::{Column, Entity};
+    let units: i64 = batch
+        .iter()
+        .map(|intake| i64::from(intake.participation.quantity))
+        .sum();
+    let count = to_signed(batch.len() as u64);
+    let after = || Expr::col(Column::CommittedUnits).add(units);
+    let updated = Entity::update_many()
+        .col_expr(Column::CommittedUnits, after())
+        .col_expr(
+            Column::ParticipationCount,
+            Expr::col(Column::ParticipationCount).add(count),
+        )
+        .filter(Column::Id.eq(id.0))
+        .filter(Column::GateEpoch.eq(to_signed(epoch)))
+        .filter(Column::PerUserLimit.eq(narrow(limits.now)))
+        .filter(Column::PerUserLimitMax.eq(narrow(limits.max)))
+        .filter(
+            Column::TotalStock
+                .is_null()
+                .or(Expr::col(Column::TotalStock).gte(after())),
+        )
+        .exec(tx)
+        .await?;
+    Ok(updated.rows_affected == 1)
+}
+
+/// The user's next ordinal for each row; none: a user would exceed the limit. If the limit was never above one, the
+/// unique key decides; otherwise the units held are counted, which is exact because this transaction locks the
+/// campaign's row. A limit lowered to one is not enough: a user may hold the second of two and have returned the
+/// first, whose ordinal is free.
+pub(super) async fn ordinals(
+    tx: &Tx,
+    id: CampaignId,
+    limits: Limits,
+    batch: &[Intake],
+) -> Result<Option<Vec<i32>>, StoreError> {
+    if limits.now <= 1 && limits.max <= 1 {
+        return Ok(Some(vec![1; batch.len()]));
+    }
+    let users: Vec<i64> = batch
+        .iter()
+        .map(|intake| intake.participation.user_id.0)
+        .collect();
+    let rows: Vec<Held> = holdings_of(id, &users).into_model().all(tx).await?;
+    let mut held: HashMap<i64, (u64, BTreeSet<i32>)> = HashMap::new();
+    for row in rows {
+        let (units, taken) = held.entry(row.user_id).or_default();
+        *units += u64::from(row.quantity.unsigned_abs());
+        taken.extend(row.ordinal);
+    }
+    let mut ordinals = Vec::with_capacity(batch.len());
+    for intake in batch {
+        let (units, taken) = held.entry(intake.participation.user_id.0).or_default();
+        *units += u64::from(intake.participation.quantity);
+        // The lowest free ordinal; returned ones are free.
+        let ordinal = (1..=i32::MAX)
+            .find(|free| !taken.contains(free))
+            .unwrap_or(i32::MAX);
+        taken.insert(ordinal);
+        if *units > u64::from(limits.now) {
+            return Ok(None);
+        }
+        ordinals.push(ordinal);
+    }
+    Ok(Some(ordinals))
+}

@@ -1,0 +1,193 @@
+//! Builds statements as text, for the hot path (group commit, relay, leases, consumers) and for what the query
+//! builder cannot express. On the hot path building text is measurably cheaper: through the object mapper the rows
+//! of a commit took half as long again to build. Text and values are appended together, so that they match. The
+//! differences between MySQL and SQLite (the clock, upserts, lists of pairs) are here.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
+
+use super::bounded::Db;
+use super::{Store, StoreError};
+use crate::domain::{Instant, to_stored_precision};
+use crate::runtime::clock::Clock;
+
+/// A statement under construction.
+#[derive(Debug)]
+pub(super) struct Sql {
+    backend: DbBackend,
+    now: Instant,
+    text: String,
+    values: Vec<Value>,
+}
+
+/// Columns that rows add up in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sum {
+    /// Of which table.
+    pub(super) table: &'static str,
+    /// The columns of its key, with commas between them.
+    pub(super) key: &'static str,
+    /// Which columns.
+    pub(super) columns: &'static [&'static str],
+}
+
+impl Sql {
+    /// Starts with `text`, which must hold no value.
+    pub(super) fn new(store: &Store, text: &str) -> Self {
+        Self::on(&store.db, &store.clock, text)
+    }
+
+    /// The same for any of our databases.
+    pub(super) fn on(db: &Db, clock: &Clock, text: &str) -> Self {
+        Self {
+            backend: db.get_database_backend(),
+            now: to_stored_precision(clock.now()),
+            text: text.to_owned(),
+            values: Vec::new(),
+        }
+    }
+
+    /// Appends text.
+    pub(super) fn push(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// Appends a value.
+    pub(super) fn bind(&mut self, value: impl Into<Value>) -> &mut Self {
+        self.text.push('?');
+        self.values.push(value.into());
+        self
+    }
+
+    /// Appends values in parentheses; with none, a list that nothing is in.
+    pub(super) fn list<V: Into<Value>>(
+        &mut self,
+        values: impl IntoIterator<Item = V>,
+    ) -> &mut Self {
+        self.text.push('(');
+        let mut any = false;
+        for value in values {
+            if any {
+                self.text.push(',');
+            }
+            any = true;
+            self.bind(value);
+        }
+        if !any {
+            self.text.push_str("NULL");
+        }
+        self.push(")")
+    }
+
+    /// Appends rows of values, each in parentheses.
+    pub(super) fn rows_of<const COLUMNS: usize>(
+        &mut self,
+        rows: impl ExactSizeIterator<Item = [Value; COLUMNS]>,
+    ) -> &mut Self {
+        let row = format!("({})", ["?"; COLUMNS].join(","));
+        self.text.reserve(rows.len() * (row.len() + 1));
+        self.values.reserve(rows.len() * COLUMNS);
+        for (nth, values) in rows.enumerate() {
+            self.push(if nth == 0 { "" } else { "," }).push(&row);
+            self.values.extend(values);
+        }
+        self
+    }
+
+    /// Appends pairs in parentheses, at least one. As a list of rows both databases find them by the
+    /// primary key; each writes such a list in its own way.
+    pub(super) fn pairs(&mut self, pairs: impl IntoIterator<Item = (Value, Value)>) -> &mut Self {
+        self.text.push_str(match self.backend {
+            DbBackend::Sqlite => "(VALUES ",
+            _ => "(",
+        });
+        for (nth, (first, second)) in pairs.into_iter().enumerate() {
+            self.push(if nth == 0 { "(" } else { ",(" });
+            self.bind(first).push(",").bind(second).push(")");
+        }
+        self.push(")")
+    }
+
+    /// Appends, to an insert: where a row with that key exists, its columns grow by those of the new one.
+    pub(super) fn or_add(&mut self, sum: Sum) -> &mut Self {
+        let (table, key) = (sum.table, sum.key);
+        let new = if self.backend == DbBackend::Sqlite {
+            self.push(&format!(" ON CONFLICT ({key}) DO UPDATE SET "));
+            "excluded"
+        } else {
+            self.push(" AS fresh ON DUPLICATE KEY UPDATE ");
+            "fresh"
+        };
+        let columns = sum.columns.iter();
+        let set: Vec<String> = columns
+            .map(|column| format!("{column} = {table}.{column} + {new}.{column}"))
+            .collect();
+        self.push(&set.join(", "))
+    }
+
+    /// Appends the time now. On MySQL it is the database's own clock, the one all replicas share.
+    pub(super) fn now(&mut self) -> &mut Self {
+        match self.backend {
+            DbBackend::MySql => self.push("UTC_TIMESTAMP(6)"),
+            _ => self.bind(self.now),
+        }
+    }
+
+    /// Appends the time `delay` from now, by the same clock.
+    pub(super) fn after(&mut self, delay: Duration) -> &mut Self {
+        if self.backend == DbBackend::MySql {
+            return self.shifted("+", delay);
+        }
+        let delay = TimeDelta::from_std(delay).unwrap_or(TimeDelta::MAX);
+        self.bind(self.now.checked_add_signed(delay).unwrap_or(self.now))
+    }
+
+    /// Appends the time `age` ago, by the same clock.
+    pub(super) fn before(&mut self, age: Duration) -> &mut Self {
+        if self.backend == DbBackend::MySql {
+            return self.shifted("-", age);
+        }
+        let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
+        self.bind(self.now.checked_sub_signed(age).unwrap_or_default())
+    }
+
+    fn shifted(&mut self, sign: &str, by: Duration) -> &mut Self {
+        let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        self.push("(UTC_TIMESTAMP(6) ").push(sign);
+        self.push(" INTERVAL ").bind(micros).push(" MICROSECOND)")
+    }
+
+    /// The time now by the clock of [`Sql::now`].
+    pub(super) async fn time(
+        store: &Store,
+        on: &impl ConnectionTrait,
+    ) -> Result<Instant, StoreError> {
+        let mut sql = Self::new(store, "SELECT ");
+        let rows = sql.now().push(" AS now_at").rows(on).await?;
+        let row = rows.first();
+        let row = row.ok_or_else(|| StoreError::unreadable("the time", ""))?;
+        Ok(row.try_get("", "now_at")?)
+    }
+
+    fn build(&mut self) -> Statement {
+        let text = std::mem::take(&mut self.text);
+        let values = std::mem::take(&mut self.values);
+        Statement::from_sql_and_values(self.backend, text, values)
+    }
+
+    /// Runs it: how many rows were affected.
+    pub(super) async fn run(&mut self, on: &impl ConnectionTrait) -> Result<u64, StoreError> {
+        Ok(on.execute_raw(self.build()).await?.rows_affected())
+    }
+
+    /// Runs it: the rows that it finds.
+    pub(super) async fn rows(
+        &mut self,
+        on: &impl ConnectionTrait,
+    ) -> Result<Vec<QueryResult>, StoreError> {
+        Ok(on.query_all_raw(self.build()).await?)
+    }
+}

@@ -1,0 +1,30 @@
+//! Registers metrics by their declarations.
+
+use prometheus_client::registry::{self, Registry, Unit};
+
+use crate::domain::metric::{Metric, MetricKind};
+
+/// A registry that takes metrics by their declarations.
+pub trait RegisterMetric {
+    /// Registers the collector of a metric.
+    fn add(&mut self, metric: &Metric, collector: impl registry::Metric);
+}
+
+impl RegisterMetric for Registry {
+    fn add(&mut self, metric: &Metric, collector: impl registry::Metric) {
+        // The registry appends the suffixes of units and counters.
+        let name = match metric.kind {
+            MetricKind::Counter => metric.name.strip_suffix("_total"),
+            MetricKind::Gauge | MetricKind::Histogram => None,
+        };
+        let name = name.unwrap_or(metric.name);
+        let help = metric.help.replace('`', "");
+        if let Some(name) = name.strip_suffix("_seconds") {
+            self.register_with_unit(name, help, Unit::Seconds, collector);
+        } else if let Some(name) = name.strip_suffix("_bytes") {
+            self.register_with_unit(name, help, Unit::Bytes, collector);
+        } else {
+            self.register(name, help, collector);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Starts tasks in their stages.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::task;
+use super::{BoxError, Policy, Stage};
+
+/// A stage's means of stopping and of waiting.
+#[derive(Debug, Default)]
+pub(super) struct Drain {
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) drains: [Drain; Stage::ALL.len()],
+    /// Cancelled when waiting is over: what still runs is aborted.
+    pub(super) abort: CancellationToken,
+    /// Why the process must stop; only the first reason is stored.
+    pub(super) failures: mpsc::Sender<String>,
+}
+
+/// Starts tasks; cloned into every module that needs to.
+#[derive(Clone, Debug)]
+pub struct Spawner {
+    pub(super) shared: Arc<Shared>,
+    /// Where its tasks run; none: where they are started.
+    pub(super) runtime: Option<Handle>,
+}
+
+impl Spawner {
+    /// Starts the task `name` from `factory`, which is called again for each restart with the
+    /// stage's token. A task that returns `Ok` is done and stays so.
+    pub fn start<F, Fut>(&self, name: &'static str, stage: Stage, policy: Policy, factory: F)
+    where
+        F: FnMut(CancellationToken) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        let task = task::Named {
+            name,
+            policy,
+            stop: self.token(stage),
+            abort: self.shared.abort.clone(),
+            failures: self.shared.failures.clone(),
+        };
+        let tasks = &self.drain(stage).tasks;
+        match &self.runtime {
+            Some(runtime) => tasks.spawn_on(task.supervise(factory), runtime),
+            None => tasks.spawn(task.supervise(factory)),
+        };
+    }
+
+    /// Starts the background task `name`: takes `step` after `first`, and again after each pause that
+    /// the step answers, until its stage stops. No step is cut short; its token says that it should end.
+    pub fn repeat<F, Fut>(&self, name: &'static str, first: Duration, step: F)
+    where
+        F: Fn(CancellationToken) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Duration> + Send,
+    {
+        let step = Arc::new(step);
+        self.start(name, Stage::Background, Policy::restart(), move |stop| {
+            let step = Arc::clone(&step);
+            async move {
+                let mut pause = first;
+                while stop
+                    .run_until_cancelled(tokio::time::sleep(pause))
+                    .await
+                    .is_some()
+                {
+                    pause = step(stop.clone()).await;
+                }
+                Ok(())
+            }
+        });
+    }
+
+    /// A spawner that starts its tasks on another runtime: for work that must not wait for the threads of
+    /// this one.
+    #[must_use]
+    pub fn on(&self, runtime: Handle) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            runtime: Some(runtime),
+        }
+    }
+
+    /// Starts work that runs once, is awaited by its stage's drain and whose panic is only logged.
+    pub fn detach<Fut>(&self, name: &'static str, stage: Stage, work: Fut)
+    where
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let abort = self.shared.abort.clone();
+        // On the heap: what is wrapped around it would each be as large again, and is moved into the task.
+        let work = Box::pin(work);
+        let contained = async move {
+            let work = task::contained(&abort, async move {
+                work.await;
+                Ok(())
+            });
+            if let task::Ended::Failed(reason) = work.await {
+                tracing::error!(
+                    task.name = name,
+                    task.failure = reason,
+                    "detached work failed"
+                );
+            }
+        };
+        let tasks = &self.drain(stage).tasks;
+        match &self.runtime {
+            Some(runtime) => tasks.spawn_on(contained, runtime),
+            None => tasks.spawn(contained),
+        };
+    }
+
+    /// The token that tells tasks of `stage` to stop.
+    #[must_use]
+    pub fn token(&self, stage: Stage) -> CancellationToken {
+        self.drain(stage).stop.clone()
+    }
+
+    pub(super) fn drain(&self, stage: Stage) -> &Drain {
+        let [
+            http,
+            admission,
+            writer,
+            relay,
+            settler,
+            consumers,
+            background,
+        ] = &self.shared.drains;
+        match stage {
+            Stage::Http => http,
+            Stage::Admission => admission,
+            Stage::Writer => writer,
+            Stage::Relay => relay,
+            Stage::Settler => settler,
+            Stage::Consumers => consumers,
+            Stage::Background => background,
+        }
+    }
+}
