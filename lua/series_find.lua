@@ -1,4 +1,6 @@
--- Looks up a series of remembered log-ins, and whether a token is the one that it gave last. It changes nothing.
+-- Finds a series of remembered log-ins, and whether a token is its latest. It changes nothing.
+--
+-- Sent after session_head.lua.
 --
 -- KEYS  1 series (hash)
 -- ARGV  1 series   2 token shown
@@ -12,8 +14,6 @@ local kept = redis.call('HGET', KEYS[1], ARGV[1])
 if not kept then
   return {'NONE'}
 end
-local time = redis.call('TIME')
-local now_us = time[1] * 1000000 + time[2]
 local ends_us, token = string.match(kept, '^(%d+) %d+ (%S+)')
 if tonumber(ends_us) <= now_us then
   return {'NONE'}

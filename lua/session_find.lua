@@ -1,5 +1,7 @@
--- Finds a session that is not over. Having been asked for it is idle from now on: that is written only when it
--- makes a difference, sixteen times in the time it may be idle at most.
+-- Finds a session that has not expired, and restarts its idle period. The new end is written at most 16 times per
+-- idle period, so a session may end 1/16 early.
+--
+-- Sent after session_head.lua.
 --
 -- KEYS  1 sessions (hash)
 -- ARGV  1 session   2 microseconds it may be idle
@@ -10,16 +12,10 @@ if #ARGV ~= 2 or not idle_us then
   return redis.error_reply('ERR session_find: expected a session and how long it may be idle')
 end
 
-local function digits(number)
-  return string.format('%.0f', number)
-end
-
 local kept = redis.call('HGET', KEYS[1], ARGV[1])
 if not kept then
   return {'NONE'}
 end
-local time = redis.call('TIME')
-local now_us = time[1] * 1000000 + time[2]
 local before, ends, origin, scopes = string.match(kept, '^(%d+) (%d+) (%d+ %S+) (.*)$')
 local until_us, ends_us = tonumber(before), tonumber(ends)
 if until_us <= now_us then

@@ -1,4 +1,6 @@
--- Lists what an account is logged in by: sessions, and series of remembered log-ins. What is over is left out.
+-- Lists the sessions of an account and its series of remembered log-ins. Expired ones are left out.
+--
+-- Sent after session_head.lua.
 --
 -- KEYS  1 sessions (hash)   2 series (hash)
 -- ARGV  1 microseconds a session may be idle
@@ -10,12 +12,10 @@ if #ARGV ~= 1 or not idle_us then
   return redis.error_reply('ERR session_list: expected how long a session may be idle')
 end
 
-local time = redis.call('TIME')
-local now_us = time[1] * 1000000 + time[2]
 local found = {}
 
 local function add(kind, digest, opened, used_us, ends, address)
-  for _, field in ipairs({kind, digest, opened, string.format('%.0f', used_us), ends, address}) do
+  for _, field in ipairs({kind, digest, opened, digits(used_us), ends, address}) do
     found[#found + 1] = field
   end
 end

@@ -5,6 +5,8 @@
 --
 -- Each session is kept as 'until_us ends_us opened_us address scopes', each series as 'ends_us used_us token previous'.
 --
+-- Sent after session_head.lua.
+--
 -- KEYS  1 sessions (hash)   2 series (hash)   3 floor (hash)
 -- ARGV  1 session   2 microseconds it may be idle   3 microseconds it may last   4 its scopes
 --       5 version of the account   6 sessions at most
@@ -23,13 +25,6 @@ if #ARGV ~= 13 or not (idle_us and lasts_us and version and sessions_max and ser
     and grace_us) or sessions_max < 1 or series_max < 1 then
   return redis.error_reply('ERR session_open: expected a session, an account and a series')
 end
-
-local function digits(number)
-  return string.format('%.0f', number)
-end
-
-local time = redis.call('TIME')
-local now_us = time[1] * 1000000 + time[2]
 
 -- Removes what is over, and what is over next until there is room for one more.
 local function make_room(key, most)

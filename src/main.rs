@@ -10,8 +10,8 @@ use firstcome::command::confirmation::Confirmation;
 use firstcome::command::verify::{Beyond, Form};
 use firstcome::config::Config;
 use firstcome::domain::CampaignId;
+use firstcome::operate::verify::{Depth, Scope};
 use firstcome::runtime::trace::Traces;
-use firstcome::sale::reconcile::verify::{Depth, Scope};
 
 /// How long the end waits until the last spans are sent.
 const TRACES_STOP: Duration = Duration::from_secs(5);
@@ -189,7 +189,11 @@ async fn run_in(arguments: &Arguments, config: Config) -> anyhow::Result<ExitCod
         } => {
             let scope = Scope {
                 campaign: campaign.map(CampaignId),
-                depth: if *full { Depth::Full } else { Depth::Due },
+                depth: if *full {
+                    Depth::Full
+                } else {
+                    Depth::Incremental
+                },
                 ..Scope::default()
             };
             let within = std::time::Duration::from_secs(*topic_seconds_max);

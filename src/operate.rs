@@ -11,3 +11,4 @@ pub mod simulate;
 pub mod statistics;
 pub mod status;
 pub mod system;
+pub mod verify;

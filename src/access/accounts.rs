@@ -38,7 +38,7 @@ pub use token::{RememberToken, SessionToken};
 use self::attempts::Attempts;
 use crate::access::identity::Scopes;
 use crate::domain::{Actor, AuditAction, AuditNote, LoginName, Origin, UserId};
-use crate::parts::gate::{Guarded, Lifetime, ScriptGate};
+use crate::parts::gate::{Lifetime, ScriptGate};
 use crate::parts::store::{self, Store, TotpChange};
 
 pub use crate::parts::store::Account;
@@ -126,7 +126,6 @@ pub struct Accounts {
     /// Looks accounts up: a share of the store's connections.
     reads: Store,
     sessions: Arc<ScriptGate>,
-    guard: Arc<Guarded>,
     attempts: Attempts,
     hasher: Hasher,
     config: SessionConfig,
@@ -143,22 +142,19 @@ impl fmt::Debug for Accounts {
 }
 
 impl Accounts {
-    /// Accounts of this store, looked up by `reads`, with their sessions in `sessions`, which `guard` knows to be
-    /// there or not.
+    /// Accounts of this store, looked up by `reads`, with their sessions in `sessions`.
     #[must_use]
     pub fn new(
         (store, reads): (Store, Store),
-        (sessions, guard): (Arc<ScriptGate>, Arc<Guarded>),
+        sessions: Arc<ScriptGate>,
         hasher: Hasher,
         config: SessionConfig,
     ) -> Self {
-        let failures = (Arc::clone(&sessions), Arc::clone(&guard));
         Self {
-            attempts: Attempts::new(failures.0, failures.1, config.attempts),
+            attempts: Attempts::new(Arc::clone(&sessions), config.attempts),
             store,
             reads,
             sessions,
-            guard,
             hasher,
             config,
             metrics: Metrics::default(),
@@ -253,8 +249,8 @@ impl Accounts {
         let next = version.saturating_add(1);
         let ended = self
             .sessions
-            .revoke_sessions(id, next, self.config.login_max);
-        let ended = self.guard.ask(ended).await?;
+            .revoke_sessions(id, next, self.config.login_max)
+            .await?;
         if !self
             .store
             .change_account(id, version, changes, note)

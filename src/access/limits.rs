@@ -19,7 +19,7 @@ pub use self::rate::{Rate, RateError};
 use self::reads::Reads;
 use crate::domain::metric;
 use crate::domain::{CampaignId, UserId};
-use crate::parts::gate::{Guarded, ScriptGate, Taken};
+use crate::parts::gate::{ScriptGate, Taken};
 use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::settings::{plain, settings};
 
@@ -114,7 +114,6 @@ struct By {
 #[derive(Clone)]
 pub struct Limits {
     buckets: Arc<ScriptGate>,
-    guard: Arc<Guarded>,
     rates: Rates,
     reads: Option<Reads>,
     refused: Family<By, Counter>,
@@ -122,12 +121,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Keeps these rates in `buckets`, which `guard` knows to be there or not.
+    /// Keeps these rates in `buckets`.
     #[must_use]
-    pub fn new(buckets: Arc<ScriptGate>, guard: Arc<Guarded>, rates: Rates) -> Self {
+    pub fn new(buckets: Arc<ScriptGate>, rates: Rates) -> Self {
         Self {
             buckets,
-            guard,
             reads: rates.address_reads.map(Reads::new),
             rates,
             refused: Family::default(),
@@ -208,10 +206,6 @@ impl Limits {
     }
 
     async fn take(&self, of: Of, who: &str, rate: Rate) -> Option<Taken> {
-        if self.guard.is_away() {
-            self.unasked.inc();
-            return None;
-        }
         let name = format!("{}:{who}", of.as_str());
         match self.buckets.take(&name, rate.into()).await {
             Ok(taken) => Some(taken),

@@ -21,7 +21,6 @@ use crate::access::accounts::{
 use crate::access::identity::{Scope, Scopes};
 use crate::config::Config;
 use crate::domain::{Actor, LoginName, Origin, UserId};
-use crate::parts::gate::{Guarded, ScriptGate};
 use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
 
@@ -235,10 +234,9 @@ async fn change(config: &Config, login: &LoginName, change: &Change) -> anyhow::
     let store = parts::store(config, Clock::System).await?;
     let account = find(&store, login).await?;
     let sessions = parts::gate(config, Clock::System).await?;
-    let guard = Guarded::new(Arc::<ScriptGate>::clone(&sessions));
     let accounts = Accounts::new(
         (store.clone(), store.clone()),
-        (sessions, guard),
+        Arc::new(sessions),
         Hasher::new(config.accounts.passwords())?,
         config.accounts.sessions(config.http.request_timeout),
     );

@@ -4,7 +4,7 @@ use tokio::runtime::Handle;
 
 use crate::config::Config;
 use crate::operate::alert::Alerts;
-use crate::operate::statistics::{self, Aggregator, Metrics, Parts};
+use crate::operate::statistics::{self, Aggregator, Dependencies, Metrics};
 use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::Spawner;
@@ -24,7 +24,7 @@ pub(super) fn start(
         metrics.register(registry);
         alerts.register(registry);
     });
-    let parts = Parts {
+    let parts = Dependencies {
         store: store.clone(),
         clock: clock.clone(),
         // What an admin begins on the edge's threads is worked on here.

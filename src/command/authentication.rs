@@ -13,7 +13,7 @@ use crate::access::identity::{
 };
 use crate::config::{Auth, Config, Mode};
 use crate::http::{self, Cookies};
-use crate::parts::gate::{Guarded, ScriptGate};
+use crate::parts::gate::ScriptGate;
 use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::Spawner;
@@ -52,13 +52,12 @@ pub(super) fn accounts(
     config: &Config,
     (store, reads): (&Store, &Store),
     sessions: &Arc<ScriptGate>,
-    guard: &Arc<Guarded>,
     telemetry: &Telemetry,
 ) -> anyhow::Result<Arc<Accounts>> {
     let hasher = Hasher::new(config.accounts.passwords())?;
     let accounts = Accounts::new(
         (store.clone(), reads.clone()),
-        (Arc::clone(sessions), Arc::clone(guard)),
+        Arc::clone(sessions),
         hasher,
         config.accounts.sessions(config.http.request_timeout),
     );

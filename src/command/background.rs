@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::operate::lifecycle::Lifecycle;
-use crate::parts::gate::{GateError, Guarded, MemoryMetrics, ScriptGate};
+use crate::parts::gate::{GateError, MemoryMetrics, ScriptGate};
 use crate::parts::store::Store;
 use crate::runtime::supervisor::{Policy, Spawner, Stage};
 use crate::sale::meter::Meter;
@@ -47,7 +47,7 @@ pub(super) fn start_schedule(spawner: &Spawner, lifecycle: Lifecycle) {
 }
 
 /// Finds out when a gate that went away is back, and brings it into step.
-pub(super) fn start_probe(spawner: &Spawner, gate: Arc<Guarded>, reconciler: Reconciler) {
+pub(super) fn start_probe(spawner: &Spawner, gate: Arc<ScriptGate>, reconciler: Reconciler) {
     spawner.start(
         "gate.probe",
         Stage::Background,
@@ -63,7 +63,7 @@ pub(super) fn start_probe(spawner: &Spawner, gate: Arc<Guarded>, reconciler: Rec
     );
 }
 
-async fn keep_probing(gate: &Guarded, reconciler: &Reconciler) {
+async fn keep_probing(gate: &ScriptGate, reconciler: &Reconciler) {
     loop {
         gate.until_away().await;
         gate.until_back(PROBE_PAUSE).await;
@@ -115,16 +115,11 @@ pub(super) fn start_sweeper(spawner: &Spawner, reconciler: Reconciler, interval:
 }
 
 /// Shows how much memory the gate's server uses.
-pub(super) fn start_memory(
-    spawner: &Spawner,
-    gate: Arc<ScriptGate>,
-    guard: Arc<Guarded>,
-    metrics: MemoryMetrics,
-) {
+pub(super) fn start_memory(spawner: &Spawner, gate: Arc<ScriptGate>, metrics: MemoryMetrics) {
     spawner.repeat("gate.memory", Duration::ZERO, move |_stop| {
-        let (gate, guard, metrics) = (Arc::clone(&gate), Arc::clone(&guard), metrics.clone());
+        let (gate, metrics) = (Arc::clone(&gate), metrics.clone());
         async move {
-            match guard.ask(gate.server_memory()).await {
+            match gate.server_memory().await {
                 Ok(Some(memory)) => metrics.show(memory),
                 Ok(None) | Err(GateError::Away) => {}
                 Err(error) => tracing::debug!(

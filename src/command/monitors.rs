@@ -11,7 +11,7 @@ use crate::operate::health::{Health, Need};
 use crate::operate::status::{Replicas, StatusBoard};
 use crate::operate::system::{SystemBoard, TopicBoard};
 use crate::parts::broker::Publisher;
-use crate::parts::gate::{Gate, Guarded};
+use crate::parts::gate::{Gate, ScriptGate};
 use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::Spawner;
@@ -61,7 +61,7 @@ pub(super) fn status(
 /// The state of the system as operators see it.
 pub(super) fn system(
     store: &Store,
-    gate: &Arc<Guarded>,
+    gate: &Arc<ScriptGate>,
     relay: Option<RelayHandle>,
     clock: &Clock,
     telemetry: &Telemetry,

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::parts;
 use crate::config::Config;
 use crate::domain::Fresh;
-use crate::events::relay::{self, Elsewhere, Relay, RelayHandle};
+use crate::events::relay::{self, ForeignBuckets, Relay, RelayHandle};
 use crate::events::wake;
 use crate::parts::broker::Publisher;
 use crate::parts::store::Store;
@@ -35,7 +35,12 @@ pub(super) fn start(
     if config.relay.enabled {
         let relay = start_relay(config, clock, store, publisher, spawner, telemetry)?;
         if let Some(nodes) = parts::redis_nodes(config)? {
-            wake::tell(spawner, nodes, &config.redis.prefix, relay.elsewhere());
+            wake::notify(
+                spawner,
+                nodes,
+                &config.redis.prefix,
+                relay.foreign_buckets(),
+            );
         }
         return Ok(OutboxRelay {
             hints: Some(relay.hints()),
@@ -43,9 +48,9 @@ pub(super) fn start(
         });
     }
     let hints = parts::redis_nodes(config)?.map(|nodes| {
-        let elsewhere = Elsewhere::default();
-        wake::tell(spawner, nodes, &config.redis.prefix, elsewhere.clone());
-        wake::forward(spawner, elsewhere)
+        let foreign = ForeignBuckets::default();
+        wake::notify(spawner, nodes, &config.redis.prefix, foreign.clone());
+        wake::collect(spawner, foreign)
     });
     Ok(OutboxRelay { hints, relay: None })
 }

@@ -92,17 +92,13 @@ pub(super) fn probe_listener(config: &Config) -> anyhow::Result<TcpListener> {
 }
 
 /// Opens the gate.
-pub(super) async fn gate(config: &Config, clock: Clock) -> anyhow::Result<Arc<ScriptGate>> {
+pub(super) async fn gate(config: &Config, clock: Clock) -> anyhow::Result<ScriptGate> {
     if config.redis.url.is_none() {
         let gate = ScriptGate::in_process(clock, &config.redis.prefix)?;
-        return Ok(Arc::new(
-            gate.with_over_retention(config.gate.over_retention),
-        ));
+        return Ok(gate.with_over_retention(config.gate.over_retention));
     }
     let gate = redis_gate(config).await?;
-    Ok(Arc::new(
-        gate.with_over_retention(config.gate.over_retention),
-    ))
+    Ok(gate.with_over_retention(config.gate.over_retention))
 }
 
 /// Opens the gate in Redis.

@@ -23,19 +23,19 @@ use crate::operate::health::Need;
 use crate::operate::lifecycle::Lifecycle;
 use crate::operate::simulate::Simulator;
 use crate::operate::status::Replicas;
-use crate::parts::gate::{Gate, Guarded, MemoryMetrics, ScriptGate};
+use crate::parts::gate::{Gate, MemoryMetrics, ScriptGate};
 use crate::parts::store::{Rewards, Store};
 use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::{Spawner, Supervisor, process_signals};
 use crate::runtime::telemetry::Telemetry;
-use crate::sale::admission::Desk;
+use crate::sale::admission::AdmissionBatcher;
 use crate::sale::allow_list::{AllowListConfig, AllowLists};
 use crate::sale::catalogue::{self, Catalogue, CatalogueConfig};
 use crate::sale::changes::{self, Changes, Committer, Payments, Revocations};
 use crate::sale::direct::Direct;
 use crate::sale::group_commit::Writer;
 use crate::sale::meter::Meter;
-use crate::sale::participate::{Lookups, Participate, Parts, SyncPath};
+use crate::sale::participate::{Dependencies, Lookups, Participate, SyncPath};
 use crate::sale::reconcile::Reconciler;
 
 /// Serves until it is stopped.
@@ -46,8 +46,8 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let management = parts::management_listener(&config)?;
     let store = parts::migrated_store(&config, clock.clone()).await?;
     let rewards = rewards::open_if_used(&config, &store, &clock).await?;
-    let buckets = parts::gate(&config, clock.clone()).await?;
-    let gate = Guarded::new(Arc::<ScriptGate>::clone(&buckets));
+    let gate = parts::gate(&config, clock.clone()).await?;
+    let gate = Arc::new(gate.with_breaker());
     let broker = parts::broker(&config).await?;
 
     let supervisor = Supervisor::new(config.shutdown.deadline);
@@ -55,14 +55,13 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let signals = process_signals(&spawner)?;
     let telemetry = Arc::new(Telemetry::new());
     let reads = reads(&config, &store);
-    let accounts =
-        authentication::accounts(&config, (&store, &reads), &buckets, &gate, &telemetry)?;
+    let accounts = authentication::accounts(&config, (&store, &reads), &gate, &telemetry)?;
     let auth = authentication::auth(&config, &clock, &spawner, &accounts).await?;
-    let replicas = Replicas::new(Arc::clone(&buckets), Arc::clone(&gate));
+    let replicas = Replicas::new(Arc::clone(&gate));
     let memory = MemoryMetrics::default();
     telemetry.register(|registry| memory.register(registry));
-    background::start_memory(&spawner, Arc::clone(&buckets), Arc::clone(&gate), memory);
-    let limits = limits(&config, buckets, &gate, &telemetry);
+    background::start_memory(&spawner, Arc::clone(&gate), memory);
+    let limits = limits(&config, &gate, &telemetry);
     let gate = (&gate, limits, accounts, replicas);
     let stores = (&store, reads, rewards.as_ref());
     let mut app = assemble(&config, &clock, stores, gate, &broker, &spawner, &telemetry)?;
@@ -118,13 +117,13 @@ fn assemble(
     config: &Config,
     clock: &Clock,
     (store, reads, rewards): (&Store, Store, Option<&Rewards>),
-    (guarded, limits, accounts, replicas): (&Arc<Guarded>, Limits, Arc<Accounts>, Replicas),
+    (scripts, limits, accounts, replicas): (&Arc<ScriptGate>, Limits, Arc<Accounts>, Replicas),
     broker: &parts::Broker,
     spawner: &Spawner,
     telemetry: &Arc<Telemetry>,
 ) -> anyhow::Result<App> {
     let publisher = &broker.publisher;
-    let gate: Arc<dyn Gate> = Arc::<Guarded>::clone(guarded);
+    let gate: Arc<dyn Gate> = Arc::<ScriptGate>::clone(scripts);
     let gate = &gate;
     let OutboxRelay { hints, relay } =
         outbox::start(config, clock, store, publisher, spawner, telemetry)?;
@@ -135,13 +134,13 @@ fn assemble(
         .with_rebuild_interval(config.gate.rebuild_interval);
     let lifecycle = lifecycle(config, store, &catalogue, &reconciler);
     let meter = Meter::new(clock.clone());
-    let (desk, writer) = group_commit(config, store, gate, hints.clone(), spawner, telemetry);
+    let (admission, writer) = group_commit(config, store, gate, hints.clone(), spawner, telemetry);
     let allow_lists = allow_lists(config, store, &catalogue, spawner);
-    let participate = Participate::new(Parts {
+    let participate = Participate::new(Dependencies {
         catalogue: catalogue.clone(),
         allow_lists: allow_lists.clone(),
-        desk,
-        gate: Arc::clone(guarded),
+        admission,
+        gate: Arc::clone(scripts),
         direct: Direct::start(
             spawner,
             store.clone(),
@@ -168,12 +167,12 @@ fn assemble(
     });
     background::start_schedule(spawner, lifecycle.clone());
     background::start_tallies(spawner, meter.clone(), store.clone());
-    keep_in_step(config, spawner, guarded, &reconciler, telemetry);
+    keep_in_step(config, spawner, scripts, &reconciler, telemetry);
     Ok(App {
         accounts,
         aggregator: aggregation::start(config, clock, store, spawner, telemetry)?,
         status: monitors::status(store, gate, (meter, replicas), spawner, telemetry),
-        system: monitors::system(store, guarded, relay, clock, telemetry),
+        system: monitors::system(store, scripts, relay, clock, telemetry),
         topics: monitors::topics(config, broker, clock),
         health: monitors::health(config, store, gate, publisher)
             .with_clock(monitors::skew(store, spawner, telemetry)),
@@ -218,13 +217,8 @@ fn allow_lists(
     )
 }
 
-fn limits(
-    config: &Config,
-    buckets: Arc<ScriptGate>,
-    guard: &Arc<Guarded>,
-    telemetry: &Telemetry,
-) -> Limits {
-    let limits = Limits::new(buckets, Arc::clone(guard), config.limits.clone());
+fn limits(config: &Config, gate: &Arc<ScriptGate>, telemetry: &Telemetry) -> Limits {
+    let limits = Limits::new(Arc::clone(gate), config.limits.clone());
     telemetry.register(|registry| limits.register(registry));
     limits
 }
@@ -240,7 +234,7 @@ fn catalogue_of(config: &Config, store: &Store, spawner: &Spawner) -> anyhow::Re
 fn keep_in_step(
     config: &Config,
     spawner: &Spawner,
-    gate: &Arc<Guarded>,
+    gate: &Arc<ScriptGate>,
     reconciler: &Reconciler,
     telemetry: &Telemetry,
 ) {
@@ -331,8 +325,8 @@ fn group_commit(
     hints: Option<mpsc::Sender<Fresh>>,
     spawner: &Spawner,
     telemetry: &Telemetry,
-) -> (Desk, Writer) {
-    let desk = Desk::start(
+) -> (AdmissionBatcher, Writer) {
+    let admission = AdmissionBatcher::start(
         spawner,
         Arc::clone(gate),
         config.admission(),
@@ -346,8 +340,8 @@ fn group_commit(
         config.writer(),
     );
     telemetry.register(|registry| {
-        desk.register(registry);
+        admission.register(registry);
         writer.register(registry);
     });
-    (desk, writer)
+    (admission, writer)
 }

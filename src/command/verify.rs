@@ -4,6 +4,7 @@
 mod topic;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -14,11 +15,10 @@ use crate::config::Config;
 use crate::domain::Stream;
 use crate::events::relay::KeyPolicy;
 use crate::events::topic_check::{self, TopicVerdict};
+use crate::operate::verify::{self, EventOrder, Finding, Grants, Keys, Scope, Verification};
 use crate::parts::broker::Publisher;
 use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
-use crate::sale::reconcile::Reconciler;
-use crate::sale::reconcile::verify::{self, Finding, Grants, Keys, Order, Scope};
 
 /// How the findings are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,27 +55,27 @@ pub async fn run(
     let store = super::parts::store(config, super::parts::clock(config))
         .await?
         .patient();
-    let gate = super::parts::gate(config, Clock::System).await?;
+    let gate = Arc::new(super::parts::gate(config, Clock::System).await?);
     if let Some(id) = scope.campaign {
         let is_there = store.books_of(id).await?.is_some();
         ensure!(is_there, "there is no campaign {id} to verify");
     }
     let scope = &Scope {
         order: match config.relay.key_policy {
-            KeyPolicy::Block => Order::Kept,
-            KeyPolicy::Skip => Order::Skipped,
+            KeyPolicy::Block => EventOrder::Required,
+            KeyPolicy::Skip => EventOrder::NotRequired,
         },
         ..*scope
     };
-    let reconciler = Reconciler::new(store.clone(), gate);
+    let verification = Verification::new(store.clone(), gate);
     let mut report = Report::default();
     match beyond.topic_within {
-        None => report.campaigns = reconciler.verify_within(scope).await?,
+        None => report.campaigns = verification.run_within(scope).await?,
         Some(within) => {
             let kafka = super::parts::kafka(config).await?;
             let name = Stream::Participation.topic(&config.kafka.topic_prefix);
             let (findings, verdict) =
-                topic::verify((&reconciler, &store), scope, &kafka, &name, within).await?;
+                topic::verify((&verification, &store), scope, &kafka, &name, within).await?;
             report.campaigns = findings;
             report.topic = Some((name, verdict));
         }

@@ -10,6 +10,7 @@ mod metrics;
 mod poison;
 mod record;
 mod settings;
+mod terms;
 mod worker;
 
 use std::sync::Arc;
@@ -120,8 +121,8 @@ fn hooks(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &Config) 
     let spawner = spawner.on(tokio::runtime::Handle::current());
     let metrics = parts.metrics.clone();
     Hooks {
-        begin: Arc::new(move |share| {
-            let work = Arc::clone(&worker).run(share);
+        begin: Arc::new(move |owned| {
+            let work = Arc::clone(&worker).run(owned);
             spawner.detach("consumer.partition", Stage::Consumers, work);
         }),
         lag: Arc::new(move |partition, records| metrics.lag(consumer, partition, records)),

@@ -60,7 +60,7 @@ impl<'a> RateCheck<'a> {
         } = self.app;
         let is_counted = limits.limits_campaigns() && {
             // Boxed: it is large, and most requests have no such rate.
-            let kept_out = Box::pin(participate.keeps_out(asked)).await;
+            let kept_out = Box::pin(participate.is_not_allowed(asked)).await;
             !kept_out.map_err(|error| Problem::from(error).with_rates(self.fields()))?
         };
         if is_counted {

@@ -79,7 +79,7 @@ impl Alerts {
         let webhook = match &config.webhook_url {
             Some(url) => Some(Arc::new(Webhook {
                 address: web::address(url.expose_secret()).ok_or(AlertError::Address)?,
-                client: web::client().map_err(AlertError::Tls)?,
+                client: web::client(web::public_roots()).map_err(AlertError::Tls)?,
                 timeout: config.timeout,
                 retry: config.retry,
             })),

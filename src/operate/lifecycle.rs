@@ -113,7 +113,7 @@ impl Lifecycle {
         }
         let note = by.map(|by| record::created(by.clone(), &new));
         let campaign = self.store.create_campaign_noted(new, note).await?;
-        self.catalogue.changed(campaign.id).await;
+        self.catalogue.invalidate(campaign.id).await;
         // The campaign stands either way, so a gate that is away is no failure of the creation.
         let (gate, id) = (&self.reconciler, campaign.id);
         match gate.renew(id, None, Patience::Waits).await {
@@ -233,7 +233,7 @@ impl Lifecycle {
         id: CampaignId,
         patience: Patience,
     ) -> Result<Campaign, LifecycleError> {
-        self.catalogue.changed(id).await;
+        self.catalogue.invalidate(id).await;
         let told = self.tell_gate_current(id, patience).await;
         if !matches!(told, Ok((_, Renewed::InStep | Renewed::Closed))) {
             self.gate_behind.store(true, Ordering::Release);

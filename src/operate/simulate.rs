@@ -3,6 +3,7 @@
 //! participants do, so they are off unless the configuration turns them on. Jobs live in the process that
 //! was asked, a bounded number at once; what they came to is kept for a while, for a bounded number.
 
+mod figures;
 mod job;
 
 use std::collections::BTreeMap;
@@ -251,7 +252,7 @@ impl Shared {
         }
     }
 
-    async fn ask(&self, plan: Plan, user: UserId) -> (job::Answer, Duration) {
+    async fn ask(&self, plan: Plan, user: UserId) -> (figures::Answer, Duration) {
         let request = Request {
             campaign: plan.campaign,
             user,
@@ -269,7 +270,7 @@ impl Shared {
         (answer, began.elapsed())
     }
 
-    async fn until_there_is_room(&self, request: Request) -> job::Answer {
+    async fn until_there_is_room(&self, request: Request) -> figures::Answer {
         for _ in 0..BULK_TRIES {
             match self.participate.run(request.clone()).await {
                 Err(ParticipateError::Busy) => tokio::time::sleep(BULK_PAUSE).await,

@@ -1,12 +1,11 @@
-//! What days come to. A day is read from the rows themselves, or once from the rows and from then on
-//! from what was kept of it: aggregated by one replica at a time, at a time of the day or when an admin
-//! asks. The store says whose turn it is; nothing here trusts a replica's memory for that. Participations
-//! and tallies are only read.
+//! Daily statistics. They are computed from the rows, or read from the result of an aggregation run. One replica
+//! at a time runs the aggregation, on schedule or when an admin requests it, under a lease in the store. It only
+//! reads participations and tallies.
 
+mod day_cache;
 mod job;
-mod kept;
 mod metrics;
-mod order;
+mod order_analysis;
 mod reading;
 mod schedule;
 mod statistics;
@@ -18,10 +17,10 @@ use chrono::NaiveDate;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+use self::day_cache::DayCache;
 use self::job::Job;
-use self::kept::KeptDays;
 pub use self::metrics::Metrics;
-pub use self::order::{Cursor, OrderAnalysis, Violation, ViolationKind, Violations};
+pub use self::order_analysis::{Cursor, OrderAnalysis, Violation, ViolationKind, Violations};
 pub use self::schedule::{Schedule, ScheduleError, start as start_schedule};
 pub use self::statistics::{CampaignStatistics, DayStatistics, Method};
 use crate::domain::{Day, DayError, RunId, Zone};
@@ -31,39 +30,39 @@ use crate::runtime::clock::Clock;
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Stage};
 
-/// How often a run is asked for where the one that was in its way is over before it was found.
+/// Attempts to begin a run when another one ends in between.
 const CLAIMS_MAX: usize = 3;
 
 /// How days are read and when they are aggregated.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whose days are aggregated, and whose time the schedule is in.
+    /// The time zone of days and of the schedule.
     pub zone: Zone,
-    /// When.
+    /// When runs begin.
     pub schedule: Schedule,
-    /// Days back, from yesterday, that are done when they were missed.
+    /// Missed days that are aggregated later, counted back from yesterday.
     pub catch_up_days: u32,
     /// Participations in one slice of a day.
     pub slice_rows: u32,
     /// Slices that are read at the same time.
     pub parallel_max: usize,
-    /// How long the turn stays with a replica that says nothing.
+    /// How long a replica keeps the lease without renewal.
     pub lease: Duration,
-    /// How often, and how far apart, what failed is tried again.
+    /// How failures are retried.
     pub retry: retry::Policy,
-    /// How long ended runs are remembered.
+    /// How long ended runs are kept.
     pub runs_kept: Duration,
 }
 
-/// Everything it calls.
-pub struct Parts {
-    /// Where days are read from and kept.
+/// What the aggregator uses.
+pub struct Dependencies {
+    /// Source of the rows and of the results.
     pub store: Store,
     /// The time.
     pub clock: Clock,
     /// Starts runs.
     pub spawner: Spawner,
-    /// Tells people of failures.
+    /// Alerts people of failures.
     pub alerts: Alerts,
     /// Counts.
     pub metrics: Metrics,
@@ -72,16 +71,16 @@ pub struct Parts {
 /// Reads and aggregates days.
 #[derive(Clone)]
 pub struct Aggregator {
-    desk: Arc<Desk>,
+    inner: Arc<Inner>,
 }
 
-struct Desk {
-    parts: Parts,
+struct Inner {
+    dependencies: Dependencies,
     settings: Settings,
-    /// Answers that read many rows: one at a time in each process.
-    seat: Semaphore,
-    /// Days that were asked for.
-    kept: KeptDays,
+    /// Held by a request that reads many rows: one at a time in each process.
+    reading: Semaphore,
+    /// Days requested lately.
+    days: DayCache,
 }
 
 /// Why there is no answer.
@@ -105,7 +104,7 @@ pub enum AggregateError {
     /// There is no such campaign.
     #[error("find the campaign")]
     UnknownCampaign,
-    /// Somebody else has the seat.
+    /// Another request reads days.
     #[error("too many days are being read")]
     Busy,
     /// The store did not answer.
@@ -113,87 +112,87 @@ pub enum AggregateError {
     Store(#[from] StoreError),
 }
 
-/// What came of asking for a day.
+/// The result of requesting a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// It has begun.
+pub enum Beginning {
+    /// The run has begun.
     Begun(Box<Run>),
-    /// It was done before.
+    /// The day is aggregated already.
     Done(Box<Run>),
 }
 
 impl Aggregator {
     /// Reads and aggregates days by these settings.
     #[must_use]
-    pub fn new(parts: Parts, settings: Settings) -> Self {
-        let desk = Desk {
-            parts,
+    pub fn new(dependencies: Dependencies, settings: Settings) -> Self {
+        let inner = Inner {
+            dependencies,
             settings,
-            seat: Semaphore::new(1),
-            kept: KeptDays::default(),
+            reading: Semaphore::new(1),
+            days: DayCache::default(),
         };
         Self {
-            desk: Arc::new(desk),
+            inner: Arc::new(inner),
         }
     }
 
     /// The zone whose days are aggregated.
     #[must_use]
     pub fn zone(&self) -> Zone {
-        self.desk.settings.zone
+        self.inner.settings.zone
     }
 
-    /// Begins to aggregate a day, yesterday if none is named, in a task of its own.
+    /// Begins a run for a day, by default yesterday, in a task of its own.
     pub async fn begin(
         &self,
         date: Option<NaiveDate>,
         redo: Redo,
-    ) -> Result<Asked, AggregateError> {
+    ) -> Result<Beginning, AggregateError> {
         let zone = self.zone();
-        let now = self.desk.parts.clock.now();
+        let now = self.inner.dependencies.clock.now();
         let day = match date {
             Some(date) => named_day("date", date, zone, self)?,
             None => Day::of(now, zone).minus(1),
         };
         match self.claim(day, Cause::Admin, redo).await? {
-            Claim::Done(run) => Ok(Asked::Done(run)),
+            Claim::Done(run) => Ok(Beginning::Done(run)),
             Claim::Job(job) => {
                 let run = Box::new(job.run.clone());
-                let spawner = &self.desk.parts.spawner;
+                let spawner = &self.inner.dependencies.spawner;
                 let stop = spawner.token(Stage::Background);
                 spawner.detach("aggregate.run", Stage::Background, async move {
-                    job.carry_out(&stop).await;
+                    job.run_to_end(&stop).await;
                 });
-                Ok(Asked::Begun(run))
+                Ok(Beginning::Begun(run))
             }
         }
     }
 
     /// One run.
     pub async fn run(&self, id: RunId) -> Result<Option<Run>, StoreError> {
-        self.desk.parts.store.run(id).await
+        self.inner.dependencies.store.run(id).await
     }
 
     /// A page of runs, newest first.
     pub async fn runs(&self, after: Option<RunId>, limit: u64) -> Result<Vec<Run>, StoreError> {
-        self.desk.parts.store.runs(after, limit).await
+        self.inner.dependencies.store.runs(after, limit).await
     }
 
-    /// Takes the turn for a day.
+    /// Takes the lease for a run.
     async fn claim(&self, day: Day, cause: Cause, redo: Redo) -> Result<Claim, AggregateError> {
-        let Parts { store, .. } = &self.desk.parts;
+        let Dependencies { store, .. } = &self.inner.dependencies;
         let owner = Uuid::now_v7().to_string();
-        let turn = (owner.as_str(), self.desk.settings.lease);
+        let turn = (owner.as_str(), self.inner.settings.lease);
         for _ in 0..CLAIMS_MAX {
             match store.begin_run(day, cause, redo, turn).await? {
                 Some(Begun::Now(run, abandoned)) => {
-                    self.desk.tell_abandoned(&abandoned);
+                    self.inner.tell_abandoned(&abandoned);
                     tracing::info!(run.id = %run.id, day = %day.date, zone = %day.zone, "aggregation begins");
-                    return Ok(Claim::Job(Job::new(Arc::clone(&self.desk), *run)));
+                    return Ok(Claim::Job(Job::new(Arc::clone(&self.inner), *run)));
                 }
                 Some(Begun::Busy(run)) => return Err(AggregateError::Running(run)),
                 Some(Begun::Done(run)) => return Ok(Claim::Done(run)),
-                // What was in the way is over.
+                // The other run has ended.
                 None => {}
             }
         }
@@ -201,38 +200,38 @@ impl Aggregator {
     }
 }
 
-/// What came of the wish to take the turn.
+/// The result of taking the lease.
 enum Claim {
     Job(Job),
     Done(Box<Run>),
 }
 
-/// A day that is looked at, from the parameter of that name.
+/// The day in a parameter.
 fn named_day(
     parameter: &'static str,
     date: NaiveDate,
     zone: Zone,
     aggregator: &Aggregator,
 ) -> Result<Day, AggregateError> {
-    let now = aggregator.desk.parts.clock.now();
+    let now = aggregator.inner.dependencies.clock.now();
     Day::within_a_year(date, zone, now).map_err(|error| AggregateError::Day(parameter, error))
 }
 
-impl Desk {
+impl Inner {
     fn tell_abandoned(&self, runs: &[RunId]) {
         for id in runs {
-            self.parts.metrics.ended("abandoned");
+            self.dependencies.metrics.ended("abandoned");
             self.alarm(format!(
-                "firstcome: aggregation run {id} was abandoned by its replica; the day is taken up again"
+                "firstcome: aggregation run {id} was abandoned by its replica; the next run aggregates the day again"
             ));
         }
     }
 
-    /// Tells people, in a task of its own: nothing waits for that.
+    /// Sends an alert in a task of its own: nothing waits for it.
     fn alarm(&self, text: String) {
         tracing::error!(text, "aggregation failed");
-        let alerts = self.parts.alerts.clone();
-        let spawner = &self.parts.spawner;
+        let alerts = self.dependencies.alerts.clone();
+        let spawner = &self.dependencies.spawner;
         spawner.detach("alert.send", Stage::Background, async move {
             alerts.send(&text).await;
         });

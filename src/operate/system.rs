@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use crate::domain::metric;
 use crate::domain::{Instant, Stream};
 use crate::events::relay::RelayHandle;
-use crate::parts::gate::Guarded;
+use crate::parts::gate::ScriptGate;
 use crate::parts::store::{OutboxCounts, RelaySeat, Store, StoreError};
 use crate::runtime::cache::Reading;
 use crate::runtime::clock::Clock;
@@ -61,7 +61,7 @@ pub struct SystemState {
 #[derive(Clone)]
 pub struct SystemBoard {
     store: Store,
-    gate: Arc<Guarded>,
+    gate: Arc<ScriptGate>,
     relay: Option<RelayHandle>,
     clock: Clock,
     last: Reading<Arc<SystemState>>,
@@ -71,7 +71,12 @@ pub struct SystemBoard {
 impl SystemBoard {
     /// A board over these parts.
     #[must_use]
-    pub fn new(store: Store, gate: Arc<Guarded>, relay: Option<RelayHandle>, clock: Clock) -> Self {
+    pub fn new(
+        store: Store,
+        gate: Arc<ScriptGate>,
+        relay: Option<RelayHandle>,
+        clock: Clock,
+    ) -> Self {
         Self {
             store,
             gate,

@@ -1,5 +1,6 @@
-//! Asks others over the web: one client for whatever the service itself sends. It trusts the authorities
-//! that browsers do, follows no redirection, and knows nothing of what it carries.
+//! The one web client of the service. It follows no redirect, and does not know what it carries.
+
+use std::sync::Arc;
 
 use hyper::Uri;
 use hyper::body::Body;
@@ -7,6 +8,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::{ClientConfig, RootCertStore};
 
 /// Sends requests with such bodies, over TLS where the address asks for it.
 pub type WebClient<B> = Client<HttpsConnector<HttpConnector>, B>;
@@ -19,14 +21,25 @@ pub fn address(url: &str) -> Option<Uri> {
     (is_web && address.host().is_some_and(|host| !host.is_empty())).then_some(address)
 }
 
-/// A client; it connects when it is used.
-pub fn client<B>() -> Result<WebClient<B>, rustls::Error>
+/// The authorities of the public web.
+#[must_use]
+pub fn public_roots() -> RootCertStore {
+    webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
+}
+
+/// A client that trusts these authorities; it connects when it is used.
+pub fn client<B>(roots: RootCertStore) -> Result<WebClient<B>, rustls::Error>
 where
     B: Body + Send,
     B::Data: Send,
 {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     let connector = HttpsConnectorBuilder::new()
-        .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())?
+        .with_tls_config(tls)
         .https_or_http()
         .enable_http1()
         .build();

@@ -1,5 +1,4 @@
-//! The admission desk: gathers those who ask the gate at the same moment into one call per campaign.
-//! It must not decide anything itself.
+//! The admission batcher: gathers concurrent entrants into one call of the gate per campaign. It decides nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,17 +16,17 @@ use crate::runtime::batcher::{LaneConfig, Lanes, WAIT_BUCKETS};
 use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::supervisor::{Spawner, Stage};
 
-/// Asks the gate on behalf of many.
+/// Batches calls of the gate.
 #[derive(Clone)]
-pub struct Desk {
-    lanes: Lanes<Asking>,
+pub struct AdmissionBatcher {
+    lanes: Lanes<AdmissionRequest>,
     waits: Histogram,
 }
 
-/// The gate's answer, and until when what it gave may be committed.
+/// The gate's answer, and the deadline of its commit.
 #[derive(Debug)]
-pub struct Answer {
-    /// Yes or no.
+pub struct AdmissionAnswer {
+    /// The answer.
     pub admission: Admission,
     /// When the gate was asked, by this process's monotonic clock.
     pub asked_at: Instant,
@@ -38,26 +37,26 @@ pub struct Answer {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum DeskError {
-    /// The desk's queue is full; nothing was taken.
+pub enum AdmissionError {
+    /// The queue is full; nothing was taken.
     #[error("the gate's queue is full")]
     Full,
     /// The gate could not be asked; a lease may be held.
     #[error("ask the gate for a batch")]
     Gate(#[source] Arc<GateError>),
-    /// The desk stopped before it answered.
-    #[error("await the gate's answer: the desk stopped")]
+    /// The batcher stopped before it answered.
+    #[error("await the gate's answer: the batcher stopped")]
     Stopped,
 }
 
-struct Asking {
+struct AdmissionRequest {
     campaign: CampaignId,
     entrant: Entrant,
-    reply: oneshot::Sender<Result<Answer, DeskError>>,
+    reply: oneshot::Sender<Result<AdmissionAnswer, AdmissionError>>,
 }
 
-impl Desk {
-    /// Opens the desk.
+impl AdmissionBatcher {
+    /// Starts the batcher.
     pub fn start(
         spawner: &Spawner,
         gate: Arc<dyn Gate>,
@@ -77,26 +76,30 @@ impl Desk {
         }
     }
 
-    /// Makes visible how long answers take.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.add(&metric::ADMISSION_SECONDS, self.waits.clone());
     }
 
     /// Asks for one entrant and waits for the answer.
-    pub async fn ask(&self, campaign: CampaignId, entrant: Entrant) -> Result<Answer, DeskError> {
+    pub async fn ask(
+        &self,
+        campaign: CampaignId,
+        entrant: Entrant,
+    ) -> Result<AdmissionAnswer, AdmissionError> {
         let asked_at = Instant::now();
         let (reply, answer) = oneshot::channel();
         self.lanes
             .offer(
                 campaign,
-                Asking {
+                AdmissionRequest {
                     campaign,
                     entrant,
                     reply,
                 },
             )
-            .map_err(|_| DeskError::Full)?;
-        let answer = answer.await.unwrap_or(Err(DeskError::Stopped));
+            .map_err(|_| AdmissionError::Full)?;
+        let answer = answer.await.unwrap_or(Err(AdmissionError::Stopped));
         if answer.is_ok() {
             self.waits.observe(asked_at.elapsed().as_secs_f64());
         }
@@ -104,8 +107,8 @@ impl Desk {
     }
 }
 
-async fn ask_for_all(gate: Arc<dyn Gate>, lease: Duration, batch: Vec<Asking>) {
-    let mut campaigns: HashMap<CampaignId, Vec<Asking>> = HashMap::new();
+async fn ask_for_all(gate: Arc<dyn Gate>, lease: Duration, batch: Vec<AdmissionRequest>) {
+    let mut campaigns: HashMap<CampaignId, Vec<AdmissionRequest>> = HashMap::new();
     for asking in batch {
         campaigns.entry(asking.campaign).or_default().push(asking);
     }
@@ -115,7 +118,12 @@ async fn ask_for_all(gate: Arc<dyn Gate>, lease: Duration, batch: Vec<Asking>) {
     join_all(calls).await;
 }
 
-async fn ask_for_group(gate: &dyn Gate, lease: Duration, campaign: CampaignId, group: Vec<Asking>) {
+async fn ask_for_group(
+    gate: &dyn Gate,
+    lease: Duration,
+    campaign: CampaignId,
+    group: Vec<AdmissionRequest>,
+) {
     let entrants: Vec<Entrant> = group.iter().map(|asking| asking.entrant).collect();
     let asked_at = Instant::now();
     let lease_deadline = asked_at + lease;
@@ -126,7 +134,7 @@ async fn ask_for_group(gate: &dyn Gate, lease: Duration, campaign: CampaignId, g
             for (asking, admission) in group.into_iter().zip(admissions) {
                 answer(
                     asking,
-                    Ok(Answer {
+                    Ok(AdmissionAnswer {
                         admission,
                         asked_at,
                         lease_deadline,
@@ -146,8 +154,8 @@ async fn ask_for_group(gate: &dyn Gate, lease: Duration, campaign: CampaignId, g
     }
 }
 
-fn answer_all(group: Vec<Asking>, error: GateError) {
-    // That the gate is away was said when it went.
+fn answer_all(group: Vec<AdmissionRequest>, error: GateError) {
+    // The breaker logged the outage.
     if !matches!(error, GateError::Away) {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
@@ -157,11 +165,11 @@ fn answer_all(group: Vec<Asking>, error: GateError) {
     }
     let error = Arc::new(error);
     for asking in group {
-        answer(asking, Err(DeskError::Gate(Arc::clone(&error))));
+        answer(asking, Err(AdmissionError::Gate(Arc::clone(&error))));
     }
 }
 
-/// Who asked may have gone; a lease they hold is the sweeper's then.
-fn answer(asking: Asking, answer: Result<Answer, DeskError>) {
+/// The caller may have gone; then the sweeper ends its lease.
+fn answer(asking: AdmissionRequest, answer: Result<AdmissionAnswer, AdmissionError>) {
     drop(asking.reply.send(answer));
 }

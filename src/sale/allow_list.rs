@@ -217,7 +217,7 @@ impl AllowLists {
 
     /// Every replica goes by what the campaign names now, and what it named before can go.
     async fn changed(&self, campaign: CampaignId) {
-        self.catalogue.changed(campaign).await;
+        self.catalogue.invalidate(campaign).await;
         self.over.notify_one();
     }
 }

@@ -1,10 +1,10 @@
-//! The catalogue: a bounded local copy of campaigns, so that a rush costs the database nothing. When
-//! a campaign is missing one caller fetches it and the rest wait. What it says may be as old as its
-//! bound; the gate and the store decide.
+//! The catalogue: a bounded local cache of campaigns, so that a rush costs the database nothing. When a campaign
+//! is missing, one caller fetches it and the rest wait. An entry may be as old as the bound; the gate and the
+//! store decide.
 
-mod changed;
-mod looks;
-mod others;
+mod changed_campaigns;
+mod read_view;
+mod replicas;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,10 +13,9 @@ use std::time::Duration;
 use moka::future::Cache;
 use tokio::sync::mpsc;
 
-use self::changed::Changed;
-use self::looks::Looks;
-pub use self::others::share;
-
+use self::changed_campaigns::ChangedCampaigns;
+use self::read_view::ReadView;
+pub use self::replicas::share;
 use crate::domain::{Campaign, CampaignId};
 use crate::parts::store::{CampaignFilter, Store, StoreError};
 
@@ -38,16 +37,16 @@ impl Default for CatalogueConfig {
     }
 }
 
-/// Campaigns at hand.
+/// Cached campaigns.
 #[derive(Clone)]
 pub struct Catalogue {
     store: Store,
     campaigns: Cache<CampaignId, Option<Arc<Campaign>>>,
     sold_out: Cache<CampaignId, ()>,
-    looks: Looks,
-    changed: Arc<Changed>,
-    /// Tells other replicas of what was changed here; it may be full.
-    others: Option<mpsc::Sender<CampaignId>>,
+    read_view: ReadView,
+    changed: Arc<ChangedCampaigns>,
+    /// Campaigns changed here, for the other replicas; it may be full.
+    replicas: Option<mpsc::Sender<CampaignId>>,
 }
 
 impl Catalogue {
@@ -59,72 +58,72 @@ impl Catalogue {
             store,
             campaigns: cache(campaigns_max, age_max),
             sold_out: cache(campaigns_max, age_max),
-            looks: Looks::new(campaigns_max),
+            read_view: ReadView::new(campaigns_max),
             changed: Arc::default(),
-            others: None,
+            replicas: None,
         }
     }
 
-    /// One campaign, not older than the bound. That there is none is remembered too.
+    /// One campaign, not older than the bound. A missing campaign is cached, too.
     pub async fn get(&self, id: CampaignId) -> Result<Option<Arc<Campaign>>, Arc<StoreError>> {
         if let Some(known) = self.campaigns.get(&id).await {
             return Ok(known);
         }
-        // The future of a reading is large: it is made, on the heap, only where nothing is found.
+        // The future of a read is large: it is made, on the heap, only for a miss.
         let read = async { Ok(self.store.campaign(id).await?.map(Arc::new)) };
         Box::pin(self.campaigns.try_get_with(id, read)).await
     }
 
-    /// A campaign as it is shown, with what is left of it: a tenth of a second old at most, and not older
-    /// than what was committed here.
-    pub async fn look(&self, id: CampaignId) -> Result<Option<Arc<Campaign>>, Arc<StoreError>> {
-        self.looks.campaign(&self.store, id).await
+    /// A campaign with its remaining units, for reads: at most a tenth of a second old, and not older than the
+    /// last commit here.
+    pub async fn view(&self, id: CampaignId) -> Result<Option<Arc<Campaign>>, Arc<StoreError>> {
+        self.read_view.campaign(&self.store, id).await
     }
 
-    /// A page of campaigns, as fresh as [`Catalogue::look`].
+    /// A page of campaigns, as fresh as [`Catalogue::view`].
     pub async fn page(
         &self,
         filter: CampaignFilter,
     ) -> Result<Arc<Vec<Campaign>>, Arc<StoreError>> {
-        self.looks.page(&self.store, filter).await
+        self.read_view.page(&self.store, filter).await
     }
 
-    /// Units of a campaign were committed, or returned, here.
-    pub fn moved(&self, id: CampaignId) {
-        self.looks.moved(id);
+    /// Units of a campaign were committed or returned here: views read before are outdated.
+    pub fn note_commit(&self, id: CampaignId) {
+        self.read_view.note_commit(id);
     }
 
-    /// Remembers for a while that the gate had nothing left.
+    /// Caches for a while that the gate has no units left.
     pub async fn mark_sold_out(&self, id: CampaignId) {
         self.sold_out.insert(id, ()).await;
     }
 
-    /// Whether the gate had nothing left a moment ago.
+    /// Whether the gate had no units left a moment ago.
     #[must_use]
     pub fn is_sold_out(&self, id: CampaignId) -> bool {
         self.sold_out.contains_key(&id)
     }
 
-    /// Forgets a campaign that was changed, here and in the other replicas.
-    pub async fn changed(&self, id: CampaignId) {
-        self.forget(id).await;
-        if let Some(others) = &self.others {
-            // With so many waiting, the bound on age does the rest.
-            others.try_send(id).ok();
+    /// Drops a changed campaign, here and in the other replicas.
+    pub async fn invalidate(&self, id: CampaignId) {
+        self.invalidate_here(id).await;
+        if let Some(replicas) = &self.replicas {
+            // Without room, the others drop their copies by age.
+            replicas.try_send(id).ok();
         }
     }
 
-    /// Forgets a campaign that was changed.
-    pub async fn forget(&self, id: CampaignId) {
+    /// Drops a changed campaign in this replica.
+    pub async fn invalidate_here(&self, id: CampaignId) {
         self.campaigns.invalidate(&id).await;
         self.sold_out.invalidate(&id).await;
-        self.looks.moved(id);
-        self.changed.note(id);
+        self.read_view.note_commit(id);
+        self.changed.add(id);
     }
 
-    /// Waits for campaigns that were changed, here or on another replica, and takes them. For one task: what
-    /// one takes another does not get.
-    pub async fn changed_lately(&self) -> HashSet<CampaignId> {
+    /// Waits for campaigns that were changed, here or on another replica, and takes them. For one task: a campaign
+    /// is returned once.
+    pub async fn take_changed(&self) -> HashSet<CampaignId> {
         self.changed.take().await
     }
 }

@@ -3,7 +3,9 @@
 //! race, one wins and units return once. The gate is told right after; if it cannot be, the sweeper finds
 //! that it counts too much.
 
+mod cancellation;
 mod committer;
+mod confirmation;
 mod expiry;
 mod revocation;
 
@@ -20,9 +22,8 @@ pub use self::revocation::{Revocations, start as start_revocations};
 use crate::domain::{CampaignId, Obstacle, Origin, Participation, Wish};
 use crate::parts::store::Wished;
 use crate::runtime::batcher::{LaneConfig, Lanes, Place};
-use crate::runtime::failpoint;
 use crate::runtime::supervisor::{Spawner, Stage};
-use crate::sale::payment::{Charge, Payability, PaymentError};
+use crate::sale::payment::{Payability, PaymentError};
 
 /// How long a payment that was authorised waits for a place, and how often it looks.
 const PLACE_WAIT_MAX: Duration = Duration::from_secs(3);
@@ -39,7 +40,7 @@ pub fn is_reference(text: &str) -> bool {
         && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
-/// Who is asked for money, and for how long.
+/// Who is context for money, and for how long.
 pub struct Payments {
     /// Authorises payments; none: nothing can be paid here.
     pub provider: Option<Arc<dyn Payability>>,
@@ -50,10 +51,10 @@ pub struct Payments {
 /// Changes participations.
 #[derive(Clone)]
 pub struct Changes {
-    desk: Arc<Desk>,
+    inner: Arc<Inner>,
 }
 
-struct Desk {
+struct Inner {
     payments: Payments,
     /// None: this process does not know where the rewards are.
     revocations: Option<Revocations>,
@@ -72,7 +73,7 @@ pub struct Payment {
 
 /// What comes along with a request.
 #[derive(Clone)]
-struct Asked {
+struct ChangeContext {
     /// W3C trace context, passed on to the event.
     traceparent: Option<String>,
     /// The admin who asks, for the audit log; none: the participation's user.
@@ -87,7 +88,7 @@ pub enum ChangeError {
     Unknown,
     /// It stays as it is.
     #[error("change the participation: {obstacle:?}")]
-    Kept {
+    Unchanged {
         /// As it stands.
         participation: Box<Participation>,
         /// Why.
@@ -144,18 +145,18 @@ impl Changes {
                 async move { committer.grant(batch).await }
             },
         );
-        let desk = Desk {
+        let inner = Inner {
             payments,
             revocations,
             committer,
             lanes,
         };
         Self {
-            desk: Arc::new(desk),
+            inner: Arc::new(inner),
         }
     }
 
-    /// Confirms a reservation, as it was read a moment ago, that is paid for. Asked again for the same
+    /// Confirms a reservation, as it was read a moment ago, that is paid for. ChangeContext again for the same
     /// payment, it says the same.
     pub async fn confirm(
         &self,
@@ -164,12 +165,12 @@ impl Changes {
         traceparent: Option<String>,
         by: Option<Origin>,
     ) -> Granted {
-        let asked = Asked { traceparent, by };
-        self.detached(move |desk| async move { desk.confirm(stands, payment, asked).await })
+        let context = ChangeContext { traceparent, by };
+        self.detached(move |inner| async move { inner.confirm(stands, payment, context).await })
             .await
     }
 
-    /// Gives a participation back. Asked again, it says the same. `by` is the admin who does it for its
+    /// Gives a participation back. ChangeContext again, it says the same. `by` is the admin who does it for its
     /// user.
     pub async fn cancel(
         &self,
@@ -177,19 +178,19 @@ impl Changes {
         traceparent: Option<String>,
         by: Option<Origin>,
     ) -> Granted {
-        let asked = Asked { traceparent, by };
-        self.detached(move |desk| async move { desk.cancel(&stands, asked).await })
+        let context = ChangeContext { traceparent, by };
+        self.detached(move |inner| async move { inner.cancel(&stands, context).await })
             .await
     }
 
     /// What was begun is brought to its end when the client has gone away.
-    async fn detached<F>(&self, change: impl FnOnce(Arc<Desk>) -> F) -> Granted
+    async fn detached<F>(&self, change: impl FnOnce(Arc<Inner>) -> F) -> Granted
     where
         F: Future<Output = Granted> + Send + 'static,
     {
         let (reply, outcome) = oneshot::channel();
-        let change = change(Arc::clone(&self.desk));
-        let spawner = &self.desk.committer.spawner;
+        let change = change(Arc::clone(&self.inner));
+        let spawner = &self.inner.committer.spawner;
         spawner.detach("change", Stage::Admission, async move {
             drop(reply.send(change.await));
         });
@@ -197,129 +198,7 @@ impl Changes {
     }
 }
 
-impl Desk {
-    async fn confirm(&self, stands: Participation, payment: Payment, asked: Asked) -> Granted {
-        let Some(due) = stands.amount else {
-            return Err(kept(stands, Obstacle::NotPayable));
-        };
-        if payment.amount.is_some_and(|amount| amount != due) {
-            return Err(ChangeError::WrongAmount { due });
-        }
-        if let Some(obstacle) = stands.obstacle_to_payment(payment.reference.as_deref()) {
-            return as_it_stands(stands, obstacle);
-        }
-        let Some(provider) = &self.payments.provider else {
-            return Err(ChangeError::NoProvider);
-        };
-        if !self.lanes.has_place(stands.campaign_id) {
-            return Err(ChangeError::Busy);
-        }
-        if let Some(reference) = &payment.reference {
-            self.check_reference(reference, &stands).await?;
-        }
-        let is_named_by_provider = payment.reference.is_none();
-        let charge = Charge {
-            participation: stands.id,
-            user: stands.user_id,
-            amount: due,
-            reference: payment.reference,
-        };
-        let authorised = provider.authorise(&charge);
-        let authorised = tokio::time::timeout(self.payments.timeout, authorised).await;
-        let reference = authorised
-            .unwrap_or_else(|_| Err(PaymentError::Unavailable("no answer in time".to_owned())))?;
-        if !is_reference(&reference) {
-            self.let_go(&reference).await;
-            let why = "a reference that cannot be kept".to_owned();
-            return Err(PaymentError::Unavailable(why).into());
-        }
-        failpoint::point("change.authorised");
-        let wish = Wish::Confirm {
-            reference: reference.clone(),
-        };
-        let place = self.place_in_time(stands.campaign_id).await;
-        // Something was taken by now, the authorisation: not what is promised of those who are too many.
-        let place = place.ok_or(ChangeError::Unavailable)?;
-        match Self::grant(place, &stands, wish, asked).await {
-            // What it authorised is somebody else's payment, and stands.
-            Err(ChangeError::Kept {
-                obstacle: Obstacle::ReferenceUsed,
-                ..
-            }) => Err(ChangeError::ReferenceUsed),
-            // One that the payer named may be what another participation is being paid with: it lapses by itself.
-            Err(kept @ ChangeError::Kept { .. }) => {
-                if is_named_by_provider {
-                    self.let_go(&reference).await;
-                }
-                Err(kept)
-            }
-            Err(ChangeError::Busy) => Err(ChangeError::Unavailable),
-            answer => answer,
-        }
-    }
-
-    /// Asked before the provider is: a reference pays once, for one participation. The transaction asks again.
-    async fn check_reference(
-        &self,
-        reference: &str,
-        stands: &Participation,
-    ) -> Result<(), ChangeError> {
-        match self.committer.store.paid_by(reference).await {
-            Ok(Some(paid)) if paid != stands.id => Err(ChangeError::ReferenceUsed),
-            Ok(_) => Ok(()),
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a payment's reference could not be looked up"
-                );
-                Err(ChangeError::Unavailable)
-            }
-        }
-    }
-
-    async fn cancel(&self, stands: &Participation, asked: Asked) -> Granted {
-        let place = self.lanes.reserve(stands.campaign_id);
-        let place = place.ok_or(ChangeError::Busy)?;
-        let wish = Wish::Cancel {
-            suspended_until: None,
-        };
-        let cancelled = match Self::grant(place, stands, wish, asked.clone()).await {
-            // Whether it may have coupons is for the transaction to say, which holds the campaign.
-            Err(ChangeError::Kept {
-                participation,
-                obstacle: Obstacle::NotSuspended,
-            }) => self.cancel_suspended(&participation, asked).await?,
-            answer => answer?,
-        };
-        if let Some(reference) = &cancelled.payment_reference {
-            self.let_go(reference).await;
-        }
-        Ok(cancelled)
-    }
-
-    /// Cancels what may have coupons: nobody can use them any more before anybody else gets the units.
-    async fn cancel_suspended(&self, stands: &Participation, asked: Asked) -> Granted {
-        let revocations = self.revocations.as_ref();
-        let revocations = revocations.ok_or(ChangeError::RewardsOff)?;
-        let until = revocations.suspend(stands).await?;
-        failpoint::point("change.suspended");
-        let place = self.place_in_time(stands.campaign_id).await;
-        let place = place.ok_or(ChangeError::Unavailable)?;
-        let wish = Wish::Cancel {
-            suspended_until: Some(until),
-        };
-        match Self::grant(place, stands, wish, asked).await {
-            Err(
-                ChangeError::Busy
-                | ChangeError::Kept {
-                    obstacle: Obstacle::NotSuspendedAnyMore,
-                    ..
-                },
-            ) => Err(ChangeError::Unavailable),
-            answer => answer,
-        }
-    }
-
+impl Inner {
     /// A place for what was authorised, or suspended, which is worth waiting for: many whom the provider
     /// answered at the same time come at the same time.
     async fn place_in_time(&self, campaign: CampaignId) -> Option<Place<Queued>> {
@@ -340,15 +219,15 @@ impl Desk {
         place: Place<Queued>,
         stands: &Participation,
         wish: Wish,
-        asked: Asked,
+        context: ChangeContext,
     ) -> Granted {
         let campaign = stands.campaign_id;
         let (reply, granted) = oneshot::channel();
         let wished = Wished {
             id: stands.id,
             wish,
-            traceparent: asked.traceparent,
-            by: asked.by,
+            traceparent: context.traceparent,
+            by: context.by,
         };
         let _seat = place.send(Queued {
             campaign,
@@ -357,30 +236,18 @@ impl Desk {
         });
         granted.await.unwrap_or(Err(ChangeError::Unavailable))
     }
-
-    /// An authorisation that nobody lets go of lapses by itself.
-    async fn let_go(&self, reference: &str) {
-        let Some(provider) = &self.payments.provider else {
-            return tracing::warn!(reference, "no task is there to release a payment");
-        };
-        let void = provider.void(reference);
-        let voided = tokio::time::timeout(self.payments.timeout, void).await;
-        if !matches!(voided, Ok(Ok(()))) {
-            tracing::warn!(reference, "the authorisation of a payment was not released");
-        }
-    }
 }
 
 /// The answer about one that did not change: what is so already is a yes.
 fn as_it_stands(participation: Participation, obstacle: Obstacle) -> Granted {
     match obstacle {
         Obstacle::Already => Ok(participation),
-        obstacle => Err(kept(participation, obstacle)),
+        obstacle => Err(unchanged(participation, obstacle)),
     }
 }
 
-fn kept(participation: Participation, obstacle: Obstacle) -> ChangeError {
-    ChangeError::Kept {
+fn unchanged(participation: Participation, obstacle: Obstacle) -> ChangeError {
+    ChangeError::Unchanged {
         participation: Box::new(participation),
         obstacle,
     }

@@ -1,6 +1,6 @@
-//! The database path: while the gate is away, participations are admitted and committed by the
-//! database alone, many in one transaction. Slower than the gate, above all for those who are refused,
-//! so its queue is short: who finds no room is told to come back.
+//! The database path: while the gate is away, the database admits and commits, many participations in one
+//! transaction. It is slower than the gate, above all for refusals, so its queue is short; without room the client
+//! has to retry.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::runtime::supervisor::{Spawner, Stage};
 /// this is over for whoever could not reach it.
 pub const TERM: Duration = Duration::from_millis(500);
 
-/// Why somebody takes the database path.
+/// Why the database path is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// The gate is away for this replica.
@@ -34,10 +34,10 @@ pub enum Cause {
     GateClosed,
 }
 
-/// What is known of one applicant afterwards.
+/// The result for one applicant.
 #[derive(Clone, Debug)]
-pub enum Answer {
-    /// By the rules, and durable if it is a yes.
+pub enum DirectAnswer {
+    /// Decided by the rules, and durable if accepted.
     Decided(Decision),
     /// Not committed: the idempotency key was used.
     Conflict,
@@ -45,9 +45,9 @@ pub enum Answer {
     Open,
     /// There is no such campaign.
     UnknownCampaign,
-    /// Not committed: the store did not take it.
+    /// Not committed: the store failed.
     Unavailable,
-    /// Not known: the connection was lost during COMMIT.
+    /// Unknown: the connection was lost during COMMIT.
     Unknown,
 }
 
@@ -68,14 +68,14 @@ struct Queued {
     campaign: CampaignId,
     cause: Cause,
     applicant: Applicant,
-    reply: oneshot::Sender<Answer>,
+    reply: oneshot::Sender<DirectAnswer>,
 }
 
 /// Admits and commits without a gate.
 #[derive(Clone)]
 pub struct Direct {
     lanes: Lanes<Queued>,
-    clerk: Arc<Clerk>,
+    committer: Arc<DirectCommitter>,
 }
 
 impl Direct {
@@ -89,24 +89,24 @@ impl Direct {
         config: DirectConfig,
     ) -> Self {
         let lanes = config.lanes;
-        let clerk = Arc::new(Clerk {
+        let committer = Arc::new(DirectCommitter {
             store,
             clock,
             wake,
             config,
         });
-        let worker = Arc::clone(&clerk);
+        let worker = Arc::clone(&committer);
         let lanes = Lanes::start(
             spawner,
             "direct.lane",
             Stage::Writer,
             lanes,
             move |batch: Vec<Queued>| {
-                let clerk = Arc::clone(&worker);
-                async move { clerk.serve_queued(batch).await }
+                let committer = Arc::clone(&worker);
+                async move { committer.serve_queued(batch).await }
             },
         );
-        Self { lanes, clerk }
+        Self { lanes, committer }
     }
 
     /// Asks in the next group and waits for the answer; none: no room, and nothing was taken.
@@ -115,7 +115,7 @@ impl Direct {
         campaign: CampaignId,
         cause: Cause,
         applicant: Applicant,
-    ) -> Option<Answer> {
+    ) -> Option<DirectAnswer> {
         let (reply, answer) = oneshot::channel();
         let queued = Queued {
             campaign,
@@ -124,7 +124,7 @@ impl Direct {
             reply,
         };
         self.lanes.offer(campaign, queued).ok()?;
-        Some(answer.await.unwrap_or(Answer::Unknown))
+        Some(answer.await.unwrap_or(DirectAnswer::Unknown))
     }
 
     /// Asks at once, in a transaction of its own: the synchronous path, which publishes by itself.
@@ -134,14 +134,14 @@ impl Direct {
         cause: Cause,
         applicant: Applicant,
         hold: TimeDelta,
-    ) -> (Answer, Option<OutboxEvent>) {
+    ) -> (DirectAnswer, Option<OutboxEvent>) {
         let group = Group {
             campaign,
             cause,
             hold: Some(hold),
         };
-        let (mut answers, mut events) = self.clerk.serve(group, &[applicant]).await;
-        (answers.pop().unwrap_or(Answer::Unknown), events.pop())
+        let (mut answers, mut events) = self.committer.serve(group, &[applicant]).await;
+        (answers.pop().unwrap_or(DirectAnswer::Unknown), events.pop())
     }
 }
 
@@ -154,16 +154,16 @@ struct Group {
 }
 
 /// Answers of a group in order, and the events it put into the outbox.
-type Served = (Vec<Answer>, Vec<OutboxEvent>);
+type Served = (Vec<DirectAnswer>, Vec<OutboxEvent>);
 
-struct Clerk {
+struct DirectCommitter {
     store: Store,
     clock: Clock,
     wake: Option<mpsc::Sender<Fresh>>,
     config: DirectConfig,
 }
 
-impl Clerk {
+impl DirectCommitter {
     async fn serve_queued(&self, batch: Vec<Queued>) {
         let mut groups: HashMap<(CampaignId, Cause), Vec<Queued>> = HashMap::new();
         for queued in batch {
@@ -204,10 +204,10 @@ impl Clerk {
     /// Tries the whole; when one row spoils it, the halves, down to the bad row alone.
     fn serve<'a>(&'a self, group: Group, applicants: &'a [Applicant]) -> BoxFuture<'a, Served> {
         async move {
-            let same = |answer: Answer| (vec![answer; applicants.len()], Vec::new());
+            let same = |answer: DirectAnswer| (vec![answer; applicants.len()], Vec::new());
             match self.try_whole(group, applicants).await {
                 Ok(DirectOutcome::Decided(decisions, events)) => {
-                    let answers = decisions.into_iter().map(Answer::Decided);
+                    let answers = decisions.into_iter().map(DirectAnswer::Decided);
                     (answers.collect(), events)
                 }
                 Ok(DirectOutcome::Conflict) if applicants.len() > 1 => {
@@ -218,16 +218,16 @@ impl Clerk {
                     events.extend(more_events);
                     (answers, events)
                 }
-                Ok(DirectOutcome::Conflict) => same(Answer::Conflict),
-                Ok(DirectOutcome::Open) => same(Answer::Open),
-                Ok(DirectOutcome::Unknown) => same(Answer::UnknownCampaign),
+                Ok(DirectOutcome::Conflict) => same(DirectAnswer::Conflict),
+                Ok(DirectOutcome::Open) => same(DirectAnswer::Open),
+                Ok(DirectOutcome::Unknown) => same(DirectAnswer::UnknownCampaign),
                 Err(CommitError::RolledBack(error)) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
                         rows = applicants.len(),
                         "a batch of the database path was rolled back"
                     );
-                    same(Answer::Unavailable)
+                    same(DirectAnswer::Unavailable)
                 }
                 Err(error @ (CommitError::Unknown(_) | CommitError::Late)) => {
                     tracing::error!(
@@ -269,7 +269,7 @@ impl Clerk {
     }
 
     /// After a lost COMMIT, only the database knows, and what is not found may still be on its way in.
-    async fn look_up(&self, applicants: &[Applicant]) -> Vec<Answer> {
+    async fn look_up(&self, applicants: &[Applicant]) -> Vec<DirectAnswer> {
         let ids: Vec<ParticipationId> = applicants.iter().map(|one| one.participation).collect();
         let found = self.store.participations(&ids);
         let found = tokio::time::timeout(self.config.transaction_max, found).await;
@@ -277,8 +277,8 @@ impl Clerk {
         let mut found: HashMap<ParticipationId, Participation> =
             found.into_iter().map(|one| (one.id, one)).collect();
         let answer = |id| match found.remove(id) {
-            Some(participation) => Answer::Decided(Decision::Accepted(participation)),
-            None => Answer::Unknown,
+            Some(participation) => DirectAnswer::Decided(Decision::Accepted(participation)),
+            None => DirectAnswer::Unknown,
         };
         ids.iter().map(answer).collect()
     }

@@ -1,9 +1,11 @@
-//! THE request, top to bottom: who and what, the local checks, a place in the writer's queue, the
-//! gate, the commit, the answer. A yes is given only for what is durable. While the gate is away the
-//! database admits and commits in one step (`by_database`), or nobody is admitted, by configuration.
+//! One participation from the request to the answer: the local checks, a place in the writer's queue, the gate, the
+//! commit. It is accepted only when it is durable. While the gate is away the database admits and commits in one
+//! step (`by_database`), or nobody is admitted, by configuration.
 
+mod attempt;
 mod by_database;
 mod by_gate;
+mod checks;
 mod earlier;
 mod lookups;
 mod outcome;
@@ -16,16 +18,17 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use self::attempt::Attempt;
 pub use self::lookups::Lookups;
 pub use self::outcome::{Outcome, ParticipateError, Replayed, Request};
 pub use self::sync::SyncPath;
-use crate::domain::{Campaign, CampaignId, KeyChoice, ParticipationId, Pricing, Refusal, State};
-use crate::parts::gate::{Guarded, Key, KeyDigest};
-use crate::parts::store::{Applicant, Store};
+use crate::domain::{Campaign, CampaignId, KeyChoice, ParticipationId, Pricing, Refusal};
+use crate::parts::gate::ScriptGate;
+use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::{Spawner, Stage};
-use crate::sale::admission::Desk;
-use crate::sale::allow_list::{AllowLists, LookupError};
+use crate::sale::admission::AdmissionBatcher;
+use crate::sale::allow_list::AllowLists;
 use crate::sale::catalogue::Catalogue;
 use crate::sale::direct::{Cause, Direct};
 use crate::sale::group_commit::Writer;
@@ -35,7 +38,7 @@ use crate::sale::reconcile::Reconciler;
 /// How often a participation is tried again because the gate was rebuilt, went away or came back.
 const ATTEMPTS_MAX: usize = 8;
 /// How often, and how far apart, the first answer to an idempotency key is looked for.
-const FIRST_ANSWER_LOOKS: usize = 40;
+const FIRST_ANSWER_READS: usize = 40;
 const FIRST_ANSWER_PAUSE: Duration = Duration::from_millis(50);
 /// How long the relay leaves alone what the synchronous path publishes itself.
 const SYNC_HOLD: TimeDelta = TimeDelta::seconds(30);
@@ -54,19 +57,19 @@ pub enum WhenAway {
 /// Makes participations.
 #[derive(Clone)]
 pub struct Participate {
-    parts: Arc<Parts>,
+    dependencies: Arc<Dependencies>,
 }
 
-/// What a participation passes, in order.
-pub struct Parts {
-    /// Campaigns at hand.
+/// What a participation uses, in order.
+pub struct Dependencies {
+    /// Cached campaigns.
     pub catalogue: Catalogue,
-    /// Who may take part, where not everybody may.
+    /// Allow lists.
     pub allow_lists: AllowLists,
-    /// The way to the gate.
-    pub desk: Desk,
-    /// Whether the gate is there.
-    pub gate: Arc<Guarded>,
+    /// Batches calls of the gate.
+    pub admission: AdmissionBatcher,
+    /// The gate.
+    pub gate: Arc<ScriptGate>,
     /// Group commit.
     pub writer: Writer,
     /// The database path.
@@ -77,7 +80,7 @@ pub struct Parts {
     pub store: Store,
     /// Looks up earlier answers.
     pub lookups: Lookups,
-    /// Puts a gate right that is missing or wrong.
+    /// Rebuilds gates.
     pub reconciler: Reconciler,
     /// Counts the answers.
     pub meter: Meter,
@@ -95,103 +98,75 @@ pub struct Parts {
 
 /// How a participation is committed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Path {
+enum CommitMode {
     Grouped,
     Alone,
 }
 
-/// One request on its way: what is asked, and what stays the same however often it is tried.
-struct Attempt {
-    request: Request,
-    applicant: Applicant,
-    /// Its key, as the gate is asked.
-    key: Key,
-}
-
-impl Attempt {
-    /// One that was refused here if there is a `refusal`.
-    fn new(id: ParticipationId, request: Request, refusal: Option<&Refusal>) -> Self {
-        let digest = |key: &String| KeyDigest::of(request.user, key);
-        let key = match request.idempotency_key.as_ref().map(digest) {
-            None => Key::None,
-            Some(digest) if refusal == Some(&Refusal::NotAllowed) => Key::Refuse(digest),
-            Some(digest) => Key::Decide(digest),
-        };
-        let applicant = Applicant {
-            participation: id,
-            user: request.user,
-            quantity: request.quantity,
-            idempotency_key: request.idempotency_key.clone(),
-            traceparent: request.traceparent.clone(),
-            since: request.since,
-        };
-        Self {
-            request,
-            applicant,
-            key,
-        }
-    }
-}
-
-/// Who admits.
-enum Way {
+/// Where a request is admitted.
+enum AdmissionPath {
     Gate,
     Database(Cause),
 }
 
-/// What came of one try.
+/// The result of one try.
 enum Step {
     Done(Outcome),
-    /// Nothing was committed; the way may be another one by now.
+    /// Nothing was committed; the path may have changed.
     Again,
 }
 
 impl Participate {
-    /// Makes participations with these parts.
+    /// Makes participations with these dependencies.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(dependencies: Dependencies) -> Self {
         Self {
-            parts: Arc::new(parts),
+            dependencies: Arc::new(dependencies),
         }
     }
 
-    /// Whether a participation would find a place now. Costs next to nothing, so that the many who would
-    /// not can be told before anything is done for them.
+    /// Whether the queue has room now. Cheap, so that excess requests can be refused before any work.
     #[must_use]
     pub fn has_place(&self, campaign: CampaignId) -> bool {
-        self.parts.writer.has_place(campaign)
+        self.dependencies.writer.has_place(campaign)
     }
 
-    /// Whether the campaign has a list that the user is not in: `run` refuses them before anything is taken
-    /// for them.
-    pub async fn keeps_out(&self, request: &Request) -> Result<bool, ParticipateError> {
-        let campaign = self.parts.known_campaign(request.campaign).await?;
-        let refusal = self.parts.kept_out(&campaign, request).await?;
+    /// Whether the user is not on the campaign's allow list: `run` refuses them before it takes anything.
+    pub async fn is_not_allowed(&self, request: &Request) -> Result<bool, ParticipateError> {
+        let campaign = self.dependencies.known_campaign(request.campaign).await?;
+        let refusal = self
+            .dependencies
+            .check_allow_list(&campaign, request)
+            .await?;
         Ok(refusal.is_some())
     }
 
     /// Takes part: admitted by the gate, committed with others, answered. The event follows.
     pub async fn run(&self, request: Request) -> Result<Outcome, ParticipateError> {
-        self.run_on(request, Path::Grouped).await
+        self.run_on(request, CommitMode::Grouped).await
     }
 
     /// Takes part in a transaction of its own and waits until the broker has the event, too.
     pub async fn run_sync(&self, request: Request) -> Result<Outcome, ParticipateError> {
-        self.run_on(request, Path::Alone).await
+        self.run_on(request, CommitMode::Alone).await
     }
 
-    async fn run_on(&self, request: Request, path: Path) -> Result<Outcome, ParticipateError> {
+    async fn run_on(
+        &self,
+        request: Request,
+        mode: CommitMode,
+    ) -> Result<Outcome, ParticipateError> {
         let began = Instant::now();
-        let parts = &self.parts;
-        let campaign = parts.known_campaign(request.campaign).await?;
-        if !parts.is_payable(&campaign) {
+        let dependencies = &self.dependencies;
+        let campaign = dependencies.known_campaign(request.campaign).await?;
+        if !dependencies.is_payable(&campaign) {
             // No unit is taken for a reservation that nobody can pay for.
             let refused = Err(ParticipateError::NoPaymentProvider);
-            return parts.first_answer_or(&request, refused).await;
+            return dependencies.first_answer_or(&request, refused).await;
         }
-        let refusal = parts.refused_here(&campaign, &request).await?;
+        let refusal = dependencies.refused_here(&campaign, &request).await?;
         if refusal.is_none()
-            && let Some(outcome) = parts.earlier_answer(&request).await?
+            && let Some(outcome) = dependencies.earlier_answer(&request).await?
         {
             return Ok(outcome);
         }
@@ -202,16 +177,16 @@ impl Participate {
             },
             // An attempt with the same key may be under way: the gate knows, and decides for all of them.
             refusal => {
-                let id = ParticipationId::made_at(parts.clock.now());
+                let id = ParticipationId::made_at(dependencies.clock.now());
                 let attempt = Attempt::new(id, request.clone(), refusal.as_ref());
-                self.run_detached(campaign, attempt, path).await?
+                self.run_detached(campaign, attempt, mode).await?
             }
         };
         let refusal = match &outcome {
             Outcome::Refused { refusal, .. } => Some(refusal),
             Outcome::Accepted { .. } => None,
         };
-        parts
+        dependencies
             .meter
             .count(request.campaign, began.elapsed(), refusal);
         Ok(outcome)
@@ -222,14 +197,14 @@ impl Participate {
         &self,
         campaign: Arc<Campaign>,
         attempt: Attempt,
-        path: Path,
+        mode: CommitMode,
     ) -> Result<Outcome, ParticipateError> {
-        let parts = Arc::clone(&self.parts);
+        let dependencies = Arc::clone(&self.dependencies);
         let (reply, outcome) = oneshot::channel();
-        self.parts
+        self.dependencies
             .spawner
             .detach("participate", Stage::Admission, async move {
-                let outcome = parts.take_part(&campaign, &attempt, path).await;
+                let outcome = dependencies.take_part(&campaign, &attempt, mode).await;
                 drop(reply.send(outcome));
             });
         outcome
@@ -238,76 +213,25 @@ impl Participate {
     }
 }
 
-impl Parts {
-    /// A draft is not known to anybody who would take part: what is being prepared is not told, nor when
-    /// it opens.
-    async fn known_campaign(&self, id: CampaignId) -> Result<Arc<Campaign>, ParticipateError> {
-        let found = self
-            .catalogue
-            .get(id)
-            .await
-            .map_err(|error| unavailable("store", &error))?;
-        found
-            .filter(|campaign| campaign.state != State::Draft)
-            .ok_or(ParticipateError::UnknownCampaign)
-    }
-
-    /// What can be refused without asking the gate, which asks the same again, by its own clock, and alone
-    /// decides about the window while it is not certain here what time it is. Only the list of those who may
-    /// take part is not known there.
-    async fn refused_here(
-        &self,
-        campaign: &Campaign,
-        request: &Request,
-    ) -> Result<Option<Refusal>, ParticipateError> {
-        if let Some(refusal) = campaign.closed_throughout(&self.clock.range()) {
-            return Ok(Some(refusal));
-        }
-        if request.quantity > campaign.max_quantity {
-            return Ok(Some(Refusal::LimitExceeded));
-        }
-        if self.catalogue.is_sold_out(campaign.id) {
-            return Ok(Some(Refusal::SoldOut));
-        }
-        self.kept_out(campaign, request).await
-    }
-
-    /// Whether the campaign has a list that the user is not in. Before anything is taken for them.
-    async fn kept_out(
-        &self,
-        campaign: &Campaign,
-        request: &Request,
-    ) -> Result<Option<Refusal>, ParticipateError> {
-        let Some(list) = campaign.allow_list else {
-            return Ok(None);
-        };
-        match Box::pin(self.allow_lists.has(campaign.id, list, request.user)).await {
-            Ok(true) => Ok(None),
-            Ok(false) => Ok(Some(Refusal::NotAllowed)),
-            Err(LookupError::Full) => Err(ParticipateError::Busy),
-            // Logged once, where the whole batch failed.
-            Err(LookupError::Unavailable) => Err(ParticipateError::Unavailable { part: "store" }),
-        }
-    }
-
+impl Dependencies {
     /// Tries until it is known what became of it.
     async fn take_part(
         &self,
         campaign: &Arc<Campaign>,
         attempt: &Attempt,
-        path: Path,
+        mode: CommitMode,
     ) -> Result<Outcome, ParticipateError> {
         for _ in 0..ATTEMPTS_MAX {
-            let step = match self.way(campaign.id)? {
-                Way::Gate => self.by_gate(campaign, attempt, path).await?,
-                Way::Database(cause) => {
+            let step = match self.admission_path(campaign.id)? {
+                AdmissionPath::Gate => self.by_gate(campaign, attempt, mode).await?,
+                AdmissionPath::Database(cause) => {
                     // Rare, and large: no part of every other participation.
-                    Box::pin(self.by_database(attempt, cause, path)).await?
+                    Box::pin(self.by_database(attempt, cause, mode)).await?
                 }
             };
             if let Step::Done(outcome) = step {
                 if matches!(outcome, Outcome::Accepted { .. }) {
-                    self.catalogue.moved(campaign.id);
+                    self.catalogue.note_commit(campaign.id);
                 }
                 return Ok(outcome);
             }
@@ -315,24 +239,18 @@ impl Parts {
         Err(ParticipateError::Unavailable { part: "gate" })
     }
 
-    fn way(&self, id: CampaignId) -> Result<Way, ParticipateError> {
+    fn admission_path(&self, id: CampaignId) -> Result<AdmissionPath, ParticipateError> {
         let cause = if self.gate.is_away() {
             Cause::GateAway
         } else if self.reconciler.is_closed(id) {
             Cause::GateClosed
         } else {
-            return Ok(Way::Gate);
+            return Ok(AdmissionPath::Gate);
         };
         match self.when_away {
-            WhenAway::Database => Ok(Way::Database(cause)),
+            WhenAway::Database => Ok(AdmissionPath::Database(cause)),
             WhenAway::Refuse => Err(ParticipateError::Unavailable { part: "gate" }),
         }
-    }
-
-    /// Whether somebody who gets a reservation can pay for it. A campaign with a price may be open since before
-    /// payments were turned off.
-    fn is_payable(&self, campaign: &Campaign) -> bool {
-        campaign.price.is_none() || self.pricing == Pricing::Sold
     }
 
     /// A no of the database, which held the campaign's row: what is under way elsewhere comes after it, and

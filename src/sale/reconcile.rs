@@ -5,10 +5,11 @@
 //! reads what is committed, then swaps it in. Whoever dies in between leaves a campaign whose gate is of
 //! an older epoch: the next request, or the next sweep, begins anew.
 
-mod audit;
+mod drift;
 mod metrics;
+mod outcome;
 mod rebuild;
-pub mod verify;
+mod single_flight;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +18,9 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 pub use self::metrics::Metrics;
-use self::rebuild::Flight;
+use self::outcome::Corrected;
+pub use self::outcome::{Aligned, Patience, Renewed, Swept};
+use self::single_flight::SingleFlight;
 use crate::domain::{Campaign, CampaignId, ParticipationId, State};
 use crate::parts::gate::{Configured, Footprint, Gate, GateError, GateState, Settings};
 use crate::parts::store::{CampaignFilter, States, Store, StoreError};
@@ -48,48 +51,12 @@ pub enum ReconcileError {
     Closed,
 }
 
-/// What a sweep did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Leases whose participation is committed.
-    pub settled: usize,
-    /// Leases whose participation never was.
-    pub released: usize,
-    /// Gates that disagreed with the store and were rebuilt.
-    pub rebuilt: usize,
-    /// Gates that had older settings than the store, and were told the store's.
-    pub configured: usize,
-    /// Campaigns that are over, which the gate lets go of from now on.
-    pub over: usize,
-}
-
-/// What came of a wish to put a gate right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renewed {
-    /// Ask it again.
-    InStep,
-    /// It stays closed for now: the campaign is served by the database.
-    Closed,
-    /// It is wrong still: a rebuild is under way elsewhere, or ended just now. Whoever waits is told so when
-    /// that lasts too long.
-    Later,
-}
-
-/// Whether somebody waits until it is the turn of a rebuild.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// Waits: nothing can be done without the gate.
-    Waits,
-    /// Looks again another time.
-    None,
-}
-
 /// Brings the gate into step with the store.
 #[derive(Clone)]
 pub struct Reconciler {
     store: Store,
     gate: Arc<dyn Gate>,
-    flights: Arc<Mutex<HashMap<CampaignId, Arc<Flight>>>>,
+    flights: Arc<Mutex<HashMap<CampaignId, Arc<SingleFlight>>>>,
     /// Returns that gates lacked when they were last compared with the store.
     lacking: Arc<Mutex<HashMap<CampaignId, u64>>>,
     rebuild_interval: Duration,
@@ -196,13 +163,13 @@ impl Reconciler {
         let mut swept = Swept::default();
         for campaign in self.live_campaigns().await? {
             while self.sweep_some(campaign.id, &mut swept).await? == SWEEP_BATCH {}
-            match self.audit(&campaign).await? {
+            match self.check_drift(&campaign).await? {
                 Corrected::Nothing => {}
                 Corrected::Settings => swept.configured += 1,
                 Corrected::All => swept.rebuilt += 1,
             }
         }
-        swept.over = self.let_go_of_what_is_over().await?;
+        swept.over = self.expire_closed_campaigns().await?;
         self.metrics.count(swept);
         Ok(swept)
     }
@@ -239,9 +206,9 @@ impl Reconciler {
         Ok(expired.len())
     }
 
-    /// Tells the gate of campaigns that are over, also when whoever ended them died before they could: from
-    /// then on it lets go of them by itself. Answers how many there were.
-    async fn let_go_of_what_is_over(&self) -> Result<usize, ReconcileError> {
+    /// Configures the gates of campaigns that are over, in case the replica that ended them died first: their keys
+    /// expire from then on. Returns how many there were.
+    async fn expire_closed_campaigns(&self) -> Result<usize, ReconcileError> {
         let over = self.store.over_in_gate(OVER_PAGE).await?;
         let mut told = Vec::with_capacity(over.len());
         for campaign in &over {
@@ -272,31 +239,10 @@ impl Reconciler {
         }
     }
 
-    fn flight(&self, id: CampaignId) -> Arc<Flight> {
+    fn flight(&self, id: CampaignId) -> Arc<SingleFlight> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         // Those nobody needs any more are dropped here, so that the map stays as small as the traffic.
         flights.retain(|_, flight| Arc::strong_count(flight) > 1 || flight.is_closed());
         Arc::clone(flights.entry(id).or_default())
     }
-}
-
-/// What came of aligning the gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Aligned {
-    /// Campaigns the gate was told of.
-    pub campaigns: usize,
-    /// Those that are still served by the database.
-    pub closed: usize,
-    /// Those whose gate is wrong still, because a rebuild is under way or has just ended.
-    pub later: usize,
-}
-
-/// What was put right in a gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Corrected {
-    Nothing,
-    /// Its settings, which were older than the store's.
-    Settings,
-    /// All of it: it was rebuilt.
-    All,
 }

@@ -51,9 +51,9 @@ async fn a_change_on_one_replica_is_seen_on_the_others() {
             .change_campaign(campaign.id, campaign.version, &change);
         assert!(changed.await.unwrap());
         campaign = test.store.campaign(campaign.id).await.unwrap().unwrap();
-        // A word may be said before the other has begun to listen, and is lost then.
+        // A notification that is published before the other listens is lost.
         until("the other replica knows", async || {
-            here.changed(campaign.id).await;
+            here.invalidate(campaign.id).await;
             tokio::time::sleep(Duration::from_millis(5)).await;
             let known = there.get(campaign.id).await.unwrap().unwrap();
             known.name == campaign.name && !there.is_sold_out(campaign.id)
@@ -90,7 +90,7 @@ async fn whoever_looks_sees_what_was_committed_here_before() {
             let (catalogue, stop) = (catalogue.clone(), stop.clone());
             tokio::spawn(async move {
                 while !stop.is_cancelled() {
-                    catalogue.look(campaign.id).await.unwrap();
+                    catalogue.view(campaign.id).await.unwrap();
                     catalogue.page(all()).await.unwrap();
                     tokio::task::yield_now().await;
                 }
@@ -106,8 +106,8 @@ async fn whoever_looks_sees_what_was_committed_here_before() {
             commit.await.unwrap(),
             BatchOutcome::Committed { held_from: None }
         );
-        catalogue.moved(campaign.id);
-        let seen = catalogue.look(campaign.id).await.unwrap().unwrap();
+        catalogue.note_commit(campaign.id);
+        let seen = catalogue.view(campaign.id).await.unwrap().unwrap();
         assert_eq!(seen.committed_units, nth.unsigned_abs());
         let page = catalogue.page(all()).await.unwrap();
         assert_eq!(page[0].committed_units, nth.unsigned_abs());
@@ -125,7 +125,7 @@ async fn those_who_look_at_the_same_time_cost_one_reading() {
     let campaign = create(&test.store, campaign_of(Some(5))).await;
     let looks = (0..200).map(|_| {
         let catalogue = catalogue.clone();
-        async move { catalogue.look(campaign.id).await.unwrap().unwrap() }
+        async move { catalogue.view(campaign.id).await.unwrap().unwrap() }
     });
     let looks = futures_util::future::join_all(looks).await;
     let mut copies: Vec<_> = looks.iter().map(Arc::as_ptr).collect();

@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use firstcome::domain::{
     Campaign, KeyChoice, ParticipationId, Refusal, State, UserId, to_stored_precision,
 };
+use firstcome::operate::verify::Verification;
 use firstcome::parts::gate::{Admission, Entrant, Gate, Key, ScriptGate};
 use firstcome::parts::store::{
     Applicant, BatchOutcome, CampaignChange, Closing, Decision, DirectOutcome, Intake, Making,
@@ -362,7 +363,8 @@ async fn a_replica_with_a_gate_and_one_without_never_hand_out_a_unit_twice() {
         "seed {seed}: each unit once, and all of them"
     );
     reconciler.sweep().await.unwrap();
-    let findings = reconciler.verify().await.unwrap();
+    let verification = Verification::new(test.store.clone(), gate.clone());
+    let findings = verification.run().await.unwrap();
     assert!(findings[0].breaches.is_empty(), "seed {seed}: {findings:?}");
 }
 

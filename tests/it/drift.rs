@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firstcome::domain::{Campaign, ParticipationId, Refusal, State, UserId};
+use firstcome::operate::verify::Verification;
 use firstcome::parts::gate::{Admission, Entrant, Gate, Key, ScriptGate};
 use firstcome::parts::store::{CampaignChange, Raise, Raised, Store};
 use firstcome::runtime::clock::Clock;
@@ -110,7 +111,8 @@ async fn verify_names_settings_that_the_store_lost() {
     for test in stores().await {
         let scene = Scene::new(&test.store).await;
         scene.lose(&test, &more_stock()).await;
-        let found = scene.reconciler.verify().await.unwrap();
+        let verification = Verification::new(test.store.clone(), scene.gate.clone());
+        let found = verification.run().await.unwrap();
         assert_eq!(found[0].breaches.len(), 1, "{:?}", found[0].breaches);
     }
 }

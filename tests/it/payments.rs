@@ -126,7 +126,7 @@ async fn a_reservation_that_is_cancelled_meanwhile_voids_the_payment_that_the_pr
         provider.answers.add_permits(1);
         let refused = confirming.await.unwrap();
         assert!(
-            matches!(refused, Err(ChangeError::Kept { .. })),
+            matches!(refused, Err(ChangeError::Unchanged { .. })),
             "{refused:?}"
         );
         assert_eq!(provider.voided(), [format!("own-{id}")]);

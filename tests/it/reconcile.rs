@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firstcome::domain::{CampaignId, ParticipationId, UserId};
 use firstcome::parts::gate::{
-    Admission, Entrant, Gate, GateError, Guarded, Key, Mark, RedisConfig, ScriptGate, Settings,
+    Admission, Entrant, Gate, GateError, Key, Mark, RedisConfig, ScriptGate, Settings,
 };
 use firstcome::runtime::clock::Clock;
 use firstcome::sale::reconcile::{Patience, Reconciler, Renewed};
@@ -161,19 +161,19 @@ async fn a_gate_that_does_not_answer_is_left_alone_until_it_answers_a_probe() {
         ..real
     };
     let prefix = unique("guarded");
-    let gate = Arc::new(ScriptGate::redis(&through, &prefix).await.unwrap());
-    let guarded = Guarded::new(gate);
-    assert!(guarded.inspect(CampaignId(1)).await.is_ok());
+    let gate = ScriptGate::redis(&through, &prefix).await.unwrap();
+    let gate = gate.with_breaker();
+    assert!(gate.inspect(CampaignId(1)).await.is_ok());
     proxy.set(Mode::Swallow);
-    let error = guarded.inspect(CampaignId(1)).await.unwrap_err();
+    let error = gate.inspect(CampaignId(1)).await.unwrap_err();
     assert!(matches!(error, GateError::Unavailable(_)), "{error:?}");
-    assert!(guarded.is_away());
-    let error = guarded.inspect(CampaignId(1)).await.unwrap_err();
+    assert!(gate.is_away());
+    let error = gate.inspect(CampaignId(1)).await.unwrap_err();
     assert!(matches!(error, GateError::Away), "{error:?}");
     proxy.set(Mode::Pass);
-    guarded.until_back(Duration::from_millis(20)).await;
-    assert!(!guarded.is_away());
-    assert!(guarded.inspect(CampaignId(1)).await.is_ok());
-    assert_eq!(guarded.outages(), 1);
+    gate.until_back(Duration::from_millis(20)).await;
+    assert!(!gate.is_away());
+    assert!(gate.inspect(CampaignId(1)).await.is_ok());
+    assert_eq!(gate.outages(), 1);
     forget(&prefix).await;
 }

@@ -112,7 +112,7 @@ async fn a_backlog_larger_than_every_bound_goes_out_whole_and_in_order() {
     let narrow = Config {
         poll_rows_max: 7,
         in_flight_max: 16,
-        lane_rows_max: 2,
+        worker_rows_max: 2,
         settle_rows_max: 5,
         ..config()
     };
@@ -210,7 +210,7 @@ async fn a_lane_that_always_panics_stops_the_process_and_loses_nothing() {
         outcome
             .failures
             .iter()
-            .any(|failure| failure.contains("relay.lane")),
+            .any(|failure| failure.contains("relay.worker")),
         "{outcome:?}"
     );
     assert_eq!(double.ids().len(), 0);
@@ -324,7 +324,7 @@ async fn what_was_committed_for_another_relay_is_said_and_wakes_it() {
         bench.commit(event).await;
     }
     first.handle.hints().send(fresh(&events)).await.unwrap();
-    let said = first.handle.elsewhere().next().await;
+    let said = first.handle.foreign_buckets().next().await;
     assert!(said.meets(BucketSet::of(theirs.clone())));
     assert!(!said.meets(BucketSet::of(first.handle.buckets())));
     // Taking buckets over may have made it poll already; what counts is what the word brings.

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use firstcome::domain::{Campaign, EventId, OutboxEvent, State};
 use firstcome::operate::status::{Replicas, StatusBoard};
-use firstcome::parts::gate::{Guarded, ScriptGate};
+use firstcome::operate::verify::Verification;
+use firstcome::parts::gate::ScriptGate;
 use firstcome::parts::store::{
     BatchOutcome, History, ParkedState, PendingKey, PurgePage, Store, StoreConfig, Under, Verdict,
 };
 use firstcome::runtime::clock::Clock;
 use firstcome::sale::meter::Meter;
-use firstcome::sale::reconcile::Reconciler;
 use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 
 use crate::store::intake;
@@ -90,8 +90,8 @@ async fn ids_left(store: &Store, events: &[OutboxEvent]) -> BTreeSet<EventId> {
 
 async fn assert_sound(store: &Store) {
     let gate = ScriptGate::in_process(Clock::System, &unique("t")).unwrap();
-    let reconciler = Reconciler::new(store.clone(), Arc::new(gate));
-    for finding in reconciler.verify().await.unwrap() {
+    let verification = Verification::new(store.clone(), Arc::new(gate));
+    for finding in verification.run().await.unwrap() {
         assert_eq!(finding.breaches, Vec::<String>::new());
     }
 }
@@ -99,8 +99,7 @@ async fn assert_sound(store: &Store) {
 async fn published(store: &Store, campaign: &Campaign) -> u64 {
     let gate = ScriptGate::in_process(Clock::System, &unique("t")).unwrap();
     let gate = Arc::new(gate);
-    let guard = Guarded::new(Arc::<ScriptGate>::clone(&gate));
-    let replicas = Replicas::new(Arc::clone(&gate), guard);
+    let replicas = Replicas::new(Arc::clone(&gate));
     let board = StatusBoard::new(store.clone(), gate, Meter::new(Clock::System), replicas);
     board
         .of(campaign.id)

@@ -9,7 +9,7 @@ use firstcome::domain::{
     Reward, Status, UserId, Wish, to_stored_precision,
 };
 use firstcome::operate::status::{Replicas, StatusBoard};
-use firstcome::parts::gate::{Guarded, ScriptGate};
+use firstcome::parts::gate::ScriptGate;
 use firstcome::parts::store::{
     Applicant, Due, Intake, Rewards, Store, StoreConfig, TallyRow, Wished,
 };
@@ -174,8 +174,7 @@ async fn the_live_view_reads_no_participation_and_no_minute() {
         .collect();
     store.add_tallies(&refused).await.unwrap();
     let gate = Arc::new(ScriptGate::in_process(Clock::System, &unique("t")).unwrap());
-    let guard = Guarded::new(Arc::<ScriptGate>::clone(&gate));
-    let replicas = Replicas::new(Arc::clone(&gate), guard);
+    let replicas = Replicas::new(Arc::clone(&gate));
     let board = StatusBoard::new(store.clone(), gate, Meter::new(Clock::System), replicas);
     let names = ["participation", "outbox_event", "rejection_tally"];
     let mut before = Vec::new();

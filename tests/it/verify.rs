@@ -9,11 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firstcome::domain::{Campaign, CampaignId, OutboxEvent, State};
+use firstcome::operate::verify::{Depth, Finding, Scope, Verification};
 use firstcome::parts::gate::ScriptGate;
 use firstcome::parts::store::{BatchOutcome, Intake, PendingKey, SEGMENT_RANKS, Store};
 use firstcome::runtime::clock::Clock;
-use firstcome::sale::reconcile::Reconciler;
-use firstcome::sale::reconcile::verify::{Depth, Finding, Scope};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 
 use crate::store::intake;
@@ -25,17 +24,17 @@ const FILLED: u64 = 4;
 const FULL: Scope = Scope {
     campaign: None,
     depth: Depth::Full,
-    order: firstcome::sale::reconcile::verify::Order::Kept,
+    order: firstcome::operate::verify::EventOrder::Required,
 };
 
-/// A reconciler whose gate has no state of anything.
-fn without_gate(store: &Store) -> Reconciler {
+/// A verification with a gate that has no state.
+fn without_gate(store: &Store) -> Verification {
     let gate = ScriptGate::in_process(Clock::System, &unique("t")).unwrap();
-    Reconciler::new(store.clone(), Arc::new(gate))
+    Verification::new(store.clone(), Arc::new(gate))
 }
 
 async fn verify(store: &Store, scope: &Scope) -> Vec<Finding> {
-    without_gate(store).verify_within(scope).await.unwrap()
+    without_gate(store).run_within(scope).await.unwrap()
 }
 
 /// What was found of one campaign.

@@ -10,15 +10,15 @@ use firstcome::domain::{
     UserId, to_stored_precision,
 };
 use firstcome::parts::gate::{
-    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, KeyDigest,
-    KeyRefused, Lease, Mark, Return, Settings, Ticket,
+    Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
+    KeyDigest, KeyRefused, Lease, Mark, Return, Settings,
 };
 use firstcome::parts::store::Intake;
 use firstcome::runtime::batcher::LaneConfig;
 use firstcome::runtime::clock::Clock;
 use firstcome::runtime::retry;
 use firstcome::runtime::supervisor::Supervisor;
-use firstcome::sale::group_commit::{Job, Verdict, Writer, WriterConfig};
+use firstcome::sale::group_commit::{CommitResult, Job, Writer, WriterConfig};
 use rand::seq::SliceRandom;
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -44,7 +44,7 @@ impl Gate for YesGate {
             .iter()
             .map(|_| {
                 let rank = self.rank.fetch_add(1, Ordering::SeqCst) + 1;
-                Admission::Admitted(Ticket {
+                Admission::Admitted(Lease {
                     epoch: 1,
                     rank,
                     remaining: None,
@@ -99,7 +99,7 @@ impl Gate for YesGate {
         Ok(true)
     }
 
-    async fn expired(&self, _: CampaignId, _: usize) -> Result<Vec<Lease>, GateError> {
+    async fn expired(&self, _: CampaignId, _: usize) -> Result<Vec<ExpiredLease>, GateError> {
         Ok(Vec::new())
     }
 
@@ -174,13 +174,13 @@ fn writer_on(test: &TestStore, gate: &Arc<YesGate>) -> (Supervisor, Writer) {
     (supervisor, writer)
 }
 
-/// Some users twice, all at once: the verdicts, and what the gate was told.
+/// Some users twice, all at once: the results, and what the gate was told.
 async fn rush(
     test: &TestStore,
     stock: u64,
     users: i64,
     twice: i64,
-) -> (Vec<Verdict>, Arc<YesGate>, Arc<Campaign>) {
+) -> (Vec<CommitResult>, Arc<YesGate>, Arc<Campaign>) {
     let seed: u64 = rand::random();
     eprintln!("seed {seed}");
     let campaign = Arc::new(create(&test.store, campaign_of(Some(stock))).await);
@@ -204,12 +204,13 @@ async fn rush(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gate_that_says_yes_to_everything_oversells_nothing() {
     for test in [sqlite().await, mysql().await] {
-        let (verdicts, gate, campaign) = rush(&test, 50, 100, 40).await;
+        let (results, gate, campaign) = rush(&test, 50, 100, 40).await;
         let count =
-            |wanted: fn(&Verdict) -> bool| verdicts.iter().filter(|one| wanted(one)).count();
-        let committed = count(|verdict| matches!(verdict, Verdict::Committed { .. }));
-        let refused = count(|verdict| matches!(verdict, Verdict::SoldOut | Verdict::Conflict));
-        assert_eq!((committed, refused), (50, 90), "{verdicts:?}");
+            |wanted: fn(&CommitResult) -> bool| results.iter().filter(|one| wanted(one)).count();
+        let committed = count(|result| matches!(result, CommitResult::Committed { .. }));
+        let refused =
+            count(|result| matches!(result, CommitResult::SoldOut | CommitResult::Conflict));
+        assert_eq!((committed, refused), (50, 90), "{results:?}");
         assert_eq!(
             gate.released.load(Ordering::SeqCst),
             90,
@@ -226,14 +227,14 @@ async fn a_gate_that_says_yes_to_everything_oversells_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_row_fails_alone() {
     for test in [sqlite().await, mysql().await] {
-        let (verdicts, _, _) = rush(&test, 1_000, 200, 1).await;
-        let refused = verdicts
+        let (results, _, _) = rush(&test, 1_000, 200, 1).await;
+        let refused = results
             .iter()
-            .filter(|verdict| **verdict == Verdict::Conflict)
+            .filter(|result| **result == CommitResult::Conflict)
             .count();
-        let committed = verdicts
+        let committed = results
             .iter()
-            .filter(|verdict| matches!(verdict, Verdict::Committed { .. }))
+            .filter(|result| matches!(result, CommitResult::Committed { .. }))
             .count();
         assert_eq!((committed, refused), (200, 1));
     }
@@ -246,10 +247,10 @@ async fn nothing_is_committed_under_a_lease_that_runs_out() {
     let gate = Arc::new(YesGate::default());
     let (_supervisor, writer) = writer_on(&test, &gate);
     let late = job(&campaign, 1, 1, Duration::from_millis(500));
-    let verdict = writer
+    let result = writer
         .commit(writer.reserve(campaign.id).unwrap(), late)
         .await;
-    assert_eq!(verdict, Verdict::Unavailable);
+    assert_eq!(result, CommitResult::Unavailable);
     assert_eq!(gate.released.load(Ordering::SeqCst), 1);
     assert_eq!(
         test.store.counts(campaign.id).await.unwrap().participations,
@@ -265,8 +266,8 @@ async fn a_rebuilt_gate_makes_old_tickets_worthless() {
     let gate = Arc::new(YesGate::default());
     let (_supervisor, writer) = writer_on(&test, &gate);
     let old = job(&campaign, 1, 1, Duration::from_secs(30));
-    let verdict = writer
+    let result = writer
         .commit(writer.reserve(campaign.id).unwrap(), old)
         .await;
-    assert_eq!(verdict, Verdict::StaleEpoch);
+    assert_eq!(result, CommitResult::StaleEpoch);
 }

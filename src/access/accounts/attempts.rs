@@ -13,9 +13,7 @@ use std::time::Duration;
 use super::AccountError;
 use super::concurrent::{Concurrent, ConcurrentConfig, Name, Place};
 use crate::access::limits::network;
-use crate::parts::gate::{
-    Bucket, Digest, Guarded, LoginBounds, LoginEnd, LoginTry, ScriptGate, Taken,
-};
+use crate::parts::gate::{Bucket, Digest, LoginBounds, LoginEnd, LoginTry, ScriptGate, Taken};
 
 /// How log-ins are slowed down.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +34,6 @@ const CONCURRENT_WAIT: Duration = Duration::from_secs(1);
 /// Counts log-ins that fail.
 pub(super) struct Attempts {
     failures: Arc<ScriptGate>,
-    guard: Arc<Guarded>,
     config: AttemptConfig,
     concurrent: Concurrent,
 }
@@ -52,10 +49,9 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempts {
-    pub fn new(failures: Arc<ScriptGate>, guard: Arc<Guarded>, config: AttemptConfig) -> Self {
+    pub fn new(failures: Arc<ScriptGate>, config: AttemptConfig) -> Self {
         Self {
             failures,
-            guard,
             config,
             concurrent: Concurrent::new(config.concurrent),
         }
@@ -71,8 +67,7 @@ impl Attempts {
         let name = Digest::of(&login.to_lowercase());
         let address = name_of(address);
         let bounds = &self.config.bounds;
-        let tried = self.failures.try_login(name, &address, bounds);
-        let tried = self.guard.ask(tried).await?;
+        let tried = self.failures.try_login(name, &address, bounds).await?;
         if let LoginTry::Wait(wait) = tried {
             return Err(AccountError::Throttled(wait, "login_name"));
         }
@@ -125,8 +120,7 @@ impl Attempts {
     }
 
     async fn take(&self, name: &str, bucket: Bucket) -> Result<Option<Duration>, AccountError> {
-        let taken = self.failures.take(name, bucket);
-        Ok(match self.guard.ask(taken).await? {
+        Ok(match self.failures.take(name, bucket).await? {
             Taken::Token { .. } => None,
             Taken::Nothing { next_in, .. } => Some(next_in),
         })
@@ -159,14 +153,11 @@ impl Attempt<'_> {
 
     async fn forget_name(&self, end: LoginEnd) -> Result<(), AccountError> {
         let Attempts {
-            failures,
-            guard,
-            config,
-            ..
+            failures, config, ..
         } = self.attempts;
         let how = (self.tried, end);
         let ended = failures.end_login(self.name, &self.address, how, &config.bounds);
-        Ok(guard.ask(ended).await?)
+        Ok(ended.await?)
     }
 
     /// Counts the attempt against its login name: how long to wait, if too many were tried. It is not taken back:
@@ -187,8 +178,7 @@ impl Attempt<'_> {
         match (self.attempts.config.address, self.tried) {
             (Some(bucket), LoginTry::Unknown) => {
                 let name = bucket_of(&self.address);
-                let put_back = self.attempts.failures.put_back(&name, bucket);
-                Ok(self.attempts.guard.ask(put_back).await?)
+                Ok(self.attempts.failures.put_back(&name, bucket).await?)
             }
             _ => Ok(()),
         }

@@ -130,7 +130,7 @@ impl Accounts {
     ) -> Result<Entered, AccountError> {
         let (user, series) = (shown.account(), shown.series());
         let found = self.sessions.find_series(user, series, shown.digest());
-        let found = self.guard.ask(found).await?;
+        let found = found.await?;
         if found != SeriesToken::Current {
             self.attempts.fail_from(address).await?;
         }
@@ -152,7 +152,7 @@ impl Accounts {
         let user = token.account();
         let idle = self.config.lifetime.idle;
         let found = self.sessions.find_session(user, token.digest(), idle);
-        let found = self.guard.ask(found).await?;
+        let found = found.await?;
         Ok(found.map(|found| Session {
             user,
             scopes: Scopes::among(found.scopes.split_whitespace()),
@@ -169,14 +169,14 @@ impl Accounts {
         if let Some(session) = session {
             let digest = Some(session.digest());
             let ended = self.sessions.end_session(session.account(), digest, None);
-            self.guard.ask(ended).await?;
+            ended.await?;
         }
         if let Some(remembered) = remembered {
             let series = Some(remembered.series());
             let ended = self
                 .sessions
                 .end_session(remembered.account(), None, series);
-            self.guard.ask(ended).await?;
+            ended.await?;
         }
         Ok(())
     }
@@ -249,7 +249,7 @@ impl Accounts {
             }),
         };
         let opened = self.sessions.open_session(account.id, opening);
-        match self.guard.ask(opened).await? {
+        match opened.await? {
             Opened::Session {
                 ends_at,
                 series_ends_at,

@@ -2,25 +2,20 @@
 //! HTTPS. One request, bounded in size and time; no redirect is followed, nothing is kept.
 
 use std::path::PathBuf;
-use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::Request;
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, HOST, USER_AGENT};
-use hyper_util::rt::TokioIo;
+use hyper::header::{ACCEPT, USER_AGENT};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio::io::AsyncReadExt;
 use url::{Host, Url};
 
 use super::{Algorithm, KeyError, KeySet};
+use crate::runtime::web::{self, WebClient};
 
 /// What goes wrong when keys are fetched.
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +34,10 @@ pub enum SourceError {
     File(#[source] std::io::Error),
     /// The address cannot be reached.
     #[error("reach the address of the keys")]
-    Connect(#[source] std::io::Error),
+    Connect(#[source] hyper_util::client::legacy::Error),
     /// What came was not HTTP.
     #[error("ask for the keys")]
-    Http(#[source] hyper::Error),
+    Http(#[source] hyper_util::client::legacy::Error),
     /// The answer did not come whole, or is too large.
     #[error("read the keys")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -95,11 +90,10 @@ impl Place {
 
 /// The certificates that an address has to be vouched for by: these, or those of the public web.
 pub fn trust(pem: Option<&str>) -> Result<RootCertStore, SourceError> {
-    let mut roots = RootCertStore::empty();
     let Some(pem) = pem else {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        return Ok(roots);
+        return Ok(web::public_roots());
     };
+    let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let certificate = certificate.map_err(|_| SourceError::Certificates)?;
         roots
@@ -115,7 +109,7 @@ pub fn trust(pem: Option<&str>) -> Result<RootCertStore, SourceError> {
 /// Fetches a key set.
 pub struct Source {
     place: Place,
-    tls: Arc<ClientConfig>,
+    client: WebClient<Empty<Bytes>>,
     algorithms: Vec<Algorithm>,
     bytes_max: usize,
     timeout: Duration,
@@ -129,15 +123,9 @@ impl Source {
         algorithms: Vec<Algorithm>,
         (timeout, bytes_max): (Duration, usize),
     ) -> Result<Self, SourceError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(SourceError::Tls)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
         Ok(Self {
             place,
-            tls: Arc::new(tls),
+            client: web::client(roots).map_err(SourceError::Tls)?,
             algorithms,
             bytes_max,
             timeout,
@@ -176,55 +164,24 @@ impl Source {
     }
 
     async fn web(&self, url: &Url) -> Result<Bytes, SourceError> {
-        let host = match url.host().ok_or(SourceError::Place)? {
-            Host::Domain(name) => name.to_owned(),
-            Host::Ipv4(address) => address.to_string(),
-            Host::Ipv6(address) => address.to_string(),
-        };
-        let port = url.port_or_known_default().ok_or(SourceError::Place)?;
-        let stream = TcpStream::connect((host.as_str(), port))
-            .await
-            .map_err(SourceError::Connect)?;
-        if url.scheme() == "http" {
-            return self.ask(stream, url).await;
-        }
-        let name = ServerName::try_from(host).map_err(|_| SourceError::Place)?;
-        let stream = TlsConnector::from(Arc::clone(&self.tls))
-            .connect(name, stream)
-            .await
-            .map_err(SourceError::Connect)?;
-        self.ask(stream, url).await
-    }
-
-    async fn ask<S>(&self, stream: S, url: &Url) -> Result<Bytes, SourceError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(SourceError::Http)?;
-        let address = &url[url::Position::BeforePath..url::Position::AfterQuery];
-        let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
-        let request = Request::get(address)
-            .header(HOST, host)
+        let request = Request::get(url.as_str())
             .header(ACCEPT, "application/jwk-set+json, application/json")
             .header(USER_AGENT, concat!("firstcome/", env!("CARGO_PKG_VERSION")))
             .body(Empty::<Bytes>::new())
             .map_err(|_| SourceError::Place)?;
-        let mut asked = pin!(async {
-            let answer = sender.send_request(request).await;
-            let answer = answer.map_err(SourceError::Http)?;
-            if answer.status() != 200 {
-                return Err(SourceError::Status(answer.status().as_u16()));
+        let answer = self.client.request(request).await;
+        let answer = answer.map_err(|error| {
+            if error.is_connect() {
+                SourceError::Connect(error)
+            } else {
+                SourceError::Http(error)
             }
-            let body = Limited::new(answer.into_body(), self.bytes_max).collect();
-            Ok(body.await.map_err(too_large_or_cut)?.to_bytes())
-        });
-        tokio::select! {
-            answer = &mut asked => answer,
-            // A connection that is closed after the answer has handed all of it over.
-            _ = connection => asked.await,
+        })?;
+        if answer.status() != 200 {
+            return Err(SourceError::Status(answer.status().as_u16()));
         }
+        let body = Limited::new(answer.into_body(), self.bytes_max).collect();
+        Ok(body.await.map_err(too_large_or_cut)?.to_bytes())
     }
 }
 

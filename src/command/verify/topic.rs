@@ -9,21 +9,20 @@ use crate::domain::CampaignId;
 use crate::events::topic_check::{
     self, Checker, Differences, Expected, Gone, Presence, Report, TopicVerdict,
 };
+use crate::operate::verify::{Finding, Scope, Verification};
 use crate::parts::broker::kafka::Kafka;
 use crate::parts::store::{Segment, Store, StoreError};
-use crate::sale::reconcile::Reconciler;
-use crate::sale::reconcile::verify::{Finding, Scope};
 
 /// The findings, and the verdict on the topic. On a system under traffic events are published after the topic
 /// was read and before the database is: what is missing at a first look is lost only if it is at a second.
 pub(super) async fn verify(
-    (reconciler, store): (&Reconciler, &Store),
+    (verification, store): (&Verification, &Store),
     scope: &Scope,
     kafka: &Kafka,
     topic: &str,
     within: Duration,
 ) -> anyhow::Result<(Vec<Finding>, TopicVerdict)> {
-    let findings = reconciler.verify_within(scope).await?;
+    let findings = verification.run_within(scope).await?;
     let expected = expected(&findings);
     let (mut report, mut gone) = read(kafka, topic, within).await?;
     let mut differences = compare(store, &expected, &report.presence).await?;

@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::poison::{Flaw, Poison};
 use super::record::change;
 use super::worker::{Revoked, Worker};
 use crate::domain::{COUPONS_MAX, CampaignId, Change, Reward, Status};
-use crate::parts::broker::kafka::Share;
+use crate::parts::broker::kafka::OwnedPartition;
 use crate::parts::broker::{Delivered, TRACEPARENT};
 use crate::parts::store::{Applied, Due, StoreError};
 use crate::runtime::failpoint;
@@ -34,12 +33,12 @@ impl Worker {
     /// Does all there is to do about `records`, as a part of the traces they belong to.
     pub(super) async fn work_on(
         &self,
-        share: &Share,
+        owned: &OwnedPartition,
         records: &[Delivered],
         began: Instant,
     ) -> Result<(), Revoked> {
         let mut spans = self.spans(records);
-        let done = self.do_all(share, records, began).await;
+        let done = self.do_all(owned, records, began).await;
         if done.is_err() {
             for span in &mut spans {
                 span.failed("the partition is another's now");
@@ -64,16 +63,16 @@ impl Worker {
 
     async fn do_all(
         &self,
-        share: &Share,
+        owned: &OwnedPartition,
         records: &[Delivered],
         began: Instant,
     ) -> Result<(), Revoked> {
         // Closed only with the process.
         let _permit = self.permits.acquire().await;
-        let mut sorted = self.sort(share, records).await?;
+        let mut sorted = self.sort(owned, records).await?;
         let dues = std::mem::take(&mut sorted.dues);
         for part in parts(&dues) {
-            self.apply(share, part, &mut sorted.poison).await?;
+            self.apply(owned, part, &mut sorted.poison).await?;
         }
         for (record, poison) in &sorted.poison {
             tracing::warn!(
@@ -84,7 +83,7 @@ impl Worker {
                 "a record cannot be applied"
             );
             let copied = self.insist(
-                share,
+                owned,
                 "copy a dead letter",
                 |_, _| false,
                 || self.copy(record, poison),
@@ -99,7 +98,7 @@ impl Worker {
 
     async fn sort<'a>(
         &self,
-        share: &Share,
+        owned: &OwnedPartition,
         records: &'a [Delivered],
     ) -> Result<Sorted<'a>, Revoked> {
         let mut sorted = Sorted::default();
@@ -114,7 +113,7 @@ impl Worker {
             };
             let reward = match terms.entry(change.campaign) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(unknown) => unknown.insert(self.terms(share, change.campaign).await?),
+                Entry::Vacant(unknown) => unknown.insert(self.terms(owned, change.campaign).await?),
             };
             let reward = reward.clone();
             match reward.and_then(|reward| within_bounds(&change, reward)) {
@@ -126,58 +125,21 @@ impl Worker {
         Ok(sorted)
     }
 
-    /// What this consumer grants in a campaign.
-    async fn terms(
-        &self,
-        share: &Share,
-        campaign: CampaignId,
-    ) -> Result<Result<Option<Reward>, Poison>, Revoked> {
-        let unreadable = |failure: &Arc<StoreError>, _| {
-            matches!(failure.as_ref(), StoreError::Unreadable { .. })
-        };
-        let asked = self.insist(share, "read a campaign", unreadable, || {
-            self.reward_of(campaign)
-        });
-        let poison = |text: String| Poison::new(Flaw::Campaign, text);
-        Ok(match asked.await? {
-            Ok(Some(reward)) => Ok(reward.filter(|reward| self.consumer.grants(reward))),
-            Ok(None) => Err(poison(format!("there is no campaign {campaign}"))),
-            Err(failure) => Err(poison(format!("campaign {campaign}: {failure}"))),
-        })
-    }
-
-    /// The reward of a campaign; the outer none: there is no such campaign. That is not believed of a
-    /// catalogue, which remembers for a while what was not there: it may have been created since.
-    #[allow(
-        clippy::option_option,
-        reason = "no campaign and no reward are two things"
-    )]
-    async fn reward_of(
-        &self,
-        campaign: CampaignId,
-    ) -> Result<Option<Option<Reward>>, Arc<StoreError>> {
-        if let Some(found) = self.parts.catalogue.get(campaign).await? {
-            return Ok(Some(found.reward.clone()));
-        }
-        let found = self.parts.store.campaign(campaign).await;
-        Ok(found.map_err(Arc::new)?.map(|found| found.reward))
-    }
-
     /// Applies a part of a batch in one transaction, and marks what was rewarded. Where the database does
     /// not take it, each of it alone, so that only what is at fault is poison.
     async fn apply<'a>(
         &self,
-        share: &Share,
+        owned: &OwnedPartition,
         part: &[(&'a Delivered, Due)],
         poison: &mut Vec<(&'a Delivered, Poison)>,
     ) -> Result<(), Revoked> {
         let dues: Vec<Due> = part.iter().map(|(_, due)| due.clone()).collect();
-        match self.apply_at_once(share, &dues).await? {
-            Ok(applied) => self.mark(share, &applied).await?,
+        match self.apply_at_once(owned, &dues).await? {
+            Ok(applied) => self.mark(owned, &applied).await?,
             Err(_) if dues.len() > 1 => {
                 for (record, due) in part {
-                    match self.apply_at_once(share, std::slice::from_ref(due)).await? {
-                        Ok(applied) => self.mark(share, &applied).await?,
+                    match self.apply_at_once(owned, std::slice::from_ref(due)).await? {
+                        Ok(applied) => self.mark(owned, &applied).await?,
                         Err(failure) => poison.push((record, refused(&failure))),
                     }
                 }
@@ -192,22 +154,22 @@ impl Worker {
 
     async fn apply_at_once(
         &self,
-        share: &Share,
+        owned: &OwnedPartition,
         dues: &[Due],
     ) -> Result<Result<Applied, StoreError>, Revoked> {
         let is_final = |failure: &StoreError, failures: u32| {
             let is_refused = matches!(failure, StoreError::Constraint(_));
             failure.is_about_values() || (is_refused && failures >= REFUSALS_MAX)
         };
-        self.insist(share, "apply a batch", is_final, || {
+        self.insist(owned, "apply a batch", is_final, || {
             self.parts.rewards.apply(self.consumer, dues)
         })
         .await
     }
 
-    async fn mark(&self, share: &Share, applied: &Applied) -> Result<(), Revoked> {
+    async fn mark(&self, owned: &OwnedPartition, applied: &Applied) -> Result<(), Revoked> {
         let marked = self.insist(
-            share,
+            owned,
             "mark what was rewarded",
             |_, _| false,
             || self.parts.store.mark_rewarded(&applied.rewarded),

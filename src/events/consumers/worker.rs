@@ -10,7 +10,7 @@ use super::metrics::Counts;
 use super::{Config, Parts};
 use crate::domain::Consumer;
 use crate::parts::broker::PublishError;
-use crate::parts::broker::kafka::Share;
+use crate::parts::broker::kafka::OwnedPartition;
 use crate::parts::store::StoreError;
 
 /// How long an attempt may go on after the partition was taken away. What comes of it then is not known,
@@ -59,23 +59,23 @@ impl Passing for PublishError {
 
 impl Worker {
     /// Works until the partition is taken away.
-    pub(super) async fn run(self: Arc<Self>, mut share: Share) {
+    pub(super) async fn run(self: Arc<Self>, mut owned: OwnedPartition) {
         let mut records = Vec::with_capacity(self.config.batch_records_max);
         loop {
             let came = tokio::select! {
                 biased;
-                () = share.revoked.cancelled() => return,
-                came = share.records.recv_many(&mut records, self.config.batch_records_max) => came,
+                () = owned.revoked.cancelled() => return,
+                came = owned.records.recv_many(&mut records, self.config.batch_records_max) => came,
             };
             let Some(last) = records.last().map(|record| record.offset) else {
                 debug_assert_eq!(came, 0, "only a closed queue gives nothing");
                 return;
             };
             let began = Instant::now();
-            if let Err(Revoked) = self.work_on(&share, &records, began).await {
+            if let Err(Revoked) = self.work_on(&owned, &records, began).await {
                 return;
             }
-            share.done(last);
+            owned.done(last);
             records.clear();
         }
     }
@@ -83,7 +83,7 @@ impl Worker {
     /// Does something until it succeeds. `Err(Ok(…))` is a failure that `is_final` says no attempt mends.
     pub(super) async fn insist<T, E: Passing, F>(
         &self,
-        share: &Share,
+        owned: &OwnedPartition,
         what: &'static str,
         is_final: impl Fn(&E, u32) -> bool,
         mut attempt: impl FnMut() -> F,
@@ -99,7 +99,7 @@ impl Worker {
                     Ok(done) => return Ok(Ok(done)),
                     Err(failure) => failure,
                 },
-                () = overdue(share) => return Err(Revoked),
+                () = overdue(owned) => return Err(Revoked),
             };
             failures += 1;
             if is_final(&failure, failures) {
@@ -107,10 +107,10 @@ impl Worker {
             }
             self.counts.retries.inc();
             let pause = self.pause(&failure, failures);
-            self.tell(share, what, &failure, failures);
+            self.tell(owned, what, &failure, failures);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = share.revoked.cancelled() => return Err(Revoked),
+                () = owned.revoked.cancelled() => return Err(Revoked),
             }
         }
     }
@@ -125,14 +125,20 @@ impl Worker {
     }
 
     /// A line for the first failure and then for every tenth: an outage is not a flood of lines.
-    fn tell(&self, share: &Share, what: &'static str, failure: &impl Passing, failures: u32) {
+    fn tell(
+        &self,
+        owned: &OwnedPartition,
+        what: &'static str,
+        failure: &impl Passing,
+        failures: u32,
+    ) {
         if failure.is_contention() && failures < 10 {
             return;
         }
         if failures == 1 || failures.is_multiple_of(10) {
             tracing::warn!(
                 consumer = self.consumer.as_str(),
-                partition = share.partition,
+                partition = owned.partition,
                 attempt = failures,
                 error = failure as &dyn std::error::Error,
                 "{what}: tried again"
@@ -141,7 +147,7 @@ impl Worker {
     }
 }
 
-async fn overdue(share: &Share) {
-    share.revoked.cancelled().await;
+async fn overdue(owned: &OwnedPartition) {
+    owned.revoked.cancelled().await;
     tokio::time::sleep(GRACE).await;
 }

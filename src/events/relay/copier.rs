@@ -5,61 +5,61 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Parts, record};
+use super::{Context, record};
 use crate::parts::broker::PublishError;
 use crate::parts::store::{Parked, ParkedState, StoreError, Without};
 use crate::runtime::supervisor::BoxError;
 
-/// How often it looks though no copy is known to be due.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// When a dead letter is looked at again of which this release cannot read the event.
+/// Longest time between two runs.
+const INTERVAL_MAX: Duration = Duration::from_secs(60);
+/// Delay of a dead letter whose event this release cannot read.
 const UNREADABLE_AGAIN_IN: Duration = Duration::from_secs(3_600);
 /// Dead letters copied in one go.
 const COPY_ROWS_MAX: u32 = 100;
 
 /// Runs until told to stop.
-pub(super) async fn copy(parts: Parts, stop: CancellationToken) -> Result<(), BoxError> {
+pub(super) async fn copy(context: Context, stop: CancellationToken) -> Result<(), BoxError> {
     loop {
-        let wait = copy_due(&parts).await.unwrap_or_else(|failure| {
+        let wait = copy_due(&context).await.unwrap_or_else(|failure| {
             tracing::warn!(%failure, "dead letters not copied");
-            parts.config.copy_delay
+            context.config.copy_delay
         });
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = parts.died.notified() => {}
+            () = context.dead_letter_added.notified() => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
 }
 
-/// Copies what is due: how long until it is worth another look.
-async fn copy_due(parts: &Parts) -> Result<Duration, StoreError> {
-    let buckets = parts.ownership.buckets();
+/// Copies due dead letters. Returns the time until the next run.
+async fn copy_due(context: &Context) -> Result<Duration, StoreError> {
+    let buckets = context.ownership.buckets();
     if buckets.is_empty() {
-        return Ok(LOOK_EVERY);
+        return Ok(INTERVAL_MAX);
     }
     let state = ParkedState::Dead;
-    let due = parts
+    let due = context
         .store
         .parked_due(state, &buckets, &Without::default(), COPY_ROWS_MAX)
         .await?;
     for (row, error) in due.unreadable {
         tracing::warn!(outbox.id = %row.id, error, "dead letter not copied: it cannot be read");
-        parts
+        context
             .store
             .put_off_copy(row.id, UNREADABLE_AGAIN_IN)
             .await?;
     }
     for dead in due.parked {
         let id = dead.event.id;
-        match copy_one(parts, &dead).await {
+        match copy_one(context, &dead).await {
             Ok(()) => {
-                parts.store.dead_letter_copied(id).await?;
+                context.store.dead_letter_copied(id).await?;
             }
             Err(failure) => {
                 tracing::warn!(%failure, outbox.id = %id, "dead letter not copied");
-                let delay = parts.config.copy_delay;
-                parts.store.put_off_copy(id, delay).await?;
+                let delay = context.config.copy_delay;
+                context.store.put_off_copy(id, delay).await?;
                 if !matches!(failure, PublishError::Record(_)) {
                     // The others would fail the same way.
                     return Ok(delay);
@@ -67,22 +67,22 @@ async fn copy_due(parts: &Parts) -> Result<Duration, StoreError> {
             }
         }
     }
-    let next = parts
+    let next = context
         .store
         .next_due(state, &buckets, &Without::default())
         .await?;
-    let wait = next.unwrap_or(LOOK_EVERY);
-    Ok(wait.min(LOOK_EVERY).max(parts.config.poll_min))
+    let wait = next.unwrap_or(INTERVAL_MAX);
+    Ok(wait.min(INTERVAL_MAX).max(context.config.poll_min))
 }
 
-async fn copy_one(parts: &Parts, dead: &Parked) -> Result<(), PublishError> {
-    let config = &parts.config;
+async fn copy_one(context: &Context, dead: &Parked) -> Result<(), PublishError> {
+    let config = &context.config;
     let record = record::dead_letter(dead, &config.topic_prefix);
-    parts.publisher.ask_partition(&record).await?;
-    match parts.publisher.publish(&record).await {
+    context.publisher.ask_partition(&record).await?;
+    match context.publisher.publish(&record).await {
         Err(PublishError::Record(_)) => {
             let record = record::without_payload(record);
-            parts.publisher.publish(&record).await?;
+            context.publisher.publish(&record).await?;
         }
         other => {
             other?;

@@ -1,32 +1,30 @@
-//! Takes rows, handed over or polled, and gives each to its lane, once. It never waits for a lane: a
+//! Takes rows, handed over or polled, and gives each to its worker, once. It never waits for a worker: a
 //! row that finds no room stays where it is, pending.
 
-mod passing;
-mod trial;
+mod hand_over;
+mod load;
+mod probe;
 mod unreadable;
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::claims::Claims;
+use super::in_flight::InFlight;
 use super::owner::Term;
 use super::pace::Pace;
-use super::parker::Note;
+use super::parker::Report;
 use super::reading::{Coverage, Reading};
-use super::{Item, KeyPolicy, Parts, Signal};
-use crate::domain::{BucketSet, Fresh, OutboxEvent};
-use crate::parts::store::{ParkedState, Pending, StoreError};
+use super::{Context, Item, KeyPolicy, Signal};
+use crate::domain::{BucketSet, Fresh};
+use crate::parts::store::{ParkedState, StoreError};
 use crate::runtime::supervisor::BoxError;
 
-/// Events loaded by one statement.
-const LOAD_ROWS_MAX: usize = 500;
 /// Rows of a topic that cannot be written to that go out to find out whether it can be again.
-const TRIAL_ROWS_MAX: usize = 32;
+const PROBE_ROWS_MAX: usize = 32;
 /// A poll that took long is followed by a wait so many times as long.
 const SLOW_POLL_SHARE: u32 = 4;
 /// And never longer than this.
@@ -41,10 +39,10 @@ pub(super) struct Inlets {
 
 #[derive(Debug)]
 pub(super) struct Dispatcher {
-    parts: Parts,
-    lanes: Vec<mpsc::Sender<Item>>,
-    parker: mpsc::Sender<Note>,
-    claims: Claims,
+    context: Context,
+    workers: Vec<mpsc::Sender<Item>>,
+    parker: mpsc::Sender<Report>,
+    in_flight: InFlight,
     /// Tenure of each bucket whose blocked keys are known.
     tenures: BTreeMap<u16, Term>,
     reading: Reading,
@@ -52,7 +50,7 @@ pub(super) struct Dispatcher {
     /// Whether the last poll found no room for rows.
     starved: bool,
     /// Rows of partitions that may be probed are not looked for before: last time there were none.
-    next_trial: Instant,
+    next_probe: Instant,
     wait: Duration,
     next_poll: Instant,
     /// However many wake it: a poll that takes long is not to be all that the database does.
@@ -61,33 +59,33 @@ pub(super) struct Dispatcher {
 
 impl Dispatcher {
     pub(super) fn new(
-        parts: &Parts,
-        lanes: Vec<mpsc::Sender<Item>>,
-        parker: mpsc::Sender<Note>,
+        context: &Context,
+        workers: Vec<mpsc::Sender<Item>>,
+        parker: mpsc::Sender<Report>,
     ) -> Self {
         Self {
-            parts: Parts::clone(parts),
-            lanes,
+            context: Context::clone(context),
+            workers,
             parker,
-            claims: Claims::default(),
+            in_flight: InFlight::default(),
             tenures: BTreeMap::new(),
             reading: Reading::default(),
             pace: Pace::new(Instant::now()),
             starved: false,
-            next_trial: Instant::now(),
-            wait: parts.config.poll_min,
+            next_probe: Instant::now(),
+            wait: context.config.poll_min,
             next_poll: Instant::now(),
             not_before: Instant::now(),
         }
     }
 
-    /// Runs until told to stop. What is under way then is the lanes' to finish.
+    /// Runs until told to stop. What is under way then is the workers' to finish.
     pub(super) async fn run(
         mut self,
         mut inlets: Inlets,
         stop: CancellationToken,
     ) -> Result<(), BoxError> {
-        let parts = Parts::clone(&self.parts);
+        let context = Context::clone(&self.context);
         let mut hints_open = true;
         loop {
             let room = self.room() > 0;
@@ -99,7 +97,7 @@ impl Dispatcher {
                     Some(fresh) => self.on_hint(fresh),
                     None => hints_open = false,
                 },
-                () = parts.wake.notified() => self.poll_within(Duration::ZERO),
+                () = context.wake.notified() => self.poll_within(Duration::ZERO),
                 () = tokio::time::sleep_until(self.next_poll.max(self.not_before)) => {
                     // Handed-over rows first: the poll would only find them again.
                     while let Ok(fresh) = inlets.hints.try_recv() {
@@ -112,12 +110,12 @@ impl Dispatcher {
     }
 
     fn room(&self) -> usize {
-        let max = usize::try_from(self.parts.config.in_flight_max).unwrap_or(usize::MAX);
-        max.saturating_sub(self.claims.len())
+        let max = usize::try_from(self.context.config.in_flight_max).unwrap_or(usize::MAX);
+        max.saturating_sub(self.in_flight.len())
     }
 
     fn poll_within(&mut self, delay: Duration) {
-        self.wait = self.parts.config.poll_min;
+        self.wait = self.context.config.poll_min;
         self.next_poll = self.next_poll.min(Instant::now() + delay);
     }
 
@@ -125,8 +123,8 @@ impl Dispatcher {
         match signal {
             Signal::Settled(ids) => {
                 for id in ids {
-                    self.claims.remove(id, &self.parts);
-                    self.claims.remember(id);
+                    self.in_flight.remove(id, &self.context);
+                    self.in_flight.remember(id);
                 }
                 if self.starved || self.reading.has_backlog() {
                     self.poll_within(Duration::ZERO);
@@ -134,18 +132,18 @@ impl Dispatcher {
             }
             Signal::Back(ids) => {
                 for id in ids {
-                    self.claims.remove(id, &self.parts);
+                    self.in_flight.remove(id, &self.context);
                 }
-                self.poll_within(self.parts.config.poll_min);
-                self.next_trial = Instant::now();
-                self.poll_for_trial();
+                self.poll_within(self.context.config.poll_min);
+                self.next_probe = Instant::now();
+                self.poll_for_probe();
             }
             Signal::Due(items) => {
                 for item in items {
-                    let known = self.claims.contains(item.event.id);
+                    let known = self.in_flight.contains(item.event.id);
                     // One that finds no room is brought again by the parker's next pass.
-                    if !known && self.parts.ownership.may_send(item.event.bucket) {
-                        self.pass_to_lane(item);
+                    if !known && self.context.ownership.may_send(item.event.bucket) {
+                        self.send_to_worker(item);
                     }
                 }
             }
@@ -160,51 +158,51 @@ impl Dispatcher {
         self.pace.handed_over(fresh.events.len(), Instant::now());
         let mut foreign = Vec::new();
         for event in fresh.events {
-            if self.claims.contains(event.id) || self.claims.was_settled(event.id) {
+            if self.in_flight.contains(event.id) || self.in_flight.was_settled(event.id) {
                 continue;
             }
-            if !self.parts.ownership.owns(event.bucket) {
+            if !self.context.ownership.owns(event.bucket) {
                 foreign.push(event.bucket);
                 continue;
             }
             // It is read when its partition takes records again.
             if self
-                .parts
+                .context
                 .breakers
-                .is_partition_held(self.parts.place(&event))
+                .is_partition_held(self.context.target(&event))
             {
                 continue;
             }
             let known = self.tenures.contains_key(&event.bucket);
             let may_go = known
-                && self.parts.ownership.may_send(event.bucket)
-                && !self.parts.breakers.is_held(event.stream);
+                && self.context.ownership.may_send(event.bucket)
+                && !self.context.breakers.is_held(event.stream);
             let is_first = !event.shares_its_key() && event.key_sequence == 1;
             if is_first && may_go && self.room() > 0 && self.dispatch(event, Some(committed_at)) {
-                self.parts.metrics.wake_hits.inc();
+                self.context.metrics.wake_hits.inc();
             } else {
-                self.poll_within(self.parts.config.poll_min);
+                self.poll_within(self.context.config.poll_min);
             }
         }
-        self.parts.elsewhere.note(BucketSet::of(foreign));
+        self.context.foreign_buckets.add(BucketSet::of(foreign));
     }
 
     async fn on_poll(&mut self) {
         let began = Instant::now();
-        self.parts.metrics.polls.inc();
+        self.context.metrics.polls.inc();
         let outcome = self.poll().await;
         let took = began.elapsed();
         let is_read = outcome.is_ok();
         match outcome {
             Ok(Found::Nothing) => {
-                self.wait = (self.wait * 2).min(self.parts.config.poll_max);
+                self.wait = (self.wait * 2).min(self.context.config.poll_max);
             }
-            Ok(Found::Rows) => self.wait = self.parts.config.poll_min,
+            Ok(Found::Rows) => self.wait = self.context.config.poll_min,
             Ok(Found::More) => self.wait = Duration::ZERO,
             Ok(Found::OutOfTurn) => self.wait = self.pace.next_window() - Instant::now(),
             Err(failure) => {
                 tracing::warn!(%failure, "outbox not read");
-                self.wait = self.parts.config.poll_max;
+                self.wait = self.context.config.poll_max;
             }
         }
         let now = Instant::now();
@@ -212,16 +210,17 @@ impl Dispatcher {
         if is_read && self.wait > Duration::ZERO {
             self.not_before = now + (took * SLOW_POLL_SHARE).min(SLOW_POLL_WAIT_MAX);
         }
-        self.wait = self.wait.max(self.parts.config.poll_min);
-        self.poll_for_trial();
+        self.wait = self.wait.max(self.context.config.poll_min);
+        self.poll_for_probe();
     }
 
     /// Reads what is pending in the owned buckets and dispatches what is new.
     async fn poll(&mut self) -> Result<Found, StoreError> {
-        self.parts.blocked.begin_reading();
+        self.context.blocked_keys.begin_reading();
         let owned = self.take_over().await?;
-        self.send_on_trial(&owned).await?;
-        let poll_rows_max = usize::try_from(self.parts.config.poll_rows_max).unwrap_or(usize::MAX);
+        self.send_probes(&owned).await?;
+        let poll_rows_max =
+            usize::try_from(self.context.config.poll_rows_max).unwrap_or(usize::MAX);
         let mut fresh_max = poll_rows_max.min(self.room());
         self.starved = fresh_max == 0;
         if self.reading.has_backlog()
@@ -232,14 +231,17 @@ impl Dispatcher {
             }
             fresh_max = fresh_max.min(allowed);
         }
-        let parts = Parts::clone(&self.parts);
-        let under_way = |bucket| parts.ownership.under_way(bucket);
+        let context = Context::clone(&self.context);
+        let under_way = |bucket| context.ownership.under_way(bucket);
         let Some(page) = self.reading.next(&owned, fresh_max, under_way) else {
             return Ok(Found::Nothing);
         };
         let limit = u32::try_from(page.rows_max).unwrap_or(u32::MAX);
-        let without = parts.without_away();
-        let found = parts.store.pending(&page.buckets, &without, limit).await?;
+        let without = context.excluded_from_poll();
+        let found = context
+            .store
+            .pending(&page.buckets, &without, limit)
+            .await?;
         let last = found.last().map(|row| row.key.bucket);
         let coverage = self.reading.was_read(&page, found.len(), last);
         let taken = self.take_new(found, page.fresh_max).await?;
@@ -252,91 +254,27 @@ impl Dispatcher {
         })
     }
 
-    /// Dispatches those of the rows read that are new, at most so many: how many were taken.
-    async fn take_new(
-        &mut self,
-        found: Vec<Pending>,
-        rows_max: usize,
-    ) -> Result<usize, StoreError> {
-        let (held, free): (Vec<_>, Vec<_>) = found.into_iter().partition(|row| row.held);
-        let fresh: Vec<Pending> = free
-            .into_iter()
-            .filter(|row| !self.claims.contains(row.key.event_id))
-            .take(rows_max)
-            .collect();
-        if fresh.is_empty() {
-            return Ok(0);
-        }
-        let ids: Vec<_> = held.iter().map(|row| row.key.event_id).collect();
-        let held_keys = self.parts.store.keys_of(&ids).await?;
-        self.take(&fresh, held_keys).await
-    }
-
-    /// Loads and dispatches pending rows: how many were taken. Rows of `refused` keys stay.
-    async fn take(
-        &mut self,
-        fresh: &[Pending],
-        mut refused: HashSet<String>,
-    ) -> Result<usize, StoreError> {
-        let mut taken = 0;
-        let mut on_trial = 0;
-        for rows in fresh.chunks(LOAD_ROWS_MAX) {
-            let ids: Vec<_> = rows.iter().map(|row| row.key.event_id).collect();
-            let mut loaded = self.parts.store.outbox_events(&ids).await?;
-            if loaded.events.len() < rows.len() {
-                self.give_up_unreadable(rows, &loaded);
-            }
-            loaded.events.sort_by(in_order);
-            for event in loaded.events {
-                // Once one row of a key stays, so do those after it.
-                if refused.contains(&*event.key) {
-                    continue;
-                }
-                let place = self.parts.place(&event);
-                if self.parts.breakers.is_partition_held(place) {
-                    refused.insert(event.key.to_string());
-                    continue;
-                }
-                if self.parts.breakers.is_on_trial(event.stream) {
-                    on_trial += 1;
-                    if on_trial > TRIAL_ROWS_MAX {
-                        // The trial may be over before those behind it come.
-                        refused.insert(event.key.to_string());
-                        continue;
-                    }
-                }
-                let key = Arc::clone(&event.key);
-                if self.dispatch(event, None) {
-                    taken += 1;
-                } else {
-                    refused.insert(key.to_string());
-                }
-            }
-        }
-        Ok(taken)
-    }
-
     /// Reads which keys are blocked in buckets that are newly ours. The owned buckets, in order.
     async fn take_over(&mut self) -> Result<Vec<u16>, StoreError> {
-        let usable = self.parts.ownership.usable();
+        let usable = self.context.ownership.usable();
         let fresh: Vec<u16> = usable
             .iter()
             .filter(|(bucket, term)| self.tenures.get(bucket) != Some(term))
             .map(|(bucket, _)| *bucket)
             .collect();
         if !fresh.is_empty() {
-            let blocked = match self.parts.config.key_policy {
+            let blocked = match self.context.config.key_policy {
                 KeyPolicy::Block => {
                     // Those blocked by nothing, too: the parker lets them go, and they are not to be passed.
                     let states = [ParkedState::Retry, ParkedState::Blocked];
-                    self.parts.store.parked_keys(&states, &fresh).await?
+                    self.context.store.parked_keys(&states, &fresh).await?
                 }
                 KeyPolicy::Skip => Vec::new(),
             };
-            self.parts.blocked.learn(&fresh, blocked);
+            self.context.blocked_keys.learn(&fresh, blocked);
             // Their parked rows are ours now, too.
-            self.parts.unparked.notify_one();
-            self.parts.died.notify_one();
+            self.context.buckets_gained.notify_one();
+            self.context.dead_letter_added.notify_one();
         }
         let buckets = usable.keys().copied().collect();
         self.tenures = usable;
@@ -353,17 +291,4 @@ enum Found {
     /// Soon.
     Rows,
     Nothing,
-}
-
-/// Rows of one key together, each participation's in its own order, others in order of id, which is
-/// the order of their commits.
-fn in_order(one: &OutboxEvent, other: &OutboxEvent) -> std::cmp::Ordering {
-    let sequence = |event: &OutboxEvent| {
-        if event.shares_its_key() {
-            0
-        } else {
-            event.key_sequence
-        }
-    };
-    (&one.key, sequence(one), one.id).cmp(&(&other.key, sequence(other), other.id))
 }

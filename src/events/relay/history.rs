@@ -3,31 +3,31 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::Parts;
+use super::Context;
 use super::metrics::UNKNOWN;
 use super::purger::CHORES;
 use crate::parts::store::History;
 use crate::runtime::supervisor::BoxError;
 
 /// Runs until told to stop.
-pub(super) async fn sample(parts: Parts, stop: CancellationToken) -> Result<(), BoxError> {
+pub(super) async fn sample(context: Context, stop: CancellationToken) -> Result<(), BoxError> {
     let mut told = false;
     loop {
-        let history = if parts.ownership.may_send(CHORES) {
-            read(&parts, &mut told).await
+        let history = if context.ownership.may_send(CHORES) {
+            read(&context, &mut told).await
         } else {
             None
         };
-        show(&parts, history);
+        show(&context, history);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(parts.config.retention.sample_interval) => {}
+            () = tokio::time::sleep(context.config.retention.sample_interval) => {}
         }
     }
 }
 
-async fn read(parts: &Parts, told: &mut bool) -> Option<History> {
-    match parts.store.history().await {
+async fn read(context: &Context, told: &mut bool) -> Option<History> {
+    match context.store.history().await {
         Ok(Some(history)) => Some(history),
         Ok(None) => {
             if !std::mem::replace(told, true) {
@@ -45,12 +45,12 @@ async fn read(parts: &Parts, told: &mut bool) -> Option<History> {
     }
 }
 
-fn show(parts: &Parts, history: Option<History>) {
+fn show(context: &Context, history: Option<History>) {
     let of = |value: Option<u64>| {
         value.map_or(UNKNOWN, |value| i64::try_from(value).unwrap_or(i64::MAX))
     };
     let age = history.map(|history| history.oldest_snapshot_age.as_secs());
-    let metrics = &parts.metrics.retention;
+    let metrics = &context.metrics.retention;
     metrics.oldest_snapshot_age_seconds.set(of(age));
     let length = history.map(|history| history.length);
     metrics.history_length.set(of(length));

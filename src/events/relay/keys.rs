@@ -1,5 +1,4 @@
-//! Keys whose rows may not simply go out: those that wait behind a parked row, and those whose rows
-//! were called back from a lane.
+//! Keys whose rows must not be sent: those behind a parked row, and those recalled from a worker.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +10,7 @@ use super::{Map, Set};
 /// It also knows who was blocked and who was let go since the dispatcher last began to read: what it read
 /// may be older than that, and lack the rows that were let go, or what blocks a key.
 #[derive(Debug, Default)]
-pub(super) struct Blocked(Mutex<Keys>);
+pub(super) struct BlockedKeys(Mutex<Keys>);
 
 #[derive(Debug, Default)]
 struct Keys {
@@ -19,36 +18,36 @@ struct Keys {
     /// Since the last reading began.
     taken: Set<String>,
     /// Since the last reading began.
-    let_go: Set<String>,
+    unblocked: Set<String>,
 }
 
-/// Whether the rows of a key that were read may go.
+/// Whether rows read of a key may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Passage {
+pub(super) enum KeyState {
     Open,
-    /// A row before them waits to be tried again.
+    /// An earlier row waits for a retry.
     Blocked,
-    /// There may be others before them: they are to be read again.
+    /// There may be earlier rows: they have to be read again.
     Reread,
 }
 
-impl Blocked {
+impl BlockedKeys {
     /// From now on it is noted who is blocked and who is let go: called before anything is read.
     pub(super) fn begin_reading(&self) {
         let mut keys = self.lock();
         keys.taken.clear();
-        keys.let_go.clear();
+        keys.unblocked.clear();
     }
 
     /// Whether rows of a key may go that were read since `begin_reading`.
-    pub(super) fn passage(&self, key: &str) -> Passage {
+    pub(super) fn key_state(&self, key: &str) -> KeyState {
         let keys = self.lock();
         if keys.blocked.contains_key(key) {
-            Passage::Blocked
-        } else if keys.let_go.contains(key) {
-            Passage::Reread
+            KeyState::Blocked
+        } else if keys.unblocked.contains(key) {
+            KeyState::Reread
         } else {
-            Passage::Open
+            KeyState::Open
         }
     }
 
@@ -67,7 +66,7 @@ impl Blocked {
         let mut keys = self.lock();
         keys.blocked.remove(key);
         keys.taken.remove(key);
-        keys.let_go.insert(key.to_owned());
+        keys.unblocked.insert(key.to_owned());
     }
 
     /// Takes over what was read of `buckets` since `begin_reading`, instead of what was known of them.
@@ -76,10 +75,10 @@ impl Blocked {
         let Keys {
             blocked,
             taken,
-            let_go,
+            unblocked,
         } = &mut *keys;
         blocked.retain(|key, bucket| !buckets.contains(bucket) || taken.contains(key));
-        let read = read.into_iter().filter(|(_, key)| !let_go.contains(key));
+        let read = read.into_iter().filter(|(_, key)| !unblocked.contains(key));
         blocked.extend(read.map(|(bucket, key)| (key, bucket)));
     }
 
@@ -95,12 +94,12 @@ impl Blocked {
     }
 }
 
-/// Keys of which a lane gave a row back unpublished. Until all rows of such a key are back, the lane
+/// Keys of which a worker gave a row back unpublished. Until all rows of such a key are back, the worker
 /// takes none and the dispatcher sends none: otherwise a later row still under way would overtake.
 #[derive(Debug, Default)]
-pub(super) struct Recalled(Mutex<Set<String>>);
+pub(super) struct RecalledKeys(Mutex<Set<String>>);
 
-impl Recalled {
+impl RecalledKeys {
     pub(super) fn contains(&self, key: &str) -> bool {
         self.lock().contains(key)
     }
@@ -124,20 +123,20 @@ mod tests {
 
     #[test]
     fn what_was_read_before_its_key_was_let_go_is_read_again() {
-        let blocked = Blocked::default();
+        let blocked = BlockedKeys::default();
         blocked.insert("a", 1);
         blocked.begin_reading();
-        assert_eq!(blocked.passage("a"), Passage::Blocked);
+        assert_eq!(blocked.key_state("a"), KeyState::Blocked);
         blocked.remove("a");
-        assert_eq!(blocked.passage("a"), Passage::Reread);
-        assert_eq!(blocked.passage("b"), Passage::Open);
+        assert_eq!(blocked.key_state("a"), KeyState::Reread);
+        assert_eq!(blocked.key_state("b"), KeyState::Open);
         blocked.begin_reading();
-        assert_eq!(blocked.passage("a"), Passage::Open);
+        assert_eq!(blocked.key_state("a"), KeyState::Open);
     }
 
     #[test]
     fn a_key_let_go_while_the_parked_ones_were_read_stays_so() {
-        let blocked = Blocked::default();
+        let blocked = BlockedKeys::default();
         blocked.insert("gone", 1);
         blocked.insert("old", 1);
         blocked.insert("elsewhere", 2);
@@ -152,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_key_blocked_while_the_parked_ones_were_read_stays_so() {
-        let blocked = Blocked::default();
+        let blocked = BlockedKeys::default();
         blocked.insert("old", 1);
         blocked.begin_reading();
         blocked.insert("new", 1);

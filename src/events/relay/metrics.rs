@@ -1,4 +1,4 @@
-//! What the relay counts. Cheap to clone: all clones are the same numbers.
+//! The relay's metrics. All clones share the same numbers.
 
 mod retention;
 
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 pub use retention::RetentionMetrics;
 pub(super) use retention::UNKNOWN;
 
-use super::{Item, Parts};
+use super::{Context, Item};
 use crate::domain::Instant;
 use crate::domain::metric;
 use crate::runtime::metrics::RegisterMetric;
@@ -47,7 +47,7 @@ pub struct ParkedIn {
     pub state: &'static str,
 }
 
-/// The relay's numbers.
+/// The relay's metrics.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     /// Rows waiting to be published, in the whole installation.
@@ -108,7 +108,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Makes the numbers visible.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.add(&metric::RELAY_PENDING, self.pending.clone());
         registry.add(
@@ -181,12 +181,12 @@ impl Metrics {
     }
 }
 
-/// Reads from the database what nobody counts in passing.
-pub(super) async fn sample(parts: Parts, stop: CancellationToken) -> Result<(), BoxError> {
-    let longest = parts.config.sample_interval;
+/// Samples the outbox for the gauges.
+pub(super) async fn sample(context: Context, stop: CancellationToken) -> Result<(), BoxError> {
+    let longest = context.config.sample_interval;
     loop {
         let began = std::time::Instant::now();
-        let pause = match sample_once(&parts).await {
+        let pause = match sample_once(&context).await {
             Ok(Waiting::Some) => SAMPLE_BUSY.max(began.elapsed() * SLOW_SAMPLE_SHARE),
             Ok(Waiting::None) => longest,
             Err(failure) => {
@@ -208,11 +208,15 @@ enum Waiting {
     None,
 }
 
-async fn sample_once(parts: &Parts) -> Result<Waiting, crate::parts::store::StoreError> {
-    let metrics = &parts.metrics;
-    let counts = parts.store.outbox_counts(None).await?;
+async fn sample_once(context: &Context) -> Result<Waiting, crate::parts::store::StoreError> {
+    let metrics = &context.metrics;
+    let counts = context.store.outbox_counts(None).await?;
     let age = if counts.pending > 0 {
-        parts.store.oldest_pending_age().await?.unwrap_or_default()
+        context
+            .store
+            .oldest_pending_age()
+            .await?
+            .unwrap_or_default()
     } else {
         Duration::ZERO
     };
@@ -224,7 +228,7 @@ async fn sample_once(parts: &Parts) -> Result<Waiting, crate::parts::store::Stor
     metrics.set_parked("blocked", counts.blocked);
     metrics.set_parked("dead", counts.dead);
     metrics.set_parked("discarded", counts.discarded);
-    let blocked = parts.blocked.of(&parts.ownership.buckets()).len();
+    let blocked = context.blocked_keys.of(&context.ownership.buckets()).len();
     metrics
         .blocked_keys
         .set(i64::try_from(blocked).unwrap_or(i64::MAX));

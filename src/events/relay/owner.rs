@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Parts;
+use super::Context;
 use crate::domain::event::BUCKETS;
 use crate::parts::store::{Held, StoreError};
 use crate::runtime::supervisor::BoxError;
@@ -43,7 +43,7 @@ pub(super) struct Term {
 pub(super) struct Ownership {
     tenures: RwLock<BTreeMap<u16, Tenure>>,
     numbered: AtomicU64,
-    claims: Vec<AtomicUsize>,
+    in_flight: Vec<AtomicUsize>,
 }
 
 impl Default for Ownership {
@@ -51,7 +51,7 @@ impl Default for Ownership {
         Self {
             tenures: RwLock::default(),
             numbered: AtomicU64::new(0),
-            claims: (0..BUCKETS).map(|_| AtomicUsize::new(0)).collect(),
+            in_flight: (0..BUCKETS).map(|_| AtomicUsize::new(0)).collect(),
         }
     }
 }
@@ -91,23 +91,23 @@ impl Ownership {
     }
 
     /// Counts a row of `bucket` as taken.
-    pub(super) fn claim(&self, bucket: u16) {
-        if let Some(claims) = self.claims.get(usize::from(bucket)) {
-            claims.fetch_add(1, Ordering::SeqCst);
+    pub(super) fn add_in_flight(&self, bucket: u16) {
+        if let Some(in_flight) = self.in_flight.get(usize::from(bucket)) {
+            in_flight.fetch_add(1, Ordering::SeqCst);
         }
     }
 
     /// Counts a row of `bucket` as done with.
-    pub(super) fn unclaim(&self, bucket: u16) {
-        if let Some(claims) = self.claims.get(usize::from(bucket)) {
-            claims.fetch_sub(1, Ordering::SeqCst);
+    pub(super) fn remove_in_flight(&self, bucket: u16) {
+        if let Some(in_flight) = self.in_flight.get(usize::from(bucket)) {
+            in_flight.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
     /// Rows of `bucket` that were taken and are not done with.
     pub(super) fn under_way(&self, bucket: u16) -> usize {
-        let claims = self.claims.get(usize::from(bucket));
-        claims.map_or(0, |claims| claims.load(Ordering::SeqCst))
+        let in_flight = self.in_flight.get(usize::from(bucket));
+        in_flight.map_or(0, |in_flight| in_flight.load(Ordering::SeqCst))
     }
 
     /// Takes over what the database says; how many buckets changed to this owner.
@@ -154,10 +154,10 @@ impl Ownership {
 
 /// Keeps the leases until told to stop, then gives them back. Its stage is the last one, so that the
 /// leases outlive everything that is done under them.
-pub(super) async fn keep(parts: Parts, stop: CancellationToken) -> Result<(), BoxError> {
-    let config = &parts.config;
+pub(super) async fn keep(context: Context, stop: CancellationToken) -> Result<(), BoxError> {
+    let config = &context.config;
     loop {
-        match keep_once(&parts).await {
+        match keep_once(&context).await {
             Ok(()) => {}
             Err(failure) => tracing::warn!(%failure, "leases not renewed"),
         }
@@ -166,33 +166,33 @@ pub(super) async fn keep(parts: Parts, stop: CancellationToken) -> Result<(), Bo
             () = tokio::time::sleep(config.lease / RENEWALS_A_LEASE) => {}
         }
     }
-    parts.store.leave_buckets(&config.owner).await?;
+    context.store.leave_buckets(&config.owner).await?;
     Ok(())
 }
 
-async fn keep_once(parts: &Parts) -> Result<(), StoreError> {
-    let config = &parts.config;
+async fn keep_once(context: &Context) -> Result<(), StoreError> {
+    let config = &context.config;
     // Measured before the question: the database's lease can only begin later.
     let asked_at = Instant::now();
-    let (held, surplus) = parts
+    let (held, surplus) = context
         .store
         .hold_buckets(&config.owner, config.lease)
         .await?;
     let margin = config.publish_timeout + Duration::from_millis(500);
     let send_until = asked_at + config.lease.saturating_sub(margin);
-    let changes = parts.ownership.update(&held, &surplus, send_until);
+    let changes = context.ownership.update(&held, &surplus, send_until);
     if changes > 0 {
         tracing::info!(buckets = held.len(), changes, "buckets taken");
-        parts.metrics.lease_epoch_changes.inc_by(changes);
-        parts.wake.notify_one();
+        context.metrics.lease_epoch_changes.inc_by(changes);
+        context.wake.notify_one();
     }
     let idle = surplus.iter().copied();
     let idle: Vec<u16> = idle
-        .filter(|bucket| parts.ownership.under_way(*bucket) == 0)
+        .filter(|bucket| context.ownership.under_way(*bucket) == 0)
         .collect();
     if !idle.is_empty() {
-        parts.ownership.forget(&idle);
-        parts.store.release_buckets(&config.owner, &idle).await?;
+        context.ownership.forget(&idle);
+        context.store.release_buckets(&config.owner, &idle).await?;
         tracing::info!(buckets = idle.len(), "buckets given to other relays");
     }
     Ok(())

@@ -14,7 +14,7 @@ use chrono::TimeDelta;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Parts;
+use super::Context;
 use crate::domain::{self, EventId};
 use crate::parts::store::StoreError;
 use crate::runtime::settings::{out_of_bounds, settings};
@@ -106,7 +106,7 @@ impl Sweep {
         }
     }
 
-    /// Notes that everything old enough was looked at.
+    /// ReportQueue that everything old enough was looked at.
     fn ends(&mut self) {
         self.overdue_since = None;
         if self.purged > 0 {
@@ -117,13 +117,13 @@ impl Sweep {
 }
 
 /// Runs until told to stop.
-pub(super) async fn purge(parts: Parts, stop: CancellationToken) -> Result<(), BoxError> {
-    let retention = &parts.config.retention;
+pub(super) async fn purge(context: Context, stop: CancellationToken) -> Result<(), BoxError> {
+    let retention = &context.config.retention;
     let mut sweep = Sweep::default();
     loop {
         let began = Instant::now();
-        let pause = if parts.ownership.may_send(CHORES) {
-            match purge_some(&parts, &mut sweep).await {
+        let pause = if context.ownership.may_send(CHORES) {
+            match purge_some(&context, &mut sweep).await {
                 Ok(()) if sweep.left == Left::More => retention.rest(began.elapsed()),
                 Ok(()) => retention.interval,
                 Err(failure) => {
@@ -135,7 +135,7 @@ pub(super) async fn purge(parts: Parts, stop: CancellationToken) -> Result<(), B
             sweep = Sweep::default();
             retention.interval
         };
-        show_lag(&parts, &sweep);
+        show_lag(&context, &sweep);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(pause) => {}
@@ -144,13 +144,13 @@ pub(super) async fn purge(parts: Parts, stop: CancellationToken) -> Result<(), B
 }
 
 /// One statement that looks, and when it finds something one transaction that deletes it.
-async fn purge_some(parts: &Parts, sweep: &mut Sweep) -> Result<(), StoreError> {
-    let retention = &parts.config.retention;
+async fn purge_some(context: &Context, sweep: &mut Sweep) -> Result<(), StoreError> {
+    let retention = &context.config.retention;
     sweep.begin_when_due(retention.sweep_interval);
     let age = TimeDelta::from_std(retention.published_events).unwrap_or(TimeDelta::MAX);
-    let now = parts.clock.now();
+    let now = context.clock.now();
     let rows_max = retention.rows_max;
-    let page = parts
+    let page = context
         .store
         .purgeable(sweep.cursor, retention.published_events, rows_max)
         .await?;
@@ -160,9 +160,9 @@ async fn purge_some(parts: &Parts, sweep: &mut Sweep) -> Result<(), StoreError> 
     });
     sweep.overdue_since = since.min().or(sweep.overdue_since);
     if !page.purgeable.is_empty() {
-        show_lag(parts, sweep);
-        let purged = parts.store.purge(&page.purgeable).await?;
-        parts.metrics.retention.purged.inc_by(purged);
+        show_lag(context, sweep);
+        let purged = context.store.purge(&page.purgeable).await?;
+        context.metrics.retention.purged.inc_by(purged);
         sweep.purged += purged;
     }
     sweep.cursor = page.last.or(sweep.cursor);
@@ -176,12 +176,12 @@ async fn purge_some(parts: &Parts, sweep: &mut Sweep) -> Result<(), StoreError> 
 }
 
 /// Says how long the oldest event that could go is overdue.
-fn show_lag(parts: &Parts, sweep: &Sweep) {
+fn show_lag(context: &Context, sweep: &Sweep) {
     let overdue = sweep.overdue_since.map_or(0, |since| {
-        let overdue = parts.clock.now().signed_duration_since(since);
+        let overdue = context.clock.now().signed_duration_since(since);
         overdue.num_seconds().max(0)
     });
-    parts.metrics.retention.purge_lag_seconds.set(overdue);
+    context.metrics.retention.purge_lag_seconds.set(overdue);
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Parts, Signal};
+use super::{Context, Signal};
 use crate::parts::store::{PendingKey, StoreError};
 use crate::runtime::failpoint;
 use crate::runtime::supervisor::BoxError;
@@ -14,19 +14,19 @@ const STOPPING_ATTEMPTS_MAX: u32 = 5;
 
 #[derive(Debug)]
 pub(super) struct Settler {
-    parts: Parts,
+    context: Context,
     inbox: mpsc::Receiver<PendingKey>,
     signals: mpsc::Sender<Signal>,
 }
 
 impl Settler {
     pub(super) fn new(
-        parts: &Parts,
+        context: &Context,
         inbox: mpsc::Receiver<PendingKey>,
         signals: mpsc::Sender<Signal>,
     ) -> Self {
         Self {
-            parts: Parts::clone(parts),
+            context: Context::clone(context),
             inbox,
             signals,
         }
@@ -55,7 +55,7 @@ impl Settler {
     }
 
     async fn collect(&mut self, first: PendingKey, stop: &CancellationToken) -> Vec<PendingKey> {
-        let config = &self.parts.config;
+        let config = &self.context.config;
         let rows_max = usize::try_from(config.settle_rows_max).unwrap_or(usize::MAX);
         let mut batch = vec![first];
         let until = tokio::time::sleep(config.settle_delay);
@@ -77,8 +77,8 @@ impl Settler {
         batch: &[PendingKey],
         stop: &CancellationToken,
     ) -> Result<(), StoreError> {
-        let store = &self.parts.store;
-        let deleted = persist(&self.parts, stop, || store.delete_pending(batch)).await?;
+        let store = &self.context.store;
+        let deleted = persist(&self.context, stop, || store.delete_pending(batch)).await?;
         let rows = u64::try_from(batch.len()).unwrap_or(u64::MAX);
         if deleted < rows {
             // Another relay settled or moved them: what was acknowledged stays acknowledged.
@@ -91,7 +91,7 @@ impl Settler {
 /// Does `operation` until the database takes it: its result must not be lost. Bounded only once the
 /// process is stopping.
 pub(super) async fn persist<T, F>(
-    parts: &Parts,
+    context: &Context,
     stop: &CancellationToken,
     mut operation: impl FnMut() -> F,
 ) -> Result<T, StoreError>
@@ -109,7 +109,7 @@ where
         if stop.is_cancelled() && failures >= STOPPING_ATTEMPTS_MAX {
             return Err(failure);
         }
-        tokio::time::sleep(parts.config.probe.pause(failures)).await;
+        tokio::time::sleep(context.config.probe.pause(failures)).await;
     }
 }
 

@@ -22,7 +22,7 @@ use crate::http::problem::{Failure, Problem, documented};
 use crate::http::views::list;
 use crate::http::words::{Word, vocabulary};
 use crate::http::{App, Section};
-use crate::operate::statistics::Asked;
+use crate::operate::statistics::Beginning;
 use crate::parts::store::{Cause, Redo, Run, RunFailure, RunState};
 
 documented! {
@@ -134,13 +134,13 @@ list! {
 }
 
 /// The run that aggregates a day, or that did so before.
-pub struct Requested(Asked);
+pub struct Requested(Beginning);
 
 impl IntoResponse for Requested {
     fn into_response(self) -> Response {
         let (status, run) = match self.0 {
-            Asked::Begun(run) => (StatusCode::ACCEPTED, run),
-            Asked::Done(run) => (StatusCode::OK, run),
+            Beginning::Begun(run) => (StatusCode::ACCEPTED, run),
+            Beginning::Done(run) => (StatusCode::OK, run),
         };
         let mut response = Json(RunView::from(*run)).into_response();
         response.set_status(status);
@@ -192,7 +192,7 @@ impl AdminBatchApi {
             Some(false) | None => Redo::No,
         };
         let asked = app.aggregator.begin(date.0, redo).await?;
-        let (Asked::Begun(run) | Asked::Done(run)) = &asked;
+        let (Beginning::Begun(run) | Beginning::Done(run)) = &asked;
         let note = AuditNote {
             by: admin.origin(request),
             action: AuditAction::DayAggregate,

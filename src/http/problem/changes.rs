@@ -12,7 +12,7 @@ impl From<ChangeError> for Problem {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::Unknown => Self::not_found("There is no such participation."),
-            ChangeError::Kept {
+            ChangeError::Unchanged {
                 participation,
                 obstacle,
             } => obstructed(&participation, obstacle),

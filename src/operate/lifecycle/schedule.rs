@@ -41,7 +41,7 @@ impl Lifecycle {
         loop {
             let changed = tokio::select! {
                 () = sleep_until(due) => return,
-                changed = self.catalogue.changed_lately() => changed,
+                changed = self.catalogue.take_changed() => changed,
             };
             for id in changed {
                 let pause = self.pause_of(id).await.unwrap_or(RETRY_PAUSE);

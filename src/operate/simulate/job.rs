@@ -1,26 +1,18 @@
-//! One job: how far it is, and what its requests came to. It must not know how requests are made.
+//! One job: its progress and its end. It does not know how requests are made.
 
-use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use hdrhistogram::Histogram;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Plan;
+use super::figures::{Answer, Measures};
+pub use super::figures::{Figures, Latency};
 use crate::domain;
 use crate::runtime::clock::Clock;
-use crate::sale::participate::{Outcome, ParticipateError};
-
-/// Digits of a duration that are kept, and the longest that is told apart, in microseconds: an hour.
-const DIGITS: u8 = 3;
-const LONGEST_MICROS: u64 = 3_600_000_000;
-
-/// What became of one request.
-pub(super) type Answer = Result<Outcome, ParticipateError>;
 
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,33 +25,6 @@ pub enum JobStatus {
     Cancelled,
     /// It died.
     Failed,
-}
-
-/// How long answers took.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[allow(missing_docs, reason = "each is what its name says")]
-pub struct Latency {
-    pub p50: Duration,
-    pub p95: Duration,
-    pub p99: Duration,
-    pub average: Duration,
-    pub min: Duration,
-    pub max: Duration,
-}
-
-/// What requests came to so far.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Figures {
-    /// Requests answered.
-    pub done: u64,
-    /// Those without an answer that decides: no room, or a part that is away.
-    pub failed: u64,
-    /// How many there were of each answer, by its code.
-    pub outcomes: BTreeMap<&'static str, u64>,
-    /// How long they took.
-    pub latency: Latency,
-    /// For how long the job has run.
-    pub ran: Duration,
 }
 
 /// A job as it stands.
@@ -93,14 +58,7 @@ pub(super) struct Job {
 struct Progress {
     status: JobStatus,
     ended: Option<(domain::Instant, Duration)>,
-    done: u64,
-    failed: u64,
-    outcomes: BTreeMap<&'static str, u64>,
-    /// Microseconds; none: there was no memory for it.
-    took: Option<Histogram<u64>>,
-    /// Both exact, as the histogram is not.
-    shortest: Duration,
-    longest: Duration,
+    measures: Measures,
 }
 
 /// Sees a job through: whatever becomes of the work, the job has an end.
@@ -144,12 +102,7 @@ impl Job {
             progress: Mutex::new(Progress {
                 status: JobStatus::Started,
                 ended: None,
-                done: 0,
-                failed: 0,
-                outcomes: BTreeMap::new(),
-                took: Histogram::new_with_max(LONGEST_MICROS, DIGITS).ok(),
-                shortest: Duration::MAX,
-                longest: Duration::ZERO,
+                measures: Measures::default(),
             }),
         }
     }
@@ -179,7 +132,7 @@ impl Job {
     }
 
     fn has_all(&self) -> bool {
-        self.progress().done >= u64::from(self.plan.requests)
+        self.progress().measures.done >= u64::from(self.plan.requests)
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -187,16 +140,7 @@ impl Job {
     }
 
     pub(super) fn count(&self, answer: &Answer, took: Duration) {
-        let mut progress = self.progress();
-        progress.done += 1;
-        progress.failed += u64::from(answer.is_err());
-        *progress.outcomes.entry(code(answer)).or_default() += 1;
-        progress.shortest = progress.shortest.min(took);
-        progress.longest = progress.longest.max(took);
-        if let Some(histogram) = &mut progress.took {
-            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-            histogram.saturating_record(micros);
-        }
+        self.progress().measures.count(answer, took);
     }
 
     fn end(&self, status: JobStatus, now: domain::Instant) {
@@ -219,56 +163,18 @@ impl Job {
             status: progress.status,
             started_at: self.started_at,
             ended_at: progress.ended.map(|(at, _)| at),
-            figures: Figures {
-                done: progress.done,
-                failed: progress.failed,
-                outcomes: progress.outcomes.clone(),
-                latency: progress.latency(),
-                ran,
-            },
+            figures: progress.measures.figures(ran),
         }
-    }
-}
-
-impl Progress {
-    fn latency(&self) -> Latency {
-        let Some(took) = self.took.as_ref().filter(|_| self.done > 0) else {
-            return Latency::default();
-        };
-        // A bucket may end behind the longest.
-        let at =
-            |quantile| Duration::from_micros(took.value_at_quantile(quantile)).min(self.longest);
-        Latency {
-            p50: at(0.50),
-            p95: at(0.95),
-            p99: at(0.99),
-            average: Duration::from_secs_f64(took.mean() / 1e6),
-            min: self.shortest,
-            max: self.longest,
-        }
-    }
-}
-
-/// The code of an answer, as clients see it.
-fn code(answer: &Answer) -> &'static str {
-    match answer {
-        Ok(Outcome::Accepted { .. }) => "ACCEPTED",
-        Ok(Outcome::Refused { refusal, .. }) => refusal.code(),
-        Err(ParticipateError::UnknownCampaign) => "NOT_FOUND",
-        Err(ParticipateError::Outstanding) => "REQUEST_OUTSTANDING",
-        Err(ParticipateError::KeyReused) => "IDEMPOTENCY_KEY_REUSED",
-        Err(ParticipateError::NoPaymentProvider) => "NO_PAYMENT_PROVIDER",
-        Err(ParticipateError::Busy) => "BUSY",
-        Err(ParticipateError::Unavailable { part: "store" }) => "STORE_UNAVAILABLE",
-        Err(ParticipateError::Unavailable { part: "gate" }) => "GATE_UNAVAILABLE",
-        Err(ParticipateError::Unavailable { .. }) => "BROKER_UNAVAILABLE",
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::domain::{CampaignId, Refusal};
+    use crate::sale::participate::{Outcome, ParticipateError};
 
     fn job() -> Job {
         Job::new(Plan::bulk(CampaignId(1), 3), Clock::System.now())

@@ -1,6 +1,6 @@
-//! One run: reads the day, writes each campaign in a transaction of its own, and ends. It holds its turn
-//! while it works and says how far it has come; when the turn is lost it stops, and writes nothing any
-//! more, because every transaction holds the turn when it commits.
+//! One aggregation run: reads the day, and writes each campaign in a transaction of its own. It renews its lease
+//! and reports its progress; when the lease is lost it stops, and cannot write any more, because every
+//! transaction checks the lease when it commits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,28 +13,28 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::reading::Reader;
-use super::{Desk, Parts};
+use super::{Dependencies, Inner};
 use crate::domain::{CampaignId, Day, DaySums};
 use crate::parts::store::{Ended, Progress, Run, RunFailure, StoreError};
 use crate::runtime::failpoint;
 use crate::runtime::retry::retry;
 
-/// How often it says how far it has come, at least as often as its turn has to be renewed.
+/// How often progress is reported, unless the lease has to be renewed more often.
 const REPORT: Duration = Duration::from_secs(1);
-/// Campaigns that failed and are named.
-const NAMED_MAX: usize = 100;
-/// How long after its end a day is whole: by then what was under way is committed, and refusals that were
-/// counted are written.
-const SETTLED: TimeDelta = TimeDelta::minutes(1);
+/// Failed campaigns reported.
+const FAILURES_MAX: usize = 100;
+/// How long after its end a day is complete: by then open transactions have ended, and counted refusals are
+/// written.
+const COMPLETE_AFTER: TimeDelta = TimeDelta::minutes(1);
 
-/// A run that has its turn.
+/// A run that holds its lease.
 pub(super) struct Job {
-    desk: Arc<Desk>,
+    inner: Arc<Inner>,
     pub(super) run: Run,
     report: Report,
 }
 
-/// How far it has come, as it goes.
+/// Progress so far.
 #[derive(Default)]
 struct Report {
     percent: AtomicU32,
@@ -56,7 +56,7 @@ impl Report {
     }
 }
 
-/// Why a run cannot go on.
+/// Why a run stops early.
 #[derive(Debug, thiserror::Error)]
 enum JobError {
     #[error("lost the lease of the run")]
@@ -78,22 +78,22 @@ impl JobError {
 }
 
 impl Job {
-    pub(super) fn new(desk: Arc<Desk>, run: Run) -> Self {
+    pub(super) fn new(inner: Arc<Inner>, run: Run) -> Self {
         Self {
-            desk,
+            inner,
             run,
             report: Report::default(),
         }
     }
 
-    /// Does all of it, unless it is told to stop.
-    pub(super) async fn carry_out(self, stop: &CancellationToken) {
+    /// Runs to the end, or until stopped.
+    pub(super) async fn run_to_end(self, stop: &CancellationToken) {
         let began = Instant::now();
         failpoint::point("aggregate.claimed");
         let mut failures = Vec::new();
         let worked = tokio::select! {
             worked = self.work(&mut failures) => worked,
-            () = self.keep_turn() => Err(JobError::Lost),
+            () = self.renew_lease() => Err(JobError::Lost),
             () = stop.cancelled() => Err(JobError::Stopped),
         };
         let error = match &worked {
@@ -120,10 +120,10 @@ impl Job {
     }
 
     async fn read(&self) -> Result<BTreeMap<CampaignId, DaySums>, StoreError> {
-        let settings = &self.desk.settings;
+        let settings = &self.inner.settings;
         let reader = Reader {
             // Nobody waits for it.
-            store: self.desk.parts.store.patient(),
+            store: self.inner.dependencies.store.patient(),
             slice_rows: settings.slice_rows,
             parallel_max: settings.parallel_max,
             retry: settings.retry,
@@ -141,17 +141,16 @@ impl Job {
         read.await
     }
 
-    /// Writes each campaign. One that fails leaves the others standing; without the store there is no
-    /// point in going on.
+    /// Writes each campaign. A failed campaign does not stop the others; an unavailable store does.
     async fn write(
         &self,
         sums: &BTreeMap<CampaignId, DaySums>,
         failures: &mut Vec<RunFailure>,
     ) -> Result<(), JobError> {
-        let store = &self.desk.parts.store;
+        let store = &self.inner.dependencies.store;
         for (campaign, sums) in sums {
             let write = || store.write_daily(&self.run, *campaign, sums);
-            match retry(&self.desk.settings.retry, StoreError::verdict, write).await {
+            match retry(&self.inner.settings.retry, StoreError::verdict, write).await {
                 Ok(true) => self.report.done.fetch_add(1, Ordering::Relaxed),
                 Ok(false) => return Err(JobError::Lost),
                 Err(error) if error.is_unavailable() => return Err(error.into()),
@@ -162,7 +161,7 @@ impl Job {
                         run.id = %self.run.id,
                         "a campaign is not aggregated"
                     );
-                    if failures.len() < NAMED_MAX {
+                    if failures.len() < FAILURES_MAX {
                         failures.push(RunFailure::of(*campaign, &error));
                     }
                     self.report.failed.fetch_add(1, Ordering::Relaxed)
@@ -173,11 +172,10 @@ impl Job {
         Ok(())
     }
 
-    /// Returns when the turn is lost, or may be because the store has said nothing for as long as it
-    /// lasts.
-    async fn keep_turn(&self) {
-        let Parts { store, .. } = &self.desk.parts;
-        let lease = self.desk.settings.lease;
+    /// Returns when the lease is lost, or may be because it could not be renewed for as long as it lasts.
+    async fn renew_lease(&self) {
+        let Dependencies { store, .. } = &self.inner.dependencies;
+        let lease = self.inner.settings.lease;
         let mut kept = Instant::now();
         while kept.elapsed() < lease {
             tokio::time::sleep(REPORT.min(lease / 3)).await;
@@ -191,28 +189,28 @@ impl Job {
                 Err(error) => tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     run.id = %self.run.id,
-                    "the turn to aggregate is not renewed"
+                    "the lease of the run is not renewed"
                 ),
             }
         }
     }
 
     async fn end(&self, failures: Vec<RunFailure>, error: Option<&'static str>, took: Duration) {
-        let Parts { store, metrics, .. } = &self.desk.parts;
+        let Dependencies { store, metrics, .. } = &self.inner.dependencies;
         failpoint::point("aggregate.ending");
         let ended = Ended {
             progress: self.report.progress(),
             failures,
             error,
-            is_whole_day: self.run.started_at >= self.run.day.end() + SETTLED,
+            is_whole_day: self.run.started_at >= self.run.day.end() + COMPLETE_AFTER,
         };
-        let noted = retry(&self.desk.settings.retry, StoreError::verdict, || {
+        let noted = retry(&self.inner.settings.retry, StoreError::verdict, || {
             store.end_run(&self.run, &ended)
         });
-        // Where it is not noted, the turn runs out and whoever takes it says that this was abandoned.
+        // Without a note the lease expires, and the next holder reports the run as abandoned.
         match noted.await {
             Ok(true) => {}
-            Ok(false) => tracing::warn!(run.id = %self.run.id, "a run ends without its turn"),
+            Ok(false) => tracing::warn!(run.id = %self.run.id, "a run ends without its lease"),
             Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 run.id = %self.run.id,
@@ -228,16 +226,16 @@ impl Job {
         metrics.took(took, campaigns_failed);
         match error {
             None => {
-                metrics.completed(self.desk.parts.clock.now());
+                metrics.completed(self.inner.dependencies.clock.now());
                 tracing::info!(
                     run.id = %self.run.id, participations, campaigns_done, ?took, "aggregation done"
                 );
             }
-            // It is taken up again by who is there next.
+            // The next replica runs it again.
             Some("STOPPED") => metrics.ended("stopped"),
             Some(code) => {
                 metrics.ended("failed");
-                self.desk.alarm(format!(
+                self.inner.alarm(format!(
                     "firstcome: aggregation of {} ({}) failed, run {}: {code}, {campaigns_failed} campaigns \
                      not written, {campaigns_done} written",
                     self.run.day.date, self.run.day.zone, self.run.id

@@ -15,11 +15,11 @@ use crate::parts::store::{Cause, Redo, StoreError};
 use crate::runtime::supervisor::Spawner;
 
 /// Longest wait until days are looked at again: clocks jump, and a day that failed is taken up again.
-const LOOK_MAX: Duration = Duration::from_secs(60 * 60);
+const WAIT_MAX: Duration = Duration::from_secs(60 * 60);
 /// How long it waits when the store did not answer.
-const AWAY_PAUSE: Duration = Duration::from_secs(30);
+const FAILURE_PAUSE: Duration = Duration::from_secs(30);
 /// Shortest wait.
-const LOOK_MIN: Duration = Duration::from_millis(500);
+const WAIT_MIN: Duration = Duration::from_millis(500);
 
 /// A cron expression in a time zone.
 #[derive(Clone, Debug)]
@@ -71,23 +71,23 @@ pub fn start(spawner: &Spawner, aggregator: &Aggregator) {
     let aggregator = aggregator.clone();
     spawner.repeat("aggregate.schedule", Duration::ZERO, move |stop| {
         let aggregator = aggregator.clone();
-        async move { aggregator.look(&stop).await }
+        async move { aggregator.run_due(&stop).await }
     });
 }
 
 impl Aggregator {
     /// Does what is due, and says how long nothing will be.
-    async fn look(&self, stop: &CancellationToken) -> Duration {
+    async fn run_due(&self, stop: &CancellationToken) -> Duration {
         match self.catch_up(stop).await {
             Ok(()) => self.until_next(),
             // Should its replica die, its turn is over by then.
-            Err(AggregateError::Running(_) | AggregateError::Busy) => self.desk.settings.lease,
+            Err(AggregateError::Running(_) | AggregateError::Busy) => self.inner.settings.lease,
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "aggregation waits"
                 );
-                AWAY_PAUSE
+                FAILURE_PAUSE
             }
         }
     }
@@ -99,14 +99,14 @@ impl Aggregator {
             if stop.is_cancelled() {
                 break;
             }
-            let yesterday = Day::of(self.desk.parts.clock.now(), day.zone).minus(1);
+            let yesterday = Day::of(self.inner.dependencies.clock.now(), day.zone).minus(1);
             let cause = if day == yesterday {
                 Cause::Schedule
             } else {
                 Cause::CatchUp
             };
             if let Claim::Job(job) = self.claim(day, cause, Redo::No).await? {
-                job.carry_out(stop).await;
+                job.run_to_end(stop).await;
             }
         }
         Ok(())
@@ -115,12 +115,12 @@ impl Aggregator {
     /// Days that are over, that it was time for, and that are not done; none from before there was
     /// anything to aggregate.
     async fn due(&self) -> Result<Vec<Day>, StoreError> {
-        let settings = &self.desk.settings;
-        let store = &self.desk.parts.store;
+        let settings = &self.inner.settings;
+        let store = &self.inner.dependencies.store;
         let Some(first) = store.first_campaign_at().await? else {
             return Ok(Vec::new());
         };
-        let now = self.desk.parts.clock.now();
+        let now = self.inner.dependencies.clock.now();
         let today = Day::of(now, settings.zone);
         let oldest = today.minus(settings.catch_up_days).date;
         let oldest = oldest.max(Day::of(first, settings.zone).date);
@@ -139,20 +139,20 @@ impl Aggregator {
     }
 
     async fn forget_old_runs(&self) -> Result<(), StoreError> {
-        let kept = self.desk.settings.runs_kept;
-        while self.desk.parts.store.purge_runs(kept).await? > 0 {}
+        let kept = self.inner.settings.runs_kept;
+        while self.inner.dependencies.store.purge_runs(kept).await? > 0 {}
         Ok(())
     }
 
     fn until_next(&self) -> Duration {
-        let now = self.desk.parts.clock.now();
+        let now = self.inner.dependencies.clock.now();
         let next = self
-            .desk
+            .inner
             .settings
             .schedule
             .next(now + TimeDelta::seconds(1));
-        let wait = next.map_or(LOOK_MAX, |at| (at - now).to_std().unwrap_or_default());
-        wait.clamp(LOOK_MIN, LOOK_MAX)
+        let wait = next.map_or(WAIT_MAX, |at| (at - now).to_std().unwrap_or_default());
+        wait.clamp(WAIT_MIN, WAIT_MAX)
     }
 }
 

@@ -60,9 +60,9 @@ impl Aggregator {
         zone: Option<Zone>,
     ) -> Result<DayStatistics, AggregateError> {
         let day = named_day("date", date, zone.unwrap_or(self.zone()), self)?;
-        let settings = &self.desk.settings;
-        let store = &self.desk.parts.store;
-        let _seat = self.seat()?;
+        let settings = &self.inner.settings;
+        let store = &self.inner.dependencies.store;
+        let _permit = self.reading_permit()?;
         let began = Instant::now();
         let reader = Reader {
             store: store.clone(),
@@ -98,16 +98,16 @@ impl Aggregator {
         zone: Option<Zone>,
     ) -> Result<DayStatistics, AggregateError> {
         let day = named_day("date", date, self.kept_zone(zone)?, self)?;
-        let store = &self.desk.parts.store;
+        let store = &self.inner.dependencies.store;
         let began = Instant::now();
         let done = store.days_done(day.zone, (date, date)).await?;
         let done = done.first().copied().ok_or(AggregateError::NotAggregated)?;
-        let kept = &self.desk.kept;
+        let kept = &self.inner.days;
         let campaigns = if let Some(rows) = kept.get(done) {
             rows
         } else {
             let rows = Arc::new(store.daily(day).await?);
-            kept.keep(done, &rows);
+            kept.insert(done, &rows);
             rows
         };
         Ok(DayStatistics {
@@ -132,7 +132,7 @@ impl Aggregator {
         if until < from {
             return Err(AggregateError::Backwards);
         }
-        let store = &self.desk.parts.store;
+        let store = &self.inner.dependencies.store;
         let began = Instant::now();
         let campaign = store.campaign(id).await?;
         let campaign = campaign.ok_or(AggregateError::UnknownCampaign)?;
@@ -169,9 +169,11 @@ impl Aggregator {
     }
 
     /// A place for an answer that reads many rows.
-    pub(super) fn seat(&self) -> Result<tokio::sync::SemaphorePermit<'_>, AggregateError> {
-        self.desk
-            .seat
+    pub(super) fn reading_permit(
+        &self,
+    ) -> Result<tokio::sync::SemaphorePermit<'_>, AggregateError> {
+        self.inner
+            .reading
             .try_acquire()
             .map_err(|_| AggregateError::Busy)
     }

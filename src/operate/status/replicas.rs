@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use uuid::Uuid;
 
 use crate::domain::CampaignId;
-use crate::parts::gate::{Answered, GateError, Guarded, ScriptGate};
+use crate::parts::gate::{Answered, GateError, ScriptGate};
 use crate::runtime::supervisor::Spawner;
 use crate::sale::meter::{Meter, Recent};
 
@@ -35,17 +35,15 @@ pub enum Scope {
 #[derive(Clone)]
 pub struct Replicas {
     gate: Arc<ScriptGate>,
-    guard: Arc<Guarded>,
     name: Arc<str>,
 }
 
 impl Replicas {
-    /// Goes through this gate, which `guard` knows to be there or not.
+    /// Shares figures through this gate.
     #[must_use]
-    pub fn new(gate: Arc<ScriptGate>, guard: Arc<Guarded>) -> Self {
+    pub fn new(gate: Arc<ScriptGate>) -> Self {
         Self {
             gate,
-            guard,
             name: Uuid::now_v7().to_string().into(),
         }
     }
@@ -64,7 +62,7 @@ impl Replicas {
 
     /// Tells what was answered here for these campaigns.
     async fn tell(&self, mut active: Vec<(CampaignId, Recent)>) {
-        if self.guard.is_away() {
+        if self.gate.is_away() {
             return;
         }
         active.sort_unstable_by_key(|(_, recent)| std::cmp::Reverse(recent.processed));
@@ -87,7 +85,7 @@ impl Replicas {
 
     /// What was answered by all replicas, given what was by this one.
     pub(super) async fn add_to(&self, own: Recent, campaign: CampaignId) -> (Recent, Scope) {
-        if self.guard.is_away() {
+        if self.gate.is_away() {
             return (own, Scope::Replica);
         }
         match self.gate.recent_of_others(campaign, &self.name).await {

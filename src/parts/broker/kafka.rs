@@ -2,6 +2,7 @@
 //! Owns the producer and rebuilds it when librdkafka calls it fatal; knows nothing of the outbox.
 
 mod classify;
+mod client_config;
 mod config;
 mod deliver;
 mod durability;
@@ -10,6 +11,7 @@ mod group;
 mod metadata;
 mod producers;
 mod progress;
+mod reach;
 mod read;
 mod sender;
 mod topics;
@@ -19,7 +21,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -32,56 +33,12 @@ use super::{Acknowledged, PublishError, Publisher, Record, Turn};
 use classify::classify;
 pub use config::{KafkaConfig, SaslMechanism, SecurityProtocol};
 pub use durability::Durability;
-pub use group::{GroupConfig, GroupError, Hooks, Share};
+pub use group::{GroupConfig, GroupError, Hooks, OwnedPartition};
 use producers::{Current, Producers};
 use progress::Progress;
 pub use read::{Extent, ReadError};
 use sender::Outgoing;
 pub use topics::{PartitionState, TopicState};
-
-impl KafkaConfig {
-    fn client(&self) -> ClientConfig {
-        let mut client = ClientConfig::new();
-        client
-            .set(
-                "bootstrap.servers",
-                self.brokers.as_deref().unwrap_or_default(),
-            )
-            .set("client.id", &self.client_id)
-            .set("socket.keepalive.enable", "true")
-            .set("reconnect.backoff.max.ms", "1000");
-        for (name, value) in self.security() {
-            client.set(name, value);
-        }
-        client.set_log_level(RDKafkaLogLevel::Warning);
-        client
-    }
-
-    fn producer(&self, linger: Duration) -> ClientConfig {
-        let timeout_ms = self.message_timeout.as_millis();
-        let mut client = self.client();
-        client
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            // The default, CRC32, would put a key elsewhere than Java producers do.
-            .set("partitioner", "murmur2_random")
-            .set("message.timeout.ms", timeout_ms.to_string())
-            .set("request.timeout.ms", timeout_ms.clamp(1, 5_000).to_string())
-            .set("topic.metadata.propagation.max.ms", "5000")
-            // More than one at a time can lose what it acknowledges: docs/decisions/0001.
-            .set("max.in.flight.requests.per.connection", "1")
-            .set("linger.ms", linger.as_millis().to_string())
-            .set("compression.type", &self.compression)
-            .set("message.max.bytes", self.message_bytes_max.to_string())
-            // A batch the topic refuses fails every record in it, so leave room for its frame.
-            .set("batch.size", (self.message_bytes_max / 10 * 9).to_string())
-            .set(
-                "queue.buffering.max.messages",
-                self.queue_records_max.to_string(),
-            );
-        client
-    }
-}
 
 /// librdkafka's log and errors as tracing events.
 #[derive(Clone, Copy, Debug)]
@@ -261,19 +218,5 @@ impl Publisher for Kafka {
             Ok((Err(failure), _)) => tracing::warn!(%failure, "producer not flushed in time"),
             Err(failure) => tracing::error!(%failure, "flush of the producer broke off"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_request_is_under_way_at_a_time() {
-        let client = KafkaConfig::default().producer(Duration::ZERO);
-        let setting = |name| client.get(name);
-        assert_eq!(setting("max.in.flight.requests.per.connection"), Some("1"));
-        assert_eq!(setting("enable.idempotence"), Some("true"));
-        assert_eq!(setting("acks"), Some("all"));
     }
 }

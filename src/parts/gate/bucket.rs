@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use super::GateError;
-use super::script::{Script, ScriptGate, unknown};
+use super::reply::unknown;
+use super::script::Script;
+use super::script_gate::ScriptGate;
 
 /// A bucket of so many tokens, each of which comes back after this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! What a script answers, whatever it is.
 
 use super::Admission;
+use super::answers::{admissions, expired_lease};
 use super::reply::Reply;
-use super::script::{admissions, expired_lease};
 
 /// Only an answer in the form of one admits somebody.
 pub fn reply(bytes: &[u8]) {

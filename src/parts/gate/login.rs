@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use super::GateError;
-use super::script::{Script, ScriptGate, unknown};
-use super::session::Digest;
+use super::digest::Digest;
+use super::reply::unknown;
+use super::script::Script;
+use super::script_gate::ScriptGate;
 
 /// How failed log-ins slow down the next ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

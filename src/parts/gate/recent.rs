@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use super::GateError;
-use super::script::{Script, ScriptGate, unknown};
+use super::reply::unknown;
+use super::script::Script;
+use super::script_gate::ScriptGate;
 use crate::domain::CampaignId;
 
 /// Answers, and the time they took together.

@@ -15,8 +15,9 @@ use secrecy::ExposeSecret;
 pub use self::config::RedisConfig;
 use self::wire::Wire;
 use super::reply::Reply;
-use super::script::{self, Script, StartError};
-use super::{Admission, GateError, ServerMemory};
+use super::script::Script;
+use super::start_error::StartError;
+use super::{Admission, GateError, ServerMemory, answers};
 use crate::domain::Instant;
 
 /// How long the word of a ping stays.
@@ -221,7 +222,7 @@ fn classify(error: RedisError) -> GateError {
 /// What Redis answers to the admission of so many entrants, read as it is on every call. Public to be measured
 /// alone.
 pub fn read_admissions(answer: redis::Value, entrants: usize) -> Result<Vec<Admission>, GateError> {
-    script::admissions(read(answer)?, entrants)
+    answers::admissions(read(answer)?, entrants)
 }
 
 fn read(value: redis::Value) -> Result<Reply, GateError> {

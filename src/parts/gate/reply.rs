@@ -1,4 +1,4 @@
-//! What a script answers, whichever engine ran it, and how it is read. Nothing here knows a script.
+//! Replies of scripts, whichever engine ran them, and how to read them. It knows no script.
 
 use chrono::DateTime;
 
@@ -123,4 +123,9 @@ impl Fields {
 
 fn unexpected(wanted: &str, got: &Reply) -> GateError {
     GateError::Protocol(format!("expected {wanted}, got {got:?}"))
+}
+
+/// The error for a code that is not in the contract of the scripts.
+pub(super) fn unknown(code: &str) -> GateError {
+    GateError::Protocol(format!("unknown code {code:?}"))
 }

@@ -1,389 +1,112 @@
-//! The gate as Lua scripts: builds their keys and arguments, and reads their answers. The rules of
-//! admission are in `lua/` and nowhere else; the engines below only run them.
+//! The scripts and their sources. It does not know their replies.
 
-mod admitting;
-mod answers;
-mod settings;
-mod source;
-
-use std::time::Duration;
-
-use async_trait::async_trait;
-use uuid::Uuid;
-
-pub(super) use self::answers::admissions;
-pub(in crate::parts::gate) use self::answers::expired_lease;
-use self::settings::{settings, settings_args};
-pub(super) use self::source::Script;
-use super::in_process::InProcessEngine;
-use super::redis::{RedisConfig, RedisEngine};
-use super::reply::Reply;
-use super::{
-    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, KeyDigest,
-    KeyRefused, Lease, Mark, Return, Seat, ServerMemory, Settings,
-};
-use crate::domain::{CampaignId, Instant, ParticipationId, UserId};
-use crate::runtime::clock::Clock;
-use crate::runtime::failpoint;
-
-/// Entrants, seats or leases in one script call: bounds how long Redis serves nobody else, and stays
-/// well under the 8,000 values that Lua can unpack at once.
-const ITEMS_PER_CALL_MAX: usize = 1_000;
-
-/// The keys that make up the state of a campaign.
-const STATE: [&str; 5] = ["state", "users", "leases", "expiry", "returned"];
-
-/// How long the keys of a campaign that is over stay, unless told otherwise.
-const OVER_RETENTION: Duration = Duration::from_secs(900);
-
-/// Entries of a key that are measured to tell its size.
-const MEMORY_SAMPLES: u32 = 100;
-
-/// How long the seats of an abandoned rebuild stay in Redis.
-const ABANDONED_REBUILD: Duration = Duration::from_secs(600);
-
-/// The largest whole number that Lua 5.1 counts with exactly; more stock than this is no stock limit
-/// anybody could reach.
-pub(super) const EXACT_MAX: u64 = (1 << 53) - 1;
-
-/// Why the gate could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The prefix would break the hash tag that keeps a campaign's keys on one Redis Cluster node.
-    #[error("use {0:?} as the prefix of the gate's keys: it must not contain braces")]
-    Prefix(String),
-    /// The URL of Redis makes no sense.
-    #[error("read the URL of Redis")]
-    Url(#[source] redis::RedisError),
-    /// There is no address of Redis.
-    #[error("find Redis: there is no address")]
-    NoAddress,
-    /// Redis is not there, or refuses us.
-    #[error("connect to Redis at {address}")]
-    Connect {
-        /// Host and port, without credentials.
-        address: String,
-        /// What went wrong.
-        #[source]
-        source: redis::RedisError,
-    },
-    /// The in-process engine did not take the scripts.
-    #[error("load the gate's scripts")]
-    Scripts(#[source] mlua::Error),
+/// The scripts of the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Script {
+    Admit,
+    RefuseKey,
+    Settle,
+    Release,
+    GiveBack,
+    Configure,
+    Load,
+    Swap,
+    Expired,
+    Inspect,
+    Footprint,
+    Take,
+    PutBack,
+    LoginTry,
+    LoginEnd,
+    SessionOpen,
+    SessionFind,
+    SessionEnd,
+    SessionRevoke,
+    SessionList,
+    SeriesFind,
+    RecentNote,
+    RecentSum,
 }
 
-/// What runs the scripts.
-enum Engine {
-    Redis(RedisEngine),
-    InProcess(InProcessEngine),
-}
+impl Script {
+    pub(super) const ALL: [Self; 23] = [
+        Self::Admit,
+        Self::RefuseKey,
+        Self::Settle,
+        Self::Release,
+        Self::GiveBack,
+        Self::Configure,
+        Self::Load,
+        Self::Swap,
+        Self::Expired,
+        Self::Inspect,
+        Self::Footprint,
+        Self::Take,
+        Self::PutBack,
+        Self::LoginTry,
+        Self::LoginEnd,
+        Self::SessionOpen,
+        Self::SessionFind,
+        Self::SessionEnd,
+        Self::SessionRevoke,
+        Self::SessionList,
+        Self::SeriesFind,
+        Self::RecentNote,
+        Self::RecentSum,
+    ];
 
-/// The gate, over Redis or in this process.
-pub struct ScriptGate {
-    engine: Engine,
-    prefix: String,
-    over_retention: Duration,
-}
-
-impl ScriptGate {
-    /// A gate in Redis. Its keys are `{prefix}:{campaign:ID}:…`. Fails at once when Redis cannot be
-    /// reached; afterwards it reconnects by itself.
-    pub async fn redis(config: &RedisConfig, prefix: &str) -> Result<Self, StartError> {
-        let prefix = checked(prefix)?;
-        let engine = Engine::Redis(RedisEngine::connect(config).await?);
-        Ok(Self {
-            engine,
-            prefix,
-            over_retention: OVER_RETENTION,
-        })
+    /// Whether the breaker opens when this script gets no answer: not for what a request can do without.
+    pub(super) const fn opens_breaker(self) -> bool {
+        !matches!(
+            self,
+            Self::Take | Self::PutBack | Self::RecentNote | Self::RecentSum
+        )
     }
 
-    /// A gate in this process, with the given clock. Nothing of it outlives the process.
-    pub fn in_process(clock: Clock, prefix: &str) -> Result<Self, StartError> {
-        let prefix = checked(prefix)?;
-        let engine = Engine::InProcess(InProcessEngine::new(clock).map_err(StartError::Scripts)?);
-        Ok(Self {
-            engine,
-            prefix,
-            over_retention: OVER_RETENTION,
-        })
-    }
-
-    /// The same, with another time that the keys of a campaign stay when it is over. It must be longer than a
-    /// lease.
-    #[must_use]
-    pub const fn with_over_retention(mut self, retention: Duration) -> Self {
-        self.over_retention = retention;
-        self
-    }
-
-    /// Memory of the server that holds the state, of a cluster that of the fullest node; the embedded one
-    /// has none of its own.
-    pub async fn server_memory(&self) -> Result<Option<ServerMemory>, GateError> {
-        match &self.engine {
-            Engine::Redis(redis) => redis.memory().await.map(Some),
-            Engine::InProcess(_) => Ok(None),
+    /// The source of the script: the same for every engine.
+    pub(super) const fn source(self) -> &'static str {
+        match self {
+            Self::Admit => include_str!("../../../lua/admit.lua"),
+            Self::RefuseKey => include_str!("../../../lua/refuse_key.lua"),
+            Self::Settle => include_str!("../../../lua/settle.lua"),
+            Self::Release => include_str!("../../../lua/release.lua"),
+            Self::GiveBack => include_str!("../../../lua/give_back.lua"),
+            Self::Configure => include_str!("../../../lua/configure.lua"),
+            Self::Load => include_str!("../../../lua/load.lua"),
+            Self::Swap => include_str!("../../../lua/swap.lua"),
+            Self::Expired => include_str!("../../../lua/expired.lua"),
+            Self::Inspect => include_str!("../../../lua/inspect.lua"),
+            Self::Footprint => include_str!("../../../lua/footprint.lua"),
+            Self::Take => include_str!("../../../lua/take.lua"),
+            Self::PutBack => include_str!("../../../lua/put_back.lua"),
+            Self::LoginTry => concat!(
+                include_str!("../../../lua/login_head.lua"),
+                include_str!("../../../lua/login_try.lua")
+            ),
+            Self::LoginEnd => concat!(
+                include_str!("../../../lua/login_head.lua"),
+                include_str!("../../../lua/login_end.lua")
+            ),
+            Self::SessionOpen => concat!(
+                include_str!("../../../lua/session_head.lua"),
+                include_str!("../../../lua/session_open.lua")
+            ),
+            Self::SessionFind => concat!(
+                include_str!("../../../lua/session_head.lua"),
+                include_str!("../../../lua/session_find.lua")
+            ),
+            Self::SessionEnd => include_str!("../../../lua/session_end.lua"),
+            Self::SessionRevoke => include_str!("../../../lua/session_revoke.lua"),
+            Self::SessionList => concat!(
+                include_str!("../../../lua/session_head.lua"),
+                include_str!("../../../lua/session_list.lua")
+            ),
+            Self::SeriesFind => concat!(
+                include_str!("../../../lua/session_head.lua"),
+                include_str!("../../../lua/series_find.lua")
+            ),
+            Self::RecentNote => include_str!("../../../lua/recent_note.lua"),
+            Self::RecentSum => include_str!("../../../lua/recent_sum.lua"),
         }
     }
-
-    /// One of the settings of the server that holds the state; the embedded one has none.
-    pub async fn server_setting(&self, name: &str) -> Result<Option<String>, GateError> {
-        match &self.engine {
-            Engine::Redis(redis) => redis.server_setting(name).await,
-            Engine::InProcess(_) => Ok(None),
-        }
-    }
-
-    /// The version of the server that holds the state; the embedded one has none.
-    pub async fn server_version(&self) -> Result<Option<String>, GateError> {
-        match &self.engine {
-            Engine::Redis(redis) => redis.version().await.map(Some),
-            Engine::InProcess(_) => Ok(None),
-        }
-    }
-
-    /// The clocks of the servers that hold the state; the embedded one has this process's.
-    pub async fn server_times(&self) -> Result<Vec<Instant>, GateError> {
-        match &self.engine {
-            Engine::Redis(redis) => redis.times().await,
-            Engine::InProcess(_) => Ok(Vec::new()),
-        }
-    }
-
-    pub(super) async fn run(
-        &self,
-        script: Script,
-        keys: &[String],
-        args: &[String],
-    ) -> Result<Reply, GateError> {
-        match &self.engine {
-            Engine::Redis(redis) => redis.run(script, keys, args).await,
-            Engine::InProcess(in_process) => in_process.run(script, keys, args),
-        }
-    }
-
-    pub(super) fn bucket_key(&self, name: &str) -> String {
-        format!("{}:{{limit:{name}}}", self.prefix)
-    }
-
-    pub(super) fn account_key(&self, account: UserId, name: &str) -> String {
-        format!("{}:{{account:{account}}}:{name}", self.prefix)
-    }
-
-    pub(super) fn recent_key(&self, campaign: CampaignId) -> String {
-        self.key(campaign, "recent")
-    }
-
-    fn key(&self, campaign: CampaignId, name: &str) -> String {
-        format!("{}:{{campaign:{campaign}}}:{name}", self.prefix)
-    }
-
-    fn keys<const N: usize>(&self, campaign: CampaignId, names: [&str; N]) -> [String; N] {
-        names.map(|name| self.key(campaign, name))
-    }
-}
-
-#[async_trait]
-impl Gate for ScriptGate {
-    /// More than 1,000 entrants take several calls; each entrant is still all or nothing.
-    async fn admit(
-        &self,
-        campaign: CampaignId,
-        entrants: &[Entrant],
-        lease: Duration,
-    ) -> Result<Vec<Admission>, GateError> {
-        let mut answers = Vec::with_capacity(entrants.len());
-        for chunk in entrants.chunks(ITEMS_PER_CALL_MAX) {
-            answers.extend(self.admit_some(campaign, chunk, lease).await?);
-        }
-        Ok(answers)
-    }
-
-    async fn refuse_key(
-        &self,
-        campaign: CampaignId,
-        key: KeyDigest,
-        age: Duration,
-        lease: Duration,
-    ) -> Result<KeyRefused, GateError> {
-        self.refuse(campaign, key, age, lease).await
-    }
-
-    async fn settle(&self, campaign: CampaignId, ids: &[ParticipationId]) -> Result<(), GateError> {
-        let keys = self.keys(campaign, ["leases", "expiry"]);
-        for chunk in ids.chunks(ITEMS_PER_CALL_MAX) {
-            self.run(Script::Settle, &keys, &words(chunk))
-                .await?
-                .count()?;
-        }
-        Ok(())
-    }
-
-    async fn release(
-        &self,
-        campaign: CampaignId,
-        epoch: u64,
-        ids: &[ParticipationId],
-    ) -> Result<u64, GateError> {
-        let keys = self.keys(campaign, ["state", "users", "leases", "expiry"]);
-        let mut returned = 0;
-        for chunk in ids.chunks(ITEMS_PER_CALL_MAX) {
-            let mut args = vec![epoch.to_string()];
-            args.extend(words(chunk));
-            let reply = self.run(Script::Release, &keys, &args).await?;
-            returned += reply.count()?;
-        }
-        Ok(returned)
-    }
-
-    async fn give_back(
-        &self,
-        campaign: CampaignId,
-        epoch: u64,
-        returns: &[Return],
-    ) -> Result<GivenBack, GateError> {
-        let keys = self.keys(campaign, STATE);
-        let mut units = 0;
-        for chunk in returns.chunks(ITEMS_PER_CALL_MAX) {
-            let mut args = vec![epoch.to_string()];
-            for one in chunk {
-                args.push(one.number.to_string());
-                args.push(one.participation.to_string());
-                args.push(one.user.to_string());
-                args.push(one.quantity.to_string());
-            }
-            match self.run(Script::GiveBack, &keys, &args).await? {
-                Reply::Text(code) if code == "BEHIND" => return Ok(GivenBack::Behind),
-                reply => units += reply.count()?,
-            }
-        }
-        Ok(GivenBack::Units(units))
-    }
-
-    async fn configure(
-        &self,
-        campaign: CampaignId,
-        settings: &Settings,
-    ) -> Result<Configured, GateError> {
-        let keys = self.keys(campaign, STATE);
-        let mut args = settings_args(settings).to_vec();
-        args.push(self.over_retention.as_millis().to_string());
-        let reply = self.run(Script::Configure, &keys, &args).await?;
-        match reply.text()?.as_str() {
-            "APPLIED" => Ok(Configured::Applied),
-            "STALE" => Ok(Configured::Stale),
-            "MISSING" => Ok(Configured::Missing),
-            code => Err(unknown(code)),
-        }
-    }
-
-    /// Seats are loaded in chunks beside the state in force, which goes on admitting until the swap.
-    async fn rebuild(
-        &self,
-        campaign: CampaignId,
-        epoch: u64,
-        settings: &Settings,
-        seats: &[Seat],
-        mark: Mark,
-    ) -> Result<bool, GateError> {
-        // The attempt is part of the name: two rebuilds of one epoch, or what a timed-out one left
-        // behind, must never mix.
-        let loading = self.key(campaign, &format!("loading:{epoch}:{}", Uuid::now_v7()));
-        let mut units = 0;
-        for chunk in seats.chunks(ITEMS_PER_CALL_MAX) {
-            let mut args = Vec::with_capacity(1 + 3 * chunk.len());
-            args.push(ABANDONED_REBUILD.as_millis().to_string());
-            for seat in chunk {
-                units += u64::from(seat.units);
-                args.push(seat.user.to_string());
-                args.push(seat.units.to_string());
-                args.push(seat.first.to_string());
-            }
-            let keys = std::slice::from_ref(&loading);
-            self.run(Script::Load, keys, &args).await?.count()?;
-        }
-        failpoint::point("rebuild.loaded");
-        let [state, users, leases, expiry, returned] = self.keys(campaign, STATE);
-        let mut args = [epoch, seats.len() as u64, units, mark.last_rank]
-            .map(|number| number.to_string())
-            .to_vec();
-        args.extend(settings_args(settings));
-        args.push(mark.returns.to_string());
-        args.push(self.over_retention.as_millis().to_string());
-        let keys = [state, users, leases, expiry, loading, returned];
-        match self.run(Script::Swap, &keys, &args).await?.text()?.as_str() {
-            "SWAPPED" => Ok(true),
-            "STALE" => Ok(false),
-            "INCOMPLETE" => Err(GateError::Protocol(
-                "the rebuild's seats were lost on the way, or one user has two".to_owned(),
-            )),
-            code => Err(unknown(code)),
-        }
-    }
-
-    /// At most 1,000 at a time, whatever the limit.
-    async fn expired(&self, campaign: CampaignId, limit: usize) -> Result<Vec<Lease>, GateError> {
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
-        let keys = self.keys(campaign, ["leases", "expiry"]);
-        let args = [limit.min(ITEMS_PER_CALL_MAX).to_string()];
-        let replies = self.run(Script::Expired, &keys, &args).await?.list()?;
-        replies.into_iter().map(expired_lease).collect()
-    }
-
-    async fn inspect(&self, campaign: CampaignId) -> Result<Option<GateState>, GateError> {
-        let keys = self.keys(campaign, STATE);
-        let mut fields = self.run(Script::Inspect, &keys, &[]).await?.fields()?;
-        match fields.text()?.as_str() {
-            "MISSING" => Ok(None),
-            "STATE" => Ok(Some(GateState {
-                epoch: fields.count()?,
-                units: fields.count()?,
-                last_rank: fields.count()?,
-                remaining: fields.optional_count()?,
-                leases: fields.count()?,
-                users: fields.count()?,
-                expiring: fields.count()?,
-                returns: fields.count()?,
-                settings: settings(&mut fields)?,
-            })),
-            code => Err(unknown(code)),
-        }
-    }
-
-    async fn footprint(&self, campaign: CampaignId) -> Result<Footprint, GateError> {
-        let keys = self.keys(campaign, STATE);
-        let args = [MEMORY_SAMPLES.to_string()];
-        let mut fields = self.run(Script::Footprint, &keys, &args).await?.fields()?;
-        Ok(Footprint {
-            users: fields.count()?,
-            leases: fields.count()?,
-            returns: fields.count()?,
-            bytes: fields.count()?,
-            expires_in: fields.optional_count()?.map(Duration::from_millis),
-        })
-    }
-
-    async fn ping(&self) -> Result<(), GateError> {
-        match &self.engine {
-            Engine::Redis(redis) => redis.ping(&format!("{}:ping", self.prefix)).await,
-            Engine::InProcess(in_process) => in_process.ping(),
-        }
-    }
-}
-
-fn checked(prefix: &str) -> Result<String, StartError> {
-    if prefix.contains(['{', '}']) {
-        return Err(StartError::Prefix(prefix.to_owned()));
-    }
-    Ok(prefix.to_owned())
-}
-
-fn words(ids: &[ParticipationId]) -> Vec<String> {
-    ids.iter().map(ToString::to_string).collect()
-}
-
-pub(super) fn unknown(code: &str) -> GateError {
-    GateError::Protocol(format!("unknown code {code:?}"))
 }

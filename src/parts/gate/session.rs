@@ -4,50 +4,14 @@
 //! All of an account is on one node of a Redis Cluster (`{account:ID}`), so that each step is atomic, and
 //! all of its sessions end in one.
 
-use std::fmt;
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-
 use super::GateError;
-use super::reply::Fields;
-use super::script::{Script, ScriptGate, unknown};
+use super::digest::Digest;
+use super::reply::{Fields, unknown};
+use super::script::Script;
+use super::script_gate::ScriptGate;
 use crate::domain::{Instant, UserId};
-
-/// SHA-256 of a secret that a client has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Digest([u8; 32]);
-
-impl Digest {
-    /// The digest of a secret. One round is enough: what is hashed is random, and cannot be guessed.
-    #[must_use]
-    pub fn of(secret: &str) -> Self {
-        Self(Sha256::digest(secret.as_bytes()).into())
-    }
-
-    /// Reads one as it is written.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        let is_hex = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() != 2 * bytes.len() || !text.as_bytes().iter().all(is_hex) {
-            return None;
-        }
-        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let digits = std::str::from_utf8(digits).ok()?;
-            *byte = u8::from_str_radix(digits, 16).ok()?;
-        }
-        Some(Self(bytes))
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
-    }
-}
 
 /// How long a session lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

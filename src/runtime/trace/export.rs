@@ -70,7 +70,7 @@ impl Sender {
     ) -> Result<Self, rustls::Error> {
         Ok(Self {
             runtime,
-            client: web::client()?,
+            client: web::client(web::public_roots())?,
             timeout,
             counts,
         })

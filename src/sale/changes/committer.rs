@@ -170,7 +170,7 @@ impl Committer {
             failpoint::point("change.committed");
         }
         if !changed.returns.is_empty() {
-            self.catalogue.moved(campaign);
+            self.catalogue.note_commit(campaign);
         }
         if let Some(wake) = &self.wake
             && !changed.events.is_empty()
@@ -206,7 +206,7 @@ impl Committer {
             return;
         }
         match self.gate.give_back(campaign, epoch, returns).await {
-            Ok(GivenBack::Units(_)) => self.catalogue.changed(campaign).await,
+            Ok(GivenBack::Units(_)) => self.catalogue.invalidate(campaign).await,
             Ok(GivenBack::Behind) => {
                 let (committer, returns) = (Arc::clone(self), returns.clone());
                 let later =
@@ -223,7 +223,7 @@ impl Committer {
             tokio::time::sleep(TELLING_PAUSE).await;
             match self.gate.give_back(campaign, epoch, returns).await {
                 Ok(GivenBack::Behind) => {}
-                Ok(GivenBack::Units(_)) => return self.catalogue.changed(campaign).await,
+                Ok(GivenBack::Units(_)) => return self.catalogue.invalidate(campaign).await,
                 Err(error) => return not_told(&error),
             }
         }

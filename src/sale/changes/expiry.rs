@@ -21,7 +21,7 @@ const UNREADABLE_MAX: usize = 1_000;
 
 /// Expires what is due, so far apart.
 pub fn start(spawner: &Spawner, changes: &Changes, interval: Duration) {
-    let committer = Arc::clone(&changes.desk.committer);
+    let committer = Arc::clone(&changes.inner.committer);
     let owner = Uuid::now_v7().to_string();
     spawner.repeat("changes.expire", interval, move |_stop| {
         let (committer, owner) = (Arc::clone(&committer), owner.clone());

@@ -50,7 +50,7 @@ impl Revocations {
         });
         match suspended.await {
             Ok(Suspension::Suspended) => Ok(until),
-            Ok(Suspension::Used) => Err(ChangeError::Kept {
+            Ok(Suspension::Used) => Err(ChangeError::Unchanged {
                 participation: Box::new(stands.clone()),
                 obstacle: Obstacle::AlreadyUsed,
             }),

@@ -1,16 +1,18 @@
 //! By the database alone, while the gate is away or closed: it admits and commits in one transaction.
 
-use super::{Attempt, Outcome, ParticipateError, Parts, Path, Replayed, SYNC_HOLD, Step};
+use super::{
+    Attempt, CommitMode, Dependencies, Outcome, ParticipateError, Replayed, SYNC_HOLD, Step,
+};
 use crate::parts::gate::Key;
 use crate::parts::store::Decision;
-use crate::sale::direct::{Answer, Cause};
+use crate::sale::direct::{Cause, DirectAnswer};
 
-impl Parts {
+impl Dependencies {
     pub(super) async fn by_database(
         &self,
         attempt: &Attempt,
         cause: Cause,
-        path: Path,
+        mode: CommitMode,
     ) -> Result<Step, ParticipateError> {
         // Who is not on the campaign's list may have been, and only a gate knows of leases.
         if matches!(attempt.key, Key::Refuse(_)) {
@@ -19,12 +21,12 @@ impl Parts {
         let request = &attempt.request;
         let _span = request.span("database.commit");
         let (campaign, applicant) = (request.campaign, attempt.applicant.clone());
-        let answer = match path {
-            Path::Grouped => {
+        let answer = match mode {
+            CommitMode::Grouped => {
                 let answer = self.direct.ask(campaign, cause, applicant).await;
                 answer.ok_or(ParticipateError::Busy)?
             }
-            Path::Alone => {
+            CommitMode::Alone => {
                 let _permit = self.sync.permit().await?;
                 let asked = self.direct.ask_alone(campaign, cause, applicant, SYNC_HOLD);
                 let (answer, event) = asked.await;
@@ -35,24 +37,24 @@ impl Parts {
             }
         };
         match answer {
-            Answer::Decided(Decision::Accepted(participation)) => {
+            DirectAnswer::Decided(Decision::Accepted(participation)) => {
                 Ok(Step::Done(Outcome::Accepted {
                     participation,
                     replayed: Replayed::First,
                 }))
             }
-            Answer::Decided(Decision::Refused { refusal, remaining }) => {
+            DirectAnswer::Decided(Decision::Refused { refusal, remaining }) => {
                 let refused = self.refused_by_database(request, refusal, remaining);
                 Ok(Step::Done(refused.await?))
             }
-            Answer::Decided(Decision::Outstanding) => Err(ParticipateError::Outstanding),
-            Answer::Conflict => match self.earlier_answer(request).await? {
+            DirectAnswer::Decided(Decision::Outstanding) => Err(ParticipateError::Outstanding),
+            DirectAnswer::Conflict => match self.earlier_answer(request).await? {
                 Some(outcome) => Ok(Step::Done(outcome)),
                 None => Ok(Step::Again),
             },
-            Answer::Open => Ok(Step::Again),
-            Answer::UnknownCampaign => Err(ParticipateError::UnknownCampaign),
-            Answer::Unavailable | Answer::Unknown => {
+            DirectAnswer::Open => Ok(Step::Again),
+            DirectAnswer::UnknownCampaign => Err(ParticipateError::UnknownCampaign),
+            DirectAnswer::Unavailable | DirectAnswer::Unknown => {
                 Err(ParticipateError::Unavailable { part: "store" })
             }
         }

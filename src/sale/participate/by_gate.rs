@@ -1,50 +1,29 @@
 //! Through the gate: a place in the writer's queue, the admission, the commit.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod refusal;
+mod renewal;
 
-use super::earlier::first_answer;
-use super::lookups::Known;
+use std::sync::Arc;
+
+use self::refusal::GateCall;
 use super::{
-    Attempt, FIRST_ANSWER_LOOKS, FIRST_ANSWER_PAUSE, Outcome, ParticipateError, Parts, Path,
-    Replayed, Request, SYNC_HOLD, Step, unavailable,
+    Attempt, CommitMode, Dependencies, FIRST_ANSWER_PAUSE, FIRST_ANSWER_READS, Outcome,
+    ParticipateError, Replayed, Request, SYNC_HOLD, Step,
 };
-use crate::domain::{
-    Campaign, CampaignId, Instant, Participation, ParticipationId, Refusal, State,
-    to_stored_precision,
-};
-use crate::parts::gate::{Admission, Entrant, Gate, GateError, KeyDigest, KeyRefused, Ticket};
+use crate::domain::{Campaign, CampaignId, Instant, Participation, to_stored_precision};
+use crate::parts::gate::{Admission, Entrant, Gate, Lease};
 use crate::parts::store::{Applicant, Intake, Making, Place};
 use crate::runtime::failpoint;
-use crate::sale::admission::{Answer, DeskError};
-use crate::sale::group_commit::{Job, Verdict, WriterPlace};
-use crate::sale::reconcile::{Patience, ReconcileError, Renewed};
+use crate::sale::admission::{AdmissionAnswer, AdmissionError};
+use crate::sale::group_commit::{CommitResult, Job, WriterSlot};
+use crate::sale::reconcile::Patience;
 
-/// How long a no may be on its way to the gate: its age is told as if it took so long.
-const ON_THE_WAY_MAX: Duration = Duration::from_millis(500);
-
-/// When the gate was asked, by this process's monotonic clock, and how long what it gave would have been kept.
-#[derive(Clone, Copy)]
-struct Asked {
-    at: std::time::Instant,
-    lease: Duration,
-}
-
-impl Asked {
-    fn of(at: std::time::Instant, lease_deadline: std::time::Instant) -> Self {
-        Self {
-            at,
-            lease: lease_deadline.saturating_duration_since(at),
-        }
-    }
-}
-
-impl Parts {
+impl Dependencies {
     pub(super) async fn by_gate(
         &self,
         campaign: &Arc<Campaign>,
         attempt: &Attempt,
-        path: Path,
+        mode: CommitMode,
     ) -> Result<Step, ParticipateError> {
         let (request, applicant) = (&attempt.request, &attempt.applicant);
         // A place in the queue comes before a unit: with no room, nothing has to be given back.
@@ -60,120 +39,44 @@ impl Parts {
         };
         let asked = {
             let _span = request.span("gate.admit");
-            self.desk.ask(campaign.id, entrant).await
+            self.admission.ask(campaign.id, entrant).await
         };
         let answer = match asked {
             Ok(answer) => answer,
             Err(error) => return self.no_answer(&error),
         };
-        let ticket = match answer.admission {
-            Admission::Admitted(ticket) => ticket,
+        let lease = match answer.admission {
+            Admission::Admitted(lease) => lease,
             other => {
                 // Whoever waits for others waits outside.
                 drop(place);
-                let asked = Asked::of(answer.asked_at, answer.lease_deadline);
+                let asked = GateCall::of(answer.asked_at, answer.lease_deadline);
                 return self.not_admitted(campaign, request, other, asked).await;
             }
         };
         failpoint::point("participate.admitted");
-        if ticket.may_be_refused_since(applicant.since.elapsed()) {
-            return self.give_back(campaign.id, applicant, &ticket).await;
+        if lease.may_be_refused_since(applicant.since.elapsed()) {
+            return self.give_back(campaign.id, applicant, &lease).await;
         }
-        let (job, participation) = self.job(campaign, applicant, &ticket, &answer, path);
+        let (job, participation) = self.job(campaign, applicant, &lease, &answer, mode);
         let committed = {
             let _span = request.span("writer.commit");
-            self.commit(place, job, path).await?
+            self.commit(place, job, mode).await?
         };
         match committed {
-            Verdict::Committed { held_from } => {
+            CommitResult::Committed { held_from } => {
                 failpoint::point("participate.committed");
                 Ok(Step::Done(self.accepted(participation, held_from).await))
             }
-            Verdict::StaleEpoch => {
-                self.renew_gate(campaign.id, Some(ticket.epoch), Patience::Waits)
+            CommitResult::StaleEpoch => {
+                self.renew_gate(campaign.id, Some(lease.epoch), Patience::Waits)
                     .await
             }
-            Verdict::SoldOut => self.after_sold_out(request, ticket.epoch).await,
-            Verdict::Conflict => self.after_conflict(request, ticket.epoch).await,
-            Verdict::Unavailable | Verdict::Unknown => {
+            CommitResult::SoldOut => self.after_sold_out(request, lease.epoch).await,
+            CommitResult::Conflict => self.after_conflict(request, lease.epoch).await,
+            CommitResult::Unavailable | CommitResult::Unknown => {
                 Err(ParticipateError::Unavailable { part: "store" })
             }
-        }
-    }
-
-    async fn not_admitted(
-        &self,
-        campaign: &Campaign,
-        request: &Request,
-        admission: Admission,
-        asked: Asked,
-    ) -> Result<Step, ParticipateError> {
-        match admission {
-            Admission::Refused { refusal, remaining } => {
-                self.refused_by_gate(request, refusal, remaining, Some(asked))
-                    .await
-            }
-            Admission::Undecided { first, remaining } => {
-                self.undecided(request, first, remaining, asked).await
-            }
-            Admission::Missing | Admission::Admitted(_) => self.no_gate(campaign, request).await,
-        }
-    }
-
-    /// A no of the gate. With a key it is said only when nothing can be committed under that key any more:
-    /// no lease is held, which the gate knows; no transaction is open, which the store knows; and whoever
-    /// asks the gate later, having begun earlier, is told when the key was refused. `asked`: when the gate was
-    /// asked, unless nothing is admitted to the campaign any more, ever.
-    async fn refused_by_gate(
-        &self,
-        request: &Request,
-        refusal: Refusal,
-        remaining: Option<u64>,
-        asked: Option<Asked>,
-    ) -> Result<Step, ParticipateError> {
-        self.note_sold_out(request, &refusal, remaining).await;
-        let refused = Outcome::Refused { refusal, remaining };
-        let Some(key) = &request.idempotency_key else {
-            return Ok(Step::Done(refused));
-        };
-        match Box::pin(self.lookups.any_by_key(request, key)).await? {
-            Known::Nothing => {}
-            Known::Participation(participation) => {
-                return first_answer(request, participation).map(Step::Done);
-            }
-            Known::UnderWay => return Err(ParticipateError::Outstanding),
-            Known::GateClosed => return self.reopen_gate(request.campaign).await,
-        }
-        match asked {
-            None => Ok(Step::Done(refused)),
-            Some(asked) => Box::pin(self.refuse_key(request, key, asked, refused)).await,
-        }
-    }
-
-    /// The gate refused the key some time ago. It refuses it once more: what was admitted since may be committed.
-    async fn refuse_key(
-        &self,
-        request: &Request,
-        key: &str,
-        asked: Asked,
-        refused: Outcome,
-    ) -> Result<Step, ParticipateError> {
-        let (campaign, digest) = (request.campaign, KeyDigest::of(request.user, key));
-        let sent_at = std::time::Instant::now();
-        let age = sent_at.duration_since(asked.at) + ON_THE_WAY_MAX;
-        let answer = self.gate.refuse_key(campaign, digest, age, asked.lease);
-        match answer.await {
-            // What was admitted while it was on its way may be older than it thinks.
-            Ok(KeyRefused::Done) if sent_at.elapsed() >= ON_THE_WAY_MAX => {
-                Err(ParticipateError::Outstanding)
-            }
-            Ok(KeyRefused::Done) => Ok(Step::Done(refused)),
-            Ok(KeyRefused::Undecided) => Err(ParticipateError::Outstanding),
-            // Another way decides, or this one once more.
-            Ok(KeyRefused::Missing) | Err(GateError::Away | GateError::Unavailable(_)) => {
-                Ok(Step::Again)
-            }
-            Err(error) => Err(unavailable("gate", &error)),
         }
     }
 
@@ -182,10 +85,10 @@ impl Parts {
         &self,
         campaign: CampaignId,
         applicant: &Applicant,
-        ticket: &Ticket,
+        lease: &Lease,
     ) -> Result<Step, ParticipateError> {
         let ids = [applicant.participation];
-        let released = Box::pin(self.gate.release(campaign, ticket.epoch, &ids)).await;
+        let released = Box::pin(self.gate.release(campaign, lease.epoch, &ids)).await;
         if let Err(error) = released {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
@@ -200,24 +103,24 @@ impl Parts {
         &self,
         campaign: &Arc<Campaign>,
         applicant: &Applicant,
-        ticket: &Ticket,
-        answer: &Answer,
-        path: Path,
+        lease: &Lease,
+        answer: &AdmissionAnswer,
+        mode: CommitMode,
     ) -> (Job, Participation) {
         let place = Place {
-            rank: ticket.rank,
-            remaining: ticket.remaining,
+            rank: lease.rank,
+            remaining: lease.remaining,
         };
         let making = Making {
             key_choice: self.key_choice,
             now: to_stored_precision(self.clock.now()),
-            hold: (path == Path::Alone).then_some(SYNC_HOLD),
+            hold: (mode == CommitMode::Alone).then_some(SYNC_HOLD),
         };
         let intake = Intake::of(campaign, applicant, place, &making);
         let participation = intake.participation.clone();
         let job = Job {
             campaign: Arc::clone(campaign),
-            epoch: ticket.epoch,
+            epoch: lease.epoch,
             lease_deadline: answer.lease_deadline,
             intake,
         };
@@ -226,26 +129,26 @@ impl Parts {
 
     async fn commit(
         &self,
-        place: WriterPlace,
+        slot: WriterSlot,
         job: Job,
-        path: Path,
-    ) -> Result<Verdict, ParticipateError> {
-        match path {
-            Path::Grouped => Ok(self.writer.commit(place, job).await),
-            Path::Alone => Box::pin(self.commit_alone(place, job)).await,
+        mode: CommitMode,
+    ) -> Result<CommitResult, ParticipateError> {
+        match mode {
+            CommitMode::Grouped => Ok(self.writer.commit(slot, job).await),
+            CommitMode::Alone => Box::pin(self.commit_alone(slot, job)).await,
         }
     }
 
     /// Keeps the place until the end: with as many waiting here as may wait, more are told to come back.
     async fn commit_alone(
         &self,
-        _place: WriterPlace,
+        _slot: WriterSlot,
         job: Job,
-    ) -> Result<Verdict, ParticipateError> {
+    ) -> Result<CommitResult, ParticipateError> {
         let _permit = self.sync.permit().await?;
         let event = job.intake.event.clone();
         let verdict = self.writer.commit_alone(job).await;
-        if matches!(verdict, Verdict::Committed { .. }) {
+        if matches!(verdict, CommitResult::Committed { .. }) {
             self.sync.publish_now(&self.store, &event).await;
         }
         Ok(verdict)
@@ -272,131 +175,14 @@ impl Parts {
     }
 
     /// A gate that went away leaves the database; whatever it may have admitted is void by then.
-    fn no_answer(&self, error: &DeskError) -> Result<Step, ParticipateError> {
+    fn no_answer(&self, error: &AdmissionError) -> Result<Step, ParticipateError> {
         match error {
-            DeskError::Full => Err(ParticipateError::Busy),
-            DeskError::Gate(_) if self.gate.is_away() => Ok(Step::Again),
+            AdmissionError::Full => Err(ParticipateError::Busy),
+            AdmissionError::Gate(_) if self.gate.is_away() => Ok(Step::Again),
             // Logged once, where the whole batch failed.
-            DeskError::Gate(_) | DeskError::Stopped => {
+            AdmissionError::Gate(_) | AdmissionError::Stopped => {
                 Err(ParticipateError::Unavailable { part: "gate" })
             }
-        }
-    }
-
-    /// A participation of the user is on its way into the store, or whoever had it died. Waits a
-    /// little to see which: "already" is said only of what is committed.
-    async fn undecided(
-        &self,
-        request: &Request,
-        first: ParticipationId,
-        remaining: Option<u64>,
-        asked: Asked,
-    ) -> Result<Step, ParticipateError> {
-        for _ in 0..FIRST_ANSWER_LOOKS {
-            let found = self.lookups.participation(request.campaign, first);
-            if let Some(found) = Box::pin(found).await? {
-                if !found.status.holds_units() {
-                    return Ok(Step::Again);
-                }
-                let refusal = Refusal::AlreadyParticipated { first };
-                return self
-                    .refused_by_gate(request, refusal, remaining, Some(asked))
-                    .await;
-            }
-            tokio::time::sleep(FIRST_ANSWER_PAUSE).await;
-        }
-        Err(ParticipateError::Outstanding)
-    }
-
-    /// The store has not the units that the gate gave out: the gate is put right. A key is refused by the
-    /// gate alone, which remembers it.
-    async fn after_sold_out(
-        &self,
-        request: &Request,
-        epoch: u64,
-    ) -> Result<Step, ParticipateError> {
-        // Without a key the answer is the same whenever the gate is put right.
-        let patience = match request.idempotency_key {
-            Some(_) => Patience::Waits,
-            None => Patience::None,
-        };
-        let step = self
-            .renew_gate(request.campaign, Some(epoch), patience)
-            .await?;
-        if request.idempotency_key.is_some() {
-            return Ok(step);
-        }
-        Ok(Step::Done(Outcome::Refused {
-            refusal: Refusal::SoldOut,
-            remaining: Some(0),
-        }))
-    }
-
-    /// The store refused what the gate let through: the key was used a moment ago, or the gate knows
-    /// less than the store and is put right.
-    async fn after_conflict(
-        &self,
-        request: &Request,
-        epoch: u64,
-    ) -> Result<Step, ParticipateError> {
-        if let Some(outcome) = self.earlier_answer(request).await? {
-            return Ok(Step::Done(outcome));
-        }
-        self.renew_gate(request.campaign, Some(epoch), Patience::Waits)
-            .await
-    }
-
-    /// A gate without state is rebuilt; that of a campaign which is over is not needed any more. What was
-    /// admitted by one before is void from then on.
-    async fn no_gate(
-        &self,
-        campaign: &Campaign,
-        request: &Request,
-    ) -> Result<Step, ParticipateError> {
-        if !matches!(campaign.state, State::Closed | State::Archived) {
-            return self.renew_gate(campaign.id, None, Patience::Waits).await;
-        }
-        let voided = Box::pin(self.reconciler.void(campaign.id)).await;
-        voided.map_err(|error| unavailable("store", &error))?;
-        self.refused_by_gate(request, Refusal::Ended, None, None)
-            .await
-    }
-
-    /// Puts the gate right. When it cannot be, because it is away or closed, another way is open.
-    async fn renew_gate(
-        &self,
-        id: CampaignId,
-        seen: Option<u64>,
-        patience: Patience,
-    ) -> Result<Step, ParticipateError> {
-        // Rare, and large: on the heap, to be no part of every participation.
-        Self::renewed(
-            Box::pin(self.reconciler.renew(id, seen, patience)).await,
-            patience,
-        )
-    }
-
-    /// Opens the gate of a campaign that the database serves, if nobody keeps it closed any more.
-    pub(super) async fn reopen_gate(&self, id: CampaignId) -> Result<Step, ParticipateError> {
-        Self::renewed(Box::pin(self.reconciler.reopen(id)).await, Patience::Waits)
-    }
-
-    /// A gate that is wrong still, for one who has waited, is a part that does not answer.
-    fn renewed(
-        renewed: Result<Renewed, ReconcileError>,
-        patience: Patience,
-    ) -> Result<Step, ParticipateError> {
-        match renewed {
-            Ok(Renewed::Later) if patience == Patience::Waits => {
-                Err(ParticipateError::Unavailable { part: "gate" })
-            }
-            Ok(Renewed::InStep | Renewed::Closed | Renewed::Later)
-            | Err(
-                ReconcileError::Closed
-                | ReconcileError::Gate(GateError::Away | GateError::Unavailable(_)),
-            ) => Ok(Step::Again),
-            Err(ReconcileError::Store(error)) => Err(unavailable("store", &error)),
-            Err(ReconcileError::Gate(error)) => Err(unavailable("gate", &error)),
         }
     }
 }

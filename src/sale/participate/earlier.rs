@@ -1,10 +1,10 @@
 //! Earlier answers: what an idempotency key led to before is the answer to whoever sends it again.
 
 use super::lookups::Known;
-use super::{Outcome, ParticipateError, Parts, Replayed, Request};
+use super::{Dependencies, Outcome, ParticipateError, Replayed, Request};
 use crate::domain::Participation;
 
-impl Parts {
+impl Dependencies {
     /// What was answered to this key before, if it was used.
     pub(super) async fn earlier_answer(
         &self,

@@ -13,7 +13,7 @@ use crate::runtime::batcher::{LaneConfig, Lanes};
 use crate::runtime::supervisor::{Spawner, Stage};
 
 /// Workers, each with one connection.
-const LANES: usize = 2;
+const WORKERS: usize = 2;
 
 /// What the store knows.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub(super) enum Known {
     GateClosed,
 }
 
-/// What is looked for.
+/// What is looked up.
 #[derive(Clone)]
 enum Question {
     /// The participation of this id.
@@ -39,7 +39,7 @@ enum Question {
     Any(UserKey),
 }
 
-struct Asking {
+struct LookupRequest {
     campaign: CampaignId,
     question: Question,
     reply: oneshot::Sender<Option<Known>>,
@@ -48,7 +48,7 @@ struct Asking {
 /// Looks participations up.
 #[derive(Clone)]
 pub struct Lookups {
-    lanes: Lanes<Asking>,
+    lanes: Lanes<LookupRequest>,
 }
 
 impl Lookups {
@@ -56,7 +56,7 @@ impl Lookups {
     #[must_use]
     pub fn start(spawner: &Spawner, store: Store, config: LaneConfig) -> Self {
         let config = LaneConfig {
-            count: LANES,
+            count: WORKERS,
             ..config
         };
         let work = move |batch| answer_all(store.clone(), batch);
@@ -101,7 +101,7 @@ impl Lookups {
         question: Question,
     ) -> Result<Known, ParticipateError> {
         let (reply, known) = oneshot::channel();
-        let asking = Asking {
+        let asking = LookupRequest {
             campaign,
             question,
             reply,
@@ -132,23 +132,23 @@ fn user_key(request: &Request, key: &str) -> UserKey {
 
 /// What the store says of a batch.
 #[derive(Default)]
-struct Looked {
+struct LookupResults {
     by_id: HashMap<ParticipationId, Participation>,
     by_key: HashMap<UserKey, Participation>,
     under_way: HashSet<UserKey>,
     closed: HashSet<CampaignId>,
 }
 
-async fn answer_all(store: Store, batch: Vec<Asking>) {
-    let looked = match look(&store, &batch).await {
-        Ok(looked) => Some(looked),
+async fn answer_all(store: Store, batch: Vec<LookupRequest>) {
+    let results = match read(&store, &batch).await {
+        Ok(results) => Some(results),
         Err(error) => {
             unavailable("store", &error);
             None
         }
     };
     for asking in batch {
-        let known = looked.as_ref().map(|looked| looked.known(&asking));
+        let known = results.as_ref().map(|results| results.known(&asking));
         // Who asked may have gone.
         drop(asking.reply.send(known));
     }
@@ -156,8 +156,8 @@ async fn answer_all(store: Store, batch: Vec<Asking>) {
 
 /// What is committed first, then what is under way: what is committed in between is under way. The gates
 /// before and after: what the database path commits in between is nowhere.
-async fn look(store: &Store, batch: &[Asking]) -> Result<Looked, StoreError> {
-    let mut looked = Looked::default();
+async fn read(store: &Store, batch: &[LookupRequest]) -> Result<LookupResults, StoreError> {
+    let mut results = LookupResults::default();
     let (mut ids, mut keys) = (Vec::new(), Vec::new());
     for asking in batch {
         match &asking.question {
@@ -167,31 +167,31 @@ async fn look(store: &Store, batch: &[Asking]) -> Result<Looked, StoreError> {
     }
     if !ids.is_empty() {
         let found = store.participations(&ids).await?;
-        looked.by_id = found.into_iter().map(|one| (one.id, one)).collect();
+        results.by_id = found.into_iter().map(|one| (one.id, one)).collect();
     }
-    let campaigns: HashSet<CampaignId> = batch.iter().filter_map(Asking::in_doubt).collect();
+    let campaigns: HashSet<CampaignId> = batch.iter().filter_map(LookupRequest::in_doubt).collect();
     let campaigns: Vec<CampaignId> = campaigns.into_iter().collect();
     if campaigns.is_empty() {
-        looked.by_key = store.participations_by_keys(&keys).await?;
-        return Ok(looked);
+        results.by_key = store.participations_by_keys(&keys).await?;
+        return Ok(results);
     }
     let before = store.gates_in_force(&campaigns).await?;
-    looked.by_key = store.participations_by_keys(&keys).await?;
+    results.by_key = store.participations_by_keys(&keys).await?;
     let in_doubt = batch.iter().filter_map(|asking| match &asking.question {
-        Question::Any(key) if !looked.by_key.contains_key(key) => Some(key.clone()),
+        Question::Any(key) if !results.by_key.contains_key(key) => Some(key.clone()),
         _ => None,
     });
     let in_doubt: Vec<UserKey> = in_doubt.collect();
     if !in_doubt.is_empty() {
-        looked.under_way = store.keys_under_way(&in_doubt).await?.into_iter().collect();
+        results.under_way = store.keys_under_way(&in_doubt).await?.into_iter().collect();
         let after = store.current_gates_in_force(&campaigns).await?;
         // What the database admitted between the looks is not among what was found, and nor need its closing be.
-        looked.closed = campaigns
+        results.closed = campaigns
             .into_iter()
             .filter(|id| had_no_gate(before.get(id), after.get(id)))
             .collect();
     }
-    Ok(looked)
+    Ok(results)
 }
 
 /// Whether the database served a campaign at some time between two looks at its gate: each closing and each
@@ -200,15 +200,15 @@ fn had_no_gate(before: Option<&GateInForce>, after: Option<&GateInForce>) -> boo
     before != after || after.is_some_and(|gate| gate.is_closed)
 }
 
-impl Asking {
+impl LookupRequest {
     /// The campaign, where it is asked whether anything may yet be committed.
     fn in_doubt(&self) -> Option<CampaignId> {
         matches!(self.question, Question::Any(_)).then_some(self.campaign)
     }
 }
 
-impl Looked {
-    fn known(&self, asking: &Asking) -> Known {
+impl LookupResults {
+    fn known(&self, asking: &LookupRequest) -> Known {
         let found = match &asking.question {
             Question::Id(id) => self.by_id.get(id),
             Question::Committed(key) | Question::Any(key) => self.by_key.get(key),

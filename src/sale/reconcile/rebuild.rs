@@ -3,76 +3,32 @@
 
 use std::convert::Infallible;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 
+use super::single_flight::SingleFlight;
 use super::{Patience, ReconcileError, Reconciler, Renewed};
 use crate::domain::{Campaign, CampaignId};
 use crate::parts::gate::{GateState, Settings};
 use crate::parts::store::{Raise, Raised, StoreError, Turn};
 use crate::runtime::failpoint;
 
-/// How often somebody who asked for a rebuild waits for the end of a term.
+/// Terms that a requested rebuild waits for.
 const TERMS_MAX: usize = 8;
-/// How long a rebuild keeps others from beginning one when its process has died, and how often it says that it
-/// is alive.
+/// How long a rebuild keeps others from beginning one after its process has died, and how often it renews that.
 const TERM: Duration = Duration::from_secs(2);
-const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
-/// How long no rebuild follows one that took long.
-const REST_MAX: Duration = Duration::from_secs(5);
+const RENEWAL_INTERVAL: Duration = Duration::from_millis(500);
+/// Longest interval until the next rebuild after a slow one.
+const INTERVAL_MAX: Duration = Duration::from_secs(5);
 /// How long a statement may wait for the campaign's row: it knows the time at which it began.
 const ROW_WAIT_MAX: Duration = Duration::from_secs(2);
-/// How often somebody who waits for another's rebuild looks at the gate.
-const LOOK: Duration = Duration::from_millis(50);
-/// How long somebody waits for a gate to be put right, and how many do for one campaign; they are told to come
-/// back.
+/// Pause between readings of the gate while another process rebuilds it.
+const READ_INTERVAL: Duration = Duration::from_millis(50);
+/// How long a caller waits for a rebuild before it is told to retry.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-const WAITERS_MAX: usize = 8_192;
 
-/// One rebuild of a campaign at a time, and until when there is no point in trying.
-#[derive(Debug)]
-pub(super) struct Flight {
-    /// Held while the gate is put right, and never while somebody waits for another process.
-    turn: tokio::sync::Mutex<()>,
-    /// Held by the one of those who wait who looks at the gate for all of them.
-    lookout: tokio::sync::Mutex<()>,
-    waiters: Semaphore,
-    closed_until: Mutex<Option<Instant>>,
-}
-
-impl Default for Flight {
-    fn default() -> Self {
-        Self {
-            turn: tokio::sync::Mutex::default(),
-            lookout: tokio::sync::Mutex::default(),
-            waiters: Semaphore::new(WAITERS_MAX),
-            closed_until: Mutex::default(),
-        }
-    }
-}
-
-impl Flight {
-    pub(super) fn is_closed(&self) -> bool {
-        let until = self
-            .closed_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| Instant::now() < until)
-    }
-
-    fn close_for(&self, term: Duration) {
-        let mut until = self
-            .closed_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *until = Some(Instant::now() + term);
-    }
-}
-
-/// What somebody found wrong with a gate.
+/// What is wrong with a gate.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     /// Its state of this epoch; none: it has no state.
@@ -81,16 +37,16 @@ enum Fault {
     Epoch,
 }
 
-/// What came of a swap.
+/// The result of a swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Swap {
-    /// The gate has what was brought.
+    /// The gate has the new state.
     Done,
     /// The gate had this epoch, or a newer one.
     Refused(u64),
 }
 
-/// What came of one attempt to rebuild.
+/// The result of one attempt to rebuild.
 enum Rebuilt {
     /// The gate has this epoch, or a newer one.
     In(u64),
@@ -155,7 +111,7 @@ impl Reconciler {
     /// then it is the turn of this one.
     async fn mend_in_turn(
         &self,
-        flight: &Flight,
+        flight: &SingleFlight,
         id: CampaignId,
         fault: Fault,
     ) -> Result<Renewed, ReconcileError> {
@@ -179,7 +135,7 @@ impl Reconciler {
             if tokio::time::Instant::now() >= until {
                 return Ok(Renewed::Later);
             }
-            tokio::time::sleep(left.min(LOOK)).await;
+            tokio::time::sleep(left.min(READ_INTERVAL)).await;
         }
     }
 
@@ -187,7 +143,7 @@ impl Reconciler {
     /// rebuild begins.
     async fn mend_alone(
         &self,
-        flight: &Flight,
+        flight: &SingleFlight,
         id: CampaignId,
         fault: Fault,
     ) -> Result<ControlFlow<Renewed, Duration>, ReconcileError> {
@@ -239,7 +195,7 @@ impl Reconciler {
             beyond: 0,
             term: TERM,
             turn,
-            believed_max: TERM.max(REST_MAX).max(self.rebuild_interval) + ROW_WAIT_MAX,
+            believed_max: TERM.max(INTERVAL_MAX).max(self.rebuild_interval) + ROW_WAIT_MAX,
         };
         loop {
             let campaign = match self.store.raise_epoch(id, &how).await? {
@@ -254,7 +210,7 @@ impl Reconciler {
             let replaced = self.replace_in_turn(&campaign).await;
             let rest = match &replaced {
                 Ok(_) if !self.rebuild_interval.is_zero() => {
-                    began.elapsed().min(REST_MAX).max(self.rebuild_interval)
+                    began.elapsed().min(INTERVAL_MAX).max(self.rebuild_interval)
                 }
                 Ok(_) | Err(_) => Duration::ZERO,
             };
@@ -271,13 +227,13 @@ impl Reconciler {
     async fn replace_in_turn(&self, campaign: &Campaign) -> Result<Swap, ReconcileError> {
         tokio::select! {
             replaced = self.replace(campaign) => replaced,
-            never = self.hold_while_alive(campaign) => match never {},
+            never = self.renew_hold(campaign) => match never {},
         }
     }
 
-    async fn hold_while_alive(&self, campaign: &Campaign) -> Infallible {
+    async fn renew_hold(&self, campaign: &Campaign) -> Infallible {
         loop {
-            tokio::time::sleep(SIGN_OF_LIFE).await;
+            tokio::time::sleep(RENEWAL_INTERVAL).await;
             let (id, epoch) = (campaign.id, campaign.gate_epoch);
             if let Err(error) = self.store.hold_rebuild(id, epoch, TERM).await {
                 tracing::debug!(

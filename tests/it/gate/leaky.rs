@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use firstcome::domain::{CampaignId, ParticipationId, Refusal, UserId};
 use firstcome::parts::gate::{
-    Admission, Configured, Entrant, Footprint, Gate, GateError, GateState, GivenBack, Key,
-    KeyDigest, KeyRefused, Lease, Mark, Return, Seat, Settings,
+    Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
+    Key, KeyDigest, KeyRefused, Mark, Return, Seat, Settings,
 };
 
 use super::subject::Subject;
@@ -277,7 +277,11 @@ impl Gate for Leaky {
             .await
     }
 
-    async fn expired(&self, campaign: CampaignId, limit: usize) -> Result<Vec<Lease>, GateError> {
+    async fn expired(
+        &self,
+        campaign: CampaignId,
+        limit: usize,
+    ) -> Result<Vec<ExpiredLease>, GateError> {
         if self.has(Leak::HidesExpiredLeases) {
             return Ok(Vec::new());
         }

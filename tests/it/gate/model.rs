@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use firstcome::domain::{Instant, ParticipationId, Refusal, State, UserId};
 use firstcome::parts::gate::{
-    Admission, Configured, Entrant, GateState, GivenBack, Mark, Return, Seat, Settings, Ticket,
+    Admission, Configured, Entrant, GateState, GivenBack, Lease, Mark, Return, Seat, Settings,
 };
 
 /// One campaign at a moment that does not move.
@@ -27,7 +27,7 @@ struct Held {
     gone: HashMap<ParticipationId, Entrant>,
     numbers: Vec<Option<ParticipationId>>,
     holdings: HashMap<UserId, Holding>,
-    leases: HashMap<ParticipationId, (Entrant, Ticket)>,
+    leases: HashMap<ParticipationId, (Entrant, Lease)>,
 }
 
 #[derive(Default)]
@@ -191,7 +191,7 @@ impl Held {
         holding.units += u64::from(entrant.quantity);
         holding.first = holding.first.or(Some(entrant.participation));
         self.last_rank += 1;
-        let ticket = Ticket {
+        let ticket = Lease {
             epoch: self.epoch,
             rank: self.last_rank,
             remaining: self.remaining(),

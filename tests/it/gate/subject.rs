@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use firstcome::domain::{CampaignId, Instant, ParticipationId, Refusal, State, UserId};
 use firstcome::parts::gate::{
-    Admission, Entrant, Gate, GateState, GivenBack, Key, Lease, Mark, Return, Seat, Settings,
-    Ticket,
+    Admission, Entrant, ExpiredLease, Gate, GateState, GivenBack, Key, Lease, Mark, Return, Seat,
+    Settings,
 };
 
 /// Passed, or what was broken.
@@ -105,7 +105,7 @@ impl Subject {
     }
 
     /// Asks and insists on a yes.
-    pub async fn enter(&self, entrant: Entrant) -> Result<Ticket, String> {
+    pub async fn enter(&self, entrant: Entrant) -> Result<Lease, String> {
         ticket(&self.ask(entrant).await?)
     }
 
@@ -171,7 +171,7 @@ impl Subject {
         given_back.map_err(text)
     }
 
-    pub async fn expired(&self, limit: usize) -> Result<Vec<Lease>, String> {
+    pub async fn expired(&self, limit: usize) -> Result<Vec<ExpiredLease>, String> {
         self.gate.expired(self.campaign, limit).await.map_err(text)
     }
 
@@ -221,14 +221,14 @@ pub fn ids(entrants: &[Entrant]) -> Vec<ParticipationId> {
         .collect()
 }
 
-pub fn ticket(answer: &Admission) -> Result<Ticket, String> {
+pub fn ticket(answer: &Admission) -> Result<Lease, String> {
     match answer {
         Admission::Admitted(ticket) => Ok(*ticket),
         other => Err(format!("expected an admission, got {other:?}")),
     }
 }
 
-pub fn tickets(answers: &[Admission]) -> Vec<Ticket> {
+pub fn tickets(answers: &[Admission]) -> Vec<Lease> {
     answers
         .iter()
         .filter_map(|answer| ticket(answer).ok())

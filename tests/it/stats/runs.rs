@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use firstcome::domain::{Campaign, Day};
-use firstcome::operate::statistics::Asked;
+use firstcome::operate::statistics::Beginning;
 use firstcome::parts::store::{Cause, DailyRow, Redo, RunState, Store};
 use sea_orm::Value;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,7 @@ async fn a_day_that_is_done_is_answered_with_its_run_and_doing_it_again_gives_th
         assert_eq!(first.len(), 3);
 
         let asked = replica.aggregator.begin(Some(day.date), Redo::No).await;
-        let Ok(Asked::Done(done)) = asked else {
+        let Ok(Beginning::Done(done)) = asked else {
             panic!("{asked:?}");
         };
         assert_eq!((done.id, done.state), (run.id, RunState::Completed));
@@ -93,7 +93,7 @@ async fn yesterday_is_meant_where_no_day_is_named() {
     for test in stores().await {
         let replica = Replica::of(&test.store, settings("Asia/Seoul"));
         let asked = replica.aggregator.begin(None, Redo::No).await.unwrap();
-        let Asked::Begun(run) = asked else {
+        let Beginning::Begun(run) = asked else {
             panic!("{asked:?}");
         };
         assert_eq!(run.day, Day::of(now(), replica.aggregator.zone()).minus(1));

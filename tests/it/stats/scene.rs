@@ -8,7 +8,7 @@ use firstcome::domain::{
 };
 use firstcome::operate::alert::{AlertConfig, Alerts};
 use firstcome::operate::statistics::{
-    AggregateError, Aggregator, Asked, Metrics, Parts, Schedule, Settings,
+    AggregateError, Aggregator, Beginning, Dependencies, Metrics, Schedule, Settings,
 };
 use firstcome::parts::store::{BatchOutcome, Intake, Redo, Run, RunState, Store, TallyRow};
 use firstcome::runtime::clock::Clock;
@@ -76,7 +76,7 @@ impl Replica {
         })
         .unwrap();
         let metrics = Metrics::default();
-        let parts = Parts {
+        let parts = Dependencies {
             store: store.clone(),
             clock: Clock::manual(now()),
             spawner: supervisor.spawner(),
@@ -94,8 +94,8 @@ impl Replica {
     /// Begins a run and answers it as it began.
     pub async fn begin(&self, day: Day, redo: Redo) -> Result<Run, AggregateError> {
         match self.aggregator.begin(Some(day.date), redo).await? {
-            Asked::Begun(run) => Ok(*run),
-            Asked::Done(run) => panic!("done by {run:?}"),
+            Beginning::Begun(run) => Ok(*run),
+            Beginning::Done(run) => panic!("done by {run:?}"),
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
     vandal, verify,
 };
 use crate::support::{move_to, mysql, stores};
-use firstcome::sale::reconcile::verify::Scope;
+use firstcome::operate::verify::Scope;
 
 async fn kept(store: &Store, segment: Segment) -> Option<Kept> {
     let kept = store.kept(&[segment.campaign]).await.unwrap();

@@ -111,11 +111,11 @@ async fn under_traffic_nothing_sound_is_called_a_breach_and_no_breach_is_missed(
         }
     };
     let verifying = async {
-        let reconciler = without_gate(store);
+        let verification = without_gate(store);
         let mut runs = 0;
         loop {
             let is_last = done.load(Ordering::Relaxed);
-            let found = reconciler.verify().await.unwrap();
+            let found = verification.run().await.unwrap();
             for campaign in [&rush, &ends, &changing.campaign] {
                 let found = of(&found, campaign.id);
                 assert!(found.breaches.is_empty(), "run {runs}: {found:?}");

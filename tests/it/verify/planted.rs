@@ -6,9 +6,10 @@ use std::sync::Arc;
 use firstcome::domain::{CampaignId, EventId};
 use firstcome::parts::gate::ScriptGate;
 use firstcome::parts::store::Store;
+use firstcome::sale::reconcile::Reconciler;
 
 use super::{
-    Clock, ConnectionTrait, DatabaseConnection, FULL, Finding, Intake, Reconciler, Scene, Scope,
+    Clock, ConnectionTrait, DatabaseConnection, FULL, Finding, Intake, Scene, Scope, Verification,
     assert_clean, commit, hex, of, old_intake, run, vandal, verify,
 };
 use crate::support::{raised, stores, unique};
@@ -292,7 +293,7 @@ async fn what_may_overtake_by_configuration_is_no_breach() {
         };
         plot.overtaken().await;
         let skipped = Scope {
-            order: firstcome::sale::reconcile::verify::Order::Skipped,
+            order: firstcome::operate::verify::EventOrder::NotRequired,
             ..FULL
         };
         assert_eq!(of(&verify(store, &FULL).await, id).breaches.len(), 1);
@@ -320,10 +321,12 @@ async fn a_gate_that_is_behind_or_ahead_of_the_store_is_found() {
         let scene = Scene::new(store, 1).await;
         let id = scene.campaign.id;
         let gate = ScriptGate::in_process(Clock::System, &unique("t")).unwrap();
-        let reconciler = Reconciler::new(store.clone(), Arc::new(gate));
-        assert_clean(&reconciler.verify().await.unwrap());
+        let gate = Arc::new(gate);
+        let verification = Verification::new(store.clone(), gate.clone());
+        let reconciler = Reconciler::new(store.clone(), gate);
+        assert_clean(&verification.run().await.unwrap());
         reconciler.rebuild(id).await.unwrap();
-        let found = reconciler.verify().await.unwrap();
+        let found = verification.run().await.unwrap();
         assert_clean(&found);
         assert_eq!(
             (found[0].gate_units, found[0].gate_leases),
@@ -332,14 +335,14 @@ async fn a_gate_that_is_behind_or_ahead_of_the_store_is_found() {
 
         let now = store.campaign(id).await.unwrap().unwrap();
         commit(store, &now, &[old_intake(&now, 100)]).await;
-        let found = reconciler.verify().await.unwrap();
+        let found = verification.run().await.unwrap();
         let says = ["I7 the gate counts 4 units and 0 leases, the store 5"];
         assert_eq!(found[0].breaches, says);
 
         // Made anew in the store alone, as by somebody who died before the gate had it.
         raised(store, id).await;
-        assert_clean(&reconciler.verify().await.unwrap());
+        assert_clean(&verification.run().await.unwrap());
         reconciler.rebuild(id).await.unwrap();
-        assert_clean(&reconciler.verify().await.unwrap());
+        assert_clean(&verification.run().await.unwrap());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Dispatcher, Note};
+use super::{Dispatcher, Report};
 use crate::parts::store::{Loaded, Pending};
 
 impl Dispatcher {
@@ -23,8 +23,8 @@ impl Dispatcher {
             let Ok(room) = self.parker.try_reserve() else {
                 continue;
             };
-            self.claims.insert_unreadable(row.key, &self.parts);
-            room.send(Note::Unreadable {
+            self.in_flight.insert_unreadable(row.key, &self.context);
+            room.send(Report::Unreadable {
                 row: *row,
                 epoch: term.epoch,
                 error,

@@ -3,14 +3,15 @@
 //!
 //! A thread polls, always, so that the membership lives while the work waits. It hands each record to
 //! whoever works on its partition, through a bounded queue; when that is full it waits a moment, and then
-//! pauses the partition. A share of the topic that the group takes away is first given the time to finish
+//! pauses the partition. A partition that the group revokes first gets time to finish
 //! what is under way; then its last offset is committed, while the partition is still ours. An offset is
 //! never committed for a partition that is not: the broker would refuse it, too, by the generation.
 //!
 //! Partitions are given out by `cooperative-sticky`: when a member comes or goes, only the partitions that
 //! move are interrupted, and a rolling restart moves few.
 
-mod shares;
+mod owned_partition;
+mod owned_partitions;
 
 use std::sync::Arc;
 use std::thread;
@@ -25,8 +26,8 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-pub use self::shares::Share;
-use self::shares::Shares;
+pub use self::owned_partition::OwnedPartition;
+use self::owned_partitions::OwnedPartitions;
 use super::{Kafka, Traced};
 use crate::parts::broker::Delivered;
 
@@ -54,7 +55,7 @@ pub struct GroupConfig {
     pub queue_records_max: usize,
 }
 
-type Begin = dyn Fn(Share) + Send + Sync;
+type Begin = dyn Fn(OwnedPartition) + Send + Sync;
 type Lag = dyn Fn(i32, Option<u64>) + Send + Sync;
 
 /// Who is told.
@@ -113,7 +114,7 @@ impl Kafka {
         let _over = over.clone().drop_guard();
         let (answer, mut answered) = oneshot::channel();
         let member = Member {
-            shares: Shares::new(&config, hooks, Handle::current()),
+            owned: OwnedPartitions::new(&config, hooks, Handle::current()),
             config: config.clone(),
             stop: over,
         };
@@ -138,20 +139,20 @@ impl Kafka {
 /// One membership, on its thread.
 struct Member {
     config: GroupConfig,
-    shares: Arc<Shares>,
+    owned: Arc<OwnedPartitions>,
     stop: CancellationToken,
 }
 
 impl Member {
     fn run(self, client: &ClientConfig, answer: oneshot::Sender<Result<(), GroupError>>) {
-        let context = Context(Arc::clone(&self.shares));
+        let context = Context(Arc::clone(&self.owned));
         let consumer = client.create_with_context::<_, BaseConsumer<Context>>(context);
         let consumer = match consumer {
             Ok(consumer) => consumer,
             Err(failure) => return drop(answer.send(Err(self.refused(failure)))),
         };
         let ended = self.read(&consumer);
-        self.shares.finish_all(&consumer);
+        self.owned.finish_all(&consumer);
         // Leaves the group, so that others need not wait for the end of the session.
         drop(consumer);
         drop(answer.send(ended));
@@ -164,12 +165,12 @@ impl Member {
         let mut kept_up = Instant::now();
         while !self.stop.is_cancelled() {
             if kept_up.elapsed() >= UPKEEP {
-                self.shares.keep_up(consumer)?;
+                self.owned.commit_and_resume(consumer)?;
                 kept_up = Instant::now();
             }
             match consumer.poll(POLL) {
                 None => {}
-                Some(Ok(record)) => self.shares.hand_over(consumer, delivered(&record)),
+                Some(Ok(record)) => self.owned.hand_over(consumer, delivered(&record)),
                 Some(Err(failure)) if is_fatal(&failure) => return Err(self.refused(failure)),
                 Some(Err(failure)) => {
                     tracing::warn!(
@@ -198,7 +199,7 @@ fn is_fatal(failure: &KafkaError) -> bool {
 }
 
 /// What librdkafka calls back, on the polling thread.
-struct Context(Arc<Shares>);
+struct Context(Arc<OwnedPartitions>);
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
@@ -210,7 +211,7 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
-        self.0.tell_lag(&statistics);
+        self.0.report_lag(&statistics);
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::metadata::Seen;
+use super::reach::KnownReach;
 use super::sender::Sender;
 use super::{KafkaConfig, PublishError, classify};
 use crate::domain::key_hash;
@@ -20,8 +20,8 @@ pub(super) struct Current {
     pub(super) sender: Sender,
     slot: usize,
     generation: u64,
-    /// What it was told last of whether a topic could be written to.
-    pub(super) seen: Arc<tokio::sync::Mutex<Vec<Seen>>>,
+    /// Its latest checks of whether topics can be written to.
+    pub(super) known_reach: Arc<tokio::sync::Mutex<Vec<KnownReach>>>,
 }
 
 /// A producer is replaced after so many time-outs' time.
@@ -62,7 +62,7 @@ impl Producers {
                 sender,
                 slot,
                 generation: 0,
-                seen: Arc::default(),
+                known_reach: Arc::default(),
             }))
         });
         let slots = slots.collect::<Result<Vec<_>, PublishError>>()?;
@@ -190,7 +190,7 @@ impl Producers {
                 sender,
                 slot: failed.slot,
                 generation,
-                seen: Arc::default(),
+                known_reach: Arc::default(),
             };
             std::mem::replace(&mut *current, new)
         };

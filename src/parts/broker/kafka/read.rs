@@ -1,6 +1,8 @@
 //! Reading a topic once, from its beginning to the end it has when the reading begins. Joins no
 //! consumer group and commits nothing.
 
+mod error;
+
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ use rdkafka::metadata::MetadataPartition;
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
+pub use self::error::ReadError;
 use super::{Kafka, Traced, classify};
 use crate::parts::broker::{Consumed, PublishError};
 
@@ -49,40 +52,6 @@ impl Extent {
             to,
         })
     }
-}
-
-/// Why a topic could not be read to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// There is no such topic.
-    #[error("read topic {0}: there is no such topic")]
-    Missing(String),
-    /// The broker refuses.
-    #[error("read topic {topic}")]
-    Refused {
-        /// The topic.
-        topic: String,
-        /// What the broker says.
-        #[source]
-        source: KafkaError,
-    },
-    /// The end was not reached in time.
-    #[error(
-        "read topic {topic}: not at its end after {seconds} s, with {left} records to go{cause}"
-    )]
-    Late {
-        /// The topic.
-        topic: String,
-        /// The time there was.
-        seconds: u64,
-        /// Offsets not reached.
-        left: u64,
-        /// The last failure on the way, if there was one.
-        cause: String,
-    },
-    /// The reading thread could not start or broke off.
-    #[error("read topic {0}: the reader stopped")]
-    Broken(String),
 }
 
 impl Kafka {

@@ -1,9 +1,13 @@
 //! The part of Redis that the gate's scripts use, in memory: texts, hashes, sorted sets and the time. What
 //! it does not know it refuses, so that a script which needs more is noticed by the first test.
 
-use std::collections::hash_map::Entry as Slot;
-use std::collections::{BTreeSet, HashMap};
+mod hashes;
+mod sorted_sets;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+
+use self::sorted_sets::Sorted;
 use crate::runtime::clock::Clock;
 
 /// How far apart keys that have run out are swept.
@@ -35,13 +39,6 @@ enum Value {
     Text(String),
     Hash(HashMap<String, String>),
     Sorted(Sorted),
-}
-
-/// A sorted set; its scores here are whole numbers.
-#[derive(Default)]
-struct Sorted {
-    scores: HashMap<String, i64>,
-    order: BTreeSet<(i64, String)>,
 }
 
 type Outcome = Result<Answer, String>;
@@ -136,97 +133,6 @@ impl Keyspace {
         Ok(Answer::Text("OK".to_owned()))
     }
 
-    fn hmget(&self, key: &str, fields: &[&str]) -> Outcome {
-        let hash = self.hash(key)?;
-        let value = |field: &&str| {
-            hash.and_then(|hash| hash.get(*field))
-                .map_or(Answer::Nil, |value| Answer::Text(value.clone()))
-        };
-        Ok(Answer::List(fields.iter().map(value).collect()))
-    }
-
-    fn hset(&mut self, key: &str, pairs: &[&str]) -> Outcome {
-        let hash = self.hash_mut(key)?;
-        let mut added = 0;
-        for pair in pairs.chunks_exact(2) {
-            if let [field, value] = pair
-                && hash
-                    .insert((*field).to_owned(), (*value).to_owned())
-                    .is_none()
-            {
-                added += 1;
-            }
-        }
-        Ok(count(added))
-    }
-
-    fn hdel(&mut self, key: &str, fields: &[&str]) -> Outcome {
-        if self.hash(key)?.is_none() {
-            return Ok(count(0));
-        }
-        let hash = self.hash_mut(key)?;
-        let removed = fields
-            .iter()
-            .filter(|field| hash.remove(**field).is_some())
-            .count();
-        if hash.is_empty() {
-            self.keys.remove(key);
-        }
-        Ok(count(removed))
-    }
-
-    fn zadd(&mut self, key: &str, pairs: &[&str]) -> Outcome {
-        let mut members = Vec::with_capacity(pairs.len() / 2);
-        for pair in pairs.chunks_exact(2) {
-            if let [score, member] = pair {
-                members.push((whole(score)?, (*member).to_owned()));
-            }
-        }
-        let set = self.sorted_mut(key)?;
-        let mut added = 0;
-        for (score, member) in members {
-            match set.scores.insert(member.clone(), score) {
-                Some(old) => {
-                    set.order.remove(&(old, member.clone()));
-                }
-                None => added += 1,
-            }
-            set.order.insert((score, member));
-        }
-        Ok(count(added))
-    }
-
-    fn zrem(&mut self, key: &str, members: &[&str]) -> Outcome {
-        if self.sorted(key)?.is_none() {
-            return Ok(count(0));
-        }
-        let set = self.sorted_mut(key)?;
-        let mut removed = 0;
-        for member in members {
-            if let Some(score) = set.scores.remove(*member) {
-                set.order.remove(&(score, (*member).to_owned()));
-                removed += 1;
-            }
-        }
-        if set.order.is_empty() {
-            self.keys.remove(key);
-        }
-        Ok(count(removed))
-    }
-
-    fn zrangebyscore(&self, key: &str, max: i64, limit: i64) -> Outcome {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let members = self.sorted(key)?.map_or_else(Vec::new, |set| {
-            set.order
-                .iter()
-                .take_while(|(score, _)| *score <= max)
-                .take(limit)
-                .map(|(_, member)| Answer::Text(member.clone()))
-                .collect()
-        });
-        Ok(Answer::List(members))
-    }
-
     fn rename(&mut self, from: &str, to: &str) -> Outcome {
         if self.live(from).is_none() {
             return Err("ERR no such key".to_owned());
@@ -299,36 +205,6 @@ impl Keyspace {
         self.keys
             .get(key)
             .filter(|key| key.expires_at_ms.is_none_or(|at_ms| now_ms() < at_ms))
-    }
-
-    fn hash(&self, key: &str) -> Result<Option<&HashMap<String, String>>, String> {
-        match self.live(key).map(|key| &key.value) {
-            None => Ok(None),
-            Some(Value::Hash(hash)) => Ok(Some(hash)),
-            Some(Value::Text(_) | Value::Sorted(_)) => Err(wrong_type()),
-        }
-    }
-
-    fn sorted(&self, key: &str) -> Result<Option<&Sorted>, String> {
-        match self.live(key).map(|key| &key.value) {
-            None => Ok(None),
-            Some(Value::Sorted(set)) => Ok(Some(set)),
-            Some(Value::Text(_) | Value::Hash(_)) => Err(wrong_type()),
-        }
-    }
-
-    fn hash_mut(&mut self, key: &str) -> Result<&mut HashMap<String, String>, String> {
-        match self.value_mut(key, || Value::Hash(HashMap::new())) {
-            Value::Hash(hash) => Ok(hash),
-            Value::Text(_) | Value::Sorted(_) => Err(wrong_type()),
-        }
-    }
-
-    fn sorted_mut(&mut self, key: &str) -> Result<&mut Sorted, String> {
-        match self.value_mut(key, || Value::Sorted(Sorted::default())) {
-            Value::Sorted(set) => Ok(set),
-            Value::Text(_) | Value::Hash(_) => Err(wrong_type()),
-        }
     }
 
     fn value_mut(&mut self, key: &str, empty: impl FnOnce() -> Value) -> &mut Value {

@@ -12,7 +12,8 @@ use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{Cmd, ConnectionInfo, FromRedisValue, RedisResult, ScriptInvocation, Value};
 
 use super::{Layout, RedisConfig};
-use crate::parts::gate::script::{Script, StartError};
+use crate::parts::gate::script::Script;
+use crate::parts::gate::start_error::StartError;
 
 /// Commands that may wait for the one connection; beyond it callers wait for room. The crate's own
 /// default of 50 would be the bottleneck.

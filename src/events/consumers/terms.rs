@@ -1,0 +1,48 @@
+//! The reward that a consumer grants in a campaign.
+
+use std::sync::Arc;
+
+use super::poison::{Flaw, Poison};
+use super::worker::{Revoked, Worker};
+use crate::domain::{CampaignId, Reward};
+use crate::parts::broker::kafka::OwnedPartition;
+use crate::parts::store::StoreError;
+
+impl Worker {
+    /// The reward that this consumer grants in a campaign.
+    pub(super) async fn terms(
+        &self,
+        owned: &OwnedPartition,
+        campaign: CampaignId,
+    ) -> Result<Result<Option<Reward>, Poison>, Revoked> {
+        let unreadable = |failure: &Arc<StoreError>, _| {
+            matches!(failure.as_ref(), StoreError::Unreadable { .. })
+        };
+        let asked = self.insist(owned, "read a campaign", unreadable, || {
+            self.reward_of(campaign)
+        });
+        let poison = |text: String| Poison::new(Flaw::Campaign, text);
+        Ok(match asked.await? {
+            Ok(Some(reward)) => Ok(reward.filter(|reward| self.consumer.grants(reward))),
+            Ok(None) => Err(poison(format!("there is no campaign {campaign}"))),
+            Err(failure) => Err(poison(format!("campaign {campaign}: {failure}"))),
+        })
+    }
+
+    /// The reward of a campaign; the outer none: there is no such campaign. The
+    /// catalogue caches a missing campaign for a while, so the store is asked, too.
+    #[allow(
+        clippy::option_option,
+        reason = "no campaign and no reward are two things"
+    )]
+    async fn reward_of(
+        &self,
+        campaign: CampaignId,
+    ) -> Result<Option<Option<Reward>>, Arc<StoreError>> {
+        if let Some(found) = self.parts.catalogue.get(campaign).await? {
+            return Ok(Some(found.reward.clone()));
+        }
+        let found = self.parts.store.campaign(campaign).await;
+        Ok(found.map_err(Arc::new)?.map(|found| found.reward))
+    }
+}

@@ -1,0 +1,291 @@
+//! The breakers of the broker, of each topic, and of each partition that accepts no records. While one is open,
+//! single records probe. A record that is held back does not count as a failed attempt.
+
+mod partitions;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::breaker::{Breaker, BreakerState, SendMode};
+use crate::domain::Stream;
+use crate::runtime::retry;
+use partitions::Partitions;
+
+/// The target of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// The stream of its topic.
+    pub(super) stream: Stream,
+    /// The partition; none: the number of partitions is unknown.
+    pub(super) partition: Option<u32>,
+}
+
+impl Target {
+    fn key(self) -> Option<(Stream, u32)> {
+        Some((self.stream, self.partition?))
+    }
+}
+
+/// Permission to send one record, from the breakers of the broker, its topic and its partition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Permission {
+    target: Target,
+    broker: SendMode,
+    topic: SendMode,
+    partition: SendMode,
+}
+
+impl Permission {
+    /// Whether its record is a probe.
+    pub(super) fn is_probe(self) -> bool {
+        [self.broker, self.topic, self.partition].contains(&SendMode::Probe)
+    }
+}
+
+/// What holds a record back.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum HeldBack {
+    /// The broker; ask again after this time.
+    All(Duration),
+    /// Its topic or its partition.
+    Target,
+}
+
+/// The gauges.
+#[derive(Debug)]
+struct Shown {
+    /// 1 unless all breakers are closed.
+    open: Gauge,
+    /// Partitions that accept no records.
+    partitions: Gauge,
+}
+
+/// The breakers of a relay, shared by its workers.
+#[derive(Debug)]
+pub(super) struct Breakers {
+    broker: Breaker,
+    participation: Breaker,
+    campaign: Breaker,
+    partitions: Partitions,
+    /// Locked while the gauges are set, so that the last update wins.
+    shown: Mutex<Shown>,
+}
+
+impl Breakers {
+    /// Closed ones; `open` says when they are not, and `partitions` of how many partitions.
+    pub(super) fn new(policy: retry::Policy, open: Gauge, partitions: Gauge) -> Self {
+        Self {
+            broker: Breaker::new(policy),
+            participation: Breaker::new(policy),
+            campaign: Breaker::new(policy),
+            partitions: Partitions::new(policy),
+            shown: Mutex::new(Shown { open, partitions }),
+        }
+    }
+
+    /// Sets the gauges.
+    fn show(&self) {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.open.set(i64::from(!self.closed()));
+        let away = i64::try_from(self.partitions.len()).unwrap_or(i64::MAX);
+        shown.partitions.set(away);
+    }
+
+    fn topic(&self, stream: Stream) -> &Breaker {
+        match stream {
+            Stream::Participation => &self.participation,
+            Stream::Campaign => &self.campaign,
+        }
+    }
+
+    /// Permission to send a record to a target, or what holds it back.
+    pub(super) fn ask(&self, target: Target) -> Result<Permission, HeldBack> {
+        let topic = self.topic(target.stream);
+        if let Some(wait) = self.broker.wait() {
+            return Err(HeldBack::All(wait));
+        }
+        if topic.wait().is_some() {
+            return Err(HeldBack::Target);
+        }
+        let partition = self.partitions.ask(target).ok_or(HeldBack::Target)?;
+        Ok(Permission {
+            target,
+            broker: self.broker.leave(),
+            topic: topic.leave(),
+            partition,
+        })
+    }
+
+    /// Whether the topic of `stream` is held back.
+    pub(super) fn is_held(&self, stream: Stream) -> bool {
+        self.topic(stream).wait().is_some()
+    }
+
+    /// Whether the partition is held back.
+    pub(super) fn is_partition_held(&self, target: Target) -> bool {
+        self.partitions.is_held(target)
+    }
+
+    /// The streams whose topics are held back.
+    pub(super) fn held_streams(&self) -> Vec<Stream> {
+        let streams = Stream::ALL.into_iter();
+        streams.filter(|stream| self.is_held(*stream)).collect()
+    }
+
+    /// Partitions of a stream's topic that accept no records, those to probe included.
+    pub(super) fn partitions_away(&self, stream: Stream) -> Vec<u32> {
+        self.partitions.away(stream)
+    }
+
+    /// Those of them that are held back.
+    pub(super) fn partitions_held(&self, stream: Stream) -> Vec<u32> {
+        self.partitions.held(stream)
+    }
+
+    /// Those of them to probe now.
+    pub(super) fn partitions_to_probe(&self, stream: Stream) -> Vec<u32> {
+        self.partitions.probe_partitions(stream)
+    }
+
+    /// Time until the next probe of a partition; none: no probe is needed.
+    pub(super) fn next_probe(&self) -> Option<Duration> {
+        self.partitions.next_probe()
+    }
+
+    /// Whether the topic of `stream` refused what it was sent last.
+    pub(super) fn is_refused(&self, stream: Stream) -> bool {
+        !self.topic(stream).is_closed()
+    }
+
+    /// The broker accepted the record, or refused the record itself. Returns whether a breaker closed.
+    pub(super) fn answered(&self, permission: Permission) -> bool {
+        let broker = self.broker.succeeded();
+        if broker {
+            tracing::info!("publishing again");
+        }
+        let name = permission.target.stream.as_str();
+        let topic = self.topic(permission.target.stream).succeeded();
+        if topic {
+            tracing::info!(topic = name, "topic is writable again");
+        }
+        let partition = self.partitions.succeeded(permission.target);
+        if partition {
+            let partition = permission.target.partition;
+            tracing::info!(topic = name, partition, "partition is writable again");
+        }
+        let changed = broker || topic || partition;
+        if changed {
+            self.show();
+        }
+        changed
+    }
+
+    /// Whether the permission is still valid: no breaker has opened since, or it is a probe.
+    pub(super) fn still(&self, permission: Permission) -> bool {
+        let holds = |leave, breaker: &Breaker| leave == SendMode::Probe || breaker.is_closed();
+        holds(permission.broker, &self.broker)
+            && holds(permission.topic, self.topic(permission.target.stream))
+            && (permission.partition == SendMode::Probe
+                || self.partitions.is_closed(permission.target))
+    }
+
+    /// The permission was not used.
+    pub(super) fn unused(&self, permission: Permission) {
+        self.broker.unused(permission.broker);
+        self.target_unused(permission);
+    }
+
+    fn target_unused(&self, permission: Permission) {
+        self.topic(permission.target.stream)
+            .unused(permission.topic);
+        self.partitions
+            .unused(permission.target, permission.partition);
+    }
+
+    /// The broker did not answer, or the producer is full.
+    pub(super) fn away(&self, permission: Permission, reason: &str) {
+        if self.broker.failed(permission.broker) {
+            tracing::warn!(reason, "nothing can be published: rows wait");
+        }
+        self.target_unused(permission);
+        self.show();
+    }
+
+    /// The broker refused the topic.
+    pub(super) fn destination(&self, permission: Permission, reason: &str) {
+        self.partitions
+            .unused(permission.target, permission.partition);
+        if self.topic_failed(permission) {
+            let topic = permission.target.stream.as_str();
+            tracing::error!(topic, reason, "topic cannot be written to: its rows wait");
+        }
+    }
+
+    /// The broker answered: a partition of this topic takes nothing for now. It is `partition`, unless the
+    /// permission says; where neither does, the topic waits.
+    pub(super) fn partition(&self, permission: Permission, partition: Option<u32>, reason: &str) {
+        let target = Target {
+            partition: permission.target.partition.or(partition),
+            ..permission.target
+        };
+        let topic = target.stream.as_str();
+        let Some(key) = target.key() else {
+            if self.topic_failed(permission) {
+                tracing::warn!(
+                    topic,
+                    reason,
+                    "a partition accepts no records: the topic's rows wait"
+                );
+            }
+            return;
+        };
+        self.broker.succeeded();
+        // Says nothing of the topic: a record for another partition finds out.
+        self.topic(target.stream).unused(permission.topic);
+        let is_new = self.partitions.failed(key, permission.partition);
+        self.show();
+        if is_new {
+            let partition = target.partition;
+            tracing::warn!(
+                topic,
+                partition,
+                reason,
+                "the partition accepts no records: its rows wait"
+            );
+        }
+    }
+
+    /// Opens the breaker of a topic. Returns whether it was closed.
+    fn topic_failed(&self, permission: Permission) -> bool {
+        self.broker.succeeded();
+        let opened = self
+            .topic(permission.target.stream)
+            .failed(permission.topic);
+        self.show();
+        opened
+    }
+
+    /// The breaker of the broker, and those of the topics: one is not closed while a partition takes nothing.
+    pub(super) fn states(&self) -> (BreakerState, Vec<(Stream, BreakerState)>) {
+        let of = |stream| match self.topic(stream).state() {
+            BreakerState::Closed => self.partitions.state(stream),
+            other => other,
+        };
+        let topics = Stream::ALL.into_iter();
+        let topics = topics.map(|stream| (stream, of(stream)));
+        (self.broker.state(), topics.collect())
+    }
+
+    /// Whether the broker, each topic, and each partition is written to.
+    pub(super) fn closed(&self) -> bool {
+        self.broker.is_closed()
+            && self.participation.is_closed()
+            && self.campaign.is_closed()
+            && self.partitions.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! The breakers of partitions: one for each partition that accepts no records.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{Breaker, BreakerState, SendMode, Target};
+use crate::domain::Stream;
+use crate::runtime::retry;
+
+/// Concurrent probes: when a broker fails, many partitions do.
+const PROBES_MAX: usize = 8;
+
+/// A partition: the stream of its topic, and its number.
+type Key = (Stream, u32);
+
+#[derive(Debug)]
+pub(super) struct Partitions {
+    away: Mutex<HashMap<Key, Breaker>>,
+    policy: retry::Policy,
+}
+
+impl Partitions {
+    /// All of them take records.
+    pub(super) fn new(policy: retry::Policy) -> Self {
+        Self {
+            away: Mutex::default(),
+            policy,
+        }
+    }
+
+    /// How a record may be sent; none: its partition is held back.
+    pub(super) fn ask(&self, target: Target) -> Option<SendMode> {
+        let away = self.lock();
+        match target.key().and_then(|key| away.get(&key)) {
+            None => Some(SendMode::Normal),
+            Some(breaker) if may_probe(&away, breaker) => Some(breaker.leave()),
+            Some(_) => None,
+        }
+    }
+
+    /// Whether a partition is held back.
+    pub(super) fn is_held(&self, target: Target) -> bool {
+        let away = self.lock();
+        let breaker = target.key().and_then(|key| away.get(&key));
+        breaker.is_some_and(|breaker| !may_probe(&away, breaker))
+    }
+
+    /// Whether a partition takes records, as far as is known.
+    pub(super) fn is_closed(&self, target: Target) -> bool {
+        let away = self.lock();
+        target.key().is_none_or(|key| !away.contains_key(&key))
+    }
+
+    /// The partition accepted a record. Returns whether its breaker was open.
+    pub(super) fn succeeded(&self, target: Target) -> bool {
+        let mut away = self.lock();
+        target.key().is_some_and(|key| away.remove(&key).is_some())
+    }
+
+    /// The partition refused a record. Returns whether its breaker was closed.
+    pub(super) fn failed(&self, key: Key, leave: SendMode) -> bool {
+        let mut away = self.lock();
+        let breaker = away.entry(key);
+        let breaker = breaker.or_insert_with(|| Breaker::new(self.policy));
+        breaker.failed(leave)
+    }
+
+    /// The record was not sent.
+    pub(super) fn unused(&self, target: Target, leave: SendMode) {
+        let away = self.lock();
+        if let Some(breaker) = target.key().and_then(|key| away.get(&key)) {
+            breaker.unused(leave);
+        }
+    }
+
+    /// Those of a stream that are away.
+    pub(super) fn away(&self, stream: Stream) -> Vec<u32> {
+        self.of(stream, |_, _| true)
+    }
+
+    /// Those of a stream that are away and there is no point in sending to for now.
+    pub(super) fn held(&self, stream: Stream) -> Vec<u32> {
+        self.of(stream, |away, breaker| !may_probe(away, breaker))
+    }
+
+    /// Those of a stream that are away and may be probed.
+    pub(super) fn probe_partitions(&self, stream: Stream) -> Vec<u32> {
+        self.of(stream, may_probe)
+    }
+
+    /// How long until one may be probed that is not yet; none: none is away, but for those that are probed now.
+    pub(super) fn next_probe(&self) -> Option<Duration> {
+        let away = self.lock();
+        let waiting = away.values().filter(|breaker| !breaker.is_probing());
+        waiting
+            .map(|breaker| breaker.wait().unwrap_or_default())
+            .min()
+    }
+
+    /// What the breakers of a stream's partitions do: the worst of it.
+    pub(super) fn state(&self, stream: Stream) -> BreakerState {
+        let away = self.lock();
+        let of_stream = away.iter().filter(|((of, _), _)| *of == stream);
+        let states: Vec<_> = of_stream.map(|(_, breaker)| breaker.state()).collect();
+        if states.contains(&BreakerState::Open) {
+            BreakerState::Open
+        } else if states.is_empty() {
+            BreakerState::Closed
+        } else {
+            BreakerState::Probing
+        }
+    }
+
+    /// How many are away.
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn of(
+        &self,
+        stream: Stream,
+        wanted: impl Fn(&HashMap<Key, Breaker>, &Breaker) -> bool,
+    ) -> Vec<u32> {
+        let away = self.lock();
+        let of_stream = away.iter().filter(|((of, _), _)| *of == stream);
+        let wanted = of_stream.filter(|(_, breaker)| wanted(&away, breaker));
+        let mut numbers: Vec<u32> = wanted.map(|((_, number), _)| *number).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Breaker>> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a partition that is away may be probed now.
+fn may_probe(away: &HashMap<Key, Breaker>, breaker: &Breaker) -> bool {
+    let probed = || away.values().filter(|breaker| breaker.is_probing()).count();
+    breaker.wait().is_none() && probed() < PROBES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(number: u32) -> Target {
+        Target {
+            stream: Stream::Participation,
+            partition: Some(number),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_of_many_partitions_are_probed_at_the_same_time() {
+        let partitions = Partitions::new(retry::Policy::default());
+        for number in 0..100 {
+            assert!(partitions.failed((Stream::Participation, number), SendMode::Normal));
+        }
+        assert_eq!(partitions.probe_partitions(Stream::Participation).len(), 0);
+        assert!(partitions.next_probe() > Some(Duration::ZERO));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(
+            partitions.probe_partitions(Stream::Participation).len(),
+            100
+        );
+        assert_eq!(partitions.next_probe(), Some(Duration::ZERO));
+        assert_eq!(partitions.probe_partitions(Stream::Campaign).len(), 0);
+        let asked: Vec<_> = (0..100)
+            .map(|number| partitions.ask(target(number)))
+            .collect();
+        let probes = asked.iter().flatten().count();
+        assert_eq!(probes, PROBES_MAX);
+        assert_eq!(partitions.held(Stream::Participation).len(), 100);
+        assert!(partitions.succeeded(target(0)));
+        assert_eq!(partitions.ask(target(0)), Some(SendMode::Normal));
+        assert_eq!(partitions.ask(target(8)), Some(SendMode::Probe));
+        assert_eq!(partitions.ask(target(9)), None);
+        assert_eq!(partitions.len(), 99);
+    }
+}

@@ -1,0 +1,95 @@
+use super::*;
+
+fn breakers(open: &Gauge) -> Breakers {
+    Breakers::new(retry::Policy::default(), open.clone(), Gauge::default())
+}
+
+/// A topic of which it is not known how many partitions it has.
+fn topic(stream: Stream) -> Target {
+    Target {
+        stream,
+        partition: None,
+    }
+}
+
+fn partition(number: u32) -> Target {
+    Target {
+        partition: Some(number),
+        ..topic(Stream::Participation)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_probe_at_a_time_finds_out_whether_the_broker_is_back() {
+    let open = Gauge::default();
+    let breakers = breakers(&open);
+    let first = breakers.ask(topic(Stream::Participation)).unwrap();
+    breakers.away(first, "test");
+    assert_eq!(open.get(), 1);
+    tokio::time::sleep(Duration::from_millis(101)).await;
+    assert!(!breakers.still(first), "who waited meanwhile does not go");
+    let probe = breakers.ask(topic(Stream::Participation)).unwrap();
+    assert!(breakers.still(probe));
+    assert!(breakers.ask(topic(Stream::Campaign)).is_err());
+    assert_eq!(breakers.states().0, BreakerState::Probing);
+    breakers.answered(probe);
+    assert_eq!(open.get(), 0);
+    assert!(breakers.ask(topic(Stream::Campaign)).is_ok());
+    assert!(breakers.closed());
+    assert_eq!(breakers.states().0, BreakerState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_cannot_be_written_to_holds_up_no_other() {
+    let open = Gauge::default();
+    let breakers = breakers(&open);
+    let permission = breakers.ask(topic(Stream::Participation)).unwrap();
+    breakers.destination(permission, "test");
+    assert_eq!(open.get(), 1);
+    let (broker, topics) = breakers.states();
+    assert_eq!(broker, BreakerState::Closed);
+    let held = topics
+        .into_iter()
+        .filter(|(_, state)| *state == BreakerState::Open);
+    let held: Vec<Stream> = held.map(|(stream, _)| stream).collect();
+    assert_eq!(held, [Stream::Participation]);
+    assert!(breakers.ask(topic(Stream::Campaign)).is_ok());
+    assert!(!breakers.closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_takes_nothing_holds_up_no_other() {
+    let (open, away) = (Gauge::default(), Gauge::default());
+    let breakers = Breakers::new(retry::Policy::default(), open.clone(), away.clone());
+    let first = breakers.ask(partition(2)).unwrap();
+    let second = breakers.ask(partition(2)).unwrap();
+    breakers.partition(first, None, "test");
+    assert_eq!((open.get(), away.get()), (1, 1));
+    assert!(!breakers.still(second), "it would fail, too");
+    assert!(breakers.ask(partition(2)).is_err() && breakers.is_partition_held(partition(2)));
+    let other = breakers.ask(partition(1)).unwrap();
+    assert!(!other.is_probe() && breakers.still(other));
+    assert!(!breakers.answered(other), "of partition 2 it says nothing");
+    assert_eq!(breakers.states().1[0].1, BreakerState::Open);
+    tokio::time::sleep(Duration::from_millis(101)).await;
+    assert_eq!(breakers.partitions_to_probe(Stream::Participation), [2]);
+    let probe = breakers.ask(partition(2)).unwrap();
+    assert!(probe.is_probe() && breakers.ask(partition(2)).is_err());
+    assert_eq!(breakers.partitions_held(Stream::Participation), [2]);
+    assert!(breakers.answered(probe));
+    assert_eq!((open.get(), away.get()), (0, 0));
+    assert!(breakers.closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_is_counted_only_after_its_failure_waits_alone() {
+    let open = Gauge::default();
+    let breakers = breakers(&open);
+    let first = breakers.ask(topic(Stream::Participation)).unwrap();
+    let second = breakers.ask(topic(Stream::Participation)).unwrap();
+    breakers.partition(first, Some(2), "test");
+    assert!(!breakers.is_held(Stream::Participation));
+    assert!(breakers.ask(partition(1)).is_ok() && breakers.ask(partition(2)).is_err());
+    breakers.partition(second, None, "test");
+    assert!(breakers.is_held(Stream::Participation), "it may be any");
+}

@@ -1,0 +1,139 @@
+//! The relay's bounds. Every queue, batch and wait has its own.
+
+use std::time::Duration;
+
+use super::settings::RelaySettings;
+use super::{KeyPolicy, Retention};
+use crate::domain::EventId;
+use crate::parts::broker::kafka::KafkaConfig;
+use crate::runtime::retry;
+
+/// How the relay works. Every queue, batch and wait has its bound here.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name of this relay in the lease rows; unlike any other's.
+    pub owner: String,
+    /// How long a bucket stays ours without a renewal.
+    pub lease: Duration,
+    /// The producer's own time-out: sending stops this long before the lease ends.
+    pub publish_timeout: Duration,
+    /// Wait between polls that find something.
+    pub poll_min: Duration,
+    /// Wait between polls after many that found nothing.
+    pub poll_max: Duration,
+    /// New rows one poll takes.
+    pub poll_rows_max: u32,
+    /// Workers.
+    pub workers: u16,
+    /// Rows that wait in a worker's channel.
+    pub worker_rows_max: u32,
+    /// Rows under way in all, from the moment they are read until they are settled.
+    pub in_flight_max: u32,
+    /// Hand-overs of the writer that wait to be looked at.
+    pub hints_max: u32,
+    /// Acknowledged rows deleted at once.
+    pub settle_rows_max: u32,
+    /// How long an acknowledged row waits for company.
+    pub settle_delay: Duration,
+    /// Attempts, and waits between them, for one row.
+    pub retry: retry::Policy,
+    /// Waits between probes while the broker, a topic or a partition is away.
+    pub probe: retry::Policy,
+    /// Waits between attempts of the copy to the dead letter topic.
+    pub copy_delay: Duration,
+    /// What becomes of later rows of a parked key.
+    pub key_policy: KeyPolicy,
+    /// First part of the topics' names.
+    pub topic_prefix: String,
+    /// How often the outbox is counted for the metrics at least; more often while something waits in it.
+    pub sample_interval: Duration,
+    /// What becomes of published events.
+    pub retention: Retention,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new(
+            &RelaySettings::default(),
+            &KafkaConfig::default(),
+            Retention::default(),
+        )
+    }
+}
+
+impl Config {
+    /// The configuration of a relay that publishes to this broker.
+    #[must_use]
+    pub fn new(settings: &RelaySettings, kafka: &KafkaConfig, retention: Retention) -> Self {
+        Self {
+            owner: EventId::generate().to_string(),
+            lease: settings.lease(kafka.message_timeout),
+            publish_timeout: kafka.message_timeout,
+            poll_min: Duration::from_millis(10),
+            poll_max: Duration::from_secs(1),
+            poll_rows_max: 2_000,
+            workers: settings.lanes,
+            worker_rows_max: 2_048,
+            in_flight_max: settings.in_flight_max,
+            hints_max: 1_024,
+            settle_rows_max: 500,
+            settle_delay: Duration::from_millis(50),
+            retry: retry::Policy {
+                initial: settings.retry_initial,
+                max: settings.retry_max,
+                attempts_max: settings.attempts_max,
+                ..retry::Policy::default()
+            },
+            probe: retry::Policy {
+                max: Duration::from_secs(5),
+                ..retry::Policy::default()
+            },
+            copy_delay: Duration::from_secs(10),
+            key_policy: settings.key_policy,
+            topic_prefix: kafka.topic_prefix.clone(),
+            sample_interval: Duration::from_secs(30),
+            retention,
+        }
+    }
+
+    /// Everything that is wrong with it, each mistake by name.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        let mut must = |holds: bool, mistake: &str| {
+            if !holds {
+                mistakes.push(format!("relay: {mistake}"));
+            }
+        };
+        must(
+            self.lease >= self.publish_timeout * 2 + Duration::from_secs(1),
+            "lease must be at least twice kafka.message_timeout and a second",
+        );
+        must(self.poll_min <= self.poll_max, "poll_min exceeds poll_max");
+        must(!self.poll_min.is_zero(), "poll_min must not be zero");
+        must(self.poll_rows_max > 0, "poll_rows_max must not be zero");
+        must(self.workers > 0, "lanes must not be zero");
+        must(self.worker_rows_max > 0, "lane_rows_max must not be zero");
+        must(
+            self.in_flight_max >= u32::from(self.workers),
+            "in_flight_max must be at least lanes",
+        );
+        must(self.hints_max > 0, "hints_max must not be zero");
+        must(
+            (1..=5_000).contains(&self.settle_rows_max),
+            "settle_rows_max must be from 1 to 5000",
+        );
+        must(
+            self.retry.attempts_max > 0,
+            "retry.attempts_max must not be zero",
+        );
+        must(
+            (1..=64).contains(&self.owner.len()) && self.owner.is_ascii(),
+            "owner must have 1 to 64 ASCII characters",
+        );
+        for mistake in self.retention.mistakes() {
+            must(false, &format!("retention.{mistake}"));
+        }
+        mistakes
+    }
+}

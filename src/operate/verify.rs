@@ -1,0 +1,165 @@
+//! Verifies the invariants on a running system, per campaign: what the gate admitted = participations
+//! = outbox = published + parked + pending, nobody over their limit, nothing oversold, no event before
+//! an earlier one of its participation. An event that was published and deleted since counts as both.
+//!
+//! A campaign is checked in one snapshot of the store, so traffic cannot make a sound campaign look wrong. To
+//! keep snapshots short, old segments are read beforehand (`seal`), and their sums are kept until a
+//! participation in them changes; each run reads a share of them again, so that it finds unannounced changes,
+//! too. Where kept sums and a campaign's counters differ, all of that campaign is read again in one snapshot
+//! before anything is reported.
+
+mod breaches;
+mod check;
+mod figures;
+mod gate;
+mod grants;
+mod plan;
+mod reading;
+mod run;
+mod seal;
+mod table;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+pub use self::grants::{Grants, Keys};
+pub use self::table::table;
+
+use self::run::Run;
+use crate::domain::CampaignId;
+use crate::parts::gate::{Gate, GateError};
+use crate::parts::store::{Books, Store, StoreError};
+
+/// Campaigns read in one page.
+const PAGE: u32 = 1_000;
+/// One in so many kept segments is read again in each run: all of them in an hour of runs a minute apart.
+const AGAIN_SHARE: u32 = 60;
+/// Kept sums that are older are always read again.
+const AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why the invariants could not be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The store did not answer.
+    #[error("read the campaigns")]
+    Store(#[from] StoreError),
+    /// The gate did not answer.
+    #[error("read the gate's state")]
+    Gate(#[from] GateError),
+}
+
+/// What is verified, and how thoroughly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Only this campaign; none: all, archived ones included.
+    pub campaign: Option<CampaignId>,
+    /// How much is read.
+    pub depth: Depth,
+    /// Whether events of a participation have to be published in order.
+    pub order: EventOrder,
+}
+
+/// How much is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// New and changed segments, and a share of the rest.
+    #[default]
+    Incremental,
+    /// Everything.
+    Full,
+}
+
+/// Whether a later event of a participation has to wait for an earlier one that cannot be published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EventOrder {
+    /// It has to: an event out of order is a breach.
+    #[default]
+    Required,
+    /// It does not: the relay is configured to skip.
+    NotRequired,
+}
+
+/// One campaign's figures and what is wrong with them. Events, published and purged are those about
+/// participations; pending and parked are all.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs, reason = "each field is the figure of that name")]
+pub struct Finding {
+    pub campaign_id: i64,
+    pub total_stock: Option<u64>,
+    pub committed_units: u64,
+    pub gate_units: Option<u64>,
+    pub gate_leases: Option<u64>,
+    pub participations: u64,
+    pub changes: u64,
+    pub events: u64,
+    pub published: u64,
+    pub purged: u64,
+    pub pending: u64,
+    pub parked: u64,
+    pub campaign_events: u64,
+    pub segments_read: u64,
+    pub segments_kept: u64,
+    pub breaches: Vec<String>,
+}
+
+/// Verifies the campaigns of a store and a gate.
+#[derive(Clone)]
+pub struct Verification {
+    store: Store,
+    gate: Arc<dyn Gate>,
+}
+
+impl Verification {
+    /// A verification of this store and this gate.
+    #[must_use]
+    pub fn new(store: Store, gate: Arc<dyn Gate>) -> Self {
+        Self { store, gate }
+    }
+
+    /// Verifies every campaign.
+    pub async fn run(&self) -> Result<Vec<Finding>, VerifyError> {
+        self.run_within(&Scope::default()).await
+    }
+
+    /// Verifies what the scope includes; the findings are in order of campaign.
+    pub async fn run_within(&self, scope: &Scope) -> Result<Vec<Finding>, VerifyError> {
+        let due = match scope.depth {
+            Depth::Incremental => self.store.segments_due(AGAIN_SHARE, AGE_MAX).await?,
+            Depth::Full => HashSet::new(),
+        };
+        let mut run = Run {
+            verification: self,
+            scope: *scope,
+            due,
+            fresh: HashSet::new(),
+        };
+        if let Some(id) = scope.campaign {
+            let books: Vec<Books> = self.store.books_of(id).await?.into_iter().collect();
+            return run.page(&books).await;
+        }
+        let mut findings = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.store.books(after, PAGE).await?;
+            findings.extend(run.page(&page).await?);
+            after = page.last().map(|books| books.id);
+            if page.len() < usize::try_from(PAGE).unwrap_or_default() {
+                break;
+            }
+        }
+        for (id, what) in self.store.strays().await? {
+            findings.push(Finding {
+                campaign_id: id.0,
+                breaches: vec![format!(
+                    "I3 there are {what} of a campaign that is not there"
+                )],
+                ..Finding::default()
+            });
+        }
+        Ok(findings)
+    }
+}

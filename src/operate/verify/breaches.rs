@@ -1,0 +1,235 @@
+//! The breaches that a campaign's figures show, as text. Pure.
+
+use std::fmt::Display;
+
+use super::figures::Figures;
+use crate::parts::store::Books;
+
+/// One line for each breach.
+#[derive(Debug, Default)]
+struct Breaches(Vec<String>);
+
+impl Breaches {
+    fn check(&mut self, holds: bool, breach: impl FnOnce() -> String) {
+        if !holds {
+            self.0.push(breach());
+        }
+    }
+}
+
+/// Whether the campaign's own counters equal the sums over its rows. If not, and some sums are kept ones, those
+/// may be wrong.
+pub(super) fn adds_up(books: &Books, figures: &Figures) -> bool {
+    figures.units == books.committed_units
+        && figures.participations == books.participation_count
+        && figures.purged_in_all == books.purged_events
+        && figures.waiting_of_participations() <= figures.events_there()
+}
+
+/// The breaches that the store alone shows.
+pub(super) fn breaches(books: &Books, figures: &Figures) -> Vec<String> {
+    let mut breaches = Breaches::default();
+    counters(&mut breaches, books, figures);
+    let (users, named) = &figures.over_limit;
+    breaches.check(*users == 0, || {
+        let limit = books.per_user_limit;
+        let named = list(
+            named
+                .iter()
+                .map(|(user, units)| format!("user {user}: {units}")),
+        );
+        format!("I2 {users} users hold more than {limit} units{named}")
+    });
+    changes(&mut breaches, figures);
+    waiting(&mut breaches, figures);
+    breaches.0
+}
+
+fn counters(breaches: &mut Breaches, books: &Books, figures: &Figures) {
+    let (units, participations) = (figures.units, figures.participations);
+    let stock = books.total_stock.unwrap_or(u64::MAX);
+    breaches.check(units <= stock, || {
+        format!("I1 oversold: participations hold {units} units of {stock}")
+    });
+    let committed = books.committed_units;
+    breaches.check(committed <= stock, || {
+        format!("I1 oversold: the campaign counts {committed} units of {stock}")
+    });
+    breaches.check(units == committed, || {
+        format!("I1 the campaign counts {committed} units, its participations hold {units}")
+    });
+    let counted = books.participation_count;
+    breaches.check(participations == counted, || {
+        format!("I1 the campaign counts {counted} participations, there are {participations}")
+    });
+}
+
+fn changes(breaches: &mut Breaches, figures: &Figures) {
+    breaches.check(figures.unsound_parts == 0, || {
+        let (changes, events, purged) = (figures.changes, figures.events, figures.purged);
+        let without = list(figures.without_event.iter());
+        let foreign = list(figures.without_change.iter());
+        let mut text = vec![format!("I3 {changes} changes, {events} events")];
+        if purged > 0 {
+            text.push(format!(" ({purged} of them purged)"));
+        }
+        if !without.is_empty() {
+            let what = "participations with a change that has no event";
+            text.push(format!("; {what}{without}"));
+        }
+        if !foreign.is_empty() {
+            text.push(format!("; events of no change{foreign}"));
+        }
+        if without.is_empty() && foreign.is_empty() {
+            let what = "; those that are purged are not those that are missing";
+            text.push(what.to_owned());
+        }
+        text.concat()
+    });
+}
+
+fn waiting(breaches: &mut Breaches, figures: &Figures) {
+    let waiting = figures.waiting;
+    breaches.check(figures.purged_in_all == figures.purged_counted, || {
+        format!(
+            "I4 the campaign counts {} purged events, its segments {}",
+            figures.purged_counted, figures.purged_in_all
+        )
+    });
+    breaches.check(waiting.astray == 0, || {
+        let named = list(figures.astray.iter());
+        format!(
+            "I4 {} waiting entries have no event there{named}",
+            waiting.astray
+        )
+    });
+    breaches.check(waiting.twice == 0, || {
+        format!("I4 {} events are pending and parked at once", waiting.twice)
+    });
+    let of_participations = figures.waiting_of_participations();
+    let there = figures.events_there();
+    breaches.check(of_participations <= there, || {
+        format!("I4 {of_participations} waiting, but only {there} events")
+    });
+    breaches.check(figures.overtaking == 0, || {
+        let named = figures.overtaken.iter();
+        let named = list(named.map(|(later, earlier)| format!("{later} before {earlier}")));
+        format!(
+            "I8 {} events were published while an earlier one of their participation waits{named}",
+            figures.overtaking
+        )
+    });
+}
+
+/// A few examples, if there are any.
+fn list<T: Display>(named: impl Iterator<Item = T>) -> String {
+    let named: Vec<String> = named.map(|one| one.to_string()).collect();
+    if named.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", named.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{CampaignId, State};
+    use crate::parts::store::Waiting;
+
+    fn books() -> Books {
+        Books {
+            id: CampaignId(1),
+            state: State::Open,
+            total_stock: Some(10),
+            committed_units: 4,
+            participation_count: 4,
+            purged_events: 0,
+            per_user_limit: 1,
+            max_quantity: 1,
+            returns: 0,
+            gate_epoch: 1,
+            version: 1,
+            opens_at: None,
+            closes_at: None,
+            last_rank: 4,
+        }
+    }
+
+    fn sound() -> Figures {
+        Figures {
+            participations: 4,
+            changes: 4,
+            units: 4,
+            events: 4,
+            waiting: Waiting {
+                pending: 1,
+                ..Waiting::default()
+            },
+            ..Figures::default()
+        }
+    }
+
+    #[test]
+    fn a_sound_campaign_has_no_breach() {
+        assert_eq!(breaches(&books(), &sound()), Vec::<String>::new());
+        assert!(adds_up(&books(), &sound()));
+    }
+
+    #[test]
+    fn purged_events_count_as_published() {
+        let figures = Figures {
+            purged: 3,
+            purged_in_all: 3,
+            purged_counted: 3,
+            ..sound()
+        };
+        assert_eq!(breaches(&books(), &figures), Vec::<String>::new());
+        assert_eq!((figures.events, figures.published()), (4, 3));
+    }
+
+    #[test]
+    fn an_event_purged_before_it_was_published_is_a_breach() {
+        let mut figures = Figures {
+            purged: 3,
+            purged_in_all: 3,
+            purged_counted: 3,
+            ..sound()
+        };
+        figures.waiting.pending = 2;
+        assert_eq!(
+            breaches(&books(), &figures),
+            ["I4 2 waiting, but only 1 events"]
+        );
+        assert!(!adds_up(&books(), &figures));
+    }
+
+    #[test]
+    fn each_breach_is_named() {
+        let figures = Figures {
+            units: 11,
+            participations: 5,
+            changes: 6,
+            unsound_parts: 1,
+            over_limit: (1, vec![(crate::domain::UserId(7), 9)]),
+            waiting: Waiting {
+                astray: 1,
+                ..Waiting::default()
+            },
+            overtaking: 1,
+            ..sound()
+        };
+        assert_eq!(
+            breaches(&books(), &figures),
+            [
+                "I1 oversold: participations hold 11 units of 10",
+                "I1 the campaign counts 4 units, its participations hold 11",
+                "I1 the campaign counts 4 participations, there are 5",
+                "I2 1 users hold more than 1 units: user 7: 9",
+                "I3 6 changes, 4 events; those that are purged are not those that are missing",
+                "I4 1 waiting entries have no event there",
+                "I8 1 events were published while an earlier one of their participation waits",
+            ]
+        );
+    }
+}

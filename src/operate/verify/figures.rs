@@ -1,0 +1,47 @@
+//! The sums of one campaign.
+
+use crate::domain::{EventId, ParticipationId, UserId};
+use crate::parts::store::Waiting;
+
+/// Sums over a campaign's rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Figures {
+    pub(super) participations: u64,
+    pub(super) units: u64,
+    pub(super) changes: u64,
+    /// Events about participations, purged ones included.
+    pub(super) events: u64,
+    /// Purged events about participations.
+    pub(super) purged: u64,
+    /// Purged events, those about the campaign itself included: summed over segments, and by its own counter.
+    pub(super) purged_in_all: u64,
+    pub(super) purged_counted: u64,
+    pub(super) campaign_events: u64,
+    pub(super) waiting: Waiting,
+    pub(super) segments_kept: u64,
+    pub(super) segments_read: u64,
+    /// Parts whose events are not those of their changes.
+    pub(super) unsound_parts: u64,
+    pub(super) overtaking: u64,
+    /// Examples of rows that break an invariant.
+    pub(super) over_limit: (u64, Vec<(UserId, u64)>),
+    pub(super) without_event: Vec<ParticipationId>,
+    pub(super) without_change: Vec<EventId>,
+    pub(super) astray: Vec<EventId>,
+    pub(super) overtaken: Vec<(EventId, EventId)>,
+}
+
+impl Figures {
+    pub(super) fn waiting_of_participations(&self) -> u64 {
+        let waiting = self.waiting.pending + self.waiting.parked;
+        waiting.saturating_sub(self.waiting.of_campaign)
+    }
+
+    pub(super) fn events_there(&self) -> u64 {
+        self.events.saturating_sub(self.purged)
+    }
+
+    pub(super) fn published(&self) -> u64 {
+        self.events.saturating_sub(self.waiting_of_participations())
+    }
+}

@@ -1,0 +1,256 @@
+//! I7: the gate's units and settings against the store's. They cannot be read at the same moment, so the gate
+//! is read before the store, and again after it where they differ.
+
+use std::time::Duration;
+
+use super::{Verification, VerifyError};
+use crate::domain::CampaignId;
+use crate::parts::gate::{GateState, Settings};
+use crate::parts::store::Books;
+
+/// How often a difference is read again before it is a breach: units that return make the gate's count smaller
+/// between two readings.
+const READINGS_MAX: usize = 5;
+/// Pause between readings of settings that differ: the gate gets new ones right after the store.
+const SETTINGS_PAUSE: Duration = Duration::from_millis(200);
+
+/// The gate compared with the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Comparison {
+    /// The gate counts what is committed, and no more than its leases explain.
+    Equal,
+    /// The gate counts less; it may have been read too early.
+    Behind,
+    /// The gate counts too much, or the two are of different epochs.
+    Differs,
+    /// Units were returned, and the gate does not know it yet.
+    LacksReturns,
+}
+
+fn compare(books: &Books, before: &GateState) -> Comparison {
+    if before.epoch != books.gate_epoch {
+        return Comparison::Differs;
+    }
+    if before.returns < books.returns {
+        Comparison::LacksReturns
+    } else if before.committed_units_min(books.max_quantity) > books.committed_units {
+        Comparison::Differs
+    } else if before.units >= books.committed_units {
+        Comparison::Equal
+    } else {
+        Comparison::Behind
+    }
+}
+
+impl Verification {
+    /// The breach, if there is one. `before` was read before `books`. A gate without state, or of an older
+    /// epoch, is no breach: the writer refuses what it admits, and then it is rebuilt.
+    pub(super) async fn gate_breach(
+        &self,
+        books: &Books,
+        before: Option<GateState>,
+    ) -> Result<Option<String>, VerifyError> {
+        if before.is_some_and(|gate| drift(books, &gate).is_some())
+            && let Some(drift) = self.settings_breach(books.id).await?
+        {
+            return Ok(Some(drift));
+        }
+        let (mut books, mut before) = (*books, before);
+        for reading in 1.. {
+            let Some(state) = before else {
+                return Ok(None);
+            };
+            let comparison = compare(&books, &state);
+            let after = match comparison {
+                Comparison::Equal => return Ok(None),
+                Comparison::Behind => self.gate.inspect(books.id).await?,
+                Comparison::Differs | Comparison::LacksReturns => Some(state),
+            };
+            let has_caught_up = after.is_none_or(|after| {
+                after.epoch == books.gate_epoch && after.units >= books.committed_units
+            });
+            if comparison == Comparison::Behind && has_caught_up {
+                return Ok(None);
+            }
+            if reading == READINGS_MAX && comparison == Comparison::LacksReturns {
+                // The gate gets it soon, or the sweeper finds it.
+                return Ok(None);
+            }
+            if reading == READINGS_MAX {
+                return Ok(breach(&books, &state));
+            }
+            before = self.gate.inspect(books.id).await?;
+            match self.store.books_of(books.id).await? {
+                Some(now) => books = now,
+                None => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Settings that still differ after the gate had time to get them.
+    async fn settings_breach(&self, id: CampaignId) -> Result<Option<String>, VerifyError> {
+        let mut breach = None;
+        for reading in 0..READINGS_MAX {
+            if reading > 0 {
+                tokio::time::sleep(SETTINGS_PAUSE).await;
+            }
+            let gate = self.gate.inspect(id).await?;
+            let books = self.store.books_of(id).await?;
+            let both = books.as_ref().zip(gate.as_ref());
+            breach = both.and_then(|(books, gate)| drift(books, gate));
+            if breach.is_none() {
+                break;
+            }
+        }
+        Ok(breach)
+    }
+}
+
+/// The settings in which the gate differs from the store. A gate of an older epoch is replaced anyway.
+fn drift(books: &Books, gate: &GateState) -> Option<String> {
+    if gate.epoch < books.gate_epoch {
+        return None;
+    }
+    let (has, ought) = (gate.settings, settings(books));
+    let fields = [
+        ("state", has.state != ought.state),
+        ("opensAt", has.opens_at != ought.opens_at),
+        ("closesAt", has.closes_at != ought.closes_at),
+        ("totalStock", has.total_stock != ought.total_stock),
+        ("perUserLimit", has.per_user_limit != ought.per_user_limit),
+        ("maxQuantity", has.max_quantity != ought.max_quantity),
+    ];
+    let differing = fields.iter().filter(|(_, differs)| *differs);
+    let names: Vec<&str> = differing.map(|(name, _)| *name).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "I7 the gate's settings of version {} differ from the store's of version {}: {}",
+            has.version,
+            ought.version,
+            names.join(", ")
+        )
+    })
+}
+
+fn settings(books: &Books) -> Settings {
+    Settings {
+        epoch: books.gate_epoch,
+        version: books.version,
+        state: books.state,
+        opens_at: books.opens_at,
+        closes_at: books.closes_at,
+        total_stock: books.total_stock,
+        per_user_limit: books.per_user_limit,
+        max_quantity: books.max_quantity,
+    }
+}
+
+fn breach(books: &Books, state: &GateState) -> Option<String> {
+    let (epoch, committed) = (books.gate_epoch, books.committed_units);
+    let GateState { units, leases, .. } = state;
+    if state.epoch < epoch {
+        return None;
+    }
+    if state.epoch > epoch {
+        return Some(format!(
+            "I7 the gate is of generation {}, the store of {epoch}",
+            state.epoch
+        ));
+    }
+    Some(format!(
+        "I7 the gate counts {units} units and {leases} leases, the store {committed}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::State;
+
+    fn books(committed_units: u64) -> Books {
+        Books {
+            id: CampaignId(1),
+            state: State::Open,
+            total_stock: Some(10),
+            committed_units,
+            participation_count: committed_units,
+            purged_events: 0,
+            per_user_limit: 1,
+            max_quantity: 2,
+            gate_epoch: 3,
+            version: 1,
+            opens_at: None,
+            closes_at: None,
+            returns: 0,
+            last_rank: committed_units,
+        }
+    }
+
+    fn state(epoch: u64, units: u64, leases: u64) -> GateState {
+        GateState {
+            epoch,
+            units,
+            last_rank: units,
+            remaining: None,
+            leases,
+            users: units,
+            expiring: leases,
+            returns: 0,
+            settings: settings(&books(units)),
+        }
+    }
+
+    #[test]
+    fn leases_explain_what_is_not_committed_and_nothing_else() {
+        assert_eq!(compare(&books(4), &state(3, 4, 0)), Comparison::Equal);
+        assert_eq!(compare(&books(4), &state(3, 5, 0)), Comparison::Differs);
+        assert_eq!(compare(&books(4), &state(3, 6, 1)), Comparison::Equal);
+        assert_eq!(compare(&books(4), &state(3, 7, 1)), Comparison::Differs);
+        assert_eq!(compare(&books(4), &state(3, 3, 1)), Comparison::Behind);
+    }
+
+    #[test]
+    fn units_that_are_being_given_back_are_no_breach() {
+        let given_back = Books {
+            returns: 1,
+            ..books(4)
+        };
+        assert_eq!(
+            compare(&given_back, &state(3, 5, 0)),
+            Comparison::LacksReturns
+        );
+        let after = GateState {
+            returns: 1,
+            ..state(3, 5, 0)
+        };
+        assert_eq!(compare(&given_back, &after), Comparison::Differs);
+    }
+
+    #[test]
+    fn settings_that_differ_are_named() {
+        let sound = state(3, 4, 0);
+        assert_eq!(drift(&books(4), &sound), None);
+        let changed = Books {
+            version: 2,
+            state: State::Paused,
+            total_stock: None,
+            ..books(4)
+        };
+        let says = "I7 the gate's settings of version 1 differ from the store's of version 2: state, totalStock";
+        assert_eq!(drift(&changed, &sound).as_deref(), Some(says));
+        let of_older_gate = Books {
+            gate_epoch: 4,
+            ..changed
+        };
+        assert_eq!(drift(&of_older_gate, &sound), None);
+    }
+
+    #[test]
+    fn generations_are_never_compared_with_each_other() {
+        assert_eq!(compare(&books(4), &state(2, 4, 0)), Comparison::Differs);
+        assert_eq!(breach(&books(4), &state(2, 9, 0)), None);
+        assert!(breach(&books(4), &state(4, 4, 0)).is_some());
+        assert!(breach(&books(4), &state(3, 9, 0)).is_some());
+    }
+}

@@ -1,0 +1,125 @@
+//! Reads the parts of campaigns from one snapshot of the store.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::plan::{Part, Plan};
+use crate::domain::{CampaignId, Instant};
+use crate::parts::store::{Books, Ground, Kept, Purged, Snapshot, StoreError, Sums};
+
+/// How long after its last participation a segment is complete. A lease, which fixes the rank, lives for a
+/// quarter of that. A participation that comes later still shows in the campaign's counters.
+const COMPLETE_AFTER: Duration = Duration::from_secs(60);
+
+/// Whether a segment whose newest participation was made at `newest` gets no more.
+pub(super) fn is_complete(snapshot: &Snapshot, newest: Option<Instant>) -> bool {
+    newest.is_none_or(|newest| snapshot.age_of(newest) > COMPLETE_AFTER)
+}
+
+/// A part and what was read of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    pub(super) part: Part,
+    pub(super) sums: Sums,
+    pub(super) purged: Purged,
+    pub(super) is_over_limit: bool,
+}
+
+impl Reading {
+    /// Whether each change has its event, and each event its change.
+    pub(super) fn has_its_events(&self) -> bool {
+        let Self { sums, purged, .. } = self;
+        sums.changes == sums.events + purged.events
+            && sums.change_digest == sums.event_digest.wrapping_add(purged.digest)
+    }
+
+    pub(super) fn is_sound(&self) -> bool {
+        self.has_its_events() && !self.is_over_limit
+    }
+}
+
+/// Purged events by campaign and segment.
+pub(super) type PurgedSegments = BTreeMap<(CampaignId, Option<u64>), Purged>;
+
+/// Reads one part.
+pub(super) async fn read(
+    snapshot: &Snapshot,
+    part: Part,
+    purged: &PurgedSegments,
+) -> Result<Reading, StoreError> {
+    let sums = snapshot.sums(part.ground()).await?;
+    let sums = sums.get(&part.segment().campaign).copied();
+    let mut read = with_purged(part, sums.unwrap_or_default(), purged);
+    if read.sums.suspects > 0 {
+        read.is_over_limit = !snapshot.over_limit(part.ground()).await?.is_empty();
+    }
+    Ok(read)
+}
+
+/// Reads the parts of these plans: all small campaigns at once, the parts of others one by one.
+pub(super) async fn read_parts(
+    snapshot: &Snapshot,
+    plans: &[(Books, Plan)],
+    purged: &PurgedSegments,
+) -> Result<BTreeMap<CampaignId, Vec<Reading>>, StoreError> {
+    let mut reads: BTreeMap<CampaignId, Vec<Reading>> = BTreeMap::new();
+    let mut small = Vec::new();
+    for (books, plan) in plans {
+        for part in &plan.parts {
+            if let Part::Whole(id) = part {
+                small.push(*id);
+            } else {
+                let read = read(snapshot, *part, purged).await?;
+                reads.entry(books.id).or_default().push(read);
+            }
+        }
+    }
+    if small.is_empty() {
+        return Ok(reads);
+    }
+    let sums = snapshot.sums(Ground::Whole(&small)).await?;
+    let suspects = |id: &&CampaignId| sums.get(id).is_some_and(|sums| sums.suspects > 0);
+    let suspicious: Vec<CampaignId> = small.iter().filter(suspects).copied().collect();
+    let over_limit = if suspicious.is_empty() {
+        Vec::new()
+    } else {
+        snapshot.over_limit(Ground::Whole(&suspicious)).await?
+    };
+    for id in small {
+        let sums = sums.get(&id).copied().unwrap_or_default();
+        let mut read = with_purged(Part::Whole(id), sums, purged);
+        read.is_over_limit = over_limit.contains(&id);
+        reads.entry(id).or_default().push(read);
+    }
+    Ok(reads)
+}
+
+fn with_purged(part: Part, sums: Sums, purged: &PurgedSegments) -> Reading {
+    let mut lost = Purged::default();
+    let id = part.segment().campaign;
+    for ((_, number), purged) in purged.range((id, None)..=(id, Some(u64::MAX))) {
+        if number.is_some_and(|number| part.holds(number)) {
+            lost.events += purged.events;
+            lost.digest = lost.digest.wrapping_add(purged.digest);
+        }
+    }
+    Reading {
+        part,
+        sums,
+        purged: lost,
+        is_over_limit: false,
+    }
+}
+
+/// The sums to keep of a part that is sound.
+pub(super) fn kept(books: &Books, read: &Reading, generation: u64) -> Kept {
+    Kept {
+        segment: read.part.segment(),
+        generation,
+        participations: read.sums.participations,
+        units: read.sums.units,
+        changes: read.sums.changes,
+        per_user_limit: books.per_user_limit,
+        is_valid: true,
+    }
+}

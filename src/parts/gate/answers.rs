@@ -1,0 +1,67 @@
+//! The scripts' answers about entrants and leases.
+
+use std::time::Duration;
+
+use super::reply::{Fields, Reply, unknown};
+use super::{Admission, ExpiredLease, GateError, Lease};
+use crate::domain::Refusal;
+
+/// The answers to that number of entrants, one each.
+pub(super) fn admissions(reply: Reply, entrants: usize) -> Result<Vec<Admission>, GateError> {
+    let replies = reply.list()?;
+    if replies.len() != entrants {
+        return Err(GateError::Protocol(format!(
+            "{} answers to {entrants} entrants",
+            replies.len()
+        )));
+    }
+    let replies = replies.into_iter();
+    replies.map(|reply| admission(reply.fields()?)).collect()
+}
+
+fn admission(mut fields: Fields) -> Result<Admission, GateError> {
+    let code = fields.text()?;
+    if code == "MISSING" {
+        return Ok(Admission::Missing);
+    }
+    let remaining = fields.optional_count()?;
+    let refusal = match code.as_str() {
+        "ADMITTED" => {
+            return Ok(Admission::Admitted(Lease {
+                epoch: fields.count()?,
+                rank: fields.count()?,
+                remaining,
+                lease_until: fields.instant()?,
+                not_refused_for: fields.last_count()?.map(Duration::from_micros),
+            }));
+        }
+        "UNDECIDED" => {
+            return Ok(Admission::Undecided {
+                first: fields.participation()?,
+                remaining,
+            });
+        }
+        "ALREADY_PARTICIPATED" => Refusal::AlreadyParticipated {
+            first: fields.participation()?,
+        },
+        "NOT_OPEN_YET" => Refusal::NotOpenYet {
+            opens_at: fields.optional_instant()?,
+        },
+        "SOLD_OUT" => Refusal::SoldOut,
+        "ENDED" => Refusal::Ended,
+        "PAUSED" => Refusal::Paused,
+        "LIMIT_EXCEEDED" => Refusal::LimitExceeded,
+        "NOT_ALLOWED" => Refusal::NotAllowed,
+        code => return Err(unknown(code)),
+    };
+    Ok(Admission::Refused { refusal, remaining })
+}
+
+pub(super) fn expired_lease(reply: Reply) -> Result<ExpiredLease, GateError> {
+    let mut fields = reply.fields()?;
+    Ok(ExpiredLease {
+        participation: fields.participation()?,
+        epoch: fields.count()?,
+        expired_at: fields.instant()?,
+    })
+}

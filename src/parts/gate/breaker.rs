@@ -1,0 +1,101 @@
+//! The breaker of the gate. After a call without an answer it is open: every script fails at once until a
+//! probe succeeds, so that a gate that hangs costs one time-out and not one per request. It must not decide
+//! what the caller does without the gate.
+//!
+//! Every script passes the breaker in [`ScriptGate::run`](super::ScriptGate), so no caller can bypass it. Rate limits and
+//! figures of other replicas respect an open breaker but do not open it ([`Script::opens_breaker`]): an open
+//! breaker moves every campaign to the database path and costs each of them a rebuild, and a request does not
+//! need a limit or a figure to be answered. A limit that times out lets the request pass, and the admission
+//! that follows opens the breaker.
+//!
+//! [`Script::opens_breaker`]: super::script::Script::opens_breaker
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+
+use super::GateError;
+use crate::domain::metric;
+use crate::runtime::metrics::RegisterMetric;
+
+/// Whether a failure opens the breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnFailure {
+    /// The breaker opens.
+    Open,
+    /// The breaker stays as it is.
+    Ignore,
+}
+
+/// Closed at first.
+pub(super) struct Breaker {
+    open: watch::Sender<bool>,
+    /// 1 while it is open.
+    is_away: Gauge,
+    outages: Counter,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            open: watch::Sender::new(false),
+            is_away: Gauge::default(),
+            outages: Counter::default(),
+        }
+    }
+}
+
+impl Breaker {
+    pub(super) fn is_open(&self) -> bool {
+        *self.open.borrow()
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.add(&metric::GATE_AWAY, self.is_away.clone());
+        registry.add(&metric::GATE_OUTAGES, self.outages.clone());
+    }
+
+    /// How often it has opened.
+    pub(super) fn outages(&self) -> u64 {
+        self.outages.get()
+    }
+
+    /// Waits until it is open.
+    pub(super) async fn until_open(&self) {
+        // Fails only without a sender, and this is the sender.
+        drop(self.open.subscribe().wait_for(|open| *open).await);
+    }
+
+    /// Closes it.
+    pub(super) fn close(&self) {
+        if self.open.send_replace(false) {
+            self.is_away.set(0);
+            tracing::info!("the gate answers again");
+        }
+    }
+
+    /// Makes a call unless the breaker is open; opens it when there is no answer.
+    pub(super) async fn call<T>(
+        &self,
+        on_failure: OnFailure,
+        call: impl Future<Output = Result<T, GateError>>,
+    ) -> Result<T, GateError> {
+        if self.is_open() {
+            return Err(GateError::Away);
+        }
+        let result = call.await;
+        if let Err(error @ GateError::Unavailable(_)) = &result
+            && on_failure == OnFailure::Open
+            && !self.open.send_replace(true)
+        {
+            self.outages.inc();
+            self.is_away.set(1);
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "the gate does not answer: no calls until a probe succeeds"
+            );
+        }
+        result
+    }
+}

@@ -1,0 +1,293 @@
+//! The gate as Lua scripts: builds their keys and arguments, and reads their replies. The rules of
+//! admission are in `lua/` and nowhere else; the engines below only run them.
+
+mod admit;
+mod keys;
+mod outage;
+mod rebuild;
+mod server;
+mod settings;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use self::keys::STATE;
+use self::settings::{settings, settings_args};
+use super::answers::expired_lease;
+use super::breaker::{Breaker, OnFailure};
+use super::in_process::InProcessEngine;
+use super::redis::{RedisConfig, RedisEngine};
+use super::reply::{Reply, unknown};
+use super::script::Script;
+use super::{
+    Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
+    KeyDigest, KeyRefused, Mark, Return, Seat, Settings, StartError,
+};
+use crate::domain::{CampaignId, ParticipationId};
+use crate::runtime::clock::Clock;
+
+/// Entrants, seats or leases in one script call: bounds how long Redis serves nobody else, and stays
+/// well under the 8,000 values that Lua can unpack at once.
+const ITEMS_PER_CALL_MAX: usize = 1_000;
+
+/// How long the keys of a campaign that is over stay, unless told otherwise.
+const OVER_RETENTION: Duration = Duration::from_secs(900);
+
+/// Entries of a key that are measured to tell its size.
+const MEMORY_SAMPLES: u32 = 100;
+
+/// What runs the scripts.
+enum Engine {
+    Redis(RedisEngine),
+    InProcess(InProcessEngine),
+}
+
+/// The gate, over Redis or in this process.
+pub struct ScriptGate {
+    engine: Engine,
+    breaker: Option<Breaker>,
+    prefix: String,
+    over_retention: Duration,
+}
+
+impl ScriptGate {
+    /// A gate in Redis. Its keys are `{prefix}:{campaign:ID}:…`. Fails at once when Redis cannot be
+    /// reached; afterwards it reconnects by itself.
+    pub async fn redis(config: &RedisConfig, prefix: &str) -> Result<Self, StartError> {
+        let prefix = checked(prefix)?;
+        let engine = Engine::Redis(RedisEngine::connect(config).await?);
+        Ok(Self::new(engine, prefix))
+    }
+
+    /// A gate in this process, with the given clock. Its state ends with the process.
+    pub fn in_process(clock: Clock, prefix: &str) -> Result<Self, StartError> {
+        let prefix = checked(prefix)?;
+        let engine = Engine::InProcess(InProcessEngine::new(clock).map_err(StartError::Scripts)?);
+        Ok(Self::new(engine, prefix))
+    }
+
+    const fn new(engine: Engine, prefix: String) -> Self {
+        Self {
+            engine,
+            breaker: None,
+            prefix,
+            over_retention: OVER_RETENTION,
+        }
+    }
+
+    /// The same, with another time that the keys of a campaign stay when it is over. It must be longer than a
+    /// lease.
+    #[must_use]
+    pub const fn with_over_retention(mut self, retention: Duration) -> Self {
+        self.over_retention = retention;
+        self
+    }
+
+    /// Runs a script. Every script of the gate runs here, behind the breaker.
+    pub(super) async fn run(
+        &self,
+        script: Script,
+        keys: &[String],
+        args: &[String],
+    ) -> Result<Reply, GateError> {
+        let on_failure = if script.opens_breaker() {
+            OnFailure::Open
+        } else {
+            OnFailure::Ignore
+        };
+        self.behind_breaker(on_failure, async {
+            match &self.engine {
+                Engine::Redis(redis) => redis.run(script, keys, args).await,
+                Engine::InProcess(in_process) => in_process.run(script, keys, args),
+            }
+        })
+        .await
+    }
+
+    async fn behind_breaker<T>(
+        &self,
+        on_failure: OnFailure,
+        call: impl Future<Output = Result<T, GateError>>,
+    ) -> Result<T, GateError> {
+        match &self.breaker {
+            Some(breaker) => breaker.call(on_failure, call).await,
+            None => call.await,
+        }
+    }
+}
+
+#[async_trait]
+impl Gate for ScriptGate {
+    /// More than 1,000 entrants take several calls; each entrant is still all or nothing.
+    async fn admit(
+        &self,
+        campaign: CampaignId,
+        entrants: &[Entrant],
+        lease: Duration,
+    ) -> Result<Vec<Admission>, GateError> {
+        let mut answers = Vec::with_capacity(entrants.len());
+        for chunk in entrants.chunks(ITEMS_PER_CALL_MAX) {
+            answers.extend(self.admit_some(campaign, chunk, lease).await?);
+        }
+        Ok(answers)
+    }
+
+    async fn refuse_key(
+        &self,
+        campaign: CampaignId,
+        key: KeyDigest,
+        age: Duration,
+        lease: Duration,
+    ) -> Result<KeyRefused, GateError> {
+        self.refuse(campaign, key, age, lease).await
+    }
+
+    async fn settle(&self, campaign: CampaignId, ids: &[ParticipationId]) -> Result<(), GateError> {
+        let keys = self.keys(campaign, ["leases", "expiry"]);
+        for chunk in ids.chunks(ITEMS_PER_CALL_MAX) {
+            self.run(Script::Settle, &keys, &words(chunk))
+                .await?
+                .count()?;
+        }
+        Ok(())
+    }
+
+    async fn release(
+        &self,
+        campaign: CampaignId,
+        epoch: u64,
+        ids: &[ParticipationId],
+    ) -> Result<u64, GateError> {
+        let keys = self.keys(campaign, ["state", "users", "leases", "expiry"]);
+        let mut returned = 0;
+        for chunk in ids.chunks(ITEMS_PER_CALL_MAX) {
+            let mut args = vec![epoch.to_string()];
+            args.extend(words(chunk));
+            let reply = self.run(Script::Release, &keys, &args).await?;
+            returned += reply.count()?;
+        }
+        Ok(returned)
+    }
+
+    async fn give_back(
+        &self,
+        campaign: CampaignId,
+        epoch: u64,
+        returns: &[Return],
+    ) -> Result<GivenBack, GateError> {
+        let keys = self.keys(campaign, STATE);
+        let mut units = 0;
+        for chunk in returns.chunks(ITEMS_PER_CALL_MAX) {
+            let mut args = vec![epoch.to_string()];
+            for one in chunk {
+                args.push(one.number.to_string());
+                args.push(one.participation.to_string());
+                args.push(one.user.to_string());
+                args.push(one.quantity.to_string());
+            }
+            match self.run(Script::GiveBack, &keys, &args).await? {
+                Reply::Text(code) if code == "BEHIND" => return Ok(GivenBack::Behind),
+                reply => units += reply.count()?,
+            }
+        }
+        Ok(GivenBack::Units(units))
+    }
+
+    async fn configure(
+        &self,
+        campaign: CampaignId,
+        settings: &Settings,
+    ) -> Result<Configured, GateError> {
+        let keys = self.keys(campaign, STATE);
+        let mut args = settings_args(settings).to_vec();
+        args.push(self.over_retention.as_millis().to_string());
+        let reply = self.run(Script::Configure, &keys, &args).await?;
+        match reply.text()?.as_str() {
+            "APPLIED" => Ok(Configured::Applied),
+            "STALE" => Ok(Configured::Stale),
+            "MISSING" => Ok(Configured::Missing),
+            code => Err(unknown(code)),
+        }
+    }
+
+    /// Seats are loaded in chunks beside the state in force, which goes on admitting until the swap.
+    async fn rebuild(
+        &self,
+        campaign: CampaignId,
+        epoch: u64,
+        settings: &Settings,
+        seats: &[Seat],
+        mark: Mark,
+    ) -> Result<bool, GateError> {
+        self.replace_state(campaign, (epoch, settings), seats, mark)
+            .await
+    }
+
+    /// At most 1,000 at a time, whatever the limit.
+    async fn expired(
+        &self,
+        campaign: CampaignId,
+        limit: usize,
+    ) -> Result<Vec<ExpiredLease>, GateError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let keys = self.keys(campaign, ["leases", "expiry"]);
+        let args = [limit.min(ITEMS_PER_CALL_MAX).to_string()];
+        let replies = self.run(Script::Expired, &keys, &args).await?.list()?;
+        replies.into_iter().map(expired_lease).collect()
+    }
+
+    async fn inspect(&self, campaign: CampaignId) -> Result<Option<GateState>, GateError> {
+        let keys = self.keys(campaign, STATE);
+        let mut fields = self.run(Script::Inspect, &keys, &[]).await?.fields()?;
+        match fields.text()?.as_str() {
+            "MISSING" => Ok(None),
+            "STATE" => Ok(Some(GateState {
+                epoch: fields.count()?,
+                units: fields.count()?,
+                last_rank: fields.count()?,
+                remaining: fields.optional_count()?,
+                leases: fields.count()?,
+                users: fields.count()?,
+                expiring: fields.count()?,
+                returns: fields.count()?,
+                settings: settings(&mut fields)?,
+            })),
+            code => Err(unknown(code)),
+        }
+    }
+
+    async fn footprint(&self, campaign: CampaignId) -> Result<Footprint, GateError> {
+        let keys = self.keys(campaign, STATE);
+        let args = [MEMORY_SAMPLES.to_string()];
+        let mut fields = self.run(Script::Footprint, &keys, &args).await?.fields()?;
+        Ok(Footprint {
+            users: fields.count()?,
+            leases: fields.count()?,
+            returns: fields.count()?,
+            bytes: fields.count()?,
+            expires_in: fields.optional_count()?.map(Duration::from_millis),
+        })
+    }
+
+    /// Reaches the engine even while the breaker is open.
+    async fn ping(&self) -> Result<(), GateError> {
+        match &self.engine {
+            Engine::Redis(redis) => redis.ping(&format!("{}:ping", self.prefix)).await,
+            Engine::InProcess(in_process) => in_process.ping(),
+        }
+    }
+}
+
+fn checked(prefix: &str) -> Result<String, StartError> {
+    if prefix.contains(['{', '}']) {
+        return Err(StartError::Prefix(prefix.to_owned()));
+    }
+    Ok(prefix.to_owned())
+}
+
+fn words(ids: &[ParticipationId]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
+}

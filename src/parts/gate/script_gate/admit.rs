@@ -1,0 +1,71 @@
+//! Calls of the scripts that admit entrants and refuse idempotency keys. It must not decide.
+
+use std::time::Duration;
+
+use super::ScriptGate;
+use crate::domain::CampaignId;
+use crate::parts::gate::answers::admissions;
+use crate::parts::gate::reply::unknown;
+use crate::parts::gate::script::Script;
+use crate::parts::gate::{Admission, EXACT_MAX, Entrant, GateError, Key, KeyDigest, KeyRefused};
+
+impl ScriptGate {
+    /// As many entrants as one call takes.
+    pub(super) async fn admit_some(
+        &self,
+        campaign: CampaignId,
+        entrants: &[Entrant],
+        lease: Duration,
+    ) -> Result<Vec<Admission>, GateError> {
+        let state = self.keys(campaign, ["state", "users", "leases", "expiry"]);
+        let mut keys = state.to_vec();
+        let mut args = Vec::with_capacity(2 + 3 * entrants.len());
+        args.push(micros(lease).to_string());
+        args.push(entrants.len().to_string());
+        for entrant in entrants {
+            args.push(entrant.participation.to_string());
+            args.push(entrant.user.to_string());
+            args.push(entrant.quantity.to_string());
+        }
+        for (entrant, nth) in entrants.iter().zip(1..) {
+            let (digest, word) = match entrant.key {
+                Key::None => continue,
+                Key::Decide(digest) => (digest, "DECIDE"),
+                Key::Refuse(digest) => (digest, "REFUSE"),
+            };
+            keys.push(self.idempotency_key(campaign, digest));
+            args.push(i32::to_string(&nth));
+            args.push(word.to_owned());
+        }
+        let reply = self.run(Script::Admit, &keys, &args).await?;
+        admissions(reply, entrants.len())
+    }
+
+    pub(super) async fn refuse(
+        &self,
+        campaign: CampaignId,
+        key: KeyDigest,
+        age: Duration,
+        lease: Duration,
+    ) -> Result<KeyRefused, GateError> {
+        let [state, leases] = self.keys(campaign, ["state", "leases"]);
+        let keys = [state, leases, self.idempotency_key(campaign, key)];
+        let args = [micros(age).to_string(), micros(lease).to_string()];
+        let reply = self.run(Script::RefuseKey, &keys, &args).await?;
+        match reply.text()?.as_str() {
+            "REFUSED" => Ok(KeyRefused::Done),
+            "UNDECIDED" => Ok(KeyRefused::Undecided),
+            "MISSING" => Ok(KeyRefused::Missing),
+            code => Err(unknown(code)),
+        }
+    }
+
+    fn idempotency_key(&self, campaign: CampaignId, digest: KeyDigest) -> String {
+        self.key(campaign, &format!("key:{digest}"))
+    }
+}
+
+/// In microseconds, as Lua counts.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).map_or(EXACT_MAX, |us| us.min(EXACT_MAX))
+}

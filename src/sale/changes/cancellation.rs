@@ -1,0 +1,51 @@
+//! Cancels a participation; its coupons are suspended first.
+
+use super::committer::Granted;
+use super::{ChangeContext, ChangeError, Inner};
+use crate::domain::{Obstacle, Participation, Wish};
+use crate::runtime::failpoint;
+
+impl Inner {
+    pub(super) async fn cancel(&self, stands: &Participation, context: ChangeContext) -> Granted {
+        let place = self.lanes.reserve(stands.campaign_id);
+        let place = place.ok_or(ChangeError::Busy)?;
+        let wish = Wish::Cancel {
+            suspended_until: None,
+        };
+        let cancelled = match Self::grant(place, stands, wish, context.clone()).await {
+            // Whether it may have coupons is for the transaction to say, which holds the campaign.
+            Err(ChangeError::Unchanged {
+                participation,
+                obstacle: Obstacle::NotSuspended,
+            }) => self.cancel_suspended(&participation, context).await?,
+            answer => answer?,
+        };
+        if let Some(reference) = &cancelled.payment_reference {
+            self.void_payment(reference).await;
+        }
+        Ok(cancelled)
+    }
+
+    /// Cancels what may have coupons: nobody can use them any more before anybody else gets the units.
+    async fn cancel_suspended(&self, stands: &Participation, context: ChangeContext) -> Granted {
+        let revocations = self.revocations.as_ref();
+        let revocations = revocations.ok_or(ChangeError::RewardsOff)?;
+        let until = revocations.suspend(stands).await?;
+        failpoint::point("change.suspended");
+        let place = self.place_in_time(stands.campaign_id).await;
+        let place = place.ok_or(ChangeError::Unavailable)?;
+        let wish = Wish::Cancel {
+            suspended_until: Some(until),
+        };
+        match Self::grant(place, stands, wish, context).await {
+            Err(
+                ChangeError::Busy
+                | ChangeError::Unchanged {
+                    obstacle: Obstacle::NotSuspendedAnyMore,
+                    ..
+                },
+            ) => Err(ChangeError::Unavailable),
+            answer => answer,
+        }
+    }
+}
