@@ -72,7 +72,7 @@ impl Fields {
         }
     }
 
-    /// All faults. A field that nobody read is one.
+    /// All faults. An unread field is one.
     fn finish(mut self) -> Faults {
         for name in std::mem::take(&mut self.unread).keys() {
             self.wrong(name, "is not a field of this object");

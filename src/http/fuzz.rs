@@ -7,7 +7,7 @@ use poem::Request;
 use poem::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use serde_json::Value;
 
-use super::admin::requests::{Change, Draft};
+use super::admin::campaign_requests::{Change, Draft};
 use super::cookies;
 use super::document::Document;
 use super::faults::FAULTS_MAX;

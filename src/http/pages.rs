@@ -69,7 +69,7 @@ pub(super) fn metrics(telemetry: &Telemetry) -> poem::Result<Response> {
     let text = telemetry.encode().map_err(|error| {
         tracing::error!(
             error = &error as &dyn std::error::Error,
-            "answer with metrics"
+            "encode the metrics"
         );
         Problem::internal()
     })?;

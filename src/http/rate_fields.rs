@@ -7,7 +7,7 @@ use poem::http::{HeaderMap, HeaderValue};
 
 use crate::access::limits::Told;
 
-/// The fields of an answer.
+/// The fields of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RateFields {
     policy: HeaderValue,
@@ -34,7 +34,7 @@ impl RateFields {
         Some(Box::new(fields))
     }
 
-    /// Adds them to an answer.
+    /// Adds them to a response.
     pub fn add_to(&self, headers: &mut HeaderMap) {
         headers.insert("ratelimit-policy", self.policy.clone());
         headers.insert("ratelimit", self.limit.clone());

@@ -220,6 +220,7 @@ fn rewards_of(app: &App) -> Result<&Rewards, Problem> {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "passed to map_err as it is")]
 fn unavailable(error: StoreError) -> Problem {
     tracing::warn!(
         error = &error as &dyn std::error::Error,

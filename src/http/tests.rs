@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::admin::account_requests::AccountDraft;
+use super::admin::campaign_requests::{Change, Draft};
 use super::admin::coupons::Redemption;
 use super::admin::dead_letter_selection::Selection;
-use super::admin::requests::{Change, Draft};
 use super::admin::simulation_requests::{Bulk, Load};
 use super::fields::{INTEGER_MAX, RequestObject, read};
 use super::openapi_document;

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::access::identity::{CampaignRead, CampaignWrite};
 use crate::domain::{AuditAction, AuditNote, Campaign, CampaignId, Kind, Origin, State};
-use crate::http::admin::requests::{Change, Draft};
+use crate::http::admin::campaign_requests::{Change, Draft};
 use crate::http::auth::Admin;
 use crate::http::campaigns::{Listing, page_of_campaigns};
 use crate::http::created::{Created, Resource};

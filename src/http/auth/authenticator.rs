@@ -189,7 +189,7 @@ pub(super) fn invalid_token(error: TokenError) -> Problem {
         | TokenError::UnknownKey
         | TokenError::Signature => "The token in Authorization is not valid.",
     };
-    tracing::debug!(error = &error as &dyn std::error::Error, "token refused");
+    tracing::debug!(error = &error as &dyn std::error::Error, "token rejected");
     Problem::new(
         StatusCode::UNAUTHORIZED,
         "INVALID_TOKEN",

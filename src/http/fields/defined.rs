@@ -1,4 +1,4 @@
-//! A field after its definition: what its absence and null mean, and what the schema says of that.
+//! A field after its definition: the meaning of its absence and of null, in the reader and in the schema.
 
 use poem_openapi::registry::MetaSchema;
 
@@ -49,7 +49,7 @@ impl<T> Field<Option<T>> {
     }
 }
 
-/// A field that is defined and, where there is a value, read. The last call says what its absence means.
+/// A field that is defined and, if it has a value, read. The last call defines the meaning of its absence.
 #[must_use]
 pub struct Defined<'a, T> {
     pub(super) fields: &'a mut Fields,

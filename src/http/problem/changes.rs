@@ -97,7 +97,7 @@ fn obstructed(participation: &Participation, obstacle: Obstacle) -> Problem {
             "Already used",
             "A coupon that the participation earned is already used.",
         ),
-        // Never answered: a suspension precedes, and one that was too short is retried.
+        // Never sent: a suspension precedes, and one that was too short is retried.
         Obstacle::NotSuspended | Obstacle::NotSuspendedAnyMore => {
             return part_unavailable("rewards");
         }

@@ -1,5 +1,5 @@
-//! The problems of each operation, for the OpenAPI document. A set is composed of shared groups and of what only its
-//! operations answer.
+//! The problems of each operation, for the OpenAPI document. A set is composed of shared groups and of the problems that
+//! only its operations have.
 
 use std::marker::PhantomData;
 
