@@ -78,6 +78,11 @@ openapi: ## Write openapi/openapi.json and openapi/asyncapi.json anew
 	  mv openapi/$$document.json.new openapi/$$document.json; \
 	done
 
+.PHONY: schema
+schema: ## Write docs/schema.md anew: the entity diagram of the tables
+	cargo run --quiet --locked --package migration --example schema >docs/schema.md.new
+	mv docs/schema.md.new docs/schema.md
+
 .PHONY: reference
 reference: ## Write the tables of docs/configuration.md and docs/metrics.md anew
 	for page in configuration metrics; do \

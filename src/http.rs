@@ -1,11 +1,17 @@
-//! The HTTP edge: routes, and what every request passes on its way. Requests are parsed and answers
-//! written here; what happens in between belongs to the modules this one calls.
+//! HTTP: routes, requests, responses and problems. Requests are parsed and responses written here; the work between
+//! belongs to the modules that this one calls.
 
 mod admin;
+mod admin_tokens;
+mod apis;
+mod app;
 mod auth;
 mod campaigns;
+mod client_address;
+mod concurrency_limit;
 mod config;
 mod cookies;
+mod created;
 mod csrf;
 mod dashboard;
 mod document;
@@ -16,215 +22,80 @@ mod files;
 mod health;
 mod hosts;
 mod json;
-mod limited;
 mod listener;
-mod origin;
+mod object_schema;
 mod page;
 mod pages;
 mod parameters;
+mod participation_path;
 mod participations;
-mod per_address;
+mod policy;
 mod probes;
 mod problem;
+mod rate_fields;
+mod rate_limits;
 mod reads;
+mod request_context;
 mod rewards;
 mod routes;
 mod sessions;
 mod settings;
+mod shared_reads;
 mod stream;
 mod views;
+mod words;
 
 use std::io;
 use std::sync::Arc;
 
 use poem::http::Method;
 use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response};
-use poem_openapi::{OpenApiService, Tags};
+use poem_openapi::Tags;
 use tokio::net::TcpListener;
 
-pub use bounded_http::listen;
+pub use apis::openapi_document;
+use apis::service;
+pub use app::App;
+pub use bounded_http::{CertificateFiles, Tls, TlsError, listen};
+pub use concurrency_limit::BoundMetrics;
 pub use config::{HostNames, HttpConfig};
 pub use cookies::Cookies;
 pub use hosts::Hosts;
-pub use per_address::BoundMetrics;
 pub use probes::{Probes, serve_probes};
-// Public to be measured alone.
-pub use bounded_http::{CertificateFiles, Tls, TlsError};
-pub use problem::{Asked, Problem};
-pub use settings::{Auth, Settings, TakenPayments};
+// Public for the benchmarks.
+pub use problem::Problem;
+pub use settings::{Auth, PaymentMode, Settings};
 
-use self::admin::{
-    AdminAccountsApi, AdminAllowListApi, AdminAuditApi, AdminBatchApi, AdminCampaignsApi,
-    AdminCouponsApi, AdminDeadLettersApi, AdminExportApi, AdminGateApi, AdminKafkaApi,
-    AdminOutboxApi, AdminSimulationApi, AdminStatsApi, AdminSystemApi,
-};
-use self::campaigns::CampaignsApi;
 use self::dashboard::About;
-use self::edge::{Edge, Room, gated_participation_in};
-use self::health::HealthApi;
-use self::participations::{ChangesApi, ParticipationsApi, participate_past_router};
-use self::rewards::RewardsApi;
+use self::edge::{Edge, Room};
+use self::participation_path::gated_participation_in;
+use self::participations::participate_past_router;
+use self::policy::Policy;
 use self::routes::Routes;
-use self::sessions::{OwnAccountApi, OwnTotpApi, SessionsApi};
-use self::settings::Policy;
-use crate::access::accounts::Accounts;
-use crate::access::limits::Limits;
-use crate::operate::export::Exporter;
-use crate::operate::health::Health;
-use crate::operate::lifecycle::Lifecycle;
-use crate::operate::simulate::Simulator;
-use crate::operate::statistics::Aggregator;
-use crate::operate::status::StatusBoard;
-use crate::operate::system::{SystemBoard, TopicBoard};
-use crate::parts::store::{Rewards, Store};
-use crate::runtime::clock::Clock;
-use crate::runtime::telemetry::Telemetry;
-use crate::sale::allow_list::AllowLists;
-use crate::sale::catalogue::Catalogue;
-use crate::sale::changes::Changes;
-use crate::sale::participate::Participate;
-use crate::sale::reconcile::Reconciler;
-
-/// Everything the edge calls.
-pub struct App {
-    /// Reads for lists and lookups of admins, and what they write.
-    pub store: Store,
-    /// Reads for participants: a share of the same connections, so that commits find one.
-    pub reads: Store,
-    /// What was granted; none: this process has nothing to do with rewards.
-    pub rewards: Option<Rewards>,
-    /// Campaigns from the local cache.
-    pub catalogue: Catalogue,
-    /// Makes, changes and moves campaigns.
-    pub lifecycle: Lifecycle,
-    /// Rebuilds gates.
-    pub reconciler: Reconciler,
-    /// How often one may ask to.
-    pub limits: Limits,
-    /// Takes part.
-    pub participate: Participate,
-    /// Confirms and cancels.
-    pub changes: Changes,
-    /// Exports participations.
-    pub exporter: Exporter,
-    /// Lists of those who may take part.
-    pub allow_lists: AllowLists,
-    /// Simulated participants; none: they are off.
-    pub simulator: Option<Simulator>,
-    /// Who may log in, and who is.
-    pub accounts: Arc<Accounts>,
-    /// Statistics of days.
-    pub aggregator: Aggregator,
-    /// Live status of campaigns.
-    pub status: StatusBoard,
-    /// The installation as a whole.
-    pub system: SystemBoard,
-    /// Its topics.
-    pub topics: TopicBoard,
-    /// Health of the parts.
-    pub health: Health,
-    /// Metrics.
-    pub telemetry: Arc<Telemetry>,
-    /// The time.
-    pub clock: Clock,
-    /// Settings of the edge.
-    pub settings: Settings,
-}
 
 /// Groups of operations in the OpenAPI document.
 #[derive(Tags)]
 enum Section {
     /// The public catalogue.
     Campaigns,
-    /// Taking part.
+    /// Participating, confirming and cancelling.
     Participations,
-    /// What participations earned.
+    /// The rewards of participations.
     Rewards,
-    /// Logging in and out, where participants do that here.
+    /// Logging in and out, with auth.mode=sessions.
     Sessions,
-    /// Managing campaigns; takes the admin token, or one with the scope for it.
+    /// The admin API; needs the admin token, or credentials with the scopes of the operation.
     Admin,
     /// Probes.
     Operations,
 }
 
-/// What is for everybody, what is for admins, and what is for probes: a tuple takes no more than sixteen.
-type Apis = (PublicApis, AdminApis, HealthApi);
-type PublicApis = (
-    CampaignsApi,
-    ParticipationsApi,
-    ChangesApi,
-    RewardsApi,
-    SessionsApi,
-    OwnAccountApi,
-    OwnTotpApi,
-);
-type AdminApis = (
-    AdminAccountsApi,
-    AdminCampaignsApi,
-    AdminAllowListApi,
-    AdminCouponsApi,
-    AdminGateApi,
-    AdminDeadLettersApi,
-    AdminOutboxApi,
-    AdminSystemApi,
-    AdminKafkaApi,
-    AdminAuditApi,
-    AdminExportApi,
-    AdminSimulationApi,
-    AdminStatsApi,
-    AdminBatchApi,
-);
-
-fn service() -> OpenApiService<Apis, ()> {
-    let public = (
-        CampaignsApi,
-        ParticipationsApi,
-        ChangesApi,
-        RewardsApi,
-        SessionsApi,
-        OwnAccountApi,
-        OwnTotpApi,
-    );
-    let admin = (
-        AdminAccountsApi,
-        AdminCampaignsApi,
-        AdminAllowListApi,
-        AdminCouponsApi,
-        AdminGateApi,
-        AdminDeadLettersApi,
-        AdminOutboxApi,
-        AdminSystemApi,
-        AdminKafkaApi,
-        AdminAuditApi,
-        AdminExportApi,
-        AdminSimulationApi,
-        AdminStatsApi,
-        AdminBatchApi,
-    );
-    let apis = (public, admin, HealthApi);
-    OpenApiService::new(apis, "firstcome", env!("CARGO_PKG_VERSION"))
-        .description(
-            "First come, first served: coupons, points, limited drops and time deals, handed out \
-             exactly once. Every error is an RFC 9457 problem document with a stable `code`; every \
-             answer carries `x-request-id`.",
-        )
-        .server("/")
-}
-
-/// The OpenAPI document, pretty JSON: the same on every machine and in every run.
-#[must_use]
-pub fn openapi_document() -> String {
-    // The framework names the type it reads dates with; the format is called `date` (RFC 3339, full-date).
-    service().spec().replace("\"naive-date\"", "\"date\"")
-}
-
-/// What a listener serves.
+/// The paths that a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surface {
-    /// Everything there is.
+    /// All of them.
     Everything,
-    /// The API for participants, and probes: the rest is on a listener of its own.
+    /// The public API and the probes; another listener serves the rest.
     Public,
 }
 
@@ -232,7 +103,7 @@ impl Surface {
     fn has(self, path: &str) -> bool {
         match self {
             Self::Everything => true,
-            Self::Public => is_probe(path) || path.starts_with("/api/") && !is_of_admins(path),
+            Self::Public => is_probe(path) || path.starts_with("/api/") && !is_admin(path),
         }
     }
 }
@@ -241,11 +112,11 @@ fn is_probe(path: &str) -> bool {
     path == "/livez" || path == "/readyz"
 }
 
-fn is_of_admins(path: &str) -> bool {
+fn is_admin(path: &str) -> bool {
     path.starts_with("/api/admin/")
 }
 
-/// The routes of a surface and everything around them.
+/// The routes of a surface, inside the edge.
 #[must_use]
 pub fn endpoint(app: Arc<App>, surface: Surface) -> impl Endpoint<Output = Response> + 'static {
     let policy = Arc::new(Policy::of(&app.settings));
@@ -271,20 +142,18 @@ pub fn endpoint(app: Arc<App>, surface: Surface) -> impl Endpoint<Output = Respo
     Edge::new(inner, policy, &settings, routes, metrics)
         .with_room(room)
         .with_rates(Box::new(move |request| {
-            limited::count_read(&counted, request)
+            rate_limits::count_read(&counted, request)
         }))
 }
 
-/// Serves on a listener until the settings' `stop` is cancelled, then lets requests finish within
-/// the drain time-out.
+/// Serves on a listener until `stop` of the settings is cancelled, then lets requests finish within the drain timeout.
 pub async fn serve(listener: TcpListener, app: Arc<App>, surface: Surface) -> io::Result<()> {
     let settings = app.settings.clone();
     listener::serve(listener, endpoint(app, surface), &settings).await
 }
 
-/// Sends a request to the API or to the pages by how its path begins. The router could nest one in
-/// the other, but takes every address apart and together again to do so. Participations, of which there
-/// are more than of all else, pass it by (docs/decisions/0009).
+/// Passes a request to the API or to the pages, by the beginning of its path. A nested router would split and join every
+/// path. Participations, the most frequent requests, bypass the router (docs/decisions/0009).
 struct Split<A, P> {
     app: Arc<App>,
     api: A,
@@ -306,7 +175,7 @@ where
         {
             participate_past_router(&self.app, campaign, request).await
         } else if !self.surface.has(path) {
-            Err(Problem::not_found("There is nothing at this address.").into())
+            Err(Problem::not_found("There is no such path.").into())
         } else if path.starts_with("/api/") || is_probe(path) {
             self.api.call(request).await
         } else {

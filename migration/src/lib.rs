@@ -10,6 +10,7 @@ use sea_orm_migration::prelude::{MigrationTrait, async_trait};
 pub use sea_orm_migration::prelude::{MigratorTrait, SchemaManager};
 use sea_orm_migration::sea_orm::DbBackend;
 
+pub mod diagram;
 mod first_schema;
 pub mod rewards;
 mod schema;

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use super::parts;
 use crate::access::security_events::SecurityEvents;
 use crate::config::{Config, Mode};
-use crate::http::{self, App, BoundMetrics, CertificateFiles, Hosts, Surface, TakenPayments, Tls};
+use crate::http::{self, App, BoundMetrics, CertificateFiles, Hosts, PaymentMode, Surface, Tls};
 use crate::runtime::supervisor::{Policy, Spawner, Stage};
 use crate::runtime::telemetry::Telemetry;
 
@@ -34,9 +34,9 @@ pub(super) fn settings(
         embedded_parts: config.embedded_parts(),
         redeemers: config.rewards.redeemers,
         payments: if config.sells_for_money() {
-            TakenPayments::Simulated
+            PaymentMode::Simulated
         } else {
-            TakenPayments::Refused
+            PaymentMode::Refused
         },
         hosts: match config.auth.mode {
             Mode::Trusted => Hosts::of_believing(&config.http.allowed_hosts.0),

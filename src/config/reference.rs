@@ -132,13 +132,16 @@ fn property(setting: &Described<'_>) -> Value {
     Value::Object(schema)
 }
 
-/// The effective configuration as a file: absent settings are comments.
+/// The effective configuration as a file: absent settings and masked secrets are comments.
 #[must_use]
 pub fn effective(config: &Config) -> String {
     let sections = config.sections().into_iter().map(|section| {
         let settings = section.settings();
         let lines = settings.iter().map(|setting| match setting.value.value() {
             Value::Null => format!("# {}\n", setting.key),
+            value if setting.value.kind() == Kind::Secret => {
+                format!("# {} = {value}\n", setting.key)
+            }
             // JSON's numbers, truth values and texts are TOML's, too.
             value => format!("{} = {value}\n", setting.key),
         });
@@ -149,25 +152,38 @@ pub fn effective(config: &Config) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
+    fn loaded(file: Option<&Path>, environment: &[(&str, &str)]) -> Config {
+        let environment = environment.iter();
+        let environment =
+            environment.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::from_sources(file, environment, &[]).unwrap()
+    }
+
     #[test]
-    fn the_effective_configuration_is_a_file_that_can_be_read_and_names_no_secret() {
-        let environment = [
-            ("FIRSTCOME_ADMIN_TOKEN", "hush, the admin token"),
-            ("FIRSTCOME_DATABASE_URL", "mysql://u:hush@h/d"),
-            ("FIRSTCOME_GATE_LEASE", "20s"),
-        ];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let config = Config::from_sources(None, environment.into_iter(), &[]).unwrap();
-        let printed = effective(&config);
-        assert!(!printed.contains("hush"));
-        assert!(printed.contains("lease = \"20s\""));
+    fn the_effective_configuration_is_a_file_that_can_be_read() {
+        let printed = effective(&loaded(None, &[("FIRSTCOME_GATE_LEASE", "20s")]));
+        assert!(printed.contains("lease = \"20s\""), "{printed}");
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("firstcome.toml");
         std::fs::write(&file, &printed).unwrap();
-        let again = Config::from_sources(Some(&file), std::iter::empty(), &[]).unwrap();
-        assert_eq!(effective(&again), printed);
+        assert_eq!(effective(&loaded(Some(&file), &[])), printed);
+    }
+
+    #[test]
+    fn secrets_are_masked() {
+        let printed = effective(&loaded(
+            None,
+            &[
+                ("FIRSTCOME_ADMIN_TOKEN", "hush, the admin token"),
+                ("FIRSTCOME_DATABASE_URL", "mysql://u:hush@h/d"),
+            ],
+        ));
+        assert!(!printed.contains("hush"), "{printed}");
+        assert!(printed.contains("# token = \"********\""), "{printed}");
     }
 
     #[test]

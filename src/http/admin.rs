@@ -1,4 +1,4 @@
-//! The admin API: everything here takes the admin token, or a token with the scope that it names.
+//! The admin API. Every operation needs the admin token, or credentials with the scopes that it names.
 
 pub mod account_requests;
 pub mod accounts;
@@ -7,10 +7,13 @@ pub mod audit;
 pub mod batch;
 pub mod campaigns;
 pub mod coupons;
+pub mod csv_upload;
+pub mod dead_letter_selection;
 pub mod dead_letters;
 pub mod export;
 pub mod gate;
 pub mod kafka;
+pub mod order;
 pub mod outbox;
 pub mod requests;
 pub mod simulation;
@@ -28,6 +31,7 @@ pub use dead_letters::AdminDeadLettersApi;
 pub use export::AdminExportApi;
 pub use gate::AdminGateApi;
 pub use kafka::AdminKafkaApi;
+pub use order::AdminOrderApi;
 pub use outbox::AdminOutboxApi;
 pub use simulation::AdminSimulationApi;
 pub use stats::AdminStatsApi;

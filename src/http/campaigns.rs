@@ -1,5 +1,5 @@
-//! The public catalogue: campaigns, their stock and their live status. Drafts are not part of it. Archived
-//! campaigns are not listed, but who knows the number of one still finds it: those who took part do.
+//! The public catalogue: campaigns, their stock and their live status. Drafts are not public. Archived campaigns are
+//! not listed, but remain accessible by id for those who participated.
 
 use std::sync::Arc;
 
@@ -8,43 +8,39 @@ use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 
-use super::json::Written;
+use super::json::Json;
 use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Failure, Problem, documented};
 use super::stream::{StatusStream, status_stream};
-use super::views::{
-    CampaignList, CampaignView, KindWord, StateWord, StatusView, StockView, TimeView,
-};
+use super::views::{CampaignList, CampaignView, StatusView, StockView, TimeView};
+use super::words::Word;
 use super::{App, Section};
-use crate::domain::{Campaign, CampaignId, State};
+use crate::domain::{Campaign, CampaignId, Kind, State};
 use crate::parts::store::{CampaignFilter, States, StoreError};
 
 documented! {
-    /// Problems of reading the catalogue.
-    Reading {
+    Reading: [PARAMETERS] {
         404 => "There is no such campaign (NOT_FOUND).",
-        422 => "A value cannot be accepted (INVALID).",
     }
-    /// Problems of an operation that takes nothing.
-    Plain {}
+    Plain: [] {}
 }
 
-/// States whose campaigns are listed for everybody.
+/// States whose campaigns are listed.
 const LISTED: [State; 4] = [State::Scheduled, State::Open, State::Paused, State::Closed];
 
-/// Whether everybody may see it who knows its number.
+/// Whether a campaign is accessible by id.
 fn is_public(campaign: &Campaign) -> bool {
     campaign.state != State::Draft
 }
 
-/// No such campaign, or not for everybody.
+/// The campaign does not exist, or is not public.
 fn unknown() -> Problem {
     Problem::not_found("There is no such campaign.")
 }
 
-/// What is asked of a list of campaigns, beside the states.
+/// The parameters of a list of campaigns, except the states.
 pub(super) struct Listing {
-    pub(super) kind: Option<KindWord>,
+    pub(super) kind: Option<Word<Kind>>,
     pub(super) limit: Option<u32>,
     pub(super) after: Option<CampaignId>,
 }
@@ -54,7 +50,7 @@ pub(super) async fn page_of_campaigns(
     app: &App,
     states: Vec<State>,
     listing: Listing,
-) -> Result<Written<CampaignList>, Arc<StoreError>> {
+) -> Result<Json<CampaignList>, Arc<StoreError>> {
     let limit = page_limit(listing.limit);
     let states = if states.is_empty() {
         States::Any
@@ -63,23 +59,18 @@ pub(super) async fn page_of_campaigns(
     };
     let filter = CampaignFilter {
         states,
-        kind: listing.kind.map(Into::into),
+        kind: listing.kind.map(|kind| kind.0),
         after: listing.after,
         limit: limit.fetch(),
     };
     let found = app.catalogue.page(filter).await?;
     let page = Page::cut(found.iter().collect(), limit, |last| last.id.to_string());
     let now = app.clock.now();
-    let items = page.items.into_iter();
-    Ok(Written(CampaignList {
-        items: items
-            .map(|campaign| CampaignView::at(campaign, now))
-            .collect(),
-        next_cursor: page.next_cursor,
-    }))
+    let view = |campaign: &Campaign| CampaignView::at(campaign, now);
+    Ok(Json(CampaignList::of(page, view)))
 }
 
-/// Campaigns for everybody.
+/// The public catalogue.
 pub struct CampaignsApi;
 
 #[OpenApi(tag = "Section::Campaigns")]
@@ -95,24 +86,24 @@ impl CampaignsApi {
     async fn list(
         &self,
         app: Data<&Arc<App>>,
-        /// Only those in this state.
-        state: Query<Option<StateWord>>,
-        /// Only those of this kind.
-        kind: Query<Option<KindWord>>,
+        /// Only campaigns in this state.
+        state: Query<Option<Word<State>>>,
+        /// Only campaigns of this kind.
+        kind: Query<Option<Word<Kind>>>,
         /// Campaigns on a page.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
-        /// `nextCursor` of the page before.
+        /// `nextCursor` of the previous page.
         cursor: Query<Option<String>>,
-    ) -> Result<Written<CampaignList>, Failure<Reading>> {
+    ) -> Result<Json<CampaignList>, Failure<Reading>> {
         let listing = Listing {
             kind: kind.0,
             limit: limit.0,
             after: page_cursor(cursor.0.as_deref())?.map(CampaignId),
         };
-        let states = visible(state.0.map(State::from));
+        let states = visible(state.0.map(|state| state.0));
         if states.is_empty() {
-            return Ok(Written(CampaignList {
+            return Ok(Json(CampaignList {
                 items: Vec::new(),
                 next_cursor: None,
             }));
@@ -120,7 +111,7 @@ impl CampaignsApi {
         Ok(page_of_campaigns(&app, states, listing).await?)
     }
 
-    /// Look at a campaign; also at one that is archived.
+    /// Get a campaign, also an archived one.
     #[oai(
         path = "/api/campaigns/:id",
         method = "get",
@@ -129,14 +120,14 @@ impl CampaignsApi {
     async fn campaign(
         &self,
         app: Data<&Arc<App>>,
-        /// Number of the campaign.
+        /// Id of the campaign.
         id: Path<i64>,
-    ) -> Result<Written<CampaignView>, Failure<Reading>> {
+    ) -> Result<Json<CampaignView>, Failure<Reading>> {
         let campaign = public(&app, id.0).await?;
-        Ok(Written(CampaignView::at(&campaign, app.clock.now())))
+        Ok(Json(CampaignView::at(&campaign, app.clock.now())))
     }
 
-    /// Look at the stock of a campaign.
+    /// Get the stock of a campaign.
     #[oai(
         path = "/api/campaigns/:id/stock",
         method = "get",
@@ -145,14 +136,14 @@ impl CampaignsApi {
     async fn stock(
         &self,
         app: Data<&Arc<App>>,
-        /// Number of the campaign.
+        /// Id of the campaign.
         id: Path<i64>,
-    ) -> Result<Written<StockView>, Failure<Reading>> {
+    ) -> Result<Json<StockView>, Failure<Reading>> {
         let campaign = public(&app, id.0).await?;
-        Ok(Written(StockView::from(&*campaign)))
+        Ok(Json(StockView::from(&*campaign)))
     }
 
-    /// Look at the live status of a campaign.
+    /// Get the live status of a campaign.
     #[oai(
         path = "/api/campaigns/:id/status",
         method = "get",
@@ -161,13 +152,13 @@ impl CampaignsApi {
     async fn status(
         &self,
         app: Data<&Arc<App>>,
-        /// Number of the campaign.
+        /// Id of the campaign.
         id: Path<i64>,
-    ) -> Result<Written<StatusView>, Failure<Reading>> {
+    ) -> Result<Json<StatusView>, Failure<Reading>> {
         let status = app.status.of(CampaignId(id.0)).await?;
         let status = status.filter(|status| is_public(&status.campaign));
         let status = status.ok_or_else(unknown)?;
-        Ok(Written(StatusView::at(status, app.clock.now())))
+        Ok(Json(StatusView::at(status, app.clock.now())))
     }
 
     /// Follow the live status of a campaign.
@@ -182,36 +173,36 @@ impl CampaignsApi {
         &self,
         app: Data<&Arc<App>>,
         request: &Request,
-        /// Number of the campaign.
+        /// Id of the campaign.
         id: Path<i64>,
     ) -> Result<StatusStream, Failure<Reading>> {
         let campaign = public(&app, id.0).await?;
         Ok(status_stream(app.0, request, campaign.id)?)
     }
 
-    /// Ask for the time by which campaigns open and close.
+    /// Get the time by which campaigns open and close.
     ///
-    /// It is the database's, whatever the clock of the machine says.
+    /// It is the time of the database, not of the machine.
     #[allow(clippy::unused_async, reason = "the framework awaits every operation")]
     #[oai(path = "/api/time", method = "get", operation_id = "getTime")]
-    async fn time(&self, app: Data<&Arc<App>>) -> Result<Written<TimeView>, Failure<Plain>> {
+    async fn time(&self, app: Data<&Arc<App>>) -> Result<Json<TimeView>, Failure<Plain>> {
         let now = app.clock.now();
-        Ok(Written(TimeView {
+        Ok(Json(TimeView {
             now,
             epoch_millis: now.timestamp_millis(),
         }))
     }
 }
 
-/// The states to look for: those asked for, of those that are listed.
-fn visible(asked: Option<State>) -> Vec<State> {
+/// The listed states, or the requested one if it is listed.
+fn visible(requested: Option<State>) -> Vec<State> {
     LISTED
         .into_iter()
-        .filter(|state| asked.is_none_or(|asked| asked == *state))
+        .filter(|state| requested.is_none_or(|requested| requested == *state))
         .collect()
 }
 
-/// A campaign that everybody may see, as fresh as [`crate::sale::catalogue::Catalogue::look`] shows it.
+/// A public campaign, as fresh as [`crate::sale::catalogue::Catalogue::look`] returns it.
 async fn public(app: &App, id: i64) -> Result<Arc<Campaign>, Problem> {
     let campaign = app.catalogue.view(CampaignId(id)).await?;
     campaign

@@ -101,7 +101,7 @@ settings! {
     }
 }
 
-plain!(List: HostNames => |names| names.0.join(","));
+plain!(List: HostNames => |names| names.0.clone());
 
 /// Names of hosts, in lower case: `shop.example`, `*.shop.example` for all below it, or `*` for any.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

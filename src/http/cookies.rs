@@ -1,23 +1,22 @@
-//! The cookies of those who log in here: their names, how they are set, and how they are read. What is in
-//! them is not its business.
+//! The cookies of sessions: their names, and how they are set and read. This module must not know their content.
 
 use std::time::Duration;
 
 use poem::http::{HeaderMap, HeaderValue, header};
 
-use super::problem::{Problem, unauthenticated};
+use super::problem::Problem;
 
-/// Over what cookies travel.
+/// The connections that cookies are sent over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cookies {
-    /// TLS alone. Their names begin with `__Host-`: then no other host and no plain connection can set them.
+    /// TLS only. The prefix `__Host-` prevents other hosts and plain connections from setting them.
     Secure,
-    /// A plain connection, too: for one's own machine.
+    /// Also plain connections: for local use.
     Plain,
 }
 
 impl Cookies {
-    /// What the cookie of a session is called.
+    /// The name of the cookie of a session.
     #[must_use]
     pub const fn session(self) -> &'static str {
         match self {
@@ -26,7 +25,7 @@ impl Cookies {
         }
     }
 
-    /// What the cookie of a remembered log-in is called.
+    /// The name of the cookie of a remembered log-in.
     #[must_use]
     pub const fn remembered(self) -> &'static str {
         match self {
@@ -35,8 +34,8 @@ impl Cookies {
         }
     }
 
-    /// Sets a cookie, for as long as the browser runs, or for so long. Scripts do not see it, and pages of
-    /// others do not send it along with what they post.
+    /// Sets a cookie, until the browser closes or for this time. Scripts cannot read it, and the browser does not send it
+    /// with posts of other sites.
     #[must_use]
     pub fn set(self, name: &str, value: &str, age: Option<Duration>) -> Option<HeaderValue> {
         let age = age.map_or_else(String::new, |age| format!("; Max-Age={}", age.as_secs()));
@@ -50,15 +49,15 @@ impl Cookies {
         Some(cookie)
     }
 
-    /// Takes a cookie away.
+    /// Clears a cookie.
     #[must_use]
     pub fn clear(self, name: &str) -> Option<HeaderValue> {
         self.set(name, "", Some(Duration::ZERO))
     }
 }
 
-/// The value of a cookie. One that is there twice was put there by two, and which is whose is not known. Cookies of
-/// others that are no text are passed over.
+/// The value of a cookie. A cookie that is sent twice is an error, because it is unknown who set which. Other cookies
+/// that are not text are ignored.
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
     let lines = headers.get_all(header::COOKIE).iter();
     let pairs = lines
@@ -68,7 +67,9 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>,
     let mut found = pairs.filter_map(|(known, value)| (known == name).then_some(value));
     match (found.next(), found.next()) {
         (first, None) => Ok(first),
-        (_, Some(_)) => Err(unauthenticated("Send the cookie of a session only once.")),
+        (_, Some(_)) => Err(Problem::unauthenticated(
+            "Send the cookie of a session only once.",
+        )),
     }
 }
 
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_of_others_that_is_no_text_hides_none() {
+    fn another_cookie_that_is_not_text_is_ignored() {
         let mut headers = HeaderMap::new();
         let line = HeaderValue::from_bytes(b"theirs=\xff; s=1").unwrap();
         headers.insert(header::COOKIE, line);
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_that_is_there_twice_is_nobodys() {
+    fn a_cookie_sent_twice_is_rejected() {
         for lines in [&["s=1; s=2"][..], &["s=1", "s=1"]] {
             let problem = cookie(&headers(lines), "s").unwrap_err();
             assert_eq!(problem.code, "UNAUTHENTICATED");
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn cookies_are_for_this_service_and_for_nobody_who_looks() {
+    fn cookies_are_restricted_to_this_service() {
         let minute = Some(Duration::from_secs(60));
         let secure = Cookies::Secure;
         assert_eq!(

@@ -1,6 +1,6 @@
-//! Whether a request that changes something comes from the session's own pages. Browsers send cookies along
-//! with whatever a foreign page makes them send, so a cookie alone does not say so. Only what is authenticated
-//! by a cookie is asked: nobody else's `Authorization` is sent by a browser.
+//! Protection against cross-site request forgery. A browser sends cookies also with requests that another site makes, so
+//! a request that changes something also needs the token of its session. Requests with `Authorization` need none,
+//! because no browser adds that header for another site.
 
 use poem::http::{HeaderMap, Method, StatusCode, header};
 use subtle::ConstantTimeEq;
@@ -8,30 +8,31 @@ use subtle::ConstantTimeEq;
 use super::problem::Problem;
 use crate::access::accounts::SessionToken;
 
-/// The header that shows the token of the session.
+/// The header with the token of the session.
 pub const CSRF_HEADER: &str = "x-csrf-token";
 
-/// Lets a request pass that changes nothing, or that shows the token of its session and is not foreign.
+/// Accepts a request that changes nothing, or that has the token of its session and comes from this site.
 pub fn check(method: &Method, headers: &HeaderMap, token: &SessionToken) -> Result<(), Problem> {
     if method.is_safe() {
         return Ok(());
     }
     not_foreign(headers)?;
-    let mut shown = headers.get_all(CSRF_HEADER).iter();
+    let mut sent = headers.get_all(CSRF_HEADER).iter();
     let expected = token.csrf();
-    match (shown.next(), shown.next()) {
-        (Some(shown), None) if shown.as_bytes().ct_eq(expected.as_bytes()).into() => Ok(()),
+    match (sent.next(), sent.next()) {
+        (Some(sent), None) if sent.as_bytes().ct_eq(expected.as_bytes()).into() => Ok(()),
         _ => Err(problem(
-            "X-CSRF-Token must be the csrfToken of the session: GET /api/session tells it.",
+            "X-CSRF-Token must be the csrfToken of the session, which GET /api/session returns.",
         )),
     }
 }
 
-/// Refuses what a browser says another site has made it send. What says nothing is no browser of today.
+/// Rejects a request that the browser marks as made by another site. A client that marks nothing is not a current
+/// browser.
 pub fn not_foreign(headers: &HeaderMap) -> Result<(), Problem> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or(""));
     let is_ours = match (text("sec-fetch-site"), text("origin")) {
-        // The browser compares with the address it asked for, which a proxy may have changed since.
+        // The browser compares with the URL that it requested, which a proxy may have changed.
         (Some(site), _) => matches!(site, "same-origin" | "none"),
         (None, Some(origin)) => is_host(origin, text(header::HOST.as_str())),
         (None, None) => true,
@@ -43,7 +44,7 @@ pub fn not_foreign(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Whether an origin is of this host and port. Its scheme is not known behind a proxy.
+/// Whether an origin has this host and port. Its scheme is unknown behind a proxy.
 fn is_host(origin: &str, host: Option<&str>) -> bool {
     let place = origin
         .strip_prefix("https://")
@@ -57,7 +58,7 @@ fn problem(detail: &'static str) -> Problem {
     Problem::new(
         StatusCode::FORBIDDEN,
         "CSRF",
-        "Not shown to come from the session's own pages",
+        "Possible cross-site request",
         detail,
     )
 }
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_something_shows_the_token_of_its_session() {
+    fn a_request_that_changes_something_needs_the_token_of_its_session() {
         let (session, other) = (
             SessionToken::generate(UserId(1)),
             SessionToken::generate(UserId(1)),
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_site_sends_is_refused_whatever_it_shows() {
+    fn a_request_from_another_site_is_rejected_with_a_valid_token_too() {
         let session = SessionToken::generate(UserId(1));
         let host = ("host", "shop.example:8080");
         let refused = |more: &[(&'static str, &str)]| {

@@ -1,6 +1,5 @@
-//! The dashboard: one page, one script and one style sheet, all in the binary. They are made by
-//! `make dashboard` from what is in `dashboard/`; see docs/dashboard.md. Nothing here asks the service
-//! anything: the page does, over the API, like any other client.
+//! The dashboard: one page, one script and one style sheet, all in the binary. `make dashboard` builds them from
+//! `dashboard/`; see docs/dashboard.md. The page uses the API like any other client.
 
 use std::collections::HashMap;
 
@@ -11,22 +10,22 @@ use poem::{Endpoint, Request, Response};
 use serde::Serialize;
 
 use super::App;
-use super::files::{ASK_AGAIN, FOR_EVER, File, digest};
+use super::files::{File, IMMUTABLE, REVALIDATE, digest};
 use super::problem::Problem;
-use super::settings::{Auth, TakenPayments};
+use super::settings::{Auth, PaymentMode};
 
-/// Where the files of the page are.
+/// Path of the files of the page.
 const ASSETS: &str = "/dashboard/assets/";
 
 const PAGE: &str = include_str!("../../dashboard/dist/index.html");
 
-/// A page may load what comes from this service, and nothing else; there is no script and no style in it.
+/// The page loads only what comes from this service, and contains no script and no style.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; connect-src 'self'; img-src 'self' data:; \
      script-src 'self'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// A file of the page.
 struct Asset {
-    /// As the page's source calls it.
+    /// Its name in the source of the page.
     name: &'static str,
     content_type: &'static str,
     plain: &'static [u8],
@@ -55,7 +54,7 @@ const FILES: [Asset; 3] = [
     },
 ];
 
-/// What the page is told about the service it comes from: nothing that is secret, for it takes no token.
+/// What the page contains about the service: nothing secret, because it needs no token.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct About {
@@ -63,20 +62,20 @@ pub struct About {
     version: &'static str,
     /// Parts that run inside the process.
     embedded: Vec<&'static str>,
-    /// How participants say who they are: `trusted`, `jwt` or `sessions`.
+    /// How requests are authenticated: `trusted`, `jwt` or `sessions`.
     auth: &'static str,
-    /// Whether there is an admin token, or another way to be an admin.
+    /// Whether anybody can be an admin.
     admin_open: bool,
-    /// Whether participants can be simulated.
+    /// Whether simulations are enabled.
     simulations: bool,
-    /// What becomes of payments: `simulated` or `refused`.
+    /// How payments are taken: `simulated` or `refused`.
     payments: &'static str,
-    /// Whose days are aggregated.
+    /// The time zone of the daily statistics.
     zone: String,
 }
 
 impl About {
-    /// What there is to say about this service.
+    /// The facts about this service.
     pub fn of(app: &App) -> Self {
         let settings = &app.settings;
         let auth = match settings.auth {
@@ -91,8 +90,8 @@ impl About {
             admin_open: settings.admin_token.is_some() || auth != "trusted",
             simulations: app.simulator.is_some(),
             payments: match settings.payments {
-                TakenPayments::Simulated => "simulated",
-                TakenPayments::Refused => "refused",
+                PaymentMode::Simulated => "simulated",
+                PaymentMode::Refused => "refused",
             },
             zone: app.aggregator.zone().to_string(),
         }
@@ -105,7 +104,7 @@ fn named_by_content(asset: &Asset) -> String {
     format!("{stem}-{}.{extension}", digest(asset.plain))
 }
 
-/// The page, with the names of its files and what it is told.
+/// The page, with the names of its files and the facts about the service.
 fn page_text(about: &About) -> String {
     let mut text = PAGE.to_owned();
     for asset in &FILES {
@@ -125,17 +124,17 @@ fn escaped(text: &str) -> String {
 /// The page itself.
 pub fn page(about: &About) -> impl Endpoint<Output = Response> + 'static + use<> {
     let text = page_text(about).into();
-    let page = File::new("text/html; charset=utf-8", ASK_AGAIN, text)
+    let page = File::new("text/html; charset=utf-8", REVALIDATE, text)
         .with_header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY)
         .with_header(header::REFERRER_POLICY, "no-referrer");
     make_sync(move |request: Request| page.answer(&request))
 }
 
-/// The files of the page, compressed for whoever takes that.
+/// The files of the page, compressed for clients that accept it.
 pub fn assets() -> impl Endpoint<Output = Response> + 'static + use<> {
     let named = FILES.iter().map(|asset| {
         let plain = Bytes::from_static(asset.plain);
-        let file = File::new(asset.content_type, FOR_EVER, plain).with_gzip(asset.gzip);
+        let file = File::new(asset.content_type, IMMUTABLE, plain).with_gzip(asset.gzip);
         (named_by_content(asset), file)
     });
     let named: HashMap<String, File> = named.collect();
@@ -153,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_names_files_that_there_are_and_says_what_is_embedded() {
+    fn the_page_names_existing_files_and_the_embedded_parts() {
         let about = About {
             embedded: vec!["SQLite", "in-process \"gate\""],
             ..About::default()
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_loads_nothing_from_elsewhere_and_has_no_script_within() {
+    fn the_page_loads_nothing_from_elsewhere_and_contains_no_script() {
         for foreign in ["src=\"http", "href=\"http", "<style", " style=", " onclick"] {
             assert!(!PAGE.contains(foreign), "{foreign}");
         }
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_are_there_compressed() {
+    fn the_files_have_a_compressed_form() {
         for asset in FILES {
             assert!(asset.gzip.starts_with(&[0x1f, 0x8b]), "{}", asset.name);
             assert!(asset.gzip.len() < asset.plain.len(), "{}", asset.name);

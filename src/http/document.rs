@@ -1,5 +1,5 @@
-//! A JSON document and the keys that are in it more than once. Readers differ in which of two equal keys they
-//! believe, so a gateway and this service could read two documents; none is accepted that has some.
+//! A JSON document and its repeated keys. Readers differ in which of two equal keys counts, so a gateway and this service
+//! could read different documents; a document with repeated keys is rejected.
 
 use std::fmt;
 
@@ -8,19 +8,19 @@ use serde_json::{Map, Number, Value};
 
 use super::faults::{FAULTS_MAX, shortened};
 
-/// A document, and where its objects have a key again.
+/// A document and its repeated keys.
 #[derive(Debug, PartialEq)]
 pub struct Document {
-    /// What it says; the last of equal keys counts.
+    /// Its value; the last of equal keys counts.
     pub value: Value,
-    /// The keys that are repeated.
+    /// The repeated keys.
     pub repeated: Repeated,
 }
 
-/// Keys that an object has more than once: as many as an answer names.
+/// Keys that an object has more than once, up to the number that a response names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Repeated {
-    /// Their paths, as an answer repeats them: `reward.points`, `lines[0].quantity`.
+    /// Their paths: `reward.points`, `lines[0].quantity`.
     pub paths: Vec<String>,
     /// Whether there are others.
     pub has_more: bool,
@@ -31,7 +31,7 @@ impl Repeated {
         if self.has_more {
             return;
         }
-        // A key may be there a third time.
+        // A key may occur a third time.
         let path = shortened(path);
         if self.paths.contains(&path) {
             return;
@@ -59,13 +59,13 @@ impl Document {
     }
 }
 
-/// A part of the document that is about to be read.
+/// A part of the document that is to be read.
 struct Part<'a> {
     path: Option<&'a Path<'a>>,
     repeated: &'a mut Repeated,
 }
 
-/// Where a part is: in what, and by which key or number. Written out only where it is told.
+/// The path of a part: its parent, and its key or number. It is formatted only for a fault.
 struct Path<'a> {
     parent: Option<&'a Self>,
     step: Step<'a>,
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_document_is_what_the_usual_reader_reads() {
+    fn a_document_equals_that_of_the_usual_reader() {
         for text in [
             r#"{"a":[1,-1,1.5,1e300,true,null,"x\u0041"],"b":{"c":{}},"":[]}"#,
             "[[[]]]",
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_there_again_are_told_by_their_path_once() {
+    fn a_repeated_key_is_named_once_by_its_path() {
         let text = r#"{"a":1,"a":2,"a":3,"b":{"c":1,"c":2},"d":[{},{"e":[[{"f":0,"f":0}]]}],"\u0067":0,"g":0}"#;
         let document = Document::parse(text.as_bytes()).unwrap();
         let paths = ["a", "b.c", "d[1].e[0][0].f", "g"];
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_repeated_keys_are_told_as_an_answer_names() {
+    fn repeated_keys_are_named_up_to_the_maximum() {
         for (keys, has_more) in [(FAULTS_MAX, false), (FAULTS_MAX + 1, true), (600, true)] {
             let pairs = (0..keys).map(|key| format!("\"{key}\":0,\"{key}\":0,\"{key}\":0"));
             let pairs = pairs.collect::<Vec<_>>().join(",");
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_key_is_told_by_the_beginning_of_a_long_path() {
+    fn a_long_path_of_a_repeated_key_is_cut() {
         let long = "K".repeat(9_000);
         let text = format!(r#"{{"{long}":{{"a":0,"a":0,"b":0,"b":0}}}}"#);
         let document = Document::parse(text.as_bytes()).unwrap();

@@ -18,14 +18,16 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 use uuid::fmt::Simple;
 
+use super::client_address::{client_address, is_from_proxy};
 use super::is_probe;
-use super::origin::{Entry, address, is_from_proxy, note_unknown_address};
-use super::parameters::canonical;
+use super::participation_path::{gated_participation_in, participation_in};
+use super::policy::Policy;
 use super::problem::{
-    Place, Problem, busy, from_framework, head_too_large, host_not_allowed, unclear_host,
+    MatchedRoute, Problem, busy, from_framework, head_too_large, host_not_allowed, unclear_host,
 };
+use super::request_context::{RequestContext, note_unknown_address};
 use super::routes::{Fault, RouteEntry, Routes};
-use super::settings::{Policy, Settings};
+use super::settings::Settings;
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::CampaignId;
 use crate::runtime::telemetry::{Answering, HttpMetrics};
@@ -59,10 +61,6 @@ pub struct Edge<E> {
 
 /// Where the API begins.
 const API: &str = "/api/";
-/// How the addresses of participations begin and end.
-const CAMPAIGNS: &str = "/api/campaigns/";
-const PARTICIPATION: &str = "/participation";
-const PARTICIPATION_SYNC: &str = "/participation-sync";
 /// How the addresses of lists end.
 const ALLOW_LIST: &str = "/allow-list";
 /// What the router calls the first of them.
@@ -70,21 +68,6 @@ const PARTICIPATION_PATTERN: &str = "/api/campaigns/:param0/participation";
 
 /// What a header takes beside its name and value.
 const FIELD_OVERHEAD_BYTES: usize = 4;
-
-/// The campaign somebody wants to take part in by the gate, by the address.
-pub fn gated_participation_in(path: &str) -> Option<CampaignId> {
-    campaign_before(PARTICIPATION, path)
-}
-
-/// The campaign somebody wants to take part in, by the address.
-fn participation_in(path: &str) -> Option<CampaignId> {
-    campaign_before(PARTICIPATION, path).or_else(|| campaign_before(PARTICIPATION_SYNC, path))
-}
-
-fn campaign_before(suffix: &str, path: &str) -> Option<CampaignId> {
-    let id = path.strip_prefix(CAMPAIGNS)?.strip_suffix(suffix)?;
-    canonical(id).map(CampaignId)
-}
 
 /// Counts a request as worked on for as long as it is, also when its client goes away.
 struct InFlight<'a>(&'a HttpMetrics);
@@ -181,7 +164,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     /// Refuses a request by a name that the service does not have.
     fn foreign_host(&self, request: &Request) -> Problem {
         let detail = Detail {
-            address: address(request, &self.policy.proxies),
+            address: client_address(request, &self.policy.proxies),
             ..Detail::default()
         };
         let security = &self.policy.security;
@@ -220,10 +203,10 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     ) -> Result<Response, Stopped> {
         let fault = match self.fault(&request) {
             Some(Fault::ForAll(problem)) => return Err(Stopped::Cut(problem)),
-            Some(Fault::ForKnown(problem)) => Some(Box::new(problem)),
+            Some(Fault::ForAuthenticated(problem)) => Some(Box::new(problem)),
             None => None,
         };
-        request.set_data(Entry {
+        request.set_data(RequestContext {
             fault,
             id: id.clone(),
             traceparent: traced.map(Traced::traceparent),
@@ -318,7 +301,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let mut response = match result {
             Ok(response) => response,
             Err(stopped) => {
-                let place = route.map_or_else(Place::default, |route| Place {
+                let place = route.map_or_else(MatchedRoute::default, |route| MatchedRoute {
                     template: Some(&route.template),
                     allow: Some(&route.allow),
                 });

@@ -1,13 +1,13 @@
-//! What is wrong with a request, field by field: as much of it as an answer names. A small request may have
-//! thousands of faults, with names as long as the request; its answer, and the work for it, stay small.
+//! The faults of a request, field by field, up to the number that a response names. A small request may have thousands
+//! of faults, with names as long as the request; its response, and the work for it, stay small.
 
 use std::fmt::{self, Display, Write as _};
 
 use super::problem::{FieldProblem, Problem};
 
-/// Faults that an answer names.
+/// Most faults that a response names.
 pub const FAULTS_MAX: usize = 20;
-/// Characters that an answer repeats of the name of a field.
+/// Most characters of a field's name that a response repeats.
 const NAME_CHARACTERS_MAX: usize = 64;
 
 /// The faults of a request, in the order in which they were found.
@@ -18,7 +18,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Adds a fault. One that is beyond those that are named is only noted.
+    /// Adds a fault. Beyond the maximum it is only noted that there are more.
     pub fn add(&mut self, field: impl Display, problem: impl Into<String>) {
         if self.named.len() < FAULTS_MAX {
             let field = shortened(field);
@@ -35,7 +35,7 @@ impl Faults {
         self.named.extend(part.named.into_iter().take(room));
     }
 
-    /// Notes that there are more than are named.
+    /// Notes that there are more than the named ones.
     pub const fn add_unnamed(&mut self) {
         self.has_more = true;
     }
@@ -45,12 +45,7 @@ impl Faults {
         self.named.is_empty() && !self.has_more
     }
 
-    /// Whether a field has one that is named.
-    pub fn has(&self, field: &str) -> bool {
-        self.named.iter().any(|fault| fault.field == field)
-    }
-
-    /// What the client is told; none: nothing is wrong.
+    /// The problem of the faults; none: there are none.
     pub fn into_problem(self) -> Option<Problem> {
         if self.is_empty() {
             return None;
@@ -60,15 +55,15 @@ impl Faults {
             let detail = problem.detail.to_mut();
             let more = write!(
                 detail,
-                " There are more than the {FAULTS_MAX} faults that are named."
+                " There are more faults than the {FAULTS_MAX} that are named."
             );
-            debug_assert!(more.is_ok(), "text takes all that is written to it");
+            debug_assert!(more.is_ok(), "writing to text does not fail");
         }
         Some(problem)
     }
 }
 
-/// A name as an answer repeats it. What is beyond the characters that it has room for is not even written.
+/// A name as a response repeats it. Further characters are not even formatted.
 pub fn shortened(name: impl Display) -> String {
     let mut short = Short::default();
     if write!(short, "{name}").is_err() {
@@ -77,7 +72,7 @@ pub fn shortened(name: impl Display) -> String {
     short.text
 }
 
-/// Takes so many characters and fails at the next one.
+/// Text of a bounded length; writing more fails.
 #[derive(Default)]
 struct Short {
     text: String,
@@ -108,14 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_names_so_many_faults_and_says_that_there_are_more() {
-        let told = |faults: Faults| faults.into_problem().unwrap();
-        let all = told(faults(FAULTS_MAX));
+    fn a_problem_names_a_bounded_number_of_faults_and_says_if_there_are_more() {
+        let problem = |faults: Faults| faults.into_problem().unwrap();
+        let all = problem(faults(FAULTS_MAX));
         assert_eq!(all.errors.len(), FAULTS_MAX);
         assert_eq!(all.detail, "f0: is wrong.");
-        let more = told(faults(FAULTS_MAX + 1));
+        let more = problem(faults(FAULTS_MAX + 1));
         assert_eq!(more.errors, all.errors);
-        let detail = "f0: is wrong. There are more than the 20 faults that are named.";
+        let detail = "f0: is wrong. There are more faults than the 20 that are named.";
         assert_eq!(more.detail, detail);
         assert!(Faults::default().into_problem().is_none());
     }

@@ -1,5 +1,5 @@
-//! Files that are always the same: made once, kept plain and compressed, and sent from the one copy however
-//! many ask. A client that does not take its file holds a place and no memory.
+//! Static files: made once, stored plain and compressed, and sent from one copy to all clients. A client that does not
+//! read its file holds a permit and no memory.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -15,28 +15,28 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use poem::{Request, Response};
 use sha2::{Digest, Sha256};
 
-use super::origin::Entry;
-use super::per_address::Place;
+use super::concurrency_limit::Permit;
 use super::problem::Problem;
+use super::request_context::RequestContext;
 
-/// What is named after its content never changes.
-pub const FOR_EVER: &str = "public, max-age=31536000, immutable";
-/// What is not, is asked for again; the answer is short if nothing has changed.
-pub const ASK_AGAIN: &str = "no-cache";
-/// What is handed to a connection at once. It asks for the next piece when this one is sent.
+/// `Cache-Control` of a file that is named after its content.
+pub const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+/// `Cache-Control` of any other file: clients revalidate it, and get 304 if it is unchanged.
+pub const REVALIDATE: &str = "no-cache";
+/// Size of the pieces that a connection gets, one after another.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// A file with all that goes with it.
+/// A file, its tag and its headers.
 pub struct File {
     plain: Bytes,
-    /// Made when it is asked for first, unless it is there already.
+    /// Made at the first request, unless it was provided.
     gzip: OnceLock<Bytes>,
     tag: String,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl File {
-    /// A file of this type that is kept by clients in this way.
+    /// A file of this type, with this `Cache-Control`.
     pub fn new(content_type: &'static str, cache_control: &'static str, plain: Bytes) -> Self {
         let headers = [
             (header::CONTENT_TYPE, content_type),
@@ -53,7 +53,7 @@ impl File {
         }
     }
 
-    /// The same with what was compressed before.
+    /// The same, with its compressed form.
     #[must_use]
     pub fn with_gzip(self, gzip: &'static [u8]) -> Self {
         Self {
@@ -62,29 +62,30 @@ impl File {
         }
     }
 
-    /// The same with a header of its own.
+    /// The same, with another header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.headers.push((name, HeaderValue::from_static(value)));
         self
     }
 
-    /// Its content or, for a client that has it, 304; refused where there is no place.
+    /// The content or, for a client that has it, 304; an error if the limit on pages is reached.
     pub fn answer(&self, request: &Request) -> Result<Response, Problem> {
         let asked = request.headers();
-        let compressed = takes_gzip(asked);
+        let compressed = accepts_gzip(asked);
         let suffix = if compressed { "-gzip" } else { "" };
         let etag = format!("\"{}{suffix}\"", self.tag);
-        let mut response: Response = if knows(asked, &etag) {
+        let mut response: Response = if has_current(asked, &etag) {
             StatusCode::NOT_MODIFIED.into()
         } else {
-            let entry = Entry::of(request).ok_or_else(Problem::internal)?;
-            let place = entry.policy.pages.take_for(request)?;
+            let permit = RequestContext::policy(request)?
+                .pages
+                .acquire_for(request)?;
             let content = if compressed { self.gzip() } else { &self.plain };
             let rest = content.clone();
             let body = BoxBody::new(Pieces {
                 rest,
-                _place: place,
+                _permit: permit,
             });
             Response::builder().body(poem::Body::from(body))
         };
@@ -111,15 +112,15 @@ impl File {
     }
 }
 
-/// What a file is told apart by.
+/// The beginning of the digest of a file.
 pub fn digest(content: &[u8]) -> String {
     let digest = Sha256::digest(content);
     let beginning = digest.first_chunk().copied().unwrap_or_default();
     format!("{:016x}", u64::from_be_bytes(beginning))
 }
 
-/// Whether a client says that it has the content of this tag.
-fn knows(asked: &HeaderMap, etag: &str) -> bool {
+/// Whether the client has the content of this tag.
+fn has_current(asked: &HeaderMap, etag: &str) -> bool {
     let tags = asked.get(header::IF_NONE_MATCH);
     tags.and_then(|tags| tags.to_str().ok())
         .is_some_and(|tags| {
@@ -128,8 +129,8 @@ fn knows(asked: &HeaderMap, etag: &str) -> bool {
         })
 }
 
-/// Whether a client takes what is compressed: it names gzip, and does not say that it is worth nothing.
-fn takes_gzip(headers: &HeaderMap) -> bool {
+/// Whether the client accepts gzip with a weight above 0.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
     let named = headers.get_all(header::ACCEPT_ENCODING).iter();
     let words = named.filter_map(|value| value.to_str().ok());
     words.flat_map(|value| value.split(',')).any(|coding| {
@@ -139,10 +140,10 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The content, piece by piece, and the place that is held until the last one is on its way.
+/// The content, piece by piece, and the permit, which is held until the last piece is sent.
 struct Pieces {
     rest: Bytes,
-    _place: Place,
+    _permit: Permit,
 }
 
 impl Body for Pieces {
@@ -178,33 +179,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compressed_goes_to_those_who_take_it() {
+    fn a_client_that_accepts_gzip_gets_it() {
         let accepting = |value| headers(header::ACCEPT_ENCODING, value);
         for takes in ["gzip", "br, GZIP", "deflate, gzip;q=0.5"] {
-            assert!(takes_gzip(&accepting(takes)), "{takes}");
+            assert!(accepts_gzip(&accepting(takes)), "{takes}");
         }
         for does_not in ["", "br", "gzip;q=0", "xgzip"] {
-            assert!(!takes_gzip(&accepting(does_not)), "{does_not}");
+            assert!(!accepts_gzip(&accepting(does_not)), "{does_not}");
         }
-        assert!(!takes_gzip(&HeaderMap::new()));
+        assert!(!accepts_gzip(&HeaderMap::new()));
     }
 
     #[test]
-    fn what_a_client_has_is_not_sent_again() {
-        let has = |tags| knows(&headers(header::IF_NONE_MATCH, tags), "\"a1\"");
+    fn a_file_that_the_client_has_is_not_sent() {
+        let has = |tags| has_current(&headers(header::IF_NONE_MATCH, tags), "\"a1\"");
         for known in ["\"a1\"", "W/\"z\", \"a1\"", "W/\"a1\"", "*"] {
             assert!(has(known), "{known}");
         }
         for other in ["\"a\"", "\"a1-gzip\"", "a1", ""] {
             assert!(!has(other), "{other}");
         }
-        assert!(!knows(&HeaderMap::new(), "\"a1\""));
+        assert!(!has_current(&HeaderMap::new(), "\"a1\""));
     }
 
     #[test]
     fn a_file_is_compressed_once_and_shared() {
         let plain = Bytes::from("again and ".repeat(10_000));
-        let file = File::new("text/plain", ASK_AGAIN, plain);
+        let file = File::new("text/plain", REVALIDATE, plain);
         assert!(file.gzip().starts_with(&[0x1f, 0x8b]));
         assert!(file.gzip().len() < file.plain.len() / 10);
         assert_eq!(file.gzip().as_ptr(), file.gzip().as_ptr());

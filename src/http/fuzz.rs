@@ -1,4 +1,4 @@
-//! What comes over a connection: bytes, addresses, headers and bodies.
+//! Fuzz targets for what arrives over a connection: bytes, URLs, headers and bodies.
 
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -7,22 +7,21 @@ use poem::Request;
 use poem::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use serde_json::Value;
 
-use super::admin::requests::{ChangeCampaign, CreateCampaign};
+use super::admin::requests::{Change, Draft};
 use super::cookies;
 use super::document::Document;
 use super::faults::FAULTS_MAX;
-use super::fields::read_document;
-use super::json::RequestBodySchema;
-use super::origin::traceparent as traceparent_of;
+use super::fields::{RequestObject, read_document};
 use super::participations::ParticipationRequest;
 use super::problem::Problem;
+use super::request_context::traceparent as traceparent_of;
 use super::routes::{Fault, Routes};
 use crate::access::limits::{Networks, UNKNOWN_ADDRESS};
 use crate::runtime::telemetry::Telemetry;
 
 pub use bounded_http::fuzz::{connection, host};
 
-/// A body says one thing to every reader, or is refused, and never in the words of a library.
+/// A body has one meaning for every reader, or is rejected, and never with the text of a library.
 pub fn json(bytes: &[u8]) {
     let usual: Result<Value, _> = serde_json::from_slice(bytes);
     let Ok(document) = Document::parse(bytes) else {
@@ -33,16 +32,16 @@ pub fn json(bytes: &[u8]) {
     let is_repeated = !document.repeated.paths.is_empty();
     for is_refused in [
         is_refused::<ParticipationRequest>(bytes),
-        is_refused::<CreateCampaign>(bytes),
-        is_refused::<ChangeCampaign>(bytes),
+        is_refused::<Draft>(bytes),
+        is_refused::<Change>(bytes),
     ] {
         assert!(is_refused || !is_repeated, "a key is there twice");
     }
 }
 
-fn is_refused<T: RequestBodySchema>(bytes: &[u8]) -> bool {
+fn is_refused<T: RequestObject>(bytes: &[u8]) -> bool {
     let document = Document::parse(bytes).ok();
-    let read = document.map(read_document::<T::Read>);
+    let read = document.map(read_document::<T>);
     match read {
         Some(Err(problem)) => {
             explains(&problem);
@@ -67,14 +66,14 @@ fn explains(problem: &Problem) {
 static ROUTES: LazyLock<Routes> =
     LazyLock::new(|| Routes::new(&super::openapi_document(), &[], &Telemetry::new().http));
 
-/// An address is right, has faults that are named, or is nothing's.
+/// A URL is acceptable, has faults that are named, or has no route.
 pub fn address(bytes: &[u8]) {
     let Ok(uri) = Uri::try_from(bytes) else {
         return;
     };
     for method in [Method::GET, Method::POST, Method::PATCH, Method::DELETE] {
         match ROUTES.check(&method, &uri) {
-            Err(Fault::ForAll(problem) | Fault::ForKnown(problem)) => {
+            Err(Fault::ForAll(problem) | Fault::ForAuthenticated(problem)) => {
                 if problem.code != "NOT_FOUND" {
                     explains(&problem);
                 }
@@ -96,8 +95,7 @@ pub fn address(bytes: &[u8]) {
     }
 }
 
-/// Where a request comes from behind a proxy: who is named last, or nobody who is known. Never the proxy, which
-/// has no bounds.
+/// The client behind a proxy is the one named last, or unknown. It is never the proxy, which has no limits.
 pub fn forwarded(bytes: &[u8]) {
     let proxies: Networks = "10.0.0.0/8".parse().unwrap_or_default();
     let proxy = IpAddr::from([10, 0, 0, 1]);
@@ -106,7 +104,7 @@ pub fn forwarded(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     assert!(origin != proxy || text.contains("10.0.0.1"), "{origin}");
     assert!(!proxies.include(UNKNOWN_ADDRESS));
-    // What the proxy adds at the end is what counts.
+    // The address that the proxy appends counts.
     let named = IpAddr::from([192, 0, 2, 7]);
     for hop in [
         "192.0.2.7",
@@ -124,7 +122,7 @@ pub fn forwarded(bytes: &[u8]) {
     }
 }
 
-/// A cookie is one of those that are there, or none.
+/// A cookie is one of those in the headers, or none.
 pub fn cookie(bytes: &[u8]) {
     let values = bytes.split(|byte| *byte == b'\n');
     let values = values.filter_map(|value| HeaderValue::from_bytes(value).ok());
@@ -140,7 +138,7 @@ pub fn cookie(bytes: &[u8]) {
     }
 }
 
-/// What goes on with an event has the form of a `traceparent`.
+/// The trace context of an event has the form of a `traceparent`.
 pub fn traceparent(bytes: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(bytes) else {
         return;

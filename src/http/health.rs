@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it can do its work.
+//! Liveness and readiness.
 
 use std::sync::Arc;
 
@@ -11,45 +11,43 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::campaigns::Plain;
-use super::json::Written;
+use super::json::Json;
 use super::problem::{Failure, Problem, documented};
 use super::{App, Section};
 use crate::operate::clock_skew::is_off;
 use crate::operate::health::{Condition, PartHealth};
 
 documented! {
-    /// Problems of readiness: 503 is one of those any operation has.
-    Readiness {}
+    Readiness: [] {}
 }
 
-/// The state of the process.
+/// The health of the process.
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "Health", skip_serializing_if_is_none)]
 struct HealthView {
-    /// `up`; `ready`, or `degraded` while a part is away that the work goes on without.
+    /// `up`; `ready`, or `degraded` while a part that is not required is unavailable.
     status: String,
-    /// The parts, where they were asked for.
+    /// The parts, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     parts: Option<Vec<PartView>>,
-    /// The clock of the machine, where the parts were asked for.
+    /// The clock of the machine, if the parts are requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     clock: Option<ClockView>,
 }
 
-/// The clock of the machine against the database's. The service goes by the database's.
+/// The difference between the clock of the machine and that of the database, which the service uses.
 #[derive(Clone, Debug, PartialEq, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "MachineClock", rename_all = "camelCase")]
 pub(super) struct ClockView {
-    /// `in_step`; `off` where the two differ by more than a second; `unknown` until the database has told
-    /// its time.
+    /// `in_step`; `off` if the two differ by more than a second; `unknown` until the time of the database is known.
     status: String,
-    /// Seconds by which the machine's clock is ahead, negative where it is behind.
+    /// Seconds by which the machine's clock is ahead; negative if it is behind.
     ahead_seconds: f64,
 }
 
 impl ClockView {
-    /// Of a clock that is ahead by so much, if that is known.
+    /// For a clock that is ahead by this time, if that is known.
     pub(super) fn of(ahead: Option<TimeDelta>) -> Self {
         let status = match ahead {
             None => "unknown",
@@ -63,7 +61,7 @@ impl ClockView {
     }
 }
 
-/// The state of one part.
+/// The health of one part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
 #[oai(rename = "Part", skip_serializing_if_is_none)]
 pub(super) struct PartView {
@@ -71,7 +69,7 @@ pub(super) struct PartView {
     name: String,
     /// `up` or `down`.
     status: String,
-    /// Why it is down, where that is known: `read-only: ` and the settings of the database that say so.
+    /// Why it is down, if that is known: `read-only: ` and the settings of the database that cause it.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -86,7 +84,7 @@ impl From<&PartHealth> for PartView {
     }
 }
 
-/// How much a probe wants to know.
+/// The detail of a probe.
 #[derive(Clone, Copy)]
 enum Detail {
     Summary,
@@ -98,33 +96,32 @@ pub struct HealthApi;
 
 #[OpenApi(tag = "Section::Operations")]
 impl HealthApi {
-    /// Whether the process lives.
+    /// Check liveness.
     ///
-    /// Asks nothing of the parts: restarting this process would not bring them back.
+    /// Does not check the parts: a restart of this process would not repair them.
     #[allow(clippy::unused_async, reason = "the framework awaits every operation")]
     #[oai(path = "/livez", method = "get", operation_id = "livez")]
-    async fn livez(&self) -> Result<Written<HealthView>, Failure<Plain>> {
-        Ok(Written(HealthView {
+    async fn livez(&self) -> Result<Json<HealthView>, Failure<Plain>> {
+        Ok(Json(HealthView {
             status: "up".to_owned(),
             parts: None,
             clock: None,
         }))
     }
 
-    /// Whether the process can do its work.
+    /// Check readiness.
     ///
-    /// 503 (`NOT_READY`) names the parts that do not answer, if one of them is needed to make
-    /// participations; a database that takes no writes is such a part, and `reason` says why. Without the broker their events wait; without the gate the database admits, unless
-    /// it is configured otherwise. That is `degraded`, and answered with 200: taking all replicas out of
-    /// service at once would help nobody.
+    /// 503 (`NOT_READY`) names the parts that do not answer, if one of them is required for participations; a read-only
+    /// database is such a part, and `reason` has the cause. Without the broker, events wait; without the gate, the
+    /// database admits, unless configured otherwise. That is `degraded`, with 200: to remove all replicas at once would
+    /// not help.
     #[oai(path = "/readyz", method = "get", operation_id = "readyz")]
     async fn readyz(
         &self,
         app: Data<&Arc<App>>,
-        /// Names the parts also when all is well, and says whether the machine's clock is in step with the
-        /// database's.
+        /// Includes the parts also if all are up, and the difference between the clocks.
         verbose: Query<Option<String>>,
-    ) -> Result<Written<HealthView>, Failure<Readiness>> {
+    ) -> Result<Json<HealthView>, Failure<Readiness>> {
         let parts = app.health.check().await;
         for part in &parts {
             if let Some(error) = &part.error {
@@ -140,12 +137,11 @@ impl HealthApi {
             .parts
             .is_some()
             .then(|| ClockView::of(app.health.clock_ahead()));
-        Ok(Written(HealthView { clock, ..view }))
+        Ok(Json(HealthView { clock, ..view }))
     }
 }
 
-/// Ready as long as participations can be made. What is wrong with a part goes to the log, not to the
-/// client.
+/// Ready as long as participations are possible. The cause is logged and not sent to the client.
 fn readiness(parts: &[PartHealth], detail: Detail) -> Result<HealthView, Problem> {
     let views: Vec<PartView> = parts.iter().map(PartView::from).collect();
     let status = match Condition::of(parts) {
@@ -155,7 +151,10 @@ fn readiness(parts: &[PartHealth], detail: Detail) -> Result<HealthView, Problem
             let problem = Problem {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 title: "Not ready",
-                ..Problem::unavailable("NOT_READY", "A part the service needs does not answer.")
+                ..Problem::unavailable(
+                    "NOT_READY",
+                    "A part that the service needs does not answer.",
+                )
             };
             return Err(problem.with_member("parts", json!(views)));
         }
@@ -182,9 +181,9 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_is_needed_and_away_is_named_without_saying_why() {
+    fn a_required_part_that_is_down_is_named_without_the_cause() {
         let parts = [
-            part("broker", Need::Spared, Some("nobody there")),
+            part("broker", Need::Spared, Some("connection refused")),
             part("gate", Need::Needed, Some("refused by 10.0.0.7")),
             part("store", Need::Needed, None),
         ];
@@ -195,10 +194,10 @@ mod tests {
     }
 
     #[test]
-    fn without_a_part_that_is_spared_the_work_goes_on() {
+    fn without_an_optional_part_the_service_is_degraded() {
         let parts = [
             part("store", Need::Needed, None),
-            part("broker", Need::Spared, Some("nobody there")),
+            part("broker", Need::Spared, Some("connection refused")),
         ];
         let view = readiness(&parts, Detail::Parts).unwrap();
         assert_eq!(view.status, "degraded");
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_listed_when_asked_for() {
+    fn parts_are_listed_on_request() {
         let parts = [part("store", Need::Needed, None)];
         let summary = readiness(&parts, Detail::Summary).unwrap();
         assert_eq!((summary.status.as_str(), summary.parts), ("ready", None));

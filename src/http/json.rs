@@ -1,8 +1,7 @@
-//! JSON in and out of the edge: bounded and checked field by field on the way in, written straight
-//! to bytes on the way out.
+//! JSON bodies: a request's is bounded and checked field by field, a response's is written straight to bytes.
 //!
-//! The framework's own JSON payload reads bodies without bound, names no field when one is wrong and
-//! builds a tree of every answer before writing it; the hot path has no time for the last.
+//! The framework's own JSON payload reads bodies without a bound, names no field at fault and builds a tree of every
+//! response before it writes it, which is too slow for the hot path.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -15,7 +14,7 @@ use poem::http::StatusCode;
 use poem::{Body, IntoResponse, Request, RequestBody, Response};
 use poem_openapi::payload::Payload;
 use poem_openapi::registry::{
-    MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchemaRef, Registry,
+    MetaHeader, MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchemaRef, Registry,
 };
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions};
@@ -23,18 +22,18 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::document::Document;
-use super::fields::{FromFields, read, read_document};
-use super::origin::Entry;
+use super::fields::{self, RequestObject, read, read_document};
 use super::problem::{
     Problem, malformed, too_large, too_slow, unreadable_body, unsupported_media_type,
 };
+use super::request_context::RequestContext;
 
 const JSON: &str = "application/json";
 
 /// A JSON body, written straight to bytes.
-pub struct Written<T>(pub T);
+pub struct Json<T>(pub T);
 
-impl<T: Type + Send> Payload for Written<T> {
+impl<T: Type + Send> Payload for Json<T> {
     const CONTENT_TYPE: &'static str = JSON;
 
     fn schema_ref() -> MetaSchemaRef {
@@ -46,7 +45,7 @@ impl<T: Type + Send> Payload for Written<T> {
     }
 }
 
-impl<T: Serialize + Send> IntoResponse for Written<T> {
+impl<T: Serialize + Send> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.0) {
             Ok(bytes) => Response::builder()
@@ -57,19 +56,10 @@ impl<T: Serialize + Send> IntoResponse for Written<T> {
     }
 }
 
-impl<T: Type + Send> ApiResponse for Written<T> {
+impl<T: Type + Send> ApiResponse for Json<T> {
     fn meta() -> MetaResponses {
         MetaResponses {
-            responses: vec![MetaResponse {
-                description: "Done.",
-                status: Some(200),
-                status_range: None,
-                content: vec![MetaMediaType {
-                    content_type: Self::CONTENT_TYPE,
-                    schema: Self::schema_ref(),
-                }],
-                headers: Vec::new(),
-            }],
+            responses: vec![json_response::<T>(200, "Done.", Vec::new())],
         }
     }
 
@@ -78,26 +68,57 @@ impl<T: Type + Send> ApiResponse for Written<T> {
     }
 }
 
-/// The schema of a request body, and what such a body is read into. They are two types because a
-/// schema cannot tell a field that is null from one that is absent; a test of each body keeps them
-/// from drifting apart.
-pub trait RequestBodySchema: Type {
-    /// What the body is read into.
-    type Read: FromFields + Send;
+/// Documents a response with a JSON body.
+pub fn json_response<T: Type>(
+    status: u16,
+    description: &'static str,
+    headers: Vec<MetaHeader>,
+) -> MetaResponse {
+    MetaResponse {
+        description,
+        status: Some(status),
+        status_range: None,
+        content: vec![MetaMediaType {
+            content_type: JSON,
+            schema: T::schema_ref(),
+        }],
+        headers,
+    }
 }
 
-/// A request body that was read within its bound and checked field by field. An absent body counts
-/// as `{}`.
-pub struct Checked<T: RequestBodySchema>(pub T::Read);
+/// Documents a 204 response.
+pub fn no_content(description: &'static str, headers: Vec<MetaHeader>) -> MetaResponse {
+    MetaResponse {
+        description,
+        status: Some(204),
+        status_range: None,
+        content: Vec::new(),
+        headers,
+    }
+}
 
-impl<'a, T: RequestBodySchema> ApiExtractor<'a> for Checked<T> {
+/// Documents a header of a response.
+pub fn header_of(name: &str, description: &str) -> MetaHeader {
+    MetaHeader {
+        name: name.to_owned(),
+        description: Some(description.to_owned()),
+        required: false,
+        deprecated: false,
+        schema: String::schema_ref(),
+    }
+}
+
+/// A JSON body of a request, read within its bound and checked field by field. An absent body counts as `{}`.
+pub struct JsonRequest<T>(pub T);
+
+impl<'a, T: RequestObject + Send> ApiExtractor<'a> for JsonRequest<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
 
     type ParamType = ();
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        T::register(registry);
+        fields::register::<T>(registry);
     }
 
     fn request_meta() -> Option<MetaRequest> {
@@ -105,10 +126,10 @@ impl<'a, T: RequestBodySchema> ApiExtractor<'a> for Checked<T> {
             description: None,
             content: vec![MetaMediaType {
                 content_type: JSON,
-                schema: T::schema_ref(),
+                schema: fields::schema_ref::<T>(),
             }],
-            // Without one, an operation that needs a field says that it is missing.
-            required: read::<T::Read>(empty()).is_err(),
+            // Without a body, an operation that needs a field names it as missing.
+            required: read::<T>(empty()).is_err(),
         })
     }
 
@@ -117,12 +138,12 @@ impl<'a, T: RequestBodySchema> ApiExtractor<'a> for Checked<T> {
         body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
-        Ok(Self(checked(request, body).await?))
+        Ok(Self(read_body(request, body).await?))
     }
 }
 
 /// Reads and checks the body of a request.
-pub async fn checked<T: FromFields>(
+pub async fn read_body<T: RequestObject>(
     request: &Request,
     body: &mut RequestBody,
 ) -> Result<T, Problem> {
@@ -143,14 +164,14 @@ pub async fn checked<T: FromFields>(
     read_document(document)
 }
 
-/// What an absent body says.
+/// What an absent body counts as.
 fn empty() -> Value {
     Value::Object(serde_json::Map::new())
 }
 
 /// Reads a body within its bounds, whether or not its length was announced.
 async fn bounded(request: &Request, body: &mut RequestBody) -> Result<Bytes, Problem> {
-    let policy = &Entry::of(request).ok_or_else(Problem::internal)?.policy;
+    let policy = RequestContext::policy(request)?;
     let max = policy.body_bytes_max;
     let announced = request
         .header("content-length")
@@ -160,11 +181,11 @@ async fn bounded(request: &Request, body: &mut RequestBody) -> Result<Bytes, Pro
     }
     let body = body.take().map_err(|error| unreadable_body(&error))?;
     let mut whole = pin!(whole(body, max));
-    // Most bodies come with their head; the others take a place while they are waited for.
+    // Most bodies arrive with their head; each of the others takes a permit while it is pending.
     if let Poll::Ready(whole) = poll_fn(|cx| Poll::Ready(whole.as_mut().poll(cx))).await {
         return whole.map_err(|error| unreadable_body(&error));
     }
-    let _place = policy.bodies.take_for(request)?;
+    let _permit = policy.bodies.acquire_for(request)?;
     match tokio::time::timeout(policy.body_timeout, whole).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => Err(unreadable_body(&error)),
@@ -172,8 +193,8 @@ async fn bounded(request: &Request, body: &mut RequestBody) -> Result<Bytes, Pro
     }
 }
 
-/// The pieces of a body as one. Mostly there is one, and it is not copied; the framework's own way has room
-/// for four kilobytes in every request.
+/// Joins the pieces of a body. Usually there is one, which is not copied; the framework's own function reserves
+/// four kilobytes for every request.
 async fn whole(body: Body, max: usize) -> Result<Bytes, ReadBodyError> {
     let mut pieces = pin!(body.into_bytes_stream());
     let mut whole = Bytes::new();

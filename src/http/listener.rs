@@ -7,7 +7,7 @@ use bounded_http::{Config, ConnectionLimit, Exceeded};
 use poem::{Endpoint, Response};
 use tokio::net::TcpListener;
 
-use super::per_address::{Bounds, Full, PerAddress, Place, Thing};
+use super::concurrency_limit::{Bounds, ConcurrencyLimit, Limited, Permit};
 use super::settings::Settings;
 
 /// The response to a connection over the total limit that is not read.
@@ -15,9 +15,9 @@ const TOTAL_LIMIT: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-type: application/problem+json\r\n\
     retry-after: 2\r\n\
     connection: close\r\n\
-    content-length: 146\r\n\
+    content-length: 141\r\n\
     \r\n\
-    {\"type\":\"urn:firstcome:problem:busy\",\"title\":\"Not available for the moment\",\
+    {\"type\":\"urn:firstcome:problem:busy\",\"title\":\"Temporarily unavailable\",\
     \"status\":503,\"detail\":\"There are too many connections.\",\"code\":\"BUSY\"}";
 
 /// The response to a connection over the limit of its address.
@@ -31,14 +31,11 @@ const ADDRESS_LIMIT: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
     \"status\":429,\"detail\":\"The address has reached its limit of connections.\",\
     \"code\":\"ADDRESS_LIMIT\"}";
 
-impl ConnectionLimit for PerAddress {
-    type Permit = Place;
+impl ConnectionLimit for ConcurrencyLimit {
+    type Permit = Permit;
 
-    fn acquire(&self, remote: IpAddr) -> Result<Place, Exceeded> {
-        self.take(Some(remote)).map_err(|full| match full {
-            Full::All => Exceeded::Total,
-            Full::Address => Exceeded::Address,
-        })
+    fn acquire(&self, remote: IpAddr) -> Result<Permit, Exceeded> {
+        Self::acquire(self, Some(remote))
     }
 }
 
@@ -62,7 +59,7 @@ where
         address_max: settings.address_connections_max,
     };
     let beside = (&settings.proxies, &settings.bound_metrics);
-    let limit = PerAddress::new(Thing::Connections, bounds, beside);
+    let limit = ConcurrencyLimit::new(Limited::Connections, bounds, beside);
     bounded_http::serve(listener, endpoint, &config, limit).await
 }
 

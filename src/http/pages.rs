@@ -1,5 +1,5 @@
-//! Pages for people and machines beside the API: dashboard, Swagger UI, the OpenAPI document and the
-//! metrics. All are self-contained and work without a network.
+//! Pages beside the API: the dashboard, Swagger UI, the OpenAPI document and the metrics. They are self-contained and
+//! load nothing from other hosts.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use poem::web::Redirect;
 use poem::{Endpoint, Request, Response, Route, get, handler};
 
 use super::dashboard::{self, About};
-use super::files::{ASK_AGAIN, File};
+use super::files::{File, REVALIDATE};
 use super::problem::Problem;
 use crate::runtime::telemetry::Telemetry;
 
-/// The addresses of the pages.
+/// The paths of the pages.
 pub const PAGES: [&str; 6] = [
     "/",
     "/dashboard",
@@ -23,7 +23,7 @@ pub const PAGES: [&str; 6] = [
     "/swagger-ui",
 ];
 
-/// Lets a page use what is in it and this service, and nothing else.
+/// A page uses only its own content and this service.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; connect-src 'self'; img-src 'self' data:; \
      script-src 'unsafe-inline'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
@@ -35,7 +35,7 @@ pub fn pages(
     about: &About,
     telemetry: Arc<Telemetry>,
 ) -> impl Endpoint<Output = Response> + 'static + use<> {
-    // An icon of nothing: browsers ask for one otherwise.
+    // An empty icon, so that browsers request none.
     let swagger_ui = swagger_ui.replace(
         "<title>Swagger UI</title>",
         r#"<title>firstcome API</title><link rel="icon" href="data:,">"#,
@@ -52,9 +52,9 @@ pub fn pages(
         )
 }
 
-/// A page that is the same for everybody.
+/// A page that is the same for all clients.
 fn page(content_type: &'static str, text: String) -> impl Endpoint<Output = Response> + 'static {
-    let file = File::new(content_type, ASK_AGAIN, text.into());
+    let file = File::new(content_type, REVALIDATE, text.into());
     let file = file.with_header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
     make_sync(move |request: Request| file.answer(&request))
 }

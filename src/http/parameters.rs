@@ -1,24 +1,20 @@
-//! Path and query parameters, checked against the OpenAPI document before anything else is done: every
-//! fault is named at once, with what is allowed. The document is made from what operations read, so there is
-//! one definition. It must not know what a parameter is for.
+//! Path and query parameters, checked against the OpenAPI document before the operation runs: every fault is named at
+//! once. The document is made from the operations, so there is one definition. This module must not know the meaning of
+//! a parameter.
+
+mod kind;
 
 use std::borrow::Cow;
-use std::fmt::Display;
-use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::Value;
-use uuid::Uuid;
 
+pub use self::kind::canonical;
+use self::kind::{Fault, Kind};
 use super::faults::Faults;
-use super::fields::{INSTANT_FORM, YEARS, is_storable};
 use super::problem::Problem;
 
-/// Parameters of a query that are looked at. No operation has nearly as many.
+/// Most parameters of a query. No operation has nearly as many.
 const QUERY_PARAMETERS_MAX: usize = 32;
-
-/// What a date looks like.
-const DATE_FORM: &str = "must be a date, such as 2030-01-31";
 
 /// The parameters of one operation.
 #[derive(Debug, Default)]
@@ -35,31 +31,8 @@ struct Parameter {
     kind: Kind,
 }
 
-/// What the text of a parameter must be.
-#[derive(Debug)]
-enum Kind {
-    /// A whole number within bounds.
-    Integer(i128, i128),
-    Uuid,
-    Date,
-    Instant,
-    Flag,
-    /// One of these.
-    Word(Vec<String>),
-    /// Any text.
-    Text,
-}
-
-/// What is wrong with the text of a parameter.
-enum Fault {
-    /// A reader would be told this.
-    Value(String),
-    /// The value is right, and written as no answer of ours writes it: nothing has this address.
-    Address,
-}
-
 impl Parameters {
-    /// The parameters of an operation of the document. Those in headers are not among them.
+    /// The parameters of an operation of the document, except those in headers.
     pub fn of(document: &Value, operation: &Value) -> Self {
         let mut parameters = Self::default();
         let listed = operation.get("parameters").and_then(Value::as_array);
@@ -79,7 +52,7 @@ impl Parameters {
         parameters
     }
 
-    /// Checks an address that matches the template.
+    /// Checks a path that matches the template, and a query.
     pub fn check(&self, template: &str, path: &str, query: Option<&str>) -> Result<(), Problem> {
         let mut faults = Faults::default();
         let parts = template.split('/').zip(path.split('/'));
@@ -127,112 +100,8 @@ impl Parameters {
     }
 }
 
-impl Kind {
-    fn of(document: &Value, schema: &Value) -> Self {
-        let text = |key| schema.get(key).and_then(Value::as_str);
-        if let Some(reference) = text("$ref") {
-            let found = document.pointer(reference.trim_start_matches('#'));
-            return found.map_or(Self::Text, |found| Self::of(document, found));
-        }
-        if let Some(words) = schema.get("enum").and_then(Value::as_array) {
-            let words = words.iter().filter_map(Value::as_str).map(str::to_owned);
-            return Self::Word(words.collect());
-        }
-        match (text("type"), text("format")) {
-            (Some("integer"), format) => {
-                let (least, most) = match format {
-                    Some("uint64") => (0, i128::from(u64::MAX)),
-                    Some("uint32") => (0, i128::from(u32::MAX)),
-                    Some("int32") => (i128::from(i32::MIN), i128::from(i32::MAX)),
-                    _ => (i128::from(i64::MIN), i128::from(i64::MAX)),
-                };
-                let bound = |key, otherwise| schema.get(key).and_then(whole).unwrap_or(otherwise);
-                Self::Integer(bound("minimum", least), bound("maximum", most))
-            }
-            (Some("boolean"), _) => Self::Flag,
-            (Some("string"), Some("uuid")) => Self::Uuid,
-            // The framework's own name for it is in documents that were not put right.
-            (Some("string"), Some("date" | "naive-date")) => Self::Date,
-            (Some("string"), Some("date-time")) => Self::Instant,
-            _ => Self::Text,
-        }
-    }
-
-    /// Checks a segment of a path as it was sent. An id has one address, so that whoever keeps, counts or
-    /// forbids requests by address sees the same ids as this service.
-    fn check_segment(&self, raw: &str) -> Result<(), Fault> {
-        let sent = format!("v={}", raw.replace('+', "%2B").replace('&', "%26"));
-        let decoded = url::form_urlencoded::parse(sent.as_bytes()).next();
-        let (_, text) = decoded.unwrap_or_default();
-        self.check(&text).map_err(Fault::Value)?;
-        let is_canonical = match self {
-            Self::Integer(..) => canonical::<i128>(raw).is_some(),
-            Self::Uuid => canonical::<Uuid>(raw).is_some(),
-            Self::Date | Self::Instant | Self::Flag | Self::Word(_) | Self::Text => true,
-        };
-        if is_canonical {
-            Ok(())
-        } else {
-            Err(Fault::Address)
-        }
-    }
-
-    fn check(&self, text: &str) -> Result<(), String> {
-        let require = |holds: bool, problem: &str| {
-            if holds {
-                Ok(())
-            } else {
-                Err(problem.to_owned())
-            }
-        };
-        match self {
-            Self::Text => Ok(()),
-            Self::Integer(least, most) => match text.parse::<i128>() {
-                Ok(number) if (*least..=*most).contains(&number) => Ok(()),
-                Ok(_) => Err(format!("must be between {least} and {most}")),
-                Err(_) if is_long_number(text) => {
-                    Err(format!("must be between {least} and {most}"))
-                }
-                Err(_) => Err("must be an integer".to_owned()),
-            },
-            Self::Uuid => require(text.parse::<Uuid>().is_ok(), "must be a UUID"),
-            Self::Date => require(canonical::<NaiveDate>(text).is_some(), DATE_FORM),
-            Self::Instant => match DateTime::parse_from_rfc3339(text) {
-                Ok(at) => require(is_storable(at.with_timezone(&Utc)), YEARS),
-                Err(_) => Err(INSTANT_FORM.to_owned()),
-            },
-            Self::Flag => require(matches!(text, "true" | "false"), "must be true or false"),
-            Self::Word(words) => require(
-                words.iter().any(|word| word == text),
-                &format!("must be one of {}", words.join(", ")),
-            ),
-        }
-    }
-}
-
-/// A value whose text is the one that it is written with.
-pub fn canonical<T: FromStr + Display>(text: &str) -> Option<T> {
-    let value: T = text.parse().ok()?;
-    (value.to_string() == text).then_some(value)
-}
-
-/// Digits, more than any number here has.
-fn is_long_number(text: &str) -> bool {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// A bound of the document, which writes them as fractions.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "bounds are whole and small"
-)]
-fn whole(bound: &Value) -> Option<i128> {
-    bound.as_f64().map(|bound| bound.round() as i128)
-}
-
 fn nothing_here() -> Problem {
-    Problem::not_found("There is nothing at this address.")
+    Problem::not_found("There is no such path.")
 }
 
 #[cfg(test)]
@@ -285,7 +154,7 @@ mod tests {
         assert_eq!(errors(19).len(), 19);
         assert_eq!(errors(QUERY_PARAMETERS_MAX).len(), 20);
         let [refused] = &errors(QUERY_PARAMETERS_MAX + 1)[..] else {
-            panic!("one fault is all there is to say");
+            panic!("there is more than one fault");
         };
         assert_eq!(refused.field, "query");
         assert_eq!(refused.problem, "must have at most 32 parameters");

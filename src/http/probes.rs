@@ -1,4 +1,4 @@
-//! What a process without the API shows: probes and metrics.
+//! Probes and metrics of a process without the API.
 
 use std::io;
 use std::sync::Arc;
@@ -19,19 +19,19 @@ use super::settings::Settings;
 use crate::operate::health::{Condition, Health};
 use crate::runtime::telemetry::Telemetry;
 
-/// What the probes ask.
+/// What the probes need.
 pub struct Probes {
-    /// Whether the parts answer.
+    /// Health of the parts.
     pub health: Health,
     /// Metrics.
     pub telemetry: Arc<Telemetry>,
-    /// What connections are encrypted with; none: they are not.
+    /// Certificate and key; none: connections are not encrypted.
     pub tls: Option<Tls>,
     /// Cancelled when the process stops.
     pub stop: CancellationToken,
 }
 
-/// Serves `/livez`, `/readyz` and `/metrics` until told to stop.
+/// Serves `/livez`, `/readyz` and `/metrics` until the process stops.
 pub async fn serve_probes(listener: TcpListener, probes: Probes) -> io::Result<()> {
     let Probes {
         health,

@@ -1,16 +1,16 @@
-//! Reads of what belongs to somebody else, by those who may: each leaves an entry in the audit log and a
-//! security event. The entry is written before the answer, so what cannot be recorded is not answered.
+//! Reads of another user's data by admins: each leaves an entry in the audit log and a security event. The entry is
+//! written before the response, so that a read that cannot be recorded fails.
 
 use poem::Request;
 
 use super::App;
-use super::auth::{Caller, report};
-use super::origin::{Entry, origin};
+use super::auth::Caller;
 use super::problem::Problem;
+use super::request_context::{RequestContext, origin, report};
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::{Actor, AuditAction, AuditNote, CampaignId, EventId, Origin, UserId};
 
-/// What was read of whom.
+/// The data that is read, and whose it is.
 pub enum Read {
     /// The participations of a user.
     History(UserId),
@@ -20,11 +20,11 @@ pub enum Read {
     Participation(String, CampaignId, UserId),
     /// All participations of a campaign, as a file.
     Export(CampaignId),
-    /// Accounts, a page of them.
+    /// A page of accounts.
     Accounts,
     /// One account.
     Account(UserId),
-    /// Whether a user is in the list of a campaign.
+    /// Whether a user is on the allow list of a campaign.
     AllowList(CampaignId, UserId),
     /// The record of a dead letter of a campaign.
     DeadLetter(EventId, CampaignId),
@@ -52,7 +52,7 @@ impl Read {
         }
     }
 
-    /// The event, what was read, and of whom or what; none: of many.
+    /// The event, the kind of data, and its subject; none: there are many.
     fn event(&self) -> (SecurityEvent, &'static str, Option<String>) {
         let user = |user: &UserId| Some(format!("user:{user}"));
         let campaign = |campaign: &CampaignId| Some(format!("campaign:{campaign}"));
@@ -74,10 +74,10 @@ impl Read {
     }
 }
 
-/// The admin who acts for a user, if it is one.
+/// The origin of the request for the audit log, if the caller accesses what belongs to another user.
 pub fn by_admin(caller: &Caller, owner: UserId, request: &Request) -> Option<Origin> {
-    let entry = Entry::of(request)?;
-    let actor = caller.admin_for(owner, &entry.policy.auth)?;
+    let context = RequestContext::of(request)?;
+    let actor = caller.admin_for(owner, &context.policy.auth)?;
     Some(origin(&actor, request))
 }
 

@@ -1,108 +1,66 @@
-//! A user's points and coupons, and using a coupon.
+//! A user's points and coupons, and redeeming a coupon.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use poem::Request;
 use poem::http::StatusCode;
 use poem::web::Data;
+use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::types::Example;
-use poem_openapi::{Object, OpenApi};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::auth::Caller;
-use super::fields::{Fields, FromFields, INTEGER_MAX, Said};
-use super::json::{Checked, RequestBodySchema, Written};
+use super::fields::{Defined, Fields, INTEGER_MAX, request_object};
+use super::json::{Json, JsonRequest};
 use super::page::{Page, page_cursor, page_limit};
-use super::problem::{Failure, Problem, documented};
+use super::problem::{Failure, Problem, documented, part_unavailable};
 use super::reads::{self, Read, by_admin};
 use super::views::{
     CouponUseView, GrantedView, IssuedCouponView, LedgerEntryView, LedgerView, ParticipationRecord,
-    ParticipationView, RewardsView, time,
+    ParticipationView, RewardsView, format_time,
 };
 use super::{App, Section};
 use crate::domain::{
     Coupon, CouponId, CouponStatus, EventId, Instant, Participation, ParticipationId, Redeemers,
 };
-use crate::parts::store::{Order, Rewards, UseOutcome, Voucher};
+use crate::parts::store::{Order, Rewards, StoreError, UseOutcome, Voucher};
 
 documented! {
-    /// Problems of looking at rewards.
-    Looking {
-        401 => "Nobody is asking (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
-        403 => "They are another user's (FORBIDDEN), and an admin lacks the scope to see that (MISSING_SCOPE).",
-        404 => "This process has nothing to do with rewards (REWARDS_OFF).",
-        422 => "A value cannot be accepted (INVALID).",
+    Reading: [CALLER, PARAMETERS] {
+        403 => "They belong to another user (FORBIDDEN), and an admin lacks the scope to read them (MISSING_SCOPE).",
+        404 => "This process has no rewards database (REWARDS_OFF).",
     }
-    /// Problems of using a coupon.
-    Using {
-        400 => "The body is not JSON (MALFORMED).",
-        401 => "Nobody is asking (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
-        403 => "Only its owner can use a coupon (FORBIDDEN), or only shops can (SHOPS_ONLY).",
-        404 => "There is no such coupon, or it is another user's (NOT_FOUND), or this process has nothing to do with rewards (REWARDS_OFF).",
-        408 => "The body did not come in time (REQUEST_TIMEOUT).",
-        409 => "Not usable (COUPON_USED, COUPON_NOT_YET_VALID, COUPON_EXPIRED, COUPON_REVOKED, ORDER_BELOW_MINIMUM).",
-        413 => "The body is too large (TOO_LARGE).",
-        415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
-        422 => "A value cannot be accepted (INVALID).",
+    Redeeming: [BODY, CALLER] {
+        403 => "Only its owner can redeem a coupon (FORBIDDEN), or only shops can (SHOPS_ONLY).",
+        404 => "There is no such coupon, or it belongs to another user (NOT_FOUND), or this process has no rewards database (REWARDS_OFF).",
+        409 => "Not redeemable (COUPON_USED, COUPON_NOT_YET_VALID, COUPON_EXPIRED, COUPON_REVOKED, ORDER_BELOW_MINIMUM).",
     }
 }
 
-/// Uses a coupon for an order.
-#[derive(Object)]
-#[oai(
-    rename = "UseCoupon",
-    rename_all = "camelCase",
-    skip_serializing_if_is_none,
-    example
-)]
-pub struct UseCouponRequest {
-    /// What the order comes to, in the smallest unit of the currency.
-    #[oai(validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
-    order_amount: u64,
-    /// The shop's name of the order: asked again by the holder for the same order, the answer is the same.
-    #[oai(validator(min_length = 1, max_length = 64, pattern = "^[ -~]*$"))]
-    order_id: Option<String>,
-}
-
-impl Example for UseCouponRequest {
-    fn example() -> Self {
-        Self {
-            order_amount: 12_000,
-            order_id: Some("order-7731".to_owned()),
-        }
+request_object! {
+    /// Redeems a coupon for an order.
+    for Order as "UseCoupon" {
+        /// Amount of the order, in the smallest unit of the currency.
+        amount = integer("orderAmount", 1..=INTEGER_MAX).required(),
+        /// The shop's id of the order. The same request for the same order gets the same response.
+        id = order_id("orderId").optional(),
     }
+    example { "orderAmount": 12_000, "orderId": "order-7731" }
 }
 
-impl RequestBodySchema for UseCouponRequest {
-    type Read = Order;
-}
-
-impl FromFields for Order {
-    fn from_fields(fields: &mut Fields) -> Self {
-        let amount = fields.integer("orderAmount", &(1..=INTEGER_MAX));
-        let id = order_id(fields);
-        Self {
-            amount: fields.required("orderAmount", amount),
-            id: fields.not_null("orderId", id),
-        }
+impl Fields {
+    /// A shop's id of an order, in printable ASCII.
+    pub(super) fn order_id(
+        &mut self,
+        name: &'static str,
+        description: &'static str,
+    ) -> Defined<'_, String> {
+        let is_printable = |id: &String| id.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        self.text(name, description, 1..=64)
+            .pattern("^[ -~]*$")
+            .ensure(is_printable, "must be printable ASCII")
     }
-}
-
-/// Length of a shop's name of an order.
-const ORDER_ID: RangeInclusive<usize> = 1..=64;
-
-/// The shop's name of an order, in printable ASCII.
-pub(super) fn order_id(fields: &mut Fields) -> Said<String> {
-    let id = fields.text("orderId", &ORDER_ID);
-    if let Said::This(id) = &id
-        && !id.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-    {
-        fields.wrong("orderId", "must be printable ASCII");
-    }
-    id
 }
 
 /// Rewards.
@@ -110,10 +68,10 @@ pub struct RewardsApi;
 
 #[OpenApi(tag = "Section::Rewards")]
 impl RewardsApi {
-    /// Look at a user's points and coupons.
+    /// Get a user's points and coupons.
     ///
-    /// Points arrive a moment after the participation is confirmed. Ledger and coupons have pages of
-    /// their own.
+    /// Rewards are granted shortly after the participation is confirmed. The ledger and the coupons have separate
+    /// pages.
     #[oai(
         path = "/api/users/:userId/rewards",
         method = "get",
@@ -128,25 +86,25 @@ impl RewardsApi {
         app: Data<&Arc<App>>,
         request: &Request,
         caller: Caller,
-        /// Whose rewards.
+        /// Id of the user.
         #[oai(name = "userId")]
         user: Path<u64>,
         /// Entries, and coupons, on a page.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
-        /// `ledger.nextCursor` of the page before.
+        /// `ledger.nextCursor` of the previous page.
         cursor: Query<Option<String>>,
-        /// `nextCouponCursor` of the page before.
+        /// `nextCouponCursor` of the previous page.
         #[oai(name = "couponCursor")]
         coupon_cursor: Query<Option<String>>,
-    ) -> Result<Written<RewardsView>, Failure<Looking>> {
-        let user = caller.seeing(user.0, "These are another user's rewards.", request)?;
+    ) -> Result<Json<RewardsView>, Failure<Reading>> {
+        let user = caller.reading(user.0, "The rewards belong to another user.", request)?;
         let rewards = rewards_of(&app)?;
         let limit = page_limit(limit.0);
         let after = page_cursor(cursor.0.as_deref())?.map(EventId);
         let coupon_after = page_cursor(coupon_cursor.0.as_deref())
             .map_err(|_| {
-                Problem::invalid_field("couponCursor", "is not the nextCouponCursor of a page")
+                Problem::invalid_field("couponCursor", "must be the nextCouponCursor of a page")
             })?
             .map(CouponId);
         let (points, entries, coupons) = tokio::join!(
@@ -154,32 +112,29 @@ impl RewardsApi {
             rewards.ledger(user, after, limit.fetch()),
             rewards.coupons_of(user, coupon_after, limit.fetch()),
         );
-        let points = points.map_err(|error| away(&error))?;
-        let entries = Page::cut(entries.map_err(|error| away(&error))?, limit, |last| {
+        let points = points.map_err(unavailable)?;
+        let entries = Page::cut(entries.map_err(unavailable)?, limit, |last| {
             last.event.to_string()
         });
-        let coupons = Page::cut(coupons.map_err(|error| away(&error))?, limit, |last| {
+        let coupons = Page::cut(coupons.map_err(unavailable)?, limit, |last| {
             last.id.to_string()
         });
         if let Some(by) = by_admin(&caller, user, request) {
             reads::record(&app, request, by, Read::Rewards(user)).await?;
         }
-        Ok(Written(RewardsView {
+        Ok(Json(RewardsView {
             user_id: user.0,
             points,
-            ledger: LedgerView {
-                items: entries.items.iter().map(LedgerEntryView::from).collect(),
-                next_cursor: entries.next_cursor,
-            },
+            ledger: LedgerView::of(entries, |entry| LedgerEntryView::from(&entry)),
             coupons: coupons.items.iter().map(IssuedCouponView::from).collect(),
             next_coupon_cursor: coupons.next_cursor,
         }))
     }
 
-    /// Use a coupon for an order, as its holder.
+    /// Redeem a coupon for an order, as its holder.
     ///
-    /// Once, whoever asks at the same time; asked again with the same `orderId` it answers the same. What is
-    /// answered with 409 changed nothing. Where only shops use coupons (`rewards.redeemers`) they do so with
+    /// A coupon is redeemed once, also under concurrent requests; the same `orderId` gets the same response again.
+    /// With 409 nothing has changed. If only shops redeem coupons (`rewards.redeemers`), they use
     /// `POST /api/admin/coupons/redeem`.
     #[oai(
         path = "/api/coupons/:id/use",
@@ -192,34 +147,35 @@ impl RewardsApi {
         caller: Caller,
         /// Id of the coupon.
         id: Path<Uuid>,
-        body: Checked<UseCouponRequest>,
-    ) -> Result<Written<CouponUseView>, Failure<Using>> {
-        let by = caller.user("Only its owner can use a coupon.")?;
+        body: JsonRequest<Order>,
+    ) -> Result<Json<CouponUseView>, Failure<Redeeming>> {
+        let by = caller.user("Only its owner can redeem a coupon.")?;
         if app.settings.redeemers == Redeemers::Shops {
             return Err(shops_only().into());
         }
         let id = CouponId(id.0);
-        let used = use_voucher(&app, &Voucher::Held { id, by }, &body.0).await?;
-        Ok(Written(used))
+        let used = redeem(&app, &Voucher::Held { id, by }, &body.0).await?;
+        Ok(Json(used))
     }
 }
 
-/// Uses a coupon for an order, whoever does it.
-pub(super) async fn use_voucher(
+/// Redeems a coupon for an order.
+pub(super) async fn redeem(
     app: &App,
     voucher: &Voucher,
     order: &Order,
 ) -> Result<CouponUseView, Problem> {
     let used = rewards_of(app)?.use_coupon(voucher, order).await;
-    let (outcome, now) = used.map_err(|error| away(&error))?;
+    let (outcome, now) = used.map_err(unavailable)?;
     match outcome {
         UseOutcome::Used(coupon) => Ok(CouponUseView::of(&coupon, order.amount, now)),
         UseOutcome::OtherAmount(coupon) => {
             let amount = coupon.order_amount.unwrap_or_default();
-            let problem = format!("must be {amount}: this order already used the coupon");
+            let problem =
+                format!("must be {amount}, because this order already redeemed the coupon");
             Err(Problem::invalid_field("orderAmount", problem))
         }
-        UseOutcome::Refused(coupon) => Err(unusable(&coupon, now)),
+        UseOutcome::Refused(coupon) => Err(not_redeemable(&coupon, now)),
         UseOutcome::Unknown => Err(Problem::not_found("There is no such coupon.")),
     }
 }
@@ -228,12 +184,12 @@ fn shops_only() -> Problem {
     Problem::new(
         StatusCode::FORBIDDEN,
         "SHOPS_ONLY",
-        "Only shops use coupons",
-        "Show the code of the coupon to the shop, which uses it for the order.",
+        "Only shops redeem coupons",
+        "Show the code of the coupon to the shop, which redeems it for the order.",
     )
 }
 
-/// Participations as they stand now, with what they were granted: two bounded questions however many.
+/// Participations with their rewards: two bounded reads, however many there are.
 pub(super) async fn with_rewards(
     app: &App,
     participations: Vec<Participation>,
@@ -242,10 +198,7 @@ pub(super) async fn with_rewards(
     let mut rewarded = app.reads.rewarded_at(&ids).await?;
     let marked: Vec<ParticipationId> = rewarded.keys().copied().collect();
     let mut granted = match &app.rewards {
-        Some(rewards) => rewards
-            .granted(&marked)
-            .await
-            .map_err(|error| away(&error))?,
+        Some(rewards) => rewards.granted(&marked).await.map_err(unavailable)?,
         None => std::collections::HashMap::new(),
     };
     let record = |participation: &Participation| ParticipationRecord {
@@ -262,60 +215,59 @@ fn rewards_of(app: &App) -> Result<&Rewards, Problem> {
             StatusCode::NOT_FOUND,
             "REWARDS_OFF",
             "Rewards are off",
-            "This process has nothing to do with rewards: turn consumers on, or tell it where the \
-             rewards database is.",
+            "This process has no rewards database: enable consumers, or configure the rewards database.",
         )
     })
 }
 
-fn away(error: &crate::parts::store::StoreError) -> Problem {
+fn unavailable(error: StoreError) -> Problem {
     tracing::warn!(
-        error = error as &dyn std::error::Error,
+        error = &error as &dyn std::error::Error,
         "read or write the rewards"
     );
-    Problem::unavailable(
-        "REWARDS_UNAVAILABLE",
-        "A part the request needs does not answer.",
-    )
-    .with_member("part", "rewards")
+    part_unavailable("rewards")
 }
 
-/// Why a coupon could not be used at `now`.
-fn unusable(coupon: &Coupon, now: Instant) -> Problem {
-    let conflict =
-        |code, title, detail: &'static str| Problem::new(StatusCode::CONFLICT, code, title, detail);
-    let moment = |at: Option<Instant>| at.map_or(Value::Null, |at| time(at).into());
+/// The reason why a coupon is not redeemable at `now`.
+fn not_redeemable(coupon: &Coupon, now: Instant) -> Problem {
+    let moment = |at: Option<Instant>| at.map_or(Value::Null, |at| format_time(at).into());
     let terms = &coupon.terms;
     match coupon.status {
-        CouponStatus::Used => {
-            conflict("COUPON_USED", "Coupon used", "This coupon was used before.")
-                .with_member("usedAt", moment(coupon.used_at))
-        }
+        CouponStatus::Used => Problem::conflict(
+            "COUPON_USED",
+            "Coupon used",
+            "The coupon is already redeemed.",
+        )
+        .with_member("usedAt", moment(coupon.used_at)),
         CouponStatus::Suspended => Problem::unavailable(
             "COUPON_SUSPENDED",
-            "The participation that earned this coupon is being cancelled.",
+            "The participation that earned the coupon is being cancelled.",
         ),
-        CouponStatus::Revoked => conflict(
+        CouponStatus::Revoked => Problem::conflict(
             "COUPON_REVOKED",
             "Coupon revoked",
-            "This coupon was taken back with the participation that earned it.",
+            "The participation that earned the coupon was cancelled.",
         ),
-        CouponStatus::Issued if terms.valid_from.is_some_and(|from| now < from) => conflict(
-            "COUPON_NOT_YET_VALID",
-            "Coupon not yet valid",
-            "This coupon cannot be used yet.",
-        )
-        .with_member("validFrom", moment(terms.valid_from)),
-        CouponStatus::Issued if terms.valid_until.is_some_and(|until| now > until) => conflict(
-            "COUPON_EXPIRED",
-            "Coupon expired",
-            "This coupon can no longer be used.",
-        )
-        .with_member("validUntil", moment(terms.valid_until)),
-        CouponStatus::Issued => conflict(
+        CouponStatus::Issued if terms.valid_from.is_some_and(|from| now < from) => {
+            Problem::conflict(
+                "COUPON_NOT_YET_VALID",
+                "Coupon not yet valid",
+                "The coupon is not valid yet.",
+            )
+            .with_member("validFrom", moment(terms.valid_from))
+        }
+        CouponStatus::Issued if terms.valid_until.is_some_and(|until| now > until) => {
+            Problem::conflict(
+                "COUPON_EXPIRED",
+                "Coupon expired",
+                "The coupon is no longer valid.",
+            )
+            .with_member("validUntil", moment(terms.valid_until))
+        }
+        CouponStatus::Issued => Problem::conflict(
             "ORDER_BELOW_MINIMUM",
             "Order below the minimum",
-            "The order comes to less than this coupon asks for.",
+            "The amount of the order is below the minimum of the coupon.",
         )
         .with_member("minimumOrderAmount", terms.minimum_order_amount),
     }

@@ -1,4 +1,4 @@
-//! The routes there are, taken from the OpenAPI document: their templates, methods and metrics.
+//! The routes of the OpenAPI document: their templates, methods and metrics.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::parameters::Parameters;
 use super::problem::Problem;
 use crate::runtime::telemetry::{HttpMetrics, RouteMetrics};
 
-/// Methods the service knows.
+/// The methods that the service knows.
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 /// One route.
@@ -22,16 +22,16 @@ pub struct RouteEntry {
     operations: Vec<Operation>,
 }
 
-/// What is wrong with an address, and who learns it.
+/// The fault of a URL, and who learns it.
 #[derive(Debug)]
 pub enum Fault {
-    /// Everybody: the operation takes no credentials.
+    /// Every client: the operation takes no credentials.
     ForAll(Problem),
-    /// Those whose credentials were looked at.
-    ForKnown(Problem),
+    /// Only authenticated clients.
+    ForAuthenticated(Problem),
 }
 
-/// What a route does by one method.
+/// One method of a route.
 struct Operation {
     method: Method,
     takes_credentials: bool,
@@ -44,7 +44,7 @@ pub struct Routes {
     by_pattern: HashMap<String, Arc<RouteEntry>>,
     /// By the number of their segments; those with fewer parameters come first.
     by_length: HashMap<usize, Vec<Arc<RouteEntry>>>,
-    /// Counts what matched no route, or used a method that a route does not have.
+    /// Counts requests without a route, or with a method that the route does not have.
     unmatched: RouteMetrics,
 }
 
@@ -86,19 +86,19 @@ impl Routes {
         }
     }
 
-    /// The route behind the pattern the router matched.
+    /// The route of the pattern that the router matched.
     pub fn by_pattern(&self, pattern: &str) -> Option<&RouteEntry> {
         self.by_pattern.get(pattern).map(Arc::as_ref)
     }
 
-    /// The route of an address that did not pass the router.
+    /// The route of a path that did not pass the router.
     pub fn by_path(&self, path: &str) -> Option<&RouteEntry> {
         let routes = self.by_length.get(&length(path))?;
         let found = routes.iter().find(|route| matches(&route.template, path));
         found.map(Arc::as_ref)
     }
 
-    /// Checks the parameters in an address. An address or a method that there is not is left to the router.
+    /// Checks the parameters of a URL. The router rejects an unknown path or method.
     pub fn check(&self, method: &Method, uri: &Uri) -> Result<(), Fault> {
         let Some(route) = self.by_path(uri.path()) else {
             return Ok(());
@@ -108,7 +108,7 @@ impl Routes {
                 let parameters = &operation.parameters;
                 let checked = parameters.check(&route.template, uri.path(), uri.query());
                 checked.map_err(if operation.takes_credentials {
-                    Fault::ForKnown
+                    Fault::ForAuthenticated
                 } else {
                     Fault::ForAll
                 })
@@ -117,7 +117,7 @@ impl Routes {
         }
     }
 
-    /// Where requests of a route and method are counted.
+    /// The metrics of a route and method.
     pub fn metrics<'a>(
         &'a self,
         route: Option<&'a RouteEntry>,
@@ -137,7 +137,7 @@ impl RouteEntry {
     ) -> Self {
         let template: Arc<str> = template.into();
         let methods: Vec<&str> = operations.iter().map(|(method, ..)| *method).collect();
-        // What answers GET answers HEAD.
+        // Every route with GET also has HEAD.
         let allow = methods.join(", ").replacen("GET", "GET, HEAD", 1);
         Self {
             allow: HeaderValue::from_str(&allow)
@@ -157,7 +157,7 @@ impl RouteEntry {
         }
     }
 
-    /// Whether what it answers by this method is nobody's: it is read, and takes no credentials.
+    /// Whether responses to this method are public: it only reads, and takes no credentials.
     pub fn is_public(&self, method: &Method) -> bool {
         let operation = self.operation(method);
         method.is_safe() && operation.is_some_and(|operation| !operation.takes_credentials)
@@ -191,7 +191,7 @@ fn pattern_of(template: &str) -> String {
     parts.join("/")
 }
 
-/// Segments of a template or an address.
+/// The number of segments of a template or a path.
 fn length(path: &str) -> usize {
     path.matches('/').count()
 }
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn routes_are_found_by_the_address() {
+    fn routes_are_found_by_the_path() {
         let routes = routes();
         let template = |path| routes.by_path(path).map(|route| &*route.template);
         assert_eq!(

@@ -1,7 +1,8 @@
-//! Logging in, who is logged in, going on with a remembered log-in, and logging out.
+//! Logging in and out, the current session, and resuming a remembered log-in.
 
-mod answers;
+mod log_in;
 mod own;
+mod responses;
 mod totp;
 
 use std::sync::Arc;
@@ -9,127 +10,46 @@ use std::sync::Arc;
 use poem::Request;
 use poem::http::{HeaderMap, header};
 use poem::web::Data;
+use poem_openapi::OpenApi;
 use poem_openapi::param::Header;
-use poem_openapi::types::Example;
-use poem_openapi::{Object, OpenApi};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
-use self::answers::{LoggedIn, LoggedOut, SessionView, Uncached};
+pub use self::log_in::LogIn;
 pub use self::own::OwnAccountApi;
+use self::responses::{LoggedIn, LoggedOut, SessionView, Uncached};
 pub use self::totp::OwnTotpApi;
-use super::auth::{LOGGED_OUT, SessionCookie, report};
+use super::auth::{LOGGED_OUT, SessionCookie};
+use super::client_address::client_address;
 use super::cookies::{Cookies, cookie};
 use super::csrf;
-use super::fields::{Fields, FromFields};
-use super::json::{Checked, RequestBodySchema};
-use super::origin::address;
-use super::problem::{Failure, Problem, documented, unauthenticated};
+use super::json::JsonRequest;
+use super::problem::{Failure, Problem, documented};
+use super::request_context::report;
 use super::settings::Auth;
 use super::{App, Section};
 use crate::access::accounts::{
-    AccountError, Accounts, CodeUsed, Credentials, PASSWORD_CHARACTERS, RememberToken,
-    SessionToken, Stay,
+    AccountError, Accounts, CodeUsed, Credentials, RememberToken, SessionToken, Stay,
 };
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::Actor;
 
-/// Characters of a login name and of a password that are looked at. What is too short to be one is wrong, and
-/// not told from what is wrong otherwise.
-const LOGIN: std::ops::RangeInclusive<usize> = 1..=64;
-/// Characters of a one-time code, and of a recovery code with separators.
-const CODE: std::ops::RangeInclusive<usize> = 6..=32;
-const PASSWORD: std::ops::RangeInclusive<usize> = 1..=*PASSWORD_CHARACTERS.end();
-
 documented! {
-    /// Problems of logging in.
-    LoggingIn {
-        400 => "The body is not JSON (MALFORMED).",
-        401 => "The login or the password is wrong, or the account is disabled (LOGIN_REFUSED); the password is right, and a one-time code is missing (CODE_REQUIRED), wrong or used (CODE_REFUSED).",
+    LoggingIn: [BODY, SESSIONS] {
+        401 => "The login or the password is wrong, or the account is disabled (LOGIN_REFUSED); the password is correct, and a one-time code is missing (CODE_REQUIRED), wrong or used (CODE_REFUSED).",
         403 => "The request comes from another site (CSRF).",
-        404 => "Nobody logs in here: auth.mode is another (NOT_FOUND).",
-        408 => "The body did not come in time (REQUEST_TIMEOUT).",
-        413 => "The body is too large (TOO_LARGE).",
-        415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
-        422 => "A value cannot be accepted (INVALID).",
-        429 => "Too many log-ins failed before, were tried, or are in progress, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
+        429 => "Too many log-ins failed, were tried, or are in progress, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
     }
-    /// Problems of going on with a remembered log-in.
-    Resuming {
-        401 => "There is no such log-in, or it is over, or its token was used before: then all sessions of the account end (NOT_REMEMBERED).",
+    Resuming: [SESSIONS] {
+        401 => "There is no such log-in, it is over, or its token was used before, which ends all sessions of the account (NOT_REMEMBERED).",
         403 => "The request comes from another site (CSRF).",
-        404 => "Nobody logs in here: auth.mode is another (NOT_FOUND).",
-        409 => "Another request resumed it a moment ago, and has the new cookies (JUST_USED).",
-        429 => "Too many log-ins failed before from this address, see Retry-After (RATE_LIMITED).",
+        409 => "Another request has just resumed it, and has the new cookies (JUST_USED).",
+        429 => "Too many log-ins from this address failed, see Retry-After (RATE_LIMITED).",
     }
-    /// Problems of asking who is logged in.
-    Looking {
-        401 => "Nobody is (UNAUTHENTICATED).",
-        404 => "Nobody logs in here: auth.mode is another (NOT_FOUND).",
+    Reading: [SESSIONS] {
+        401 => "Not logged in (UNAUTHENTICATED).",
     }
-    /// Problems of logging out.
-    LoggingOut {
-        401 => "A cookie is there twice (UNAUTHENTICATED).",
-        403 => "X-CSRF-Token is not the csrfToken of the session, or the request comes from another site (CSRF).",
-        404 => "Nobody logs in here: auth.mode is another (NOT_FOUND).",
-    }
-}
-
-/// Logs in.
-#[derive(Object)]
-#[oai(rename_all = "camelCase", skip_serializing_if_is_none, example)]
-pub struct LogIn {
-    /// The login name, in whatever case.
-    #[oai(validator(min_length = 1, max_length = 64))]
-    login: String,
-    /// The password.
-    #[oai(validator(min_length = 1, max_length = 128))]
-    password: String,
-    /// Whether the log-in is remembered when its session is over; false when left out.
-    remember_me: Option<bool>,
-    /// A one-time code, or a recovery code, where the account has them enabled.
-    #[oai(validator(min_length = 6, max_length = 32))]
-    code: Option<String>,
-}
-
-impl Example for LogIn {
-    fn example() -> Self {
-        Self {
-            login: "ada@example.org".to_owned(),
-            password: "correct horse battery staple".to_owned(),
-            remember_me: Some(true),
-            code: None,
-        }
-    }
-}
-
-impl RequestBodySchema for LogIn {
-    type Read = Asked;
-}
-
-/// What somebody logs in with, read.
-#[derive(Debug)]
-pub struct Asked {
-    login: String,
-    password: SecretString,
-    code: Option<SecretString>,
-    stay: Stay,
-}
-
-impl FromFields for Asked {
-    fn from_fields(fields: &mut Fields) -> Self {
-        let login = fields.text("login", &LOGIN);
-        let password = fields.text("password", &PASSWORD);
-        let stays = fields.flag("rememberMe");
-        let code = fields.text("code", &CODE);
-        Self {
-            login: fields.required("login", login),
-            password: fields.required("password", password).into(),
-            code: fields.not_null("code", code).map(SecretString::from),
-            stay: match fields.not_null("rememberMe", stays) {
-                Some(true) => Stay::Remembered,
-                Some(false) | None => Stay::Forgotten,
-            },
-        }
+    LoggingOut: [OWN_SESSION] {
+        401 => "A cookie is sent twice (UNAUTHENTICATED).",
     }
 }
 
@@ -140,42 +60,47 @@ pub struct SessionsApi;
 impl SessionsApi {
     /// Log in.
     ///
-    /// Sets the cookie of a new session, which says from then on who is asking. What changes something also
-    /// takes `csrfToken` in `X-CSRF-Token`. With `rememberMe` a second cookie goes on with the log-in when
-    /// its session is over. Where the account has one-time codes enabled, `code` is needed, too.
+    /// Sets the cookie of a new session, which authenticates further requests. A request that changes something also
+    /// needs `csrfToken` in `X-CSRF-Token`. With `rememberMe` a second cookie resumes the log-in when its session is
+    /// over. If the account has one-time codes enabled, `code` is needed as well.
     #[oai(path = "/api/session", method = "post", operation_id = "logIn")]
     async fn log_in(
         &self,
         app: Data<&Arc<App>>,
         request: &Request,
-        body: Checked<LogIn>,
+        body: JsonRequest<LogIn>,
     ) -> Result<LoggedIn, Failure<LoggingIn>> {
-        let (accounts, cookies) = here(&app.settings.auth)?;
+        let (accounts, cookies) = sessions_of(&app.settings.auth)?;
         let headers = request.headers();
-        csrf::not_foreign(headers).inspect_err(|_| forged(accounts, request))?;
-        let asked = body.0;
-        let shown = Credentials {
-            login: &asked.login,
-            password: &asked.password,
-            code: asked.code.as_ref().map(ExposeSecret::expose_secret),
-            address: address(request, &app.settings.proxies),
+        csrf::not_foreign(headers).inspect_err(|_| report_csrf(accounts, request))?;
+        let body = body.0;
+        let stay = if body.is_remembered {
+            Stay::Remembered
+        } else {
+            Stay::Forgotten
         };
-        let entered = accounts.log_in(&shown, asked.stay).await;
-        let entered = entered.inspect_err(|error| failed(request, error))?;
+        let credentials = Credentials {
+            login: &body.login,
+            password: &body.password,
+            code: body.code.as_ref().map(ExposeSecret::expose_secret),
+            address: client_address(request, &app.settings.proxies),
+        };
+        let entered = accounts.log_in(&credentials, stay).await;
+        let entered = entered.inspect_err(|error| report_failure(request, error))?;
         if entered.code == CodeUsed::Recovery {
             report(request, SecurityEvent::RecoveryCodeUsed, |_| Detail {
                 actor: Some(Actor::Account(entered.account.id).to_string()),
                 ..Detail::default()
             });
         }
-        end_the_one_before(accounts, headers, cookies).await;
+        end_previous_session(accounts, headers, cookies).await;
         Ok(LoggedIn::new(&entered, cookies, app.clock.now()))
     }
 
-    /// Go on with a remembered log-in.
+    /// Resume a remembered log-in.
     ///
-    /// The cookie of a remembered log-in is good once: the answer sets a new one beside that of a new
-    /// session. When it is shown a second time somebody has a copy, and all sessions of the account end.
+    /// The cookie of a remembered log-in is valid once: the response sets a new one and that of a new session. If it
+    /// is sent a second time, somebody has a copy, and all sessions of the account end.
     #[oai(
         path = "/api/session/resume",
         method = "post",
@@ -186,28 +111,28 @@ impl SessionsApi {
         app: Data<&Arc<App>>,
         request: &Request,
     ) -> Result<LoggedIn, Failure<Resuming>> {
-        let (accounts, cookies) = here(&app.settings.auth)?;
+        let (accounts, cookies) = sessions_of(&app.settings.auth)?;
         let headers = request.headers();
-        csrf::not_foreign(headers).inspect_err(|_| forged(accounts, request))?;
-        let shown = remembered(headers, cookies)?;
-        let from = address(request, &app.settings.proxies);
-        let entered = match &shown {
-            Some(shown) => accounts.resume(shown, from).await,
+        csrf::not_foreign(headers).inspect_err(|_| report_csrf(accounts, request))?;
+        let token = remembered(headers, cookies)?;
+        let from = client_address(request, &app.settings.proxies);
+        let entered = match &token {
+            Some(token) => accounts.resume(token, from).await,
             None => Err(AccountError::NotRemembered),
         };
-        if let (Err(AccountError::Stolen), Some(shown)) = (&entered, &shown) {
+        if let (Err(AccountError::Stolen), Some(token)) = (&entered, &token) {
             report(request, SecurityEvent::RememberedLoginReused, |_| Detail {
-                subject: Some(Actor::Account(shown.account()).to_string()),
+                subject: Some(Actor::Account(token.account()).to_string()),
                 ..Detail::default()
             });
         }
         match entered {
             Ok(entered) => {
-                end_the_one_before(accounts, headers, cookies).await;
+                end_previous_session(accounts, headers, cookies).await;
                 Ok(LoggedIn::new(&entered, cookies, app.clock.now()))
             }
             Err(error) => {
-                failed(request, &error);
+                report_failure(request, &error);
                 let is_over = matches!(error, AccountError::NotRemembered | AccountError::Stolen);
                 let problem = Problem::from(error);
                 Err(match cookies.clear(cookies.remembered()) {
@@ -219,15 +144,15 @@ impl SessionsApi {
         }
     }
 
-    /// Who is logged in.
+    /// Get the current session.
     #[oai(path = "/api/session", method = "get", operation_id = "getSession")]
     async fn session(
         &self,
         app: Data<&Arc<App>>,
         cookie: SessionCookie,
-    ) -> Result<Uncached<SessionView>, Failure<Looking>> {
-        let (accounts, _) = here(&app.settings.auth)?;
-        let nobody = || unauthenticated(LOGGED_OUT);
+    ) -> Result<Uncached<SessionView>, Failure<Reading>> {
+        let (accounts, _) = sessions_of(&app.settings.auth)?;
+        let nobody = || Problem::unauthenticated(LOGGED_OUT);
         let token = cookie.0.ok_or_else(nobody)?;
         let session = accounts.session(&token).await?.ok_or_else(nobody)?;
         let account = match accounts.find(session.user).await {
@@ -241,19 +166,19 @@ impl SessionsApi {
 
     /// Log out.
     ///
-    /// Ends the session, and the remembered log-in whose cookie is shown. Where nobody is logged in any more
-    /// the answer is the same.
+    /// Ends the session, and the remembered log-in of the cookie. If nobody is logged in any more, the response is the
+    /// same.
     #[oai(path = "/api/session", method = "delete", operation_id = "logOut")]
     async fn log_out(
         &self,
         app: Data<&Arc<App>>,
         request: &Request,
         cookie: SessionCookie,
-        /// The `csrfToken` of the session; needed while it is not over.
+        /// The `csrfToken` of the session; needed until it is over.
         #[oai(name = "X-CSRF-Token")]
         _token: Header<Option<String>>,
     ) -> Result<LoggedOut, Failure<LoggingOut>> {
-        let (accounts, cookies) = here(&app.settings.auth)?;
+        let (accounts, cookies) = sessions_of(&app.settings.auth)?;
         let headers = request.headers();
         let checked = match &cookie.0 {
             Some(token) if accounts.session(token).await?.is_some() => {
@@ -261,7 +186,7 @@ impl SessionsApi {
             }
             _ => csrf::not_foreign(headers),
         };
-        checked.inspect_err(|_| forged(accounts, request))?;
+        checked.inspect_err(|_| report_csrf(accounts, request))?;
         let remembered = remembered(headers, cookies)?;
         accounts
             .log_out(cookie.0.as_ref(), remembered.as_ref())
@@ -270,8 +195,8 @@ impl SessionsApi {
     }
 }
 
-/// Writes down that a log-in failed, or was not looked at.
-fn failed(request: &Request, error: &AccountError) {
+/// Reports a log-in that failed or was throttled.
+fn report_failure(request: &Request, error: &AccountError) {
     match error {
         AccountError::Refused(account) => report(request, SecurityEvent::LoginFailed, |_| Detail {
             subject: account.map(|account| Actor::Account(account).to_string()),
@@ -294,18 +219,18 @@ fn failed(request: &Request, error: &AccountError) {
     }
 }
 
-/// A request was refused that may come from another site.
-fn forged(accounts: &Accounts, request: &Request) {
+/// Reports a request that may come from another site.
+fn report_csrf(accounts: &Accounts, request: &Request) {
     accounts.metrics().forged();
     report(request, SecurityEvent::CsrfRefused, |_| Detail::default());
 }
 
-/// Where people log in here.
-pub(super) fn here(auth: &Auth) -> Result<(&Accounts, Cookies), Problem> {
+/// The accounts and cookies of `auth.mode=sessions`.
+pub(super) fn sessions_of(auth: &Auth) -> Result<(&Accounts, Cookies), Problem> {
     match auth {
         Auth::Sessions(accounts, cookies) => Ok((accounts, *cookies)),
         Auth::Trusted | Auth::Jwt(_) => Err(Problem::not_found(
-            "Nobody logs in here: auth.mode is not sessions.",
+            "The service has no sessions: auth.mode is not sessions.",
         )),
     }
 }
@@ -315,14 +240,14 @@ fn remembered(headers: &HeaderMap, cookies: Cookies) -> Result<Option<RememberTo
     Ok(value.and_then(RememberToken::parse))
 }
 
-/// The session whose cookie is replaced would be nobody's. If that fails it ends by itself.
-async fn end_the_one_before(accounts: &Accounts, headers: &HeaderMap, cookies: Cookies) {
+/// Ends the session whose cookie is replaced. If that fails, the session expires.
+async fn end_previous_session(accounts: &Accounts, headers: &HeaderMap, cookies: Cookies) {
     let before = cookie(headers, cookies.session()).ok().flatten();
     let before = before.and_then(SessionToken::parse);
     if let Err(error) = accounts.log_out(before.as_ref(), None).await {
         tracing::debug!(
             error = &error as &dyn std::error::Error,
-            "the session before is left to end by itself"
+            "the previous session is left to expire"
         );
     }
 }

@@ -18,7 +18,6 @@ mod entity;
 mod error;
 mod history;
 mod json;
-mod moments;
 mod numbers;
 mod order;
 mod outbox;

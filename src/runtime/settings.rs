@@ -61,6 +61,7 @@ impl<'a> Described<'a> {
         match (self.shown, self.value.value()) {
             (Some(shown), _) => shown.to_owned(),
             (None, serde_json::Value::Null) => "none".to_owned(),
+            (None, serde_json::Value::Array(items)) if items.is_empty() => "none".to_owned(),
             (None, serde_json::Value::String(text)) if text.is_empty() => "none".to_owned(),
             (None, serde_json::Value::String(text)) => format!("`{text}`"),
             (None, value) => format!("`{value}`"),

@@ -1,4 +1,4 @@
-//! The audit log for admins: who did what, newest first.
+//! The audit log: the actions of admins, newest first.
 
 use std::sync::Arc;
 
@@ -11,50 +11,46 @@ use serde_json::Value;
 use crate::access::identity::AuditRead;
 use crate::domain::{AuditAction, CampaignId, Instant};
 use crate::http::auth::Admin;
-use crate::http::json::Written;
+use crate::http::json::Json;
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
+use crate::http::views::list;
 use crate::http::{App, Section};
 use crate::parts::store::{AuditEntry, AuditFilter};
 
 documented! {
-    /// Problems of reading the audit log.
-    Auditing {
-        401 => "No or no valid admin token (UNAUTHENTICATED).",
-        403 => "The token lacks the scope (MISSING_SCOPE), a user is asking (FORBIDDEN), or the admin API is closed (ADMIN_CLOSED).",
-        422 => "A value cannot be accepted (INVALID).",
-    }
+    Auditing: [ADMIN, PARAMETERS] {}
 }
 
-/// What an admin did.
+/// An action of an admin.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "AuditEntry", rename_all = "camelCase")]
-struct AuditEntryView {
-    /// Its number: later entries have larger ones.
+pub struct AuditEntryView {
+    /// Its id: later entries have larger ones.
     id: i64,
-    /// When it was done.
+    /// When it happened.
     at: Instant,
-    /// Who did it: `admin-token` (or `admin-token:previous`), `account:NUMBER`, `jwt:SUBJECT` or `command-line`.
+    /// The actor: `admin-token` (or `admin-token:previous`), `account:NUMBER`, `jwt:SUBJECT` or `command-line`.
     actor: String,
-    /// What: `campaign.create`, `campaign.change`, `campaign.open`, …
+    /// The action: `campaign.create`, `campaign.change`, `campaign.open`, …
     action: String,
-    /// To which campaign, or to something of it; null: to none.
+    /// The campaign that it concerns; null: none.
     #[oai(nullable)]
     campaign_id: Option<i64>,
-    /// Id of what it was done to, where that is not the campaign itself.
+    /// Id of its object, if that is not the campaign itself.
     #[oai(nullable)]
     subject: Option<String>,
-    /// The fields that changed, as they were; null: there was nothing.
+    /// The changed fields before; null: there was nothing.
     #[oai(nullable)]
     before: Option<Value>,
-    /// The same fields as they became.
+    /// The same fields after.
     #[oai(nullable)]
     after: Option<Value>,
-    /// The `x-request-id` of the request; null: it was done on the command line.
+    /// The `x-request-id` of the request; null: it came from the command line.
     #[oai(nullable)]
     request_id: Option<String>,
-    /// The address it came from: behind `http.trusted_proxies`, the one they name.
+    /// The address of the client: behind `http.trusted_proxies`, the one that they name.
     #[oai(nullable)]
     address: Option<String>,
 }
@@ -76,16 +72,9 @@ impl From<AuditEntry> for AuditEntryView {
     }
 }
 
-/// A page of the audit log.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "AuditList", rename_all = "camelCase")]
-struct AuditList {
-    /// Newest first.
-    items: Vec<AuditEntryView>,
-    /// Asks for the next page; null: this is the last.
-    #[oai(nullable)]
-    next_cursor: Option<String>,
+list! {
+    /// A page of the audit log.
+    AuditList as "AuditList": AuditEntryView, "Newest first."
 }
 
 /// The audit log.
@@ -93,7 +82,7 @@ pub struct AdminAuditApi;
 
 #[OpenApi(tag = "Section::Admin")]
 impl AdminAuditApi {
-    /// Look at what admins did, newest first.
+    /// List the actions of admins, newest first.
     #[oai(path = "/api/admin/audit", method = "get", operation_id = "listAudit")]
     #[expect(
         clippy::too_many_arguments,
@@ -103,23 +92,23 @@ impl AdminAuditApi {
         &self,
         app: Data<&Arc<App>>,
         _admin: Admin<AuditRead>,
-        /// Only what was done to this campaign, or to something of it.
+        /// Only actions on this campaign.
         #[oai(name = "campaignId")]
         campaign: Query<Option<i64>>,
-        /// Only what this one did.
+        /// Only actions of this actor.
         actor: Query<Option<String>>,
-        /// Only this, such as `campaign.change`.
+        /// Only this action, such as `campaign.change`.
         action: Query<Option<String>>,
-        /// Only what was done at this time or later.
+        /// Only actions at this time or later.
         from: Query<Option<Instant>>,
-        /// Only what was done before this time.
+        /// Only actions before this time.
         to: Query<Option<Instant>>,
         /// Entries on a page.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
-        /// `nextCursor` of the page before.
+        /// `nextCursor` of the previous page.
         cursor: Query<Option<String>>,
-    ) -> Result<Written<AuditList>, Failure<Auditing>> {
+    ) -> Result<Json<AuditList>, Failure<Auditing>> {
         let limit = page_limit(limit.0);
         let filter = AuditFilter {
             campaign_id: campaign.0.map(CampaignId),
@@ -132,14 +121,11 @@ impl AdminAuditApi {
         let rows_max = u32::try_from(limit.fetch()).unwrap_or(u32::MAX);
         let found = app.store.audit_entries(&filter, rows_max).await?;
         let page = Page::cut(found, limit, |last| last.id.to_string());
-        Ok(Written(AuditList {
-            items: page.items.into_iter().map(AuditEntryView::from).collect(),
-            next_cursor: page.next_cursor,
-        }))
+        Ok(Json(AuditList::of(page, AuditEntryView::from)))
     }
 }
 
-/// A misspelt action would find nothing, which looks like an answer.
+/// An unknown action is a fault: an empty page would look like a result.
 fn known(action: &str) -> Result<AuditAction, Problem> {
     let found = AuditAction::parse(action);
     found.ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! The daily aggregation for admins: begun by hand, watched, and its history.
+//! The daily aggregation for admins: starting a run, its progress, and the history of runs.
 
 use std::sync::Arc;
 
@@ -7,91 +7,60 @@ use poem::http::StatusCode;
 use poem::web::Data;
 use poem::{IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
-use poem_openapi::payload::Payload;
-use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::types::Type;
-use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::access::identity::{CampaignWrite, StatsRead};
 use crate::domain::{AuditAction, AuditNote, Instant, RunId};
 use crate::http::auth::Admin;
-use crate::http::json::Written;
-use crate::http::origin::origin;
+use crate::http::json::{Json, json_response};
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
+use crate::http::views::list;
+use crate::http::words::{Word, vocabulary};
 use crate::http::{App, Section};
 use crate::operate::statistics::Beginning;
 use crate::parts::store::{Cause, Redo, Run, RunFailure, RunState};
 
 documented! {
-    /// Problems of aggregating.
-    Aggregating {
-        400 => "The day has not begun (DATE_IN_FUTURE), or is more than a year ago (DATE_TOO_OLD).",
-        401 => "No or no valid admin token (UNAUTHENTICATED).",
-        403 => "The admin API is closed (ADMIN_CLOSED), or a user is asking (FORBIDDEN).",
-        409 => "Another run is under way, with its jobExecutionId (AGGREGATION_RUNNING).",
-        422 => "A value cannot be accepted (INVALID).",
+    Aggregating: [ADMIN, PARAMETERS] {
+        400 => "The day is in the future (DATE_IN_FUTURE), or more than a year ago (DATE_TOO_OLD).",
+        409 => "Another run, of this jobExecutionId, is in progress (AGGREGATION_RUNNING).",
     }
-    /// Problems of looking at runs.
-    Watching {
-        401 => "No or no valid admin token (UNAUTHENTICATED).",
-        403 => "The admin API is closed (ADMIN_CLOSED), or a user is asking (FORBIDDEN).",
+    Reading: [ADMIN, PARAMETERS] {
         404 => "There is no such run (NOT_FOUND).",
-        422 => "A value cannot be accepted (INVALID).",
     }
 }
 
-/// Where a run stands.
-#[derive(Clone, Copy, Debug, Serialize, Enum)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[oai(rename = "RunStatus", rename_all = "SCREAMING_SNAKE_CASE")]
-enum StatusWord {
-    /// It runs.
-    Started,
-    /// All campaigns of the day are written.
-    Completed,
-    /// Some are not, and `error` says why.
-    Failed,
-}
+vocabulary!(RunState, "RunStatus", "The status of an aggregation run.");
+vocabulary!(Cause, "RunCause", "The cause of an aggregation run.");
 
-/// Why a run was begun.
-#[derive(Clone, Copy, Debug, Serialize, Enum)]
-#[serde(rename_all = "snake_case")]
-#[oai(rename = "RunCause", rename_all = "snake_case")]
-enum CauseWord {
-    /// It was time.
-    Schedule,
-    /// Nobody had done the day when it was time.
-    CatchUp,
-    /// An admin asked for it.
-    Admin,
-}
-
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "RunProgress", rename_all = "camelCase")]
-struct ProgressView {
-    /// Of the reading, in percent of the day.
+pub struct ProgressView {
+    /// Share of the day that is read, in percent.
     percent: u32,
     /// Participations read.
     participations: u64,
-    /// Campaigns to be written; 0 until all is read.
+    /// Campaigns to write; 0 until the whole day is read.
     campaigns: u64,
     /// Campaigns written.
     campaigns_done: u64,
-    /// Campaigns that could not be.
+    /// Campaigns that could not be written.
     campaigns_failed: u64,
 }
 
-/// A campaign that could not be written; the others stand.
+/// A campaign that could not be written; the others are.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "RunFailure", rename_all = "camelCase")]
-struct FailureView {
-    /// Number of the campaign.
+pub struct FailureView {
+    /// Id of the campaign.
     campaign_id: i64,
     /// The kind of failure for programs.
     code: String,
@@ -110,28 +79,28 @@ impl From<RunFailure> for FailureView {
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "AggregationRun", rename_all = "camelCase")]
-struct RunView {
-    /// Its number.
+pub struct RunView {
+    /// Its id.
     job_execution_id: i64,
     /// The day it aggregates.
     date: NaiveDate,
-    /// In which time zone.
+    /// The time zone of the day.
     zone: String,
-    /// Where it stands.
-    status: StatusWord,
-    /// Why it was begun.
-    cause: CauseWord,
-    /// When it began.
+    /// Its status.
+    status: Word<RunState>,
+    /// Its cause.
+    cause: Word<Cause>,
+    /// When it started.
     started_at: Instant,
-    /// When it ended; null: it has not.
+    /// When it ended; null: it is running.
     #[oai(nullable)]
     finished_at: Option<Instant>,
-    /// How far it has come.
+    /// Its progress.
     progress: ProgressView,
-    /// Campaigns that could not be written, the first hundred.
+    /// The first hundred campaigns that could not be written.
     failures: Vec<FailureView>,
-    /// Why it failed: `CAMPAIGNS_FAILED`, `ABANDONED` (its replica died or lost its turn), `STOPPED` (its
-    /// replica was told to stop), or what was wrong with the store; null: it did not fail.
+    /// Why it failed: `CAMPAIGNS_FAILED`, `ABANDONED` (its replica died or lost its lease), `STOPPED` (its replica was
+    /// stopped), or the failure of the store; null: it did not fail.
     #[oai(nullable)]
     error: Option<String>,
 }
@@ -142,16 +111,8 @@ impl From<Run> for RunView {
             job_execution_id: run.id.0,
             date: run.day.date,
             zone: run.day.zone.name().to_owned(),
-            status: match run.state {
-                RunState::Started => StatusWord::Started,
-                RunState::Completed => StatusWord::Completed,
-                RunState::Failed => StatusWord::Failed,
-            },
-            cause: match run.cause {
-                Cause::Schedule => CauseWord::Schedule,
-                Cause::CatchUp => CauseWord::CatchUp,
-                Cause::Admin => CauseWord::Admin,
-            },
+            status: run.state.into(),
+            cause: run.cause.into(),
             started_at: run.started_at,
             finished_at: run.finished_at,
             progress: ProgressView {
@@ -167,49 +128,32 @@ impl From<Run> for RunView {
     }
 }
 
-/// Runs, newest first.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "AggregationRunList", rename_all = "camelCase")]
-struct RunList {
-    /// The runs of this page.
-    items: Vec<RunView>,
-    /// Asks for the next page; null: this is the last.
-    #[oai(nullable)]
-    next_cursor: Option<String>,
+list! {
+    /// A page of aggregation runs.
+    RunList as "AggregationRunList": RunView, "Newest first."
 }
 
-/// What came of asking for a day.
-pub struct AskedAnswer(Beginning);
+/// The run that aggregates a day, or that did so before.
+pub struct Requested(Beginning);
 
-impl IntoResponse for AskedAnswer {
+impl IntoResponse for Requested {
     fn into_response(self) -> Response {
         let (status, run) = match self.0 {
             Beginning::Begun(run) => (StatusCode::ACCEPTED, run),
             Beginning::Done(run) => (StatusCode::OK, run),
         };
-        let mut response = Written(RunView::from(*run)).into_response();
+        let mut response = Json(RunView::from(*run)).into_response();
         response.set_status(status);
         response
     }
 }
 
-impl ApiResponse for AskedAnswer {
+impl ApiResponse for Requested {
     fn meta() -> MetaResponses {
-        let response = |status, description| MetaResponse {
-            description,
-            status: Some(status),
-            status_range: None,
-            content: vec![MetaMediaType {
-                content_type: Written::<RunView>::CONTENT_TYPE,
-                schema: Written::<RunView>::schema_ref(),
-            }],
-            headers: Vec::new(),
-        };
         MetaResponses {
             responses: vec![
-                response(200, "The day was done before, by this run."),
-                response(202, "Begun."),
+                json_response::<RunView>(200, "This run already aggregated the day.", Vec::new()),
+                json_response::<RunView>(202, "Started.", Vec::new()),
             ],
         }
     }
@@ -226,8 +170,8 @@ pub struct AdminBatchApi;
 impl AdminBatchApi {
     /// Aggregate a day.
     ///
-    /// A day that is done is answered with the run that did it, unless it is forced; doing it again gives
-    /// the same rows. A day that is not over is aggregated as far as it has come, and is not done by that.
+    /// For a day that is already aggregated the response is the run that did it, unless `force` is set; a repeated run
+    /// writes the same rows. A day that is not over is aggregated up to now, and does not count as aggregated.
     #[oai(
         path = "/api/admin/batch/aggregate",
         method = "post",
@@ -238,11 +182,11 @@ impl AdminBatchApi {
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
         request: &Request,
-        /// Which date in the zone of `aggregation.zone`, at most a year ago; yesterday when left out.
+        /// The date in the zone of `aggregation.zone`, at most a year ago; yesterday when left out.
         date: Query<Option<NaiveDate>>,
-        /// Whether a day that is done is done again.
+        /// Whether to aggregate the day again.
         force: Query<Option<bool>>,
-    ) -> Result<AskedAnswer, Failure<Aggregating>> {
+    ) -> Result<Requested, Failure<Aggregating>> {
         let redo = match force.0 {
             Some(true) => Redo::Yes,
             Some(false) | None => Redo::No,
@@ -250,7 +194,7 @@ impl AdminBatchApi {
         let asked = app.aggregator.begin(date.0, redo).await?;
         let (Beginning::Begun(run) | Beginning::Done(run)) = &asked;
         let note = AuditNote {
-            by: origin(admin.actor(), request),
+            by: admin.origin(request),
             action: AuditAction::DayAggregate,
             campaign: None,
             subject: Some(run.id.to_string()),
@@ -258,10 +202,10 @@ impl AdminBatchApi {
             after: Some(json!({ "date": run.day.date, "force": redo == Redo::Yes })),
         };
         app.store.note(&note).await?;
-        Ok(AskedAnswer(asked))
+        Ok(Requested(asked))
     }
 
-    /// Look at a run.
+    /// Get a run.
     #[oai(
         path = "/api/admin/batch/status/:jobExecutionId",
         method = "get",
@@ -271,12 +215,12 @@ impl AdminBatchApi {
         &self,
         app: Data<&Arc<App>>,
         _admin: Admin<StatsRead>,
-        /// Number of the run.
+        /// Id of the run.
         #[oai(name = "jobExecutionId")]
         id: Path<i64>,
-    ) -> Result<Written<RunView>, Failure<Watching>> {
+    ) -> Result<Json<RunView>, Failure<Reading>> {
         match app.aggregator.run(RunId(id.0)).await? {
-            Some(run) => Ok(Written(run.into())),
+            Some(run) => Ok(Json(run.into())),
             None => Err(Problem::not_found("There is no such run.").into()),
         }
     }
@@ -294,16 +238,13 @@ impl AdminBatchApi {
         /// Runs on a page.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
-        /// `nextCursor` of the page before.
+        /// `nextCursor` of the previous page.
         cursor: Query<Option<String>>,
-    ) -> Result<Written<RunList>, Failure<Watching>> {
+    ) -> Result<Json<RunList>, Failure<Reading>> {
         let limit = page_limit(limit.0);
         let after: Option<i64> = page_cursor(cursor.0.as_deref())?;
         let found = app.aggregator.runs(after.map(RunId), limit.fetch()).await?;
         let page = Page::cut(found, limit, |last| last.id.to_string());
-        Ok(Written(RunList {
-            items: page.items.into_iter().map(RunView::from).collect(),
-            next_cursor: page.next_cursor,
-        }))
+        Ok(Json(RunList::of(page, RunView::from)))
     }
 }

@@ -1,85 +1,40 @@
-//! Campaigns for admins: making, changing and moving them through their life.
+//! Campaigns for admins: creating and changing them, and changing their state.
 
 use std::sync::Arc;
 
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::Request;
 use poem::web::Data;
-use poem::{IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
-use poem_openapi::payload::Payload;
-use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
-use poem_openapi::types::Type;
-use poem_openapi::{ApiResponse, Object, OpenApi};
+use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::access::identity::{CampaignRead, CampaignWrite};
-use crate::domain::{AuditAction, AuditNote, Campaign, CampaignId, Origin, State};
-use crate::http::admin::requests::{ChangeCampaign, CreateCampaign};
+use crate::domain::{AuditAction, AuditNote, Campaign, CampaignId, Kind, Origin, State};
+use crate::http::admin::requests::{Change, Draft};
 use crate::http::auth::Admin;
 use crate::http::campaigns::{Listing, page_of_campaigns};
-use crate::http::json::{Checked, Written};
-use crate::http::origin::origin;
+use crate::http::created::{Created, Resource};
+use crate::http::json::{Json, JsonRequest};
 use crate::http::page::page_cursor;
 use crate::http::problem::{Failure, Problem, documented};
-use crate::http::views::{CampaignList, CampaignView, KindWord, StateWord};
+use crate::http::views::{CampaignList, CampaignView};
+use crate::http::words::Word;
 use crate::http::{App, Section};
 use crate::operate::lifecycle::LifecycleError;
 
 documented! {
-    /// Problems of managing campaigns.
-    Managing {
-        400 => "The body is not JSON (MALFORMED).",
-        401 => "No or no valid token (UNAUTHENTICATED, INVALID_TOKEN).",
-        403 => "The token lacks the scope (MISSING_SCOPE), a user is asking (FORBIDDEN), or the admin API is closed (ADMIN_CLOSED).",
+    Managing: [BODY, ADMIN] {
         404 => "There is no such campaign (NOT_FOUND).",
-        409 => "Not possible in this state (WRONG_STATE), or it has a price and no payments are taken here (NO_PAYMENT_PROVIDER).",
-        408 => "The body did not come in time (REQUEST_TIMEOUT).",
-        413 => "The body is too large (TOO_LARGE).",
-        415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
-        422 => "A value cannot be accepted (INVALID).",
+        409 => "Not possible in this state (WRONG_STATE), or the campaign has a price and the service takes no payments (NO_PAYMENT_PROVIDER).",
     }
 }
 
-/// A campaign that was created.
-pub struct Created(CampaignView);
+impl Resource for CampaignView {
+    const LOCATION: &'static str = "Path of the campaign.";
 
-impl IntoResponse for Created {
-    fn into_response(self) -> Response {
-        let location = format!("/api/admin/campaigns/{}", self.0.id);
-        let mut response = Written(self.0).into_response();
-        response.set_status(StatusCode::CREATED);
-        if let Ok(location) = HeaderValue::from_str(&location) {
-            response.headers_mut().insert(header::LOCATION, location);
-        }
-        response
-    }
-}
-
-impl ApiResponse for Created {
-    fn meta() -> MetaResponses {
-        MetaResponses {
-            responses: vec![MetaResponse {
-                description: "Created.",
-                status: Some(201),
-                status_range: None,
-                content: vec![MetaMediaType {
-                    content_type: Written::<CampaignView>::CONTENT_TYPE,
-                    schema: Written::<CampaignView>::schema_ref(),
-                }],
-                headers: vec![MetaHeader {
-                    name: "Location".to_owned(),
-                    description: Some("Where the campaign is.".to_owned()),
-                    required: false,
-                    deprecated: false,
-                    schema: String::schema_ref(),
-                }],
-            }],
-        }
-    }
-
-    fn register(registry: &mut Registry) {
-        CampaignView::register(registry);
+    fn path(&self) -> String {
+        format!("/api/admin/campaigns/{}", self.id)
     }
 }
 
@@ -88,13 +43,13 @@ impl ApiResponse for Created {
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "Rebuilt", rename_all = "camelCase")]
 struct RebuiltView {
-    /// Number of the campaign.
+    /// Id of the campaign.
     campaign_id: i64,
-    /// Generation of the gate's state from now on.
+    /// New epoch of the gate's state.
     epoch: u64,
 }
 
-type Answer = Result<Written<CampaignView>, Failure<Managing>>;
+type Answer = Result<Json<CampaignView>, Failure<Managing>>;
 
 /// Campaigns for admins.
 pub struct AdminCampaignsApi;
@@ -103,8 +58,8 @@ pub struct AdminCampaignsApi;
 impl AdminCampaignsApi {
     /// Create a campaign.
     ///
-    /// Without `opensAt` it is open at once, with one in the future it is scheduled; with
-    /// `"state": "draft"` it waits to be opened.
+    /// Without `opensAt` it is open at once, with one in the future it is scheduled; with `"state": "draft"` it waits
+    /// to be opened.
     #[oai(
         path = "/api/admin/campaigns",
         method = "post",
@@ -115,10 +70,10 @@ impl AdminCampaignsApi {
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
         request: &Request,
-        body: Checked<CreateCampaign>,
-    ) -> Result<Created, Failure<Managing>> {
+        body: JsonRequest<Draft>,
+    ) -> Result<Created<CampaignView>, Failure<Managing>> {
         let new = body.0.campaign(app.store.time().await?)?;
-        let by = origin(admin.actor(), request);
+        let by = admin.origin(request);
         let campaign = app.lifecycle.create(new, Some(&by)).await?;
         tracing::info!(campaign.id = campaign.id.0, "campaign created");
         Ok(Created(CampaignView::at(&campaign, app.clock.now())))
@@ -134,26 +89,26 @@ impl AdminCampaignsApi {
         &self,
         app: Data<&Arc<App>>,
         _admin: Admin<CampaignRead>,
-        /// Only those in this state.
-        state: Query<Option<StateWord>>,
-        /// Only those of this kind.
-        kind: Query<Option<KindWord>>,
+        /// Only campaigns in this state.
+        state: Query<Option<Word<State>>>,
+        /// Only campaigns of this kind.
+        kind: Query<Option<Word<Kind>>>,
         /// Campaigns on a page.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
-        /// `nextCursor` of the page before.
+        /// `nextCursor` of the previous page.
         cursor: Query<Option<String>>,
-    ) -> Result<Written<CampaignList>, Failure<Managing>> {
+    ) -> Result<Json<CampaignList>, Failure<Managing>> {
         let listing = Listing {
             kind: kind.0,
             limit: limit.0,
             after: page_cursor(cursor.0.as_deref())?.map(CampaignId),
         };
-        let states = state.0.map(State::from).into_iter().collect();
+        let states = state.0.map(|state| state.0).into_iter().collect();
         Ok(page_of_campaigns(&app, states, listing).await?)
     }
 
-    /// Look at a campaign in any state.
+    /// Get a campaign in any state.
     #[oai(
         path = "/api/admin/campaigns/:id",
         method = "get",
@@ -163,7 +118,7 @@ impl AdminCampaignsApi {
         &self,
         app: Data<&Arc<App>>,
         _admin: Admin<CampaignRead>,
-        /// Number of the campaign.
+        /// Id of the campaign.
         id: Path<i64>,
     ) -> Answer {
         let campaign = app.store.campaign(CampaignId(id.0)).await?;
@@ -173,8 +128,8 @@ impl AdminCampaignsApi {
 
     /// Change a campaign.
     ///
-    /// Fields that are left out stay as they are; where null has a meaning, null sets it. The stock
-    /// of a live campaign can be raised and lowered, but not below what is committed.
+    /// A field that is left out stays unchanged; null clears a field that can be null. The stock of a live campaign can
+    /// be raised, and lowered to no less than the committed units.
     #[oai(
         path = "/api/admin/campaigns/:id",
         method = "patch",
@@ -185,13 +140,13 @@ impl AdminCampaignsApi {
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
         request: &Request,
-        /// Number of the campaign.
+        /// Id of the campaign.
         id: Path<i64>,
-        body: Checked<ChangeCampaign>,
+        body: JsonRequest<Change>,
     ) -> Answer {
-        let by = origin(admin.actor(), request);
+        let by = admin.origin(request);
         let id = CampaignId(id.0);
-        let campaign = app.lifecycle.change(id, body.0.0, &by).await?;
+        let campaign = app.lifecycle.change(id, body.0.into(), &by).await?;
         tracing::info!(campaign.id = %id, "campaign changed");
         Ok(view(&campaign, &app))
     }
@@ -207,10 +162,10 @@ impl AdminCampaignsApi {
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
         request: &Request,
-        /// Number of the campaign.
+        /// Id of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Open, origin(admin.actor(), request)).await
+        move_to(&app, id.0, State::Open, admin.origin(request)).await
     }
 
     /// Pause a campaign; it can be opened again.
@@ -224,13 +179,13 @@ impl AdminCampaignsApi {
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
         request: &Request,
-        /// Number of the campaign.
+        /// Id of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Paused, origin(admin.actor(), request)).await
+        move_to(&app, id.0, State::Paused, admin.origin(request)).await
     }
 
-    /// Close a campaign for good.
+    /// Close a campaign permanently.
     #[oai(
         path = "/api/admin/campaigns/:id/close",
         method = "post",
@@ -241,16 +196,16 @@ impl AdminCampaignsApi {
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
         request: &Request,
-        /// Number of the campaign.
+        /// Id of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Closed, origin(admin.actor(), request)).await
+        move_to(&app, id.0, State::Closed, admin.origin(request)).await
     }
 
     /// Take a closed campaign, or a draft, out of the catalogue.
     ///
-    /// It is no longer listed and cannot be changed any more. By its number it is still found, and its
-    /// participations can be looked at and exported; those not paid for yet still can be, in their time.
+    /// It is no longer listed and cannot be changed. It remains accessible by id, and its participations can be read
+    /// and exported; open reservations can still be paid in time.
     #[oai(
         path = "/api/admin/campaigns/:id/archive",
         method = "post",
@@ -261,10 +216,10 @@ impl AdminCampaignsApi {
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
         request: &Request,
-        /// Number of the campaign.
+        /// Id of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Archived, origin(admin.actor(), request)).await
+        move_to(&app, id.0, State::Archived, admin.origin(request)).await
     }
 
     /// Rebuild the gate's state of a campaign from the database.
@@ -280,9 +235,9 @@ impl AdminCampaignsApi {
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
         request: &Request,
-        /// Number of the campaign.
+        /// Id of the campaign.
         id: Path<i64>,
-    ) -> Result<Written<RebuiltView>, Failure<Managing>> {
+    ) -> Result<Json<RebuiltView>, Failure<Managing>> {
         let unknown = || Problem::not_found("There is no such campaign.");
         let stands = app.store.campaign(CampaignId(id.0)).await?;
         let stands = stands.ok_or_else(unknown)?;
@@ -292,12 +247,12 @@ impl AdminCampaignsApi {
         let epoch = app.reconciler.rebuild(stands.id).await?;
         let epoch = epoch.ok_or_else(unknown)?;
         tracing::info!(campaign.id = id.0, epoch, "gate rebuilt");
-        let by = origin(admin.actor(), request);
+        let by = admin.origin(request);
         let note = AuditNote::about(by, AuditAction::GateRebuild, stands.id)
             .from(json!({ "gateEpoch": stands.gate_epoch }))
             .to(json!({ "gateEpoch": epoch }));
         app.store.note(&note).await?;
-        Ok(Written(RebuiltView {
+        Ok(Json(RebuiltView {
             campaign_id: id.0,
             epoch,
         }))
@@ -306,10 +261,14 @@ impl AdminCampaignsApi {
 
 async fn move_to(app: &App, id: i64, next: State, by: Origin) -> Answer {
     let campaign = app.lifecycle.move_to(CampaignId(id), next, &by).await?;
-    tracing::info!(campaign.id = id, state = next.as_str(), "campaign moved");
+    tracing::info!(
+        campaign.id = id,
+        state = next.as_str(),
+        "campaign state changed"
+    );
     Ok(view(&campaign, app))
 }
 
-fn view(campaign: &Campaign, app: &App) -> Written<CampaignView> {
-    Written(CampaignView::at(campaign, app.clock.now()))
+fn view(campaign: &Campaign, app: &App) -> Json<CampaignView> {
+    Json(CampaignView::at(campaign, app.clock.now()))
 }

@@ -6,31 +6,27 @@ use poem::http::{HeaderValue, header};
 use poem::web::Data;
 use poem::{Body, IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
-use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, OpenApi};
 
 use crate::access::identity::{CampaignRead, PiiRead};
-use crate::domain::CampaignId;
+use crate::domain::{CampaignId, Status};
 use crate::http::auth::Admin;
-use crate::http::origin::origin;
+use crate::http::json::header_of;
 use crate::http::problem::{Failure, documented};
 use crate::http::reads::{self, Read};
-use crate::http::views::StatusWord;
+use crate::http::words::Word;
 use crate::http::{App, Section};
 use crate::operate::export::Pieces;
 
 documented! {
-    /// Problems of exporting.
-    Exporting {
-        401 => "No or no valid admin token (UNAUTHENTICATED).",
-        403 => "The token lacks a scope (MISSING_SCOPE), a user is asking (FORBIDDEN), or the admin API is closed (ADMIN_CLOSED).",
+    Exporting: [ADMIN, PARAMETERS] {
         404 => "There is no such campaign (NOT_FOUND).",
-        422 => "A value cannot be accepted (INVALID).",
     }
 }
 
-/// A CSV file, sent as it is made.
+/// A CSV file, sent while it is made.
 pub struct CsvFile {
     campaign: CampaignId,
     pieces: Pieces,
@@ -44,7 +40,7 @@ impl IntoResponse for CsvFile {
         );
         let mut response = Response::builder()
             .content_type("text/csv; charset=utf-8; header=present")
-            // It may be long, and nobody else is to have it.
+            // It may be large, and contains personal data.
             .header(header::CACHE_CONTROL, "no-store")
             .body(Body::from_bytes_stream(self.pieces));
         if let Ok(name) = HeaderValue::from_str(&name) {
@@ -61,21 +57,15 @@ impl ApiResponse for CsvFile {
             responses: vec![MetaResponse {
                 description: "RFC 4180, in UTF-8, with a first line of names: participationId, campaignId, \
                      userId, rank, quantity, status, remaining, amount, paymentReference, createdAt, expiresAt, \
-                     rewardedAt. Times are RFC 3339, UTC. An apostrophe stands in paymentReference before what \
-                     a spreadsheet could take for the beginning of a formula.",
+                     rewardedAt. Times are RFC 3339, UTC. An apostrophe precedes a paymentReference that a \
+                     spreadsheet could take for a formula.",
                 status: Some(200),
                 status_range: None,
                 content: vec![MetaMediaType {
                     content_type: "text/csv",
                     schema: String::schema_ref(),
                 }],
-                headers: vec![MetaHeader {
-                    name: "Content-Disposition".to_owned(),
-                    description: Some("A name for the file.".to_owned()),
-                    required: false,
-                    deprecated: false,
-                    schema: String::schema_ref(),
-                }],
+                headers: vec![header_of("Content-Disposition", "A name for the file.")],
             }],
         }
     }
@@ -90,9 +80,9 @@ pub struct AdminExportApi;
 impl AdminExportApi {
     /// Export the participations of a campaign as CSV.
     ///
-    /// Each that was committed when the export began, once, in order of rank, as it stands when it is
-    /// read. It is sent as fast as it is taken. If it cannot be brought to its end, the transfer breaks off:
-    /// what ends as HTTP says is whole.
+    /// Each participation that was committed when the export began appears once, in order of rank, in its state when it
+    /// is read. The file is sent as fast as the client reads it. If the export fails, the transfer breaks off: a transfer
+    /// that HTTP completes is complete.
     #[oai(
         path = "/api/admin/campaigns/:id/participations.csv",
         method = "get",
@@ -103,15 +93,15 @@ impl AdminExportApi {
         app: Data<&Arc<App>>,
         admin: Admin<(CampaignRead, PiiRead)>,
         request: &Request,
-        /// Number of the campaign.
+        /// Id of the campaign.
         id: Path<i64>,
-        /// Only those that stand so.
-        status: Query<Option<StatusWord>>,
+        /// Only participations with this status.
+        status: Query<Option<Word<Status>>>,
     ) -> Result<CsvFile, Failure<Exporting>> {
         let campaign = CampaignId(id.0);
-        let status = status.0.map(Into::into);
+        let status = status.0.map(|status| status.0);
         let pieces = app.exporter.participations(campaign, status).await?;
-        let by = origin(admin.actor(), request);
+        let by = admin.origin(request);
         reads::record(&app, request, by, Read::Export(campaign)).await?;
         Ok(CsvFile { campaign, pieces })
     }

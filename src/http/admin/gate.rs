@@ -1,4 +1,4 @@
-//! The gate for admins: what it knows of a campaign, and how much memory that takes.
+//! The gate for admins: its state of a campaign, and the memory of that.
 
 use std::sync::Arc;
 
@@ -10,20 +10,16 @@ use serde::Serialize;
 use crate::access::identity::CampaignRead;
 use crate::domain::{CampaignId, Instant};
 use crate::http::auth::Admin;
-use crate::http::json::Written;
+use crate::http::json::Json;
 use crate::http::problem::{Failure, documented};
 use crate::http::{App, Section};
 use crate::parts::gate::{Footprint, GateState};
 
 documented! {
-    /// Problems of looking at the gate.
-    LookingAtGate {
-        401 => "No or no valid token (UNAUTHENTICATED, INVALID_TOKEN).",
-        403 => "The token lacks the scope (MISSING_SCOPE), a user is asking (FORBIDDEN), or the admin API is closed (ADMIN_CLOSED).",
-    }
+    Reading: [ADMIN] {}
 }
 
-/// The settings that the gate admits by.
+/// The settings of the campaign in the gate.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "GateSettings", rename_all = "camelCase")]
@@ -34,52 +30,52 @@ struct GateSettingsView {
     version: u64,
     /// State of the campaign.
     state: String,
-    /// First moment of the window; null: from the start.
+    /// Start of the window; null: no start.
     #[oai(nullable)]
     opens_at: Option<Instant>,
-    /// End of the window; null: none.
+    /// End of the window, exclusive; null: no end.
     #[oai(nullable)]
     closes_at: Option<Instant>,
-    /// Units there are; null: unlimited.
+    /// Units in stock; null: unlimited.
     #[oai(nullable)]
     total_stock: Option<u64>,
-    /// Units one user may hold.
+    /// Units that one user may hold.
     per_user_limit: u32,
-    /// Units one request may ask for.
+    /// Units that one request may ask for.
     max_quantity: u32,
 }
 
-/// What the gate knows of a campaign.
+/// The gate's state of a campaign.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "GateView", rename_all = "camelCase")]
 struct GateView {
-    /// Number of the campaign.
+    /// Id of the campaign.
     campaign_id: i64,
-    /// Generation of its state; null: it has none in force, and is rebuilt when somebody takes part.
+    /// Epoch of the state; null: there is none, and the next participation rebuilds it.
     #[oai(nullable)]
     epoch: Option<u64>,
-    /// Units taken, committed or leased; null: it has no state in force.
+    /// Units that are committed or leased; null: there is no state.
     #[oai(nullable)]
     units: Option<u64>,
-    /// What it admits by; null: it has no state in force.
+    /// The settings of the campaign; null: there is no state.
     #[oai(nullable)]
     settings: Option<GateSettingsView>,
-    /// Users who hold a unit.
+    /// Users that hold a unit.
     users: u64,
-    /// Admissions that wait for their commit.
+    /// Admissions that are not committed yet.
     leases: u64,
     /// Returns since the last rebuild.
     returns: u64,
-    /// Bytes of memory it takes, estimated from a sample.
+    /// Memory in bytes, estimated from a sample.
     bytes: u64,
-    /// Seconds until it is deleted, because the campaign is over; null: it is not going to be.
+    /// Seconds until the state is deleted, because the campaign is over; null: it is not.
     #[oai(nullable)]
     expires_in_seconds: Option<f64>,
 }
 
 impl GateView {
-    fn of(campaign: CampaignId, state: Option<&GateState>, takes: &Footprint) -> Self {
+    fn of(campaign: CampaignId, state: Option<&GateState>, footprint: &Footprint) -> Self {
         Self {
             campaign_id: campaign.0,
             epoch: state.map(|state| state.epoch),
@@ -94,11 +90,11 @@ impl GateView {
                 per_user_limit: state.settings.per_user_limit,
                 max_quantity: state.settings.max_quantity,
             }),
-            users: takes.users,
-            leases: takes.leases,
-            returns: takes.returns,
-            bytes: takes.bytes,
-            expires_in_seconds: takes.expires_in.map(|left| left.as_secs_f64()),
+            users: footprint.users,
+            leases: footprint.leases,
+            returns: footprint.returns,
+            bytes: footprint.bytes,
+            expires_in_seconds: footprint.expires_in.map(|left| left.as_secs_f64()),
         }
     }
 }
@@ -108,9 +104,9 @@ pub struct AdminGateApi;
 
 #[OpenApi(tag = "Section::Admin")]
 impl AdminGateApi {
-    /// What the gate knows of a campaign, and the memory it takes.
+    /// Get the gate's state of a campaign, and its memory.
     ///
-    /// Of one that the gate does not know, or not any more, all counts are 0.
+    /// If the gate has no state of the campaign, all counts are 0.
     #[oai(
         path = "/api/admin/campaigns/:id/gate",
         method = "get",
@@ -120,11 +116,11 @@ impl AdminGateApi {
         &self,
         app: Data<&Arc<App>>,
         _admin: Admin<CampaignRead>,
-        /// Number of the campaign.
+        /// Id of the campaign.
         id: Path<i64>,
-    ) -> Result<Written<GateView>, Failure<LookingAtGate>> {
+    ) -> Result<Json<GateView>, Failure<Reading>> {
         let campaign = CampaignId(id.0);
-        let (state, takes) = app.reconciler.look(campaign).await?;
-        Ok(Written(GateView::of(campaign, state.as_ref(), &takes)))
+        let (state, footprint) = app.reconciler.look(campaign).await?;
+        Ok(Json(GateView::of(campaign, state.as_ref(), &footprint)))
     }
 }

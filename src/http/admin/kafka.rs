@@ -1,50 +1,32 @@
-//! The topics for those who watch the installation: their partitions, who leads them, and how far they are
-//! written.
+//! The topics for admins: their partitions, leaders and offsets.
 
 use std::sync::Arc;
 
 use poem::web::Data;
-use poem_openapi::{Enum, Object, OpenApi};
+use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 
 use crate::access::identity::CampaignRead;
 use crate::domain::{Instant, KeyChoice};
 use crate::http::auth::Admin;
-use crate::http::json::Written;
+use crate::http::json::Json;
 use crate::http::problem::{Failure, documented};
+use crate::http::words::{Word, vocabulary};
 use crate::http::{App, Section};
 use crate::operate::system::{PartitionState, TopicState, TopicsState};
 
 documented! {
-    /// Problems of looking at the topics.
-    Looking {
-        401 => "No or no valid token (UNAUTHENTICATED, INVALID_TOKEN).",
-        403 => "The token lacks the scope (MISSING_SCOPE), a user is asking (FORBIDDEN), or the admin API is closed (ADMIN_CLOSED).",
-    }
+    Reading: [ADMIN] {}
 }
 
-/// What the key of a record is: records of one key are in one partition, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]
-#[serde(rename_all = "snake_case")]
-#[oai(rename = "RecordKey", rename_all = "snake_case")]
-enum KeyWord {
-    /// The participation.
-    Participation,
-    /// The user.
-    User,
-    /// The campaign.
-    Campaign,
-}
-
-impl From<KeyChoice> for KeyWord {
-    fn from(choice: KeyChoice) -> Self {
-        match choice {
-            KeyChoice::Participation => Self::Participation,
-            KeyChoice::User => Self::User,
-            KeyChoice::Campaign => Self::Campaign,
-        }
-    }
-}
+vocabulary!(
+    KeyChoice,
+    "RecordKey",
+    "The key of a record. Records with one key are in one partition, in order.",
+    Participation = "participation",
+    User = "user",
+    Campaign = "campaign"
+);
 
 /// A partition of a topic.
 #[derive(Debug, PartialEq, Eq, Serialize, Object)]
@@ -53,17 +35,17 @@ impl From<KeyChoice> for KeyWord {
 struct PartitionView {
     /// Its number, from 0.
     partition: i32,
-    /// The broker that leads it; null: none does at the moment.
+    /// Id of the leading broker; null: there is none at the moment.
     #[oai(nullable)]
     leader: Option<i32>,
-    /// Brokers that are to have a copy of it.
+    /// Number of its replicas.
     replicas: u64,
-    /// Those of them that are up to date.
+    /// Number of in-sync replicas.
     in_sync_replicas: u64,
-    /// Offset of the first record that is still there; null: the leader does not say.
+    /// Offset of the first record; null: unknown.
     #[oai(nullable)]
     first_offset: Option<i64>,
-    /// Offset that the next record gets; null: the leader does not say.
+    /// Offset of the next record; null: unknown.
     #[oai(nullable)]
     end_offset: Option<i64>,
 }
@@ -88,11 +70,11 @@ impl From<&PartitionState> for PartitionView {
 struct TopicView {
     /// Its name.
     name: String,
-    /// Whether it is there, for this service to see.
+    /// Whether it exists and is visible to this service.
     exists: bool,
-    /// Its partitions, 0 while it is not there.
+    /// Number of its partitions; 0 if it does not exist.
     partition_count: u64,
-    /// Each of them, by number.
+    /// Its partitions, by number.
     partitions: Vec<PartitionView>,
 }
 
@@ -109,15 +91,15 @@ impl From<&TopicState> for TopicView {
     }
 }
 
-/// The topics at a moment, a second old at most unless reading them takes long.
+/// The state of the topics, at most a second old unless reading it takes longer.
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "Topics")]
 struct TopicsView {
-    /// When this was read.
+    /// When it was read.
     at: Instant,
-    /// What the key of a record is (`kafka.key`).
-    key: KeyWord,
-    /// The topics: of participations, of campaigns, each before that of its dead letters.
+    /// The key of a record (`kafka.key`).
+    key: Word<KeyChoice>,
+    /// The topics of participations and of campaigns, each followed by its dead letter topic.
     topics: Vec<TopicView>,
 }
 
@@ -140,10 +122,10 @@ pub struct AdminKafkaApi;
 
 #[OpenApi(tag = "Section::Admin")]
 impl AdminKafkaApi {
-    /// The partitions of the topics.
+    /// Get the partitions of the topics.
     ///
-    /// Cheap to ask every second, by however many: it is read once for all of them. While no broker answers it
-    /// is 503 (`BROKER_UNAVAILABLE`); while some do not, the offsets they would say are null.
+    /// All clients share one read a second, so that it is cheap to poll. 503 (`BROKER_UNAVAILABLE`) if no broker
+    /// answers; if some do not, their offsets are null.
     #[oai(
         path = "/api/admin/kafka/partitions",
         method = "get",
@@ -153,9 +135,9 @@ impl AdminKafkaApi {
         &self,
         app: Data<&Arc<App>>,
         _admin: Admin<CampaignRead>,
-    ) -> Result<Written<TopicsView>, Failure<Looking>> {
+    ) -> Result<Json<TopicsView>, Failure<Reading>> {
         let state = app.topics.state().await?;
-        Ok(Written(TopicsView::from(&*state)))
+        Ok(Json(TopicsView::from(&*state)))
     }
 }
 
@@ -165,13 +147,13 @@ mod tests {
 
     use super::*;
 
-    fn said(partitions: Option<Vec<PartitionState>>) -> serde_json::Value {
+    fn view_of(partitions: Option<Vec<PartitionState>>) -> serde_json::Value {
         let name = "firstcome.participation.v1".to_owned();
         json!(TopicView::from(&TopicState { name, partitions }))
     }
 
     #[test]
-    fn a_partition_without_a_leader_says_so_with_null() {
+    fn the_leader_of_a_partition_without_one_is_null() {
         let orphan = PartitionState {
             number: 0,
             leader: None,
@@ -179,7 +161,7 @@ mod tests {
             in_sync: 1,
             extent: None,
         };
-        let topic = said(Some(vec![orphan]));
+        let topic = view_of(Some(vec![orphan]));
         assert_eq!(
             (&topic["exists"], &topic["partitionCount"]),
             (&json!(true), &json!(1))
@@ -195,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_is_missing_has_no_partitions() {
-        let missing = said(None);
+        let missing = view_of(None);
         let name = "firstcome.participation.v1";
         assert_eq!(
             missing,

@@ -1,4 +1,4 @@
-//! The outbox for admins: how much waits and where, and who publishes it.
+//! The outbox for admins: its unpublished events and its relays.
 
 use std::sync::Arc;
 
@@ -8,51 +8,47 @@ use serde::Serialize;
 
 use crate::access::identity::CampaignRead;
 use crate::http::auth::Admin;
-use crate::http::json::Written;
+use crate::http::json::Json;
 use crate::http::problem::{Failure, documented};
 use crate::http::{App, Section};
 use crate::parts::store::{OutboxCounts, RelaySeat};
 
 documented! {
-    /// Problems of looking at the outbox.
-    Looking {
-        401 => "No or no valid token (UNAUTHENTICATED, INVALID_TOKEN).",
-        403 => "The token lacks the scope (MISSING_SCOPE), a user is asking (FORBIDDEN), or the admin API is closed (ADMIN_CLOSED).",
-    }
+    Reading: [ADMIN] {}
 }
 
-/// How many events wait, by where they are, and who publishes them.
+/// The events of the outbox by state, and its relays.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "Outbox", rename_all = "camelCase")]
 struct OutboxView {
-    /// Waiting to be published.
+    /// Events to be published.
     pending: u64,
-    /// Waiting to be tried again.
+    /// Events to be retried.
     retry: u64,
-    /// Waiting behind one of the same key that is to be tried again.
+    /// Events blocked by an earlier one with the same key.
     blocked: u64,
-    /// Given up: dead letters.
+    /// Parked events: dead letters.
     dead: u64,
-    /// Dead letters that somebody threw away.
+    /// Discarded dead letters.
     discarded: u64,
-    /// For how long the oldest pending event has waited, in seconds; null: none is pending.
+    /// Age of the oldest pending event, in seconds; null: none is pending.
     #[oai(nullable)]
     oldest_age_seconds: Option<f64>,
-    /// The relays that are alive.
+    /// The live relays.
     relays: Vec<RelayView>,
 }
 
-/// A relay that is alive.
+/// A live relay.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "Relay", rename_all = "camelCase")]
 struct RelayView {
-    /// Its name, unlike any other's.
+    /// Its unique name.
     owner: String,
-    /// Its share of the 64 buckets of the outbox.
+    /// Number of its buckets, of the 64 of the outbox.
     buckets: u64,
-    /// For how long its leases still hold, in seconds.
+    /// Time until its leases expire, in seconds.
     lease_seconds: f64,
 }
 
@@ -71,13 +67,13 @@ pub struct AdminOutboxApi;
 
 #[OpenApi(tag = "Section::Admin")]
 impl AdminOutboxApi {
-    /// What waits to be published, and who publishes it.
+    /// Get the outbox: its unpublished events and its relays.
     #[oai(path = "/api/admin/outbox", method = "get", operation_id = "outbox")]
     async fn outbox(
         &self,
         app: Data<&Arc<App>>,
         _admin: Admin<CampaignRead>,
-    ) -> Result<Written<OutboxView>, Failure<Looking>> {
+    ) -> Result<Json<OutboxView>, Failure<Reading>> {
         let store = &app.store;
         let counts = store.outbox_counts(None).await?;
         let age = store.oldest_pending_age().await?;
@@ -89,7 +85,7 @@ impl AdminOutboxApi {
             dead,
             discarded,
         } = counts;
-        Ok(Written(OutboxView {
+        Ok(Json(OutboxView {
             pending,
             retry,
             blocked,

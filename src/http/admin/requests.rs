@@ -1,116 +1,53 @@
-//! Bodies of requests about campaigns: their schemas, and how they are read.
-
-use poem_openapi::Object;
-use poem_openapi::types::Example;
+//! Request bodies about campaigns.
 
 use crate::domain::campaign::CouponTerms;
 use crate::domain::{Instant, Kind, Reward, State};
-use crate::http::fields::{Fields, FromFields, INTEGER_MAX, Said};
-use crate::http::json::RequestBodySchema;
+use crate::http::fields::{Field, Fields, INTEGER_MAX, RequestObject, request_object};
 use crate::http::participations::QUANTITY_MAX;
 use crate::http::problem::Problem;
-use crate::http::views::{KindWord, RewardView, StateWord};
 use crate::parts::store::{CampaignChange, NewCampaign};
 
-/// Longest time a reservation can wait for its payment: a day.
+/// Longest time that a reservation can wait for its payment: a day.
 const HOLD_SECONDS_MAX: u32 = 86_400;
 
-/// Time a reservation waits for its payment when nothing is said.
+/// Default time that a reservation waits for its payment.
 const HOLD_SECONDS_DEFAULT: u32 = 120;
 
-/// Characters of a name and of a description, as the database keeps them.
-const NAME: std::ops::RangeInclusive<usize> = 1..=200;
-const DESCRIPTION: std::ops::RangeInclusive<usize> = 0..=4_000;
-
-const KINDS: [&str; 4] = ["coupon", "points", "time_deal", "general"];
+/// The states that a campaign can begin in.
 const FIRST_STATES: [&str; 3] = ["draft", "scheduled", "open"];
 
-/// Creates a campaign.
-#[derive(Object)]
-#[oai(rename_all = "camelCase", skip_serializing_if_is_none, example)]
-pub struct CreateCampaign {
-    /// Its name.
-    #[oai(validator(min_length = 1, max_length = 200))]
-    name: String,
-    /// What it is about; empty when left out.
-    #[oai(validator(max_length = 4000))]
-    description: Option<String>,
-    /// What kind of thing it hands out; `general` when left out. A `coupon` campaign needs a coupon as its
-    /// reward, a `points` campaign points, a `time_deal` an end.
-    kind: Option<KindWord>,
-    /// `draft` keeps it closed until it is opened; otherwise `opensAt` decides.
-    state: Option<StateWord>,
-    /// Units there are; null or left out: unlimited.
-    #[oai(
-        nullable,
-        validator(minimum(value = "0"), maximum(value = "9007199254740991"))
-    )]
-    total_stock: Option<u64>,
-    /// Units one user may hold; 1 when left out.
-    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
-    per_user_limit: Option<u32>,
-    /// Units one request may ask for; 1 when left out.
-    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
-    max_quantity: Option<u32>,
-    /// Price of a unit in the smallest unit of the currency; 0, null or left out: free.
-    #[oai(
-        nullable,
-        validator(minimum(value = "0"), maximum(value = "9007199254740991"))
-    )]
-    price: Option<u64>,
-    /// Seconds that a reservation of a paid campaign waits for its payment; 120 when left out.
-    #[oai(validator(minimum(value = "1"), maximum(value = "86400")))]
-    hold_seconds: Option<u32>,
-    /// First moment of the window; null or left out: open at once.
-    #[oai(nullable)]
-    opens_at: Option<Instant>,
-    /// End of the window, itself outside; null or left out: no end.
-    #[oai(nullable)]
-    closes_at: Option<Instant>,
-    /// What a participation earns; null or left out: nothing.
-    #[oai(nullable)]
-    reward: Option<RewardView>,
-    /// Whether a confirmed participation may be cancelled; false when left out.
-    cancellable: Option<bool>,
-}
-
-impl Example for CreateCampaign {
-    fn example() -> Self {
-        Self {
-            name: "First hundred".to_owned(),
-            description: Some("100 points for the first hundred.".to_owned()),
-            kind: Some(KindWord::Points),
-            state: None,
-            total_stock: Some(100),
-            per_user_limit: Some(1),
-            max_quantity: Some(1),
-            price: None,
-            hold_seconds: None,
-            opens_at: None,
-            closes_at: None,
-            reward: Some(RewardView {
-                points: Some(100),
-                coupon: None,
-            }),
-            cancellable: None,
-        }
+request_object! {
+    /// Creates a campaign.
+    pub struct Draft as "CreateCampaign" {
+        /// Its name.
+        name: String = text("name", 1..=200).required(),
+        /// Its description; empty when left out.
+        description: String = text("description", ..=4_000).optional().unwrap_or_default(),
+        /// The kind of goods that it hands out; `general` when left out. `coupon` needs a coupon as its reward, `points`
+        /// needs points, `time_deal` needs an end.
+        kind: Kind = word("kind", Kind::WORDS).optional().unwrap_or(Kind::General),
+        /// `draft` keeps the campaign closed until it is opened; otherwise `opensAt` decides.
+        state: Option<State> = word("state", &FIRST_STATES).optional(),
+        /// The terms.
+        terms: Terms = all_of(""),
+    }
+    example {
+        "name": "First hundred",
+        "description": "100 points for the first hundred.",
+        "kind": "points",
+        "totalStock": 100,
+        "perUserLimit": 1,
+        "maxQuantity": 1,
+        "reward": { "points": 100 },
     }
 }
 
-impl RequestBodySchema for CreateCampaign {
-    type Read = Draft;
-}
-
-/// A campaign to be created, read; which state it begins in depends on the time.
-pub struct Draft {
-    new: NewCampaign,
-    state: Option<State>,
-}
-
 impl Draft {
-    /// The campaign to create at `now`.
+    /// The campaign to create at `now`, which decides the state that it begins in.
     pub fn campaign(self, now: Instant) -> Result<NewCampaign, Problem> {
-        let opens_later = self.new.opens_at.is_some_and(|opens_at| opens_at > now);
+        let terms = self.terms;
+        let opens_at = terms.opens_at.value();
+        let opens_later = opens_at.is_some_and(|opens_at| opens_at > now);
         let state = match (self.state, opens_later) {
             (Some(State::Draft), _) => State::Draft,
             (Some(State::Scheduled), false) => {
@@ -128,202 +65,101 @@ impl Draft {
             (_, true) => State::Scheduled,
             (_, false) => State::Open,
         };
-        Ok(NewCampaign { state, ..self.new })
-    }
-}
-
-impl FromFields for Draft {
-    fn from_fields(fields: &mut Fields) -> Self {
-        let name = fields.text("name", &NAME);
-        let name = fields.required("name", name);
-        let description = fields.text("description", &DESCRIPTION);
-        let kind = fields.word("kind", &KINDS, Kind::parse);
-        let kind = fields.not_null("kind", kind);
-        let state = fields.word("state", &FIRST_STATES, State::parse);
-        let state = fields.not_null("state", state);
-        let terms = Terms::from_fields(fields);
-        let draft = Self {
-            new: NewCampaign {
-                name,
-                description: fields
-                    .not_null("description", description)
-                    .unwrap_or_default(),
-                kind: kind.unwrap_or(Kind::General),
-                state: State::Draft,
-                total_stock: terms.total_stock.value(),
-                per_user_limit: terms.per_user_limit.unwrap_or(1),
-                max_quantity: terms.max_quantity.unwrap_or(1),
-                price: terms.price.value().filter(|price| *price > 0),
-                hold_seconds: terms.hold_seconds.unwrap_or(HOLD_SECONDS_DEFAULT),
-                opens_at: terms.opens_at.value(),
-                closes_at: terms.closes_at.value(),
-                reward: terms.reward.value(),
-                cancellable: terms.cancellable.unwrap_or(false),
-            },
+        Ok(NewCampaign {
+            name: self.name,
+            description: self.description,
+            kind: self.kind,
             state,
-        };
-        check_window(fields, draft.new.opens_at, draft.new.closes_at);
-        draft
+            total_stock: terms.total_stock.value(),
+            per_user_limit: terms.per_user_limit.unwrap_or(1),
+            max_quantity: terms.max_quantity.unwrap_or(1),
+            price: terms.price.value().filter(|price| *price > 0),
+            hold_seconds: terms.hold_seconds.unwrap_or(HOLD_SECONDS_DEFAULT),
+            opens_at,
+            closes_at: terms.closes_at.value(),
+            reward: terms.reward.value(),
+            cancellable: terms.cancellable.unwrap_or(false),
+        })
     }
 }
 
-/// Changes a campaign. What is left out stays as it is.
-#[derive(Object)]
-#[oai(rename_all = "camelCase", skip_serializing_if_is_none, example)]
-pub struct ChangeCampaign {
-    /// Its name.
-    #[oai(validator(min_length = 1, max_length = 200))]
-    name: Option<String>,
-    /// What it is about.
-    #[oai(validator(max_length = 4000))]
-    description: Option<String>,
-    /// Units there are; null: unlimited.
-    #[oai(
-        nullable,
-        validator(minimum(value = "0"), maximum(value = "9007199254740991"))
-    )]
-    total_stock: Option<u64>,
-    /// Units one user may hold.
-    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
-    per_user_limit: Option<u32>,
-    /// Units one request may ask for.
-    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
-    max_quantity: Option<u32>,
-    /// Price of a unit in the smallest unit of the currency; 0 or null: free.
-    #[oai(
-        nullable,
-        validator(minimum(value = "0"), maximum(value = "9007199254740991"))
-    )]
-    price: Option<u64>,
-    /// Seconds that a reservation of a paid campaign waits for its payment.
-    #[oai(validator(minimum(value = "1"), maximum(value = "86400")))]
-    hold_seconds: Option<u32>,
-    /// First moment of the window; null: from the start.
-    #[oai(nullable)]
-    opens_at: Option<Instant>,
-    /// End of the window, itself outside; null: no end.
-    #[oai(nullable)]
-    closes_at: Option<Instant>,
-    /// What a participation earns; null: nothing.
-    #[oai(nullable)]
-    reward: Option<RewardView>,
-    /// Whether a confirmed participation may be cancelled; false when left out.
-    cancellable: Option<bool>,
+request_object! {
+    /// Changes a campaign. A field that is left out stays unchanged.
+    pub struct Change as "ChangeCampaign" {
+        /// Its name.
+        name: Option<String> = text("name", 1..=200).optional(),
+        /// Its description.
+        description: Option<String> = text("description", ..=4_000).optional(),
+        /// The terms.
+        terms: Terms = all_of(""),
+    }
+    example { "totalStock": 150 }
 }
 
-impl Example for ChangeCampaign {
-    fn example() -> Self {
+impl From<Change> for CampaignChange {
+    fn from(change: Change) -> Self {
+        let terms = change.terms;
+        let price = terms.price.change();
         Self {
-            name: None,
-            description: None,
-            total_stock: Some(150),
-            per_user_limit: None,
-            max_quantity: None,
-            price: None,
-            hold_seconds: None,
-            opens_at: None,
-            closes_at: None,
-            reward: None,
-            cancellable: None,
-        }
-    }
-}
-
-impl RequestBodySchema for ChangeCampaign {
-    type Read = Change;
-}
-
-/// A change, read.
-pub struct Change(pub CampaignChange);
-
-impl FromFields for Change {
-    fn from_fields(fields: &mut Fields) -> Self {
-        let name = fields.text("name", &NAME);
-        let description = fields.text("description", &DESCRIPTION);
-        let terms = Terms::from_fields(fields);
-        let change = CampaignChange {
             state: None,
-            name: fields.not_null("name", name),
-            description: fields.not_null("description", description),
+            name: change.name,
+            description: change.description,
             total_stock: terms.total_stock.change(),
             per_user_limit: terms.per_user_limit,
             max_quantity: terms.max_quantity,
-            price: terms
-                .price
-                .change()
-                .map(|price| price.filter(|price| *price > 0)),
+            price: price.map(|price| price.filter(|price| *price > 0)),
             hold_seconds: terms.hold_seconds,
             opens_at: terms.opens_at.change(),
             closes_at: terms.closes_at.change(),
             reward: terms.reward.change(),
             cancellable: terms.cancellable,
-        };
-        check_window(
-            fields,
-            change.opens_at.flatten(),
-            change.closes_at.flatten(),
-        );
-        Self(change)
-    }
-}
-
-/// The fields that creating and changing have in common.
-struct Terms {
-    total_stock: Said<u64>,
-    per_user_limit: Option<u32>,
-    max_quantity: Option<u32>,
-    price: Said<u64>,
-    hold_seconds: Option<u32>,
-    opens_at: Said<Instant>,
-    closes_at: Said<Instant>,
-    reward: Said<Reward>,
-    cancellable: Option<bool>,
-}
-
-impl Terms {
-    fn from_fields(fields: &mut Fields) -> Self {
-        let per_user_limit = fields.integer32("perUserLimit", 1..=QUANTITY_MAX);
-        let max_quantity = fields.integer32("maxQuantity", 1..=QUANTITY_MAX);
-        let hold_seconds = fields.integer32("holdSeconds", 1..=HOLD_SECONDS_MAX);
-        let cancellable = fields.flag("cancellable");
-        Self {
-            total_stock: fields.integer("totalStock", &(0..=INTEGER_MAX)),
-            per_user_limit: fields.not_null("perUserLimit", per_user_limit),
-            max_quantity: fields.not_null("maxQuantity", max_quantity),
-            price: fields.integer("price", &(0..=INTEGER_MAX)),
-            hold_seconds: fields.not_null("holdSeconds", hold_seconds),
-            opens_at: fields.instant("opensAt"),
-            closes_at: fields.instant("closesAt"),
-            reward: reward(fields),
-            cancellable: fields.not_null("cancellable", cancellable),
         }
     }
 }
 
-/// A window must not end before it begins; the rest of it only the store can check.
-fn check_window(fields: &mut Fields, opens_at: Option<Instant>, closes_at: Option<Instant>) {
-    if let (Some(opens_at), Some(closes_at)) = (opens_at, closes_at)
+request_object! {
+    /// The fields that creating and changing have in common.
+    struct Terms as "CampaignTerms" {
+        /// Units in stock; null: unlimited.
+        total_stock: Field<u64> = integer("totalStock", 0..=INTEGER_MAX).nullable(),
+        /// Units that one user may hold; 1 by default.
+        per_user_limit: Option<u32> = integer32("perUserLimit", 1..=QUANTITY_MAX).optional(),
+        /// Units that one request may ask for; 1 by default.
+        max_quantity: Option<u32> = integer32("maxQuantity", 1..=QUANTITY_MAX).optional(),
+        /// Price of a unit in the smallest unit of the currency; 0 or null: free.
+        price: Field<u64> = integer("price", 0..=INTEGER_MAX).nullable(),
+        /// Seconds that a reservation waits for its payment; 120 by default.
+        hold_seconds: Option<u32> = integer32("holdSeconds", 1..=HOLD_SECONDS_MAX).optional(),
+        /// Start of the window; null: no start.
+        opens_at: Field<Instant> = instant("opensAt").nullable(),
+        /// End of the window, exclusive; null: no end.
+        closes_at: Field<Instant> = instant("closesAt").nullable(),
+        /// Reward of a participation; null: none.
+        reward: Field<Reward> = object("reward").nullable().flatten(),
+        /// Whether a confirmed participation may be cancelled; false by default.
+        cancellable: Option<bool> = flag("cancellable").optional(),
+    }
+    check check_window
+}
+
+/// A window must not end before it begins. The store checks the rest.
+fn check_window(fields: &mut Fields, terms: &Terms) {
+    if let (Field::Value(opens_at), Field::Value(closes_at)) = (&terms.opens_at, &terms.closes_at)
         && closes_at <= opens_at
     {
         fields.wrong("closesAt", "must be after opensAt");
     }
 }
 
-fn reward(fields: &mut Fields) -> Said<Reward> {
-    match fields.object::<Option<Reward>>("reward") {
-        Said::This(Some(reward)) => Said::This(reward),
-        Said::Null => Said::Null,
-        Said::This(None) | Said::Nothing => Said::Nothing,
-    }
-}
+impl RequestObject for Option<Reward> {
+    const NAME: &'static str = "Reward";
+    const DESCRIPTION: &'static str = "The reward of a participation: either points or a coupon.";
 
-impl FromFields for Option<Reward> {
-    fn from_fields(fields: &mut Fields) -> Self {
-        let points = fields.integer32("points", 1..=u32::MAX);
-        let points = fields.not_null("points", points);
-        let coupon = fields.object::<CouponTerms>("coupon");
-        let coupon = fields.not_null("coupon", coupon);
-        match (points, coupon) {
+    fn define(fields: &mut Fields) -> Self {
+        let points = fields.integer32("points", "Number of points.", 1..=u32::MAX);
+        let points = points.optional();
+        let coupon = fields.object::<CouponTerms>("coupon", "A coupon with these terms.");
+        match (points, coupon.optional()) {
             (Some(points), None) => Some(Reward::Points(points)),
             (None, Some(terms)) => Some(Reward::Coupon(terms)),
             _ => {
@@ -334,23 +170,30 @@ impl FromFields for Option<Reward> {
     }
 }
 
-impl FromFields for CouponTerms {
-    fn from_fields(fields: &mut Fields) -> Self {
-        let discount_amount = fields.integer("discountAmount", &(1..=INTEGER_MAX));
-        let minimum_order_amount = fields.integer("minimumOrderAmount", &(0..=INTEGER_MAX));
-        let valid_from = fields.instant("validFrom").value();
-        let valid_until = fields.instant("validUntil").value();
-        if let (Some(from), Some(until)) = (valid_from, valid_until)
-            && until < from
-        {
-            fields.wrong("validUntil", "must not be before validFrom");
-        }
-        Self {
-            discount_amount: fields.required("discountAmount", discount_amount),
-            minimum_order_amount: minimum_order_amount.value().unwrap_or(0),
-            valid_from,
-            valid_until,
-        }
+request_object! {
+    /// The terms of a coupon; amounts are in the smallest unit of the currency.
+    for CouponTerms as "Coupon" {
+        /// Discount on an order.
+        discount_amount = integer("discountAmount", 1..=INTEGER_MAX).required(),
+        /// Minimum amount of an order; 0 when left out.
+        minimum_order_amount = integer("minimumOrderAmount", ..=INTEGER_MAX)
+            .in_schema(|schema| schema.default = Some(0.into()))
+            .lenient()
+            .value()
+            .unwrap_or(0),
+        /// Start of its validity; null or left out: no start.
+        valid_from = instant("validFrom").nullable().value(),
+        /// End of its validity, inclusive; null: no end.
+        valid_until = instant("validUntil").nullable().value(),
+    }
+    check check_validity
+}
+
+fn check_validity(fields: &mut Fields, terms: &CouponTerms) {
+    if let (Some(from), Some(until)) = (terms.valid_from, terms.valid_until)
+        && until < from
+    {
+        fields.wrong("validUntil", "must not be before validFrom");
     }
 }
 

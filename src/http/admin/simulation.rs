@@ -1,147 +1,80 @@
-//! Simulated participants for admins. Not there unless the configuration says so: whoever asks then is told
-//! that there is no such thing.
+//! Simulated participants for admins. Without `test.endpoints` every operation gets 404.
 
 use std::sync::Arc;
 
-use poem::http::{HeaderValue, StatusCode, header};
 use poem::web::Data;
-use poem::{FromRequest, IntoResponse, Request, RequestBody, Response};
+use poem::{FromRequest, Request, RequestBody};
+use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
-use poem_openapi::payload::Payload;
-use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
-use poem_openapi::types::Type;
-use poem_openapi::{ApiResponse, OpenApi};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::simulation_requests::{Bulk, Load, SimulateBulk, SimulateLoad};
+use super::simulation_requests::{Bulk, Load};
 use crate::access::identity::TestRun;
 use crate::domain::{AuditAction, AuditNote, Origin};
 use crate::http::auth::Admin;
-use crate::http::json::{Checked, Written};
-use crate::http::origin::origin;
-use crate::http::problem::{Failure, Problem, documented};
+use crate::http::created::Created;
+use crate::http::json::{Json, JsonRequest};
+use crate::http::problem::{Failure, Problem, documented, wrong_state};
 use crate::http::views::SimulationView;
 use crate::http::{App, Section};
 use crate::operate::simulate::{self, Kind, Plan, SimulateError, Simulator};
 
 documented! {
-    /// Problems of starting a simulation.
-    Starting {
-        400 => "The body is not JSON (MALFORMED).",
-        401 => "No or no valid admin token (UNAUTHENTICATED).",
-        403 => "The admin API is closed (ADMIN_CLOSED), or a user is asking (FORBIDDEN).",
-        404 => "Simulations are off, or there is no such campaign (NOT_FOUND).",
-        408 => "The body did not come in time (REQUEST_TIMEOUT).",
-        409 => "As many simulations run as may (TOO_MANY_JOBS).",
-        413 => "The body is too large (TOO_LARGE).",
-        415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
-        422 => "A value cannot be accepted (INVALID).",
+    Starting: [BODY, ADMIN] {
+        404 => "Simulations are disabled, or there is no such campaign (NOT_FOUND).",
+        409 => "The maximum number of simulations is running (TOO_MANY_JOBS).",
     }
-    /// Problems of looking at a simulation.
-    Looking {
-        401 => "No or no valid admin token (UNAUTHENTICATED).",
-        403 => "The admin API is closed (ADMIN_CLOSED), or a user is asking (FORBIDDEN).",
-        404 => "Simulations are off, or there is no such job, not any more, or not in this replica (NOT_FOUND).",
-        422 => "A value cannot be accepted (INVALID).",
+    Reading: [ADMIN, PARAMETERS] {
+        404 => "Simulations are disabled, or this replica has no such job (NOT_FOUND).",
     }
-    /// Problems of cancelling a simulation.
-    Cancelling {
-        401 => "No or no valid admin token (UNAUTHENTICATED).",
-        403 => "The admin API is closed (ADMIN_CLOSED), or a user is asking (FORBIDDEN).",
-        404 => "Simulations are off, or there is no such job, not any more, or not in this replica (NOT_FOUND).",
+    Cancelling: [ADMIN, PARAMETERS] {
+        404 => "Simulations are disabled, or this replica has no such job (NOT_FOUND).",
         409 => "It has ended (WRONG_STATE).",
-        422 => "A value cannot be accepted (INVALID).",
     }
 }
 
-/// Simulations, where they are on.
-struct On(Simulator);
+/// The simulator, if simulations are enabled.
+struct Enabled(Simulator);
 
-impl<'a> FromRequest<'a> for On {
+impl<'a> FromRequest<'a> for Enabled {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
         let app = request.data::<Arc<App>>().ok_or_else(Problem::internal)?;
         let simulator = app.simulator.clone();
-        let off = || Problem::not_found("Simulations are off (test.endpoints).");
-        Ok(Self(simulator.ok_or_else(off)?))
-    }
-}
-
-/// A simulation that was started.
-pub struct Begun(SimulationView);
-
-impl IntoResponse for Begun {
-    fn into_response(self) -> Response {
-        let location = format!("/api/admin/test/load/{}", self.0.job_id);
-        let mut response = Written(self.0).into_response();
-        response.set_status(StatusCode::ACCEPTED);
-        if let Ok(location) = HeaderValue::from_str(&location) {
-            response.headers_mut().insert(header::LOCATION, location);
-        }
-        response
-    }
-}
-
-impl ApiResponse for Begun {
-    fn meta() -> MetaResponses {
-        MetaResponses {
-            responses: vec![MetaResponse {
-                description: "Started.",
-                status: Some(202),
-                status_range: None,
-                content: vec![MetaMediaType {
-                    content_type: Written::<SimulationView>::CONTENT_TYPE,
-                    schema: Written::<SimulationView>::schema_ref(),
-                }],
-                headers: vec![MetaHeader {
-                    name: "Location".to_owned(),
-                    description: Some("Where its result is.".to_owned()),
-                    required: false,
-                    deprecated: false,
-                    schema: String::schema_ref(),
-                }],
-            }],
-        }
-    }
-
-    fn register(registry: &mut Registry) {
-        SimulationView::register(registry);
+        let disabled = || Problem::not_found("Simulations are disabled (test.endpoints).");
+        Ok(Self(simulator.ok_or_else(disabled)?))
     }
 }
 
 impl From<SimulateError> for Problem {
     fn from(error: SimulateError) -> Self {
         match error {
-            SimulateError::TooMany(bound) => Self::new(
-                StatusCode::CONFLICT,
+            SimulateError::TooMany(bound) => Self::conflict(
                 "TOO_MANY_JOBS",
                 "Too many simulations",
-                format!(
-                    "As many simulations run as may at the same time: {bound} (test.jobs_max)."
-                ),
+                format!("At most {bound} simulations run at the same time (test.jobs_max)."),
             )
             .with_member("jobsMax", bound),
-            SimulateError::Unknown => Self::not_found("There is no such simulation here."),
-            SimulateError::Over => Self::new(
-                StatusCode::CONFLICT,
-                "WRONG_STATE",
-                "Not possible in this state",
-                "The simulation has ended.",
-            ),
+            SimulateError::Unknown => {
+                Self::not_found("There is no such simulation in this replica.")
+            }
+            SimulateError::Over => wrong_state("The simulation has ended."),
         }
     }
 }
+
+type Started = Result<Created<SimulationView>, Failure<Starting>>;
 
 /// Simulated participants.
 pub struct AdminSimulationApi;
 
 #[OpenApi(tag = "Section::Admin")]
 impl AdminSimulationApi {
-    /// Let many users take part.
+    /// Let many users participate.
     ///
-    /// For trying out: off (404) unless `test.endpoints` is set. Each is another user, made up: their
-    /// numbers lie between 9000000000000000 and 9007199254740991. They take part as anybody does, and what
-    /// they get is gone. Each waits until there is room for it.
+    /// For tests: 404 unless `test.endpoints` is set. Each participation has its own invented user, with an id between
+    /// 9000000000000000 and 9007199254740991. The participations are real and use up the stock. Each waits until there
+    /// is room for it.
     #[oai(
         path = "/api/admin/test/participate-bulk",
         method = "post",
@@ -151,20 +84,20 @@ impl AdminSimulationApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<TestRun>,
-        on: On,
+        simulator: Enabled,
         request: &Request,
-        body: Checked<SimulateBulk>,
-    ) -> Result<Begun, Failure<Starting>> {
+        body: JsonRequest<Bulk>,
+    ) -> Started {
         let Bulk { campaign, count } = body.0;
         let plan = Plan::bulk(campaign, count);
-        Ok(begin(&app, &on.0, plan, origin(admin.actor(), request)).await?)
+        Ok(start(&app, &simulator.0, plan, admin.origin(request)).await?)
     }
 
     /// Measure `/participation` from within.
     ///
-    /// For trying out: off (404) unless `test.endpoints` is set. Each request is another user's: those from
-    /// `firstUserId` on, or made up, with numbers between 9000000000000000 and 9007199254740991. They take
-    /// part as anybody does, and what they get is gone.
+    /// For tests: 404 unless `test.endpoints` is set. Each request has its own user: those from `firstUserId` on, or
+    /// invented ones with ids between 9000000000000000 and 9007199254740991. The participations are real and use up the
+    /// stock.
     #[oai(
         path = "/api/admin/test/load/async",
         method = "post",
@@ -174,17 +107,17 @@ impl AdminSimulationApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<TestRun>,
-        on: On,
+        simulator: Enabled,
         request: &Request,
-        body: Checked<SimulateLoad>,
-    ) -> Result<Begun, Failure<Starting>> {
+        body: JsonRequest<Load>,
+    ) -> Started {
         let plan = planned(Kind::Async, body.0);
-        Ok(begin(&app, &on.0, plan, origin(admin.actor(), request)).await?)
+        Ok(start(&app, &simulator.0, plan, admin.origin(request)).await?)
     }
 
     /// Measure `/participation-sync` from within.
     ///
-    /// As `load/async`, by the other path.
+    /// Like `load/async`, on the other path.
     #[oai(
         path = "/api/admin/test/load/sync",
         method = "post",
@@ -194,18 +127,17 @@ impl AdminSimulationApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<TestRun>,
-        on: On,
+        simulator: Enabled,
         request: &Request,
-        body: Checked<SimulateLoad>,
-    ) -> Result<Begun, Failure<Starting>> {
+        body: JsonRequest<Load>,
+    ) -> Started {
         let plan = planned(Kind::Sync, body.0);
-        Ok(begin(&app, &on.0, plan, origin(admin.actor(), request)).await?)
+        Ok(start(&app, &simulator.0, plan, admin.origin(request)).await?)
     }
 
-    /// Look at a simulation.
+    /// Get a simulation.
     ///
-    /// The replica that was asked to start it knows of it, for an hour after its end unless configured
-    /// otherwise.
+    /// Only the replica that started it knows it, by default for an hour after its end.
     #[allow(clippy::unused_async, reason = "the framework awaits every operation")]
     #[oai(
         path = "/api/admin/test/load/:jobId",
@@ -215,17 +147,17 @@ impl AdminSimulationApi {
     async fn job(
         &self,
         _admin: Admin<TestRun>,
-        on: On,
+        simulator: Enabled,
         /// Id of the job.
         #[oai(name = "jobId")]
         id: Path<Uuid>,
-    ) -> Result<Written<SimulationView>, Failure<Looking>> {
-        Ok(Written(on.0.report(id.0)?.into()))
+    ) -> Result<Json<SimulationView>, Failure<Reading>> {
+        Ok(Json(simulator.0.report(id.0)?.into()))
     }
 
     /// Cancel a simulation.
     ///
-    /// No more requests are begun, and those under way are answered. Safe to repeat.
+    /// No further requests begin, and those in flight complete. Safe to repeat.
     #[oai(
         path = "/api/admin/test/load/:jobId/cancel",
         method = "post",
@@ -235,20 +167,20 @@ impl AdminSimulationApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<TestRun>,
-        on: On,
+        simulator: Enabled,
         request: &Request,
         /// Id of the job.
         #[oai(name = "jobId")]
         id: Path<Uuid>,
-    ) -> Result<Written<SimulationView>, Failure<Cancelling>> {
-        let report = on.0.cancel(id.0).await?;
-        let by = origin(admin.actor(), request);
+    ) -> Result<Json<SimulationView>, Failure<Cancelling>> {
+        let report = simulator.0.cancel(id.0).await?;
+        let by = admin.origin(request);
         let campaign = report.plan.campaign;
         let note = AuditNote::about(by, AuditAction::SimulationCancel, campaign)
             .of(&report.id)
             .to(json!({ "done": report.figures.done }));
         app.store.note(&note).await?;
-        Ok(Written(report.into()))
+        Ok(Json(report.into()))
     }
 }
 
@@ -270,8 +202,13 @@ fn planned(kind: Kind, load: Load) -> Plan {
     }
 }
 
-/// Starts a job in a campaign that is there. Who did it is written down, or it does not go on.
-async fn begin(app: &App, simulator: &Simulator, plan: Plan, by: Origin) -> Result<Begun, Problem> {
+/// Starts a job in an existing campaign. If the audit entry cannot be written, the job is cancelled.
+async fn start(
+    app: &App,
+    simulator: &Simulator,
+    plan: Plan,
+    by: Origin,
+) -> Result<Created<SimulationView>, Problem> {
     if app.store.campaign(plan.campaign).await?.is_none() {
         return Err(Problem::not_found("There is no such campaign."));
     }
@@ -292,5 +229,5 @@ async fn begin(app: &App, simulator: &Simulator, plan: Plan, by: Origin) -> Resu
         return Err(error.into());
     }
     tracing::info!(job.id = %view.job_id, campaign.id = %plan.campaign, "simulation started");
-    Ok(Begun(view))
+    Ok(Created(view))
 }

@@ -1,109 +1,92 @@
-//! The installation for those who watch it: what waits to be published, which replicas publish what,
-//! what the breakers hold back, and whether the parts answer.
+//! The state of the installation for admins: the outbox, the replicas that publish it, the breakers and the health of
+//! the parts.
 
 use std::sync::Arc;
 
 use poem::web::Data;
-use poem_openapi::{Enum, Object, OpenApi};
+use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 
 use crate::access::identity::CampaignRead;
 use crate::domain::{Instant, Stream};
 use crate::http::auth::Admin;
 use crate::http::health::PartView;
-use crate::http::json::Written;
+use crate::http::json::Json;
 use crate::http::problem::{Failure, documented};
+use crate::http::words::{Word, vocabulary};
 use crate::http::{App, Section};
 use crate::operate::system::{BreakerState, Guards, SystemState};
 use crate::parts::store::RelaySeat;
 
 documented! {
-    /// Problems of watching the installation.
-    Watching {
-        401 => "No or no valid token (UNAUTHENTICATED, INVALID_TOKEN).",
-        403 => "The token lacks the scope (MISSING_SCOPE), a user is asking (FORBIDDEN), or the admin API is closed (ADMIN_CLOSED).",
-    }
+    Reading: [ADMIN] {}
 }
 
-/// What a breaker does with records or calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]
-#[serde(rename_all = "snake_case")]
-#[oai(rename = "BreakerState", rename_all = "snake_case")]
-enum BreakerWord {
-    /// Lets them go.
-    Closed,
-    /// Holds them back.
-    Open,
-    /// Lets one go, to find out whether the others can.
-    Probing,
-}
+vocabulary!(
+    BreakerState,
+    "BreakerState",
+    "The state of a breaker: `closed` lets calls pass, `open` blocks them, `probing` lets one pass as a test.",
+    Closed = "closed",
+    Open = "open",
+    Probing = "probing"
+);
 
-impl From<BreakerState> for BreakerWord {
-    fn from(state: BreakerState) -> Self {
-        match state {
-            BreakerState::Closed => Self::Closed,
-            BreakerState::Open => Self::Open,
-            BreakerState::Probing => Self::Probing,
-        }
-    }
-}
-
-/// A breaker of the replica that answers.
+/// A breaker of the replica that responds.
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "Breaker")]
 struct BreakerView {
-    /// What it stands before: `gate`, `broker`, or a topic, `participation` or `campaign`.
+    /// What it guards: `gate`, `broker`, or the topic `participation` or `campaign`.
     name: String,
-    /// What it does.
-    state: BreakerWord,
+    /// Its state.
+    state: Word<BreakerState>,
 }
 
-/// What waits to be published, of all replicas.
+/// The unpublished events of all replicas.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "Waiting", rename_all = "camelCase")]
 struct WaitingView {
-    /// Waiting to be published.
+    /// Events to be published.
     pending: u64,
-    /// Waiting to be tried again.
+    /// Events to be retried.
     retry: u64,
-    /// Waiting behind one of the same key that is to be tried again.
+    /// Events blocked by an earlier one with the same key.
     blocked: u64,
-    /// Given up: dead letters.
+    /// Parked events: dead letters.
     dead: u64,
-    /// For how long the oldest pending event has waited, in seconds; null: none is pending.
+    /// Age of the oldest pending event, in seconds; null: none is pending.
     #[oai(nullable)]
     oldest_age_seconds: Option<f64>,
 }
 
-/// A replica whose relay is alive.
+/// A replica with a live relay.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "Replica", rename_all = "camelCase")]
 struct ReplicaView {
-    /// Its name, unlike any other's.
+    /// Its unique name.
     owner: String,
-    /// The buckets of the outbox, of 64, that it publishes.
+    /// The buckets that it publishes, of the 64 of the outbox.
     buckets: Vec<u16>,
-    /// For how long its leases still hold, in seconds.
+    /// Time until its leases expire, in seconds.
     lease_seconds: f64,
-    /// Whether it is the one that answers.
+    /// Whether it is the one that responds.
     here: bool,
 }
 
-/// The installation at a moment, at most a second old unless counting what waits takes long.
+/// The state of the installation, at most a second old unless counting the events takes longer.
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "System")]
 struct SystemView {
-    /// When this was read.
+    /// When it was read.
     at: Instant,
-    /// What waits to be published.
+    /// The unpublished events.
     outbox: WaitingView,
     /// The replicas that publish.
     replicas: Vec<ReplicaView>,
-    /// The breakers of the replica that answers.
+    /// The breakers of the replica that responds.
     breakers: Vec<BreakerView>,
-    /// Whether the parts answer the replica that answers.
+    /// The health of the parts, as seen by the replica that responds.
     parts: Vec<PartView>,
 }
 
@@ -157,17 +140,17 @@ pub struct AdminSystemApi;
 
 #[OpenApi(tag = "Section::Admin")]
 impl AdminSystemApi {
-    /// How the installation does.
+    /// Get the state of the installation.
     ///
-    /// Cheap to ask every second, by however many: it is read once for all of them.
+    /// All clients share one read a second, so that it is cheap to poll.
     #[oai(path = "/api/admin/system", method = "get", operation_id = "system")]
     async fn system(
         &self,
         app: Data<&Arc<App>>,
         _admin: Admin<CampaignRead>,
-    ) -> Result<Written<SystemView>, Failure<Watching>> {
+    ) -> Result<Json<SystemView>, Failure<Reading>> {
         let (state, parts) = tokio::join!(app.system.state(), app.health.check());
         let parts = parts.iter().map(PartView::from).collect();
-        Ok(Written(SystemView::of(state?.as_ref(), parts)))
+        Ok(Json(SystemView::of(state?.as_ref(), parts)))
     }
 }

@@ -1,7 +1,6 @@
-//! Admins, and the scope that each of their operations needs.
+//! Admins, and the scopes that each of their operations needs.
 //!
-//! `Admin` cannot be written without saying which: an operation that forgot its scope would not
-//! compile.
+//! `Admin` cannot be written without its scopes: an operation without them does not compile.
 
 use std::marker::PhantomData;
 
@@ -10,16 +9,17 @@ use poem::{Request, RequestBody};
 use poem_openapi::registry::Registry;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use super::shown::{Asking, Shown};
-use super::{forbidden, policy, register_session, scheme};
+use super::authenticator::{Authenticator, Credentials};
+use super::{register_session, scheme};
 use crate::access::identity::{Needs, Scope, Scopes, Verified};
 use crate::access::security_events::{Detail, SecurityEvent};
-use crate::domain::Actor;
-use crate::http::origin::Entry;
-use crate::http::problem::{Problem, unauthenticated};
-use crate::http::settings::{Auth, Policy};
+use crate::domain::{Actor, Origin};
+use crate::http::policy::Policy;
+use crate::http::problem::Problem;
+use crate::http::request_context::{RequestContext, origin};
+use crate::http::settings::Auth;
 
-/// Proof that somebody is asking who has the scopes `S`. The admin token has all there are.
+/// Proof that the caller has the scopes `S`. The admin token has all of them.
 #[derive(Clone, Debug)]
 pub struct Admin<S> {
     actor: Actor,
@@ -28,34 +28,40 @@ pub struct Admin<S> {
 }
 
 impl<S: Needs> Admin<S> {
-    /// Who is asking.
+    /// The caller, for the audit log.
     #[must_use]
     pub const fn actor(&self) -> &Actor {
         &self.actor
     }
 
-    /// All that they may do.
+    /// The origin of the request, for the audit log.
+    #[must_use]
+    pub fn origin(&self, request: &Request) -> Origin {
+        origin(&self.actor, request)
+    }
+
+    /// All scopes of the caller.
     #[must_use]
     pub const fn scopes(&self) -> Scopes {
         self.scopes
     }
 
-    /// Lets in whoever has the scopes.
-    pub(super) async fn admit(asking: &Asking<'_>) -> Result<Self, Problem> {
-        let policy = asking.policy;
-        open(policy)?;
-        let (actor, scopes) = match asking.shown().await? {
-            Shown::AdminToken(which) => (Actor::AdminToken(which), Scopes::ALL),
-            Shown::Token(token) => (actor_of(&token, &policy.auth), token.scopes),
-            Shown::User(user) => {
-                scope_missing(asking, &Actor::User(user), "user");
-                return Err(forbidden("This takes an admin."));
+    /// Requires the scopes.
+    pub(super) async fn require(request: &Authenticator<'_>) -> Result<Self, Problem> {
+        let policy = request.policy;
+        require_open(policy)?;
+        let (actor, scopes) = match request.credentials().await? {
+            Credentials::AdminToken(which) => (Actor::AdminToken(which), Scopes::ALL),
+            Credentials::Verified(token) => (actor_of(&token, &policy.auth), token.scopes),
+            Credentials::User(user) => {
+                report_missing_scope(request, &Actor::User(user), "user");
+                return Err(Problem::forbidden("The operation is for admins."));
             }
-            Shown::Nothing => return Err(unauthenticated(wanted(&policy.auth))),
+            Credentials::Missing => return Err(Problem::unauthenticated(needed(&policy.auth))),
         };
         if let Some(lacking) = S::SCOPES.lacking(scopes) {
-            scope_missing(asking, &actor, lacking.as_str());
-            return Err(missing(lacking));
+            report_missing_scope(request, &actor, lacking.as_str());
+            return Err(missing_scope(lacking));
         }
         Ok(Self {
             actor,
@@ -65,7 +71,7 @@ impl<S: Needs> Admin<S> {
     }
 }
 
-/// Whom a token or a session names.
+/// The actor that a token or a session names.
 fn actor_of(token: &Verified, auth: &Auth) -> Actor {
     match (auth, token.user) {
         (Auth::Sessions(..), Some(user)) => Actor::Account(user),
@@ -73,31 +79,31 @@ fn actor_of(token: &Verified, auth: &Auth) -> Actor {
     }
 }
 
-fn scope_missing(asking: &Asking<'_>, actor: &Actor, scope: &'static str) {
+fn report_missing_scope(request: &Authenticator<'_>, actor: &Actor, scope: &'static str) {
     let detail = Detail {
         actor: Some(actor.to_string()),
         reason: Some(scope),
-        ..asking.detail()
+        ..request.detail()
     };
-    let security = &asking.policy.security;
+    let security = &request.policy.security;
     security.report(SecurityEvent::ScopeMissing, &detail);
 }
 
-/// What is wanted of whoever says nothing.
-fn wanted(auth: &Auth) -> &'static str {
+/// The detail for a request without credentials.
+fn needed(auth: &Auth) -> &'static str {
     match auth {
-        Auth::Trusted => "This takes the admin token: Authorization: Bearer TOKEN.",
+        Auth::Trusted => "The operation needs the admin token: Authorization: Bearer TOKEN.",
         Auth::Jwt(_) => {
-            "This takes the admin token, or one with the scope for it: Authorization: Bearer TOKEN."
+            "The operation needs the admin token or one with its scope: Authorization: Bearer TOKEN."
         }
         Auth::Sessions(..) => {
-            "This takes the admin token (Authorization: Bearer TOKEN), or a session with the scope for it."
+            "The operation needs the admin token (Authorization: Bearer TOKEN) or a session with its scope."
         }
     }
 }
 
-/// Nobody can be an admin where participants are trusted and no admin token is configured.
-fn open(policy: &Policy) -> Result<(), Problem> {
+/// Where callers are trusted, only a configured admin token opens the admin API.
+fn require_open(policy: &Policy) -> Result<(), Problem> {
     match policy.auth {
         Auth::Trusted if !policy.admin_tokens.is_configured() => Err(Problem::new(
             StatusCode::FORBIDDEN,
@@ -109,14 +115,14 @@ fn open(policy: &Policy) -> Result<(), Problem> {
     }
 }
 
-/// An admin, but not for this.
-pub(super) fn missing(scope: Scope) -> Problem {
+/// 403: an admin without the scope of the operation.
+pub(super) fn missing_scope(scope: Scope) -> Problem {
     let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
     let problem = Problem::new(
         StatusCode::FORBIDDEN,
         "MISSING_SCOPE",
         "A scope is missing",
-        format!("This takes the scope {scope}."),
+        format!("The operation needs the scope {scope}."),
     )
     .with_member("scope", scope.as_str());
     match HeaderValue::from_str(&challenge) {
@@ -125,7 +131,7 @@ pub(super) fn missing(scope: Scope) -> Problem {
     }
 }
 
-/// Puts the scheme into the OpenAPI document.
+/// Registers the scheme in the OpenAPI document.
 pub(super) fn register(registry: &mut Registry) {
     registry.create_security_scheme(
         "admin",
@@ -157,8 +163,12 @@ impl<'a, S: Needs> ApiExtractor<'a> for Admin<S> {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
-        let admin = Self::admit(&Asking::of(request, policy(request)?)).await?;
-        Entry::check_address(request)?;
+        let admin = Self::require(&Authenticator::of(
+            request,
+            RequestContext::policy(request)?,
+        ))
+        .await?;
+        RequestContext::check_url(request)?;
         Ok(admin)
     }
 }

@@ -1,52 +1,19 @@
-//! Who is asking by the cookie of a session.
+//! The cookie of a session, for operations about the session itself.
 
 use poem::{Request, RequestBody};
 use poem_openapi::registry::Registry;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
-use super::shown::{Asking, Shown};
-use super::{Auth, policy, register_session};
-use crate::access::accounts::{Accounts, SessionToken};
-use crate::access::identity::Verified;
-use crate::access::security_events::{Detail, SecurityEvent};
-use crate::domain::Actor;
-use crate::http::cookies::{Cookies, cookie};
-use crate::http::csrf;
-use crate::http::origin::Entry;
-use crate::http::problem::{Problem, unauthenticated};
+use super::register_session;
+use crate::access::accounts::SessionToken;
+use crate::http::cookies::cookie;
+use crate::http::request_context::RequestContext;
+use crate::http::settings::Auth;
 
-/// What is said to those whose session is over, or never was.
-pub const LOGGED_OUT: &str = "Nobody is logged in by this cookie: log in again.";
+/// The detail for a session that is over, or never existed.
+pub const LOGGED_OUT: &str = "The session is over: log in again.";
 
-/// What the request shows by its cookie. Where sessions cannot be asked, nobody is let through.
-pub(super) async fn shown(
-    asking: &Asking<'_>,
-    accounts: &Accounts,
-    cookies: Cookies,
-) -> Result<Shown, Problem> {
-    let Some(value) = cookie(asking.headers, cookies.session())? else {
-        return Ok(Shown::Nothing);
-    };
-    let token = SessionToken::parse(value).ok_or_else(|| unauthenticated(LOGGED_OUT))?;
-    let session = accounts.session(&token).await?;
-    let session = session.ok_or_else(|| unauthenticated(LOGGED_OUT))?;
-    csrf::check(asking.method, asking.headers, &token).inspect_err(|_| {
-        accounts.metrics().forged();
-        let detail = Detail {
-            actor: Some(Actor::Account(session.user).to_string()),
-            ..asking.detail()
-        };
-        let security = &asking.policy.security;
-        security.report(SecurityEvent::CsrfRefused, &detail);
-    })?;
-    Ok(Shown::Token(Verified {
-        subject: session.user.to_string(),
-        user: Some(session.user),
-        scopes: session.scopes,
-    }))
-}
-
-/// The cookie of a session, for those who ask about the session itself: whose it is they find out.
+/// The token in the cookie of a session. The operation finds out whose it is.
 pub struct SessionCookie(pub Option<SessionToken>);
 
 impl<'a> ApiExtractor<'a> for SessionCookie {
@@ -68,8 +35,8 @@ impl<'a> ApiExtractor<'a> for SessionCookie {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
-        Entry::check_address(request)?;
-        let Auth::Sessions(_, cookies) = &policy(request)?.auth else {
+        RequestContext::check_url(request)?;
+        let Auth::Sessions(_, cookies) = &RequestContext::policy(request)?.auth else {
             return Ok(Self(None));
         };
         let value = cookie(request.headers(), cookies.session())?;

@@ -1,10 +1,16 @@
-use poem::http::{HeaderMap, HeaderValue, Method, header};
+use std::sync::Arc;
 
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use super::authenticator::Authenticator;
 use super::*;
 use crate::access::identity::{
     Algorithm, CampaignRead, KeySet, Keys, Rules, Scope, TokenTypes, Verifier,
 };
-use crate::http::settings::Settings;
+use crate::domain::AdminToken;
+use crate::http::policy::Policy;
+use crate::http::problem::Problem;
+use crate::http::settings::{Auth, Settings};
 use crate::runtime::clock::Clock;
 
 const ADMIN: Caller = Caller::Admin(AdminToken::Current);
@@ -16,7 +22,7 @@ fn with_token() -> Policy {
     })
 }
 
-/// A service that believes tokens, and none that this test could have.
+/// A service that verifies tokens; this test can make none.
 fn with_jwt(admin_token: Option<&str>) -> Policy {
     let rules = Rules {
         issuer: "issuer".to_owned(),
@@ -37,8 +43,8 @@ fn authorization(value: &'static str) -> HeaderMap {
     HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))])
 }
 
-fn asking<'a>(headers: &'a HeaderMap, policy: &'a Policy) -> Asking<'a> {
-    Asking {
+fn authenticator<'a>(headers: &'a HeaderMap, policy: &'a Policy) -> Authenticator<'a> {
+    Authenticator {
         method: &Method::POST,
         headers,
         address: None,
@@ -47,17 +53,20 @@ fn asking<'a>(headers: &'a HeaderMap, policy: &'a Policy) -> Asking<'a> {
 }
 
 async fn caller(headers: &HeaderMap, policy: &Policy) -> Result<Caller, Problem> {
-    Caller::shown(&asking(headers, policy).shown().await?, &policy.auth)
+    Caller::with(
+        authenticator(headers, policy).credentials().await?,
+        &policy.auth,
+    )
 }
 
 #[tokio::test]
 async fn an_integer_is_a_user_and_the_token_is_an_admin() {
     let policy = with_token();
-    let asked = async |value| caller(&authorization(value), &policy).await;
+    let caller_of = async |value| caller(&authorization(value), &policy).await;
     let user = Caller::User(UserId(42), Scopes::default());
-    assert_eq!(asked("42").await.unwrap(), user);
-    assert_eq!(asked("Bearer s3cret").await.unwrap(), ADMIN);
-    assert_eq!(asked("bearer s3cret").await.unwrap(), ADMIN);
+    assert_eq!(caller_of("42").await.unwrap(), user);
+    assert_eq!(caller_of("Bearer s3cret").await.unwrap(), ADMIN);
+    assert_eq!(caller_of("bearer s3cret").await.unwrap(), ADMIN);
     for value in [
         "Bearer s3cre",
         "Bearer s3crets",
@@ -66,15 +75,15 @@ async fn an_integer_is_a_user_and_the_token_is_an_admin() {
         "x",
         "",
     ] {
-        let problem = asked(value).await.unwrap_err();
+        let problem = caller_of(value).await.unwrap_err();
         assert_eq!(problem.code, "UNAUTHENTICATED", "{value}");
     }
     let nothing = caller(&HeaderMap::new(), &policy).await;
-    assert_eq!(nothing.unwrap(), Caller::Unsaid);
+    assert_eq!(nothing.unwrap(), Caller::Anonymous);
 }
 
 #[tokio::test]
-async fn where_tokens_are_asked_for_nobody_is_believed_without_one() {
+async fn with_jwt_a_request_without_a_token_gets_401() {
     let policy = with_jwt(Some("s3cret"));
     let nothing = caller(&HeaderMap::new(), &policy).await.unwrap_err();
     assert_eq!(nothing.code, "UNAUTHENTICATED", "whatever the body says");
@@ -95,7 +104,7 @@ async fn where_tokens_are_asked_for_nobody_is_believed_without_one() {
 }
 
 #[tokio::test]
-async fn who_is_asking_is_said_once() {
+async fn authorization_sent_twice_gets_401() {
     for policy in [with_token(), with_jwt(Some("s3cret"))] {
         let mut twice = authorization("Bearer s3cret");
         twice.append(header::AUTHORIZATION, HeaderValue::from_static("42"));
@@ -105,7 +114,7 @@ async fn who_is_asking_is_said_once() {
 }
 
 #[tokio::test]
-async fn user_ids_out_of_range_are_named() {
+async fn user_ids_out_of_range_are_rejected_by_name() {
     let policy = with_token();
     for value in ["0", "-1", "9007199254740992", "99999999999999999999999"] {
         let problem = caller(&authorization(value), &policy).await.unwrap_err();
@@ -116,22 +125,22 @@ async fn user_ids_out_of_range_are_named() {
 }
 
 #[test]
-fn nobody_acts_for_somebody_else() {
+fn a_user_cannot_participate_for_another() {
     let (one, two) = (UserId(1), UserId(2));
     let user = Caller::User(one, Scopes::ALL);
-    assert_eq!(user.acting(None).unwrap(), one);
-    assert_eq!(user.acting(Some(one)).unwrap(), one);
-    assert_eq!(Caller::Unsaid.acting(Some(two)).unwrap(), two);
-    assert_eq!(ADMIN.acting(Some(two)).unwrap(), two);
-    let status = |caller: Caller, named| caller.acting(named).unwrap_err().status;
+    assert_eq!(user.participant(None).unwrap(), one);
+    assert_eq!(user.participant(Some(one)).unwrap(), one);
+    assert_eq!(Caller::Anonymous.participant(Some(two)).unwrap(), two);
+    assert_eq!(ADMIN.participant(Some(two)).unwrap(), two);
+    let status = |caller: Caller, named| caller.participant(named).unwrap_err().status;
     assert_eq!(status(user, Some(two)), StatusCode::FORBIDDEN);
-    assert_eq!(status(Caller::Unsaid, None), StatusCode::UNAUTHORIZED);
+    assert_eq!(status(Caller::Anonymous, None), StatusCode::UNAUTHORIZED);
     let service = Caller::Service("a service".into(), Scopes::ALL);
     assert_eq!(status(service, Some(two)), StatusCode::FORBIDDEN);
 }
 
 #[test]
-fn what_is_anothers_takes_the_scope_for_it() {
+fn another_users_data_needs_the_scope() {
     let owner = UserId(2);
     let other = Caller::User(UserId(1), Scopes::default());
     for scope in Scope::ALL.map(Scopes::of) {
@@ -139,7 +148,7 @@ fn what_is_anothers_takes_the_scope_for_it() {
         assert!(!other.may(scope, owner), "{scope:?}");
         assert!(ADMIN.may(scope, owner));
         assert!(!Caller::Service("a service".into(), Scopes::default()).may(scope, owner));
-        assert!(!Caller::Unsaid.may(scope, owner));
+        assert!(!Caller::Anonymous.may(scope, owner));
         assert!(Caller::Service("a service".into(), Scopes::ALL).may(scope, owner));
     }
 }
@@ -148,7 +157,7 @@ mod admins {
     use super::*;
 
     async fn admin(headers: &HeaderMap, policy: &Policy) -> Result<String, Problem> {
-        let admin = Admin::<CampaignRead>::admit(&asking(headers, policy)).await?;
+        let admin = Admin::<CampaignRead>::require(&authenticator(headers, policy)).await?;
         Ok(admin.actor().to_string())
     }
 
@@ -177,7 +186,7 @@ mod admins {
     }
 
     #[tokio::test]
-    async fn who_has_the_admin_token_is_called_by_it() {
+    async fn the_holder_of_the_admin_token_is_named_after_it() {
         for policy in [with_token(), with_jwt(Some("s3cret"))] {
             let actor = admin(&authorization("Bearer s3cret"), &policy).await;
             assert_eq!(actor.unwrap(), "admin-token");

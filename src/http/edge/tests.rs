@@ -19,20 +19,11 @@ use crate::access::identity::CampaignWrite;
 use crate::domain::Instant;
 use crate::http::auth::{Admin, Caller};
 use crate::http::campaigns::Plain;
-use crate::http::fields::{Fields, FromFields};
-use crate::http::json::{Checked, RequestBodySchema, Written};
+use crate::http::fields::{Fields, RequestObject};
+use crate::http::json::{Json, JsonRequest};
 use crate::http::problem::Failure;
 use crate::http::settings::Settings;
 use crate::runtime::telemetry::Telemetry;
-
-#[derive(Object)]
-struct Wish {
-    count: u32,
-}
-
-impl RequestBodySchema for Wish {
-    type Read = Count;
-}
 
 /// A parameter with two values.
 #[derive(Enum)]
@@ -47,11 +38,14 @@ struct Count {
     count: u32,
 }
 
-impl FromFields for Count {
-    fn from_fields(fields: &mut Fields) -> Self {
-        let count = fields.integer32("count", 1..=10);
+impl RequestObject for Count {
+    const NAME: &'static str = "CountRequest";
+    const DESCRIPTION: &'static str = "A count.";
+
+    fn define(fields: &mut Fields) -> Self {
+        let count = fields.integer32("count", "A count.", 1..=10).optional();
         Self {
-            count: fields.not_null("count", count).unwrap_or(1),
+            count: count.unwrap_or(1),
         }
     }
 }
@@ -61,14 +55,14 @@ struct Probe {
     entered: Arc<Notify>,
 }
 
-type Answer = Result<Written<Count>, Failure<Plain>>;
+type Answer = Result<Json<Count>, Failure<Plain>>;
 
 #[allow(clippy::unused_async, reason = "the framework awaits every operation")]
 #[OpenApi]
 impl Probe {
     #[oai(path = "/api/echo/:id", method = "post")]
-    async fn echo(&self, #[oai(name = "id")] _id: Path<i64>, body: Checked<Wish>) -> Answer {
-        Ok(Written(body.0))
+    async fn echo(&self, #[oai(name = "id")] _id: Path<i64>, body: JsonRequest<Count>) -> Answer {
+        Ok(Json(body.0))
     }
 
     #[oai(path = "/api/echo/:id", method = "get")]
@@ -77,7 +71,7 @@ impl Probe {
         #[oai(name = "id")] _id: Path<i64>,
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))] limit: Query<Option<u32>>,
     ) -> Answer {
-        Ok(Written(Count {
+        Ok(Json(Count {
             count: limit.0.unwrap_or(20),
         }))
     }
@@ -91,13 +85,13 @@ impl Probe {
         #[oai(name = "from")] _from: Query<Option<Instant>>,
         #[oai(name = "date")] _date: Query<NaiveDate>,
     ) -> Answer {
-        Ok(Written(Count { count: 1 }))
+        Ok(Json(Count { count: 1 }))
     }
 
     #[oai(path = "/api/caller", method = "get")]
     async fn caller(&self, caller: Caller) -> Answer {
-        let user = caller.acting(None)?;
-        Ok(Written(Count {
+        let user = caller.participant(None)?;
+        Ok(Json(Count {
             count: u32::try_from(user.0).unwrap(),
         }))
     }
@@ -108,12 +102,12 @@ impl Probe {
         _admin: Admin<CampaignWrite>,
         #[oai(name = "id")] _id: Path<i64>,
     ) -> Answer {
-        Ok(Written(Count { count: 1 }))
+        Ok(Json(Count { count: 1 }))
     }
 
     #[oai(path = "/api/admin", method = "post")]
-    async fn admin(&self, _admin: Admin<CampaignWrite>, body: Checked<Wish>) -> Answer {
-        Ok(Written(body.0))
+    async fn admin(&self, _admin: Admin<CampaignWrite>, body: JsonRequest<Count>) -> Answer {
+        Ok(Json(body.0))
     }
 
     #[oai(path = "/api/panic", method = "get")]
@@ -129,7 +123,7 @@ impl Probe {
 
     #[oai(path = "/livez", method = "get")]
     async fn live(&self) -> Answer {
-        Ok(Written(Count { count: 1 }))
+        Ok(Json(Count { count: 1 }))
     }
 }
 

@@ -15,11 +15,11 @@ use tokio::time::Instant;
 use super::*;
 use crate::http::campaigns::Plain;
 use crate::http::edge::Edge;
-use crate::http::fields::{Fields, FromFields};
-use crate::http::json::{Checked, RequestBodySchema, Written};
+use crate::http::fields::{Fields, RequestObject};
+use crate::http::json::{Json, JsonRequest};
+use crate::http::policy::Policy;
 use crate::http::problem::Failure;
 use crate::http::routes::Routes;
-use crate::http::settings::Policy;
 use crate::runtime::telemetry::Telemetry;
 
 #[derive(Serialize, Object)]
@@ -27,20 +27,19 @@ struct Wish {
     text: String,
 }
 
-impl RequestBodySchema for Wish {
-    type Read = Nothing;
-}
-
 struct Nothing;
 
-impl FromFields for Nothing {
-    fn from_fields(fields: &mut Fields) -> Self {
-        let _ = fields.text("text", &(1..=20_000_000));
+impl RequestObject for Nothing {
+    const NAME: &'static str = "Nothing";
+    const DESCRIPTION: &'static str = "A text that is not used.";
+
+    fn define(fields: &mut Fields) -> Self {
+        fields.text("text", "A text.", 1..=20_000_000).lenient();
         Self
     }
 }
 
-type Answer = Result<Written<Wish>, Failure<Plain>>;
+type Answer = Result<Json<Wish>, Failure<Plain>>;
 
 struct Probe;
 
@@ -48,15 +47,15 @@ struct Probe;
 #[OpenApi]
 impl Probe {
     #[oai(path = "/api/say", method = "post")]
-    async fn say(&self, _body: Checked<Wish>) -> Answer {
-        Ok(Written(Wish {
+    async fn say(&self, _body: JsonRequest<Nothing>) -> Answer {
+        Ok(Json(Wish {
             text: "said".to_owned(),
         }))
     }
 
     #[oai(path = "/livez", method = "get")]
     async fn live(&self) -> Answer {
-        Ok(Written(Wish {
+        Ok(Json(Wish {
             text: "up".to_owned(),
         }))
     }

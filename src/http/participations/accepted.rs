@@ -1,42 +1,35 @@
-//! The answer to a request that took part.
+//! The response to an accepted participation.
 
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::http::HeaderValue;
 use poem::{IntoResponse, Response};
 use poem_openapi::ApiResponse;
-use poem_openapi::payload::Payload;
-use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
-use poem_openapi::types::Type;
+use poem_openapi::registry::{MetaResponses, Registry};
 
-use crate::http::json::Written;
-use crate::http::limited::RateFields;
+use crate::http::created::Created;
+use crate::http::json::header_of;
+use crate::http::rate_fields::RateFields;
 use crate::http::views::ParticipationView;
 use crate::sale::participate::Replayed;
 
-/// The yes to a participation.
+/// An accepted participation.
 pub struct Accepted {
-    /// What was committed.
+    /// The committed participation.
     pub view: ParticipationView,
-    /// Whether it is the first answer again.
+    /// Whether this is the first response again.
     pub replayed: Replayed,
-    /// What the client is told of its rates.
+    /// The client's rates.
     pub rates: Option<Box<RateFields>>,
 }
 
 impl IntoResponse for Accepted {
     fn into_response(self) -> Response {
-        let location = format!("/api/participations/{}", self.view.participation_id);
-        let mut response = Written(self.view).into_response();
-        response.set_status(StatusCode::CREATED);
-        if let Ok(location) = HeaderValue::from_str(&location) {
-            response.headers_mut().insert(header::LOCATION, location);
-        }
+        let mut response = Created(self.view).into_response();
+        let headers = response.headers_mut();
         if matches!(self.replayed, Replayed::Again) {
-            response
-                .headers_mut()
-                .insert("idempotency-replayed", HeaderValue::from_static("true"));
+            headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
         }
         if let Some(rates) = self.rates {
-            rates.add_to(response.headers_mut());
+            rates.add_to(headers);
         }
         response
     }
@@ -44,38 +37,23 @@ impl IntoResponse for Accepted {
 
 impl ApiResponse for Accepted {
     fn meta() -> MetaResponses {
-        let header = |name: &str, description: &str| MetaHeader {
-            name: name.to_owned(),
-            description: Some(description.to_owned()),
-            required: false,
-            deprecated: false,
-            schema: String::schema_ref(),
-        };
-        MetaResponses {
-            responses: vec![MetaResponse {
-                description: "Committed.",
-                status: Some(201),
-                status_range: None,
-                content: vec![MetaMediaType {
-                    content_type: Written::<ParticipationView>::CONTENT_TYPE,
-                    schema: Written::<ParticipationView>::schema_ref(),
-                }],
-                headers: vec![
-                    header("Location", "Where the participation is."),
-                    header(
-                        "Idempotency-Replayed",
-                        "`true` when this is the first answer to the same key again.",
-                    ),
-                    header(
-                        "RateLimit",
-                        "Requests left, where rates are limited; the rates are in `RateLimit-Policy`.",
-                    ),
-                ],
-            }],
+        let mut meta = Created::<ParticipationView>::meta();
+        for response in &mut meta.responses {
+            response.headers.extend([
+                header_of(
+                    "Idempotency-Replayed",
+                    "`true` if this is the first response to the key again.",
+                ),
+                header_of(
+                    "RateLimit",
+                    "Requests left, where rates are limited; the rates are in `RateLimit-Policy`.",
+                ),
+            ]);
         }
+        meta
     }
 
     fn register(registry: &mut Registry) {
-        ParticipationView::register(registry);
+        Created::<ParticipationView>::register(registry);
     }
 }

@@ -1,4 +1,4 @@
-//! The token that shows that a challenge was passed.
+//! The token that proves a passed challenge.
 
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
@@ -10,42 +10,47 @@ use crate::http::problem::Problem;
 use crate::sale::participate;
 
 /// The `X-Challenge-Token` of a request.
-pub struct ChallengeToken(Shown);
+pub struct ChallengeToken(Header);
 
-enum Shown {
-    Nothing,
+enum Header {
+    Absent,
     Token(String),
-    /// More than one, or one that is no text: which of them is meant is not guessed.
-    Unclear,
+    /// More than one, or one that is not text.
+    Ambiguous,
 }
 
 impl ChallengeToken {
-    /// That of a request.
+    /// The token of a request.
     pub fn of(request: &Request) -> Self {
         let mut values = request.headers().get_all("x-challenge-token").iter();
-        let shown = match (values.next(), values.next()) {
-            (None, _) => Shown::Nothing,
+        let header = match (values.next(), values.next()) {
+            (None, _) => Header::Absent,
             (Some(value), None) => match value.to_str() {
-                Ok(token) => Shown::Token(token.to_owned()),
-                Err(_) => Shown::Unclear,
+                Ok(token) => Header::Token(token.to_owned()),
+                Err(_) => Header::Ambiguous,
             },
-            (Some(_), Some(_)) => Shown::Unclear,
+            (Some(_), Some(_)) => Header::Ambiguous,
         };
-        Self(shown)
+        Self(header)
     }
 
-    /// Lets whoever asks take part, as far as challenges go.
-    pub fn check(&self, app: &App, asked: &participate::Request) -> Result<(), Problem> {
+    /// Checks the token, if the campaign needs one.
+    pub fn check(&self, app: &App, participation: &participate::Request) -> Result<(), Problem> {
         let challenge = &app.settings.challenge;
         let token = match &self.0 {
-            Shown::Nothing => None,
-            Shown::Token(token) => Some(token.as_str()),
-            Shown::Unclear if challenge.is_required(asked.campaign) => {
+            Header::Absent => None,
+            Header::Token(token) => Some(token.as_str()),
+            Header::Ambiguous if challenge.is_required(participation.campaign) => {
                 return Err(ChallengeError::Malformed.into());
             }
-            Shown::Unclear => return Ok(()),
+            Header::Ambiguous => return Ok(()),
         };
-        let admitted = challenge.admit(asked.campaign, asked.user, token, app.clock.now());
+        let admitted = challenge.admit(
+            participation.campaign,
+            participation.user,
+            token,
+            app.clock.now(),
+        );
         Ok(admitted?)
     }
 }

@@ -1,101 +1,59 @@
-//! Paying for a reservation, and giving a participation back.
+//! Confirming a reservation by its payment, and cancelling a participation.
 
 use std::sync::Arc;
 
 use poem::Request;
 use poem::web::Data;
+use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
-use poem_openapi::types::Example;
-use poem_openapi::{Object, OpenApi};
 use uuid::Uuid;
 
-use super::own;
+use super::accessible;
 use crate::access::identity::{Scope, Scopes};
 use crate::http::auth::Caller;
-use crate::http::fields::{Fields, FromFields, INTEGER_MAX, Said};
-use crate::http::json::{Checked, RequestBodySchema, Written};
-use crate::http::origin::traceparent;
+use crate::http::fields::{INTEGER_MAX, request_object};
+use crate::http::json::{Json, JsonRequest};
 use crate::http::problem::{Failure, documented};
 use crate::http::reads::by_admin;
+use crate::http::request_context::traceparent;
 use crate::http::views::ParticipationView;
 use crate::http::{App, Section};
 use crate::sale::changes::{Payment, REFERENCE, is_reference};
 use crate::sale::payment::MADE_HERE;
 
 documented! {
-    /// Problems of paying.
-    Paying {
-        400 => "The body is not JSON (MALFORMED).",
-        401 => "Nobody is asking (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
+    Confirming: [BODY, CALLER] {
         402 => "The payment provider declines (PAYMENT_DECLINED).",
-        404 => "There is no such participation, or it is another user's (NOT_FOUND).",
-        408 => "The body did not come in time (REQUEST_TIMEOUT).",
-        409 => "Nothing to pay, or not any more (NOT_PAYABLE, ALREADY_PAID, CANCELLED, EXPIRED); the payment is another participation's (PAYMENT_REFERENCE_USED); or no payments are taken here (NO_PAYMENT_PROVIDER).",
-        413 => "The body is too large (TOO_LARGE).",
-        415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
-        422 => "A value cannot be accepted (INVALID).",
+        404 => "There is no such participation, or it belongs to another user (NOT_FOUND).",
+        409 => "There is nothing to pay (NOT_PAYABLE, ALREADY_PAID, CANCELLED, EXPIRED), the payment belongs to another participation (PAYMENT_REFERENCE_USED), or the service takes no payments (NO_PAYMENT_PROVIDER).",
     }
-    /// Problems of giving back.
-    GivingBack {
-        401 => "Nobody is asking (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
-        404 => "There is no such participation, or it is another user's (NOT_FOUND).",
-        409 => "It cannot be given back (NOT_CANCELLABLE, ALREADY_USED, EXPIRED).",
-        422 => "A value cannot be accepted (INVALID).",
+    Cancelling: [CALLER, PARAMETERS] {
+        404 => "There is no such participation, or it belongs to another user (NOT_FOUND).",
+        409 => "It cannot be cancelled (NOT_CANCELLABLE, ALREADY_USED, EXPIRED).",
     }
 }
 
-/// Pays for a reservation.
-#[derive(Object)]
-#[oai(rename_all = "camelCase", skip_serializing_if_is_none, example)]
-pub struct ConfirmRequest {
-    /// What the payment provider named the payment. It pays for one participation alone. Left out, the provider
-    /// is asked for what is due, and names the payment. The simulated provider does as it says: `declined…`,
-    /// `unavailable…`, `slow-MILLIS…`; what begins with `simulated-` is refused.
-    #[oai(validator(min_length = 1, max_length = 128, pattern = "^[!-~]([ -~]*[!-~])?$"))]
-    payment_reference: Option<String>,
-    /// What is paid, in the smallest unit of the currency; refused unless it is what is due.
-    #[oai(validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
-    amount: Option<u64>,
-}
-
-impl Example for ConfirmRequest {
-    fn example() -> Self {
-        Self {
-            payment_reference: Some("pi_3MtwBw".to_owned()),
-            amount: None,
-        }
-    }
-}
-
-impl RequestBodySchema for ConfirmRequest {
-    type Read = Payment;
-}
-
-impl FromFields for Payment {
-    fn from_fields(fields: &mut Fields) -> Self {
-        let reference = fields.text("paymentReference", &REFERENCE);
-        if let Said::This(reference) = &reference
-            && !is_reference(reference)
-        {
-            fields.wrong(
-                "paymentReference",
+request_object! {
+    /// Pays for a reservation.
+    for Payment as "ConfirmRequest" {
+        /// The payment provider's reference of the payment. It pays for one participation. When left out, the service
+        /// charges the amount due at the provider, which assigns the reference. The simulated provider obeys
+        /// `declined…`, `unavailable…` and `slow-MILLIS…`; `simulated-…` is not accepted.
+        reference = text("paymentReference", REFERENCE)
+            .pattern("^[!-~]([ -~]*[!-~])?$")
+            .ensure(
+                |reference| is_reference(reference),
                 "must be printable ASCII, without spaces around it",
-            );
-        }
-        if let Said::This(reference) = &reference
-            && reference.starts_with(MADE_HERE)
-        {
-            fields.wrong(
-                "paymentReference",
-                "must not begin with simulated-, as references do that the service makes itself",
-            );
-        }
-        let amount = fields.integer("amount", &(1..=INTEGER_MAX));
-        Self {
-            reference: fields.not_null("paymentReference", reference),
-            amount: fields.not_null("amount", amount),
-        }
+            )
+            .ensure(
+                |reference| !reference.starts_with(MADE_HERE),
+                "must not begin with simulated-, which the service reserves for its own references",
+            )
+            .optional(),
+        /// Amount paid, in the smallest unit of the currency. It must equal the amount due.
+        amount = integer("amount", 1..=INTEGER_MAX).optional(),
     }
+    example { "paymentReference": "pi_3MtwBw" }
 }
 
 /// Changes of participations.
@@ -105,7 +63,7 @@ pub struct ChangesApi;
 impl ChangesApi {
     /// Pay for a reservation.
     ///
-    /// Safe to repeat: asked again for the same payment it answers the same.
+    /// Safe to repeat: the same payment gets the same response.
     #[oai(
         path = "/api/participations/:id/confirm",
         method = "post",
@@ -118,21 +76,21 @@ impl ChangesApi {
         caller: Caller,
         /// Id of the participation.
         id: Path<Uuid>,
-        body: Checked<ConfirmRequest>,
-    ) -> Result<Written<ParticipationView>, Failure<Paying>> {
-        let own = own(&app, &caller, Scopes::of(Scope::CampaignWrite), id.0).await?;
+        body: JsonRequest<Payment>,
+    ) -> Result<Json<ParticipationView>, Failure<Confirming>> {
+        let own = accessible(&app, &caller, Scopes::of(Scope::CampaignWrite), id.0).await?;
         let by = by_admin(&caller, own.user_id, request);
         let confirmed = app
             .changes
             .confirm(own, body.0, traceparent(request), by)
             .await?;
-        Ok(Written(ParticipationView::record(&confirmed)))
+        Ok(Json(ParticipationView::record(&confirmed)))
     }
 
-    /// Give a participation back.
+    /// Cancel a participation.
     ///
-    /// A reservation always; what is confirmed only where its campaign is `cancellable`, and not once a
-    /// coupon that it earned was used. Its coupons can no longer be used when this is answered. Safe to repeat.
+    /// A reservation can always be cancelled; a confirmed participation only if its campaign is `cancellable` and no
+    /// coupon that it earned is redeemed. After the response its coupons can no longer be redeemed. Safe to repeat.
     #[oai(
         path = "/api/participations/:id/cancel",
         method = "post",
@@ -145,10 +103,10 @@ impl ChangesApi {
         caller: Caller,
         /// Id of the participation.
         id: Path<Uuid>,
-    ) -> Result<Written<ParticipationView>, Failure<GivingBack>> {
-        let own = own(&app, &caller, Scopes::of(Scope::CampaignWrite), id.0).await?;
+    ) -> Result<Json<ParticipationView>, Failure<Cancelling>> {
+        let own = accessible(&app, &caller, Scopes::of(Scope::CampaignWrite), id.0).await?;
         let by = by_admin(&caller, own.user_id, request);
         let cancelled = app.changes.cancel(own, traceparent(request), by).await?;
-        Ok(Written(ParticipationView::record(&cancelled)))
+        Ok(Json(ParticipationView::record(&cancelled)))
     }
 }

@@ -6,14 +6,14 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use crate::http::problem::Problem;
 
-/// Longest idempotency key, as the database keeps them.
+/// Longest idempotency key, as in the database.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 /// The `Idempotency-Key` of a request: 1 to 255 visible ASCII characters.
 pub struct IdempotencyKey(pub Option<String>);
 
 impl IdempotencyKey {
-    /// That of a request, if it has one.
+    /// The key of a request, if it has one.
     pub fn of(request: &Request) -> Result<Self, Problem> {
         let mut values = request.headers().get_all("idempotency-key").iter();
         let (Some(value), more) = (values.next(), values.next()) else {

@@ -3,8 +3,9 @@ use poem::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::{Instant, Participation, Status};
+use crate::domain::{CampaignId, Instant, Participation, Status, UserId};
 use crate::http::fields::read;
+use crate::http::views::ParticipationView;
 use crate::sale::participate::Replayed;
 
 fn participation() -> Participation {
@@ -24,7 +25,7 @@ fn participation() -> Participation {
 }
 
 #[tokio::test]
-async fn a_yes_has_the_documented_shape_and_says_where_it_is() {
+async fn an_accepted_participation_has_the_documented_shape_and_a_location() {
     let accepted = Accepted {
         view: ParticipationView::answer(&participation()),
         replayed: Replayed::First,
@@ -49,7 +50,7 @@ async fn a_yes_has_the_documented_shape_and_says_where_it_is() {
 }
 
 #[tokio::test]
-async fn the_answer_to_a_key_used_again_says_so_and_is_the_same() {
+async fn a_repeated_key_gets_the_same_response_marked_as_replayed() {
     let answer = |replayed| {
         Accepted {
             view: ParticipationView::answer(&participation()),
@@ -67,7 +68,7 @@ async fn the_answer_to_a_key_used_again_says_so_and_is_the_same() {
 }
 
 #[test]
-fn a_reservation_says_when_it_runs_out() {
+fn a_reservation_has_its_expiry() {
     let view = ParticipationView::answer(&Participation {
         status: Status::Reserved,
         expires_at: Some(Instant::UNIX_EPOCH),
@@ -80,9 +81,9 @@ fn a_reservation_says_when_it_runs_out() {
 }
 
 #[test]
-fn wishes_are_read_with_their_defaults_and_bounds() {
-    let wish: Wish = read(json!({})).unwrap();
-    assert_eq!((wish.user, wish.quantity), (None, 1));
+fn requests_have_their_defaults_and_bounds() {
+    let request: ParticipationRequest = read(json!({})).unwrap();
+    assert_eq!((request.user, request.quantity), (None, 1));
     for (body, field) in [
         (json!({"quantity": 0}), "quantity"),
         (json!({"quantity": -1}), "quantity"),
@@ -92,7 +93,7 @@ fn wishes_are_read_with_their_defaults_and_bounds() {
         (json!({"userId": "42"}), "userId"),
         (json!({"userid": 42}), "userid"),
     ] {
-        let problem = read::<Wish>(body.clone()).unwrap_err();
+        let problem = read::<ParticipationRequest>(body.clone()).unwrap_err();
         assert_eq!(problem.errors.first().unwrap().field, field, "{body}");
     }
 }

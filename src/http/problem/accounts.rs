@@ -1,54 +1,52 @@
-//! What failures and refusals of accounts look like to a client.
+//! The problems of accounts, log-ins and one-time codes.
 
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::http::StatusCode;
 
-use super::Problem;
-use super::failures::busy;
+use super::{Problem, busy, rate_limited};
 use crate::access::accounts::AccountError;
-use crate::http::limited::wait;
 
 impl From<AccountError> for Problem {
     fn from(error: AccountError) -> Self {
         match error {
-            AccountError::Refused(_) => refused(
+            AccountError::Refused(_) => not_logged_in(
                 "LOGIN_REFUSED",
                 "The login or the password is wrong, or the account is disabled.",
             ),
-            AccountError::CodeRequired => refused(
+            AccountError::CodeRequired => not_logged_in(
                 "CODE_REQUIRED",
-                "The password is right, and the account also needs a one-time code: show it in code.",
+                "The password is correct; the account also needs a one-time code in `code`.",
             ),
-            AccountError::CodeRefused(_) => refused(
+            AccountError::CodeRefused(_) => not_logged_in(
                 "CODE_REFUSED",
-                "The one-time code is not the current one, or was used before.",
+                "The one-time code is not the current one, or is already used.",
             ),
-            AccountError::TotpEnabled => conflict(
+            AccountError::TotpEnabled => Self::conflict(
                 "TOTP_ENABLED",
                 "One-time codes are enabled",
-                "Disable them first, to enrol another app.",
+                "Disable them before you enrol another app.",
             ),
-            AccountError::TotpNotEnabled => conflict(
+            AccountError::TotpNotEnabled => Self::conflict(
                 "TOTP_NOT_ENABLED",
                 "One-time codes are not enabled",
-                "There is nothing to disable.",
+                "The account has no one-time codes to disable.",
             ),
-            AccountError::NoEnrolment => conflict(
+            AccountError::NoEnrolment => Self::conflict(
                 "NO_ENROLMENT",
                 "Nothing to confirm",
-                "No secret waits for its first code: POST /api/session/totp makes one.",
+                "No enrolment is pending: POST /api/session/totp begins one.",
             ),
-            AccountError::Throttled(time, limit) => wait(time, limit, throttled(limit)),
-            AccountError::NotRemembered | AccountError::Stolen => refused(
+            AccountError::Throttled(time, limit) => rate_limited(time, limit, throttled(limit)),
+            AccountError::NotRemembered | AccountError::Stolen => not_logged_in(
                 "NOT_REMEMBERED",
                 "There is no remembered log-in: log in with the password.",
             ),
-            AccountError::JustUsed => conflict(
+            AccountError::JustUsed => Self::conflict(
                 "JUST_USED",
                 "Used a moment ago",
-                "Another request went on with this log-in a moment ago: its cookies are the new ones.",
+                "Another request has just resumed this log-in: its cookies replace these.",
             ),
             AccountError::Unknown => Self::not_found("There is no such account."),
-            AccountError::Taken => conflict(
+            AccountError::Taken => Self::conflict(
                 "LOGIN_TAKEN",
                 "Login name taken",
                 "Another account has this login name.",
@@ -59,10 +57,9 @@ impl From<AccountError> for Problem {
                 "Not allowed",
                 "The account has, or would have, scopes that you do not have yourself.",
             ),
-            AccountError::OwnPassword => Self::invalid_field(
-                "password",
-                "is your own, which POST /api/session/password changes",
-            ),
+            AccountError::OwnPassword => {
+                Self::invalid_field("password", "is your own: use POST /api/session/password")
+            }
             AccountError::Busy => busy(),
             AccountError::Store(error) => error.into(),
             AccountError::Gate(error) => error.into(),
@@ -77,26 +74,20 @@ impl From<AccountError> for Problem {
     }
 }
 
-fn conflict(code: &'static str, title: &'static str, detail: &'static str) -> Problem {
-    Problem::new(StatusCode::CONFLICT, code, title, detail)
-}
-
-/// What a limit on log-ins says.
+/// The detail for a limit on log-ins.
 fn throttled(limit: &str) -> &'static str {
     match limit {
-        "login_name_concurrent" => "Other log-ins by this name are in progress: try again later.",
+        "login_name_concurrent" => "Other log-ins with this name are in progress: retry later.",
         "login_address_concurrent" => {
-            "Other log-ins from this address are in progress: try again later."
+            "Other log-ins from this address are in progress: retry later."
         }
-        "login_rate" => "Too many log-ins by this name: try again later.",
-        _ => "Too many log-ins failed before: try again later.",
+        "login_rate" => "Too many log-ins with this name: retry later.",
+        _ => "Too many log-ins failed: retry later.",
     }
 }
 
-/// A 401 has to name a scheme, and there is none for cookies: the admin token's.
-fn refused(code: &'static str, detail: &'static str) -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, code, "Not logged in", detail).with_header(
-        header::WWW_AUTHENTICATE,
-        HeaderValue::from_static("Bearer realm=\"firstcome\""),
-    )
+/// 401 has to name a scheme. Cookies have none, so it is that of the admin token.
+fn not_logged_in(code: &'static str, detail: &'static str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, code, "Not logged in", detail)
+        .with_challenge("Bearer realm=\"firstcome\"")
 }

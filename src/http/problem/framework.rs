@@ -1,4 +1,4 @@
-//! The one place where the web framework's own errors become problems.
+//! The problems of requests as such, among them the web framework's own errors.
 
 use poem::error::{
     MethodNotAllowedError, NotFoundError, ParsePathError as BadPath, ReadBodyError, SizedLimitError,
@@ -12,29 +12,29 @@ use super::{FieldProblem, Problem};
 
 const OTHER_FORM: &str = "does not have the form that the OpenAPI document gives";
 
-/// What the edge knows about the route that failed.
+/// What the edge knows of the route.
 #[derive(Clone, Copy, Default)]
-pub struct Place<'a> {
+pub struct MatchedRoute<'a> {
     /// Its template, `/api/campaigns/{id}`.
     pub template: Option<&'a str>,
     /// The methods it has, for `Allow`.
     pub allow: Option<&'a HeaderValue>,
 }
 
-/// The problem behind an error that came out of the routes.
-pub fn from_framework(error: &poem::Error, place: Place<'_>) -> Problem {
+/// The problem of an error that the routes return.
+pub fn from_framework(error: &poem::Error, route: MatchedRoute<'_>) -> Problem {
     if let Some(problem) = error.downcast_ref::<Problem>() {
         return problem.clone();
     }
     if error.is::<NotFoundError>() || error.is::<BadPath>() {
-        return Problem::not_found("There is nothing at this address.");
+        return Problem::not_found("There is no such path.");
     }
     if error.is::<MethodNotAllowedError>() {
-        return method_not_allowed(place.allow);
+        return method_not_allowed(route.allow);
     }
-    // Parameters were checked before by the document; what the framework says of its types is not repeated.
+    // Parameters are already checked against the document; the text of the framework is not sent.
     if let Some(error) = error.downcast_ref::<ParsePathError>() {
-        return Problem::invalid_field(path_parameter(error.name, place.template), OTHER_FORM);
+        return Problem::invalid_field(path_parameter(error.name, route.template), OTHER_FORM);
     }
     if let Some(error) = error.downcast_ref::<ParseParamError>() {
         return Problem::invalid_field(error.name, OTHER_FORM);
@@ -52,26 +52,12 @@ pub fn from_framework(error: &poem::Error, place: Place<'_>) -> Problem {
         return unsupported_media_type();
     }
     if error.is::<ParseRequestPayloadError>() {
-        return malformed("The body is not what this operation reads.");
+        return malformed("The body does not have the form that this operation reads.");
     }
     if error.is::<AuthorizationError>() {
-        return unauthenticated("The request does not say who is asking.");
+        return Problem::unauthenticated("The request has no credentials.");
     }
     generic(error.status())
-}
-
-/// No or no valid credentials.
-pub(in crate::http) fn unauthenticated(detail: &'static str) -> Problem {
-    Problem::new(
-        StatusCode::UNAUTHORIZED,
-        "UNAUTHENTICATED",
-        "Who is asking?",
-        detail,
-    )
-    .with_header(
-        header::WWW_AUTHENTICATE,
-        HeaderValue::from_static("Bearer realm=\"firstcome\""),
-    )
 }
 
 /// A body that is not JSON.
@@ -84,9 +70,9 @@ pub(in crate::http) fn malformed(detail: impl Into<std::borrow::Cow<'static, str
     )
 }
 
-/// A request that does not say for which host it is (RFC 9112, 3.2).
+/// A request without exactly one host (RFC 9112, 3.2).
 pub(in crate::http) fn unclear_host() -> Problem {
-    malformed("The request must have one Host line, and in it one host.")
+    malformed("The request must have one Host header with one host.")
 }
 
 /// A body over the bound.
@@ -97,18 +83,17 @@ pub(in crate::http) fn too_large() -> Problem {
         "Body too large",
         "The body is larger than this service reads.",
     )
-    // The rest of the body is not read, so the connection is of no more use: said before the client
-    // sends its next request over it.
+    // The rest of the body is not read, so the connection cannot be used again.
     .with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }
 
-/// A body that did not come in time.
+/// A body that is not complete in time.
 pub(in crate::http) fn too_slow() -> Problem {
     Problem::new(
         StatusCode::REQUEST_TIMEOUT,
         "REQUEST_TIMEOUT",
         "Request too slow",
-        "The body did not come in time.",
+        "The body was not complete in time.",
     )
     .with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }
@@ -119,37 +104,37 @@ pub(in crate::http) fn head_too_large() -> Problem {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         "HEADERS_TOO_LARGE",
         "Headers too large",
-        "The request line and the headers are larger, or more, than this service reads.",
+        "The request line and the headers exceed the limits of this service.",
     )
 }
 
-/// A request by a name that is not the service's.
+/// A request for a host that is not the service's.
 pub(in crate::http) fn host_not_allowed() -> Problem {
     Problem::new(
         StatusCode::MISDIRECTED_REQUEST,
         "HOST_NOT_ALLOWED",
         "Host not allowed",
-        "The name in Host is not allowed: add it to http.allowed_hosts if it is one of the service.",
+        "The host is not allowed: add it to http.allowed_hosts if it belongs to the service.",
     )
 }
 
-/// A body that does not say that it is CSV.
+/// A body that is not declared as CSV.
 pub(in crate::http) fn no_csv() -> Problem {
     Problem::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "UNSUPPORTED_MEDIA_TYPE",
         "Unsupported media type",
-        "The body must be CSV and say so: Content-Type: text/csv.",
+        "The body must be CSV, with Content-Type: text/csv.",
     )
 }
 
-/// A body that does not say that it is JSON.
+/// A body that is not declared as JSON.
 pub(in crate::http) fn unsupported_media_type() -> Problem {
     Problem::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "UNSUPPORTED_MEDIA_TYPE",
         "Unsupported media type",
-        "The body must be JSON and say so: Content-Type: application/json.",
+        "The body must be JSON, with Content-Type: application/json.",
     )
 }
 
@@ -158,7 +143,7 @@ fn method_not_allowed(allow: Option<&HeaderValue>) -> Problem {
         StatusCode::METHOD_NOT_ALLOWED,
         "METHOD_NOT_ALLOWED",
         "Method not allowed",
-        "This address does not have the method that was used.",
+        "This path does not support the method.",
     );
     match allow {
         Some(allow) => problem.with_header(header::ALLOW, allow.clone()),
@@ -166,7 +151,7 @@ fn method_not_allowed(allow: Option<&HeaderValue>) -> Problem {
     }
 }
 
-/// Why a body could not be read.
+/// A body that cannot be read.
 pub(in crate::http) fn unreadable_body(error: &ReadBodyError) -> Problem {
     match error {
         ReadBodyError::PayloadTooLarge => too_large(),
@@ -176,7 +161,7 @@ pub(in crate::http) fn unreadable_body(error: &ReadBodyError) -> Problem {
     }
 }
 
-/// A status without more behind it.
+/// A status without a cause.
 fn generic(status: StatusCode) -> Problem {
     if status.is_server_error() {
         return Problem::internal();
@@ -221,9 +206,9 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_ours_never_tells_what_it_was() {
+    fn an_internal_error_does_not_reveal_its_cause() {
         let error = poem::Error::from_string("table is gone", StatusCode::BAD_GATEWAY);
-        let problem = from_framework(&error, Place::default());
+        let problem = from_framework(&error, MatchedRoute::default());
         assert_eq!(problem.code, "INTERNAL");
         assert!(!problem.detail.contains("table"));
     }

@@ -1,145 +1,97 @@
-//! What somebody who is logged in does with their account: change the password, look at sessions, end them.
+//! One's own account: the password, and the sessions.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use poem::Request;
 use poem::web::Data;
 use poem_openapi::param::{Header, Path};
-use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi};
-use secrecy::SecretString;
 use serde::Serialize;
 
-use super::answers::{LoggedIn, Uncached};
-use super::{failed, forged, here, remembered};
-use crate::access::accounts::{
-    Accounts, COMMON, PASSWORD_CHARACTERS, PasswordChange, RememberToken, SessionToken, is_common,
-};
+use super::responses::{LoggedIn, Uncached};
+use super::{remembered, report_csrf, report_failure, sessions_of};
+use crate::access::accounts::{Accounts, PasswordChange, RememberToken, SessionToken};
 use crate::access::security_events::{Detail, SecurityEvent};
-use crate::domain::{Actor, Instant, UserId};
-use crate::http::auth::{LOGGED_OUT, SessionCookie, report};
+use crate::domain::{Actor, Instant, Origin, UserId};
+use crate::http::auth::{LOGGED_OUT, SessionCookie};
 use crate::http::cookies::Cookies;
-use crate::http::fields::{Fields, FromFields, Said};
-use crate::http::json::{Checked, RequestBodySchema};
-use crate::http::origin::{address, origin};
-use crate::http::problem::{Failure, Problem, documented, unauthenticated};
+use crate::http::fields::request_object;
+use crate::http::json::JsonRequest;
+use crate::http::page::Page;
+use crate::http::problem::{Failure, Problem, documented};
+use crate::http::request_context::{origin, report};
+use crate::http::views::list;
 use crate::http::{App, Section, csrf};
 use crate::parts::gate::{Digest, Listed, Login};
 
 documented! {
-    /// Problems of looking at one's sessions.
-    Looking {
-        401 => "Nobody is logged in (UNAUTHENTICATED).",
-        404 => "Nobody logs in here: auth.mode is another (NOT_FOUND).",
+    Reading: [SESSIONS] {
+        401 => "Not logged in (UNAUTHENTICATED).",
     }
-    /// Problems of ending sessions.
-    Ending {
-        401 => "Nobody is logged in (UNAUTHENTICATED).",
-        403 => "X-CSRF-Token is not the csrfToken of the session, or the request comes from another site (CSRF).",
-        404 => "There is no such session of this account, or nobody logs in here (NOT_FOUND).",
+    Ending: [OWN_SESSION] {
+        404 => "The account has no such session, or the service has no sessions (NOT_FOUND).",
     }
-    /// Problems of changing one's password.
-    ChangingPassword {
-        400 => "The body is not JSON (MALFORMED).",
-        401 => "Nobody is logged in (UNAUTHENTICATED), or the current password is wrong (LOGIN_REFUSED).",
-        403 => "X-CSRF-Token is not the csrfToken of the session, or the request comes from another site (CSRF).",
-        404 => "Nobody logs in here: auth.mode is another (NOT_FOUND).",
-        408 => "The body did not come in time (REQUEST_TIMEOUT).",
-        413 => "The body is too large (TOO_LARGE).",
-        415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
-        422 => "A value cannot be accepted (INVALID).",
-        429 => "Too many passwords were wrong, were tried, or are being checked, see Retry-After (RATE_LIMITED).",
+    ChangingPassword: [BODY, OWN_SESSION] {
+        401 => "Not logged in (UNAUTHENTICATED), or the current password is wrong (LOGIN_REFUSED).",
+        429 => "Too many passwords were wrong, were tried, or are in verification, see Retry-After (RATE_LIMITED).",
     }
 }
 
-/// Changes one's password.
-#[derive(Object)]
-#[oai(rename = "ChangePassword", rename_all = "camelCase", example)]
-pub struct ChangePasswordRequest {
-    /// The password there is.
-    #[oai(validator(min_length = 1, max_length = 128))]
-    current_password: String,
-    /// The one that takes its place; none of the most common ones.
-    #[oai(validator(min_length = 12, max_length = 128))]
-    new_password: String,
-}
-
-impl Example for ChangePasswordRequest {
-    fn example() -> Self {
-        Self {
-            current_password: "correct horse battery staple".to_owned(),
-            new_password: "incorrect mule battery clip".to_owned(),
-        }
+request_object! {
+    /// Changes one's password.
+    for PasswordChange as "ChangePassword" {
+        /// The current password.
+        current = password("currentPassword").required(),
+        /// The new password: not one of the most common ones.
+        new = new_password("newPassword").required(),
+    }
+    example {
+        "currentPassword": "correct horse battery staple",
+        "newPassword": "incorrect mule battery clip",
     }
 }
 
-impl RequestBodySchema for ChangePasswordRequest {
-    type Read = PasswordChange;
-}
-
-impl FromFields for PasswordChange {
-    fn from_fields(fields: &mut Fields) -> Self {
-        let current = fields.text("currentPassword", &super::PASSWORD);
-        let new = fields.text("newPassword", &PASSWORD_CHARACTERS);
-        if let Said::This(password) = &new
-            && is_common(password)
-        {
-            fields.wrong("newPassword", COMMON);
-        }
-        Self {
-            current: fields.required("currentPassword", current).into(),
-            new: SecretString::from(fields.required("newPassword", new)),
-        }
-    }
-}
-
-/// What somebody can be logged in by.
+/// The kind of a log-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]
 #[serde(rename_all = "snake_case")]
 #[oai(rename_all = "snake_case")]
-enum OwnSessionKind {
+pub enum OwnSessionKind {
     /// A session.
     Session,
     /// A remembered log-in, which opens sessions.
     Remembered,
 }
 
-/// Something that somebody is logged in by.
+/// A log-in of the account.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "OwnSession", rename_all = "camelCase")]
-struct OwnSession {
-    /// Names it, and opens nothing.
+pub struct OwnSession {
+    /// Identifies it, and is no credential.
     id: String,
-    /// What it is.
+    /// Its kind.
     kind: OwnSessionKind,
-    /// Whether it is the one that asks.
+    /// Whether it is the one of this request.
     current: bool,
-    /// When it began; null of a remembered log-in.
+    /// When it began; null for a remembered log-in.
     #[oai(nullable)]
     created_at: Option<Instant>,
-    /// When it was used last, roughly.
+    /// When it was last used, approximately.
     last_used_at: Instant,
-    /// When it is over at the latest.
+    /// When it ends at the latest.
     expires_at: Instant,
-    /// Where its owner logged in from; null of a remembered log-in.
+    /// The address of the log-in; null for a remembered one.
     #[oai(nullable)]
     address: Option<String>,
 }
 
-/// What somebody is logged in by.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "OwnSessionList", rename_all = "camelCase")]
-pub struct OwnSessionList {
-    /// The one used last comes first.
-    items: Vec<OwnSession>,
-    /// There are no more pages.
-    #[oai(nullable)]
-    next_cursor: Option<String>,
+list! {
+    /// The log-ins of the account; there is one page.
+    OwnSessionList as "OwnSessionList": OwnSession, "Most recently used first."
 }
 
-/// Somebody who is logged in, and whose request is their own.
+/// A request with a session, checked against CSRF.
 pub(super) struct SignedIn<'a> {
     pub accounts: &'a Accounts,
     pub cookies: Cookies,
@@ -154,12 +106,12 @@ impl<'a> SignedIn<'a> {
         request: &Request,
         cookie: SessionCookie,
     ) -> Result<Self, Problem> {
-        let (accounts, cookies) = here(&app.settings.auth)?;
-        let nobody = || unauthenticated(LOGGED_OUT);
+        let (accounts, cookies) = sessions_of(&app.settings.auth)?;
+        let nobody = || Problem::unauthenticated(LOGGED_OUT);
         let token = cookie.0.ok_or_else(nobody)?;
         let session = accounts.session(&token).await?.ok_or_else(nobody)?;
         csrf::check(request.method(), request.headers(), &token)
-            .inspect_err(|_| forged(accounts, request))?;
+            .inspect_err(|_| report_csrf(accounts, request))?;
         Ok(Self {
             accounts,
             cookies,
@@ -167,6 +119,13 @@ impl<'a> SignedIn<'a> {
             token,
             user: session.user,
         })
+    }
+
+    /// The origin and the address of the request.
+    pub fn origin(&self, request: &Request) -> (Origin, Option<IpAddr>) {
+        let origin = origin(&Actor::Account(self.user), request);
+        let address = origin.address;
+        (origin, address)
     }
 
     pub fn note(&self, request: &Request, event: SecurityEvent) {
@@ -203,8 +162,8 @@ pub struct OwnAccountApi;
 impl OwnAccountApi {
     /// Change one's password.
     ///
-    /// Takes the current one, and no one-time code: the session was opened with one. Ends all sessions and remembered log-ins of the account; the answer sets the
-    /// cookie of a new session.
+    /// Needs the current one, and no one-time code, because the log-in needed one. Ends all sessions and remembered
+    /// log-ins of the account; the response sets the cookie of a new session.
     #[oai(
         path = "/api/session/password",
         method = "post",
@@ -218,39 +177,39 @@ impl OwnAccountApi {
         /// The `csrfToken` of the session.
         #[oai(name = "X-CSRF-Token")]
         _token: Header<Option<String>>,
-        body: Checked<ChangePasswordRequest>,
+        body: JsonRequest<PasswordChange>,
     ) -> Result<LoggedIn, Failure<ChangingPassword>> {
         let signed_in = SignedIn::by(&app, request, cookie).await?;
-        let by = origin(&Actor::Account(signed_in.user), request);
-        let from = address(request, &app.settings.proxies);
         let changed = signed_in
             .accounts
-            .change_password(signed_in.user, &body.0, (by, from))
+            .change_password(signed_in.user, &body.0, signed_in.origin(request))
             .await;
-        let entered = changed.inspect_err(|error| failed(request, error))?;
+        let entered = changed.inspect_err(|error| report_failure(request, error))?;
         signed_in.note(request, SecurityEvent::PasswordChanged);
         Ok(LoggedIn::new(&entered, signed_in.cookies, app.clock.now()))
     }
 
-    /// List what one is logged in by: sessions, and remembered log-ins.
+    /// List one's sessions and remembered log-ins.
     #[oai(path = "/api/sessions", method = "get", operation_id = "listSessions")]
     async fn list(
         &self,
         app: Data<&Arc<App>>,
         request: &Request,
         cookie: SessionCookie,
-    ) -> Result<Uncached<OwnSessionList>, Failure<Looking>> {
+    ) -> Result<Uncached<OwnSessionList>, Failure<Reading>> {
         let signed_in = SignedIn::by(&app, request, cookie).await?;
         let mut listed = signed_in.accounts.logins(signed_in.user).await?;
         listed.sort_by_key(|listed| std::cmp::Reverse(listed.used_at));
-        let items = listed.into_iter();
-        Ok(Uncached(OwnSessionList {
-            items: items.map(|listed| signed_in.view(listed)).collect(),
+        let page = Page {
+            items: listed,
             next_cursor: None,
-        }))
+        };
+        Ok(Uncached(OwnSessionList::of(page, |listed| {
+            signed_in.view(listed)
+        })))
     }
 
-    /// End all sessions and remembered log-ins but those whose cookies are shown.
+    /// End all sessions and remembered log-ins except those of this request.
     #[oai(
         path = "/api/sessions",
         method = "delete",

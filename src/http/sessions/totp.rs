@@ -1,186 +1,83 @@
-//! Enabling and disabling one-time codes of one's own account.
+//! One-time codes of one's own account.
 
 use std::sync::Arc;
 
 use poem::Request;
-use poem::http::StatusCode;
 use poem::web::Data;
-use poem::{IntoResponse, Response};
 use poem_openapi::param::Header;
-use poem_openapi::registry::{MetaResponses, Registry};
-use poem_openapi::types::{Example, Type};
-use poem_openapi::{ApiResponse, Object, OpenApi};
+use poem_openapi::{Object, OpenApi};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use super::answers::{LoggedIn, SessionView, Uncached, documented as answer, uncached};
-use super::failed;
 use super::own::SignedIn;
+use super::report_failure;
+use super::responses::{LogInView, LoggedIn, SessionView, Uncached};
 use crate::access::accounts::Enrolment;
 use crate::access::security_events::SecurityEvent;
-use crate::domain::Actor;
 use crate::http::auth::SessionCookie;
-use crate::http::fields::{Fields, FromFields};
-use crate::http::json::{Checked, RequestBodySchema, Written};
-use crate::http::origin::{address, origin};
+use crate::http::fields::request_object;
+use crate::http::json::JsonRequest;
 use crate::http::problem::{Failure, documented};
 use crate::http::{App, Section};
 
 documented! {
-    /// Problems of beginning to enable one-time codes.
-    Enrolling {
-        400 => "The body is not JSON (MALFORMED).",
-        401 => "Nobody is logged in (UNAUTHENTICATED), or the current password is wrong (LOGIN_REFUSED).",
-        403 => "X-CSRF-Token is not the csrfToken of the session, or the request comes from another site (CSRF).",
-        404 => "Nobody logs in here: auth.mode is another (NOT_FOUND).",
-        408 => "The body did not come in time (REQUEST_TIMEOUT).",
-        409 => "One-time codes are enabled already (TOTP_ENABLED).",
-        413 => "The body is too large (TOO_LARGE).",
-        415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
-        422 => "A value cannot be accepted (INVALID).",
+    Enrolling: [BODY, OWN_SESSION] {
+        401 => "Not logged in (UNAUTHENTICATED), or the current password is wrong (LOGIN_REFUSED).",
+        409 => "One-time codes are already enabled (TOTP_ENABLED).",
         429 => "Too many passwords were wrong, see Retry-After (RATE_LIMITED).",
     }
-    /// Problems of enabling one-time codes.
-    Confirming {
-        400 => "The body is not JSON (MALFORMED).",
-        401 => "Nobody is logged in (UNAUTHENTICATED), or the code is not one of the secret (CODE_REFUSED).",
-        403 => "X-CSRF-Token is not the csrfToken of the session, or the request comes from another site (CSRF).",
-        404 => "Nobody logs in here: auth.mode is another (NOT_FOUND).",
-        408 => "The body did not come in time (REQUEST_TIMEOUT).",
-        409 => "One-time codes are enabled already (TOTP_ENABLED), or no secret waits for its first code (NO_ENROLMENT).",
-        413 => "The body is too large (TOO_LARGE).",
-        415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
-        422 => "A value cannot be accepted (INVALID).",
+    Confirming: [BODY, OWN_SESSION] {
+        401 => "Not logged in (UNAUTHENTICATED), or the code does not belong to the secret (CODE_REFUSED).",
+        409 => "One-time codes are already enabled (TOTP_ENABLED), or no enrolment is pending (NO_ENROLMENT).",
         429 => "Too many codes were wrong, see Retry-After (RATE_LIMITED).",
     }
-    /// Problems of disabling one-time codes.
-    Disabling {
-        400 => "The body is not JSON (MALFORMED).",
-        401 => "Nobody is logged in (UNAUTHENTICATED), the current password is wrong (LOGIN_REFUSED), or the code is wrong or was used (CODE_REFUSED).",
-        403 => "X-CSRF-Token is not the csrfToken of the session, or the request comes from another site (CSRF).",
-        404 => "Nobody logs in here: auth.mode is another (NOT_FOUND).",
-        408 => "The body did not come in time (REQUEST_TIMEOUT).",
+    Disabling: [BODY, OWN_SESSION] {
+        401 => "Not logged in (UNAUTHENTICATED), the current password is wrong (LOGIN_REFUSED), or the code is wrong or used (CODE_REFUSED).",
         409 => "One-time codes are not enabled (TOTP_NOT_ENABLED).",
-        413 => "The body is too large (TOO_LARGE).",
-        415 => "The body is not JSON (UNSUPPORTED_MEDIA_TYPE).",
-        422 => "A value cannot be accepted (INVALID).",
         429 => "Too many passwords or codes were wrong, see Retry-After (RATE_LIMITED).",
     }
 }
 
-/// Begins to enable one-time codes.
-#[derive(Object)]
-#[oai(rename = "EnrolTotp", rename_all = "camelCase", example)]
-pub struct EnrolRequest {
-    /// The password of the account.
-    #[oai(validator(min_length = 1, max_length = 128))]
-    current_password: String,
-}
-
-impl Example for EnrolRequest {
-    fn example() -> Self {
-        Self {
-            current_password: "correct horse battery staple".to_owned(),
-        }
+request_object! {
+    /// Begins the enrolment of one-time codes.
+    #[derive(Debug)]
+    pub struct Enrol as "EnrolTotp" {
+        /// The password of the account.
+        password: SecretString = password("currentPassword").required(),
     }
+    example { "currentPassword": "correct horse battery staple" }
 }
 
-impl RequestBodySchema for EnrolRequest {
-    type Read = Password;
-}
-
-/// The same, read.
-#[derive(Debug)]
-pub struct Password(SecretString);
-
-impl FromFields for Password {
-    fn from_fields(fields: &mut Fields) -> Self {
-        let password = fields.text("currentPassword", &super::PASSWORD);
-        Self(fields.required("currentPassword", password).into())
+request_object! {
+    /// Proves that the app has the secret.
+    #[derive(Debug)]
+    pub struct Confirm as "ConfirmTotp" {
+        /// The code that the app shows.
+        code: SecretString = code("code").required(),
     }
+    example { "code": "287082" }
 }
 
-/// Shows that the app has the secret.
-#[derive(Object)]
-#[oai(rename = "ConfirmTotp", rename_all = "camelCase", example)]
-pub struct ConfirmRequest {
-    /// The code that the app shows.
-    #[oai(validator(min_length = 6, max_length = 32))]
-    code: String,
-}
-
-impl Example for ConfirmRequest {
-    fn example() -> Self {
-        Self {
-            code: "287082".to_owned(),
-        }
+request_object! {
+    /// Disables one-time codes.
+    #[derive(Debug)]
+    pub struct Disable as "DisableTotp" {
+        /// The password of the account.
+        password: SecretString = password("currentPassword").required(),
+        /// A code that the app shows, or a recovery code.
+        code: SecretString = code("code").required(),
     }
+    example { "currentPassword": "correct horse battery staple", "code": "287082" }
 }
 
-impl RequestBodySchema for ConfirmRequest {
-    type Read = Code;
-}
-
-/// The same, read.
-#[derive(Debug)]
-pub struct Code(SecretString);
-
-impl FromFields for Code {
-    fn from_fields(fields: &mut Fields) -> Self {
-        let code = fields.text("code", &super::CODE);
-        Self(fields.required("code", code).into())
-    }
-}
-
-/// Disables one-time codes.
-#[derive(Object)]
-#[oai(rename = "DisableTotp", rename_all = "camelCase", example)]
-pub struct DisableRequest {
-    /// The password of the account.
-    #[oai(validator(min_length = 1, max_length = 128))]
-    current_password: String,
-    /// A code that the app shows, or a recovery code.
-    #[oai(validator(min_length = 6, max_length = 32))]
-    code: String,
-}
-
-impl Example for DisableRequest {
-    fn example() -> Self {
-        Self {
-            current_password: "correct horse battery staple".to_owned(),
-            code: "287082".to_owned(),
-        }
-    }
-}
-
-impl RequestBodySchema for DisableRequest {
-    type Read = Both;
-}
-
-/// The same, read.
-#[derive(Debug)]
-pub struct Both {
-    password: Password,
-    code: Code,
-}
-
-impl FromFields for Both {
-    fn from_fields(fields: &mut Fields) -> Self {
-        Self {
-            password: Password::from_fields(fields),
-            code: Code::from_fields(fields),
-        }
-    }
-}
-
-/// What goes into an authenticator app.
+/// The secret for an authenticator app.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "TotpEnrolment", rename_all = "camelCase")]
 pub struct EnrolmentView {
-    /// The secret, in Base32. It is shown this once.
+    /// The secret, in Base32. It is shown only here.
     secret: String,
-    /// The same as an `otpauth://` address, for a QR code.
+    /// The same as an `otpauth://` URI, for a QR code.
     uri: String,
 }
 
@@ -193,44 +90,19 @@ impl From<Enrolment> for EnrolmentView {
     }
 }
 
-/// One-time codes that are enabled from now on.
+/// One-time codes are enabled.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "TotpEnabled", rename_all = "camelCase")]
 pub struct EnabledView {
-    /// Codes for when the app is lost, each accepted once. They are shown this once.
+    /// Codes for the loss of the app, each valid once. They are shown only here.
     recovery_codes: Vec<String>,
-    /// The session to go on with: all others of the account ended.
+    /// The new session: all others of the account have ended.
     session: SessionView,
 }
 
-/// One-time codes are enabled, and the session is a new one.
-pub struct Enabled {
-    recovery_codes: Vec<String>,
-    logged_in: LoggedIn,
-}
-
-impl IntoResponse for Enabled {
-    fn into_response(self) -> Response {
-        let (session, cookies) = self.logged_in.into_parts();
-        let view = EnabledView {
-            recovery_codes: self.recovery_codes,
-            session,
-        };
-        let mut response = uncached(Written(view).into_response(), cookies);
-        response.set_status(StatusCode::CREATED);
-        response
-    }
-}
-
-impl ApiResponse for Enabled {
-    fn meta() -> MetaResponses {
-        answer::<EnabledView>(201, "Enabled.", vec![super::answers::set_cookie()])
-    }
-
-    fn register(registry: &mut Registry) {
-        EnabledView::register(registry);
-    }
+impl LogInView for EnabledView {
+    const DESCRIPTION: &'static str = "Enabled.";
 }
 
 /// One-time codes of one's own account.
@@ -238,9 +110,9 @@ pub struct OwnTotpApi;
 
 #[OpenApi(tag = "Section::Sessions")]
 impl OwnTotpApi {
-    /// Begin to enable one-time codes (TOTP, RFC 6238).
+    /// Begin the enrolment of one-time codes (TOTP, RFC 6238).
     ///
-    /// Nothing changes until the first code is confirmed. Asked again, there is another secret.
+    /// Nothing changes until the first code is confirmed. A second request makes another secret.
     #[oai(
         path = "/api/session/totp",
         method = "post",
@@ -254,21 +126,21 @@ impl OwnTotpApi {
         /// The `csrfToken` of the session.
         #[oai(name = "X-CSRF-Token")]
         _token: Header<Option<String>>,
-        body: Checked<EnrolRequest>,
+        body: JsonRequest<Enrol>,
     ) -> Result<Uncached<EnrolmentView>, Failure<Enrolling>> {
         let signed_in = SignedIn::by(&app, request, cookie).await?;
-        let from = address(request, &app.settings.proxies);
+        let (_, from) = signed_in.origin(request);
         let enrolment = signed_in
             .accounts
-            .enrol(signed_in.user, &body.0.0, from)
+            .enrol(signed_in.user, &body.0.password, from)
             .await;
-        let enrolment = enrolment.inspect_err(|error| failed(request, error))?;
+        let enrolment = enrolment.inspect_err(|error| report_failure(request, error))?;
         Ok(Uncached(enrolment.into()))
     }
 
     /// Enable one-time codes: from now on a log-in needs one.
     ///
-    /// Ends all sessions and remembered log-ins of the account; the answer sets the cookie of a new session.
+    /// Ends all sessions and remembered log-ins of the account; the response sets the cookie of a new session.
     #[oai(
         path = "/api/session/totp/confirm",
         method = "post",
@@ -282,29 +154,29 @@ impl OwnTotpApi {
         /// The `csrfToken` of the session.
         #[oai(name = "X-CSRF-Token")]
         _token: Header<Option<String>>,
-        body: Checked<ConfirmRequest>,
-    ) -> Result<Enabled, Failure<Confirming>> {
+        body: JsonRequest<Confirm>,
+    ) -> Result<LoggedIn<EnabledView>, Failure<Confirming>> {
         let signed_in = SignedIn::by(&app, request, cookie).await?;
-        let by = origin(&Actor::Account(signed_in.user), request);
-        let from = address(request, &app.settings.proxies);
-        let code = body.0.0.expose_secret();
+        let code = body.0.code.expose_secret();
         let enabled = signed_in
             .accounts
-            .confirm_enrolment(signed_in.user, code, (by, from))
+            .confirm_enrolment(signed_in.user, code, signed_in.origin(request))
             .await;
-        let enabled = enabled.inspect_err(|error| failed(request, error))?;
+        let enabled = enabled.inspect_err(|error| report_failure(request, error))?;
         signed_in.note(request, SecurityEvent::TotpEnabled);
         let codes = enabled.recovery_codes.iter();
-        Ok(Enabled {
-            recovery_codes: codes.map(|code| code.expose_secret().to_owned()).collect(),
-            logged_in: LoggedIn::new(&enabled.entered, signed_in.cookies, app.clock.now()),
-        })
+        let recovery_codes = codes.map(|code| code.expose_secret().to_owned()).collect();
+        let logged_in = LoggedIn::new(&enabled.entered, signed_in.cookies, app.clock.now());
+        Ok(logged_in.map(|session| EnabledView {
+            recovery_codes,
+            session,
+        }))
     }
 
     /// Disable one-time codes.
     ///
-    /// Takes the password and a code, or a recovery code. Ends all sessions and remembered log-ins of the account;
-    /// the answer sets the cookie of a new session.
+    /// Needs the password and a code, or a recovery code. Ends all sessions and remembered log-ins of the account; the
+    /// response sets the cookie of a new session.
     #[oai(
         path = "/api/session/totp/disable",
         method = "post",
@@ -318,18 +190,19 @@ impl OwnTotpApi {
         /// The `csrfToken` of the session.
         #[oai(name = "X-CSRF-Token")]
         _token: Header<Option<String>>,
-        body: Checked<DisableRequest>,
+        body: JsonRequest<Disable>,
     ) -> Result<LoggedIn, Failure<Disabling>> {
         let signed_in = SignedIn::by(&app, request, cookie).await?;
-        let by = origin(&Actor::Account(signed_in.user), request);
-        let from = address(request, &app.settings.proxies);
-        let Both { password, code } = &body.0;
-        let shown = (&password.0, code.0.expose_secret());
+        let Disable { password, code } = &body.0;
         let disabled = signed_in
             .accounts
-            .disable_totp(signed_in.user, shown, (by, from))
+            .disable_totp(
+                signed_in.user,
+                (password, code.expose_secret()),
+                signed_in.origin(request),
+            )
             .await;
-        let entered = disabled.inspect_err(|error| failed(request, error))?;
+        let entered = disabled.inspect_err(|error| report_failure(request, error))?;
         signed_in.note(request, SecurityEvent::TotpDisabled);
         Ok(LoggedIn::new(&entered, signed_in.cookies, app.clock.now()))
     }

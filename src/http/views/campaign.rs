@@ -1,148 +1,75 @@
 //! Campaigns as clients see them.
 
-use poem_openapi::types::Example;
-use poem_openapi::{Enum, Object};
-use serde::Serialize;
+use std::borrow::Cow;
 
-use crate::domain::campaign::CouponTerms;
+use poem_openapi::Object;
+use poem_openapi::registry::{MetaSchemaRef, Registry};
+use poem_openapi::types::{Example, ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::list;
 use crate::domain::{Campaign, Instant, Kind, Reward, State};
+use crate::http::fields::{self, RequestObject as _};
+use crate::http::words::{Word, vocabulary};
 
-/// What kind of thing a campaign hands out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]
-#[serde(rename_all = "snake_case")]
-#[oai(rename = "Kind", rename_all = "snake_case")]
-pub enum KindWord {
-    /// Coupons with terms.
-    Coupon,
-    /// Points.
-    Points,
-    /// Items sold within a window.
-    TimeDeal,
-    /// Items sold without a window.
-    General,
-}
+vocabulary!(Kind, "Kind", "The kind of goods that a campaign hands out.");
+vocabulary!(State, "State", "The state of a campaign.");
 
-impl From<Kind> for KindWord {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Coupon => Self::Coupon,
-            Kind::Points => Self::Points,
-            Kind::TimeDeal => Self::TimeDeal,
-            Kind::General => Self::General,
+/// The reward of a participation, with the schema of its reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RewardView(pub Reward);
+
+impl Serialize for RewardView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut value = serde_json::to_value(&self.0).map_err(S::Error::custom)?;
+        // A stored reward leaves it out.
+        if let Some(Value::Object(terms)) = value.get_mut("coupon") {
+            terms.entry("validFrom").or_insert(Value::Null);
         }
+        value.serialize(serializer)
     }
 }
 
-impl From<KindWord> for Kind {
-    fn from(word: KindWord) -> Self {
-        match word {
-            KindWord::Coupon => Self::Coupon,
-            KindWord::Points => Self::Points,
-            KindWord::TimeDeal => Self::TimeDeal,
-            KindWord::General => Self::General,
-        }
+impl Type for RewardView {
+    const IS_REQUIRED: bool = true;
+
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        <Option<Reward>>::NAME.into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        fields::schema_ref::<Option<Reward>>()
+    }
+
+    fn register(registry: &mut Registry) {
+        fields::register::<Option<Reward>>(registry);
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
     }
 }
 
-/// Where a campaign stands in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]
-#[serde(rename_all = "snake_case")]
-#[oai(rename = "State", rename_all = "snake_case")]
-pub enum StateWord {
-    /// Being prepared; nobody can take part.
-    Draft,
-    /// Opens by itself at `opensAt`.
-    Scheduled,
-    /// Takes participations.
-    Open,
-    /// Stopped for a while by an admin.
-    Paused,
-    /// Over; never opens again.
-    Closed,
-    /// Over and out of the catalogue.
-    Archived,
-}
-
-impl From<State> for StateWord {
-    fn from(state: State) -> Self {
-        match state {
-            State::Draft => Self::Draft,
-            State::Scheduled => Self::Scheduled,
-            State::Open => Self::Open,
-            State::Paused => Self::Paused,
-            State::Closed => Self::Closed,
-            State::Archived => Self::Archived,
-        }
+impl ToJSON for RewardView {
+    fn to_json(&self) -> Option<Value> {
+        serde_json::to_value(self).ok()
     }
 }
 
-impl From<StateWord> for State {
-    fn from(word: StateWord) -> Self {
-        match word {
-            StateWord::Draft => Self::Draft,
-            StateWord::Scheduled => Self::Scheduled,
-            StateWord::Open => Self::Open,
-            StateWord::Paused => Self::Paused,
-            StateWord::Closed => Self::Closed,
-            StateWord::Archived => Self::Archived,
-        }
-    }
-}
-
-/// What a participation earns: exactly one of the two.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
-#[oai(rename = "Reward", skip_serializing_if_is_none)]
-pub struct RewardView {
-    /// So many points.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[oai(validator(minimum(value = "1"), maximum(value = "4294967295")))]
-    pub points: Option<u32>,
-    /// A coupon with these terms.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub coupon: Option<CouponView>,
-}
-
-/// The terms of a coupon; amounts in the smallest unit of the currency.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "Coupon", rename_all = "camelCase")]
-pub struct CouponView {
-    /// What the coupon takes off an order.
-    #[oai(validator(minimum(value = "1"), maximum(value = "9007199254740991")))]
-    pub discount_amount: u64,
-    /// The least an order must come to; 0 when left out.
-    #[oai(default, validator(maximum(value = "9007199254740991")))]
-    pub minimum_order_amount: u64,
-    /// The first moment it can be used; null or left out: at once.
-    #[oai(nullable)]
-    pub valid_from: Option<Instant>,
-    /// The last moment it can be used; null: for ever.
-    #[oai(nullable)]
-    pub valid_until: Option<Instant>,
-}
-
-impl From<&Reward> for RewardView {
-    fn from(reward: &Reward) -> Self {
-        match reward {
-            Reward::Points(points) => Self {
-                points: Some(*points),
-                coupon: None,
-            },
-            Reward::Coupon(CouponTerms {
-                discount_amount,
-                minimum_order_amount,
-                valid_from,
-                valid_until,
-            }) => Self {
-                points: None,
-                coupon: Some(CouponView {
-                    discount_amount: *discount_amount,
-                    minimum_order_amount: *minimum_order_amount,
-                    valid_from: *valid_from,
-                    valid_until: *valid_until,
-                }),
-            },
-        }
+impl ParseFromJSON for RewardView {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        let reward = fields::read::<Option<Reward>>(value.unwrap_or_default()).ok();
+        let reward = reward.flatten().map(Self);
+        reward.ok_or_else(|| ParseError::custom("not a reward"))
     }
 }
 
@@ -151,38 +78,38 @@ impl From<&Reward> for RewardView {
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "Campaign", rename_all = "camelCase", example)]
 pub struct CampaignView {
-    /// Number of the campaign.
+    /// Id of the campaign.
     pub id: i64,
     /// Its name.
     pub name: String,
-    /// What it is about; may be empty.
+    /// Its description; may be empty.
     pub description: String,
-    /// What kind of thing it hands out.
-    pub kind: KindWord,
-    /// Where it stands in its life.
-    pub state: StateWord,
-    /// Units there are; null: unlimited.
+    /// The kind of goods that it hands out.
+    pub kind: Word<Kind>,
+    /// Its state.
+    pub state: Word<State>,
+    /// Units in stock; null: unlimited.
     #[oai(nullable)]
     pub total_stock: Option<u64>,
-    /// Units still to be had; null: unlimited.
+    /// Units left; null: unlimited.
     #[oai(nullable)]
     pub current_stock: Option<u64>,
-    /// Units one user may hold.
+    /// Units that one user may hold.
     pub per_user_limit: u32,
-    /// Units one request may ask for.
+    /// Units that one request may ask for.
     pub max_quantity: u32,
     /// Price of a unit in the smallest unit of the currency; null: free.
     #[oai(nullable)]
     pub price: Option<u64>,
-    /// Seconds that a reservation of a paid campaign waits for its payment.
+    /// Seconds that a reservation waits for its payment.
     pub hold_seconds: u32,
-    /// First moment of the window; null: from the start.
+    /// Start of the window; null: no start.
     #[oai(nullable)]
     pub opens_at: Option<Instant>,
-    /// End of the window, itself outside; null: no end.
+    /// End of the window, exclusive; null: no end.
     #[oai(nullable)]
     pub closes_at: Option<Instant>,
-    /// What a participation earns; null: nothing.
+    /// Reward of a participation; null: none.
     #[oai(nullable)]
     pub reward: Option<RewardView>,
     /// Whether a confirmed participation may be cancelled.
@@ -192,7 +119,7 @@ pub struct CampaignView {
 }
 
 impl CampaignView {
-    /// A campaign as it stands at `now`: the clock may have moved it before anybody wrote that down.
+    /// The campaign at `now`: its schedule may have changed its state before the store has it.
     pub fn at(campaign: &Campaign, now: Instant) -> Self {
         Self {
             id: campaign.id.0,
@@ -208,7 +135,7 @@ impl CampaignView {
             hold_seconds: campaign.hold_seconds,
             opens_at: campaign.opens_at,
             closes_at: campaign.closes_at,
-            reward: campaign.reward.as_ref().map(RewardView::from),
+            reward: campaign.reward.clone().map(RewardView),
             cancellable: campaign.cancellable,
             created_at: campaign.created_at,
         }
@@ -221,8 +148,8 @@ impl Example for CampaignView {
             id: 1,
             name: "First hundred".to_owned(),
             description: "100 points for the first hundred.".to_owned(),
-            kind: KindWord::Points,
-            state: StateWord::Open,
+            kind: Word(Kind::Points),
+            state: Word(State::Open),
             total_stock: Some(100),
             current_stock: Some(24),
             per_user_limit: 1,
@@ -231,26 +158,16 @@ impl Example for CampaignView {
             hold_seconds: 120,
             opens_at: None,
             closes_at: None,
-            reward: Some(RewardView {
-                points: Some(100),
-                coupon: None,
-            }),
+            reward: Some(RewardView(Reward::Points(100))),
             cancellable: false,
             created_at: Instant::UNIX_EPOCH,
         }
     }
 }
 
-/// A page of campaigns.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename_all = "camelCase")]
-pub struct CampaignList {
-    /// Newest first.
-    pub items: Vec<CampaignView>,
-    /// Asks for the next page; null: this was the last.
-    #[oai(nullable)]
-    pub next_cursor: Option<String>,
+list! {
+    /// A page of campaigns.
+    CampaignList as "CampaignList": CampaignView, "Newest first."
 }
 
 /// The stock of a campaign.
@@ -258,15 +175,15 @@ pub struct CampaignList {
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "Stock", rename_all = "camelCase")]
 pub struct StockView {
-    /// Number of the campaign.
+    /// Id of the campaign.
     pub campaign_id: i64,
-    /// Units there are; null: unlimited.
+    /// Units in stock; null: unlimited.
     #[oai(nullable)]
     pub total_stock: Option<u64>,
-    /// Units still to be had; null: unlimited.
+    /// Units left; null: unlimited.
     #[oai(nullable)]
     pub current_stock: Option<u64>,
-    /// Whether nothing is left.
+    /// Whether no unit is left.
     pub sold_out: bool,
 }
 

@@ -1,71 +1,47 @@
-//! What days and campaigns came to, as clients see it.
+//! The views of daily statistics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::NaiveDate;
-use poem_openapi::{Enum, Object};
+use poem_openapi::Object;
 use serde::Serialize;
 
-use crate::domain::{ByStatus, DaySums, Instant};
+use crate::domain::{DaySums, Instant};
+use crate::http::words::{Word, vocabulary};
 use crate::operate::statistics::{CampaignStatistics, DayStatistics, Method};
 use crate::parts::store::DailyRow;
 
-/// Where statistics come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[oai(rename = "StatisticsMethod", rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum MethodWord {
-    /// From the rows themselves.
-    RawQuery,
-    /// From what was kept when the day was aggregated.
-    BatchAggregated,
-}
+vocabulary!(
+    Method,
+    "StatisticsMethod",
+    "The source of statistics: the rows themselves, or the daily statistics.",
+    Raw = "RAW_QUERY",
+    Aggregated = "BATCH_AGGREGATED"
+);
 
-impl From<Method> for MethodWord {
-    fn from(method: Method) -> Self {
-        match method {
-            Method::Raw => Self::RawQuery,
-            Method::Aggregated => Self::BatchAggregated,
-        }
-    }
-}
-
-/// Participations by how they stood when they were counted.
+/// Participations by status when they were counted.
 #[derive(Debug, PartialEq, Eq, Serialize, Object)]
 #[oai(rename = "ByStatus")]
 pub struct ByStatusView {
-    /// Waiting for their payment.
+    /// Reservations.
     pub reserved: u64,
-    /// Final.
+    /// Confirmed ones.
     pub confirmed: u64,
-    /// Given back.
+    /// Cancelled ones.
     pub cancelled: u64,
-    /// Not paid for in time.
+    /// Expired reservations.
     pub expired: u64,
 }
 
-impl From<ByStatus> for ByStatusView {
-    fn from(by: ByStatus) -> Self {
-        Self {
-            reserved: by.reserved,
-            confirmed: by.confirmed,
-            cancelled: by.cancelled,
-            expired: by.expired,
-        }
-    }
-}
-
-/// What all of it comes to.
+/// The sums of a day or a period.
 #[derive(Debug, PartialEq, Eq, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
-#[oai(rename = "StatisticsSummary", rename_all = "camelCase")]
-pub struct SummaryView {
-    /// Campaigns with a participation or a refusal.
-    pub campaign_count: u64,
-    /// Participations that were committed.
+#[oai(rename_all = "camelCase")]
+pub struct SumsView {
+    /// Committed participations.
     pub success_count: u64,
-    /// Requests that were refused.
+    /// Rejected requests.
     pub fail_count: u64,
     /// Both together.
     pub total_count: u64,
@@ -73,128 +49,133 @@ pub struct SummaryView {
     pub success_rate: String,
     /// Units of the participations.
     pub units: u64,
-    /// Units of those that stand.
+    /// Units of reserved and confirmed participations.
     pub units_standing: u64,
-    /// Participations by how they stood when they were counted.
+    /// Participations by status when they were counted.
     pub by_status: ByStatusView,
-    /// Refusals by code.
+    /// Rejections by code.
     pub failures: BTreeMap<String, u64>,
 }
 
-impl SummaryView {
-    fn of(rows: &[DailyRow]) -> Self {
-        let mut all = DaySums::default();
-        for row in rows {
-            all.add(&row.sums);
-        }
-        let campaigns: std::collections::BTreeSet<_> =
-            rows.iter().map(|row| row.campaign).collect();
-        let (success_count, fail_count) = (all.by_status.total(), all.refused());
+impl From<DaySums> for SumsView {
+    fn from(sums: DaySums) -> Self {
+        let by_status = sums.by_status;
+        let (success_count, fail_count) = (by_status.total(), sums.refused());
         Self {
-            campaign_count: campaigns.len() as u64,
-            success_count,
-            fail_count,
-            total_count: success_count + fail_count,
-            success_rate: percentage(success_count, success_count + fail_count),
-            units: all.units,
-            units_standing: all.units_standing,
-            by_status: all.by_status.into(),
-            failures: all.refusals,
-        }
-    }
-}
-
-/// What one campaign comes to on a day.
-#[derive(Debug, PartialEq, Eq, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "CampaignOfDay", rename_all = "camelCase")]
-pub struct CampaignOfDayView {
-    /// Number of the campaign.
-    pub campaign_id: i64,
-    /// Its name.
-    pub campaign_name: String,
-    /// Which date.
-    pub date: NaiveDate,
-    /// Participations that were committed.
-    pub success_count: u64,
-    /// Requests that were refused.
-    pub fail_count: u64,
-    /// Both together.
-    pub total_count: u64,
-    /// Share of the participations in both, `76.00%`.
-    pub success_rate: String,
-    /// Units of the participations.
-    pub units: u64,
-    /// Units of those that stand.
-    pub units_standing: u64,
-    /// Participations by how they stood when they were counted.
-    pub by_status: ByStatusView,
-    /// Refusals by code.
-    pub failures: BTreeMap<String, u64>,
-    /// When the first participation was committed; null: there is none.
-    #[oai(nullable)]
-    pub first_at: Option<Instant>,
-    /// When the last participation was committed; null: there is none.
-    #[oai(nullable)]
-    pub last_at: Option<Instant>,
-    /// Participations by hour from the beginning of the day, up to the last hour that has one; a day
-    /// on which the clock is changed has 23 or 25.
-    pub hours: Vec<u64>,
-}
-
-impl From<DailyRow> for CampaignOfDayView {
-    fn from(row: DailyRow) -> Self {
-        let sums = row.sums;
-        let (success_count, fail_count) = (sums.by_status.total(), sums.refused());
-        Self {
-            campaign_id: row.campaign.0,
-            campaign_name: row.name,
-            date: row.date,
             success_count,
             fail_count,
             total_count: success_count + fail_count,
             success_rate: percentage(success_count, success_count + fail_count),
             units: sums.units,
             units_standing: sums.units_standing,
-            by_status: sums.by_status.into(),
+            by_status: ByStatusView {
+                reserved: by_status.reserved,
+                confirmed: by_status.confirmed,
+                cancelled: by_status.cancelled,
+                expired: by_status.expired,
+            },
             failures: sums.refusals,
-            first_at: sums.first_at,
-            last_at: sums.last_at,
-            hours: sums.hours,
         }
     }
 }
 
-/// What a day comes to.
+/// The sums of all campaigns.
+#[derive(Debug, PartialEq, Eq, Serialize, Object)]
+#[serde(rename_all = "camelCase")]
+#[oai(rename = "StatisticsSummary", rename_all = "camelCase")]
+pub struct SummaryView {
+    /// Campaigns with a participation or a rejection.
+    pub campaign_count: u64,
+    /// The sums.
+    #[serde(flatten)]
+    #[oai(flatten)]
+    pub sums: SumsView,
+}
+
+impl SummaryView {
+    fn of(rows: &[DailyRow]) -> Self {
+        let mut sums = DaySums::default();
+        for row in rows {
+            sums.add(&row.sums);
+        }
+        let campaigns: BTreeSet<_> = rows.iter().map(|row| row.campaign).collect();
+        Self {
+            campaign_count: campaigns.len() as u64,
+            sums: sums.into(),
+        }
+    }
+}
+
+/// The statistics of one campaign on one day.
+#[derive(Debug, PartialEq, Eq, Serialize, Object)]
+#[serde(rename_all = "camelCase")]
+#[oai(rename = "CampaignOfDay", rename_all = "camelCase")]
+pub struct CampaignOfDayView {
+    /// Id of the campaign.
+    pub campaign_id: i64,
+    /// Its name.
+    pub campaign_name: String,
+    /// The date.
+    pub date: NaiveDate,
+    /// The sums.
+    #[serde(flatten)]
+    #[oai(flatten)]
+    pub sums: SumsView,
+    /// When the first participation was committed; null: there is none.
+    #[oai(nullable)]
+    pub first_at: Option<Instant>,
+    /// When the last participation was committed; null: there is none.
+    #[oai(nullable)]
+    pub last_at: Option<Instant>,
+    /// Participations by hour from the beginning of the day, up to the last hour that has one; a day on which the clock
+    /// is changed has 23 or 25.
+    pub hours: Vec<u64>,
+}
+
+impl From<DailyRow> for CampaignOfDayView {
+    fn from(row: DailyRow) -> Self {
+        Self {
+            campaign_id: row.campaign.0,
+            campaign_name: row.name,
+            date: row.date,
+            first_at: row.sums.first_at,
+            last_at: row.sums.last_at,
+            hours: row.sums.hours.clone(),
+            sums: row.sums.into(),
+        }
+    }
+}
+
+/// The statistics of a day.
 #[derive(Debug, PartialEq, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "DayStatistics", rename_all = "camelCase")]
 pub struct DayStatisticsView {
-    /// Which date.
+    /// The date.
     pub date: NaiveDate,
-    /// In which time zone.
+    /// The time zone.
     pub zone: String,
-    /// Its first moment.
+    /// Start of the day.
     pub from: Instant,
-    /// The first moment after it.
+    /// End of the day, exclusive.
     pub until: Instant,
-    /// Where it comes from.
-    pub method: MethodWord,
-    /// How long the store took to answer, in milliseconds.
+    /// The source of the statistics.
+    pub method: Word<Method>,
+    /// Time of the query, in milliseconds.
     pub query_time_ms: f64,
-    /// When the day was aggregated; null: this comes from the rows.
+    /// When the day was aggregated; null: computed from the rows.
     #[oai(nullable)]
     pub aggregated_at: Option<Instant>,
-    /// Whether the day was over by then and all of its campaigns are here.
+    /// Whether the day was over at that time and all of its campaigns are included.
     pub complete: bool,
-    /// What all campaigns together come to.
+    /// The sums of all campaigns.
     pub summary: SummaryView,
-    /// By campaign, in order of number.
+    /// The campaigns, in order of id.
     pub campaigns: Vec<CampaignOfDayView>,
 }
 
 impl DayStatisticsView {
-    /// Statistics of a day as they are at `now`.
+    /// The statistics of a day at `now`.
     pub fn at(statistics: DayStatistics, now: Instant) -> Self {
         let day = statistics.day;
         let done = statistics.done;
@@ -213,12 +194,12 @@ impl DayStatisticsView {
     }
 }
 
-/// What a campaign comes to over a period.
+/// The statistics of a campaign over a period.
 #[derive(Debug, PartialEq, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "CampaignStatistics", rename_all = "camelCase")]
 pub struct CampaignStatisticsView {
-    /// Number of the campaign.
+    /// Id of the campaign.
     pub campaign_id: i64,
     /// Its name.
     pub campaign_name: String,
@@ -226,17 +207,17 @@ pub struct CampaignStatisticsView {
     pub start_date: NaiveDate,
     /// The last day.
     pub end_date: NaiveDate,
-    /// In which time zone.
+    /// The time zone.
     pub zone: String,
-    /// Where it comes from.
-    pub method: MethodWord,
-    /// How long the store took to answer, in milliseconds.
+    /// The source of the statistics.
+    pub method: Word<Method>,
+    /// Time of the query, in milliseconds.
     pub query_time_ms: f64,
-    /// What all days together come to.
+    /// The sums of all days.
     pub summary: SummaryView,
-    /// The days on which there was something.
+    /// The days with a participation or a rejection.
     pub days: Vec<CampaignOfDayView>,
-    /// Days that are not aggregated, or not all of them.
+    /// Days that are not aggregated, or only in part.
     pub missing_dates: Vec<NaiveDate>,
 }
 
@@ -249,7 +230,7 @@ impl From<CampaignStatistics> for CampaignStatisticsView {
             start_date,
             end_date,
             zone: statistics.zone.name().to_owned(),
-            method: MethodWord::BatchAggregated,
+            method: Word(Method::Aggregated),
             query_time_ms: millis(statistics.took),
             summary: SummaryView::of(&statistics.days),
             days: statistics.days.into_iter().map(Into::into).collect(),
@@ -264,7 +245,7 @@ pub fn millis(took: Duration) -> f64 {
     f64::from(micros) / 1_000.0
 }
 
-/// A share in percent with two decimals, in integers; nothing of nothing is none.
+/// A share in percent with two decimals, computed in integers; 0 of 0 is 0.
 pub fn percentage(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "0.00%".to_owned();
@@ -278,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_and_times_are_cut_and_not_rounded_up() {
+    fn shares_and_times_are_rounded_down() {
         assert_eq!(percentage(0, 0), "0.00%");
         assert_eq!(percentage(2, 3), "66.66%");
         assert_eq!(percentage(99_999, 100_000), "99.99%");

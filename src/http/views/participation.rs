@@ -1,49 +1,16 @@
 //! Participations as clients see them.
 
+use poem_openapi::Object;
 use poem_openapi::types::Example;
-use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::GrantedView;
+use super::{GrantedView, list};
 use crate::domain::{Instant, Participation, Status};
+use crate::http::created::Resource;
+use crate::http::words::{Word, vocabulary};
 
-/// Where a participation stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]
-#[serde(rename_all = "snake_case")]
-#[oai(rename = "Status", rename_all = "snake_case")]
-pub enum StatusWord {
-    /// Holds its units until paid for.
-    Reserved,
-    /// Final yes.
-    Confirmed,
-    /// Given back by the user or an admin.
-    Cancelled,
-    /// Not paid for in time.
-    Expired,
-}
-
-impl From<Status> for StatusWord {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Reserved => Self::Reserved,
-            Status::Confirmed => Self::Confirmed,
-            Status::Cancelled => Self::Cancelled,
-            Status::Expired => Self::Expired,
-        }
-    }
-}
-
-impl From<StatusWord> for Status {
-    fn from(word: StatusWord) -> Self {
-        match word {
-            StatusWord::Reserved => Self::Reserved,
-            StatusWord::Confirmed => Self::Confirmed,
-            StatusWord::Cancelled => Self::Cancelled,
-            StatusWord::Expired => Self::Expired,
-        }
-    }
-}
+vocabulary!(Status, "Status", "The status of a participation.");
 
 /// A participation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
@@ -52,39 +19,39 @@ impl From<StatusWord> for Status {
 pub struct ParticipationView {
     /// Its id, a version 7 UUID.
     pub participation_id: Uuid,
-    /// What it takes part in.
+    /// Id of the campaign.
     pub campaign_id: i64,
-    /// Whose it is.
+    /// Id of the user.
     pub user_id: i64,
     /// Units.
     pub quantity: u32,
-    /// Place in line, from 1.
+    /// Rank in the campaign, from 1.
     pub rank: u64,
-    /// Where it stands.
-    pub status: StatusWord,
-    /// Units left right after it; null: unlimited.
+    /// Its status.
+    pub status: Word<Status>,
+    /// Units left after it; null: unlimited.
     #[oai(nullable)]
     pub remaining: Option<u64>,
-    /// What it costs, in the smallest unit of the currency; left out where it costs nothing.
+    /// Its price, in the smallest unit of the currency; left out if it is free.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     pub amount: Option<u64>,
-    /// How it was paid; left out until it is.
+    /// Reference of its payment; left out until it is paid.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     pub payment_reference: Option<String>,
-    /// When a reservation runs out; left out for all others.
+    /// When the reservation expires; left out for any other status.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     pub expires_at: Option<Instant>,
-    /// When it was made; left out of the answer to the request that makes it.
+    /// When it was created; left out of the response to the request that creates it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[oai(skip_serializing_if_is_none)]
     pub created_at: Option<Instant>,
 }
 
 impl ParticipationView {
-    /// As the answer to the request that made it.
+    /// For the response to the request that creates it.
     #[must_use]
     pub fn answer(participation: &Participation) -> Self {
         Self {
@@ -102,7 +69,7 @@ impl ParticipationView {
         }
     }
 
-    /// As it stands now.
+    /// Its current state.
     #[must_use]
     pub fn record(participation: &Participation) -> Self {
         Self {
@@ -120,7 +87,7 @@ impl Example for ParticipationView {
             user_id: 42,
             quantity: 1,
             rank: 76,
-            status: StatusWord::Confirmed,
+            status: Word(Status::Confirmed),
             remaining: Some(24),
             amount: None,
             payment_reference: None,
@@ -130,31 +97,33 @@ impl Example for ParticipationView {
     }
 }
 
-/// A participation, and what it was granted.
+/// A participation and its reward.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "ParticipationRecord", rename_all = "camelCase")]
 pub struct ParticipationRecord {
-    /// The participation as it stands now.
+    /// The participation.
     #[serde(flatten)]
     #[oai(flatten)]
     pub participation: ParticipationView,
-    /// What it was granted; null: nothing, or not yet.
+    /// Its reward; null: none, or not granted yet.
     #[oai(nullable)]
     pub reward: Option<GrantedView>,
-    /// When that was; null: nothing was granted, or not yet.
+    /// When the reward was granted; null: none, or not yet.
     #[oai(nullable)]
     pub rewarded_at: Option<Instant>,
 }
 
-/// A page of participations.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename_all = "camelCase")]
-pub struct ParticipationList {
-    /// Newest first.
-    pub items: Vec<ParticipationRecord>,
-    /// Asks for the next page; null: this was the last.
-    #[oai(nullable)]
-    pub next_cursor: Option<String>,
+list! {
+    /// A page of participations.
+    ParticipationList as "ParticipationList": ParticipationRecord, "Newest first."
+}
+
+impl Resource for ParticipationView {
+    const DESCRIPTION: &'static str = "Committed.";
+    const LOCATION: &'static str = "Path of the participation.";
+
+    fn path(&self) -> String {
+        format!("/api/participations/{}", self.participation_id)
+    }
 }

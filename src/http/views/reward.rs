@@ -1,69 +1,37 @@
 //! Rewards as clients see them.
 
-use poem_openapi::{Enum, Object};
+use poem_openapi::Object;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::list;
 use crate::domain::{Coupon, CouponStatus, Entry, EntryKind, Granted, Instant};
+use crate::http::words::{Word, vocabulary};
 
-/// Where a coupon stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]
-#[serde(rename_all = "snake_case")]
-#[oai(rename = "CouponStatus", rename_all = "snake_case")]
-pub enum CouponStatusWord {
-    /// Can be used, within its terms.
-    Issued,
-    /// Cannot be used while its participation is being cancelled: then it is revoked, or issued again.
-    Suspended,
-    /// Was used.
-    Used,
-    /// Taken back with its participation.
-    Revoked,
-}
+vocabulary!(CouponStatus, "CouponStatus", "The status of a coupon.");
+vocabulary!(EntryKind, "LedgerKind", "The kind of a ledger entry.");
 
-impl From<CouponStatus> for CouponStatusWord {
-    fn from(status: CouponStatus) -> Self {
-        match status {
-            CouponStatus::Issued => Self::Issued,
-            CouponStatus::Suspended => Self::Suspended,
-            CouponStatus::Used => Self::Used,
-            CouponStatus::Revoked => Self::Revoked,
-        }
-    }
-}
-
-/// What an entry of the ledger does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]
-#[serde(rename_all = "snake_case")]
-#[oai(rename = "LedgerKind", rename_all = "snake_case")]
-pub enum EntryKindWord {
-    /// Adds points.
-    Granted,
-    /// Takes back what was granted.
-    Reversed,
-}
-
-/// A coupon that a participation was granted.
+/// A coupon that a participation earned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
 #[oai(rename = "GrantedCoupon")]
 pub struct GrantedCouponView {
     /// Its id.
     pub id: Uuid,
-    /// Where it stands.
-    pub status: CouponStatusWord,
+    /// Its status.
+    pub status: Word<CouponStatus>,
 }
 
-/// What a participation was granted: points, or coupons.
+/// The reward that a participation was granted: points or coupons.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
 #[oai(rename = "Granted", skip_serializing_if_is_none)]
 pub struct GrantedView {
     /// Points for all units.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub points: Option<u64>,
-    /// One coupon for each unit; the first hundred.
+    /// One coupon for each unit; at most the first hundred.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coupons: Option<Vec<GrantedCouponView>>,
-    /// Whether it was taken back.
+    /// Whether the reward was reversed.
     pub reversed: bool,
 }
 
@@ -91,25 +59,22 @@ impl From<Granted> for GrantedView {
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "LedgerEntry", rename_all = "camelCase")]
 pub struct LedgerEntryView {
-    /// What it does.
-    pub kind: EntryKindWord,
-    /// Points; negative where they are taken back.
+    /// Its kind.
+    pub kind: Word<EntryKind>,
+    /// Points; negative if they are reversed.
     pub amount: i64,
-    /// What earned or lost them.
+    /// The participation.
     pub participation_id: Uuid,
     /// Its campaign.
     pub campaign_id: i64,
-    /// When it was entered.
+    /// When it was created.
     pub created_at: Instant,
 }
 
 impl From<&Entry> for LedgerEntryView {
     fn from(entry: &Entry) -> Self {
         Self {
-            kind: match entry.kind {
-                EntryKind::Granted => EntryKindWord::Granted,
-                EntryKind::Reversed => EntryKindWord::Reversed,
-            },
+            kind: entry.kind.into(),
             amount: entry.amount,
             participation_id: entry.participation.0,
             campaign_id: entry.campaign.0,
@@ -118,44 +83,37 @@ impl From<&Entry> for LedgerEntryView {
     }
 }
 
-/// A page of a user's ledger.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "Ledger", rename_all = "camelCase")]
-pub struct LedgerView {
-    /// Newest first.
-    pub items: Vec<LedgerEntryView>,
-    /// Asks for the next page; null: this was the last.
-    #[oai(nullable)]
-    pub next_cursor: Option<String>,
+list! {
+    /// A page of a user's ledger.
+    LedgerView as "Ledger": LedgerEntryView, "Newest first."
 }
 
-/// A coupon of a user's.
+/// A coupon of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "IssuedCoupon", rename_all = "camelCase")]
 pub struct IssuedCouponView {
-    /// Its id, by which it is used.
+    /// Its id, for the user who redeems it.
     pub id: Uuid,
-    /// Its code: unique, and not to be guessed.
+    /// Its code: unique, and impossible to guess.
     pub code: String,
-    /// Where it stands.
-    pub status: CouponStatusWord,
-    /// What it takes off an order, in the smallest unit of the currency.
+    /// Its status.
+    pub status: Word<CouponStatus>,
+    /// Discount on an order, in the smallest unit of the currency.
     pub discount_amount: u64,
-    /// The least an order must come to.
+    /// Minimum amount of an order.
     pub minimum_order_amount: u64,
-    /// The first moment it can be used; null: at once.
+    /// Start of its validity; null: no start.
     #[oai(nullable)]
     pub valid_from: Option<Instant>,
-    /// The last moment it can be used; null: for ever.
+    /// End of its validity, inclusive; null: no end.
     #[oai(nullable)]
     pub valid_until: Option<Instant>,
-    /// What earned it.
+    /// The participation that earned it.
     pub participation_id: Uuid,
     /// Its campaign.
     pub campaign_id: i64,
-    /// When it was used; null: it was not.
+    /// When it was redeemed; null: not redeemed.
     #[oai(nullable)]
     pub used_at: Option<Instant>,
     /// When it was issued.
@@ -185,41 +143,41 @@ impl From<&Coupon> for IssuedCouponView {
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "Rewards", rename_all = "camelCase")]
 pub struct RewardsView {
-    /// Whose they are.
+    /// Id of the user.
     pub user_id: i64,
-    /// Points in all.
+    /// Current number of points.
     pub points: i64,
-    /// How they came about, a page of it.
+    /// A page of the ledger of the points.
     pub ledger: LedgerView,
-    /// Coupons, newest first, a page of them.
+    /// A page of coupons, newest first.
     pub coupons: Vec<IssuedCouponView>,
-    /// Asks for the next page of coupons, as `couponCursor`; null: this was the last.
+    /// `couponCursor` of the next page of coupons; null: this is the last page.
     #[oai(nullable)]
     pub next_coupon_cursor: Option<String>,
 }
 
-/// A coupon that is used.
+/// A redeemed coupon.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "CouponUse", rename_all = "camelCase")]
 pub struct CouponUseView {
     /// The coupon.
     pub coupon_id: Uuid,
-    /// The shop's name of the order; null: none was given.
+    /// The shop's id of the order; null: none was given.
     #[oai(nullable)]
     pub order_id: Option<String>,
-    /// What the order came to.
+    /// Amount of the order.
     pub order_amount: u64,
-    /// What the coupon took off it: never more than it came to.
+    /// Discount on the order: at most its amount.
     pub discount_amount: u64,
-    /// What is left to pay.
+    /// Amount left to pay.
     pub amount_to_pay: u64,
-    /// When it was used.
+    /// When it was redeemed.
     pub used_at: Instant,
 }
 
 impl CouponUseView {
-    /// Of a coupon that is used; `now` where it is not known since when.
+    /// A redeemed coupon; `now` stands in for an unknown time.
     pub fn of(coupon: &Coupon, order_amount: u64, now: Instant) -> Self {
         let discount = coupon.terms.discount_amount.min(order_amount);
         Self {

@@ -1,108 +1,102 @@
-//! Simulations as admins see them.
+//! The view of a simulation.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use poem_openapi::{Enum, Object};
+use poem::http::StatusCode;
+use poem_openapi::Object;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::domain::Instant;
+use crate::http::created::Resource;
+use crate::http::words::{Word, vocabulary};
 use crate::operate::simulate::{JobStatus, Kind, Report};
 
-/// How a job's requests are made.
-#[derive(Clone, Copy, Debug, Serialize, Enum)]
-#[serde(rename_all = "snake_case")]
-#[oai(rename = "SimulationKind", rename_all = "snake_case")]
-pub enum SimulationKindWord {
-    /// All of them take part, each as soon as there is room.
-    Bulk,
-    /// By `/participation`.
-    Async,
-    /// By `/participation-sync`.
-    Sync,
-}
+vocabulary!(
+    Kind,
+    "SimulationKind",
+    "How a job makes its requests: `bulk` lets each wait until there is room, `async` uses `/participation`, `sync` \
+     uses `/participation-sync`.",
+    Bulk = "bulk",
+    Async = "async",
+    Sync = "sync"
+);
+vocabulary!(
+    JobStatus,
+    "JobStatus",
+    "The status of a job.",
+    Started = "STARTED",
+    Completed = "COMPLETED",
+    Cancelled = "CANCELLED",
+    Failed = "FAILED"
+);
 
-/// Where a job stands.
-#[derive(Clone, Copy, Debug, Serialize, Enum)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[oai(rename = "JobStatus", rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum JobStatusWord {
-    /// It runs.
-    Started,
-    /// All its requests were answered.
-    Completed,
-    /// It was cancelled, or the service stopped.
-    Cancelled,
-    /// It died.
-    Failed,
-}
-
-/// How long answers took, in milliseconds.
+/// The latency of the responses, in milliseconds.
 #[derive(Debug, Serialize, Object)]
 #[oai(rename = "SimulationLatency")]
 pub struct LatencyView {
-    /// Half of them no longer than this.
+    /// Median.
     pub p50: f64,
-    /// 95 of 100.
+    /// 95th percentile.
     pub p95: f64,
-    /// 99 of 100.
+    /// 99th percentile.
     pub p99: f64,
-    /// On average.
+    /// Mean.
     pub avg: f64,
-    /// The shortest.
+    /// Minimum.
     pub min: f64,
-    /// The longest.
+    /// Maximum.
     pub max: f64,
 }
 
-/// What requests came to so far.
+/// The result of the requests so far.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "SimulationResult", rename_all = "camelCase")]
 pub struct ResultView {
-    /// How long answers took, in milliseconds.
+    /// The latency of the responses, in milliseconds.
     pub latency_ms: LatencyView,
-    /// Requests answered per second.
+    /// Completed requests per second.
     pub requests_per_second: f64,
-    /// Share of the requests that got no answer that decides, from 0 to 1: there was no room, or a part was
-    /// away. A refusal is an answer.
+    /// Share of requests without a decision, from 0 to 1: there was no room, or a part was unavailable. A rejection is a
+    /// decision.
     pub failure_rate: f64,
-    /// How many there were of each answer: `ACCEPTED`, or the code of the problem.
+    /// Number of each outcome: `ACCEPTED`, or the code of the problem.
     pub outcomes: BTreeMap<String, u64>,
-    /// For how long the job has run, in milliseconds.
+    /// Running time of the job, in milliseconds.
     pub duration_ms: f64,
 }
 
-/// A simulation as it stands.
+/// A simulation.
 #[derive(Debug, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "Simulation", rename_all = "camelCase")]
 pub struct SimulationView {
     /// Its id.
     pub job_id: Uuid,
-    /// How its requests are made.
-    pub kind: SimulationKindWord,
-    /// Where it stands.
-    pub status: JobStatusWord,
-    /// Number of the campaign.
+    /// How it makes its requests.
+    pub kind: Word<Kind>,
+    /// Its status.
+    pub status: Word<JobStatus>,
+    /// Id of the campaign.
     pub campaign_id: i64,
-    /// Requests to be made, each by another user.
+    /// Requests, each by another user.
     pub requests: u32,
-    /// Requests answered.
+    /// Completed requests.
     pub done: u64,
-    /// Requests under way at the same time.
+    /// Requests in flight at the same time.
     pub concurrency: u32,
-    /// Units that each asks for.
+    /// Units that each requests.
     pub quantity: u32,
-    /// The number of the first user; the others follow.
+    /// Id of the first user; those of the others follow.
     pub first_user_id: i64,
     /// When it was started.
     pub started_at: Instant,
-    /// When it ended; null: it runs.
+    /// When it ended; null: it is running.
     #[oai(nullable)]
     pub ended_at: Option<Instant>,
-    /// What it came to, while it runs: so far.
+    /// Its result; while it is running, so far.
     pub result: ResultView,
 }
 
@@ -110,7 +104,7 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Counts are far below what a float holds exactly.
+/// Counts are far below the integers that a float represents exactly.
 #[allow(clippy::cast_precision_loss, reason = "at most 100,000 requests")]
 fn share(part: u64, of: f64) -> f64 {
     if of > 0.0 { part as f64 / of } else { 0.0 }
@@ -124,17 +118,8 @@ impl From<Report> for SimulationView {
         let done = figures.done as f64;
         Self {
             job_id: report.id,
-            kind: match plan.kind {
-                Kind::Bulk => SimulationKindWord::Bulk,
-                Kind::Async => SimulationKindWord::Async,
-                Kind::Sync => SimulationKindWord::Sync,
-            },
-            status: match report.status {
-                JobStatus::Started => JobStatusWord::Started,
-                JobStatus::Completed => JobStatusWord::Completed,
-                JobStatus::Cancelled => JobStatusWord::Cancelled,
-                JobStatus::Failed => JobStatusWord::Failed,
-            },
+            kind: plan.kind.into(),
+            status: report.status.into(),
             campaign_id: plan.campaign.0,
             requests: plan.requests,
             done: figures.done,
@@ -162,5 +147,15 @@ impl From<Report> for SimulationView {
                 duration_ms: millis(figures.ran),
             },
         }
+    }
+}
+
+impl Resource for SimulationView {
+    const STATUS: StatusCode = StatusCode::ACCEPTED;
+    const DESCRIPTION: &'static str = "Started.";
+    const LOCATION: &'static str = "Path of the job.";
+
+    fn path(&self) -> String {
+        format!("/api/admin/test/load/{}", self.job_id)
     }
 }

@@ -1,22 +1,22 @@
-//! The live status of a campaign as clients see it.
+//! The view of the live status of a campaign.
 
 use std::collections::BTreeMap;
 
-use poem_openapi::{Enum, Object};
+use poem_openapi::Object;
 use serde::Serialize;
 
-use super::campaign::StateWord;
 use super::daily::percentage;
-use crate::domain::Instant;
+use crate::domain::{Instant, State};
+use crate::http::words::{Word, vocabulary};
 use crate::operate::status::{CampaignStatus, Scope};
 
-/// How far participations have come; each stage counts what reached it.
+/// The stages of participations; each counts those that reached it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
 #[oai(rename = "Funnel")]
 pub struct FunnelView {
-    /// Said yes to by the gate.
+    /// Admitted by the gate.
     pub admitted: u64,
-    /// In the database.
+    /// Committed to the database.
     pub committed: u64,
     /// Acknowledged by Kafka.
     pub published: u64,
@@ -24,31 +24,29 @@ pub struct FunnelView {
     pub rewarded: u64,
 }
 
-/// Whose answers the last seconds are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Enum)]
-#[serde(rename_all = "snake_case")]
-#[oai(rename = "RecentScope", rename_all = "snake_case")]
-pub enum ScopeWord {
-    /// All replicas together.
-    Installation,
-    /// The replica that answers, alone: it cannot ask the others, because Redis is away.
-    Replica,
-}
+vocabulary!(
+    Scope,
+    "RecentScope",
+    "The replicas that the figures cover: all of the installation, or only the one that responds, because Redis is \
+     unavailable.",
+    Installation = "installation",
+    Replica = "replica"
+);
 
-/// The last five full seconds. Each replica tells the others once a second, so that what is theirs may be
-/// two seconds older.
+/// The last five full seconds. Replicas exchange their figures once a second, so that those of others may be two seconds
+/// older.
 #[derive(Clone, Debug, PartialEq, Serialize, Object)]
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "Recent", rename_all = "camelCase")]
 pub struct RecentView {
-    /// Participations decided per second.
+    /// Decisions per second.
     pub tps: f64,
-    /// How long they took on average, in milliseconds.
+    /// Mean latency of a decision, in milliseconds.
     pub avg_latency_ms: f64,
-    /// How many were decided.
+    /// Number of decisions.
     pub processed: u64,
-    /// Whose answers these are.
-    pub scope: ScopeWord,
+    /// The replicas that the figures cover.
+    pub scope: Word<Scope>,
 }
 
 /// The live status of a campaign.
@@ -56,36 +54,36 @@ pub struct RecentView {
 #[serde(rename_all = "camelCase")]
 #[oai(rename = "CampaignStatus", rename_all = "camelCase")]
 pub struct StatusView {
-    /// Number of the campaign.
+    /// Id of the campaign.
     pub campaign_id: i64,
     /// Its name.
     pub campaign_name: String,
-    /// Where it stands.
-    pub state: StateWord,
-    /// Whether somebody could take part now: it is open, and units are left.
+    /// Its state.
+    pub state: Word<State>,
+    /// Whether a participation is possible now: the campaign is open, and units are left.
     pub available: bool,
-    /// Units there are; null: unlimited.
+    /// Units in stock; null: unlimited.
     #[oai(nullable)]
     pub total_stock: Option<u64>,
-    /// Units still to be had; null: unlimited.
+    /// Units left; null: unlimited.
     #[oai(nullable)]
     pub current_stock: Option<u64>,
-    /// Participations that were committed.
+    /// Committed participations.
     pub success_count: u64,
-    /// Requests that were refused.
+    /// Rejected requests.
     pub fail_count: u64,
-    /// Share of the stock that is taken, `76.00%`; `0.00%` where stock is unlimited.
+    /// Share of the stock that is used, `76.00%`; `0.00%` if the stock is unlimited.
     pub stock_usage_rate: String,
-    /// Refusals by code.
+    /// Rejections by code.
     pub failures: BTreeMap<String, u64>,
-    /// How far participations have come.
+    /// The stages of participations.
     pub funnel: FunnelView,
-    /// The last five seconds, of all replicas.
+    /// The last five seconds.
     pub last_five_seconds: RecentView,
 }
 
 impl StatusView {
-    /// A status as it is at `now`: the clock may have moved the campaign before anybody wrote that down.
+    /// The status at `now`: the schedule may have changed the state before the store has it.
     #[must_use]
     pub fn at(status: CampaignStatus, now: Instant) -> Self {
         let campaign = status.campaign;
@@ -112,16 +110,13 @@ impl StatusView {
                 tps: status.recent.tps(),
                 avg_latency_ms: status.recent.avg_latency_ms(),
                 processed: status.recent.processed,
-                scope: match status.scope {
-                    Scope::Installation => ScopeWord::Installation,
-                    Scope::Replica => ScopeWord::Replica,
-                },
+                scope: status.scope.into(),
             },
         }
     }
 }
 
-/// The share of the stock that is taken, in integers: money-like numbers are not for floats.
+/// The share of the stock that is used, computed in integers.
 fn usage_rate(total: Option<u64>, current: Option<u64>) -> String {
     let (total, current) = total.zip(current).unwrap_or_default();
     percentage(total.saturating_sub(current), total)

@@ -17,7 +17,6 @@ use super::entity::allow_list::{Column, Entity};
 use super::entity::{allow_list_user, campaign, insert};
 use super::numbers::{to_signed, to_unsigned};
 use super::shapes::{padded, slices};
-use super::sql::Sql;
 use super::{Store, StoreError};
 use crate::domain::{
     AllowListId, AuditAction, AuditNote, CampaignId, Instant, Origin, State, UserId,
@@ -91,14 +90,11 @@ impl Store {
         let mut added = 0;
         for slice in slices(users, self.statement_bytes_max / ROW_BYTES) {
             // An upsert would report the rows that exist as affected, too.
-            let mut sql = Sql::new(
-                self,
-                if self.is_embedded() {
-                    "INSERT OR IGNORE"
-                } else {
-                    "INSERT IGNORE"
-                },
-            );
+            let mut sql = self.sql(if self.is_embedded() {
+                "INSERT OR IGNORE"
+            } else {
+                "INSERT IGNORE"
+            });
             sql.push(" INTO allow_list_user (list_id, user_id) VALUES ");
             sql.rows_of(slice.iter().map(|user| [list.0.into(), user.0.into()]));
             added += sql.run(&tx).await?;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::numbers::to_unsigned;
-use super::sql::Sql;
 use super::verification::Ground;
 use super::{Store, StoreError};
 use crate::domain::CampaignId;
@@ -59,8 +58,7 @@ impl Store {
     /// Events that the broker has not acknowledged, of each campaign that has any. Reads what waits, and
     /// nothing of what was published.
     pub async fn unpublished_counts(&self) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
-        let mut sql = Sql::new(
-            self,
+        let mut sql = self.sql(
             "SELECT campaign_id, COUNT(*) FROM outbox_pending GROUP BY campaign_id \
              UNION ALL SELECT campaign_id, COUNT(*) FROM outbox_parked GROUP BY campaign_id",
         );

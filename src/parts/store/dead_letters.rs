@@ -15,7 +15,6 @@ use super::entity::outbox_event;
 use super::entity::outbox_parked::{ActiveModel, Column, Entity, Model};
 use super::outbox::PEND_PARKED;
 use super::shapes::padded;
-use super::sql::Sql;
 use super::{Store, StoreError};
 use crate::domain::{AuditAction, AuditNote, CampaignId, EventId, Instant, Origin};
 
@@ -138,10 +137,10 @@ impl Store {
             tx.rollback().await?;
             return Ok(0);
         }
-        let mut sql = Sql::new(self, PEND_PARKED);
+        let mut sql = self.sql(PEND_PARKED);
         sql.push(" WHERE p.state = 'dead' AND p.event_id IN ");
         let moved = sql.list(dead.ids()).run(&tx).await?;
-        let mut sql = Sql::new(self, &self.db.delete_by_key("outbox_parked"));
+        let mut sql = self.sql(&self.db.delete_by_key("outbox_parked"));
         sql.push(" WHERE state = 'dead' AND event_id IN ")
             .list(dead.ids());
         let deleted = sql.run(&tx).await?;
@@ -190,7 +189,7 @@ impl Store {
     /// Those of these that are dead letters, held until the transaction ends.
     async fn still_dead(&self, tx: &Tx, ids: &[EventId], and: &str) -> Result<Dead, StoreError> {
         let parked = self.db.by_index("outbox_parked", "PRIMARY");
-        let mut sql = Sql::new(self, "SELECT event_id, campaign_id FROM ");
+        let mut sql = self.sql("SELECT event_id, campaign_id FROM ");
         sql.push(&parked)
             .push(" WHERE state = 'dead' AND event_id IN ")
             .list(padded(ids).map(|id| id.0))

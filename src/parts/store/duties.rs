@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use sea_orm::ConnectionTrait;
 
-use super::sql::Sql;
 use super::{Store, StoreError};
 
 impl Store {
@@ -26,7 +25,7 @@ impl Store {
         owner: &str,
         term: Duration,
     ) -> Result<bool, StoreError> {
-        let mut take = Sql::new(self, "UPDATE duty SET owner = ");
+        let mut take = self.sql("UPDATE duty SET owner = ");
         take.bind(owner).push(", expires_at = ").after(term);
         take.push(" WHERE name = ").bind(name);
         take.push(" AND (owner = ")
@@ -35,7 +34,7 @@ impl Store {
         if take.now().push(")").run(on).await? == 1 {
             return Ok(true);
         }
-        let mut first = Sql::new(self, "INSERT INTO duty (name, owner, expires_at) VALUES (");
+        let mut first = self.sql("INSERT INTO duty (name, owner, expires_at) VALUES (");
         first.bind(name).push(",").bind(owner).push(",").after(term);
         match first.push(")").run(on).await {
             Ok(_) => Ok(true),

@@ -101,13 +101,8 @@ table! { rejection_tally "rejection_tally" key(campaign_id: i64, minute: DateTim
     count: i64,
 } }
 
-table! { rejection_total "rejection_total" key(campaign_id: i64, reason: String) {
-    count: i64,
-} }
-
-table! { rewarded_tally "rewarded_tally" key(campaign_id: i64) {
-    count: i64,
-} }
+table! { rejection_total "rejection_total" key(campaign_id: i64, reason: String) { count: i64, } }
+table! { rewarded_tally "rewarded_tally" key(campaign_id: i64) { count: i64, } }
 
 table! { daily_stat "daily_stat" key(zone: String, day: Date, campaign_id: i64) {
     reserved: i64, confirmed: i64, cancelled: i64, expired: i64, units: i64, units_standing: i64, refused: i64,
@@ -129,9 +124,7 @@ table! { verified_segment "verified_segment" key(campaign_id: i64, segment: i64)
     verified_at: Option<DateTimeUtc>,
 } }
 
-table! { purged_segment "purged_segment" key(campaign_id: i64, segment: i64) {
-    events: i64, digest: i64,
-} }
+table! { purged_segment "purged_segment" key(campaign_id: i64, segment: i64) { events: i64, digest: i64, } }
 
 table! { account "account" serial(id) {
     login: String, password_hash: String, scopes: String, disabled: bool, version: i64,
@@ -146,21 +139,14 @@ table! { audit_entry "audit_entry" serial(id) {
     address: Option<String>,
 } }
 
-table! { duty "duty" key(name: String) {
-    owner: String, expires_at: DateTimeUtc,
-} }
-
-table! { inbox "inbox" key(event_id: Uuid, consumer: String) {
-    participation_id: Uuid, key_sequence: i32,
-} }
+table! { duty "duty" key(name: String) { owner: String, expires_at: DateTimeUtc, } }
+table! { inbox "inbox" key(event_id: Uuid, consumer: String) { participation_id: Uuid, key_sequence: i32, } }
 
 table! { ledger "ledger" key(participation_id: Uuid, kind: String) {
     user_id: i64, campaign_id: i64, amount: i64, event_id: Uuid, created_at: DateTimeUtc,
 } }
 
-table! { balance "balance" key(user_id: i64) {
-    points: i64,
-} }
+table! { balance "balance" key(user_id: i64) { points: i64, } }
 
 table! { coupon "coupon" key(id: Uuid) {
     code: String, user_id: i64, campaign_id: i64, participation_id: Uuid, nth: i32, discount_amount: i64,
@@ -169,9 +155,7 @@ table! { coupon "coupon" key(id: Uuid) {
     used_by: Option<String>, created_at: DateTimeUtc,
 } }
 
-table! { revocation "revocation" key(participation_id: Uuid) {
-    undecided_until: Option<DateTimeUtc>,
-} }
+table! { revocation "revocation" key(participation_id: Uuid) { undecided_until: Option<DateTimeUtc>, } }
 
 /// Inserts a row: each column with a value, or with an expression of the database.
 pub fn insert<E: EntityTrait, const COLUMNS: usize>(

@@ -7,7 +7,6 @@ use uuid::Uuid;
 use super::entity::by_index;
 use super::entity::outbox_event::{Column, Entity};
 use super::numbers::{to_signed, to_unsigned};
-use super::sql::Sql;
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, EventId};
 
@@ -51,7 +50,7 @@ impl Store {
 
     /// Number of published events of a campaign that are deleted; their order is unknown.
     pub async fn purged_count(&self, campaign: CampaignId) -> Result<u64, StoreError> {
-        let mut sql = Sql::new(self, "SELECT purged_events FROM campaign WHERE id = ");
+        let mut sql = self.sql("SELECT purged_events FROM campaign WHERE id = ");
         let rows = sql.bind(campaign.0).rows(&self.db).await?;
         Ok(match rows.first() {
             Some(row) => to_unsigned(row.try_get("", "purged_events")?),

@@ -121,7 +121,7 @@ impl Store {
         if buckets.is_empty() || rows_max == 0 {
             return Ok(Vec::new());
         }
-        let mut sql = Sql::new(self, "SELECT bucket, event_id, campaign_id, hold_until > ");
+        let mut sql = self.sql("SELECT bucket, event_id, campaign_id, hold_until > ");
         sql.now()
             .push(" AS held FROM outbox_pending WHERE bucket IN ");
         only(sql.list(padded(buckets)));
@@ -147,7 +147,7 @@ impl Store {
         if ids.is_empty() {
             return Ok(HashSet::new());
         }
-        let mut sql = Sql::new(self, "SELECT message_key FROM outbox_event WHERE id IN ");
+        let mut sql = self.sql("SELECT message_key FROM outbox_event WHERE id IN ");
         sql.list(padded(ids).map(|id| id.0));
         let rows = sql.rows(&self.db).await?;
         rows.iter()
@@ -157,7 +157,7 @@ impl Store {
 
     /// Whether an event about `aggregate` still waits to be published in `bucket`.
     pub async fn is_pending(&self, bucket: u16, aggregate: &str) -> Result<bool, StoreError> {
-        let mut sql = Sql::new(self, "SELECT 1 FROM outbox_pending p");
+        let mut sql = self.sql("SELECT 1 FROM outbox_pending p");
         sql.push(" JOIN outbox_event e ON e.id = p.event_id WHERE p.bucket = ");
         sql.bind(bucket).push(" AND e.aggregateid = ");
         sql.bind(aggregate).push(" LIMIT 1");
@@ -170,7 +170,7 @@ impl Store {
         if ids.is_empty() {
             return Ok(loaded);
         }
-        let mut sql = Sql::new(self, "SELECT ");
+        let mut sql = self.sql("SELECT ");
         sql.push(EVENT_COLUMNS)
             .push(" FROM outbox_event e WHERE id IN ");
         sql.list(padded(ids).map(|id| id.0)).push(" ORDER BY e.id");
@@ -191,7 +191,7 @@ impl Store {
         if keys.is_empty() {
             return Ok(0);
         }
-        let mut sql = Sql::new(self, &self.db.delete_by_key("outbox_pending"));
+        let mut sql = self.sql(&self.db.delete_by_key("outbox_pending"));
         sql.push(" WHERE (bucket, event_id) IN ");
         sql.pairs(padded(keys).map(|key| (key.bucket.into(), key.event_id.0.into())));
         sql.run(&self.db).await

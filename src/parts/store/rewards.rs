@@ -22,7 +22,7 @@ use sea_orm::{ConnectionTrait, Value};
 
 use super::bounded::{Db, Tx};
 use super::shapes::slices;
-use super::sql::{Sql, Sum};
+use super::sql::Sql;
 use super::{StoreConfig, StoreError, connection, schema};
 use crate::runtime::clock::Clock;
 
@@ -104,8 +104,8 @@ impl Rewards {
         for slice in slices(rows, self.statement_bytes_max / insert.row_bytes) {
             let mut sql = self.sql(insert.into);
             sql.rows_of(slice.iter().map(&row));
-            if let Some(sum) = insert.or_add {
-                sql.or_add(sum);
+            if let Some(or_add) = insert.or_add {
+                or_add(&mut sql);
             }
             sql.run(tx).await?;
         }
@@ -119,5 +119,5 @@ struct Insert {
     into: &'static str,
     row_bytes: usize,
     /// What to add to where a row is there already; none: that is an error.
-    or_add: Option<Sum>,
+    or_add: Option<fn(&mut Sql) -> &mut Sql>,
 }

@@ -6,7 +6,11 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ConnectionTrait, DbBackend, EntityName, EntityTrait, IdenStatic, Iterable, QueryResult,
+    Statement, Value,
+};
 
 use super::bounded::Db;
 use super::{Store, StoreError};
@@ -22,24 +26,30 @@ pub(super) struct Sql {
     values: Vec<Value>,
 }
 
-/// Columns that rows add up in.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sum {
-    /// Of which table.
-    pub(super) table: &'static str,
-    /// The columns of its key, with commas between them.
-    pub(super) key: &'static str,
-    /// Which columns.
-    pub(super) columns: &'static [&'static str],
+impl Store {
+    /// A statement that starts with `text`, which must hold no value.
+    pub(super) fn sql(&self, text: &str) -> Sql {
+        Sql::on(&self.db, &self.clock, text)
+    }
+
+    /// The time now, as [`Sql::now`].
+    pub(super) fn now_expr(&self) -> Expr {
+        self.sql("").now().expr()
+    }
+
+    /// The time `delay` from now, as [`Sql::after`].
+    pub(super) fn after(&self, delay: Duration) -> Expr {
+        self.sql("").after(delay).expr()
+    }
+
+    /// The time `age` ago, as [`Sql::before`].
+    pub(super) fn before(&self, age: Duration) -> Expr {
+        self.sql("").before(age).expr()
+    }
 }
 
 impl Sql {
     /// Starts with `text`, which must hold no value.
-    pub(super) fn new(store: &Store, text: &str) -> Self {
-        Self::on(&store.db, &store.clock, text)
-    }
-
-    /// The same for any of our databases.
     pub(super) fn on(db: &Db, clock: &Clock, text: &str) -> Self {
         Self {
             backend: db.get_database_backend(),
@@ -111,18 +121,21 @@ impl Sql {
         self.push(")")
     }
 
-    /// Appends, to an insert: where a row with that key exists, its columns grow by those of the new one.
-    pub(super) fn or_add(&mut self, sum: Sum) -> &mut Self {
-        let (table, key) = (sum.table, sum.key);
+    /// Appends, to an insert: where a row with the same key exists, its other columns grow by those of the new row.
+    pub(super) fn or_add<E: EntityTrait>(&mut self) -> &mut Self {
+        let table = E::default().table_name();
+        let key: Vec<&str> = E::PrimaryKey::iter().map(|key| key.as_str()).collect();
         let new = if self.backend == DbBackend::Sqlite {
+            let key = key.join(", ");
             self.push(&format!(" ON CONFLICT ({key}) DO UPDATE SET "));
             "excluded"
         } else {
             self.push(" AS fresh ON DUPLICATE KEY UPDATE ");
             "fresh"
         };
-        let columns = sum.columns.iter();
+        let columns = E::Column::iter().map(|column| column.as_str());
         let set: Vec<String> = columns
+            .filter(|column| !key.contains(column))
             .map(|column| format!("{column} = {table}.{column} + {new}.{column}"))
             .collect();
         self.push(&set.join(", "))
@@ -165,11 +178,17 @@ impl Sql {
         store: &Store,
         on: &impl ConnectionTrait,
     ) -> Result<Instant, StoreError> {
-        let mut sql = Self::new(store, "SELECT ");
+        let mut sql = store.sql("SELECT ");
         let rows = sql.now().push(" AS now_at").rows(on).await?;
         let row = rows.first();
         let row = row.ok_or_else(|| StoreError::unreadable("the time", ""))?;
         Ok(row.try_get("", "now_at")?)
+    }
+
+    /// It as a part of a statement of the query builder.
+    fn expr(&mut self) -> Expr {
+        let text = std::mem::take(&mut self.text);
+        Expr::cust_with_values(text, std::mem::take(&mut self.values))
     }
 
     fn build(&mut self) -> Statement {

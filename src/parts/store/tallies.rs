@@ -3,25 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Value};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
-use super::bounded::Tx;
+use super::entity::rejection_tally;
 use super::entity::rejection_total::{Column, Entity};
 use super::numbers::{to_signed, to_unsigned};
-use super::sql::{Sql, Sum};
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, Instant};
-
-const BY_MINUTE: Sum = Sum {
-    table: "rejection_tally",
-    key: "campaign_id, minute, reason",
-    columns: &["count"],
-};
-const TOTAL: Sum = Sum {
-    table: "rejection_total",
-    key: "campaign_id, reason",
-    columns: &["count"],
-};
 
 /// So many refusals of one campaign for one reason within one minute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,23 +54,17 @@ impl Store {
             [campaign.into(), reason.into(), to_signed(count).into()]
         });
         let tx = self.begin().await?;
-        self.add(&tx, BY_MINUTE, minutes).await?;
-        self.add(&tx, TOTAL, totals).await?;
+        let mut by_minute =
+            self.sql("INSERT INTO rejection_tally (campaign_id, minute, reason, count) VALUES ");
+        by_minute
+            .rows_of(minutes)
+            .or_add::<rejection_tally::Entity>();
+        by_minute.run(&tx).await?;
+        let mut total =
+            self.sql("INSERT INTO rejection_total (campaign_id, reason, count) VALUES ");
+        total.rows_of(totals).or_add::<Entity>();
+        total.run(&tx).await?;
         Ok(tx.commit().await?)
-    }
-
-    /// Adds to the counts of a table.
-    async fn add<const COLUMNS: usize>(
-        &self,
-        tx: &Tx,
-        sum: Sum,
-        rows: impl ExactSizeIterator<Item = [Value; COLUMNS]>,
-    ) -> Result<(), StoreError> {
-        let mut sql = Sql::new(self, "INSERT INTO ");
-        let columns = sum.columns.join(", ");
-        sql.push(&format!("{} ({}, {columns}) VALUES ", sum.table, sum.key));
-        sql.rows_of(rows).or_add(sum).run(tx).await?;
-        Ok(())
     }
 
     /// All refusals of a campaign by reason: as many rows as there are reasons.

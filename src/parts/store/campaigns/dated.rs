@@ -6,7 +6,6 @@ use crate::domain::CampaignId;
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::campaign::{Column, Entity};
 use crate::parts::store::numbers::to_signed;
-use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 impl Store {
@@ -16,7 +15,7 @@ impl Store {
         let tx = self.begin().await?;
         self.take_row(&tx, id).await?;
         // MySQL assigns from left to right: nothing here reads a column already assigned.
-        let mut sql = Sql::new(self, "UPDATE campaign SET updated_at = ");
+        let mut sql = self.sql("UPDATE campaign SET updated_at = ");
         sql.now()
             .push(", loosened_at = ")
             .now()

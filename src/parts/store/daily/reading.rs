@@ -13,7 +13,6 @@ use crate::parts::store::entity::campaign::{Column, Entity};
 use crate::parts::store::entity::{by_index, rejection_tally};
 use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::shapes::padded;
-use crate::parts::store::sql::Sql;
 use crate::parts::store::unreadable::parse;
 use crate::parts::store::{Store, StoreError};
 
@@ -28,7 +27,7 @@ impl Store {
         until: Uuid,
         rows: u32,
     ) -> Result<Option<Uuid>, StoreError> {
-        let mut sql = Sql::new(self, "SELECT id FROM ");
+        let mut sql = self.sql("SELECT id FROM ");
         sql.push(&self.db.by_index("participation", "PRIMARY"))
             .push(" WHERE id >= ")
             .bind(from);
@@ -45,7 +44,7 @@ impl Store {
         ids: &Range<Uuid>,
     ) -> Result<Vec<(CampaignId, DaySums)>, StoreError> {
         let (start, end) = (day.start(), day.end());
-        let mut sql = Sql::new(self, "SELECT campaign_id, status, ");
+        let mut sql = self.sql("SELECT campaign_id, status, ");
         if self.is_embedded() {
             // Without the fraction, which it would round.
             sql.push("(unixepoch(substr(created_at, 1, 19)) - ");

@@ -14,7 +14,6 @@ use crate::parts::store::entity::daily_day;
 use crate::parts::store::entity::daily_stat::{ActiveModel, Column, Entity};
 use crate::parts::store::json::{from_text, to_text};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
-use crate::parts::store::sql::Sql;
 use crate::parts::store::{Run, Store, StoreError};
 
 /// The statistics of a campaign on a day.
@@ -77,7 +76,7 @@ impl Store {
 
     /// The statistics of all campaigns on a day, in order of campaign.
     pub async fn daily(&self, day: Day) -> Result<Vec<DailyRow>, StoreError> {
-        let mut sql = Sql::new(self, READ);
+        let mut sql = self.sql(READ);
         sql.push("s.zone = ").bind(day.zone.name());
         sql.push(" AND s.day = ").bind(day.date);
         sql.push(" ORDER BY s.campaign_id");
@@ -92,7 +91,7 @@ impl Store {
         zone: Zone,
         (from, until): (NaiveDate, NaiveDate),
     ) -> Result<Vec<DailyRow>, StoreError> {
-        let mut sql = Sql::new(self, READ);
+        let mut sql = self.sql(READ);
         sql.push("s.campaign_id = ").bind(campaign.0);
         sql.push(" AND s.zone = ").bind(zone.name());
         sql.push(" AND s.day >= ").bind(from);

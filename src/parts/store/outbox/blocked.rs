@@ -18,21 +18,18 @@ impl Store {
         bucket: u16,
         key: &str,
     ) -> Result<bool, StoreError> {
-        let mut sql = Sql::new(
-            self,
-            "SELECT event_id FROM outbox_parked WHERE message_key = ",
-        );
+        let mut sql = self.sql("SELECT event_id FROM outbox_parked WHERE message_key = ");
         sql.bind(key).push(" AND bucket = ").bind(bucket);
         sql.push(" AND state = 'retry' LIMIT 1");
         if !sql.rows(transaction).await?.is_empty() {
             return Ok(false);
         }
-        let mut sql = Sql::new(self, super::PEND_PARKED);
+        let mut sql = self.sql(super::PEND_PARKED);
         sql.push(" WHERE p.message_key = ").bind(key);
         sql.push(" AND p.bucket = ").bind(bucket);
         sql.push(" AND p.state = 'blocked'");
         sql.run(transaction).await?;
-        let mut sql = Sql::new(self, "DELETE FROM outbox_parked WHERE message_key = ");
+        let mut sql = self.sql("DELETE FROM outbox_parked WHERE message_key = ");
         sql.bind(key).push(" AND bucket = ").bind(bucket);
         sql.push(" AND state = 'blocked'").run(transaction).await?;
         Ok(true)
@@ -44,10 +41,7 @@ impl Store {
         states: &[ParkedState],
         buckets: &[u16],
     ) -> Result<Vec<(u16, String)>, StoreError> {
-        let mut sql = Sql::new(
-            self,
-            "SELECT DISTINCT bucket, message_key FROM outbox_parked",
-        );
+        let mut sql = self.sql("SELECT DISTINCT bucket, message_key FROM outbox_parked");
         sql.push(" WHERE state IN ");
         sql.list(states.iter().map(|state| state.as_str()));
         sql.push(" AND bucket IN ");
@@ -57,10 +51,7 @@ impl Store {
     /// Moves the blocked rows of `buckets` that wait behind nothing, left by a crash between two relays, back
     /// to pending: of how many keys. No more than `ORPHAN_KEYS_MAX`.
     pub async fn free_orphans(&self, buckets: &[u16]) -> Result<usize, StoreError> {
-        let mut sql = Sql::new(
-            self,
-            "SELECT DISTINCT bucket, message_key FROM outbox_parked p",
-        );
+        let mut sql = self.sql("SELECT DISTINCT bucket, message_key FROM outbox_parked p");
         sql.push(" WHERE p.state = 'blocked' AND NOT EXISTS (SELECT 1 FROM outbox_parked r");
         sql.push(" WHERE r.message_key = p.message_key AND r.state = 'retry')");
         sql.push(" AND p.bucket IN ").list(padded(buckets));

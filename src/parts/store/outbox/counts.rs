@@ -8,7 +8,6 @@ use uuid::Uuid;
 use super::ParkedState;
 use crate::domain::{CampaignId, Instant};
 use crate::parts::store::entity::{outbox_event, outbox_pending};
-use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// How many rows there are, by where they are.
@@ -32,10 +31,8 @@ impl Store {
         &self,
         campaign: Option<CampaignId>,
     ) -> Result<OutboxCounts, StoreError> {
-        let mut sql = Sql::new(
-            self,
-            "SELECT 'pending' AS place, COUNT(*) AS count_rows FROM outbox_pending",
-        );
+        let mut sql =
+            self.sql("SELECT 'pending' AS place, COUNT(*) AS count_rows FROM outbox_pending");
         if let Some(campaign) = campaign {
             sql.push(" WHERE campaign_id = ").bind(campaign.0);
         }

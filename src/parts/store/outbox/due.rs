@@ -9,7 +9,6 @@ use super::places::Columns;
 use super::{EVENT_COLUMNS, Without, bucket, event, reason};
 use crate::domain::{EventId, Instant, OutboxEvent};
 use crate::parts::store::shapes::padded;
-use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// Parked rows whose time has come.
@@ -50,7 +49,7 @@ impl Store {
         without: &Without,
         rows_max: u32,
     ) -> Result<DueRows, StoreError> {
-        let mut sql = Sql::new(self, "SELECT ");
+        let mut sql = self.sql("SELECT ");
         sql.push(EVENT_COLUMNS)
             .push(", p.attempts, p.error_class, p.error, ");
         sql.push("p.bucket AS parked_bucket, p.message_key AS parked_key");
@@ -78,7 +77,7 @@ impl Store {
         buckets: &[u16],
         without: &Without,
     ) -> Result<Option<Duration>, StoreError> {
-        let mut sql = Sql::new(self, "SELECT p.next_at, ");
+        let mut sql = self.sql("SELECT p.next_at, ");
         sql.now()
             .push(" AS now_at FROM outbox_parked p JOIN outbox_event e ON e.id = p.event_id");
         sql.push(" WHERE p.state = ").bind(state.as_str());
@@ -97,7 +96,7 @@ impl Store {
 
     /// Notes that a dead row's copy is in the dead letter topic.
     pub async fn dead_letter_copied(&self, id: EventId) -> Result<bool, StoreError> {
-        let mut sql = Sql::new(self, "UPDATE outbox_parked SET copied_at = ");
+        let mut sql = self.sql("UPDATE outbox_parked SET copied_at = ");
         sql.now().push(", next_at = NULL WHERE event_id = ");
         sql.bind(id.0).push(" AND state = 'dead'");
         Ok(sql.run(&self.db).await? == 1)
@@ -105,7 +104,7 @@ impl Store {
 
     /// Puts off the copy of a dead row.
     pub async fn put_off_copy(&self, id: EventId, delay: Duration) -> Result<bool, StoreError> {
-        let mut sql = Sql::new(self, "UPDATE outbox_parked SET next_at = ");
+        let mut sql = self.sql("UPDATE outbox_parked SET next_at = ");
         sql.after(delay).push(" WHERE event_id = ");
         sql.bind(id.0)
             .push(" AND state = 'dead' AND copied_at IS NULL");

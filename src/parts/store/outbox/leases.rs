@@ -14,7 +14,6 @@ use crate::domain::event::BUCKETS;
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::outbox_lease::{Column, Entity};
 use crate::parts::store::shapes::padded;
-use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// A bucket that a relay owns.
@@ -103,7 +102,7 @@ impl Store {
         let transaction = self.begin().await?;
         let free = self.owned_and_free(&transaction, owner, &rows).await?;
         if !free.is_empty() {
-            let mut sql = Sql::new(self, "UPDATE outbox_lease SET expires_at = ");
+            let mut sql = self.sql("UPDATE outbox_lease SET expires_at = ");
             sql.after(lease)
                 .push(" WHERE bucket IN ")
                 .list(free.clone());
@@ -121,7 +120,7 @@ impl Store {
         owner: &str,
         rows: &[i32],
     ) -> Result<Vec<i32>, StoreError> {
-        let mut sql = Sql::new(self, "SELECT bucket FROM ");
+        let mut sql = self.sql("SELECT bucket FROM ");
         sql.push(&self.db.by_index("outbox_lease", "PRIMARY"));
         sql.push(" WHERE bucket IN ").list(padded(rows));
         sql.push(" AND owner = ").bind(owner);
@@ -144,7 +143,7 @@ impl Store {
         let free = self.owned_and_free(&transaction, owner, &rows).await?;
         let mut released = 0;
         if !free.is_empty() {
-            let mut sql = Sql::new(self, "UPDATE outbox_lease SET owner = NULL, expires_at = ");
+            let mut sql = self.sql("UPDATE outbox_lease SET owner = NULL, expires_at = ");
             sql.now().push(" WHERE bucket IN ").list(free);
             released = sql.run(&transaction).await?;
         }
@@ -157,10 +156,7 @@ impl Store {
         let table = self.lease_table(owner).await?;
         let buckets: Vec<u16> = table.mine.iter().map(|held| held.bucket).collect();
         self.release_buckets(owner, &buckets).await?;
-        let mut sql = Sql::new(
-            self,
-            "DELETE FROM outbox_lease WHERE bucket < 0 AND owner = ",
-        );
+        let mut sql = self.sql("DELETE FROM outbox_lease WHERE bucket < 0 AND owner = ");
         sql.bind(owner).run(&self.db).await?;
         Ok(())
     }
@@ -200,11 +196,11 @@ impl Store {
 
     /// Registers `owner` as alive, and deletes expired registrations.
     async fn take_seat(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
-        let mut sweep = Sql::new(self, "DELETE FROM outbox_lease WHERE bucket < 0");
+        let mut sweep = self.sql("DELETE FROM outbox_lease WHERE bucket < 0");
         sweep.push(" AND expires_at <= ").now();
         sweep.run(&self.db).await?;
         // Two relays that start at once may draw one seat; the slower takes its in the next round.
-        let mut insert = Sql::new(self, "INSERT INTO outbox_lease");
+        let mut insert = self.sql("INSERT INTO outbox_lease");
         insert.push(" (bucket, owner, epoch, expires_at) SELECT COALESCE(MIN(bucket), 0) - 1, ");
         insert.bind(owner).push(", 1, ").after(lease);
         insert.push(" FROM outbox_lease WHERE bucket < 0");
@@ -221,7 +217,7 @@ impl Store {
         let transaction = self.begin().await?;
         // A relay that stopped in the middle of writing about a bucket holds its row still: that bucket waits,
         // and the others do not wait with it.
-        let mut sql = Sql::new(self, "SELECT bucket FROM outbox_lease WHERE bucket IN ");
+        let mut sql = self.sql("SELECT bucket FROM outbox_lease WHERE bucket IN ");
         sql.list(free.iter().copied());
         sql.push(" AND (owner IS NULL OR expires_at <= ")
             .now()
@@ -234,7 +230,7 @@ impl Store {
         let taken: Vec<i32> = taken.collect::<Result<_, StoreError>>()?;
         if !taken.is_empty() {
             // MySQL assigns from left to right: nothing here reads a column already assigned.
-            let mut sql = Sql::new(self, "UPDATE outbox_lease SET epoch = epoch + 1, owner = ");
+            let mut sql = self.sql("UPDATE outbox_lease SET epoch = epoch + 1, owner = ");
             sql.bind(owner).push(", expires_at = ").after(lease);
             sql.push(" WHERE bucket IN ").list(taken.clone());
             sql.run(&transaction).await?;
@@ -244,7 +240,7 @@ impl Store {
     }
 
     async fn lease_table(&self, owner: &str) -> Result<Table, StoreError> {
-        let mut sql = Sql::new(self, "SELECT bucket, owner, epoch, expires_at > ");
+        let mut sql = self.sql("SELECT bucket, owner, epoch, expires_at > ");
         sql.now().push(" AS live FROM outbox_lease ORDER BY bucket");
         let mut table = Table::default();
         table.owners.insert(owner.to_owned());

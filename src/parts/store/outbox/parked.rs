@@ -133,12 +133,12 @@ impl Store {
             transaction.rollback().await?;
             return Ok(false);
         }
-        let mut sql = Sql::new(self, "DELETE FROM outbox_pending WHERE bucket = ");
+        let mut sql = self.sql("DELETE FROM outbox_pending WHERE bucket = ");
         sql.bind(bucket).push(" AND event_id = ").bind(event_id.0);
         let moved = sql.run(&transaction).await? == 1;
         if moved {
             let error: String = verdict.error.chars().take(ERROR_CHARACTERS_MAX).collect();
-            let mut sql = Sql::new(self, "INSERT INTO outbox_parked (event_id, bucket, ");
+            let mut sql = self.sql("INSERT INTO outbox_parked (event_id, bucket, ");
             sql.push("campaign_id, message_key, key_hash, state, attempts, error_class, error, ");
             sql.push("next_at, parked_at) VALUES (").bind(event_id.0);
             sql.push(",").bind(bucket);
@@ -164,7 +164,7 @@ impl Store {
         bucket: u16,
         under: Under<'_>,
     ) -> Result<bool, StoreError> {
-        let mut sql = Sql::new(self, "SELECT 1 FROM outbox_lease WHERE bucket = ");
+        let mut sql = self.sql("SELECT 1 FROM outbox_lease WHERE bucket = ");
         sql.bind(bucket).push(" AND owner = ").bind(under.owner);
         sql.push(" AND epoch = ").bind(to_signed(under.epoch));
         if !self.is_embedded() {
@@ -174,7 +174,7 @@ impl Store {
     }
 
     async fn is_parked(&self, id: EventId, state: ParkedState) -> Result<bool, StoreError> {
-        let mut sql = Sql::new(self, "SELECT 1 FROM outbox_parked WHERE event_id = ");
+        let mut sql = self.sql("SELECT 1 FROM outbox_parked WHERE event_id = ");
         sql.bind(id.0).push(" AND state = ").bind(state.as_str());
         Ok(!sql.rows(&self.db).await?.is_empty())
     }
@@ -193,7 +193,7 @@ impl Store {
             transaction.rollback().await?;
             return Ok(Reparked::Not);
         }
-        let mut sql = Sql::new(self, "UPDATE outbox_parked SET state = ");
+        let mut sql = self.sql("UPDATE outbox_parked SET state = ");
         sql.bind(verdict.state.as_str());
         sql.push(", attempts = ").bind(verdict.attempts);
         sql.push(", error_class = ").bind(verdict.error_class);
@@ -216,7 +216,7 @@ impl Store {
     /// whether they may. They may not while another row of the key waits to be tried again.
     pub async fn delete_parked(&self, row: &ParkedKey) -> Result<bool, StoreError> {
         let transaction = self.begin().await?;
-        let mut sql = Sql::new(self, "DELETE FROM outbox_parked WHERE event_id = ");
+        let mut sql = self.sql("DELETE FROM outbox_parked WHERE event_id = ");
         sql.bind(row.id.0).push(" AND state = 'retry'");
         sql.run(&transaction).await?;
         // Another relay may have deleted it: the rows behind it are unblocked all the same.

@@ -16,9 +16,9 @@ use uuid::Uuid;
 
 use crate::domain::{CampaignId, EventId, Instant, State};
 use crate::parts::store::bounded::Tx;
+use crate::parts::store::entity::purged_segment;
 use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
-use crate::parts::store::sql::{Sql, Sum};
 use crate::parts::store::verification::{Purged, Segment, weight_of_event};
 use crate::parts::store::{Store, StoreError};
 
@@ -52,12 +52,6 @@ const OVER: [&str; 2] = [State::Closed.as_str(), State::Archived.as_str()];
 /// Where events are accounted for that are about a campaign and have no rank.
 const OF_NO_SEGMENT: i64 = -1;
 
-const PURGED: Sum = Sum {
-    table: "purged_segment",
-    key: "campaign_id, segment",
-    columns: &["events", "digest"],
-};
-
 impl Store {
     /// Looks at the next `rows_max` events after `after` whose ids were made longer ago than `age`, whether
     /// they may be deleted or not: so one call reads a bounded number of rows, and the caller need
@@ -72,8 +66,7 @@ impl Store {
         let span = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
         let before = self.time().await?.checked_sub_signed(span);
         let before = before.unwrap_or_default();
-        let mut sql = Sql::new(
-            self,
+        let mut sql = self.sql(
             "SELECT e.id, e.campaign_id, e.created_at, c.updated_at AS over_at, \
              p.event_id IS NULL AND k.event_id IS NULL AND c.id IS NOT NULL AND e.created_at < ",
         );
@@ -116,7 +109,7 @@ impl Store {
         // Always in this order, so that concurrent callers cannot deadlock.
         for (campaign, ids) in by_campaign {
             let gone = self.segments_of(&transaction, campaign, &ids).await?;
-            let mut sql = Sql::new(self, &self.db.delete_by_key("outbox_event"));
+            let mut sql = self.sql(&self.db.delete_by_key("outbox_event"));
             let deleted = sql
                 .push(" WHERE id IN ")
                 .list(padded(&ids).map(|id| id.0))
@@ -125,7 +118,7 @@ impl Store {
             if deleted == 0 {
                 continue;
             }
-            let mut sql = Sql::new(self, "UPDATE campaign SET purged_events = purged_events + ");
+            let mut sql = self.sql("UPDATE campaign SET purged_events = purged_events + ");
             sql.bind(i64::try_from(deleted).unwrap_or(i64::MAX));
             sql.push(" WHERE id = ").bind(campaign.0);
             sql.push(" AND state IN ").list(OVER);
@@ -149,7 +142,7 @@ impl Store {
         ids: &[EventId],
     ) -> Result<BTreeMap<(CampaignId, i64), Purged>, StoreError> {
         let events = self.db.by_index("outbox_event", "PRIMARY");
-        let mut sql = Sql::new(self, "SELECT `rank`, key_sequence FROM ");
+        let mut sql = self.sql("SELECT `rank`, key_sequence FROM ");
         sql.push(&events)
             .push(" WHERE id IN ")
             .list(padded(ids).map(|id| id.0));
@@ -179,7 +172,7 @@ impl Store {
         gone: &BTreeMap<(CampaignId, i64), Purged>,
     ) -> Result<(), StoreError> {
         for ((campaign, segment), purged) in gone {
-            let mut sql = Sql::new(self, "INSERT INTO purged_segment VALUES (");
+            let mut sql = self.sql("INSERT INTO purged_segment VALUES (");
             let numbers = [
                 *segment,
                 i64::try_from(purged.events).unwrap_or(i64::MAX),
@@ -189,7 +182,8 @@ impl Store {
             for number in numbers {
                 sql.push(",").bind(number);
             }
-            sql.push(")").or_add(PURGED).run(transaction).await?;
+            sql.push(")").or_add::<purged_segment::Entity>();
+            sql.run(transaction).await?;
         }
         Ok(())
     }

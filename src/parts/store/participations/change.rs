@@ -226,7 +226,7 @@ async fn update_rows(
         if same.is_empty() {
             continue;
         }
-        let mut update = Sql::new(store, "UPDATE ");
+        let mut update = store.sql("UPDATE ");
         update
             .push(&store.db.by_index("participation", "PRIMARY"))
             .push(" SET status = ")
@@ -278,10 +278,7 @@ async fn return_units(
         return Ok(Vec::new());
     }
     let units: u64 = returned.iter().map(|one| u64::from(one.quantity)).sum();
-    let mut update = Sql::new(
-        store,
-        "UPDATE campaign SET committed_units = committed_units - ",
-    );
+    let mut update = store.sql("UPDATE campaign SET committed_units = committed_units - ");
     update
         .bind(to_signed(units))
         .push(", `returns` = `returns` + ");

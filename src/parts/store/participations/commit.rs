@@ -179,16 +179,13 @@ async fn in_order(
 /// The next tick of the campaign's event clock.
 pub(super) async fn tick(store: &Store, tx: &Tx, id: CampaignId) -> Result<u64, StoreError> {
     let now_ms = store.clock.now().timestamp_millis();
-    let mut advance = Sql::new(
-        store,
-        "UPDATE campaign SET event_clock = CASE WHEN event_clock < ",
-    );
+    let mut advance = store.sql("UPDATE campaign SET event_clock = CASE WHEN event_clock < ");
     advance.bind(now_ms).push(" THEN ").bind(now_ms);
     advance
         .push(" ELSE event_clock + 1 END WHERE id = ")
         .bind(id.0);
     advance.run(tx).await?;
-    let mut read = Sql::new(store, "SELECT event_clock FROM campaign WHERE id = ");
+    let mut read = store.sql("SELECT event_clock FROM campaign WHERE id = ");
     let rows = read.bind(id.0).rows(tx).await?;
     let tick: i64 = match rows.first() {
         Some(row) => row.try_get("", "event_clock")?,

@@ -158,11 +158,8 @@ async fn decide_and_write(
 
 /// Closing raises the epoch; keeping it closed only extends the term.
 async fn close(store: &Store, tx: &Tx, id: CampaignId, term: Duration) -> Result<(), StoreError> {
-    let mut close = Sql::new(
-        store,
-        "UPDATE campaign SET gate_epoch = CASE WHEN gate_closed_until IS NULL \
-         THEN gate_epoch + 1 ELSE gate_epoch END, loosened_at = CASE WHEN gate_closed_until IS NULL THEN ",
-    );
+    let mut close = store.sql("UPDATE campaign SET gate_epoch = CASE WHEN gate_closed_until IS NULL \
+         THEN gate_epoch + 1 ELSE gate_epoch END, loosened_at = CASE WHEN gate_closed_until IS NULL THEN ");
     close
         .now()
         .push(" ELSE loosened_at END, gate_closed_until = ");
@@ -173,7 +170,7 @@ async fn close(store: &Store, tx: &Tx, id: CampaignId, term: Duration) -> Result
 
 /// Units became available at some time until now: later requests are not affected.
 async fn loosen_now(store: &Store, tx: &Tx, id: CampaignId) -> Result<(), StoreError> {
-    let mut loosen = Sql::new(store, "UPDATE campaign SET loosened_at = ");
+    let mut loosen = store.sql("UPDATE campaign SET loosened_at = ");
     loosen.now().push(" WHERE id = ").bind(id.0);
     loosen.run(tx).await?;
     Ok(())

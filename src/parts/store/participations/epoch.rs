@@ -86,10 +86,7 @@ impl Store {
     pub async fn raise_epoch(&self, id: CampaignId, how: &Raise) -> Result<Raised, StoreError> {
         let tx = self.begin().await?;
         let beyond = to_signed(how.beyond);
-        let mut raise = Sql::new(
-            self,
-            "UPDATE campaign SET gate_epoch = CASE WHEN gate_epoch < ",
-        );
+        let mut raise = self.sql("UPDATE campaign SET gate_epoch = CASE WHEN gate_epoch < ");
         raise.bind(beyond).push(" THEN ").bind(beyond);
         raise.push(" ELSE gate_epoch END + 1, gate_closed_until = NULL, gate_rebuild_until = ");
         raise.after(how.term).push(" WHERE id = ").bind(id.0);
@@ -104,7 +101,7 @@ impl Store {
                 None => Raised::Unknown,
             }
         } else {
-            let mut read = Sql::new(self, "SELECT gate_closed_until, gate_rebuild_until, ");
+            let mut read = self.sql("SELECT gate_closed_until, gate_rebuild_until, ");
             read.now().push(" AS now_at FROM campaign WHERE id = ");
             match read.bind(id.0).rows(&tx).await?.first() {
                 Some(row) => not_raised(row, how.believed_max)?,
@@ -122,7 +119,7 @@ impl Store {
         epoch: u64,
         term: Duration,
     ) -> Result<bool, StoreError> {
-        let mut hold = Sql::new(self, "UPDATE campaign SET gate_rebuild_until = ");
+        let mut hold = self.sql("UPDATE campaign SET gate_rebuild_until = ");
         hold.after(term).push(" WHERE id = ").bind(id.0);
         hold.push(" AND gate_epoch = ").bind(to_signed(epoch));
         Ok(hold.run(&self.db).await? == 1)
@@ -148,7 +145,7 @@ impl Store {
         if ids.is_empty() {
             return Ok(());
         }
-        let mut note = Sql::new(self, "UPDATE campaign SET gate_expires = TRUE WHERE id IN ");
+        let mut note = self.sql("UPDATE campaign SET gate_expires = TRUE WHERE id IN ");
         note.list(ids.iter().map(|id| id.0));
         note.run(&self.db).await?;
         Ok(())

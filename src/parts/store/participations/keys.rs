@@ -116,7 +116,7 @@ impl Store {
     fn select_keys(&self, keys: &[UserKey]) -> Sql {
         let table = self.db.by_index("idempotency", "PRIMARY");
         let select = "SELECT user_id, idempotency_key, participation_id FROM ";
-        let mut sql = Sql::new(self, select);
+        let mut sql = self.sql(select);
         sql.push(&table)
             .push(" WHERE (user_id, idempotency_key) IN ")
             .pairs(padded(keys).map(|one| (one.user.0.into(), one.key.into())));

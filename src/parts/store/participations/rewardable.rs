@@ -10,7 +10,6 @@ use crate::parts::store::entity::{by_index, campaign};
 use crate::parts::store::json::from_text;
 use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
-use crate::parts::store::sql::Sql;
 use crate::parts::store::unreadable::parse;
 use crate::parts::store::{Store, StoreError};
 
@@ -101,7 +100,7 @@ impl Store {
             return Ok(HashSet::new());
         }
         let pairs = || padded(ranks).map(|rank| (campaign.0.into(), to_signed(rank).into()));
-        let mut sql = Sql::new(self, "SELECT event.`rank` FROM outbox_event event");
+        let mut sql = self.sql("SELECT event.`rank` FROM outbox_event event");
         sql.push(" JOIN outbox_pending pending");
         sql.push(" ON pending.bucket = event.bucket AND pending.event_id = event.id");
         sql.push(" WHERE (event.campaign_id, event.`rank`) IN ");

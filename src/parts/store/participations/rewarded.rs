@@ -10,14 +10,7 @@ use crate::parts::store::entity::participation::{Column, Entity};
 use crate::parts::store::entity::{by_index, rewarded_tally};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
-use crate::parts::store::sql::{Sql, Sum};
 use crate::parts::store::{Store, StoreError};
-
-const REWARDED: Sum = Sum {
-    table: "rewarded_tally",
-    key: "campaign_id",
-    columns: &["count"],
-};
 
 impl Store {
     /// Marks these participations as rewarded, those that are marked already excepted, and counts them
@@ -48,7 +41,7 @@ impl Store {
             tx.rollback().await?;
             return Ok(0);
         }
-        let mut mark = Sql::new(self, "UPDATE ");
+        let mut mark = self.sql("UPDATE ");
         mark.push(&self.db.by_index("participation", "PRIMARY"));
         mark.push(" SET rewarded_at = ");
         mark.now();
@@ -61,15 +54,12 @@ impl Store {
                 affected,
             ));
         }
-        let mut tally = Sql::new(
-            self,
-            "INSERT INTO rewarded_tally (campaign_id, count) VALUES ",
-        );
+        let mut tally = self.sql("INSERT INTO rewarded_tally (campaign_id, count) VALUES ");
         tally.rows_of(counts.iter().map(|(campaign, count)| {
             let count = to_signed(*count);
             [(*campaign).into(), count.into()]
         }));
-        tally.or_add(REWARDED).run(&tx).await?;
+        tally.or_add::<rewarded_tally::Entity>().run(&tx).await?;
         tx.commit().await?;
         Ok(affected)
     }

@@ -44,7 +44,7 @@ impl Target {
     ) -> Vec<Sql> {
         slices(rows, store.statement_bytes_max / self.row_bytes)
             .map(|slice| {
-                let mut sql = Sql::new(store, self.insert);
+                let mut sql = store.sql(self.insert);
                 sql.rows_of(slice.iter().map(&row));
                 sql
             })

@@ -11,8 +11,9 @@ use super::{Insert, Rewards};
 use crate::domain::{EntryKind, ParticipationId, to_stored_precision};
 use crate::parts::store::StoreError;
 use crate::parts::store::bounded::Tx;
+use crate::parts::store::entity::balance;
 use crate::parts::store::shapes::padded;
-use crate::parts::store::sql::Sum;
+use crate::parts::store::sql::Sql;
 use crate::parts::store::unreadable::parse;
 
 const LEDGER: Insert = Insert {
@@ -24,11 +25,7 @@ const LEDGER: Insert = Insert {
 const BALANCE: Insert = Insert {
     into: "INSERT INTO balance (user_id, points) VALUES ",
     row_bytes: 40,
-    or_add: Some(Sum {
-        table: "balance",
-        key: "user_id",
-        columns: &["points"],
-    }),
+    or_add: Some(Sql::or_add::<balance::Entity>),
 };
 
 impl Rewards {

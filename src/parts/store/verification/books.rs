@@ -72,7 +72,7 @@ impl Store {
         after: Option<CampaignId>,
         limit: u32,
     ) -> Result<Vec<Books>, StoreError> {
-        let mut sql = Sql::new(self, BOOKS);
+        let mut sql = self.sql(BOOKS);
         sql.push(" WHERE c.id > ")
             .bind(after.map_or(i64::MIN, |after| after.0));
         sql.push(" ORDER BY c.id LIMIT ").bind(limit);
@@ -81,7 +81,7 @@ impl Store {
 
     /// One campaign as it is now.
     pub async fn books_of(&self, id: CampaignId) -> Result<Option<Books>, StoreError> {
-        let mut sql = Sql::new(self, BOOKS);
+        let mut sql = self.sql(BOOKS);
         sql.push(" WHERE c.id = ").bind(id.0);
         Ok(read(&mut sql, &self.db).await?.pop())
     }
@@ -90,7 +90,7 @@ impl Store {
 impl Snapshot {
     /// These campaigns, in order of id. One that is not there is left out.
     pub async fn books(&self, ids: &[CampaignId]) -> Result<Vec<Books>, StoreError> {
-        let mut sql = Sql::new(&self.store, BOOKS);
+        let mut sql = self.store.sql(BOOKS);
         sql.push(" WHERE c.id IN ")
             .list(padded(ids).map(|id| id.0))
             .push(" ORDER BY c.id");

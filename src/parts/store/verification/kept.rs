@@ -14,7 +14,6 @@ use crate::domain::CampaignId;
 use crate::parts::store::entity::verified_segment::{Column, Entity, Model};
 use crate::parts::store::numbers::{narrow, to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
-use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// The sums of a segment when it was sound. It has as many events as changes.
@@ -50,7 +49,7 @@ impl Store {
         rank: u64,
     ) -> Result<(), StoreError> {
         let segment = Segment::of(campaign, rank);
-        let mut sql = Sql::new(self, "INSERT INTO verified_segment (campaign_id, segment, ");
+        let mut sql = self.sql("INSERT INTO verified_segment (campaign_id, segment, ");
         sql.push("generation, participations, units, changes, per_user_limit) VALUES (")
             .bind(campaign.0)
             .push(",")
@@ -67,8 +66,7 @@ impl Store {
     /// Invalidates the sums of unsound segments.
     pub async fn forget_segments(&self, segments: &[Segment]) -> Result<(), StoreError> {
         for some in segments.chunks(SEGMENTS_MAX) {
-            let mut sql = Sql::new(
-                self,
+            let mut sql = self.sql(
                 "UPDATE verified_segment SET verified_at = NULL WHERE (campaign_id, segment) IN ",
             );
             sql.pairs(padded(some).map(|segment| {
@@ -87,7 +85,7 @@ impl Store {
         let mut kept = kept.to_vec();
         kept.sort_by_key(|kept| kept.segment);
         for some in kept.chunks(SEGMENTS_MAX) {
-            let mut sql = Sql::new(self, "INSERT INTO verified_segment (campaign_id, segment, ");
+            let mut sql = self.sql("INSERT INTO verified_segment (campaign_id, segment, ");
             sql.push("generation, participations, units, changes, per_user_limit, verified_at)");
             sql.push(" VALUES ");
             for (nth, kept) in some.iter().enumerate() {
@@ -136,8 +134,7 @@ impl Store {
         age_max: Duration,
     ) -> Result<HashSet<Segment>, StoreError> {
         // An empty segment is a little work, too.
-        let mut sql = Sql::new(
-            self,
+        let mut sql = self.sql(
             "SELECT campaign_id, segment FROM (SELECT campaign_id, segment, verified_at, \
              SUM(participations + 1) OVER () AS in_all, SUM(participations + 1) OVER \
              (ORDER BY verified_at, campaign_id, segment) - participations - 1 AS read_earlier \

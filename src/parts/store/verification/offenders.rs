@@ -9,7 +9,6 @@ use super::waiting::{HOLDING_BACK, OVERTAKING};
 use super::{Snapshot, sums};
 use crate::domain::{CampaignId, EventId, ParticipationId, UserId};
 use crate::parts::store::StoreError;
-use crate::parts::store::sql::Sql;
 
 /// So many are named at most.
 const NAMED_MAX: u32 = 5;
@@ -18,8 +17,7 @@ impl Snapshot {
     /// Which of these campaigns have a user above their limit, judging by participations on this
     /// ground. Whoever is above it has a row somewhere that does not prove the contrary.
     pub async fn over_limit(&self, ground: Ground<'_>) -> Result<Vec<CampaignId>, StoreError> {
-        let mut sql = Sql::new(
-            &self.store,
+        let mut sql = self.store.sql(
             "SELECT DISTINCT campaign_id FROM (SELECT c.id AS campaign_id FROM \
              (SELECT DISTINCT p.campaign_id, p.user_id FROM campaign c JOIN participation p ",
         );
@@ -43,8 +41,7 @@ impl Snapshot {
         &self,
         id: CampaignId,
     ) -> Result<(u64, Vec<(UserId, u64)>), StoreError> {
-        let mut sql = Sql::new(
-            &self.store,
+        let mut sql = self.store.sql(
             "SELECT p.user_id, CAST(SUM(p.quantity) AS SIGNED) AS units, COUNT(*) OVER () AS users \
              FROM participation p JOIN campaign c ON c.id = p.campaign_id WHERE p.campaign_id = ",
         );
@@ -65,7 +62,7 @@ impl Snapshot {
         &self,
         ground: Ground<'_>,
     ) -> Result<Vec<ParticipationId>, StoreError> {
-        let mut sql = Sql::new(&self.store, "SELECT p.id FROM participation p ");
+        let mut sql = self.store.sql("SELECT p.id FROM participation p ");
         self.by(&mut sql, "participation_rank").push(" WHERE ");
         on(&mut sql, "p", ground).push(
             " AND p.version <> (SELECT COUNT(*) FROM outbox_event e WHERE \
@@ -83,7 +80,7 @@ impl Snapshot {
         &self,
         ground: Ground<'_>,
     ) -> Result<Vec<EventId>, StoreError> {
-        let mut sql = Sql::new(&self.store, "SELECT e.id FROM outbox_event e ");
+        let mut sql = self.store.sql("SELECT e.id FROM outbox_event e ");
         self.by(&mut sql, "event_change").push(" WHERE ");
         on(&mut sql, "e", ground).push(
             " AND e.`rank` IS NOT NULL AND NOT EXISTS (SELECT 1 FROM participation p WHERE \
@@ -100,7 +97,7 @@ impl Snapshot {
     pub async fn entries_astray(&self, id: CampaignId) -> Result<Vec<EventId>, StoreError> {
         let mut found = Vec::new();
         for table in ["outbox_pending", "outbox_parked"] {
-            let mut sql = Sql::new(&self.store, "SELECT w.event_id FROM ");
+            let mut sql = self.store.sql("SELECT w.event_id FROM ");
             sql.push(table).push(
                 " w LEFT JOIN outbox_event e ON e.id = w.event_id WHERE (e.id IS NULL OR \
                  e.campaign_id <> w.campaign_id OR e.bucket <> w.bucket) AND w.campaign_id = ",
@@ -117,7 +114,9 @@ impl Snapshot {
     pub async fn overtaken(&self, id: CampaignId) -> Result<Vec<(EventId, EventId)>, StoreError> {
         let mut found = Vec::new();
         for (table, which) in HOLDING_BACK {
-            let mut sql = Sql::new(&self.store, "SELECT l.id AS later, e.id AS earlier FROM ");
+            let mut sql = self
+                .store
+                .sql("SELECT l.id AS later, e.id AS earlier FROM ");
             sql.push(table).push(" w ").push(OVERTAKING).push(which);
             sql.push(" AND w.campaign_id = ").bind(id.0);
             sql.push(" ORDER BY l.id LIMIT ").bind(NAMED_MAX);

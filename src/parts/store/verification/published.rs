@@ -67,13 +67,13 @@ impl Snapshot {
         if self.store.is_embedded() {
             return self.published_one_by_one(campaign).await;
         }
-        let mut sql = Sql::new(&self.store, "");
+        let mut sql = self.store.sql("");
         sums(&mut sql).push(" FROM outbox_event e ");
         self.by(&mut sql, "event_change").push(" WHERE ");
         on(&mut sql, "e", Ground::Whole(&[campaign]));
         let mut published = self.grouped(&mut sql).await?;
         for table in WAITING {
-            let mut sql = Sql::new(&self.store, "");
+            let mut sql = self.store.sql("");
             sums(&mut sql).push(" FROM ").push(table);
             sql.push(" w JOIN outbox_event e ON e.id = w.event_id WHERE w.campaign_id = ");
             sql.bind(campaign.0);
@@ -140,11 +140,8 @@ impl Snapshot {
         ground: Ground<'_>,
         after: Option<(u64, u32)>,
     ) -> Result<Vec<EventRow>, StoreError> {
-        let mut sql = Sql::new(
-            &self.store,
-            "SELECT e.id, e.`rank`, e.key_sequence, \
-             CASE WHEN w.event_id IS NULL AND k.event_id IS NULL THEN 0 ELSE 1 END AS waits FROM outbox_event e ",
-        );
+        let mut sql = self.store.sql("SELECT e.id, e.`rank`, e.key_sequence, \
+             CASE WHEN w.event_id IS NULL AND k.event_id IS NULL THEN 0 ELSE 1 END AS waits FROM outbox_event e ");
         self.by(&mut sql, "event_change").push(
             " LEFT JOIN outbox_pending w ON w.bucket = e.bucket AND w.event_id = e.id \
              LEFT JOIN outbox_parked k ON k.event_id = e.id WHERE ",

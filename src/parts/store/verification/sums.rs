@@ -85,8 +85,7 @@ impl Snapshot {
     }
 
     async fn participation_sums(&self, ground: Ground<'_>) -> Result<Vec<QueryResult>, StoreError> {
-        let mut sql = Sql::new(
-            &self.store,
+        let mut sql = self.store.sql(
             "SELECT p.campaign_id, COUNT(*) AS participations, MAX(p.created_at) AS newest, \
              CAST(SUM(p.version) AS SIGNED) AS changes, CAST(SUM(CASE WHEN ",
         );
@@ -103,10 +102,9 @@ impl Snapshot {
     }
 
     async fn event_sums(&self, ground: Ground<'_>) -> Result<Vec<QueryResult>, StoreError> {
-        let mut sql = Sql::new(
-            &self.store,
-            "SELECT e.campaign_id, COUNT(*) AS events, CAST(SUM(",
-        );
+        let mut sql = self
+            .store
+            .sql("SELECT e.campaign_id, COUNT(*) AS events, CAST(SUM(");
         sql.push(digest::OF_EVENT)
             .push(") AS SIGNED) AS digest FROM outbox_event e ");
         self.by(&mut sql, "event_change").push(" WHERE ");
@@ -120,10 +118,9 @@ impl Snapshot {
         &self,
         ids: &[CampaignId],
     ) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
-        let mut sql = Sql::new(
-            &self.store,
-            "SELECT e.campaign_id, COUNT(*) AS events FROM outbox_event e ",
-        );
+        let mut sql = self
+            .store
+            .sql("SELECT e.campaign_id, COUNT(*) AS events FROM outbox_event e ");
         self.by(&mut sql, "event_change")
             .push(" WHERE e.campaign_id IN ")
             .list(padded(ids).map(|id| id.0))
@@ -156,7 +153,7 @@ impl Snapshot {
 
     /// When the last participation up to a segment's end was made: that of the highest rank, or nearly.
     pub async fn newest_of(&self, segment: Segment) -> Result<Option<Instant>, StoreError> {
-        let mut sql = Sql::new(&self.store, "SELECT p.created_at FROM participation p ");
+        let mut sql = self.store.sql("SELECT p.created_at FROM participation p ");
         self.by(&mut sql, "participation_rank")
             .push(" WHERE p.campaign_id = ")
             .bind(segment.campaign.0)

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::Snapshot;
 use super::sums::{campaign, count};
 use crate::domain::CampaignId;
-use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// Waiting entries of a campaign.
@@ -55,7 +54,7 @@ impl Snapshot {
     ) -> Result<BTreeMap<CampaignId, Waiting>, StoreError> {
         let mut waiting: BTreeMap<CampaignId, Waiting> = BTreeMap::new();
         for (select, is_pending) in [(PENDING, true), (PARKED, false)] {
-            let mut sql = Sql::new(&self.store, select);
+            let mut sql = self.store.sql(select);
             sql.push(" WHERE w.campaign_id BETWEEN ").bind(first.0);
             sql.push(" AND ").bind(last.0);
             sql.push(" GROUP BY w.campaign_id");
@@ -84,10 +83,9 @@ impl Snapshot {
     ) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
         let mut found: BTreeMap<CampaignId, u64> = BTreeMap::new();
         for (table, which) in HOLDING_BACK {
-            let mut sql = Sql::new(
-                &self.store,
-                "SELECT e.campaign_id, COUNT(DISTINCT l.id) AS events FROM ",
-            );
+            let mut sql = self
+                .store
+                .sql("SELECT e.campaign_id, COUNT(DISTINCT l.id) AS events FROM ");
             sql.push(table).push(" w ").push(OVERTAKING).push(which);
             sql.push(" AND w.campaign_id BETWEEN ").bind(first.0);
             sql.push(" AND ").bind(last.0);
@@ -111,7 +109,7 @@ impl Store {
             ("outbox_pending", "pending entries"),
             ("outbox_parked", "parked entries"),
         ] {
-            let mut sql = Sql::new(self, "SELECT d.campaign_id FROM (SELECT DISTINCT ");
+            let mut sql = self.sql("SELECT d.campaign_id FROM (SELECT DISTINCT ");
             sql.push("campaign_id FROM ").push(table);
             sql.push(") d LEFT JOIN campaign c ON c.id = d.campaign_id WHERE c.id IS NULL");
             for row in sql.rows(&self.db).await? {

@@ -9,7 +9,6 @@ use crate::parts::store::numbers::{to_signed, to_unsigned};
 use crate::parts::store::participations::commit::tick;
 use crate::parts::store::participations::rows::{OutboxRow, outbox};
 use crate::parts::store::shapes::padded;
-use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// Writes an event for each step.
@@ -64,7 +63,7 @@ async fn earlier_events(
     steps: &[Step<'_>],
 ) -> Result<HashMap<u64, EventId>, StoreError> {
     let ranks: Vec<u64> = steps.iter().map(|step| step.becomes.rank).collect();
-    let mut sql = Sql::new(store, "SELECT `rank`, id FROM outbox_event");
+    let mut sql = store.sql("SELECT `rank`, id FROM outbox_event");
     sql.push(" WHERE (campaign_id, `rank`) IN ")
         .pairs(padded(&ranks).map(|rank| (id.0.into(), to_signed(rank).into())));
     let mut earlier: HashMap<u64, EventId> = HashMap::new();

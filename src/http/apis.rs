@@ -1,0 +1,48 @@
+//! All operations, and their OpenAPI document.
+
+use poem_openapi::OpenApiService;
+
+use super::admin::{
+    AdminAccountsApi, AdminAllowListApi, AdminAuditApi, AdminBatchApi, AdminCampaignsApi,
+    AdminCouponsApi, AdminDeadLettersApi, AdminExportApi, AdminGateApi, AdminKafkaApi,
+    AdminOrderApi, AdminOutboxApi, AdminSimulationApi, AdminStatsApi, AdminSystemApi,
+};
+use super::campaigns::CampaignsApi;
+use super::health::HealthApi;
+use super::participations::{ChangesApi, ParticipationsApi};
+use super::rewards::RewardsApi;
+use super::sessions::{OwnAccountApi, OwnTotpApi, SessionsApi};
+
+/// Defines a tuple of unit structs, as a type and as a value.
+macro_rules! apis {
+    ($type:ident, $value:ident: $($api:ident),+ $(,)?) => {
+        type $type = ($($api,)+);
+
+        const fn $value() -> $type {
+            ($($api,)+)
+        }
+    };
+}
+
+apis!(PublicApis, public: CampaignsApi, ParticipationsApi, ChangesApi, RewardsApi, SessionsApi, OwnAccountApi, OwnTotpApi);
+// A tuple has at most 16 members.
+apis!(AdminApis, admin: AdminAccountsApi, AdminCampaignsApi, AdminAllowListApi, AdminCouponsApi, AdminGateApi, AdminDeadLettersApi, AdminOutboxApi, AdminSystemApi, AdminKafkaApi, AdminAuditApi, AdminExportApi, AdminSimulationApi, AdminStatsApi, AdminOrderApi, AdminBatchApi);
+
+/// The OpenAPI service of all operations.
+pub fn service() -> OpenApiService<(PublicApis, AdminApis, HealthApi), ()> {
+    let apis = (public(), admin(), HealthApi);
+    OpenApiService::new(apis, "firstcome", env!("CARGO_PKG_VERSION"))
+        .description(
+            "First come, first served: coupons, points, limited drops and time deals, each unit handed out exactly \
+             once. Every error is an RFC 9457 problem document with a stable `code`; every response has an \
+             `x-request-id`.",
+        )
+        .server("/")
+}
+
+/// The OpenAPI document as pretty JSON: the same on every machine and in every run.
+#[must_use]
+pub fn openapi_document() -> String {
+    // The framework writes the name of its Rust type; the format of RFC 3339 (full-date) is `date`.
+    service().spec().replace("\"naive-date\"", "\"date\"")
+}

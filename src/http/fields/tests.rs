@@ -1,0 +1,98 @@
+use serde_json::json;
+
+use super::*;
+
+#[derive(Debug, PartialEq)]
+struct Sample {
+    count: u32,
+    name: Option<String>,
+    at: Field<Instant>,
+}
+
+impl RequestObject for Sample {
+    const NAME: &'static str = "Sample";
+    const DESCRIPTION: &'static str = "A sample.";
+
+    fn define(fields: &mut Fields) -> Self {
+        Self {
+            count: fields.integer32("count", "A count.", 1..=10).required(),
+            name: fields.text("name", "A name.", 1..=5).optional(),
+            at: fields.instant("at", "A time.").nullable(),
+        }
+    }
+}
+
+fn wrong(value: Value) -> Vec<(String, String)> {
+    let problem = read::<Sample>(value).unwrap_err();
+    problem
+        .errors
+        .into_iter()
+        .map(|error| (error.field, error.problem))
+        .collect()
+}
+
+fn names(value: Value) -> Vec<String> {
+    wrong(value).into_iter().map(|(field, _)| field).collect()
+}
+
+#[test]
+fn every_mistake_is_named_at_once() {
+    assert_eq!(
+        names(json!({"count": 0, "name": "too long", "at": "2030-02-30T00:00:00Z", "x": 1})),
+        ["count", "name", "at", "x"]
+    );
+}
+
+#[test]
+fn unknown_fields_are_named_up_to_a_bound() {
+    let value = (0..600).map(|number| (format!("f{number}"), json!(0)));
+    let problem = read::<Sample>(Value::Object(value.collect())).unwrap_err();
+    assert_eq!(problem.errors.len(), 20);
+    assert_eq!(problem.errors[0].field, "count");
+    assert!(problem.detail.ends_with("named."), "{}", problem.detail);
+}
+
+#[test]
+fn numbers_that_are_not_whole_or_not_numbers_are_refused() {
+    for value in [
+        json!(1.5),
+        json!("1"),
+        json!(true),
+        json!(-1),
+        json!(11),
+        json!(1e30),
+    ] {
+        assert_eq!(names(json!({ "count": value })), ["count"]);
+    }
+}
+
+#[test]
+fn a_missing_field_and_a_null_one_are_told_apart() {
+    assert_eq!(
+        wrong(json!({})),
+        [("count".to_owned(), "is missing".to_owned())]
+    );
+    assert_eq!(
+        wrong(json!({"count": 1, "name": null})),
+        [("name".to_owned(), "must not be null".to_owned())]
+    );
+    let cleared: Sample = read(json!({"count": 1, "at": null})).unwrap();
+    assert_eq!(cleared.at, Field::Null);
+}
+
+#[test]
+fn what_is_not_an_object_is_refused() {
+    for value in [json!(null), json!([]), json!("x")] {
+        assert!(names(value).contains(&"body".to_owned()));
+    }
+}
+
+#[test]
+fn times_are_cut_to_what_the_database_keeps() {
+    let sample: Sample =
+        read(json!({"count": 1, "at": "2030-01-01T00:00:00.123456789+09:00"})).unwrap();
+    let Field::Value(at) = sample.at else {
+        panic!("no time was read");
+    };
+    assert_eq!(at.to_rfc3339(), "2029-12-31T15:00:00.123456+00:00");
+}

@@ -1,0 +1,164 @@
+//! A participation: from the parsed request to the response.
+
+use std::time::Instant;
+
+use poem::{IntoResponse, Request, Response};
+use serde_json::json;
+
+use super::accepted::Accepted;
+use super::challenge::ChallengeToken;
+use super::idempotency::IdempotencyKey;
+use crate::domain::{AuditAction, AuditNote, CampaignId, Origin, Participation, Refusal, UserId};
+use crate::http::App;
+use crate::http::auth::{Caller, USER_ID_RANGE, user_id};
+use crate::http::fields::{INTEGER_MAX, request_object};
+use crate::http::json::read_body;
+use crate::http::problem::{Failure, Problem, documented};
+use crate::http::rate_limits::RateCheck;
+use crate::http::reads::by_admin;
+use crate::http::request_context::{RequestContext, traceparent};
+use crate::http::views::ParticipationView;
+use crate::sale::participate::{Outcome, ParticipateError, Replayed};
+
+/// Most units of one request; the limit of a campaign is usually far lower.
+pub const QUANTITY_MAX: u32 = 1_000_000;
+
+documented! {
+    Participating: [BODY] {
+        401 => "The user is missing (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
+        403 => "userId is not the caller, or the caller is not a user (FORBIDDEN); the user is not on the campaign's allow list (NOT_ALLOWED); or the campaign needs a challenge that is missing or not passed (CHALLENGE_REQUIRED, CHALLENGE_FAILED).",
+        404 => "There is no such campaign (NOT_FOUND).",
+        409 => "Rejected (ALREADY_PARTICIPATED, SOLD_OUT, NOT_OPEN_YET, ENDED, PAUSED, LIMIT_EXCEEDED), or the campaign has a price and the service takes no payments (NO_PAYMENT_PROVIDER).",
+        422 => "A value is not acceptable (INVALID), or the key belongs to another request (IDEMPOTENCY_KEY_REUSED).",
+        429 => "A rate is used up, see Retry-After (RATE_LIMITED); or the address has reached its limit of pending bodies (ADDRESS_LIMIT).",
+    }
+}
+
+request_object! {
+    /// A request to participate in a campaign.
+    #[derive(Debug, PartialEq, Eq)]
+    pub struct ParticipationRequest as "ParticipationRequest" {
+        /// Id of the user; optional where Authorization names one.
+        pub user: Option<UserId> = integer("userId", 1..=INTEGER_MAX)
+            .try_map(|number| user_id(number).ok_or(USER_ID_RANGE))
+            .lenient()
+            .value(),
+        /// Units requested; 1 when left out.
+        pub quantity: u32 = integer32("quantity", 1..=QUANTITY_MAX).optional().unwrap_or(1),
+    }
+    example { "userId": 42, "quantity": 1 }
+}
+
+/// The path to the commit.
+#[derive(Clone, Copy)]
+pub enum CommitPath {
+    /// The gate and the group commit; the relay publishes the event.
+    Group,
+    /// A transaction of its own; Kafka acknowledges the event before the response.
+    Direct,
+}
+
+/// The operation `participate` for a request that bypasses the router, whose work around an operation takes as long as
+/// most of the operation itself. The router answers paths that name no campaign.
+pub async fn participate_past_router(
+    app: &App,
+    campaign: CampaignId,
+    request: Request,
+) -> poem::Result<Response> {
+    let (request, mut body) = request.split();
+    let caller = Caller::of(&request).await?;
+    RequestContext::check_url(&request)?;
+    let headers = (IdempotencyKey::of(&request)?, ChallengeToken::of(&request));
+    let body = read_body(&request, &mut body).await?;
+    let accepted = run(
+        app,
+        &request,
+        caller,
+        campaign.0,
+        headers,
+        body,
+        CommitPath::Group,
+    )
+    .await;
+    Ok(accepted?.into_response())
+}
+
+/// Participates: rates, challenge, then the rules and the commit.
+pub async fn run(
+    app: &App,
+    request: &Request,
+    caller: Caller,
+    campaign: i64,
+    (key, challenge): (IdempotencyKey, ChallengeToken),
+    body: ParticipationRequest,
+    path: CommitPath,
+) -> Result<Accepted, Failure<Participating>> {
+    let quantity = body.quantity;
+    let participation = crate::sale::participate::Request {
+        campaign: CampaignId(campaign),
+        user: caller.participant(body.user)?,
+        quantity,
+        idempotency_key: key.0,
+        traceparent: traceparent(request),
+        since: Instant::now(),
+    };
+    let by = by_admin(&caller, participation.user, request);
+    let rates = RateCheck::count_caller(app, request, &participation).await?;
+    challenge
+        .check(app, &participation)
+        .map_err(|problem| problem.with_rates(rates.fields()))?;
+    let rates = rates.count_campaign(&participation).await?;
+    let outcome: Result<Outcome, ParticipateError> = match path {
+        CommitPath::Group => app.participate.run(participation).await,
+        CommitPath::Direct => app.participate.run_sync(participation).await,
+    };
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => return Err(Failure::from(error).with_rates(rates)),
+    };
+    match outcome {
+        Outcome::Accepted {
+            participation,
+            replayed,
+        } => {
+            if let (Some(by), Replayed::First) = (by, replayed) {
+                note_creation(app, by, &participation).await?;
+            }
+            Ok(Accepted {
+                view: ParticipationView::answer(&participation),
+                replayed,
+                rates,
+            })
+        }
+        Outcome::Refused { refusal, remaining } => {
+            let quantity_max = exceeded_max(app, campaign, quantity, &refusal).await;
+            let problem = Problem::rejected(&refusal, remaining, quantity_max);
+            Err(problem.with_rates(rates).into())
+        }
+    }
+}
+
+/// Records in the audit log that an admin participated for a user. The participation is already committed, so if the
+/// entry cannot be written, the request fails: a retry returns the participation.
+async fn note_creation(app: &App, by: Origin, made: &Participation) -> Result<(), Problem> {
+    let after = json!({
+        "userId": made.user_id,
+        "quantity": made.quantity,
+        "rank": made.rank,
+        "status": made.status,
+    });
+    let note = AuditNote::about(by, AuditAction::ParticipationCreate, made.campaign_id)
+        .of(&made.id)
+        .to(after);
+    Ok(app.store.note(&note).await?)
+}
+
+/// The campaign's limit on one request, if a rejected request exceeds it. Otherwise the limit of the user is exceeded.
+async fn exceeded_max(app: &App, campaign: i64, quantity: u32, refusal: &Refusal) -> Option<u32> {
+    if !matches!(refusal, Refusal::LimitExceeded) {
+        return None;
+    }
+    let campaign = app.catalogue.get(CampaignId(campaign)).await;
+    let max = campaign.ok().flatten()?.max_quantity;
+    (quantity > max).then_some(max)
+}

@@ -1,0 +1,189 @@
+//! The problems of each operation, for the OpenAPI document. A set is composed of shared groups and of what only its
+//! operations answer.
+
+use std::marker::PhantomData;
+
+use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::types::Type as _;
+use poem_openapi::{ApiResponse, Object};
+
+use super::{FieldProblem, PROBLEM_JSON, Problem};
+use crate::http::rate_fields::RateFields;
+
+/// Statuses, and when an operation answers with them.
+pub type Group = &'static [(u16, &'static str)];
+
+/// Problems of an operation that reads a JSON body.
+pub const BODY: Group = &[
+    (400, "The body is not JSON (MALFORMED)."),
+    (408, "The body is not complete in time (REQUEST_TIMEOUT)."),
+    (413, "The body is too large (TOO_LARGE)."),
+    (
+        415,
+        "The body is not declared as JSON (UNSUPPORTED_MEDIA_TYPE).",
+    ),
+    (422, INVALID),
+];
+
+/// Problems of an operation with parameters.
+pub const PARAMETERS: Group = &[(422, INVALID)];
+
+const INVALID: &str = "A value is not acceptable (INVALID).";
+
+/// Problems of an operation of the admin API.
+pub const ADMIN: Group = &[
+    (
+        401,
+        "No valid credentials (UNAUTHENTICATED, INVALID_TOKEN).",
+    ),
+    (
+        403,
+        "The credentials lack the scope (MISSING_SCOPE), they are a user's (FORBIDDEN), the admin API is closed \
+         (ADMIN_CLOSED), or a session request lacks its CSRF token (CSRF).",
+    ),
+];
+
+/// Problems of an operation that a user or an admin may call.
+pub const CALLER: Group = &[(
+    401,
+    "No credentials (UNAUTHENTICATED), or the token is not accepted (INVALID_TOKEN).",
+)];
+
+/// Problems of an operation that changes something with the cookie of a session.
+pub const OWN_SESSION: Group = &[
+    (401, "Not logged in (UNAUTHENTICATED)."),
+    (
+        403,
+        "X-CSRF-Token is not the csrfToken of the session, or the request comes from another site (CSRF).",
+    ),
+    (404, NO_SESSIONS),
+];
+
+/// Problems of an operation that sessions have to be enabled for.
+pub const SESSIONS: Group = &[(404, NO_SESSIONS)];
+
+const NO_SESSIONS: &str = "The service has no sessions: auth.mode is another (NOT_FOUND).";
+
+/// Problems that every operation can answer with.
+const EVERYWHERE: Group = &[
+    (
+        421,
+        "The service trusts its callers and does not accept this Host (HOST_NOT_ALLOWED).",
+    ),
+    (
+        429,
+        "The address has reached its limit of pending bodies or live streams (ADDRESS_LIMIT).",
+    ),
+    (431, "The request head is too large (HEADERS_TOO_LARGE)."),
+    (500, "Internal error (INTERNAL)."),
+    (
+        503,
+        "Temporarily unavailable, see Retry-After (BUSY, TIMEOUT, STORE_UNAVAILABLE, GATE_UNAVAILABLE, \
+         BROKER_UNAVAILABLE, REWARDS_UNAVAILABLE, REQUEST_OUTSTANDING).",
+    ),
+];
+
+/// The problems that an operation can answer with.
+pub trait Documented: Send + Sync + 'static {
+    /// Groups of problems. The first one that has a status describes it.
+    const GROUPS: &'static [Group];
+}
+
+/// Names a set of problems: its groups, and the problems of its own.
+macro_rules! documented {
+    ($($name:ident: [$($group:ident),*] { $($status:literal => $when:literal),* $(,)? })+) => {
+        $(
+            #[doc = concat!("Problems of ", stringify!($name), ".")]
+            #[derive(Debug)]
+            pub struct $name;
+
+            impl $crate::http::problem::Documented for $name {
+                const GROUPS: &'static [$crate::http::problem::Group] = &[
+                    &[$(($status, $when)),*],
+                    $($crate::http::problem::$group),*
+                ];
+            }
+        )+
+    };
+}
+pub(in crate::http) use documented;
+
+/// A problem of an operation whose problems `D` documents.
+#[derive(Debug)]
+pub struct Failure<D>(Problem, PhantomData<D>);
+
+impl<D, E: Into<Problem>> From<E> for Failure<D> {
+    fn from(error: E) -> Self {
+        Self(error.into(), PhantomData)
+    }
+}
+
+impl<D> Failure<D> {
+    /// Adds the client's rates.
+    #[must_use]
+    pub fn with_rates(self, rates: Option<Box<RateFields>>) -> Self {
+        Self(self.0.with_rates(rates), PhantomData)
+    }
+}
+
+impl<D> From<Failure<D>> for poem::Error {
+    fn from(failure: Failure<D>) -> Self {
+        failure.0.into()
+    }
+}
+
+impl<D: Documented> ApiResponse for Failure<D> {
+    fn meta() -> MetaResponses {
+        let mut responses: Vec<MetaResponse> = Vec::new();
+        for (status, description) in D::GROUPS.iter().copied().chain([EVERYWHERE]).flatten() {
+            if responses.iter().any(|known| known.status == Some(*status)) {
+                continue;
+            }
+            responses.push(MetaResponse {
+                description,
+                status: Some(*status),
+                status_range: None,
+                content: vec![MetaMediaType {
+                    content_type: PROBLEM_JSON,
+                    schema: ProblemSchema::schema_ref(),
+                }],
+                headers: Vec::new(),
+            });
+        }
+        responses.sort_by_key(|response| response.status);
+        MetaResponses { responses }
+    }
+
+    fn register(registry: &mut Registry) {
+        ProblemSchema::register(registry);
+    }
+}
+
+/// An RFC 9457 problem document.
+#[derive(Object)]
+#[oai(rename = "Problem")]
+struct ProblemSchema {
+    /// Identifies the kind of problem.
+    #[oai(rename = "type")]
+    kind: String,
+    /// The kind of problem, for people.
+    title: String,
+    /// The status of the response.
+    status: u16,
+    /// What happened this time.
+    detail: String,
+    /// The request id, to be quoted in questions about the problem.
+    instance: String,
+    /// The kind of problem, for programs.
+    code: String,
+    /// Fields at fault: at most 20, and `detail` says if there are more.
+    errors: Option<Vec<FieldProblem>>,
+    /// With `ALREADY_PARTICIPATED`: the user's participation.
+    #[oai(rename = "participationId")]
+    participation_id: Option<String>,
+    /// With `NOT_OPEN_YET`: the start of the window, if it is known.
+    #[oai(rename = "opensAt")]
+    opens_at: Option<String>,
+    /// With rejections: units left, if that is known.
+    remaining: Option<u64>,
+}

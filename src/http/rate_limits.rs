@@ -1,0 +1,96 @@
+//! Counts requests against the rates of their address, user and campaign, and rejects with 429 where one is used up.
+
+use poem::Request;
+use poem::http::Method;
+
+use super::App;
+use super::client_address::client_address;
+use super::problem::{Problem, rate_limited};
+use super::rate_fields::RateFields;
+use super::request_context::report;
+use crate::access::limits::{Asker, Told};
+use crate::access::security_events::{Detail, SecurityEvent};
+use crate::sale::participate;
+
+/// A participation that is counted against its rates.
+pub struct RateCheck<'a> {
+    app: &'a App,
+    request: &'a Request,
+    who: Asker,
+    told: Told,
+}
+
+impl<'a> RateCheck<'a> {
+    /// Counts the request for its address and its user, or rejects it.
+    pub async fn count_caller(
+        app: &'a App,
+        request: &'a Request,
+        asked: &participate::Request,
+    ) -> Result<Self, Problem> {
+        let who = Asker {
+            address: client_address(request, &app.settings.proxies),
+            user: asked.user,
+            campaign: asked.campaign,
+        };
+        let told = app.limits.count(&who).await;
+        within(&told, request)?;
+        Ok(Self {
+            app,
+            request,
+            who,
+            told,
+        })
+    }
+
+    /// The rates so far, for a rejection that has another reason.
+    pub fn fields(&self) -> Option<Box<RateFields>> {
+        RateFields::of(&self.told)
+    }
+
+    /// Counts the request for its campaign, or rejects it. A request of a user who is not on the campaign's allow
+    /// list is not counted: it is rejected anyway, and would use up the rate of those who are.
+    pub async fn count_campaign(
+        mut self,
+        asked: &participate::Request,
+    ) -> Result<Option<Box<RateFields>>, Problem> {
+        let App {
+            limits,
+            participate,
+            ..
+        } = self.app;
+        let is_counted = limits.limits_campaigns() && {
+            // Boxed: it is large, and most requests have no such rate.
+            let kept_out = Box::pin(participate.is_not_allowed(asked)).await;
+            !kept_out.map_err(|error| Problem::from(error).with_rates(self.fields()))?
+        };
+        if is_counted {
+            limits.count_campaign(&self.who, &mut self.told).await;
+        }
+        within(&self.told, self.request)
+    }
+}
+
+/// Counts a request that reads from the API, or rejects it.
+pub fn count_read(app: &App, request: &Request) -> Option<Problem> {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let address = client_address(request, &app.settings.proxies).filter(|_| reads)?;
+    within(&app.limits.count_read(address), request).err()
+}
+
+fn within(told: &Told, request: &Request) -> Result<Option<Box<RateFields>>, Problem> {
+    let fields = RateFields::of(told);
+    let (Some(time), Some(last)) = (told.wait, told.standings.last()) else {
+        return Ok(fields);
+    };
+    let (of, rate) = (last.of.as_str(), last.rate);
+    report(request, SecurityEvent::RateLimited, |_| Detail {
+        reason: Some(of),
+        ..Detail::default()
+    });
+    let detail = format!(
+        "More than {} requests in {} s: the limit of each {of}.",
+        rate.requests,
+        rate.period.as_secs_f64()
+    );
+    Err(rate_limited(time, of, detail).with_rates(fields))
+}
