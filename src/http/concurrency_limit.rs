@@ -19,7 +19,7 @@ use super::client_address::client_address;
 use super::problem::{Problem, busy};
 use crate::access::limits::{Networks, host};
 use crate::domain::metric;
-use crate::runtime::telemetry::RegisterMetric;
+use crate::runtime::metrics::RegisterMetric;
 
 /// What is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
