@@ -228,7 +228,7 @@ metrics! {
             "Age of the oldest transaction in the database; -1: unknown, or another relay shows it"
             "[FirstcomeOldSnapshot](runbooks/FirstcomeOldSnapshot.md)";
         RELAY_HISTORY_LENGTH: Gauge "firstcome_relay_history_length" [] "always"
-            "Length of InnoDB's history list; -1: unknown, or another relay shows it"
+            "Length of `InnoDB`'s history list; -1: unknown, or another relay shows it"
             "Millions: an old transaction, or a purge that is too slow";
     }
     "Consumers" {

@@ -156,8 +156,8 @@ impl Changes {
         }
     }
 
-    /// Confirms a reservation, as it was read a moment ago, that is paid for. ChangeContext again for the same
-    /// payment, it says the same.
+    /// Confirms a reservation, as it was read a moment ago, that is paid for. A repetition with the same
+    /// payment gets the same result.
     pub async fn confirm(
         &self,
         stands: Participation,
@@ -170,7 +170,7 @@ impl Changes {
             .await
     }
 
-    /// Gives a participation back. ChangeContext again, it says the same. `by` is the admin who does it for its
+    /// Gives a participation back. A repetition gets the same result. `by` is the admin who does it for its
     /// user.
     pub async fn cancel(
         &self,

@@ -95,12 +95,8 @@ fn happened(protocol: &Protocol, action: Action, before: &State, after: &State) 
         Action::Begin(id) => format!("{}'s writer: {}", name(id), of(id)),
         Action::Commit(id) => format!("{}'s transaction: {}", name(id), of(id)),
         Action::Direct(id) => {
-            let epoch = after.store.epoch;
-            format!(
-                "{} on the database path: {}; epoch {epoch}",
-                name(id),
-                of(id)
-            )
+            let (name, of, epoch) = (name(id), of(id), after.store.epoch);
+            format!("{name} on the database path: {of}; epoch {epoch}")
         }
         Action::Deliver(id) => {
             let is = match before.attempts[id].word {

@@ -106,7 +106,7 @@ impl Sweep {
         }
     }
 
-    /// ReportQueue that everything old enough was looked at.
+    /// Notes that every event that is old enough was read.
     fn ends(&mut self) {
         self.overdue_since = None;
         if self.purged > 0 {

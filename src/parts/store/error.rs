@@ -75,6 +75,10 @@ const VALUES: [&str; 5] = ["1264", "1406", "1366", "1265", "1690"];
 
 impl StoreError {
     /// A row with a value that this release does not know.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "callers pass numbers as well as texts"
+    )]
     pub(super) fn unreadable(what: &'static str, value: impl ToString) -> Self {
         Self::Unreadable {
             what,

@@ -72,7 +72,7 @@ impl Inner {
         }
     }
 
-    /// ChangeContext before the provider is: a reference pays once, for one participation. The transaction asks again.
+    /// Runs before the provider is called: a reference pays once, for one participation. The transaction checks it again.
     async fn check_reference(
         &self,
         reference: &str,

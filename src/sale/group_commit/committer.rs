@@ -223,7 +223,7 @@ impl Committer {
                     events.extend(intake.hold_until.is_none().then_some(intake.event));
                 }
                 CommitResult::SoldOut | CommitResult::Conflict | CommitResult::Unavailable => {
-                    refused.push(id)
+                    refused.push(id);
                 }
                 CommitResult::StaleEpoch | CommitResult::Unknown => {}
             }

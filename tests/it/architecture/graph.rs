@@ -260,7 +260,7 @@ fn leaves(
         let word: String = rest.chars().take_while(|c| is_word(*c)).collect();
         at += word.len();
         let is_whole = !word.is_empty();
-        if is_whole && !(word == "self" && !prefix.is_empty()) {
+        if is_whole && (word != "self" || prefix.is_empty()) {
             prefix.push(word);
         }
         if is_whole && text[at..].starts_with("::") {

@@ -179,7 +179,7 @@ async fn settings_that_make_no_sense_are_named_at_start() {
         ),
         (
             vec![("FIRSTCOME_CHALLENGE_SECRET", SECRET)],
-            "challenge.secret: is used where",
+            "challenge.secret: is used only if",
         ),
         (
             vec![("FIRSTCOME_CHALLENGE_REQUIRED", "some")],

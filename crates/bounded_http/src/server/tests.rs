@@ -15,7 +15,7 @@ fn live() -> &'static str {
 }
 
 #[handler]
-async fn echo_body(body: String) -> String {
+fn echo_body(body: String) -> String {
     body
 }
 

@@ -1,4 +1,4 @@
-//! InFlight rows and passes each to its worker, or to the parker where its key is blocked.
+//! Claims rows and passes each to its worker, or to the parker where its key is blocked.
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -10,7 +10,7 @@ use crate::events::relay::keys::KeyState;
 use crate::events::relay::{Item, Origin, Urgency};
 
 impl Dispatcher {
-    /// InFlight a pending row and passes it on. False: it stays pending for now.
+    /// Claims a pending row and passes it on. False: it stays pending for now.
     pub(super) fn dispatch(&mut self, event: OutboxEvent, committed_at: Option<Instant>) -> bool {
         let Some(term) = self.tenures.get(&event.bucket).copied() else {
             return false;

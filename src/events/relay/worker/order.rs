@@ -15,7 +15,7 @@ pub(super) struct OrderCheck {
 }
 
 impl OrderCheck {
-    /// ReportQueue that an event is sent, and returns whether a later one of its sequence was sent before.
+    /// Notes that an event is sent, and returns whether a later one of its sequence was sent before.
     pub(super) fn is_violated_by(&mut self, event: &OutboxEvent) -> bool {
         if self.sent.len() >= SEQUENCES_MAX {
             self.sent.clear();

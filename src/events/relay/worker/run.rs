@@ -27,9 +27,9 @@ pub(super) struct Run<'a> {
     out: &'a Outlets,
     /// Rows waiting, by key.
     queues: Map<Arc<str>, VecDeque<Item>>,
-    /// Keys with rows waiting and none in_flight, each once.
+    /// Keys with rows waiting and none in flight, each once.
     ready: VecDeque<Arc<str>>,
-    /// Keys that are in `ready` or have a row in_flight.
+    /// Keys that are in `ready` or have a row in flight.
     busy: Set<Arc<str>>,
     pub(super) in_flight: FuturesUnordered<BoxFuture<'static, SendResult>>,
     in_flight_max: usize,
