@@ -4,13 +4,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sea_orm::sea_query::{LockBehavior, LockType};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use crate::domain::{ParticipationId, Status};
-use crate::parts::store::entity::by_index;
-use crate::parts::store::entity::participation::{Column, Entity};
 use crate::parts::store::shapes::padded;
 use crate::parts::store::unreadable::parse;
 use crate::parts::store::{Store, StoreError};
@@ -30,15 +26,18 @@ impl Store {
             return Ok(None);
         }
         let ids: Vec<Uuid> = participations.iter().map(|id| id.0).collect();
-        let mut rows = Entity::find()
-            .select_only()
-            .columns([Column::Id, Column::Status])
-            .filter(Column::Id.is_in(padded(&ids)))
-            .lock_with_behavior(LockType::Share, LockBehavior::SkipLocked);
-        by_index(&mut rows, "PRIMARY");
+        let mut sql = self.sql("SELECT id, status FROM ");
+        sql.push(&self.db.by_index("participation", "PRIMARY"));
+        sql.push(" WHERE id IN ").list(padded(&ids));
+        // As text: for MySQL the query builder writes LOCK IN SHARE MODE, which cannot skip locked rows. SQLite has one
+        // writer at a time, and that is this transaction.
+        if !self.is_embedded() {
+            sql.push(" FOR SHARE SKIP LOCKED");
+        }
         let mut statuses = HashMap::new();
-        for (id, word) in rows.into_tuple::<(Uuid, String)>().all(&tx).await? {
-            let id = ParticipationId(id);
+        for row in sql.rows(&tx).await? {
+            let word: String = row.try_get_by_index(1)?;
+            let id = ParticipationId(row.try_get_by_index(0)?);
             match parse("a participation's status", &word, Status::parse) {
                 Ok(status) => {
                     statuses.insert(id, status);
