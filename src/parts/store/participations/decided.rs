@@ -26,11 +26,11 @@ impl Store {
             return Ok(None);
         }
         let ids: Vec<Uuid> = participations.iter().map(|id| id.0).collect();
-        // As text: sea-query writes LOCK IN SHARE MODE, which takes no SKIP LOCKED.
         let mut sql = self.sql("SELECT id, status FROM ");
         sql.push(&self.db.by_index("participation", "PRIMARY"));
         sql.push(" WHERE id IN ").list(padded(&ids));
-        // SQLite has one writer at a time, and that is this transaction.
+        // As text: for MySQL the query builder writes LOCK IN SHARE MODE, which cannot skip locked rows. SQLite has one
+        // writer at a time, and that is this transaction.
         if !self.is_embedded() {
             sql.push(" FOR SHARE SKIP LOCKED");
         }
