@@ -270,7 +270,7 @@ async fn a_token_is_in_no_log() {
     assert!(service.stop().await.success());
     let log = service.log();
     assert!(
-        log.contains("token refused"),
+        log.contains("token rejected"),
         "what is looked for would be there"
     );
     for token in [&good, &bad] {
