@@ -216,14 +216,10 @@ async fn redis_is_talked_to_by_certificates_alone() {
     .await;
 
     let insecure = format!("{url}/#insecure");
-    is_refused(
-        &[("FIRSTCOME_REDIS_URL", &insecure)],
-        &["protects from nobody"],
-    )
-    .await;
+    is_refused(&[("FIRSTCOME_REDIS_URL", &insecure)], &["protects nothing"]).await;
     is_refused(
         &[("FIRSTCOME_REDIS_URL", &plain), good[1]],
-        &["rediss:// alone"],
+        &["only with a redis.url of rediss://"],
     )
     .await;
     is_refused(
@@ -305,8 +301,11 @@ async fn settings_of_kafka_that_make_no_sense_are_named_at_start() {
     let ca = ("FIRSTCOME_KAFKA_TLS_CA_FILE", ca.as_str());
     let certificate = ("FIRSTCOME_KAFKA_TLS_CERTIFICATE_FILE", certificate.as_str());
     for (settings, why) in [
-        (vec![ssl], "with kafka.brokers alone"),
-        (vec![brokers, ca], "ssl or sasl_ssl alone"),
+        (vec![ssl], "only with kafka.brokers"),
+        (
+            vec![brokers, ca],
+            "only with a kafka.security_protocol of ssl",
+        ),
         (vec![brokers, ssl, certificate], "go together"),
         (
             vec![brokers, ("FIRSTCOME_KAFKA_SECURITY_PROTOCOL", "sasl_ssl")],
