@@ -60,8 +60,8 @@ impl<'a> RateCheck<'a> {
         } = self.app;
         let is_counted = limits.limits_campaigns() && {
             // Boxed: it is large, and most requests have no such rate.
-            let kept_out = Box::pin(participate.is_not_allowed(asked)).await;
-            !kept_out.map_err(|error| Problem::from(error).with_rates(self.fields()))?
+            let is_not_allowed = Box::pin(participate.is_not_allowed(asked)).await;
+            !is_not_allowed.map_err(|error| Problem::from(error).with_rates(self.fields()))?
         };
         if is_counted {
             limits.count_campaign(&self.who, &mut self.told).await;

@@ -35,7 +35,7 @@ use crate::parts::store::{Books, Store, StoreError};
 
 /// Campaigns read in one page.
 const PAGE: u32 = 1_000;
-/// One in so many kept segments is read again in each run: all of them in an hour of runs a minute apart.
+/// Each run reads one stored segment in this number again: runs a minute apart read all of them in an hour.
 const AGAIN_SHARE: u32 = 60;
 /// Kept sums that are older are always read again.
 const AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -151,7 +151,7 @@ impl Verification {
                 break;
             }
         }
-        for (id, what) in self.store.strays().await? {
+        for (id, what) in self.store.rows_without_campaign().await? {
             findings.push(Finding {
                 campaign_id: id.0,
                 breaches: vec![format!(

@@ -22,7 +22,7 @@ const RECONNECT: retry::Policy = retry::Policy {
     attempts_max: u32::MAX,
 };
 
-/// One server, or the nodes of a cluster, each of which forwards to all.
+/// One server, or the nodes of a cluster; each node forwards messages to all others.
 pub type Nodes = Arc<[Client]>;
 
 /// A channel on which replicas notify one another.

@@ -1,6 +1,6 @@
 //! What becomes of a participation after its commit, top to bottom: confirmed when it is paid for,
 //! cancelled, or expired when nobody paid in time. The store decides on the row it holds, so however many
-//! race, one wins and units return once. The gate is told right after; if it cannot be, the sweeper finds
+//! race, one wins and units return once. The gate is notified right after; if that fails, the sweeper finds
 //! that it counts too much.
 
 mod cancellation;

@@ -78,11 +78,8 @@ pub(crate) fn normalize<B>(request: &mut hyper::Request<B>) -> Result<(), Invali
 /// a fragment.
 fn path_of(target: &Uri) -> Result<PathAndQuery, InvalidHost> {
     let path = target.path_and_query().map_or("", PathAndQuery::as_str);
-    if path.starts_with('/') {
-        path.parse().map_err(|_| InvalidHost)
-    } else {
-        format!("/{path}").parse().map_err(|_| InvalidHost)
-    }
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    format!("{slash}{path}").parse().map_err(|_| InvalidHost)
 }
 
 /// Builds a request; none if its parts cannot be parsed.

@@ -1,4 +1,4 @@
-//! Keys whose rows must not be sent: those behind a parked row, and those recalled from a worker.
+//! Keys whose rows must not be sent: keys with a parked row, and keys whose row a worker returned unpublished.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -94,8 +94,8 @@ impl BlockedKeys {
     }
 }
 
-/// Keys of which a worker gave a row back unpublished. Until all rows of such a key are back, the worker
-/// takes none and the dispatcher sends none: otherwise a later row still under way would overtake.
+/// Keys whose row a worker returned unpublished. Until the worker has returned all rows of such a key, it accepts none
+/// and the dispatcher sends none: otherwise a later row in flight would overtake.
 #[derive(Debug, Default)]
 pub(super) struct RecalledKeys(Mutex<Set<String>>);
 

@@ -10,7 +10,7 @@ use crate::parts::store::{Pending, StoreError};
 /// Events loaded by one statement.
 const LOAD_ROWS_MAX: usize = 500;
 impl Dispatcher {
-    /// Dispatches those of the rows read that are new, at most so many: how many were taken.
+    /// Dispatches the new rows among those read, up to a limit, and returns their number.
     pub(super) async fn take_new(
         &mut self,
         found: Vec<Pending>,

@@ -16,7 +16,7 @@ use crate::parts::store::{Store, StoreError};
 pub struct DueRows {
     /// Oldest first.
     pub parked: Vec<Parked>,
-    /// Those of which the event holds what this release does not know, and why.
+    /// Rows whose event this release cannot read, and why.
     pub unreadable: Vec<(ParkedKey, String)>,
 }
 

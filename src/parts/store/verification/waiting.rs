@@ -101,8 +101,10 @@ impl Snapshot {
 impl Store {
     /// Numbers of missing campaigns that rows refer to, with the kind of rows. A campaign is written before its
     /// rows, so a new one is not among them.
-    pub async fn strays(&self) -> Result<Vec<(CampaignId, &'static str)>, StoreError> {
-        let mut strays = Vec::new();
+    pub async fn rows_without_campaign(
+        &self,
+    ) -> Result<Vec<(CampaignId, &'static str)>, StoreError> {
+        let mut found = Vec::new();
         for (table, what) in [
             ("participation", "participations"),
             ("outbox_event", "events"),
@@ -113,9 +115,9 @@ impl Store {
             sql.push("campaign_id FROM ").push(table);
             sql.push(") d LEFT JOIN campaign c ON c.id = d.campaign_id WHERE c.id IS NULL");
             for row in sql.rows(&self.db).await? {
-                strays.push((campaign(&row)?, what));
+                found.push((campaign(&row)?, what));
             }
         }
-        Ok(strays)
+        Ok(found)
     }
 }
