@@ -5,7 +5,6 @@
 //! end it names a file that holds the value. Each section is declared with its component, by
 //! [`settings!`](crate::runtime::settings).
 
-mod accounts;
 mod admin;
 mod aggregation;
 mod auth;
@@ -18,7 +17,6 @@ mod payment;
 mod process;
 pub mod reference;
 mod rewards;
-mod traces;
 mod writer;
 
 use std::path::Path;
@@ -27,7 +25,6 @@ use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
 use serde::de::DeserializeOwned;
 
-pub use accounts::Accounts;
 pub use admin::{Admin, TOKEN_CHARACTERS_MIN, is_strong};
 pub use aggregation::Aggregation;
 pub use auth::{Algorithms, Auth, Mode};
@@ -36,9 +33,9 @@ pub use gate::Gate;
 pub use payment::{Payment, Provider};
 pub use process::{Data, Log, Shutdown};
 pub use rewards::Rewards;
-pub use traces::Traces;
 pub use writer::Writer;
 
+use crate::access::accounts::AccountsConfig;
 use crate::access::limits::Rates;
 use crate::domain::Consumer;
 use crate::events::consumers::{ConsumerSettings, Enabled};
@@ -51,6 +48,7 @@ use crate::parts::broker::kafka::KafkaConfig;
 use crate::parts::gate::RedisConfig;
 use crate::parts::store::StoreConfig;
 use crate::runtime::settings::Section;
+use crate::runtime::trace::TraceConfig;
 use crate::sale::allow_list::AllowListConfig;
 
 /// Declares the configuration: its sections, and how they are read.
@@ -83,7 +81,7 @@ config! {
     data: Data,
     http: HttpConfig,
     auth: Auth,
-    accounts: Accounts,
+    accounts: AccountsConfig,
     challenge: Challenge,
     admin: Admin,
     database: StoreConfig,
@@ -102,7 +100,7 @@ config! {
     consumers: ConsumerSettings,
     aggregation: Aggregation,
     log: Log,
-    traces: Traces,
+    traces: TraceConfig,
     shutdown: Shutdown,
 }
 
@@ -112,6 +110,13 @@ config! {
 pub struct ConfigError(pub Vec<String>);
 
 impl Config {
+    /// Whether cookies are sent over TLS only.
+    #[must_use]
+    pub fn is_cookie_secure(&self) -> bool {
+        let is_local = self.http.listen.ip().is_loopback() && !self.http.is_encrypted();
+        self.accounts.cookie_secure.unwrap_or(!is_local)
+    }
+
     /// Loads and checks the configuration of this process.
     pub fn load(file: Option<&Path>, overrides: &[String]) -> Result<Self, ConfigError> {
         Self::from_sources(file, std::env::vars(), overrides)

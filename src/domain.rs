@@ -24,13 +24,13 @@ pub use daily::{ByStatus, DaySums};
 pub use day::{Day, DayError, Zone};
 pub use event::{BucketSet, EventType, Fresh, KeyChoice, OutboxEvent, Stream};
 pub use ids::{
-    AllowListId, CampaignId, EVENTS_OF_A_TICK_MAX, EventId, ParticipationId, RunId, UserId,
+    AllowListId, CampaignId, CouponId, EVENTS_OF_A_TICK_MAX, EventId, ParticipationId, RunId,
+    UserId,
 };
 pub use key::key_hash;
 pub use participation::{Mark, Participation, Refusal, Return, Seat, Status};
 pub use reward::{
-    COUPONS_MAX, Change, Consumer, Coupon, CouponId, CouponStatus, Entry, EntryKind, Granted,
-    Redeemers,
+    COUPONS_MAX, Change, Consumer, Coupon, CouponStatus, Entry, EntryKind, Granted, Redeemers,
 };
 
 use chrono::{DateTime, SubsecRound, Utc};

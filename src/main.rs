@@ -158,10 +158,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let traces = config.traces.settings();
-    let traces = traces
-        .map(|settings| Traces::start(&settings, runtime.handle().clone()))
-        .transpose()?;
+    let traces = Traces::start(&config.traces, runtime.handle().clone())?;
     let ended = runtime.block_on(run_in(arguments, config));
     if let Some(traces) = traces {
         traces.stop(TRACES_STOP);

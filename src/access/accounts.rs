@@ -7,6 +7,7 @@
 
 mod attempts;
 mod concurrent;
+mod config;
 mod credentials;
 mod enrolment;
 mod error;
@@ -17,28 +18,26 @@ mod password;
 mod token;
 mod totp;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
-pub use attempts::AttemptConfig;
-pub use concurrent::ConcurrentConfig;
+pub use config::AccountsConfig;
 pub use credentials::{CodeUsed, Credentials, Entered, Remembered, Session, Stay};
 pub use enrolment::{Enabled, Enrolment};
 pub use error::AccountError;
 
 pub use metrics::Metrics;
 pub use own::PasswordChange;
-pub use password::{COMMON, Hasher, PASSWORD_CHARACTERS, Passwords, is_common};
+pub use password::{COMMON, Hasher, PASSWORD_CHARACTERS, is_common};
 pub use token::{RememberToken, SessionToken};
 
 use self::attempts::Attempts;
 use crate::access::identity::Scopes;
 use crate::domain::{Actor, AuditAction, AuditNote, LoginName, Origin, UserId};
-use crate::parts::gate::{Lifetime, ScriptGate};
+use crate::parts::gate::ScriptGate;
 use crate::parts::store::{self, Store, TotpChange};
 
 pub use crate::parts::store::Account;
@@ -46,35 +45,8 @@ pub use crate::parts::store::Account;
 /// How often a change is tried that others were faster than.
 const ATTEMPTS_MAX: u32 = 5;
 
-/// How sessions are kept.
-#[derive(Clone, Copy, Debug)]
-pub struct SessionConfig {
-    /// How long one lives.
-    pub lifetime: Lifetime,
-    /// Sessions of one account.
-    pub sessions_max: u32,
-    /// How long a log-in is remembered.
-    pub remember_max: Duration,
-    /// Remembered log-ins of one account.
-    pub remembered_max: u32,
-    /// For so long a token used twice is an accident.
-    pub remember_grace: Duration,
-    /// Longest time from reading an account to opening a session of it.
-    pub login_max: Duration,
-    /// How log-ins are slowed down that fail.
-    pub attempts: AttemptConfig,
-    /// Whether accounts with scopes must have one-time codes.
-    pub totp: TotpPolicy,
-}
-
-/// Whether accounts with scopes must have one-time codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TotpPolicy {
-    /// Their owners choose.
-    Optional,
-    /// Without them a session has no scopes.
-    Required,
-}
+/// How long opening a session may take, in addition to the request.
+const OPENING: Duration = Duration::from_secs(60);
 
 /// How an account is with one-time codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,37 +100,31 @@ pub struct Accounts {
     sessions: Arc<ScriptGate>,
     attempts: Attempts,
     hasher: Hasher,
-    config: SessionConfig,
+    config: AccountsConfig,
+    /// Longest time from reading an account to opening a session of it.
+    login_max: Duration,
     metrics: Metrics,
 }
 
-impl fmt::Debug for Accounts {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Accounts")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Accounts {
-    /// Accounts of this store, looked up by `reads`, with their sessions in `sessions`.
-    #[must_use]
+    /// Accounts of this store, read by `reads`, with their sessions in `sessions`, where a request may take
+    /// `request_timeout`.
     pub fn new(
         (store, reads): (Store, Store),
         sessions: Arc<ScriptGate>,
-        hasher: Hasher,
-        config: SessionConfig,
-    ) -> Self {
-        Self {
-            attempts: Attempts::new(Arc::clone(&sessions), config.attempts),
+        config: AccountsConfig,
+        request_timeout: Duration,
+    ) -> Result<Self, AccountError> {
+        Ok(Self {
+            attempts: Attempts::new(Arc::clone(&sessions), &config),
+            hasher: Hasher::new(&config)?,
             store,
             reads,
             sessions,
-            hasher,
             config,
+            login_max: request_timeout + OPENING,
             metrics: Metrics::default(),
-        }
+        })
     }
 
     /// How log-ins fare.
@@ -249,7 +215,7 @@ impl Accounts {
         let next = version.saturating_add(1);
         let ended = self
             .sessions
-            .revoke_sessions(id, next, self.config.login_max)
+            .revoke_sessions(id, next, self.login_max)
             .await?;
         if !self
             .store

@@ -9,10 +9,13 @@ use std::fmt;
 use std::time::Duration;
 
 use ring::hmac;
+use serde::Deserialize;
 
 use crate::domain::{CampaignId, Instant, UserId};
+use crate::parts::gate::hex_bytes;
+use crate::runtime::settings::plain;
 
-/// The one version there is.
+/// The only version.
 const VERSION: &str = "fc1";
 /// Length of the longest token that is read.
 const TOKEN_BYTES_MAX: usize = 256;
@@ -23,8 +26,9 @@ const SIGNATURE_BYTES: usize = 32;
 /// Shortest secret: as long as a signature.
 const SECRET_BYTES_MIN: usize = 32;
 
-/// Which campaigns take a challenge.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The campaigns that require a token.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Campaigns")]
 pub enum Required {
     /// None.
     #[default]
@@ -32,8 +36,32 @@ pub enum Required {
     /// All of them.
     All,
     /// These.
-    Of(BTreeSet<CampaignId>),
+    Only(BTreeSet<CampaignId>),
 }
+
+/// How they are configured: `off`, `all`, `3,17`, or a list of numbers.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Campaigns {
+    Text(String),
+    List(Vec<u32>),
+}
+
+impl TryFrom<Campaigns> for Required {
+    type Error = String;
+
+    fn try_from(campaigns: Campaigns) -> Result<Self, String> {
+        match campaigns {
+            Campaigns::Text(text) => Self::parse(&text),
+            Campaigns::List(numbers) => {
+                let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+                Self::parse(&numbers.join(","))
+            }
+        }
+    }
+}
+
+plain!(List: Required => ToString::to_string);
 
 impl Required {
     /// Reads `off`, `all`, or numbers of campaigns with commas between them.
@@ -47,7 +75,7 @@ impl Required {
         let campaigns = text.split(',').map(number).map(|id| id.map(CampaignId));
         let campaigns: Option<BTreeSet<CampaignId>> = campaigns.collect();
         campaigns
-            .map(Self::Of)
+            .map(Self::Only)
             .ok_or_else(|| "must be off, all, or numbers of campaigns: 3,17".to_owned())
     }
 }
@@ -57,7 +85,7 @@ impl fmt::Display for Required {
         match self {
             Self::Off => formatter.write_str("off"),
             Self::All => formatter.write_str("all"),
-            Self::Of(campaigns) => {
+            Self::Only(campaigns) => {
                 let numbers: Vec<String> = campaigns.iter().map(ToString::to_string).collect();
                 formatter.write_str(&numbers.join(","))
             }
@@ -65,18 +93,18 @@ impl fmt::Display for Required {
     }
 }
 
-/// Why a secret is not taken.
+/// Why a secret is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must have at least {SECRET_BYTES_MIN} bytes")]
 pub struct WeakSecret;
 
-/// Why a token is not believed.
+/// Why a token is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChallengeError {
-    /// There is none, and there must be one.
+    /// There is none, and the campaign requires one.
     #[error("the challenge token is missing")]
     Missing,
-    /// It is none.
+    /// It does not have the form of a token.
     #[error("the challenge token is malformed")]
     Malformed,
     /// It is not signed with one of the secrets.
@@ -88,7 +116,7 @@ pub enum ChallengeError {
     /// It is for another user.
     #[error("the challenge token is for another user")]
     User,
-    /// It was valid.
+    /// It has expired.
     #[error("the challenge token has expired")]
     Expired,
     /// It is valid for longer than a token may be.
@@ -97,23 +125,15 @@ pub enum ChallengeError {
 }
 
 /// Verifies tokens.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Challenge {
     required: Required,
     keys: Vec<hmac::Key>,
     lifetime_max: Duration,
 }
 
-impl fmt::Debug for Challenge {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut told = formatter.debug_struct("Challenge");
-        told.field("required", &self.required);
-        told.finish_non_exhaustive()
-    }
-}
-
 impl Challenge {
-    /// Believes tokens that are signed with any of these secrets and valid for no longer than that.
+    /// Accepts tokens that are signed with one of these secrets and valid for at most `lifetime_max`.
     pub fn new<'a>(
         required: Required,
         secrets: impl IntoIterator<Item = &'a str>,
@@ -132,17 +152,17 @@ impl Challenge {
         })
     }
 
-    /// Whether taking part in a campaign takes a token.
+    /// Whether a campaign requires a token.
     #[must_use]
     pub fn is_required(&self, campaign: CampaignId) -> bool {
         match &self.required {
             Required::Off => false,
             Required::All => true,
-            Required::Of(campaigns) => campaigns.contains(&campaign),
+            Required::Only(campaigns) => campaigns.contains(&campaign),
         }
     }
 
-    /// Whether a user may take part in a campaign now, by the token they show.
+    /// Whether a user may take part in a campaign now, with this token.
     pub fn admit(
         &self,
         campaign: CampaignId,
@@ -157,7 +177,7 @@ impl Challenge {
         self.verify(token, campaign, user, now)
     }
 
-    /// What a token says counts only once its signature is right.
+    /// The claims of a token count only if its signature is valid.
     fn verify(
         &self,
         token: &str,
@@ -169,23 +189,23 @@ impl Challenge {
             return Err(ChallengeError::Malformed);
         }
         let (signed, signature) = token.rsplit_once('.').ok_or(ChallengeError::Malformed)?;
-        let said = Said::parse(signed).ok_or(ChallengeError::Malformed)?;
-        let signature = bytes_of(signature).ok_or(ChallengeError::Malformed)?;
-        // In constant time. All keys are tried: which of them it was is nobody's business.
-        let fitting = self
+        let claims = Claims::parse(signed).ok_or(ChallengeError::Malformed)?;
+        let signature = hex_bytes::<SIGNATURE_BYTES>(signature).ok_or(ChallengeError::Malformed)?;
+        // In constant time, and with all keys: the time must not show which key signed.
+        let matching = self
             .keys
             .iter()
             .filter(|key| hmac::verify(key, signed.as_bytes(), &signature).is_ok());
-        if fitting.count() == 0 {
+        if matching.count() == 0 {
             return Err(ChallengeError::Signature);
         }
-        if said.campaign != campaign {
+        if claims.campaign != campaign {
             return Err(ChallengeError::Campaign);
         }
-        if said.user != user {
+        if claims.user != user {
             return Err(ChallengeError::User);
         }
-        let left = said.expires - now.timestamp();
+        let left = claims.expires - now.timestamp();
         if left <= 0 {
             return Err(ChallengeError::Expired);
         }
@@ -197,15 +217,15 @@ impl Challenge {
     }
 }
 
-/// What a token says.
-struct Said {
+/// The claims of a token.
+struct Claims {
     campaign: CampaignId,
     user: UserId,
     /// Seconds since 1970.
     expires: i64,
 }
 
-impl Said {
+impl Claims {
     fn parse(signed: &str) -> Option<Self> {
         let mut parts = signed.split('.');
         let version = parts.next()?;
@@ -226,27 +246,10 @@ impl Said {
     }
 }
 
-/// Digits alone: what is signed has one way to be written.
+/// Digits only, so that each number has one form.
 fn number(text: &str) -> Option<i64> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     is_plain.then(|| text.parse().ok()).flatten()
-}
-
-/// The bytes of a signature, from its hexadecimal digits.
-fn bytes_of(hex: &str) -> Option<[u8; SIGNATURE_BYTES]> {
-    if hex.len() != 2 * SIGNATURE_BYTES {
-        return None;
-    }
-    let mut bytes = [0; SIGNATURE_BYTES];
-    for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
-        let mut digits = pair.iter().map(|digit| match digit {
-            b'0'..=b'9' => Some(digit - b'0'),
-            b'a'..=b'f' => Some(digit - b'a' + 10),
-            _ => None,
-        });
-        *byte = (digits.next()?? << 4) | digits.next()??;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -14,7 +14,6 @@ mod signature;
 mod source;
 mod types;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,15 +127,6 @@ pub struct Verifier {
     keys: Keys,
     clock: Clock,
     metrics: Metrics,
-}
-
-impl fmt::Debug for Verifier {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Verifier")
-            .field("rules", &self.rules)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Verifier {

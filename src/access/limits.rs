@@ -9,7 +9,6 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
@@ -17,10 +16,10 @@ use prometheus_client::registry::Registry;
 pub use self::networks::{Networks, NetworksError, UNKNOWN_ADDRESS};
 pub use self::rate::{Rate, RateError};
 use self::reads::Reads;
-use crate::domain::metric;
-use crate::domain::{CampaignId, UserId};
+use crate::domain::words::words;
+use crate::domain::{CampaignId, UserId, metric};
 use crate::parts::gate::{ScriptGate, Taken};
-use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::metrics::{Labels, RegisterMetric};
 use crate::runtime::settings::{plain, settings};
 
 /// A rate per second.
@@ -49,65 +48,48 @@ settings! {
     }
 }
 
-/// The key of a rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(missing_docs, reason = "each is what its name says")]
-pub enum Of {
-    Address,
-    AddressReads,
-    User,
-    Campaign,
-}
-
-impl Of {
-    /// The word for it, in headers and metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Address => "address",
-            Self::AddressReads => "address_reads",
-            Self::User => "user",
-            Self::Campaign => "campaign",
-        }
+words! {
+    /// What a rate is counted by, as headers and metrics name it.
+    #[allow(missing_docs, reason = "each is what its name says")]
+    pub enum LimitKind {
+        Address = "address",
+        AddressReads = "address_reads",
+        User = "user",
+        Campaign = "campaign",
     }
 }
 
 /// The state of one rate for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Whose.
-    pub of: Of,
+pub struct RateState {
+    /// What it is counted by.
+    pub kind: LimitKind,
     /// The rate.
     pub rate: Rate,
     /// Requests left.
     pub left: u64,
-    /// When all of them are left again.
+    /// Time until all requests are left again.
     pub full_in: Duration,
 }
 
 /// The result of counting a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
-    /// Against each rate that was asked, in that order.
-    pub standings: Vec<Standing>,
-    /// The last of them is used up, and there is a request again after this time.
+pub struct Counted {
+    /// The rates it was counted against, in order.
+    pub rates: Vec<RateState>,
+    /// If the last rate is used up: the time until the next request is allowed.
     pub wait: Option<Duration>,
 }
 
 /// The client of a request, and its campaign.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker {
-    /// Where from, if that is known.
+    /// The address, if it is known.
     pub address: Option<IpAddr>,
-    /// Who.
+    /// The user.
     pub user: UserId,
-    /// For what.
+    /// The campaign.
     pub campaign: CampaignId,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct By {
-    of: &'static str,
 }
 
 /// Counts requests against the rates.
@@ -116,12 +98,12 @@ pub struct Limits {
     buckets: Arc<ScriptGate>,
     rates: Rates,
     reads: Option<Reads>,
-    refused: Family<By, Counter>,
+    refused: Family<Labels<1>, Counter>,
     unasked: Counter,
 }
 
 impl Limits {
-    /// Keeps these rates in `buckets`.
+    /// Limits to these rates, counted in `buckets`.
     #[must_use]
     pub fn new(buckets: Arc<ScriptGate>, rates: Rates) -> Self {
         Self {
@@ -139,17 +121,17 @@ impl Limits {
         registry.add(&metric::LIMITS_UNASKED, self.unasked.clone());
     }
 
-    /// Counts a request against the rates of its address and of its user, in this order. What they may still
-    /// be refused for is looked at before `count_campaign`.
-    pub async fn count(&self, asker: &Asker) -> Told {
-        let mut told = Told::default();
+    /// Counts a request against the rates of its address and of its user, in this order.
+    pub async fn count(&self, asker: &Asker) -> Counted {
+        let mut counted = Counted::default();
         let exempt = &self.rates.exempt;
         let address = asker.address.filter(|address| !exempt.include(*address));
         let address = self.rates.address.zip(address.map(network));
         let user = self.rates.user.map(|rate| (rate, asker.user.to_string()));
-        self.count_of(&mut told, Of::Address, address).await;
-        self.count_of(&mut told, Of::User, user).await;
-        told
+        self.count_by(&mut counted, LimitKind::Address, address)
+            .await;
+        self.count_by(&mut counted, LimitKind::User, user).await;
+        counted
     }
 
     /// Whether campaigns have a rate.
@@ -158,62 +140,68 @@ impl Limits {
         self.rates.campaign.is_some()
     }
 
-    /// Counts it against the rate that all have in common for the campaign. Whoever is refused before takes
-    /// nothing of it from others.
-    pub async fn count_campaign(&self, asker: &Asker, told: &mut Told) {
+    /// Counts a request against the rate of its campaign, which all users share. It is called last, so that a request
+    /// that is rejected for another reason takes nothing from others.
+    pub async fn count_campaign(&self, asker: &Asker, counted: &mut Counted) {
         let campaign = asker.campaign.to_string();
         let campaign = self.rates.campaign.map(|rate| (rate, campaign));
-        self.count_of(told, Of::Campaign, campaign).await;
+        self.count_by(counted, LimitKind::Campaign, campaign).await;
     }
 
-    async fn count_of(&self, told: &mut Told, of: Of, whose: Option<(Rate, String)>) {
-        let Some((rate, who)) = whose.filter(|_| told.wait.is_none()) else {
+    async fn count_by(
+        &self,
+        counted: &mut Counted,
+        kind: LimitKind,
+        rate_and_key: Option<(Rate, String)>,
+    ) {
+        let Some((rate, key)) = rate_and_key.filter(|_| counted.wait.is_none()) else {
             return;
         };
-        // Large, and no part of requests that nothing limits.
-        if let Some(taken) = Box::pin(self.take(of, &who, rate)).await {
-            self.tell(told, of, rate, taken);
+        // Boxed: the future is large, and most requests have no limit.
+        if let Some(taken) = Box::pin(self.take(kind, &key, rate)).await {
+            self.record(counted, kind, rate, taken);
         }
     }
 
-    /// Counts a read, in this process alone: reads are many, and cost less than asking for leave.
+    /// Counts a read in this process alone: a read costs less than a call to the gate.
     #[must_use]
-    pub fn count_read(&self, address: IpAddr) -> Told {
-        let mut told = Told::default();
+    pub fn count_read(&self, address: IpAddr) -> Counted {
+        let mut counted = Counted::default();
         if let Some(reads) = &self.reads
             && !self.rates.exempt.include(address)
         {
-            self.tell(&mut told, Of::AddressReads, reads.rate, reads.take(address));
+            let taken = reads.take(address);
+            self.record(&mut counted, LimitKind::AddressReads, reads.rate, taken);
         }
-        told
+        counted
     }
 
-    fn tell(&self, told: &mut Told, of: Of, rate: Rate, taken: Taken) {
+    fn record(&self, counted: &mut Counted, kind: LimitKind, rate: Rate, taken: Taken) {
         let (left, full_in, wait) = match taken {
             Taken::Token { left, full_in } => (left, full_in, None),
             Taken::Nothing { next_in, full_in } => (0, full_in, Some(next_in)),
         };
-        told.standings.push(Standing {
-            of,
+        counted.rates.push(RateState {
+            kind,
             rate,
             left,
             full_in,
         });
         if wait.is_some() {
-            self.refused.get_or_create(&By { of: of.as_str() }).inc();
-            told.wait = wait;
+            self.refused.get_or_create(&[("of", kind.as_str())]).inc();
+            counted.wait = wait;
         }
     }
 
-    async fn take(&self, of: Of, who: &str, rate: Rate) -> Option<Taken> {
-        let name = format!("{}:{who}", of.as_str());
+    async fn take(&self, kind: LimitKind, key: &str, rate: Rate) -> Option<Taken> {
+        let name = format!("{}:{key}", kind.as_str());
         match self.buckets.take(&name, rate.into()).await {
             Ok(taken) => Some(taken),
             Err(error) => {
                 self.unasked.inc();
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
-                    "a limit was not asked"
+                    "a request was not counted against a limit"
                 );
                 None
             }
@@ -221,7 +209,7 @@ impl Limits {
     }
 }
 
-/// What one host has: an address, or of an IPv6 address the network of 64 bits.
+/// The addresses of one host: an IPv4 address, or an IPv6 network of 64 bits.
 #[must_use]
 pub fn host(address: IpAddr) -> IpAddr {
     match address.to_canonical() {

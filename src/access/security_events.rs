@@ -3,18 +3,16 @@
 //! not written, so that a flood of refusals cannot fill a disk. It never writes tokens, passwords, login
 //! names or bodies.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use crate::domain::metric;
-use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::metrics::{Labels, RegisterMetric};
 use crate::runtime::supervisor::Spawner;
 
 /// The target of all lines.
@@ -114,27 +112,13 @@ impl Bucket {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Of {
-    event: &'static str,
-}
-
 /// Writes security events. Cheap to clone: all clones have the same rates.
 #[derive(Clone)]
 pub struct SecurityEvents {
     buckets: Arc<[Mutex<Bucket>]>,
     per_minute: u32,
-    seen: Family<Of, Counter>,
-    dropped: Family<Of, Counter>,
-}
-
-impl fmt::Debug for SecurityEvents {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("SecurityEvents")
-            .field("per_minute", &self.per_minute)
-            .finish_non_exhaustive()
-    }
+    seen: Family<Labels<1>, Counter>,
+    dropped: Family<Labels<1>, Counter>,
 }
 
 impl Default for SecurityEvents {
@@ -180,14 +164,12 @@ impl SecurityEvents {
 
     /// Writes an event, or counts it where there are too many of its kind.
     pub fn report(&self, event: SecurityEvent, detail: &Detail) {
-        let of = Of {
-            event: event.as_str(),
-        };
-        self.seen.get_or_create(&of).inc();
+        let labels = [("event", event.as_str())];
+        self.seen.get_or_create(&labels).inc();
         match self.take(event) {
             Some(dropped) => write(event, detail, dropped),
             None => {
-                self.dropped.get_or_create(&of).inc();
+                self.dropped.get_or_create(&labels).inc();
             }
         }
     }

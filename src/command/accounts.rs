@@ -165,7 +165,7 @@ fn here() -> Origin {
 }
 
 async fn add(config: &Config, wanted: &Wanted) -> anyhow::Result<ExitCode> {
-    let hasher = Hasher::new(config.accounts.passwords())?;
+    let hasher = Hasher::new(&config.accounts)?;
     // A process that works with the embedded database has brought its schema up to date.
     let held = data_folder::try_hold(config)?;
     let store = match held {
@@ -237,9 +237,9 @@ async fn change(config: &Config, login: &LoginName, change: &Change) -> anyhow::
     let accounts = Accounts::new(
         (store.clone(), store.clone()),
         Arc::new(sessions),
-        Hasher::new(config.accounts.passwords())?,
-        config.accounts.sessions(config.http.request_timeout),
-    );
+        config.accounts.clone(),
+        config.http.request_timeout,
+    )?;
     let manager = Manager {
         by: here(),
         scopes: Scopes::ALL,

@@ -7,7 +7,7 @@ use anyhow::Context;
 use secrecy::ExposeSecret;
 
 use super::parts::within;
-use crate::access::accounts::{Accounts, Hasher};
+use crate::access::accounts::Accounts;
 use crate::access::identity::{
     KeySet, Keys, Pace, Place, Refreshed, Rules, Source, Verifier, trust,
 };
@@ -54,19 +54,18 @@ pub(super) fn accounts(
     sessions: &Arc<ScriptGate>,
     telemetry: &Telemetry,
 ) -> anyhow::Result<Arc<Accounts>> {
-    let hasher = Hasher::new(config.accounts.passwords())?;
     let accounts = Accounts::new(
         (store.clone(), reads.clone()),
         Arc::clone(sessions),
-        hasher,
-        config.accounts.sessions(config.http.request_timeout),
-    );
+        config.accounts.clone(),
+        config.http.request_timeout,
+    )?;
     telemetry.register(|registry| accounts.metrics().register(registry));
     Ok(Arc::new(accounts))
 }
 
 fn cookies(config: &Config) -> Cookies {
-    if config.accounts.is_cookie_secure(&config.http) {
+    if config.is_cookie_secure() {
         Cookies::Secure
     } else {
         Cookies::Plain

@@ -12,7 +12,6 @@ use super::data_folder;
 use crate::config::Config;
 use crate::domain::Stream;
 use crate::http::listen;
-use crate::parts::broker::embedded::Embedded;
 use crate::parts::broker::kafka::Kafka;
 use crate::parts::broker::{PublishError, Publisher};
 use crate::parts::gate::ScriptGate;
@@ -124,22 +123,28 @@ pub(super) struct Broker {
     pub(super) address: String,
 }
 
+impl Broker {
+    fn new(kafka: Arc<Kafka>, address: String) -> Self {
+        Self {
+            publisher: Arc::<Kafka>::clone(&kafka),
+            kafka,
+            address,
+        }
+    }
+}
+
 /// Opens the broker and makes sure that the topics are there.
 pub(super) async fn broker(config: &Config) -> anyhow::Result<Broker> {
     let topics = topics(config);
     let Some(address) = config.kafka.brokers.clone() else {
-        let embedded = Embedded::start(config.kafka.clone())
+        let kafka = Kafka::embedded(config.kafka.clone())
             .await
             .context("cannot start the embedded broker")?;
-        embedded
+        kafka
             .create_topics(&topics, config.kafka.partitions)
             .await?;
-        let address = embedded.bootstrap_servers();
-        return Ok(Broker {
-            kafka: embedded.kafka(),
-            publisher: embedded,
-            address,
-        });
+        let address = kafka.bootstrap_servers();
+        return Ok(Broker::new(kafka, address));
     };
     let kafka = kafka(config).await?;
     if config.kafka.create_topics {
@@ -152,11 +157,7 @@ pub(super) async fn broker(config: &Config) -> anyhow::Result<Broker> {
             format!("cannot use topic {topic} at {address} (create it, or set FIRSTCOME_KAFKA_CREATE_TOPICS=true)")
         })?;
     }
-    Ok(Broker {
-        publisher: Arc::<Kafka>::clone(&kafka),
-        kafka,
-        address,
-    })
+    Ok(Broker::new(kafka, address))
 }
 
 /// Asks for a topic; one that was just created takes a moment until every broker knows of it.

@@ -3,25 +3,27 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::access::identity::{Algorithm, KeySet, Place, TokenTypes, trust};
-use crate::runtime::settings::{Names, choice, plain, settings};
+use crate::domain::words::words;
+use crate::runtime::settings::{Names, plain, settings};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How participants are authenticated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// A participant's own statement is accepted: behind a gateway, or on one's own machine.
-    #[default]
-    Trusted,
-    /// A JSON Web Token is required.
-    Jwt,
-    /// The cookie of a session of this service is required.
-    Sessions,
+words! {
+    /// How participants are authenticated.
+    #[derive(Default)]
+    pub enum Mode {
+        /// A participant's own statement is accepted: behind a gateway, or on one's own machine.
+        #[default]
+        Trusted = "trusted",
+        /// A JSON Web Token is required.
+        Jwt = "jwt",
+        /// The cookie of a session of this service is required.
+        Sessions = "sessions",
+    }
 }
 
 /// Algorithms by name: `RS256,EdDSA`, or a list of names.
@@ -42,26 +44,10 @@ impl TryFrom<Names> for Algorithms {
     }
 }
 
-/// Types of tokens by name: `JWT,at+jwt`, or a list of names.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Names")]
-pub struct Types(pub TokenTypes);
-
-impl TryFrom<Names> for Types {
-    type Error = &'static str;
-
-    fn try_from(names: Names) -> Result<Self, Self::Error> {
-        let types = TokenTypes::parse(names.split()).map(Self);
-        types.ok_or("must be media types with commas between them, such as JWT,at+jwt")
-    }
-}
-
-choice!(Mode);
 plain!(List: Algorithms => |algorithms| {
     let names: Vec<&str> = algorithms.0.iter().map(|algorithm| algorithm.as_str()).collect();
     names.join(",")
 });
-plain!(List: Types => |types| types.0.to_string());
 
 settings! {
     /// `[auth]`: how participants are authenticated.
@@ -77,7 +63,7 @@ settings! {
         algorithms: Option<Algorithms> = None, shown "all that the keys are for";
         /// Accepted values of `typ`, in upper or lower case, with or without `application/`. A token without `typ`
         /// counts as `JWT`. A list replaces the default
-        token_types: Option<Types> = None, shown "`JWT,at+jwt`";
+        token_types: Option<TokenTypes> = None, shown "`JWT,at+jwt`";
         /// Verifies tokens; at least 32 bytes
         jwt_secret: Option<SecretString> = None;
         /// The public keys themselves, a JSON Web Key Set; `FIRSTCOME_AUTH_JWKS_FILE` is read once, at the start
@@ -103,8 +89,7 @@ impl Auth {
     /// The types of tokens that are accepted.
     #[must_use]
     pub fn types(&self) -> TokenTypes {
-        let configured = self.token_types.as_ref();
-        configured.map_or_else(TokenTypes::default, |types| types.0.clone())
+        self.token_types.clone().unwrap_or_default()
     }
 
     /// The algorithms that are accepted: those configured, or all that the keys are for.

@@ -3,45 +3,15 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 
 use crate::access::challenge::{self, Required, WeakSecret};
-use crate::runtime::settings::{plain, settings};
-
-/// Campaigns that require a token: `off`, `all`, `3,17`, or a list of numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Campaigns")]
-pub struct RequiredIn(pub Required);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Campaigns {
-    Text(String),
-    List(Vec<u32>),
-}
-
-impl TryFrom<Campaigns> for RequiredIn {
-    type Error = String;
-
-    fn try_from(campaigns: Campaigns) -> Result<Self, String> {
-        let text = match campaigns {
-            Campaigns::Text(text) => text,
-            Campaigns::List(numbers) => {
-                let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
-                numbers.join(",")
-            }
-        };
-        Required::parse(&text).map(Self)
-    }
-}
-
-plain!(List: RequiredIn => |required| required.0.to_string());
+use crate::runtime::settings::settings;
 
 settings! {
     /// `[challenge]`: proof that a user has passed a puzzle or a waiting room.
     Challenge in "challenge" {
         /// Campaigns that require a challenge token: `off`, `all`, or their numbers, `3,17`
-        required: RequiredIn = RequiredIn::default();
+        required: Required = Required::default();
         /// Verifies tokens; at least 32 bytes
         secret: Option<SecretString> = None;
         /// Tokens that it signed are accepted as well, for the time in which secrets change
@@ -59,12 +29,12 @@ impl Challenge {
             .into_iter()
             .flatten()
             .map(ExposeSecret::expose_secret);
-        challenge::Challenge::new(self.required.0.clone(), secrets, self.lifetime_max)
+        challenge::Challenge::new(self.required.clone(), secrets, self.lifetime_max)
     }
 
     /// Requires what the bounds of single settings do not say.
     pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
-        let is_on = self.required.0 != Required::Off;
+        let is_on = self.required != Required::Off;
         require(
             !is_on || self.secret.is_some(),
             "challenge.secret: is needed if challenge.required is not off",

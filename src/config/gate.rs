@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::runtime::settings::{choice, settings};
+use crate::parts::gate::OVER_RETENTION;
+use crate::runtime::settings::settings;
 use crate::sale::participate::WhenAway;
+use crate::sale::reconcile::REBUILD_INTERVAL;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
-
-choice!(WhenAway);
 
 settings! {
     /// `[gate]`: admission.
@@ -30,9 +30,9 @@ settings! {
         pace: Duration = MILLISECOND * 2, in ..=MILLISECOND * 100;
         /// Shortest time between two rebuilds of one campaign's gate. After a rebuild that took longer, the pause is as
         /// long as that rebuild, at most 5 s. A rebuild by an admin does not wait
-        rebuild_interval: Duration = MILLISECOND * 500, in MILLISECOND * 50..=MINUTE;
+        rebuild_interval: Duration = REBUILD_INTERVAL, in MILLISECOND * 50..=MINUTE;
         /// How long the gate keeps a campaign that is closed or archived; must be longer than `gate.lease`
-        over_retention: Duration = MINUTE * 15, in MINUTE..=MINUTE * 60 * 24 * 7;
+        over_retention: Duration = OVER_RETENTION, in MINUTE..=MINUTE * 60 * 24 * 7;
     }
 }
 

@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use crate::domain::words::words;
+use crate::runtime::settings::settings;
 
-use crate::runtime::settings::{choice, settings};
-
-/// Payment providers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// Accepts every payment and moves no money.
-    #[default]
-    Simulated,
+words! {
+    /// Payment providers.
+    #[derive(Default)]
+    pub enum Provider {
+        /// Accepts every payment and moves no money.
+        #[default]
+        Simulated = "simulated",
+    }
 }
-
-choice!(Provider);
 
 settings! {
     /// `[payment]`: what a reservation waits for.

@@ -5,9 +5,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::domain::Redeemers;
-use crate::runtime::settings::{choice, settings};
-
-choice!(Redeemers);
+use crate::runtime::settings::settings;
 
 settings! {
     /// `[rewards]`: the rewards database.

@@ -109,7 +109,7 @@ fn cookies_are_secure_unless_the_address_is_ones_own() {
         let mode = [("FIRSTCOME_AUTH_MODE", "sessions")];
         let mut config = load(&[&mode, more].concat()).unwrap();
         config.http.listen = (address.parse::<std::net::IpAddr>().unwrap(), 80).into();
-        config.accounts.is_cookie_secure(&config.http)
+        config.is_cookie_secure()
     };
     assert!(!is_secure(&[], "127.0.0.1") && !is_secure(&[], "::1"));
     assert!(is_secure(&[], "0.0.0.0") && is_secure(&[], "192.0.2.1"));

@@ -19,70 +19,40 @@ pub struct Origin {
     pub address: Option<IpAddr>,
 }
 
-/// What was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each is the word the log has for it")]
-pub enum AuditAction {
-    CampaignCreate,
-    CampaignChange,
-    CampaignOpen,
-    CampaignPause,
-    CampaignClose,
-    CampaignArchive,
-    GateRebuild,
-    DeadLetterRead,
-    DeadLetterReplay,
-    DeadLetterDiscard,
-    ParticipationRead,
-    ParticipationExport,
-    HistoryRead,
-    RewardsRead,
-    ParticipationCreate,
-    ParticipationConfirm,
-    ParticipationCancel,
-    SimulationStart,
-    SimulationCancel,
-    DayAggregate,
-    AccountRead,
-    AccountCreate,
-    AccountChange,
-    AccountPassword,
-    AccountTotp,
-    AllowListRead,
-    AllowListReplace,
-    AllowListRemove,
+words! {
+    /// What was done.
+    #[allow(missing_docs, reason = "each is the word the log has for it")]
+    pub enum AuditAction {
+        CampaignCreate = "campaign.create",
+        CampaignChange = "campaign.change",
+        CampaignOpen = "campaign.open",
+        CampaignPause = "campaign.pause",
+        CampaignClose = "campaign.close",
+        CampaignArchive = "campaign.archive",
+        GateRebuild = "gate.rebuild",
+        DeadLetterRead = "dead_letter.read",
+        DeadLetterReplay = "dead_letter.replay",
+        DeadLetterDiscard = "dead_letter.discard",
+        ParticipationRead = "participation.read",
+        ParticipationExport = "participation.export",
+        HistoryRead = "history.read",
+        RewardsRead = "rewards.read",
+        ParticipationCreate = "participation.create",
+        ParticipationConfirm = "participation.confirm",
+        ParticipationCancel = "participation.cancel",
+        SimulationStart = "simulation.start",
+        SimulationCancel = "simulation.cancel",
+        DayAggregate = "day.aggregate",
+        AccountRead = "account.read",
+        AccountCreate = "account.create",
+        AccountChange = "account.change",
+        AccountPassword = "account.password",
+        AccountTotp = "account.totp",
+        AllowListRead = "allow_list.read",
+        AllowListReplace = "allow_list.replace",
+        AllowListRemove = "allow_list.remove",
+    }
 }
-
-words!(AuditAction {
-    CampaignCreate = "campaign.create",
-    CampaignChange = "campaign.change",
-    CampaignOpen = "campaign.open",
-    CampaignPause = "campaign.pause",
-    CampaignClose = "campaign.close",
-    CampaignArchive = "campaign.archive",
-    GateRebuild = "gate.rebuild",
-    DeadLetterRead = "dead_letter.read",
-    DeadLetterReplay = "dead_letter.replay",
-    DeadLetterDiscard = "dead_letter.discard",
-    ParticipationRead = "participation.read",
-    ParticipationExport = "participation.export",
-    HistoryRead = "history.read",
-    RewardsRead = "rewards.read",
-    ParticipationCreate = "participation.create",
-    ParticipationConfirm = "participation.confirm",
-    ParticipationCancel = "participation.cancel",
-    SimulationStart = "simulation.start",
-    SimulationCancel = "simulation.cancel",
-    DayAggregate = "day.aggregate",
-    AccountRead = "account.read",
-    AccountCreate = "account.create",
-    AccountChange = "account.change",
-    AccountPassword = "account.password",
-    AccountTotp = "account.totp",
-    AllowListRead = "allow_list.read",
-    AllowListReplace = "allow_list.replace",
-    AllowListRemove = "allow_list.remove",
-});
 
 impl AuditAction {
     /// What moving a campaign to a state is called.
@@ -118,14 +88,10 @@ pub struct AuditNote {
 impl AuditNote {
     /// An action on a campaign.
     #[must_use]
-    pub const fn about(by: Origin, action: AuditAction, campaign: CampaignId) -> Self {
+    pub fn about(by: Origin, action: AuditAction, campaign: CampaignId) -> Self {
         Self {
-            by,
-            action,
             campaign: Some(campaign),
-            subject: None,
-            before: None,
-            after: None,
+            ..Self::beside(by, action)
         }
     }
 

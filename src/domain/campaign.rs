@@ -7,36 +7,36 @@ use serde::{Deserialize, Serialize};
 use super::words::words;
 use super::{AllowListId, CampaignId, Instant, Refusal};
 
-/// What kind of thing a campaign hands out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Coupons with terms.
-    Coupon,
-    /// Points.
-    Points,
-    /// Items sold within a window.
-    TimeDeal,
-    /// Items sold without a window.
-    General,
+words! {
+    /// What kind of thing a campaign hands out.
+    pub enum Kind {
+        /// Coupons with terms.
+        Coupon = "coupon",
+        /// Points.
+        Points = "points",
+        /// Items sold within a window.
+        TimeDeal = "time_deal",
+        /// Items sold without a window.
+        General = "general",
+    }
 }
 
-/// The state of a campaign: draft → scheduled → open ⇄ paused → closed → archived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// In preparation; it accepts no participations.
-    Draft,
-    /// Opens by itself at `opens_at`.
-    Scheduled,
-    /// Takes participations.
-    Open,
-    /// Stopped for a while by an admin.
-    Paused,
-    /// Over; never opens again.
-    Closed,
-    /// Over and out of the catalogue.
-    Archived,
+words! {
+    /// The state of a campaign: draft → scheduled → open ⇄ paused → closed → archived.
+    pub enum State {
+        /// In preparation; it accepts no participations.
+        Draft = "draft",
+        /// Opens by itself at `opens_at`.
+        Scheduled = "scheduled",
+        /// Takes participations.
+        Open = "open",
+        /// Stopped for a while by an admin.
+        Paused = "paused",
+        /// Over; never opens again.
+        Closed = "closed",
+        /// Over and out of the catalogue.
+        Archived = "archived",
+    }
 }
 
 /// Whether campaigns with a price are sold.
@@ -47,21 +47,6 @@ pub enum Pricing {
     /// They stay drafts, and open ones make no reservations: there is no provider to take payments.
     Refused,
 }
-
-words!(Kind {
-    Coupon = "coupon",
-    Points = "points",
-    TimeDeal = "time_deal",
-    General = "general",
-});
-words!(State {
-    Draft = "draft",
-    Scheduled = "scheduled",
-    Open = "open",
-    Paused = "paused",
-    Closed = "closed",
-    Archived = "archived",
-});
 
 impl State {
     /// Whether an admin or the schedule may move a campaign from here to `next`.

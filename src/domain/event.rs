@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use chrono::SecondsFormat;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::words::words;
@@ -46,24 +45,17 @@ pub struct Fresh {
     pub committed_at: std::time::Instant,
 }
 
-/// The topic of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stream {
-    /// `PREFIX.participation.v1`
-    Participation,
-    /// `PREFIX.campaign.v1`
-    Campaign,
+words! {
+    /// The topic of an event.
+    pub enum Stream {
+        /// `PREFIX.participation.v1`
+        Participation = "participation",
+        /// `PREFIX.campaign.v1`
+        Campaign = "campaign",
+    }
 }
 
-words!(Stream {
-    Participation = "participation",
-    Campaign = "campaign",
-});
-
 impl Stream {
-    /// All there are.
-    pub const ALL: [Self; 2] = [Self::Participation, Self::Campaign];
-
     /// The topic of this stream for an installation.
     #[must_use]
     pub fn topic(self, prefix: &str) -> String {
@@ -103,17 +95,18 @@ impl EventType {
     }
 }
 
-/// The key of records, within which the order is kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyChoice {
-    /// Each participation on its own: most parallel.
-    #[default]
-    Participation,
-    /// All of one user in order.
-    User,
-    /// All of one campaign in order.
-    Campaign,
+words! {
+    /// The key of records, within which the order is kept.
+    #[derive(Default)]
+    pub enum KeyChoice {
+        /// Each participation on its own: most parallel.
+        #[default]
+        Participation = "participation",
+        /// All of one user in order.
+        User = "user",
+        /// All of one campaign in order.
+        Campaign = "campaign",
+    }
 }
 
 impl KeyChoice {

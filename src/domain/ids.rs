@@ -21,6 +21,23 @@ macro_rules! id {
             }
         }
     };
+    ($(#[$doc:meta])* $name:ident by time) => {
+        id! { $(#[$doc])* $name(Uuid) }
+
+        impl $name {
+            /// A new identifier, ordered by the time at which it is made.
+            #[must_use]
+            pub fn generate() -> Self {
+                Self(Uuid::now_v7())
+            }
+
+            /// A new identifier for the time `at`.
+            #[must_use]
+            pub fn made_at(at: Instant) -> Self {
+                Self(made_at(at))
+            }
+        }
+    };
 }
 
 id! {
@@ -28,58 +45,47 @@ id! {
     CampaignId(i64)
 }
 id! {
-    /// A participant. Who that is belongs to the identity provider; here it is a positive integer.
+    /// A participant: a positive integer from the identity provider.
     UserId(i64)
 }
 id! {
-    /// One participation: a version 7 UUID made by the service before the gate is asked.
-    ParticipationId(Uuid)
+    /// One participation: a version 7 UUID made by the service before the call to the gate.
+    ParticipationId by time
 }
 id! {
-    /// One outbox event: a version 7 UUID, the `ce_id` consumers deduplicate by.
-    EventId(Uuid)
+    /// One outbox event: a version 7 UUID, the `ce_id` by which consumers deduplicate.
+    EventId by time
 }
 id! {
     /// One run of the daily aggregation, numbered by the store from 1.
     RunId(i64)
 }
-
 id! {
-    /// One generation of a campaign's list of those who may take part, numbered by the store from 1.
+    /// One version of a campaign's allow-list, numbered by the store from 1.
     AllowListId(i64)
+}
+id! {
+    /// Identifies a coupon. It is not the coupon's code, which is the secret.
+    CouponId(Uuid)
 }
 
 impl UserId {
-    /// The largest: the largest integer that every JSON reader keeps exactly.
+    /// The largest integer that every JSON reader represents exactly.
     pub const MAX: i64 = (1 << 53) - 1;
 
-    /// The user of this number, if there can be one.
+    /// The user with this number, if the number is in range.
     #[must_use]
     pub fn parse(number: i64) -> Option<Self> {
         (1..=Self::MAX).contains(&number).then_some(Self(number))
     }
 }
 
-impl ParticipationId {
-    /// A new identifier, ordered by the time it is made.
-    #[must_use]
-    pub fn generate() -> Self {
-        Self(Uuid::now_v7())
-    }
-
-    /// A new identifier, ordered by the time it is made, which is `at`.
-    #[must_use]
-    pub fn made_at(at: Instant) -> Self {
-        Self(made_at(at))
-    }
-}
-
-/// Bits that keep identifiers in order which are made at the same time.
+/// Bits of the counter that orders identifiers of the same time.
 const COUNTER_BITS: u32 = 22;
 
-/// A version 7 UUID by a clock of our choice, because whoever looks for rows of a time by their identifiers
-/// goes by that clock, too. After the milliseconds come twelve bits of their fraction, a counter, and
-/// forty random bits.
+/// A version 7 UUID for the time of a given clock: rows of a period are found by their identifiers, and the period is
+/// given by the same clock. After the milliseconds come twelve bits of their fraction, a counter, and forty random
+/// bits.
 fn made_at(at: Instant) -> Uuid {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let counter = COUNTER.fetch_add(1, Ordering::Relaxed) % (1 << COUNTER_BITS);
@@ -96,20 +102,7 @@ fn made_at(at: Instant) -> Uuid {
 pub const EVENTS_OF_A_TICK_MAX: u32 = 1 << 12;
 
 impl EventId {
-    /// A new identifier, ordered by the time it is made.
-    #[must_use]
-    pub fn generate() -> Self {
-        Self(Uuid::now_v7())
-    }
-
-    /// A new identifier, ordered by the time it is made, which is `at`.
-    #[must_use]
-    pub fn made_at(at: Instant) -> Self {
-        Self(made_at(at))
-    }
-
-    /// This one if it is ordered after `earlier`, otherwise a new one that is, whatever the clocks say that
-    /// both were made by.
+    /// This identifier if it is ordered after `earlier`; otherwise a new one that is.
     #[must_use]
     pub fn or_after(self, earlier: Self) -> Self {
         if self > earlier {

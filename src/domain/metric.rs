@@ -1,26 +1,17 @@
 //! The metrics of the service: name, type, labels and documentation of each, in one table. Owners register them by
 //! these declarations, and the tables of `docs/metrics.md` are made from them.
 
-/// The type of a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MetricKind {
-    /// It only grows.
-    Counter,
-    /// It goes up and down.
-    Gauge,
-    /// Observations by size.
-    Histogram,
-}
+use super::words::words;
 
-impl MetricKind {
-    /// Its word in the exposition format.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-        }
+words! {
+    /// The type of a metric.
+    pub enum MetricKind {
+        /// It only grows.
+        Counter = "counter",
+        /// It goes up and down.
+        Gauge = "gauge",
+        /// Observations by size.
+        Histogram = "histogram",
     }
 }
 

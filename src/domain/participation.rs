@@ -1,30 +1,21 @@
 //! A participation, and the reasons to reject one.
 
-use serde::{Deserialize, Serialize};
-
 use super::words::words;
 use super::{CampaignId, Instant, ParticipationId, UserId};
 
-/// The state of a participation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Holds its units until paid for.
-    Reserved,
-    /// Accepted for good.
-    Confirmed,
-    /// Given back by the user or an admin.
-    Cancelled,
-    /// Not paid for in time.
-    Expired,
+words! {
+    /// The state of a participation.
+    pub enum Status {
+        /// Holds its units until paid for.
+        Reserved = "reserved",
+        /// Accepted for good.
+        Confirmed = "confirmed",
+        /// Given back by the user or an admin.
+        Cancelled = "cancelled",
+        /// Not paid for in time.
+        Expired = "expired",
+    }
 }
-
-words!(Status {
-    Reserved = "reserved",
-    Confirmed = "confirmed",
-    Cancelled = "cancelled",
-    Expired = "expired",
-});
 
 impl Status {
     /// Whether a participation in this status holds units.

@@ -1,35 +1,24 @@
 //! Rewards: what consumers read, what they grant, and what became of it.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
-
 use super::campaign::CouponTerms;
 use super::words::words;
-use super::{CampaignId, EventId, Instant, ParticipationId, Reward, Status, UserId};
+use super::{CampaignId, CouponId, EventId, Instant, ParticipationId, Reward, Status, UserId};
 
 /// Coupons that one participation earns at most: one transaction issues them.
 pub const COUPONS_MAX: u32 = 10_000;
 
-/// The consumers there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Consumer {
-    /// Grants points.
-    Points,
-    /// Issues coupons.
-    Coupons,
+words! {
+    /// The consumers there are.
+    #[derive(PartialOrd, Ord)]
+    pub enum Consumer {
+        /// Grants points.
+        Points = "points",
+        /// Issues coupons.
+        Coupons = "coupons",
+    }
 }
 
-words!(Consumer {
-    Points = "points",
-    Coupons = "coupons",
-});
-
 impl Consumer {
-    /// All there are.
-    pub const ALL: [Self; 2] = [Self::Points, Self::Coupons];
-
     /// Whether this is the one that grants `reward`.
     #[must_use]
     pub const fn grants(self, reward: &Reward) -> bool {
@@ -59,46 +48,30 @@ pub struct Change {
     pub sequence: u32,
 }
 
-/// Identifies a coupon; not its code, which is the secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct CouponId(pub Uuid);
-
-impl fmt::Display for CouponId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
+words! {
+    /// The state of a coupon.
+    pub enum CouponStatus {
+        /// Can be used, within its terms.
+        Issued = "issued",
+        /// Cannot be used while its participation is being cancelled: then it is revoked, or issued again.
+        Suspended = "suspended",
+        /// Was used; for good.
+        Used = "used",
+        /// Taken back with its participation before it was used.
+        Revoked = "revoked",
     }
 }
 
-/// The state of a coupon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CouponStatus {
-    /// Can be used, within its terms.
-    Issued,
-    /// Cannot be used while its participation is being cancelled: then it is revoked, or issued again.
-    Suspended,
-    /// Was used; for good.
-    Used,
-    /// Taken back with its participation before it was used.
-    Revoked,
-}
-
-words!(CouponStatus {
-    Issued = "issued",
-    Suspended = "suspended",
-    Used = "used",
-    Revoked = "revoked",
-});
-
-/// Who redeems coupons for an order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Redeemers {
-    /// Their holders, who report the amount of the order themselves, and shops.
-    #[default]
-    Holders,
-    /// Only shops.
-    Shops,
+words! {
+    /// Who redeems coupons for an order.
+    #[derive(Default)]
+    pub enum Redeemers {
+        /// Their holders, who report the amount of the order themselves, and shops.
+        #[default]
+        Holders = "holders",
+        /// Only shops.
+        Shops = "shops",
+    }
 }
 
 /// A coupon.
@@ -130,19 +103,15 @@ pub struct Coupon {
     pub created_at: Instant,
 }
 
-/// What an entry of the ledger does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EntryKind {
-    /// Adds points.
-    Granted,
-    /// Takes back what was granted.
-    Reversed,
+words! {
+    /// What an entry of the ledger does.
+    pub enum EntryKind {
+        /// Adds points.
+        Granted = "granted",
+        /// Takes back what was granted.
+        Reversed = "reversed",
+    }
 }
-
-words!(EntryKind {
-    Granted = "granted",
-    Reversed = "reversed",
-});
 
 /// An entry of a user's ledger of points.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -45,7 +45,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
@@ -57,6 +56,7 @@ pub use metrics::{Metrics, ParkedIn, Published, RetentionMetrics};
 pub use purger::Retention;
 pub use settings::RelaySettings;
 
+use crate::domain::words::words;
 use crate::domain::{EventId, OutboxEvent};
 use crate::parts::broker::Publisher;
 use crate::parts::store::Store;
@@ -67,15 +67,16 @@ use crate::runtime::supervisor::{Policy, Spawner, Stage};
 type Map<K, V> = HashMap<K, V, RandomState>;
 type Set<K> = HashSet<K, RandomState>;
 
-/// What becomes of later rows of a key whose row is to be tried again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyPolicy {
-    /// They wait: order is kept.
-    #[default]
-    Block,
-    /// They pass: order is given up for speed.
-    Skip,
+words! {
+    /// What becomes of later rows of a key whose row is to be tried again.
+    #[derive(Default)]
+    pub enum KeyPolicy {
+        /// They wait: order is kept.
+        #[default]
+        Block = "block",
+        /// They pass: order is given up for speed.
+        Skip = "skip",
+    }
 }
 
 /// State shared by the tasks of the relay.

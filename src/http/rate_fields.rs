@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use poem::http::{HeaderMap, HeaderValue};
 
-use crate::access::limits::Told;
+use crate::access::limits::Counted;
 
 /// The fields of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,15 +16,15 @@ pub struct RateFields {
 
 impl RateFields {
     /// None where no rate applies.
-    pub fn of(told: &Told) -> Option<Box<Self>> {
+    pub fn of(counted: &Counted) -> Option<Box<Self>> {
         let mut policy = Vec::new();
         let mut limit = Vec::new();
-        for standing in &told.standings {
-            let (of, rate) = (standing.of.as_str(), standing.rate);
+        for state in &counted.rates {
+            let (of, rate) = (state.kind.as_str(), state.rate);
             let window = seconds(rate.period);
             policy.push(format!("\"{of}\";q={};w={window}", rate.requests));
-            let full_in = seconds(standing.full_in);
-            limit.push(format!("\"{of}\";r={};t={full_in}", standing.left));
+            let full_in = seconds(state.full_in);
+            limit.push(format!("\"{of}\";r={};t={full_in}", state.left));
         }
         let value = |items: &[String]| HeaderValue::from_str(&items.join(", ")).ok();
         let fields = Self {
@@ -49,12 +49,12 @@ pub fn seconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::limits::{Of, Rate, Standing};
+    use crate::access::limits::{LimitKind, Rate, RateState};
 
     #[test]
     fn each_rate_has_its_item() {
-        let standing = |of, requests, left, full_ms| Standing {
-            of,
+        let state = |kind, requests, left, full_ms| RateState {
+            kind,
             rate: Rate {
                 requests,
                 period: Duration::from_millis(1_500),
@@ -62,16 +62,16 @@ mod tests {
             left,
             full_in: Duration::from_millis(full_ms),
         };
-        let told = Told {
-            standings: vec![
-                standing(Of::User, 20, 19, 75),
-                standing(Of::Campaign, 500, 0, 1_500),
+        let counted = Counted {
+            rates: vec![
+                state(LimitKind::User, 20, 19, 75),
+                state(LimitKind::Campaign, 500, 0, 1_500),
             ],
             wait: None,
         };
-        let fields = RateFields::of(&told).unwrap();
+        let fields = RateFields::of(&counted).unwrap();
         assert_eq!(fields.policy, r#""user";q=20;w=2, "campaign";q=500;w=2"#);
         assert_eq!(fields.limit, r#""user";r=19;t=1, "campaign";r=0;t=2"#);
-        assert_eq!(RateFields::of(&Told::default()), None);
+        assert_eq!(RateFields::of(&Counted::default()), None);
     }
 }

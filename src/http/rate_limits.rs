@@ -8,7 +8,7 @@ use super::client_address::client_address;
 use super::problem::{Problem, rate_limited};
 use super::rate_fields::RateFields;
 use super::request_context::report;
-use crate::access::limits::{Asker, Told};
+use crate::access::limits::{Asker, Counted};
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::sale::participate;
 
@@ -17,7 +17,7 @@ pub struct RateCheck<'a> {
     app: &'a App,
     request: &'a Request,
     who: Asker,
-    told: Told,
+    counted: Counted,
 }
 
 impl<'a> RateCheck<'a> {
@@ -32,19 +32,19 @@ impl<'a> RateCheck<'a> {
             user: asked.user,
             campaign: asked.campaign,
         };
-        let told = app.limits.count(&who).await;
-        within(&told, request)?;
+        let counted = app.limits.count(&who).await;
+        within(&counted, request)?;
         Ok(Self {
             app,
             request,
             who,
-            told,
+            counted,
         })
     }
 
     /// The rates so far, for a rejection that has another reason.
     pub fn fields(&self) -> Option<Box<RateFields>> {
-        RateFields::of(&self.told)
+        RateFields::of(&self.counted)
     }
 
     /// Counts the request for its campaign, or rejects it. A request of a user who is not on the campaign's allow
@@ -64,9 +64,9 @@ impl<'a> RateCheck<'a> {
             !is_not_allowed.map_err(|error| Problem::from(error).with_rates(self.fields()))?
         };
         if is_counted {
-            limits.count_campaign(&self.who, &mut self.told).await;
+            limits.count_campaign(&self.who, &mut self.counted).await;
         }
-        within(&self.told, self.request)
+        within(&self.counted, self.request)
     }
 }
 
@@ -77,12 +77,12 @@ pub fn count_read(app: &App, request: &Request) -> Option<Problem> {
     within(&app.limits.count_read(address), request).err()
 }
 
-fn within(told: &Told, request: &Request) -> Result<Option<Box<RateFields>>, Problem> {
-    let fields = RateFields::of(told);
-    let (Some(time), Some(last)) = (told.wait, told.standings.last()) else {
+fn within(counted: &Counted, request: &Request) -> Result<Option<Box<RateFields>>, Problem> {
+    let fields = RateFields::of(counted);
+    let (Some(time), Some(last)) = (counted.wait, counted.rates.last()) else {
         return Ok(fields);
     };
-    let (of, rate) = (last.of.as_str(), last.rate);
+    let (of, rate) = (last.kind.as_str(), last.rate);
     report(request, SecurityEvent::RateLimited, |_| Detail {
         reason: Some(of),
         ..Detail::default()

@@ -21,7 +21,7 @@ use crate::domain::Redeemers;
 use crate::sale::allow_list::AllowListConfig;
 
 /// How requests are authenticated.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub enum Auth {
     /// The request names the user and is believed: for use behind a gateway, or for local use.
     #[default]
@@ -43,7 +43,7 @@ pub enum PaymentMode {
 }
 
 /// Settings of the HTTP edge.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// How requests are authenticated.
     pub auth: Auth,

@@ -112,7 +112,7 @@ impl Lifecycle {
             return Err(invalid("closesAt", "lies in the past"));
         }
         let note = by.map(|by| record::created(by.clone(), &new));
-        let campaign = self.store.create_campaign_noted(new, note).await?;
+        let campaign = self.store.create_campaign(new, note).await?;
         self.catalogue.invalidate(campaign.id).await;
         // The campaign stands either way, so a gate that is away is no failure of the creation.
         let (gate, id) = (&self.reconciler, campaign.id);
@@ -215,7 +215,7 @@ impl Lifecycle {
             let version = campaign.version;
             let changed = self
                 .store
-                .change_campaign_noted(id, version, &change, Some(&note));
+                .change_campaign(id, version, &change, Some(&note));
             match changed.await {
                 Ok(true) => return self.tell_gate(id, Patience::Waits).await,
                 Ok(false) => {}

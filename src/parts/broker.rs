@@ -1,7 +1,6 @@
 //! The broker: where committed events go. One trait for publishing, and a classification of its
 //! failures that decides by type, never by text.
 
-pub mod embedded;
 pub mod kafka;
 mod turns;
 

@@ -23,13 +23,13 @@ mod start_error;
 mod state;
 
 pub use self::bucket::{Bucket, Taken};
-pub use self::digest::Digest;
+pub use self::digest::{Digest, hex_bytes};
 pub use self::entrant::{Admission, Entrant, Key, KeyDigest, KeyRefused, Lease};
 pub use self::login::{LoginBounds, LoginEnd, LoginTry};
 pub use self::memory::MemoryMetrics;
 pub use self::recent::Answered;
 pub use self::redis::{Layout, RedisConfig, read_admissions};
-pub use self::script_gate::ScriptGate;
+pub use self::script_gate::{OVER_RETENTION, ScriptGate};
 pub use self::session::{Found, Lifetime, Listed, Login, Opened, Opening, Series, SeriesToken};
 pub use self::settings::{Configured, Settings};
 pub use self::start_error::StartError;

@@ -62,8 +62,11 @@ pub use verification::{
     Waiting,
 };
 
+use std::fmt::Debug;
+use std::marker::PhantomData;
 use std::time::{Duration, Instant as Moment};
 
+use migration::MigratorTrait;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use self::bounded::{Db, Tx};
@@ -74,34 +77,109 @@ use crate::runtime::clock::{Clock, Told};
 /// Longest wait for the answer to a statement that reads a lot.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Which process may change the schema.
-const SCHEMA_LOCK: &str = "LEFT(CONCAT('firstcome.migrate.', DATABASE()), 64)";
+/// The schema of a database.
+pub trait Schema: Clone + Debug + Send + Sync + 'static {
+    /// Its migrations.
+    type Migrations: MigratorTrait;
+    /// The name of the lock that lets one process change it, in SQL. Schemas beside each other have different locks.
+    const LOCK: &'static str;
+    /// Longest wait for the answer to a statement that reads a lot.
+    const PATIENCE: Duration;
+}
 
-/// A pool of connections to the database.
+/// The schema of campaigns, participations and events.
+#[derive(Clone, Copy, Debug)]
+pub struct Sale;
+
+impl Schema for Sale {
+    type Migrations = migration::Migrator;
+    const LOCK: &'static str = "LEFT(CONCAT('firstcome.migrate.', DATABASE()), 64)";
+    const PATIENCE: Duration = PATIENCE;
+}
+
+/// A pool of connections to a database with this schema.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct Database<S: Schema> {
     db: Db,
     clock: Clock,
     statement_bytes_max: usize,
     schema_lock: schema::Lock,
     unreadable: unreadable::Unreadable,
+    schema: PhantomData<S>,
 }
 
-impl Store {
-    /// Connects and reads the time once, so that a wrong address fails at start. From then on a clock that follows
-    /// the database's clock does so.
-    pub async fn connect(config: &StoreConfig, clock: Clock) -> Result<Self, StoreError> {
+/// The database of campaigns, participations and events.
+pub type Store = Database<Sale>;
+
+impl<S: Schema> Database<S> {
+    async fn open(config: &StoreConfig, clock: Clock) -> Result<Self, StoreError> {
         let (db, statement_bytes_max) = connection::open(config).await?;
-        let store = Self {
+        Ok(Self {
             db,
             clock,
             statement_bytes_max,
             schema_lock: schema::Lock {
-                name: SCHEMA_LOCK,
+                name: S::LOCK,
                 wait_max: config.migration_wait,
             },
             unreadable: unreadable::Unreadable::default(),
-        };
+            schema: PhantomData,
+        })
+    }
+
+    /// The same database with a longer bound for statements, for large reads in the background.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        Self {
+            db: self.db.patient(S::PATIENCE),
+            ..self.clone()
+        }
+    }
+
+    /// Brings the schema up to date. It is safe to repeat; of several processes one does so at a time.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        schema::up::<S::Migrations>(&self.db, self.schema_lock).await
+    }
+
+    /// Removes the schema with everything in it.
+    pub async fn migrate_down(&self) -> Result<(), StoreError> {
+        schema::down::<S::Migrations>(&self.db, self.schema_lock).await
+    }
+
+    /// Fails if the database takes no writes; the error names the server settings that say so.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        self.db.demotion().require_writable(&self.db).await
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.db.execute_unprepared("SELECT 1").await?;
+        Ok(())
+    }
+
+    /// Whether this is the embedded database.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        self.db.is_embedded()
+    }
+
+    /// Closes the pool. It waits briefly for connections in use; others end with the process.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        connection::close(&self.db).await
+    }
+
+    /// A transaction that writes. In SQLite it takes the write lock at once, because a transaction
+    /// that reads first and writes later can be refused half-way.
+    async fn begin(&self) -> Result<Tx, StoreError> {
+        connection::begin(&self.db).await
+    }
+}
+
+impl Store {
+    /// Connects and reads the time once, so that a wrong address fails at start and a clock that follows the database's
+    /// clock is set.
+    pub async fn connect(config: &StoreConfig, clock: Clock) -> Result<Self, StoreError> {
+        let store = Self::open(config, clock).await?;
         store.ask_time().await?;
         Ok(store)
     }
@@ -131,15 +209,6 @@ impl Store {
         Ok(told)
     }
 
-    /// The same store with a longer bound for statements, for large reads in the background.
-    #[must_use]
-    pub fn patient(&self) -> Self {
-        Self {
-            db: self.db.patient(PATIENCE),
-            ..self.clone()
-        }
-    }
-
     /// The same store with at most this many statements at a time, counted over all clones of the result; more
     /// statements wait.
     #[must_use]
@@ -148,17 +217,6 @@ impl Store {
             db: self.db.share(connections_max),
             ..self.clone()
         }
-    }
-
-    /// Brings the schema up to date; safe to repeat and to run from several replicas at once, which
-    /// take turns.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        schema::up::<migration::Migrator>(&self.db, self.schema_lock).await
-    }
-
-    /// Takes the whole schema down, with everything in it.
-    pub async fn migrate_down(&self) -> Result<(), StoreError> {
-        schema::down::<migration::Migrator>(&self.db, self.schema_lock).await
     }
 
     /// Creates an empty MySQL schema beside the one connected to; letters, digits and underscores only.
@@ -202,28 +260,5 @@ impl Store {
         let statement = Statement::from_sql_and_values(DbBackend::MySql, sql, [name.into()]);
         let row = self.db.query_one_raw(statement).await?;
         Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
-    }
-
-    /// Whether the database answers.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        self.db.execute_unprepared("SELECT 1").await?;
-        Ok(())
-    }
-
-    /// Whether this is the embedded database.
-    #[must_use]
-    pub fn is_embedded(&self) -> bool {
-        self.db.is_embedded()
-    }
-
-    /// Closes the pool. It waits briefly for connections in use; others end with the process.
-    pub async fn close(&self) -> Result<(), StoreError> {
-        connection::close(&self.db).await
-    }
-
-    /// A transaction that writes. In SQLite it takes the write lock at once, because a transaction
-    /// that reads first and writes later can be refused half-way.
-    async fn begin(&self) -> Result<Tx, StoreError> {
-        connection::begin(&self.db).await
     }
 }

@@ -4,6 +4,9 @@ use prometheus_client::registry::{self, Registry, Unit};
 
 use crate::domain::metric::{Metric, MetricKind};
 
+/// The labels of a metric: names and values.
+pub type Labels<const COUNT: usize> = [(&'static str, &'static str); COUNT];
+
 /// A registry that takes metrics by their declarations.
 pub trait RegisterMetric {
     /// Registers the collector of a metric.

@@ -7,8 +7,8 @@ mod kind;
 mod list;
 
 pub use bounds::Bounds;
-pub use kind::{AnySetting, Kind, Setting, duration_text, read, words};
-pub(crate) use kind::{choice, plain};
+pub(crate) use kind::plain;
+pub use kind::{AnySetting, Kind, Setting, duration_text, read};
 pub use list::Names;
 
 /// Prefix of the environment variables.

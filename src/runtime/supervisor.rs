@@ -11,7 +11,6 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,23 +125,14 @@ impl Supervisor {
         self.spawner.clone()
     }
 
-    /// Starts a task: see [`Spawner::start`].
-    pub fn start<F, Fut>(&self, name: &'static str, stage: Stage, policy: Policy, factory: F)
-    where
-        F: FnMut(CancellationToken) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
-    {
-        self.spawner.start(name, stage, policy, factory);
-    }
-
     /// Runs until the first signal or until a task fails for good, then shuts down in order. Each
     /// signal is one message; a closed channel is no signal.
     pub async fn run(mut self, mut signals: mpsc::Receiver<()>) -> Outcome {
         let mut outcome = Outcome::default();
         tokio::select! {
-            Some(()) = signals.recv() => tracing::info!("told to stop: draining"),
+            Some(()) = signals.recv() => tracing::info!("received a signal to stop: draining"),
             Some(reason) = self.failures.recv() => {
-                tracing::error!(reason, "cannot go on: draining");
+                tracing::error!(reason, "a task failed for good: draining");
                 outcome.failed(reason);
             }
         }

@@ -16,7 +16,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -24,8 +23,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub use self::lines::Answering;
 use self::lines::Lines;
 use crate::domain::metric;
+use crate::domain::words::words;
 use crate::runtime::metrics::RegisterMetric;
-use crate::runtime::settings::choice;
 use crate::runtime::trace;
 
 /// Upper bounds in seconds. The lower half resolves a warm answer, the upper half an overload; the
@@ -34,18 +33,17 @@ const DURATION_BUCKETS: [f64; 14] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// For collectors: one JSON object a line.
-    Json,
+words! {
+    /// How log lines are written.
+    #[derive(Default)]
+    pub enum LogFormat {
+        /// For people.
+        #[default]
+        Text = "text",
+        /// For collectors: one JSON object a line.
+        Json = "json",
+    }
 }
-
-choice!(LogFormat);
 
 /// The subscriber could not be put in place.
 #[derive(Debug, thiserror::Error)]

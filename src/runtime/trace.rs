@@ -29,6 +29,8 @@ use tokio::runtime::Handle;
 pub use opentelemetry::trace::SpanKind;
 
 use self::export::{Counts, Sender};
+use crate::runtime::settings::settings;
+use crate::runtime::web;
 
 /// Spans that wait to be exported; what is over that is dropped.
 const QUEUE_SPANS_MAX: usize = 8_192;
@@ -45,19 +47,50 @@ struct Sampled {
     share: f64,
 }
 
-/// What is traced, and where spans go.
-#[derive(Clone, Debug)]
-pub struct TraceConfig {
-    /// `http(s)://host:4318/v1/traces`: takes OTLP as protobuf over HTTP.
-    pub endpoint: String,
-    /// Headers for it, as `name=value,name=value`.
-    pub headers: Option<SecretString>,
-    /// How long one export may take.
-    pub timeout: Duration,
-    /// Of requests that come without a trace, or from anybody, the share that is traced: from 0 to 1.
-    pub sample: f64,
-    /// What the service calls itself.
-    pub service_name: String,
+settings! {
+    /// `[traces]`: where spans are sent.
+    TraceConfig in "traces" {
+        /// Receiver of OTLP over HTTP (protobuf): `http://127.0.0.1:4318/v1/traces`, or `https://…`. Without one there
+        /// are no traces
+        endpoint: Option<String> = None;
+        /// Headers for it: `name=value,name=value`
+        headers: Option<SecretString> = None;
+        /// Fraction of the requests without a trace that begin one
+        sample: f64 = 0.01, in 0.0..=1.0;
+        /// How long one export may take
+        timeout: Duration = Duration::from_secs(5), in Duration::from_millis(100)..=Duration::from_secs(60);
+        /// Name of the service in traces
+        service_name: String = "firstcome".to_owned();
+    }
+}
+
+impl TraceConfig {
+    /// Requires what the bounds of single settings do not say.
+    pub fn check(&self, require: &mut impl FnMut(bool, &str)) {
+        require(
+            self.endpoint
+                .as_ref()
+                .is_none_or(|endpoint| web::address(endpoint).is_some()),
+            "traces.endpoint: must be the address of a receiver of OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces",
+        );
+        require(
+            (1..=100).contains(&self.service_name.len()),
+            "traces.service_name: must have between 1 and 100 bytes",
+        );
+        if let Some(headers) = &self.headers {
+            let text = headers.expose_secret();
+            require(
+                pairs(text).count() == text.split(',').count()
+                    && pairs(text).all(|(name, value)| is_header(&name, &value)),
+                "traces.headers: must be NAME=VALUE, separated by commas",
+            );
+        }
+    }
+}
+
+fn is_header(name: &str, value: &str) -> bool {
+    hyper::header::HeaderName::try_from(name).is_ok()
+        && hyper::header::HeaderValue::try_from(value).is_ok()
 }
 
 /// Traces cannot be started.
@@ -85,8 +118,11 @@ pub fn register(registry: &mut Registry) {
 }
 
 impl Traces {
-    /// Starts to trace; exports run on `runtime`, started by a thread of their own.
-    pub fn start(config: &TraceConfig, runtime: Handle) -> Result<Self, TraceError> {
+    /// Starts to trace; exports run on `runtime`, started by a thread of their own. None: no endpoint is configured.
+    pub fn start(config: &TraceConfig, runtime: Handle) -> Result<Option<Self>, TraceError> {
+        let Some(endpoint) = config.endpoint.as_deref() else {
+            return Ok(None);
+        };
         let sender = Sender::new(runtime, config.timeout, COUNTS.clone());
         let sender = sender.map_err(TraceError::Tls)?;
         let headers = config.headers.as_ref().map(ExposeSecret::expose_secret);
@@ -94,7 +130,7 @@ impl Traces {
             .with_http()
             .with_protocol(Protocol::HttpBinary)
             .with_http_client(sender)
-            .with_endpoint(config.endpoint.as_str())
+            .with_endpoint(endpoint)
             .with_timeout(config.timeout)
             .with_headers(pairs(headers.unwrap_or_default()).collect())
             .build()
@@ -123,7 +159,7 @@ impl Traces {
             share: config.sample,
         };
         TRACED.set(sampled).map_err(|_| TraceError::Twice)?;
-        Ok(Self { provider })
+        Ok(Some(Self { provider }))
     }
 
     /// Exports what waits, for so long at most. Blocks, and the runtime of the exports must still run.

@@ -15,13 +15,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use self::attempt::Attempt;
 pub use self::lookups::Lookups;
 pub use self::outcome::{Outcome, ParticipateError, Replayed, Request};
 pub use self::sync::SyncPath;
+use crate::domain::words::words;
 use crate::domain::{Campaign, CampaignId, KeyChoice, ParticipationId, Pricing, Refusal};
 use crate::parts::gate::ScriptGate;
 use crate::parts::store::Store;
@@ -43,15 +43,16 @@ const FIRST_ANSWER_PAUSE: Duration = Duration::from_millis(50);
 /// How long the relay leaves alone what the synchronous path publishes itself.
 const SYNC_HOLD: TimeDelta = TimeDelta::seconds(30);
 
-/// What is done while the gate is away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum WhenAway {
-    /// The database admits and commits, slower and with a short queue.
-    #[default]
-    Database,
-    /// Nobody is admitted: 503.
-    Refuse,
+words! {
+    /// What is done while the gate is away.
+    #[derive(Default)]
+    pub enum WhenAway {
+        /// The database admits and commits, slower and with a short queue.
+        #[default]
+        Database = "database",
+        /// Nobody is admitted: 503.
+        Refuse = "refuse",
+    }
 }
 
 /// Makes participations.

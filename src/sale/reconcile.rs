@@ -33,7 +33,7 @@ const PAGE: u64 = 500;
 /// Campaigns that are over, of which the gate is told in one sweep.
 const OVER_PAGE: u64 = 200;
 /// How long after a rebuild the next one of the same campaign begins, unless told otherwise.
-const REBUILD_INTERVAL: Duration = Duration::from_millis(500);
+pub const REBUILD_INTERVAL: Duration = Duration::from_millis(500);
 /// Campaigns that are over which are remembered.
 const VOIDED_MAX: u64 = 10_000;
 

@@ -95,17 +95,17 @@ async fn what_is_changed_and_its_entry_are_one() {
     for test in stores().await {
         let store = &test.store;
         let made = note("somebody", AuditAction::CampaignCreate, 0).to(json!({ "name": "one" }));
-        let campaign = store.create_campaign_noted(campaign_of(Some(5)), Some(made));
+        let campaign = store.create_campaign(campaign_of(Some(5)), Some(made));
         let campaign = campaign.await.unwrap();
         let change = note("somebody", AuditAction::CampaignChange, campaign.id.0)
             .from(json!({ "name": "a campaign" }))
             .to(json!({ "name": "another" }));
         let (id, version) = (campaign.id, campaign.version);
         let renamed = renamed();
-        let changed = store.change_campaign_noted(id, version, &renamed, Some(&change));
+        let changed = store.change_campaign(id, version, &renamed, Some(&change));
         assert!(changed.await.unwrap());
         // Of a version that is not any more: nothing changes, and nothing is told.
-        let late = store.change_campaign_noted(id, version, &renamed, Some(&change));
+        let late = store.change_campaign(id, version, &renamed, Some(&change));
         assert!(!late.await.unwrap());
         let [changed, created] = &all(store).await[..] else {
             panic!("two entries, the newest first");
@@ -142,9 +142,9 @@ async fn without_its_entry_nothing_is_changed() {
 
         let change = note("somebody", AuditAction::CampaignChange, campaign.id.0);
         let (version, renamed) = (before.version, renamed());
-        let changed = store.change_campaign_noted(before.id, version, &renamed, Some(&change));
+        let changed = store.change_campaign(before.id, version, &renamed, Some(&change));
         changed.await.unwrap_err();
-        let created = store.create_campaign_noted(campaign_of(None), Some(change.clone()));
+        let created = store.create_campaign(campaign_of(None), Some(change.clone()));
         created.await.unwrap_err();
         let somebody = by("somebody");
         let replayed = store.replay_dead_letters(&letters, Some(&somebody));

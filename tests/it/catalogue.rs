@@ -48,7 +48,7 @@ async fn a_change_on_one_replica_is_seen_on_the_others() {
         };
         let changed = test
             .store
-            .change_campaign(campaign.id, campaign.version, &change);
+            .change_campaign(campaign.id, campaign.version, &change, None);
         assert!(changed.await.unwrap());
         campaign = test.store.campaign(campaign.id).await.unwrap().unwrap();
         // A notification that is published before the other listens is lost.

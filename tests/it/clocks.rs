@@ -62,8 +62,8 @@ async fn a_replica_whose_clock_is_ahead_neither_closes_nor_opens_before_the_time
         opens_at: Some(from_now(TimeDelta::hours(1))),
         ..campaign_of(None)
     };
-    let open = ahead.create_campaign(open).await.unwrap().id;
-    let scheduled = ahead.create_campaign(scheduled).await.unwrap().id;
+    let open = ahead.create_campaign(open, None).await.unwrap().id;
+    let scheduled = ahead.create_campaign(scheduled, None).await.unwrap().id;
     lifecycle(&ahead).tick().await.unwrap();
     assert_eq!(state(&test.store, open).await, State::Open);
     assert_eq!(state(&test.store, scheduled).await, State::Scheduled);
@@ -82,8 +82,8 @@ async fn a_replica_whose_clock_is_behind_closes_and_opens_when_it_is_time() {
         opens_at: Some(from_now(TimeDelta::seconds(-1))),
         ..campaign_of(None)
     };
-    let over = behind.create_campaign(over).await.unwrap().id;
-    let due = behind.create_campaign(due).await.unwrap().id;
+    let over = behind.create_campaign(over, None).await.unwrap().id;
+    let due = behind.create_campaign(due, None).await.unwrap().id;
     lifecycle(&behind).tick().await.unwrap();
     assert_eq!(state(&test.store, over).await, State::Closed);
     assert_eq!(state(&test.store, due).await, State::Open);

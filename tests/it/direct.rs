@@ -251,7 +251,7 @@ async fn a_key_that_came_before_room_was_made_is_not_admitted() {
         let now = store.campaign(campaign.id).await.unwrap().unwrap();
         assert!(
             store
-                .change_campaign(now.id, now.version, &more)
+                .change_campaign(now.id, now.version, &more, None)
                 .await
                 .unwrap()
         );

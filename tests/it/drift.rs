@@ -42,7 +42,7 @@ impl Scene {
         let before = test.store.campaign(id).await.unwrap().unwrap();
         // Twice, so that the next change of the store has an older version still.
         for version in [before.version, before.version + 1] {
-            let changed = test.store.change_campaign(id, version, change).await;
+            let changed = test.store.change_campaign(id, version, change, None).await;
             assert!(changed.unwrap());
         }
         let changed = test.store.campaign(id).await.unwrap().unwrap();
@@ -130,7 +130,7 @@ async fn a_change_after_a_failover_reaches_the_gate() {
         };
         let changed = test
             .store
-            .change_campaign(id, before.version, &change)
+            .change_campaign(id, before.version, &change, None)
             .await;
         assert!(changed.unwrap());
         let changed = test.store.campaign(id).await.unwrap().unwrap();

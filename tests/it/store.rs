@@ -224,7 +224,7 @@ async fn stock_is_never_lowered_below_what_is_committed() {
             ..CampaignChange::default()
         };
         let refused = store
-            .change_campaign(campaign.id, campaign.version, &lower(1))
+            .change_campaign(campaign.id, campaign.version, &lower(1), None)
             .await;
         assert!(
             matches!(refused, Err(StoreError::Constraint(_))),
@@ -232,13 +232,13 @@ async fn stock_is_never_lowered_below_what_is_committed() {
         );
         assert!(
             store
-                .change_campaign(campaign.id, campaign.version, &lower(2))
+                .change_campaign(campaign.id, campaign.version, &lower(2), None)
                 .await
                 .unwrap()
         );
         assert!(
             !store
-                .change_campaign(campaign.id, campaign.version, &lower(4))
+                .change_campaign(campaign.id, campaign.version, &lower(4), None)
                 .await
                 .unwrap(),
             "an old version"

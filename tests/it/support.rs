@@ -95,7 +95,7 @@ pub fn campaign_of(total_stock: Option<u64>) -> NewCampaign {
 }
 
 pub async fn create(store: &Store, new: NewCampaign) -> Campaign {
-    let id = store.create_campaign(new).await.unwrap().id;
+    let id = store.create_campaign(new, None).await.unwrap().id;
     raised(store, id).await
 }
 
@@ -128,7 +128,9 @@ pub async fn move_to(store: &Store, campaign: &Campaign, state: State) {
         state: Some(state),
         ..CampaignChange::default()
     };
-    let changed = store.change_campaign(now.id, now.version, &change).await;
+    let changed = store
+        .change_campaign(now.id, now.version, &change, None)
+        .await;
     assert!(changed.unwrap());
 }
 

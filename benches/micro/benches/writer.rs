@@ -55,7 +55,7 @@ async fn open(folder: &TempDir) -> (Store, Campaign) {
     let store = Store::connect(&StoreConfig::new(url), Clock::System).await;
     let store = store.unwrap();
     store.migrate().await.unwrap();
-    let campaign = store.create_campaign(endless()).await.unwrap();
+    let campaign = store.create_campaign(endless(), None).await.unwrap();
     match store
         .raise_epoch(campaign.id, &Raise::default())
         .await

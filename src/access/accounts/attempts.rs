@@ -10,23 +10,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::AccountError;
-use super::concurrent::{Concurrent, ConcurrentConfig, Name, Place};
+use super::concurrent::{Concurrent, Name, Place};
+use super::{AccountError, AccountsConfig};
 use crate::access::limits::network;
 use crate::parts::gate::{Bucket, Digest, LoginBounds, LoginEnd, LoginTry, ScriptGate, Taken};
-
-/// How log-ins are slowed down.
-#[derive(Clone, Copy, Debug)]
-pub struct AttemptConfig {
-    /// By login name.
-    pub bounds: LoginBounds,
-    /// By address, whatever the login name; none: that is not limited.
-    pub address: Option<Bucket>,
-    /// Log-ins by login name, right and wrong, from known addresses, and as many from others; none: not limited.
-    pub name: Option<Bucket>,
-    /// How many are in progress at the same time.
-    pub concurrent: ConcurrentConfig,
-}
 
 /// When to try again after others were in progress: about as long as a hash takes, and its queue.
 const CONCURRENT_WAIT: Duration = Duration::from_secs(1);
@@ -34,7 +21,11 @@ const CONCURRENT_WAIT: Duration = Duration::from_secs(1);
 /// Counts log-ins that fail.
 pub(super) struct Attempts {
     failures: Arc<ScriptGate>,
-    config: AttemptConfig,
+    bounds: LoginBounds,
+    /// Failures from one address; none: not limited.
+    address: Option<Bucket>,
+    /// Log-ins by one login name, right and wrong, from known addresses, and as many from others; none: not limited.
+    name: Option<Bucket>,
     concurrent: Concurrent,
 }
 
@@ -49,11 +40,13 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempts {
-    pub fn new(failures: Arc<ScriptGate>, config: AttemptConfig) -> Self {
+    pub fn new(failures: Arc<ScriptGate>, config: &AccountsConfig) -> Self {
         Self {
             failures,
-            config,
-            concurrent: Concurrent::new(config.concurrent),
+            bounds: config.login_bounds(),
+            address: config.login_rate_address.map(Into::into),
+            name: config.login_rate_name.map(Into::into),
+            concurrent: Concurrent::new(config),
         }
     }
 
@@ -66,8 +59,8 @@ impl Attempts {
         // Not the name as it is: it is as long as somebody likes, and says who they are.
         let name = Digest::of(&login.to_lowercase());
         let address = name_of(address);
-        let bounds = &self.config.bounds;
-        let tried = self.failures.try_login(name, &address, bounds).await?;
+        let tried = self.failures.try_login(name, &address, &self.bounds);
+        let tried = tried.await?;
         if let LoginTry::Wait(wait) = tried {
             return Err(AccountError::Throttled(wait, "login_name"));
         }
@@ -113,7 +106,7 @@ impl Attempts {
 
     /// Counts a failure against an address: how long to wait, if that fails too often.
     async fn take_of_address(&self, address: &str) -> Result<Option<Duration>, AccountError> {
-        match self.config.address {
+        match self.address {
             Some(bucket) => self.take(&bucket_of(address), bucket).await,
             None => Ok(None),
         }
@@ -153,17 +146,17 @@ impl Attempt<'_> {
 
     async fn forget_name(&self, end: LoginEnd) -> Result<(), AccountError> {
         let Attempts {
-            failures, config, ..
+            failures, bounds, ..
         } = self.attempts;
         let how = (self.tried, end);
-        let ended = failures.end_login(self.name, &self.address, how, &config.bounds);
+        let ended = failures.end_login(self.name, &self.address, how, bounds);
         Ok(ended.await?)
     }
 
     /// Counts the attempt against its login name: how long to wait, if too many were tried. It is not taken back:
     /// the hash was computed, whatever came of it.
     async fn take_of_name(&self) -> Result<Option<Duration>, AccountError> {
-        let Some(bucket) = self.attempts.config.name else {
+        let Some(bucket) = self.attempts.name else {
             return Ok(None);
         };
         let from = match self.tried {
@@ -175,7 +168,7 @@ impl Attempt<'_> {
     }
 
     async fn put_back_of_address(&self) -> Result<(), AccountError> {
-        match (self.attempts.config.address, self.tried) {
+        match (self.attempts.address, self.tried) {
             (Some(bucket), LoginTry::Unknown) => {
                 let name = bucket_of(&self.address);
                 Ok(self.attempts.failures.put_back(&name, bucket).await?)

@@ -5,16 +5,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::AccountsConfig;
 use crate::parts::gate::Digest;
-
-/// How many log-ins may be in progress at the same time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConcurrentConfig {
-    /// Of one login name: from known addresses, and as many from all others.
-    pub name_max: u32,
-    /// From one address.
-    pub address_max: u32,
-}
 
 /// A login name, as seen from known addresses or from others: a stranger's attempts leave the owner's places free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +27,10 @@ enum Key {
 /// Counts log-ins in progress.
 #[derive(Debug)]
 pub(super) struct Concurrent {
-    config: ConcurrentConfig,
+    /// Limit of one login name: from known addresses, and as many from all others.
+    name_max: u32,
+    /// Limit of one address.
+    address_max: u32,
     /// Two entries for each place, none for what has no place.
     taken: Arc<Mutex<HashMap<Key, u32>>>,
 }
@@ -48,9 +43,10 @@ pub(super) struct Place {
 }
 
 impl Concurrent {
-    pub fn new(config: ConcurrentConfig) -> Self {
+    pub fn new(config: &AccountsConfig) -> Self {
         Self {
-            config,
+            name_max: config.login_name_concurrent_max,
+            address_max: config.login_address_concurrent_max,
             taken: Arc::default(),
         }
     }
@@ -61,10 +57,10 @@ impl Concurrent {
         let [of_name, of_address] = &keys;
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = |key: &Key| taken.get(key).copied().unwrap_or(0);
-        if count(of_name) >= self.config.name_max {
+        if count(of_name) >= self.name_max {
             return Err("login_name_concurrent");
         }
-        if count(of_address) >= self.config.address_max {
+        if count(of_address) >= self.address_max {
             return Err("login_address_concurrent");
         }
         for key in &keys {
@@ -105,9 +101,10 @@ mod tests {
 
     #[test]
     fn a_name_and_an_address_have_as_many_places_as_configured_and_get_them_back() {
-        let concurrent = Concurrent::new(ConcurrentConfig {
-            name_max: 2,
-            address_max: 3,
+        let concurrent = Concurrent::new(&AccountsConfig {
+            login_name_concurrent_max: 2,
+            login_address_concurrent_max: 3,
+            ..AccountsConfig::default()
         });
         let take = |login, is_known, address| concurrent.take(name(login, is_known), address);
         let first = take("ada", false, "a").unwrap();

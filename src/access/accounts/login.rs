@@ -9,7 +9,7 @@ use super::password::Verdict;
 use super::totp::{RecoveryCodes, TotpSecret};
 use super::{
     Account, AccountError, Accounts, CodeUsed, Credentials, Entered, RememberToken, Remembered,
-    Session, SessionToken, Stay, TotpPolicy, TotpState, scopes_of,
+    Session, SessionToken, Stay, TotpState, scopes_of,
 };
 use crate::access::identity::Scopes;
 use crate::domain::LoginName;
@@ -96,8 +96,7 @@ impl Accounts {
     /// How an account is with one-time codes.
     #[must_use]
     pub fn totp_state(&self, account: &Account) -> TotpState {
-        let is_required =
-            self.config.totp == TotpPolicy::Required && !scopes_of(account).is_empty();
+        let is_required = self.config.totp_required && !scopes_of(account).is_empty();
         match (account.has_totp(), is_required) {
             (true, _) => TotpState::Enabled,
             (false, true) => TotpState::Required,
@@ -150,7 +149,7 @@ impl Accounts {
     /// Who is logged in by this token; none: it is over, or never was.
     pub async fn session(&self, token: &SessionToken) -> Result<Option<Session>, GateError> {
         let user = token.account();
-        let idle = self.config.lifetime.idle;
+        let idle = self.config.session_idle;
         let found = self.sessions.find_session(user, token.digest(), idle);
         let found = found.await?;
         Ok(found.map(|found| Session {
@@ -235,16 +234,16 @@ impl Accounts {
         let opening = Opening {
             session: token.digest(),
             address: address.map(|address| address.to_string()),
-            lifetime: config.lifetime,
+            lifetime: config.lifetime(),
             scopes: &scopes,
             version: account.version,
-            sessions_max: config.sessions_max,
+            sessions_max: config.sessions_per_account_max,
             series: next.as_ref().map(|next| Series {
                 series: next.series(),
                 shown: shown.map(RememberToken::digest),
                 next: next.digest(),
                 lasts: config.remember_max,
-                series_max: config.remembered_max,
+                series_max: config.sessions_per_account_max,
                 grace: config.remember_grace,
             }),
         };

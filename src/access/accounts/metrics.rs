@@ -1,30 +1,19 @@
 //! Metrics of log-ins. Clones share their values. No label names a user.
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use super::AccountError;
 use crate::domain::metric;
-use crate::runtime::metrics::RegisterMetric;
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct By {
-    by: &'static str,
-}
+use crate::runtime::metrics::{Labels, RegisterMetric};
 
 /// Metrics of log-ins.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
-    logins: Family<Ended, Counter>,
-    resumed: Family<Ended, Counter>,
-    sessions: Family<By, Counter>,
+    logins: Family<Labels<1>, Counter>,
+    resumed: Family<Labels<1>, Counter>,
+    sessions: Family<Labels<1>, Counter>,
     csrf_refused: Counter,
 }
 
@@ -43,22 +32,23 @@ impl Metrics {
     }
 
     pub(super) fn logged_in<T>(&self, outcome: &Result<T, AccountError>) {
-        self.login(word(outcome));
-        if outcome.is_ok() {
-            self.sessions.get_or_create(&By { by: "password" }).inc();
-        }
+        self.count(&self.logins, "password", outcome);
     }
 
     pub(super) fn resumed<T>(&self, outcome: &Result<T, AccountError>) {
-        let result = word(outcome);
-        self.resumed.get_or_create(&Ended { result }).inc();
-        if outcome.is_ok() {
-            self.sessions.get_or_create(&By { by: "remembered" }).inc();
-        }
+        self.count(&self.resumed, "remembered", outcome);
     }
 
-    fn login(&self, result: &'static str) {
-        self.logins.get_or_create(&Ended { result }).inc();
+    fn count<T>(
+        &self,
+        attempts: &Family<Labels<1>, Counter>,
+        by: &'static str,
+        outcome: &Result<T, AccountError>,
+    ) {
+        attempts.get_or_create(&[("result", word(outcome))]).inc();
+        if outcome.is_ok() {
+            self.sessions.get_or_create(&[("by", by)]).inc();
+        }
     }
 }
 

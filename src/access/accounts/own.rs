@@ -51,7 +51,7 @@ impl Accounts {
 
     /// What the account is logged in by.
     pub async fn logins(&self, user: UserId) -> Result<Vec<Listed>, GateError> {
-        let idle = self.config.lifetime.idle;
+        let idle = self.config.session_idle;
         self.sessions.list_sessions(user, idle).await
     }
 

@@ -11,7 +11,7 @@ use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVe
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::AccountError;
+use super::{AccountError, AccountsConfig};
 
 /// Characters of a password. What is longer costs more to hash than it gives.
 pub const PASSWORD_CHARACTERS: RangeInclusive<usize> = 12..=128;
@@ -41,21 +41,6 @@ pub fn is_common(password: &str) -> bool {
 /// What a password of nobody is compared with: as many who log in as somebody else do.
 const NOBODY: &str = "a password that nobody has";
 
-/// How passwords are hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Passwords {
-    /// Memory of one hash, in KiB.
-    pub memory_kib: u32,
-    /// Passes over it.
-    pub iterations: u32,
-    /// Lanes in it.
-    pub lanes: u32,
-    /// Hashed at once.
-    pub at_once_max: usize,
-    /// Longest wait for a place.
-    pub wait_max: Duration,
-}
-
 /// What a password is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -78,24 +63,22 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// Hashes in this way. Hashes once, for nobody.
-    pub fn new(passwords: Passwords) -> Result<Self, AccountError> {
-        let Passwords {
-            memory_kib,
-            iterations,
-            lanes,
-            at_once_max,
-            wait_max,
-        } = passwords;
-        let params = Params::new(memory_kib, iterations, lanes, None)
-            .map_err(|error| AccountError::Hash(error.into()))?;
+    /// Hashes as configured. It hashes one password, of nobody.
+    pub fn new(config: &AccountsConfig) -> Result<Self, AccountError> {
+        let params = Params::new(
+            config.password_memory_kib,
+            config.password_iterations,
+            config.password_lanes,
+            None,
+        )
+        .map_err(|error| AccountError::Hash(error.into()))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
         let nobody = hashed(&argon2, NOBODY)?;
         Ok(Self {
             argon2,
             params,
-            turns: Arc::new(Semaphore::new(at_once_max)),
-            wait_max,
+            turns: Arc::new(Semaphore::new(config.hashing_max)),
+            wait_max: config.hashing_wait_max,
             nobody,
         })
     }

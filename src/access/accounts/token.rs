@@ -6,9 +6,6 @@ use std::fmt;
 use crate::domain::UserId;
 use crate::parts::gate::Digest;
 
-/// Hexadecimal digits of 256 bits.
-const SECRET_DIGITS: usize = 64;
-
 /// Says of which session one is. Written `ACCOUNT.SECRET`.
 #[derive(Clone)]
 pub struct SessionToken {
@@ -145,12 +142,9 @@ fn secret() -> String {
     format!("{high:032x}{low:032x}")
 }
 
+/// A secret in its written form, which is that of a digest.
 fn checked(secret: &str) -> Option<String> {
-    let is_one = secret.len() == SECRET_DIGITS
-        && secret
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    is_one.then(|| secret.to_owned())
+    Digest::parse(secret).map(|_| secret.to_owned())
 }
 
 fn account_of(text: &str) -> Option<UserId> {

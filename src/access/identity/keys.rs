@@ -8,46 +8,30 @@ use jsonwebtoken::{Algorithm as Known, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::domain::words::words;
+
 /// Shortest secret: as long as what the hash gives (RFC 7518, 3.2).
 const SECRET_BYTES_MIN: usize = 32;
 /// Most keys that a set is read for; an issuer has a few.
 const KEYS_MAX: usize = 64;
 
-/// The algorithms there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    /// HMAC with SHA-256, by a shared secret.
-    Hs256,
-    /// RSASSA-PKCS1-v1_5 with SHA-256, by keys of 2048 bits or more.
-    Rs256,
-    /// ECDSA on P-256 with SHA-256.
-    Es256,
-    /// `EdDSA` on Ed25519.
-    EdDsa,
+words! {
+    /// The algorithms of signatures, by their names in tokens.
+    pub enum Algorithm {
+        /// HMAC with SHA-256, by a shared secret.
+        Hs256 = "HS256",
+        /// RSASSA-PKCS1-v1_5 with SHA-256, by keys of 2048 bits or more.
+        Rs256 = "RS256",
+        /// ECDSA on P-256 with SHA-256.
+        Es256 = "ES256",
+        /// `EdDSA` on Ed25519.
+        EdDsa = "EdDSA",
+    }
 }
 
 impl Algorithm {
     /// Those with a public key.
     pub const PUBLIC: [Self; 3] = [Self::Rs256, Self::Es256, Self::EdDsa];
-
-    /// As tokens write it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hs256 => "HS256",
-            Self::Rs256 => "RS256",
-            Self::Es256 => "ES256",
-            Self::EdDsa => "EdDSA",
-        }
-    }
-
-    /// The algorithm of this name; names are spelt in one way.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Hs256, Self::Rs256, Self::Es256, Self::EdDsa]
-            .into_iter()
-            .find(|algorithm| algorithm.as_str() == name)
-    }
 }
 
 impl From<Algorithm> for Known {

@@ -1,35 +1,20 @@
 //! Metrics of tokens. Clones share their values.
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use super::TokenError;
 use crate::domain::metric;
-use crate::runtime::metrics::RegisterMetric;
-
-/// Why a token was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Why {
-    /// The reason in one word.
-    pub reason: &'static str,
-}
-
-/// How a fetch of keys ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Fetch {
-    /// `fetched` or `failed`.
-    pub result: &'static str,
-}
+use crate::runtime::metrics::{Labels, RegisterMetric};
 
 /// Metrics of the verification of tokens.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     /// Tokens refused by this process.
-    pub refused: Family<Why, Counter>,
+    pub refused: Family<Labels<1>, Counter>,
     /// Fetches of keys, those at the start not counted.
-    pub fetches: Family<Fetch, Counter>,
+    pub fetches: Family<Labels<1>, Counter>,
 }
 
 impl Metrics {
@@ -40,11 +25,12 @@ impl Metrics {
     }
 
     pub(super) fn refuse(&self, error: TokenError) {
-        let reason = error.word();
-        self.refused.get_or_create(&Why { reason }).inc();
+        self.refused
+            .get_or_create(&[("reason", error.word())])
+            .inc();
     }
 
     pub(super) fn fetched(&self, result: &'static str) {
-        self.fetches.get_or_create(&Fetch { result }).inc();
+        self.fetches.get_or_create(&[("result", result)]).inc();
     }
 }

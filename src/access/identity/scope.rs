@@ -1,67 +1,34 @@
-//! The scopes of admins. A word that is not one of these is not ours and says
-//! nothing here.
+//! The scopes of admins. Other words in a token are ignored.
 
 use std::fmt;
 
-/// One thing that an admin may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Look at campaigns, and what became of them.
-    CampaignRead,
-    /// Make, change and move campaigns, and whatever else changes something.
-    CampaignWrite,
-    /// Look at dead letters, publish them again, discard them.
-    DeadletterReplay,
-    /// Read statistics.
-    StatsRead,
-    /// Use the test endpoints.
-    TestRun,
-    /// Make accounts and change them.
-    AccountManage,
-    /// Use the coupons that customers show.
-    CouponRedeem,
-    /// See the personal data of others in what another scope shows.
-    PiiRead,
-    /// Read the audit log.
-    AuditRead,
+use crate::domain::words::words;
+
+words! {
+    /// One thing that an admin may do; its word is written in tokens.
+    pub enum Scope {
+        /// Read campaigns and their participations.
+        CampaignRead = "campaign:read",
+        /// Create, change, open and close campaigns, and change anything that has no scope of its own.
+        CampaignWrite = "campaign:write",
+        /// Read dead letters, publish them again, discard them.
+        DeadletterReplay = "deadletter:replay",
+        /// Read statistics.
+        StatsRead = "stats:read",
+        /// Use the test endpoints.
+        TestRun = "test:run",
+        /// Create and change accounts.
+        AccountManage = "account:manage",
+        /// Redeem the coupons of customers.
+        CouponRedeem = "coupon:redeem",
+        /// Read personal data of others in what another scope shows.
+        PiiRead = "pii:read",
+        /// Read the audit log.
+        AuditRead = "audit:read",
+    }
 }
 
 impl Scope {
-    /// All there are.
-    pub const ALL: [Self; 9] = [
-        Self::CampaignRead,
-        Self::CampaignWrite,
-        Self::DeadletterReplay,
-        Self::StatsRead,
-        Self::TestRun,
-        Self::AccountManage,
-        Self::CouponRedeem,
-        Self::PiiRead,
-        Self::AuditRead,
-    ];
-
-    /// As it is written in a token.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CampaignRead => "campaign:read",
-            Self::CampaignWrite => "campaign:write",
-            Self::DeadletterReplay => "deadletter:replay",
-            Self::StatsRead => "stats:read",
-            Self::TestRun => "test:run",
-            Self::AccountManage => "account:manage",
-            Self::CouponRedeem => "coupon:redeem",
-            Self::PiiRead => "pii:read",
-            Self::AuditRead => "audit:read",
-        }
-    }
-
-    /// The scope of a word.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.as_str() == word)
-    }
-
     const fn bit(self) -> u16 {
         1 << self as u8
     }
@@ -73,9 +40,9 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Names scopes as a type, so that what takes them can say so in its signature.
+/// Scopes as a type, so that a handler requires them in its signature.
 pub trait Needs: Send + Sync + 'static {
-    /// The scopes; all of them are needed.
+    /// The scopes; all of them are required.
     const SCOPES: Scopes;
 }
 
@@ -113,57 +80,57 @@ needs!(
 pub struct Scopes(u16);
 
 impl Scopes {
-    /// Not one.
+    /// No scopes.
     pub const NONE: Self = Self(0);
 
-    /// Every one.
+    /// All scopes.
     pub const ALL: Self = Self((1 << Scope::ALL.len()) - 1);
 
-    /// This one alone.
+    /// One scope.
     #[must_use]
     pub const fn of(scope: Scope) -> Self {
         Self(scope.bit())
     }
 
-    /// The first of them that is not among `held`.
+    /// The first of them that `granted` lacks.
     #[must_use]
-    pub fn lacking(self, held: Self) -> Option<Scope> {
+    pub fn lacking(self, granted: Self) -> Option<Scope> {
         let mut all = Scope::ALL.into_iter();
-        all.find(|scope| self.has(*scope) && !held.has(*scope))
+        all.find(|scope| self.has(*scope) && !granted.has(*scope))
     }
 
-    /// Whether this one is among them.
+    /// Whether this scope is in the set.
     #[must_use]
     pub const fn has(self, scope: Scope) -> bool {
         self.0 & scope.bit() != 0
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether all of `others` are among them.
+    /// Whether all of `others` are in the set.
     #[must_use]
     pub const fn include(self, others: Self) -> bool {
         self.0 & others.0 == others.0
     }
 
-    /// These and those.
+    /// The union.
     #[must_use]
     pub const fn and(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
-    /// As they are written in a token: words with spaces between them.
+    /// Their words.
     #[must_use]
     pub fn words(self) -> Vec<&'static str> {
         let mine = Scope::ALL.into_iter().filter(|scope| self.has(*scope));
         mine.map(Scope::as_str).collect()
     }
 
-    /// Those among these words.
+    /// The scopes among these words.
     pub fn among<'a>(words: impl Iterator<Item = &'a str>) -> Self {
         Self(
             words

@@ -3,13 +3,18 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+
+use crate::runtime::settings::{Names, plain};
+
 /// The type of a token without `typ`.
 const UNTYPED: &str = "jwt";
 /// May be left out in front of a media type (RFC 7515, 4.1.9).
 const APPLICATION: &str = "application/";
 
 /// The types of tokens that are accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Names")]
 pub struct TokenTypes(Vec<String>);
 
 impl Default for TokenTypes {
@@ -18,6 +23,17 @@ impl Default for TokenTypes {
         Self(vec![UNTYPED.to_owned(), "at+jwt".to_owned()])
     }
 }
+
+impl TryFrom<Names> for TokenTypes {
+    type Error = &'static str;
+
+    fn try_from(names: Names) -> Result<Self, Self::Error> {
+        let types = Self::parse(names.split());
+        types.ok_or("must be media types with commas between them, such as JWT,at+jwt")
+    }
+}
+
+plain!(List: TokenTypes => ToString::to_string);
 
 impl fmt::Display for TokenTypes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

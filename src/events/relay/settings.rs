@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use super::KeyPolicy;
-use crate::runtime::settings::{choice, settings};
+use crate::runtime::settings::settings;
 
 /// The lease unless configured: short enough for a takeover, long enough to be renewed rarely.
 const LEASE: Duration = Duration::from_secs(15);
-
-choice!(KeyPolicy);
 
 settings! {
     /// `[relay]`: publishing what was committed.

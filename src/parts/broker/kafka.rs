@@ -6,6 +6,7 @@ mod client_config;
 mod config;
 mod deliver;
 mod durability;
+mod embedded;
 mod forward;
 mod group;
 mod metadata;
@@ -25,8 +26,9 @@ use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::BaseProducer;
 use tokio::sync::Mutex;
 
 use super::{Acknowledged, PublishError, Publisher, Record, Turn};
@@ -39,6 +41,8 @@ use progress::Progress;
 pub use read::{Extent, ReadError};
 use sender::Outgoing;
 pub use topics::{PartitionState, TopicState};
+
+type Admin = AdminClient<DefaultClientContext>;
 
 /// librdkafka's log and errors as tracing events.
 #[derive(Clone, Copy, Debug)]
@@ -70,25 +74,26 @@ pub struct Kafka {
     in_sync_min: Mutex<HashMap<String, (Instant, Option<usize>)>>,
     /// Locked by the one who asks how many partitions a topic has, after a failure.
     counting: Mutex<()>,
-}
-
-impl std::fmt::Debug for Kafka {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Kafka")
-            .field("brokers", &self.config.brokers)
-            .finish_non_exhaustive()
-    }
+    /// Hosts the embedded cluster and sends nothing itself. Last, so that the producers end before their broker.
+    embedded: Option<BaseProducer>,
 }
 
 impl Kafka {
     /// A producer that has reached a broker: one that is away is an error here, at the start.
     pub async fn connect(config: KafkaConfig) -> Result<Arc<Self>, PublishError> {
+        Self::open(config, None).await
+    }
+
+    async fn open(
+        config: KafkaConfig,
+        embedded: Option<BaseProducer>,
+    ) -> Result<Arc<Self>, PublishError> {
         let kafka = Arc::new(Self {
             producers: Producers::new(&config)?,
             progress: Progress::default(),
             in_sync_min: Mutex::default(),
             counting: Mutex::default(),
+            embedded,
             config,
         });
         kafka.metadata(None).await?;
@@ -109,19 +114,31 @@ impl Kafka {
         self.deliver(current, outgoing).await
     }
 
+    /// Makes a request of the admin API.
+    async fn as_admin<T>(
+        &self,
+        request: impl AsyncFnOnce(&Admin) -> KafkaResult<T>,
+    ) -> Result<T, PublishError> {
+        let admin: Admin = self.config.client().create().map_err(|e| classify(&e))?;
+        let answer = request(&admin).await;
+        // Dropping it waits for its thread.
+        drop(tokio::task::spawn_blocking(move || drop(admin)));
+        answer.map_err(|failure| classify(&failure))
+    }
+
     async fn create(&self, missing: &[&String], partitions: u32) -> Result<(), PublishError> {
-        let admin: AdminClient<DefaultClientContext> =
-            self.config.client().create().map_err(|e| classify(&e))?;
         let partitions = i32::try_from(partitions.max(1)).unwrap_or(i32::MAX);
+        if let Some(host) = &self.embedded {
+            return embedded::create_topics(host, missing, partitions);
+        }
         let topics: Vec<NewTopic<'_>> = missing
             .iter()
             // The broker's own default replication, which is what its operator chose.
             .map(|topic| NewTopic::new(topic, partitions, TopicReplication::Fixed(-1)))
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(self.config.metadata_timeout));
-        let results = admin.create_topics(&topics, &options).await;
-        drop(tokio::task::spawn_blocking(move || drop(admin)));
-        for result in results.map_err(|e| classify(&e))? {
+        let create = async |admin: &Admin| admin.create_topics(&topics, &options).await;
+        for result in self.as_admin(create).await? {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((topic, code)) => {

@@ -15,20 +15,26 @@ impl Digest {
         Self(Sha256::digest(secret.as_bytes()).into())
     }
 
-    /// Reads one as it is written.
+    /// Reads a digest in its written form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        let is_hex = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() != 2 * bytes.len() || !text.as_bytes().iter().all(is_hex) {
-            return None;
-        }
-        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let digits = std::str::from_utf8(digits).ok()?;
-            *byte = u8::from_str_radix(digits, 16).ok()?;
-        }
-        Some(Self(bytes))
+        hex_bytes(text).map(Self)
     }
+}
+
+/// The bytes of lower-case hexadecimal digits.
+#[must_use]
+pub fn hex_bytes<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
+    let mut bytes = [0; BYTES];
+    let is_hex = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    if text.len() != 2 * BYTES || !text.as_bytes().iter().all(is_hex) {
+        return None;
+    }
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let digits = std::str::from_utf8(digits).ok()?;
+        *byte = u8::from_str_radix(digits, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 impl fmt::Display for Digest {

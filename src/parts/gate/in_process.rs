@@ -37,10 +37,10 @@ impl InProcessEngine {
         redis.set("error_reply", lua.create_function(error_reply)?)?;
         lua.globals().set("redis", redis)?;
         let scripts = Script::ALL
-            .into_iter()
+            .iter()
             .map(|script| {
                 let compiled = lua.load(script.source()).set_name(format!("{script:?}"));
-                Ok((script, compiled.into_function()?))
+                Ok((*script, compiled.into_function()?))
             })
             .collect::<mlua::Result<_>>()?;
         Ok(Self {

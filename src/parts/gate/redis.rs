@@ -81,8 +81,8 @@ impl RedisEngine {
     /// Connects and hands the scripts over, so that what is wrong is known at the start.
     pub(super) async fn connect(config: &RedisConfig) -> Result<Self, StartError> {
         let scripts = Script::ALL
-            .into_iter()
-            .map(|script| (script, redis::Script::new(script.source())))
+            .iter()
+            .map(|script| (*script, redis::Script::new(script.source())))
             .collect();
         Ok(Self {
             wire: Wire::connect(config, &scripts).await?,

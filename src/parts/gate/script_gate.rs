@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use self::admit::micros;
 use self::keys::STATE;
 use self::settings::{settings, settings_args};
 use super::answers::expired_lease;
@@ -31,8 +32,8 @@ use crate::runtime::clock::Clock;
 /// well under the 8,000 values that Lua can unpack at once.
 const ITEMS_PER_CALL_MAX: usize = 1_000;
 
-/// How long the keys of a campaign that is over stay, unless told otherwise.
-const OVER_RETENTION: Duration = Duration::from_secs(900);
+/// How long the keys of a campaign that is over stay by default.
+pub const OVER_RETENTION: Duration = Duration::from_secs(900);
 
 /// Entries of a key that are measured to tell its size.
 const MEMORY_SAMPLES: u32 = 100;
@@ -140,7 +141,16 @@ impl Gate for ScriptGate {
         age: Duration,
         lease: Duration,
     ) -> Result<KeyRefused, GateError> {
-        self.refuse(campaign, key, age, lease).await
+        let [state, leases] = self.keys(campaign, ["state", "leases"]);
+        let keys = [state, leases, self.idempotency_key(campaign, key)];
+        let args = [micros(age).to_string(), micros(lease).to_string()];
+        let reply = self.run(Script::RefuseKey, &keys, &args).await?;
+        match reply.text()?.as_str() {
+            "REFUSED" => Ok(KeyRefused::Done),
+            "UNDECIDED" => Ok(KeyRefused::Undecided),
+            "MISSING" => Ok(KeyRefused::Missing),
+            code => Err(unknown(code)),
+        }
     }
 
     async fn settle(&self, campaign: CampaignId, ids: &[ParticipationId]) -> Result<(), GateError> {

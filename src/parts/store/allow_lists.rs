@@ -13,6 +13,7 @@ use sea_orm::sea_query::{Condition, Expr, ExprTrait};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, UpdateMany};
 use serde_json::json;
 
+use super::audit::stored_actor;
 use super::entity::allow_list::{Column, Entity};
 use super::entity::{allow_list_user, campaign, insert};
 use super::numbers::{to_signed, to_unsigned};
@@ -28,8 +29,6 @@ const IN_FORCE: &str = "in_force";
 const ENDED: &str = "ended";
 /// Bytes of a user in a statement.
 const ROW_BYTES: usize = 26;
-/// Longest stored name of an actor; longer names are cut.
-const ACTOR_CHARACTERS_MAX: usize = 255;
 
 /// A list that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,12 +65,11 @@ impl Store {
     ) -> Result<AllowListId, StoreError> {
         let tx = self.begin().await?;
         self.end_lists(&tx, campaign, &[IMPORTING], None).await?;
-        let actor: String = actor.chars().take(ACTOR_CHARACTERS_MAX).collect();
         let insert = insert::<Entity, _>([
             (Column::CampaignId, campaign.0.into()),
             (Column::State, IMPORTING.into()),
             (Column::Users, 0.into()),
-            (Column::Actor, actor.into()),
+            (Column::Actor, stored_actor(actor).into()),
             (Column::ChangedAt, self.now_expr()),
         ]);
         let id = tx.execute(&insert).await?.last_insert_id();

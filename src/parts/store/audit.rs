@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use sea_orm::sea_query::{Condition, Expr, ExprTrait};
+use sea_orm::sea_query::Condition;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value;
 
 use super::entity::audit_entry::{Column, Entity, Model};
-use super::entity::insert;
+use super::entity::{insert, purge};
 use super::json::from_text;
-use super::shapes::padded;
 use super::{Store, StoreError};
 use crate::domain::{AuditAction, AuditNote, CampaignId, Instant};
 
@@ -72,8 +71,7 @@ impl Store {
         notes: &[AuditNote],
     ) -> Result<(), StoreError> {
         for note in notes {
-            let actor = note.by.actor.to_string();
-            let actor: String = actor.chars().take(ACTOR_CHARACTERS_MAX).collect();
+            let actor = stored_actor(&note.by.actor.to_string());
             let (before, after) = (note.before.as_ref(), note.after.as_ref());
             let insert = insert::<Entity, _>([
                 (Column::CreatedAt, self.now_expr()),
@@ -127,26 +125,20 @@ impl Store {
     /// Deletes entries that are older than `age` by the database's clock, the oldest first, at most
     /// `rows_max`: how many there were.
     pub async fn purge_audit(&self, age: Duration, rows_max: u32) -> Result<u64, StoreError> {
-        let is_old = || Expr::col(Column::CreatedAt).lt(self.before(age));
-        let ids: Vec<i64> = Entity::find()
-            .select_only()
-            .column(Column::Id)
-            .filter(is_old())
-            .order_by_asc(Column::CreatedAt)
-            .limit(u64::from(rows_max))
-            .into_tuple()
-            .all(&self.db)
-            .await?;
-        if ids.is_empty() {
-            return Ok(0);
-        }
-        let deleted = Entity::delete_many()
-            .filter(Column::Id.is_in(padded(&ids)))
-            .filter(is_old())
-            .exec(&self.db)
-            .await?;
-        Ok(deleted.rows_affected)
+        let before = || self.before(age);
+        purge::<Entity>(
+            &self.db,
+            Column::Id,
+            Column::CreatedAt,
+            (before, rows_max.into()),
+        )
+        .await
     }
+}
+
+/// The name of an actor as it is stored.
+pub(super) fn stored_actor(actor: &str) -> String {
+    actor.chars().take(ACTOR_CHARACTERS_MAX).collect()
 }
 
 impl TryFrom<Model> for AuditEntry {

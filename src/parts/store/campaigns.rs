@@ -18,34 +18,25 @@ use crate::domain::{
     AllowListId, AuditNote, Campaign, CampaignId, Instant, Kind, Reward, State, to_stored_precision,
 };
 
-/// A campaign to be created.
+/// A campaign to be created, in the state `Draft`, `Scheduled` or `Open`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    missing_docs,
+    reason = "each field is the campaign's field of that name"
+)]
 pub struct NewCampaign {
-    /// Shown to people.
     pub name: String,
-    /// Shown to people; may be empty.
     pub description: String,
-    /// What kind of thing is handed out.
     pub kind: Kind,
-    /// `Draft`, `Scheduled` or `Open`.
     pub state: State,
-    /// Units there are; none: unlimited.
     pub total_stock: Option<u64>,
-    /// Units one user may hold.
     pub per_user_limit: u32,
-    /// Units one request may ask for.
     pub max_quantity: u32,
-    /// Price of a unit; none: free.
     pub price: Option<u64>,
-    /// How long a reservation waits for its payment.
     pub hold_seconds: u32,
-    /// First moment of the window.
     pub opens_at: Option<Instant>,
-    /// End of the window, exclusive.
     pub closes_at: Option<Instant>,
-    /// What a participation earns.
     pub reward: Option<Reward>,
-    /// Whether what is confirmed may be cancelled.
     pub cancellable: bool,
 }
 
@@ -63,13 +54,8 @@ pub struct CampaignFilter {
 }
 
 impl Store {
-    /// Creates a campaign with an empty gate of generation 0.
-    pub async fn create_campaign(&self, new: NewCampaign) -> Result<Campaign, StoreError> {
-        self.create_campaign_noted(new, None).await
-    }
-
-    /// The same, with an entry in the audit log that is there if the campaign is.
-    pub async fn create_campaign_noted(
+    /// Creates a campaign with an empty gate of generation 0, and the entry of the audit log in the same transaction.
+    pub async fn create_campaign(
         &self,
         new: NewCampaign,
         note: Option<AuditNote>,

@@ -1,8 +1,14 @@
 //! The tables as the object mapper knows them, in the order of the migration. Nothing outside `store` names these.
 
 use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt};
-use sea_orm::sea_query::{Expr, InsertStatement, Query};
-use sea_orm::{ActiveValue, EntityTrait, QuerySelect, Select, Value};
+use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, Query};
+use sea_orm::{
+    ActiveValue, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Value,
+};
+
+use super::StoreError;
+use super::bounded::Db;
+use super::shapes::padded;
 
 /// The entity of a table in a module of its own: the name, the key, the other columns, and the column that refers to a
 /// row of another table.
@@ -172,6 +178,35 @@ pub fn insert<E: EntityTrait, const COLUMNS: usize>(
 /// hint.
 pub fn by_index<E: EntityTrait>(rows: &mut Select<E>, index: &'static str) {
     QuerySelect::query(rows).force_index(index, IndexHintScope::All);
+}
+
+/// Deletes rows whose date is before this time, the oldest first, at most `rows_max`: how many there were. Their ids are
+/// read first, so that the deletion locks no other rows.
+pub async fn purge<E: EntityTrait>(
+    db: &Db,
+    id: E::Column,
+    date: E::Column,
+    (before, rows_max): (impl Fn() -> Expr, u64),
+) -> Result<u64, StoreError> {
+    let is_old = || Expr::col(date).lt(before());
+    let ids: Vec<i64> = E::find()
+        .select_only()
+        .column(id)
+        .filter(is_old())
+        .order_by_asc(date)
+        .limit(rows_max)
+        .into_tuple()
+        .all(db)
+        .await?;
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let deleted = E::delete_many()
+        .filter(id.is_in(padded(&ids)))
+        .filter(is_old())
+        .exec(db)
+        .await?;
+    Ok(deleted.rows_affected)
 }
 
 /// A column to change; none leaves it alone.

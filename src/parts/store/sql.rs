@@ -11,10 +11,8 @@ use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait, IdenStatic, Iterable, QueryResult, Statement, Value,
 };
 
-use super::bounded::Db;
-use super::{Store, StoreError};
+use super::{Database, Schema, Store, StoreError};
 use crate::domain::{Instant, to_stored_precision};
-use crate::runtime::clock::Clock;
 
 /// A statement under construction.
 #[derive(Debug)]
@@ -25,10 +23,15 @@ pub(super) struct Sql {
     values: Vec<Value>,
 }
 
-impl Store {
+impl<S: Schema> Database<S> {
     /// A statement that starts with `text`, which must hold no value.
     pub(super) fn sql(&self, text: &str) -> Sql {
-        Sql::on(&self.db, &self.clock, text)
+        Sql {
+            backend: self.db.get_database_backend(),
+            now: to_stored_precision(self.clock.now()),
+            text: text.to_owned(),
+            values: Vec::new(),
+        }
     }
 
     /// The time now, as [`Sql::now`].
@@ -48,16 +51,6 @@ impl Store {
 }
 
 impl Sql {
-    /// Starts with `text`, which must hold no value.
-    pub(super) fn on(db: &Db, clock: &Clock, text: &str) -> Self {
-        Self {
-            backend: db.get_database_backend(),
-            now: to_stored_precision(clock.now()),
-            text: text.to_owned(),
-            values: Vec::new(),
-        }
-    }
-
     /// Appends text.
     pub(super) fn push(&mut self, text: &str) -> &mut Self {
         self.text.push_str(text);

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use serde::de::value::Error;
-use serde::de::{Deserialize, Deserializer, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde_json::Value;
+
+use crate::domain::words::Word;
 
 /// Printed in place of a secret.
 const MASK: &str = "********";
@@ -149,58 +150,17 @@ plain!(Text: String => |text| text.clone());
 plain!(Text: SocketAddr => ToString::to_string);
 plain!(Text: PathBuf => |path| path.display().to_string());
 
-/// Implements [`Setting`] for an enum whose variants serde names.
-macro_rules! choice {
-    ($type:ty) => {
-        impl $crate::runtime::settings::Setting for $type {
-            fn read<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                <$type as serde::Deserialize>::deserialize(deserializer)
-            }
-
-            fn kind() -> $crate::runtime::settings::Kind {
-                $crate::runtime::settings::Kind::Choice($crate::runtime::settings::words::<$type>())
-            }
-
-            fn value(&self) -> serde_json::Value {
-                serde_json::to_value(self).unwrap_or_default()
-            }
-        }
-    };
-}
-pub(crate) use choice;
-
-/// The words of an enum, as serde names its variants.
-#[must_use]
-pub fn words<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
-    let mut words: &'static [&'static str] = &[];
-    // It reports the words and then fails, on purpose.
-    drop(T::deserialize(Words(&mut words)));
-    words
-}
-
-/// A deserializer that notes the variants of the enum that is read.
-struct Words<'a>(&'a mut &'static [&'static str]);
-
-impl<'de> Deserializer<'de> for Words<'_> {
-    type Error = Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
-        Err(serde::de::Error::custom("not an enum"))
+impl<T: Word + DeserializeOwned> Setting for T {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
     }
 
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        variants: &'static [&'static str],
-        _: V,
-    ) -> Result<V::Value, Error> {
-        *self.0 = variants;
-        Err(serde::de::Error::custom("the variants are noted"))
+    fn kind() -> Kind {
+        Kind::Choice(T::WORDS)
     }
 
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+    fn value(&self) -> Value {
+        self.word().into()
     }
 }
 
@@ -229,20 +189,28 @@ pub fn duration_text(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::words::words;
 
-    #[derive(Debug, serde::Deserialize, serde::Serialize)]
-    #[serde(rename_all = "lowercase")]
-    enum Fruit {
-        Apple,
-        Pear,
+    words! {
+        enum Fruit {
+            Apple = "apple",
+            Pear = "pear",
+        }
     }
 
     #[test]
-    fn the_words_of_an_enum_are_those_of_serde() {
-        assert_eq!(words::<Fruit>(), ["apple", "pear"]);
-        assert_eq!(words::<String>(), [""; 0]);
+    fn an_enum_is_written_and_read_as_its_words() {
+        assert_eq!(<Fruit as Setting>::kind(), Kind::Choice(&["apple", "pear"]));
+        assert_eq!(
+            Fruit::ALL.map(|fruit| Setting::value(&fruit)),
+            ["apple", "pear"]
+        );
         assert_eq!(serde_json::to_value(Fruit::Pear).unwrap(), "pear");
-        assert!(serde_json::from_str::<Fruit>("\"apple\"").is_ok());
+        assert_eq!(
+            serde_json::from_str::<Fruit>("\"apple\"").unwrap(),
+            Fruit::Apple
+        );
+        assert!(serde_json::from_str::<Fruit>("\"Apple\"").is_err());
     }
 
     #[test]

@@ -28,16 +28,18 @@ fn failing(
 ) -> Arc<AtomicU32> {
     let starts = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&starts);
-    supervisor.start("failing", Stage::Relay, policy, move |stop| {
-        let start = counted.fetch_add(1, Ordering::SeqCst) + 1;
-        async move {
-            if start < healthy_from {
-                return fail();
+    supervisor
+        .spawner
+        .start("failing", Stage::Relay, policy, move |stop| {
+            let start = counted.fetch_add(1, Ordering::SeqCst) + 1;
+            async move {
+                if start < healthy_from {
+                    return fail();
+                }
+                stop.cancelled().await;
+                Ok(())
             }
-            stop.cancelled().await;
-            Ok(())
-        }
-    });
+        });
     starts
 }
 
@@ -91,15 +93,17 @@ async fn stages_drain_one_after_the_other() {
     let order = Arc::new(Mutex::new(Vec::new()));
     for stage in Stage::ALL.into_iter().rev() {
         let order = Arc::clone(&order);
-        supervisor.start("draining", stage, Policy::StopProcess, move |stop| {
-            let order = Arc::clone(&order);
-            async move {
-                stop.cancelled().await;
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                order.lock().unwrap().push(stage);
-                Ok(())
-            }
-        });
+        supervisor
+            .spawner
+            .start("draining", stage, Policy::StopProcess, move |stop| {
+                let order = Arc::clone(&order);
+                async move {
+                    stop.cancelled().await;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    order.lock().unwrap().push(stage);
+                    Ok(())
+                }
+            });
     }
     let outcome = supervisor.run(one_signal()).await;
     assert!(outcome.is_clean(), "{outcome:?}");
@@ -109,9 +113,11 @@ async fn stages_drain_one_after_the_other() {
 #[tokio::test(start_paused = true)]
 async fn what_is_not_drained_by_the_deadline_is_aborted() {
     let supervisor = Supervisor::new(DEADLINE);
-    supervisor.start("stuck", Stage::Writer, Policy::StopProcess, |_stop| {
-        std::future::pending()
-    });
+    supervisor
+        .spawner
+        .start("stuck", Stage::Writer, Policy::StopProcess, |_stop| {
+            std::future::pending()
+        });
     let began = Instant::now();
     let outcome = supervisor.run(one_signal()).await;
     assert_eq!(

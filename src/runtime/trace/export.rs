@@ -9,28 +9,21 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, Response};
 use opentelemetry_http::{HttpClient, HttpError};
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 
 use crate::domain::metric;
-use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::metrics::{Labels, RegisterMetric};
 use crate::runtime::web::{self, WebClient};
 
 /// Largest answer of a collector that is read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
-    /// `sent`, `refused` or `failed`.
-    result: &'static str,
-}
-
 /// How exports ended.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Counts(Family<Ended, Counter>);
+pub(super) struct Counts(Family<Labels<1>, Counter>);
 
 impl Counts {
     pub(super) fn register(&self, registry: &mut Registry) {
@@ -43,7 +36,7 @@ impl Counts {
             Ok(_) => "refused",
             Err(_) => "failed",
         };
-        self.0.get_or_create(&Ended { result }).inc();
+        self.0.get_or_create(&[("result", result)]).inc();
     }
 }
 

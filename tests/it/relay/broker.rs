@@ -7,13 +7,13 @@ use std::sync::Arc;
 use firstcome::domain::Stream;
 use firstcome::events::relay::{Config, Published};
 use firstcome::parts::broker::Publisher;
-use firstcome::parts::broker::embedded::Embedded;
+use firstcome::parts::broker::kafka::Kafka;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::bench::{Bench, Running, config, consume, events, kafka, until};
 
-async fn embedded(config: &Config) -> Arc<Embedded> {
-    let broker = Embedded::start(kafka()).await.unwrap();
+async fn embedded(config: &Config) -> Arc<Kafka> {
+    let broker = Kafka::embedded(kafka()).await.unwrap();
     let prefix = &config.topic_prefix;
     let topics = [
         Stream::Participation.topic(prefix),
@@ -34,7 +34,7 @@ fn failures(running: &Running, class: &'static str) -> u64 {
     published.get_or_create(&labels).get()
 }
 
-fn inject(broker: &Embedded, errors: &[RDKafkaRespErr]) {
+fn inject(broker: &Kafka, errors: &[RDKafkaRespErr]) {
     broker
         .with_cluster(|cluster| cluster.request_errors(RDKafkaApiKey::Produce, errors))
         .unwrap();

@@ -143,7 +143,14 @@ async fn a_campaign_is_in_the_list_of_the_state_that_the_clock_gives_it() {
             closes_at: Some(from_now(closes)),
             ..campaign_of(Some(5))
         };
-        let id = parts.test.store.create_campaign(new).await.unwrap().id.0;
+        let id = parts
+            .test
+            .store
+            .create_campaign(new, None)
+            .await
+            .unwrap()
+            .id
+            .0;
         // Lists are up to 0.1 s old.
         let mut found = Vec::new();
         until("the campaign is listed", async || {

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use firstcome::parts::broker::embedded::Embedded;
 use firstcome::parts::broker::kafka::{Kafka, KafkaConfig, ReadError};
 use firstcome::parts::broker::{Consumed, Publisher, Record};
 use rdkafka::ClientConfig;
@@ -242,7 +241,7 @@ async fn remove_first(topic: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reading_ends_at_the_end_of_the_topic_or_at_its_deadline() {
-    let embedded = Embedded::start(KafkaConfig::default()).await.unwrap();
+    let embedded = Kafka::embedded(KafkaConfig::default()).await.unwrap();
     embedded.create_topics(&["t".to_owned()], 3).await.unwrap();
     for key in ["a", "b", "c", "d"] {
         let record = Record {

@@ -40,7 +40,12 @@ async fn a_change_that_waited_for_the_row_of_its_campaign_is_dated_after_the_wai
         ..CampaignChange::default()
     };
     let store = test.store.clone();
-    let change = async move { store.change_campaign(id, version, &more).await.unwrap() };
+    let change = async move {
+        store
+            .change_campaign(id, version, &more, None)
+            .await
+            .unwrap()
+    };
     is_dated_when_it_got_its_row(&test, &campaign, change).await;
 }
 

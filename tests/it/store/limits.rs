@@ -37,7 +37,9 @@ async fn who_holds_the_second_of_two_gets_no_other_when_the_limit_is_one() {
             ..CampaignChange::default()
         };
         let now = store.campaign(campaign.id).await.unwrap().unwrap();
-        let changed = store.change_campaign(now.id, now.version, &lowered).await;
+        let changed = store
+            .change_campaign(now.id, now.version, &lowered, None)
+            .await;
         assert!(changed.unwrap());
         let fresh = store.campaign(campaign.id).await.unwrap().unwrap();
         // One that has read the campaign before, and one that has read it since.

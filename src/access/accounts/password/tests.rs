@@ -1,13 +1,15 @@
 use super::*;
 
 /// The least that argon2 takes: what is tested here does not depend on it.
-const LITTLE: Passwords = Passwords {
-    memory_kib: 8,
-    iterations: 1,
-    lanes: 1,
-    at_once_max: 1,
-    wait_max: Duration::from_secs(10),
-};
+fn cheap() -> AccountsConfig {
+    AccountsConfig {
+        password_memory_kib: 8,
+        password_iterations: 1,
+        hashing_max: 1,
+        hashing_wait_max: Duration::from_secs(10),
+        ..AccountsConfig::default()
+    }
+}
 
 fn password(text: &str) -> SecretString {
     text.to_owned().into()
@@ -15,7 +17,7 @@ fn password(text: &str) -> SecretString {
 
 #[tokio::test]
 async fn the_right_password_is_right_and_no_other() {
-    let hasher = Hasher::new(LITTLE).unwrap();
+    let hasher = Hasher::new(&cheap()).unwrap();
     let kept = hasher.hash(&password("correct horse")).await.unwrap();
     let again = hasher.hash(&password("correct horse")).await.unwrap();
     let text = kept.expose_secret();
@@ -34,7 +36,7 @@ async fn the_right_password_is_right_and_no_other() {
 
 #[tokio::test]
 async fn nobody_has_a_password_not_even_that_of_nobody() {
-    let hasher = Hasher::new(LITTLE).unwrap();
+    let hasher = Hasher::new(&cheap()).unwrap();
     for said in [NOBODY, "another"] {
         let found = hasher.verify(&password(said), None).await.unwrap();
         assert_eq!(found, Verdict::Wrong);
@@ -43,19 +45,19 @@ async fn nobody_has_a_password_not_even_that_of_nobody() {
 
 #[tokio::test]
 async fn what_was_kept_in_another_way_is_outdated() {
-    let before = Hasher::new(LITTLE).unwrap();
+    let before = Hasher::new(&cheap()).unwrap();
     let kept = before.hash(&password("correct horse")).await.unwrap();
     for changed in [
-        Passwords {
-            memory_kib: 16,
-            ..LITTLE
+        AccountsConfig {
+            password_memory_kib: 16,
+            ..cheap()
         },
-        Passwords {
-            iterations: 2,
-            ..LITTLE
+        AccountsConfig {
+            password_iterations: 2,
+            ..cheap()
         },
     ] {
-        let now = Hasher::new(changed).unwrap();
+        let now = Hasher::new(&changed).unwrap();
         let verdict = now.verify(&password("correct horse"), Some(&kept)).await;
         assert_eq!(verdict.unwrap(), Verdict::Outdated);
         let wrong = now.verify(&password("wrong"), Some(&kept)).await;
@@ -70,7 +72,7 @@ async fn what_was_kept_in_another_way_is_outdated() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_too_long_for_a_turn_is_told_so() {
-    let hasher = Hasher::new(LITTLE).unwrap();
+    let hasher = Hasher::new(&cheap()).unwrap();
     let turn = hasher.turns.acquire().await.unwrap();
     let waiting = hasher.hash(&password("correct horse")).await;
     assert!(matches!(waiting, Err(AccountError::Busy)), "{waiting:?}");

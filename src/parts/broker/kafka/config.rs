@@ -3,36 +3,28 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
 
 use crate::domain::KeyChoice;
-use crate::runtime::settings::{choice, settings};
+use crate::domain::words::words;
+use crate::runtime::settings::settings;
 
-/// The protocol of connections to brokers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SecurityProtocol {
-    /// Plaintext, not authenticated.
-    #[default]
-    Plaintext,
-    /// TLS.
-    Ssl,
-    /// Plaintext, SASL-authenticated.
-    SaslPlaintext,
-    /// TLS, SASL-authenticated.
-    SaslSsl,
+words! {
+    /// The protocol of connections to brokers.
+    #[derive(Default)]
+    pub enum SecurityProtocol {
+        /// Plaintext, not authenticated.
+        #[default]
+        Plaintext = "plaintext",
+        /// TLS.
+        Ssl = "ssl",
+        /// Plaintext, SASL-authenticated.
+        SaslPlaintext = "sasl_plaintext",
+        /// TLS, SASL-authenticated.
+        SaslSsl = "sasl_ssl",
+    }
 }
 
 impl SecurityProtocol {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Plaintext => "plaintext",
-            Self::Ssl => "ssl",
-            Self::SaslPlaintext => "sasl_plaintext",
-            Self::SaslSsl => "sasl_ssl",
-        }
-    }
-
     /// Whether connections are encrypted.
     #[must_use]
     pub const fn is_encrypted(self) -> bool {
@@ -46,33 +38,17 @@ impl SecurityProtocol {
     }
 }
 
-/// A SASL mechanism.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SaslMechanism {
-    /// The password itself.
-    #[serde(rename = "PLAIN")]
-    Plain,
-    /// Proof of the password, with SHA-256.
-    #[serde(rename = "SCRAM-SHA-256")]
-    ScramSha256,
-    /// Proof of the password, with SHA-512.
-    #[serde(rename = "SCRAM-SHA-512")]
-    ScramSha512,
-}
-
-impl SaslMechanism {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Plain => "PLAIN",
-            Self::ScramSha256 => "SCRAM-SHA-256",
-            Self::ScramSha512 => "SCRAM-SHA-512",
-        }
+words! {
+    /// A SASL mechanism.
+    pub enum SaslMechanism {
+        /// The password itself.
+        Plain = "PLAIN",
+        /// Proof of the password, with SHA-256.
+        ScramSha256 = "SCRAM-SHA-256",
+        /// Proof of the password, with SHA-512.
+        ScramSha512 = "SCRAM-SHA-512",
     }
 }
-
-choice!(SecurityProtocol);
-choice!(SaslMechanism);
-choice!(KeyChoice);
 
 settings! {
     /// `[kafka]`: the broker.

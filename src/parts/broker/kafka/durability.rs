@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::{AdminOptions, ResourceSpecifier};
 
 use super::super::{PublishError, Publisher};
-use super::{Kafka, classify};
+use super::{Admin, Kafka, classify};
 
 /// The setting that says how many replicas have to be in sync.
 const IN_SYNC_MIN: &str = "min.insync.replicas";
@@ -56,6 +55,7 @@ impl Kafka {
             settings,
         })
     }
+
     /// How many in-sync replicas the topic asks for, by its settings; none: the cluster does not say.
     pub(super) async fn in_sync_min(&self, topic: &str) -> Option<usize> {
         let mut known = self.in_sync_min.lock().await;
@@ -82,18 +82,10 @@ impl Kafka {
 
     /// The settings of a topic, the brokers' defaults included.
     async fn settings(&self, topic: &str) -> Result<BTreeMap<String, String>, PublishError> {
-        let admin: AdminClient<DefaultClientContext> = self
-            .config
-            .client()
-            .create()
-            .map_err(|failure| classify(&failure))?;
         let options = AdminOptions::new().request_timeout(Some(self.config.metadata_timeout));
-        let described = admin
-            .describe_configs(&[ResourceSpecifier::Topic(topic)], &options)
-            .await;
-        // Dropping it waits for its thread.
-        drop(tokio::task::spawn_blocking(move || drop(admin)));
-        let described = described.map_err(|failure| classify(&failure))?;
+        let topic = [ResourceSpecifier::Topic(topic)];
+        let describe = async |admin: &Admin| admin.describe_configs(&topic, &options).await;
+        let described = self.as_admin(describe).await?;
         let entries = described
             .into_iter()
             .flatten()

@@ -1,13 +1,12 @@
-//! Calls of the scripts that admit entrants and refuse idempotency keys. It must not decide.
+//! The call of the script that admits entrants. It must not decide.
 
 use std::time::Duration;
 
 use super::ScriptGate;
 use crate::domain::CampaignId;
 use crate::parts::gate::answers::admissions;
-use crate::parts::gate::reply::unknown;
 use crate::parts::gate::script::Script;
-use crate::parts::gate::{Admission, EXACT_MAX, Entrant, GateError, Key, KeyDigest, KeyRefused};
+use crate::parts::gate::{Admission, EXACT_MAX, Entrant, GateError, Key, KeyDigest};
 
 impl ScriptGate {
     /// As many entrants as one call takes.
@@ -41,31 +40,12 @@ impl ScriptGate {
         admissions(reply, entrants.len())
     }
 
-    pub(super) async fn refuse(
-        &self,
-        campaign: CampaignId,
-        key: KeyDigest,
-        age: Duration,
-        lease: Duration,
-    ) -> Result<KeyRefused, GateError> {
-        let [state, leases] = self.keys(campaign, ["state", "leases"]);
-        let keys = [state, leases, self.idempotency_key(campaign, key)];
-        let args = [micros(age).to_string(), micros(lease).to_string()];
-        let reply = self.run(Script::RefuseKey, &keys, &args).await?;
-        match reply.text()?.as_str() {
-            "REFUSED" => Ok(KeyRefused::Done),
-            "UNDECIDED" => Ok(KeyRefused::Undecided),
-            "MISSING" => Ok(KeyRefused::Missing),
-            code => Err(unknown(code)),
-        }
-    }
-
-    fn idempotency_key(&self, campaign: CampaignId, digest: KeyDigest) -> String {
+    pub(super) fn idempotency_key(&self, campaign: CampaignId, digest: KeyDigest) -> String {
         self.key(campaign, &format!("key:{digest}"))
     }
 }
 
 /// In microseconds, as Lua counts.
-fn micros(duration: Duration) -> u64 {
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).map_or(EXACT_MAX, |us| us.min(EXACT_MAX))
 }

@@ -41,19 +41,9 @@ pub struct CampaignChange {
 }
 
 impl Store {
-    /// Changes fields of the campaign if it still is of `version`; answers whether it was. The new
-    /// stock is refused (as a constraint) when it is less than what is committed.
+    /// Changes fields of the campaign if its version is still `version`, with the entry of the audit log in the same
+    /// transaction: whether it was. A stock below the committed units is refused as a constraint.
     pub async fn change_campaign(
-        &self,
-        id: CampaignId,
-        version: u64,
-        change: &CampaignChange,
-    ) -> Result<bool, StoreError> {
-        self.change_campaign_noted(id, version, change, None).await
-    }
-
-    /// The same, with an entry in the audit log that is there if the change is.
-    pub async fn change_campaign_noted(
         &self,
         id: CampaignId,
         version: u64,

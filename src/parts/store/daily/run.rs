@@ -14,39 +14,29 @@ use crate::parts::store::unreadable::parse;
 /// The code of a run whose replica died, or could not keep its lease.
 pub(super) const ABANDONED: &str = "ABANDONED";
 
-/// The state of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunState {
-    /// It runs.
-    Started,
-    /// All campaigns of the day are written.
-    Completed,
-    /// Some are not.
-    Failed,
+words! {
+    /// The state of a run.
+    pub enum RunState {
+        /// It runs.
+        Started = "STARTED",
+        /// All campaigns of the day are written.
+        Completed = "COMPLETED",
+        /// Some are not.
+        Failed = "FAILED",
+    }
 }
 
-words!(RunState {
-    Started = "STARTED",
-    Completed = "COMPLETED",
-    Failed = "FAILED",
-});
-
-/// Why a run was begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// It was time.
-    Schedule,
-    /// The scheduled run of the day had not happened.
-    CatchUp,
-    /// An admin asked for it.
-    Admin,
+words! {
+    /// Why a run was begun.
+    pub enum Cause {
+        /// It was time.
+        Schedule = "schedule",
+        /// The scheduled run of the day had not happened.
+        CatchUp = "catch_up",
+        /// An admin asked for it.
+        Admin = "admin",
+    }
 }
-
-words!(Cause {
-    Schedule = "schedule",
-    CatchUp = "catch_up",
-    Admin = "admin",
-});
 
 /// The progress of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::run::{ABANDONED, Begun, Cause, Ended, Progress, Redo, Run, RunState, 
 use crate::domain::{Day, RunId};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::daily_run::{ActiveModel, Column, Entity};
-use crate::parts::store::entity::{daily_day, duty, insert};
+use crate::parts::store::entity::{daily_day, duty, insert, purge};
 use crate::parts::store::json::to_text;
 use crate::parts::store::numbers::{narrow, to_signed};
 use crate::parts::store::{Store, StoreError};
@@ -139,25 +139,14 @@ impl Store {
 
     /// Deletes runs that ended longer ago than `age` by the database's clock, some of them: how many.
     pub async fn purge_runs(&self, age: Duration) -> Result<u64, StoreError> {
-        let is_old = || Expr::col(Column::FinishedAt).lt(self.before(age));
-        let ids: Vec<i64> = Entity::find()
-            .select_only()
-            .column(Column::Id)
-            .filter(is_old())
-            .order_by_asc(Column::Id)
-            .limit(PURGED_MAX)
-            .into_tuple()
-            .all(&self.db)
-            .await?;
-        if ids.is_empty() {
-            return Ok(0);
-        }
-        let deleted = Entity::delete_many()
-            .filter(Column::Id.is_in(ids))
-            .filter(is_old())
-            .exec(&self.db)
-            .await?;
-        Ok(deleted.rows_affected)
+        let before = || self.before(age);
+        purge::<Entity>(
+            &self.db,
+            Column::Id,
+            Column::FinishedAt,
+            (before, PURGED_MAX),
+        )
+        .await
     }
 }
 

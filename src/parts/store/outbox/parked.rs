@@ -12,25 +12,19 @@ use crate::parts::store::numbers::to_signed;
 use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
-/// Why a row is parked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ParkedState {
-    /// Tried again at its time.
-    Retry,
-    /// Waits behind a row of its key.
-    Blocked,
-    /// Given up; a dead letter.
-    Dead,
-    /// Discarded by an admin; the row stays as a record.
-    Discarded,
+words! {
+    /// Why a row is parked.
+    pub enum ParkedState {
+        /// Tried again at its time.
+        Retry = "retry",
+        /// Waits behind a row of its key.
+        Blocked = "blocked",
+        /// Given up; a dead letter.
+        Dead = "dead",
+        /// Discarded by an admin; the row stays as a record.
+        Discarded = "discarded",
+    }
 }
-
-words!(ParkedState {
-    Retry = "retry",
-    Blocked = "blocked",
-    Dead = "dead",
-    Discarded = "discarded",
-});
 
 /// The new state of a row that could not be published.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 //! everything there is, in one snapshot. That an event had none is not seen from here.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use sea_orm::QueryResult;
 use uuid::Uuid;
@@ -13,8 +12,6 @@ use crate::parts::store::bounded::Tx;
 use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::{StoreError, connection};
 
-/// How long one of its statements may take.
-const PATIENCE: Duration = Duration::from_secs(600);
 /// Examples of one kind of breach that are named.
 const EXAMPLES_MAX: usize = 5;
 
@@ -80,18 +77,9 @@ const RULES: [Rule; 6] = [
 ];
 
 impl Rewards {
-    /// The same, for what takes longer.
-    #[must_use]
-    pub fn patient(self) -> Self {
-        Self {
-            db: self.db.patient(PATIENCE),
-            ..self
-        }
-    }
-
     /// Reads everything, and says what is wrong.
     pub async fn verify(&self) -> Result<Rewarded, StoreError> {
-        let patient = self.clone().patient();
+        let patient = self.patient();
         let tx = connection::snapshot(&patient.db).await?;
         let mut rewarded = Rewarded::default();
         for rule in &RULES {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use firstcome::domain::Stream;
 use firstcome::events::relay::Config;
-use firstcome::parts::broker::embedded::Embedded;
+use firstcome::parts::broker::kafka::Kafka;
 use firstcome::runtime::retry::Policy;
 use rdkafka::types::RDKafkaApiKey::{self, InitProducerId, Produce};
 use rdkafka::types::RDKafkaRespErr::{
@@ -31,14 +31,14 @@ fn once() -> Config {
     }
 }
 
-fn answers(broker: &Arc<Embedded>, request: RDKafkaApiKey, answers: &[RDKafkaRespErr]) {
+fn answers(broker: &Arc<Kafka>, request: RDKafkaApiKey, answers: &[RDKafkaRespErr]) {
     broker
         .with_cluster(|cluster| cluster.request_errors(request, answers))
         .unwrap();
 }
 
 /// Everything is published in order, with no attempt charged to any row; the relay that did it.
-async fn published_in_spite_of(broker: &Arc<Embedded>, config: Config) -> Running {
+async fn published_in_spite_of(broker: &Arc<Kafka>, config: Config) -> Running {
     let bench = Bench::sqlite().await;
     let topic = Stream::Participation.topic(&config.topic_prefix);
     let events = events(10, 3);

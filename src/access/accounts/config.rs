@@ -1,12 +1,8 @@
-//! `[accounts]`: accounts and sessions of users who log in to this service.
+//! `[accounts]`: the configuration of accounts and sessions.
 
 use std::time::Duration;
 
-use crate::access::accounts::{
-    AttemptConfig, ConcurrentConfig, Passwords, SessionConfig, TotpPolicy,
-};
 use crate::access::limits::Rate;
-use crate::http::HttpConfig;
 use crate::parts::gate::{Lifetime, LoginBounds};
 use crate::runtime::settings::settings;
 
@@ -20,9 +16,6 @@ const MEMORY_KIB_MIN: u32 = 7_168;
 const MEMORY_PASSES_KIB_MIN: u64 = 35_840;
 const MEMORY_ONE_PASS_KIB_MIN: u32 = 47_104;
 
-/// How long opening a session may take, beside the request that opens it.
-const OPENING: Duration = Duration::from_secs(60);
-
 /// Shortest time for which failed log-ins count.
 const FORGET: Duration = Duration::from_secs(3_600);
 /// How long an address is known after a correct password came from it, and the failures that end this.
@@ -33,7 +26,7 @@ const ADDRESSES_MAX: u32 = 16;
 
 settings! {
     /// `[accounts]`: accounts and sessions of users who log in to this service.
-    Accounts in "accounts" {
+    AccountsConfig in "accounts" {
         /// How long a session without requests lives
         session_idle: Duration = MINUTE * 30, in SECOND..=DAY * 30;
         /// How long a session lives in all; `session_idle` to 90 d
@@ -95,66 +88,30 @@ fn half_of_the_threads() -> usize {
     (threads / 2).max(1)
 }
 
-impl Accounts {
-    /// The configuration of sessions, where requests may take `request_timeout`.
-    #[must_use]
-    pub fn sessions(&self, request_timeout: Duration) -> SessionConfig {
-        SessionConfig {
-            lifetime: Lifetime {
-                idle: self.session_idle,
-                longest: self.session_max,
-            },
-            sessions_max: self.sessions_per_account_max,
-            remember_max: self.remember_max,
-            remembered_max: self.sessions_per_account_max,
-            remember_grace: self.remember_grace,
-            login_max: request_timeout + OPENING,
-            attempts: AttemptConfig {
-                bounds: LoginBounds {
-                    failures_max: self.login_failures_max,
-                    failures_all_max: self.login_failures_all_max,
-                    delay_max: self.login_delay_max,
-                    forget: FORGET.max(self.login_delay_max * 2),
-                    good: GOOD,
-                    good_failures_max: GOOD_FAILURES_MAX,
-                    addresses_max: ADDRESSES_MAX,
-                },
-                address: self.login_rate_address.map(Into::into),
-                name: self.login_rate_name.map(Into::into),
-                concurrent: ConcurrentConfig {
-                    name_max: self.login_name_concurrent_max,
-                    address_max: self.login_address_concurrent_max,
-                },
-            },
-            totp: if self.totp_required {
-                TotpPolicy::Required
-            } else {
-                TotpPolicy::Optional
-            },
+impl AccountsConfig {
+    /// The lifetime of a session.
+    pub(super) const fn lifetime(&self) -> Lifetime {
+        Lifetime {
+            idle: self.session_idle,
+            longest: self.session_max,
         }
     }
 
-    /// The configuration of password hashes.
-    #[must_use]
-    pub const fn passwords(&self) -> Passwords {
-        Passwords {
-            memory_kib: self.password_memory_kib,
-            iterations: self.password_iterations,
-            lanes: self.password_lanes,
-            at_once_max: self.hashing_max,
-            wait_max: self.hashing_wait_max,
+    /// How failed log-ins slow down the next ones.
+    pub(super) fn login_bounds(&self) -> LoginBounds {
+        LoginBounds {
+            failures_max: self.login_failures_max,
+            failures_all_max: self.login_failures_all_max,
+            delay_max: self.login_delay_max,
+            forget: FORGET.max(self.login_delay_max * 2),
+            good: GOOD,
+            good_failures_max: GOOD_FAILURES_MAX,
+            addresses_max: ADDRESSES_MAX,
         }
-    }
-
-    /// Whether cookies are sent over TLS only.
-    #[must_use]
-    pub fn is_cookie_secure(&self, http: &HttpConfig) -> bool {
-        let is_local = http.listen.ip().is_loopback() && !http.is_encrypted();
-        self.cookie_secure.unwrap_or(!is_local)
     }
 
     /// Requires what the bounds of single settings do not say.
-    pub(super) fn check(&self, require: &mut impl FnMut(bool, &str)) {
+    pub fn check(&self, require: &mut impl FnMut(bool, &str)) {
         require(
             self.session_max >= self.session_idle,
             "accounts.session_max: must be at least accounts.session_idle",
