@@ -259,7 +259,7 @@ async fn every_wrong_parameter_is_named_at_once_with_what_is_allowed() {
 }
 
 #[tokio::test]
-async fn a_parameter_is_there_once_if_it_must_be_and_within_its_bounds() {
+async fn a_required_parameter_appears_once_and_within_its_bounds() {
     let harness = harness(&Settings::default());
     for (query, expected) in [
         ("", ("date", "is missing")),
@@ -301,7 +301,7 @@ async fn a_parameter_is_there_once_if_it_must_be_and_within_its_bounds() {
 }
 
 #[tokio::test]
-async fn those_who_may_not_ask_are_told_that_first() {
+async fn missing_permissions_are_reported_before_other_errors() {
     let harness = harness(&with_token());
     for path in ["/api/admin/x?page=2", "/api/admin/01"] {
         let get = |value: &'static str| {
@@ -327,7 +327,7 @@ async fn those_who_may_not_ask_are_told_that_first() {
 }
 
 #[tokio::test]
-async fn an_id_has_one_address() {
+async fn an_id_has_exactly_one_url() {
     let harness = harness(&Settings::default());
     for path in [
         "/api/echo/+1",
@@ -354,7 +354,7 @@ async fn an_id_has_one_address() {
 }
 
 #[tokio::test]
-async fn a_field_that_is_given_twice_is_named() {
+async fn a_duplicate_field_is_named() {
     let harness = harness(&Settings::default());
     let post = |body: &'static str| {
         let request = harness.client.post("/api/echo/1");
@@ -448,7 +448,7 @@ async fn large_bodies_are_refused_with_and_without_a_length() {
 }
 
 #[tokio::test]
-async fn the_admin_is_asked_for_the_token_before_the_body_is_read() {
+async fn the_admin_token_is_checked_before_the_body_is_read() {
     let harness = harness(&with_token());
     let post = |authorization: Option<&'static str>| {
         let request = harness.client.post("/api/admin").body("not read");
@@ -486,7 +486,7 @@ async fn without_a_token_the_admin_api_is_closed() {
 }
 
 #[tokio::test]
-async fn the_user_is_taken_from_the_header() {
+async fn the_header_names_the_user() {
     let harness = harness(&Settings::default());
     let get = |user: &'static str| {
         harness

@@ -176,7 +176,7 @@ fn of_one_connection() -> Settings {
 }
 
 #[tokio::test]
-async fn who_comes_beyond_the_connections_is_told_and_may_only_probe() {
+async fn connections_above_the_limit_get_503_and_may_only_probe() {
     let served = served(of_one_connection());
     let mut first = served.client().await;
     assert_eq!(first.say("").await.status, 200);
@@ -233,7 +233,7 @@ async fn large_heads_are_refused() {
 
 /// The bytes of a body may look like anything, also when nobody wants them.
 #[tokio::test]
-async fn what_follows_an_early_answer_is_not_taken_for_a_request() {
+async fn bytes_after_an_early_answer_are_not_parsed_as_a_request() {
     let served = served(Settings::default());
     let hidden = "POST /api/say HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";
     for begun in ["", "{", &hidden[..20]] {
@@ -252,7 +252,7 @@ async fn what_follows_an_early_answer_is_not_taken_for_a_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_a_body_is_not_waited_for_long() {
+async fn an_incomplete_body_times_out() {
     let served = served(Settings::default());
     let mut client = served.client().await;
     let began = Instant::now();
@@ -270,7 +270,7 @@ async fn half_a_body_is_not_waited_for_long() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_leaves_nothing_behind() {
+async fn a_disconnected_client_leaves_nothing_behind() {
     let served = served(Settings {
         concurrent_requests_max: 1,
         ..of_one_connection()

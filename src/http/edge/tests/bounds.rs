@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 
 #[tokio::test]
-async fn a_panic_is_answered_and_tells_nothing() {
+async fn a_panic_is_answered_without_its_message() {
     let harness = harness(&Settings::default());
     let response = harness.client.get("/api/panic").send().await;
     let body = problem(response, StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL").await;
@@ -24,7 +24,7 @@ async fn an_answer_that_takes_too_long_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_requests_than_the_bound_are_told_to_come_back() {
+async fn requests_above_the_bound_get_503_with_retry_after() {
     let harness = harness(&Settings {
         concurrent_requests_max: 1,
         request_timeout: Duration::from_secs(60),
@@ -53,7 +53,7 @@ async fn more_requests_than_the_bound_are_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn without_room_a_participation_is_refused_unread_and_others_go_on() {
+async fn without_capacity_a_participation_is_rejected_unread_and_others_continue() {
     let mut settings = with_token();
     settings.concurrent_requests_max = 1;
     let harness = harness_with(&settings, Box::new(|campaign| campaign.0 != 7));
@@ -80,7 +80,7 @@ async fn without_room_a_participation_is_refused_unread_and_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_sane_request_id_is_kept_and_others_are_replaced() {
+async fn a_valid_request_id_is_kept_and_others_are_replaced() {
     let harness = harness(&Settings::default());
     let with = |id: &'static str| {
         harness
