@@ -147,7 +147,7 @@ impl AdminAllowListApi {
         id: Path<i64>,
     ) -> Result<Json<AllowListView>, Failure<Listing>> {
         let campaign = CampaignId(id.0);
-        let list = app.allow_lists.of(campaign).await?;
+        let list = app.allow_lists.enforced(campaign).await?;
         Ok(if admin.scopes().has(Scope::AuditRead) {
             AllowListView::with_actor(campaign, &list)
         } else {
@@ -177,7 +177,7 @@ impl AdminAllowListApi {
         let campaign = CampaignId(id.0);
         let known =
             user_id(user.0).ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))?;
-        let list = app.allow_lists.of(campaign).await?;
+        let list = app.allow_lists.enforced(campaign).await?;
         let found = app.store.allowed(list.id, &[known]).await?;
         let by = admin.origin(request);
         reads::record(&app, request, by, Read::AllowList(campaign, known)).await?;
