@@ -72,36 +72,36 @@ impl Participation {
     }
 }
 
-/// One user's committed units in one campaign: what a rebuild of the gate starts from.
+/// The committed units of one user in one campaign, for a rebuild of the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seat {
-    /// Who.
+pub struct UserUnits {
+    /// The user.
     pub user: UserId,
-    /// Units they hold.
+    /// Their units.
     pub units: u32,
-    /// Their first participation that stands.
+    /// Their first participation that holds units.
     pub first: ParticipationId,
 }
 
-/// How far the store's books had come when a rebuild read them.
+/// The state of the store when a rebuild read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
-    /// The highest place in line that was committed.
+    /// The highest committed rank.
     pub last_rank: u64,
-    /// Returns there had been.
+    /// Number of returns.
     pub returns: u64,
 }
 
-/// A committed participation that was given up.
+/// A committed participation whose units returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Return {
-    /// How many returns its campaign had seen with this one, so that each counts once.
+    /// Its number among the returns of the campaign, so that each counts once.
     pub number: u64,
-    /// Which one.
+    /// The participation.
     pub participation: ParticipationId,
-    /// Whose it was.
+    /// Its user.
     pub user: UserId,
-    /// Units it held.
+    /// Its units.
     pub quantity: u32,
 }
 

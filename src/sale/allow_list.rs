@@ -20,7 +20,7 @@ pub use self::import::Upload;
 pub use self::lines::BadLine;
 use crate::domain::{AllowListId, CampaignId, Origin, State, UserId};
 use crate::parts::store::{AllowList, Enforced, Store, StoreError};
-use crate::runtime::batcher::{LaneConfig, Lanes};
+use crate::runtime::batcher::{BatcherConfig, Batchers};
 use crate::runtime::settings::settings;
 use crate::runtime::supervisor::{Spawner, Stage};
 use crate::sale::catalogue::Catalogue;
@@ -125,7 +125,7 @@ pub struct AllowLists {
     config: AllowListConfig,
     seats: Arc<Semaphore>,
     answers: Answers,
-    lanes: Lanes<Asking>,
+    lanes: Batchers<Asking>,
     /// Said when a list is over.
     over: Arc<Notify>,
 }
@@ -141,7 +141,7 @@ impl AllowLists {
     ) -> Self {
         let answers = Answers::new(config.answers_max);
         let over = Arc::new(Notify::new());
-        let lanes = LaneConfig {
+        let lanes = BatcherConfig {
             count: LANES,
             capacity: config.waiting_max,
             batch_max: LOOKUP_ROWS_MAX,
@@ -149,7 +149,7 @@ impl AllowLists {
             pace: Duration::ZERO,
         };
         let (looked_at, kept) = (store.clone(), answers.clone());
-        let lanes = Lanes::start(
+        let lanes = Batchers::start(
             spawner,
             "allow_list.lane",
             Stage::Admission,

@@ -67,7 +67,7 @@ impl Kafka {
         let found = match self.settings(topic).await {
             Ok(settings) => settings.get(IN_SYNC_MIN).and_then(|it| it.parse().ok()),
             Err(failure) => {
-                let error = &failure as &dyn std::error::Error;
+                let error = %failure;
                 tracing::debug!(
                     kafka.topic = topic,
                     error,
