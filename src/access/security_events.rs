@@ -54,7 +54,13 @@ impl SecurityEvent {
     const fn is_refusal(self) -> bool {
         !matches!(
             self,
-            Self::PasswordChanged | Self::SessionsEnded | Self::TotpEnabled | Self::TotpDisabled | Self::RecoveryCodeUsed | Self::DataRead | Self::DataExported
+            Self::PasswordChanged
+                | Self::SessionsEnded
+                | Self::TotpEnabled
+                | Self::TotpDisabled
+                | Self::RecoveryCodeUsed
+                | Self::DataRead
+                | Self::DataExported
         )
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::access::identity::{Algorithm, KeySet, Place, TokenTypes, trust};
 use crate::domain::words::words;
-use crate::runtime::settings::{MILLISECOND, SECOND, Names, plain, settings};
+use crate::runtime::settings::{MILLISECOND, Names, SECOND, plain, settings};
 
 words! {
     /// How participants are authenticated.

@@ -35,24 +35,19 @@ impl Status {
 
 /// A participation as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the other fields are what their names say")]
 pub struct Participation {
-    /// Created by the service before the call to the gate.
     pub id: ParticipationId,
-    /// Its campaign.
     pub campaign_id: CampaignId,
-    /// Its user.
     pub user_id: UserId,
-    /// Units.
     pub quantity: u32,
     /// Rank, from 1, assigned by the gate.
     pub rank: u64,
-    /// Its state.
     pub status: Status,
     /// Units left right after it was admitted; none: unlimited.
     pub remaining: Option<u64>,
     /// What it costs; none: nothing.
     pub amount: Option<u64>,
-    /// How it was paid.
     pub payment_reference: Option<String>,
     /// When a reservation runs out.
     pub expires_at: Option<Instant>,

@@ -140,11 +140,10 @@ impl<T: Send + 'static> Batchers<T> {
     /// Queues an item, or returns it if the queue is full.
     pub fn offer(&self, campaign: CampaignId, item: T) -> Result<(), T> {
         match self.of(campaign) {
-            Some(batcher) => batcher.queue.try_send(item).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(item) | mpsc::error::TrySendError::Closed(item) => {
-                    item
-                }
-            }),
+            Some(batcher) => batcher
+                .queue
+                .try_send(item)
+                .map_err(mpsc::error::TrySendError::into_inner),
             None => Err(item),
         }
     }

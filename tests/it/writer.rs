@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use firstcome::domain::{
-    Campaign, CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, UserUnits, Status,
-    UserId, to_stored_precision,
+    Campaign, CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
+    UserUnits, to_stored_precision,
 };
 use firstcome::parts::gate::{
     Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,

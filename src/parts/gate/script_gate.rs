@@ -23,7 +23,7 @@ use super::reply::{Reply, unknown};
 use super::script::Script;
 use super::{
     Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
-    KeyDigest, KeyRefused, Mark, Return, UserUnits, Settings, StartError,
+    KeyDigest, KeyRefused, Mark, Return, Settings, StartError, UserUnits,
 };
 use crate::domain::{CampaignId, ParticipationId};
 use crate::runtime::clock::Clock;

@@ -61,11 +61,12 @@ impl Limit {
 
     /// Admits a caller; none: there is no room.
     pub(super) fn acquire(self: &Arc<Self>, campaign: CampaignId) -> Option<Occupancy> {
-        self.state(|state| state.enter(campaign)).then(|| Occupancy {
-            limit: Arc::clone(self),
-            campaign,
-            entered: Instant::now(),
-        })
+        self.state(|state| state.enter(campaign))
+            .then(|| Occupancy {
+                limit: Arc::clone(self),
+                campaign,
+                entered: Instant::now(),
+            })
     }
 
     fn state<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use firstcome::domain::{ParticipationId, Refusal, State, UserId};
-use firstcome::parts::gate::{Admission, Configured, GateError, GivenBack, UserUnits, Settings};
+use firstcome::parts::gate::{Admission, Configured, GateError, GivenBack, Settings, UserUnits};
 use tokio::task::JoinSet;
 
 use super::subject::{

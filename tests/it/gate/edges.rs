@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firstcome::domain::{Instant, Refusal};
-use firstcome::parts::gate::{GateError, RedisConfig, ScriptGate, UserUnits, Settings, StartError};
+use firstcome::parts::gate::{GateError, RedisConfig, ScriptGate, Settings, StartError, UserUnits};
 use firstcome::runtime::clock::Clock;
 use secrecy::ExposeSecret;
 use tokio::net::{TcpListener, TcpStream};

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use firstcome::domain::{CampaignId, Instant, ParticipationId, State, UserId, to_stored_precision};
 use firstcome::parts::gate::{
     Admission, Configured, Entrant, Gate, GateState, GivenBack, Key, Mark, Return, ScriptGate,
-    UserUnits, Settings,
+    Settings, UserUnits,
 };
 use firstcome::runtime::clock::Clock;
 use proptest::collection::{hash_map, vec};

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use firstcome::domain::{CampaignId, ParticipationId, Refusal, UserId};
 use firstcome::parts::gate::{
     Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
-    Key, KeyDigest, KeyRefused, Mark, Return, UserUnits, Settings,
+    Key, KeyDigest, KeyRefused, Mark, Return, Settings, UserUnits,
 };
 
 use super::subject::Subject;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use firstcome::domain::{Instant, ParticipationId, Refusal, State, UserId};
 use firstcome::parts::gate::{
-    Admission, Configured, Entrant, GateState, GivenBack, Lease, Mark, Return, UserUnits, Settings,
+    Admission, Configured, Entrant, GateState, GivenBack, Lease, Mark, Return, Settings, UserUnits,
 };
 
 /// One campaign at a moment that does not move.
@@ -119,7 +119,13 @@ impl Model {
         Configured::Applied
     }
 
-    pub fn rebuild(&mut self, epoch: u64, settings: &Settings, seats: &[UserUnits], mark: Mark) -> bool {
+    pub fn rebuild(
+        &mut self,
+        epoch: u64,
+        settings: &Settings,
+        seats: &[UserUnits],
+        mark: Mark,
+    ) -> bool {
         if self.state.as_ref().is_some_and(|held| held.epoch >= epoch) {
             return false;
         }

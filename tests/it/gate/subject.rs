@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use firstcome::domain::{CampaignId, Instant, ParticipationId, Refusal, State, UserId};
 use firstcome::parts::gate::{
-    Admission, Entrant, ExpiredLease, Gate, GateState, GivenBack, Key, Lease, Mark, Return, UserUnits,
-    Settings,
+    Admission, Entrant, ExpiredLease, Gate, GateState, GivenBack, Key, Lease, Mark, Return,
+    Settings, UserUnits,
 };
 
 /// Passed, or what was broken.

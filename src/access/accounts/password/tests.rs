@@ -29,7 +29,10 @@ async fn only_the_correct_password_is_accepted() {
         ("correct horse ", Verdict::Wrong),
         ("", Verdict::Wrong),
     ] {
-        let found = hasher.verify(&password(shown), Some(&stored)).await.unwrap();
+        let found = hasher
+            .verify(&password(shown), Some(&stored))
+            .await
+            .unwrap();
         assert_eq!(found, verdict, "{shown:?}");
     }
 }

@@ -130,7 +130,10 @@ impl Kafka {
             return ended.unwrap_or_else(|_| Err(broken()));
         }
         // The group finds out when the session ends.
-        tracing::warn!(consumer.group = config.group, "left the group without waiting for the broker");
+        tracing::warn!(
+            consumer.group = config.group,
+            "left the group without waiting for the broker"
+        );
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use super::{ITEMS_PER_CALL_MAX, ScriptGate};
 use crate::domain::CampaignId;
 use crate::parts::gate::reply::unknown;
 use crate::parts::gate::script::Script;
-use crate::parts::gate::{GateError, Mark, UserUnits, Settings};
+use crate::parts::gate::{GateError, Mark, Settings, UserUnits};
 use crate::runtime::failpoint;
 
 /// How long the users of an abandoned rebuild stay in Redis.

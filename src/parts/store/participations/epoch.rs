@@ -7,7 +7,9 @@ use std::time::Duration;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect};
 
 use super::{HoldingRow, holdings};
-use crate::domain::{Campaign, CampaignId, Instant, Mark, ParticipationId, UserUnits, State, UserId};
+use crate::domain::{
+    Campaign, CampaignId, Instant, Mark, ParticipationId, State, UserId, UserUnits,
+};
 use crate::parts::store::entity::campaign;
 use crate::parts::store::entity::participation::{Column, Entity};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
