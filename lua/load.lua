@@ -1,7 +1,7 @@
--- Loads one chunk of a rebuild's seats into a key of its own, beside the state in force.
+-- Loads one chunk of the users of a rebuild into a key of its own, beside the state in force.
 --
 -- KEYS  1 loading (hash): named after the epoch and the attempt, so that two attempts never mix
--- ARGV  1 how long an abandoned attempt stays, in milliseconds, then for each seat: user, units,
+-- ARGV  1 how long an abandoned attempt stays, in milliseconds, then for each user: user, units,
 --       first participation
 -- Reply how many users are loaded so far
 
@@ -13,7 +13,7 @@ local fields = {}
 for i = 1, count do
   local units = ARGV[3 * i]
   if not string.match(units, '^[1-9]%d*$') then
-    return redis.error_reply('ERR load: a seat holds a whole number of units from 1')
+    return redis.error_reply('ERR load: a user holds a whole number of units from 1')
   end
   fields[2 * i - 1] = ARGV[3 * i - 1]
   fields[2 * i] = units .. ':' .. ARGV[3 * i + 1]

@@ -28,7 +28,7 @@ pub use ids::{
     UserId,
 };
 pub use key::key_hash;
-pub use participation::{Mark, Participation, Refusal, Return, Seat, Status};
+pub use participation::{Mark, Participation, Refusal, Return, Status, UserUnits};
 pub use reward::{
     COUPONS_MAX, Change, Consumer, Coupon, CouponStatus, Entry, EntryKind, Granted, Redeemers,
 };

@@ -1,9 +1,9 @@
-//! Accounts and their sessions, for those who have no identity provider: who may log in, and who is. Accounts
-//! are in the store; sessions are beside the gate and may be lost, which costs a log-in. It knows nothing of
-//! cookies, and never lets a password, or anything that opens a session, reach a log or a part.
+//! Accounts and their sessions, for installations without an identity provider. Accounts are in the store; sessions are
+//! beside the gate and may be lost, which costs a log-in. This module knows no cookies, and never passes a password or a
+//! token to a log or a part.
 //!
-//! A change that ends sessions ends them *before* it is committed, and keeps out who has read the account as
-//! it was: whatever fails in between, no session outlives the change.
+//! A change that ends sessions ends them *before* it is committed, and from then on no session opens for the old version of
+//! the account: whatever fails in between, no session outlives the change.
 
 mod attempts;
 mod concurrent;
@@ -42,13 +42,13 @@ use crate::parts::store::{self, Store, TotpChange};
 
 pub use crate::parts::store::Account;
 
-/// How often a change is tried that others were faster than.
+/// Attempts to change an account while others change it.
 const ATTEMPTS_MAX: u32 = 5;
 
 /// How long opening a session may take, in addition to the request.
 const OPENING: Duration = Duration::from_secs(60);
 
-/// How an account is with one-time codes.
+/// Whether log-ins of an account need one-time codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TotpState {
     /// A log-in needs none.
@@ -59,43 +59,43 @@ pub enum TotpState {
     Required,
 }
 
-/// An account to be made.
+/// An account to create.
 #[derive(Debug)]
 pub struct Wanted {
-    /// What they log in as.
+    /// The login name.
     pub login: LoginName,
-    /// By which password.
+    /// The password.
     pub password: SecretString,
-    /// What it may do as an admin.
+    /// Its scopes as an admin.
     pub scopes: Scopes,
 }
 
-/// What is to change of an account; none leaves it alone.
+/// Fields of an account to change; none leaves a field alone.
 #[derive(Debug, Default)]
 pub struct Change {
     /// The password.
     pub password: Option<SecretString>,
-    /// What it may do as an admin.
+    /// Its scopes as an admin.
     pub scopes: Option<Scopes>,
-    /// Whether nobody may log in by it.
+    /// Whether logging in is forbidden.
     pub disabled: Option<bool>,
     /// Whether its one-time codes are disabled, because their owner lost them.
     pub reset_totp: bool,
 }
 
-/// An admin who manages accounts: who, and what they may do themselves. Nobody gives what they do not have.
+/// An admin who manages accounts. Nobody grants scopes that they do not have.
 #[derive(Clone, Debug)]
 pub struct Manager {
-    /// Who.
+    /// The actor and the request.
     pub by: Origin,
-    /// What they may do.
+    /// Their own scopes.
     pub scopes: Scopes,
 }
 
 /// Manages accounts and their sessions.
 pub struct Accounts {
     store: Store,
-    /// Looks accounts up: a share of the store's connections.
+    /// Reads accounts, with a part of the store's connections.
     reads: Store,
     sessions: Arc<ScriptGate>,
     attempts: Attempts,
@@ -127,13 +127,13 @@ impl Accounts {
         })
     }
 
-    /// How log-ins fare.
+    /// Metrics of log-ins.
     #[must_use]
     pub const fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// Makes an account.
+    /// Creates an account.
     pub async fn create(
         &self,
         wanted: &Wanted,
@@ -161,14 +161,14 @@ impl Accounts {
         Ok(self.reads.accounts(after, rows_max).await?)
     }
 
-    /// Changes an account, and ends its sessions and remembered log-ins. What is so already is not changed.
+    /// Changes an account, and ends its sessions and remembered log-ins; without a difference nothing happens.
     pub async fn change(
         &self,
         id: UserId,
         change: &Change,
         manager: &Manager,
     ) -> Result<Account, AccountError> {
-        // Whoever has somebody's session must not get their account by it.
+        // A stolen session must not be enough to take over the account.
         if change.password.is_some() && manager.by.actor == Actor::Account(id) {
             return Err(AccountError::OwnPassword);
         }
@@ -204,7 +204,7 @@ impl Accounts {
         Err(AccountError::Busy)
     }
 
-    /// Makes a change to the account as it was read, after its sessions were ended; none: others were faster.
+    /// Ends the sessions of the account, then changes it if its version is unchanged; none: it was changed meanwhile.
     async fn apply(
         &self,
         account: &Account,
@@ -232,7 +232,7 @@ impl Accounts {
     }
 }
 
-/// Makes an account where there are no sessions to be kept: on the command line.
+/// Creates an account on the command line, where there are no sessions.
 pub async fn create_alone(
     store: &Store,
     hasher: &Hasher,
@@ -263,13 +263,13 @@ async fn make(
     made.ok_or(AccountError::Taken)
 }
 
-/// What an account may do as an admin. Words of another release say nothing here.
+/// The scopes of an account. Words of another release are ignored.
 #[must_use]
 pub fn scopes_of(account: &Account) -> Scopes {
     Scopes::among(account.scopes.split_whitespace())
 }
 
-/// What the audit log says of a change; none: it changes nothing. Of a password it says that it changed.
+/// The entry of the audit log for a change; none: nothing changes. It does not contain the password.
 fn note(account: &Account, changes: &store::AccountChange, by: Origin) -> Option<AuditNote> {
     let (mut before, mut after) = (Map::new(), Map::new());
     if let Some(scopes) = &changes.scopes {

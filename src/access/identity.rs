@@ -31,59 +31,43 @@ pub use types::TokenTypes;
 
 use self::claims::Claims;
 use crate::domain::UserId;
+use crate::domain::words::words;
 use crate::runtime::clock::Clock;
 
-/// Why a token is not believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
-    /// It is not in the form of one, or has a claim that is not in its form.
-    #[error("read the token: it is malformed")]
-    Malformed,
-    /// It was made for something else.
-    #[error("read the token: its type is not accepted")]
-    Type,
-    /// Its algorithm is not configured.
-    #[error("read the token: its algorithm is not accepted")]
-    Algorithm,
-    /// No key is known by its name, or none that fits its algorithm.
-    #[error("find the token's key: there is none")]
-    UnknownKey,
-    /// It was not signed by the key it names.
-    #[error("verify the token: its signature is wrong")]
-    Signature,
-    /// Its issuer is another.
-    #[error("verify the token: its issuer is not the one configured")]
-    Issuer,
-    /// Its audience is another.
-    #[error("verify the token: its audience is another")]
-    Audience,
-    /// Its time is over.
-    #[error("verify the token: it has expired")]
-    Expired,
-    /// Its time has not come.
-    #[error("verify the token: it is not valid yet")]
-    NotYetValid,
-    /// Its subject is missing, or cannot be anybody.
-    #[error("verify the token: its subject cannot be used")]
-    Subject,
-}
-
-impl TokenError {
-    /// The word for it, in metrics and security events.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::Type => "type",
-            Self::Algorithm => "algorithm",
-            Self::UnknownKey => "unknown_key",
-            Self::Signature => "signature",
-            Self::Issuer => "issuer",
-            Self::Audience => "audience",
-            Self::Expired => "expired",
-            Self::NotYetValid => "not_yet_valid",
-            Self::Subject => "subject",
-        }
+words! {
+    /// Why a token is rejected, by the word in metrics and security events.
+    #[derive(thiserror::Error)]
+    pub enum TokenError {
+        /// It, or one of its claims, does not have the form of one.
+        #[error("read the token: it is malformed")]
+        Malformed = "malformed",
+        /// It was issued for another purpose.
+        #[error("read the token: its type is not accepted")]
+        Type = "type",
+        /// Its algorithm is not configured.
+        #[error("read the token: its algorithm is not accepted")]
+        Algorithm = "algorithm",
+        /// There is no key with its name and algorithm.
+        #[error("find the token's key: there is none")]
+        UnknownKey = "unknown_key",
+        /// The key that it names did not sign it.
+        #[error("verify the token: its signature is wrong")]
+        Signature = "signature",
+        /// It has another issuer.
+        #[error("verify the token: its issuer is not the one configured")]
+        Issuer = "issuer",
+        /// It has another audience.
+        #[error("verify the token: its audience is another")]
+        Audience = "audience",
+        /// It has expired.
+        #[error("verify the token: it has expired")]
+        Expired = "expired",
+        /// It is not valid yet.
+        #[error("verify the token: it is not valid yet")]
+        NotYetValid = "not_yet_valid",
+        /// Its subject is missing or unusable.
+        #[error("verify the token: its subject cannot be used")]
+        Subject = "subject",
     }
 }
 
@@ -98,26 +82,26 @@ pub struct Verified {
     pub scopes: Scopes,
 }
 
-/// What tokens must say.
+/// The required claims of tokens.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Required issuer.
     pub issuer: String,
-    /// Whom they must be meant for.
+    /// Required audience.
     pub audience: String,
     /// The algorithms that are accepted.
     pub algorithms: Vec<Algorithm>,
     /// The types that are accepted.
     pub types: TokenTypes,
-    /// How far the issuer's clock may be off.
+    /// Tolerated difference from the issuer's clock.
     pub clock_skew: Duration,
 }
 
-/// Where keys are.
+/// The keys of tokens.
 pub enum Keys {
-    /// Here, and they stay as they are.
+    /// They do not change.
     Fixed(Arc<KeySet>),
-    /// Elsewhere, and they change.
+    /// They are fetched again.
     Refreshed(Refreshed),
 }
 
@@ -146,14 +130,14 @@ impl Verifier {
         }
     }
 
-    /// How tokens fare here.
+    /// Metrics of the verification.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// What the token says, if it is to be believed. Where no key is known by its name the keys are
-    /// fetched again first, at most as often as [`Pace::refresh_min`] says.
+    /// The claims of the token, if it is valid. If its key is unknown, the keys are fetched again first, at most once in
+    /// [`Pace::refresh_min`].
     pub async fn verify(&self, token: &str) -> Result<Verified, TokenError> {
         let verified = self.examine(token).await;
         if let Err(error) = verified {
@@ -164,7 +148,7 @@ impl Verifier {
 
     async fn examine(&self, token: &str) -> Result<Verified, TokenError> {
         let header = decode_header(token).map_err(|_| TokenError::Malformed)?;
-        // RFC 7515, 4.1.11: who does not understand what is critical must refuse.
+        // RFC 7515, 4.1.11: a token with a critical header that is not understood must be rejected.
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }

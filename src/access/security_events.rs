@@ -1,7 +1,6 @@
-//! Security events: one stream of log lines (target `security`) with a fixed set of names and fields, for
-//! those who watch who tries what. Each kind of event has a rate of its own: what is above it is counted and
-//! not written, so that a flood of refusals cannot fill a disk. It never writes tokens, passwords, login
-//! names or bodies.
+//! Security events: log lines (target `security`) with a fixed set of names and fields, for operators. Each kind of event
+//! has a rate of its own; events above it are counted and not logged, so that a flood of rejections cannot fill a disk.
+//! Tokens, passwords, login names and bodies are never logged.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use crate::domain::metric;
+use crate::domain::words::words;
 use crate::runtime::metrics::{Labels, RegisterMetric};
 use crate::runtime::supervisor::Spawner;
 
@@ -20,78 +20,65 @@ const TARGET: &str = "security";
 /// Lines of each kind in a minute, unless configured.
 pub const PER_MINUTE: u32 = 60;
 const MINUTE: Duration = Duration::from_secs(60);
-/// How often it is written how many events were not.
+/// Interval of the report of dropped events.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
-macro_rules! events {
-    ($($name:ident = $word:literal: $level:ident),+ $(,)?) => {
-        /// What happened.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[allow(missing_docs, reason = "each is what its word says; docs/security-events.md explains them")]
-        pub enum SecurityEvent { $($name),+ }
-
-        impl SecurityEvent {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$name),+];
-
-            /// The word for it, in the log and in metrics.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $word),+ }
-            }
-
-            const fn level(self) -> Level {
-                match self { $(Self::$name => Level::$level),+ }
-            }
-        }
-    };
+words! {
+    /// An event, by its name in the log and in metrics.
+    #[allow(missing_docs, reason = "each is what its word says; docs/security-events.md explains them")]
+    pub enum SecurityEvent {
+        LoginFailed = "login.failed",
+        LoginThrottled = "login.throttled",
+        RememberedLoginReused = "remembered_login.reused",
+        PasswordChanged = "password.changed",
+        SessionsEnded = "sessions.ended",
+        TotpEnabled = "totp.enabled",
+        TotpDisabled = "totp.disabled",
+        RecoveryCodeUsed = "recovery_code.used",
+        AdminTokenRefused = "admin_token.refused",
+        AdminTokenThrottled = "admin_token.throttled",
+        TokenRefused = "token.refused",
+        ScopeMissing = "scope.missing",
+        AccessDenied = "access.denied",
+        CsrfRefused = "csrf.refused",
+        HostRefused = "host.refused",
+        RateLimited = "rate.limited",
+        AddressUnknown = "address.unknown",
+        DataRead = "data.read",
+        DataExported = "data.exported",
+    }
 }
 
-/// How loud a line is.
-#[derive(Clone, Copy)]
-enum Level {
-    /// Somebody did what they may do, and it should be known.
-    Info,
-    /// Somebody was refused.
-    Warn,
+impl SecurityEvent {
+    /// Whether a request was refused. Other events are allowed actions that should be known.
+    const fn is_refusal(self) -> bool {
+        !matches!(
+            self,
+            Self::PasswordChanged
+                | Self::SessionsEnded
+                | Self::TotpEnabled
+                | Self::TotpDisabled
+                | Self::RecoveryCodeUsed
+                | Self::DataRead
+                | Self::DataExported
+        )
+    }
 }
 
-events! {
-    LoginFailed = "login.failed": Warn,
-    LoginThrottled = "login.throttled": Warn,
-    RememberedLoginReused = "remembered_login.reused": Warn,
-    PasswordChanged = "password.changed": Info,
-    SessionsEnded = "sessions.ended": Info,
-    TotpEnabled = "totp.enabled": Info,
-    TotpDisabled = "totp.disabled": Info,
-    RecoveryCodeUsed = "recovery_code.used": Info,
-    AdminTokenRefused = "admin_token.refused": Warn,
-    AdminTokenThrottled = "admin_token.throttled": Warn,
-    TokenRefused = "token.refused": Warn,
-    ScopeMissing = "scope.missing": Warn,
-    AccessDenied = "access.denied": Warn,
-    CsrfRefused = "csrf.refused": Warn,
-    HostRefused = "host.refused": Warn,
-    RateLimited = "rate.limited": Warn,
-    AddressUnknown = "address.unknown": Warn,
-    DataRead = "data.read": Info,
-    DataExported = "data.exported": Info,
-}
-
-/// What is known of an event. Everything in it is a number, a word of ours, or the name of an actor.
+/// The fields of an event: numbers, fixed words, and names of actors only.
 #[derive(Clone, Debug, Default)]
 pub struct Detail {
-    /// Where the request came from.
+    /// The address of the request.
     pub address: Option<IpAddr>,
-    /// Who asked, as the audit log names them.
+    /// The actor, as the audit log names it.
     pub actor: Option<String>,
-    /// Why they were refused.
+    /// Why it was refused.
     pub reason: Option<&'static str>,
     /// What it was about: `user:7`, `campaign:3`, `account:7`.
     pub subject: Option<String>,
 }
 
-/// The rate of one kind of event, as a token bucket that is kept as the moment at which it is full again.
+/// The rate of one kind of event: a token bucket, stored as the moment at which it is full again.
 #[derive(Debug)]
 struct Bucket {
     full_at: Instant,
@@ -99,8 +86,7 @@ struct Bucket {
 }
 
 impl Bucket {
-    /// Takes a token: how many events were dropped since the last one that was written, or none if this one
-    /// is dropped, too.
+    /// Takes a token: how many events were dropped since the last logged one; none: this one is dropped, too.
     fn take(&mut self, now: Instant, per_minute: u32) -> Option<u64> {
         let full_at = self.full_at.max(now) + MINUTE / per_minute.max(1);
         if full_at.duration_since(now) > MINUTE {
@@ -112,7 +98,7 @@ impl Bucket {
     }
 }
 
-/// Writes security events. Cheap to clone: all clones have the same rates.
+/// Logs security events. Clones share their rates.
 #[derive(Clone)]
 pub struct SecurityEvents {
     buckets: Arc<[Mutex<Bucket>]>,
@@ -128,7 +114,7 @@ impl Default for SecurityEvents {
 }
 
 impl SecurityEvents {
-    /// Writes at most so many lines of each kind of event in a minute.
+    /// Logs at most `per_minute` events of each kind in a minute.
     #[must_use]
     pub fn new(per_minute: u32) -> Self {
         let full_at = Instant::now();
@@ -144,13 +130,13 @@ impl SecurityEvents {
         }
     }
 
-    /// Makes the numbers visible, the dropped lines included.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.add(&metric::SECURITY_EVENTS, self.seen.clone());
         registry.add(&metric::SECURITY_EVENTS_DROPPED, self.dropped.clone());
     }
 
-    /// Starts to write how many events were dropped, for when no other of their kind follows.
+    /// Starts the regular report of dropped events.
     pub fn start(&self, spawner: &Spawner) {
         let events = self.clone();
         spawner.repeat("security.report", REPORT_INTERVAL, move |_stop| {
@@ -162,7 +148,7 @@ impl SecurityEvents {
         });
     }
 
-    /// Writes an event, or counts it where there are too many of its kind.
+    /// Logs an event, or only counts it if there are too many of its kind.
     pub fn report(&self, event: SecurityEvent, detail: &Detail) {
         let labels = [("event", event.as_str())];
         self.seen.get_or_create(&labels).inc();
@@ -174,7 +160,7 @@ impl SecurityEvents {
         }
     }
 
-    /// Writes how many events of each kind were dropped since the last one that was written.
+    /// Logs how many events of each kind were dropped since the last logged one.
     fn report_dropped(&self) {
         for (event, bucket) in SecurityEvent::ALL.iter().zip(self.buckets.iter()) {
             let dropped = {
@@ -194,7 +180,7 @@ impl SecurityEvents {
     }
 }
 
-/// The fields are a contract with whoever reads them: docs/security-events.md.
+/// The fields are a contract: docs/security-events.md.
 fn write(event: SecurityEvent, detail: &Detail, dropped: u64) {
     let address = detail.address.map(tracing::field::display);
     let actor = detail.actor.as_deref();
@@ -216,9 +202,10 @@ fn write(event: SecurityEvent, detail: &Detail, dropped: u64) {
             )
         };
     }
-    match event.level() {
-        Level::Info => line!(info),
-        Level::Warn => line!(warn),
+    if event.is_refusal() {
+        line!(warn);
+    } else {
+        line!(info);
     }
 }
 

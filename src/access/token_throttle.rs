@@ -16,7 +16,7 @@ const REMEMBERED: Duration = Duration::from_secs(15 * 60);
 /// The first delay.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// How guesses are slowed down.
+/// How wrong tokens are throttled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuessConfig {
     /// Failures of an address that cost no delay.
@@ -38,7 +38,7 @@ impl GuessConfig {
         delay_max: Duration::from_secs(60),
     };
 
-    /// The delay after so many failures: none at first, then a second, and twice as long each time.
+    /// The delay after this many failures: none at first, then a second, then twice as long each time.
     fn delay(&self, failures: u32) -> Duration {
         match failures.checked_sub(self.failures_max) {
             None | Some(0) => Duration::ZERO,
@@ -66,7 +66,7 @@ pub struct Guesses {
 }
 
 impl Guesses {
-    /// Slows guesses down in this way.
+    /// Throttles as configured.
     #[must_use]
     pub fn new(config: GuessConfig) -> Self {
         let failures = Cache::builder()
@@ -80,7 +80,7 @@ impl Guesses {
         }
     }
 
-    /// How long this address has to wait before its next guess is looked at.
+    /// How long this address must wait before its next token is checked.
     #[must_use]
     pub fn wait(&self, address: Option<IpAddr>) -> Option<Duration> {
         self.wait_at(address, Instant::now())
@@ -91,7 +91,7 @@ impl Guesses {
         self.failed_at(address, Instant::now());
     }
 
-    /// A token of this address was right: what was wrong before is forgiven.
+    /// A token of this address was correct: its failures are forgotten.
     pub fn succeeded(&self, address: Option<IpAddr>) {
         self.failures.invalidate(&name(address));
     }
@@ -148,7 +148,7 @@ mod tests {
         guesses.failures.run_pending_tasks();
         guesses.succeeded(one);
         guesses.failed_at(one, now);
-        assert_eq!(guesses.wait_at(one, now), None, "it begins anew");
+        assert_eq!(guesses.wait_at(one, now), None, "the count restarts");
     }
 
     #[test]

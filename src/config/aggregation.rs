@@ -8,13 +8,8 @@ use crate::domain::Zone;
 use crate::operate::alert::AlertConfig;
 use crate::operate::statistics::{self, Schedule, ScheduleError};
 use crate::runtime::retry;
-use crate::runtime::settings::settings;
+use crate::runtime::settings::{DAY, MILLISECOND, MINUTE, SECOND, settings};
 use crate::runtime::web;
-
-const MILLISECOND: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(86_400);
 
 settings! {
     /// `[aggregation]`: the daily statistics.

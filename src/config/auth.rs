@@ -7,10 +7,7 @@ use serde::Deserialize;
 
 use crate::access::identity::{Algorithm, KeySet, Place, TokenTypes, trust};
 use crate::domain::words::words;
-use crate::runtime::settings::{Names, plain, settings};
-
-const MILLISECOND: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
+use crate::runtime::settings::{MILLISECOND, Names, SECOND, plain, settings};
 
 words! {
     /// How participants are authenticated.

@@ -3,13 +3,9 @@
 use std::time::Duration;
 
 use crate::parts::gate::OVER_RETENTION;
-use crate::runtime::settings::settings;
+use crate::runtime::settings::{MILLISECOND, MINUTE, SECOND, settings};
 use crate::sale::participate::WhenAway;
 use crate::sale::reconcile::REBUILD_INTERVAL;
-
-const MILLISECOND: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
 
 settings! {
     /// `[gate]`: admission.

@@ -13,6 +13,12 @@ fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     Config::from_sources(None, environment, &[])
 }
 
+/// The mistakes of a configuration that is rejected.
+fn mistakes(variables: &[(&str, &str)]) -> Vec<String> {
+    let ConfigError(mistakes) = load(variables).unwrap_err();
+    mistakes
+}
+
 #[test]
 fn an_empty_configuration_is_embedded() {
     let config = load(&[]).unwrap();
@@ -75,8 +81,7 @@ fn consumers_run_with_all_parts_embedded_or_when_enabled() {
 
 #[test]
 fn an_unknown_consumer_is_an_error_that_names_the_variable() {
-    let ConfigError(mistakes) =
-        load(&[("FIRSTCOME_CONSUMERS_ENABLED", "points,stamps")]).unwrap_err();
+    let mistakes = mistakes(&[("FIRSTCOME_CONSUMERS_ENABLED", "points,stamps")]);
     let [mistake] = &mistakes[..] else {
         panic!("{mistakes:?}");
     };
@@ -132,7 +137,7 @@ fn responses_over_tls_have_strict_transport_security() {
     let year = Duration::from_secs(365 * 86_400);
     assert_eq!(told(&[at_proxy]), Some(year));
     assert_eq!(told(&[at_proxy, age("0s")]), None);
-    let ConfigError(mistakes) = load(&[age("731d")]).unwrap_err();
+    let mistakes = mistakes(&[age("731d")]);
     assert!(mistakes[0].contains("http.hsts_max_age"), "{mistakes:?}");
 }
 
@@ -159,9 +164,9 @@ fn names_of_hosts_have_no_ports_and_no_schemes() {
 #[test]
 fn token_types_are_configured_only_with_tokens() {
     let types = ("FIRSTCOME_AUTH_TOKEN_TYPES", "shop+jwt");
-    let ConfigError(mistakes) = load(&[types]).unwrap_err();
+    let mistakes = mistakes(&[types]);
     assert!(mistakes[0].contains("auth.token_types"), "{mistakes:?}");
-    let ConfigError(mistakes) = load(&[("FIRSTCOME_AUTH_TOKEN_TYPES", "a b")]).unwrap_err();
+    let mistakes = mistakes(&[("FIRSTCOME_AUTH_TOKEN_TYPES", "a b")]);
     assert!(mistakes[0].contains("media types"), "{mistakes:?}");
 }
 
@@ -174,13 +179,13 @@ fn a_service_with_log_ins_may_listen_on_all_addresses_and_takes_no_tokens() {
         "FIRSTCOME_AUTH_JWT_SECRET",
         "a secret of at least thirty-two bytes",
     );
-    let ConfigError(mistakes) = load(&[sessions, secret]).unwrap_err();
+    let mistakes = mistakes(&[sessions, secret]);
     assert!(mistakes[0].contains("auth.jwt_secret"), "{mistakes:?}");
 }
 
 #[test]
 fn all_errors_are_named_at_once() {
-    let ConfigError(mistakes) = load(&[
+    let mistakes = mistakes(&[
         ("FIRSTCOME_KAFKA_PARTITIONS", "none"),
         ("FIRSTCOME_HTTP_LISTEN", "0.0.0.0:80"),
         ("FIRSTCOME_REDIS_COLOUR", "red"),
@@ -252,7 +257,7 @@ fn every_bound_of_the_edge_is_checked() {
         ("FIRSTCOME_AGGREGATION_WEBHOOK_URL", "hooks.example"),
         ("FIRSTCOME_AGGREGATION_WEBHOOK_TIMEOUT", "0s"),
     ] {
-        let ConfigError(mistakes) = load(&[(variable, value)]).unwrap_err();
+        let ConfigError(mistakes) = load(&[(variable, value)]);
         let key = variable["FIRSTCOME_".len()..]
             .to_lowercase()
             .replacen('_', ".", 1);
@@ -278,7 +283,7 @@ fn requests_with_a_token_may_come_from_any_site() {
     for keys in [SECRET, PLACE] {
         assert!(load(&[JWT, ISSUER, AUDIENCE, keys, open]).is_ok());
     }
-    let ConfigError(mistakes) = load(&[open]).unwrap_err();
+    let mistakes = mistakes(&[open]);
     assert!(matches!(&mistakes[..], [one] if one.starts_with("http.listen: ")));
     assert!(load(&[open, ("FIRSTCOME_HTTP_ALLOW_TRUSTED", "true")]).is_ok());
 }
@@ -351,7 +356,7 @@ fn all_errors_in_the_settings_of_tokens_are_named() {
         ),
         (with("FIRSTCOME_AUTH_MODE", "open"), "auth.mode: "),
     ] {
-        let ConfigError(mistakes) = load(&variables).unwrap_err();
+        let mistakes = mistakes(&variables);
         let named = mistakes.iter().any(|one| one.starts_with(mistake));
         assert!(named, "{variables:?}: {mistakes:?}");
     }
@@ -367,7 +372,7 @@ fn all_keys_are_of_one_kind_and_at_least_one_is_usable() {
         AUDIENCE,
         ("FIRSTCOME_AUTH_JWKS", "{\"keys\": []}"),
     ];
-    let ConfigError(mistakes) = load(&keys).unwrap_err();
+    let mistakes = mistakes(&keys);
     assert!(
         matches!(&mistakes[..], [one] if one.starts_with("auth.jwks: ")),
         "{mistakes:?}"

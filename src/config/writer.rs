@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Config;
-use crate::runtime::batcher::LaneConfig;
+use crate::runtime::batcher::BatcherConfig;
 use crate::runtime::retry;
 use crate::runtime::settings::settings;
 use crate::sale::direct::DirectConfig;
@@ -36,7 +36,7 @@ impl Config {
     #[must_use]
     pub fn writer(&self) -> WriterConfig {
         WriterConfig {
-            lanes: LaneConfig {
+            lanes: BatcherConfig {
                 count: self.writer.lanes,
                 capacity: self.writer.capacity,
                 batch_max: self.writer.batch_rows_max,
@@ -55,8 +55,8 @@ impl Config {
 
     /// The batchers of admission.
     #[must_use]
-    pub fn admission(&self) -> LaneConfig {
-        LaneConfig {
+    pub fn admission(&self) -> BatcherConfig {
+        BatcherConfig {
             batch_max: self.gate.batch_max,
             pace: self.gate.pace,
             ..self.writer().lanes
@@ -65,8 +65,8 @@ impl Config {
 
     /// The batchers of lookups in the store: as many requests may wait for a lookup as for a commit.
     #[must_use]
-    pub fn lookups(&self) -> LaneConfig {
-        LaneConfig {
+    pub fn lookups(&self) -> BatcherConfig {
+        BatcherConfig {
             wait_max: Duration::ZERO,
             ..self.writer().lanes
         }
@@ -77,7 +77,7 @@ impl Config {
     pub fn direct(&self) -> DirectConfig {
         let writer = self.writer();
         DirectConfig {
-            lanes: LaneConfig {
+            lanes: BatcherConfig {
                 capacity: self.gate.away_capacity,
                 ..writer.lanes
             },

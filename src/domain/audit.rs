@@ -1,5 +1,5 @@
-//! What an admin did, as the audit log tells it: who, what, what it was before and what it is now. Only
-//! what the action was about is in it: never a secret, and no body beyond the fields that changed.
+//! Entries of the audit log: the actor, the action, and the changed fields before and after. They contain no secrets and
+//! no fields that did not change.
 
 use std::net::IpAddr;
 
@@ -11,11 +11,11 @@ use super::{Actor, CampaignId, ParticipationId, State, Status};
 /// Where an action comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Who.
+    /// The actor.
     pub actor: Actor,
-    /// In which request; none: it was none.
+    /// The request; none: a command.
     pub request_id: Option<String>,
-    /// From which address: behind proxies of ours, the one they name.
+    /// The client's address.
     pub address: Option<IpAddr>,
 }
 
@@ -55,7 +55,7 @@ words! {
 }
 
 impl AuditAction {
-    /// What moving a campaign to a state is called.
+    /// The action that moves a campaign to a state.
     #[must_use]
     pub const fn moving_to(state: State) -> Self {
         match state {
@@ -71,17 +71,17 @@ impl AuditAction {
 /// An entry to be written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AuditNote {
-    /// Who did it.
+    /// The origin.
     pub by: Origin,
-    /// What.
+    /// The action.
     pub action: AuditAction,
-    /// To which campaign, or to something of it.
+    /// The campaign that it is about.
     pub campaign: Option<CampaignId>,
-    /// To which thing of it, by its id.
+    /// The id of the object that it is about.
     pub subject: Option<String>,
-    /// The fields it changed as they were; none: it was not there.
+    /// The changed fields before; none: the object did not exist.
     pub before: Option<Value>,
-    /// The same fields as they are now; none: that is not known.
+    /// The changed fields after; none: unknown.
     pub after: Option<Value>,
 }
 
@@ -95,7 +95,7 @@ impl AuditNote {
         }
     }
 
-    /// An action that is about no campaign.
+    /// An action without a campaign.
     #[must_use]
     pub const fn beside(by: Origin, action: AuditAction) -> Self {
         Self {
@@ -108,28 +108,28 @@ impl AuditNote {
         }
     }
 
-    /// Names the thing it is about.
+    /// Sets the object that it is about.
     #[must_use]
     pub fn of(mut self, subject: &impl ToString) -> Self {
         self.subject = Some(subject.to_string());
         self
     }
 
-    /// Says what it was before.
+    /// Sets the fields before.
     #[must_use]
     pub fn from(mut self, before: Value) -> Self {
         self.before = Some(before);
         self
     }
 
-    /// Says what it is now.
+    /// Sets the fields after.
     #[must_use]
     pub fn to(mut self, after: Value) -> Self {
         self.after = Some(after);
         self
     }
 
-    /// What became of a participation.
+    /// A change of a participation's status.
     #[must_use]
     pub fn status(
         by: Origin,

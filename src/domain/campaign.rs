@@ -212,17 +212,10 @@ mod tests {
 
     #[test]
     fn every_word_parses_back_to_its_value() {
-        for state in [
-            State::Draft,
-            State::Scheduled,
-            State::Open,
-            State::Paused,
-            State::Closed,
-            State::Archived,
-        ] {
+        for state in State::ALL {
             assert_eq!(State::parse(state.as_str()), Some(state));
         }
-        for kind in [Kind::Coupon, Kind::Points, Kind::TimeDeal, Kind::General] {
+        for kind in Kind::ALL {
             assert_eq!(Kind::parse(kind.as_str()), Some(kind));
         }
         assert_eq!(State::parse("OPEN"), None);

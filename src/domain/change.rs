@@ -1,5 +1,4 @@
-//! What may become of a participation after it was committed. Pure: the same rules wherever a change is
-//! decided, and they are decided on the row that the transaction holds.
+//! The rules for changes of a committed participation. Pure: a transaction applies them to the row that it has locked.
 
 use super::{Instant, Participation, Status};
 
@@ -11,54 +10,54 @@ pub enum Wish {
         /// Names the payment.
         reference: String,
     },
-    /// Given back.
+    /// Cancelled by the user or an admin.
     Cancel {
         /// Until when its coupons stay suspended, by the clock of the events' database; none: they were
         /// not suspended.
         suspended_until: Option<Instant>,
     },
-    /// Not paid for in time.
+    /// Not paid in time.
     Expire,
 }
 
-/// Why it stays as it is.
+/// Why a change is not possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
-    /// It is what was wanted already.
+    /// The participation has this status already.
     Already,
-    /// It costs nothing: there is nothing to pay.
+    /// The participation is free.
     NotPayable,
     /// Another payment was recorded for it.
     PaidOtherwise,
-    /// The payment named was recorded for another participation.
+    /// The payment was recorded for another participation.
     ReferenceUsed,
     /// It was cancelled.
     Cancelled,
-    /// Its time to pay is over.
+    /// The reservation has expired.
     Expired,
-    /// It is confirmed, and its campaign takes nothing back that is.
+    /// It is confirmed, and the campaign does not allow its cancellation.
     NotCancellable,
-    /// What it earned was used.
+    /// Its reward was used.
     AlreadyUsed,
-    /// It may have coupons, and they can be used as yet.
+    /// It may have coupons, and they are not suspended.
     NotSuspended,
-    /// Its coupons may have been issued again: they were suspended for too short a time.
+    /// The suspension of its coupons has ended, so they may be usable again.
     NotSuspendedAnyMore,
 }
 
-/// What a campaign takes back of what is confirmed.
+/// Which confirmed participations of a campaign can be cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TakesBack {
-    /// Nothing.
+    /// None.
     Nothing,
-    /// Everything.
+    /// All.
     Everything,
-    /// What has no coupons that can be used.
+    /// Those without usable coupons.
     WhatIsSuspended,
 }
 
 impl Wish {
-    /// Where whoever it is granted to stands.
+    /// The status after the change.
     #[must_use]
     pub const fn status(&self) -> Status {
         match self {
@@ -68,7 +67,7 @@ impl Wish {
         }
     }
 
-    /// Whether the units of whoever it is granted to return.
+    /// Whether the change returns units.
     #[must_use]
     pub const fn returns_units(&self) -> bool {
         matches!(self, Self::Cancel { .. } | Self::Expire)
@@ -76,7 +75,7 @@ impl Wish {
 }
 
 impl Participation {
-    /// Where it stands once the wish is granted, at this time, in a campaign that takes so much back.
+    /// The status after a change at this time.
     pub fn after(
         &self,
         wish: &Wish,
@@ -106,8 +105,7 @@ impl Participation {
         }
     }
 
-    /// What stands in the way of a payment, or of any where none is named, whatever the time is. None:
-    /// it is reserved.
+    /// Why this payment, or any payment, is not possible, whatever the time is. None: it is reserved.
     #[must_use]
     pub fn obstacle_to_payment(&self, reference: Option<&str>) -> Option<Obstacle> {
         match self.status {
@@ -183,8 +181,8 @@ mod tests {
     #[test]
     fn confirmed_participations_are_cancelled_only_if_the_campaign_is_cancellable() {
         let paid = standing(Status::Confirmed, Some("one"));
-        let kept = paid.after(&cancel(None), TakesBack::Nothing, NOW);
-        assert_eq!(kept, Err(Obstacle::NotCancellable));
+        let refused = paid.after(&cancel(None), TakesBack::Nothing, NOW);
+        assert_eq!(refused, Err(Obstacle::NotCancellable));
         let taken = paid.after(&cancel(None), TakesBack::Everything, NOW);
         assert_eq!(taken, Ok(Status::Cancelled));
     }
@@ -198,7 +196,7 @@ mod tests {
         assert_eq!(at(Some(NOW)), Err(Obstacle::NotSuspendedAnyMore));
         let in_time = Some(NOW + TimeDelta::microseconds(1));
         assert_eq!(at(in_time), Ok(Status::Cancelled));
-        // What was never confirmed has earned nothing.
+        // A participation that was never confirmed has no reward.
         let reserved = standing(Status::Reserved, None);
         let given_back = reserved.after(&cancel(None), TakesBack::WhatIsSuspended, NOW);
         assert_eq!(given_back, Ok(Status::Cancelled));

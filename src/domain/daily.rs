@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use super::{Instant, Status};
 
-/// Participations by how they stand.
+/// Participations by status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ByStatus {
     /// Waiting for their payment.
     pub reserved: u64,
-    /// Final.
+    /// Confirmed.
     pub confirmed: u64,
-    /// Given back.
+    /// Cancelled.
     pub cancelled: u64,
-    /// Not paid for in time.
+    /// Expired.
     pub expired: u64,
 }
 
@@ -35,16 +35,16 @@ impl ByStatus {
     }
 }
 
-/// What a campaign, or all of them, come to on a day or on several.
+/// The statistics of a campaign, or of all campaigns, for one day or several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DaySums {
-    /// Participations committed then, by how they stood when they were counted.
+    /// Participations committed in that time, by their status when they were counted.
     pub by_status: ByStatus,
     /// Units of all of them.
     pub units: u64,
-    /// Units of those that stand.
+    /// Units of participations that hold units.
     pub units_standing: u64,
-    /// Requests refused then, by code.
+    /// Refused requests, by code.
     pub refusals: BTreeMap<String, u64>,
     /// When the first was committed.
     pub first_at: Option<Instant>,

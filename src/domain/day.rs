@@ -10,19 +10,18 @@ use super::Instant;
 /// A time zone by its IANA name.
 pub use chrono_tz::Tz as Zone;
 
-/// How far the time in an id may be from when its participation was committed: it waits for less, and
-/// the rest is for clocks that are put right in between.
+/// Largest difference between the time in an id and the commit of its participation: the wait is shorter, and the rest
+/// allows for clocks that are corrected in between.
 const ID_MARGIN: TimeDelta = TimeDelta::minutes(10);
 
 /// How old a day may be, in months.
 const AGE_MONTHS_MAX: Months = Months::new(12);
 
-/// Where a local time does not exist, the next that does is looked for in such steps, for a day and an
-/// hour at most.
+/// If a local time does not exist, the next existing one is searched in these steps, for a day and an hour at most.
 const GAP_STEP: TimeDelta = TimeDelta::minutes(15);
 const GAP_STEPS_MAX: usize = 100;
 
-/// A day that is not looked at.
+/// Why a day is not available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DayError {
     /// It has not begun.
@@ -89,7 +88,7 @@ impl Day {
         first_moment(self.plus(1).date, self.zone)
     }
 
-    /// The day so many days later.
+    /// The day this many days later.
     #[must_use]
     pub fn plus(self, days: u32) -> Self {
         let date = self.date.checked_add_days(Days::new(days.into()));
@@ -99,7 +98,7 @@ impl Day {
         }
     }
 
-    /// The day so many days earlier.
+    /// The day this many days earlier.
     #[must_use]
     pub fn minus(self, days: u32) -> Self {
         let date = self.date.checked_sub_days(Days::new(days.into()));

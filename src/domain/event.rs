@@ -221,12 +221,7 @@ mod tests {
     #[test]
     fn the_value_of_a_record_is_json() {
         let at = DateTime::from_timestamp_micros(1_795_000_000_000_001).unwrap();
-        for status in [
-            Status::Reserved,
-            Status::Confirmed,
-            Status::Cancelled,
-            Status::Expired,
-        ] {
+        for status in Status::ALL {
             let participation = Participation {
                 id: ParticipationId::generate(),
                 campaign_id: CampaignId(7),

@@ -35,24 +35,19 @@ impl Status {
 
 /// A participation as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the other fields are what their names say")]
 pub struct Participation {
-    /// Created by the service before the call to the gate.
     pub id: ParticipationId,
-    /// Its campaign.
     pub campaign_id: CampaignId,
-    /// Its user.
     pub user_id: UserId,
-    /// Units.
     pub quantity: u32,
     /// Rank, from 1, assigned by the gate.
     pub rank: u64,
-    /// Its state.
     pub status: Status,
     /// Units left right after it was admitted; none: unlimited.
     pub remaining: Option<u64>,
     /// What it costs; none: nothing.
     pub amount: Option<u64>,
-    /// How it was paid.
     pub payment_reference: Option<String>,
     /// When a reservation runs out.
     pub expires_at: Option<Instant>,
@@ -72,36 +67,36 @@ impl Participation {
     }
 }
 
-/// One user's committed units in one campaign: what a rebuild of the gate starts from.
+/// The committed units of one user in one campaign, for a rebuild of the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seat {
-    /// Who.
+pub struct UserUnits {
+    /// The user.
     pub user: UserId,
-    /// Units they hold.
+    /// Their units.
     pub units: u32,
-    /// Their first participation that stands.
+    /// Their first participation that holds units.
     pub first: ParticipationId,
 }
 
-/// How far the store's books had come when a rebuild read them.
+/// The state of the store when a rebuild read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
-    /// The highest place in line that was committed.
+    /// The highest committed rank.
     pub last_rank: u64,
-    /// Returns there had been.
+    /// Number of returns.
     pub returns: u64,
 }
 
-/// A committed participation that was given up.
+/// A committed participation whose units returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Return {
-    /// How many returns its campaign had seen with this one, so that each counts once.
+    /// Its number among the returns of the campaign, so that each counts once.
     pub number: u64,
-    /// Which one.
+    /// The participation.
     pub participation: ParticipationId,
-    /// Whose it was.
+    /// Its user.
     pub user: UserId,
-    /// Units it held.
+    /// Its units.
     pub quantity: u32,
 }
 

@@ -31,18 +31,14 @@ impl Consumer {
 
 /// A change of a participation, as its record tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the other fields are what their names say")]
 pub struct Change {
     /// `ce_id`
     pub event: EventId,
-    /// Which participation.
     pub participation: ParticipationId,
-    /// Of which campaign.
     pub campaign: CampaignId,
-    /// Whose.
     pub user: UserId,
-    /// Units.
     pub quantity: u32,
-    /// What it has become.
     pub status: Status,
     /// Position among the changes of the participation, from 1.
     pub sequence: u32,
@@ -76,22 +72,17 @@ words! {
 
 /// A coupon.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the other fields are what their names say")]
 pub struct Coupon {
-    /// Its id.
     pub id: CouponId,
     /// What its holder shows: 26 letters and digits for 128 random bits.
     pub code: String,
-    /// Whose it is.
     pub user: UserId,
-    /// What it was earned in.
     pub campaign: CampaignId,
-    /// What earned it.
     pub participation: ParticipationId,
     /// Terms as they were when it was issued.
     pub terms: CouponTerms,
-    /// Where it stands.
     pub status: CouponStatus,
-    /// When it was used.
     pub used_at: Option<Instant>,
     /// What the order came to that it was used for.
     pub order_amount: Option<u64>,
@@ -99,7 +90,6 @@ pub struct Coupon {
     pub order_id: Option<String>,
     /// The name of the shop that used it; none: it was its holder, or nobody yet.
     pub used_by: Option<String>,
-    /// When it was issued.
     pub created_at: Instant,
 }
 
@@ -115,18 +105,15 @@ words! {
 
 /// An entry of a user's ledger of points.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the other fields are what their names say")]
 pub struct Entry {
     /// The event that caused it; newer ones have greater ids.
     pub event: EventId,
-    /// What earned or lost the points.
     pub participation: ParticipationId,
-    /// Its campaign.
     pub campaign: CampaignId,
-    /// What it does.
     pub kind: EntryKind,
     /// Points; negative where they are taken back.
     pub amount: i64,
-    /// When it was entered.
     pub created_at: Instant,
 }
 

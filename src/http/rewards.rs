@@ -154,7 +154,7 @@ impl RewardsApi {
             return Err(shops_only().into());
         }
         let id = CouponId(id.0);
-        let used = redeem(&app, &Voucher::Held { id, by }, &body.0).await?;
+        let used = redeem(&app, &Voucher::OfUser { id, by }, &body.0).await?;
         Ok(Json(used))
     }
 }

@@ -85,7 +85,7 @@ impl StatusBoard {
             meter,
             replicas,
             recent,
-            waiting: Reading::kept_for(AGE_MAX..=WAITING_AGE_MAX),
+            waiting: Reading::cached_for(AGE_MAX..=WAITING_AGE_MAX),
             reads: Counter::default(),
         }
     }

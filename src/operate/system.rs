@@ -82,7 +82,7 @@ impl SystemBoard {
             gate,
             relay,
             clock,
-            last: Reading::kept_for(AGE_MIN..=AGE_MAX),
+            last: Reading::cached_for(AGE_MIN..=AGE_MAX),
             reads: Counter::default(),
         }
     }

@@ -1,5 +1,5 @@
-//! The broker: where committed events go. One trait for publishing, and a classification of its
-//! failures that decides by type, never by text.
+//! The broker, which receives committed events: one trait for publishing, and a classification of its failures by type,
+//! never by text.
 
 pub mod kafka;
 mod turns;
@@ -11,7 +11,7 @@ pub use self::turns::{Turn, Turns};
 use crate::domain::OutboxEvent;
 use crate::runtime::trace::{self, SpanKind, Traced};
 
-/// Where in a trace a record stands (W3C Trace Context).
+/// The header with the place of a record in a trace (W3C Trace Context).
 pub const TRACEPARENT: &str = "traceparent";
 
 /// A record on its way to a topic.
@@ -62,7 +62,7 @@ impl Record {
 }
 
 impl Record {
-    /// The span of publishing it, if its event is traced; whoever reads the record follows from that.
+    /// The span of publishing it, if its event is traced. Spans of its consumers follow from this span.
     pub fn traced(&mut self) -> Option<Traced> {
         if !trace::is_on() {
             return None;
@@ -77,7 +77,7 @@ impl Record {
     }
 }
 
-/// A record as it lies in a topic, whoever wrote it.
+/// A record of a topic, borrowed from the client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consumed<'a> {
     /// Partition.
@@ -101,7 +101,7 @@ impl Consumed<'_> {
     }
 }
 
-/// A record as it lies in a topic, kept until it was worked on.
+/// A record of a topic, for processing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivered {
     /// Partition.
@@ -125,7 +125,7 @@ impl Delivered {
     }
 }
 
-/// What a copy of a record holds.
+/// The content of a copy of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyOf {
     /// All of it.
@@ -134,7 +134,7 @@ pub enum CopyOf {
     HeadOnly,
 }
 
-/// Where the broker put a record.
+/// The position of a record in its topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acknowledged {
     /// Partition.
@@ -143,7 +143,7 @@ pub struct Acknowledged {
     pub offset: i64,
 }
 
-/// Why a record was not acknowledged, by what has to be done about it.
+/// Why a record was not acknowledged, by the reaction that it needs.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// The broker is away or asks to come back later: no attempt is charged, order is kept.
@@ -166,7 +166,7 @@ pub enum PublishError {
     /// consumers deduplicate.
     #[error("await the acknowledgement: {0}")]
     PossiblyDelivered(String),
-    /// The producer can go no further and must be made anew.
+    /// The producer cannot continue and must be replaced.
     #[error("use the producer: {0}")]
     Fatal(String),
 }
@@ -187,23 +187,23 @@ impl PublishError {
     }
 }
 
-/// Publishes records. Order per key is the caller's work: one message in flight per key.
+/// Publishes records. The caller keeps the order within a key: it has one record in flight per key.
 #[async_trait]
 pub trait Publisher: Send + Sync + 'static {
-    /// Waits until what went before to where a record goes is answered, so that those who wait go there
-    /// together; to be kept until it is answered itself. None: there is nothing to wait for.
+    /// Waits until the earlier requests to the partition of a record are answered, so that waiting records share the next
+    /// request. The caller drops the turn after the answer. None: there is nothing to wait for.
     async fn turn(&self, _record: &Record) -> Option<Turn> {
         None
     }
 
-    /// How many partitions a topic has, as far as that is known without asking: a record goes to the one that
-    /// the [hash](crate::domain::key_hash) of its key says.
+    /// Number of partitions of a topic, if it is known without a request. The [hash](crate::domain::key_hash) of its key
+    /// decides the partition of a record.
     fn known_partitions(&self, _topic: &str) -> Option<u32> {
         None
     }
 
-    /// Asks whether the partition of a record takes records again, where it lately took none. Whoever probes
-    /// asks first: a record that is sent in vain may be written and come twice.
+    /// Checks whether the partition of a record accepts records again, if it accepted none before. A probe checks first:
+    /// a record that is sent in vain may be written, and published twice.
     async fn ask_partition(&self, _record: &Record) -> Result<(), PublishError> {
         Ok(())
     }
@@ -211,18 +211,17 @@ pub trait Publisher: Send + Sync + 'static {
     /// Sends one record and waits for the broker's acknowledgement (acks=all) or the failure.
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError>;
 
-    /// The same for one of many records that have waited already: it may wait a little longer for
-    /// others to share its request.
+    /// The same for one of many records that have waited already: it may wait a little longer to share a request.
     async fn publish_in_bulk(&self, record: &Record) -> Result<Acknowledged, PublishError> {
         self.publish(record).await
     }
 
-    /// How many partitions a topic has; an error where the broker is away or the topic is missing.
+    /// Number of partitions of a topic; an error if the broker is away or the topic is missing.
     async fn partitions(&self, topic: &str) -> Result<u32, PublishError>;
 
     /// Creates the topics that are missing.
     async fn create_topics(&self, topics: &[String], partitions: u32) -> Result<(), PublishError>;
 
-    /// Waits for what is in flight, at most until the deadline.
+    /// Waits for records in flight, at most for `deadline`.
     async fn flush(&self, deadline: std::time::Duration);
 }

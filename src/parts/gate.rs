@@ -40,7 +40,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::domain::{CampaignId, ParticipationId};
-pub use crate::domain::{Mark, Return, Seat};
+pub use crate::domain::{Mark, Return, UserUnits};
 
 /// The largest whole number that Lua 5.1 counts with exactly; more stock than this is no stock limit
 /// anybody could reach.
@@ -127,7 +127,7 @@ pub trait Gate: Send + Sync + 'static {
         campaign: CampaignId,
         epoch: u64,
         settings: &Settings,
-        seats: &[Seat],
+        users: &[UserUnits],
         mark: Mark,
     ) -> Result<bool, GateError>;
 

@@ -72,7 +72,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use self::bounded::{Db, Tx};
 use self::sql::Sql;
 use crate::domain::Instant;
-use crate::runtime::clock::{Clock, Told};
+use crate::runtime::clock::{Clock, TimeReading};
 
 /// Longest wait for the answer to a statement that reads a lot.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -197,16 +197,16 @@ impl Store {
     }
 
     /// The same, for the clock of this store to follow from then on.
-    pub async fn ask_time(&self) -> Result<Told, StoreError> {
+    pub async fn ask_time(&self) -> Result<TimeReading, StoreError> {
         let asked = Moment::now();
         let time = self.time().await?;
-        let told = Told {
+        let reading = TimeReading {
             asked,
             time,
             answered: Moment::now(),
         };
-        self.clock.follow(told);
-        Ok(told)
+        self.clock.follow(reading);
+        Ok(reading)
     }
 
     /// The same store with at most this many statements at a time, counted over all clones of the result; more

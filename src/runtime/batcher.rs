@@ -1,12 +1,12 @@
-//! A lane: one worker with its bounded queue. It takes whatever is waiting, up to a bound, and gives
-//! it to its work in one piece; while that runs, the next piece gathers. So a batch is as large as
-//! the load makes it, and nobody waits for a batch to fill. Work that costs much for each piece and little for
-//! each item can have a pace: after a crowd the next piece gathers a little longer, so that it is larger.
+//! A batcher: one worker with a bounded queue. The worker takes all items that wait, up to a maximum, and processes
+//! them together; the next batch gathers meanwhile. So a batch is as large as the load makes it, and no item waits for
+//! a batch to fill. Work that costs much for each batch and little for each item can have a pace: after a full batch
+//! the next one gathers a little longer.
 //!
-//! It does not know its items. A caller that waits for the result of its item takes a place first; there are only as
-//! many places as are served in time: see [`room`].
+//! A batcher does not know its items. A caller that waits for the result of its item takes a slot first; there are
+//! only as many slots as can be served in time: see [`limit`].
 
-mod room;
+mod limit;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,44 +16,44 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-pub use self::room::Seat;
-use self::room::{Bounds, Room};
+pub use self::limit::Occupancy;
+use self::limit::{Bounds, Limit};
 use crate::domain::CampaignId;
 use crate::runtime::supervisor::{Policy, Spawner, Stage};
 
-/// Upper bounds in seconds of histograms of what is waited for in and behind lanes: the lower half resolves a
-/// quiet service, the upper half an overload.
+/// Upper bounds, in seconds, of histograms of waits in batchers: the lower half resolves a quiet service, the upper half
+/// an overload.
 pub const WAIT_BUCKETS: [f64; 18] = [
     0.000_25, 0.000_5, 0.001, 0.001_5, 0.002, 0.003, 0.005, 0.007_5, 0.01, 0.015, 0.025, 0.035,
     0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
 ];
 
-/// The bounds of a set of lanes.
+/// The configuration of a set of batchers.
 #[derive(Clone, Copy, Debug)]
-pub struct LaneConfig {
-    /// Lanes; a campaign always goes to the same one.
+pub struct BatcherConfig {
+    /// Batchers; a campaign always goes to the same one.
     pub count: usize,
-    /// Places in each lane at most.
+    /// Capacity of each queue.
     pub capacity: usize,
-    /// Items in one piece of work at most.
+    /// Maximum number of items in a batch.
     pub batch_max: usize,
-    /// Longest wait of a caller with a place.
+    /// Longest wait of a caller with a slot.
     pub wait_max: Duration,
-    /// What lies at least between the beginnings of a piece with a crowd in it and of the next one.
+    /// Shortest time from the beginning of a batch of at least [`PACED_ITEMS_MIN`] items to the next batch.
     pub pace: Duration,
 }
 
-/// So many in one piece are a crowd. Fewer are answered sooner than a pace would have them.
-const CROWD: usize = 4;
+/// Smaller batches have no pace: waiting would make the answer to few callers late.
+const PACED_ITEMS_MIN: usize = 4;
 
-/// A lane from outside.
+/// The callers' end of a batcher.
 #[derive(Debug)]
-struct Lane<T> {
+struct Batcher<T> {
     queue: mpsc::Sender<T>,
-    room: Arc<Room>,
+    limit: Arc<Limit>,
 }
 
-impl LaneConfig {
+impl BatcherConfig {
     fn bounds(&self) -> Bounds {
         let number = |items: usize| u64::try_from(items.max(1)).unwrap_or(u64::MAX);
         Bounds {
@@ -64,104 +64,102 @@ impl LaneConfig {
     }
 }
 
-/// A set of lanes, chosen by campaign.
+/// A set of batchers, chosen by campaign.
 #[derive(Debug)]
-pub struct Lanes<T> {
-    lanes: Arc<[Lane<T>]>,
+pub struct Batchers<T> {
+    batchers: Arc<[Batcher<T>]>,
 }
 
-impl<T> Clone for Lanes<T> {
+impl<T> Clone for Batchers<T> {
     fn clone(&self) -> Self {
         Self {
-            lanes: Arc::clone(&self.lanes),
+            batchers: Arc::clone(&self.batchers),
         }
     }
 }
 
-/// A place kept in a lane.
+/// A slot reserved in a queue.
 #[derive(Debug)]
-pub struct Place<T> {
+pub struct Slot<T> {
     permit: mpsc::OwnedPermit<T>,
-    seat: Seat,
+    occupancy: Occupancy,
 }
 
-impl<T> Place<T> {
-    /// Queues the item. The seat is to be kept until it is known what became of it.
-    pub fn send(self, item: T) -> Seat {
+impl<T> Slot<T> {
+    /// Queues the item. The caller drops the occupancy when it has the result.
+    pub fn send(self, item: T) -> Occupancy {
         self.permit.send(item);
-        self.seat
+        self.occupancy
     }
 }
 
-impl<T: Send + 'static> Lanes<T> {
-    /// Starts the lanes. When they are stopped they first finish what is queued.
+impl<T: Send + 'static> Batchers<T> {
+    /// Starts the batchers. When they are stopped they first process the queued items.
     pub fn start<W, F>(
         spawner: &Spawner,
         name: &'static str,
         stage: Stage,
-        config: LaneConfig,
+        config: BatcherConfig,
         work: W,
     ) -> Self
     where
         W: Fn(Vec<T>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let lanes = (0..config.count.max(1)).map(|_| {
+        let batchers = (0..config.count.max(1)).map(|_| {
             let (queue, waiting) = mpsc::channel(config.capacity);
             let waiting = Arc::new(Mutex::new(waiting));
             let work = work.clone();
             spawner.start(name, stage, Policy::restart(), move |stop| {
                 run(Arc::clone(&waiting), work.clone(), config, stop)
             });
-            let room = Arc::new(Room::new(config.bounds()));
-            Lane { queue, room }
+            let limit = Arc::new(Limit::new(config.bounds()));
+            Batcher { queue, limit }
         });
         Self {
-            lanes: lanes.collect(),
+            batchers: batchers.collect(),
         }
     }
 
-    /// Keeps a place for a campaign's item, or says at once that there is none.
+    /// Reserves a slot for a campaign's item; none: the batcher is full.
     #[must_use]
-    pub fn reserve(&self, campaign: CampaignId) -> Option<Place<T>> {
-        let lane = self.lane(campaign)?;
-        let seat = lane.room.enter(campaign)?;
-        let permit = lane.queue.clone().try_reserve_owned().ok()?;
-        Some(Place { permit, seat })
+    pub fn reserve(&self, campaign: CampaignId) -> Option<Slot<T>> {
+        let batcher = self.of(campaign)?;
+        let occupancy = batcher.limit.acquire(campaign)?;
+        let permit = batcher.queue.clone().try_reserve_owned().ok()?;
+        Some(Slot { permit, occupancy })
     }
 
-    /// Whether there is a place for a campaign's item: for refusing early, before anything else is
-    /// done. It may be gone a moment later.
+    /// Whether there is a slot for a campaign's item now, for an early rejection. It may be taken a moment later.
     #[must_use]
-    pub fn has_place(&self, campaign: CampaignId) -> bool {
-        self.lane(campaign)
-            .is_some_and(|lane| lane.room.has_seat(campaign))
+    pub fn has_slot(&self, campaign: CampaignId) -> bool {
+        self.of(campaign)
+            .is_some_and(|batcher| batcher.limit.has_room(campaign))
     }
 
-    /// Queues an item, or gives it back when there is no room.
+    /// Queues an item, or returns it if the queue is full.
     pub fn offer(&self, campaign: CampaignId, item: T) -> Result<(), T> {
-        match self.lane(campaign) {
-            Some(lane) => lane.queue.try_send(item).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(item) | mpsc::error::TrySendError::Closed(item) => {
-                    item
-                }
-            }),
+        match self.of(campaign) {
+            Some(batcher) => batcher
+                .queue
+                .try_send(item)
+                .map_err(mpsc::error::TrySendError::into_inner),
             None => Err(item),
         }
     }
 
-    fn lane(&self, campaign: CampaignId) -> Option<&Lane<T>> {
-        let count = u64::try_from(self.lanes.len()).ok()?;
+    fn of(&self, campaign: CampaignId) -> Option<&Batcher<T>> {
+        let count = u64::try_from(self.batchers.len()).ok()?;
         let index = campaign.0.unsigned_abs().checked_rem(count)?;
-        self.lanes.get(usize::try_from(index).ok()?)
+        self.batchers.get(usize::try_from(index).ok()?)
     }
 }
 
-/// The queue outlives a restart of its worker: what had not been taken is still there.
+/// The queue outlives a restart of its worker, with the items that were not taken.
 async fn run<T, W, F>(
     waiting: Arc<Mutex<mpsc::Receiver<T>>>,
     work: W,
-    config: LaneConfig,
+    config: BatcherConfig,
     stop: CancellationToken,
 ) -> Result<(), crate::runtime::supervisor::BoxError>
 where
@@ -180,9 +178,9 @@ where
             }
         }
         let next = Instant::now() + config.pace;
-        let crowded = batch.len() >= CROWD;
+        let is_paced = batch.len() >= PACED_ITEMS_MIN;
         work(batch).await;
-        if crowded && Instant::now() < next {
+        if is_paced && Instant::now() < next {
             sleep_until(next).await;
         }
     }
@@ -196,10 +194,10 @@ mod tests {
 
     const PACE: Duration = Duration::from_millis(2);
 
-    /// How long after the first piece each one began, and how many were in it. Of those who come, each
-    /// number says how many come together, as soon as the piece before them is done.
-    async fn pieces(coming: &[usize]) -> Vec<(Duration, usize)> {
-        let config = LaneConfig {
+    /// The beginning of each batch after the first one, and its size. Each number of `coming` is a group of items that
+    /// arrives when the batch before it is done.
+    async fn batches(coming: &[usize]) -> Vec<(Duration, usize)> {
+        let config = BatcherConfig {
             count: 1,
             capacity: 64,
             batch_max: 8,
@@ -229,20 +227,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn after_a_full_batch_the_next_one_gathers_for_one_pace() {
-        let found = pieces(&[8, 8, 4]).await;
+        let found = batches(&[8, 8, 4]).await;
         assert_eq!(found, [(Duration::ZERO, 8), (PACE, 8), (PACE * 2, 4)]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_a_small_batch_nobody_waits() {
-        let found = pieces(&[1, CROWD - 1, 2]).await;
+        let found = batches(&[1, PACED_ITEMS_MIN - 1, 2]).await;
         let times: Vec<Duration> = found.iter().map(|(at, _)| *at).collect();
         assert_eq!(times, [Duration::ZERO; 3]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn rows_beyond_one_batch_are_not_lost() {
-        let found = pieces(&[20, 1]).await;
+        let found = batches(&[20, 1]).await;
         assert_eq!(found.iter().map(|(_, count)| count).sum::<usize>(), 21);
     }
 }

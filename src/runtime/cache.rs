@@ -1,5 +1,5 @@
-//! One shared read, repeated less often the slower it is: with a broker away for hours there
-//! is much to count, and counting it must not become the work. It does not know what is read.
+//! One shared read, repeated less often the slower it is: after hours without a broker there is much to count, and the
+//! counting must not become the load. It does not know the values.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use moka::Expiry;
 use moka::future::Cache;
 
-/// A read may take one part of this many of the time.
+/// Reads take at most one part of this many of the time.
 const SHARE: u32 = 20;
 
-/// What was read last.
+/// The last value that was read.
 #[derive(Clone)]
 pub struct Reading<T> {
     last: Cache<(), Taken<T>>,
@@ -32,15 +32,15 @@ impl<T> Expiry<(), Taken<T>> for ByEffort {
 }
 
 impl<T: Clone + Send + Sync + 'static> Reading<T> {
-    /// Kept for the shorter time if it took none, and for the longer however long it took.
+    /// A value is cached for twenty times the duration of its read, within these bounds.
     #[must_use]
-    pub fn kept_for(ages: RangeInclusive<Duration>) -> Self {
+    pub fn cached_for(ages: RangeInclusive<Duration>) -> Self {
         Self {
             last: Cache::builder().expire_after(ByEffort(ages)).build(),
         }
     }
 
-    /// What was read last, or is read now: once, however many ask meanwhile.
+    /// The cached value, or a new one. Concurrent callers share one read.
     pub async fn get<E: Send + Sync + 'static>(
         &self,
         read: impl Future<Output = Result<T, E>>,

@@ -10,11 +10,10 @@ use std::time::{Duration, Instant as Moment};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-pub use self::database::{DatabaseClock, Told};
+pub use self::database::{DatabaseClock, TimeReading};
 use crate::domain::Instant;
 
-/// How far off the machine's clock is made to be, for tests of clocks that jump: milliseconds, by the
-/// failpoint `clock.system`.
+/// A shift of the machine's clock in milliseconds, for tests of clocks that jump: the failpoint `clock.system`.
 #[cfg(feature = "failpoints")]
 fn shift() -> TimeDelta {
     let millis = |text: Option<String>| text.and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -35,7 +34,7 @@ pub enum Clock {
     System,
     /// A clock that stops until it is set: milliseconds since the Unix epoch.
     Manual(Arc<AtomicI64>),
-    /// The database's, as far as it is known here; the machine's until the database has told its time.
+    /// The database's clock; the machine's until the first reading.
     Database(Arc<DatabaseClock>),
 }
 
@@ -52,10 +51,10 @@ impl Clock {
         Self::Database(Arc::default())
     }
 
-    /// Follows what the database told, if it is a clock that does.
-    pub fn follow(&self, told: Told) {
+    /// Follows a reading of the database's clock, if this clock follows it.
+    pub fn follow(&self, reading: TimeReading) {
         if let Self::Database(database) = self {
-            database.follow(told);
+            database.follow(reading);
         }
     }
 
@@ -72,14 +71,14 @@ impl Clock {
                 DateTime::from_timestamp_millis(millis.load(Ordering::SeqCst)).unwrap_or_default()
             }
             Self::Database(database) => {
-                let told = database.time_at(Moment::now());
-                told.unwrap_or_else(|| Self::System.now())
+                let time = database.time_at(Moment::now());
+                time.unwrap_or_else(|| Self::System.now())
             }
         }
     }
 
-    /// The earliest and the latest that the time can be now, by the clock that decides. A "no" that
-    /// depends on the time is certain only when it is right throughout.
+    /// The earliest and the latest possible time now, by the deciding clock. A rejection that depends on the time is certain
+    /// only if it is right for the whole range.
     #[must_use]
     pub fn range(&self) -> RangeInclusive<Instant> {
         match self {

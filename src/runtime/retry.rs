@@ -9,17 +9,13 @@ use std::time::Duration;
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
-use serde::{Deserialize, Serialize};
 
 /// How often, and how far apart, something is tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Policy {
     /// Bound of the first delay.
-    #[serde(with = "humantime_serde")]
     pub initial: Duration,
     /// Bound no delay exceeds.
-    #[serde(with = "humantime_serde")]
     pub max: Duration,
     /// How much the bound grows with each attempt.
     pub multiplier: f64,

@@ -6,10 +6,21 @@ mod bounds;
 mod kind;
 mod list;
 
+use std::time::Duration;
+
 pub use bounds::Bounds;
 pub(crate) use kind::plain;
 pub use kind::{AnySetting, Kind, Setting, duration_text, read};
 pub use list::Names;
+
+/// Units of durations in declarations.
+pub const MILLISECOND: Duration = Duration::from_millis(1);
+/// A second.
+pub const SECOND: Duration = Duration::from_secs(1);
+/// A minute.
+pub const MINUTE: Duration = Duration::from_secs(60);
+/// A day.
+pub const DAY: Duration = Duration::from_secs(86_400);
 
 /// Prefix of the environment variables.
 pub const PREFIX: &str = "FIRSTCOME_";

@@ -1,9 +1,9 @@
 //! Traces (`OpenTelemetry`): a participation as one trace, from its request through gate and commit, the
-//! outbox and the relay, to the consumers. It decides once, when a request comes in, whether that is
-//! traced; from then on the trace goes where the event goes, as its W3C `traceparent`. What is not
-//! traced costs a look at one flag, and nothing ever waits for a span.
+//! outbox and the relay, to the consumers. Whether a request is traced is decided once, when it arrives; then the trace
+//! follows the event as its W3C `traceparent`. Without a trace the cost is one check of a flag, and nothing waits for a
+//! span.
 //!
-//! Like the log, it is one for the process: [`Traces::start`] puts it in place.
+//! Like the log, there is one for the process: [`Traces::start`] installs it.
 
 mod export;
 mod parent;
@@ -32,11 +32,11 @@ use self::export::{Counts, Sender};
 use crate::runtime::settings::settings;
 use crate::runtime::web;
 
-/// Spans that wait to be exported; what is over that is dropped.
+/// Capacity of the queue of spans to export; more are dropped.
 const QUEUE_SPANS_MAX: usize = 8_192;
 /// Spans in one export.
 const EXPORT_SPANS_MAX: usize = 512;
-/// How long a span waits for others to be exported with it.
+/// Interval of exports.
 const EXPORT_PAUSE: Duration = Duration::from_secs(1);
 
 static TRACED: OnceLock<Sampled> = OnceLock::new();
@@ -112,7 +112,7 @@ pub struct Traces {
     provider: SdkTracerProvider,
 }
 
-/// Makes visible how exports ended.
+/// Registers the metrics of exports.
 pub fn register(registry: &mut Registry) {
     COUNTS.register(registry);
 }
@@ -150,7 +150,7 @@ impl Traces {
                     .with_batch_config(batches)
                     .build(),
             )
-            // What begins or follows a trace was decided before it is asked to.
+            // Sampling is decided before a span begins.
             .with_sampler(Sampler::AlwaysOn)
             .with_resource(resource)
             .build();
@@ -162,12 +162,12 @@ impl Traces {
         Ok(Some(Self { provider }))
     }
 
-    /// Exports what waits, for so long at most. Blocks, and the runtime of the exports must still run.
+    /// Exports the queued spans, for at most `within`. It blocks, and needs the runtime of the exports.
     pub fn stop(self, within: Duration) {
         if let Err(error) = self.provider.shutdown_with_timeout(within) {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "traces were cut off"
+                "not all spans were exported before the end"
             );
         }
     }
@@ -181,13 +181,12 @@ pub fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// A span of a trace; it ends when it is dropped. On the heap, because almost nothing is traced and everything
-/// has room for one.
+/// A span of a trace; it ends when it is dropped. Boxed, because many types hold an optional span and few have one.
 #[derive(Debug)]
 pub struct Traced(Box<Span>);
 
 impl Traced {
-    /// Where this span stands, for what follows from it.
+    /// The place of this span, for spans that follow from it.
     #[must_use]
     pub fn traceparent(&self) -> String {
         parent::written(self.0.span_context())
@@ -199,32 +198,32 @@ impl Traced {
         self.0.span_context().trace_id().to_string()
     }
 
-    /// Calls the span by a name that was not known when it began.
+    /// Sets the name.
     pub fn rename(&mut self, name: String) {
         self.0.update_name(name);
     }
 
-    /// Notes something about it.
+    /// Sets an attribute.
     pub fn note(&mut self, key: &'static str, value: impl Into<Value>) {
         self.0.set_attribute(KeyValue::new(key, value));
     }
 
-    /// Notes that it failed, and how.
+    /// Marks the span as failed.
     pub fn failed(&mut self, how: &'static str) {
         self.0.set_status(Status::error(how));
     }
 }
 
-/// Who decides whether a request that comes with a trace is traced.
+/// Who decides whether a request with a trace is traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sampling {
-    /// Its sender, who is believed.
+    /// Its sender, which is trusted.
     Theirs,
-    /// The share, as for requests without a trace: anybody could have sent it.
+    /// The configured share, as for requests without a trace: the sender is not trusted.
     Ours,
 }
 
-/// The span of a request, if it is traced. It stands in the trace that the request came with, if any.
+/// The span of a request, if it is traced. It belongs to the trace of the request, if there is one.
 #[must_use]
 pub fn begin(traceparent: Option<&str>, sampling: Sampling, name: &'static str) -> Option<Traced> {
     let sampled = TRACED.get()?;
@@ -250,7 +249,7 @@ pub fn is_on() -> bool {
     TRACED.get().is_some()
 }
 
-/// A span that follows from one elsewhere, if that is traced.
+/// A span that follows from another one, if that is traced.
 #[must_use]
 pub fn follow(traceparent: Option<&str>, name: &'static str, kind: SpanKind) -> Option<Traced> {
     let sampled = TRACED.get()?;

@@ -12,14 +12,14 @@ use tokio::sync::oneshot;
 use crate::domain::CampaignId;
 use crate::domain::metric;
 use crate::parts::gate::{Admission, Entrant, Gate, GateError};
-use crate::runtime::batcher::{LaneConfig, Lanes, WAIT_BUCKETS};
+use crate::runtime::batcher::{BatcherConfig, Batchers, WAIT_BUCKETS};
 use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::supervisor::{Spawner, Stage};
 
 /// Batches calls of the gate.
 #[derive(Clone)]
 pub struct AdmissionBatcher {
-    batchers: Lanes<AdmissionRequest>,
+    batchers: Batchers<AdmissionRequest>,
     waits: Histogram,
 }
 
@@ -60,10 +60,10 @@ impl AdmissionBatcher {
     pub fn start(
         spawner: &Spawner,
         gate: Arc<dyn Gate>,
-        config: LaneConfig,
+        config: BatcherConfig,
         lease: Duration,
     ) -> Self {
-        let batchers = Lanes::start(
+        let batchers = Batchers::start(
             spawner,
             "admission.batch",
             Stage::Admission,

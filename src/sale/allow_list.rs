@@ -19,7 +19,7 @@ pub use self::import::Upload;
 pub use self::lines::BadLine;
 use crate::domain::{AllowListId, CampaignId, Origin, State, UserId};
 use crate::parts::store::{AllowList, Enforced, Store, StoreError};
-use crate::runtime::batcher::{LaneConfig, Lanes};
+use crate::runtime::batcher::{BatcherConfig, Batchers};
 use crate::runtime::settings::settings;
 use crate::runtime::supervisor::{Spawner, Stage};
 use crate::sale::catalogue::Catalogue;
@@ -124,7 +124,7 @@ pub struct AllowLists {
     config: AllowListConfig,
     imports: Arc<Semaphore>,
     answers: Answers,
-    batchers: Lanes<LookupRequest>,
+    batchers: Batchers<LookupRequest>,
     /// Notified when a list is replaced or removed.
     ended: Arc<Notify>,
 }
@@ -140,7 +140,7 @@ impl AllowLists {
     ) -> Self {
         let answers = Answers::new(config.answers_max);
         let ended = Arc::new(Notify::new());
-        let bounds = LaneConfig {
+        let bounds = BatcherConfig {
             count: BATCHERS,
             capacity: config.waiting_max,
             batch_max: LOOKUP_ROWS_MAX,
@@ -148,7 +148,7 @@ impl AllowLists {
             pace: Duration::ZERO,
         };
         let parts = (store.clone(), answers.clone());
-        let batchers = Lanes::start(
+        let batchers = Batchers::start(
             spawner,
             "allow_list.batch",
             Stage::Admission,

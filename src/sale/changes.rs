@@ -21,7 +21,7 @@ pub use self::expiry::start as start_expiry;
 pub use self::revocation::{Revocations, start as start_revocations};
 use crate::domain::{CampaignId, Obstacle, Origin, Participation, Wish};
 use crate::parts::store::Wished;
-use crate::runtime::batcher::{LaneConfig, Lanes, Place};
+use crate::runtime::batcher::{BatcherConfig, Batchers, Slot};
 use crate::runtime::supervisor::{Spawner, Stage};
 use crate::sale::payment::{Payability, PaymentError};
 
@@ -59,7 +59,7 @@ struct Inner {
     /// None: this process does not know where the rewards are.
     revocations: Option<Revocations>,
     committer: Arc<Committer>,
-    lanes: Lanes<Queued>,
+    lanes: Batchers<Queued>,
 }
 
 /// What the payer says of the payment.
@@ -131,11 +131,11 @@ impl Changes {
         committer: Committer,
         payments: Payments,
         revocations: Option<Revocations>,
-        lanes: LaneConfig,
+        lanes: BatcherConfig,
     ) -> Self {
         let committer = Arc::new(committer);
         let granting = Arc::clone(&committer);
-        let lanes = Lanes::start(
+        let lanes = Batchers::start(
             spawner,
             "changes.lane",
             Stage::Writer,
@@ -201,7 +201,7 @@ impl Changes {
 impl Inner {
     /// A place for what was authorised, or suspended, which is worth waiting for: many whom the provider
     /// answered at the same time come at the same time.
-    async fn place_in_time(&self, campaign: CampaignId) -> Option<Place<Queued>> {
+    async fn place_in_time(&self, campaign: CampaignId) -> Option<Slot<Queued>> {
         let deadline = Instant::now() + PLACE_WAIT_MAX;
         loop {
             if let Some(place) = self.lanes.reserve(campaign) {
@@ -216,7 +216,7 @@ impl Inner {
 
     /// Has the wish granted in the next transaction, and says how it stands.
     async fn grant(
-        place: Place<Queued>,
+        place: Slot<Queued>,
         stands: &Participation,
         wish: Wish,
         context: ChangeContext,

@@ -16,7 +16,7 @@ use crate::domain::{
 use crate::parts::store::{
     Applicant, Closing, CommitError, Decision, DirectOutcome, Making, Store,
 };
-use crate::runtime::batcher::{LaneConfig, Lanes};
+use crate::runtime::batcher::{BatcherConfig, Batchers};
 use crate::runtime::clock::Clock;
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Stage};
@@ -55,7 +55,7 @@ pub enum DirectAnswer {
 #[derive(Clone, Debug)]
 pub struct DirectConfig {
     /// Queue and batch.
-    pub lanes: LaneConfig,
+    pub lanes: BatcherConfig,
     /// How deadlocks and lock waits are retried.
     pub contention: retry::Policy,
     /// How long a transaction may take.
@@ -74,7 +74,7 @@ struct Queued {
 /// Admits and commits without a gate.
 #[derive(Clone)]
 pub struct Direct {
-    lanes: Lanes<Queued>,
+    lanes: Batchers<Queued>,
     committer: Arc<DirectCommitter>,
 }
 
@@ -96,7 +96,7 @@ impl Direct {
             config,
         });
         let worker = Arc::clone(&committer);
-        let lanes = Lanes::start(
+        let lanes = Batchers::start(
             spawner,
             "direct.lane",
             Stage::Writer,

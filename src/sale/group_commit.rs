@@ -16,7 +16,7 @@ use crate::domain::metric;
 use crate::domain::{self, Campaign, CampaignId, Fresh};
 use crate::parts::gate::Gate;
 use crate::parts::store::{Intake, Store};
-use crate::runtime::batcher::{LaneConfig, Lanes, Place, WAIT_BUCKETS};
+use crate::runtime::batcher::{BatcherConfig, Batchers, Slot, WAIT_BUCKETS};
 use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Stage};
@@ -45,7 +45,7 @@ pub enum CommitResult {
 #[derive(Clone, Copy, Debug)]
 pub struct WriterConfig {
     /// Queue and batch.
-    pub lanes: LaneConfig,
+    pub lanes: BatcherConfig,
     /// What must be left of a lease when a transaction begins.
     pub lease_margin: Duration,
     /// How deadlocks and lock waits are retried.
@@ -66,7 +66,7 @@ pub struct Job {
 }
 
 /// A place in the writer's queue, taken before a unit is.
-pub struct WriterSlot(Place<Queued>);
+pub struct WriterSlot(Slot<Queued>);
 
 struct Queued {
     job: Job,
@@ -77,7 +77,7 @@ struct Queued {
 /// Commits participations in groups.
 #[derive(Clone)]
 pub struct Writer {
-    lanes: Lanes<Queued>,
+    lanes: Batchers<Queued>,
     committer: Arc<Committer>,
 }
 
@@ -104,7 +104,7 @@ impl Writer {
             },
         });
         let of_batches = Arc::clone(&committer);
-        let lanes = Lanes::start(
+        let lanes = Batchers::start(
             spawner,
             "writer.lane",
             Stage::Writer,
@@ -133,7 +133,7 @@ impl Writer {
     /// Whether there is a place now.
     #[must_use]
     pub fn has_place(&self, campaign: CampaignId) -> bool {
-        self.lanes.has_place(campaign)
+        self.lanes.has_slot(campaign)
     }
 
     /// Commits in the next group, and waits for the result.

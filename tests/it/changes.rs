@@ -13,7 +13,7 @@ use firstcome::domain::{
 };
 use firstcome::parts::gate::ScriptGate;
 use firstcome::parts::store::{BatchOutcome, Intake, PassedOver, Store, Wished, Without};
-use firstcome::runtime::batcher::LaneConfig;
+use firstcome::runtime::batcher::BatcherConfig;
 use firstcome::runtime::clock::Clock;
 use firstcome::runtime::retry::Policy;
 use firstcome::runtime::supervisor::Supervisor;
@@ -263,7 +263,7 @@ pub fn changes_with(
         provider: Some(provider),
         timeout: Duration::from_secs(5),
     };
-    let lanes = LaneConfig {
+    let lanes = BatcherConfig {
         count: 1,
         capacity: 1_000,
         batch_max: 100,

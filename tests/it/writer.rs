@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use firstcome::domain::{
-    Campaign, CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, Seat, Status,
-    UserId, to_stored_precision,
+    Campaign, CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
+    UserUnits, to_stored_precision,
 };
 use firstcome::parts::gate::{
     Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
     KeyDigest, KeyRefused, Lease, Mark, Return, Settings,
 };
 use firstcome::parts::store::Intake;
-use firstcome::runtime::batcher::LaneConfig;
+use firstcome::runtime::batcher::BatcherConfig;
 use firstcome::runtime::clock::Clock;
 use firstcome::runtime::retry;
 use firstcome::runtime::supervisor::Supervisor;
@@ -93,7 +93,7 @@ impl Gate for YesGate {
         _: CampaignId,
         _: u64,
         _: &Settings,
-        _: &[Seat],
+        _: &[UserUnits],
         _: Mark,
     ) -> Result<bool, GateError> {
         Ok(true)
@@ -118,7 +118,7 @@ impl Gate for YesGate {
 
 fn config() -> WriterConfig {
     WriterConfig {
-        lanes: LaneConfig {
+        lanes: BatcherConfig {
             count: 2,
             capacity: 1_000,
             batch_max: 64,

@@ -1,10 +1,10 @@
-//! How often log-ins may fail. What counts is failures and not attempts: each attempt is counted as a failure
-//! when it begins, and taken back when its password is right. A stranger cannot lock the owner out: from an
-//! address that the owner logged in from lately a right password is accepted whatever others try elsewhere.
-//! Where failures cannot be counted, nobody logs in: passwords would be guessed in that time.
+//! Limits of failed log-ins. An attempt counts as a failure when it begins, and is uncounted if its password is correct. A
+//! stranger cannot lock the owner out: from an address that the owner used recently a correct password is accepted,
+//! whatever others try elsewhere. While failures cannot be counted, nobody logs in, because passwords could be guessed
+//! without limit.
 //!
-//! Each password costs a hash, a right one too. So one login name has a rate of log-ins, whatever their outcome, and
-//! few of one name or from one address are in progress at once. Known addresses of a name share neither with others.
+//! Each password costs a hash, a correct one too. So one login name has a rate of log-ins, whatever their outcome, and few
+//! log-ins of one name or from one address are in progress at once. Known addresses of a name have limits of their own.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::{AccountError, AccountsConfig};
 use crate::access::limits::network;
 use crate::parts::gate::{Bucket, Digest, LoginBounds, LoginEnd, LoginTry, ScriptGate, Taken};
 
-/// When to try again after others were in progress: about as long as a hash takes, and its queue.
+/// `Retry-After` if too many are in progress: about as long as a hash and its queue take.
 const CONCURRENT_WAIT: Duration = Duration::from_secs(1);
 
 /// Counts log-ins that fail.
@@ -50,13 +50,13 @@ impl Attempts {
         }
     }
 
-    /// Begins a log-in, if it is not to wait.
+    /// Begins a log-in, unless it must wait.
     pub async fn begin(
         &self,
         login: &str,
         address: Option<IpAddr>,
     ) -> Result<Attempt<'_>, AccountError> {
-        // Not the name as it is: it is as long as somebody likes, and says who they are.
+        // A digest, because the name may be long, and is personal.
         let name = Digest::of(&login.to_lowercase());
         let address = name_of(address);
         let tried = self.failures.try_login(name, &address, &self.bounds);
@@ -96,7 +96,7 @@ impl Attempts {
         Ok(attempt)
     }
 
-    /// Counts a failure of an address that is of no login name, unless it failed too often already.
+    /// Counts a failure of an address without a login name; an error: the address failed too often.
     pub async fn fail_from(&self, address: Option<IpAddr>) -> Result<(), AccountError> {
         match self.take_of_address(&name_of(address)).await? {
             None => Ok(()),
@@ -104,7 +104,7 @@ impl Attempts {
         }
     }
 
-    /// Counts a failure against an address: how long to wait, if that fails too often.
+    /// Counts a failure of an address: how long to wait, if it failed too often.
     async fn take_of_address(&self, address: &str) -> Result<Option<Duration>, AccountError> {
         match self.address {
             Some(bucket) => self.take(&bucket_of(address), bucket).await,
@@ -120,7 +120,7 @@ impl Attempts {
     }
 }
 
-/// What an address is counted by.
+/// The name of an address in the counters.
 fn name_of(address: Option<IpAddr>) -> String {
     address.map_or_else(|| "unknown".to_owned(), network)
 }
@@ -130,7 +130,7 @@ fn bucket_of(address: &str) -> String {
 }
 
 impl Attempt<'_> {
-    /// Takes the attempt back: its password was right, or nobody looked at it.
+    /// Uncounts the attempt: its password was correct, or was not checked.
     pub async fn end(&self, end: LoginEnd) {
         let ended = async {
             self.forget_name(end).await?;
@@ -139,7 +139,7 @@ impl Attempt<'_> {
         if let Err(error) = ended.await {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
-                "a log-in stays counted as a failure"
+                "cannot uncount a log-in"
             );
         }
     }
@@ -153,8 +153,8 @@ impl Attempt<'_> {
         Ok(ended.await?)
     }
 
-    /// Counts the attempt against its login name: how long to wait, if too many were tried. It is not taken back:
-    /// the hash was computed, whatever came of it.
+    /// Counts the attempt of its login name: how long to wait, if there were too many. It stays counted, because each
+    /// attempt costs a hash.
     async fn take_of_name(&self) -> Result<Option<Duration>, AccountError> {
         let Some(bucket) = self.attempts.name else {
             return Ok(None);

@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use crate::access::limits::Rate;
 use crate::parts::gate::{Lifetime, LoginBounds};
-use crate::runtime::settings::settings;
-
-const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(86_400);
+use crate::runtime::settings::{DAY, MINUTE, SECOND, settings};
 
 /// The least cost of a hash, from OWASP's *Password Storage Cheat Sheet*: memory, and the least product of memory and
 /// iterations of the pairs it treats as equal (7 MiB and 5, …, 46 MiB and 1).
@@ -47,7 +43,7 @@ settings! {
         password_memory_kib: u32 = 19_456, in MEMORY_KIB_MIN..=1_048_576;
         /// Iterations of a password hash
         password_iterations: u32 = 2, in 1..=20;
-        /// Lanes of a password hash
+        /// Batchers of a password hash
         password_lanes: u32 = 1, in 1..=16;
         /// Passwords that are hashed at the same time
         hashing_max: usize = half_of_the_threads(), in 1..=64, shown "half as many as the machine has threads";

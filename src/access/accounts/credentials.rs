@@ -21,6 +21,24 @@ pub struct Credentials<'a> {
     pub address: Option<IpAddr>,
 }
 
+impl<'a> Credentials<'a> {
+    /// The credentials that the owner of an account shows.
+    pub(super) fn of(
+        account: &'a Account,
+        password: &'a SecretString,
+        code: Option<&'a str>,
+        address: Option<IpAddr>,
+    ) -> Self {
+        let login = account.login.as_str();
+        Self {
+            login,
+            password,
+            code,
+            address,
+        }
+    }
+}
+
 /// Whether a one-time code is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CodeCheck {

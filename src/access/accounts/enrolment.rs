@@ -41,12 +41,7 @@ impl Accounts {
         address: Option<IpAddr>,
     ) -> Result<Enrolment, AccountError> {
         let account = self.find(user).await?;
-        let shown = Credentials {
-            login: account.login.as_str(),
-            password,
-            code: None,
-            address,
-        };
+        let shown = Credentials::of(&account, password, None, address);
         let (account, _) = self.checked(&shown, CodeCheck::Omitted).await?;
         let secret = TotpSecret::generate();
         let uri = secret.uri(account.login.as_str())?;
@@ -104,12 +99,7 @@ impl Accounts {
         if !account.has_totp() {
             return Err(AccountError::TotpNotEnabled);
         }
-        let shown = Credentials {
-            login: account.login.as_str(),
-            password,
-            code: Some(code),
-            address,
-        };
+        let shown = Credentials::of(&account, password, Some(code), address);
         let (account, _) = self.checked(&shown, CodeCheck::WhereEnabled).await?;
         let account = self.apply_totp(&account, TotpChange::Disable, by).await?;
         self.open(account, address, None, None).await

@@ -16,8 +16,8 @@ use crate::domain::LoginName;
 use crate::parts::gate::{GateError, LoginEnd, Opened, Opening, Series, SeriesToken};
 
 impl Accounts {
-    /// Logs somebody in. That there is no such account, that the password is another and that the account is
-    /// disabled are the same answer after the same work. A one-time code is looked at after a right password.
+    /// Logs a user in. A missing account, a wrong password and a disabled account get the same answer after the same work.
+    /// A one-time code is checked only after a correct password.
     pub async fn log_in(
         &self,
         shown: &Credentials<'_>,
@@ -38,8 +38,8 @@ impl Accounts {
         outcome
     }
 
-    /// The account whose password is shown, and whose code, where that is asked for. A wrong one is counted, and
-    /// slows down the next; a missing code is not, and makes no address a known one.
+    /// The account of these credentials, if password and code are correct. A wrong one is counted and delays the next
+    /// log-in; a missing code is not counted, and does not make the address known.
     pub(super) async fn checked(
         &self,
         shown: &Credentials<'_>,
@@ -93,7 +93,7 @@ impl Accounts {
         accepted.then_some(CodeUsed::Totp).ok_or(refused)
     }
 
-    /// How an account is with one-time codes.
+    /// Whether log-ins of an account need one-time codes.
     #[must_use]
     pub fn totp_state(&self, account: &Account) -> TotpState {
         let is_required = self.config.totp_required && !scopes_of(account).is_empty();
@@ -104,7 +104,7 @@ impl Accounts {
         }
     }
 
-    /// Goes on with a remembered log-in: its token is good once, and another takes its place.
+    /// Resumes a remembered log-in. Its token is valid once, and is replaced.
     pub async fn resume(
         &self,
         shown: &RememberToken,
@@ -120,8 +120,8 @@ impl Accounts {
         outcome
     }
 
-    /// The token is looked at before the account is read: tokens can be made up faster than a database reads.
-    /// One that a series did not give last is a failure of its address. The owner's waits for nobody's failures.
+    /// The token is checked before the account is read, because invented tokens must not load the database. A token that is
+    /// not the latest of its series counts as a failure of its address. A valid token is not delayed by failures.
     async fn resumed(
         &self,
         shown: &RememberToken,
@@ -146,7 +146,7 @@ impl Accounts {
         }
     }
 
-    /// Who is logged in by this token; none: it is over, or never was.
+    /// The session of this token; none: it has ended, or never existed.
     pub async fn session(&self, token: &SessionToken) -> Result<Option<Session>, GateError> {
         let user = token.account();
         let idle = self.config.session_idle;
@@ -159,7 +159,7 @@ impl Accounts {
         }))
     }
 
-    /// Ends a session, and the series of a remembered log-in. What is over already is passed over.
+    /// Ends a session, and the series of a remembered log-in, if they exist.
     pub async fn log_out(
         &self,
         session: Option<&SessionToken>,
@@ -189,8 +189,8 @@ impl Accounts {
             Some(login) => self.reads.account_by_login(&login).await?,
             None => None,
         };
-        let kept = found.as_ref().map(|account| &account.password_hash);
-        let verdict = self.hasher.verify(password, kept).await?;
+        let stored = found.as_ref().map(|account| &account.password_hash);
+        let verdict = self.hasher.verify(password, stored).await?;
         match (found, verdict) {
             (Some(account), Verdict::Right) if !account.disabled => Ok(account),
             (Some(account), Verdict::Outdated) if !account.disabled => {
@@ -201,17 +201,17 @@ impl Accounts {
         }
     }
 
-    /// Keeps the password as is configured now. Where that fails, the next log-in does it.
+    /// Hashes the password with the present configuration. If that fails, the next log-in repeats it.
     async fn rehash(&self, account: &Account, password: &SecretString) {
-        let kept = async {
+        let rehashed = async {
             let hash = self.hasher.hash(password).await?;
             let old = &account.password_hash;
             Ok::<_, AccountError>(self.store.rehash_account(account.id, old, &hash).await?)
         };
-        if let Err(error) = kept.await {
+        if let Err(error) = rehashed.await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "a password stays hashed as before"
+                "cannot update the hash of a password"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! What the owner of an account does with it: change the password, look at sessions, and end them.
+//! What the owner of an account can do: change the password, list sessions, and end them.
 
 use std::net::IpAddr;
 
@@ -14,9 +14,9 @@ use crate::parts::store::AccountChange;
 /// A password to be changed by its owner.
 #[derive(Debug)]
 pub struct PasswordChange {
-    /// The one there is.
+    /// The current password.
     pub current: SecretString,
-    /// The one that takes its place.
+    /// The new password.
     pub new: SecretString,
 }
 
@@ -29,13 +29,8 @@ impl Accounts {
         change: &PasswordChange,
         (by, address): (Origin, Option<IpAddr>),
     ) -> Result<Entered, AccountError> {
-        let login = self.find(user).await?.login;
-        let shown = Credentials {
-            login: login.as_str(),
-            password: &change.current,
-            code: None,
-            address,
-        };
+        let account = self.find(user).await?;
+        let shown = Credentials::of(&account, &change.current, None, address);
         let (account, _) = self.checked(&shown, CodeCheck::Omitted).await?;
         let password_hash = self.hasher.hash(&change.new).await?;
         let changes = AccountChange {
@@ -49,7 +44,7 @@ impl Accounts {
         self.open(account, address, None, None).await
     }
 
-    /// What the account is logged in by.
+    /// The sessions and remembered log-ins of an account.
     pub async fn logins(&self, user: UserId) -> Result<Vec<Listed>, GateError> {
         let idle = self.config.session_idle;
         self.sessions.list_sessions(user, idle).await

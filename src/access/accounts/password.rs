@@ -1,5 +1,5 @@
-//! Passwords: Argon2id (RFC 9106), kept as PHC strings. Hashing is made to cost much, so few are hashed at once,
-//! on threads that nothing else waits for, and who waits too long for their turn is told to come back.
+//! Passwords: Argon2id (RFC 9106), stored as PHC strings. A hash is expensive on purpose, so few passwords are hashed at
+//! once, on blocking threads, and a caller that waits too long for its turn gets an error.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -16,7 +16,7 @@ use super::{AccountError, AccountsConfig};
 /// Characters of a password. What is longer costs more to hash than it gives.
 pub const PASSWORD_CHARACTERS: RangeInclusive<usize> = 12..=128;
 
-/// What is said of a password that many have.
+/// The error text for a common password.
 pub const COMMON: &str =
     "is one of the most common passwords, or has fewer than 5 different characters";
 
@@ -38,21 +38,21 @@ pub fn is_common(password: &str) -> bool {
     letters.len() < DIFFERENT_MIN || COMMON_PASSWORDS.contains(password.to_lowercase().as_str())
 }
 
-/// What a password of nobody is compared with: as many who log in as somebody else do.
+/// A missing account is compared with the hash of this text, so that it takes as long as any other.
 const NOBODY: &str = "a password that nobody has";
 
-/// What a password is.
+/// The result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Another, or nobody's.
+    /// Another password, or no account.
     Wrong,
-    /// The right one.
+    /// The correct password.
     Right,
-    /// The right one, kept in a way that is not the configured one any more.
+    /// The correct password, hashed with an old configuration.
     Outdated,
 }
 
-/// Hashes passwords. Cheap to clone: all clones take turns.
+/// Hashes passwords. Clones share their turns.
 #[derive(Clone, Debug)]
 pub struct Hasher {
     argon2: Argon2<'static>,
@@ -83,46 +83,46 @@ impl Hasher {
         })
     }
 
-    /// What is kept of a password.
+    /// The hash of a password.
     pub(super) async fn hash(&self, password: &SecretString) -> Result<SecretString, AccountError> {
         let (argon2, password) = (self.argon2.clone(), password.clone());
         self.in_turn(move || hashed(&argon2, password.expose_secret()))
             .await
     }
 
-    /// Whether it is the password that `kept` was made of. With nothing kept it is not, after as long.
+    /// Compares a password with a stored hash. Without one it is wrong, after the same work.
     pub(super) async fn verify(
         &self,
         password: &SecretString,
-        kept: Option<&SecretString>,
+        stored: Option<&SecretString>,
     ) -> Result<Verdict, AccountError> {
-        let is_somebody = kept.is_some();
-        let kept = kept.unwrap_or(&self.nobody).clone();
+        let is_somebody = stored.is_some();
+        let stored = stored.unwrap_or(&self.nobody).clone();
         let (hasher, password) = (self.clone(), password.clone());
         let verdict = self
-            .in_turn(move || hasher.compare(password.expose_secret(), kept.expose_secret()))
+            .in_turn(move || hasher.compare(password.expose_secret(), stored.expose_secret()))
             .await?;
         Ok(if is_somebody { verdict } else { Verdict::Wrong })
     }
 
-    fn compare(&self, password: &str, kept: &str) -> Result<Verdict, AccountError> {
-        let kept = PasswordHash::new(kept).map_err(|error| AccountError::Hash(error.into()))?;
-        match self.argon2.verify_password(password.as_bytes(), &kept) {
-            Ok(()) if self.is_current(&kept) => Ok(Verdict::Right),
+    fn compare(&self, password: &str, stored: &str) -> Result<Verdict, AccountError> {
+        let stored = PasswordHash::new(stored).map_err(|error| AccountError::Hash(error.into()))?;
+        match self.argon2.verify_password(password.as_bytes(), &stored) {
+            Ok(()) if self.is_current(&stored) => Ok(Verdict::Right),
             Ok(()) => Ok(Verdict::Outdated),
             Err(Error::PasswordInvalid) => Ok(Verdict::Wrong),
             Err(error) => Err(AccountError::Hash(error)),
         }
     }
 
-    fn is_current(&self, kept: &PasswordHash) -> bool {
+    fn is_current(&self, stored: &PasswordHash) -> bool {
         let costs = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
-        kept.algorithm == Algorithm::Argon2id.ident()
-            && kept.version == Some(Version::V0x13.into())
-            && Params::try_from(kept).is_ok_and(|params| costs(&params) == costs(&self.params))
+        stored.algorithm == Algorithm::Argon2id.ident()
+            && stored.version == Some(Version::V0x13.into())
+            && Params::try_from(stored).is_ok_and(|params| costs(&params) == costs(&self.params))
     }
 
-    /// The turn ends with the work, also when whoever asked has gone.
+    /// The turn ends with the work, also if the caller is dropped.
     async fn in_turn<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, AccountError> + Send + 'static,

@@ -1,12 +1,12 @@
-//! What a client is given to show again. Each begins with the number of its account, which says where to look;
-//! the rest is random, 256 bits, and only its digest is kept anywhere.
+//! Tokens of sessions and of remembered log-ins. A token begins with the number of its account; the rest is 256 random
+//! bits, of which only the digest is stored.
 
 use std::fmt;
 
 use crate::domain::UserId;
 use crate::parts::gate::Digest;
 
-/// Says of which session one is. Written `ACCOUNT.SECRET`.
+/// The token of a session, written `ACCOUNT.SECRET`.
 #[derive(Clone)]
 pub struct SessionToken {
     account: UserId,
@@ -14,7 +14,7 @@ pub struct SessionToken {
 }
 
 impl SessionToken {
-    /// A new one.
+    /// A new token.
     #[must_use]
     pub fn generate(account: UserId) -> Self {
         Self {
@@ -23,7 +23,7 @@ impl SessionToken {
         }
     }
 
-    /// Reads one.
+    /// Reads a token.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (account, secret) = text.split_once('.')?;
@@ -33,26 +33,26 @@ impl SessionToken {
         })
     }
 
-    /// Whose it is, if it is anybody's.
+    /// The account, if the token is valid.
     #[must_use]
     pub const fn account(&self) -> UserId {
         self.account
     }
 
-    /// What is kept of it.
+    /// The stored digest.
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::of(&self.secret)
     }
 
-    /// What requests that change something show beside it: who sees the one cannot make the other, and it is
-    /// kept nowhere.
+    /// The token against forged requests, which requests with an effect show in addition. It is derived from the secret
+    /// and stored nowhere.
     #[must_use]
     pub fn csrf(&self) -> String {
         Digest::of(&format!("firstcome.csrf.{}", self.secret)).to_string()
     }
 
-    /// As the client is given it.
+    /// The text for the client.
     #[must_use]
     pub fn reveal(&self) -> String {
         format!("{}.{}", self.account, self.secret)
@@ -65,7 +65,7 @@ impl fmt::Debug for SessionToken {
     }
 }
 
-/// Goes on with a log-in that is remembered. Written `ACCOUNT.SERIES.SECRET`.
+/// The token of a remembered log-in, written `ACCOUNT.SERIES.SECRET`.
 #[derive(Clone)]
 pub struct RememberToken {
     account: UserId,
@@ -74,7 +74,7 @@ pub struct RememberToken {
 }
 
 impl RememberToken {
-    /// The first of a new series.
+    /// The first token of a new series.
     #[must_use]
     pub fn generate(account: UserId) -> Self {
         Self {
@@ -84,7 +84,7 @@ impl RememberToken {
         }
     }
 
-    /// The one that takes its place.
+    /// The token that replaces it.
     #[must_use]
     pub fn next(&self) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl RememberToken {
         }
     }
 
-    /// Reads one.
+    /// Reads a token.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (account, rest) = text.split_once('.')?;
@@ -105,25 +105,25 @@ impl RememberToken {
         })
     }
 
-    /// Whose it is, if it is anybody's.
+    /// The account, if the token is valid.
     #[must_use]
     pub const fn account(&self) -> UserId {
         self.account
     }
 
-    /// What is kept of its series.
+    /// The stored digest of its series.
     #[must_use]
     pub fn series(&self) -> Digest {
         Digest::of(&self.series)
     }
 
-    /// What is kept of itself.
+    /// The stored digest of its secret.
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::of(&self.secret)
     }
 
-    /// As the client is given it.
+    /// The text for the client.
     #[must_use]
     pub fn reveal(&self) -> String {
         format!("{}.{}.{}", self.account, self.series, self.secret)

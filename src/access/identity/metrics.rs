@@ -26,7 +26,7 @@ impl Metrics {
 
     pub(super) fn refuse(&self, error: TokenError) {
         self.refused
-            .get_or_create(&[("reason", error.word())])
+            .get_or_create(&[("reason", error.as_str())])
             .inc();
     }
 

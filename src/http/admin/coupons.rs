@@ -72,7 +72,7 @@ impl AdminCouponsApi {
         };
         let code = body.0.code.to_ascii_uppercase();
         let by = admin.actor().to_string();
-        let used = redeem(&app, &Voucher::Shown { code, by }, &order).await?;
+        let used = redeem(&app, &Voucher::OfShop { code, by }, &order).await?;
         Ok(Json(used))
     }
 }

@@ -162,7 +162,7 @@ impl<'a> Authenticator<'a> {
                 TokenError::Malformed if !is_jwt(token) => SecurityEvent::AdminTokenRefused,
                 _ => SecurityEvent::TokenRefused,
             };
-            self.report_rejection(event, error.word());
+            self.report_rejection(event, error.as_str());
         });
         outcome.map(Credentials::Verified).map_err(invalid_token)
     }

@@ -51,7 +51,7 @@ impl TopicBoard {
             names: Stream::topics(topic_prefix),
             key,
             clock,
-            last: Reading::kept_for(AGE_MIN..=AGE_MAX),
+            last: Reading::cached_for(AGE_MIN..=AGE_MAX),
         }
     }
 

@@ -1,26 +1,25 @@
-//! Turns: what goes to one place goes together, and what comes while that is under way waits here and goes
-//! together next. It knows nothing of what is sent.
+//! Turns: senders to one partition go together; those that come while a turn is in progress wait and share the next
+//! one. Turns do not know what is sent.
 //!
-//! librdkafka would take the next records meanwhile, and looks for the time at which they may go without
-//! pausing: an idempotent producer that has five records or more under way to a partition, and others that
-//! have waited longer than its linger, asks the clock until the answer comes. A broker on the same machine
-//! whose garbage is collected for twenty milliseconds then gets no processor for two hundred
-//! (docs/decisions/0011).
+//! Without turns librdkafka would accept the next records and poll for the moment at which they may be sent: an idempotent
+//! producer with five or more records in flight to a partition, and others older than its linger, spins until the answer
+//! comes. A broker on the same machine that pauses for twenty milliseconds of garbage collection then gets no processor
+//! for two hundred (docs/decisions/0011).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-/// A share in what is under way: until it is dropped, which is some time after the answer.
+/// Takes part in a turn until it is dropped, after the answer.
 #[derive(Debug)]
-#[must_use = "those who come later wait as long as it is kept"]
+#[must_use = "later senders wait until it is dropped"]
 pub struct Turn(Arc<Turns>);
 
-/// The turns of one place.
+/// The turns of one partition.
 #[derive(Debug)]
 pub struct Turns {
-    /// For how long those who come may still go with the first of a turn.
+    /// How long senders may still join the first of a turn.
     company: Duration,
     state: Mutex<State>,
     over: Notify,
@@ -28,15 +27,15 @@ pub struct Turns {
 
 #[derive(Debug)]
 struct State {
-    /// Those under way.
+    /// Senders in the turn.
     away: usize,
-    /// When the first of them set out.
+    /// When the first of them began.
     began: Instant,
 }
 
 impl State {
-    /// Whether somebody goes now: nobody is under way, or the first of them has only just set out, or
-    /// this one waited for the turn before to end.
+    /// Whether a sender may go now: no turn is in progress, or it has just begun, or the sender has waited for the end of
+    /// the previous turn.
     fn go(&mut self, waited: bool, now: Instant, company: Duration) -> bool {
         if self.away == 0 {
             self.began = now;
@@ -49,7 +48,7 @@ impl State {
 }
 
 impl Turns {
-    /// Turns in which those may still join who come so much later than the first.
+    /// Turns that senders may join for this time after the first.
     #[must_use]
     pub fn new(company: Duration) -> Arc<Self> {
         Arc::new(Self {
@@ -62,7 +61,7 @@ impl Turns {
         })
     }
 
-    /// Waits for a turn: at most until all who are under way have come to an end.
+    /// Waits for a turn, at most until the current one ends.
     pub async fn next(self: &Arc<Self>) -> Turn {
         let mut waited = false;
         loop {
@@ -115,11 +114,11 @@ mod tests {
         let first = turns.next().await;
         let mut others: Vec<_> = (0..3).map(|_| Box::pin(turns.next())).collect();
         for other in &mut others {
-            assert!(other.now_or_never().is_none(), "one is under way");
+            assert!(other.now_or_never().is_none(), "a turn is in progress");
         }
         drop(first);
         let others = join_all(others).await;
-        assert_eq!(others.len(), 3, "nobody of them waited for another");
+        assert_eq!(others.len(), 3, "none of them waited for another");
         let mut late = Box::pin(turns.next());
         for other in others {
             assert!((&mut late).now_or_never().is_none());

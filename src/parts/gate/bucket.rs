@@ -1,5 +1,4 @@
-//! Token buckets beside the gate: how often somebody may ask, counted where all replicas see it. They know
-//! nothing of campaigns, and what is handed out never depends on them.
+//! Token buckets beside the gate, shared by all replicas. They know no campaigns, and admission does not depend on them.
 
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use super::reply::unknown;
 use super::script::Script;
 use super::script_gate::ScriptGate;
 
-/// A bucket of so many tokens, each of which comes back after this time.
+/// A bucket with this many tokens, each of which returns after this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
     /// Tokens when it is full, at least 1.
@@ -17,21 +16,21 @@ pub struct Bucket {
     pub token: Duration,
 }
 
-/// What came of asking for a token.
+/// The result of taking a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// One was taken.
     Token {
         /// Tokens left.
         left: u64,
-        /// When the bucket is full again.
+        /// Time until the bucket is full again.
         full_in: Duration,
     },
     /// There was none.
     Nothing {
-        /// When there is one.
+        /// Time until there is one.
         next_in: Duration,
-        /// When the bucket is full again, if nobody asks.
+        /// Time until the bucket is full again without further requests.
         full_in: Duration,
     },
 }

@@ -40,11 +40,10 @@ impl KeyDigest {
     #[must_use]
     pub fn of(user: UserId, key: &str) -> Self {
         let digest: [u8; 32] = Sha256::digest(format!("{user}:{key}")).into();
-        let (first, _) = digest.split_at(16);
         Self(
-            first
-                .iter()
-                .fold(0, |sum, byte| (sum << 8) | u128::from(*byte)),
+            digest
+                .first_chunk()
+                .map_or(0, |first| u128::from_be_bytes(*first)),
         )
     }
 }

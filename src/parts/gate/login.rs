@@ -1,5 +1,5 @@
-//! Failed log-ins beside the gate, counted where all replicas see them: for a login name from one address, and
-//! for it from all. They know no password and no account.
+//! Failed log-ins beside the gate, shared by all replicas: of a login name from one address, and of a login name from all
+//! addresses. They know no passwords and no accounts.
 
 use std::time::Duration;
 
@@ -20,9 +20,9 @@ pub struct LoginBounds {
     pub delay_max: Duration,
     /// How long failures count after the last one.
     pub forget: Duration,
-    /// How long an address is good after a right password came from it.
+    /// How long an address is known after a correct password came from it.
     pub good: Duration,
-    /// Failures from a good address after which it is not good any more.
+    /// Failures from a known address after which it is unknown again.
     pub good_failures_max: u32,
     /// Addresses of a login name that are remembered, of each kind.
     pub addresses_max: u32,
@@ -31,29 +31,29 @@ pub struct LoginBounds {
 /// The first delay.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// What came of asking whether a log-in may be tried.
+/// Whether a log-in may be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginTry {
-    /// It may: a right password came from this address lately.
+    /// It may: a correct password came from this address recently.
     Known,
-    /// It may, and counts as a failure until it is taken back.
+    /// It may, and counts as a failure until it ends otherwise.
     Unknown,
-    /// It may not before this time has passed.
+    /// Not before this time has passed.
     Wait(Duration),
 }
 
-/// How a log-in ended that was tried.
+/// The end of a log-in that was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginEnd {
-    /// The password was right.
+    /// The password was correct.
     Right,
-    /// Nobody looked at it.
+    /// The password was not checked.
     Undecided,
 }
 
 impl ScriptGate {
-    /// Asks whether a log-in by this name may be tried from this address, and counts it as a failure. In one
-    /// atomic step, by the clock of the engine.
+    /// Whether a log-in by this name may be tried from this address; if so, it is counted as a failure. One atomic step,
+    /// by the clock of the engine.
     pub async fn try_login(
         &self,
         name: Digest,
@@ -80,7 +80,7 @@ impl ScriptGate {
         }
     }
 
-    /// Takes back the failure that was counted when the log-in was tried.
+    /// Uncounts the failure of a log-in that was tried.
     pub async fn end_login(
         &self,
         name: Digest,

@@ -7,7 +7,7 @@ use super::ServerMemory;
 use crate::domain::metric;
 use crate::runtime::metrics::RegisterMetric;
 
-/// What is shown of the server's memory. Cheap to clone: all clones are the same numbers.
+/// Metrics of the server's memory. Clones share their values.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryMetrics {
     used: Gauge,
@@ -15,13 +15,13 @@ pub struct MemoryMetrics {
 }
 
 impl MemoryMetrics {
-    /// Makes the numbers visible.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.add(&metric::GATE_MEMORY_USED_BYTES, self.used.clone());
         registry.add(&metric::GATE_MEMORY_LIMIT_BYTES, self.limit.clone());
     }
 
-    /// Shows what was read.
+    /// Sets the metrics.
     pub fn show(&self, memory: ServerMemory) {
         let number = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
         self.used.set(number(memory.used));

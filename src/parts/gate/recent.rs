@@ -1,5 +1,4 @@
-//! What replicas have answered lately, beside the gate, where each finds what the others did. For show alone:
-//! what is handed out never depends on it.
+//! Recent answers of all replicas, beside the gate, for display only: admission does not depend on them.
 
 use std::time::Duration;
 
@@ -14,13 +13,12 @@ use crate::domain::CampaignId;
 pub struct Answered {
     /// How many.
     pub count: u64,
-    /// From the request to the answer, added up.
+    /// Sum of the times from request to answer.
     pub took: Duration,
 }
 
 impl ScriptGate {
-    /// Notes what a replica has answered lately for a campaign, for others to find for as long as `term`,
-    /// by the clock of the engine.
+    /// Stores the recent answers of a replica for a campaign, for `term` by the clock of the engine.
     pub async fn note_recent(
         &self,
         campaign: CampaignId,
@@ -46,7 +44,7 @@ impl ScriptGate {
         }
     }
 
-    /// What all replicas but this one have answered lately for a campaign, as far as they have noted it.
+    /// The recent answers of all other replicas for a campaign, as far as they have stored them.
     pub async fn recent_of_others(
         &self,
         campaign: CampaignId,

@@ -7,8 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use redis::{
-    Client, ClientTlsConfig, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
-    RedisResult, ServerErrorKind, TlsCertificates,
+    Client, ClientTlsConfig, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo,
+    RedisError, RedisResult, ServerErrorKind, TlsCertificates,
 };
 use secrecy::ExposeSecret;
 
@@ -20,16 +20,16 @@ use super::start_error::StartError;
 use super::{Admission, GateError, ServerMemory, answers};
 use crate::domain::Instant;
 
-/// How long the word of a ping stays.
+/// How long the key of a ping stays.
 const PING_MS: u64 = 10_000;
 
-/// What answers at the addresses.
+/// The servers at the addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
     /// One server, or a proxy that looks like one.
     #[default]
     Single,
-    /// Nodes of a Redis Cluster, some of them at least: the others are asked of them.
+    /// At least some of the nodes of a Redis Cluster; they name the others.
     Cluster,
 }
 
@@ -78,7 +78,7 @@ pub(super) struct RedisEngine {
 }
 
 impl RedisEngine {
-    /// Connects and hands the scripts over, so that what is wrong is known at the start.
+    /// Connects and loads the scripts, so that errors appear at start.
     pub(super) async fn connect(config: &RedisConfig) -> Result<Self, StartError> {
         let scripts = Script::ALL
             .iter()
@@ -106,42 +106,30 @@ impl RedisEngine {
         read(self.within_time(self.wire.invoke(&invocation)).await?)
     }
 
-    /// Writes a word that goes by itself: a Redis that answers but takes no writes admits nobody. Of a
-    /// cluster every master has to answer: each has campaigns of its own.
+    /// Writes a key that expires: a Redis that answers but takes no writes admits nobody. In a cluster every master must
+    /// answer, because each has campaigns of its own.
     pub(super) async fn ping(&self, key: &str) -> Result<(), GateError> {
-        let answers: Vec<String> = self
-            .within_time(self.wire.ask_all(redis::cmd("PING")))
-            .await?;
-        drop(answers);
+        drop(self.ask_all::<String>(&["PING"]).await?);
         let mut set = redis::cmd("SET");
         set.arg(key).arg("1").arg("PX").arg(PING_MS);
-        self.within_time(self.wire.tell(&set)).await
+        self.within_time(self.wire.run(&set)).await
     }
 
-    /// One of the servers' own settings: where masters of a cluster are set differently, all that there are.
+    /// A setting of the servers; if masters of a cluster differ, all values.
     pub(super) async fn server_setting(&self, name: &str) -> Result<Option<String>, GateError> {
-        let mut config = redis::cmd("CONFIG");
-        config.arg("GET").arg(name);
-        let answers: Vec<HashMap<String, String>> =
-            self.within_time(self.wire.ask_all(config)).await?;
-        let told: BTreeSet<String> = answers
-            .into_iter()
-            .filter_map(|mut settings| settings.remove(name))
-            .collect();
-        let told: Vec<String> = told.into_iter().collect();
-        Ok((!told.is_empty()).then(|| told.join(" or ")))
+        let answers: Vec<HashMap<String, String>> = self.ask_all(&["CONFIG", "GET", name]).await?;
+        let values = answers.into_iter();
+        let values: BTreeSet<String> = values.filter_map(|mut found| found.remove(name)).collect();
+        let values: Vec<String> = values.into_iter().collect();
+        Ok((!values.is_empty()).then(|| values.join(" or ")))
     }
 
-    /// The server's version; of a cluster the oldest.
+    /// The server's version; in a cluster the oldest.
     pub(super) async fn version(&self) -> Result<String, GateError> {
-        let mut info = redis::cmd("INFO");
-        info.arg("server");
-        let answers: Vec<String> = self.within_time(self.wire.ask_all(info)).await?;
-        let versions = answers.iter().filter_map(|text| {
-            let mut lines = text.lines();
-            let version = lines.find_map(|line| line.strip_prefix("redis_version:"))?;
-            Some(version.trim())
-        });
+        let answers: Vec<String> = self.ask_all(&["INFO", "server"]).await?;
+        let versions = answers
+            .iter()
+            .filter_map(|text| info_field(text, "redis_version"));
         let in_order = |version: &&str| -> Vec<u32> {
             let parts = version.split('.');
             parts.map(|part| part.parse().unwrap_or(0)).collect()
@@ -149,20 +137,14 @@ impl RedisEngine {
         versions
             .min_by_key(in_order)
             .map(str::to_owned)
-            .ok_or_else(|| GateError::Protocol("INFO tells no redis_version".to_owned()))
+            .ok_or_else(|| GateError::Protocol("INFO has no redis_version".to_owned()))
     }
 
-    /// Memory of the node that is the fullest.
+    /// Memory of the fullest node.
     pub(super) async fn memory(&self) -> Result<ServerMemory, GateError> {
-        let mut info = redis::cmd("INFO");
-        info.arg("memory");
-        let answers: Vec<String> = self.within_time(self.wire.ask_all(info)).await?;
+        let answers: Vec<String> = self.ask_all(&["INFO", "memory"]).await?;
         let memories = answers.iter().filter_map(|text| {
-            let number = |name: &str| -> Option<u64> {
-                let mut lines = text.lines();
-                let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-                line.trim().parse().ok()
-            };
+            let number = |name: &str| -> Option<u64> { info_field(text, name)?.parse().ok() };
             let of_machine = || number("total_system_memory").unwrap_or(u64::MAX);
             Some(ServerMemory {
                 used: number("used_memory")?,
@@ -175,19 +157,24 @@ impl RedisEngine {
             .max_by_key(|memory| {
                 u128::from(memory.used) * 1_000_000 / u128::from(memory.limit.max(1))
             })
-            .ok_or_else(|| GateError::Protocol("INFO tells no used_memory".to_owned()))
+            .ok_or_else(|| GateError::Protocol("INFO has no used_memory".to_owned()))
     }
 
     /// The servers' clocks.
     pub(super) async fn times(&self) -> Result<Vec<Instant>, GateError> {
-        let answers: Vec<(i64, i64)> = self
-            .within_time(self.wire.ask_all(redis::cmd("TIME")))
-            .await?;
+        let answers: Vec<(i64, i64)> = self.ask_all(&["TIME"]).await?;
         let times = answers.into_iter().map(|(seconds, micros)| {
             chrono::DateTime::from_timestamp_micros(seconds * 1_000_000 + micros)
-                .ok_or_else(|| GateError::Protocol("TIME tells no time".to_owned()))
+                .ok_or_else(|| GateError::Protocol("TIME has no time".to_owned()))
         });
         times.collect()
+    }
+
+    /// Sends a command to every master.
+    async fn ask_all<T: FromRedisValue>(&self, words: &[&str]) -> Result<Vec<T>, GateError> {
+        let mut command = Cmd::new();
+        command.arg(words);
+        self.within_time(self.wire.ask_all(command)).await
     }
 
     /// The connection limits each command; this limits the whole, reconnecting and reloading
@@ -201,6 +188,13 @@ impl RedisEngine {
             Err(elapsed) => Err(GateError::Unavailable(Box::new(elapsed))),
         }
     }
+}
+
+/// The value of a field in an answer to `INFO`.
+fn info_field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    Some(value.trim())
 }
 
 /// By type: a mistake in a script or its answer is ours; everything else is Redis not being able to
@@ -219,8 +213,7 @@ fn classify(error: RedisError) -> GateError {
     }
 }
 
-/// What Redis answers to the admission of so many entrants, read as it is on every call. Public to be measured
-/// alone.
+/// Reads Redis's answer to the admission of this many entrants. Public for a benchmark.
 pub fn read_admissions(answer: redis::Value, entrants: usize) -> Result<Vec<Admission>, GateError> {
     answers::admissions(read(answer)?, entrants)
 }

@@ -23,12 +23,12 @@ use super::reply::{Reply, unknown};
 use super::script::Script;
 use super::{
     Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
-    KeyDigest, KeyRefused, Mark, Return, Seat, Settings, StartError,
+    KeyDigest, KeyRefused, Mark, Return, Settings, StartError, UserUnits,
 };
 use crate::domain::{CampaignId, ParticipationId};
 use crate::runtime::clock::Clock;
 
-/// Entrants, seats or leases in one script call: bounds how long Redis serves nobody else, and stays
+/// Entrants, users or leases in one script call: bounds how long Redis serves nobody else, and stays
 /// well under the 8,000 values that Lua can unpack at once.
 const ITEMS_PER_CALL_MAX: usize = 1_000;
 
@@ -221,16 +221,16 @@ impl Gate for ScriptGate {
         }
     }
 
-    /// Seats are loaded in chunks beside the state in force, which goes on admitting until the swap.
+    /// Users are loaded in chunks beside the state in force, which goes on admitting until the swap.
     async fn rebuild(
         &self,
         campaign: CampaignId,
         epoch: u64,
         settings: &Settings,
-        seats: &[Seat],
+        users: &[UserUnits],
         mark: Mark,
     ) -> Result<bool, GateError> {
-        self.replace_state(campaign, (epoch, settings), seats, mark)
+        self.replace_state(campaign, (epoch, settings), users, mark)
             .await
     }
 

@@ -1,8 +1,8 @@
-//! Sessions beside the gate: who is logged in, where all replicas see it. They know nothing of campaigns, and
-//! nothing here can be used to log in: of every secret only its digest comes this far.
+//! Sessions beside the gate, shared by all replicas. They know no campaigns. Only digests of secrets are stored, so
+//! nothing here can be used to log in.
 //!
-//! All of an account is on one node of a Redis Cluster (`{account:ID}`), so that each step is atomic, and
-//! all of its sessions end in one.
+//! All keys of an account are on one node of a Redis Cluster (`{account:ID}`), so each step is atomic, and one step ends
+//! all of its sessions.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use crate::domain::{Instant, UserId};
 /// How long a session lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
-    /// Without being asked for.
+    /// Without requests.
     pub idle: Duration,
-    /// At all.
+    /// In all.
     pub longest: Duration,
 }
 
@@ -27,39 +27,38 @@ pub struct Lifetime {
 pub struct Opening<'a> {
     /// The session.
     pub session: Digest,
-    /// Where its owner logged in from.
+    /// The address of the log-in.
     pub address: Option<String>,
     /// How long it lives.
     pub lifetime: Lifetime,
-    /// What its account may do, as words with spaces between them.
+    /// The scopes of its account, separated by spaces.
     pub scopes: &'a str,
     /// The version of the account that was read.
     pub version: u64,
-    /// Sessions of one account; the one that would be over next makes room.
+    /// Maximum number of sessions of one account; a new one replaces the one that would end next.
     pub sessions_max: u32,
-    /// Whether, and how, it is remembered who logged in.
+    /// The remembered log-in, if it is remembered.
     pub series: Option<Series>,
 }
 
-/// Log-ins that follow from one with a password, each by a token that the one before it was given.
+/// Log-ins that follow from one log-in with a password: each uses the token that the previous one was given.
 #[derive(Clone, Copy, Debug)]
 pub struct Series {
     /// The series.
     pub series: Digest,
-    /// The token that was given last; none: it begins.
+    /// The token that is shown; none: the series begins.
     pub shown: Option<Digest>,
-    /// The token that takes its place.
+    /// The token that replaces it.
     pub next: Digest,
     /// How long it lasts from its beginning.
     pub lasts: Duration,
-    /// Series of one account; the one that would be over next makes room.
+    /// Maximum number of series of one account; a new one replaces the one that would end next.
     pub series_max: u32,
-    /// For so long the token before the last one is not taken for a stolen one: two windows of a browser
-    /// may have shown it at once.
+    /// How long the previous token does not count as stolen: two windows of a browser may have shown it at once.
     pub grace: Duration,
 }
 
-/// What came of opening a session.
+/// The result of opening a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {
     /// It is open.
@@ -73,21 +72,21 @@ pub enum Opened {
     Stale,
     /// There is no such series, or it is over.
     Unknown,
-    /// The token was used a moment ago: whoever did has the next one.
+    /// The token was used a moment ago; that client has the next one.
     JustUsed,
-    /// The token had been replaced before, so somebody has a copy. The series and so many sessions ended.
+    /// The token had been replaced, so it was copied. The series and these sessions ended.
     Stolen {
         /// Sessions that ended.
         sessions: u64,
     },
 }
 
-/// What is known of a token of a series before its account is read.
+/// The state of a token of a series, known before its account is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeriesToken {
-    /// The series gave it last.
+    /// It is the latest token of the series.
     Current,
-    /// The series goes on, by another token: this one was used before, or was never given.
+    /// The series has another token: this one was used before, or never issued.
     Replaced,
     /// There is no such series, or it is over.
     Unknown,
@@ -98,11 +97,11 @@ pub enum SeriesToken {
 pub struct Found {
     /// When it ends at the latest.
     pub ends_at: Instant,
-    /// What its account may do, as it was written.
+    /// The scopes of its account, as they were stored.
     pub scopes: String,
 }
 
-/// Something that an account is logged in by.
+/// A session or a remembered log-in of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Login {
     /// A session.
@@ -112,7 +111,7 @@ pub enum Login {
 }
 
 impl Login {
-    /// What it is kept by.
+    /// Its digest.
     #[must_use]
     pub const fn digest(self) -> Digest {
         match self {
@@ -121,22 +120,22 @@ impl Login {
     }
 }
 
-/// One of those, as its owner sees it.
+/// A login as its owner sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// Which.
     pub login: Login,
     /// When it began; of a series that is not known.
     pub opened_at: Option<Instant>,
-    /// When it was used last; of a session to within a sixteenth of the time it may be idle.
+    /// When it was used last. For a session this may be late by a sixteenth of the idle time.
     pub used_at: Instant,
     /// When it ends at the latest.
     pub ends_at: Instant,
-    /// Where its owner logged in from.
+    /// The address of the log-in.
     pub address: Option<String>,
 }
 
-/// Fields that the script answers for each.
+/// Fields in the reply for each login.
 const LISTED_FIELDS: usize = 6;
 
 fn listed(fields: &mut Fields) -> Result<Listed, GateError> {
@@ -203,7 +202,7 @@ impl ScriptGate {
         }
     }
 
-    /// Finds a session that is not over; from now on it is idle again.
+    /// Finds a session that has not ended, and restarts its idle time.
     pub async fn find_session(
         &self,
         account: UserId,
@@ -224,7 +223,7 @@ impl ScriptGate {
         }
     }
 
-    /// Looks up a series, and whether it gave this token last. Nothing changes by that.
+    /// Whether a series exists, and whether this is its latest token. It changes nothing.
     pub async fn find_series(
         &self,
         account: UserId,
@@ -256,7 +255,7 @@ impl ScriptGate {
         self.run(Script::SessionEnd, &keys, &args).await?.count()
     }
 
-    /// What an account is logged in by, where a session may be idle for so long.
+    /// The sessions and series of an account, for sessions with this idle time.
     pub async fn list_sessions(
         &self,
         account: UserId,
@@ -272,8 +271,8 @@ impl ScriptGate {
         (0..count).map(|_| listed(&mut fields)).collect()
     }
 
-    /// Ends all sessions and series of an account that is about to have this version, and opens none for
-    /// who has read an older one, for as long as they may take: how many sessions there were.
+    /// Ends all sessions and series of an account that is about to have this version: how many sessions there were. For
+    /// `readers_take`, callers that read an older version of the account cannot open a session.
     pub async fn revoke_sessions(
         &self,
         account: UserId,

@@ -45,25 +45,26 @@ impl Account {
 
 /// An account to create.
 #[derive(Clone, Debug)]
+#[allow(
+    missing_docs,
+    reason = "each field is the account's field of that name"
+)]
 pub struct NewAccount {
-    /// The login name.
     pub login: LoginName,
-    /// The hash of the password.
     pub password_hash: SecretString,
-    /// Its scopes as an admin, separated by spaces.
     pub scopes: String,
 }
 
 /// Fields of an account to change; none leaves a field alone.
 #[derive(Clone, Debug, Default)]
+#[allow(
+    missing_docs,
+    reason = "each field is the account's field of that name"
+)]
 pub struct AccountChange {
-    /// The hash of the new password.
     pub password_hash: Option<SecretString>,
-    /// Its scopes as an admin, separated by spaces.
     pub scopes: Option<String>,
-    /// Whether logging in is forbidden.
     pub disabled: Option<bool>,
-    /// Its one-time codes.
     pub totp: Option<TotpChange>,
 }
 

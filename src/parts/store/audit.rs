@@ -18,26 +18,20 @@ const ACTOR_CHARACTERS_MAX: usize = 255;
 
 /// An entry of the log.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the other fields are those of `AuditNote`")]
 pub struct AuditEntry {
     /// Its number: later entries have larger ones.
     pub id: i64,
     /// When it was written, by the database's clock.
     pub at: Instant,
-    /// Who did it.
     pub actor: String,
     /// What, in the word of whichever release wrote it.
     pub action: String,
-    /// To which campaign.
     pub campaign_id: Option<CampaignId>,
-    /// To which thing of it.
     pub subject: Option<String>,
-    /// The fields it changed as they were.
     pub before: Option<Value>,
-    /// The same fields as they became.
     pub after: Option<Value>,
-    /// In which request.
     pub request_id: Option<String>,
-    /// From which address.
     pub address: Option<String>,
 }
 

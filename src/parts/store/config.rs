@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::runtime::settings::settings;
-
-const SECOND: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_secs(86_400);
+use crate::runtime::settings::{DAY, SECOND, settings};
 
 settings! {
     /// `[database]`: the store.

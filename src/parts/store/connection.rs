@@ -168,8 +168,8 @@ async fn is_in_step(connection: &mut MySqlConnection) -> Result<bool, sqlx::Erro
     connection.execute("ROLLBACK").await?;
     let word: u32 = rand::random();
     let asked = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("SELECT {word}")));
-    let said: u64 = connection.fetch_one(asked).await?.try_get_unchecked(0)?;
-    Ok(said == u64::from(word))
+    let answer: u64 = connection.fetch_one(asked).await?.try_get_unchecked(0)?;
+    Ok(answer == u64::from(word))
 }
 
 /// Traffic within the machine is encrypted only if the URL requests it.
@@ -207,7 +207,7 @@ impl<'a> Asked<'a> {
     fn has(&self, name: &str) -> bool {
         let plain = name.replace('-', "");
         let mut names = self.names.iter();
-        names.any(|said| *said == name || *said == plain)
+        names.any(|known| *known == name || *known == plain)
     }
 
     /// A URL with certificates and without a mode requires verification, and never falls back to plain text.
@@ -224,12 +224,12 @@ impl<'a> Asked<'a> {
         }
         if self.has("ssl-mode") && self.has("ssl-ca") && !is_verified {
             return Err(StoreError::Encryption(
-                "ssl-ca is looked at with ssl-mode=VERIFY_CA or VERIFY_IDENTITY alone",
+                "ssl-ca takes effect only with ssl-mode=VERIFY_CA or VERIFY_IDENTITY",
             ));
         }
         if self.has("ssl-mode") && self.has("ssl-cert") && !is_sure {
             return Err(StoreError::Encryption(
-                "ssl-cert is shown for certain with ssl-mode=REQUIRED, VERIFY_CA or VERIFY_IDENTITY alone",
+                "ssl-cert is always sent only with ssl-mode=REQUIRED, VERIFY_CA or VERIFY_IDENTITY",
             ));
         }
         Ok(())

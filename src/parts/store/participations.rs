@@ -117,7 +117,7 @@ impl Store {
 }
 
 #[derive(Debug, FromQueryResult)]
-struct Held {
+struct HoldingRow {
     id: Uuid,
     user_id: i64,
     quantity: i32,

@@ -1,6 +1,5 @@
-//! The database's clock, followed from here: the time it told last, and how long ago that was by a clock
-//! that never jumps. The machine's own time of day is not part of it, so a wrong one does no harm. It asks
-//! nobody: whoever asks the database hands the answer over.
+//! Follows the database's clock: its last reading, and the time since then by a monotonic clock. The machine's time of day
+//! is not used, so it may be wrong. It makes no queries: the callers pass the readings.
 
 use std::ops::RangeInclusive;
 use std::sync::{PoisonError, RwLock};
@@ -10,12 +9,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::Instant;
 
-/// How much the machine's timer may be fast or slow: as one part of this many. Real ones are ten times better.
+/// Tolerated drift of the machine's timer: one part of this many. Real timers are ten times better.
 const DRIFT: u32 = 1_000;
 
 /// The database's answer to a query for its time.
 #[derive(Clone, Copy, Debug)]
-pub struct Told {
+pub struct TimeReading {
     /// When the query was sent.
     pub asked: Moment,
     /// Its time.
@@ -27,24 +26,24 @@ pub struct Told {
 /// A clock that follows the database's.
 #[derive(Debug, Default)]
 pub struct DatabaseClock {
-    last: RwLock<Option<Reading>>,
+    last: RwLock<Option<Estimate>>,
 }
 
-/// A time, the moment it belongs to, and how far off it may be. The database looked at its clock some time
-/// between the question and the answer; the middle is off by half of that at most.
+/// A time, its moment, and its greatest error. The database read its clock between the query and the answer, so the
+/// middle is off by at most half of that time.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+struct Estimate {
     at: Moment,
     time: Instant,
     error: Duration,
 }
 
-impl Reading {
-    fn of(told: Told) -> Self {
-        let error = told.answered.saturating_duration_since(told.asked) / 2;
+impl Estimate {
+    fn of(reading: TimeReading) -> Self {
+        let error = reading.answered.saturating_duration_since(reading.asked) / 2;
         Self {
-            at: told.asked + error,
-            time: told.time,
+            at: reading.asked + error,
+            time: reading.time,
             error,
         }
     }
@@ -58,8 +57,8 @@ impl Reading {
         self.error + moment.saturating_duration_since(self.at) / DRIFT
     }
 
-    /// Whether `newer` is to take the place of this one: it is more exact, or says something that cannot
-    /// be true if this one is, because the database's clock was set or the machine slept.
+    /// Whether `newer` replaces this one: it is more exact, or it contradicts this one, because the database's clock was set
+    /// or the machine slept.
     fn gives_way_to(&self, newer: &Self) -> bool {
         let error = self.error_at(newer.at);
         let apart = (newer.time - self.time_at(newer.at)).abs();
@@ -74,22 +73,22 @@ fn moved(time: Instant, by: Duration) -> Instant {
 }
 
 impl DatabaseClock {
-    /// Follows what the database told from now on, unless what is known is more exact.
-    pub fn follow(&self, told: Told) {
-        let newer = Reading::of(told);
+    /// Follows a reading from now on, unless the last one is more exact.
+    pub fn follow(&self, reading: TimeReading) {
+        let newer = Estimate::of(reading);
         let mut last = self.last.write().unwrap_or_else(PoisonError::into_inner);
         if last.is_none_or(|last| last.gives_way_to(&newer)) {
             *last = Some(newer);
         }
     }
 
-    /// The database's time at this moment; none: it has told none yet.
+    /// The database's time at this moment; none: there is no reading yet.
     pub(super) fn time_at(&self, moment: Moment) -> Option<Instant> {
         Some(self.last()?.time_at(moment))
     }
 
-    /// The earliest and the latest that the database's time can be at this moment. They move apart with
-    /// the age of what it told last, and are as far apart as can be when it has told nothing.
+    /// The earliest and the latest possible time of the database at this moment. They move apart with the age of the last
+    /// reading; without a reading every time is possible.
     pub(super) fn range_at(&self, moment: Moment) -> RangeInclusive<Instant> {
         let Some(last) = self.last() else {
             return DateTime::<Utc>::MIN_UTC..=DateTime::<Utc>::MAX_UTC;
@@ -101,7 +100,7 @@ impl DatabaseClock {
         earliest.unwrap_or(DateTime::<Utc>::MIN_UTC)..=latest.unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
-    fn last(&self) -> Option<Reading> {
+    fn last(&self) -> Option<Estimate> {
         *self.last.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -116,9 +115,9 @@ mod tests {
         "2026-11-24T12:00:00Z".parse().unwrap()
     }
 
-    /// Told so long after `start`, in an answer that took so long.
-    fn told(start: Moment, after: Duration, took: Duration, time: Instant) -> Told {
-        Told {
+    /// TimeReading so long after `start`, in an answer that took so long.
+    fn told(start: Moment, after: Duration, took: Duration, time: Instant) -> TimeReading {
+        TimeReading {
             asked: start + after,
             time,
             answered: start + after + took,

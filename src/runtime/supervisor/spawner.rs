@@ -51,11 +51,7 @@ impl Spawner {
             abort: self.shared.abort.clone(),
             failures: self.shared.failures.clone(),
         };
-        let tasks = &self.drain(stage).tasks;
-        match &self.runtime {
-            Some(runtime) => tasks.spawn_on(task.supervise(factory), runtime),
-            None => tasks.spawn(task.supervise(factory)),
-        };
+        self.spawn(stage, task.supervise(factory));
     }
 
     /// Starts the background task `name`: takes `step` after `first`, and again after each pause that
@@ -113,10 +109,14 @@ impl Spawner {
                 );
             }
         };
+        self.spawn(stage, contained);
+    }
+
+    fn spawn(&self, stage: Stage, work: impl Future<Output = ()> + Send + 'static) {
         let tasks = &self.drain(stage).tasks;
         match &self.runtime {
-            Some(runtime) => tasks.spawn_on(contained, runtime),
-            None => tasks.spawn(contained),
+            Some(runtime) => tasks.spawn_on(work, runtime),
+            None => tasks.spawn(work),
         };
     }
 

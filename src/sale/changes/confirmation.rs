@@ -25,7 +25,7 @@ impl Inner {
         let Some(provider) = &self.payments.provider else {
             return Err(ChangeError::NoProvider);
         };
-        if !self.lanes.has_place(stands.campaign_id) {
+        if !self.lanes.has_slot(stands.campaign_id) {
             return Err(ChangeError::Busy);
         }
         if let Some(reference) = &payment.reference {

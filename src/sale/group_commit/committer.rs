@@ -12,7 +12,7 @@ use super::{CommitResult, Job, Queued, WriterConfig};
 use crate::domain::{Campaign, CampaignId, Fresh, ParticipationId};
 use crate::parts::gate::Gate;
 use crate::parts::store::{BatchOutcome, CommitError, Intake, Mismatch, Store};
-use crate::runtime::batcher::Lanes;
+use crate::runtime::batcher::Batchers;
 use crate::runtime::failpoint;
 use crate::runtime::retry;
 
@@ -35,7 +35,7 @@ pub(super) struct Committer {
     pub(super) store: Store,
     pub(super) gate: Arc<dyn Gate>,
     pub(super) wake: Option<mpsc::Sender<Fresh>>,
-    pub(super) settle: Lanes<(CampaignId, ParticipationId)>,
+    pub(super) settle: Batchers<(CampaignId, ParticipationId)>,
     pub(super) config: WriterConfig,
     pub(super) waits: Waits,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::domain::{CampaignId, ParticipationId};
 use crate::parts::gate::Gate;
-use crate::runtime::batcher::{LaneConfig, Lanes};
+use crate::runtime::batcher::{BatcherConfig, Batchers};
 use crate::runtime::failpoint;
 use crate::runtime::supervisor::{Spawner, Stage};
 
@@ -18,15 +18,15 @@ const PACE: Duration = Duration::from_millis(20);
 pub(super) fn lanes(
     spawner: &Spawner,
     gate: Arc<dyn Gate>,
-    config: LaneConfig,
-) -> Lanes<(CampaignId, ParticipationId)> {
-    let config = LaneConfig {
+    config: BatcherConfig,
+) -> Batchers<(CampaignId, ParticipationId)> {
+    let config = BatcherConfig {
         capacity: config.capacity * 4,
         batch_max: config.batch_max * 4,
         pace: PACE,
         ..config
     };
-    Lanes::start(
+    Batchers::start(
         spawner,
         "writer.settle",
         Stage::Settler,

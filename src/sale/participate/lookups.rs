@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::{ParticipateError, Request, unavailable};
 use crate::domain::{CampaignId, Participation, ParticipationId};
 use crate::parts::store::{GateInForce, Store, StoreError, UserKey};
-use crate::runtime::batcher::{LaneConfig, Lanes};
+use crate::runtime::batcher::{BatcherConfig, Batchers};
 use crate::runtime::supervisor::{Spawner, Stage};
 
 /// Workers, each with one connection.
@@ -48,19 +48,19 @@ struct LookupRequest {
 /// Looks participations up.
 #[derive(Clone)]
 pub struct Lookups {
-    lanes: Lanes<LookupRequest>,
+    lanes: Batchers<LookupRequest>,
 }
 
 impl Lookups {
     /// Starts the workers, with so many places and so much in one piece of work as `config` says.
     #[must_use]
-    pub fn start(spawner: &Spawner, store: Store, config: LaneConfig) -> Self {
-        let config = LaneConfig {
+    pub fn start(spawner: &Spawner, store: Store, config: BatcherConfig) -> Self {
+        let config = BatcherConfig {
             count: WORKERS,
             ..config
         };
         let work = move |batch| answer_all(store.clone(), batch);
-        let lanes = Lanes::start(spawner, "lookups.lane", Stage::Admission, config, work);
+        let lanes = Batchers::start(spawner, "lookups.lane", Stage::Admission, config, work);
         Self { lanes }
     }
 

@@ -134,7 +134,7 @@ async fn coupons_are_revoked_unless_they_were_used() {
     scene.reaches("SELECT COUNT(*) FROM coupon", 3).await;
     let granted = scene.rewards.granted(&[made[1].id]).await.unwrap();
     let (used, _) = granted[&made[1].id].coupons[0];
-    let voucher = Voucher::Held {
+    let voucher = Voucher::OfUser {
         id: used,
         by: UserId(1),
     };

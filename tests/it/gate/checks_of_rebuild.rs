@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use firstcome::domain::{ParticipationId, Refusal, State, UserId};
-use firstcome::parts::gate::{Admission, Configured, GateError, GivenBack, Seat, Settings};
+use firstcome::parts::gate::{Admission, Configured, GateError, GivenBack, Settings, UserUnits};
 use tokio::task::JoinSet;
 
 use super::subject::{
@@ -15,8 +15,8 @@ async fn configure(subject: &Subject, settings: &Settings) -> Result<Configured,
     configured.map_err(text)
 }
 
-fn seat(user: i64, units: u32) -> Seat {
-    Seat {
+fn seat(user: i64, units: u32) -> UserUnits {
+    UserUnits {
         user: UserId(user),
         units,
         first: ParticipationId::generate(),
@@ -137,7 +137,7 @@ pub async fn a_rebuild_ends_all_leases(subject: &Subject) -> Verdict {
         .admit(subject.campaign, &[lost, kept], at_once)
         .await;
     same("admitted", &tickets(&answers.map_err(text)?).len(), &2)?;
-    let seats = [Seat {
+    let seats = [UserUnits {
         user: kept.user,
         units: 1,
         first: kept.participation,
@@ -317,7 +317,7 @@ pub async fn a_rebuild_takes_many_seats(subject: &Subject) -> Verdict {
         max_quantity: 3,
         ..settings(Some(10_000))
     };
-    let seats: Vec<Seat> = (1..=2_500).map(|user| seat(user, 2)).collect();
+    let seats: Vec<UserUnits> = (1..=2_500).map(|user| seat(user, 2)).collect();
     subject.rebuild(1, &settings, &seats, 2_600).await?;
     let state = subject.state().await?;
     same("units", &state.units, &5_000)?;
@@ -362,7 +362,7 @@ pub async fn a_rebuild_under_full_traffic_loses_nothing(subject: &Subject) -> Ve
             Ok::<_, String>(answers)
         });
     }
-    let seats: Vec<Seat> = (1..=1_500).map(|user| seat(user, 1)).collect();
+    let seats: Vec<UserUnits> = (1..=1_500).map(|user| seat(user, 1)).collect();
     let rebuilt = subject.rebuild(2, &settings, &seats, COMMITTED).await?;
     same("rebuilt", &rebuilt, &true)?;
     let mut answers = Vec::new();

@@ -1,7 +1,7 @@
 //! Checks of what is given up after it was committed.
 
 use firstcome::domain::{Refusal, UserId};
-use firstcome::parts::gate::{Entrant, GivenBack, Mark, Seat};
+use firstcome::parts::gate::{Entrant, GivenBack, Mark, UserUnits};
 
 use super::subject::{Subject, Verdict, already, entrant, generous, same, settings};
 
@@ -81,7 +81,7 @@ pub async fn a_return_that_the_rebuild_knew_of_returns_nothing(subject: &Subject
     let (gone, stays) = (entrant(1, 1), entrant(2, 1));
     hold(subject, &[gone, stays]).await?;
     // Both were given up while epoch 2 was in force; its rebuild had read the first one only.
-    let seats = [Seat {
+    let seats = [UserUnits {
         user: UserId(2),
         units: 1,
         first: stays.participation,
@@ -107,7 +107,7 @@ pub async fn a_return_of_another_epoch_returns_nothing(subject: &Subject) -> Ver
     hold(subject, &[early]).await?;
     let behind = subject.give_back(2, 1, &[early]).await?;
     same("of a newer epoch", &behind, &GivenBack::Behind)?;
-    let seats = [Seat {
+    let seats = [UserUnits {
         user: UserId(1),
         units: 1,
         first: early.participation,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firstcome::domain::{Instant, Refusal};
-use firstcome::parts::gate::{GateError, RedisConfig, ScriptGate, Seat, Settings, StartError};
+use firstcome::parts::gate::{GateError, RedisConfig, ScriptGate, Settings, StartError, UserUnits};
 use firstcome::runtime::clock::Clock;
 use secrecy::ExposeSecret;
 use tokio::net::{TcpListener, TcpStream};
@@ -71,7 +71,7 @@ async fn a_lease_expires_at_its_exact_time() {
 async fn a_rebuilt_state_stays() {
     let (subject, clock) = at_noon();
     let seat = entrant(1, 1);
-    let seats = [Seat {
+    let seats = [UserUnits {
         user: seat.user,
         units: 1,
         first: seat.participation,

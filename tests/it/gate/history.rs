@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use firstcome::domain::{CampaignId, Instant, ParticipationId, State, UserId, to_stored_precision};
 use firstcome::parts::gate::{
     Admission, Configured, Entrant, Gate, GateState, GivenBack, Key, Mark, Return, ScriptGate,
-    Seat, Settings,
+    Settings, UserUnits,
 };
 use firstcome::runtime::clock::Clock;
 use proptest::collection::{hash_map, vec};
@@ -31,7 +31,7 @@ enum Step {
     Rebuild {
         epoch: u64,
         settings: Settings,
-        seats: Vec<Seat>,
+        seats: Vec<UserUnits>,
         mark: Mark,
     },
     /// Of those that stand; told as `GiveBack`.
@@ -112,9 +112,9 @@ fn settings(now: Instant) -> impl Strategy<Value = Settings> {
         )
 }
 
-fn seats() -> impl Strategy<Value = Vec<Seat>> {
+fn seats() -> impl Strategy<Value = Vec<UserUnits>> {
     hash_map(1..=USERS, (1_u32..=3, participation()), 0..4).prop_map(|seats| {
-        let seat = |(user, (units, first))| Seat {
+        let seat = |(user, (units, first))| UserUnits {
             user: UserId(user),
             units,
             first,

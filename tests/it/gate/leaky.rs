@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use firstcome::domain::{CampaignId, ParticipationId, Refusal, UserId};
 use firstcome::parts::gate::{
     Admission, Configured, Entrant, ExpiredLease, Footprint, Gate, GateError, GateState, GivenBack,
-    Key, KeyDigest, KeyRefused, Mark, Return, Seat, Settings,
+    Key, KeyDigest, KeyRefused, Mark, Return, Settings, UserUnits,
 };
 
 use super::subject::Subject;
@@ -260,7 +260,7 @@ impl Gate for Leaky {
         campaign: CampaignId,
         epoch: u64,
         settings: &Settings,
-        seats: &[Seat],
+        seats: &[UserUnits],
         mark: Mark,
     ) -> Result<bool, GateError> {
         let epoch = match self.leak {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use firstcome::domain::{Instant, ParticipationId, Refusal, State, UserId};
 use firstcome::parts::gate::{
-    Admission, Configured, Entrant, GateState, GivenBack, Lease, Mark, Return, Seat, Settings,
+    Admission, Configured, Entrant, GateState, GivenBack, Lease, Mark, Return, Settings, UserUnits,
 };
 
 /// One campaign at a moment that does not move.
@@ -119,7 +119,13 @@ impl Model {
         Configured::Applied
     }
 
-    pub fn rebuild(&mut self, epoch: u64, settings: &Settings, seats: &[Seat], mark: Mark) -> bool {
+    pub fn rebuild(
+        &mut self,
+        epoch: u64,
+        settings: &Settings,
+        seats: &[UserUnits],
+        mark: Mark,
+    ) -> bool {
         if self.state.as_ref().is_some_and(|held| held.epoch >= epoch) {
             return false;
         }
@@ -127,7 +133,7 @@ impl Model {
         let in_force = in_force.or(self.over.take());
         let newer = in_force.filter(|in_force| in_force.is_newer_than(settings));
         let settings = newer.unwrap_or(*settings);
-        let holding = |seat: &Seat| Holding {
+        let holding = |seat: &UserUnits| Holding {
             units: seat.units.into(),
             first: Some(seat.first),
         };

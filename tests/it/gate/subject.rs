@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use firstcome::domain::{CampaignId, Instant, ParticipationId, Refusal, State, UserId};
 use firstcome::parts::gate::{
-    Admission, Entrant, ExpiredLease, Gate, GateState, GivenBack, Key, Lease, Mark, Return, Seat,
-    Settings,
+    Admission, Entrant, ExpiredLease, Gate, GateState, GivenBack, Key, Lease, Mark, Return,
+    Settings, UserUnits,
 };
 
 /// Passed, or what was broken.
@@ -73,7 +73,7 @@ impl Subject {
         &self,
         epoch: u64,
         settings: &Settings,
-        seats: &[Seat],
+        seats: &[UserUnits],
         last_rank: u64,
     ) -> Result<bool, String> {
         self.rebuild_at(epoch, settings, seats, mark(last_rank))
@@ -84,7 +84,7 @@ impl Subject {
         &self,
         epoch: u64,
         settings: &Settings,
-        seats: &[Seat],
+        seats: &[UserUnits],
         mark: Mark,
     ) -> Result<bool, String> {
         self.gate

@@ -18,27 +18,30 @@ fn password(text: &str) -> SecretString {
 #[tokio::test]
 async fn only_the_correct_password_is_accepted() {
     let hasher = Hasher::new(&cheap()).unwrap();
-    let kept = hasher.hash(&password("correct horse")).await.unwrap();
+    let stored = hasher.hash(&password("correct horse")).await.unwrap();
     let again = hasher.hash(&password("correct horse")).await.unwrap();
-    let text = kept.expose_secret();
+    let text = stored.expose_secret();
     assert!(text.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{text}");
     assert_ne!(text, again.expose_secret(), "each has a salt of its own");
-    for (said, verdict) in [
+    for (shown, verdict) in [
         ("correct horse", Verdict::Right),
         ("Correct horse", Verdict::Wrong),
         ("correct horse ", Verdict::Wrong),
         ("", Verdict::Wrong),
     ] {
-        let found = hasher.verify(&password(said), Some(&kept)).await.unwrap();
-        assert_eq!(found, verdict, "{said:?}");
+        let found = hasher
+            .verify(&password(shown), Some(&stored))
+            .await
+            .unwrap();
+        assert_eq!(found, verdict, "{shown:?}");
     }
 }
 
 #[tokio::test]
 async fn no_password_matches_an_unknown_account() {
     let hasher = Hasher::new(&cheap()).unwrap();
-    for said in [NOBODY, "another"] {
-        let found = hasher.verify(&password(said), None).await.unwrap();
+    for shown in [NOBODY, "another"] {
+        let found = hasher.verify(&password(shown), None).await.unwrap();
         assert_eq!(found, Verdict::Wrong);
     }
 }
@@ -46,7 +49,7 @@ async fn no_password_matches_an_unknown_account() {
 #[tokio::test]
 async fn hashes_with_other_parameters_are_outdated() {
     let before = Hasher::new(&cheap()).unwrap();
-    let kept = before.hash(&password("correct horse")).await.unwrap();
+    let stored = before.hash(&password("correct horse")).await.unwrap();
     for changed in [
         AccountsConfig {
             password_memory_kib: 16,
@@ -58,9 +61,9 @@ async fn hashes_with_other_parameters_are_outdated() {
         },
     ] {
         let now = Hasher::new(&changed).unwrap();
-        let verdict = now.verify(&password("correct horse"), Some(&kept)).await;
+        let verdict = now.verify(&password("correct horse"), Some(&stored)).await;
         assert_eq!(verdict.unwrap(), Verdict::Outdated);
-        let wrong = now.verify(&password("wrong"), Some(&kept)).await;
+        let wrong = now.verify(&password("wrong"), Some(&stored)).await;
         assert_eq!(wrong.unwrap(), Verdict::Wrong);
     }
     let nonsense = password("no hash");
@@ -76,7 +79,7 @@ async fn a_hash_that_waits_too_long_fails_as_busy() {
     let turn = hasher.turns.acquire().await.unwrap();
     let waiting = hasher.hash(&password("correct horse")).await;
     assert!(matches!(waiting, Err(AccountError::Busy)), "{waiting:?}");
-    // Nobody's password stands in the same line, or who is nobody would be answered sooner.
+    // A missing account waits in the same queue; otherwise it would be answered sooner.
     let nobody = hasher.verify(&password("correct horse"), None).await;
     assert!(matches!(nobody, Err(AccountError::Busy)), "{nobody:?}");
     drop(turn);

@@ -1,4 +1,4 @@
-//! One record on its way: sent, acknowledged, or failed for a reason that is asked for where librdkafka hides it.
+//! Sends one record. If librdkafka hides the reason of a failure, the cluster is asked for it.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use super::sender::{Outgoing, Undelivered};
 use crate::parts::broker::{Acknowledged, PublishError, Publisher};
 
 impl Kafka {
-    /// Sends, waits for the acknowledgement, and says of a failure what is to be done about it.
+    /// Sends a record, waits for its acknowledgement, and classifies a failure.
     pub(super) async fn deliver(
         &self,
         current: Option<Current>,
@@ -38,8 +38,8 @@ impl Kafka {
                 self.producers.rebuild(&self.config, &current);
                 PublishError::Fatal(text)
             }
-            // librdkafka says "timed out" also of what it could send to nobody, and of what it sent again and
-            // again to a leader with too few in-sync replicas.
+            // librdkafka reports "timed out" also if no broker is reachable, and if the leader has too few in-sync
+            // replicas.
             PublishError::PossiblyDelivered(text) => {
                 self.producers.timed_out(&self.config, &current);
                 // A partition acknowledges nothing, either, until a replica that is away counts as out of sync.

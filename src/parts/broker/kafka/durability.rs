@@ -67,12 +67,7 @@ impl Kafka {
         let found = match self.settings(topic).await {
             Ok(settings) => settings.get(IN_SYNC_MIN).and_then(|it| it.parse().ok()),
             Err(failure) => {
-                let error = &failure as &dyn std::error::Error;
-                tracing::debug!(
-                    kafka.topic = topic,
-                    error,
-                    "the settings of a topic are not told"
-                );
+                tracing::debug!(kafka.topic = topic, error = %failure, "cannot read the settings of a topic");
                 None
             }
         };

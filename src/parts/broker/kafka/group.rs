@@ -1,14 +1,13 @@
-//! A member of a consumer group: reads the partitions of one topic that the group gives it, and commits
-//! offsets as those who work on the records say. Knows nothing of what the records mean.
+//! A member of a consumer group: reads its partitions of one topic and commits the offsets that the workers report. It does
+//! not know what the records mean.
 //!
-//! A thread polls, always, so that the membership lives while the work waits. It hands each record to
-//! whoever works on its partition, through a bounded queue; when that is full it waits a moment, and then
-//! pauses the partition. A partition that the group revokes first gets time to finish
-//! what is under way; then its last offset is committed, while the partition is still ours. An offset is
-//! never committed for a partition that is not: the broker would refuse it, too, by the generation.
+//! A thread always polls, so that the membership continues while workers are slow. It passes each record to the worker
+//! of its partition through a bounded queue; if the queue is full, it waits briefly and then pauses the partition. If
+//! the group revokes a partition, its worker gets time to finish; then the last offset is committed, while the member
+//! still owns the partition. It commits no offset of other partitions; the broker would refuse it by the generation.
 //!
-//! Partitions are given out by `cooperative-sticky`: when a member comes or goes, only the partitions that
-//! move are interrupted, and a rolling restart moves few.
+//! The assignment is `cooperative-sticky`: if a member joins or leaves, only the partitions that move are interrupted,
+//! and a rolling restart moves few.
 
 mod owned_partition;
 mod owned_partitions;
@@ -31,14 +30,14 @@ use self::owned_partitions::OwnedPartitions;
 use super::{Kafka, Traced};
 use crate::parts::broker::Delivered;
 
-/// How long one wait for records lasts, and how often offsets are committed and queues looked at.
+/// Longest wait for a record, and the interval at which offsets are committed and queues are checked.
 const POLL: Duration = Duration::from_millis(50);
 const UPKEEP: Duration = Duration::from_millis(100);
-/// How often the lag is known anew.
+/// Interval at which the lag is updated.
 const STATISTICS_MS: &str = "1000";
 /// How long leaving may take after the last offsets were committed.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
-/// What librdkafka reads ahead of a partition.
+/// Limits of what librdkafka reads ahead of a partition.
 const READ_AHEAD_RECORDS: &str = "5000";
 const READ_AHEAD_KB: &str = "8192";
 
@@ -47,23 +46,23 @@ const READ_AHEAD_KB: &str = "8192";
 pub struct GroupConfig {
     /// Name of the group.
     pub group: String,
-    /// What it reads.
+    /// Its topic.
     pub topic: String,
-    /// For how long a member may say nothing before its partitions are given to others.
+    /// A member that sends no heartbeat for this long loses its partitions.
     pub session_timeout: Duration,
-    /// Records of a partition that wait to be worked on, at most.
+    /// Maximum number of records of a partition that wait for its worker.
     pub queue_records_max: usize,
 }
 
 type Begin = dyn Fn(OwnedPartition) + Send + Sync;
 type Lag = dyn Fn(i32, Option<u64>) + Send + Sync;
 
-/// Who is told.
+/// Callbacks of a membership.
 #[derive(Clone)]
 pub struct Hooks {
-    /// A partition is ours from now on: starts what works on it. Must not block.
+    /// The member owns this partition from now on: starts its worker. Must not block.
     pub begin: Arc<Begin>,
-    /// So many records of a partition are not worked on yet; none: it is not ours any more.
+    /// The unfinished records of a partition; none: the member does not own it any more.
     pub lag: Arc<Lag>,
 }
 
@@ -88,7 +87,7 @@ pub enum GroupError {
 }
 
 impl Kafka {
-    /// Is a member of a group until told to stop.
+    /// Is a member of a group until `stop`.
     pub async fn consume(
         &self,
         config: GroupConfig,
@@ -109,7 +108,7 @@ impl Kafka {
             .set("queued.max.messages.kbytes", READ_AHEAD_KB)
             .set("statistics.interval.ms", STATISTICS_MS);
         let broken = || GroupError::Broken(config.group.clone());
-        // Stops, too, when nobody waits for the end any more.
+        // The thread also stops if this future is dropped.
         let over = stop.child_token();
         let _over = over.clone().drop_guard();
         let (answer, mut answered) = oneshot::channel();
@@ -131,7 +130,10 @@ impl Kafka {
             return ended.unwrap_or_else(|_| Err(broken()));
         }
         // The group finds out when the session ends.
-        tracing::warn!(consumer.group = config.group, "left without a word");
+        tracing::warn!(
+            consumer.group = config.group,
+            "left the group without waiting for the broker"
+        );
         Ok(())
     }
 }
@@ -175,8 +177,8 @@ impl Member {
                 Some(Err(failure)) => {
                     tracing::warn!(
                         consumer.group = self.config.group,
-                        error = &failure as &dyn std::error::Error,
-                        "the group waits"
+                        error = %failure,
+                        "the group cannot read for now"
                     );
                 }
             }
@@ -192,7 +194,7 @@ impl Member {
     }
 }
 
-/// Whether librdkafka does not go on by itself.
+/// Whether librdkafka does not recover from this error.
 fn is_fatal(failure: &KafkaError) -> bool {
     matches!(failure, KafkaError::MessageConsumptionFatal(_))
         || failure.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
@@ -228,8 +230,8 @@ impl ConsumerContext for Context {
             Rebalance::Revoke(_) => {}
             Rebalance::Error(failure) => {
                 tracing::warn!(
-                    error = failure as &dyn std::error::Error,
-                    "the group could not be put in order"
+                    error = %failure,
+                    "rebalancing the group failed"
                 );
             }
         }
@@ -238,7 +240,7 @@ impl ConsumerContext for Context {
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
         if let Err(failure) = result {
             tracing::debug!(
-                error = &failure as &dyn std::error::Error,
+                error = %failure,
                 "offsets not committed"
             );
             self.0.forget_commits(&numbers(offsets));

@@ -44,13 +44,13 @@ impl Silence {
 }
 
 pub(super) struct Producers {
-    /// The last one is for what is sent in bulk.
+    /// The last one is for records sent in bulk.
     slots: Vec<RwLock<Current>>,
     /// Since when each has had nothing but time-outs.
     silent: Vec<Mutex<Silence>>,
     /// The turns at the partitions of topics, as far as somebody asked how many there are.
     turns: RwLock<HashMap<String, Vec<Arc<Turns>>>>,
-    /// For how long those may join a turn who come after its first.
+    /// How long senders may still join a turn.
     company: Duration,
 }
 
@@ -70,7 +70,7 @@ impl Producers {
             silent: slots.iter().map(|_| Mutex::default()).collect(),
             slots,
             turns: RwLock::default(),
-            // Whoever came at the end of the linger could miss the request.
+            // A sender that comes at the end of the linger could miss the request.
             company: config.linger / 2,
         })
     }
@@ -161,7 +161,7 @@ impl Producers {
             silent.goes_on(Instant::now(), bound)
         };
         if is_over {
-            tracing::warn!("a producer has been silent for long: it is replaced");
+            tracing::warn!("a producer had nothing but time-outs: it is replaced");
             self.rebuild(config, current);
         }
     }
@@ -201,7 +201,7 @@ impl Producers {
 }
 
 impl Drop for Producers {
-    /// Told together, they end together.
+    /// They are stopped together, so that they end together.
     fn drop(&mut self) {
         for sender in self.all() {
             sender.end();
@@ -231,7 +231,7 @@ fn partition(key: &str, partitions: u32) -> u32 {
 mod tests {
     use super::*;
 
-    /// Nobody is there to connect to; a producer is made all the same.
+    /// There is no broker; a producer is created all the same.
     #[tokio::test]
     async fn one_of_many_that_failed_with_a_producer_replaces_it() {
         let config = KafkaConfig {

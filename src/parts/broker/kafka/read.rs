@@ -19,26 +19,26 @@ pub use self::error::ReadError;
 use super::{Kafka, Traced, classify};
 use crate::parts::broker::{Consumed, PublishError};
 
-/// How long one wait for records lasts; then the deadline is looked at.
+/// Longest wait for a record; then the deadline is checked.
 const POLL: Duration = Duration::from_millis(100);
-/// By how much an answer may come later than the deadline.
+/// How long the answer may take after the deadline.
 const GRACE: Duration = Duration::from_secs(5);
 /// What librdkafka reads ahead, in all partitions together.
 const READ_AHEAD_KB: u32 = 32 * 1024;
 
-/// Which part of a partition there is to read, or was read.
+/// The part of a partition that exists, or that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// Partition.
     pub partition: i32,
-    /// First offset there is; above 0, the beginning is gone.
+    /// First offset; above 0 if the beginning was deleted.
     pub from: i64,
-    /// First offset that was not there yet.
+    /// Offset after the last record.
     pub to: i64,
 }
 
 impl Extent {
-    /// What there is in a partition now, as its leader says.
+    /// The extent of a partition now, from its leader.
     pub(super) fn of<C: ClientContext>(
         client: &Client<C>,
         topic: &str,
@@ -55,8 +55,8 @@ impl Extent {
 }
 
 impl Kafka {
-    /// Gives every record of `topic` to `feed`, in order within a partition, and `into` back with
-    /// what was read. Ends at the ends the partitions have now, or fails when `within` is over.
+    /// Passes every record of `topic` to `feed`, in order within a partition; returns `into` and the extents that were
+    /// read. It ends at the present ends of the partitions, or fails after `within`.
     pub async fn read_topic<T: Send + 'static>(
         &self,
         topic: &str,
@@ -145,7 +145,7 @@ impl Reading {
             match consumer.poll(POLL) {
                 None => {}
                 Some(Ok(record)) => {
-                    // What came after the beginning of this reading is left for another.
+                    // Records that came after the beginning of this reading are not part of it.
                     if let Some(extent) = open.get_mut(&record.partition())
                         && record.offset() < extent.to
                     {
@@ -164,7 +164,7 @@ impl Reading {
         Ok(extents)
     }
 
-    /// What there is to read. Asked before the first record, so that all of it is there already.
+    /// The extents to read. They are read before the first record, so that all of their records exist.
     fn extents(&self, consumer: &BaseConsumer<Traced>) -> Result<Vec<Extent>, ReadError> {
         let refused = |failure| self.refused(failure);
         let metadata = consumer
@@ -241,7 +241,7 @@ impl Reading {
     }
 }
 
-/// Whether librdkafka goes on by itself after this failure; the deadline bounds it.
+/// Whether librdkafka recovers from this failure; the deadline bounds the wait.
 fn is_passing(failure: &KafkaError) -> bool {
     // The records where the reading stood were removed meanwhile.
     let is_gone = failure.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset);

@@ -1,4 +1,4 @@
-//! One producer of librdkafka, and the thread that hands on its acknowledgements.
+//! One producer of librdkafka, and the thread that passes on its acknowledgements.
 //!
 //! The client library's own (`FutureProducer`) waits for them a tenth of a second at a time, in whole
 //! milliseconds, and spends what is left of the last one asking again and again: a hundredth of a core for
@@ -33,14 +33,14 @@ pub(super) struct Outgoing<'a> {
     pub(super) headers: OwnedHeaders,
 }
 
-/// What became of a record: where it is, by the broker's word.
+/// The result of a record: its position, from the broker.
 type Report = Result<Acknowledged, Undelivered>;
 
-/// A record that nobody acknowledged.
+/// A record without an acknowledgement.
 #[derive(Debug)]
 pub(super) struct Undelivered {
     pub(super) failure: KafkaError,
-    /// Where it was to go, once that was chosen.
+    /// Its partition, if it was chosen.
     pub(super) partition: Option<i32>,
 }
 
@@ -65,12 +65,12 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
-            tracing::error!("a producer's thread broke off");
+            tracing::error!("the thread of a producer panicked");
         }
     }
 }
 
-/// Tells whoever sent a record what became of it.
+/// Reports the result of each record to its sender.
 impl ProducerContext for Traced {
     type DeliveryOpaque = Box<oneshot::Sender<Report>>;
 
@@ -85,7 +85,7 @@ impl ProducerContext for Traced {
                 partition: Some(message.partition()).filter(|partition| *partition >= 0),
             }),
         };
-        // Who does not wait any more does not need to know.
+        // The sender may not wait any more.
         drop(waiting.send(report));
     }
 }
@@ -137,8 +137,8 @@ impl Sender {
             .send(record)
             .map_err(|(failure, _)| failure)?;
         // The handle is held meanwhile, and with it the thread that reports.
-        let unsaid = KafkaError::MessageProduction(RDKafkaErrorCode::PurgeInflight);
-        report.await.unwrap_or(Err(unsaid.into()))
+        let unreported = KafkaError::MessageProduction(RDKafkaErrorCode::PurgeInflight);
+        report.await.unwrap_or(Err(unreported.into()))
     }
 
     pub(super) fn client(&self) -> &Client<Traced> {

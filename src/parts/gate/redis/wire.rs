@@ -1,5 +1,5 @@
-//! The way to Redis: one connection, or one to each master of a cluster. It routes and waits; what is said
-//! over it is not its concern.
+//! The connection to Redis, or the connections to each master of a cluster. It routes commands and waits; it does not
+//! know what they mean.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,17 +9,16 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{Cmd, ConnectionInfo, FromRedisValue, RedisResult, ScriptInvocation, Value};
+use redis::{Client, Cmd, ConnectionInfo, FromRedisValue, RedisResult, ScriptInvocation, Value};
 
 use super::{Layout, RedisConfig};
 use crate::parts::gate::script::Script;
 use crate::parts::gate::start_error::StartError;
 
-/// Commands that may wait for the one connection; beyond it callers wait for room. The crate's own
-/// default of 50 would be the bottleneck.
+/// Capacity of the queue of commands for the connection. The crate's default of 50 would be the bottleneck.
 const PIPELINE_COMMANDS_MAX: usize = 4_096;
 
-/// Attempts to reconnect before the callers who wait are told; the next call starts over.
+/// Attempts to reconnect before waiting calls fail; the next call starts over.
 const RECONNECTS_MAX: usize = 2;
 
 /// The same in a cluster, where one attempt may be to follow a slot to another node.
@@ -35,37 +34,30 @@ pub(super) enum Wire {
 }
 
 impl Wire {
-    /// Connects and hands the scripts over, so that what is wrong is known at the start.
+    /// Connects and loads the scripts, so that errors appear at start.
     pub(super) async fn connect(
         config: &RedisConfig,
         scripts: &HashMap<Script, redis::Script>,
     ) -> Result<Self, StartError> {
         let nodes = config.nodes()?;
-        let address = nodes
-            .iter()
-            .map(|node| node.addr().to_string())
-            .collect::<Vec<_>>()
-            .join(", ");
-        let nodes = nodes
+        let addresses: Vec<String> = nodes.iter().map(|node| node.addr().to_string()).collect();
+        let failed = |source| StartError::Connect {
+            address: addresses.join(", "),
+            source,
+        };
+        let mut nodes = nodes
             .into_iter()
             .map(|node| node.set_tcp_settings(tcp(config)));
-        let wire = async {
-            let wire = match config.layout() {
-                Layout::Single => single(config, nodes).await?,
-                Layout::Cluster => Self::Cluster(cluster(config, nodes).await?),
-            };
-            Ok(wire)
+        let wire = match config.layout() {
+            Layout::Single => {
+                let node = nodes.next().ok_or(StartError::NoAddress)?;
+                let connecting = single(config, config.client_to(node)?);
+                Self::Single(connecting.await.map_err(failed)?)
+            }
+            Layout::Cluster => Self::Cluster(cluster(config, nodes).await.map_err(failed)?),
         };
-        let connect = |source| StartError::Connect { address, source };
-        let wire = match wire.await {
-            Ok(wire) => wire,
-            Err(Failed::Here(error)) => return Err(error),
-            Err(Failed::There(source)) => return Err(connect(source)),
-        };
-        match wire.load(scripts).await {
-            Ok(()) => Ok(wire),
-            Err(source) => Err(connect(source)),
-        }
+        wire.load(scripts).await.map_err(failed)?;
+        Ok(wire)
     }
 
     async fn load(&self, scripts: &HashMap<Script, redis::Script>) -> RedisResult<()> {
@@ -87,7 +79,7 @@ impl Wire {
     }
 
     /// Runs a command, in a cluster where its key is.
-    pub(super) async fn tell(&self, command: &Cmd) -> RedisResult<()> {
+    pub(super) async fn run(&self, command: &Cmd) -> RedisResult<()> {
         match self {
             Self::Single(connection) => command.exec_async(&mut connection.clone()).await,
             Self::Cluster(connection) => command.exec_async(&mut connection.clone()).await,
@@ -117,36 +109,14 @@ impl Wire {
     }
 }
 
-/// A wire that cannot be.
-enum Failed {
-    /// By what is configured.
-    Here(StartError),
-    /// By what is there.
-    There(redis::RedisError),
-}
-
-impl From<redis::RedisError> for Failed {
-    fn from(error: redis::RedisError) -> Self {
-        Self::There(error)
-    }
-}
-
-async fn single(
-    config: &RedisConfig,
-    mut nodes: impl Iterator<Item = ConnectionInfo>,
-) -> Result<Wire, Failed> {
-    let Some(node) = nodes.next() else {
-        return Err(Failed::Here(StartError::NoAddress));
-    };
-    let client = config.client_to(node).map_err(Failed::Here)?;
+async fn single(config: &RedisConfig, client: Client) -> RedisResult<ConnectionManager> {
     let limits = ConnectionManagerConfig::new()
         .set_connection_timeout(Some(config.connect_timeout))
         .set_response_timeout(Some(config.response_timeout))
         .set_number_of_retries(RECONNECTS_MAX)
         .set_max_delay(RECONNECT_PAUSE_MAX)
         .set_pipeline_buffer_size(PIPELINE_COMMANDS_MAX);
-    let connection = ConnectionManager::new_with_config(client, limits).await?;
-    Ok(Wire::Single(connection))
+    ConnectionManager::new_with_config(client, limits).await
 }
 
 async fn cluster(
@@ -166,8 +136,7 @@ async fn cluster(
     builder.build()?.get_async_connection().await
 }
 
-/// A peer that vanished without a word is noticed by the unanswered bytes, not after the quarter of an hour
-/// that the kernel would wait.
+/// A peer that vanished is noticed by unacknowledged bytes, and not after the quarter of an hour that the kernel waits.
 fn tcp(config: &RedisConfig) -> TcpSettings {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(10))

@@ -10,40 +10,40 @@ use super::{ITEMS_PER_CALL_MAX, ScriptGate};
 use crate::domain::CampaignId;
 use crate::parts::gate::reply::unknown;
 use crate::parts::gate::script::Script;
-use crate::parts::gate::{GateError, Mark, Seat, Settings};
+use crate::parts::gate::{GateError, Mark, Settings, UserUnits};
 use crate::runtime::failpoint;
 
-/// How long the seats of an abandoned rebuild stay in Redis.
+/// How long the users of an abandoned rebuild stay in Redis.
 const ABANDONED_REBUILD: Duration = Duration::from_secs(600);
 
 impl ScriptGate {
-    /// Loads the seats in chunks beside the state in force, which admits until the swap.
+    /// Loads the users in chunks beside the state in force, which admits until the swap.
     pub(super) async fn replace_state(
         &self,
         campaign: CampaignId,
         (epoch, settings): (u64, &Settings),
-        seats: &[Seat],
+        users: &[UserUnits],
         mark: Mark,
     ) -> Result<bool, GateError> {
         // The attempt is part of the name: two rebuilds of one epoch, or what a timed-out one left
         // behind, must never mix.
         let loading = self.key(campaign, &format!("loading:{epoch}:{}", Uuid::now_v7()));
         let mut units = 0;
-        for chunk in seats.chunks(ITEMS_PER_CALL_MAX) {
+        for chunk in users.chunks(ITEMS_PER_CALL_MAX) {
             let mut args = Vec::with_capacity(1 + 3 * chunk.len());
             args.push(ABANDONED_REBUILD.as_millis().to_string());
-            for seat in chunk {
-                units += u64::from(seat.units);
-                args.push(seat.user.to_string());
-                args.push(seat.units.to_string());
-                args.push(seat.first.to_string());
+            for user in chunk {
+                units += u64::from(user.units);
+                args.push(user.user.to_string());
+                args.push(user.units.to_string());
+                args.push(user.first.to_string());
             }
             let keys = std::slice::from_ref(&loading);
             self.run(Script::Load, keys, &args).await?.count()?;
         }
         failpoint::point("rebuild.loaded");
         let [state, users, leases, expiry, returned] = self.keys(campaign, STATE);
-        let mut args = [epoch, seats.len() as u64, units, mark.last_rank]
+        let mut args = [epoch, users.len() as u64, units, mark.last_rank]
             .map(|number| number.to_string())
             .to_vec();
         args.extend(settings_args(settings));
@@ -54,7 +54,7 @@ impl ScriptGate {
             "SWAPPED" => Ok(true),
             "STALE" => Ok(false),
             "INCOMPLETE" => Err(GateError::Protocol(
-                "the rebuild's seats were lost on the way, or one user has two".to_owned(),
+                "the rebuild's users were lost on the way, or one user has two".to_owned(),
             )),
             code => Err(unknown(code)),
         }

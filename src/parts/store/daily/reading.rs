@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::domain::{CampaignId, Day, DaySums, Instant, Status};
 use crate::parts::store::entity::campaign::{Column, Entity};
-use crate::parts::store::entity::{by_index, rejection_tally};
+use crate::parts::store::entity::{by_index, participation, rejection_tally};
 use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::shapes::padded;
 use crate::parts::store::unreadable::parse;
@@ -27,14 +27,17 @@ impl Store {
         until: Uuid,
         rows: u32,
     ) -> Result<Option<Uuid>, StoreError> {
-        let mut sql = self.sql("SELECT id FROM ");
-        sql.push(&self.db.by_index("participation", "PRIMARY"))
-            .push(" WHERE id >= ")
-            .bind(from);
-        sql.push(" AND id < ").bind(until);
-        sql.push(" ORDER BY id LIMIT 1 OFFSET ").bind(rows);
-        let rows = sql.rows(&self.db).await?;
-        Ok(rows.first().map(|row| row.try_get("", "id")).transpose()?)
+        use participation::Column;
+        let mut end = participation::Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(Column::Id.gte(from))
+            .filter(Column::Id.lt(until))
+            .order_by_asc(Column::Id)
+            .offset(u64::from(rows))
+            .limit(1);
+        by_index(&mut end, "PRIMARY");
+        Ok(end.into_tuple().one(&self.db).await?)
     }
 
     /// The statistics of campaigns in one slice of a day.

@@ -64,22 +64,17 @@ pub struct RunFailure {
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the other fields are what their names say")]
 pub struct Run {
-    /// Its number.
     pub id: RunId,
-    /// What it aggregates.
     pub day: Day,
-    /// Its state.
     pub state: RunState,
-    /// Why it was begun.
     pub cause: Cause,
     /// Unlike any other's.
     pub owner: String,
     /// When it began, by the database's clock.
     pub started_at: Instant,
-    /// When it ended.
     pub finished_at: Option<Instant>,
-    /// Its progress.
     pub progress: Progress,
     /// Campaigns that could not be written, the first of them.
     pub failures: Vec<RunFailure>,

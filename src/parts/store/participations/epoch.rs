@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect};
 
-use super::{Held, holdings};
-use crate::domain::{Campaign, CampaignId, Instant, Mark, ParticipationId, Seat, State, UserId};
+use super::{HoldingRow, holdings};
+use crate::domain::{
+    Campaign, CampaignId, Instant, Mark, ParticipationId, State, UserId, UserUnits,
+};
 use crate::parts::store::entity::campaign;
 use crate::parts::store::entity::participation::{Column, Entity};
 use crate::parts::store::numbers::{to_signed, to_unsigned};
@@ -22,7 +24,7 @@ const PAGE: u64 = 20_000;
 #[derive(Clone, Debug)]
 pub struct Committed {
     /// Who holds what.
-    pub seats: Vec<Seat>,
+    pub seats: Vec<UserUnits>,
     /// How far the campaign's books had come.
     pub mark: Mark,
 }
@@ -183,7 +185,7 @@ impl Snapshot {
         let mut seats = HashMap::new();
         let mut last_rank = 0;
         loop {
-            let page: Vec<(i64, Held)> = self.holdings_after(id, last_rank).await?;
+            let page: Vec<(i64, HoldingRow)> = self.holdings_after(id, last_rank).await?;
             for (rank, held) in &page {
                 last_rank = *rank;
                 sit(&mut seats, held);
@@ -218,7 +220,7 @@ impl Snapshot {
         &self,
         id: CampaignId,
         rank: i64,
-    ) -> Result<Vec<(i64, Held)>, StoreError> {
+    ) -> Result<Vec<(i64, HoldingRow)>, StoreError> {
         let rows: Vec<(i64, uuid::Uuid, i64, i32)> = holdings(id)
             .select_only()
             .columns([Column::Rank, Column::Id, Column::UserId, Column::Quantity])
@@ -229,7 +231,7 @@ impl Snapshot {
             .all(&self.tx)
             .await?;
         let held = |(rank, id, user_id, quantity)| {
-            let held = Held {
+            let held = HoldingRow {
                 id,
                 user_id,
                 quantity,
@@ -241,12 +243,12 @@ impl Snapshot {
     }
 }
 
-fn sit(seats: &mut HashMap<i64, Seat>, held: &Held) {
+fn sit(seats: &mut HashMap<i64, UserUnits>, held: &HoldingRow) {
     let units = held.quantity.unsigned_abs();
     seats
         .entry(held.user_id)
-        .and_modify(|seat: &mut Seat| seat.units += units)
-        .or_insert(Seat {
+        .and_modify(|seat: &mut UserUnits| seat.units += units)
+        .or_insert(UserUnits {
             user: UserId(held.user_id),
             units,
             first: ParticipationId(held.id),

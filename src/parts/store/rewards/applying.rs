@@ -1,12 +1,12 @@
 //! Applies a batch of changes for one consumer in one transaction: inbox rows, effects, ledger.
 //!
-//! Nothing here trusts a memory of what was done. That an event is new is decided by the primary key of
-//! the inbox, also against another member of the group that still works on the same records: the second
-//! of the two waits for the first, is refused by the key, and finds on its next attempt that all is done.
+//! The primary key of the inbox decides whether an event is new, also against another member of the group that still
+//! processes the same records: the second one waits for the first, violates the key, and finds the events applied on its
+//! next attempt.
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::QueryResult;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use super::due::Due;
@@ -15,6 +15,8 @@ use super::{Insert, Rewards};
 use crate::domain::{Consumer, EventId, ParticipationId};
 use crate::parts::store::StoreError;
 use crate::parts::store::bounded::Tx;
+use crate::parts::store::entity::by_index;
+use crate::parts::store::entity::inbox::{Column, Entity, Model};
 use crate::parts::store::numbers::narrow;
 use crate::parts::store::shapes::padded;
 use crate::runtime::failpoint;
@@ -50,13 +52,13 @@ impl Rewards {
             return Ok(Applied::default());
         }
         let tx = self.begin().await?;
-        let mut known = self.known(&tx, consumer, batch).await?;
+        let mut known = Self::known(&tx, consumer, batch).await?;
         let (fresh, old): (Vec<&Due>, Vec<&Due>) = batch
             .iter()
             // Inserted into what is known, so that the second of two in one batch is an old one.
             .partition(|due| known.insert(due.change.event));
         self.note(&tx, consumer, &fresh).await?;
-        let standings = self.standings(&tx, consumer, &fresh, &old).await?;
+        let standings = Self::standings(&tx, consumer, &fresh, &old).await?;
         let mut rewarded: Vec<ParticipationId> = standings
             .iter()
             .filter(|(_, standing)| standing.granted.is_some())
@@ -83,20 +85,19 @@ impl Rewards {
 
     /// Those of the events that were applied before.
     async fn known(
-        &self,
         tx: &Tx,
         consumer: Consumer,
         batch: &[Due],
     ) -> Result<HashSet<EventId>, StoreError> {
         let ids: Vec<Uuid> = batch.iter().map(|due| due.change.event.0).collect();
-        let inbox = self.db.by_index("inbox", "PRIMARY");
-        let mut sql = self.sql("SELECT event_id FROM ");
-        sql.push(&inbox).push(" WHERE consumer = ");
-        sql.bind(consumer.as_str()).push(" AND event_id IN ");
-        let rows = sql.list(padded(&ids)).rows(tx).await?;
-        rows.iter()
-            .map(|row| Ok(EventId(row.try_get_by_index(0)?)))
-            .collect()
+        let mut known = Entity::find()
+            .select_only()
+            .column(Column::EventId)
+            .filter(Column::Consumer.eq(consumer.as_str()))
+            .filter(Column::EventId.is_in(padded(&ids)));
+        by_index(&mut known, "PRIMARY");
+        let known: Vec<Uuid> = known.into_tuple().all(tx).await?;
+        Ok(known.into_iter().map(EventId).collect())
     }
 
     async fn note(&self, tx: &Tx, consumer: Consumer, fresh: &[&Due]) -> Result<(), StoreError> {
@@ -113,7 +114,6 @@ impl Rewards {
 
     /// The states of the participations, if any.
     async fn standings(
-        &self,
         tx: &Tx,
         consumer: Consumer,
         fresh: &[&Due],
@@ -125,42 +125,37 @@ impl Rewards {
             .iter()
             .map(|due| (due.change.participation, Standing::default()))
             .collect();
-        for row in self.inbox_of(tx, consumer, &participations).await? {
-            let (event, participation, sequence) = inbox_row(&row)?;
-            if !own.contains(&event) {
-                let standing = standings.entry(participation).or_default();
-                standing.highest = standing.highest.max(sequence);
+        for row in Self::inbox_of(tx, consumer, &participations).await? {
+            if !own.contains(&EventId(row.event_id)) {
+                let standing = standings
+                    .entry(ParticipationId(row.participation_id))
+                    .or_default();
+                standing.highest = standing.highest.max(row.key_sequence.unsigned_abs());
             }
         }
         match consumer {
-            Consumer::Points => self.booked(tx, &mut standings).await?,
-            Consumer::Coupons => self.issued(tx, &mut standings).await?,
+            Consumer::Points => Self::booked(tx, &mut standings).await?,
+            Consumer::Coupons => Self::issued(tx, &mut standings).await?,
         }
         Ok(standings)
     }
 
-    /// What the inbox holds of participations, the rows just written included. A locking read: of two
-    /// transactions with two changes of one participation, the second sees what the first has done, or
-    /// one of them is a deadlock's victim and tries again.
+    /// The inbox rows of participations, including those just written. A locking read: of two transactions with
+    /// changes of one participation, the second sees what the first has written, or one of them is the victim of a
+    /// deadlock and is retried.
     async fn inbox_of(
-        &self,
         tx: &Tx,
         consumer: Consumer,
         participations: &[Uuid],
-    ) -> Result<Vec<QueryResult>, StoreError> {
+    ) -> Result<Vec<Model>, StoreError> {
         if participations.is_empty() {
             return Ok(Vec::new());
         }
-        let mut sql = self.sql("SELECT event_id, participation_id, key_sequence FROM inbox");
-        sql.push(" WHERE consumer = ")
-            .bind(consumer.as_str())
-            .push(" AND participation_id IN ");
-        sql.list(padded(participations));
-        // SQLite knows one writer at a time.
-        if !self.is_embedded() {
-            sql.push(" FOR SHARE");
-        }
-        sql.rows(tx).await
+        let rows = Entity::find()
+            .filter(Column::Consumer.eq(consumer.as_str()))
+            .filter(Column::ParticipationId.is_in(padded(participations)))
+            .lock_shared();
+        Ok(rows.all(tx).await?)
     }
 }
 
@@ -169,13 +164,4 @@ fn distinct(dues: &[&Due]) -> Vec<Uuid> {
     ids.sort_unstable();
     ids.dedup();
     ids
-}
-
-fn inbox_row(row: &QueryResult) -> Result<(EventId, ParticipationId, u32), StoreError> {
-    let sequence: i32 = row.try_get_by_index(2)?;
-    Ok((
-        EventId(row.try_get_by_index(0)?),
-        ParticipationId(row.try_get_by_index(1)?),
-        sequence.unsigned_abs(),
-    ))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
 use super::due::Due;
@@ -35,15 +35,15 @@ const COUPON: Insert = Insert {
 /// Identifies a coupon and its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Voucher {
-    /// Its holder names it.
-    Held {
-        /// Which.
+    /// A user names the id of their coupon.
+    OfUser {
+        /// The coupon.
         id: CouponId,
-        /// Whose it has to be.
+        /// Its user.
         by: UserId,
     },
-    /// A shop was shown its code.
-    Shown {
+    /// A shop enters the code.
+    OfShop {
         /// The code.
         code: String,
         /// The name of the shop.
@@ -76,7 +76,6 @@ pub enum UseOutcome {
 impl Rewards {
     /// Adds to the standings how many coupons were issued.
     pub(super) async fn issued(
-        &self,
         tx: &Tx,
         standings: &mut HashMap<ParticipationId, Standing>,
     ) -> Result<(), StoreError> {
@@ -84,13 +83,18 @@ impl Rewards {
             return Ok(());
         }
         let ids: Vec<Uuid> = standings.keys().map(|id| id.0).collect();
-        let mut sql = self.sql("SELECT participation_id, COUNT(*) FROM coupon");
-        sql.push(" WHERE participation_id IN ");
-        sql.list(padded(&ids)).push(" GROUP BY participation_id");
-        for row in sql.rows(tx).await? {
-            let id = ParticipationId(row.try_get_by_index(0)?);
-            // Taking back twice changes nothing: only those that are still issued are revoked.
-            standings.entry(id).or_default().granted = Some(row.try_get_by_index(1)?);
+        let counts: Vec<(Uuid, i64)> = Entity::find()
+            .select_only()
+            .column(Column::ParticipationId)
+            .column_as(Column::Id.count(), "coupons")
+            .filter(Column::ParticipationId.is_in(padded(&ids)))
+            .group_by(Column::ParticipationId)
+            .into_tuple()
+            .all(tx)
+            .await?;
+        for (id, coupons) in counts {
+            // Reversing twice changes nothing: only issued coupons are revoked.
+            standings.entry(ParticipationId(id)).or_default().granted = Some(coupons);
         }
         Ok(())
     }
@@ -151,8 +155,8 @@ impl Rewards {
         let now = to_stored_precision(self.clock.now());
         let amount = to_signed(order.amount);
         let by = match voucher {
-            Voucher::Held { .. } => None,
-            Voucher::Shown { by, .. } => Some(by.clone()),
+            Voucher::OfUser { .. } => None,
+            Voucher::OfShop { by, .. } => Some(by.clone()),
         };
         let row = ActiveModel {
             status: Set(CouponStatus::Used.as_str().to_owned()),
@@ -201,8 +205,8 @@ impl Voucher {
     /// The condition that finds it.
     fn condition(&self) -> Expr {
         match self {
-            Self::Held { id, by } => Column::Id.eq(id.0).and(Column::UserId.eq(by.0)),
-            Self::Shown { code, .. } => Column::Code.eq(code.as_str()),
+            Self::OfUser { id, by } => Column::Id.eq(id.0).and(Column::UserId.eq(by.0)),
+            Self::OfShop { code, .. } => Column::Code.eq(code.as_str()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sea_orm::Value;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Value};
 use uuid::Uuid;
 
 use super::due::Due;
@@ -11,7 +11,8 @@ use super::{Insert, Rewards};
 use crate::domain::{EntryKind, ParticipationId, to_stored_precision};
 use crate::parts::store::StoreError;
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::entity::balance;
+use crate::parts::store::entity::ledger::{Column, Entity};
+use crate::parts::store::entity::{balance, by_index};
 use crate::parts::store::shapes::padded;
 use crate::parts::store::sql::Sql;
 use crate::parts::store::unreadable::parse;
@@ -31,7 +32,6 @@ const BALANCE: Insert = Insert {
 impl Rewards {
     /// Adds the entries of the ledger to the standings.
     pub(super) async fn booked(
-        &self,
         tx: &Tx,
         standings: &mut HashMap<ParticipationId, Standing>,
     ) -> Result<(), StoreError> {
@@ -39,15 +39,14 @@ impl Rewards {
             return Ok(());
         }
         let ids: Vec<Uuid> = standings.keys().map(|id| id.0).collect();
-        let ledger = self.db.by_index("ledger", "PRIMARY");
-        let mut sql = self.sql("SELECT participation_id, kind, amount FROM ");
-        sql.push(&ledger).push(" WHERE participation_id IN ");
-        for row in sql.list(padded(&ids)).rows(tx).await? {
-            let id = ParticipationId(row.try_get_by_index(0)?);
-            let kind: String = row.try_get_by_index(1)?;
-            let standing = standings.entry(id).or_default();
-            match parse("the kind of an entry", &kind, EntryKind::parse)? {
-                EntryKind::Granted => standing.granted = Some(row.try_get_by_index(2)?),
+        let mut entries = Entity::find().filter(Column::ParticipationId.is_in(padded(&ids)));
+        by_index(&mut entries, "PRIMARY");
+        for row in entries.all(tx).await? {
+            let standing = standings
+                .entry(ParticipationId(row.participation_id))
+                .or_default();
+            match parse("the kind of an entry", &row.kind, EntryKind::parse)? {
+                EntryKind::Granted => standing.granted = Some(row.amount),
                 EntryKind::Reversed => standing.is_reversed = true,
             }
         }

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 
@@ -46,10 +45,8 @@ impl PartitionQueue {
     /// Moves waiting records into the queue. Returns whether none waits any more.
     pub(super) fn refill(&mut self) -> bool {
         while let Some(record) = self.waiting.pop_front() {
-            if let Err(TrySendError::Full(record) | TrySendError::Closed(record)) =
-                self.queue.try_send(record)
-            {
-                self.waiting.push_front(record);
+            if let Err(unsent) = self.queue.try_send(record) {
+                self.waiting.push_front(unsent.into_inner());
                 return false;
             }
         }

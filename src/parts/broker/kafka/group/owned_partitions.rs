@@ -159,7 +159,7 @@ impl OwnedPartitions {
         let paused = consumer.pause(&self.list([(partition, None)]));
         if let Err(failure) = paused {
             tracing::warn!(
-                error = &failure as &dyn std::error::Error,
+                error = %failure,
                 "pause a partition"
             );
         }
@@ -199,7 +199,7 @@ impl OwnedPartitions {
         }
         if let Err(failure) = consumer.resume(partitions) {
             tracing::warn!(
-                error = &failure as &dyn std::error::Error,
+                error = %failure,
                 "resume a partition"
             );
         }
@@ -262,7 +262,7 @@ impl OwnedPartitions {
         if let Err(failure) = consumer.commit(offsets, mode) {
             tracing::warn!(
                 topic = self.topic,
-                error = &failure as &dyn std::error::Error,
+                error = %failure,
                 "commit offsets"
             );
             self.forget_commits(&super::numbers(offsets));
@@ -277,7 +277,7 @@ impl OwnedPartitions {
                 && let Err(failure) = element.set_offset(Offset::Offset(offset))
             {
                 tracing::error!(
-                    error = &failure as &dyn std::error::Error,
+                    error = %failure,
                     offset,
                     "name an offset"
                 );

@@ -12,7 +12,7 @@ use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::campaign;
 use crate::parts::store::numbers::{narrow, to_signed};
 use crate::parts::store::participations::intake::Intake;
-use crate::parts::store::participations::{Held, holdings_of};
+use crate::parts::store::participations::{HoldingRow, holdings_of};
 
 /// The limit of units per user: the present one, and the highest ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +115,7 @@ pub(super) async fn ordinals(
         .iter()
         .map(|intake| intake.participation.user_id.0)
         .collect();
-    let rows: Vec<Held> = holdings_of(id, &users).into_model().all(tx).await?;
+    let rows: Vec<HoldingRow> = holdings_of(id, &users).into_model().all(tx).await?;
     let mut held: HashMap<i64, (u64, BTreeSet<i32>)> = HashMap::new();
     for row in rows {
         let (units, taken) = held.entry(row.user_id).or_default();

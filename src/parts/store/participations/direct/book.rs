@@ -12,7 +12,7 @@ use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::participation::{Column, Entity};
 use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::participations::intake::{Applicant, Intake, Making, Place};
-use crate::parts::store::participations::{Held, holdings_of};
+use crate::parts::store::participations::{HoldingRow, holdings_of};
 
 /// The data for decisions: the campaign's row, and the units that applicants hold.
 pub(super) struct Book<'a> {
@@ -38,7 +38,7 @@ impl<'a> Book<'a> {
         let read_at = std::time::Instant::now();
         let opened_at = campaign.opens_at.filter(|opens_at| *opens_at <= now);
         let users: Vec<i64> = applicants.iter().map(|one| one.user.0).collect();
-        let rows: Vec<Held> = holdings_of(campaign.id, &users)
+        let rows: Vec<HoldingRow> = holdings_of(campaign.id, &users)
             .into_model()
             .all(tx)
             .await?;

@@ -1,20 +1,18 @@
-//! Who may enter a lane, and who is told at once to come back. It bounds how long those inside wait,
-//! not only how many they are.
+//! The adaptive limit of a batcher: how many callers may be in it. It bounds how long they wait, not only how many they
+//! are.
 //!
-//! Whoever enters counts as inside until there is an answer, so those inside divided by those who leave
-//! in a second is how long everybody waits (Little's law). The bound follows from that: once in each
-//! `wait_max` it moves half of the way to the number that would have waited exactly `wait_max`. Half of
-//! the way does not oscillate, and one step goes at most down to five eighths or up to two and a half
-//! times, so that a store that stalls for a second costs a step or two, which are made good in as many
-//! tenths of a second. The idea is that of adaptive concurrency limits (Netflix' `concurrency-limits`),
-//! with a wait that is configured in place of one that is guessed.
+//! A caller counts from its entry to its answer, so the number of callers divided by the answers per second is the wait
+//! of each (Little's law). Once in each `wait_max` the limit moves half of the way to the number of callers that would
+//! have waited exactly `wait_max`. Half of the way does not oscillate. One step lowers the limit at most to five
+//! eighths, or raises it at most to two and a half times, so a store that stalls for a second costs one or two steps,
+//! and as many steps make good for it. The idea is that of adaptive concurrency limits (Netflix'
+//! `concurrency-limits`), with a configured wait instead of an estimated one.
 //!
-//! The bound never goes below two full batches, one that is worked on and one that gathers: with fewer
-//! inside, batches would be smaller and everybody slower. It never goes above the places of the lane. At the start and after quiet times it is up
-//! there, so that those who come first in a rush find room.
+//! The limit is never below two full batches, one in progress and one that gathers: with fewer callers the batches
+//! would be smaller and all slower. It is never above the capacity of the queue, where it stands at the start and after
+//! quiet times, so that the first callers of a rush find room.
 //!
-//! One campaign alone gets at most seven eighths of the room: a quiet one that shares the lane with a
-//! flooded one still finds a place.
+//! One campaign gets at most seven eighths of the limit: a quiet campaign still finds room beside a flooded one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,52 +20,53 @@ use std::time::{Duration, Instant};
 
 use crate::domain::CampaignId;
 
-/// The share of the room that is kept from any one campaign: one of so many.
-const KEPT_FOR_OTHERS: u64 = 8;
-/// One step goes toward a bound so many times smaller or larger at most.
+/// The part of the limit that one campaign cannot use: one of this many.
+const RESERVED_PART: u64 = 8;
+/// One step moves toward a limit at most this many times smaller or larger.
 const STEP_MAX: u64 = 4;
 
-/// The bounds of a room.
+/// The bounds of the limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// Those inside at most, if they all wait too long.
+    /// The least limit, however long callers wait.
     pub floor: u64,
-    /// Those inside at most, ever.
+    /// The greatest limit.
     pub ceiling: u64,
-    /// How long those inside are to wait at most.
+    /// Longest wait that the limit aims at.
     pub wait_max: Duration,
 }
 
-/// The room of a lane.
+/// The limit of a batcher.
 #[derive(Debug)]
-pub(super) struct Room(Mutex<State>);
+pub(super) struct Limit(Mutex<State>);
 
-/// A seat in the room, given back when dropped.
+/// Counts a caller until it is dropped.
 #[derive(Debug)]
-#[must_use = "it counts as long as it is kept"]
-pub struct Seat {
-    room: Arc<Room>,
+#[must_use = "the caller counts until this is dropped"]
+pub struct Occupancy {
+    limit: Arc<Limit>,
     campaign: CampaignId,
     entered: Instant,
 }
 
-impl Room {
+impl Limit {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self(Mutex::new(State::new(bounds, Instant::now())))
     }
 
-    /// Whether a campaign's next would find a seat now.
-    pub(super) fn has_seat(&self, campaign: CampaignId) -> bool {
-        self.state(|state| state.has_seat(campaign))
+    /// Whether another caller of a campaign would be admitted now.
+    pub(super) fn has_room(&self, campaign: CampaignId) -> bool {
+        self.state(|state| state.has_room(campaign))
     }
 
-    /// A seat, if there is one.
-    pub(super) fn enter(self: &Arc<Self>, campaign: CampaignId) -> Option<Seat> {
-        self.state(|state| state.enter(campaign)).then(|| Seat {
-            room: Arc::clone(self),
-            campaign,
-            entered: Instant::now(),
-        })
+    /// Admits a caller; none: there is no room.
+    pub(super) fn acquire(self: &Arc<Self>, campaign: CampaignId) -> Option<Occupancy> {
+        self.state(|state| state.enter(campaign))
+            .then(|| Occupancy {
+                limit: Arc::clone(self),
+                campaign,
+                entered: Instant::now(),
+            })
     }
 
     fn state<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
@@ -75,11 +74,11 @@ impl Room {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Occupancy {
     fn drop(&mut self) {
         let now = Instant::now();
         let waited = now.saturating_duration_since(self.entered);
-        self.room
+        self.limit
             .state(|state| state.leave(self.campaign, waited, now));
     }
 }
@@ -87,12 +86,12 @@ impl Drop for Seat {
 #[derive(Debug)]
 struct State {
     bounds: Bounds,
-    /// Those inside at most, for now.
+    /// The limit now.
     limit: u64,
     inside: u64,
-    /// Those inside by campaign; campaigns without any are not kept.
+    /// Callers by campaign; campaigns without callers have no entry.
     by_campaign: HashMap<CampaignId, u64>,
-    /// Since when those who leave are counted.
+    /// Since when callers that leave are counted.
     since: Instant,
     left: u32,
     waited: Duration,
@@ -111,19 +110,19 @@ impl State {
         }
     }
 
-    fn has_seat(&self, campaign: CampaignId) -> bool {
+    fn has_room(&self, campaign: CampaignId) -> bool {
         let own = self.by_campaign.get(&campaign).copied().unwrap_or(0);
-        let share = (self.limit - self.limit / KEPT_FOR_OTHERS).max(1);
+        let share = (self.limit - self.limit / RESERVED_PART).max(1);
         self.inside < self.limit && own < share
     }
 
     fn enter(&mut self, campaign: CampaignId) -> bool {
-        let seated = self.has_seat(campaign);
-        if seated {
+        let is_admitted = self.has_room(campaign);
+        if is_admitted {
             self.inside += 1;
             *self.by_campaign.entry(campaign).or_default() += 1;
         }
-        seated
+        is_admitted
     }
 
     fn leave(&mut self, campaign: CampaignId, waited: Duration, now: Instant) {
@@ -144,7 +143,7 @@ impl State {
         }
     }
 
-    /// Moves the limit half of the way to where those inside would wait `wait_max`.
+    /// Moves the limit half of the way to the number of callers that would wait `wait_max`.
     fn step(&mut self) {
         let mean = micros(self.waited / self.left.max(1)).max(1);
         let wanted = self.limit.saturating_mul(micros(self.bounds.wait_max)) / mean;
@@ -168,11 +167,11 @@ mod tests {
     const QUIET: CampaignId = CampaignId(5);
     const WAIT_MAX: Duration = Duration::from_millis(100);
 
-    /// A room, and a service that takes `per_second` out of it, by a clock of its own.
+    /// A limit, and a service that answers `per_second` callers, by a clock of its own.
     struct Flood {
         state: State,
         now: Instant,
-        /// When those inside entered, the first one first.
+        /// Entries of the callers, oldest first.
         line: std::collections::VecDeque<Instant>,
     }
 
@@ -191,7 +190,7 @@ mod tests {
             }
         }
 
-        /// Everybody comes; so many a second are answered, a batch each ten milliseconds.
+        /// Callers fill the limit; `per_second` of them are answered, a batch each ten milliseconds.
         fn run(&mut self, time: Duration, per_second: usize) {
             let end = self.now + time;
             while self.now < end {
@@ -213,7 +212,7 @@ mod tests {
         for per_second in [4_000, 8_000, 16_000] {
             let mut flood = Flood::new();
             flood.run(Duration::from_secs(3), per_second);
-            // Those of one campaign fill seven eighths.
+            // The callers of one campaign fill seven eighths.
             let would_wait = flood.state.inside * 1_000 / per_second as u64;
             assert!(
                 (80..=120).contains(&would_wait),
@@ -241,7 +240,7 @@ mod tests {
         flood.run(Duration::from_secs(1), 0);
         assert!(
             flood.state.inside <= settled,
-            "no more than that wait for it to end"
+            "no more callers wait for the end of the stall"
         );
         flood.run(Duration::from_secs(1), 8_000);
         assert!(flood.state.limit.abs_diff(settled) <= settled / 4);
@@ -272,26 +271,26 @@ mod tests {
     fn a_quiet_campaign_gets_queue_capacity_beside_a_flooded_one() {
         let mut flood = Flood::new();
         while flood.state.enter(HOT) {}
-        assert!(!flood.state.has_seat(HOT));
+        assert!(!flood.state.has_room(HOT));
         assert!(flood.state.enter(QUIET));
         while flood.state.enter(QUIET) {}
         assert_eq!(
             flood.state.inside, flood.state.limit,
-            "and no more than there is"
+            "the limit holds for all campaigns together"
         );
     }
 
     #[test]
     fn a_closed_connection_frees_its_slot_and_leaves_no_state() {
-        let room = Arc::new(Room::new(Bounds {
+        let limit = Arc::new(Limit::new(Bounds {
             floor: 1,
             ceiling: 1,
             wait_max: WAIT_MAX,
         }));
-        let seat = room.enter(HOT).unwrap();
-        assert!(room.enter(HOT).is_none() && !room.has_seat(QUIET));
-        drop(seat);
-        assert!(room.has_seat(HOT));
-        assert!(room.state(|state| state.by_campaign.is_empty()));
+        let occupancy = limit.acquire(HOT).unwrap();
+        assert!(limit.acquire(HOT).is_none() && !limit.has_room(QUIET));
+        drop(occupancy);
+        assert!(limit.has_room(HOT));
+        assert!(limit.state(|state| state.by_campaign.is_empty()));
     }
 }
