@@ -238,8 +238,8 @@ mod tests {
     fn each_kind_has_its_own_rate() {
         let events = SecurityEvents::new(1);
         for event in SecurityEvent::ALL {
-            assert_eq!(events.take(*event), Some(0), "{}", event.as_str());
-            assert_eq!(events.take(*event), None, "{}", event.as_str());
+            assert_eq!(events.take(event), Some(0), "{}", event.as_str());
+            assert_eq!(events.take(event), None, "{}", event.as_str());
         }
     }
 

@@ -135,10 +135,13 @@ async fn mysql_is_reached_only_with_a_valid_certificate() {
     for (words, why) in [
         (
             format!("ssl-mode=REQUIRED&ssl-ca={ca}"),
-            "ssl-ca is looked at",
+            "ssl-ca takes effect only",
         ),
         (format!("ssl-cert={ca}"), "go together"),
-        (format!("ssl-mode=PREFERRED&{pair}"), "ssl-cert is shown"),
+        (
+            format!("ssl-mode=PREFERRED&{pair}"),
+            "ssl-cert is always sent only",
+        ),
     ] {
         is_refused(&[("FIRSTCOME_DATABASE_URL", &url("root", &words))], &[why]).await;
     }
