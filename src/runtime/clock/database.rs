@@ -115,7 +115,7 @@ mod tests {
         "2026-11-24T12:00:00Z".parse().unwrap()
     }
 
-    /// TimeReading so long after `start`, in an answer that took so long.
+    /// A reading `after` `start`, in an answer that `took` this long.
     fn told(start: Moment, after: Duration, took: Duration, time: Instant) -> TimeReading {
         TimeReading {
             asked: start + after,
