@@ -127,7 +127,7 @@ pub trait Gate: Send + Sync + 'static {
         campaign: CampaignId,
         epoch: u64,
         settings: &Settings,
-        users: &[UserUnits],
+        holders: &[UserUnits],
         mark: Mark,
     ) -> Result<bool, GateError>;
 

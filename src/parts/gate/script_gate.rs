@@ -227,10 +227,10 @@ impl Gate for ScriptGate {
         campaign: CampaignId,
         epoch: u64,
         settings: &Settings,
-        users: &[UserUnits],
+        holders: &[UserUnits],
         mark: Mark,
     ) -> Result<bool, GateError> {
-        self.replace_state(campaign, (epoch, settings), users, mark)
+        self.replace_state(campaign, (epoch, settings), holders, mark)
             .await
     }
 

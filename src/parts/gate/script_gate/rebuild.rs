@@ -13,7 +13,7 @@ use crate::parts::gate::script::Script;
 use crate::parts::gate::{GateError, Mark, Settings, UserUnits};
 use crate::runtime::failpoint;
 
-/// How long the users of an abandoned rebuild stay in Redis.
+/// How long the users that an abandoned rebuild loaded stay in Redis.
 const ABANDONED_REBUILD: Duration = Duration::from_secs(600);
 
 impl ScriptGate {
@@ -22,28 +22,28 @@ impl ScriptGate {
         &self,
         campaign: CampaignId,
         (epoch, settings): (u64, &Settings),
-        users: &[UserUnits],
+        holders: &[UserUnits],
         mark: Mark,
     ) -> Result<bool, GateError> {
         // The attempt is part of the name: two rebuilds of one epoch, or what a timed-out one left
         // behind, must never mix.
         let loading = self.key(campaign, &format!("loading:{epoch}:{}", Uuid::now_v7()));
         let mut units = 0;
-        for chunk in users.chunks(ITEMS_PER_CALL_MAX) {
+        for chunk in holders.chunks(ITEMS_PER_CALL_MAX) {
             let mut args = Vec::with_capacity(1 + 3 * chunk.len());
             args.push(ABANDONED_REBUILD.as_millis().to_string());
-            for user in chunk {
-                units += u64::from(user.units);
-                args.push(user.user.to_string());
-                args.push(user.units.to_string());
-                args.push(user.first.to_string());
+            for holder in chunk {
+                units += u64::from(holder.units);
+                args.push(holder.user.to_string());
+                args.push(holder.units.to_string());
+                args.push(holder.first.to_string());
             }
             let keys = std::slice::from_ref(&loading);
             self.run(Script::Load, keys, &args).await?.count()?;
         }
         failpoint::point("rebuild.loaded");
         let [state, users, leases, expiry, returned] = self.keys(campaign, STATE);
-        let mut args = [epoch, users.len() as u64, units, mark.last_rank]
+        let mut args = [epoch, holders.len() as u64, units, mark.last_rank]
             .map(|number| number.to_string())
             .to_vec();
         args.extend(settings_args(settings));
@@ -54,7 +54,8 @@ impl ScriptGate {
             "SWAPPED" => Ok(true),
             "STALE" => Ok(false),
             "INCOMPLETE" => Err(GateError::Protocol(
-                "the rebuild's users were lost on the way, or one user has two".to_owned(),
+                "users of the rebuild were lost before the swap, or one user is given twice"
+                    .to_owned(),
             )),
             code => Err(unknown(code)),
         }
