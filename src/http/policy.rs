@@ -14,6 +14,10 @@ use super::shared_reads::SharedReads;
 use super::views::StatusView;
 use crate::access::limits::Networks;
 use crate::access::security_events::SecurityEvents;
+use crate::parts::store::StoreError;
+
+/// The reads of statuses that live streams share.
+pub type StatusReads = SharedReads<StatusView, Arc<StoreError>>;
 
 /// The settings and limits that requests are checked against.
 pub struct Policy {
@@ -40,7 +44,7 @@ pub struct Policy {
     /// Limits pages in transfer.
     pub pages: ConcurrencyLimit,
     /// The status reads that live streams share.
-    pub status_reads: Arc<SharedReads<StatusView>>,
+    pub status_reads: Arc<StatusReads>,
     /// Ends live streams.
     pub stop: CancellationToken,
 }

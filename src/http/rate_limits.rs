@@ -29,7 +29,7 @@ impl<'a> RateCheck<'a> {
     ) -> Result<Self, Problem> {
         let who = Asker {
             address: client_address(request, &app.settings.proxies),
-            user: asked.user,
+            user: asked.applicant.user,
             campaign: asked.campaign,
         };
         let told = app.limits.count(&who).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 
 #[tokio::test]
-async fn a_panic_is_answered_and_tells_nothing() {
+async fn the_response_to_a_panic_does_not_contain_its_text() {
     let harness = harness(&Settings::default());
     let response = harness.client.get("/api/panic").send().await;
     let body = problem(response, StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL").await;
@@ -13,7 +13,7 @@ async fn a_panic_is_answered_and_tells_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_takes_too_long_is_cut_off() {
+async fn a_response_that_takes_too_long_is_replaced_by_503_timeout() {
     let harness = harness(&Settings::default());
     let response = harness.client.get("/api/hang").send().await;
     response.assert_header("retry-after", "1");
@@ -24,7 +24,7 @@ async fn an_answer_that_takes_too_long_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_requests_than_the_bound_are_told_to_come_back() {
+async fn requests_over_the_bound_get_503_with_retry_after() {
     let harness = harness(&Settings {
         concurrent_requests_max: 1,
         request_timeout: Duration::from_secs(60),
@@ -37,7 +37,7 @@ async fn more_requests_than_the_bound_are_told_to_come_back() {
         let seconds: u32 = busy.0.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=3).contains(&seconds));
         problem(busy, StatusCode::SERVICE_UNAVAILABLE, "BUSY").await;
-        // Probes are answered all the same.
+        // Probes are still answered.
         harness
             .client
             .get("/livez")
@@ -53,7 +53,7 @@ async fn more_requests_than_the_bound_are_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn without_room_a_participation_is_refused_unread_and_others_go_on() {
+async fn without_capacity_a_participation_gets_503_before_its_body_is_read() {
     let mut settings = with_token();
     settings.concurrent_requests_max = 1;
     let harness = harness_with(&settings, Box::new(|campaign| campaign.0 != 7));
@@ -67,20 +67,24 @@ async fn without_room_a_participation_is_refused_unread_and_others_go_on() {
         assert!(full.0.header("retry-after").is_some());
         problem(full, StatusCode::SERVICE_UNAVAILABLE, "BUSY").await;
     }
-    // These get as far as the router, which does not know them here.
-    for path in [
-        "/api/campaigns/8/participation",
-        "/api/campaigns/7",
-        "/api/campaigns/x/participation",
-        "/api/campaigns/7/participation/9",
-    ] {
-        let let_in = harness.client.post(path).send().await;
-        problem(let_in, StatusCode::NOT_FOUND, "NOT_FOUND").await;
+    let accepted = harness.client.post("/api/campaigns/8/participation");
+    accepted.send().await.assert_status_is_ok();
+    let named = harness.client.post("/api/campaigns/x/participation");
+    problem(
+        named.send().await,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "INVALID",
+    )
+    .await;
+    // These have no route here.
+    for path in ["/api/campaigns/7", "/api/campaigns/7/participation/9"] {
+        let unknown = harness.client.post(path).send().await;
+        problem(unknown, StatusCode::NOT_FOUND, "NOT_FOUND").await;
     }
 }
 
 #[tokio::test]
-async fn a_sane_request_id_is_kept_and_others_are_replaced() {
+async fn a_harmless_request_id_is_kept_and_any_other_is_replaced() {
     let harness = harness(&Settings::default());
     let with = |id: &'static str| {
         harness
@@ -120,7 +124,7 @@ async fn requests_are_counted_by_template() {
 }
 
 #[tokio::test]
-async fn head_is_answered_without_a_body() {
+async fn the_response_to_head_has_no_body() {
     let harness = harness(&Settings::default());
     let response = harness.client.head("/api/echo/1").send().await;
     response.assert_status_is_ok();
