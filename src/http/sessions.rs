@@ -160,7 +160,7 @@ impl SessionsApi {
             found => found?,
         };
         let totp = accounts.totp_state(&account);
-        let view = SessionView::new(&account, (session.scopes, totp), &token, session.ends_at);
+        let view = SessionView::of(&account, session.scopes, totp, &token, session.ends_at);
         Ok(Uncached(view))
     }
 

@@ -68,7 +68,7 @@ async fn next_status(mut subscriber: Subscriber) -> Option<(StatusView, Subscrib
         let (app, campaign) = (&subscriber.app, subscriber.campaign);
         let read = || async {
             let status = app.status.of(campaign).await;
-            status.map(|status| status.map(|status| StatusView::at(status, app.clock.now())))
+            status.map(|status| status.map(|status| StatusView::of(status, app.clock.now())))
         };
         let reads = &subscriber.reads;
         match Box::pin(reads.read_in_second(campaign, second, read)).await {

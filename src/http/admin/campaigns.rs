@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use poem::Request;
 use poem::web::Data;
+use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::{Object, OpenApi};
-use serde::Serialize;
 use serde_json::json;
 
 use crate::access::identity::{CampaignRead, CampaignWrite};
@@ -18,7 +17,7 @@ use crate::http::created::{Created, Resource};
 use crate::http::json::{Json, JsonRequest};
 use crate::http::page::page_cursor;
 use crate::http::problem::{Failure, Problem, documented};
-use crate::http::views::{CampaignList, CampaignView};
+use crate::http::views::{CampaignList, CampaignView, view};
 use crate::http::words::Word;
 use crate::http::{App, Section};
 use crate::operate::lifecycle::LifecycleError;
@@ -38,15 +37,14 @@ impl Resource for CampaignView {
     }
 }
 
-/// A rebuilt gate.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "Rebuilt", rename_all = "camelCase")]
-struct RebuiltView {
-    /// Id of the campaign.
-    campaign_id: i64,
-    /// New epoch of the gate's state.
-    epoch: u64,
+view! {
+    /// A rebuilt gate.
+    struct RebuiltView as "Rebuilt" {
+        /// Id of the campaign.
+        campaign_id: i64,
+        /// New epoch of the gate's state.
+        epoch: u64,
+    }
 }
 
 type Answer = Result<Json<CampaignView>, Failure<Managing>>;
@@ -76,7 +74,7 @@ impl AdminCampaignsApi {
         let by = admin.origin(request);
         let campaign = app.lifecycle.create(new, Some(&by)).await?;
         tracing::info!(campaign.id = campaign.id.0, "campaign created");
-        Ok(Created(CampaignView::at(&campaign, app.clock.now())))
+        Ok(Created(CampaignView::of(&campaign, app.clock.now())))
     }
 
     /// List campaigns in all states, newest first.
@@ -270,5 +268,5 @@ async fn move_to(app: &App, id: i64, next: State, by: Origin) -> Answer {
 }
 
 fn view(campaign: &Campaign, app: &App) -> Json<CampaignView> {
-    Json(CampaignView::at(campaign, app.clock.now()))
+    Json(CampaignView::of(campaign, app.clock.now()))
 }

@@ -106,7 +106,7 @@ impl Call<'_> {
                     note_creation(app, by, &participation).await?;
                 }
                 Ok(Accepted {
-                    view: ParticipationView::answer(&participation),
+                    view: ParticipationView::from(&participation),
                     replayed,
                     rates,
                 })
