@@ -198,7 +198,7 @@ test-report: ## The report's own tests: figures, order, plots and pages, without
 replicas: ## Kill, pause and stop replicas by random schedules: SEEDS=1..21
 	scripts/parts up
 	FIRSTCOME_TEST_SEEDS=$(SEEDS) scripts/parts env -- \
-	  cargo test --locked --test it replicas_that_come -- --nocapture
+	  cargo test --locked --test it replicas_that_start_stop -- --nocapture
 
 .PHONY: faults
 faults: SEEDS := 1..201
@@ -206,7 +206,7 @@ faults: ## Break the parts by random schedules: SEEDS=1..201, or MINUTES=30 of n
 	scripts/parts up
 	FIRSTCOME_FAULTS_SEEDS=$(if $(MINUTES),,$(SEEDS)) FIRSTCOME_FAULTS_MINUTES=$(MINUTES) \
 	  scripts/parts env -- \
-	  cargo test --locked --features failpoints --test faults whatever_breaks -- --nocapture
+	  cargo test --locked --features failpoints --test faults no_schedule_of_faults -- --nocapture
 
 .PHONY: fuzz
 fuzz: openssl ## What reads foreign bytes, guided by coverage: FUZZ_SECONDS=600 for all, TARGETS="json jwt" for some

@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_counted_and_only_its_beginning_is_written() {
+    fn a_flood_is_counted_and_only_its_beginning_is_logged() {
         let begin = Instant::now();
         let mut bucket = Bucket {
             full_at: begin,
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_have_rates_of_their_own() {
+    fn each_kind_has_its_own_rate() {
         let events = SecurityEvents::new(1);
         for event in SecurityEvent::ALL {
             assert_eq!(events.take(*event), Some(0), "{}", event.as_str());

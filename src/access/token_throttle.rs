@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_waits_and_another_does_not() {
+    fn the_delay_of_one_address_does_not_affect_another() {
         let guesses = Guesses::new(CONFIG);
         let (one, other) = (Some([192, 0, 2, 1].into()), Some([192, 0, 2, 2].into()));
         let now = Instant::now();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_addresses_are_remembered_at_most() {
+    fn the_number_of_remembered_addresses_is_bounded() {
         let guesses = Guesses::new(CONFIG);
         for host in 0..20_000_u32 {
             guesses.failed_at(Some(IpAddr::V4(host.into())), Instant::now());

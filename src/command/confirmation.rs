@@ -51,7 +51,7 @@ mod tests {
     use super::is_yes;
 
     #[test]
-    fn only_a_plain_yes_is_one() {
+    fn only_the_exact_word_yes_confirms() {
         let said = |answer: &str| {
             let mut screen = Vec::new();
             let yes = is_yes("Discard 3?", &mut answer.as_bytes(), &mut screen).unwrap();

@@ -232,7 +232,7 @@ mod tests {
     use super::without_credentials;
 
     #[test]
-    fn credentials_are_cut_out_of_urls() {
+    fn credentials_are_removed_from_urls() {
         assert_eq!(
             without_credentials("mysql://root:pw@host:1/db"),
             "mysql://host:1/db"

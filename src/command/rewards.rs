@@ -134,7 +134,7 @@ mod tests {
     use super::beside;
 
     #[test]
-    fn the_rewards_are_beside_the_events() {
+    fn the_rewards_database_is_named_after_that_of_the_events() {
         let url = |events| beside(events).map(|(url, _)| url);
         assert_eq!(
             url("mysql://u:p@h:1/events").as_deref(),

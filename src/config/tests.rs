@@ -14,7 +14,7 @@ fn load(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
 }
 
 #[test]
-fn nothing_at_all_is_embedded() {
+fn an_empty_configuration_is_embedded() {
     let config = load(&[]).unwrap();
     assert_eq!(config.embedded_parts(), ["store", "gate", "broker"]);
 }
@@ -47,7 +47,7 @@ fn variables_reach_their_section() {
 }
 
 #[test]
-fn simulated_payments_sell_where_the_service_is_tried_and_elsewhere_only_when_asked_to() {
+fn simulated_payments_need_embedded_parts_or_the_setting() {
     let allow = ("FIRSTCOME_PAYMENT_ALLOW_SIMULATED", "true");
     let public = ("FIRSTCOME_HTTP_LISTEN", "0.0.0.0:8080");
     let trusted = ("FIRSTCOME_HTTP_ALLOW_TRUSTED", "true");
@@ -60,7 +60,7 @@ fn simulated_payments_sell_where_the_service_is_tried_and_elsewhere_only_when_as
 }
 
 #[test]
-fn consumers_are_on_where_all_is_embedded_or_where_they_are_named() {
+fn consumers_run_with_all_parts_embedded_or_when_enabled() {
     let real = ("FIRSTCOME_KAFKA_BROKERS", "k:1");
     let named = |names| [real, ("FIRSTCOME_CONSUMERS_ENABLED", names)];
     assert_eq!(load(&[]).unwrap().consumers_of_serve(), Consumer::ALL);
@@ -74,7 +74,7 @@ fn consumers_are_on_where_all_is_embedded_or_where_they_are_named() {
 }
 
 #[test]
-fn a_consumer_that_does_not_exist_is_a_mistake_that_names_the_variable() {
+fn an_unknown_consumer_is_an_error_that_names_the_variable() {
     let ConfigError(mistakes) =
         load(&[("FIRSTCOME_CONSUMERS_ENABLED", "points,stamps")]).unwrap_err();
     let [mistake] = &mistakes[..] else {
@@ -86,7 +86,7 @@ fn a_consumer_that_does_not_exist_is_a_mistake_that_names_the_variable() {
 }
 
 #[test]
-fn a_hash_costs_no_less_than_is_recommended() {
+fn a_hash_costs_at_least_the_recommended_minimum() {
     for (memory, iterations, is_enough) in [
         ("19456", "2", true),
         ("19456", "1", false),
@@ -104,7 +104,7 @@ fn a_hash_costs_no_less_than_is_recommended() {
 }
 
 #[test]
-fn cookies_are_secure_unless_the_address_is_ones_own() {
+fn cookies_are_secure_except_on_loopback() {
     let is_secure = |more: &[(&str, &str)], address: &str| {
         let mode = [("FIRSTCOME_AUTH_MODE", "sessions")];
         let mut config = load(&[&mode, more].concat()).unwrap();
@@ -123,7 +123,7 @@ fn cookies_are_secure_unless_the_address_is_ones_own() {
 }
 
 #[test]
-fn browsers_are_told_to_stay_on_tls_where_there_is_tls() {
+fn responses_over_tls_have_strict_transport_security() {
     let told = |more: &[(&str, &str)]| load(more).unwrap().http.strict_transport();
     let at_proxy = ("FIRSTCOME_HTTP_TLS_AT_PROXY", "true");
     let age = |text| ("FIRSTCOME_HTTP_HSTS_MAX_AGE", text);
@@ -157,7 +157,7 @@ fn names_of_hosts_have_no_ports_and_no_schemes() {
 }
 
 #[test]
-fn types_of_tokens_are_for_those_who_show_tokens() {
+fn token_types_are_configured_only_with_tokens() {
     let types = ("FIRSTCOME_AUTH_TOKEN_TYPES", "shop+jwt");
     let ConfigError(mistakes) = load(&[types]).unwrap_err();
     assert!(mistakes[0].contains("auth.token_types"), "{mistakes:?}");
@@ -166,7 +166,7 @@ fn types_of_tokens_are_for_those_who_show_tokens() {
 }
 
 #[test]
-fn who_log_in_may_be_reached_by_others_and_show_no_tokens() {
+fn a_service_with_log_ins_may_listen_on_all_addresses_and_takes_no_tokens() {
     let sessions = ("FIRSTCOME_AUTH_MODE", "sessions");
     let listen = ("FIRSTCOME_HTTP_LISTEN", "0.0.0.0:80");
     assert!(load(&[sessions, listen]).is_ok());
@@ -179,7 +179,7 @@ fn who_log_in_may_be_reached_by_others_and_show_no_tokens() {
 }
 
 #[test]
-fn every_mistake_is_named_at_once() {
+fn all_errors_are_named_at_once() {
     let ConfigError(mistakes) = load(&[
         ("FIRSTCOME_KAFKA_PARTITIONS", "none"),
         ("FIRSTCOME_HTTP_LISTEN", "0.0.0.0:80"),
@@ -273,7 +273,7 @@ const SECRET: (&str, &str) = (
 const PLACE: (&str, &str) = ("FIRSTCOME_AUTH_JWKS_URL", "https://issuer.example/keys");
 
 #[test]
-fn who_shows_a_token_may_come_from_anywhere() {
+fn requests_with_a_token_may_come_from_any_site() {
     let open = ("FIRSTCOME_HTTP_LISTEN", "0.0.0.0:80");
     for keys in [SECRET, PLACE] {
         assert!(load(&[JWT, ISSUER, AUDIENCE, keys, open]).is_ok());
@@ -284,7 +284,7 @@ fn who_shows_a_token_may_come_from_anywhere() {
 }
 
 #[test]
-fn algorithms_are_those_of_the_keys_unless_they_are_named() {
+fn accepted_algorithms_default_to_those_of_the_keys() {
     let accepted = |more: &[(&str, &str)]| {
         let variables = [&[JWT, ISSUER, AUDIENCE][..], more].concat();
         load(&variables).unwrap().auth.accepted()
@@ -296,7 +296,7 @@ fn algorithms_are_those_of_the_keys_unless_they_are_named() {
 }
 
 #[test]
-fn everything_wrong_with_how_tokens_are_verified_is_named() {
+fn all_errors_in_the_settings_of_tokens_are_named() {
     let short = (
         "FIRSTCOME_AUTH_JWT_SECRET",
         "1234567890123456789012345678901",
@@ -358,7 +358,7 @@ fn everything_wrong_with_how_tokens_are_verified_is_named() {
 }
 
 #[test]
-fn keys_are_of_one_kind_and_there_is_one_that_can_be_used() {
+fn all_keys_are_of_one_kind_and_at_least_one_is_usable() {
     let both = [JWT, ISSUER, AUDIENCE, PLACE, SECRET];
     assert!(load(&both).is_err(), "two kinds of keys");
     let keys = [

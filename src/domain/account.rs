@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_databases_could_see_differently_is_no_name() {
+    fn login_names_that_databases_compare_differently_are_rejected() {
         let long = "a".repeat(65);
         for text in [
             "",

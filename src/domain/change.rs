@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reservation_has_one_way_out_at_any_time() {
+    fn a_reservation_ends_in_exactly_one_way() {
         let reserved = standing(Status::Reserved, None);
         for (late, confirmed, expired) in [
             (0, Ok(Status::Confirmed), Err(Obstacle::Already)),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_confirmed_is_given_back_only_where_the_campaign_takes_it() {
+    fn confirmed_participations_are_cancelled_only_if_the_campaign_is_cancellable() {
         let paid = standing(Status::Confirmed, Some("one"));
         let kept = paid.after(&cancel(None), TakesBack::Nothing, NOW);
         assert_eq!(kept, Err(Obstacle::NotCancellable));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_coupons_is_given_back_while_they_are_suspended() {
+    fn participations_that_may_have_coupons_are_cancelled_while_those_are_suspended() {
         let free = standing(Status::Confirmed, None);
         let at =
             |suspended_until| free.after(&cancel(suspended_until), TakesBack::WhatIsSuspended, NOW);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn paying_again_is_told_from_paying_twice() {
+    fn a_repeated_payment_is_distinguished_from_a_second_one() {
         let by = |reference| {
             standing(Status::Confirmed, reference).after(&confirm(), TakesBack::Nothing, NOW)
         };
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_comes_back_from_the_end() {
+    fn no_transition_leaves_a_final_state() {
         for (status, obstacle) in [
             (Status::Cancelled, Obstacle::Cancelled),
             (Status::Expired, Obstacle::Expired),

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_add_up_in_whichever_order() {
+    fn sums_do_not_depend_on_the_order() {
         let at = |text: &str| text.parse::<Instant>().ok();
         let mut one = DaySums {
             units: 3,

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn days_on_which_the_clock_is_changed_are_shorter_and_longer() {
+    fn days_of_clock_changes_are_shorter_and_longer() {
         assert_eq!(day("2026-03-29", "Europe/Berlin").hours(), 23);
         assert_eq!(day("2026-10-25", "Europe/Berlin").hours(), 25);
         assert_eq!(day("2026-10-26", "Europe/Berlin").hours(), 24);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_without_a_midnight_begins_where_the_clock_jumps_to() {
+    fn a_day_without_midnight_begins_after_the_clock_change() {
         let santiago = day("2026-09-06", "America/Santiago");
         assert_eq!(santiago.start(), at("2026-09-06T04:00:00Z"));
         assert_eq!(santiago.minus(1).end(), santiago.start());
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn only_days_that_have_begun_and_are_at_most_a_year_old_are_looked_at() {
+    fn only_days_begun_within_the_last_year_are_read() {
         let now = at("2026-11-22T15:30:00Z");
         let ask = |date: &str, zone: &str| {
             let day = day(date, zone);
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_made_in_the_day_is_among_its_ids() {
+    fn the_id_range_of_a_day_contains_its_ids() {
         let day = day("2026-11-22", "UTC");
         let made = |at: Instant| {
             let seconds = u64::try_from(at.timestamp()).unwrap();

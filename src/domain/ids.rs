@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_comes_after_an_earlier_one_that_a_fast_clock_made() {
+    fn an_id_follows_an_earlier_one_made_by_a_fast_clock() {
         let ahead = EventId::at_tick(9_999_999_999_999, 7);
         assert!(EventId::generate().or_after(ahead) > ahead);
         let (new, behind) = (EventId::generate(), EventId::at_tick(1, 0));
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_tell_when_they_were_made_and_are_in_order_also_at_the_same_time() {
+    fn ids_contain_their_time_and_are_ordered_within_it() {
         let noon: Instant = "2026-11-24T12:00:00.123456Z".parse().unwrap();
         let ids: Vec<EventId> = (0..3_000)
             .map(|nth| EventId::made_at(noon + TimeDelta::microseconds(nth / 1_000)))

@@ -136,7 +136,7 @@ fn the_package_of_libfuzzer_has_a_binary_for_each_target() {
 }
 
 #[test]
-fn whatever_others_send_is_read_or_refused() {
+fn any_input_is_parsed_or_rejected() {
     std::thread::scope(|scope| {
         for (name, target) in TARGETS {
             scope.spawn(move || run(name, target));

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_leaves_permits_for_others() {
+    fn one_address_does_not_take_all_permits() {
         let limit = limit(4, 2, "");
         let held: Vec<Permit> = (0..2)
             .map(|_| acquire(&limit, "192.0.2.1").unwrap())
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_network_is_one_address() {
+    fn an_ipv6_network_counts_as_one_address() {
         let limit = limit(4, 1, "");
         let _held = acquire(&limit, "2001:db8:1:2::1").unwrap();
         assert!(acquire(&limit, "2001:db8:1:2:3:4:5:6").is_err());

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_changes_something_needs_the_token_of_its_session() {
+    fn a_modifying_request_needs_the_csrf_token_of_its_session() {
         let (session, other) = (
             SessionToken::generate(UserId(1)),
             SessionToken::generate(UserId(1)),
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_from_another_site_is_rejected_with_a_valid_token_too() {
+    fn a_cross_site_request_is_rejected_even_with_a_valid_token() {
         let session = SessionToken::generate(UserId(1));
         let host = ("host", "shop.example:8080");
         let refused = |more: &[(&'static str, &str)]| {

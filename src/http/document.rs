@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_document_equals_that_of_the_usual_reader() {
+    fn the_reader_of_json_gives_the_same_document_as_serde_json() {
         for text in [
             r#"{"a":[1,-1,1.5,1e300,true,null,"x\u0041"],"b":{"c":{}},"":[]}"#,
             "[[[]]]",

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_the_client_has_is_not_sent() {
+    fn a_file_the_client_has_cached_is_not_sent() {
         let has = |tags| has_current(&headers(header::IF_NONE_MATCH, tags), "\"a1\"");
         for known in ["\"a1\"", "W/\"z\", \"a1\"", "W/\"a1\"", "*"] {
             assert!(has(known), "{known}");

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_in_a_request_is_looked_at() {
+    fn every_name_in_a_request_is_checked() {
         let hosts = Hosts::of_believing(&["shop.example".to_owned()]);
         assert!(allows(&hosts, "/", &[]), "no browser leaves it out");
         assert!(allows(&hosts, "/", &["shop.example"]));
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_is_any_name() {
+    fn a_star_matches_any_name() {
         let hosts = Hosts::of_believing(&["a".to_owned(), "*".to_owned()]);
         assert!(allows(&hosts, "/", &["evil.example"]));
     }

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_is_read_to_its_bound_in_however_many_pieces() {
+    async fn a_body_in_any_number_of_pieces_is_read_up_to_its_bound() {
         for pieces in [
             &[Ok("12345678")][..],
             &[Ok("1234"), Ok("5678")],
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_known_by_its_media_type() {
+    fn json_is_recognised_by_its_media_type() {
         for good in [
             "application/json",
             "Application/JSON; charset=utf-8",

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_found_behind_a_reference() {
+    fn enum_words_are_found_behind_a_reference() {
         let document = json!({"components": {"schemas": {"Kind": {"enum": ["a", "b_c"]}}}});
         let kind = Kind::of(&document, &json!({"$ref": "#/components/schemas/Kind"}));
         assert_eq!(kind.check("b_c"), Ok(()));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_canonical_in_one_form() {
+    fn a_value_has_one_canonical_form() {
         assert_eq!(canonical::<i64>("-7"), Some(-7));
         for text in ["+7", "07", "-0", "7 ", "", "%37"] {
             assert_eq!(canonical::<i64>(text), None, "{text}");

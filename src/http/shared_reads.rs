@@ -61,7 +61,7 @@ mod tests {
 
     /// Fifty streams, each starting at another moment of a second.
     #[tokio::test(start_paused = true)]
-    async fn one_read_a_second_serves_every_stream() {
+    async fn one_read_per_second_serves_every_stream() {
         let shared = SharedReads::new(8);
         let reads = AtomicU64::new(0);
         let streams = (0..50).map(|number| async move {

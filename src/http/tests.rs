@@ -109,7 +109,7 @@ fn every_operation_is_there_with_its_problems() {
 }
 
 #[test]
-fn admin_operations_take_the_token_and_no_others_do() {
+fn only_admin_operations_accept_the_admin_token() {
     for (path, item) in document()["paths"].as_object().unwrap() {
         for operation in item.as_object().unwrap().values() {
             let only_admin = operation["security"] == json!([{"admin": []}, {"session": []}]);
@@ -188,7 +188,7 @@ fn agree<T: RequestObject>() {
 }
 
 #[test]
-fn bodies_are_read_as_the_document_says() {
+fn bodies_are_parsed_as_documented() {
     agree::<Draft>();
     agree::<Change>();
     agree::<ParticipationRequest>();
@@ -204,7 +204,7 @@ fn bodies_are_read_as_the_document_says() {
 }
 
 #[test]
-fn a_selection_of_dead_letters_is_read_as_the_document_says() {
+fn a_selection_of_dead_letters_is_parsed_as_documented() {
     let document = document();
     let example = &document["components"]["schemas"]["DeadLetterSelection"]["example"];
     assert!(read::<Selection>(example.clone()).is_ok());

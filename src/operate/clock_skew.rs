@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_change_is_worth_one_line() {
+    fn each_change_adds_one_log_line() {
         let mut known = Known::default();
         let mut note = |millis| known.note(TimeDelta::milliseconds(millis));
         assert_eq!(note(1_000), None);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_is_off_only_as_far_as_that_is_certain() {
+    fn a_clock_counts_as_wrong_only_by_the_certain_difference() {
         let here = Clock::System.now();
         let ahead = Clock::manual(here - TimeDelta::hours(9));
         assert!(ahead_of(&ahead) >= TimeDelta::hours(9));

@@ -169,7 +169,7 @@ mod tests {
     use super::{Finding, Level, Settings, finding, judged, version};
 
     #[test]
-    fn versions_are_read_whatever_follows_them() {
+    fn versions_are_parsed_with_any_suffix() {
         assert_eq!(version("8.4.3"), (8, 4));
         assert_eq!(version("9.1.0-1ubuntu"), (9, 1));
         assert_eq!(version("7"), (7, 0));
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_the_setting_and_what_to_do() {
+    fn a_finding_names_the_setting_and_the_change_to_make() {
         let line = finding("redis", "save", "", Bad("set it: because")).line();
         assert_eq!(line, "BAD  redis save =   -> set it: because");
         assert_eq!(finding("mysql", "a", "1", Good).line(), "ok   mysql a = 1");
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_text_is_fine_on_one_machine_alone() {
+    fn plaintext_is_accepted_only_on_one_machine() {
         let level =
             |with: Option<&str>, place: &str| Finding::encryption("mysql", with, place).level;
         assert_eq!(level(None, "mysql://localhost:3306/db"), Level::Ok);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_part_does_not_tell_is_unknown_and_not_good() {
+    fn figures_a_part_does_not_report_are_unknown_not_good() {
         let found = judged("redis", &Settings::new(), "save", |_| Good);
         assert_eq!(
             (found.value.as_str(), found.level),

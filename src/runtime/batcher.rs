@@ -228,20 +228,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_crowd_the_next_piece_gathers_for_a_pace() {
+    async fn after_a_full_batch_the_next_one_gathers_for_one_pace() {
         let found = pieces(&[8, 8, 4]).await;
         assert_eq!(found, [(Duration::ZERO, 8), (PACE, 8), (PACE * 2, 4)]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_few_nobody_waits() {
+    async fn after_a_small_batch_nobody_waits() {
         let found = pieces(&[1, CROWD - 1, 2]).await;
         let times: Vec<Duration> = found.iter().map(|(at, _)| *at).collect();
         assert_eq!(times, [Duration::ZERO; 3]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_more_than_a_piece_is_not_lost() {
+    async fn rows_beyond_one_batch_are_not_lost() {
         let found = pieces(&[20, 1]).await;
         assert_eq!(found.iter().map(|(_, count)| count).sum::<usize>(), 21);
     }

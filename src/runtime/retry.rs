@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_attempt_is_followed_by_no_other() {
+    fn no_attempt_follows_the_last() {
         let policy = Policy {
             attempts_max: 3,
             ..Policy::default()
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_failures_worth_it_are_tried_again() {
+    async fn only_transient_failures_are_retried() {
         let calls = Cell::new(0);
         let operation = || {
             calls.set(calls.get() + 1);

@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_are_read_as_they_are_written() {
+    fn headers_are_parsed_as_written() {
         let read: Vec<_> = pairs("authorization=Basic YTpi==, x-scope = shop ,nonsense").collect();
         let expected = [("authorization", "Basic YTpi=="), ("x-scope", "shop")];
         assert_eq!(
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_traced_before_traces_are_started() {
+    fn no_spans_are_recorded_before_tracing_starts() {
         let sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert!(begin(Some(sampled), Sampling::Theirs, "asked").is_none());
         assert!(begin(None, Sampling::Ours, "asked").is_none());

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_addresses_of_the_web_are_taken() {
+    fn only_http_urls_are_accepted() {
         for right in ["https://hooks.example/T0/B0", "http://127.0.0.1:9/x?y=z"] {
             assert!(address(right).is_some(), "{right}");
         }

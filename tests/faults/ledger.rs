@@ -209,7 +209,7 @@ impl Ledger {
 }
 
 #[test]
-fn answers_are_told_apart() {
+fn answers_are_distinguished() {
     let refused = r#"{"code":"SOLD_OUT"}"#;
     assert!(matches!(
         Outcome::of(409, false, refused),

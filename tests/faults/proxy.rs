@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_passes_comes_back_until_it_is_cut() {
+    async fn the_proxy_forwards_until_it_is_cut() {
         let proxy = echo().await;
         let mut stream = TcpStream::connect(proxy.address).await.unwrap();
         assert_eq!(say(&mut stream).await, Heard::Echo);
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_swallowed_is_not_answered_and_closed_only_afterwards() {
+    async fn a_swallowed_request_gets_no_answer_and_the_connection_closes_later() {
         let proxy = echo().await;
         let mut old = TcpStream::connect(proxy.address).await.unwrap();
         assert_eq!(say(&mut old).await, Heard::Echo);
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_gone_silent_stays_so_and_what_comes_later_does_not() {
+    async fn silent_connections_stay_silent_and_new_ones_work() {
         let proxy = echo().await;
         let mut old = TcpStream::connect(proxy.address).await.unwrap();
         assert_eq!(say(&mut old).await, Heard::Echo);
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_reply_is_followed_by_the_end() {
+    async fn a_lost_reply_closes_the_connection() {
         let proxy = echo().await;
         let mut stream = TcpStream::connect(proxy.address).await.unwrap();
         assert_eq!(say(&mut stream).await, Heard::Echo);
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_redirect_leaves_the_connections_that_there_are() {
+    async fn a_redirect_keeps_the_existing_connections() {
         let (proxy, nowhere) = (
             echo().await,
             TcpListener::bind("127.0.0.1:0").await.unwrap(),
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_held_commit_arrives_when_the_mode_ends_and_nothing_else_is_held() {
+    async fn only_the_delayed_commit_waits_for_the_end_of_the_mode() {
         let proxy = echo().await;
         let mut stream = TcpStream::connect(proxy.address).await.unwrap();
         proxy.set(Mode::Hold(COMMIT));

@@ -51,7 +51,7 @@ fn lease_ms() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_breaks_no_promise_does() {
+async fn no_schedule_of_faults_breaks_a_promise() {
     let parts = Parts::given().await;
     let faults = faults();
     let mut report = Report::begin();

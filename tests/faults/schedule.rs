@@ -170,7 +170,7 @@ fn a_seed_always_stands_for_the_same_schedule() {
 }
 
 #[test]
-fn a_few_seeds_hold_every_kind_of_fault() {
+fn a_few_seeds_cover_every_kind_of_fault() {
     let faults = Fault::scheduled();
     let seeds = covering(&faults, &[], &faults, 3_000);
     let held: BTreeSet<Fault> = seeds

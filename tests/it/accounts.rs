@@ -36,7 +36,7 @@ async fn notes(store: &Store) -> Vec<(String, Option<String>)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_name_is_somebodys_in_whatever_case() {
+async fn login_names_are_case_insensitive() {
     for test in stores().await {
         let store = &test.store;
         let ada = create(store, "Ada@example.org").await.unwrap();
@@ -67,7 +67,7 @@ async fn a_login_name_is_somebodys_in_whatever_case() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_is_made_to_the_version_that_was_read_and_told_once() {
+async fn a_change_applies_to_the_version_that_was_read_and_is_recorded_once() {
     for test in stores().await {
         let store = &test.store;
         let ada = create(store, "ada").await.unwrap();

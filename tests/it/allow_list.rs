@@ -104,7 +104,7 @@ async fn open(store: &Store) -> Campaign {
 }
 
 #[tokio::test]
-async fn a_list_is_replaced_whole_and_the_one_before_is_cleared_away() {
+async fn a_list_is_replaced_completely_and_the_old_one_is_deleted() {
     for test in stores().await {
         let bench = bench(&test).await;
         let campaign = open(&test.store).await.id;
@@ -172,7 +172,7 @@ async fn a_file_that_cannot_be_read_changes_nothing() {
 
 /// Whoever dies half-way leaves a list that nobody goes by, and the next import ends it.
 #[tokio::test]
-async fn an_import_that_was_left_alone_changes_nothing_and_is_cleared_away() {
+async fn an_abandoned_import_changes_nothing_and_is_deleted() {
     for test in stores().await {
         let bench = bench(&test).await;
         let campaign = open(&test.store).await.id;
@@ -202,7 +202,7 @@ async fn an_import_that_was_left_alone_changes_nothing_and_is_cleared_away() {
 
 /// Of two at once the later one wins, and the other is told.
 #[tokio::test]
-async fn an_import_that_another_overtakes_is_told_so() {
+async fn a_superseded_import_gets_an_error() {
     for test in stores().await {
         let bench = bench(&test).await;
         let campaign = open(&test.store).await.id;
@@ -223,7 +223,7 @@ async fn an_import_that_another_overtakes_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_file_is_read_no_faster_than_it_is_written() {
+async fn an_upload_is_read_no_faster_than_it_is_stored() {
     for test in stores().await {
         let bench = bench(&test).await;
         let campaign = open(&test.store).await.id;
@@ -285,7 +285,7 @@ async fn an_archived_campaign_keeps_its_list() {
 
 /// Many who come at once cost a few statements, and who comes again costs none.
 #[tokio::test]
-async fn what_was_found_is_not_looked_for_again() {
+async fn known_answers_are_not_looked_up_again() {
     for test in stores().await {
         let bench = bench(&test).await;
         let campaign = open(&test.store).await.id;

@@ -91,7 +91,7 @@ async fn dead_letters(store: &Store, campaign: &Campaign, count: u64) -> Vec<Eve
 }
 
 #[tokio::test]
-async fn what_is_changed_and_its_entry_are_one() {
+async fn a_change_commits_with_its_audit_entry() {
     for test in stores().await {
         let store = &test.store;
         let made = note("somebody", AuditAction::CampaignCreate, 0).to(json!({ "name": "one" }));
@@ -126,7 +126,7 @@ async fn what_is_changed_and_its_entry_are_one() {
 }
 
 #[tokio::test]
-async fn without_its_entry_nothing_is_changed() {
+async fn no_change_is_made_without_its_audit_entry() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(Some(9))).await;
@@ -162,7 +162,7 @@ async fn without_its_entry_nothing_is_changed() {
 }
 
 #[tokio::test]
-async fn a_cancellation_by_an_admin_and_its_entry_are_one() {
+async fn a_cancellation_by_an_admin_commits_with_its_audit_entry() {
     for test in stores().await {
         let store = &test.store;
         let mut new = campaign_of(Some(9));
@@ -212,7 +212,7 @@ async fn a_cancellation_by_an_admin_and_its_entry_are_one() {
 }
 
 #[tokio::test]
-async fn dead_letters_are_told_of_by_campaign() {
+async fn dead_letters_are_reported_by_campaign() {
     for test in stores().await {
         let store = &test.store;
         let one = create(store, campaign_of(None)).await;
@@ -251,7 +251,7 @@ async fn dead_letters_are_told_of_by_campaign() {
 }
 
 #[tokio::test]
-async fn the_log_is_read_newest_first_by_page_and_by_what_is_asked() {
+async fn the_audit_log_is_read_newest_first_in_pages_with_filters() {
     for test in stores().await {
         let store = &test.store;
         for (actor, action, campaign) in [
@@ -323,7 +323,7 @@ async fn the_log_is_read_newest_first_by_page_and_by_what_is_asked() {
 }
 
 #[tokio::test]
-async fn entries_go_when_their_time_is_over_a_bounded_number_at_once() {
+async fn expired_entries_are_deleted_in_bounded_batches() {
     for test in stores().await {
         let store = &test.store;
         let note = note("a", AuditAction::CampaignOpen, 1);

@@ -63,7 +63,7 @@ async fn a_change_on_one_replica_is_seen_on_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_campaign_that_many_miss_is_fetched_once() {
+async fn concurrent_cache_misses_of_a_campaign_fetch_it_once() {
     let test = sqlite().await;
     let catalogue = Catalogue::new(test.store.clone(), lasting());
     let campaign = create(&test.store, campaign_of(Some(5))).await;
@@ -79,7 +79,7 @@ async fn a_campaign_that_many_miss_is_fetched_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_looks_sees_what_was_committed_here_before() {
+async fn reads_see_earlier_commits_of_the_same_replica() {
     let test = sqlite().await;
     let catalogue = Catalogue::new(test.store.clone(), lasting());
     let campaign = create(&test.store, campaign_of(Some(500))).await;
@@ -119,7 +119,7 @@ async fn whoever_looks_sees_what_was_committed_here_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn those_who_look_at_the_same_time_cost_one_reading() {
+async fn concurrent_live_views_share_one_read() {
     let test = sqlite().await;
     let catalogue = Catalogue::new(test.store.clone(), lasting());
     let campaign = create(&test.store, campaign_of(Some(5))).await;

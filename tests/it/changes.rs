@@ -90,7 +90,7 @@ fn pay(reference: &str) -> Wish {
 }
 
 #[tokio::test]
-async fn of_two_wishes_in_one_transaction_that_name_one_payment_the_first_is_granted() {
+async fn the_first_of_two_changes_with_the_same_payment_is_granted() {
     for test in stores().await {
         let store = &test.store;
         let campaign = paid(store).await;
@@ -119,7 +119,7 @@ async fn of_two_wishes_in_one_transaction_that_name_one_payment_the_first_is_gra
 }
 
 #[tokio::test]
-async fn each_of_many_wishes_in_one_transaction_is_granted_in_its_own_way() {
+async fn changes_in_one_transaction_are_decided_one_by_one() {
     for test in stores().await {
         let store = &test.store;
         let campaign = paid(store).await;
@@ -196,7 +196,7 @@ async fn each_of_many_wishes_in_one_transaction_is_granted_in_its_own_way() {
 }
 
 #[tokio::test]
-async fn what_is_held_is_held_as_long_as_it_should_whatever_its_writer_takes_the_time_to_be() {
+async fn holds_have_their_full_length_with_any_clock_of_the_writer() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(None)).await;
@@ -274,7 +274,7 @@ pub fn changes_with(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_the_database_does_not_take_fails_alone() {
+async fn a_change_refused_by_the_database_fails_alone() {
     let test = mysql().await;
     let store = &test.store;
     let campaign = paid(store).await;
@@ -295,7 +295,7 @@ async fn a_change_that_the_database_does_not_take_fails_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_is_cancelled_many_times_at_once_returns_its_units_once() {
+async fn concurrent_cancellations_return_the_units_once() {
     for test in stores().await {
         let store = &test.store;
         let campaign = paid(store).await;
@@ -339,7 +339,7 @@ async fn many_due(store: &Store, campaign: &Campaign, db: &DatabaseConnection) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reservations_of_a_locked_campaign_do_not_keep_others_from_expiring() {
+async fn reservations_of_a_locked_campaign_do_not_delay_the_expiry_of_others() {
     let test = mysql().await;
     let store = &test.store;
     let db = Database::connect(&test.url).await.unwrap();

@@ -75,7 +75,7 @@ async fn write(test: &TestStore, campaign: &Campaign, column: &str) {
 }
 
 #[tokio::test]
-async fn a_rebuild_of_before_keeps_none_from_beginning() {
+async fn a_finished_rebuild_does_not_block_the_next_one() {
     for test in stores().await {
         let scene = Scene::new(&test).await;
         write(&test, &scene.campaign, "gate_rebuild_until").await;
@@ -90,7 +90,7 @@ async fn a_rebuild_of_before_keeps_none_from_beginning() {
 }
 
 #[tokio::test]
-async fn a_gate_closed_before_is_opened() {
+async fn a_gate_closed_earlier_is_opened() {
     for test in stores().await {
         let scene = Scene::new(&test).await;
         ask(&test.store, &scene.campaign, &[applicant(1, 1)]).await;
@@ -102,7 +102,7 @@ async fn a_gate_closed_before_is_opened() {
 }
 
 #[tokio::test]
-async fn on_the_database_path_only_keys_under_way_are_told_to_come_back() {
+async fn on_the_database_path_only_keys_under_way_get_503() {
     for test in stores().await {
         let scene = Scene::new(&test).await;
         ask(&test.store, &scene.campaign, &[applicant(1, 1)]).await;
@@ -116,7 +116,7 @@ async fn on_the_database_path_only_keys_under_way_are_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn an_admins_rebuild_begins_beside_those_who_wait() {
+async fn an_admins_rebuild_does_not_wait_for_other_callers() {
     let test = sqlite().await;
     let scene = Scene::new(&test).await;
     scene.hold(&test, HELD).await;
@@ -134,7 +134,7 @@ async fn an_admins_rebuild_begins_beside_those_who_wait() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_rebuild_is_told_to_come_back_after_a_while() {
+async fn a_request_that_waits_too_long_for_a_rebuild_gets_503() {
     let test = sqlite().await;
     let scene = Scene::new(&test).await;
     scene.hold(&test, HELD).await;
@@ -148,7 +148,7 @@ async fn who_waits_for_a_rebuild_is_told_to_come_back_after_a_while() {
 }
 
 #[tokio::test]
-async fn one_campaign_that_is_rebuilt_elsewhere_keeps_no_others_from_being_aligned() {
+async fn a_campaign_rebuilt_elsewhere_does_not_delay_the_alignment_of_others() {
     let test = sqlite().await;
     let scene = Scene::new(&test).await;
     let other = create(&test.store, campaign_of(Some(5))).await;
@@ -166,7 +166,7 @@ async fn one_campaign_that_is_rebuilt_elsewhere_keeps_no_others_from_being_align
 
 /// The same of Redis' clock: when the gate was rebuilt is when the keys it knows begin.
 #[tokio::test]
-async fn after_redis_clock_was_set_back_keys_are_doubted_once_and_not_until_the_old_time_comes() {
+async fn after_the_clock_of_redis_was_set_back_keys_are_undecided_only_once() {
     let test = sqlite().await;
     let scene = Scene::new(&test).await;
     let prefix = unique("back");

@@ -50,7 +50,7 @@ async fn state(store: &Store, id: CampaignId) -> State {
 }
 
 #[tokio::test]
-async fn a_replica_whose_clock_is_ahead_neither_closes_nor_opens_before_the_time() {
+async fn a_replica_with_a_fast_clock_neither_closes_nor_opens_early() {
     let test = mysql().await;
     let ahead = replica(&test, NINE_HOURS).await;
     let open = NewCampaign {
@@ -70,7 +70,7 @@ async fn a_replica_whose_clock_is_ahead_neither_closes_nor_opens_before_the_time
 }
 
 #[tokio::test]
-async fn a_replica_whose_clock_is_behind_closes_and_opens_when_it_is_time() {
+async fn a_replica_with_a_slow_clock_closes_and_opens_on_time() {
     let test = mysql().await;
     let behind = replica(&test, -NINE_HOURS).await;
     let over = NewCampaign {
@@ -90,7 +90,7 @@ async fn a_replica_whose_clock_is_behind_closes_and_opens_when_it_is_time() {
 }
 
 #[tokio::test]
-async fn what_an_admin_does_on_a_replica_with_a_wrong_clock_is_decided_by_the_databases() {
+async fn admin_actions_on_a_replica_with_a_wrong_clock_use_the_databases_clock() {
     for ahead in [NINE_HOURS, -NINE_HOURS] {
         let test = mysql().await;
         let store = replica(&test, ahead).await;
@@ -121,7 +121,7 @@ async fn what_an_admin_does_on_a_replica_with_a_wrong_clock_is_decided_by_the_da
 }
 
 #[tokio::test]
-async fn a_replica_whose_clock_is_ahead_deletes_no_audit_entry_before_its_time() {
+async fn a_replica_with_a_fast_clock_deletes_no_audit_entry_early() {
     let test = mysql().await;
     let by = admin();
     let note = AuditNote::about(by, AuditAction::CampaignOpen, CampaignId(1));

@@ -156,7 +156,7 @@ async fn written(store: &Store) -> OutboxEvent {
 }
 
 #[tokio::test]
-async fn the_columns_that_the_router_needs_are_there() {
+async fn the_outbox_has_the_columns_of_debeziums_router() {
     let test = mysql().await;
     let db = Database::connect(&test.url).await.unwrap();
     let columns = columns(&db).await;
@@ -193,7 +193,7 @@ async fn the_columns_that_the_router_needs_are_there() {
 }
 
 #[tokio::test]
-async fn the_defaults_of_the_router_make_a_message_of_a_row() {
+async fn the_defaults_of_debeziums_router_make_a_message_of_a_row() {
     let test = mysql().await;
     let event = written(&test.store).await;
     let db = Database::connect(&test.url).await.unwrap();
@@ -207,7 +207,7 @@ async fn the_defaults_of_the_router_make_a_message_of_a_row() {
 }
 
 #[tokio::test]
-async fn the_settings_of_the_page_make_the_record_of_the_relay() {
+async fn the_documented_debezium_settings_make_the_record_of_the_relay() {
     let test = mysql().await;
     let event = written(&test.store).await;
     let db = Database::connect(&test.url).await.unwrap();

@@ -73,7 +73,7 @@ fn refusal(decision: &Decision) -> &Refusal {
 }
 
 #[tokio::test]
-async fn it_keeps_the_rules_of_the_gate() {
+async fn the_database_path_follows_the_rules_of_the_gate() {
     for test in stores().await {
         let store = &test.store;
         let mut new = campaign_of(Some(4));
@@ -104,7 +104,7 @@ async fn it_keeps_the_rules_of_the_gate() {
 }
 
 #[tokio::test]
-async fn a_user_with_a_limit_of_one_is_told_of_the_first() {
+async fn the_rejection_at_a_limit_of_one_names_the_first_participation() {
     for test in stores().await {
         let campaign = create(&test.store, campaign_of(None)).await;
         let first = applicant(1, 1);
@@ -159,7 +159,7 @@ async fn a_closed_gate_commits_nothing_and_is_not_rebuilt_before_its_term() {
 }
 
 #[tokio::test]
-async fn who_only_joins_is_served_while_the_gate_is_closed_and_no_longer() {
+async fn without_leave_to_close_the_gate_a_request_is_served_only_while_it_is_closed() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(Some(10))).await;
@@ -185,7 +185,7 @@ pub fn keyed(user: i64) -> Applicant {
 }
 
 #[tokio::test]
-async fn a_key_that_was_used_spoils_the_batch_and_changes_nothing() {
+async fn a_used_key_fails_the_batch_and_changes_nothing() {
     for test in stores().await {
         let campaign = create(&test.store, campaign_of(Some(10))).await;
         ask(&test.store, &campaign, &[applicant(3, 1)]).await;
@@ -221,7 +221,7 @@ pub async fn decide(store: &Store, campaign: &Campaign, applicant: &Applicant) -
 
 /// Whoever came earlier, with the same key, may be told no in between.
 #[tokio::test]
-async fn a_key_that_came_before_room_was_made_is_not_admitted() {
+async fn a_key_that_arrived_before_the_gate_closed_is_not_admitted() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(Some(1))).await;
@@ -369,7 +369,7 @@ async fn a_replica_with_a_gate_and_one_without_never_hand_out_a_unit_twice() {
 }
 
 #[tokio::test]
-async fn what_is_held_is_held_by_the_clock_that_will_end_it() {
+async fn holds_use_the_clock_that_ends_them() {
     for test in stores().await {
         let store = &test.store;
         let mut new = campaign_of(None);

@@ -79,7 +79,7 @@ fn paused() -> CampaignChange {
 }
 
 #[tokio::test]
-async fn stock_that_the_store_lost_is_not_kept_by_a_rebuild() {
+async fn a_rebuild_does_not_keep_stock_the_store_has_lost() {
     for test in stores().await {
         let scene = Scene::new(&test.store).await;
         scene.lose(&test, &more_stock()).await;
@@ -96,7 +96,7 @@ async fn stock_that_the_store_lost_is_not_kept_by_a_rebuild() {
 }
 
 #[tokio::test]
-async fn a_pause_that_the_store_lost_is_ended_by_the_sweep() {
+async fn the_sweep_ends_a_pause_the_store_has_lost() {
     for test in stores().await {
         let scene = Scene::new(&test.store).await;
         scene.lose(&test, &paused()).await;
@@ -143,7 +143,7 @@ async fn a_change_after_a_failover_reaches_the_gate() {
 }
 
 #[tokio::test]
-async fn a_gate_with_older_settings_is_told_the_stores_by_the_sweep() {
+async fn the_sweep_updates_a_gate_with_older_settings() {
     for test in stores().await {
         let scene = Scene::new(&test.store).await;
         // Whoever changed it died before the gate was told.
@@ -157,7 +157,7 @@ async fn a_gate_with_older_settings_is_told_the_stores_by_the_sweep() {
 }
 
 #[tokio::test]
-async fn a_campaign_closed_without_a_word_to_the_gate_leaves_it_and_does_not_come_back() {
+async fn a_campaign_closed_in_the_store_alone_is_removed_from_the_gate_and_stays_removed() {
     for test in stores().await {
         let campaign = create(&test.store, campaign_of(Some(STOCK))).await;
         let id = campaign.id;
@@ -201,7 +201,7 @@ async fn a_campaign_closed_without_a_word_to_the_gate_leaves_it_and_does_not_com
 }
 
 #[tokio::test]
-async fn however_many_replicas_find_a_gate_wrong_it_is_rebuilt_once_an_interval() {
+async fn many_replicas_rebuild_a_gate_at_most_once_per_interval() {
     for test in stores().await {
         let scene = Scene::new(&test.store).await;
         let id = scene.campaign.id;
@@ -245,7 +245,7 @@ async fn however_many_replicas_find_a_gate_wrong_it_is_rebuilt_once_an_interval(
 }
 
 #[tokio::test]
-async fn the_turn_of_a_rebuild_that_died_ends() {
+async fn the_lease_of_a_killed_rebuild_expires() {
     for test in stores().await {
         let scene = Scene::new(&test.store).await;
         let id = scene.campaign.id;
@@ -278,7 +278,7 @@ async fn the_turn_of_a_rebuild_that_died_ends() {
 /// A rebuild that began before a failover brings its state after it, in an epoch that the store has not given out
 /// yet: the next rebuild is given that epoch, too.
 #[tokio::test]
-async fn a_gate_that_has_the_epoch_of_a_rebuild_already_is_left_behind() {
+async fn a_gate_that_already_has_the_new_epoch_is_rebuilt_in_a_newer_one() {
     for test in stores().await {
         let scene = Scene::new(&test.store).await;
         let id = scene.campaign.id;

@@ -67,7 +67,7 @@ async fn whole(mut pieces: Pieces) -> Result<Vec<u8>, io::Error> {
 }
 
 #[tokio::test]
-async fn each_that_stood_at_the_beginning_is_there_once_while_others_come_and_go() {
+async fn items_present_throughout_paging_appear_exactly_once() {
     for test in stores().await {
         let store = &test.store;
         let mut new = campaign_of(None);
@@ -102,7 +102,7 @@ async fn each_that_stood_at_the_beginning_is_there_once_while_others_come_and_go
 }
 
 #[tokio::test]
-async fn what_is_read_ahead_of_a_slow_reader_is_bounded() {
+async fn the_read_ahead_of_a_slow_reader_is_bounded() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(None)).await;
@@ -129,7 +129,7 @@ async fn what_is_read_ahead_of_a_slow_reader_is_bounded() {
 }
 
 #[tokio::test]
-async fn an_export_of_one_status_has_those_alone() {
+async fn an_export_of_one_status_has_only_that_status() {
     for test in stores().await {
         let store = &test.store;
         let mut new = campaign_of(None);
@@ -165,7 +165,7 @@ async fn an_export_of_one_status_has_those_alone() {
 }
 
 #[tokio::test]
-async fn a_line_says_of_a_participation_what_is_known_of_it() {
+async fn an_export_line_has_the_known_fields_of_a_participation() {
     for test in stores().await {
         let store = &test.store;
         let mut new = campaign_of(Some(10));
@@ -225,7 +225,7 @@ async fn a_line_says_of_a_participation_what_is_known_of_it() {
 }
 
 #[tokio::test]
-async fn an_export_that_cannot_go_on_has_no_end() {
+async fn a_failed_export_has_no_end_marker() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(None)).await;
@@ -249,7 +249,7 @@ async fn an_export_that_cannot_go_on_has_no_end() {
 }
 
 #[tokio::test]
-async fn an_export_of_a_service_that_stops_has_no_end() {
+async fn an_export_of_a_stopping_service_has_no_end_marker() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(None)).await;
@@ -263,7 +263,7 @@ async fn an_export_of_a_service_that_stops_has_no_end() {
 }
 
 #[tokio::test]
-async fn exports_are_bounded_in_number_and_of_campaigns_there_are() {
+async fn exports_are_bounded_and_need_an_existing_campaign() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(None)).await;

@@ -77,7 +77,7 @@ async fn locks_of_a_half_open_connection_last_no_longer_than_its_session_may_be_
 }
 
 #[tokio::test]
-async fn a_lease_row_that_somebody_holds_keeps_no_other_lease_from_being_renewed() {
+async fn a_locked_lease_row_does_not_block_the_renewal_of_other_leases() {
     let test = mysql().await;
     let store = &test.store;
     store.hold_buckets("relay", LEASE).await.unwrap();
@@ -100,7 +100,7 @@ async fn a_lease_row_that_somebody_holds_keeps_no_other_lease_from_being_renewed
 }
 
 #[tokio::test]
-async fn a_connection_is_replaced_when_its_time_is_over() {
+async fn a_connection_is_replaced_at_the_end_of_its_lifetime() {
     let test = mysql().await;
     let config = StoreConfig {
         connection_lifetime: Duration::from_millis(200),

@@ -129,7 +129,7 @@ impl Empty {
 }
 
 #[tokio::test]
-async fn a_schema_comes_up_whole_after_a_crash_behind_any_statement() {
+async fn the_schema_is_complete_after_a_crash_behind_any_statement() {
     for backend in [DbBackend::Sqlite, DbBackend::MySql] {
         let whole = Empty::on(backend).await;
         whole.store().await.migrate().await.unwrap();
@@ -149,7 +149,7 @@ async fn a_schema_comes_up_whole_after_a_crash_behind_any_statement() {
 }
 
 #[tokio::test]
-async fn a_schema_that_was_being_removed_comes_up_whole() {
+async fn a_partly_removed_schema_is_restored_completely() {
     for backend in [DbBackend::Sqlite, DbBackend::MySql] {
         let database = Empty::on(backend).await;
         let store = database.store().await;
@@ -175,7 +175,7 @@ async fn a_schema_that_was_being_removed_comes_up_whole() {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_removed_leaves_no_table_of_ours() {
+async fn removing_the_schema_leaves_none_of_its_tables() {
     for backend in [DbBackend::Sqlite, DbBackend::MySql] {
         let database = Empty::on(backend).await;
         let store = database.store().await;
@@ -200,7 +200,7 @@ async fn a_schema_that_is_removed_leaves_no_table_of_ours() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_that_start_together_bring_the_schema_up_once() {
+async fn replicas_that_start_together_migrate_once() {
     for backend in [DbBackend::Sqlite, DbBackend::MySql] {
         let database = Empty::on(backend).await;
         let mut replicas = Vec::new();
@@ -244,7 +244,7 @@ async fn a_replica_does_not_migrate_without_the_lock() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_session_that_changes_the_schema_is_the_one_that_holds_the_lock() {
+async fn the_session_that_migrates_holds_the_lock() {
     let database = Empty::mysql().await;
     let statements = migration::statements(DbBackend::MySql);
     let seeds = "INSERT IGNORE INTO outbox_lease";

@@ -79,7 +79,7 @@ async fn pay(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_reservation_voids_no_payment_of_another() {
+async fn a_cancelled_reservation_does_not_void_the_payment_of_another() {
     for test in stores().await {
         let campaign = paid(&test.store).await;
         let victim = reserved(&test.store, &campaign, 1, 60).await;
@@ -109,7 +109,7 @@ async fn a_cancelled_reservation_voids_no_payment_of_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reservation_that_is_cancelled_meanwhile_voids_the_payment_that_the_provider_named() {
+async fn a_reservation_cancelled_meanwhile_voids_the_providers_payment() {
     for test in stores().await {
         let campaign = paid(&test.store).await;
         let order = reserved(&test.store, &campaign, 1, 60).await;
@@ -134,7 +134,7 @@ async fn a_reservation_that_is_cancelled_meanwhile_voids_the_payment_that_the_pr
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_payment_that_was_declined_for_a_stranger_is_still_its_payers() {
+async fn a_payment_declined_for_another_user_still_works_for_its_payer() {
     for test in stores().await {
         let campaign = paid(&test.store).await;
         let victim = reserved(&test.store, &campaign, 1, 60).await;

@@ -34,7 +34,7 @@ async fn admit(gate: &dyn Gate, campaign: CampaignId, user: i64) -> Admission {
 }
 
 #[tokio::test]
-async fn a_gate_ahead_of_the_store_is_left_behind() {
+async fn a_gate_ahead_of_the_store_is_rebuilt_in_a_newer_epoch() {
     let test = sqlite().await;
     let campaign = create(&test.store, campaign_of(Some(5))).await;
     let gate = Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap());
@@ -57,7 +57,7 @@ async fn a_gate_ahead_of_the_store_is_left_behind() {
 }
 
 #[tokio::test]
-async fn a_gate_the_store_has_left_behind_is_rebuilt_by_the_sweep() {
+async fn the_sweep_rebuilds_a_gate_of_an_older_epoch() {
     let test = sqlite().await;
     let campaign = create(&test.store, campaign_of(Some(5))).await;
     let gate = Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap());
@@ -104,7 +104,7 @@ async fn after_losing(name: &str) -> (Admission, u64) {
 }
 
 #[tokio::test]
-async fn whatever_part_of_its_state_a_gate_loses_no_unit_is_lost() {
+async fn a_gate_that_loses_any_part_of_its_state_loses_no_unit() {
     for name in ["state", "users", "leases", "expiry"] {
         let (again, remaining) = after_losing(name).await;
         assert_eq!(remaining, 2, "without {name}");
@@ -150,7 +150,7 @@ async fn state_of_another_run_of_redis_counts_as_missing_and_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_gate_that_does_not_answer_is_left_alone_until_it_answers_a_probe() {
+async fn a_gate_that_does_not_answer_is_not_called_until_a_probe_succeeds() {
     let real = redis_config();
     let url = real.url.as_ref().unwrap().expose_secret().to_owned();
     let address = url.trim_start_matches("redis://").trim_end_matches('/');

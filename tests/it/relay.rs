@@ -60,7 +60,7 @@ async fn handed_over_rows_are_published_once_without_a_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_nobody_hinted_at_are_found_by_the_poll() {
+async fn the_poll_finds_rows_without_a_hint() {
     let bench = Bench::sqlite().await;
     let double = Arc::new(Double::default());
     let events = events(40, 3);
@@ -78,7 +78,7 @@ async fn rows_nobody_hinted_at_are_found_by_the_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_later_event_handed_over_does_not_overtake_one_not_read_yet() {
+async fn a_later_event_handed_over_does_not_overtake_an_unread_one() {
     let bench = Bench::sqlite().await;
     let double = Arc::new(Double::default());
     let running = Running::start(&bench, double.clone(), config());
@@ -102,7 +102,7 @@ async fn a_later_event_handed_over_does_not_overtake_one_not_read_yet() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backlog_larger_than_every_bound_goes_out_whole_and_in_order() {
+async fn a_backlog_larger_than_every_bound_is_published_completely_and_in_order() {
     let bench = Bench::sqlite().await;
     let double = Arc::new(Double::default());
     let events = events(100, 3);
@@ -176,7 +176,7 @@ async fn relays_share_the_buckets_and_take_over_from_one_that_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_stops_leaves_nothing_half_done() {
+async fn a_stopping_relay_leaves_nothing_unfinished() {
     let bench = Bench::sqlite().await;
     let double = Arc::new(Double::default());
     let events = events(200, 1);
@@ -222,7 +222,7 @@ async fn a_lane_that_always_panics_stops_the_process_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_cannot_be_read_are_dead_letters_and_hold_up_no_other() {
+async fn unreadable_rows_become_dead_letters_and_delay_no_other() {
     let bench = Bench::sqlite().await;
     let double = Arc::new(Double::default());
     let events = events(5, 1);
@@ -269,7 +269,7 @@ async fn rows_that_cannot_be_read_are_dead_letters_and_hold_up_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_cannot_be_written_to_holds_up_no_other() {
+async fn an_unwritable_topic_delays_no_other() {
     let bench = Bench::sqlite().await;
     let double = Double::refusing("campaign");
     // More than the relay may have under way, and first in line.
@@ -299,7 +299,7 @@ async fn a_topic_that_cannot_be_written_to_holds_up_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_committed_for_another_relay_is_said_and_wakes_it() {
+async fn a_commit_for_another_relay_notifies_and_wakes_it() {
     let bench = Bench::sqlite().await;
     let double = Arc::new(Double::default());
     // Longer than `until` waits: nothing but a wake is in time.

@@ -111,7 +111,7 @@ async fn published(store: &Store, campaign: &Campaign) -> u64 {
 }
 
 #[tokio::test]
-async fn only_old_published_events_of_campaigns_that_are_over_go() {
+async fn only_old_published_events_of_finished_campaigns_are_purged() {
     for test in stores().await {
         let store = &test.store;
         let over = create(store, campaign_of(None)).await;
@@ -159,7 +159,7 @@ async fn only_old_published_events_of_campaigns_that_are_over_go() {
 }
 
 #[tokio::test]
-async fn two_who_purge_at_once_count_each_event_once() {
+async fn concurrent_purges_count_each_event_once() {
     for test in stores().await {
         let store = &test.store;
         let mut campaigns = Vec::new();
@@ -193,7 +193,7 @@ async fn two_who_purge_at_once_count_each_event_once() {
 }
 
 #[tokio::test]
-async fn nothing_goes_when_a_campaign_turns_out_not_to_be_over() {
+async fn nothing_is_purged_if_the_campaign_is_not_over() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(None)).await;
@@ -210,7 +210,7 @@ async fn nothing_goes_when_a_campaign_turns_out_not_to_be_over() {
 }
 
 #[tokio::test]
-async fn what_has_to_stay_is_looked_at_once_in_a_sweep() {
+async fn events_that_must_stay_are_read_once_per_sweep() {
     for test in stores().await {
         let store = &test.store;
         let sells = create(store, campaign_of(None)).await;
@@ -249,7 +249,7 @@ async fn the_age_of_the_oldest_snapshot_is_known() {
 }
 
 #[tokio::test]
-async fn a_user_who_may_not_ask_about_snapshots_is_told_nothing() {
+async fn snapshot_age_is_unknown_without_the_permission_to_read_it() {
     let test = mysql().await;
     let (user, schema) = (unique("u"), test.url.rsplit_once('/').unwrap().1);
     let user = &user[..32];

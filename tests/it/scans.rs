@@ -115,7 +115,7 @@ async fn pay(store: &Store, campaign: &Campaign, batch: &[Participation]) {
 }
 
 #[tokio::test]
-async fn committing_paying_and_marking_read_no_more_than_what_they_are_about() {
+async fn commit_payment_and_marking_read_only_their_own_rows() {
     let test = mysql().await;
     let store = &test.store;
     let mut new = campaign_of(Some(2 * ROWS));
@@ -136,7 +136,7 @@ async fn committing_paying_and_marking_read_no_more_than_what_they_are_about() {
 }
 
 #[tokio::test]
-async fn the_database_path_reads_no_more_than_what_it_is_about() {
+async fn the_database_path_reads_only_its_own_rows() {
     let test = mysql().await;
     let mut new = campaign_of(Some(2 * ROWS));
     new.per_user_limit = 2;
@@ -156,7 +156,7 @@ async fn the_database_path_reads_no_more_than_what_it_is_about() {
 }
 
 #[tokio::test]
-async fn the_live_view_reads_no_participation_and_no_minute() {
+async fn the_live_view_reads_neither_participations_nor_minute_counts() {
     let test = mysql().await;
     let store = &test.store;
     let campaign = create(store, campaign_of(Some(2 * ROWS))).await;
@@ -190,7 +190,7 @@ async fn the_live_view_reads_no_participation_and_no_minute() {
 }
 
 #[tokio::test]
-async fn looking_at_a_list_reads_those_who_are_looked_for() {
+async fn a_lookup_in_a_list_reads_only_the_requested_users() {
     let test = mysql().await;
     let store = &test.store;
     let campaign = create(store, campaign_of(None)).await.id;
@@ -223,7 +223,7 @@ fn due(nth: u64, reward: &Reward) -> Due {
 }
 
 #[tokio::test]
-async fn granting_reads_no_more_than_what_it_is_about() {
+async fn granting_reads_only_its_own_rows() {
     let test = mysql().await;
     let url = format!("{}_rewards", test.url);
     let schema = url.rsplit_once('/').unwrap().1;

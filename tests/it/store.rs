@@ -159,7 +159,7 @@ async fn a_user_never_holds_more_than_the_limit() {
 }
 
 #[tokio::test]
-async fn a_rank_is_given_once() {
+async fn each_rank_is_given_once() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(None)).await;
@@ -210,7 +210,7 @@ async fn an_idempotency_key_belongs_to_one_participation_of_its_user() {
 }
 
 #[tokio::test]
-async fn stock_is_never_lowered_below_what_is_committed() {
+async fn stock_is_never_lowered_below_the_committed_units() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(Some(5))).await;
@@ -247,7 +247,7 @@ async fn stock_is_never_lowered_below_what_is_committed() {
 }
 
 #[tokio::test]
-async fn a_rebuild_starts_from_what_is_committed() {
+async fn a_rebuild_starts_from_committed_participations() {
     for test in stores().await {
         let store = &test.store;
         let mut new = campaign_of(Some(10));
@@ -317,7 +317,7 @@ async fn concurrent_batches_never_oversell() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_that_start_together_bring_the_schema_up_in_turn() {
+async fn replicas_that_start_together_migrate_one_after_the_other() {
     let test = mysql().await;
     test.store.migrate_down().await.unwrap();
     let mut replicas = Vec::new();
@@ -356,7 +356,7 @@ async fn commit_by(clock: Clock, url: &str, campaign: &Campaign, user: i64) {
 }
 
 #[tokio::test]
-async fn ids_of_events_that_share_a_key_are_in_order_of_commit_whatever_the_clocks_say() {
+async fn ids_of_events_of_one_key_are_in_order_of_commit_under_any_clock() {
     for test in stores().await {
         let store = &test.store;
         let campaign = create(store, campaign_of(None)).await;

@@ -147,7 +147,7 @@ async fn complaint(service: &Service) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn participations_go_on_within_ten_seconds_of_a_switchover_without_a_restart() {
+async fn participations_continue_within_ten_seconds_of_a_switchover_without_a_restart() {
     let pair = Pair::up("serving").await;
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[("FIRSTCOME_DATABASE_URL", pair.url())]).await;
@@ -197,7 +197,7 @@ async fn participations_go_on_within_ten_seconds_of_a_switchover_without_a_resta
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_read_only_server_answers_decides_nothing() {
+async fn no_answer_of_a_read_only_server_is_final() {
     let pair = Pair::up("reading").await;
     let config = StoreConfig {
         connections_max: 2,

@@ -72,7 +72,7 @@ async fn partitions_have_their_leaders_copies_and_offsets() {
 
 /// The mock brokers make every topic that is named to them.
 #[tokio::test(flavor = "multi_thread")]
-async fn looking_for_a_topic_does_not_make_it() {
+async fn a_lookup_of_a_topic_does_not_create_it() {
     let (_cluster, kafka) = scene().await;
     for _ in 0..2 {
         let found = look(&kafka, &["missing", "t"]).await;
@@ -85,7 +85,7 @@ async fn looking_for_a_topic_does_not_make_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_is_away_hides_its_own_offsets_and_no_others() {
+async fn an_unavailable_leader_hides_only_its_own_offsets() {
     let (cluster, kafka) = scene().await;
     cluster.broker_down(1).unwrap();
     assert_eq!(
@@ -107,7 +107,7 @@ async fn a_leader_that_is_away_hides_its_own_offsets_and_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_all_brokers_away_nothing_is_said() {
+async fn with_all_brokers_down_a_lookup_of_topics_fails_as_unavailable() {
     let (cluster, kafka) = scene().await;
     cluster.broker_down(-1).unwrap();
     let asked = kafka.topics(vec!["t".to_owned()]).await;

@@ -125,7 +125,7 @@ fn hex(id: uuid::Uuid) -> String {
 }
 
 #[tokio::test]
-async fn a_sound_database_is_clean_and_old_segments_are_read_once() {
+async fn a_correct_database_is_clean_and_old_segments_are_read_once() {
     for test in stores().await {
         let store = &test.store;
         let sells = Scene::new(store, 5).await;
@@ -165,7 +165,7 @@ async fn a_sound_database_is_clean_and_old_segments_are_read_once() {
 }
 
 #[tokio::test]
-async fn a_campaign_of_many_segments_is_read_piece_by_piece() {
+async fn a_campaign_of_many_segments_is_read_one_segment_at_a_time() {
     for test in stores().await {
         let (store, db) = (&test.store, vandal(&test).await);
         let campaign = create(store, campaign_of(None)).await;

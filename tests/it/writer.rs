@@ -202,7 +202,7 @@ async fn rush(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gate_that_says_yes_to_everything_oversells_nothing() {
+async fn a_gate_that_admits_everything_cannot_oversell() {
     for test in [sqlite().await, mysql().await] {
         let (results, gate, campaign) = rush(&test, 50, 100, 40).await;
         let count =
@@ -241,7 +241,7 @@ async fn one_bad_row_fails_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_committed_under_a_lease_that_runs_out() {
+async fn nothing_is_committed_under_an_expired_lease() {
     let test = sqlite().await;
     let campaign = Arc::new(create(&test.store, campaign_of(Some(5))).await);
     let gate = Arc::new(YesGate::default());
@@ -259,7 +259,7 @@ async fn nothing_is_committed_under_a_lease_that_runs_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rebuilt_gate_makes_old_tickets_worthless() {
+async fn a_rebuild_invalidates_older_leases() {
     let test = sqlite().await;
     let campaign = Arc::new(create(&test.store, campaign_of(Some(5))).await);
     raised(&test.store, campaign.id).await;

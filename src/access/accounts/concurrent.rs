@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_and_an_address_have_as_many_places_as_configured_and_get_them_back() {
+    fn permits_of_a_name_and_an_address_are_bounded_and_returned() {
         let concurrent = Concurrent::new(ConcurrentConfig {
             name_max: 2,
             address_max: 3,

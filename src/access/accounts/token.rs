@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_given_is_read_and_nothing_else_is() {
+    fn only_the_given_fields_are_read() {
         let session = SessionToken::generate(UserId(7));
         let read = SessionToken::parse(&session.reveal()).unwrap();
         assert_eq!(read.reveal(), session.reveal());
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn no_token_tells_itself_to_a_log() {
+    fn no_token_is_written_to_a_log() {
         let session = SessionToken::generate(UserId(7));
         let remember = RememberToken::generate(UserId(7));
         let said = format!("{session:?} {remember:?}");

@@ -28,7 +28,7 @@ fn admitted(challenge: &Challenge, token: &str) -> Result<(), ChallengeError> {
 }
 
 #[test]
-fn a_token_is_for_its_user_its_campaign_and_its_time() {
+fn a_challenge_token_is_bound_to_its_user_campaign_and_time() {
     let challenge = challenge(&[SECRET]);
     for (said, admits) in [
         ("fc1.7.42.1900000001.n", Ok(())),
@@ -61,7 +61,7 @@ fn a_token_is_for_its_user_its_campaign_and_its_time() {
 }
 
 #[test]
-fn nothing_is_believed_that_is_not_signed_with_a_secret() {
+fn only_tokens_signed_with_a_configured_secret_are_accepted() {
     let good = signed(SECRET, "fc1.7.42.1900000100.n");
     let changed = good.replacen("n.", "m.", 1);
     let upper = format!(
@@ -91,7 +91,7 @@ fn nothing_is_believed_that_is_not_signed_with_a_secret() {
 }
 
 #[test]
-fn only_campaigns_that_take_one_are_asked_for_one() {
+fn only_campaigns_with_a_challenge_require_a_token() {
     let required = Required::parse("3, 7").unwrap();
     let challenge = Challenge::new(required, [SECRET], Duration::from_secs(60)).unwrap();
     let now = chrono::DateTime::from_timestamp(NOW, 0).unwrap();
@@ -106,7 +106,7 @@ fn only_campaigns_that_take_one_are_asked_for_one() {
 }
 
 #[test]
-fn a_secret_is_long_and_not_printed() {
+fn a_generated_secret_is_long_and_not_printed() {
     let lifetime = Duration::from_secs(60);
     let weak = Challenge::new(Required::All, ["short"], lifetime).err();
     assert_eq!(weak, Some(WeakSecret));

@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_scope_is_itself_and_no_other() {
+    fn each_scope_allows_only_itself() {
         for one in Scope::ALL {
             let alone = Scopes::among([one.as_str()].into_iter());
             for other in Scope::ALL {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_two_scopes_names_the_one_that_is_lacking() {
+    fn a_request_that_needs_two_scopes_names_the_missing_one() {
         let both = <(CampaignRead, PiiRead)>::SCOPES;
         let one = Scopes::of(Scope::CampaignRead);
         assert_eq!(both.words(), ["campaign:read", "pii:read"]);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_others_say_nothing() {
+    fn unknown_words_are_no_scopes() {
         let words = ["openid", "campaign:*", "Campaign:read", "campaign", "*", ""];
         assert!(Scopes::among(words.into_iter()).is_empty());
         let all = Scope::ALL.map(Scope::as_str);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn some_include_fewer_and_none_include_more() {
+    fn a_stricter_scope_set_includes_no_more_than_a_wider_one() {
         let reads = Scopes::among(["campaign:read", "stats:read"].into_iter());
         let one = Scopes::among(["stats:read"].into_iter());
         assert!(reads.include(one) && reads.include(reads) && reads.include(Scopes::default()));

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_types_is_all_that_is_accepted() {
+    fn only_the_listed_token_types_are_accepted() {
         let types = parsed(&["Application/Shop+JWT"]).unwrap();
         assert!(types.accept(Some("shop+jwt")) && types.accept(Some("application/shop+jwt")));
         for other in [None, Some("JWT"), Some("at+jwt"), Some("")] {
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_type_is_not_configured() {
+    fn an_invalid_token_type_is_rejected_at_start() {
         for wrong in [&[][..], &[""], &["a b"], &["JWT", "*"]] {
             assert_eq!(parsed(wrong), None, "{wrong:?}");
         }

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_proxies_of_ours_are_believed() {
+    fn only_trusted_proxies_name_the_client_address() {
         let proxies: Networks = "10.0.0.0/8, 2001:db8::/32".parse().unwrap();
         let origin = |peer: &str, forwarded: &[&str]| {
             let forwarded = forwarded.iter().map(|line| line.as_bytes());
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_proxy_names_is_read_whatever_was_written_before_it() {
+    fn the_address_named_by_the_proxy_wins_over_earlier_ones() {
         let proxies: Networks = "10.0.0.0/8".parse().unwrap();
         let peer: IpAddr = "10.1.2.3".parse().unwrap();
         let origin = |forwarded: &[&[u8]]| {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_a_proxy_names_unreadably_is_unknown_and_has_bounds() {
+    fn a_client_with_an_unreadable_forwarded_address_is_unknown_and_limited() {
         // The widest networks that can be written.
         let proxies: Networks = "0.0.0.0/0, ::/0".parse().unwrap();
         let peer: IpAddr = "10.1.2.3".parse().unwrap();

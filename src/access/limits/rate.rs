@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_read_or_refused_with_its_form() {
+    fn a_rate_is_parsed_or_rejected_with_the_expected_format() {
         let rate: Rate = "20/1s".parse().unwrap();
         assert_eq!((rate.requests, rate.period), (20, Duration::from_secs(1)));
         let rate: Rate = "1000000 / 1d".parse().unwrap();

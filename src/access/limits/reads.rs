@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_reads_as_often_as_its_rate_and_another_as_often() {
+    fn each_address_has_its_own_rate_of_reads() {
         let reads = Reads::new("4/1s".parse().unwrap());
         let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
         let is_taken = |address, now_us| {

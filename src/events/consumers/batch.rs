@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn no_transaction_issues_very_many_coupons_and_none_is_left_out() {
+    fn coupons_are_issued_in_bounded_transactions_and_none_is_missing() {
         let record = Delivered::default();
         let cut = |quantities: &[u32]| {
             let dues: Vec<_> = quantities
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn more_coupons_than_anybody_is_given_are_refused() {
+    fn a_request_for_too_many_coupons_is_rejected() {
         let Due { mut change, reward } = coupons(COUPONS_MAX);
         assert!(within_bounds(&change, reward.clone()).is_ok());
         change.quantity += 1;

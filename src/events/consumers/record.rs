@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_relay_writes_is_read() {
+    fn records_of_the_relay_are_parsed() {
         let event = event();
         let read = change(&delivered(&event)).unwrap();
         assert_eq!(read.event, event.id);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_cannot_be_are_poison() {
+    fn impossible_values_are_poison() {
         let written: serde_json::Value = serde_json::from_str(&event().payload).unwrap();
         for (field, value, flaw) in [
             ("quantity", json!(0), Flaw::Impossible),
@@ -186,7 +186,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_value_breaks_the_reader(payload in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn no_value_crashes_the_parser(payload in proptest::collection::vec(any::<u8>(), 0..200)) {
             let mut record = delivered(&event());
             record.payload = Some(payload);
             prop_assert!(change(&record).is_err());

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn added_buckets_are_taken_together_and_once() {
+    async fn added_buckets_are_acquired_together_and_once() {
         let foreign = ForeignBuckets::default();
         foreign.add(BucketSet::of([1, 2]));
         foreign.add(BucketSet::of([2, 63]));

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_read_before_its_key_was_let_go_is_read_again() {
+    fn rows_read_before_their_key_was_unblocked_are_read_again() {
         let blocked = BlockedKeys::default();
         blocked.insert("a", 1);
         blocked.begin_reading();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_let_go_while_the_parked_ones_were_read_stays_so() {
+    fn a_key_released_during_the_read_of_parked_keys_stays_released() {
         let blocked = BlockedKeys::default();
         blocked.insert("gone", 1);
         blocked.insert("old", 1);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_blocked_while_the_parked_ones_were_read_stays_so() {
+    fn a_key_blocked_during_the_read_of_parked_keys_stays_blocked() {
         let blocked = BlockedKeys::default();
         blocked.insert("old", 1);
         blocked.begin_reading();

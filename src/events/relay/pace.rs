@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_busy_writer_lets_a_backlog_have_as_many_rows_as_itself() {
+    async fn a_busy_writer_leaves_a_backlog_as_many_rows_as_it_writes() {
         let start = Instant::now();
         let mut pace = Pace::new(start);
         assert_eq!(pace.allowance(start), None);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_traffic_a_backlog_goes_as_fast_as_it_can() {
+    async fn without_traffic_a_backlog_is_published_at_full_speed() {
         let start = Instant::now();
         let mut pace = Pace::new(start);
         pace.handed_over(QUIET_ROWS - 1, start);

@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rests_in_proportion_to_the_work_and_never_longer_than_the_interval() {
+    fn pauses_are_proportional_to_the_work_and_at_most_the_interval() {
         let retention = Retention::default();
         let rest = |millis| retention.rest(Duration::from_millis(millis));
         assert_eq!(rest(10), Duration::from_millis(90));
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_is_not_begun_again_before_it_reached_its_end() {
+    fn a_sweep_starts_only_after_the_previous_one_ended() {
         let mut sweep = Sweep {
             began: Some(Instant::now()),
             cursor: Some(EventId::generate()),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn each_mistake_is_named() {
+    fn each_error_is_named() {
         assert!(Retention::default().mistakes().is_empty());
         let wrong = Retention {
             published_events: Duration::from_secs(1),

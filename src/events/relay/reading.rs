@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_backlog_all_buckets_are_read_behind_what_is_under_way() {
+    fn without_a_backlog_all_buckets_are_read_behind_the_rows_in_flight() {
         let mut reading = Reading::default();
         let page = reading.next(&[1, 2, 3], 10, |_| 2).unwrap();
         assert_eq!(
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_cut_short_leaves_its_last_bucket_and_those_behind_it() {
+    fn a_truncated_page_leaves_its_last_bucket_and_the_following_ones() {
         let mut reading = Reading::default();
         let page = reading.next(&[1, 2, 3, 4], 10, |_| 0).unwrap();
         assert_eq!(reading.was_read(&page, 10, Some(2)), Coverage::Part);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_a_backlog_the_other_buckets_are_read_now_and_then() {
+    fn other_buckets_are_read_regularly_beside_a_backlog() {
         let mut reading = Reading::default();
         let page = reading.next(&[1, 2, 3, 4], 10, |_| 0).unwrap();
         reading.was_read(&page, 10, Some(2));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_buckets_have_a_backlog_no_poll_is_for_others() {
+    fn with_a_backlog_in_all_buckets_no_poll_reads_others() {
         let mut reading = Reading::default();
         let page = reading.next(&[1, 2], 10, |_| 0).unwrap();
         reading.was_read(&page, 10, Some(1));
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_buckets_are_read_while_a_backlog_is_under_way() {
+    fn other_buckets_are_read_while_a_backlog_is_published() {
         let mut reading = Reading::default();
         let page = reading.next(&[1, 2], 10, |_| 0).unwrap();
         reading.was_read(&page, 10, Some(2));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets_that_were_lost_leave_the_backlog() {
+    fn lost_buckets_leave_the_backlog() {
         let mut reading = Reading::default();
         let page = reading.next(&[1, 2], 1, |_| 0).unwrap();
         reading.was_read(&page, 1, Some(1));

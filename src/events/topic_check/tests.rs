@@ -70,7 +70,7 @@ fn tally(records: &[Seen]) -> Tally {
 }
 
 #[test]
-fn changes_in_order_have_nothing_wrong() {
+fn changes_in_order_have_no_findings() {
     let records = [
         change(1, 10, 1),
         change(2, 20, 1),
@@ -87,7 +87,7 @@ fn changes_in_order_have_nothing_wrong() {
 }
 
 #[test]
-fn a_redelivery_is_counted_and_breaks_nothing() {
+fn a_redelivery_is_counted_and_is_no_violation() {
     // The first change comes again after the second: that is what at-least-once means.
     let again = [
         change(1, 10, 1),
@@ -119,7 +119,7 @@ fn swapped_changes_are_out_of_order_and_leave_no_gap() {
 }
 
 #[test]
-fn another_event_with_the_number_of_one_that_came_is_out_of_order() {
+fn another_event_with_a_known_sequence_is_out_of_order() {
     assert_eq!(tally(&[change(1, 10, 1), change(2, 10, 1)]).out_of_order, 1);
     let ahead = [change(1, 10, 1), change(2, 10, 3), change(3, 10, 3)];
     assert_eq!(tally(&ahead).out_of_order, 1);
@@ -181,7 +181,7 @@ fn partitions_have_no_order_between_them() {
 }
 
 #[test]
-fn an_event_takes_as_much_memory_as_is_said() {
+fn an_event_takes_the_documented_amount_of_memory() {
     // Each entry of a table has a byte of the table's own.
     let entries = size_of::<(EventId, u32)>() + 1 + size_of::<(ParticipationId, Changes)>() + 1;
     assert_eq!(entries, 46);
@@ -196,7 +196,7 @@ fn examples_have_a_bound() {
 }
 
 #[test]
-fn a_record_is_read_by_its_headers_and_value() {
+fn a_record_is_parsed_from_its_headers_and_value() {
     let (event, subject) = (id(1).to_string(), id(2).to_string());
     let record = Consumed {
         partition: 3,
@@ -290,7 +290,7 @@ fn found(differences: &Differences) -> (u64, u64) {
 }
 
 #[test]
-fn a_phantom_does_not_hide_a_loss_in_its_segment() {
+fn a_phantom_does_not_hide_a_lost_event_in_its_segment() {
     // The second change came with the id of another event.
     let records = [change(1, 10, 1), change(9, 20, 1)];
     let events = [told(1, 10), told(2, 20)];
@@ -320,7 +320,7 @@ fn a_phantom_does_not_hide_a_loss_in_its_segment() {
 }
 
 #[test]
-fn an_event_that_waits_may_be_in_the_topic_or_not() {
+fn a_pending_event_may_or_may_not_be_in_the_topic() {
     let waits = |event, rank| EventRow {
         waits: true,
         ..told(event, rank)
@@ -331,7 +331,7 @@ fn an_event_that_waits_may_be_in_the_topic_or_not() {
 }
 
 #[test]
-fn what_comes_to_the_topic_meanwhile_is_not_lost() {
+fn events_that_arrive_during_the_check_are_not_lost() {
     let events = [told(1, 10), told(2, 20), told(3, 30)];
     let first = differences(&[change(1, 10, 1)], &events, &[]);
     assert!(first.is_lacking());
@@ -344,7 +344,7 @@ fn what_comes_to_the_topic_meanwhile_is_not_lost() {
 }
 
 #[test]
-fn deleted_events_are_told_from_phantoms_by_the_changes_they_were_about() {
+fn purged_events_are_distinguished_from_phantoms_by_their_changes() {
     let records = [change(1, 10, 1), change(2, 20, 1), change(3, 30, 1)];
     let of = |purged: &[EventRow]| found(&differences(&records, &[told(3, 30)], purged));
     assert_eq!(of(&[told(1, 10), told(2, 20)]), (0, 0));
@@ -356,7 +356,7 @@ fn deleted_events_are_told_from_phantoms_by_the_changes_they_were_about() {
 }
 
 #[test]
-fn what_differs_is_named_up_to_a_bound_and_counted_beyond_it() {
+fn differences_are_named_up_to_a_bound_and_counted_beyond_it() {
     let records: Vec<_> = (0..100).map(|n| change(1_000 + n, n + 1, 1)).collect();
     let events: Vec<_> = (0..100)
         .map(|n| told(n + 1, u64::try_from(n).unwrap() + 1))
@@ -373,7 +373,7 @@ fn what_differs_is_named_up_to_a_bound_and_counted_beyond_it() {
 }
 
 #[test]
-fn without_the_beginning_of_the_topic_no_loss_and_no_gap_is_told() {
+fn without_the_beginning_of_the_topic_no_loss_and_no_gap_is_reported() {
     let records = [change(2, 10, 2)];
     let verdict = judge(
         report(&records),
@@ -400,7 +400,7 @@ fn without_the_beginning_of_the_topic_no_loss_and_no_gap_is_told() {
 }
 
 #[test]
-fn a_gap_is_no_breach_where_as_many_events_are_parked() {
+fn gaps_up_to_the_number_of_parked_events_are_no_violation() {
     let judged = |parked| {
         let gap = report(&[change(2, 10, 2)]);
         judge(
@@ -415,7 +415,7 @@ fn a_gap_is_no_breach_where_as_many_events_are_parked() {
 }
 
 #[test]
-fn a_record_that_is_none_of_ours_is_not_clean() {
+fn a_foreign_record_is_reported_as_unreadable() {
     let mut checker = Checker::default();
     checker.see_unreadable(0, 7, "no ce_id");
     let none = Differences::default();

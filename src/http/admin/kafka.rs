@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_is_missing_has_no_partitions() {
+    fn a_missing_topic_has_no_partitions() {
         let missing = view_of(None);
         let name = "firstcome.participation.v1";
         assert_eq!(

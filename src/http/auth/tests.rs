@@ -60,7 +60,7 @@ async fn caller(headers: &HeaderMap, policy: &Policy) -> Result<Caller, Problem>
 }
 
 #[tokio::test]
-async fn an_integer_is_a_user_and_the_token_is_an_admin() {
+async fn an_integer_identifies_a_user_and_the_token_an_admin() {
     let policy = with_token();
     let caller_of = async |value| caller(&authorization(value), &policy).await;
     let user = Caller::User(UserId(42), Scopes::default());
@@ -140,7 +140,7 @@ fn a_user_cannot_participate_for_another() {
 }
 
 #[test]
-fn another_users_data_needs_the_scope() {
+fn data_of_another_user_needs_the_scope() {
     let owner = UserId(2);
     let other = Caller::User(UserId(1), Scopes::default());
     for scope in Scope::ALL.map(Scopes::of) {
@@ -186,7 +186,7 @@ mod admins {
     }
 
     #[tokio::test]
-    async fn the_holder_of_the_admin_token_is_named_after_it() {
+    async fn the_actor_of_the_admin_token_has_its_name() {
         for policy in [with_token(), with_jwt(Some("s3cret"))] {
             let actor = admin(&authorization("Bearer s3cret"), &policy).await;
             assert_eq!(actor.unwrap(), "admin-token");

@@ -269,7 +269,7 @@ async fn all_wrong_parameters_are_named_with_their_allowed_values() {
 }
 
 #[tokio::test]
-async fn a_required_parameter_is_given_once_and_within_its_bounds() {
+async fn a_required_parameter_appears_once_and_within_its_bounds() {
     let harness = harness(&Settings::default());
     for (query, expected) in [
         ("", ("date", "is missing")),
@@ -311,7 +311,7 @@ async fn a_required_parameter_is_given_once_and_within_its_bounds() {
 }
 
 #[tokio::test]
-async fn a_client_without_access_learns_only_that() {
+async fn missing_permissions_are_reported_before_other_errors() {
     let harness = harness(&with_token());
     for path in ["/api/admin/x?page=2", "/api/admin/01"] {
         let get = |value: &'static str| {
@@ -337,7 +337,7 @@ async fn a_client_without_access_learns_only_that() {
 }
 
 #[tokio::test]
-async fn an_id_has_one_path() {
+async fn an_id_has_exactly_one_url() {
     let harness = harness(&Settings::default());
     for path in [
         "/api/echo/+1",
@@ -368,7 +368,7 @@ async fn an_id_has_one_path() {
 }
 
 #[tokio::test]
-async fn a_repeated_field_is_named() {
+async fn a_duplicate_field_is_named() {
     let harness = harness(&Settings::default());
     let post = |body: &'static str| {
         let request = harness.client.post("/api/echo/1");
@@ -500,7 +500,7 @@ async fn without_a_token_the_admin_api_is_closed() {
 }
 
 #[tokio::test]
-async fn the_user_is_taken_from_the_header() {
+async fn the_header_names_the_user() {
     let harness = harness(&Settings::default());
     let get = |user: &'static str| {
         harness

@@ -36,7 +36,7 @@ fn names(value: Value) -> Vec<String> {
 }
 
 #[test]
-fn every_mistake_is_named_at_once() {
+fn all_errors_are_named_at_once() {
     assert_eq!(
         names(json!({"count": 0, "name": "too long", "at": "2030-02-30T00:00:00Z", "x": 1})),
         ["count", "name", "at", "x"]
@@ -53,7 +53,7 @@ fn unknown_fields_are_named_up_to_a_bound() {
 }
 
 #[test]
-fn numbers_that_are_not_whole_or_not_numbers_are_refused() {
+fn fractions_and_non_numbers_are_rejected() {
     for value in [
         json!(1.5),
         json!("1"),
@@ -67,7 +67,7 @@ fn numbers_that_are_not_whole_or_not_numbers_are_refused() {
 }
 
 #[test]
-fn a_missing_field_and_a_null_one_are_told_apart() {
+fn a_missing_field_and_a_null_field_are_distinguished() {
     assert_eq!(
         wrong(json!({})),
         [("count".to_owned(), "is missing".to_owned())]
@@ -81,14 +81,14 @@ fn a_missing_field_and_a_null_one_are_told_apart() {
 }
 
 #[test]
-fn what_is_not_an_object_is_refused() {
+fn a_body_that_is_no_object_is_rejected() {
     for value in [json!(null), json!([]), json!("x")] {
         assert!(names(value).contains(&"body".to_owned()));
     }
 }
 
 #[test]
-fn times_are_cut_to_what_the_database_keeps() {
+fn times_are_truncated_to_the_databases_precision() {
     let sample: Sample =
         read(json!({"count": 1, "at": "2030-01-01T00:00:00.123456789+09:00"})).unwrap();
     let Field::Value(at) = sample.at else {

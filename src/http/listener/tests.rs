@@ -176,7 +176,7 @@ fn of_one_connection() -> Settings {
 }
 
 #[tokio::test]
-async fn excess_connections_get_503_and_may_only_probe() {
+async fn connections_above_the_limit_get_503_and_may_only_probe() {
     let served = served(of_one_connection());
     let mut first = served.client().await;
     assert_eq!(first.say("").await.status, 200);
@@ -239,7 +239,7 @@ async fn large_heads_get_431() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_incomplete_body_gets_408_after_the_body_timeout() {
+async fn an_incomplete_body_times_out() {
     let served = served(Settings::default());
     let mut client = served.client().await;
     let began = Instant::now();
@@ -257,7 +257,7 @@ async fn an_incomplete_body_gets_408_after_the_body_timeout() {
 }
 
 #[tokio::test]
-async fn a_client_that_disconnects_frees_its_connection_and_permit() {
+async fn a_disconnected_client_leaves_nothing_behind() {
     let served = served(Settings {
         concurrent_requests_max: 1,
         ..of_one_connection()

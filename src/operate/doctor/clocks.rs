@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_up_to_a_second_apart_are_left_alone() {
+    fn clocks_up_to_a_second_apart_have_no_findings() {
         assert_eq!(judged(3, 5), (Level::Ok, "+0.000 s".to_owned()));
         assert_eq!(judged(1_005, 5), (Level::Ok, "+1.000 s".to_owned()));
         assert_eq!(judged(-1_000, 5), (Level::Ok, "-1.000 s".to_owned()));
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_answer_is_no_difference() {
+    fn a_slow_answer_is_no_clock_difference() {
         assert_eq!(judged(2_000, 4_000).0, Level::Ok);
     }
 }

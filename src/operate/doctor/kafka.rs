@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_topic_is_left_alone() {
+    fn a_correct_topic_has_no_findings() {
         assert_eq!(with(3, &[]), []);
         assert_eq!(with(5, &[("min.insync.replicas", "3")]), []);
         assert_eq!(with(3, &[("retention.ms", "-1")]), []);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_loses_records_is_bad() {
+    fn settings_that_lose_records_are_bad() {
         for (name, value) in [
             ("min.insync.replicas", "1"),
             ("min.insync.replicas", "4"),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_slows_it_down_is_a_warning() {
+    fn settings_that_only_cost_speed_are_warnings() {
         for (name, value) in [
             ("min.insync.replicas", "3"),
             ("max.message.bytes", "100000"),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_is_missing_is_bad_unless_it_will_be_created() {
+    fn a_missing_topic_is_bad_unless_it_will_be_created() {
         assert_eq!(missing_topic("t", Creation::Elsewhere).level, Level::Bad);
         assert_eq!(missing_topic("t", Creation::AtStart).level, Level::Warn);
     }

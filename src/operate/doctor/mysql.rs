@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_server_is_left_alone() {
+    fn a_correct_server_has_no_findings() {
         assert_eq!(with(&[]), []);
         for value in ["9.7.0", "10.0.1", "8.4.0-commercial"] {
             assert_eq!(with(&[("version", value)]), []);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_loses_a_commit_is_bad() {
+    fn settings_that_lose_commits_are_bad() {
         for (name, value) in [
             ("innodb_flush_log_at_trx_commit", "0"),
             ("innodb_flush_log_at_trx_commit", "2"),
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_only_worse_than_it_need_be_is_a_warning() {
+    fn suboptimal_settings_are_warnings() {
         for (name, value) in [
             ("version", "8.0.44"),
             ("version", "11.4.2-MariaDB"),

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_server_is_left_alone() {
+    fn a_correct_server_has_no_findings() {
         assert_eq!(with(&[]), []);
         assert_eq!(with(&[("redis_version", "7.0.0")]), []);
         assert_eq!(with(&[("appendfsync", "always")]), []);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_the_gate_forget_is_named() {
+    fn settings_that_make_redis_lose_data_are_named() {
         for (changed, said) in [
             (("redis_version", "6.2.14"), Level::Bad),
             (("maxmemory-policy", "allkeys-lru"), Level::Bad),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_nearly_full_is_named() {
+    fn a_nearly_full_server_is_reported() {
         for (percent, said) in [
             ("79", None),
             ("80", Some(Level::Warn)),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_log_snapshots_are_better_than_nothing() {
+    fn without_the_append_only_file_snapshots_are_a_warning() {
         let snapshots = with(&[("appendonly", "no"), ("save", "3600 1")]);
         assert_eq!(snapshots, [("appendonly".to_owned(), Level::Warn)]);
         let nothing = with(&[("appendonly", "no")]);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_tells_no_settings_is_not_called_bad() {
+    fn a_server_that_hides_its_settings_is_not_reported_as_bad() {
         let found = redis(&settings(&[("redis_version", "8.0.2")]));
         let said = complaints(&found);
         assert!(

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_text_begins_like_a_formula() {
+    fn no_exported_text_begins_like_a_formula() {
         for (text, written) in [
             ("pi_3MtwBw", "pi_3MtwBw"),
             ("a-b=c", "a-b=c"),
@@ -146,13 +146,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_end_as_the_standard_says_and_begin_with_the_names() {
+    fn lines_end_as_in_rfc_4180_and_the_first_has_the_names() {
         let text = String::from_utf8(header()).unwrap();
         assert!(text.starts_with("participationId,campaignId,") && text.ends_with("\r\n"));
     }
 
     #[test]
-    fn what_separates_is_quoted_however_long_the_cell() {
+    fn separators_are_quoted_in_cells_of_any_length() {
         let long = "x".repeat(300) + "\"";
         let mut bytes = Vec::new();
         line(&mut bytes, &["a,b", "", "c\"d", "e\r\nf", &long]);

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_becomes_other_than_it_was_is_told() {
+    fn only_changed_values_are_recorded() {
         let change = CampaignChange {
             name: Some("new".to_owned()),
             total_stock: Some(None),

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_that_dies_has_failed() {
+    async fn a_job_that_panics_has_failed() {
         let job = job();
         to_its_end(&job, &Clock::System, async { panic!("it dies") }).await;
         assert_eq!(job.report().status, JobStatus::Failed);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_that_is_dropped_half_way_has_failed() {
+    async fn a_job_dropped_before_its_end_has_failed() {
         let (job, clock) = (job(), Clock::System);
         let mut work = Box::pin(to_its_end(&job, &clock, std::future::pending()));
         assert!(futures_util::poll!(&mut work).is_pending());
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_that_was_told_to_end_is_cancelled_unless_it_had_all_its_answers() {
+    async fn a_stopped_job_is_cancelled_unless_it_has_all_its_answers() {
         for (answers, status) in [(2, JobStatus::Cancelled), (3, JobStatus::Completed)] {
             let job = job();
             to_its_end(&job, &Clock::System, async {

@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_middle_of_a_day_is_half_of_it() {
+    fn the_middle_of_a_day_is_half_its_length() {
         let day = Day {
             date: "2026-11-22".parse().unwrap(),
             zone: "UTC".parse().unwrap(),

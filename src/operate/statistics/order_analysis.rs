@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn arrivals_have_their_number_in_the_order_of_processing() {
+    fn arrivals_have_their_place_in_the_order_of_processing() {
         let changes = vec![change(1, 1, 10), change(2, 1, 40), change(3, 1, 20)];
         let numbers: Vec<u64> = numbered(changes, 2)
             .iter()

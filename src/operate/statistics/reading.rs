@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pieces_of_a_day_are_the_day() {
+    fn the_parts_of_a_day_cover_it_exactly() {
         for (date, zone, pieces) in [
             ("2026-03-29", "Europe/Berlin", 23),
             ("2026-10-25", "Europe/Berlin", 25),

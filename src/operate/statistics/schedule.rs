@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn yesterday_is_due_when_it_was_time_and_not_before() {
+    fn yesterday_is_due_at_its_scheduled_time() {
         let nightly = schedule("0 2 * * *", "Asia/Seoul");
         let yesterday = day("2026-11-21", "Asia/Seoul");
         assert!(!nightly.was_time_for(yesterday, at("2026-11-21T16:59:59Z")));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_the_clock_jumps_over_or_that_comes_twice_is_one_time() {
+    fn a_skipped_or_repeated_local_time_is_one_instant() {
         let nightly = schedule("30 2 * * *", "Europe/Berlin");
         let spring = day("2026-03-28", "Europe/Berlin");
         assert!(!nightly.was_time_for(spring, at("2026-03-29T00:59:00Z")));
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn all_days_of_a_week_are_due_when_it_is_time_once_a_week() {
+    fn a_weekly_schedule_makes_all_days_of_the_week_due() {
         let weekly = schedule("0 2 * * 0", "UTC");
         let (monday, saturday) = (day("2026-11-16", "UTC"), day("2026-11-21", "UTC"));
         assert!(!weekly.was_time_for(monday, at("2026-11-22T01:59:00Z")));
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_whose_time_never_comes_is_refused() {
+    fn an_expression_that_never_matches_is_rejected() {
         for wrong in ["", "at noon", "0 2 30 2 *", "61 2 * * *"] {
             assert!(Schedule::parse(wrong, Zone::UTC).is_err(), "{wrong}");
         }

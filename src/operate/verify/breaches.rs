@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_campaign_has_no_breach() {
+    fn a_correct_campaign_has_no_violation() {
         assert_eq!(breaches(&books(), &sound()), Vec::<String>::new());
         assert!(adds_up(&books(), &sound()));
     }
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_purged_before_it_was_published_is_a_breach() {
+    fn an_event_purged_before_publication_is_a_violation() {
         let mut figures = Figures {
             purged: 3,
             purged_in_all: 3,
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn each_breach_is_named() {
+    fn each_violation_is_named() {
         let figures = Figures {
             units: 11,
             participations: 5,

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn leases_explain_what_is_not_committed_and_nothing_else() {
+    fn leases_explain_only_uncommitted_units() {
         assert_eq!(compare(&books(4), &state(3, 4, 0)), Comparison::Equal);
         assert_eq!(compare(&books(4), &state(3, 5, 0)), Comparison::Differs);
         assert_eq!(compare(&books(4), &state(3, 6, 1)), Comparison::Equal);
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn units_that_are_being_given_back_are_no_breach() {
+    fn units_being_returned_are_no_violation() {
         let given_back = Books {
             returns: 1,
             ..books(4)
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_differ_are_named() {
+    fn different_settings_are_named() {
         let sound = state(3, 4, 0);
         assert_eq!(drift(&books(4), &sound), None);
         let changed = Books {

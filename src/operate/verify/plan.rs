@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_segment_of_a_campaign_that_sells_is_always_read() {
+    fn the_last_segment_of_a_live_campaign_is_always_read() {
         let sells = books(3 * SEGMENT_RANKS, State::Open);
         let plan = Plan::of(&sells, &[0, 1, 2].map(kept), |_| true);
         assert_eq!(plan.kept, [0, 1].map(kept));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_invalid_or_due_is_read() {
+    fn rows_missing_invalid_or_due_are_read() {
         let books = books(5 * SEGMENT_RANKS, State::Archived);
         let invalid = Kept {
             is_valid: false,
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_campaign_is_read_whole() {
+    fn a_small_campaign_is_read_at_once() {
         for last_rank in [0, 1, SEGMENT_RANKS] {
             let plan = Plan::of(&books(last_rank, State::Open), &[], |_| true);
             assert_eq!(plan.parts, [Part::Whole(CampaignId(1))]);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rank_beyond_all_measure_does_not_lead_through_empty_segments() {
+    fn a_huge_rank_does_not_scan_empty_segments() {
         let books = Books {
             last_rank: u64::MAX,
             participation_count: 1,

@@ -102,7 +102,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3_600);
 
     #[tokio::test]
-    async fn those_who_come_at_once_go_together() {
+    async fn concurrent_jobs_form_one_batch() {
         let turns = Turns::new(LONG);
         let first = turns.next().now_or_never();
         let second = turns.next().now_or_never();
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_who_come_later_go_together_when_all_before_have_ended() {
+    async fn later_jobs_form_one_batch_after_the_earlier_ones() {
         let turns = Turns::new(Duration::ZERO);
         let first = turns.next().await;
         let mut others: Vec<_> = (0..3).map(|_| Box::pin(turns.next())).collect();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_gives_up_holds_nobody_back() {
+    async fn an_abandoned_wait_blocks_nobody() {
         let turns = Turns::new(Duration::ZERO);
         let first = turns.next().await;
         let mut gone = Box::pin(turns.next());

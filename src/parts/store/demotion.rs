@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_condemns_the_connections_opened_before_it() {
+    fn a_refusal_retires_the_connections_opened_before_it() {
         let demotion = Demotion::default();
         assert!(!demotion.condemns(Duration::from_secs(60)));
         demotion.note();

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slices_keep_every_row_in_order_and_have_few_lengths() {
+    fn slices_keep_all_rows_in_order_and_have_few_lengths() {
         let mut lengths = BTreeSet::new();
         for count in 0..1_000 {
             let rows: Vec<usize> = (0..count).collect();
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_only_repeats_the_last() {
+    fn padding_repeats_the_last_value() {
         assert_eq!(
             padded(&[1, 2, 3, 4, 5]).collect::<Vec<_>>(),
             [1, 2, 3, 4, 5, 5, 5, 5]

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_waits_as_long_as_it_may_whatever_the_pace() {
+    fn a_flood_waits_up_to_the_maximum_at_any_pace() {
         for per_second in [4_000, 8_000, 16_000] {
             let mut flood = Flood::new();
             flood.run(Duration::from_secs(3), per_second);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn after_quiet_times_there_is_all_the_room() {
+    fn after_a_quiet_time_the_whole_capacity_is_available() {
         let mut flood = Flood::new();
         flood.run(Duration::from_secs(5), 500);
         for _ in 0..20 {
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_campaign_finds_room_beside_a_flooded_one() {
+    fn a_quiet_campaign_gets_queue_capacity_beside_a_flooded_one() {
         let mut flood = Flood::new();
         while flood.state.enter(HOT) {}
         assert!(!flood.state.has_seat(HOT));
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_makes_room_and_nothing_is_kept_of_them() {
+    fn a_closed_connection_frees_its_slot_and_leaves_no_state() {
         let room = Arc::new(Room::new(Bounds {
             floor: 1,
             ceiling: 1,

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_on_from_what_the_database_told() {
+    fn the_clock_continues_from_the_databases_answer() {
         let (clock, start) = (DatabaseClock::default(), Moment::now());
         assert_eq!(clock.time_at(start), None);
         clock.follow(told(start, SECOND, 2 * SECOND, noon()));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_is_known_as_exactly_as_the_answer_was_quick_and_less_with_age() {
+    fn the_uncertainty_of_the_time_grows_with_latency_and_age() {
         let (clock, start) = (DatabaseClock::default(), Moment::now());
         let unknown = clock.range_at(start);
         assert!(unknown.contains(&DateTime::UNIX_EPOCH) && unknown.contains(&noon()));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_answer_does_not_take_the_place_of_a_quick_one_that_may_be_right() {
+    fn a_slow_clock_reading_does_not_replace_a_more_exact_one() {
         let (clock, start) = (DatabaseClock::default(), Moment::now());
         clock.follow(told(start, Duration::ZERO, Duration::ZERO, noon()));
         clock.follow(told(
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_is_followed_at_once_forwards_and_backwards() {
+    fn an_adjusted_clock_is_followed_at_once_in_both_directions() {
         for set in [TimeDelta::hours(-1), TimeDelta::hours(1)] {
             let (clock, start) = (DatabaseClock::default(), Moment::now());
             clock.follow(told(start, Duration::ZERO, Duration::ZERO, noon()));

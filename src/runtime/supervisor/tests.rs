@@ -48,7 +48,7 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_fails_is_started_again() {
+async fn a_failed_task_is_restarted() {
     let supervisor = Supervisor::new(DEADLINE);
     let starts = failing(&supervisor, restart(5), 3, || Err("no".into()));
     until(|| starts.load(Ordering::SeqCst) == 3).await;
@@ -56,7 +56,7 @@ async fn a_task_that_fails_is_started_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_panics_is_started_again() {
+async fn a_panicked_task_is_restarted() {
     let supervisor = Supervisor::new(DEADLINE);
     let starts = failing(&supervisor, restart(5), 2, || panic!("broken"));
     until(|| starts.load(Ordering::SeqCst) == 2).await;
@@ -64,7 +64,7 @@ async fn a_task_that_panics_is_started_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spent_budget_stops_the_process() {
+async fn an_exhausted_restart_budget_stops_the_process() {
     let supervisor = Supervisor::new(DEADLINE);
     let starts = failing(&supervisor, restart(2), u32::MAX, || Err("no".into()));
     let (_open, signals) = mpsc::channel(1);
@@ -75,7 +75,7 @@ async fn a_spent_budget_stops_the_process() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_without_which_nothing_works_stops_the_process() {
+async fn a_failed_essential_task_stops_the_process() {
     let supervisor = Supervisor::new(DEADLINE);
     failing(&supervisor, Policy::StopProcess, u32::MAX, || {
         panic!("gone")
@@ -107,7 +107,7 @@ async fn stages_drain_one_after_the_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_drained_by_the_deadline_is_aborted() {
+async fn tasks_not_drained_by_the_deadline_are_aborted() {
     let supervisor = Supervisor::new(DEADLINE);
     supervisor.start("stuck", Stage::Writer, Policy::StopProcess, |_stop| {
         std::future::pending()
@@ -140,7 +140,7 @@ async fn a_second_signal_aborts_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn detached_work_is_awaited_and_its_panic_stays_there() {
+async fn detached_work_is_awaited_and_its_panic_is_contained() {
     let supervisor = Supervisor::new(DEADLINE);
     let spawner = supervisor.spawner();
     let done = Arc::new(AtomicU32::new(0));

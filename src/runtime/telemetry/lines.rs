@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_in_json_has_the_request_as_a_member() {
+    async fn a_json_log_line_has_the_request_id_as_a_member() {
         let page = Page::default();
         let layer = tracing_subscriber::fmt::layer().with_writer(page.clone());
         let layer = layer.json().flatten_event(true);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_for_people_ends_with_the_request() {
+    async fn a_text_log_line_ends_with_the_request_id() {
         let page = Page::default();
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(page.clone())

@@ -46,7 +46,7 @@ mod tests {
     const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_values_are_read_back() {
         let context = read(SAMPLED).unwrap();
         assert!(context.is_sampled() && context.is_remote());
         assert_eq!(written(&context), SAMPLED);
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_in_a_trace_is_not_read() {
+    fn invalid_trace_contexts_are_ignored() {
         for wrong in [
             "",
             "00",

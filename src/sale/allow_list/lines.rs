@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_a_line_with_a_name_above_or_without() {
+    fn one_user_per_line_with_or_without_a_header() {
         for file in [
             "1\n2\n30\n",
             "userId\n1\n2\n30\n",
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_that_some_editors_put_first_is_not_read() {
+    fn a_byte_order_mark_is_ignored() {
         assert_eq!(read_in("\u{feff}userId\n5\n", 64), Ok(vec![5]));
     }
 

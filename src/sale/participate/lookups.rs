@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gate_that_was_closed_between_two_looks_is_noticed_though_it_is_open_again() {
+    fn a_gate_closed_and_reopened_between_two_reads_is_detected() {
         let gate = |epoch, is_closed| GateInForce { epoch, is_closed };
         let open = gate(3, false);
         assert!(!had_no_gate(Some(&open), Some(&open)));

@@ -194,14 +194,14 @@ fn promises<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
 }
 
 #[test]
-fn nothing_is_found_where_nothing_is_wrong() {
+fn a_correct_run_has_no_findings() {
     assert_eq!(broken(|_, _| {}), BTreeSet::new());
     let (evidence, _) = sound();
     assert_eq!(redelivered(&evidence), 1);
 }
 
 #[test]
-fn a_yes_without_a_row_is_found() {
+fn an_accepted_answer_without_a_row_is_reported() {
     let found = broken(|_, answers| {
         answers.push(yes(&participation(9, LIMITED, 3, 1)));
     });
@@ -209,7 +209,7 @@ fn a_yes_without_a_row_is_found() {
 }
 
 #[test]
-fn a_yes_that_says_another_rank_or_user_than_is_kept_is_found() {
+fn an_accepted_answer_with_another_rank_or_user_than_stored_is_reported() {
     let of = |change: fn(&mut Yes)| {
         broken(|_, answers| {
             if let Outcome::Yes(yes) = &mut answers[0].outcome {
@@ -222,7 +222,7 @@ fn a_yes_that_says_another_rank_or_user_than_is_kept_is_found() {
 }
 
 #[test]
-fn an_already_that_names_nothing_of_theirs_is_found() {
+fn an_already_participated_answer_without_a_participation_is_reported() {
     let found = broken(|evidence, answers| {
         let others = evidence.participations[1].id;
         let asked = answers[0].asked.clone();
@@ -233,7 +233,7 @@ fn an_already_that_names_nothing_of_theirs_is_found() {
 }
 
 #[test]
-fn a_no_to_a_key_that_led_to_a_participation_is_found() {
+fn a_rejected_key_with_a_participation_is_reported() {
     for code in ["SOLD_OUT", "LIMIT_EXCEEDED", "ALREADY_PARTICIPATED"] {
         let found = broken(|evidence, answers| {
             let asked = answers[0].asked.clone();
@@ -252,7 +252,7 @@ fn a_no_to_a_key_that_led_to_a_participation_is_found() {
 }
 
 #[test]
-fn a_rank_that_was_given_twice_is_found() {
+fn a_duplicate_rank_is_reported() {
     let found = broken(|evidence, answers| {
         evidence.participations[1].rank = 1;
         answers.remove(1);
@@ -261,19 +261,19 @@ fn a_rank_that_was_given_twice_is_found() {
 }
 
 #[test]
-fn a_unit_that_was_never_sold_is_found() {
+fn an_unsold_unit_is_reported() {
     let found = broken(|evidence, _| evidence.campaigns[0].total = Some(3));
     assert_eq!(found, promises(["I7"]));
 }
 
 #[test]
-fn a_unit_that_was_sold_twice_is_found() {
+fn a_unit_sold_twice_is_reported() {
     let found = broken(|evidence, _| evidence.campaigns[0].total = Some(1));
     assert_eq!(found, promises(["I1"]));
 }
 
 #[test]
-fn a_count_that_differs_from_the_rows_is_found() {
+fn a_count_that_differs_from_the_rows_is_reported() {
     let units = broken(|evidence, _| evidence.campaigns[0].committed = 1);
     assert_eq!(units, promises(["I1"]));
     let count = broken(|evidence, _| evidence.campaigns[0].count = 3);
@@ -281,13 +281,13 @@ fn a_count_that_differs_from_the_rows_is_found() {
 }
 
 #[test]
-fn a_user_over_the_limit_is_found() {
+fn a_user_above_the_limit_is_reported() {
     let found = broken(|evidence, _| evidence.campaigns[1].per_user_limit = 2);
     assert_eq!(found, promises(["I2"]));
 }
 
 #[test]
-fn a_participation_without_an_outbox_row_and_a_row_without_a_participation_are_found() {
+fn participations_without_outbox_rows_and_rows_without_participations_are_reported() {
     let missing = broken(|evidence, _| {
         evidence.events.remove(0);
     });
@@ -307,7 +307,7 @@ fn a_participation_without_an_outbox_row_and_a_row_without_a_participation_are_f
 }
 
 #[test]
-fn an_event_that_was_never_published_is_found() {
+fn an_unpublished_event_is_reported() {
     let found = broken(|evidence, _| {
         let gone = evidence.records[1].event;
         evidence.records.retain(|record| record.event != gone);
@@ -316,7 +316,7 @@ fn an_event_that_was_never_published_is_found() {
 }
 
 #[test]
-fn a_foreign_event_is_found() {
+fn a_foreign_event_is_reported() {
     let found = broken(|evidence, _| {
         let mut foreign = evidence.records[0].clone();
         foreign.event = id(999);
@@ -327,14 +327,14 @@ fn a_foreign_event_is_found() {
 }
 
 #[test]
-fn events_that_wait_for_ever_are_found() {
+fn events_that_stay_pending_are_reported() {
     assert_eq!(broken(|evidence, _| evidence.pending = 1), promises(["I4"]));
     let dead = broken(|evidence, _| evidence.parked.push("dead".to_owned()));
     assert_eq!(dead, promises(["I4"]));
 }
 
 #[test]
-fn events_out_of_order_are_found_under_a_shared_key_alone() {
+fn events_out_of_order_are_reported_only_under_a_shared_key() {
     let swap = |evidence: &mut Evidence| evidence.records.swap(2, 3);
     let shared = broken(|evidence, _| swap(evidence));
     assert_eq!(shared, promises(["I8"]));
@@ -346,7 +346,7 @@ fn events_out_of_order_are_found_under_a_shared_key_alone() {
 }
 
 #[test]
-fn a_key_that_led_to_two_participations_is_found() {
+fn a_key_with_two_participations_is_reported() {
     let other = broken(|evidence, _| evidence.keys.clear());
     assert_eq!(other, promises(["key"]));
     // Two participations of one who sent one key.
@@ -366,7 +366,7 @@ fn a_key_that_led_to_two_participations_is_found() {
 }
 
 #[test]
-fn an_answer_that_nobody_should_get_is_found() {
+fn an_impossible_answer_is_reported() {
     let odd = broken(|_, answers| {
         let asked = answers[0].asked.clone();
         let body = "INTERNAL".to_owned();

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_true_at_its_time_is_no_breach() {
+    fn answers_that_were_true_at_their_time_are_no_violation() {
         let answers = [
             answer(900, 1_100, None, no("NOT_OPEN_YET")),
             answer(900, 1_100, None, yes()),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_too_early_opening_too_late_and_selling_outside_the_window_are_seen() {
+    fn early_closing_late_opening_and_sales_outside_the_window_are_reported() {
         for planted in [
             answer(1_100, 1_200, None, no("NOT_OPEN_YET")),
             answer(4_800, 4_900, None, no("ENDED")),

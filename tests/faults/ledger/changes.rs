@@ -156,7 +156,7 @@ impl Told {
 }
 
 #[test]
-fn answers_to_changes_are_told_apart() {
+fn answers_to_changes_are_distinguished() {
     let asked = |change| AskedChange {
         participation: Uuid::nil(),
         user: 7,

@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_taken_apart() {
+    fn grouped_imports_are_expanded() {
         let text = "use crate::{gate::{self, Gate as G}, store}; let x = super::http::serve(1);";
         let expected = [
             "crate::gate",
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_exported_again_lead_to_their_definition() {
+    fn reexported_names_lead_to_their_definition() {
         let folder = tempfile::TempDir::new().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         fs::create_dir(folder.path().join("a")).unwrap();
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_of_files_is_found() {
+    fn a_circle_of_files_is_detected() {
         let folder = tempfile::TempDir::new().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         write("lib.rs", "mod a;\nmod b;\n");

@@ -12,7 +12,7 @@ use super::{changes_on, paid, thirty_reserved};
 use crate::support::{mysql, until, waits_for_a_lock};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_payment_recorded_elsewhere_meanwhile_fails_its_own_change_alone() {
+async fn a_payment_recorded_elsewhere_meanwhile_fails_only_its_own_change() {
     let test = mysql().await;
     let store = &test.store;
     let campaign = paid(store).await;

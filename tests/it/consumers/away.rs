@@ -12,7 +12,7 @@ use crate::proxy::{Mode, Proxy};
 use crate::support::until;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rewards_database_that_comes_back_has_lost_nothing_and_kept_the_order() {
+async fn an_outage_of_the_rewards_database_loses_nothing_and_keeps_the_order() {
     let scene = Scene::new().await;
     let campaign = scene.campaign(Some(Reward::Points(10))).await;
     let made = scene.participations(campaign, 4_000, 100).await;

@@ -49,7 +49,7 @@ async fn a_participation_whose_coupon_was_used_is_not_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_coupon_cannot_be_used_once_its_cancellation_was_answered() {
+async fn a_coupon_is_unusable_after_its_cancellation_was_answered() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let campaign = service.create(couponing(1)).await;
@@ -74,7 +74,7 @@ async fn a_coupon_cannot_be_used_once_its_cancellation_was_answered() {
 
 /// Both at the same moment, each through another replica: as many coupons are used as there are units.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_using_a_coupon_and_cancelling_its_participation_one_succeeds() {
+async fn either_the_use_of_a_coupon_or_its_cancellation_succeeds() {
     const UNITS: u64 = 24;
     let scene = Scene::new().await;
     let mut settings = scene.settings();
@@ -161,7 +161,7 @@ async fn a_coupon_that_is_issued_late_is_revoked_with_its_participation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_with_coupons_is_cancelled_where_nobody_knows_whether_they_were_used() {
+async fn participations_with_coupons_are_not_cancelled_while_their_use_is_unknown() {
     let scene = Scene::new().await;
     let folder = TempDir::new().unwrap();
     let settings = scene.settings();
@@ -212,7 +212,7 @@ async fn nothing_with_coupons_is_cancelled_where_nobody_knows_whether_they_were_
 /// or neither.
 #[cfg(feature = "failpoints")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_dies_while_it_cancels_leaves_one_usable_coupon_for_each_unit() {
+async fn a_process_killed_during_a_cancellation_leaves_one_usable_coupon_per_unit() {
     for point in firstcome::runtime::failpoint::REVOCATION_POINTS {
         let scene = Scene::new().await;
         let folder = TempDir::new().unwrap();

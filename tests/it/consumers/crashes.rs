@@ -10,7 +10,7 @@ use crate::support::until;
 const INBOX: &str = "SELECT COUNT(*) FROM inbox";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_is_rewarded_once_whatever_becomes_of_the_consumers() {
+async fn each_participation_is_rewarded_once_under_any_fault_of_the_consumers() {
     let scene = Scene::new().await;
     let points = scene.campaign(Some(Reward::Points(10))).await;
     let coupons = scene.campaign(Some(Reward::Coupon(coupon_terms()))).await;
@@ -97,7 +97,7 @@ async fn applied(service: &Service) -> f64 {
 /// Every gap between two writes of a batch.
 #[cfg(feature = "failpoints")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_dies_between_any_two_writes_grants_once() {
+async fn a_process_killed_between_any_two_writes_grants_once() {
     use firstcome::runtime::failpoint::CONSUMER_POINTS;
 
     let scene = Scene::new().await;

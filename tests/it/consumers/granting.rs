@@ -81,7 +81,7 @@ async fn a_coupon_is_issued_for_each_unit_with_a_code_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_granted_is_taken_back_once_when_the_participation_ends() {
+async fn grants_are_reversed_once_when_the_participation_ends() {
     let scene = Scene::new().await;
     let points = scene.campaign(Some(Reward::Points(10))).await;
     let made = scene.participations(points, 100, 10).await;
@@ -160,7 +160,7 @@ async fn coupons_are_revoked_unless_they_were_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_comes_after_a_later_one_grants_nothing() {
+async fn a_change_that_arrives_after_a_later_one_grants_nothing() {
     let scene = Scene::new().await;
     let campaign = scene.campaign(Some(Reward::Points(10))).await;
     let made = scene.participations(campaign, 2, 1).await;
@@ -238,13 +238,13 @@ async fn overlap(rewards: &Rewards) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_that_overlap_grant_once_between_them() {
+async fn overlapping_members_grant_each_event_once() {
     let scene = Scene::new().await;
     overlap(&scene.rewards).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_that_overlap_grant_once_on_the_embedded_database_too() {
+async fn overlapping_members_grant_each_event_once_on_the_embedded_database() {
     let folder = TempDir::new().unwrap();
     let url = format!("sqlite://{}", folder.path().join("rewards.db").display());
     let rewards = Rewards::connect(&StoreConfig::new(url), Clock::System)
@@ -255,7 +255,7 @@ async fn members_that_overlap_grant_once_on_the_embedded_database_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_changes_of_one_participation_at_the_same_time_leave_what_the_later_says() {
+async fn concurrent_changes_of_one_participation_leave_the_later_one() {
     let scene = Scene::new().await;
     for round in 0..40 {
         let change = |sequence, status| {

@@ -51,7 +51,7 @@ fn coupon(name: &str, more: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_nothing_configured_points_arrive() {
+async fn with_the_default_configuration_points_are_granted() {
     let folder = TempDir::new().unwrap();
     let mut service = Service::start(&folder, &[]).await;
     let made = body(service.take_part(1, 42).await).await;
@@ -89,7 +89,7 @@ async fn with_nothing_configured_points_arrive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_coupon_is_used_once_however_many_ask_at_once() {
+async fn concurrent_requests_use_a_coupon_once() {
     let scene = Scene::new().await;
     let folder = TempDir::new().unwrap();
     let mut settings = scene.settings();
@@ -221,7 +221,7 @@ async fn rewards_are_shown_to_their_user_and_to_admins_in_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_without_rewards_says_so() {
+async fn a_process_without_rewards_reports_it() {
     let scene = Scene::new().await;
     let folder = TempDir::new().unwrap();
     let mut settings = scene.settings();
@@ -237,7 +237,7 @@ async fn a_process_without_rewards_says_so() {
 }
 
 #[test]
-fn a_consumer_nobody_knows_is_named_at_the_start() {
+fn an_unknown_consumer_is_named_at_start() {
     let folder = TempDir::new().unwrap();
     let settings = [("FIRSTCOME_CONSUMERS_ENABLED", "points,stamps".to_owned())];
     let output = command(&folder, &settings).output().unwrap();

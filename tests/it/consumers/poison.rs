@@ -7,7 +7,7 @@ use super::scene::{Scene, change};
 use crate::support::{real, until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn poison_goes_alone_and_the_rest_of_the_batch_goes_on() {
+async fn a_poison_record_becomes_a_dead_letter_alone() {
     let scene = Scene::new().await;
     let campaign = scene.campaign(Some(Reward::Points(10))).await;
     let made = scene.participations(campaign, 300, 10).await;

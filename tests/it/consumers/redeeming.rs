@@ -25,7 +25,7 @@ async fn redeem(service: &Service, token: &str, asked: &Value) -> (u16, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shop_uses_a_coupon_once_for_one_order_however_often_it_asks() {
+async fn repeated_requests_of_a_shop_use_a_coupon_once_per_order() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let campaign = service.create(couponing(&json!({}))).await;
@@ -117,7 +117,7 @@ async fn is_as_asked_for(service: &Service, code: &str, order: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_shops_alone_use_coupons_their_holders_do_not() {
+async fn holders_cannot_use_coupons_reserved_for_shops() {
     let folder = TempDir::new().unwrap();
     let mut settings = with_secret();
     settings.push(("FIRSTCOME_REWARDS_REDEEMERS", "shops".to_owned()));
@@ -161,7 +161,7 @@ async fn coupon_for(service: &Service, campaign: i64, holder: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_one_shop_used_is_used_for_every_other_and_for_the_holder() {
+async fn a_coupon_used_by_one_shop_is_used_for_all() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &with_secret()).await;
     let holder = token(&json!({ "sub": "7" }));

@@ -155,7 +155,7 @@ async fn coupons_issued_while_they_are_suspended_cannot_be_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_revoked_stays_revoked_until_the_consumer_has_come_to_it() {
+async fn revoked_coupons_stay_revoked_until_the_consumer_processes_the_event() {
     let folder = TempDir::new().unwrap();
     for subject in subjects(&folder).await {
         let until = to_stored_precision(Clock::System.now());
@@ -180,7 +180,7 @@ async fn what_is_revoked_stays_revoked_until_the_consumer_has_come_to_it() {
 
 /// Of two requests to cancel, the second suspends only when the consumer is done with the first.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancellation_that_the_consumer_has_come_to_is_not_expected_for_ever() {
+async fn a_cancellation_the_consumer_has_processed_is_no_longer_expected() {
     let folder = TempDir::new().unwrap();
     for subject in subjects(&folder).await {
         let until = to_stored_precision(Clock::System.now());
@@ -201,7 +201,7 @@ async fn a_cancellation_that_the_consumer_has_come_to_is_not_expected_for_ever()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancellation_under_way_leaves_its_participation_undecided() {
+async fn an_unfinished_cancellation_leaves_its_participation_undecided() {
     let scene = Scene::new().await;
     let campaign = scene.campaign(Some(Reward::Coupon(coupon_terms()))).await;
     let made = scene.participations(campaign, 2, 2).await;

@@ -143,7 +143,7 @@ fn verified(folder: &TempDir, settings: &[(&str, String)], passed: &str) -> (boo
 
 /// A consumer has gone past an event, and nothing came of it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_grant_that_is_missing_and_one_that_was_never_taken_back_are_found() {
+async fn missing_and_unreversed_grants_are_reported() {
     let scene = Scene::new().await;
     let folder = TempDir::new().unwrap();
     let mut settings = scene.settings();
@@ -282,13 +282,13 @@ async fn is_found_standing(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_rewards_is_found() {
+async fn violations_in_rewards_are_reported() {
     let scene = Scene::new().await;
     planted(&scene.rewards, &scene.rewards_url).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_rewards_is_found_on_the_embedded_database_too() {
+async fn violations_in_rewards_are_reported_on_the_embedded_database() {
     let folder = TempDir::new().unwrap();
     let url = format!("sqlite://{}", folder.path().join("rewards.db").display());
     let rewards = Rewards::connect(&StoreConfig::new(url.as_str()), Clock::System)

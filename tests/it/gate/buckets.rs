@@ -23,7 +23,7 @@ fn token(left: u64, full_in: u32) -> Taken {
 }
 
 #[tokio::test]
-async fn a_token_comes_back_on_the_very_moment_and_never_more_than_there_were() {
+async fn a_token_returns_at_its_exact_time_and_never_above_the_capacity() {
     let clock = Clock::manual(Instant::UNIX_EPOCH);
     let gate = ScriptGate::in_process(clock.clone(), "it").unwrap();
     let take = || gate.take("somebody", THREE);
@@ -67,7 +67,7 @@ async fn many_at_once(gate: ScriptGate) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_who_ask_at_once_take_what_there_is() {
+async fn concurrent_requests_take_exactly_the_available_tokens() {
     many_at_once(ScriptGate::in_process(Clock::System, "it").unwrap()).await;
     let prefix = format!("it-{}", Uuid::now_v7());
     let redis = ScriptGate::redis(&redis_config(), &prefix).await.unwrap();

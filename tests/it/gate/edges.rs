@@ -23,7 +23,7 @@ fn at_noon() -> (Subject, Clock) {
 }
 
 #[tokio::test]
-async fn the_window_opens_and_ends_on_the_very_moment() {
+async fn the_window_opens_and_closes_at_its_exact_times() {
     let (subject, clock) = at_noon();
     let settings = Settings {
         opens_at: Some(subject.hours(1)),
@@ -53,7 +53,7 @@ async fn the_window_opens_and_ends_on_the_very_moment() {
 }
 
 #[tokio::test]
-async fn a_lease_runs_out_on_the_very_moment() {
+async fn a_lease_expires_at_its_exact_time() {
     let (subject, clock) = at_noon();
     subject.start(&settings(Some(5))).await.unwrap();
     let first = entrant(1, 1);
@@ -68,7 +68,7 @@ async fn a_lease_runs_out_on_the_very_moment() {
 }
 
 #[tokio::test]
-async fn what_was_rebuilt_stays() {
+async fn a_rebuilt_state_stays() {
     let (subject, clock) = at_noon();
     let seat = entrant(1, 1);
     let seats = [Seat {
@@ -93,7 +93,7 @@ fn a_prefix_with_braces_is_refused() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_not_there_is_named_at_the_start() {
+async fn an_unreachable_redis_is_named_at_start() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -112,7 +112,7 @@ async fn a_redis_that_is_not_there_is_named_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_redis_that_says_nothing_is_given_up_in_time() {
+async fn a_silent_redis_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = RedisConfig {
         url: Some(format!("redis://{}", listener.local_addr().unwrap()).into()),
@@ -126,7 +126,7 @@ async fn a_redis_that_says_nothing_is_given_up_in_time() {
 }
 
 #[tokio::test]
-async fn scripts_that_redis_has_forgotten_are_loaded_again() {
+async fn scripts_missing_from_redis_are_loaded_again() {
     let prefix = format!("it-{}", Uuid::now_v7());
     let gate = ScriptGate::redis(&redis_config(), &prefix).await.unwrap();
     let subject = Subject::new(Arc::new(gate), NOON);
@@ -159,7 +159,7 @@ impl Relay {
 }
 
 #[tokio::test]
-async fn a_cut_connection_is_an_error_of_its_own_and_mends_by_itself() {
+async fn a_closed_connection_is_a_distinct_error_and_reconnects() {
     let config = redis_config();
     let url = config.url.as_ref().unwrap().expose_secret().to_owned();
     let relay = Relay {

@@ -232,7 +232,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn both_gates_and_the_model_answer_alike(steps in history(now())) {
+    fn both_gates_and_the_model_give_the_same_answers(steps in history(now())) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let now = now();

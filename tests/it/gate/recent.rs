@@ -41,14 +41,14 @@ async fn adds_up(gate: &ScriptGate) {
 }
 
 #[tokio::test]
-async fn the_figures_of_other_replicas_add_up_and_the_last_of_each_counts() {
+async fn the_latest_figures_of_each_replica_are_summed() {
     adds_up(&ScriptGate::in_process(Clock::System, "it").unwrap()).await;
     let redis = ScriptGate::redis(&redis_config(), &unique("it")).await;
     adds_up(&redis.unwrap()).await;
 }
 
 #[tokio::test]
-async fn a_replica_that_tells_nothing_more_is_left_out_when_its_time_is_over() {
+async fn figures_of_a_silent_replica_expire() {
     let clock = Clock::manual(Instant::UNIX_EPOCH);
     let gate = ScriptGate::in_process(clock.clone(), "it").unwrap();
     note(&gate, "gone", 5).await;

@@ -29,7 +29,7 @@ async fn verified(more: Value) -> Result<Verified, TokenError> {
 }
 
 #[tokio::test]
-async fn a_token_is_believed_until_it_expires_and_a_little_longer() {
+async fn a_token_is_accepted_until_its_expiry_plus_the_leeway() {
     let clock = clock();
     let verifier = by_secret(clock.clone());
     let claims = json!({ "exp": NOW + 100 });
@@ -41,7 +41,7 @@ async fn a_token_is_believed_until_it_expires_and_a_little_longer() {
 }
 
 #[tokio::test]
-async fn a_token_is_not_believed_before_its_time() {
+async fn a_token_is_rejected_before_its_start() {
     let clock = clock();
     let verifier = by_secret(clock.clone());
     let claims = json!({ "nbf": NOW + 100 });
@@ -53,7 +53,7 @@ async fn a_token_is_not_believed_before_its_time() {
 }
 
 #[tokio::test]
-async fn times_that_are_none_are_refused() {
+async fn invalid_times_are_rejected() {
     for wrong in [
         json!("soon"),
         json!(-1),
@@ -72,7 +72,7 @@ async fn times_that_are_none_are_refused() {
 }
 
 #[tokio::test]
-async fn a_token_of_another_issuer_is_not_believed() {
+async fn a_token_of_another_issuer_is_rejected() {
     for issuer in [
         json!(null),
         json!(""),
@@ -91,7 +91,7 @@ async fn a_token_of_another_issuer_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_token_for_somebody_else_is_not_believed() {
+async fn a_token_for_another_audience_is_rejected() {
     for audience in [
         json!(null),
         json!(""),
@@ -138,7 +138,7 @@ async fn a_subject_that_is_a_user_id_is_that_user() {
 }
 
 #[tokio::test]
-async fn a_subject_that_cannot_be_anybody_is_refused() {
+async fn an_invalid_subject_is_rejected() {
     for subject in [
         json!(null),
         json!(""),
@@ -155,7 +155,7 @@ async fn a_subject_that_cannot_be_anybody_is_refused() {
 }
 
 #[tokio::test]
-async fn scopes_are_read_however_the_issuer_writes_them() {
+async fn scopes_are_parsed_in_every_form_of_the_issuers() {
     let both = [Scope::CampaignRead, Scope::StatsRead];
     for name in ["scope", "scp", "permissions"] {
         for words in [
@@ -175,7 +175,7 @@ async fn scopes_are_read_however_the_issuer_writes_them() {
 }
 
 #[tokio::test]
-async fn scopes_are_not_made_of_what_is_none() {
+async fn invalid_scopes_are_rejected() {
     for words in [
         json!(["campaign:read stats:read"]),
         json!("campaign:read,stats:read"),
@@ -194,7 +194,7 @@ async fn scopes_are_not_made_of_what_is_none() {
 
 /// Which of the two counts, readers disagree on.
 #[tokio::test]
-async fn a_claim_that_is_there_twice_is_refused() {
+async fn a_token_with_a_duplicate_claim_is_rejected() {
     let honest = claims_at(NOW, &json!({})).to_string();
     let twice = honest.replacen('{', "{\"sub\":\"7\",", 1);
     let head = crate::tokens::encode(json!({ "alg": "HS256" }).to_string());

@@ -77,7 +77,7 @@ async fn keys_are_fetched_again_after_a_while() {
 }
 
 #[tokio::test]
-async fn however_many_unknown_keys_are_named_the_issuer_is_asked_once() {
+async fn many_unknown_key_ids_cause_one_request_to_the_issuer() {
     let key = Key::ed("key");
     let issuer = Issuer::http(Answer::Keys(key_set(&[&key]))).await;
     let pace = Pace {
@@ -99,7 +99,7 @@ async fn however_many_unknown_keys_are_named_the_issuer_is_asked_once() {
 }
 
 #[tokio::test]
-async fn those_who_wait_for_the_same_key_wait_for_one_fetch() {
+async fn waiters_for_the_same_key_share_one_fetch() {
     let (old, new) = (Key::ed("old"), Key::ed("new"));
     let issuer = Issuer::http(Answer::Keys(key_set(&[&old]))).await;
     let (verifier, _supervisor) = verifier(&issuer.url, EAGER).await;
@@ -111,7 +111,7 @@ async fn those_who_wait_for_the_same_key_wait_for_one_fetch() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_away_locks_nobody_out() {
+async fn an_unavailable_issuer_locks_nobody_out() {
     let key = Key::ed("key");
     let issuer = Issuer::http(Answer::Keys(key_set(&[&key]))).await;
     let (verifier, _supervisor) = verifier(&issuer.url, EAGER).await;
@@ -152,7 +152,7 @@ async fn a_fetch_is_bounded_in_time_and_size() {
 }
 
 #[tokio::test]
-async fn an_address_that_nobody_vouches_for_is_not_believed() {
+async fn an_address_named_by_an_untrusted_peer_is_ignored() {
     let key = Key::ed("key");
     let issuer = Issuer::https(Answer::Keys(key_set(&[&key]))).await;
     let public = source(&issuer.url, None).fetch().await;
@@ -166,7 +166,7 @@ async fn an_address_that_nobody_vouches_for_is_not_believed() {
 }
 
 #[tokio::test]
-async fn keys_in_a_file_are_read_again() {
+async fn a_changed_key_file_is_read_again() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("keys.json");
     let (old, new) = (Key::ed("old"), Key::rsa("new"));
@@ -181,7 +181,7 @@ async fn keys_in_a_file_are_read_again() {
 }
 
 #[test]
-fn keys_are_not_fetched_from_where_anybody_could_change_them() {
+fn keys_are_not_fetched_over_unprotected_connections() {
     for place in [
         "https://issuer.example/keys",
         "https://localhost:8443/keys?tenant=1",
@@ -208,7 +208,7 @@ fn keys_are_not_fetched_from_where_anybody_could_change_them() {
 }
 
 #[tokio::test]
-async fn without_keys_nothing_starts() {
+async fn without_keys_the_service_does_not_start() {
     let issuer = Issuer::http(Answer::Fails).await;
     let supervisor = Supervisor::new(Duration::from_secs(1));
     let started = Refreshed::start(source(&issuer.url, None), EAGER, &supervisor.spawner()).await;

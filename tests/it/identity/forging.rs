@@ -12,7 +12,7 @@ async fn refused(verifier: &Verifier, token: &str) -> TokenError {
 }
 
 #[tokio::test]
-async fn a_token_of_each_algorithm_is_believed() {
+async fn a_token_of_each_algorithm_is_accepted() {
     let (rsa, ec, ed) = (Key::rsa("r"), Key::ec("c"), Key::ed("d"));
     let verifier = by_keys(&[&rsa, &ec, &ed]);
     for key in [&rsa, &ec, &ed] {
@@ -25,7 +25,7 @@ async fn a_token_of_each_algorithm_is_believed() {
 }
 
 #[tokio::test]
-async fn a_token_signed_by_another_key_is_not_believed() {
+async fn a_token_signed_by_another_key_is_rejected() {
     let verifier = by_keys(&[&Key::rsa("r"), &Key::ec("c"), &Key::ed("d")]);
     for forger in [Key::forged_rsa("r"), Key::ec("c"), Key::ed("d")] {
         let token = forger.sign(&claims(&json!({})));
@@ -39,7 +39,7 @@ async fn a_token_signed_by_another_key_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_token_without_a_signature_is_not_believed() {
+async fn a_token_without_a_signature_is_rejected() {
     let secret = Key::secret(SECRET);
     let rsa = Key::rsa("r");
     let claims = claims(&json!({}));
@@ -69,7 +69,7 @@ async fn a_token_without_a_signature_is_not_believed() {
 
 /// The public key is no secret: who signs with it as if it were one must not be believed.
 #[tokio::test]
-async fn a_public_key_is_not_taken_for_a_secret() {
+async fn a_public_key_is_not_used_as_a_secret() {
     for key in [Key::rsa("k"), Key::ec("k"), Key::ed("k")] {
         let verifier = by_keys(&[&key]);
         let public = key.jwk();
@@ -112,7 +112,7 @@ async fn only_algorithms_that_were_configured_are_accepted() {
 
 /// A key has one algorithm: a token cannot choose another for it.
 #[tokio::test]
-async fn a_key_is_used_for_its_own_algorithm_alone() {
+async fn a_key_is_used_for_its_own_algorithm_only() {
     let (rsa, ec, ed) = (Key::rsa("r"), Key::ec("c"), Key::ed("d"));
     let verifier = by_keys(&[&rsa, &ec, &ed]);
     for key in [&rsa, &ec, &ed] {
@@ -129,7 +129,7 @@ async fn a_key_is_used_for_its_own_algorithm_alone() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_changed_is_not_believed() {
+async fn a_modified_token_is_rejected() {
     let key = Key::ed("d");
     let verifier = by_keys(&[&key]);
     let token = key.sign(&claims(&json!({})));
@@ -162,7 +162,7 @@ async fn a_token_that_was_changed_is_not_believed() {
 
 /// What a token says about keys is what its maker wants to be believed.
 #[tokio::test]
-async fn a_key_within_the_token_is_not_looked_at() {
+async fn a_key_embedded_in_the_token_is_ignored() {
     let forger = Key::ed("d");
     let verifier = by_keys(&[&Key::ed("d")]);
     let more = json!({ "jwk": forger.jwk(), "jku": "https://forger.example/keys" });
@@ -175,7 +175,7 @@ async fn a_key_within_the_token_is_not_looked_at() {
 }
 
 #[tokio::test]
-async fn a_token_with_something_critical_in_it_is_refused() {
+async fn a_token_with_a_critical_header_is_rejected() {
     let key = Key::ed("d");
     let head = json!({ "alg": "EdDSA", "kid": "d", "crit": ["b64"], "b64": false });
     let token = key.sign_as(&head, &claims(&json!({})));
@@ -186,7 +186,7 @@ async fn a_token_with_something_critical_in_it_is_refused() {
 }
 
 #[tokio::test]
-async fn keys_that_are_not_for_tokens_are_not_taken() {
+async fn keys_with_another_use_are_ignored() {
     let key = Key::ed("d");
     let with = |name: &str, value: Value| {
         let mut jwk = key.jwk();
@@ -218,7 +218,7 @@ async fn keys_that_are_not_for_tokens_are_not_taken() {
 }
 
 #[tokio::test]
-async fn a_secret_in_a_key_set_is_never_taken() {
+async fn a_symmetric_key_in_a_key_set_is_never_used() {
     let secret = Key::secret(SECRET);
     let document = key_set(&[&secret]).to_string();
     for algorithms in [&Algorithm::PUBLIC[..], &[Algorithm::Hs256][..]] {
@@ -228,7 +228,7 @@ async fn a_secret_in_a_key_set_is_never_taken() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_understood_hides_no_other() {
+async fn a_key_of_unknown_type_does_not_hide_the_others() {
     let key = Key::ed("d");
     let mut document = key_set(&[&key]);
     let keys = document["keys"].as_array_mut().unwrap();
@@ -244,7 +244,7 @@ async fn a_key_that_is_not_understood_hides_no_other() {
 }
 
 #[tokio::test]
-async fn a_token_finds_its_key_by_name_and_never_by_trying() {
+async fn the_key_of_a_token_is_found_by_its_id_and_never_by_trying() {
     let (one, two) = (Key::ed("one"), Key::ed("two"));
     let verifier = by_keys(&[&one, &two]);
     let claims = claims(&json!({}));
@@ -265,7 +265,7 @@ async fn a_token_finds_its_key_by_name_and_never_by_trying() {
 
 /// RFC 8725, 3.11: a token that was made for something else is not taken for one that says who is asking.
 #[tokio::test]
-async fn a_token_of_another_type_is_not_believed() {
+async fn a_token_of_another_type_is_rejected() {
     let (key, verifier) = (Key::secret(SECRET), by_secret(Clock::System));
     let of_type = |typ: Value| {
         let mut head = json!({ "alg": "HS256" });

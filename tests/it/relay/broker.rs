@@ -75,7 +75,7 @@ async fn a_record_carries_the_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_oversized_record_dies_alone_and_is_copied() {
+async fn an_oversized_record_becomes_a_dead_letter_alone_and_is_copied() {
     let (bench, config) = (Bench::sqlite().await, config());
     let broker = embedded(&config).await;
     let topic = Stream::Participation.topic(&config.topic_prefix);
@@ -105,7 +105,7 @@ async fn an_oversized_record_dies_alone_and_is_copied() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_refused_for_one_record_costs_none_of_the_others() {
+async fn a_batch_refused_for_one_record_loses_none_of_the_others() {
     let (bench, config) = (Bench::sqlite().await, config());
     let broker = embedded(&config).await;
     inject(
@@ -125,7 +125,7 @@ async fn a_batch_refused_for_one_record_costs_none_of_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_without_permission_gets_its_rows_once_there_is_one() {
+async fn a_topic_gets_its_rows_once_permission_is_granted() {
     let (bench, config) = (Bench::sqlite().await, config());
     let broker = embedded(&config).await;
     inject(
@@ -145,7 +145,7 @@ async fn a_topic_without_permission_gets_its_rows_once_there_is_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_went_away_and_came_back_costs_no_attempt() {
+async fn an_outage_of_the_broker_charges_no_attempt() {
     let (bench, config) = (Bench::sqlite().await, config());
     let broker = embedded(&config).await;
     let topic = Stream::Participation.topic(&config.topic_prefix);

@@ -17,7 +17,7 @@ fn unsure() -> Reaction {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_away_charges_no_attempt_and_keeps_the_order() {
+async fn an_unavailable_broker_charges_no_attempt_and_keeps_the_order() {
     let bench = Bench::sqlite().await;
     let away = || Reaction::Fail(PublishError::Away("test".to_owned()));
     let full = || Reaction::Fail(PublishError::QueueFull);
@@ -44,7 +44,7 @@ async fn a_broker_that_is_away_charges_no_attempt_and_keeps_the_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_cannot_be_written_to_is_probed_and_its_rows_stay_pending() {
+async fn an_unwritable_topic_is_probed_and_its_rows_stay_pending() {
     let bench = Bench::sqlite().await;
     let denied = || Reaction::Fail(PublishError::Destination("denied".to_owned()));
     let double = Double::reacting((0..10).map(|_| denied()));
@@ -66,7 +66,7 @@ async fn a_topic_that_cannot_be_written_to_is_probed_and_its_rows_stay_pending()
 
 /// More rows of one bucket than are loaded at once: the trial may be over when the last of them are.
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_stay_while_a_topic_is_on_trial_are_not_passed_when_it_is_over() {
+async fn rows_left_during_the_probe_of_a_topic_keep_their_order_afterwards() {
     let bench = Bench::sqlite().await;
     let double = Arc::new(Double::default());
     let running = Running::start(&bench, double.clone(), config());
@@ -97,7 +97,7 @@ async fn rows_that_stay_while_a_topic_is_on_trial_are_not_passed_when_it_is_over
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_behind_one_of_unknown_fate_wait_for_it() {
+async fn rows_behind_a_row_of_unknown_result_wait_for_it() {
     let bench = Bench::sqlite().await;
     let double = Double::reacting([unsure(), unsure(), unsure()]);
     let events = events(1, 5);
@@ -113,7 +113,7 @@ async fn rows_behind_one_of_unknown_fate_wait_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_keys_of_unknown_fate_keep_their_order() {
+async fn many_keys_of_unknown_result_keep_their_order() {
     let bench = Bench::sqlite().await;
     let double = Double::reacting((0..40).map(|_| unsure()));
     let events = events(20, 4);
@@ -129,7 +129,7 @@ async fn many_keys_of_unknown_fate_keep_their_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_that_takes_over_blocked_rows_still_waits_for_their_head() {
+async fn a_relay_that_takes_over_blocked_rows_waits_for_their_first_row() {
     let bench = Bench::sqlite().await;
     let double = Double::reacting([unsure()]);
     let patient = Config {
@@ -159,7 +159,7 @@ async fn a_relay_that_takes_over_blocked_rows_still_waits_for_their_head() {
 
 /// A relay that lost the bucket while the head of a key was under way learns late that it arrived.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_whose_head_another_relay_delivered_is_let_go() {
+async fn a_key_whose_first_row_another_relay_delivered_is_unblocked() {
     let bench = Bench::sqlite().await;
     let double = Double::reacting([unsure()]);
     let long = Duration::from_secs(3_600);
@@ -199,7 +199,7 @@ async fn a_key_whose_head_another_relay_delivered_is_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn by_policy_later_rows_pass_one_of_unknown_fate() {
+async fn the_skip_policy_lets_later_rows_pass_a_row_of_unknown_result() {
     let bench = Bench::sqlite().await;
     let double = Double::reacting([unsure()]);
     let passing = Config {
@@ -223,7 +223,7 @@ async fn by_policy_later_rows_pass_one_of_unknown_fate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_its_last_attempt_a_row_is_dead_and_those_behind_it_go() {
+async fn after_its_last_attempt_a_row_becomes_a_dead_letter_and_the_rows_behind_it_are_sent() {
     let bench = Bench::sqlite().await;
     let double = Double::reacting([unsure(), unsure(), unsure()]);
     let thrice = Config {
@@ -271,7 +271,7 @@ async fn replayed_dead_letters_are_published(bench: &Bench, double: &Double, id:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn there_are_no_dead_letters_of_a_key_that_no_event_can_have() {
+async fn an_impossible_key_has_no_dead_letters() {
     let mysql = real("FIRSTCOME_DATABASE_URL");
     for bench in [Bench::sqlite().await, Bench::mysql(&mysql).await] {
         let filter = DeadLetterFilter {
@@ -284,7 +284,7 @@ async fn there_are_no_dead_letters_of_a_key_that_no_event_can_have() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_discarded_dead_letter_stays_as_the_record_of_it() {
+async fn a_discarded_dead_letter_stays_as_a_record() {
     let bench = Bench::sqlite().await;
     let refused = || Reaction::Fail(PublishError::Record("refused".to_owned()));
     let double = Double::reacting([refused(), refused()]);

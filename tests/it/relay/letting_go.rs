@@ -88,7 +88,7 @@ fn hasty() -> Config {
     }
 }
 
-async fn no_event_passes_one_that_was_let_go(bench: Bench) {
+async fn no_event_passes_one_unblocked(bench: Bench) {
     let seed = rand::random();
     eprintln!("seed {seed}");
     let publisher = Arc::new(Doubtful {
@@ -147,23 +147,23 @@ async fn no_event_passes_one_whose_hold_ends(bench: Bench) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_mysql_no_event_passes_one_whose_hold_ends_while_it_is_read() {
+async fn on_mysql_no_event_passes_one_whose_hold_ends_during_the_read() {
     let bench = Bench::mysql(&real("FIRSTCOME_DATABASE_URL")).await;
     no_event_passes_one_whose_hold_ends(bench).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_sqlite_no_event_passes_one_whose_hold_ends_while_it_is_read() {
+async fn on_sqlite_no_event_passes_one_whose_hold_ends_during_the_read() {
     no_event_passes_one_whose_hold_ends(Bench::sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_mysql_no_event_passes_one_that_was_let_go_while_it_was_read() {
+async fn on_mysql_no_event_passes_one_unblocked_during_the_read() {
     let bench = Bench::mysql(&real("FIRSTCOME_DATABASE_URL")).await;
-    no_event_passes_one_that_was_let_go(bench).await;
+    no_event_passes_one_unblocked(bench).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_sqlite_no_event_passes_one_that_was_let_go_while_it_was_read() {
-    no_event_passes_one_that_was_let_go(Bench::sqlite().await).await;
+async fn on_sqlite_no_event_passes_one_unblocked_during_the_read() {
+    no_event_passes_one_unblocked(Bench::sqlite().await).await;
 }

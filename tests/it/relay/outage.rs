@@ -12,13 +12,13 @@ use scene::{Scene, failures, waves};
 use spare::Spare;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_stops_and_starts_again_costs_no_attempt() {
+async fn a_restarted_broker_charges_no_attempt() {
     let broker = spare::mine().await;
     goes_and_comes_back(&broker, broker.stop()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_killed_and_starts_again_costs_no_attempt() {
+async fn a_killed_and_restarted_broker_charges_no_attempt() {
     let broker = spare::mine().await;
     goes_and_comes_back(&broker, broker.kill()).await;
 }
@@ -41,7 +41,7 @@ async fn goes_and_comes_back(broker: &Spare, goes: impl Future<Output = ()>) {
 
 /// Nobody can tell a broker that has a record and does not answer from one that never got it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_falls_silent_loses_nothing_and_keeps_the_order() {
+async fn a_silent_broker_loses_nothing_and_keeps_the_order() {
     let broker = spare::mine().await;
     let scene = Scene::on(&broker.address).await;
     let waves = waves(30, 4);

@@ -49,7 +49,7 @@ async fn event(test: &TestStore, nth: u64) -> OutboxEvent {
     event
 }
 
-async fn rows_are_moved_by_their_owner_alone(test: &TestStore) {
+async fn only_their_owner_moves_rows(test: &TestStore) {
     let store = &test.store;
     let event = event(test, 1).await;
     let first = take(store, "first", NOTHING, event.bucket).await.unwrap();
@@ -83,7 +83,7 @@ async fn rows_are_moved_by_their_owner_alone(test: &TestStore) {
 
 /// A relay that was stopped in the middle of writing about a bucket, and holds its lease row for good.
 #[tokio::test(flavor = "multi_thread")]
-async fn on_mysql_a_bucket_that_is_written_about_is_left_and_the_others_are_taken() {
+async fn on_mysql_a_locked_bucket_is_skipped_and_the_others_are_acquired() {
     let test = mysql().await;
     let stopped = Database::connect(&test.url).await.unwrap();
     let writing = stopped.begin().await.unwrap();
@@ -99,7 +99,7 @@ async fn on_mysql_a_bucket_that_is_written_about_is_left_and_the_others_are_take
 
 /// One relay parks a row while another takes its bucket over and reads it: the row is seen in one place
 /// or the other, and where it is seen it stays.
-async fn a_takeover_and_a_late_word_meet(test: &TestStore, rounds: u64) {
+async fn a_takeover_and_a_late_acknowledgement_meet(test: &TestStore, rounds: u64) {
     let store = &test.store;
     for nth in 1..=rounds {
         let event = event(test, nth).await;
@@ -208,21 +208,21 @@ async fn in_sqlite_rows_are_read_by_their_partition() {
 }
 
 #[tokio::test]
-async fn in_mysql_rows_are_moved_by_their_owner_alone() {
-    rows_are_moved_by_their_owner_alone(&mysql().await).await;
+async fn in_mysql_only_their_owner_moves_rows() {
+    only_their_owner_moves_rows(&mysql().await).await;
 }
 
 #[tokio::test]
-async fn in_sqlite_rows_are_moved_by_their_owner_alone() {
-    rows_are_moved_by_their_owner_alone(&sqlite().await).await;
+async fn in_sqlite_only_their_owner_moves_rows() {
+    only_their_owner_moves_rows(&sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_mysql_a_takeover_and_a_late_word_meet() {
-    a_takeover_and_a_late_word_meet(&mysql().await, 60).await;
+async fn in_mysql_a_takeover_and_a_late_acknowledgement_meet() {
+    a_takeover_and_a_late_acknowledgement_meet(&mysql().await, 60).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_sqlite_a_takeover_and_a_late_word_meet() {
-    a_takeover_and_a_late_word_meet(&sqlite().await, 20).await;
+async fn in_sqlite_a_takeover_and_a_late_acknowledgement_meet() {
+    a_takeover_and_a_late_acknowledgement_meet(&sqlite().await, 20).await;
 }

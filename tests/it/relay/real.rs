@@ -57,7 +57,7 @@ async fn on_real_parts_everything_committed_is_published_in_order() {
 
 /// MySQL would rather read as small a table as a whole, and wait for what a writer has not committed.
 #[tokio::test]
-async fn who_deletes_acknowledged_rows_waits_for_no_writer() {
+async fn deletion_of_acknowledged_rows_waits_for_no_writer() {
     let bench = Bench::mysql(&part("FIRSTCOME_DATABASE_URL")).await;
     let events = events(60, 1);
     let (acknowledged, next) = events.split_at(40);

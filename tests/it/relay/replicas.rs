@@ -304,7 +304,7 @@ async fn run(seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_that_come_go_die_and_freeze_lose_nothing_and_keep_the_order() {
+async fn replicas_that_start_stop_die_and_freeze_lose_nothing_and_keep_the_order() {
     let seeds = std::env::var("FIRSTCOME_TEST_SEEDS").unwrap_or_else(|_| "1..3".to_owned());
     let (from, to) = seeds.split_once("..").unwrap();
     for seed in from.parse::<u64>().unwrap()..to.parse().unwrap() {
@@ -315,7 +315,7 @@ async fn replicas_that_come_go_die_and_freeze_lose_nothing_and_keep_the_order() 
 
 #[test]
 #[should_panic(expected = "out of order")]
-fn an_event_that_overtakes_another_is_noticed() {
+fn an_event_that_overtakes_another_is_reported() {
     let events = events(1, 2);
     let read: Vec<_> = events.iter().rev().map(Consumed::of).collect();
     judge(&events, &read, 0);
@@ -323,7 +323,7 @@ fn an_event_that_overtakes_another_is_noticed() {
 
 #[test]
 #[should_panic(expected = "is lost")]
-fn an_event_that_is_missing_is_noticed() {
+fn a_missing_event_is_reported() {
     let events = events(2, 1);
     let read: Vec<_> = events.iter().skip(1).map(Consumed::of).collect();
     judge(&events, &read, 0);

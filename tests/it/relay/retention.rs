@@ -50,7 +50,7 @@ async fn left(bench: &Bench, campaign: &Campaign) -> (u64, u64) {
     (counts.events, counts.purged)
 }
 
-async fn published_events_go_when_their_campaign_is_over(bench: &Bench) {
+async fn published_events_are_purged_after_their_campaign(bench: &Bench) {
     let open = sold(bench, 10, 9 * DAY).await;
     let closed = sold(bench, 4, 8 * DAY).await;
     move_to(&bench.store, &closed, State::Closed).await;
@@ -80,14 +80,14 @@ async fn published_events_go_when_their_campaign_is_over(bench: &Bench) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn published_events_go_when_their_campaign_is_over_on_sqlite() {
-    published_events_go_when_their_campaign_is_over(&Bench::sqlite().await).await;
+async fn published_events_are_purged_after_their_campaign_on_sqlite() {
+    published_events_are_purged_after_their_campaign(&Bench::sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn published_events_go_when_their_campaign_is_over_on_mysql() {
+async fn published_events_are_purged_after_their_campaign_on_mysql() {
     let bench = Bench::mysql(&real("FIRSTCOME_DATABASE_URL")).await;
-    published_events_go_when_their_campaign_is_over(&bench).await;
+    published_events_are_purged_after_their_campaign(&bench).await;
     bench.drop_schema().await;
 }
 
@@ -121,7 +121,7 @@ async fn one_relay_purges_for_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_cannot_be_accounted_for_stays_and_shows_as_overdue() {
+async fn an_event_that_cannot_be_purged_stays_and_is_reported_as_overdue() {
     let bench = Bench::sqlite().await;
     let campaign = sold(&bench, 2, 9 * DAY).await;
     move_to(&bench.store, &campaign, State::Closed).await;

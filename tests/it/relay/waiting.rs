@@ -43,7 +43,7 @@ fn id(event: &OutboxEvent) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_wait_behind_nothing_are_not_passed() {
+async fn orphaned_blocked_rows_keep_their_order() {
     let bench = Bench::sqlite().await;
     let double = Double::reacting([]);
     let events = events(10, 2);
@@ -92,7 +92,7 @@ async fn a_key_with_two_parked_rows_waits_for_both() {
 
 /// As a newer release leaves it to an older one.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_parked_row_that_cannot_be_read_is_given_up_and_keeps_nobody() {
+async fn an_unreadable_parked_row_becomes_a_dead_letter_and_delays_no_other() {
     let bench = Bench::sqlite().await;
     let double = Double::reacting([]);
     let events = events(2, 2);
@@ -120,7 +120,7 @@ async fn a_parked_row_that_cannot_be_read_is_given_up_and_keeps_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_without_its_event_is_not_replayed_and_keeps_no_other() {
+async fn a_dead_letter_without_an_event_is_skipped_and_the_others_are_replayed() {
     let bench = Bench::sqlite().await;
     let events = events(2, 1);
     bench.commit_together(&events).await;
@@ -165,7 +165,7 @@ impl Publisher for Watching {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_is_due_does_not_wait_until_all_those_behind_it_are_parked() {
+async fn a_due_row_is_sent_before_all_rows_behind_it_are_parked() {
     const ROWS: u32 = 1_000;
     /// In which only some of them can be parked, each by a transaction.
     const SOON: Duration = Duration::from_millis(100);

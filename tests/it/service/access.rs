@@ -43,7 +43,7 @@ async fn problem(answer: Response) -> (u16, Value) {
 
 /// Not even that it exists.
 #[tokio::test(flavor = "multi_thread")]
-async fn anothers_participation_is_as_one_that_does_not_exist() {
+async fn the_participation_of_another_user_gets_the_answer_of_an_unknown_one() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let (_, theirs) = reserved(&service, 7).await;
@@ -73,7 +73,7 @@ async fn anothers_participation_is_as_one_that_does_not_exist() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn anothers_history_and_rewards_are_refused() {
+async fn history_and_rewards_of_another_user_are_refused() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     assert_eq!(service.take_part(1, 7).await.status(), 201);
@@ -95,7 +95,7 @@ async fn anothers_history_and_rewards_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn anothers_coupon_is_as_one_that_does_not_exist() {
+async fn the_coupon_of_another_user_gets_the_answer_of_an_unknown_one() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let campaign = service
@@ -139,7 +139,7 @@ async fn anothers_coupon_is_as_one_that_does_not_exist() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn anothers_key_does_not_tell_what_they_were_answered() {
+async fn the_key_of_another_user_does_not_reveal_their_answer() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let send = |user: i64| {
@@ -156,7 +156,7 @@ async fn anothers_key_does_not_tell_what_they_were_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_asking_cannot_name_another() {
+async fn a_request_cannot_name_another_user() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     for path in ["participation", "participation-sync"] {
@@ -168,7 +168,7 @@ async fn who_is_asking_cannot_name_another() {
 
 /// What is not for everybody yet is as if it were not there; what was there once still is.
 #[tokio::test(flavor = "multi_thread")]
-async fn drafts_are_for_admins_alone_and_archived_campaigns_are_looked_up_by_everybody() {
+async fn only_admins_see_drafts_and_everybody_sees_archived_campaigns() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let draft = json!({ "name": "d", "kind": "general", "totalStock": 5, "state": "draft" });
@@ -235,7 +235,7 @@ const KEPT: [&str; 22] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_campaign_is_changed_in_what_may_be_changed_and_nothing_else() {
+async fn only_changeable_fields_of_a_campaign_are_changed() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let campaign = service
@@ -308,7 +308,7 @@ async fn operations_with_a_body(service: &Service) -> Vec<Reads> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fields_that_are_not_known_are_refused_everywhere() {
+async fn unknown_fields_are_rejected_everywhere() {
     let folder = TempDir::new().unwrap();
     let settings = [("FIRSTCOME_TEST_ENDPOINTS", "true".to_owned())];
     let service = Service::start(&folder, &settings).await;
@@ -355,7 +355,7 @@ async fn fields_that_are_not_known_are_refused_everywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_participation_is_made_of_what_was_asked_for_alone() {
+async fn a_participation_is_made_of_the_request_fields_only() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let (campaign, _) = reserved(&service, 7).await;
@@ -409,7 +409,7 @@ async fn operations(service: &Service) -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn parameters_that_are_not_known_are_refused_everywhere() {
+async fn unknown_parameters_are_rejected_everywhere() {
     let folder = TempDir::new().unwrap();
     let settings = [("FIRSTCOME_TEST_ENDPOINTS", "true".to_owned())];
     let service = Service::start(&folder, &settings).await;

@@ -52,7 +52,7 @@ async fn campaign(service: &Service) -> i64 {
 
 /// Others could otherwise close the sale for those who are in the list.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_not_on_the_list_takes_nothing_from_the_rate_of_the_campaign() {
+async fn a_user_not_on_the_allow_list_does_not_use_the_rate_of_the_campaign() {
     let folder = TempDir::new().unwrap();
     let settings = [("FIRSTCOME_LIMITS_CAMPAIGN", "2/1h".to_owned())];
     let service = Service::start(&folder, &settings).await;
@@ -73,7 +73,7 @@ async fn a_user_not_on_the_list_takes_nothing_from_the_rate_of_the_campaign() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_not_on_the_list_is_refused_before_anything_is_taken() {
+async fn a_user_not_on_the_allow_list_gets_403_before_anything_is_reserved() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let campaign = campaign(&service).await;
@@ -195,7 +195,7 @@ async fn rows(db: &DatabaseConnection, of: &str) -> i64 {
 
 /// The half that had come by then is nobody's list, and the next import finds nothing in its way.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_is_killed_during_an_import_leaves_the_list_as_it_was() {
+async fn a_service_killed_during_an_import_leaves_the_list_unchanged() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();
     let mut service = Service::start(&folder, parts.settings()).await;

@@ -96,7 +96,7 @@ async fn an_archived_campaign_is_found_and_not_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_draft_is_found_by_admins_alone() {
+async fn only_admins_find_a_draft() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let draft = service

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::process::command;
 
 #[test]
-fn help_names_variables_and_documents_that_are_there() {
+fn help_names_existing_variables_and_documents() {
     let folder = TempDir::new().unwrap();
     let output = command(&folder, &[]).arg("--help").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
@@ -33,7 +33,7 @@ fn help_names_variables_and_documents_that_are_there() {
 }
 
 #[test]
-fn nobody_takes_the_schema_down_without_being_asked() {
+fn the_schema_is_removed_only_after_confirmation() {
     let folder = TempDir::new().unwrap();
     let migrate = |arguments: &[&str]| {
         let mut command = command(&folder, &[]);

@@ -96,7 +96,7 @@ async fn sell_two(service: &Service) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn published_records_are_as_the_document_describes_them() {
+async fn published_records_match_the_asyncapi_document() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, parts.settings()).await;
@@ -129,7 +129,7 @@ async fn refuse_records(parts: &Parts) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_as_the_document_describes_them() {
+async fn dead_letters_match_the_asyncapi_document() {
     let parts = parts().await;
     refuse_records(&parts).await;
     let folder = TempDir::new().unwrap();
@@ -149,7 +149,7 @@ async fn dead_letters_are_as_the_document_describes_them() {
 }
 
 #[test]
-fn a_record_that_is_not_as_described_is_found_out() {
+fn a_record_that_violates_its_schema_is_detected() {
     let document: Value = serde_json::from_str(&firstcome::events::asyncapi::document()).unwrap();
     let example = &document["components"]["messages"]["participationChanged"]["examples"][0];
     let (headers, value) = (&example["headers"], &example["payload"]);

@@ -172,7 +172,7 @@ fn steps_of_lists() -> [(&'static str, Value, &'static str); 2] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_admin_route_that_changes_something_leaves_an_entry() {
+async fn every_modifying_admin_route_writes_an_audit_entry() {
     let folder = TempDir::new().unwrap();
     let (service, campaign) = two_dead_letters(&folder).await;
     let letters = service.get("/api/admin/dead-letters");
@@ -222,7 +222,7 @@ async fn done(service: &Service, job: &Value) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_says_what_changed_and_nothing_else() {
+async fn an_audit_entry_contains_only_the_changed_fields() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let campaign = service
@@ -263,7 +263,7 @@ async fn an_entry_says_what_changed_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_admin_does_for_a_user_is_told_and_what_users_do_is_not() {
+async fn actions_of_admins_are_audited_and_those_of_users_are_not() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let campaign = service
@@ -318,7 +318,7 @@ async fn what_an_admin_does_for_a_user_is_told_and_what_users_do_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_is_for_admins_and_names_what_it_does_not_understand() {
+async fn only_admins_read_the_audit_log_and_bad_filters_are_named() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let stranger = service.get("/api/admin/audit").send().await.unwrap();

@@ -88,7 +88,7 @@ fn ranks(yes: &[Value]) -> BTreeSet<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_redis_hangs_the_database_admits_and_afterwards_the_gate_does() {
+async fn the_database_admits_while_redis_hangs_and_the_gate_afterwards() {
     let parts = parts().await;
     let Scene {
         proxy,
@@ -121,7 +121,7 @@ async fn while_redis_hangs_the_database_admits_and_afterwards_the_gate_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_told_to_refuse_says_so_at_once_and_loses_nothing() {
+async fn a_service_with_when_away_refuse_answers_503_at_once_and_loses_nothing() {
     let parts = parts().await;
     let refuse = [("FIRSTCOME_GATE_WHEN_AWAY", "refuse".to_owned())];
     let Scene {
@@ -156,7 +156,7 @@ async fn a_service_told_to_refuse_says_so_at_once_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_cut_off_from_redis_and_one_that_is_not_sell_each_unit_once() {
+async fn replicas_with_and_without_redis_sell_each_unit_once() {
     let parts = parts().await;
     let Scene {
         proxy,
@@ -187,7 +187,7 @@ async fn a_replica_cut_off_from_redis_and_one_that_is_not_sell_each_unit_once() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_forgot_everything_under_traffic_is_filled_again() {
+async fn a_redis_emptied_under_traffic_is_rebuilt() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, parts.settings()).await;

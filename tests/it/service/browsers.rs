@@ -15,7 +15,7 @@ async fn caching(request: RequestBuilder) -> (u16, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_about_somebody_are_not_stored() {
+async fn answers_with_personal_data_are_not_cached() {
     let scene = Scene::embedded(&[]).await;
     let service = &scene.service;
     let ada = account(service, "ada", &["campaign:read"]).await;
@@ -67,7 +67,7 @@ async fn answers_about_somebody_are_not_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_tls_ends_at_a_proxy_cookies_are_secure_and_browsers_stay_on_tls() {
+async fn behind_a_tls_proxy_cookies_are_secure_and_browsers_stay_on_tls() {
     let scene = Scene::embedded(&[("FIRSTCOME_HTTP_TLS_AT_PROXY", "true")]).await;
     account(&scene.service, "ada", &[]).await;
     let mut browser = Browser::at(&scene.service);
@@ -106,7 +106,7 @@ async fn called(service: &Service, method: Method, path: &str, host: &str) -> (u
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_believes_its_callers_is_not_asked_by_a_foreign_name() {
+async fn a_service_without_authentication_rejects_foreign_host_names() {
     let folder = TempDir::new().unwrap();
     let names = "shop.example,*.internal.example";
     let settings = [("FIRSTCOME_HTTP_ALLOWED_HOSTS", names.to_owned())];
@@ -157,7 +157,7 @@ async fn a_service_that_believes_its_callers_is_not_asked_by_a_foreign_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_asks_for_credentials_has_any_name() {
+async fn a_service_that_requires_credentials_accepts_any_host_name() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &super::tokens::with_secret()).await;
     let (status, _) = called(&service, Method::GET, "/api/campaigns", "shop.example").await;

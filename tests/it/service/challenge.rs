@@ -49,7 +49,7 @@ async fn ask(service: &Service, way: &str, user: i64, tokens: &[&str]) -> (u16, 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_both_ways_only_ones_own_token_is_good() {
+async fn a_token_is_valid_only_for_its_own_user_on_both_paths() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &settings(&CAMPAIGN.to_string())).await;
     let limited = json!({ "name": "guarded", "totalStock": 9, "kind": "general" });
@@ -108,7 +108,7 @@ async fn on_both_ways_only_ones_own_token_is_good() {
 
 /// Bots without a token would otherwise close the sale for those who have one.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_without_a_token_takes_nothing_from_the_rate_of_the_campaign() {
+async fn a_request_without_a_token_does_not_use_the_rate_of_the_campaign() {
     let folder = TempDir::new().unwrap();
     let mut settings = settings("all");
     settings.push(("FIRSTCOME_LIMITS_CAMPAIGN", "2/1h".to_owned()));
@@ -139,7 +139,7 @@ async fn a_request_without_a_token_takes_nothing_from_the_rate_of_the_campaign()
 
 /// What the document shows is what the service believes.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_program_in_the_document_makes_good_tokens() {
+async fn the_program_in_the_documentation_makes_valid_tokens() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &settings("all")).await;
     let guarded = json!({ "name": "guarded", "kind": "general" });
@@ -170,7 +170,7 @@ async fn the_program_in_the_document_makes_good_tokens() {
 }
 
 #[tokio::test]
-async fn settings_that_make_no_sense_are_named_at_start() {
+async fn contradictory_settings_are_named_at_start() {
     let folder = TempDir::new().unwrap();
     for (given, mistake) in [
         (

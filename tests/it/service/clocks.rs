@@ -36,7 +36,7 @@ fn time(value: &Value) -> Instant {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_whose_machine_has_a_wrong_clock_goes_by_the_databases() {
+async fn a_replica_with_a_wrong_clock_uses_the_databases_clock() {
     for ahead in [NINE_HOURS, -NINE_HOURS] {
         let (parts, folder) = (parts().await, TempDir::new().unwrap());
         let service = replica(&parts, &folder, ahead).await;
@@ -75,7 +75,7 @@ async fn a_replica_whose_machine_has_a_wrong_clock_goes_by_the_databases() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_clock_is_told_by_readiness_by_a_metric_and_once_by_the_log() {
+async fn a_wrong_clock_is_reported_by_readiness_a_metric_and_one_log_line() {
     let (parts, folder) = (parts().await, TempDir::new().unwrap());
     let wrong = replica(&parts, &folder, -NINE_HOURS).await;
     until("the replica says so", async || {

@@ -90,7 +90,7 @@ async fn until_in_step(gate: &ScriptGate, parts: &Parts, campaign: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn campaigns_are_spread_over_a_cluster_and_outlive_one_of_its_masters() {
+async fn campaigns_are_spread_over_a_cluster_and_survive_the_loss_of_a_master() {
     let cluster = Cluster::up("broken").await;
     let parts = on(&cluster).await;
     let folders = [TempDir::new().unwrap(), TempDir::new().unwrap()];

@@ -211,7 +211,7 @@ async fn dies_at(point: &'static str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_dies_between_two_writes_loses_nothing() {
+async fn a_process_killed_between_two_writes_loses_nothing() {
     futures_util::stream::iter(POINTS)
         .map(|point| tokio::time::timeout(Duration::from_secs(240), dies_at(point)))
         .buffer_unordered(3)

@@ -124,7 +124,7 @@ async fn the_installation_is_described_to_admins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn however_many_watch_it_is_read_once_a_second() {
+async fn many_live_views_cause_one_read_per_second() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let before = reads(&service, "system").await;

@@ -62,7 +62,7 @@ fn files(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_data_folder_is_for_its_owner_alone() {
+async fn only_its_owner_can_read_the_data_folder() {
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("data");
     let mut service = Service::start(&folder, &[]).await;

@@ -58,7 +58,7 @@ async fn moved(service: &Service, action: &str, selection: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_listed_and_looked_into() {
+async fn dead_letters_are_listed_and_shown() {
     let folder = TempDir::new().unwrap();
     let (service, campaign) = three_dead_letters(&folder).await;
     let list = format!("?campaignId={campaign}&limit=2");
@@ -92,7 +92,7 @@ async fn dead_letters_are_listed_and_looked_into() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_letters_are_tried_dry_replayed_and_discarded() {
+async fn dead_letters_are_dry_run_replayed_and_discarded() {
     let folder = TempDir::new().unwrap();
     let (service, campaign) = three_dead_letters(&folder).await;
     until("none counts as published", async || {
@@ -138,7 +138,7 @@ async fn every_wrong_field_of_a_selection_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_selection_that_says_nothing_is_refused() {
+async fn an_empty_selection_is_rejected() {
     let folder = TempDir::new().unwrap();
     let (service, _) = three_dead_letters(&folder).await;
     for action in ["replay", "discard"] {
@@ -155,7 +155,7 @@ async fn a_selection_that_says_nothing_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_line_handles_them_too() {
+async fn the_command_line_handles_dead_letters() {
     let folder = TempDir::new().unwrap();
     let (service, campaign) = three_dead_letters(&folder).await;
     let said = async |arguments: &str| {
@@ -210,7 +210,7 @@ async fn the_command_line_handles_them_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_outbox_says_what_waits_and_who_publishes() {
+async fn the_outbox_command_shows_pending_rows_and_their_relays() {
     let folder = TempDir::new().unwrap();
     let (service, _) = three_dead_letters(&folder).await;
     let answer = service.get("/api/admin/outbox").bearer_auth(ADMIN_TOKEN);

@@ -200,7 +200,7 @@ async fn the_doctor_names_what_is_wrong_with_topics() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_part_that_is_away_is_one_line_and_the_others_are_examined() {
+async fn an_unavailable_part_is_one_finding_and_the_others_are_examined() {
     let options = ["appendonly=yes", "maxmemory-policy=noeviction"];
     let address = Spare::up("redis", "good-redis", &options).await.address;
     // Nobody listens on the port of multiplexed TCP services.

@@ -31,7 +31,7 @@ async fn exactly_the_stock_is_sold_and_survives_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_campaign_is_there_to_try() {
+async fn the_first_start_creates_a_campaign() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let campaigns = body(service.get("/api/campaigns").send().await.unwrap()).await;
@@ -99,7 +99,7 @@ async fn outline(request: reqwest::RequestBuilder) -> (u16, Value, Vec<String>) 
 
 /// Participations pass the router by, but for the synchronous ones.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_participation_is_answered_alike_with_and_without_the_router() {
+async fn a_participation_gets_the_same_answer_with_and_without_the_router() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let campaign = json!({ "name": "c", "kind": "general", "totalStock": 4, "perUserLimit": 1 });
@@ -186,7 +186,7 @@ async fn a_campaign_opens_and_closes_by_the_clock() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_campaign_without_what_its_kind_promises_is_refused() {
+async fn a_campaign_without_the_reward_of_its_kind_is_rejected() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let coupon = json!({ "coupon": { "discountAmount": 1 } });
@@ -251,7 +251,7 @@ async fn a_campaign_without_what_its_kind_promises_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_campaign_of_more_coupons_than_one_transaction_issues_is_refused() {
+async fn a_campaign_with_more_coupons_than_one_transaction_issues_is_rejected() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let many = json!({
@@ -269,7 +269,7 @@ async fn a_campaign_of_more_coupons_than_one_transaction_issues_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_input_is_refused_naming_the_field() {
+async fn bad_input_is_rejected_with_the_name_of_its_field() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let fine = json!({ "name": "n", "kind": "general", "totalStock": 5 });
@@ -333,7 +333,7 @@ async fn bad_input_is_refused_naming_the_field() {
 }
 
 #[test]
-fn what_is_wrong_at_start_is_said_in_one_go() {
+fn all_errors_at_start_are_reported_together() {
     let folder = TempDir::new().unwrap();
     let output = command(
         &folder,
@@ -351,7 +351,7 @@ fn what_is_wrong_at_start_is_said_in_one_go() {
 }
 
 #[test]
-fn a_part_that_is_not_there_is_named_at_start() {
+fn an_unreachable_part_is_named_at_start() {
     let folder = TempDir::new().unwrap();
     let missing = [
         (

@@ -47,7 +47,7 @@ async fn fill(folder: &TempDir, campaign: i64, count: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_the_real_parts_every_yes_is_in_the_file_while_others_are_told_yes() {
+async fn on_the_real_parts_an_export_under_traffic_has_every_accepted_participation() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();
     let mut settings = parts.settings.clone();
@@ -91,7 +91,7 @@ async fn on_the_real_parts_every_yes_is_in_the_file_while_others_are_told_yes() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_file_says_what_it_is_and_whose() {
+async fn the_headers_of_the_file_name_its_type_and_campaign() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let campaign = service
@@ -132,7 +132,7 @@ async fn the_file_says_what_it_is_and_whose() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_breaks_off_does_not_look_whole() {
+async fn a_truncated_file_is_not_taken_for_complete() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let campaign = service
@@ -181,7 +181,7 @@ async fn rows_read(service: &Service) -> u64 {
 const MANY: u32 = 200_000;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_reads_slowly_makes_the_reading_slow_and_still_gets_all_of_it() {
+async fn a_slow_reader_slows_the_export_and_gets_all_of_it() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let campaign = service
@@ -217,7 +217,7 @@ async fn whoever_reads_slowly_makes_the_reading_slow_and_still_gets_all_of_it() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_stops_leaves_a_slow_reader_no_whole_file() {
+async fn a_stopping_service_leaves_a_slow_reader_an_incomplete_file() {
     let folder = TempDir::new().unwrap();
     let mut service = Service::start(&folder, &[]).await;
     let campaign = service

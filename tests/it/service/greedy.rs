@@ -74,7 +74,7 @@ fn resident_bytes(service: &Service) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_posts_without_credentials_are_refused_by_their_head() {
+async fn slow_posts_without_credentials_are_rejected_after_their_head() {
     let folder = TempDir::new().unwrap();
     let mut settings = with_secret();
     settings.push(("FIRSTCOME_HTTP_CONCURRENT_REQUESTS_MAX", "64".to_owned()));
@@ -98,7 +98,7 @@ async fn slow_posts_without_credentials_are_refused_by_their_head() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_bodies_of_one_address_leave_places_for_others() {
+async fn slow_bodies_of_one_address_leave_capacity_for_others() {
     let folder = TempDir::new().unwrap();
     let settings = [
         ("FIRSTCOME_HTTP_CONCURRENT_REQUESTS_MAX", "64".to_owned()),
@@ -225,7 +225,7 @@ async fn one_address_cannot_take_all_connections_and_a_proxy_is_not_one() {
 
 /// A page of two megabytes, asked for a hundred times by those who do not take it.
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_that_are_not_taken_cost_no_memory_and_end() {
+async fn unread_pages_use_no_memory_and_time_out() {
     let folder = TempDir::new().unwrap();
     let settings = [
         ("FIRSTCOME_HTTP_ADDRESS_PAGES_MAX", "100".to_owned()),
@@ -312,7 +312,7 @@ fn names(count: usize) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_names_faults_is_small_however_many_there_are() {
+async fn an_answer_that_names_faults_has_a_bounded_size() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let repeated = names(575).into_iter();

@@ -33,7 +33,7 @@ pub fn events(service: &Service) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_token_that_can_be_guessed_is_refused_at_start() {
+async fn a_guessable_admin_token_is_rejected_at_start() {
     let folder = TempDir::new().unwrap();
     let said = |settings: Settings<'_>| {
         let output = command(&folder, settings).arg("migrate").output().unwrap();
@@ -63,7 +63,7 @@ async fn an_admin_token_that_can_be_guessed_is_refused_at_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_guesses_the_admin_token_has_to_wait_and_is_logged() {
+async fn guesses_of_the_admin_token_are_delayed_and_logged() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &behind_a_proxy()).await;
     for nth in 0..11 {

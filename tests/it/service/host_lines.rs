@@ -23,7 +23,7 @@ fn status(answer: &str) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_of_http_1_1_has_one_host_line() {
+async fn an_http_1_1_request_has_exactly_one_host_header() {
     let folder = TempDir::new().unwrap();
     let any_name = [("FIRSTCOME_HTTP_ALLOWED_HOSTS", "*".to_owned())];
     let service = Service::start(&folder, &any_name).await;

@@ -88,11 +88,11 @@ async fn comes_in_order_of_commit(choice: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_of_a_user_come_in_order_of_commit() {
+async fn events_of_a_user_arrive_in_order_of_commit() {
     comes_in_order_of_commit("user").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_of_a_campaign_come_in_order_of_commit() {
+async fn events_of_a_campaign_arrive_in_order_of_commit() {
     comes_in_order_of_commit("campaign").await;
 }

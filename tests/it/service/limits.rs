@@ -26,7 +26,7 @@ fn plenty() -> serde_json::Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_asks_too_often_is_told_when_to_come_back() {
+async fn a_user_above_the_rate_gets_retry_after() {
     let folder = TempDir::new().unwrap();
     let settings = [("FIRSTCOME_LIMITS_USER", "2/1h".to_owned())];
     let service = Service::start(&folder, &settings).await;
@@ -57,7 +57,7 @@ async fn a_user_who_asks_too_often_is_told_when_to_come_back() {
 
 /// But for this machine, and private networks, addresses have rates that nobody has set.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_of_the_internet_reads_only_so_often() {
+async fn reads_of_a_public_address_are_limited() {
     let folder = TempDir::new().unwrap();
     let settings = [
         ("FIRSTCOME_LIMITS_ADDRESS_READS", "2/1h".to_owned()),
@@ -89,7 +89,7 @@ async fn an_address_of_the_internet_reads_only_so_often() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_is_the_one_that_a_proxy_of_ours_names() {
+async fn the_client_address_is_the_one_named_by_a_trusted_proxy() {
     let folder = TempDir::new().unwrap();
     let settings = [
         ("FIRSTCOME_LIMITS_ADDRESS", "1/1h".to_owned()),
@@ -116,7 +116,7 @@ async fn an_address_is_the_one_that_a_proxy_of_ours_names() {
 /// What a client writes before the address that the proxy adds must not make everybody the proxy, which has no
 /// bounds.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_that_a_proxy_does_not_name_readably_has_bounds() {
+async fn a_client_with_an_unreadable_forwarded_address_has_limits() {
     let folder = TempDir::new().unwrap();
     let settings = [
         ("FIRSTCOME_LIMITS_ADDRESS_READS", "2/1h".to_owned()),
@@ -167,7 +167,7 @@ async fn an_address_that_a_proxy_does_not_name_readably_has_bounds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_share_the_rate_of_a_campaign_and_without_redis_nobody_is_held_up() {
+async fn replicas_share_the_rate_of_a_campaign_and_without_redis_nobody_is_limited() {
     let parts = parts().await;
     let rate = ("FIRSTCOME_LIMITS_CAMPAIGN", "5/1h".to_owned());
     let scene = through_proxy(&parts, std::slice::from_ref(&rate)).await;
@@ -199,7 +199,7 @@ async fn replicas_share_the_rate_of_a_campaign_and_without_redis_nobody_is_held_
 }
 
 #[test]
-fn a_rate_that_is_none_is_named_at_the_start() {
+fn an_invalid_rate_is_named_at_start() {
     let folder = TempDir::new().unwrap();
     let settings = [
         ("FIRSTCOME_LIMITS_USER", "many".to_owned()),

@@ -37,7 +37,7 @@ fn is_there(answer: &Response) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_management_listener_has_everything_and_the_public_one_what_participants_need() {
+async fn the_management_listener_serves_all_routes_and_the_public_one_those_of_participants() {
     let folder = TempDir::new().unwrap();
     let settings = [("FIRSTCOME_HTTP_MANAGEMENT_LISTEN", "127.0.0.1:0".to_owned())];
     let service = Service::start(&folder, &settings).await;
@@ -90,7 +90,7 @@ fn raw(address: &str, path: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_management_listener_everything_is_on_the_one_there_is() {
+async fn without_a_management_listener_the_public_one_serves_everything() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     for path in MANAGED.into_iter().chain(PUBLIC) {

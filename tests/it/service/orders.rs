@@ -85,7 +85,7 @@ pub fn sale(stock: u64) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_held_paid_for_and_told_of() {
+async fn an_order_is_held_paid_and_published() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, parts.settings()).await;
@@ -117,7 +117,7 @@ async fn an_order_is_held_paid_for_and_told_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_that_is_repeated_is_told_the_same_until_when_it_is_held_included() {
+async fn a_repeated_order_gets_the_same_answer_with_the_same_expiry() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, parts.settings()).await;
@@ -129,7 +129,7 @@ async fn an_order_that_is_repeated_is_told_the_same_until_when_it_is_held_includ
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_paid_for_or_given_back_says_why_and_stays() {
+async fn impossible_payments_and_cancellations_are_refused_with_a_reason() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, parts.settings()).await;
@@ -193,7 +193,7 @@ async fn what_cannot_be_paid_for_or_given_back_says_why_and_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_costs_nothing_is_given_back_where_the_campaign_takes_it() {
+async fn free_participations_are_cancelled_if_the_campaign_is_cancellable() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, parts.settings()).await;
@@ -220,7 +220,7 @@ async fn what_costs_nothing_is_given_back_where_the_campaign_takes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_given_back_or_runs_out_is_had_by_others_on_both_replicas() {
+async fn cancelled_and_expired_units_are_sold_again_on_both_replicas() {
     let parts = parts().await;
     let (folder, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let one = Service::start(&folder, parts.settings()).await;
@@ -251,7 +251,7 @@ async fn what_is_given_back_or_runs_out_is_had_by_others_on_both_replicas() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_paid_for_earns_until_it_is_given_back() {
+async fn paid_participations_earn_until_they_are_cancelled() {
     let mut parts = parts().await;
     let consumers = ("FIRSTCOME_CONSUMERS_ENABLED", "points,coupons".to_owned());
     parts.settings.push(consumers);

@@ -20,7 +20,7 @@ const PLACES_OF_ONE: usize = 28;
 const FLOOD: usize = 400;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_store_stalls_a_flood_is_refused_at_once_and_the_others_go_on() {
+async fn a_stalled_store_rejects_a_flood_at_once_and_other_requests_continue() {
     let mut parts = parts().await;
     parts.settings.extend([
         ("FIRSTCOME_WRITER_CAPACITY", PLACES.to_string()),
@@ -96,7 +96,7 @@ async fn while_the_store_stalls_a_flood_is_refused_at_once_and_the_others_go_on(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_synchronous_path_has_no_more_places() {
+async fn the_synchronous_path_has_no_extra_capacity() {
     let mut parts = parts().await;
     parts.settings.extend([
         ("FIRSTCOME_WRITER_CAPACITY", PLACES.to_string()),

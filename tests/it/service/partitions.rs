@@ -89,7 +89,7 @@ async fn grow_by(service: &Service, stock: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn embedded_topics_have_the_partitions_that_were_asked_for_and_grow_with_each_sale() {
+async fn embedded_topics_have_the_requested_partitions_and_grow_with_each_sale() {
     let folder = TempDir::new().unwrap();
     let settings = [
         ("FIRSTCOME_KAFKA_PARTITIONS", "5".to_owned()),
@@ -111,7 +111,7 @@ async fn embedded_topics_have_the_partitions_that_were_asked_for_and_grow_with_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn those_without_the_scope_are_told_nothing() {
+async fn requests_without_the_scope_reveal_nothing() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &with_secret()).await;
     let asked = async |token: Option<&str>| {
@@ -134,7 +134,7 @@ async fn those_without_the_scope_are_told_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn real_topics_grow_with_each_sale_and_one_that_is_gone_is_said_to_be() {
+async fn real_topics_grow_with_each_sale_and_a_missing_one_is_reported() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();
     let mut settings = parts.settings.clone();
@@ -165,7 +165,7 @@ async fn real_topics_grow_with_each_sale_and_one_that_is_gone_is_said_to_be() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_broker_is_away_it_is_503_and_afterwards_not() {
+async fn readiness_is_503_only_while_the_broker_is_unavailable() {
     let broker = spare::mine().await;
     let folder = TempDir::new().unwrap();
     let prefix = unique("it");

@@ -8,7 +8,7 @@ use super::process::{ADMIN_TOKEN, Service, body};
 use super::real::parts;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_payment_pays_for_one_participation_alone() {
+async fn a_payment_pays_for_only_one_participation() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, parts.settings()).await;
@@ -35,7 +35,7 @@ async fn a_payment_pays_for_one_participation_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_participations_that_name_one_payment_at_once_one_is_confirmed() {
+async fn one_of_many_concurrent_participations_with_the_same_payment_is_confirmed() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, parts.settings()).await;
@@ -68,7 +68,7 @@ async fn of_many_participations_that_name_one_payment_at_once_one_is_confirmed()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_provider_that_may_take_payments_nothing_that_costs_is_sold() {
+async fn without_an_enabled_payment_provider_nothing_with_a_price_is_sold() {
     let mut parts = parts().await;
     let folder = TempDir::new().unwrap();
     // Before the setting was taken away, a campaign was on sale.
@@ -136,7 +136,7 @@ async fn takes_no_unit_that_nobody_can_pay_for(service: &Service, campaign: i64)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn references_that_the_service_makes_itself_are_not_for_clients() {
+async fn clients_cannot_use_references_made_by_the_service() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let campaign = service.create(sale(4)).await;

@@ -73,7 +73,7 @@ impl Parts {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_yes_has_its_row_its_outbox_row_and_its_record() {
+async fn every_accepted_answer_has_a_row_an_outbox_row_and_a_record() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();
     let mut service = Service::start(&folder, parts.settings()).await;
@@ -111,7 +111,7 @@ async fn every_yes_has_its_row_its_outbox_row_and_its_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_answered_yes_survives_kill_9_and_is_published() {
+async fn accepted_participations_survive_kill_9_and_are_published() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();
     let mut service = Service::start(&folder, parts.settings()).await;
@@ -152,7 +152,7 @@ async fn what_was_answered_yes_survives_kill_9_and_is_published() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_gate_is_rebuilt_from_what_is_committed() {
+async fn a_lost_gate_is_rebuilt_from_committed_participations() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, parts.settings()).await;
@@ -189,7 +189,7 @@ async fn a_lost_gate_is_rebuilt_from_what_is_committed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_of_the_dead_is_no_participation_and_its_unit_is_sold() {
+async fn the_lease_of_a_killed_process_is_no_participation_and_its_unit_is_sold() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, parts.settings()).await;

@@ -23,7 +23,7 @@ fn value(metrics: &str, name: &str) -> Option<f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_of_its_own_publishes_and_is_woken_by_those_who_commit() {
+async fn a_separate_relay_publishes_and_is_woken_by_committing_replicas() {
     let mut parts = parts().await;
     let folder = TempDir::new().unwrap();
     let mut relay = Service::start_as("relay", &folder, parts.settings()).await;
@@ -71,7 +71,7 @@ async fn a_relay_of_its_own_publishes_and_is_woken_by_those_who_commit() {
 }
 
 #[test]
-fn a_relay_of_its_own_needs_real_parts() {
+fn a_separate_relay_needs_real_parts() {
     let folder = TempDir::new().unwrap();
     let output = command(&folder, &[]).arg("relay").output().unwrap();
     assert!(!output.status.success());

@@ -136,7 +136,7 @@ async fn until_over(scene: &Scene) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_its_commit_is_stalled_a_key_is_not_told_sold_out() {
+async fn a_key_with_a_stalled_commit_is_not_rejected_as_sold_out() {
     let scene = Scene::new(LEASE, campaign).await;
     let first = scene.begin(Mode::Hold(COMMIT), 1).await;
     let refused = body(scene.other.take_part(scene.campaign, 2).await).await;
@@ -146,7 +146,7 @@ async fn while_its_commit_is_stalled_a_key_is_not_told_sold_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_its_commit_is_stalled_a_key_is_not_told_limit_exceeded() {
+async fn a_key_with_a_stalled_commit_is_not_rejected_as_limit_exceeded() {
     let several =
         json!({ "name": "one key", "kind": "general", "perUserLimit": 2, "maxQuantity": 2 });
     let scene = Scene::new(LEASE, || several).await;
@@ -156,7 +156,7 @@ async fn while_its_commit_is_stalled_a_key_is_not_told_limit_exceeded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_its_commit_is_stalled_a_key_is_not_told_ended() {
+async fn a_key_with_a_stalled_commit_is_not_rejected_as_ended() {
     let scene = Scene::new(LEASE, || ending_in(5)).await;
     let first = scene.begin(Mode::Hold(COMMIT), 1).await;
     until_over(&scene).await;
@@ -165,7 +165,7 @@ async fn while_its_commit_is_stalled_a_key_is_not_told_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_it_waits_for_its_transaction_a_key_is_not_told_paused() {
+async fn a_key_that_waits_for_its_transaction_is_not_rejected_as_paused() {
     let scene = Scene::new(LEASE, campaign).await;
     let first = scene.begin(Mode::Hold(TAKE_UNITS), 1).await;
     let pause = format!("/campaigns/{}/pause", scene.campaign);
@@ -183,7 +183,7 @@ async fn while_it_waits_for_its_transaction_a_key_is_not_told_paused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_outlives_its_lease_keeps_its_key_from_a_no() {
+async fn no_key_is_rejected_while_its_commit_outlives_its_lease() {
     let scene = Scene::new("6s", || ending_in(5)).await;
     let first = scene.begin(Mode::Hold(COMMIT), 1).await;
     until("its lease is swept", async || {
@@ -196,7 +196,7 @@ async fn a_commit_that_outlives_its_lease_keeps_its_key_from_a_no() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rebuild_does_not_make_a_stalled_commit_forgotten() {
+async fn a_rebuild_remembers_a_stalled_commit() {
     let scene = Scene::new(LEASE, || ending_in(5)).await;
     let first = scene.begin(Mode::Hold(COMMIT), 1).await;
     until_over(&scene).await;
@@ -216,7 +216,7 @@ async fn a_rebuild_does_not_make_a_stalled_commit_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_the_database_path_a_stalled_commit_keeps_its_key_from_a_no() {
+async fn on_the_database_path_no_key_is_rejected_while_its_commit_is_stalled() {
     let mut parts = parts().await;
     let (redis, settings) = proxy_of(&mut parts, "FIRSTCOME_REDIS_URL").await;
     parts.settings = settings;
@@ -260,7 +260,7 @@ async fn on_the_database_path_a_stalled_commit_keeps_its_key_from_a_no() {
 
 /// The gate has said no, the store has been asked, and the answer is on its way.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_no_that_is_said_late_is_not_said_when_the_key_was_admitted_meanwhile() {
+async fn a_late_rejection_is_withheld_if_the_key_was_admitted_meanwhile() {
     let mut parts = parts().await;
     let patient = ("FIRSTCOME_REDIS_RESPONSE_TIMEOUT", "30s".to_owned());
     parts.settings.push(patient);

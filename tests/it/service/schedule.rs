@@ -124,7 +124,7 @@ async fn listed(service: &Service, id: i64) -> Vec<(&'static str, Value)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_campaign_is_in_the_list_of_the_state_that_the_clock_gives_it() {
+async fn campaigns_are_listed_by_their_state_at_the_current_time() {
     let (parts, folder) = (parts().await, TempDir::new().unwrap());
     let service = Service::start(&folder, parts.settings()).await;
     for (written, opens, closes, state) in [

@@ -149,7 +149,7 @@ async fn a_token_without_scopes_is_no_admin() {
 
 /// The kind of an actor is part of its name.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subject_called_like_the_admin_token_is_told_from_it() {
+async fn a_subject_named_like_the_admin_token_is_distinguished_from_it() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &with_secret()).await;
     let named = token(&json!({ "sub": "admin-token", "scope": "campaign:write" }));

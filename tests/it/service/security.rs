@@ -32,7 +32,7 @@ async fn audit(service: &Service) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_refusal_and_each_read_of_anothers_data_is_an_event() {
+async fn refusals_and_reads_of_other_users_data_are_security_events() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &settings()).await;
     let campaign = service
@@ -115,7 +115,7 @@ async fn is_in_the_audit_log(service: &Service, participation: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_refusals_is_counted_and_written_in_part() {
+async fn a_flood_of_rejections_is_counted_and_logged_in_part() {
     let folder = TempDir::new().unwrap();
     let mut settings = settings();
     settings.push(("FIRSTCOME_LOG_SECURITY_EVENTS_PER_MINUTE", "5".to_owned()));

@@ -131,7 +131,7 @@ async fn both_paths_are_measured_and_their_figures_agree() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_is_cancelled_ends_and_what_it_took_stays_taken() {
+async fn a_cancelled_job_ends_and_keeps_the_units_it_took() {
     let folder = TempDir::new().unwrap();
     let service = embedded(&folder).await;
     let of = campaign(&service, 1_000_000).await;
@@ -209,7 +209,7 @@ async fn jobs_are_bounded_in_number_and_end_with_the_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn they_are_off_unless_asked_for() {
+async fn simulations_are_disabled_by_default() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     let fine = json!({ "campaignId": 1, "count": 1 });

@@ -54,7 +54,7 @@ async fn is_refused(answer: Response, code: &str, challenge: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_subject_takes_part_and_nobody_else() {
+async fn only_the_subject_of_a_token_participates() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &with_secret()).await;
     let made = take_part(&service, &token_of(42), json!({})).await;
@@ -85,7 +85,7 @@ async fn the_subject_takes_part_and_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_believed_behind_a_gateway_is_not_believed_here() {
+async fn credentials_of_the_gateway_mode_are_rejected_with_jwt() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &with_secret()).await;
     let wanted = "Bearer realm=\"firstcome\"";
@@ -118,7 +118,7 @@ async fn what_is_believed_behind_a_gateway_is_not_believed_here() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_that_are_not_believed_are_told_so() {
+async fn rejected_tokens_get_401_with_the_reason() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &with_secret()).await;
     let (secret, none) = (Key::secret(SECRET), json!({ "alg": "none" }));
@@ -185,7 +185,7 @@ async fn tokens_that_are_not_believed_are_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_a_scope_sees_what_it_is_for() {
+async fn a_scope_gives_access_to_its_data() {
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &with_secret()).await;
     let made = body(take_part(&service, &token_of(42), json!({})).await).await;
@@ -290,7 +290,7 @@ fn said(folder: &TempDir, settings: Settings<'_>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_the_keys_is_said_at_start() {
+async fn errors_in_the_keys_are_reported_at_start() {
     let folder = TempDir::new().unwrap();
     let issuer = Issuer::https(Answer::Keys(key_set(&[&Key::ed("key")]))).await;
     let mut settings = with_jwt();
@@ -303,7 +303,7 @@ async fn what_is_wrong_with_the_keys_is_said_at_start() {
 }
 
 #[test]
-fn a_service_that_verifies_tokens_may_be_reached_by_others() {
+fn a_service_that_verifies_tokens_may_listen_on_all_addresses() {
     let folder = TempDir::new().unwrap();
     let listen = ("FIRSTCOME_HTTP_LISTEN", "192.0.2.1:1".to_owned());
     let trusted = said(&folder, std::slice::from_ref(&listen));

@@ -241,7 +241,7 @@ async fn remove_first(topic: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reading_ends_at_the_end_of_the_topic_or_at_its_deadline() {
+async fn a_read_stops_at_the_end_of_the_topic_or_at_its_deadline() {
     let embedded = Embedded::start(KafkaConfig::default()).await.unwrap();
     embedded.create_topics(&["t".to_owned()], 3).await.unwrap();
     for key in ["a", "b", "c", "d"] {
@@ -274,7 +274,7 @@ async fn a_reading_ends_at_the_end_of_the_topic_or_at_its_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_cannot_be_read_is_said_in_one_line() {
+async fn an_unreadable_topic_is_reported_in_one_line() {
     let parts = parts().await;
     let folder = TempDir::new().unwrap();
     let said = async |configure: fn(&mut std::process::Command)| {

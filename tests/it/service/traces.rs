@@ -178,7 +178,7 @@ async fn a_participation_is_one_trace_to_the_consumer_that_applied_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_its_sender_does_not_trace_is_not_traced() {
+async fn requests_their_sender_does_not_trace_are_not_traced() {
     let folder = TempDir::new().unwrap();
     let collector = Collector::start().await;
     let settings = collector.settings("1");
@@ -210,7 +210,7 @@ async fn what_its_sender_does_not_trace_is_not_traced() {
 const NO_PROXY: (&str, &str) = ("FIRSTCOME_HTTP_TRUSTED_PROXIES", "192.0.2.1/32");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_cannot_ask_to_be_traced() {
+async fn an_unauthenticated_client_cannot_request_tracing() {
     let folder = TempDir::new().unwrap();
     let collector = Collector::start().await;
     let mut settings = collector.settings("0").to_vec();
@@ -235,7 +235,7 @@ async fn a_stranger_cannot_ask_to_be_traced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_what_strangers_trace_or_do_not_the_share_decides() {
+async fn the_sampling_ratio_decides_for_traces_of_strangers() {
     let folder = TempDir::new().unwrap();
     let collector = Collector::start().await;
     let mut settings = collector.settings("1").to_vec();
@@ -258,7 +258,7 @@ async fn of_what_strangers_trace_or_do_not_the_share_decides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_is_away_keeps_nobody() {
+async fn an_unavailable_collector_delays_no_request() {
     let folder = TempDir::new().unwrap();
     let settings = [
         (

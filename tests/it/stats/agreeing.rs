@@ -121,7 +121,7 @@ async fn some_campaigns(store: &Store) -> Vec<Campaign> {
 }
 
 #[tokio::test]
-async fn raw_and_aggregated_are_what_is_there_in_every_zone() {
+async fn raw_and_aggregated_statistics_agree_with_the_rows_in_every_zone() {
     for (date, zone, hours) in [
         ("2026-11-18", "UTC", 24),
         ("2026-11-18", "Asia/Seoul", 24),
@@ -174,7 +174,7 @@ async fn raw_and_aggregated_are_what_is_there_in_every_zone() {
 }
 
 #[tokio::test]
-async fn a_campaign_over_a_period_is_its_days_and_what_is_missing_is_named() {
+async fn statistics_of_a_period_are_the_sum_of_its_days_and_name_missing_days() {
     for test in stores().await {
         let campaigns = some_campaigns(&test.store).await;
         let middle = day("2026-11-18", "UTC");
@@ -213,7 +213,7 @@ async fn a_campaign_over_a_period_is_its_days_and_what_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn days_that_are_not_looked_at_are_refused() {
+async fn days_outside_the_allowed_range_are_refused() {
     let test = crate::support::sqlite().await;
     let replica = Replica::of(&test.store, settings("Asia/Seoul"));
     let aggregator = &replica.aggregator;
@@ -256,7 +256,7 @@ async fn reads(db: &DatabaseConnection, schema: &str, table: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn a_day_is_read_without_the_days_around_it() {
+async fn reading_a_day_excludes_the_adjacent_days() {
     const OF_A_DAY: u64 = 1_000;
     let test = mysql().await;
     let db = Database::connect(&test.url).await.unwrap();

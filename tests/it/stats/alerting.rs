@@ -75,7 +75,7 @@ fn metrics(replica: &Replica) -> String {
 }
 
 #[tokio::test]
-async fn a_run_that_fails_is_told_once_the_webhook_takes_it() {
+async fn a_failed_run_is_reported_when_the_webhook_accepts_it() {
     let listener = Listener::answering(&[500, 429, 200]).await;
     let test = sqlite().await;
     let day = day("2026-11-18", "UTC");
@@ -112,7 +112,7 @@ async fn a_run_that_fails_is_told_once_the_webhook_takes_it() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_says_no_is_not_asked_again() {
+async fn a_webhook_that_rejects_is_not_called_again() {
     let listener = Listener::answering(&[404]).await;
     let test = sqlite().await;
     let replica = Replica::telling(&test.store, settings("UTC"), Some(listener.url.clone()));
@@ -122,7 +122,7 @@ async fn a_webhook_that_says_no_is_not_asked_again() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_is_always_away_is_asked_a_bounded_number_of_times() {
+async fn calls_to_an_unavailable_webhook_are_bounded() {
     let listener = Listener::answering(&[503]).await;
     let test = sqlite().await;
     let settings = settings("UTC");
@@ -133,7 +133,7 @@ async fn a_webhook_that_is_always_away_is_asked_a_bounded_number_of_times() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_completed_is_told_to_nobody() {
+async fn a_completed_run_sends_no_alert() {
     let listener = Listener::answering(&[200]).await;
     let test = sqlite().await;
     let replica = Replica::telling(&test.store, settings("UTC"), Some(listener.url.clone()));

@@ -9,7 +9,7 @@ use crate::service::process::Service;
 use crate::support::until;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_dies_at_any_point_is_abandoned_and_its_day_is_done_by_the_next() {
+async fn a_run_killed_at_any_point_is_abandoned_and_the_next_run_completes_its_day() {
     for point in AGGREGATION_POINTS {
         let folder = TempDir::new().unwrap();
         let mut settings = vec![

@@ -34,7 +34,7 @@ pub async fn sold_out(service: &Service) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_day_is_told_raw_and_aggregated_and_a_campaign_over_its_days() {
+async fn statistics_of_a_day_are_served_raw_aggregated_and_by_campaign() {
     let folder = TempDir::new().unwrap();
     let mut service = Service::start(&folder, &[]).await;
     let today = date(0);
@@ -162,7 +162,7 @@ fn refused() -> Vec<(String, u16, &'static str, &'static str)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_looked_at_is_refused_naming_the_parameter() {
+async fn unsupported_selections_are_rejected_with_the_parameter() {
     let folder = TempDir::new().unwrap();
     let settings = [("FIRSTCOME_AGGREGATION_ZONE", "Asia/Seoul".to_owned())];
     let service = Service::start(&folder, &settings).await;
@@ -184,7 +184,7 @@ async fn what_cannot_be_looked_at_is_refused_naming_the_parameter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_there_is_not_found_and_raw_takes_any_zone_from_admins() {
+async fn unknown_statistics_get_404_and_admins_read_raw_ones_in_any_zone() {
     let folder = TempDir::new().unwrap();
     let settings = [("FIRSTCOME_AGGREGATION_ZONE", "Asia/Seoul".to_owned())];
     let service = Service::start(&folder, &settings).await;

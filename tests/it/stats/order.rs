@@ -19,7 +19,7 @@ fn ticked(intake: Intake, tick: u64) -> Intake {
 }
 
 #[tokio::test]
-async fn violations_are_counted_and_listed_whatever_the_pages() {
+async fn violations_are_counted_and_listed_with_any_page_size() {
     for test in stores().await {
         let campaign = create(&test.store, campaign_of(None)).await;
         let batch: Vec<Intake> = (1..)
@@ -71,7 +71,7 @@ async fn violations_are_counted_and_listed_whatever_the_pages() {
 }
 
 #[tokio::test]
-async fn later_changes_of_a_participation_are_in_order_by_themselves() {
+async fn later_changes_of_a_participation_are_checked_for_order_alone() {
     for test in stores().await {
         let mut new = campaign_of(None);
         new.cancellable = true;
@@ -105,7 +105,7 @@ async fn later_changes_of_a_participation_are_in_order_by_themselves() {
 }
 
 #[tokio::test]
-async fn a_campaign_that_nobody_took_part_in_has_no_order_and_one_that_is_not_there_none_either() {
+async fn an_empty_or_unknown_campaign_has_no_order() {
     for test in stores().await {
         let campaign = create(&test.store, campaign_of(None)).await;
         let replica = Replica::of(&test.store, settings("UTC"));

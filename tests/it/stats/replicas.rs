@@ -56,7 +56,7 @@ async fn hold_back(sql: &Sql, day: Day, campaign: i64) -> DatabaseTransaction {
 }
 
 #[tokio::test]
-async fn while_one_runs_others_are_told_which() {
+async fn while_one_run_is_under_way_others_get_its_id() {
     let test = mysql().await;
     let day = day("2026-11-18", "UTC");
     let campaigns = some(&test.store, day, 2).await;
@@ -79,7 +79,7 @@ async fn while_one_runs_others_are_told_which() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_that_come_at_once_one_does_each_day() {
+async fn one_of_many_concurrent_runs_aggregates_each_day() {
     let test = mysql().await;
     let yesterday = Day::of(now(), firstcome::domain::Zone::UTC).minus(1);
     let campaigns = some(&test.store, yesterday, 3).await;
@@ -122,7 +122,7 @@ async fn of_many_that_come_at_once_one_does_each_day() {
 }
 
 #[tokio::test]
-async fn a_run_that_has_lost_its_turn_writes_nothing() {
+async fn a_run_that_lost_its_lease_writes_nothing() {
     let test = mysql().await;
     let day = day("2026-11-18", "UTC");
     let campaigns = some(&test.store, day, 2).await;
@@ -167,7 +167,7 @@ async fn status(service: &Service, id: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_whose_replica_is_killed_is_abandoned_and_its_day_is_taken_up_again() {
+async fn a_run_of_a_killed_replica_is_abandoned_and_its_day_is_run_again() {
     let mut parts = parts().await;
     for (name, value) in [
         ("FIRSTCOME_AGGREGATION_ENABLED", "false"),
@@ -284,7 +284,7 @@ async fn a_service_that_starts_catches_up_and_only_one_of_two_does() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_told_to_stop_gives_its_turn_back() {
+async fn a_stopped_run_releases_its_lease() {
     let test = mysql().await;
     let day = day("2026-11-18", "UTC");
     let campaigns = some(&test.store, day, 2).await;

@@ -40,7 +40,7 @@ async fn rows(replica: &Replica, day: Day) -> Vec<DailyRow> {
 }
 
 #[tokio::test]
-async fn a_day_that_is_done_is_answered_with_its_run_and_doing_it_again_gives_the_same() {
+async fn an_aggregated_day_is_answered_with_its_run_and_repeating_it_gives_the_same() {
     for test in stores().await {
         let day = day("2026-11-18", "UTC");
         some(&test.store, day, 3).await;
@@ -65,7 +65,7 @@ async fn a_day_that_is_done_is_answered_with_its_run_and_doing_it_again_gives_th
 }
 
 #[tokio::test]
-async fn a_day_is_read_once_by_those_who_ask_for_it_until_it_is_done_again() {
+async fn concurrent_requests_share_one_read_of_a_day_until_it_is_aggregated_again() {
     for test in stores().await {
         let day = day("2026-11-18", "UTC");
         let campaigns = some(&test.store, day, 2).await;
@@ -89,7 +89,7 @@ async fn a_day_is_read_once_by_those_who_ask_for_it_until_it_is_done_again() {
 }
 
 #[tokio::test]
-async fn yesterday_is_meant_where_no_day_is_named() {
+async fn the_default_day_is_yesterday() {
     for test in stores().await {
         let replica = Replica::of(&test.store, settings("Asia/Seoul"));
         let asked = replica.aggregator.begin(None, Redo::No).await.unwrap();
@@ -103,7 +103,7 @@ async fn yesterday_is_meant_where_no_day_is_named() {
 }
 
 #[tokio::test]
-async fn a_campaign_that_fails_is_reported_and_the_others_stand() {
+async fn a_campaign_that_fails_is_reported_and_the_others_are_unaffected() {
     for test in stores().await {
         let day = day("2026-11-18", "UTC");
         let campaigns = some(&test.store, day, 3).await;
@@ -142,7 +142,7 @@ async fn a_campaign_that_fails_is_reported_and_the_others_stand() {
 }
 
 #[tokio::test]
-async fn a_day_that_is_not_over_is_aggregated_and_not_done() {
+async fn an_unfinished_day_is_aggregated_but_not_completed() {
     for test in stores().await {
         // By the database's clock, which says what a run has seen.
         let replica = Replica::of(&test.store, settings("UTC"));
@@ -193,7 +193,7 @@ async fn a_day_that_is_not_over_is_aggregated_and_not_done() {
 }
 
 #[tokio::test]
-async fn days_that_were_missed_are_caught_up_and_none_from_before_there_was_anything() {
+async fn missed_days_are_caught_up_but_none_before_the_first_data() {
     for test in stores().await {
         let yesterday = Day::of(now(), firstcome::domain::Zone::UTC).minus(1);
         let campaigns = some(&test.store, yesterday, 2).await;
@@ -238,7 +238,7 @@ async fn days_that_were_missed_are_caught_up_and_none_from_before_there_was_anyt
 }
 
 #[tokio::test]
-async fn runs_that_ended_long_ago_are_forgotten_and_their_days_are_not() {
+async fn old_runs_are_deleted_and_their_days_are_kept() {
     for test in stores().await {
         let day = day("2026-11-18", "UTC");
         some(&test.store, day, 1).await;
@@ -262,7 +262,7 @@ async fn runs_that_ended_long_ago_are_forgotten_and_their_days_are_not() {
 }
 
 #[tokio::test]
-async fn history_is_told_newest_first_page_by_page() {
+async fn history_is_listed_newest_first_in_pages() {
     for test in stores().await {
         let replica = Replica::of(&test.store, settings("UTC"));
         let mut made = Vec::new();

@@ -31,7 +31,7 @@ async fn is_dated_when_it_got_its_row(
 }
 
 #[tokio::test]
-async fn a_change_that_waited_for_the_row_of_its_campaign_is_dated_after_the_wait() {
+async fn a_change_that_waited_for_its_campaigns_row_has_the_time_after_the_wait() {
     let test = mysql().await;
     let campaign = create(&test.store, campaign_of(Some(5))).await;
     let (id, version) = (campaign.id, campaign.version);
@@ -45,7 +45,7 @@ async fn a_change_that_waited_for_the_row_of_its_campaign_is_dated_after_the_wai
 }
 
 #[tokio::test]
-async fn a_campaign_opened_by_the_clock_is_dated_after_the_wait_for_its_row() {
+async fn a_campaign_opened_on_schedule_has_the_time_after_the_wait_for_its_row() {
     let test = mysql().await;
     let mut new = campaign_of(Some(5));
     new.state = State::Scheduled;

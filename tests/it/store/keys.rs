@@ -16,7 +16,7 @@ fn key(user: i64, key: &str) -> UserKey {
 }
 
 #[tokio::test]
-async fn a_key_that_is_written_and_not_committed_is_under_way() {
+async fn a_written_uncommitted_key_is_under_way() {
     let test = mysql().await;
     let writer = Database::connect(&test.url).await.unwrap();
     let writing = writer.begin().await.unwrap();
@@ -42,7 +42,7 @@ async fn a_key_that_is_written_and_not_committed_is_under_way() {
 }
 
 #[tokio::test]
-async fn a_key_that_led_to_nothing_is_not_under_way() {
+async fn a_rolled_back_key_is_not_under_way() {
     for test in stores().await {
         let keys = [key(1, "a"), key(2, "b")];
         assert_eq!(test.store.keys_under_way(&keys).await.unwrap(), []);

@@ -8,7 +8,7 @@ use crate::support::{campaign_of, create, stores};
 
 /// By a gate that has lost its users: the store alone counts what is held.
 #[tokio::test]
-async fn who_holds_the_second_of_two_gets_no_other_when_the_limit_is_one() {
+async fn a_holder_of_the_second_unit_gets_no_other_under_a_limit_of_one() {
     for test in stores().await {
         let store = &test.store;
         let mut new = campaign_of(None);

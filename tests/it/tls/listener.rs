@@ -94,7 +94,7 @@ async fn the_api_is_served_encrypted_and_not_in_plain_text() {
 
 /// Connections that never shake hands take seats, and only for a while; whoever comes meanwhile is served.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_shake_hands_stands_in_nobodys_way_and_is_seen_off() {
+async fn a_client_without_a_tls_handshake_blocks_nobody_and_is_disconnected() {
     let keys = Authority::new();
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &settings(&keys)).await;
@@ -111,7 +111,7 @@ async fn who_does_not_shake_hands_stands_in_nobodys_way_and_is_seen_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_certificate_is_shown_without_a_restart_and_a_bad_one_is_not() {
+async fn a_new_certificate_is_used_without_a_restart_and_a_bad_one_is_ignored() {
     let keys = Authority::new();
     let folder = TempDir::new().unwrap();
     let service = Service::start(&folder, &settings(&keys)).await;
@@ -139,7 +139,7 @@ async fn a_new_certificate_is_shown_without_a_restart_and_a_bad_one_is_not() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_cannot_be_used_is_said_at_start() {
+async fn an_unusable_certificate_is_reported_at_start() {
     let keys = Authority::new();
     let folder = TempDir::new().unwrap();
     for (certificate, key, why) in [

@@ -70,7 +70,7 @@ async fn serves(settings: &[(&'static str, &str)]) -> (Service, TempDir) {
 const UNVERIFIED: [&str; 2] = ["UnknownIssuer", "certificate verify failed"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mysql_is_talked_to_by_certificates_alone() {
+async fn mysql_is_reached_only_with_a_valid_certificate() {
     let keys = Authority::new();
     let address = spare(
         "mysql",
@@ -145,7 +145,7 @@ async fn mysql_is_talked_to_by_certificates_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mysql_without_encryption_is_not_talked_to_in_plain_text() {
+async fn no_plaintext_connection_is_made_to_a_mysql_without_encryption() {
     let keys = Authority::new();
     let address = spare(
         "mysql",
@@ -167,7 +167,7 @@ async fn a_mysql_without_encryption_is_not_talked_to_in_plain_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_is_talked_to_by_certificates_alone() {
+async fn redis_is_reached_only_with_a_valid_certificate() {
     let keys = Authority::new();
     let client =
         "--tls --cacert @files/ca.pem --cert @files/client.pem --key @files/client-key.pem";
@@ -231,7 +231,7 @@ async fn redis_is_talked_to_by_certificates_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kafka_is_talked_to_by_certificates_alone() {
+async fn kafka_is_reached_only_with_a_valid_certificate() {
     let keys = Authority::new();
     let client = "-X security.protocol=ssl -X ssl.ca.location=@files/ca.pem -X \
                   ssl.certificate.location=@files/client.pem -X ssl.key.location=@files/client-key.pem";
@@ -293,7 +293,7 @@ async fn kafka_is_talked_to_by_certificates_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn settings_of_kafka_that_make_no_sense_are_named_at_start() {
+async fn contradictory_kafka_settings_are_named_at_start() {
     let keys = Authority::new();
     let (ca, certificate) = (keys.named("ca.pem"), keys.named("client.pem"));
     let brokers = ("FIRSTCOME_KAFKA_BROKERS", "127.0.0.1:1");

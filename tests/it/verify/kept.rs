@@ -55,7 +55,7 @@ async fn cancel(store: &Store, on: &impl ConnectionTrait, campaign: CampaignId, 
 }
 
 #[tokio::test]
-async fn a_change_takes_the_sums_of_its_segment_with_it() {
+async fn a_change_invalidates_the_sums_of_its_segment() {
     for test in stores().await {
         let (store, db) = (&test.store, vandal(&test).await);
         let scene = Scene::new(store, 2).await;
@@ -124,7 +124,7 @@ async fn sums_from_before_a_change_are_not_kept_after_it() {
 }
 
 #[tokio::test]
-async fn sums_wait_for_a_change_that_is_not_committed_yet() {
+async fn sums_wait_for_an_uncommitted_change() {
     let test = mysql().await;
     let (store, db) = (&test.store, vandal(&test).await);
     let scene = Scene::new(store, 2).await;
@@ -141,7 +141,7 @@ async fn sums_wait_for_a_change_that_is_not_committed_yet() {
 }
 
 #[tokio::test]
-async fn a_participation_that_comes_too_late_for_its_segment_is_no_breach() {
+async fn a_participation_too_late_for_its_segment_is_no_violation() {
     for test in stores().await {
         let store = &test.store;
         let scene = Scene::new(store, 3).await;
@@ -166,7 +166,7 @@ async fn a_participation_that_comes_too_late_for_its_segment_is_no_breach() {
 }
 
 #[tokio::test]
-async fn sums_are_of_no_use_under_a_lower_limit() {
+async fn sums_are_invalid_under_a_lower_limit() {
     for test in stores().await {
         let (store, db) = (&test.store, vandal(&test).await);
         let mut scene = Scene::new(store, 1).await;
@@ -190,7 +190,7 @@ async fn sums_are_of_no_use_under_a_lower_limit() {
 }
 
 #[tokio::test]
-async fn purging_leaves_sums_valid_and_what_was_never_written_is_still_missed() {
+async fn purging_keeps_sums_valid_and_never_written_events_are_still_reported() {
     for test in stores().await {
         let (store, db) = (&test.store, vandal(&test).await);
         let scene = Scene::new(store, 3).await;

@@ -85,7 +85,7 @@ async fn change(store: &Store, db: &DatabaseConnection, campaign: &Campaign, one
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn under_traffic_nothing_sound_is_called_a_breach_and_no_breach_is_missed() {
+async fn under_traffic_there_is_no_false_alarm_and_no_violation_is_missed() {
     let test = mysql().await;
     let (store, db) = (&test.store, vandal(&test).await);
     let rush = create(store, campaign_of(None)).await;

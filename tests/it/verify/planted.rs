@@ -254,7 +254,7 @@ async fn plant_all(store: &Store, db: &DatabaseConnection) -> Vec<Planted> {
 }
 
 #[tokio::test]
-async fn every_breach_is_found_and_named_wherever_it_stands() {
+async fn every_violation_is_found_and_named_in_any_segment() {
     for test in stores().await {
         let (store, db) = (&test.store, vandal(&test).await);
         let planted = plant_all(store, &db).await;
@@ -280,7 +280,7 @@ fn said_all(found: &[Finding], planted: &[Planted]) -> bool {
 }
 
 #[tokio::test]
-async fn what_may_overtake_by_configuration_is_no_breach() {
+async fn overtaking_allowed_by_the_key_policy_is_no_violation() {
     for test in stores().await {
         let (store, db) = (&test.store, vandal(&test).await);
         let scene = Scene::new(store, 2).await;
@@ -302,7 +302,7 @@ async fn what_may_overtake_by_configuration_is_no_breach() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_no_campaign_is_found() {
+async fn rows_without_a_campaign_are_reported() {
     for test in stores().await {
         let (store, db) = (&test.store, vandal(&test).await);
         let entry = format!("(1, {}, 77)", hex(EventId::generate().0));
@@ -315,7 +315,7 @@ async fn what_belongs_to_no_campaign_is_found() {
 }
 
 #[tokio::test]
-async fn a_gate_that_is_behind_or_ahead_of_the_store_is_found() {
+async fn a_gate_behind_or_ahead_of_the_store_is_reported() {
     for test in stores().await {
         let store = &test.store;
         let scene = Scene::new(store, 1).await;

@@ -14,7 +14,7 @@ fn password(text: &str) -> SecretString {
 }
 
 #[tokio::test]
-async fn the_right_password_is_right_and_no_other() {
+async fn only_the_correct_password_is_accepted() {
     let hasher = Hasher::new(LITTLE).unwrap();
     let kept = hasher.hash(&password("correct horse")).await.unwrap();
     let again = hasher.hash(&password("correct horse")).await.unwrap();
@@ -33,7 +33,7 @@ async fn the_right_password_is_right_and_no_other() {
 }
 
 #[tokio::test]
-async fn nobody_has_a_password_not_even_that_of_nobody() {
+async fn no_password_matches_an_unknown_account() {
     let hasher = Hasher::new(LITTLE).unwrap();
     for said in [NOBODY, "another"] {
         let found = hasher.verify(&password(said), None).await.unwrap();
@@ -42,7 +42,7 @@ async fn nobody_has_a_password_not_even_that_of_nobody() {
 }
 
 #[tokio::test]
-async fn what_was_kept_in_another_way_is_outdated() {
+async fn hashes_with_other_parameters_are_outdated() {
     let before = Hasher::new(LITTLE).unwrap();
     let kept = before.hash(&password("correct horse")).await.unwrap();
     for changed in [
@@ -69,7 +69,7 @@ async fn what_was_kept_in_another_way_is_outdated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_too_long_for_a_turn_is_told_so() {
+async fn a_hash_that_waits_too_long_fails_as_busy() {
     let hasher = Hasher::new(LITTLE).unwrap();
     let turn = hasher.turns.acquire().await.unwrap();
     let waiting = hasher.hash(&password("correct horse")).await;
@@ -82,7 +82,7 @@ async fn who_waits_too_long_for_a_turn_is_told_so() {
 }
 
 #[test]
-fn a_password_that_many_have_is_known_in_whatever_case() {
+fn a_common_password_is_recognised_in_any_case() {
     for common in [
         "1qaz2wsx3edc",
         "QWERTY123456",

@@ -41,7 +41,7 @@ fn codes_are_those_of_rfc_4226() {
 }
 
 #[test]
-fn a_code_is_accepted_one_step_early_and_one_late() {
+fn a_code_is_accepted_one_step_early_and_one_step_late() {
     let (code, step) = ("081804", 1_111_111_109 / 30);
     let begin = step * 30;
     for (offset, is_accepted) in [
@@ -60,7 +60,7 @@ fn a_code_is_accepted_one_step_early_and_one_late() {
 }
 
 #[test]
-fn what_is_not_six_digits_is_no_code() {
+fn only_six_digits_are_a_code() {
     let now = at(1_111_111_109);
     for wrong in [
         "",
@@ -77,7 +77,7 @@ fn what_is_not_six_digits_is_no_code() {
 }
 
 #[test]
-fn an_app_is_given_the_secret_that_is_stored() {
+fn the_authenticator_gets_the_stored_secret() {
     let secret = TotpSecret::generate();
     let base32 = secret.base32().expose_secret().to_owned();
     assert_eq!(base32.len(), 32);
@@ -96,7 +96,7 @@ fn an_app_is_given_the_secret_that_is_stored() {
 }
 
 #[test]
-fn recovery_codes_are_read_however_they_are_typed() {
+fn recovery_codes_are_accepted_in_any_notation() {
     let codes = RecoveryCodes::generate();
     let digests = codes.digests();
     let shown = codes.reveal();

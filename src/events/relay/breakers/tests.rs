@@ -20,7 +20,7 @@ fn partition(number: u32) -> Target {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_probe_at_a_time_finds_out_whether_the_broker_is_back() {
+async fn one_probe_at_a_time_checks_whether_the_broker_is_available() {
     let open = Gauge::default();
     let breakers = breakers(&open);
     let first = breakers.ask(topic(Stream::Participation)).unwrap();
@@ -40,7 +40,7 @@ async fn one_probe_at_a_time_finds_out_whether_the_broker_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_that_cannot_be_written_to_holds_up_no_other() {
+async fn an_unwritable_topic_delays_no_other() {
     let open = Gauge::default();
     let breakers = breakers(&open);
     let permission = breakers.ask(topic(Stream::Participation)).unwrap();
@@ -58,7 +58,7 @@ async fn a_topic_that_cannot_be_written_to_holds_up_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_partition_that_takes_nothing_holds_up_no_other() {
+async fn a_partition_that_accepts_nothing_delays_no_other() {
     let (open, away) = (Gauge::default(), Gauge::default());
     let breakers = Breakers::new(retry::Policy::default(), open.clone(), away.clone());
     let first = breakers.ask(partition(2)).unwrap();
@@ -82,7 +82,7 @@ async fn a_partition_that_takes_nothing_holds_up_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_partition_that_is_counted_only_after_its_failure_waits_alone() {
+async fn a_partition_identified_by_its_failure_is_held_back_alone() {
     let open = Gauge::default();
     let breakers = breakers(&open);
     let first = breakers.ask(topic(Stream::Participation)).unwrap();

@@ -20,7 +20,7 @@ fn fields(problem: &Problem) -> Vec<&str> {
 }
 
 #[test]
-fn a_campaign_is_open_at_once_unless_it_opens_later_or_is_a_draft() {
+fn a_new_campaign_is_open_unless_it_opens_later_or_is_a_draft() {
     let state = |body| create(body).ok().unwrap().state;
     let later = "2030-01-01T00:00:01Z";
     assert_eq!(state(json!({"name": "a"})), State::Open);
@@ -89,7 +89,7 @@ fn unacceptable_values_are_rejected_by_name() {
 }
 
 #[test]
-fn rewards_are_read_in_both_forms() {
+fn rewards_are_parsed_in_both_forms() {
     let points = create(json!({"name": "a", "reward": {"points": 100}}));
     assert_eq!(points.ok().unwrap().reward, Some(Reward::Points(100)));
     let coupon = create(json!({"name": "a", "reward": {"coupon": {
@@ -115,7 +115,7 @@ fn rewards_are_read_in_both_forms() {
 }
 
 #[test]
-fn a_change_distinguishes_null_from_absence() {
+fn a_change_distinguishes_null_from_an_absent_field() {
     let change = read::<Change>(json!({"totalStock": null, "price": 0, "name": "b"}));
     let change = CampaignChange::from(change.ok().unwrap());
     assert_eq!(change.total_stock, Some(None));

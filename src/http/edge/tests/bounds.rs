@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 
 #[tokio::test]
-async fn the_response_to_a_panic_does_not_contain_its_text() {
+async fn a_panic_is_answered_without_its_message() {
     let harness = harness(&Settings::default());
     let response = harness.client.get("/api/panic").send().await;
     let body = problem(response, StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL").await;
@@ -24,7 +24,7 @@ async fn a_response_that_takes_too_long_is_replaced_by_503_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_over_the_bound_get_503_with_retry_after() {
+async fn requests_above_the_bound_get_503_with_retry_after() {
     let harness = harness(&Settings {
         concurrent_requests_max: 1,
         request_timeout: Duration::from_secs(60),
@@ -53,7 +53,7 @@ async fn requests_over_the_bound_get_503_with_retry_after() {
 }
 
 #[tokio::test]
-async fn without_capacity_a_participation_gets_503_before_its_body_is_read() {
+async fn without_capacity_a_participation_is_rejected_unread_and_others_continue() {
     let mut settings = with_token();
     settings.concurrent_requests_max = 1;
     let harness = harness_with(&settings, Box::new(|campaign| campaign.0 != 7));
@@ -84,7 +84,7 @@ async fn without_capacity_a_participation_gets_503_before_its_body_is_read() {
 }
 
 #[tokio::test]
-async fn a_harmless_request_id_is_kept_and_any_other_is_replaced() {
+async fn a_valid_request_id_is_kept_and_others_are_replaced() {
     let harness = harness(&Settings::default());
     let with = |id: &'static str| {
         harness

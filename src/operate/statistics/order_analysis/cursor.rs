@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_processed_before_an_earlier_arrival_is_a_violation() {
+    fn processing_before_an_earlier_arrival_is_a_violation() {
         let changes = [
             change(1, 1, 10),
             change(2, 1, 40),

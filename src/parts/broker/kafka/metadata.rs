@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_is_there_when_it_has_a_leader() {
+    fn a_partition_with_a_leader_is_available() {
         let short = |partition| Reach::NotWritable(Shortage::NoLeader(partition));
         assert_eq!(topic(None, &[]).reach(None), Reach::Writable);
         assert_eq!(topic(None, &[1]).reach(Some(0)), Reach::Writable);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn in_sync_replicas_are_too_few_below_the_smaller_of_minimum_and_replicas() {
+    fn in_sync_replicas_are_compared_with_the_smaller_of_minimum_and_replicas() {
         let short = |in_sync, replicas, minimum| {
             let lagging = Lagging {
                 partition: 0,

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_long_silence_without_a_break_is_one() {
+    fn only_an_uninterrupted_silence_counts_as_long() {
         let began = Instant::now();
         let after = |seconds| began + Duration::from_secs(seconds);
         let bound = Duration::from_secs(12);

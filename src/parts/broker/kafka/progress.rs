@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_is_away_until_it_acknowledges_something() {
+    fn a_partition_is_unavailable_until_it_acknowledges_a_record() {
         let progress = Progress::default();
         assert!(!progress.is_away("t", Some(3)) && !progress.is_away("t", None));
         progress.away("t", Some(3));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn where_it_is_not_known_which_partition_is_away_each_may_be() {
+    fn an_outage_of_an_unknown_partition_counts_for_all() {
         let progress = Progress::default();
         progress.away("t", None);
         assert!(progress.is_away("t", Some(1)) && progress.is_away("t", None));

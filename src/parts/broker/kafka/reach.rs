@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_silent_leader_answers_for_its_own_partitions_alone() {
+    fn a_silent_leader_affects_only_its_own_partitions() {
         let known = KnownReach {
             at: Instant::now(),
             topic: "a-topic".to_owned(),

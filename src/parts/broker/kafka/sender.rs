@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn with_its_last_handle_a_producer_ends() {
+    fn a_producer_ends_with_its_last_handle() {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", "127.0.0.1:9");
         let first = Sender::new(&config).unwrap();

@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_long_plain_and_all_different() {
+    fn codes_are_long_readable_and_unique() {
         let codes: HashSet<String> = (0..10_000).map(|_| code()).collect();
         assert_eq!(codes.len(), 10_000);
         for code in &codes {

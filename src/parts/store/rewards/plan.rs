@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_granted_before_is_taken_back_once_and_never_granted_again() {
+    fn earlier_grants_are_reversed_once_and_never_repeated() {
         let id = ParticipationId::generate();
         let standing = |highest, is_reversed| {
             let granted = Some(50);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_comes_late_has_no_effect() {
+    fn a_late_record_has_no_effect() {
         let id = ParticipationId::generate();
         let (cancelled, confirmed) = (due(id, 2, Status::Cancelled), due(id, 1, Status::Confirmed));
         let plan = Plan::of(&[&cancelled, &confirmed], HashMap::new());
@@ -148,7 +148,7 @@ mod tests {
     proptest! {
         /// In whatever order and batches the changes come, the last one decides.
         #[test]
-        fn the_order_does_not_matter(
+        fn the_order_of_the_rows_does_not_matter(
             order in Just((0..3_usize).collect::<Vec<_>>()).prop_shuffle(), cut in 0..=3_usize,
         ) {
             let id = ParticipationId::generate();

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_statements_name_the_same_numbers() {
+    fn the_statements_contain_the_constants() {
         for sql in [OF_CHANGES, OF_EVENT] {
             for number in [FIELD, MOVED, CHANGES_MAX] {
                 assert!(sql.contains(&number.to_string()), "{number} in {sql}");
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_up_to_the_nth_weigh_its_square() {
+    fn the_weight_of_the_changes_up_to_the_nth_is_its_square() {
         for rank in [1, 65_536, 3_000_000_000] {
             for version in 1..50 {
                 let changes: i64 = (1..=version).map(|nth| of_event(rank, nth)).sum();

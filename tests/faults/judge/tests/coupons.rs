@@ -133,12 +133,12 @@ fn cancel_what_stands(evidence: &mut Evidence, changes: &mut Vec<ChangeAnswer>) 
 }
 
 #[test]
-fn nothing_is_found_where_coupons_are_as_they_should_be() {
+fn correct_coupons_have_no_findings() {
     assert_eq!(broken_by(|_, _| {}), BTreeSet::new());
 }
 
 #[test]
-fn a_cancelled_participation_with_a_used_coupon_is_found() {
+fn a_cancelled_participation_with_a_used_coupon_is_reported() {
     let answered = broken_by(cancel_what_stands);
     assert_eq!(answered, promises(["I1", "I5", "coupon"]));
     // Nobody has an answer, and the rows say so all the same.
@@ -157,7 +157,7 @@ fn a_cancelled_participation_with_a_used_coupon_is_found() {
 }
 
 #[test]
-fn a_cancellation_that_was_granted_and_left_a_coupon_usable_is_found() {
+fn a_granted_cancellation_with_a_usable_coupon_is_reported() {
     let found = broken_by(|evidence, changes| {
         changes.retain(|answer| answer.told != no("COUPON_REVOKED"));
         evidence.coupons[REVOKED].status = "issued".to_owned();
@@ -166,7 +166,7 @@ fn a_cancellation_that_was_granted_and_left_a_coupon_usable_is_found() {
 }
 
 #[test]
-fn a_cancellation_refused_for_a_coupon_that_nobody_used_is_found() {
+fn a_cancellation_refused_for_an_unused_coupon_is_reported() {
     let found = broken_by(|evidence, changes| {
         changes.retain(|answer| answer.asked.change != using(USED, "one"));
         changes.retain(|answer| answer.asked.change != using(USED, "two"));
@@ -182,7 +182,7 @@ fn a_cancellation_refused_for_a_coupon_that_nobody_used_is_found() {
 }
 
 #[test]
-fn a_use_that_was_granted_and_is_not_kept_is_found() {
+fn a_granted_coupon_use_missing_from_the_database_is_reported() {
     let lost = broken_by_an_answer(STANDS, using(ISSUED, "five"), Told::Yes);
     assert_eq!(lost, promises(["I5"]));
     let for_two_orders = broken_by_an_answer(STANDS, using(USED, "five"), Told::Yes);
@@ -192,7 +192,7 @@ fn a_use_that_was_granted_and_is_not_kept_is_found() {
 }
 
 #[test]
-fn a_use_refused_for_what_is_not_so_is_found() {
+fn an_unfounded_refusal_of_a_coupon_use_is_reported() {
     let used = broken_by_an_answer(STANDS, using(ISSUED, "five"), no("COUPON_USED"));
     assert_eq!(used, promises(["coupon"]));
     // For the same order it is a yes, however often it is asked for.
@@ -208,7 +208,7 @@ fn a_use_refused_for_what_is_not_so_is_found() {
 }
 
 #[test]
-fn a_coupon_that_nobody_used_for_this_order_is_found() {
+fn a_coupon_not_used_for_its_order_is_reported() {
     let found = broken_by(|evidence, _| {
         let coupon = &mut evidence.coupons[ISSUED];
         (coupon.status, coupon.order) = ("used".to_owned(), Some("nobody's".to_owned()));
@@ -217,7 +217,7 @@ fn a_coupon_that_nobody_used_for_this_order_is_found() {
 }
 
 #[test]
-fn a_coupon_that_stays_suspended_is_found() {
+fn a_coupon_that_stays_suspended_is_reported() {
     for nth in [ISSUED, REVOKED] {
         let found = broken_by(|evidence, changes| {
             evidence.coupons[nth].status = "suspended".to_owned();
@@ -231,7 +231,7 @@ fn a_coupon_that_stays_suspended_is_found() {
 }
 
 #[test]
-fn coupons_that_are_not_as_many_as_units_are_found() {
+fn a_number_of_coupons_that_differs_from_the_units_is_reported() {
     let missing = broken_by(|evidence, _| {
         evidence.coupons.remove(ISSUED);
     });

@@ -67,7 +67,7 @@ fn broken_by_an_answer(nth: usize, change: Change, told: Told) -> BTreeSet<Strin
 }
 
 #[test]
-fn a_payment_that_was_taken_and_is_not_kept_is_found() {
+fn an_accepted_payment_missing_from_the_database_is_reported() {
     let lost = broken_by_an_answer(EXPIRED, pay("pay-7"), Told::Yes);
     assert_eq!(lost, promises(["I5"]));
     // Two payments for one.
@@ -78,7 +78,7 @@ fn a_payment_that_was_taken_and_is_not_kept_is_found() {
 }
 
 #[test]
-fn a_cancellation_that_was_granted_and_is_not_kept_is_found() {
+fn a_granted_cancellation_missing_from_the_database_is_reported() {
     for nth in [CONFIRMED, EXPIRED] {
         let lost = broken_by_an_answer(nth, Change::Cancel, Told::Yes);
         assert_eq!(lost, promises(["I5"]));
@@ -86,7 +86,7 @@ fn a_cancellation_that_was_granted_and_is_not_kept_is_found() {
 }
 
 #[test]
-fn a_refusal_of_a_change_that_is_not_so_is_found() {
+fn an_unfounded_refusal_of_a_change_is_reported() {
     for (nth, change, code) in [
         (CONFIRMED, pay("pay-4"), "EXPIRED"),
         (CONFIRMED, pay("pay-4"), "CANCELLED"),
@@ -104,7 +104,7 @@ fn a_refusal_of_a_change_that_is_not_so_is_found() {
 }
 
 #[test]
-fn what_is_confirmed_for_good_is_not_found_given_back_unnoticed() {
+fn a_final_confirmation_found_cancelled_is_reported() {
     let found = broken_by(|evidence, _| evidence.campaigns[2].is_cancellable = false);
     assert_eq!(found, promises(["I3"]));
     let refused = broken_by(|evidence, changes| {
@@ -127,7 +127,7 @@ fn what_is_confirmed_for_good_is_not_found_given_back_unnoticed() {
 }
 
 #[test]
-fn a_client_that_is_never_told_is_found() {
+fn a_client_without_an_answer_is_reported() {
     let lost = || Told::Lost(String::new());
     assert_eq!(
         broken_by_an_answer(EXPIRED, pay("x"), lost()),
@@ -139,7 +139,7 @@ fn a_client_that_is_never_told_is_found() {
 }
 
 #[test]
-fn what_nobody_asked_for_is_found() {
+fn participations_without_a_request_are_reported() {
     let cancelled = broken_by(|_, changes| {
         changes.retain(|answer| answer.asked.change != Change::Cancel);
     });
@@ -161,7 +161,7 @@ fn what_nobody_asked_for_is_found() {
 }
 
 #[test]
-fn a_hold_that_was_too_short_or_too_long_is_found() {
+fn a_hold_that_is_too_short_or_too_long_is_reported() {
     let short = broken_by(|_, changes| {
         let mut early = said(EXPIRED, pay("pay-7"), no("EXPIRED"));
         early.age = Duration::from_secs(1);
@@ -173,7 +173,7 @@ fn a_hold_that_was_too_short_or_too_long_is_found() {
 }
 
 #[test]
-fn a_reservation_that_never_expires_is_found() {
+fn a_reservation_that_never_expires_is_reported() {
     let found = broken_by(|evidence, changes| {
         let row = &mut evidence.participations[EXPIRED];
         row.status = "reserved".to_owned();
@@ -191,7 +191,7 @@ fn a_reservation_that_never_expires_is_found() {
 }
 
 #[test]
-fn units_that_came_back_twice_or_never_are_found() {
+fn units_returned_twice_or_never_are_reported() {
     let twice = broken_by(|evidence, _| evidence.campaigns[2].committed = 0);
     assert_eq!(twice, promises(["I1"]));
     let counted = broken_by(|evidence, _| evidence.campaigns[2].returns = 4);
@@ -203,7 +203,7 @@ fn units_that_came_back_twice_or_never_are_found() {
 }
 
 #[test]
-fn a_place_under_the_limit_that_is_kept_or_lost_is_found() {
+fn a_wrongly_kept_or_lost_ordinal_is_reported() {
     let kept = broken_by(|evidence, _| evidence.participations[EXPIRED].ordinal = Some(2));
     assert_eq!(kept, promises(["I2"]));
     let lost = broken_by(|evidence, _| evidence.participations[CONFIRMED].ordinal = None);
@@ -213,7 +213,7 @@ fn a_place_under_the_limit_that_is_kept_or_lost_is_found() {
 }
 
 #[test]
-fn a_change_without_its_event_is_found() {
+fn a_change_without_an_event_is_reported() {
     // With its record, as if neither had been written.
     let last = broken_by(|evidence, _| {
         let last = evidence.events.pop().unwrap();
@@ -235,7 +235,7 @@ fn a_change_without_its_event_is_found() {
 }
 
 #[test]
-fn events_of_one_participation_out_of_order_are_found_under_any_key() {
+fn events_of_one_participation_out_of_order_are_reported_under_any_key() {
     for key in [Key::Participation, Key::User, Key::Campaign] {
         let found = broken_by(|evidence, _| {
             evidence.key = Some(key);
@@ -246,7 +246,7 @@ fn events_of_one_participation_out_of_order_are_found_under_any_key() {
 }
 
 #[test]
-fn a_record_that_tells_of_another_change_than_its_event_is_found() {
+fn a_record_with_another_change_than_its_event_is_reported() {
     let found = broken_by(|evidence, _| {
         evidence.events.swap(4, 5);
         let (first, second) = (evidence.events[4].id, evidence.events[5].id);
@@ -257,7 +257,7 @@ fn a_record_that_tells_of_another_change_than_its_event_is_found() {
 }
 
 #[test]
-fn an_answer_to_a_change_that_nobody_should_get_is_found() {
+fn an_impossible_answer_to_a_change_is_reported() {
     let odd = Told::Odd {
         status: 500,
         body: "INTERNAL".to_owned(),

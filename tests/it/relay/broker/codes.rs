@@ -61,7 +61,7 @@ async fn published_in_spite_of(broker: &Arc<Embedded>, config: Config) -> Runnin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_librdkafka_tries_again_by_itself_is_no_failure() {
+async fn retries_inside_librdkafka_are_no_failure() {
     for code in [NOT_ENOUGH_REPLICAS, TIMED_OUT, UNKNOWN_TOPIC] {
         let config = once();
         let broker = embedded(&config).await;
@@ -75,7 +75,7 @@ async fn what_librdkafka_tries_again_by_itself_is_no_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_throttles_is_away() {
+async fn a_throttling_broker_counts_as_unavailable() {
     let config = once();
     let broker = embedded(&config).await;
     answers(&broker, Produce, &[THROTTLED; 3]);
@@ -86,7 +86,7 @@ async fn a_broker_that_throttles_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_producer_that_may_not_write_to_the_cluster_waits_for_permission() {
+async fn a_producer_without_write_permission_waits_for_it() {
     let config = once();
     let broker = embedded(&config).await;
     answers(&broker, Produce, &[NOT_ALLOWED_ON_CLUSTER; 3]);
@@ -97,7 +97,7 @@ async fn a_producer_that_may_not_write_to_the_cluster_waits_for_permission() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_was_too_large_is_sent_again_one_by_one() {
+async fn a_batch_that_is_too_large_is_sent_again_one_record_at_a_time() {
     let config = once();
     let broker = embedded(&config).await;
     answers(&broker, Produce, &[TOO_LARGE; 1]);
@@ -107,7 +107,7 @@ async fn a_batch_that_was_too_large_is_sent_again_one_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_too_large_by_itself_is_dead_at_its_second_refusal() {
+async fn an_oversized_record_becomes_a_dead_letter_at_its_second_refusal() {
     let (bench, config) = (Bench::sqlite().await, once());
     let broker = embedded(&config).await;
     answers(&broker, Produce, &[TOO_LARGE; 2]);
@@ -122,7 +122,7 @@ async fn a_record_too_large_by_itself_is_dead_at_its_second_refusal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_producer_at_odds_with_the_broker_is_made_anew() {
+async fn a_producer_with_a_fatal_error_is_replaced() {
     let config = once();
     let broker = embedded(&config).await;
     answers(&broker, Produce, &[OUT_OF_ORDER; 1]);
@@ -134,7 +134,7 @@ async fn a_producer_at_odds_with_the_broker_is_made_anew() {
 
 /// The new producer asks for an id before it sends anything, and is given none at first.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_producer_that_is_given_no_id_is_made_anew_until_it_is() {
+async fn a_producer_without_an_id_is_replaced_until_it_gets_one() {
     let config = once();
     let broker = embedded(&config).await;
     answers(&broker, Produce, &[OUT_OF_ORDER; 1]);

@@ -81,7 +81,7 @@ impl Outage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_few_in_sync_replicas_cost_nothing_but_time() {
+async fn too_few_in_sync_replicas_only_delay() {
     let pair = spare::pair().await;
     let scene = Scene::on(&pair.addresses()).await;
     let both = [("min.insync.replicas", "2")];
@@ -94,7 +94,7 @@ async fn too_few_in_sync_replicas_cost_nothing_but_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn partitions_without_a_leader_cost_nothing_but_time() {
+async fn partitions_without_a_leader_only_delay() {
     let pair = spare::pair().await;
     let scene = Scene::on(&pair.addresses()).await;
     for topic in [&scene.topic, &scene.copies] {
@@ -119,7 +119,7 @@ fn rows_of(range: std::ops::Range<u32>, wanted: impl Fn(u32) -> bool) -> Vec<Out
 /// The rows of the partition are older than those of the others, and more than a poll reads or than go on
 /// trial. Nobody hands rows over: they come from the poll alone, as in a process that only publishes.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_partition_of_three_that_takes_nothing_holds_up_no_other() {
+async fn one_of_three_partitions_that_accepts_nothing_delays_no_other() {
     const AWAY: u32 = 2;
     let pair = spare::pair().await;
     let scene = Scene::on(&pair.addresses()).await.reading(50);
@@ -159,7 +159,7 @@ async fn one_partition_of_three_that_takes_nothing_holds_up_no_other() {
 
 /// A broker that throttles acknowledges what it has, and then reads nothing for seconds.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quota_that_throttles_costs_nothing_but_time() {
+async fn a_throttling_quota_only_delays() {
     let broker = spare::shared().await;
     let client_id = "throttled";
     let settings = KafkaConfig {

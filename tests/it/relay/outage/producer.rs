@@ -57,7 +57,7 @@ impl Waves {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_queue_of_the_producer_holds_rows_back_and_charges_none() {
+async fn a_full_producer_queue_delays_rows_and_charges_no_attempt() {
     let broker = spare::shared().await;
     let narrow = KafkaConfig {
         queue_records_max: 4,
@@ -81,7 +81,7 @@ async fn a_full_queue_of_the_producer_holds_rows_back_and_charges_none() {
 /// What librdkafka has not got it cannot ask the clock about: of two waves, those of the second wait here
 /// until the first is answered.
 #[tokio::test(flavor = "multi_thread")]
-async fn while_a_partition_is_asked_its_next_records_wait_for_their_turn() {
+async fn records_wait_while_their_partition_is_probed() {
     let broker = spare::mine().await;
     let (waves, running) = Waves::begin(&broker, Duration::from_secs(30)).await;
     let sent = waves.sent();
@@ -92,7 +92,7 @@ async fn while_a_partition_is_asked_its_next_records_wait_for_their_turn() {
 
 /// What some were not answered is not asked again by all who waited for them.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_for_a_turn_is_held_back_when_the_broker_is_away() {
+async fn waiters_are_held_back_when_the_broker_is_unavailable() {
     let broker = spare::mine().await;
     let (waves, running) = Waves::begin(&broker, Duration::from_secs(3)).await;
     waves.scene.held_back(&running).await;
@@ -110,7 +110,7 @@ async fn who_waits_for_a_turn_is_held_back_when_the_broker_is_away() {
 
 /// Whoever waits for a turn when the relay stops is left to the next one.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_for_a_turn_is_not_sent_when_the_relay_stops() {
+async fn waiters_are_not_sent_when_the_relay_stops() {
     let broker = spare::mine().await;
     let (waves, running) = Waves::begin(&broker, Duration::from_secs(30)).await;
     let hints = running.handle.hints();

@@ -15,7 +15,7 @@ use crate::relay::bench::{consume, events, kafka, until};
 /// librdkafka believes a topic to be missing after five seconds, and then says so at once; a shorter
 /// time-out of ours is over before.
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_of_a_topic_that_is_missing_wait_until_it_is_there() {
+async fn rows_of_a_missing_topic_wait_until_it_exists() {
     for message_timeout in [Duration::from_millis(1_500), Duration::from_secs(6)] {
         waits_for_its_topic(message_timeout).await;
     }
@@ -37,7 +37,7 @@ async fn waits_for_its_topic(message_timeout: Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_of_a_topic_that_may_not_be_seen_wait_for_permission() {
+async fn rows_of_a_topic_without_describe_permission_wait_for_it() {
     let broker = spare::shared().await;
     let scene = Scene::on(&broker.address).await;
     grant(&broker.address, &scene.topic, "User:else", Operation::All).await;
@@ -45,7 +45,7 @@ async fn rows_of_a_topic_that_may_not_be_seen_wait_for_permission() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_of_a_topic_that_may_only_be_read_wait_for_permission() {
+async fn rows_of_a_topic_without_write_permission_wait_for_it() {
     let broker = spare::shared().await;
     let scene = Scene::on(&broker.address).await;
     let topic = &scene.topic;
@@ -80,7 +80,7 @@ fn enlarge(event: &mut OutboxEvent) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_the_broker_refuses_costs_the_oversized_record_alone() {
+async fn only_the_oversized_record_of_a_refused_batch_is_charged_an_attempt() {
     let broker = spare::shared().await;
     let scene = Scene::on(&broker.address).await;
     let limit = [("max.message.bytes", "20000")];
@@ -121,7 +121,7 @@ async fn a_batch_the_broker_refuses_costs_the_oversized_record_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_waits_for_its_topic_and_holds_nobody_up() {
+async fn a_dead_letter_waits_for_its_topic_and_delays_no_other_row() {
     let broker = spare::shared().await;
     let scene = Scene::on(&broker.address).await;
     scene
@@ -166,7 +166,7 @@ async fn a_dead_letter_waits_for_its_topic_and_holds_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_deleted_and_made_anew_gets_all_that_comes_after() {
+async fn a_deleted_and_recreated_topic_gets_all_later_events() {
     let broker = spare::shared().await;
     let scene = Scene::on(&broker.address).await;
     let waves = waves(10, 4);

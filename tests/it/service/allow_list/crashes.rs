@@ -8,7 +8,7 @@ use crate::service::process::{ADMIN_TOKEN, Service};
 use crate::support::until;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_that_dies_at_any_point_changes_nothing() {
+async fn an_import_killed_at_any_point_changes_nothing() {
     for point in ALLOW_LIST_POINTS {
         let folder = TempDir::new().unwrap();
         let service = Service::start(&folder, &[]).await;

@@ -12,7 +12,7 @@ use crate::proxy::Mode;
 use crate::support::until;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_redis_who_is_logged_in_is_told_to_come_back() {
+async fn without_redis_sessions_get_503() {
     let parts = parts().await;
     let scene = through_proxy(&parts, &with_sessions()).await;
     let service = &scene.service;

@@ -91,7 +91,7 @@ async fn many_changes_of_one_password_at_once_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn right_passwords_have_a_rate_and_strangers_do_not_use_up_the_owners() {
+async fn correct_passwords_have_a_rate_that_strangers_cannot_exhaust() {
     let scene = scene(&[("FIRSTCOME_ACCOUNTS_LOGIN_RATE_NAME", "3/1h")]).await;
     account(&scene.service, "bob", &[]).await;
     // The first time the owner's address is as unknown as any.

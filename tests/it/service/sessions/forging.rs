@@ -16,7 +16,7 @@ async fn with(browser: &Browser<'_>, path: &str, headers: &[(&'static str, &str)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changes_something_shows_the_token_of_its_session() {
+async fn modifying_requests_carry_the_csrf_token_of_their_session() {
     for scene in Scene::all(&[]).await {
         let service = &scene.service;
         let campaign = campaign(service).await;
@@ -66,7 +66,7 @@ async fn what_changes_something_shows_the_token_of_its_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_site_sends_is_refused_whatever_it_shows() {
+async fn cross_site_requests_are_rejected_with_any_credentials() {
     let scene = Scene::embedded(&[]).await;
     let campaign = campaign(&scene.service).await;
     account(&scene.service, "ada", &[]).await;
@@ -119,7 +119,7 @@ async fn what_another_site_sends_is_refused_whatever_it_shows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_refused_request_of_another_site_is_a_security_event() {
+async fn each_rejected_cross_site_request_is_a_security_event() {
     let scene = Scene::embedded(&[("FIRSTCOME_LOG_FORMAT", "json")]).await;
     let campaign = campaign(&scene.service).await;
     let ada = account(&scene.service, "ada", &[]).await;

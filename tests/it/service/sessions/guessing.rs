@@ -44,7 +44,7 @@ async fn wrong(scene: &Scene, login: &str, from: &str) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_who_guesses_waits_longer_each_time_and_the_owner_does_not() {
+async fn guessing_clients_wait_longer_each_time_and_the_owner_does_not() {
     for scene in Scene::all(&SETTINGS).await {
         account(&scene.service, "ada", &[]).await;
         a_stranger_guesses(&scene).await;
@@ -87,7 +87,7 @@ async fn a_stranger_guesses(scene: &Scene) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_strangers_do_not_lock_the_owner_out() {
+async fn many_guessing_clients_do_not_lock_the_owner_out() {
     let scene = scene(&[("FIRSTCOME_ACCOUNTS_LOGIN_FAILURES_ALL_MAX", "10")]).await;
     assert_eq!(tries(&scene, "ada", PASSWORD, OWNER).await.0, 201);
     for host in 0..11 {
@@ -102,7 +102,7 @@ async fn many_strangers_do_not_lock_the_owner_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_that_was_good_is_not_good_for_guessing() {
+async fn an_address_with_a_successful_log_in_is_still_limited_when_guessing() {
     let scene = scene(&[]).await;
     assert_eq!(tries(&scene, "ada", PASSWORD, OWNER).await.0, 201);
     let mut looked_at = 0;
@@ -114,7 +114,7 @@ async fn an_address_that_was_good_is_not_good_for_guessing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn right_passwords_are_no_failures() {
+async fn correct_passwords_are_no_failures() {
     let scene = scene(&[("FIRSTCOME_ACCOUNTS_LOGIN_RATE_ADDRESS", "2/1h")]).await;
     for nth in 0..10 {
         let from = if nth % 2 == 0 { OWNER } else { STRANGER };
@@ -148,7 +148,7 @@ async fn resumes(scene: &Scene, cookie: &str, from: &str) -> (u16, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn made_up_remembered_log_ins_count_as_failures_of_their_address() {
+async fn invented_remember_tokens_count_as_failures_of_their_address() {
     let rate = ("FIRSTCOME_ACCOUNTS_LOGIN_RATE_ADDRESS", "3/1h");
     for scene in Scene::all(&[SETTINGS[0], SETTINGS[1], rate]).await {
         account(&scene.service, "ada", &[]).await;

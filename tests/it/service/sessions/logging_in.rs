@@ -10,7 +10,7 @@ use super::scene::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_logs_in_takes_part_as_their_account_until_they_log_out() {
+async fn a_logged_in_user_participates_as_their_account_until_log_out() {
     for scene in Scene::all(&[]).await {
         let service = &scene.service;
         let campaign = campaign(service).await;
@@ -66,7 +66,7 @@ async fn who_logs_in_takes_part_as_their_account_until_they_log_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cookies_are_as_safe_as_the_address_lets_them_be() {
+async fn cookies_have_the_strictest_attributes_the_address_allows() {
     for (safe, name, flags) in [
         ("false", "firstcome-", "; Path=/; HttpOnly; SameSite=Lax"),
         (
@@ -113,7 +113,7 @@ async fn told(service: &Service, login: &str, password: &str) -> (u16, Vec<Strin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_not_let_in_is_not_told_why() {
+async fn a_refused_log_in_does_not_reveal_the_reason() {
     for scene in Scene::all(&[]).await {
         let service = &scene.service;
         account(service, "ada", &[]).await;
@@ -135,7 +135,7 @@ async fn who_is_not_let_in_is_not_told_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_is_another_one_at_each_log_in() {
+async fn each_log_in_creates_a_new_session() {
     for scene in Scene::all(&[]).await {
         account(&scene.service, "ada", &[]).await;
         let mut browser = scene.browser();
@@ -157,7 +157,7 @@ async fn a_session_is_another_one_at_each_log_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_session_lets_nobody_in() {
+async fn an_invalid_session_authenticates_nobody() {
     let scene = Scene::embedded(&[]).await;
     let campaign = campaign(&scene.service).await;
     let ada = account(&scene.service, "ada", &[]).await;
@@ -197,7 +197,7 @@ async fn what_is_no_session_lets_nobody_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_nobody_logs_in_there_are_no_sessions() {
+async fn without_log_ins_there_are_no_session_routes() {
     let folder = tempfile::TempDir::new().unwrap();
     let service = Service::start(&folder, &[]).await;
     // Accounts can be made before the mode is another.

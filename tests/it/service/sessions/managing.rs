@@ -17,7 +17,7 @@ use super::scene::{
 const ANOTHER: &str = "another password altogether";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disabled_account_is_out_and_stays_out_until_it_is_enabled() {
+async fn a_disabled_account_cannot_log_in_until_it_is_enabled() {
     for scene in Scene::all(&[]).await {
         let service = &scene.service;
         let campaign = campaign(service).await;
@@ -49,7 +49,7 @@ async fn a_disabled_account_is_out_and_stays_out_until_it_is_enabled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_password_ends_what_the_old_one_began() {
+async fn a_new_password_ends_the_sessions_of_the_old_one() {
     for scene in Scene::all(&[]).await {
         let service = &scene.service;
         let ada = account(service, "ada", &[]).await;
@@ -70,7 +70,7 @@ async fn a_new_password_ends_what_the_old_one_began() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_scopes_of_an_account_are_what_its_sessions_may_do() {
+async fn sessions_have_the_scopes_of_their_account() {
     for scene in Scene::all(&[]).await {
         let service = &scene.service;
         let campaign = campaign(service).await;
@@ -112,7 +112,7 @@ async fn the_scopes_of_an_account_are_what_its_sessions_may_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_gives_or_takes_over_what_they_may_not_do_themselves() {
+async fn nobody_grants_or_takes_over_scopes_they_do_not_have() {
     let scene = Scene::embedded(&[]).await;
     let service = &scene.service;
     let strong = account(service, "strong", &["campaign:write", "stats:read"]).await;
@@ -184,7 +184,7 @@ async fn nobody_changes_their_own_password_without_the_current_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_is_looked_at_without_what_opens_it() {
+async fn an_account_is_shown_without_its_secrets() {
     for scene in Scene::all(&[]).await {
         let service = &scene.service;
         let ada = account(service, "Ada", &["stats:read"]).await;
@@ -284,7 +284,7 @@ fn add(folder: &TempDir, arguments: &[&str], input: &str) -> Output {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn accounts_are_made_on_the_command_line_and_no_password_is_an_argument() {
+async fn accounts_are_created_on_the_command_line_without_a_password_argument() {
     // Before there is a service, and so a database.
     let folder = TempDir::new().unwrap();
     let made = add(
@@ -337,7 +337,7 @@ async fn accounts_are_made_on_the_command_line_and_no_password_is_an_argument() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_is_hashed_anew_when_hashing_is_to_cost_more() {
+async fn a_password_is_rehashed_when_the_configured_cost_rises() {
     let folder = TempDir::new().unwrap();
     let hash = async || {
         let file = folder.path().join("data/firstcome.db");

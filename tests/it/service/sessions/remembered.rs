@@ -12,7 +12,7 @@ const SESSION: &str = "firstcome-session";
 const REMEMBER: &str = "firstcome-remember";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_remembered_log_in_goes_on_by_a_token_that_is_another_each_time() {
+async fn a_remembered_log_in_rotates_its_token_at_each_use() {
     for scene in Scene::all(STRICT).await {
         let ada = account(&scene.service, "ada", &["stats:read"]).await;
         let mut browser = scene.browser();
@@ -50,7 +50,7 @@ async fn a_remembered_log_in_goes_on_by_a_token_that_is_another_each_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_shown_a_second_time_ends_all_sessions_of_its_account() {
+async fn a_reused_remember_token_ends_all_sessions_of_its_account() {
     for scene in Scene::all(STRICT).await {
         account(&scene.service, "ada", &[]).await;
         account(&scene.service, "bob", &[]).await;
@@ -95,7 +95,7 @@ async fn a_token_shown_a_second_time_ends_all_sessions_of_its_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_windows_that_go_on_at_once_are_no_theft() {
+async fn concurrent_use_in_two_windows_is_no_reuse() {
     for scene in Scene::all(&[("FIRSTCOME_ACCOUNTS_REMEMBER_GRACE", "1m")]).await {
         account(&scene.service, "ada", &[]).await;
         let mut one = scene.browser();
@@ -115,7 +115,7 @@ async fn two_windows_that_go_on_at_once_are_no_theft() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_did_not_ask_to_be_remembered_or_logged_out_is_not() {
+async fn sessions_not_remembered_or_logged_out_have_no_remember_token() {
     for scene in Scene::all(STRICT).await {
         let ada = account(&scene.service, "ada", &[]).await;
         let nobody = refused(401, "NOT_REMEMBERED");
@@ -161,7 +161,7 @@ async fn who_did_not_ask_to_be_remembered_or_logged_out_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_remembered_log_in_that_is_shown_a_second_time_is_a_security_event() {
+async fn a_reused_remember_token_is_a_security_event() {
     let mut settings = STRICT.to_vec();
     settings.push(("FIRSTCOME_LOG_FORMAT", "json"));
     let scene = Scene::embedded(&settings).await;

@@ -51,7 +51,7 @@ async fn age(key: &str, parts: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_is_over_when_its_time_is_and_a_remembered_log_in_goes_on() {
+async fn a_session_expires_and_a_remembered_log_in_continues() {
     let scene = Scene::real(&[]).await;
     let prefix = scene.parts.as_ref().unwrap().prefix.clone();
     let campaign = campaign(&scene.service).await;
@@ -94,7 +94,7 @@ async fn a_session_is_over_when_its_time_is_and_a_remembered_log_in_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_has_so_many_sessions_and_no_more() {
+async fn sessions_of_an_account_are_bounded() {
     let scene = Scene::real(&[("FIRSTCOME_ACCOUNTS_SESSIONS_PER_ACCOUNT_MAX", "2")]).await;
     account(&scene.service, "ada", &[]).await;
     let mut browsers: Vec<_> = (0..3).map(|_| scene.browser()).collect();

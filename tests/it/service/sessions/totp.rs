@@ -106,7 +106,7 @@ async fn audited(service: &Service) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_in_needs_a_code_once_the_first_code_was_confirmed() {
+async fn a_log_in_needs_a_code_after_the_first_code_is_confirmed() {
     for scene in Scene::all(&[]).await {
         account(&scene.service, "ada", &["stats:read"]).await;
         let mut browser = scene.browser();
@@ -192,7 +192,7 @@ async fn recovery_codes_are_good_once(scene: &Scene, other: &mut Browser<'_>, co
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_code_opens_one_session_whichever_replicas_are_asked_at_once() {
+async fn a_code_opens_one_session_on_all_replicas_together() {
     let all_at_once = [
         ("FIRSTCOME_ACCOUNTS_LOGIN_NAME_CONCURRENT_MAX", "100"),
         ("FIRSTCOME_ACCOUNTS_LOGIN_ADDRESS_CONCURRENT_MAX", "100"),
@@ -281,7 +281,7 @@ async fn wrong_codes_are_failures_that_are_reported_and_slow_down_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn enabling_ends_what_was_opened_without_a_code_and_remembered_log_ins_go_on_by_theirs() {
+async fn enabling_codes_ends_sessions_opened_without_one_and_keeps_remembered_log_ins() {
     for scene in Scene::all(&[]).await {
         account(&scene.service, "ada", &["stats:read"]).await;
         let (mut before, mut browser) = (scene.browser(), scene.browser());

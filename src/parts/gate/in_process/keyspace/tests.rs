@@ -24,7 +24,7 @@ fn an_unknown_command_and_a_wrong_number_of_arguments_are_refused() {
 }
 
 #[test]
-fn a_key_of_another_type_is_refused() {
+fn a_key_of_another_type_is_rejected() {
     let (mut keyspace, _) = keyspace();
     keyspace.call(&["HSET", "hash", "f", "v"]).unwrap();
     keyspace.call(&["ZADD", "set", "1", "m"]).unwrap();
@@ -40,7 +40,7 @@ fn a_key_of_another_type_is_refused() {
 }
 
 #[test]
-fn an_emptied_key_is_gone() {
+fn a_key_whose_value_becomes_empty_is_deleted() {
     let (mut keyspace, _) = keyspace();
     keyspace.call(&["HSET", "hash", "f", "v"]).unwrap();
     keyspace.call(&["ZADD", "set", "1", "m"]).unwrap();
@@ -51,7 +51,7 @@ fn an_emptied_key_is_gone() {
 }
 
 #[test]
-fn a_key_is_gone_after_its_time_unless_it_was_made_to_stay() {
+fn a_key_expires_unless_its_expiry_was_removed() {
     let (mut keyspace, clock) = keyspace();
     for key in ["goes", "stays"] {
         keyspace.call(&["HSET", key, "f", "v"]).unwrap();
@@ -65,7 +65,7 @@ fn a_key_is_gone_after_its_time_unless_it_was_made_to_stay() {
 }
 
 #[test]
-fn a_member_given_another_score_moves_in_the_order() {
+fn a_member_with_a_new_score_moves_in_the_order() {
     let (mut keyspace, _) = keyspace();
     keyspace.call(&["ZADD", "set", "1", "a", "2", "b"]).unwrap();
     keyspace.call(&["ZADD", "set", "3", "a"]).unwrap();

@@ -115,7 +115,7 @@ async fn codes_are_reset_on_the_command_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_codes_are_required_scopes_are_withheld_until_they_are_enabled() {
+async fn required_codes_withhold_scopes_until_they_are_enabled() {
     for scene in Scene::all(&[("FIRSTCOME_ACCOUNTS_TOTP_REQUIRED", "true")]).await {
         account(&scene.service, "ada", &["campaign:read"]).await;
         account(&scene.service, "bob", &[]).await;
