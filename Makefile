@@ -71,12 +71,10 @@ structure: ## Write the tables of imports in docs/architecture.md anew
 	  architecture::the_tables_of_imports
 
 .PHONY: openapi
-openapi: ## Write openapi/openapi.json and openapi/asyncapi.json anew
+openapi: ## Write openapi/openapi.json anew
 	mkdir -p openapi
-	for document in openapi asyncapi; do \
-	  cargo run --quiet --locked -- $$document >openapi/$$document.json.new; \
-	  mv openapi/$$document.json.new openapi/$$document.json; \
-	done
+	cargo run --quiet --locked -- openapi >openapi/openapi.json.new
+	mv openapi/openapi.json.new openapi/openapi.json
 
 .PHONY: schema
 schema: ## Write docs/schema.md anew: the entity diagram of the tables

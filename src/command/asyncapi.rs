@@ -4,6 +4,6 @@ use std::process::ExitCode;
 
 /// Prints the AsyncAPI document.
 pub fn run() -> anyhow::Result<ExitCode> {
-    super::print(&crate::events::asyncapi::document())?;
+    super::print(crate::events::asyncapi::document())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,5 @@
-//! `doctor`: asks the real parts for the settings that silently lose data, and says what to change. What
-//! a setting means is in `doctor`; a part that cannot be asked is a finding, and the others are examined.
+//! `doctor`: reads the settings of the real parts that can silently lose data, and reports what to change.
+//! `operate::doctor` judges them. An unreachable part is a finding, and the others are still examined.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ use crate::parts::broker::PublishError;
 use crate::parts::broker::kafka::Kafka;
 use crate::runtime::clock::Clock;
 
-/// Examines the configured parts; non-zero when something must be changed.
+/// Examines the configured parts. The exit code is non-zero if something must be changed.
 pub async fn run(config: &Config, form: Form) -> anyhow::Result<ExitCode> {
     let mut findings = Vec::new();
     let mut readings = Vec::new();
@@ -35,12 +35,12 @@ pub async fn run(config: &Config, form: Form) -> anyhow::Result<ExitCode> {
     let embedded = config.embedded_parts();
     match form {
         Form::Json => {
-            let told = json!({ "sound": sound, "embedded": embedded, "findings": findings });
-            super::print(&serde_json::to_string_pretty(&told)?)?;
+            let report = json!({ "sound": sound, "embedded": embedded, "findings": findings });
+            super::print(&serde_json::to_string_pretty(&report)?)?;
         }
         Form::Table => {
             for part in embedded {
-                super::print(&format!("--   {part} is embedded: for trying out only"))?;
+                super::print(&format!("--   {part} is embedded: for trials only"))?;
             }
             for found in &findings {
                 super::print(&found.line())?;
@@ -54,7 +54,7 @@ pub async fn run(config: &Config, form: Form) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// On embedded parts, at an address that nobody else reaches, simulated payments are what one tries.
+/// Simulated payments are accepted with all parts embedded, on a loopback address.
 fn payments(config: &Config) -> Option<Finding> {
     let is_tried = config.embedded_parts().len() == 3 && config.http.listen.ip().is_loopback();
     let simulates = match config.payment.provider {
@@ -81,11 +81,11 @@ async fn mysql(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<V
         }
     }
     let asked = Clock::System.now();
-    let told = store.time().await?;
+    let time = store.time().await?;
     readings.push(Reading {
         part: "mysql",
         asked,
-        told,
+        time,
         answered: Clock::System.now(),
     });
     let url = config.database.url.as_ref();
@@ -106,7 +106,7 @@ async fn redis(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<V
         settings.insert("redis_version".to_owned(), version);
     }
     for name in doctor::REDIS_NAMES {
-        // Hosted servers often refuse CONFIG: then a setting is unknown, and the rest is still told.
+        // Hosted servers often refuse CONFIG: then the setting is unknown.
         if let Ok(Some(value)) = gate.server_setting(name).await {
             settings.insert(name.to_owned(), value);
         }
@@ -116,11 +116,11 @@ async fn redis(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<V
         settings.insert("used_memory_percent".to_owned(), percent);
     }
     let asked = Clock::System.now();
-    for told in gate.server_times().await? {
+    for time in gate.server_times().await? {
         readings.push(Reading {
             part: "redis",
             asked,
-            told,
+            time,
             answered: Clock::System.now(),
         });
     }

@@ -1,5 +1,5 @@
-//! What a setting of a real part means for what is kept: values in, findings out. Pure: it asks nobody;
-//! who asks the parts is `command::doctor`.
+//! Which settings of the real parts can lose data: values in, findings out. Pure: `command::doctor` reads the
+//! settings.
 
 mod clocks;
 mod kafka;
@@ -15,33 +15,33 @@ pub use self::kafka::{Creation, Topic, missing_topic, topic};
 pub use self::mysql::{NAMES as MYSQL_NAMES, SESSION_NAMES as MYSQL_SESSION_NAMES, mysql};
 pub use self::redis::{NAMES as REDIS_NAMES, redis};
 
-/// Settings of a part by name, as the part tells them.
+/// Settings of a part by name, as the part reports them.
 pub type Settings = BTreeMap<String, String>;
 
 /// How a setting is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// As it should be.
+    /// Correct.
     Ok,
-    /// Nothing is lost by it, but something is worse than it need be.
+    /// Loses nothing, but costs speed, availability or safety.
     Warn,
-    /// Loses what was answered yes, or keeps it from arriving.
+    /// Loses accepted participations, or prevents their publication.
     Bad,
 }
 
-/// What was found out about one setting.
+/// The judgement of one setting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// `mysql`, `redis`, `kafka`, `clock` or `payment`.
     pub part: &'static str,
-    /// Its name where it is set.
+    /// Its name in the configuration of the part.
     pub setting: String,
-    /// What the part said.
+    /// Its value.
     pub value: String,
     /// The judgement.
     pub level: Level,
-    /// What to change, and why; none where nothing need be.
+    /// What to change, and why; none: nothing.
     pub advice: Option<String>,
 }
 
@@ -58,21 +58,17 @@ impl Finding {
         }
     }
 
-    /// Whether a part is talked to in a way that nobody between can read; `with` says what hides it.
+    /// Whether the connection to a part is encrypted; `with` names the encryption.
     #[must_use]
     pub fn encryption(part: &'static str, with: Option<&str>, place: &str) -> Self {
         let is_local = ["127.0.0.1", "localhost", "[::1]"];
         let is_local = is_local.iter().any(|local| place.contains(local));
-        let advice = "nobody between should read or change it: docs/tls.md says how to encrypt it";
-        let verdict = if with.is_some() || is_local {
-            Verdict::Good
-        } else {
-            Verdict::Warn(advice)
-        };
+        let advice = "encrypt the connection: docs/tls.md explains how";
+        let verdict = good_if(with.is_some() || is_local, Verdict::Warn(advice));
         finding(part, "encryption", with.unwrap_or("none"), verdict)
     }
 
-    /// The simulated payment provider sells where the service is not just being tried.
+    /// The simulated payment provider is enabled outside of a trial installation.
     #[must_use]
     pub fn simulated_payments() -> Self {
         let advice = "unset payment.allow_simulated: whoever confirms a reservation pays nothing";
@@ -99,7 +95,7 @@ impl Finding {
     }
 }
 
-/// A judgement, with what to do and why.
+/// A judgement, with the change to make and the reason.
 #[derive(Clone, Copy)]
 enum Verdict {
     Good,
@@ -122,7 +118,12 @@ fn finding(part: &'static str, setting: &str, value: &str, verdict: Verdict) -> 
     }
 }
 
-/// Judges one setting; one that the part does not tell is said to be unknown.
+/// Good if the condition holds; otherwise the other verdict.
+const fn good_if(is_good: bool, otherwise: Verdict) -> Verdict {
+    if is_good { Verdict::Good } else { otherwise }
+}
+
+/// Judges one setting. If the part does not report it, its value is unknown.
 fn judged(
     part: &'static str,
     settings: &Settings,
@@ -135,12 +136,12 @@ fn judged(
             part,
             name,
             "unknown",
-            Verdict::Warn("it cannot be asked for here: look it up where it is set"),
+            Verdict::Warn("the part does not report it: check it in its configuration"),
         ),
     }
 }
 
-/// The first number of a version, and the second.
+/// The first two numbers of a version.
 fn version(text: &str) -> (u32, u32) {
     let mut numbers = text
         .split(|letter: char| !letter.is_ascii_digit())
@@ -154,13 +155,19 @@ fn settings(pairs: &[(&str, &str)]) -> Settings {
     pairs.iter().map(owned).collect()
 }
 
-/// The level of each setting that is not as it should be.
+/// The name and the level of each setting that is not correct.
 #[cfg(test)]
-fn complaints(findings: &[Finding]) -> Vec<(&str, Level)> {
-    let wrong = findings.iter().filter(|found| found.level != Level::Ok);
-    wrong
-        .map(|found| (found.setting.as_str(), found.level))
-        .collect()
+fn complaints(findings: Vec<Finding>) -> Vec<(String, Level)> {
+    let wrong = findings
+        .into_iter()
+        .filter(|found| found.level != Level::Ok);
+    wrong.map(|found| (found.setting, found.level)).collect()
+}
+
+/// Correct settings with some changed.
+#[cfg(test)]
+fn changed(correct: &[(&str, &str)], changed: &[(&str, &str)]) -> Settings {
+    settings(&[correct, changed].concat())
 }
 
 #[cfg(test)]

@@ -19,33 +19,33 @@ use crate::runtime::supervisor::{Spawner, Stage};
 /// Batches calls of the gate.
 #[derive(Clone)]
 pub struct AdmissionBatcher {
-    lanes: Lanes<AdmissionRequest>,
+    batchers: Lanes<AdmissionRequest>,
     waits: Histogram,
 }
 
-/// The gate's answer, and the deadline of its commit.
+/// The gate's answer, and the deadline of the commit.
 #[derive(Debug)]
 pub struct AdmissionAnswer {
     /// The answer.
     pub admission: Admission,
-    /// When the gate was asked, by this process's monotonic clock.
+    /// Time of the request to the gate, by this process's monotonic clock.
     pub asked_at: Instant,
-    /// End of the lease by this process's monotonic clock, counted from before the gate was asked, so
-    /// that it is never later than the gate's own. Clocks that jump do not matter to it.
+    /// End of the lease by this process's monotonic clock, counted from before the request, so that it is never
+    /// later than the gate's own. Adjusted clocks do not affect it.
     pub lease_deadline: Instant,
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AdmissionError {
-    /// The queue is full; nothing was taken.
+    /// The queue is full; nothing was reserved.
     #[error("the gate's queue is full")]
     Full,
-    /// The gate could not be asked; a lease may be held.
+    /// The request to the gate failed; there may be a lease.
     #[error("ask the gate for a batch")]
     Gate(#[source] Arc<GateError>),
     /// The batcher stopped before it answered.
-    #[error("await the gate's answer: the batcher stopped")]
+    #[error("wait for the gate: the batcher stopped")]
     Stopped,
 }
 
@@ -63,15 +63,15 @@ impl AdmissionBatcher {
         config: LaneConfig,
         lease: Duration,
     ) -> Self {
-        let lanes = Lanes::start(
+        let batchers = Lanes::start(
             spawner,
-            "admission.lane",
+            "admission.batch",
             Stage::Admission,
             config,
-            move |batch| ask_for_all(Arc::clone(&gate), lease, batch),
+            move |batch| admit_all(Arc::clone(&gate), lease, batch),
         );
         Self {
-            lanes,
+            batchers,
             waits: Histogram::new(WAIT_BUCKETS),
         }
     }
@@ -81,7 +81,7 @@ impl AdmissionBatcher {
         registry.add(&metric::ADMISSION_SECONDS, self.waits.clone());
     }
 
-    /// Asks for one entrant and waits for the answer.
+    /// Requests the admission of one entrant, and waits for the answer.
     pub async fn ask(
         &self,
         campaign: CampaignId,
@@ -89,7 +89,7 @@ impl AdmissionBatcher {
     ) -> Result<AdmissionAnswer, AdmissionError> {
         let asked_at = Instant::now();
         let (reply, answer) = oneshot::channel();
-        self.lanes
+        self.batchers
             .offer(
                 campaign,
                 AdmissionRequest {
@@ -107,33 +107,33 @@ impl AdmissionBatcher {
     }
 }
 
-async fn ask_for_all(gate: Arc<dyn Gate>, lease: Duration, batch: Vec<AdmissionRequest>) {
+async fn admit_all(gate: Arc<dyn Gate>, lease: Duration, batch: Vec<AdmissionRequest>) {
     let mut campaigns: HashMap<CampaignId, Vec<AdmissionRequest>> = HashMap::new();
-    for asking in batch {
-        campaigns.entry(asking.campaign).or_default().push(asking);
+    for request in batch {
+        campaigns.entry(request.campaign).or_default().push(request);
     }
     let calls = campaigns
         .into_iter()
-        .map(|(campaign, group)| ask_for_group(gate.as_ref(), lease, campaign, group));
+        .map(|(campaign, group)| admit_group(gate.as_ref(), lease, campaign, group));
     join_all(calls).await;
 }
 
-async fn ask_for_group(
+async fn admit_group(
     gate: &dyn Gate,
     lease: Duration,
     campaign: CampaignId,
     group: Vec<AdmissionRequest>,
 ) {
-    let entrants: Vec<Entrant> = group.iter().map(|asking| asking.entrant).collect();
+    let entrants: Vec<Entrant> = group.iter().map(|request| request.entrant).collect();
     let asked_at = Instant::now();
     let lease_deadline = asked_at + lease;
     let answer_of_gate = gate.admit(campaign, &entrants, lease).await;
-    tracing::debug!(entrants = entrants.len(), took = ?asked_at.elapsed(), "gate asked");
+    tracing::debug!(entrants = entrants.len(), took = ?asked_at.elapsed(), "gate answered");
     match answer_of_gate {
         Ok(admissions) if admissions.len() == group.len() => {
-            for (asking, admission) in group.into_iter().zip(admissions) {
+            for (request, admission) in group.into_iter().zip(admissions) {
                 answer(
-                    asking,
+                    request,
                     Ok(AdmissionAnswer {
                         admission,
                         asked_at,
@@ -143,12 +143,12 @@ async fn ask_for_group(
             }
         }
         Ok(admissions) => {
-            let odd = GateError::Protocol(format!(
+            let error = GateError::Protocol(format!(
                 "{} answers to {} entrants",
                 admissions.len(),
                 group.len()
             ));
-            answer_all(group, odd);
+            answer_all(group, error);
         }
         Err(error) => answer_all(group, error),
     }
@@ -164,12 +164,12 @@ fn answer_all(group: Vec<AdmissionRequest>, error: GateError) {
         );
     }
     let error = Arc::new(error);
-    for asking in group {
-        answer(asking, Err(AdmissionError::Gate(Arc::clone(&error))));
+    for request in group {
+        answer(request, Err(AdmissionError::Gate(Arc::clone(&error))));
     }
 }
 
-/// The caller may have gone; then the sweeper ends its lease.
-fn answer(asking: AdmissionRequest, answer: Result<AdmissionAnswer, AdmissionError>) {
-    drop(asking.reply.send(answer));
+/// The caller may be disconnected; then the sweeper ends its lease.
+fn answer(request: AdmissionRequest, answer: Result<AdmissionAnswer, AdmissionError>) {
+    drop(request.reply.send(answer));
 }

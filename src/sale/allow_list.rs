@@ -1,9 +1,8 @@
-//! Lists of those who may take part in a campaign: read from a file, put in force whole, asked, and cleared
-//! away. A campaign without a list costs nothing here. A list that is in force never changes, so what was once
-//! found of a user in it stays right for as long as the campaign names that list.
+//! Allow lists: the users who may participate in a campaign. A list is imported from a file, enforced as a whole,
+//! read, and deleted after it is replaced. A campaign without a list costs nothing here. An enforced list never
+//! changes, so a cached answer stays correct as long as the campaign has that list.
 //!
-//! The store is the truth. Users are looked for there many at a time, by one worker for each lane, so that a
-//! rush takes a few connections and not one for each of those who come; what was found is kept, up to a bound.
+//! The store is authoritative. Batchers look users up, so a rush of users needs a few connections, not one per user.
 
 mod import;
 mod lines;
@@ -44,16 +43,16 @@ settings! {
         waiting_max: usize = 4_096, in 1..=1_000_000;
     }
     beside {
-        /// How long the next piece of a file may take to come: `http.body_timeout`.
+        /// Longest wait for the next part of a file: `http.body_timeout`.
         piece_timeout: Duration = Duration::from_secs(5);
-        /// How long a replaced list is kept: longer than a replica may still use it.
+        /// How long a replaced list is kept: longer than replicas may still use it.
         grace: Duration = Duration::from_secs(60);
     }
 }
 
-/// Workers that look users up.
-const LANES: usize = 2;
-/// Users looked for in one statement.
+/// Batchers that look users up.
+const BATCHERS: usize = 2;
+/// Users looked up in one statement.
 const LOOKUP_ROWS_MAX: usize = 256;
 
 /// Why a list was not replaced or removed.
@@ -62,38 +61,38 @@ pub enum AllowListError {
     /// There is no such campaign.
     #[error("find the campaign")]
     Unknown,
-    /// It is archived, and stays as it is.
+    /// The campaign is archived, and cannot be changed.
     #[error("the campaign is archived")]
     Archived,
     /// The campaign has no list.
     #[error("find the campaign's list")]
     NoList,
-    /// As many imports are under way as may be.
-    #[error("too many imports are under way")]
+    /// The maximum number of imports is running.
+    #[error("too many imports are running")]
     Busy,
     /// A line of the file cannot be read.
     #[error("read the file: line {}", .0.line)]
     Line(BadLine),
-    /// The file names nobody.
-    #[error("read the file: it names nobody")]
+    /// The file has no users.
+    #[error("read the file: it has no users")]
     Empty,
-    /// The file has more lines than are read.
+    /// The file has too many lines.
     #[error("read the file: it has more than {0} lines")]
     TooMany(u64),
-    /// The file did not come whole.
+    /// The upload ended early.
     #[error("read the file")]
     Cut(#[source] std::io::Error),
-    /// The next piece of the file did not come in time.
-    #[error("read the file: it did not come in time")]
+    /// The upload was too slow.
+    #[error("read the file: the upload is too slow")]
     Slow,
     /// Another import of the same list began meanwhile, or the list was removed.
-    #[error("another import of the list was begun meanwhile")]
+    #[error("another import of the list began meanwhile")]
     Superseded,
-    /// The store failed. Whether the list is in force is told by asking.
+    /// The store failed. Read the list to learn whether it is enforced.
     #[error("write the list")]
     Store(#[from] StoreError),
     /// The service stops.
-    #[error("bring the import to its end")]
+    #[error("finish the import: the service stops")]
     Stopped,
 }
 
@@ -104,11 +103,11 @@ pub enum LookupError {
     #[error("the queue for reading the list is full")]
     Full,
     /// The store did not answer.
-    #[error("look at the list")]
+    #[error("read the list")]
     Unavailable,
 }
 
-struct Asking {
+struct LookupRequest {
     list: AllowListId,
     user: UserId,
     reply: oneshot::Sender<Option<bool>>,
@@ -123,15 +122,15 @@ pub struct AllowLists {
     catalogue: Catalogue,
     spawner: Spawner,
     config: AllowListConfig,
-    seats: Arc<Semaphore>,
+    imports: Arc<Semaphore>,
     answers: Answers,
-    lanes: Lanes<Asking>,
-    /// Said when a list is over.
-    over: Arc<Notify>,
+    batchers: Lanes<LookupRequest>,
+    /// Notified when a list is replaced or removed.
+    ended: Arc<Notify>,
 }
 
 impl AllowLists {
-    /// Starts to answer who is in which list, and to clear away those that are over.
+    /// Starts the lookups, and the deletion of replaced lists.
     #[must_use]
     pub fn start(
         spawner: &Spawner,
@@ -140,32 +139,32 @@ impl AllowLists {
         config: AllowListConfig,
     ) -> Self {
         let answers = Answers::new(config.answers_max);
-        let over = Arc::new(Notify::new());
-        let lanes = LaneConfig {
-            count: LANES,
+        let ended = Arc::new(Notify::new());
+        let bounds = LaneConfig {
+            count: BATCHERS,
             capacity: config.waiting_max,
             batch_max: LOOKUP_ROWS_MAX,
             wait_max: Duration::ZERO,
             pace: Duration::ZERO,
         };
-        let (looked_at, kept) = (store.clone(), answers.clone());
-        let lanes = Lanes::start(
+        let parts = (store.clone(), answers.clone());
+        let batchers = Lanes::start(
             spawner,
-            "allow_list.lane",
+            "allow_list.batch",
             Stage::Admission,
-            lanes,
-            move |batch| look_for_all(looked_at.clone(), kept.clone(), batch),
+            bounds,
+            move |batch| look_up_all(parts.clone(), batch),
         );
-        sweep::start(spawner, store.clone(), config.grace, Arc::clone(&over));
+        sweep::start(spawner, store.clone(), config.grace, Arc::clone(&ended));
         Self {
             store,
             catalogue,
             spawner: spawner.clone(),
-            seats: Arc::new(Semaphore::new(config.imports_max)),
+            imports: Arc::new(Semaphore::new(config.imports_max)),
             config,
             answers,
-            lanes,
-            over,
+            batchers,
+            ended,
         }
     }
 
@@ -180,14 +179,14 @@ impl AllowLists {
             return Ok(known);
         }
         let (reply, answer) = oneshot::channel();
-        let asking = Asking { list, user, reply };
-        let queued = self.lanes.offer(campaign, asking);
+        let request = LookupRequest { list, user, reply };
+        let queued = self.batchers.offer(campaign, request);
         queued.map_err(|_| LookupError::Full)?;
         answer.await.ok().flatten().ok_or(LookupError::Unavailable)
     }
 
-    /// The list of a campaign that is in force.
-    pub async fn of(&self, campaign: CampaignId) -> Result<AllowList, AllowListError> {
+    /// The enforced list of a campaign.
+    pub async fn enforced(&self, campaign: CampaignId) -> Result<AllowList, AllowListError> {
         if self.store.campaign(campaign).await?.is_none() {
             return Err(AllowListError::Unknown);
         }
@@ -195,7 +194,7 @@ impl AllowLists {
         list.ok_or(AllowListError::NoList)
     }
 
-    /// Takes a campaign's list away: it is open to everybody again.
+    /// Removes a campaign's list: the campaign is open to everybody again.
     pub async fn remove(&self, campaign: CampaignId, by: &Origin) -> Result<(), AllowListError> {
         self.changeable(campaign).await?;
         let removed = self.store.remove_allow_list(campaign, by).await;
@@ -215,20 +214,20 @@ impl AllowLists {
         }
     }
 
-    /// Every replica goes by what the campaign names now, and what it named before can go.
+    /// Notifies the replicas, and the deletion of the previous list.
     async fn changed(&self, campaign: CampaignId) {
         self.catalogue.invalidate(campaign).await;
-        self.over.notify_one();
+        self.ended.notify_one();
     }
 }
 
-async fn look_for_all(store: Store, answers: Answers, batch: Vec<Asking>) {
-    let mut lists: HashMap<AllowListId, Vec<Asking>> = HashMap::new();
-    for asking in batch {
-        lists.entry(asking.list).or_default().push(asking);
+async fn look_up_all((store, answers): (Store, Answers), batch: Vec<LookupRequest>) {
+    let mut lists: HashMap<AllowListId, Vec<LookupRequest>> = HashMap::new();
+    for request in batch {
+        lists.entry(request.list).or_default().push(request);
     }
     for (list, group) in lists {
-        let users: Vec<UserId> = group.iter().map(|asking| asking.user).collect();
+        let users: Vec<UserId> = group.iter().map(|request| request.user).collect();
         let found = store.allowed(list, &users).await;
         let found: Option<HashSet<UserId>> = match found {
             Ok(found) => Some(found.into_iter().collect()),
@@ -236,18 +235,18 @@ async fn look_for_all(store: Store, answers: Answers, batch: Vec<Asking>) {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     users = users.len(),
-                    "a list was not looked at"
+                    "users were not looked up in an allow list"
                 );
                 None
             }
         };
-        for asking in group {
-            let is_in = found.as_ref().map(|found| found.contains(&asking.user));
+        for request in group {
+            let is_in = found.as_ref().map(|found| found.contains(&request.user));
             if let Some(is_in) = is_in {
-                answers.insert((list, asking.user), is_in);
+                answers.insert((list, request.user), is_in);
             }
-            // Who asked may have gone.
-            asking.reply.send(is_in).ok();
+            // The caller may be disconnected.
+            request.reply.send(is_in).ok();
         }
     }
 }

@@ -1,6 +1,5 @@
-//! The catalogue: a bounded local cache of campaigns, so that a rush costs the database nothing. When a campaign
-//! is missing, one caller fetches it and the rest wait. An entry may be as old as the bound; the gate and the
-//! store decide.
+//! The catalogue: a bounded local cache of campaigns, so that a rush does not load the database. One caller fetches a
+//! missing campaign, and the others wait. Entries have a maximum age; the gate and the store decide.
 
 mod changed_campaigns;
 mod read_view;
@@ -24,7 +23,7 @@ use crate::parts::store::{CampaignFilter, Store, StoreError};
 pub struct CatalogueConfig {
     /// Campaigns kept.
     pub campaigns_max: u64,
-    /// How old an entry may become.
+    /// Maximum age of an entry.
     pub age_max: Duration,
 }
 
@@ -45,7 +44,7 @@ pub struct Catalogue {
     sold_out: Cache<CampaignId, ()>,
     read_view: ReadView,
     changed: Arc<ChangedCampaigns>,
-    /// Campaigns changed here, for the other replicas; it may be full.
+    /// Campaigns changed here, to notify the other replicas; bounded.
     replicas: Option<mpsc::Sender<CampaignId>>,
 }
 
@@ -121,8 +120,8 @@ impl Catalogue {
         self.changed.add(id);
     }
 
-    /// Waits for campaigns that were changed, here or on another replica, and takes them. For one task: a campaign
-    /// is returned once.
+    /// Waits for changed campaigns, of this or another replica, and takes them. For one task: each change is returned
+    /// once.
     pub async fn take_changed(&self) -> HashSet<CampaignId> {
         self.changed.take().await
     }

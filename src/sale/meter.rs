@@ -1,5 +1,5 @@
-//! The meter: what this replica answered, per campaign: the last seconds for the live view, and the
-//! refusals until they are written to the store in batches.
+//! Counts the answers of this replica by campaign: those of the last seconds for the live view, and the rejections until
+//! they are written to the store in batches.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,9 +11,9 @@ use crate::domain::{CampaignId, Instant, Refusal};
 use crate::parts::store::TallyRow;
 use crate::runtime::clock::Clock;
 
-/// How far back the live view looks.
+/// Seconds that the live view shows.
 const WINDOW_SECONDS: i64 = 5;
-/// One more, for the second that is not over.
+/// One more, for the current second.
 const SLOTS: usize = 6;
 
 /// Counts answers.
@@ -36,12 +36,12 @@ struct Second {
     latency: Duration,
 }
 
-/// What was answered for a campaign in five full seconds.
+/// The answers of a campaign in five full seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recent {
     /// Answers.
     pub processed: u64,
-    /// The time they took, added up.
+    /// The sum of their latencies.
     pub took: Duration,
 }
 
@@ -71,7 +71,7 @@ const fn exact(count: u64) -> f64 {
 }
 
 impl Meter {
-    /// A meter that has counted nothing.
+    /// A meter without counts.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self {
@@ -80,7 +80,7 @@ impl Meter {
         }
     }
 
-    /// Counts an answer, and its refusal if it was one.
+    /// Counts an answer, and its rejection if it is one.
     pub fn count(&self, campaign: CampaignId, latency: Duration, refusal: Option<&Refusal>) {
         let now = self.clock.now();
         let second = now.timestamp();
@@ -106,7 +106,7 @@ impl Meter {
         }
     }
 
-    /// What was answered here in the last five full seconds.
+    /// The answers of this replica in the last five full seconds.
     #[must_use]
     pub fn recent(&self, campaign: CampaignId) -> Recent {
         let now = self.clock.now().timestamp();
@@ -115,8 +115,8 @@ impl Meter {
         slots.map_or_else(Recent::default, |slots| sum(slots, now))
     }
 
-    /// The campaigns for which something was answered here in the last five full seconds, and what. Those
-    /// that nobody asks for any more are forgotten.
+    /// The campaigns with answers of this replica in the last five full seconds. Drops the counts of inactive
+    /// campaigns.
     #[must_use]
     pub fn active(&self) -> Vec<(CampaignId, Recent)> {
         let now = self.clock.now().timestamp();
@@ -131,7 +131,7 @@ impl Meter {
         recent.filter(|(_, recent)| recent.processed > 0).collect()
     }
 
-    /// Refusals of a campaign that are not yet in the store, by reason.
+    /// Rejections of a campaign that are not in the store yet, by reason.
     #[must_use]
     pub fn unwritten(&self, campaign: CampaignId) -> HashMap<&'static str, u64> {
         let mut reasons = HashMap::new();
@@ -143,7 +143,7 @@ impl Meter {
         reasons
     }
 
-    /// Takes the refusals counted so far, to write them.
+    /// Takes the counted rejections, to write them.
     #[must_use]
     pub fn take(&self) -> Vec<TallyRow> {
         let taken = std::mem::take(&mut self.counts().refusals);
@@ -158,7 +158,7 @@ impl Meter {
             .collect()
     }
 
-    /// Gives back what could not be written.
+    /// Returns rejections that could not be written.
     pub fn give_back(&self, rows: Vec<TallyRow>) {
         let mut counts = self.counts();
         for row in rows {
@@ -174,7 +174,7 @@ impl Meter {
     }
 }
 
-/// What these seconds come to, of the five before `now`.
+/// The sum of the five seconds before `now`.
 fn sum(slots: &[Second; SLOTS], now: i64) -> Recent {
     let fresh = slots
         .iter()
@@ -207,6 +207,9 @@ mod tests {
         assert!((recent.tps() - 0.4).abs() < 1e-9);
         clock.advance(Duration::from_secs(5));
         assert_eq!(meter.active(), []);
-        assert!(meter.counts().seconds.is_empty(), "and is forgotten");
+        assert!(
+            meter.counts().seconds.is_empty(),
+            "inactive campaigns are dropped"
+        );
     }
 }

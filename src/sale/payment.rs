@@ -1,12 +1,10 @@
-//! Whether a reservation can be paid for: the seam to a payment provider, and the one in this tree, which
-//! moves no money.
+//! The interface to a payment provider, and the simulated provider, which moves no money.
 //!
-//! A provider is asked to *authorise* before a confirmation is committed, and told to *void* what was
-//! authorised for a confirmation that did not come about, if the provider named the payment itself. One that the
-//! payer named may be what another participation is being paid with, so it is voided only by the participation that
-//! it was recorded for. Between the two anything may die: an
-//! authorisation without a confirmation has to lapse by itself, as it does with every card scheme. To
-//! capture is for whoever consumes the `confirmed` event.
+//! Before a confirmation is committed, the provider *authorises* the payment. If the confirmation then fails, and the
+//! provider chose the reference of the payment, the payment is *voided*. A reference chosen by the payer may belong to
+//! the payment of another participation, so only the participation that it was recorded for voids it. The process can
+//! die between the two steps: an authorisation without a confirmation must expire by itself, as with every card
+//! scheme. The consumer of the `confirmed` event captures the payment.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,26 +13,26 @@ use async_trait::async_trait;
 
 use crate::domain::{ParticipationId, UserId};
 
-/// What is to be paid.
+/// A payment to authorise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charge {
-    /// For what. A provider asked twice for the same one authorises once.
+    /// The participation. For repeated requests with the same one, the provider authorises once.
     pub participation: ParticipationId,
-    /// By whom.
+    /// The payer.
     pub user: UserId,
-    /// How much, in the smallest unit of the currency.
+    /// The amount, in the smallest unit of the currency.
     pub amount: u64,
-    /// What the client was given by the provider for it, if anything.
+    /// The reference that the provider gave to the client, if any.
     pub reference: Option<String>,
 }
 
-/// Why nothing was authorised.
+/// The payment was not authorised.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PaymentError {
-    /// The provider says no.
+    /// The provider declined it.
     #[error("authorise the payment: {0}")]
     Declined(String),
-    /// The provider says nothing.
+    /// The provider did not answer.
     #[error("reach the payment provider: {0}")]
     Unavailable(String),
 }
@@ -42,25 +40,25 @@ pub enum PaymentError {
 /// A payment provider.
 #[async_trait]
 pub trait Payability: Send + Sync + 'static {
-    /// Sees to it that the charge can be captured: the reference of the payment, which is the charge's where it
-    /// has one.
+    /// Authorises the charge, so that it can be captured. Returns the reference of the payment: the charge's, if it has
+    /// one.
     ///
-    /// The charge's reference comes from the client. The service makes sure that a reference pays for one
-    /// participation alone, and does not know for which one the payment was made. An implementation must ask the
+    /// The charge's reference comes from the client. The service ensures that a reference pays for only one
+    /// participation, but does not know for which one the payment was made. An implementation must ask the
     /// provider whether the payment of this reference was made for `participation`, by `user` and over `amount`, and
-    /// decline it otherwise. Without that check a stranger who knows a reference can pay with it.
+    /// decline it otherwise. Without this check, anyone who knows a reference can pay with it.
     async fn authorise(&self, charge: &Charge) -> Result<String, PaymentError>;
 
-    /// Lets go of an authorisation. One that is not known is passed over.
+    /// Voids an authorisation. An unknown one is ignored.
     async fn void(&self, reference: &str) -> Result<(), PaymentError>;
 }
 
-/// Says yes, unless the reference tells it otherwise: `declined…` is refused, `unavailable…` not
-/// answered, and `slow-MILLIS…` answered so late.
+/// Authorises every charge, except by reference: `declined…` is declined, `unavailable…` gets no answer, and
+/// `slow-MILLIS…` an answer after that time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Simulated;
 
-/// What the references begin with that the simulated provider makes itself. Clients name none of them.
+/// Prefix of the references made by the simulated provider. Clients cannot use them.
 pub const MADE_HERE: &str = "simulated-";
 
 const DECLINED: &str = "declined";
@@ -70,16 +68,16 @@ const SLOW: &str = "slow-";
 #[async_trait]
 impl Payability for Simulated {
     async fn authorise(&self, charge: &Charge) -> Result<String, PaymentError> {
-        let asked = charge.reference.as_deref().unwrap_or_default();
-        if asked.starts_with(DECLINED) {
+        let reference = charge.reference.as_deref().unwrap_or_default();
+        if reference.starts_with(DECLINED) {
             return Err(PaymentError::Declined("as the reference asks".to_owned()));
         }
-        if asked.starts_with(UNAVAILABLE) {
+        if reference.starts_with(UNAVAILABLE) {
             return Err(PaymentError::Unavailable(
                 "as the reference asks".to_owned(),
             ));
         }
-        if let Some(delay) = delay(asked) {
+        if let Some(delay) = delay(reference) {
             tokio::time::sleep(delay).await;
         }
         Ok(charge
@@ -89,7 +87,7 @@ impl Payability for Simulated {
     }
 
     async fn void(&self, reference: &str) -> Result<(), PaymentError> {
-        tracing::debug!(reference, "authorisation let go");
+        tracing::debug!(reference, "authorisation voided");
         Ok(())
     }
 }
@@ -112,7 +110,7 @@ mod tests {
 
     use super::*;
 
-    async fn asked(reference: Option<&str>) -> Result<String, PaymentError> {
+    async fn authorised(reference: Option<&str>) -> Result<String, PaymentError> {
         let charge = Charge {
             participation: ParticipationId(Uuid::nil()),
             user: UserId(1),
@@ -124,19 +122,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_simulated_provider_does_as_the_reference_asks() {
-        assert_eq!(asked(Some("pi_1")).await.unwrap(), "pi_1");
+        assert_eq!(authorised(Some("pi_1")).await.unwrap(), "pi_1");
         assert!(matches!(
-            asked(Some("declined-card")).await,
+            authorised(Some("declined-card")).await,
             Err(PaymentError::Declined(_))
         ));
         assert!(matches!(
-            asked(Some("unavailable")).await,
+            authorised(Some("unavailable")).await,
             Err(PaymentError::Unavailable(_))
         ));
         let began = tokio::time::Instant::now();
-        assert_eq!(asked(Some("slow-300-x")).await.unwrap(), "slow-300-x");
+        assert_eq!(authorised(Some("slow-300-x")).await.unwrap(), "slow-300-x");
         assert_eq!(began.elapsed(), Duration::from_millis(300));
-        // The same participation gets the same reference: asked twice, it pays once.
-        assert_eq!(asked(None).await, asked(None).await);
+        // The same participation gets the same reference: a repeated request pays once.
+        assert_eq!(authorised(None).await, authorised(None).await);
     }
 }

@@ -1,9 +1,9 @@
-//! Keeps the gate in step with the store: rebuilds what is missing or wrong, and sweeps the leases of
-//! those who died. The store is always right.
+//! Keeps the gate consistent with the store: rebuilds missing and wrong state, and sweeps the leases of killed
+//! processes. The store is authoritative.
 //!
-//! A rebuild raises the campaign's epoch first, which voids whatever any gate admitted before, then
-//! reads what is committed, then swaps it in. Whoever dies in between leaves a campaign whose gate is of
-//! an older epoch: the next request, or the next sweep, begins anew.
+//! A rebuild raises the campaign's epoch, which invalidates all earlier admissions; then it reads the committed
+//! participations, and replaces the gate's state. If the process dies in between, the gate has an older epoch, and the
+//! next request or the next sweep rebuilds it.
 
 mod drift;
 mod metrics;
@@ -26,41 +26,41 @@ use crate::parts::gate::{Configured, Footprint, Gate, GateError, GateState, Sett
 use crate::parts::store::{CampaignFilter, States, Store, StoreError};
 use crate::runtime::failpoint;
 
-/// Leases looked at in one go, per campaign.
+/// Leases of a campaign swept at a time.
 const SWEEP_BATCH: usize = 1_000;
 /// Campaigns read in one page.
 const PAGE: u64 = 500;
-/// Campaigns that are over, of which the gate is told in one sweep.
-const OVER_PAGE: u64 = 200;
-/// How long after a rebuild the next one of the same campaign begins, unless told otherwise.
+/// Ended campaigns whose gates are configured in one sweep.
+const ENDED_PAGE: u64 = 200;
+/// Default of the shortest interval between two rebuilds of a campaign.
 const REBUILD_INTERVAL: Duration = Duration::from_millis(500);
-/// Campaigns that are over which are remembered.
+/// Ended campaigns that are cached.
 const VOIDED_MAX: u64 = 10_000;
 
-/// Why the gate could not be brought into step.
+/// The gate could not be reconciled.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    /// The store could not be asked.
-    #[error("read what is committed")]
+    /// The store failed.
+    #[error("read the committed participations")]
     Store(#[from] StoreError),
-    /// The gate could not be asked.
-    #[error("bring the gate into step")]
+    /// The gate failed.
+    #[error("reconcile the gate")]
     Gate(#[from] GateError),
-    /// Some replica cannot reach the gate and serves the campaign by the database.
-    #[error("rebuild the gate: the campaign is served by the database")]
+    /// A replica that cannot reach the gate serves the campaign from the database.
+    #[error("rebuild the gate: the campaign is served from the database")]
     Closed,
 }
 
-/// Brings the gate into step with the store.
+/// Reconciles the gate with the store.
 #[derive(Clone)]
 pub struct Reconciler {
     store: Store,
     gate: Arc<dyn Gate>,
     flights: Arc<Mutex<HashMap<CampaignId, Arc<SingleFlight>>>>,
-    /// Returns that gates lacked when they were last compared with the store.
+    /// Returned units missing in the gates at the last comparison.
     lacking: Arc<Mutex<HashMap<CampaignId, u64>>>,
     rebuild_interval: Duration,
-    /// Campaigns that are over, of which nothing can be committed.
+    /// Ended campaigns in which nothing can be committed any more.
     voided: Cache<CampaignId, ()>,
     metrics: Metrics,
 }
@@ -80,21 +80,21 @@ impl Reconciler {
         }
     }
 
-    /// The same, with another time between two rebuilds of a campaign; none: one may follow the other.
+    /// Sets the shortest interval between two rebuilds of a campaign; zero: none.
     #[must_use]
     pub const fn with_rebuild_interval(mut self, interval: Duration) -> Self {
         self.rebuild_interval = interval;
         self
     }
 
-    /// What it counts.
+    /// The metrics.
     #[must_use]
     pub const fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// What the gate knows of a campaign, and the memory it takes, for people.
-    pub async fn look(
+    /// The gate's state of a campaign, and its memory, for display.
+    pub async fn inspect(
         &self,
         id: CampaignId,
     ) -> Result<(Option<GateState>, Footprint), ReconcileError> {
@@ -102,15 +102,15 @@ impl Reconciler {
         Ok((state, self.gate.footprint(id).await?))
     }
 
-    /// Whether the campaign was found to be served by the database a moment ago.
+    /// Whether the campaign was served from the database a moment ago.
     #[must_use]
     pub fn is_closed(&self, id: CampaignId) -> bool {
         let flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.get(&id).is_some_and(|flight| flight.is_closed())
     }
 
-    /// Tells the gate a campaign's settings, rebuilding its state when it has none, or when it has settings
-    /// that the store has lost.
+    /// Writes a campaign's settings to the gate. Rebuilds the gate if it has no state, or settings that the store has
+    /// lost.
     pub async fn configure(
         &self,
         campaign: &Campaign,
@@ -130,14 +130,14 @@ impl Reconciler {
         }
     }
 
-    /// Whether these settings, seen in the gate before, are newer than the store's: it was set back.
+    /// Whether these settings of the gate are newer than the store's, because the store was restored to an older copy.
     async fn has_lost(&self, id: CampaignId, seen: &Settings) -> Result<bool, StoreError> {
         let known = self.store.current_campaign(id).await?;
         Ok(known.is_some_and(|known| seen.is_newer_than(&Settings::from(&known))))
     }
 
-    /// Tells the gate the settings of every campaign that may take participations, and rebuilds what is
-    /// missing: at start, and after the gate was away. It waits for nobody's rebuild: there are other campaigns.
+    /// Writes the settings of all live campaigns to the gate, and rebuilds missing state: at start, and after an outage
+    /// of the gate. It does not wait for running rebuilds, which would delay other campaigns.
     pub async fn align(&self) -> Result<Aligned, ReconcileError> {
         let campaigns = self.live_campaigns().await?;
         let mut aligned = Aligned {
@@ -156,9 +156,9 @@ impl Reconciler {
         Ok(aligned)
     }
 
-    /// Ends leases that have run out: settled where the store has the participation, released where it
-    /// has not. A writer never commits after its lease, so the answer cannot change any more. Then
-    /// compares the gate with the store and rebuilds what disagrees.
+    /// Ends expired leases: settles them if the store has the participation, and releases them otherwise. No writer
+    /// commits after its lease, so this is final. Then compares the gate with the store, and rebuilds it if it has
+    /// drifted.
     pub async fn sweep(&self) -> Result<Swept, ReconcileError> {
         let mut swept = Swept::default();
         for campaign in self.live_campaigns().await? {
@@ -174,7 +174,7 @@ impl Reconciler {
         Ok(swept)
     }
 
-    /// How many leases had run out.
+    /// Returns the number of expired leases.
     async fn sweep_some(
         &self,
         campaign: CampaignId,
@@ -189,7 +189,7 @@ impl Reconciler {
         failpoint::point("sweep.asked");
         self.gate.settle(campaign, &committed).await?;
         failpoint::point("sweep.settled");
-        // By epoch: whoever was refused may have been admitted again under a newer one since.
+        // By epoch: a rejected participation may since be admitted again in a newer one.
         let mut lost: BTreeMap<u64, Vec<ParticipationId>> = BTreeMap::new();
         for lease in &expired {
             if !committed.contains(&lease.participation) {
@@ -206,18 +206,18 @@ impl Reconciler {
         Ok(expired.len())
     }
 
-    /// Configures the gates of campaigns that are over, in case the replica that ended them died first: their keys
-    /// expire from then on. Returns how many there were.
+    /// Configures the gates of ended campaigns, in case the replica that ended them died before it did: their keys
+    /// expire from then on. Returns their number.
     async fn expire_closed_campaigns(&self) -> Result<usize, ReconcileError> {
-        let over = self.store.over_in_gate(OVER_PAGE).await?;
-        let mut told = Vec::with_capacity(over.len());
+        let over = self.store.over_in_gate(ENDED_PAGE).await?;
+        let mut configured = Vec::with_capacity(over.len());
         for campaign in &over {
             if self.configure(campaign, Patience::None).await? == Renewed::InStep {
-                told.push(campaign.id);
+                configured.push(campaign.id);
             }
         }
-        self.store.note_gate_expires(&told).await?;
-        Ok(told.len())
+        self.store.note_gate_expires(&configured).await?;
+        Ok(configured.len())
     }
 
     pub(crate) async fn live_campaigns(&self) -> Result<Vec<Campaign>, StoreError> {
@@ -241,7 +241,7 @@ impl Reconciler {
 
     fn flight(&self, id: CampaignId) -> Arc<SingleFlight> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those nobody needs any more are dropped here, so that the map stays as small as the traffic.
+        // Drops unused ones, so that the size of the map is bounded by the traffic.
         flights.retain(|_, flight| Arc::strong_count(flight) > 1 || flight.is_closed());
         Arc::clone(flights.entry(id).or_default())
     }

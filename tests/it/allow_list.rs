@@ -109,7 +109,7 @@ async fn a_list_is_replaced_completely_and_the_old_one_is_deleted() {
         let bench = bench(&test).await;
         let campaign = open(&test.store).await.id;
         assert_eq!(bench.named(campaign).await, None);
-        let none = bench.lists.of(campaign).await;
+        let none = bench.lists.enforced(campaign).await;
         assert!(matches!(none, Err(AllowListError::NoList)));
 
         let file = format!("userId\n{}5\n5\n", lines(1..=35));
@@ -122,7 +122,7 @@ async fn a_list_is_replaced_completely_and_the_old_one_is_deleted() {
             bench.has(campaign, &[1, 35, 36, 1, 36]).await,
             [true, true, false, true, false]
         );
-        let list = bench.lists.of(campaign).await.unwrap();
+        let list = bench.lists.enforced(campaign).await.unwrap();
         assert_eq!((list.users, list.actor.as_str()), (35, "jwt:an admin"));
 
         assert_eq!(bench.replace(campaign, &lines(30..=60)).await.unwrap(), 31);

@@ -216,12 +216,3 @@ fn the_openapi_document_has_not_drifted() {
         "run `make openapi` and look at the difference"
     );
 }
-
-#[test]
-fn the_asyncapi_document_has_not_drifted() {
-    let written = fs::read_to_string(root().join("openapi/asyncapi.json")).unwrap();
-    assert!(
-        written.trim() == firstcome::events::asyncapi::document().trim(),
-        "run `make openapi` and look at the difference"
-    );
-}

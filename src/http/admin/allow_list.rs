@@ -130,7 +130,7 @@ impl AdminAllowListApi {
         id: Path<i64>,
     ) -> Result<Json<AllowListView>, Failure<Listing>> {
         let campaign = CampaignId(id.0);
-        let list = app.allow_lists.of(campaign).await?;
+        let list = app.allow_lists.enforced(campaign).await?;
         let may_see_actor = admin.scopes().has(Scope::AuditRead);
         let actor = may_see_actor.then(|| list.actor.clone());
         Ok(Json(AllowListView::of(&list, campaign, actor)))
@@ -158,7 +158,7 @@ impl AdminAllowListApi {
         let campaign = CampaignId(id.0);
         let known =
             user_id(user.0).ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))?;
-        let list = app.allow_lists.of(campaign).await?;
+        let list = app.allow_lists.enforced(campaign).await?;
         let found = app.store.allowed(list.id, &[known]).await?;
         let by = admin.origin(request);
         reads::record(&app, request, by, Read::AllowList(campaign, known)).await?;

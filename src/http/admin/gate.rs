@@ -94,7 +94,7 @@ impl AdminGateApi {
         id: Path<i64>,
     ) -> Result<Json<GateView>, Failure<Reading>> {
         let campaign = CampaignId(id.0);
-        let (state, footprint) = app.reconciler.look(campaign).await?;
+        let (state, footprint) = app.reconciler.inspect(campaign).await?;
         Ok(Json(GateView::of(&footprint, campaign, state.as_ref())))
     }
 }

@@ -1,38 +1,31 @@
-//! Clocks. Leases and windows are told by the parts' own, so nothing is lost when they differ; but a
-//! campaign then opens for some before it opens for others, and times in records do not compare.
+//! Clocks. Leases and windows use the clocks of the parts, so nothing is lost if clocks differ. But then a campaign
+//! does not open for everybody at the same time, and times in records cannot be compared.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Verdict::{Good, Warn};
-use super::{Finding, finding};
+use super::Verdict::Warn;
+use super::{Finding, finding, good_if};
 
-/// How far clocks may be apart.
+/// Largest accepted difference between clocks.
 const APART_MAX: TimeDelta = TimeDelta::seconds(1);
 
-/// What a part answered when it was asked for the time.
+/// One reading of the clock of a part.
 #[derive(Clone, Debug)]
 pub struct Reading {
     /// Which part.
     pub part: &'static str,
-    /// This process's time when it was asked.
+    /// This process's time before the request.
     pub asked: DateTime<Utc>,
     /// The part's time.
-    pub told: DateTime<Utc>,
-    /// This process's time when the answer was there.
+    pub time: DateTime<Utc>,
+    /// This process's time after the answer.
     pub answered: DateTime<Utc>,
 }
 
 impl Reading {
-    /// How far the part's clock is ahead of this process's, at least; the answer was given somewhere
-    /// between the question and its arrival.
+    /// The smallest possible lead of the part's clock: it was read between the request and the answer.
     fn ahead(&self) -> TimeDelta {
-        if self.told > self.answered {
-            self.told - self.answered
-        } else if self.told < self.asked {
-            self.told - self.asked
-        } else {
-            TimeDelta::zero()
-        }
+        self.time - self.time.clamp(self.asked, self.answered)
     }
 }
 
@@ -41,11 +34,8 @@ impl Reading {
 pub fn clocks(readings: &[Reading]) -> Vec<Finding> {
     let judge = |reading: &Reading| {
         let ahead = reading.ahead();
-        let verdict = if ahead.abs() > APART_MAX {
-            Warn("set both by NTP: campaigns open and close by several clocks")
-        } else {
-            Good
-        };
+        let advice = Warn("synchronise both with NTP: campaigns open and close by several clocks");
+        let verdict = good_if(ahead.abs() <= APART_MAX, advice);
         let seconds = ahead.as_seconds_f64();
         finding("clock", reading.part, &format!("{seconds:+.3} s"), verdict)
     };
@@ -59,12 +49,12 @@ mod tests {
     use super::super::Level;
     use super::{Reading, clocks};
 
-    fn judged(told_ms: i64, took_ms: i64) -> (Level, String) {
+    fn judged(ahead_ms: i64, took_ms: i64) -> (Level, String) {
         let asked = DateTime::UNIX_EPOCH;
         let reading = Reading {
             part: "mysql",
             asked,
-            told: asked + TimeDelta::milliseconds(told_ms),
+            time: asked + TimeDelta::milliseconds(ahead_ms),
             answered: asked + TimeDelta::milliseconds(took_ms),
         };
         let mut found = clocks(&[reading]);

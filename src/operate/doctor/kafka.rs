@@ -1,34 +1,34 @@
-//! Kafka: what an acknowledgement of a topic is worth, and how long its records stay.
+//! Kafka: the durability of acknowledged records, and their retention.
 
 use super::Verdict::{Bad, Good, Warn};
-use super::{Finding, Settings, Verdict, finding, judged};
+use super::{Finding, Settings, Verdict, finding, good_if, judged};
 
-/// An event with its headers stays below this: ids, a time and a trace, in JSON.
+/// Upper bound of the size of an event with its headers.
 const EVENT_BYTES_MAX: u64 = 4_096;
-/// A consumer that is restarted is back within this.
+/// Upper bound of the restart of a consumer.
 const RETENTION_MS_MIN: i64 = 60 * 60 * 1_000;
 
-/// A topic as the brokers tell of it.
+/// A topic as the brokers report it.
 #[derive(Clone, Debug, Default)]
 pub struct Topic {
     /// Its name.
     pub name: String,
     /// Copies of each record.
     pub replication: usize,
-    /// Its settings, the brokers' defaults included.
+    /// Its settings, including the brokers' defaults.
     pub settings: Settings,
 }
 
-/// What a missing topic comes to.
+/// Who creates a missing topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Creation {
-    /// It is made at the next start.
+    /// The service, at its next start.
     AtStart,
-    /// Somebody else has to.
+    /// An operator.
     Elsewhere,
 }
 
-/// What is said of a topic that is not there.
+/// The finding about a missing topic.
 #[must_use]
 pub fn missing_topic(name: &str, creation: Creation) -> Finding {
     let verdict = match creation {
@@ -38,15 +38,12 @@ pub fn missing_topic(name: &str, creation: Creation) -> Finding {
     finding("kafka", name, "missing", verdict)
 }
 
-/// Judges a topic; `batch_bytes_max` is how large a batch the producer may send.
+/// Judges a topic; `batch_bytes_max` is the largest batch of the producer.
 #[must_use]
 pub fn topic(topic: &Topic, batch_bytes_max: u32) -> Vec<Finding> {
     let copies = topic.replication;
-    let few = if copies < 3 {
-        Bad("use at least 3 replicas: one lost disk loses the topic with fewer")
-    } else {
-        Good
-    };
+    let few = Bad("use at least 3 replicas: with fewer, one lost disk can lose the topic");
+    let few = good_if(copies >= 3, few);
     let replication = finding("kafka", "replication factor", &copies.to_string(), few);
     let mut findings = vec![replication];
     let mut judge = |name: &str, rule: &dyn Fn(&str) -> Verdict| {
@@ -54,18 +51,15 @@ pub fn topic(topic: &Topic, batch_bytes_max: u32) -> Vec<Finding> {
     };
     judge("min.insync.replicas", &|value| in_sync(value, copies));
     judge("unclean.leader.election.enable", &|value| {
-        if value == "true" {
-            Bad("set it to false: a replica that is behind may lead, and what it lacks is lost")
-        } else {
-            Good
-        }
+        let advice = "set it to false: an outdated replica may become leader, and its missing records are lost";
+        good_if(value != "true", Bad(advice))
     });
     judge("cleanup.policy", &|value| {
-        if value.split(',').any(|policy| policy.trim() == "compact") {
-            Bad("set it to delete: of events with the same key, compaction keeps the last alone")
-        } else {
-            Good
-        }
+        let advice = "set it to delete: compaction keeps only the last event of each key";
+        good_if(
+            value.split(',').all(|policy| policy.trim() != "compact"),
+            Bad(advice),
+        )
     });
     judge("retention.ms", &retention);
     judge("max.message.bytes", &|value| size(value, batch_bytes_max));
@@ -80,28 +74,26 @@ fn in_sync(value: &str, copies: usize) -> Verdict {
     if wanted < 2 {
         Bad("set it to 2: with 1, an acknowledged record may be on one disk only")
     } else if wanted > copies {
-        Bad("lower it, or add replicas: as it is, no record is ever acknowledged")
+        Bad("lower it, or add replicas: no record can be acknowledged")
     } else if wanted == copies {
-        Warn("add a replica: with one broker away nothing is acknowledged, and events wait")
+        Warn("add a replica: without one broker no record is acknowledged, and events wait")
     } else {
         Good
     }
 }
 
-/// -1 is for ever.
+/// -1 means unlimited.
 fn retention(value: &str) -> Verdict {
-    let kept: Option<i64> = value.parse().ok();
-    if kept.is_some_and(|kept| (0..RETENTION_MS_MIN).contains(&kept)) {
-        Bad("keep records for days: a consumer that is away for longer never sees them")
-    } else {
-        Good
-    }
+    let retention_ms: Option<i64> = value.parse().ok();
+    let is_short = retention_ms.is_some_and(|ms| (0..RETENTION_MS_MIN).contains(&ms));
+    let advice = "keep records for days: a consumer that stops for longer loses them";
+    good_if(!is_short, Bad(advice))
 }
 
 fn size(value: &str, batch_bytes_max: u32) -> Verdict {
     let bytes: u64 = value.parse().unwrap_or(0);
     if bytes < EVENT_BYTES_MAX {
-        Bad("raise it: an event does not fit, and ends as a dead letter")
+        Bad("raise it: an event is larger, and becomes a dead letter")
     } else if bytes < u64::from(batch_bytes_max) {
         Warn("raise it to 1000000 or more: larger batches are refused, and sent again one by one")
     } else {
@@ -111,10 +103,10 @@ fn size(value: &str, batch_bytes_max: u32) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Level, complaints, settings};
+    use super::super::{Level, complaints};
     use super::{Creation, Topic, missing_topic, topic};
 
-    const SOUND: [(&str, &str); 5] = [
+    const CORRECT: [(&str, &str); 5] = [
         ("min.insync.replicas", "2"),
         ("unclean.leader.election.enable", "false"),
         ("cleanup.policy", "delete"),
@@ -123,18 +115,12 @@ mod tests {
     ];
 
     fn with(replication: usize, changed: &[(&str, &str)]) -> Vec<(String, Level)> {
-        let mut asked = settings(&SOUND);
-        asked.extend(settings(changed));
         let examined = Topic {
             name: "t".to_owned(),
             replication,
-            settings: asked,
+            settings: super::super::changed(&CORRECT, changed),
         };
-        let found = topic(&examined, 1_000_000);
-        let complaints = complaints(&found).into_iter();
-        complaints
-            .map(|(name, level)| (name.to_owned(), level))
-            .collect()
+        complaints(topic(&examined, 1_000_000))
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! MySQL: what makes a commit durable, and what keeps locks of those who have gone short.
+//! MySQL: the durability of commits, and how long the locks of lost connections last.
 
 use super::Verdict::{Bad, Good, Warn};
-use super::{Finding, Level, Settings, Verdict, judged, version};
+use super::{Finding, Level, Settings, Verdict, good_if, judged, version};
 
-/// Judges MySQL's global variables; `pool` is how many connections one process may open.
+/// Judges MySQL's variables; `pool` is the number of connections of one process.
 #[must_use]
 pub fn mysql(settings: &Settings, pool: u32) -> Vec<Finding> {
     let logs = settings.get("log_bin").is_none_or(|value| is_on(value));
@@ -13,29 +13,17 @@ pub fn mysql(settings: &Settings, pool: u32) -> Vec<Finding> {
         judge("innodb_flush_log_at_trx_commit", &flush),
         judge("innodb_doublewrite", &doublewrite),
         judge("log_bin", &|value| {
-            if is_on(value) {
-                Good
-            } else {
-                Warn(
-                    "turn it on: without a binary log nothing newer than the last backup can be restored",
-                )
-            }
+            let advice = "turn it on: a backup alone cannot restore commits made after it";
+            good_if(is_on(value), Warn(advice))
         }),
         judge("sync_binlog", &|value| {
-            if value == "1" || !logs {
-                Good
-            } else {
-                Bad(
-                    "set it to 1: a replica, or a restored backup, could miss what was answered yes",
-                )
-            }
+            let advice =
+                "set it to 1: a replica or a restored backup can lack accepted participations";
+            good_if(value == "1" || !logs, Bad(advice))
         }),
         judge("default_storage_engine", &|value| {
-            if value.eq_ignore_ascii_case("InnoDB") {
-                Good
-            } else {
-                Bad("set it to InnoDB: tables made by another engine know no transactions")
-            }
+            let advice = "set it to InnoDB: tables of other engines have no transactions";
+            good_if(value.eq_ignore_ascii_case("InnoDB"), Bad(advice))
         }),
         judge("sql_mode", &strict),
         enough(judged("mysql", settings, "max_connections", |_| Good), pool),
@@ -44,7 +32,7 @@ pub fn mysql(settings: &Settings, pool: u32) -> Vec<Finding> {
     findings
 }
 
-/// Whether the server takes writes, and whether it gives locks back soon.
+/// Whether the server accepts writes, and releases locks soon.
 fn service(settings: &Settings) -> Vec<Finding> {
     let judge = |name: &str, rule: &dyn Fn(&str) -> Verdict| judged("mysql", settings, name, rule);
     vec![
@@ -52,52 +40,40 @@ fn service(settings: &Settings) -> Vec<Finding> {
         judge("read_only", &writable),
         judge("innodb_read_only", &writable),
         judge("innodb_deadlock_detect", &|value| {
-            if is_on(value) {
-                Good
-            } else {
-                Warn(
-                    "turn it on: without it a deadlock waits 2 s instead of aborting one transaction",
-                )
-            }
+            let advice =
+                "turn it on: without it a deadlock lasts 2 s instead of aborting one transaction";
+            good_if(is_on(value), Warn(advice))
         }),
         judge("session.wait_timeout", &brief),
         judge("session.lock_wait_timeout", &brief),
         judge("session.innodb_lock_wait_timeout", &|value| {
-            if value.parse().is_ok_and(|seconds: u64| seconds <= 2) {
-                Good
-            } else {
-                Warn(LOST_SETTINGS)
-            }
+            at_most(value, 2)
         }),
         judge("session.transaction_isolation", &|value| {
-            if value == "READ-COMMITTED" {
-                Good
-            } else {
-                Bad(LOST_SETTINGS)
-            }
+            good_if(value == "READ-COMMITTED", Bad(LOST_SETTINGS))
         }),
     ]
 }
 
-/// What a session says that was not told what we tell it.
+/// A session does not have the settings that this service makes at its start.
 const LOST_SETTINGS: &str =
     "the session settings were lost: let the proxy forward SET SESSION, or pin connections";
 
 fn writable(value: &str) -> Verdict {
-    if is_on(value) {
-        Bad("point the address at the primary: this server takes no writes")
-    } else {
-        Good
-    }
+    let advice = "point the address at the primary: this server is read-only";
+    good_if(!is_on(value), Bad(advice))
 }
 
-/// Sessions ask for an hour at most: a connection lost half-way keeps its locks for as long.
+/// Sessions request an hour at most: an interrupted connection keeps its locks for that long.
 fn brief(value: &str) -> Verdict {
-    if value.parse().is_ok_and(|seconds: u64| seconds <= 3_600) {
-        Good
-    } else {
-        Warn(LOST_SETTINGS)
-    }
+    at_most(value, 3_600)
+}
+
+fn at_most(value: &str, seconds_max: u64) -> Verdict {
+    let is_brief = value
+        .parse()
+        .is_ok_and(|seconds: u64| seconds <= seconds_max);
+    good_if(is_brief, Warn(LOST_SETTINGS))
 }
 
 /// The variables of a session that are judged, as `session.NAME`.
@@ -132,46 +108,40 @@ fn old(value: &str) -> Verdict {
     if value.contains("MariaDB") {
         Warn("use MySQL 8.4 or newer: MariaDB is not tested")
     } else if version(value) < (8, 4) {
-        Warn("use 8.4 or newer: older ones are not tested, and get no fixes")
+        Warn("use 8.4 or newer: older versions are not tested")
     } else {
         Good
     }
 }
 
 fn flush(value: &str) -> Verdict {
-    if value == "1" {
-        Good
-    } else {
-        Bad("set it to 1: any other value loses commits in a crash")
-    }
+    let advice = "set it to 1: any other value loses commits in a crash";
+    good_if(value == "1", Bad(advice))
 }
 
-/// `DETECT_ONLY` finds a torn page and cannot mend it.
+/// `DETECT_ONLY` finds a torn page and cannot repair it.
 fn doublewrite(value: &str) -> Verdict {
-    if is_on(value) || value.eq_ignore_ascii_case("DETECT_AND_RECOVER") {
-        Good
-    } else {
-        Bad("turn it on: a torn page is lost without it")
-    }
+    let repairs = is_on(value) || value.eq_ignore_ascii_case("DETECT_AND_RECOVER");
+    good_if(repairs, Bad("turn it on: without it a torn page is lost"))
 }
 
 fn strict(value: &str) -> Verdict {
     let strict = ["STRICT_TRANS_TABLES", "STRICT_ALL_TABLES", "TRADITIONAL"];
-    if value.split(',').any(|mode| strict.contains(&mode)) {
-        Good
-    } else {
-        Bad("add STRICT_TRANS_TABLES: without it a value that does not fit is cut off, not refused")
-    }
+    let advice = "add STRICT_TRANS_TABLES: without it a value that does not fit is truncated";
+    good_if(
+        value.split(',').any(|mode| strict.contains(&mode)),
+        Bad(advice),
+    )
 }
 
-/// One more than the pool, for whoever wants to look.
+/// One more than the pool, for an operator.
 fn enough(mut found: Finding, pool: u32) -> Finding {
-    let there: Option<u32> = found.value.parse().ok();
-    if there.is_some_and(|there| there <= pool) {
+    let available: Option<u32> = found.value.parse().ok();
+    if available.is_some_and(|available| available <= pool) {
         found.level = Level::Warn;
         found.advice = Some(format!(
-            "raise it, or lower database.connections_max ({pool}): each process may open as many, \
-             and requests wait for those it does not get"
+            "raise it, or lower database.connections_max ({pool}): each process may open that many, \
+             and without them requests wait"
         ));
     }
     found
@@ -179,10 +149,10 @@ fn enough(mut found: Finding, pool: u32) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Level, complaints, settings};
+    use super::super::{Level, complaints};
     use super::mysql;
 
-    const SOUND: [(&str, &str); 16] = [
+    const CORRECT: [(&str, &str); 16] = [
         ("version", "8.4.6"),
         ("innodb_flush_log_at_trx_commit", "1"),
         ("innodb_doublewrite", "ON"),
@@ -201,15 +171,9 @@ mod tests {
         ("session.transaction_isolation", "READ-COMMITTED"),
     ];
 
-    /// What is said when these differ from a sound server.
+    /// The findings about a correct server with these changes.
     fn with(changed: &[(&str, &str)]) -> Vec<(String, Level)> {
-        let mut asked = settings(&SOUND);
-        asked.extend(settings(changed));
-        let found = mysql(&asked, 16);
-        let complaints = complaints(&found).into_iter();
-        complaints
-            .map(|(name, level)| (name.to_owned(), level))
-            .collect()
+        complaints(mysql(&super::super::changed(&CORRECT, changed), 16))
     }
 
     fn says(name: &str, level: Level) -> Vec<(String, Level)> {

@@ -1,8 +1,8 @@
-//! Redis: what makes the gate forget. It can be lost, because the store is the truth; forgetting it
-//! costs a rebuild of every campaign, and forgetting a part of it is worse than all.
+//! Redis: settings that lose the state of gates. The store is authoritative, so a lost state costs a rebuild of
+//! every campaign. A partly lost state is worse than a completely lost one.
 
 use super::Verdict::{Bad, Good, Warn};
-use super::{Finding, Settings, Verdict, finding, judged, version};
+use super::{Finding, Settings, Verdict, finding, good_if, judged, version};
 
 /// Judges Redis's settings, and `redis_version` among them.
 #[must_use]
@@ -11,55 +11,37 @@ pub fn redis(settings: &Settings) -> Vec<Finding> {
         .get("appendonly")
         .is_none_or(|value| value == "yes");
     let saves = settings.get("save").is_some_and(|value| !value.is_empty());
+    let judge = |name: &str, rule: &dyn Fn(&str) -> Verdict| judged("redis", settings, name, rule);
     let mut findings = vec![
-        judged("redis", settings, "redis_version", |value| {
-            if version(value) < (7, 0) {
-                Bad(
-                    "use 7 or newer: older ones repeat scripts on replicas, where the clock is another",
-                )
-            } else {
-                Good
-            }
+        judge("redis_version", &|value| {
+            let advice =
+                "use 7 or newer: older versions run scripts again on replicas, with another clock";
+            good_if(version(value) >= (7, 0), Bad(advice))
         }),
-        judged("redis", settings, "maxmemory-policy", |value| {
-            if value == "noeviction" {
-                Good
-            } else {
-                Bad("set it to noeviction: an evicted key opens a gate, or closes it")
-            }
+        judge("maxmemory-policy", &|value| {
+            let advice = "set it to noeviction: an evicted key opens or closes a gate";
+            good_if(value == "noeviction", Bad(advice))
         }),
-        judged("redis", settings, "appendonly", |_| kept(appends, saves)),
-        judged("redis", settings, "maxmemory", |value| {
-            if value == "0" {
-                Warn(
-                    "set it below the machine's memory: beyond that the server is killed, and every gate rebuilt",
-                )
-            } else {
-                Good
-            }
+        judge("appendonly", &|_| persistence(appends, saves)),
+        judge("maxmemory", &|value| {
+            let advice = "set it below the machine's memory: without it the server can be killed, and every gate is rebuilt";
+            good_if(value != "0", Warn(advice))
         }),
     ];
     findings.extend(memory(settings));
     if appends {
-        findings.push(judged("redis", settings, "appendfsync", |value| {
-            if value == "no" {
-                Warn("set it to everysec: half a minute of admissions can be lost in a crash")
-            } else {
-                Good
-            }
+        findings.push(judge("appendfsync", &|value| {
+            let advice = "set it to everysec: a crash can lose half a minute of admissions";
+            good_if(value != "no", Warn(advice))
         }));
-    }
-    if !appends
-        && !saves
-        && let Some(value) = settings.get("save")
-    {
-        let advice = "set appendonly to yes: neither a log nor snapshots are kept";
+    } else if !saves && let Some(value) = settings.get("save") {
+        let advice = "set appendonly to yes: neither a log nor snapshots are written";
         findings.push(finding("redis", "save", value, Bad(advice)));
     }
     findings
 }
 
-/// The settings that are judged, beside the version and the memory.
+/// The settings that are judged, except the version and the memory.
 pub const NAMES: [&str; 5] = [
     "maxmemory-policy",
     "appendonly",
@@ -68,34 +50,34 @@ pub const NAMES: [&str; 5] = [
     "maxmemory",
 ];
 
-/// How full the server is, in percent of what it may use: `used_memory_percent`.
+/// The used memory in percent of the limit: `used_memory_percent`.
 fn memory(settings: &Settings) -> Option<Finding> {
     let percent: u64 = settings.get("used_memory_percent")?.parse().ok()?;
     let verdict = match percent {
         0..80 => Good,
         80..95 => Warn("raise maxmemory, or close finished campaigns"),
-        _ => Bad("raise maxmemory: when it is full nothing is admitted by the gate"),
+        _ => Bad("raise maxmemory: a full gate admits nothing"),
     };
     let value = format!("{percent} %");
     Some(finding("redis", "used_memory", &value, verdict))
 }
 
-fn kept(appends: bool, saves: bool) -> Verdict {
+fn persistence(appends: bool, saves: bool) -> Verdict {
     if appends {
         Good
     } else if saves {
-        Warn("turn it on: after a restart the last snapshot is old, and every gate is rebuilt")
+        Warn("turn it on: after a restart the snapshot is outdated, and every gate is rebuilt")
     } else {
-        Bad("turn it on: nothing is kept, and after a restart every gate has to be rebuilt")
+        Bad("turn it on: nothing is stored, and after a restart every gate is rebuilt")
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Level, complaints, settings};
+    use super::super::{Level, complaints};
     use super::redis;
 
-    const SOUND: [(&str, &str); 7] = [
+    const CORRECT: [(&str, &str); 7] = [
         ("maxmemory", "4294967296"),
         ("used_memory_percent", "12"),
         ("redis_version", "8.0.2"),
@@ -106,13 +88,7 @@ mod tests {
     ];
 
     fn with(changed: &[(&str, &str)]) -> Vec<(String, Level)> {
-        let mut asked = settings(&SOUND);
-        asked.extend(settings(changed));
-        let found = redis(&asked);
-        let complaints = complaints(&found).into_iter();
-        complaints
-            .map(|(name, level)| (name.to_owned(), level))
-            .collect()
+        complaints(redis(&super::super::changed(&CORRECT, changed)))
     }
 
     #[test]
@@ -165,8 +141,8 @@ mod tests {
 
     #[test]
     fn a_server_that_hides_its_settings_is_not_reported_as_bad() {
-        let found = redis(&settings(&[("redis_version", "8.0.2")]));
-        let said = complaints(&found);
+        let hidden = super::super::settings(&[("redis_version", "8.0.2")]);
+        let said = complaints(redis(&hidden));
         assert!(
             said.iter().all(|(_, level)| *level == Level::Warn),
             "{said:?}"

@@ -1,12 +1,11 @@
-//! What the audit log is told of a campaign: the fields that were set or changed, under the names that
-//! clients know. Pure.
+//! Audit entries of campaigns: the fields that were set or changed, under their names in the API. Pure.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use crate::domain::{AuditAction, AuditNote, Campaign, Origin};
 use crate::parts::store::{CampaignChange, NewCampaign};
 
-/// The entry of a campaign that is to be created; the store adds its number.
+/// The entry of a new campaign; the store adds its number.
 pub(super) fn created(by: Origin, new: &NewCampaign) -> AuditNote {
     let after = json!({
         "name": new.name,
@@ -33,67 +32,34 @@ pub(super) fn created(by: Origin, new: &NewCampaign) -> AuditNote {
     }
 }
 
-/// The entry of a change to a campaign as it stands: the fields that become other than they are.
-pub(super) fn changed(note: AuditNote, stands: &Campaign, change: &CampaignChange) -> AuditNote {
-    let fields = [
-        ("name", json!(stands.name), said(change.name.as_ref())),
-        (
-            "description",
-            json!(stands.description),
-            said(change.description.as_ref()),
-        ),
-        ("state", json!(stands.state), said(change.state.as_ref())),
-        (
-            "totalStock",
-            json!(stands.total_stock),
-            said(change.total_stock.as_ref()),
-        ),
-        (
-            "perUserLimit",
-            json!(stands.per_user_limit),
-            said(change.per_user_limit.as_ref()),
-        ),
-        (
-            "maxQuantity",
-            json!(stands.max_quantity),
-            said(change.max_quantity.as_ref()),
-        ),
-        ("price", json!(stands.price), said(change.price.as_ref())),
-        (
-            "holdSeconds",
-            json!(stands.hold_seconds),
-            said(change.hold_seconds.as_ref()),
-        ),
-        (
-            "opensAt",
-            json!(stands.opens_at),
-            said(change.opens_at.as_ref()),
-        ),
-        (
-            "closesAt",
-            json!(stands.closes_at),
-            said(change.closes_at.as_ref()),
-        ),
-        ("reward", json!(stands.reward), said(change.reward.as_ref())),
-        (
-            "cancellable",
-            json!(stands.cancellable),
-            said(change.cancellable.as_ref()),
-        ),
-    ];
+/// The entry of a change to a campaign: the fields whose values differ.
+pub(super) fn changed(note: AuditNote, current: &Campaign, change: &CampaignChange) -> AuditNote {
     let (mut before, mut after) = (Map::new(), Map::new());
-    for (name, was, becomes) in fields {
-        if let Some(becomes) = becomes.filter(|becomes| *becomes != was) {
-            before.insert(name.to_owned(), was);
-            after.insert(name.to_owned(), becomes);
-        }
+    // The name of a field, and its member in both types.
+    macro_rules! compare {
+        ($($name:literal: $field:ident,)*) => {$(
+            let old = json!(current.$field);
+            if let Some(new) = change.$field.as_ref().map(|new| json!(new)).filter(|new| *new != old) {
+                before.insert($name.to_owned(), old);
+                after.insert($name.to_owned(), new);
+            }
+        )*};
+    }
+    compare! {
+        "name": name,
+        "description": description,
+        "state": state,
+        "totalStock": total_stock,
+        "perUserLimit": per_user_limit,
+        "maxQuantity": max_quantity,
+        "price": price,
+        "holdSeconds": hold_seconds,
+        "opensAt": opens_at,
+        "closesAt": closes_at,
+        "reward": reward,
+        "cancellable": cancellable,
     }
     note.from(before.into()).to(after.into())
-}
-
-/// What a field is to become; none: it is left alone.
-fn said(value: Option<&impl serde::Serialize>) -> Option<Value> {
-    value.map(|value| json!(value))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! A file of users, read in pieces of any length.
+//! Parses a file of users in parts of any length.
 
 use super::lines::Lines;
 
-/// However it is cut, a file has the same users, or the same line that is wrong.
+/// The users, or the line in error, do not depend on how the file is cut.
 pub fn lines(bytes: &[u8]) {
     let Some((cut, file)) = bytes.split_first() else {
         return;

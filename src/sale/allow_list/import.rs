@@ -1,6 +1,6 @@
-//! One import: a file is read as it comes and written a bounded batch at a time into a list that nobody goes
-//! by, which is then put in force in one transaction. Whatever ends it before that, a crash included, leaves
-//! the list that holds as it is; what was written is swept away.
+//! One import: reads a file as it arrives, writes it in bounded batches to a new list, and enforces that list in one
+//! transaction. If the import ends early, also by a crash, the enforced list stays, and the sweep deletes the
+//! written rows.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::runtime::failpoint;
 use crate::runtime::retry::{Policy, retry};
 use crate::runtime::supervisor::Stage;
 
-/// A file as it comes, piece by piece.
+/// The parts of a file as they arrive.
 pub trait Upload: Stream<Item = Result<Self::Piece, io::Error>> + Send + Unpin {
     /// Some bytes of it.
     type Piece: AsRef<[u8]> + Send;
@@ -30,16 +30,16 @@ where
 }
 
 impl AllowLists {
-    /// Replaces the list of a campaign by what a file names. The file is read as fast as it is written, and
-    /// nothing of it is gathered.
+    /// Replaces the list of a campaign with the users of a file. The file is read as fast as rows are written, and
+    /// never held in memory as a whole.
     pub async fn replace(
         &self,
         campaign: CampaignId,
         by: Origin,
         file: &mut impl Upload,
     ) -> Result<AllowList, AllowListError> {
-        let seat = Arc::clone(&self.seats).try_acquire_owned();
-        let _seat = seat.map_err(|_| AllowListError::Busy)?;
+        let permit = Arc::clone(&self.imports).try_acquire_owned();
+        let _permit = permit.map_err(|_| AllowListError::Busy)?;
         self.changeable(campaign).await?;
         let actor = by.actor.to_string();
         let begin = || self.store.begin_allow_list(campaign, &actor);
@@ -48,10 +48,10 @@ impl AllowLists {
             if let Err(failure) = self.store.abandon_allow_list(list).await {
                 tracing::debug!(
                     error = &failure as &dyn std::error::Error,
-                    "an import that failed is swept away later"
+                    "the rows of a failed import are deleted later"
                 );
             }
-            self.over.notify_one();
+            self.ended.notify_one();
             return Err(error);
         }
         self.enforce(list, campaign, by).await
@@ -103,7 +103,7 @@ impl AllowLists {
         }
     }
 
-    /// From here on it goes on when the client has gone away.
+    /// Continues if the client disconnects.
     async fn enforce(
         &self,
         list: AllowListId,

@@ -1,5 +1,5 @@
-//! A file of users, one a line, read piece by piece in constant memory: RFC 4180, so that a number may stand
-//! in quotation marks, with a first line `userId` or without. Pure.
+//! Parses a file with one user per line, in constant memory: RFC 4180, so a number may be quoted. The first line may
+//! be `userId`. Pure.
 
 use std::borrow::Cow;
 
@@ -7,20 +7,20 @@ use csv_core::{ReadFieldResult, Reader};
 
 use crate::domain::UserId;
 
-/// A cell that is longer is no user, however many zeros it begins with.
+/// A longer cell is no user, even with leading zeros.
 const CELL_BYTES_MAX: usize = 64;
 /// The name of the one column.
 const COLUMN: &str = "userId";
 const WANTED: &str = "must be an integer between 1 and 9007199254740991";
 
-/// What is wrong with a line.
+/// A line that cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
-    /// Which one, from 1.
+    /// Its number, from 1.
     pub line: u64,
-    /// Which column.
+    /// The column.
     pub field: Cow<'static, str>,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: &'static str,
 }
 
@@ -29,13 +29,13 @@ pub(super) struct Lines {
     reader: Reader,
     cell: [u8; CELL_BYTES_MAX],
     cell_bytes: usize,
-    /// Columns of this line that were read.
+    /// Parsed columns of this line.
     columns: u32,
-    /// The line that the next byte belongs to.
+    /// The line of the next byte.
     line: u64,
-    /// Where what is being read began; none: nothing is.
+    /// The line on which the current record began; none: no record has begun.
     began: Option<u64>,
-    /// Whether the line of names may still come.
+    /// Whether the header may follow.
     is_first: bool,
 }
 
@@ -52,7 +52,7 @@ impl Lines {
         }
     }
 
-    /// Reads on, and adds the users it comes by.
+    /// Parses a part of the file, and adds its users.
     pub(super) fn read(&mut self, bytes: &[u8], users: &mut Vec<UserId>) -> Result<(), BadLine> {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let is_blank = piece.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
@@ -70,13 +70,13 @@ impl Lines {
         Ok(())
     }
 
-    /// Reads what the end of the file completes.
+    /// Parses the record that the end of the file completes.
     pub(super) fn end(&mut self, users: &mut Vec<UserId>) -> Result<(), BadLine> {
         while self.field(&[], users)?.is_some() {}
         Ok(())
     }
 
-    /// Reads up to the end of a field: what is left then; none: there is nothing more.
+    /// Parses up to the end of a field, and returns the rest; none: the end.
     fn field<'a>(
         &mut self,
         bytes: &'a [u8],
@@ -105,7 +105,7 @@ impl Lines {
     fn cell_read(&mut self, users: &mut Vec<UserId>) -> Result<(), BadLine> {
         if self.columns > 0 {
             let column = format!("column {}", self.columns + 1);
-            return Err(self.bad(column.into(), "is one too many: there is userId alone"));
+            return Err(self.bad(column.into(), "is one too many: the only column is userId"));
         }
         let cell = self.cell.get(..self.cell_bytes).unwrap_or_default();
         let text = std::str::from_utf8(cell).unwrap_or_default().trim();
@@ -134,7 +134,7 @@ impl Lines {
 mod tests {
     use super::*;
 
-    /// What a file says, however it is cut into pieces.
+    /// The result for a file, which must not depend on how it is cut.
     fn read(file: &str) -> Result<Vec<i64>, (u64, String)> {
         let whole = read_in(file, file.len().max(1));
         for bytes in 1..=7 {

@@ -1,4 +1,4 @@
-//! Campaigns changed here or on another replica, for the schedule. It does not know what was changed.
+//! Ids of campaigns changed by this or another replica, for the schedule.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,7 @@ use crate::domain::CampaignId;
 /// Campaigns that wait; further ones are dropped.
 const WAITING_MAX: usize = 1_024;
 
-/// Changed campaigns that nobody has taken yet.
+/// Changed campaigns that were not taken yet.
 #[derive(Default)]
 pub(super) struct ChangedCampaigns {
     waiting: Mutex<HashSet<CampaignId>>,

@@ -1,4 +1,4 @@
-//! What keeping the gate in step takes. Cheap to clone: all clones are the same numbers.
+//! Metrics of the reconciler. Clones share their values.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -9,30 +9,30 @@ use super::Swept;
 use crate::domain::metric;
 use crate::runtime::metrics::RegisterMetric;
 
-/// What became of a lease that had run out.
+/// The end of an expired lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LeaseEnd {
     /// `settled` or `released`.
     pub result: &'static str,
 }
 
-/// The reconciler's numbers.
+/// The metrics of the reconciler.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     /// Gates rebuilt by this process.
     pub rebuilds: Counter,
-    /// Rebuilds that were not begun because another of the campaign was under way, or had just ended.
+    /// Rebuilds deferred because another of the campaign was running, or had just ended.
     pub deferred: Counter,
-    /// Gates that the sweeper found with older settings than the store's.
+    /// Gates that had older settings than the store.
     pub configured: Counter,
-    /// Gates that the sweeper found apart from the store.
+    /// Gates that had drifted from the store.
     pub disagreements: Counter,
-    /// Leases that had run out.
+    /// Expired leases.
     pub swept: Family<LeaseEnd, Counter>,
 }
 
 impl Metrics {
-    /// Makes the numbers visible.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.add(&metric::GATE_REBUILDS, self.rebuilds.clone());
         registry.add(&metric::GATE_REBUILDS_DEFERRED, self.deferred.clone());

@@ -5,53 +5,53 @@
 pub struct Swept {
     /// Leases whose participation is committed.
     pub settled: usize,
-    /// Leases whose participation never was.
+    /// Leases without a participation.
     pub released: usize,
     /// Gates that had drifted from the store and were rebuilt.
     pub rebuilt: usize,
-    /// Gates with older settings than the store's, which got the store's.
+    /// Gates with outdated settings, which got the store's.
     pub configured: usize,
-    /// Campaigns that are over, whose keys in the gate expire from now on.
+    /// Ended campaigns, whose keys in the gate expire from now on.
     pub over: usize,
 }
 
 /// The result of a request to renew a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewed {
-    /// Ask it again.
+    /// The gate is consistent: ask it again.
     InStep,
-    /// It stays closed for now: the campaign is served by the database.
+    /// The gate stays closed for now: the campaign is served from the database.
     Closed,
-    /// It is not rebuilt yet: another rebuild runs or has just ended, and waiting took too long.
+    /// The gate is not rebuilt yet: another rebuild is running or has just ended, and the wait took too long.
     Later,
 }
 
 /// Whether the caller waits for a running rebuild.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// Waits: it needs the gate.
+    /// It waits, because it needs the gate.
     Waits,
-    /// Does not wait.
+    /// It does not wait.
     None,
 }
 
 /// The result of an alignment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aligned {
-    /// Campaigns whose settings the gate got.
+    /// Configured campaigns.
     pub campaigns: usize,
-    /// Those that are still served by the database.
+    /// Those still served from the database.
     pub closed: usize,
-    /// Those whose gate is not rebuilt yet, because a rebuild runs or has just ended.
+    /// Those whose gate is not rebuilt yet, because a rebuild is running or has just ended.
     pub later: usize,
 }
 
-/// What was corrected in a gate.
+/// The correction of a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Corrected {
     Nothing,
-    /// Its settings, which were older than the store's.
+    /// Outdated settings were replaced.
     Settings,
-    /// All of it: it was rebuilt.
+    /// The gate was rebuilt.
     All,
 }

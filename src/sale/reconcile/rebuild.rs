@@ -1,5 +1,5 @@
-//! Rebuilding a campaign's gate: one rebuild at a time in this process, and none of another process while one
-//! is under way or has just ended. It must not decide what is wrong with a gate.
+//! Rebuilds a campaign's gate: one rebuild at a time on all replicas, and a pause after each. It does not decide
+//! whether a gate is wrong.
 
 use std::convert::Infallible;
 use std::ops::ControlFlow;
@@ -14,25 +14,25 @@ use crate::parts::gate::{GateState, Settings};
 use crate::parts::store::{Raise, Raised, StoreError, Turn};
 use crate::runtime::failpoint;
 
-/// Terms that a requested rebuild waits for.
+/// How often a requested rebuild waits for others.
 const TERMS_MAX: usize = 8;
-/// How long a rebuild keeps others from beginning one after its process has died, and how often it renews that.
+/// How long a rebuild blocks others after its process has died, and how often it renews this.
 const TERM: Duration = Duration::from_secs(2);
 const RENEWAL_INTERVAL: Duration = Duration::from_millis(500);
 /// Longest interval until the next rebuild after a slow one.
 const INTERVAL_MAX: Duration = Duration::from_secs(5);
-/// How long a statement may wait for the campaign's row: it knows the time at which it began.
+/// How long a statement may wait for the campaign's row, which it compares with the time of its start.
 const ROW_WAIT_MAX: Duration = Duration::from_secs(2);
-/// Pause between readings of the gate while another process rebuilds it.
+/// Pause between reads of the gate while another process rebuilds it.
 const READ_INTERVAL: Duration = Duration::from_millis(50);
-/// How long a caller waits for a rebuild before it is told to retry.
+/// How long a caller waits for a rebuild before it must retry.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// What is wrong with a gate.
+/// A fault of a gate.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
-    /// Its state of this epoch; none: it has no state.
-    In(Option<u64>),
+    /// Its state of this epoch is wrong; none: it has no state.
+    State(Option<u64>),
     /// Its epoch is not the store's.
     Epoch,
 }
@@ -50,18 +50,17 @@ enum Swap {
 enum Rebuilt {
     /// The gate has this epoch, or a newer one.
     In(u64),
-    /// The campaign is served by the database for so long.
+    /// The campaign is served from the database for this long.
     Closed(Duration),
-    /// Another rebuild is under way, or ended just now: for so long none begins.
+    /// Another rebuild is running, or has just ended: for this long none begins.
     Underway(Duration),
     /// There is no such campaign.
     Unknown,
 }
 
 impl Reconciler {
-    /// Rebuilds the gate's state of a campaign from what is committed, in a new epoch, at once: beside those who
-    /// wait, too. Everybody admitted before is refused by the writer and asks again. None: there is no such
-    /// campaign.
+    /// Rebuilds the gate's state of a campaign from the committed participations, in a new epoch, without waiting for
+    /// other callers. The writer rejects earlier admissions, which are repeated. None: there is no such campaign.
     pub async fn rebuild(&self, id: CampaignId) -> Result<Option<u64>, ReconcileError> {
         let flight = self.flight(id);
         for _ in 0..TERMS_MAX {
@@ -78,48 +77,48 @@ impl Reconciler {
         Err(ReconcileError::Closed)
     }
 
-    /// Rebuilds unless somebody else just did: `seen` is the epoch that was found wrong, none when the
-    /// gate had no state at all. However many ask, and in however many processes, a campaign is rebuilt at a
-    /// bounded rate: a rebuild waits as long as the one before took, within bounds, and at least the interval.
+    /// Rebuilds the gate unless another caller has: `seen` is the epoch of the wrong state, none if the gate has no
+    /// state. The rate of rebuilds of a campaign is bounded for all callers in all processes: the pause after a rebuild
+    /// is as long as the rebuild, within bounds, and at least the interval.
     pub async fn renew(
         &self,
         id: CampaignId,
         seen: Option<u64>,
         patience: Patience,
     ) -> Result<Renewed, ReconcileError> {
-        let (flight, fault) = (self.flight(id), Fault::In(seen));
+        let (flight, fault) = (self.flight(id), Fault::State(seen));
         if patience == Patience::Waits {
-            return self.mend_in_turn(&flight, id, fault).await;
+            return self.repair_in_turn(&flight, id, fault).await;
         }
-        // Somebody is at it: there is nothing to be done beside them.
+        // Another caller is rebuilding the gate.
         let Ok(_alone) = flight.turn.try_lock() else {
             return Ok(Renewed::Later);
         };
-        Ok(match self.mend_alone(&flight, id, fault).await? {
+        Ok(match self.repair_alone(&flight, id, fault).await? {
             ControlFlow::Break(renewed) => renewed,
             ControlFlow::Continue(_) => Renewed::Later,
         })
     }
 
-    /// Opens the gate of a campaign that was found to be served by the database, unless somebody did so.
+    /// Opens the gate of a campaign that is served from the database, unless another caller has.
     pub async fn reopen(&self, id: CampaignId) -> Result<Renewed, ReconcileError> {
         let flight = self.flight(id);
-        self.mend_in_turn(&flight, id, Fault::Epoch).await
+        self.repair_in_turn(&flight, id, Fault::Epoch).await
     }
 
-    /// Waits for whoever is at it, here or in another process. It ends, or its process dies and its term does:
-    /// then it is the turn of this one.
-    async fn mend_in_turn(
+    /// Waits until no other caller, in any process, rebuilds the gate; then repairs it. The hold of a killed process
+    /// expires.
+    async fn repair_in_turn(
         &self,
         flight: &SingleFlight,
         id: CampaignId,
         fault: Fault,
     ) -> Result<Renewed, ReconcileError> {
         let until = tokio::time::Instant::now() + WAIT_MAX;
-        let Ok(_place) = flight.waiters.try_acquire() else {
+        let Ok(_waiter) = flight.waiters.try_acquire() else {
             return Ok(Renewed::Later);
         };
-        let Ok(_lookout) = timeout_at(until, flight.lookout.lock()).await else {
+        let Ok(_reader) = timeout_at(until, flight.reader.lock()).await else {
             return Ok(Renewed::Later);
         };
         loop {
@@ -127,7 +126,7 @@ impl Reconciler {
                 let Ok(_alone) = timeout_at(until, flight.turn.lock()).await else {
                     return Ok(Renewed::Later);
                 };
-                match self.mend_alone(flight, id, fault).await? {
+                match self.repair_alone(flight, id, fault).await? {
                     ControlFlow::Break(renewed) => return Ok(renewed),
                     ControlFlow::Continue(left) => left,
                 }
@@ -139,9 +138,9 @@ impl Reconciler {
         }
     }
 
-    /// Puts the gate right if it still is as it was found; for whoever has the turn. Goes on with how long no
-    /// rebuild begins.
-    async fn mend_alone(
+    /// Repairs the gate if it still has the fault; requires the turn. `Continue` has the time until the next rebuild may
+    /// begin.
+    async fn repair_alone(
         &self,
         flight: &SingleFlight,
         id: CampaignId,
@@ -151,14 +150,14 @@ impl Reconciler {
             return Ok(ControlFlow::Break(Renewed::Closed));
         }
         let in_force = self.gate.inspect(id).await?.map(|state| state.epoch);
-        let is_mended = match fault {
-            Fault::In(seen) => in_force != seen,
+        let is_repaired = match fault {
+            Fault::State(seen) => in_force != seen,
             Fault::Epoch => {
                 let known = self.store.current_campaign(id).await?;
                 known.is_none_or(|known| Some(known.gate_epoch) == in_force)
             }
         };
-        if is_mended {
+        if is_repaired {
             return Ok(ControlFlow::Break(Renewed::InStep));
         }
         Ok(match self.rebuild_alone(id, Turn::Waits).await? {
@@ -174,8 +173,8 @@ impl Reconciler {
         })
     }
 
-    /// Makes sure that nothing can be committed any more by what a gate once admitted, for a campaign that
-    /// is over and whose gate is gone. Nothing is admitted to it afterwards, so once is enough.
+    /// Invalidates the admissions of a lost gate of an ended campaign. No more are made afterwards, so this is done
+    /// once.
     pub async fn void(&self, id: CampaignId) -> Result<(), StoreError> {
         if self.voided.contains_key(&id) {
             return Ok(());
@@ -223,7 +222,7 @@ impl Reconciler {
         }
     }
 
-    /// Replaces the gate's state, and says meanwhile that this rebuild is alive.
+    /// Replaces the gate's state, and renews the hold of this rebuild meanwhile.
     async fn replace_in_turn(&self, campaign: &Campaign) -> Result<Swap, ReconcileError> {
         tokio::select! {
             replaced = self.replace(campaign) => replaced,
@@ -238,7 +237,7 @@ impl Reconciler {
             if let Err(error) = self.store.hold_rebuild(id, epoch, TERM).await {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
-                    "others may begin a rebuild beside this one"
+                    "the hold of a rebuild was not renewed; another may begin"
                 );
             }
         }
@@ -249,12 +248,12 @@ impl Reconciler {
         let snapshot = self.store.snapshot().await?;
         let committed = snapshot.committed(id).await?;
         snapshot.end_current().await?;
-        let (settings, seats) = (Settings::from(campaign), &committed.seats);
+        let (settings, users) = (Settings::from(campaign), &committed.seats);
         let applied = self
             .gate
-            .rebuild(id, epoch, &settings, seats, committed.mark)
+            .rebuild(id, epoch, &settings, users, committed.mark)
             .await?;
-        tracing::info!(campaign.id = %id, gate.epoch = epoch, seats = seats.len(), applied, "gate rebuilt");
+        tracing::info!(campaign.id = %id, gate.epoch = epoch, users = users.len(), applied, "gate rebuilt");
         Ok(if applied {
             Swap::Done
         } else {
@@ -262,10 +261,10 @@ impl Reconciler {
         })
     }
 
-    /// The epoch that has to be left behind before the gate takes what the store says. A newer one in the gate
-    /// is another replica's work, and newer settings are a change made meanwhile, unless the store does not
-    /// know of them: then it was set back. An epoch is given out once, so a gate that had this one already has it
-    /// from before the store was set back. The gate is read first, so that the store knows of all that it has.
+    /// The epoch that the next rebuild must exceed, if the gate is ahead of the store; none: it is not. A newer epoch in
+    /// the gate is normally the work of another replica, and newer settings a change made meanwhile. If the store does
+    /// not have them, the store was restored to an older copy. Epochs are unique, so a gate that already has this one
+    /// got it before the restore. The gate is read first, so that the store is at least as new.
     async fn ahead_of_store(
         &self,
         id: CampaignId,

@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-/// Callers that wait for a rebuild of one campaign; more are told to retry.
+/// Callers that wait for a rebuild of one campaign; others must retry.
 const WAITERS_MAX: usize = 8_192;
 
-/// One rebuild of a campaign at a time, and the time until which none is tried.
+/// Allows one rebuild of a campaign at a time, and none while the campaign is served from the database.
 #[derive(Debug)]
 pub(super) struct SingleFlight {
     /// Held during a rebuild, and never while waiting for another process.
     pub(super) turn: tokio::sync::Mutex<()>,
-    /// Held by the one waiting caller that reads the gate for all of them.
-    pub(super) lookout: tokio::sync::Mutex<()>,
+    /// Held by the one waiting caller that reads the gate for all.
+    pub(super) reader: tokio::sync::Mutex<()>,
     pub(super) waiters: Semaphore,
     closed_until: Mutex<Option<Instant>>,
 }
@@ -23,7 +23,7 @@ impl Default for SingleFlight {
     fn default() -> Self {
         Self {
             turn: tokio::sync::Mutex::default(),
-            lookout: tokio::sync::Mutex::default(),
+            reader: tokio::sync::Mutex::default(),
             waiters: Semaphore::new(WAITERS_MAX),
             closed_until: Mutex::default(),
         }

@@ -24,7 +24,7 @@ struct Message {
 impl Message {
     fn of(name: &str) -> Self {
         let document: Value =
-            serde_json::from_str(&firstcome::events::asyncapi::document()).unwrap();
+            serde_json::from_str(firstcome::events::asyncapi::document()).unwrap();
         let message = &document["components"]["messages"][name];
         let validator = |schema: &Value| {
             // References point into the document, so the schema is looked at with all of it around.
@@ -150,7 +150,7 @@ async fn dead_letters_match_the_asyncapi_document() {
 
 #[test]
 fn a_record_that_violates_its_schema_is_detected() {
-    let document: Value = serde_json::from_str(&firstcome::events::asyncapi::document()).unwrap();
+    let document: Value = serde_json::from_str(firstcome::events::asyncapi::document()).unwrap();
     let example = &document["components"]["messages"]["participationChanged"]["examples"][0];
     let (headers, value) = (&example["headers"], &example["payload"]);
     let changed = Message::of("participationChanged");
