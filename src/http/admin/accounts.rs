@@ -81,10 +81,9 @@ impl AdminAccountsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<AccountManage>,
-        request: &Request,
         body: JsonRequest<AccountDraft>,
     ) -> Result<Created<AccountView>, Failure<Managing>> {
-        let manager = manager(&admin, request);
+        let manager = manager(&admin);
         let made = app.accounts.create(&body.0.wanted()?, &manager).await?;
         Ok(Created(AccountView::of(&made, admin.scopes())))
     }
@@ -111,7 +110,7 @@ impl AdminAccountsApi {
         let limit = page_limit(limit.0);
         let after = page_cursor(cursor.0.as_deref())?.map(UserId);
         let found = app.accounts.list(after, limit.fetch()).await?;
-        let by = admin.origin(request);
+        let by = admin.origin();
         reads::record(&app, request, by, Read::Accounts).await?;
         let page = Page::cut(found, limit, |last| last.id.to_string());
         let view = |account| AccountView::of(&account, admin.scopes());
@@ -135,7 +134,7 @@ impl AdminAccountsApi {
         id: Path<i64>,
     ) -> Result<Json<AccountView>, Failure<Managing>> {
         let account = app.accounts.find(UserId(id.0)).await?;
-        let by = admin.origin(request);
+        let by = admin.origin();
         reads::record(&app, request, by, Read::Account(account.id)).await?;
         Ok(Json(AccountView::of(&account, admin.scopes())))
     }
@@ -153,12 +152,11 @@ impl AdminAccountsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<AccountManage>,
-        request: &Request,
         /// Id of the account.
         id: Path<i64>,
         body: JsonRequest<Change>,
     ) -> Result<Json<AccountView>, Failure<Managing>> {
-        let manager = manager(&admin, request);
+        let manager = manager(&admin);
         let changed = app.accounts.change(UserId(id.0), &body.0, &manager).await?;
         Ok(Json(AccountView::of(&changed, admin.scopes())))
     }
@@ -168,9 +166,9 @@ fn words(scopes: Scopes) -> Vec<String> {
     scopes.words().into_iter().map(str::to_owned).collect()
 }
 
-fn manager(admin: &Admin<AccountManage>, request: &Request) -> Manager {
+fn manager(admin: &Admin<AccountManage>) -> Manager {
     Manager {
-        by: admin.origin(request),
+        by: admin.origin(),
         scopes: admin.scopes(),
     }
 }

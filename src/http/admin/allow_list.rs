@@ -99,13 +99,12 @@ impl AdminAllowListApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
         mut file: CsvUpload,
     ) -> Result<Json<AllowListView>, Failure<Listing>> {
         let campaign = CampaignId(id.0);
-        let by = admin.origin(request);
+        let by = admin.origin();
         match app.allow_lists.replace(campaign, by, &mut file).await {
             Ok(list) => {
                 tracing::info!(campaign.id = %campaign, users = list.users, "allow list replaced");
@@ -160,7 +159,7 @@ impl AdminAllowListApi {
             user_id(user.0).ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))?;
         let list = app.allow_lists.enforced(campaign).await?;
         let found = app.store.allowed(list.id, &[known]).await?;
-        let by = admin.origin(request);
+        let by = admin.origin();
         reads::record(&app, request, by, Read::AllowList(campaign, known)).await?;
         Ok(Json(ListedView {
             campaign_id: campaign.0,
@@ -179,12 +178,11 @@ impl AdminAllowListApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Result<Removed, Failure<Listing>> {
         let campaign = CampaignId(id.0);
-        let by = admin.origin(request);
+        let by = admin.origin();
         app.allow_lists.remove(campaign, &by).await?;
         tracing::info!(campaign.id = %campaign, "allow list removed");
         Ok(Removed)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 use poem::http::StatusCode;
 use poem::web::Data;
-use poem::{IntoResponse, Request, Response};
+use poem::{IntoResponse, Response};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::types::Type;
@@ -145,7 +145,6 @@ impl AdminBatchApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// The date in the zone of `aggregation.zone`, at most a year ago; yesterday when left out.
         date: Query<Option<NaiveDate>>,
         /// Whether to aggregate the day again.
@@ -158,7 +157,7 @@ impl AdminBatchApi {
         let asked = app.aggregator.begin(date.0, redo).await?;
         let (Beginning::Begun(run) | Beginning::Done(run)) = &asked;
         let note = AuditNote {
-            by: admin.origin(request),
+            by: admin.origin(),
             action: AuditAction::DayAggregate,
             campaign: None,
             subject: Some(run.id.to_string()),

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use poem::Request;
 use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
@@ -67,11 +66,10 @@ impl AdminCampaignsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         body: JsonRequest<Draft>,
     ) -> Result<Created<CampaignView>, Failure<Managing>> {
         let new = body.0.campaign(app.store.time().await?)?;
-        let by = admin.origin(request);
+        let by = admin.origin();
         let campaign = app.lifecycle.create(new, Some(&by)).await?;
         tracing::info!(campaign.id = campaign.id.0, "campaign created");
         Ok(Created(CampaignView::of(&campaign, app.clock.now())))
@@ -137,12 +135,11 @@ impl AdminCampaignsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
         body: JsonRequest<Change>,
     ) -> Answer {
-        let by = admin.origin(request);
+        let by = admin.origin();
         let id = CampaignId(id.0);
         let campaign = app.lifecycle.change(id, body.0.into(), &by).await?;
         tracing::info!(campaign.id = %id, "campaign changed");
@@ -159,11 +156,10 @@ impl AdminCampaignsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Open, admin.origin(request)).await
+        move_to(&app, id.0, State::Open, admin.origin()).await
     }
 
     /// Pause a campaign; it can be opened again.
@@ -176,11 +172,10 @@ impl AdminCampaignsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Paused, admin.origin(request)).await
+        move_to(&app, id.0, State::Paused, admin.origin()).await
     }
 
     /// Close a campaign permanently.
@@ -193,11 +188,10 @@ impl AdminCampaignsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Closed, admin.origin(request)).await
+        move_to(&app, id.0, State::Closed, admin.origin()).await
     }
 
     /// Take a closed campaign, or a draft, out of the catalogue.
@@ -213,11 +207,10 @@ impl AdminCampaignsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Archived, admin.origin(request)).await
+        move_to(&app, id.0, State::Archived, admin.origin()).await
     }
 
     /// Rebuild the gate's state of a campaign from the database.
@@ -232,7 +225,6 @@ impl AdminCampaignsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Result<Json<RebuiltView>, Failure<Managing>> {
@@ -245,7 +237,7 @@ impl AdminCampaignsApi {
         let epoch = app.reconciler.rebuild(stands.id).await?;
         let epoch = epoch.ok_or_else(unknown)?;
         tracing::info!(campaign.id = id.0, epoch, "gate rebuilt");
-        let by = admin.origin(request);
+        let by = admin.origin();
         let note = AuditNote::about(by, AuditAction::GateRebuild, stands.id)
             .from(json!({ "gateEpoch": stands.gate_epoch }))
             .to(json!({ "gateEpoch": epoch }));

@@ -165,7 +165,7 @@ impl AdminDeadLettersApi {
         if !admin.scopes().has(Scope::PiiRead) {
             return Ok(Json(DeadLetterView::from(letter)));
         }
-        let by = admin.origin(request);
+        let by = admin.origin();
         let read = Read::DeadLetter(letter.event_id, letter.campaign_id);
         reads::record(&app, request, by, read).await?;
         Ok(Json(DeadLetterView::with_record(letter)))
@@ -184,10 +184,9 @@ impl AdminDeadLettersApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<DeadletterReplay>,
-        request: &Request,
         body: JsonRequest<Selection>,
     ) -> Outcome {
-        let by = admin.origin(request);
+        let by = admin.origin();
         apply(&app, body.0, Action::Replay, &by).await
     }
 
@@ -203,10 +202,9 @@ impl AdminDeadLettersApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<DeadletterReplay>,
-        request: &Request,
         body: JsonRequest<Selection>,
     ) -> Outcome {
-        let by = admin.origin(request);
+        let by = admin.origin();
         apply(&app, body.0, Action::Discard, &by).await
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::access::identity::CampaignWrite;
 use crate::domain::Instant;
+use crate::http::HttpConfig;
 use crate::http::auth::{Admin, Caller};
 use crate::http::campaigns::Plain;
 use crate::http::fields::{Fields, RequestObject};
@@ -173,7 +174,10 @@ fn harness_with(settings: &Settings, has_capacity: HasCapacity) -> Harness {
 fn with_token() -> Settings {
     Settings {
         admin_token: Some("s3cret".into()),
-        body_bytes_max: 64,
+        http: HttpConfig {
+            body_bytes_max: 64,
+            ..HttpConfig::default()
+        },
         ..Settings::default()
     }
 }

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::*;
+use crate::http::HttpConfig;
 use crate::http::campaigns::Plain;
 use crate::http::edge::Edge;
 use crate::http::fields::{Fields, RequestObject};
@@ -168,16 +169,19 @@ fn post(headers: &str, length: usize, body: &str) -> String {
     )
 }
 
-fn of_one_connection() -> Settings {
+fn with_bounds(http: HttpConfig) -> Settings {
     Settings {
-        connections_max: 1,
+        http,
         ..Settings::default()
     }
 }
 
 #[tokio::test]
 async fn connections_above_the_limit_get_503_and_may_only_probe() {
-    let served = served(of_one_connection());
+    let served = served(with_bounds(HttpConfig {
+        connections_max: 1,
+        ..HttpConfig::default()
+    }));
     let mut first = served.client().await;
     assert_eq!(first.say("").await.status, 200);
     let mut second = served.client().await;
@@ -206,11 +210,11 @@ async fn connections_above_the_limit_get_503_and_may_only_probe() {
 
 #[tokio::test]
 async fn large_heads_get_431() {
-    let served = served(Settings {
+    let served = served(with_bounds(HttpConfig {
         header_bytes_max: 4_096,
         headers_max: 8,
-        ..Settings::default()
-    });
+        ..HttpConfig::default()
+    }));
     let field = |bytes: usize| format!("x: {}\r\n", "y".repeat(bytes));
     assert_eq!(served.client().await.say(&field(3_500)).await.status, 200);
     for over in [field(4_096), "x: y\r\n".repeat(6)] {
@@ -253,15 +257,19 @@ async fn an_incomplete_body_times_out() {
     assert_eq!(response.problem()["code"], "REQUEST_TIMEOUT");
     assert!(client.is_closed().await);
     let settings = Settings::default();
-    assert!(began.elapsed() >= settings.body_timeout && began.elapsed() < settings.request_timeout);
+    assert!(
+        began.elapsed() >= settings.http.body_timeout
+            && began.elapsed() < settings.http.request_timeout
+    );
 }
 
 #[tokio::test]
 async fn a_disconnected_client_leaves_nothing_behind() {
-    let served = served(Settings {
+    let served = served(with_bounds(HttpConfig {
+        connections_max: 1,
         concurrent_requests_max: 1,
-        ..of_one_connection()
-    });
+        ..HttpConfig::default()
+    }));
     for sent in [
         "",
         "POST /api/say HT",

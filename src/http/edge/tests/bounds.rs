@@ -26,8 +26,11 @@ async fn a_response_that_takes_too_long_is_replaced_by_503_timeout() {
 #[tokio::test(start_paused = true)]
 async fn requests_above_the_bound_get_503_with_retry_after() {
     let harness = harness(&Settings {
-        concurrent_requests_max: 1,
-        request_timeout: Duration::from_secs(60),
+        http: HttpConfig {
+            concurrent_requests_max: 1,
+            request_timeout: Duration::from_secs(60),
+            ..HttpConfig::default()
+        },
         ..Settings::default()
     });
     let first = harness.client.get("/api/hang").send();
@@ -55,7 +58,7 @@ async fn requests_above_the_bound_get_503_with_retry_after() {
 #[tokio::test]
 async fn without_capacity_a_participation_is_rejected_unread_and_others_continue() {
     let mut settings = with_token();
-    settings.concurrent_requests_max = 1;
+    settings.http.concurrent_requests_max = 1;
     let harness = harness_with(&settings, Box::new(|campaign| campaign.0 != 7));
     for path in ["participation", "participation-sync"] {
         let full = harness
