@@ -140,7 +140,7 @@ impl Supervisor {
     pub async fn run(mut self, mut signals: mpsc::Receiver<()>) -> Outcome {
         let mut outcome = Outcome::default();
         tokio::select! {
-            Some(()) = signals.recv() => tracing::info!("told to stop: draining"),
+            Some(()) = signals.recv() => tracing::info!("stop requested: draining"),
             Some(reason) = self.failures.recv() => {
                 tracing::error!(reason, "cannot go on: draining");
                 outcome.failed(reason);
