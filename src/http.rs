@@ -27,7 +27,6 @@ mod object_schema;
 mod page;
 mod pages;
 mod parameters;
-mod participation_path;
 mod participations;
 mod policy;
 mod probes;
@@ -67,11 +66,11 @@ pub use problem::Problem;
 pub use settings::{Auth, PaymentMode, Settings};
 
 use self::dashboard::About;
-use self::edge::{Edge, Room};
-use self::participation_path::gated_participation_in;
-use self::participations::participate_past_router;
+use self::edge::{Edge, HasCapacity};
+use self::participations::participate_without_router;
 use self::policy::Policy;
-use self::routes::Routes;
+use self::request_context::RequestContext;
+use self::routes::{Routes, Target};
 
 /// Groups of operations in the OpenAPI document.
 #[derive(Tags)]
@@ -131,7 +130,7 @@ pub fn endpoint(app: Arc<App>, surface: Surface) -> impl Endpoint<Output = Respo
     );
     let settings = app.settings.clone();
     let participate = app.participate.clone();
-    let room: Room = Box::new(move |campaign| participate.has_place(campaign));
+    let has_capacity: HasCapacity = Box::new(move |campaign| participate.has_place(campaign));
     let counted = Arc::clone(&app);
     let inner = Split {
         api: service().into_endpoint().data(Arc::clone(&app)),
@@ -140,8 +139,8 @@ pub fn endpoint(app: Arc<App>, surface: Surface) -> impl Endpoint<Output = Respo
         surface,
     };
     Edge::new(inner, policy, &settings, routes, metrics)
-        .with_room(room)
-        .with_rates(Box::new(move |request| {
+        .with_capacity(has_capacity)
+        .with_rate_limit(Box::new(move |request| {
             rate_limits::count_read(&counted, request)
         }))
 }
@@ -153,7 +152,8 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, surface: Surface) -> io
 }
 
 /// Passes a request to the API or to the pages, by the beginning of its path. A nested router would split and join every
-/// path. Participations, the most frequent requests, bypass the router (docs/decisions/0009).
+/// path. An operation whose path the edge has parsed is called without the router (docs/decisions/0009): participations,
+/// the most frequent requests.
 struct Split<A, P> {
     app: Arc<App>,
     api: A,
@@ -170,10 +170,11 @@ where
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let path = request.uri().path();
+        let target = RequestContext::of(&request).map(|context| context.target);
         if request.method() == Method::POST
-            && let Some(campaign) = gated_participation_in(path)
+            && let Some(Target::Participation(campaign)) = target
         {
-            participate_past_router(&self.app, campaign, request).await
+            participate_without_router(&self.app, campaign, request).await
         } else if !self.surface.has(path) {
             Err(Problem::not_found("There is no such path.").into())
         } else if path.starts_with("/api/") || is_probe(path) {

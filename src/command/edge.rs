@@ -24,6 +24,7 @@ pub(super) fn settings(
     let bound_metrics = BoundMetrics::default();
     telemetry.register(|registry| bound_metrics.register(registry));
     Ok(http::Settings {
+        http: config.http.clone(),
         bound_metrics,
         challenge: config.challenge.settings()?,
         admin_token: parts::admin_token(config)?,
@@ -44,7 +45,7 @@ pub(super) fn settings(
             Mode::Jwt | Mode::Sessions => Hosts::Any,
         },
         stop: spawner.token(Stage::Http),
-        ..http::Settings::new(&config.http)
+        ..http::Settings::default()
     })
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn page_of_campaigns(
     let found = app.catalogue.page(filter).await?;
     let page = Page::cut(found.iter().collect(), limit, |last| last.id.to_string());
     let now = app.clock.now();
-    let view = |campaign: &Campaign| CampaignView::at(campaign, now);
+    let view = |campaign: &Campaign| CampaignView::of(campaign, now);
     Ok(Json(CampaignList::of(page, view)))
 }
 
@@ -124,7 +124,7 @@ impl CampaignsApi {
         id: Path<i64>,
     ) -> Result<Json<CampaignView>, Failure<Reading>> {
         let campaign = public(&app, id.0).await?;
-        Ok(Json(CampaignView::at(&campaign, app.clock.now())))
+        Ok(Json(CampaignView::of(&campaign, app.clock.now())))
     }
 
     /// Get the stock of a campaign.
@@ -158,7 +158,7 @@ impl CampaignsApi {
         let status = app.status.of(CampaignId(id.0)).await?;
         let status = status.filter(|status| is_public(&status.campaign));
         let status = status.ok_or_else(unknown)?;
-        Ok(Json(StatusView::at(status, app.clock.now())))
+        Ok(Json(StatusView::of(status, app.clock.now())))
     }
 
     /// Follow the live status of a campaign.

@@ -1,9 +1,8 @@
-//! What every request passes on its way in and every answer on its way out: request id, room, bound on
-//! concurrency, time limit, panics, problem documents and metrics. One layer, so that the order of
-//! these is one function to read.
+//! The outermost layer of every request and response: request id, overload, bound on concurrency, time limit, panics,
+//! problem documents and metrics. One layer, so that one function shows their order.
 //!
-//! A participation that would find no place is refused here, by its address alone: before its body is
-//! read, and before anything is done that a flood could make expensive.
+//! A participation without capacity is rejected here by its path alone: before its body is read, and before any work
+//! that a flood could make expensive.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -13,20 +12,19 @@ use std::time::{Duration, Instant};
 use bounded_http::{InvalidHost, OverLimit};
 use futures_util::FutureExt;
 use poem::http::{HeaderName, HeaderValue, Method, header};
-use poem::{Endpoint, PathPattern, Request, Response};
+use poem::{Endpoint, Request, Response};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 use uuid::fmt::Simple;
 
 use super::client_address::{client_address, is_from_proxy};
 use super::is_probe;
-use super::participation_path::{gated_participation_in, participation_in};
 use super::policy::Policy;
 use super::problem::{
-    MatchedRoute, Problem, busy, from_framework, head_too_large, host_not_allowed, unclear_host,
+    Problem, busy, from_framework, head_too_large, host_not_allowed, unclear_host,
 };
 use super::request_context::{RequestContext, note_unknown_address};
-use super::routes::{Fault, RouteEntry, Routes};
+use super::routes::{Fault, Found, RouteEntry, Routes, Target};
 use super::settings::Settings;
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::CampaignId;
@@ -35,14 +33,14 @@ use crate::runtime::trace::{self, Sampling, Traced};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longest request id that is taken over from a client.
+/// Longest request id that is accepted from a client.
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
-/// Says whether a participation in a campaign would find a place.
-pub type Room = Box<dyn Fn(CampaignId) -> bool + Send + Sync>;
+/// Whether a participation in a campaign has capacity.
+pub type HasCapacity = Box<dyn Fn(CampaignId) -> bool + Send + Sync>;
 
-/// Refuses a request to the API by the rate of where it comes from.
-pub type RatesRefuse = Box<dyn Fn(&Request) -> Option<Problem> + Send + Sync>;
+/// Rejects a request to the API whose address has used up its rate.
+pub type RateLimit = Box<dyn Fn(&Request) -> Option<Problem> + Send + Sync>;
 
 /// The outermost endpoint.
 pub struct Edge<E> {
@@ -55,21 +53,17 @@ pub struct Edge<E> {
     import_timeout: Duration,
     header_bytes_max: usize,
     headers_max: usize,
-    room: Room,
-    rates_refuse: RatesRefuse,
+    has_capacity: HasCapacity,
+    rate_limit: RateLimit,
 }
 
-/// Where the API begins.
+/// The beginning of the paths of the API.
 const API: &str = "/api/";
-/// How the addresses of lists end.
-const ALLOW_LIST: &str = "/allow-list";
-/// What the router calls the first of them.
-const PARTICIPATION_PATTERN: &str = "/api/campaigns/:param0/participation";
 
-/// What a header takes beside its name and value.
+/// Bytes of a header beside its name and value.
 const FIELD_OVERHEAD_BYTES: usize = 4;
 
-/// Counts a request as worked on for as long as it is, also when its client goes away.
+/// Counts a request as in progress until it ends, also when its client disconnects.
 struct InFlight<'a>(&'a HttpMetrics);
 
 impl<'a> InFlight<'a> {
@@ -85,12 +79,12 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// How a request ended that has no response yet.
+/// The end of a request that has no response yet.
 enum Stopped {
-    /// By an error of ours or of the framework.
+    /// An error of the handler or of the framework.
     Failed(poem::Error),
-    /// Before or instead of an answer of its handler.
-    Cut(Problem),
+    /// A rejection before the handler, or instead of its response.
+    Rejected(Problem),
 }
 
 impl<E: Endpoint<Output = Response>> Edge<E> {
@@ -107,33 +101,33 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             policy,
             routes,
             metrics,
-            permits: Semaphore::new(settings.concurrent_requests_max),
-            request_timeout: settings.request_timeout,
+            permits: Semaphore::new(settings.http.concurrent_requests_max),
+            request_timeout: settings.http.request_timeout,
             import_timeout: settings.import_timeout,
-            header_bytes_max: settings.header_bytes_max,
-            headers_max: settings.headers_max,
-            room: Box::new(|_| true),
-            rates_refuse: Box::new(|_| None),
+            header_bytes_max: settings.http.header_bytes_max,
+            headers_max: settings.http.headers_max,
+            has_capacity: Box::new(|_| true),
+            rate_limit: Box::new(|_| None),
         }
     }
 
-    /// Asks for rates before it lets a request to the API in.
+    /// Checks rates before it accepts a request to the API.
     #[must_use]
-    pub fn with_rates(mut self, rates_refuse: RatesRefuse) -> Self {
-        self.rates_refuse = rates_refuse;
+    pub fn with_rate_limit(mut self, rate_limit: RateLimit) -> Self {
+        self.rate_limit = rate_limit;
         self
     }
 
-    /// Asks for room before it lets a participation in.
+    /// Checks the capacity before it accepts a participation.
     #[must_use]
-    pub fn with_room(mut self, room: Room) -> Self {
-        self.room = room;
+    pub fn with_capacity(mut self, has_capacity: HasCapacity) -> Self {
+        self.has_capacity = has_capacity;
         self
     }
 
-    /// What is refused by its head alone. Probes and metrics are answered however busy the API is: that
-    /// is when they matter.
-    fn refused_at_once(&self, request: &Request) -> Option<Problem> {
+    /// Rejects a request by its head alone. Probes and metrics are answered under any load, because that is when they
+    /// matter.
+    fn reject_by_head(&self, request: &Request, target: Target) -> Option<Problem> {
         let headers = request.headers();
         let fields = headers
             .iter()
@@ -150,18 +144,23 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         if !is_probe(path) && !self.policy.hosts.allow(request) {
             return Some(self.foreign_host(request));
         }
-        let full = || participation_in(path).is_some_and(|campaign| !(self.room)(campaign));
         if !path.starts_with(API) {
             return None;
         }
         note_unknown_address(request, &self.policy);
-        if request.data::<OverLimit>().is_some() || full() {
+        let is_full = || match target {
+            Target::Participation(campaign) | Target::SyncParticipation(campaign) => {
+                !(self.has_capacity)(campaign)
+            }
+            Target::AllowList | Target::Other => false,
+        };
+        if request.data::<OverLimit>().is_some() || is_full() {
             return Some(busy());
         }
-        (self.rates_refuse)(request)
+        (self.rate_limit)(request)
     }
 
-    /// Refuses a request by a name that the service does not have.
+    /// Rejects a request to a host that the service does not accept.
     fn foreign_host(&self, request: &Request) -> Problem {
         let detail = Detail {
             address: client_address(request, &self.policy.proxies),
@@ -172,42 +171,32 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         host_not_allowed()
     }
 
-    /// What is wrong with the address. Most requests are participations, whose addresses were read already.
-    fn fault(&self, request: &Request) -> Option<Fault> {
+    /// The fault of a URL. The path of a participation was parsed already, and it takes no query.
+    fn fault(request: &Request, found: Found<'_>) -> Option<Fault> {
         let (method, uri) = (request.method(), request.uri());
-        let is_read = uri.query().is_none()
-            && method == Method::POST
-            && gated_participation_in(uri.path()).is_some();
-        if is_read || !uri.path().starts_with(API) {
+        let is_checked = uri.query().is_none() && matches!(found.target, Target::Participation(_));
+        if is_checked || !uri.path().starts_with(API) {
             return None;
         }
-        self.routes.check(method, uri).err()
+        found.route?.check(method, uri).err()
     }
 
-    /// The route of a request that left no pattern behind. Most of those are participations, which do not
-    /// pass the router, and of those there may be very many.
-    fn route_of(&self, path: &str) -> Option<&RouteEntry> {
-        if gated_participation_in(path).is_some() {
-            self.routes.by_pattern(PARTICIPATION_PATTERN)
-        } else {
-            self.routes.by_path(path)
-        }
-    }
-
-    /// Works on a request.
-    async fn let_in(
+    /// Handles a request.
+    async fn handle(
         &self,
         mut request: Request,
+        found: Found<'_>,
         id: &HeaderValue,
         traced: Option<&Traced>,
     ) -> Result<Response, Stopped> {
-        let fault = match self.fault(&request) {
-            Some(Fault::ForAll(problem)) => return Err(Stopped::Cut(problem)),
+        let fault = match Self::fault(&request, found) {
+            Some(Fault::ForAll(problem)) => return Err(Stopped::Rejected(problem)),
             Some(Fault::ForAuthenticated(problem)) => Some(Box::new(problem)),
             None => None,
         };
         request.set_data(RequestContext {
             fault,
+            target: found.target,
             id: id.clone(),
             traceparent: traced.map(Traced::traceparent),
             policy: Arc::clone(&self.policy),
@@ -217,11 +206,12 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             trace_id: traced.map(Traced::trace_id),
         };
         let _counted = InFlight::enter(&self.metrics);
-        answering.scope(self.bounded(request)).await
+        answering.scope(self.bounded(request, found.target)).await
     }
 
-    /// The span of a request of the API, if that is traced. Floods that are refused at once are not.
-    fn begun(&self, request: &Request) -> Option<Traced> {
+    /// The span of a request to the API, if it is traced. Requests rejected by their head are not, since there may be a
+    /// flood of them.
+    fn span(&self, request: &Request) -> Option<Traced> {
         if !trace::is_on() || !request.uri().path().starts_with(API) {
             return None;
         }
@@ -233,37 +223,30 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         trace::begin(request.header("traceparent"), sampling, "http.answer")
     }
 
-    /// How long a request may take: a file of millions of lines longer than all others.
-    fn patience_with(&self, request: &Request) -> Duration {
-        let is_import =
-            request.method() == Method::PUT && request.uri().path().ends_with(ALLOW_LIST);
-        if is_import {
-            self.import_timeout
-        } else {
-            self.request_timeout
-        }
-    }
-
     /// Runs the handler within the bounds of concurrency and time, and survives its panic.
-    async fn bounded(&self, request: Request) -> Result<Response, Stopped> {
+    async fn bounded(&self, request: Request, target: Target) -> Result<Response, Stopped> {
         let _permit = if request.uri().path().starts_with(API) {
             let permit = self.permits.try_acquire();
-            Some(permit.map_err(|_| Stopped::Cut(busy()))?)
+            Some(permit.map_err(|_| Stopped::Rejected(busy()))?)
         } else {
             None
         };
-        let patience = self.patience_with(&request);
-        // On the heap: what is put around it would move all of it, each time.
+        let timeout = if target == Target::AllowList && request.method() == Method::PUT {
+            self.import_timeout
+        } else {
+            self.request_timeout
+        };
+        // Boxed: each wrapper would otherwise copy the whole future.
         let answer = Box::pin(self.inner.call(request));
         let answer = AssertUnwindSafe(answer).catch_unwind();
-        match tokio::time::timeout(patience, answer).await {
+        match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(Ok(response))) => Ok(response),
             Ok(Ok(Err(error))) => Err(Stopped::Failed(error)),
             Ok(Err(panic)) => {
                 tracing::error!(panic = panic_text(&panic), "answer the request");
-                Err(Stopped::Cut(Problem::internal()))
+                Err(Stopped::Rejected(Problem::internal()))
             }
-            Err(_) => Err(Stopped::Cut(Problem::unavailable(
+            Err(_) => Err(Stopped::Rejected(Problem::unavailable(
                 "TIMEOUT",
                 "The answer took too long; what was asked for may still happen.",
             ))),
@@ -278,36 +261,26 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let started = Instant::now();
         let id = request_id(&request);
         let method = request.method().clone();
-        let path = request.uri().clone();
+        let is_api = request.uri().path().starts_with(API);
+        let found = self.routes.find(request.uri().path());
+        let route = found.route;
         let mut traced = None;
-        let result = if let Some(problem) = self.refused_at_once(&request) {
-            Err(Stopped::Cut(problem))
+        let result = if let Some(problem) = self.reject_by_head(&request, found.target) {
+            Err(Stopped::Rejected(problem))
         } else {
-            traced = self.begun(&request);
-            // On the heap, and so no part of every connection, idle or refused.
-            Box::pin(self.let_in(request, &id, traced.as_ref())).await
+            traced = self.span(&request);
+            // Boxed, and so not part of the memory of every connection.
+            Box::pin(self.handle(request, found, &id, traced.as_ref())).await
         };
 
-        let pattern = match &result {
-            Ok(response) => response.data::<PathPattern>(),
-            Err(Stopped::Failed(error)) => error.data::<PathPattern>(),
-            Err(Stopped::Cut(_)) => None,
-        };
-        // A participation left no pattern behind, nor did a request that was cut off.
-        let route = match pattern {
-            Some(pattern) => self.routes.by_pattern(&pattern.0),
-            None => self.route_of(path.path()),
-        };
         let mut response = match result {
             Ok(response) => response,
             Err(stopped) => {
-                let place = route.map_or_else(MatchedRoute::default, |route| MatchedRoute {
-                    template: Some(&route.template),
-                    allow: Some(&route.allow),
-                });
                 let problem = match stopped {
-                    Stopped::Failed(error) => from_framework(&error, place),
-                    Stopped::Cut(problem) => problem,
+                    Stopped::Failed(error) => {
+                        from_framework(&error, route.map(|route| &route.allow))
+                    }
+                    Stopped::Rejected(problem) => problem,
                 };
                 problem.into_answer(id.to_str().unwrap_or_default())
             }
@@ -318,7 +291,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, strict.clone());
         }
         let is_public = route.is_some_and(|route| route.is_public(&method));
-        if path.path().starts_with(API) && !is_public {
+        if is_api && !is_public {
             let caching = headers.entry(header::CACHE_CONTROL);
             caching.or_insert(HeaderValue::from_static("no-store"));
         }
@@ -327,7 +300,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
             .metrics(route, &method)
             .observe(status, started.elapsed());
         if let Some(traced) = traced {
-            ended(traced, &method, route, status);
+            end_span(traced, &method, route, status);
         }
         if method == Method::HEAD {
             response.set_body(());
@@ -336,8 +309,8 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
     }
 }
 
-/// Ends it, by the names of the semantic conventions for HTTP.
-fn ended(mut traced: Traced, method: &Method, route: Option<&RouteEntry>, status: u16) {
+/// Ends a span, with the names of the semantic conventions for HTTP.
+fn end_span(mut traced: Traced, method: &Method, route: Option<&RouteEntry>, status: u16) {
     let route = route.map(|route| route.template.to_string());
     traced.rename(match &route {
         Some(route) => format!("{method} {route}"),
@@ -370,7 +343,7 @@ fn request_id(request: &Request) -> HeaderValue {
     HeaderValue::try_from(made).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }
 
-/// What a panic said, for the log.
+/// The text of a panic, for the log.
 fn panic_text(panic: &Box<dyn Any + Send>) -> &str {
     panic
         .downcast_ref::<&str>()

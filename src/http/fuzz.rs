@@ -72,7 +72,11 @@ pub fn address(bytes: &[u8]) {
         return;
     };
     for method in [Method::GET, Method::POST, Method::PATCH, Method::DELETE] {
-        match ROUTES.check(&method, &uri) {
+        let found = ROUTES.find(uri.path());
+        let checked = found
+            .route
+            .map_or(Ok(()), |route| route.check(&method, &uri));
+        match checked {
             Err(Fault::ForAll(problem) | Fault::ForAuthenticated(problem)) => {
                 if problem.code != "NOT_FOUND" {
                     explains(&problem);

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use poem::http::StatusCode;
 use poem::web::Data;
+use poem_openapi::OpenApi;
 use poem_openapi::param::Query;
-use poem_openapi::{Object, OpenApi};
-use serde::Serialize;
 use serde_json::json;
 
 use super::campaigns::Plain;
 use super::json::Json;
 use super::problem::{Failure, Problem, documented};
+use super::views::view;
 use super::{App, Section};
 use crate::operate::clock_skew::is_off;
 use crate::operate::health::{Condition, PartHealth};
@@ -21,29 +21,29 @@ documented! {
     Readiness: [] {}
 }
 
-/// The health of the process.
-#[derive(Debug, Serialize, Object)]
-#[oai(rename = "Health", skip_serializing_if_is_none)]
-struct HealthView {
-    /// `up`; `ready`, or `degraded` while a part that is not required is unavailable.
-    status: String,
-    /// The parts, if requested.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parts: Option<Vec<PartView>>,
-    /// The clock of the machine, if the parts are requested.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    clock: Option<ClockView>,
+view! {
+    /// The health of the process.
+    struct HealthView as "Health", skip_serializing_if_is_none {
+        /// `up`; `ready`, or `degraded` while a part that is not required is unavailable.
+        status: String,
+        /// The parts, if requested.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        parts: Option<Vec<PartView>>,
+        /// The clock of the machine, if the parts are requested.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        clock: Option<ClockView>,
+    }
 }
 
-/// The difference between the clock of the machine and that of the database, which the service uses.
-#[derive(Clone, Debug, PartialEq, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "MachineClock", rename_all = "camelCase")]
-pub(super) struct ClockView {
-    /// `in_step`; `off` if the two differ by more than a second; `unknown` until the time of the database is known.
-    status: String,
-    /// Seconds by which the machine's clock is ahead; negative if it is behind.
-    ahead_seconds: f64,
+view! {
+    /// The difference between the clock of the machine and that of the database, which the service uses.
+    #[derive(Clone, PartialEq)]
+    pub(super) struct ClockView as "MachineClock" {
+        /// `in_step`; `off` if the two differ by more than a second; `unknown` until the time of the database is known.
+        status: String,
+        /// Seconds by which the machine's clock is ahead; negative if it is behind.
+        ahead_seconds: f64,
+    }
 }
 
 impl ClockView {
@@ -61,26 +61,17 @@ impl ClockView {
     }
 }
 
-/// The health of one part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
-#[oai(rename = "Part", skip_serializing_if_is_none)]
-pub(super) struct PartView {
-    /// `store`, `gate`, `broker` or `rewards`.
-    name: String,
-    /// `up` or `down`.
-    status: String,
-    /// Why it is down, if that is known: `read-only: ` and the settings of the database that cause it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-}
-
-impl From<&PartHealth> for PartView {
-    fn from(part: &PartHealth) -> Self {
-        Self {
-            name: part.name.to_owned(),
-            status: if part.error.is_none() { "up" } else { "down" }.to_owned(),
-            reason: part.reason.clone(),
-        }
+view! {
+    /// The health of one part.
+    #[derive(Clone, PartialEq, Eq)]
+    pub(super) struct PartView as "Part", skip_serializing_if_is_none from part: &PartHealth {
+        /// `store`, `gate`, `broker` or `rewards`.
+        name: String = part.name.to_owned(),
+        /// `up` or `down`.
+        status: String = if part.error.is_none() { "up" } else { "down" }.to_owned(),
+        /// Why it is down, if that is known: `read-only: ` and the settings of the database that cause it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String> = part.reason.clone(),
     }
 }
 

@@ -45,9 +45,9 @@ where
     E: Endpoint<Output = Response> + 'static,
 {
     let config = Config {
-        header_bytes_max: settings.header_bytes_max,
-        head_timeout: settings.head_timeout,
-        idle_timeout: settings.idle_timeout,
+        header_bytes_max: settings.http.header_bytes_max,
+        head_timeout: settings.http.head_timeout,
+        idle_timeout: settings.http.idle_timeout,
         drain_timeout: settings.drain_timeout,
         tls: settings.tls.clone(),
         total_limit_response: TOTAL_LIMIT,
@@ -55,10 +55,10 @@ where
         stop: settings.stop.clone(),
     };
     let bounds = Bounds {
-        max: settings.connections_max,
-        address_max: settings.address_connections_max,
+        max: settings.http.connections_max,
+        address_max: settings.http.address_connections_max,
     };
-    let beside = (&settings.proxies, &settings.bound_metrics);
+    let beside = (&settings.http.trusted_proxies, &settings.bound_metrics);
     let limit = ConcurrencyLimit::new(Limited::Connections, bounds, beside);
     bounded_http::serve(listener, endpoint, &config, limit).await
 }

@@ -43,7 +43,7 @@ pub fn pages(
     Route::new()
         .at("/", get(home))
         .at("/dashboard", get(dashboard::page(about)))
-        .at("/dashboard/assets/:param0", get(dashboard::assets()))
+        .at("/dashboard/assets/:file", get(dashboard::assets()))
         .at("/metrics", get(make_sync(move |_| metrics(&telemetry))))
         .at("/openapi.json", get(page("application/json", document)))
         .at(

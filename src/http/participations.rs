@@ -8,18 +8,18 @@ mod participate;
 
 use std::sync::Arc;
 
-use poem::Request;
 use poem::web::Data;
-use poem_openapi::OpenApi;
+use poem::{IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
+use poem_openapi::{ApiExtractor, ExtractParamOptions, OpenApi};
 use uuid::Uuid;
 
 use self::accepted::Accepted;
 use self::challenge::ChallengeToken;
 pub use self::changes::ChangesApi;
 use self::idempotency::IdempotencyKey;
-use self::participate::{CommitPath, Participating, run};
-pub use self::participate::{ParticipationRequest, QUANTITY_MAX, participate_past_router};
+use self::participate::{Call, Participating};
+pub use self::participate::{ParticipationRequest, QUANTITY_MAX};
 use super::auth::{Caller, Participant, SEE_OTHERS};
 use super::json::{Json, JsonRequest};
 use super::page::{Page, page_cursor, page_limit};
@@ -29,7 +29,8 @@ use super::rewards::with_rewards;
 use super::views::{ParticipationList, ParticipationRecord};
 use super::{App, Section};
 use crate::access::identity::Scopes;
-use crate::domain::{Participation, ParticipationId};
+use crate::domain::{CampaignId, Participation, ParticipationId};
+use crate::sale::participate::CommitMode;
 
 documented! {
     Reading: [CALLER, PARAMETERS] {
@@ -72,17 +73,14 @@ impl ParticipationsApi {
         challenge: ChallengeToken,
         body: JsonRequest<ParticipationRequest>,
     ) -> Result<Accepted, Failure<Participating>> {
-        let headers = (key, challenge);
-        run(
-            &app,
+        let call = Call {
+            app: &app,
             request,
-            caller.0,
-            id.0,
-            headers,
-            body.0,
-            CommitPath::Group,
-        )
-        .await
+            caller: caller.0,
+            campaign: CampaignId(id.0),
+        };
+        call.participate(key, challenge, body.0, CommitMode::Grouped)
+            .await
     }
 
     /// Participate, synchronously to Kafka.
@@ -109,17 +107,14 @@ impl ParticipationsApi {
         challenge: ChallengeToken,
         body: JsonRequest<ParticipationRequest>,
     ) -> Result<Accepted, Failure<Participating>> {
-        let headers = (key, challenge);
-        run(
-            &app,
+        let call = Call {
+            app: &app,
             request,
-            caller.0,
-            id.0,
-            headers,
-            body.0,
-            CommitPath::Direct,
-        )
-        .await
+            caller: caller.0,
+            campaign: CampaignId(id.0),
+        };
+        call.participate(key, challenge, body.0, CommitMode::Alone)
+            .await
     }
 
     /// Get a participation.
@@ -188,6 +183,31 @@ impl ParticipationsApi {
         };
         Ok(Json(ParticipationList::of(page, |record| record)))
     }
+}
+
+/// Calls the operation `participate` without the router, whose work around an operation takes as long as most of the
+/// operation itself. The parts of the request are read in the order in which the operation lists them.
+pub async fn participate_without_router(
+    app: &Arc<App>,
+    campaign: CampaignId,
+    request: Request,
+) -> poem::Result<Response> {
+    let (request, mut body) = request.split();
+    let options = ExtractParamOptions::default;
+    let caller = Participant::from_request(&request, &mut body, options()).await?;
+    let key = IdempotencyKey::of(&request)?;
+    let challenge = ChallengeToken::of(&request);
+    let content = JsonRequest::from_request(&request, &mut body, options()).await?;
+    let accepted = ParticipationsApi.participate(
+        Data(app),
+        &request,
+        caller,
+        Path(campaign.0),
+        key,
+        challenge,
+        content,
+    );
+    Ok(accepted.await?.into_response())
 }
 
 /// A participation that the caller may access: their own, or any with the scopes. That of another user gets the same

@@ -14,6 +14,10 @@ use super::shared_reads::SharedReads;
 use super::views::StatusView;
 use crate::access::limits::Networks;
 use crate::access::security_events::SecurityEvents;
+use crate::parts::store::StoreError;
+
+/// The reads of statuses that live streams share.
+pub type StatusReads = SharedReads<StatusView, Arc<StoreError>>;
 
 /// The settings and limits that requests are checked against.
 pub struct Policy {
@@ -40,7 +44,7 @@ pub struct Policy {
     /// Limits pages in transfer.
     pub pages: ConcurrencyLimit,
     /// The status reads that live streams share.
-    pub status_reads: Arc<SharedReads<StatusView>>,
+    pub status_reads: Arc<StatusReads>,
     /// Ends live streams.
     pub stop: CancellationToken,
 }
@@ -49,37 +53,38 @@ impl Policy {
     /// Makes the policy of these settings.
     #[must_use]
     pub fn of(settings: &Settings) -> Self {
-        let beside = (&settings.proxies, &settings.bound_metrics);
+        let beside = (&settings.http.trusted_proxies, &settings.bound_metrics);
         let limit = |limited, max, address_max| {
             ConcurrencyLimit::new(limited, Bounds { max, address_max }, beside)
         };
         Self {
             auth: settings.auth.clone(),
             admin_tokens: AdminTokens::of(settings),
-            proxies: settings.proxies.clone(),
+            proxies: settings.http.trusted_proxies.clone(),
             hosts: settings.hosts.clone(),
             strict_transport: settings
-                .strict_transport
+                .http
+                .strict_transport()
                 .and_then(|age| HeaderValue::from_str(&format!("max-age={}", age.as_secs())).ok()),
             security: settings.security.clone(),
-            body_bytes_max: settings.body_bytes_max,
-            body_timeout: settings.body_timeout,
+            body_bytes_max: settings.http.body_bytes_max,
+            body_timeout: settings.http.body_timeout,
             bodies: limit(
                 Limited::Bodies,
-                settings.pending_bodies_max,
-                settings.address_pending_bodies_max,
+                settings.http.pending_bodies_max,
+                settings.http.address_pending_bodies_max,
             ),
             streams: limit(
                 Limited::Streams,
-                settings.concurrent_streams_max,
-                settings.address_streams_max,
+                settings.http.concurrent_streams_max,
+                settings.http.address_streams_max,
             ),
             pages: limit(
                 Limited::Pages,
-                settings.concurrent_pages_max,
-                settings.address_pages_max,
+                settings.http.concurrent_pages_max,
+                settings.http.address_pages_max,
             ),
-            status_reads: Arc::new(SharedReads::new(settings.concurrent_streams_max)),
+            status_reads: Arc::new(SharedReads::new(settings.http.concurrent_streams_max)),
             stop: settings.stop.clone(),
         }
     }

@@ -25,7 +25,6 @@ pub(super) use self::campaigns::wrong_state;
 pub(super) use self::documented::{
     ADMIN, BODY, CALLER, Documented, Failure, Group, OWN_SESSION, PARAMETERS, SESSIONS, documented,
 };
-pub use self::framework::MatchedRoute;
 pub(super) use self::framework::{
     from_framework, head_too_large, host_not_allowed, malformed, no_csv, too_large, too_slow,
     unclear_host, unreadable_body, unsupported_media_type,

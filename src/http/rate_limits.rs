@@ -28,8 +28,8 @@ impl<'a> RateCheck<'a> {
         asked: &participate::Request,
     ) -> Result<Self, Problem> {
         let who = Asker {
-            address: client_address(request, &app.settings.proxies),
-            user: asked.user,
+            address: client_address(request, &app.settings.http.trusted_proxies),
+            user: asked.applicant.user,
             campaign: asked.campaign,
         };
         let told = app.limits.count(&who).await;
@@ -73,7 +73,7 @@ impl<'a> RateCheck<'a> {
 /// Counts a request that reads from the API, or rejects it.
 pub fn count_read(app: &App, request: &Request) -> Option<Problem> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    let address = client_address(request, &app.settings.proxies).filter(|_| reads)?;
+    let address = client_address(request, &app.settings.http.trusted_proxies).filter(|_| reads)?;
     within(&app.limits.count_read(address), request).err()
 }
 

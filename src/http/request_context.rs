@@ -10,6 +10,7 @@ use poem::http::HeaderValue;
 use super::client_address::{client_address, is_from_proxy};
 use super::policy::Policy;
 use super::problem::Problem;
+use super::routes::Target;
 use super::settings::Auth;
 use crate::access::limits::UNKNOWN_ADDRESS;
 use crate::access::security_events::{Detail, SecurityEvent};
@@ -23,6 +24,8 @@ const SAMPLED: u8 = 1;
 pub struct RequestContext {
     /// The id of the request.
     pub id: HeaderValue,
+    /// What the path addresses.
+    pub target: Target,
     /// The parent of spans that follow from the request; none: it is not traced here.
     pub traceparent: Option<String>,
     /// What requests are checked against.

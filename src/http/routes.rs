@@ -1,17 +1,47 @@
-//! The routes of the OpenAPI document: their templates, methods and metrics.
+//! The routes of the OpenAPI document: their templates, methods and metrics. The edge looks a path up once, and
+//! everything that depends on the path uses the result.
 
 use std::collections::HashMap;
+use std::str::Split;
 use std::sync::Arc;
 
 use poem::http::{HeaderValue, Method, Uri};
 use serde_json::Value;
 
-use super::parameters::Parameters;
+use super::parameters::{Parameters, canonical};
 use super::problem::Problem;
+use crate::domain::CampaignId;
 use crate::runtime::telemetry::{HttpMetrics, RouteMetrics};
 
 /// The methods that the service knows.
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+/// The templates of the routes that the edge treats in a way of their own.
+const PARTICIPATION: &str = "/api/campaigns/{id}/participation";
+const SYNC_PARTICIPATION: &str = "/api/campaigns/{id}/participation-sync";
+const ALLOW_LIST: &str = "/api/admin/campaigns/{id}/allow-list";
+
+/// The purpose of a path, as far as the edge distinguishes purposes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A participation in this campaign.
+    Participation(CampaignId),
+    /// A synchronous participation in this campaign.
+    SyncParticipation(CampaignId),
+    /// The allow list of a campaign, whose import takes longest.
+    AllowList,
+    /// Any other path, also one of a participation whose campaign has no canonical id.
+    Other,
+}
+
+/// The route of a path, and what the path addresses.
+#[derive(Clone, Copy)]
+pub struct Found<'a> {
+    /// None: the path has no route.
+    pub route: Option<&'a RouteEntry>,
+    /// What the path addresses.
+    pub target: Target,
+}
 
 /// One route.
 pub struct RouteEntry {
@@ -39,20 +69,54 @@ struct Operation {
     metrics: RouteMetrics,
 }
 
-/// All routes, found by the router's pattern.
+/// All routes.
 pub struct Routes {
-    by_pattern: HashMap<String, Arc<RouteEntry>>,
-    /// By the number of their segments; those with fewer parameters come first.
-    by_length: HashMap<usize, Vec<Arc<RouteEntry>>>,
+    templates: Node,
     /// Counts requests without a route, or with a method that the route does not have.
     unmatched: RouteMetrics,
+}
+
+/// A node of the tree of templates: one segment, and the segments that may follow.
+#[derive(Default)]
+struct Node {
+    literals: HashMap<Box<str>, Self>,
+    parameter: Option<Box<Self>>,
+    route: Option<RouteEntry>,
+}
+
+impl Node {
+    fn insert(&mut self, route: RouteEntry) {
+        let template = Arc::clone(&route.template);
+        let mut node = self;
+        for segment in template.split('/') {
+            node = if segment.starts_with('{') {
+                node.parameter.get_or_insert_default()
+            } else {
+                node.literals.entry(segment.into()).or_default()
+            };
+        }
+        node.route = Some(route);
+    }
+
+    /// The route of these segments. A literal goes before a parameter.
+    fn find(&self, mut segments: Split<'_, char>) -> Option<&RouteEntry> {
+        let Some(segment) = segments.next() else {
+            return self.route.as_ref();
+        };
+        let literal = self.literals.get(segment);
+        let found = literal.and_then(|node| node.find(segments.clone()));
+        found.or_else(|| match &self.parameter {
+            Some(node) if !segment.is_empty() => node.find(segments),
+            _ => None,
+        })
+    }
 }
 
 impl Routes {
     /// The routes of an OpenAPI document and the pages beside it, which are all read-only.
     pub fn new(document: &str, pages: &[&'static str], metrics: &HttpMetrics) -> Self {
         let document: Value = serde_json::from_str(document).unwrap_or_default();
-        let mut entries = Vec::new();
+        let mut templates = Node::default();
         let paths = document.get("paths").and_then(Value::as_object);
         for (template, operations) in paths.into_iter().flatten() {
             let operations = METHODS.into_iter().filter_map(|method| {
@@ -65,56 +129,24 @@ impl Routes {
                     Parameters::of(&document, operation),
                 ))
             });
-            entries.push(RouteEntry::new(template, operations.collect(), metrics));
+            templates.insert(RouteEntry::new(template, operations.collect(), metrics));
         }
         for page in pages {
             let operations = vec![("GET", false, Parameters::default())];
-            entries.push(RouteEntry::new(page, operations, metrics));
-        }
-        entries.sort_by_key(|entry| entry.template.matches('{').count());
-        let (mut by_pattern, mut by_length) = (HashMap::new(), HashMap::new());
-        for entry in entries.into_iter().map(Arc::new) {
-            let of_length: &mut Vec<_> = by_length.entry(length(&entry.template)).or_default();
-            of_length.push(Arc::clone(&entry));
-            by_pattern.insert(pattern_of(&entry.template), entry);
+            templates.insert(RouteEntry::new(page, operations, metrics));
         }
         let unmatched: Arc<str> = "unmatched".into();
         Self {
-            by_pattern,
-            by_length,
+            templates,
             unmatched: metrics.route(&unmatched, "other"),
         }
     }
 
-    /// The route of the pattern that the router matched.
-    pub fn by_pattern(&self, pattern: &str) -> Option<&RouteEntry> {
-        self.by_pattern.get(pattern).map(Arc::as_ref)
-    }
-
-    /// The route of a path that did not pass the router.
-    pub fn by_path(&self, path: &str) -> Option<&RouteEntry> {
-        let routes = self.by_length.get(&length(path))?;
-        let found = routes.iter().find(|route| matches(&route.template, path));
-        found.map(Arc::as_ref)
-    }
-
-    /// Checks the parameters of a URL. The router rejects an unknown path or method.
-    pub fn check(&self, method: &Method, uri: &Uri) -> Result<(), Fault> {
-        let Some(route) = self.by_path(uri.path()) else {
-            return Ok(());
-        };
-        match route.operation(method) {
-            Some(operation) => {
-                let parameters = &operation.parameters;
-                let checked = parameters.check(&route.template, uri.path(), uri.query());
-                checked.map_err(if operation.takes_credentials {
-                    Fault::ForAuthenticated
-                } else {
-                    Fault::ForAll
-                })
-            }
-            None => Ok(()),
-        }
+    /// The route of a path, and what the path addresses.
+    pub fn find(&self, path: &str) -> Found<'_> {
+        let route = self.templates.find(path.split('/'));
+        let target = route.map_or(Target::Other, |route| route.target(path));
+        Found { route, target }
     }
 
     /// The metrics of a route and method.
@@ -157,6 +189,34 @@ impl RouteEntry {
         }
     }
 
+    /// Checks the parameters of a URL of this route. The router rejects an unknown method.
+    pub fn check(&self, method: &Method, uri: &Uri) -> Result<(), Fault> {
+        let Some(operation) = self.operation(method) else {
+            return Ok(());
+        };
+        let checked = operation
+            .parameters
+            .check(&self.template, uri.path(), uri.query());
+        checked.map_err(if operation.takes_credentials {
+            Fault::ForAuthenticated
+        } else {
+            Fault::ForAll
+        })
+    }
+
+    fn target(&self, path: &str) -> Target {
+        let participation: fn(CampaignId) -> Target = match &*self.template {
+            PARTICIPATION => Target::Participation,
+            SYNC_PARTICIPATION => Target::SyncParticipation,
+            ALLOW_LIST => return Target::AllowList,
+            _ => return Target::Other,
+        };
+        let mut segments = self.template.split('/').zip(path.split('/'));
+        let id = segments.find(|(segment, _)| segment.starts_with('{'));
+        id.and_then(|(_, id)| canonical(id))
+            .map_or(Target::Other, |id| participation(CampaignId(id)))
+    }
+
     /// Whether responses to this method are public: it only reads, and takes no credentials.
     pub fn is_public(&self, method: &Method) -> bool {
         let operation = self.operation(method);
@@ -170,46 +230,6 @@ impl RouteEntry {
             method
         };
         self.operations.iter().find(|known| known.method == method)
-    }
-}
-
-/// The router numbers parameters: `/api/campaigns/{id}` is `/api/campaigns/:param0`.
-fn pattern_of(template: &str) -> String {
-    let mut parameters = 0;
-    let parts: Vec<String> = template
-        .split('/')
-        .map(|part| {
-            if part.starts_with('{') {
-                let part = format!(":param{parameters}");
-                parameters += 1;
-                part
-            } else {
-                part.to_owned()
-            }
-        })
-        .collect();
-    parts.join("/")
-}
-
-/// The number of segments of a template or a path.
-fn length(path: &str) -> usize {
-    path.matches('/').count()
-}
-
-fn matches(template: &str, path: &str) -> bool {
-    let mut parts = template.split('/');
-    let mut asked = path.split('/');
-    loop {
-        match (parts.next(), asked.next()) {
-            (None, None) => return true,
-            (Some(part), Some(asked)) if part.starts_with('{') => {
-                if asked.is_empty() {
-                    return false;
-                }
-            }
-            (Some(part), Some(asked)) if part == asked => {}
-            _ => return false,
-        }
     }
 }
 
@@ -228,18 +248,9 @@ mod tests {
     }
 
     #[test]
-    fn routes_are_found_by_the_pattern_of_the_router() {
+    fn a_route_is_found_by_the_path() {
         let routes = routes();
-        let route = routes.by_pattern("/api/campaigns/:param0").unwrap();
-        assert_eq!(&*route.template, "/api/campaigns/{id}");
-        assert_eq!(route.allow, "GET, HEAD, PATCH");
-        assert!(routes.by_pattern("/api/campaigns/:id").is_none());
-    }
-
-    #[test]
-    fn routes_are_found_by_the_path() {
-        let routes = routes();
-        let template = |path| routes.by_path(path).map(|route| &*route.template);
+        let template = |path| routes.find(path).route.map(|route| &*route.template);
         assert_eq!(
             template("/api/campaigns/7/stock"),
             Some("/api/campaigns/{id}/stock")
@@ -247,5 +258,27 @@ mod tests {
         assert_eq!(template("/dashboard"), Some("/dashboard"));
         assert_eq!(template("/api/campaigns/"), None);
         assert_eq!(template("/nowhere"), None);
+        let route = routes.find("/api/campaigns/7").route.unwrap();
+        assert_eq!(&*route.template, "/api/campaigns/{id}");
+        assert_eq!(route.allow, "GET, HEAD, PATCH");
+    }
+
+    #[test]
+    fn a_literal_segment_goes_before_a_parameter() {
+        let document = r#"{"paths": {
+            "/api/{kind}/{id}": {"get": {}},
+            "/api/users/{id}": {"get": {}},
+            "/api/users/me": {"get": {}},
+            "/api/{kind}/me/name": {"get": {}}
+        }}"#;
+        let routes = Routes::new(document, &[], &Telemetry::new().http);
+        for (path, template) in [
+            ("/api/users/me", "/api/users/me"),
+            ("/api/users/7", "/api/users/{id}"),
+            ("/api/pets/me", "/api/{kind}/{id}"),
+            ("/api/users/me/name", "/api/{kind}/me/name"),
+        ] {
+            assert_eq!(&*routes.find(path).route.unwrap().template, template);
+        }
     }
 }

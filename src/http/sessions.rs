@@ -83,7 +83,7 @@ impl SessionsApi {
             login: &body.login,
             password: &body.password,
             code: body.code.as_ref().map(ExposeSecret::expose_secret),
-            address: client_address(request, &app.settings.proxies),
+            address: client_address(request, &app.settings.http.trusted_proxies),
         };
         let entered = accounts.log_in(&credentials, stay).await;
         let entered = entered.inspect_err(|error| report_failure(request, error))?;
@@ -115,7 +115,7 @@ impl SessionsApi {
         let headers = request.headers();
         csrf::not_foreign(headers).inspect_err(|_| report_csrf(accounts, request))?;
         let token = remembered(headers, cookies)?;
-        let from = client_address(request, &app.settings.proxies);
+        let from = client_address(request, &app.settings.http.trusted_proxies);
         let entered = match &token {
             Some(token) => accounts.resume(token, from).await,
             None => Err(AccountError::NotRemembered),
@@ -160,7 +160,7 @@ impl SessionsApi {
             found => found?,
         };
         let totp = accounts.totp_state(&account);
-        let view = SessionView::new(&account, (session.scopes, totp), &token, session.ends_at);
+        let view = SessionView::of(&account, session.scopes, totp, &token, session.ends_at);
         Ok(Uncached(view))
     }
 

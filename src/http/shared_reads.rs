@@ -1,34 +1,30 @@
 //! Reads of a campaign's status that live streams share. All streams tick at the same moments, so that the status is
-//! read once a second however many there are.
+//! read once a second for any number of streams.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::future::Cache;
 use tokio::time::{Instant, sleep_until};
 
 use crate::domain::CampaignId;
+use crate::runtime::cache::ReadThrough;
 
-/// How long a read stays cached, for streams that are late.
-const CACHED: Duration = Duration::from_secs(2);
+/// How old the read of a second may be, for streams that are late.
+const AGE_MAX: Duration = Duration::from_secs(2);
 
 /// Reads that all streams share: the first stream of a second reads for the others.
-pub struct SharedReads<T> {
+pub struct SharedReads<T, E> {
     origin: Instant,
-    read: Cache<(CampaignId, u64), Option<T>>,
+    reads: ReadThrough<CampaignId, Option<T>, E>,
 }
 
-impl<T: Clone + Send + Sync + 'static> SharedReads<T> {
+impl<T: Clone + Send + Sync + 'static, E: Send + Sync + 'static> SharedReads<T, E> {
     /// For at most this number of campaigns; seconds count from now on.
     pub fn new(campaigns_max: usize) -> Self {
         let campaigns_max = u64::try_from(campaigns_max).unwrap_or(u64::MAX);
         Self {
             origin: Instant::now(),
-            // Reads of seconds that are over count as well.
-            read: Cache::builder()
-                .max_capacity(campaigns_max.saturating_mul(4))
-                .time_to_live(CACHED)
-                .build(),
+            reads: ReadThrough::new(campaigns_max, AGE_MAX..=AGE_MAX),
         }
     }
 
@@ -41,14 +37,17 @@ impl<T: Clone + Send + Sync + 'static> SharedReads<T> {
         self.origin.elapsed().as_secs()
     }
 
-    /// The value of a campaign in this second.
-    pub async fn read_in_second<E: Send + Sync + 'static>(
+    /// The value of a campaign, read in this second or later.
+    pub async fn read_in_second<F>(
         &self,
         campaign: CampaignId,
         second: u64,
-        read: impl Future<Output = Result<Option<T>, E>>,
-    ) -> Result<Option<T>, Arc<E>> {
-        self.read.try_get_with((campaign, second), read).await
+        read: impl FnOnce() -> F,
+    ) -> Result<Option<T>, Arc<E>>
+    where
+        F: Future<Output = Result<Option<T>, E>>,
+    {
+        self.reads.get_version(campaign, || second, read).await
     }
 }
 
@@ -75,7 +74,7 @@ mod tests {
             for _ in 0..10 {
                 let second = shared.next_second(last).await;
                 last = Some(second);
-                let read = async {
+                let read = || async {
                     // Long enough for the others to start meanwhile.
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     Ok::<_, std::convert::Infallible>(Some(reads.fetch_add(1, Ordering::Relaxed)))
@@ -101,7 +100,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_late_stream_skips_seconds_and_gets_none_twice() {
-        let shared = SharedReads::<u64>::new(8);
+        let shared = SharedReads::<u64, ()>::new(8);
         let first = shared.next_second(None).await;
         tokio::time::sleep(Duration::from_millis(3_500)).await;
         let second = shared.next_second(Some(first)).await;

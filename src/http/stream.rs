@@ -12,9 +12,9 @@ use poem_openapi::payload::EventStream;
 
 use super::App;
 use super::concurrency_limit::Permit;
+use super::policy::StatusReads;
 use super::problem::Problem;
 use super::request_context::RequestContext;
-use super::shared_reads::SharedReads;
 use super::views::StatusView;
 use crate::domain::CampaignId;
 
@@ -27,7 +27,7 @@ pub type StatusStream = EventStream<BoxStream<'static, StatusView>>;
 struct Subscriber {
     app: Arc<App>,
     campaign: CampaignId,
-    reads: Arc<SharedReads<StatusView>>,
+    reads: Arc<StatusReads>,
     last: Option<u64>,
     /// Released when the client disconnects.
     _permit: Permit,
@@ -66,9 +66,9 @@ async fn next_status(mut subscriber: Subscriber) -> Option<(StatusView, Subscrib
         let second = subscriber.reads.next_second(subscriber.last).await;
         subscriber.last = Some(second);
         let (app, campaign) = (&subscriber.app, subscriber.campaign);
-        let read = async {
+        let read = || async {
             let status = app.status.of(campaign).await;
-            status.map(|status| status.map(|status| StatusView::at(status, app.clock.now())))
+            status.map(|status| status.map(|status| StatusView::of(status, app.clock.now())))
         };
         let reads = &subscriber.reads;
         match Box::pin(reads.read_in_second(campaign, second, read)).await {

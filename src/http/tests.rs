@@ -8,11 +8,14 @@ use super::admin::coupons::Redemption;
 use super::admin::dead_letter_selection::Selection;
 use super::admin::simulation_requests::{Bulk, Load};
 use super::fields::{INTEGER_MAX, RequestObject, read};
-use super::openapi_document;
 use super::participations::ParticipationRequest;
+use super::routes::{Routes, Target};
 use super::sessions::LogIn;
+use super::{openapi_document, pages};
 use crate::access::accounts;
+use crate::domain::CampaignId;
 use crate::parts::store::Order;
+use crate::runtime::telemetry::Telemetry;
 use crate::sale::changes::Payment;
 
 fn document() -> Value {
@@ -206,4 +209,27 @@ fn a_selection_of_dead_letters_is_parsed_as_documented() {
     let example = &document["components"]["schemas"]["DeadLetterSelection"]["example"];
     assert!(read::<Selection>(example.clone()).is_ok());
     assert_eq!(refused::<Selection>(json!({})), ["all"]);
+}
+
+#[test]
+fn the_target_of_a_path_contains_its_campaign() {
+    let routes = Routes::new(&openapi_document(), &pages::PAGES, &Telemetry::new().http);
+    let target = |path: &str| routes.find(&format!("/api/{path}")).target;
+    for (path, expected) in [
+        (
+            "campaigns/7/participation",
+            Target::Participation(CampaignId(7)),
+        ),
+        (
+            "campaigns/7/participation-sync",
+            Target::SyncParticipation(CampaignId(7)),
+        ),
+        ("admin/campaigns/7/allow-list", Target::AllowList),
+        ("campaigns/7", Target::Other),
+        ("campaigns/+1/participation", Target::Other),
+        ("campaigns/0001/participation", Target::Other),
+        ("campaigns/%31/participation", Target::Other),
+    ] {
+        assert_eq!(target(path), expected, "{path}");
+    }
 }

@@ -8,8 +8,6 @@ mod simulation;
 mod status;
 
 use chrono::SecondsFormat;
-use poem_openapi::Object;
-use serde::Serialize;
 
 pub use campaign::{CampaignList, CampaignView, StockView};
 pub use daily::{CampaignStatisticsView, DayStatisticsView, millis, percentage};
@@ -27,19 +25,88 @@ pub fn format_time(at: Instant) -> String {
     at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
+/// Defines an object of a response: its struct, its schema and, with `from` or `of`, how it is made. Doc comments are the
+/// descriptions in the OpenAPI document. A field without a value is copied from the field of that name.
+macro_rules! view {
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident as $title:literal $(, $option:ident)* {
+            $($(#[$field_meta:meta])* $field:ident: $field_type:ty),+ $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, serde::Serialize, poem_openapi::Object)]
+        #[serde(rename_all = "camelCase")]
+        #[oai(rename = $title, rename_all = "camelCase" $(, $option)*)]
+        $vis struct $name {
+            $($(#[$field_meta])* pub $field: $field_type),+
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident as $title:literal $(, $option:ident)* from $source:ident: $type:ty {
+            $($(#[$field_meta:meta])* $field:ident: $field_type:ty $(= $value:expr)?),+ $(,)?
+        }
+    ) => {
+        $crate::http::views::view! {
+            $(#[$meta])*
+            $vis struct $name as $title $(, $option)* {
+                $($(#[$field_meta])* $field: $field_type),+
+            }
+        }
+
+        impl From<$type> for $name {
+            fn from($source: $type) -> Self {
+                Self {
+                    $($field: $crate::http::views::view!(@value $source.$field $(, $value)?)),+
+                }
+            }
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident as $title:literal $(, $option:ident)*
+        of($source:ident: $type:ty $(, $other:ident: $other_type:ty)+) {
+            $($(#[$field_meta:meta])* $field:ident: $field_type:ty $(= $value:expr)?),+ $(,)?
+        }
+    ) => {
+        $crate::http::views::view! {
+            $(#[$meta])*
+            $vis struct $name as $title $(, $option)* {
+                $($(#[$field_meta])* $field: $field_type),+
+            }
+        }
+
+        impl $name {
+            #[doc = concat!("Makes the `", $title, "`.")]
+            pub fn of($source: $type $(, $other: $other_type)+) -> Self {
+                Self {
+                    $($field: $crate::http::views::view!(@value $source.$field $(, $value)?)),+
+                }
+            }
+        }
+    };
+    (@value $source:ident.$field:ident) => {
+        $source.$field
+    };
+    (@value $source:ident.$field:ident, $value:expr) => {
+        $value
+    };
+}
+pub(super) use view;
+
 /// A page of a list: its items, and the cursor of the next page.
 macro_rules! list {
     ($(#[$doc:meta])* $name:ident as $title:literal: $item:ty, $items:literal) => {
-        $(#[$doc])*
-        #[derive(Debug, Serialize, Object)]
-        #[serde(rename_all = "camelCase")]
-        #[oai(rename = $title, rename_all = "camelCase")]
-        pub struct $name {
-            #[doc = $items]
-            pub items: Vec<$item>,
-            /// Cursor of the next page; null: this is the last page.
-            #[oai(nullable)]
-            pub next_cursor: Option<String>,
+        $crate::http::views::view! {
+            $(#[$doc])*
+            pub struct $name as $title {
+                #[doc = $items]
+                items: Vec<$item>,
+                /// Cursor of the next page; null: this is the last page.
+                #[oai(nullable)]
+                next_cursor: Option<String>,
+            }
         }
 
         impl $name {
@@ -55,13 +122,12 @@ macro_rules! list {
 }
 pub(super) use list;
 
-/// The service's clock.
-#[derive(Debug, Serialize, Object)]
-pub struct TimeView {
-    /// The time by the service's clock: what decides whether a campaign is open.
-    pub now: Instant,
-    /// The same in milliseconds since 1970.
-    #[serde(rename = "epochMillis")]
-    #[oai(rename = "epochMillis")]
-    pub epoch_millis: i64,
+view! {
+    /// The service's clock.
+    pub struct TimeView as "TimeView" {
+        /// The time by the service's clock: what decides whether a campaign is open.
+        now: Instant,
+        /// The same in milliseconds since 1970.
+        epoch_millis: i64,
+    }
 }

@@ -15,11 +15,12 @@ use uuid::Uuid;
 
 use self::job::Job;
 pub use self::job::{Figures, JobStatus, Latency, Report};
-use crate::domain::{CampaignId, UserId};
+use crate::domain::{CampaignId, ParticipationId, UserId};
+use crate::parts::store::Applicant;
 use crate::runtime::clock::Clock;
 use crate::runtime::settings::settings;
 use crate::runtime::supervisor::{Spawner, Stage};
-use crate::sale::participate::{Participate, ParticipateError, Request};
+use crate::sale::participate::{CommitMode, Participate, ParticipateError, Request};
 
 /// Users that are made up have numbers from here on, up to [`USER_LAST`].
 pub const USER_FIRST: i64 = 9_000_000_000_000_000;
@@ -255,16 +256,19 @@ impl Shared {
     async fn ask(&self, plan: Plan, user: UserId) -> (figures::Answer, Duration) {
         let request = Request {
             campaign: plan.campaign,
-            user,
-            quantity: plan.quantity,
-            idempotency_key: None,
-            traceparent: None,
-            since: Instant::now(),
+            applicant: Applicant {
+                participation: ParticipationId::made_at(self.clock.now()),
+                user,
+                quantity: plan.quantity,
+                idempotency_key: None,
+                traceparent: None,
+                since: Instant::now(),
+            },
         };
         let began = Instant::now();
         let answer = match plan.kind {
-            Kind::Async => self.participate.run(request).await,
-            Kind::Sync => self.participate.run_sync(request).await,
+            Kind::Async => self.participate.run(request, CommitMode::Grouped).await,
+            Kind::Sync => self.participate.run(request, CommitMode::Alone).await,
             Kind::Bulk => self.until_there_is_room(request).await,
         };
         (answer, began.elapsed())
@@ -272,7 +276,11 @@ impl Shared {
 
     async fn until_there_is_room(&self, request: Request) -> figures::Answer {
         for _ in 0..BULK_TRIES {
-            match self.participate.run(request.clone()).await {
+            match self
+                .participate
+                .run(request.clone(), CommitMode::Grouped)
+                .await
+            {
                 Err(ParticipateError::Busy) => tokio::time::sleep(BULK_PAUSE).await,
                 answer => return answer,
             }

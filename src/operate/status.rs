@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::future::Cache;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
@@ -17,10 +16,12 @@ use crate::domain::metric;
 use crate::domain::{Campaign, CampaignId};
 use crate::parts::gate::Gate;
 use crate::parts::store::{Store, StoreError};
-use crate::runtime::cache::Reading;
+use crate::runtime::cache::ReadThrough;
 use crate::runtime::metrics::RegisterMetric;
 use crate::sale::meter::{Meter, Recent};
 
+/// Campaigns whose status is cached.
+const CAMPAIGNS_MAX: u64 = 10_000;
 /// How old a status may be.
 const AGE_MAX: Duration = Duration::from_millis(250);
 /// How old the count of what waits may be, however long it takes.
@@ -65,9 +66,9 @@ pub struct StatusBoard {
     gate: Arc<dyn Gate>,
     meter: Meter,
     replicas: Replicas,
-    recent: Cache<CampaignId, Option<Arc<CampaignStatus>>>,
+    recent: ReadThrough<CampaignId, Option<Arc<CampaignStatus>>, Arc<StoreError>>,
     /// Events that wait to be published, by campaign.
-    waiting: Reading<Arc<BTreeMap<CampaignId, u64>>>,
+    waiting: ReadThrough<(), Arc<BTreeMap<CampaignId, u64>>, StoreError>,
     reads: Counter,
 }
 
@@ -75,17 +76,13 @@ impl StatusBoard {
     /// A board over these parts.
     #[must_use]
     pub fn new(store: Store, gate: Arc<dyn Gate>, meter: Meter, replicas: Replicas) -> Self {
-        let recent = Cache::builder()
-            .max_capacity(10_000)
-            .time_to_live(AGE_MAX)
-            .build();
         Self {
             store,
             gate,
             meter,
             replicas,
-            recent,
-            waiting: Reading::kept_for(AGE_MAX..=WAITING_AGE_MAX),
+            recent: ReadThrough::new(CAMPAIGNS_MAX, AGE_MAX..=AGE_MAX),
+            waiting: ReadThrough::new(1, AGE_MAX..=WAITING_AGE_MAX),
             reads: Counter::default(),
         }
     }
@@ -97,7 +94,7 @@ impl StatusBoard {
 
     /// The status of a campaign; none: there is no such campaign.
     pub async fn of(&self, id: CampaignId) -> Result<Option<CampaignStatus>, Arc<StoreError>> {
-        let status = self.recent.try_get_with(id, self.read(id)).await;
+        let status = self.recent.get(id, || self.read(id)).await;
         let status = status.map_err(Arc::unwrap_or_clone)?;
         Ok(status.map(Arc::unwrap_or_clone))
     }
@@ -142,8 +139,8 @@ impl StatusBoard {
     }
 
     async fn unpublished(&self, id: CampaignId) -> Result<u64, Arc<StoreError>> {
-        let count = async { Ok(Arc::new(self.store.unpublished_counts().await?)) };
-        let waiting = self.waiting.get(count).await?;
+        let count = || async { Ok(Arc::new(self.store.unpublished_counts().await?)) };
+        let waiting = self.waiting.get((), count).await?;
         Ok(waiting.get(&id).copied().unwrap_or(0))
     }
 }

@@ -16,7 +16,7 @@ use crate::domain::{Instant, Stream};
 use crate::events::relay::RelayHandle;
 use crate::parts::gate::ScriptGate;
 use crate::parts::store::{OutboxCounts, RelaySeat, Store, StoreError};
-use crate::runtime::cache::Reading;
+use crate::runtime::cache::ReadThrough;
 use crate::runtime::clock::Clock;
 use crate::runtime::metrics::RegisterMetric;
 
@@ -64,7 +64,7 @@ pub struct SystemBoard {
     gate: Arc<ScriptGate>,
     relay: Option<RelayHandle>,
     clock: Clock,
-    last: Reading<Arc<SystemState>>,
+    last: ReadThrough<(), Arc<SystemState>, StoreError>,
     reads: Counter,
 }
 
@@ -82,7 +82,7 @@ impl SystemBoard {
             gate,
             relay,
             clock,
-            last: Reading::kept_for(AGE_MIN..=AGE_MAX),
+            last: ReadThrough::new(1, AGE_MIN..=AGE_MAX),
             reads: Counter::default(),
         }
     }
@@ -94,7 +94,7 @@ impl SystemBoard {
 
     /// How the installation does.
     pub async fn state(&self) -> Result<Arc<SystemState>, Arc<StoreError>> {
-        self.last.get(self.read()).await
+        self.last.get((), || self.read()).await
     }
 
     async fn read(&self) -> Result<Arc<SystemState>, StoreError> {

@@ -1,56 +1,138 @@
-//! One shared read, repeated less often the slower it is: with a broker away for hours there
-//! is much to count, and counting it must not become the work. It does not know what is read.
+//! Read-through views: callers share the latest read of a key. A view is repeated less often the slower it is, so that
+//! counting a long backlog does not become the work. It must not know what is read.
+//!
+//! One read of a key runs at a time. Callers that arrive while it runs, and cannot use it because their version is
+//! newer, share the next one: the cost of a rush is bounded by the time of a read, not by the number of callers.
 
+use std::hash::Hash;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use moka::Expiry;
-use moka::future::Cache;
+use moka::sync::Cache;
 
 /// A read may take one part of this many of the time.
 const SHARE: u32 = 20;
 
-/// What was read last.
-#[derive(Clone)]
-pub struct Reading<T> {
-    last: Cache<(), Taken<T>>,
+/// Time after which an unused key is dropped.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// The latest reads, by key; clones share them.
+pub struct ReadThrough<K, V, E> {
+    reads: Cache<K, Arc<Shared<V, E>>>,
+    ages: RangeInclusive<Duration>,
 }
 
-#[derive(Clone)]
-struct Taken<T> {
-    value: T,
+/// The latest read of one key.
+struct Shared<V, E> {
+    latest: Mutex<Option<Reading<V, E>>>,
+    /// Locked while a read runs.
+    running: tokio::sync::Mutex<()>,
+}
+
+struct Reading<V, E> {
+    began: Instant,
+    /// The version before it began.
+    version: u64,
     took: Duration,
+    result: Result<V, Arc<E>>,
 }
 
-struct ByEffort(RangeInclusive<Duration>);
-
-impl<T> Expiry<(), Taken<T>> for ByEffort {
-    fn expire_after_create(&self, (): &(), taken: &Taken<T>, _at: Instant) -> Option<Duration> {
-        Some((taken.took * SHARE).clamp(*self.0.start(), *self.0.end()))
-    }
-}
-
-impl<T: Clone + Send + Sync + 'static> Reading<T> {
-    /// Kept for the shorter time if it took none, and for the longer however long it took.
+impl<K, V, E> ReadThrough<K, V, E>
+where
+    K: Eq + Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    /// Caches at most this number of keys. A read is used for the shorter time if it took none, and for at most the
+    /// longer time.
     #[must_use]
-    pub fn kept_for(ages: RangeInclusive<Duration>) -> Self {
+    pub fn new(keys_max: u64, ages: RangeInclusive<Duration>) -> Self {
         Self {
-            last: Cache::builder().expire_after(ByEffort(ages)).build(),
+            reads: Cache::builder()
+                .max_capacity(keys_max)
+                .time_to_idle(IDLE.max(*ages.end()))
+                .build(),
+            ages,
         }
     }
 
-    /// What was read last, or is read now: once, however many ask meanwhile.
-    pub async fn get<E: Send + Sync + 'static>(
+    /// The latest value of a key.
+    pub async fn get<F>(&self, key: K, read: impl FnOnce() -> F) -> Result<V, Arc<E>>
+    where
+        F: Future<Output = Result<V, E>>,
+    {
+        self.get_version(key, || 0, read).await
+    }
+
+    /// The latest value of a key, from a read that began at this version or later.
+    pub async fn get_version<F>(
         &self,
-        read: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Arc<E>> {
-        let taken = async {
-            let began = Instant::now();
-            let value = read.await?;
-            let took = began.elapsed();
-            Ok(Taken { value, took })
+        key: K,
+        version: impl Fn() -> u64,
+        read: impl FnOnce() -> F,
+    ) -> Result<V, Arc<E>>
+    where
+        F: Future<Output = Result<V, E>>,
+    {
+        let shared = self.reads.get_with(key, Arc::default);
+        let (asked_at, needed) = (Instant::now(), version());
+        if let Some(result) = self.usable(&shared, asked_at, needed) {
+            return result;
+        }
+        let _running = shared.running.lock().await;
+        if let Some(result) = self.usable(&shared, asked_at, needed) {
+            return result;
+        }
+        let (began, version) = (Instant::now(), version());
+        // Boxed: the future of a read is large, and most calls need none.
+        let result = Box::pin(read()).await.map_err(Arc::new);
+        let reading = Reading {
+            began,
+            version,
+            took: began.elapsed(),
+            result: result.clone(),
         };
-        Ok(self.last.try_get_with((), taken).await?.value)
+        *shared.latest() = Some(reading);
+        result
+    }
+
+    /// The latest result, if it can be used. A read that began after the call can, even if it failed.
+    fn usable(
+        &self,
+        shared: &Shared<V, E>,
+        asked_at: Instant,
+        needed: u64,
+    ) -> Option<Result<V, Arc<E>>> {
+        let latest = shared.latest();
+        let reading = latest.as_ref()?;
+        let age_max = (reading.took * SHARE).clamp(*self.ages.start(), *self.ages.end());
+        let is_fresh = reading.version >= needed && reading.began.elapsed() < age_max;
+        let is_usable = reading.began >= asked_at || (is_fresh && reading.result.is_ok());
+        is_usable.then(|| reading.result.clone())
+    }
+}
+
+impl<K, V, E> Clone for ReadThrough<K, V, E> {
+    fn clone(&self) -> Self {
+        Self {
+            reads: self.reads.clone(),
+            ages: self.ages.clone(),
+        }
+    }
+}
+
+impl<V, E> Default for Shared<V, E> {
+    fn default() -> Self {
+        Self {
+            latest: Mutex::new(None),
+            running: tokio::sync::Mutex::new(()),
+        }
+    }
+}
+
+impl<V, E> Shared<V, E> {
+    fn latest(&self) -> std::sync::MutexGuard<'_, Option<Reading<V, E>>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

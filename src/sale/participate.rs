@@ -2,13 +2,13 @@
 //! commit. It is accepted only when it is durable. While the gate is away the database admits and commits in one
 //! step (`by_database`), or nobody is admitted, by configuration.
 
-mod attempt;
 mod by_database;
 mod by_gate;
 mod checks;
 mod earlier;
 mod lookups;
 mod outcome;
+mod request;
 mod sync;
 
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use self::attempt::Attempt;
 pub use self::lookups::Lookups;
-pub use self::outcome::{Outcome, ParticipateError, Replayed, Request};
+pub use self::outcome::{Outcome, ParticipateError, Replayed};
+pub use self::request::Request;
 pub use self::sync::SyncPath;
-use crate::domain::{Campaign, CampaignId, KeyChoice, ParticipationId, Pricing, Refusal};
-use crate::parts::gate::ScriptGate;
+use crate::domain::{Campaign, CampaignId, KeyChoice, Pricing, Refusal};
+use crate::parts::gate::{Entrant, ScriptGate};
 use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::{Spawner, Stage};
@@ -97,9 +97,11 @@ pub struct Dependencies {
 }
 
 /// How a participation is committed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum CommitMode {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitMode {
+    /// With others, in one transaction; the relay publishes the event.
     Grouped,
+    /// In a transaction of its own; the broker acknowledges the event before the response.
     Alone,
 }
 
@@ -141,24 +143,16 @@ impl Participate {
         Ok(refusal.is_some())
     }
 
-    /// Takes part: admitted by the gate, committed with others, answered. The event follows.
-    pub async fn run(&self, request: Request) -> Result<Outcome, ParticipateError> {
-        self.run_on(request, CommitMode::Grouped).await
-    }
-
-    /// Takes part in a transaction of its own and waits until the broker has the event, too.
-    pub async fn run_sync(&self, request: Request) -> Result<Outcome, ParticipateError> {
-        self.run_on(request, CommitMode::Alone).await
-    }
-
-    async fn run_on(
+    /// Participates: local checks, admission, commit.
+    pub async fn run(
         &self,
         request: Request,
         mode: CommitMode,
     ) -> Result<Outcome, ParticipateError> {
         let began = Instant::now();
         let dependencies = &self.dependencies;
-        let campaign = dependencies.known_campaign(request.campaign).await?;
+        let id = request.campaign;
+        let campaign = dependencies.known_campaign(id).await?;
         if !dependencies.is_payable(&campaign) {
             // No unit is taken for a reservation that nobody can pay for.
             let refused = Err(ParticipateError::NoPaymentProvider);
@@ -171,24 +165,21 @@ impl Participate {
             return Ok(outcome);
         }
         let outcome = match refusal {
-            Some(refusal) if request.idempotency_key.is_none() => Outcome::Refused {
+            Some(refusal) if request.applicant.idempotency_key.is_none() => Outcome::Refused {
                 refusal,
                 remaining: None,
             },
             // An attempt with the same key may be under way: the gate knows, and decides for all of them.
             refusal => {
-                let id = ParticipationId::made_at(dependencies.clock.now());
-                let attempt = Attempt::new(id, request.clone(), refusal.as_ref());
-                self.run_detached(campaign, attempt, mode).await?
+                let entrant = request.entrant(refusal.as_ref());
+                self.run_detached(campaign, request, entrant, mode).await?
             }
         };
         let refusal = match &outcome {
             Outcome::Refused { refusal, .. } => Some(refusal),
             Outcome::Accepted { .. } => None,
         };
-        dependencies
-            .meter
-            .count(request.campaign, began.elapsed(), refusal);
+        dependencies.meter.count(id, began.elapsed(), refusal);
         Ok(outcome)
     }
 
@@ -196,7 +187,8 @@ impl Participate {
     async fn run_detached(
         &self,
         campaign: Arc<Campaign>,
-        attempt: Attempt,
+        request: Request,
+        entrant: Entrant,
         mode: CommitMode,
     ) -> Result<Outcome, ParticipateError> {
         let dependencies = Arc::clone(&self.dependencies);
@@ -204,7 +196,9 @@ impl Participate {
         self.dependencies
             .spawner
             .detach("participate", Stage::Admission, async move {
-                let outcome = dependencies.take_part(&campaign, &attempt, mode).await;
+                let outcome = dependencies
+                    .take_part(&campaign, &request, entrant, mode)
+                    .await;
                 drop(reply.send(outcome));
             });
         outcome
@@ -218,15 +212,16 @@ impl Dependencies {
     async fn take_part(
         &self,
         campaign: &Arc<Campaign>,
-        attempt: &Attempt,
+        request: &Request,
+        entrant: Entrant,
         mode: CommitMode,
     ) -> Result<Outcome, ParticipateError> {
         for _ in 0..ATTEMPTS_MAX {
             let step = match self.admission_path(campaign.id)? {
-                AdmissionPath::Gate => self.by_gate(campaign, attempt, mode).await?,
+                AdmissionPath::Gate => self.by_gate(campaign, request, entrant, mode).await?,
                 AdmissionPath::Database(cause) => {
                     // Rare, and large: no part of every other participation.
-                    Box::pin(self.by_database(attempt, cause, mode)).await?
+                    Box::pin(self.by_database(request, entrant.key, cause, mode)).await?
                 }
             };
             if let Step::Done(outcome) = step {

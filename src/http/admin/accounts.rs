@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use poem::Request;
 use poem::web::Data;
+use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::{Object, OpenApi};
-use serde::Serialize;
 
 use crate::access::accounts::{Account, Change, Manager, scopes_of};
 use crate::access::identity::{AccountManage, PiiRead, Scope, Scopes};
@@ -18,7 +17,7 @@ use crate::http::json::{Json, JsonRequest};
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, documented};
 use crate::http::reads::{self, Read};
-use crate::http::views::list;
+use crate::http::views::{list, view};
 use crate::http::{App, Section};
 
 documented! {
@@ -30,39 +29,25 @@ documented! {
     }
 }
 
-/// An account.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "Account", rename_all = "camelCase")]
-pub struct AccountView {
-    /// Its id, also that of the user in participations.
-    id: i64,
-    /// The login name; null without the scope `pii:read`.
-    #[oai(nullable)]
-    login: Option<String>,
-    /// Its scopes as an admin.
-    scopes: Vec<String>,
-    /// Whether it cannot be used to log in.
-    disabled: bool,
-    /// Whether a log-in needs a one-time code.
-    totp: bool,
-    /// When it was created.
-    created_at: Instant,
-}
-
-impl AccountView {
-    /// The view for an admin with these scopes.
-    fn for_scopes(held: Scopes, account: &Account) -> Self {
-        let scopes = scopes_of(account).words();
-        let login = held.has(Scope::PiiRead).then(|| account.login.to_string());
-        Self {
-            id: account.id.0,
-            login,
-            scopes: scopes.into_iter().map(str::to_owned).collect(),
-            disabled: account.disabled,
-            totp: account.has_totp(),
-            created_at: account.created_at,
-        }
+view! {
+    /// An account.
+    pub struct AccountView as "Account"
+    of(account: &Account, viewer: Scopes) {
+        /// Its id, also that of the user in participations.
+        id: i64 = account.id.0,
+        /// The login name; null without the scope `pii:read`.
+        #[oai(nullable)]
+        login: Option<String> = viewer
+            .has(Scope::PiiRead)
+            .then(|| account.login.to_string()),
+        /// Its scopes as an admin.
+        scopes: Vec<String> = words(scopes_of(account)),
+        /// Whether it cannot be used to log in.
+        disabled: bool,
+        /// Whether a log-in needs a one-time code.
+        totp: bool = account.has_totp(),
+        /// When it was created.
+        created_at: Instant,
     }
 }
 
@@ -96,12 +81,11 @@ impl AdminAccountsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<AccountManage>,
-        request: &Request,
         body: JsonRequest<AccountDraft>,
     ) -> Result<Created<AccountView>, Failure<Managing>> {
-        let manager = manager(&admin, request);
+        let manager = manager(&admin);
         let made = app.accounts.create(&body.0.wanted()?, &manager).await?;
-        Ok(Created(AccountView::for_scopes(admin.scopes(), &made)))
+        Ok(Created(AccountView::of(&made, admin.scopes())))
     }
 
     /// List accounts, newest first.
@@ -126,10 +110,10 @@ impl AdminAccountsApi {
         let limit = page_limit(limit.0);
         let after = page_cursor(cursor.0.as_deref())?.map(UserId);
         let found = app.accounts.list(after, limit.fetch()).await?;
-        let by = admin.origin(request);
+        let by = admin.origin();
         reads::record(&app, request, by, Read::Accounts).await?;
         let page = Page::cut(found, limit, |last| last.id.to_string());
-        let view = |account| AccountView::for_scopes(admin.scopes(), &account);
+        let view = |account| AccountView::of(&account, admin.scopes());
         Ok(Json(AccountList::of(page, view)))
     }
 
@@ -150,9 +134,9 @@ impl AdminAccountsApi {
         id: Path<i64>,
     ) -> Result<Json<AccountView>, Failure<Managing>> {
         let account = app.accounts.find(UserId(id.0)).await?;
-        let by = admin.origin(request);
+        let by = admin.origin();
         reads::record(&app, request, by, Read::Account(account.id)).await?;
-        Ok(Json(AccountView::for_scopes(admin.scopes(), &account)))
+        Ok(Json(AccountView::of(&account, admin.scopes())))
     }
 
     /// Change an account's password or scopes, disable it, enable it, or reset its one-time codes.
@@ -168,20 +152,23 @@ impl AdminAccountsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<AccountManage>,
-        request: &Request,
         /// Id of the account.
         id: Path<i64>,
         body: JsonRequest<Change>,
     ) -> Result<Json<AccountView>, Failure<Managing>> {
-        let manager = manager(&admin, request);
+        let manager = manager(&admin);
         let changed = app.accounts.change(UserId(id.0), &body.0, &manager).await?;
-        Ok(Json(AccountView::for_scopes(admin.scopes(), &changed)))
+        Ok(Json(AccountView::of(&changed, admin.scopes())))
     }
 }
 
-fn manager(admin: &Admin<AccountManage>, request: &Request) -> Manager {
+fn words(scopes: Scopes) -> Vec<String> {
+    scopes.words().into_iter().map(str::to_owned).collect()
+}
+
+fn manager(admin: &Admin<AccountManage>) -> Manager {
     Manager {
-        by: admin.origin(request),
+        by: admin.origin(),
         scopes: admin.scopes(),
     }
 }

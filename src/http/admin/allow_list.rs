@@ -7,8 +7,7 @@ use poem::web::Data;
 use poem::{IntoResponse, Request, Response};
 use poem_openapi::param::Path;
 use poem_openapi::registry::{MetaResponses, Registry};
-use poem_openapi::{ApiResponse, Object, OpenApi};
-use serde::Serialize;
+use poem_openapi::{ApiResponse, OpenApi};
 
 use super::csv_upload::CsvUpload;
 
@@ -18,6 +17,7 @@ use crate::http::auth::{Admin, USER_ID_RANGE, user_id};
 use crate::http::json::{Json, no_content};
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::reads::{self, Read};
+use crate::http::views::view;
 use crate::http::{App, Section};
 use crate::parts::store::AllowList;
 use crate::sale::allow_list::AllowListError;
@@ -34,50 +34,32 @@ documented! {
     }
 }
 
-/// The current allow list of a campaign.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "AllowList", rename_all = "camelCase")]
-struct AllowListView {
-    /// Id of the campaign.
-    campaign_id: i64,
-    /// Number of users.
-    users: u64,
-    /// When it took effect.
-    since: Instant,
-    /// The admin who imported it; null without the scope `audit:read`.
-    #[oai(nullable)]
-    actor: Option<String>,
-}
-
-impl AllowListView {
-    fn with_actor(campaign: CampaignId, list: &AllowList) -> Json<Self> {
-        let actor = Some(list.actor.clone());
-        let Json(view) = Self::without_actor(campaign, list);
-        Json(Self { actor, ..view })
-    }
-
-    fn without_actor(campaign: CampaignId, list: &AllowList) -> Json<Self> {
-        Json(Self {
-            campaign_id: campaign.0,
-            users: list.users,
-            since: list.since,
-            actor: None,
-        })
+view! {
+    /// The current allow list of a campaign.
+    struct AllowListView as "AllowList"
+    of(list: &AllowList, campaign: CampaignId, actor: Option<String>) {
+        /// Id of the campaign.
+        campaign_id: i64 = campaign.0,
+        /// Number of users.
+        users: u64,
+        /// When it took effect.
+        since: Instant,
+        /// The admin who imported it; null without the scope `audit:read`.
+        #[oai(nullable)]
+        actor: Option<String> = actor,
     }
 }
 
-/// Whether a user is on an allow list.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "AllowListUser", rename_all = "camelCase")]
-struct ListedView {
-    /// Id of the campaign.
-    campaign_id: i64,
-    /// Id of the user.
-    user_id: u64,
-    /// Whether the user is on it.
-    listed: bool,
+view! {
+    /// Whether a user is on an allow list.
+    struct ListedView as "AllowListUser" {
+        /// Id of the campaign.
+        campaign_id: i64,
+        /// Id of the user.
+        user_id: u64,
+        /// Whether the user is on it.
+        listed: bool,
+    }
 }
 
 /// The response to a removal.
@@ -117,17 +99,17 @@ impl AdminAllowListApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
         mut file: CsvUpload,
     ) -> Result<Json<AllowListView>, Failure<Listing>> {
         let campaign = CampaignId(id.0);
-        let by = admin.origin(request);
+        let by = admin.origin();
         match app.allow_lists.replace(campaign, by, &mut file).await {
             Ok(list) => {
                 tracing::info!(campaign.id = %campaign, users = list.users, "allow list replaced");
-                Ok(AllowListView::with_actor(campaign, &list))
+                let actor = Some(list.actor.clone());
+                Ok(Json(AllowListView::of(&list, campaign, actor)))
             }
             Err(error) => Err(failed(error, &mut file).await.into()),
         }
@@ -148,11 +130,9 @@ impl AdminAllowListApi {
     ) -> Result<Json<AllowListView>, Failure<Listing>> {
         let campaign = CampaignId(id.0);
         let list = app.allow_lists.enforced(campaign).await?;
-        Ok(if admin.scopes().has(Scope::AuditRead) {
-            AllowListView::with_actor(campaign, &list)
-        } else {
-            AllowListView::without_actor(campaign, &list)
-        })
+        let may_see_actor = admin.scopes().has(Scope::AuditRead);
+        let actor = may_see_actor.then(|| list.actor.clone());
+        Ok(Json(AllowListView::of(&list, campaign, actor)))
     }
 
     /// Get whether a user is on the allow list of a campaign.
@@ -179,7 +159,7 @@ impl AdminAllowListApi {
             user_id(user.0).ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))?;
         let list = app.allow_lists.enforced(campaign).await?;
         let found = app.store.allowed(list.id, &[known]).await?;
-        let by = admin.origin(request);
+        let by = admin.origin();
         reads::record(&app, request, by, Read::AllowList(campaign, known)).await?;
         Ok(Json(ListedView {
             campaign_id: campaign.0,
@@ -198,12 +178,11 @@ impl AdminAllowListApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Result<Removed, Failure<Listing>> {
         let campaign = CampaignId(id.0);
-        let by = admin.origin(request);
+        let by = admin.origin();
         app.allow_lists.remove(campaign, &by).await?;
         tracing::info!(campaign.id = %campaign, "allow list removed");
         Ok(Removed)

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use poem::web::Data;
+use poem_openapi::OpenApi;
 use poem_openapi::param::Query;
-use poem_openapi::{Object, OpenApi};
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::access::identity::AuditRead;
@@ -14,7 +13,7 @@ use crate::http::auth::Admin;
 use crate::http::json::Json;
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
-use crate::http::views::list;
+use crate::http::views::{list, view};
 use crate::http::{App, Section};
 use crate::parts::store::{AuditEntry, AuditFilter};
 
@@ -22,53 +21,35 @@ documented! {
     Auditing: [ADMIN, PARAMETERS] {}
 }
 
-/// An action of an admin.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "AuditEntry", rename_all = "camelCase")]
-pub struct AuditEntryView {
-    /// Its id: later entries have larger ones.
-    id: i64,
-    /// When it happened.
-    at: Instant,
-    /// The actor: `admin-token` (or `admin-token:previous`), `account:NUMBER`, `jwt:SUBJECT` or `command-line`.
-    actor: String,
-    /// The action: `campaign.create`, `campaign.change`, `campaign.open`, …
-    action: String,
-    /// The campaign that it concerns; null: none.
-    #[oai(nullable)]
-    campaign_id: Option<i64>,
-    /// Id of its object, if that is not the campaign itself.
-    #[oai(nullable)]
-    subject: Option<String>,
-    /// The changed fields before; null: there was nothing.
-    #[oai(nullable)]
-    before: Option<Value>,
-    /// The same fields after.
-    #[oai(nullable)]
-    after: Option<Value>,
-    /// The `x-request-id` of the request; null: it came from the command line.
-    #[oai(nullable)]
-    request_id: Option<String>,
-    /// The address of the client: behind `http.trusted_proxies`, the one that they name.
-    #[oai(nullable)]
-    address: Option<String>,
-}
-
-impl From<AuditEntry> for AuditEntryView {
-    fn from(entry: AuditEntry) -> Self {
-        Self {
-            id: entry.id,
-            at: entry.at,
-            actor: entry.actor,
-            action: entry.action,
-            campaign_id: entry.campaign_id.map(|campaign| campaign.0),
-            subject: entry.subject,
-            before: entry.before,
-            after: entry.after,
-            request_id: entry.request_id,
-            address: entry.address,
-        }
+view! {
+    /// An action of an admin.
+    pub struct AuditEntryView as "AuditEntry" from entry: AuditEntry {
+        /// Its id: later entries have larger ones.
+        id: i64,
+        /// When it happened.
+        at: Instant,
+        /// The actor: `admin-token` (or `admin-token:previous`), `account:NUMBER`, `jwt:SUBJECT` or `command-line`.
+        actor: String,
+        /// The action: `campaign.create`, `campaign.change`, `campaign.open`, …
+        action: String,
+        /// The campaign that it concerns; null: none.
+        #[oai(nullable)]
+        campaign_id: Option<i64> = entry.campaign_id.map(|campaign| campaign.0),
+        /// Id of its object, if that is not the campaign itself.
+        #[oai(nullable)]
+        subject: Option<String>,
+        /// The changed fields before; null: there was nothing.
+        #[oai(nullable)]
+        before: Option<Value>,
+        /// The same fields after.
+        #[oai(nullable)]
+        after: Option<Value>,
+        /// The `x-request-id` of the request; null: it came from the command line.
+        #[oai(nullable)]
+        request_id: Option<String>,
+        /// The address of the client: behind `http.trusted_proxies`, the one that they name.
+        #[oai(nullable)]
+        address: Option<String>,
     }
 }
 

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 use poem::http::StatusCode;
 use poem::web::Data;
-use poem::{IntoResponse, Request, Response};
+use poem::{IntoResponse, Response};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::types::Type;
-use poem_openapi::{ApiResponse, Object, OpenApi};
-use serde::Serialize;
+use poem_openapi::{ApiResponse, OpenApi};
 use serde_json::json;
 
 use crate::access::identity::{CampaignWrite, StatsRead};
@@ -19,11 +18,11 @@ use crate::http::auth::Admin;
 use crate::http::json::{Json, json_response};
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
-use crate::http::views::list;
+use crate::http::views::{list, view};
 use crate::http::words::{Word, vocabulary};
 use crate::http::{App, Section};
 use crate::operate::statistics::Beginning;
-use crate::parts::store::{Cause, Redo, Run, RunFailure, RunState};
+use crate::parts::store::{Cause, Progress, Redo, Run, RunFailure, RunState};
 
 documented! {
     Aggregating: [ADMIN, PARAMETERS] {
@@ -38,93 +37,58 @@ documented! {
 vocabulary!(RunState, "RunStatus", "The status of an aggregation run.");
 vocabulary!(Cause, "RunCause", "The cause of an aggregation run.");
 
-/// The progress of a run.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "RunProgress", rename_all = "camelCase")]
-pub struct ProgressView {
-    /// Share of the day that is read, in percent.
-    percent: u32,
-    /// Participations read.
-    participations: u64,
-    /// Campaigns to write; 0 until the whole day is read.
-    campaigns: u64,
-    /// Campaigns written.
-    campaigns_done: u64,
-    /// Campaigns that could not be written.
-    campaigns_failed: u64,
-}
-
-/// A campaign that could not be written; the others are.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "RunFailure", rename_all = "camelCase")]
-pub struct FailureView {
-    /// Id of the campaign.
-    campaign_id: i64,
-    /// The kind of failure for programs.
-    code: String,
-}
-
-impl From<RunFailure> for FailureView {
-    fn from(failure: RunFailure) -> Self {
-        Self {
-            campaign_id: failure.campaign,
-            code: failure.code,
-        }
+view! {
+    /// The progress of a run.
+    pub struct ProgressView as "RunProgress" from progress: Progress {
+        /// Share of the day that is read, in percent.
+        percent: u32,
+        /// Participations read.
+        participations: u64,
+        /// Campaigns to write; 0 until the whole day is read.
+        campaigns: u64,
+        /// Campaigns written.
+        campaigns_done: u64,
+        /// Campaigns that could not be written.
+        campaigns_failed: u64,
     }
 }
 
-/// A run of the daily aggregation.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "AggregationRun", rename_all = "camelCase")]
-pub struct RunView {
-    /// Its id.
-    job_execution_id: i64,
-    /// The day it aggregates.
-    date: NaiveDate,
-    /// The time zone of the day.
-    zone: String,
-    /// Its status.
-    status: Word<RunState>,
-    /// Its cause.
-    cause: Word<Cause>,
-    /// When it started.
-    started_at: Instant,
-    /// When it ended; null: it is running.
-    #[oai(nullable)]
-    finished_at: Option<Instant>,
-    /// Its progress.
-    progress: ProgressView,
-    /// The first hundred campaigns that could not be written.
-    failures: Vec<FailureView>,
-    /// Why it failed: `CAMPAIGNS_FAILED`, `ABANDONED` (its replica died or lost its lease), `STOPPED` (its replica was
-    /// stopped), or the failure of the store; null: it did not fail.
-    #[oai(nullable)]
-    error: Option<String>,
+view! {
+    /// A campaign that could not be written; the others are.
+    pub struct FailureView as "RunFailure" from failure: RunFailure {
+        /// Id of the campaign.
+        campaign_id: i64 = failure.campaign,
+        /// The kind of failure for programs.
+        code: String,
+    }
 }
 
-impl From<Run> for RunView {
-    fn from(run: Run) -> Self {
-        Self {
-            job_execution_id: run.id.0,
-            date: run.day.date,
-            zone: run.day.zone.name().to_owned(),
-            status: run.state.into(),
-            cause: run.cause.into(),
-            started_at: run.started_at,
-            finished_at: run.finished_at,
-            progress: ProgressView {
-                percent: run.progress.percent,
-                participations: run.progress.participations,
-                campaigns: run.progress.campaigns,
-                campaigns_done: run.progress.campaigns_done,
-                campaigns_failed: run.progress.campaigns_failed,
-            },
-            failures: run.failures.into_iter().map(Into::into).collect(),
-            error: run.error,
-        }
+view! {
+    /// A run of the daily aggregation.
+    pub struct RunView as "AggregationRun" from run: Run {
+        /// Its id.
+        job_execution_id: i64 = run.id.0,
+        /// The day it aggregates.
+        date: NaiveDate = run.day.date,
+        /// The time zone of the day.
+        zone: String = run.day.zone.name().to_owned(),
+        /// Its status.
+        status: Word<RunState> = run.state.into(),
+        /// Its cause.
+        cause: Word<Cause> = run.cause.into(),
+        /// When it started.
+        started_at: Instant,
+        /// When it ended; null: it is running.
+        #[oai(nullable)]
+        finished_at: Option<Instant>,
+        /// Its progress.
+        progress: ProgressView = run.progress.into(),
+        /// The first hundred campaigns that could not be written.
+        failures: Vec<FailureView> = run.failures.into_iter().map(Into::into).collect(),
+        /// Why it failed: `CAMPAIGNS_FAILED`, `ABANDONED` (its replica died or lost its lease), `STOPPED` (its replica was
+        /// stopped), or the failure of the store; null: it did not fail.
+        #[oai(nullable)]
+        error: Option<String>,
     }
 }
 
@@ -181,7 +145,6 @@ impl AdminBatchApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// The date in the zone of `aggregation.zone`, at most a year ago; yesterday when left out.
         date: Query<Option<NaiveDate>>,
         /// Whether to aggregate the day again.
@@ -194,7 +157,7 @@ impl AdminBatchApi {
         let asked = app.aggregator.begin(date.0, redo).await?;
         let (Beginning::Begun(run) | Beginning::Done(run)) = &asked;
         let note = AuditNote {
-            by: admin.origin(request),
+            by: admin.origin(),
             action: AuditAction::DayAggregate,
             campaign: None,
             subject: Some(run.id.to_string()),

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use poem::Request;
 use poem::web::Data;
+use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::{Object, OpenApi};
-use serde::Serialize;
 use serde_json::json;
 
 use crate::access::identity::{CampaignRead, CampaignWrite};
@@ -18,7 +16,7 @@ use crate::http::created::{Created, Resource};
 use crate::http::json::{Json, JsonRequest};
 use crate::http::page::page_cursor;
 use crate::http::problem::{Failure, Problem, documented};
-use crate::http::views::{CampaignList, CampaignView};
+use crate::http::views::{CampaignList, CampaignView, view};
 use crate::http::words::Word;
 use crate::http::{App, Section};
 use crate::operate::lifecycle::LifecycleError;
@@ -38,15 +36,14 @@ impl Resource for CampaignView {
     }
 }
 
-/// A rebuilt gate.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "Rebuilt", rename_all = "camelCase")]
-struct RebuiltView {
-    /// Id of the campaign.
-    campaign_id: i64,
-    /// New epoch of the gate's state.
-    epoch: u64,
+view! {
+    /// A rebuilt gate.
+    struct RebuiltView as "Rebuilt" {
+        /// Id of the campaign.
+        campaign_id: i64,
+        /// New epoch of the gate's state.
+        epoch: u64,
+    }
 }
 
 type Answer = Result<Json<CampaignView>, Failure<Managing>>;
@@ -69,14 +66,13 @@ impl AdminCampaignsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         body: JsonRequest<Draft>,
     ) -> Result<Created<CampaignView>, Failure<Managing>> {
         let new = body.0.campaign(app.store.time().await?)?;
-        let by = admin.origin(request);
+        let by = admin.origin();
         let campaign = app.lifecycle.create(new, Some(&by)).await?;
         tracing::info!(campaign.id = campaign.id.0, "campaign created");
-        Ok(Created(CampaignView::at(&campaign, app.clock.now())))
+        Ok(Created(CampaignView::of(&campaign, app.clock.now())))
     }
 
     /// List campaigns in all states, newest first.
@@ -139,12 +135,11 @@ impl AdminCampaignsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
         body: JsonRequest<Change>,
     ) -> Answer {
-        let by = admin.origin(request);
+        let by = admin.origin();
         let id = CampaignId(id.0);
         let campaign = app.lifecycle.change(id, body.0.into(), &by).await?;
         tracing::info!(campaign.id = %id, "campaign changed");
@@ -161,11 +156,10 @@ impl AdminCampaignsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Open, admin.origin(request)).await
+        move_to(&app, id.0, State::Open, admin.origin()).await
     }
 
     /// Pause a campaign; it can be opened again.
@@ -178,11 +172,10 @@ impl AdminCampaignsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Paused, admin.origin(request)).await
+        move_to(&app, id.0, State::Paused, admin.origin()).await
     }
 
     /// Close a campaign permanently.
@@ -195,11 +188,10 @@ impl AdminCampaignsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Closed, admin.origin(request)).await
+        move_to(&app, id.0, State::Closed, admin.origin()).await
     }
 
     /// Take a closed campaign, or a draft, out of the catalogue.
@@ -215,11 +207,10 @@ impl AdminCampaignsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Answer {
-        move_to(&app, id.0, State::Archived, admin.origin(request)).await
+        move_to(&app, id.0, State::Archived, admin.origin()).await
     }
 
     /// Rebuild the gate's state of a campaign from the database.
@@ -234,7 +225,6 @@ impl AdminCampaignsApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<CampaignWrite>,
-        request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Result<Json<RebuiltView>, Failure<Managing>> {
@@ -247,7 +237,7 @@ impl AdminCampaignsApi {
         let epoch = app.reconciler.rebuild(stands.id).await?;
         let epoch = epoch.ok_or_else(unknown)?;
         tracing::info!(campaign.id = id.0, epoch, "gate rebuilt");
-        let by = admin.origin(request);
+        let by = admin.origin();
         let note = AuditNote::about(by, AuditAction::GateRebuild, stands.id)
             .from(json!({ "gateEpoch": stands.gate_epoch }))
             .to(json!({ "gateEpoch": epoch }));
@@ -270,5 +260,5 @@ async fn move_to(app: &App, id: i64, next: State, by: Origin) -> Answer {
 }
 
 fn view(campaign: &Campaign, app: &App) -> Json<CampaignView> {
-    Json(CampaignView::at(campaign, app.clock.now()))
+    Json(CampaignView::of(campaign, app.clock.now()))
 }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use poem::Request;
 use poem::web::Data;
+use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::{Object, OpenApi};
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::dead_letter_selection::Selection;
@@ -17,7 +16,7 @@ use crate::http::json::{Json, JsonRequest};
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::reads::{self, Read};
-use crate::http::views::list;
+use crate::http::views::{list, view};
 use crate::http::{App, Section};
 use crate::parts::store::{DeadLetter, DeadLetterFilter};
 
@@ -28,34 +27,33 @@ documented! {
     }
 }
 
-/// An event that the relay has parked.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "DeadLetter", rename_all = "camelCase")]
-pub struct DeadLetterView {
-    /// Id of the event, its `ce_id`.
-    event_id: Uuid,
-    /// Id of the campaign.
-    campaign_id: i64,
-    /// Key of the record; null in lists, and without the scope `pii:read`.
-    #[oai(nullable)]
-    key: Option<String>,
-    /// `ce_type` of the record.
-    event_type: String,
-    /// Value of the record; null in lists, and without the scope `pii:read`.
-    #[oai(nullable)]
-    payload: Option<String>,
-    /// Attempts made.
-    attempts: u32,
-    /// Class of the last failure.
-    error_class: String,
-    /// The last failure.
-    error: String,
-    /// When it was parked.
-    parked_at: Instant,
-    /// When its copy reached the dead letter topic; null: not yet.
-    #[oai(nullable)]
-    copied_at: Option<Instant>,
+view! {
+    /// An event that the relay has parked.
+    pub struct DeadLetterView as "DeadLetter" from letter: DeadLetter {
+        /// Id of the event, its `ce_id`.
+        event_id: Uuid = letter.event_id.0,
+        /// Id of the campaign.
+        campaign_id: i64 = letter.campaign_id.0,
+        /// Key of the record; null in lists, and without the scope `pii:read`.
+        #[oai(nullable)]
+        key: Option<String> = None,
+        /// `ce_type` of the record.
+        event_type: String,
+        /// Value of the record; null in lists, and without the scope `pii:read`.
+        #[oai(nullable)]
+        payload: Option<String> = None,
+        /// Attempts made.
+        attempts: u32,
+        /// Class of the last failure.
+        error_class: String,
+        /// The last failure.
+        error: String,
+        /// When it was parked.
+        parked_at: Instant,
+        /// When its copy reached the dead letter topic; null: not yet.
+        #[oai(nullable)]
+        copied_at: Option<Instant>,
+    }
 }
 
 impl DeadLetterView {
@@ -64,23 +62,7 @@ impl DeadLetterView {
         Self {
             key: Some(letter.key.clone()),
             payload: Some(letter.payload.clone()),
-            ..Self::without_record(letter)
-        }
-    }
-
-    /// Without its record.
-    fn without_record(letter: DeadLetter) -> Self {
-        Self {
-            event_id: letter.event_id.0,
-            campaign_id: letter.campaign_id.0,
-            key: None,
-            event_type: letter.event_type,
-            payload: None,
-            attempts: letter.attempts,
-            error_class: letter.error_class,
-            error: letter.error,
-            parked_at: letter.parked_at,
-            copied_at: letter.copied_at,
+            ..Self::from(letter)
         }
     }
 }
@@ -90,17 +72,16 @@ list! {
     DeadLetterList as "DeadLetterList": DeadLetterView, "In order of event."
 }
 
-/// The result for the selected dead letters.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "DeadLettersMoved", rename_all = "camelCase")]
-struct ResultView {
-    /// Selected dead letters, up to the limit.
-    matched: u64,
-    /// Changed dead letters; 0 in a dry run.
-    changed: u64,
-    /// Whether it was a dry run.
-    dry_run: bool,
+view! {
+    /// The result for the selected dead letters.
+    struct ResultView as "DeadLettersMoved" {
+        /// Selected dead letters, up to the limit.
+        matched: u64,
+        /// Changed dead letters; 0 in a dry run.
+        changed: u64,
+        /// Whether it was a dry run.
+        dry_run: bool,
+    }
 }
 
 /// The change of the selected dead letters.
@@ -159,10 +140,7 @@ impl AdminDeadLettersApi {
         let rows_max = u32::try_from(limit.fetch()).unwrap_or(u32::MAX);
         let found = app.store.dead_letters(&filter, rows_max).await?;
         let page = Page::cut(found, limit, |last| last.event_id.to_string());
-        Ok(Json(DeadLetterList::of(
-            page,
-            DeadLetterView::without_record,
-        )))
+        Ok(Json(DeadLetterList::of(page, DeadLetterView::from)))
     }
 
     /// Get a dead letter.
@@ -185,9 +163,9 @@ impl AdminDeadLettersApi {
         let letter = app.store.dead_letter(EventId(id.0)).await?;
         let letter = letter.ok_or_else(|| Problem::not_found("There is no such dead letter."))?;
         if !admin.scopes().has(Scope::PiiRead) {
-            return Ok(Json(DeadLetterView::without_record(letter)));
+            return Ok(Json(DeadLetterView::from(letter)));
         }
-        let by = admin.origin(request);
+        let by = admin.origin();
         let read = Read::DeadLetter(letter.event_id, letter.campaign_id);
         reads::record(&app, request, by, read).await?;
         Ok(Json(DeadLetterView::with_record(letter)))
@@ -206,10 +184,9 @@ impl AdminDeadLettersApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<DeadletterReplay>,
-        request: &Request,
         body: JsonRequest<Selection>,
     ) -> Outcome {
-        let by = admin.origin(request);
+        let by = admin.origin();
         apply(&app, body.0, Action::Replay, &by).await
     }
 
@@ -225,10 +202,9 @@ impl AdminDeadLettersApi {
         &self,
         app: Data<&Arc<App>>,
         admin: Admin<DeadletterReplay>,
-        request: &Request,
         body: JsonRequest<Selection>,
     ) -> Outcome {
-        let by = admin.origin(request);
+        let by = admin.origin();
         apply(&app, body.0, Action::Discard, &by).await
     }
 }

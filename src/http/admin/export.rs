@@ -101,7 +101,7 @@ impl AdminExportApi {
         let campaign = CampaignId(id.0);
         let status = status.0.map(|status| status.0);
         let pieces = app.exporter.participations(campaign, status).await?;
-        let by = admin.origin(request);
+        let by = admin.origin();
         reads::record(&app, request, by, Read::Export(campaign)).await?;
         Ok(CsvFile { campaign, pieces })
     }

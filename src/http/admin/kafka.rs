@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use poem::web::Data;
-use poem_openapi::{Object, OpenApi};
-use serde::Serialize;
+use poem_openapi::OpenApi;
 
 use crate::access::identity::CampaignRead;
 use crate::domain::{Instant, KeyChoice};
 use crate::http::auth::Admin;
 use crate::http::json::Json;
 use crate::http::problem::{Failure, documented};
+use crate::http::views::view;
 use crate::http::words::{Word, vocabulary};
 use crate::http::{App, Section};
 use crate::operate::system::{PartitionState, TopicState, TopicsState};
@@ -28,88 +28,57 @@ vocabulary!(
     Campaign = "campaign"
 );
 
-/// A partition of a topic.
-#[derive(Debug, PartialEq, Eq, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "Partition", rename_all = "camelCase")]
-struct PartitionView {
-    /// Its number, from 0.
-    partition: i32,
-    /// Id of the leading broker; null: there is none at the moment.
-    #[oai(nullable)]
-    leader: Option<i32>,
-    /// Number of its replicas.
-    replicas: u64,
-    /// Number of in-sync replicas.
-    in_sync_replicas: u64,
-    /// Offset of the first record; null: unknown.
-    #[oai(nullable)]
-    first_offset: Option<i64>,
-    /// Offset of the next record; null: unknown.
-    #[oai(nullable)]
-    end_offset: Option<i64>,
-}
-
-impl From<&PartitionState> for PartitionView {
-    fn from(state: &PartitionState) -> Self {
-        Self {
-            partition: state.number,
-            leader: state.leader,
-            replicas: count(state.replicas),
-            in_sync_replicas: count(state.in_sync),
-            first_offset: state.extent.map(|extent| extent.from),
-            end_offset: state.extent.map(|extent| extent.to),
-        }
+view! {
+    /// A partition of a topic.
+    #[derive(PartialEq, Eq)]
+    struct PartitionView as "Partition" from state: &PartitionState {
+        /// Its number, from 0.
+        partition: i32 = state.number,
+        /// Id of the leading broker; null: there is none at the moment.
+        #[oai(nullable)]
+        leader: Option<i32>,
+        /// Number of its replicas.
+        replicas: u64 = count(state.replicas),
+        /// Number of in-sync replicas.
+        in_sync_replicas: u64 = count(state.in_sync),
+        /// Offset of the first record; null: unknown.
+        #[oai(nullable)]
+        first_offset: Option<i64> = state.extent.map(|extent| extent.from),
+        /// Offset of the next record; null: unknown.
+        #[oai(nullable)]
+        end_offset: Option<i64> = state.extent.map(|extent| extent.to),
     }
 }
 
-/// A topic.
-#[derive(Debug, PartialEq, Eq, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "Topic", rename_all = "camelCase")]
-struct TopicView {
-    /// Its name.
-    name: String,
-    /// Whether it exists and is visible to this service.
-    exists: bool,
-    /// Number of its partitions; 0 if it does not exist.
-    partition_count: u64,
-    /// Its partitions, by number.
-    partitions: Vec<PartitionView>,
-}
-
-impl From<&TopicState> for TopicView {
-    fn from(state: &TopicState) -> Self {
-        let found = state.partitions.iter().flatten();
-        let partitions: Vec<PartitionView> = found.map(PartitionView::from).collect();
-        Self {
-            name: state.name.clone(),
-            exists: state.partitions.is_some(),
-            partition_count: count(partitions.len()),
-            partitions,
-        }
+view! {
+    /// A topic.
+    #[derive(PartialEq, Eq)]
+    struct TopicView as "Topic" from state: &TopicState {
+        /// Its name.
+        name: String = state.name.clone(),
+        /// Whether it exists and is visible to this service.
+        exists: bool = state.partitions.is_some(),
+        /// Number of its partitions; 0 if it does not exist.
+        partition_count: u64 = count(state.partitions.as_ref().map_or(0, Vec::len)),
+        /// Its partitions, by number.
+        partitions: Vec<PartitionView> = state
+            .partitions
+            .iter()
+            .flatten()
+            .map(PartitionView::from)
+            .collect(),
     }
 }
 
-/// The state of the topics, at most a second old unless reading it takes longer.
-#[derive(Debug, Serialize, Object)]
-#[oai(rename = "Topics")]
-struct TopicsView {
-    /// When it was read.
-    at: Instant,
-    /// The key of a record (`kafka.key`).
-    key: Word<KeyChoice>,
-    /// The topics of participations and of campaigns, each followed by its dead letter topic.
-    topics: Vec<TopicView>,
-}
-
-impl From<&TopicsState> for TopicsView {
-    fn from(state: &TopicsState) -> Self {
-        Self {
-            at: state.at,
-            key: state.key.into(),
-            topics: state.topics.iter().map(TopicView::from).collect(),
-        }
+view! {
+    /// The state of the topics, at most a second old unless reading it takes longer.
+    struct TopicsView as "Topics" from state: &TopicsState {
+        /// When it was read.
+        at: Instant,
+        /// The key of a record (`kafka.key`).
+        key: Word<KeyChoice> = state.key.into(),
+        /// The topics of participations and of campaigns, each followed by its dead letter topic.
+        topics: Vec<TopicView> = state.topics.iter().map(TopicView::from).collect(),
     }
 }
 

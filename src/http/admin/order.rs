@@ -3,133 +3,91 @@
 use std::sync::Arc;
 
 use poem::web::Data;
+use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::{Object, OpenApi};
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::stats::Reading;
 use crate::access::identity::StatsRead;
-use crate::domain::{CampaignId, Instant};
+use crate::domain::{CampaignId, EventId, Instant};
 use crate::http::auth::Admin;
 use crate::http::json::Json;
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::Failure;
-use crate::http::views::{list, millis, percentage};
+use crate::http::views::{list, millis, percentage, view};
 use crate::http::words::{Word, vocabulary};
 use crate::http::{App, Section};
 use crate::operate::statistics::{Cursor, OrderAnalysis, Violation, ViolationKind, Violations};
 use crate::parts::store::Ordered;
 
-/// A change and its position in both orders.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "OrderedChange", rename_all = "camelCase")]
-pub struct ChangeView {
-    /// Position in the order of arrival, which the gate assigns.
-    rank: u64,
-    /// Position among the changes of the participation, from 1.
-    sequence: u32,
-    /// Its event; the ids of events are in the order of processing.
-    event_id: Uuid,
-    /// When the event was created, to the millisecond.
-    processed_at: Instant,
-}
-
-impl From<Ordered> for ChangeView {
-    fn from(change: Ordered) -> Self {
-        // The time of a version 7 UUID is in its first 48 bits.
-        let millis = i64::try_from(change.event.0.as_u128() >> 80).unwrap_or_default();
-        Self {
-            rank: change.rank,
-            sequence: change.sequence,
-            event_id: change.event.0,
-            processed_at: chrono::DateTime::from_timestamp_millis(millis).unwrap_or_default(),
-        }
+view! {
+    /// A change and its position in both orders.
+    pub struct ChangeView as "OrderedChange" from change: Ordered {
+        /// Position in the order of arrival, which the gate assigns.
+        rank: u64,
+        /// Position among the changes of the participation, from 1.
+        sequence: u32,
+        /// Its event; the ids of events are in the order of processing.
+        event_id: Uuid = change.event.0,
+        /// When the event was created, to the millisecond.
+        processed_at: Instant = created_at(change.event),
     }
 }
 
-/// An arrival and its position in the order of processing.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "Arrival", rename_all = "camelCase")]
-struct ArrivalView {
-    /// Position in the order of arrival, which the gate assigns.
-    rank: u64,
-    /// Position in the order of processing, from 1, among the analysed participations.
-    processed_as: u64,
-    /// Its event.
-    event_id: Uuid,
-    /// When the event was created, to the millisecond.
-    processed_at: Instant,
+/// When an event was created: the time of a version 7 UUID is in its first 48 bits.
+fn created_at(event: EventId) -> Instant {
+    let millis = i64::try_from(event.0.as_u128() >> 80).unwrap_or_default();
+    chrono::DateTime::from_timestamp_millis(millis).unwrap_or_default()
 }
 
-/// The order in which a campaign's requests arrived and were processed.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "OrderAnalysis", rename_all = "camelCase")]
-struct OrderAnalysisView {
-    /// Id of the campaign.
-    campaign_id: i64,
-    /// Its name.
-    campaign_name: String,
-    /// Time of the analysis, in milliseconds.
-    query_time_ms: f64,
-    /// The first analysed rank; null: there is none.
-    #[oai(nullable)]
-    first_rank: Option<u64>,
-    /// The last analysed rank; null: there is none.
-    #[oai(nullable)]
-    last_rank: Option<u64>,
-    /// Analysed changes, at most 100,000 in one response.
-    changes: u64,
-    /// Participations among them.
-    participations: u64,
-    /// Participations processed in the order of arrival.
-    in_order: u64,
-    /// Participations processed before an earlier arrival.
-    arrival_violations: u64,
-    /// Changes processed before an earlier change of the same participation.
-    change_violations: u64,
-    /// Share of the participations processed before an earlier arrival, `0.25%`.
-    violation_rate: String,
-    /// Events that are not analysed, because retention deleted them.
-    purged_events: u64,
-    /// The first analysed arrivals.
-    items: Vec<ArrivalView>,
-    /// Cursor of the rest of the campaign; null: there is no more.
-    #[oai(nullable)]
-    next_cursor: Option<String>,
+view! {
+    /// An arrival and its position in the order of processing.
+    struct ArrivalView as "Arrival" from arrival: (Ordered, u64) {
+        /// Position in the order of arrival, which the gate assigns.
+        rank: u64 = arrival.0.rank,
+        /// Position in the order of processing, from 1, among the analysed participations.
+        processed_as: u64 = arrival.1,
+        /// Its event.
+        event_id: Uuid = arrival.0.event.0,
+        /// When the event was created, to the millisecond.
+        processed_at: Instant = created_at(arrival.0.event),
+    }
 }
 
-impl From<OrderAnalysis> for OrderAnalysisView {
-    fn from(analysis: OrderAnalysis) -> Self {
-        let arrival = |(change, processed_as): (Ordered, u64)| {
-            let change = ChangeView::from(change);
-            ArrivalView {
-                rank: change.rank,
-                processed_as,
-                event_id: change.event_id,
-                processed_at: change.processed_at,
-            }
-        };
-        let (participations, violations) = (analysis.participations, analysis.arrival_violations);
-        Self {
-            campaign_id: analysis.campaign.id.0,
-            campaign_name: analysis.campaign.name,
-            query_time_ms: millis(analysis.took),
-            first_rank: analysis.ranks.map(|(first, _)| first),
-            last_rank: analysis.ranks.map(|(_, last)| last),
-            changes: analysis.changes,
-            participations,
-            in_order: participations.saturating_sub(violations),
-            arrival_violations: violations,
-            change_violations: analysis.change_violations,
-            violation_rate: percentage(violations, participations),
-            purged_events: analysis.purged,
-            items: analysis.arrivals.into_iter().map(arrival).collect(),
-            next_cursor: analysis.next.map(|next| next.to_string()),
-        }
+view! {
+    /// The order in which a campaign's requests arrived and were processed.
+    struct OrderAnalysisView as "OrderAnalysis" from analysis: OrderAnalysis {
+        /// Id of the campaign.
+        campaign_id: i64 = analysis.campaign.id.0,
+        /// Its name.
+        campaign_name: String = analysis.campaign.name,
+        /// Time of the analysis, in milliseconds.
+        query_time_ms: f64 = millis(analysis.took),
+        /// The first analysed rank; null: there is none.
+        #[oai(nullable)]
+        first_rank: Option<u64> = analysis.ranks.map(|(first, _)| first),
+        /// The last analysed rank; null: there is none.
+        #[oai(nullable)]
+        last_rank: Option<u64> = analysis.ranks.map(|(_, last)| last),
+        /// Analysed changes, at most 100,000 in one response.
+        changes: u64,
+        /// Participations among them.
+        participations: u64,
+        /// Participations processed in the order of arrival.
+        in_order: u64 = analysis.participations.saturating_sub(analysis.arrival_violations),
+        /// Participations processed before an earlier arrival.
+        arrival_violations: u64,
+        /// Changes processed before an earlier change of the same participation.
+        change_violations: u64,
+        /// Share of the participations processed before an earlier arrival, `0.25%`.
+        violation_rate: String = percentage(analysis.arrival_violations, analysis.participations),
+        /// Events that are not analysed, because retention deleted them.
+        purged_events: u64 = analysis.purged,
+        /// The first analysed arrivals.
+        items: Vec<ArrivalView> = analysis.arrivals.into_iter().map(ArrivalView::from).collect(),
+        /// Cursor of the rest of the campaign; null: there is no more.
+        #[oai(nullable)]
+        next_cursor: Option<String> = analysis.next.map(|next| next.to_string()),
     }
 }
 
@@ -142,26 +100,15 @@ vocabulary!(
     Change = "change"
 );
 
-/// A change that was processed before one that precedes it.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "OrderViolation", rename_all = "camelCase")]
-pub struct ViolationView {
-    /// What is out of order.
-    kind: Word<ViolationKind>,
-    /// The change that was processed too early.
-    change: ChangeView,
-    /// The change that precedes it: of several, the one processed last.
-    after: ChangeView,
-}
-
-impl From<Violation> for ViolationView {
-    fn from(violation: Violation) -> Self {
-        Self {
-            kind: violation.kind.into(),
-            change: violation.change.into(),
-            after: violation.after.into(),
-        }
+view! {
+    /// A change that was processed before one that precedes it.
+    pub struct ViolationView as "OrderViolation" from violation: Violation {
+        /// What is out of order.
+        kind: Word<ViolationKind> = violation.kind.into(),
+        /// The change that was processed too early.
+        change: ChangeView = violation.change.into(),
+        /// The change that precedes it: of several, the one processed last.
+        after: ChangeView = violation.after.into(),
     }
 }
 

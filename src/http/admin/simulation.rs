@@ -85,12 +85,11 @@ impl AdminSimulationApi {
         app: Data<&Arc<App>>,
         admin: Admin<TestRun>,
         simulator: Enabled,
-        request: &Request,
         body: JsonRequest<Bulk>,
     ) -> Started {
         let Bulk { campaign, count } = body.0;
         let plan = Plan::bulk(campaign, count);
-        Ok(start(&app, &simulator.0, plan, admin.origin(request)).await?)
+        Ok(start(&app, &simulator.0, plan, admin.origin()).await?)
     }
 
     /// Measure `/participation` from within.
@@ -108,11 +107,10 @@ impl AdminSimulationApi {
         app: Data<&Arc<App>>,
         admin: Admin<TestRun>,
         simulator: Enabled,
-        request: &Request,
         body: JsonRequest<Load>,
     ) -> Started {
         let plan = planned(Kind::Async, body.0);
-        Ok(start(&app, &simulator.0, plan, admin.origin(request)).await?)
+        Ok(start(&app, &simulator.0, plan, admin.origin()).await?)
     }
 
     /// Measure `/participation-sync` from within.
@@ -128,11 +126,10 @@ impl AdminSimulationApi {
         app: Data<&Arc<App>>,
         admin: Admin<TestRun>,
         simulator: Enabled,
-        request: &Request,
         body: JsonRequest<Load>,
     ) -> Started {
         let plan = planned(Kind::Sync, body.0);
-        Ok(start(&app, &simulator.0, plan, admin.origin(request)).await?)
+        Ok(start(&app, &simulator.0, plan, admin.origin()).await?)
     }
 
     /// Get a simulation.
@@ -168,13 +165,12 @@ impl AdminSimulationApi {
         app: Data<&Arc<App>>,
         admin: Admin<TestRun>,
         simulator: Enabled,
-        request: &Request,
         /// Id of the job.
         #[oai(name = "jobId")]
         id: Path<Uuid>,
     ) -> Result<Json<SimulationView>, Failure<Cancelling>> {
         let report = simulator.0.cancel(id.0).await?;
-        let by = admin.origin(request);
+        let by = admin.origin();
         let campaign = report.plan.campaign;
         let note = AuditNote::about(by, AuditAction::SimulationCancel, campaign)
             .of(&report.id)

@@ -48,7 +48,7 @@ impl AdminStatsApi {
         zone: Query<Option<String>>,
     ) -> Result<Json<DayStatisticsView>, Failure<Reading>> {
         let found = app.aggregator.raw(date.0, read_zone(zone.0)?).await?;
-        Ok(Json(DayStatisticsView::at(found, app.clock.now())))
+        Ok(Json(DayStatisticsView::of(found, app.clock.now())))
     }
 
     /// Get the daily statistics of a day.
@@ -69,7 +69,7 @@ impl AdminStatsApi {
         zone: Query<Option<String>>,
     ) -> Result<Json<DayStatisticsView>, Failure<Reading>> {
         let found = app.aggregator.daily(date.0, read_zone(zone.0)?).await?;
-        Ok(Json(DayStatisticsView::at(found, app.clock.now())))
+        Ok(Json(DayStatisticsView::of(found, app.clock.now())))
     }
 
     /// Get the daily statistics of a campaign over a period.

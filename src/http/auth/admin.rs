@@ -22,7 +22,7 @@ use crate::http::settings::Auth;
 /// Proof that the caller has the scopes `S`. The admin token has all of them.
 #[derive(Clone, Debug)]
 pub struct Admin<S> {
-    actor: Actor,
+    origin: Origin,
     scopes: Scopes,
     scope: PhantomData<S>,
 }
@@ -31,13 +31,13 @@ impl<S: Needs> Admin<S> {
     /// The caller, for the audit log.
     #[must_use]
     pub const fn actor(&self) -> &Actor {
-        &self.actor
+        &self.origin.actor
     }
 
     /// The origin of the request, for the audit log.
     #[must_use]
-    pub fn origin(&self, request: &Request) -> Origin {
-        origin(&self.actor, request)
+    pub fn origin(&self) -> Origin {
+        self.origin.clone()
     }
 
     /// All scopes of the caller.
@@ -63,8 +63,13 @@ impl<S: Needs> Admin<S> {
             report_missing_scope(request, &actor, lacking.as_str());
             return Err(missing_scope(lacking));
         }
-        Ok(Self {
+        let origin = Origin {
             actor,
+            request_id: None,
+            address: request.address,
+        };
+        Ok(Self {
+            origin,
             scopes,
             scope: PhantomData,
         })
@@ -169,6 +174,9 @@ impl<'a, S: Needs> ApiExtractor<'a> for Admin<S> {
         ))
         .await?;
         RequestContext::check_url(request)?;
-        Ok(admin)
+        Ok(Self {
+            origin: origin(admin.actor(), request),
+            ..admin
+        })
     }
 }

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::*;
+use crate::http::HttpConfig;
 use crate::http::campaigns::Plain;
 use crate::http::edge::Edge;
 use crate::http::fields::{Fields, RequestObject};
@@ -168,16 +169,19 @@ fn post(headers: &str, length: usize, body: &str) -> String {
     )
 }
 
-fn of_one_connection() -> Settings {
+fn with_bounds(http: HttpConfig) -> Settings {
     Settings {
-        connections_max: 1,
+        http,
         ..Settings::default()
     }
 }
 
 #[tokio::test]
 async fn connections_above_the_limit_get_503_and_may_only_probe() {
-    let served = served(of_one_connection());
+    let served = served(with_bounds(HttpConfig {
+        connections_max: 1,
+        ..HttpConfig::default()
+    }));
     let mut first = served.client().await;
     assert_eq!(first.say("").await.status, 200);
     let mut second = served.client().await;
@@ -190,20 +194,27 @@ async fn connections_above_the_limit_get_503_and_may_only_probe() {
     assert!(second.is_closed().await);
     let mut probe = served.client().await;
     assert_eq!(probe.get("/livez").await.status, 200);
-    assert!(probe.is_closed().await, "and does not stay");
-    assert_eq!(first.say("").await.status, 200, "who was there is served");
+    assert!(
+        probe.is_closed().await,
+        "an excess connection is closed after one response"
+    );
+    assert_eq!(
+        first.say("").await.status,
+        200,
+        "the first connection is still served"
+    );
     drop(first);
-    // The service learns in its own time that a seat is free.
+    // The service notices the disconnection some time later.
     while served.client().await.say("").await.status == 503 {}
 }
 
 #[tokio::test]
-async fn large_heads_are_refused() {
-    let served = served(Settings {
+async fn large_heads_get_431() {
+    let served = served(with_bounds(HttpConfig {
         header_bytes_max: 4_096,
         headers_max: 8,
-        ..Settings::default()
-    });
+        ..HttpConfig::default()
+    }));
     let field = |bytes: usize| format!("x: {}\r\n", "y".repeat(bytes));
     assert_eq!(served.client().await.say(&field(3_500)).await.status, 200);
     for over in [field(4_096), "x: y\r\n".repeat(6)] {
@@ -220,7 +231,7 @@ async fn large_heads_are_refused() {
     );
     let refused = served.client().await.send(&address).await.answer().await;
     assert_eq!(refused.unwrap().status, 431);
-    // Far beyond the bound the parser itself says no.
+    // The parser itself rejects a head of more than twice the bound.
     let mut client = served.client().await;
     let cut = client
         .send(&post(&field(10_000), 0, ""))
@@ -231,68 +242,51 @@ async fn large_heads_are_refused() {
     assert!(client.is_closed().await);
 }
 
-/// The bytes of a body may look like anything, also when nobody wants them.
-#[tokio::test]
-async fn bytes_after_an_early_answer_are_not_parsed_as_a_request() {
-    let served = served(Settings::default());
-    let hidden = "POST /api/say HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";
-    for begun in ["", "{", &hidden[..20]] {
-        let mut client = served.client().await;
-        let asked = post("", hidden.len(), begun).replacen("/api/say", "/api/nothing", 1);
-        let early = client.send(&asked).await.answer().await.unwrap();
-        assert_eq!(early.status, 404);
-        // It may be closed by now.
-        client
-            .0
-            .write_all(&hidden.as_bytes()[begun.len()..])
-            .await
-            .ok();
-        assert!(client.answer().await.is_none(), "after {begun:?}");
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_incomplete_body_times_out() {
     let served = served(Settings::default());
     let mut client = served.client().await;
     let began = Instant::now();
-    let told = client
+    let response = client
         .send(&post("", 100, "{\"te"))
         .await
         .answer()
         .await
         .unwrap();
-    assert_eq!(told.status, 408);
-    assert_eq!(told.problem()["code"], "REQUEST_TIMEOUT");
+    assert_eq!(response.status, 408);
+    assert_eq!(response.problem()["code"], "REQUEST_TIMEOUT");
     assert!(client.is_closed().await);
     let settings = Settings::default();
-    assert!(began.elapsed() >= settings.body_timeout && began.elapsed() < settings.request_timeout);
+    assert!(
+        began.elapsed() >= settings.http.body_timeout
+            && began.elapsed() < settings.http.request_timeout
+    );
 }
 
 #[tokio::test]
 async fn a_disconnected_client_leaves_nothing_behind() {
-    let served = served(Settings {
+    let served = served(with_bounds(HttpConfig {
+        connections_max: 1,
         concurrent_requests_max: 1,
-        ..of_one_connection()
-    });
-    for gone_after in [
+        ..HttpConfig::default()
+    }));
+    for sent in [
         "",
         "POST /api/say HT",
         &post("", 100, ""),
         &post("", 100, "{\"te"),
     ] {
         let mut client = served.client().await;
-        client.send(gone_after).await;
+        client.send(sent).await;
         drop(client);
     }
-    // The service learns in its own time that they are gone; then the one seat and the one permit are
-    // both there.
+    // The service notices the disconnections some time later; then the one connection and the one permit are free.
     while served.client().await.say("").await.status == 503 {}
     let figures = served.telemetry.encode().unwrap();
     assert!(figures.contains("http_requests_in_flight 0"), "{figures}");
 }
 
-/// These are bytes, not problems: nothing else holds their lengths and fields.
+/// These are constant bytes: nothing else checks their lengths and fields.
 #[test]
 fn responses_to_unread_connections_are_problems() {
     for (response, status, code) in [

@@ -47,7 +47,7 @@ impl ChallengeToken {
         };
         let admitted = challenge.admit(
             participation.campaign,
-            participation.user,
+            participation.applicant.user,
             token,
             app.clock.now(),
         );

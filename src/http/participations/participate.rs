@@ -2,23 +2,25 @@
 
 use std::time::Instant;
 
-use poem::{IntoResponse, Request, Response};
+use poem::Request;
 use serde_json::json;
 
 use super::accepted::Accepted;
 use super::challenge::ChallengeToken;
 use super::idempotency::IdempotencyKey;
-use crate::domain::{AuditAction, AuditNote, CampaignId, Origin, Participation, Refusal, UserId};
+use crate::domain::{
+    AuditAction, AuditNote, CampaignId, Origin, Participation, ParticipationId, Refusal, UserId,
+};
 use crate::http::App;
 use crate::http::auth::{Caller, USER_ID_RANGE, user_id};
 use crate::http::fields::{INTEGER_MAX, request_object};
-use crate::http::json::read_body;
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::rate_limits::RateCheck;
 use crate::http::reads::by_admin;
-use crate::http::request_context::{RequestContext, traceparent};
+use crate::http::request_context::traceparent;
 use crate::http::views::ParticipationView;
-use crate::sale::participate::{Outcome, ParticipateError, Replayed};
+use crate::parts::store::Applicant;
+use crate::sale::participate::{self, CommitMode, Outcome, Replayed};
 
 /// Most units of one request; the limit of a campaign is usually far lower.
 pub const QUANTITY_MAX: u32 = 1_000_000;
@@ -49,91 +51,71 @@ request_object! {
     example { "userId": 42, "quantity": 1 }
 }
 
-/// The path to the commit.
-#[derive(Clone, Copy)]
-pub enum CommitPath {
-    /// The gate and the group commit; the relay publishes the event.
-    Group,
-    /// A transaction of its own; Kafka acknowledges the event before the response.
-    Direct,
+/// A request to participate whose caller is authenticated.
+pub struct Call<'a> {
+    pub app: &'a App,
+    pub request: &'a Request,
+    pub caller: Caller,
+    pub campaign: CampaignId,
 }
 
-/// The operation `participate` for a request that bypasses the router, whose work around an operation takes as long as
-/// most of the operation itself. The router answers paths that name no campaign.
-pub async fn participate_past_router(
-    app: &App,
-    campaign: CampaignId,
-    request: Request,
-) -> poem::Result<Response> {
-    let (request, mut body) = request.split();
-    let caller = Caller::of(&request).await?;
-    RequestContext::check_url(&request)?;
-    let headers = (IdempotencyKey::of(&request)?, ChallengeToken::of(&request));
-    let body = read_body(&request, &mut body).await?;
-    let accepted = run(
-        app,
-        &request,
-        caller,
-        campaign.0,
-        headers,
-        body,
-        CommitPath::Group,
-    )
-    .await;
-    Ok(accepted?.into_response())
-}
-
-/// Participates: rates, challenge, then the rules and the commit.
-pub async fn run(
-    app: &App,
-    request: &Request,
-    caller: Caller,
-    campaign: i64,
-    (key, challenge): (IdempotencyKey, ChallengeToken),
-    body: ParticipationRequest,
-    path: CommitPath,
-) -> Result<Accepted, Failure<Participating>> {
-    let quantity = body.quantity;
-    let participation = crate::sale::participate::Request {
-        campaign: CampaignId(campaign),
-        user: caller.participant(body.user)?,
-        quantity,
-        idempotency_key: key.0,
-        traceparent: traceparent(request),
-        since: Instant::now(),
-    };
-    let by = by_admin(&caller, participation.user, request);
-    let rates = RateCheck::count_caller(app, request, &participation).await?;
-    challenge
-        .check(app, &participation)
-        .map_err(|problem| problem.with_rates(rates.fields()))?;
-    let rates = rates.count_campaign(&participation).await?;
-    let outcome: Result<Outcome, ParticipateError> = match path {
-        CommitPath::Group => app.participate.run(participation).await,
-        CommitPath::Direct => app.participate.run_sync(participation).await,
-    };
-    let outcome = match outcome {
-        Ok(outcome) => outcome,
-        Err(error) => return Err(Failure::from(error).with_rates(rates)),
-    };
-    match outcome {
-        Outcome::Accepted {
-            participation,
-            replayed,
-        } => {
-            if let (Some(by), Replayed::First) = (by, replayed) {
-                note_creation(app, by, &participation).await?;
-            }
-            Ok(Accepted {
-                view: ParticipationView::answer(&participation),
+impl Call<'_> {
+    /// Participates: rates, challenge, then the rules and the commit.
+    pub async fn participate(
+        self,
+        key: IdempotencyKey,
+        challenge: ChallengeToken,
+        body: ParticipationRequest,
+        mode: CommitMode,
+    ) -> Result<Accepted, Failure<Participating>> {
+        let Self {
+            app,
+            request,
+            caller,
+            campaign,
+        } = self;
+        let quantity = body.quantity;
+        let applicant = Applicant {
+            participation: ParticipationId::made_at(app.clock.now()),
+            user: caller.participant(body.user)?,
+            quantity,
+            idempotency_key: key.0,
+            traceparent: traceparent(request),
+            since: Instant::now(),
+        };
+        let by = by_admin(&caller, applicant.user, request);
+        let participation = participate::Request {
+            campaign,
+            applicant,
+        };
+        let rates = RateCheck::count_caller(app, request, &participation).await?;
+        challenge
+            .check(app, &participation)
+            .map_err(|problem| problem.with_rates(rates.fields()))?;
+        let rates = rates.count_campaign(&participation).await?;
+        let outcome = match app.participate.run(participation, mode).await {
+            Ok(outcome) => outcome,
+            Err(error) => return Err(Failure::from(error).with_rates(rates)),
+        };
+        match outcome {
+            Outcome::Accepted {
+                participation,
                 replayed,
-                rates,
-            })
-        }
-        Outcome::Refused { refusal, remaining } => {
-            let quantity_max = exceeded_max(app, campaign, quantity, &refusal).await;
-            let problem = Problem::rejected(&refusal, remaining, quantity_max);
-            Err(problem.with_rates(rates).into())
+            } => {
+                if let (Some(by), Replayed::First) = (by, replayed) {
+                    note_creation(app, by, &participation).await?;
+                }
+                Ok(Accepted {
+                    view: ParticipationView::from(&participation),
+                    replayed,
+                    rates,
+                })
+            }
+            Outcome::Refused { refusal, remaining } => {
+                let quantity_max = exceeded_max(app, campaign, quantity, &refusal).await;
+                let problem = Problem::rejected(&refusal, remaining, quantity_max);
+                Err(problem.with_rates(rates).into())
+            }
         }
     }
 }
@@ -154,11 +136,16 @@ async fn note_creation(app: &App, by: Origin, made: &Participation) -> Result<()
 }
 
 /// The campaign's limit on one request, if a rejected request exceeds it. Otherwise the limit of the user is exceeded.
-async fn exceeded_max(app: &App, campaign: i64, quantity: u32, refusal: &Refusal) -> Option<u32> {
+async fn exceeded_max(
+    app: &App,
+    campaign: CampaignId,
+    quantity: u32,
+    refusal: &Refusal,
+) -> Option<u32> {
     if !matches!(refusal, Refusal::LimitExceeded) {
         return None;
     }
-    let campaign = app.catalogue.get(CampaignId(campaign)).await;
+    let campaign = app.catalogue.get(campaign).await;
     let max = campaign.ok().flatten()?.max_quantity;
     (quantity > max).then_some(max)
 }

@@ -27,7 +27,7 @@ fn participation() -> Participation {
 #[tokio::test]
 async fn an_accepted_participation_has_the_documented_shape_and_a_location() {
     let accepted = Accepted {
-        view: ParticipationView::answer(&participation()),
+        view: ParticipationView::from(&participation()),
         replayed: Replayed::First,
         rates: None,
     };
@@ -53,7 +53,7 @@ async fn an_accepted_participation_has_the_documented_shape_and_a_location() {
 async fn a_repeated_key_gets_the_same_response_marked_as_replayed() {
     let answer = |replayed| {
         Accepted {
-            view: ParticipationView::answer(&participation()),
+            view: ParticipationView::from(&participation()),
             replayed,
             rates: None,
         }
@@ -69,7 +69,7 @@ async fn a_repeated_key_gets_the_same_response_marked_as_replayed() {
 
 #[test]
 fn a_reservation_has_its_expiry() {
-    let view = ParticipationView::answer(&Participation {
+    let view = ParticipationView::from(&Participation {
         status: Status::Reserved,
         expires_at: Some(Instant::UNIX_EPOCH),
         remaining: None,

@@ -12,17 +12,8 @@ use super::{FieldProblem, Problem};
 
 const OTHER_FORM: &str = "does not have the form that the OpenAPI document gives";
 
-/// What the edge knows of the route.
-#[derive(Clone, Copy, Default)]
-pub struct MatchedRoute<'a> {
-    /// Its template, `/api/campaigns/{id}`.
-    pub template: Option<&'a str>,
-    /// The methods it has, for `Allow`.
-    pub allow: Option<&'a HeaderValue>,
-}
-
-/// The problem of an error that the routes return.
-pub fn from_framework(error: &poem::Error, route: MatchedRoute<'_>) -> Problem {
+/// The problem of an error that the routes return; `allow`: the methods of the route.
+pub fn from_framework(error: &poem::Error, allow: Option<&HeaderValue>) -> Problem {
     if let Some(problem) = error.downcast_ref::<Problem>() {
         return problem.clone();
     }
@@ -30,11 +21,11 @@ pub fn from_framework(error: &poem::Error, route: MatchedRoute<'_>) -> Problem {
         return Problem::not_found("There is no such path.");
     }
     if error.is::<MethodNotAllowedError>() {
-        return method_not_allowed(route.allow);
+        return method_not_allowed(allow);
     }
     // Parameters are already checked against the document; the text of the framework is not sent.
-    if let Some(error) = error.downcast_ref::<ParsePathError>() {
-        return Problem::invalid_field(path_parameter(error.name, route.template), OTHER_FORM);
+    if error.is::<ParsePathError>() {
+        return Problem::invalid_field("path", OTHER_FORM);
     }
     if let Some(error) = error.downcast_ref::<ParseParamError>() {
         return Problem::invalid_field(error.name, OTHER_FORM);
@@ -170,22 +161,6 @@ fn generic(status: StatusCode) -> Problem {
     Problem::new(status, "REFUSED", title, "The request cannot be answered.")
 }
 
-/// The framework numbers path parameters (`param0`); the template has their names.
-fn path_parameter(name: &str, template: Option<&str>) -> String {
-    let position = name
-        .strip_prefix("param")
-        .and_then(|digits| digits.parse().ok());
-    let named = position
-        .zip(template)
-        .and_then(|(position, template): (usize, _)| {
-            template
-                .split('/')
-                .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
-                .nth(position)
-        });
-    named.unwrap_or("path").to_owned()
-}
-
 impl From<FieldProblem> for Problem {
     fn from(problem: FieldProblem) -> Self {
         Self::invalid(vec![problem])
@@ -197,18 +172,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn path_parameters_are_named_by_the_template() {
-        let template = Some("/api/users/{userId}/participations/{id}");
-        assert_eq!(path_parameter("param0", template), "userId");
-        assert_eq!(path_parameter("param1", template), "id");
-        assert_eq!(path_parameter("param2", template), "path");
-        assert_eq!(path_parameter("param0", None), "path");
-    }
-
-    #[test]
     fn an_internal_error_does_not_reveal_its_cause() {
         let error = poem::Error::from_string("table is gone", StatusCode::BAD_GATEWAY);
-        let problem = from_framework(&error, MatchedRoute::default());
+        let problem = from_framework(&error, None);
         assert_eq!(problem.code, "INTERNAL");
         assert!(!problem.detail.contains("table"));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use poem::Request;
 use poem::web::Data;
 use poem_openapi::param::{Header, Path};
-use poem_openapi::{Enum, Object, OpenApi};
+use poem_openapi::{Enum, OpenApi};
 use serde::Serialize;
 
 use super::responses::{LoggedIn, Uncached};
@@ -21,7 +21,7 @@ use crate::http::json::JsonRequest;
 use crate::http::page::Page;
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::request_context::{origin, report};
-use crate::http::views::list;
+use crate::http::views::{list, view};
 use crate::http::{App, Section, csrf};
 use crate::parts::gate::{Digest, Listed, Login};
 
@@ -63,27 +63,26 @@ pub enum OwnSessionKind {
     Remembered,
 }
 
-/// A log-in of the account.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "OwnSession", rename_all = "camelCase")]
-pub struct OwnSession {
-    /// Identifies it, and is no credential.
-    id: String,
-    /// Its kind.
-    kind: OwnSessionKind,
-    /// Whether it is the one of this request.
-    current: bool,
-    /// When it began; null for a remembered log-in.
-    #[oai(nullable)]
-    created_at: Option<Instant>,
-    /// When it was last used, approximately.
-    last_used_at: Instant,
-    /// When it ends at the latest.
-    expires_at: Instant,
-    /// The address of the log-in; null for a remembered one.
-    #[oai(nullable)]
-    address: Option<String>,
+view! {
+    /// A log-in of the account.
+    pub struct OwnSession as "OwnSession" {
+        /// Identifies it, and is no credential.
+        id: String,
+        /// Its kind.
+        kind: OwnSessionKind,
+        /// Whether it is the one of this request.
+        current: bool,
+        /// When it began; null for a remembered log-in.
+        #[oai(nullable)]
+        created_at: Option<Instant>,
+        /// When it was last used, approximately.
+        last_used_at: Instant,
+        /// When it ends at the latest.
+        expires_at: Instant,
+        /// The address of the log-in; null for a remembered one.
+        #[oai(nullable)]
+        address: Option<String>,
+    }
 }
 
 list! {
@@ -262,10 +261,10 @@ impl OwnAccountApi {
     }
 }
 
-/// How many sessions and remembered log-ins ended.
-#[derive(Debug, Serialize, Object)]
-#[oai(rename = "EndedSessions")]
-pub struct Ended {
-    /// How many.
-    ended: u64,
+view! {
+    /// How many sessions and remembered log-ins ended.
+    pub struct Ended as "EndedSessions" {
+        /// How many.
+        ended: u64,
+    }
 }

@@ -2,9 +2,9 @@
 
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
+use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaHeader, MetaResponses, Registry};
 use poem_openapi::types::Type;
-use poem_openapi::{ApiResponse, Object};
 use serde::Serialize;
 
 use crate::access::accounts::{Account, Entered, SessionToken, TotpState};
@@ -12,6 +12,7 @@ use crate::access::identity::Scopes;
 use crate::domain::Instant;
 use crate::http::cookies::Cookies;
 use crate::http::json::{Json, header_of, json_response, no_content};
+use crate::http::views::view;
 use crate::http::words::{Word, vocabulary};
 
 vocabulary!(
@@ -24,41 +25,28 @@ vocabulary!(
     Required = "required"
 );
 
-/// The current session.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "Session", rename_all = "camelCase")]
-pub struct SessionView {
-    /// Id of the account, and of the user in participations.
-    user_id: i64,
-    /// The login name.
-    login: String,
-    /// The scopes of the session.
-    scopes: Vec<String>,
-    /// The state of the account's one-time codes.
-    totp: Word<TotpState>,
-    /// Goes into `X-CSRF-Token` of every request that changes something.
-    csrf_token: String,
-    /// When the session ends at the latest; it ends earlier when it is idle.
-    expires_at: Instant,
-}
-
-impl SessionView {
-    /// The view of a session.
-    pub fn new(
+view! {
+    /// The current session.
+    pub struct SessionView as "Session"
+    of(
         account: &Account,
-        (scopes, totp): (Scopes, TotpState),
+        scopes: Scopes,
+        totp: TotpState,
         token: &SessionToken,
-        expires_at: Instant,
-    ) -> Self {
-        Self {
-            user_id: account.id.0,
-            login: account.login.to_string(),
-            scopes: scopes.words().into_iter().map(str::to_owned).collect(),
-            totp: totp.into(),
-            csrf_token: token.csrf(),
-            expires_at,
-        }
+        expires_at: Instant
+    ) {
+        /// Id of the account, and of the user in participations.
+        user_id: i64 = account.id.0,
+        /// The login name.
+        login: String = account.login.to_string(),
+        /// The scopes of the session.
+        scopes: Vec<String> = scopes.words().into_iter().map(str::to_owned).collect(),
+        /// The state of the account's one-time codes.
+        totp: Word<TotpState> = totp.into(),
+        /// Goes into `X-CSRF-Token` of every request that changes something.
+        csrf_token: String = token.csrf(),
+        /// When the session ends at the latest; it ends earlier when it is idle.
+        expires_at: Instant = expires_at,
     }
 }
 
@@ -117,7 +105,7 @@ impl LoggedIn {
             cookies.set(cookies.remembered(), &remembered.token.reveal(), Some(age))
         });
         Self {
-            view: SessionView::new(account, (*scopes, *totp), token, *ends_at),
+            view: SessionView::of(account, *scopes, *totp, token, *ends_at),
             cookies: session.into_iter().chain(remembered).collect(),
         }
     }

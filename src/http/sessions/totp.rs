@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use poem::Request;
 use poem::web::Data;
+use poem_openapi::OpenApi;
 use poem_openapi::param::Header;
-use poem_openapi::{Object, OpenApi};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
 
 use super::own::SignedIn;
 use super::report_failure;
@@ -18,6 +17,7 @@ use crate::http::auth::SessionCookie;
 use crate::http::fields::request_object;
 use crate::http::json::JsonRequest;
 use crate::http::problem::{Failure, documented};
+use crate::http::views::view;
 use crate::http::{App, Section};
 
 documented! {
@@ -70,35 +70,24 @@ request_object! {
     example { "currentPassword": "correct horse battery staple", "code": "287082" }
 }
 
-/// The secret for an authenticator app.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "TotpEnrolment", rename_all = "camelCase")]
-pub struct EnrolmentView {
-    /// The secret, in Base32. It is shown only here.
-    secret: String,
-    /// The same as an `otpauth://` URI, for a QR code.
-    uri: String,
-}
-
-impl From<Enrolment> for EnrolmentView {
-    fn from(enrolment: Enrolment) -> Self {
-        Self {
-            secret: enrolment.secret.expose_secret().to_owned(),
-            uri: enrolment.uri.expose_secret().to_owned(),
-        }
+view! {
+    /// The secret for an authenticator app.
+    pub struct EnrolmentView as "TotpEnrolment" from enrolment: Enrolment {
+        /// The secret, in Base32. It is shown only here.
+        secret: String = enrolment.secret.expose_secret().to_owned(),
+        /// The same as an `otpauth://` URI, for a QR code.
+        uri: String = enrolment.uri.expose_secret().to_owned(),
     }
 }
 
-/// One-time codes are enabled.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "TotpEnabled", rename_all = "camelCase")]
-pub struct EnabledView {
-    /// Codes for the loss of the app, each valid once. They are shown only here.
-    recovery_codes: Vec<String>,
-    /// The new session: all others of the account have ended.
-    session: SessionView,
+view! {
+    /// One-time codes are enabled.
+    pub struct EnabledView as "TotpEnabled" {
+        /// Codes for the loss of the app, each valid once. They are shown only here.
+        recovery_codes: Vec<String>,
+        /// The new session: all others of the account have ended.
+        session: SessionView,
+    }
 }
 
 impl LogInView for EnabledView {

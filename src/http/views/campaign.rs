@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 
-use poem_openapi::Object;
 use poem_openapi::registry::{MetaSchemaRef, Registry};
 use poem_openapi::types::{Example, ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::list;
+use super::{list, view};
 use crate::domain::{Campaign, Instant, Kind, Reward, State};
 use crate::http::fields::{self, RequestObject as _};
 use crate::http::words::{Word, vocabulary};
@@ -73,72 +72,50 @@ impl ParseFromJSON for RewardView {
     }
 }
 
-/// A campaign.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "Campaign", rename_all = "camelCase", example)]
-pub struct CampaignView {
-    /// Id of the campaign.
-    pub id: i64,
-    /// Its name.
-    pub name: String,
-    /// Its description; may be empty.
-    pub description: String,
-    /// The kind of goods that it hands out.
-    pub kind: Word<Kind>,
-    /// Its state.
-    pub state: Word<State>,
-    /// Units in stock; null: unlimited.
-    #[oai(nullable)]
-    pub total_stock: Option<u64>,
-    /// Units left; null: unlimited.
-    #[oai(nullable)]
-    pub current_stock: Option<u64>,
-    /// Units that one user may hold.
-    pub per_user_limit: u32,
-    /// Units that one request may ask for.
-    pub max_quantity: u32,
-    /// Price of a unit in the smallest unit of the currency; null: free.
-    #[oai(nullable)]
-    pub price: Option<u64>,
-    /// Seconds that a reservation waits for its payment.
-    pub hold_seconds: u32,
-    /// Start of the window; null: no start.
-    #[oai(nullable)]
-    pub opens_at: Option<Instant>,
-    /// End of the window, exclusive; null: no end.
-    #[oai(nullable)]
-    pub closes_at: Option<Instant>,
-    /// Reward of a participation; null: none.
-    #[oai(nullable)]
-    pub reward: Option<RewardView>,
-    /// Whether a confirmed participation may be cancelled.
-    pub cancellable: bool,
-    /// When it was created.
-    pub created_at: Instant,
-}
-
-impl CampaignView {
-    /// The campaign at `now`: its schedule may have changed its state before the store has it.
-    pub fn at(campaign: &Campaign, now: Instant) -> Self {
-        Self {
-            id: campaign.id.0,
-            name: campaign.name.clone(),
-            description: campaign.description.clone(),
-            kind: campaign.kind.into(),
-            state: campaign.state_at(now).into(),
-            total_stock: campaign.total_stock,
-            current_stock: campaign.current_stock(),
-            per_user_limit: campaign.per_user_limit,
-            max_quantity: campaign.max_quantity,
-            price: campaign.price,
-            hold_seconds: campaign.hold_seconds,
-            opens_at: campaign.opens_at,
-            closes_at: campaign.closes_at,
-            reward: campaign.reward.clone().map(RewardView),
-            cancellable: campaign.cancellable,
-            created_at: campaign.created_at,
-        }
+view! {
+    /// A campaign.
+    #[derive(Clone, PartialEq, Eq)]
+    pub struct CampaignView as "Campaign", example
+    of(campaign: &Campaign, now: Instant) {
+        /// Id of the campaign.
+        id: i64 = campaign.id.0,
+        /// Its name.
+        name: String = campaign.name.clone(),
+        /// Its description; may be empty.
+        description: String = campaign.description.clone(),
+        /// The kind of goods that it hands out.
+        kind: Word<Kind> = campaign.kind.into(),
+        /// Its state.
+        // Its schedule may have changed it before the store has it.
+        state: Word<State> = campaign.state_at(now).into(),
+        /// Units in stock; null: unlimited.
+        #[oai(nullable)]
+        total_stock: Option<u64>,
+        /// Units left; null: unlimited.
+        #[oai(nullable)]
+        current_stock: Option<u64> = campaign.current_stock(),
+        /// Units that one user may hold.
+        per_user_limit: u32,
+        /// Units that one request may ask for.
+        max_quantity: u32,
+        /// Price of a unit in the smallest unit of the currency; null: free.
+        #[oai(nullable)]
+        price: Option<u64>,
+        /// Seconds that a reservation waits for its payment.
+        hold_seconds: u32,
+        /// Start of the window; null: no start.
+        #[oai(nullable)]
+        opens_at: Option<Instant>,
+        /// End of the window, exclusive; null: no end.
+        #[oai(nullable)]
+        closes_at: Option<Instant>,
+        /// Reward of a participation; null: none.
+        #[oai(nullable)]
+        reward: Option<RewardView> = campaign.reward.clone().map(RewardView),
+        /// Whether a confirmed participation may be cancelled.
+        cancellable: bool,
+        /// When it was created.
+        created_at: Instant,
     }
 }
 
@@ -170,31 +147,18 @@ list! {
     CampaignList as "CampaignList": CampaignView, "Newest first."
 }
 
-/// The stock of a campaign.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "Stock", rename_all = "camelCase")]
-pub struct StockView {
-    /// Id of the campaign.
-    pub campaign_id: i64,
-    /// Units in stock; null: unlimited.
-    #[oai(nullable)]
-    pub total_stock: Option<u64>,
-    /// Units left; null: unlimited.
-    #[oai(nullable)]
-    pub current_stock: Option<u64>,
-    /// Whether no unit is left.
-    pub sold_out: bool,
-}
-
-impl From<&Campaign> for StockView {
-    fn from(campaign: &Campaign) -> Self {
-        let current_stock = campaign.current_stock();
-        Self {
-            campaign_id: campaign.id.0,
-            total_stock: campaign.total_stock,
-            current_stock,
-            sold_out: current_stock == Some(0),
-        }
+view! {
+    /// The stock of a campaign.
+    pub struct StockView as "Stock" from campaign: &Campaign {
+        /// Id of the campaign.
+        campaign_id: i64 = campaign.id.0,
+        /// Units in stock; null: unlimited.
+        #[oai(nullable)]
+        total_stock: Option<u64>,
+        /// Units left; null: unlimited.
+        #[oai(nullable)]
+        current_stock: Option<u64> = campaign.current_stock(),
+        /// Whether no unit is left.
+        sold_out: bool = campaign.current_stock() == Some(0),
     }
 }

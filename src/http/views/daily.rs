@@ -7,7 +7,8 @@ use chrono::NaiveDate;
 use poem_openapi::Object;
 use serde::Serialize;
 
-use crate::domain::{DaySums, Instant};
+use super::view;
+use crate::domain::{ByStatus, DaySums, Instant};
 use crate::http::words::{Word, vocabulary};
 use crate::operate::statistics::{CampaignStatistics, DayStatistics, Method};
 use crate::parts::store::DailyRow;
@@ -20,18 +21,19 @@ vocabulary!(
     Aggregated = "BATCH_AGGREGATED"
 );
 
-/// Participations by status when they were counted.
-#[derive(Debug, PartialEq, Eq, Serialize, Object)]
-#[oai(rename = "ByStatus")]
-pub struct ByStatusView {
-    /// Reservations.
-    pub reserved: u64,
-    /// Confirmed ones.
-    pub confirmed: u64,
-    /// Cancelled ones.
-    pub cancelled: u64,
-    /// Expired reservations.
-    pub expired: u64,
+view! {
+    /// Participations by status when they were counted.
+    #[derive(PartialEq, Eq)]
+    pub struct ByStatusView as "ByStatus" from counts: ByStatus {
+        /// Reservations.
+        reserved: u64,
+        /// Confirmed ones.
+        confirmed: u64,
+        /// Cancelled ones.
+        cancelled: u64,
+        /// Expired reservations.
+        expired: u64,
+    }
 }
 
 /// The sums of a day or a period.
@@ -68,28 +70,23 @@ impl From<DaySums> for SumsView {
             success_rate: percentage(success_count, success_count + fail_count),
             units: sums.units,
             units_standing: sums.units_standing,
-            by_status: ByStatusView {
-                reserved: by_status.reserved,
-                confirmed: by_status.confirmed,
-                cancelled: by_status.cancelled,
-                expired: by_status.expired,
-            },
+            by_status: by_status.into(),
             failures: sums.refusals,
         }
     }
 }
 
-/// The sums of all campaigns.
-#[derive(Debug, PartialEq, Eq, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "StatisticsSummary", rename_all = "camelCase")]
-pub struct SummaryView {
-    /// Campaigns with a participation or a rejection.
-    pub campaign_count: u64,
-    /// The sums.
-    #[serde(flatten)]
-    #[oai(flatten)]
-    pub sums: SumsView,
+view! {
+    /// The sums of all campaigns.
+    #[derive(PartialEq, Eq)]
+    pub struct SummaryView as "StatisticsSummary" {
+        /// Campaigns with a participation or a rejection.
+        campaign_count: u64,
+        /// The sums.
+        #[serde(flatten)]
+        #[oai(flatten)]
+        sums: SumsView,
+    }
 }
 
 impl SummaryView {
@@ -106,136 +103,87 @@ impl SummaryView {
     }
 }
 
-/// The statistics of one campaign on one day.
-#[derive(Debug, PartialEq, Eq, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "CampaignOfDay", rename_all = "camelCase")]
-pub struct CampaignOfDayView {
-    /// Id of the campaign.
-    pub campaign_id: i64,
-    /// Its name.
-    pub campaign_name: String,
-    /// The date.
-    pub date: NaiveDate,
-    /// The sums.
-    #[serde(flatten)]
-    #[oai(flatten)]
-    pub sums: SumsView,
-    /// When the first participation was committed; null: there is none.
-    #[oai(nullable)]
-    pub first_at: Option<Instant>,
-    /// When the last participation was committed; null: there is none.
-    #[oai(nullable)]
-    pub last_at: Option<Instant>,
-    /// Participations by hour from the beginning of the day, up to the last hour that has one; a day on which the clock
-    /// is changed has 23 or 25.
-    pub hours: Vec<u64>,
-}
-
-impl From<DailyRow> for CampaignOfDayView {
-    fn from(row: DailyRow) -> Self {
-        Self {
-            campaign_id: row.campaign.0,
-            campaign_name: row.name,
-            date: row.date,
-            first_at: row.sums.first_at,
-            last_at: row.sums.last_at,
-            hours: row.sums.hours.clone(),
-            sums: row.sums.into(),
-        }
+view! {
+    /// The statistics of one campaign on one day.
+    #[derive(PartialEq, Eq)]
+    pub struct CampaignOfDayView as "CampaignOfDay" from row: DailyRow {
+        /// Id of the campaign.
+        campaign_id: i64 = row.campaign.0,
+        /// Its name.
+        campaign_name: String = row.name,
+        /// The date.
+        date: NaiveDate,
+        /// The sums.
+        #[serde(flatten)]
+        #[oai(flatten)]
+        sums: SumsView = row.sums.clone().into(),
+        /// When the first participation was committed; null: there is none.
+        #[oai(nullable)]
+        first_at: Option<Instant> = row.sums.first_at,
+        /// When the last participation was committed; null: there is none.
+        #[oai(nullable)]
+        last_at: Option<Instant> = row.sums.last_at,
+        /// Participations by hour from the beginning of the day, up to the last hour that has one; a day on which the clock
+        /// is changed has 23 or 25.
+        hours: Vec<u64> = row.sums.hours,
     }
 }
 
-/// The statistics of a day.
-#[derive(Debug, PartialEq, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "DayStatistics", rename_all = "camelCase")]
-pub struct DayStatisticsView {
-    /// The date.
-    pub date: NaiveDate,
-    /// The time zone.
-    pub zone: String,
-    /// Start of the day.
-    pub from: Instant,
-    /// End of the day, exclusive.
-    pub until: Instant,
-    /// The source of the statistics.
-    pub method: Word<Method>,
-    /// Time of the query, in milliseconds.
-    pub query_time_ms: f64,
-    /// When the day was aggregated; null: computed from the rows.
-    #[oai(nullable)]
-    pub aggregated_at: Option<Instant>,
-    /// Whether the day was over at that time and all of its campaigns are included.
-    pub complete: bool,
-    /// The sums of all campaigns.
-    pub summary: SummaryView,
-    /// The campaigns, in order of id.
-    pub campaigns: Vec<CampaignOfDayView>,
-}
-
-impl DayStatisticsView {
-    /// The statistics of a day at `now`.
-    pub fn at(statistics: DayStatistics, now: Instant) -> Self {
-        let day = statistics.day;
-        let done = statistics.done;
-        Self {
-            date: day.date,
-            zone: day.zone.name().to_owned(),
-            from: day.start(),
-            until: day.end(),
-            method: statistics.method.into(),
-            query_time_ms: millis(statistics.took),
-            aggregated_at: done.map(|done| done.at),
-            complete: done.map_or(now >= day.end(), |done| done.is_complete),
-            summary: SummaryView::of(&statistics.campaigns),
-            campaigns: statistics.campaigns.into_iter().map(Into::into).collect(),
-        }
+view! {
+    /// The statistics of a day.
+    #[derive(PartialEq)]
+    pub struct DayStatisticsView as "DayStatistics"
+    of(statistics: DayStatistics, now: Instant) {
+        /// The date.
+        date: NaiveDate = statistics.day.date,
+        /// The time zone.
+        zone: String = statistics.day.zone.name().to_owned(),
+        /// Start of the day.
+        from: Instant = statistics.day.start(),
+        /// End of the day, exclusive.
+        until: Instant = statistics.day.end(),
+        /// The source of the statistics.
+        method: Word<Method> = statistics.method.into(),
+        /// Time of the query, in milliseconds.
+        query_time_ms: f64 = millis(statistics.took),
+        /// When the day was aggregated; null: computed from the rows.
+        #[oai(nullable)]
+        aggregated_at: Option<Instant> = statistics.done.map(|done| done.at),
+        /// Whether the day was over at that time and all of its campaigns are included.
+        complete: bool = statistics
+            .done
+            .map_or(now >= statistics.day.end(), |done| done.is_complete),
+        /// The sums of all campaigns.
+        summary: SummaryView = SummaryView::of(&statistics.campaigns),
+        /// The campaigns, in order of id.
+        campaigns: Vec<CampaignOfDayView> = statistics.campaigns.into_iter().map(Into::into).collect(),
     }
 }
 
-/// The statistics of a campaign over a period.
-#[derive(Debug, PartialEq, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "CampaignStatistics", rename_all = "camelCase")]
-pub struct CampaignStatisticsView {
-    /// Id of the campaign.
-    pub campaign_id: i64,
-    /// Its name.
-    pub campaign_name: String,
-    /// The first day.
-    pub start_date: NaiveDate,
-    /// The last day.
-    pub end_date: NaiveDate,
-    /// The time zone.
-    pub zone: String,
-    /// The source of the statistics.
-    pub method: Word<Method>,
-    /// Time of the query, in milliseconds.
-    pub query_time_ms: f64,
-    /// The sums of all days.
-    pub summary: SummaryView,
-    /// The days with a participation or a rejection.
-    pub days: Vec<CampaignOfDayView>,
-    /// Days that are not aggregated, or only in part.
-    pub missing_dates: Vec<NaiveDate>,
-}
-
-impl From<CampaignStatistics> for CampaignStatisticsView {
-    fn from(statistics: CampaignStatistics) -> Self {
-        let (start_date, end_date) = statistics.period;
-        Self {
-            campaign_id: statistics.campaign.id.0,
-            campaign_name: statistics.campaign.name,
-            start_date,
-            end_date,
-            zone: statistics.zone.name().to_owned(),
-            method: Word(Method::Aggregated),
-            query_time_ms: millis(statistics.took),
-            summary: SummaryView::of(&statistics.days),
-            days: statistics.days.into_iter().map(Into::into).collect(),
-            missing_dates: statistics.missing,
-        }
+view! {
+    /// The statistics of a campaign over a period.
+    #[derive(PartialEq)]
+    pub struct CampaignStatisticsView as "CampaignStatistics" from statistics: CampaignStatistics {
+        /// Id of the campaign.
+        campaign_id: i64 = statistics.campaign.id.0,
+        /// Its name.
+        campaign_name: String = statistics.campaign.name,
+        /// The first day.
+        start_date: NaiveDate = statistics.period.0,
+        /// The last day.
+        end_date: NaiveDate = statistics.period.1,
+        /// The time zone.
+        zone: String = statistics.zone.name().to_owned(),
+        /// The source of the statistics.
+        method: Word<Method> = Word(Method::Aggregated),
+        /// Time of the query, in milliseconds.
+        query_time_ms: f64 = millis(statistics.took),
+        /// The sums of all days.
+        summary: SummaryView = SummaryView::of(&statistics.days),
+        /// The days with a participation or a rejection.
+        days: Vec<CampaignOfDayView> = statistics.days.into_iter().map(Into::into).collect(),
+        /// Days that are not aggregated, or only in part.
+        missing_dates: Vec<NaiveDate> = statistics.missing,
     }
 }
 

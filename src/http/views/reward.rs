@@ -1,38 +1,38 @@
 //! Rewards as clients see them.
 
-use poem_openapi::Object;
-use serde::Serialize;
 use uuid::Uuid;
 
-use super::list;
+use super::{list, view};
 use crate::domain::{Coupon, CouponStatus, Entry, EntryKind, Granted, Instant};
 use crate::http::words::{Word, vocabulary};
 
 vocabulary!(CouponStatus, "CouponStatus", "The status of a coupon.");
 vocabulary!(EntryKind, "LedgerKind", "The kind of a ledger entry.");
 
-/// A coupon that a participation earned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
-#[oai(rename = "GrantedCoupon")]
-pub struct GrantedCouponView {
-    /// Its id.
-    pub id: Uuid,
-    /// Its status.
-    pub status: Word<CouponStatus>,
+view! {
+    /// A coupon that a participation earned.
+    #[derive(Clone, PartialEq, Eq)]
+    pub struct GrantedCouponView as "GrantedCoupon" {
+        /// Its id.
+        id: Uuid,
+        /// Its status.
+        status: Word<CouponStatus>,
+    }
 }
 
-/// The reward that a participation was granted: points or coupons.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
-#[oai(rename = "Granted", skip_serializing_if_is_none)]
-pub struct GrantedView {
-    /// Points for all units.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub points: Option<u64>,
-    /// One coupon for each unit; at most the first hundred.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub coupons: Option<Vec<GrantedCouponView>>,
-    /// Whether the reward was reversed.
-    pub reversed: bool,
+view! {
+    /// The reward that a participation was granted: points or coupons.
+    #[derive(Clone, PartialEq, Eq)]
+    pub struct GrantedView as "Granted", skip_serializing_if_is_none {
+        /// Points for all units.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        points: Option<u64>,
+        /// One coupon for each unit; at most the first hundred.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        coupons: Option<Vec<GrantedCouponView>>,
+        /// Whether the reward was reversed.
+        reversed: bool,
+    }
 }
 
 impl From<Granted> for GrantedView {
@@ -54,32 +54,20 @@ impl From<Granted> for GrantedView {
     }
 }
 
-/// An entry of a user's ledger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "LedgerEntry", rename_all = "camelCase")]
-pub struct LedgerEntryView {
-    /// Its kind.
-    pub kind: Word<EntryKind>,
-    /// Points; negative if they are reversed.
-    pub amount: i64,
-    /// The participation.
-    pub participation_id: Uuid,
-    /// Its campaign.
-    pub campaign_id: i64,
-    /// When it was created.
-    pub created_at: Instant,
-}
-
-impl From<&Entry> for LedgerEntryView {
-    fn from(entry: &Entry) -> Self {
-        Self {
-            kind: entry.kind.into(),
-            amount: entry.amount,
-            participation_id: entry.participation.0,
-            campaign_id: entry.campaign.0,
-            created_at: entry.created_at,
-        }
+view! {
+    /// An entry of a user's ledger.
+    #[derive(Clone, PartialEq, Eq)]
+    pub struct LedgerEntryView as "LedgerEntry" from entry: &Entry {
+        /// Its kind.
+        kind: Word<EntryKind> = entry.kind.into(),
+        /// Points; negative if they are reversed.
+        amount: i64,
+        /// The participation.
+        participation_id: Uuid = entry.participation.0,
+        /// Its campaign.
+        campaign_id: i64 = entry.campaign.0,
+        /// When it was created.
+        created_at: Instant,
     }
 }
 
@@ -88,105 +76,77 @@ list! {
     LedgerView as "Ledger": LedgerEntryView, "Newest first."
 }
 
-/// A coupon of a user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "IssuedCoupon", rename_all = "camelCase")]
-pub struct IssuedCouponView {
-    /// Its id, for the user who redeems it.
-    pub id: Uuid,
-    /// Its code: unique, and impossible to guess.
-    pub code: String,
-    /// Its status.
-    pub status: Word<CouponStatus>,
-    /// Discount on an order, in the smallest unit of the currency.
-    pub discount_amount: u64,
-    /// Minimum amount of an order.
-    pub minimum_order_amount: u64,
-    /// Start of its validity; null: no start.
-    #[oai(nullable)]
-    pub valid_from: Option<Instant>,
-    /// End of its validity, inclusive; null: no end.
-    #[oai(nullable)]
-    pub valid_until: Option<Instant>,
-    /// The participation that earned it.
-    pub participation_id: Uuid,
-    /// Its campaign.
-    pub campaign_id: i64,
-    /// When it was redeemed; null: not redeemed.
-    #[oai(nullable)]
-    pub used_at: Option<Instant>,
-    /// When it was issued.
-    pub created_at: Instant,
-}
-
-impl From<&Coupon> for IssuedCouponView {
-    fn from(coupon: &Coupon) -> Self {
-        Self {
-            id: coupon.id.0,
-            code: coupon.code.clone(),
-            status: coupon.status.into(),
-            discount_amount: coupon.terms.discount_amount,
-            minimum_order_amount: coupon.terms.minimum_order_amount,
-            valid_from: coupon.terms.valid_from,
-            valid_until: coupon.terms.valid_until,
-            participation_id: coupon.participation.0,
-            campaign_id: coupon.campaign.0,
-            used_at: coupon.used_at,
-            created_at: coupon.created_at,
-        }
+view! {
+    /// A coupon of a user.
+    #[derive(Clone, PartialEq, Eq)]
+    pub struct IssuedCouponView as "IssuedCoupon" from coupon: &Coupon {
+        /// Its id, for the user who redeems it.
+        id: Uuid = coupon.id.0,
+        /// Its code: unique, and impossible to guess.
+        code: String = coupon.code.clone(),
+        /// Its status.
+        status: Word<CouponStatus> = coupon.status.into(),
+        /// Discount on an order, in the smallest unit of the currency.
+        discount_amount: u64 = coupon.terms.discount_amount,
+        /// Minimum amount of an order.
+        minimum_order_amount: u64 = coupon.terms.minimum_order_amount,
+        /// Start of its validity; null: no start.
+        #[oai(nullable)]
+        valid_from: Option<Instant> = coupon.terms.valid_from,
+        /// End of its validity, inclusive; null: no end.
+        #[oai(nullable)]
+        valid_until: Option<Instant> = coupon.terms.valid_until,
+        /// The participation that earned it.
+        participation_id: Uuid = coupon.participation.0,
+        /// Its campaign.
+        campaign_id: i64 = coupon.campaign.0,
+        /// When it was redeemed; null: not redeemed.
+        #[oai(nullable)]
+        used_at: Option<Instant>,
+        /// When it was issued.
+        created_at: Instant,
     }
 }
 
-/// A user's rewards.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "Rewards", rename_all = "camelCase")]
-pub struct RewardsView {
-    /// Id of the user.
-    pub user_id: i64,
-    /// Current number of points.
-    pub points: i64,
-    /// A page of the ledger of the points.
-    pub ledger: LedgerView,
-    /// A page of coupons, newest first.
-    pub coupons: Vec<IssuedCouponView>,
-    /// `couponCursor` of the next page of coupons; null: this is the last page.
-    #[oai(nullable)]
-    pub next_coupon_cursor: Option<String>,
-}
-
-/// A redeemed coupon.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "CouponUse", rename_all = "camelCase")]
-pub struct CouponUseView {
-    /// The coupon.
-    pub coupon_id: Uuid,
-    /// The shop's id of the order; null: none was given.
-    #[oai(nullable)]
-    pub order_id: Option<String>,
-    /// Amount of the order.
-    pub order_amount: u64,
-    /// Discount on the order: at most its amount.
-    pub discount_amount: u64,
-    /// Amount left to pay.
-    pub amount_to_pay: u64,
-    /// When it was redeemed.
-    pub used_at: Instant,
-}
-
-impl CouponUseView {
-    /// A redeemed coupon; `now` stands in for an unknown time.
-    pub fn of(coupon: &Coupon, order_amount: u64, now: Instant) -> Self {
-        let discount = coupon.terms.discount_amount.min(order_amount);
-        Self {
-            coupon_id: coupon.id.0,
-            order_id: coupon.order_id.clone(),
-            order_amount,
-            discount_amount: discount,
-            amount_to_pay: order_amount - discount,
-            used_at: coupon.used_at.unwrap_or(now),
-        }
+view! {
+    /// A user's rewards.
+    pub struct RewardsView as "Rewards" {
+        /// Id of the user.
+        user_id: i64,
+        /// Current number of points.
+        points: i64,
+        /// A page of the ledger of the points.
+        ledger: LedgerView,
+        /// A page of coupons, newest first.
+        coupons: Vec<IssuedCouponView>,
+        /// `couponCursor` of the next page of coupons; null: this is the last page.
+        #[oai(nullable)]
+        next_coupon_cursor: Option<String>,
     }
+}
+
+view! {
+    /// A redeemed coupon.
+    pub struct CouponUseView as "CouponUse"
+    of(coupon: &Coupon, order_amount: u64, now: Instant) {
+        /// The coupon.
+        coupon_id: Uuid = coupon.id.0,
+        /// The shop's id of the order; null: none was given.
+        #[oai(nullable)]
+        order_id: Option<String> = coupon.order_id.clone(),
+        /// Amount of the order.
+        order_amount: u64 = order_amount,
+        /// Discount on the order: at most its amount.
+        discount_amount: u64 = discount(coupon, order_amount),
+        /// Amount left to pay.
+        amount_to_pay: u64 = order_amount - discount(coupon, order_amount),
+        /// When it was redeemed.
+        // `now` stands in for an unknown time.
+        used_at: Instant = coupon.used_at.unwrap_or(now),
+    }
+}
+
+/// The discount of a coupon on an order: at most the amount of the order.
+fn discount(coupon: &Coupon, order_amount: u64) -> u64 {
+    coupon.terms.discount_amount.min(order_amount)
 }

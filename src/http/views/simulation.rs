@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use poem::http::StatusCode;
-use poem_openapi::Object;
-use serde::Serialize;
 use uuid::Uuid;
 
+use super::view;
 use crate::domain::Instant;
 use crate::http::created::Resource;
 use crate::http::words::{Word, vocabulary};
-use crate::operate::simulate::{JobStatus, Kind, Report};
+use crate::operate::simulate::{JobStatus, Kind, Latency, Report};
 
 vocabulary!(
     Kind,
@@ -32,72 +31,70 @@ vocabulary!(
     Failed = "FAILED"
 );
 
-/// The latency of the responses, in milliseconds.
-#[derive(Debug, Serialize, Object)]
-#[oai(rename = "SimulationLatency")]
-pub struct LatencyView {
-    /// Median.
-    pub p50: f64,
-    /// 95th percentile.
-    pub p95: f64,
-    /// 99th percentile.
-    pub p99: f64,
-    /// Mean.
-    pub avg: f64,
-    /// Minimum.
-    pub min: f64,
-    /// Maximum.
-    pub max: f64,
-}
-
-/// The result of the requests so far.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "SimulationResult", rename_all = "camelCase")]
-pub struct ResultView {
+view! {
     /// The latency of the responses, in milliseconds.
-    pub latency_ms: LatencyView,
-    /// Completed requests per second.
-    pub requests_per_second: f64,
-    /// Share of requests without a decision, from 0 to 1: there was no room, or a part was unavailable. A rejection is a
-    /// decision.
-    pub failure_rate: f64,
-    /// Number of each outcome: `ACCEPTED`, or the code of the problem.
-    pub outcomes: BTreeMap<String, u64>,
-    /// Running time of the job, in milliseconds.
-    pub duration_ms: f64,
+    pub struct LatencyView as "SimulationLatency" from latency: Latency {
+        /// Median.
+        p50: f64 = millis(latency.p50),
+        /// 95th percentile.
+        p95: f64 = millis(latency.p95),
+        /// 99th percentile.
+        p99: f64 = millis(latency.p99),
+        /// Mean.
+        avg: f64 = millis(latency.average),
+        /// Minimum.
+        min: f64 = millis(latency.min),
+        /// Maximum.
+        max: f64 = millis(latency.max),
+    }
 }
 
-/// A simulation.
-#[derive(Debug, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "Simulation", rename_all = "camelCase")]
-pub struct SimulationView {
-    /// Its id.
-    pub job_id: Uuid,
-    /// How it makes its requests.
-    pub kind: Word<Kind>,
-    /// Its status.
-    pub status: Word<JobStatus>,
-    /// Id of the campaign.
-    pub campaign_id: i64,
-    /// Requests, each by another user.
-    pub requests: u32,
-    /// Completed requests.
-    pub done: u64,
-    /// Requests in flight at the same time.
-    pub concurrency: u32,
-    /// Units that each requests.
-    pub quantity: u32,
-    /// Id of the first user; those of the others follow.
-    pub first_user_id: i64,
-    /// When it was started.
-    pub started_at: Instant,
-    /// When it ended; null: it is running.
-    #[oai(nullable)]
-    pub ended_at: Option<Instant>,
-    /// Its result; while it is running, so far.
-    pub result: ResultView,
+view! {
+    /// The result of the requests so far.
+    pub struct ResultView as "SimulationResult" {
+        /// The latency of the responses, in milliseconds.
+        latency_ms: LatencyView,
+        /// Completed requests per second.
+        requests_per_second: f64,
+        /// Share of requests without a decision, from 0 to 1: there was no room, or a part was unavailable. A rejection is a
+        /// decision.
+        failure_rate: f64,
+        /// Number of each outcome: `ACCEPTED`, or the code of the problem.
+        outcomes: BTreeMap<String, u64>,
+        /// Running time of the job, in milliseconds.
+        duration_ms: f64,
+    }
+}
+
+view! {
+    /// A simulation.
+    pub struct SimulationView as "Simulation" {
+        /// Its id.
+        job_id: Uuid,
+        /// How it makes its requests.
+        kind: Word<Kind>,
+        /// Its status.
+        status: Word<JobStatus>,
+        /// Id of the campaign.
+        campaign_id: i64,
+        /// Requests, each by another user.
+        requests: u32,
+        /// Completed requests.
+        done: u64,
+        /// Requests in flight at the same time.
+        concurrency: u32,
+        /// Units that each requests.
+        quantity: u32,
+        /// Id of the first user; those of the others follow.
+        first_user_id: i64,
+        /// When it was started.
+        started_at: Instant,
+        /// When it ended; null: it is running.
+        #[oai(nullable)]
+        ended_at: Option<Instant>,
+        /// Its result; while it is running, so far.
+        result: ResultView,
+    }
 }
 
 fn millis(duration: Duration) -> f64 {

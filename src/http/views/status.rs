@@ -2,26 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use poem_openapi::Object;
-use serde::Serialize;
-
 use super::daily::percentage;
-use crate::domain::{Instant, State};
+use super::view;
+use crate::domain::{Campaign, Instant, State};
 use crate::http::words::{Word, vocabulary};
-use crate::operate::status::{CampaignStatus, Scope};
+use crate::operate::status::{CampaignStatus, Funnel, Scope};
+use crate::sale::meter::Recent;
 
-/// The stages of participations; each counts those that reached it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Object)]
-#[oai(rename = "Funnel")]
-pub struct FunnelView {
-    /// Admitted by the gate.
-    pub admitted: u64,
-    /// Committed to the database.
-    pub committed: u64,
-    /// Acknowledged by Kafka.
-    pub published: u64,
-    /// Granted by a consumer.
-    pub rewarded: u64,
+view! {
+    /// The stages of participations; each counts those that reached it.
+    #[derive(Clone, PartialEq, Eq)]
+    pub struct FunnelView as "Funnel" from funnel: Funnel {
+        /// Admitted by the gate.
+        admitted: u64,
+        /// Committed to the database.
+        committed: u64,
+        /// Acknowledged by Kafka.
+        published: u64,
+        /// Granted by a consumer.
+        rewarded: u64,
+    }
 }
 
 vocabulary!(
@@ -33,87 +33,60 @@ vocabulary!(
     Replica = "replica"
 );
 
-/// The last five full seconds. Replicas exchange their figures once a second, so that those of others may be two seconds
-/// older.
-#[derive(Clone, Debug, PartialEq, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "Recent", rename_all = "camelCase")]
-pub struct RecentView {
-    /// Decisions per second.
-    pub tps: f64,
-    /// Mean latency of a decision, in milliseconds.
-    pub avg_latency_ms: f64,
-    /// Number of decisions.
-    pub processed: u64,
-    /// The replicas that the figures cover.
-    pub scope: Word<Scope>,
-}
-
-/// The live status of a campaign.
-#[derive(Clone, Debug, PartialEq, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename = "CampaignStatus", rename_all = "camelCase")]
-pub struct StatusView {
-    /// Id of the campaign.
-    pub campaign_id: i64,
-    /// Its name.
-    pub campaign_name: String,
-    /// Its state.
-    pub state: Word<State>,
-    /// Whether a participation is possible now: the campaign is open, and units are left.
-    pub available: bool,
-    /// Units in stock; null: unlimited.
-    #[oai(nullable)]
-    pub total_stock: Option<u64>,
-    /// Units left; null: unlimited.
-    #[oai(nullable)]
-    pub current_stock: Option<u64>,
-    /// Committed participations.
-    pub success_count: u64,
-    /// Rejected requests.
-    pub fail_count: u64,
-    /// Share of the stock that is used, `76.00%`; `0.00%` if the stock is unlimited.
-    pub stock_usage_rate: String,
-    /// Rejections by code.
-    pub failures: BTreeMap<String, u64>,
-    /// The stages of participations.
-    pub funnel: FunnelView,
-    /// The last five seconds.
-    pub last_five_seconds: RecentView,
-}
-
-impl StatusView {
-    /// The status at `now`: the schedule may have changed the state before the store has it.
-    #[must_use]
-    pub fn at(status: CampaignStatus, now: Instant) -> Self {
-        let campaign = status.campaign;
-        let current_stock = campaign.current_stock();
-        let is_open = campaign.closed_to_all(now).is_none();
-        Self {
-            campaign_id: campaign.id.0,
-            state: campaign.state_at(now).into(),
-            available: is_open && current_stock != Some(0),
-            stock_usage_rate: usage_rate(campaign.total_stock, current_stock),
-            campaign_name: campaign.name,
-            total_stock: campaign.total_stock,
-            current_stock,
-            success_count: status.success_count,
-            fail_count: status.fail_count,
-            failures: status.failures,
-            funnel: FunnelView {
-                admitted: status.funnel.admitted,
-                committed: status.funnel.committed,
-                published: status.funnel.published,
-                rewarded: status.funnel.rewarded,
-            },
-            last_five_seconds: RecentView {
-                tps: status.recent.tps(),
-                avg_latency_ms: status.recent.avg_latency_ms(),
-                processed: status.recent.processed,
-                scope: status.scope.into(),
-            },
-        }
+view! {
+    /// The last five full seconds. Replicas exchange their figures once a second, so that those of others may be two seconds
+    /// older.
+    #[derive(Clone, PartialEq)]
+    pub struct RecentView as "Recent"
+    of(recent: &Recent, scope: Scope) {
+        /// Decisions per second.
+        tps: f64 = recent.tps(),
+        /// Mean latency of a decision, in milliseconds.
+        avg_latency_ms: f64 = recent.avg_latency_ms(),
+        /// Number of decisions.
+        processed: u64,
+        /// The replicas that the figures cover.
+        scope: Word<Scope> = scope.into(),
     }
+}
+
+view! {
+    /// The live status of a campaign.
+    #[derive(Clone, PartialEq)]
+    pub struct StatusView as "CampaignStatus"
+    of(status: CampaignStatus, now: Instant) {
+        /// Id of the campaign.
+        campaign_id: i64 = status.campaign.id.0,
+        /// Its name.
+        campaign_name: String = status.campaign.name.clone(),
+        /// Its state.
+        // Its schedule may have changed it before the store has it.
+        state: Word<State> = status.campaign.state_at(now).into(),
+        /// Whether a participation is possible now: the campaign is open, and units are left.
+        available: bool = is_available(&status.campaign, now),
+        /// Units in stock; null: unlimited.
+        #[oai(nullable)]
+        total_stock: Option<u64> = status.campaign.total_stock,
+        /// Units left; null: unlimited.
+        #[oai(nullable)]
+        current_stock: Option<u64> = status.campaign.current_stock(),
+        /// Committed participations.
+        success_count: u64,
+        /// Rejected requests.
+        fail_count: u64,
+        /// Share of the stock that is used, `76.00%`; `0.00%` if the stock is unlimited.
+        stock_usage_rate: String = usage_rate(status.campaign.total_stock, status.campaign.current_stock()),
+        /// Rejections by code.
+        failures: BTreeMap<String, u64>,
+        /// The stages of participations.
+        funnel: FunnelView = status.funnel.into(),
+        /// The last five seconds.
+        last_five_seconds: RecentView = RecentView::of(&status.recent, status.scope),
+    }
+}
+
+fn is_available(campaign: &Campaign, now: Instant) -> bool {
+    campaign.closed_to_all(now).is_none() && campaign.current_stock() != Some(0)
 }
 
 /// The share of the stock that is used, computed in integers.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::domain::{Instant, KeyChoice, Stream};
 use crate::parts::broker::PublishError;
 use crate::parts::broker::kafka::{Kafka, TopicState};
-use crate::runtime::cache::Reading;
+use crate::runtime::cache::ReadThrough;
 use crate::runtime::clock::Clock;
 
 /// How old a reading may be that took no time.
@@ -39,7 +39,7 @@ pub struct TopicBoard {
     names: Vec<String>,
     key: KeyChoice,
     clock: Clock,
-    last: Reading<Arc<TopicsState>>,
+    last: ReadThrough<(), Arc<TopicsState>, TopicsError>,
 }
 
 impl TopicBoard {
@@ -51,13 +51,13 @@ impl TopicBoard {
             names: Stream::topics(topic_prefix),
             key,
             clock,
-            last: Reading::kept_for(AGE_MIN..=AGE_MAX),
+            last: ReadThrough::new(1, AGE_MIN..=AGE_MAX),
         }
     }
 
     /// How the topics are.
     pub async fn state(&self) -> Result<Arc<TopicsState>, Arc<TopicsError>> {
-        self.last.get(self.read()).await
+        self.last.get((), || self.read()).await
     }
 
     async fn read(&self) -> Result<Arc<TopicsState>, TopicsError> {

@@ -1,7 +1,7 @@
 //! By the database alone, while the gate is away or closed: it admits and commits in one transaction.
 
 use super::{
-    Attempt, CommitMode, Dependencies, Outcome, ParticipateError, Replayed, SYNC_HOLD, Step,
+    CommitMode, Dependencies, Outcome, ParticipateError, Replayed, Request, SYNC_HOLD, Step,
 };
 use crate::parts::gate::Key;
 use crate::parts::store::Decision;
@@ -10,17 +10,17 @@ use crate::sale::direct::{Cause, DirectAnswer};
 impl Dependencies {
     pub(super) async fn by_database(
         &self,
-        attempt: &Attempt,
+        request: &Request,
+        key: Key,
         cause: Cause,
         mode: CommitMode,
     ) -> Result<Step, ParticipateError> {
         // Who is not on the campaign's list may have been, and only a gate knows of leases.
-        if matches!(attempt.key, Key::Refuse(_)) {
+        if matches!(key, Key::Refuse(_)) {
             return Err(ParticipateError::Outstanding);
         }
-        let request = &attempt.request;
         let _span = request.span("database.commit");
-        let (campaign, applicant) = (request.campaign, attempt.applicant.clone());
+        let (campaign, applicant) = (request.campaign, request.applicant.clone());
         let answer = match mode {
             CommitMode::Grouped => {
                 let answer = self.direct.ask(campaign, cause, applicant).await;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use self::refusal::GateCall;
 use super::{
-    Attempt, CommitMode, Dependencies, FIRST_ANSWER_PAUSE, FIRST_ANSWER_READS, Outcome,
-    ParticipateError, Replayed, Request, SYNC_HOLD, Step,
+    CommitMode, Dependencies, FIRST_ANSWER_PAUSE, FIRST_ANSWER_READS, Outcome, ParticipateError,
+    Replayed, Request, SYNC_HOLD, Step,
 };
 use crate::domain::{Campaign, CampaignId, Instant, Participation, to_stored_precision};
 use crate::parts::gate::{Admission, Entrant, Gate, Lease};
@@ -22,21 +22,16 @@ impl Dependencies {
     pub(super) async fn by_gate(
         &self,
         campaign: &Arc<Campaign>,
-        attempt: &Attempt,
+        request: &Request,
+        entrant: Entrant,
         mode: CommitMode,
     ) -> Result<Step, ParticipateError> {
-        let (request, applicant) = (&attempt.request, &attempt.applicant);
+        let applicant = &request.applicant;
         // A place in the queue comes before a unit: with no room, nothing has to be given back.
         let place = self
             .writer
             .reserve(campaign.id)
             .ok_or(ParticipateError::Busy)?;
-        let entrant = Entrant {
-            participation: applicant.participation,
-            user: applicant.user,
-            quantity: applicant.quantity,
-            key: attempt.key,
-        };
         let asked = {
             let _span = request.span("gate.admit");
             self.admission.ask(campaign.id, entrant).await

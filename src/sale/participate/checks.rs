@@ -34,7 +34,7 @@ impl Dependencies {
         if let Some(refusal) = campaign.closed_throughout(&self.clock.range()) {
             return Ok(Some(refusal));
         }
-        if request.quantity > campaign.max_quantity {
+        if request.applicant.quantity > campaign.max_quantity {
             return Ok(Some(Refusal::LimitExceeded));
         }
         if self.catalogue.is_sold_out(campaign.id) {
@@ -52,7 +52,12 @@ impl Dependencies {
         let Some(list) = campaign.allow_list else {
             return Ok(None);
         };
-        match Box::pin(self.allow_lists.has(campaign.id, list, request.user)).await {
+        match Box::pin(
+            self.allow_lists
+                .has(campaign.id, list, request.applicant.user),
+        )
+        .await
+        {
             Ok(true) => Ok(None),
             Ok(false) => Ok(Some(Refusal::NotAllowed)),
             Err(LookupError::Full) => Err(ParticipateError::Busy),

@@ -10,7 +10,7 @@ impl Dependencies {
         &self,
         request: &Request,
     ) -> Result<Option<Outcome>, ParticipateError> {
-        let Some(key) = &request.idempotency_key else {
+        let Some(key) = &request.applicant.idempotency_key else {
             return Ok(None);
         };
         match Box::pin(self.lookups.by_key(request, key)).await? {
@@ -25,7 +25,7 @@ impl Dependencies {
         request: &Request,
         otherwise: Result<Outcome, ParticipateError>,
     ) -> Result<Outcome, ParticipateError> {
-        let Some(key) = &request.idempotency_key else {
+        let Some(key) = &request.applicant.idempotency_key else {
             return otherwise;
         };
         match Box::pin(self.lookups.any_by_key(request, key)).await? {
@@ -41,7 +41,9 @@ pub(super) fn first_answer(
     request: &Request,
     participation: Participation,
 ) -> Result<Outcome, ParticipateError> {
-    if participation.campaign_id == request.campaign && participation.quantity == request.quantity {
+    if participation.campaign_id == request.campaign
+        && participation.quantity == request.applicant.quantity
+    {
         Ok(Outcome::Accepted {
             participation,
             replayed: Replayed::Again,

@@ -125,7 +125,7 @@ impl Known {
 
 fn user_key(request: &Request, key: &str) -> UserKey {
     UserKey {
-        user: request.user,
+        user: request.applicant.user,
         key: key.to_owned(),
     }
 }

@@ -1,33 +1,6 @@
-//! What is asked, and what became of it.
+//! The outcome of a request to participate.
 
-use std::time::Instant;
-
-use crate::domain::{CampaignId, Participation, Refusal, UserId};
-use crate::runtime::trace::{self, SpanKind, Traced};
-
-/// A wish to take part.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// In what.
-    pub campaign: CampaignId,
-    /// Who.
-    pub user: UserId,
-    /// Units, at least 1.
-    pub quantity: u32,
-    /// The same key from the same user gets the first answer again.
-    pub idempotency_key: Option<String>,
-    /// W3C trace context, passed on to the event.
-    pub traceparent: Option<String>,
-    /// When it came, by this process's monotonic clock.
-    pub since: Instant,
-}
-
-impl Request {
-    /// A part of the work on it, if it is traced.
-    pub(super) fn span(&self, name: &'static str) -> Option<Traced> {
-        trace::follow(self.traceparent.as_deref(), name, SpanKind::Internal)
-    }
-}
+use crate::domain::{Participation, Refusal};
 
 /// Whether an answer is new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +11,7 @@ pub enum Replayed {
     Again,
 }
 
-/// What became of the wish.
+/// The outcome of a request.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// Yes, and durable.

@@ -13,7 +13,7 @@ async fn a_panic_is_answered_without_its_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_takes_too_long_is_cut_off() {
+async fn a_response_that_takes_too_long_is_replaced_by_503_timeout() {
     let harness = harness(&Settings::default());
     let response = harness.client.get("/api/hang").send().await;
     response.assert_header("retry-after", "1");
@@ -26,8 +26,11 @@ async fn an_answer_that_takes_too_long_is_cut_off() {
 #[tokio::test(start_paused = true)]
 async fn requests_above_the_bound_get_503_with_retry_after() {
     let harness = harness(&Settings {
-        concurrent_requests_max: 1,
-        request_timeout: Duration::from_secs(60),
+        http: HttpConfig {
+            concurrent_requests_max: 1,
+            request_timeout: Duration::from_secs(60),
+            ..HttpConfig::default()
+        },
         ..Settings::default()
     });
     let first = harness.client.get("/api/hang").send();
@@ -37,7 +40,7 @@ async fn requests_above_the_bound_get_503_with_retry_after() {
         let seconds: u32 = busy.0.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=3).contains(&seconds));
         problem(busy, StatusCode::SERVICE_UNAVAILABLE, "BUSY").await;
-        // Probes are answered all the same.
+        // Probes are still answered.
         harness
             .client
             .get("/livez")
@@ -55,7 +58,7 @@ async fn requests_above_the_bound_get_503_with_retry_after() {
 #[tokio::test]
 async fn without_capacity_a_participation_is_rejected_unread_and_others_continue() {
     let mut settings = with_token();
-    settings.concurrent_requests_max = 1;
+    settings.http.concurrent_requests_max = 1;
     let harness = harness_with(&settings, Box::new(|campaign| campaign.0 != 7));
     for path in ["participation", "participation-sync"] {
         let full = harness
@@ -67,15 +70,19 @@ async fn without_capacity_a_participation_is_rejected_unread_and_others_continue
         assert!(full.0.header("retry-after").is_some());
         problem(full, StatusCode::SERVICE_UNAVAILABLE, "BUSY").await;
     }
-    // These get as far as the router, which does not know them here.
-    for path in [
-        "/api/campaigns/8/participation",
-        "/api/campaigns/7",
-        "/api/campaigns/x/participation",
-        "/api/campaigns/7/participation/9",
-    ] {
-        let let_in = harness.client.post(path).send().await;
-        problem(let_in, StatusCode::NOT_FOUND, "NOT_FOUND").await;
+    let accepted = harness.client.post("/api/campaigns/8/participation");
+    accepted.send().await.assert_status_is_ok();
+    let named = harness.client.post("/api/campaigns/x/participation");
+    problem(
+        named.send().await,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "INVALID",
+    )
+    .await;
+    // These have no route here.
+    for path in ["/api/campaigns/7", "/api/campaigns/7/participation/9"] {
+        let unknown = harness.client.post(path).send().await;
+        problem(unknown, StatusCode::NOT_FOUND, "NOT_FOUND").await;
     }
 }
 
@@ -120,7 +127,7 @@ async fn requests_are_counted_by_template() {
 }
 
 #[tokio::test]
-async fn head_is_answered_without_a_body() {
+async fn the_response_to_head_has_no_body() {
     let harness = harness(&Settings::default());
     let response = harness.client.head("/api/echo/1").send().await;
     response.assert_status_is_ok();

@@ -63,7 +63,7 @@ impl Dependencies {
     ) -> Result<Step, ParticipateError> {
         self.note_sold_out(request, &refusal, remaining).await;
         let refused = Outcome::Refused { refusal, remaining };
-        let Some(key) = &request.idempotency_key else {
+        let Some(key) = &request.applicant.idempotency_key else {
             return Ok(Step::Done(refused));
         };
         match Box::pin(self.lookups.any_by_key(request, key)).await? {
@@ -88,7 +88,7 @@ impl Dependencies {
         asked: GateCall,
         refused: Outcome,
     ) -> Result<Step, ParticipateError> {
-        let (campaign, digest) = (request.campaign, KeyDigest::of(request.user, key));
+        let (campaign, digest) = (request.campaign, KeyDigest::of(request.applicant.user, key));
         let sent_at = std::time::Instant::now();
         let age = sent_at.duration_since(asked.at) + ON_THE_WAY_MAX;
         let answer = self.gate.refuse_key(campaign, digest, age, asked.lease);

@@ -15,14 +15,14 @@ impl Dependencies {
         epoch: u64,
     ) -> Result<Step, ParticipateError> {
         // Without a key the answer is the same whenever the gate is put right.
-        let patience = match request.idempotency_key {
+        let patience = match request.applicant.idempotency_key {
             Some(_) => Patience::Waits,
             None => Patience::None,
         };
         let step = self
             .renew_gate(request.campaign, Some(epoch), patience)
             .await?;
-        if request.idempotency_key.is_some() {
+        if request.applicant.idempotency_key.is_some() {
             return Ok(step);
         }
         Ok(Step::Done(Outcome::Refused {
