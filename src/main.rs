@@ -7,10 +7,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use firstcome::command;
 use firstcome::command::confirmation::Confirmation;
-use firstcome::command::verify::{Beyond, Form};
+use firstcome::command::verify::Form;
 use firstcome::config::Config;
-use firstcome::domain::CampaignId;
-use firstcome::operate::verify::{Depth, Scope};
 use firstcome::runtime::trace::Traces;
 
 /// How long the end waits until the last spans are sent.
@@ -68,42 +66,8 @@ enum Command {
         #[command(flatten)]
         confirmation: Confirmation,
     },
-    /// Verifies the invariants on a running system; exits non-zero on a breach.
-    Verify {
-        /// Prints JSON instead of a table.
-        #[arg(long)]
-        json: bool,
-        /// Only this campaign.
-        #[arg(long, value_name = "ID", conflicts_with = "topic")]
-        campaign: Option<i64>,
-        /// Reads everything again, also what was verified before and has not changed since.
-        #[arg(long)]
-        full: bool,
-        /// Also reads the topic of participations from its beginning: order, gaps, losses.
-        #[arg(long)]
-        topic: bool,
-        /// Also reads the rewards database: one effect of each event.
-        #[arg(long, conflicts_with = "campaign")]
-        rewards: bool,
-        /// Seconds a consumer may be past an event before a missing reward counts as a violation.
-        #[arg(
-            long,
-            value_name = "SECONDS",
-            default_value_t = 900,
-            requires = "rewards",
-            value_parser = clap::value_parser!(u64).range(0..=86_400)
-        )]
-        rewards_passed_seconds: u64,
-        /// How long reading the topic may take.
-        #[arg(
-            long,
-            value_name = "SECONDS",
-            default_value_t = 300,
-            requires = "topic",
-            value_parser = clap::value_parser!(u64).range(1..=86_400)
-        )]
-        topic_seconds_max: u64,
-    },
+    /// Verifies the invariants on a running system; exits non-zero on a violation.
+    Verify(command::verify::Options),
     /// Prints the OpenAPI document.
     Openapi,
     /// Prints the schema of the configuration file, or the effective configuration.
@@ -175,41 +139,12 @@ async fn run_in(arguments: &Arguments, config: Config) -> anyhow::Result<ExitCod
             direction,
             confirmation,
         } => command::migrate::run(&config, *direction, *confirmation).await,
-        Command::Verify {
-            json,
-            campaign,
-            full,
-            topic,
-            topic_seconds_max,
-            rewards,
-            rewards_passed_seconds,
-        } => {
-            let scope = Scope {
-                campaign: campaign.map(CampaignId),
-                depth: if *full {
-                    Depth::Full
-                } else {
-                    Depth::Incremental
-                },
-                ..Scope::default()
-            };
-            let within = std::time::Duration::from_secs(*topic_seconds_max);
-            let passed = std::time::Duration::from_secs(*rewards_passed_seconds);
-            let beyond = Beyond {
-                topic_within: topic.then_some(within),
-                rewards: rewards.then_some(passed),
-            };
-            command::verify::run(&config, form(*json), &scope, beyond).await
-        }
+        Command::Verify(options) => command::verify::run(&config, options).await,
         Command::Openapi => command::openapi::run(),
         Command::Asyncapi => command::asyncapi::run(),
         Command::Config { output } => command::config::run(output, || Ok(config)),
-        Command::Doctor { json } => command::doctor::run(&config, form(*json)).await,
+        Command::Doctor { json } => command::doctor::run(&config, Form::of(*json)).await,
         Command::Accounts { action } => command::accounts::run(&config, action).await,
         Command::DeadLetters { action } => command::dead_letters::run(&config, action).await,
     }
-}
-
-const fn form(json: bool) -> Form {
-    if json { Form::Json } else { Form::Table }
 }

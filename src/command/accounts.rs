@@ -1,6 +1,6 @@
-//! `accounts`: makes, lists, changes, disables and unlocks the accounts that people log in by, on the command line. A
-//! change ends sessions, which are in Redis; on embedded parts they are in the process that serves, so changing
-//! is left to its admin API.
+//! `accounts`: creates, lists, changes, disables and enables the accounts for log-in, on the command line. A change ends
+//! sessions. Those are in Redis, or with embedded parts in the serving process; then only its admin API can change
+//! accounts.
 
 use std::fs;
 use std::io::{BufRead, IsTerminal, Write};
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::data_folder::{self, Held};
@@ -20,11 +20,11 @@ use crate::access::accounts::{
 };
 use crate::access::identity::{Scope, Scopes};
 use crate::config::Config;
-use crate::domain::{Actor, LoginName, Origin, UserId};
+use crate::domain::{LoginName, Origin, UserId};
 use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
 
-/// What is done with accounts.
+/// The actions on accounts.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Action {
     /// Creates an account, and prints its number. The password is the first line of standard input, or of a file.
@@ -35,13 +35,13 @@ pub enum Action {
         /// Admin scope; may be given several times.
         #[arg(long, value_name = "SCOPE", value_parser = scope)]
         scope: Vec<Scope>,
-        /// Where the password is, instead of standard input.
+        /// File with the password, instead of standard input.
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
     },
     /// Lists accounts by number.
     List,
-    /// Changes an account and ends its sessions. What is not named stays as it is.
+    /// Changes an account and ends its sessions. Values that are not given stay unchanged.
     Change {
         /// Login name.
         #[arg(value_parser = login)]
@@ -60,23 +60,19 @@ pub enum Action {
         password_file: Option<PathBuf>,
     },
     /// Disables an account and ends its sessions.
-    Disable {
-        /// Login name.
-        #[arg(value_parser = login)]
-        login: LoginName,
-    },
+    Disable(Login),
     /// Disables the one-time codes of an account whose owner lost them, and ends its sessions.
-    ResetTotp {
-        /// Login name.
-        #[arg(value_parser = login)]
-        login: LoginName,
-    },
+    ResetTotp(Login),
     /// Enables an account again.
-    Enable {
-        /// Login name.
-        #[arg(value_parser = login)]
-        login: LoginName,
-    },
+    Enable(Login),
+}
+
+/// The account of an action.
+#[derive(Args, Clone, Debug)]
+pub struct Login {
+    /// Login name.
+    #[arg(value_parser = login)]
+    login: LoginName,
 }
 
 fn login(text: &str) -> Result<LoginName, String> {
@@ -91,7 +87,7 @@ fn scope(word: &str) -> Result<Scope, String> {
 /// Accounts read at once.
 const PAGE_ROWS: u64 = 500;
 
-/// Runs the action and prints what came of it.
+/// Runs the action, and prints its result.
 pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
     let change = match action {
         Action::Add {
@@ -111,10 +107,10 @@ pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
             login,
             scope,
             no_scopes,
-            password: asked,
+            password: is_typed,
             password_file,
         } => {
-            let renewed = (*asked || password_file.is_some())
+            let renewed = (*is_typed || password_file.is_some())
                 .then(|| password(password_file.as_deref()))
                 .transpose()?;
             let scopes = (*no_scopes || !scope.is_empty()).then(|| among(scope));
@@ -129,9 +125,9 @@ pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
             };
             (login, change)
         }
-        Action::Disable { login } => (login, disabled(true)),
-        Action::Enable { login } => (login, disabled(false)),
-        Action::ResetTotp { login } => {
+        Action::Disable(Login { login }) => (login, disabled(true)),
+        Action::Enable(Login { login }) => (login, disabled(false)),
+        Action::ResetTotp(Login { login }) => {
             let change = Change {
                 reset_totp: true,
                 ..Change::default()
@@ -141,7 +137,7 @@ pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
     };
     let (login, change) = change;
     let changed = self::change(config, login, &change).await?;
-    super::print(&format!("account {}: {}", changed.id, said(&changed)))?;
+    super::print(&format!("account {}: {}", changed.id, summary(&changed)))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -156,23 +152,15 @@ fn disabled(disabled: bool) -> Change {
     }
 }
 
-fn here() -> Origin {
-    Origin {
-        actor: Actor::CommandLine,
-        request_id: None,
-        address: None,
-    }
-}
-
 async fn add(config: &Config, wanted: &Wanted) -> anyhow::Result<ExitCode> {
     let hasher = Hasher::new(&config.accounts)?;
-    // A process that works with the embedded database has brought its schema up to date.
+    // A process that uses the embedded database has already migrated it.
     let held = data_folder::try_hold(config)?;
     let store = match held {
         Some(Held::Elsewhere(_)) => parts::store(config, Clock::System).await?,
         _ => parts::migrated_store(config, Clock::System).await?,
     };
-    let made = create_alone(&store, &hasher, wanted, here()).await;
+    let made = create_alone(&store, &hasher, wanted, Origin::of_command_line()).await;
     store.close().await?;
     super::print(&format!("account {}", made?.id))?;
     Ok(ExitCode::SUCCESS)
@@ -216,13 +204,13 @@ fn state(account: &Account) -> &'static str {
     }
 }
 
-fn said(account: &Account) -> String {
+fn summary(account: &Account) -> String {
     let scopes = scopes_of(account).words().join(" ");
     let scopes = if scopes.is_empty() { "none" } else { &scopes };
     format!("{}, scopes: {scopes}", state(account))
 }
 
-/// Changes the account of that login name: whoever runs commands here may do everything.
+/// Changes the account of a login name. The command line has all scopes.
 async fn change(config: &Config, login: &LoginName, change: &Change) -> anyhow::Result<Account> {
     if config.redis.url.is_none() {
         bail!(
@@ -241,7 +229,7 @@ async fn change(config: &Config, login: &LoginName, change: &Change) -> anyhow::
         config.http.request_timeout,
     )?;
     let manager = Manager {
-        by: here(),
+        by: Origin::of_command_line(),
         scopes: Scopes::ALL,
     };
     let changed = accounts.change(account.id, change, &manager).await;
@@ -254,7 +242,7 @@ async fn find(store: &Store, login: &LoginName) -> anyhow::Result<Account> {
     found.with_context(|| format!("there is no account {}", login.as_str()))
 }
 
-/// The password, which is never an argument: those are for everybody on the machine to see.
+/// The password. It is never an argument, because everybody on the machine can read those.
 fn password(file: Option<&Path>) -> anyhow::Result<SecretString> {
     let mut line = match file {
         Some(file) => fs::read_to_string(file)

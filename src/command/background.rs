@@ -10,81 +10,65 @@ use crate::runtime::supervisor::{Policy, Spawner, Stage};
 use crate::sale::meter::Meter;
 use crate::sale::reconcile::{ReconcileError, Reconciler, Swept};
 
-/// How often refusals are written to the store.
+/// Interval between writes of counted rejections to the store.
 const TALLY_INTERVAL: Duration = Duration::from_secs(1);
-/// How far apart a gate that is away is asked whether it is back, and how often it is then aligned.
+/// Interval between probes of an unavailable gate, and the maximum number of reconciliations afterwards.
 const PROBE_PAUSE: Duration = Duration::from_millis(200);
 const ALIGNMENTS_MAX: usize = 50;
-/// How often the memory of the gate's server is read.
+/// Interval between reads of the memory of the gate's server.
 const MEMORY_PAUSE: Duration = Duration::from_secs(10);
-/// How long the schedule waits when it could not read it.
+/// Pause of the schedule after a failed read.
 const SCHEDULE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Opens and closes campaigns by the clock.
+/// Opens and closes campaigns on schedule.
 pub(super) fn start_schedule(spawner: &Spawner, lifecycle: Lifecycle) {
-    spawner.start(
-        "lifecycle.tick",
-        Stage::Background,
-        Policy::restart(),
-        move |stop| {
-            let lifecycle = lifecycle.clone();
-            async move {
-                while !stop.is_cancelled() {
-                    // No step is cut short, the wait after it is.
-                    let pause = lifecycle.tick().await.unwrap_or_else(|error| {
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            "the schedule waits"
-                        );
-                        SCHEDULE_PAUSE
-                    });
-                    stop.run_until_cancelled(lifecycle.until_due(pause)).await;
-                }
-                Ok(())
-            }
-        },
-    );
-}
-
-/// Finds out when a gate that went away is back, and brings it into step.
-pub(super) fn start_probe(spawner: &Spawner, gate: Arc<ScriptGate>, reconciler: Reconciler) {
-    spawner.start(
-        "gate.probe",
-        Stage::Background,
-        Policy::restart(),
-        move |stop| {
-            let (gate, reconciler) = (Arc::clone(&gate), reconciler.clone());
-            async move {
-                stop.run_until_cancelled(keep_probing(&gate, &reconciler))
-                    .await;
-                Ok(())
-            }
-        },
-    );
-}
-
-async fn keep_probing(gate: &ScriptGate, reconciler: &Reconciler) {
-    loop {
-        gate.until_away().await;
-        gate.until_back(PROBE_PAUSE).await;
-        // What others still serve by the database is rebuilt when they no longer do; requests and
-        // sweeps see to what takes longer than this.
-        for _ in 0..ALIGNMENTS_MAX {
-            match reconciler.align().await {
-                Ok(aligned) if aligned.closed + aligned.later == 0 => {
-                    tracing::info!(aligned.campaigns, "the gate is in step");
-                    break;
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "the gate is not in step yet"
-                    );
-                }
-            }
-            tokio::time::sleep(PROBE_PAUSE).await;
+    spawner.repeat("lifecycle.tick", Duration::ZERO, move |stop| {
+        let lifecycle = lifecycle.clone();
+        async move {
+            // No step is cut short, the wait after it is.
+            let pause = lifecycle.tick().await.unwrap_or_else(|error| {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the schedule was not read; it is tried again"
+                );
+                SCHEDULE_PAUSE
+            });
+            stop.run_until_cancelled(lifecycle.until_due(pause)).await;
+            Duration::ZERO
         }
+    });
+}
+
+/// Waits for outages of the gate, and reconciles it after each.
+pub(super) fn start_probe(spawner: &Spawner, gate: Arc<ScriptGate>, reconciler: Reconciler) {
+    spawner.repeat("gate.probe", Duration::ZERO, move |stop| {
+        let (gate, reconciler) = (Arc::clone(&gate), reconciler.clone());
+        async move {
+            stop.run_until_cancelled(await_outage(&gate, &reconciler))
+                .await;
+            Duration::ZERO
+        }
+    });
+}
+
+async fn await_outage(gate: &ScriptGate, reconciler: &Reconciler) {
+    gate.until_away().await;
+    gate.until_back(PROBE_PAUSE).await;
+    // Campaigns that other replicas serve from the database are rebuilt when they stop doing so. Requests and sweeps
+    // rebuild what takes longer than this.
+    for _ in 0..ALIGNMENTS_MAX {
+        match reconciler.align().await {
+            Ok(aligned) if aligned.closed + aligned.later == 0 => {
+                tracing::info!(aligned.campaigns, "the gate is reconciled");
+                return;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the gate is not reconciled yet"
+            ),
+        }
+        tokio::time::sleep(PROBE_PAUSE).await;
     }
 }
 
@@ -101,12 +85,15 @@ pub(super) fn start_sweeper(spawner: &Spawner, reconciler: Reconciler, interval:
                         swept.rebuilt,
                         swept.configured,
                         swept.over,
-                        "the gate was put in step"
+                        "the sweep corrected the gate"
                     );
                 }
                 Ok(_) | Err(ReconcileError::Gate(GateError::Away)) => {}
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the sweep waits");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the sweep failed; it is tried again"
+                    );
                 }
             }
             interval
@@ -148,7 +135,7 @@ pub(super) fn start_tallies(spawner: &Spawner, meter: Meter, store: Store) {
                     if let Err(error) = store.add_tallies(&rows).await {
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
-                            "the tallies wait"
+                            "the counted rejections were not written; it is tried again"
                         );
                         meter.give_back(rows);
                     }

@@ -1,4 +1,4 @@
-//! `dead-letters`: events the relay has given up, on the command line. The same rows as the admin API.
+//! `dead-letters`: the events that the relay could not publish, on the command line. The same rows as the admin API.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::confirmation::Confirmation;
 use crate::config::Config;
-use crate::domain::{Actor, CampaignId, EventId, Origin};
+use crate::domain::{CampaignId, EventId, Origin};
 use crate::parts::store::{DeadLetter, DeadLetterFilter, Store};
 use crate::runtime::clock::Clock;
 
@@ -22,18 +22,18 @@ const PAGE_ROWS: u32 = 500;
 pub enum Action {
     /// Lists them, in order of event.
     List(Filter),
-    /// Publishes them again, so many a second.
+    /// Publishes them again, at a bounded rate.
     Replay {
         /// Which ones.
         #[command(flatten)]
         selection: Selection,
-        /// How many a second.
+        /// Dead letters per second.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         per_second: u32,
-        /// Only says how many there are.
+        /// Only prints their number.
         #[arg(long)]
         dry_run: bool,
-        /// Whether it is asked before.
+        /// Whether to ask for confirmation.
         #[command(flatten)]
         confirmation: Confirmation,
     },
@@ -42,16 +42,16 @@ pub enum Action {
         /// Which ones.
         #[command(flatten)]
         selection: Selection,
-        /// Only says how many there are.
+        /// Only prints their number.
         #[arg(long)]
         dry_run: bool,
-        /// Whether it is asked before.
+        /// Whether to ask for confirmation.
         #[command(flatten)]
         confirmation: Confirmation,
     },
 }
 
-/// Which ones are moved: something has to be said.
+/// The dead letters that are moved; at least one option is required.
 #[derive(Args, Clone, Debug)]
 pub struct Selection {
     /// Some of them.
@@ -65,14 +65,14 @@ pub struct Selection {
 impl Selection {
     fn checked(&self) -> anyhow::Result<&Filter> {
         ensure!(
-            self.all || self.filter.says_something(),
+            self.all || self.filter.is_selective(),
             "select dead letters: use --event, --campaign, --key, --from, --until, or --all"
         );
         Ok(&self.filter)
     }
 }
 
-/// Which ones are meant; without any of these, all.
+/// The selected dead letters; without any option, all.
 #[derive(Args, Clone, Debug)]
 pub struct Filter {
     /// This event alone.
@@ -84,16 +84,16 @@ pub struct Filter {
     /// Those with this key.
     #[arg(long)]
     key: Option<String>,
-    /// Those given up at this time (RFC 3339) or later.
+    /// Those that became dead letters at this time (RFC 3339) or later.
     #[arg(long)]
     from: Option<DateTime<Utc>>,
-    /// Those given up before this time.
+    /// Those that became dead letters before this time.
     #[arg(long)]
     until: Option<DateTime<Utc>>,
 }
 
 impl Filter {
-    const fn says_something(&self) -> bool {
+    const fn is_selective(&self) -> bool {
         self.event.is_some()
             || self.campaign.is_some()
             || self.key.is_some()
@@ -113,7 +113,7 @@ impl Filter {
     }
 }
 
-/// Dead letters that are meant, page by page.
+/// The selected dead letters, in pages.
 struct Pages<'a> {
     store: &'a Store,
     filter: &'a Filter,
@@ -129,7 +129,7 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// How many there are now.
+    /// Their current number.
     async fn count(mut self) -> anyhow::Result<usize> {
         let mut count = 0;
         loop {
@@ -140,7 +140,7 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// The next ones, at most so many; none are left when there are none.
+    /// The next ones, at most `rows_max`; empty at the end.
     async fn next(&mut self, rows_max: u32) -> anyhow::Result<Vec<DeadLetter>> {
         let filter = self.filter.after(self.after);
         let page = self.store.dead_letters(&filter, rows_max).await?;
@@ -155,10 +155,10 @@ impl<'a> Pages<'a> {
     }
 }
 
-/// What is done with those that are meant.
+/// The action for the selected ones.
 #[derive(Clone, Copy)]
 enum Move {
-    /// So many a second.
+    /// At this number per second.
     Replay(u32),
     Discard,
 }
@@ -179,7 +179,7 @@ impl Move {
     }
 }
 
-/// Runs the action and prints what came of it.
+/// Runs the action, and prints its result.
 pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
     let (selection, dry_run, confirmation, what) = match action {
         Action::List(filter) => {
@@ -200,32 +200,31 @@ pub async fn run(config: &Config, action: &Action) -> anyhow::Result<ExitCode> {
     };
     let filter = selection.checked()?;
     let store = super::parts::store(config, Clock::System).await?;
-    let meant = Pages::of(&store, filter).count().await?;
-    if meant > 0 && !dry_run {
-        confirmation.ask(&format!("{} {meant} dead letters?", what.verb()))?;
+    let selected = Pages::of(&store, filter).count().await?;
+    if selected > 0 && !dry_run {
+        confirmation.ask(&format!("{} {selected} dead letters?", what.verb()))?;
     }
     let changed = if dry_run {
         0
     } else {
         carry_out(Pages::of(&store, filter), what).await?
     };
-    super::print(&format!("{meant} dead letters, {changed} {}", what.done()))?;
-    if let (0, Some(event)) = (meant, filter.event) {
-        let why = "it was replayed or discarded, or never was one";
+    super::print(&format!(
+        "{selected} dead letters, {changed} {}",
+        what.done()
+    ))?;
+    if let (0, Some(event)) = (selected, filter.event) {
+        let why = "it was replayed or discarded, or was never one";
         super::print(&format!("event {event} is not a dead letter: {why}"))?;
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Moves them, page by page: how many were changed.
+/// Moves them in pages. Returns the number of changed rows.
 async fn carry_out(mut pages: Pages<'_>, what: Move) -> anyhow::Result<u64> {
-    let here = Origin {
-        actor: Actor::CommandLine,
-        request_id: None,
-        address: None,
-    };
-    let (store, by) = (pages.store, Some(&here));
+    let origin = Origin::of_command_line();
+    let (store, by) = (pages.store, Some(&origin));
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     let mut changed = 0;
     loop {

@@ -1,5 +1,5 @@
-//! `verify`: the invariants, on a running system; with `--topic` what consumers see of it, and with
-//! `--rewards` what they made of it.
+//! `verify`: checks the invariants on a running system; with `--topic` also the topic of participations, and with
+//! `--rewards` also the rewards database.
 
 mod topic;
 
@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::config::Config;
-use crate::domain::Stream;
+use crate::domain::{CampaignId, Stream};
 use crate::events::relay::KeyPolicy;
 use crate::events::topic_check::{self, TopicVerdict};
-use crate::operate::verify::{self, EventOrder, Finding, Grants, Keys, Scope, Verification};
+use crate::operate::verify::{self, Depth, EventOrder, Finding, Grants, Keys, Scope, Verification};
 use crate::parts::broker::Publisher;
 use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
@@ -29,61 +30,103 @@ pub enum Form {
     Json,
 }
 
-/// What is looked at beside the events' database and the gate.
-#[derive(Clone, Copy, Debug)]
-pub struct Beyond {
-    /// The topic of participations, read in so much time.
-    pub topic_within: Option<Duration>,
-    /// The rewards database; consumers are left so much time for an event.
-    pub rewards: Option<Duration>,
+impl Form {
+    /// The form that `--json` selects.
+    #[must_use]
+    pub const fn of(json: bool) -> Self {
+        if json { Self::Json } else { Self::Table }
+    }
 }
 
-/// Verifies and prints; non-zero on a breach. Whether events of a participation wait for each other is
-/// the configuration's to say and not the scope's. An in-process gate lives in another process and is not
-/// looked at.
-pub async fn run(
-    config: &Config,
-    form: Form,
-    scope: &Scope,
-    beyond: Beyond,
-) -> anyhow::Result<ExitCode> {
+/// What is verified, and how the findings are printed.
+#[derive(Args, Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+pub struct Options {
+    /// Prints JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Only this campaign.
+    #[arg(long, value_name = "ID", conflicts_with = "topic")]
+    campaign: Option<i64>,
+    /// Reads everything again, also what was verified before and has not changed since.
+    #[arg(long)]
+    full: bool,
+    /// Also reads the topic of participations from its beginning: order, gaps, losses.
+    #[arg(long)]
+    topic: bool,
+    /// Also reads the rewards database: one effect of each event.
+    #[arg(long, conflicts_with = "campaign")]
+    rewards: bool,
+    /// Seconds a consumer may be past an event before a missing reward counts as a violation.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 900,
+        requires = "rewards",
+        value_parser = clap::value_parser!(u64).range(0..=86_400)
+    )]
+    rewards_passed_seconds: u64,
+    /// How long reading the topic may take.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 300,
+        requires = "topic",
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    topic_seconds_max: u64,
+}
+
+/// Verifies, and prints the findings; the exit code is non-zero if there is a violation. An in-process gate belongs to
+/// another process, and is not read.
+pub async fn run(config: &Config, options: &Options) -> anyhow::Result<ExitCode> {
     ensure!(
-        beyond.topic_within.is_none() || config.kafka.brokers.is_some(),
+        !options.topic || config.kafka.brokers.is_some(),
         "verify --topic reads Kafka, and none is configured (set FIRSTCOME_KAFKA_BROKERS)"
     );
-    // It reads a lot at once, and nobody waits for it.
+    // Its reads are large, and not urgent.
     let store = super::parts::store(config, super::parts::clock(config))
         .await?
         .patient();
     let gate = Arc::new(super::parts::gate(config, Clock::System).await?);
-    if let Some(id) = scope.campaign {
+    let campaign = options.campaign.map(CampaignId);
+    if let Some(id) = campaign {
         let is_there = store.books_of(id).await?.is_some();
         ensure!(is_there, "there is no campaign {id} to verify");
     }
     let scope = &Scope {
+        campaign,
+        depth: if options.full {
+            Depth::Full
+        } else {
+            Depth::Incremental
+        },
         order: match config.relay.key_policy {
             KeyPolicy::Block => EventOrder::Required,
             KeyPolicy::Skip => EventOrder::NotRequired,
         },
-        ..*scope
     };
     let verification = Verification::new(store.clone(), gate);
     let mut report = Report::default();
-    match beyond.topic_within {
-        None => report.campaigns = verification.run_within(scope).await?,
-        Some(within) => {
-            let kafka = super::parts::kafka(config).await?;
-            let name = Stream::Participation.topic(&config.kafka.topic_prefix);
-            let (findings, verdict) =
-                topic::verify((&verification, &store), scope, &kafka, &name, within).await?;
-            report.campaigns = findings;
-            report.topic = Some((name, verdict));
-        }
+    if options.topic {
+        let kafka = super::parts::kafka(config).await?;
+        let name = Stream::Participation.topic(&config.kafka.topic_prefix);
+        let within = Duration::from_secs(options.topic_seconds_max);
+        let (findings, verdict) =
+            topic::verify((&verification, &store), scope, &kafka, &name, within).await?;
+        report.campaigns = findings;
+        report.topic = Some((name, verdict));
+    } else {
+        report.campaigns = verification.run_within(scope).await?;
     }
-    if let Some(patience) = beyond.rewards {
+    if options.rewards {
+        let patience = Duration::from_secs(options.rewards_passed_seconds);
         report.rewards = Some(rewarded(config, &store, patience).await?);
     }
-    super::print(&match form {
+    super::print(&match Form::of(options.json) {
         Form::Table => report.table(),
         Form::Json => serde_json::to_string_pretty(&report.json())?,
     })?;
@@ -94,7 +137,7 @@ pub async fn run(
     })
 }
 
-/// All that was found.
+/// All findings.
 #[derive(Default)]
 struct Report {
     campaigns: Vec<Finding>,
@@ -102,13 +145,13 @@ struct Report {
     rewards: Option<RewardsFinding>,
 }
 
-/// What was found about rewards.
+/// The findings about rewards.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RewardsFinding {
-    /// Participations that were granted something.
+    /// Participations with a granted reward.
     granted: u64,
-    /// Those of them that are still to be marked as rewarded.
+    /// Those of them not marked as rewarded yet.
     unmarked: u64,
     breaches: Vec<String>,
 }
@@ -148,7 +191,7 @@ impl Report {
         table
     }
 
-    /// The campaigns alone, where nothing else was asked for.
+    /// Only the list of campaigns, unless the topic or the rewards were read.
     fn json(&self) -> Value {
         let mut beyond = Map::new();
         if let Some((name, verdict)) = &self.topic {
@@ -166,7 +209,7 @@ impl Report {
     }
 }
 
-/// What the events of a participation have in common with those that consumers have applied: their partition.
+/// The keys of events, and the number of partitions that they are distributed over.
 async fn keys(config: &Config) -> anyhow::Result<Keys> {
     let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
     let partitions = match config.kafka.brokers {
@@ -183,8 +226,8 @@ async fn keys(config: &Config) -> anyhow::Result<Keys> {
     })
 }
 
-/// A participation is marked after it was granted something, and the marks are counted first: a campaign
-/// with more marks than grants has one too many.
+/// A participation is marked after its reward was granted, and the marks are counted first. So a campaign with more
+/// marks than grants has a wrong mark.
 async fn rewarded(
     config: &Config,
     store: &Store,

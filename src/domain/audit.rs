@@ -19,6 +19,18 @@ pub struct Origin {
     pub address: Option<IpAddr>,
 }
 
+impl Origin {
+    /// The origin of an action on the command line.
+    #[must_use]
+    pub const fn of_command_line() -> Self {
+        Self {
+            actor: Actor::CommandLine,
+            request_id: None,
+            address: None,
+        }
+    }
+}
+
 words! {
     /// What was done.
     #[allow(missing_docs, reason = "each is the word the log has for it")]

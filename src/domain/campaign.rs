@@ -198,6 +198,36 @@ impl Campaign {
     }
 }
 
+/// An open campaign of 10 units, for tests.
+#[cfg(test)]
+impl Campaign {
+    pub(crate) fn example() -> Self {
+        Self {
+            id: CampaignId(1),
+            name: String::new(),
+            description: String::new(),
+            kind: Kind::General,
+            state: State::Open,
+            total_stock: Some(10),
+            committed_units: 0,
+            per_user_limit: 2,
+            per_user_limit_max: 2,
+            max_quantity: 2,
+            price: None,
+            hold_seconds: 120,
+            opens_at: None,
+            closes_at: None,
+            reward: None,
+            cancellable: false,
+            allow_list: None,
+            returns: 0,
+            gate_epoch: 3,
+            version: 1,
+            created_at: Instant::default(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,5 @@
-//! Tells people that something failed: posts a line of text to a webhook, in the form that Slack and many
-//! others take. The address comes from the configuration alone and is a secret: whoever has it can post.
-//! What is told is decided elsewhere, and nothing waits for it.
+//! Alerts people of failures: posts a line of text to a webhook, in the format of Slack and many others. The URL is a
+//! secret setting, because it allows anyone to post. Nothing waits for an alert.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,41 +17,41 @@ use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::retry::{self, Verdict};
 use crate::runtime::web::{self, WebClient};
 
-/// Where alerts go and how long that may take.
+/// The settings of alerts.
 #[derive(Clone, Debug)]
 pub struct AlertConfig {
-    /// `https://…` or `http://…`; none: nowhere.
+    /// `https://…` or `http://…`; none: no alerts.
     pub webhook_url: Option<SecretString>,
-    /// How long one attempt may take.
+    /// Time limit of one attempt.
     pub timeout: Duration,
-    /// How often, and how far apart, it is tried.
+    /// Retries.
     pub retry: retry::Policy,
 }
 
-/// Alerts cannot be sent.
+/// An alert cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum AlertError {
-    /// The address is none, or not of the web.
-    #[error("read the address of the webhook: it must begin with https:// or http://")]
+    /// The URL is invalid.
+    #[error("parse the URL of the webhook: it must begin with https:// or http://")]
     Address,
-    /// There is no TLS.
+    /// TLS cannot be set up.
     #[error("set up TLS")]
     Tls(#[source] rustls::Error),
-    /// Nobody is there.
+    /// The webhook is unreachable.
     #[error("reach the webhook")]
     Away(#[source] hyper_util::client::legacy::Error),
-    /// It takes too long.
+    /// The webhook did not answer in time.
     #[error("wait for the webhook")]
     Late,
-    /// It does not take the alert.
+    /// The webhook refused the alert.
     #[error("the webhook refused the alert: it answered {0}")]
     Refused(StatusCode),
-    /// Our fault.
+    /// The request cannot be built.
     #[error("write the request")]
     Request(#[source] hyper::http::Error),
 }
 
-/// How sending ended.
+/// The result of sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Sent {
     /// `sent` or `failed`.
@@ -74,7 +73,7 @@ struct Webhook {
 }
 
 impl Alerts {
-    /// Sends to the webhook that is configured, if one is.
+    /// Sends to the configured webhook, if there is one.
     pub fn new(config: &AlertConfig) -> Result<Self, AlertError> {
         let webhook = match &config.webhook_url {
             Some(url) => Some(Arc::new(Webhook {
@@ -91,12 +90,12 @@ impl Alerts {
         })
     }
 
-    /// Makes the numbers visible.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.add(&metric::ALERTS, self.sent.clone());
     }
 
-    /// Sends a line of text; that it could not be sent is logged and counted.
+    /// Sends a line of text. A failure is logged and counted.
     pub async fn send(&self, text: &str) {
         let Some(webhook) = &self.webhook else {
             return;
@@ -106,7 +105,7 @@ impl Alerts {
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
-                    "an alert reached nobody"
+                    "an alert was not sent"
                 );
                 "failed"
             }

@@ -1,6 +1,5 @@
-//! Keeps the audit log for as long as is asked, and no longer: a bounded piece at a time, with a rest after
-//! each, by one replica at a time. That it is one only spares work. It must not write entries: who acts
-//! does, in the transaction that does it.
+//! Deletes old entries of the audit log, in bounded batches with a pause after each. One replica at a time does this, which
+//! only saves work. It must not write entries: each action writes its own, in its transaction.
 
 use std::time::Duration;
 
@@ -10,23 +9,23 @@ use crate::parts::store::{Store, StoreError};
 use crate::runtime::supervisor::Spawner;
 
 const DUTY: &str = "audit";
-/// How long the duty stays with a replica that says nothing.
+/// How long a replica keeps this duty without renewal.
 const TERM: Duration = Duration::from_secs(60);
-/// Time between two pieces.
-const REST: Duration = Duration::from_millis(100);
+/// Pause between two batches.
+const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long entries are kept, and how gently they are deleted.
+/// How long entries are kept, and how they are deleted.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     /// Age from which an entry is deleted.
     pub age: Duration,
-    /// How often such entries are looked for.
+    /// Interval between searches for such entries.
     pub interval: Duration,
-    /// Entries deleted by one statement at most.
+    /// Maximum number of entries deleted by one statement.
     pub rows_max: u32,
 }
 
-/// Deletes entries whose time is over.
+/// Deletes old entries.
 #[derive(Clone, Debug)]
 pub struct Keeper {
     store: Store,
@@ -34,13 +33,13 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Keeps the log of this store.
+    /// Deletes entries of this store.
     #[must_use]
     pub const fn new(store: Store, retention: Retention) -> Self {
         Self { store, retention }
     }
 
-    /// Starts to look for such entries, so far apart.
+    /// Starts the task.
     pub fn start(self, spawner: &Spawner) {
         let owner = Uuid::now_v7().to_string();
         spawner.repeat("audit.purge", self.retention.interval, move |_stop| {
@@ -49,22 +48,22 @@ impl Keeper {
         });
     }
 
-    /// Deletes one piece, and says how long to rest.
+    /// Deletes one batch. Returns the pause after it.
     async fn keep(&self, owner: &str) -> Duration {
         match self.purge_some(owner).await {
-            Ok(deleted) if deleted >= u64::from(self.retention.rows_max) => REST,
+            Ok(deleted) if deleted >= u64::from(self.retention.rows_max) => PAUSE,
             Ok(_) => self.retention.interval,
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "old entries of the audit log wait to be deleted"
+                    "old entries of the audit log were not deleted; it is tried again"
                 );
                 self.retention.interval
             }
         }
     }
 
-    /// Deletes one piece, if it is this one's turn: how many there were.
+    /// Deletes one batch, if this replica has the duty. Returns the number of deleted entries.
     pub async fn purge_some(&self, owner: &str) -> Result<u64, StoreError> {
         if !self.store.take_duty(DUTY, owner, TERM).await? {
             return Ok(0);

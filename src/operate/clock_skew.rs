@@ -16,12 +16,12 @@ use crate::runtime::clock::Clock;
 use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::supervisor::Spawner;
 
-/// How far the two may be apart.
+/// Largest accepted difference.
 pub const APART_MAX: TimeDelta = TimeDelta::seconds(1);
-/// How often the database is asked for its time.
+/// Interval between reads of the database's time.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// By how much this machine's clock is ahead of the database's.
+/// The lead of this machine's clock over the database's.
 #[derive(Clone, Debug, Default)]
 pub struct Skew {
     known: Arc<Mutex<Known>>,
@@ -30,17 +30,17 @@ pub struct Skew {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// None: the database has not told its time yet.
+    /// None: the time of the database is unknown.
     ahead: Option<TimeDelta>,
-    /// What the log says.
+    /// The last logged difference.
     logged: TimeDelta,
 }
 
-/// What is worth a line in the log.
+/// A change that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Off,
-    InStep,
+    Corrected,
 }
 
 impl Skew {
@@ -55,14 +55,13 @@ impl Skew {
         registry.add(&metric::CLOCK_AHEAD_SECONDS, self.seconds.clone());
     }
 
-    /// By how much this machine's clock is ahead, as far as that is certain; none: the database has not
-    /// told its time yet.
+    /// The certain lead of this machine's clock; none: the time of the database is unknown.
     #[must_use]
     pub fn ahead(&self) -> Option<TimeDelta> {
         self.known().ahead
     }
 
-    /// Asks the database for its time again and again. Embedded it has this process's, and is not asked.
+    /// Reads the database's time regularly. An embedded database uses the clock of this process, and is not read.
     pub fn start(&self, spawner: &Spawner, store: &Store) {
         if store.is_embedded() {
             self.note(TimeDelta::zero());
@@ -74,10 +73,10 @@ impl Skew {
             async move {
                 match store.ask_time().await {
                     Ok(_) => skew.note(ahead_of(store.clock())),
-                    // What is known stays; that the database is away is said by who needs it.
+                    // The known difference stays. Those who need the database log its outage.
                     Err(error) => tracing::debug!(
                         error = &error as &dyn std::error::Error,
-                        "the database does not tell its time"
+                        "the time of the database was not read"
                     ),
                 }
                 INTERVAL
@@ -94,9 +93,9 @@ impl Skew {
                 clock.ahead_seconds = seconds,
                 "this machine's clock differs from the database's; the service uses the database's: set both by NTP"
             ),
-            Some(Change::InStep) => tracing::info!(
+            Some(Change::Corrected) => tracing::info!(
                 clock.ahead_seconds = seconds,
-                "this machine's clock is in step with the database's again"
+                "this machine's clock agrees with the database's again"
             ),
             None => {}
         }
@@ -108,7 +107,7 @@ impl Skew {
 }
 
 impl Known {
-    /// Notes a difference: once for each change of it, however often it is read.
+    /// Notes a difference, and returns a change once.
     fn note(&mut self, ahead: TimeDelta) -> Option<Change> {
         self.ahead = Some(ahead);
         if is_off(ahead) {
@@ -117,26 +116,20 @@ impl Known {
             return is_new.then_some(Change::Off);
         }
         let was_off = is_off(std::mem::take(&mut self.logged));
-        was_off.then_some(Change::InStep)
+        was_off.then_some(Change::Corrected)
     }
 }
 
-/// Whether that is too far apart.
+/// Whether the difference is too large.
 #[must_use]
 pub fn is_off(ahead: TimeDelta) -> bool {
     ahead.abs() > APART_MAX
 }
 
-/// By how much this machine's clock is ahead, at least: the other one's time is known in bounds only.
+/// The smallest possible lead of this machine's clock: the database's time is known within bounds.
 fn ahead_of(clock: &Clock) -> TimeDelta {
     let (here, range) = (Clock::System.now(), clock.range());
-    if here > *range.end() {
-        here - *range.end()
-    } else if here < *range.start() {
-        here - *range.start()
-    } else {
-        TimeDelta::zero()
-    }
+    here - here.clamp(*range.start(), *range.end())
 }
 
 #[cfg(test)]
@@ -155,7 +148,7 @@ mod tests {
             Some(Change::Off),
             "it was set, and is off again"
         );
-        assert_eq!(note(0), Some(Change::InStep));
+        assert_eq!(note(0), Some(Change::Corrected));
         assert_eq!(note(900), None);
     }
 

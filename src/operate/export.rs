@@ -1,12 +1,10 @@
-//! Participations of a campaign as CSV, however many there are: pages read by place in line, written to
-//! bytes and handed over through a bounded channel, so that whoever reads slowly makes the reading slow
-//! and nothing is gathered anywhere. It must not hold a snapshot: the database would keep all that is
-//! deleted for as long as the slowest reader takes.
+//! Exports the participations of a campaign as CSV, in constant memory: reads pages in order of rank, and passes them
+//! through a bounded channel, so a slow reader slows the reads. It must not hold a snapshot, because then the database
+//! could purge nothing until the slowest reader ends.
 //!
-//! Promised is each participation that was committed when the export began, once, in order of rank, as it
-//! stands when its page is read. What is committed meanwhile has a higher rank and is not in it, but for
-//! those that were under way and have a lower one. The end is said: a stream that stops without it was cut
-//! off, and fails.
+//! The export has each participation committed before it began, once, in order of rank, in the state at the read of its
+//! page. Later participations have higher ranks and are not included, except those with a lower rank whose commit was
+//! under way. The stream ends with an explicit marker; without it the export was truncated, and fails.
 
 mod record;
 
@@ -41,20 +39,20 @@ settings! {
     }
 }
 
-/// Why there is no export, or not the whole of it.
+/// The export failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// There is no such campaign.
     #[error("find the campaign")]
     Unknown,
-    /// As many are under way as may be.
-    #[error("too many exports are under way")]
+    /// The maximum number of exports is running.
+    #[error("too many exports are running")]
     Busy,
     /// The store failed.
     #[error("read participations")]
     Store(#[from] StoreError),
-    /// The service stops, or the export has died.
-    #[error("bring the export to its end")]
+    /// The service stops, or the export failed.
+    #[error("finish the export: it was cut off")]
     CutOff,
 }
 
@@ -63,7 +61,7 @@ pub enum ExportError {
 pub struct Exporter {
     store: Store,
     spawner: Spawner,
-    seats: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     config: ExportConfig,
     rows: Counter,
 }
@@ -75,13 +73,13 @@ impl Exporter {
         Self {
             store,
             spawner,
-            seats: Arc::new(Semaphore::new(config.concurrent_max)),
+            permits: Arc::new(Semaphore::new(config.concurrent_max)),
             config,
             rows: Counter::default(),
         }
     }
 
-    /// Makes its number visible.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.add(&metric::EXPORT_ROWS, self.rows.clone());
     }
@@ -98,8 +96,8 @@ impl Exporter {
         campaign: CampaignId,
         status: Option<Status>,
     ) -> Result<Pieces, ExportError> {
-        let seat = Arc::clone(&self.seats).try_acquire_owned();
-        let seat = seat.map_err(|_| ExportError::Busy)?;
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        let permit = permit.map_err(|_| ExportError::Busy)?;
         if self.store.campaign(campaign).await?.is_none() {
             return Err(ExportError::Unknown);
         }
@@ -117,23 +115,23 @@ impl Exporter {
         self.spawner
             .detach("export.produce", Stage::Http, async move {
                 let produced = exporter.produce(page, &sender);
-                // Whoever stops has no time to wait for a slow reader: the end is not said.
+                // At a stop there is no time to wait for a slow reader: the end marker is not sent.
                 if let Some(Err(error)) = stop.run_until_cancelled(produced).await {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         campaign.id = %campaign,
-                        "an export breaks off"
+                        "an export failed"
                     );
                 }
             });
         Ok(Pieces {
             receiver,
             is_over: false,
-            _seat: seat,
+            _permit: permit,
         })
     }
 
-    /// Hands over one piece after another until the last, or until nobody takes them any more.
+    /// Passes on all pieces, until the receiver is dropped.
     async fn produce(
         &self,
         mut page: RankPage,
@@ -141,7 +139,7 @@ impl Exporter {
     ) -> Result<(), ExportError> {
         let mut bytes = record::header();
         while page.after < page.last {
-            // A place comes before the page: what nobody has room for is not read.
+            // Reserves capacity before the read of the page.
             let Ok(place) = to.reserve().await else {
                 return Ok(());
             };
@@ -166,19 +164,19 @@ impl Exporter {
     }
 }
 
-/// What the producer says. That it says nothing more is no end.
+/// A message of the producer. A closed channel is no end.
 enum Piece {
     Bytes(Vec<u8>),
     End,
 }
 
-/// The bytes of an export, piece by piece. Without an end, the last item is an error.
+/// The bytes of an export in pieces. If the export is cut off, the last item is an error.
 pub struct Pieces {
     receiver: mpsc::Receiver<Piece>,
-    /// Whether there is nothing more to say.
+    /// Whether the last item was returned.
     is_over: bool,
-    /// Given back when the client has all of it, or leaves.
-    _seat: OwnedSemaphorePermit,
+    /// Released at the end of the stream.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Stream for Pieces {

@@ -1,9 +1,11 @@
-//! Whether the parts answer, and whether the databases take writes, asked at most once a second however often somebody wants to know.
+//! Health checks of the parts: whether they answer, and whether the databases accept writes. They run at most once per
+//! second for all callers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use futures_util::future::OptionFuture;
 use moka::future::Cache;
 
 use crate::operate::clock_skew::Skew;
@@ -11,9 +13,9 @@ use crate::parts::broker::Publisher;
 use crate::parts::gate::Gate;
 use crate::parts::store::{Rewards, Store, StoreError};
 
-/// How long an answer is good for.
+/// Maximum age of a result.
 const AGE_MAX: Duration = Duration::from_secs(1);
-/// How long a part may take to answer.
+/// Time limit for the answer of a part.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Whether a process can do its work without a part.
@@ -21,24 +23,24 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 pub enum Need {
     /// It cannot.
     Needed,
-    /// It can, at least for a while: what the part would have done waits, or is done by another way.
+    /// It can, at least for a while: the work of the part waits, or takes another path.
     Spared,
 }
 
-/// How one part does.
+/// The health of one part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartHealth {
     /// `store`, `gate`, `broker` or `rewards`.
     pub name: &'static str,
-    /// Whether the work goes on without it.
+    /// Whether the process works without it.
     pub need: Need,
-    /// Why it is not well; none: it is.
+    /// The error; none: it is healthy.
     pub error: Option<String>,
-    /// What of that a client may be told; none: only that it is not well.
+    /// The part of the error that clients may read; none: only that there is an error.
     pub reason: Option<String>,
 }
 
-/// What is wrong with a part.
+/// The fault of a part.
 struct Fault {
     error: String,
     reason: Option<String>,
@@ -66,7 +68,7 @@ impl From<StoreError> for Fault {
     }
 }
 
-/// Asks the parts.
+/// Checks the parts.
 #[derive(Clone)]
 pub struct Health {
     store: Store,
@@ -79,19 +81,19 @@ pub struct Health {
     answers: Cache<(), Vec<PartHealth>>,
 }
 
-/// What the parts together are.
+/// The condition of all parts together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// All parts answer.
     Ready,
-    /// Parts are away that the work goes on without.
+    /// Only parts that are not needed are unavailable.
     Degraded,
-    /// A part is away that is needed.
+    /// A needed part is unavailable.
     NotReady,
 }
 
 impl Condition {
-    /// What these parts are together.
+    /// The condition of these parts.
     #[must_use]
     pub fn of(parts: &[PartHealth]) -> Self {
         let away = |part: &&PartHealth| part.error.is_some();
@@ -106,8 +108,7 @@ impl Condition {
 }
 
 impl Health {
-    /// Asks these parts; the broker is asked for `topic`. The store is always needed. A process that
-    /// admits nobody has no gate.
+    /// Checks these parts; the broker by `topic`. The store is always needed. A process that admits nobody has no gate.
     #[must_use]
     pub fn new(
         store: Store,
@@ -131,7 +132,7 @@ impl Health {
         }
     }
 
-    /// Asks the rewards database, too, where there is one.
+    /// Also checks the rewards database, if there is one.
     #[must_use]
     pub fn with_rewards(self, rewards: Option<Rewards>, need: Need) -> Self {
         Self {
@@ -140,43 +141,32 @@ impl Health {
         }
     }
 
-    /// Tells of this machine's clock, too.
+    /// Also reports this machine's clock.
     #[must_use]
     pub fn with_clock(self, skew: Skew) -> Self {
         Self { skew, ..self }
     }
 
-    /// By how much this machine's clock is ahead of the database's; none: that is not known yet.
+    /// The lead of this machine's clock over the database's; none: unknown.
     #[must_use]
     pub fn clock_ahead(&self) -> Option<TimeDelta> {
         self.skew.ahead()
     }
 
-    /// How each part does.
+    /// The health of each part.
     pub async fn check(&self) -> Vec<PartHealth> {
         self.answers.get_with((), self.ask()).await
     }
 
     async fn ask(&self) -> Vec<PartHealth> {
-        let gate = async {
-            match &self.gate {
-                Some((gate, need)) => {
-                    let ping =
-                        async { gate.ping().await.map_err(|error| error.to_string().into()) };
-                    Some(part("gate", *need, ping).await)
-                }
-                None => None,
-            }
-        };
-        let rewards = async {
-            match &self.rewards {
-                Some((rewards, need)) => {
-                    let asked = async { rewards.check_writable().await.map_err(Fault::from) };
-                    Some(part("rewards", *need, asked).await)
-                }
-                None => None,
-            }
-        };
+        let gate = OptionFuture::from(self.gate.as_ref().map(|(gate, need)| {
+            let ping = async { gate.ping().await.map_err(|error| error.to_string().into()) };
+            part("gate", *need, ping)
+        }));
+        let rewards = OptionFuture::from(self.rewards.as_ref().map(|(rewards, need)| {
+            let check = async { rewards.check_writable().await.map_err(Fault::from) };
+            part("rewards", *need, check)
+        }));
         let (store, gate, broker, rewards) = tokio::join!(
             part("store", Need::Needed, async {
                 self.store.check_writable().await.map_err(Fault::from)

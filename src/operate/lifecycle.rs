@@ -1,6 +1,5 @@
-//! The life of a campaign: created, changed and moved by admins, opened and closed by the clock. Each
-//! step is written to the store first and told to the gate after; when the gate cannot be told, it is
-//! told again until it is.
+//! The lifecycle of campaigns: admins create, change and move them, and the schedule opens and closes them. Each step is
+//! committed in the store and then written to the gate. If the gate does not answer, this is repeated until it does.
 
 mod record;
 mod schedule;
@@ -9,7 +8,7 @@ mod terms;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use self::terms::{Terms, check};
+use self::terms::{check, of_changed};
 use crate::domain::{
     AuditAction, AuditNote, Campaign, CampaignId, Instant, Origin, Pricing, State,
 };
@@ -18,7 +17,7 @@ use crate::parts::store::{CampaignChange, NewCampaign, Store, StoreError};
 use crate::sale::catalogue::Catalogue;
 use crate::sale::reconcile::{Patience, ReconcileError, Reconciler, Renewed};
 
-/// How often a change is tried again when another change came between.
+/// Attempts of a change when other changes come between.
 const CHANGE_ATTEMPTS: usize = 5;
 
 /// Why a campaign was not changed.
@@ -27,33 +26,33 @@ pub enum LifecycleError {
     /// There is no such campaign.
     #[error("find the campaign")]
     Unknown,
-    /// It cannot go there from where it stands.
+    /// There is no such transition from its state.
     #[error("move the campaign from {} to {}", from.as_str(), to.as_str())]
     WrongState {
-        /// Where it stands.
+        /// Its state.
         from: State,
-        /// Where it was to go.
+        /// The requested state.
         to: State,
     },
-    /// It is archived, and stays as it is.
+    /// The campaign is archived, and cannot be changed.
     #[error("the campaign is archived")]
     Archived,
-    /// A field makes no sense.
+    /// A field is invalid.
     #[error("accept {field}: {problem}")]
     Invalid {
-        /// Name of the field as clients know it.
+        /// Its name in the API.
         field: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// It has a price, and nobody takes payments here.
+    /// It has a price, and no payment provider is enabled.
     #[error("no payment provider is configured")]
     NoProvider,
     /// The store failed.
     #[error("write the campaign")]
     Store(#[from] StoreError),
-    /// The change is durable, but the gate does not know of it yet; it is told as soon as it answers.
-    #[error("tell the gate")]
+    /// The change is durable, but not written to the gate yet; that is repeated until the gate answers.
+    #[error("write the settings to the gate")]
     Gate(#[from] GateError),
 }
 
@@ -78,7 +77,7 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Changes campaigns of this store, and tells this gate.
+    /// Changes campaigns in this store, and their settings in the gate.
     #[must_use]
     pub fn new(
         store: Store,
@@ -102,7 +101,7 @@ impl Lifecycle {
         new: NewCampaign,
         by: Option<&Origin>,
     ) -> Result<Campaign, LifecycleError> {
-        check(&Terms::of_new(&new))?;
+        check(&new, 0)?;
         if new.state != State::Draft {
             self.check_price(new.price)?;
         }
@@ -114,7 +113,7 @@ impl Lifecycle {
         let note = by.map(|by| record::created(by.clone(), &new));
         let campaign = self.store.create_campaign(new, note).await?;
         self.catalogue.invalidate(campaign.id).await;
-        // The campaign stands either way, so a gate that is away is no failure of the creation.
+        // The campaign is committed, so an unavailable gate is no failure of the creation.
         let (gate, id) = (&self.reconciler, campaign.id);
         match gate.renew(id, None, Patience::Waits).await {
             Ok(Renewed::InStep | Renewed::Closed) => {}
@@ -122,7 +121,7 @@ impl Lifecycle {
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "a new campaign's gate waits to be built"
+                    "the gate of a new campaign was not built; it is tried again"
                 );
                 self.gate_behind.store(true, Ordering::Release);
             }
@@ -142,7 +141,7 @@ impl Lifecycle {
             if campaign.state == State::Archived {
                 return Err(LifecycleError::Archived);
             }
-            check(&Terms::of_changed(campaign, &change))?;
+            check(&of_changed(campaign, &change), campaign.committed_units)?;
             if campaign.state != State::Draft {
                 self.check_price(change.price.flatten())?;
             }
@@ -156,7 +155,7 @@ impl Lifecycle {
         .await
     }
 
-    /// Moves a campaign along its life. Moving it to where it stands changes nothing.
+    /// Changes the state of a campaign. A change to the current state has no effect.
     pub async fn move_to(
         &self,
         id: CampaignId,
@@ -191,8 +190,8 @@ impl Lifecycle {
         .await
     }
 
-    /// Reads, decides and writes, again when another change came between. Decides by the database's time
-    /// after the reading. Deciding on nothing leaves it as it is.
+    /// Reads, decides and writes, and repeats that if another change came between. Decides by the database's time after
+    /// the read. If there is nothing to change, nothing is written.
     async fn change_with(
         &self,
         id: CampaignId,
@@ -217,10 +216,10 @@ impl Lifecycle {
                 .store
                 .change_campaign(id, version, &change, Some(&note));
             match changed.await {
-                Ok(true) => return self.tell_gate(id, Patience::Waits).await,
+                Ok(true) => return self.configure_gate(id, Patience::Waits).await,
                 Ok(false) => {}
                 Err(StoreError::Constraint(_)) => {
-                    return Err(invalid("totalStock", "is less than what is already taken"));
+                    return Err(invalid("totalStock", "is less than the committed units"));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -228,20 +227,20 @@ impl Lifecycle {
         Err(invalid("id", "is being changed by others; try again"))
     }
 
-    async fn tell_gate(
+    async fn configure_gate(
         &self,
         id: CampaignId,
         patience: Patience,
     ) -> Result<Campaign, LifecycleError> {
         self.catalogue.invalidate(id).await;
-        let told = self.tell_gate_current(id, patience).await;
-        if !matches!(told, Ok((_, Renewed::InStep | Renewed::Closed))) {
+        let configured = self.configure_current(id, patience).await;
+        if !matches!(configured, Ok((_, Renewed::InStep | Renewed::Closed))) {
             self.gate_behind.store(true, Ordering::Release);
         }
-        told.map(|(campaign, _)| campaign)
+        configured.map(|(campaign, _)| campaign)
     }
 
-    async fn tell_gate_current(
+    async fn configure_current(
         &self,
         id: CampaignId,
         patience: Patience,
@@ -252,7 +251,7 @@ impl Lifecycle {
         Ok((campaign, renewed))
     }
 
-    /// What has a price is on sale only where it can be paid.
+    /// A campaign with a price is on sale only if it can be paid.
     const fn check_price(&self, price: Option<u64>) -> Result<(), LifecycleError> {
         match (price, self.pricing) {
             (Some(_), Pricing::Refused) => Err(LifecycleError::NoProvider),

@@ -86,8 +86,8 @@ struct Inner {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AggregateError {
-    /// The day is not one that is looked at; with the name of the parameter.
-    #[error("the day in {0} cannot be looked at")]
+    /// There are no statistics of such a day; with the name of the parameter.
+    #[error("there are no statistics of the day in {0}")]
     Day(&'static str, #[source] DayError),
     /// The period ends before it begins.
     #[error("the period ends before it begins")]
@@ -182,13 +182,14 @@ impl Aggregator {
     async fn claim(&self, day: Day, cause: Cause, redo: Redo) -> Result<Claim, AggregateError> {
         let Dependencies { store, .. } = &self.inner.dependencies;
         let owner = Uuid::now_v7().to_string();
-        let turn = (owner.as_str(), self.inner.settings.lease);
+        let lease = (owner.as_str(), self.inner.settings.lease);
         for _ in 0..CLAIMS_MAX {
-            match store.begin_run(day, cause, redo, turn).await? {
+            match store.begin_run(day, cause, redo, lease).await? {
                 Some(Begun::Now(run, abandoned)) => {
-                    self.inner.tell_abandoned(&abandoned);
+                    self.inner.report_abandoned(&abandoned);
                     tracing::info!(run.id = %run.id, day = %day.date, zone = %day.zone, "aggregation begins");
-                    return Ok(Claim::Job(Job::new(Arc::clone(&self.inner), *run)));
+                    let job = Job::new(Arc::clone(&self.inner), *run);
+                    return Ok(Claim::Job(Box::new(job)));
                 }
                 Some(Begun::Busy(run)) => return Err(AggregateError::Running(run)),
                 Some(Begun::Done(run)) => return Ok(Claim::Done(run)),
@@ -202,7 +203,7 @@ impl Aggregator {
 
 /// The result of taking the lease.
 enum Claim {
-    Job(Job),
+    Job(Box<Job>),
     Done(Box<Run>),
 }
 
@@ -218,7 +219,7 @@ fn named_day(
 }
 
 impl Inner {
-    fn tell_abandoned(&self, runs: &[RunId]) {
+    fn report_abandoned(&self, runs: &[RunId]) {
         for id in runs {
             self.dependencies.metrics.ended("abandoned");
             self.alarm(format!(

@@ -130,7 +130,7 @@ impl Supervisor {
     pub async fn run(mut self, mut signals: mpsc::Receiver<()>) -> Outcome {
         let mut outcome = Outcome::default();
         tokio::select! {
-            Some(()) = signals.recv() => tracing::info!("received a signal to stop: draining"),
+            Some(()) = signals.recv() => tracing::info!("stop requested: draining"),
             Some(reason) = self.failures.recv() => {
                 tracing::error!(reason, "a task failed for good: draining");
                 outcome.failed(reason);

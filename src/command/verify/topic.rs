@@ -1,4 +1,4 @@
-//! `verify --topic`: what consumers see, against what the database says was published.
+//! `verify --topic`: compares the topic with the events that the database has as published.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::operate::verify::{Finding, Scope, Verification};
 use crate::parts::broker::kafka::Kafka;
 use crate::parts::store::{Segment, Store, StoreError};
 
-/// The findings, and the verdict on the topic. On a system under traffic events are published after the topic
-/// was read and before the database is: what is missing at a first look is lost only if it is at a second.
+/// The findings, and the verdict on the topic. Under traffic, events are published between the reads of the topic and
+/// of the database. So an event counts as lost only if it is missing in a second read too.
 pub(super) async fn verify(
     (verification, store): (&Verification, &Store),
     scope: &Scope,
@@ -49,8 +49,8 @@ async fn read(kafka: &Kafka, topic: &str, within: Duration) -> anyhow::Result<(R
     Ok((checker.finish(), gone))
 }
 
-/// Compares by sums, and event by event where they differ. The database is read after the topic, so that what
-/// is in the topic is there.
+/// Compares sums, and the events of segments with different sums. The database is read after the topic, so it has every
+/// event of the topic.
 async fn compare(
     store: &Store,
     expected: &BTreeMap<CampaignId, Expected>,
@@ -71,12 +71,12 @@ async fn compare(
         for number in numbers {
             let segment = Segment { campaign, number };
             let topic = presence.sums().get(&segment).copied().unwrap_or_default();
-            let told = published.get(&number).copied().unwrap_or_default();
+            let in_database = published.get(&number).copied().unwrap_or_default();
             let purged = purged
                 .get(&(campaign, Some(number)))
                 .copied()
                 .unwrap_or_default();
-            if !topic_check::agree(topic, told, purged) {
+            if !topic_check::agree(topic, in_database, purged) {
                 let events = snapshot.events_within(segment).await?;
                 differences.compare(segment, presence, events, purged);
             }

@@ -65,35 +65,7 @@ pub(super) fn changed(note: AuditNote, current: &Campaign, change: &CampaignChan
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Actor;
-    use crate::domain::{CampaignId, Kind, Reward, State};
-    use crate::runtime::clock::Clock;
-
-    fn campaign() -> Campaign {
-        Campaign {
-            id: CampaignId(7),
-            name: "old".to_owned(),
-            description: String::new(),
-            kind: Kind::General,
-            state: State::Open,
-            total_stock: Some(5),
-            committed_units: 1,
-            per_user_limit: 1,
-            per_user_limit_max: 1,
-            max_quantity: 1,
-            price: None,
-            hold_seconds: 120,
-            opens_at: None,
-            closes_at: None,
-            reward: Some(Reward::Points(1)),
-            cancellable: false,
-            allow_list: None,
-            returns: 0,
-            gate_epoch: 1,
-            version: 3,
-            created_at: Clock::System.now(),
-        }
-    }
+    use crate::domain::{CampaignId, Reward};
 
     #[test]
     fn only_changed_values_are_recorded() {
@@ -104,13 +76,16 @@ mod tests {
             max_quantity: Some(1),
             ..CampaignChange::default()
         };
-        let by = Origin {
-            actor: Actor::CommandLine,
-            request_id: None,
-            address: None,
+        let current = Campaign {
+            name: "old".to_owned(),
+            total_stock: Some(5),
+            max_quantity: 1,
+            reward: Some(Reward::Points(1)),
+            ..Campaign::example()
         };
+        let by = Origin::of_command_line();
         let note = AuditNote::about(by, AuditAction::CampaignChange, CampaignId(7));
-        let note = changed(note, &campaign(), &change);
+        let note = changed(note, &current, &change);
         let before = json!({ "name": "old", "totalStock": 5, "reward": { "points": 1 } });
         let after = json!({ "name": "new", "totalStock": null, "reward": null });
         assert_eq!((note.before, note.after), (Some(before), Some(after)));

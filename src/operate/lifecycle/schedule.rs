@@ -1,5 +1,5 @@
-//! The schedule: writes down what the database's clock has opened and closed, when it is time. It must not
-//! decide by a replica's clock.
+//! The schedule: writes the state of campaigns that have opened or closed by the database's clock. It must not use the
+//! clock of a replica.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,17 +10,16 @@ use super::{Lifecycle, LifecycleError};
 use crate::domain::{Campaign, CampaignId, Instant, State};
 use crate::sale::reconcile::Patience;
 
-/// The longest the schedule sleeps: a campaign that another replica changed is found by then, also where
-/// the message about it was lost.
+/// Longest sleep of the schedule. It bounds how late a change by another replica is found if its notification is lost.
 const TICK_MAX: Duration = Duration::from_secs(10);
-/// How long it waits after a failure.
+/// Pause after a failure.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// How far apart changed campaigns are read: units that are given back count as changes, too.
+/// Shortest interval between reads of changed campaigns. Returned units count as changes too.
 const CHANGES_PAUSE: Duration = Duration::from_millis(50);
 
 impl Lifecycle {
-    /// Writes down what the database's clock has done, tells the gate what it missed, and answers how long
-    /// nothing will change by that clock. A gate that is away keeps no campaign from opening or closing.
+    /// Writes the states that are due by the database's clock, and the settings that the gate has missed. Returns the time
+    /// until the next state is due. An unavailable gate does not prevent campaigns from opening or closing.
     pub async fn tick(&self) -> Result<Duration, LifecycleError> {
         let next = self.move_due().await?;
         match self.catch_up().await {
@@ -28,14 +27,13 @@ impl Lifecycle {
             Ok(false) => {}
             Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "the gate is not in step yet"
+                "the gate is not reconciled yet"
             ),
         }
         Ok(next.min(RETRY_PAUSE))
     }
 
-    /// Waits for `pause`, or less: until a campaign is due that was created or changed meanwhile, here or on
-    /// another replica.
+    /// Waits for `pause`, or less if a campaign that is created or changed meanwhile, by any replica, is due earlier.
     pub async fn until_due(&self, pause: Duration) {
         let mut due = Timer::now() + pause;
         loop {
@@ -51,9 +49,9 @@ impl Lifecycle {
         }
     }
 
-    /// Tells the gate what it missed; answers whether it is in step.
+    /// Writes the settings that the gate has missed. Returns whether it is reconciled.
     async fn catch_up(&self) -> Result<bool, LifecycleError> {
-        // What is missed from here on is told the next time.
+        // Later changes are written the next time.
         if !self.gate_behind.swap(false, Ordering::AcqRel) {
             return Ok(true);
         }
@@ -64,7 +62,7 @@ impl Lifecycle {
             self.gate_behind.store(true, Ordering::Release);
             return Ok(false);
         }
-        tracing::info!(aligned.campaigns, aligned.closed, "the gate is in step");
+        tracing::info!(aligned.campaigns, aligned.closed, "the gate is reconciled");
         Ok(true)
     }
 
@@ -80,11 +78,11 @@ impl Lifecycle {
                     state = state.as_str(),
                     "campaign state changed by the schedule"
                 );
-                if let Err(error) = self.tell_gate(id, Patience::None).await {
+                if let Err(error) = self.configure_gate(id, Patience::None).await {
                     tracing::warn!(
                         campaign.id = %id,
                         error = &error as &dyn std::error::Error,
-                        "the gate does not know of the campaign's state yet"
+                        "the campaign's state is not written to the gate yet"
                     );
                 }
             }
@@ -93,7 +91,7 @@ impl Lifecycle {
         Ok(next)
     }
 
-    /// How long nothing will change about this campaign by the clock.
+    /// Time until the next state of this campaign is due.
     async fn pause_of(&self, id: CampaignId) -> Result<Duration, LifecycleError> {
         let Some(campaign) = self.store.campaign(id).await? else {
             return Ok(TICK_MAX);
@@ -106,7 +104,7 @@ impl Lifecycle {
     }
 }
 
-/// How long until a campaign opens or closes; none: it does neither.
+/// Time until a campaign opens or closes; none: it does neither.
 fn until_next(campaign: &Campaign, now: Instant) -> Option<Duration> {
     if !matches!(
         campaign.state,

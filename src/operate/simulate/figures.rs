@@ -43,36 +43,36 @@ pub struct Figures {
 
 /// Counts and measures answers.
 pub(super) struct Measures {
-    pub(super) done: u64,
-    failed: u64,
-    outcomes: BTreeMap<&'static str, u64>,
+    /// Without the latencies other than the exact minimum and maximum.
+    sums: Figures,
     /// Microseconds; none: there was no memory for it.
     took: Option<Histogram<u64>>,
-    /// Both exact, as the histogram is not.
-    shortest: Duration,
-    longest: Duration,
 }
 
 impl Default for Measures {
     fn default() -> Self {
         Self {
-            done: 0,
-            failed: 0,
-            outcomes: BTreeMap::new(),
+            sums: Figures::default(),
             took: Histogram::new_with_max(LONGEST_MICROS, DIGITS).ok(),
-            shortest: Duration::MAX,
-            longest: Duration::ZERO,
         }
     }
 }
 
 impl Measures {
+    pub(super) const fn done(&self) -> u64 {
+        self.sums.done
+    }
+
     pub(super) fn count(&mut self, answer: &Answer, took: Duration) {
-        self.done += 1;
-        self.failed += u64::from(answer.is_err());
-        *self.outcomes.entry(code(answer)).or_default() += 1;
-        self.shortest = self.shortest.min(took);
-        self.longest = self.longest.max(took);
+        let latency = &mut self.sums.latency;
+        latency.min = match self.sums.done {
+            0 => took,
+            _ => latency.min.min(took),
+        };
+        latency.max = latency.max.max(took);
+        self.sums.done += 1;
+        self.sums.failed += u64::from(answer.is_err());
+        *self.sums.outcomes.entry(code(answer)).or_default() += 1;
         if let Some(histogram) = &mut self.took {
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             histogram.saturating_record(micros);
@@ -80,30 +80,20 @@ impl Measures {
     }
 
     pub(super) fn figures(&self, ran: Duration) -> Figures {
-        Figures {
-            done: self.done,
-            failed: self.failed,
-            outcomes: self.outcomes.clone(),
-            latency: self.latency(),
+        let mut figures = Figures {
             ran,
-        }
-    }
-
-    fn latency(&self) -> Latency {
-        let Some(took) = self.took.as_ref().filter(|_| self.done > 0) else {
-            return Latency::default();
+            ..self.sums.clone()
         };
-        // A bucket may end behind the longest.
+        let Some(took) = self.took.as_ref().filter(|_| figures.done > 0) else {
+            return figures;
+        };
+        let latency = &mut figures.latency;
+        // A bucket may end behind the maximum.
         let at =
-            |quantile| Duration::from_micros(took.value_at_quantile(quantile)).min(self.longest);
-        Latency {
-            p50: at(0.50),
-            p95: at(0.95),
-            p99: at(0.99),
-            average: Duration::from_secs_f64(took.mean() / 1e6),
-            min: self.shortest,
-            max: self.longest,
-        }
+            |quantile| Duration::from_micros(took.value_at_quantile(quantile)).min(latency.max);
+        (latency.p50, latency.p95, latency.p99) = (at(0.50), at(0.95), at(0.99));
+        latency.average = Duration::from_secs_f64(took.mean() / 1e6);
+        figures
     }
 }
 

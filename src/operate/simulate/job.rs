@@ -14,33 +14,33 @@ pub use super::figures::{Figures, Latency};
 use crate::domain;
 use crate::runtime::clock::Clock;
 
-/// Where a job stands.
+/// The status of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobStatus {
     /// It runs.
     Started,
     /// All its requests were answered.
     Completed,
-    /// It was told to end, or the service stopped.
+    /// It was cancelled, or the service stopped.
     Cancelled,
-    /// It died.
+    /// It panicked.
     Failed,
 }
 
-/// A job as it stands.
+/// The current state of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// Its id.
     pub id: Uuid,
-    /// What it is to do.
+    /// Its plan.
     pub plan: Plan,
-    /// Where it stands.
+    /// Its status.
     pub status: JobStatus,
     /// When it was started.
     pub started_at: domain::Instant,
     /// When it ended.
     pub ended_at: Option<domain::Instant>,
-    /// What it came to so far.
+    /// Its figures so far.
     pub figures: Figures,
 }
 
@@ -61,16 +61,16 @@ struct Progress {
     measures: Measures,
 }
 
-/// Sees a job through: whatever becomes of the work, the job has an end.
+/// Runs a job to its end, and notes the end even if the work panics or is dropped.
 pub(super) async fn to_its_end(job: &Job, clock: &Clock, work: impl Future<Output = ()>) {
-    // Also where the work is dropped half-way.
+    // Also if the work is dropped.
     let ending = Ending { job, clock };
     let worked = AssertUnwindSafe(work).catch_unwind().await;
     let status = match worked {
         Ok(()) if job.cancel.is_cancelled() && !job.has_all() => JobStatus::Cancelled,
         Ok(()) => JobStatus::Completed,
         Err(_) => {
-            tracing::error!(job.id = %job.id, "a simulation died");
+            tracing::error!(job.id = %job.id, "a simulation panicked");
             JobStatus::Failed
         }
     };
@@ -85,7 +85,7 @@ struct Ending<'a> {
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        // The first end stands.
+        // Only the first end counts.
         self.job.end(JobStatus::Failed, self.clock.now());
     }
 }
@@ -125,14 +125,14 @@ impl Job {
         self.over.is_cancelled()
     }
 
-    /// For how long it has been over; none: it is not.
+    /// The time since its end; none: it is running.
     pub(super) fn over_for(&self, now: domain::Instant) -> Option<Duration> {
         let (at, _) = self.progress().ended?;
         Some((now - at).to_std().unwrap_or_default())
     }
 
     fn has_all(&self) -> bool {
-        self.progress().measures.done >= u64::from(self.plan.requests)
+        self.progress().measures.done() >= u64::from(self.plan.requests)
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -190,7 +190,7 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_panics_has_failed() {
         let job = job();
-        to_its_end(&job, &Clock::System, async { panic!("it dies") }).await;
+        to_its_end(&job, &Clock::System, async { panic!("it panics") }).await;
         assert_eq!(job.report().status, JobStatus::Failed);
         assert!(job.is_over());
     }

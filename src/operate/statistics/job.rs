@@ -3,8 +3,7 @@
 //! transaction checks the lease when it commits.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -31,29 +30,7 @@ const COMPLETE_AFTER: TimeDelta = TimeDelta::minutes(1);
 pub(super) struct Job {
     inner: Arc<Inner>,
     pub(super) run: Run,
-    report: Report,
-}
-
-/// Progress so far.
-#[derive(Default)]
-struct Report {
-    percent: AtomicU32,
-    participations: AtomicU64,
-    campaigns: AtomicU64,
-    done: AtomicU64,
-    failed: AtomicU64,
-}
-
-impl Report {
-    fn progress(&self) -> Progress {
-        Progress {
-            percent: self.percent.load(Ordering::Relaxed),
-            participations: self.participations.load(Ordering::Relaxed),
-            campaigns: self.campaigns.load(Ordering::Relaxed),
-            campaigns_done: self.done.load(Ordering::Relaxed),
-            campaigns_failed: self.failed.load(Ordering::Relaxed),
-        }
-    }
+    progress: Mutex<Progress>,
 }
 
 /// Why a run stops early.
@@ -82,7 +59,7 @@ impl Job {
         Self {
             inner,
             run,
-            report: Report::default(),
+            progress: Mutex::default(),
         }
     }
 
@@ -111,11 +88,14 @@ impl Job {
         self.end(failures, error, began.elapsed()).await;
     }
 
+    fn progress<R>(&self, read: impl FnOnce(&mut Progress) -> R) -> R {
+        read(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     async fn work(&self, failures: &mut Vec<RunFailure>) -> Result<(), JobError> {
         let sums = self.read().await?;
         let campaigns = u64::try_from(sums.len()).unwrap_or(u64::MAX);
-        self.report.percent.store(100, Ordering::Relaxed);
-        self.report.campaigns.store(campaigns, Ordering::Relaxed);
+        self.progress(|progress| (progress.percent, progress.campaigns) = (100, campaigns));
         self.write(&sums, failures).await
     }
 
@@ -129,14 +109,11 @@ impl Job {
             retry: settings.retry,
         };
         let day = self.run.day;
-        let report = &self.report;
         let read = reader.read(day, |end, participations| {
-            report
-                .participations
-                .fetch_add(participations, Ordering::Relaxed);
-            report
-                .percent
-                .fetch_max(percent_of(day, end), Ordering::Relaxed);
+            self.progress(|progress| {
+                progress.participations += participations;
+                progress.percent = progress.percent.max(percent_of(day, end));
+            });
         });
         read.await
     }
@@ -151,7 +128,7 @@ impl Job {
         for (campaign, sums) in sums {
             let write = || store.write_daily(&self.run, *campaign, sums);
             match retry(&self.inner.settings.retry, StoreError::verdict, write).await {
-                Ok(true) => self.report.done.fetch_add(1, Ordering::Relaxed),
+                Ok(true) => self.progress(|progress| progress.campaigns_done += 1),
                 Ok(false) => return Err(JobError::Lost),
                 Err(error) if error.is_unavailable() => return Err(error.into()),
                 Err(error) => {
@@ -164,9 +141,9 @@ impl Job {
                     if failures.len() < FAILURES_MAX {
                         failures.push(RunFailure::of(*campaign, &error));
                     }
-                    self.report.failed.fetch_add(1, Ordering::Relaxed)
+                    self.progress(|progress| progress.campaigns_failed += 1);
                 }
-            };
+            }
             failpoint::point("aggregate.written");
         }
         Ok(())
@@ -181,7 +158,7 @@ impl Job {
             tokio::time::sleep(REPORT.min(lease / 3)).await;
             let asked = Instant::now();
             match store
-                .renew_run(&self.run, lease, &self.report.progress())
+                .renew_run(&self.run, lease, &self.progress(|progress| *progress))
                 .await
             {
                 Ok(true) => kept = asked,
@@ -199,7 +176,7 @@ impl Job {
         let Dependencies { store, metrics, .. } = &self.inner.dependencies;
         failpoint::point("aggregate.ending");
         let ended = Ended {
-            progress: self.report.progress(),
+            progress: self.progress(|progress| *progress),
             failures,
             error,
             is_whole_day: self.run.started_at >= self.run.day.end() + COMPLETE_AFTER,

@@ -1,4 +1,4 @@
-//! What aggregation counts. Cheap to clone: all clones are the same numbers.
+//! Metrics of aggregation. Clones share their values.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub struct RunEnd {
     pub result: &'static str,
 }
 
-/// The aggregator's numbers.
+/// The metrics of the aggregator.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     /// Runs by how they ended.
@@ -34,7 +34,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Makes the numbers visible.
+    /// Registers the metrics.
     pub fn register(&self, registry: &mut Registry) {
         registry.add(&metric::AGGREGATION_RUNS, self.runs.clone());
         registry.add(
@@ -49,7 +49,7 @@ impl Metrics {
             &metric::AGGREGATION_LAST_COMPLETED_TIMESTAMP_SECONDS,
             self.last_completed.clone(),
         );
-        // So that the first failure is a change of a number that is there.
+        // The series exist from the start, so that an alert sees the first failure as a change.
         for result in ["completed", "failed", "abandoned", "stopped"] {
             self.runs.get_or_create(&RunEnd { result }).inc_by(0);
         }

@@ -1,4 +1,4 @@
-//! Statistics of a day, from the rows and from what was kept of it, and of a campaign over a period.
+//! Statistics of a day, raw and aggregated, and of a campaign over a period.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,50 +10,49 @@ use super::{AggregateError, Aggregator, named_day};
 use crate::domain::{Campaign, CampaignId, Day, Zone};
 use crate::parts::store::{DailyRow, Done};
 
-/// Where statistics come from.
+/// The source of statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// From the rows themselves.
+    /// The rows.
     Raw,
-    /// From what was kept.
+    /// The result of an aggregation run.
     Aggregated,
 }
 
-/// What a day came to.
+/// The statistics of a day.
 #[derive(Clone, Debug)]
 pub struct DayStatistics {
-    /// Which day.
+    /// The day.
     pub day: Day,
-    /// Where it comes from.
+    /// Their source.
     pub method: Method,
-    /// How long that took.
+    /// Duration of the query.
     pub took: Duration,
-    /// When it was aggregated; none: it was read from the rows.
+    /// The aggregation run; none: they are raw.
     pub done: Option<Done>,
     /// By campaign, in order of number.
     pub campaigns: Vec<DailyRow>,
 }
 
-/// What a campaign came to over a period.
+/// The statistics of a campaign over a period.
 #[derive(Clone, Debug)]
 pub struct CampaignStatistics {
-    /// Which campaign.
+    /// The campaign.
     pub campaign: Campaign,
     /// The first day and the last.
     pub period: (NaiveDate, NaiveDate),
-    /// Whose days.
+    /// The time zone of the days.
     pub zone: Zone,
-    /// How long that took.
+    /// Duration of the query.
     pub took: Duration,
-    /// Days on which there was something, in order.
+    /// Days with participations or rejections, in order.
     pub days: Vec<DailyRow>,
-    /// Days of which it is not known yet, or not all.
+    /// Days that are not completely aggregated.
     pub missing: Vec<NaiveDate>,
 }
 
 impl Aggregator {
-    /// Reads a day from the rows: no more of them than there are of that day, and a few minutes of its
-    /// neighbours.
+    /// Reads a day from its rows, plus those of a few minutes before and after.
     pub async fn raw(
         &self,
         date: NaiveDate,
@@ -91,23 +90,23 @@ impl Aggregator {
         })
     }
 
-    /// Reads what was kept of a day.
+    /// Reads the aggregated statistics of a day.
     pub async fn daily(
         &self,
         date: NaiveDate,
         zone: Option<Zone>,
     ) -> Result<DayStatistics, AggregateError> {
-        let day = named_day("date", date, self.kept_zone(zone)?, self)?;
+        let day = named_day("date", date, self.aggregated_zone(zone)?, self)?;
         let store = &self.inner.dependencies.store;
         let began = Instant::now();
         let done = store.days_done(day.zone, (date, date)).await?;
         let done = done.first().copied().ok_or(AggregateError::NotAggregated)?;
-        let kept = &self.inner.days;
-        let campaigns = if let Some(rows) = kept.get(done) {
+        let cache = &self.inner.days;
+        let campaigns = if let Some(rows) = cache.get(done) {
             rows
         } else {
             let rows = Arc::new(store.daily(day).await?);
-            kept.insert(done, &rows);
+            cache.insert(done, &rows);
             rows
         };
         Ok(DayStatistics {
@@ -119,14 +118,14 @@ impl Aggregator {
         })
     }
 
-    /// Reads what was kept of a campaign over a period, the first and the last day included.
+    /// Reads the aggregated statistics of a campaign over a period, including its first and last day.
     pub async fn campaign(
         &self,
         id: CampaignId,
         (from, until): (NaiveDate, NaiveDate),
         zone: Option<Zone>,
     ) -> Result<CampaignStatistics, AggregateError> {
-        let zone = self.kept_zone(zone)?;
+        let zone = self.aggregated_zone(zone)?;
         let first = named_day("startDate", from, zone, self)?;
         named_day("endDate", until, zone, self)?;
         if until < from {
@@ -159,16 +158,16 @@ impl Aggregator {
         })
     }
 
-    /// Days are kept for one zone.
-    fn kept_zone(&self, asked: Option<Zone>) -> Result<Zone, AggregateError> {
-        let kept = self.zone();
+    /// Days are aggregated for one zone.
+    fn aggregated_zone(&self, asked: Option<Zone>) -> Result<Zone, AggregateError> {
+        let configured = self.zone();
         match asked {
-            Some(zone) if zone != kept => Err(AggregateError::OtherZone(kept)),
-            _ => Ok(kept),
+            Some(zone) if zone != configured => Err(AggregateError::OtherZone(configured)),
+            _ => Ok(configured),
         }
     }
 
-    /// A place for an answer that reads many rows.
+    /// A permit for a request that reads many rows.
     pub(super) fn reading_permit(
         &self,
     ) -> Result<tokio::sync::SemaphorePermit<'_>, AggregateError> {

@@ -1,5 +1,5 @@
-//! A day read whole, in slices: each has a bounded number of rows, several are read at the same time,
-//! and what they come to is added up. The memory it takes is that of the sums, whatever the day was.
+//! Reads a day in slices with a bounded number of rows, several at the same time, and adds up their sums. The memory does
+//! not depend on the size of the day.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use crate::domain::{CampaignId, Day, DaySums, Instant};
 use crate::parts::store::{Store, StoreError};
 use crate::runtime::retry::{self, retry};
 
-/// How much of the tallies is read at once.
+/// Time span of the counted rejections read by one statement.
 const TALLIES: TimeDelta = TimeDelta::hours(1);
 
 /// How a day is read.
@@ -25,7 +25,7 @@ pub(super) struct Reader {
     pub(super) retry: retry::Policy,
 }
 
-/// Reads nothing twice.
+/// No retries.
 pub(super) const ONCE: retry::Policy = retry::Policy {
     initial: Duration::ZERO,
     max: Duration::ZERO,
@@ -36,8 +36,7 @@ pub(super) const ONCE: retry::Policy = retry::Policy {
 type Sums = BTreeMap<CampaignId, DaySums>;
 
 impl Reader {
-    /// What each campaign came to on a day. `seen` is told of each slice: where it ends, and how many
-    /// participations of the day it had.
+    /// The sums of each campaign on a day. `seen` gets the end of each slice, and its number of participations.
     pub(super) async fn read(
         &self,
         day: Day,
@@ -115,7 +114,7 @@ impl Reader {
     }
 }
 
-/// A day in pieces for the tallies, the last of which may be shorter.
+/// The hours of a day; the last one may be shorter.
 fn hours(day: Day) -> impl Iterator<Item = (Instant, Instant)> {
     let (start, end) = (day.start(), day.end());
     let step = move |from: &Instant| Some(*from + TALLIES).filter(|next| *next < end);

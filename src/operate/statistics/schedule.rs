@@ -1,6 +1,5 @@
-//! When days are aggregated: by a cron expression in the time of the zone whose days they are. What was
-//! missed is found by what is done, not by what was remembered, so it does not matter who was there when
-//! it was time, nor how often it is looked.
+//! The schedule of aggregation: a cron expression in the time zone of the days. Missed days are those without a completed
+//! run in the store, so it does not matter which replica was running at the scheduled time.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,9 +13,9 @@ use crate::domain::{Day, Instant, Zone};
 use crate::parts::store::{Cause, Redo, StoreError};
 use crate::runtime::supervisor::Spawner;
 
-/// Longest wait until days are looked at again: clocks jump, and a day that failed is taken up again.
+/// Longest wait until the next check: clocks can be adjusted, and failed days are repeated.
 const WAIT_MAX: Duration = Duration::from_secs(60 * 60);
-/// How long it waits when the store did not answer.
+/// Pause after a failure of the store.
 const FAILURE_PAUSE: Duration = Duration::from_secs(30);
 /// Shortest wait.
 const WAIT_MIN: Duration = Duration::from_millis(500);
@@ -28,19 +27,19 @@ pub struct Schedule {
     zone: Zone,
 }
 
-/// An expression that names no time.
+/// An invalid cron expression.
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleError {
-    /// It is not one.
+    /// It cannot be parsed.
     #[error("read the cron expression")]
     Expression(#[source] croner::errors::CronError),
-    /// Its time never comes.
-    #[error("the cron expression names no time")]
+    /// It matches no time.
+    #[error("the cron expression matches no time")]
     Never,
 }
 
 impl Schedule {
-    /// Reads an expression.
+    /// Parses an expression.
     pub fn parse(expression: &str, zone: Zone) -> Result<Self, ScheduleError> {
         let cron = Cron::from_str(expression).map_err(ScheduleError::Expression)?;
         let schedule = Self {
@@ -60,13 +59,13 @@ impl Schedule {
         Some(next.to_utc())
     }
 
-    /// Whether a day is over and it was time since.
+    /// Whether the scheduled time after the end of a day has passed.
     fn was_time_for(&self, day: Day, now: Instant) -> bool {
         self.next(day.end()).is_some_and(|at| at <= now)
     }
 }
 
-/// Aggregates days when it is time, and those that were missed.
+/// Aggregates days on schedule, and missed days.
 pub fn start(spawner: &Spawner, aggregator: &Aggregator) {
     let aggregator = aggregator.clone();
     spawner.repeat("aggregate.schedule", Duration::ZERO, move |stop| {
@@ -76,16 +75,16 @@ pub fn start(spawner: &Spawner, aggregator: &Aggregator) {
 }
 
 impl Aggregator {
-    /// Does what is due, and says how long nothing will be.
+    /// Runs the due aggregations. Returns the time until the next one.
     async fn run_due(&self, stop: &CancellationToken) -> Duration {
         match self.catch_up(stop).await {
             Ok(()) => self.until_next(),
-            // Should its replica die, its turn is over by then.
+            // If its replica dies, its lease has expired by then.
             Err(AggregateError::Running(_) | AggregateError::Busy) => self.inner.settings.lease,
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "aggregation waits"
+                    "aggregation failed; it is tried again"
                 );
                 FAILURE_PAUSE
             }
@@ -94,7 +93,7 @@ impl Aggregator {
 
     /// Aggregates the days that are due, the oldest first.
     pub async fn catch_up(&self, stop: &CancellationToken) -> Result<(), AggregateError> {
-        self.forget_old_runs().await?;
+        self.purge_old_runs().await?;
         for day in self.due().await? {
             if stop.is_cancelled() {
                 break;
@@ -112,8 +111,7 @@ impl Aggregator {
         Ok(())
     }
 
-    /// Days that are over, that it was time for, and that are not done; none from before there was
-    /// anything to aggregate.
+    /// Days that have ended, are due by the schedule and are not aggregated; none before the first campaign.
     async fn due(&self) -> Result<Vec<Day>, StoreError> {
         let settings = &self.inner.settings;
         let store = &self.inner.dependencies.store;
@@ -138,7 +136,7 @@ impl Aggregator {
             .collect())
     }
 
-    async fn forget_old_runs(&self) -> Result<(), StoreError> {
+    async fn purge_old_runs(&self) -> Result<(), StoreError> {
         let kept = self.inner.settings.runs_kept;
         while self.inner.dependencies.store.purge_runs(kept).await? > 0 {}
         Ok(())

@@ -1,6 +1,5 @@
-//! What the other replicas have answered lately. Each tells once a second, through Redis, for as many
-//! campaigns as it answers for; who shows a status adds up. It is for show alone: while Redis is away a
-//! replica shows what it knows itself, and says so.
+//! Shares the recent answers of replicas. Each replica writes its figures to Redis once per second, for all campaigns that
+//! it serves; the status shows their sum. During an outage of Redis, a replica shows only its own figures, and says so.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,25 +12,25 @@ use crate::parts::gate::{Answered, GateError, ScriptGate};
 use crate::runtime::supervisor::Spawner;
 use crate::sale::meter::{Meter, Recent};
 
-/// How often each replica tells.
+/// Interval between writes of a replica.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How long what it told counts: a replica that is late by one round is not left out.
+/// How long figures count: longer than two intervals, so that one late write does not matter.
 const TERM: Duration = Duration::from_millis(2_500);
-/// Campaigns that it tells of at most, the busiest first.
+/// Maximum number of campaigns, the busiest first.
 const CAMPAIGNS_MAX: usize = 1_000;
-/// Campaigns that it tells of at the same time.
-const TELLING_MAX: usize = 16;
+/// Campaigns written at the same time.
+const WRITES_MAX: usize = 16;
 
-/// Whose answers a figure is about.
+/// The replicas that a figure includes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// All replicas together.
+    /// All replicas.
     Installation,
-    /// The one that was asked, alone.
+    /// Only this replica.
     Replica,
 }
 
-/// Tells the other replicas what this one answers, and knows what they do.
+/// Shares the figures of this replica, and reads those of the others.
 #[derive(Clone)]
 pub struct Replicas {
     gate: Arc<ScriptGate>,
@@ -48,42 +47,42 @@ impl Replicas {
         }
     }
 
-    /// Starts to tell.
+    /// Starts to share figures.
     pub fn start(&self, spawner: &Spawner, meter: &Meter) {
         let (replicas, meter) = (self.clone(), meter.clone());
-        spawner.repeat("status.tell", INTERVAL, move |_stop| {
+        spawner.repeat("status.share", INTERVAL, move |_stop| {
             let (replicas, meter) = (replicas.clone(), meter.clone());
             async move {
-                replicas.tell(meter.active()).await;
+                replicas.share(meter.active()).await;
                 INTERVAL
             }
         });
     }
 
-    /// Tells what was answered here for these campaigns.
-    async fn tell(&self, mut active: Vec<(CampaignId, Recent)>) {
+    /// Writes the answers of this replica for these campaigns.
+    async fn share(&self, mut active: Vec<(CampaignId, Recent)>) {
         if self.gate.is_away() {
             return;
         }
         active.sort_unstable_by_key(|(_, recent)| std::cmp::Reverse(recent.processed));
         active.truncate(CAMPAIGNS_MAX);
-        let told = active.into_iter().map(|(campaign, recent)| {
+        let writes = active.into_iter().map(|(campaign, recent)| {
             let answered = Answered {
                 count: recent.processed,
                 took: recent.took,
             };
             self.gate.note_recent(campaign, &self.name, answered, TERM)
         });
-        let mut told = stream::iter(told).buffer_unordered(TELLING_MAX);
-        while let Some(told) = told.next().await {
-            if let Err(error) = told {
+        let mut writes = stream::iter(writes).buffer_unordered(WRITES_MAX);
+        while let Some(written) = writes.next().await {
+            if let Err(error) = written {
                 log(&error);
                 return;
             }
         }
     }
 
-    /// What was answered by all replicas, given what was by this one.
+    /// Adds the answers of the other replicas to those of this one.
     pub(super) async fn add_to(&self, own: Recent, campaign: CampaignId) -> (Recent, Scope) {
         if self.gate.is_away() {
             return (own, Scope::Replica);
@@ -104,7 +103,7 @@ impl Replicas {
     }
 }
 
-/// That Redis is away is said by who needs it.
+/// Those who need Redis log its outage.
 fn log(error: &GateError) {
     tracing::debug!(
         error = error as &dyn std::error::Error,

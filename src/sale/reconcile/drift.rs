@@ -1,4 +1,4 @@
-//! Checks the gate for drift from the store, and rebuilds it: a unit that the gate counts and nobody holds could
+//! Checks whether the gate has drifted from the store, and rebuilds it if so: a unit that only the gate counts could
 //! never be sold, and a lease without an expiry would never be swept.
 
 use std::sync::PoisonError;
@@ -143,35 +143,16 @@ fn compare(before: &GateState, store: &Campaign, after: &GateState) -> Compariso
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{CampaignId, Kind, State};
+    use crate::domain::State;
 
     fn campaign(committed_units: u64) -> Campaign {
         Campaign {
-            id: CampaignId(1),
-            name: String::new(),
-            description: String::new(),
-            kind: Kind::General,
-            state: State::Open,
-            total_stock: Some(10),
             committed_units,
-            per_user_limit: 2,
-            per_user_limit_max: 2,
-            max_quantity: 2,
-            price: None,
-            hold_seconds: 120,
-            opens_at: None,
-            closes_at: None,
-            reward: None,
-            cancellable: false,
-            allow_list: None,
-            returns: 0,
-            gate_epoch: 3,
-            version: 1,
-            created_at: chrono::DateTime::default(),
+            ..Campaign::example()
         }
     }
 
-    const SOUND: GateState = GateState {
+    const CONSISTENT: GateState = GateState {
         epoch: 3,
         units: 6,
         last_rank: 6,
@@ -196,7 +177,10 @@ mod tests {
 
     #[test]
     fn older_settings_are_outdated_and_newer_ones_are_drift() {
-        let gate = |settings| GateState { settings, ..SOUND };
+        let gate = |settings| GateState {
+            settings,
+            ..CONSISTENT
+        };
         let at = |before: GateState, after: GateState| compare(&before, &campaign(5), &after);
         let newer = gate(Settings {
             version: 2,
@@ -205,7 +189,7 @@ mod tests {
         });
         assert_eq!(at(newer, newer), Comparison::Drifted);
         // Changed after the store was read: it is read again.
-        assert_eq!(at(SOUND, newer), Comparison::Equal);
+        assert_eq!(at(CONSISTENT, newer), Comparison::Equal);
         let older = gate(Settings {
             epoch: 2,
             version: 9,
@@ -218,13 +202,13 @@ mod tests {
             ..SETTINGS
         });
         assert_eq!(at(same_version, same_version), Comparison::OutdatedSettings);
-        assert_eq!(at(same_version, SOUND), Comparison::Equal);
+        assert_eq!(at(same_version, CONSISTENT), Comparison::Equal);
     }
 
     #[test]
     fn leased_units_may_be_committed_or_not() {
         for committed in 4..=6 {
-            let comparison = compare(&SOUND, &campaign(committed), &SOUND);
+            let comparison = compare(&CONSISTENT, &campaign(committed), &CONSISTENT);
             assert_eq!(comparison, Comparison::Equal, "{committed}");
         }
     }
@@ -232,15 +216,21 @@ mod tests {
     #[test]
     fn units_without_a_holder_or_uncounted_units_are_drift() {
         for committed in [3, 7] {
-            let comparison = compare(&SOUND, &campaign(committed), &SOUND);
+            let comparison = compare(&CONSISTENT, &campaign(committed), &CONSISTENT);
             assert_eq!(comparison, Comparison::Drifted, "{committed}");
         }
     }
 
     #[test]
     fn units_committed_between_the_readings_are_no_drift() {
-        let after = GateState { units: 9, ..SOUND };
-        assert_eq!(compare(&SOUND, &campaign(8), &after), Comparison::Equal);
+        let after = GateState {
+            units: 9,
+            ..CONSISTENT
+        };
+        assert_eq!(
+            compare(&CONSISTENT, &campaign(8), &after),
+            Comparison::Equal
+        );
     }
 
     #[test]
@@ -250,16 +240,16 @@ mod tests {
             ..campaign(3)
         };
         assert_eq!(
-            compare(&SOUND, &given_back(1), &SOUND),
+            compare(&CONSISTENT, &given_back(1), &CONSISTENT),
             Comparison::LacksReturns(1)
         );
         let returned = GateState {
             returns: 1,
             units: 5,
-            ..SOUND
+            ..CONSISTENT
         };
         assert_eq!(
-            compare(&SOUND, &given_back(1), &returned),
+            compare(&CONSISTENT, &given_back(1), &returned),
             Comparison::Changing
         );
         assert_eq!(
@@ -276,10 +266,16 @@ mod tests {
     fn a_gate_that_lost_a_part_of_its_state_has_drifted() {
         let no_order = GateState {
             expiring: 0,
-            ..SOUND
+            ..CONSISTENT
         };
-        let no_users = GateState { users: 0, ..SOUND };
-        let old = GateState { epoch: 2, ..SOUND };
+        let no_users = GateState {
+            users: 0,
+            ..CONSISTENT
+        };
+        let old = GateState {
+            epoch: 2,
+            ..CONSISTENT
+        };
         for broken in [no_order, no_users, old] {
             let comparison = compare(&broken, &campaign(5), &broken);
             assert_eq!(comparison, Comparison::Drifted, "{broken:?}");
