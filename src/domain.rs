@@ -22,10 +22,9 @@ pub use campaign::{Campaign, Kind, Pricing, Reward, State};
 pub use change::{Obstacle, TakesBack, Wish};
 pub use daily::{ByStatus, DaySums};
 pub use day::{Day, DayError, Zone};
-pub use event::{BucketSet, EventType, Fresh, KeyChoice, OutboxEvent, Stream};
+pub use event::{EventType, Fresh, KeyChoice, LogPlace, OutboxEvent, Topic};
 pub use ids::{
-    AllowListId, CampaignId, CouponId, EVENTS_OF_A_TICK_MAX, EventId, ParticipationId, RunId,
-    UserId,
+    AllowListId, BUCKETS, CampaignId, CouponId, EventId, ParticipationId, RunId, UserId,
 };
 pub use key::key_hash;
 pub use participation::{Mark, Participation, Refusal, Return, Status, UserUnits};

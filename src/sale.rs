@@ -10,3 +10,4 @@ pub mod meter;
 pub mod participate;
 pub mod payment;
 pub mod reconcile;
+pub mod relay_hints;

@@ -106,11 +106,11 @@ def calls_per_second(told):
 
 
 def sql(bench, number):
-    """Rows a second by sessions and batch, once with the deletes of pending rows and once without."""
+    """Rows a second by sessions and batch, once with the positions that a relay writes and once without."""
     ways = sql_ways(bench.settings)
     return {
-        kind: {name: written(bench, f"{number}_{kind}", kind == "deleted", *way) for name, way in ways.items()}
-        for kind in ("kept", "deleted")
+        kind: {name: written(bench, f"{number}_{kind}", kind == "published", *way) for name, way in ways.items()}
+        for kind in ("pending", "published")
     }
 
 
@@ -130,7 +130,7 @@ def sql_beside(bench, name, way, share):
         beside.stop()
 
 
-def written(bench, number, deletes, sessions, batch):
+def written(bench, number, published, sessions, batch):
     """Rows a second that so many sessions commit, each so many at a time."""
     plan = bench.settings
     bench.in_time()
@@ -144,7 +144,7 @@ def written(bench, number, deletes, sessions, batch):
                 nth + 1,
                 plan.limit_rows // sessions,
                 batch,
-                deletes,
+                published,
                 bench.seed,
             )
             for nth in range(sessions)

@@ -30,10 +30,11 @@ INSERT INTO participation (id, campaign_id, user_id, quantity, `rank`, ordinal, 
   SELECT id, campaign_id, user_id, 1, place, 1, 'confirmed', 1, 1, at, at FROM made;
 """
 
+# One for each participation, so that a rank is the number in the stream, too.
 EVENTS = """
-INSERT INTO outbox_event (id, bucket, campaign_id, aggregatetype, aggregateid, type, message_key,
+INSERT INTO outbox_event (campaign_id, sequence, id, aggregatetype, aggregateid, type, message_key,
     key_sequence, `rank`, payload, created_at)
-  SELECT UNHEX(CONCAT(LEFT(HEX(id), 16), 'A001', HEX(RANDOM_BYTES(6)))), i MOD 64, campaign_id,
+  SELECT campaign_id, place, UNHEX(CONCAT(LEFT(HEX(id), 16), 'A001', HEX(RANDOM_BYTES(6)))),
     'participation', BIN_TO_UUID(id), 'firstcome.participation.confirmed', BIN_TO_UUID(id), 1, place,
     CONCAT('{{"participationId":"', BIN_TO_UUID(id), '","campaignId":', campaign_id, ',"userId":', user_id,
       ',"quantity":1,"rank":', place, ',"status":"confirmed","occurredAt":"2026-01-01T00:00:00.000000Z"}}'), at
@@ -44,8 +45,13 @@ COUNTS = """
 UPDATE campaign c JOIN (SELECT campaign_id, COUNT(*) AS made FROM participation GROUP BY campaign_id) p
     ON p.campaign_id = c.id
   SET c.participation_count = p.made, c.committed_units = p.made;
-ANALYZE TABLE participation, outbox_event, campaign;
+UPDATE campaign c JOIN (SELECT campaign_id, COUNT(*) AS made FROM outbox_event GROUP BY campaign_id) e
+    ON e.campaign_id = c.id
+  SET c.event_sequence = e.made;
+{published}ANALYZE TABLE participation, outbox_event, campaign;
 """
+
+PUBLISHED = "REPLACE INTO outbox_position SELECT id, event_sequence FROM campaign WHERE event_sequence > 0;\n"
 
 
 def campaigns(installation, count, first=1):
@@ -69,6 +75,6 @@ def participations(installation, count, *, campaign, of, user, start, seconds=DA
         installation.sql(PARTICIPATIONS.format(**values) + (EVENTS.format() if events else ""))
 
 
-def count(installation):
-    """Lets the campaigns know what they have sold."""
-    installation.sql(COUNTS)
+def count(installation, *, published=True):
+    """Lets the campaigns know what they have sold. Their events count as published, or are a backlog."""
+    installation.sql(COUNTS.format(published=PUBLISHED if published else ""))

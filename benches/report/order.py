@@ -25,8 +25,9 @@ class Order:
         sequence, subject = int(headers["ce_keysequence"]), headers["ce_subject"]
         # The changes of a participation are numbered: this is what is promised.
         self.by_participation += later(self.subjects, subject, sequence)
-        # Ids are made by time, so within a key they tell in which order events were made.
-        self.by_key += later(self.keys, key, event)
+        # Each campaign is a stream of its own: between two of them a key has no order. Ids are made by time, so
+        # within a key they tell in which order events were made.
+        self.by_key += later(self.keys, (headers.get("campaign", ""), key), event)
         # One arrival has one rank, so only the first event of each counts.
         if sequence == 1 and "ce_rank" in headers:
             rank, campaign = int(headers["ce_rank"]), headers.get("campaign", "")

@@ -215,10 +215,12 @@ def present(found, settings):
             ]
             for one in found
         ],
-        note="**Of a participation** is guaranteed. **Of a key** compares the ids of events, which "
-        "ascend. **By rank** counts first events that follow one of a later arrival of the same campaign: within "
-        "each partition, and as received by one consumer of all partitions. A backlog is read bucket by bucket, so "
-        "only its keys are in order. The last column is the result of `/api/admin/stats/order-analysis` for the live "
+        note="**Of a participation** is guaranteed. **Of a key** compares the ids of a campaign's events, which "
+        "ascend with the time. **By rank** counts first events that follow one of a later arrival of the same "
+        "campaign: within "
+        "each partition, and as received by one consumer of all partitions. A backlog is read stream by stream, "
+        "and many keys are in flight at once, so only its keys are in order. "
+        "The last column is the result of `/api/admin/stats/order-analysis` for the live "
         "campaigns, before Kafka. Every record contains the rank, so the order of arrival remains provable.",
     )
     yield from plots(found)

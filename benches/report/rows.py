@@ -4,17 +4,19 @@ import json
 import random
 import uuid
 
-BUCKETS = 64
 AT = "2026-01-01 00:00:00.000000"
 PARTICIPATION = (
-    "INSERT INTO participation (id, campaign_id, user_id, quantity, `rank`, ordinal, status, remaining, amount, "
+    "INSERT INTO participation (campaign_id, `rank`, id, user_id, quantity, ordinal, status, remaining, amount, "
     "version, expires_at, created_at, updated_at) VALUES "
 )
 EVENT = (
-    "INSERT INTO outbox_event (id, bucket, campaign_id, aggregatetype, aggregateid, type, message_key, "
+    "INSERT INTO outbox_event (campaign_id, sequence, id, aggregatetype, aggregateid, type, message_key, "
     "key_sequence, `rank`, traceparent, payload, created_at) VALUES "
 )
-PENDING = "INSERT INTO outbox_pending (bucket, event_id, campaign_id, hold_until, stream) VALUES "
+POSITION = (
+    "INSERT INTO outbox_position (campaign_id, published) VALUES ({campaign},{last}) AS moved ON DUPLICATE KEY UPDATE "
+    "published = GREATEST(outbox_position.published, moved.published)"
+)
 TOLD = "firstcome.participation.confirmed"
 
 
@@ -38,10 +40,10 @@ def payload(participation, campaign, user, rank):
 EVENT_BYTES = len(payload(str(uuid.UUID(int=0)), 1, 100_000_000, 10_000))
 
 
-def write(file, campaign, count, batch, deletes, seed):
+def write(file, campaign, count, batch, published, seed):
     """A file that one session commits: so many rows of one campaign, a batch in each transaction.
 
-    With `deletes` each batch's pending rows are deleted in a transaction of its own, as the relay does it.
+    With `published` the position of the stream is written after each batch, as the relay does it.
     """
     chance = random.Random(seed * 1_000 + campaign)
     with open(file, "w", encoding="ascii") as out:
@@ -51,8 +53,8 @@ def write(file, campaign, count, batch, deletes, seed):
             pairs = [(ordered_id(chance, rank), ordered_id(chance, rank)) for rank in ranks]
             for statement in transaction(campaign, ranks, pairs):
                 out.write(f"{statement};\n")
-            if deletes:
-                out.write(f"{deletion(pairs)};\n")
+            if published:
+                out.write(f"{POSITION.format(campaign=campaign, last=ranks[-1])};\n")
         out.write("SELECT NOW(6);\n")
     return file
 
@@ -69,38 +71,25 @@ def ordered_id(chance, nth):
     return uuid.UUID(int=value)
 
 
-def bucket(pair):
-    return pair[0].int % BUCKETS
-
-
 def transaction(campaign, ranks, pairs):
     """The statements of one commit, in the order of the service."""
     together = list(zip(ranks, pairs))
     count = len(together)
     yield "BEGIN"
     yield (
-        f"UPDATE `campaign` SET `committed_units` = `committed_units` + {count}, "
-        f"`participation_count` = `participation_count` + {count} WHERE `campaign`.`id` = {campaign} AND "
-        f"`campaign`.`gate_epoch` = 0 AND (`campaign`.`total_stock` IS NULL OR "
-        f"`total_stock` >= `committed_units` + {count})"
+        f"UPDATE campaign SET committed_units = committed_units + {count}, "
+        f"participation_count = participation_count + {count}, "
+        f"event_sequence = LAST_INSERT_ID(event_sequence + {count}) WHERE id = {campaign} AND gate_epoch = 0 AND "
+        f"per_user_limit = 1 AND per_user_limit_max = 1 AND "
+        f"(total_stock IS NULL OR total_stock >= committed_units + {count})"
     )
     yield PARTICIPATION + ",".join(
-        f"(0x{pair[0].hex},{campaign},{rank},1,{rank},1,'confirmed',NULL,NULL,1,NULL,'{AT}','{AT}')"
+        f"({campaign},{rank},0x{pair[0].hex},{rank},1,1,'confirmed',NULL,NULL,1,NULL,'{AT}','{AT}')"
         for rank, pair in together
     )
     yield EVENT + ",".join(
-        f"(0x{pair[1].hex},{bucket(pair)},{campaign},'participation','{pair[0]}','{TOLD}','{pair[0]}',1,{rank},NULL,"
+        f"({campaign},{rank},0x{pair[1].hex},'participation','{pair[0]}','{TOLD}','{pair[0]}',1,{rank},NULL,"
         f"'{payload(str(pair[0]), campaign, rank, rank)}','{AT}')"
         for rank, pair in together
     )
-    yield PENDING + ",".join(
-        f"({bucket(pair)},0x{pair[1].hex},{campaign},NULL,'participation')" for _, pair in together
-    )
     yield "COMMIT"
-
-
-def deletion(pairs):
-    """What the relay deletes when all of it is acknowledged."""
-    keys = ",".join(f"({bucket(pair)},0x{pair[1].hex})" for pair in pairs)
-    table = "/*+ INDEX(outbox_pending PRIMARY) */ FROM outbox_pending"
-    return f"DELETE {table} WHERE (bucket, event_id) IN ({keys})"

@@ -13,6 +13,11 @@ TOKEN = "report-admin-token"
 START_SECONDS_MAX = 60
 ASK_SECONDS_MAX = 700
 SETTLE_SECONDS_MAX = 120
+PENDING = """
+SELECT (SELECT COALESCE(SUM(c.event_sequence - COALESCE(o.published, 0)), 0)
+    FROM campaign c LEFT JOIN outbox_position o ON o.campaign_id = c.id)
+  + (SELECT COUNT(*) FROM outbox_parked WHERE state IN ('retry', 'blocked', 'held'))
+"""
 
 
 class Installation(contextlib.ExitStack):
@@ -63,7 +68,8 @@ class Installation(contextlib.ExitStack):
         return self.parts.number(statement, self.name)
 
     def pending(self):
-        return self.number("SELECT COUNT(*) FROM outbox_pending")
+        """Events behind the positions of their streams, and parked ones that are still to be published."""
+        return self.number(PENDING)
 
     def wait_until_published(self, seconds_max=SETTLE_SECONDS_MAX):
         deadline = time.monotonic() + seconds_max

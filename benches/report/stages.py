@@ -25,10 +25,9 @@ STAGES = {
 }
 # Statements of the writer's transaction, by how they begin.
 STATEMENTS = {
-    "the campaign's row": "UPDATE `campaign` SET `committed_units`",
+    "the campaign's row": "UPDATE campaign SET committed_units",
     "participations": "INSERT INTO participation ",
     "events": "INSERT INTO outbox_event ",
-    "pending rows": "INSERT INTO outbox_pending ",
 }
 HISTORY = "performance_schema.events_statements_history_long"
 # Off by default: it keeps the last 10,000 statements of all connections.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{edge, monitors, parts, rewards};
 use crate::config::Config;
-use crate::domain::{Consumer, Stream};
+use crate::domain::{Consumer, Topic};
 use crate::http::{self, Probes};
 use crate::operate::health::{Health, Need};
 use crate::parts::broker::Publisher;
@@ -42,7 +42,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         &telemetry,
     );
     let address = listener.local_addr()?;
-    let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
+    let topic = Topic::Participation.name(&config.kafka.topic_prefix);
     let publisher: Arc<dyn Publisher> = Arc::clone(&broker.publisher);
     let probes = Probes {
         // To read there and to write here is all it does.

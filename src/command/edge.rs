@@ -57,9 +57,9 @@ fn security(config: &Config, spawner: &Spawner, telemetry: &Telemetry) -> Securi
     events
 }
 
-/// Serves the API on `listener`, and what is for those who run the service on `management`, if that is there.
-/// Both have threads of their own. Not those that work for participations: a flood of requests that are all
-/// refused then stands in its own way, and the system sees to it that those who were let in get their share.
+/// Serves the API on `listener`, and the endpoints for operators on `management`, if that is configured. Both have
+/// threads of their own, apart from those of participations: a flood of rejected requests then competes only with
+/// itself, and the scheduler gives admitted requests their share.
 pub(super) fn serve(
     config: &Config,
     spawner: &Spawner,

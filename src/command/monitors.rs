@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::parts;
 use crate::config::{Config, Mode};
-use crate::domain::Stream;
+use crate::domain::Topic;
 use crate::events::relay::RelayHandle;
 use crate::operate::clock_skew::Skew;
 use crate::operate::health::{Health, Need};
@@ -26,7 +26,7 @@ pub(super) fn health(
     gate: &Arc<dyn Gate>,
     publisher: &Arc<dyn Publisher>,
 ) -> Health {
-    let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
+    let topic = Topic::Participation.name(&config.kafka.topic_prefix);
     Health::new(
         store.clone(),
         Some((Arc::clone(gate), gate_need(config))),

@@ -2,23 +2,21 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
 use super::parts;
 use crate::config::Config;
-use crate::domain::Fresh;
-use crate::events::relay::{self, ForeignBuckets, Relay, RelayHandle};
+use crate::events::relay::{self, ForeignStreams, Relay, RelayHandle};
 use crate::events::wake;
 use crate::parts::broker::Publisher;
 use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::Spawner;
 use crate::runtime::telemetry::Telemetry;
+use crate::sale::relay_hints::RelayHints;
 
 /// The publication of this process's commits.
 pub(super) struct OutboxRelay {
-    /// Takes the commits of the writer; none: polls find them.
-    pub(super) hints: Option<mpsc::Sender<Fresh>>,
+    /// Takes the events of commits.
+    pub(super) hints: RelayHints,
     /// The relay of this process; none: another process publishes.
     pub(super) relay: Option<RelayHandle>,
 }
@@ -39,20 +37,23 @@ pub(super) fn start(
                 spawner,
                 nodes,
                 &config.redis.prefix,
-                relay.foreign_buckets(),
+                relay.foreign_streams(),
             );
         }
         return Ok(OutboxRelay {
-            hints: Some(relay.hints()),
+            hints: RelayHints::new(Some(relay.hints())),
             relay: Some(relay),
         });
     }
     let hints = parts::redis_nodes(config)?.map(|nodes| {
-        let foreign = ForeignBuckets::default();
+        let foreign = ForeignStreams::default();
         wake::notify(spawner, nodes, &config.redis.prefix, foreign.clone());
         wake::collect(spawner, foreign)
     });
-    Ok(OutboxRelay { hints, relay: None })
+    Ok(OutboxRelay {
+        hints: RelayHints::new(hints),
+        relay: None,
+    })
 }
 
 /// Starts a relay that other replicas can notify.

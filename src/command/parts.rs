@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::data_folder;
 use crate::config::Config;
-use crate::domain::Stream;
+use crate::domain::Topic;
 use crate::http::listen;
 use crate::parts::broker::kafka::Kafka;
 use crate::parts::broker::{PublishError, Publisher};
@@ -189,7 +189,7 @@ pub(super) async fn kafka(config: &Config) -> anyhow::Result<Arc<Kafka>> {
 
 /// The topics of this installation.
 pub(super) fn topics(config: &Config) -> Vec<String> {
-    Stream::topics(&config.kafka.topic_prefix)
+    Topic::names(&config.kafka.topic_prefix)
 }
 
 /// The admin token: the configured one or, when all three parts are embedded, one that is made once and kept.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{edge, monitors, outbox, parts};
 use crate::config::Config;
-use crate::domain::Stream;
+use crate::domain::Topic;
 use crate::http::{self, Probes};
 use crate::operate::health::{Health, Need};
 use crate::runtime::supervisor::{Stage, Supervisor, process_signals};
@@ -30,7 +30,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let publisher = &broker.publisher;
     outbox::start_relay(&config, &clock, &store, publisher, &spawner, &telemetry)?;
     let address = listener.local_addr()?;
-    let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
+    let topic = Topic::Participation.name(&config.kafka.topic_prefix);
     let probes = Probes {
         // To publish is all it does: without the broker it does nothing.
         health: Health::new(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 use super::outbox::OutboxRelay;
 use super::{
@@ -15,7 +15,6 @@ use super::{
 use crate::access::accounts::Accounts;
 use crate::access::limits::Limits;
 use crate::config::Config;
-use crate::domain::Fresh;
 use crate::http::{self, App};
 use crate::operate::audit_retention::Keeper;
 use crate::operate::export::Exporter;
@@ -37,6 +36,7 @@ use crate::sale::group_commit::Writer;
 use crate::sale::meter::Meter;
 use crate::sale::participate::{Dependencies, Lookups, Participate, SyncPath};
 use crate::sale::reconcile::Reconciler;
+use crate::sale::relay_hints::RelayHints;
 
 /// Serves until it is stopped.
 pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
@@ -251,7 +251,7 @@ fn changes_of(
     (store, rewards): (&Store, Option<&Rewards>),
     gate: &Arc<dyn Gate>,
     catalogue: &Catalogue,
-    wake: Option<mpsc::Sender<Fresh>>,
+    hints: RelayHints,
     spawner: &Spawner,
 ) -> Changes {
     let writer = config.writer();
@@ -259,7 +259,7 @@ fn changes_of(
         store: store.clone(),
         gate: Arc::clone(gate),
         catalogue: catalogue.clone(),
-        wake,
+        hints,
         spawner: spawner.on(Handle::current()),
         key_choice: config.kafka.key,
         contention: writer.contention,
@@ -322,7 +322,7 @@ fn group_commit(
     config: &Config,
     store: &Store,
     gate: &Arc<dyn Gate>,
-    hints: Option<mpsc::Sender<Fresh>>,
+    hints: RelayHints,
     spawner: &Spawner,
     telemetry: &Telemetry,
 ) -> (AdmissionBatcher, Writer) {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::config::Config;
-use crate::domain::{CampaignId, Stream};
+use crate::domain::{CampaignId, Topic};
 use crate::events::relay::KeyPolicy;
 use crate::events::topic_check::{self, TopicVerdict};
 use crate::operate::verify::{self, Depth, EventOrder, Finding, Grants, Keys, Scope, Verification};
@@ -113,7 +113,7 @@ pub async fn run(config: &Config, options: &Options) -> anyhow::Result<ExitCode>
     let mut report = Report::default();
     if options.topic {
         let kafka = super::parts::kafka(config).await?;
-        let name = Stream::Participation.topic(&config.kafka.topic_prefix);
+        let name = Topic::Participation.name(&config.kafka.topic_prefix);
         let within = Duration::from_secs(options.topic_seconds_max);
         let (findings, verdict) =
             topic::verify((&verification, &store), scope, &kafka, &name, within).await?;
@@ -211,7 +211,7 @@ impl Report {
 
 /// The keys of events, and the number of partitions that they are distributed over.
 async fn keys(config: &Config) -> anyhow::Result<Keys> {
-    let topic = Stream::Participation.topic(&config.kafka.topic_prefix);
+    let topic = Topic::Participation.name(&config.kafka.topic_prefix);
     let partitions = match config.kafka.brokers {
         Some(_) => {
             let kafka = super::parts::kafka(config).await?;

@@ -3,51 +3,35 @@
 use std::sync::Arc;
 
 use chrono::SecondsFormat;
-use sha2::{Digest, Sha256};
 
 use super::words::words;
 use super::{CampaignId, EventId, Instant, Participation, Status};
 
-/// Shares of the outbox; each is owned by one relay at a time.
-pub const BUCKETS: u16 = 64;
-
-/// Some of the buckets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BucketSet(pub u64);
-
-impl BucketSet {
-    /// These buckets; those that do not exist are left out.
-    #[must_use]
-    pub fn of(buckets: impl IntoIterator<Item = u16>) -> Self {
-        let bits = buckets.into_iter().filter(|bucket| *bucket < BUCKETS);
-        Self(bits.fold(0, |set, bucket| set | 1 << bucket))
-    }
-
-    /// Whether the two have a bucket in common.
-    #[must_use]
-    pub const fn meets(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-}
-
-/// Events just committed together, on their way to whoever publishes them.
+/// Events just committed together: a range of one campaign's stream, on its way to the relay.
 #[derive(Clone, Debug)]
 pub struct Fresh {
-    /// The events.
+    /// The campaign whose stream it is.
+    pub campaign: CampaignId,
+    /// The events, in order of sequence without a gap.
     pub events: Vec<OutboxEvent>,
+    /// Whether their writer publishes them itself, so that the relay passes them.
+    pub is_held: bool,
     /// When their commit was known.
     pub committed_at: std::time::Instant,
 }
 
+/// Where an event is in the outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LogPlace {
+    /// The stream.
+    pub campaign: CampaignId,
+    /// The number in the stream.
+    pub sequence: u64,
+}
+
 words! {
     /// The topic of an event.
-    pub enum Stream {
+    pub enum Topic {
         /// `PREFIX.participation.v1`
         Participation = "participation",
         /// `PREFIX.campaign.v1`
@@ -55,25 +39,25 @@ words! {
     }
 }
 
-impl Stream {
-    /// The topic of this stream for an installation.
+impl Topic {
+    /// Its name in an installation.
     #[must_use]
-    pub fn topic(self, prefix: &str) -> String {
+    pub fn name(self, prefix: &str) -> String {
         [prefix, ".", self.as_str(), ".v1"].concat()
     }
 
-    /// Where records of this stream go that cannot be delivered.
+    /// The topic of its records that cannot be delivered.
     #[must_use]
-    pub fn dead_letter_topic(self, prefix: &str) -> String {
-        format!("{}.dlq", self.topic(prefix))
+    pub fn dead_letter_name(self, prefix: &str) -> String {
+        format!("{}.dlq", self.name(prefix))
     }
 
     /// All topics of an installation.
     #[must_use]
-    pub fn topics(prefix: &str) -> Vec<String> {
-        let streams = Self::ALL.into_iter();
-        streams
-            .flat_map(|stream| [stream.topic(prefix), stream.dead_letter_topic(prefix)])
+    pub fn names(prefix: &str) -> Vec<String> {
+        let topics = Self::ALL.into_iter();
+        topics
+            .flat_map(|topic| [topic.name(prefix), topic.dead_letter_name(prefix)])
             .collect()
     }
 }
@@ -126,12 +110,12 @@ impl KeyChoice {
 pub struct OutboxEvent {
     /// Becomes `ce_id`.
     pub id: EventId,
-    /// Share of the outbox, from the key.
-    pub bucket: u16,
-    /// Its topic.
-    pub stream: Stream,
-    /// The campaign it belongs to.
+    /// The campaign whose stream it belongs to.
     pub campaign_id: CampaignId,
+    /// Its number in that stream, from 1 without a gap, in the order of commits; 0 until it is committed.
+    pub sequence: u64,
+    /// Its topic.
+    pub topic: Topic,
     /// Id of the participation or campaign it is about; becomes `ce_subject`.
     pub aggregate_id: String,
     /// Becomes `ce_type`.
@@ -162,9 +146,9 @@ impl OutboxEvent {
         let key = choice.key(participation);
         Self {
             id: EventId::made_at(at),
-            bucket: bucket_of(&key),
-            stream: Stream::Participation,
             campaign_id: participation.campaign_id,
+            sequence: 0,
+            topic: Topic::Participation,
             aggregate_id: participation.id.to_string(),
             event_type: EventType(participation.status).as_str().to_owned(),
             key: key.into(),
@@ -180,6 +164,15 @@ impl OutboxEvent {
     #[must_use]
     pub fn shares_its_key(&self) -> bool {
         *self.key != *self.aggregate_id
+    }
+
+    /// Where it is in the outbox.
+    #[must_use]
+    pub const fn place(&self) -> LogPlace {
+        LogPlace {
+            campaign: self.campaign_id,
+            sequence: self.sequence,
+        }
     }
 }
 
@@ -198,16 +191,6 @@ fn payload(participation: &Participation, at: Instant) -> String {
     format!(
         r#"{{"campaignId":{campaign_id},"occurredAt":"{at}","participationId":"{id}","quantity":{quantity},"rank":{rank},"status":"{status}","userId":{user_id}}}"#
     )
-}
-
-/// The share of the outbox a key belongs to: the same on every machine and in every release.
-#[must_use]
-pub fn bucket_of(key: &str) -> u16 {
-    let digest = Sha256::digest(key.as_bytes());
-    let [high, low, ..] = *digest.as_slice() else {
-        return 0;
-    };
-    u16::from_be_bytes([high, low]) % BUCKETS
 }
 
 #[cfg(test)]

@@ -98,36 +98,14 @@ fn made_at(at: Instant) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
 }
 
-/// Events that one tick of a campaign's event clock can keep apart.
-pub const EVENTS_OF_A_TICK_MAX: u32 = 1 << 12;
+/// Parts that the streams of campaigns are divided into; each is owned by one relay at a time.
+pub const BUCKETS: u16 = 64;
 
-impl EventId {
-    /// This identifier if it is ordered after `earlier`; otherwise a new one that is.
+impl CampaignId {
+    /// The part of the streams that this campaign's belongs to.
     #[must_use]
-    pub fn or_after(self, earlier: Self) -> Self {
-        if self > earlier {
-            return self;
-        }
-        let (seconds, nanos) = earlier
-            .0
-            .get_timestamp()
-            .map_or((0, 0), |stamp| stamp.to_unix());
-        Self::at_tick(seconds * 1_000 + u64::from(nanos / 1_000_000) + 1, 0)
-    }
-
-    /// A new identifier for the `nth` event of one tick of a campaign's event clock: ordered by tick,
-    /// then by `nth`.
-    #[must_use]
-    pub fn at_tick(tick_ms: u64, nth: u32) -> Self {
-        // The twelve bits after the time are the order; the rest is random.
-        let mut tail = [0; 10];
-        for (byte, random) in tail.iter_mut().zip(Uuid::new_v4().into_bytes()) {
-            *byte = random;
-        }
-        let [_, _, high, low] = nth.min(EVENTS_OF_A_TICK_MAX - 1).to_be_bytes();
-        let [first, second, ..] = &mut tail;
-        (*first, *second) = (high, low);
-        Self(uuid::Builder::from_unix_timestamp_millis(tick_ms, &tail).into_uuid())
+    pub fn bucket(self) -> u16 {
+        u16::try_from(self.0.rem_euclid(i64::from(BUCKETS))).unwrap_or_default()
     }
 }
 
@@ -136,28 +114,6 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-
-    #[test]
-    fn ids_of_a_tick_are_in_order_and_later_ticks_come_later() {
-        let mut ids = Vec::new();
-        for tick in [1_700_000_000_000, 1_700_000_000_001] {
-            for nth in [0, 1, 63, 255, 256, EVENTS_OF_A_TICK_MAX - 1] {
-                ids.push(EventId::at_tick(tick, nth));
-            }
-        }
-        assert!(ids.is_sorted());
-        assert!(ids.iter().all(|id| id.0.get_version_num() == 7));
-        let again = EventId::at_tick(1_700_000_000_000, 0);
-        assert_ne!(again, ids[0], "two of the same place still differ");
-    }
-
-    #[test]
-    fn an_id_follows_an_earlier_one_made_by_a_fast_clock() {
-        let ahead = EventId::at_tick(9_999_999_999_999, 7);
-        assert!(EventId::generate().or_after(ahead) > ahead);
-        let (new, behind) = (EventId::generate(), EventId::at_tick(1, 0));
-        assert_eq!(new.or_after(behind), new);
-    }
 
     #[test]
     fn ids_contain_their_time_and_are_ordered_within_it() {

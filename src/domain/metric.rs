@@ -165,16 +165,16 @@ metrics! {
     }
     "The relay" {
         RELAY_PENDING: Gauge "firstcome_relay_pending" [] "always"
-            "Rows that wait to be published"
+            "Events that wait to be published: after the position of their stream and not parked, or held by their request"
             "Should return to almost zero after a peak";
         RELAY_OLDEST_AGE_SECONDS: Gauge "firstcome_relay_oldest_age_seconds" [] "always"
-            "Age of the oldest pending row"
+            "Age of the oldest event after a position; parked ones do not count"
             "The most important metric of the relay: [FirstcomeOutboxOld](runbooks/FirstcomeOutboxOld.md)";
         RELAY_PARKED: Gauge "firstcome_relay_parked" ["state"] "always"
-            "Rows outside the hot path: `retry`, `blocked`, `dead`, and `discarded`, which are kept as a record"
+            "Parked events: `retry`, also those of partitions that accept no records; `blocked`; `dead`; and `discarded`, which are stored as a record"
             "`dead`: [FirstcomeDeadLetters](runbooks/FirstcomeDeadLetters.md); `blocked`: [FirstcomeKeysBlocked](runbooks/FirstcomeKeysBlocked.md)";
         RELAY_BLOCKED_KEYS: Gauge "firstcome_relay_blocked_keys" [] "always"
-            "Keys of this relay's buckets that wait behind a parked row"
+            "Keys of this relay's streams with events that wait behind a parked or held one"
             "As above";
         RELAY_PUBLISH: Counter "firstcome_relay_publish_total" ["result", "class"] "always"
             "Attempts to publish: `ok` with class `none`, or `failed` by class: `away`, `queue_full`, `destination`, `partition_away`, `record`, `possibly_delivered`, `fatal`, `unreadable`"
@@ -183,25 +183,25 @@ metrics! {
             "1 while publishing to the broker, a topic or a partition is paused"
             "[FirstcomeBrokerAway](runbooks/FirstcomeBrokerAway.md)";
         RELAY_PARTITIONS_AWAY: Gauge "firstcome_relay_partitions_away" [] "always"
-            "Partitions that accept no records: their rows wait, rows of other partitions do not"
+            "Partitions that accept no records: their events are parked, events of other partitions are published"
             "Above 0: [FirstcomeBrokerAway](runbooks/FirstcomeBrokerAway.md)";
         RELAY_COMMIT_TO_ACK_SECONDS: Histogram "firstcome_relay_commit_to_ack_seconds" [] "always"
-            "From the commit of a row to its acknowledgement"
+            "From the commit of an event to its acknowledgement"
             "Normally milliseconds";
         RELAY_WAKE_SECONDS: Histogram "firstcome_relay_wake_seconds" [] "always"
-            "From the commit of a row to its sending, for rows that came directly from the writer"
-            "More than a few milliseconds: too few cores, or more rows than the producers can send";
+            "From the commit of an event to its sending, for events that came directly from the writer"
+            "More than a few milliseconds: too few cores, or more events than the producers can send";
         RELAY_PUBLISH_SECONDS: Histogram "firstcome_relay_publish_seconds" [] "always"
-            "From the sending of a row to its acknowledgement, for rows that came directly from the writer, with the wait for earlier rows of its partition ([0011](decisions/0011-turns-at-the-producer.md))"
+            "From the sending of an event to its acknowledgement, for events that came directly from the writer, with the wait for earlier events of its partition ([0011](decisions/0011-turns-at-the-producer.md))"
             "The brokers";
         RELAY_WAKE_HITS: Counter "firstcome_relay_wake_hits_total" [] "always"
-            "Rows that came directly from the writer of this process"
+            "Events that came directly from the writer of this process"
             "Compare it with the rate of `ok`: the difference came from polls";
         RELAY_POLLS: Counter "firstcome_relay_polls_total" [] "always"
-            "Polls for pending rows"
+            "Polls for events that were not handed over"
             "About one per second without traffic";
         RELAY_WOKEN: Counter "firstcome_relay_woken_total" [] "always"
-            "Notifications of pending rows from other replicas"
+            "Notifications of new events from other replicas"
             "If it does not grow, notifications over Redis do not arrive, and publishing waits for polls";
         RELAY_LEASE_EPOCH_CHANGES: Counter "firstcome_relay_lease_epoch_changes_total" [] "always"
             "Buckets that this relay took over"

@@ -12,7 +12,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::document;
-    use crate::domain::{EventType, Status, Stream};
+    use crate::domain::{EventType, Status, Topic};
 
     fn parsed() -> Value {
         serde_json::from_str(document()).unwrap()
@@ -29,17 +29,14 @@ mod tests {
     fn the_document_names_the_topics_of_the_streams() {
         let channels = &parsed()["channels"];
         for (name, stream) in [
-            ("participation", Stream::Participation),
-            ("campaign", Stream::Campaign),
+            ("participation", Topic::Participation),
+            ("campaign", Topic::Campaign),
         ] {
-            assert_eq!(channels[name]["address"], stream.topic("{prefix}"));
+            assert_eq!(channels[name]["address"], stream.name("{prefix}"));
             let dead_letters = &channels[format!("{name}DeadLetters")];
-            assert_eq!(
-                dead_letters["address"],
-                stream.dead_letter_topic("{prefix}")
-            );
+            assert_eq!(dead_letters["address"], stream.dead_letter_name("{prefix}"));
         }
-        assert_eq!(channels.as_object().unwrap().len(), 2 * Stream::ALL.len());
+        assert_eq!(channels.as_object().unwrap().len(), 2 * Topic::ALL.len());
     }
 
     #[test]

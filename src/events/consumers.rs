@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 pub use self::metrics::Metrics;
 pub use self::settings::{ConsumerSettings, Enabled};
 use self::worker::Worker;
-use crate::domain::{Consumer, Stream};
+use crate::domain::{Consumer, Topic};
 use crate::parts::broker::kafka::{GroupConfig, Hooks, Kafka, KafkaConfig};
 use crate::parts::store::{Rewards, Store};
 use crate::runtime::retry;
@@ -101,7 +101,7 @@ const fn task_name(consumer: Consumer) -> &'static str {
 fn group(consumer: Consumer, config: &Config) -> GroupConfig {
     GroupConfig {
         group: group_name(consumer, &config.topic_prefix),
-        topic: Stream::Participation.topic(&config.topic_prefix),
+        topic: Topic::Participation.name(&config.topic_prefix),
         session_timeout: config.session_timeout,
         queue_records_max: config.batch_records_max * QUEUE_BATCHES,
     }
@@ -112,8 +112,8 @@ fn hooks(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &Config) 
         consumer,
         parts: parts.clone(),
         config: config.clone(),
-        topic: Stream::Participation.topic(&config.topic_prefix),
-        dead_letter_topic: Stream::Participation.dead_letter_topic(&config.topic_prefix),
+        topic: Topic::Participation.name(&config.topic_prefix),
+        dead_letter_topic: Topic::Participation.dead_letter_name(&config.topic_prefix),
         permits: Semaphore::new(config.parallel_max.max(1)),
         counts: parts.metrics.of(consumer),
     });

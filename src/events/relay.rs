@@ -1,48 +1,51 @@
-//! Publishes what was committed: every outbox row reaches Kafka at least once, the rows of one key in their
-//! order. A row leaves the outbox only acknowledged or parked.
+//! Publishes what was committed: every outbox event reaches Kafka at least once, the events of one key in their
+//! order. Each campaign's events are a stream with a position; the position moves over events that are acknowledged
+//! or parked, and over no others.
 //!
 //! ```text
-//!  writer ──hints──▶ dispatcher ──▶ workers ──acknowledged──▶ settler ──▶ row deleted
-//!                      ▲  ▲            └────failed──────────▶ parker ──▶ row parked ──▶ copier
-//!            poll ─────┘  └───────────── due again ◀────────────┘
+//!  group commit ──hints──▶ dispatcher ──▶ workers ──acknowledged──▶ window ──▶ positions written
+//!                             ▲              └──failed──▶ parker ──▶ row parked ──▶ copier
+//!            poll of streams ─┘              ▲              │
+//!                                            └── due again ─┘
 //! ```
 //!
-//! - `owner` renews the leases: which buckets this relay owns, and until when it may send.
-//! - `dispatcher` knows every row in flight, so that none is sent twice; it reads its own buckets, plainly and by
-//!   state: no `SKIP LOCKED` (it breaks per-key order and collapses under REPEATABLE READ), no `id > last` (order
-//!   of ids is not order of commits).
+//! - `owner` renews the leases: which buckets of streams this relay owns, and until when it may send.
+//! - `dispatcher` gives the events of its streams to the workers in order of sequence, each once.
+//! - `window` knows which events in flight are done, and where the position is; `positions` writes it.
 //! - `worker` sends: one record of a key at a time, many keys at once.
-//! - `settler` deletes acknowledged rows in batches; `parker` records failures.
-//! - `breakers` hold records back while the broker, a topic or a partition fails; `targets` excludes their rows from
-//!   reading.
+//! - `parker` records what could not be published, and tries it again.
+//! - `parts/broker/kafka/classify.rs` decides the class of a failure, and `worker/run.rs` what follows from it.
+//! - `breakers` hold records back while the broker, a topic or a partition fails.
 //! - `purger` deletes events published long ago; `history` samples the cost of old snapshots.
 //!
-//! It must not write outbox rows, know gates, or decide what a participation means.
+//! It must not write events, know gates, or decide what a participation means.
 
 mod breaker;
 mod breakers;
 mod config;
 mod copier;
 mod dispatcher;
-mod foreign_buckets;
+mod foreign_streams;
 mod handle;
 mod history;
-mod in_flight;
 mod keys;
 mod metrics;
 mod owner;
 mod pace;
 mod parker;
+mod positions;
 mod purger;
-mod reading;
 mod record;
+mod report;
 mod settings;
-mod settler;
+mod stream;
 mod targets;
+mod window;
 mod worker;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex as Lock, PoisonError};
 
 use foldhash::fast::RandomState;
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
@@ -50,25 +53,25 @@ use tokio::time::Instant;
 
 pub use breaker::BreakerState;
 pub use config::Config;
-pub use foreign_buckets::ForeignBuckets;
+pub use foreign_streams::ForeignStreams;
 pub use handle::RelayHandle;
 pub use metrics::{Metrics, ParkedIn, Published, RetentionMetrics};
 pub use purger::Retention;
 pub use settings::RelaySettings;
 
 use crate::domain::words::words;
-use crate::domain::{EventId, OutboxEvent};
+use crate::domain::{CampaignId, LogPlace, OutboxEvent};
 use crate::parts::broker::Publisher;
-use crate::parts::store::Store;
+use crate::parts::store::{Store, StreamKey};
 use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::{Policy, Spawner, Stage};
 
-/// Maps of rows in flight and their keys, read often: a fast hash is enough for ids.
+/// Maps of streams, keys and places, read often: a fast hash is enough for ids.
 type Map<K, V> = HashMap<K, V, RandomState>;
 type Set<K> = HashSet<K, RandomState>;
 
 words! {
-    /// What becomes of later rows of a key whose row is to be tried again.
+    /// What becomes of later events of a key whose event is to be tried again.
     #[derive(Default)]
     pub enum KeyPolicy {
         /// They wait: order is kept.
@@ -90,10 +93,17 @@ struct RelayContext {
     breakers: breakers::Breakers,
     topics: targets::Topics,
     blocked_keys: keys::BlockedKeys,
-    recalled_keys: keys::RecalledKeys,
+    in_flight: window::InFlight,
+    positions: positions::Positions,
     /// One for each record at the producer; all of them for a record that is sent alone.
     permits: Arc<Semaphore>,
-    foreign_buckets: ForeignBuckets,
+    foreign_streams: ForeignStreams,
+    /// Streams to which another replica has appended events.
+    touched: Lock<BTreeSet<CampaignId>>,
+    /// Whether rows of held events may be acknowledged by now.
+    held_seen: AtomicBool,
+    /// Cancelled when the parker has written everything.
+    parker_ended: tokio_util::sync::CancellationToken,
     /// Makes the dispatcher poll at once.
     wake: Notify,
     /// Makes the parker read parked rows and orphans at once.
@@ -102,6 +112,12 @@ struct RelayContext {
     breaker_closed: Notify,
     /// Makes the copier run at once.
     dead_letter_added: Notify,
+}
+
+impl RelayContext {
+    fn touched(&self) -> std::sync::MutexGuard<'_, BTreeSet<CampaignId>> {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 type Context = Arc<RelayContext>;
@@ -115,43 +131,54 @@ impl std::fmt::Debug for RelayContext {
     }
 }
 
-/// The table of a row in flight, where its result is recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where an event in flight comes from, and where its result is recorded.
+#[derive(Debug)]
 enum Origin {
-    Pending,
-    Parked { attempts: u32 },
+    /// Its stream.
+    Log(window::Claim),
+    /// A parked row.
+    Parked {
+        claim: report::ParkedClaim,
+        attempts: u32,
+    },
 }
 
-/// Whether a row was just committed, or belongs to a backlog.
+/// Whether an event was just committed, or belongs to a backlog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Urgency {
     Fresh,
     Backlog,
 }
 
-/// A row in flight.
-#[derive(Clone, Debug)]
+/// An event in flight.
+#[derive(Debug)]
 struct Item {
     event: OutboxEvent,
     origin: Origin,
-    /// Tenure of its bucket when it was read.
-    epoch: u64,
     /// Its batch was refused: it is sent alone, to find the refused record.
     alone: bool,
     urgency: Urgency,
-    /// When it was committed, if the writer handed it over.
+    /// When it was committed, if it was handed over.
     committed_at: Option<Instant>,
 }
 
-/// A message to the dispatcher about rows in flight.
-#[derive(Debug)]
-enum Signal {
-    /// Published and settled.
-    Settled(Vec<EventId>),
-    /// Parked, or returned unpublished: no longer in flight.
-    Back(Vec<EventId>),
-    /// Parked rows that are due.
-    Due(Vec<Item>),
+impl Item {
+    fn key(&self) -> StreamKey {
+        (self.event.campaign_id, Arc::clone(&self.event.key))
+    }
+
+    fn place(&self) -> LogPlace {
+        self.event.place()
+    }
+
+    /// Whether its stream lost track of an event, and is read again.
+    fn is_lost(&self) -> bool {
+        matches!(&self.origin, Origin::Log(claim) if claim.is_lost())
+    }
+
+    fn is_parked(&self) -> bool {
+        matches!(self.origin, Origin::Parked { .. })
+    }
 }
 
 /// The relay; see the module.
@@ -171,8 +198,6 @@ impl Relay {
     ) -> RelayHandle {
         let bound = |rows: u32| usize::try_from(rows).unwrap_or(usize::MAX).max(1);
         let (hints, hinted) = mpsc::channel(bound(config.hints_max));
-        let (signals, signalled) = mpsc::channel(1_024);
-        let (settle, acknowledged) = mpsc::channel(bound(config.in_flight_max));
         let (park, reports) = mpsc::channel(bound(config.in_flight_max));
         let context = Arc::new(RelayContext {
             breakers: breakers::Breakers::new(
@@ -182,10 +207,14 @@ impl Relay {
             ),
             topics: targets::Topics::new(&config.topic_prefix),
             permits: Arc::new(Semaphore::new(bound(config.in_flight_max))),
+            in_flight: window::InFlight::new(bound(config.in_flight_max)),
             ownership: owner::Ownership::default(),
             blocked_keys: keys::BlockedKeys::default(),
-            recalled_keys: keys::RecalledKeys::default(),
-            foreign_buckets: ForeignBuckets::default(),
+            positions: positions::Positions::default(),
+            foreign_streams: ForeignStreams::default(),
+            touched: Lock::default(),
+            held_seen: AtomicBool::new(false),
+            parker_ended: tokio_util::sync::CancellationToken::new(),
             wake: Notify::new(),
             buckets_gained: Notify::new(),
             breaker_closed: Notify::new(),
@@ -196,26 +225,13 @@ impl Relay {
             clock,
             metrics,
         });
-        let outlets = worker::Outlets {
-            settle,
-            park: park.clone(),
-            signals: signals.clone(),
-        };
-        let workers = worker::start(spawner, &context, &outlets);
+        let workers = worker::start(spawner, &context, &park);
         start_loops(spawner, &context);
-        let dispatcher = dispatcher::Dispatcher::new(&context, workers, park);
-        let inlets = dispatcher::Inlets {
-            hints: hinted,
-            signals: signalled,
-        };
+        let dispatcher = dispatcher::Dispatcher::new(&context, workers.clone());
         once(spawner, "relay.dispatcher", Stage::Relay, move |stop| {
-            dispatcher.run(inlets, stop)
+            dispatcher.run(hinted, stop)
         });
-        let settler = settler::Settler::new(&context, acknowledged, signals.clone());
-        once(spawner, "relay.settler", Stage::Settler, move |stop| {
-            settler.run(stop)
-        });
-        let parker = parker::Parker::new(&context, reports, signals);
+        let parker = parker::Parker::new(&context, reports, workers);
         once(spawner, "relay.parker", Stage::Settler, move |stop| {
             parker.run(stop)
         });
@@ -229,6 +245,10 @@ fn start_loops(spawner: &Spawner, context: &Context) {
     let (of_owner, of_copier) = (Arc::clone(context), Arc::clone(context));
     let of_sampler = Arc::clone(context);
     let (of_purger, of_history) = (Arc::clone(context), Arc::clone(context));
+    let of_positions = Arc::clone(context);
+    spawner.start("relay.positions", Stage::Settler, restart, move |stop| {
+        positions::write(Arc::clone(&of_positions), stop)
+    });
     spawner.start("relay.owner", Stage::Background, restart, move |stop| {
         owner::keep(Arc::clone(&of_owner), stop)
     });
@@ -246,7 +266,7 @@ fn start_loops(spawner: &Spawner, context: &Context) {
     });
 }
 
-/// Starts a task that holds the rows in flight. Its failure loses them, so the process stops, and the next one
+/// Starts a task that holds events in flight. Its failure loses them, so the process stops, and the next one
 /// reads them from the database.
 fn once<F, Fut>(spawner: &Spawner, name: &'static str, stage: Stage, work: F)
 where

@@ -19,7 +19,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use serde::Serialize;
 
-use crate::domain::{CampaignId, EventId, ParticipationId};
+use crate::domain::{CampaignId, ParticipationId};
 
 pub use difference::{Difference, Differences, agree};
 use presence::Arrivals;
@@ -87,9 +87,9 @@ pub struct Checker {
     events: Arrivals,
     participations: HashMap<ParticipationId, Changes>,
     ahead: HashMap<ParticipationId, Ahead>,
-    /// The latest event of a campaign under a key that several participations share, by the hash of
+    /// The latest position of a campaign under a key that several participations share, by the hash of
     /// both: whole keys would take most of the memory.
-    shared: HashMap<u64, (i32, EventId)>,
+    shared: HashMap<u64, (i32, u64)>,
     hasher: RandomState,
     report: Report,
 }
@@ -202,20 +202,20 @@ impl Checker {
         }
     }
 
-    /// Under a key that participations share, the events of a campaign come in order of their ids.
+    /// Under a key that participations share, the events of a campaign come in the order of its stream.
     fn place_event(&mut self, sighting: &Sighting<'_>) -> Place {
         if sighting.is_keyed_by_participation() {
             return Place::Next;
         }
         let key = self.hasher.hash_one((sighting.key, sighting.campaign));
-        let here = (sighting.partition, sighting.event);
+        let here = (sighting.partition, sighting.position);
         let latest = self.shared.entry(key).or_insert(here);
         let is_elsewhere = latest.0 != sighting.partition;
-        let is_late = sighting.event < latest.1;
+        let is_late = sighting.position < latest.1;
         *latest = if is_elsewhere {
             here
         } else {
-            (latest.0, latest.1.max(sighting.event))
+            (latest.0, latest.1.max(sighting.position))
         };
         Place::of(is_elsewhere, is_late)
     }

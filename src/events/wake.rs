@@ -1,43 +1,39 @@
-//! Notifies the relays of other replicas of buckets in which rows were committed here, and wakes ours when
+//! Notifies the relays of other replicas of streams to which events were committed here, and wakes ours when
 //! another replica does so. They are hints: a lost one costs a wait of the poll. It must not carry events.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc};
 
-use crate::domain::{BucketSet, Fresh};
-use crate::events::relay::{ForeignBuckets, RelayHandle};
+use crate::domain::{CampaignId, Fresh};
+use crate::events::relay::{ForeignStreams, RelayHandle};
 use crate::parts::pubsub::{Channel, Nodes};
 use crate::runtime::supervisor::{Policy, Spawner, Stage};
 
-/// Pause before each notification, in which buckets are collected for it.
-const COLLECT: Duration = Duration::from_millis(4);
-/// Hand-overs that wait to be collected; more are dropped.
+/// Hints that wait to be collected; more are dropped.
 const HINTS_MAX: usize = 1_024;
 
-/// Publishes the buckets in `foreign`.
-pub fn notify(spawner: &Spawner, nodes: Nodes, prefix: &str, foreign: ForeignBuckets) {
+/// Publishes the streams in `foreign`.
+pub fn notify(spawner: &Spawner, nodes: Nodes, prefix: &str, foreign: ForeignStreams) {
     channel(nodes, prefix).notify(spawner, "wake.notify", move || {
         let foreign = foreign.clone();
-        async move {
-            tokio::time::sleep(COLLECT).await;
-            foreign.next().await.0
-        }
+        async move { foreign.next().await.0.unsigned_abs() }
     });
 }
 
-/// Wakes `relay` when another replica has committed rows in its buckets.
+/// Wakes `relay` when another replica has committed events to its streams.
 pub fn listen(spawner: &Spawner, nodes: Nodes, prefix: &str, relay: RelayHandle) {
-    channel(nodes, prefix).listen(spawner, "wake.listen", move |buckets| {
-        relay.wake(BucketSet(buckets));
+    channel(nodes, prefix).listen(spawner, "wake.listen", move |campaign| {
+        if let Ok(campaign) = i64::try_from(campaign) {
+            relay.wake(CampaignId(campaign));
+        }
         std::future::ready(())
     });
 }
 
-/// For a process without a relay: collects the buckets of what its writer hands over.
+/// For a process without a relay: collects the streams of what its writer hands over.
 #[must_use]
-pub fn collect(spawner: &Spawner, foreign: ForeignBuckets) -> mpsc::Sender<Fresh> {
+pub fn collect(spawner: &Spawner, foreign: ForeignStreams) -> mpsc::Sender<Fresh> {
     let (hints, hinted) = mpsc::channel::<Fresh>(HINTS_MAX);
     let hinted = Arc::new(Mutex::new(hinted));
     spawner.start(
@@ -49,8 +45,7 @@ pub fn collect(spawner: &Spawner, foreign: ForeignBuckets) -> mpsc::Sender<Fresh
             async move {
                 let mut hinted = hinted.lock().await;
                 while let Some(Some(fresh)) = stop.run_until_cancelled(hinted.recv()).await {
-                    let buckets = fresh.events.iter().map(|event| event.bucket);
-                    foreign.add(BucketSet::of(buckets));
+                    foreign.add(fresh.campaign);
                 }
                 Ok(())
             }

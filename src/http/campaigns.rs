@@ -202,7 +202,7 @@ fn visible(requested: Option<State>) -> Vec<State> {
         .collect()
 }
 
-/// A public campaign, as fresh as [`crate::sale::catalogue::Catalogue::look`] returns it.
+/// A public campaign, as fresh as [`crate::sale::catalogue::Catalogue::view`] returns it.
 async fn public(app: &App, id: i64) -> Result<Arc<Campaign>, Problem> {
     let campaign = app.catalogue.view(CampaignId(id)).await?;
     campaign

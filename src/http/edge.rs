@@ -178,7 +178,11 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         if is_checked || !uri.path().starts_with(API) {
             return None;
         }
-        found.route?.check(method, uri).err()
+        let Some(route) = found.route else {
+            // The router takes an empty segment for a parameter; here it has no path.
+            return Some(Fault::ForAll(Problem::not_found("There is no such path.")));
+        };
+        route.check(method, uri).err()
     }
 
     /// Handles a request.

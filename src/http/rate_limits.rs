@@ -74,7 +74,17 @@ impl<'a> RateCheck<'a> {
 pub fn count_read(app: &App, request: &Request) -> Option<Problem> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let address = client_address(request, &app.settings.http.trusted_proxies).filter(|_| reads)?;
-    within(&app.limits.count_read(address), request).err()
+    let counted = app.limits.count_read(address);
+    let rejected = within(&counted, request).err()?;
+    // The edge counts before a request has its context, which `within` reports by.
+    let detail = Detail {
+        address: Some(address),
+        reason: counted.rates.last().map(|rate| rate.kind.as_str()),
+        ..Detail::default()
+    };
+    let security = &app.settings.security;
+    security.report(SecurityEvent::RateLimited, &detail);
+    Some(rejected)
 }
 
 fn within(counted: &Counted, request: &Request) -> Result<Option<Box<RateFields>>, Problem> {

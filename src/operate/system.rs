@@ -12,10 +12,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
 use crate::domain::metric;
-use crate::domain::{Instant, Stream};
+use crate::domain::{self, Instant};
 use crate::events::relay::RelayHandle;
 use crate::parts::gate::ScriptGate;
-use crate::parts::store::{OutboxCounts, RelaySeat, Store, StoreError};
+use crate::parts::store::{OutboxCounts, RelayLease, Store, StoreError};
 use crate::runtime::cache::ReadThrough;
 use crate::runtime::clock::Clock;
 use crate::runtime::metrics::RegisterMetric;
@@ -37,7 +37,7 @@ pub enum Guards {
     /// Publishing anything.
     Broker,
     /// Publishing to one topic.
-    Topic(Stream),
+    Topic(domain::Topic),
 }
 
 /// The installation at a moment.
@@ -50,7 +50,7 @@ pub struct SystemState {
     /// For how long the oldest pending event has waited; none: nothing is pending.
     pub oldest: Option<Duration>,
     /// The relays that are alive, of all replicas.
-    pub relays: Vec<RelaySeat>,
+    pub relays: Vec<RelayLease>,
     /// The breakers of this replica. One without a relay has those of the gate alone.
     pub breakers: Vec<(Guards, BreakerState)>,
     /// This replica's relay among `relays`; none: another process publishes.
@@ -108,7 +108,7 @@ impl SystemBoard {
             at: self.clock.now(),
             outbox,
             oldest,
-            relays: self.store.relay_seats().await?,
+            relays: self.store.relay_leases().await?,
             breakers: self.breakers(),
             here: self.relay.as_ref().map(|relay| relay.owner().to_owned()),
         }))

@@ -45,6 +45,7 @@ impl Record {
                     .to_rfc3339_opts(SecondsFormat::Micros, true),
             ),
             ("ce_keysequence", event.key_sequence.to_string()),
+            ("ce_sequence", event.sequence.to_string()),
         ];
         if let Some(rank) = event.rank {
             headers.push(("ce_rank", rank.to_string()));
@@ -53,7 +54,7 @@ impl Record {
             headers.push((TRACEPARENT, traceparent.clone()));
         }
         Self {
-            topic: event.stream.topic(topic_prefix),
+            topic: event.topic.name(topic_prefix),
             key: event.key.to_string(),
             payload: event.payload.clone(),
             headers,

@@ -43,9 +43,9 @@ pub use error::StoreError;
 pub use history::History;
 pub use order::Ordered;
 pub use outbox::{
-    DueRows, Held, Loaded, ORPHAN_KEYS_MAX, OutboxCounts, Parked, ParkedKey, ParkedState,
-    Partitions, Pending, PendingKey, PurgePage, Purgeable, RelaySeat, Reparked, Under, Verdict,
-    Without,
+    DueRows, LeasedBucket, LogEntry, NewlyParked, ORPHAN_KEYS_MAX, OutboxCounts, Parked, ParkedRow,
+    ParkedState, Partitions, PurgePage, Purgeable, RelayLease, Released, StreamEnds, StreamKey,
+    Targets, Tenure, Verdict,
 };
 pub use participations::{
     Applicant, BatchOutcome, Changed, Closing, CommitError, Committed, Decision, DirectOutcome,
@@ -58,8 +58,8 @@ pub use rewards::{
 pub use tallies::TallyRow;
 pub use totp::{AccountTotp, TotpChange};
 pub use verification::{
-    Books, EventRow, EventSums, Ground, Kept, Purged, SEGMENT_RANKS, Segment, Snapshot, Sums,
-    Waiting,
+    Books, EventRow, EventSums, Ground, Kept, LogSums, Purged, SEGMENT_RANKS, Segment, Snapshot,
+    Sums, Waiting,
 };
 
 use std::fmt::Debug;

@@ -4,14 +4,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use futures_util::future::{BoxFuture, FutureExt, join_all};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::domain::{
-    CampaignId, Fresh, KeyChoice, OutboxEvent, Participation, ParticipationId, to_stored_precision,
+    CampaignId, KeyChoice, OutboxEvent, Participation, ParticipationId, to_stored_precision,
 };
 use crate::parts::store::{
     Applicant, Closing, CommitError, Decision, DirectOutcome, Making, Store,
@@ -20,6 +20,7 @@ use crate::runtime::batcher::{BatcherConfig, Batchers};
 use crate::runtime::clock::Clock;
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Stage};
+use crate::sale::relay_hints::RelayHints;
 
 /// How long the database path keeps a gate closed after each commit. A gate that is back is rebuilt once
 /// this is over for whoever could not reach it.
@@ -79,20 +80,20 @@ pub struct Direct {
 }
 
 impl Direct {
-    /// Starts the lanes. `wake` carries the committed events to the relay; it may be full.
+    /// Starts the lanes.
     #[must_use]
     pub fn start(
         spawner: &Spawner,
         store: Store,
         clock: Clock,
-        wake: Option<mpsc::Sender<Fresh>>,
+        hints: RelayHints,
         config: DirectConfig,
     ) -> Self {
         let lanes = config.lanes;
         let committer = Arc::new(DirectCommitter {
             store,
             clock,
-            wake,
+            hints,
             config,
         });
         let worker = Arc::clone(&committer);
@@ -141,7 +142,15 @@ impl Direct {
             hold: Some(hold),
         };
         let (mut answers, mut events) = self.committer.serve(group, &[applicant]).await;
-        (answers.pop().unwrap_or(DirectAnswer::Unknown), events.pop())
+        let event = events.pop();
+        if let Some(event) = event.clone() {
+            if event.shares_its_key() {
+                self.committer.hints.committed(vec![event]);
+            } else {
+                self.committer.hints.held(event);
+            }
+        }
+        (answers.pop().unwrap_or(DirectAnswer::Unknown), event)
     }
 }
 
@@ -159,7 +168,7 @@ type Served = (Vec<DirectAnswer>, Vec<OutboxEvent>);
 struct DirectCommitter {
     store: Store,
     clock: Clock,
-    wake: Option<mpsc::Sender<Fresh>>,
+    hints: RelayHints,
     config: DirectConfig,
 }
 
@@ -184,14 +193,7 @@ impl DirectCommitter {
                         hold: None,
                     };
                     let (answers, events) = self.serve(group, &applicants).await;
-                    if let (Some(wake), false) = (&self.wake, events.is_empty()) {
-                        // A dropped hint costs a poll, not an event.
-                        let committed_at = Instant::now();
-                        drop(wake.try_send(Fresh {
-                            events,
-                            committed_at,
-                        }));
-                    }
+                    self.hints.committed(events);
                     for (reply, answer) in replies.into_iter().zip(answers) {
                         // Who asked may have gone; what was committed stays committed.
                         drop(reply.send(answer));

@@ -9,17 +9,18 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use self::committer::{Committer, Waits};
 use crate::domain::metric;
-use crate::domain::{self, Campaign, CampaignId, Fresh};
+use crate::domain::{self, Campaign, CampaignId};
 use crate::parts::gate::Gate;
 use crate::parts::store::{Intake, Store};
 use crate::runtime::batcher::{BatcherConfig, Batchers, Slot, WAIT_BUCKETS};
 use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Stage};
+use crate::sale::relay_hints::RelayHints;
 
 /// The result of one participation's commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub enum CommitResult {
     Committed {
         /// Store time when the hold starts; none if there is no hold or it is unknown.
         held_from: Option<domain::Instant>,
+        /// Number of its event in the campaign's stream; none: unknown.
+        sequence: Option<u64>,
     },
     /// Not committed: the gate was rebuilt after the admission. Ask it again.
     StaleEpoch,
@@ -82,20 +85,19 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the writer's lanes. `wake` carries the committed events to the relay; it may be full,
-    /// because the relay finds them in the outbox anyway.
+    /// Starts the writer's lanes.
     pub fn start(
         spawner: &Spawner,
         store: Store,
         gate: Arc<dyn Gate>,
-        wake: Option<mpsc::Sender<Fresh>>,
+        hints: RelayHints,
         config: WriterConfig,
     ) -> Self {
         let settle = settle::lanes(spawner, Arc::clone(&gate), config.lanes);
         let committer = Arc::new(Committer {
             store,
             gate,
-            wake,
+            hints,
             settle,
             config,
             waits: Waits {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use firstcome::domain::Stream;
+use firstcome::domain::Topic;
 use firstcome::events::topic_check::Sighting;
 use firstcome::parts::broker::Consumed;
 use firstcome::parts::broker::kafka::{Kafka, KafkaConfig};
@@ -120,6 +120,8 @@ pub struct Event {
     pub sequence: u32,
     /// `firstcome.participation.` and where it stood then.
     pub kind: String,
+    /// Its campaign, and its number in the stream.
+    pub place: (i64, i64),
 }
 
 /// A record of the topic, in the order of its partition.
@@ -152,7 +154,7 @@ impl Evidence {
             brokers: Some(world.parts.brokers.clone()),
             ..KafkaConfig::default()
         });
-        let topic = Stream::Participation.topic(&world.prefix);
+        let topic = Topic::Participation.name(&world.prefix);
         let kafka = kafka.await.unwrap();
         let read = kafka.read_topic(&topic, READING, evidence, feed);
         read.await.unwrap().0
@@ -181,9 +183,10 @@ impl Evidence {
             });
         }
         // Campaigns have events of their own, which are not looked at here.
-        let stream = Stream::Participation.as_str();
+        let stream = Topic::Participation.as_str();
         let events = format!(
-            "SELECT id, aggregateid, key_sequence, type FROM outbox_event WHERE aggregatetype = '{stream}'"
+            "SELECT id, aggregateid, key_sequence, type, campaign_id, sequence FROM outbox_event \
+             WHERE aggregatetype = '{stream}'"
         );
         for row in rows(&events).await? {
             evidence.events.push(Event {
@@ -191,10 +194,14 @@ impl Evidence {
                 participation: row.try_get_by_index(1)?,
                 sequence: row.try_get_by_index::<i32>(2)?.unsigned_abs(),
                 kind: row.try_get_by_index(3)?,
+                place: (row.try_get_by_index(4)?, row.try_get_by_index(5)?),
             });
         }
-        evidence.pending = rows("SELECT event_id FROM outbox_pending").await?.len() as u64;
-        for row in rows("SELECT state FROM outbox_parked").await? {
+        let behind = "SELECT 1 FROM outbox_event e LEFT JOIN outbox_position o USING (campaign_id) \
+                      WHERE e.sequence > COALESCE(o.published, 0)";
+        evidence.pending = rows(behind).await?.len() as u64;
+        let parked = "SELECT state FROM outbox_parked WHERE state <> 'acknowledged'";
+        for row in rows(parked).await? {
             evidence.parked.push(row.try_get_by_index(0)?);
         }
         db.close().await?;

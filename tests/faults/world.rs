@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use firstcome::domain::Stream;
+use firstcome::domain::Topic;
 use firstcome::runtime::clock::Clock;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -333,12 +333,12 @@ impl World {
             .set("bootstrap.servers", &self.parts.brokers)
             .create()
             .unwrap();
-        let topics: Vec<String> = [Stream::Participation, Stream::Campaign]
+        let topics: Vec<String> = [Topic::Participation, Topic::Campaign]
             .iter()
             .flat_map(|stream| {
                 [
-                    stream.topic(&self.prefix),
-                    stream.dead_letter_topic(&self.prefix),
+                    stream.name(&self.prefix),
+                    stream.dead_letter_name(&self.prefix),
                 ]
             })
             .collect();

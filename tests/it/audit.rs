@@ -9,13 +9,13 @@ use firstcome::domain::{
 };
 use firstcome::operate::audit_retention::{Keeper, Retention};
 use firstcome::parts::store::{
-    AuditEntry, AuditFilter, CampaignChange, ParkedState, Store, Under, Verdict, Wished,
+    AuditEntry, AuditFilter, CampaignChange, ParkedState, Store, Wished,
 };
 use sea_orm::{ConnectionTrait, Database, Statement};
 use serde_json::json;
 
 use crate::store::intake;
-use crate::support::{TestStore, campaign_of, create, stores};
+use crate::support::{TestStore, campaign_of, create, park, sell, stores};
 
 fn by(actor: &str) -> Origin {
     Origin {
@@ -65,27 +65,9 @@ async fn dead_letters(store: &Store, campaign: &Campaign, count: u64) -> Vec<Eve
     let batch: Vec<_> = (1..=count)
         .map(|rank| intake(campaign, i64::try_from(rank).unwrap(), rank, 1))
         .collect();
-    let epoch = campaign.gate_epoch;
-    store
-        .commit_participations(campaign, epoch, &batch)
-        .await
-        .unwrap();
-    let day = Duration::from_secs(24 * 60 * 60);
-    let (held, _) = store.hold_buckets("it", day).await.unwrap();
-    let verdict = Verdict {
-        state: ParkedState::Dead,
-        attempts: 1,
-        error_class: "record",
-        error: "refused".to_owned(),
-        next_in: None,
-    };
+    let batch = sell(store, campaign, batch).await;
     for intake in &batch {
-        let bucket = held.iter().find(|held| held.bucket == intake.event.bucket);
-        let under = Under {
-            owner: "it",
-            epoch: bucket.unwrap().epoch,
-        };
-        assert!(store.park(&intake.event, &verdict, under).await.unwrap());
+        park(store, &intake.event, ParkedState::Dead, None).await;
     }
     batch.iter().map(|intake| intake.event.id).collect()
 }
@@ -235,7 +217,7 @@ async fn dead_letters_are_reported_by_campaign() {
             })
             .collect();
         let expected = [
-            (one.id, "dead_letter.replay", "pending", letters[0]),
+            (one.id, "dead_letter.replay", "retry", letters[0]),
             (one.id, "dead_letter.discard", "discarded", letters[1]),
             (two.id, "dead_letter.discard", "discarded", letters[2]),
         ];

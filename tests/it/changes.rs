@@ -12,7 +12,9 @@ use firstcome::domain::{
     to_stored_precision,
 };
 use firstcome::parts::gate::ScriptGate;
-use firstcome::parts::store::{BatchOutcome, Intake, PassedOver, Store, Wished, Without};
+use firstcome::parts::store::{
+    BatchOutcome, Intake, LogEntry, ParkedState, PassedOver, Store, Targets, Wished,
+};
 use firstcome::runtime::batcher::BatcherConfig;
 use firstcome::runtime::clock::Clock;
 use firstcome::runtime::retry::Policy;
@@ -20,6 +22,7 @@ use firstcome::runtime::supervisor::Supervisor;
 use firstcome::sale::catalogue::{Catalogue, CatalogueConfig};
 use firstcome::sale::changes::{ChangeError, Changes, Committer, Payments, start_expiry};
 use firstcome::sale::payment::{Payability, Simulated};
+use firstcome::sale::relay_hints::RelayHints;
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, TransactionTrait};
 
@@ -208,12 +211,13 @@ async fn holds_have_their_full_length_with_any_clock_of_the_writer() {
             held.participation.expires_at = Some(wrong + TimeDelta::seconds(120));
             held.event.created_at = wrong;
             held.hold_until = Some(wrong + TimeDelta::seconds(120));
-            let (id, bucket) = (held.participation.id, held.event.bucket);
+            let (id, event) = (held.participation.id, held.event.clone());
             let batch = [held];
             let committed = store.commit_participations(&campaign, campaign.gate_epoch, &batch);
             let committed = committed.await.unwrap();
             let BatchOutcome::Committed {
                 held_from: Some(from),
+                first_sequence,
             } = committed
             else {
                 panic!("{committed:?}");
@@ -222,11 +226,18 @@ async fn holds_have_their_full_length_with_any_clock_of_the_writer() {
             assert_eq!(kept.expires_at, Some(from + TimeDelta::seconds(120)));
             let off = (from - Clock::System.now()).num_seconds();
             assert!((-60..=10).contains(&off), "{off} s");
-            let pending = store
-                .pending(&[bucket], &Without::default(), 10)
-                .await
-                .unwrap();
-            assert!(pending.iter().all(|row| row.held));
+            let read = store.read_stream(campaign.id, first_sequence - 1, 10);
+            let read = read.await.unwrap();
+            assert!(
+                matches!(&read[..], [LogEntry::Parked(row, ParkedState::Held)] if row.key == event.key),
+                "{read:?}"
+            );
+            // Nobody tries it while its time is not over.
+            let buckets = [campaign.id.bucket()];
+            let due = store
+                .parked_due(ParkedState::Held, &buckets, &Targets::ALL, 10)
+                .await;
+            assert_eq!(due.unwrap().parked, []);
         }
         assert_eq!(
             store
@@ -254,7 +265,7 @@ pub fn changes_with(
         store: store.clone(),
         gate: Arc::new(ScriptGate::in_process(Clock::System, "it").unwrap()),
         catalogue: Catalogue::new(store.clone(), CatalogueConfig::default()),
-        wake: None,
+        hints: RelayHints::default(),
         spawner: spawner.clone(),
         key_choice: KeyChoice::Participation,
         contention: Policy::default(),
@@ -334,8 +345,10 @@ async fn many_due(store: &Store, campaign: &Campaign, db: &DatabaseConnection) {
         let committed = store.commit_participations(campaign, campaign.gate_epoch, &batch);
         committed.await.unwrap();
     }
-    let earlier = "UPDATE participation SET expires_at = UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE";
-    db.execute_unprepared(earlier).await.unwrap();
+    for table in ["participation", "reservation_due"] {
+        let earlier = format!("UPDATE {table} SET expires_at = '2026-01-01 00:00:00'");
+        db.execute_unprepared(&earlier).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

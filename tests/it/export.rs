@@ -243,7 +243,7 @@ async fn a_failed_export_has_no_end_marker() {
             }
         };
         assert_eq!(ranks(&read(&bytes)), (1..=30).collect::<Vec<_>>());
-        assert!(failed.to_string().contains("to its end"), "{failed}");
+        assert!(failed.to_string().contains("cut off"), "{failed}");
         assert!(pieces.next().await.is_none(), "and nothing after it");
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use firstcome::domain::event::BUCKETS;
+use firstcome::domain::BUCKETS;
 use firstcome::parts::store::{Raise, Store, StoreConfig};
 use firstcome::runtime::clock::Clock;
 use sea_orm::{
@@ -96,7 +96,7 @@ async fn a_locked_lease_row_does_not_block_the_renewal_of_other_leases() {
     assert_eq!(released, u64::from(BUCKETS) - 1);
     lock.rollback().await.unwrap();
     store.leave_buckets("relay").await.unwrap();
-    assert!(store.relay_seats().await.unwrap().is_empty());
+    assert!(store.relay_leases().await.unwrap().is_empty());
 }
 
 #[tokio::test]

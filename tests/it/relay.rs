@@ -16,10 +16,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firstcome::domain::{BucketSet, Stream};
+use firstcome::domain::{CampaignId, OutboxEvent, Topic};
 use firstcome::events::relay::Config;
 
-use bench::{Bench, Double, Reaction, Running, config, events, events_from, fresh, until};
+use bench::{Bench, Double, Reaction, Running, config, events, events_from, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn handed_over_rows_are_published_once_without_a_poll() {
@@ -37,7 +37,7 @@ async fn handed_over_rows_are_published_once_without_a_poll() {
     bench.commit(&first[0]).await;
     let hints = running.handle.hints();
     until("a row is published", async || {
-        hints.send(fresh(&first)).await.unwrap();
+        hints.send(bench.fresh(&first)).await.unwrap();
         !double.ids().is_empty()
     })
     .await;
@@ -48,8 +48,8 @@ async fn handed_over_rows_are_published_once_without_a_poll() {
     for event in &events {
         bench.commit(event).await;
     }
-    hints.send(fresh(&events)).await.unwrap();
-    hints.send(fresh(&events)).await.unwrap();
+    hints.send(bench.fresh(&events)).await.unwrap();
+    hints.send(bench.fresh(&events)).await.unwrap();
     bench.settled().await;
     let ids: HashSet<String> = double.ids().into_iter().collect();
     assert_eq!(ids.len(), 21);
@@ -83,15 +83,16 @@ async fn a_later_event_handed_over_does_not_overtake_an_unread_one() {
     let double = Arc::new(Double::default());
     let running = Running::start(&bench, double.clone(), config());
     running.owns(64).await;
-    let events = events(10, 2);
+    let mut events = events(10, 2);
+    events.sort_by_key(|event| event.key_sequence);
     for event in &events {
         bench.commit(event).await;
     }
-    let later = events.iter().filter(|event| event.key_sequence == 2);
+    let later = events[10..].to_vec();
     running
         .handle
         .hints()
-        .send(fresh(&later.cloned().collect::<Vec<_>>()))
+        .send(bench.fresh(&later))
         .await
         .unwrap();
     bench.settled().await;
@@ -113,7 +114,6 @@ async fn a_backlog_larger_than_every_bound_is_published_completely_and_in_order(
         poll_rows_max: 7,
         in_flight_max: 16,
         worker_rows_max: 2,
-        settle_rows_max: 5,
         ..config()
     };
     let running = Running::start(&bench, double.clone(), narrow);
@@ -138,10 +138,8 @@ async fn a_lane_that_panics_gives_back_what_it_held() {
     let ids: HashSet<String> = double.ids().into_iter().collect();
     assert_eq!(ids.len(), events.len());
     for event in &events {
-        let mut sequences = double.sequences(&event.key);
-        // What was at the producer when the lane broke may go out a second time.
-        sequences.dedup();
-        assert_eq!(sequences, [1, 2, 3]);
+        // Its stream was read again from its position: events may go out a second time.
+        assert_eq!(double.first_sequences(&event.key), [1, 2, 3]);
     }
     assert!(running.stop().await.is_clean());
 }
@@ -279,7 +277,7 @@ async fn an_unwritable_topic_delays_no_other() {
         ..config()
     };
     for mut event in events(100, 1) {
-        event.stream = Stream::Campaign;
+        event.topic = Topic::Campaign;
         bench.commit(&event).await;
     }
     let others = events_from(100, 60, 2);
@@ -288,7 +286,8 @@ async fn an_unwritable_topic_delays_no_other() {
     }
     let running = Running::start(&bench, double.clone(), narrow);
     until("the other topic is served", async || {
-        bench.counts().await.pending == 100
+        let counts = bench.counts().await;
+        (counts.pending, counts.retry) == (0, 100)
     })
     .await;
     assert_eq!(double.ids().len(), others.len());
@@ -315,18 +314,22 @@ async fn a_commit_for_another_relay_notifies_and_wakes_it() {
     let second = Running::start(&bench, double.clone(), slow_poll());
     second.owns(32).await;
     first.owns(32).await;
-    let theirs = second.handle.buckets();
+    let theirs = second.handle.buckets()[0];
+    let campaign = CampaignId(i64::from(theirs) + 64);
     let events: Vec<_> = events(40, 1)
         .into_iter()
-        .filter(|event| theirs.contains(&event.bucket))
+        .map(|event| OutboxEvent {
+            campaign_id: campaign,
+            ..event
+        })
         .collect();
     for event in &events {
         bench.commit(event).await;
     }
-    first.handle.hints().send(fresh(&events)).await.unwrap();
-    let said = first.handle.foreign_buckets().next().await;
-    assert!(said.meets(BucketSet::of(theirs.clone())));
-    assert!(!said.meets(BucketSet::of(first.handle.buckets())));
+    let hints = first.handle.hints();
+    hints.send(bench.fresh(&events)).await.unwrap();
+    let said = first.handle.foreign_streams().next().await;
+    assert_eq!(said, campaign);
     // Taking buckets over may have made it poll already; what counts is what the word brings.
     let polls = &second.handle.metrics().polls;
     let before = polls.get();

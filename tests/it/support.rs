@@ -6,7 +6,8 @@ use firstcome::domain::{
     Campaign, CampaignId, EventId, Kind, OutboxEvent, State, to_stored_precision,
 };
 use firstcome::parts::store::{
-    CampaignChange, CampaignFilter, NewCampaign, Raise, Raised, States, Store, StoreConfig, Turn,
+    BatchOutcome, CampaignChange, CampaignFilter, Intake, NewCampaign, NewlyParked, ParkedState,
+    Raise, Raised, States, Store, StoreConfig, Turn, Verdict,
 };
 use firstcome::runtime::clock::Clock;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
@@ -179,4 +180,46 @@ pub async fn waits_for_a_lock(test: &TestStore, table: &str) -> bool {
     let waiting: i64 = row.await.unwrap().unwrap().try_get_by_index(0).unwrap();
     db.close().await.unwrap();
     waiting > 0
+}
+
+/// Commits participations of a campaign, each in its place of the stream.
+pub async fn sell(store: &Store, campaign: &Campaign, mut batch: Vec<Intake>) -> Vec<Intake> {
+    let committed = store.commit_participations(campaign, campaign.gate_epoch, &batch);
+    let outcome = committed.await.unwrap();
+    let BatchOutcome::Committed { first_sequence, .. } = outcome else {
+        panic!("{outcome:?}");
+    };
+    for (intake, sequence) in batch.iter_mut().zip(first_sequence..) {
+        intake.event.sequence = sequence;
+    }
+    batch
+}
+
+/// Every event of the stream up to this one is acknowledged.
+pub async fn acknowledge_upto(store: &Store, last: &OutboxEvent) {
+    let position = [(last.campaign_id, last.sequence)];
+    store.advance(&position).await.unwrap();
+}
+
+/// Parks an event as a relay does that owns all buckets, `it`.
+pub async fn park(
+    store: &Store,
+    event: &OutboxEvent,
+    state: ParkedState,
+    next_in: Option<Duration>,
+) {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let (leased, _) = store.hold_buckets("it", day).await.unwrap();
+    let bucket = event.campaign_id.bucket();
+    let epoch = leased.iter().find(|leased| leased.bucket == bucket);
+    let verdict = Verdict {
+        state,
+        attempts: 1,
+        error_class: "record",
+        error: "refused".to_owned(),
+        next_in,
+    };
+    let row = NewlyParked::of(event, verdict, epoch.unwrap().epoch);
+    let parked = store.park("it", &[row]).await.unwrap();
+    assert!(parked.contains(&event.place()));
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use firstcome::domain::{ParticipationId, UserId};
-use firstcome::parts::store::{ParkedState, Raise, Store, StoreConfig, StoreError, UserKey};
+use firstcome::parts::store::{Raise, Store, StoreConfig, StoreError, UserKey};
 use firstcome::runtime::clock::Clock;
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
@@ -234,7 +234,7 @@ async fn no_answer_of_a_read_only_server_is_final() {
     assert_eq!(listed, [UserId(1)]);
     let both = store.allowed(list, &[UserId(1), UserId(2)]).await;
     read_only(both.unwrap_err());
-    let keys = store.parked_keys(&[ParkedState::Retry], &[1, 2]);
+    let keys = store.waiting_keys(&[1, 2]);
     read_only(keys.await.unwrap_err());
     let snapshot = store.snapshot().await.unwrap();
     snapshot.committed(campaign.id).await.unwrap();

@@ -19,6 +19,7 @@ use firstcome::runtime::clock::Clock;
 use firstcome::runtime::retry;
 use firstcome::runtime::supervisor::Supervisor;
 use firstcome::sale::group_commit::{CommitResult, Job, Writer, WriterConfig};
+use firstcome::sale::relay_hints::RelayHints;
 use rand::seq::SliceRandom;
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -168,7 +169,7 @@ fn writer_on(test: &TestStore, gate: &Arc<YesGate>) -> (Supervisor, Writer) {
         &supervisor.spawner(),
         test.store.clone(),
         gate.clone(),
-        None,
+        RelayHints::default(),
         config(),
     );
     (supervisor, writer)

@@ -119,7 +119,7 @@ def ceilings():
         "refused": 8.0,
         "drained": 5.0,
         "admission": {"x": 30.0},
-        "sql": {"kept": {"1 session, 64": 20.0}, "deleted": {"1 session, 64": 10.0}},
+        "sql": {"pending": {"1 session, 64": 20.0}, "published": {"1 session, 64": 10.0}},
         "pairs": [{"accepted": 3.0, "sql": 9.0, "fraction": 0.33}, {"accepted": 4.0, "sql": 8.0, "fraction": 0.5}],
         **{"generator": 0.2, "queries": 0.05, "scripts": 0.1},
         "producer": {"x": 50.0},
@@ -231,11 +231,11 @@ class Stages(unittest.TestCase):
     def test_a_commit_counts_when_its_transaction_wrote_participations(self):
         kept = [
             ["1", "0", "BEGIN"],
-            ["1", "1000000000", "UPDATE `campaign` SET `committed_units` = …"],
+            ["1", "1000000000", "UPDATE campaign SET committed_units = …"],
             ["1", "2000000000", "INSERT INTO participation (id"],
             ["1", "5000000000", "COMMIT"],
             ["2", "0", "BEGIN"],
-            ["2", "1", "DELETE FROM outbox_pending"],
+            ["2", "1", "DELETE FROM outbox_parked"],
             ["2", "9000000000", "COMMIT"],
             # The beginning of this one is not kept any more.
             ["3", "7000000000", "COMMIT"],

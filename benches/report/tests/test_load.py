@@ -89,7 +89,7 @@ class Ceilings(unittest.TestCase):
                 "refused": value,
                 "drained": value,
                 "admission": {"x": value},
-                "sql": {"kept": {"1 session, 64": value}, "deleted": {"1 session, 64": value}},
+                "sql": {"pending": {"1 session, 64": value}, "published": {"1 session, 64": value}},
                 "pairs": [{"accepted": value, "sql": value, "fraction": 1.0}],
                 **dict.fromkeys(("generator", "queries", "scripts"), value),
                 "producer": {"x": value},

@@ -37,7 +37,7 @@ pub(super) fn campaign(dialect: &Dialect) -> Table {
         gate_rebuild_until {time} NULL,
         gate_expires BOOLEAN NOT NULL DEFAULT FALSE,
         loosened_at {time} NULL,
-        event_clock BIGINT NOT NULL DEFAULT 0,
+        event_sequence BIGINT NOT NULL DEFAULT 0,
         purged_events BIGINT NOT NULL DEFAULT 0,
         version BIGINT NOT NULL DEFAULT 1,
         created_at {time} NOT NULL,

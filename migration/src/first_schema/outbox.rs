@@ -1,12 +1,12 @@
-//! Events, and what the relay keeps of their way to Kafka.
+//! The outbox: one log of events for each campaign, and the position that the relay has reached in each.
 
 use crate::table::{Dialect, Table};
 
-/// Buckets that events are divided into.
+/// Parts that the streams are divided into.
 const BUCKETS: u16 = 64;
 
-/// Events, never altered. Those about campaigns have no rank, and rows without one do not meet in a unique
-/// index: a participation has each of its changes once.
+/// Events, never altered. A campaign's events are its stream: numbered from 1 without a gap in the order of
+/// commits, so that a stream is a range of the primary key.
 pub(super) fn outbox_event(dialect: &Dialect) -> Table {
     let Dialect {
         time,
@@ -16,9 +16,9 @@ pub(super) fn outbox_event(dialect: &Dialect) -> Table {
         ..
     } = dialect;
     let columns = format!(
-        "id {uuid} NOT NULL PRIMARY KEY,
-        bucket SMALLINT NOT NULL,
-        campaign_id BIGINT NOT NULL,
+        "campaign_id BIGINT NOT NULL,
+        sequence BIGINT NOT NULL,
+        id {uuid} NOT NULL,
         aggregatetype VARCHAR(32) {ascii} NOT NULL,
         aggregateid VARCHAR(64) {ascii} NOT NULL,
         type VARCHAR(64) {ascii} NOT NULL,
@@ -27,29 +27,22 @@ pub(super) fn outbox_event(dialect: &Dialect) -> Table {
         `rank` BIGINT NULL,
         traceparent VARCHAR(64) {ascii} NULL,
         payload TEXT {unicode} NOT NULL,
-        created_at {time} NOT NULL"
+        created_at {time} NOT NULL,
+        PRIMARY KEY (campaign_id, sequence)"
     );
-    Table::new("outbox_event", columns).unique("event_change", "campaign_id, `rank`, key_sequence")
+    Table::new("outbox_event", columns).clustered()
 }
 
-/// Events that are to be published. The partition of a record follows from `key_hash`.
-pub(super) fn outbox_pending(dialect: &Dialect) -> Table {
-    let Dialect {
-        time, uuid, ascii, ..
-    } = dialect;
-    let columns = format!(
-        "bucket SMALLINT NOT NULL,
-        event_id {uuid} NOT NULL,
-        campaign_id BIGINT NOT NULL,
-        stream VARCHAR(32) {ascii} NOT NULL DEFAULT 'participation',
-        key_hash INTEGER NOT NULL DEFAULT 0,
-        hold_until {time} NULL,
-        PRIMARY KEY (bucket, event_id)"
-    );
-    Table::new("outbox_pending", columns).clustered()
+/// How far each stream is published: every event up to there was acknowledged, or is parked. A stream without a
+/// row is not published at all.
+pub(super) fn outbox_position() -> Table {
+    let columns = "campaign_id BIGINT NOT NULL PRIMARY KEY,
+        published BIGINT NOT NULL";
+    Table::new("outbox_position", columns.to_owned())
 }
 
-/// Events that wait for another attempt, for another event, or for somebody to decide.
+/// Events that wait for another attempt, for another event, for their writer, or for somebody to decide. The
+/// partition of a record follows from `key_hash`.
 pub(super) fn outbox_parked(dialect: &Dialect) -> Table {
     let Dialect {
         time,
@@ -59,20 +52,24 @@ pub(super) fn outbox_parked(dialect: &Dialect) -> Table {
         ..
     } = dialect;
     let columns = format!(
-        "event_id {uuid} NOT NULL PRIMARY KEY,
-        bucket SMALLINT NOT NULL,
-        campaign_id BIGINT NOT NULL,
+        "campaign_id BIGINT NOT NULL,
+        sequence BIGINT NOT NULL,
+        event_id {uuid} NOT NULL,
+        topic VARCHAR(32) {ascii} NOT NULL,
         message_key VARCHAR(64) {ascii} NOT NULL,
-        key_hash INTEGER NOT NULL DEFAULT 0,
+        key_hash INTEGER NOT NULL,
         state VARCHAR(16) {ascii} NOT NULL,
         attempts INTEGER NOT NULL,
         error_class VARCHAR(32) {ascii} NOT NULL,
         error VARCHAR(1000) {unicode} NOT NULL,
         next_at {time} NULL,
         parked_at {time} NOT NULL,
-        copied_at {time} NULL"
+        copied_at {time} NULL,
+        PRIMARY KEY (campaign_id, sequence)"
     );
     Table::new("outbox_parked", columns)
+        .clustered()
+        .unique("parked_event", "event_id")
         .index("parked_due", "state, next_at")
         .index("parked_key", "message_key")
 }

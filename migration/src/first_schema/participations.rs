@@ -2,18 +2,18 @@
 
 use crate::table::{Dialect, Table};
 
-/// Participations. An ordinal is the lowest that is free among those of a user in a campaign; none: it was
-/// given back.
+/// Participations, in order of campaign and rank: new ones are appended. An ordinal is the lowest that is free among
+/// those of a user in a campaign; none: it was given back.
 pub(super) fn participation(dialect: &Dialect) -> Table {
     let Dialect {
         time, uuid, ascii, ..
     } = dialect;
     let columns = format!(
-        "id {uuid} NOT NULL PRIMARY KEY,
-        campaign_id BIGINT NOT NULL,
+        "campaign_id BIGINT NOT NULL,
+        `rank` BIGINT NOT NULL,
+        id {uuid} NOT NULL,
         user_id BIGINT NOT NULL,
         quantity INTEGER NOT NULL,
-        `rank` BIGINT NOT NULL,
         ordinal INTEGER NULL,
         status VARCHAR(16) {ascii} NOT NULL,
         remaining BIGINT NULL,
@@ -23,12 +23,25 @@ pub(super) fn participation(dialect: &Dialect) -> Table {
         expires_at {time} NULL,
         rewarded_at {time} NULL,
         created_at {time} NOT NULL,
-        updated_at {time} NOT NULL"
+        updated_at {time} NOT NULL,
+        PRIMARY KEY (campaign_id, `rank`)"
     );
     Table::new("participation", columns)
+        .clustered()
+        .unique("participation_id", "id")
         .unique("participation_once", "user_id, campaign_id, ordinal")
-        .unique("participation_rank", "campaign_id, `rank`")
-        .index("participation_expiry", "expires_at")
+}
+
+/// Reservations that wait for their payment, in order of the time at which they expire.
+pub(super) fn reservation_due(dialect: &Dialect) -> Table {
+    let Dialect { time, .. } = dialect;
+    let columns = format!(
+        "expires_at {time} NOT NULL,
+        campaign_id BIGINT NOT NULL,
+        `rank` BIGINT NOT NULL,
+        PRIMARY KEY (expires_at, campaign_id, `rank`)"
+    );
+    Table::new("reservation_due", columns).clustered()
 }
 
 /// The keys of users, and the participation that each led to.

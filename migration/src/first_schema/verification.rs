@@ -13,6 +13,7 @@ pub(super) fn verified_segment(dialect: &Dialect) -> Table {
         participations BIGINT NOT NULL,
         units BIGINT NOT NULL,
         changes BIGINT NOT NULL,
+        digest BIGINT NOT NULL,
         per_user_limit INTEGER NOT NULL,
         verified_at {time} NULL,
         PRIMARY KEY (campaign_id, segment)"

@@ -9,22 +9,22 @@ use std::time::Duration;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::breaker::{Breaker, BreakerState, SendMode};
-use crate::domain::Stream;
+use crate::domain::Topic;
 use crate::runtime::retry;
 use partitions::Partitions;
 
 /// The target of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// The stream of its topic.
-    pub(super) stream: Stream,
+    /// The topic of its topic.
+    pub(super) topic: Topic,
     /// The partition; none: the number of partitions is unknown.
     pub(super) partition: Option<u32>,
 }
 
 impl Target {
-    fn key(self) -> Option<(Stream, u32)> {
-        Some((self.stream, self.partition?))
+    fn key(self) -> Option<(Topic, u32)> {
+        Some((self.topic, self.partition?))
     }
 }
 
@@ -49,8 +49,10 @@ impl Permission {
 pub(super) enum HeldBack {
     /// The broker; ask again after this time.
     All(Duration),
-    /// Its topic or its partition.
-    Target,
+    /// Its topic; ask again after this time.
+    Topic(Duration),
+    /// Its partition.
+    Partition,
 }
 
 /// The gauges.
@@ -93,23 +95,23 @@ impl Breakers {
         shown.partitions.set(away);
     }
 
-    fn topic(&self, stream: Stream) -> &Breaker {
-        match stream {
-            Stream::Participation => &self.participation,
-            Stream::Campaign => &self.campaign,
+    fn topic(&self, topic: Topic) -> &Breaker {
+        match topic {
+            Topic::Participation => &self.participation,
+            Topic::Campaign => &self.campaign,
         }
     }
 
     /// Permission to send a record to a target, or what holds it back.
     pub(super) fn ask(&self, target: Target) -> Result<Permission, HeldBack> {
-        let topic = self.topic(target.stream);
+        let topic = self.topic(target.topic);
         if let Some(wait) = self.broker.wait() {
             return Err(HeldBack::All(wait));
         }
-        if topic.wait().is_some() {
-            return Err(HeldBack::Target);
+        if let Some(wait) = topic.wait() {
+            return Err(HeldBack::Topic(wait));
         }
-        let partition = self.partitions.ask(target).ok_or(HeldBack::Target)?;
+        let partition = self.partitions.ask(target).ok_or(HeldBack::Partition)?;
         Ok(Permission {
             target,
             broker: self.broker.leave(),
@@ -118,45 +120,37 @@ impl Breakers {
         })
     }
 
-    /// Whether the topic of `stream` is held back.
-    pub(super) fn is_held(&self, stream: Stream) -> bool {
-        self.topic(stream).wait().is_some()
+    /// How long the broker is held back; none: it is not.
+    pub(super) fn broker_wait(&self) -> Option<Duration> {
+        self.broker.wait()
     }
 
-    /// Whether the partition is held back.
-    pub(super) fn is_partition_held(&self, target: Target) -> bool {
-        self.partitions.is_held(target)
+    /// How long a topic is held back; none: it is not.
+    pub(super) fn topic_wait(&self, topic: Topic) -> Option<Duration> {
+        self.topic(topic).wait()
     }
 
-    /// The streams whose topics are held back.
-    pub(super) fn held_streams(&self) -> Vec<Stream> {
-        let streams = Stream::ALL.into_iter();
-        streams.filter(|stream| self.is_held(*stream)).collect()
+    /// The topics whose topics are held back.
+    pub(super) fn held_topics(&self) -> Vec<Topic> {
+        let topics = Topic::ALL.into_iter();
+        topics
+            .filter(|topic| self.topic_wait(*topic).is_some())
+            .collect()
     }
 
-    /// Partitions of a stream's topic that accept no records, those to probe included.
-    pub(super) fn partitions_away(&self, stream: Stream) -> Vec<u32> {
-        self.partitions.away(stream)
-    }
-
-    /// Those of them that are held back.
-    pub(super) fn partitions_held(&self, stream: Stream) -> Vec<u32> {
-        self.partitions.held(stream)
+    /// Partitions of a topic's topic that accept no records, those to probe included.
+    pub(super) fn partitions_away(&self, topic: Topic) -> Vec<u32> {
+        self.partitions.away(topic)
     }
 
     /// Those of them to probe now.
-    pub(super) fn partitions_to_probe(&self, stream: Stream) -> Vec<u32> {
-        self.partitions.probe_partitions(stream)
+    pub(super) fn partitions_to_probe(&self, topic: Topic) -> Vec<u32> {
+        self.partitions.probe_partitions(topic)
     }
 
     /// Time until the next probe of a partition; none: no probe is needed.
     pub(super) fn next_probe(&self) -> Option<Duration> {
         self.partitions.next_probe()
-    }
-
-    /// Whether the topic of `stream` refused what it was sent last.
-    pub(super) fn is_refused(&self, stream: Stream) -> bool {
-        !self.topic(stream).is_closed()
     }
 
     /// The broker accepted the record, or refused the record itself. Returns whether a breaker closed.
@@ -165,8 +159,8 @@ impl Breakers {
         if broker {
             tracing::info!("publishing again");
         }
-        let name = permission.target.stream.as_str();
-        let topic = self.topic(permission.target.stream).succeeded();
+        let name = permission.target.topic.as_str();
+        let topic = self.topic(permission.target.topic).succeeded();
         if topic {
             tracing::info!(topic = name, "topic is writable again");
         }
@@ -186,7 +180,7 @@ impl Breakers {
     pub(super) fn still(&self, permission: Permission) -> bool {
         let holds = |leave, breaker: &Breaker| leave == SendMode::Probe || breaker.is_closed();
         holds(permission.broker, &self.broker)
-            && holds(permission.topic, self.topic(permission.target.stream))
+            && holds(permission.topic, self.topic(permission.target.topic))
             && (permission.partition == SendMode::Probe
                 || self.partitions.is_closed(permission.target))
     }
@@ -198,8 +192,7 @@ impl Breakers {
     }
 
     fn target_unused(&self, permission: Permission) {
-        self.topic(permission.target.stream)
-            .unused(permission.topic);
+        self.topic(permission.target.topic).unused(permission.topic);
         self.partitions
             .unused(permission.target, permission.partition);
     }
@@ -218,7 +211,7 @@ impl Breakers {
         self.partitions
             .unused(permission.target, permission.partition);
         if self.topic_failed(permission) {
-            let topic = permission.target.stream.as_str();
+            let topic = permission.target.topic.as_str();
             tracing::error!(topic, reason, "topic cannot be written to: its rows wait");
         }
     }
@@ -230,7 +223,7 @@ impl Breakers {
             partition: permission.target.partition.or(partition),
             ..permission.target
         };
-        let topic = target.stream.as_str();
+        let topic = target.topic.as_str();
         let Some(key) = target.key() else {
             if self.topic_failed(permission) {
                 tracing::warn!(
@@ -243,7 +236,7 @@ impl Breakers {
         };
         self.broker.succeeded();
         // Says nothing of the topic: a record for another partition finds out.
-        self.topic(target.stream).unused(permission.topic);
+        self.topic(target.topic).unused(permission.topic);
         let is_new = self.partitions.failed(key, permission.partition);
         self.show();
         if is_new {
@@ -260,21 +253,19 @@ impl Breakers {
     /// Opens the breaker of a topic. Returns whether it was closed.
     fn topic_failed(&self, permission: Permission) -> bool {
         self.broker.succeeded();
-        let opened = self
-            .topic(permission.target.stream)
-            .failed(permission.topic);
+        let opened = self.topic(permission.target.topic).failed(permission.topic);
         self.show();
         opened
     }
 
     /// The breaker of the broker, and those of the topics: one is not closed while a partition takes nothing.
-    pub(super) fn states(&self) -> (BreakerState, Vec<(Stream, BreakerState)>) {
-        let of = |stream| match self.topic(stream).state() {
-            BreakerState::Closed => self.partitions.state(stream),
+    pub(super) fn states(&self) -> (BreakerState, Vec<(Topic, BreakerState)>) {
+        let of = |topic| match self.topic(topic).state() {
+            BreakerState::Closed => self.partitions.state(topic),
             other => other,
         };
-        let topics = Stream::ALL.into_iter();
-        let topics = topics.map(|stream| (stream, of(stream)));
+        let topics = Topic::ALL.into_iter();
+        let topics = topics.map(|topic| (topic, of(topic)));
         (self.broker.state(), topics.collect())
     }
 

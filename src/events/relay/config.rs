@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::settings::RelaySettings;
 use super::{KeyPolicy, Retention};
-use crate::domain::EventId;
+use crate::domain::{EventId, KeyChoice};
 use crate::parts::broker::kafka::KafkaConfig;
 use crate::runtime::retry;
 
@@ -21,19 +21,17 @@ pub struct Config {
     pub poll_min: Duration,
     /// Wait between polls after many that found nothing.
     pub poll_max: Duration,
-    /// New rows one poll takes.
+    /// Events one poll reads.
     pub poll_rows_max: u32,
     /// Workers.
     pub workers: u16,
-    /// Rows that wait in a worker's channel.
+    /// Events that wait in a worker's channel.
     pub worker_rows_max: u32,
-    /// Rows under way in all, from the moment they are read until they are settled.
+    /// Events in flight, from dispatching until they are acknowledged or parked.
     pub in_flight_max: u32,
-    /// Hand-overs of the writer that wait to be looked at.
+    /// Hints of commits that wait for the dispatcher.
     pub hints_max: u32,
-    /// Acknowledged rows deleted at once.
-    pub settle_rows_max: u32,
-    /// How long an acknowledged row waits for company.
+    /// How long a position waits for others to be written with it.
     pub settle_delay: Duration,
     /// Attempts, and waits between them, for one row.
     pub retry: retry::Policy,
@@ -43,6 +41,8 @@ pub struct Config {
     pub copy_delay: Duration,
     /// What becomes of later rows of a parked key.
     pub key_policy: KeyPolicy,
+    /// What the keys of events are.
+    pub key_choice: KeyChoice,
     /// First part of the topics' names.
     pub topic_prefix: String,
     /// How often the outbox is counted for the metrics at least; more often while something waits in it.
@@ -76,7 +76,6 @@ impl Config {
             worker_rows_max: 2_048,
             in_flight_max: settings.in_flight_max,
             hints_max: 1_024,
-            settle_rows_max: 500,
             settle_delay: Duration::from_millis(50),
             retry: retry::Policy {
                 initial: settings.retry_initial,
@@ -90,6 +89,7 @@ impl Config {
             },
             copy_delay: Duration::from_secs(10),
             key_policy: settings.key_policy,
+            key_choice: kafka.key,
             topic_prefix: kafka.topic_prefix.clone(),
             sample_interval: Duration::from_secs(30),
             retention,
@@ -119,10 +119,6 @@ impl Config {
             "in_flight_max must be at least lanes",
         );
         must(self.hints_max > 0, "hints_max must not be zero");
-        must(
-            (1..=5_000).contains(&self.settle_rows_max),
-            "settle_rows_max must be from 1 to 5000",
-        );
         must(
             self.retry.attempts_max > 0,
             "retry.attempts_max must not be zero",

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, record};
 use crate::parts::broker::PublishError;
-use crate::parts::store::{Parked, ParkedState, StoreError, Without};
+use crate::parts::store::{Parked, ParkedState, StoreError, Targets};
 use crate::runtime::supervisor::BoxError;
 
 /// Longest time between two runs.
@@ -38,28 +38,30 @@ async fn copy_due(context: &Context) -> Result<Duration, StoreError> {
     if buckets.is_empty() {
         return Ok(INTERVAL_MAX);
     }
-    let state = ParkedState::Dead;
     let due = context
         .store
-        .parked_due(state, &buckets, &Without::default(), COPY_ROWS_MAX)
+        .parked_due(ParkedState::Dead, &buckets, &Targets::ALL, COPY_ROWS_MAX)
         .await?;
+    let copied = u32::try_from(due.parked.len()).unwrap_or(u32::MAX);
+    let mut put_off = false;
     for (row, error) in due.unreadable {
-        tracing::warn!(outbox.id = %row.id, error, "dead letter not copied: it cannot be read");
+        tracing::warn!(campaign.id = %row.place.campaign, outbox.sequence = row.place.sequence, error, "dead letter not copied: it cannot be read");
         context
             .store
-            .put_off_copy(row.id, UNREADABLE_AGAIN_IN)
+            .put_off_copy(row.place, UNREADABLE_AGAIN_IN)
             .await?;
     }
     for dead in due.parked {
-        let id = dead.event.id;
+        let (id, place) = (dead.event.id, dead.event.place());
         match copy_one(context, &dead).await {
             Ok(()) => {
-                context.store.dead_letter_copied(id).await?;
+                context.store.dead_letter_copied(place).await?;
             }
             Err(failure) => {
                 tracing::warn!(%failure, outbox.id = %id, "dead letter not copied");
                 let delay = context.config.copy_delay;
-                context.store.put_off_copy(id, delay).await?;
+                context.store.put_off_copy(place, delay).await?;
+                put_off = true;
                 if !matches!(failure, PublishError::Record(_)) {
                     // The others would fail the same way.
                     return Ok(delay);
@@ -67,12 +69,14 @@ async fn copy_due(context: &Context) -> Result<Duration, StoreError> {
             }
         }
     }
-    let next = context
-        .store
-        .next_due(state, &buckets, &Without::default())
-        .await?;
-    let wait = next.unwrap_or(INTERVAL_MAX);
-    Ok(wait.min(INTERVAL_MAX).max(context.config.poll_min))
+    // Rows that were put off are read again when they are due, and others are announced.
+    Ok(if put_off {
+        context.config.copy_delay
+    } else if copied == COPY_ROWS_MAX {
+        Duration::ZERO
+    } else {
+        INTERVAL_MAX
+    })
 }
 
 async fn copy_one(context: &Context, dead: &Parked) -> Result<(), PublishError> {

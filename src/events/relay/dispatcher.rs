@@ -1,294 +1,271 @@
-//! Takes rows, handed over or polled, and gives each to its worker, once. It never waits for a worker: a
-//! row that finds no room stays where it is, pending.
+//! Gives the events of the streams that this relay owns to the workers, in order of sequence, each once. Events come
+//! handed over after their commit or are read from the database; what finds no room waits in its stream.
 
-mod hand_over;
-mod load;
-mod probe;
-mod unreadable;
+mod poll;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::in_flight::InFlight;
 use super::owner::Term;
 use super::pace::Pace;
-use super::parker::Report;
-use super::reading::{Coverage, Reading};
-use super::{Context, Item, KeyPolicy, Signal};
-use crate::domain::{BucketSet, Fresh};
-use crate::parts::store::{ParkedState, StoreError};
+use super::report::Report;
+use super::stream::{Ready, Stream, holds_back};
+use super::window::Claim;
+use super::worker::Workers;
+use super::{Context, Item, KeyPolicy, Map, Origin};
+use crate::domain::{CampaignId, EventId, Fresh, KeyChoice, Topic};
+use crate::parts::store::{LogEntry, StreamKey};
 use crate::runtime::supervisor::BoxError;
 
-/// Rows of a topic that cannot be written to that go out to find out whether it can be again.
-const PROBE_ROWS_MAX: usize = 32;
-/// A poll that took long is followed by a wait so many times as long.
-const SLOW_POLL_SHARE: u32 = 4;
-/// And never longer than this.
-const SLOW_POLL_WAIT_MAX: Duration = Duration::from_secs(5);
-
-/// What comes in.
-#[derive(Debug)]
-pub(super) struct Inlets {
-    pub(super) hints: mpsc::Receiver<Fresh>,
-    pub(super) signals: mpsc::Receiver<Signal>,
-}
+/// Hints taken at once.
+const HINTS_AT_ONCE: usize = 64;
+/// How often a stream is looked at that waits for one of its events.
+const BLOCKED_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct Dispatcher {
     context: Context,
-    workers: Vec<mpsc::Sender<Item>>,
-    parker: mpsc::Sender<Report>,
-    in_flight: InFlight,
-    /// Tenure of each bucket whose blocked keys are known.
-    tenures: BTreeMap<u16, Term>,
-    reading: Reading,
+    workers: Workers,
+    /// The tenure of each owned bucket whose blocked keys are known.
+    terms: BTreeMap<u16, Term>,
+    streams: Map<CampaignId, Stream>,
+    /// Streams with ready events, each once, in turn.
+    active: VecDeque<CampaignId>,
+    /// Streams with new events whose ends are to be read.
+    touched: BTreeSet<CampaignId>,
     pace: Pace,
-    /// Whether the last poll found no room for rows.
-    starved: bool,
-    /// Rows of partitions that may be probed are not looked for before: last time there were none.
-    next_probe: Instant,
-    wait: Duration,
     next_poll: Instant,
-    /// However many wake it: a poll that takes long is not to be all that the database does.
-    not_before: Instant,
+    /// When all streams are looked at.
+    next_sweep: Instant,
+    /// The stream that was read last: the next one goes first.
+    last_read: CampaignId,
+}
+
+/// Why a stream does not go on for now.
+enum Wait {
+    /// Until events in flight are done.
+    Room,
+    /// Until then.
+    For(Duration),
 }
 
 impl Dispatcher {
-    pub(super) fn new(
-        context: &Context,
-        workers: Vec<mpsc::Sender<Item>>,
-        parker: mpsc::Sender<Report>,
-    ) -> Self {
+    pub(super) fn new(context: &Context, workers: Workers) -> Self {
+        let now = Instant::now();
         Self {
             context: Context::clone(context),
             workers,
-            parker,
-            in_flight: InFlight::default(),
-            tenures: BTreeMap::new(),
-            reading: Reading::default(),
-            pace: Pace::new(Instant::now()),
-            starved: false,
-            next_probe: Instant::now(),
-            wait: context.config.poll_min,
-            next_poll: Instant::now(),
-            not_before: Instant::now(),
+            terms: BTreeMap::new(),
+            streams: Map::default(),
+            active: VecDeque::new(),
+            touched: BTreeSet::new(),
+            pace: Pace::new(now),
+            next_poll: now,
+            next_sweep: now,
+            last_read: CampaignId(0),
         }
     }
 
-    /// Runs until told to stop. What is under way then is the workers' to finish.
+    /// Runs until told to stop. What is in flight then is the workers' to finish.
     pub(super) async fn run(
         mut self,
-        mut inlets: Inlets,
+        mut hints: mpsc::Receiver<Fresh>,
         stop: CancellationToken,
     ) -> Result<(), BoxError> {
         let context = Context::clone(&self.context);
+        let mut fresh = Vec::new();
         let mut hints_open = true;
         loop {
-            let room = self.room() > 0;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                Some(signal) = inlets.signals.recv() => self.on_signal(signal),
-                hint = inlets.hints.recv(), if room && hints_open => match hint {
-                    Some(fresh) => self.on_hint(fresh),
-                    None => hints_open = false,
-                },
                 () = context.wake.notified() => self.poll_within(Duration::ZERO),
-                () = tokio::time::sleep_until(self.next_poll.max(self.not_before)) => {
-                    // Handed-over rows first: the poll would only find them again.
-                    while let Ok(fresh) = inlets.hints.try_recv() {
+                count = hints.recv_many(&mut fresh, HINTS_AT_ONCE), if hints_open => {
+                    hints_open = count > 0;
+                    for fresh in fresh.drain(..) {
                         self.on_hint(fresh);
                     }
-                    self.on_poll().await;
+                    self.dispatch();
                 }
+                () = context.in_flight.room.notified() => {
+                    self.dispatch();
+                    self.poll_within(Duration::ZERO);
+                }
+                () = tokio::time::sleep_until(self.next_poll) => self.on_poll().await,
             }
         }
-    }
-
-    fn room(&self) -> usize {
-        let max = usize::try_from(self.context.config.in_flight_max).unwrap_or(usize::MAX);
-        max.saturating_sub(self.in_flight.len())
     }
 
     fn poll_within(&mut self, delay: Duration) {
-        self.wait = self.context.config.poll_min;
         self.next_poll = self.next_poll.min(Instant::now() + delay);
     }
 
-    fn on_signal(&mut self, signal: Signal) {
-        match signal {
-            Signal::Settled(ids) => {
-                for id in ids {
-                    self.in_flight.remove(id, &self.context);
-                    self.in_flight.remember(id);
-                }
-                if self.starved || self.reading.has_backlog() {
-                    self.poll_within(Duration::ZERO);
+    fn on_hint(&mut self, fresh: Fresh) {
+        self.pace.handed_over(fresh.events.len(), Instant::now());
+        let campaign = fresh.campaign;
+        if !self.context.ownership.owns(campaign.bucket()) {
+            return self.context.foreign_streams.add(campaign);
+        }
+        match self.streams.get_mut(&campaign) {
+            Some(stream) if !stream.window.is_lost() => {
+                if stream.hint(fresh) {
+                    self.activate(campaign);
+                } else if stream.unread() > 0 {
+                    // What precedes it may be on its way, too.
+                    self.poll_within(self.context.config.poll_min);
                 }
             }
-            Signal::Back(ids) => {
-                for id in ids {
-                    self.in_flight.remove(id, &self.context);
-                }
+            _ => {
+                self.touched.insert(campaign);
                 self.poll_within(self.context.config.poll_min);
-                self.next_probe = Instant::now();
-                self.poll_for_probe();
             }
-            Signal::Due(items) => {
-                for item in items {
-                    let known = self.in_flight.contains(item.event.id);
-                    // One that finds no room is brought again by the parker's next pass.
-                    if !known && self.context.ownership.may_send(item.event.bucket) {
-                        self.send_to_worker(item);
+        }
+    }
+
+    fn activate(&mut self, campaign: CampaignId) {
+        if !self.active.contains(&campaign) {
+            self.active.push_back(campaign);
+        }
+    }
+
+    /// Dispatches what is ready, stream by stream, as far as there is room.
+    fn dispatch(&mut self) {
+        for _ in 0..self.active.len() {
+            let Some(campaign) = self.active.pop_front() else {
+                return;
+            };
+            match self.dispatch_stream(campaign) {
+                None => {}
+                Some(Wait::Room) => {
+                    self.active.push_back(campaign);
+                    if self.context.in_flight.left() > 0 {
+                        // It is a worker that has no room.
+                        self.poll_within(self.context.config.poll_min);
                     }
                 }
-            }
-        }
-    }
-
-    /// A first event of a participation has none before it. A later one may: committed on another
-    /// replica, and not read here yet; then the poll, which sees both, puts them in order. The same
-    /// goes for keys that several participations share.
-    fn on_hint(&mut self, fresh: Fresh) {
-        let committed_at = Instant::from_std(fresh.committed_at);
-        self.pace.handed_over(fresh.events.len(), Instant::now());
-        let mut foreign = Vec::new();
-        for event in fresh.events {
-            if self.in_flight.contains(event.id) || self.in_flight.was_settled(event.id) {
-                continue;
-            }
-            if !self.context.ownership.owns(event.bucket) {
-                foreign.push(event.bucket);
-                continue;
-            }
-            // It is read when its partition takes records again.
-            if self
-                .context
-                .breakers
-                .is_partition_held(self.context.target(&event))
-            {
-                continue;
-            }
-            let known = self.tenures.contains_key(&event.bucket);
-            let may_go = known
-                && self.context.ownership.may_send(event.bucket)
-                && !self.context.breakers.is_held(event.stream);
-            let is_first = !event.shares_its_key() && event.key_sequence == 1;
-            if is_first && may_go && self.room() > 0 && self.dispatch(event, Some(committed_at)) {
-                self.context.metrics.wake_hits.inc();
-            } else {
-                self.poll_within(self.context.config.poll_min);
-            }
-        }
-        self.context.foreign_buckets.add(BucketSet::of(foreign));
-    }
-
-    async fn on_poll(&mut self) {
-        let began = Instant::now();
-        self.context.metrics.polls.inc();
-        let outcome = self.poll().await;
-        let took = began.elapsed();
-        let is_read = outcome.is_ok();
-        match outcome {
-            Ok(Found::Nothing) => {
-                self.wait = (self.wait * 2).min(self.context.config.poll_max);
-            }
-            Ok(Found::Rows) => self.wait = self.context.config.poll_min,
-            Ok(Found::More) => self.wait = Duration::ZERO,
-            Ok(Found::OutOfTurn) => self.wait = self.pace.next_window() - Instant::now(),
-            Err(failure) => {
-                tracing::warn!(%failure, "outbox not read");
-                self.wait = self.context.config.poll_max;
-            }
-        }
-        let now = Instant::now();
-        self.next_poll = now + self.wait;
-        if is_read && self.wait > Duration::ZERO {
-            self.not_before = now + (took * SLOW_POLL_SHARE).min(SLOW_POLL_WAIT_MAX);
-        }
-        self.wait = self.wait.max(self.context.config.poll_min);
-        self.poll_for_probe();
-    }
-
-    /// Reads what is pending in the owned buckets and dispatches what is new.
-    async fn poll(&mut self) -> Result<Found, StoreError> {
-        self.context.blocked_keys.begin_reading();
-        let owned = self.take_over().await?;
-        self.send_probes(&owned).await?;
-        let poll_rows_max =
-            usize::try_from(self.context.config.poll_rows_max).unwrap_or(usize::MAX);
-        let mut fresh_max = poll_rows_max.min(self.room());
-        self.starved = fresh_max == 0;
-        if self.reading.has_backlog()
-            && let Some(allowed) = self.pace.allowance(Instant::now())
-        {
-            if allowed == 0 {
-                return Ok(Found::OutOfTurn);
-            }
-            fresh_max = fresh_max.min(allowed);
-        }
-        let context = Context::clone(&self.context);
-        let under_way = |bucket| context.ownership.under_way(bucket);
-        let Some(page) = self.reading.next(&owned, fresh_max, under_way) else {
-            return Ok(Found::Nothing);
-        };
-        let limit = u32::try_from(page.rows_max).unwrap_or(u32::MAX);
-        let without = context.excluded_from_poll();
-        let found = context
-            .store
-            .pending(&page.buckets, &without, limit)
-            .await?;
-        let last = found.last().map(|row| row.key.bucket);
-        let coverage = self.reading.was_read(&page, found.len(), last);
-        let taken = self.take_new(found, page.fresh_max).await?;
-        self.pace.taken(taken);
-        Ok(match coverage {
-            Coverage::Part if taken > 0 => Found::More,
-            Coverage::Part => Found::Rows,
-            Coverage::Everything if taken > 0 => Found::Rows,
-            Coverage::Everything => Found::Nothing,
-        })
-    }
-
-    /// Reads which keys are blocked in buckets that are newly ours. The owned buckets, in order.
-    async fn take_over(&mut self) -> Result<Vec<u16>, StoreError> {
-        let usable = self.context.ownership.usable();
-        let fresh: Vec<u16> = usable
-            .iter()
-            .filter(|(bucket, term)| self.tenures.get(bucket) != Some(term))
-            .map(|(bucket, _)| *bucket)
-            .collect();
-        if !fresh.is_empty() {
-            let blocked = match self.context.config.key_policy {
-                KeyPolicy::Block => {
-                    // Those blocked by nothing, too: the parker lets them go, and they are not to be passed.
-                    let states = [ParkedState::Retry, ParkedState::Blocked];
-                    self.context.store.parked_keys(&states, &fresh).await?
+                Some(Wait::For(wait)) => {
+                    self.active.push_back(campaign);
+                    self.poll_within(wait.max(self.context.config.poll_min));
                 }
-                KeyPolicy::Skip => Vec::new(),
-            };
-            self.context.blocked_keys.learn(&fresh, blocked);
-            // Their parked rows are ours now, too.
-            self.context.buckets_gained.notify_one();
-            self.context.dead_letter_added.notify_one();
+            }
         }
-        let buckets = usable.keys().copied().collect();
-        self.tenures = usable;
-        Ok(buckets)
+    }
+
+    /// Dispatches the ready events of one stream; none: all of them.
+    fn dispatch_stream(&mut self, campaign: CampaignId) -> Option<Wait> {
+        let context = Context::clone(&self.context);
+        let stream = self.streams.get_mut(&campaign)?;
+        if stream.window.is_lost() {
+            return Some(Wait::For(Duration::ZERO));
+        }
+        if !context.ownership.may_send(campaign.bucket()) {
+            return Some(Wait::For(context.config.poll_max));
+        }
+        let mut room = context.in_flight.left();
+        while let Some(ready) = stream.ready.front() {
+            if room == 0 {
+                return Some(Wait::Room);
+            }
+            let mut place = None;
+            if let Ready::Send { event, .. } = ready {
+                let key = (campaign, Arc::clone(&event.key));
+                if event.topic == Topic::Participation
+                    && let Some(wait) = context.breakers.topic_wait(event.topic)
+                {
+                    // The whole topic waits, and keeps its order.
+                    return Some(Wait::For(wait));
+                }
+                if context.is_stream_key(&key) && context.blocked_keys.contains(&key) {
+                    return Some(Wait::For(BLOCKED_PAUSE));
+                }
+                // Reserved first: a claim without a place would be lost.
+                place = self.workers.reserve(&event.key);
+                if place.is_none() {
+                    return Some(Wait::Room);
+                }
+            }
+            let ready = stream.ready.pop_front()?;
+            let claim = Claim::next(&context, &stream.window);
+            room -= 1;
+            context.dispatch_one(&self.workers, place, ready, claim);
+        }
+        None
     }
 }
 
-/// Whether a poll gives reason for another one.
-enum Found {
-    /// At once.
-    More,
-    /// When new rows have had their turn.
-    OutOfTurn,
-    /// Soon.
-    Rows,
-    Nothing,
+impl super::RelayContext {
+    /// Whether all events of a stream have this key.
+    pub(super) fn is_stream_key(&self, (campaign, key): &StreamKey) -> bool {
+        self.config.key_choice == KeyChoice::Campaign && **key == *campaign.to_string()
+    }
+
+    fn dispatch_one(
+        &self,
+        workers: &Workers,
+        place: Option<mpsc::Permit<'_, Item>>,
+        ready: Ready,
+        claim: Claim,
+    ) {
+        let at = claim.place();
+        match ready {
+            Ready::Send {
+                event,
+                urgency,
+                committed_at,
+            } => {
+                if committed_at.is_some() {
+                    self.metrics.wake_hits.inc();
+                }
+                let item = Item {
+                    event,
+                    origin: Origin::Log(claim),
+                    alone: false,
+                    urgency,
+                    committed_at,
+                };
+                if let Some(place) = place {
+                    place.send(item);
+                }
+            }
+            Ready::Held(event) => {
+                self.hold((at.campaign, event.key));
+                claim.done();
+            }
+            Ready::Read(LogEntry::Parked(row, state)) => {
+                if self.config.key_policy == KeyPolicy::Block && holds_back(state) {
+                    self.hold(row.stream_key());
+                }
+                claim.done();
+            }
+            Ready::Read(LogEntry::Unreadable { place, id, error }) => {
+                workers.park(Report::Unreadable {
+                    place,
+                    id,
+                    error,
+                    claim,
+                });
+            }
+            Ready::Read(LogEntry::Event(_)) | Ready::Missing => workers.park(Report::Unreadable {
+                place: at,
+                // It had another, which is lost.
+                id: EventId::generate(),
+                error: "its event is missing".to_owned(),
+                claim,
+            }),
+        }
+    }
+
+    /// Later events of this key take the way through the parker, which asks the database whether they have to wait.
+    fn hold(&self, key: StreamKey) {
+        self.held_seen.store(true, Ordering::Release);
+        if self.config.key_policy == KeyPolicy::Block {
+            self.blocked_keys.keep(key);
+        }
+    }
 }

@@ -3,9 +3,9 @@
 use tokio::sync::mpsc;
 
 use super::breaker::BreakerState;
-use super::foreign_buckets::ForeignBuckets;
+use super::foreign_streams::ForeignStreams;
 use super::{Context, Metrics};
-use crate::domain::{BucketSet, Fresh, Stream};
+use crate::domain::{CampaignId, Fresh, Topic};
 
 /// A handle of a running relay.
 #[derive(Clone, Debug)]
@@ -15,25 +15,26 @@ pub struct RelayHandle {
 }
 
 impl RelayHandle {
-    /// Where the writer hands over what it has just committed, with `try_send`: a hint that is
-    /// dropped costs at most one wait of the poll. Rows held for somebody else are not handed over.
+    /// Where commits hand over their events, with `try_send`: a hint that is dropped costs at most one wait of the
+    /// poll.
     #[must_use]
     pub fn hints(&self) -> mpsc::Sender<Fresh> {
         self.hints.clone()
     }
 
-    /// Another replica said that there are rows in `buckets`: makes it look now if one is its own.
-    pub fn wake(&self, buckets: BucketSet) {
-        if BucketSet::of(self.buckets()).meets(buckets) {
+    /// Another replica has appended events to a stream: makes the relay read it now if the stream is its own.
+    pub fn wake(&self, campaign: CampaignId) {
+        if self.context.ownership.owns(campaign.bucket()) {
             self.context.metrics.woken.inc();
+            self.context.touched().insert(campaign);
             self.context.wake.notify_one();
         }
     }
 
-    /// Buckets to notify other relays of.
+    /// Streams to notify other relays of.
     #[must_use]
-    pub fn foreign_buckets(&self) -> ForeignBuckets {
-        self.context.foreign_buckets.clone()
+    pub fn foreign_streams(&self) -> ForeignStreams {
+        self.context.foreign_streams.clone()
     }
 
     /// The relay's numbers.
@@ -50,7 +51,7 @@ impl RelayHandle {
 
     /// The breaker of the broker, and those of the topics: one is not closed while a partition takes nothing.
     #[must_use]
-    pub fn breakers(&self) -> (BreakerState, Vec<(Stream, BreakerState)>) {
+    pub fn breakers(&self) -> (BreakerState, Vec<(Topic, BreakerState)>) {
         self.context.breakers.states()
     }
 

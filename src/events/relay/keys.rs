@@ -1,163 +1,146 @@
-//! Keys whose rows must not be sent: keys with a parked row, and keys whose row a worker returned unpublished.
+//! Keys with a parked row that later events of theirs wait behind. Workers forward such events to the parker, which
+//! frees a key when nothing of it waits any more, in the database or on the way there.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Map, Set};
-
-/// Keys that have a row waiting to be tried again: later rows of theirs wait behind it. Written by
-/// the parker, who knows what is parked, and filled in when a bucket is taken.
-///
-/// It also knows who was blocked and who was let go since the dispatcher last began to read: what it read
-/// may be older than that, and lack the rows that were let go, or what blocks a key.
-#[derive(Debug, Default)]
-pub(super) struct BlockedKeys(Mutex<Keys>);
+use super::Map;
+use crate::parts::store::StreamKey;
 
 #[derive(Debug, Default)]
-struct Keys {
-    blocked: Map<String, u16>,
-    /// Since the last reading began.
-    taken: Set<String>,
-    /// Since the last reading began.
-    unblocked: Set<String>,
+pub(super) struct BlockedKeys {
+    keys: Mutex<Map<StreamKey, Blocked>>,
+    /// Read without the lock: mostly nothing is blocked.
+    count: AtomicUsize,
 }
 
-/// Whether rows read of a key may be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum KeyState {
-    Open,
-    /// An earlier row waits for a retry.
-    Blocked,
-    /// There may be earlier rows: they have to be read again.
-    Reread,
+#[derive(Debug, Default)]
+struct Blocked {
+    /// Events on their way to the parker.
+    forwarded: usize,
 }
 
 impl BlockedKeys {
-    /// From now on it is noted who is blocked and who is let go: called before anything is read.
-    pub(super) fn begin_reading(&self) {
-        let mut keys = self.lock();
-        keys.taken.clear();
-        keys.unblocked.clear();
+    /// Whether events of a key wait.
+    pub(super) fn contains(&self, key: &StreamKey) -> bool {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        self.lock().contains_key(key)
     }
 
-    /// Whether rows of a key may go that were read since `begin_reading`.
-    pub(super) fn key_state(&self, key: &str) -> KeyState {
-        let keys = self.lock();
-        if keys.blocked.contains_key(key) {
-            KeyState::Blocked
-        } else if keys.unblocked.contains(key) {
-            KeyState::Reread
-        } else {
-            KeyState::Open
+    /// An event of a key is on its way to the parker, if the key is blocked.
+    pub(super) fn forward_if_blocked(&self, key: &StreamKey) -> bool {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let mut keys = self.lock();
+        match keys.get_mut(key) {
+            Some(blocked) => {
+                blocked.forwarded += 1;
+                true
+            }
+            None => false,
         }
     }
 
-    pub(super) fn contains(&self, key: &str) -> bool {
-        self.lock().blocked.contains_key(key)
-    }
-
-    pub(super) fn insert(&self, key: &str, bucket: u16) {
+    /// Blocks a key: its event is on its way to the parker.
+    pub(super) fn block(&self, key: StreamKey) {
         let mut keys = self.lock();
-        keys.blocked.insert(key.to_owned(), bucket);
-        keys.taken.insert(key.to_owned());
+        keys.entry(key).or_default().forwarded += 1;
+        self.counted(&keys);
     }
 
-    /// Lets a key go whose rows are no longer parked in the database.
-    pub(super) fn remove(&self, key: &str) {
+    /// Blocks a key that has a parked row.
+    pub(super) fn keep(&self, key: StreamKey) {
         let mut keys = self.lock();
-        keys.blocked.remove(key);
-        keys.taken.remove(key);
-        keys.unblocked.insert(key.to_owned());
+        keys.entry(key).or_default();
+        self.counted(&keys);
     }
 
-    /// Takes over what was read of `buckets` since `begin_reading`, instead of what was known of them.
-    pub(super) fn learn(&self, buckets: &[u16], read: Vec<(u16, String)>) {
+    /// A forwarded event was written down.
+    pub(super) fn written(&self, key: &StreamKey) {
+        if let Some(blocked) = self.lock().get_mut(key) {
+            blocked.forwarded = blocked.forwarded.saturating_sub(1);
+        }
+    }
+
+    /// Nothing of a key is parked. It stays blocked while events of it are on their way to the parker.
+    pub(super) fn free(&self, key: &StreamKey) {
         let mut keys = self.lock();
-        let Keys {
-            blocked,
-            taken,
-            unblocked,
-        } = &mut *keys;
-        blocked.retain(|key, bucket| !buckets.contains(bucket) || taken.contains(key));
-        let read = read.into_iter().filter(|(_, key)| !unblocked.contains(key));
-        blocked.extend(read.map(|(bucket, key)| (key, bucket)));
+        if keys.get(key).is_some_and(|blocked| blocked.forwarded == 0) {
+            keys.remove(key);
+        }
+        self.counted(&keys);
     }
 
-    /// The keys of `buckets`.
-    pub(super) fn of(&self, buckets: &[u16]) -> Vec<String> {
+    /// Blocks the keys that the database has parked rows of. Those that were known stay: one may have been parked since
+    /// these were read, and the parker frees what waits for nothing.
+    pub(super) fn learn(&self, parked: Vec<StreamKey>) {
+        let mut keys = self.lock();
+        for key in parked {
+            keys.entry(key).or_default();
+        }
+        self.counted(&keys);
+    }
+
+    /// The blocked keys of `buckets` of which nothing is on its way to the parker.
+    pub(super) fn settled(&self, buckets: &[u16]) -> Vec<StreamKey> {
         let keys = self.lock();
-        let of_buckets = keys.blocked.iter().filter(|(_, of)| buckets.contains(of));
-        of_buckets.map(|(key, _)| key.clone()).collect()
+        let settled = keys.iter().filter(|((campaign, _), blocked)| {
+            blocked.forwarded == 0 && buckets.contains(&campaign.bucket())
+        });
+        settled.map(|(key, _)| key.clone()).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Keys> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Keys whose row a worker returned unpublished. Until the worker has returned all rows of such a key, it accepts none
-/// and the dispatcher sends none: otherwise a later row in flight would overtake.
-#[derive(Debug, Default)]
-pub(super) struct RecalledKeys(Mutex<Set<String>>);
-
-impl RecalledKeys {
-    pub(super) fn contains(&self, key: &str) -> bool {
-        self.lock().contains(key)
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
     }
 
-    pub(super) fn insert(&self, key: &str) {
-        self.lock().insert(key.to_owned());
+    fn counted(&self, keys: &Map<StreamKey, Blocked>) {
+        self.count.store(keys.len(), Ordering::Release);
     }
 
-    pub(super) fn remove(&self, key: &str) {
-        self.lock().remove(key);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Set<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Map<StreamKey, Blocked>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::CampaignId;
 
-    #[test]
-    fn rows_read_before_their_key_was_unblocked_are_read_again() {
-        let blocked = BlockedKeys::default();
-        blocked.insert("a", 1);
-        blocked.begin_reading();
-        assert_eq!(blocked.key_state("a"), KeyState::Blocked);
-        blocked.remove("a");
-        assert_eq!(blocked.key_state("a"), KeyState::Reread);
-        assert_eq!(blocked.key_state("b"), KeyState::Open);
-        blocked.begin_reading();
-        assert_eq!(blocked.key_state("a"), KeyState::Open);
+    fn key(name: &str) -> StreamKey {
+        (CampaignId(1), name.into())
     }
 
     #[test]
-    fn a_key_released_during_the_read_of_parked_keys_stays_released() {
+    fn a_key_is_freed_only_when_nothing_of_it_is_on_its_way() {
         let blocked = BlockedKeys::default();
-        blocked.insert("gone", 1);
-        blocked.insert("old", 1);
-        blocked.insert("elsewhere", 2);
-        blocked.begin_reading();
-        blocked.remove("gone");
-        let read = vec![(1, "gone".to_owned()), (1, "parked".to_owned())];
-        blocked.learn(&[1], read);
-        let mut known = blocked.of(&[1, 2]);
-        known.sort();
-        assert_eq!(known, ["elsewhere", "parked"]);
+        let a = key("a");
+        blocked.block(a.clone());
+        assert!(blocked.forward_if_blocked(&a));
+        blocked.written(&a);
+        blocked.free(&a);
+        assert!(blocked.contains(&a), "the second event is not written yet");
+        blocked.written(&a);
+        blocked.free(&a);
+        assert!(!blocked.contains(&a) && !blocked.forward_if_blocked(&a));
     }
 
     #[test]
-    fn a_key_blocked_during_the_read_of_parked_keys_stays_blocked() {
+    fn a_takeover_adds_what_is_parked_and_forgets_nothing() {
         let blocked = BlockedKeys::default();
-        blocked.insert("old", 1);
-        blocked.begin_reading();
-        blocked.insert("new", 1);
-        blocked.insert("passing", 1);
-        blocked.remove("passing");
-        blocked.learn(&[1], Vec::new());
-        assert_eq!(blocked.of(&[1]), ["new"]);
+        blocked.keep(key("known"));
+        blocked.block(key("on its way"));
+        blocked.keep((CampaignId(2), "elsewhere".into()));
+        blocked.learn(vec![key("parked")]);
+        assert!(blocked.contains(&key("known")) && blocked.contains(&key("parked")));
+        let mut settled = blocked.settled(&[1]);
+        settled.sort();
+        assert_eq!(settled, [key("known"), key("parked")]);
+        assert_eq!(blocked.len(), 4);
     }
 }

@@ -228,7 +228,7 @@ async fn sample_once(context: &Context) -> Result<Waiting, crate::parts::store::
     metrics.set_parked("blocked", counts.blocked);
     metrics.set_parked("dead", counts.dead);
     metrics.set_parked("discarded", counts.discarded);
-    let blocked = context.blocked_keys.of(&context.ownership.buckets()).len();
+    let blocked = context.blocked_keys.len();
     metrics
         .blocked_keys
         .set(i64::try_from(blocked).unwrap_or(i64::MAX));

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
-use crate::domain::event::BUCKETS;
-use crate::parts::store::{Held, StoreError};
+use crate::domain::BUCKETS;
+use crate::parts::store::{LeasedBucket, StoreError};
 use crate::runtime::supervisor::BoxError;
 
 /// A lease is renewed so many times before it would end.
@@ -111,12 +111,12 @@ impl Ownership {
     }
 
     /// Takes over what the database says; how many buckets changed to this owner.
-    fn update(&self, held: &[Held], surplus: &[u16], send_until: Instant) -> u64 {
+    fn update(&self, held: &[LeasedBucket], surplus: &[u16], send_until: Instant) -> u64 {
         let now = Instant::now();
         let mut tenures = self.tenures.write().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::take(&mut *tenures);
         let mut changes = 0;
-        for Held {
+        for LeasedBucket {
             bucket,
             epoch,
             is_renewed,

@@ -2,8 +2,7 @@
 //! rests after each in proportion to what it took, so that it never has more than a small share of
 //! the database; looks at an event that has to stay once in a sweep, not once in a piece.
 //!
-//! Deleting in bounded pieces rather than dropping partitions: what has to stay (pending, parked, of
-//! a campaign that can still sell) lies among what may go, and a partition goes whole.
+//! It deletes bounded ranges of streams whose campaigns are over; what is parked stays.
 //!
 //! Only the relay that owns bucket 0 does it. That saves work and is no guarantee: two that overlap
 //! delete and count each event once all the same, because the store does both in one transaction.
@@ -15,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
-use crate::domain::{self, EventId};
+use crate::domain::{self, LogPlace};
 use crate::parts::store::StoreError;
 use crate::runtime::settings::{out_of_bounds, settings};
 use crate::runtime::supervisor::BoxError;
@@ -86,7 +85,7 @@ struct Sweep {
     /// When it began; none: not yet.
     began: Option<Instant>,
     /// The last event looked at.
-    cursor: Option<EventId>,
+    cursor: Option<LogPlace>,
     /// Whether there are events to look at that are old enough.
     left: Left,
     /// Since when the oldest event known to be overdue could have gone.
@@ -166,7 +165,8 @@ async fn purge_some(context: &Context, sweep: &mut Sweep) -> Result<(), StoreErr
         sweep.purged += purged;
     }
     sweep.cursor = page.last.or(sweep.cursor);
-    if page.rows == rows_max {
+    // The next page is of the next stream.
+    if page.last.is_some() {
         sweep.left = Left::More;
     } else {
         sweep.left = Left::Nothing;
@@ -205,7 +205,10 @@ mod tests {
     fn a_sweep_starts_only_after_the_previous_one_ended() {
         let mut sweep = Sweep {
             began: Some(Instant::now()),
-            cursor: Some(EventId::generate()),
+            cursor: Some(LogPlace {
+                campaign: domain::CampaignId(1),
+                sequence: 1,
+            }),
             left: Left::More,
             ..Sweep::default()
         };

@@ -6,7 +6,7 @@ use crate::parts::store::Parked;
 /// The copy of a dead row for the dead letter topic: the record, and why it is there.
 pub(super) fn dead_letter(dead: &Parked, topic_prefix: &str) -> Record {
     let mut record = Record::of(&dead.event, topic_prefix);
-    let topic = dead.event.stream.dead_letter_topic(topic_prefix);
+    let topic = dead.event.topic.dead_letter_name(topic_prefix);
     let meant_for = std::mem::replace(&mut record.topic, topic);
     record.headers.extend([
         ("firstcome-dead-topic", meant_for),

@@ -14,20 +14,20 @@ settings! {
         /// Whether `serve` publishes as well. With `false` a process with the command `relay` must publish; `serve`
         /// notifies it over Redis of each commit
         enabled: bool = true;
-        /// How long a relay that does not renew its lease keeps its part of the outbox, and so how long rows wait after a
-        /// crash. At least twice `kafka.message_timeout` and a second
+        /// How long a relay that does not renew its lease keeps its part of the outbox, and so how long events wait
+        /// after a crash. At least twice `kafka.message_timeout` and a second
         lease: Option<Duration> = None, shown "`15s`, more for a long `kafka.message_timeout`";
         /// Workers that send; a key always has the same one
         lanes: u16 = 4, in 1..=64;
-        /// Rows in flight, from reading to settling
+        /// Events in flight, from dispatching until they are acknowledged or parked
         in_flight_max: u32 = 8_192, in 64..=1_000_000;
-        /// Attempts before a row becomes a dead letter. An unavailable broker or topic uses up none
+        /// Attempts before an event becomes a dead letter. An unavailable broker or topic uses up none
         attempts_max: u32 = 10, in 1..=1_000;
         /// Wait after the first attempt; it doubles from there, with full jitter. At most `retry_max`
         retry_initial: Duration = Duration::from_millis(500);
         /// Longest wait between attempts
         retry_max: Duration = Duration::from_secs(300);
-        /// Later rows of a key while one of its rows waits for a retry: `block` keeps the order, `skip` sends them
+        /// Later events of a key while one of its events waits for a retry: `block` keeps the order, `skip` sends them
         key_policy: KeyPolicy = KeyPolicy::Block;
     }
 }

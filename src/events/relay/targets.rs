@@ -1,9 +1,9 @@
-//! The topic and partition of each record, and the rows that are not read while their target fails.
+//! The topic and partition of each record, and the parked rows that are not tried again while their target fails.
 
 use super::RelayContext;
 use super::breakers::Target;
-use crate::domain::{OutboxEvent, Stream, key_hash};
-use crate::parts::store::{Partitions, Without};
+use crate::domain::{OutboxEvent, Topic, key_hash};
+use crate::parts::store::{Partitions, Targets};
 
 /// The names of the topics.
 #[derive(Debug)]
@@ -16,15 +16,15 @@ impl Topics {
     /// The names with this prefix.
     pub(super) fn new(prefix: &str) -> Self {
         Self {
-            participation: Stream::Participation.topic(prefix),
-            campaign: Stream::Campaign.topic(prefix),
+            participation: Topic::Participation.name(prefix),
+            campaign: Topic::Campaign.name(prefix),
         }
     }
 
-    fn of(&self, stream: Stream) -> &str {
-        match stream {
-            Stream::Participation => &self.participation,
-            Stream::Campaign => &self.campaign,
+    fn of(&self, topic: Topic) -> &str {
+        match topic {
+            Topic::Participation => &self.participation,
+            Topic::Campaign => &self.campaign,
         }
     }
 }
@@ -32,54 +32,41 @@ impl Topics {
 impl RelayContext {
     /// The target of an event's record.
     pub(super) fn target(&self, event: &OutboxEvent) -> Target {
-        let count = self.partitions(event.stream);
+        let count = self.partitions(event.topic);
         Target {
-            stream: event.stream,
+            topic: event.topic,
             partition: count.map(|count| key_hash(&event.key) % count.max(1)),
         }
     }
 
-    /// The rows that a poll does not read: those of topics held back and of partitions that fail. Rows for probes are
-    /// read apart: they would displace others.
-    pub(super) fn excluded_from_poll(&self) -> Without {
-        self.without(|stream| self.breakers.partitions_away(stream))
-    }
-
-    /// What is not tried again: rows that would be held back.
-    pub(super) fn excluded_from_retry(&self) -> Without {
-        self.without(|stream| self.breakers.partitions_held(stream))
-    }
-
-    fn without(&self, numbers: impl Fn(Stream) -> Vec<u32>) -> Without {
-        let streams = Stream::ALL.into_iter();
-        Without {
-            streams: self.breakers.held_streams(),
-            partitions: streams
-                .filter_map(|stream| self.some(stream, numbers(stream)))
-                .collect(),
-        }
+    /// The parked rows that are tried again: none of topics held back, and of partitions that fail only probes, which
+    /// are read apart: there may be many of them.
+    pub(super) fn targets_to_retry(&self) -> Targets {
+        let away = Topic::ALL.into_iter();
+        let away = away.filter_map(|topic| self.some(topic, self.breakers.partitions_away(topic)));
+        Targets::AllBut(self.breakers.held_topics(), away.collect())
     }
 
     /// Partitions to probe now.
     pub(super) fn probe_partitions(&self) -> Vec<Partitions> {
-        let streams = Stream::ALL.into_iter();
-        let free = streams.filter(|stream| !self.breakers.is_held(*stream));
-        free.filter_map(|stream| self.some(stream, self.breakers.partitions_to_probe(stream)))
+        let topics = Topic::ALL.into_iter();
+        let free = topics.filter(|topic| self.breakers.topic_wait(*topic).is_none());
+        free.filter_map(|topic| self.some(topic, self.breakers.partitions_to_probe(topic)))
             .collect()
     }
 
-    fn some(&self, stream: Stream, numbers: Vec<u32>) -> Option<Partitions> {
+    fn some(&self, topic: Topic, numbers: Vec<u32>) -> Option<Partitions> {
         if numbers.is_empty() {
             return None;
         }
         Some(Partitions {
-            stream,
-            count: self.partitions(stream)?,
+            topic,
+            count: self.partitions(topic)?,
             numbers,
         })
     }
 
-    fn partitions(&self, stream: Stream) -> Option<u32> {
-        self.publisher.known_partitions(self.topics.of(stream))
+    fn partitions(&self, topic: Topic) -> Option<u32> {
+        self.publisher.known_partitions(self.topics.of(topic))
     }
 }

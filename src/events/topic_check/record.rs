@@ -22,6 +22,8 @@ pub struct Sighting<'a> {
     pub participation: ParticipationId,
     /// `ce_keysequence`, from 1.
     pub sequence: u32,
+    /// `ce_sequence`: its number in the campaign's stream, from 1.
+    pub position: u64,
     /// `ce_rank`
     pub rank: u64,
     /// `campaignId` of the value.
@@ -39,6 +41,7 @@ impl<'a> Sighting<'a> {
         let uuid = |name| Uuid::try_parse(record.header(name).unwrap_or_default());
         let key = record.key.and_then(|key| std::str::from_utf8(key).ok());
         let sequence = record.header("ce_keysequence").unwrap_or_default().parse();
+        let position = record.header("ce_sequence").unwrap_or_default().parse();
         let rank = record.header("ce_rank").unwrap_or_default().parse();
         let change = serde_json::from_slice::<Change>(record.payload.unwrap_or_default());
         Ok(Self {
@@ -53,6 +56,7 @@ impl<'a> Sighting<'a> {
                 .ok()
                 .filter(|sequence| *sequence > 0)
                 .ok_or("no ce_keysequence")?,
+            position: position.map_err(|_| "no ce_sequence")?,
             rank: rank.map_err(|_| "no ce_rank")?,
             campaign: CampaignId(
                 change

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::*;
+use crate::domain::EventId;
 use crate::parts::broker::Consumed;
 use crate::parts::store::{EventRow, EventSums, Purged, Segment};
 
@@ -56,6 +57,7 @@ fn report(records: &[Seen]) -> Report {
             event: EventId(id(seen.event)),
             participation: ParticipationId(id(seen.participation)),
             sequence: seen.sequence,
+            position: u64::try_from(seen.event).unwrap(),
             rank: u64::try_from(seen.participation).unwrap(),
             campaign: CampaignId(seen.campaign),
         });
@@ -207,6 +209,7 @@ fn a_record_is_parsed_from_its_headers_and_value() {
             ("ce_id", event.as_bytes()),
             ("ce_subject", subject.as_bytes()),
             ("ce_keysequence", b"6"),
+            ("ce_sequence", b"8"),
             ("ce_rank", b"7"),
         ],
     };
@@ -214,12 +217,18 @@ fn a_record_is_parsed_from_its_headers_and_value() {
     assert_eq!(sighting.event, EventId(id(1)));
     assert_eq!(sighting.participation, ParticipationId(id(2)));
     assert_eq!((sighting.sequence, sighting.campaign), (6, CampaignId(5)));
-    assert_eq!(sighting.rank, 7);
+    assert_eq!((sighting.rank, sighting.position), (7, 8));
     assert!(sighting.is_keyed_by_participation());
 
     let mut checker = Checker::default();
     feed(&mut checker, &record);
-    for name in ["ce_id", "ce_subject", "ce_keysequence", "ce_rank"] {
+    for name in [
+        "ce_id",
+        "ce_subject",
+        "ce_keysequence",
+        "ce_sequence",
+        "ce_rank",
+    ] {
         let mut lacking = record.clone();
         lacking.headers.retain(|(header, _)| *header != name);
         feed(&mut checker, &lacking);
@@ -240,7 +249,7 @@ fn a_record_is_parsed_from_its_headers_and_value() {
         },
     );
     let report = checker.finish();
-    assert_eq!(report.unreadable, 6);
+    assert_eq!(report.unreadable, 7);
     assert_eq!(report.campaigns[&CampaignId(5)].records, 1);
 }
 

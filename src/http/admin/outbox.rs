@@ -12,7 +12,7 @@ use crate::http::json::Json;
 use crate::http::problem::{Failure, documented};
 use crate::http::views::view;
 use crate::http::{App, Section};
-use crate::parts::store::{OutboxCounts, RelaySeat};
+use crate::parts::store::{OutboxCounts, RelayLease};
 
 documented! {
     Reading: [ADMIN] {}
@@ -21,7 +21,7 @@ documented! {
 view! {
     /// The events of the outbox by state, and its relays.
     struct OutboxView as "Outbox"
-    of(counts: OutboxCounts, age: Option<Duration>, seats: Vec<RelaySeat>) {
+    of(counts: OutboxCounts, age: Option<Duration>, leases: Vec<RelayLease>) {
         /// Events to be published.
         pending: u64,
         /// Events to be retried.
@@ -36,19 +36,19 @@ view! {
         #[oai(nullable)]
         oldest_age_seconds: Option<f64> = age.map(|age| age.as_secs_f64()),
         /// The live relays.
-        relays: Vec<RelayView> = seats.into_iter().map(RelayView::from).collect(),
+        relays: Vec<RelayView> = leases.into_iter().map(RelayView::from).collect(),
     }
 }
 
 view! {
     /// A live relay.
-    struct RelayView as "Relay" from seat: RelaySeat {
+    struct RelayView as "Relay" from lease: RelayLease {
         /// Its unique name.
         owner: String,
         /// Number of its buckets, of the 64 of the outbox.
-        buckets: u64 = u64::try_from(seat.buckets.len()).unwrap_or(u64::MAX),
+        buckets: u64 = u64::try_from(lease.buckets.len()).unwrap_or(u64::MAX),
         /// Time until its leases expire, in seconds.
-        lease_seconds: f64 = seat.lease_left.as_secs_f64(),
+        lease_seconds: f64 = lease.lease_left.as_secs_f64(),
     }
 }
 
@@ -67,7 +67,7 @@ impl AdminOutboxApi {
         let store = &app.store;
         let counts = store.outbox_counts(None).await?;
         let age = store.oldest_pending_age().await?;
-        let seats = store.relay_seats().await?;
-        Ok(Json(OutboxView::of(counts, age, seats)))
+        let leases = store.relay_leases().await?;
+        Ok(Json(OutboxView::of(counts, age, leases)))
     }
 }

@@ -7,7 +7,7 @@ use poem::web::Data;
 use poem_openapi::OpenApi;
 
 use crate::access::identity::CampaignRead;
-use crate::domain::{Instant, Stream};
+use crate::domain::{Instant, Topic};
 use crate::http::auth::Admin;
 use crate::http::health::PartView;
 use crate::http::json::Json;
@@ -16,7 +16,7 @@ use crate::http::views::view;
 use crate::http::words::{Word, vocabulary};
 use crate::http::{App, Section};
 use crate::operate::system::{BreakerState, Guards, SystemState};
-use crate::parts::store::RelaySeat;
+use crate::parts::store::RelayLease;
 
 documented! {
     Reading: [ADMIN] {}
@@ -61,15 +61,15 @@ view! {
 view! {
     /// A replica with a live relay.
     struct ReplicaView as "Replica"
-    of(seat: &RelaySeat, here: Option<&str>) {
+    of(lease: &RelayLease, here: Option<&str>) {
         /// Its unique name.
-        owner: String = seat.owner.clone(),
+        owner: String = lease.owner.clone(),
         /// The buckets that it publishes, of the 64 of the outbox.
-        buckets: Vec<u16> = seat.buckets.clone(),
+        buckets: Vec<u16> = lease.buckets.clone(),
         /// Time until its leases expire, in seconds.
-        lease_seconds: f64 = seat.lease_left.as_secs_f64(),
+        lease_seconds: f64 = lease.lease_left.as_secs_f64(),
         /// Whether it is the one that responds.
-        here: bool = here == Some(seat.owner.as_str()),
+        here: bool = here == Some(lease.owner.as_str()),
     }
 }
 
@@ -85,7 +85,7 @@ view! {
         replicas: Vec<ReplicaView> = state
             .relays
             .iter()
-            .map(|seat| ReplicaView::of(seat, state.here.as_deref()))
+            .map(|lease| ReplicaView::of(lease, state.here.as_deref()))
             .collect(),
         /// The breakers of the replica that responds.
         breakers: Vec<BreakerView> = state.breakers.iter().map(BreakerView::from).collect(),
@@ -98,8 +98,8 @@ const fn name(guards: Guards) -> &'static str {
     match guards {
         Guards::Gate => "gate",
         Guards::Broker => "broker",
-        Guards::Topic(Stream::Participation) => "participation",
-        Guards::Topic(Stream::Campaign) => "campaign",
+        Guards::Topic(Topic::Participation) => "participation",
+        Guards::Topic(Topic::Campaign) => "campaign",
     }
 }
 

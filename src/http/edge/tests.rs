@@ -351,6 +351,7 @@ async fn an_id_has_exactly_one_url() {
         "/api/campaigns/+1/participation",
         "/api/campaigns/0001/participation",
         "/api/campaigns/%31/participation",
+        "/api/campaigns//participation",
         "/api/search/0193a5d27a0070008000000000000001?date=2030-01-31",
         "/api/search/0193A5D2-7A00-7000-8000-000000000001?date=2030-01-31",
         "/api/search/%30193a5d2-7a00-7000-8000-000000000001?date=2030-01-31",

@@ -1,6 +1,6 @@
 //! Compares the order of arrival with the order of processing. Requests arrive in order of their rank, which the
-//! gate gives; they are processed in order of their events' ids. So ids ascend along the ranks, and an id below an
-//! earlier one belongs to a participation that was processed before an earlier arrival. The order of publishing
+//! gate gives; they are processed in the order of the campaign's stream. So positions ascend along the ranks, and one
+//! below an earlier one belongs to a participation that was processed before an earlier arrival. The order of publishing
 //! is not part of this: the relay counts events that it sends out of order.
 
 mod cursor;
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 pub use self::cursor::Cursor;
 use super::{AggregateError, Aggregator};
-use crate::domain::{Campaign, CampaignId, EventId};
+use crate::domain::{Campaign, CampaignId};
 use crate::parts::store::{Ordered, Store, StoreError};
 
 /// Changes read in one statement.
-const PAGE: u32 = 5_000;
+const PAGE: u32 = 100_000;
 /// Changes read for one answer.
 const CHANGES_MAX: u64 = 100_000;
 
@@ -182,14 +182,16 @@ async fn walk(
 
 /// The first arrivals, each with its number in the order of processing, from 1.
 fn numbered(arrived: Vec<Ordered>, shown: usize) -> Vec<(Ordered, u64)> {
-    let mut processed: Vec<EventId> = arrived.iter().map(|change| change.event).collect();
+    let mut processed: Vec<u64> = arrived.iter().map(|change| change.position).collect();
     processed.sort_unstable();
-    let number = |event: EventId| {
-        let nth = processed.partition_point(|other| *other < event);
+    let number = |position: u64| {
+        let nth = processed.partition_point(|other| *other < position);
         u64::try_from(nth).unwrap_or(u64::MAX).saturating_add(1)
     };
     let first = arrived.into_iter().take(shown);
-    first.map(|change| (change, number(change.event))).collect()
+    first
+        .map(|change| (change, number(change.position)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -197,12 +199,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::domain::EventId;
 
-    fn change(rank: u64, sequence: u32, event: u128) -> Ordered {
+    fn change(rank: u64, sequence: u32, position: u64) -> Ordered {
         Ordered {
             rank,
             sequence,
-            event: EventId(Uuid::from_u128(event)),
+            position,
+            event: EventId(Uuid::from_u128(u128::from(position))),
         }
     }
 

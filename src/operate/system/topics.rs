@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{Instant, KeyChoice, Stream};
+use crate::domain::{Instant, KeyChoice, Topic};
 use crate::parts::broker::PublishError;
 use crate::parts::broker::kafka::{Kafka, TopicState};
 use crate::runtime::cache::ReadThrough;
@@ -48,7 +48,7 @@ impl TopicBoard {
     pub fn new(kafka: Arc<Kafka>, topic_prefix: &str, key: KeyChoice, clock: Clock) -> Self {
         Self {
             kafka,
-            names: Stream::topics(topic_prefix),
+            names: Topic::names(topic_prefix),
             key,
             clock,
             last: ReadThrough::new(1, AGE_MIN..=AGE_MAX),

@@ -6,11 +6,7 @@ use super::figures::Figures;
 use super::plan::Plan;
 use super::reading::{self, PurgedSegments, Reading, read_parts};
 use crate::domain::CampaignId;
-use crate::parts::store::{Books, Kept, Segment, Snapshot, StoreError};
-
-/// Examples reported per campaign, and parts that are read for them.
-const EXAMPLES_MAX: usize = 5;
-const EXAMPLE_PARTS_MAX: usize = 5;
+use crate::parts::store::{Books, Ground, Kept, LogSums, Segment, Snapshot, StoreError};
 
 /// The result for one campaign.
 #[derive(Clone, Debug)]
@@ -44,21 +40,22 @@ pub(super) async fn check(
         .map(|books| (books, Plan::of(&books, of(books.id), &is_trusted)))
         .collect();
     let purged = snapshot.purged(ids).await?;
-    let mut reads = read_parts(snapshot, &plans, &purged).await?;
-    let campaign_events = snapshot.campaign_events(ids).await?;
-    let waiting = snapshot.waiting(*first, *last).await?;
+    let mut reads = read_parts(snapshot, &plans).await?;
+    let logs = snapshot.log_sums(ids).await?;
+    let all: Vec<Books> = plans.iter().map(|(books, _)| *books).collect();
+    let waiting = snapshot.waiting(&all).await?;
     let mut checks = Vec::new();
     for (books, plan) in plans {
         let reads = reads.remove(&books.id).unwrap_or_default();
-        let mut figures = figures(&books, &plan, &reads, &purged);
-        figures.campaign_events = campaign_events.get(&books.id).copied().unwrap_or_default();
+        let log = logs.get(&books.id).copied().unwrap_or_default();
+        let mut figures = figures(&books, &plan, &reads, (log, &purged));
         figures.waiting = waiting.get(&books.id).copied().unwrap_or_default();
         checks.push((books, plan, reads, figures));
     }
     // Where every participation has one event, none can overtake another.
-    let has_later = checks.iter().any(|(_, _, _, figures)| {
-        figures.events > figures.participations || figures.unsound_parts > 0
-    });
+    let has_later = checks
+        .iter()
+        .any(|(_, _, _, figures)| figures.events > figures.participations);
     if order == EventOrder::Required && has_later {
         let overtaking = snapshot.overtaking(*first, *last).await?;
         for (books, _, _, figures) in &mut checks {
@@ -67,10 +64,13 @@ pub(super) async fn check(
     }
     let mut found = Vec::new();
     for (books, plan, reads, mut figures) in checks {
-        read_examples(snapshot, &books, &reads, &mut figures).await?;
+        let is_doubtful = !plan.kept.is_empty() && !breaches::adds_up(&books, &figures);
+        if !is_doubtful {
+            read_examples(snapshot, &books, &reads, &mut figures).await?;
+        }
         found.push(CampaignCheck {
             breaches: breaches::breaches(&books, &figures),
-            is_doubtful: !plan.kept.is_empty() && !breaches::adds_up(&books, &figures),
+            is_doubtful,
             keep: worth_keeping(snapshot, &books, &reads, of(books.id)),
             forget: unsound(&reads, of(books.id)),
             books,
@@ -87,8 +87,17 @@ pub(super) fn kept_of(kept: &[Kept], id: CampaignId) -> &[Kept] {
     kept.get(from..until).unwrap_or_default()
 }
 
-fn figures(books: &Books, plan: &Plan, reads: &[Reading], purged: &PurgedSegments) -> Figures {
+fn figures(
+    books: &Books,
+    plan: &Plan,
+    reads: &[Reading],
+    (log, purged): (LogSums, &PurgedSegments),
+) -> Figures {
     let mut figures = Figures {
+        events: log.events,
+        event_digest: log.digest,
+        campaign_events: log.campaign_events,
+        campaign_events_pending: log.campaign_events_pending,
         purged_counted: books.purged_events,
         segments_kept: u64::try_from(plan.kept.len()).unwrap_or_default(),
         segments_read: u64::try_from(reads.len()).unwrap_or_default(),
@@ -98,18 +107,22 @@ fn figures(books: &Books, plan: &Plan, reads: &[Reading], purged: &PurgedSegment
         figures.participations += kept.participations;
         figures.units += kept.units;
         figures.changes += kept.changes;
-        figures.events += kept.changes;
+        figures.change_digest = figures.change_digest.wrapping_add(kept.digest);
     }
     for read in reads {
         figures.participations += read.sums.participations;
         figures.units += read.sums.units;
         figures.changes += read.sums.changes;
-        figures.events += read.sums.events + read.purged.events;
-        figures.unsound_parts += u64::from(!read.has_its_events());
+        let digest = read.sums.change_digest;
+        figures.change_digest = figures.change_digest.wrapping_add(digest);
     }
     for ((_, number), purged) in purged.range((books.id, None)..=(books.id, Some(u64::MAX))) {
         figures.purged_in_all += purged.events;
-        figures.purged += number.map_or(0, |_| purged.events);
+        if number.is_some() {
+            figures.purged += purged.events;
+            figures.events += purged.events;
+            figures.event_digest = figures.event_digest.wrapping_add(purged.digest);
+        }
     }
     figures
 }
@@ -125,19 +138,14 @@ async fn read_examples(
     if reads.iter().any(|read| read.is_over_limit) {
         figures.over_limit = snapshot.users_over_limit(id).await?;
     }
-    let without = reads.iter().filter(|read| !read.has_its_events());
-    for read in without.take(EXAMPLE_PARTS_MAX) {
-        let ground = read.part.ground();
-        let foreign = snapshot.events_without_change(ground).await?;
-        figures.without_change.extend(foreign);
+    if !figures.has_its_events() {
+        let whole = Ground::Whole(std::slice::from_ref(&id));
+        figures.without_change = snapshot.events_without_change(whole).await?;
         // After purging, missing and purged events look the same.
-        if read.purged.events == 0 {
-            let missing = snapshot.changes_without_event(ground).await?;
-            figures.without_event.extend(missing);
+        if figures.purged == 0 {
+            figures.without_event = snapshot.changes_without_event(whole).await?;
         }
     }
-    figures.without_event.truncate(EXAMPLES_MAX);
-    figures.without_change.truncate(EXAMPLES_MAX);
     if figures.waiting.astray > 0 {
         figures.astray = snapshot.entries_astray(id).await?;
     }
@@ -156,7 +164,7 @@ fn worth_keeping(
     let complete = reads.iter().filter(|read| {
         reading::is_complete(snapshot, read.sums.newest)
             && read.part.may_rest(books)
-            && read.is_sound()
+            && !read.is_over_limit
     });
     complete
         .map(|read| {
@@ -168,7 +176,7 @@ fn worth_keeping(
 }
 
 fn unsound(reads: &[Reading], before: &[Kept]) -> Vec<Segment> {
-    let unsound = reads.iter().filter(|read| !read.is_sound());
+    let unsound = reads.iter().filter(|read| read.is_over_limit);
     let segments = unsound.map(|read| read.part.segment());
     let is_kept = |segment: &Segment| {
         let mut valid = before.iter().filter(|kept| kept.is_valid);

@@ -9,19 +9,20 @@ pub(super) struct Figures {
     pub(super) participations: u64,
     pub(super) units: u64,
     pub(super) changes: u64,
+    pub(super) change_digest: i64,
     /// Events about participations, purged ones included.
     pub(super) events: u64,
+    pub(super) event_digest: i64,
     /// Purged events about participations.
     pub(super) purged: u64,
     /// Purged events, those about the campaign itself included: summed over segments, and by its own counter.
     pub(super) purged_in_all: u64,
     pub(super) purged_counted: u64,
     pub(super) campaign_events: u64,
+    pub(super) campaign_events_pending: u64,
     pub(super) waiting: Waiting,
     pub(super) segments_kept: u64,
     pub(super) segments_read: u64,
-    /// Parts whose events are not those of their changes.
-    pub(super) unsound_parts: u64,
     pub(super) overtaking: u64,
     /// Examples of rows that break an invariant.
     pub(super) over_limit: (u64, Vec<(UserId, u64)>),
@@ -34,7 +35,17 @@ pub(super) struct Figures {
 impl Figures {
     pub(super) fn waiting_of_participations(&self) -> u64 {
         let waiting = self.waiting.pending + self.waiting.parked;
-        waiting.saturating_sub(self.waiting.of_campaign)
+        waiting.saturating_sub(self.waiting.of_campaign + self.campaign_events_pending)
+    }
+
+    /// Whether each change has its event, and each event its change.
+    pub(super) fn has_its_events(&self) -> bool {
+        self.changes == self.events && self.change_digest == self.event_digest
+    }
+
+    /// Events that are or were in the stream.
+    pub(super) fn stream(&self) -> u64 {
+        self.events_there() + self.campaign_events + self.purged_in_all
     }
 
     pub(super) fn events_there(&self) -> u64 {

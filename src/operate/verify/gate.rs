@@ -175,6 +175,8 @@ mod tests {
             total_stock: Some(10),
             committed_units,
             participation_count: committed_units,
+            event_sequence: committed_units,
+            published: 0,
             purged_events: 0,
             per_user_limit: 1,
             max_quantity: 2,

@@ -26,16 +26,7 @@ impl Part {
         }
     }
 
-    /// Whether what the segment of this number has lost belongs to it.
-    pub(super) const fn holds(&self, number: u64) -> bool {
-        match *self {
-            Self::Whole(_) => true,
-            Self::Within(segment) => number == segment.number,
-            Self::From(segment) => number >= segment.number,
-        }
-    }
-
-    /// The same for the store.
+    /// It for the store.
     pub(super) const fn ground(&self) -> Ground<'_> {
         match self {
             Self::Whole(campaign) => Ground::Whole(std::slice::from_ref(campaign)),
@@ -116,6 +107,8 @@ mod tests {
             total_stock: None,
             committed_units: last_rank,
             participation_count: last_rank,
+            event_sequence: last_rank,
+            published: last_rank,
             purged_events: 0,
             per_user_limit: 2,
             max_quantity: 1,
@@ -142,6 +135,7 @@ mod tests {
             participations: SEGMENT_RANKS,
             units: SEGMENT_RANKS,
             changes: SEGMENT_RANKS,
+            digest: 0,
             per_user_limit: 2,
             is_valid: true,
         }

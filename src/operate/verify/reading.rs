@@ -21,35 +21,21 @@ pub(super) fn is_complete(snapshot: &Snapshot, newest: Option<Instant>) -> bool 
 pub(super) struct Reading {
     pub(super) part: Part,
     pub(super) sums: Sums,
-    pub(super) purged: Purged,
     pub(super) is_over_limit: bool,
-}
-
-impl Reading {
-    /// Whether each change has its event, and each event its change.
-    pub(super) fn has_its_events(&self) -> bool {
-        let Self { sums, purged, .. } = self;
-        sums.changes == sums.events + purged.events
-            && sums.change_digest == sums.event_digest.wrapping_add(purged.digest)
-    }
-
-    pub(super) fn is_sound(&self) -> bool {
-        self.has_its_events() && !self.is_over_limit
-    }
 }
 
 /// Purged events by campaign and segment.
 pub(super) type PurgedSegments = BTreeMap<(CampaignId, Option<u64>), Purged>;
 
 /// Reads one part.
-pub(super) async fn read(
-    snapshot: &Snapshot,
-    part: Part,
-    purged: &PurgedSegments,
-) -> Result<Reading, StoreError> {
+pub(super) async fn read(snapshot: &Snapshot, part: Part) -> Result<Reading, StoreError> {
     let sums = snapshot.sums(part.ground()).await?;
     let sums = sums.get(&part.segment().campaign).copied();
-    let mut read = with_purged(part, sums.unwrap_or_default(), purged);
+    let mut read = Reading {
+        part,
+        sums: sums.unwrap_or_default(),
+        is_over_limit: false,
+    };
     if read.sums.suspects > 0 {
         read.is_over_limit = !snapshot.over_limit(part.ground()).await?.is_empty();
     }
@@ -60,7 +46,6 @@ pub(super) async fn read(
 pub(super) async fn read_parts(
     snapshot: &Snapshot,
     plans: &[(Books, Plan)],
-    purged: &PurgedSegments,
 ) -> Result<BTreeMap<CampaignId, Vec<Reading>>, StoreError> {
     let mut reads: BTreeMap<CampaignId, Vec<Reading>> = BTreeMap::new();
     let mut small = Vec::new();
@@ -69,7 +54,7 @@ pub(super) async fn read_parts(
             if let Part::Whole(id) = part {
                 small.push(*id);
             } else {
-                let read = read(snapshot, *part, purged).await?;
+                let read = read(snapshot, *part).await?;
                 reads.entry(books.id).or_default().push(read);
             }
         }
@@ -86,29 +71,13 @@ pub(super) async fn read_parts(
         snapshot.over_limit(Ground::Whole(&suspicious)).await?
     };
     for id in small {
-        let sums = sums.get(&id).copied().unwrap_or_default();
-        let mut read = with_purged(Part::Whole(id), sums, purged);
-        read.is_over_limit = over_limit.contains(&id);
-        reads.entry(id).or_default().push(read);
+        reads.entry(id).or_default().push(Reading {
+            part: Part::Whole(id),
+            sums: sums.get(&id).copied().unwrap_or_default(),
+            is_over_limit: over_limit.contains(&id),
+        });
     }
     Ok(reads)
-}
-
-fn with_purged(part: Part, sums: Sums, purged: &PurgedSegments) -> Reading {
-    let mut lost = Purged::default();
-    let id = part.segment().campaign;
-    for ((_, number), purged) in purged.range((id, None)..=(id, Some(u64::MAX))) {
-        if number.is_some_and(|number| part.holds(number)) {
-            lost.events += purged.events;
-            lost.digest = lost.digest.wrapping_add(purged.digest);
-        }
-    }
-    Reading {
-        part,
-        sums,
-        purged: lost,
-        is_over_limit: false,
-    }
 }
 
 /// The sums to keep of a part that is sound.
@@ -119,6 +88,7 @@ pub(super) fn kept(books: &Books, read: &Reading, generation: u64) -> Kept {
         participations: read.sums.participations,
         units: read.sums.units,
         changes: read.sums.changes,
+        digest: read.sums.change_digest,
         per_user_limit: books.per_user_limit,
         is_valid: true,
     }

@@ -18,10 +18,9 @@ pub(super) async fn seal(store: &Store, part: Part) -> Result<Option<Segment>, S
         return Ok(None);
     };
     let generation = snapshot.generation(segment).await?;
-    let purged = snapshot.purged(&[segment.campaign]).await?;
-    let read = reading::read(&snapshot, part, &purged).await?;
+    let read = reading::read(&snapshot, part).await?;
     snapshot.end_current().await?;
-    if !read.is_sound() || !part.may_rest(&books) {
+    if read.is_over_limit || !part.may_rest(&books) {
         return Ok(None);
     }
     let kept = reading::kept(&books, &read, generation);

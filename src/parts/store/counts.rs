@@ -1,8 +1,5 @@
 //! Counts of one campaign.
 
-use std::collections::BTreeMap;
-
-use super::numbers::to_unsigned;
 use super::verification::Ground;
 use super::{Store, StoreError};
 use crate::domain::CampaignId;
@@ -37,9 +34,11 @@ impl Store {
         let ids = &[campaign];
         let sums = snapshot.sums(Ground::Whole(ids)).await?;
         let sums = sums.get(&campaign).copied().unwrap_or_default();
-        let waiting = snapshot.waiting(campaign, campaign).await?;
-        let waiting = waiting.get(&campaign).copied().unwrap_or_default();
+        let log = snapshot.log_sums(ids).await?;
+        let log = log.get(&campaign).copied().unwrap_or_default();
         let books = snapshot.books(ids).await?;
+        let waiting = snapshot.waiting(&books).await?;
+        let waiting = waiting.get(&campaign).copied().unwrap_or_default();
         let (users_over_limit, _) = snapshot.users_over_limit(campaign).await?;
         snapshot.end().await?;
         Ok(Counts {
@@ -47,26 +46,11 @@ impl Store {
             changes: sums.changes,
             units: sums.units,
             users_over_limit,
-            events: sums.events,
+            events: log.events,
             purged: books.first().map_or(0, |books| books.purged_events),
             pending: waiting.pending,
             parked: waiting.parked,
             orphans: waiting.astray,
         })
-    }
-
-    /// Events that the broker has not acknowledged, of each campaign that has any. Reads what waits, and
-    /// nothing of what was published.
-    pub async fn unpublished_counts(&self) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
-        let mut sql = self.sql(
-            "SELECT campaign_id, COUNT(*) FROM outbox_pending GROUP BY campaign_id \
-             UNION ALL SELECT campaign_id, COUNT(*) FROM outbox_parked GROUP BY campaign_id",
-        );
-        let mut counts = BTreeMap::new();
-        for row in sql.rows(&self.db).await? {
-            let campaign = CampaignId(row.try_get_by_index(0)?);
-            *counts.entry(campaign).or_default() += to_unsigned(row.try_get_by_index(1)?);
-        }
-        Ok(counts)
     }
 }

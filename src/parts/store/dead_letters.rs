@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sea_orm::sea_query::Condition;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, JoinType,
-    QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Related, Select,
+    QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, RelationDef, Select,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -13,7 +13,6 @@ use uuid::Uuid;
 use super::bounded::Tx;
 use super::entity::outbox_event;
 use super::entity::outbox_parked::{ActiveModel, Column, Entity, Model};
-use super::outbox::PEND_PARKED;
 use super::shapes::padded;
 use super::{Store, StoreError};
 use crate::domain::{AuditAction, AuditNote, CampaignId, EventId, Instant, Origin};
@@ -62,8 +61,8 @@ pub struct DeadLetter {
 
 const DEAD: &str = "dead";
 /// A dead letter whose event is missing cannot be replayed.
-const WITH_EVENT: &str =
-    " AND EXISTS (SELECT 1 FROM outbox_event e WHERE e.id = outbox_parked.event_id)";
+const WITH_EVENT: &str = " AND EXISTS (SELECT 1 FROM outbox_event e WHERE e.campaign_id = outbox_parked.campaign_id \
+     AND e.sequence = outbox_parked.sequence)";
 impl Store {
     /// Dead letters in order of event, at most `rows_max`. Those that cannot be read are set aside, and the page
     /// has as many others.
@@ -124,7 +123,7 @@ impl Store {
         row.as_ref().map(dead_letter).transpose()
     }
 
-    /// Makes dead letters pending again: how many there were. The caller's batch bounds the rate. The audit log has
+    /// Has dead letters tried again, at once: how many there were. The caller's batch bounds the rate. The audit log has
     /// an entry for each campaign if an admin did it.
     pub async fn replay_dead_letters(
         &self,
@@ -137,19 +136,14 @@ impl Store {
             tx.rollback().await?;
             return Ok(0);
         }
-        let mut sql = self.sql(PEND_PARKED);
-        sql.push(" WHERE p.state = 'dead' AND p.event_id IN ");
-        let moved = sql.list(dead.ids()).run(&tx).await?;
-        let mut sql = self.sql(&self.db.delete_by_key("outbox_parked"));
-        sql.push(" WHERE state = 'dead' AND event_id IN ")
+        let mut sql = self.sql(
+            "UPDATE outbox_parked SET state = 'retry', attempts = 0, copied_at = NULL, next_at = ",
+        );
+        sql.now()
+            .push(" WHERE state = 'dead' AND event_id IN ")
             .list(dead.ids());
-        let deleted = sql.run(&tx).await?;
-        if moved != deleted {
-            // The rows are locked, so one of them is both parked and pending: nothing is changed.
-            tx.rollback().await?;
-            return Ok(0);
-        }
-        let notes = dead.notes(by, AuditAction::DeadLetterReplay, "pending");
+        let moved = sql.run(&tx).await?;
+        let notes = dead.notes(by, AuditAction::DeadLetterReplay, "retry");
         self.write_notes(&tx, &notes).await?;
         tx.commit().await?;
         Ok(moved)
@@ -188,7 +182,7 @@ impl Store {
 
     /// Those of these that are dead letters, held until the transaction ends.
     async fn still_dead(&self, tx: &Tx, ids: &[EventId], and: &str) -> Result<Dead, StoreError> {
-        let parked = self.db.by_index("outbox_parked", "PRIMARY");
+        let parked = self.db.by_index("outbox_parked", "parked_event");
         let mut sql = self.sql("SELECT event_id, campaign_id FROM ");
         sql.push(&parked)
             .push(" WHERE state = 'dead' AND event_id IN ")
@@ -236,7 +230,13 @@ impl Dead {
 
 /// Dead letters with their events. One whose event is missing can only be discarded, but is listed, too.
 fn find_dead() -> Select<Entity> {
-    let to_event = <Entity as Related<outbox_event::Entity>>::to();
+    let to_event: RelationDef = Entity::belongs_to(outbox_event::Entity)
+        .from((Column::CampaignId, Column::Sequence))
+        .to((
+            outbox_event::Column::CampaignId,
+            outbox_event::Column::Sequence,
+        ))
+        .into();
     Entity::find()
         .join(JoinType::LeftJoin, to_event)
         .column_as(outbox_event::Column::EventType, "event_type")

@@ -10,13 +10,11 @@ use super::StoreError;
 use super::bounded::Db;
 use super::shapes::padded;
 
-/// The entity of a table in a module of its own: the name, the key, the other columns, and the column that refers to a
-/// row of another table.
+/// The entity of a table in a module of its own: the name, the key and the other columns.
 macro_rules! table {
     (
         $(#[$module:meta])* $name:ident $table:literal $(serial($serial:ident))? $(key($($key:ident: $key_type:ty),+))?
         { $($(#[$attribute:meta])* $column:ident: $type:ty,)* }
-        $($own:ident -> $other:ident $id:ident)?
     ) => {
         $(#[$module])*
         pub mod $name {
@@ -34,22 +32,11 @@ macro_rules! table {
             pub enum Relation {}
 
             impl ActiveModelBehavior for ActiveModel {}
-
-            $(impl Related<$crate::parts::store::entity::$other::Entity> for Entity {
-                fn to() -> RelationDef {
-                    use $crate::parts::store::entity::$other;
-
-                    Entity::belongs_to($other::Entity)
-                        .from(Column::$own)
-                        .to($other::Column::$id)
-                        .into()
-                }
-            })?
         }
     };
 }
 
-// Without `event_clock` and `purged_events`: no reader of a campaign needs them.
+// Without `purged_events`: no reader of a campaign needs it.
 table! { campaign "campaign" serial(id) {
     name: String, description: String, kind: String, state: String, total_stock: Option<i64>,
     committed_units: i64, participation_count: i64, per_user_limit: i32, per_user_limit_max: i32,
@@ -57,7 +44,7 @@ table! { campaign "campaign" serial(id) {
     closes_at: Option<DateTimeUtc>, reward: Option<String>, gate_epoch: i64,
     gate_closed_until: Option<DateTimeUtc>, gate_rebuild_until: Option<DateTimeUtc>, gate_expires: bool,
     loosened_at: Option<DateTimeUtc>, cancellable: bool, has_coupons: bool, reward_since: DateTimeUtc,
-    allow_list_id: Option<i64>, returns: i64, version: i64, created_at: DateTimeUtc, updated_at: DateTimeUtc,
+    allow_list_id: Option<i64>, returns: i64, event_sequence: i64, version: i64, created_at: DateTimeUtc, updated_at: DateTimeUtc,
 } }
 
 table! { allow_list "allow_list" serial(id) {
@@ -66,12 +53,15 @@ table! { allow_list "allow_list" serial(id) {
 
 table! { allow_list_user "allow_list_user" key(list_id: i64, user_id: i64) {} }
 
-table! { participation "participation" key(id: Uuid) {
-    campaign_id: i64, user_id: i64, quantity: i32, rank: i64, ordinal: Option<i32>, status: String,
+table! { participation "participation" key(campaign_id: i64, rank: i64) {
+    id: Uuid, user_id: i64, quantity: i32, ordinal: Option<i32>, status: String,
     remaining: Option<i64>, amount: Option<i64>, payment_reference: Option<String>, version: i32,
     expires_at: Option<DateTimeUtc>, rewarded_at: Option<DateTimeUtc>, created_at: DateTimeUtc,
     updated_at: DateTimeUtc,
 } }
+
+table! { #[allow(dead_code, reason = "the statements about it are text: see `participations`")]
+reservation_due "reservation_due" key(expires_at: DateTimeUtc, campaign_id: i64, rank: i64) {} }
 
 table! { #[allow(dead_code, reason = "the statements about keys are text: see `participations::keys`")]
 idempotency "idempotency" key(user_id: i64, idempotency_key: String) {
@@ -82,22 +72,21 @@ table! { payment "payment" key(reference: String) {
     participation_id: Uuid, amount: Option<i64>, created_at: DateTimeUtc,
 } }
 
-table! { outbox_event "outbox_event" key(id: Uuid) {
-    bucket: i32, campaign_id: i64, #[sea_orm(column_name = "aggregatetype")] aggregate_type: String,
+table! { outbox_event "outbox_event" key(campaign_id: i64, sequence: i64) {
+    id: Uuid, #[sea_orm(column_name = "aggregatetype")] aggregate_type: String,
     #[sea_orm(column_name = "aggregateid")] aggregate_id: String,
     #[sea_orm(column_name = "type")] event_type: String, message_key: String, key_sequence: i32,
     rank: Option<i64>, traceparent: Option<String>, payload: String, created_at: DateTimeUtc,
 } }
 
-table! { outbox_pending "outbox_pending" key(bucket: i32, event_id: Uuid) {
-    campaign_id: i64, stream: String, key_hash: i32, hold_until: Option<DateTimeUtc>,
-} }
+table! { #[allow(dead_code, reason = "the statements about it are text: see `outbox`")]
+outbox_position "outbox_position" key(campaign_id: i64) { published: i64, } }
 
-table! { outbox_parked "outbox_parked" key(event_id: Uuid) {
-    bucket: i32, campaign_id: i64, message_key: String, key_hash: i32, state: String, attempts: i32,
+table! { outbox_parked "outbox_parked" key(campaign_id: i64, sequence: i64) {
+    event_id: Uuid, topic: String, message_key: String, key_hash: i32, state: String, attempts: i32,
     error_class: String, error: String, next_at: Option<DateTimeUtc>, parked_at: DateTimeUtc,
     copied_at: Option<DateTimeUtc>,
-} EventId -> outbox_event Id }
+} }
 
 table! { outbox_lease "outbox_lease" key(bucket: i32) {
     owner: Option<String>, epoch: i64, expires_at: DateTimeUtc,
@@ -126,7 +115,7 @@ table! { daily_run "daily_run" serial(id) {
 } }
 
 table! { verified_segment "verified_segment" key(campaign_id: i64, segment: i64) {
-    generation: i64, participations: i64, units: i64, changes: i64, per_user_limit: i32,
+    generation: i64, participations: i64, units: i64, changes: i64, digest: i64, per_user_limit: i32,
     verified_at: Option<DateTimeUtc>,
 } }
 
@@ -234,7 +223,7 @@ mod tests {
             };
         }
         read!(campaign allow_list allow_list_user participation idempotency payment);
-        read!(outbox_event outbox_pending outbox_parked outbox_lease);
+        read!(outbox_event outbox_position outbox_parked outbox_lease reservation_due);
         read!(rejection_tally rejection_total rewarded_tally daily_stat daily_day daily_run);
         read!(verified_segment purged_segment account account_recovery_code audit_entry duty);
         read!(inbox ledger balance coupon revocation);

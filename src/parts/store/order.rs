@@ -1,11 +1,6 @@
-//! The changes of a campaign's participations in order of arrival, each with its event, whose id gives the order of
-//! processing.
+//! The changes of a campaign's participations in order of arrival, each with its event, whose place in the stream is
+//! the order of processing.
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
-use uuid::Uuid;
-
-use super::entity::by_index;
-use super::entity::outbox_event::{Column, Entity};
 use super::numbers::{to_signed, to_unsigned};
 use super::{Store, StoreError};
 use crate::domain::{CampaignId, EventId};
@@ -17,35 +12,38 @@ pub struct Ordered {
     pub rank: u64,
     /// Position among the changes of the participation, from 1.
     pub sequence: u32,
-    /// Its event; events are in the order in which they were made.
+    /// Number of its event in the campaign's stream: events are in the order of commits.
+    pub position: u64,
+    /// Its event.
     pub event: EventId,
 }
 
 impl Store {
-    /// Changes of participations from a rank on, in order of rank and sequence, from the index alone.
+    /// Changes of participations from a rank on, in order of rank and sequence. The stream is in another order, so
+    /// this reads all of it: ask for many rows at once.
     pub async fn changes_by_rank(
         &self,
         campaign: CampaignId,
         from_rank: u64,
         rows_max: u32,
     ) -> Result<Vec<Ordered>, StoreError> {
-        let mut rows = Entity::find()
-            .select_only()
-            .columns([Column::Rank, Column::KeySequence, Column::Id])
-            .filter(Column::CampaignId.eq(campaign.0))
-            .filter(Column::Rank.gte(to_signed(from_rank)))
-            .order_by_asc(Column::CampaignId)
-            .order_by_asc(Column::Rank)
-            .order_by_asc(Column::KeySequence)
-            .limit(u64::from(rows_max));
-        by_index(&mut rows, "event_change");
-        let rows: Vec<(i64, i32, Uuid)> = rows.into_tuple().all(&self.db).await?;
-        let ordered = |(rank, sequence, id): (i64, i32, Uuid)| Ordered {
-            rank: to_unsigned(rank),
-            sequence: sequence.unsigned_abs(),
-            event: EventId(id),
-        };
-        Ok(rows.into_iter().map(ordered).collect())
+        let mut sql =
+            self.sql("SELECT e.`rank`, e.key_sequence, e.sequence, e.id FROM outbox_event e");
+        sql.push(" WHERE e.campaign_id = ").bind(campaign.0);
+        sql.push(" AND e.`rank` >= ").bind(to_signed(from_rank));
+        sql.push(" ORDER BY e.`rank`, e.key_sequence LIMIT ");
+        let rows = sql.bind(rows_max).rows(&self.db).await?;
+        rows.iter()
+            .map(|row| {
+                let sequence: i32 = row.try_get_by_index(1)?;
+                Ok(Ordered {
+                    rank: to_unsigned(row.try_get_by_index(0)?),
+                    sequence: sequence.unsigned_abs(),
+                    position: to_unsigned(row.try_get_by_index(2)?),
+                    event: EventId(row.try_get_by_index(3)?),
+                })
+            })
+            .collect()
     }
 
     /// Number of published events of a campaign that are deleted; their order is unknown.

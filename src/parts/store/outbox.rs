@@ -1,201 +1,202 @@
-//! The outbox for the relay: pending and parked rows, and their counts. The writer writes the rows, in the
-//! transaction of the change; nothing here does.
+//! The outbox for the relay: a log of events for each campaign, its stream, and how far each stream is published.
+//! The group commit appends events, in the transaction of the change; nothing here does.
 //!
-//! An event is in `outbox_pending`, or in `outbox_parked`, or acknowledged. Each transition is one transaction, and
-//! each DELETE names its rows and their state, so that a late answer of the broker changes no row that has moved.
-//! Acknowledged events are deleted when they are old; see `purge`.
+//! Everything up to a stream's position was acknowledged by the broker or is in `outbox_parked`; everything behind
+//! it is pending. A position only moves forward, so a relay that has lost a stream can do no harm. Published events
+//! are deleted when they are old; see `purge`.
 
-mod blocked;
 mod counts;
 mod due;
+mod held;
 mod leases;
 mod parked;
-mod places;
 mod purge;
+mod target;
 
-use std::collections::HashSet;
+use sea_orm::{QueryResult, Value};
 
-use sea_orm::QueryResult;
-
-pub use blocked::ORPHAN_KEYS_MAX;
 pub use counts::OutboxCounts;
 pub use due::{DueRows, Parked};
-pub use leases::{Held, RelaySeat};
-pub use parked::{ParkedKey, ParkedState, Reparked, Under, Verdict};
-use places::Columns;
-pub use places::{Partitions, Without};
+pub use leases::{LeasedBucket, RelayLease};
+pub use parked::{
+    NewlyParked, ORPHAN_KEYS_MAX, ParkedRow, ParkedState, Released, StreamKey, Tenure, Verdict,
+};
 pub use purge::{PurgePage, Purgeable};
+pub use target::{Partitions, Targets};
 
-use super::shapes::padded;
 use super::sql::Sql;
 use super::{Store, StoreError};
-use crate::domain::{CampaignId, EventId, OutboxEvent, Stream};
+use crate::domain::{BUCKETS, CampaignId, EventId, LogPlace, OutboxEvent, Topic};
+use crate::parts::store::numbers::{to_signed, to_unsigned};
+use crate::parts::store::shapes::padded;
 
-/// Where a pending row is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PendingKey {
-    /// Share of the outbox.
-    pub bucket: u16,
-    /// The event.
-    pub event_id: EventId,
+/// A stream and how far it is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamEnds {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// Its position: everything up to this sequence is published or parked.
+    pub published: u64,
+    /// The sequence of its last event.
+    pub end: u64,
 }
 
-impl PendingKey {
-    /// Where the row of an event is.
+/// An event read from a stream.
+#[derive(Clone, Debug)]
+pub enum LogEntry {
+    /// It is to be published.
+    Event(OutboxEvent),
+    /// It is parked, or its writer publishes it: the position passes it.
+    Parked(ParkedRow, ParkedState),
+    /// It holds something this release does not know.
+    Unreadable {
+        /// Where it is.
+        place: LogPlace,
+        /// Which event.
+        id: EventId,
+        /// Why it cannot be read.
+        error: String,
+    },
+}
+
+impl LogEntry {
+    /// Its number in the stream.
     #[must_use]
-    pub const fn of(event: &OutboxEvent) -> Self {
-        Self {
-            bucket: event.bucket,
-            event_id: event.id,
+    pub const fn sequence(&self) -> u64 {
+        match self {
+            Self::Event(event) => event.sequence,
+            Self::Parked(row, _) => row.place.sequence,
+            Self::Unreadable { place, .. } => place.sequence,
         }
     }
 }
 
-/// A pending row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pending {
-    /// Where it is.
-    pub key: PendingKey,
-    /// The campaign it belongs to.
-    pub campaign_id: CampaignId,
-    /// Whether its writer is publishing it itself.
-    pub held: bool,
-}
+/// The columns of an event, `e`.
+const EVENT_COLUMNS: &str = "e.campaign_id, e.sequence, e.id, e.aggregatetype, e.aggregateid, e.type, e.message_key, \
+     e.key_sequence, e.`rank`, e.traceparent, e.payload, e.created_at";
 
-/// Events read, and those that could not be.
-#[derive(Debug, Default)]
-pub struct Loaded {
-    /// In order of id.
-    pub events: Vec<OutboxEvent>,
-    /// Rows that hold something this release does not know, and why.
-    pub unreadable: Vec<(EventId, String)>,
-}
-
-const EVENT_COLUMNS: &str = "e.id, e.bucket, e.campaign_id, e.aggregatetype, e.aggregateid, \
-     e.type, e.message_key, e.key_sequence, e.`rank`, e.traceparent, e.payload, e.created_at";
-
-/// The columns of a pending row that determine its partition.
-const PENDING_COLUMNS: Columns = Columns {
-    stream: "stream",
-    key_hash: "key_hash",
-};
-
-/// The head of a statement that makes parked rows, `p`, pending again.
-pub(super) const PEND_PARKED: &str = "INSERT INTO outbox_pending (bucket, event_id, campaign_id, stream, key_hash) \
-     SELECT p.bucket, p.event_id, p.campaign_id, e.aggregatetype, p.key_hash FROM outbox_parked p \
-     JOIN outbox_event e ON e.id = p.event_id";
+/// Campaigns with their positions.
+const ENDS: &str = "SELECT c.id, c.event_sequence, o.published FROM campaign c \
+     LEFT JOIN outbox_position o ON o.campaign_id = c.id WHERE ";
 
 impl Store {
-    /// Pending rows of `buckets` but for those that are not to be read, in order of bucket and event, at most
-    /// `rows_max`.
-    pub async fn pending(
-        &self,
-        buckets: &[u16],
-        without: &Without,
-        rows_max: u32,
-    ) -> Result<Vec<Pending>, StoreError> {
-        let only = |sql: &mut Sql| without.condition(sql, PENDING_COLUMNS);
-        self.pending_where(buckets, only, rows_max).await
-    }
-
-    /// The same of those for some partitions alone.
-    pub async fn pending_for(
-        &self,
-        buckets: &[u16],
-        partitions: &Partitions,
-        rows_max: u32,
-    ) -> Result<Vec<Pending>, StoreError> {
-        let only = |sql: &mut Sql| {
-            sql.push(" AND ");
-            partitions.condition(sql, PENDING_COLUMNS);
-        };
-        self.pending_where(buckets, only, rows_max).await
-    }
-
-    async fn pending_where(
-        &self,
-        buckets: &[u16],
-        only: impl FnOnce(&mut Sql),
-        rows_max: u32,
-    ) -> Result<Vec<Pending>, StoreError> {
-        if buckets.is_empty() || rows_max == 0 {
+    /// The streams of `buckets` with pending events.
+    pub async fn streams_behind(&self, buckets: &[u16]) -> Result<Vec<StreamEnds>, StoreError> {
+        if buckets.is_empty() {
             return Ok(Vec::new());
         }
-        let mut sql = self.sql("SELECT bucket, event_id, campaign_id, hold_until > ");
-        sql.now()
-            .push(" AS held FROM outbox_pending WHERE bucket IN ");
-        only(sql.list(padded(buckets)));
-        sql.push(" ORDER BY bucket, event_id LIMIT ").bind(rows_max);
+        let mut sql = self.sql(ENDS);
+        sql.push("c.event_sequence > COALESCE(o.published, 0) AND ");
+        in_buckets(&mut sql, "c.id", buckets);
+        self.ends(&mut sql).await
+    }
+
+    /// These streams, those with nothing pending too.
+    pub async fn stream_ends(
+        &self,
+        campaigns: &[CampaignId],
+    ) -> Result<Vec<StreamEnds>, StoreError> {
+        if campaigns.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut sql = self.sql(ENDS);
+        sql.push("c.id IN ").list(padded(campaigns).map(|id| id.0));
+        self.ends(&mut sql).await
+    }
+
+    async fn ends(&self, sql: &mut Sql) -> Result<Vec<StreamEnds>, StoreError> {
         let rows = sql.rows(&self.db).await?;
         rows.iter()
             .map(|row| {
-                let held: Option<i64> = row.try_get("", "held")?;
-                Ok(Pending {
-                    key: PendingKey {
-                        bucket: bucket(row, "bucket")?,
-                        event_id: EventId(row.try_get("", "event_id")?),
-                    },
-                    campaign_id: CampaignId(row.try_get("", "campaign_id")?),
-                    held: held.is_some_and(|held| held != 0),
+                let published: Option<i64> = row.try_get("", "published")?;
+                Ok(StreamEnds {
+                    campaign: CampaignId(row.try_get("", "id")?),
+                    published: published.map_or(0, to_unsigned),
+                    end: to_unsigned(row.try_get("", "event_sequence")?),
                 })
             })
             .collect()
     }
 
-    /// The keys of these events.
-    pub async fn keys_of(&self, ids: &[EventId]) -> Result<HashSet<String>, StoreError> {
-        if ids.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let mut sql = self.sql("SELECT message_key FROM outbox_event WHERE id IN ");
-        sql.list(padded(ids).map(|id| id.0));
-        let rows = sql.rows(&self.db).await?;
-        rows.iter()
-            .map(|row| Ok(row.try_get("", "message_key")?))
-            .collect()
-    }
-
-    /// Whether an event about `aggregate` still waits to be published in `bucket`.
-    pub async fn is_pending(&self, bucket: u16, aggregate: &str) -> Result<bool, StoreError> {
-        let mut sql = self.sql("SELECT 1 FROM outbox_pending p");
-        sql.push(" JOIN outbox_event e ON e.id = p.event_id WHERE p.bucket = ");
-        sql.bind(bucket).push(" AND e.aggregateid = ");
-        sql.bind(aggregate).push(" LIMIT 1");
-        Ok(!sql.rows(&self.db).await?.is_empty())
-    }
-
-    /// The events with these ids. One that is not there is in neither list.
-    pub async fn outbox_events(&self, ids: &[EventId]) -> Result<Loaded, StoreError> {
-        let mut loaded = Loaded::default();
-        if ids.is_empty() {
-            return Ok(loaded);
-        }
+    /// The events of a stream after a sequence, in order, at most `rows_max`.
+    pub async fn read_stream(
+        &self,
+        campaign: CampaignId,
+        after: u64,
+        rows_max: u32,
+    ) -> Result<Vec<LogEntry>, StoreError> {
         let mut sql = self.sql("SELECT ");
         sql.push(EVENT_COLUMNS)
-            .push(" FROM outbox_event e WHERE id IN ");
-        sql.list(padded(ids).map(|id| id.0)).push(" ORDER BY e.id");
-        for row in sql.rows(&self.db).await? {
-            match event(&row) {
-                Ok(event) => loaded.events.push(event),
-                Err(failure) => {
-                    let id = EventId(row.try_get("", "id")?);
-                    loaded.unreadable.push((id, reason(&failure)));
-                }
-            }
-        }
-        Ok(loaded)
+            .push(", p.state AS parked_state FROM outbox_event e LEFT JOIN outbox_parked p ")
+            .push("ON p.campaign_id = e.campaign_id AND p.sequence = e.sequence ")
+            .push("WHERE e.campaign_id = ")
+            .bind(campaign.0)
+            .push(" AND e.sequence > ")
+            .bind(to_signed(after))
+            .push(" ORDER BY e.sequence LIMIT ")
+            .bind(rows_max);
+        sql.rows(&self.db).await?.iter().map(entry).collect()
     }
 
-    /// Forgets acknowledged rows: how many were still pending.
-    pub async fn delete_pending(&self, keys: &[PendingKey]) -> Result<u64, StoreError> {
-        if keys.is_empty() {
-            return Ok(0);
+    /// Moves the positions of streams forward, never back.
+    pub async fn advance(&self, positions: &[(CampaignId, u64)]) -> Result<(), StoreError> {
+        if positions.is_empty() {
+            return Ok(());
         }
-        let mut sql = self.sql(&self.db.delete_by_key("outbox_pending"));
-        sql.push(" WHERE (bucket, event_id) IN ");
-        sql.pairs(padded(keys).map(|key| (key.bucket.into(), key.event_id.0.into())));
-        sql.run(&self.db).await
+        // Always in this order, so that two relays cannot deadlock.
+        let mut positions = positions.to_vec();
+        positions.sort_unstable();
+        let mut sql = self.sql("INSERT INTO outbox_position (campaign_id, published) VALUES ");
+        sql.rows_of(positions.iter().map(|(campaign, published)| -> [Value; 2] {
+            [campaign.0.into(), to_signed(*published).into()]
+        }));
+        sql.push(if self.is_embedded() {
+            " ON CONFLICT (campaign_id) DO UPDATE SET published = MAX(published, excluded.published)"
+        } else {
+            " AS moved ON DUPLICATE KEY UPDATE \
+             published = GREATEST(outbox_position.published, moved.published)"
+        });
+        sql.run(&self.db).await?;
+        Ok(())
     }
+
+    /// Whether an event still waits to be published.
+    pub async fn is_pending(&self, place: LogPlace) -> Result<bool, StoreError> {
+        let mut sql = self.sql("SELECT 1 FROM outbox_position WHERE campaign_id = ");
+        sql.bind(place.campaign.0).push(" AND published >= ");
+        sql.bind(to_signed(place.sequence));
+        sql.push(" AND NOT EXISTS (SELECT 1 FROM outbox_parked p WHERE p.campaign_id = ");
+        sql.bind(place.campaign.0).push(" AND p.sequence = ");
+        sql.bind(to_signed(place.sequence));
+        sql.push(" AND p.state IN ('retry', 'waiting', 'blocked'))");
+        Ok(sql.rows(&self.db).await?.is_empty())
+    }
+}
+
+/// Appends the condition that the campaign of a row is in one of these buckets; see [`CampaignId::bucket`].
+fn in_buckets<'a>(sql: &'a mut Sql, campaign: &str, buckets: &[u16]) -> &'a mut Sql {
+    sql.push(campaign).push(" % ").bind(BUCKETS);
+    sql.push(" IN ").list(padded(buckets))
+}
+
+fn entry(row: &QueryResult) -> Result<LogEntry, StoreError> {
+    let state: Option<String> = row.try_get("", "parked_state")?;
+    if let Some(state) = state {
+        let state = ParkedState::parse(&state).ok_or_else(|| unknown("state", &state))?;
+        let parked = ParkedRow {
+            place: place(row)?,
+            key: row.try_get::<String>("", "message_key")?.into(),
+        };
+        return Ok(LogEntry::Parked(parked, state));
+    }
+    Ok(match event(row) {
+        Ok(event) => LogEntry::Event(event),
+        Err(failure) => LogEntry::Unreadable {
+            place: place(row)?,
+            id: EventId(row.try_get("", "id")?),
+            error: reason(&failure),
+        },
+    })
 }
 
 /// The whole chain of causes in one line.
@@ -209,9 +210,11 @@ fn reason(failure: &StoreError) -> String {
     text
 }
 
-fn bucket(row: &QueryResult, column: &str) -> Result<u16, StoreError> {
-    let number: i64 = row.try_get("", column)?;
-    u16::try_from(number).map_err(|_| unknown(column, &number.to_string()))
+fn place(row: &QueryResult) -> Result<LogPlace, StoreError> {
+    Ok(LogPlace {
+        campaign: CampaignId(row.try_get("", "campaign_id")?),
+        sequence: to_unsigned(row.try_get("", "sequence")?),
+    })
 }
 
 /// A value in a column that no version of ours has written.
@@ -220,19 +223,21 @@ fn unknown(column: &str, value: &str) -> StoreError {
 }
 
 fn event(row: &QueryResult) -> Result<OutboxEvent, StoreError> {
-    let stream: String = row.try_get("", "aggregatetype")?;
+    let topic: String = row.try_get("", "aggregatetype")?;
     let rank: Option<i64> = row.try_get("", "rank")?;
-    let sequence: i64 = row.try_get("", "key_sequence")?;
+    let change: i64 = row.try_get("", "key_sequence")?;
+    let LogPlace { campaign, sequence } = place(row)?;
     Ok(OutboxEvent {
         id: EventId(row.try_get("", "id")?),
-        bucket: bucket(row, "bucket")?,
-        stream: Stream::parse(&stream).ok_or_else(|| unknown("aggregatetype", &stream))?,
-        campaign_id: CampaignId(row.try_get("", "campaign_id")?),
+        campaign_id: campaign,
+        sequence,
+        topic: Topic::parse(&topic).ok_or_else(|| unknown("aggregatetype", &topic))?,
         aggregate_id: row.try_get("", "aggregateid")?,
         event_type: row.try_get("", "type")?,
         key: row.try_get::<String>("", "message_key")?.into(),
-        key_sequence: u32::try_from(sequence).unwrap_or_default(),
-        rank: rank.and_then(|rank| u64::try_from(rank).ok()),
+        key_sequence: u32::try_from(change)
+            .map_err(|_| unknown("key_sequence", &change.to_string()))?,
+        rank: rank.map(to_unsigned),
         traceparent: row.try_get("", "traceparent")?,
         payload: row.try_get("", "payload")?,
         created_at: row.try_get("", "created_at")?,

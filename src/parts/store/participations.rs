@@ -43,7 +43,8 @@ impl Store {
         &self,
         id: ParticipationId,
     ) -> Result<Option<Participation>, StoreError> {
-        Entity::find_by_id(id.0)
+        Entity::find()
+            .filter(Column::Id.eq(id.0))
             .one(&self.db)
             .await?
             .map(Participation::try_from)

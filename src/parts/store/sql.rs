@@ -11,6 +11,7 @@ use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait, IdenStatic, Iterable, QueryResult, Statement, Value,
 };
 
+use super::numbers::to_unsigned;
 use super::{Database, Schema, Store, StoreError};
 use crate::domain::{Instant, to_stored_precision};
 
@@ -131,6 +132,40 @@ impl Sql {
             .map(|column| format!("{column} = {table}.{column} + {new}.{column}"))
             .collect();
         self.push(&set.join(", "))
+    }
+
+    /// Adds `by` to the integers in one column of the rows that were appended with [`Sql::rows_of`].
+    pub(super) fn shift<const COLUMNS: usize>(&mut self, column: usize, by: i64) {
+        for value in self.values.iter_mut().skip(column).step_by(COLUMNS) {
+            if let Value::BigInt(Some(number)) = value {
+                *number += by;
+            }
+        }
+    }
+
+    /// Appends the assignment that moves a campaign's stream by so many events; see [`Sql::run_for_sequence`].
+    pub(super) fn append_events(&mut self, events: usize) -> &mut Self {
+        let events = i64::try_from(events).unwrap_or(i64::MAX);
+        if self.backend == DbBackend::Sqlite {
+            return self.push("event_sequence = event_sequence + ").bind(events);
+        }
+        // The answer to the statement carries the value: learning it takes no round trip.
+        self.push("event_sequence = LAST_INSERT_ID(event_sequence + ");
+        self.bind(events).push(")")
+    }
+
+    /// Runs an update of one campaign's row: the sequence of its last event then; none: no row was updated.
+    pub(super) async fn run_for_sequence(
+        &mut self,
+        on: &impl ConnectionTrait,
+    ) -> Result<Option<u64>, StoreError> {
+        if self.backend == DbBackend::Sqlite {
+            let rows = self.push(" RETURNING event_sequence").rows(on).await?;
+            let last = rows.first().map(|row| row.try_get("", "event_sequence"));
+            return Ok(last.transpose()?.map(to_unsigned));
+        }
+        let done = on.execute_raw(self.build()).await?;
+        Ok((done.rows_affected() == 1).then(|| done.last_insert_id()))
     }
 
     /// Appends the time now. On MySQL it is the database's own clock, the one all replicas share.

@@ -19,7 +19,7 @@ mod waiting;
 pub use books::Books;
 pub use kept::Kept;
 pub use published::{EventRow, EventSums};
-pub use sums::{Ground, Purged, Sums};
+pub use sums::{Ground, LogSums, Purged, Sums};
 pub use waiting::Waiting;
 
 pub(super) use digest::of_event as weight_of_event;

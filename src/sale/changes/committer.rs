@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::{ChangeError, as_it_stands};
-use crate::domain::{CampaignId, Fresh, KeyChoice, Participation, ParticipationId, Return};
+use crate::domain::{CampaignId, KeyChoice, Participation, ParticipationId, Return};
 use crate::parts::gate::{Gate, GivenBack};
 use crate::parts::store::{Changed, CommitError, Store, StoreError, Wished};
 use crate::runtime::failpoint;
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Stage};
 use crate::sale::catalogue::Catalogue;
+use crate::sale::relay_hints::RelayHints;
 
 /// How often, and how far apart, a gate is told of units given back that is just being rebuilt.
 const TELLINGS_MAX: usize = 20;
@@ -35,8 +36,8 @@ pub struct Committer {
     pub gate: Arc<dyn Gate>,
     /// Forgets that a campaign was sold out.
     pub catalogue: Catalogue,
-    /// Carries the events to the relay; it may be full.
-    pub wake: Option<mpsc::Sender<Fresh>>,
+    /// Hands the events over to the relay.
+    pub hints: RelayHints,
     /// Runs what nobody waits for.
     pub spawner: Spawner,
     /// What the key of an event is.
@@ -172,16 +173,7 @@ impl Committer {
         if !changed.returns.is_empty() {
             self.catalogue.note_commit(campaign);
         }
-        if let Some(wake) = &self.wake
-            && !changed.events.is_empty()
-        {
-            let fresh = Fresh {
-                events: std::mem::take(&mut changed.events),
-                committed_at: std::time::Instant::now(),
-            };
-            // Whoever finds no room is found by the relay's poll.
-            drop(wake.try_send(fresh));
-        }
+        self.hints.committed(std::mem::take(&mut changed.events));
         Ok(changed)
     }
 

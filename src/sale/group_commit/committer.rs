@@ -6,15 +6,15 @@ use std::time::Instant;
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use prometheus_client::metrics::histogram::Histogram;
-use tokio::sync::mpsc;
 
 use super::{CommitResult, Job, Queued, WriterConfig};
-use crate::domain::{Campaign, CampaignId, Fresh, ParticipationId};
+use crate::domain::{Campaign, CampaignId, OutboxEvent, ParticipationId};
 use crate::parts::gate::Gate;
 use crate::parts::store::{BatchOutcome, CommitError, Intake, Mismatch, Store};
 use crate::runtime::batcher::Batchers;
 use crate::runtime::failpoint;
 use crate::runtime::retry;
+use crate::sale::relay_hints::RelayHints;
 
 /// What the rows of one transaction have in common.
 #[derive(Clone, Copy)]
@@ -34,7 +34,7 @@ pub(super) struct Waits {
 pub(super) struct Committer {
     pub(super) store: Store,
     pub(super) gate: Arc<dyn Gate>,
-    pub(super) wake: Option<mpsc::Sender<Fresh>>,
+    pub(super) hints: RelayHints,
     pub(super) settle: Batchers<(CampaignId, ParticipationId)>,
     pub(super) config: WriterConfig,
     pub(super) waits: Waits,
@@ -125,7 +125,18 @@ impl Committer {
                 return vec![CommitResult::Unavailable; batch.len()];
             }
             let single = match self.commit_with_retry(group, batch).await {
-                Ok(BatchOutcome::Committed { held_from }) => CommitResult::Committed { held_from },
+                Ok(BatchOutcome::Committed {
+                    held_from,
+                    first_sequence,
+                }) => {
+                    return (first_sequence..)
+                        .take(batch.len())
+                        .map(|sequence| CommitResult::Committed {
+                            held_from,
+                            sequence: Some(sequence),
+                        })
+                        .collect();
+                }
                 Ok(BatchOutcome::Mismatch(Mismatch::StaleEpoch)) => CommitResult::StaleEpoch,
                 Ok(BatchOutcome::Mismatch(Mismatch::SoldOut) | BatchOutcome::Conflict)
                     if batch.len() > 1 =>
@@ -196,7 +207,10 @@ impl Committer {
         ids.iter()
             .map(|id| {
                 if found.contains(id) {
-                    CommitResult::Committed { held_from: None }
+                    CommitResult::Committed {
+                        held_from: None,
+                        sequence: None,
+                    }
                 } else {
                     CommitResult::Unknown
                 }
@@ -217,10 +231,18 @@ impl Committer {
         let mut events = Vec::with_capacity(intakes.len());
         for (intake, result) in intakes.into_iter().zip(results) {
             let id = intake.participation.id;
-            match result {
-                CommitResult::Committed { .. } => {
+            match *result {
+                CommitResult::Committed { sequence, .. } => {
                     committed.push(id);
-                    events.extend(intake.hold_until.is_none().then_some(intake.event));
+                    // Without a sequence, because the answer was lost, the poll finds the event.
+                    let event = sequence.map(|sequence| OutboxEvent {
+                        sequence,
+                        ..intake.event
+                    });
+                    match event {
+                        Some(event) if intake.hold_until.is_some() => self.hints.held(event),
+                        event => events.extend(event),
+                    }
                 }
                 CommitResult::SoldOut | CommitResult::Conflict | CommitResult::Unavailable => {
                     refused.push(id);
@@ -228,13 +250,7 @@ impl Committer {
                 CommitResult::StaleEpoch | CommitResult::Unknown => {}
             }
         }
-        if let (Some(wake), false) = (&self.wake, events.is_empty()) {
-            // A dropped hint costs a poll, not an event.
-            drop(wake.try_send(Fresh {
-                events,
-                committed_at: Instant::now(),
-            }));
-        }
+        self.hints.committed(events);
         for id in committed {
             if self.settle.offer(campaign, (campaign, id)).is_err() {
                 tracing::debug!("no room to settle a lease; the sweeper will");

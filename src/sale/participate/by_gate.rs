@@ -59,7 +59,7 @@ impl Dependencies {
             self.commit(place, job, mode).await?
         };
         match committed {
-            CommitResult::Committed { held_from } => {
+            CommitResult::Committed { held_from, .. } => {
                 failpoint::point("participate.committed");
                 Ok(Step::Done(self.accepted(participation, held_from).await))
             }
@@ -141,9 +141,14 @@ impl Dependencies {
         job: Job,
     ) -> Result<CommitResult, ParticipateError> {
         let _permit = self.sync.permit().await?;
-        let event = job.intake.event.clone();
+        let mut event = job.intake.event.clone();
         let verdict = self.writer.commit_alone(job).await;
-        if matches!(verdict, CommitResult::Committed { .. }) {
+        if let CommitResult::Committed {
+            sequence: Some(sequence),
+            ..
+        } = verdict
+        {
+            event.sequence = sequence;
             self.sync.publish_now(&self.store, &event).await;
         }
         Ok(verdict)

@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::ParticipateError;
 use crate::domain::OutboxEvent;
 use crate::parts::broker::{PublishError, Publisher, Record};
-use crate::parts::store::{PendingKey, Store};
+use crate::parts::store::{ParkedRow, Store};
 
 /// How long a request waits for the relay, and how far apart it looks: further each time.
 const RELAY_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -42,7 +42,11 @@ impl SyncPath {
         let _span = record.traced();
         match self.publish(&record).await {
             Ok(()) => {
-                if let Err(error) = store.delete_pending(&[PendingKey::of(event)]).await {
+                let row = ParkedRow {
+                    place: event.place(),
+                    key: Arc::clone(&event.key),
+                };
+                if let Err(error) = store.acknowledge_held(&row).await {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "an acknowledged row stays; it is sent again"
@@ -69,7 +73,7 @@ impl SyncPath {
         let deadline = Instant::now() + RELAY_WAIT_MAX;
         let mut pause = RELAY_LOOK;
         while Instant::now() < deadline {
-            match store.is_pending(event.bucket, &event.aggregate_id).await {
+            match store.is_pending(event.place()).await {
                 Ok(true) => {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RELAY_LOOK_MAX);

@@ -1,12 +1,15 @@
 //! What the outbox and the topic have to hold: every change once, and in order.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use uuid::Uuid;
 
 use super::Found;
 use crate::evidence::{Campaign, Event, Evidence, Participation, Seen};
 use crate::schedule::Key;
+
+/// A campaign, and a number in its stream.
+type StreamPlace = (i64, i64);
 
 /// How types of events begin.
 const KIND: &str = "firstcome.participation.";
@@ -31,6 +34,20 @@ fn outbox(evidence: &Evidence, found: &mut Found) {
     for (participation, _) in events {
         let what = || format!("an outbox row tells of {participation}, which there is not");
         found.hold("I3", false, what);
+    }
+    let mut streams: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
+    for event in &evidence.events {
+        let (campaign, sequence) = event.place;
+        streams.entry(campaign).or_default().insert(sequence);
+    }
+    for (campaign, sequences) in streams {
+        let last = i64::try_from(sequences.len()).unwrap();
+        found.hold("I3", sequences.iter().copied().eq(1..=last), || {
+            format!(
+                "the stream of campaign {campaign} has a gap: {} events",
+                sequences.len()
+            )
+        });
     }
     found.hold("I4", evidence.pending == 0, || {
         format!("{} events are still pending", evidence.pending)
@@ -117,7 +134,7 @@ fn topic(evidence: &Evidence, found: &mut Found) {
         });
     }
     let mut last_change: HashMap<Uuid, u32> = HashMap::new();
-    let mut last_event: HashMap<(&str, i64), (Uuid, i32)> = HashMap::new();
+    let mut last_event: HashMap<(&str, i64), (StreamPlace, i32)> = HashMap::new();
     for record in &firsts {
         let last = last_change.insert(record.participation, record.sequence);
         found.hold("I8", record.sequence == last.unwrap_or(0) + 1, || {
@@ -129,20 +146,19 @@ fn topic(evidence: &Evidence, found: &mut Found) {
         if evidence.key == Some(Key::Participation) {
             continue;
         }
-        // Under a key that participations share, ids are in order of commit.
-        let here = (record.event, record.partition);
+        // Under a key that participations share, events come in the order of their stream.
+        let Some(place) = known.get(&record.event).map(|event| event.place) else {
+            continue;
+        };
+        let here = (place, record.partition);
         let key = (record.key.as_str(), record.campaign);
         if let Some((last, partition)) = last_event.insert(key, here) {
-            found.hold(
-                "I8",
-                partition == record.partition && last < record.event,
-                || {
-                    format!(
-                        "key {} of campaign {}: {} came after {last}",
-                        key.0, key.1, record.event
-                    )
-                },
-            );
+            found.hold("I8", partition == record.partition && last < place, || {
+                format!(
+                    "key {} of campaign {}: {place:?} came after {last:?}",
+                    key.0, key.1
+                )
+            });
         }
     }
 }

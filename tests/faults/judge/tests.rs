@@ -3,7 +3,7 @@
 mod coupons;
 mod orders;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -100,6 +100,7 @@ fn event(row: &Participation, nth: u64, sequence: u32, status: &str) -> Event {
         participation: row.id.to_string(),
         sequence,
         kind: format!("firstcome.participation.{status}"),
+        place: (row.campaign, 0),
     }
 }
 
@@ -111,6 +112,19 @@ fn record(event: &Event, row: &Participation) -> Seen {
         participation: row.id,
         sequence: event.sequence,
         campaign: row.campaign,
+    }
+}
+
+/// Gives events without a number the next ones of their streams.
+fn number(evidence: &mut Evidence) {
+    let mut last: HashMap<i64, i64> = HashMap::new();
+    for event in &mut evidence.events {
+        let (campaign, sequence) = &mut event.place;
+        let last = last.entry(*campaign).or_default();
+        if *sequence == 0 {
+            *sequence = *last + 1;
+        }
+        *last = (*last).max(*sequence);
     }
 }
 
@@ -165,6 +179,7 @@ fn sound() -> (Evidence, Vec<Answer>) {
         }
     }
     evidence.participations = rows;
+    number(&mut evidence);
     // A re-delivery is allowed.
     evidence.records.push(evidence.records[0].clone());
     (evidence, answers)
@@ -185,6 +200,7 @@ fn used(answer: &Answer) -> Option<UsedKey> {
 fn broken(plant: impl FnOnce(&mut Evidence, &mut Vec<Answer>)) -> BTreeSet<String> {
     let (mut evidence, mut answers) = sound();
     plant(&mut evidence, &mut answers);
+    number(&mut evidence);
     let breaches = judge(&evidence, &answers, &orders::told());
     breaches.into_iter().map(|breach| breach.promise).collect()
 }
@@ -297,6 +313,7 @@ fn participations_without_outbox_rows_and_rows_without_participations_are_report
         let mut second = evidence.events[0].clone();
         second.id = id(999);
         second.sequence = 2;
+        second.place.1 = 0;
         let mut record = evidence.records[0].clone();
         record.event = second.id;
         record.sequence = 2;

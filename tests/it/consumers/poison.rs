@@ -1,6 +1,6 @@
 //! Records that cannot be applied go to the dead letter topic alone.
 
-use firstcome::domain::{CampaignId, Consumer, Reward, Status, Stream};
+use firstcome::domain::{CampaignId, Consumer, Reward, Status, Topic};
 use firstcome::parts::broker::{CopyOf, Delivered};
 
 use super::scene::{Scene, change};
@@ -52,7 +52,7 @@ async fn a_poison_record_becomes_a_dead_letter_alone() {
     assert_eq!(running.metric(poison), 4);
     running.stop().await;
 
-    let dead = Stream::Participation.dead_letter_topic(&scene.prefix);
+    let dead = Topic::Participation.dead_letter_name(&scene.prefix);
     let brokers = real("FIRSTCOME_KAFKA_BROKERS");
     let copies = consume_raw(&brokers, &dead, 4).await;
     let mut classes: Vec<&str> = copies

@@ -6,7 +6,7 @@ use std::time::Duration;
 use firstcome::domain::campaign::CouponTerms;
 use firstcome::domain::{
     CampaignId, Consumer, KeyChoice, OutboxEvent, Participation, ParticipationId, Reward, Status,
-    Stream, UserId,
+    Topic, UserId,
 };
 use firstcome::events::consumers::{self, Config, Metrics, Parts};
 use firstcome::parts::broker::kafka::{Kafka, KafkaConfig};
@@ -77,8 +77,8 @@ impl Scene {
         });
         let kafka = kafka.await.unwrap();
         let topics = [
-            Stream::Participation.topic(&prefix),
-            Stream::Participation.dead_letter_topic(&prefix),
+            Topic::Participation.name(&prefix),
+            Topic::Participation.dead_letter_name(&prefix),
         ];
         kafka
             .create_topics(&topics, PARTITIONS.unsigned_abs())
@@ -104,7 +104,7 @@ impl Scene {
     }
 
     pub fn topic(&self) -> String {
-        Stream::Participation.topic(&self.prefix)
+        Topic::Participation.name(&self.prefix)
     }
 
     pub async fn campaign(&self, reward: Option<Reward>) -> CampaignId {

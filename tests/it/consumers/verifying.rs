@@ -7,7 +7,7 @@ use firstcome::domain::{
 };
 use firstcome::parts::store::{Due, Rewarded, Rewards, StoreConfig};
 use firstcome::runtime::clock::Clock;
-use sea_orm::{ConnectionTrait, Database};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -16,10 +16,6 @@ use crate::service::process::{Service, body, command};
 
 const POINTS: CampaignId = CampaignId(1);
 const COUPONS: CampaignId = CampaignId(2);
-
-/// Of some events, those of it are no longer pending.
-const PUBLISH: &str = "DELETE pending FROM outbox_pending pending \
-                       JOIN outbox_event event ON event.id = pending.event_id";
 
 /// What makes it wrong, what of it is found, and what makes it right again.
 const PLANTS: [(&str, &[&str], &str); 6] = [
@@ -198,19 +194,39 @@ async fn is_not_passed(
     verified: &Verified<'_>,
 ) {
     let db = Database::connect(&scene.events.url).await.unwrap();
-    let publish = format!("{PUBLISH} WHERE event.aggregateid = '{one}'");
-    db.execute_unprepared(&publish).await.unwrap();
+    publish(&db, one).await;
     apply(scene, consumer, other, &[(Status::Confirmed, 1)]).await;
     assert_eq!(
         verified("0"),
         (true, String::new()),
         "its partition is behind"
     );
-    let unpublish = format!(
-        "INSERT INTO outbox_pending (bucket, event_id, campaign_id) \
-         SELECT bucket, id, campaign_id FROM outbox_event WHERE aggregateid = '{one}'"
-    );
+    let unpublish = format!("{PARK} WHERE e.aggregateid = '{one}'");
     db.execute_unprepared(&unpublish).await.unwrap();
+}
+
+/// Events wait to be tried again.
+const PARK: &str = "INSERT INTO outbox_parked (campaign_id, sequence, event_id, topic, message_key, key_hash, state, \
+     attempts, error_class, error, parked_at) SELECT e.campaign_id, e.sequence, e.id, e.aggregatetype, \
+     e.message_key, 0, 'retry', 1, 'possibly_delivered', '', e.created_at FROM outbox_event e";
+
+/// The events of this participation are published, and no others.
+async fn publish(db: &DatabaseConnection, one: ParticipationId) {
+    for sql in [
+        format!(
+            "{PARK} LEFT JOIN outbox_position o ON o.campaign_id = e.campaign_id \
+             WHERE e.sequence > COALESCE(o.published, 0)"
+        ),
+        "INSERT INTO outbox_position SELECT id, event_sequence FROM campaign WHERE event_sequence > 0 \
+         ON DUPLICATE KEY UPDATE published = event_sequence"
+            .to_owned(),
+        format!(
+            "DELETE p FROM outbox_parked p JOIN outbox_event e ON e.id = p.event_id \
+             WHERE e.aggregateid = '{one}'"
+        ),
+    ] {
+        db.execute_unprepared(&sql).await.unwrap();
+    }
 }
 
 /// The effect of a change on this participation, as the consumer has it.
@@ -246,9 +262,8 @@ async fn is_found_missing(
     }
     let is_clean = (true, String::new());
     assert_eq!(verified("0"), is_clean, "it is not published");
-    let publish = format!("{PUBLISH} WHERE event.aggregateid = '{missing}'");
     let db = Database::connect(&scene.events.url).await.unwrap();
-    db.execute_unprepared(&publish).await.unwrap();
+    publish(&db, missing).await;
     let (is_sound, told) = verified("0");
     let wanted =
         format!("campaign {campaign}: 1 confirmed participations were granted nothing: {missing}");

@@ -1,14 +1,14 @@
 //! What a test of the relay stands on: a database of its own, a broker or a double of one, a
 //! supervisor, and waits for conditions.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use firstcome::domain::{
-    CampaignId, Fresh, KeyChoice, OutboxEvent, Participation, ParticipationId, Status, UserId,
-    key_hash,
+    CampaignId, EventId, Fresh, KeyChoice, OutboxEvent, Participation, ParticipationId, Status,
+    UserId,
 };
 use firstcome::events::relay::{Config, Metrics, Relay, RelayHandle};
 use firstcome::parts::broker::kafka::KafkaConfig;
@@ -35,6 +35,9 @@ pub struct Bench {
     pub db: DatabaseConnection,
     pub url: String,
     _file: Option<tempfile::TempDir>,
+    /// Where the committed events are.
+    placed: Mutex<HashMap<EventId, u64>>,
+    campaigns: Mutex<HashSet<CampaignId>>,
 }
 
 impl Bench {
@@ -79,10 +82,12 @@ impl Bench {
             db,
             url: url.to_owned(),
             _file: file,
+            placed: Mutex::default(),
+            campaigns: Mutex::default(),
         }
     }
 
-    /// Commits what a writer would: the event and that it is pending.
+    /// Commits what a writer would: the event, at the end of its stream.
     pub async fn commit(&self, event: &OutboxEvent) {
         self.commit_together(std::slice::from_ref(event)).await;
     }
@@ -94,22 +99,34 @@ impl Bench {
 
     /// A transaction that has written all that, and may commit it.
     pub async fn written(&self, events: &[OutboxEvent]) -> DatabaseTransaction {
+        let known = self.campaigns.lock().unwrap().clone();
+        for event in events {
+            if !known.contains(&event.campaign_id) {
+                self.make_campaign(event.campaign_id).await;
+                self.campaigns.lock().unwrap().insert(event.campaign_id);
+            }
+        }
         let transaction = self.db.begin().await.unwrap();
         let run = async |sql: &str, values: Vec<Value>| {
             let backend = self.db.get_database_backend();
             let statement = Statement::from_sql_and_values(backend, sql, values);
             transaction.execute_raw(statement).await.unwrap();
         };
+        let mut events: Vec<OutboxEvent> = events.to_vec();
+        // Always in this order, so that two writers cannot deadlock.
+        events.sort_by_key(|event| event.campaign_id);
         for event in events {
+            let sequence = self.next_sequence(&transaction, event.campaign_id).await;
+            self.placed.lock().unwrap().insert(event.id, sequence);
             run(
-                "INSERT INTO outbox_event (id, bucket, campaign_id, aggregatetype, aggregateid, type, \
+                "INSERT INTO outbox_event (campaign_id, sequence, id, aggregatetype, aggregateid, type, \
                  message_key, key_sequence, `rank`, traceparent, payload, created_at) \
                  VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
                 vec![
-                    event.id.0.into(),
-                    event.bucket.into(),
                     event.campaign_id.0.into(),
-                    event.stream.as_str().into(),
+                    i64::try_from(sequence).unwrap().into(),
+                    event.id.0.into(),
+                    event.topic.as_str().into(),
                     event.aggregate_id.clone().into(),
                     event.event_type.clone().into(),
                     event.key.to_string().into(),
@@ -121,20 +138,56 @@ impl Bench {
                 ],
             )
             .await;
-            run(
-                "INSERT INTO outbox_pending (bucket, event_id, campaign_id, stream, key_hash) \
-                 VALUES (?,?,?,?,?)",
-                vec![
-                    event.bucket.into(),
-                    event.id.0.into(),
-                    event.campaign_id.0.into(),
-                    event.stream.as_str().into(),
-                    key_hash(&event.key).into(),
-                ],
-            )
-            .await;
         }
         transaction
+    }
+
+    /// Makes a campaign if it is not there.
+    async fn make_campaign(&self, id: CampaignId) {
+        let ignore = if self.store.is_embedded() {
+            "OR IGNORE"
+        } else {
+            "IGNORE"
+        };
+        self.run(&format!(
+            "INSERT {ignore} INTO campaign (id, name, description, kind, state, per_user_limit, max_quantity, \
+             hold_seconds, created_at, updated_at) VALUES ({id}, 'it', '', 'coupon', 'open', 1, 1, 60, \
+             '2026-01-01 00:00:00', '2026-01-01 00:00:00')"
+        ))
+        .await;
+    }
+
+    /// The next sequence of a campaign's stream.
+    async fn next_sequence(&self, transaction: &DatabaseTransaction, campaign: CampaignId) -> u64 {
+        let id = campaign.0;
+        let sql =
+            format!("UPDATE campaign SET event_sequence = event_sequence + 1 WHERE id = {id}");
+        transaction.execute_unprepared(&sql).await.unwrap();
+        let backend = self.db.get_database_backend();
+        let sql = format!("SELECT event_sequence FROM campaign WHERE id = {id}");
+        let row = transaction.query_one_raw(Statement::from_string(backend, sql));
+        let sequence: i64 = row.await.unwrap().unwrap().try_get_by_index(0).unwrap();
+        sequence.unsigned_abs()
+    }
+
+    /// A committed event with its place in the stream.
+    pub fn placed(&self, event: &OutboxEvent) -> OutboxEvent {
+        let sequence = self.placed.lock().unwrap()[&event.id];
+        OutboxEvent {
+            sequence,
+            ..event.clone()
+        }
+    }
+
+    /// Committed events of one campaign, without a gap, as the writer hands them over.
+    pub fn fresh(&self, events: &[OutboxEvent]) -> Fresh {
+        let events: Vec<OutboxEvent> = events.iter().map(|event| self.placed(event)).collect();
+        Fresh {
+            campaign: events[0].campaign_id,
+            events,
+            is_held: false,
+            committed_at: std::time::Instant::now(),
+        }
     }
 
     pub async fn run(&self, sql: &str) {
@@ -195,14 +248,6 @@ pub fn events_from(first: u32, participations: u32, changes: u32) -> Vec<OutboxE
         }
     }
     events
-}
-
-/// Events as the writer hands them over.
-pub fn fresh(events: &[OutboxEvent]) -> Fresh {
-    Fresh {
-        events: events.to_vec(),
-        committed_at: std::time::Instant::now(),
-    }
 }
 
 /// Short waits, topics of its own.
@@ -336,6 +381,16 @@ impl Double {
         of_key
             .map(|record| header(record, "ce_keysequence").parse().unwrap())
             .collect()
+    }
+}
+
+impl Double {
+    /// The same without re-deliveries.
+    pub fn first_sequences(&self, key: &str) -> Vec<u32> {
+        let mut seen = HashSet::new();
+        let mut sequences = self.sequences(key);
+        sequences.retain(|sequence| seen.insert(*sequence));
+        sequences
     }
 }
 

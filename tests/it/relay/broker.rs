@@ -4,7 +4,7 @@ mod codes;
 
 use std::sync::Arc;
 
-use firstcome::domain::Stream;
+use firstcome::domain::Topic;
 use firstcome::events::relay::{Config, Published};
 use firstcome::parts::broker::Publisher;
 use firstcome::parts::broker::kafka::Kafka;
@@ -16,8 +16,8 @@ async fn embedded(config: &Config) -> Arc<Kafka> {
     let broker = Kafka::embedded(kafka()).await.unwrap();
     let prefix = &config.topic_prefix;
     let topics = [
-        Stream::Participation.topic(prefix),
-        Stream::Participation.dead_letter_topic(prefix),
+        Topic::Participation.name(prefix),
+        Topic::Participation.dead_letter_name(prefix),
     ];
     broker.create_topics(&topics, 3).await.unwrap();
     broker.create_topics(&topics, 3).await.unwrap();
@@ -44,7 +44,7 @@ fn inject(broker: &Kafka, errors: &[RDKafkaRespErr]) {
 async fn a_record_carries_the_event() {
     let (bench, config) = (Bench::sqlite().await, config());
     let broker = embedded(&config).await;
-    let topic = Stream::Participation.topic(&config.topic_prefix);
+    let topic = Topic::Participation.name(&config.topic_prefix);
     let source = format!("/{}", config.topic_prefix);
     let mut event = events(1, 1).remove(0);
     event.traceparent = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
@@ -78,8 +78,8 @@ async fn a_record_carries_the_event() {
 async fn an_oversized_record_becomes_a_dead_letter_alone_and_is_copied() {
     let (bench, config) = (Bench::sqlite().await, config());
     let broker = embedded(&config).await;
-    let topic = Stream::Participation.topic(&config.topic_prefix);
-    let copies = Stream::Participation.dead_letter_topic(&config.topic_prefix);
+    let topic = Topic::Participation.name(&config.topic_prefix);
+    let copies = Topic::Participation.dead_letter_name(&config.topic_prefix);
     let mut events = events(10, 1);
     events[4].payload = "x".repeat(1_500_000);
     for event in &events {
@@ -112,7 +112,7 @@ async fn a_batch_refused_for_one_record_loses_none_of_the_others() {
         &broker,
         &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD; 2],
     );
-    let topic = Stream::Participation.topic(&config.topic_prefix);
+    let topic = Topic::Participation.name(&config.topic_prefix);
     for event in &events(10, 1) {
         bench.commit(event).await;
     }
@@ -148,7 +148,7 @@ async fn a_topic_gets_its_rows_once_permission_is_granted() {
 async fn an_outage_of_the_broker_charges_no_attempt() {
     let (bench, config) = (Bench::sqlite().await, config());
     let broker = embedded(&config).await;
-    let topic = Stream::Participation.topic(&config.topic_prefix);
+    let topic = Topic::Participation.name(&config.topic_prefix);
     let running = Running::start(&bench, broker.clone(), config);
     running.owns(64).await;
     broker

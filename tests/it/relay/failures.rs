@@ -6,7 +6,7 @@ use std::time::Duration;
 use firstcome::domain::{EventId, OutboxEvent};
 use firstcome::events::relay::{Config, KeyPolicy};
 use firstcome::parts::broker::PublishError;
-use firstcome::parts::store::{DeadLetterFilter, ParkedKey};
+use firstcome::parts::store::DeadLetterFilter;
 use firstcome::runtime::retry::Policy;
 
 use super::bench::{Bench, Double, Reaction, Running, config, events, events_from, until};
@@ -64,7 +64,7 @@ async fn an_unwritable_topic_is_probed_and_its_rows_stay_pending() {
     assert!(running.stop().await.is_clean());
 }
 
-/// More rows of one bucket than are loaded at once: the trial may be over when the last of them are.
+/// More events of one stream than are read at once: the trial may be over when the last of them are.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_left_during_the_probe_of_a_topic_keep_their_order_afterwards() {
     let bench = Bench::sqlite().await;
@@ -72,9 +72,7 @@ async fn rows_left_during_the_probe_of_a_topic_keep_their_order_afterwards() {
     let running = Running::start(&bench, double.clone(), config());
     running.owns(64).await;
     for round in 0..10 {
-        let of_bucket = events_from(round * 500, 500, 1).into_iter();
-        let of_bucket = of_bucket.map(|event| OutboxEvent { bucket: 0, ..event });
-        let firsts: Vec<OutboxEvent> = of_bucket.collect();
+        let firsts: Vec<OutboxEvent> = events_from(round * 500, 500, 1);
         let seconds = firsts.iter().map(|first| OutboxEvent {
             id: EventId::generate(),
             key_sequence: 2,
@@ -185,13 +183,10 @@ async fn a_key_whose_first_row_another_relay_delivered_is_unblocked() {
         bench.counts().await.blocked == 1
     })
     .await;
-    assert!(
-        bench
-            .store
-            .delete_parked(&ParkedKey::of(&events[0]))
-            .await
-            .unwrap()
-    );
+    let head = bench.placed(&events[0]);
+    assert_eq!(bench.store.unpark(&[head.place()]).await.unwrap(), 1);
+    let key = (head.campaign_id, head.key.clone());
+    bench.store.release_keys(&[key]).await.unwrap();
     bench.commit(&events[2]).await;
     bench.settled().await;
     assert_eq!(double.sequences(&events[0].key), [2, 3]);

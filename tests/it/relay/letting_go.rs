@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use firstcome::domain::OutboxEvent;
+use firstcome::domain::{OutboxEvent, key_hash};
 use firstcome::events::relay::Config;
 use firstcome::parts::broker::{Acknowledged, PublishError, Publisher, Record};
 use firstcome::runtime::clock::Clock;
@@ -126,13 +126,20 @@ async fn no_event_passes_one_whose_hold_ends(bench: Bench) {
         .for_each_concurrent(KEYS_AT_ONCE, async |of_key: &[OutboxEvent]| {
             let first = &of_key[0];
             let written = bench.written(of_key).await;
+            let place = bench.placed(first).place();
             let hold = Statement::from_sql_and_values(
                 bench.db.get_database_backend(),
-                "UPDATE outbox_pending SET hold_until = ? WHERE bucket = ? AND event_id = ?",
+                "INSERT INTO outbox_parked (campaign_id, sequence, event_id, topic, message_key, key_hash, state, \
+                 attempts, error_class, error, next_at, parked_at) VALUES (?,?,?,?,?,?,'held',0,'held','',?,?)",
                 [
-                    (Clock::System.now() + HOLD).into(),
-                    first.bucket.into(),
+                    place.campaign.0.into(),
+                    i64::try_from(place.sequence).unwrap().into(),
                     first.id.0.into(),
+                    first.topic.as_str().into(),
+                    first.key.to_string().into(),
+                    key_hash(&first.key).into(),
+                    (Clock::System.now() + HOLD).into(),
+                    Clock::System.now().into(),
                 ],
             );
             written.execute_raw(hold).await.unwrap();

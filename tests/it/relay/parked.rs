@@ -1,17 +1,16 @@
-//! Whoever has lost a bucket no longer moves its rows.
+//! Whoever has lost a bucket no longer parks its rows.
 
 use std::time::Duration;
 
-use firstcome::domain::{OutboxEvent, State, key_hash};
+use firstcome::domain::{BUCKETS, OutboxEvent, State, key_hash};
 use firstcome::parts::store::{
-    BatchOutcome, ParkedKey, ParkedState, Partitions, Reparked, Store, Under, Verdict, Without,
+    LogEntry, NewlyParked, ParkedRow, ParkedState, Partitions, Released, Store, Targets, Verdict,
 };
 
-use firstcome::domain::event::BUCKETS;
 use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 
 use crate::store::intake;
-use crate::support::{TestStore, campaign_of, create, mysql, sqlite};
+use crate::support::{TestStore, campaign_of, create, mysql, sell, sqlite};
 
 const LONG: Duration = Duration::from_secs(60);
 /// Over at once.
@@ -38,29 +37,22 @@ async fn event(test: &TestStore, nth: u64) -> OutboxEvent {
     let store = &test.store;
     let campaign = create(store, campaign_of(None)).await;
     assert_eq!(campaign.state, State::Open);
-    let intake = intake(&campaign, i64::try_from(nth).unwrap(), 1, 1);
-    let event = intake.event.clone();
-    let batch = [intake];
-    let committed = store.commit_participations(&campaign, campaign.gate_epoch, &batch);
-    assert_eq!(
-        committed.await.unwrap(),
-        BatchOutcome::Committed { held_from: None }
-    );
-    event
+    let batch = vec![intake(&campaign, i64::try_from(nth).unwrap(), 1, 1)];
+    let sold = sell(store, &campaign, batch).await;
+    sold[0].event.clone()
 }
 
-async fn only_their_owner_moves_rows(test: &TestStore) {
+async fn rows_are_parked_by_their_owner_alone(test: &TestStore) {
     let store = &test.store;
     let event = event(test, 1).await;
-    let first = take(store, "first", NOTHING, event.bucket).await.unwrap();
-    let second = take(store, "second", LONG, event.bucket).await.unwrap();
+    let bucket = event.campaign_id.bucket();
+    let first = take(store, "first", NOTHING, bucket).await.unwrap();
+    let second = take(store, "second", LONG, bucket).await.unwrap();
     assert!(second > first);
     let park = async |owner, epoch| {
-        let under = Under { owner, epoch };
-        store
-            .park(&event, &to_be_tried_again(), under)
-            .await
-            .unwrap()
+        let row = NewlyParked::of(&event, to_be_tried_again(), epoch);
+        let parked = store.park(owner, &[row]).await.unwrap();
+        parked.contains(&event.place())
     };
     assert!(!park("first", first).await, "it lost the bucket");
     assert!(!park("second", first).await, "it was another tenure");
@@ -73,12 +65,17 @@ async fn only_their_owner_moves_rows(test: &TestStore) {
         state: ParkedState::Dead,
         ..to_be_tried_again()
     };
-    let under = |owner, epoch| Under { owner, epoch };
-    let row = ParkedKey::of(&event);
-    let again = store.park_again(&row, &dead, under("first", first));
-    assert_eq!(again.await.unwrap(), Reparked::Not);
-    let again = store.park_again(&row, &dead, under("second", second));
-    assert_eq!(again.await.unwrap(), Reparked::LetGo);
+    assert!(store.park_again(event.place(), &dead).await.unwrap());
+    assert!(
+        !store.park_again(event.place(), &dead).await.unwrap(),
+        "it is no longer tried"
+    );
+    let key = (event.campaign_id, event.key.clone());
+    let released = store
+        .release_keys(std::slice::from_ref(&key))
+        .await
+        .unwrap();
+    assert_eq!(released[&key], Released::Free);
 }
 
 /// A relay that was stopped in the middle of writing about a bucket, and holds its lease row for good.
@@ -97,132 +94,164 @@ async fn on_mysql_a_locked_bucket_is_skipped_and_the_others_are_acquired() {
     assert_eq!(held.len(), usize::from(BUCKETS));
 }
 
-/// One relay parks a row while another takes its bucket over and reads it: the row is seen in one place
-/// or the other, and where it is seen it stays.
-async fn a_takeover_and_a_late_acknowledgement_meet(test: &TestStore, rounds: u64) {
+/// One relay parks a row while another takes its bucket over and reads it: if the row is parked, the new
+/// owner sees that.
+async fn a_takeover_and_a_late_verdict_meet(test: &TestStore, rounds: u64) {
     let store = &test.store;
     for nth in 1..=rounds {
         let event = event(test, nth).await;
-        let bucket = event.bucket;
+        let bucket = event.campaign_id.bucket();
         let epoch = take(store, "old", NOTHING, bucket).await.unwrap();
-        let under = Under {
-            owner: "old",
-            epoch,
-        };
-        let verdict = to_be_tried_again();
-        let late = store.park(&event, &verdict, under);
+        let row = [NewlyParked::of(&event, to_be_tried_again(), epoch)];
+        let late = store.park("old", &row);
         let takeover = async {
             // Not while the other writes about it.
             while take(store, "new", LONG, bucket).await.is_none() {}
-            let blocked = store
-                .parked_keys(&[ParkedState::Retry], &[bucket])
-                .await
-                .unwrap();
-            let pending = store
-                .pending(&[bucket], &Without::default(), 1_000)
-                .await
-                .unwrap();
-            (
-                blocked.iter().any(|(_, key)| **key == *event.key),
-                pending.iter().any(|row| row.key.event_id == event.id),
-            )
+            let waiting = store.waiting_keys(&[bucket]).await.unwrap();
+            let read = store.read_stream(event.campaign_id, 0, 10).await.unwrap();
+            let is_parked = matches!(read[..], [LogEntry::Parked(_, ParkedState::Retry)]);
+            let is_blocked = waiting.iter().any(|(_, key)| **key == *event.key);
+            (is_blocked, is_parked)
         };
-        let (moved, (is_blocked, is_pending)) = tokio::join!(late, takeover);
-        assert_eq!(moved.unwrap(), is_blocked, "round {nth}");
-        assert_eq!(is_pending, !is_blocked, "round {nth}");
+        let (parked, seen) = tokio::join!(late, takeover);
+        let is_parked = !parked.unwrap().is_empty();
+        assert_eq!(seen, (is_parked, is_parked), "round {nth}");
         store.leave_buckets("new").await.unwrap();
         store.leave_buckets("old").await.unwrap();
     }
 }
 
-/// A partition follows from the hash of the key, which stays in the row wherever it is.
-async fn rows_are_read_by_their_partition(test: &TestStore) {
+/// A partition follows from the hash of the key, which stays in the row.
+async fn parked_rows_are_read_by_their_partition(test: &TestStore) {
     const COUNT: u32 = 3;
     let store = &test.store;
     let event = event(test, 1).await;
-    let (buckets, its) = ([event.bucket], key_hash(&event.key) % COUNT);
+    let buckets = [event.campaign_id.bucket()];
+    let its = key_hash(&event.key) % COUNT;
     let of = |number| Partitions {
-        stream: event.stream,
+        topic: event.topic,
         count: COUNT,
         numbers: vec![number],
     };
-    let without = |number| Without {
-        partitions: vec![of(number)],
-        ..Without::default()
-    };
-    let other = (its + 1) % COUNT;
-    let pending = async || {
-        let mut found = Vec::new();
-        for number in [its, other] {
-            let left = store.pending(&buckets, &without(number), 10).await;
-            let alone = store.pending_for(&buckets, &of(number), 10).await;
-            found.push((left.unwrap().len(), alone.unwrap().len()));
-        }
-        found
-    };
-    assert_eq!(pending().await, [(0, 1), (1, 0)]);
-    let epoch = take(store, "owner", LONG, event.bucket).await.unwrap();
-    let under = Under {
-        owner: "owner",
-        epoch,
-    };
-    let mut verdict = Verdict {
+    let epoch = take(store, "owner", LONG, buckets[0]).await.unwrap();
+    let due_now = Verdict {
         next_in: Some(NOTHING),
         ..to_be_tried_again()
     };
-    assert!(store.park(&event, &verdict, under).await.unwrap());
-    for (number, rows) in [(its, 0), (other, 1)] {
-        let (state, without) = (ParkedState::Retry, without(number));
-        let due = store.parked_due(state, &buckets, &without, 10).await;
-        assert_eq!(due.unwrap().parked.len(), rows);
-        let next = store.next_due(state, &buckets, &without).await.unwrap();
-        assert_eq!(next.is_some(), rows == 1);
+    let row = [NewlyParked::of(&event, due_now, epoch)];
+    assert_eq!(store.park("owner", &row).await.unwrap().len(), 1);
+    let other = (its + 1) % COUNT;
+    for (number, rows) in [(its, (0, 1)), (other, (1, 0))] {
+        let all_but = Targets::AllBut(Vec::new(), vec![of(number)]);
+        let due = async |targets: &Targets| {
+            let due = store.parked_due(ParkedState::Retry, &buckets, targets, 10);
+            due.await.unwrap().parked.len()
+        };
+        let found = (due(&all_but).await, due(&Targets::Only(of(number))).await);
+        assert_eq!(found, rows);
     }
-    assert!(store.delete_parked(&ParkedKey::of(&event)).await.unwrap());
-    assert_eq!(pending().await, [(0, 0), (0, 0)]);
-    // One that waited behind another is pending again.
-    let event = self::event(test, 2).await;
-    let (buckets, its) = ([event.bucket], key_hash(&event.key) % COUNT);
-    let epoch = take(store, "owner", LONG, event.bucket).await.unwrap();
-    verdict.state = ParkedState::Blocked;
-    let under = Under {
-        owner: "owner",
-        epoch,
+    let no_topic = Targets::AllBut(vec![event.topic], Vec::new());
+    let due = store.parked_due(ParkedState::Retry, &buckets, &no_topic, 10);
+    assert_eq!(due.await.unwrap().parked, []);
+    assert_eq!(store.unpark(&[event.place()]).await.unwrap(), 1);
+}
+
+/// Of the rows of a key one is tried at a time, in order.
+async fn blocked_rows_are_released_one_by_one(test: &TestStore) {
+    let store = &test.store;
+    let campaign = create(store, campaign_of(None)).await;
+    let mut batch: Vec<_> = (1..=3)
+        .map(|nth| intake(&campaign, i64::try_from(nth).unwrap(), nth, 1))
+        .collect();
+    for intake in &mut batch {
+        intake.event.key = "one".into();
+    }
+    let sold = sell(store, &campaign, batch).await;
+    let bucket = campaign.id.bucket();
+    let epoch = take(store, "owner", LONG, bucket).await.unwrap();
+    let verdict = |state| Verdict {
+        state,
+        next_in: None,
+        ..to_be_tried_again()
     };
-    assert!(store.park(&event, &verdict, under).await.unwrap());
-    assert_eq!(store.free_orphans(&buckets).await.unwrap(), 1);
-    let left = store.pending(&buckets, &without(its), 10).await.unwrap();
-    assert_eq!(left, []);
-    let alone = store.pending_for(&buckets, &of(its), 10).await.unwrap();
-    assert_eq!(alone.len(), 1);
+    let states = [
+        ParkedState::Retry,
+        ParkedState::Blocked,
+        ParkedState::Blocked,
+    ];
+    let rows: Vec<NewlyParked> = sold
+        .iter()
+        .zip(states)
+        .map(|(intake, state)| NewlyParked::of(&intake.event, verdict(state), epoch))
+        .collect();
+    assert_eq!(store.park("owner", &rows).await.unwrap().len(), 3);
+    let key = (campaign.id, "one".into());
+    let release = async || {
+        store
+            .release_keys(std::slice::from_ref(&key))
+            .await
+            .unwrap()[&key]
+    };
+    assert_eq!(release().await, Released::Waits);
+    assert_eq!(store.orphan_keys(&[bucket]).await.unwrap(), []);
+    for intake in &sold[..2] {
+        assert_eq!(store.unpark(&[intake.event.place()]).await.unwrap(), 1);
+        assert_eq!(
+            store.orphan_keys(&[bucket]).await.unwrap(),
+            std::slice::from_ref(&key)
+        );
+        assert_eq!(release().await, Released::Due);
+        let due = store
+            .parked_due(ParkedState::Retry, &[bucket], &Targets::ALL, 10)
+            .await;
+        let due = due.unwrap().parked;
+        assert_eq!(due.len(), 1);
+        assert_eq!(due[0].event.sequence, intake.event.sequence + 1);
+    }
+    let last = ParkedRow {
+        place: sold[2].event.place(),
+        key: "one".into(),
+    };
+    store.unpark(&[last.place]).await.unwrap();
+    assert_eq!(release().await, Released::Free);
 }
 
 #[tokio::test]
-async fn in_mysql_rows_are_read_by_their_partition() {
-    rows_are_read_by_their_partition(&mysql().await).await;
+async fn in_mysql_blocked_rows_are_released_one_by_one() {
+    blocked_rows_are_released_one_by_one(&mysql().await).await;
 }
 
 #[tokio::test]
-async fn in_sqlite_rows_are_read_by_their_partition() {
-    rows_are_read_by_their_partition(&sqlite().await).await;
+async fn in_sqlite_blocked_rows_are_released_one_by_one() {
+    blocked_rows_are_released_one_by_one(&sqlite().await).await;
 }
 
 #[tokio::test]
-async fn in_mysql_only_their_owner_moves_rows() {
-    only_their_owner_moves_rows(&mysql().await).await;
+async fn in_mysql_parked_rows_are_read_by_their_partition() {
+    parked_rows_are_read_by_their_partition(&mysql().await).await;
 }
 
 #[tokio::test]
-async fn in_sqlite_only_their_owner_moves_rows() {
-    only_their_owner_moves_rows(&sqlite().await).await;
+async fn in_sqlite_parked_rows_are_read_by_their_partition() {
+    parked_rows_are_read_by_their_partition(&sqlite().await).await;
+}
+
+#[tokio::test]
+async fn in_mysql_rows_are_parked_by_their_owner_alone() {
+    rows_are_parked_by_their_owner_alone(&mysql().await).await;
+}
+
+#[tokio::test]
+async fn in_sqlite_rows_are_parked_by_their_owner_alone() {
+    rows_are_parked_by_their_owner_alone(&sqlite().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_mysql_a_takeover_and_a_late_acknowledgement_meet() {
-    a_takeover_and_a_late_acknowledgement_meet(&mysql().await, 60).await;
+async fn in_mysql_a_takeover_and_a_late_verdict_meet() {
+    a_takeover_and_a_late_verdict_meet(&mysql().await, 60).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_sqlite_a_takeover_and_a_late_acknowledgement_meet() {
-    a_takeover_and_a_late_acknowledgement_meet(&sqlite().await, 20).await;
+async fn in_sqlite_a_takeover_and_a_late_verdict_meet() {
+    a_takeover_and_a_late_verdict_meet(&sqlite().await, 20).await;
 }

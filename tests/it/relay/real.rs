@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use firstcome::domain::Stream;
+use firstcome::domain::Topic;
 use firstcome::parts::broker::Publisher;
 use firstcome::parts::broker::kafka::{Kafka, KafkaConfig};
-use firstcome::parts::store::PendingKey;
+use firstcome::parts::store::ParkedRow;
 
-use super::bench::{Bench, Running, config, consume, events, fresh};
+use super::bench::{Bench, Running, config, consume, events};
 
 fn part(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
@@ -20,7 +20,7 @@ async fn on_real_parts_everything_committed_is_published_in_order() {
     let brokers = part("FIRSTCOME_KAFKA_BROKERS");
     let bench = Bench::mysql(&part("FIRSTCOME_DATABASE_URL")).await;
     let config = config();
-    let topic = Stream::Participation.topic(&config.topic_prefix);
+    let topic = Topic::Participation.name(&config.topic_prefix);
     let kafka = KafkaConfig {
         brokers: Some(brokers.clone()),
         message_timeout: Duration::from_secs(4),
@@ -29,7 +29,7 @@ async fn on_real_parts_everything_committed_is_published_in_order() {
     let kafka = Kafka::connect(kafka).await.unwrap();
     let topics = [
         topic.clone(),
-        Stream::Participation.dead_letter_topic(&config.topic_prefix),
+        Topic::Participation.dead_letter_name(&config.topic_prefix),
     ];
     kafka.create_topics(&topics, 3).await.unwrap();
     kafka.create_topics(&topics, 3).await.unwrap();
@@ -41,7 +41,12 @@ async fn on_real_parts_everything_committed_is_published_in_order() {
     for event in &events {
         bench.commit(event).await;
     }
-    first.handle.hints().send(fresh(&events)).await.unwrap();
+    first
+        .handle
+        .hints()
+        .send(bench.fresh(&events))
+        .await
+        .unwrap();
     bench.settled().await;
     let read = consume(&brokers, &topic, events.len()).await;
     for event in &events {
@@ -57,18 +62,30 @@ async fn on_real_parts_everything_committed_is_published_in_order() {
 
 /// MySQL would rather read as small a table as a whole, and wait for what a writer has not committed.
 #[tokio::test]
-async fn deletion_of_acknowledged_rows_waits_for_no_writer() {
+async fn whoever_reads_and_advances_a_stream_waits_for_no_writer() {
     let bench = Bench::mysql(&part("FIRSTCOME_DATABASE_URL")).await;
     let events = events(60, 1);
     let (acknowledged, next) = events.split_at(40);
     bench.commit_together(acknowledged).await;
     let writer = bench.written(next).await;
-    let keys = acknowledged.iter().map(PendingKey::of);
-    let keys: Vec<PendingKey> = keys.collect();
-    let deleted = bench.store.delete_pending(&keys);
-    let deleted = tokio::time::timeout(Duration::from_secs(20), deleted).await;
-    assert_eq!(deleted.expect("an end").unwrap(), 40);
+    let campaign = events[0].campaign_id;
+    let relayed = async {
+        let read = bench.store.read_stream(campaign, 0, 100).await.unwrap();
+        bench.store.advance(&[(campaign, 40)]).await.unwrap();
+        let row = ParkedRow {
+            place: bench.placed(&events[0]).place(),
+            key: events[0].key.clone(),
+        };
+        bench.store.unpark(&[row.place]).await.unwrap();
+        bench.store.release_keys(&[row.stream_key()]).await.unwrap();
+        read.len()
+    };
+    let read = tokio::time::timeout(Duration::from_secs(20), relayed).await;
+    assert_eq!(read.expect("an end"), 40);
     writer.commit().await.unwrap();
+    assert_eq!(bench.counts().await.pending, 20);
+    // A position only moves forward.
+    bench.store.advance(&[(campaign, 7)]).await.unwrap();
     assert_eq!(bench.counts().await.pending, 20);
     bench.drop_schema().await;
 }

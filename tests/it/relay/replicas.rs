@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use firstcome::domain::{KeyChoice, OutboxEvent, Stream};
+use firstcome::domain::{CampaignId, KeyChoice, OutboxEvent, Participation, Topic};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
@@ -27,6 +27,7 @@ const CHAOS: Duration = Duration::from_secs(12);
 const LEASE: Duration = Duration::from_secs(4);
 const REPLICAS_MAX: usize = 3;
 const KEYS: u32 = 60;
+const STREAMS: u32 = 7;
 
 /// What is done to a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -185,7 +186,13 @@ async fn commit_until(
     seed: u64,
 ) -> Vec<OutboxEvent> {
     let mut random = StdRng::seed_from_u64(seed);
-    let participations: Vec<_> = keys.map(participation).collect();
+    let participations: Vec<_> = keys
+        .map(|nth| Participation {
+            // Several streams, which the replicas share.
+            campaign_id: CampaignId(i64::from(nth % STREAMS) + 1),
+            ..participation(nth)
+        })
+        .collect();
     let mut sequences = vec![0; participations.len()];
     let mut committed = Vec::new();
     while !stop.load(Ordering::SeqCst) {
@@ -262,7 +269,7 @@ async fn run(seed: u64) {
     stage.join("serve");
     stage.join("relay");
     until("a relay has come to life", async || {
-        !bench.store.relay_seats().await.unwrap().is_empty()
+        !bench.store.relay_leases().await.unwrap().is_empty()
     })
     .await;
 
@@ -289,7 +296,7 @@ async fn run(seed: u64) {
     }
     stage.heal();
     bench.settled().await;
-    let topic = Stream::Participation.topic(&prefix);
+    let topic = Topic::Participation.name(&prefix);
     let read = consume_all(&brokers, &topic).await;
     let again = judge(&committed, &read, seed);
     eprintln!(

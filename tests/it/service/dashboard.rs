@@ -188,7 +188,7 @@ async fn relays_are_named_with_their_buckets() {
         store.hold_buckets("b", day).await.unwrap();
         let gone = Duration::ZERO;
         store.hold_buckets("c", gone).await.unwrap();
-        let seats = store.relay_seats().await.unwrap();
+        let seats = store.relay_leases().await.unwrap();
         let named: Vec<(&str, &[u16])> = seats
             .iter()
             .map(|seat| (seat.owner.as_str(), seat.buckets.as_slice()))

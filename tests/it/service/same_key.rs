@@ -19,7 +19,7 @@ use crate::support::{real, until};
 const LEASE: &str = "30s";
 const KEY: &str = "one-and-the-same";
 /// The first statement of a participation's transaction that locks anything.
-const TAKE_UNITS: &[u8] = b"UPDATE `campaign` SET `committed_units`";
+const TAKE_UNITS: &[u8] = b"UPDATE campaign SET committed_units";
 /// Two replicas: what the first one says to MySQL can be held back.
 struct Scene {
     parts: Parts,

@@ -141,3 +141,23 @@ async fn a_flood_of_rejections_is_counted_and_logged_in_part() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_beyond_the_rate_of_its_address_is_a_security_event() {
+    let folder = TempDir::new().unwrap();
+    let mut settings = settings();
+    settings.push(("FIRSTCOME_LIMITS_ADDRESS_READS", "1/1h".to_owned()));
+    let service = Service::start(&folder, &settings).await;
+    let read = async || {
+        let request = service
+            .get("/api/campaigns")
+            .header("x-forwarded-for", FROM);
+        request.send().await.unwrap().status()
+    };
+    assert_eq!(read().await, 200);
+    assert_eq!(read().await, 429);
+    let told = events(&service);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["security.event"], "rate.limited");
+    assert_eq!(told[0]["source.address"], FROM);
+}

@@ -1,35 +1,27 @@
 //! In which order requests arrived and were processed, on both databases.
 
-use firstcome::domain::{CampaignId, EventId, KeyChoice, Participation, Status, Wish};
+use firstcome::domain::{CampaignId, KeyChoice, Participation, Status, Wish};
 use firstcome::operate::statistics::{AggregateError, Cursor, ViolationKind};
 use firstcome::parts::store::{Intake, Wished};
 
 use super::scene::{Replica, at, commit, committed, settings};
 use crate::support::{campaign_of, create, stores};
 
-/// Events of the ranks from 1 on, made in the order of these ticks.
+/// The ranks from 1 on are processed in the order of these ticks.
 const TICKS: [u64; 8] = [10, 20, 90, 40, 30, 95, 94, 100];
 /// Those of them that were processed before somebody who arrived earlier, and before whom.
 const EARLY: [(u64, u64); 3] = [(4, 3), (5, 3), (7, 6)];
-
-fn ticked(intake: Intake, tick: u64) -> Intake {
-    let mut event = intake.event;
-    event.id = EventId::at_tick(1_790_000_000_000 + tick, 0);
-    Intake { event, ..intake }
-}
 
 #[tokio::test]
 async fn violations_are_counted_and_listed_with_any_page_size() {
     for test in stores().await {
         let campaign = create(&test.store, campaign_of(None)).await;
-        let batch: Vec<Intake> = (1..)
-            .zip(TICKS)
-            .map(|(rank, tick)| {
-                ticked(
-                    committed(&campaign, rank, 1, at("2026-11-18T10:00:00Z")),
-                    tick,
-                )
-            })
+        // A batch is appended to the stream in its order.
+        let mut processed: Vec<(u64, u64)> = TICKS.into_iter().zip(1..).collect();
+        processed.sort_unstable();
+        let batch: Vec<Intake> = processed
+            .into_iter()
+            .map(|(_, rank)| committed(&campaign, rank, 1, at("2026-11-18T10:00:00Z")))
             .collect();
         commit(&test.store, &campaign, &batch).await;
         let replica = Replica::of(&test.store, settings("UTC"));
@@ -76,10 +68,10 @@ async fn later_changes_of_a_participation_are_checked_for_order_alone() {
         let mut new = campaign_of(None);
         new.cancellable = true;
         let campaign = create(&test.store, new).await;
-        let one = committed(&campaign, 1, 1, at("2026-11-18T10:00:00Z"));
-        let Participation { id, .. } = one.participation;
         // An event by a clock that is ahead; what follows comes after it all the same.
-        commit(&test.store, &campaign, &[ticked(one, 900_000_000_000)]).await;
+        let one = committed(&campaign, 1, 1, at("2055-11-18T10:00:00Z"));
+        let Participation { id, .. } = one.participation;
+        commit(&test.store, &campaign, &[one]).await;
         let wish = Wished {
             id,
             wish: Wish::Cancel {

@@ -124,8 +124,7 @@ pub fn committed(campaign: &Campaign, rank: u64, quantity: u32, at: Instant) -> 
     let user = i64::try_from(rank).unwrap();
     let of = intake(campaign, user, rank, quantity);
     let made = at - TimeDelta::milliseconds(40);
-    let millis = u64::try_from(made.timestamp_millis()).unwrap();
-    let id = EventId::at_tick(millis, 0).0;
+    let id = EventId::made_at(made).0;
     Intake {
         participation: Participation {
             id: ParticipationId(id),

@@ -15,10 +15,13 @@ async fn a_holder_of_the_second_unit_gets_no_other_under_a_limit_of_one() {
         (new.per_user_limit, new.cancellable) = (2, true);
         let campaign = create(store, new).await;
         let both = [intake(&campaign, 1, 1, 1), intake(&campaign, 1, 2, 1)];
-        assert_eq!(
+        assert!(matches!(
             commit(store, &campaign, &both).await,
-            BatchOutcome::Committed { held_from: None }
-        );
+            BatchOutcome::Committed {
+                held_from: None,
+                ..
+            }
+        ));
         let cancel = [Wished {
             id: both[0].participation.id,
             wish: Wish::Cancel {
@@ -49,7 +52,13 @@ async fn a_holder_of_the_second_unit_gets_no_other_under_a_limit_of_one() {
         }
         let other = [intake(&fresh, 2, 3, 1)];
         let committed = commit(store, &campaign, &other).await;
-        assert_eq!(committed, BatchOutcome::Committed { held_from: None });
+        assert!(matches!(
+            committed,
+            BatchOutcome::Committed {
+                held_from: None,
+                ..
+            }
+        ));
     }
 }
 

@@ -50,8 +50,9 @@ async fn an_unreadable_dead_letter_is_left_out_of_the_list_and_the_pages_are_who
             "2026-01-01 00:00:00+00:00"
         };
         let dead = format!(
-            "INSERT INTO outbox_parked (event_id, bucket, campaign_id, message_key, state, attempts, \
-             error_class, error, parked_at) VALUES (x'{nth:032x}', 1, 1, 'k', 'dead', 1, 'c', 'e', '{parked_at}')"
+            "INSERT INTO outbox_parked (event_id, campaign_id, sequence, topic, message_key, key_hash, state, \
+             attempts, error_class, error, parked_at) VALUES (x'{nth:032x}', 1, {nth}, 'participation', 'k', 0, \
+             'dead', 1, 'c', 'e', '{parked_at}')"
         );
         db.execute_unprepared(&dead).await.unwrap();
     }

@@ -7,8 +7,7 @@ use firstcome::parts::store::{Ground, Kept, SEGMENT_RANKS, Segment, Store};
 use sea_orm::{ConnectionTrait, TransactionTrait};
 
 use super::{
-    FILLED, FULL, Intake, Scene, acknowledge, assert_clean, commit, hex, of, old_intake, run,
-    vandal, verify,
+    FILLED, FULL, Intake, Scene, assert_clean, commit, hex, of, old_intake, run, vandal, verify,
 };
 use crate::support::{move_to, mysql, stores};
 use firstcome::operate::verify::Scope;
@@ -34,16 +33,19 @@ fn first_segment(scene: &Scene) -> Segment {
 async fn cancel(store: &Store, on: &impl ConnectionTrait, campaign: CampaignId, one: &Intake) {
     let (participation, event) = (&one.participation, EventId::generate());
     for sql in [
-        format!("UPDATE campaign SET committed_units = committed_units - 1 WHERE id = {campaign}"),
+        format!(
+            "UPDATE campaign SET committed_units = committed_units - 1, event_sequence = event_sequence + 1 \
+             WHERE id = {campaign}"
+        ),
         format!(
             "UPDATE participation SET status = 'cancelled', ordinal = NULL, version = version + 1 WHERE id = {}",
             hex(participation.id.0)
         ),
         format!(
-            "INSERT INTO outbox_event (id, bucket, campaign_id, aggregatetype, aggregateid, type, message_key, \
-             key_sequence, `rank`, payload, created_at) SELECT {}, bucket, campaign_id, aggregatetype, \
-             aggregateid, type, message_key, key_sequence + 1, `rank`, payload, created_at FROM outbox_event \
-             WHERE id = {}",
+            "INSERT INTO outbox_event (id, sequence, campaign_id, aggregatetype, aggregateid, type, message_key, \
+             key_sequence, `rank`, payload, created_at) SELECT {}, c.event_sequence, e.campaign_id, \
+             e.aggregatetype, e.aggregateid, e.type, e.message_key, e.key_sequence + 1, e.`rank`, e.payload, \
+             e.created_at FROM outbox_event e JOIN campaign c ON c.id = e.campaign_id WHERE e.id = {}",
             hex(event.0),
             hex(one.event.id.0)
         ),
@@ -96,6 +98,7 @@ async fn summed(store: &Store, segment: Segment) -> Kept {
         participations: sums.participations,
         units: sums.units,
         changes: sums.changes,
+        digest: sums.change_digest,
         per_user_limit: 2,
         is_valid: true,
     }
@@ -196,7 +199,8 @@ async fn purging_keeps_sums_valid_and_never_written_events_are_still_reported() 
         let scene = Scene::new(store, 3).await;
         let id = scene.campaign.id;
         for batch in &scene.segments {
-            acknowledge(store, &[&batch[0].event]).await;
+            let waits = batch[0].event.place();
+            assert_eq!(store.unpark(&[waits]).await.unwrap(), 1);
         }
         move_to(store, &scene.campaign, State::Closed).await;
         assert_clean(&verify(store, &Scope::default()).await);
@@ -214,7 +218,7 @@ async fn purging_keeps_sums_valid_and_never_written_events_are_still_reported() 
                 (12, 12, purged)
             );
             cursor = page.last.or(cursor);
-            if purged >= 9 || page.rows < 5 {
+            if purged >= 9 || page.last.is_none() {
                 break;
             }
         }
@@ -222,20 +226,18 @@ async fn purging_keeps_sums_valid_and_never_written_events_are_still_reported() 
         assert_eq!(store.kept(&[id]).await.unwrap(), before);
         assert_clean(&verify(store, &FULL).await);
 
-        let left: Vec<_> = scene
-            .segments
-            .iter()
-            .flatten()
-            .map(|one| one.event.id)
-            .collect();
-        let left = store.outbox_events(&left).await.unwrap().events;
-        let gone = hex(left[0].id.0);
+        let left = store.read_stream(id, 0, 1).await.unwrap();
+        let firstcome::parts::store::LogEntry::Event(left) = &left[0] else {
+            panic!("{left:?}");
+        };
+        let gone = hex(left.id.0);
         run(&db, &format!("DELETE FROM outbox_event WHERE id = {gone}")).await;
         let found = verify(store, &FULL).await;
         let says = format!(
             "I3 12 changes, 11 events ({purged} of them purged); those that are purged are not those that are missing"
         );
-        assert_eq!(of(&found, id).breaches, [says]);
+        let gap = "I3 the campaign counts 12 events, its stream has 11".to_owned();
+        assert_eq!(of(&found, id).breaches, [says, gap]);
     }
 }
 

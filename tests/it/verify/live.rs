@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use firstcome::domain::{Campaign, State};
-use firstcome::parts::store::{CommitError, Intake, Store};
+use firstcome::parts::store::{BatchOutcome, CommitError, Intake, Store};
 use sea_orm::{DatabaseConnection, TransactionTrait};
 
-use super::{Scene, acknowledge, hex, of, old_intake, run, vandal, without_gate};
+use super::{Scene, acknowledge_upto, hex, of, old_intake, run, vandal, without_gate};
 use crate::store::intake;
 use crate::support::{campaign_of, create, move_to, mysql};
 
@@ -22,23 +22,21 @@ async fn write(store: &Store, campaign: &Campaign, ranks: &AtomicU64) {
         let batch: Vec<Intake> = (first..first + ROWS)
             .map(|rank| intake(campaign, i64::try_from(rank).unwrap(), rank, 1))
             .collect();
-        loop {
+        let last = loop {
             match store
                 .commit_participations(campaign, campaign.gate_epoch, &batch)
                 .await
             {
-                Ok(outcome) => {
-                    break assert_eq!(
-                        outcome,
-                        firstcome::parts::store::BatchOutcome::Committed { held_from: None }
-                    );
+                Ok(BatchOutcome::Committed { first_sequence, .. }) => {
+                    break first_sequence + ROWS - 1;
                 }
+                Ok(outcome) => panic!("{outcome:?}"),
                 Err(CommitError::RolledBack(_)) => {}
                 Err(error) => panic!("{error}"),
             }
-        }
-        let events: Vec<_> = batch.iter().skip(3).map(|one| &one.event).collect();
-        acknowledge(store, &events).await;
+        };
+        // The last three of each batch wait; the next one's position passes them.
+        store.advance(&[(campaign.id, last - 3)]).await.unwrap();
     }
 }
 
@@ -62,18 +60,17 @@ async fn change(store: &Store, db: &DatabaseConnection, campaign: &Campaign, one
         firstcome::domain::EventId::generate(),
     );
     for sql in [
+        format!(
+            "UPDATE campaign SET event_sequence = event_sequence + 1 WHERE id = {}",
+            campaign.id
+        ),
         format!("UPDATE participation SET version = version + 1 WHERE id = {id}"),
         format!(
-            "INSERT INTO outbox_event (id, bucket, campaign_id, aggregatetype, aggregateid, type, \
-                 message_key, key_sequence, `rank`, payload, created_at) SELECT {}, 1, p.campaign_id, \
-                 'participation', 'a', 't', 'k', p.version, p.`rank`, '{{}}', p.created_at \
-                 FROM participation p WHERE p.id = {id}",
+            "INSERT INTO outbox_event (id, sequence, campaign_id, aggregatetype, aggregateid, type, \
+                 message_key, key_sequence, `rank`, payload, created_at) SELECT {}, c.event_sequence, \
+                 p.campaign_id, 'participation', 'a', 't', 'k', p.version, p.`rank`, '{{}}', p.created_at \
+                 FROM participation p JOIN campaign c ON c.id = p.campaign_id WHERE p.id = {id}",
             hex(change.0)
-        ),
-        format!(
-            "INSERT INTO outbox_pending (bucket, event_id, campaign_id) VALUES (1, {}, {})",
-            hex(change.0),
-            campaign.id
         ),
     ] {
         run(&tx, &sql).await;
@@ -91,8 +88,8 @@ async fn under_traffic_there_is_no_false_alarm_and_no_violation_is_missed() {
     let rush = create(store, campaign_of(None)).await;
     let ends = create(store, campaign_of(None)).await;
     let old: Vec<Intake> = (1..=400).map(|rank| old_intake(&ends, rank)).collect();
-    super::commit(store, &ends, &old).await;
-    acknowledge(store, &old.iter().map(|one| &one.event).collect::<Vec<_>>()).await;
+    let old = super::commit(store, &ends, &old).await;
+    acknowledge_upto(store, &old[old.len() - 1].event).await;
     move_to(store, &ends, State::Closed).await;
     let changing = Scene::new(store, 3).await;
     let broken = Scene::new(store, 2).await;
@@ -120,7 +117,7 @@ async fn under_traffic_there_is_no_false_alarm_and_no_violation_is_missed() {
                 let found = of(&found, campaign.id);
                 assert!(found.breaches.is_empty(), "run {runs}: {found:?}");
             }
-            assert_eq!(of(&found, broken.campaign.id).breaches.len(), 1);
+            assert_eq!(of(&found, broken.campaign.id).breaches.len(), 2);
             runs += 1;
             if is_last {
                 return (runs, found);
@@ -131,7 +128,11 @@ async fn under_traffic_there_is_no_false_alarm_and_no_violation_is_missed() {
     assert!(runs > 2, "it ran beside the writers");
     let sold = of(&found, rush.id);
     assert_eq!(sold.participations, WRITERS * BATCHES * ROWS);
-    assert_eq!(sold.pending, WRITERS * BATCHES * 3);
+    assert!(
+        (3..=WRITERS * ROWS).contains(&sold.pending),
+        "{}",
+        sold.pending
+    );
     assert_eq!(of(&found, changing.campaign.id).changes, 12 + 12);
     let ended = of(&found, ends.id);
     assert_eq!((ended.events, ended.purged), (400, 400));

@@ -9,8 +9,8 @@ use firstcome::parts::store::Store;
 use firstcome::sale::reconcile::Reconciler;
 
 use super::{
-    Clock, ConnectionTrait, DatabaseConnection, FULL, Finding, Intake, Scene, Scope, Verification,
-    assert_clean, commit, hex, of, old_intake, run, vandal, verify,
+    Clock, DatabaseConnection, FULL, Finding, Intake, Scene, Scope, Verification, assert_clean,
+    commit, hex, of, old_intake, run, vandal, verify,
 };
 use crate::support::{raised, stores, unique};
 
@@ -40,7 +40,7 @@ impl Plot<'_> {
         &self.scene.segments[self.place][2]
     }
 
-    /// One whose event is pending.
+    /// One whose event waits.
     fn waiting(&self) -> &Intake {
         &self.scene.segments[self.place][0]
     }
@@ -56,59 +56,94 @@ impl Plot<'_> {
         }
     }
 
-    /// Another event like the victim's, about change `sequence` of `rank`.
-    fn another(&self, rank: u64, sequence: u32) -> (EventId, String) {
+    /// Another event like the victim's, about change `sequence` of `rank`, at the end of the stream.
+    async fn another(&self, rank: u64, sequence: u32) -> EventId {
         let (id, event) = (EventId::generate(), &self.victim().event);
-        let sql = format!(
-            "INSERT INTO outbox_event (id, bucket, campaign_id, aggregatetype, aggregateid, type, message_key, \
-             key_sequence, `rank`, payload, created_at) SELECT {}, bucket, campaign_id, aggregatetype, \
+        self.run(format!(
+            "INSERT INTO outbox_event (id, sequence, campaign_id, aggregatetype, aggregateid, type, message_key, \
+             key_sequence, `rank`, payload, created_at) SELECT {}, 9, campaign_id, aggregatetype, \
              aggregateid, type, message_key, {sequence}, {rank}, payload, created_at FROM outbox_event \
-             WHERE id = {}",
+             WHERE campaign_id = {} AND sequence = {}",
             hex(id.0),
-            hex(event.id.0)
-        );
-        (id, sql)
+            self.id(),
+            event.sequence
+        ))
+        .await;
+        let of = self.id();
+        self.run(format!(
+            "UPDATE campaign SET event_sequence = 9 WHERE id = {of}"
+        ))
+        .await;
+        self.run(format!(
+            "UPDATE outbox_position SET published = 9 WHERE campaign_id = {of}"
+        ))
+        .await;
+        id
+    }
+
+    /// The victim's event is gone.
+    async fn delete_event(&self) {
+        let (id, sequence) = (self.id(), self.victim().event.sequence);
+        self.run(format!(
+            "DELETE FROM outbox_event WHERE campaign_id = {id} AND sequence = {sequence}"
+        ))
+        .await;
     }
 
     async fn missing_event(self) -> Planted {
-        let victim = self.victim();
-        let id = hex(victim.event.id.0);
-        self.run(format!("DELETE FROM outbox_event WHERE id = {id}"))
-            .await;
-        self.says([format!(
-            "I3 8 changes, 7 events; participations with a change that has no event: {}",
-            victim.participation.id
-        )])
+        self.delete_event().await;
+        self.says([
+            format!(
+                "I3 8 changes, 7 events; participations with a change that has no event: {}",
+                self.victim().participation.id
+            ),
+            "I3 the campaign counts 8 events, its stream has 7".to_owned(),
+        ])
     }
 
     async fn event_of_a_change_not_made(self) -> Planted {
-        let (twice, sql) = self.another(self.victim().participation.rank, 1);
-        // The very same change twice is refused by the schema.
-        self.db.execute_unprepared(&sql).await.unwrap_err();
-        let (id, sql) = self.another(self.victim().participation.rank, 2);
-        assert_ne!(id, twice);
-        self.run(sql).await;
+        let id = self.another(self.victim().participation.rank, 2).await;
         self.says([format!("I3 8 changes, 9 events; events of no change: {id}")])
     }
 
+    /// The very same change twice.
+    async fn event_twice(self) -> Planted {
+        self.another(self.victim().participation.rank, 1).await;
+        self.says([format!(
+            "I3 8 changes, 9 events; participations with a change that has no event: {}",
+            self.victim().participation.id
+        )])
+    }
+
     async fn event_of_nobody(self) -> Planted {
-        let (id, sql) = self.another(self.victim().participation.rank + 1_000, 1);
-        self.run(sql).await;
+        let rank = self.victim().participation.rank + 1_000;
+        let id = self.another(rank, 1).await;
         self.says([format!("I3 8 changes, 9 events; events of no change: {id}")])
     }
 
     async fn event_exchanged(self) -> Planted {
         let victim = self.victim();
-        let (id, sql) = self.another(victim.participation.rank + 1_000, 1);
-        self.run(sql).await;
-        let gone = hex(victim.event.id.0);
-        self.run(format!("DELETE FROM outbox_event WHERE id = {gone}"))
-            .await;
-        self.says([format!(
-            "I3 8 changes, 8 events; participations with a change that has no event: {}; \
-             events of no change: {id}",
-            victim.participation.id
-        )])
+        let rank = victim.participation.rank + 1_000;
+        let id = self.another(rank, 1).await;
+        self.delete_event().await;
+        self.says([
+            format!(
+                "I3 8 changes, 8 events; participations with a change that has no event: {}; \
+                 events of no change: {id}",
+                victim.participation.id
+            ),
+            "I3 the campaign counts 9 events, its stream has 8".to_owned(),
+        ])
+    }
+
+    /// Published, as far as the position says, and not there.
+    async fn position_beyond_the_stream(self) -> Planted {
+        let id = self.id();
+        self.run(format!(
+            "UPDATE outbox_position SET published = 12 WHERE campaign_id = {id}"
+        ))
+        .await;
+        self.says(["I4 the position is 12, but there are only 8 events".to_owned()])
     }
 
     async fn missing_participation(self) -> Planted {
@@ -186,11 +221,13 @@ impl Plot<'_> {
     async fn orphan(self) -> Planted {
         let (event, id) = (EventId::generate(), self.id());
         self.run(format!(
-            "INSERT INTO outbox_pending (bucket, event_id, campaign_id) VALUES (1, {}, {id})",
+            "INSERT INTO outbox_parked (campaign_id, sequence, event_id, topic, message_key, key_hash, state, \
+             attempts, error_class, error, parked_at) VALUES ({id}, 20, {}, 'participation', 'k', 1, 'dead', 1, \
+             'record', '', '2026-01-01 00:00:00')",
             hex(event.0)
         ))
         .await;
-        self.says([format!("I4 1 waiting entries have no event there: {event}")])
+        self.says([format!("I4 1 parked rows have no event there: {event}")])
     }
 
     async fn purged_without_account(self) -> Planted {
@@ -204,8 +241,7 @@ impl Plot<'_> {
 
     async fn overtaken(self) -> Planted {
         let first = self.waiting();
-        let (later, sql) = self.another(first.participation.rank, 2);
-        self.run(sql).await;
+        let later = self.another(first.participation.rank, 2).await;
         let id = hex(first.participation.id.0);
         self.run(format!(
             "UPDATE participation SET version = 2 WHERE id = {id}"
@@ -224,7 +260,7 @@ impl Plot<'_> {
 /// Writes every breach into a campaign of its own, once into an old segment and once into the last.
 async fn plant_all(store: &Store, db: &DatabaseConnection) -> Vec<Planted> {
     let mut scenes = Vec::new();
-    for _ in 0..13 * PLACES.len() {
+    for _ in 0..15 * PLACES.len() {
         scenes.push(Scene::new(store, 2).await);
     }
     assert_clean(&verify(store, &Scope::default()).await);
@@ -238,6 +274,8 @@ async fn plant_all(store: &Store, db: &DatabaseConnection) -> Vec<Planted> {
         };
         planted.push(plot().missing_event().await);
         planted.push(plot().event_of_a_change_not_made().await);
+        planted.push(plot().event_twice().await);
+        planted.push(plot().position_beyond_the_stream().await);
         planted.push(plot().event_of_nobody().await);
         planted.push(plot().event_exchanged().await);
         planted.push(plot().missing_participation().await);
@@ -305,11 +343,13 @@ async fn overtaking_allowed_by_the_key_policy_is_no_violation() {
 async fn rows_without_a_campaign_are_reported() {
     for test in stores().await {
         let (store, db) = (&test.store, vandal(&test).await);
-        let entry = format!("(1, {}, 77)", hex(EventId::generate().0));
-        let insert = "INSERT INTO outbox_pending (bucket, event_id, campaign_id) VALUES";
-        run(&db, &format!("{insert} {entry}")).await;
+        run(
+            &db,
+            "INSERT INTO outbox_position (campaign_id, published) VALUES (77, 1)",
+        )
+        .await;
         let found = verify(store, &Scope::default()).await;
-        let says = ["I3 there are pending entries of a campaign that is not there"];
+        let says = ["I3 there are positions of a campaign that is not there"];
         assert_eq!(of(&found, CampaignId(77)).breaches, says);
     }
 }

@@ -5,14 +5,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Breaker, BreakerState, SendMode, Target};
-use crate::domain::Stream;
+use crate::domain::Topic;
 use crate::runtime::retry;
 
 /// Concurrent probes: when a broker fails, many partitions do.
 const PROBES_MAX: usize = 8;
 
-/// A partition: the stream of its topic, and its number.
-type Key = (Stream, u32);
+/// A partition: the topic of its topic, and its number.
+type Key = (Topic, u32);
 
 #[derive(Debug)]
 pub(super) struct Partitions {
@@ -37,13 +37,6 @@ impl Partitions {
             Some(breaker) if may_probe(&away, breaker) => Some(breaker.leave()),
             Some(_) => None,
         }
-    }
-
-    /// Whether a partition is held back.
-    pub(super) fn is_held(&self, target: Target) -> bool {
-        let away = self.lock();
-        let breaker = target.key().and_then(|key| away.get(&key));
-        breaker.is_some_and(|breaker| !may_probe(&away, breaker))
     }
 
     /// Whether a partition takes records, as far as is known.
@@ -74,19 +67,14 @@ impl Partitions {
         }
     }
 
-    /// Those of a stream that are away.
-    pub(super) fn away(&self, stream: Stream) -> Vec<u32> {
-        self.of(stream, |_, _| true)
+    /// Those of a topic that are away.
+    pub(super) fn away(&self, topic: Topic) -> Vec<u32> {
+        self.of(topic, |_, _| true)
     }
 
-    /// Those of a stream that are away and there is no point in sending to for now.
-    pub(super) fn held(&self, stream: Stream) -> Vec<u32> {
-        self.of(stream, |away, breaker| !may_probe(away, breaker))
-    }
-
-    /// Those of a stream that are away and may be probed.
-    pub(super) fn probe_partitions(&self, stream: Stream) -> Vec<u32> {
-        self.of(stream, may_probe)
+    /// Those of a topic that are away and may be probed.
+    pub(super) fn probe_partitions(&self, topic: Topic) -> Vec<u32> {
+        self.of(topic, may_probe)
     }
 
     /// How long until one may be probed that is not yet; none: none is away, but for those that are probed now.
@@ -98,10 +86,10 @@ impl Partitions {
             .min()
     }
 
-    /// What the breakers of a stream's partitions do: the worst of it.
-    pub(super) fn state(&self, stream: Stream) -> BreakerState {
+    /// What the breakers of a topic's partitions do: the worst of it.
+    pub(super) fn state(&self, topic: Topic) -> BreakerState {
         let away = self.lock();
-        let of_stream = away.iter().filter(|((of, _), _)| *of == stream);
+        let of_stream = away.iter().filter(|((of, _), _)| *of == topic);
         let states: Vec<_> = of_stream.map(|(_, breaker)| breaker.state()).collect();
         if states.contains(&BreakerState::Open) {
             BreakerState::Open
@@ -119,11 +107,11 @@ impl Partitions {
 
     fn of(
         &self,
-        stream: Stream,
+        topic: Topic,
         wanted: impl Fn(&HashMap<Key, Breaker>, &Breaker) -> bool,
     ) -> Vec<u32> {
         let away = self.lock();
-        let of_stream = away.iter().filter(|((of, _), _)| *of == stream);
+        let of_stream = away.iter().filter(|((of, _), _)| *of == topic);
         let wanted = of_stream.filter(|(_, breaker)| wanted(&away, breaker));
         let mut numbers: Vec<u32> = wanted.map(|((_, number), _)| *number).collect();
         numbers.sort_unstable();
@@ -147,7 +135,7 @@ mod tests {
 
     fn target(number: u32) -> Target {
         Target {
-            stream: Stream::Participation,
+            topic: Topic::Participation,
             partition: Some(number),
         }
     }
@@ -156,23 +144,20 @@ mod tests {
     async fn few_of_many_partitions_are_probed_at_the_same_time() {
         let partitions = Partitions::new(retry::Policy::default());
         for number in 0..100 {
-            assert!(partitions.failed((Stream::Participation, number), SendMode::Normal));
+            assert!(partitions.failed((Topic::Participation, number), SendMode::Normal));
         }
-        assert_eq!(partitions.probe_partitions(Stream::Participation).len(), 0);
+        assert_eq!(partitions.probe_partitions(Topic::Participation).len(), 0);
         assert!(partitions.next_probe() > Some(Duration::ZERO));
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(
-            partitions.probe_partitions(Stream::Participation).len(),
-            100
-        );
+        assert_eq!(partitions.probe_partitions(Topic::Participation).len(), 100);
         assert_eq!(partitions.next_probe(), Some(Duration::ZERO));
-        assert_eq!(partitions.probe_partitions(Stream::Campaign).len(), 0);
+        assert_eq!(partitions.probe_partitions(Topic::Campaign).len(), 0);
         let asked: Vec<_> = (0..100)
             .map(|number| partitions.ask(target(number)))
             .collect();
         let probes = asked.iter().flatten().count();
         assert_eq!(probes, PROBES_MAX);
-        assert_eq!(partitions.held(Stream::Participation).len(), 100);
+        assert_eq!(partitions.away(Topic::Participation).len(), 100);
         assert!(partitions.succeeded(target(0)));
         assert_eq!(partitions.ask(target(0)), Some(SendMode::Normal));
         assert_eq!(partitions.ask(target(8)), Some(SendMode::Probe));

@@ -5,9 +5,9 @@ fn breakers(open: &Gauge) -> Breakers {
 }
 
 /// A topic of which it is not known how many partitions it has.
-fn topic(stream: Stream) -> Target {
+fn topic(topic: Topic) -> Target {
     Target {
-        stream,
+        topic,
         partition: None,
     }
 }
@@ -15,7 +15,7 @@ fn topic(stream: Stream) -> Target {
 fn partition(number: u32) -> Target {
     Target {
         partition: Some(number),
-        ..topic(Stream::Participation)
+        ..topic(Topic::Participation)
     }
 }
 
@@ -23,18 +23,18 @@ fn partition(number: u32) -> Target {
 async fn one_probe_at_a_time_checks_whether_the_broker_is_available() {
     let open = Gauge::default();
     let breakers = breakers(&open);
-    let first = breakers.ask(topic(Stream::Participation)).unwrap();
+    let first = breakers.ask(topic(Topic::Participation)).unwrap();
     breakers.away(first, "test");
     assert_eq!(open.get(), 1);
     tokio::time::sleep(Duration::from_millis(101)).await;
     assert!(!breakers.still(first), "who waited meanwhile does not go");
-    let probe = breakers.ask(topic(Stream::Participation)).unwrap();
+    let probe = breakers.ask(topic(Topic::Participation)).unwrap();
     assert!(breakers.still(probe));
-    assert!(breakers.ask(topic(Stream::Campaign)).is_err());
+    assert!(breakers.ask(topic(Topic::Campaign)).is_err());
     assert_eq!(breakers.states().0, BreakerState::Probing);
     breakers.answered(probe);
     assert_eq!(open.get(), 0);
-    assert!(breakers.ask(topic(Stream::Campaign)).is_ok());
+    assert!(breakers.ask(topic(Topic::Campaign)).is_ok());
     assert!(breakers.closed());
     assert_eq!(breakers.states().0, BreakerState::Closed);
 }
@@ -43,7 +43,7 @@ async fn one_probe_at_a_time_checks_whether_the_broker_is_available() {
 async fn an_unwritable_topic_delays_no_other() {
     let open = Gauge::default();
     let breakers = breakers(&open);
-    let permission = breakers.ask(topic(Stream::Participation)).unwrap();
+    let permission = breakers.ask(topic(Topic::Participation)).unwrap();
     breakers.destination(permission, "test");
     assert_eq!(open.get(), 1);
     let (broker, topics) = breakers.states();
@@ -51,9 +51,9 @@ async fn an_unwritable_topic_delays_no_other() {
     let held = topics
         .into_iter()
         .filter(|(_, state)| *state == BreakerState::Open);
-    let held: Vec<Stream> = held.map(|(stream, _)| stream).collect();
-    assert_eq!(held, [Stream::Participation]);
-    assert!(breakers.ask(topic(Stream::Campaign)).is_ok());
+    let held: Vec<Topic> = held.map(|(topic, _)| topic).collect();
+    assert_eq!(held, [Topic::Participation]);
+    assert!(breakers.ask(topic(Topic::Campaign)).is_ok());
     assert!(!breakers.closed());
 }
 
@@ -66,16 +66,19 @@ async fn a_partition_that_accepts_nothing_delays_no_other() {
     breakers.partition(first, None, "test");
     assert_eq!((open.get(), away.get()), (1, 1));
     assert!(!breakers.still(second), "it would fail, too");
-    assert!(breakers.ask(partition(2)).is_err() && breakers.is_partition_held(partition(2)));
+    assert!(
+        breakers.ask(partition(2)).is_err()
+            && breakers.partitions_away(Topic::Participation) == [2]
+    );
     let other = breakers.ask(partition(1)).unwrap();
     assert!(!other.is_probe() && breakers.still(other));
     assert!(!breakers.answered(other), "of partition 2 it says nothing");
     assert_eq!(breakers.states().1[0].1, BreakerState::Open);
     tokio::time::sleep(Duration::from_millis(101)).await;
-    assert_eq!(breakers.partitions_to_probe(Stream::Participation), [2]);
+    assert_eq!(breakers.partitions_to_probe(Topic::Participation), [2]);
     let probe = breakers.ask(partition(2)).unwrap();
     assert!(probe.is_probe() && breakers.ask(partition(2)).is_err());
-    assert_eq!(breakers.partitions_held(Stream::Participation), [2]);
+    assert_eq!(breakers.partitions_away(Topic::Participation), [2]);
     assert!(breakers.answered(probe));
     assert_eq!((open.get(), away.get()), (0, 0));
     assert!(breakers.closed());
@@ -85,11 +88,14 @@ async fn a_partition_that_accepts_nothing_delays_no_other() {
 async fn a_partition_identified_by_its_failure_is_held_back_alone() {
     let open = Gauge::default();
     let breakers = breakers(&open);
-    let first = breakers.ask(topic(Stream::Participation)).unwrap();
-    let second = breakers.ask(topic(Stream::Participation)).unwrap();
+    let first = breakers.ask(topic(Topic::Participation)).unwrap();
+    let second = breakers.ask(topic(Topic::Participation)).unwrap();
     breakers.partition(first, Some(2), "test");
-    assert!(!breakers.is_held(Stream::Participation));
+    assert!(breakers.topic_wait(Topic::Participation).is_none());
     assert!(breakers.ask(partition(1)).is_ok() && breakers.ask(partition(2)).is_err());
     breakers.partition(second, None, "test");
-    assert!(breakers.is_held(Stream::Participation), "it may be any");
+    assert!(
+        breakers.topic_wait(Topic::Participation).is_some(),
+        "it may be any"
+    );
 }

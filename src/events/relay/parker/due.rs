@@ -1,106 +1,157 @@
-//! Brings parked rows back when they are due, and unblocks keys that no row blocks any more.
+//! Has parked rows tried again when they are due, and frees keys that no row blocks any more.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{CHECK_INTERVAL, Parker, unreadable};
-use crate::events::relay::settler::tell;
-use crate::events::relay::{Context, Item, Origin, Signal, Urgency};
-use crate::parts::store::{ORPHAN_KEYS_MAX, ParkedState, StoreError, Without};
+use super::{ORPHANS_INTERVAL, Parker};
+use crate::events::relay::report::ParkedClaim;
+use crate::events::relay::{Context, Item, Origin, Urgency};
+use crate::parts::store::{ORPHAN_KEYS_MAX, Parked, ParkedState, StoreError, StreamKey, Targets};
 
-/// Parked rows brought back at once.
-const DUE_ROWS_MAX: u32 = 200;
-/// Rows that are still due are brought back again after this time, or after the longest wait of a poll.
+/// Parked rows tried at once.
+const DUE_ROWS_MAX: u32 = 500;
+/// Rows of a partition that takes no records that are sent to find out whether it does again.
+const PROBE_ROWS_MAX: u32 = 8;
+/// The time until rows of partitions that may be probed are looked for again.
+const PROBE_PAUSE: Duration = Duration::from_millis(50);
+/// Due rows are read again after this time, or after the longest wait of a poll.
 const AGAIN_IN: Duration = Duration::from_secs(1);
+/// Keys of held events are freed after this time at the earliest.
+const HELD_KEYS_PAUSE: Duration = Duration::from_secs(5);
 /// The least time between two passes, unless polls have a shorter one.
 const PAUSE: Duration = Duration::from_millis(10);
 
 impl Parker {
-    /// Brings back due rows. Returns the time until the next pass.
+    /// Has due rows tried. Returns the time until the next pass.
     pub(super) async fn pass(&mut self, stop: &CancellationToken) -> Result<Duration, StoreError> {
-        let usable = self.context.ownership.usable();
-        let buckets: Vec<u16> = usable.keys().copied().collect();
-        if buckets.is_empty() {
-            return Ok(CHECK_INTERVAL);
-        }
         let context = Context::clone(&self.context);
-        let store = &context.store;
-        let state = ParkedState::Retry;
-        // Rows that are held back would fill the page, and only be returned.
-        let without = context.excluded_from_retry();
-        let is_held = without != Without::default();
-        let due = store
-            .parked_due(state, &buckets, &without, DUE_ROWS_MAX)
-            .await?;
-        for (row, error) in due.unreadable {
-            let Some(term) = usable.get(&row.bucket) else {
-                continue;
-            };
-            tracing::error!(outbox.id = %row.id, error, "parked event cannot be read");
-            context.metrics.failed("unreadable");
-            self.write_again(&row, &unreadable(error), term.epoch, stop)
-                .await?;
+        let buckets = context.ownership.buckets();
+        let longest = context.config.poll_max.min(AGAIN_IN);
+        if buckets.is_empty() {
+            return Ok(longest);
         }
-        let items: Vec<Item> = due
-            .parked
-            .into_iter()
-            .filter_map(|parked| {
-                Some(Item {
-                    epoch: usable.get(&parked.event.bucket)?.epoch,
-                    event: parked.event,
-                    origin: Origin::Parked {
-                        attempts: parked.attempts,
-                    },
-                    alone: false,
-                    urgency: Urgency::Fresh,
-                    committed_at: None,
-                })
-            })
-            .collect();
-        // A due row may find no room, and stays due until its result is written.
-        let again_in = context.config.poll_max.min(AGAIN_IN);
-        let wait = if items.is_empty() {
-            let next = store.next_due(state, &buckets, &without).await?;
-            // A topic or partition that is held back may be probed soon.
-            let most = if is_held { again_in } else { CHECK_INTERVAL };
-            next.unwrap_or(most).min(most)
+        let mut wait = longest;
+        if let Some(away) = context.breakers.broker_wait() {
+            wait = wait.min(away);
         } else {
-            tell(&self.signals, Signal::Due(items)).await;
-            again_in
-        };
-        if Instant::now() >= self.next_orphans {
-            let freed = store.free_orphans(&buckets).await?;
-            if freed > 0 {
-                tracing::warn!(keys = freed, "orphaned blocked rows released");
+            let targets = context.targets_to_retry();
+            for state in [ParkedState::Retry, ParkedState::Held] {
+                wait = wait.min(self.retry(state, &buckets, &targets, stop).await?);
             }
-            self.unblock_stale_keys(&buckets).await?;
-            let is_done = freed < ORPHAN_KEYS_MAX;
-            let next = if is_done {
-                CHECK_INTERVAL
-            } else {
-                Duration::ZERO
-            };
-            self.next_orphans = Instant::now() + next;
+            // While targets are away, their rows are passed over one by one.
+            let is_away = targets != Targets::ALL;
+            if !is_away || Instant::now() >= self.next_waiting {
+                self.next_waiting = Instant::now() + longest;
+                let state = ParkedState::Waiting;
+                wait = wait.min(self.retry(state, &buckets, &targets, stop).await?);
+            }
+            for partitions in context.probe_partitions() {
+                let probes = Targets::Only(partitions);
+                for state in [ParkedState::Waiting, ParkedState::Retry] {
+                    self.retry_some(state, &buckets, &probes, PROBE_ROWS_MAX, stop)
+                        .await?;
+                }
+            }
+        }
+        if let Some(probe) = context.breakers.next_probe() {
+            wait = wait.min(probe.max(PROBE_PAUSE));
+        }
+        if Instant::now() >= self.next_orphans {
+            self.next_orphans = Instant::now() + self.free_orphans(&buckets, stop).await?;
+        }
+        if context.held_seen.swap(false, Ordering::AcqRel) {
+            context.store.sweep_acknowledged().await?;
+            let soon = Instant::now() + HELD_KEYS_PAUSE;
+            self.next_orphans = self.next_orphans.min(soon);
         }
         let wait = wait.min(self.next_orphans - Instant::now());
         Ok(wait.max(context.config.poll_min.min(PAUSE)))
     }
 
-    /// Unblocks keys whose parked row was delivered by the relay that owned these buckets before.
-    async fn unblock_stale_keys(&self, buckets: &[u16]) -> Result<(), StoreError> {
-        let known = self.context.blocked_keys.of(buckets);
-        if known.is_empty() {
-            return Ok(());
+    /// Sends due rows to their workers. Returns the time until the next pass.
+    async fn retry(
+        &mut self,
+        state: ParkedState,
+        buckets: &[u16],
+        targets: &Targets,
+        stop: &CancellationToken,
+    ) -> Result<Duration, StoreError> {
+        let sent = self.retry_some(state, buckets, targets, DUE_ROWS_MAX, stop);
+        Ok(if sent.await? >= DUE_ROWS_MAX {
+            Duration::ZERO
+        } else {
+            AGAIN_IN
+        })
+    }
+
+    /// Sends at most `rows_max` due rows to their workers. Returns how many were sent.
+    async fn retry_some(
+        &mut self,
+        state: ParkedState,
+        buckets: &[u16],
+        targets: &Targets,
+        rows_max: u32,
+        stop: &CancellationToken,
+    ) -> Result<u32, StoreError> {
+        let store = self.context.store.clone();
+        let due = store.parked_due(state, buckets, targets, rows_max).await?;
+        for (row, error) in due.unreadable {
+            self.give_up(&row, error, stop).await?;
         }
-        let states = [ParkedState::Retry, ParkedState::Blocked];
-        let waiting = self.context.store.parked_keys(&states, buckets).await?;
-        let waiting: HashSet<String> = waiting.into_iter().map(|(_, key)| key).collect();
-        for key in known.iter().filter(|key| !waiting.contains(*key)) {
-            self.context.blocked_keys.remove(key);
+        let mut sent = 0;
+        for Parked {
+            event, attempts, ..
+        } in due.parked
+        {
+            let Some(claim) = ParkedClaim::new(&self.out, event.place()) else {
+                continue;
+            };
+            let Some(place) = self.workers.reserve(&event.key) else {
+                continue;
+            };
+            sent += 1;
+            place.send(Item {
+                event,
+                origin: Origin::Parked { claim, attempts },
+                alone: false,
+                urgency: Urgency::Fresh,
+                committed_at: None,
+            });
         }
-        Ok(())
+        Ok(sent)
+    }
+
+    /// Frees keys whose rows wait behind nothing. Returns the time until the next search.
+    async fn free_orphans(
+        &mut self,
+        buckets: &[u16],
+        stop: &CancellationToken,
+    ) -> Result<Duration, StoreError> {
+        let context = Context::clone(&self.context);
+        let orphans = context.store.orphan_keys(buckets).await?;
+        let found = orphans.len();
+        if found > 0 {
+            tracing::warn!(keys = found, "orphaned blocked rows released");
+        }
+        self.release(orphans.into_iter().collect(), stop).await?;
+        // Keys whose parked row was delivered by the relay that owned these buckets before.
+        let known = context.blocked_keys.settled(buckets);
+        if !known.is_empty() {
+            let waiting = context.store.waiting_keys(buckets).await?;
+            let waiting: BTreeSet<StreamKey> = waiting.into_iter().collect();
+            for key in known.iter().filter(|key| !waiting.contains(*key)) {
+                context.blocked_keys.free(key);
+            }
+        }
+        context.store.sweep_acknowledged().await?;
+        Ok(if found < ORPHAN_KEYS_MAX {
+            ORPHANS_INTERVAL
+        } else {
+            Duration::ZERO
+        })
     }
 }

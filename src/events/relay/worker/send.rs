@@ -1,7 +1,6 @@
 //! Sends one record, under a permit and only while the lease covers it.
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::events::relay::breakers::Permission;
 use crate::events::relay::{Context, Item, Urgency};
@@ -26,12 +25,7 @@ pub(super) struct SendResult {
     pub(super) turn: Option<Turn>,
 }
 
-pub(super) async fn send(
-    context: Context,
-    item: Item,
-    permission: Permission,
-    stop: CancellationToken,
-) -> SendResult {
+pub(super) async fn send(context: Context, item: Item, permission: Permission) -> SendResult {
     let permits = if item.alone {
         context.config.in_flight_max
     } else {
@@ -44,8 +38,7 @@ pub(super) async fn send(
         Urgency::Fresh => context.publisher.turn(&record).await,
         Urgency::Backlog => None,
     };
-    let may_send = permit.is_ok() && !stop.is_cancelled();
-    let sent = if !may_send || !context.ownership.may_send(item.event.bucket) {
+    let sent = if permit.is_err() || !context.ownership.may_send(item.event.campaign_id.bucket()) {
         Sent::Withheld
     } else if !context.breakers.still(permission) {
         Sent::HeldBack

@@ -27,12 +27,12 @@ impl Cursor {
             (ViolationKind::Change, same)
         } else {
             let latest = self.latest;
-            if latest.is_none_or(|latest| latest.event < change.event) {
+            if latest.is_none_or(|latest| latest.position < change.position) {
                 self.latest = Some(change);
             }
             (ViolationKind::Arrival, latest)
         };
-        let after = after.filter(|after| change.event < after.event)?;
+        let after = after.filter(|after| change.position < after.position)?;
         Some(Violation {
             kind,
             change,
@@ -54,7 +54,11 @@ impl fmt::Display for Cursor {
             if let Some(change) = part {
                 let event = change.event.0.simple();
                 let (rank, sequence) = (change.rank, change.sequence);
-                write!(formatter, "{rank}{FIELDS}{sequence}{FIELDS}{event}")?;
+                let position = change.position;
+                write!(
+                    formatter,
+                    "{rank}{FIELDS}{sequence}{FIELDS}{position}{FIELDS}{event}"
+                )?;
             }
         }
         Ok(())
@@ -76,10 +80,12 @@ impl FromStr for Cursor {
                 return Ok(None);
             }
             let (rank, rest) = text.split_once(FIELDS).ok_or(NotACursor)?;
-            let (sequence, event) = rest.split_once(FIELDS).ok_or(NotACursor)?;
+            let (sequence, rest) = rest.split_once(FIELDS).ok_or(NotACursor)?;
+            let (position, event) = rest.split_once(FIELDS).ok_or(NotACursor)?;
             Ok(Some(Ordered {
                 rank: rank.parse().map_err(|_| NotACursor)?,
                 sequence: sequence.parse().map_err(|_| NotACursor)?,
+                position: position.parse().map_err(|_| NotACursor)?,
                 event: EventId(Uuid::try_parse(event).map_err(|_| NotACursor)?),
             }))
         };
@@ -94,11 +100,12 @@ impl FromStr for Cursor {
 mod tests {
     use super::*;
 
-    fn change(rank: u64, sequence: u32, event: u128) -> Ordered {
+    fn change(rank: u64, sequence: u32, position: u64) -> Ordered {
         Ordered {
             rank,
             sequence,
-            event: EventId(Uuid::from_u128(event)),
+            position,
+            event: EventId(Uuid::from_u128(u128::from(position))),
         }
     }
 
@@ -149,7 +156,7 @@ mod tests {
     fn a_cursor_is_read_as_it_was_written() {
         let cursor = Cursor {
             last: Some(change(7, 2, 99)),
-            latest: Some(change(3, 1, 1 << 100)),
+            latest: Some(change(3, 1, 1 << 40)),
         };
         for cursor in [
             cursor,
@@ -161,7 +168,7 @@ mod tests {
         ] {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
-        for wrong in ["", "7", "7_2.", "a_b_c.", "7_2_x."] {
+        for wrong in ["", "7", "7_2.", "a_b_c_d.", "7_2_1_x."] {
             assert_eq!(wrong.parse::<Cursor>(), Err(NotACursor), "{wrong}");
         }
     }

@@ -36,7 +36,7 @@ impl Store {
             .order_by_asc(Column::Id)
             .offset(u64::from(rows))
             .limit(1);
-        by_index(&mut end, "PRIMARY");
+        by_index(&mut end, "participation_id");
         Ok(end.into_tuple().one(&self.db).await?)
     }
 
@@ -61,7 +61,7 @@ impl Store {
             " AS nth_hour, COUNT(*) AS participations, CAST(SUM(quantity) AS SIGNED) AS units, \
              MIN(created_at) AS first_at, MAX(created_at) AS last_at FROM ",
         );
-        sql.push(&self.db.by_index("participation", "PRIMARY"))
+        sql.push(&self.db.by_index("participation", "participation_id"))
             .push(" WHERE id >= ")
             .bind(ids.start);
         sql.push(" AND id < ").bind(ids.end);

@@ -1,19 +1,17 @@
-//! How many rows wait, and for how long.
+//! How many events wait, and for how long.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
-
-use sea_orm::{ColumnTrait, EntityTrait, QuerySelect};
-use uuid::Uuid;
 
 use super::ParkedState;
 use crate::domain::{CampaignId, Instant};
-use crate::parts::store::entity::{outbox_event, outbox_pending};
+use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::{Store, StoreError};
 
-/// How many rows there are, by where they are.
+/// How many events wait, by state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutboxCounts {
-    /// Waiting to be published.
+    /// Waiting to be published: behind the position, or held by their writer.
     pub pending: u64,
     /// Waiting to be tried again.
     pub retry: u64,
@@ -25,60 +23,88 @@ pub struct OutboxCounts {
     pub discarded: u64,
 }
 
+/// Events behind the position of their stream. A parked event is not pending, on whichever side of the position.
+const BEHIND: &str = "SELECT c.id, c.event_sequence - COALESCE(o.published, 0) - \
+     (SELECT COUNT(*) FROM outbox_parked p WHERE p.campaign_id = c.id AND p.sequence > COALESCE(o.published, 0)) \
+     AS behind FROM campaign c LEFT JOIN outbox_position o ON o.campaign_id = c.id \
+     WHERE c.event_sequence > COALESCE(o.published, 0)";
+
 impl Store {
-    /// How many rows wait and where, of one campaign or of all.
+    /// How many events wait and where, of one campaign or of all.
     pub async fn outbox_counts(
         &self,
         campaign: Option<CampaignId>,
     ) -> Result<OutboxCounts, StoreError> {
-        let mut sql =
-            self.sql("SELECT 'pending' AS place, COUNT(*) AS count_rows FROM outbox_pending");
-        if let Some(campaign) = campaign {
-            sql.push(" WHERE campaign_id = ").bind(campaign.0);
-        }
-        sql.push(" UNION ALL SELECT state AS place, COUNT(*) AS count_rows FROM outbox_parked");
+        let pending = self.behind(campaign).await?.into_values().sum();
+        let mut counts = OutboxCounts {
+            pending,
+            ..OutboxCounts::default()
+        };
+        let mut sql = self.sql("SELECT state, COUNT(*) AS count_rows FROM outbox_parked");
         if let Some(campaign) = campaign {
             sql.push(" WHERE campaign_id = ").bind(campaign.0);
         }
         sql.push(" GROUP BY state");
-        let mut counts = OutboxCounts::default();
         for row in sql.rows(&self.db).await? {
-            let rows = u64::try_from(row.try_get::<i64>("", "count_rows")?).unwrap_or_default();
-            let place: String = row.try_get("", "place")?;
-            match ParkedState::parse(&place) {
-                Some(ParkedState::Retry) => counts.retry = rows,
+            let rows = to_unsigned(row.try_get("", "count_rows")?);
+            let state: String = row.try_get("", "state")?;
+            match ParkedState::parse(&state) {
+                Some(ParkedState::Retry | ParkedState::Waiting) => counts.retry += rows,
                 Some(ParkedState::Blocked) => counts.blocked = rows,
                 Some(ParkedState::Dead) => counts.dead = rows,
                 Some(ParkedState::Discarded) => counts.discarded = rows,
-                None => counts.pending = rows,
+                Some(ParkedState::Held) => counts.pending += rows,
+                Some(ParkedState::Acknowledged) | None => {}
             }
         }
         Ok(counts)
     }
 
-    /// For how long the oldest pending row has waited; none: nothing is pending.
+    /// Events behind the positions, by campaign.
+    async fn behind(
+        &self,
+        campaign: Option<CampaignId>,
+    ) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
+        let mut sql = self.sql(BEHIND);
+        if let Some(campaign) = campaign {
+            sql.push(" AND c.id = ").bind(campaign.0);
+        }
+        let rows = sql.rows(&self.db).await?;
+        rows.iter()
+            .map(|row| {
+                let campaign = CampaignId(row.try_get("", "id")?);
+                Ok((campaign, to_unsigned(row.try_get("", "behind")?)))
+            })
+            .collect()
+    }
+
+    /// Events that the broker has not acknowledged, of each campaign that has any. Reads what waits, and
+    /// nothing of what was published.
+    pub async fn unpublished_counts(&self) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
+        let mut counts = self.behind(None).await?;
+        let mut sql = self.sql("SELECT campaign_id, COUNT(*) AS count_rows FROM outbox_parked ");
+        sql.push("WHERE state <> 'acknowledged' GROUP BY campaign_id");
+        for row in sql.rows(&self.db).await? {
+            let campaign = CampaignId(row.try_get("", "campaign_id")?);
+            *counts.entry(campaign).or_default() += to_unsigned(row.try_get("", "count_rows")?);
+        }
+        Ok(counts)
+    }
+
+    /// For how long the oldest pending event has waited; none: nothing is pending.
     pub async fn oldest_pending_age(&self) -> Result<Option<Duration>, StoreError> {
-        // Ids are in order of time, and the smallest of each bucket is one step in the index.
-        let oldest: Vec<Uuid> = outbox_pending::Entity::find()
-            .select_only()
-            .column_as(outbox_pending::Column::EventId.min(), "event_id")
-            .group_by(outbox_pending::Column::Bucket)
-            .into_tuple()
-            .all(&self.db)
-            .await?;
-        let Some(oldest) = oldest.into_iter().min() else {
-            return Ok(None);
+        let mut sql = self.sql(
+            "SELECT MIN(e.created_at) AS oldest FROM campaign c \
+             LEFT JOIN outbox_position o ON o.campaign_id = c.id \
+             JOIN outbox_event e ON e.campaign_id = c.id AND e.sequence = COALESCE(o.published, 0) + 1 \
+             WHERE c.event_sequence > COALESCE(o.published, 0)",
+        );
+        let rows = sql.rows(&self.db).await?;
+        let oldest: Option<Instant> = match rows.first() {
+            Some(row) => row.try_get("", "oldest")?,
+            None => None,
         };
-        let event: Option<Instant> = outbox_event::Entity::find_by_id(oldest)
-            .select_only()
-            .column(outbox_event::Column::CreatedAt)
-            .into_tuple()
-            .one(&self.db)
-            .await?;
-        let Some(created_at) = event else {
-            return Ok(None);
-        };
-        let age = self.clock.now().signed_duration_since(created_at);
-        Ok(Some(age.to_std().unwrap_or_default()))
+        let age = |at| self.clock.now().signed_duration_since(at).to_std();
+        Ok(oldest.map(|at| age(at).unwrap_or_default()))
     }
 }

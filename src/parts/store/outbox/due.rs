@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use sea_orm::QueryResult;
 
-use super::parked::{ParkedKey, ParkedState};
-use super::places::Columns;
-use super::{EVENT_COLUMNS, Without, bucket, event, reason};
-use crate::domain::{EventId, Instant, OutboxEvent};
-use crate::parts::store::shapes::padded;
+use super::parked::{ParkedRow, ParkedState};
+use super::target::Targets;
+use super::{EVENT_COLUMNS, event, in_buckets, place, reason};
+use crate::domain::{LogPlace, OutboxEvent};
+use crate::parts::store::numbers::to_signed;
 use crate::parts::store::{Store, StoreError};
 
 /// Parked rows whose time has come.
@@ -17,7 +17,7 @@ pub struct DueRows {
     /// Oldest first.
     pub parked: Vec<Parked>,
     /// Rows whose event this release cannot read, and why.
-    pub unreadable: Vec<(ParkedKey, String)>,
+    pub unreadable: Vec<(ParkedRow, String)>,
 }
 
 /// A parked row with its event.
@@ -33,90 +33,66 @@ pub struct Parked {
     pub error: String,
 }
 
-/// The columns of a parked row and its event that determine its partition.
-const PARKED_COLUMNS: Columns = Columns {
-    stream: "e.aggregatetype",
-    key_hash: "p.key_hash",
-};
-
 impl Store {
-    /// Rows of `buckets` in `state` whose time has come, but for those that are not to be read, oldest first,
-    /// at most `rows_max`.
+    /// Rows of `buckets` in one state whose time has come, of these targets, oldest first, at most `rows_max`. Of one
+    /// state, so that they come in the order of an index and the database stops when it has them.
     pub async fn parked_due(
         &self,
         state: ParkedState,
         buckets: &[u16],
-        without: &Without,
+        targets: &Targets,
         rows_max: u32,
     ) -> Result<DueRows, StoreError> {
         let mut sql = self.sql("SELECT ");
         sql.push(EVENT_COLUMNS)
-            .push(", p.attempts, p.error_class, p.error, ");
-        sql.push("p.bucket AS parked_bucket, p.message_key AS parked_key");
-        sql.push(" FROM outbox_parked p JOIN outbox_event e ON e.id = p.event_id");
-        sql.push(" WHERE p.state = ").bind(state.as_str());
-        sql.push(" AND p.next_at <= ").now();
-        sql.push(" AND p.bucket IN ").list(padded(buckets));
-        without.condition(&mut sql, PARKED_COLUMNS);
-        sql.push(" ORDER BY p.next_at LIMIT ").bind(rows_max);
+            .push(", p.attempts, p.error_class, p.error FROM outbox_parked p ")
+            .push(
+                "JOIN outbox_event e ON e.campaign_id = p.campaign_id AND e.sequence = p.sequence",
+            )
+            .push(" WHERE p.state = ")
+            .bind(state.as_str())
+            .push(" AND p.next_at <= ")
+            .now()
+            .push(" AND ");
+        in_buckets(&mut sql, "p.campaign_id", buckets);
+        targets.condition(&mut sql);
+        sql.push(" ORDER BY p.state, p.next_at, p.campaign_id, p.sequence LIMIT ")
+            .bind(rows_max);
         let mut due = DueRows::default();
         for row in sql.rows(&self.db).await? {
             match parked(&row) {
                 Ok(parked) => due.parked.push(parked),
-                Err(failure) => due.unreadable.push((parked_key(&row)?, reason(&failure))),
+                Err(failure) => due.unreadable.push((parked_row(&row)?, reason(&failure))),
             }
         }
         Ok(due)
     }
 
-    /// How long until the next row of `buckets` in `state` is due, but for those that are not to be read; none:
-    /// none ever will be.
-    pub async fn next_due(
-        &self,
-        state: ParkedState,
-        buckets: &[u16],
-        without: &Without,
-    ) -> Result<Option<Duration>, StoreError> {
-        let mut sql = self.sql("SELECT p.next_at, ");
-        sql.now()
-            .push(" AS now_at FROM outbox_parked p JOIN outbox_event e ON e.id = p.event_id");
-        sql.push(" WHERE p.state = ").bind(state.as_str());
-        sql.push(" AND p.next_at IS NOT NULL AND p.bucket IN ");
-        sql.list(padded(buckets));
-        without.condition(&mut sql, PARKED_COLUMNS);
-        sql.push(" ORDER BY p.next_at LIMIT 1");
-        let rows = sql.rows(&self.db).await?;
-        let Some(row) = rows.first() else {
-            return Ok(None);
-        };
-        let (next_at, now_at): (Instant, Instant) =
-            (row.try_get("", "next_at")?, row.try_get("", "now_at")?);
-        Ok(Some((next_at - now_at).to_std().unwrap_or_default()))
-    }
-
     /// Notes that a dead row's copy is in the dead letter topic.
-    pub async fn dead_letter_copied(&self, id: EventId) -> Result<bool, StoreError> {
+    pub async fn dead_letter_copied(&self, place: LogPlace) -> Result<bool, StoreError> {
         let mut sql = self.sql("UPDATE outbox_parked SET copied_at = ");
-        sql.now().push(", next_at = NULL WHERE event_id = ");
-        sql.bind(id.0).push(" AND state = 'dead'");
+        sql.now().push(", next_at = NULL WHERE campaign_id = ");
+        sql.bind(place.campaign.0).push(" AND sequence = ");
+        sql.bind(to_signed(place.sequence))
+            .push(" AND state = 'dead'");
         Ok(sql.run(&self.db).await? == 1)
     }
 
     /// Puts off the copy of a dead row.
-    pub async fn put_off_copy(&self, id: EventId, delay: Duration) -> Result<bool, StoreError> {
+    pub async fn put_off_copy(&self, place: LogPlace, delay: Duration) -> Result<bool, StoreError> {
         let mut sql = self.sql("UPDATE outbox_parked SET next_at = ");
-        sql.after(delay).push(" WHERE event_id = ");
-        sql.bind(id.0)
-            .push(" AND state = 'dead' AND copied_at IS NULL");
+        sql.after(delay).push(" WHERE campaign_id = ");
+        sql.bind(place.campaign.0).push(" AND sequence = ");
+        sql.bind(to_signed(place.sequence));
+        sql.push(" AND state = 'dead' AND copied_at IS NULL");
         Ok(sql.run(&self.db).await? == 1)
     }
 }
 
-fn parked_key(row: &QueryResult) -> Result<ParkedKey, StoreError> {
-    Ok(ParkedKey {
-        id: EventId(row.try_get("", "id")?),
-        bucket: bucket(row, "parked_bucket")?,
-        key: row.try_get::<String>("", "parked_key")?.into(),
+fn parked_row(row: &QueryResult) -> Result<ParkedRow, StoreError> {
+    Ok(ParkedRow {
+        place: place(row)?,
+        key: row.try_get::<String>("", "message_key")?.into(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Which relay owns which buckets: lease rows on the database's clock. A change of owner raises the
-//! bucket's epoch. Rows with a negative bucket are seats: they say that a relay is alive though it
-//! may own nothing yet, so that the others know to share.
+//! bucket's epoch. A row with a negative bucket registers a relay: it is alive though it may own nothing
+//! yet, so that the others know to share.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,9 +8,7 @@ use std::time::Duration;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect};
 
-use super::bucket;
-use crate::domain::Instant;
-use crate::domain::event::BUCKETS;
+use crate::domain::{BUCKETS, Instant};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::outbox_lease::{Column, Entity};
 use crate::parts::store::shapes::padded;
@@ -18,7 +16,7 @@ use crate::parts::store::{Store, StoreError};
 
 /// A bucket that a relay owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct LeasedBucket {
     /// Share of the outbox.
     pub bucket: u16,
     /// How many owners it has had.
@@ -29,7 +27,7 @@ pub struct Held {
 
 /// A relay that is alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RelaySeat {
+pub struct RelayLease {
     /// Its name.
     pub owner: String,
     /// Buckets it owns, in order.
@@ -41,11 +39,11 @@ pub struct RelaySeat {
 /// The lease rows from the view of one relay.
 #[derive(Debug, Default)]
 struct Table {
-    mine: Vec<Held>,
+    mine: Vec<LeasedBucket>,
     free: Vec<u16>,
     owners: BTreeSet<String>,
-    /// The relay's own seat.
-    seat: Option<i32>,
+    /// The row that registers the relay.
+    registration: Option<i32>,
 }
 
 impl Table {
@@ -57,7 +55,7 @@ impl Table {
     /// The relay's own rows.
     fn rows(&self) -> impl Iterator<Item = i32> {
         let buckets = self.mine.iter().map(|held| i32::from(held.bucket));
-        buckets.chain(self.seat)
+        buckets.chain(self.registration)
     }
 }
 
@@ -69,11 +67,11 @@ impl Store {
         &self,
         owner: &str,
         lease: Duration,
-    ) -> Result<(Vec<Held>, Vec<u16>), StoreError> {
+    ) -> Result<(Vec<LeasedBucket>, Vec<u16>), StoreError> {
         let mut table = self.lease_table(owner).await?;
         let mut renewed = self.renew(owner, lease, &table).await?;
-        if table.seat.is_none() {
-            self.take_seat(owner, lease).await?;
+        if table.registration.is_none() {
+            self.register_relay(owner, lease).await?;
         }
         let share = table.share();
         if table.mine.len() < share && !table.free.is_empty() {
@@ -151,7 +149,7 @@ impl Store {
         Ok(released)
     }
 
-    /// Gives back all that `owner` has, its seat too.
+    /// Gives back all that `owner` has, its registration too.
     pub async fn leave_buckets(&self, owner: &str) -> Result<(), StoreError> {
         let table = self.lease_table(owner).await?;
         let buckets: Vec<u16> = table.mine.iter().map(|held| held.bucket).collect();
@@ -162,7 +160,7 @@ impl Store {
     }
 
     /// The relays that are alive, by name.
-    pub async fn relay_seats(&self) -> Result<Vec<RelaySeat>, StoreError> {
+    pub async fn relay_leases(&self) -> Result<Vec<RelayLease>, StoreError> {
         let rows: Vec<(String, i32, Instant, Instant)> = Entity::find()
             .select_only()
             .columns([Column::Owner, Column::Bucket, Column::ExpiresAt])
@@ -174,32 +172,32 @@ impl Store {
             .into_tuple()
             .all(&self.db)
             .await?;
-        let mut seats: Vec<RelaySeat> = Vec::new();
+        let mut leases: Vec<RelayLease> = Vec::new();
         for (owner, bucket, ends_at, now_at) in rows {
             let left = (ends_at - now_at).to_std().unwrap_or_default();
             // A row with a negative bucket only says that the relay is alive.
             let held = u16::try_from(bucket).ok();
-            match seats.last_mut() {
-                Some(seat) if seat.owner == owner => {
-                    seat.buckets.extend(held);
-                    seat.lease_left = seat.lease_left.max(left);
+            match leases.last_mut() {
+                Some(lease) if lease.owner == owner => {
+                    lease.buckets.extend(held);
+                    lease.lease_left = lease.lease_left.max(left);
                 }
-                _ => seats.push(RelaySeat {
+                _ => leases.push(RelayLease {
                     owner,
                     buckets: held.into_iter().collect(),
                     lease_left: left,
                 }),
             }
         }
-        Ok(seats)
+        Ok(leases)
     }
 
     /// Registers `owner` as alive, and deletes expired registrations.
-    async fn take_seat(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
+    async fn register_relay(&self, owner: &str, lease: Duration) -> Result<(), StoreError> {
         let mut sweep = self.sql("DELETE FROM outbox_lease WHERE bucket < 0");
         sweep.push(" AND expires_at <= ").now();
         sweep.run(&self.db).await?;
-        // Two relays that start at once may draw one seat; the slower takes its in the next round.
+        // Two relays that start at once may draw one number; the slower registers in the next round.
         let mut insert = self.sql("INSERT INTO outbox_lease");
         insert.push(" (bucket, owner, epoch, expires_at) SELECT COALESCE(MIN(bucket), 0) - 1, ");
         insert.bind(owner).push(", 1, ").after(lease);
@@ -247,15 +245,15 @@ impl Store {
         for row in sql.rows(&self.db).await? {
             let holder: Option<String> = row.try_get("", "owner")?;
             let live = row.try_get::<i64>("", "live")? != 0;
-            let is_seat = row.try_get::<i64>("", "bucket")? < 0;
+            let is_registration = row.try_get::<i64>("", "bucket")? < 0;
             match holder {
                 Some(holder) if holder == owner => {
-                    if is_seat {
-                        let seat: i64 = row.try_get("", "bucket")?;
-                        table.seat = i32::try_from(seat).ok();
+                    if is_registration {
+                        let number: i64 = row.try_get("", "bucket")?;
+                        table.registration = i32::try_from(number).ok();
                     } else {
                         let epoch: i64 = row.try_get("", "epoch")?;
-                        table.mine.push(Held {
+                        table.mine.push(LeasedBucket {
                             bucket: bucket(&row, "bucket")?,
                             epoch: u64::try_from(epoch).unwrap_or_default(),
                             is_renewed: false,
@@ -265,10 +263,15 @@ impl Store {
                 Some(holder) if live => {
                     table.owners.insert(holder);
                 }
-                _ if is_seat => {}
+                _ if is_registration => {}
                 _ => table.free.push(bucket(&row, "bucket")?),
             }
         }
         Ok(table)
     }
+}
+
+fn bucket(row: &QueryResult, column: &str) -> Result<u16, StoreError> {
+    let number: i64 = row.try_get("", column)?;
+    u16::try_from(number).map_err(|_| super::unknown(column, &number.to_string()))
 }

@@ -1,14 +1,21 @@
-//! Rows that wait outside the hot path: to be tried again, behind another of their key, or for good.
-//! Each move between `outbox_pending` and `outbox_parked` is one transaction.
+//! Events that the position has passed and that are not published: they wait to be tried again, behind an earlier
+//! event of their key, for their writer, or for somebody to decide.
+//!
+//! Of a key at most one row is tried again at a time; the others are `blocked`, and when it is delivered or given up
+//! the next one, in order of sequence, becomes a retry.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Pending, PendingKey};
+use sea_orm::{QueryResult, Value};
+
+use super::{in_buckets, place};
 use crate::domain::words::words;
-use crate::domain::{EventId, OutboxEvent, key_hash};
+use crate::domain::{CampaignId, EventId, LogPlace, OutboxEvent, Topic, key_hash};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::numbers::to_signed;
+use crate::parts::store::shapes::padded;
 use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
@@ -17,8 +24,14 @@ words! {
     pub enum ParkedState {
         /// Tried again at its time.
         Retry = "retry",
+        /// Its topic or partition takes no records: tried when that does, without an attempt charged.
+        Waiting = "waiting",
         /// Waits behind a row of its key.
         Blocked = "blocked",
+        /// Its writer publishes it; tried again if that takes too long.
+        Held = "held",
+        /// It was published, and the position has not passed it yet.
+        Acknowledged = "acknowledged",
         /// Given up; a dead letter.
         Dead = "dead",
         /// Discarded by an admin; the row stays as a record.
@@ -29,7 +42,7 @@ words! {
 /// The new state of a row that could not be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Where it goes.
+    /// Its state.
     pub state: ParkedState,
     /// Attempts charged so far.
     pub attempts: u32,
@@ -41,183 +54,305 @@ pub struct Verdict {
     pub next_in: Option<Duration>,
 }
 
-/// The lease of a bucket under which a row was read. A relay that has lost the bucket since changes none of its
-/// rows: another relay has read them, and may have published later ones.
+/// The lease of a bucket under which a row was read. A relay that has lost the bucket since parks none of its rows:
+/// another relay has read them, and may have published later ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Under<'a> {
-    /// The relay.
-    pub owner: &'a str,
-    /// How many owners the bucket had had.
+pub struct Tenure {
+    /// The bucket.
+    pub bucket: u16,
+    /// How many owners it had had.
     pub epoch: u64,
 }
 
-/// Which parked row, and what it holds up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParkedKey {
-    /// Of the event.
+/// An event to be parked.
+#[derive(Clone, Debug)]
+pub struct NewlyParked {
+    /// Where it is.
+    pub place: LogPlace,
+    /// Which event.
     pub id: EventId,
-    /// Bucket of the key.
-    pub bucket: u16,
-    /// The key whose rows wait behind it.
+    /// Its topic.
+    pub topic: Topic,
+    /// Its key; empty if it cannot be read.
     pub key: Arc<str>,
+    /// The state it is parked in.
+    pub verdict: Verdict,
+    /// The lease it was read under.
+    pub tenure: Tenure,
 }
 
-impl ParkedKey {
+impl NewlyParked {
     /// That of an event.
     #[must_use]
-    pub fn of(event: &OutboxEvent) -> Self {
+    pub fn of(event: &OutboxEvent, verdict: Verdict, epoch: u64) -> Self {
         Self {
+            place: event.place(),
             id: event.id,
-            bucket: event.bucket,
+            topic: event.topic,
             key: Arc::clone(&event.key),
+            verdict,
+            tenure: Tenure {
+                bucket: event.campaign_id.bucket(),
+                epoch,
+            },
         }
     }
 }
 
-/// The effect of a new verdict on a parked row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reparked {
-    /// Nothing: it is no longer parked for retry, or the bucket has changed hands.
-    Not,
-    /// It is written down, and the rows of its key wait on.
-    Waits,
-    /// It is written down, and the rows behind it are pending again.
-    LetGo,
+/// A parked row, and the key that it holds up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ParkedRow {
+    /// Where its event is.
+    pub place: LogPlace,
+    /// The key of its event.
+    pub key: Arc<str>,
 }
+
+impl ParkedRow {
+    /// The key within its stream.
+    #[must_use]
+    pub fn stream_key(&self) -> StreamKey {
+        (self.place.campaign, Arc::clone(&self.key))
+    }
+}
+
+/// A key within a stream: order is kept among its events.
+pub type StreamKey = (CampaignId, Arc<str>);
+
+/// What still waits of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// Nothing: its next event may be sent.
+    Free,
+    /// A row waits to be tried again.
+    Waits,
+    /// The same, and it may be tried at once.
+    Due,
+}
+
+/// Whether the position has passed a row that is acknowledged.
+const IS_FORGOTTEN: &str = "state = 'acknowledged' AND sequence <= \
+     (SELECT o.published FROM outbox_position o WHERE o.campaign_id = outbox_parked.campaign_id)";
+
+/// Maximum number of keys released by one search for orphans.
+pub const ORPHAN_KEYS_MAX: usize = 100;
 
 const ERROR_CHARACTERS_MAX: usize = 1_000;
 
 impl Store {
-    /// Moves a pending row to the state of `verdict`: whether it has that state now. A repetition after a lost
-    /// answer finds it there. It is not if it was acknowledged, or another relay has the bucket.
+    /// Parks events, each unless another relay has its bucket now; returns which. One that is parked already stays as
+    /// it is: a repetition after a lost answer changes nothing.
     pub async fn park(
         &self,
-        event: &OutboxEvent,
-        verdict: &Verdict,
-        under: Under<'_>,
-    ) -> Result<bool, StoreError> {
-        let row = Pending {
-            key: PendingKey::of(event),
-            campaign_id: event.campaign_id,
-            held: false,
-        };
-        self.park_row(&row, &event.key, verdict, under).await
-    }
-
-    /// The same for a row whose event cannot be read: its key is not known.
-    pub async fn park_unreadable(
-        &self,
-        row: &Pending,
-        verdict: &Verdict,
-        under: Under<'_>,
-    ) -> Result<bool, StoreError> {
-        self.park_row(row, "", verdict, under).await
-    }
-
-    async fn park_row(
-        &self,
-        row: &Pending,
-        key: &str,
-        verdict: &Verdict,
-        under: Under<'_>,
-    ) -> Result<bool, StoreError> {
-        let PendingKey { bucket, event_id } = row.key;
-        let transaction = self.begin().await?;
-        if !self.is_still(&transaction, bucket, under).await? {
-            transaction.rollback().await?;
-            return Ok(false);
+        owner: &str,
+        rows: &[NewlyParked],
+    ) -> Result<BTreeSet<LogPlace>, StoreError> {
+        let tx = self.begin().await?;
+        let tenures: BTreeSet<u16> = rows.iter().map(|row| row.tenure.bucket).collect();
+        let leased = self.leased(&tx, owner, &tenures).await?;
+        let ours: Vec<&NewlyParked> = rows
+            .iter()
+            .filter(|row| leased.get(&row.tenure.bucket) == Some(&row.tenure.epoch))
+            .collect();
+        if ours.is_empty() {
+            tx.rollback().await?;
+            return Ok(BTreeSet::new());
         }
-        let mut sql = self.sql("DELETE FROM outbox_pending WHERE bucket = ");
-        sql.bind(bucket).push(" AND event_id = ").bind(event_id.0);
-        let moved = sql.run(&transaction).await? == 1;
-        if moved {
-            let error: String = verdict.error.chars().take(ERROR_CHARACTERS_MAX).collect();
-            let mut sql = self.sql("INSERT INTO outbox_parked (event_id, bucket, ");
-            sql.push("campaign_id, message_key, key_hash, state, attempts, error_class, error, ");
-            sql.push("next_at, parked_at) VALUES (").bind(event_id.0);
-            sql.push(",").bind(bucket);
-            sql.push(",").bind(row.campaign_id.0);
-            sql.push(",").bind(key);
-            sql.push(",").bind(key_hash(key));
-            sql.push(",").bind(verdict.state.as_str());
-            sql.push(",").bind(verdict.attempts);
-            sql.push(",").bind(verdict.error_class);
-            sql.push(",").bind(error).push(",");
-            at(&mut sql, verdict.next_in).push(",").now().push(")");
-            sql.run(&transaction).await?;
+        let mut sql = self.sql(
+            "INSERT INTO outbox_parked (campaign_id, sequence, event_id, topic, message_key, key_hash, state, \
+             attempts, error_class, error, next_at, parked_at) VALUES ",
+        );
+        for (nth, row) in ours.iter().enumerate() {
+            values(sql.push(if nth == 0 { "(" } else { ",(" }), row);
         }
-        transaction.commit().await?;
-        Ok(moved || self.is_parked(event_id, verdict.state).await?)
+        sql.push(if self.is_embedded() {
+            " ON CONFLICT (campaign_id, sequence) DO NOTHING"
+        } else {
+            " ON DUPLICATE KEY UPDATE attempts = outbox_parked.attempts"
+        });
+        sql.run(&tx).await?;
+        tx.commit().await?;
+        Ok(ours.iter().map(|row| row.place).collect())
     }
 
-    /// Whether the lease of the bucket is still the same; it stays so until the transaction ends, and the next
-    /// owner reads what the transaction wrote.
-    async fn is_still(
+    /// The epochs of the buckets that `owner` leases among these; they stay so until the transaction ends, and the
+    /// next owner reads what the transaction wrote.
+    async fn leased(
         &self,
-        transaction: &Tx,
-        bucket: u16,
-        under: Under<'_>,
-    ) -> Result<bool, StoreError> {
-        let mut sql = self.sql("SELECT 1 FROM outbox_lease WHERE bucket = ");
-        sql.bind(bucket).push(" AND owner = ").bind(under.owner);
-        sql.push(" AND epoch = ").bind(to_signed(under.epoch));
+        tx: &Tx,
+        owner: &str,
+        buckets: &BTreeSet<u16>,
+    ) -> Result<BTreeMap<u16, u64>, StoreError> {
+        let buckets: Vec<u16> = buckets.iter().copied().collect();
+        let mut sql = self.sql("SELECT bucket, epoch FROM outbox_lease WHERE bucket IN ");
+        sql.list(padded(&buckets)).push(" AND owner = ").bind(owner);
         if !self.is_embedded() {
             sql.push(" FOR SHARE");
         }
-        Ok(!sql.rows(transaction).await?.is_empty())
+        let rows = sql.rows(tx).await?;
+        rows.iter()
+            .map(|row| {
+                let (bucket, epoch): (i64, i64) =
+                    (row.try_get("", "bucket")?, row.try_get("", "epoch")?);
+                Ok((
+                    u16::try_from(bucket).unwrap_or(u16::MAX),
+                    epoch.unsigned_abs(),
+                ))
+            })
+            .collect()
     }
 
-    async fn is_parked(&self, id: EventId, state: ParkedState) -> Result<bool, StoreError> {
-        let mut sql = self.sql("SELECT 1 FROM outbox_parked WHERE event_id = ");
-        sql.bind(id.0).push(" AND state = ").bind(state.as_str());
-        Ok(!sql.rows(&self.db).await?.is_empty())
-    }
-
-    /// Writes a new verdict about a row parked for retry. One that kills it lets the rows behind it
-    /// go, in the same transaction, unless another row of its key waits to be tried again, too.
-    pub async fn park_again(
-        &self,
-        row: &ParkedKey,
-        verdict: &Verdict,
-        under: Under<'_>,
-    ) -> Result<Reparked, StoreError> {
-        let error: String = verdict.error.chars().take(ERROR_CHARACTERS_MAX).collect();
-        let transaction = self.begin().await?;
-        if !self.is_still(&transaction, row.bucket, under).await? {
-            transaction.rollback().await?;
-            return Ok(Reparked::Not);
-        }
+    /// Writes a new verdict about a row that was tried again; false: it no longer waits for that.
+    pub async fn park_again(&self, place: LogPlace, verdict: &Verdict) -> Result<bool, StoreError> {
         let mut sql = self.sql("UPDATE outbox_parked SET state = ");
         sql.bind(verdict.state.as_str());
         sql.push(", attempts = ").bind(verdict.attempts);
         sql.push(", error_class = ").bind(verdict.error_class);
-        sql.push(", error = ").bind(error).push(", next_at = ");
-        at(&mut sql, verdict.next_in).push(" WHERE event_id = ");
-        sql.bind(row.id.0).push(" AND state = 'retry'");
-        let changed = sql.run(&transaction).await? == 1;
-        let is_free = changed
-            && verdict.state == ParkedState::Dead
-            && self.unblock(&transaction, row.bucket, &row.key).await?;
-        transaction.commit().await?;
-        Ok(match (changed, is_free) {
-            (false, _) => Reparked::Not,
-            (true, false) => Reparked::Waits,
-            (true, true) => Reparked::LetGo,
-        })
+        sql.push(", error = ").bind(shortened(&verdict.error));
+        sql.push(", next_at = ");
+        at(&mut sql, verdict.next_in);
+        sql.push(" WHERE campaign_id = ").bind(place.campaign.0);
+        sql.push(" AND sequence = ").bind(to_signed(place.sequence));
+        sql.push(" AND state IN ('retry', 'held', 'waiting')");
+        Ok(sql.run(&self.db).await? == 1)
     }
 
-    /// Forgets a row that was parked for retry and is acknowledged now, and lets the rows behind it go:
-    /// whether they may. They may not while another row of the key waits to be tried again.
-    pub async fn delete_parked(&self, row: &ParkedKey) -> Result<bool, StoreError> {
-        let transaction = self.begin().await?;
-        let mut sql = self.sql("DELETE FROM outbox_parked WHERE event_id = ");
-        sql.bind(row.id.0).push(" AND state = 'retry'");
-        sql.run(&transaction).await?;
-        // Another relay may have deleted it: the rows behind it are unblocked all the same.
-        let is_free = self.unblock(&transaction, row.bucket, &row.key).await?;
-        transaction.commit().await?;
-        Ok(is_free)
+    /// Notes that rows that were tried again, or published by their writer, are acknowledged. Those that the position
+    /// has passed are deleted; the others stay, because whoever reads the stream would publish their events again.
+    pub async fn unpark(&self, places: &[LogPlace]) -> Result<u64, StoreError> {
+        if places.is_empty() {
+            return Ok(0);
+        }
+        let mut sql = self.sql("UPDATE outbox_parked SET state = 'acknowledged', next_at = NULL");
+        sql.push(" WHERE (campaign_id, sequence) IN ");
+        sql.pairs(padded(places).map(pair));
+        sql.push(" AND state IN ('retry', 'held', 'waiting')");
+        let acknowledged = sql.run(&self.db).await?;
+        let mut sql = self.sql(&self.db.delete_by_key("outbox_parked"));
+        sql.push(" WHERE (campaign_id, sequence) IN ");
+        sql.pairs(padded(places).map(pair));
+        sql.push(" AND ").push(IS_FORGOTTEN).run(&self.db).await?;
+        Ok(acknowledged)
     }
+
+    /// Deletes the rows of acknowledged events that positions have passed since.
+    pub async fn sweep_acknowledged(&self) -> Result<u64, StoreError> {
+        let mut sql = self.sql("DELETE FROM outbox_parked WHERE ");
+        sql.push(IS_FORGOTTEN).run(&self.db).await
+    }
+
+    /// Makes the next blocked row of each key a retry, unless a row of the key waits for that already. Returns what
+    /// still waits of each key.
+    pub async fn release_keys(
+        &self,
+        keys: &[StreamKey],
+    ) -> Result<BTreeMap<StreamKey, Released>, StoreError> {
+        let mut released: BTreeMap<StreamKey, Released> = BTreeMap::new();
+        if keys.is_empty() {
+            return Ok(released);
+        }
+        let names: Vec<&str> = keys.iter().map(|(_, key)| &**key).collect();
+        let tx = self.begin_current().await?;
+        let mut sql =
+            self.sql("SELECT campaign_id, sequence, message_key, state FROM outbox_parked");
+        sql.push(" WHERE message_key IN ").list(padded(&names));
+        sql.push(
+            " AND state IN ('retry', 'held', 'waiting', 'blocked') ORDER BY campaign_id, sequence",
+        );
+        let rows = sql.rows(&tx).await?;
+        let mut due = Vec::new();
+        for row in &rows {
+            let place = place(row)?;
+            let key: String = row.try_get("", "message_key")?;
+            let state: String = row.try_get("", "state")?;
+            let is_blocked = state == ParkedState::Blocked.as_str();
+            let key: StreamKey = (place.campaign, key.into());
+            // Another campaign may have the same key.
+            if !keys.contains(&key) {
+                continue;
+            }
+            released.entry(key).or_insert_with(|| {
+                if is_blocked {
+                    due.push(place);
+                    Released::Due
+                } else {
+                    Released::Waits
+                }
+            });
+        }
+        self.end_current(tx).await?;
+        if !due.is_empty() {
+            let mut sql = self.sql("UPDATE outbox_parked SET state = 'retry', next_at = ");
+            sql.now().push(" WHERE (campaign_id, sequence) IN ");
+            sql.pairs(padded(&due).map(pair));
+            sql.push(" AND state = 'blocked'").run(&self.db).await?;
+        }
+        for key in keys {
+            released.entry(key.clone()).or_insert(Released::Free);
+        }
+        Ok(released)
+    }
+
+    /// Keys of `buckets` with a row that holds later ones back.
+    pub async fn waiting_keys(&self, buckets: &[u16]) -> Result<Vec<StreamKey>, StoreError> {
+        let mut sql = self.sql("SELECT DISTINCT p.campaign_id, p.message_key FROM outbox_parked p");
+        sql.push(" WHERE p.state IN ('retry', 'held', 'waiting', 'blocked') AND ");
+        self.keys(in_buckets(&mut sql, "p.campaign_id", buckets))
+            .await
+    }
+
+    /// Keys of `buckets` whose rows wait behind nothing, left by a crash. No more than `ORPHAN_KEYS_MAX`.
+    pub async fn orphan_keys(&self, buckets: &[u16]) -> Result<Vec<StreamKey>, StoreError> {
+        let mut sql = self.sql("SELECT DISTINCT p.campaign_id, p.message_key FROM outbox_parked p");
+        sql.push(" WHERE p.state = 'blocked' AND NOT EXISTS (SELECT 1 FROM outbox_parked r");
+        sql.push(" WHERE r.message_key = p.message_key AND r.campaign_id = p.campaign_id");
+        sql.push(" AND r.state IN ('retry', 'held', 'waiting')) AND ");
+        in_buckets(&mut sql, "p.campaign_id", buckets);
+        let rows_max = i64::try_from(ORPHAN_KEYS_MAX).unwrap_or(i64::MAX);
+        self.keys(sql.push(" LIMIT ").bind(rows_max)).await
+    }
+
+    /// A key that is missed here lets rows pass those that wait: a server that takes no writes is not trusted.
+    async fn keys(&self, sql: &mut Sql) -> Result<Vec<StreamKey>, StoreError> {
+        let tx = self.begin_current().await?;
+        let rows = sql.rows(&tx).await?;
+        self.end_current(tx).await?;
+        rows.iter().map(stream_key).collect()
+    }
+}
+
+/// Appends the values of a row.
+fn values(sql: &mut Sql, row: &NewlyParked) {
+    let verdict = &row.verdict;
+    let columns: [Value; 10] = [
+        row.place.campaign.0.into(),
+        to_signed(row.place.sequence).into(),
+        row.id.0.into(),
+        row.topic.as_str().into(),
+        Value::from(&*row.key),
+        key_hash(&row.key).into(),
+        verdict.state.as_str().into(),
+        verdict.attempts.into(),
+        verdict.error_class.into(),
+        shortened(&verdict.error).into(),
+    ];
+    for column in columns {
+        sql.bind(column).push(",");
+    }
+    at(sql, verdict.next_in).push(",").now().push(")");
+}
+
+fn stream_key(row: &QueryResult) -> Result<StreamKey, StoreError> {
+    let campaign = CampaignId(row.try_get("", "campaign_id")?);
+    Ok((campaign, row.try_get::<String>("", "message_key")?.into()))
+}
+
+fn pair(place: LogPlace) -> (Value, Value) {
+    (place.campaign.0.into(), to_signed(place.sequence).into())
+}
+
+fn shortened(error: &str) -> String {
+    error.chars().take(ERROR_CHARACTERS_MAX).collect()
 }
 
 /// Appends the time `delay` from now, or none.

@@ -1,11 +1,8 @@
 //! Changes of committed participations: confirmation, cancellation, expiry. One transaction changes several
 //! participations of a campaign, each in its own way and with its event.
 //!
-//! Conflicts are decided on locked rows. Locks are taken in the order of the writer: the campaign's row first, if
-//! units return or events need its clock, then participations, then their segments. Two transactions that lock the
-//! same participations in another order may deadlock; one of them is retried.
-
-mod events;
+//! Conflicts are decided on locked rows. Locks are taken in the order of the writer: the campaign's row first, whose
+//! stream the events are appended to, then participations, then their segments.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,7 +10,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use super::commit::{commit, roll_back};
-use super::{CommitError, payments};
+use super::{CommitError, payments, rows};
 use crate::domain::{
     AuditAction, AuditNote, CampaignId, Instant, KeyChoice, Obstacle, Origin, OutboxEvent,
     Participation, ParticipationId, Return, Status, TakesBack, Wish,
@@ -62,6 +59,8 @@ struct Step<'a> {
     asked: &'a Wished,
     /// Its status before.
     from: Status,
+    /// Until when it waited for a payment.
+    expired_at: Option<Instant>,
     becomes: Participation,
     /// Its number of changes, this one included.
     version: u32,
@@ -72,6 +71,7 @@ impl<'a> Step<'a> {
         Self {
             asked,
             from: stands.status,
+            expired_at: stands.expires_at,
             becomes: Participation {
                 status,
                 expires_at: None,
@@ -128,14 +128,7 @@ async fn change(
     key_choice: KeyChoice,
 ) -> Result<Changed, StoreError> {
     let found = campaign::Entity::find_by_id(id.0);
-    let returns_units = wishes.iter().any(|wished| wished.wish.returns_units());
-    let needs_row = returns_units || key_choice != KeyChoice::Participation;
-    let found = if needs_row {
-        found.lock_exclusive().one(tx).await?
-    } else {
-        found.one(tx).await?
-    };
-    let Some(books) = found else {
+    let Some(books) = found.lock_exclusive().one(tx).await? else {
         return Ok(Changed::default());
     };
     let by_id: HashMap<Uuid, &Wished> = wishes.iter().map(|wished| (wished.id.0, wished)).collect();
@@ -145,7 +138,7 @@ async fn change(
         .filter(Column::CampaignId.eq(id.0))
         .order_by_asc(Column::Rank)
         .lock_exclusive();
-    by_index(&mut rows, "PRIMARY");
+    by_index(&mut rows, "participation_id");
     let rows = rows.all(tx).await?;
     let now = Sql::time(store, tx).await?;
     let mut payers = payments::payers(tx, wishes.iter().map(|one| &one.wish)).await?;
@@ -173,8 +166,12 @@ async fn change(
     }
     update_rows(store, tx, &steps, now).await?;
     payments::record(tx, steps.iter().map(|step| &step.becomes), now).await?;
-    changed.events = events::write(store, tx, id, &steps, key_choice, now).await?;
-    changed.returns = return_units(store, tx, &books, &steps).await?;
+    changed.events = events(&steps, to_unsigned(books.event_sequence), key_choice, now);
+    for mut insert in rows::events(store, &changed.events) {
+        insert.run(tx).await?;
+    }
+    end_reservations(store, tx, &steps).await?;
+    changed.returns = update_campaign(store, tx, &books, &steps).await?;
     let notes: Vec<AuditNote> = steps.iter().filter_map(Step::note).collect();
     store.write_notes(tx, &notes).await?;
     for segment in steps
@@ -228,7 +225,7 @@ async fn update_rows(
         }
         let mut update = store.sql("UPDATE ");
         update
-            .push(&store.db.by_index("participation", "PRIMARY"))
+            .push(&store.db.by_index("participation", "participation_id"))
             .push(" SET status = ")
             .bind(status.as_str())
             .push(", version = version + 1, expires_at = NULL, updated_at = ")
@@ -262,8 +259,49 @@ fn as_many(changed: u64, rows: usize) -> Result<(), StoreError> {
     ))
 }
 
-/// Returns the units to the stock, once: the rows are locked, and each has just left a status that holds units.
-async fn return_units(
+/// An event for each step, with the sequences after `before`.
+fn events(
+    steps: &[Step<'_>],
+    before: u64,
+    key_choice: KeyChoice,
+    now: Instant,
+) -> Vec<OutboxEvent> {
+    (before + 1..)
+        .zip(steps)
+        .map(|(sequence, step)| {
+            let mut event = OutboxEvent::about(&step.becomes, step.version, key_choice, now);
+            event.sequence = sequence;
+            event.traceparent.clone_from(&step.asked.traceparent);
+            event
+        })
+        .collect()
+}
+
+/// The reservations among them no longer wait for a payment.
+async fn end_reservations(store: &Store, tx: &Tx, steps: &[Step<'_>]) -> Result<(), StoreError> {
+    let reservations: Vec<(Instant, &Participation)> = steps
+        .iter()
+        .filter_map(|step| Some((step.expired_at?, &step.becomes)))
+        .collect();
+    if reservations.is_empty() {
+        return Ok(());
+    }
+    let mut sql = store.sql(&store.db.delete_by_key("reservation_due"));
+    for (nth, (expires_at, one)) in padded(&reservations).enumerate() {
+        sql.push(if nth == 0 { " WHERE (" } else { " OR (" });
+        sql.push("expires_at = ").bind(expires_at);
+        sql.push(" AND campaign_id = ").bind(one.campaign_id.0);
+        sql.push(" AND `rank` = ")
+            .bind(to_signed(one.rank))
+            .push(")");
+    }
+    sql.run(tx).await?;
+    Ok(())
+}
+
+/// Counts the events of the stream, and returns the units to the stock, once: the rows are locked, and each has just
+/// left a status that holds units.
+async fn update_campaign(
     store: &Store,
     tx: &Tx,
     books: &campaign::Model,
@@ -274,20 +312,19 @@ async fn return_units(
         .filter(|step| step.asked.wish.returns_units())
         .map(|step| &step.becomes)
         .collect();
-    if returned.is_empty() {
-        return Ok(Vec::new());
+    let mut update = store.sql("UPDATE campaign SET event_sequence = event_sequence + ");
+    update.bind(to_signed(steps.len() as u64));
+    if !returned.is_empty() {
+        let units: u64 = returned.iter().map(|one| u64::from(one.quantity)).sum();
+        update
+            .push(", committed_units = committed_units - ")
+            .bind(to_signed(units))
+            .push(", `returns` = `returns` + ")
+            .bind(to_signed(returned.len() as u64))
+            .push(", loosened_at = ")
+            .now();
     }
-    let units: u64 = returned.iter().map(|one| u64::from(one.quantity)).sum();
-    let mut update = store.sql("UPDATE campaign SET committed_units = committed_units - ");
-    update
-        .bind(to_signed(units))
-        .push(", `returns` = `returns` + ");
-    update
-        .bind(to_signed(returned.len() as u64))
-        .push(", loosened_at = ")
-        .now()
-        .push(" WHERE id = ")
-        .bind(books.id);
+    update.push(" WHERE id = ").bind(books.id);
     as_many(update.run(tx).await?, 1)?;
     let first = to_unsigned(books.returns) + 1;
     Ok(returned

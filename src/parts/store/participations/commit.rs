@@ -1,5 +1,5 @@
-//! The transaction of a group: the campaign's units, the participations, their outbox rows. All or
-//! nothing.
+//! The transaction of a group: the campaign's units and the sequences of its events, the participations, the events.
+//! All or nothing.
 //!
 //! The order of locks is fixed: the campaign's row first, then everything else. So writers of one campaign wait for
 //! each other, and what they read inside the transaction is exact.
@@ -8,10 +8,9 @@ mod units;
 
 use self::units::Taken;
 use super::intake::Intake;
-use super::rows;
-use crate::domain::{Campaign, CampaignId, EventId, Instant};
+use super::rows::{self, Others};
+use crate::domain::{Campaign, Instant};
 use crate::parts::store::bounded::Tx;
-use crate::parts::store::numbers::to_unsigned;
 use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 use crate::runtime::failpoint;
@@ -23,6 +22,8 @@ pub enum BatchOutcome {
     Committed {
         /// Store time when the holds for payments and for the relay start; none: there is no hold.
         held_from: Option<Instant>,
+        /// Sequence of the first event; the others follow in order of the batch.
+        first_sequence: u64,
     },
     /// None of it: the campaign does not take this batch.
     Mismatch(Mismatch),
@@ -82,16 +83,18 @@ impl Store {
         } else {
             batch
         };
-        // Built before the transaction, which locks the campaign's row, unless the order of ids depends on it.
-        let shared = batch.iter().any(|intake| intake.event.shares_its_key());
-        let others = (!shared).then(|| rows::keys_and_outbox(self, batch));
+        // Put together before the transaction, which locks the campaign's row.
+        let others = Others::of(self, batch);
         let tx = self.begin().await.map_err(CommitError::RolledBack)?;
         match write_batch(self, &tx, campaign, epoch, batch, others).await {
-            Ok(None) => {
+            Ok(Ok(first_sequence)) => {
                 commit(tx).await?;
-                Ok(BatchOutcome::Committed { held_from })
+                Ok(BatchOutcome::Committed {
+                    held_from,
+                    first_sequence,
+                })
             }
-            Ok(Some(refused)) => {
+            Ok(Err(refused)) => {
                 roll_back(tx).await?;
                 Ok(refused)
             }
@@ -133,63 +136,29 @@ pub(super) async fn roll_back(tx: Tx) -> Result<(), CommitError> {
     rolled_back.map_err(|error| CommitError::RolledBack(error.into()))
 }
 
-/// Writes all of a batch, or returns why it is refused.
+/// Writes all of a batch: the sequence of its first event, or why it is refused.
 pub(super) async fn write_batch(
     store: &Store,
     tx: &Tx,
     campaign: &Campaign,
     epoch: u64,
     batch: &[Intake],
-    others: Option<Vec<Sql>>,
-) -> Result<Option<BatchOutcome>, StoreError> {
-    let limits = match units::take(tx, campaign, epoch, batch).await? {
-        Taken::Under(limits) => limits,
-        Taken::Nothing(mismatch) => return Ok(Some(BatchOutcome::Mismatch(mismatch))),
+    others: Others,
+) -> Result<Result<u64, BatchOutcome>, StoreError> {
+    let (limits, last_sequence) = match units::take(store, tx, campaign, epoch, batch).await? {
+        Taken::Units {
+            limits,
+            last_sequence,
+        } => (limits, last_sequence),
+        Taken::Nothing(mismatch) => return Ok(Err(BatchOutcome::Mismatch(mismatch))),
     };
     let Some(ordinals) = units::ordinals(tx, campaign.id, limits, batch).await? else {
-        return Ok(Some(BatchOutcome::Conflict));
+        return Ok(Err(BatchOutcome::Conflict));
     };
-    let others = match others {
-        Some(others) => others,
-        None => rows::keys_and_outbox(store, &in_order(store, tx, campaign.id, batch).await?),
-    };
+    let before = last_sequence.saturating_sub(batch.len() as u64);
     let participations = rows::participations(store, batch, &ordinals);
-    for mut insert in participations.into_iter().chain(others) {
+    for mut insert in participations.into_iter().chain(others.after(before)) {
         insert.run(tx).await?;
     }
-    Ok(None)
-}
-
-/// The batch with event ids in the campaign's order of commits. Keys shared by several participations need them:
-/// ids made before the campaign's row was locked are in order of requests, by the clocks of several replicas.
-async fn in_order(
-    store: &Store,
-    tx: &Tx,
-    id: CampaignId,
-    batch: &[Intake],
-) -> Result<Vec<Intake>, StoreError> {
-    let tick = tick(store, tx, id).await?;
-    let mut batch = batch.to_vec();
-    for (intake, nth) in batch.iter_mut().zip(0..) {
-        intake.event.id = EventId::at_tick(tick, nth);
-    }
-    Ok(batch)
-}
-
-/// The next tick of the campaign's event clock.
-pub(super) async fn tick(store: &Store, tx: &Tx, id: CampaignId) -> Result<u64, StoreError> {
-    let now_ms = store.clock.now().timestamp_millis();
-    let mut advance = store.sql("UPDATE campaign SET event_clock = CASE WHEN event_clock < ");
-    advance.bind(now_ms).push(" THEN ").bind(now_ms);
-    advance
-        .push(" ELSE event_clock + 1 END WHERE id = ")
-        .bind(id.0);
-    advance.run(tx).await?;
-    let mut read = store.sql("SELECT event_clock FROM campaign WHERE id = ");
-    let rows = read.bind(id.0).rows(tx).await?;
-    let tick: i64 = match rows.first() {
-        Some(row) => row.try_get("", "event_clock")?,
-        None => now_ms,
-    };
-    Ok(to_unsigned(tick))
+    Ok(Ok(before + 1))
 }

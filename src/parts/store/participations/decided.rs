@@ -27,7 +27,7 @@ impl Store {
         }
         let ids: Vec<Uuid> = participations.iter().map(|id| id.0).collect();
         let mut sql = self.sql("SELECT id, status FROM ");
-        sql.push(&self.db.by_index("participation", "PRIMARY"));
+        sql.push(&self.db.by_index("participation", "participation_id"));
         sql.push(" WHERE id IN ").list(padded(&ids));
         // As text: for MySQL the query builder writes LOCK IN SHARE MODE, which cannot skip locked rows. SQLite has one
         // writer at a time, and that is this transaction.

@@ -11,9 +11,10 @@ use std::time::Duration;
 use sea_orm::{EntityTrait, QuerySelect};
 
 use self::book::Book;
+use super::CommitError;
 use super::commit::{commit, roll_back, write_batch};
 use super::intake::{Applicant, Making};
-use super::{CommitError, rows};
+use super::rows::Others;
 use crate::domain::{Campaign, CampaignId, OutboxEvent, Participation, Refusal};
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::campaign;
@@ -141,18 +142,19 @@ async fn decide_and_write(
         };
         return Ok((DirectOutcome::Decided(decisions, Vec::new()), wrote));
     }
-    // Only where keys are shared do the rows get other ids than the events that are handed to the relay,
-    // which then leaves them to its poll.
-    let shared = intakes.iter().any(|intake| intake.event.shares_its_key());
-    let others = (!shared).then(|| rows::keys_and_outbox(store, &intakes));
+    let others = Others::of(store, &intakes);
     match write_batch(store, tx, &campaign, epoch, &intakes, others).await? {
-        None => {
-            let events = intakes.into_iter().map(|intake| intake.event);
+        Ok(first_sequence) => {
+            let events = intakes.into_iter().zip(first_sequence..);
+            let events = events.map(|(intake, sequence)| OutboxEvent {
+                sequence,
+                ..intake.event
+            });
             let decided = DirectOutcome::Decided(decisions, events.collect());
             Ok((decided, Wrote::Something))
         }
         // With the row held only the schema can still refuse.
-        Some(_) => Ok((DirectOutcome::Conflict, Wrote::Nothing)),
+        Err(_) => Ok((DirectOutcome::Conflict, Wrote::Nothing)),
     }
 }
 

@@ -1,11 +1,8 @@
 //! Reservations that are not paid in time.
 
-use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 use crate::domain::{CampaignId, ParticipationId};
-use crate::parts::store::entity::participation::{Column, Entity};
 use crate::parts::store::shapes::padded;
 use crate::parts::store::{Store, StoreError};
 
@@ -34,23 +31,25 @@ impl Store {
         limit: u64,
         passed_over: &PassedOver,
     ) -> Result<Vec<DueReservations>, StoreError> {
-        let is_over = Expr::col(Column::ExpiresAt).lte(self.now_expr());
         let campaigns: Vec<i64> = passed_over.campaigns.iter().map(|id| id.0).collect();
         let ids: Vec<Uuid> = passed_over.participations.iter().map(|id| id.0).collect();
-        let rows: Vec<(Uuid, i64)> = Entity::find()
-            .select_only()
-            .columns([Column::Id, Column::CampaignId])
-            .filter(is_over)
-            .filter(Column::CampaignId.is_not_in(padded(&campaigns)))
-            .filter(Column::Id.is_not_in(padded(&ids)))
-            .order_by_asc(Column::ExpiresAt)
-            .limit(limit)
-            .into_tuple()
-            .all(&self.db)
-            .await?;
+        let mut sql =
+            self.sql("SELECT p.id, d.campaign_id FROM reservation_due d JOIN participation p ");
+        sql.push("ON p.campaign_id = d.campaign_id AND p.`rank` = d.`rank` WHERE d.expires_at <= ")
+            .now();
+        if !campaigns.is_empty() {
+            sql.push(" AND d.campaign_id NOT IN ")
+                .list(padded(&campaigns));
+        }
+        if !ids.is_empty() {
+            sql.push(" AND p.id NOT IN ").list(padded(&ids));
+        }
+        sql.push(" ORDER BY d.expires_at LIMIT ").bind(limit);
+        let rows = sql.rows(&self.db).await?;
         let mut due: Vec<DueReservations> = Vec::new();
-        for (id, campaign) in rows {
-            let campaign = CampaignId(campaign);
+        for row in rows {
+            let id = row.try_get("", "id")?;
+            let campaign = CampaignId(row.try_get("", "campaign_id")?);
             match due.iter_mut().find(|due| due.campaign == campaign) {
                 Some(known) => known.ids.push(ParticipationId(id)),
                 None => due.push(DueReservations {

@@ -73,7 +73,7 @@ impl Store {
             query = query.filter(Column::Status.eq(status.as_str()));
         }
         // The optimizer's statistics of a newly filled table are old.
-        by_index(&mut query, "participation_rank");
+        by_index(&mut query, "PRIMARY");
         let found = query.all(&self.db).await?;
         let is_full = u64::try_from(found.len()).unwrap_or(u64::MAX) >= u64::from(page.rows_max);
         let rows = found

@@ -77,7 +77,7 @@ impl Store {
             .filter(Column::Rank.gt(to_signed(after)))
             .order_by_asc(Column::Rank)
             .limit(limit);
-        by_index(&mut rows, "participation_rank");
+        by_index(&mut rows, "PRIMARY");
         let standing = |row: Model| {
             Ok(Standing {
                 id: ParticipationId(row.id),
@@ -99,16 +99,18 @@ impl Store {
         if ranks.is_empty() {
             return Ok(HashSet::new());
         }
-        let pairs = || padded(ranks).map(|rank| (campaign.0.into(), to_signed(rank).into()));
-        let mut sql = self.sql("SELECT event.`rank` FROM outbox_event event");
-        sql.push(" JOIN outbox_pending pending");
-        sql.push(" ON pending.bucket = event.bucket AND pending.event_id = event.id");
-        sql.push(" WHERE (event.campaign_id, event.`rank`) IN ");
-        sql.pairs(pairs());
-        sql.push(" UNION SELECT event.`rank` FROM outbox_event event");
-        sql.push(" JOIN outbox_parked parked ON parked.event_id = event.id");
-        sql.push(" WHERE (event.campaign_id, event.`rank`) IN ");
-        sql.pairs(pairs());
+        let ranks: Vec<i64> = ranks.iter().map(|rank| to_signed(*rank)).collect();
+        let mut sql = self.sql("SELECT e.`rank` FROM outbox_event e WHERE e.campaign_id = ");
+        sql.bind(campaign.0)
+            .push(" AND e.sequence > COALESCE((SELECT o.published FROM outbox_position o WHERE o.campaign_id = ")
+            .bind(campaign.0)
+            .push("), 0) AND e.`rank` IN ")
+            .list(padded(&ranks))
+            .push(" UNION SELECT e.`rank` FROM outbox_parked p JOIN outbox_event e ")
+            .push("ON e.campaign_id = p.campaign_id AND e.sequence = p.sequence WHERE p.campaign_id = ")
+            .bind(campaign.0)
+            .push(" AND p.state <> 'acknowledged' AND e.`rank` IN ")
+            .list(padded(&ranks));
         let rows = sql.rows(&self.db).await?;
         let rank = |row: &sea_orm::QueryResult| Ok(to_unsigned(row.try_get_by_index(0)?));
         rows.iter().map(rank).collect()

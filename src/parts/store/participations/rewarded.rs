@@ -30,7 +30,7 @@ impl Store {
             .filter(Column::RewardedAt.is_null())
             .filter(Column::Id.is_in(padded(&ids)))
             .lock_exclusive();
-        by_index(&mut unmarked, "PRIMARY");
+        by_index(&mut unmarked, "participation_id");
         let mut marked = Vec::new();
         let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
         for (id, campaign) in unmarked.into_tuple::<(Uuid, i64)>().all(&tx).await? {
@@ -42,7 +42,7 @@ impl Store {
             return Ok(0);
         }
         let mut mark = self.sql("UPDATE ");
-        mark.push(&self.db.by_index("participation", "PRIMARY"));
+        mark.push(&self.db.by_index("participation", "participation_id"));
         mark.push(" SET rewarded_at = ");
         mark.now();
         mark.push(" WHERE id IN ").list(padded(&marked));

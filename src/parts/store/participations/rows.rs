@@ -5,10 +5,10 @@ use sea_orm::Value;
 
 use super::intake::Intake;
 use crate::domain::{Instant, OutboxEvent, key_hash, to_stored_precision};
-use crate::parts::store::Store;
 use crate::parts::store::numbers::{narrow, to_signed};
 use crate::parts::store::shapes::slices;
 use crate::parts::store::sql::Sql;
+use crate::parts::store::{ParkedState, Store};
 
 /// A table to insert into, and what a row of it takes on the wire.
 struct Target {
@@ -17,7 +17,7 @@ struct Target {
 }
 
 const PARTICIPATION: Target = Target {
-    insert: "INSERT INTO participation (id, campaign_id, user_id, quantity, `rank`, ordinal, status, \
+    insert: "INSERT INTO participation (campaign_id, `rank`, id, user_id, quantity, ordinal, status, \
              remaining, amount, version, expires_at, created_at, updated_at) VALUES ",
     row_bytes: 115,
 };
@@ -25,14 +25,19 @@ const IDEMPOTENCY: Target = Target {
     insert: "INSERT INTO idempotency (user_id, idempotency_key, participation_id, created_at) VALUES ",
     row_bytes: 100,
 };
+const RESERVATION_DUE: Target = Target {
+    insert: "INSERT INTO reservation_due (expires_at, campaign_id, `rank`) VALUES ",
+    row_bytes: 40,
+};
 const OUTBOX_EVENT: Target = Target {
-    insert: "INSERT INTO outbox_event (id, bucket, campaign_id, aggregatetype, aggregateid, type, \
+    insert: "INSERT INTO outbox_event (campaign_id, sequence, id, aggregatetype, aggregateid, type, \
              message_key, key_sequence, `rank`, traceparent, payload, created_at) VALUES ",
     row_bytes: 450,
 };
-const OUTBOX_PENDING: Target = Target {
-    insert: "INSERT INTO outbox_pending (bucket, event_id, campaign_id, hold_until, stream, key_hash) VALUES ",
-    row_bytes: 65,
+const OUTBOX_PARKED: Target = Target {
+    insert: "INSERT INTO outbox_parked (campaign_id, sequence, event_id, topic, message_key, key_hash, state, \
+             attempts, error_class, error, next_at, parked_at) VALUES ",
+    row_bytes: 200,
 };
 
 impl Target {
@@ -58,11 +63,11 @@ pub(super) fn participations(store: &Store, batch: &[Intake], ordinals: &[i32]) 
     PARTICIPATION.statements(store, &rows, |(intake, ordinal)| {
         let participation = &intake.participation;
         [
-            participation.id.0.into(),
             participation.campaign_id.0.into(),
+            to_signed(participation.rank).into(),
+            participation.id.0.into(),
             participation.user_id.0.into(),
             narrow(participation.quantity).into(),
-            to_signed(participation.rank).into(),
             (**ordinal).into(),
             participation.status.as_str().into(),
             participation.remaining.map(to_signed).into(),
@@ -75,13 +80,73 @@ pub(super) fn participations(store: &Store, batch: &[Intake], ordinals: &[i32]) 
     })
 }
 
-/// Idempotency keys, events, and their pending entries.
-pub(super) fn keys_and_outbox(store: &Store, batch: &[Intake]) -> Vec<Sql> {
+/// What a batch writes beside its participations, put together before the campaign's row is locked: the sequences of
+/// its events are relative until then.
+pub(super) struct Others {
+    plain: Vec<Sql>,
+    sequenced: Vec<Sequenced>,
+}
+
+enum Sequenced {
+    Events(Sql),
+    Held(Sql),
+}
+
+impl Others {
+    /// The idempotency keys, the reservations, the events, and those of them that their writer publishes.
+    pub(super) fn of(store: &Store, batch: &[Intake]) -> Self {
+        let mut plain = keys(store, batch);
+        plain.extend(reservations(store, batch));
+        let numbered: Vec<(i64, &Intake)> = (1..).zip(batch).collect();
+        let events = OUTBOX_EVENT.statements(store, &numbered, |(number, intake)| {
+            event_row(&intake.event, *number)
+        });
+        let held: Vec<(i64, &Intake)> = numbered
+            .into_iter()
+            .filter(|(_, intake)| intake.hold_until.is_some())
+            .collect();
+        let held =
+            OUTBOX_PARKED.statements(store, &held, |(number, intake)| held_row(intake, *number));
+        let events = events.into_iter().map(Sequenced::Events);
+        Self {
+            plain,
+            sequenced: events
+                .chain(held.into_iter().map(Sequenced::Held))
+                .collect(),
+        }
+    }
+
+    /// The statements, with the sequences of the events after `before`.
+    pub(super) fn after(self, before: u64) -> impl Iterator<Item = Sql> {
+        let before = to_signed(before);
+        let sequenced = self
+            .sequenced
+            .into_iter()
+            .map(move |statement| match statement {
+                Sequenced::Events(mut sql) => {
+                    sql.shift::<EVENT_COLUMNS>(SEQUENCE, before);
+                    sql
+                }
+                Sequenced::Held(mut sql) => {
+                    sql.shift::<PARKED_COLUMNS>(SEQUENCE, before);
+                    sql
+                }
+            });
+        self.plain.into_iter().chain(sequenced)
+    }
+}
+
+/// The column of the sequence in both tables of the outbox.
+const SEQUENCE: usize = 1;
+const EVENT_COLUMNS: usize = 12;
+const PARKED_COLUMNS: usize = 12;
+
+fn keys(store: &Store, batch: &[Intake]) -> Vec<Sql> {
     let keyed: Vec<(&Intake, &String)> = batch
         .iter()
         .filter_map(|intake| Some((intake, intake.idempotency_key.as_ref()?)))
         .collect();
-    let mut statements = IDEMPOTENCY.statements(store, &keyed, |(intake, key)| {
+    IDEMPOTENCY.statements(store, &keyed, |(intake, key)| {
         let participation = &intake.participation;
         [
             participation.user_id.0.into(),
@@ -89,52 +154,61 @@ pub(super) fn keys_and_outbox(store: &Store, batch: &[Intake]) -> Vec<Sql> {
             participation.id.0.into(),
             participation.created_at.into(),
         ]
-    });
-    let rows: Vec<OutboxRow<'_>> = batch
+    })
+}
+
+fn reservations(store: &Store, batch: &[Intake]) -> Vec<Sql> {
+    let due: Vec<(&Intake, Instant)> = batch
         .iter()
-        .map(|intake| OutboxRow {
-            event: &intake.event,
-            hold_until: intake.hold_until,
-        })
+        .filter_map(|intake| Some((intake, intake.participation.expires_at?)))
         .collect();
-    statements.extend(outbox(store, &rows));
-    statements
+    RESERVATION_DUE.statements(store, &due, |(intake, expires_at)| {
+        [
+            to_stored_precision(*expires_at).into(),
+            intake.participation.campaign_id.0.into(),
+            to_signed(intake.participation.rank).into(),
+        ]
+    })
 }
 
-/// An event with until when the relay leaves it alone.
-pub(super) struct OutboxRow<'a> {
-    pub(super) event: &'a OutboxEvent,
-    pub(super) hold_until: Option<Instant>,
+/// Events of one stream with their sequences.
+pub(super) fn events(store: &Store, events: &[OutboxEvent]) -> Vec<Sql> {
+    OUTBOX_EVENT.statements(store, events, |event| {
+        event_row(event, to_signed(event.sequence))
+    })
 }
 
-/// Events, and their pending entries.
-pub(super) fn outbox(store: &Store, rows: &[OutboxRow<'_>]) -> Vec<Sql> {
-    let mut statements = OUTBOX_EVENT.statements(store, rows, |OutboxRow { event, .. }| {
-        [
-            event.id.0.into(),
-            event.bucket.into(),
-            event.campaign_id.0.into(),
-            event.stream.as_str().into(),
-            event.aggregate_id.as_str().into(),
-            event.event_type.as_str().into(),
-            Value::from(&*event.key),
-            narrow(event.key_sequence).into(),
-            event.rank.map(to_signed).into(),
-            event.traceparent.clone().into(),
-            event.payload.as_str().into(),
-            event.created_at.into(),
-        ]
-    });
-    statements.extend(OUTBOX_PENDING.statements(store, rows, |row| {
-        let event = row.event;
-        [
-            event.bucket.into(),
-            event.id.0.into(),
-            event.campaign_id.0.into(),
-            row.hold_until.into(),
-            event.stream.as_str().into(),
-            key_hash(&event.key).into(),
-        ]
-    }));
-    statements
+fn event_row(event: &OutboxEvent, sequence: i64) -> [Value; EVENT_COLUMNS] {
+    [
+        event.campaign_id.0.into(),
+        sequence.into(),
+        event.id.0.into(),
+        event.topic.as_str().into(),
+        event.aggregate_id.as_str().into(),
+        event.event_type.as_str().into(),
+        Value::from(&*event.key),
+        narrow(event.key_sequence).into(),
+        event.rank.map(to_signed).into(),
+        event.traceparent.clone().into(),
+        event.payload.as_str().into(),
+        event.created_at.into(),
+    ]
+}
+
+fn held_row(intake: &Intake, sequence: i64) -> [Value; PARKED_COLUMNS] {
+    let event = &intake.event;
+    [
+        event.campaign_id.0.into(),
+        sequence.into(),
+        event.id.0.into(),
+        event.topic.as_str().into(),
+        Value::from(&*event.key),
+        key_hash(&event.key).into(),
+        ParkedState::Held.as_str().into(),
+        0.into(),
+        "held".into(),
+        "its request publishes it".into(),
+        intake.hold_until.into(),
+        event.created_at.into(),
+    ]
 }

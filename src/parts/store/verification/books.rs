@@ -23,6 +23,10 @@ pub struct Books {
     pub committed_units: u64,
     /// Number of participations, as counted.
     pub participation_count: u64,
+    /// Number of events of its stream, as counted.
+    pub event_sequence: u64,
+    /// The position of its stream.
+    pub published: u64,
     /// Number of deleted events, as counted.
     pub purged_events: u64,
     /// Units one user may hold.
@@ -46,6 +50,7 @@ pub struct Books {
 /// The highest rank is one step in the index, in this order: MySQL would read all of the campaign to
 /// find a `MAX`, or to sort by the rank alone.
 const BOOKS: &str = "SELECT c.id, c.state, c.total_stock, c.committed_units, c.participation_count, \
+     c.event_sequence, (SELECT o.published FROM outbox_position o WHERE o.campaign_id = c.id) AS published, \
      c.purged_events, c.per_user_limit, c.max_quantity, c.`returns` AS given_back, c.gate_epoch, \
      c.version, c.opens_at, c.closes_at, \
      (SELECT p.`rank` FROM participation p WHERE p.campaign_id = c.id \
@@ -107,6 +112,7 @@ fn books(row: &QueryResult) -> Result<Books, StoreError> {
     let units = |column: &str| row.try_get("", column).map(i32::unsigned_abs);
     let state: String = row.try_get("", "state")?;
     let total: Option<i64> = row.try_get("", "total_stock")?;
+    let published: Option<i64> = row.try_get("", "published")?;
     let last_rank: Option<i64> = row.try_get("", "last_rank")?;
     Ok(Books {
         id: CampaignId(row.try_get("", "id")?),
@@ -114,6 +120,8 @@ fn books(row: &QueryResult) -> Result<Books, StoreError> {
         total_stock: total.map(to_unsigned),
         committed_units: count("committed_units")?,
         participation_count: count("participation_count")?,
+        event_sequence: count("event_sequence")?,
+        published: published.map_or(0, to_unsigned),
         purged_events: count("purged_events")?,
         per_user_limit: units("per_user_limit")?,
         max_quantity: units("max_quantity")?,

@@ -16,7 +16,7 @@ use crate::parts::store::numbers::{narrow, to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
 use crate::parts::store::{Store, StoreError};
 
-/// The sums of a segment when it was sound. It has as many events as changes.
+/// The sums of a segment when it was sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// Which segment.
@@ -29,6 +29,8 @@ pub struct Kept {
     pub units: u64,
     /// Changes.
     pub changes: u64,
+    /// Which changes.
+    pub digest: i64,
     /// The limit that no user exceeded.
     pub per_user_limit: u32,
     /// Whether nothing was changed since.
@@ -50,13 +52,13 @@ impl Store {
     ) -> Result<(), StoreError> {
         let segment = Segment::of(campaign, rank);
         let mut sql = self.sql("INSERT INTO verified_segment (campaign_id, segment, ");
-        sql.push("generation, participations, units, changes, per_user_limit) VALUES (")
+        sql.push("generation, participations, units, changes, digest, per_user_limit) VALUES (")
             .bind(campaign.0)
             .push(",")
             .bind(to_signed(segment.number));
         sql.push(match on.get_database_backend() {
-            DbBackend::Sqlite => ",1,0,0,0,0) ON CONFLICT (campaign_id, segment) DO UPDATE SET ",
-            _ => ",1,0,0,0,0) ON DUPLICATE KEY UPDATE ",
+            DbBackend::Sqlite => ",1,0,0,0,0,0) ON CONFLICT (campaign_id, segment) DO UPDATE SET ",
+            _ => ",1,0,0,0,0,0) ON DUPLICATE KEY UPDATE ",
         });
         sql.push("generation = verified_segment.generation + 1, verified_at = NULL");
         sql.run(on).await?;
@@ -86,7 +88,9 @@ impl Store {
         kept.sort_by_key(|kept| kept.segment);
         for some in kept.chunks(SEGMENTS_MAX) {
             let mut sql = self.sql("INSERT INTO verified_segment (campaign_id, segment, ");
-            sql.push("generation, participations, units, changes, per_user_limit, verified_at)");
+            sql.push(
+                "generation, participations, units, changes, digest, per_user_limit, verified_at)",
+            );
             sql.push(" VALUES ");
             for (nth, kept) in some.iter().enumerate() {
                 sql.push(if nth == 0 { "(" } else { ",(" });
@@ -97,6 +101,7 @@ impl Store {
                     to_signed(kept.participations),
                     to_signed(kept.units),
                     to_signed(kept.changes),
+                    kept.digest,
                     i64::from(narrow(kept.per_user_limit)),
                 ];
                 for number in numbers {
@@ -114,7 +119,7 @@ impl Store {
         if self.is_embedded() {
             return " ON CONFLICT (campaign_id, segment) DO UPDATE SET \
                  participations = excluded.participations, units = excluded.units, \
-                 changes = excluded.changes, per_user_limit = excluded.per_user_limit, \
+                 changes = excluded.changes, digest = excluded.digest, per_user_limit = excluded.per_user_limit, \
                  verified_at = excluded.verified_at \
                  WHERE verified_segment.generation = excluded.generation";
         }
@@ -122,6 +127,7 @@ impl Store {
          participations = IF(verified_segment.generation = n.generation, n.participations, verified_segment.participations), \
          units = IF(verified_segment.generation = n.generation, n.units, verified_segment.units), \
          changes = IF(verified_segment.generation = n.generation, n.changes, verified_segment.changes), \
+         digest = IF(verified_segment.generation = n.generation, n.digest, verified_segment.digest), \
          per_user_limit = IF(verified_segment.generation = n.generation, n.per_user_limit, verified_segment.per_user_limit), \
          verified_at = IF(verified_segment.generation = n.generation, n.verified_at, verified_segment.verified_at)"
     }
@@ -195,6 +201,7 @@ impl From<Model> for Kept {
             participations: to_unsigned(row.participations),
             units: to_unsigned(row.units),
             changes: to_unsigned(row.changes),
+            digest: row.digest,
             per_user_limit: row.per_user_limit.unsigned_abs(),
             is_valid: row.verified_at.is_some(),
         }

@@ -5,7 +5,7 @@ use sea_orm::QueryResult;
 use uuid::Uuid;
 
 use super::sums::{Ground, STANDS, SUSPECT, count, on};
-use super::waiting::{HOLDING_BACK, OVERTAKING};
+use super::waiting::OVERTAKING;
 use super::{Snapshot, sums};
 use crate::domain::{CampaignId, EventId, ParticipationId, UserId};
 use crate::parts::store::StoreError;
@@ -21,7 +21,7 @@ impl Snapshot {
             "SELECT DISTINCT campaign_id FROM (SELECT c.id AS campaign_id FROM \
              (SELECT DISTINCT p.campaign_id, p.user_id FROM campaign c JOIN participation p ",
         );
-        self.by(&mut sql, "participation_rank")
+        self.by(&mut sql, "PRIMARY")
             .push(" ON p.campaign_id = c.id WHERE ")
             .push(SUSPECT)
             .push(" AND ");
@@ -62,14 +62,19 @@ impl Snapshot {
         &self,
         ground: Ground<'_>,
     ) -> Result<Vec<ParticipationId>, StoreError> {
-        let mut sql = self.store.sql("SELECT p.id FROM participation p ");
-        self.by(&mut sql, "participation_rank").push(" WHERE ");
-        on(&mut sql, "p", ground).push(
-            " AND p.version <> (SELECT COUNT(*) FROM outbox_event e WHERE \
-             e.campaign_id = p.campaign_id AND e.`rank` = p.`rank` \
-             AND e.key_sequence BETWEEN 1 AND p.version)",
+        // A stream is not in order of rank: it is read once, and not once for each participation.
+        let mut sql = self.store.sql(
+            "SELECT p.id FROM participation p LEFT JOIN (SELECT e.campaign_id, e.`rank` AS of_rank, \
+             e.key_sequence, COUNT(*) AS events FROM outbox_event e WHERE ",
         );
-        sql.push(" ORDER BY p.campaign_id, p.`rank` LIMIT ")
+        on(&mut sql, "e", ground).push(
+            " AND e.`rank` IS NOT NULL GROUP BY e.campaign_id, e.`rank`, e.key_sequence) n \
+             ON n.campaign_id = p.campaign_id AND n.of_rank = p.`rank` \
+             AND n.key_sequence BETWEEN 1 AND p.version WHERE ",
+        );
+        on(&mut sql, "p", ground)
+            .push(" GROUP BY p.campaign_id, p.`rank`, p.id, p.version")
+            .push(" HAVING COALESCE(SUM(n.events), 0) <> p.version ORDER BY p.campaign_id, p.`rank` LIMIT ")
             .bind(NAMED_MAX);
         let rows = sql.rows(&self.tx).await?;
         ids(&rows, "id").map(|ids| ids.into_iter().map(ParticipationId).collect())
@@ -80,57 +85,43 @@ impl Snapshot {
         &self,
         ground: Ground<'_>,
     ) -> Result<Vec<EventId>, StoreError> {
-        let mut sql = self.store.sql("SELECT e.id FROM outbox_event e ");
-        self.by(&mut sql, "event_change").push(" WHERE ");
+        let mut sql = self.store.sql("SELECT e.id FROM outbox_event e WHERE ");
         on(&mut sql, "e", ground).push(
             " AND e.`rank` IS NOT NULL AND NOT EXISTS (SELECT 1 FROM participation p WHERE \
              p.campaign_id = e.campaign_id AND p.`rank` = e.`rank` \
              AND e.key_sequence BETWEEN 1 AND p.version)",
         );
-        sql.push(" ORDER BY e.campaign_id, e.`rank` LIMIT ")
+        sql.push(" ORDER BY e.campaign_id, e.sequence LIMIT ")
             .bind(NAMED_MAX);
         let rows = sql.rows(&self.tx).await?;
         ids(&rows, "id").map(|ids| ids.into_iter().map(EventId).collect())
     }
 
-    /// Waiting entries without an event of that campaign in that bucket, by the event's id.
+    /// Parked rows without their event, by the event's id.
     pub async fn entries_astray(&self, id: CampaignId) -> Result<Vec<EventId>, StoreError> {
-        let mut found = Vec::new();
-        for table in ["outbox_pending", "outbox_parked"] {
-            let mut sql = self.store.sql("SELECT w.event_id FROM ");
-            sql.push(table).push(
-                " w LEFT JOIN outbox_event e ON e.id = w.event_id WHERE (e.id IS NULL OR \
-                 e.campaign_id <> w.campaign_id OR e.bucket <> w.bucket) AND w.campaign_id = ",
-            );
-            sql.bind(id.0).push(" LIMIT ").bind(NAMED_MAX);
-            found.extend(ids(&sql.rows(&self.tx).await?, "event_id")?);
-        }
-        found.truncate(usize::try_from(NAMED_MAX).unwrap_or_default());
-        Ok(found.into_iter().map(EventId).collect())
+        let mut sql = self.store.sql(
+            "SELECT w.event_id FROM outbox_parked w LEFT JOIN outbox_event e \
+             ON e.campaign_id = w.campaign_id AND e.sequence = w.sequence \
+             WHERE (e.id IS NULL OR e.id <> w.event_id) AND w.campaign_id = ",
+        );
+        sql.bind(id.0).push(" LIMIT ").bind(NAMED_MAX);
+        let rows = sql.rows(&self.tx).await?;
+        ids(&rows, "event_id").map(|ids| ids.into_iter().map(EventId).collect())
     }
 
     /// Events that were published while an earlier one of their participation waits, each with that
     /// one.
     pub async fn overtaken(&self, id: CampaignId) -> Result<Vec<(EventId, EventId)>, StoreError> {
-        let mut found = Vec::new();
-        for (table, which) in HOLDING_BACK {
-            let mut sql = self
-                .store
-                .sql("SELECT l.id AS later, e.id AS earlier FROM ");
-            sql.push(table).push(" w ").push(OVERTAKING).push(which);
-            sql.push(" AND w.campaign_id = ").bind(id.0);
-            sql.push(" ORDER BY l.id LIMIT ").bind(NAMED_MAX);
-            let rows = sql.rows(&self.tx).await?;
-            let (later, earlier) = (ids(&rows, "later")?, ids(&rows, "earlier")?);
-            found.extend(
-                later
-                    .into_iter()
-                    .map(EventId)
-                    .zip(earlier.into_iter().map(EventId)),
-            );
-        }
-        found.truncate(usize::try_from(NAMED_MAX).unwrap_or_default());
-        Ok(found)
+        let mut sql = self.store.sql("SELECT l.id AS later, e.id AS earlier ");
+        sql.push(OVERTAKING)
+            .push(" AND w.campaign_id = ")
+            .bind(id.0)
+            .push(" ORDER BY l.sequence LIMIT ")
+            .bind(NAMED_MAX);
+        let rows = sql.rows(&self.tx).await?;
+        let later = ids(&rows, "later")?.into_iter().map(EventId);
+        let earlier = ids(&rows, "earlier")?.into_iter().map(EventId);
+        Ok(later.zip(earlier).collect())
     }
 }
 

@@ -32,14 +32,6 @@ impl EventSums {
         self.changes = self.changes.wrapping_add(weight);
         self.ids += i64::from(crc32(id.0.as_bytes()));
     }
-
-    fn without(self, other: Self) -> Self {
-        Self {
-            events: self.events.saturating_sub(other.events),
-            changes: self.changes.wrapping_sub(other.changes),
-            ids: self.ids - other.ids,
-        }
-    }
 }
 
 /// An event about a participation.
@@ -55,8 +47,12 @@ pub struct EventRow {
     pub waits: bool,
 }
 
-/// Where an event waits.
-const WAITING: [&str; 2] = ["outbox_pending", "outbox_parked"];
+/// Events of a stream, `e`, with the position, `o`, and the parked row, `k`, of those that wait.
+const EVENTS: &str = " FROM outbox_event e LEFT JOIN outbox_position o ON o.campaign_id = e.campaign_id \
+     LEFT JOIN outbox_parked k ON k.campaign_id = e.campaign_id AND k.sequence = e.sequence \
+     AND k.state <> 'acknowledged' WHERE e.`rank` IS NOT NULL AND ";
+/// Whether an event was published.
+const IS_PUBLISHED: &str = "(e.sequence <= COALESCE(o.published, 0) AND k.sequence IS NULL)";
 
 impl Snapshot {
     /// The sums of published events of a campaign that are not deleted, by number of segment.
@@ -68,25 +64,8 @@ impl Snapshot {
             return self.published_one_by_one(campaign).await;
         }
         let mut sql = self.store.sql("");
-        sums(&mut sql).push(" FROM outbox_event e ");
-        self.by(&mut sql, "event_change").push(" WHERE ");
-        on(&mut sql, "e", Ground::Whole(&[campaign]));
-        let mut published = self.grouped(&mut sql).await?;
-        for table in WAITING {
-            let mut sql = self.store.sql("");
-            sums(&mut sql).push(" FROM ").push(table);
-            sql.push(" w JOIN outbox_event e ON e.id = w.event_id WHERE w.campaign_id = ");
-            sql.bind(campaign.0);
-            for (segment, waiting) in self.grouped(&mut sql).await? {
-                let sums = published.entry(segment).or_default();
-                *sums = sums.without(waiting);
-            }
-        }
-        Ok(published)
-    }
-
-    async fn grouped(&self, sql: &mut Sql) -> Result<BTreeMap<u64, EventSums>, StoreError> {
-        sql.push(" AND e.`rank` IS NOT NULL GROUP BY segment");
+        sums(&mut sql).push(EVENTS).push(IS_PUBLISHED).push(" AND ");
+        on(&mut sql, "e", Ground::Whole(&[campaign])).push(" GROUP BY segment");
         let rows = sql.rows(&self.tx).await?;
         rows.iter()
             .map(|row| {
@@ -106,66 +85,52 @@ impl Snapshot {
         campaign: CampaignId,
     ) -> Result<BTreeMap<u64, EventSums>, StoreError> {
         let mut published: BTreeMap<u64, EventSums> = BTreeMap::new();
-        let mut after = None;
-        loop {
-            let page = self.told(Ground::Whole(&[campaign]), after).await?;
-            let Some(last) = page.last() else {
-                return Ok(published);
-            };
-            after = Some((last.rank, last.sequence));
-            for told in page.iter().filter(|told| !told.waits) {
-                let number = Segment::of(campaign, told.rank).number;
+        for event in self.events(Ground::Whole(&[campaign])).await? {
+            if !event.waits {
+                let number = Segment::of(campaign, event.rank).number;
                 let sums = published.entry(number).or_default();
-                sums.add(told.rank, told.sequence, told.id);
+                sums.add(event.rank, event.sequence, event.id);
             }
         }
+        Ok(published)
     }
 
-    /// The events of a segment.
+    /// The events of a segment, in order of rank and change.
     pub async fn events_within(&self, segment: Segment) -> Result<Vec<EventRow>, StoreError> {
-        let mut events: Vec<EventRow> = Vec::new();
-        loop {
-            let after = events.last().map(|last| (last.rank, last.sequence));
-            let page = self.told(Ground::Within(segment), after).await?;
-            if page.is_empty() {
-                return Ok(events);
-            }
-            events.extend(page);
-        }
+        self.events(Ground::Within(segment)).await
     }
 
-    /// A page of events in order of rank and sequence, of one campaign.
-    async fn told(
-        &self,
-        ground: Ground<'_>,
-        after: Option<(u64, u32)>,
-    ) -> Result<Vec<EventRow>, StoreError> {
-        let mut sql = self.store.sql("SELECT e.id, e.`rank`, e.key_sequence, \
-             CASE WHEN w.event_id IS NULL AND k.event_id IS NULL THEN 0 ELSE 1 END AS waits FROM outbox_event e ");
-        self.by(&mut sql, "event_change").push(
-            " LEFT JOIN outbox_pending w ON w.bucket = e.bucket AND w.event_id = e.id \
-             LEFT JOIN outbox_parked k ON k.event_id = e.id WHERE ",
-        );
-        on(&mut sql, "e", ground).push(" AND e.`rank` IS NOT NULL");
-        if let Some((rank, sequence)) = after {
-            let rank = to_signed(rank);
-            sql.push(" AND e.`rank` >= ").bind(rank);
-            sql.push(" AND (e.`rank` > ").bind(rank);
-            sql.push(" OR e.key_sequence > ").bind(sequence).push(")");
-        }
-        sql.push(" ORDER BY e.campaign_id, e.`rank`, e.key_sequence LIMIT ");
-        let rows = sql.bind(PAGE_ROWS_MAX).rows(&self.tx).await?;
-        rows.iter()
-            .map(|row| {
-                let sequence: i64 = row.try_get("", "key_sequence")?;
-                Ok(EventRow {
+    /// The events of one campaign, in order of rank and change. They are read in the order of the stream, page by page.
+    async fn events(&self, ground: Ground<'_>) -> Result<Vec<EventRow>, StoreError> {
+        let mut events: Vec<EventRow> = Vec::new();
+        let mut after = 0;
+        loop {
+            let mut sql = self
+                .store
+                .sql("SELECT e.sequence, e.id, e.`rank`, e.key_sequence, CASE WHEN ");
+            sql.push(IS_PUBLISHED)
+                .push(" THEN 0 ELSE 1 END AS waits")
+                .push(EVENTS);
+            on(&mut sql, "e", ground)
+                .push(" AND e.sequence > ")
+                .bind(after);
+            sql.push(" ORDER BY e.sequence LIMIT ").bind(PAGE_ROWS_MAX);
+            let rows = sql.rows(&self.tx).await?;
+            for row in &rows {
+                after = row.try_get::<i64>("", "sequence")?;
+                let change: i64 = row.try_get("", "key_sequence")?;
+                events.push(EventRow {
                     id: EventId(row.try_get("", "id")?),
                     rank: to_unsigned(row.try_get("", "rank")?),
-                    sequence: u32::try_from(sequence).unwrap_or_default(),
+                    sequence: u32::try_from(change).unwrap_or_default(),
                     waits: row.try_get::<i64>("", "waits")? != 0,
-                })
-            })
-            .collect()
+                });
+            }
+            if u32::try_from(rows.len()).unwrap_or(u32::MAX) < PAGE_ROWS_MAX {
+                events.sort_unstable_by_key(|event| (event.rank, event.sequence));
+                return Ok(events);
+            }
+        }
     }
 }
 

@@ -39,10 +39,19 @@ pub struct Sums {
     pub suspects: u64,
     /// When the latest of them was made.
     pub newest: Option<Instant>,
-    /// Events there are about participations.
+}
+
+/// The sums of the events of a stream that are not deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogSums {
+    /// Events about participations.
     pub events: u64,
     /// Which changes those are about.
-    pub event_digest: i64,
+    pub digest: i64,
+    /// Events about the campaign itself.
+    pub campaign_events: u64,
+    /// Those of them behind the position.
+    pub campaign_events_pending: u64,
 }
 
 /// Events that are deleted, of one segment.
@@ -64,7 +73,7 @@ pub(super) const SUSPECT: &str = "(p.status IN ('reserved', 'confirmed') AND (p.
      OR p.quantity > c.max_quantity OR p.ordinal * c.max_quantity > c.per_user_limit))";
 
 impl Snapshot {
-    /// The sums of each campaign that has participations or events there.
+    /// The sums of each campaign that has participations there.
     pub async fn sums(&self, ground: Ground<'_>) -> Result<BTreeMap<CampaignId, Sums>, StoreError> {
         let mut sums: BTreeMap<CampaignId, Sums> = BTreeMap::new();
         for row in self.participation_sums(ground).await? {
@@ -75,11 +84,6 @@ impl Snapshot {
             of.change_digest = row.try_get("", "digest")?;
             of.suspects = count(&row, "suspects")?;
             of.newest = row.try_get("", "newest")?;
-        }
-        for row in self.event_sums(ground).await? {
-            let of = sums.entry(campaign(&row)?).or_default();
-            of.events = count(&row, "events")?;
-            of.event_digest = row.try_get("", "digest")?;
         }
         Ok(sums)
     }
@@ -95,39 +99,38 @@ impl Snapshot {
             .push(") AS SIGNED) AS digest, CAST(SUM(")
             .push(SUSPECT)
             .push(") AS SIGNED) AS suspects FROM campaign c JOIN participation p ");
-        self.by(&mut sql, "participation_rank")
+        self.by(&mut sql, "PRIMARY")
             .push(" ON p.campaign_id = c.id WHERE ");
         on(&mut sql, "p", ground);
         sql.push(" GROUP BY p.campaign_id").rows(&self.tx).await
     }
 
-    async fn event_sums(&self, ground: Ground<'_>) -> Result<Vec<QueryResult>, StoreError> {
-        let mut sql = self
-            .store
-            .sql("SELECT e.campaign_id, COUNT(*) AS events, CAST(SUM(");
-        sql.push(digest::OF_EVENT)
-            .push(") AS SIGNED) AS digest FROM outbox_event e ");
-        self.by(&mut sql, "event_change").push(" WHERE ");
-        on(&mut sql, "e", ground);
-        sql.push(" AND e.`rank` IS NOT NULL GROUP BY e.campaign_id");
-        sql.rows(&self.tx).await
-    }
-
-    /// Events about these campaigns themselves, by campaign.
-    pub async fn campaign_events(
+    /// The sums of the streams of these campaigns, those that have events.
+    pub async fn log_sums(
         &self,
         ids: &[CampaignId],
-    ) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
-        let mut sql = self
-            .store
-            .sql("SELECT e.campaign_id, COUNT(*) AS events FROM outbox_event e ");
-        self.by(&mut sql, "event_change")
-            .push(" WHERE e.campaign_id IN ")
+    ) -> Result<BTreeMap<CampaignId, LogSums>, StoreError> {
+        let mut sql = self.store.sql(
+            "SELECT e.campaign_id, COUNT(e.`rank`) AS events, COUNT(*) - COUNT(e.`rank`) AS campaign_events, \
+             CAST(SUM(CASE WHEN e.`rank` IS NULL AND e.sequence > COALESCE(o.published, 0) THEN 1 ELSE 0 END) \
+             AS SIGNED) AS campaign_events_pending, CAST(COALESCE(SUM(CASE WHEN e.`rank` IS NOT NULL THEN ",
+        );
+        sql.push(digest::OF_EVENT)
+            .push(" END), 0) AS SIGNED) AS digest FROM outbox_event e ")
+            .push("LEFT JOIN outbox_position o ON o.campaign_id = e.campaign_id WHERE e.campaign_id IN ")
             .list(padded(ids).map(|id| id.0))
-            .push(" AND e.`rank` IS NULL GROUP BY e.campaign_id");
+            .push(" GROUP BY e.campaign_id");
         let rows = sql.rows(&self.tx).await?;
         rows.iter()
-            .map(|row| Ok((campaign(row)?, count(row, "events")?)))
+            .map(|row| {
+                let sums = LogSums {
+                    events: count(row, "events")?,
+                    digest: row.try_get("", "digest")?,
+                    campaign_events: count(row, "campaign_events")?,
+                    campaign_events_pending: count(row, "campaign_events_pending")?,
+                };
+                Ok((campaign(row)?, sums))
+            })
             .collect()
     }
 
@@ -154,7 +157,7 @@ impl Snapshot {
     /// When the last participation up to a segment's end was made: that of the highest rank, or nearly.
     pub async fn newest_of(&self, segment: Segment) -> Result<Option<Instant>, StoreError> {
         let mut sql = self.store.sql("SELECT p.created_at FROM participation p ");
-        self.by(&mut sql, "participation_rank")
+        self.by(&mut sql, "PRIMARY")
             .push(" WHERE p.campaign_id = ")
             .bind(segment.campaign.0)
             .push(" AND p.`rank` < ")
@@ -170,7 +173,10 @@ impl Snapshot {
     /// Appends that the table just named is to be read by this index: both databases would now and
     /// then rather read all of it.
     pub(super) fn by<'a>(&self, sql: &'a mut Sql, index: &str) -> &'a mut Sql {
-        if self.store.is_embedded() {
+        if self.store.is_embedded() && index == "PRIMARY" {
+            // It has no name there, and is where the rows are.
+            sql
+        } else if self.store.is_embedded() {
             sql.push("INDEXED BY ").push(index)
         } else {
             sql.push("FORCE INDEX (").push(index).push(")")

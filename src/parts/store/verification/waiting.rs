@@ -2,76 +2,86 @@
 
 use std::collections::BTreeMap;
 
-use super::Snapshot;
 use super::sums::{campaign, count};
+use super::{Books, Snapshot};
 use crate::domain::CampaignId;
 use crate::parts::store::{Store, StoreError};
 
-/// Waiting entries of a campaign.
+/// The parked rows of a campaign.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
-    /// To be published.
+    /// Events behind the position that are not parked, and held ones.
     pub pending: u64,
-    /// Outside the hot path, in whatever state.
+    /// Parked, and not published: in whatever other state.
     pub parked: u64,
-    /// Of those two, entries about the campaign itself and not about a participation.
+    /// Of the parked ones, events about the campaign itself and not about a participation.
     pub of_campaign: u64,
-    /// Entries without an event, with one of another campaign, or in another bucket than its event's.
+    /// Rows without an event, or with another one.
     pub astray: u64,
-    /// Events that are pending and parked at once.
-    pub twice: u64,
 }
 
-const PENDING: &str = "SELECT w.campaign_id, COUNT(*) AS entries, 0 AS twice, \
-     COUNT(CASE WHEN e.id IS NULL OR e.campaign_id <> w.campaign_id OR e.bucket <> w.bucket THEN 1 END) AS astray, \
+const PARKED: &str = "SELECT w.campaign_id, \
+     COUNT(CASE WHEN w.state = 'held' THEN 1 END) AS held, \
+     COUNT(CASE WHEN w.state NOT IN ('held', 'acknowledged') THEN 1 END) AS parked, \
+     COUNT(CASE WHEN w.sequence > COALESCE(o.published, 0) THEN 1 END) AS behind, \
+     COUNT(CASE WHEN e.id IS NULL OR e.id <> w.event_id THEN 1 END) AS astray, \
      COUNT(CASE WHEN e.id IS NOT NULL AND e.`rank` IS NULL THEN 1 END) AS of_campaign \
-     FROM outbox_pending w LEFT JOIN outbox_event e ON e.id = w.event_id";
-const PARKED: &str = "SELECT w.campaign_id, COUNT(*) AS entries, COUNT(o.event_id) AS twice, \
-     COUNT(CASE WHEN e.id IS NULL OR e.campaign_id <> w.campaign_id OR e.bucket <> w.bucket THEN 1 END) AS astray, \
-     COUNT(CASE WHEN e.id IS NOT NULL AND e.`rank` IS NULL THEN 1 END) AS of_campaign \
-     FROM outbox_parked w LEFT JOIN outbox_event e ON e.id = w.event_id \
-     LEFT JOIN outbox_pending o ON o.bucket = w.bucket AND o.event_id = w.event_id";
+     FROM outbox_parked w LEFT JOIN outbox_event e ON e.campaign_id = w.campaign_id AND e.sequence = w.sequence \
+     LEFT JOIN outbox_position o ON o.campaign_id = w.campaign_id";
 
-/// A later event, `l`, of the participation of one that waits, `e`, and that does not wait itself.
-pub(super) const OVERTAKING: &str = "JOIN outbox_event e ON e.id = w.event_id \
-     JOIN outbox_event l ON l.campaign_id = e.campaign_id AND l.`rank` = e.`rank` \
-     AND l.key_sequence > e.key_sequence \
-     LEFT JOIN outbox_pending lp ON lp.bucket = l.bucket AND lp.event_id = l.id \
-     LEFT JOIN outbox_parked lk ON lk.event_id = l.id \
-     WHERE lp.event_id IS NULL AND lk.event_id IS NULL";
-/// Where an event can wait that holds later ones back.
-pub(super) const HOLDING_BACK: [(&str, &str); 2] = [
-    ("outbox_pending", ""),
-    ("outbox_parked", " AND w.state IN ('retry', 'blocked')"),
-];
+/// A later event, `l`, of the participation of one that waits, `e`, that is published.
+pub(super) const OVERTAKING: &str = "FROM outbox_parked w \
+     JOIN outbox_event e ON e.campaign_id = w.campaign_id AND e.sequence = w.sequence \
+     JOIN participation p ON p.campaign_id = e.campaign_id AND p.`rank` = e.`rank` AND p.version > e.key_sequence \
+     JOIN outbox_position o ON o.campaign_id = w.campaign_id \
+     JOIN outbox_event l ON l.campaign_id = e.campaign_id AND l.sequence > e.sequence \
+     AND l.sequence <= o.published AND l.`rank` = e.`rank` AND l.key_sequence > e.key_sequence \
+     LEFT JOIN outbox_parked k ON k.campaign_id = l.campaign_id AND k.sequence = l.sequence \
+     AND k.state <> 'acknowledged' \
+     WHERE w.state IN ('retry', 'waiting', 'blocked', 'held') AND k.sequence IS NULL";
 
 impl Snapshot {
-    /// What waits of the campaigns numbered from `first` to `last`.
-    pub async fn waiting(
+    /// What waits of the campaigns numbered from `first` to `last`; pending events without those behind the position.
+    async fn parked(
         &self,
         first: CampaignId,
         last: CampaignId,
+    ) -> Result<BTreeMap<CampaignId, (Waiting, u64)>, StoreError> {
+        let mut sql = self.store.sql(PARKED);
+        sql.push(" WHERE w.campaign_id BETWEEN ").bind(first.0);
+        sql.push(" AND ").bind(last.0);
+        sql.push(" GROUP BY w.campaign_id");
+        let rows = sql.rows(&self.tx).await?;
+        rows.iter()
+            .map(|row| {
+                let waiting = Waiting {
+                    pending: count(row, "held")?,
+                    parked: count(row, "parked")?,
+                    of_campaign: count(row, "of_campaign")?,
+                    astray: count(row, "astray")?,
+                };
+                Ok((campaign(row)?, (waiting, count(row, "behind")?)))
+            })
+            .collect()
+    }
+
+    /// What waits of these campaigns, by their positions and parked rows.
+    pub async fn waiting(
+        &self,
+        books: &[Books],
     ) -> Result<BTreeMap<CampaignId, Waiting>, StoreError> {
-        let mut waiting: BTreeMap<CampaignId, Waiting> = BTreeMap::new();
-        for (select, is_pending) in [(PENDING, true), (PARKED, false)] {
-            let mut sql = self.store.sql(select);
-            sql.push(" WHERE w.campaign_id BETWEEN ").bind(first.0);
-            sql.push(" AND ").bind(last.0);
-            sql.push(" GROUP BY w.campaign_id");
-            for row in sql.rows(&self.tx).await? {
-                let of = waiting.entry(campaign(&row)?).or_default();
-                let entries = count(&row, "entries")?;
-                if is_pending {
-                    of.pending = entries;
-                } else {
-                    of.parked = entries;
-                }
-                of.of_campaign += count(&row, "of_campaign")?;
-                of.astray += count(&row, "astray")?;
-                of.twice += count(&row, "twice")?;
-            }
-        }
-        Ok(waiting)
+        let ids = || books.iter().map(|books| books.id);
+        let (Some(first), Some(last)) = (ids().min(), ids().max()) else {
+            return Ok(BTreeMap::new());
+        };
+        let mut parked = self.parked(first, last).await?;
+        let waiting = books.iter().map(|books| {
+            let (mut waiting, parked_behind) = parked.remove(&books.id).unwrap_or_default();
+            let behind = books.event_sequence.saturating_sub(books.published);
+            waiting.pending += behind.saturating_sub(parked_behind);
+            (books.id, waiting)
+        });
+        Ok(waiting.collect())
     }
 
     /// How many events of these campaigns were published while an earlier one of their participation
@@ -81,20 +91,17 @@ impl Snapshot {
         first: CampaignId,
         last: CampaignId,
     ) -> Result<BTreeMap<CampaignId, u64>, StoreError> {
-        let mut found: BTreeMap<CampaignId, u64> = BTreeMap::new();
-        for (table, which) in HOLDING_BACK {
-            let mut sql = self
-                .store
-                .sql("SELECT e.campaign_id, COUNT(DISTINCT l.id) AS events FROM ");
-            sql.push(table).push(" w ").push(OVERTAKING).push(which);
-            sql.push(" AND w.campaign_id BETWEEN ").bind(first.0);
-            sql.push(" AND ").bind(last.0);
-            sql.push(" GROUP BY e.campaign_id");
-            for row in sql.rows(&self.tx).await? {
-                *found.entry(campaign(&row)?).or_default() += count(&row, "events")?;
-            }
-        }
-        Ok(found)
+        let mut sql = self
+            .store
+            .sql("SELECT e.campaign_id, COUNT(DISTINCT l.sequence) AS events ");
+        sql.push(OVERTAKING);
+        sql.push(" AND w.campaign_id BETWEEN ").bind(first.0);
+        sql.push(" AND ").bind(last.0);
+        sql.push(" GROUP BY e.campaign_id");
+        let rows = sql.rows(&self.tx).await?;
+        rows.iter()
+            .map(|row| Ok((campaign(row)?, count(row, "events")?)))
+            .collect()
     }
 }
 
@@ -108,8 +115,8 @@ impl Store {
         for (table, what) in [
             ("participation", "participations"),
             ("outbox_event", "events"),
-            ("outbox_pending", "pending entries"),
-            ("outbox_parked", "parked entries"),
+            ("outbox_position", "positions"),
+            ("outbox_parked", "parked events"),
         ] {
             let mut sql = self.sql("SELECT d.campaign_id FROM (SELECT DISTINCT ");
             sql.push("campaign_id FROM ").push(table);

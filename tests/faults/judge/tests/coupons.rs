@@ -110,6 +110,7 @@ fn sound_coupons() -> (Evidence, Vec<Answer>, Vec<ChangeAnswer>) {
 fn broken_by(plant: impl FnOnce(&mut Evidence, &mut Vec<ChangeAnswer>)) -> BTreeSet<String> {
     let (mut evidence, answers, mut changes) = sound_coupons();
     plant(&mut evidence, &mut changes);
+    number(&mut evidence);
     let breaches = judge(&evidence, &answers, &changes);
     breaches.into_iter().map(|breach| breach.promise).collect()
 }

@@ -58,6 +58,7 @@ fn broken_by(plant: impl FnOnce(&mut Evidence, &mut Vec<ChangeAnswer>)) -> BTree
     let (mut evidence, answers) = sound();
     let mut changes = told();
     plant(&mut evidence, &mut changes);
+    number(&mut evidence);
     let breaches = judge(&evidence, &answers, &changes);
     breaches.into_iter().map(|breach| breach.promise).collect()
 }
@@ -116,6 +117,9 @@ fn a_final_confirmation_found_cancelled_is_reported() {
         evidence
             .events
             .retain(|event| event.participation != gone.to_string());
+        for event in &mut evidence.events {
+            event.place.1 = 0;
+        }
         evidence
             .records
             .retain(|record| record.participation != gone);
@@ -252,6 +256,8 @@ fn a_record_with_another_change_than_its_event_is_reported() {
         let (first, second) = (evidence.events[4].id, evidence.events[5].id);
         evidence.events[4].id = second;
         evidence.events[5].id = first;
+        let places = (evidence.events[4].place, evidence.events[5].place);
+        (evidence.events[5].place, evidence.events[4].place) = places;
     });
     assert_eq!(found, promises(["I4"]));
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use firstcome::domain::Stream;
+use firstcome::domain::Topic;
 use firstcome::events::relay::Config;
 use firstcome::parts::broker::kafka::Kafka;
 use firstcome::runtime::retry::Policy;
@@ -40,7 +40,7 @@ fn answers(broker: &Arc<Kafka>, request: RDKafkaApiKey, answers: &[RDKafkaRespEr
 /// Everything is published in order, with no attempt charged to any row; the relay that did it.
 async fn published_in_spite_of(broker: &Arc<Kafka>, config: Config) -> Running {
     let bench = Bench::sqlite().await;
-    let topic = Stream::Participation.topic(&config.topic_prefix);
+    let topic = Topic::Participation.name(&config.topic_prefix);
     let events = events(10, 3);
     for event in &events {
         bench.commit(event).await;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use firstcome::domain::{OutboxEvent, Stream};
+use firstcome::domain::{OutboxEvent, Topic};
 use firstcome::events::relay::{Config, Published};
 use firstcome::parts::broker::kafka::{Kafka, KafkaConfig};
 use firstcome::parts::broker::{Acknowledged, PublishError, Publisher, Record, Turn};
@@ -15,10 +15,9 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use sea_orm::{ConnectionTrait, Statement};
 
-use crate::relay::bench::{
-    Bench, Consumed, Running, config, consume_until, events, fresh, kafka, until,
-};
+use crate::relay::bench::{Bench, Consumed, Running, config, consume_until, events, kafka, until};
 use crate::support::real;
 
 const PARTITIONS: i32 = 3;
@@ -71,9 +70,9 @@ impl Scene {
         };
         Self {
             bench: Bench::mysql(&real("FIRSTCOME_DATABASE_URL")).await,
-            topic: Stream::Participation.topic(&config.topic_prefix),
-            copies: Stream::Participation.dead_letter_topic(&config.topic_prefix),
-            other: Stream::Campaign.topic(&config.topic_prefix),
+            topic: Topic::Participation.name(&config.topic_prefix),
+            copies: Topic::Participation.dead_letter_name(&config.topic_prefix),
+            other: Topic::Campaign.name(&config.topic_prefix),
             kafka: Arc::new(Watched {
                 kafka: Kafka::connect(settings).await.unwrap(),
                 tried: Mutex::default(),
@@ -192,10 +191,22 @@ impl Scene {
             u64::try_from(pending.get()) == Ok(self.bench.counts().await.pending)
         })
         .await;
+        self.unsettled().await
+    }
+
+    /// Events that wait, pending or parked, with no attempt charged to any and none given up.
+    pub async fn unsettled(&self) -> u64 {
         let counts = self.bench.counts().await;
-        let charged = (counts.retry, counts.blocked, counts.dead);
-        assert_eq!(charged, (0, 0, 0), "retry, blocked and dead rows");
-        counts.pending
+        assert_eq!(counts.dead, 0, "dead rows");
+        let sql = "SELECT COUNT(*) FROM outbox_parked WHERE attempts > 0";
+        let row = Statement::from_string(self.bench.db.get_database_backend(), sql);
+        let row = self.bench.db.query_one_raw(row).await.unwrap().unwrap();
+        assert_eq!(
+            row.try_get_by_index::<i64>(0).unwrap(),
+            0,
+            "attempts charged"
+        );
+        counts.pending + counts.retry + counts.blocked
     }
 
     /// Waits until the broker or a topic is held back, and the metrics say so.
@@ -264,7 +275,12 @@ impl Scene {
     pub async fn hint(&self, running: &Running, events: &[OutboxEvent]) {
         self.commit(events).await;
         let before = self.kafka.asked.load(Ordering::SeqCst);
-        running.handle.hints().send(fresh(events)).await.unwrap();
+        running
+            .handle
+            .hints()
+            .send(self.bench.fresh(events))
+            .await
+            .unwrap();
         until("they ask for a turn", async || {
             let asked = self.kafka.asked.load(Ordering::SeqCst) - before;
             usize::try_from(asked).is_ok_and(|asked| asked >= events.len())

@@ -2,17 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{EntityTrait, QuerySelect};
 
 use super::Mismatch;
 use crate::domain::{Campaign, CampaignId};
-use crate::parts::store::StoreError;
 use crate::parts::store::bounded::Tx;
 use crate::parts::store::entity::campaign;
 use crate::parts::store::numbers::{narrow, to_signed};
 use crate::parts::store::participations::intake::Intake;
 use crate::parts::store::participations::{HoldingRow, holdings_of};
+use crate::parts::store::{Store, StoreError};
 
 /// The limit of units per user: the present one, and the highest ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +22,13 @@ pub(super) struct Limits {
 
 /// The result of taking the units of a batch.
 pub(super) enum Taken {
-    /// They are taken, under these limits, which stay in force until the commit.
-    Under(Limits),
+    /// They are taken.
+    Units {
+        /// The limits, which stay in force until the commit.
+        limits: Limits,
+        /// Sequence of the last event of the batch, one for each participation.
+        last_sequence: u64,
+    },
     /// None is.
     Nothing(Mismatch),
 }
@@ -32,6 +36,7 @@ pub(super) enum Taken {
 /// The conditional update that makes overselling impossible, whatever the gate admitted. The limits of the caller's
 /// copy of the campaign are part of the condition; if the copy is old, the limits of the row are used.
 pub(super) async fn take(
+    store: &Store,
     tx: &Tx,
     campaign: &Campaign,
     epoch: u64,
@@ -42,8 +47,12 @@ pub(super) async fn take(
         max: campaign.per_user_limit_max,
     };
     loop {
-        if take_under(tx, campaign.id, epoch, limits, batch).await? {
-            return Ok(Taken::Under(limits));
+        let taken = take_under(store, tx, campaign.id, epoch, limits, batch).await?;
+        if let Some(last_sequence) = taken {
+            return Ok(Taken::Units {
+                limits,
+                last_sequence,
+            });
         }
         // The row may have changed until it is held.
         let row = campaign::Entity::find_by_id(campaign.id.0).lock_exclusive();
@@ -65,37 +74,35 @@ pub(super) async fn take(
 }
 
 async fn take_under(
+    store: &Store,
     tx: &Tx,
     id: CampaignId,
     epoch: u64,
     limits: Limits,
     batch: &[Intake],
-) -> Result<bool, StoreError> {
-    use campaign::{Column, Entity};
+) -> Result<Option<u64>, StoreError> {
     let units: i64 = batch
         .iter()
         .map(|intake| i64::from(intake.participation.quantity))
         .sum();
-    let count = to_signed(batch.len() as u64);
-    let after = || Expr::col(Column::CommittedUnits).add(units);
-    let updated = Entity::update_many()
-        .col_expr(Column::CommittedUnits, after())
-        .col_expr(
-            Column::ParticipationCount,
-            Expr::col(Column::ParticipationCount).add(count),
-        )
-        .filter(Column::Id.eq(id.0))
-        .filter(Column::GateEpoch.eq(to_signed(epoch)))
-        .filter(Column::PerUserLimit.eq(narrow(limits.now)))
-        .filter(Column::PerUserLimitMax.eq(narrow(limits.max)))
-        .filter(
-            Column::TotalStock
-                .is_null()
-                .or(Expr::col(Column::TotalStock).gte(after())),
-        )
-        .exec(tx)
-        .await?;
-    Ok(updated.rows_affected == 1)
+    let mut sql = store.sql("UPDATE campaign SET committed_units = committed_units + ");
+    sql.bind(units)
+        .push(", participation_count = participation_count + ")
+        .bind(to_signed(batch.len() as u64))
+        .push(", ")
+        .append_events(batch.len())
+        .push(" WHERE id = ")
+        .bind(id.0)
+        .push(" AND gate_epoch = ")
+        .bind(to_signed(epoch))
+        .push(" AND per_user_limit = ")
+        .bind(narrow(limits.now))
+        .push(" AND per_user_limit_max = ")
+        .bind(narrow(limits.max))
+        .push(" AND (total_stock IS NULL OR total_stock >= committed_units + ")
+        .bind(units)
+        .push(")");
+    sql.run_for_sequence(tx).await
 }
 
 /// The user's next ordinal for each row; none: a user would exceed the limit. If the limit was never above one, the

@@ -1,0 +1,192 @@
+//! Reads how far streams go, and the events that were not handed over.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Dispatcher;
+use crate::domain::CampaignId;
+use crate::events::relay::stream::Stream;
+use crate::events::relay::window::Window;
+use crate::events::relay::{Context, KeyPolicy};
+use crate::parts::store::{StoreError, StreamEnds};
+
+/// A sweep over all streams is followed by a pause so many times as long.
+const SLOW_SWEEP_SHARE: u32 = 20;
+/// And never longer than this.
+const SWEEP_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Events read of a stream at least, if there is room.
+const PAGE_MIN: usize = 64;
+/// Idle streams that are remembered; others are found again when they have new events.
+const IDLE_STREAMS_MAX: usize = 4_096;
+
+impl Dispatcher {
+    pub(super) async fn on_poll(&mut self) {
+        self.context.metrics.polls.inc();
+        self.next_poll = Instant::now() + self.context.config.poll_max;
+        if let Err(failure) = self.poll().await {
+            tracing::warn!(%failure, "outbox not read");
+            return;
+        }
+        self.next_poll = self.next_poll.min(self.next_sweep);
+        self.dispatch();
+    }
+
+    async fn poll(&mut self) -> Result<(), StoreError> {
+        self.take_over().await?;
+        self.drop_lost();
+        let touched = std::mem::take(&mut *self.context.touched());
+        self.touched.extend(touched);
+        if Instant::now() >= self.next_sweep {
+            self.sweep().await?;
+        } else if !self.touched.is_empty() {
+            let touched: Vec<CampaignId> = self
+                .touched
+                .iter()
+                .filter(|campaign| self.terms.contains_key(&campaign.bucket()))
+                .copied()
+                .collect();
+            let ends = self.context.store.stream_ends(&touched).await?;
+            self.touched.clear();
+            self.learn(ends);
+        }
+        self.read().await
+    }
+
+    /// Takes over buckets that are newly ours, and drops the streams of those that are not ours any more.
+    async fn take_over(&mut self) -> Result<(), StoreError> {
+        let context = Context::clone(&self.context);
+        let usable = context.ownership.usable();
+        if usable == self.terms {
+            return Ok(());
+        }
+        let gained: Vec<u16> = usable
+            .iter()
+            .filter(|(bucket, term)| self.terms.get(bucket) != Some(term))
+            .map(|(bucket, _)| *bucket)
+            .collect();
+        if !gained.is_empty() {
+            let parked = match context.config.key_policy {
+                KeyPolicy::Block => context.store.waiting_keys(&gained).await?,
+                KeyPolicy::Skip => Vec::new(),
+            };
+            context.blocked_keys.learn(parked);
+            // Their parked rows are ours now, too.
+            context.buckets_gained.notify_one();
+            context.dead_letter_added.notify_one();
+            self.next_sweep = Instant::now();
+        }
+        self.streams.retain(|_, stream| {
+            usable.get(&stream.window.campaign.bucket()) == Some(&stream.window.term)
+        });
+        self.terms = usable;
+        Ok(())
+    }
+
+    /// Streams that lost track of an event are read again from their position.
+    fn drop_lost(&mut self) {
+        let touched = &mut self.touched;
+        self.streams.retain(|campaign, stream| {
+            let is_lost = stream.window.is_lost();
+            if is_lost {
+                touched.insert(*campaign);
+            }
+            !is_lost
+        });
+    }
+
+    /// Looks for pending events in all owned streams: for those whose hints were lost.
+    async fn sweep(&mut self) -> Result<(), StoreError> {
+        if self.streams.len() > IDLE_STREAMS_MAX {
+            self.streams.retain(|_, stream| !stream.is_idle());
+        }
+        let began = Instant::now();
+        let buckets: Vec<u16> = self.terms.keys().copied().collect();
+        let ends = self.context.store.streams_behind(&buckets).await?;
+        let took = began.elapsed();
+        let least = self.context.config.poll_max;
+        let pause = (took * SLOW_SWEEP_SHARE).clamp(least, SWEEP_PAUSE_MAX.max(least));
+        self.next_sweep = Instant::now() + pause;
+        self.touched.clear();
+        self.learn(ends);
+        Ok(())
+    }
+
+    fn learn(&mut self, ends: Vec<StreamEnds>) {
+        for StreamEnds {
+            campaign,
+            published,
+            end,
+        } in ends
+        {
+            let Some(term) = self.terms.get(&campaign.bucket()) else {
+                continue;
+            };
+            let read = self.streams.get(&campaign).map(Stream::read);
+            if let Some(read) = read.filter(|read| *read > end) {
+                tracing::error!(
+                    campaign.id = %campaign,
+                    read,
+                    end,
+                    "the database has lost events of a stream: it is read again from its position"
+                );
+                self.streams.remove(&campaign);
+            }
+            self.streams
+                .entry(campaign)
+                .or_insert_with(|| Stream::new(Window::new(campaign, *term, published), end))
+                .extends_to(end);
+        }
+    }
+
+    /// Reads the streams that have unread events and nothing ready, each a page, as far as there is room.
+    async fn read(&mut self) -> Result<(), StoreError> {
+        let context = Context::clone(&self.context);
+        let mut room = context.in_flight.left();
+        let page_max = usize::try_from(context.config.poll_rows_max).unwrap_or(usize::MAX);
+        let mut behind: Vec<CampaignId> = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| stream.ready.is_empty() && stream.unread() > 0)
+            .map(|(campaign, _)| *campaign)
+            .collect();
+        if behind.is_empty() || context.breakers.broker_wait().is_some() {
+            return Ok(());
+        }
+        if let Some(allowed) = self.pace.allowance(Instant::now()) {
+            room = room.min(allowed);
+            if room == 0 {
+                self.next_poll = self.next_poll.min(self.pace.next_window());
+                return Ok(());
+            }
+        }
+        // In turn: with little room those that come first would have it all.
+        behind.sort_unstable();
+        let served = behind.partition_point(|campaign| *campaign <= self.last_read);
+        behind.rotate_left(served);
+        let share = (room / behind.len()).clamp(PAGE_MIN.min(page_max), page_max);
+        for campaign in behind {
+            let rows_max = share.min(room);
+            if rows_max == 0 {
+                break;
+            }
+            let Some(stream) = self.streams.get_mut(&campaign) else {
+                continue;
+            };
+            self.last_read = campaign;
+            let unread = usize::try_from(stream.unread()).unwrap_or(usize::MAX);
+            let rows_max = u32::try_from(rows_max.min(unread)).unwrap_or(u32::MAX);
+            let after = stream.read();
+            let entries = context.store.read_stream(campaign, after, rows_max).await?;
+            room = room.saturating_sub(entries.len());
+            self.pace.taken(entries.len());
+            stream.was_read(entries);
+            let is_behind = stream.unread() > 0;
+            self.activate(campaign);
+            if is_behind {
+                self.poll_within(Duration::ZERO);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! Writes the positions of streams, those that moved in one statement. It may lag: an event whose position is written
+//! late is published again at worst after a crash, never lost.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, Map};
+use crate::domain::CampaignId;
+use crate::parts::store::StoreError;
+use crate::runtime::failpoint;
+use crate::runtime::supervisor::BoxError;
+
+/// Attempts on a database that fails while the process is stopping.
+const STOPPING_ATTEMPTS_MAX: u32 = 5;
+/// How long the last positions wait for the parker, when the process stops.
+const PARKER_MAX: std::time::Duration = std::time::Duration::from_secs(10);
+/// Positions written in one statement.
+const POSITIONS_MAX: usize = 500;
+
+/// Positions that moved and are not written yet.
+#[derive(Debug, Default)]
+pub(super) struct Positions {
+    moved: Mutex<Map<CampaignId, u64>>,
+    changed: Notify,
+}
+
+impl Positions {
+    pub(super) fn moved(&self, campaign: CampaignId, published: u64) {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = moved.is_empty();
+        let position = moved.entry(campaign).or_default();
+        *position = published.max(*position);
+        drop(moved);
+        if is_first {
+            self.changed.notify_one();
+        }
+    }
+
+    fn take(&self) -> Vec<(CampaignId, u64)> {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *moved).into_iter().collect()
+    }
+}
+
+/// Runs until told to stop and every position is written.
+pub(super) async fn write(context: Context, stop: CancellationToken) -> Result<(), BoxError> {
+    loop {
+        let changed = stop.run_until_cancelled(context.positions.changed.notified());
+        if changed.await.is_some() {
+            // Others follow soon, and share the statement.
+            let company = tokio::time::sleep(context.config.settle_delay);
+            stop.run_until_cancelled(company).await;
+        }
+        if stop.is_cancelled() {
+            // What it parks moves positions, too.
+            let ended = context.parker_ended.cancelled();
+            tokio::time::timeout(PARKER_MAX, ended).await.ok();
+        }
+        let moved = context.positions.take();
+        for positions in moved.chunks(POSITIONS_MAX) {
+            failpoint::point("relay.acknowledged");
+            persist(&context, &stop, || context.store.advance(positions)).await?;
+        }
+        if stop.is_cancelled() && moved.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// Does `operation` until the database takes it: its result must not be lost. Bounded only once the
+/// process is stopping.
+pub(super) async fn persist<T, F>(
+    context: &Context,
+    stop: &CancellationToken,
+    mut operation: impl FnMut() -> F,
+) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut failures = 0;
+    loop {
+        let failure = match operation().await {
+            Ok(value) => return Ok(value),
+            Err(failure) => failure,
+        };
+        failures += 1;
+        tracing::warn!(failures, failure = ?failure, "result of a publish not recorded");
+        if stop.is_cancelled() && failures >= STOPPING_ATTEMPTS_MAX {
+            return Err(failure);
+        }
+        tokio::time::sleep(context.config.probe.pause(failures)).await;
+    }
+}

@@ -1,0 +1,262 @@
+//! The stream of one campaign as the dispatcher sees it: what was dispatched, what is ready behind it, and how far the
+//! stream goes. It takes hints in any order and puts them in order of sequence. Pure but for the window's locks.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Urgency;
+use super::window::Window;
+use crate::domain::{Fresh, OutboxEvent};
+use crate::parts::store::{LogEntry, ParkedState};
+
+/// Events that are kept ready; more are dropped, and read from the database when it is their turn.
+const READY_MAX: usize = 4_096;
+/// Hints kept that came before the ones that precede them; more are dropped, and read from the database.
+const AHEAD_MAX: usize = 64;
+
+/// More unread events than this are a backlog.
+const BACKLOG: u64 = 256;
+
+/// An event that is ready to be dispatched.
+#[derive(Debug)]
+pub(super) enum Ready {
+    /// It is to be published.
+    Send {
+        event: OutboxEvent,
+        urgency: Urgency,
+        committed_at: Option<Instant>,
+    },
+    /// Its writer publishes it.
+    Held(OutboxEvent),
+    /// What was read of it cannot be sent.
+    Read(LogEntry),
+    /// It is missing in the database.
+    Missing,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) window: Arc<Window>,
+    /// The events after the last dispatched one, without a gap.
+    pub(super) ready: VecDeque<Ready>,
+    /// Hints of events behind a gap, by their first sequence.
+    ahead: BTreeMap<u64, Fresh>,
+    /// The highest sequence that is known to be committed.
+    end: u64,
+}
+
+impl Stream {
+    pub(super) fn new(window: Window, end: u64) -> Self {
+        Self {
+            window: Arc::new(window),
+            ready: VecDeque::new(),
+            ahead: BTreeMap::new(),
+            end,
+        }
+    }
+
+    /// The last sequence that was read or handed over without a gap.
+    pub(super) fn read(&self) -> u64 {
+        self.window.dispatched() + self.ready.len() as u64
+    }
+
+    /// The stream goes at least so far.
+    pub(super) fn extends_to(&mut self, end: u64) {
+        self.end = self.end.max(end);
+    }
+
+    /// Events behind the last one that was read: they have to be read from the database, unless hints are on the way.
+    pub(super) fn unread(&self) -> u64 {
+        let next = self.ahead.keys().next().map_or(self.end, |first| first - 1);
+        next.min(self.end).saturating_sub(self.read())
+    }
+
+    /// Whether nothing is known to be published and nothing is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.ready.is_empty() && self.read() >= self.end && self.window.is_empty()
+    }
+
+    /// Takes a hint. Returns whether that made events ready.
+    pub(super) fn hint(&mut self, fresh: Fresh) -> bool {
+        let (Some(first), Some(last)) = (fresh.events.first(), fresh.events.last()) else {
+            return false;
+        };
+        let (first, last) = (first.sequence, last.sequence);
+        self.extends_to(last);
+        if last <= self.read() || self.ready.len() >= READY_MAX {
+            return false;
+        }
+        self.ahead.insert(first, fresh);
+        let before = self.ready.len();
+        self.join();
+        if self.ahead.len() > AHEAD_MAX {
+            self.ahead.pop_last();
+        }
+        self.ready.len() > before
+    }
+
+    /// Takes what was read after [`Stream::read`]. One that is missing between others is passed.
+    pub(super) fn was_read(&mut self, entries: Vec<LogEntry>) {
+        let urgency = if self.unread() > BACKLOG {
+            Urgency::Backlog
+        } else {
+            Urgency::Fresh
+        };
+        if entries.is_empty() {
+            // Nothing is there: the next sweep says how far the stream goes.
+            self.end = self.read();
+        }
+        for entry in entries {
+            let (sequence, read) = (entry.sequence(), self.read());
+            if sequence <= read {
+                continue;
+            }
+            let missing = sequence - read - 1;
+            self.ready.extend((0..missing).map(|_| Ready::Missing));
+            self.ready.push_back(match entry {
+                LogEntry::Event(event) => Ready::Send {
+                    event,
+                    urgency,
+                    committed_at: None,
+                },
+                other => Ready::Read(other),
+            });
+        }
+        self.join();
+    }
+
+    /// Moves hints that are no longer behind a gap.
+    fn join(&mut self) {
+        while let Some(first) = self.ahead.first_entry() {
+            let read = self.window.dispatched() + self.ready.len() as u64;
+            if *first.key() > read + 1 {
+                return;
+            }
+            if self.ready.len() >= READY_MAX {
+                self.ahead.clear();
+                return;
+            }
+            let Fresh {
+                events,
+                is_held,
+                committed_at,
+                ..
+            } = first.remove();
+            let committed_at = Some(Instant::from_std(committed_at));
+            let fresh = events.into_iter().filter(|event| event.sequence > read);
+            self.ready.extend(fresh.map(|event| {
+                if is_held {
+                    Ready::Held(event)
+                } else {
+                    Ready::Send {
+                        event,
+                        urgency: Urgency::Fresh,
+                        committed_at,
+                    }
+                }
+            }));
+        }
+    }
+}
+
+/// Whether later events of the key of a parked row wait behind it.
+pub(super) const fn holds_back(state: ParkedState) -> bool {
+    matches!(
+        state,
+        ParkedState::Retry | ParkedState::Waiting | ParkedState::Blocked | ParkedState::Held
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{CampaignId, EventId, Instant as Time, Topic};
+    use crate::events::relay::owner::Term;
+
+    fn stream(published: u64, end: u64) -> Stream {
+        let term = Term {
+            number: 1,
+            epoch: 1,
+        };
+        Stream::new(Window::new(CampaignId(1), term, published), end)
+    }
+
+    fn event(sequence: u64) -> OutboxEvent {
+        OutboxEvent {
+            id: EventId::generate(),
+            campaign_id: CampaignId(1),
+            sequence,
+            topic: Topic::Participation,
+            aggregate_id: String::new(),
+            event_type: String::new(),
+            key: sequence.to_string().into(),
+            key_sequence: 1,
+            rank: Some(sequence),
+            traceparent: None,
+            payload: String::new(),
+            created_at: Time::default(),
+        }
+    }
+
+    fn hint(sequences: std::ops::RangeInclusive<u64>) -> Fresh {
+        Fresh {
+            campaign: CampaignId(1),
+            events: sequences.map(event).collect(),
+            is_held: false,
+            committed_at: std::time::Instant::now(),
+        }
+    }
+
+    #[test]
+    fn hints_are_put_in_order_of_sequence() {
+        let mut stream = stream(10, 10);
+        assert!(!stream.hint(hint(13..=14)), "11 and 12 are missing");
+        assert_eq!((stream.read(), stream.unread()), (10, 2));
+        assert!(stream.hint(hint(11..=12)));
+        assert_eq!((stream.read(), stream.unread()), (14, 0));
+        assert!(!stream.hint(hint(12..=14)), "they are known");
+        assert!(stream.hint(hint(14..=15)));
+        assert_eq!(stream.read(), 15);
+    }
+
+    #[test]
+    fn a_gap_is_read_and_joined_with_the_hints_behind_it() {
+        let mut stream = stream(0, 0);
+        stream.hint(hint(3..=4));
+        let read = vec![LogEntry::Event(event(1)), LogEntry::Event(event(2))];
+        stream.was_read(read);
+        assert_eq!((stream.read(), stream.unread()), (4, 0));
+    }
+
+    #[test]
+    fn a_missing_event_is_passed_and_an_empty_read_ends_the_stream() {
+        let mut stream = stream(0, 3);
+        stream.was_read(vec![LogEntry::Event(event(2))]);
+        assert!(matches!(stream.ready.front(), Some(Ready::Missing)));
+        assert_eq!((stream.read(), stream.unread()), (2, 1));
+        stream.was_read(Vec::new());
+        assert_eq!(stream.unread(), 0);
+    }
+
+    #[test]
+    fn events_that_are_not_dispatched_are_bounded_and_read_later() {
+        let mut stream = stream(0, 0);
+        for first in (1..20_000).step_by(100) {
+            stream.hint(hint(first..=first + 99));
+        }
+        assert!(stream.ready.len() < READY_MAX + 100);
+        assert_eq!(stream.unread(), 20_000 - stream.read());
+    }
+
+    #[test]
+    fn hints_far_ahead_are_bounded() {
+        let mut stream = stream(0, 0);
+        for first in 2..300 {
+            stream.hint(hint(first * 2..=first * 2));
+        }
+        assert!(stream.ahead.len() <= AHEAD_MAX);
+        assert_eq!(stream.unread(), 3);
+    }
+}

@@ -1,0 +1,244 @@
+//! The window above the position of a stream: which of its dispatched events are done. An event is done when the
+//! broker has acknowledged it or it is parked; the position is the last sequence up to which all are.
+//!
+//! Every event in flight has a claim. One that is dropped before its event is done (a worker panicked, the lease was
+//! lost) loses the stream: the dispatcher reads it again from its position.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::Context;
+use super::owner::Term;
+use crate::domain::{CampaignId, LogPlace};
+
+/// The window of one stream during one tenure of its bucket.
+#[derive(Debug)]
+pub(super) struct Window {
+    pub(super) campaign: CampaignId,
+    pub(super) term: Term,
+    done: Mutex<Done>,
+    is_lost: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Done {
+    /// The position.
+    published: u64,
+    /// The events after it that were dispatched.
+    dispatched: VecDeque<bool>,
+}
+
+impl Window {
+    pub(super) fn new(campaign: CampaignId, term: Term, published: u64) -> Self {
+        Self {
+            campaign,
+            term,
+            done: Mutex::new(Done {
+                published,
+                dispatched: VecDeque::new(),
+            }),
+            is_lost: AtomicBool::new(false),
+        }
+    }
+
+    /// The sequence of the last dispatched event.
+    pub(super) fn dispatched(&self) -> u64 {
+        let done = self.lock();
+        done.published + done.dispatched.len() as u64
+    }
+
+    /// Whether every dispatched event is done.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().dispatched.is_empty()
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Acquire)
+    }
+
+    /// The next event is dispatched. Returns its sequence.
+    fn push(&self) -> u64 {
+        let mut done = self.lock();
+        done.dispatched.push_back(false);
+        done.published + done.dispatched.len() as u64
+    }
+
+    /// An event is done. Returns the position, if that moves.
+    fn done(&self, sequence: u64) -> Option<u64> {
+        let mut done = self.lock();
+        let nth = sequence.checked_sub(done.published + 1)?;
+        let event = done.dispatched.get_mut(usize::try_from(nth).ok()?)?;
+        *event = true;
+        let before = done.published;
+        while done.dispatched.front() == Some(&true) {
+            done.dispatched.pop_front();
+            done.published += 1;
+        }
+        (done.published > before && !self.is_lost()).then_some(done.published)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Done> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An event in flight.
+pub(super) struct Claim {
+    context: Context,
+    window: Arc<Window>,
+    sequence: u64,
+    is_done: bool,
+}
+
+impl std::fmt::Debug for Claim {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Claim")
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Claim {
+    /// Claims the next event of a stream.
+    pub(super) fn next(context: &Context, window: &Arc<Window>) -> Self {
+        context.in_flight.add();
+        context.ownership.add_in_flight(window.campaign.bucket());
+        Self {
+            context: Context::clone(context),
+            sequence: window.push(),
+            window: Arc::clone(window),
+            is_done: false,
+        }
+    }
+
+    /// Where the event is.
+    pub(super) fn place(&self) -> LogPlace {
+        LogPlace {
+            campaign: self.window.campaign,
+            sequence: self.sequence,
+        }
+    }
+
+    /// Whether its stream lost track of an event, and is read again.
+    pub(super) fn is_lost(&self) -> bool {
+        self.window.is_lost()
+    }
+
+    /// The epoch of the tenure that it was read under.
+    pub(super) fn epoch(&self) -> u64 {
+        self.window.term.epoch
+    }
+
+    /// The event is acknowledged or parked.
+    pub(super) fn done(mut self) {
+        self.is_done = true;
+        if let Some(published) = self.window.done(self.sequence) {
+            self.context
+                .positions
+                .moved(self.window.campaign, published);
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let Self {
+            context, window, ..
+        } = self;
+        context.in_flight.remove();
+        context.ownership.remove_in_flight(window.campaign.bucket());
+        if !self.is_done && !window.is_lost.swap(true, Ordering::AcqRel) {
+            context.wake.notify_one();
+        }
+    }
+}
+
+/// Events in flight in all streams.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    count: AtomicUsize,
+    max: usize,
+    /// Set while the dispatcher waits for room.
+    is_starved: AtomicBool,
+    pub(super) room: Notify,
+}
+
+impl InFlight {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            count: AtomicUsize::new(0),
+            max,
+            is_starved: AtomicBool::new(false),
+            room: Notify::new(),
+        }
+    }
+
+    fn add(&self) {
+        self.count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn remove(&self) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
+        if self.is_starved.swap(false, Ordering::AcqRel) {
+            self.room.notify_one();
+        }
+    }
+
+    /// Events that may still be dispatched. With none, `room` is notified when there is some.
+    pub(super) fn left(&self) -> usize {
+        let left = || self.max.saturating_sub(self.count.load(Ordering::Acquire));
+        match left() {
+            0 => {
+                self.is_starved.store(true, Ordering::Release);
+                left()
+            }
+            some => some,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(published: u64) -> Window {
+        let term = Term {
+            number: 1,
+            epoch: 1,
+        };
+        Window::new(CampaignId(1), term, published)
+    }
+
+    #[test]
+    fn the_position_moves_only_over_events_that_are_all_done() {
+        let window = window(10);
+        assert_eq!([window.push(), window.push(), window.push()], [11, 12, 13]);
+        assert_eq!(window.done(13), None);
+        assert_eq!(window.done(12), None);
+        assert_eq!(window.dispatched(), 13);
+        assert_eq!(window.done(11), Some(13));
+        assert!(window.is_empty());
+    }
+
+    #[test]
+    fn an_event_that_is_done_twice_or_was_never_dispatched_moves_nothing() {
+        let window = window(0);
+        window.push();
+        assert_eq!(window.done(1), Some(1));
+        assert_eq!(window.done(1), None);
+        assert_eq!(window.done(2), None);
+        assert_eq!(window.done(0), None);
+    }
+
+    #[test]
+    fn a_lost_stream_does_not_move_its_position() {
+        let window = window(0);
+        window.push();
+        window.is_lost.store(true, Ordering::Release);
+        assert_eq!(window.done(1), None);
+    }
+}

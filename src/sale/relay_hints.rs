@@ -1,0 +1,55 @@
+//! Hands events over to the relay of this process right after their commit. A hint that finds no room costs a poll,
+//! not an event.
+
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use crate::domain::{Fresh, OutboxEvent};
+
+/// The way to the relay; without one, or where another process publishes, its poll finds the events.
+#[derive(Clone, Debug, Default)]
+pub struct RelayHints(Option<mpsc::Sender<Fresh>>);
+
+impl RelayHints {
+    /// Hints through this channel; it may be full.
+    #[must_use]
+    pub const fn new(channel: Option<mpsc::Sender<Fresh>>) -> Self {
+        Self(channel)
+    }
+
+    /// Events of one campaign were committed, in order of sequence.
+    pub fn committed(&self, events: Vec<OutboxEvent>) {
+        self.hint(events, false);
+    }
+
+    /// An event was committed that its request publishes itself.
+    pub fn held(&self, event: OutboxEvent) {
+        self.hint(vec![event], true);
+    }
+
+    /// One hint for each range without a gap.
+    fn hint(&self, events: Vec<OutboxEvent>, is_held: bool) {
+        let Some(channel) = &self.0 else {
+            return;
+        };
+        let committed_at = Instant::now();
+        let mut ranges: Vec<Fresh> = Vec::new();
+        for event in events {
+            let follows = ranges.last().and_then(|range| range.events.last());
+            let follows = follows.is_some_and(|last| last.sequence + 1 == event.sequence);
+            match ranges.last_mut() {
+                Some(range) if follows => range.events.push(event),
+                _ => ranges.push(Fresh {
+                    campaign: event.campaign_id,
+                    events: vec![event],
+                    is_held,
+                    committed_at,
+                }),
+            }
+        }
+        for range in ranges {
+            drop(channel.try_send(range));
+        }
+    }
+}
