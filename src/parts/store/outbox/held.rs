@@ -2,13 +2,26 @@
 //! process dies, the row becomes an ordinary retry when its time has come.
 
 use super::parked::ParkedRow;
+use crate::parts::store::numbers::to_signed;
 use crate::parts::store::{Store, StoreError};
 
 impl Store {
-    /// Notes that a held event was acknowledged, and has those behind it tried.
+    /// Notes that a held event was acknowledged, and has those behind it tried. The row stays until the relay's sweep
+    /// finds that the position has passed it.
     pub async fn acknowledge_held(&self, row: &ParkedRow) -> Result<(), StoreError> {
-        self.unpark(&[row.place]).await?;
-        self.release_keys(&[row.stream_key()]).await?;
+        let mut sql = self.sql("UPDATE outbox_parked SET state = 'acknowledged', next_at = NULL");
+        sql.push(" WHERE campaign_id = ").bind(row.place.campaign.0);
+        sql.push(" AND sequence = ")
+            .bind(to_signed(row.place.sequence));
+        sql.push(" AND state IN ('retry', 'held', 'waiting')");
+        sql.run(&self.db).await?;
+        // Almost never: the request has not answered yet.
+        let mut blocked = self.sql("SELECT 1 FROM outbox_parked WHERE message_key = ");
+        blocked.bind(row.key.to_string());
+        blocked.push(" AND state = 'blocked' LIMIT 1");
+        if !blocked.rows(&self.db).await?.is_empty() {
+            self.release_keys(&[row.stream_key()]).await?;
+        }
         Ok(())
     }
 }
