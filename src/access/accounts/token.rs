@@ -1,5 +1,5 @@
 //! Tokens of sessions and of remembered log-ins. A token begins with the number of its account; the rest is 256 random
-//! bits, of which only the digest is stored.
+//! bits; only the digest is stored.
 
 use std::fmt;
 

@@ -84,7 +84,7 @@ impl BlockedKeys {
         self.counted(&keys);
     }
 
-    /// The blocked keys of `buckets` of which nothing is on its way to the parker.
+    /// The blocked keys of `buckets` that have no event on its way to the parker.
     pub(super) fn settled(&self, buckets: &[u16]) -> Vec<StreamKey> {
         let keys = self.lock();
         let settled = keys.iter().filter(|((campaign, _), blocked)| {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// Rows handed over are counted in pieces of this length.
 const WINDOW: Duration = Duration::from_millis(200);
-/// So many times the rows handed over are read.
+/// Rows to read, as a multiple of the rows handed over.
 const READ_SHARE: usize = 2;
 /// Fewer rows than this in a window and the process is not busy.
 const QUIET_ROWS: usize = 200;

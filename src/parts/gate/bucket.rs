@@ -7,7 +7,7 @@ use super::reply::unknown;
 use super::script::Script;
 use super::script_gate::ScriptGate;
 
-/// A bucket with this many tokens, each of which returns after this time.
+/// A bucket with this many tokens; one token returns after this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
     /// Tokens when it is full, at least 1.

@@ -143,7 +143,7 @@ impl Sql {
         }
     }
 
-    /// Appends the assignment that moves a campaign's stream by so many events; see [`Sql::run_for_sequence`].
+    /// Appends the assignment that moves a campaign's stream by this number of events; see [`Sql::run_for_sequence`].
     pub(super) fn append_events(&mut self, events: usize) -> &mut Self {
         let events = i64::try_from(events).unwrap_or(i64::MAX);
         if self.backend == DbBackend::Sqlite {

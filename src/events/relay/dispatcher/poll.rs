@@ -11,7 +11,7 @@ use crate::events::relay::window::Window;
 use crate::events::relay::{Context, KeyPolicy};
 use crate::parts::store::{StoreError, StreamEnds};
 
-/// A sweep over all streams is followed by a pause so many times as long.
+/// A sweep over all streams is followed by a pause of its own duration times this factor.
 const SLOW_SWEEP_SHARE: u32 = 20;
 /// And never longer than this.
 const SWEEP_PAUSE_MAX: Duration = Duration::from_secs(60);

@@ -185,7 +185,7 @@ async fn change(
     Ok(changed)
 }
 
-/// Which cancellations the campaign allows, by its row, which is locked if units return.
+/// Which cancellations the campaign allows, by its row, which is locked.
 const fn takes_back(books: &campaign::Model) -> TakesBack {
     match (books.cancellable, books.has_coupons) {
         (false, _) => TakesBack::Nothing,
