@@ -3,18 +3,18 @@
 //! or parked, and over no others.
 //!
 //! ```text
-//!  group commit ──hints──▶ dispatcher ──▶ workers ──acknowledged──▶ window ──▶ positions written
-//!                             ▲              └──failed──▶ parker ──▶ row parked ──▶ copier
-//!            poll of streams ─┘              ▲              │
-//!                                            └── due again ─┘
+//!  group commit ──hints──▶ dispatcher ──▶ sender ──acknowledged──▶ window ──▶ positions written
+//!                             ▲             └──failed──▶ parker ──▶ row parked ──▶ copier
+//!            poll of streams ─┘             ▲              │
+//!                                           └── due again ─┘
 //! ```
 //!
 //! - `owner` renews the leases: which buckets of streams this relay owns, and until when it may send.
-//! - `dispatcher` gives the events of its streams to the workers in order of sequence, each once.
+//! - `dispatcher` gives the events of its streams to the sender in order of sequence, each once.
 //! - `window` knows which events in flight are done, and where the position is; `positions` writes it.
-//! - `worker` sends: one record of a key at a time, many keys at once.
+//! - `sender` sends one batch for each partition at a time, many partitions at once.
 //! - `parker` records what could not be published, and tries it again.
-//! - `parts/broker/kafka/classify.rs` decides the class of a failure, and `worker/run.rs` what follows from it.
+//! - `parts/broker/kafka/classify.rs` decides the class of a failure, and `sender/queues.rs` what follows from it.
 //! - `breakers` hold records back while the broker, a topic or a partition fails.
 //! - `purger` deletes events published long ago; `history` samples the cost of old snapshots.
 //!
@@ -37,18 +37,18 @@ mod positions;
 mod purger;
 mod record;
 mod report;
+mod sender;
 mod settings;
 mod stream;
 mod targets;
 mod window;
-mod worker;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex as Lock, PoisonError};
 
 use foldhash::fast::RandomState;
-use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::time::Instant;
 
 pub use breaker::BreakerState;
@@ -95,8 +95,6 @@ struct RelayContext {
     blocked_keys: keys::BlockedKeys,
     in_flight: window::InFlight,
     positions: positions::Positions,
-    /// One for each record at the producer; all of them for a record that is sent alone.
-    permits: Arc<Semaphore>,
     foreign_streams: ForeignStreams,
     /// Streams to which another replica has appended events.
     touched: Lock<BTreeSet<CampaignId>>,
@@ -143,13 +141,6 @@ enum Origin {
     },
 }
 
-/// Whether an event was just committed, or belongs to a backlog.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Urgency {
-    Fresh,
-    Backlog,
-}
-
 /// An event in flight.
 #[derive(Debug)]
 struct Item {
@@ -157,7 +148,6 @@ struct Item {
     origin: Origin,
     /// Its batch was refused: it is sent alone, to find the refused record.
     alone: bool,
-    urgency: Urgency,
     /// When it was committed, if it was handed over.
     committed_at: Option<Instant>,
 }
@@ -206,7 +196,6 @@ impl Relay {
                 metrics.partitions_away.clone(),
             ),
             topics: targets::Topics::new(&config.topic_prefix),
-            permits: Arc::new(Semaphore::new(bound(config.in_flight_max))),
             in_flight: window::InFlight::new(bound(config.in_flight_max)),
             ownership: owner::Ownership::default(),
             blocked_keys: keys::BlockedKeys::default(),
@@ -225,13 +214,13 @@ impl Relay {
             clock,
             metrics,
         });
-        let workers = worker::start(spawner, &context, &park);
+        let sender = sender::start(spawner, &context, &park);
         start_loops(spawner, &context);
-        let dispatcher = dispatcher::Dispatcher::new(&context, workers.clone());
+        let dispatcher = dispatcher::Dispatcher::new(&context, sender.clone());
         once(spawner, "relay.dispatcher", Stage::Relay, move |stop| {
             dispatcher.run(hinted, stop)
         });
-        let parker = parker::Parker::new(&context, reports, workers);
+        let parker = parker::Parker::new(&context, reports, sender);
         once(spawner, "relay.parker", Stage::Settler, move |stop| {
             parker.run(stop)
         });

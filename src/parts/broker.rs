@@ -2,12 +2,11 @@
 //! never by text.
 
 pub mod kafka;
-mod turns;
 
 use async_trait::async_trait;
 use chrono::SecondsFormat;
+use futures_util::future::join_all;
 
-pub use self::turns::{Turn, Turns};
 use crate::domain::OutboxEvent;
 use crate::runtime::trace::{self, SpanKind, Traced};
 
@@ -188,15 +187,10 @@ impl PublishError {
     }
 }
 
-/// Publishes records. The caller keeps the order within a key: it has one record in flight per key.
+/// Publishes records. The caller keeps the order within a partition: it sends the next records when it knows the
+/// results of those before.
 #[async_trait]
 pub trait Publisher: Send + Sync + 'static {
-    /// Waits until the earlier requests to the partition of a record are answered, so that waiting records share the next
-    /// request. The caller drops the turn after the answer. None: there is nothing to wait for.
-    async fn turn(&self, _record: &Record) -> Option<Turn> {
-        None
-    }
-
     /// Number of partitions of a topic, if it is known without a request. The [hash](crate::domain::key_hash) of its key
     /// decides the partition of a record.
     fn known_partitions(&self, _topic: &str) -> Option<u32> {
@@ -212,9 +206,10 @@ pub trait Publisher: Send + Sync + 'static {
     /// Sends one record and waits for the broker's acknowledgement (acks=all) or the failure.
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError>;
 
-    /// The same for one of many records that have waited already: it may wait a little longer to share a request.
-    async fn publish_in_bulk(&self, record: &Record) -> Result<Acknowledged, PublishError> {
-        self.publish(record).await
+    /// Sends records, in order, and waits for the acknowledgement or the failure of each. Records behind the last result
+    /// were not sent; there is at least one result for some records.
+    async fn publish_all(&self, records: &[Record]) -> Vec<Result<Acknowledged, PublishError>> {
+        join_all(records.iter().map(|record| self.publish(record))).await
     }
 
     /// Number of partitions of a topic; an error if the broker is away or the topic is missing.

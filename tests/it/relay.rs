@@ -113,7 +113,6 @@ async fn a_backlog_larger_than_every_bound_is_published_completely_and_in_order(
     let narrow = Config {
         poll_rows_max: 7,
         in_flight_max: 16,
-        worker_rows_max: 2,
         ..config()
     };
     let running = Running::start(&bench, double.clone(), narrow);
@@ -195,7 +194,7 @@ async fn a_stopping_relay_leaves_nothing_unfinished() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lane_that_always_panics_stops_the_process_and_loses_nothing() {
+async fn a_sender_that_always_panics_stops_the_process_and_loses_nothing() {
     let bench = Bench::sqlite().await;
     let double = Double::reacting((0..100).map(|_| Reaction::Panic));
     let events = events(1, 3);
@@ -208,7 +207,7 @@ async fn a_lane_that_always_panics_stops_the_process_and_loses_nothing() {
         outcome
             .failures
             .iter()
-            .any(|failure| failure.contains("relay.worker")),
+            .any(|failure| failure.contains("relay.sender")),
         "{outcome:?}"
     );
     assert_eq!(double.ids().len(), 0);

@@ -14,7 +14,7 @@ use crate::runtime::retry;
 use partitions::Partitions;
 
 /// The target of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Target {
     /// The topic of its topic.
     pub(super) topic: Topic,
@@ -174,15 +174,6 @@ impl Breakers {
             self.show();
         }
         changed
-    }
-
-    /// Whether the permission is still valid: no breaker has opened since, or it is a probe.
-    pub(super) fn still(&self, permission: Permission) -> bool {
-        let holds = |leave, breaker: &Breaker| leave == SendMode::Probe || breaker.is_closed();
-        holds(permission.broker, &self.broker)
-            && holds(permission.topic, self.topic(permission.target.topic))
-            && (permission.partition == SendMode::Probe
-                || self.partitions.is_closed(permission.target))
     }
 
     /// The permission was not used.

@@ -23,10 +23,6 @@ pub struct Config {
     pub poll_max: Duration,
     /// Events one poll reads.
     pub poll_rows_max: u32,
-    /// Workers.
-    pub workers: u16,
-    /// Events that wait in a worker's channel.
-    pub worker_rows_max: u32,
     /// Events in flight, from dispatching until they are acknowledged or parked.
     pub in_flight_max: u32,
     /// Hints of commits that wait for the dispatcher.
@@ -72,8 +68,6 @@ impl Config {
             poll_min: Duration::from_millis(10),
             poll_max: Duration::from_secs(1),
             poll_rows_max: 2_000,
-            workers: settings.lanes,
-            worker_rows_max: 2_048,
             in_flight_max: settings.in_flight_max,
             hints_max: 1_024,
             settle_delay: Duration::from_millis(50),
@@ -112,12 +106,7 @@ impl Config {
         must(self.poll_min <= self.poll_max, "poll_min exceeds poll_max");
         must(!self.poll_min.is_zero(), "poll_min must not be zero");
         must(self.poll_rows_max > 0, "poll_rows_max must not be zero");
-        must(self.workers > 0, "lanes must not be zero");
-        must(self.worker_rows_max > 0, "lane_rows_max must not be zero");
-        must(
-            self.in_flight_max >= u32::from(self.workers),
-            "in_flight_max must be at least lanes",
-        );
+        must(self.in_flight_max > 0, "in_flight_max must not be zero");
         must(self.hints_max > 0, "hints_max must not be zero");
         must(
             self.retry.attempts_max > 0,

@@ -1,4 +1,4 @@
-//! Gives the events of the streams that this relay owns to the workers, in order of sequence, each once. Events come
+//! Gives the events of the streams that this relay owns to the sender, in order of sequence, each once. Events come
 //! handed over after their commit or are read from the database; what finds no room waits in its stream.
 
 mod poll;
@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::owner::Term;
 use super::pace::Pace;
 use super::report::Report;
+use super::sender::SenderHandle;
 use super::stream::{Ready, Stream, holds_back};
 use super::window::Claim;
-use super::worker::Workers;
 use super::{Context, Item, KeyPolicy, Map, Origin};
 use crate::domain::{CampaignId, EventId, Fresh, KeyChoice, Topic};
 use crate::parts::store::{LogEntry, StreamKey};
@@ -31,7 +31,7 @@ const BLOCKED_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Dispatcher {
     context: Context,
-    workers: Workers,
+    sender: SenderHandle,
     /// The tenure of each owned bucket whose blocked keys are known.
     terms: BTreeMap<u16, Term>,
     streams: Map<CampaignId, Stream>,
@@ -56,11 +56,11 @@ enum Wait {
 }
 
 impl Dispatcher {
-    pub(super) fn new(context: &Context, workers: Workers) -> Self {
+    pub(super) fn new(context: &Context, sender: SenderHandle) -> Self {
         let now = Instant::now();
         Self {
             context: Context::clone(context),
-            workers,
+            sender,
             terms: BTreeMap::new(),
             streams: Map::default(),
             active: VecDeque::new(),
@@ -72,7 +72,7 @@ impl Dispatcher {
         }
     }
 
-    /// Runs until told to stop. What is in flight then is the workers' to finish.
+    /// Runs until told to stop. What is in flight then is the sender's to finish.
     pub(super) async fn run(
         mut self,
         mut hints: mpsc::Receiver<Fresh>,
@@ -145,7 +145,7 @@ impl Dispatcher {
                 Some(Wait::Room) => {
                     self.active.push_back(campaign);
                     if self.context.in_flight.left() > 0 {
-                        // It is a worker that has no room.
+                        // It is the sender that has no room.
                         self.poll_within(self.context.config.poll_min);
                     }
                 }
@@ -185,7 +185,7 @@ impl Dispatcher {
                     return Some(Wait::For(BLOCKED_PAUSE));
                 }
                 // Reserved first: a claim without a place would be lost.
-                place = self.workers.reserve(&event.key);
+                place = self.sender.reserve();
                 if place.is_none() {
                     return Some(Wait::Room);
                 }
@@ -193,7 +193,7 @@ impl Dispatcher {
             let ready = stream.ready.pop_front()?;
             let claim = Claim::next(&context, &stream.window);
             room -= 1;
-            context.dispatch_one(&self.workers, place, ready, claim);
+            context.dispatch_one(&self.sender, place, ready, claim);
         }
         None
     }
@@ -207,7 +207,7 @@ impl super::RelayContext {
 
     fn dispatch_one(
         &self,
-        workers: &Workers,
+        sender: &SenderHandle,
         place: Option<mpsc::Permit<'_, Item>>,
         ready: Ready,
         claim: Claim,
@@ -216,7 +216,6 @@ impl super::RelayContext {
         match ready {
             Ready::Send {
                 event,
-                urgency,
                 committed_at,
             } => {
                 if committed_at.is_some() {
@@ -226,7 +225,6 @@ impl super::RelayContext {
                     event,
                     origin: Origin::Log(claim),
                     alone: false,
-                    urgency,
                     committed_at,
                 };
                 if let Some(place) = place {
@@ -244,14 +242,14 @@ impl super::RelayContext {
                 claim.done();
             }
             Ready::Read(LogEntry::Unreadable { place, id, error }) => {
-                workers.park(Report::Unreadable {
+                sender.park(Report::Unreadable {
                     place,
                     id,
                     error,
                     claim,
                 });
             }
-            Ready::Read(LogEntry::Event(_)) | Ready::Missing => workers.park(Report::Unreadable {
+            Ready::Read(LogEntry::Event(_)) | Ready::Missing => sender.park(Report::Unreadable {
                 place: at,
                 // It had another, which is lost.
                 id: EventId::generate(),

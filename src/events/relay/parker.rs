@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::positions::persist;
 use super::report::{Out, ParkedClaim, Report};
+use super::sender::SenderHandle;
 use super::window::Claim;
-use super::worker::Workers;
 use super::{Context, KeyPolicy, Origin};
 use crate::domain::{LogPlace, Topic};
 use crate::parts::store::{
@@ -33,7 +33,7 @@ const REPORTS_MAX: usize = 256;
 pub(super) struct Parker {
     context: Context,
     reports: mpsc::Receiver<Report>,
-    workers: Workers,
+    sender: SenderHandle,
     out: Out,
     next_pass: Instant,
     next_orphans: Instant,
@@ -59,12 +59,12 @@ impl Parker {
     pub(super) fn new(
         context: &Context,
         reports: mpsc::Receiver<Report>,
-        workers: Workers,
+        sender: SenderHandle,
     ) -> Self {
         Self {
             context: Context::clone(context),
             reports,
-            workers,
+            sender,
             out: Out::default(),
             next_pass: Instant::now(),
             next_orphans: Instant::now(),

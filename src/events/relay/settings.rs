@@ -17,8 +17,6 @@ settings! {
         /// How long a relay that does not renew its lease keeps its part of the outbox, and so how long events wait
         /// after a crash. At least twice `kafka.message_timeout` and a second
         lease: Option<Duration> = None, shown "`15s`, more for a long `kafka.message_timeout`";
-        /// Workers that send; a key always has the same one
-        lanes: u16 = 4, in 1..=64;
         /// Events in flight, from dispatching until they are acknowledged or parked
         in_flight_max: u32 = 8_192, in 64..=1_000_000;
         /// Attempts before an event becomes a dead letter. An unavailable broker or topic uses up none

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Urgency;
 use super::window::Window;
 use crate::domain::{Fresh, OutboxEvent};
 use crate::parts::store::{LogEntry, ParkedState};
@@ -16,16 +15,12 @@ const READY_MAX: usize = 4_096;
 /// Hints kept that came before the ones that precede them; more are dropped, and read from the database.
 const AHEAD_MAX: usize = 64;
 
-/// More unread events than this are a backlog.
-const BACKLOG: u64 = 256;
-
 /// An event that is ready to be dispatched.
 #[derive(Debug)]
 pub(super) enum Ready {
     /// It is to be published.
     Send {
         event: OutboxEvent,
-        urgency: Urgency,
         committed_at: Option<Instant>,
     },
     /// Its writer publishes it.
@@ -99,11 +94,6 @@ impl Stream {
 
     /// Takes what was read after [`Stream::read`]. One that is missing between others is passed.
     pub(super) fn was_read(&mut self, entries: Vec<LogEntry>) {
-        let urgency = if self.unread() > BACKLOG {
-            Urgency::Backlog
-        } else {
-            Urgency::Fresh
-        };
         if entries.is_empty() {
             // Nothing is there: the next sweep says how far the stream goes.
             self.end = self.read();
@@ -118,7 +108,6 @@ impl Stream {
             self.ready.push_back(match entry {
                 LogEntry::Event(event) => Ready::Send {
                     event,
-                    urgency,
                     committed_at: None,
                 },
                 other => Ready::Read(other),
@@ -152,7 +141,6 @@ impl Stream {
                 } else {
                     Ready::Send {
                         event,
-                        urgency: Urgency::Fresh,
                         committed_at,
                     }
                 }

@@ -31,12 +31,12 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseProducer;
 use tokio::sync::Mutex;
 
-use super::{Acknowledged, PublishError, Publisher, Record, Turn};
+use super::{Acknowledged, PublishError, Publisher, Record};
 use classify::classify;
 pub use config::{KafkaConfig, SaslMechanism, SecurityProtocol};
 pub use durability::Durability;
 pub use group::{GroupConfig, GroupError, Hooks, OwnedPartition};
-use producers::{Current, Producers};
+use producers::Producers;
 use progress::Progress;
 pub use read::{Extent, ReadError};
 use sender::Outgoing;
@@ -100,20 +100,6 @@ impl Kafka {
         Ok(kafka)
     }
 
-    async fn send(
-        &self,
-        current: Option<Current>,
-        record: &Record,
-    ) -> Result<Acknowledged, PublishError> {
-        let outgoing = Outgoing {
-            topic: &record.topic,
-            key: Some(record.key.as_bytes()),
-            payload: Some(record.payload.as_bytes()),
-            headers: headers(record),
-        };
-        self.deliver(current, outgoing).await
-    }
-
     /// Makes a request of the admin API.
     async fn as_admin<T>(
         &self,
@@ -150,6 +136,14 @@ impl Kafka {
     }
 }
 
+/// The only result of a record that was sent by itself.
+fn first_result(
+    results: Vec<Result<Acknowledged, PublishError>>,
+) -> Result<Acknowledged, PublishError> {
+    let result = results.into_iter().next();
+    result.unwrap_or_else(|| Err(PublishError::Fatal("there is no result".to_owned())))
+}
+
 /// The headers of a record as librdkafka takes them. Public to be measured alone.
 #[must_use]
 pub fn headers(record: &Record) -> OwnedHeaders {
@@ -163,11 +157,6 @@ pub fn headers(record: &Record) -> OwnedHeaders {
 
 #[async_trait]
 impl Publisher for Kafka {
-    async fn turn(&self, record: &Record) -> Option<Turn> {
-        let turns = self.producers.turns(&record.topic, &record.key)?;
-        Some(turns.next().await)
-    }
-
     fn known_partitions(&self, topic: &str) -> Option<u32> {
         self.producers.partitions(topic)
     }
@@ -192,12 +181,22 @@ impl Publisher for Kafka {
     }
 
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {
-        self.send(self.producers.of(&record.topic, &record.key), record)
-            .await
+        let results = self.publish_all(std::slice::from_ref(record)).await;
+        first_result(results)
     }
 
-    async fn publish_in_bulk(&self, record: &Record) -> Result<Acknowledged, PublishError> {
-        self.send(self.producers.bulk(), record).await
+    async fn publish_all(&self, records: &[Record]) -> Vec<Result<Acknowledged, PublishError>> {
+        let Some(first) = records.first() else {
+            return Vec::new();
+        };
+        let current = self.producers.of(&first.topic, &first.key);
+        let outgoing = records.iter().map(|record| Outgoing {
+            topic: &record.topic,
+            key: Some(record.key.as_bytes()),
+            payload: Some(record.payload.as_bytes()),
+            headers: headers(record),
+        });
+        self.deliver(current, outgoing.collect()).await
     }
 
     async fn partitions(&self, topic: &str) -> Result<u32, PublishError> {

@@ -16,7 +16,6 @@ use firstcome::runtime::clock::Clock;
 use firstcome::runtime::retry::Policy;
 use firstcome::runtime::supervisor::{Outcome, Supervisor};
 use firstcome::sale::catalogue::{Catalogue, CatalogueConfig};
-use futures_util::future::try_join_all;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
@@ -175,10 +174,9 @@ impl Scene {
                 .iter()
                 .map(|event| Record::of(event, &self.prefix))
                 .collect();
-            let sent = records
-                .iter()
-                .map(|record| self.kafka.publish_in_bulk(record));
-            try_join_all(sent).await.unwrap();
+            for result in self.kafka.publish_all(&records).await {
+                result.unwrap();
+            }
         }
     }
 

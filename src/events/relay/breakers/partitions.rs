@@ -39,12 +39,6 @@ impl Partitions {
         }
     }
 
-    /// Whether a partition takes records, as far as is known.
-    pub(super) fn is_closed(&self, target: Target) -> bool {
-        let away = self.lock();
-        target.key().is_none_or(|key| !away.contains_key(&key))
-    }
-
     /// The partition accepted a record. Returns whether its breaker was open.
     pub(super) fn succeeded(&self, target: Target) -> bool {
         let mut away = self.lock();

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ORPHANS_INTERVAL, Parker};
 use crate::events::relay::report::ParkedClaim;
-use crate::events::relay::{Context, Item, Origin, Urgency};
+use crate::events::relay::{Context, Item, Origin};
 use crate::parts::store::{ORPHAN_KEYS_MAX, Parked, ParkedState, StoreError, StreamKey, Targets};
 
 /// Parked rows tried at once.
@@ -72,7 +72,7 @@ impl Parker {
         Ok(wait.max(context.config.poll_min.min(PAUSE)))
     }
 
-    /// Sends due rows to their workers. Returns the time until the next pass.
+    /// Sends due rows to the sender. Returns the time until the next pass.
     async fn retry(
         &mut self,
         state: ParkedState,
@@ -88,7 +88,7 @@ impl Parker {
         })
     }
 
-    /// Sends at most `rows_max` due rows to their workers. Returns how many were sent.
+    /// Sends at most `rows_max` due rows to the sender. Returns how many were sent.
     async fn retry_some(
         &mut self,
         state: ParkedState,
@@ -110,7 +110,7 @@ impl Parker {
             let Some(claim) = ParkedClaim::new(&self.out, event.place()) else {
                 continue;
             };
-            let Some(place) = self.workers.reserve(&event.key) else {
+            let Some(place) = self.sender.reserve() else {
                 continue;
             };
             sent += 1;
@@ -118,7 +118,6 @@ impl Parker {
                 event,
                 origin: Origin::Parked { claim, attempts },
                 alone: false,
-                urgency: Urgency::Fresh,
                 committed_at: None,
             });
         }

@@ -1,7 +1,5 @@
 //! The settings of librdkafka for producers and other clients.
 
-use std::time::Duration;
-
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
@@ -25,7 +23,7 @@ impl KafkaConfig {
         client
     }
 
-    pub(super) fn producer(&self, linger: Duration) -> ClientConfig {
+    pub(super) fn producer(&self) -> ClientConfig {
         let timeout_ms = self.message_timeout.as_millis();
         let mut client = self.client();
         client
@@ -38,7 +36,7 @@ impl KafkaConfig {
             .set("topic.metadata.propagation.max.ms", "5000")
             // More than one at a time can lose what it acknowledges: docs/decisions/0001.
             .set("max.in.flight.requests.per.connection", "1")
-            .set("linger.ms", linger.as_millis().to_string())
+            .set("linger.ms", self.linger.as_millis().to_string())
             .set("compression.type", &self.compression)
             .set("message.max.bytes", self.message_bytes_max.to_string())
             // A batch the topic refuses fails every record in it, so leave room for its frame.
@@ -57,7 +55,7 @@ mod tests {
 
     #[test]
     fn one_request_is_under_way_at_a_time() {
-        let client = KafkaConfig::default().producer(Duration::ZERO);
+        let client = KafkaConfig::default().producer();
         let setting = |name| client.get(name);
         assert_eq!(setting("max.in.flight.requests.per.connection"), Some("1"));
         assert_eq!(setting("enable.idempotence"), Some("true"));

@@ -88,8 +88,6 @@ settings! {
     beside {
         /// Shown in the brokers' logs and quotas.
         client_id: String = "firstcome".to_owned();
-        /// `linger` of records sent in bulk, by a producer of their own.
-        bulk_linger: Duration = Duration::from_millis(15);
         /// `none`, `lz4`, `zstd`, `snappy` or `gzip`.
         compression: String = "lz4".to_owned();
         /// Limit of a batch; the topics' `max.message.bytes` must be at least this.

@@ -1,4 +1,4 @@
-//! Sends one record. If librdkafka hides the reason of a failure, the cluster is asked for it.
+//! Sends records. If librdkafka hides the reason of a failure, the cluster is asked for it.
 
 use std::time::Instant;
 
@@ -9,42 +9,63 @@ use super::sender::{Outgoing, Undelivered};
 use crate::parts::broker::{Acknowledged, PublishError, Publisher};
 
 impl Kafka {
-    /// Sends a record, waits for its acknowledgement, and classifies a failure.
+    /// Sends records of one partition in order, waits for their acknowledgements, and classifies failures. Records behind
+    /// the last result were not sent.
     pub(super) async fn deliver(
         &self,
         current: Option<Current>,
-        outgoing: Outgoing<'_>,
-    ) -> Result<Acknowledged, PublishError> {
+        records: Vec<Outgoing<'_>>,
+    ) -> Vec<Result<Acknowledged, PublishError>> {
         let Some(current) = current else {
-            return Err(PublishError::Fatal("there is no producer".to_owned()));
+            return vec![Err(PublishError::Fatal("there is no producer".to_owned()))];
         };
-        let (topic, key, sent_at) = (outgoing.topic, outgoing.key, Instant::now());
-        let (failure, partition, unanswered) = match current.sender.send(outgoing).await {
-            Ok(report) => match with_offset(report) {
-                Ok(acknowledged) => {
-                    self.producers.arrived(&current);
-                    let partition = acknowledged.partition;
-                    self.progress.acknowledged(topic, partition, sent_at);
-                    return Ok(acknowledged);
+        let names: Vec<_> = records.iter().map(|one| (one.topic, one.key)).collect();
+        let sent_at = Instant::now();
+        let reports = current.sender.send(records).await;
+        let mut results = Vec::with_capacity(reports.len());
+        let mut acknowledged = None;
+        for (report, (topic, key)) in reports.into_iter().zip(names) {
+            results.push(match report.map(with_offset) {
+                Ok(Ok(place)) => {
+                    if acknowledged.replace(place.partition) != Some(place.partition) {
+                        self.producers.arrived(&current);
+                        self.progress.acknowledged(topic, place.partition, sent_at);
+                    }
+                    Ok(place)
                 }
-                Err(failure) => (failure, Some(report.partition), false),
-            },
-            Err(Undelivered { failure, partition }) => {
-                (classify(&failure), partition, is_unanswered(&failure))
-            }
-        };
+                Ok(Err((failure, partition))) => {
+                    let failed = (failure, Some(partition), false);
+                    Err(self.reason(&current, (topic, key), sent_at, failed).await)
+                }
+                Err(Undelivered { failure, partition }) => {
+                    let failed = (classify(&failure), partition, is_unanswered(&failure));
+                    Err(self.reason(&current, (topic, key), sent_at, failed).await)
+                }
+            });
+        }
+        results
+    }
+
+    /// Why a record was not acknowledged: its failure and partition, and whether nobody answered.
+    async fn reason(
+        &self,
+        current: &Current,
+        (topic, key): (&str, Option<&[u8]>),
+        sent_at: Instant,
+        (failure, partition, unanswered): (PublishError, Option<i32>, bool),
+    ) -> PublishError {
         let failure = match failure {
             PublishError::Fatal(text) => {
-                self.producers.rebuild(&self.config, &current);
+                self.producers.rebuild(&self.config, current);
                 PublishError::Fatal(text)
             }
             // librdkafka reports "timed out" also if no broker is reachable, and if the leader has too few in-sync
             // replicas.
             PublishError::PossiblyDelivered(text) => {
-                self.producers.timed_out(&self.config, &current);
+                self.producers.timed_out(&self.config, current);
                 // A partition acknowledges nothing, either, until a replica that is away counts as out of sync.
                 let is_silent = unanswered && !self.progress.has_passed(topic, partition, sent_at);
-                let reach = self.reach(&current, topic, partition).await;
+                let reach = self.reach(current, topic, partition).await;
                 match reach.failure(topic) {
                     Some(failure) => failure,
                     None if is_silent => PublishError::Partition(format!("{topic}: {text}")),
@@ -56,7 +77,7 @@ impl Kafka {
         if matches!(failure, PublishError::Partition(_)) {
             self.takes_nothing(topic, key, partition).await;
         }
-        Err(failure)
+        failure
     }
 
     /// Takes note of a partition that takes nothing. Others go on as far as it is known which records are for
@@ -82,10 +103,10 @@ impl Kafka {
 
 /// An acknowledgement says where the record is. One that does not is librdkafka's word for "the broker
 /// called it a duplicate", which it also is when the record was never written.
-fn with_offset(report: Acknowledged) -> Result<Acknowledged, PublishError> {
+fn with_offset(report: Acknowledged) -> Result<Acknowledged, (PublishError, i32)> {
     if report.offset < 0 {
         let text = "acknowledged without an offset, as a duplicate".to_owned();
-        return Err(PublishError::PossiblyDelivered(text));
+        return Err((PublishError::PossiblyDelivered(text), report.partition));
     }
     Ok(report)
 }
@@ -103,7 +124,7 @@ mod tests {
         assert_eq!(with_offset(report(0)).unwrap(), report(0));
         assert!(matches!(
             with_offset(report(-1)),
-            Err(PublishError::PossiblyDelivered(_))
+            Err((PublishError::PossiblyDelivered(_), 2))
         ));
     }
 }

@@ -32,6 +32,9 @@ impl Kafka {
                 .flatten(),
             headers,
         };
-        self.deliver(self.producers.bulk(), outgoing).await
+        super::first_result(
+            self.deliver(self.producers.for_copies(), vec![outgoing])
+                .await,
+        )
     }
 }

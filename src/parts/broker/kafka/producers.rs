@@ -12,7 +12,6 @@ use super::reach::KnownReach;
 use super::sender::Sender;
 use super::{KafkaConfig, PublishError, classify};
 use crate::domain::key_hash;
-use crate::parts::broker::Turns;
 
 /// A producer: which one, and how often it was rebuilt.
 #[derive(Clone)]
@@ -44,20 +43,18 @@ impl Silence {
 }
 
 pub(super) struct Producers {
-    /// The last one is for records sent in bulk.
+    /// The last one is for copies.
     slots: Vec<RwLock<Current>>,
     /// Since when each has had nothing but time-outs.
     silent: Vec<Mutex<Silence>>,
-    /// The turns at the partitions of topics, as far as somebody asked how many there are.
-    turns: RwLock<HashMap<String, Vec<Arc<Turns>>>>,
-    /// How long senders may still join a turn.
-    company: Duration,
+    /// How many partitions topics have, as far as somebody asked.
+    partitions: RwLock<HashMap<String, u32>>,
 }
 
 impl Producers {
     pub(super) fn new(config: &KafkaConfig) -> Result<Self, PublishError> {
         let slots = (0..=usize::from(config.producers.max(1))).map(|slot| {
-            let sender = make(config, slot)?;
+            let sender = make(config)?;
             Ok(RwLock::new(Current {
                 sender,
                 slot,
@@ -69,9 +66,7 @@ impl Producers {
         Ok(Self {
             silent: slots.iter().map(|_| Mutex::default()).collect(),
             slots,
-            turns: RwLock::default(),
-            // A sender that comes at the end of the linger could miss the request.
-            company: config.linger / 2,
+            partitions: RwLock::default(),
         })
     }
 
@@ -90,27 +85,15 @@ impl Producers {
     pub(super) fn of(&self, topic: &str, key: &str) -> Option<Current> {
         let slots = self.slots.len().saturating_sub(1).max(1);
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);
-        // A wrong number costs a wait for another partition's turn, nothing else.
-        let count = |turns: &Vec<_>| u32::try_from(turns.len()).unwrap_or(slots);
-        let partitions = self.known(topic, count).unwrap_or(slots);
+        let partitions = self.partitions(topic).unwrap_or(slots);
         let partition = partition(key, partitions);
         let slot = self.slots.get(usize::try_from(partition % slots).ok()?);
         slot.map(read)
     }
 
-    /// The one for records that may wait for many others.
-    pub(super) fn bulk(&self) -> Option<Current> {
+    /// The one for copies of records.
+    pub(super) fn for_copies(&self) -> Option<Current> {
         self.slots.last().map(read)
-    }
-
-    /// The turns at the partition of a record; none where it is not known how many there are.
-    pub(super) fn turns(&self, topic: &str, key: &str) -> Option<Arc<Turns>> {
-        let of_partition = |turns: &Vec<Arc<Turns>>| {
-            let count = u32::try_from(turns.len()).ok()?;
-            let nth = usize::try_from(partition(key, count)).ok()?;
-            turns.get(nth).map(Arc::clone)
-        };
-        self.known(topic, of_partition).flatten()
     }
 
     /// The partition of a record; none where it is not known how many there are.
@@ -120,25 +103,16 @@ impl Producers {
 
     /// How many partitions a topic has, as far as it is known.
     pub(super) fn partitions(&self, topic: &str) -> Option<u32> {
-        u32::try_from(self.known(topic, Vec::len)?).ok()
+        let known = self.partitions.read();
+        let known = known.unwrap_or_else(PoisonError::into_inner);
+        known.get(topic).copied()
     }
 
     /// Takes note of how many partitions a topic has.
     pub(super) fn know(&self, topic: &str, partitions: u32) {
-        let count = usize::try_from(partitions).unwrap_or(usize::MAX);
-        if self.known(topic, Vec::len) == Some(count) {
-            return;
-        }
-        let turns = (0..count).map(|_| Turns::new(self.company)).collect();
-        let known = self.turns.write();
+        let known = self.partitions.write();
         let mut known = known.unwrap_or_else(PoisonError::into_inner);
-        known.insert(topic.to_owned(), turns);
-    }
-
-    fn known<R>(&self, topic: &str, read: impl FnOnce(&Vec<Arc<Turns>>) -> R) -> Option<R> {
-        let known = self.turns.read();
-        let known = known.unwrap_or_else(PoisonError::into_inner);
-        known.get(topic).map(read)
+        known.insert(topic.to_owned(), partitions);
     }
 
     /// A record of this producer arrived.
@@ -179,7 +153,7 @@ impl Producers {
             if current.generation != failed.generation {
                 return;
             }
-            let sender = match make(config, failed.slot) {
+            let sender = match make(config) {
                 Ok(sender) => sender,
                 Err(failure) => {
                     tracing::error!(%failure, "the producer could not be rebuilt");
@@ -213,13 +187,8 @@ fn read(slot: &RwLock<Current>) -> Current {
     slot.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-fn make(config: &KafkaConfig, slot: usize) -> Result<Sender, PublishError> {
-    let linger = if slot < usize::from(config.producers.max(1)) {
-        config.linger
-    } else {
-        config.bulk_linger
-    };
-    Sender::new(&config.producer(linger)).map_err(|failure| classify(&failure))
+fn make(config: &KafkaConfig) -> Result<Sender, PublishError> {
+    Sender::new(&config.producer()).map_err(|failure| classify(&failure))
 }
 
 /// Where a record with this key goes.
@@ -240,11 +209,11 @@ mod tests {
             ..KafkaConfig::default()
         };
         let producers = Producers::new(&config).unwrap();
-        let failed = producers.bulk().unwrap();
+        let failed = producers.for_copies().unwrap();
         producers.rebuild(&config, &failed);
-        let first = producers.bulk().unwrap();
+        let first = producers.for_copies().unwrap();
         producers.rebuild(&config, &failed);
-        let second = producers.bulk().unwrap();
+        let second = producers.for_copies().unwrap();
         assert_eq!((first.generation, second.generation), (1, 1));
         assert!(first.sender.is(&second.sender) && !first.sender.is(&failed.sender));
     }

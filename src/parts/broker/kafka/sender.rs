@@ -5,8 +5,8 @@
 //! each producer, used or not. This one waits for a little more than whole milliseconds, and for longer
 //! (docs/decisions/0009).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 
 use super::Traced;
 use crate::parts::broker::Acknowledged;
@@ -34,7 +34,7 @@ pub(super) struct Outgoing<'a> {
 }
 
 /// The result of a record: its position, from the broker.
-type Report = Result<Acknowledged, Undelivered>;
+pub(super) type Report = Result<Acknowledged, Undelivered>;
 
 /// A record without an acknowledgement.
 #[derive(Debug)]
@@ -44,10 +44,83 @@ pub(super) struct Undelivered {
     pub(super) partition: Option<i32>,
 }
 
-impl From<KafkaError> for Undelivered {
-    fn from(failure: KafkaError) -> Self {
-        let partition = None;
-        Self { failure, partition }
+impl Undelivered {
+    /// That of a record whose producer ended first.
+    const fn unreported() -> Self {
+        Self {
+            failure: KafkaError::MessageProduction(RDKafkaErrorCode::PurgeInflight),
+            partition: None,
+        }
+    }
+}
+
+/// The reports of records that were sent together.
+#[derive(Default)]
+struct Reports {
+    state: Mutex<ReportState>,
+    is_complete: Notify,
+}
+
+#[derive(Default)]
+struct ReportState {
+    reports: Vec<Report>,
+    /// Records that librdkafka has taken and not reported yet.
+    outstanding: usize,
+}
+
+impl Reports {
+    fn lock(&self) -> MutexGuard<'_, ReportState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Expects the report of one more record.
+    fn expect(self: &Arc<Self>) -> Expected {
+        let mut state = self.lock();
+        let nth = state.reports.len();
+        state.reports.push(Err(Undelivered::unreported()));
+        state.outstanding += 1;
+        Expected {
+            reports: Arc::clone(self),
+            nth,
+        }
+    }
+
+    async fn complete(&self) -> Vec<Report> {
+        loop {
+            let is_complete = self.is_complete.notified();
+            {
+                let mut state = self.lock();
+                if state.outstanding == 0 {
+                    return std::mem::take(&mut state.reports);
+                }
+            }
+            is_complete.await;
+        }
+    }
+}
+
+/// The report that a record owes. Dropped without one, the record counts as undelivered.
+pub(super) struct Expected {
+    reports: Arc<Reports>,
+    nth: usize,
+}
+
+impl Expected {
+    fn report(self: Box<Self>, report: Report) {
+        if let Some(place) = self.reports.lock().reports.get_mut(self.nth) {
+            *place = report;
+        }
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        let mut state = self.reports.lock();
+        state.outstanding = state.outstanding.saturating_sub(1);
+        if state.outstanding == 0 {
+            drop(state);
+            self.reports.is_complete.notify_one();
+        }
     }
 }
 
@@ -72,10 +145,10 @@ impl Drop for Handle {
 
 /// Reports the result of each record to its sender.
 impl ProducerContext for Traced {
-    type DeliveryOpaque = Box<oneshot::Sender<Report>>;
+    type DeliveryOpaque = Box<Expected>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, waiting: Self::DeliveryOpaque) {
-        let report = match result {
+    fn delivery(&self, result: &DeliveryResult<'_>, expected: Self::DeliveryOpaque) {
+        expected.report(match result {
             Ok(message) => Ok(Acknowledged {
                 partition: message.partition(),
                 offset: message.offset(),
@@ -84,9 +157,7 @@ impl ProducerContext for Traced {
                 failure: failure.clone(),
                 partition: Some(message.partition()).filter(|partition| *partition >= 0),
             }),
-        };
-        // The sender may not wait any more.
-        drop(waiting.send(report));
+        });
     }
 }
 
@@ -124,21 +195,29 @@ impl Sender {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Sends a record and waits for its report. No waiting here for room in the queue: whoever sends
+    /// Sends records in order and waits for their reports. The first one that librdkafka's queue does not take is the
+    /// last one of the result: those behind it are not sent. No waiting here for room in the queue: whoever sends
     /// knows better what to do meanwhile.
-    pub(super) async fn send(&self, outgoing: Outgoing<'_>) -> Report {
-        let (waiting, report) = oneshot::channel();
-        let mut record: BaseRecord<'_, [u8], [u8], _> =
-            BaseRecord::with_opaque_to(outgoing.topic, Box::new(waiting)).headers(outgoing.headers);
-        record.key = outgoing.key;
-        record.payload = outgoing.payload;
-        self.0
-            .producer
-            .send(record)
-            .map_err(|(failure, _)| failure)?;
+    pub(super) async fn send(
+        &self,
+        records: impl IntoIterator<Item = Outgoing<'_>>,
+    ) -> Vec<Report> {
+        let reports = Arc::new(Reports::default());
+        for outgoing in records {
+            let expected = Box::new(reports.expect());
+            let mut record: BaseRecord<'_, [u8], [u8], _> =
+                BaseRecord::with_opaque_to(outgoing.topic, expected).headers(outgoing.headers);
+            record.key = outgoing.key;
+            record.payload = outgoing.payload;
+            if let Err((failure, record)) = self.0.producer.send(record) {
+                let partition = None;
+                let report = Err(Undelivered { failure, partition });
+                record.delivery_opaque.report(report);
+                break;
+            }
+        }
         // The handle is held meanwhile, and with it the thread that reports.
-        let unreported = KafkaError::MessageProduction(RDKafkaErrorCode::PurgeInflight);
-        report.await.unwrap_or(Err(unreported.into()))
+        reports.complete().await
     }
 
     pub(super) fn client(&self) -> &Client<Traced> {

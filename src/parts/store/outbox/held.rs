@@ -2,19 +2,13 @@
 //! process dies, the row becomes an ordinary retry when its time has come.
 
 use super::parked::ParkedRow;
-use crate::parts::store::numbers::to_signed;
 use crate::parts::store::{Store, StoreError};
 
 impl Store {
     /// Notes that a held event was acknowledged, and has those behind it tried. The row stays until the relay's sweep
     /// finds that the position has passed it.
     pub async fn acknowledge_held(&self, row: &ParkedRow) -> Result<(), StoreError> {
-        let mut sql = self.sql("UPDATE outbox_parked SET state = 'acknowledged', next_at = NULL");
-        sql.push(" WHERE campaign_id = ").bind(row.place.campaign.0);
-        sql.push(" AND sequence = ")
-            .bind(to_signed(row.place.sequence));
-        sql.push(" AND state IN ('retry', 'held', 'waiting')");
-        sql.run(&self.db).await?;
+        self.note_acknowledged(&[row.place]).await?;
         // Almost never: the request has not answered yet.
         let mut blocked = self.sql("SELECT 1 FROM outbox_parked WHERE message_key = ");
         blocked.bind(row.key.to_string());

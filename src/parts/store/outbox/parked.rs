@@ -130,6 +130,11 @@ pub enum Released {
     Due,
 }
 
+/// States of rows that are tried again.
+const TRIED_AGAIN: &str = "('retry', 'held', 'waiting')";
+/// States of rows that hold back the later rows of their key.
+const HOLDS_BACK: &str = "('retry', 'held', 'waiting', 'blocked')";
+
 /// Whether the position has passed a row that is acknowledged.
 const IS_FORGOTTEN: &str = "state = 'acknowledged' AND sequence <= \
      (SELECT o.published FROM outbox_position o WHERE o.campaign_id = outbox_parked.campaign_id)";
@@ -213,7 +218,7 @@ impl Store {
         at(&mut sql, verdict.next_in);
         sql.push(" WHERE campaign_id = ").bind(place.campaign.0);
         sql.push(" AND sequence = ").bind(to_signed(place.sequence));
-        sql.push(" AND state IN ('retry', 'held', 'waiting')");
+        sql.push(" AND state IN ").push(TRIED_AGAIN);
         Ok(sql.run(&self.db).await? == 1)
     }
 
@@ -223,16 +228,21 @@ impl Store {
         if places.is_empty() {
             return Ok(0);
         }
-        let mut sql = self.sql("UPDATE outbox_parked SET state = 'acknowledged', next_at = NULL");
-        sql.push(" WHERE (campaign_id, sequence) IN ");
-        sql.pairs(padded(places).map(pair));
-        sql.push(" AND state IN ('retry', 'held', 'waiting')");
-        let acknowledged = sql.run(&self.db).await?;
+        let acknowledged = self.note_acknowledged(places).await?;
         let mut sql = self.sql(&self.db.delete_by_key("outbox_parked"));
         sql.push(" WHERE (campaign_id, sequence) IN ");
         sql.pairs(padded(places).map(pair));
         sql.push(" AND ").push(IS_FORGOTTEN).run(&self.db).await?;
         Ok(acknowledged)
+    }
+
+    /// Notes that rows are acknowledged; how many were still to be tried.
+    pub(super) async fn note_acknowledged(&self, places: &[LogPlace]) -> Result<u64, StoreError> {
+        let mut sql = self.sql("UPDATE outbox_parked SET state = 'acknowledged', next_at = NULL");
+        sql.push(" WHERE (campaign_id, sequence) IN ");
+        sql.pairs(padded(places).map(pair));
+        sql.push(" AND state IN ").push(TRIED_AGAIN);
+        sql.run(&self.db).await
     }
 
     /// Deletes the rows of acknowledged events that positions have passed since.
@@ -256,9 +266,8 @@ impl Store {
         let mut sql =
             self.sql("SELECT campaign_id, sequence, message_key, state FROM outbox_parked");
         sql.push(" WHERE message_key IN ").list(padded(&names));
-        sql.push(
-            " AND state IN ('retry', 'held', 'waiting', 'blocked') ORDER BY campaign_id, sequence",
-        );
+        sql.push(" AND state IN ").push(HOLDS_BACK);
+        sql.push(" ORDER BY campaign_id, sequence");
         let rows = sql.rows(&tx).await?;
         let mut due = Vec::new();
         for row in &rows {
@@ -296,7 +305,9 @@ impl Store {
     /// Keys of `buckets` with a row that holds later ones back.
     pub async fn waiting_keys(&self, buckets: &[u16]) -> Result<Vec<StreamKey>, StoreError> {
         let mut sql = self.sql("SELECT DISTINCT p.campaign_id, p.message_key FROM outbox_parked p");
-        sql.push(" WHERE p.state IN ('retry', 'held', 'waiting', 'blocked') AND ");
+        sql.push(" WHERE p.state IN ")
+            .push(HOLDS_BACK)
+            .push(" AND ");
         self.keys(in_buckets(&mut sql, "p.campaign_id", buckets))
             .await
     }
@@ -306,7 +317,9 @@ impl Store {
         let mut sql = self.sql("SELECT DISTINCT p.campaign_id, p.message_key FROM outbox_parked p");
         sql.push(" WHERE p.state = 'blocked' AND NOT EXISTS (SELECT 1 FROM outbox_parked r");
         sql.push(" WHERE r.message_key = p.message_key AND r.campaign_id = p.campaign_id");
-        sql.push(" AND r.state IN ('retry', 'held', 'waiting')) AND ");
+        sql.push(" AND r.state IN ")
+            .push(TRIED_AGAIN)
+            .push(") AND ");
         in_buckets(&mut sql, "p.campaign_id", buckets);
         let rows_max = i64::try_from(ORPHAN_KEYS_MAX).unwrap_or(i64::MAX);
         self.keys(sql.push(" LIMIT ").bind(rows_max)).await

@@ -84,12 +84,7 @@ pub(super) fn participations(store: &Store, batch: &[Intake], ordinals: &[i32]) 
 /// its events are relative until then.
 pub(super) struct Others {
     plain: Vec<Sql>,
-    sequenced: Vec<Sequenced>,
-}
-
-enum Sequenced {
-    Events(Sql),
-    Held(Sql),
+    sequenced: Vec<Sql>,
 }
 
 impl Others {
@@ -98,48 +93,33 @@ impl Others {
         let mut plain = keys(store, batch);
         plain.extend(reservations(store, batch));
         let numbered: Vec<(i64, &Intake)> = (1..).zip(batch).collect();
-        let events = OUTBOX_EVENT.statements(store, &numbered, |(number, intake)| {
+        let mut sequenced = OUTBOX_EVENT.statements(store, &numbered, |(number, intake)| {
             event_row(&intake.event, *number)
         });
         let held: Vec<(i64, &Intake)> = numbered
             .into_iter()
             .filter(|(_, intake)| intake.hold_until.is_some())
             .collect();
-        let held =
-            OUTBOX_PARKED.statements(store, &held, |(number, intake)| held_row(intake, *number));
-        let events = events.into_iter().map(Sequenced::Events);
-        Self {
-            plain,
-            sequenced: events
-                .chain(held.into_iter().map(Sequenced::Held))
-                .collect(),
-        }
+        sequenced.extend(
+            OUTBOX_PARKED.statements(store, &held, |(number, intake)| held_row(intake, *number)),
+        );
+        Self { plain, sequenced }
     }
 
     /// The statements, with the sequences of the events after `before`.
     pub(super) fn after(self, before: u64) -> impl Iterator<Item = Sql> {
         let before = to_signed(before);
-        let sequenced = self
-            .sequenced
-            .into_iter()
-            .map(move |statement| match statement {
-                Sequenced::Events(mut sql) => {
-                    sql.shift::<EVENT_COLUMNS>(SEQUENCE, before);
-                    sql
-                }
-                Sequenced::Held(mut sql) => {
-                    sql.shift::<PARKED_COLUMNS>(SEQUENCE, before);
-                    sql
-                }
-            });
+        let sequenced = self.sequenced.into_iter().map(move |mut sql| {
+            sql.shift::<OUTBOX_COLUMNS>(SEQUENCE, before);
+            sql
+        });
         self.plain.into_iter().chain(sequenced)
     }
 }
 
-/// The column of the sequence in both tables of the outbox.
+/// The column of the sequence, and the number of columns, in both tables of the outbox.
 const SEQUENCE: usize = 1;
-const EVENT_COLUMNS: usize = 12;
-const PARKED_COLUMNS: usize = 12;
+const OUTBOX_COLUMNS: usize = 12;
 
 fn keys(store: &Store, batch: &[Intake]) -> Vec<Sql> {
     let keyed: Vec<(&Intake, &String)> = batch
@@ -178,7 +158,7 @@ pub(super) fn events(store: &Store, events: &[OutboxEvent]) -> Vec<Sql> {
     })
 }
 
-fn event_row(event: &OutboxEvent, sequence: i64) -> [Value; EVENT_COLUMNS] {
+fn event_row(event: &OutboxEvent, sequence: i64) -> [Value; OUTBOX_COLUMNS] {
     [
         event.campaign_id.0.into(),
         sequence.into(),
@@ -195,7 +175,7 @@ fn event_row(event: &OutboxEvent, sequence: i64) -> [Value; EVENT_COLUMNS] {
     ]
 }
 
-fn held_row(intake: &Intake, sequence: i64) -> [Value; PARKED_COLUMNS] {
+fn held_row(intake: &Intake, sequence: i64) -> [Value; OUTBOX_COLUMNS] {
     let event = &intake.event;
     [
         event.campaign_id.0.into(),

@@ -1,7 +1,6 @@
 //! The relay between MySQL and a spare broker, and what it promises whatever becomes of the broker.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use async_trait::async_trait;
 use firstcome::domain::{OutboxEvent, Topic};
 use firstcome::events::relay::{Config, Published};
 use firstcome::parts::broker::kafka::{Kafka, KafkaConfig};
-use firstcome::parts::broker::{Acknowledged, PublishError, Publisher, Record, Turn};
+use firstcome::parts::broker::{Acknowledged, PublishError, Publisher, Record};
 use firstcome::runtime::retry::Policy;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -76,7 +75,6 @@ impl Scene {
             kafka: Arc::new(Watched {
                 kafka: Kafka::connect(settings).await.unwrap(),
                 tried: Mutex::default(),
-                asked: AtomicU64::default(),
             }),
             config,
             brokers,
@@ -271,21 +269,18 @@ impl Scene {
         read
     }
 
-    /// Hands events on that were committed just now, and waits until each has asked for its turn.
+    /// Hands events on that were committed just now, and waits until the sender has them.
     pub async fn hint(&self, running: &Running, events: &[OutboxEvent]) {
         self.commit(events).await;
-        let before = self.kafka.asked.load(Ordering::SeqCst);
+        let dispatched = &running.handle.metrics().wake_hits;
+        let expected = dispatched.get() + u64::try_from(events.len()).unwrap();
         running
             .handle
             .hints()
             .send(self.bench.fresh(events))
             .await
             .unwrap();
-        until("they ask for a turn", async || {
-            let asked = self.kafka.asked.load(Ordering::SeqCst) - before;
-            usize::try_from(asked).is_ok_and(|asked| asked >= events.len())
-        })
-        .await;
+        until("they are dispatched", async || dispatched.get() >= expected).await;
     }
 
     /// What the partition of an event lacks, as far as the cluster says.
@@ -333,20 +328,21 @@ impl Scene {
     }
 }
 
-/// Kafka, how often something was sent to each of its topics, and how often somebody asked for a turn.
+/// Kafka, and how often something was sent to each of its topics.
 struct Watched {
     kafka: Arc<Kafka>,
     tried: Mutex<HashMap<String, u64>>,
-    asked: AtomicU64,
+}
+
+impl Watched {
+    fn count(&self, record: &Record) {
+        let topic = record.topic.clone();
+        *self.tried.lock().unwrap().entry(topic).or_default() += 1;
+    }
 }
 
 #[async_trait]
 impl Publisher for Watched {
-    async fn turn(&self, record: &Record) -> Option<Turn> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        self.kafka.turn(record).await
-    }
-
     fn known_partitions(&self, topic: &str) -> Option<u32> {
         self.kafka.known_partitions(topic)
     }
@@ -356,9 +352,13 @@ impl Publisher for Watched {
     }
 
     async fn publish(&self, record: &Record) -> Result<Acknowledged, PublishError> {
-        let topic = record.topic.clone();
-        *self.tried.lock().unwrap().entry(topic).or_default() += 1;
+        self.count(record);
         self.kafka.publish(record).await
+    }
+
+    async fn publish_all(&self, records: &[Record]) -> Vec<Result<Acknowledged, PublishError>> {
+        records.iter().for_each(|record| self.count(record));
+        self.kafka.publish_all(records).await
     }
 
     async fn partitions(&self, topic: &str) -> Result<u32, PublishError> {

@@ -1,0 +1,104 @@
+//! Sends what the dispatcher and the parker hand over: one batch for each partition at a time, many partitions at
+//! once. Each event it receives ends acknowledged, at the parker, or dropped, which makes the dispatcher read its
+//! stream again.
+//!
+//! Records of a batch go out in order: the producer is idempotent and has one request in flight. Where participations
+//! share keys, a batch holds many records of one key; otherwise one, so that a record that fails alone is not passed
+//! by a later one of its key.
+
+mod batch;
+mod order;
+mod queues;
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use tokio::sync::{Mutex, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use self::queues::Queues;
+use super::report::Report;
+use super::{Context, Item};
+use crate::runtime::supervisor::{BoxError, Policy, Spawner, Stage};
+
+/// Events taken from the inbox at once.
+const ITEMS_AT_ONCE: usize = 1_024;
+
+/// The ways to the sender and to the parker.
+#[derive(Clone, Debug)]
+pub(super) struct SenderHandle {
+    inbox: mpsc::Sender<Item>,
+    park: mpsc::Sender<Report>,
+}
+
+impl SenderHandle {
+    /// A place in the sender's inbox; none: it has no room now.
+    pub(super) fn reserve(&self) -> Option<mpsc::Permit<'_, Item>> {
+        self.inbox.try_reserve().ok()
+    }
+
+    /// Reports to the parker. Without room the event is dropped, and its stream read again.
+    pub(super) fn park(&self, report: Report) {
+        if self.park.try_send(report).is_err() {
+            tracing::warn!("the parker has no room: a stream is read again");
+        }
+    }
+}
+
+/// Starts the sender.
+pub(super) fn start(
+    spawner: &Spawner,
+    context: &Context,
+    park: &mpsc::Sender<Report>,
+) -> SenderHandle {
+    let rows_max = usize::try_from(context.config.in_flight_max).unwrap_or(usize::MAX);
+    let (sender, inbox) = mpsc::channel(rows_max.max(1));
+    // Locked by the run of the task; what waits in it survives a panic.
+    let inbox = Arc::new(Mutex::new(inbox));
+    let (context, reports) = (Context::clone(context), park.clone());
+    spawner.start(
+        "relay.sender",
+        Stage::Relay,
+        Policy::restart(),
+        move |stop| {
+            run(
+                Context::clone(&context),
+                Arc::clone(&inbox),
+                reports.clone(),
+                stop,
+            )
+        },
+    );
+    SenderHandle {
+        inbox: sender,
+        park: park.clone(),
+    }
+}
+
+async fn run(
+    context: Context,
+    inbox: Arc<Mutex<mpsc::Receiver<Item>>>,
+    park: mpsc::Sender<Report>,
+    stop: CancellationToken,
+) -> Result<(), BoxError> {
+    let mut inbox = inbox.lock().await;
+    let mut queues = Queues::new(&context, &park);
+    let mut items = Vec::new();
+    loop {
+        let wait = queues.send_ready().await;
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(sent) = queues.in_flight.next() => queues.finished(sent).await,
+            count = inbox.recv_many(&mut items, ITEMS_AT_ONCE) => {
+                if count == 0 {
+                    break;
+                }
+                items.drain(..).for_each(|item| queues.add(item));
+            }
+            () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+        }
+    }
+    queues.drain(&mut inbox).await;
+    Ok(())
+}

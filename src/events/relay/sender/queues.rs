@@ -1,0 +1,309 @@
+//! The events that wait for each partition, and what follows from the result of a batch.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::batch::{SentBatch, send};
+use super::order::OrderCheck;
+use crate::domain::{KeyChoice, Topic};
+use crate::events::relay::breakers::{HeldBack, Permission, Target};
+use crate::events::relay::report::Report;
+use crate::events::relay::{Context, Item, KeyPolicy, Map, Origin, Set};
+use crate::parts::broker::PublishError;
+use crate::parts::store::StreamKey;
+
+/// Records in a batch, which the producer sends in one request.
+const RECORDS_MAX: usize = 1_000;
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Item>,
+    is_sending: bool,
+}
+
+pub(super) struct Queues<'a> {
+    context: &'a Context,
+    parker: Parker<'a>,
+    queues: Map<Target, Queue>,
+    pub(super) in_flight: FuturesUnordered<BoxFuture<'static, SentBatch>>,
+    order: OrderCheck,
+}
+
+impl<'a> Queues<'a> {
+    pub(super) fn new(context: &'a Context, park: &'a mpsc::Sender<Report>) -> Self {
+        Self {
+            context,
+            parker: Parker { context, park },
+            queues: Map::default(),
+            in_flight: FuturesUnordered::new(),
+            order: OrderCheck::default(),
+        }
+    }
+
+    pub(super) fn add(&mut self, item: Item) {
+        let target = self.context.target(&item.event);
+        self.queues
+            .entry(target)
+            .or_default()
+            .waiting
+            .push_back(item);
+    }
+
+    /// Sends a batch to each partition that has events waiting and none in flight. Returns the time until the next
+    /// try, if something is held back.
+    pub(super) async fn send_ready(&mut self) -> Option<Duration> {
+        let mut again_in: Option<Duration> = None;
+        let is_ready = |queue: &Queue| !queue.is_sending && !queue.waiting.is_empty();
+        let ready = self.queues.iter().filter(|(_, queue)| is_ready(queue));
+        let ready: Vec<Target> = ready.map(|(target, _)| *target).collect();
+        for target in ready {
+            if target.partition.is_some() && self.sends_without_partition(target.topic) {
+                continue;
+            }
+            match self.context.breakers.ask(target) {
+                Ok(permission) => self.send(target, permission).await,
+                Err(HeldBack::All(wait)) => return Some(wait),
+                // Most events are for this topic: their streams wait, and keep the order.
+                Err(HeldBack::Topic(wait)) if target.topic == Topic::Participation => {
+                    again_in = Some(again_in.map_or(wait, |earlier| earlier.min(wait)));
+                }
+                // Waiting here, they would hold up the position of their stream.
+                Err(HeldBack::Topic(_) | HeldBack::Partition) => self.park_all(target).await,
+            }
+        }
+        again_in
+    }
+
+    /// Whether events of a topic are queued from before its partitions were known: they go first, because later events
+    /// of their keys are queued by partition.
+    fn sends_without_partition(&self, topic: Topic) -> bool {
+        let partition = None;
+        let queue = self.queues.get(&Target { topic, partition });
+        queue.is_some_and(|queue| queue.is_sending || !queue.waiting.is_empty())
+    }
+
+    async fn send(&mut self, target: Target, permission: Permission) {
+        let items = self.next_batch(target, permission).await;
+        if items.is_empty() {
+            return self.context.breakers.unused(permission);
+        }
+        if let Some(queue) = self.queues.get_mut(&target) {
+            queue.is_sending = true;
+        }
+        let context = Context::clone(self.context);
+        self.in_flight
+            .push(Box::pin(send(context, target, items, permission)));
+    }
+
+    /// Takes the events of the next batch out of a queue. Events whose stream is read again are dropped, and those of
+    /// blocked keys go to the parker.
+    async fn next_batch(&mut self, target: Target, permission: Permission) -> Vec<Item> {
+        let records_max = if permission.is_probe() {
+            1
+        } else {
+            RECORDS_MAX
+        };
+        let is_shared = self.context.config.key_choice != KeyChoice::Participation;
+        let mut items: Vec<Item> = Vec::new();
+        let mut keys: Set<Arc<str>> = Set::default();
+        while items.len() < records_max {
+            let Some(item) = self.pop(target) else {
+                break;
+            };
+            if item.is_lost() || !self.may_send(&item) {
+                continue;
+            }
+            let key = item.key();
+            if !item.is_parked() && self.context.blocked_keys.contains(&key) {
+                self.parker.forward(item, &key, Report::Block).await;
+                continue;
+            }
+            let goes_later = (item.alone && !items.is_empty())
+                || (!is_shared && !keys.insert(Arc::clone(&item.event.key)));
+            if goes_later {
+                self.put_back(target, item);
+                break;
+            }
+            self.check_order(&item, key);
+            let is_alone = item.alone;
+            items.push(item);
+            if is_alone {
+                break;
+            }
+        }
+        items
+    }
+
+    fn may_send(&self, item: &Item) -> bool {
+        let bucket = item.event.campaign_id.bucket();
+        self.context.ownership.may_send(bucket)
+    }
+
+    fn check_order(&mut self, item: &Item, key: StreamKey) {
+        if self.order.is_violated_by(key, item.event.sequence) {
+            self.context.metrics.order_violations.inc();
+            tracing::error!(outbox.id = %item.event.id, "event sent after a later one");
+        }
+    }
+
+    pub(super) async fn finished(&mut self, sent: SentBatch) {
+        let SentBatch {
+            target,
+            permission,
+            sent_at,
+            items,
+            results,
+        } = sent;
+        if let Some(queue) = self.queues.get_mut(&target) {
+            queue.is_sending = false;
+        }
+        // Known to the breakers before the items behind it are sent.
+        if results.iter().any(is_answer) && self.context.breakers.answered(permission) {
+            // The broker works: what was held back is tried again.
+            self.context.wake.notify_one();
+            self.context.breaker_closed.notify_one();
+        }
+        let now = self.context.clock.now();
+        let mut results = results.into_iter();
+        let mut unsent = Vec::new();
+        for item in items {
+            match results.next() {
+                Some(Ok(_)) => {
+                    self.context.metrics.acknowledged(&item, sent_at, now);
+                    match item.origin {
+                        Origin::Log(claim) => claim.done(),
+                        Origin::Parked { .. } => self.parker.report(Report::Delivered(item)).await,
+                    }
+                }
+                Some(Err(failure)) => {
+                    self.context.metrics.failed(failure.class());
+                    unsent.extend(self.parker.failed(item, permission, failure).await);
+                }
+                None => unsent.push(item),
+            }
+        }
+        for item in unsent.into_iter().rev() {
+            self.put_back(target, item);
+        }
+    }
+
+    /// Parks the waiting events of a partition that takes none, without an attempt.
+    async fn park_all(&mut self, target: Target) {
+        while let Some(item) = self.pop(target) {
+            if !item.is_lost() {
+                let key = item.key();
+                self.parker.forward(item, &key, Report::Wait).await;
+            }
+        }
+    }
+
+    fn pop(&mut self, target: Target) -> Option<Item> {
+        self.queues.get_mut(&target)?.waiting.pop_front()
+    }
+
+    fn put_back(&mut self, target: Target, item: Item) {
+        let queue = self.queues.entry(target).or_default();
+        queue.waiting.push_front(item);
+    }
+
+    /// Finishes what was received, as far as the broker answers in time: what is published beyond a gap would be
+    /// published again. The rest is read again by the next owner.
+    pub(super) async fn drain(mut self, inbox: &mut mpsc::Receiver<Item>) {
+        let deadline = Instant::now() + self.context.config.publish_timeout;
+        loop {
+            while let Ok(item) = inbox.try_recv() {
+                self.add(item);
+            }
+            self.send_ready().await;
+            if self.in_flight.is_empty() {
+                return;
+            }
+            match tokio::time::timeout_at(deadline, self.in_flight.next()).await {
+                Ok(Some(sent)) => self.finished(sent).await,
+                Ok(None) => return,
+                Err(_) => {
+                    tracing::warn!("records without an answer when the sender stopped");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The way to the parker.
+#[derive(Clone, Copy)]
+struct Parker<'a> {
+    context: &'a Context,
+    park: &'a mpsc::Sender<Report>,
+}
+
+impl Parker<'_> {
+    /// Returns an event that is to be sent again at once.
+    async fn failed(
+        self,
+        mut item: Item,
+        permission: Permission,
+        failure: PublishError,
+    ) -> Option<Item> {
+        let breakers = &self.context.breakers;
+        match failure {
+            PublishError::QueueFull | PublishError::Away(_) | PublishError::Fatal(_) => {
+                breakers.away(permission, &failure.to_string());
+            }
+            PublishError::Destination(reason) => breakers.destination(permission, &reason),
+            PublishError::Partition(reason) => {
+                let partition = self.context.target(&item.event).partition;
+                breakers.partition(permission, partition, &reason);
+            }
+            PublishError::Record(_) if !item.alone => item.alone = true,
+            PublishError::Record(error) => {
+                self.report(Report::Refused { item, error }).await;
+                return None;
+            }
+            PublishError::PossiblyDelivered(error) => {
+                breakers.unused(permission);
+                let key = item.key();
+                let unsure = |item| Report::Unsure { item, error };
+                self.forward(item, &key, unsure).await;
+                return None;
+            }
+        }
+        Some(item)
+    }
+
+    /// Sends an event to the parker: as `first` if it is the first one of its key, as blocked behind that otherwise.
+    /// Where all events of a stream have one key, the later ones are dropped: the whole stream waits, and is read again
+    /// from its position when that event is published.
+    async fn forward(self, item: Item, key: &StreamKey, first: impl FnOnce(Item) -> Report) {
+        let context = self.context;
+        if item.is_parked() || context.config.key_policy == KeyPolicy::Skip {
+            return self.report(first(item)).await;
+        }
+        if context.is_stream_key(key) && context.blocked_keys.contains(key) {
+            return drop(item);
+        }
+        if context.blocked_keys.forward_if_blocked(key) {
+            return self.report(Report::Block(item)).await;
+        }
+        context.blocked_keys.block(key.clone());
+        self.report(first(item)).await;
+    }
+
+    /// An event is dropped where the parker is gone: the process stops.
+    async fn report(self, report: Report) {
+        if self.park.send(report).await.is_err() {
+            tracing::debug!("the parker has stopped");
+        }
+    }
+}
+
+/// Whether the broker took the record, or refused the record itself.
+const fn is_answer<T>(result: &Result<T, PublishError>) -> bool {
+    matches!(result, Ok(_) | Err(PublishError::Record(_)))
+}
