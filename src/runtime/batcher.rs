@@ -85,13 +85,33 @@ pub struct Slot<T> {
     occupancy: Occupancy,
 }
 
+/// A place in a queue, for an item that comes later.
+#[derive(Debug)]
+pub struct Place<T>(mpsc::OwnedPermit<T>);
+
+impl<T> Place<T> {
+    /// Queues the item.
+    pub fn send(self, item: T) {
+        self.0.send(item);
+    }
+}
+
 impl<T> Slot<T> {
     /// Queues the item. The caller drops the occupancy when it has the result.
     pub fn send(self, item: T) -> Occupancy {
-        self.permit.send(item);
-        self.occupancy
+        let (place, occupancy) = self.split();
+        place.send(item);
+        occupancy
+    }
+
+    /// The place, for another task to send the item, and the occupancy, which the caller drops when it has the result.
+    pub fn split(self) -> (Place<T>, Occupancy) {
+        (Place(self.permit), self.occupancy)
     }
 }
+
+/// Receives the result of an item. The caller may have gone.
+pub type Reply<T> = Box<dyn FnOnce(T) + Send>;
 
 impl<T: Send + 'static> Batchers<T> {
     /// Starts the batchers. When they are stopped they first process the queued items.

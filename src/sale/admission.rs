@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use tokio::sync::oneshot;
 
 use crate::domain::CampaignId;
 use crate::domain::metric;
 use crate::parts::gate::{Admission, Entrant, Gate, GateError};
-use crate::runtime::batcher::{BatcherConfig, Batchers, WAIT_BUCKETS};
+use crate::runtime::batcher::{BatcherConfig, Batchers, Reply, WAIT_BUCKETS};
 use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::supervisor::{Spawner, Stage};
 
@@ -44,15 +43,16 @@ pub enum AdmissionError {
     /// The request to the gate failed; there may be a lease.
     #[error("ask the gate for a batch")]
     Gate(#[source] Arc<GateError>),
-    /// The batcher stopped before it answered.
-    #[error("wait for the gate: the batcher stopped")]
-    Stopped,
 }
+
+/// Receives the answer on the batcher's task: it must not take long.
+pub type AdmissionReply = Reply<Result<AdmissionAnswer, AdmissionError>>;
 
 struct AdmissionRequest {
     campaign: CampaignId,
     entrant: Entrant,
-    reply: oneshot::Sender<Result<AdmissionAnswer, AdmissionError>>,
+    since: Instant,
+    reply: AdmissionReply,
 }
 
 impl AdmissionBatcher {
@@ -63,17 +63,16 @@ impl AdmissionBatcher {
         config: BatcherConfig,
         lease: Duration,
     ) -> Self {
+        let waits = Histogram::new(WAIT_BUCKETS);
+        let observed = waits.clone();
         let batchers = Batchers::start(
             spawner,
             "admission.batch",
             Stage::Admission,
             config,
-            move |batch| admit_all(Arc::clone(&gate), lease, batch),
+            move |batch| admit_all(Arc::clone(&gate), lease, observed.clone(), batch),
         );
-        Self {
-            batchers,
-            waits: Histogram::new(WAIT_BUCKETS),
-        }
+        Self { batchers, waits }
     }
 
     /// Registers the metrics.
@@ -81,46 +80,41 @@ impl AdmissionBatcher {
         registry.add(&metric::ADMISSION_SECONDS, self.waits.clone());
     }
 
-    /// Requests the admission of one entrant, and waits for the answer.
-    pub async fn ask(
-        &self,
-        campaign: CampaignId,
-        entrant: Entrant,
-    ) -> Result<AdmissionAnswer, AdmissionError> {
-        let asked_at = Instant::now();
-        let (reply, answer) = oneshot::channel();
-        self.batchers
-            .offer(
-                campaign,
-                AdmissionRequest {
-                    campaign,
-                    entrant,
-                    reply,
-                },
-            )
-            .map_err(|_| AdmissionError::Full)?;
-        let answer = answer.await.unwrap_or(Err(AdmissionError::Stopped));
-        if answer.is_ok() {
-            self.waits.observe(asked_at.elapsed().as_secs_f64());
+    /// Requests the admission of one entrant. The reply is called with the answer, or with the error at once if the
+    /// queue is full; it is dropped if the batcher stops before.
+    pub fn ask(&self, campaign: CampaignId, entrant: Entrant, reply: AdmissionReply) {
+        let request = AdmissionRequest {
+            campaign,
+            entrant,
+            since: Instant::now(),
+            reply,
+        };
+        if let Err(request) = self.batchers.offer(campaign, request) {
+            (request.reply)(Err(AdmissionError::Full));
         }
-        answer
     }
 }
 
-async fn admit_all(gate: Arc<dyn Gate>, lease: Duration, batch: Vec<AdmissionRequest>) {
+async fn admit_all(
+    gate: Arc<dyn Gate>,
+    lease: Duration,
+    waits: Histogram,
+    batch: Vec<AdmissionRequest>,
+) {
     let mut campaigns: HashMap<CampaignId, Vec<AdmissionRequest>> = HashMap::new();
     for request in batch {
         campaigns.entry(request.campaign).or_default().push(request);
     }
     let calls = campaigns
         .into_iter()
-        .map(|(campaign, group)| admit_group(gate.as_ref(), lease, campaign, group));
+        .map(|(campaign, group)| admit_group(gate.as_ref(), lease, &waits, campaign, group));
     join_all(calls).await;
 }
 
 async fn admit_group(
     gate: &dyn Gate,
     lease: Duration,
+    waits: &Histogram,
     campaign: CampaignId,
     group: Vec<AdmissionRequest>,
 ) {
@@ -128,18 +122,17 @@ async fn admit_group(
     let asked_at = Instant::now();
     let lease_deadline = asked_at + lease;
     let answer_of_gate = gate.admit(campaign, &entrants, lease).await;
-    tracing::debug!(entrants = entrants.len(), took = ?asked_at.elapsed(), "gate answered");
+    let answered_at = Instant::now();
+    tracing::debug!(entrants = entrants.len(), took = ?answered_at - asked_at, "gate answered");
     match answer_of_gate {
         Ok(admissions) if admissions.len() == group.len() => {
             for (request, admission) in group.into_iter().zip(admissions) {
-                answer(
-                    request,
-                    Ok(AdmissionAnswer {
-                        admission,
-                        asked_at,
-                        lease_deadline,
-                    }),
-                );
+                waits.observe((answered_at - request.since).as_secs_f64());
+                (request.reply)(Ok(AdmissionAnswer {
+                    admission,
+                    asked_at,
+                    lease_deadline,
+                }));
             }
         }
         Ok(admissions) => {
@@ -165,11 +158,6 @@ fn answer_all(group: Vec<AdmissionRequest>, error: GateError) {
     }
     let error = Arc::new(error);
     for request in group {
-        answer(request, Err(AdmissionError::Gate(Arc::clone(&error))));
+        (request.reply)(Err(AdmissionError::Gate(Arc::clone(&error))));
     }
-}
-
-/// The caller may be disconnected; then the sweeper ends its lease.
-fn answer(request: AdmissionRequest, answer: Result<AdmissionAnswer, AdmissionError>) {
-    drop(request.reply.send(answer));
 }

@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use tokio::sync::oneshot;
 
 use self::committer::{Committer, Waits};
 use crate::domain::metric;
 use crate::domain::{self, Campaign, CampaignId};
 use crate::parts::gate::Gate;
 use crate::parts::store::{Intake, Store};
-use crate::runtime::batcher::{BatcherConfig, Batchers, Slot, WAIT_BUCKETS};
+use crate::runtime::batcher::{BatcherConfig, Batchers, Occupancy, Place, Reply, WAIT_BUCKETS};
 use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Stage};
@@ -69,12 +68,23 @@ pub struct Job {
 }
 
 /// A place in the writer's queue, taken before a unit is.
-pub struct WriterSlot(Slot<Queued>);
+pub struct WriterPlace(Place<Queued>);
+
+impl WriterPlace {
+    /// Commits in the next group. The reply is called with the result; dropped without one, the result is unknown.
+    pub fn commit(self, job: Job, reply: Reply<CommitResult>) {
+        self.0.send(Queued {
+            job,
+            since: Instant::now(),
+            reply,
+        });
+    }
+}
 
 struct Queued {
     job: Job,
     since: Instant,
-    reply: oneshot::Sender<CommitResult>,
+    reply: Reply<CommitResult>,
 }
 
 /// Commits participations in groups.
@@ -126,27 +136,17 @@ impl Writer {
         registry.add(&metric::WRITER_COMMIT_SECONDS, waits.commit.clone());
     }
 
-    /// Reserves a place in the queue; none: it is full.
+    /// Reserves a place in the queue; none: it is full. The caller drops the occupancy when it has the result.
     #[must_use]
-    pub fn reserve(&self, campaign: CampaignId) -> Option<WriterSlot> {
-        self.lanes.reserve(campaign).map(WriterSlot)
+    pub fn reserve(&self, campaign: CampaignId) -> Option<(WriterPlace, Occupancy)> {
+        let (place, occupancy) = self.lanes.reserve(campaign)?.split();
+        Some((WriterPlace(place), occupancy))
     }
 
     /// Whether there is a place now.
     #[must_use]
     pub fn has_place(&self, campaign: CampaignId) -> bool {
         self.lanes.has_slot(campaign)
-    }
-
-    /// Commits in the next group, and waits for the result.
-    pub async fn commit(&self, place: WriterSlot, job: Job) -> CommitResult {
-        let (reply, result) = oneshot::channel();
-        let _seat = place.0.send(Queued {
-            job,
-            since: Instant::now(),
-            reply,
-        });
-        result.await.unwrap_or(CommitResult::Unknown)
     }
 
     /// Commits at once, in a transaction of its own: the synchronous path.

@@ -173,7 +173,7 @@ impl Participate {
             // An attempt with the same key may be under way: the gate knows, and decides for all of them.
             refusal => {
                 let entrant = request.entrant(refusal.as_ref());
-                self.run_detached(campaign, request, entrant, mode).await?
+                self.take_part(campaign, request, entrant, mode).await?
             }
         };
         let refusal = match &outcome {
@@ -184,7 +184,25 @@ impl Participate {
         Ok(outcome)
     }
 
-    /// From the admission on, the work goes on when the client has gone away.
+    /// From the admission on, the work goes on when the client has gone away: the batchers own it, and what does not
+    /// pass through them at once goes on in a task of its own.
+    async fn take_part(
+        &self,
+        campaign: Arc<Campaign>,
+        request: Request,
+        entrant: Entrant,
+        mode: CommitMode,
+    ) -> Result<Outcome, ParticipateError> {
+        if mode == CommitMode::Grouped {
+            let dependencies = &self.dependencies;
+            let attempt = dependencies.attempt(&campaign, &request, entrant, mode);
+            if let Step::Done(outcome) = attempt.await? {
+                return Ok(outcome);
+            }
+        }
+        self.run_detached(campaign, request, entrant, mode).await
+    }
+
     async fn run_detached(
         &self,
         campaign: Arc<Campaign>,
@@ -198,7 +216,7 @@ impl Participate {
             .spawner
             .detach("participate", Stage::Admission, async move {
                 let outcome = dependencies
-                    .take_part(&campaign, &request, entrant, mode)
+                    .attempt_until_known(&campaign, &request, entrant, mode)
                     .await;
                 drop(reply.send(outcome));
             });
@@ -210,7 +228,7 @@ impl Participate {
 
 impl Dependencies {
     /// Tries until it is known what became of it.
-    async fn take_part(
+    async fn attempt_until_known(
         &self,
         campaign: &Arc<Campaign>,
         request: &Request,
@@ -218,21 +236,31 @@ impl Dependencies {
         mode: CommitMode,
     ) -> Result<Outcome, ParticipateError> {
         for _ in 0..ATTEMPTS_MAX {
-            let step = match self.admission_path(campaign.id)? {
-                AdmissionPath::Gate => self.by_gate(campaign, request, entrant, mode).await?,
-                AdmissionPath::Database(cause) => {
-                    // Rare, and large: no part of every other participation.
-                    Box::pin(self.by_database(request, entrant.key, cause, mode)).await?
-                }
-            };
-            if let Step::Done(outcome) = step {
-                if matches!(outcome, Outcome::Accepted { .. }) {
-                    self.catalogue.note_commit(campaign.id);
-                }
+            if let Step::Done(outcome) = self.attempt(campaign, request, entrant, mode).await? {
                 return Ok(outcome);
             }
         }
         Err(ParticipateError::Unavailable { part: "gate" })
+    }
+
+    async fn attempt(
+        &self,
+        campaign: &Arc<Campaign>,
+        request: &Request,
+        entrant: Entrant,
+        mode: CommitMode,
+    ) -> Result<Step, ParticipateError> {
+        let step = match self.admission_path(campaign.id)? {
+            AdmissionPath::Gate => self.by_gate(campaign, request, entrant, mode).await?,
+            AdmissionPath::Database(cause) => {
+                // Rare, and large: no part of every other participation.
+                Box::pin(self.by_database(request, entrant.key, cause, mode)).await?
+            }
+        };
+        if let Step::Done(Outcome::Accepted { .. }) = step {
+            self.catalogue.note_commit(campaign.id);
+        }
+        Ok(step)
     }
 
     fn admission_path(&self, id: CampaignId) -> Result<AdmissionPath, ParticipateError> {

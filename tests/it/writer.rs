@@ -22,6 +22,7 @@ use firstcome::sale::group_commit::{CommitResult, Job, Writer, WriterConfig};
 use firstcome::sale::relay_hints::RelayHints;
 use rand::seq::SliceRandom;
 use rand::{SeedableRng, rngs::StdRng};
+use tokio::sync::oneshot;
 
 use crate::support::{TestStore, campaign_of, create, mysql, raised, sqlite};
 
@@ -193,13 +194,18 @@ async fn rush(
         let (writer, campaign, gate) = (writer.clone(), Arc::clone(&campaign), Arc::clone(&gate));
         async move {
             let rank = gate.rank.fetch_add(1, Ordering::SeqCst) + 1;
-            let place = writer.reserve(campaign.id).unwrap();
-            writer
-                .commit(place, job(&campaign, user, rank, Duration::from_secs(30)))
-                .await
+            commit(&writer, job(&campaign, user, rank, Duration::from_secs(30))).await
         }
     });
     (futures_util::future::join_all(jobs).await, gate, campaign)
+}
+
+/// Commits in the next group, and waits for the result.
+async fn commit(writer: &Writer, job: Job) -> CommitResult {
+    let (place, _occupancy) = writer.reserve(job.campaign.id).unwrap();
+    let (reply, result) = oneshot::channel();
+    place.commit(job, Box::new(|result| drop(reply.send(result))));
+    result.await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -248,9 +254,7 @@ async fn nothing_is_committed_under_an_expired_lease() {
     let gate = Arc::new(YesGate::default());
     let (_supervisor, writer) = writer_on(&test, &gate);
     let late = job(&campaign, 1, 1, Duration::from_millis(500));
-    let result = writer
-        .commit(writer.reserve(campaign.id).unwrap(), late)
-        .await;
+    let result = commit(&writer, late).await;
     assert_eq!(result, CommitResult::Unavailable);
     assert_eq!(gate.released.load(Ordering::SeqCst), 1);
     assert_eq!(
@@ -267,8 +271,6 @@ async fn a_rebuild_invalidates_older_leases() {
     let gate = Arc::new(YesGate::default());
     let (_supervisor, writer) = writer_on(&test, &gate);
     let old = job(&campaign, 1, 1, Duration::from_secs(30));
-    let result = writer
-        .commit(writer.reserve(campaign.id).unwrap(), old)
-        .await;
+    let result = commit(&writer, old).await;
     assert_eq!(result, CommitResult::StaleEpoch);
 }

@@ -58,12 +58,7 @@ impl Committer {
                 .map(|queued| (queued.job, queued.reply))
                 .unzip();
             for (reply, result) in replies.into_iter().zip(self.commit_group(jobs).await) {
-                if reply.send(result).is_err() {
-                    tracing::debug!(
-                        ?result,
-                        "who asked has gone; what was committed stays committed"
-                    );
-                }
+                reply(result);
             }
         }))
         .await;

@@ -1,21 +1,26 @@
-//! Through the gate: a place in the writer's queue, the admission, the commit.
+//! Through the gate: a place in the writer's queue, the admission, the commit. The request waits once: its admission
+//! hands over to its commit (`attempt`), which goes on when the client has gone away.
 
+mod attempt;
 mod refusal;
 mod renewal;
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
+use self::attempt::{Attempt, Ended};
 use self::refusal::GateCall;
 use super::{
     CommitMode, Dependencies, FIRST_ANSWER_PAUSE, FIRST_ANSWER_READS, Outcome, ParticipateError,
-    Replayed, Request, SYNC_HOLD, Step,
+    Replayed, Request, Step,
 };
-use crate::domain::{Campaign, CampaignId, Instant, Participation, to_stored_precision};
-use crate::parts::gate::{Admission, Entrant, Gate, Lease};
-use crate::parts::store::{Applicant, Intake, Making, Place};
+use crate::domain::{Campaign, CampaignId, Instant, Participation};
+use crate::parts::gate::{Entrant, Gate, Lease};
+use crate::parts::store::Applicant;
 use crate::runtime::failpoint;
-use crate::sale::admission::{AdmissionAnswer, AdmissionError};
-use crate::sale::group_commit::{CommitResult, Job, WriterSlot};
+use crate::sale::admission::AdmissionError;
+use crate::sale::group_commit::{CommitResult, Job};
 use crate::sale::reconcile::Patience;
 
 impl Dependencies {
@@ -26,50 +31,71 @@ impl Dependencies {
         entrant: Entrant,
         mode: CommitMode,
     ) -> Result<Step, ParticipateError> {
-        let applicant = &request.applicant;
         // A place in the queue comes before a unit: with no room, nothing has to be given back.
-        let place = self
+        let (place, occupancy) = self
             .writer
             .reserve(campaign.id)
             .ok_or(ParticipateError::Busy)?;
-        let asked = {
-            let _span = request.span("gate.admit");
-            self.admission.ask(campaign.id, entrant).await
+        // On the synchronous path the place stays empty until the end: so many may wait, and no more.
+        let (place, _empty) = match mode {
+            CommitMode::Grouped => (Some(place), None),
+            CommitMode::Alone => (None, Some(place)),
         };
-        let answer = match asked {
-            Ok(answer) => answer,
-            Err(error) => return self.no_answer(&error),
-        };
-        let lease = match answer.admission {
-            Admission::Admitted(lease) => lease,
-            other => {
-                // Whoever waits for others waits outside.
-                drop(place);
-                let asked = GateCall::of(answer.asked_at, answer.lease_deadline);
-                return self.not_admitted(campaign, request, other, asked).await;
-            }
-        };
-        failpoint::point("participate.admitted");
-        if lease.may_be_refused_since(applicant.since.elapsed()) {
-            return self.give_back(campaign.id, applicant, &lease).await;
-        }
-        let (job, participation) = self.job(campaign, applicant, &lease, &answer, mode);
-        let committed = {
+        let (reply, ended) = oneshot::channel();
+        let attempt = Attempt::new(self, campaign, request, place, reply);
+        let answered = Box::new(move |answer| attempt.answered(answer));
+        self.admission.ask(campaign.id, entrant, answered);
+        let unknown = ParticipateError::Unavailable { part: "store" };
+        let mut ended = ended.await.map_err(|_| unknown)?;
+        if let Ended::Ready(ready) = ended {
+            let (job, admitted) = *ready;
             let _span = request.span("writer.commit");
-            self.commit(place, job, mode).await?
-        };
-        match committed {
-            CommitResult::Committed { held_from, .. } => {
-                failpoint::point("participate.committed");
-                Ok(Step::Done(self.accepted(participation, held_from).await))
-            }
-            CommitResult::StaleEpoch => {
-                self.renew_gate(campaign.id, Some(lease.epoch), Patience::Waits)
+            let result = Box::pin(self.commit_alone(job)).await?;
+            ended = admitted.ended(result);
+        }
+        // Whoever waits for others waits outside.
+        drop(occupancy);
+        match ended {
+            Ended::Unanswered(error) => self.no_answer(&error),
+            Ended::NotAdmitted(answer) => {
+                let asked = GateCall::of(answer.asked_at, answer.lease_deadline);
+                self.not_admitted(campaign, request, answer.admission, asked)
                     .await
             }
-            CommitResult::SoldOut => self.after_sold_out(request, lease.epoch).await,
-            CommitResult::Conflict => self.after_conflict(request, lease.epoch).await,
-            CommitResult::Unavailable | CommitResult::Unknown => {
+            Ended::TooLate(lease) => {
+                self.give_back(campaign.id, &request.applicant, &lease)
+                    .await
+            }
+            Ended::Ready(_) => Err(ParticipateError::Unavailable { part: "store" }),
+            Ended::Committed {
+                participation,
+                held_from,
+            } => {
+                failpoint::point("participate.committed");
+                let accepted = self.accepted(participation, held_from).await;
+                Ok(Step::Done(accepted))
+            }
+            Ended::NotCommitted { epoch, result } => {
+                self.not_committed(campaign, request, epoch, result).await
+            }
+        }
+    }
+
+    async fn not_committed(
+        &self,
+        campaign: &Campaign,
+        request: &Request,
+        epoch: u64,
+        result: CommitResult,
+    ) -> Result<Step, ParticipateError> {
+        match result {
+            CommitResult::StaleEpoch => {
+                self.renew_gate(campaign.id, Some(epoch), Patience::Waits)
+                    .await
+            }
+            CommitResult::SoldOut => self.after_sold_out(request, epoch).await,
+            CommitResult::Conflict => self.after_conflict(request, epoch).await,
+            CommitResult::Unavailable | CommitResult::Unknown | CommitResult::Committed { .. } => {
                 Err(ParticipateError::Unavailable { part: "store" })
             }
         }
@@ -93,65 +119,20 @@ impl Dependencies {
         Err(ParticipateError::Outstanding)
     }
 
-    /// The rows of an admitted entrant.
-    fn job(
-        &self,
-        campaign: &Arc<Campaign>,
-        applicant: &Applicant,
-        lease: &Lease,
-        answer: &AdmissionAnswer,
-        mode: CommitMode,
-    ) -> (Job, Participation) {
-        let place = Place {
-            rank: lease.rank,
-            remaining: lease.remaining,
-        };
-        let making = Making {
-            key_choice: self.key_choice,
-            now: to_stored_precision(self.clock.now()),
-            hold: (mode == CommitMode::Alone).then_some(SYNC_HOLD),
-        };
-        let intake = Intake::of(campaign, applicant, place, &making);
-        let participation = intake.participation.clone();
-        let job = Job {
-            campaign: Arc::clone(campaign),
-            epoch: lease.epoch,
-            lease_deadline: answer.lease_deadline,
-            intake,
-        };
-        (job, participation)
-    }
-
-    async fn commit(
-        &self,
-        slot: WriterSlot,
-        job: Job,
-        mode: CommitMode,
-    ) -> Result<CommitResult, ParticipateError> {
-        match mode {
-            CommitMode::Grouped => Ok(self.writer.commit(slot, job).await),
-            CommitMode::Alone => Box::pin(self.commit_alone(slot, job)).await,
-        }
-    }
-
-    /// Keeps the place until the end: with as many waiting here as may wait, more are told to come back.
-    async fn commit_alone(
-        &self,
-        _slot: WriterSlot,
-        job: Job,
-    ) -> Result<CommitResult, ParticipateError> {
+    /// Commits and publishes within the request.
+    async fn commit_alone(&self, job: Job) -> Result<CommitResult, ParticipateError> {
         let _permit = self.sync.permit().await?;
         let mut event = job.intake.event.clone();
-        let verdict = self.writer.commit_alone(job).await;
+        let result = self.writer.commit_alone(job).await;
         if let CommitResult::Committed {
             sequence: Some(sequence),
             ..
-        } = verdict
+        } = result
         {
             event.sequence = sequence;
             self.sync.publish_now(&self.store, &event).await;
         }
-        Ok(verdict)
+        Ok(result)
     }
 
     /// A yes. Until when it waits for its payment is told by the clock that will end it, the store's.
@@ -180,9 +161,7 @@ impl Dependencies {
             AdmissionError::Full => Err(ParticipateError::Busy),
             AdmissionError::Gate(_) if self.gate.is_away() => Ok(Step::Again),
             // Logged once, where the whole batch failed.
-            AdmissionError::Gate(_) | AdmissionError::Stopped => {
-                Err(ParticipateError::Unavailable { part: "gate" })
-            }
+            AdmissionError::Gate(_) => Err(ParticipateError::Unavailable { part: "gate" }),
         }
     }
 }
