@@ -207,7 +207,7 @@ metrics! {
             "Buckets that this relay took over"
             "Grows when replicas start and stop; otherwise leases are lost";
         RELAY_ORDER_VIOLATIONS: Counter "firstcome_relay_order_violations_total" [] "always"
-            "Events sent after a later event of the same participation"
+            "Events published after a later event of the same participation"
             "Must stay 0: [FirstcomeOrderViolation](runbooks/FirstcomeOrderViolation.md)";
         RELAY_PURGED: Counter "firstcome_relay_purged_total" [] "always"
             "Published events that were deleted because of their age"

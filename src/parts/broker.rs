@@ -5,7 +5,6 @@ pub mod kafka;
 
 use async_trait::async_trait;
 use chrono::SecondsFormat;
-use futures_util::future::join_all;
 
 use crate::domain::OutboxEvent;
 use crate::runtime::trace::{self, SpanKind, Traced};
@@ -209,7 +208,14 @@ pub trait Publisher: Send + Sync + 'static {
     /// Sends records, in order, and waits for the acknowledgement or the failure of each. Records behind the last result
     /// were not sent; there is at least one result for some records.
     async fn publish_all(&self, records: &[Record]) -> Vec<Result<Acknowledged, PublishError>> {
-        join_all(records.iter().map(|record| self.publish(record))).await
+        let mut results = Vec::with_capacity(records.len());
+        for record in records {
+            results.push(self.publish(record).await);
+            if results.last().is_some_and(Result::is_err) {
+                break;
+            }
+        }
+        results
     }
 
     /// Number of partitions of a topic; an error if the broker is away or the topic is missing.

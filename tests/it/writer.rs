@@ -204,7 +204,7 @@ async fn rush(
 async fn commit(writer: &Writer, job: Job) -> CommitResult {
     let (place, _occupancy) = writer.reserve(job.campaign.id).unwrap();
     let (reply, result) = oneshot::channel();
-    place.commit(job, Box::new(|result| drop(reply.send(result))));
+    place.commit(job, Box::new(|result| reply.send(result).unwrap()));
     result.await.unwrap()
 }
 

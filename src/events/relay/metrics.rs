@@ -72,7 +72,7 @@ pub struct Metrics {
     pub woken: Counter,
     /// Buckets that changed to this owner.
     pub lease_epoch_changes: Counter,
-    /// Events sent after a later one of the same participation.
+    /// Events published after a later one of the same participation.
     pub order_violations: Counter,
     /// From the commit of a row to its acknowledgement.
     pub commit_to_ack_seconds: Histogram,

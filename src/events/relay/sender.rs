@@ -2,9 +2,8 @@
 //! once. Each event it receives ends acknowledged, at the parker, or dropped, which makes the dispatcher read its
 //! stream again.
 //!
-//! Records of a batch go out in order: the producer is idempotent and has one request in flight. Where participations
-//! share keys, a batch holds many records of one key; otherwise one, so that a record that fails alone is not passed
-//! by a later one of its key.
+//! A batch may hold many records of one key. They go out in order: the producer is idempotent and has one request in
+//! flight, so no record is written before an earlier one of its partition that is still tried.
 
 mod batch;
 mod order;

@@ -1,7 +1,6 @@
 //! The events that wait for each partition, and what follows from the result of a batch.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -11,10 +10,10 @@ use tokio::time::Instant;
 
 use super::batch::{SentBatch, send};
 use super::order::OrderCheck;
-use crate::domain::{KeyChoice, Topic};
+use crate::domain::Topic;
 use crate::events::relay::breakers::{HeldBack, Permission, Target};
 use crate::events::relay::report::Report;
-use crate::events::relay::{Context, Item, KeyPolicy, Map, Origin, Set};
+use crate::events::relay::{Context, Item, KeyPolicy, Map, Origin};
 use crate::parts::broker::PublishError;
 use crate::parts::store::StreamKey;
 
@@ -109,9 +108,7 @@ impl<'a> Queues<'a> {
         } else {
             RECORDS_MAX
         };
-        let is_shared = self.context.config.key_choice != KeyChoice::Participation;
         let mut items: Vec<Item> = Vec::new();
-        let mut keys: Set<Arc<str>> = Set::default();
         while items.len() < records_max {
             let Some(item) = self.pop(target) else {
                 break;
@@ -124,13 +121,10 @@ impl<'a> Queues<'a> {
                 self.parker.forward(item, &key, Report::Block).await;
                 continue;
             }
-            let goes_later = (item.alone && !items.is_empty())
-                || (!is_shared && !keys.insert(Arc::clone(&item.event.key)));
-            if goes_later {
+            if item.alone && !items.is_empty() {
                 self.put_back(target, item);
                 break;
             }
-            self.check_order(&item, key);
             let is_alone = item.alone;
             items.push(item);
             if is_alone {
@@ -143,13 +137,6 @@ impl<'a> Queues<'a> {
     fn may_send(&self, item: &Item) -> bool {
         let bucket = item.event.campaign_id.bucket();
         self.context.ownership.may_send(bucket)
-    }
-
-    fn check_order(&mut self, item: &Item, key: StreamKey) {
-        if self.order.is_violated_by(key, item.event.sequence) {
-            self.context.metrics.order_violations.inc();
-            tracing::error!(outbox.id = %item.event.id, "event sent after a later one");
-        }
     }
 
     pub(super) async fn finished(&mut self, sent: SentBatch) {
@@ -176,6 +163,10 @@ impl<'a> Queues<'a> {
             match results.next() {
                 Some(Ok(_)) => {
                     self.context.metrics.acknowledged(&item, sent_at, now);
+                    if self.order.is_violated_by(item.key(), item.event.sequence) {
+                        self.context.metrics.order_violations.inc();
+                        tracing::error!(outbox.id = %item.event.id, "event published after a later one");
+                    }
                     match item.origin {
                         Origin::Log(claim) => claim.done(),
                         Origin::Parked { .. } => self.parker.report(Report::Delivered(item)).await,

@@ -1,6 +1,9 @@
 //! Sends records. If librdkafka hides the reason of a failure, the cluster is asked for it.
 
+use std::future::ready;
 use std::time::Instant;
+
+use futures_util::future::{Either, FutureExt, join_all};
 
 use super::Kafka;
 use super::classify::{classify, is_unanswered};
@@ -22,28 +25,25 @@ impl Kafka {
         let names: Vec<_> = records.iter().map(|one| (one.topic, one.key)).collect();
         let sent_at = Instant::now();
         let reports = current.sender.send(records).await;
-        let mut results = Vec::with_capacity(reports.len());
         let mut acknowledged = None;
-        for (report, (topic, key)) in reports.into_iter().zip(names) {
-            results.push(match report.map(with_offset) {
+        let results = reports.into_iter().zip(names).map(|(report, name)| {
+            let failed = match report.map(with_offset) {
                 Ok(Ok(place)) => {
                     if acknowledged.replace(place.partition) != Some(place.partition) {
                         self.producers.arrived(&current);
-                        self.progress.acknowledged(topic, place.partition, sent_at);
+                        self.progress.acknowledged(name.0, place.partition, sent_at);
                     }
-                    Ok(place)
+                    return Either::Left(ready(Ok(place)));
                 }
-                Ok(Err((failure, partition))) => {
-                    let failed = (failure, Some(partition), false);
-                    Err(self.reason(&current, (topic, key), sent_at, failed).await)
-                }
+                Ok(Err((failure, partition))) => (failure, Some(partition), false),
                 Err(Undelivered { failure, partition }) => {
-                    let failed = (classify(&failure), partition, is_unanswered(&failure));
-                    Err(self.reason(&current, (topic, key), sent_at, failed).await)
+                    (classify(&failure), partition, is_unanswered(&failure))
                 }
-            });
-        }
-        results
+            };
+            Either::Right(self.reason(&current, name, sent_at, failed).map(Err))
+        });
+        // Together: records that fail for one reason share the question for it.
+        join_all(results.collect::<Vec<_>>()).await
     }
 
     /// Why a record was not acknowledged: its failure and partition, and whether nobody answered.
