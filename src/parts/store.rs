@@ -49,8 +49,8 @@ pub use outbox::{
 };
 pub use participations::{
     Applicant, BatchOutcome, Changed, Closing, CommitError, Committed, Decision, DirectOutcome,
-    DueReservations, GateInForce, Intake, Making, Mismatch, PassedOver, Place, Raise, Raised,
-    RankPage, Ranked, RankedRow, Rewarding, Standing, Turn, UserKey, Wished,
+    DueReservations, GateInForce, Intake, KeyPage, Making, Mismatch, PassedOver, Place, Raise,
+    Raised, RankPage, Ranked, RankedRow, Rewarding, Standing, Turn, UserKey, Wished,
 };
 pub use rewards::{
     Applied, Due, Effects, Order, Revocation, Rewarded, Rewards, Suspension, UseOutcome, Voucher,
