@@ -58,8 +58,8 @@ pub use rewards::{
 pub use tallies::TallyRow;
 pub use totp::{AccountTotp, TotpChange};
 pub use verification::{
-    Books, EventRow, EventSums, Ground, Kept, LogSums, Purged, SEGMENT_RANKS, Segment, Snapshot,
-    Sums, Waiting,
+    Books, EventRow, EventSums, Ground, Kept, KeptLog, LogSums, Purged, SEGMENT_RANKS, Segment,
+    Snapshot, Sums, Waiting,
 };
 
 use std::fmt::Debug;
