@@ -186,7 +186,9 @@ report-short: ## The report in small, of what the tests are built of; passed ove
 	cargo build --quiet --workspace --locked --features failpoints,kafka-tls; \
 	export BENCH_BINARY=target/debug/firstcome BENCH_OPEN_LOAD=target/debug/open_load \
 	  BENCH_PLAIN_JSON=target/debug/plain_json; \
-	for report in compare limits; do scripts/$$report --short --out target/report-short; done
+	for report in compare limits; do \
+	  scripts/$$report --short --any-tree --out target/report-short; \
+	done
 
 .PHONY: test-report
 test-report: ## The report's own tests: figures, order, plots and pages, without the parts

@@ -43,6 +43,7 @@ use crate::events::relay::{RelaySettings, Retention};
 use crate::http::HttpConfig;
 use crate::operate::audit_retention;
 use crate::operate::export::ExportConfig;
+use crate::operate::idempotency_retention::{self, IdempotencyConfig};
 use crate::operate::simulate::SimulateConfig;
 use crate::parts::broker::kafka::KafkaConfig;
 use crate::parts::gate::RedisConfig;
@@ -93,6 +94,7 @@ config! {
     payment: Payment,
     relay: RelaySettings,
     retention: Retention,
+    idempotency: IdempotencyConfig,
     export: ExportConfig,
     allowlist: AllowListConfig,
     test: SimulateConfig,
@@ -216,6 +218,17 @@ impl Config {
             age: self.retention.audit_entries,
             interval: self.retention.interval,
             rows_max: self.retention.rows_max,
+        }
+    }
+
+    /// The retention of idempotency keys.
+    #[must_use]
+    pub const fn idempotency_retention(&self) -> idempotency_retention::Retention {
+        idempotency_retention::Retention {
+            age: self.idempotency.retention,
+            interval: self.retention.interval,
+            rows_max: self.retention.rows_max,
+            busy_percent_max: self.retention.busy_percent_max,
         }
     }
 }

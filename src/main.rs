@@ -36,9 +36,15 @@ Documents, in the folder docs of the source:
   configuration.md  all settings    operating.md  running it        admin.md        admin tasks
   authentication.md authentication  runbooks/     alerts            architecture.md how it works";
 
+/// With the commit, if the build was told of it: `0.1.0+COMMIT`.
+const VERSION: &str = match option_env!("FIRSTCOME_BUILD_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// First come, first served: coupons, points, limited drops and time deals, handed out exactly once.
 #[derive(Debug, Parser)]
-#[command(version, after_help = HELP)]
+#[command(version = VERSION, after_help = HELP)]
 struct Arguments {
     /// A TOML file with the configuration.
     #[arg(long, global = true, value_name = "FILE")]

@@ -6,6 +6,7 @@ pub mod clock_skew;
 pub mod doctor;
 pub mod export;
 pub mod health;
+pub mod idempotency_retention;
 pub mod lifecycle;
 pub mod simulate;
 pub mod statistics;

@@ -9,8 +9,8 @@ import sys
 import time
 import traceback
 
-from . import document, limits, load, machine
-from .bench import Bench
+from . import document, limits, load, machine, origin
+from .bench import Bench, binaries
 from .processes import Failed
 from .service import Installation
 from .settings import choose
@@ -41,6 +41,14 @@ def arguments():
     parser.add_argument(
         "--render", action="store_true", help="only make the pages again from the figures there"
     )
+    parser.add_argument(
+        "--any-tree",
+        action="store_true",
+        help="measure although the tree or the service is not that of the commit; the report says so",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="only check the options and the tree, before anything is built"
+    )
     return parser.parse_args()
 
 
@@ -69,9 +77,16 @@ def main():
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    found = origin.of_tree(given.out) if given.check else origin.of_build(binaries()["binary"], given.out)
+    refusal = found.refusal()
+    if refusal and not given.any_tree:
+        print(refusal, file=sys.stderr)
+        return 2
+    if given.check:
+        return 0
     # Told to stop, a run goes out by the same doors as when it ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    return measured(given, settings, wanted)
+    return measured(given, settings, wanted, found.text())
 
 
 def break_in(bench):
@@ -83,13 +98,13 @@ def break_in(bench):
         load.open_load(bench, service, campaign, rate=plan.break_in_rate, seconds=plan.break_in_seconds)
 
 
-def measured(given, settings, wanted):
+def measured(given, settings, wanted, commit):
     seed = given.seed or int(time.time())
     random.seed(seed)
     failed = False
     with Bench(settings, given.out, seed) as bench:
         run = document.load(given.out, given.what) if given.add else {"experiments": {}}
-        run = {"machine": machine.describe(bench), "experiments": run["experiments"]}
+        run = {"machine": machine.describe(bench, commit), "experiments": run["experiments"]}
         break_in(bench)
         for name, module in wanted.items():
             bench.say(f"{name} ({settings.form})")
@@ -106,6 +121,7 @@ def measured(given, settings, wanted):
             run["experiments"][name] = {
                 "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
                 "seed": seed,
+                "commit": commit,
                 "minutes": (time.monotonic() - began) / 60,
                 "settings": dataclasses.asdict(settings),
                 "breaches": bench.breaches[known:],

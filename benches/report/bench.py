@@ -12,6 +12,14 @@ from .parts import ROOT, Parts
 from .processes import Failed
 
 
+def binaries():
+    """The service and the load generators, by attribute."""
+    tools = {"binary": "firstcome", "open_load": "open_load", "plain_json": "plain_json"}
+    folder = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+    given = {name: os.environ.get(f"BENCH_{name.upper()}") or folder / file for name, file in tools.items()}
+    return {name: pathlib.Path(file).absolute() for name, file in given.items()}
+
+
 class Bench:
     """One run. `run` is the first word of everything it makes in the parts."""
 
@@ -28,12 +36,8 @@ class Bench:
             for name, value in os.environ.items()
             if not name.startswith("FIRSTCOME_") or name.startswith("FIRSTCOME_PARTS")
         }
-        tools = {"binary": "firstcome", "open_load": "open_load", "plain_json": "plain_json"}
-        folder = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
-        for name, file in tools.items():
-            setattr(
-                self, name, pathlib.Path(os.environ.get(f"BENCH_{name.upper()}", folder / file)).absolute()
-            )
+        for name, file in binaries().items():
+            setattr(self, name, file)
         self.k6 = pathlib.Path(os.environ.get("BENCH_K6", "k6"))
         if not self.k6.is_absolute() and shutil.which(str(self.k6)) is None:
             self.k6 = self.k6.absolute()

@@ -85,9 +85,11 @@ def breaches(found):
 
 def circumstances(one):
     settings = one["settings"]
+    # Older figures have no commit of their own.
+    commit = f", commit {one['commit']}" if "commit" in one else ""
     return (
         f"Measured {one['when']} in {text(one['minutes'], 1)} min: form {settings['form']}, rounds {settings['rounds']}, "
-        f"{settings['seconds']} s for loads without their own duration, seed {one['seed']}."
+        f"{settings['seconds']} s for loads without their own duration, seed {one['seed']}{commit}."
     )
 
 

@@ -15,8 +15,8 @@ from .processes import Failed
 VARIABLES = ("innodb_flush_log_at_trx_commit", "sync_binlog", "innodb_buffer_pool_size")
 
 
-def describe(bench):
-    """Everything, as words."""
+def describe(bench, commit):
+    """Everything, as words; with the commit that is measured."""
     disk = ROOT / ".parts"
     [[mysql]] = bench.parts.sql("SELECT VERSION()")
     names = ", ".join(f"'{name}'" for name in VARIABLES)
@@ -30,7 +30,7 @@ def describe(bench):
         "system": f"{system()}, Linux {platform.release()}",
         "load at the beginning": f"{os.getloadavg()[0]:.1f}",
         "fdatasync of 4 KiB, median": f"{fdatasync_ms(disk):.2f} ms",
-        "firstcome": f"{first_line([bench.binary, '--version'])}, commit {commit()}",
+        "firstcome": f"{first_line([bench.binary, '--version'])}, commit {commit}",
         "MySQL": f"{mysql}, " + ", ".join(f"{name}={value}" for name, value in sorted(durable.items())),
         "Redis": f"{redis}, appendfsync {fsync}",
         "Kafka": f"{kafka()}, acks=all, one broker",
@@ -80,11 +80,6 @@ def first_line(command, codes=(0,)):
         return "–"
     told = (asked.stdout or asked.stderr).strip()
     return told.splitlines()[0] if told and asked.returncode in codes else "–"
-
-
-def commit():
-    asked = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    return first_line(asked)
 
 
 def kafka():

@@ -35,6 +35,7 @@ pub(super) const SCHEMA: FirstSchema = FirstSchema {
             statistics::daily_day(dialect),
             statistics::daily_run(dialect),
             verification::verified_segment(dialect),
+            verification::verified_log(dialect),
             verification::purged_segment(),
             operation::account(dialect),
             operation::account_recovery_code(dialect),

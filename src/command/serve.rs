@@ -19,6 +19,7 @@ use crate::http::{self, App};
 use crate::operate::audit_retention::Keeper;
 use crate::operate::export::Exporter;
 use crate::operate::health::Need;
+use crate::operate::idempotency_retention::KeyKeeper;
 use crate::operate::lifecycle::Lifecycle;
 use crate::operate::simulate::Simulator;
 use crate::operate::status::Replicas;
@@ -75,6 +76,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     }
     first_start::first_campaign(&config, &app).await?;
     Keeper::new(store.clone(), config.audit_retention()).start(&spawner);
+    KeyKeeper::new(store.clone(), config.idempotency_retention()).start(&spawner);
     let address = listener.local_addr()?;
     let management_address = management
         .as_ref()

@@ -52,6 +52,8 @@ impl Config {
             self.retention.sweep_interval >= self.retention.interval,
             "retention.sweep_interval: must be at least retention.interval",
         );
+        let attempt_max = self.http.request_timeout.saturating_add(self.gate.lease);
+        self.idempotency.check(attempt_max, &mut require);
         self.consumers.check(&mut require);
         self.aggregation.check(&mut require);
         self.traces.check(&mut require);

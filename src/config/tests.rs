@@ -142,6 +142,25 @@ fn responses_over_tls_have_strict_transport_security() {
 }
 
 #[test]
+fn idempotency_keys_are_kept_for_longer_than_an_attempt_takes() {
+    let retention = |text| ("FIRSTCOME_IDEMPOTENCY_RETENTION", text);
+    let slow = ("FIRSTCOME_HTTP_REQUEST_TIMEOUT", "1h");
+    assert!(load(&[retention("1h")]).is_ok());
+    assert!(load(&[slow, retention("61m")]).is_ok());
+    for short in ["1h", "1h 15s"] {
+        let mistakes = rejected(&[slow, retention(short)]);
+        assert!(
+            mistakes[0].contains("idempotency.retention"),
+            "{mistakes:?}"
+        );
+    }
+    for text in ["0s", "36500d"] {
+        assert!(load(&[slow, retention(text)]).is_ok(), "{text}");
+    }
+    assert!(load(&[retention("36501d")]).is_err());
+}
+
+#[test]
 fn names_of_hosts_have_no_ports_and_no_schemes() {
     let names = |text| load(&[("FIRSTCOME_HTTP_ALLOWED_HOSTS", text)]);
     let read = names("Shop.example, *.internal.example").unwrap();
@@ -232,6 +251,7 @@ fn every_bound_of_the_edge_is_checked() {
         ("FIRSTCOME_WRITER_CAPACITY", "0"),
         ("FIRSTCOME_WRITER_WAIT_MAX", "0s"),
         ("FIRSTCOME_RETENTION_AUDIT_ENTRIES", "1h"),
+        ("FIRSTCOME_IDEMPOTENCY_RETENTION", "59m"),
         ("FIRSTCOME_EXPORT_CONCURRENT_MAX", "0"),
         ("FIRSTCOME_EXPORT_PIECE_ROWS", "10001"),
         ("FIRSTCOME_EXPORT_PIECES_MAX", "0"),

@@ -52,7 +52,7 @@ impl ParticipationsApi {
     ///
     /// With 201 the participation is committed. Send an `Idempotency-Key` to retry safely after a lost response: the
     /// same key returns the first response again, and no rejection while an earlier request with it may still be
-    /// committed.
+    /// committed. A key is remembered for at least 7 days, unless the service is configured otherwise.
     #[oai(
         path = "/api/campaigns/:id/participation",
         method = "post",

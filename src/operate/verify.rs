@@ -3,8 +3,8 @@
 //! an earlier one of its participation. An event that was published and deleted since counts as both.
 //!
 //! A campaign is checked in one snapshot of the store, so traffic cannot make a sound campaign look wrong. To
-//! keep snapshots short, old segments are read beforehand (`seal`), and their sums are kept until a
-//! participation in them changes; each run reads a share of them again, so that it finds unannounced changes,
+//! keep snapshots short, old segments of ranks and of streams are read beforehand (`seal`), and their sums are kept
+//! until a participation in them changes, or events are deleted; each run reads a share of them again, so that it finds unannounced changes,
 //! too. Where kept sums and a campaign's counters differ, all of that campaign is read again in one snapshot
 //! before anything is reported.
 
@@ -13,13 +13,14 @@ mod check;
 mod figures;
 mod gate;
 mod grants;
+mod log_plan;
 mod plan;
 mod reading;
 mod run;
 mod seal;
 mod table;
+mod trust;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub use self::grants::{Grants, Keys};
 pub use self::table::table;
 
 use self::run::Run;
+use self::trust::{Known, Trust};
 use crate::domain::CampaignId;
 use crate::parts::gate::{Gate, GateError};
 use crate::parts::store::{Books, Store, StoreError};
@@ -127,15 +129,17 @@ impl Verification {
 
     /// Verifies what the scope includes; the findings are in order of campaign.
     pub async fn run_within(&self, scope: &Scope) -> Result<Vec<Finding>, VerifyError> {
-        let due = match scope.depth {
-            Depth::Incremental => self.store.segments_due(AGAIN_SHARE, AGE_MAX).await?,
-            Depth::Full => HashSet::new(),
+        let trust = match scope.depth {
+            Depth::Incremental => Trust {
+                ranks: Known::all_but(self.store.segments_due(AGAIN_SHARE, AGE_MAX).await?),
+                logs: Known::all_but(self.store.logs_due(AGAIN_SHARE, AGE_MAX).await?),
+            },
+            Depth::Full => Trust::none(),
         };
         let mut run = Run {
             verification: self,
             scope: *scope,
-            due,
-            fresh: HashSet::new(),
+            trust,
         };
         if let Some(id) = scope.campaign {
             let books: Vec<Books> = self.store.books_of(id).await?.into_iter().collect();

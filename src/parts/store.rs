@@ -49,8 +49,8 @@ pub use outbox::{
 };
 pub use participations::{
     Applicant, BatchOutcome, Changed, Closing, CommitError, Committed, Decision, DirectOutcome,
-    DueReservations, GateInForce, Intake, Making, Mismatch, PassedOver, Place, Raise, Raised,
-    RankPage, Ranked, RankedRow, Rewarding, Standing, Turn, UserKey, Wished,
+    DueReservations, GateInForce, Intake, KeyPage, Making, Mismatch, PassedOver, Place, Raise,
+    Raised, RankPage, Ranked, RankedRow, Rewarding, Standing, Turn, UserKey, Wished,
 };
 pub use rewards::{
     Applied, Due, Effects, Order, Revocation, Rewarded, Rewards, Suspension, UseOutcome, Voucher,
@@ -58,8 +58,8 @@ pub use rewards::{
 pub use tallies::TallyRow;
 pub use totp::{AccountTotp, TotpChange};
 pub use verification::{
-    Books, EventRow, EventSums, Ground, Kept, LogSums, Purged, SEGMENT_RANKS, Segment, Snapshot,
-    Sums, Waiting,
+    Books, EventRow, EventSums, Ground, Kept, KeptLog, LogSums, Purged, SEGMENT_RANKS, Segment,
+    Snapshot, Sums, Waiting,
 };
 
 use std::fmt::Debug;

@@ -16,7 +16,8 @@ use firstcome::runtime::clock::Clock;
 use firstcome::sale::catalogue::{Catalogue, CatalogueConfig};
 use firstcome::sale::reconcile::Reconciler;
 
-use crate::support::{TestStore, campaign_of, mysql, patient};
+use crate::store::intake;
+use crate::support::{TestStore, campaign_of, create, mysql, patient, sell};
 
 const NINE_HOURS: TimeDelta = TimeDelta::hours(9);
 
@@ -134,4 +135,17 @@ async fn a_replica_with_a_fast_clock_deletes_no_audit_entry_early() {
     let ahead = replica(&test, NINE_HOURS).await;
     let keeper = Keeper::new(ahead, retention);
     assert_eq!(keeper.purge_some("one").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_replica_with_a_fast_clock_forgets_no_key_early() {
+    let test = mysql().await;
+    let campaign = create(&test.store, campaign_of(None)).await;
+    let mut intake = intake(&campaign, 1, 1, 1);
+    intake.idempotency_key = Some("a".to_owned());
+    sell(&test.store, &campaign, vec![intake]).await;
+    let ahead = replica(&test, NINE_HOURS).await;
+    let age = Duration::from_secs(8 * 60 * 60);
+    let page = ahead.purge_keys(None, age, 10).await.unwrap();
+    assert_eq!((page.read, page.deleted), (1, 0));
 }

@@ -56,6 +56,12 @@ fn settings_of_the_page() -> BTreeMap<String, String> {
         .collect()
 }
 
+fn is_on_the_page(settings: &[&str]) {
+    for setting in settings {
+        assert!(PAGE.contains(&format!("{setting}\n")), "{setting}");
+    }
+}
+
 /// What the router makes of a row.
 #[derive(Debug)]
 struct Routed {
@@ -223,13 +229,22 @@ async fn the_documented_debezium_settings_make_the_record_of_the_relay() {
             "ce_id" => event.id.0.simple().to_string(),
             "ce_time" => continue,
             // Literals, which other transformations add.
-            "content-type" | "ce_specversion" | "ce_source" => {
-                let literal = format!(".header={name}\n");
-                assert!(PAGE.contains(&literal), "{name}");
-                assert!(
-                    PAGE.contains(&format!(".value.literal={value}\n")),
-                    "{name}"
-                );
+            "content-type" | "ce_source" => {
+                is_on_the_page(&[
+                    &format!(".header={name}"),
+                    &format!(".value.literal={value}"),
+                ]);
+                continue;
+            }
+            // `InsertHeader` would make a number of it.
+            "ce_specversion" => {
+                is_on_the_page(&[
+                    "transforms=specversion,toheader,outbox,source,contenttype",
+                    "transforms.specversion.type=org.apache.kafka.connect.transforms.InsertField$Key",
+                    &format!("transforms.specversion.static.value={value}"),
+                    "transforms.toheader.type=org.apache.kafka.connect.transforms.HeaderFrom$Key",
+                    &format!("transforms.toheader.headers={name}"),
+                ]);
                 continue;
             }
             _ => value.clone(),

@@ -29,6 +29,7 @@ mod export;
 mod gate;
 mod half_open;
 mod hung;
+mod idempotency_retention;
 mod identity;
 mod migration;
 mod payments;

@@ -2,6 +2,7 @@
 //! statistics know: MySQL looks at a table again only when a tenth of it has changed, and seconds later.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DurationRound, TimeDelta};
 use firstcome::domain::{
@@ -205,6 +206,39 @@ async fn a_lookup_in_a_list_reads_only_the_requested_users() {
     }
     let read = tables.read("allow_list_user").await - before;
     assert!(read < 10 * ROWS, "{read} of {ROWS} rows were read");
+}
+
+#[tokio::test]
+async fn a_sweep_reads_each_idempotency_key_once() {
+    let test = mysql().await;
+    let tables = Tables::frozen(&test.url, &["idempotency"]).await;
+    for batch in 0..BATCHES {
+        // Every other batch is of one user.
+        let rows = (1..=BATCH).map(|nth| {
+            let number = batch * BATCH + nth;
+            let user = if batch % 2 == 0 { BATCHES } else { number };
+            format!("({user}, 'key-{number}', UUID_TO_BIN(UUID()), UTC_TIMESTAMP(6))")
+        });
+        let rows: Vec<String> = rows.collect();
+        let insert = "INSERT INTO idempotency (user_id, idempotency_key, participation_id, created_at) VALUES ";
+        let insert = format!("{insert}{}", rows.join(","));
+        tables.db.execute_unprepared(&insert).await.unwrap();
+    }
+    let before = tables.read("idempotency").await;
+    let (mut after, mut keys) = (None, 0);
+    loop {
+        let age = Duration::from_secs(3_600);
+        let page = test.store.purge_keys(after.as_ref(), age, 100);
+        let page = page.await.unwrap();
+        keys += page.read;
+        after = page.last;
+        if after.is_none() {
+            break;
+        }
+    }
+    let read = tables.read("idempotency").await - before;
+    assert_eq!(keys, ROWS);
+    assert!(read < 2 * ROWS, "{read} of {ROWS} rows were read");
 }
 
 fn due(nth: u64, reward: &Reward) -> Due {

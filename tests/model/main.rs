@@ -1,5 +1,5 @@
-//! The protocol of gate, lease, commit, sweep and rebuild, in every state that a small world can reach.
-//! It needs no parts: `cargo test --test model -- --nocapture` shows what is explored, and for each
+//! The protocol of gate, lease, commit, sweep and rebuild, and the positions of the outbox, in every state that a small
+//! world can reach. It needs no parts: `cargo test --test model -- --nocapture` shows what is explored, and for each
 //! check that is left out the shortest way to what goes wrong. docs/model.md says what is modelled.
 
 #![allow(
@@ -14,6 +14,7 @@
 
 mod faults;
 mod keys;
+mod outbox;
 mod properties;
 mod protocol;
 mod settings;

@@ -44,7 +44,8 @@ pub(super) fn reservation_due(dialect: &Dialect) -> Table {
     Table::new("reservation_due", columns).clustered()
 }
 
-/// The keys of users, and the participation that each led to.
+/// The keys of users, and the participation that each led to. Without an index by time, which every commit with keys
+/// would pay for: old keys are found by reading all.
 pub(super) fn idempotency(dialect: &Dialect) -> Table {
     let Dialect {
         time,

@@ -3,10 +3,12 @@
 use super::EventOrder;
 use super::breaches;
 use super::figures::Figures;
-use super::plan::Plan;
-use super::reading::{self, PurgedSegments, Reading, read_parts};
+use super::log_plan::LogPlan;
+use super::plan::{Part, Plan};
+use super::reading::{self, PurgedSegments, Reading, read_logs, read_parts};
+use super::trust::Trust;
 use crate::domain::CampaignId;
-use crate::parts::store::{Books, Ground, Kept, LogSums, Segment, Snapshot, StoreError};
+use crate::parts::store::{Books, Ground, Kept, KeptLog, LogSums, Segment, Snapshot, StoreError};
 
 /// The result for one campaign.
 #[derive(Clone, Debug)]
@@ -18,6 +20,7 @@ pub(super) struct CampaignCheck {
     pub(super) is_doubtful: bool,
     /// Sums that may be kept.
     pub(super) keep: Vec<Kept>,
+    pub(super) keep_logs: Vec<KeptLog>,
     /// Segments whose kept sums are to be deleted.
     pub(super) forget: Vec<Segment>,
 }
@@ -27,52 +30,62 @@ pub(super) async fn check(
     snapshot: &Snapshot,
     ids: &[CampaignId],
     order: EventOrder,
-    is_trusted: impl Fn(&Kept) -> bool,
+    trust: &Trust,
 ) -> Result<Vec<CampaignCheck>, StoreError> {
     let (Some(first), Some(last)) = (ids.first(), ids.last()) else {
         return Ok(Vec::new());
     };
     let books = snapshot.books(ids).await?;
     let kept = snapshot.kept(ids).await?;
-    let of = |id: CampaignId| kept_of(&kept, id);
-    let plans: Vec<(Books, Plan)> = books
+    let kept_logs = snapshot.kept_logs(ids).await?;
+    let of = |id: CampaignId| of_campaign(&kept, id, |kept| kept.segment);
+    let plans: Vec<(Books, Plan, LogPlan)> = books
         .into_iter()
-        .map(|books| (books, Plan::of(&books, of(books.id), &is_trusted)))
+        .map(|books| {
+            let logs = of_campaign(&kept_logs, books.id, |kept| kept.segment);
+            let plan = Plan::of(&books, of(books.id), |kept| trust.ranks.has(kept.segment));
+            let log = LogPlan::of(&books, logs, |kept| trust.logs.has(kept.segment));
+            (books, plan, log)
+        })
         .collect();
     let purged = snapshot.purged(ids).await?;
     let mut reads = read_parts(snapshot, &plans).await?;
-    let logs = snapshot.log_sums(ids).await?;
-    let all: Vec<Books> = plans.iter().map(|(books, _)| *books).collect();
+    let mut log_reads = read_logs(snapshot, &plans).await?;
+    let all: Vec<Books> = plans.iter().map(|(books, _, _)| *books).collect();
     let waiting = snapshot.waiting(&all).await?;
     let mut checks = Vec::new();
-    for (books, plan) in plans {
-        let reads = reads.remove(&books.id).unwrap_or_default();
-        let log = logs.get(&books.id).copied().unwrap_or_default();
-        let mut figures = figures(&books, &plan, &reads, (log, &purged));
+    for (books, plan, log) in plans {
+        let reads = Reads {
+            has_kept: !plan.kept.is_empty() || !log.kept.is_empty(),
+            ranks: reads.remove(&books.id).unwrap_or_default(),
+            log: log_reads.remove(&books.id).unwrap_or_default(),
+        };
+        let mut figures = figures(&books, (&plan, &log), &reads, &purged);
         figures.waiting = waiting.get(&books.id).copied().unwrap_or_default();
-        checks.push((books, plan, reads, figures));
+        checks.push((books, reads, figures));
     }
     // Where every participation has one event, none can overtake another.
     let has_later = checks
         .iter()
-        .any(|(_, _, _, figures)| figures.events > figures.participations);
+        .any(|(_, _, figures)| figures.events > figures.participations);
     if order == EventOrder::Required && has_later {
         let overtaking = snapshot.overtaking(*first, *last).await?;
-        for (books, _, _, figures) in &mut checks {
+        for (books, _, figures) in &mut checks {
             figures.overtaking = overtaking.get(&books.id).copied().unwrap_or_default();
         }
     }
     let mut found = Vec::new();
-    for (books, plan, reads, mut figures) in checks {
-        let is_doubtful = !plan.kept.is_empty() && !breaches::adds_up(&books, &figures);
+    for (books, reads, mut figures) in checks {
+        let is_doubtful = reads.has_kept && !breaches::adds_up(&books, &figures);
         if !is_doubtful {
-            read_examples(snapshot, &books, &reads, &mut figures).await?;
+            read_examples(snapshot, &books, &reads.ranks, &mut figures).await?;
         }
         found.push(CampaignCheck {
             breaches: breaches::breaches(&books, &figures),
             is_doubtful,
-            keep: worth_keeping(snapshot, &books, &reads, of(books.id)),
-            forget: unsound(&reads, of(books.id)),
+            keep: worth_keeping(snapshot, &books, &reads.ranks, of(books.id)),
+            keep_logs: final_logs(&books, &reads.log),
+            forget: unsound(&reads.ranks, of(books.id)),
             books,
             figures,
         });
@@ -80,19 +93,31 @@ pub(super) async fn check(
     Ok(found)
 }
 
-/// The kept sums of one campaign, from a list in order of campaign.
-pub(super) fn kept_of(kept: &[Kept], id: CampaignId) -> &[Kept] {
-    let from = kept.partition_point(|kept| kept.segment.campaign < id);
-    let until = kept.partition_point(|kept| kept.segment.campaign <= id);
+/// What is kept of one campaign, from a list in order of campaign.
+pub(super) fn of_campaign<T>(kept: &[T], id: CampaignId, segment: impl Fn(&T) -> Segment) -> &[T] {
+    let from = kept.partition_point(|kept| segment(kept).campaign < id);
+    let until = kept.partition_point(|kept| segment(kept).campaign <= id);
     kept.get(from..until).unwrap_or_default()
+}
+
+/// What was read of one campaign.
+struct Reads {
+    /// Whether kept sums are used beside.
+    has_kept: bool,
+    ranks: Vec<Reading>,
+    log: Vec<(Part, LogSums)>,
 }
 
 fn figures(
     books: &Books,
-    plan: &Plan,
-    reads: &[Reading],
-    (log, purged): (LogSums, &PurgedSegments),
+    (plan, log_plan): (&Plan, &LogPlan),
+    reads: &Reads,
+    purged: &PurgedSegments,
 ) -> Figures {
+    let kept = log_plan.kept.iter().map(KeptLog::sums);
+    let read = reads.log.iter().map(|(_, sums)| *sums);
+    let log = kept.chain(read).fold(LogSums::default(), LogSums::with);
+    let reads = &reads.ranks;
     let mut figures = Figures {
         events: log.events,
         event_digest: log.digest,
@@ -172,6 +197,14 @@ fn worth_keeping(
             let before = before.iter().find(|kept| kept.segment == segment);
             reading::kept(books, read, before.map_or(0, |kept| kept.generation))
         })
+        .collect()
+}
+
+/// The sums of segments of a stream that get no more events.
+fn final_logs(books: &Books, reads: &[(Part, LogSums)]) -> Vec<KeptLog> {
+    let complete = reads.iter().filter(|(part, _)| part.may_rest(books));
+    complete
+        .map(|(part, sums)| reading::kept_log(books, part.segment(), *sums))
         .collect()
 }
 

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::log_plan::{LogPlan, last_of};
 use super::plan::{Part, Plan};
 use crate::domain::{CampaignId, Instant};
-use crate::parts::store::{Books, Ground, Kept, Purged, Snapshot, StoreError, Sums};
+use crate::parts::store::{
+    Books, Ground, Kept, KeptLog, LogSums, Purged, Segment, Snapshot, StoreError, Sums,
+};
 
 /// How long after its last participation a segment is complete. A lease, which fixes the rank, lives for a
 /// quarter of that. A participation that comes later still shows in the campaign's counters.
@@ -45,11 +48,11 @@ pub(super) async fn read(snapshot: &Snapshot, part: Part) -> Result<Reading, Sto
 /// Reads the parts of these plans: all small campaigns at once, the parts of others one by one.
 pub(super) async fn read_parts(
     snapshot: &Snapshot,
-    plans: &[(Books, Plan)],
+    plans: &[(Books, Plan, LogPlan)],
 ) -> Result<BTreeMap<CampaignId, Vec<Reading>>, StoreError> {
     let mut reads: BTreeMap<CampaignId, Vec<Reading>> = BTreeMap::new();
     let mut small = Vec::new();
-    for (books, plan) in plans {
+    for (books, plan, _) in plans {
         for part in &plan.parts {
             if let Part::Whole(id) = part {
                 small.push(*id);
@@ -78,6 +81,45 @@ pub(super) async fn read_parts(
         });
     }
     Ok(reads)
+}
+
+/// Reads the parts of the streams of these plans, in the same way.
+pub(super) async fn read_logs(
+    snapshot: &Snapshot,
+    plans: &[(Books, Plan, LogPlan)],
+) -> Result<BTreeMap<CampaignId, Vec<(Part, LogSums)>>, StoreError> {
+    let mut reads: BTreeMap<CampaignId, Vec<(Part, LogSums)>> = BTreeMap::new();
+    let mut small = Vec::new();
+    for (books, _, log) in plans {
+        for part in &log.parts {
+            if let Part::Whole(id) = part {
+                small.push(*id);
+            } else {
+                let sums = snapshot.log_sums_in(part.ground()).await?;
+                reads.entry(books.id).or_default().push((*part, sums));
+            }
+        }
+    }
+    if !small.is_empty() {
+        let sums = snapshot.log_sums(&small).await?;
+        for id in small {
+            let sums = sums.get(&id).copied().unwrap_or_default();
+            reads.entry(id).or_default().push((Part::Whole(id), sums));
+        }
+    }
+    Ok(reads)
+}
+
+/// The sums to keep of a part of a stream.
+pub(super) fn kept_log(books: &Books, segment: Segment, sums: LogSums) -> KeptLog {
+    KeptLog {
+        segment,
+        last: last_of(segment, books),
+        purged_events: books.purged_events,
+        events: sums.events,
+        digest: sums.digest,
+        campaign_events: sums.campaign_events,
+    }
 }
 
 /// The sums to keep of a part that is sound.

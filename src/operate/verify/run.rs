@@ -1,16 +1,18 @@
 //! One run of a verification: seals old segments, then checks the campaigns snapshot by snapshot.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::check::{CampaignCheck, check, kept_of};
+use super::check::{CampaignCheck, check, of_campaign};
+use super::log_plan::LogPlan;
 use super::plan::Plan;
-use super::seal::{keep, seal};
-use super::{Depth, Finding, Scope, Verification, VerifyError};
+use super::seal::{keep, keep_logs, seal, seal_log};
+use super::trust::Trust;
+use super::{Finding, Scope, Verification, VerifyError};
 use crate::domain::CampaignId;
 use crate::parts::gate::GateState;
-use crate::parts::store::{Books, Kept, SEGMENT_RANKS, Segment, StoreError};
+use crate::parts::store::{Books, Kept, KeptLog, SEGMENT_RANKS, Segment, StoreError};
 
 /// Campaigns and participations checked in one snapshot, unless one campaign alone has more.
 const SNAPSHOT_CAMPAIGNS_MAX: usize = 500;
@@ -24,50 +26,21 @@ const GATE_PARALLEL: usize = 16;
 pub(super) struct Run<'a> {
     pub(super) verification: &'a Verification,
     pub(super) scope: Scope,
-    /// Segments to be read again.
-    pub(super) due: HashSet<Segment>,
-    /// Segments read in this run.
-    pub(super) fresh: HashSet<Segment>,
+    pub(super) trust: Trust,
 }
 
 impl Run<'_> {
-    fn trusts(&self, kept: &Kept) -> bool {
-        self.fresh.contains(&kept.segment)
-            || (self.scope.depth == Depth::Incremental && !self.due.contains(&kept.segment))
-    }
-
     pub(super) async fn page(&mut self, books: &[Books]) -> Result<Vec<Finding>, VerifyError> {
-        let store = &self.verification.store;
         let ids: Vec<CampaignId> = books.iter().map(|books| books.id).collect();
-        let kept = store.kept(&ids).await?;
-        let plan = |run: &Self, books: &Books| {
-            let kept = kept_of(&kept, books.id);
-            Plan::of(books, kept, |kept| run.trusts(kept))
-        };
-        let long = books.iter().filter_map(|books| {
-            let plan = plan(self, books);
-            (plan.rows(books) > SEGMENT_RANKS).then_some((books, plan))
-        });
-        let parts: Vec<_> = long
-            .flat_map(|(books, plan)| {
-                let parts = plan.parts.into_iter();
-                parts.filter(|part| part.may_rest(books))
-            })
+        self.seal(books, &ids).await?;
+        // The segments sealed just now are kept, so these plans have what is left to read.
+        let rows: Vec<(CampaignId, u64)> = self
+            .plans(books, &ids)
+            .await?
+            .iter()
+            .map(|(books, plan, log)| (books.id, plan.rows(books) + log.rows(books)))
             .collect();
-        let sealed: Vec<Option<Segment>> = stream::iter(parts)
-            .map(|part| seal(store, part))
-            .buffer_unordered(PARALLEL)
-            .try_collect()
-            .await?;
-        self.fresh.extend(sealed.into_iter().flatten());
-        // The segments sealed just now are kept, so the second plan has what is left to read.
-        let kept = store.kept(&ids).await?;
-        let rows = books.iter().map(|books| {
-            let kept = kept_of(&kept, books.id);
-            let plan = Plan::of(books, kept, |kept| self.trusts(kept));
-            (books.id, plan.rows(books))
-        });
-        let snapshots = snapshots(rows);
+        let snapshots = snapshots(rows.into_iter());
         let run = &*self;
         let findings: Vec<Vec<Finding>> = stream::iter(snapshots)
             .map(|ids| async move { run.findings(&ids).await })
@@ -77,14 +50,63 @@ impl Run<'_> {
         Ok(findings.into_iter().flatten().collect())
     }
 
+    /// What is to be read of each campaign, as it stands now.
+    async fn plans<'b>(
+        &self,
+        books: &'b [Books],
+        ids: &[CampaignId],
+    ) -> Result<Vec<(&'b Books, Plan, LogPlan)>, StoreError> {
+        let store = &self.verification.store;
+        let kept = store.kept(ids).await?;
+        let kept_logs = store.kept_logs(ids).await?;
+        let plans = books.iter().map(|books| {
+            let kept = of_campaign(&kept, books.id, |kept| kept.segment);
+            let logs = of_campaign(&kept_logs, books.id, |kept| kept.segment);
+            let Trust { ranks, logs: log } = &self.trust;
+            (
+                books,
+                Plan::of(books, kept, |kept| ranks.has(kept.segment)),
+                LogPlan::of(books, logs, |kept| log.has(kept.segment)),
+            )
+        });
+        Ok(plans.collect())
+    }
+
+    /// Reads the final segments of long campaigns beforehand.
+    async fn seal(&mut self, books: &[Books], ids: &[CampaignId]) -> Result<(), StoreError> {
+        let store = &self.verification.store;
+        let (mut ranks, mut logs) = (Vec::new(), Vec::new());
+        for (books, plan, log) in self.plans(books, ids).await? {
+            if plan.rows(books) > SEGMENT_RANKS {
+                ranks.extend(plan.parts.into_iter().filter(|part| part.may_rest(books)));
+            }
+            if log.rows(books) > SEGMENT_RANKS {
+                logs.extend(log.parts.into_iter().filter(|part| part.may_rest(books)));
+            }
+        }
+        let ranks: Vec<Option<Segment>> = stream::iter(ranks)
+            .map(|part| seal(store, part))
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await?;
+        let logs: Vec<Option<Segment>> = stream::iter(logs)
+            .map(|part| seal_log(store, part))
+            .buffer_unordered(PARALLEL)
+            .try_collect()
+            .await?;
+        self.trust.ranks.refresh(ranks.into_iter().flatten());
+        self.trust.logs.refresh(logs.into_iter().flatten());
+        Ok(())
+    }
+
     async fn findings(&self, ids: &[CampaignId]) -> Result<Vec<Finding>, VerifyError> {
         let gates = self.gates(ids).await?;
-        let checks = self.check(ids, |kept| self.trusts(kept)).await?;
+        let checks = self.check(ids, &self.trust).await?;
         let mut findings = Vec::new();
         for check in checks {
             let id = check.books.id;
             let again = if check.is_doubtful {
-                let again = self.check(&[id], |_| false).await?;
+                let again = self.check(&[id], &Trust::none()).await?;
                 again.into_iter().next().unwrap_or(check)
             } else {
                 check
@@ -100,15 +122,17 @@ impl Run<'_> {
     async fn check(
         &self,
         ids: &[CampaignId],
-        is_trusted: impl Fn(&Kept) -> bool,
+        trust: &Trust,
     ) -> Result<Vec<CampaignCheck>, StoreError> {
         let store = &self.verification.store;
         let snapshot = store.snapshot().await?;
-        let checks = check(&snapshot, ids, self.scope.order, is_trusted).await?;
+        let checks = check(&snapshot, ids, self.scope.order, trust).await?;
         snapshot.end_current().await?;
-        let sound = checks.iter().filter(|check| !check.is_doubtful);
-        let kept: Vec<Kept> = sound.flat_map(|check| check.keep.clone()).collect();
+        let sound = || checks.iter().filter(|check| !check.is_doubtful);
+        let kept: Vec<Kept> = sound().flat_map(|check| check.keep.clone()).collect();
         keep(store, &kept).await;
+        let logs: Vec<KeptLog> = sound().flat_map(|check| check.keep_logs.clone()).collect();
+        keep_logs(store, &logs).await;
         let forget: Vec<Segment> = checks
             .iter()
             .flat_map(|check| check.forget.clone())

@@ -4,7 +4,7 @@
 
 use super::plan::Part;
 use super::reading;
-use crate::parts::store::{Kept, Segment, Store, StoreError};
+use crate::parts::store::{Books, Kept, KeptLog, Segment, Store, StoreError};
 
 /// Reads a part and keeps its sums: the segment, if they are kept.
 pub(super) async fn seal(store: &Store, part: Part) -> Result<Option<Segment>, StoreError> {
@@ -25,6 +25,39 @@ pub(super) async fn seal(store: &Store, part: Part) -> Result<Option<Segment>, S
     }
     let kept = reading::kept(&books, &read, generation);
     Ok(keep(store, &[kept]).await.then_some(segment))
+}
+
+/// Reads a part of a stream and keeps its sums: the segment, if they are kept.
+pub(super) async fn seal_log(store: &Store, part: Part) -> Result<Option<Segment>, StoreError> {
+    let segment = part.segment();
+    let snapshot = store.snapshot().await?;
+    let books = snapshot.books(&[segment.campaign]).await?.pop();
+    let sums = snapshot.log_sums_in(part.ground()).await?;
+    snapshot.end_current().await?;
+    let is_last =
+        |books: &Books| Segment::of(books.id, books.event_sequence).number <= segment.number;
+    // A stream may have grown beyond its last segment since that was planned.
+    let is_final = |books: &Books| match part {
+        Part::Within(_) => true,
+        Part::Whole(_) | Part::From(_) => books.is_over() && is_last(books),
+    };
+    let Some(books) = books.filter(is_final) else {
+        return Ok(None);
+    };
+    let kept = reading::kept_log(&books, segment, sums);
+    Ok(keep_logs(store, &[kept]).await.then_some(segment))
+}
+
+/// As `keep`, of streams.
+pub(super) async fn keep_logs(store: &Store, kept: &[KeptLog]) -> bool {
+    if kept.is_empty() {
+        return true;
+    }
+    let result = store.keep_logs(kept).await;
+    if let Err(failure) = &result {
+        tracing::debug!(%failure, "the sums of streams are not kept");
+    }
+    result.is_ok()
 }
 
 /// Keeps sums, and returns whether that succeeded. A failure is no error: kept sums only save work, and the

@@ -119,6 +119,10 @@ table! { verified_segment "verified_segment" key(campaign_id: i64, segment: i64)
     verified_at: Option<DateTimeUtc>,
 } }
 
+table! { verified_log "verified_log" key(campaign_id: i64, segment: i64) {
+    last_sequence: i64, purged_events: i64, events: i64, digest: i64, campaign_events: i64, verified_at: DateTimeUtc,
+} }
+
 table! { purged_segment "purged_segment" key(campaign_id: i64, segment: i64) { events: i64, digest: i64, } }
 
 table! { account "account" serial(id) {
@@ -225,7 +229,7 @@ mod tests {
         read!(campaign allow_list allow_list_user participation idempotency payment);
         read!(outbox_event outbox_position outbox_parked outbox_lease reservation_due);
         read!(rejection_tally rejection_total rewarded_tally daily_stat daily_day daily_run);
-        read!(verified_segment purged_segment account account_recovery_code audit_entry duty);
+        read!(verified_segment verified_log purged_segment account account_recovery_code audit_entry duty);
         read!(inbox ledger balance coupon revocation);
     }
 }

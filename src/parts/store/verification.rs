@@ -7,10 +7,16 @@
 //! waits for the row and invalidates it, or has raised the generation already. New participations raise nothing,
 //! because the writer must not pay for verification; the sums of segments that may still grow are not stored, and
 //! the campaign's counters reveal a late row.
+//!
+//! A stream is divided into segments of sequences in the same way, whose sums are in `verified_log`. Its events never
+//! change, so these sums hold until the segment grows or events of the campaign are deleted, both of which the campaign
+//! counts.
 
 mod books;
 mod digest;
 mod kept;
+mod kept_log;
+mod log;
 mod offenders;
 mod published;
 mod sums;
@@ -18,8 +24,9 @@ mod waiting;
 
 pub use books::Books;
 pub use kept::Kept;
+pub use log::{KeptLog, LogSums};
 pub use published::{EventRow, EventSums};
-pub use sums::{Ground, LogSums, Purged, Sums};
+pub use sums::{Ground, Purged, Sums};
 pub use waiting::Waiting;
 
 pub(super) use digest::of_event as weight_of_event;
@@ -31,10 +38,10 @@ use super::bounded::Tx;
 use super::{Store, StoreError, connection};
 use crate::domain::{CampaignId, Instant};
 
-/// Ranks in a segment.
+/// Ranks, or sequences, in a segment.
 pub const SEGMENT_RANKS: u64 = 65_536;
 
-/// The n-th range of `SEGMENT_RANKS` ranks of a campaign, from 0.
+/// The n-th range of `SEGMENT_RANKS` ranks of a campaign, from 0; or of sequences of its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Segment {
     /// Whose ranks.

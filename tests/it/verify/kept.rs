@@ -10,7 +10,7 @@ use super::{
     FILLED, FULL, Intake, Scene, assert_clean, commit, hex, of, old_intake, run, vandal, verify,
 };
 use crate::support::{move_to, mysql, stores};
-use firstcome::operate::verify::Scope;
+use firstcome::operate::verify::{Finding, Scope};
 
 async fn kept(store: &Store, segment: Segment) -> Option<Kept> {
     let kept = store.kept(&[segment.campaign]).await.unwrap();
@@ -247,4 +247,63 @@ fn a_rank_belongs_to_one_segment() {
     let number = |rank| Segment::of(id, rank).number;
     assert_eq!([0, 1, 65_536].map(number), [0, 0, 0]);
     assert_eq!([65_537, 131_072, 131_073].map(number), [1, 1, 2]);
+}
+
+#[tokio::test]
+async fn the_stream_of_a_campaign_that_is_over_is_read_once_and_again_when_it_grows() {
+    for test in stores().await {
+        let (store, db) = (&test.store, vandal(&test).await);
+        let scene = Scene::new(store, 2).await;
+        let id = scene.campaign.id;
+        assert_clean(&verify(store, &Scope::default()).await);
+        assert_eq!(store.kept_logs(&[id]).await.unwrap(), [], "it still sells");
+        move_to(store, &scene.campaign, State::Closed).await;
+        assert_clean(&verify(store, &Scope::default()).await);
+        let [before] = store.kept_logs(&[id]).await.unwrap()[..] else {
+            panic!("one segment is kept");
+        };
+        assert_eq!(
+            (before.last, before.events, before.campaign_events),
+            (8, 8, 0)
+        );
+
+        let tx = db.begin().await.unwrap();
+        cancel(store, &tx, id, &scene.segments[1][2]).await;
+        tx.commit().await.unwrap();
+        let found = verify(store, &Scope::default()).await;
+        assert_clean(&found);
+        assert_eq!(of(&found, id).events, 9);
+        let [after] = store.kept_logs(&[id]).await.unwrap()[..] else {
+            panic!("one segment is kept");
+        };
+        assert_eq!((after.last, after.events), (9, 9));
+        assert_ne!(after.digest, before.digest);
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_vanishes_from_a_kept_stream_is_found_when_it_is_due_and_by_a_full_run() {
+    for test in stores().await {
+        let (store, db) = (&test.store, vandal(&test).await);
+        let mut scenes = Vec::new();
+        for _ in 0..4 {
+            let scene = Scene::new(store, 1).await;
+            move_to(store, &scene.campaign, State::Closed).await;
+            scenes.push(scene);
+        }
+        assert_clean(&verify(store, &Scope::default()).await);
+        let last = &scenes[3];
+        let gone = hex(last.segments[0][2].event.id.0);
+        run(&db, &format!("DELETE FROM outbox_event WHERE id = {gone}")).await;
+        let says = "I3 the campaign counts 4 events, its stream has 3".to_owned();
+        let is_found = |found: &[Finding]| of(found, last.campaign.id).breaches.contains(&says);
+        // Each run reads the segment again that was read longest ago: those of the others come first.
+        let mut runs = 0;
+        while !is_found(&verify(store, &Scope::default()).await) {
+            runs += 1;
+            assert!(runs <= scenes.len(), "it is never due");
+        }
+        assert!(runs > 0, "kept sums are used");
+        assert!(is_found(&verify(store, &FULL).await));
+    }
 }

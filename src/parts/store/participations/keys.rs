@@ -123,7 +123,11 @@ impl Store {
         sql
     }
 
-    fn in_statements<'a>(&self, keys: &'a [UserKey]) -> impl Iterator<Item = &'a [UserKey]> {
+    /// Keys, as many at a time as fit into a statement.
+    pub(super) fn in_statements<'a>(
+        &self,
+        keys: &'a [UserKey],
+    ) -> impl Iterator<Item = &'a [UserKey]> {
         slices(keys, self.statement_bytes_max / KEY_BYTES_MAX)
     }
 }

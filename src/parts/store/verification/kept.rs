@@ -38,7 +38,7 @@ pub struct Kept {
 }
 
 /// Segments that are invalidated in one statement at most.
-const SEGMENTS_MAX: usize = 500;
+pub(super) const SEGMENTS_MAX: usize = 500;
 
 impl Store {
     /// Invalidates the sums of a segment. Every change of a participation calls it with the rank in its transaction
@@ -183,7 +183,7 @@ async fn read(on: &impl ConnectionTrait, ids: &[CampaignId]) -> Result<Vec<Kept>
     Ok(rows.into_iter().map(Kept::from).collect())
 }
 
-fn segment(row: &QueryResult) -> Result<Segment, StoreError> {
+pub(super) fn segment(row: &QueryResult) -> Result<Segment, StoreError> {
     Ok(Segment {
         campaign: campaign(row)?,
         number: count(row, "segment")?,

@@ -1,4 +1,4 @@
-//! Sums over parts of campaigns: of participations and of events.
+//! Sums over parts of campaigns: of participations, and of deleted events.
 
 use std::collections::BTreeMap;
 
@@ -39,19 +39,6 @@ pub struct Sums {
     pub suspects: u64,
     /// When the latest of them was made.
     pub newest: Option<Instant>,
-}
-
-/// The sums of the events of a stream that are not deleted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogSums {
-    /// Events about participations.
-    pub events: u64,
-    /// Which changes those are about.
-    pub digest: i64,
-    /// Events about the campaign itself.
-    pub campaign_events: u64,
-    /// Those of them behind the position.
-    pub campaign_events_pending: u64,
 }
 
 /// Events that are deleted, of one segment.
@@ -105,35 +92,6 @@ impl Snapshot {
         sql.push(" GROUP BY p.campaign_id").rows(&self.tx).await
     }
 
-    /// The sums of the streams of these campaigns, those that have events.
-    pub async fn log_sums(
-        &self,
-        ids: &[CampaignId],
-    ) -> Result<BTreeMap<CampaignId, LogSums>, StoreError> {
-        let mut sql = self.store.sql(
-            "SELECT e.campaign_id, COUNT(e.`rank`) AS events, COUNT(*) - COUNT(e.`rank`) AS campaign_events, \
-             CAST(SUM(CASE WHEN e.`rank` IS NULL AND e.sequence > COALESCE(o.published, 0) THEN 1 ELSE 0 END) \
-             AS SIGNED) AS campaign_events_pending, CAST(COALESCE(SUM(CASE WHEN e.`rank` IS NOT NULL THEN ",
-        );
-        sql.push(digest::OF_EVENT)
-            .push(" END), 0) AS SIGNED) AS digest FROM outbox_event e ")
-            .push("LEFT JOIN outbox_position o ON o.campaign_id = e.campaign_id WHERE e.campaign_id IN ")
-            .list(padded(ids).map(|id| id.0))
-            .push(" GROUP BY e.campaign_id");
-        let rows = sql.rows(&self.tx).await?;
-        rows.iter()
-            .map(|row| {
-                let sums = LogSums {
-                    events: count(row, "events")?,
-                    digest: row.try_get("", "digest")?,
-                    campaign_events: count(row, "campaign_events")?,
-                    campaign_events_pending: count(row, "campaign_events_pending")?,
-                };
-                Ok((campaign(row)?, sums))
-            })
-            .collect()
-    }
-
     /// Deleted events of these campaigns, by segment; none: events about campaigns.
     pub async fn purged(
         &self,
@@ -184,8 +142,17 @@ impl Snapshot {
     }
 }
 
-/// Appends the condition that a row of `table` stands on this ground.
+/// Appends the condition that a row of `table` stands on this ground of ranks.
 pub(super) fn on<'a>(sql: &'a mut Sql, table: &str, ground: Ground<'_>) -> &'a mut Sql {
+    within(sql, (table, "`rank`"), ground)
+}
+
+/// The same where `column` counts.
+pub(super) fn within<'a>(
+    sql: &'a mut Sql,
+    (table, column): (&str, &str),
+    ground: Ground<'_>,
+) -> &'a mut Sql {
     let segment = match ground {
         Ground::Whole(ids) => {
             sql.push(table).push(".campaign_id IN ");
@@ -195,14 +162,14 @@ pub(super) fn on<'a>(sql: &'a mut Sql, table: &str, ground: Ground<'_>) -> &'a m
     };
     sql.push(table).push(".campaign_id = ");
     sql.bind(segment.campaign.0);
-    // What lies below the first rank, which nothing of ours does, is the first segment's.
+    // What lies below the first one, which nothing of ours does, is the first segment's.
     if segment.number > 0 {
-        sql.push(" AND ").push(table).push(".`rank` >= ");
-        sql.bind(to_signed(segment.start()));
+        sql.push(" AND ").push(table).push(".").push(column);
+        sql.push(" >= ").bind(to_signed(segment.start()));
     }
     if matches!(ground, Ground::Within(_)) {
-        sql.push(" AND ").push(table).push(".`rank` < ");
-        sql.bind(to_signed(segment.end()));
+        sql.push(" AND ").push(table).push(".").push(column);
+        sql.push(" < ").bind(to_signed(segment.end()));
     }
     sql
 }

@@ -1,0 +1,202 @@
+//! Deletes old idempotency keys: sweeps over all keys, page by page, with a pause after each. One replica at a time
+//! does this, which only saves work. It must not decide what a key means: a deleted key is a new one.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use crate::parts::store::{KeyPage, Store, StoreError, UserKey};
+use crate::runtime::settings::{DAY, MINUTE, settings};
+use crate::runtime::supervisor::Spawner;
+
+const DUTY: &str = "idempotency_keys";
+/// How long a replica keeps this duty without renewal during a sweep.
+const TERM: Duration = MINUTE;
+/// Pauses between sweeps in the time for which a key is kept. So a key is deleted late by a quarter of that time and the
+/// duration of a sweep at most, and is read five times.
+const SWEEPS: u32 = 4;
+/// The least time for which keys are kept. A client that waited for a response repeats its request soon.
+const LEAST: Duration = Duration::from_secs(60 * 60);
+
+settings! {
+    /// `[idempotency]`: how long the keys of requests are remembered.
+    IdempotencyConfig in "idempotency" {
+        /// How long an `Idempotency-Key` is remembered at least; it is deleted up to about a quarter of that later. A
+        /// request that repeats a deleted key is a new one. Must be longer than clients retry a request: at least an
+        /// hour, and more than `http.request_timeout` and `gate.lease` together. `0s` keeps all keys
+        retention: Duration = DAY * 7, in ..=DAY * 36_500;
+    }
+}
+
+impl IdempotencyConfig {
+    /// Requires what the bounds of single settings do not say; `attempt_max` is how long one request may take.
+    pub fn check(&self, attempt_max: Duration, require: &mut impl FnMut(bool, &str)) {
+        let keeps_all = self.retention.is_zero();
+        require(
+            keeps_all || self.retention >= LEAST,
+            "idempotency.retention: must be at least 1h, or 0s to keep all keys",
+        );
+        require(
+            keeps_all || self.retention > attempt_max,
+            "idempotency.retention: must be longer than http.request_timeout and gate.lease together",
+        );
+    }
+}
+
+/// How long keys are kept, and how they are deleted.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Age from which a key is deleted; zero: never.
+    pub age: Duration,
+    /// Interval at which a replica asks whether it is to sweep.
+    pub interval: Duration,
+    /// Maximum number of keys read by one statement.
+    pub rows_max: u32,
+    /// Percentage of the time in which statements of a sweep may run.
+    pub busy_percent_max: u32,
+}
+
+impl Retention {
+    /// The pause between two sweeps.
+    fn between(&self) -> Duration {
+        (self.age / SWEEPS).max(self.interval)
+    }
+
+    /// The pause after statements that took so long.
+    fn pause(&self, took: Duration) -> Duration {
+        let busy = self.busy_percent_max.clamp(1, 100);
+        (took * (100 - busy) / busy).min(self.interval)
+    }
+}
+
+/// A step of a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Another replica has the duty.
+    NotOurs,
+    /// So many keys of a page were deleted, and more pages follow.
+    Page(u64),
+    /// So many keys of the last page were deleted.
+    Last(u64),
+}
+
+/// Where a sweep is.
+#[derive(Debug, Default)]
+struct Sweep {
+    after: Option<UserKey>,
+    read: u64,
+    deleted: u64,
+}
+
+/// Deletes old keys.
+#[derive(Clone, Debug)]
+pub struct KeyKeeper {
+    store: Store,
+    retention: Retention,
+    sweep: Arc<Mutex<Sweep>>,
+}
+
+impl KeyKeeper {
+    /// Deletes keys of this store.
+    #[must_use]
+    pub fn new(store: Store, retention: Retention) -> Self {
+        Self {
+            store,
+            retention,
+            sweep: Arc::default(),
+        }
+    }
+
+    /// Starts the task, unless all keys are kept.
+    pub fn start(self, spawner: &Spawner) {
+        if self.retention.age.is_zero() {
+            return;
+        }
+        let owner = Uuid::now_v7().to_string();
+        let interval = self.retention.interval;
+        spawner.repeat("idempotency.purge", interval, move |_stop| {
+            let (keeper, owner) = (self.clone(), owner.clone());
+            async move { keeper.keep(&owner).await }
+        });
+    }
+
+    /// Takes one step. Returns the pause after it.
+    async fn keep(&self, owner: &str) -> Duration {
+        let began = Instant::now();
+        match self.sweep_page(owner).await {
+            Ok(Step::NotOurs) => self.retention.interval,
+            Ok(Step::Page(_)) => self.retention.pause(began.elapsed()),
+            Ok(Step::Last(_)) => self.retention.between(),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "old idempotency keys were not deleted; it is tried again"
+                );
+                self.retention.interval
+            }
+        }
+    }
+
+    /// Reads a page of keys and deletes the old ones, if this replica has the duty. After the last page it keeps the
+    /// duty until the next sweep is due, so that no other replica begins one before.
+    pub async fn sweep_page(&self, owner: &str) -> Result<Step, StoreError> {
+        if !self.store.take_duty(DUTY, owner, TERM).await? {
+            // That replica begins at the beginning, and so does this one after it.
+            *self.lock() = Sweep::default();
+            return Ok(Step::NotOurs);
+        }
+        let Retention { age, rows_max, .. } = self.retention;
+        let after = self.lock().after.clone();
+        let page = self.store.purge_keys(after.as_ref(), age, rows_max).await?;
+        let Some(Sweep { read, deleted, .. }) = self.advance(&page) else {
+            return Ok(Step::Page(page.deleted));
+        };
+        if deleted > 0 {
+            tracing::info!(read, deleted, "old idempotency keys deleted");
+        }
+        let between = self.retention.between();
+        self.store.take_duty(DUTY, owner, between).await?;
+        Ok(Step::Last(page.deleted))
+    }
+
+    /// The sweep has read a page. Returns the sweep if that was the last one.
+    fn advance(&self, page: &KeyPage) -> Option<Sweep> {
+        let mut sweep = self.lock();
+        sweep.read += page.read;
+        sweep.deleted += page.deleted;
+        sweep.after.clone_from(&page.last);
+        page.last.is_none().then(|| std::mem::take(&mut *sweep))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sweep> {
+        self.sweep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retention(age: Duration) -> Retention {
+        Retention {
+            age,
+            interval: MINUTE,
+            rows_max: 500,
+            busy_percent_max: 10,
+        }
+    }
+
+    #[test]
+    fn sweeps_follow_each_other_after_a_quarter_of_the_retention() {
+        assert_eq!(retention(DAY * 8).between(), DAY * 2);
+        assert_eq!(retention(MINUTE).between(), MINUTE);
+    }
+
+    #[test]
+    fn statements_run_in_a_tenth_of_the_time() {
+        let pause = |millis| retention(DAY).pause(Duration::from_millis(millis));
+        assert_eq!(pause(10), Duration::from_millis(90));
+        assert_eq!(pause(60_000), MINUTE);
+    }
+}

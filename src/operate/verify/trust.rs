@@ -1,0 +1,66 @@
+//! Which of the kept sums a run uses.
+
+use std::collections::HashSet;
+
+use super::Depth;
+use crate::parts::store::Segment;
+
+/// Of one kind of sums.
+#[derive(Debug)]
+pub(super) struct Known {
+    depth: Depth,
+    /// Segments to be read again.
+    due: HashSet<Segment>,
+    /// Segments read in this run.
+    fresh: HashSet<Segment>,
+}
+
+impl Known {
+    /// All that is kept is used, but for segments that are due.
+    pub(super) fn all_but(due: HashSet<Segment>) -> Self {
+        Self {
+            depth: Depth::Incremental,
+            due,
+            fresh: HashSet::new(),
+        }
+    }
+
+    /// Nothing is used that was not read in this run.
+    fn none() -> Self {
+        Self {
+            depth: Depth::Full,
+            due: HashSet::new(),
+            fresh: HashSet::new(),
+        }
+    }
+
+    /// These segments were read just now.
+    pub(super) fn refresh(&mut self, segments: impl IntoIterator<Item = Segment>) {
+        self.fresh.extend(segments);
+    }
+
+    /// Whether the sums of a segment are used.
+    pub(super) fn has(&self, segment: Segment) -> bool {
+        self.fresh.contains(&segment)
+            || (self.depth == Depth::Incremental && !self.due.contains(&segment))
+    }
+}
+
+/// Of both kinds.
+#[derive(Debug)]
+pub(super) struct Trust {
+    /// Sums of participations, by segments of ranks.
+    pub(super) ranks: Known,
+    /// Sums of streams, by segments of sequences.
+    pub(super) logs: Known,
+}
+
+impl Trust {
+    /// Nothing is used that was not read in this run.
+    pub(super) fn none() -> Self {
+        Self {
+            ranks: Known::none(),
+            logs: Known::none(),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The stored sums of segments of streams. Events never change, so the sums hold until events of the campaign are
+//! deleted, which its row counts.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+
+use super::kept::{SEGMENTS_MAX, segment};
+use super::log::KeptLog;
+use super::{Segment, Snapshot};
+use crate::domain::CampaignId;
+use crate::parts::store::entity::verified_log::{Column, Entity, Model};
+use crate::parts::store::numbers::{to_signed, to_unsigned};
+use crate::parts::store::shapes::padded;
+use crate::parts::store::{Store, StoreError};
+
+impl Store {
+    /// Keeps the sums of segments of streams. Those of an older snapshot that come later do no harm: their numbers
+    /// show that they hold no more.
+    pub async fn keep_logs(&self, kept: &[KeptLog]) -> Result<(), StoreError> {
+        // Always in this order, so that concurrent callers cannot deadlock.
+        let mut kept = kept.to_vec();
+        kept.sort_by_key(|kept| kept.segment);
+        for some in kept.chunks(SEGMENTS_MAX) {
+            let mut sql =
+                self.sql("INSERT INTO verified_log (campaign_id, segment, last_sequence, ");
+            sql.push("purged_events, events, digest, campaign_events, verified_at) VALUES ");
+            for (nth, kept) in some.iter().enumerate() {
+                sql.push(if nth == 0 { "(" } else { ",(" });
+                let numbers = [
+                    kept.segment.campaign.0,
+                    to_signed(kept.segment.number),
+                    to_signed(kept.last),
+                    to_signed(kept.purged_events),
+                    to_signed(kept.events),
+                    kept.digest,
+                    to_signed(kept.campaign_events),
+                ];
+                for number in numbers {
+                    sql.bind(number).push(",");
+                }
+                sql.now().push(")");
+            }
+            let (replace, new) = if self.is_embedded() {
+                (
+                    " ON CONFLICT (campaign_id, segment) DO UPDATE SET ",
+                    "excluded",
+                )
+            } else {
+                (" AS n ON DUPLICATE KEY UPDATE ", "n")
+            };
+            sql.push(replace);
+            let columns = [
+                "last_sequence",
+                "purged_events",
+                "events",
+                "digest",
+                "campaign_events",
+                "verified_at",
+            ];
+            let columns = columns.map(|column| format!("{column} = {new}.{column}"));
+            sql.push(&columns.join(", ")).run(&self.db).await?;
+        }
+        Ok(())
+    }
+
+    /// The segments of streams whose time it is to be read again, as `segments_due` says it of participations.
+    pub async fn logs_due(
+        &self,
+        nth_part: u32,
+        age_max: Duration,
+    ) -> Result<HashSet<Segment>, StoreError> {
+        let mut sql = self.sql(
+            "SELECT campaign_id, segment FROM (SELECT campaign_id, segment, verified_at, \
+             SUM(events + 1) OVER () AS in_all, SUM(events + 1) OVER \
+             (ORDER BY verified_at, campaign_id, segment) - events - 1 AS read_earlier \
+             FROM verified_log) k WHERE read_earlier * ",
+        );
+        sql.bind(nth_part)
+            .push(" < in_all OR verified_at < ")
+            .before(age_max);
+        let rows = sql.rows(&self.db).await?;
+        rows.iter().map(segment).collect()
+    }
+
+    /// The present sums of the streams of these campaigns, in order of segment.
+    pub async fn kept_logs(&self, ids: &[CampaignId]) -> Result<Vec<KeptLog>, StoreError> {
+        read(&self.db, ids).await
+    }
+}
+
+impl Snapshot {
+    /// The sums of the streams of these campaigns, in order of segment.
+    pub async fn kept_logs(&self, ids: &[CampaignId]) -> Result<Vec<KeptLog>, StoreError> {
+        read(&self.tx, ids).await
+    }
+}
+
+async fn read(on: &impl ConnectionTrait, ids: &[CampaignId]) -> Result<Vec<KeptLog>, StoreError> {
+    let rows = Entity::find()
+        .filter(Column::CampaignId.is_in(padded(ids).map(|id| id.0)))
+        .order_by_asc(Column::CampaignId)
+        .order_by_asc(Column::Segment)
+        .all(on)
+        .await?;
+    Ok(rows.into_iter().map(KeptLog::from).collect())
+}
+
+impl From<Model> for KeptLog {
+    fn from(row: Model) -> Self {
+        Self {
+            segment: Segment {
+                campaign: CampaignId(row.campaign_id),
+                number: to_unsigned(row.segment),
+            },
+            last: to_unsigned(row.last_sequence),
+            purged_events: to_unsigned(row.purged_events),
+            events: to_unsigned(row.events),
+            digest: row.digest,
+            campaign_events: to_unsigned(row.campaign_events),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Sums over streams: of events that are not deleted.
+
+use std::collections::BTreeMap;
+
+use sea_orm::QueryResult;
+
+use super::sums::{Ground, campaign, count, within};
+use super::{Segment, Snapshot, digest};
+use crate::domain::CampaignId;
+use crate::parts::store::StoreError;
+
+/// The sums of events of a stream that are not deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogSums {
+    /// Events about participations.
+    pub events: u64,
+    /// Which changes those are about.
+    pub digest: i64,
+    /// Events about the campaign itself.
+    pub campaign_events: u64,
+    /// Those of them behind the position.
+    pub campaign_events_pending: u64,
+}
+
+impl LogSums {
+    /// The sums of both.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self {
+            events: self.events + other.events,
+            digest: self.digest.wrapping_add(other.digest),
+            campaign_events: self.campaign_events + other.campaign_events,
+            campaign_events_pending: self.campaign_events_pending + other.campaign_events_pending,
+        }
+    }
+}
+
+impl Snapshot {
+    /// The sums of the streams of these campaigns, those that have events.
+    pub async fn log_sums(
+        &self,
+        ids: &[CampaignId],
+    ) -> Result<BTreeMap<CampaignId, LogSums>, StoreError> {
+        self.sums_of_log(Ground::Whole(ids)).await
+    }
+
+    /// The sums of a part of a stream: `ground` counts sequences in place of ranks.
+    pub async fn log_sums_in(&self, ground: Ground<'_>) -> Result<LogSums, StoreError> {
+        let sums = self.sums_of_log(ground).await?;
+        Ok(sums.into_values().fold(LogSums::default(), LogSums::with))
+    }
+
+    async fn sums_of_log(
+        &self,
+        ground: Ground<'_>,
+    ) -> Result<BTreeMap<CampaignId, LogSums>, StoreError> {
+        let mut sql = self.store.sql(
+            "SELECT e.campaign_id, COUNT(e.`rank`) AS events, COUNT(*) - COUNT(e.`rank`) AS campaign_events, \
+             CAST(SUM(CASE WHEN e.`rank` IS NULL AND e.sequence > COALESCE(o.published, 0) THEN 1 ELSE 0 END) \
+             AS SIGNED) AS campaign_events_pending, CAST(COALESCE(SUM(CASE WHEN e.`rank` IS NOT NULL THEN ",
+        );
+        sql.push(digest::OF_EVENT)
+            .push(" END), 0) AS SIGNED) AS digest FROM outbox_event e ");
+        self.by(&mut sql, "PRIMARY")
+            .push(" LEFT JOIN outbox_position o ON o.campaign_id = e.campaign_id WHERE ");
+        within(&mut sql, ("e", "sequence"), ground).push(" GROUP BY e.campaign_id");
+        let rows = sql.rows(&self.tx).await?;
+        rows.iter()
+            .map(|row| Ok((campaign(row)?, log_sums(row)?)))
+            .collect()
+    }
+}
+
+fn log_sums(row: &QueryResult) -> Result<LogSums, StoreError> {
+    Ok(LogSums {
+        events: count(row, "events")?,
+        digest: row.try_get("", "digest")?,
+        campaign_events: count(row, "campaign_events")?,
+        campaign_events_pending: count(row, "campaign_events_pending")?,
+    })
+}
+
+/// The sums of a segment of a stream when they were last read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptLog {
+    /// Which segment: of sequences.
+    pub segment: Segment,
+    /// The last sequence that they include.
+    pub last: u64,
+    /// The number of deleted events of the campaign then.
+    pub purged_events: u64,
+    /// Events about participations.
+    pub events: u64,
+    /// Which changes those are about.
+    pub digest: i64,
+    /// Events about the campaign itself.
+    pub campaign_events: u64,
+}
+
+impl KeptLog {
+    /// Its sums; for a segment without campaign events behind the position.
+    #[must_use]
+    pub const fn sums(&self) -> LogSums {
+        LogSums {
+            events: self.events,
+            digest: self.digest,
+            campaign_events: self.campaign_events,
+            campaign_events_pending: 0,
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Old idempotency keys are deleted, on both databases, and no others.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use firstcome::domain::{Instant, UserId};
+use firstcome::operate::idempotency_retention::{KeyKeeper, Retention, Step};
+use firstcome::parts::store::{Store, UserKey};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, TransactionTrait, Value};
+
+use crate::store::intake;
+use crate::support::{TestStore, campaign_of, create, mysql, sell, stores};
+
+const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+fn key(user: i64, key: &str) -> UserKey {
+    UserKey {
+        user: UserId(user),
+        key: key.to_owned(),
+    }
+}
+
+fn keeper(store: &Store, rows_max: u32) -> KeyKeeper {
+    let retention = Retention {
+        age: MONTH,
+        interval: Duration::from_secs(60),
+        rows_max,
+        busy_percent_max: 10,
+    };
+    KeyKeeper::new(store.clone(), retention)
+}
+
+/// Commits a participation for each of these keys, each of them of a campaign of its own.
+async fn use_keys(store: &Store, keys: &[UserKey]) {
+    for one in keys {
+        let campaign = create(store, campaign_of(None)).await;
+        let mut intake = intake(&campaign, one.user.0, 1, 1);
+        intake.idempotency_key = Some(one.key.clone());
+        sell(store, &campaign, vec![intake]).await;
+    }
+}
+
+async fn run(db: &DatabaseConnection, sql: &str, values: impl IntoIterator<Item = Value>) {
+    let backend = db.get_database_backend();
+    let statement = Statement::from_sql_and_values(backend, sql, values);
+    db.execute_raw(statement).await.unwrap();
+}
+
+/// Has the keys of this user written at this time.
+async fn date(test: &TestStore, user: i64, at: Instant) {
+    let db = Database::connect(&test.url).await.unwrap();
+    let sql = "UPDATE idempotency SET created_at = ? WHERE user_id = ?";
+    run(&db, sql, [at.into(), user.into()]).await;
+}
+
+async fn known(store: &Store, keys: &[UserKey]) -> usize {
+    store.participations_by_keys(keys).await.unwrap().len()
+}
+
+#[tokio::test]
+async fn expired_keys_are_deleted_in_bounded_batches() {
+    for test in stores().await {
+        let store = &test.store;
+        // Pages end in the middle of a user's keys.
+        let keys: Vec<UserKey> = [
+            (1, "a"),
+            (2, "a"),
+            (2, "b"),
+            (2, "c"),
+            (2, "d"),
+            (2, "e"),
+            (3, "a"),
+        ]
+        .map(|(user, name)| key(user, name))
+        .to_vec();
+        use_keys(store, &keys).await;
+        let now = store.time().await.unwrap();
+        for user in 1..=3 {
+            date(
+                &test,
+                user,
+                now - TimeDelta::days(30) + TimeDelta::minutes(1),
+            )
+            .await;
+        }
+        let keeper = keeper(store, 3);
+        for step in [Step::Page(0), Step::Page(0), Step::Last(0)] {
+            assert_eq!(keeper.sweep_page("one").await.unwrap(), step, "not yet");
+        }
+        assert_eq!(known(store, &keys).await, 7);
+        for user in 1..=3 {
+            date(&test, user, now - TimeDelta::days(30)).await;
+        }
+        for step in [Step::Page(3), Step::Page(3), Step::Last(1)] {
+            assert_eq!(keeper.sweep_page("one").await.unwrap(), step);
+        }
+        assert_eq!(known(store, &keys).await, 0);
+        assert_eq!(keeper.sweep_page("one").await.unwrap(), Step::Last(0));
+    }
+}
+
+#[tokio::test]
+async fn young_keys_stay_among_expired_ones() {
+    for test in stores().await {
+        let store = &test.store;
+        let keys: Vec<UserKey> = (1..=9).map(|user| key(user, "a")).collect();
+        use_keys(store, &keys).await;
+        let old = store.time().await.unwrap() - TimeDelta::days(31);
+        for user in [1, 4, 5, 9] {
+            date(&test, user, old).await;
+        }
+        let keeper = keeper(store, 4);
+        for step in [Step::Page(2), Step::Page(1), Step::Last(1)] {
+            assert_eq!(keeper.sweep_page("one").await.unwrap(), step);
+        }
+        let left = store.participations_by_keys(&keys).await.unwrap();
+        let mut left: Vec<i64> = left.keys().map(|key| key.user.0).collect();
+        left.sort_unstable();
+        assert_eq!(left, [2, 3, 6, 7, 8]);
+    }
+}
+
+#[tokio::test]
+async fn one_replica_sweeps_and_none_again_before_a_quarter_of_the_retention() {
+    for test in stores().await {
+        let store = &test.store;
+        let keys: Vec<UserKey> = (1..=5).map(|user| key(user, "a")).collect();
+        use_keys(store, &keys).await;
+        let (one, two) = (keeper(store, 3), keeper(store, 3));
+        assert_eq!(one.sweep_page("one").await.unwrap(), Step::Page(0));
+        assert_eq!(two.sweep_page("two").await.unwrap(), Step::NotOurs);
+        assert_eq!(one.sweep_page("one").await.unwrap(), Step::Last(0));
+        assert_eq!(two.sweep_page("two").await.unwrap(), Step::NotOurs);
+
+        let db = Database::connect(&test.url).await.unwrap();
+        let sql = "SELECT expires_at FROM duty WHERE name = 'idempotency_keys'";
+        let statement = Statement::from_string(db.get_database_backend(), sql);
+        let row = db.query_one_raw(statement).await.unwrap().unwrap();
+        let until: Instant = row.try_get("", "expires_at").unwrap();
+        let left = until - store.time().await.unwrap();
+        assert!(
+            left > TimeDelta::days(7) && left < TimeDelta::days(8),
+            "{left}"
+        );
+
+        // The replica is gone; another one begins at the beginning when its time has come.
+        run(
+            &db,
+            "UPDATE duty SET expires_at = ?",
+            [(until - TimeDelta::days(8)).into()],
+        )
+        .await;
+        assert_eq!(two.sweep_page("two").await.unwrap(), Step::Page(0));
+        assert_eq!(two.sweep_page("two").await.unwrap(), Step::Last(0));
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_does_not_wait_for_keys_that_are_being_committed() {
+    let test = mysql().await;
+    let store = &test.store;
+    let keys: Vec<UserKey> = [1, 5, 9].map(|user| key(user, "a")).to_vec();
+    use_keys(store, &keys).await;
+    let old = store.time().await.unwrap() - TimeDelta::days(31);
+    for user in [1, 9] {
+        date(&test, user, old).await;
+    }
+    let writer = Database::connect(&test.url).await.unwrap();
+    let writing = writer.begin().await.unwrap();
+    let insert = "INSERT INTO idempotency (user_id, idempotency_key, participation_id, created_at) \
+                  VALUES (1, 'b', x'00000000000000000000000000000001', UTC_TIMESTAMP(6)), \
+                  (7, 'b', x'00000000000000000000000000000002', UTC_TIMESTAMP(6))";
+    writing.execute_unprepared(insert).await.unwrap();
+    let step = keeper(store, 100).sweep_page("one").await.unwrap();
+    assert_eq!(step, Step::Last(2));
+    writing.commit().await.unwrap();
+    assert_eq!(known(store, &keys).await, 1);
+}
