@@ -57,6 +57,7 @@ impl<'a> Queues<'a> {
     /// Sends a batch to each partition that has events waiting and none in flight. Returns the time until the next
     /// try, if something is held back.
     pub(super) async fn send_ready(&mut self) -> Option<Duration> {
+        self.assign_partitions();
         let mut again_in: Option<Duration> = None;
         let is_ready = |queue: &Queue| !queue.is_sending && !queue.waiting.is_empty();
         let ready = self.queues.iter().filter(|(_, queue)| is_ready(queue));
@@ -77,6 +78,22 @@ impl<'a> Queues<'a> {
             }
         }
         again_in
+    }
+
+    /// Queues events by partition that were queued before the partitions of their topic were known. Later events of their
+    /// keys are behind them.
+    fn assign_partitions(&mut self) {
+        for topic in Topic::ALL {
+            let partition = None;
+            let queue = self.queues.get_mut(&Target { topic, partition });
+            let Some(queue) = queue.filter(|queue| !queue.is_sending) else {
+                continue;
+            };
+            let waiting = std::mem::take(&mut queue.waiting);
+            for item in waiting.into_iter().rev() {
+                self.put_back(self.context.target(&item.event), item);
+            }
+        }
     }
 
     /// Whether events of a topic are queued from before its partitions were known: they go first, because later events
