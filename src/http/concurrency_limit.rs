@@ -12,14 +12,12 @@ use poem::http::{StatusCode, header};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::client_address::client_address;
 use super::problem::{Problem, busy};
 use crate::access::limits::{Networks, host};
-use crate::domain::metric;
-use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::metrics::registers;
 
 /// What is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +63,9 @@ pub struct BoundMetrics {
     refused: Family<Bound, Counter>,
 }
 
-impl BoundMetrics {
-    /// Registers the counters.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.add(&metric::HTTP_BOUNDS_REFUSED, self.refused.clone());
-    }
+registers!(pub BoundMetrics: refused = HTTP_BOUNDS_REFUSED);
 
+impl BoundMetrics {
     fn count(&self, limited: Limited, exceeded: Exceeded) {
         let bound = Bound {
             of: limited.as_str(),

@@ -11,7 +11,7 @@ use poem::{Endpoint, Request, Response, Route, get, handler};
 use super::dashboard::{self, About};
 use super::files::{File, REVALIDATE};
 use super::problem::Problem;
-use crate::runtime::telemetry::Telemetry;
+use crate::runtime::telemetry::{Telemetry, cause};
 
 /// The paths of the pages.
 pub const PAGES: [&str; 6] = [
@@ -67,10 +67,7 @@ fn home() -> Redirect {
 /// The metrics as they are now.
 pub(super) fn metrics(telemetry: &Telemetry) -> poem::Result<Response> {
     let text = telemetry.encode().map_err(|error| {
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            "encode the metrics"
-        );
+        tracing::error!(error = cause(&error), "encode the metrics");
         Problem::internal()
     })?;
     Ok(Response::builder()

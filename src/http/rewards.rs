@@ -25,6 +25,7 @@ use crate::domain::{
     Coupon, CouponId, CouponStatus, EventId, Instant, Participation, ParticipationId, Redeemers,
 };
 use crate::parts::store::{Order, Rewards, StoreError, UseOutcome, Voucher};
+use crate::runtime::telemetry::cause;
 
 documented! {
     Reading: [CALLER, PARAMETERS] {
@@ -222,10 +223,7 @@ fn rewards_of(app: &App) -> Result<&Rewards, Problem> {
 
 #[expect(clippy::needless_pass_by_value, reason = "passed to map_err as it is")]
 fn unavailable(error: StoreError) -> Problem {
-    tracing::warn!(
-        error = &error as &dyn std::error::Error,
-        "read or write the rewards"
-    );
+    tracing::warn!(error = cause(&error), "read or write the rewards");
     part_unavailable("rewards")
 }
 

@@ -32,6 +32,7 @@ use crate::access::accounts::{
 };
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::Actor;
+use crate::runtime::telemetry::cause;
 
 documented! {
     LoggingIn: [BODY, SESSIONS] {
@@ -246,7 +247,7 @@ async fn end_previous_session(accounts: &Accounts, headers: &HeaderMap, cookies:
     let before = before.and_then(SessionToken::parse);
     if let Err(error) = accounts.log_out(before.as_ref(), None).await {
         tracing::debug!(
-            error = &error as &dyn std::error::Error,
+            error = cause(&error),
             "the previous session is left to expire"
         );
     }

@@ -9,12 +9,11 @@ use hyper::{Request, StatusCode, Uri};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::domain::metric;
-use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::metrics::registers;
 use crate::runtime::retry::{self, Verdict};
+use crate::runtime::telemetry::cause;
 use crate::runtime::web::{self, WebClient};
 
 /// The settings of alerts.
@@ -72,6 +71,8 @@ struct Webhook {
     retry: retry::Policy,
 }
 
+registers!(pub Alerts: sent = ALERTS);
+
 impl Alerts {
     /// Sends to the configured webhook, if there is one.
     pub fn new(config: &AlertConfig) -> Result<Self, AlertError> {
@@ -90,11 +91,6 @@ impl Alerts {
         })
     }
 
-    /// Registers the metrics.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.add(&metric::ALERTS, self.sent.clone());
-    }
-
     /// Sends a line of text. A failure is logged and counted.
     pub async fn send(&self, text: &str) {
         let Some(webhook) = &self.webhook else {
@@ -103,10 +99,7 @@ impl Alerts {
         let result = match webhook.send(text).await {
             Ok(()) => "sent",
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "an alert was not sent"
-                );
+                tracing::error!(error = cause(&error), "an alert was not sent");
                 "failed"
             }
         };

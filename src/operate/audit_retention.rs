@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::parts::store::{Store, StoreError};
 use crate::runtime::supervisor::Spawner;
+use crate::runtime::telemetry::cause;
 
 const DUTY: &str = "audit";
 /// How long a replica keeps this duty without renewal.
@@ -55,7 +56,7 @@ impl Keeper {
             Ok(_) => self.retention.interval,
             Err(error) => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     "old entries of the audit log were not deleted; it is tried again"
                 );
                 self.retention.interval

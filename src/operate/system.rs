@@ -9,16 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::registry::Registry;
 
-use crate::domain::metric;
 use crate::domain::{self, Instant};
 use crate::events::relay::RelayHandle;
 use crate::parts::gate::ScriptGate;
 use crate::parts::store::{OutboxCounts, RelayLease, Store, StoreError};
 use crate::runtime::cache::ReadThrough;
 use crate::runtime::clock::Clock;
-use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::metrics::registers;
 
 pub use crate::events::relay::BreakerState;
 pub use crate::parts::broker::kafka::{PartitionState, TopicState};
@@ -68,6 +66,8 @@ pub struct SystemBoard {
     reads: Counter,
 }
 
+registers!(pub SystemBoard: reads = SYSTEM_READS);
+
 impl SystemBoard {
     /// A board over these parts.
     #[must_use]
@@ -85,11 +85,6 @@ impl SystemBoard {
             last: ReadThrough::new(1, AGE_MIN..=AGE_MAX),
             reads: Counter::default(),
         }
-    }
-
-    /// Makes visible how often it was read.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.add(&metric::SYSTEM_READS, self.reads.clone());
     }
 
     /// How the installation does.

@@ -7,12 +7,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
 
 use crate::domain::Consumer;
-use crate::domain::metric;
 use crate::parts::store::Applied;
-use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::metrics::registers;
 
 /// Upper bounds in seconds: a batch takes tens of milliseconds, or as long as a database is away.
 const BATCH_BUCKETS: [f64; 12] = [
@@ -60,16 +58,16 @@ impl Default for Metrics {
     }
 }
 
-impl Metrics {
-    /// Registers them.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.add(&metric::CONSUMER_RECORDS, self.records.clone());
-        registry.add(&metric::CONSUMER_REWARDS, self.rewards.clone());
-        registry.add(&metric::CONSUMER_RETRIES, self.retries.clone());
-        registry.add(&metric::CONSUMER_BATCH_SECONDS, self.batches.clone());
-        registry.add(&metric::CONSUMER_LAG, self.lag.clone());
-    }
+registers!(
+    pub Metrics:
+    records = CONSUMER_RECORDS,
+    rewards = CONSUMER_REWARDS,
+    retries = CONSUMER_RETRIES,
+    batches = CONSUMER_BATCH_SECONDS,
+    lag = CONSUMER_LAG,
+);
 
+impl Metrics {
     /// The handles of one consumer.
     pub(super) fn of(&self, consumer: Consumer) -> Counts {
         let consumer = consumer.as_str();

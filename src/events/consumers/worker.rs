@@ -12,6 +12,7 @@ use crate::domain::Consumer;
 use crate::parts::broker::PublishError;
 use crate::parts::broker::kafka::OwnedPartition;
 use crate::parts::store::StoreError;
+use crate::runtime::telemetry::cause;
 
 /// How long an attempt may go on after the partition was taken away. What comes of it then is not known,
 /// and found out by whoever has the partition next.
@@ -140,7 +141,7 @@ impl Worker {
                 consumer = self.consumer.as_str(),
                 partition = owned.partition,
                 attempt = failures,
-                error = failure as &dyn std::error::Error,
+                error = cause(failure),
                 "{what}: tried again"
             );
         }

@@ -19,6 +19,7 @@ use crate::http::csrf;
 use crate::http::policy::Policy;
 use crate::http::problem::{Problem, rate_limited};
 use crate::http::settings::Auth;
+use crate::runtime::telemetry::cause;
 
 /// The verified credentials of a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -189,7 +190,7 @@ pub(super) fn invalid_token(error: TokenError) -> Problem {
         | TokenError::UnknownKey
         | TokenError::Signature => "The token in Authorization is not valid.",
     };
-    tracing::debug!(error = &error as &dyn std::error::Error, "token rejected");
+    tracing::debug!(error = cause(&error), "token rejected");
     Problem::new(
         StatusCode::UNAUTHORIZED,
         "INVALID_TOKEN",

@@ -4,6 +4,7 @@ use poem::http::StatusCode;
 
 use super::{Problem, busy, rate_limited};
 use crate::access::accounts::AccountError;
+use crate::runtime::telemetry::cause;
 
 impl From<AccountError> for Problem {
     fn from(error: AccountError) -> Self {
@@ -65,7 +66,7 @@ impl From<AccountError> for Problem {
             AccountError::Gate(error) => error.into(),
             error @ (AccountError::Hash(_) | AccountError::Thread(_) | AccountError::Secret) => {
                 tracing::error!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     "verify a password or a one-time code"
                 );
                 Self::internal()

@@ -7,6 +7,7 @@ use super::{FieldProblem, Problem, busy, malformed, too_large, too_slow};
 use crate::operate::export::ExportError;
 use crate::operate::lifecycle::LifecycleError;
 use crate::parts::gate::GateError;
+use crate::runtime::telemetry::cause;
 use crate::sale::allow_list::AllowListError;
 use crate::sale::reconcile::ReconcileError;
 
@@ -79,7 +80,7 @@ impl From<AllowListError> for Problem {
             },
             AllowListError::Cut(error) => {
                 tracing::debug!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     "the import of an allow list broke off"
                 );
                 malformed("The body ended before it was complete.")
