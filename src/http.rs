@@ -16,6 +16,7 @@ mod csrf;
 mod dashboard;
 mod document;
 mod edge;
+mod extractor;
 mod faults;
 mod fields;
 mod files;
@@ -54,7 +55,7 @@ use tokio::net::TcpListener;
 
 pub use apis::openapi_document;
 use apis::service;
-pub use app::App;
+pub use app::{App, AppRef};
 pub use bounded_http::{CertificateFiles, Tls, TlsError, listen};
 pub use concurrency_limit::BoundMetrics;
 pub use config::{HostNames, HttpConfig};

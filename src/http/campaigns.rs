@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use poem::Request;
-use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 
@@ -14,7 +13,7 @@ use super::problem::{Failure, Problem, documented};
 use super::stream::{StatusStream, status_stream};
 use super::views::{CampaignList, CampaignView, StatusView, StockView, TimeView};
 use super::words::Word;
-use super::{App, Section};
+use super::{App, AppRef, Section};
 use crate::domain::{Campaign, CampaignId, Kind, State};
 use crate::parts::store::{CampaignFilter, States, StoreError};
 
@@ -85,7 +84,7 @@ impl CampaignsApi {
     )]
     async fn list(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         /// Only campaigns in this state.
         state: Query<Option<Word<State>>>,
         /// Only campaigns of this kind.
@@ -119,7 +118,7 @@ impl CampaignsApi {
     )]
     async fn campaign(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Result<Json<CampaignView>, Failure<Reading>> {
@@ -135,7 +134,7 @@ impl CampaignsApi {
     )]
     async fn stock(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Result<Json<StockView>, Failure<Reading>> {
@@ -151,7 +150,7 @@ impl CampaignsApi {
     )]
     async fn status(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Result<Json<StatusView>, Failure<Reading>> {
@@ -171,7 +170,7 @@ impl CampaignsApi {
     )]
     async fn stream(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
@@ -185,7 +184,7 @@ impl CampaignsApi {
     /// It is the time of the database, not of the machine.
     #[allow(clippy::unused_async, reason = "the framework awaits every operation")]
     #[oai(path = "/api/time", method = "get", operation_id = "getTime")]
-    async fn time(&self, app: Data<&Arc<App>>) -> Result<Json<TimeView>, Failure<Plain>> {
+    async fn time(&self, app: AppRef<'_>) -> Result<Json<TimeView>, Failure<Plain>> {
         let now = app.clock.now();
         Ok(Json(TimeView {
             now,

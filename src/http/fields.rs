@@ -177,11 +177,10 @@ impl Fields {
     ) -> Defined<'_, Vec<T>> {
         let own = || described(description);
         self.define::<Vec<Word<T>>, _>(name, own, |value| {
-            let words = T::words();
             let items = value.as_array();
             items
-                .and_then(|items| items.iter().map(|item| one_of(item, &words)).collect())
-                .ok_or_else(|| format!("must be a list of {}", words.join(", ")))
+                .and_then(|items| items.iter().map(|item| one_of(item, T::WORDS)).collect())
+                .ok_or_else(|| format!("must be a list of {}", T::WORDS.join(", ")))
         })
     }
 

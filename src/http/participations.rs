@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use poem::web::Data;
 use poem::{IntoResponse, Request, Response};
+use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::{ApiExtractor, ExtractParamOptions, OpenApi};
 use uuid::Uuid;
 
 use self::accepted::Accepted;
@@ -21,13 +21,13 @@ use self::idempotency::IdempotencyKey;
 use self::participate::{Call, Participating};
 pub use self::participate::{ParticipationRequest, QUANTITY_MAX};
 use super::auth::{Caller, Participant, SEE_OTHERS};
-use super::json::{Json, JsonRequest};
+use super::json::{Json, JsonRequest, read_body};
 use super::page::{Page, page_cursor, page_limit};
 use super::problem::{Failure, Problem, documented};
 use super::reads::{self, Read, by_admin};
 use super::rewards::with_rewards;
 use super::views::{ParticipationList, ParticipationRecord};
-use super::{App, Section};
+use super::{App, AppRef, Section};
 use crate::access::identity::Scopes;
 use crate::domain::{CampaignId, Participation, ParticipationId};
 use crate::sale::participate::CommitMode;
@@ -60,7 +60,7 @@ impl ParticipationsApi {
     )]
     async fn participate(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         caller: Participant,
         /// Id of the campaign.
@@ -94,7 +94,7 @@ impl ParticipationsApi {
     )]
     async fn participate_sync(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         caller: Participant,
         /// Id of the campaign.
@@ -125,7 +125,7 @@ impl ParticipationsApi {
     )]
     async fn participation(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         caller: Caller,
         /// Id of the participation.
@@ -149,7 +149,7 @@ impl ParticipationsApi {
     )]
     async fn history(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         caller: Caller,
         /// Id of the user.
@@ -193,11 +193,10 @@ pub async fn participate_without_router(
     request: Request,
 ) -> poem::Result<Response> {
     let (request, mut body) = request.split();
-    let options = ExtractParamOptions::default;
-    let caller = Participant::from_request(&request, &mut body, options()).await?;
+    let caller = Participant::of(&request).await?;
     let key = IdempotencyKey::of(&request)?;
     let challenge = ChallengeToken::of(&request);
-    let content = JsonRequest::from_request(&request, &mut body, options()).await?;
+    let content = JsonRequest(read_body(&request, &mut body).await?);
     let accepted = ParticipationsApi.participate(
         Data(app),
         &request,

@@ -1,10 +1,7 @@
 //! A user's points and coupons, and redeeming a coupon.
 
-use std::sync::Arc;
-
 use poem::Request;
 use poem::http::StatusCode;
-use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 use serde_json::Value;
@@ -20,7 +17,7 @@ use super::views::{
     CouponUseView, GrantedView, IssuedCouponView, LedgerEntryView, LedgerView, ParticipationRecord,
     ParticipationView, RewardsView, format_time,
 };
-use super::{App, Section};
+use super::{App, AppRef, Section};
 use crate::domain::{
     Coupon, CouponId, CouponStatus, EventId, Instant, Participation, ParticipationId, Redeemers,
 };
@@ -84,7 +81,7 @@ impl RewardsApi {
     )]
     async fn rewards(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         caller: Caller,
         /// Id of the user.
@@ -144,7 +141,7 @@ impl RewardsApi {
     )]
     async fn use_coupon(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         caller: Caller,
         /// Id of the coupon.
         id: Path<Uuid>,

@@ -5,11 +5,8 @@ mod own;
 mod responses;
 mod totp;
 
-use std::sync::Arc;
-
 use poem::Request;
 use poem::http::{HeaderMap, header};
-use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::Header;
 use secrecy::ExposeSecret;
@@ -26,7 +23,7 @@ use super::json::JsonRequest;
 use super::problem::{Failure, Problem, documented};
 use super::request_context::report;
 use super::settings::Auth;
-use super::{App, Section};
+use super::{AppRef, Section};
 use crate::access::accounts::{
     AccountError, Accounts, CodeUsed, Credentials, RememberToken, SessionToken, Stay,
 };
@@ -67,7 +64,7 @@ impl SessionsApi {
     #[oai(path = "/api/session", method = "post", operation_id = "logIn")]
     async fn log_in(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         body: JsonRequest<LogIn>,
     ) -> Result<LoggedIn, Failure<LoggingIn>> {
@@ -109,7 +106,7 @@ impl SessionsApi {
     )]
     async fn resume(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
     ) -> Result<LoggedIn, Failure<Resuming>> {
         let (accounts, cookies) = sessions_of(&app.settings.auth)?;
@@ -149,7 +146,7 @@ impl SessionsApi {
     #[oai(path = "/api/session", method = "get", operation_id = "getSession")]
     async fn session(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         cookie: SessionCookie,
     ) -> Result<Uncached<SessionView>, Failure<Reading>> {
         let (accounts, _) = sessions_of(&app.settings.auth)?;
@@ -172,7 +169,7 @@ impl SessionsApi {
     #[oai(path = "/api/session", method = "delete", operation_id = "logOut")]
     async fn log_out(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         cookie: SessionCookie,
         /// The `csrfToken` of the session; needed until it is over.

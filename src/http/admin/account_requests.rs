@@ -7,24 +7,9 @@ use crate::access::identity::{Scope, Scopes};
 use crate::domain::LoginName;
 use crate::http::fields::{Defined, Fields, request_object};
 use crate::http::problem::Problem;
-use crate::http::words::Vocabulary;
+use crate::http::words::vocabulary;
 
-impl Vocabulary for Scope {
-    const NAME: &'static str = "Scope";
-    const DESCRIPTION: &'static str = "A permission of an account as an admin.";
-
-    fn words() -> Vec<&'static str> {
-        Self::ALL.map(Self::as_str).into()
-    }
-
-    fn word(self) -> &'static str {
-        self.as_str()
-    }
-
-    fn parse(word: &str) -> Option<Self> {
-        Self::parse(word)
-    }
-}
+vocabulary!(Scope, "Scope", "A permission of an account as an admin.");
 
 request_object! {
     /// Creates an account.

@@ -1,9 +1,6 @@
 //! Accounts for admins. The hash of a password is never shown.
 
-use std::sync::Arc;
-
 use poem::Request;
-use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 
@@ -18,7 +15,7 @@ use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, documented};
 use crate::http::reads::{self, Read};
 use crate::http::views::{list, view};
-use crate::http::{App, Section};
+use crate::http::{AppRef, Section};
 
 documented! {
     Managing: [BODY, ADMIN] {
@@ -79,7 +76,7 @@ impl AdminAccountsApi {
     )]
     async fn create(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<AccountManage>,
         body: JsonRequest<AccountDraft>,
     ) -> Result<Created<AccountView>, Failure<Managing>> {
@@ -98,7 +95,7 @@ impl AdminAccountsApi {
     )]
     async fn list(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<(AccountManage, PiiRead)>,
         request: &Request,
         /// Accounts on a page.
@@ -127,7 +124,7 @@ impl AdminAccountsApi {
     )]
     async fn account(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<(AccountManage, PiiRead)>,
         request: &Request,
         /// Id of the account.
@@ -150,7 +147,7 @@ impl AdminAccountsApi {
     )]
     async fn change(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<AccountManage>,
         /// Id of the account.
         id: Path<i64>,

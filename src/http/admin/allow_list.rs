@@ -1,24 +1,20 @@
 //! The allow list of a campaign, for admins.
 
-use std::sync::Arc;
-
 use poem::http::{HeaderValue, StatusCode, header};
-use poem::web::Data;
 use poem::{IntoResponse, Request, Response};
+use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
-use poem_openapi::registry::{MetaResponses, Registry};
-use poem_openapi::{ApiResponse, OpenApi};
 
 use super::csv_upload::CsvUpload;
 
 use crate::access::identity::{CampaignRead, CampaignWrite, PiiRead, Scope};
 use crate::domain::{CampaignId, Instant};
 use crate::http::auth::{Admin, USER_ID_RANGE, user_id};
-use crate::http::json::{Json, no_content};
+use crate::http::json::{Json, no_content, responses};
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::reads::{self, Read};
 use crate::http::views::view;
-use crate::http::{App, Section};
+use crate::http::{AppRef, Section};
 use crate::parts::store::AllowList;
 use crate::sale::allow_list::AllowListError;
 
@@ -71,15 +67,7 @@ impl IntoResponse for Removed {
     }
 }
 
-impl ApiResponse for Removed {
-    fn meta() -> MetaResponses {
-        MetaResponses {
-            responses: vec![no_content("Done.", Vec::new())],
-        }
-    }
-
-    fn register(_registry: &mut Registry) {}
-}
+responses!(Removed: [no_content("Done.", Vec::new())]);
 
 /// Allow lists.
 pub struct AdminAllowListApi;
@@ -97,7 +85,7 @@ impl AdminAllowListApi {
     )]
     async fn replace(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -123,7 +111,7 @@ impl AdminAllowListApi {
     )]
     async fn list(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignRead>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -145,7 +133,7 @@ impl AdminAllowListApi {
     )]
     async fn user(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<(CampaignRead, PiiRead)>,
         request: &Request,
         /// Id of the campaign.
@@ -176,7 +164,7 @@ impl AdminAllowListApi {
     )]
     async fn remove(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// Id of the campaign.
         id: Path<i64>,

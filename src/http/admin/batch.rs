@@ -1,26 +1,21 @@
 //! The daily aggregation for admins: starting a run, its progress, and the history of runs.
 
-use std::sync::Arc;
-
 use chrono::NaiveDate;
 use poem::http::StatusCode;
-use poem::web::Data;
 use poem::{IntoResponse, Response};
+use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::registry::{MetaResponses, Registry};
-use poem_openapi::types::Type;
-use poem_openapi::{ApiResponse, OpenApi};
 use serde_json::json;
 
 use crate::access::identity::{CampaignWrite, StatsRead};
 use crate::domain::{AuditAction, AuditNote, Instant, RunId};
 use crate::http::auth::Admin;
-use crate::http::json::{Json, json_response};
+use crate::http::json::{Json, json_response, responses};
 use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::views::{list, view};
 use crate::http::words::{Word, vocabulary};
-use crate::http::{App, Section};
+use crate::http::{AppRef, Section};
 use crate::operate::statistics::Beginning;
 use crate::parts::store::{Cause, Progress, Redo, Run, RunFailure, RunState};
 
@@ -112,20 +107,10 @@ impl IntoResponse for Requested {
     }
 }
 
-impl ApiResponse for Requested {
-    fn meta() -> MetaResponses {
-        MetaResponses {
-            responses: vec![
-                json_response::<RunView>(200, "This run already aggregated the day.", Vec::new()),
-                json_response::<RunView>(202, "Started.", Vec::new()),
-            ],
-        }
-    }
-
-    fn register(registry: &mut Registry) {
-        RunView::register(registry);
-    }
-}
+responses!(Requested: [
+    json_response::<RunView>(200, "This run already aggregated the day.", Vec::new()),
+    json_response::<RunView>(202, "Started.", Vec::new()),
+], RunView);
 
 /// The daily aggregation for admins.
 pub struct AdminBatchApi;
@@ -143,7 +128,7 @@ impl AdminBatchApi {
     )]
     async fn aggregate(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// The date in the zone of `aggregation.zone`, at most a year ago; yesterday when left out.
         date: Query<Option<NaiveDate>>,
@@ -176,7 +161,7 @@ impl AdminBatchApi {
     )]
     async fn status(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<StatsRead>,
         /// Id of the run.
         #[oai(name = "jobExecutionId")]
@@ -196,7 +181,7 @@ impl AdminBatchApi {
     )]
     async fn history(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<StatsRead>,
         /// Runs on a page.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]

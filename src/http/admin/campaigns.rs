@@ -1,8 +1,5 @@
 //! Campaigns for admins: creating and changing them, and changing their state.
 
-use std::sync::Arc;
-
-use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 use serde_json::json;
@@ -18,7 +15,7 @@ use crate::http::page::page_cursor;
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::views::{CampaignList, CampaignView, view};
 use crate::http::words::Word;
-use crate::http::{App, Section};
+use crate::http::{App, AppRef, Section};
 use crate::operate::lifecycle::LifecycleError;
 
 documented! {
@@ -64,7 +61,7 @@ impl AdminCampaignsApi {
     )]
     async fn create(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         body: JsonRequest<Draft>,
     ) -> Result<Created<CampaignView>, Failure<Managing>> {
@@ -83,7 +80,7 @@ impl AdminCampaignsApi {
     )]
     async fn list(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<CampaignRead>,
         /// Only campaigns in this state.
         state: Query<Option<Word<State>>>,
@@ -112,7 +109,7 @@ impl AdminCampaignsApi {
     )]
     async fn campaign(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<CampaignRead>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -133,7 +130,7 @@ impl AdminCampaignsApi {
     )]
     async fn change(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -154,7 +151,7 @@ impl AdminCampaignsApi {
     )]
     async fn open(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -170,7 +167,7 @@ impl AdminCampaignsApi {
     )]
     async fn pause(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -186,7 +183,7 @@ impl AdminCampaignsApi {
     )]
     async fn close(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -205,7 +202,7 @@ impl AdminCampaignsApi {
     )]
     async fn archive(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -223,7 +220,7 @@ impl AdminCampaignsApi {
     )]
     async fn rebuild_gate(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// Id of the campaign.
         id: Path<i64>,

@@ -1,8 +1,5 @@
 //! Coupons that shops redeem for their customers' orders.
 
-use std::sync::Arc;
-
-use poem::web::Data;
 use poem_openapi::OpenApi;
 
 use crate::access::identity::CouponRedeem;
@@ -12,7 +9,7 @@ use crate::http::json::{Json, JsonRequest};
 use crate::http::problem::{Failure, documented};
 use crate::http::rewards::redeem;
 use crate::http::views::CouponUseView;
-use crate::http::{App, Section};
+use crate::http::{AppRef, Section};
 use crate::parts::store::{Order, Voucher};
 
 documented! {
@@ -62,7 +59,7 @@ impl AdminCouponsApi {
     )]
     async fn redeem(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CouponRedeem>,
         body: JsonRequest<Redemption>,
     ) -> Result<Json<CouponUseView>, Failure<Redeeming>> {

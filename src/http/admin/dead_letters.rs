@@ -1,9 +1,6 @@
 //! Dead letters for admins: events that the relay has parked. They are listed, read, replayed and discarded.
 
-use std::sync::Arc;
-
 use poem::Request;
-use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 use uuid::Uuid;
@@ -17,7 +14,7 @@ use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::reads::{self, Read};
 use crate::http::views::{list, view};
-use crate::http::{App, Section};
+use crate::http::{App, AppRef, Section};
 use crate::parts::store::{DeadLetter, DeadLetterFilter};
 
 documented! {
@@ -110,7 +107,7 @@ impl AdminDeadLettersApi {
     )]
     async fn list(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<DeadletterReplay>,
         /// Only those of this campaign.
         #[oai(name = "campaignId")]
@@ -154,7 +151,7 @@ impl AdminDeadLettersApi {
     )]
     async fn one(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<DeadletterReplay>,
         request: &Request,
         /// Id of the event.
@@ -182,7 +179,7 @@ impl AdminDeadLettersApi {
     )]
     async fn replay(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<DeadletterReplay>,
         body: JsonRequest<Selection>,
     ) -> Outcome {
@@ -200,7 +197,7 @@ impl AdminDeadLettersApi {
     )]
     async fn discard(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<DeadletterReplay>,
         body: JsonRequest<Selection>,
     ) -> Outcome {

@@ -1,8 +1,5 @@
 //! The gate for admins: its state of a campaign, and the memory of that.
 
-use std::sync::Arc;
-
-use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 
@@ -12,7 +9,7 @@ use crate::http::auth::Admin;
 use crate::http::json::Json;
 use crate::http::problem::{Failure, documented};
 use crate::http::views::view;
-use crate::http::{App, Section};
+use crate::http::{AppRef, Section};
 use crate::parts::gate::{Footprint, GateState, Settings};
 
 documented! {
@@ -88,7 +85,7 @@ impl AdminGateApi {
     )]
     async fn gate(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<CampaignRead>,
         /// Id of the campaign.
         id: Path<i64>,

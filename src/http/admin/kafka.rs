@@ -1,8 +1,5 @@
 //! The topics for admins: their partitions, leaders and offsets.
 
-use std::sync::Arc;
-
-use poem::web::Data;
 use poem_openapi::OpenApi;
 
 use crate::access::identity::CampaignRead;
@@ -12,7 +9,7 @@ use crate::http::json::Json;
 use crate::http::problem::{Failure, documented};
 use crate::http::views::view;
 use crate::http::words::{Word, vocabulary};
-use crate::http::{App, Section};
+use crate::http::{AppRef, Section};
 use crate::operate::system::{PartitionState, TopicState, TopicsState};
 
 documented! {
@@ -22,10 +19,7 @@ documented! {
 vocabulary!(
     KeyChoice,
     "RecordKey",
-    "The key of a record. Records with one key are in one partition, in order.",
-    Participation = "participation",
-    User = "user",
-    Campaign = "campaign"
+    "The key of a record. Records with one key are in one partition, in order."
 );
 
 view! {
@@ -102,7 +96,7 @@ impl AdminKafkaApi {
     )]
     async fn partitions(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<CampaignRead>,
     ) -> Result<Json<TopicsView>, Failure<Reading>> {
         let state = app.topics.state().await?;

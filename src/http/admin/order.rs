@@ -1,8 +1,5 @@
 //! The order in which a campaign's requests arrived and were processed, for admins.
 
-use std::sync::Arc;
-
-use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 use uuid::Uuid;
@@ -16,7 +13,7 @@ use crate::http::page::{Page, page_cursor, page_limit};
 use crate::http::problem::Failure;
 use crate::http::views::{list, millis, percentage, view};
 use crate::http::words::{Word, vocabulary};
-use crate::http::{App, Section};
+use crate::http::{AppRef, Section};
 use crate::operate::statistics::{Cursor, OrderAnalysis, Violation, ViolationKind, Violations};
 use crate::parts::store::Ordered;
 
@@ -133,7 +130,7 @@ impl AdminOrderApi {
     )]
     async fn order_analysis(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<StatsRead>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -160,7 +157,7 @@ impl AdminOrderApi {
     )]
     async fn order_violations(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<StatsRead>,
         /// Id of the campaign.
         id: Path<i64>,

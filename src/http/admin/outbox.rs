@@ -1,9 +1,7 @@
 //! The outbox for admins: its unpublished events and its relays.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use poem::web::Data;
 use poem_openapi::OpenApi;
 
 use crate::access::identity::CampaignRead;
@@ -11,7 +9,7 @@ use crate::http::auth::Admin;
 use crate::http::json::Json;
 use crate::http::problem::{Failure, documented};
 use crate::http::views::view;
-use crate::http::{App, Section};
+use crate::http::{AppRef, Section};
 use crate::parts::store::{OutboxCounts, RelayLease};
 
 documented! {
@@ -61,7 +59,7 @@ impl AdminOutboxApi {
     #[oai(path = "/api/admin/outbox", method = "get", operation_id = "outbox")]
     async fn outbox(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<CampaignRead>,
     ) -> Result<Json<OutboxView>, Failure<Reading>> {
         let store = &app.store;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use poem::web::Data;
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
@@ -17,7 +16,7 @@ use crate::http::created::Created;
 use crate::http::json::{Json, JsonRequest};
 use crate::http::problem::{Failure, Problem, documented, wrong_state};
 use crate::http::views::SimulationView;
-use crate::http::{App, Section};
+use crate::http::{App, AppRef, Section};
 use crate::operate::simulate::{self, Kind, Plan, SimulateError, Simulator};
 
 documented! {
@@ -82,7 +81,7 @@ impl AdminSimulationApi {
     )]
     async fn bulk(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<TestRun>,
         simulator: Enabled,
         body: JsonRequest<Bulk>,
@@ -104,7 +103,7 @@ impl AdminSimulationApi {
     )]
     async fn load(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<TestRun>,
         simulator: Enabled,
         body: JsonRequest<Load>,
@@ -123,7 +122,7 @@ impl AdminSimulationApi {
     )]
     async fn load_sync(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<TestRun>,
         simulator: Enabled,
         body: JsonRequest<Load>,
@@ -162,7 +161,7 @@ impl AdminSimulationApi {
     )]
     async fn cancel(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<TestRun>,
         simulator: Enabled,
         /// Id of the job.

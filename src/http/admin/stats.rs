@@ -1,10 +1,7 @@
 //! Statistics of days and campaigns for admins.
 
-use std::sync::Arc;
-
 use chrono::NaiveDate;
 use poem::http::StatusCode;
-use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 
@@ -14,7 +11,7 @@ use crate::http::auth::Admin;
 use crate::http::json::Json;
 use crate::http::problem::{Failure, FieldProblem, Problem, busy, documented};
 use crate::http::views::{CampaignStatisticsView, DayStatisticsView};
-use crate::http::{App, Section};
+use crate::http::{AppRef, Section};
 use crate::operate::statistics::AggregateError;
 
 documented! {
@@ -40,7 +37,7 @@ impl AdminStatsApi {
     )]
     async fn raw(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<StatsRead>,
         /// The date, at most a year ago.
         date: Query<NaiveDate>,
@@ -61,7 +58,7 @@ impl AdminStatsApi {
     )]
     async fn daily(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<StatsRead>,
         /// The date, at most a year ago.
         date: Query<NaiveDate>,
@@ -80,7 +77,7 @@ impl AdminStatsApi {
     )]
     async fn campaign(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<StatsRead>,
         /// Id of the campaign.
         id: Path<i64>,

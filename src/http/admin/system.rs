@@ -1,9 +1,6 @@
 //! The state of the installation for admins: the outbox, the replicas that publish it, the breakers and the health of
 //! the parts.
 
-use std::sync::Arc;
-
-use poem::web::Data;
 use poem_openapi::OpenApi;
 
 use crate::access::identity::CampaignRead;
@@ -14,7 +11,7 @@ use crate::http::json::Json;
 use crate::http::problem::{Failure, documented};
 use crate::http::views::view;
 use crate::http::words::{Word, vocabulary};
-use crate::http::{App, Section};
+use crate::http::{AppRef, Section};
 use crate::operate::system::{BreakerState, Guards, SystemState};
 use crate::parts::store::RelayLease;
 
@@ -114,7 +111,7 @@ impl AdminSystemApi {
     #[oai(path = "/api/admin/system", method = "get", operation_id = "system")]
     async fn system(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<CampaignRead>,
     ) -> Result<Json<SystemView>, Failure<Reading>> {
         let (state, parts) = tokio::join!(app.system.state(), app.health.check());

@@ -4,16 +4,16 @@
 
 use std::marker::PhantomData;
 
+use poem::Request;
 use poem::http::{HeaderValue, StatusCode, header};
-use poem::{Request, RequestBody};
 use poem_openapi::registry::Registry;
-use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::authenticator::{Authenticator, Credentials};
 use super::{register_session, scheme};
 use crate::access::identity::{Needs, Scope, Scopes, Verified};
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::{Actor, Origin};
+use crate::http::extractor::extractor;
 use crate::http::policy::Policy;
 use crate::http::problem::Problem;
 use crate::http::request_context::{RequestContext, origin};
@@ -44,6 +44,16 @@ impl<S: Needs> Admin<S> {
     #[must_use]
     pub const fn scopes(&self) -> Scopes {
         self.scopes
+    }
+
+    async fn of(request: &Request) -> Result<Self, Problem> {
+        let policy = RequestContext::policy(request)?;
+        let admin = Self::require(&Authenticator::of(request, policy)).await?;
+        RequestContext::check_url(request)?;
+        Ok(Self {
+            origin: origin(admin.actor(), request),
+            ..admin
+        })
     }
 
     /// Requires the scopes.
@@ -148,12 +158,7 @@ pub(super) fn register(registry: &mut Registry) {
     );
 }
 
-impl<'a, S: Needs> ApiExtractor<'a> for Admin<S> {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-
-    type ParamType = ();
-    type ParamRawType = ();
-
+extractor! { where S: Needs; Admin<S> as SecurityScheme(()) {
     fn register(registry: &mut Registry) {
         register(registry);
         register_session(registry);
@@ -162,21 +167,4 @@ impl<'a, S: Needs> ApiExtractor<'a> for Admin<S> {
     fn security_schemes() -> Vec<&'static str> {
         vec!["admin", "session"]
     }
-
-    async fn from_request(
-        request: &'a Request,
-        _body: &mut RequestBody,
-        _options: ExtractParamOptions<Self::ParamType>,
-    ) -> poem::Result<Self> {
-        let admin = Self::require(&Authenticator::of(
-            request,
-            RequestContext::policy(request)?,
-        ))
-        .await?;
-        RequestContext::check_url(request)?;
-        Ok(Self {
-            origin: origin(admin.actor(), request),
-            ..admin
-        })
-    }
-}
+} |request| Self::of(request).await }

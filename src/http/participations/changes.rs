@@ -1,9 +1,6 @@
 //! Confirming a reservation by its payment, and cancelling a participation.
 
-use std::sync::Arc;
-
 use poem::Request;
-use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 use uuid::Uuid;
@@ -17,7 +14,7 @@ use crate::http::problem::{Failure, documented};
 use crate::http::reads::by_admin;
 use crate::http::request_context::traceparent;
 use crate::http::views::ParticipationView;
-use crate::http::{App, Section};
+use crate::http::{AppRef, Section};
 use crate::sale::changes::{Payment, REFERENCE, is_reference};
 use crate::sale::payment::MADE_HERE;
 
@@ -71,7 +68,7 @@ impl ChangesApi {
     )]
     async fn confirm(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         caller: Caller,
         /// Id of the participation.
@@ -98,7 +95,7 @@ impl ChangesApi {
     )]
     async fn cancel(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         caller: Caller,
         /// Id of the participation.

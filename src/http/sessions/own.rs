@@ -1,13 +1,10 @@
 //! One's own account: the password, and the sessions.
 
-use std::net::IpAddr;
-use std::sync::Arc;
-
 use poem::Request;
-use poem::web::Data;
 use poem_openapi::param::{Header, Path};
 use poem_openapi::{Enum, OpenApi};
 use serde::Serialize;
+use std::net::IpAddr;
 
 use super::responses::{LoggedIn, Uncached};
 use super::{remembered, report_csrf, report_failure, sessions_of};
@@ -22,7 +19,7 @@ use crate::http::page::Page;
 use crate::http::problem::{Failure, Problem, documented};
 use crate::http::request_context::{origin, report};
 use crate::http::views::{list, view};
-use crate::http::{App, Section, csrf};
+use crate::http::{App, AppRef, Section, csrf};
 use crate::parts::gate::{Digest, Listed, Login};
 
 documented! {
@@ -170,7 +167,7 @@ impl OwnAccountApi {
     )]
     async fn change_password(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         cookie: SessionCookie,
         /// The `csrfToken` of the session.
@@ -192,7 +189,7 @@ impl OwnAccountApi {
     #[oai(path = "/api/sessions", method = "get", operation_id = "listSessions")]
     async fn list(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         cookie: SessionCookie,
     ) -> Result<Uncached<OwnSessionList>, Failure<Reading>> {
@@ -216,7 +213,7 @@ impl OwnAccountApi {
     )]
     async fn end_others(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         cookie: SessionCookie,
         /// The `csrfToken` of the session.
@@ -241,7 +238,7 @@ impl OwnAccountApi {
     )]
     async fn end(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         cookie: SessionCookie,
         /// Its `id` in the list.

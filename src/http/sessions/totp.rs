@@ -1,9 +1,6 @@
 //! One-time codes of one's own account.
 
-use std::sync::Arc;
-
 use poem::Request;
-use poem::web::Data;
 use poem_openapi::OpenApi;
 use poem_openapi::param::Header;
 use secrecy::{ExposeSecret, SecretString};
@@ -18,7 +15,7 @@ use crate::http::fields::request_object;
 use crate::http::json::JsonRequest;
 use crate::http::problem::{Failure, documented};
 use crate::http::views::view;
-use crate::http::{App, Section};
+use crate::http::{AppRef, Section};
 
 documented! {
     Enrolling: [BODY, OWN_SESSION] {
@@ -109,7 +106,7 @@ impl OwnTotpApi {
     )]
     async fn enrol(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         cookie: SessionCookie,
         /// The `csrfToken` of the session.
@@ -137,7 +134,7 @@ impl OwnTotpApi {
     )]
     async fn confirm(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         cookie: SessionCookie,
         /// The `csrfToken` of the session.
@@ -173,7 +170,7 @@ impl OwnTotpApi {
     )]
     async fn disable(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         cookie: SessionCookie,
         /// The `csrfToken` of the session.
