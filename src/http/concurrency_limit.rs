@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bounded_http::Exceeded;
 use poem::Request;
-use poem::http::{StatusCode, header};
+use poem::http::header;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::client_address::client_address;
-use super::problem::{Problem, busy};
+use super::problem::{Problem, busy, kind};
 use crate::access::limits::{Networks, host};
 use crate::runtime::metrics::registers;
 
@@ -171,13 +171,9 @@ impl ConcurrencyLimit {
 
     fn address_limit(&self) -> Problem {
         let (most, limited) = (self.address_max, self.limited.describe());
-        Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "ADDRESS_LIMIT",
-            "Too many at once from one address",
-            format!("One address may have {most} {limited} at once."),
-        )
-        .with_header(header::RETRY_AFTER, 2.into())
+        kind::ADDRESS_LIMIT
+            .because(format!("One address may have {most} {limited} at once."))
+            .with_header(header::RETRY_AFTER, 2.into())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::domain::{CampaignId, EventId, Instant, Origin};
 use crate::http::auth::Admin;
 use crate::http::json::{Json, JsonRequest};
 use crate::http::page::{Page, page_cursor, page_limit};
-use crate::http::problem::{Failure, Problem, documented};
+use crate::http::problem::{Failure, Problem, documented, kind};
 use crate::http::reads::{self, Read};
 use crate::http::views::{list, view};
 use crate::http::{App, AppRef, Section};
@@ -212,11 +212,7 @@ async fn apply(app: &App, selection: Selection, action: Action, by: &Origin) -> 
         .dead_letters(&selection.filter(), selection.limit)
         .await?;
     if found.is_empty() && selection.filter().event_id.is_some() {
-        let problem = Problem::conflict(
-            "NOT_DEAD",
-            "Not a dead letter",
-            "This event is not a dead letter, or not any more.",
-        );
+        let problem = kind::NOT_DEAD.because("This event is not a dead letter, or not any more.");
         return Err(problem.into());
     }
     let ids: Vec<EventId> = found.iter().map(|letter| letter.event_id).collect();

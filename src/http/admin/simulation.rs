@@ -14,7 +14,7 @@ use crate::domain::{AuditAction, AuditNote, Origin};
 use crate::http::auth::Admin;
 use crate::http::created::Created;
 use crate::http::json::{Json, JsonRequest};
-use crate::http::problem::{Failure, Problem, documented, wrong_state};
+use crate::http::problem::{Failure, Problem, documented, kind, wrong_state};
 use crate::http::views::SimulationView;
 use crate::http::{App, AppRef, Section};
 use crate::operate::simulate::{self, Kind, Plan, SimulateError, Simulator};
@@ -48,12 +48,11 @@ impl<'a> FromRequest<'a> for Enabled {
 impl From<SimulateError> for Problem {
     fn from(error: SimulateError) -> Self {
         match error {
-            SimulateError::TooMany(bound) => Self::conflict(
-                "TOO_MANY_JOBS",
-                "Too many simulations",
-                format!("At most {bound} simulations run at the same time (test.jobs_max)."),
-            )
-            .with_member("jobsMax", bound),
+            SimulateError::TooMany(bound) => kind::TOO_MANY_JOBS
+                .because(format!(
+                    "At most {bound} simulations run at the same time (test.jobs_max)."
+                ))
+                .with_member("jobsMax", bound),
             SimulateError::Unknown => {
                 Self::not_found("There is no such simulation in this replica.")
             }

@@ -1,7 +1,6 @@
 //! Statistics of days and campaigns for admins.
 
 use chrono::NaiveDate;
-use poem::http::StatusCode;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
 
@@ -9,7 +8,7 @@ use crate::access::identity::StatsRead;
 use crate::domain::{CampaignId, DayError, Zone};
 use crate::http::auth::Admin;
 use crate::http::json::Json;
-use crate::http::problem::{Failure, FieldProblem, Problem, busy, documented};
+use crate::http::problem::{Failure, FieldProblem, Problem, busy, documented, kind};
 use crate::http::views::{CampaignStatisticsView, DayStatisticsView};
 use crate::http::{AppRef, Section};
 use crate::operate::statistics::AggregateError;
@@ -122,19 +121,13 @@ impl From<AggregateError> for Problem {
                     "daily statistics exist only for {zone}; /api/admin/stats/raw takes any zone"
                 ),
             ),
-            AggregateError::NotAggregated => Self::new(
-                StatusCode::NOT_FOUND,
-                "NOT_AGGREGATED",
-                "Not aggregated",
-                "This day is not aggregated.",
-            ),
-            AggregateError::Running(run) => Self::conflict(
-                "AGGREGATION_RUNNING",
-                "An aggregation is running",
-                "Another run is in progress, for this day or another one.",
-            )
-            .with_member("jobExecutionId", run.id.0)
-            .with_member("date", run.day.date.to_string()),
+            AggregateError::NotAggregated => {
+                kind::NOT_AGGREGATED.because("This day is not aggregated.")
+            }
+            AggregateError::Running(run) => kind::AGGREGATION_RUNNING
+                .because("Another run is in progress, for this day or another one.")
+                .with_member("jobExecutionId", run.id.0)
+                .with_member("date", run.day.date.to_string()),
             AggregateError::UnknownCampaign => Self::not_found("There is no such campaign."),
             AggregateError::Busy => busy(),
             AggregateError::Store(error) => error.into(),
@@ -143,11 +136,11 @@ impl From<AggregateError> for Problem {
 }
 
 fn wrong_day(parameter: &'static str, error: DayError) -> Problem {
-    let (code, title, problem) = match error {
-        DayError::Future => ("DATE_IN_FUTURE", "Date in the future", "is in the future"),
-        DayError::TooOld => ("DATE_TOO_OLD", "Date too old", "is more than a year ago"),
+    let (kind, problem) = match error {
+        DayError::Future => (kind::DATE_IN_FUTURE, "is in the future"),
+        DayError::TooOld => (kind::DATE_TOO_OLD, "is more than a year ago"),
     };
     let detail = format!("{parameter}: {problem}.");
-    Problem::new(StatusCode::BAD_REQUEST, code, title, detail)
+    kind.because(detail)
         .with_error(FieldProblem::new(parameter, problem))
 }

@@ -5,7 +5,7 @@
 use std::marker::PhantomData;
 
 use poem::Request;
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::http::{HeaderValue, header};
 use poem_openapi::registry::Registry;
 
 use super::authenticator::{Authenticator, Credentials};
@@ -15,7 +15,7 @@ use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::{Actor, Origin};
 use crate::http::extractor::extractor;
 use crate::http::policy::Policy;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, kind};
 use crate::http::request_context::{RequestContext, origin};
 use crate::http::settings::Auth;
 
@@ -120,12 +120,9 @@ fn needed(auth: &Auth) -> &'static str {
 /// Where callers are trusted, only a configured admin token opens the admin API.
 fn require_open(policy: &Policy) -> Result<(), Problem> {
     match policy.auth {
-        Auth::Trusted if !policy.admin_tokens.is_configured() => Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "ADMIN_CLOSED",
-            "The admin API is closed",
-            "No admin token is configured.",
-        )),
+        Auth::Trusted if !policy.admin_tokens.is_configured() => {
+            Err(kind::ADMIN_CLOSED.because("No admin token is configured."))
+        }
         Auth::Trusted | Auth::Jwt(_) | Auth::Sessions(..) => Ok(()),
     }
 }
@@ -133,13 +130,9 @@ fn require_open(policy: &Policy) -> Result<(), Problem> {
 /// 403: an admin without the scope of the operation.
 pub(super) fn missing_scope(scope: Scope) -> Problem {
     let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
-    let problem = Problem::new(
-        StatusCode::FORBIDDEN,
-        "MISSING_SCOPE",
-        "A scope is missing",
-        format!("The operation needs the scope {scope}."),
-    )
-    .with_member("scope", scope.as_str());
+    let problem = kind::MISSING_SCOPE
+        .because(format!("The operation needs the scope {scope}."))
+        .with_member("scope", scope.as_str());
     match HeaderValue::from_str(&challenge) {
         Ok(challenge) => problem.with_header(header::WWW_AUTHENTICATE, challenge),
         Err(_) => problem,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::participations::no_payment_provider;
-use super::{FieldProblem, Problem, busy, malformed, too_large, too_slow};
+use super::{FieldProblem, Problem, busy, kind, malformed, too_large, too_slow};
 use crate::operate::export::ExportError;
 use crate::operate::lifecycle::LifecycleError;
 use crate::parts::gate::GateError;
@@ -37,7 +37,7 @@ impl From<LifecycleError> for Problem {
 
 /// 409: the state of a resource does not permit the request.
 pub(in crate::http) fn wrong_state(detail: impl Into<Cow<'static, str>>) -> Problem {
-    Problem::conflict("WRONG_STATE", "Not possible in this state", detail)
+    kind::WRONG_STATE.because(detail)
 }
 
 /// The name of a field in the API: `opens_at` is `opensAt`.
@@ -86,9 +86,7 @@ impl From<AllowListError> for Problem {
                 malformed("The body ended before it was complete.")
             }
             AllowListError::Slow => too_slow(),
-            AllowListError::Superseded => Self::conflict(
-                "SUPERSEDED",
-                "Superseded",
+            AllowListError::Superseded => kind::SUPERSEDED.because(
                 "Another import for this campaign began, or its allow list was removed, meanwhile.",
             ),
             AllowListError::Store(error) => error.into(),
