@@ -64,7 +64,7 @@ pub use hosts::Hosts;
 pub use probes::{Probes, serve_probes};
 // Public for the benchmarks.
 pub use problem::Problem;
-pub use settings::{Auth, PaymentMode, Settings};
+pub use settings::{Auth, Settings};
 
 use self::dashboard::About;
 use self::edge::{Edge, HasCapacity};

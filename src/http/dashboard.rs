@@ -12,7 +12,8 @@ use serde::Serialize;
 use super::App;
 use super::files::{File, IMMUTABLE, REVALIDATE, digest};
 use super::problem::Problem;
-use super::settings::{Auth, PaymentMode};
+use super::settings::Auth;
+use crate::domain::Pricing;
 
 /// Path of the files of the page.
 const ASSETS: &str = "/dashboard/assets/";
@@ -90,8 +91,8 @@ impl About {
             admin_open: settings.admin_token.is_some() || auth != "trusted",
             simulations: app.simulator.is_some(),
             payments: match settings.payments {
-                PaymentMode::Simulated => "simulated",
-                PaymentMode::Refused => "refused",
+                Pricing::Sold => "simulated",
+                Pricing::Refused => "refused",
             },
             zone: app.aggregator.zone().to_string(),
         }

@@ -1,6 +1,5 @@
 //! The problems of accounts, log-ins and one-time codes.
 
-
 use super::kind::Kind;
 use super::{Problem, busy, kind, rate_limited};
 use crate::access::accounts::AccountError;

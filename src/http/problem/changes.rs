@@ -1,6 +1,5 @@
 //! The problems of confirming and cancelling a participation.
 
-
 use super::participations::no_payment_provider;
 use super::{FieldProblem, Problem, busy, kind, part_unavailable};
 use crate::domain::{Obstacle, Participation};
