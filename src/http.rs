@@ -141,8 +141,8 @@ pub fn endpoint(app: Arc<App>, surface: Surface) -> impl Endpoint<Output = Respo
     };
     Edge::new(inner, policy, &settings, routes, metrics)
         .with_capacity(has_capacity)
-        .with_rate_limit(Box::new(move |request| {
-            rate_limits::count_read(&counted, request)
+        .with_rate_limit(Box::new(move |request, target| {
+            rate_limits::count_read(&counted, request, target)
         }))
 }
 

@@ -37,7 +37,7 @@ settings! {
     Rates in "limits" {
         /// Requests to take part from one address; of an IPv6 network of 64 bits
         address: Option<Rate> = Some(per_second(100));
-        /// Reads (`GET` and `HEAD` under `/api`) from one address, in each process
+        /// Reads (`GET` and `HEAD` under `/api`), confirmations and cancellations from one address, in each process
         address_reads: Option<Rate> = Some(per_second(200));
         /// Networks whose addresses have neither of these rates
         exempt: Networks = Networks::private();

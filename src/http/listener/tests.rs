@@ -192,6 +192,8 @@ async fn connections_above_the_limit_get_503_and_may_only_probe() {
     );
     assert!(refused.head.contains("retry-after: "));
     assert!(second.is_closed().await);
+    let mut page = served.client().await;
+    assert_eq!(page.get("/metrics").await.status, 503, "it is no probe");
     let mut probe = served.client().await;
     assert_eq!(probe.get("/livez").await.status, 200);
     assert!(
