@@ -72,16 +72,12 @@ pub(super) async fn page_of_campaigns(
 /// The public catalogue.
 pub struct CampaignsApi;
 
-#[OpenApi(tag = "Section::Campaigns")]
+#[OpenApi(prefix_path = "/api", tag = "Section::Campaigns")]
 impl CampaignsApi {
     /// List campaigns, newest first.
     ///
     /// Drafts and archived campaigns are never listed.
-    #[oai(
-        path = "/api/campaigns",
-        method = "get",
-        operation_id = "listCampaigns"
-    )]
+    #[oai(path = "/campaigns", method = "get", operation_id = "listCampaigns")]
     async fn list(
         &self,
         app: AppRef<'_>,
@@ -111,11 +107,7 @@ impl CampaignsApi {
     }
 
     /// Get a campaign, also an archived one.
-    #[oai(
-        path = "/api/campaigns/:id",
-        method = "get",
-        operation_id = "getCampaign"
-    )]
+    #[oai(path = "/campaigns/:id", method = "get", operation_id = "getCampaign")]
     async fn campaign(
         &self,
         app: AppRef<'_>,
@@ -128,7 +120,7 @@ impl CampaignsApi {
 
     /// Get the stock of a campaign.
     #[oai(
-        path = "/api/campaigns/:id/stock",
+        path = "/campaigns/:id/stock",
         method = "get",
         operation_id = "getStock"
     )]
@@ -144,7 +136,7 @@ impl CampaignsApi {
 
     /// Get the live status of a campaign.
     #[oai(
-        path = "/api/campaigns/:id/status",
+        path = "/campaigns/:id/status",
         method = "get",
         operation_id = "getStatus"
     )]
@@ -164,7 +156,7 @@ impl CampaignsApi {
     ///
     /// Server-sent events of type `status`, one a second, each with the status as JSON.
     #[oai(
-        path = "/api/campaigns/:id/stream",
+        path = "/campaigns/:id/stream",
         method = "get",
         operation_id = "followStatus"
     )]
@@ -183,7 +175,7 @@ impl CampaignsApi {
     ///
     /// It is the time of the database, not of the machine.
     #[allow(clippy::unused_async, reason = "the framework awaits every operation")]
-    #[oai(path = "/api/time", method = "get", operation_id = "getTime")]
+    #[oai(path = "/time", method = "get", operation_id = "getTime")]
     async fn time(&self, app: AppRef<'_>) -> Result<Json<TimeView>, Failure<Plain>> {
         let now = app.clock.now();
         Ok(Json(TimeView {

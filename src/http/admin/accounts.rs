@@ -64,16 +64,12 @@ impl Resource for AccountView {
 /// Accounts for admins.
 pub struct AdminAccountsApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/accounts", tag = "Section::Admin")]
 impl AdminAccountsApi {
     /// Create an account for log-ins with `auth.mode=sessions`.
     ///
     /// An admin can only give it scopes of their own.
-    #[oai(
-        path = "/api/admin/accounts",
-        method = "post",
-        operation_id = "createAccount"
-    )]
+    #[oai(path = "/", method = "post", operation_id = "createAccount")]
     async fn create(
         &self,
         app: AppRef<'_>,
@@ -88,11 +84,7 @@ impl AdminAccountsApi {
     /// List accounts, newest first.
     ///
     /// Needs `pii:read` and `account:manage`, and leaves an entry in the audit log.
-    #[oai(
-        path = "/api/admin/accounts",
-        method = "get",
-        operation_id = "listAccounts"
-    )]
+    #[oai(path = "/", method = "get", operation_id = "listAccounts")]
     async fn list(
         &self,
         app: AppRef<'_>,
@@ -117,11 +109,7 @@ impl AdminAccountsApi {
     /// Get an account.
     ///
     /// Needs `pii:read` and `account:manage`, and leaves an entry in the audit log.
-    #[oai(
-        path = "/api/admin/accounts/:id",
-        method = "get",
-        operation_id = "getAccount"
-    )]
+    #[oai(path = "/:id", method = "get", operation_id = "getAccount")]
     async fn account(
         &self,
         app: AppRef<'_>,
@@ -140,11 +128,7 @@ impl AdminAccountsApi {
     ///
     /// Ends its sessions and its remembered log-ins. An admin cannot change an account with scopes that the admin lacks,
     /// nor the password of their own account: use `POST /api/session/password`.
-    #[oai(
-        path = "/api/admin/accounts/:id",
-        method = "patch",
-        operation_id = "changeAccount"
-    )]
+    #[oai(path = "/:id", method = "patch", operation_id = "changeAccount")]
     async fn change(
         &self,
         app: AppRef<'_>,

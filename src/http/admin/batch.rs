@@ -115,17 +115,13 @@ responses!(Requested: [
 /// The daily aggregation for admins.
 pub struct AdminBatchApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/batch", tag = "Section::Admin")]
 impl AdminBatchApi {
     /// Aggregate a day.
     ///
     /// For a day that is already aggregated the response is the run that did it, unless `force` is set; a repeated run
     /// writes the same rows. A day that is not over is aggregated up to now, and does not count as aggregated.
-    #[oai(
-        path = "/api/admin/batch/aggregate",
-        method = "post",
-        operation_id = "aggregateDay"
-    )]
+    #[oai(path = "/aggregate", method = "post", operation_id = "aggregateDay")]
     async fn aggregate(
         &self,
         app: AppRef<'_>,
@@ -155,7 +151,7 @@ impl AdminBatchApi {
 
     /// Get a run.
     #[oai(
-        path = "/api/admin/batch/status/:jobExecutionId",
+        path = "/status/:jobExecutionId",
         method = "get",
         operation_id = "aggregationStatus"
     )]
@@ -174,11 +170,7 @@ impl AdminBatchApi {
     }
 
     /// List runs, newest first.
-    #[oai(
-        path = "/api/admin/batch/history",
-        method = "get",
-        operation_id = "aggregationHistory"
-    )]
+    #[oai(path = "/history", method = "get", operation_id = "aggregationHistory")]
     async fn history(
         &self,
         app: AppRef<'_>,

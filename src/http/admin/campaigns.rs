@@ -48,17 +48,13 @@ type Answer = Result<Json<CampaignView>, Failure<Managing>>;
 /// Campaigns for admins.
 pub struct AdminCampaignsApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/campaigns", tag = "Section::Admin")]
 impl AdminCampaignsApi {
     /// Create a campaign.
     ///
     /// Without `opensAt` it is open at once, with one in the future it is scheduled; with `"state": "draft"` it waits
     /// to be opened.
-    #[oai(
-        path = "/api/admin/campaigns",
-        method = "post",
-        operation_id = "createCampaign"
-    )]
+    #[oai(path = "/", method = "post", operation_id = "createCampaign")]
     async fn create(
         &self,
         app: AppRef<'_>,
@@ -73,11 +69,7 @@ impl AdminCampaignsApi {
     }
 
     /// List campaigns in all states, newest first.
-    #[oai(
-        path = "/api/admin/campaigns",
-        method = "get",
-        operation_id = "adminListCampaigns"
-    )]
+    #[oai(path = "/", method = "get", operation_id = "adminListCampaigns")]
     async fn list(
         &self,
         app: AppRef<'_>,
@@ -102,11 +94,7 @@ impl AdminCampaignsApi {
     }
 
     /// Get a campaign in any state.
-    #[oai(
-        path = "/api/admin/campaigns/:id",
-        method = "get",
-        operation_id = "adminGetCampaign"
-    )]
+    #[oai(path = "/:id", method = "get", operation_id = "adminGetCampaign")]
     async fn campaign(
         &self,
         app: AppRef<'_>,
@@ -123,11 +111,7 @@ impl AdminCampaignsApi {
     ///
     /// A field that is left out stays unchanged; null clears a field that can be null. The stock of a live campaign can
     /// be raised, and lowered to no less than the committed units.
-    #[oai(
-        path = "/api/admin/campaigns/:id",
-        method = "patch",
-        operation_id = "changeCampaign"
-    )]
+    #[oai(path = "/:id", method = "patch", operation_id = "changeCampaign")]
     async fn change(
         &self,
         app: AppRef<'_>,
@@ -144,11 +128,7 @@ impl AdminCampaignsApi {
     }
 
     /// Open a campaign.
-    #[oai(
-        path = "/api/admin/campaigns/:id/open",
-        method = "post",
-        operation_id = "openCampaign"
-    )]
+    #[oai(path = "/:id/open", method = "post", operation_id = "openCampaign")]
     async fn open(
         &self,
         app: AppRef<'_>,
@@ -160,11 +140,7 @@ impl AdminCampaignsApi {
     }
 
     /// Pause a campaign; it can be opened again.
-    #[oai(
-        path = "/api/admin/campaigns/:id/pause",
-        method = "post",
-        operation_id = "pauseCampaign"
-    )]
+    #[oai(path = "/:id/pause", method = "post", operation_id = "pauseCampaign")]
     async fn pause(
         &self,
         app: AppRef<'_>,
@@ -176,11 +152,7 @@ impl AdminCampaignsApi {
     }
 
     /// Close a campaign permanently.
-    #[oai(
-        path = "/api/admin/campaigns/:id/close",
-        method = "post",
-        operation_id = "closeCampaign"
-    )]
+    #[oai(path = "/:id/close", method = "post", operation_id = "closeCampaign")]
     async fn close(
         &self,
         app: AppRef<'_>,
@@ -196,7 +168,7 @@ impl AdminCampaignsApi {
     /// It is no longer listed and cannot be changed. It remains accessible by id, and its participations can be read
     /// and exported; open reservations can still be paid in time.
     #[oai(
-        path = "/api/admin/campaigns/:id/archive",
+        path = "/:id/archive",
         method = "post",
         operation_id = "archiveCampaign"
     )]
@@ -214,7 +186,7 @@ impl AdminCampaignsApi {
     ///
     /// Works under full traffic.
     #[oai(
-        path = "/api/admin/campaigns/:id/rebuild-gate",
+        path = "/:id/rebuild-gate",
         method = "post",
         operation_id = "rebuildGate"
     )]

@@ -46,17 +46,13 @@ fn is_code(code: &str) -> bool {
 /// Coupons, for shops.
 pub struct AdminCouponsApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/coupons", tag = "Section::Admin")]
 impl AdminCouponsApi {
     /// Redeem a customer's coupon for an order.
     ///
     /// A coupon is redeemed once, also under concurrent requests; the same shop gets the same response for the same
     /// order again. With 409 nothing has changed.
-    #[oai(
-        path = "/api/admin/coupons/redeem",
-        method = "post",
-        operation_id = "redeemCoupon"
-    )]
+    #[oai(path = "/redeem", method = "post", operation_id = "redeemCoupon")]
     async fn redeem(
         &self,
         app: AppRef<'_>,

@@ -93,14 +93,10 @@ type Outcome = Result<Json<ResultView>, Failure<Handling>>;
 /// Dead letters for admins.
 pub struct AdminDeadLettersApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/dead-letters", tag = "Section::Admin")]
 impl AdminDeadLettersApi {
     /// List dead letters, in order of event, without their records.
-    #[oai(
-        path = "/api/admin/dead-letters",
-        method = "get",
-        operation_id = "listDeadLetters"
-    )]
+    #[oai(path = "/", method = "get", operation_id = "listDeadLetters")]
     #[expect(
         clippy::too_many_arguments,
         reason = "one for each parameter of the query"
@@ -144,11 +140,7 @@ impl AdminDeadLettersApi {
     ///
     /// Its record contains personal data: it is included with the scope `pii:read`, which leaves an entry in the audit
     /// log.
-    #[oai(
-        path = "/api/admin/dead-letters/:id",
-        method = "get",
-        operation_id = "getDeadLetter"
-    )]
+    #[oai(path = "/:id", method = "get", operation_id = "getDeadLetter")]
     async fn one(
         &self,
         app: AppRef<'_>,
@@ -172,11 +164,7 @@ impl AdminDeadLettersApi {
     ///
     /// They become pending again. One request replays at most 1,000, so that a replay does not delay new events; repeat
     /// it for the rest.
-    #[oai(
-        path = "/api/admin/dead-letters/replay",
-        method = "post",
-        operation_id = "replayDeadLetters"
-    )]
+    #[oai(path = "/replay", method = "post", operation_id = "replayDeadLetters")]
     async fn replay(
         &self,
         app: AppRef<'_>,
@@ -191,7 +179,7 @@ impl AdminDeadLettersApi {
     ///
     /// They are never published. The rows remain, in the state `discarded`.
     #[oai(
-        path = "/api/admin/dead-letters/discard",
+        path = "/discard",
         method = "post",
         operation_id = "discardDeadLetters"
     )]

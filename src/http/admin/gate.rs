@@ -73,16 +73,12 @@ view! {
 /// The gate.
 pub struct AdminGateApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/campaigns", tag = "Section::Admin")]
 impl AdminGateApi {
     /// Get the gate's state of a campaign, and its memory.
     ///
     /// If the gate has no state of the campaign, all counts are 0.
-    #[oai(
-        path = "/api/admin/campaigns/:id/gate",
-        method = "get",
-        operation_id = "campaignGate"
-    )]
+    #[oai(path = "/:id/gate", method = "get", operation_id = "campaignGate")]
     async fn gate(
         &self,
         app: AppRef<'_>,

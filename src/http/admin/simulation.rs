@@ -66,7 +66,7 @@ type Started = Result<Created<SimulationView>, Failure<Starting>>;
 /// Simulated participants.
 pub struct AdminSimulationApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/test", tag = "Section::Admin")]
 impl AdminSimulationApi {
     /// Let many users participate.
     ///
@@ -74,7 +74,7 @@ impl AdminSimulationApi {
     /// 9000000000000000 and 9007199254740991. The participations are real and use up the stock. Each waits until there
     /// is room for it.
     #[oai(
-        path = "/api/admin/test/participate-bulk",
+        path = "/participate-bulk",
         method = "post",
         operation_id = "simulateBulk"
     )]
@@ -95,11 +95,7 @@ impl AdminSimulationApi {
     /// For tests: 404 unless `test.endpoints` is set. Each request has its own user: those from `firstUserId` on, or
     /// invented ones with ids between 9000000000000000 and 9007199254740991. The participations are real and use up the
     /// stock.
-    #[oai(
-        path = "/api/admin/test/load/async",
-        method = "post",
-        operation_id = "simulateLoad"
-    )]
+    #[oai(path = "/load/async", method = "post", operation_id = "simulateLoad")]
     async fn load(
         &self,
         app: AppRef<'_>,
@@ -115,7 +111,7 @@ impl AdminSimulationApi {
     ///
     /// Like `load/async`, on the other path.
     #[oai(
-        path = "/api/admin/test/load/sync",
+        path = "/load/sync",
         method = "post",
         operation_id = "simulateLoadSync"
     )]
@@ -134,11 +130,7 @@ impl AdminSimulationApi {
     ///
     /// Only the replica that started it knows it, by default for an hour after its end.
     #[allow(clippy::unused_async, reason = "the framework awaits every operation")]
-    #[oai(
-        path = "/api/admin/test/load/:jobId",
-        method = "get",
-        operation_id = "getSimulation"
-    )]
+    #[oai(path = "/load/:jobId", method = "get", operation_id = "getSimulation")]
     async fn job(
         &self,
         _admin: Admin<TestRun>,
@@ -154,7 +146,7 @@ impl AdminSimulationApi {
     ///
     /// No further requests begin, and those in flight complete. Safe to repeat.
     #[oai(
-        path = "/api/admin/test/load/:jobId/cancel",
+        path = "/load/:jobId/cancel",
         method = "post",
         operation_id = "cancelSimulation"
     )]

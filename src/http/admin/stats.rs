@@ -23,17 +23,13 @@ documented! {
 /// Statistics for admins.
 pub struct AdminStatsApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/stats", tag = "Section::Admin")]
 impl AdminStatsApi {
     /// Get the statistics of a day, computed from the rows.
     ///
     /// Slow for a busy day: `/api/admin/stats/daily` has the same from the daily statistics. One such request at a time;
     /// others get 503.
-    #[oai(
-        path = "/api/admin/stats/raw",
-        method = "get",
-        operation_id = "rawStatistics"
-    )]
+    #[oai(path = "/raw", method = "get", operation_id = "rawStatistics")]
     async fn raw(
         &self,
         app: AppRef<'_>,
@@ -50,11 +46,7 @@ impl AdminStatsApi {
     /// Get the daily statistics of a day.
     ///
     /// The status of participations may have changed since the aggregation: `force` aggregates the day again.
-    #[oai(
-        path = "/api/admin/stats/daily",
-        method = "get",
-        operation_id = "dailyStatistics"
-    )]
+    #[oai(path = "/daily", method = "get", operation_id = "dailyStatistics")]
     async fn daily(
         &self,
         app: AppRef<'_>,
@@ -70,7 +62,7 @@ impl AdminStatsApi {
 
     /// Get the daily statistics of a campaign over a period.
     #[oai(
-        path = "/api/admin/stats/campaign/:id",
+        path = "/campaign/:id",
         method = "get",
         operation_id = "campaignStatistics"
     )]

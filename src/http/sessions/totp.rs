@@ -94,16 +94,12 @@ impl LogInView for EnabledView {
 /// One-time codes of one's own account.
 pub struct OwnTotpApi;
 
-#[OpenApi(tag = "Section::Sessions")]
+#[OpenApi(prefix_path = "/api/session/totp", tag = "Section::Sessions")]
 impl OwnTotpApi {
     /// Begin the enrolment of one-time codes (TOTP, RFC 6238).
     ///
     /// Nothing changes until the first code is confirmed. A second request makes another secret.
-    #[oai(
-        path = "/api/session/totp",
-        method = "post",
-        operation_id = "enrolTotp"
-    )]
+    #[oai(path = "/", method = "post", operation_id = "enrolTotp")]
     async fn enrol(
         &self,
         app: AppRef<'_>,
@@ -127,11 +123,7 @@ impl OwnTotpApi {
     /// Enable one-time codes: from now on a log-in needs one.
     ///
     /// Ends all sessions and remembered log-ins of the account; the response sets the cookie of a new session.
-    #[oai(
-        path = "/api/session/totp/confirm",
-        method = "post",
-        operation_id = "confirmTotp"
-    )]
+    #[oai(path = "/confirm", method = "post", operation_id = "confirmTotp")]
     async fn confirm(
         &self,
         app: AppRef<'_>,
@@ -163,11 +155,7 @@ impl OwnTotpApi {
     ///
     /// Needs the password and a code, or a recovery code. Ends all sessions and remembered log-ins of the account; the
     /// response sets the cookie of a new session.
-    #[oai(
-        path = "/api/session/totp/disable",
-        method = "post",
-        operation_id = "disableTotp"
-    )]
+    #[oai(path = "/disable", method = "post", operation_id = "disableTotp")]
     async fn disable(
         &self,
         app: AppRef<'_>,
