@@ -9,7 +9,7 @@ use super::process::Process;
 use super::{data_folder, parts};
 use crate::config::Config;
 use crate::domain::Consumer;
-use crate::events::consumers::{self, Metrics, Parts};
+use crate::events::consumers::{self, ConsumerConfig, Metrics, Parts};
 use crate::parts::store::{Rewards, Store, StoreConfig};
 use crate::runtime::clock::Clock;
 use crate::sale::catalogue::{Catalogue, CatalogueConfig};
@@ -118,7 +118,10 @@ pub(super) fn start(process: &Process, consumers: &[Consumer], rewards: &Rewards
         kafka: Arc::clone(&process.broker.kafka),
         metrics,
     };
-    let settings = config.consumers.config(&config.kafka.topic_prefix);
+    let settings = ConsumerConfig {
+        topic_prefix: config.kafka.topic_prefix.clone(),
+        ..config.consumers.clone()
+    };
     for consumer in consumers {
         consumers::start(&process.spawner, *consumer, &parts, &settings);
     }

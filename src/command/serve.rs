@@ -51,7 +51,7 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
         app = reward(&process, app, rewards);
     }
     first_start::first_campaign(&process.config, &app).await?;
-    let audit = Keeper::new(process.store.clone(), process.config.audit_retention());
+    let audit = Keeper::new(process.store.clone(), process.config.retention.clone());
     audit.start(&process.spawner);
     let address = listener.local_addr()?;
     let management_address = management.as_ref().map(TcpListener::local_addr);
