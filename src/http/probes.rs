@@ -12,11 +12,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::health::{ClockView, PartView};
-use super::is_probe;
-use super::listener;
 use super::pages::metrics;
 use super::problem::{busy, unclear_host};
 use super::settings::Settings;
+use super::{is_probe, listener};
 use crate::operate::health::{Condition, Health};
 use crate::runtime::telemetry::Telemetry;
 

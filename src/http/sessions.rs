@@ -18,12 +18,11 @@ pub use self::totp::OwnTotpApi;
 use super::auth::{LOGGED_OUT, SessionCookie};
 use super::client_address::client_address;
 use super::cookies::{Cookies, cookie};
-use super::csrf;
 use super::json::JsonRequest;
 use super::problem::{Failure, Problem, documented};
 use super::request_context::report;
 use super::settings::Auth;
-use super::{AppRef, Section};
+use super::{AppRef, Section, csrf};
 use crate::access::accounts::{
     AccountError, Accounts, CodeUsed, Credentials, RememberToken, SessionToken, Stay,
 };

@@ -9,8 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::sync::atomic::AtomicU64;
 
-use crate::domain::Instant;
-use crate::domain::metric;
+use crate::domain::{Instant, metric};
 use crate::runtime::metrics::RegisterMetric;
 
 /// How a run ended.

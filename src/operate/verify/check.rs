@@ -1,10 +1,9 @@
 //! The check of some campaigns in one snapshot of the store.
 
-use super::EventOrder;
-use super::breaches;
 use super::figures::Figures;
 use super::plan::Plan;
 use super::reading::{self, PurgedSegments, Reading, read_parts};
+use super::{EventOrder, breaches};
 use crate::domain::CampaignId;
 use crate::parts::store::{Books, Ground, Kept, LogSums, Segment, Snapshot, StoreError};
 
