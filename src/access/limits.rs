@@ -22,7 +22,6 @@ use crate::runtime::metrics::{Labels, registers};
 use crate::runtime::settings::{plain, settings};
 use crate::runtime::telemetry::cause;
 
-/// A rate per second.
 const fn per_second(requests: u32) -> Rate {
     Rate {
         requests,

@@ -24,7 +24,6 @@ pub(super) fn health(process: &Process) -> Health {
     .with_clock(monitors::skew(process))
 }
 
-/// Serves them.
 pub(super) async fn serve(
     process: &Process,
     listener: TcpListener,

@@ -101,7 +101,6 @@ fn beside(events: &str) -> Option<(String, String)> {
     Some((format!("{server}/{name}{parameters}"), name))
 }
 
-/// Starts these consumers.
 pub(super) fn start(process: &Process, consumers: &[Consumer], rewards: &Rewards) {
     if consumers.is_empty() {
         return;

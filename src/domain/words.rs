@@ -2,7 +2,6 @@
 
 /// An enum whose values are words.
 pub trait Word: Copy + 'static {
-    /// All words.
     const WORDS: &'static [&'static str];
 
     /// The word of the value.

@@ -20,7 +20,6 @@ const CREDENTIALS_NEEDED: &str =
 /// The scopes that reading another user's data needs.
 pub const SEE_OTHERS: Scopes = <(CampaignRead, PiiRead)>::SCOPES;
 
-/// The range of user ids.
 pub const USER_ID_RANGE: &str = "must be between 1 and 9007199254740991";
 
 /// The user id of a number in range.

@@ -83,7 +83,6 @@ impl BoundMetrics {
 pub struct Bounds {
     /// In total.
     pub max: usize,
-    /// For one address.
     pub address_max: usize,
 }
 

@@ -16,7 +16,6 @@ pub trait Resource: Serialize + Type + Send {
     /// Description of `Location`.
     const LOCATION: &'static str;
 
-    /// Its path.
     fn path(&self) -> String;
 }
 

@@ -122,7 +122,6 @@ fn escaped(text: &str) -> String {
     text.replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// The page itself.
 pub fn page(about: &About) -> impl Endpoint<Output = Response> + 'static + use<> {
     let text = page_text(about).into();
     let page = File::new("text/html; charset=utf-8", REVALIDATE, text)

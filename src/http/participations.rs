@@ -39,7 +39,6 @@ documented! {
     }
 }
 
-/// Participations.
 pub struct ParticipationsApi;
 
 #[allow(

@@ -60,7 +60,6 @@ impl Fields {
     }
 }
 
-/// Rewards.
 pub struct RewardsApi;
 
 #[OpenApi(tag = "Section::Rewards")]

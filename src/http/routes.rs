@@ -47,7 +47,6 @@ pub struct Found<'a> {
     pub target: Target,
 }
 
-/// One route.
 pub struct RouteEntry {
     /// `/api/campaigns/{id}`
     pub template: Arc<str>,
@@ -73,7 +72,6 @@ struct Operation {
     metrics: RouteMetrics,
 }
 
-/// All routes.
 pub struct Routes {
     templates: Node,
     /// Counts requests without a route, or with a method that the route does not have.

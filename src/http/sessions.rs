@@ -50,7 +50,6 @@ documented! {
     }
 }
 
-/// Sessions.
 pub struct SessionsApi;
 
 #[OpenApi(tag = "Section::Sessions")]

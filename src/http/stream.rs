@@ -22,7 +22,6 @@ use crate::runtime::telemetry::cause;
 /// Silence after which a comment is sent, so that a disconnected client is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// The events of one stream.
 pub type StatusStream = EventStream<BoxStream<'static, StatusView>>;
 
 struct Subscriber {

@@ -61,7 +61,6 @@ impl Resource for AccountView {
     }
 }
 
-/// Accounts for admins.
 pub struct AdminAccountsApi;
 
 #[OpenApi(prefix_path = "/api/admin/accounts", tag = "Section::Admin")]

@@ -69,7 +69,6 @@ impl IntoResponse for Removed {
 
 responses!(Removed: [no_content("Done.", Vec::new())]);
 
-/// Allow lists.
 pub struct AdminAllowListApi;
 
 #[OpenApi(tag = "Section::Admin")]

@@ -45,7 +45,6 @@ view! {
 
 type Answer = Result<Json<CampaignView>, Failure<Managing>>;
 
-/// Campaigns for admins.
 pub struct AdminCampaignsApi;
 
 #[OpenApi(prefix_path = "/api/admin/campaigns", tag = "Section::Admin")]

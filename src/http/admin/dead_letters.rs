@@ -90,7 +90,6 @@ enum Action {
 
 type Outcome = Result<Json<ResultView>, Failure<Handling>>;
 
-/// Dead letters for admins.
 pub struct AdminDeadLettersApi;
 
 #[OpenApi(prefix_path = "/api/admin/dead-letters", tag = "Section::Admin")]

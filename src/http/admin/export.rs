@@ -61,7 +61,6 @@ responses!(CsvFile: [MetaResponse {
     headers: vec![header_of("Content-Disposition", "A name for the file.")],
 }]);
 
-/// Exports.
 pub struct AdminExportApi;
 
 #[OpenApi(tag = "Section::Admin")]

@@ -70,7 +70,6 @@ view! {
     }
 }
 
-/// The gate.
 pub struct AdminGateApi;
 
 #[OpenApi(prefix_path = "/api/admin/campaigns", tag = "Section::Admin")]

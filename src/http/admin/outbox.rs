@@ -50,7 +50,6 @@ view! {
     }
 }
 
-/// The outbox.
 pub struct AdminOutboxApi;
 
 #[OpenApi(tag = "Section::Admin")]

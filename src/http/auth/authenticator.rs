@@ -30,7 +30,6 @@ pub(super) enum Credentials {
     User(UserId),
     /// A verified token, or a session.
     Verified(Verified),
-    /// An admin token.
     AdminToken(AdminToken),
 }
 
@@ -62,7 +61,6 @@ impl<'a> Authenticator<'a> {
         }
     }
 
-    /// Reports a rejection and its reason.
     pub fn report_rejection(&self, event: SecurityEvent, reason: &'static str) {
         let detail = Detail {
             reason: Some(reason),

@@ -44,7 +44,6 @@ pub struct Report {
     pub figures: Figures,
 }
 
-/// A job.
 pub(super) struct Job {
     pub(super) id: Uuid,
     pub(super) plan: Plan,

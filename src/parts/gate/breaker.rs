@@ -63,7 +63,6 @@ impl Breaker {
         drop(self.open.subscribe().wait_for(|open| *open).await);
     }
 
-    /// Closes it.
     pub(super) fn close(&self) {
         if self.open.send_replace(false) {
             self.is_away.set(0);

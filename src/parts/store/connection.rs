@@ -138,7 +138,6 @@ async fn connect_mysql(
     Ok(SqlxMySqlConnector::from_sqlx_mysql_pool(pool))
 }
 
-/// The settings of each session.
 fn session_settings(config: &StoreConfig) -> String {
     let seconds = config.session_timeout.as_millis().div_ceil(1_000).max(1);
     let settings = [
