@@ -59,12 +59,8 @@ impl Keeper {
         if !self.store.take_duty(DUTY, owner, TERM).await? {
             return Ok(0);
         }
-        let Retention {
-            audit_entries,
-            rows_max,
-            ..
-        } = self.retention;
-        let deleted = self.store.purge_audit(audit_entries, rows_max).await?;
+        let (age, rows_max) = (self.retention.audit_entries, self.retention.rows_max);
+        let deleted = self.store.purge_audit(age, rows_max).await?;
         if deleted > 0 {
             tracing::info!(entries = deleted, "old entries of the audit log deleted");
         }
