@@ -30,7 +30,6 @@ pub use opentelemetry::trace::SpanKind;
 
 use self::export::{Counts, Sender};
 use crate::runtime::settings::settings;
-use crate::runtime::telemetry::cause;
 use crate::runtime::web;
 
 /// Capacity of the queue of spans to export; more are dropped.
@@ -166,7 +165,7 @@ impl Traces {
     pub fn stop(self, within: Duration) {
         if let Err(error) = self.provider.shutdown_with_timeout(within) {
             tracing::warn!(
-                error = cause(&error),
+                error = &error as &dyn std::error::Error,
                 "not all spans were exported before the end"
             );
         }
