@@ -53,8 +53,8 @@ pub(super) fn start_relay(process: &Process) -> anyhow::Result<RelayHandle> {
         .telemetry
         .register(|registry| metrics.register(registry));
     let relay = Relay::start(
-        // Behind each commit come many answers to give, and on the threads that give them its events would
-        // wait their turn. It sends and records at the same time.
+        // On threads of its own: each commit is followed by many responses, and on their threads its events would wait
+        // for them. Two, because the relay sends and records at the same time.
         &spawner.on(super::threads("relay", 2)?),
         process.store.clone(),
         Arc::clone(&process.broker.publisher),

@@ -1,6 +1,6 @@
-//! How far this machine's clock is from the database's. The service goes by the database's, which it follows
-//! from here, so a wrong one harms little; but whoever runs the machine has to know of it. It changes
-//! nothing.
+//! The difference between this machine's clock and the database's. The service uses the time of the database, which it
+//! reads here, so a wrong machine clock does little harm; but operators have to know about it. The machine's clock is
+//! never set.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,6 @@
-//! How the installation does as a whole: what waits to be published and for how long, who publishes it,
-//! and what the breakers of this replica hold back. Read at most once a second however many are
-//! watching, and less often the longer it takes: with a broker away for hours there is much to count.
-//! It must not change anything.
+//! The state of the installation: how many events wait to be published and for how long, which relays publish them, and
+//! the breakers of this replica. It is read at most once a second for all clients, and less often the longer a read
+//! takes: after hours without a broker there is much to count. Reading must not change anything.
 
 mod topics;
 
