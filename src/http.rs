@@ -25,6 +25,7 @@ mod hosts;
 mod json;
 mod listener;
 mod object_schema;
+mod operation;
 mod page;
 mod pages;
 mod parameters;

@@ -81,13 +81,8 @@ async fn assemble(
     scripts: &Arc<ScriptGate>,
     rewards: Option<&Rewards>,
 ) -> anyhow::Result<App> {
-    let Process {
-        config,
-        clock,
-        store,
-        spawner,
-        ..
-    } = process;
+    let (config, store) = (&process.config, &process.store);
+    let (clock, spawner) = (&process.clock, &process.spawner);
     let reads = reads(process);
     let accounts = authentication::accounts(process, &reads, scripts)?;
     let settings = http::Settings {
@@ -147,13 +142,8 @@ fn participate(
     (catalogue, allow_lists, reconciler, meter): (&Catalogue, &AllowLists, &Reconciler, &Meter),
     hints: RelayHints,
 ) -> Participate {
-    let Process {
-        config,
-        clock,
-        store,
-        spawner,
-        ..
-    } = process;
+    let (config, store) = (&process.config, &process.store);
+    let (clock, spawner) = (&process.clock, &process.spawner);
     let (admission, writer) = group_commit(process, gate, hints.clone());
     let (rows, time) = (store.clone(), clock.clone());
     Participate::new(Dependencies {
@@ -205,9 +195,7 @@ fn limits(process: &Process, gate: &Arc<ScriptGate>) -> Limits {
 }
 
 fn catalogue_of(process: &Process) -> anyhow::Result<Catalogue> {
-    let Process {
-        config, spawner, ..
-    } = process;
+    let (config, spawner) = (&process.config, &process.spawner);
     let catalogue = Catalogue::new(process.store.clone(), CatalogueConfig::default());
     Ok(match parts::redis_nodes(config)? {
         Some(nodes) => catalogue::share(spawner, nodes, &config.redis.prefix, catalogue),
@@ -217,9 +205,7 @@ fn catalogue_of(process: &Process) -> anyhow::Result<Catalogue> {
 
 /// Keeps the gate in step with the store, and shows both.
 fn keep_in_step(process: &Process, gate: &Arc<ScriptGate>, reconciler: &Reconciler) {
-    let Process {
-        config, spawner, ..
-    } = process;
+    let (config, spawner) = (&process.config, &process.spawner);
     let memory = MemoryMetrics::default();
     process.telemetry.register(|registry| {
         gate.register(registry);
@@ -238,12 +224,7 @@ fn changes_of(
     catalogue: &Catalogue,
     hints: RelayHints,
 ) -> Changes {
-    let Process {
-        config,
-        store,
-        spawner,
-        ..
-    } = process;
+    let (config, store, spawner) = (&process.config, &process.store, &process.spawner);
     let writer = config.writer();
     let committer = Committer {
         store: store.clone(),

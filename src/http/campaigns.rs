@@ -3,18 +3,14 @@
 
 use std::sync::Arc;
 
-use poem::Request;
-use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
-
-use super::json::Json;
-use super::page::{Page, page_cursor, page_limit};
-use super::problem::{Failure, Problem, documented};
+use super::App;
 use super::stream::{StatusStream, status_stream};
 use super::views::{CampaignList, CampaignView, StatusView, StockView, TimeView};
-use super::words::Word;
-use super::{App, AppRef, Section};
 use crate::domain::{Campaign, CampaignId, Kind, State};
+use crate::http::operation::{
+    AppRef, Failure, Json, OpenApi, Page, Path, Problem, Query, Request, Section, Word, documented,
+    page_cursor, page_limit,
+};
 use crate::parts::store::{CampaignFilter, States, StoreError};
 
 documented! {

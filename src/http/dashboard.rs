@@ -34,25 +34,21 @@ struct Asset {
     gzip: &'static [u8],
 }
 
+macro_rules! asset {
+    ($name:literal, $content_type:literal) => {
+        Asset {
+            name: $name,
+            content_type: $content_type,
+            plain: include_bytes!(concat!("../../dashboard/dist/", $name)),
+            gzip: include_bytes!(concat!("../../dashboard/dist/", $name, ".gz")),
+        }
+    };
+}
+
 const FILES: [Asset; 3] = [
-    Asset {
-        name: "app.js",
-        content_type: "text/javascript; charset=utf-8",
-        plain: include_bytes!("../../dashboard/dist/app.js"),
-        gzip: include_bytes!("../../dashboard/dist/app.js.gz"),
-    },
-    Asset {
-        name: "app.css",
-        content_type: "text/css; charset=utf-8",
-        plain: include_bytes!("../../dashboard/dist/app.css"),
-        gzip: include_bytes!("../../dashboard/dist/app.css.gz"),
-    },
-    Asset {
-        name: "THIRD_PARTY.txt",
-        content_type: "text/plain; charset=utf-8",
-        plain: include_bytes!("../../dashboard/dist/THIRD_PARTY.txt"),
-        gzip: include_bytes!("../../dashboard/dist/THIRD_PARTY.txt.gz"),
-    },
+    asset!("app.js", "text/javascript; charset=utf-8"),
+    asset!("app.css", "text/css; charset=utf-8"),
+    asset!("THIRD_PARTY.txt", "text/plain; charset=utf-8"),
 ];
 
 /// What the page contains about the service: nothing secret, because it needs no token.

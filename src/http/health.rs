@@ -2,15 +2,12 @@
 
 use chrono::TimeDelta;
 use poem::http::StatusCode;
-use poem_openapi::OpenApi;
-use poem_openapi::param::Query;
 use serde_json::json;
 
 use super::campaigns::Plain;
-use super::json::Json;
-use super::problem::{Failure, Problem, documented};
-use super::views::view;
-use super::{AppRef, Section};
+use crate::http::operation::{
+    AppRef, Failure, Json, OpenApi, Problem, Query, Section, documented, view,
+};
 use crate::operate::clock_skew::is_off;
 use crate::operate::health::{Condition, PartHealth};
 

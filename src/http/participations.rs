@@ -9,9 +9,7 @@ mod participate;
 use std::sync::Arc;
 
 use poem::web::Data;
-use poem::{IntoResponse, Request, Response};
-use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
+use poem::{IntoResponse, Response};
 use uuid::Uuid;
 
 use self::accepted::Accepted;
@@ -20,16 +18,17 @@ pub use self::changes::ChangesApi;
 use self::idempotency::IdempotencyKey;
 use self::participate::{Call, Participating};
 pub use self::participate::{ParticipationRequest, QUANTITY_MAX};
-use super::auth::{Caller, Participant, SEE_OTHERS};
-use super::json::{Json, JsonRequest, read_body};
-use super::page::{Page, page_cursor, page_limit};
-use super::problem::{Failure, Problem, documented};
-use super::reads::{self, Read, by_admin};
+use super::App;
+use super::auth::{Participant, SEE_OTHERS};
+use super::json::read_body;
 use super::rewards::with_rewards;
 use super::views::{ParticipationList, ParticipationRecord};
-use super::{App, AppRef, Section};
 use crate::access::identity::Scopes;
 use crate::domain::{CampaignId, Participation, ParticipationId};
+use crate::http::operation::{
+    AppRef, Caller, Failure, Json, JsonRequest, OpenApi, Page, Path, Problem, Query, Read, Request,
+    Section, by_admin, documented, page_cursor, page_limit, reads,
+};
 use crate::sale::participate::CommitMode;
 
 documented! {

@@ -33,12 +33,7 @@ pub struct Probes {
 
 /// Serves `/livez`, `/readyz` and `/metrics` until the process stops.
 pub async fn serve_probes(listener: TcpListener, probes: Probes) -> io::Result<()> {
-    let Probes {
-        health,
-        telemetry,
-        tls,
-        stop,
-    } = probes;
+    let health = probes.health;
     let readiness = make(move |_| {
         let health = health.clone();
         async move { Ok::<_, poem::Error>(ready(&health).await) }
@@ -49,7 +44,7 @@ pub async fn serve_probes(listener: TcpListener, probes: Probes) -> io::Result<(
     let routes = Route::new()
         .at("/livez", get(alive))
         .at("/readyz", get(readiness))
-        .at("/metrics", get(metrics(telemetry)))
+        .at("/metrics", get(metrics(probes.telemetry)))
         .before(|request| async move {
             if request.data::<InvalidHost>().is_some() {
                 return Err(unclear_host().into());
@@ -61,8 +56,8 @@ pub async fn serve_probes(listener: TcpListener, probes: Probes) -> io::Result<(
         })
         .map_to_response();
     let settings = Settings {
-        tls,
-        stop,
+        tls: probes.tls,
+        stop: probes.stop,
         ..Settings::default()
     };
     listener::serve(listener, routes, &settings).await

@@ -54,11 +54,7 @@ impl<'a> RateCheck<'a> {
         mut self,
         asked: &participate::Request,
     ) -> Result<Option<Box<RateFields>>, Problem> {
-        let App {
-            limits,
-            participate,
-            ..
-        } = self.app;
+        let (limits, participate) = (&self.app.limits, &self.app.participate);
         let is_counted = limits.limits_campaigns() && {
             // Boxed: it is large, and most requests have no such rate.
             let is_not_allowed = Box::pin(participate.is_not_allowed(asked)).await;

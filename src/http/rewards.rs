@@ -1,24 +1,22 @@
 //! A user's points and coupons, and redeeming a coupon.
 
-use poem::Request;
-use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::auth::Caller;
-use super::fields::{Defined, Fields, INTEGER_MAX, request_object};
-use super::json::{Json, JsonRequest};
-use super::page::{Page, page_cursor, page_limit};
-use super::problem::{Failure, Problem, documented, kind, part_unavailable};
-use super::reads::{self, Read, by_admin};
+use super::App;
+use super::fields::{Defined, Fields, Label};
+use super::problem::part_unavailable;
 use super::views::{
     CouponUseView, GrantedView, IssuedCouponView, LedgerEntryView, LedgerView, ParticipationRecord,
     ParticipationView, RewardsView, format_time,
 };
-use super::{App, AppRef, Section};
 use crate::domain::{
     Coupon, CouponId, CouponStatus, EventId, Instant, Participation, ParticipationId, Redeemers,
+};
+use crate::http::operation::{
+    AppRef, Caller, Failure, INTEGER_MAX, Json, JsonRequest, OpenApi, Page, Path, Problem, Query,
+    Read, Request, Section, by_admin, documented, kind, page_cursor, page_limit, reads,
+    request_object,
 };
 use crate::parts::store::{Order, Rewards, StoreError, UseOutcome, Voucher};
 use crate::runtime::telemetry::cause;
@@ -48,13 +46,9 @@ request_object! {
 
 impl Fields {
     /// A shop's id of an order, in printable ASCII.
-    pub(super) fn order_id(
-        &mut self,
-        name: &'static str,
-        description: &'static str,
-    ) -> Defined<'_, String> {
+    pub(super) fn order_id(&mut self, label: Label) -> Defined<'_, String> {
         let is_printable = |id: &String| id.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-        self.text(name, description, 1..=64)
+        self.text(label, 1..=64)
             .pattern("^[ -~]*$")
             .ensure(is_printable, "must be printable ASCII")
     }

@@ -5,9 +5,7 @@ mod own;
 mod responses;
 mod totp;
 
-use poem::Request;
 use poem::http::{HeaderMap, header};
-use poem_openapi::OpenApi;
 use poem_openapi::param::Header;
 use secrecy::ExposeSecret;
 
@@ -18,16 +16,17 @@ pub use self::totp::OwnTotpApi;
 use super::auth::{LOGGED_OUT, SessionCookie};
 use super::client_address::client_address;
 use super::cookies::{Cookies, cookie};
-use super::json::JsonRequest;
-use super::problem::{Failure, Problem, documented};
+use super::csrf;
 use super::request_context::report;
 use super::settings::Auth;
-use super::{AppRef, Section, csrf};
 use crate::access::accounts::{
     AccountError, Accounts, CodeUsed, Credentials, RememberToken, SessionToken, Stay,
 };
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::Actor;
+use crate::http::operation::{
+    AppRef, Failure, JsonRequest, OpenApi, Problem, Request, Section, documented,
+};
 use crate::runtime::telemetry::cause;
 
 documented! {

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use hyper::header::CONTENT_TYPE;
 use hyper::{Request, StatusCode, Uri};
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::runtime::metrics::registers;
+use crate::runtime::metrics::{Labels, registers};
 use crate::runtime::retry::{self, Verdict};
 use crate::runtime::telemetry::cause;
 use crate::runtime::web::{self, WebClient};
@@ -50,18 +49,12 @@ pub enum AlertError {
     Request(#[source] hyper::http::Error),
 }
 
-/// The result of sending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Sent {
-    /// `sent` or `failed`.
-    pub result: &'static str,
-}
-
 /// Sends alerts. Cheap to clone.
 #[derive(Clone)]
 pub struct Alerts {
     webhook: Option<Arc<Webhook>>,
-    sent: Family<Sent, Counter>,
+    /// By result: `sent` or `failed`.
+    sent: Family<Labels<1>, Counter>,
 }
 
 struct Webhook {
@@ -103,7 +96,7 @@ impl Alerts {
                 "failed"
             }
         };
-        self.sent.get_or_create(&Sent { result }).inc();
+        self.sent.get_or_create(&[("result", result)]).inc();
     }
 }
 

@@ -10,7 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use crate::domain::Consumer;
 use crate::parts::store::Applied;
-use crate::runtime::metrics::registers;
+use crate::runtime::metrics::{Labels, registers};
 
 /// Upper bounds in seconds: a batch takes tens of milliseconds, or as long as a database is away.
 const BATCH_BUCKETS: [f64; 12] = [
@@ -18,30 +18,19 @@ const BATCH_BUCKETS: [f64; 12] = [
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByConsumer {
-    consumer: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByOutcome {
-    consumer: &'static str,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByPartition {
     consumer: &'static str,
     partition: i32,
 }
 
-type Durations = Family<ByConsumer, Histogram, fn() -> Histogram>;
+type Durations = Family<Labels<1>, Histogram, fn() -> Histogram>;
 
 /// The metrics of all consumers of a process.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    records: Family<ByOutcome, Counter>,
-    rewards: Family<ByOutcome, Counter>,
-    retries: Family<ByConsumer, Counter>,
+    records: Family<Labels<2>, Counter>,
+    rewards: Family<Labels<2>, Counter>,
+    retries: Family<Labels<1>, Counter>,
     batches: Durations,
     lag: Family<ByPartition, Gauge>,
 }
@@ -71,8 +60,8 @@ impl Metrics {
     /// The handles of one consumer.
     pub(super) fn of(&self, consumer: Consumer) -> Counts {
         let consumer = consumer.as_str();
-        let by = |family: &Family<ByOutcome, Counter>, outcome| {
-            family.get_or_create_owned(&ByOutcome { consumer, outcome })
+        let by = |family: &Family<Labels<2>, Counter>, outcome| {
+            family.get_or_create_owned(&[("consumer", consumer), ("outcome", outcome)])
         };
         Counts {
             applied: by(&self.records, "applied"),
@@ -82,8 +71,8 @@ impl Metrics {
             poison: by(&self.records, "poison"),
             granted: by(&self.rewards, "granted"),
             reversed: by(&self.rewards, "reversed"),
-            retries: self.retries.get_or_create_owned(&ByConsumer { consumer }),
-            batches: self.batches.get_or_create_owned(&ByConsumer { consumer }),
+            retries: self.retries.get_or_create_owned(&[("consumer", consumer)]),
+            batches: self.batches.get_or_create_owned(&[("consumer", consumer)]),
         }
     }
 

@@ -1,21 +1,13 @@
 //! Accounts for admins. The hash of a password is never shown.
 
-use poem::Request;
-use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
-
 use crate::access::accounts::{Account, Change, Manager, scopes_of};
 use crate::access::identity::{AccountManage, PiiRead, Scope, Scopes};
 use crate::domain::{Instant, UserId};
 use crate::http::admin::account_requests::AccountDraft;
-use crate::http::auth::Admin;
-use crate::http::created::{Created, Resource};
-use crate::http::json::{Json, JsonRequest};
-use crate::http::page::{Page, page_cursor, page_limit};
-use crate::http::problem::{Failure, documented};
-use crate::http::reads::{self, Read};
-use crate::http::views::{list, view};
-use crate::http::{AppRef, Section};
+use crate::http::operation::{
+    Admin, AppRef, Created, Failure, Json, JsonRequest, OpenApi, Page, Path, Query, Read, Request,
+    Resource, Section, documented, list, page_cursor, page_limit, reads, view,
+};
 
 documented! {
     Managing: [BODY, ADMIN] {
@@ -98,8 +90,7 @@ impl AdminAccountsApi {
         let limit = page_limit(limit.0);
         let after = page_cursor(cursor.0.as_deref())?.map(UserId);
         let found = app.accounts.list(after, limit.fetch()).await?;
-        let by = admin.origin();
-        reads::record(&app, request, by, Read::Accounts).await?;
+        reads::record(&app, request, admin.origin(), Read::Accounts).await?;
         let page = Page::cut(found, limit, |last| last.id.to_string());
         let view = |account| AccountView::of(&account, admin.scopes());
         Ok(Json(AccountList::of(page, view)))
@@ -118,8 +109,7 @@ impl AdminAccountsApi {
         id: Path<i64>,
     ) -> Result<Json<AccountView>, Failure<Managing>> {
         let account = app.accounts.find(UserId(id.0)).await?;
-        let by = admin.origin();
-        reads::record(&app, request, by, Read::Account(account.id)).await?;
+        reads::record(&app, request, admin.origin(), Read::Account(account.id)).await?;
         Ok(Json(AccountView::of(&account, admin.scopes())))
     }
 

@@ -1,20 +1,18 @@
 //! The allow list of a campaign, for admins.
 
 use poem::http::{HeaderValue, StatusCode, header};
-use poem::{IntoResponse, Request, Response};
-use poem_openapi::OpenApi;
-use poem_openapi::param::Path;
+use poem::{IntoResponse, Response};
 
 use super::csv_upload::CsvUpload;
 
 use crate::access::identity::{CampaignRead, CampaignWrite, PiiRead, Scope};
 use crate::domain::{CampaignId, Instant};
-use crate::http::auth::{Admin, USER_ID_RANGE, user_id};
-use crate::http::json::{Json, no_content, responses};
-use crate::http::problem::{Failure, Problem, documented};
-use crate::http::reads::{self, Read};
-use crate::http::views::view;
-use crate::http::{AppRef, Section};
+use crate::http::auth::{USER_ID_RANGE, user_id};
+use crate::http::json::{no_content, responses};
+use crate::http::operation::{
+    Admin, AppRef, Failure, Json, OpenApi, Path, Problem, Read, Request, Section, documented,
+    reads, view,
+};
 use crate::parts::store::AllowList;
 use crate::sale::allow_list::AllowListError;
 
@@ -146,8 +144,13 @@ impl AdminAllowListApi {
             user_id(user.0).ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))?;
         let list = app.allow_lists.enforced(campaign).await?;
         let found = app.store.allowed(list.id, &[known]).await?;
-        let by = admin.origin();
-        reads::record(&app, request, by, Read::AllowList(campaign, known)).await?;
+        reads::record(
+            &app,
+            request,
+            admin.origin(),
+            Read::AllowList(campaign, known),
+        )
+        .await?;
         Ok(Json(ListedView {
             campaign_id: campaign.0,
             user_id: user.0,

@@ -3,19 +3,15 @@
 use chrono::NaiveDate;
 use poem::http::StatusCode;
 use poem::{IntoResponse, Response};
-use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
 use serde_json::json;
 
 use crate::access::identity::{CampaignWrite, StatsRead};
 use crate::domain::{AuditAction, AuditNote, Instant, RunId};
-use crate::http::auth::Admin;
-use crate::http::json::{Json, json_response, responses};
-use crate::http::page::{Page, page_cursor, page_limit};
-use crate::http::problem::{Failure, Problem, documented};
-use crate::http::views::{list, view};
-use crate::http::words::{Word, vocabulary};
-use crate::http::{AppRef, Section};
+use crate::http::json::{json_response, responses};
+use crate::http::operation::{
+    Admin, AppRef, Failure, Json, OpenApi, Page, Path, Problem, Query, Section, Word, documented,
+    list, page_cursor, page_limit, view, vocabulary,
+};
 use crate::operate::statistics::Beginning;
 use crate::parts::store::{Cause, Progress, Redo, Run, RunFailure, RunState};
 
@@ -137,14 +133,9 @@ impl AdminBatchApi {
         };
         let asked = app.aggregator.begin(date.0, redo).await?;
         let (Beginning::Begun(run) | Beginning::Done(run)) = &asked;
-        let note = AuditNote {
-            by: admin.origin(),
-            action: AuditAction::DayAggregate,
-            campaign: None,
-            subject: Some(run.id.to_string()),
-            before: None,
-            after: Some(json!({ "date": run.day.date, "force": redo == Redo::Yes })),
-        };
+        let note = AuditNote::beside(admin.origin(), AuditAction::DayAggregate)
+            .of(&run.id)
+            .to(json!({ "date": run.day.date, "force": redo == Redo::Yes }));
         app.store.note(&note).await?;
         Ok(Requested(asked))
     }

@@ -1,21 +1,17 @@
 //! Campaigns for admins: creating and changing them, and changing their state.
 
-use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
 use serde_json::json;
 
 use crate::access::identity::{CampaignRead, CampaignWrite};
 use crate::domain::{AuditAction, AuditNote, Campaign, CampaignId, Kind, Origin, State};
+use crate::http::App;
 use crate::http::admin::campaign_requests::{Change, Draft};
-use crate::http::auth::Admin;
 use crate::http::campaigns::{Listing, page_of_campaigns};
-use crate::http::created::{Created, Resource};
-use crate::http::json::{Json, JsonRequest};
-use crate::http::page::page_cursor;
-use crate::http::problem::{Failure, Problem, documented};
-use crate::http::views::{CampaignList, CampaignView, view};
-use crate::http::words::Word;
-use crate::http::{App, AppRef, Section};
+use crate::http::operation::{
+    Admin, AppRef, Created, Failure, Json, JsonRequest, OpenApi, Path, Problem, Query, Resource,
+    Section, Word, documented, page_cursor, view,
+};
+use crate::http::views::{CampaignList, CampaignView};
 use crate::operate::lifecycle::LifecycleError;
 
 documented! {

@@ -1,15 +1,12 @@
 //! Coupons that shops redeem for their customers' orders.
 
-use poem_openapi::OpenApi;
-
 use crate::access::identity::CouponRedeem;
-use crate::http::auth::Admin;
-use crate::http::fields::{INTEGER_MAX, request_object};
-use crate::http::json::{Json, JsonRequest};
-use crate::http::problem::{Failure, documented};
+use crate::http::operation::{
+    Admin, AppRef, Failure, INTEGER_MAX, Json, JsonRequest, OpenApi, Section, documented,
+    request_object,
+};
 use crate::http::rewards::redeem;
 use crate::http::views::CouponUseView;
-use crate::http::{AppRef, Section};
 use crate::parts::store::{Order, Voucher};
 
 documented! {

@@ -1,20 +1,15 @@
 //! Dead letters for admins: events that the relay has parked. They are listed, read, replayed and discarded.
 
-use poem::Request;
-use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
 use uuid::Uuid;
 
 use super::dead_letter_selection::Selection;
 use crate::access::identity::{DeadletterReplay, Scope};
 use crate::domain::{CampaignId, EventId, Instant, Origin};
-use crate::http::auth::Admin;
-use crate::http::json::{Json, JsonRequest};
-use crate::http::page::{Page, page_cursor, page_limit};
-use crate::http::problem::{Failure, Problem, documented, kind};
-use crate::http::reads::{self, Read};
-use crate::http::views::{list, view};
-use crate::http::{App, AppRef, Section};
+use crate::http::App;
+use crate::http::operation::{
+    Admin, AppRef, Failure, Json, JsonRequest, OpenApi, Page, Path, Problem, Query, Read, Request,
+    Section, documented, kind, list, page_cursor, page_limit, reads, view,
+};
 use crate::parts::store::{DeadLetter, DeadLetterFilter};
 
 documented! {
@@ -153,9 +148,8 @@ impl AdminDeadLettersApi {
         if !admin.scopes().has(Scope::PiiRead) {
             return Ok(Json(DeadLetterView::from(letter)));
         }
-        let by = admin.origin();
         let read = Read::DeadLetter(letter.event_id, letter.campaign_id);
-        reads::record(&app, request, by, read).await?;
+        reads::record(&app, request, admin.origin(), read).await?;
         Ok(Json(DeadLetterView::with_record(letter)))
     }
 

@@ -1,20 +1,16 @@
 //! A campaign's participations as a file, for admins.
 
 use poem::http::{HeaderValue, header};
-use poem::{Body, IntoResponse, Request, Response};
-use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
+use poem::{Body, IntoResponse, Response};
 use poem_openapi::registry::{MetaMediaType, MetaResponse};
 use poem_openapi::types::Type;
 
 use crate::access::identity::{CampaignRead, PiiRead};
 use crate::domain::{CampaignId, Status};
-use crate::http::auth::Admin;
 use crate::http::json::{header_of, responses};
-use crate::http::problem::{Failure, documented};
-use crate::http::reads::{self, Read};
-use crate::http::words::Word;
-use crate::http::{AppRef, Section};
+use crate::http::operation::{
+    Admin, AppRef, Failure, OpenApi, Path, Query, Read, Request, Section, Word, documented, reads,
+};
 use crate::operate::export::Pieces;
 
 documented! {
@@ -88,8 +84,7 @@ impl AdminExportApi {
         let campaign = CampaignId(id.0);
         let status = status.0.map(|status| status.0);
         let pieces = app.exporter.participations(campaign, status).await?;
-        let by = admin.origin();
-        reads::record(&app, request, by, Read::Export(campaign)).await?;
+        reads::record(&app, request, admin.origin(), Read::Export(campaign)).await?;
         Ok(CsvFile { campaign, pieces })
     }
 }

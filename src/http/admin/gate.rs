@@ -1,20 +1,11 @@
 //! The gate for admins: its state of a campaign, and the memory of that.
 
-use poem_openapi::OpenApi;
-use poem_openapi::param::Path;
-
 use crate::access::identity::CampaignRead;
 use crate::domain::{CampaignId, Instant};
-use crate::http::auth::Admin;
-use crate::http::json::Json;
-use crate::http::problem::{Failure, documented};
-use crate::http::views::view;
-use crate::http::{AppRef, Section};
+use crate::http::operation::{
+    Admin, AdminReading, AppRef, Failure, Json, OpenApi, Path, Section, view,
+};
 use crate::parts::gate::{Footprint, GateState, Settings};
-
-documented! {
-    Reading: [ADMIN] {}
-}
 
 view! {
     /// The settings of the campaign in the gate.
@@ -84,7 +75,7 @@ impl AdminGateApi {
         _admin: Admin<CampaignRead>,
         /// Id of the campaign.
         id: Path<i64>,
-    ) -> Result<Json<GateView>, Failure<Reading>> {
+    ) -> Result<Json<GateView>, Failure<AdminReading>> {
         let campaign = CampaignId(id.0);
         let (state, footprint) = app.reconciler.inspect(campaign).await?;
         Ok(Json(GateView::of(&footprint, campaign, state.as_ref())))

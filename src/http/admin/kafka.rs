@@ -1,20 +1,11 @@
 //! The topics for admins: their partitions, leaders and offsets.
 
-use poem_openapi::OpenApi;
-
 use crate::access::identity::CampaignRead;
 use crate::domain::{Instant, KeyChoice};
-use crate::http::auth::Admin;
-use crate::http::json::Json;
-use crate::http::problem::{Failure, documented};
-use crate::http::views::view;
-use crate::http::words::{Word, vocabulary};
-use crate::http::{AppRef, Section};
+use crate::http::operation::{
+    Admin, AdminReading, AppRef, Failure, Json, OpenApi, Section, Word, view, vocabulary,
+};
 use crate::operate::system::{PartitionState, TopicState, TopicsState};
-
-documented! {
-    Reading: [ADMIN] {}
-}
 
 vocabulary!(
     KeyChoice,
@@ -94,7 +85,7 @@ impl AdminKafkaApi {
         &self,
         app: AppRef<'_>,
         _admin: Admin<CampaignRead>,
-    ) -> Result<Json<TopicsView>, Failure<Reading>> {
+    ) -> Result<Json<TopicsView>, Failure<AdminReading>> {
         let state = app.topics.state().await?;
         Ok(Json(TopicsView::from(&*state)))
     }

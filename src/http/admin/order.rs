@@ -1,19 +1,15 @@
 //! The order in which a campaign's requests arrived and were processed, for admins.
 
-use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
 use uuid::Uuid;
 
 use super::stats::Reading;
 use crate::access::identity::StatsRead;
 use crate::domain::{CampaignId, EventId, Instant};
-use crate::http::auth::Admin;
-use crate::http::json::Json;
-use crate::http::page::{Page, page_cursor, page_limit};
-use crate::http::problem::Failure;
-use crate::http::views::{list, millis, percentage, view};
-use crate::http::words::{Word, vocabulary};
-use crate::http::{AppRef, Section};
+use crate::http::operation::{
+    Admin, AppRef, Failure, Json, OpenApi, Page, Path, Query, Section, Word, list, page_cursor,
+    page_limit, view, vocabulary,
+};
+use crate::http::views::{millis, percentage};
 use crate::operate::statistics::{Cursor, OrderAnalysis, Violation, ViolationKind, Violations};
 use crate::parts::store::Ordered;
 

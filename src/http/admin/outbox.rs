@@ -2,19 +2,9 @@
 
 use std::time::Duration;
 
-use poem_openapi::OpenApi;
-
 use crate::access::identity::CampaignRead;
-use crate::http::auth::Admin;
-use crate::http::json::Json;
-use crate::http::problem::{Failure, documented};
-use crate::http::views::view;
-use crate::http::{AppRef, Section};
+use crate::http::operation::{Admin, AdminReading, AppRef, Failure, Json, OpenApi, Section, view};
 use crate::parts::store::{OutboxCounts, RelayLease};
-
-documented! {
-    Reading: [ADMIN] {}
-}
 
 view! {
     /// The events of the outbox by state, and its relays.
@@ -60,7 +50,7 @@ impl AdminOutboxApi {
         &self,
         app: AppRef<'_>,
         _admin: Admin<CampaignRead>,
-    ) -> Result<Json<OutboxView>, Failure<Reading>> {
+    ) -> Result<Json<OutboxView>, Failure<AdminReading>> {
         let store = &app.store;
         let counts = store.outbox_counts(None).await?;
         let age = store.oldest_pending_age().await?;

@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use poem::{FromRequest, Request, RequestBody};
-use poem_openapi::OpenApi;
-use poem_openapi::param::Path;
+use poem::{FromRequest, RequestBody};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::simulation_requests::{Bulk, Load};
 use crate::access::identity::TestRun;
 use crate::domain::{AuditAction, AuditNote, Origin};
-use crate::http::auth::Admin;
-use crate::http::created::Created;
-use crate::http::json::{Json, JsonRequest};
-use crate::http::problem::{Failure, Problem, documented, kind, wrong_state};
+use crate::http::App;
+use crate::http::operation::{
+    Admin, AppRef, Created, Failure, Json, JsonRequest, OpenApi, Path, Problem, Request, Section,
+    documented, kind,
+};
+use crate::http::problem::wrong_state;
 use crate::http::views::SimulationView;
-use crate::http::{App, AppRef, Section};
 use crate::operate::simulate::{self, Kind, Plan, SimulateError, Simulator};
 
 documented! {
@@ -171,20 +170,14 @@ impl AdminSimulationApi {
 }
 
 fn planned(kind: Kind, load: Load) -> Plan {
-    let Load {
-        campaign,
-        requests,
-        concurrency,
-        quantity,
-        first_user,
-    } = load;
+    let made_up = || simulate::made_up(load.requests);
     Plan {
         kind,
-        campaign,
-        requests,
-        concurrency,
-        quantity,
-        first_user: first_user.unwrap_or_else(|| simulate::made_up(requests)),
+        campaign: load.campaign,
+        requests: load.requests,
+        concurrency: load.concurrency,
+        quantity: load.quantity,
+        first_user: load.first_user.unwrap_or_else(made_up),
     }
 }
 

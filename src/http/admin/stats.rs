@@ -1,16 +1,14 @@
 //! Statistics of days and campaigns for admins.
 
 use chrono::NaiveDate;
-use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
 
 use crate::access::identity::StatsRead;
 use crate::domain::{CampaignId, DayError, Zone};
-use crate::http::auth::Admin;
-use crate::http::json::Json;
-use crate::http::problem::{Failure, FieldProblem, Problem, busy, documented, kind};
+use crate::http::operation::{
+    Admin, AppRef, Failure, Json, OpenApi, Path, Problem, Query, Section, documented, kind,
+};
+use crate::http::problem::{FieldProblem, busy};
 use crate::http::views::{CampaignStatisticsView, DayStatisticsView};
-use crate::http::{AppRef, Section};
 use crate::operate::statistics::AggregateError;
 
 documented! {

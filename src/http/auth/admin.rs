@@ -9,7 +9,7 @@ use poem::http::{HeaderValue, header};
 use poem_openapi::registry::Registry;
 
 use super::authenticator::{Authenticator, Credentials};
-use super::{register_session, scheme};
+use super::{bearer, register_session};
 use crate::access::identity::{Needs, Scope, Scopes, Verified};
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::{Actor, Origin};
@@ -143,11 +143,7 @@ pub(super) fn missing_scope(scope: Scope) -> Problem {
 pub(super) fn register(registry: &mut Registry) {
     registry.create_security_scheme(
         "admin",
-        scheme(
-            "http",
-            "The admin token, or a JSON Web Token with the scope that the operation needs.",
-            Some("bearer"),
-        ),
+        bearer("The admin token, or a JSON Web Token with the scope that the operation needs."),
     );
 }
 

@@ -7,7 +7,9 @@ use poem_openapi::registry::Registry;
 
 use super::admin::missing_scope;
 use super::authenticator::{Authenticator, Credentials, invalid_token};
-use super::{CREDENTIALS_NEEDED, SEE_OTHERS, USER_ID_RANGE, register_session, scheme, user_id};
+use super::{
+    CREDENTIALS_NEEDED, SEE_OTHERS, USER_ID_RANGE, api_key, bearer, register_session, user_id,
+};
 use crate::access::identity::{Scopes, TokenError};
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::{Actor, AdminToken, UserId};
@@ -168,19 +170,11 @@ extractor! { Caller as SecurityScheme(()) {
     fn register(registry: &mut Registry) {
         registry.create_security_scheme(
             "user",
-            scheme(
-                "apiKey",
-                "With auth.mode=trusted: the id of the user, an integer from 1.",
-                None,
-            ),
+            api_key("With auth.mode=trusted: the id of the user, an integer from 1."),
         );
         registry.create_security_scheme(
             "token",
-            scheme(
-                "http",
-                "With auth.mode=jwt: a JSON Web Token whose subject is the user.",
-                Some("bearer"),
-            ),
+            bearer("With auth.mode=jwt: a JSON Web Token whose subject is the user."),
         );
         super::admin::register(registry);
         register_session(registry);

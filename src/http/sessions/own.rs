@@ -1,10 +1,8 @@
 //! One's own account: the password, and the sessions.
 
-use poem::Request;
-use poem_openapi::param::{Header, Path};
-use poem_openapi::{Enum, OpenApi};
+use poem_openapi::Enum;
+use poem_openapi::param::Header;
 use serde::Serialize;
-use std::net::IpAddr;
 
 use super::responses::{LoggedIn, Uncached};
 use super::{remembered, report_csrf, report_failure, sessions_of};
@@ -13,13 +11,12 @@ use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::{Actor, Instant, Origin, UserId};
 use crate::http::auth::{LOGGED_OUT, SessionCookie};
 use crate::http::cookies::Cookies;
-use crate::http::fields::request_object;
-use crate::http::json::JsonRequest;
-use crate::http::page::Page;
-use crate::http::problem::{Failure, Problem, documented};
+use crate::http::operation::{
+    AppRef, Failure, JsonRequest, OpenApi, Page, Path, Problem, Request, Section, documented, list,
+    request_object, view,
+};
 use crate::http::request_context::{origin, report};
-use crate::http::views::{list, view};
-use crate::http::{App, AppRef, Section, csrf};
+use crate::http::{App, csrf};
 use crate::parts::gate::{Digest, Listed, Login};
 
 documented! {
@@ -117,11 +114,8 @@ impl<'a> SignedIn<'a> {
         })
     }
 
-    /// The origin and the address of the request.
-    pub fn origin(&self, request: &Request) -> (Origin, Option<IpAddr>) {
-        let origin = origin(&Actor::Account(self.user), request);
-        let address = origin.address;
-        (origin, address)
+    pub fn origin(&self, request: &Request) -> Origin {
+        origin(&Actor::Account(self.user), request)
     }
 
     pub fn note(&self, request: &Request, event: SecurityEvent) {

@@ -1,7 +1,5 @@
 //! One-time codes of one's own account.
 
-use poem::Request;
-use poem_openapi::OpenApi;
 use poem_openapi::param::Header;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -11,11 +9,9 @@ use super::responses::{LogInView, LoggedIn, SessionView, Uncached};
 use crate::access::accounts::Enrolment;
 use crate::access::security_events::SecurityEvent;
 use crate::http::auth::SessionCookie;
-use crate::http::fields::request_object;
-use crate::http::json::JsonRequest;
-use crate::http::problem::{Failure, documented};
-use crate::http::views::view;
-use crate::http::{AppRef, Section};
+use crate::http::operation::{
+    AppRef, Failure, JsonRequest, OpenApi, Request, Section, documented, request_object, view,
+};
 
 documented! {
     Enrolling: [BODY, OWN_SESSION] {
@@ -111,7 +107,7 @@ impl OwnTotpApi {
         body: JsonRequest<Enrol>,
     ) -> Result<Uncached<EnrolmentView>, Failure<Enrolling>> {
         let signed_in = SignedIn::by(&app, request, cookie).await?;
-        let (_, from) = signed_in.origin(request);
+        let from = signed_in.origin(request).address;
         let enrolment = signed_in
             .accounts
             .enrol(signed_in.user, &body.0.password, from)
