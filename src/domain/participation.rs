@@ -68,6 +68,7 @@ impl Participation {
 
     /// A confirmed one, for tests.
     #[cfg(test)]
+    #[must_use]
     pub fn example() -> Self {
         Self {
             id: ParticipationId(uuid::Uuid::from_u128(1)),
