@@ -19,20 +19,19 @@ pub mod openapi;
 mod outbox;
 mod parts;
 mod payments;
+mod probes;
+mod process;
 pub mod relay;
 mod rewards;
 pub mod serve;
 pub mod verify;
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use anyhow::Context;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::mpsc;
 
-use crate::parts::store::Store;
-use crate::runtime::supervisor::{BoxError, Policy, Spawner, Stage, Supervisor};
+use crate::runtime::supervisor::{BoxError, Policy, Spawner, Stage};
 
 /// Serves on a listener. It serves once: when it fails the process stops, and what starts it again
 /// binds anew.
@@ -64,20 +63,6 @@ fn threads(name: &str, count: usize) -> anyhow::Result<Handle> {
     // It lives as long as the process: the supervisor awaits the tasks on it.
     std::mem::forget(runtime);
     Ok(handle)
-}
-
-/// Runs until it is stopped or a task fails for good; then closes the store.
-async fn finish(
-    supervisor: Supervisor,
-    signals: mpsc::Receiver<()>,
-    store: &Store,
-) -> anyhow::Result<ExitCode> {
-    let outcome = supervisor.run(signals).await;
-    store.close().await?;
-    for failure in &outcome.failures {
-        tracing::error!(failure, "the shutdown was not clean");
-    }
-    Ok(outcome.exit_code())
 }
 
 /// Prints for people or for pipes; a reader that went away is not an error.

@@ -38,10 +38,9 @@ pub use writer::Writer;
 use crate::access::accounts::AccountsConfig;
 use crate::access::limits::Rates;
 use crate::domain::Consumer;
-use crate::events::consumers::{ConsumerSettings, Enabled};
+use crate::events::consumers::{ConsumerConfig, Enabled};
 use crate::events::relay::{RelaySettings, Retention};
 use crate::http::HttpConfig;
-use crate::operate::audit_retention;
 use crate::operate::export::ExportConfig;
 use crate::operate::idempotency_retention::{self, IdempotencyConfig};
 use crate::operate::simulate::SimulateConfig;
@@ -99,7 +98,7 @@ config! {
     allowlist: AllowListConfig,
     test: SimulateConfig,
     rewards: Rewards,
-    consumers: ConsumerSettings,
+    consumers: ConsumerConfig,
     aggregation: Aggregation,
     log: Log,
     traces: TraceConfig,
@@ -208,16 +207,6 @@ impl Config {
         match &self.consumers.enabled {
             Some(Enabled(consumers)) => consumers.clone(),
             None => Consumer::ALL.to_vec(),
-        }
-    }
-
-    /// The retention of the audit log.
-    #[must_use]
-    pub const fn audit_retention(&self) -> audit_retention::Retention {
-        audit_retention::Retention {
-            age: self.retention.audit_entries,
-            interval: self.retention.interval,
-            rows_max: self.retention.rows_max,
         }
     }
 

@@ -16,6 +16,7 @@ mod csrf;
 mod dashboard;
 mod document;
 mod edge;
+mod extractor;
 mod faults;
 mod fields;
 mod files;
@@ -24,6 +25,7 @@ mod hosts;
 mod json;
 mod listener;
 mod object_schema;
+mod operation;
 mod page;
 mod pages;
 mod parameters;
@@ -54,7 +56,7 @@ use tokio::net::TcpListener;
 
 pub use apis::openapi_document;
 use apis::service;
-pub use app::App;
+pub use app::{App, AppRef};
 pub use bounded_http::{CertificateFiles, Tls, TlsError, listen};
 pub use concurrency_limit::BoundMetrics;
 pub use config::{HostNames, HttpConfig};
@@ -63,7 +65,7 @@ pub use hosts::Hosts;
 pub use probes::{Probes, serve_probes};
 // Public for the benchmarks.
 pub use problem::Problem;
-pub use settings::{Auth, PaymentMode, Settings};
+pub use settings::{Auth, Settings};
 
 use self::dashboard::About;
 use self::edge::{Edge, HasCapacity};
@@ -140,8 +142,8 @@ pub fn endpoint(app: Arc<App>, surface: Surface) -> impl Endpoint<Output = Respo
     };
     Edge::new(inner, policy, &settings, routes, metrics)
         .with_capacity(has_capacity)
-        .with_rate_limit(Box::new(move |request| {
-            rate_limits::count_read(&counted, request)
+        .with_rate_limit(Box::new(move |request, target| {
+            rate_limits::count_read(&counted, request, target)
         }))
 }
 

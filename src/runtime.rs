@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod retry;
 pub mod settings;
 pub mod supervisor;
+pub mod table;
 pub mod telemetry;
 pub mod trace;
 pub mod web;

@@ -15,13 +15,11 @@ use crate::domain::{CampaignId, Instant, UserId};
 use crate::parts::gate::hex_bytes;
 use crate::runtime::settings::plain;
 
-/// The only version.
 const VERSION: &str = "fc1";
 /// Length of the longest token that is read.
 const TOKEN_BYTES_MAX: usize = 256;
 /// Longest nonce.
 const NONCE_BYTES_MAX: usize = 64;
-/// Bytes of a signature.
 const SIGNATURE_BYTES: usize = 32;
 /// Shortest secret: as long as a signature.
 const SECRET_BYTES_MIN: usize = 32;

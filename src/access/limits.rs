@@ -11,18 +11,17 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 
 pub use self::networks::{Networks, NetworksError, UNKNOWN_ADDRESS};
 pub use self::rate::{Rate, RateError};
 use self::reads::Reads;
 use crate::domain::words::words;
-use crate::domain::{CampaignId, UserId, metric};
+use crate::domain::{CampaignId, UserId};
 use crate::parts::gate::{ScriptGate, Taken};
-use crate::runtime::metrics::{Labels, RegisterMetric};
+use crate::runtime::metrics::{Labels, registers};
 use crate::runtime::settings::{plain, settings};
+use crate::runtime::telemetry::cause;
 
-/// A rate per second.
 const fn per_second(requests: u32) -> Rate {
     Rate {
         requests,
@@ -37,7 +36,7 @@ settings! {
     Rates in "limits" {
         /// Requests to take part from one address; of an IPv6 network of 64 bits
         address: Option<Rate> = Some(per_second(100));
-        /// Reads (`GET` and `HEAD` under `/api`) from one address, in each process
+        /// Reads (`GET` and `HEAD` under `/api`), confirmations and cancellations from one address, in each process
         address_reads: Option<Rate> = Some(per_second(200));
         /// Networks whose addresses have neither of these rates
         exempt: Networks = Networks::private();
@@ -102,6 +101,8 @@ pub struct Limits {
     unasked: Counter,
 }
 
+registers!(pub Limits: refused = LIMITS_REFUSED, unasked = LIMITS_UNASKED);
+
 impl Limits {
     /// Limits to these rates, counted in `buckets`.
     #[must_use]
@@ -113,12 +114,6 @@ impl Limits {
             refused: Family::default(),
             unasked: Counter::default(),
         }
-    }
-
-    /// Registers the metrics.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.add(&metric::LIMITS_REFUSED, self.refused.clone());
-        registry.add(&metric::LIMITS_UNASKED, self.unasked.clone());
     }
 
     /// Counts a request against the rates of its address and of its user, in this order.
@@ -200,7 +195,7 @@ impl Limits {
             Err(error) => {
                 self.unasked.inc();
                 tracing::debug!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     "a request was not counted against a limit"
                 );
                 None

@@ -8,11 +8,9 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 
-use crate::domain::metric;
 use crate::domain::words::words;
-use crate::runtime::metrics::{Labels, RegisterMetric};
+use crate::runtime::metrics::{Labels, registers};
 use crate::runtime::supervisor::Spawner;
 
 /// The target of all lines.
@@ -113,6 +111,8 @@ impl Default for SecurityEvents {
     }
 }
 
+registers!(pub SecurityEvents: seen = SECURITY_EVENTS, dropped = SECURITY_EVENTS_DROPPED);
+
 impl SecurityEvents {
     /// Logs at most `per_minute` events of each kind in a minute.
     #[must_use]
@@ -128,12 +128,6 @@ impl SecurityEvents {
             seen: Family::default(),
             dropped: Family::default(),
         }
-    }
-
-    /// Registers the metrics.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.add(&metric::SECURITY_EVENTS, self.seen.clone());
-        registry.add(&metric::SECURITY_EVENTS_DROPPED, self.dropped.clone());
     }
 
     /// Starts the regular report of dropped events.

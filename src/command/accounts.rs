@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::domain::{LoginName, Origin, UserId};
 use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
+use crate::runtime::table::{Column, table};
 
 /// The actions on accounts.
 #[derive(Clone, Debug, Subcommand)]
@@ -179,18 +180,15 @@ async fn list(config: &Config) -> anyhow::Result<ExitCode> {
         accounts.extend(page);
     }
     store.close().await?;
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["number", "login", "scopes", "state", "created"]);
-    for account in accounts.iter().rev() {
-        table.add_row([
-            account.id.to_string(),
-            account.login.as_str().to_owned(),
-            scopes_of(account).words().join(" "),
-            state(account).to_owned(),
-            account.created_at.to_rfc3339(),
-        ]);
-    }
+    accounts.reverse();
+    let columns: [Column<Account>; 5] = [
+        ("number", |of| of.id.to_string()),
+        ("login", |of| of.login.as_str().to_owned()),
+        ("scopes", |of| scopes_of(of).words().join(" ")),
+        ("state", |of| state(of).to_owned()),
+        ("created", |of| of.created_at.to_rfc3339()),
+    ];
+    let table = table(&accounts, &columns);
     super::print(&format!("{table}\n{} accounts", accounts.len()))?;
     Ok(ExitCode::SUCCESS)
 }

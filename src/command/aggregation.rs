@@ -1,40 +1,28 @@
 //! Starts the aggregator of daily statistics and its alerts.
 
-use tokio::runtime::Handle;
-
-use crate::config::Config;
+use super::process::Process;
 use crate::operate::alert::Alerts;
 use crate::operate::statistics::{self, Aggregator, Dependencies, Metrics};
-use crate::parts::store::Store;
-use crate::runtime::clock::Clock;
-use crate::runtime::supervisor::Spawner;
-use crate::runtime::telemetry::Telemetry;
 
 /// Makes the aggregator, and starts its schedule unless that is off.
-pub(super) fn start(
-    config: &Config,
-    clock: &Clock,
-    store: &Store,
-    spawner: &Spawner,
-    telemetry: &Telemetry,
-) -> anyhow::Result<Aggregator> {
+pub(super) fn start(process: &Process) -> anyhow::Result<Aggregator> {
+    let config = &process.config;
     let alerts = Alerts::new(&config.aggregation.alerts())?;
     let metrics = Metrics::default();
-    telemetry.register(|registry| {
+    process.telemetry.register(|registry| {
         metrics.register(registry);
         alerts.register(registry);
     });
     let parts = Dependencies {
-        store: store.clone(),
-        clock: clock.clone(),
-        // What an admin begins on the edge's threads is worked on here.
-        spawner: spawner.on(Handle::current()),
+        store: process.store.clone(),
+        clock: process.clock.clone(),
+        spawner: process.spawner_here(),
         alerts,
         metrics,
     };
     let aggregator = Aggregator::new(parts, config.aggregation.settings()?);
     if config.aggregation.enabled {
-        statistics::start_schedule(spawner, &aggregator);
+        statistics::start_schedule(&process.spawner, &aggregator);
     }
     Ok(aggregator)
 }

@@ -7,6 +7,7 @@ use anyhow::Context;
 use secrecy::ExposeSecret;
 
 use super::parts::within;
+use super::process::Process;
 use crate::access::accounts::Accounts;
 use crate::access::identity::{
     KeySet, Keys, Pace, Place, Refreshed, Rules, Source, Verifier, trust,
@@ -15,17 +16,14 @@ use crate::config::{Auth, Config, Mode};
 use crate::http::{self, Cookies};
 use crate::parts::gate::ScriptGate;
 use crate::parts::store::Store;
-use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::Spawner;
-use crate::runtime::telemetry::Telemetry;
 
 /// The authentication of participants. Remote keys are fetched before the service accepts requests.
 pub(super) async fn auth(
-    config: &Config,
-    clock: &Clock,
-    spawner: &Spawner,
+    process: &Process,
     accounts: &Arc<Accounts>,
 ) -> anyhow::Result<http::Auth> {
+    let config = &process.config;
     let auth = &config.auth;
     match auth.mode {
         Mode::Trusted => return Ok(http::Auth::Trusted),
@@ -39,28 +37,31 @@ pub(super) async fn auth(
         types: auth.types(),
         clock_skew: auth.clock_skew,
     };
-    let keys = keys(auth, spawner).await?;
-    Ok(http::Auth::Jwt(Arc::new(Verifier::new(
-        rules,
-        keys,
-        clock.clone(),
-    ))))
+    let keys = keys(auth, &process.spawner).await?;
+    let verifier = Verifier::new(rules, keys, process.clock.clone());
+    let metrics = verifier.metrics();
+    process
+        .telemetry
+        .register(|registry| metrics.register(registry));
+    Ok(http::Auth::Jwt(Arc::new(verifier)))
 }
 
 /// The accounts and their sessions.
 pub(super) fn accounts(
-    config: &Config,
-    (store, reads): (&Store, &Store),
+    process: &Process,
+    reads: &Store,
     sessions: &Arc<ScriptGate>,
-    telemetry: &Telemetry,
 ) -> anyhow::Result<Arc<Accounts>> {
+    let config = &process.config;
     let accounts = Accounts::new(
-        (store.clone(), reads.clone()),
+        (process.store.clone(), reads.clone()),
         Arc::clone(sessions),
         config.accounts.clone(),
         config.http.request_timeout,
     )?;
-    telemetry.register(|registry| accounts.metrics().register(registry));
+    process
+        .telemetry
+        .register(|registry| accounts.metrics().register(registry));
     Ok(Arc::new(accounts))
 }
 

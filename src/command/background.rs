@@ -7,6 +7,7 @@ use crate::operate::lifecycle::Lifecycle;
 use crate::parts::gate::{GateError, MemoryMetrics, ScriptGate};
 use crate::parts::store::Store;
 use crate::runtime::supervisor::{Policy, Spawner, Stage};
+use crate::runtime::telemetry::cause;
 use crate::sale::meter::Meter;
 use crate::sale::reconcile::{ReconcileError, Reconciler, Swept};
 
@@ -28,7 +29,7 @@ pub(super) fn start_schedule(spawner: &Spawner, lifecycle: Lifecycle) {
             // No step is cut short, the wait after it is.
             let pause = lifecycle.tick().await.unwrap_or_else(|error| {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     "the schedule was not read; it is tried again"
                 );
                 SCHEDULE_PAUSE
@@ -63,10 +64,7 @@ async fn await_outage(gate: &ScriptGate, reconciler: &Reconciler) {
                 return;
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the gate is not reconciled yet"
-            ),
+            Err(error) => tracing::warn!(error = cause(&error), "the gate is not reconciled yet"),
         }
         tokio::time::sleep(PROBE_PAUSE).await;
     }
@@ -90,10 +88,7 @@ pub(super) fn start_sweeper(spawner: &Spawner, reconciler: Reconciler, interval:
                 }
                 Ok(_) | Err(ReconcileError::Gate(GateError::Away)) => {}
                 Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "the sweep failed; it is tried again"
-                    );
+                    tracing::warn!(error = cause(&error), "the sweep failed; it is tried again");
                 }
             }
             interval
@@ -110,7 +105,7 @@ pub(super) fn start_memory(spawner: &Spawner, gate: Arc<ScriptGate>, metrics: Me
                 Ok(Some(memory)) => metrics.show(memory),
                 Ok(None) | Err(GateError::Away) => {}
                 Err(error) => tracing::debug!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     "the memory of the gate's server is not known"
                 ),
             }
@@ -134,7 +129,7 @@ pub(super) fn start_tallies(spawner: &Spawner, meter: Meter, store: Store) {
                     let rows = meter.take();
                     if let Err(error) = store.add_tallies(&rows).await {
                         tracing::warn!(
-                            error = &error as &dyn std::error::Error,
+                            error = cause(&error),
                             "the counted rejections were not written; it is tried again"
                         );
                         meter.give_back(rows);

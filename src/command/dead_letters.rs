@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::domain::{CampaignId, EventId, Origin};
 use crate::parts::store::{DeadLetter, DeadLetterFilter, Store};
 use crate::runtime::clock::Clock;
+use crate::runtime::table::{Column, table};
 
 /// Dead letters read at once.
 const PAGE_ROWS: u32 = 500;
@@ -247,34 +248,28 @@ async fn carry_out(mut pages: Pages<'_>, what: Move) -> anyhow::Result<u64> {
 }
 
 async fn list(mut pages: Pages<'_>) -> anyhow::Result<ExitCode> {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header([
-        "event", "campaign", "key", "attempts", "class", "given up", "error",
-    ]);
-    let mut count = 0;
+    let mut letters = Vec::new();
     loop {
         let page = pages.next(PAGE_ROWS).await?;
         if page.is_empty() {
             break;
         }
-        count += page.len();
-        for letter in &page {
-            table.add_row(row(letter));
-        }
+        // The table has no payloads, which can be long.
+        letters.extend(page.into_iter().map(|letter| DeadLetter {
+            payload: String::new(),
+            ..letter
+        }));
     }
+    let columns: [Column<DeadLetter>; 7] = [
+        ("event", |of| of.event_id.to_string()),
+        ("campaign", |of| of.campaign_id.to_string()),
+        ("key", |of| of.key.clone()),
+        ("attempts", |of| of.attempts.to_string()),
+        ("class", |of| of.error_class.clone()),
+        ("given up", |of| of.parked_at.to_rfc3339()),
+        ("error", |of| of.error.clone()),
+    ];
+    let (table, count) = (table(&letters, &columns), letters.len());
     super::print(&format!("{table}\n{count} dead letters"))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn row(letter: &DeadLetter) -> [String; 7] {
-    [
-        letter.event_id.to_string(),
-        letter.campaign_id.to_string(),
-        letter.key.clone(),
-        letter.attempts.to_string(),
-        letter.error_class.clone(),
-        letter.parked_at.to_rfc3339(),
-        letter.error.clone(),
-    ]
 }

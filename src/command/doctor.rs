@@ -70,14 +70,13 @@ fn or_unreachable(part: &'static str, examined: anyhow::Result<Vec<Finding>>) ->
 async fn mysql(config: &Config, readings: &mut Vec<Reading>) -> anyhow::Result<Vec<Finding>> {
     let store = super::parts::store(config, Clock::System).await?;
     let mut settings = Settings::new();
-    for name in doctor::MYSQL_NAMES {
-        if let Some(value) = store.server_variable(name).await? {
-            settings.insert(name.to_owned(), value);
-        }
-    }
-    for name in doctor::MYSQL_SESSION_NAMES {
-        if let Some(value) = store.session_variable(name).await? {
-            settings.insert(format!("session.{name}"), value);
+    for name in doctor::mysql_names() {
+        let value = match name.strip_prefix("session.") {
+            Some(name) => store.session_variable(name).await?,
+            None => store.server_variable(&name).await?,
+        };
+        if let Some(value) = value {
+            settings.insert(name, value);
         }
     }
     let asked = Clock::System.now();

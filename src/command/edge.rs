@@ -5,24 +5,23 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::net::TcpListener;
 
-use super::parts;
+use super::process::Process;
+use super::{parts, payments};
 use crate::access::security_events::SecurityEvents;
-use crate::config::{Config, Mode};
-use crate::http::{self, App, BoundMetrics, CertificateFiles, Hosts, PaymentMode, Surface, Tls};
-use crate::runtime::supervisor::{Policy, Spawner, Stage};
-use crate::runtime::telemetry::Telemetry;
+use crate::config::Mode;
+use crate::http::{self, App, BoundMetrics, CertificateFiles, Hosts, Surface, Tls};
+use crate::runtime::supervisor::{Policy, Stage};
 
 /// Threads of the management listener, which has few requests.
 const MANAGEMENT_THREADS: usize = 1;
 
 /// The settings of the edge of `serve`.
-pub(super) fn settings(
-    config: &Config,
-    spawner: &Spawner,
-    telemetry: &Telemetry,
-) -> anyhow::Result<http::Settings> {
+pub(super) fn settings(process: &Process) -> anyhow::Result<http::Settings> {
+    let config = &process.config;
     let bound_metrics = BoundMetrics::default();
-    telemetry.register(|registry| bound_metrics.register(registry));
+    process
+        .telemetry
+        .register(|registry| bound_metrics.register(registry));
     Ok(http::Settings {
         http: config.http.clone(),
         bound_metrics,
@@ -30,30 +29,28 @@ pub(super) fn settings(
         admin_token: parts::admin_token(config)?,
         admin_token_previous: config.admin.token_previous.clone(),
         guesses: config.admin.guesses(),
-        security: security(config, spawner, telemetry),
+        security: security(process),
         import_timeout: config.allowlist.import_timeout,
         embedded_parts: config.embedded_parts(),
         redeemers: config.rewards.redeemers,
-        payments: if config.sells_for_money() {
-            PaymentMode::Simulated
-        } else {
-            PaymentMode::Refused
-        },
+        payments: payments::pricing(config),
         hosts: match config.auth.mode {
             Mode::Trusted => Hosts::of_believing(&config.http.allowed_hosts.0),
             // A foreign page has neither their tokens nor the cookies of this host.
             Mode::Jwt | Mode::Sessions => Hosts::Any,
         },
-        stop: spawner.token(Stage::Http),
+        stop: process.spawner.token(Stage::Http),
         ..http::Settings::default()
     })
 }
 
 /// Where security events are written.
-fn security(config: &Config, spawner: &Spawner, telemetry: &Telemetry) -> SecurityEvents {
-    let events = SecurityEvents::new(config.log.security_events_per_minute);
-    events.start(spawner);
-    telemetry.register(|registry| events.register(registry));
+fn security(process: &Process) -> SecurityEvents {
+    let events = SecurityEvents::new(process.config.log.security_events_per_minute);
+    events.start(&process.spawner);
+    process
+        .telemetry
+        .register(|registry| events.register(registry));
     events
 }
 
@@ -61,8 +58,7 @@ fn security(config: &Config, spawner: &Spawner, telemetry: &Telemetry) -> Securi
 /// threads of their own, apart from those of participations: a flood of rejected requests then competes only with
 /// itself, and the scheduler gives admitted requests their share.
 pub(super) fn serve(
-    config: &Config,
-    spawner: &Spawner,
+    process: &Process,
     app: App,
     listener: TcpListener,
     management: Option<TcpListener>,
@@ -73,18 +69,20 @@ pub(super) fn serve(
         None => Surface::Everything,
     };
     if let Some(management) = management {
-        let threads = spawner.on(super::threads("management", MANAGEMENT_THREADS)?);
+        let threads = super::threads("management", MANAGEMENT_THREADS)?;
+        let threads = process.spawner.on(threads);
         let serving = http::serve(management, Arc::clone(&app), Surface::Everything);
         super::serve_once(&threads, "http.manage", serving);
     }
-    let threads = spawner.on(super::threads("edge", config.http.threads)?);
+    let threads = super::threads("edge", process.config.http.threads)?;
+    let threads = process.spawner.on(threads);
     super::serve_once(&threads, "http.serve", http::serve(listener, app, surface));
     Ok(())
 }
 
 /// What connections to the service are encrypted with, where that is asked for; kept up with its files.
-pub(super) async fn tls(config: &Config, spawner: &Spawner) -> anyhow::Result<Option<Tls>> {
-    let http = &config.http;
+pub(super) async fn tls(process: &Process) -> anyhow::Result<Option<Tls>> {
+    let http = &process.config.http;
     let (Some(certificate), Some(key)) = (&http.tls_certificate, &http.tls_key) else {
         return Ok(None);
     };
@@ -95,7 +93,7 @@ pub(super) async fn tls(config: &Config, spawner: &Spawner) -> anyhow::Result<Op
     let tls = Tls::open(files).await;
     let tls = tls.context("cannot use http.tls_certificate and http.tls_key")?;
     let (shown, every) = (tls.clone(), http.tls_reload_interval);
-    spawner.start(
+    process.spawner.start(
         "http.certificate",
         Stage::Background,
         Policy::restart(),

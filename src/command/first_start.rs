@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use secrecy::ExposeSecret;
 
+use super::process::Process;
 use crate::config::Config;
 use crate::domain::{Kind, Reward, State};
 use crate::http::App;
@@ -43,11 +44,11 @@ pub(super) async fn first_campaign(config: &Config, app: &App) -> anyhow::Result
 
 /// Logs that the service is ready and, on embedded parts, its addresses.
 pub(super) fn announce(
-    config: &Config,
+    process: &Process,
     app: &App,
-    broker: &str,
     (address, management): (SocketAddr, Option<SocketAddr>),
 ) {
+    let config = &process.config;
     if let Some(management) = management {
         tracing::info!(listen = %management, "management listener");
     }
@@ -68,7 +69,7 @@ pub(super) fn announce(
         "http"
     };
     tracing::info!("Swagger UI  {scheme}://{pages}/swagger-ui");
-    tracing::info!("Kafka       {broker}");
+    tracing::info!("Kafka       {}", process.broker.address);
     let dashboard = format!("{scheme}://{pages}/dashboard");
     if let (None, Some(token)) = (&config.admin.token, &app.settings.admin_token) {
         // The one secret that is printed: it was made here, for whoever started this. What stands behind

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::parts;
+use super::process::Process;
 use crate::config::{Config, Mode};
 use crate::domain::Topic;
 use crate::events::relay::RelayHandle;
@@ -10,76 +10,72 @@ use crate::operate::clock_skew::Skew;
 use crate::operate::health::{Health, Need};
 use crate::operate::status::{Replicas, StatusBoard};
 use crate::operate::system::{SystemBoard, TopicBoard};
-use crate::parts::broker::Publisher;
 use crate::parts::gate::{Gate, ScriptGate};
-use crate::parts::store::Store;
-use crate::runtime::clock::Clock;
-use crate::runtime::supervisor::Spawner;
-use crate::runtime::telemetry::Telemetry;
 use crate::sale::meter::Meter;
 use crate::sale::participate::WhenAway;
 
 /// The health checks of `serve`.
-pub(super) fn health(
-    config: &Config,
-    store: &Store,
-    gate: &Arc<dyn Gate>,
-    publisher: &Arc<dyn Publisher>,
-) -> Health {
+pub(super) fn health(process: &Process, gate: &Arc<dyn Gate>) -> Health {
+    let config = &process.config;
     let topic = Topic::Participation.name(&config.kafka.topic_prefix);
     Health::new(
-        store.clone(),
+        process.store.clone(),
         Some((Arc::clone(gate), gate_need(config))),
         // Without the broker, events wait in the outbox.
-        (Arc::clone(publisher), Need::Spared),
+        (Arc::clone(&process.broker.publisher), Need::Spared),
         topic,
     )
+    .with_clock(skew(process))
 }
 
 /// Measures how far this machine's clock is from the database's.
-pub(super) fn skew(store: &Store, spawner: &Spawner, telemetry: &Telemetry) -> Skew {
+pub(super) fn skew(process: &Process) -> Skew {
     let skew = Skew::new();
-    telemetry.register(|registry| skew.register(registry));
-    skew.start(spawner, store);
+    process
+        .telemetry
+        .register(|registry| skew.register(registry));
+    skew.start(&process.spawner, &process.store);
     skew
 }
 
 /// The live status of campaigns.
 pub(super) fn status(
-    store: &Store,
+    process: &Process,
     gate: &Arc<dyn Gate>,
-    (meter, replicas): (Meter, Replicas),
-    spawner: &Spawner,
-    telemetry: &Telemetry,
+    meter: Meter,
+    replicas: Replicas,
 ) -> StatusBoard {
-    replicas.start(spawner, &meter);
-    let board = StatusBoard::new(store.clone(), Arc::clone(gate), meter, replicas);
+    replicas.start(&process.spawner, &meter);
+    let board = StatusBoard::new(process.store.clone(), Arc::clone(gate), meter, replicas);
+    let telemetry = &process.telemetry;
     telemetry.register(|registry| board.register(registry));
     board
 }
 
 /// The state of the system as operators see it.
 pub(super) fn system(
-    store: &Store,
+    process: &Process,
     gate: &Arc<ScriptGate>,
     relay: Option<RelayHandle>,
-    clock: &Clock,
-    telemetry: &Telemetry,
 ) -> SystemBoard {
-    telemetry.register(|registry| store.register(registry));
-    let board = SystemBoard::new(store.clone(), Arc::clone(gate), relay, clock.clone());
-    telemetry.register(|registry| board.register(registry));
+    let (store, clock) = (process.store.clone(), process.clock.clone());
+    let board = SystemBoard::new(store, Arc::clone(gate), relay, clock);
+    process.telemetry.register(|registry| {
+        process.store.register(registry);
+        board.register(registry);
+    });
     board
 }
 
 /// The topics as operators see them.
-pub(super) fn topics(config: &Config, broker: &parts::Broker, clock: &Clock) -> TopicBoard {
-    let kafka = &config.kafka;
+pub(super) fn topics(process: &Process) -> TopicBoard {
+    let config = &process.config.kafka;
+    let kafka = Arc::clone(&process.broker.kafka);
     TopicBoard::new(
-        Arc::clone(&broker.kafka),
-        &kafka.topic_prefix,
-        kafka.key,
-        clock.clone(),
+        kafka,
+        &config.topic_prefix,
+        config.key,
+        process.clock.clone(),
     )
 }
 

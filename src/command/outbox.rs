@@ -3,14 +3,9 @@
 use std::sync::Arc;
 
 use super::parts;
-use crate::config::Config;
+use super::process::Process;
 use crate::events::relay::{self, ForeignStreams, Relay, RelayHandle};
 use crate::events::wake;
-use crate::parts::broker::Publisher;
-use crate::parts::store::Store;
-use crate::runtime::clock::Clock;
-use crate::runtime::supervisor::Spawner;
-use crate::runtime::telemetry::Telemetry;
 use crate::sale::relay_hints::RelayHints;
 
 /// The publication of this process's commits.
@@ -22,16 +17,10 @@ pub(super) struct OutboxRelay {
 }
 
 /// Starts a relay in a process that also commits, or the notifications to another process that publishes.
-pub(super) fn start(
-    config: &Config,
-    clock: &Clock,
-    store: &Store,
-    publisher: &Arc<dyn Publisher>,
-    spawner: &Spawner,
-    telemetry: &Telemetry,
-) -> anyhow::Result<OutboxRelay> {
+pub(super) fn start(process: &Process) -> anyhow::Result<OutboxRelay> {
+    let (config, spawner) = (&process.config, &process.spawner);
     if config.relay.enabled {
-        let relay = start_relay(config, clock, store, publisher, spawner, telemetry)?;
+        let relay = start_relay(process)?;
         if let Some(nodes) = parts::redis_nodes(config)? {
             wake::notify(
                 spawner,
@@ -57,23 +46,19 @@ pub(super) fn start(
 }
 
 /// Starts a relay that other replicas can notify.
-pub(super) fn start_relay(
-    config: &Config,
-    clock: &Clock,
-    store: &Store,
-    publisher: &Arc<dyn Publisher>,
-    spawner: &Spawner,
-    telemetry: &Telemetry,
-) -> anyhow::Result<RelayHandle> {
+pub(super) fn start_relay(process: &Process) -> anyhow::Result<RelayHandle> {
+    let (config, spawner) = (&process.config, &process.spawner);
     let metrics = relay::Metrics::default();
-    telemetry.register(|registry| metrics.register(registry));
+    process
+        .telemetry
+        .register(|registry| metrics.register(registry));
     let relay = Relay::start(
-        // Behind each commit come many answers to give, and on the threads that give them its events would
-        // wait their turn. It sends and records at the same time.
+        // On threads of its own: each commit is followed by many responses, and on their threads its events would wait
+        // for them. Two, because the relay sends and records at the same time.
         &spawner.on(super::threads("relay", 2)?),
-        store.clone(),
-        Arc::clone(publisher),
-        clock.clone(),
+        process.store.clone(),
+        Arc::clone(&process.broker.publisher),
+        process.clock.clone(),
         relay::Config::new(&config.relay, &config.kafka, config.retention.clone()),
         metrics,
     );

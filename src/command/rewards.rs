@@ -5,14 +5,13 @@ use std::sync::Arc;
 use anyhow::Context;
 use secrecy::ExposeSecret;
 
+use super::process::Process;
 use super::{data_folder, parts};
 use crate::config::Config;
 use crate::domain::Consumer;
-use crate::events::consumers::{self, Metrics, Parts};
+use crate::events::consumers::{self, ConsumerConfig, Metrics, Parts};
 use crate::parts::store::{Rewards, Store, StoreConfig};
 use crate::runtime::clock::Clock;
-use crate::runtime::supervisor::Spawner;
-use crate::runtime::telemetry::Telemetry;
 use crate::sale::catalogue::{Catalogue, CatalogueConfig};
 
 /// Suffix of the schema beside that of the events.
@@ -102,30 +101,28 @@ fn beside(events: &str) -> Option<(String, String)> {
     Some((format!("{server}/{name}{parameters}"), name))
 }
 
-/// Starts these consumers.
-pub(super) fn start(
-    config: &Config,
-    consumers: &[Consumer],
-    parts: (&Store, &Rewards, &parts::Broker),
-    spawner: &Spawner,
-    telemetry: &Telemetry,
-) {
+pub(super) fn start(process: &Process, consumers: &[Consumer], rewards: &Rewards) {
     if consumers.is_empty() {
         return;
     }
-    let (store, rewards, broker) = parts;
+    let (config, store) = (&process.config, &process.store);
     let metrics = Metrics::default();
-    telemetry.register(|registry| metrics.register(registry));
+    process
+        .telemetry
+        .register(|registry| metrics.register(registry));
     let parts = Parts {
         store: store.clone(),
         catalogue: Catalogue::new(store.clone(), CatalogueConfig::default()),
         rewards: rewards.clone(),
-        kafka: Arc::clone(&broker.kafka),
+        kafka: Arc::clone(&process.broker.kafka),
         metrics,
     };
-    let settings = config.consumers.config(&config.kafka.topic_prefix);
+    let settings = ConsumerConfig {
+        topic_prefix: config.kafka.topic_prefix.clone(),
+        ..config.consumers.clone()
+    };
     for consumer in consumers {
-        consumers::start(spawner, *consumer, &parts, &settings);
+        consumers::start(&process.spawner, *consumer, &parts, &settings);
     }
 }
 

@@ -4,15 +4,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::outbox::OutboxRelay;
+use super::process::Process;
 use super::{
     aggregation, authentication, background, data_folder, edge, first_start, monitors, outbox,
     parts, payments, rewards,
 };
-use crate::access::accounts::Accounts;
 use crate::access::limits::Limits;
 use crate::config::Config;
 use crate::http::{self, App};
@@ -25,9 +24,6 @@ use crate::operate::simulate::Simulator;
 use crate::operate::status::Replicas;
 use crate::parts::gate::{Gate, MemoryMetrics, ScriptGate};
 use crate::parts::store::{Rewards, Store};
-use crate::runtime::clock::Clock;
-use crate::runtime::supervisor::{Spawner, Supervisor, process_signals};
-use crate::runtime::telemetry::Telemetry;
 use crate::sale::admission::AdmissionBatcher;
 use crate::sale::allow_list::{AllowListConfig, AllowLists};
 use crate::sale::catalogue::{self, Catalogue, CatalogueConfig};
@@ -49,47 +45,26 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let rewards = rewards::open_if_used(&config, &store, &clock).await?;
     let gate = parts::gate(&config, clock.clone()).await?;
     let gate = Arc::new(gate.with_breaker());
-    let broker = parts::broker(&config).await?;
 
-    let supervisor = Supervisor::new(config.shutdown.deadline);
-    let spawner = supervisor.spawner();
-    let signals = process_signals(&spawner)?;
-    let telemetry = Arc::new(Telemetry::new());
-    let reads = reads(&config, &store);
-    let accounts = authentication::accounts(&config, (&store, &reads), &gate, &telemetry)?;
-    let auth = authentication::auth(&config, &clock, &spawner, &accounts).await?;
-    let replicas = Replicas::new(Arc::clone(&gate));
-    let memory = MemoryMetrics::default();
-    telemetry.register(|registry| memory.register(registry));
-    background::start_memory(&spawner, Arc::clone(&gate), memory);
-    let limits = limits(&config, &gate, &telemetry);
-    let gate = (&gate, limits, accounts, replicas);
-    let stores = (&store, reads, rewards.as_ref());
-    let mut app = assemble(&config, &clock, stores, gate, &broker, &spawner, &telemetry)?;
-    if let http::Auth::Jwt(verifier) = &auth {
-        telemetry.register(|registry| verifier.metrics().register(registry));
-    }
-    app.settings.auth = auth;
-    app.settings.tls = edge::tls(&config, &spawner).await?;
+    let process = Process::new(config, clock, store).await?;
+    let mut app = assemble(&process, &gate, rewards.as_ref()).await?;
     if let Some(rewards) = &rewards {
-        app = reward(&config, app, rewards, &broker, &spawner);
+        app = reward(&process, app, rewards);
     }
-    first_start::first_campaign(&config, &app).await?;
-    Keeper::new(store.clone(), config.audit_retention()).start(&spawner);
-    KeyKeeper::new(store.clone(), config.idempotency_retention()).start(&spawner);
-    let address = listener.local_addr()?;
-    let management_address = management
-        .as_ref()
-        .map(TcpListener::local_addr)
-        .transpose()?;
-    first_start::announce(
-        &config,
-        &app,
-        &broker.address,
-        (address, management_address),
+    first_start::first_campaign(&process.config, &app).await?;
+    let audit = Keeper::new(process.store.clone(), process.config.retention.clone());
+    audit.start(&process.spawner);
+    let keys = KeyKeeper::new(
+        process.store.clone(),
+        process.config.idempotency_retention(),
     );
-    edge::serve(&config, &spawner, app, listener, management)?;
-    let ended = super::finish(supervisor, signals, &store).await;
+    keys.start(&process.spawner);
+    let address = listener.local_addr()?;
+    let management_address = management.as_ref().map(TcpListener::local_addr);
+    let addresses = (address, management_address.transpose()?);
+    first_start::announce(&process, &app, addresses);
+    edge::serve(&process, app, listener, management)?;
+    let ended = process.finish().await;
     if let Some(rewards) = rewards {
         rewards.close().await?;
     }
@@ -97,16 +72,8 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
 }
 
 /// Starts the consumers, if there are to be some here, and shows what they grant.
-fn reward(
-    config: &Config,
-    app: App,
-    rewards: &Rewards,
-    broker: &parts::Broker,
-    spawner: &Spawner,
-) -> App {
-    let consumers = config.consumers_of_serve();
-    let parts = (&app.store, rewards, broker);
-    rewards::start(config, &consumers, parts, spawner, &app.telemetry);
+fn reward(process: &Process, app: App, rewards: &Rewards) -> App {
+    rewards::start(process, &process.config.consumers_of_serve(), rewards);
     App {
         // Participations are made without it, and what they earn is granted later.
         health: app.health.with_rewards(Some(rewards.clone()), Need::Spared),
@@ -115,41 +82,82 @@ fn reward(
     }
 }
 
-fn assemble(
-    config: &Config,
-    clock: &Clock,
-    (store, reads, rewards): (&Store, Store, Option<&Rewards>),
-    (scripts, limits, accounts, replicas): (&Arc<ScriptGate>, Limits, Arc<Accounts>, Replicas),
-    broker: &parts::Broker,
-    spawner: &Spawner,
-    telemetry: &Arc<Telemetry>,
+async fn assemble(
+    process: &Process,
+    scripts: &Arc<ScriptGate>,
+    rewards: Option<&Rewards>,
 ) -> anyhow::Result<App> {
-    let publisher = &broker.publisher;
+    let (config, store) = (&process.config, &process.store);
+    let (clock, spawner) = (&process.clock, &process.spawner);
+    let reads = reads(process);
+    let accounts = authentication::accounts(process, &reads, scripts)?;
+    let settings = http::Settings {
+        auth: authentication::auth(process, &accounts).await?,
+        tls: edge::tls(process).await?,
+        ..edge::settings(process)?
+    };
     let gate: Arc<dyn Gate> = Arc::<ScriptGate>::clone(scripts);
     let gate = &gate;
-    let OutboxRelay { hints, relay } =
-        outbox::start(config, clock, store, publisher, spawner, telemetry)?;
-    let catalogue = catalogue_of(config, store, spawner)?;
-    let stores = (store, rewards);
-    let changes = changes_of(config, stores, gate, &catalogue, hints.clone(), spawner);
+    let OutboxRelay { hints, relay } = outbox::start(process)?;
+    let catalogue = catalogue_of(process)?;
+    let changes = changes_of(process, rewards, gate, &catalogue, hints.clone());
     let reconciler = Reconciler::new(store.clone(), Arc::clone(gate))
         .with_rebuild_interval(config.gate.rebuild_interval);
-    let lifecycle = lifecycle(config, store, &catalogue, &reconciler);
+    let pricing = payments::pricing(config);
+    let lifecycle = Lifecycle::new(
+        store.clone(),
+        catalogue.clone(),
+        reconciler.clone(),
+        pricing,
+    );
     let meter = Meter::new(clock.clone());
-    let (admission, writer) = group_commit(config, store, gate, hints.clone(), spawner, telemetry);
-    let allow_lists = allow_lists(config, store, &catalogue, spawner);
-    let participate = Participate::new(Dependencies {
+    let allow_lists = allow_lists(process, &catalogue);
+    let sale = (&catalogue, &allow_lists, &reconciler, &meter);
+    let participate = participate(process, scripts, sale, hints);
+    background::start_schedule(spawner, lifecycle.clone());
+    background::start_tallies(spawner, meter.clone(), store.clone());
+    keep_in_step(process, scripts, &reconciler);
+    Ok(App {
+        accounts,
+        aggregator: aggregation::start(process)?,
+        status: monitors::status(process, gate, meter, Replicas::new(Arc::clone(scripts))),
+        system: monitors::system(process, scripts, relay),
+        topics: monitors::topics(process),
+        health: monitors::health(process, gate),
+        exporter: exporter(process),
+        allow_lists,
+        simulator: simulator(process, &participate),
+        store: store.clone(),
+        reads,
+        rewards: None,
+        catalogue,
+        lifecycle,
+        reconciler,
+        limits: limits(process, scripts),
+        participate,
+        changes,
+        telemetry: Arc::clone(&process.telemetry),
+        clock: clock.clone(),
+        settings,
+    })
+}
+
+fn participate(
+    process: &Process,
+    gate: &Arc<ScriptGate>,
+    (catalogue, allow_lists, reconciler, meter): (&Catalogue, &AllowLists, &Reconciler, &Meter),
+    hints: RelayHints,
+) -> Participate {
+    let (config, store) = (&process.config, &process.store);
+    let (clock, spawner) = (&process.clock, &process.spawner);
+    let (admission, writer) = group_commit(process, gate, hints.clone());
+    let (rows, time) = (store.clone(), clock.clone());
+    Participate::new(Dependencies {
         catalogue: catalogue.clone(),
         allow_lists: allow_lists.clone(),
         admission,
-        gate: Arc::clone(scripts),
-        direct: Direct::start(
-            spawner,
-            store.clone(),
-            clock.clone(),
-            hints,
-            config.direct(),
-        ),
+        gate: Arc::clone(gate),
+        direct: Direct::start(spawner, rows, time, hints, config.direct()),
         when_away: config.gate.when_away,
         writer,
         store: store.clone(),
@@ -157,112 +165,79 @@ fn assemble(
         reconciler: reconciler.clone(),
         meter: meter.clone(),
         clock: clock.clone(),
-        // What comes in on the edge's threads is worked on here.
-        spawner: spawner.on(Handle::current()),
+        spawner: process.spawner_here(),
         key_choice: config.kafka.key,
         pricing: payments::pricing(config),
         sync: SyncPath {
-            publisher: Arc::clone(publisher),
+            publisher: Arc::clone(&process.broker.publisher),
             permits: Semaphore::new(config.writer.sync_concurrency_max),
             topic_prefix: config.kafka.topic_prefix.clone(),
         },
-    });
-    background::start_schedule(spawner, lifecycle.clone());
-    background::start_tallies(spawner, meter.clone(), store.clone());
-    keep_in_step(config, spawner, scripts, &reconciler, telemetry);
-    Ok(App {
-        accounts,
-        aggregator: aggregation::start(config, clock, store, spawner, telemetry)?,
-        status: monitors::status(store, gate, (meter, replicas), spawner, telemetry),
-        system: monitors::system(store, scripts, relay, clock, telemetry),
-        topics: monitors::topics(config, broker, clock),
-        health: monitors::health(config, store, gate, publisher)
-            .with_clock(monitors::skew(store, spawner, telemetry)),
-        exporter: exporter(config, store, spawner, telemetry),
-        allow_lists,
-        simulator: simulator(config, &participate, clock, spawner),
-        store: store.clone(),
-        reads,
-        rewards: None,
-        catalogue,
-        lifecycle,
-        reconciler,
-        limits,
-        participate,
-        changes,
-        telemetry: Arc::clone(telemetry),
-        clock: clock.clone(),
-        settings: edge::settings(config, spawner, telemetry)?,
     })
 }
 
 /// The store for participants' reads and log-ins: one of four connections.
-fn reads(config: &Config, store: &Store) -> Store {
-    let connections = config.database.connections_max / 4;
-    store.share(usize::try_from(connections).unwrap_or(1).max(1))
+fn reads(process: &Process) -> Store {
+    let connections = process.config.database.connections_max / 4;
+    let connections = usize::try_from(connections).unwrap_or(1);
+    process.store.share(connections.max(1))
 }
 
-fn allow_lists(
-    config: &Config,
-    store: &Store,
-    catalogue: &Catalogue,
-    spawner: &Spawner,
-) -> AllowLists {
-    AllowLists::start(
-        &spawner.on(Handle::current()),
-        store.clone(),
-        catalogue.clone(),
-        AllowListConfig {
-            piece_timeout: config.http.body_timeout,
-            ..config.allowlist
-        },
-    )
+fn allow_lists(process: &Process, catalogue: &Catalogue) -> AllowLists {
+    let config = AllowListConfig {
+        piece_timeout: process.config.http.body_timeout,
+        ..process.config.allowlist
+    };
+    let (store, catalogue) = (process.store.clone(), catalogue.clone());
+    AllowLists::start(&process.spawner_here(), store, catalogue, config)
 }
 
-fn limits(config: &Config, gate: &Arc<ScriptGate>, telemetry: &Telemetry) -> Limits {
-    let limits = Limits::new(Arc::clone(gate), config.limits.clone());
-    telemetry.register(|registry| limits.register(registry));
+fn limits(process: &Process, gate: &Arc<ScriptGate>) -> Limits {
+    let limits = Limits::new(Arc::clone(gate), process.config.limits.clone());
+    process
+        .telemetry
+        .register(|registry| limits.register(registry));
     limits
 }
 
-fn catalogue_of(config: &Config, store: &Store, spawner: &Spawner) -> anyhow::Result<Catalogue> {
-    let catalogue = Catalogue::new(store.clone(), CatalogueConfig::default());
+fn catalogue_of(process: &Process) -> anyhow::Result<Catalogue> {
+    let (config, spawner) = (&process.config, &process.spawner);
+    let catalogue = Catalogue::new(process.store.clone(), CatalogueConfig::default());
     Ok(match parts::redis_nodes(config)? {
         Some(nodes) => catalogue::share(spawner, nodes, &config.redis.prefix, catalogue),
         None => catalogue,
     })
 }
 
-fn keep_in_step(
-    config: &Config,
-    spawner: &Spawner,
-    gate: &Arc<ScriptGate>,
-    reconciler: &Reconciler,
-    telemetry: &Telemetry,
-) {
-    telemetry.register(|registry| {
+/// Keeps the gate in step with the store, and shows both.
+fn keep_in_step(process: &Process, gate: &Arc<ScriptGate>, reconciler: &Reconciler) {
+    let (config, spawner) = (&process.config, &process.spawner);
+    let memory = MemoryMetrics::default();
+    process.telemetry.register(|registry| {
         gate.register(registry);
+        memory.register(registry);
         reconciler.metrics().register(registry);
     });
+    background::start_memory(spawner, Arc::clone(gate), memory);
     background::start_sweeper(spawner, reconciler.clone(), config.gate.sweep_interval);
     background::start_probe(spawner, Arc::clone(gate), reconciler.clone());
 }
 
 fn changes_of(
-    config: &Config,
-    (store, rewards): (&Store, Option<&Rewards>),
+    process: &Process,
+    rewards: Option<&Rewards>,
     gate: &Arc<dyn Gate>,
     catalogue: &Catalogue,
     hints: RelayHints,
-    spawner: &Spawner,
 ) -> Changes {
+    let (config, store, spawner) = (&process.config, &process.store, &process.spawner);
     let writer = config.writer();
     let committer = Committer {
         store: store.clone(),
         gate: Arc::clone(gate),
         catalogue: catalogue.clone(),
         hints,
-        spawner: spawner.on(Handle::current()),
+        spawner: process.spawner_here(),
         key_choice: config.kafka.key,
         contention: writer.contention,
     };
@@ -284,64 +259,37 @@ fn changes_of(
     changes
 }
 
-fn lifecycle(
-    config: &Config,
-    store: &Store,
-    catalogue: &Catalogue,
-    reconciler: &Reconciler,
-) -> Lifecycle {
-    Lifecycle::new(
-        store.clone(),
-        catalogue.clone(),
-        reconciler.clone(),
-        payments::pricing(config),
-    )
-}
-
 /// Simulated participants, if they are configured.
-fn simulator(
-    config: &Config,
-    participate: &Participate,
-    clock: &Clock,
-    spawner: &Spawner,
-) -> Option<Simulator> {
-    config.test.endpoints.then(|| {
+fn simulator(process: &Process, participate: &Participate) -> Option<Simulator> {
+    let config = process.config.test;
+    config.endpoints.then(|| {
         tracing::warn!("simulated participants are on (test.endpoints): not for production");
-        let spawner = spawner.on(Handle::current());
-        Simulator::new(participate.clone(), spawner, clock.clone(), config.test)
+        let (participate, clock) = (participate.clone(), process.clock.clone());
+        Simulator::new(participate, process.spawner_here(), clock, config)
     })
 }
 
-fn exporter(config: &Config, store: &Store, spawner: &Spawner, telemetry: &Telemetry) -> Exporter {
-    let spawner = spawner.on(Handle::current());
-    let exporter = Exporter::new(store.clone(), spawner, config.export);
-    telemetry.register(|registry| exporter.register(registry));
+fn exporter(process: &Process) -> Exporter {
+    let (store, config) = (process.store.clone(), process.config.export);
+    let exporter = Exporter::new(store, process.spawner_here(), config);
+    process
+        .telemetry
+        .register(|registry| exporter.register(registry));
     exporter
 }
 
 /// The batchers of admissions and of commits.
 fn group_commit(
-    config: &Config,
-    store: &Store,
-    gate: &Arc<dyn Gate>,
+    process: &Process,
+    scripts: &Arc<ScriptGate>,
     hints: RelayHints,
-    spawner: &Spawner,
-    telemetry: &Telemetry,
 ) -> (AdmissionBatcher, Writer) {
-    let admission = AdmissionBatcher::start(
-        spawner,
-        Arc::clone(gate),
-        config.admission(),
-        config.gate.lease,
-    );
-    let writer = Writer::start(
-        spawner,
-        store.clone(),
-        Arc::clone(gate),
-        hints,
-        config.writer(),
-    );
-    telemetry.register(|registry| {
+    let (config, spawner) = (&process.config, &process.spawner);
+    let gate: Arc<dyn Gate> = Arc::<ScriptGate>::clone(scripts);
+    let (store, lease) = (process.store.clone(), config.gate.lease);
+    let admission = AdmissionBatcher::start(spawner, Arc::clone(&gate), config.admission(), lease);
+    let writer = Writer::start(spawner, store, gate, hints, config.writer());
+    process.telemetry.register(|registry| {
         admission.register(registry);
         writer.register(registry);
     });

@@ -7,9 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::domain::Zone;
 use crate::operate::alert::AlertConfig;
 use crate::operate::statistics::{self, Schedule, ScheduleError};
-use crate::runtime::retry;
 use crate::runtime::settings::{DAY, MILLISECOND, MINUTE, SECOND, settings};
-use crate::runtime::web;
+use crate::runtime::{retry, web};
 
 settings! {
     /// `[aggregation]`: the daily statistics.

@@ -124,26 +124,19 @@ impl Participation {
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, TimeDelta};
-    use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{CampaignId, ParticipationId, UserId};
 
     const NOW: Instant = DateTime::from_timestamp_nanos(1_800_000_000_000_000_000);
 
     fn standing(status: Status, paid_by: Option<&str>) -> Participation {
         Participation {
-            id: ParticipationId(Uuid::nil()),
-            campaign_id: CampaignId(1),
-            user_id: UserId(1),
-            quantity: 1,
-            rank: 1,
             status,
-            remaining: None,
             amount: Some(100),
             payment_reference: paid_by.map(str::to_owned),
             expires_at: (status == Status::Reserved).then(|| NOW + TimeDelta::seconds(1)),
             created_at: NOW,
+            ..Participation::example()
         }
     }
 

@@ -199,24 +199,20 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::domain::{ParticipationId, UserId};
+    use crate::domain::UserId;
 
     #[test]
     fn the_value_of_a_record_is_json() {
         let at = DateTime::from_timestamp_micros(1_795_000_000_000_001).unwrap();
         for status in Status::ALL {
             let participation = Participation {
-                id: ParticipationId::generate(),
                 campaign_id: CampaignId(7),
                 user_id: UserId(i64::MAX),
                 quantity: 2,
                 rank: 3,
                 status,
-                remaining: None,
-                amount: None,
-                payment_reference: None,
-                expires_at: None,
                 created_at: at,
+                ..Participation::example()
             };
             let event = OutboxEvent::about(&participation, 1, KeyChoice::Participation, at);
             let expected = json!({

@@ -65,6 +65,25 @@ impl Participation {
             ..self
         }
     }
+
+    /// A confirmed one, for tests.
+    #[cfg(test)]
+    #[must_use]
+    pub fn example() -> Self {
+        Self {
+            id: ParticipationId(uuid::Uuid::from_u128(1)),
+            campaign_id: CampaignId(2),
+            user_id: UserId(3),
+            quantity: 1,
+            rank: 4,
+            status: Status::Confirmed,
+            remaining: Some(5),
+            amount: None,
+            payment_reference: None,
+            expires_at: None,
+            created_at: Instant::UNIX_EPOCH,
+        }
+    }
 }
 
 /// The committed units of one user in one campaign, for a rebuild of the gate.

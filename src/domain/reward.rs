@@ -70,7 +70,6 @@ words! {
     }
 }
 
-/// A coupon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the other fields are what their names say")]
 pub struct Coupon {

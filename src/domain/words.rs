@@ -2,11 +2,13 @@
 
 /// An enum whose values are words.
 pub trait Word: Copy + 'static {
-    /// All words.
     const WORDS: &'static [&'static str];
 
     /// The word of the value.
     fn word(self) -> &'static str;
+
+    /// The value of a word; none: the word is unknown.
+    fn parse(word: &str) -> Option<Self>;
 }
 
 /// Declares an enum and the word of each variant: the one used in the API, the database, the gate and the
@@ -45,6 +47,10 @@ macro_rules! words {
 
             fn word(self) -> &'static str {
                 self.as_str()
+            }
+
+            fn parse(word: &str) -> Option<Self> {
+                Self::parse(word)
             }
         }
 

@@ -6,51 +6,28 @@
 //! have no effect.
 
 mod batch;
+mod config;
 mod metrics;
 mod poison;
 mod record;
-mod settings;
 mod terms;
 mod worker;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+pub use self::config::{ConsumerConfig, Enabled};
 pub use self::metrics::Metrics;
-pub use self::settings::{ConsumerSettings, Enabled};
 use self::worker::Worker;
 use crate::domain::{Consumer, Topic};
-use crate::parts::broker::kafka::{GroupConfig, Hooks, Kafka, KafkaConfig};
+use crate::parts::broker::kafka::{GroupConfig, Hooks, Kafka};
 use crate::parts::store::{Rewards, Store};
-use crate::runtime::retry;
 use crate::runtime::supervisor::{Policy, Spawner, Stage};
 use crate::sale::catalogue::Catalogue;
 
 /// Batches of a partition that wait in its queue.
 const QUEUE_BATCHES: usize = 2;
-
-/// How consumers work.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Prefix of topics and groups.
-    pub topic_prefix: String,
-    /// Records of one transaction at most.
-    pub batch_records_max: usize,
-    /// Partitions that one consumer works on at the same time.
-    pub parallel_max: usize,
-    /// For how long a process may say nothing before its partitions are given to others.
-    pub session_timeout: Duration,
-    /// How far apart a batch is tried again; the attempts are not bounded.
-    pub retry: retry::Policy,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        ConsumerSettings::default().config(&KafkaConfig::default().topic_prefix)
-    }
-}
 
 /// What a consumer works with.
 #[derive(Clone)]
@@ -68,7 +45,7 @@ pub struct Parts {
 }
 
 /// Starts a consumer. It ends with its stage; a failure starts it again.
-pub fn start(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &Config) {
+pub fn start(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &ConsumerConfig) {
     let (parts, config, on) = (parts.clone(), config.clone(), spawner.clone());
     spawner.start(
         task_name(consumer),
@@ -98,7 +75,7 @@ const fn task_name(consumer: Consumer) -> &'static str {
     }
 }
 
-fn group(consumer: Consumer, config: &Config) -> GroupConfig {
+fn group(consumer: Consumer, config: &ConsumerConfig) -> GroupConfig {
     GroupConfig {
         group: group_name(consumer, &config.topic_prefix),
         topic: Topic::Participation.name(&config.topic_prefix),
@@ -107,7 +84,7 @@ fn group(consumer: Consumer, config: &Config) -> GroupConfig {
     }
 }
 
-fn hooks(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &Config) -> Hooks {
+fn hooks(spawner: &Spawner, consumer: Consumer, parts: &Parts, config: &ConsumerConfig) -> Hooks {
     let worker = Arc::new(Worker {
         consumer,
         parts: parts.clone(),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use poem::web::Data;
+
 use super::settings::Settings;
 use crate::access::accounts::Accounts;
 use crate::access::limits::Limits;
@@ -20,6 +22,9 @@ use crate::sale::catalogue::Catalogue;
 use crate::sale::changes::Changes;
 use crate::sale::participate::Participate;
 use crate::sale::reconcile::Reconciler;
+
+/// [`App`] as operations take it.
+pub type AppRef<'a> = Data<&'a Arc<App>>;
 
 /// Everything that operations call.
 pub struct App {

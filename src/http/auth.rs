@@ -20,7 +20,6 @@ const CREDENTIALS_NEEDED: &str =
 /// The scopes that reading another user's data needs.
 pub const SEE_OTHERS: Scopes = <(CampaignRead, PiiRead)>::SCOPES;
 
-/// The range of user ids.
 pub const USER_ID_RANGE: &str = "must be between 1 and 9007199254740991";
 
 /// The user id of a number in range.
@@ -28,21 +27,28 @@ pub fn user_id(number: u64) -> Option<UserId> {
     UserId::parse(i64::try_from(number).ok()?)
 }
 
-/// A scheme of the OpenAPI document.
-fn scheme(
-    ty: &'static str,
-    description: &'static str,
-    scheme: Option<&'static str>,
-) -> MetaSecurityScheme {
+/// A scheme of the OpenAPI document: a value of the header Authorization.
+fn api_key(description: &'static str) -> MetaSecurityScheme {
     MetaSecurityScheme {
-        ty,
+        ty: "apiKey",
         description: Some(description),
-        name: scheme.is_none().then_some("Authorization"),
-        key_in: scheme.is_none().then_some("header"),
-        scheme,
+        name: Some("Authorization"),
+        key_in: Some("header"),
+        scheme: None,
         bearer_format: None,
         flows: None,
         openid_connect_url: None,
+    }
+}
+
+/// A scheme of the OpenAPI document: a bearer token.
+fn bearer(description: &'static str) -> MetaSecurityScheme {
+    MetaSecurityScheme {
+        ty: "http",
+        name: None,
+        key_in: None,
+        scheme: Some("bearer"),
+        ..api_key(description)
     }
 }
 
@@ -53,12 +59,10 @@ pub fn register_session(registry: &mut Registry) {
         MetaSecurityScheme {
             name: Some(Cookies::Secure.session()),
             key_in: Some("cookie"),
-            ..scheme(
-                "apiKey",
+            ..api_key(
                 "With auth.mode=sessions: the cookie that POST /api/session sets. Its name is firstcome-session where \
                  cookies are also sent over plain connections. A request that changes something also needs the \
                  csrfToken of the session in X-CSRF-Token (403 CSRF).",
-                None,
             )
         },
     );

@@ -3,19 +3,14 @@
 
 use std::sync::Arc;
 
-use poem::Request;
-use poem::web::Data;
-use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
-
-use super::json::Json;
-use super::page::{Page, page_cursor, page_limit};
-use super::problem::{Failure, Problem, documented};
+use super::App;
 use super::stream::{StatusStream, status_stream};
 use super::views::{CampaignList, CampaignView, StatusView, StockView, TimeView};
-use super::words::Word;
-use super::{App, Section};
 use crate::domain::{Campaign, CampaignId, Kind, State};
+use crate::http::operation::{
+    AppRef, Failure, Json, OpenApi, Page, Path, Problem, Query, Request, Section, Word, documented,
+    page_cursor, page_limit,
+};
 use crate::parts::store::{CampaignFilter, States, StoreError};
 
 documented! {
@@ -73,19 +68,15 @@ pub(super) async fn page_of_campaigns(
 /// The public catalogue.
 pub struct CampaignsApi;
 
-#[OpenApi(tag = "Section::Campaigns")]
+#[OpenApi(prefix_path = "/api", tag = "Section::Campaigns")]
 impl CampaignsApi {
     /// List campaigns, newest first.
     ///
     /// Drafts and archived campaigns are never listed.
-    #[oai(
-        path = "/api/campaigns",
-        method = "get",
-        operation_id = "listCampaigns"
-    )]
+    #[oai(path = "/campaigns", method = "get", operation_id = "listCampaigns")]
     async fn list(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         /// Only campaigns in this state.
         state: Query<Option<Word<State>>>,
         /// Only campaigns of this kind.
@@ -112,14 +103,10 @@ impl CampaignsApi {
     }
 
     /// Get a campaign, also an archived one.
-    #[oai(
-        path = "/api/campaigns/:id",
-        method = "get",
-        operation_id = "getCampaign"
-    )]
+    #[oai(path = "/campaigns/:id", method = "get", operation_id = "getCampaign")]
     async fn campaign(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Result<Json<CampaignView>, Failure<Reading>> {
@@ -129,13 +116,13 @@ impl CampaignsApi {
 
     /// Get the stock of a campaign.
     #[oai(
-        path = "/api/campaigns/:id/stock",
+        path = "/campaigns/:id/stock",
         method = "get",
         operation_id = "getStock"
     )]
     async fn stock(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Result<Json<StockView>, Failure<Reading>> {
@@ -145,13 +132,13 @@ impl CampaignsApi {
 
     /// Get the live status of a campaign.
     #[oai(
-        path = "/api/campaigns/:id/status",
+        path = "/campaigns/:id/status",
         method = "get",
         operation_id = "getStatus"
     )]
     async fn status(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         /// Id of the campaign.
         id: Path<i64>,
     ) -> Result<Json<StatusView>, Failure<Reading>> {
@@ -165,13 +152,13 @@ impl CampaignsApi {
     ///
     /// Server-sent events of type `status`, one a second, each with the status as JSON.
     #[oai(
-        path = "/api/campaigns/:id/stream",
+        path = "/campaigns/:id/stream",
         method = "get",
         operation_id = "followStatus"
     )]
     async fn stream(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         /// Id of the campaign.
         id: Path<i64>,
@@ -184,8 +171,8 @@ impl CampaignsApi {
     ///
     /// It is the time of the database, not of the machine.
     #[allow(clippy::unused_async, reason = "the framework awaits every operation")]
-    #[oai(path = "/api/time", method = "get", operation_id = "getTime")]
-    async fn time(&self, app: Data<&Arc<App>>) -> Result<Json<TimeView>, Failure<Plain>> {
+    #[oai(path = "/time", method = "get", operation_id = "getTime")]
+    async fn time(&self, app: AppRef<'_>) -> Result<Json<TimeView>, Failure<Plain>> {
         let now = app.clock.now();
         Ok(Json(TimeView {
             now,

@@ -8,18 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bounded_http::Exceeded;
 use poem::Request;
-use poem::http::{StatusCode, header};
-use prometheus_client::encoding::EncodeLabelSet;
+use poem::http::header;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::client_address::client_address;
-use super::problem::{Problem, busy};
+use super::problem::{Problem, busy, kind};
 use crate::access::limits::{Networks, host};
-use crate::domain::metric;
-use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::metrics::{Labels, registers};
 
 /// What is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,33 +50,22 @@ impl Limited {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Bound {
-    of: &'static str,
-    bound: &'static str,
-}
-
 /// Counts refusals. Cheap to clone: all clones are the same counters.
 #[derive(Clone, Debug, Default)]
 pub struct BoundMetrics {
-    refused: Family<Bound, Counter>,
+    refused: Family<Labels<2>, Counter>,
 }
 
-impl BoundMetrics {
-    /// Registers the counters.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.add(&metric::HTTP_BOUNDS_REFUSED, self.refused.clone());
-    }
+registers!(pub BoundMetrics: refused = HTTP_BOUNDS_REFUSED);
 
+impl BoundMetrics {
     fn count(&self, limited: Limited, exceeded: Exceeded) {
-        let bound = Bound {
-            of: limited.as_str(),
-            bound: match exceeded {
-                Exceeded::Total => "all",
-                Exceeded::Address => "address",
-            },
+        let bound = match exceeded {
+            Exceeded::Total => "all",
+            Exceeded::Address => "address",
         };
-        self.refused.get_or_create(&bound).inc();
+        let labels = [("of", limited.as_str()), ("bound", bound)];
+        self.refused.get_or_create(&labels).inc();
     }
 }
 
@@ -88,7 +74,6 @@ impl BoundMetrics {
 pub struct Bounds {
     /// In total.
     pub max: usize,
-    /// For one address.
     pub address_max: usize,
 }
 
@@ -176,13 +161,9 @@ impl ConcurrencyLimit {
 
     fn address_limit(&self) -> Problem {
         let (most, limited) = (self.address_max, self.limited.describe());
-        Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "ADDRESS_LIMIT",
-            "Too many at once from one address",
-            format!("One address may have {most} {limited} at once."),
-        )
-        .with_header(header::RETRY_AFTER, 2.into())
+        kind::ADDRESS_LIMIT
+            .because(format!("One address may have {most} {limited} at once."))
+            .with_header(header::RETRY_AFTER, 2.into())
     }
 }
 
@@ -228,11 +209,8 @@ mod tests {
             .into();
         assert_eq!(acquire(&limit, "192.0.2.4").unwrap_err(), Exceeded::Total);
         let refused = |full| {
-            let bound = Bound {
-                of: "streams",
-                bound: full,
-            };
-            limit.metrics.refused.get_or_create(&bound).get()
+            let labels = [("of", "streams"), ("bound", full)];
+            limit.metrics.refused.get_or_create(&labels).get()
         };
         assert_eq!((refused("address"), refused("all")), (2, 1));
         drop(held);

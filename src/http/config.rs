@@ -7,12 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::access::limits::Networks;
-use crate::runtime::settings::{Names, plain, settings};
-
-const MILLISECOND: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
+use crate::runtime::settings::{DAY, MILLISECOND, MINUTE, Names, SECOND, plain, settings};
 
 /// As many threads as the machine has.
 fn threads() -> usize {
@@ -91,13 +86,13 @@ settings! {
         address_pages_max: usize = 32, in 1..=1_000_000;
         /// How long the head of a request may take to arrive, from its first byte, or from the connection for the first
         /// one; then the connection is closed
-        head_timeout: Duration = SECOND * 10, in MILLISECOND * 100..=HOUR;
+        head_timeout: Duration = SECOND * 10, in MILLISECOND * 100..=MINUTE * 60;
         /// How long the body may take to arrive; then the response is 408
-        body_timeout: Duration = SECOND * 5, in MILLISECOND * 100..=HOUR;
+        body_timeout: Duration = SECOND * 5, in MILLISECOND * 100..=MINUTE * 60;
         /// How long one request may take; then the response is 503
-        request_timeout: Duration = SECOND * 10, in MILLISECOND * 100..=HOUR;
+        request_timeout: Duration = SECOND * 10, in MILLISECOND * 100..=MINUTE * 60;
         /// How long a connection without requests, or whose client does not read its response, stays open
-        idle_timeout: Duration = SECOND * 75, in MILLISECOND * 100..=HOUR;
+        idle_timeout: Duration = SECOND * 75, in MILLISECOND * 100..=MINUTE * 60;
     }
 }
 

@@ -2,12 +2,10 @@
 
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
-use poem_openapi::ApiResponse;
-use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::types::Type;
 use serde::Serialize;
 
-use super::json::{Json, header_of, json_response};
+use super::json::{Json, header_of, json_response, responses};
 
 /// A resource that has a path of its own.
 pub trait Resource: Serialize + Type + Send {
@@ -18,7 +16,6 @@ pub trait Resource: Serialize + Type + Send {
     /// Description of `Location`.
     const LOCATION: &'static str;
 
-    /// Its path.
     fn path(&self) -> String;
 }
 
@@ -37,19 +34,8 @@ impl<T: Resource> IntoResponse for Created<T> {
     }
 }
 
-impl<T: Resource> ApiResponse for Created<T> {
-    fn meta() -> MetaResponses {
-        let location = header_of("Location", T::LOCATION);
-        MetaResponses {
-            responses: vec![json_response::<T>(
-                T::STATUS.as_u16(),
-                T::DESCRIPTION,
-                vec![location],
-            )],
-        }
-    }
-
-    fn register(registry: &mut Registry) {
-        T::register(registry);
-    }
-}
+responses!(where [T: Resource] Created<T>: [json_response::<T>(
+    T::STATUS.as_u16(),
+    T::DESCRIPTION,
+    vec![header_of("Location", T::LOCATION)],
+)], T);

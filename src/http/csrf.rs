@@ -2,10 +2,10 @@
 //! a request that changes something also needs the token of its session. Requests with `Authorization` need none,
 //! because no browser adds that header for another site.
 
-use poem::http::{HeaderMap, Method, StatusCode, header};
+use poem::http::{HeaderMap, Method, header};
 use subtle::ConstantTimeEq;
 
-use super::problem::Problem;
+use super::problem::{Problem, kind};
 use crate::access::accounts::SessionToken;
 
 /// The header with the token of the session.
@@ -55,12 +55,7 @@ fn is_host(origin: &str, host: Option<&str>) -> bool {
 }
 
 fn problem(detail: &'static str) -> Problem {
-    Problem::new(
-        StatusCode::FORBIDDEN,
-        "CSRF",
-        "Possible cross-site request",
-        detail,
-    )
+    kind::CSRF.because(detail)
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use serde::Serialize;
 use super::App;
 use super::files::{File, IMMUTABLE, REVALIDATE, digest};
 use super::problem::Problem;
-use super::settings::{Auth, PaymentMode};
+use super::settings::Auth;
+use crate::domain::Pricing;
 
 /// Path of the files of the page.
 const ASSETS: &str = "/dashboard/assets/";
@@ -33,25 +34,21 @@ struct Asset {
     gzip: &'static [u8],
 }
 
+macro_rules! asset {
+    ($name:literal, $content_type:literal) => {
+        Asset {
+            name: $name,
+            content_type: $content_type,
+            plain: include_bytes!(concat!("../../dashboard/dist/", $name)),
+            gzip: include_bytes!(concat!("../../dashboard/dist/", $name, ".gz")),
+        }
+    };
+}
+
 const FILES: [Asset; 3] = [
-    Asset {
-        name: "app.js",
-        content_type: "text/javascript; charset=utf-8",
-        plain: include_bytes!("../../dashboard/dist/app.js"),
-        gzip: include_bytes!("../../dashboard/dist/app.js.gz"),
-    },
-    Asset {
-        name: "app.css",
-        content_type: "text/css; charset=utf-8",
-        plain: include_bytes!("../../dashboard/dist/app.css"),
-        gzip: include_bytes!("../../dashboard/dist/app.css.gz"),
-    },
-    Asset {
-        name: "THIRD_PARTY.txt",
-        content_type: "text/plain; charset=utf-8",
-        plain: include_bytes!("../../dashboard/dist/THIRD_PARTY.txt"),
-        gzip: include_bytes!("../../dashboard/dist/THIRD_PARTY.txt.gz"),
-    },
+    asset!("app.js", "text/javascript; charset=utf-8"),
+    asset!("app.css", "text/css; charset=utf-8"),
+    asset!("THIRD_PARTY.txt", "text/plain; charset=utf-8"),
 ];
 
 /// What the page contains about the service: nothing secret, because it needs no token.
@@ -90,8 +87,8 @@ impl About {
             admin_open: settings.admin_token.is_some() || auth != "trusted",
             simulations: app.simulator.is_some(),
             payments: match settings.payments {
-                PaymentMode::Simulated => "simulated",
-                PaymentMode::Refused => "refused",
+                Pricing::Sold => "simulated",
+                Pricing::Refused => "refused",
             },
             zone: app.aggregator.zone().to_string(),
         }
@@ -121,7 +118,6 @@ fn escaped(text: &str) -> String {
     text.replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// The page itself.
 pub fn page(about: &About) -> impl Endpoint<Output = Response> + 'static + use<> {
     let text = page_text(about).into();
     let page = File::new("text/html; charset=utf-8", REVALIDATE, text)

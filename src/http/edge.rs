@@ -40,7 +40,7 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 pub type HasCapacity = Box<dyn Fn(CampaignId) -> bool + Send + Sync>;
 
 /// Rejects a request to the API whose address has used up its rate.
-pub type RateLimit = Box<dyn Fn(&Request) -> Option<Problem> + Send + Sync>;
+pub type RateLimit = Box<dyn Fn(&Request, Target) -> Option<Problem> + Send + Sync>;
 
 /// The outermost endpoint.
 pub struct Edge<E> {
@@ -107,7 +107,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             header_bytes_max: settings.http.header_bytes_max,
             headers_max: settings.http.headers_max,
             has_capacity: Box::new(|_| true),
-            rate_limit: Box::new(|_| None),
+            rate_limit: Box::new(|_, _| None),
         }
     }
 
@@ -125,8 +125,8 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         self
     }
 
-    /// Rejects a request by its head alone. Probes and metrics are answered under any load, because that is when they
-    /// matter.
+    /// Rejects a request by its head alone. Probes are answered under any load, because that is when they matter; metrics
+    /// and pages are, unless the connection is over the limit.
     fn reject_by_head(&self, request: &Request, target: Target) -> Option<Problem> {
         let headers = request.headers();
         let fields = headers
@@ -141,8 +141,14 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             return Some(unclear_host());
         }
         let path = request.uri().path();
-        if !is_probe(path) && !self.policy.hosts.allow(request) {
+        if is_probe(path) {
+            return None;
+        }
+        if !self.policy.hosts.allow(request) {
             return Some(self.foreign_host(request));
+        }
+        if request.data::<OverLimit>().is_some() {
+            return Some(busy());
         }
         if !path.starts_with(API) {
             return None;
@@ -152,12 +158,12 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             Target::Participation(campaign) | Target::SyncParticipation(campaign) => {
                 !(self.has_capacity)(campaign)
             }
-            Target::AllowList | Target::Other => false,
+            Target::AllowList | Target::Change | Target::Other => false,
         };
-        if request.data::<OverLimit>().is_some() || is_full() {
+        if is_full() {
             return Some(busy());
         }
-        (self.rate_limit)(request)
+        (self.rate_limit)(request, target)
     }
 
     /// Rejects a request to a host that the service does not accept.

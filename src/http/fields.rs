@@ -25,6 +25,9 @@ use crate::domain::Instant;
 /// The largest integer that every JSON reader represents exactly: 2^53 - 1.
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;
 
+/// The name of a field, and its description in the OpenAPI document.
+pub type Label = (&'static str, &'static str);
+
 /// The fields of one object that are not read yet, and the faults of those that are.
 pub struct Fields {
     unread: Map<String, Value>,
@@ -118,8 +121,7 @@ impl Fields {
     /// A whole number within bounds. A bound that is left out is not part of the schema.
     pub fn integer(
         &mut self,
-        name: &'static str,
-        description: &'static str,
+        (name, description): Label,
         range: impl RangeBounds<u64>,
     ) -> Defined<'_, u64> {
         let own = || bounded(description, &range);
@@ -129,8 +131,7 @@ impl Fields {
     /// A whole number within bounds that fit 32 bits.
     pub fn integer32(
         &mut self,
-        name: &'static str,
-        description: &'static str,
+        (name, description): Label,
         range: RangeInclusive<u32>,
     ) -> Defined<'_, u32> {
         let range = u64::from(*range.start())..=u64::from(*range.end());
@@ -144,8 +145,7 @@ impl Fields {
     /// Text of a bounded number of characters, without control characters other than line breaks.
     pub fn text(
         &mut self,
-        name: &'static str,
-        description: &'static str,
+        (name, description): Label,
         length: impl RangeBounds<usize>,
     ) -> Defined<'_, String> {
         let own = || MetaSchema {
@@ -159,8 +159,7 @@ impl Fields {
     /// One of these words; the schema names the whole vocabulary.
     pub fn word<T: Vocabulary>(
         &mut self,
-        name: &'static str,
-        description: &'static str,
+        (name, description): Label,
         words: &[&str],
     ) -> Defined<'_, T> {
         let own = || described(description);
@@ -170,23 +169,18 @@ impl Fields {
     }
 
     /// A list of words of a vocabulary.
-    pub fn words<T: Vocabulary>(
-        &mut self,
-        name: &'static str,
-        description: &'static str,
-    ) -> Defined<'_, Vec<T>> {
+    pub fn words<T: Vocabulary>(&mut self, (name, description): Label) -> Defined<'_, Vec<T>> {
         let own = || described(description);
         self.define::<Vec<Word<T>>, _>(name, own, |value| {
-            let words = T::words();
             let items = value.as_array();
             items
-                .and_then(|items| items.iter().map(|item| one_of(item, &words)).collect())
-                .ok_or_else(|| format!("must be a list of {}", words.join(", ")))
+                .and_then(|items| items.iter().map(|item| one_of(item, T::WORDS)).collect())
+                .ok_or_else(|| format!("must be a list of {}", T::WORDS.join(", ")))
         })
     }
 
     /// True or false.
-    pub fn flag(&mut self, name: &'static str, description: &'static str) -> Defined<'_, bool> {
+    pub fn flag(&mut self, (name, description): Label) -> Defined<'_, bool> {
         let own = || described(description);
         self.define::<bool, _>(name, own, |value| {
             let flag = value.as_bool();
@@ -195,7 +189,7 @@ impl Fields {
     }
 
     /// An id: a UUID.
-    pub fn id(&mut self, name: &'static str, description: &'static str) -> Defined<'_, Uuid> {
+    pub fn id(&mut self, (name, description): Label) -> Defined<'_, Uuid> {
         let own = || described(description);
         self.define::<Uuid, _>(name, own, |value| {
             let id = value.as_str().and_then(|text| text.parse().ok());
@@ -204,26 +198,18 @@ impl Fields {
     }
 
     /// A time in RFC 3339 that both databases can store.
-    pub fn instant(
-        &mut self,
-        name: &'static str,
-        description: &'static str,
-    ) -> Defined<'_, Instant> {
+    pub fn instant(&mut self, (name, description): Label) -> Defined<'_, Instant> {
         let own = || described(description);
         self.define::<Instant, _>(name, own, |value| instant(&value))
     }
 
     /// The fields of `T`, as fields of this object.
-    pub fn all_of<T: RequestObject>(&mut self, _: &'static str, _: &'static str) -> T {
+    pub fn all_of<T: RequestObject>(&mut self, _: Label) -> T {
         T::define(self)
     }
 
     /// An inner object. Its fields are checked like those of this one.
-    pub fn object<T: RequestObject>(
-        &mut self,
-        name: &'static str,
-        description: &'static str,
-    ) -> Defined<'_, T> {
+    pub fn object<T: RequestObject>(&mut self, (name, description): Label) -> Defined<'_, T> {
         if let Some(schema) = &mut self.schema {
             let inner = (schema_ref::<T>(), register::<T> as fn(&mut Registry));
             schema.add_reference(name, inner, described(description));

@@ -1,19 +1,13 @@
 //! Liveness and readiness.
 
-use std::sync::Arc;
-
 use chrono::TimeDelta;
 use poem::http::StatusCode;
-use poem::web::Data;
-use poem_openapi::OpenApi;
-use poem_openapi::param::Query;
 use serde_json::json;
 
 use super::campaigns::Plain;
-use super::json::Json;
-use super::problem::{Failure, Problem, documented};
-use super::views::view;
-use super::{App, Section};
+use crate::http::operation::{
+    AppRef, Failure, Json, OpenApi, Problem, Query, Section, documented, view,
+};
 use crate::operate::clock_skew::is_off;
 use crate::operate::health::{Condition, PartHealth};
 
@@ -109,7 +103,7 @@ impl HealthApi {
     #[oai(path = "/readyz", method = "get", operation_id = "readyz")]
     async fn readyz(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         /// Includes the parts also if all are up, and the difference between the clocks.
         verbose: Query<Option<String>>,
     ) -> Result<Json<HealthView>, Failure<Readiness>> {

@@ -1,7 +1,7 @@
-//! The names by which a service may be asked. One that believes its callers could otherwise be asked by any
-//! page in a browser beside it: whoever owns a name can make it mean 127.0.0.1 once the page is loaded (DNS
-//! rebinding), and the browser then takes the service for a part of that page. What such requests cannot change
-//! is the name in them.
+//! The host names that a request may address. Without this check, any web page could send requests to a service on the
+//! same machine that trusts its callers: the page's owner changes the page's name to mean 127.0.0.1 after the page is
+//! loaded (DNS rebinding), and the browser then treats the service as part of the page. Such requests still carry the
+//! page's name in `Host`, and are rejected by it.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;

@@ -12,12 +12,9 @@ use futures_util::TryStreamExt;
 use poem::error::ReadBodyError;
 use poem::http::StatusCode;
 use poem::{Body, IntoResponse, Request, RequestBody, Response};
-use poem_openapi::payload::Payload;
-use poem_openapi::registry::{
-    MetaHeader, MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchemaRef, Registry,
-};
+use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaRequest, MetaResponse, Registry};
 use poem_openapi::types::Type;
-use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -33,18 +30,6 @@ const JSON: &str = "application/json";
 /// A JSON body, written straight to bytes.
 pub struct Json<T>(pub T);
 
-impl<T: Type + Send> Payload for Json<T> {
-    const CONTENT_TYPE: &'static str = JSON;
-
-    fn schema_ref() -> MetaSchemaRef {
-        T::schema_ref()
-    }
-
-    fn register(registry: &mut Registry) {
-        T::register(registry);
-    }
-}
-
 impl<T: Serialize + Send> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.0) {
@@ -56,17 +41,24 @@ impl<T: Serialize + Send> IntoResponse for Json<T> {
     }
 }
 
-impl<T: Type + Send> ApiResponse for Json<T> {
-    fn meta() -> MetaResponses {
-        MetaResponses {
-            responses: vec![json_response::<T>(200, "Done.", Vec::new())],
-        }
-    }
+/// Documents the responses of a type, and registers the type of their bodies.
+macro_rules! responses {
+    ($(where [$($generics:tt)+])? $type:ty: [$($response:expr),+ $(,)?] $(, $body:ty)?) => {
+        impl $(<$($generics)+>)? poem_openapi::ApiResponse for $type {
+            fn meta() -> poem_openapi::registry::MetaResponses {
+                poem_openapi::registry::MetaResponses { responses: vec![$($response),+] }
+            }
 
-    fn register(registry: &mut Registry) {
-        T::register(registry);
-    }
+            #[allow(unused_variables, reason = "a response without a body registers nothing")]
+            fn register(registry: &mut poem_openapi::registry::Registry) {
+                $(<$body as poem_openapi::types::Type>::register(registry);)?
+            }
+        }
+    };
 }
+pub(super) use responses;
+
+responses!(where [T: Type + Send] Json<T>: [json_response::<T>(200, "Done.", Vec::new())], T);
 
 /// Documents a response with a JSON body.
 pub fn json_response<T: Type>(

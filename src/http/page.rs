@@ -42,10 +42,8 @@ pub fn page_cursor<T: FromStr>(cursor: Option<&str>) -> Result<Option<T>, Proble
         .transpose()
 }
 
-/// One page.
 #[derive(Debug)]
 pub struct Page<T> {
-    /// Its items.
     pub items: Vec<T>,
     /// Cursor of the next page; none: this is the last page.
     pub next_cursor: Option<String>,

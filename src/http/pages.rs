@@ -2,16 +2,19 @@
 //! load nothing from other hosts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use poem::endpoint::make_sync;
-use poem::http::{StatusCode, header};
+use bytes::Bytes;
+use poem::endpoint::{make, make_sync};
+use poem::http::header;
 use poem::web::Redirect;
 use poem::{Endpoint, Request, Response, Route, get, handler};
 
 use super::dashboard::{self, About};
 use super::files::{File, REVALIDATE};
 use super::problem::Problem;
-use crate::runtime::telemetry::Telemetry;
+use crate::runtime::cache::ReadThrough;
+use crate::runtime::telemetry::{Telemetry, cause};
 
 /// The paths of the pages.
 pub const PAGES: [&str; 6] = [
@@ -22,6 +25,9 @@ pub const PAGES: [&str; 6] = [
     "/openapi.json",
     "/swagger-ui",
 ];
+
+/// How old the text of the metrics may be.
+const METRICS_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// A page uses only its own content and this service.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; connect-src 'self'; img-src 'self' data:; \
@@ -35,6 +41,7 @@ pub fn pages(
     about: &About,
     telemetry: Arc<Telemetry>,
 ) -> impl Endpoint<Output = Response> + 'static + use<> {
+    let metrics = metrics(telemetry);
     // An empty icon, so that browsers request none.
     let swagger_ui = swagger_ui.replace(
         "<title>Swagger UI</title>",
@@ -44,7 +51,7 @@ pub fn pages(
         .at("/", get(home))
         .at("/dashboard", get(dashboard::page(about)))
         .at("/dashboard/assets/:file", get(dashboard::assets()))
-        .at("/metrics", get(make_sync(move |_| metrics(&telemetry))))
+        .at("/metrics", get(metrics))
         .at("/openapi.json", get(page("application/json", document)))
         .at(
             "/swagger-ui",
@@ -64,17 +71,57 @@ fn home() -> Redirect {
     Redirect::temporary("/dashboard")
 }
 
-/// The metrics as they are now.
-pub(super) fn metrics(telemetry: &Telemetry) -> poem::Result<Response> {
-    let text = telemetry.encode().map_err(|error| {
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            "encode the metrics"
+/// The metrics: all clients share one text a second, so that many clients do not make the encoding the work.
+pub(super) fn metrics(
+    telemetry: Arc<Telemetry>,
+) -> impl Endpoint<Output = Response> + 'static + use<> {
+    let texts = ReadThrough::new(1, METRICS_AGE_MAX..=METRICS_AGE_MAX);
+    make(move |_| {
+        let (telemetry, texts) = (Arc::clone(&telemetry), texts.clone());
+        async move {
+            let encode = || async { telemetry.encode().map(Bytes::from) };
+            let text = texts.get((), encode).await.map_err(|error| {
+                tracing::error!(error = cause(&error), "encode the metrics");
+                Problem::internal()
+            })?;
+            Ok::<_, poem::Error>(
+                Response::builder()
+                    .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+                    .body(text),
+            )
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::test::TestClient;
+    use prometheus_client::metrics::counter::Counter;
+
+    use super::*;
+    use crate::domain::metric;
+    use crate::runtime::metrics::RegisterMetric;
+
+    #[tokio::test]
+    async fn all_scrapes_of_a_second_share_one_text() {
+        let telemetry = Arc::new(Telemetry::new());
+        let rows = Counter::<u64>::default();
+        telemetry.register(|registry| registry.add(&metric::EXPORT_ROWS, rows.clone()));
+        let scraped = async |client: &TestClient<_>| {
+            let response = client.get("/").send().await;
+            response.0.into_body().into_string().await.unwrap()
+        };
+        let client = TestClient::new(metrics(Arc::clone(&telemetry)));
+        let before = scraped(&client).await;
+        rows.inc();
+        for _ in 0..100 {
+            assert_eq!(scraped(&client).await, before);
+        }
+        let other = TestClient::new(metrics(telemetry));
+        assert!(
+            scraped(&other)
+                .await
+                .contains("firstcome_export_rows_total 1")
         );
-        Problem::internal()
-    })?;
-    Ok(Response::builder()
-        .status(StatusCode::OK)
-        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-        .body(text))
+    }
 }

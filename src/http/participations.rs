@@ -9,9 +9,7 @@ mod participate;
 use std::sync::Arc;
 
 use poem::web::Data;
-use poem::{IntoResponse, Request, Response};
-use poem_openapi::param::{Path, Query};
-use poem_openapi::{ApiExtractor, ExtractParamOptions, OpenApi};
+use poem::{IntoResponse, Response};
 use uuid::Uuid;
 
 use self::accepted::Accepted;
@@ -20,16 +18,17 @@ pub use self::changes::ChangesApi;
 use self::idempotency::IdempotencyKey;
 use self::participate::{Call, Participating};
 pub use self::participate::{ParticipationRequest, QUANTITY_MAX};
-use super::auth::{Caller, Participant, SEE_OTHERS};
-use super::json::{Json, JsonRequest};
-use super::page::{Page, page_cursor, page_limit};
-use super::problem::{Failure, Problem, documented};
-use super::reads::{self, Read, by_admin};
+use super::App;
+use super::auth::{Participant, SEE_OTHERS};
+use super::json::read_body;
 use super::rewards::with_rewards;
 use super::views::{ParticipationList, ParticipationRecord};
-use super::{App, Section};
 use crate::access::identity::Scopes;
 use crate::domain::{CampaignId, Participation, ParticipationId};
+use crate::http::operation::{
+    AppRef, Caller, Failure, Json, JsonRequest, OpenApi, Page, Path, Problem, Query, Read, Request,
+    Section, by_admin, documented, page_cursor, page_limit, reads,
+};
 use crate::sale::participate::CommitMode;
 
 documented! {
@@ -39,7 +38,6 @@ documented! {
     }
 }
 
-/// Participations.
 pub struct ParticipationsApi;
 
 #[allow(
@@ -60,7 +58,7 @@ impl ParticipationsApi {
     )]
     async fn participate(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         caller: Participant,
         /// Id of the campaign.
@@ -94,7 +92,7 @@ impl ParticipationsApi {
     )]
     async fn participate_sync(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         caller: Participant,
         /// Id of the campaign.
@@ -125,7 +123,7 @@ impl ParticipationsApi {
     )]
     async fn participation(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         caller: Caller,
         /// Id of the participation.
@@ -149,7 +147,7 @@ impl ParticipationsApi {
     )]
     async fn history(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         caller: Caller,
         /// Id of the user.
@@ -193,11 +191,10 @@ pub async fn participate_without_router(
     request: Request,
 ) -> poem::Result<Response> {
     let (request, mut body) = request.split();
-    let options = ExtractParamOptions::default;
-    let caller = Participant::from_request(&request, &mut body, options()).await?;
+    let caller = Participant::of(&request).await?;
     let key = IdempotencyKey::of(&request)?;
     let challenge = ChallengeToken::of(&request);
-    let content = JsonRequest::from_request(&request, &mut body, options()).await?;
+    let content = JsonRequest(read_body(&request, &mut body).await?);
     let accepted = ParticipationsApi.participate(
         Data(app),
         &request,

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use bounded_http::{InvalidHost, Tls};
+use bounded_http::{InvalidHost, OverLimit, Tls};
 use poem::endpoint::make;
 use poem::http::StatusCode;
 use poem::{EndpointExt, Response, Route, get};
@@ -12,10 +12,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::health::{ClockView, PartView};
-use super::listener;
 use super::pages::metrics;
-use super::problem::unclear_host;
+use super::problem::{busy, unclear_host};
 use super::settings::Settings;
+use super::{is_probe, listener};
 use crate::operate::health::{Condition, Health};
 use crate::runtime::telemetry::Telemetry;
 
@@ -33,12 +33,7 @@ pub struct Probes {
 
 /// Serves `/livez`, `/readyz` and `/metrics` until the process stops.
 pub async fn serve_probes(listener: TcpListener, probes: Probes) -> io::Result<()> {
-    let Probes {
-        health,
-        telemetry,
-        tls,
-        stop,
-    } = probes;
+    let health = probes.health;
     let readiness = make(move |_| {
         let health = health.clone();
         async move { Ok::<_, poem::Error>(ready(&health).await) }
@@ -46,24 +41,23 @@ pub async fn serve_probes(listener: TcpListener, probes: Probes) -> io::Result<(
     let alive = make(|_| async {
         Ok::<_, poem::Error>(answer(StatusCode::OK, &json!({ "status": "up" })))
     });
-    let figures = make(move |_| {
-        let telemetry = Arc::clone(&telemetry);
-        async move { metrics(&telemetry) }
-    });
     let routes = Route::new()
         .at("/livez", get(alive))
         .at("/readyz", get(readiness))
-        .at("/metrics", get(figures))
+        .at("/metrics", get(metrics(probes.telemetry)))
         .before(|request| async move {
-            match request.data::<InvalidHost>() {
-                Some(_) => Err(unclear_host().into()),
-                None => Ok(request),
+            if request.data::<InvalidHost>().is_some() {
+                return Err(unclear_host().into());
             }
+            if request.data::<OverLimit>().is_some() && !is_probe(request.uri().path()) {
+                return Err(busy().into());
+            }
+            Ok(request)
         })
         .map_to_response();
     let settings = Settings {
-        tls,
-        stop,
+        tls: probes.tls,
+        stop: probes.stop,
         ..Settings::default()
     };
     listener::serve(listener, routes, &settings).await

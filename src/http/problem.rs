@@ -6,6 +6,7 @@ mod campaigns;
 mod changes;
 mod documented;
 mod framework;
+pub(in crate::http) mod kind;
 mod participations;
 mod parts;
 mod unavailable;
@@ -82,52 +83,21 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with nothing but a detail.
-    pub fn new(
-        status: StatusCode,
-        code: &'static str,
-        title: &'static str,
-        detail: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self {
-            status,
-            code,
-            title,
-            detail: detail.into(),
-            errors: Vec::new(),
-            members: Vec::new(),
-            headers: None,
-        }
-    }
-
     /// The resource does not exist, or this caller may not know of it.
     pub fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", "Not found", detail)
+        kind::NOT_FOUND.because(detail)
     }
 
     /// 401: no valid credentials.
     pub fn unauthenticated(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "UNAUTHENTICATED",
-            "Not authenticated",
-            detail,
-        )
-        .with_challenge("Bearer realm=\"firstcome\"")
+        kind::UNAUTHENTICATED
+            .because(detail)
+            .with_challenge("Bearer realm=\"firstcome\"")
     }
 
     /// 403: the caller is known, but not allowed to do this.
     pub fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", "Not allowed", detail)
-    }
-
-    /// 409: the state of a resource does not permit the request.
-    pub fn conflict(
-        code: &'static str,
-        title: &'static str,
-        detail: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self::new(StatusCode::CONFLICT, code, title, detail)
+        kind::FORBIDDEN.because(detail)
     }
 
     /// Fields that are not acceptable.
@@ -139,12 +109,7 @@ impl Problem {
         );
         Self {
             errors,
-            ..Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "INVALID",
-                "The request has values that are not acceptable",
-                detail,
-            )
+            ..kind::INVALID.because(detail)
         }
     }
 
@@ -156,12 +121,7 @@ impl Problem {
     /// A fault of the service. The cause is logged under the request id and never sent to the client.
     #[must_use]
     pub fn internal() -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "INTERNAL",
-            "Internal error",
-            "The service failed to answer the request.",
-        )
+        kind::INTERNAL.because("The service failed to answer the request.")
     }
 
     /// Adds a member that only this code has.

@@ -8,6 +8,7 @@ use super::client_address::client_address;
 use super::problem::{Problem, rate_limited};
 use super::rate_fields::RateFields;
 use super::request_context::report;
+use super::routes::Target;
 use crate::access::limits::{Asker, Counted};
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::sale::participate;
@@ -53,11 +54,7 @@ impl<'a> RateCheck<'a> {
         mut self,
         asked: &participate::Request,
     ) -> Result<Option<Box<RateFields>>, Problem> {
-        let App {
-            limits,
-            participate,
-            ..
-        } = self.app;
+        let (limits, participate) = (&self.app.limits, &self.app.participate);
         let is_counted = limits.limits_campaigns() && {
             // Boxed: it is large, and most requests have no such rate.
             let is_not_allowed = Box::pin(participate.is_not_allowed(asked)).await;
@@ -70,9 +67,9 @@ impl<'a> RateCheck<'a> {
     }
 }
 
-/// Counts a request that reads from the API, or rejects it.
-pub fn count_read(app: &App, request: &Request) -> Option<Problem> {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+/// Counts a request that reads from the API, or rejects it. A change of a participation first reads it.
+pub fn count_read(app: &App, request: &Request, target: Target) -> Option<Problem> {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD) || target == Target::Change;
     let address = client_address(request, &app.settings.http.trusted_proxies).filter(|_| reads)?;
     let counted = app.limits.count_read(address);
     let rejected = within(&counted, request).err()?;

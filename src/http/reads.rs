@@ -14,7 +14,6 @@ use crate::domain::{Actor, AuditAction, AuditNote, CampaignId, EventId, Origin, 
 pub enum Read {
     /// The participations of a user.
     History(UserId),
-    /// The rewards of a user.
     Rewards(UserId),
     /// One participation: its id, campaign and user.
     Participation(String, CampaignId, UserId),
@@ -22,7 +21,6 @@ pub enum Read {
     Export(CampaignId),
     /// A page of accounts.
     Accounts,
-    /// One account.
     Account(UserId),
     /// Whether a user is on the allow list of a campaign.
     AllowList(CampaignId, UserId),

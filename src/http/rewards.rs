@@ -1,30 +1,25 @@
 //! A user's points and coupons, and redeeming a coupon.
 
-use std::sync::Arc;
-
-use poem::Request;
-use poem::http::StatusCode;
-use poem::web::Data;
-use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::auth::Caller;
-use super::fields::{Defined, Fields, INTEGER_MAX, request_object};
-use super::json::{Json, JsonRequest};
-use super::page::{Page, page_cursor, page_limit};
-use super::problem::{Failure, Problem, documented, part_unavailable};
-use super::reads::{self, Read, by_admin};
+use super::App;
+use super::fields::{Defined, Fields, Label};
+use super::problem::part_unavailable;
 use super::views::{
     CouponUseView, GrantedView, IssuedCouponView, LedgerEntryView, LedgerView, ParticipationRecord,
     ParticipationView, RewardsView, format_time,
 };
-use super::{App, Section};
 use crate::domain::{
     Coupon, CouponId, CouponStatus, EventId, Instant, Participation, ParticipationId, Redeemers,
 };
+use crate::http::operation::{
+    AppRef, Caller, Failure, INTEGER_MAX, Json, JsonRequest, OpenApi, Page, Path, Problem, Query,
+    Read, Request, Section, by_admin, documented, kind, page_cursor, page_limit, reads,
+    request_object,
+};
 use crate::parts::store::{Order, Rewards, StoreError, UseOutcome, Voucher};
+use crate::runtime::telemetry::cause;
 
 documented! {
     Reading: [CALLER, PARAMETERS] {
@@ -51,19 +46,14 @@ request_object! {
 
 impl Fields {
     /// A shop's id of an order, in printable ASCII.
-    pub(super) fn order_id(
-        &mut self,
-        name: &'static str,
-        description: &'static str,
-    ) -> Defined<'_, String> {
+    pub(super) fn order_id(&mut self, label: Label) -> Defined<'_, String> {
         let is_printable = |id: &String| id.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-        self.text(name, description, 1..=64)
+        self.text(label, 1..=64)
             .pattern("^[ -~]*$")
             .ensure(is_printable, "must be printable ASCII")
     }
 }
 
-/// Rewards.
 pub struct RewardsApi;
 
 #[OpenApi(tag = "Section::Rewards")]
@@ -83,7 +73,7 @@ impl RewardsApi {
     )]
     async fn rewards(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         caller: Caller,
         /// Id of the user.
@@ -143,7 +133,7 @@ impl RewardsApi {
     )]
     async fn use_coupon(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         caller: Caller,
         /// Id of the coupon.
         id: Path<Uuid>,
@@ -181,12 +171,8 @@ pub(super) async fn redeem(
 }
 
 fn shops_only() -> Problem {
-    Problem::new(
-        StatusCode::FORBIDDEN,
-        "SHOPS_ONLY",
-        "Only shops redeem coupons",
-        "Show the code of the coupon to the shop, which redeems it for the order.",
-    )
+    kind::SHOPS_ONLY
+        .because("Show the code of the coupon to the shop, which redeems it for the order.")
 }
 
 /// Participations with their rewards: two bounded reads, however many there are.
@@ -211,21 +197,13 @@ pub(super) async fn with_rewards(
 
 fn rewards_of(app: &App) -> Result<&Rewards, Problem> {
     app.rewards.as_ref().ok_or_else(|| {
-        Problem::new(
-            StatusCode::NOT_FOUND,
-            "REWARDS_OFF",
-            "Rewards are off",
-            "This process has no rewards database: enable consumers, or configure the rewards database.",
-        )
+        kind::REWARDS_OFF.because("This process has no rewards database: enable consumers, or configure the rewards database.")
     })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "passed to map_err as it is")]
 fn unavailable(error: StoreError) -> Problem {
-    tracing::warn!(
-        error = &error as &dyn std::error::Error,
-        "read or write the rewards"
-    );
+    tracing::warn!(error = cause(&error), "read or write the rewards");
     part_unavailable("rewards")
 }
 
@@ -234,42 +212,28 @@ fn not_redeemable(coupon: &Coupon, now: Instant) -> Problem {
     let moment = |at: Option<Instant>| at.map_or(Value::Null, |at| format_time(at).into());
     let terms = &coupon.terms;
     match coupon.status {
-        CouponStatus::Used => Problem::conflict(
-            "COUPON_USED",
-            "Coupon used",
-            "The coupon is already redeemed.",
-        )
-        .with_member("usedAt", moment(coupon.used_at)),
+        CouponStatus::Used => kind::COUPON_USED
+            .because("The coupon is already redeemed.")
+            .with_member("usedAt", moment(coupon.used_at)),
         CouponStatus::Suspended => Problem::unavailable(
             "COUPON_SUSPENDED",
             "The participation that earned the coupon is being cancelled.",
         ),
-        CouponStatus::Revoked => Problem::conflict(
-            "COUPON_REVOKED",
-            "Coupon revoked",
-            "The participation that earned the coupon was cancelled.",
-        ),
+        CouponStatus::Revoked => {
+            kind::COUPON_REVOKED.because("The participation that earned the coupon was cancelled.")
+        }
         CouponStatus::Issued if terms.valid_from.is_some_and(|from| now < from) => {
-            Problem::conflict(
-                "COUPON_NOT_YET_VALID",
-                "Coupon not yet valid",
-                "The coupon is not valid yet.",
-            )
-            .with_member("validFrom", moment(terms.valid_from))
+            kind::COUPON_NOT_YET_VALID
+                .because("The coupon is not valid yet.")
+                .with_member("validFrom", moment(terms.valid_from))
         }
         CouponStatus::Issued if terms.valid_until.is_some_and(|until| now > until) => {
-            Problem::conflict(
-                "COUPON_EXPIRED",
-                "Coupon expired",
-                "The coupon is no longer valid.",
-            )
-            .with_member("validUntil", moment(terms.valid_until))
+            kind::COUPON_EXPIRED
+                .because("The coupon is no longer valid.")
+                .with_member("validUntil", moment(terms.valid_until))
         }
-        CouponStatus::Issued => Problem::conflict(
-            "ORDER_BELOW_MINIMUM",
-            "Order below the minimum",
-            "The amount of the order is below the minimum of the coupon.",
-        )
-        .with_member("minimumOrderAmount", terms.minimum_order_amount),
+        CouponStatus::Issued => kind::ORDER_BELOW_MINIMUM
+            .because("The amount of the order is below the minimum of the coupon.")
+            .with_member("minimumOrderAmount", terms.minimum_order_amount),
     }
 }

@@ -19,6 +19,8 @@ const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 /// The templates of the routes that the edge treats in a way of their own.
 const PARTICIPATION: &str = "/api/campaigns/{id}/participation";
 const SYNC_PARTICIPATION: &str = "/api/campaigns/{id}/participation-sync";
+const CONFIRMATION: &str = "/api/participations/{id}/confirm";
+const CANCELLATION: &str = "/api/participations/{id}/cancel";
 const ALLOW_LIST: &str = "/api/admin/campaigns/{id}/allow-list";
 
 /// The purpose of a path, as far as the edge distinguishes purposes.
@@ -28,6 +30,8 @@ pub enum Target {
     Participation(CampaignId),
     /// A synchronous participation in this campaign.
     SyncParticipation(CampaignId),
+    /// A confirmation or a cancellation, which begins with a read.
+    Change,
     /// The allow list of a campaign, whose import takes longest.
     AllowList,
     /// Any other path, also one of a participation whose campaign has no canonical id.
@@ -43,7 +47,6 @@ pub struct Found<'a> {
     pub target: Target,
 }
 
-/// One route.
 pub struct RouteEntry {
     /// `/api/campaigns/{id}`
     pub template: Arc<str>,
@@ -69,7 +72,6 @@ struct Operation {
     metrics: RouteMetrics,
 }
 
-/// All routes.
 pub struct Routes {
     templates: Node,
     /// Counts requests without a route, or with a method that the route does not have.
@@ -208,6 +210,7 @@ impl RouteEntry {
         let participation: fn(CampaignId) -> Target = match &*self.template {
             PARTICIPATION => Target::Participation,
             SYNC_PARTICIPATION => Target::SyncParticipation,
+            CONFIRMATION | CANCELLATION => return Target::Change,
             ALLOW_LIST => return Target::AllowList,
             _ => return Target::Other,
         };

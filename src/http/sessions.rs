@@ -5,12 +5,7 @@ mod own;
 mod responses;
 mod totp;
 
-use std::sync::Arc;
-
-use poem::Request;
 use poem::http::{HeaderMap, header};
-use poem::web::Data;
-use poem_openapi::OpenApi;
 use poem_openapi::param::Header;
 use secrecy::ExposeSecret;
 
@@ -22,16 +17,17 @@ use super::auth::{LOGGED_OUT, SessionCookie};
 use super::client_address::client_address;
 use super::cookies::{Cookies, cookie};
 use super::csrf;
-use super::json::JsonRequest;
-use super::problem::{Failure, Problem, documented};
 use super::request_context::report;
 use super::settings::Auth;
-use super::{App, Section};
 use crate::access::accounts::{
     AccountError, Accounts, CodeUsed, Credentials, RememberToken, SessionToken, Stay,
 };
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::Actor;
+use crate::http::operation::{
+    AppRef, Failure, JsonRequest, OpenApi, Problem, Request, Section, documented,
+};
+use crate::runtime::telemetry::cause;
 
 documented! {
     LoggingIn: [BODY, SESSIONS] {
@@ -53,7 +49,6 @@ documented! {
     }
 }
 
-/// Sessions.
 pub struct SessionsApi;
 
 #[OpenApi(tag = "Section::Sessions")]
@@ -66,7 +61,7 @@ impl SessionsApi {
     #[oai(path = "/api/session", method = "post", operation_id = "logIn")]
     async fn log_in(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         body: JsonRequest<LogIn>,
     ) -> Result<LoggedIn, Failure<LoggingIn>> {
@@ -108,7 +103,7 @@ impl SessionsApi {
     )]
     async fn resume(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
     ) -> Result<LoggedIn, Failure<Resuming>> {
         let (accounts, cookies) = sessions_of(&app.settings.auth)?;
@@ -148,7 +143,7 @@ impl SessionsApi {
     #[oai(path = "/api/session", method = "get", operation_id = "getSession")]
     async fn session(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         cookie: SessionCookie,
     ) -> Result<Uncached<SessionView>, Failure<Reading>> {
         let (accounts, _) = sessions_of(&app.settings.auth)?;
@@ -171,7 +166,7 @@ impl SessionsApi {
     #[oai(path = "/api/session", method = "delete", operation_id = "logOut")]
     async fn log_out(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         cookie: SessionCookie,
         /// The `csrfToken` of the session; needed until it is over.
@@ -246,7 +241,7 @@ async fn end_previous_session(accounts: &Accounts, headers: &HeaderMap, cookies:
     let before = before.and_then(SessionToken::parse);
     if let Err(error) = accounts.log_out(before.as_ref(), None).await {
         tracing::debug!(
-            error = &error as &dyn std::error::Error,
+            error = cause(&error),
             "the previous session is left to expire"
         );
     }

@@ -16,7 +16,7 @@ use crate::access::challenge::Challenge;
 use crate::access::identity::Verifier;
 use crate::access::security_events::SecurityEvents;
 use crate::access::token_throttle::GuessConfig;
-use crate::domain::Redeemers;
+use crate::domain::{Pricing, Redeemers};
 use crate::sale::allow_list::AllowListConfig;
 
 /// How requests are authenticated.
@@ -29,16 +29,6 @@ pub enum Auth {
     Jwt(Arc<Verifier>),
     /// The cookie of a session names the account.
     Sessions(Arc<Accounts>, Cookies),
-}
-
-/// How payments are taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PaymentMode {
-    /// Simulated: no money moves.
-    #[default]
-    Simulated,
-    /// Refused: campaigns with a price are not sold.
-    Refused,
 }
 
 /// Settings of the HTTP edge.
@@ -72,8 +62,8 @@ pub struct Settings {
     pub redeemers: Redeemers,
     /// Parts that run inside this process because none is configured; shown on the dashboard.
     pub embedded_parts: Vec<&'static str>,
-    /// How payments are taken; shown on the dashboard.
-    pub payments: PaymentMode,
+    /// Whether campaigns with a price are sold, for simulated payments; shown on the dashboard.
+    pub payments: Pricing,
     /// Cancelled when the service stops: no further connections are accepted, live streams end.
     pub stop: CancellationToken,
 }
@@ -95,7 +85,7 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(15),
             redeemers: Redeemers::default(),
             embedded_parts: Vec::new(),
-            payments: PaymentMode::default(),
+            payments: Pricing::Sold,
             stop: CancellationToken::new(),
         }
     }

@@ -17,11 +17,11 @@ use super::problem::Problem;
 use super::request_context::RequestContext;
 use super::views::StatusView;
 use crate::domain::CampaignId;
+use crate::runtime::telemetry::cause;
 
 /// Silence after which a comment is sent, so that a disconnected client is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// The events of one stream.
 pub type StatusStream = EventStream<BoxStream<'static, StatusView>>;
 
 struct Subscriber {
@@ -74,10 +74,9 @@ async fn next_status(mut subscriber: Subscriber) -> Option<(StatusView, Subscrib
         match Box::pin(reads.read_in_second(campaign, second, read)).await {
             Ok(Some(status)) => return Some((status, subscriber)),
             Ok(None) => return None,
-            Err(error) => tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "read the status for a live stream"
-            ),
+            Err(error) => {
+                tracing::debug!(error = cause(&error), "read the status for a live stream");
+            }
         }
     }
 }

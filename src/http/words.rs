@@ -10,21 +10,14 @@ use poem_openapi::types::{
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use crate::domain;
+
 /// An enum whose values are words of the API.
-pub trait Vocabulary: Copy + Send + Sync + 'static {
+pub trait Vocabulary: domain::words::Word + Send + Sync {
     /// Its name in the OpenAPI document.
     const NAME: &'static str;
     /// What its values are.
     const DESCRIPTION: &'static str;
-
-    /// All words.
-    fn words() -> Vec<&'static str>;
-
-    /// The word of this value.
-    fn word(self) -> &'static str;
-
-    /// The value of a word.
-    fn parse(word: &str) -> Option<Self>;
 }
 
 /// Makes an enum a vocabulary: with the words that the domain gives it, or with those written here.
@@ -33,28 +26,13 @@ macro_rules! vocabulary {
         impl $crate::http::words::Vocabulary for $type {
             const NAME: &'static str = $name;
             const DESCRIPTION: &'static str = $description;
-
-            fn words() -> Vec<&'static str> {
-                <$type>::WORDS.to_vec()
-            }
-
-            fn word(self) -> &'static str {
-                self.as_str()
-            }
-
-            fn parse(word: &str) -> Option<Self> {
-                <$type>::parse(word)
-            }
         }
     };
     ($type:ty, $name:literal, $description:literal, $($variant:ident = $word:literal),+) => {
-        impl $crate::http::words::Vocabulary for $type {
-            const NAME: &'static str = $name;
-            const DESCRIPTION: &'static str = $description;
+        $crate::http::words::vocabulary!($type, $name, $description);
 
-            fn words() -> Vec<&'static str> {
-                vec![$($word),+]
-            }
+        impl $crate::domain::words::Word for $type {
+            const WORDS: &'static [&'static str] = &[$($word),+];
 
             fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
@@ -101,7 +79,7 @@ impl<T: Vocabulary> Type for Word<T> {
     fn register(registry: &mut Registry) {
         registry.create_schema::<Self, _>(T::NAME.to_owned(), |_| MetaSchema {
             description: Some(T::DESCRIPTION),
-            enum_items: T::words().into_iter().map(Value::from).collect(),
+            enum_items: T::WORDS.iter().copied().map(Value::from).collect(),
             ..MetaSchema::new("string")
         });
     }

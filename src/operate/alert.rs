@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use hyper::header::CONTENT_TYPE;
 use hyper::{Request, StatusCode, Uri};
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::domain::metric;
-use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::metrics::{Labels, registers};
 use crate::runtime::retry::{self, Verdict};
+use crate::runtime::telemetry::cause;
 use crate::runtime::web::{self, WebClient};
 
 /// The settings of alerts.
@@ -51,18 +49,12 @@ pub enum AlertError {
     Request(#[source] hyper::http::Error),
 }
 
-/// The result of sending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Sent {
-    /// `sent` or `failed`.
-    pub result: &'static str,
-}
-
 /// Sends alerts. Cheap to clone.
 #[derive(Clone)]
 pub struct Alerts {
     webhook: Option<Arc<Webhook>>,
-    sent: Family<Sent, Counter>,
+    /// By result: `sent` or `failed`.
+    sent: Family<Labels<1>, Counter>,
 }
 
 struct Webhook {
@@ -71,6 +63,8 @@ struct Webhook {
     timeout: Duration,
     retry: retry::Policy,
 }
+
+registers!(pub Alerts: sent = ALERTS);
 
 impl Alerts {
     /// Sends to the configured webhook, if there is one.
@@ -90,11 +84,6 @@ impl Alerts {
         })
     }
 
-    /// Registers the metrics.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.add(&metric::ALERTS, self.sent.clone());
-    }
-
     /// Sends a line of text. A failure is logged and counted.
     pub async fn send(&self, text: &str) {
         let Some(webhook) = &self.webhook else {
@@ -103,14 +92,11 @@ impl Alerts {
         let result = match webhook.send(text).await {
             Ok(()) => "sent",
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "an alert was not sent"
-                );
+                tracing::error!(error = cause(&error), "an alert was not sent");
                 "failed"
             }
         };
-        self.sent.get_or_create(&Sent { result }).inc();
+        self.sent.get_or_create(&[("result", result)]).inc();
     }
 }
 

@@ -5,25 +5,16 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::events::relay::Retention;
 use crate::parts::store::{Store, StoreError};
 use crate::runtime::supervisor::Spawner;
+use crate::runtime::telemetry::cause;
 
 const DUTY: &str = "audit";
 /// How long a replica keeps this duty without renewal.
 const TERM: Duration = Duration::from_secs(60);
 /// Pause between two batches.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// How long entries are kept, and how they are deleted.
-#[derive(Clone, Copy, Debug)]
-pub struct Retention {
-    /// Age from which an entry is deleted.
-    pub age: Duration,
-    /// Interval between searches for such entries.
-    pub interval: Duration,
-    /// Maximum number of entries deleted by one statement.
-    pub rows_max: u32,
-}
 
 /// Deletes old entries.
 #[derive(Clone, Debug)]
@@ -55,7 +46,7 @@ impl Keeper {
             Ok(_) => self.retention.interval,
             Err(error) => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     "old entries of the audit log were not deleted; it is tried again"
                 );
                 self.retention.interval
@@ -68,7 +59,7 @@ impl Keeper {
         if !self.store.take_duty(DUTY, owner, TERM).await? {
             return Ok(0);
         }
-        let Retention { age, rows_max, .. } = self.retention;
+        let (age, rows_max) = (self.retention.audit_entries, self.retention.rows_max);
         let deleted = self.store.purge_audit(age, rows_max).await?;
         if deleted > 0 {
             tracing::info!(entries = deleted, "old entries of the audit log deleted");

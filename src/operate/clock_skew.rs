@@ -1,6 +1,6 @@
-//! How far this machine's clock is from the database's. The service goes by the database's, which it follows
-//! from here, so a wrong one harms little; but whoever runs the machine has to know of it. It changes
-//! nothing.
+//! The difference between this machine's clock and the database's. The service uses the time of the database, which it
+//! reads here, so a wrong machine clock does little harm; but operators have to know about it. The machine's clock is
+//! never set.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
 
-use crate::domain::metric;
 use crate::parts::store::Store;
 use crate::runtime::clock::Clock;
-use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::metrics::registers;
 use crate::runtime::supervisor::Spawner;
+use crate::runtime::telemetry::cause;
 
 /// Largest accepted difference.
 pub const APART_MAX: TimeDelta = TimeDelta::seconds(1);
@@ -43,16 +42,13 @@ enum Change {
     Corrected,
 }
 
+registers!(pub Skew: seconds = CLOCK_AHEAD_SECONDS);
+
 impl Skew {
     /// Nothing is known yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Makes it visible.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.add(&metric::CLOCK_AHEAD_SECONDS, self.seconds.clone());
     }
 
     /// The certain lead of this machine's clock; none: the time of the database is unknown.
@@ -75,7 +71,7 @@ impl Skew {
                     Ok(_) => skew.note(ahead_of(store.clock())),
                     // The known difference stays. Those who need the database log its outage.
                     Err(error) => tracing::debug!(
-                        error = &error as &dyn std::error::Error,
+                        error = cause(&error),
                         "the time of the database was not read"
                     ),
                 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 pub use self::clocks::{Reading, clocks};
 pub use self::kafka::{Creation, Topic, missing_topic, topic};
-pub use self::mysql::{NAMES as MYSQL_NAMES, SESSION_NAMES as MYSQL_SESSION_NAMES, mysql};
+pub use self::mysql::{mysql, mysql_names};
 pub use self::redis::{NAMES as REDIS_NAMES, redis};
 
 /// Settings of a part by name, as the part reports them.

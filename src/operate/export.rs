@@ -15,16 +15,15 @@ use std::task::{Context, Poll};
 
 use futures_util::Stream;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::domain::metric;
 use crate::domain::{CampaignId, Status};
 use crate::parts::store::{RankPage, Ranked, Store, StoreError};
-use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::metrics::registers;
 use crate::runtime::retry::{Policy, retry};
 use crate::runtime::settings::settings;
 use crate::runtime::supervisor::{Spawner, Stage};
+use crate::runtime::telemetry::cause;
 
 settings! {
     /// `[export]`: participations as CSV.
@@ -66,6 +65,8 @@ pub struct Exporter {
     rows: Counter,
 }
 
+registers!(pub Exporter: rows = EXPORT_ROWS);
+
 impl Exporter {
     /// Exports from this store.
     #[must_use]
@@ -77,11 +78,6 @@ impl Exporter {
             config,
             rows: Counter::default(),
         }
-    }
-
-    /// Registers the metrics.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.add(&metric::EXPORT_ROWS, self.rows.clone());
     }
 
     /// Participations read for exports so far.
@@ -118,7 +114,7 @@ impl Exporter {
                 // At a stop there is no time to wait for a slow reader: the end marker is not sent.
                 if let Some(Err(error)) = stop.run_until_cancelled(produced).await {
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = cause(&error),
                         campaign.id = %campaign,
                         "an export failed"
                     );

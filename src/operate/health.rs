@@ -1,6 +1,7 @@
 //! Health checks of the parts: whether they answer, and whether the databases accept writes. They run at most once per
 //! second for all callers.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,31 +41,19 @@ pub struct PartHealth {
     pub reason: Option<String>,
 }
 
-/// The fault of a part.
-struct Fault {
-    error: String,
-    reason: Option<String>,
+/// The error of a part, and what of it clients may read.
+type Fault = (String, Option<String>);
+
+fn hidden(error: impl Display) -> Fault {
+    (error.to_string(), None)
 }
 
-impl From<String> for Fault {
-    fn from(error: String) -> Self {
-        Self {
-            error,
-            reason: None,
+fn of_store(error: StoreError) -> Fault {
+    match &error {
+        StoreError::ReadOnly(settings) => {
+            (error.to_string(), Some(format!("read-only: {settings}")))
         }
-    }
-}
-
-impl From<StoreError> for Fault {
-    fn from(error: StoreError) -> Self {
-        let reason = match &error {
-            StoreError::ReadOnly(settings) => Some(format!("read-only: {settings}")),
-            _ => None,
-        };
-        Self {
-            error: error.to_string(),
-            reason,
-        }
+        _ => hidden(error),
     }
 }
 
@@ -160,24 +149,21 @@ impl Health {
 
     async fn ask(&self) -> Vec<PartHealth> {
         let gate = OptionFuture::from(self.gate.as_ref().map(|(gate, need)| {
-            let ping = async { gate.ping().await.map_err(|error| error.to_string().into()) };
+            let ping = async { gate.ping().await.map_err(hidden) };
             part("gate", *need, ping)
         }));
         let rewards = OptionFuture::from(self.rewards.as_ref().map(|(rewards, need)| {
-            let check = async { rewards.check_writable().await.map_err(Fault::from) };
+            let check = async { rewards.check_writable().await.map_err(of_store) };
             part("rewards", *need, check)
         }));
         let (store, gate, broker, rewards) = tokio::join!(
             part("store", Need::Needed, async {
-                self.store.check_writable().await.map_err(Fault::from)
+                self.store.check_writable().await.map_err(of_store)
             }),
             gate,
             part("broker", self.broker_need, async {
-                self.publisher
-                    .partitions(&self.topic)
-                    .await
-                    .map(drop)
-                    .map_err(|error| error.to_string().into())
+                let partitions = self.publisher.partitions(&self.topic).await;
+                partitions.map(drop).map_err(hidden)
             }),
             rewards,
         );
@@ -197,13 +183,13 @@ async fn part(
     let fault = match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
         Ok(Ok(())) => None,
         Ok(Err(fault)) => Some(fault),
-        Err(_) => Some(Fault::from("did not answer in time".to_owned())),
+        Err(_) => Some(hidden("did not answer in time")),
     };
-    let (error, reason) = fault.map_or((None, None), |fault| (Some(fault.error), fault.reason));
+    let (error, reason) = fault.unzip();
     PartHealth {
         name,
         need,
         error,
-        reason,
+        reason: reason.flatten(),
     }
 }

@@ -14,6 +14,7 @@ use crate::domain::{
 };
 use crate::parts::gate::GateError;
 use crate::parts::store::{CampaignChange, NewCampaign, Store, StoreError};
+use crate::runtime::telemetry::cause;
 use crate::sale::catalogue::Catalogue;
 use crate::sale::reconcile::{Patience, ReconcileError, Reconciler, Renewed};
 
@@ -120,7 +121,7 @@ impl Lifecycle {
             Ok(Renewed::Later) => self.gate_behind.store(true, Ordering::Release),
             Err(error) => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     "the gate of a new campaign was not built; it is tried again"
                 );
                 self.gate_behind.store(true, Ordering::Release);

@@ -1,7 +1,7 @@
-//! Simulated participants, for trying the service out where it runs: jobs that take part many times, by
-//! the same entry as requests over HTTP, and measure what comes of it. They change the campaign as real
-//! participants do, so they are off unless the configuration turns them on. Jobs live in the process that
-//! was asked, a bounded number at once; what they came to is kept for a while, for a bounded number.
+//! Simulated participants, to try out an installation: jobs that participate many times, by the same code as requests
+//! over HTTP, and measure the outcomes. They change the campaign as real participants do, so they are disabled by
+//! default. A job runs in the process that received the request. The number of jobs at the same time is bounded; so are
+//! the number of kept results and how long they are kept.
 
 mod figures;
 mod job;

@@ -9,15 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::registry::Registry;
 
 pub use self::replicas::{Replicas, Scope};
-use crate::domain::metric;
 use crate::domain::{Campaign, CampaignId};
 use crate::parts::gate::Gate;
 use crate::parts::store::{Store, StoreError};
 use crate::runtime::cache::ReadThrough;
-use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::metrics::registers;
+use crate::runtime::telemetry::cause;
 use crate::sale::meter::{Meter, Recent};
 
 /// Campaigns whose status is cached.
@@ -72,6 +71,8 @@ pub struct StatusBoard {
     reads: Counter,
 }
 
+registers!(pub StatusBoard: reads = STATUS_READS);
+
 impl StatusBoard {
     /// A board over these parts.
     #[must_use]
@@ -85,11 +86,6 @@ impl StatusBoard {
             waiting: ReadThrough::new(1, AGE_MAX..=WAITING_AGE_MAX),
             reads: Counter::default(),
         }
-    }
-
-    /// Makes visible how often statuses were read.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.add(&metric::STATUS_READS, self.reads.clone());
     }
 
     /// The status of a campaign; none: there is no such campaign.
@@ -114,10 +110,7 @@ impl StatusBoard {
         let leases = match self.gate.inspect(id).await {
             Ok(state) => state.map_or(0, |state| state.leases),
             Err(error) => {
-                tracing::debug!(
-                    error = &error as &dyn std::error::Error,
-                    "no gate in the status"
-                );
+                tracing::debug!(error = cause(&error), "no gate in the status");
                 0
             }
         };

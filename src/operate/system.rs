@@ -1,7 +1,6 @@
-//! How the installation does as a whole: what waits to be published and for how long, who publishes it,
-//! and what the breakers of this replica hold back. Read at most once a second however many are
-//! watching, and less often the longer it takes: with a broker away for hours there is much to count.
-//! It must not change anything.
+//! The state of the installation: how many events wait to be published and for how long, which relays publish them, and
+//! the breakers of this replica. It is read at most once a second for all clients, and less often the longer a read
+//! takes: after hours without a broker there is much to count. Reading must not change anything.
 
 mod topics;
 
@@ -9,16 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::registry::Registry;
 
-use crate::domain::metric;
 use crate::domain::{self, Instant};
 use crate::events::relay::RelayHandle;
 use crate::parts::gate::ScriptGate;
 use crate::parts::store::{OutboxCounts, RelayLease, Store, StoreError};
 use crate::runtime::cache::ReadThrough;
 use crate::runtime::clock::Clock;
-use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::metrics::registers;
 
 pub use crate::events::relay::BreakerState;
 pub use crate::parts::broker::kafka::{PartitionState, TopicState};
@@ -68,6 +65,8 @@ pub struct SystemBoard {
     reads: Counter,
 }
 
+registers!(pub SystemBoard: reads = SYSTEM_READS);
+
 impl SystemBoard {
     /// A board over these parts.
     #[must_use]
@@ -85,11 +84,6 @@ impl SystemBoard {
             last: ReadThrough::new(1, AGE_MIN..=AGE_MAX),
             reads: Counter::default(),
         }
-    }
-
-    /// Makes visible how often it was read.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.add(&metric::SYSTEM_READS, self.reads.clone());
     }
 
     /// How the installation does.

@@ -31,3 +31,18 @@ impl RegisterMetric for Registry {
         }
     }
 }
+
+/// Lets an owner register its metrics: each field, by its declaration in `domain::metric`.
+macro_rules! registers {
+    ($vis:vis $owner:ident: $($field:tt = $metric:ident),+ $(,)?) => {
+        impl $owner {
+            /// Registers the metrics.
+            $vis fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+                use $crate::runtime::metrics::RegisterMetric;
+
+                $(registry.add(&$crate::domain::metric::$metric, self.$field.clone());)+
+            }
+        }
+    };
+}
+pub(crate) use registers;

@@ -5,6 +5,7 @@
 
 mod lines;
 
+use std::error::Error;
 use std::fmt;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,6 +58,12 @@ pub enum TelemetryError {
     /// A metric could not be written.
     #[error("write the metrics")]
     Encode(#[source] fmt::Error),
+}
+
+/// An error with its sources, as a field of a log line.
+#[must_use]
+pub fn cause<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    error
 }
 
 /// Sends log lines to standard error: standard output belongs to what commands print.

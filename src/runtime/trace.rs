@@ -34,7 +34,6 @@ use crate::runtime::web;
 
 /// Capacity of the queue of spans to export; more are dropped.
 const QUEUE_SPANS_MAX: usize = 8_192;
-/// Spans in one export.
 const EXPORT_SPANS_MAX: usize = 512;
 /// Interval of exports.
 const EXPORT_PAUSE: Duration = Duration::from_secs(1);

@@ -7,7 +7,8 @@ use chrono::TimeDelta;
 use firstcome::domain::{
     Actor, AuditAction, AuditNote, Campaign, CampaignId, EventId, Instant, KeyChoice, Origin, Wish,
 };
-use firstcome::operate::audit_retention::{Keeper, Retention};
+use firstcome::events::relay::Retention;
+use firstcome::operate::audit_retention::Keeper;
 use firstcome::parts::store::{
     AuditEntry, AuditFilter, CampaignChange, ParkedState, Store, Wished,
 };
@@ -319,9 +320,10 @@ async fn expired_entries_are_deleted_in_bounded_batches() {
         )
         .await;
         let retention = Retention {
-            age: Duration::from_secs(30 * 24 * 60 * 60),
+            audit_entries: Duration::from_secs(30 * 24 * 60 * 60),
             interval: Duration::from_secs(60),
             rows_max: 3,
+            ..Retention::default()
         };
         let keeper = Keeper::new(store.clone(), retention);
         assert_eq!(keeper.purge_some("one").await.unwrap(), 0, "not yet");

@@ -8,7 +8,8 @@ use chrono::TimeDelta;
 use firstcome::domain::{
     Actor, AuditAction, AuditNote, CampaignId, Instant, Origin, Pricing, State, to_stored_precision,
 };
-use firstcome::operate::audit_retention::{Keeper, Retention};
+use firstcome::events::relay::Retention;
+use firstcome::operate::audit_retention::Keeper;
 use firstcome::operate::lifecycle::Lifecycle;
 use firstcome::parts::gate::ScriptGate;
 use firstcome::parts::store::{CampaignChange, NewCampaign, Store};
@@ -128,9 +129,10 @@ async fn a_replica_with_a_fast_clock_deletes_no_audit_entry_early() {
     let note = AuditNote::about(by, AuditAction::CampaignOpen, CampaignId(1));
     test.store.note(&note).await.unwrap();
     let retention = Retention {
-        age: Duration::from_secs(8 * 60 * 60),
+        audit_entries: Duration::from_secs(8 * 60 * 60),
         interval: Duration::from_secs(60),
         rows_max: 10,
+        ..Retention::default()
     };
     let ahead = replica(&test, NINE_HOURS).await;
     let keeper = Keeper::new(ahead, retention);

@@ -14,6 +14,7 @@ use super::concurrent::{Concurrent, Name, Place};
 use super::{AccountError, AccountsConfig};
 use crate::access::limits::network;
 use crate::parts::gate::{Bucket, Digest, LoginBounds, LoginEnd, LoginTry, ScriptGate, Taken};
+use crate::runtime::telemetry::cause;
 
 /// `Retry-After` if too many are in progress: about as long as a hash and its queue take.
 const CONCURRENT_WAIT: Duration = Duration::from_secs(1);
@@ -137,10 +138,7 @@ impl Attempt<'_> {
             self.put_back_of_address().await
         };
         if let Err(error) = ended.await {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "cannot uncount a log-in"
-            );
+            tracing::debug!(error = cause(&error), "cannot uncount a log-in");
         }
     }
 

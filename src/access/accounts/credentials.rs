@@ -71,26 +71,26 @@ pub enum Stay {
 /// A log-in that is remembered.
 #[derive(Debug)]
 pub struct Remembered {
-    /// What goes on with it.
+    /// The token that resumes it.
     pub token: RememberToken,
-    /// When it is over.
+    /// When it ends.
     pub ends_at: Instant,
 }
 
 /// A user who has just logged in.
 #[derive(Debug)]
 pub struct Entered {
-    /// As whom.
+    /// Their account.
     pub account: Account,
-    /// What says so from now on. It is another one each time.
+    /// The token of the new session.
     pub token: SessionToken,
-    /// When that is over at the latest.
+    /// When the session ends at the latest.
     pub ends_at: Instant,
-    /// What it is remembered by.
+    /// The remembered log-in, if the log-in is remembered.
     pub remembered: Option<Remembered>,
-    /// What they may do as an admin in this session.
+    /// Their scopes as an admin in this session.
     pub scopes: Scopes,
-    /// How the account is with one-time codes.
+    /// Whether log-ins of the account need one-time codes.
     pub totp: TotpState,
     /// Which code was accepted.
     pub code: CodeUsed,
@@ -99,10 +99,10 @@ pub struct Entered {
 /// A user who is logged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// Who.
+    /// The account.
     pub user: UserId,
-    /// What they may do as an admin.
+    /// Their scopes as an admin.
     pub scopes: Scopes,
-    /// When it is over at the latest.
+    /// When the session ends at the latest.
     pub ends_at: Instant,
 }

@@ -58,9 +58,9 @@ impl Accounts {
         &self,
         user: UserId,
         code: &str,
-        (by, address): (Origin, Option<IpAddr>),
+        by: Origin,
     ) -> Result<Enabled, AccountError> {
-        let account = self.find(user).await?;
+        let (account, address) = (self.find(user).await?, by.address);
         let waiting = match &account.totp {
             Some(totp) if totp.enabled => return Err(AccountError::TotpEnabled),
             Some(totp) => totp.secret.clone(),
@@ -93,9 +93,9 @@ impl Accounts {
         &self,
         user: UserId,
         (password, code): (&SecretString, &str),
-        (by, address): (Origin, Option<IpAddr>),
+        by: Origin,
     ) -> Result<Entered, AccountError> {
-        let account = self.find(user).await?;
+        let (account, address) = (self.find(user).await?, by.address);
         if !account.has_totp() {
             return Err(AccountError::TotpNotEnabled);
         }

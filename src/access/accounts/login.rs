@@ -14,6 +14,7 @@ use super::{
 use crate::access::identity::Scopes;
 use crate::domain::LoginName;
 use crate::parts::gate::{GateError, LoginEnd, Opened, Opening, Series, SeriesToken};
+use crate::runtime::telemetry::cause;
 
 impl Accounts {
     /// Logs a user in. A missing account, a wrong password and a disabled account get the same answer after the same work.
@@ -210,7 +211,7 @@ impl Accounts {
         };
         if let Err(error) = rehashed.await {
             tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = cause(&error),
                 "cannot update the hash of a password"
             );
         }

@@ -2,11 +2,9 @@
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 
 use super::AccountError;
-use crate::domain::metric;
-use crate::runtime::metrics::{Labels, RegisterMetric};
+use crate::runtime::metrics::{Labels, registers};
 
 /// Metrics of log-ins.
 #[derive(Clone, Debug, Default)]
@@ -17,15 +15,15 @@ pub struct Metrics {
     csrf_refused: Counter,
 }
 
-impl Metrics {
-    /// Registers the metrics.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.add(&metric::LOGINS, self.logins.clone());
-        registry.add(&metric::SESSIONS_RESUMED, self.resumed.clone());
-        registry.add(&metric::SESSIONS_CREATED, self.sessions.clone());
-        registry.add(&metric::SESSIONS_CSRF_REFUSED, self.csrf_refused.clone());
-    }
+registers!(
+    pub Metrics:
+    logins = LOGINS,
+    resumed = SESSIONS_RESUMED,
+    sessions = SESSIONS_CREATED,
+    csrf_refused = SESSIONS_CSRF_REFUSED,
+);
 
+impl Metrics {
     /// Counts a rejected request that may be forged.
     pub fn forged(&self) {
         self.csrf_refused.inc();

@@ -1,7 +1,5 @@
 //! What the owner of an account can do: change the password, list sessions, and end them.
 
-use std::net::IpAddr;
-
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -27,9 +25,9 @@ impl Accounts {
         &self,
         user: UserId,
         change: &PasswordChange,
-        (by, address): (Origin, Option<IpAddr>),
+        by: Origin,
     ) -> Result<Entered, AccountError> {
-        let account = self.find(user).await?;
+        let (account, address) = (self.find(user).await?, by.address);
         let shown = Credentials::of(&account, &change.current, None, address);
         let (account, _) = self.checked(&shown, CodeCheck::Omitted).await?;
         let password_hash = self.hasher.hash(&change.new).await?;

@@ -83,7 +83,6 @@ impl Hasher {
         })
     }
 
-    /// The hash of a password.
     pub(super) async fn hash(&self, password: &SecretString) -> Result<SecretString, AccountError> {
         let (argon2, password) = (self.argon2.clone(), password.clone());
         self.in_turn(move || hashed(&argon2, password.expose_secret()))

@@ -2,11 +2,9 @@
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 
 use super::TokenError;
-use crate::domain::metric;
-use crate::runtime::metrics::{Labels, RegisterMetric};
+use crate::runtime::metrics::{Labels, registers};
 
 /// Metrics of the verification of tokens.
 #[derive(Clone, Debug, Default)]
@@ -17,13 +15,9 @@ pub struct Metrics {
     pub fetches: Family<Labels<1>, Counter>,
 }
 
-impl Metrics {
-    /// Registers the metrics.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.add(&metric::TOKENS_REFUSED, self.refused.clone());
-        registry.add(&metric::TOKENS_KEY_FETCHES, self.fetches.clone());
-    }
+registers!(pub Metrics: refused = TOKENS_REFUSED, fetches = TOKENS_KEY_FETCHES);
 
+impl Metrics {
     pub(super) fn refuse(&self, error: TokenError) {
         self.refused
             .get_or_create(&[("reason", error.as_str())])

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{KeySet, Metrics, Source, SourceError};
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Policy, Spawner, Stage};
+use crate::runtime::telemetry::cause;
 
 /// Requests that wait for keys at the same time; others are refused at once.
 const WAITING_MAX: usize = 64;
@@ -149,7 +150,7 @@ impl Keeper {
                 Err(error) => {
                     self.metrics.fetched("failed");
                     tracing::warn!(
-                        error = error as &dyn std::error::Error,
+                        error = cause(error),
                         "cannot fetch the keys of tokens; those known stay in use"
                     );
                 }

@@ -7,12 +7,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
 
 use crate::domain::Consumer;
-use crate::domain::metric;
 use crate::parts::store::Applied;
-use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::metrics::{Labels, registers};
 
 /// Upper bounds in seconds: a batch takes tens of milliseconds, or as long as a database is away.
 const BATCH_BUCKETS: [f64; 12] = [
@@ -20,30 +18,19 @@ const BATCH_BUCKETS: [f64; 12] = [
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByConsumer {
-    consumer: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByOutcome {
-    consumer: &'static str,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByPartition {
     consumer: &'static str,
     partition: i32,
 }
 
-type Durations = Family<ByConsumer, Histogram, fn() -> Histogram>;
+type Durations = Family<Labels<1>, Histogram, fn() -> Histogram>;
 
 /// The metrics of all consumers of a process.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    records: Family<ByOutcome, Counter>,
-    rewards: Family<ByOutcome, Counter>,
-    retries: Family<ByConsumer, Counter>,
+    records: Family<Labels<2>, Counter>,
+    rewards: Family<Labels<2>, Counter>,
+    retries: Family<Labels<1>, Counter>,
     batches: Durations,
     lag: Family<ByPartition, Gauge>,
 }
@@ -60,21 +47,21 @@ impl Default for Metrics {
     }
 }
 
-impl Metrics {
-    /// Registers them.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.add(&metric::CONSUMER_RECORDS, self.records.clone());
-        registry.add(&metric::CONSUMER_REWARDS, self.rewards.clone());
-        registry.add(&metric::CONSUMER_RETRIES, self.retries.clone());
-        registry.add(&metric::CONSUMER_BATCH_SECONDS, self.batches.clone());
-        registry.add(&metric::CONSUMER_LAG, self.lag.clone());
-    }
+registers!(
+    pub Metrics:
+    records = CONSUMER_RECORDS,
+    rewards = CONSUMER_REWARDS,
+    retries = CONSUMER_RETRIES,
+    batches = CONSUMER_BATCH_SECONDS,
+    lag = CONSUMER_LAG,
+);
 
+impl Metrics {
     /// The handles of one consumer.
     pub(super) fn of(&self, consumer: Consumer) -> Counts {
         let consumer = consumer.as_str();
-        let by = |family: &Family<ByOutcome, Counter>, outcome| {
-            family.get_or_create_owned(&ByOutcome { consumer, outcome })
+        let by = |family: &Family<Labels<2>, Counter>, outcome| {
+            family.get_or_create_owned(&[("consumer", consumer), ("outcome", outcome)])
         };
         Counts {
             applied: by(&self.records, "applied"),
@@ -84,8 +71,8 @@ impl Metrics {
             poison: by(&self.records, "poison"),
             granted: by(&self.rewards, "granted"),
             reversed: by(&self.rewards, "reversed"),
-            retries: self.retries.get_or_create_owned(&ByConsumer { consumer }),
-            batches: self.batches.get_or_create_owned(&ByConsumer { consumer }),
+            retries: self.retries.get_or_create_owned(&[("consumer", consumer)]),
+            batches: self.batches.get_or_create_owned(&[("consumer", consumer)]),
         }
     }
 

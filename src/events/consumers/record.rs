@@ -90,12 +90,8 @@ mod tests {
             user_id: UserId(7),
             quantity: 2,
             rank: 5,
-            status: Status::Confirmed,
-            remaining: None,
-            amount: None,
-            payment_reference: None,
-            expires_at: None,
             created_at: "2030-01-01T00:00:00Z".parse().unwrap(),
+            ..Participation::example()
         };
         OutboxEvent::about(&participation, 2, KeyChoice::User, participation.created_at)
     }

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::metrics::Counts;
-use super::{Config, Parts};
+use super::{ConsumerConfig, Parts};
 use crate::domain::Consumer;
 use crate::parts::broker::PublishError;
 use crate::parts::broker::kafka::OwnedPartition;
 use crate::parts::store::StoreError;
+use crate::runtime::telemetry::cause;
 
 /// How long an attempt may go on after the partition was taken away. What comes of it then is not known,
 /// and found out by whoever has the partition next.
@@ -23,7 +24,7 @@ const CONTENDED_PAUSE_MAX: Duration = Duration::from_millis(50);
 pub(super) struct Worker {
     pub(super) consumer: Consumer,
     pub(super) parts: Parts,
-    pub(super) config: Config,
+    pub(super) config: ConsumerConfig,
     pub(super) topic: String,
     pub(super) dead_letter_topic: String,
     pub(super) permits: Semaphore,
@@ -116,7 +117,7 @@ impl Worker {
     }
 
     fn pause(&self, failure: &impl Passing, failures: u32) -> Duration {
-        let pause = self.config.retry.pause(failures);
+        let pause = self.config.retry().pause(failures);
         if failure.is_contention() {
             pause.min(CONTENDED_PAUSE_MAX)
         } else {
@@ -140,7 +141,7 @@ impl Worker {
                 consumer = self.consumer.as_str(),
                 partition = owned.partition,
                 attempt = failures,
-                error = failure as &dyn std::error::Error,
+                error = cause(failure),
                 "{what}: tried again"
             );
         }

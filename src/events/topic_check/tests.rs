@@ -222,32 +222,17 @@ fn a_record_is_parsed_from_its_headers_and_value() {
 
     let mut checker = Checker::default();
     feed(&mut checker, &record);
-    for name in [
-        "ce_id",
-        "ce_subject",
-        "ce_keysequence",
-        "ce_sequence",
-        "ce_rank",
-    ] {
+    for (missing, _) in &record.headers {
         let mut lacking = record.clone();
-        lacking.headers.retain(|(header, _)| *header != name);
+        lacking.headers.retain(|(header, _)| header != missing);
         feed(&mut checker, &lacking);
     }
-    let payload = Some(&b"null"[..]);
-    feed(
-        &mut checker,
-        &Consumed {
-            payload,
-            ..record.clone()
-        },
-    );
-    feed(
-        &mut checker,
-        &Consumed {
-            key: None,
-            ..record
-        },
-    );
+    let mut unreadable = record.clone();
+    unreadable.payload = Some(b"null");
+    feed(&mut checker, &unreadable);
+    let mut without_key = record;
+    without_key.key = None;
+    feed(&mut checker, &without_key);
     let report = checker.finish();
     assert_eq!(report.unreadable, 7);
     assert_eq!(report.campaigns[&CampaignId(5)].records, 1);
@@ -255,6 +240,20 @@ fn a_record_is_parsed_from_its_headers_and_value() {
 
 fn expecting(published: u64, parked: u64) -> BTreeMap<CampaignId, Expected> {
     [(CampaignId(1), Expected { published, parked })].into()
+}
+
+/// The verdict on a topic that still has its first records.
+fn judged(
+    report: Report,
+    (published, parked): (u64, u64),
+    differences: &Differences,
+) -> TopicVerdict {
+    judge(
+        report,
+        &expecting(published, parked),
+        differences,
+        Gone::Nothing,
+    )
 }
 
 /// An event that the database calls published.
@@ -305,12 +304,7 @@ fn a_phantom_does_not_hide_a_lost_event_in_its_segment() {
     let events = [told(1, 10), told(2, 20)];
     let differences = differences(&records, &events, &[]);
     assert_eq!(found(&differences), (1, 1));
-    let verdict = judge(
-        report(&records),
-        &expecting(2, 0),
-        &differences,
-        Gone::Nothing,
-    );
+    let verdict = judged(report(&records), (2, 0), &differences);
     assert!(!verdict.is_clean());
     assert_eq!(
         (verdict.campaigns[0].lost, verdict.campaigns[0].phantoms),
@@ -372,34 +366,20 @@ fn differences_are_named_up_to_a_bound_and_counted_beyond_it() {
         .collect();
     let differences = differences(&records, &events, &[]);
     assert_eq!(found(&differences), (100, 100));
-    let verdict = judge(
-        report(&records),
-        &expecting(100, 0),
-        &differences,
-        Gone::Nothing,
-    );
+    let verdict = judged(report(&records), (100, 0), &differences);
     assert_eq!(verdict.examples.len(), 2 * EXAMPLES_MAX);
 }
 
 #[test]
 fn without_the_beginning_of_the_topic_no_loss_and_no_gap_is_reported() {
     let records = [change(2, 10, 2)];
-    let verdict = judge(
-        report(&records),
-        &expecting(9, 0),
-        &differences(
-            &records,
-            &[
-                told(1, 10),
-                EventRow {
-                    sequence: 2,
-                    ..told(2, 10)
-                },
-            ],
-            &[],
-        ),
-        Gone::Beginning,
-    );
+    let second = EventRow {
+        sequence: 2,
+        ..told(2, 10)
+    };
+    let differences = differences(&records, &[told(1, 10), second], &[]);
+    let expected = expecting(9, 0);
+    let verdict = judge(report(&records), &expected, &differences, Gone::Beginning);
     assert!(verdict.is_clean() && verdict.examples.is_empty());
     assert_eq!(
         (verdict.campaigns[0].lost, verdict.campaigns[0].gaps),
@@ -412,12 +392,7 @@ fn without_the_beginning_of_the_topic_no_loss_and_no_gap_is_reported() {
 fn gaps_up_to_the_number_of_parked_events_are_no_violation() {
     let judged = |parked| {
         let gap = report(&[change(2, 10, 2)]);
-        judge(
-            gap,
-            &expecting(1, parked),
-            &Differences::default(),
-            Gone::Nothing,
-        )
+        judged(gap, (1, parked), &Differences::default())
     };
     assert!(judged(1).is_clean());
     assert!(!judged(0).is_clean());

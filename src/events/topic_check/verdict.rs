@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Difference, Differences, EXAMPLES_MAX, Report, Tally};
 use crate::domain::CampaignId;
+use crate::runtime::table::{self, Column, or_none};
 
 /// What the database said of a campaign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,43 +173,20 @@ fn judge_one(
 /// The verdict as a table for people.
 #[must_use]
 pub fn table(topic: &str, verdict: &TopicVerdict) -> String {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header([
-        "campaign",
-        "published",
-        "records",
-        "distinct",
-        "again",
-        "out of order",
-        "gaps",
-        "moved",
-        "lost",
-        "phantoms",
-        "verdict",
-    ]);
-    let or_none =
-        |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-    for one in &verdict.campaigns {
-        let judged = if one.breaches.is_empty() {
-            "ok".to_owned()
-        } else {
-            one.breaches.join("; ")
-        };
-        table.add_row([
-            one.campaign_id.to_string(),
-            or_none(one.published),
-            one.tally.records.to_string(),
-            one.tally.distinct.to_string(),
-            one.tally.redelivered.to_string(),
-            one.tally.out_of_order.to_string(),
-            or_none(one.gaps),
-            one.tally.moved.to_string(),
-            or_none(one.lost),
-            one.phantoms.to_string(),
-            judged,
-        ]);
-    }
+    let columns: [Column<CampaignVerdict>; 11] = [
+        ("campaign", |of| of.campaign_id.to_string()),
+        ("published", |of| or_none(of.published)),
+        ("records", |of| of.tally.records.to_string()),
+        ("distinct", |of| of.tally.distinct.to_string()),
+        ("again", |of| of.tally.redelivered.to_string()),
+        ("out of order", |of| of.tally.out_of_order.to_string()),
+        ("gaps", |of| or_none(of.gaps)),
+        ("moved", |of| of.tally.moved.to_string()),
+        ("lost", |of| or_none(of.lost)),
+        ("phantoms", |of| of.phantoms.to_string()),
+        ("verdict", |of| table::verdict(&of.breaches)),
+    ];
+    let table = table::table(&verdict.campaigns, &columns);
     let mut lines = vec![format!("topic {topic}"), table.to_string()];
     lines.extend(
         verdict

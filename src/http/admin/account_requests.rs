@@ -5,26 +5,11 @@ use secrecy::SecretString;
 use crate::access::accounts::{COMMON, Change, PASSWORD_CHARACTERS, Wanted, is_common};
 use crate::access::identity::{Scope, Scopes};
 use crate::domain::LoginName;
-use crate::http::fields::{Defined, Fields, request_object};
+use crate::http::fields::{Defined, Fields, Label, request_object};
 use crate::http::problem::Problem;
-use crate::http::words::Vocabulary;
+use crate::http::words::vocabulary;
 
-impl Vocabulary for Scope {
-    const NAME: &'static str = "Scope";
-    const DESCRIPTION: &'static str = "A permission of an account as an admin.";
-
-    fn words() -> Vec<&'static str> {
-        Self::ALL.map(Self::as_str).into()
-    }
-
-    fn word(self) -> &'static str {
-        self.as_str()
-    }
-
-    fn parse(word: &str) -> Option<Self> {
-        Self::parse(word)
-    }
-}
+vocabulary!(Scope, "Scope", "A permission of an account as an admin.");
 
 request_object! {
     /// Creates an account.
@@ -76,19 +61,15 @@ request_object! {
 
 impl Fields {
     /// A password that an account is to have.
-    pub(in crate::http) fn new_password(
-        &mut self,
-        name: &'static str,
-        description: &'static str,
-    ) -> Defined<'_, SecretString> {
-        let password = self.text(name, description, PASSWORD_CHARACTERS);
+    pub(in crate::http) fn new_password(&mut self, label: Label) -> Defined<'_, SecretString> {
+        let password = self.text(label, PASSWORD_CHARACTERS);
         password
             .ensure(|password| !is_common(password), COMMON)
             .map(SecretString::from)
     }
 
-    fn scopes(&mut self, name: &'static str, description: &'static str) -> Defined<'_, Scopes> {
-        let scopes = self.words::<Scope>(name, description);
+    fn scopes(&mut self, label: Label) -> Defined<'_, Scopes> {
+        let scopes = self.words::<Scope>(label);
         scopes.map(|scopes| Scopes::among(scopes.into_iter().map(Scope::as_str)))
     }
 }

@@ -1,24 +1,13 @@
 //! Accounts for admins. The hash of a password is never shown.
 
-use std::sync::Arc;
-
-use poem::Request;
-use poem::web::Data;
-use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
-
 use crate::access::accounts::{Account, Change, Manager, scopes_of};
 use crate::access::identity::{AccountManage, PiiRead, Scope, Scopes};
 use crate::domain::{Instant, UserId};
 use crate::http::admin::account_requests::AccountDraft;
-use crate::http::auth::Admin;
-use crate::http::created::{Created, Resource};
-use crate::http::json::{Json, JsonRequest};
-use crate::http::page::{Page, page_cursor, page_limit};
-use crate::http::problem::{Failure, documented};
-use crate::http::reads::{self, Read};
-use crate::http::views::{list, view};
-use crate::http::{App, Section};
+use crate::http::operation::{
+    Admin, AppRef, Created, Failure, Json, JsonRequest, OpenApi, Page, Path, Query, Read, Request,
+    Resource, Section, documented, list, page_cursor, page_limit, reads, view,
+};
 
 documented! {
     Managing: [BODY, ADMIN] {
@@ -64,22 +53,17 @@ impl Resource for AccountView {
     }
 }
 
-/// Accounts for admins.
 pub struct AdminAccountsApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/accounts", tag = "Section::Admin")]
 impl AdminAccountsApi {
     /// Create an account for log-ins with `auth.mode=sessions`.
     ///
     /// An admin can only give it scopes of their own.
-    #[oai(
-        path = "/api/admin/accounts",
-        method = "post",
-        operation_id = "createAccount"
-    )]
+    #[oai(path = "/", method = "post", operation_id = "createAccount")]
     async fn create(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<AccountManage>,
         body: JsonRequest<AccountDraft>,
     ) -> Result<Created<AccountView>, Failure<Managing>> {
@@ -91,14 +75,10 @@ impl AdminAccountsApi {
     /// List accounts, newest first.
     ///
     /// Needs `pii:read` and `account:manage`, and leaves an entry in the audit log.
-    #[oai(
-        path = "/api/admin/accounts",
-        method = "get",
-        operation_id = "listAccounts"
-    )]
+    #[oai(path = "/", method = "get", operation_id = "listAccounts")]
     async fn list(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<(AccountManage, PiiRead)>,
         request: &Request,
         /// Accounts on a page.
@@ -110,8 +90,7 @@ impl AdminAccountsApi {
         let limit = page_limit(limit.0);
         let after = page_cursor(cursor.0.as_deref())?.map(UserId);
         let found = app.accounts.list(after, limit.fetch()).await?;
-        let by = admin.origin();
-        reads::record(&app, request, by, Read::Accounts).await?;
+        reads::record(&app, request, admin.origin(), Read::Accounts).await?;
         let page = Page::cut(found, limit, |last| last.id.to_string());
         let view = |account| AccountView::of(&account, admin.scopes());
         Ok(Json(AccountList::of(page, view)))
@@ -120,22 +99,17 @@ impl AdminAccountsApi {
     /// Get an account.
     ///
     /// Needs `pii:read` and `account:manage`, and leaves an entry in the audit log.
-    #[oai(
-        path = "/api/admin/accounts/:id",
-        method = "get",
-        operation_id = "getAccount"
-    )]
+    #[oai(path = "/:id", method = "get", operation_id = "getAccount")]
     async fn account(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<(AccountManage, PiiRead)>,
         request: &Request,
         /// Id of the account.
         id: Path<i64>,
     ) -> Result<Json<AccountView>, Failure<Managing>> {
         let account = app.accounts.find(UserId(id.0)).await?;
-        let by = admin.origin();
-        reads::record(&app, request, by, Read::Account(account.id)).await?;
+        reads::record(&app, request, admin.origin(), Read::Account(account.id)).await?;
         Ok(Json(AccountView::of(&account, admin.scopes())))
     }
 
@@ -143,14 +117,10 @@ impl AdminAccountsApi {
     ///
     /// Ends its sessions and its remembered log-ins. An admin cannot change an account with scopes that the admin lacks,
     /// nor the password of their own account: use `POST /api/session/password`.
-    #[oai(
-        path = "/api/admin/accounts/:id",
-        method = "patch",
-        operation_id = "changeAccount"
-    )]
+    #[oai(path = "/:id", method = "patch", operation_id = "changeAccount")]
     async fn change(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<AccountManage>,
         /// Id of the account.
         id: Path<i64>,

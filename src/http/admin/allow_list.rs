@@ -1,24 +1,18 @@
 //! The allow list of a campaign, for admins.
 
-use std::sync::Arc;
-
 use poem::http::{HeaderValue, StatusCode, header};
-use poem::web::Data;
-use poem::{IntoResponse, Request, Response};
-use poem_openapi::param::Path;
-use poem_openapi::registry::{MetaResponses, Registry};
-use poem_openapi::{ApiResponse, OpenApi};
+use poem::{IntoResponse, Response};
 
 use super::csv_upload::CsvUpload;
 
 use crate::access::identity::{CampaignRead, CampaignWrite, PiiRead, Scope};
 use crate::domain::{CampaignId, Instant};
-use crate::http::auth::{Admin, USER_ID_RANGE, user_id};
-use crate::http::json::{Json, no_content};
-use crate::http::problem::{Failure, Problem, documented};
-use crate::http::reads::{self, Read};
-use crate::http::views::view;
-use crate::http::{App, Section};
+use crate::http::auth::{USER_ID_RANGE, user_id};
+use crate::http::json::{no_content, responses};
+use crate::http::operation::{
+    Admin, AppRef, Failure, Json, OpenApi, Path, Problem, Read, Request, Section, documented,
+    reads, view,
+};
 use crate::parts::store::AllowList;
 use crate::sale::allow_list::AllowListError;
 
@@ -71,17 +65,8 @@ impl IntoResponse for Removed {
     }
 }
 
-impl ApiResponse for Removed {
-    fn meta() -> MetaResponses {
-        MetaResponses {
-            responses: vec![no_content("Done.", Vec::new())],
-        }
-    }
+responses!(Removed: [no_content("Done.", Vec::new())]);
 
-    fn register(_registry: &mut Registry) {}
-}
-
-/// Allow lists.
 pub struct AdminAllowListApi;
 
 #[OpenApi(tag = "Section::Admin")]
@@ -97,7 +82,7 @@ impl AdminAllowListApi {
     )]
     async fn replace(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -123,7 +108,7 @@ impl AdminAllowListApi {
     )]
     async fn list(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignRead>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -145,7 +130,7 @@ impl AdminAllowListApi {
     )]
     async fn user(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<(CampaignRead, PiiRead)>,
         request: &Request,
         /// Id of the campaign.
@@ -159,8 +144,13 @@ impl AdminAllowListApi {
             user_id(user.0).ok_or_else(|| Problem::invalid_field("userId", USER_ID_RANGE))?;
         let list = app.allow_lists.enforced(campaign).await?;
         let found = app.store.allowed(list.id, &[known]).await?;
-        let by = admin.origin();
-        reads::record(&app, request, by, Read::AllowList(campaign, known)).await?;
+        reads::record(
+            &app,
+            request,
+            admin.origin(),
+            Read::AllowList(campaign, known),
+        )
+        .await?;
         Ok(Json(ListedView {
             campaign_id: campaign.0,
             user_id: user.0,
@@ -176,7 +166,7 @@ impl AdminAllowListApi {
     )]
     async fn remove(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// Id of the campaign.
         id: Path<i64>,

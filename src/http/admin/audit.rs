@@ -1,20 +1,13 @@
 //! The audit log: the actions of admins, newest first.
 
-use std::sync::Arc;
-
-use poem::web::Data;
-use poem_openapi::OpenApi;
-use poem_openapi::param::Query;
 use serde_json::Value;
 
 use crate::access::identity::AuditRead;
 use crate::domain::{AuditAction, CampaignId, Instant};
-use crate::http::auth::Admin;
-use crate::http::json::Json;
-use crate::http::page::{Page, page_cursor, page_limit};
-use crate::http::problem::{Failure, Problem, documented};
-use crate::http::views::{list, view};
-use crate::http::{App, Section};
+use crate::http::operation::{
+    Admin, AppRef, Failure, Json, OpenApi, Page, Problem, Query, Section, documented, list,
+    page_cursor, page_limit, view,
+};
 use crate::parts::store::{AuditEntry, AuditFilter};
 
 documented! {
@@ -71,7 +64,7 @@ impl AdminAuditApi {
     )]
     async fn list(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<AuditRead>,
         /// Only actions on this campaign.
         #[oai(name = "campaignId")]

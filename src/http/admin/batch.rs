@@ -1,26 +1,17 @@
 //! The daily aggregation for admins: starting a run, its progress, and the history of runs.
 
-use std::sync::Arc;
-
 use chrono::NaiveDate;
 use poem::http::StatusCode;
-use poem::web::Data;
 use poem::{IntoResponse, Response};
-use poem_openapi::param::{Path, Query};
-use poem_openapi::registry::{MetaResponses, Registry};
-use poem_openapi::types::Type;
-use poem_openapi::{ApiResponse, OpenApi};
 use serde_json::json;
 
 use crate::access::identity::{CampaignWrite, StatsRead};
 use crate::domain::{AuditAction, AuditNote, Instant, RunId};
-use crate::http::auth::Admin;
-use crate::http::json::{Json, json_response};
-use crate::http::page::{Page, page_cursor, page_limit};
-use crate::http::problem::{Failure, Problem, documented};
-use crate::http::views::{list, view};
-use crate::http::words::{Word, vocabulary};
-use crate::http::{App, Section};
+use crate::http::json::{json_response, responses};
+use crate::http::operation::{
+    Admin, AppRef, Failure, Json, OpenApi, Page, Path, Problem, Query, Section, Word, documented,
+    list, page_cursor, page_limit, view, vocabulary,
+};
 use crate::operate::statistics::Beginning;
 use crate::parts::store::{Cause, Progress, Redo, Run, RunFailure, RunState};
 
@@ -112,38 +103,24 @@ impl IntoResponse for Requested {
     }
 }
 
-impl ApiResponse for Requested {
-    fn meta() -> MetaResponses {
-        MetaResponses {
-            responses: vec![
-                json_response::<RunView>(200, "This run already aggregated the day.", Vec::new()),
-                json_response::<RunView>(202, "Started.", Vec::new()),
-            ],
-        }
-    }
-
-    fn register(registry: &mut Registry) {
-        RunView::register(registry);
-    }
-}
+responses!(Requested: [
+    json_response::<RunView>(200, "This run already aggregated the day.", Vec::new()),
+    json_response::<RunView>(202, "Started.", Vec::new()),
+], RunView);
 
 /// The daily aggregation for admins.
 pub struct AdminBatchApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/batch", tag = "Section::Admin")]
 impl AdminBatchApi {
     /// Aggregate a day.
     ///
     /// For a day that is already aggregated the response is the run that did it, unless `force` is set; a repeated run
     /// writes the same rows. A day that is not over is aggregated up to now, and does not count as aggregated.
-    #[oai(
-        path = "/api/admin/batch/aggregate",
-        method = "post",
-        operation_id = "aggregateDay"
-    )]
+    #[oai(path = "/aggregate", method = "post", operation_id = "aggregateDay")]
     async fn aggregate(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// The date in the zone of `aggregation.zone`, at most a year ago; yesterday when left out.
         date: Query<Option<NaiveDate>>,
@@ -156,27 +133,22 @@ impl AdminBatchApi {
         };
         let asked = app.aggregator.begin(date.0, redo).await?;
         let (Beginning::Begun(run) | Beginning::Done(run)) = &asked;
-        let note = AuditNote {
-            by: admin.origin(),
-            action: AuditAction::DayAggregate,
-            campaign: None,
-            subject: Some(run.id.to_string()),
-            before: None,
-            after: Some(json!({ "date": run.day.date, "force": redo == Redo::Yes })),
-        };
+        let note = AuditNote::beside(admin.origin(), AuditAction::DayAggregate)
+            .of(&run.id)
+            .to(json!({ "date": run.day.date, "force": redo == Redo::Yes }));
         app.store.note(&note).await?;
         Ok(Requested(asked))
     }
 
     /// Get a run.
     #[oai(
-        path = "/api/admin/batch/status/:jobExecutionId",
+        path = "/status/:jobExecutionId",
         method = "get",
         operation_id = "aggregationStatus"
     )]
     async fn status(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<StatsRead>,
         /// Id of the run.
         #[oai(name = "jobExecutionId")]
@@ -189,14 +161,10 @@ impl AdminBatchApi {
     }
 
     /// List runs, newest first.
-    #[oai(
-        path = "/api/admin/batch/history",
-        method = "get",
-        operation_id = "aggregationHistory"
-    )]
+    #[oai(path = "/history", method = "get", operation_id = "aggregationHistory")]
     async fn history(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<StatsRead>,
         /// Runs on a page.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]

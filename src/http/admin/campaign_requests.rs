@@ -156,9 +156,9 @@ impl RequestObject for Option<Reward> {
     const DESCRIPTION: &'static str = "The reward of a participation: either points or a coupon.";
 
     fn define(fields: &mut Fields) -> Self {
-        let points = fields.integer32("points", "Number of points.", 1..=u32::MAX);
+        let points = fields.integer32(("points", "Number of points."), 1..=u32::MAX);
         let points = points.optional();
-        let coupon = fields.object::<CouponTerms>("coupon", "A coupon with these terms.");
+        let coupon = fields.object::<CouponTerms>(("coupon", "A coupon with these terms."));
         match (points, coupon.optional()) {
             (Some(points), None) => Some(Reward::Points(points)),
             (None, Some(terms)) => Some(Reward::Coupon(terms)),

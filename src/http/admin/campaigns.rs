@@ -1,24 +1,17 @@
 //! Campaigns for admins: creating and changing them, and changing their state.
 
-use std::sync::Arc;
-
-use poem::web::Data;
-use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
 use serde_json::json;
 
 use crate::access::identity::{CampaignRead, CampaignWrite};
 use crate::domain::{AuditAction, AuditNote, Campaign, CampaignId, Kind, Origin, State};
+use crate::http::App;
 use crate::http::admin::campaign_requests::{Change, Draft};
-use crate::http::auth::Admin;
 use crate::http::campaigns::{Listing, page_of_campaigns};
-use crate::http::created::{Created, Resource};
-use crate::http::json::{Json, JsonRequest};
-use crate::http::page::page_cursor;
-use crate::http::problem::{Failure, Problem, documented};
-use crate::http::views::{CampaignList, CampaignView, view};
-use crate::http::words::Word;
-use crate::http::{App, Section};
+use crate::http::operation::{
+    Admin, AppRef, Created, Failure, Json, JsonRequest, OpenApi, Path, Problem, Query, Resource,
+    Section, Word, documented, page_cursor, view,
+};
+use crate::http::views::{CampaignList, CampaignView};
 use crate::operate::lifecycle::LifecycleError;
 
 documented! {
@@ -48,23 +41,18 @@ view! {
 
 type Answer = Result<Json<CampaignView>, Failure<Managing>>;
 
-/// Campaigns for admins.
 pub struct AdminCampaignsApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/campaigns", tag = "Section::Admin")]
 impl AdminCampaignsApi {
     /// Create a campaign.
     ///
     /// Without `opensAt` it is open at once, with one in the future it is scheduled; with `"state": "draft"` it waits
     /// to be opened.
-    #[oai(
-        path = "/api/admin/campaigns",
-        method = "post",
-        operation_id = "createCampaign"
-    )]
+    #[oai(path = "/", method = "post", operation_id = "createCampaign")]
     async fn create(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         body: JsonRequest<Draft>,
     ) -> Result<Created<CampaignView>, Failure<Managing>> {
@@ -76,14 +64,10 @@ impl AdminCampaignsApi {
     }
 
     /// List campaigns in all states, newest first.
-    #[oai(
-        path = "/api/admin/campaigns",
-        method = "get",
-        operation_id = "adminListCampaigns"
-    )]
+    #[oai(path = "/", method = "get", operation_id = "adminListCampaigns")]
     async fn list(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<CampaignRead>,
         /// Only campaigns in this state.
         state: Query<Option<Word<State>>>,
@@ -105,14 +89,10 @@ impl AdminCampaignsApi {
     }
 
     /// Get a campaign in any state.
-    #[oai(
-        path = "/api/admin/campaigns/:id",
-        method = "get",
-        operation_id = "adminGetCampaign"
-    )]
+    #[oai(path = "/:id", method = "get", operation_id = "adminGetCampaign")]
     async fn campaign(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<CampaignRead>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -126,14 +106,10 @@ impl AdminCampaignsApi {
     ///
     /// A field that is left out stays unchanged; null clears a field that can be null. The stock of a live campaign can
     /// be raised, and lowered to no less than the committed units.
-    #[oai(
-        path = "/api/admin/campaigns/:id",
-        method = "patch",
-        operation_id = "changeCampaign"
-    )]
+    #[oai(path = "/:id", method = "patch", operation_id = "changeCampaign")]
     async fn change(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -147,14 +123,10 @@ impl AdminCampaignsApi {
     }
 
     /// Open a campaign.
-    #[oai(
-        path = "/api/admin/campaigns/:id/open",
-        method = "post",
-        operation_id = "openCampaign"
-    )]
+    #[oai(path = "/:id/open", method = "post", operation_id = "openCampaign")]
     async fn open(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -163,14 +135,10 @@ impl AdminCampaignsApi {
     }
 
     /// Pause a campaign; it can be opened again.
-    #[oai(
-        path = "/api/admin/campaigns/:id/pause",
-        method = "post",
-        operation_id = "pauseCampaign"
-    )]
+    #[oai(path = "/:id/pause", method = "post", operation_id = "pauseCampaign")]
     async fn pause(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -179,14 +147,10 @@ impl AdminCampaignsApi {
     }
 
     /// Close a campaign permanently.
-    #[oai(
-        path = "/api/admin/campaigns/:id/close",
-        method = "post",
-        operation_id = "closeCampaign"
-    )]
+    #[oai(path = "/:id/close", method = "post", operation_id = "closeCampaign")]
     async fn close(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -199,13 +163,13 @@ impl AdminCampaignsApi {
     /// It is no longer listed and cannot be changed. It remains accessible by id, and its participations can be read
     /// and exported; open reservations can still be paid in time.
     #[oai(
-        path = "/api/admin/campaigns/:id/archive",
+        path = "/:id/archive",
         method = "post",
         operation_id = "archiveCampaign"
     )]
     async fn archive(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -217,13 +181,13 @@ impl AdminCampaignsApi {
     ///
     /// Works under full traffic.
     #[oai(
-        path = "/api/admin/campaigns/:id/rebuild-gate",
+        path = "/:id/rebuild-gate",
         method = "post",
         operation_id = "rebuildGate"
     )]
     async fn rebuild_gate(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CampaignWrite>,
         /// Id of the campaign.
         id: Path<i64>,

@@ -1,18 +1,12 @@
 //! Coupons that shops redeem for their customers' orders.
 
-use std::sync::Arc;
-
-use poem::web::Data;
-use poem_openapi::OpenApi;
-
 use crate::access::identity::CouponRedeem;
-use crate::http::auth::Admin;
-use crate::http::fields::{INTEGER_MAX, request_object};
-use crate::http::json::{Json, JsonRequest};
-use crate::http::problem::{Failure, documented};
+use crate::http::operation::{
+    Admin, AppRef, Failure, INTEGER_MAX, Json, JsonRequest, OpenApi, Section, documented,
+    request_object,
+};
 use crate::http::rewards::redeem;
 use crate::http::views::CouponUseView;
-use crate::http::{App, Section};
 use crate::parts::store::{Order, Voucher};
 
 documented! {
@@ -49,20 +43,16 @@ fn is_code(code: &str) -> bool {
 /// Coupons, for shops.
 pub struct AdminCouponsApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/coupons", tag = "Section::Admin")]
 impl AdminCouponsApi {
     /// Redeem a customer's coupon for an order.
     ///
     /// A coupon is redeemed once, also under concurrent requests; the same shop gets the same response for the same
     /// order again. With 409 nothing has changed.
-    #[oai(
-        path = "/api/admin/coupons/redeem",
-        method = "post",
-        operation_id = "redeemCoupon"
-    )]
+    #[oai(path = "/redeem", method = "post", operation_id = "redeemCoupon")]
     async fn redeem(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<CouponRedeem>,
         body: JsonRequest<Redemption>,
     ) -> Result<Json<CouponUseView>, Failure<Redeeming>> {

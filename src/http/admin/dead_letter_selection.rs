@@ -53,18 +53,11 @@ impl Selection {
 }
 
 fn check_criteria(fields: &mut Fields, selection: &Selection) {
-    match (
-        selection.all,
-        selection.filter() == DeadLetterFilter::default(),
-    ) {
-        (false, true) => fields.wrong_if_sound(
-            "all",
-            "must be true if no other criterion selects dead letters",
-        ),
-        (true, false) => fields.wrong_if_sound(
-            "all",
-            "must not be true if another criterion selects dead letters",
-        ),
-        (true, true) | (false, false) => {}
-    }
+    let is_only_criterion = selection.filter() == DeadLetterFilter::default();
+    let problem = match (selection.all, is_only_criterion) {
+        (false, true) => "must be true if no other criterion selects dead letters",
+        (true, false) => "must not be true if another criterion selects dead letters",
+        (true, true) | (false, false) => return,
+    };
+    fields.wrong_if_sound("all", problem);
 }

@@ -1,23 +1,15 @@
 //! Dead letters for admins: events that the relay has parked. They are listed, read, replayed and discarded.
 
-use std::sync::Arc;
-
-use poem::Request;
-use poem::web::Data;
-use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
 use uuid::Uuid;
 
 use super::dead_letter_selection::Selection;
 use crate::access::identity::{DeadletterReplay, Scope};
 use crate::domain::{CampaignId, EventId, Instant, Origin};
-use crate::http::auth::Admin;
-use crate::http::json::{Json, JsonRequest};
-use crate::http::page::{Page, page_cursor, page_limit};
-use crate::http::problem::{Failure, Problem, documented};
-use crate::http::reads::{self, Read};
-use crate::http::views::{list, view};
-use crate::http::{App, Section};
+use crate::http::App;
+use crate::http::operation::{
+    Admin, AppRef, Failure, Json, JsonRequest, OpenApi, Page, Path, Problem, Query, Read, Request,
+    Section, documented, kind, list, page_cursor, page_limit, reads, view,
+};
 use crate::parts::store::{DeadLetter, DeadLetterFilter};
 
 documented! {
@@ -93,24 +85,19 @@ enum Action {
 
 type Outcome = Result<Json<ResultView>, Failure<Handling>>;
 
-/// Dead letters for admins.
 pub struct AdminDeadLettersApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/dead-letters", tag = "Section::Admin")]
 impl AdminDeadLettersApi {
     /// List dead letters, in order of event, without their records.
-    #[oai(
-        path = "/api/admin/dead-letters",
-        method = "get",
-        operation_id = "listDeadLetters"
-    )]
+    #[oai(path = "/", method = "get", operation_id = "listDeadLetters")]
     #[expect(
         clippy::too_many_arguments,
         reason = "one for each parameter of the query"
     )]
     async fn list(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<DeadletterReplay>,
         /// Only those of this campaign.
         #[oai(name = "campaignId")]
@@ -147,14 +134,10 @@ impl AdminDeadLettersApi {
     ///
     /// Its record contains personal data: it is included with the scope `pii:read`, which leaves an entry in the audit
     /// log.
-    #[oai(
-        path = "/api/admin/dead-letters/:id",
-        method = "get",
-        operation_id = "getDeadLetter"
-    )]
+    #[oai(path = "/:id", method = "get", operation_id = "getDeadLetter")]
     async fn one(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<DeadletterReplay>,
         request: &Request,
         /// Id of the event.
@@ -165,9 +148,8 @@ impl AdminDeadLettersApi {
         if !admin.scopes().has(Scope::PiiRead) {
             return Ok(Json(DeadLetterView::from(letter)));
         }
-        let by = admin.origin();
         let read = Read::DeadLetter(letter.event_id, letter.campaign_id);
-        reads::record(&app, request, by, read).await?;
+        reads::record(&app, request, admin.origin(), read).await?;
         Ok(Json(DeadLetterView::with_record(letter)))
     }
 
@@ -175,14 +157,10 @@ impl AdminDeadLettersApi {
     ///
     /// They become pending again. One request replays at most 1,000, so that a replay does not delay new events; repeat
     /// it for the rest.
-    #[oai(
-        path = "/api/admin/dead-letters/replay",
-        method = "post",
-        operation_id = "replayDeadLetters"
-    )]
+    #[oai(path = "/replay", method = "post", operation_id = "replayDeadLetters")]
     async fn replay(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<DeadletterReplay>,
         body: JsonRequest<Selection>,
     ) -> Outcome {
@@ -194,13 +172,13 @@ impl AdminDeadLettersApi {
     ///
     /// They are never published. The rows remain, in the state `discarded`.
     #[oai(
-        path = "/api/admin/dead-letters/discard",
+        path = "/discard",
         method = "post",
         operation_id = "discardDeadLetters"
     )]
     async fn discard(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<DeadletterReplay>,
         body: JsonRequest<Selection>,
     ) -> Outcome {
@@ -215,11 +193,7 @@ async fn apply(app: &App, selection: Selection, action: Action, by: &Origin) -> 
         .dead_letters(&selection.filter(), selection.limit)
         .await?;
     if found.is_empty() && selection.filter().event_id.is_some() {
-        let problem = Problem::conflict(
-            "NOT_DEAD",
-            "Not a dead letter",
-            "This event is not a dead letter, or not any more.",
-        );
+        let problem = kind::NOT_DEAD.because("This event is not a dead letter, or not any more.");
         return Err(problem.into());
     }
     let ids: Vec<EventId> = found.iter().map(|letter| letter.event_id).collect();

@@ -1,23 +1,16 @@
 //! A campaign's participations as a file, for admins.
 
-use std::sync::Arc;
-
 use poem::http::{HeaderValue, header};
-use poem::web::Data;
-use poem::{Body, IntoResponse, Request, Response};
-use poem_openapi::param::{Path, Query};
-use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem::{Body, IntoResponse, Response};
+use poem_openapi::registry::{MetaMediaType, MetaResponse};
 use poem_openapi::types::Type;
-use poem_openapi::{ApiResponse, OpenApi};
 
 use crate::access::identity::{CampaignRead, PiiRead};
 use crate::domain::{CampaignId, Status};
-use crate::http::auth::Admin;
-use crate::http::json::header_of;
-use crate::http::problem::{Failure, documented};
-use crate::http::reads::{self, Read};
-use crate::http::words::Word;
-use crate::http::{App, Section};
+use crate::http::json::{header_of, responses};
+use crate::http::operation::{
+    Admin, AppRef, Failure, OpenApi, Path, Query, Read, Request, Section, Word, documented, reads,
+};
 use crate::operate::export::Pieces;
 
 documented! {
@@ -51,29 +44,19 @@ impl IntoResponse for CsvFile {
     }
 }
 
-impl ApiResponse for CsvFile {
-    fn meta() -> MetaResponses {
-        MetaResponses {
-            responses: vec![MetaResponse {
-                description: "RFC 4180, in UTF-8, with a first line of names: participationId, campaignId, \
-                     userId, rank, quantity, status, remaining, amount, paymentReference, createdAt, expiresAt, \
-                     rewardedAt. Times are RFC 3339, UTC. An apostrophe precedes a paymentReference that a \
-                     spreadsheet could take for a formula.",
-                status: Some(200),
-                status_range: None,
-                content: vec![MetaMediaType {
-                    content_type: "text/csv",
-                    schema: String::schema_ref(),
-                }],
-                headers: vec![header_of("Content-Disposition", "A name for the file.")],
-            }],
-        }
-    }
+responses!(CsvFile: [MetaResponse {
+    description: "RFC 4180, in UTF-8, with a first line of names: participationId, campaignId, userId, rank, \
+         quantity, status, remaining, amount, paymentReference, createdAt, expiresAt, rewardedAt. Times are RFC 3339, \
+         UTC. An apostrophe precedes a paymentReference that a spreadsheet could take for a formula.",
+    status: Some(200),
+    status_range: None,
+    content: vec![MetaMediaType {
+        content_type: "text/csv",
+        schema: String::schema_ref(),
+    }],
+    headers: vec![header_of("Content-Disposition", "A name for the file.")],
+}]);
 
-    fn register(_registry: &mut Registry) {}
-}
-
-/// Exports.
 pub struct AdminExportApi;
 
 #[OpenApi(tag = "Section::Admin")]
@@ -90,7 +73,7 @@ impl AdminExportApi {
     )]
     async fn participations(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<(CampaignRead, PiiRead)>,
         request: &Request,
         /// Id of the campaign.
@@ -101,8 +84,7 @@ impl AdminExportApi {
         let campaign = CampaignId(id.0);
         let status = status.0.map(|status| status.0);
         let pieces = app.exporter.participations(campaign, status).await?;
-        let by = admin.origin();
-        reads::record(&app, request, by, Read::Export(campaign)).await?;
+        reads::record(&app, request, admin.origin(), Read::Export(campaign)).await?;
         Ok(CsvFile { campaign, pieces })
     }
 }

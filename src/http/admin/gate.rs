@@ -1,23 +1,11 @@
 //! The gate for admins: its state of a campaign, and the memory of that.
 
-use std::sync::Arc;
-
-use poem::web::Data;
-use poem_openapi::OpenApi;
-use poem_openapi::param::Path;
-
 use crate::access::identity::CampaignRead;
 use crate::domain::{CampaignId, Instant};
-use crate::http::auth::Admin;
-use crate::http::json::Json;
-use crate::http::problem::{Failure, documented};
-use crate::http::views::view;
-use crate::http::{App, Section};
+use crate::http::operation::{
+    Admin, AdminReading, AppRef, Failure, Json, OpenApi, Path, Section, view,
+};
 use crate::parts::gate::{Footprint, GateState, Settings};
-
-documented! {
-    Reading: [ADMIN] {}
-}
 
 view! {
     /// The settings of the campaign in the gate.
@@ -73,26 +61,21 @@ view! {
     }
 }
 
-/// The gate.
 pub struct AdminGateApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/campaigns", tag = "Section::Admin")]
 impl AdminGateApi {
     /// Get the gate's state of a campaign, and its memory.
     ///
     /// If the gate has no state of the campaign, all counts are 0.
-    #[oai(
-        path = "/api/admin/campaigns/:id/gate",
-        method = "get",
-        operation_id = "campaignGate"
-    )]
+    #[oai(path = "/:id/gate", method = "get", operation_id = "campaignGate")]
     async fn gate(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<CampaignRead>,
         /// Id of the campaign.
         id: Path<i64>,
-    ) -> Result<Json<GateView>, Failure<Reading>> {
+    ) -> Result<Json<GateView>, Failure<AdminReading>> {
         let campaign = CampaignId(id.0);
         let (state, footprint) = app.reconciler.inspect(campaign).await?;
         Ok(Json(GateView::of(&footprint, campaign, state.as_ref())))

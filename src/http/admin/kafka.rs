@@ -1,31 +1,16 @@
 //! The topics for admins: their partitions, leaders and offsets.
 
-use std::sync::Arc;
-
-use poem::web::Data;
-use poem_openapi::OpenApi;
-
 use crate::access::identity::CampaignRead;
 use crate::domain::{Instant, KeyChoice};
-use crate::http::auth::Admin;
-use crate::http::json::Json;
-use crate::http::problem::{Failure, documented};
-use crate::http::views::view;
-use crate::http::words::{Word, vocabulary};
-use crate::http::{App, Section};
+use crate::http::operation::{
+    Admin, AdminReading, AppRef, Failure, Json, OpenApi, Section, Word, view, vocabulary,
+};
 use crate::operate::system::{PartitionState, TopicState, TopicsState};
-
-documented! {
-    Reading: [ADMIN] {}
-}
 
 vocabulary!(
     KeyChoice,
     "RecordKey",
-    "The key of a record. Records with one key are in one partition, in order.",
-    Participation = "participation",
-    User = "user",
-    Campaign = "campaign"
+    "The key of a record. Records with one key are in one partition, in order."
 );
 
 view! {
@@ -89,22 +74,18 @@ fn count(found: usize) -> u64 {
 /// The topics.
 pub struct AdminKafkaApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/kafka", tag = "Section::Admin")]
 impl AdminKafkaApi {
     /// Get the partitions of the topics.
     ///
     /// All clients share one read a second, so that it is cheap to poll. 503 (`BROKER_UNAVAILABLE`) if no broker
     /// answers; if some do not, their offsets are null.
-    #[oai(
-        path = "/api/admin/kafka/partitions",
-        method = "get",
-        operation_id = "partitions"
-    )]
+    #[oai(path = "/partitions", method = "get", operation_id = "partitions")]
     async fn partitions(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<CampaignRead>,
-    ) -> Result<Json<TopicsView>, Failure<Reading>> {
+    ) -> Result<Json<TopicsView>, Failure<AdminReading>> {
         let state = app.topics.state().await?;
         Ok(Json(TopicsView::from(&*state)))
     }

@@ -1,22 +1,15 @@
 //! The order in which a campaign's requests arrived and were processed, for admins.
 
-use std::sync::Arc;
-
-use poem::web::Data;
-use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
 use uuid::Uuid;
 
 use super::stats::Reading;
 use crate::access::identity::StatsRead;
 use crate::domain::{CampaignId, EventId, Instant};
-use crate::http::auth::Admin;
-use crate::http::json::Json;
-use crate::http::page::{Page, page_cursor, page_limit};
-use crate::http::problem::Failure;
-use crate::http::views::{list, millis, percentage, view};
-use crate::http::words::{Word, vocabulary};
-use crate::http::{App, Section};
+use crate::http::operation::{
+    Admin, AppRef, Failure, Json, OpenApi, Page, Path, Query, Section, Word, list, page_cursor,
+    page_limit, view, vocabulary,
+};
+use crate::http::views::{millis, percentage};
 use crate::operate::statistics::{Cursor, OrderAnalysis, Violation, ViolationKind, Violations};
 use crate::parts::store::Ordered;
 
@@ -133,7 +126,7 @@ impl AdminOrderApi {
     )]
     async fn order_analysis(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<StatsRead>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -160,7 +153,7 @@ impl AdminOrderApi {
     )]
     async fn order_violations(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<StatsRead>,
         /// Id of the campaign.
         id: Path<i64>,

@@ -1,22 +1,10 @@
 //! The outbox for admins: its unpublished events and its relays.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use poem::web::Data;
-use poem_openapi::OpenApi;
-
 use crate::access::identity::CampaignRead;
-use crate::http::auth::Admin;
-use crate::http::json::Json;
-use crate::http::problem::{Failure, documented};
-use crate::http::views::view;
-use crate::http::{App, Section};
+use crate::http::operation::{Admin, AdminReading, AppRef, Failure, Json, OpenApi, Section, view};
 use crate::parts::store::{OutboxCounts, RelayLease};
-
-documented! {
-    Reading: [ADMIN] {}
-}
 
 view! {
     /// The events of the outbox by state, and its relays.
@@ -52,7 +40,6 @@ view! {
     }
 }
 
-/// The outbox.
 pub struct AdminOutboxApi;
 
 #[OpenApi(tag = "Section::Admin")]
@@ -61,9 +48,9 @@ impl AdminOutboxApi {
     #[oai(path = "/api/admin/outbox", method = "get", operation_id = "outbox")]
     async fn outbox(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<CampaignRead>,
-    ) -> Result<Json<OutboxView>, Failure<Reading>> {
+    ) -> Result<Json<OutboxView>, Failure<AdminReading>> {
         let store = &app.store;
         let counts = store.outbox_counts(None).await?;
         let age = store.oldest_pending_age().await?;

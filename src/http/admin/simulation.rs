@@ -2,22 +2,20 @@
 
 use std::sync::Arc;
 
-use poem::web::Data;
-use poem::{FromRequest, Request, RequestBody};
-use poem_openapi::OpenApi;
-use poem_openapi::param::Path;
+use poem::{FromRequest, RequestBody};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::simulation_requests::{Bulk, Load};
 use crate::access::identity::TestRun;
 use crate::domain::{AuditAction, AuditNote, Origin};
-use crate::http::auth::Admin;
-use crate::http::created::Created;
-use crate::http::json::{Json, JsonRequest};
-use crate::http::problem::{Failure, Problem, documented, wrong_state};
+use crate::http::App;
+use crate::http::operation::{
+    Admin, AppRef, Created, Failure, Json, JsonRequest, OpenApi, Path, Problem, Request, Section,
+    documented, kind,
+};
+use crate::http::problem::wrong_state;
 use crate::http::views::SimulationView;
-use crate::http::{App, Section};
 use crate::operate::simulate::{self, Kind, Plan, SimulateError, Simulator};
 
 documented! {
@@ -49,12 +47,11 @@ impl<'a> FromRequest<'a> for Enabled {
 impl From<SimulateError> for Problem {
     fn from(error: SimulateError) -> Self {
         match error {
-            SimulateError::TooMany(bound) => Self::conflict(
-                "TOO_MANY_JOBS",
-                "Too many simulations",
-                format!("At most {bound} simulations run at the same time (test.jobs_max)."),
-            )
-            .with_member("jobsMax", bound),
+            SimulateError::TooMany(bound) => kind::TOO_MANY_JOBS
+                .because(format!(
+                    "At most {bound} simulations run at the same time (test.jobs_max)."
+                ))
+                .with_member("jobsMax", bound),
             SimulateError::Unknown => {
                 Self::not_found("There is no such simulation in this replica.")
             }
@@ -68,7 +65,7 @@ type Started = Result<Created<SimulationView>, Failure<Starting>>;
 /// Simulated participants.
 pub struct AdminSimulationApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/test", tag = "Section::Admin")]
 impl AdminSimulationApi {
     /// Let many users participate.
     ///
@@ -76,13 +73,13 @@ impl AdminSimulationApi {
     /// 9000000000000000 and 9007199254740991. The participations are real and use up the stock. Each waits until there
     /// is room for it.
     #[oai(
-        path = "/api/admin/test/participate-bulk",
+        path = "/participate-bulk",
         method = "post",
         operation_id = "simulateBulk"
     )]
     async fn bulk(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<TestRun>,
         simulator: Enabled,
         body: JsonRequest<Bulk>,
@@ -97,14 +94,10 @@ impl AdminSimulationApi {
     /// For tests: 404 unless `test.endpoints` is set. Each request has its own user: those from `firstUserId` on, or
     /// invented ones with ids between 9000000000000000 and 9007199254740991. The participations are real and use up the
     /// stock.
-    #[oai(
-        path = "/api/admin/test/load/async",
-        method = "post",
-        operation_id = "simulateLoad"
-    )]
+    #[oai(path = "/load/async", method = "post", operation_id = "simulateLoad")]
     async fn load(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<TestRun>,
         simulator: Enabled,
         body: JsonRequest<Load>,
@@ -117,13 +110,13 @@ impl AdminSimulationApi {
     ///
     /// Like `load/async`, on the other path.
     #[oai(
-        path = "/api/admin/test/load/sync",
+        path = "/load/sync",
         method = "post",
         operation_id = "simulateLoadSync"
     )]
     async fn load_sync(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<TestRun>,
         simulator: Enabled,
         body: JsonRequest<Load>,
@@ -136,11 +129,7 @@ impl AdminSimulationApi {
     ///
     /// Only the replica that started it knows it, by default for an hour after its end.
     #[allow(clippy::unused_async, reason = "the framework awaits every operation")]
-    #[oai(
-        path = "/api/admin/test/load/:jobId",
-        method = "get",
-        operation_id = "getSimulation"
-    )]
+    #[oai(path = "/load/:jobId", method = "get", operation_id = "getSimulation")]
     async fn job(
         &self,
         _admin: Admin<TestRun>,
@@ -156,13 +145,13 @@ impl AdminSimulationApi {
     ///
     /// No further requests begin, and those in flight complete. Safe to repeat.
     #[oai(
-        path = "/api/admin/test/load/:jobId/cancel",
+        path = "/load/:jobId/cancel",
         method = "post",
         operation_id = "cancelSimulation"
     )]
     async fn cancel(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         admin: Admin<TestRun>,
         simulator: Enabled,
         /// Id of the job.
@@ -181,20 +170,14 @@ impl AdminSimulationApi {
 }
 
 fn planned(kind: Kind, load: Load) -> Plan {
-    let Load {
-        campaign,
-        requests,
-        concurrency,
-        quantity,
-        first_user,
-    } = load;
+    let made_up = || simulate::made_up(load.requests);
     Plan {
         kind,
-        campaign,
-        requests,
-        concurrency,
-        quantity,
-        first_user: first_user.unwrap_or_else(|| simulate::made_up(requests)),
+        campaign: load.campaign,
+        requests: load.requests,
+        concurrency: load.concurrency,
+        quantity: load.quantity,
+        first_user: load.first_user.unwrap_or_else(made_up),
     }
 }
 

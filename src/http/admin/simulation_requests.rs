@@ -2,7 +2,7 @@
 
 use crate::domain::{CampaignId, UserId};
 use crate::http::auth::{USER_ID_RANGE, user_id};
-use crate::http::fields::{Fields, INTEGER_MAX, request_object};
+use crate::http::fields::{Fields, INTEGER_MAX, Label, request_object};
 use crate::http::participations::QUANTITY_MAX;
 use crate::operate::simulate::{CONCURRENCY_MAX, REQUESTS_MAX};
 
@@ -43,8 +43,8 @@ request_object! {
 
 impl Fields {
     /// The id of a campaign, which is required.
-    fn campaign_id(&mut self, name: &'static str, description: &'static str) -> CampaignId {
-        let id = self.integer(name, description, 1..=INTEGER_MAX);
+    fn campaign_id(&mut self, label: Label) -> CampaignId {
+        let id = self.integer(label, 1..=INTEGER_MAX);
         let id = id.try_map(|id| i64::try_from(id).map_err(|error| error.to_string()));
         CampaignId(id.required())
     }

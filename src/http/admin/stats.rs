@@ -1,20 +1,14 @@
 //! Statistics of days and campaigns for admins.
 
-use std::sync::Arc;
-
 use chrono::NaiveDate;
-use poem::http::StatusCode;
-use poem::web::Data;
-use poem_openapi::OpenApi;
-use poem_openapi::param::{Path, Query};
 
 use crate::access::identity::StatsRead;
 use crate::domain::{CampaignId, DayError, Zone};
-use crate::http::auth::Admin;
-use crate::http::json::Json;
-use crate::http::problem::{Failure, FieldProblem, Problem, busy, documented};
+use crate::http::operation::{
+    Admin, AppRef, Failure, Json, OpenApi, Path, Problem, Query, Section, documented, kind,
+};
+use crate::http::problem::{FieldProblem, busy};
 use crate::http::views::{CampaignStatisticsView, DayStatisticsView};
-use crate::http::{App, Section};
 use crate::operate::statistics::AggregateError;
 
 documented! {
@@ -27,20 +21,16 @@ documented! {
 /// Statistics for admins.
 pub struct AdminStatsApi;
 
-#[OpenApi(tag = "Section::Admin")]
+#[OpenApi(prefix_path = "/api/admin/stats", tag = "Section::Admin")]
 impl AdminStatsApi {
     /// Get the statistics of a day, computed from the rows.
     ///
     /// Slow for a busy day: `/api/admin/stats/daily` has the same from the daily statistics. One such request at a time;
     /// others get 503.
-    #[oai(
-        path = "/api/admin/stats/raw",
-        method = "get",
-        operation_id = "rawStatistics"
-    )]
+    #[oai(path = "/raw", method = "get", operation_id = "rawStatistics")]
     async fn raw(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<StatsRead>,
         /// The date, at most a year ago.
         date: Query<NaiveDate>,
@@ -54,14 +44,10 @@ impl AdminStatsApi {
     /// Get the daily statistics of a day.
     ///
     /// The status of participations may have changed since the aggregation: `force` aggregates the day again.
-    #[oai(
-        path = "/api/admin/stats/daily",
-        method = "get",
-        operation_id = "dailyStatistics"
-    )]
+    #[oai(path = "/daily", method = "get", operation_id = "dailyStatistics")]
     async fn daily(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<StatsRead>,
         /// The date, at most a year ago.
         date: Query<NaiveDate>,
@@ -74,13 +60,13 @@ impl AdminStatsApi {
 
     /// Get the daily statistics of a campaign over a period.
     #[oai(
-        path = "/api/admin/stats/campaign/:id",
+        path = "/campaign/:id",
         method = "get",
         operation_id = "campaignStatistics"
     )]
     async fn campaign(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<StatsRead>,
         /// Id of the campaign.
         id: Path<i64>,
@@ -125,19 +111,13 @@ impl From<AggregateError> for Problem {
                     "daily statistics exist only for {zone}; /api/admin/stats/raw takes any zone"
                 ),
             ),
-            AggregateError::NotAggregated => Self::new(
-                StatusCode::NOT_FOUND,
-                "NOT_AGGREGATED",
-                "Not aggregated",
-                "This day is not aggregated.",
-            ),
-            AggregateError::Running(run) => Self::conflict(
-                "AGGREGATION_RUNNING",
-                "An aggregation is running",
-                "Another run is in progress, for this day or another one.",
-            )
-            .with_member("jobExecutionId", run.id.0)
-            .with_member("date", run.day.date.to_string()),
+            AggregateError::NotAggregated => {
+                kind::NOT_AGGREGATED.because("This day is not aggregated.")
+            }
+            AggregateError::Running(run) => kind::AGGREGATION_RUNNING
+                .because("Another run is in progress, for this day or another one.")
+                .with_member("jobExecutionId", run.id.0)
+                .with_member("date", run.day.date.to_string()),
             AggregateError::UnknownCampaign => Self::not_found("There is no such campaign."),
             AggregateError::Busy => busy(),
             AggregateError::Store(error) => error.into(),
@@ -146,11 +126,11 @@ impl From<AggregateError> for Problem {
 }
 
 fn wrong_day(parameter: &'static str, error: DayError) -> Problem {
-    let (code, title, problem) = match error {
-        DayError::Future => ("DATE_IN_FUTURE", "Date in the future", "is in the future"),
-        DayError::TooOld => ("DATE_TOO_OLD", "Date too old", "is more than a year ago"),
+    let (kind, problem) = match error {
+        DayError::Future => (kind::DATE_IN_FUTURE, "is in the future"),
+        DayError::TooOld => (kind::DATE_TOO_OLD, "is more than a year ago"),
     };
     let detail = format!("{parameter}: {problem}.");
-    Problem::new(StatusCode::BAD_REQUEST, code, title, detail)
+    kind.because(detail)
         .with_error(FieldProblem::new(parameter, problem))
 }

@@ -1,26 +1,14 @@
 //! The state of the installation for admins: the outbox, the replicas that publish it, the breakers and the health of
 //! the parts.
 
-use std::sync::Arc;
-
-use poem::web::Data;
-use poem_openapi::OpenApi;
-
 use crate::access::identity::CampaignRead;
 use crate::domain::{Instant, Topic};
-use crate::http::auth::Admin;
 use crate::http::health::PartView;
-use crate::http::json::Json;
-use crate::http::problem::{Failure, documented};
-use crate::http::views::view;
-use crate::http::words::{Word, vocabulary};
-use crate::http::{App, Section};
+use crate::http::operation::{
+    Admin, AdminReading, AppRef, Failure, Json, OpenApi, Section, Word, view, vocabulary,
+};
 use crate::operate::system::{BreakerState, Guards, SystemState};
 use crate::parts::store::RelayLease;
-
-documented! {
-    Reading: [ADMIN] {}
-}
 
 vocabulary!(
     BreakerState,
@@ -114,9 +102,9 @@ impl AdminSystemApi {
     #[oai(path = "/api/admin/system", method = "get", operation_id = "system")]
     async fn system(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         _admin: Admin<CampaignRead>,
-    ) -> Result<Json<SystemView>, Failure<Reading>> {
+    ) -> Result<Json<SystemView>, Failure<AdminReading>> {
         let (state, parts) = tokio::join!(app.system.state(), app.health.check());
         let parts = parts.iter().map(PartView::from).collect();
         Ok(Json(SystemView::of(state?.as_ref(), parts)))

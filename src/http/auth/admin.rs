@@ -4,18 +4,18 @@
 
 use std::marker::PhantomData;
 
-use poem::http::{HeaderValue, StatusCode, header};
-use poem::{Request, RequestBody};
+use poem::Request;
+use poem::http::{HeaderValue, header};
 use poem_openapi::registry::Registry;
-use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::authenticator::{Authenticator, Credentials};
-use super::{register_session, scheme};
+use super::{bearer, register_session};
 use crate::access::identity::{Needs, Scope, Scopes, Verified};
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::{Actor, Origin};
+use crate::http::extractor::extractor;
 use crate::http::policy::Policy;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, kind};
 use crate::http::request_context::{RequestContext, origin};
 use crate::http::settings::Auth;
 
@@ -44,6 +44,16 @@ impl<S: Needs> Admin<S> {
     #[must_use]
     pub const fn scopes(&self) -> Scopes {
         self.scopes
+    }
+
+    async fn of(request: &Request) -> Result<Self, Problem> {
+        let policy = RequestContext::policy(request)?;
+        let admin = Self::require(&Authenticator::of(request, policy)).await?;
+        RequestContext::check_url(request)?;
+        Ok(Self {
+            origin: origin(admin.actor(), request),
+            ..admin
+        })
     }
 
     /// Requires the scopes.
@@ -110,12 +120,9 @@ fn needed(auth: &Auth) -> &'static str {
 /// Where callers are trusted, only a configured admin token opens the admin API.
 fn require_open(policy: &Policy) -> Result<(), Problem> {
     match policy.auth {
-        Auth::Trusted if !policy.admin_tokens.is_configured() => Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "ADMIN_CLOSED",
-            "The admin API is closed",
-            "No admin token is configured.",
-        )),
+        Auth::Trusted if !policy.admin_tokens.is_configured() => {
+            Err(kind::ADMIN_CLOSED.because("No admin token is configured."))
+        }
         Auth::Trusted | Auth::Jwt(_) | Auth::Sessions(..) => Ok(()),
     }
 }
@@ -123,13 +130,9 @@ fn require_open(policy: &Policy) -> Result<(), Problem> {
 /// 403: an admin without the scope of the operation.
 pub(super) fn missing_scope(scope: Scope) -> Problem {
     let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
-    let problem = Problem::new(
-        StatusCode::FORBIDDEN,
-        "MISSING_SCOPE",
-        "A scope is missing",
-        format!("The operation needs the scope {scope}."),
-    )
-    .with_member("scope", scope.as_str());
+    let problem = kind::MISSING_SCOPE
+        .because(format!("The operation needs the scope {scope}."))
+        .with_member("scope", scope.as_str());
     match HeaderValue::from_str(&challenge) {
         Ok(challenge) => problem.with_header(header::WWW_AUTHENTICATE, challenge),
         Err(_) => problem,
@@ -140,20 +143,11 @@ pub(super) fn missing_scope(scope: Scope) -> Problem {
 pub(super) fn register(registry: &mut Registry) {
     registry.create_security_scheme(
         "admin",
-        scheme(
-            "http",
-            "The admin token, or a JSON Web Token with the scope that the operation needs.",
-            Some("bearer"),
-        ),
+        bearer("The admin token, or a JSON Web Token with the scope that the operation needs."),
     );
 }
 
-impl<'a, S: Needs> ApiExtractor<'a> for Admin<S> {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-
-    type ParamType = ();
-    type ParamRawType = ();
-
+extractor! { where S: Needs; Admin<S> as SecurityScheme(()) {
     fn register(registry: &mut Registry) {
         register(registry);
         register_session(registry);
@@ -162,21 +156,4 @@ impl<'a, S: Needs> ApiExtractor<'a> for Admin<S> {
     fn security_schemes() -> Vec<&'static str> {
         vec!["admin", "session"]
     }
-
-    async fn from_request(
-        request: &'a Request,
-        _body: &mut RequestBody,
-        _options: ExtractParamOptions<Self::ParamType>,
-    ) -> poem::Result<Self> {
-        let admin = Self::require(&Authenticator::of(
-            request,
-            RequestContext::policy(request)?,
-        ))
-        .await?;
-        RequestContext::check_url(request)?;
-        Ok(Self {
-            origin: origin(admin.actor(), request),
-            ..admin
-        })
-    }
-}
+} |request| Self::of(request).await }

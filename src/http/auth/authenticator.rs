@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use poem::Request;
-use poem::http::{HeaderMap, Method, StatusCode, header};
+use poem::http::{HeaderMap, Method, header};
 
 use super::session::LOGGED_OUT;
 use super::{CREDENTIALS_NEEDED, USER_ID_RANGE, user_id};
@@ -17,8 +17,9 @@ use crate::http::client_address::client_address;
 use crate::http::cookies::{Cookies, cookie};
 use crate::http::csrf;
 use crate::http::policy::Policy;
-use crate::http::problem::{Problem, rate_limited};
+use crate::http::problem::{Problem, kind, rate_limited};
 use crate::http::settings::Auth;
+use crate::runtime::telemetry::cause;
 
 /// The verified credentials of a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,7 +30,6 @@ pub(super) enum Credentials {
     User(UserId),
     /// A verified token, or a session.
     Verified(Verified),
-    /// An admin token.
     AdminToken(AdminToken),
 }
 
@@ -61,7 +61,6 @@ impl<'a> Authenticator<'a> {
         }
     }
 
-    /// Reports a rejection and its reason.
     pub fn report_rejection(&self, event: SecurityEvent, reason: &'static str) {
         let detail = Detail {
             reason: Some(reason),
@@ -189,14 +188,10 @@ pub(super) fn invalid_token(error: TokenError) -> Problem {
         | TokenError::UnknownKey
         | TokenError::Signature => "The token in Authorization is not valid.",
     };
-    tracing::debug!(error = &error as &dyn std::error::Error, "token rejected");
-    Problem::new(
-        StatusCode::UNAUTHORIZED,
-        "INVALID_TOKEN",
-        "The token is not accepted",
-        detail,
-    )
-    .with_challenge("Bearer error=\"invalid_token\"")
+    tracing::debug!(error = cause(&error), "token rejected");
+    kind::INVALID_TOKEN
+        .because(detail)
+        .with_challenge("Bearer error=\"invalid_token\"")
 }
 
 /// The token of a `Bearer` value; the case of the scheme is irrelevant (RFC 9110, 11.1).

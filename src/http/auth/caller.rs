@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use poem::{Request, RequestBody};
+use poem::Request;
 use poem_openapi::registry::Registry;
-use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::admin::missing_scope;
 use super::authenticator::{Authenticator, Credentials, invalid_token};
-use super::{CREDENTIALS_NEEDED, SEE_OTHERS, USER_ID_RANGE, register_session, scheme, user_id};
+use super::{
+    CREDENTIALS_NEEDED, SEE_OTHERS, USER_ID_RANGE, api_key, bearer, register_session, user_id,
+};
 use crate::access::identity::{Scopes, TokenError};
 use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::{Actor, AdminToken, UserId};
+use crate::http::extractor::extractor;
 use crate::http::problem::Problem;
 use crate::http::request_context::{RequestContext, report};
 use crate::http::settings::Auth;
@@ -132,8 +134,15 @@ impl Caller {
         }
     }
 
-    /// The caller of a request.
-    pub async fn of(request: &Request) -> Result<Self, Problem> {
+    /// The caller of a request, which must have credentials.
+    async fn of(request: &Request) -> Result<Self, Problem> {
+        let caller = Self::or_anonymous(request).await?;
+        caller.identified()?;
+        RequestContext::check_url(request)?;
+        Ok(caller)
+    }
+
+    async fn or_anonymous(request: &Request) -> Result<Self, Problem> {
         let policy = RequestContext::policy(request)?;
         let credentials = Authenticator::of(request, policy).credentials().await?;
         Self::with(credentials, &policy.auth)
@@ -157,28 +166,15 @@ impl Caller {
     }
 }
 
-impl<'a> ApiExtractor<'a> for Caller {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-
-    type ParamType = ();
-    type ParamRawType = ();
-
+extractor! { Caller as SecurityScheme(()) {
     fn register(registry: &mut Registry) {
         registry.create_security_scheme(
             "user",
-            scheme(
-                "apiKey",
-                "With auth.mode=trusted: the id of the user, an integer from 1.",
-                None,
-            ),
+            api_key("With auth.mode=trusted: the id of the user, an integer from 1."),
         );
         registry.create_security_scheme(
             "token",
-            scheme(
-                "http",
-                "With auth.mode=jwt: a JSON Web Token whose subject is the user.",
-                Some("bearer"),
-            ),
+            bearer("With auth.mode=jwt: a JSON Web Token whose subject is the user."),
         );
         super::admin::register(registry);
         register_session(registry);
@@ -191,29 +187,22 @@ impl<'a> ApiExtractor<'a> for Caller {
     fn has_security_fallback() -> bool {
         true
     }
-
-    async fn from_request(
-        request: &'a Request,
-        _body: &mut RequestBody,
-        _options: ExtractParamOptions<Self::ParamType>,
-    ) -> poem::Result<Self> {
-        let caller = Self::of(request).await?;
-        caller.identified()?;
-        RequestContext::check_url(request)?;
-        Ok(caller)
-    }
-}
+} |request| Self::of(request).await }
 
 /// The caller of a participation. Where callers are trusted, the body may name the user.
 #[derive(Clone, Debug)]
 pub struct Participant(pub Caller);
 
-impl<'a> ApiExtractor<'a> for Participant {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+impl Participant {
+    /// The caller of a request, who may be anonymous.
+    pub async fn of(request: &Request) -> Result<Self, Problem> {
+        let caller = Caller::or_anonymous(request).await?;
+        RequestContext::check_url(request)?;
+        Ok(Self(caller))
+    }
+}
 
-    type ParamType = ();
-    type ParamRawType = ();
-
+extractor! { Participant as SecurityScheme(()) {
     fn register(registry: &mut Registry) {
         Caller::register(registry);
     }
@@ -225,14 +214,4 @@ impl<'a> ApiExtractor<'a> for Participant {
     fn has_security_fallback() -> bool {
         true
     }
-
-    async fn from_request(
-        request: &'a Request,
-        _body: &mut RequestBody,
-        _options: ExtractParamOptions<Self::ParamType>,
-    ) -> poem::Result<Self> {
-        let caller = Caller::of(request).await?;
-        RequestContext::check_url(request)?;
-        Ok(Self(caller))
-    }
-}
+} |request| Self::of(request).await }

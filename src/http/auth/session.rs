@@ -1,12 +1,13 @@
 //! The cookie of a session, for operations about the session itself.
 
-use poem::{Request, RequestBody};
+use poem::Request;
 use poem_openapi::registry::Registry;
-use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::register_session;
 use crate::access::accounts::SessionToken;
 use crate::http::cookies::cookie;
+use crate::http::extractor::extractor;
+use crate::http::problem::Problem;
 use crate::http::request_context::RequestContext;
 use crate::http::settings::Auth;
 
@@ -16,25 +17,8 @@ pub const LOGGED_OUT: &str = "The session is over: log in again.";
 /// The token in the cookie of a session. The operation finds out whose it is.
 pub struct SessionCookie(pub Option<SessionToken>);
 
-impl<'a> ApiExtractor<'a> for SessionCookie {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        register_session(registry);
-    }
-
-    fn security_schemes() -> Vec<&'static str> {
-        vec!["session"]
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _body: &mut RequestBody,
-        _options: ExtractParamOptions<Self::ParamType>,
-    ) -> poem::Result<Self> {
+impl SessionCookie {
+    fn of(request: &Request) -> Result<Self, Problem> {
         RequestContext::check_url(request)?;
         let Auth::Sessions(_, cookies) = &RequestContext::policy(request)?.auth else {
             return Ok(Self(None));
@@ -43,3 +27,13 @@ impl<'a> ApiExtractor<'a> for SessionCookie {
         Ok(Self(value.and_then(SessionToken::parse)))
     }
 }
+
+extractor! { SessionCookie as SecurityScheme(()) {
+    fn register(registry: &mut Registry) {
+        register_session(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec!["session"]
+    }
+} |request| Self::of(request) }

@@ -44,7 +44,7 @@ impl RequestObject for Count {
     const DESCRIPTION: &'static str = "A count.";
 
     fn define(fields: &mut Fields) -> Self {
-        let count = fields.integer32("count", "A count.", 1..=10).optional();
+        let count = fields.integer32(("count", "A count."), 1..=10).optional();
         Self {
             count: count.unwrap_or(1),
         }
@@ -144,6 +144,17 @@ struct Harness {
     entered: Arc<Notify>,
 }
 
+impl Harness {
+    async fn get(&self, path: &str) -> TestResponse {
+        self.client.get(path).send().await
+    }
+
+    async fn post(&self, content_type: &str, body: impl Into<Body>) -> TestResponse {
+        let request = self.client.post("/api/echo/1").content_type(content_type);
+        request.body(body).send().await
+    }
+}
+
 fn harness(settings: &Settings) -> Harness {
     harness_with(settings, Box::new(|_| true))
 }
@@ -183,12 +194,12 @@ fn with_token() -> Settings {
 }
 
 /// Checks what all problem documents have in common, and returns this one.
-async fn problem(response: TestResponse, status: StatusCode, code: &str) -> Value {
-    response.assert_status(status);
+async fn problem(response: TestResponse, status: u16, code: &str) -> Value {
+    response.assert_status(StatusCode::from_u16(status).unwrap());
     response.assert_content_type("application/problem+json");
     let id = response.0.header("x-request-id").unwrap().to_owned();
     let body: Value = response.json().await.value().deserialize();
-    assert_eq!(body["status"], status.as_u16());
+    assert_eq!(body["status"], status);
     assert_eq!(body["code"], code, "{body}");
     assert_eq!(body["instance"], id);
     let kind = code.to_lowercase().replace('_', "-");
@@ -203,17 +214,12 @@ async fn problem(response: TestResponse, status: StatusCode, code: &str) -> Valu
 async fn unknown_paths_and_methods_are_problems() {
     let harness = harness(&Settings::default());
     for path in ["/", "/nowhere", "/api/echo", "/api/echo/1/"] {
-        let response = harness.client.get(path).send().await;
-        problem(response, StatusCode::NOT_FOUND, "NOT_FOUND").await;
+        let response = harness.get(path).await;
+        problem(response, 404, "NOT_FOUND").await;
     }
     let response = harness.client.put("/api/echo/1").send().await;
     response.assert_header("allow", "GET, HEAD, POST");
-    problem(
-        response,
-        StatusCode::METHOD_NOT_ALLOWED,
-        "METHOD_NOT_ALLOWED",
-    )
-    .await;
+    problem(response, 405, "METHOD_NOT_ALLOWED").await;
 }
 
 #[tokio::test]
@@ -227,8 +233,8 @@ async fn unreadable_parameters_are_named() {
         ("/api/echo/1?limit=ten", "limit"),
         ("/api/echo/1?limit=-1", "limit"),
     ] {
-        let response = harness.client.get(path).send().await;
-        let body = problem(response, StatusCode::UNPROCESSABLE_ENTITY, "INVALID").await;
+        let response = harness.get(path).await;
+        let body = problem(response, 422, "INVALID").await;
         assert_eq!(body["errors"][0]["field"], field, "{path}: {body}");
     }
 }
@@ -248,8 +254,8 @@ const SEARCH: &str = "/api/search/0193a5d2-7a00-7000-8000-000000000001";
 async fn all_wrong_parameters_are_named_with_their_allowed_values() {
     let harness = harness(&Settings::default());
     let path = "/api/search/x?state=maybe&force=yes&from=today&date=2030-02-30&page=2&page=3";
-    let response = harness.client.get(path).send().await;
-    let body = problem(response, StatusCode::UNPROCESSABLE_ENTITY, "INVALID").await;
+    let response = harness.get(path).await;
+    let body = problem(response, 422, "INVALID").await;
     assert_eq!(
         faults(&body),
         [
@@ -291,12 +297,12 @@ async fn a_required_parameter_appears_once_and_within_its_bounds() {
             ("date", "is given more than once"),
         ),
     ] {
-        let response = harness.client.get(format!("{SEARCH}{query}")).send().await;
-        let body = problem(response, StatusCode::UNPROCESSABLE_ENTITY, "INVALID").await;
+        let response = harness.get(&format!("{SEARCH}{query}")).await;
+        let body = problem(response, 422, "INVALID").await;
         assert_eq!(faults(&body), [expected], "{query}");
     }
-    let response = harness.client.get("/api/echo/1?limit=101").send().await;
-    let body = problem(response, StatusCode::UNPROCESSABLE_ENTITY, "INVALID").await;
+    let response = harness.get("/api/echo/1?limit=101").await;
+    let body = problem(response, 422, "INVALID").await;
     assert_eq!(faults(&body), [("limit", "must be between 1 and 100")]);
     for right in [
         format!("{SEARCH}?date=2030-01-31"),
@@ -305,12 +311,7 @@ async fn a_required_parameter_appears_once_and_within_its_bounds() {
         ),
         "/livez?anything=1".to_owned(),
     ] {
-        harness
-            .client
-            .get(&right)
-            .send()
-            .await
-            .assert_status_is_ok();
+        harness.get(&right).await.assert_status_is_ok();
     }
 }
 
@@ -322,20 +323,15 @@ async fn missing_permissions_are_reported_before_other_errors() {
             let request = harness.client.get(path).header("authorization", value);
             request.send()
         };
-        problem(
-            get("Bearer no").await,
-            StatusCode::UNAUTHORIZED,
-            "UNAUTHENTICATED",
-        )
-        .await;
-        problem(get("7").await, StatusCode::FORBIDDEN, "FORBIDDEN").await;
+        problem(get("Bearer no").await, 401, "UNAUTHENTICATED").await;
+        problem(get("7").await, 403, "FORBIDDEN").await;
         let admin = get("Bearer s3cret").await;
         if path.contains("page") {
-            let body = problem(admin, StatusCode::UNPROCESSABLE_ENTITY, "INVALID").await;
+            let body = problem(admin, 422, "INVALID").await;
             let unknown = ("page", "is not a parameter of this operation");
             assert_eq!(faults(&body), [("id", "must be an integer"), unknown]);
         } else {
-            problem(admin, StatusCode::NOT_FOUND, "NOT_FOUND").await;
+            problem(admin, 404, "NOT_FOUND").await;
         }
     }
 }
@@ -360,25 +356,16 @@ async fn an_id_has_exactly_one_url() {
         let response = if is_participation {
             harness.client.post(path).send().await
         } else {
-            harness.client.get(path).send().await
+            harness.get(path).await
         };
-        problem(response, StatusCode::NOT_FOUND, "NOT_FOUND").await;
+        problem(response, 404, "NOT_FOUND").await;
     }
-    harness
-        .client
-        .get("/api/echo/1")
-        .send()
-        .await
-        .assert_status_is_ok();
+    harness.get("/api/echo/1").await.assert_status_is_ok();
 }
 
 #[tokio::test]
 async fn a_duplicate_field_is_named() {
     let harness = harness(&Settings::default());
-    let post = |body: &'static str| {
-        let request = harness.client.post("/api/echo/1");
-        request.content_type("application/json").body(body).send()
-    };
     for (body, expected) in [
         (
             r#"{"count":1,"count":2}"#,
@@ -394,8 +381,8 @@ async fn a_duplicate_field_is_named() {
             ],
         ),
     ] {
-        let response = post(body).await;
-        let answer = problem(response, StatusCode::UNPROCESSABLE_ENTITY, "INVALID").await;
+        let response = harness.post("application/json", body).await;
+        let answer = problem(response, 422, "INVALID").await;
         assert_eq!(faults(&answer), expected, "{body}");
     }
 }
@@ -403,24 +390,11 @@ async fn a_duplicate_field_is_named() {
 #[tokio::test]
 async fn unreadable_bodies_are_problems() {
     let harness = harness(&with_token());
-    let post = |body: &'static str, content_type: &'static str| {
-        harness
-            .client
-            .post("/api/echo/1")
-            .content_type(content_type)
-            .body(body)
-            .send()
-    };
     let json = "application/json";
-    let response = post("{\"count\":", json).await;
-    problem(response, StatusCode::BAD_REQUEST, "MALFORMED").await;
-    let response = post("{\"count\":1}", "text/plain").await;
-    problem(
-        response,
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "UNSUPPORTED_MEDIA_TYPE",
-    )
-    .await;
+    let response = harness.post(json, "{\"count\":").await;
+    problem(response, 400, "MALFORMED").await;
+    let response = harness.post("text/plain", "{\"count\":1}").await;
+    problem(response, 415, "UNSUPPORTED_MEDIA_TYPE").await;
     for (body, field) in [
         (r#"{"count":0}"#, "count"),
         (r#"{"count":"1"}"#, "count"),
@@ -429,11 +403,12 @@ async fn unreadable_bodies_are_problems() {
         ("[]", "body"),
         ("1", "body"),
     ] {
-        let response = post(body, json).await;
-        let answer = problem(response, StatusCode::UNPROCESSABLE_ENTITY, "INVALID").await;
+        let response = harness.post(json, body).await;
+        let answer = problem(response, 422, "INVALID").await;
         assert_eq!(answer["errors"][0]["field"], field, "{body}: {answer}");
     }
-    let response = post("{\"count\":7}", "application/json; charset=utf-8").await;
+    let utf8 = "application/json; charset=utf-8";
+    let response = harness.post(utf8, "{\"count\":7}").await;
     response.assert_json(json!({"count": 7})).await;
     let response = harness.client.post("/api/echo/1").send().await;
     response.assert_json(json!({"count": 1})).await;
@@ -451,19 +426,14 @@ async fn large_bodies_are_rejected_with_and_without_a_length() {
         .body(large.clone())
         .send()
         .await;
-    problem(announced, StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE").await;
+    problem(announced, 413, "TOO_LARGE").await;
     let chunks = large
         .into_bytes()
         .into_iter()
         .map(|byte| Ok::<_, std::io::Error>(vec![byte]));
-    let chunked = harness
-        .client
-        .post("/api/echo/1")
-        .content_type("application/json")
-        .body(Body::from_bytes_stream(futures_util::stream::iter(chunks)))
-        .send()
-        .await;
-    problem(chunked, StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE").await;
+    let chunked = Body::from_bytes_stream(futures_util::stream::iter(chunks));
+    let chunked = harness.post("application/json", chunked).await;
+    problem(chunked, 413, "TOO_LARGE").await;
 }
 
 #[tokio::test]
@@ -478,18 +448,13 @@ async fn the_admin_token_is_checked_before_the_body_is_read() {
     };
     let response = post(None).await;
     response.assert_header("www-authenticate", "Bearer realm=\"firstcome\"");
-    problem(response, StatusCode::UNAUTHORIZED, "UNAUTHENTICATED").await;
+    problem(response, 401, "UNAUTHENTICATED").await;
     let response = post(Some("Bearer wrong")).await;
-    problem(response, StatusCode::UNAUTHORIZED, "UNAUTHENTICATED").await;
+    problem(response, 401, "UNAUTHENTICATED").await;
     let response = post(Some("7")).await;
-    problem(response, StatusCode::FORBIDDEN, "FORBIDDEN").await;
+    problem(response, 403, "FORBIDDEN").await;
     let response = post(Some("Bearer s3cret")).await;
-    problem(
-        response,
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "UNSUPPORTED_MEDIA_TYPE",
-    )
-    .await;
+    problem(response, 415, "UNSUPPORTED_MEDIA_TYPE").await;
 }
 
 #[tokio::test]
@@ -501,7 +466,7 @@ async fn without_a_token_the_admin_api_is_closed() {
         .header("authorization", "Bearer ")
         .send()
         .await;
-    problem(response, StatusCode::FORBIDDEN, "ADMIN_CLOSED").await;
+    problem(response, 403, "ADMIN_CLOSED").await;
 }
 
 #[tokio::test]
@@ -515,12 +480,7 @@ async fn the_header_names_the_user() {
             .send()
     };
     get("42").await.assert_json(json!({"count": 42})).await;
-    problem(
-        get("alice").await,
-        StatusCode::UNAUTHORIZED,
-        "UNAUTHENTICATED",
-    )
-    .await;
-    let body = problem(get("0").await, StatusCode::UNPROCESSABLE_ENTITY, "INVALID").await;
+    problem(get("alice").await, 401, "UNAUTHENTICATED").await;
+    let body = problem(get("0").await, 422, "INVALID").await;
     assert_eq!(body["errors"][0]["field"], "userId");
 }

@@ -11,7 +11,6 @@ pub enum Field<T> {
     Absent,
     /// `null`.
     Null,
-    /// A value.
     Value(T),
 }
 

@@ -82,7 +82,7 @@ macro_rules! request_object {
 
             fn define(fields: &mut $crate::http::fields::Fields) -> Self {
                 $(
-                    let $field = fields.$kind($field_name, concat!($($doc),+) $(, $arg)*)
+                    let $field = fields.$kind(($field_name, concat!($($doc),+)) $(, $arg)*)
                         $(.$adapter($($with)*))*;
                 )+
                 let object = Self { $($field),+ };

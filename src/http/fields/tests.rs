@@ -15,9 +15,9 @@ impl RequestObject for Sample {
 
     fn define(fields: &mut Fields) -> Self {
         Self {
-            count: fields.integer32("count", "A count.", 1..=10).required(),
-            name: fields.text("name", "A name.", 1..=5).optional(),
-            at: fields.instant("at", "A time.").nullable(),
+            count: fields.integer32(("count", "A count."), 1..=10).required(),
+            name: fields.text(("name", "A name."), 1..=5).optional(),
+            at: fields.instant(("at", "A time.")).nullable(),
         }
     }
 }

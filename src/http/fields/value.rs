@@ -8,7 +8,6 @@ use serde_json::Value;
 use crate::domain::{Instant, to_stored_precision};
 use crate::http::words::Vocabulary;
 
-/// The form of a time.
 pub const INSTANT_FORM: &str = "must be a time in RFC 3339, such as 2030-01-31T09:00:00Z";
 /// The times that both databases can store.
 pub const YEARS: &str = "must be between the years 1970 and 9999";

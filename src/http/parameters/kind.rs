@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use crate::http::fields::{INSTANT_FORM, YEARS, is_storable};
 
-/// The form of a date.
 const DATE_FORM: &str = "must be a date, such as 2030-01-31";
 
 /// The type of a parameter.
@@ -21,7 +20,6 @@ pub enum Kind {
     Date,
     Instant,
     Flag,
-    /// One of these.
     Word(Vec<String>),
     /// Any text.
     Text,

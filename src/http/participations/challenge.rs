@@ -1,11 +1,11 @@
 //! The token that proves a passed challenge.
 
-use poem::{Request, RequestBody};
+use poem::Request;
 use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
-use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use crate::access::challenge::ChallengeError;
 use crate::http::App;
+use crate::http::extractor::extractor;
 use crate::http::problem::Problem;
 use crate::sale::participate;
 
@@ -55,12 +55,7 @@ impl ChallengeToken {
     }
 }
 
-impl<'a> ApiExtractor<'a> for ChallengeToken {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-
-    type ParamType = String;
-    type ParamRawType = String;
-
+extractor! { ChallengeToken as Parameter(String) {
     fn param_in() -> Option<MetaParamIn> {
         Some(MetaParamIn::Header)
     }
@@ -68,12 +63,4 @@ impl<'a> ApiExtractor<'a> for ChallengeToken {
     fn param_schema_ref() -> Option<MetaSchemaRef> {
         Some(MetaSchemaRef::Inline(Box::new(MetaSchema::new("string"))))
     }
-
-    async fn from_request(
-        request: &'a Request,
-        _body: &mut RequestBody,
-        _options: ExtractParamOptions<Self::ParamType>,
-    ) -> poem::Result<Self> {
-        Ok(Self::of(request))
-    }
-}
+} |request| Ok::<_, Problem>(Self::of(request)) }

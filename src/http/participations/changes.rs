@@ -1,23 +1,15 @@
 //! Confirming a reservation by its payment, and cancelling a participation.
 
-use std::sync::Arc;
-
-use poem::Request;
-use poem::web::Data;
-use poem_openapi::OpenApi;
-use poem_openapi::param::Path;
 use uuid::Uuid;
 
 use super::accessible;
 use crate::access::identity::{Scope, Scopes};
-use crate::http::auth::Caller;
-use crate::http::fields::{INTEGER_MAX, request_object};
-use crate::http::json::{Json, JsonRequest};
-use crate::http::problem::{Failure, documented};
-use crate::http::reads::by_admin;
+use crate::http::operation::{
+    AppRef, Caller, Failure, INTEGER_MAX, Json, JsonRequest, OpenApi, Path, Request, Section,
+    by_admin, documented, request_object,
+};
 use crate::http::request_context::traceparent;
 use crate::http::views::ParticipationView;
-use crate::http::{App, Section};
 use crate::sale::changes::{Payment, REFERENCE, is_reference};
 use crate::sale::payment::MADE_HERE;
 
@@ -71,7 +63,7 @@ impl ChangesApi {
     )]
     async fn confirm(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         caller: Caller,
         /// Id of the participation.
@@ -98,7 +90,7 @@ impl ChangesApi {
     )]
     async fn cancel(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         caller: Caller,
         /// Id of the participation.

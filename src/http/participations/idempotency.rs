@@ -1,9 +1,9 @@
 //! The key that makes a request safe to repeat.
 
-use poem::{Request, RequestBody};
+use poem::Request;
 use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
-use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
+use crate::http::extractor::extractor;
 use crate::http::problem::Problem;
 
 /// Longest idempotency key, as in the database.
@@ -35,12 +35,7 @@ impl IdempotencyKey {
     }
 }
 
-impl<'a> ApiExtractor<'a> for IdempotencyKey {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-
-    type ParamType = String;
-    type ParamRawType = String;
-
+extractor! { IdempotencyKey as Parameter(String) {
     fn param_in() -> Option<MetaParamIn> {
         Some(MetaParamIn::Header)
     }
@@ -53,12 +48,4 @@ impl<'a> ApiExtractor<'a> for IdempotencyKey {
             ..MetaSchema::new("string")
         })))
     }
-
-    async fn from_request(
-        request: &'a Request,
-        _body: &mut RequestBody,
-        _options: ExtractParamOptions<Self::ParamType>,
-    ) -> poem::Result<Self> {
-        Ok(Self::of(request)?)
-    }
-}
+} |request| Self::of(request) }

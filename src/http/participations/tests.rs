@@ -3,31 +3,15 @@ use poem::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::{CampaignId, Instant, Participation, Status, UserId};
+use crate::domain::{Instant, Participation, Status};
 use crate::http::fields::read;
 use crate::http::views::ParticipationView;
 use crate::sale::participate::Replayed;
 
-fn participation() -> Participation {
-    Participation {
-        id: ParticipationId(Uuid::from_u128(1)),
-        campaign_id: CampaignId(2),
-        user_id: UserId(3),
-        quantity: 1,
-        rank: 4,
-        status: Status::Confirmed,
-        remaining: Some(5),
-        amount: None,
-        payment_reference: None,
-        expires_at: None,
-        created_at: Instant::UNIX_EPOCH,
-    }
-}
-
 #[tokio::test]
 async fn an_accepted_participation_has_the_documented_shape_and_a_location() {
     let accepted = Accepted {
-        view: ParticipationView::from(&participation()),
+        view: ParticipationView::from(&Participation::example()),
         replayed: Replayed::First,
         rates: None,
     };
@@ -53,7 +37,7 @@ async fn an_accepted_participation_has_the_documented_shape_and_a_location() {
 async fn a_repeated_key_gets_the_same_response_marked_as_replayed() {
     let answer = |replayed| {
         Accepted {
-            view: ParticipationView::from(&participation()),
+            view: ParticipationView::from(&Participation::example()),
             replayed,
             rates: None,
         }
@@ -73,7 +57,7 @@ fn a_reservation_has_its_expiry() {
         status: Status::Reserved,
         expires_at: Some(Instant::UNIX_EPOCH),
         remaining: None,
-        ..participation()
+        ..Participation::example()
     });
     let view = serde_json::to_value(view).unwrap();
     assert_eq!(view["expiresAt"], "1970-01-01T00:00:00Z");

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use super::participations::no_payment_provider;
-use super::{FieldProblem, Problem, busy, malformed, too_large, too_slow};
+use super::{FieldProblem, Problem, busy, kind, malformed, too_large, too_slow};
 use crate::operate::export::ExportError;
 use crate::operate::lifecycle::LifecycleError;
 use crate::parts::gate::GateError;
+use crate::runtime::telemetry::cause;
 use crate::sale::allow_list::AllowListError;
 use crate::sale::reconcile::ReconcileError;
 
@@ -36,7 +37,7 @@ impl From<LifecycleError> for Problem {
 
 /// 409: the state of a resource does not permit the request.
 pub(in crate::http) fn wrong_state(detail: impl Into<Cow<'static, str>>) -> Problem {
-    Problem::conflict("WRONG_STATE", "Not possible in this state", detail)
+    kind::WRONG_STATE.because(detail)
 }
 
 /// The name of a field in the API: `opens_at` is `opensAt`.
@@ -79,15 +80,13 @@ impl From<AllowListError> for Problem {
             },
             AllowListError::Cut(error) => {
                 tracing::debug!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     "the import of an allow list broke off"
                 );
                 malformed("The body ended before it was complete.")
             }
             AllowListError::Slow => too_slow(),
-            AllowListError::Superseded => Self::conflict(
-                "SUPERSEDED",
-                "Superseded",
+            AllowListError::Superseded => kind::SUPERSEDED.because(
                 "Another import for this campaign began, or its allow list was removed, meanwhile.",
             ),
             AllowListError::Store(error) => error.into(),

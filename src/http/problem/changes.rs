@@ -1,9 +1,7 @@
 //! The problems of confirming and cancelling a participation.
 
-use poem::http::StatusCode;
-
 use super::participations::no_payment_provider;
-use super::{FieldProblem, Problem, busy, part_unavailable};
+use super::{FieldProblem, Problem, busy, kind, part_unavailable};
 use crate::domain::{Obstacle, Participation};
 use crate::sale::changes::ChangeError;
 use crate::sale::payment::PaymentError;
@@ -19,21 +17,18 @@ impl From<ChangeError> for Problem {
             ChangeError::WrongAmount { due } => {
                 Self::invalid_field("amount", format!("must be {due}, which is due"))
             }
-            ChangeError::ReferenceUsed => {
-                let (code, title, detail) = REFERENCE_USED;
-                Self::conflict(code, title, detail).with_error(FieldProblem::new(
+            ChangeError::ReferenceUsed => kind::PAYMENT_REFERENCE_USED
+                .because(REFERENCE_USED)
+                .with_error(FieldProblem::new(
                     "paymentReference",
                     "belongs to another participation",
-                ))
-            }
+                )),
             ChangeError::NoProvider => no_payment_provider(),
             ChangeError::Payment(PaymentError::Declined(why)) => {
                 tracing::debug!(why, "payment declined");
-                Self::new(
-                    StatusCode::PAYMENT_REQUIRED,
-                    "PAYMENT_DECLINED",
-                    "Payment declined",
-                    "The payment provider declines this payment; the reservation remains until it expires.",
+                kind::PAYMENT_DECLINED.because(
+                    "The payment provider declines this payment; the reservation remains until it \
+                     expires.",
                 )
             }
             ChangeError::Payment(PaymentError::Unavailable(why)) => {
@@ -56,52 +51,27 @@ impl From<ChangeError> for Problem {
     }
 }
 
-const REFERENCE_USED: (&str, &str, &str) = (
-    "PAYMENT_REFERENCE_USED",
-    "Payment reference used",
-    "This payment belongs to another participation.",
-);
+const REFERENCE_USED: &str = "This payment belongs to another participation.";
 
 /// The reason why a participation is not changed.
 fn obstructed(participation: &Participation, obstacle: Obstacle) -> Problem {
-    let (code, title, detail) = match obstacle {
-        Obstacle::Already => (
-            "UNCHANGED",
-            "Unchanged",
-            "The participation already has this state.",
-        ),
-        Obstacle::NotPayable => (
-            "NOT_PAYABLE",
-            "Nothing to pay",
-            "The participation is free.",
-        ),
-        Obstacle::PaidOtherwise => (
-            "ALREADY_PAID",
-            "Already paid",
-            "Another payment paid for it.",
-        ),
-        Obstacle::ReferenceUsed => REFERENCE_USED,
-        Obstacle::Cancelled => ("CANCELLED", "Cancelled", "The participation is cancelled."),
-        Obstacle::Expired => (
-            "EXPIRED",
-            "Expired",
-            "The reservation was not paid in time; its units are available again.",
-        ),
-        Obstacle::NotCancellable => (
-            "NOT_CANCELLABLE",
-            "Not cancellable",
-            "The participation is confirmed, and its campaign permits no cancellation.",
-        ),
-        Obstacle::AlreadyUsed => (
-            "ALREADY_USED",
-            "Already used",
-            "A coupon that the participation earned is already used.",
-        ),
+    let problem = match obstacle {
+        Obstacle::Already => kind::UNCHANGED.because("The participation already has this state."),
+        Obstacle::NotPayable => kind::NOT_PAYABLE.because("The participation is free."),
+        Obstacle::PaidOtherwise => kind::ALREADY_PAID.because("Another payment paid for it."),
+        Obstacle::ReferenceUsed => kind::PAYMENT_REFERENCE_USED.because(REFERENCE_USED),
+        Obstacle::Cancelled => kind::CANCELLED.because("The participation is cancelled."),
+        Obstacle::Expired => kind::EXPIRED
+            .because("The reservation was not paid in time; its units are available again."),
+        Obstacle::NotCancellable => kind::NOT_CANCELLABLE
+            .because("The participation is confirmed, and its campaign permits no cancellation."),
+        Obstacle::AlreadyUsed => {
+            kind::ALREADY_USED.because("A coupon that the participation earned is already used.")
+        }
         // Never sent: a suspension precedes, and one that was too short is retried.
         Obstacle::NotSuspended | Obstacle::NotSuspendedAnyMore => {
             return part_unavailable("rewards");
         }
     };
-    Problem::conflict(code, title, detail)
-        .with_member("participationId", participation.id.to_string())
+    problem.with_member("participationId", participation.id.to_string())
 }

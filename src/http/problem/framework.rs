@@ -8,7 +8,8 @@ use poem_openapi::error::{
     AuthorizationError, ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError,
 };
 
-use super::{FieldProblem, Problem};
+use super::kind::Kind;
+use super::{FieldProblem, Problem, kind};
 
 const OTHER_FORM: &str = "does not have the form that the OpenAPI document gives";
 
@@ -53,12 +54,7 @@ pub fn from_framework(error: &poem::Error, allow: Option<&HeaderValue>) -> Probl
 
 /// A body that is not JSON.
 pub(in crate::http) fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "MALFORMED",
-        "Malformed request",
-        detail,
-    )
+    kind::MALFORMED.because(detail)
 }
 
 /// A request without exactly one host (RFC 9112, 3.2).
@@ -68,74 +64,45 @@ pub(in crate::http) fn unclear_host() -> Problem {
 
 /// A body over the bound.
 pub(in crate::http) fn too_large() -> Problem {
-    Problem::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "TOO_LARGE",
-        "Body too large",
-        "The body is larger than this service reads.",
-    )
-    // The rest of the body is not read, so the connection cannot be used again.
-    .with_header(header::CONNECTION, HeaderValue::from_static("close"))
+    kind::TOO_LARGE
+        .because("The body is larger than this service reads.")
+        // The rest of the body is not read, so the connection cannot be used again.
+        .with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }
 
 /// A body that is not complete in time.
 pub(in crate::http) fn too_slow() -> Problem {
-    Problem::new(
-        StatusCode::REQUEST_TIMEOUT,
-        "REQUEST_TIMEOUT",
-        "Request too slow",
-        "The body was not complete in time.",
-    )
-    .with_header(header::CONNECTION, HeaderValue::from_static("close"))
+    kind::REQUEST_TIMEOUT
+        .because("The body was not complete in time.")
+        .with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }
 
 /// A head over the bound.
 pub(in crate::http) fn head_too_large() -> Problem {
-    Problem::new(
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        "HEADERS_TOO_LARGE",
-        "Headers too large",
-        "The request line and the headers exceed the limits of this service.",
-    )
+    kind::HEADERS_TOO_LARGE
+        .because("The request line and the headers exceed the limits of this service.")
 }
 
 /// A request for a host that is not the service's.
 pub(in crate::http) fn host_not_allowed() -> Problem {
-    Problem::new(
-        StatusCode::MISDIRECTED_REQUEST,
-        "HOST_NOT_ALLOWED",
-        "Host not allowed",
+    kind::HOST_NOT_ALLOWED.because(
         "The host is not allowed: add it to http.allowed_hosts if it belongs to the service.",
     )
 }
 
 /// A body that is not declared as CSV.
 pub(in crate::http) fn no_csv() -> Problem {
-    Problem::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "UNSUPPORTED_MEDIA_TYPE",
-        "Unsupported media type",
-        "The body must be CSV, with Content-Type: text/csv.",
-    )
+    kind::UNSUPPORTED_MEDIA_TYPE.because("The body must be CSV, with Content-Type: text/csv.")
 }
 
 /// A body that is not declared as JSON.
 pub(in crate::http) fn unsupported_media_type() -> Problem {
-    Problem::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "UNSUPPORTED_MEDIA_TYPE",
-        "Unsupported media type",
-        "The body must be JSON, with Content-Type: application/json.",
-    )
+    kind::UNSUPPORTED_MEDIA_TYPE
+        .because("The body must be JSON, with Content-Type: application/json.")
 }
 
 fn method_not_allowed(allow: Option<&HeaderValue>) -> Problem {
-    let problem = Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "METHOD_NOT_ALLOWED",
-        "Method not allowed",
-        "This path does not support the method.",
-    );
+    let problem = kind::METHOD_NOT_ALLOWED.because("This path does not support the method.");
     match allow {
         Some(allow) => problem.with_header(header::ALLOW, allow.clone()),
         None => problem,
@@ -157,8 +124,12 @@ fn generic(status: StatusCode) -> Problem {
     if status.is_server_error() {
         return Problem::internal();
     }
-    let title = status.canonical_reason().unwrap_or("Refused");
-    Problem::new(status, "REFUSED", title, "The request cannot be answered.")
+    let kind = Kind {
+        status,
+        code: "REFUSED",
+        title: status.canonical_reason().unwrap_or("Refused"),
+    };
+    kind.because("The request cannot be answered.")
 }
 
 impl From<FieldProblem> for Problem {

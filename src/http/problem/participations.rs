@@ -3,7 +3,8 @@
 use poem::http::StatusCode;
 use serde_json::Value;
 
-use super::{FieldProblem, Problem, busy, part_unavailable};
+use super::kind::Kind;
+use super::{FieldProblem, Problem, busy, kind, part_unavailable};
 use crate::access::challenge::ChallengeError;
 use crate::domain::Refusal;
 use crate::http::views::format_time;
@@ -15,11 +16,15 @@ impl Problem {
     #[must_use]
     pub fn rejected(refusal: &Refusal, remaining: Option<u64>, quantity_max: Option<u32>) -> Self {
         let (title, detail) = wording(refusal);
-        let status = match refusal {
-            Refusal::NotAllowed => StatusCode::FORBIDDEN,
-            _ => StatusCode::CONFLICT,
+        let kind = Kind {
+            status: match refusal {
+                Refusal::NotAllowed => StatusCode::FORBIDDEN,
+                _ => StatusCode::CONFLICT,
+            },
+            code: refusal.code(),
+            title,
         };
-        let problem = Self::new(status, refusal.code(), title, detail);
+        let problem = kind.because(detail);
         match refusal {
             Refusal::AlreadyParticipated { first } => {
                 problem.with_member("participationId", first.to_string())
@@ -69,16 +74,12 @@ impl From<ParticipateError> for Problem {
     fn from(error: ParticipateError) -> Self {
         match error {
             ParticipateError::UnknownCampaign => Self::not_found("There is no such campaign."),
-            ParticipateError::KeyReused => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "IDEMPOTENCY_KEY_REUSED",
-                "Idempotency key reused",
-                "This Idempotency-Key belongs to another request.",
-            )
-            .with_error(FieldProblem::new(
-                "Idempotency-Key",
-                "belongs to another request",
-            )),
+            ParticipateError::KeyReused => kind::IDEMPOTENCY_KEY_REUSED
+                .because("This Idempotency-Key belongs to another request.")
+                .with_error(FieldProblem::new(
+                    "Idempotency-Key",
+                    "belongs to another request",
+                )),
             ParticipateError::Outstanding => Self::unavailable(
                 "REQUEST_OUTSTANDING",
                 "An earlier request may still be committed; retry with the same key.",
@@ -94,10 +95,7 @@ impl From<ChallengeError> for Problem {
     fn from(error: ChallengeError) -> Self {
         let detail = match error {
             ChallengeError::Missing => {
-                return Self::new(
-                    StatusCode::FORBIDDEN,
-                    "CHALLENGE_REQUIRED",
-                    "A challenge is required",
+                return kind::CHALLENGE_REQUIRED.because(
                     "A participation in this campaign needs a token in X-Challenge-Token.",
                 );
             }
@@ -110,20 +108,13 @@ impl From<ChallengeError> for Problem {
             ChallengeError::Expired => "The challenge token has expired.",
             ChallengeError::TooLong => "The challenge token is valid for longer than permitted.",
         };
-        Self::new(
-            StatusCode::FORBIDDEN,
-            "CHALLENGE_FAILED",
-            "The challenge is not passed",
-            detail,
-        )
+        kind::CHALLENGE_FAILED.because(detail)
     }
 }
 
 /// The service takes no payments.
 pub(super) fn no_payment_provider() -> Problem {
-    Problem::conflict(
-        "NO_PAYMENT_PROVIDER",
-        "No payment provider",
+    kind::NO_PAYMENT_PROVIDER.because(
         "No payment provider is configured. The simulated one moves no money and is used only with \
          payment.allow_simulated.",
     )

@@ -6,6 +6,7 @@ use super::{Problem, part_unavailable};
 use crate::operate::system::TopicsError;
 use crate::parts::gate::GateError;
 use crate::parts::store::StoreError;
+use crate::runtime::telemetry::cause;
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
@@ -21,20 +22,14 @@ impl From<Arc<StoreError>> for Problem {
 
 impl From<&StoreError> for Problem {
     fn from(error: &StoreError) -> Self {
-        tracing::warn!(
-            error = error as &dyn std::error::Error,
-            "read or write the store"
-        );
+        tracing::warn!(error = cause(error), "read or write the store");
         part_unavailable("store")
     }
 }
 
 impl From<Arc<TopicsError>> for Problem {
     fn from(error: Arc<TopicsError>) -> Self {
-        tracing::warn!(
-            error = &*error as &dyn std::error::Error,
-            "read the topics from the brokers"
-        );
+        tracing::warn!(error = cause(&*error), "read the topics from the brokers");
         part_unavailable("broker")
     }
 }
@@ -43,7 +38,7 @@ impl From<GateError> for Problem {
     fn from(error: GateError) -> Self {
         // The gate logs once that it does not answer.
         if !matches!(error, GateError::Away) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "call the gate");
+            tracing::warn!(error = cause(&error), "call the gate");
         }
         part_unavailable("gate")
     }

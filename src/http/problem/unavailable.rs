@@ -6,18 +6,19 @@ use std::time::Duration;
 use poem::http::{HeaderValue, StatusCode, header};
 
 use super::Problem;
+use super::kind::{self, Kind};
 use crate::http::rate_fields::seconds;
 
 impl Problem {
     /// Temporarily unavailable; the response says when to retry.
     pub fn unavailable(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
+        let kind = Kind {
+            status: StatusCode::SERVICE_UNAVAILABLE,
             code,
-            "Temporarily unavailable",
-            detail,
-        )
-        .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+            title: "Temporarily unavailable",
+        };
+        let problem = kind.because(detail);
+        problem.with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
     }
 }
 
@@ -51,12 +52,8 @@ pub(in crate::http) fn rate_limited(
     limit: &'static str,
     detail: impl Into<Cow<'static, str>>,
 ) -> Problem {
-    Problem::new(
-        StatusCode::TOO_MANY_REQUESTS,
-        "RATE_LIMITED",
-        "Too many requests",
-        detail,
-    )
-    .with_header(header::RETRY_AFTER, seconds(time).max(1).into())
-    .with_member("limit", limit)
+    kind::RATE_LIMITED
+        .because(detail)
+        .with_header(header::RETRY_AFTER, seconds(time).max(1).into())
+        .with_member("limit", limit)
 }

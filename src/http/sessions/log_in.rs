@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 
 use crate::access::accounts::PASSWORD_CHARACTERS;
-use crate::http::fields::{Defined, Fields, request_object};
+use crate::http::fields::{Defined, Fields, Label, request_object};
 
 request_object! {
     /// Logs in.
@@ -27,21 +27,13 @@ request_object! {
 
 impl Fields {
     /// A password to be verified. One that is too short for a password gets the same response as a wrong one.
-    pub(super) fn password(
-        &mut self,
-        name: &'static str,
-        description: &'static str,
-    ) -> Defined<'_, SecretString> {
-        let password = self.text(name, description, 1..=*PASSWORD_CHARACTERS.end());
+    pub(super) fn password(&mut self, label: Label) -> Defined<'_, SecretString> {
+        let password = self.text(label, 1..=*PASSWORD_CHARACTERS.end());
         password.map(SecretString::from)
     }
 
     /// A one-time code, or a recovery code with separators.
-    pub(super) fn code(
-        &mut self,
-        name: &'static str,
-        description: &'static str,
-    ) -> Defined<'_, SecretString> {
-        self.text(name, description, 6..=32).map(SecretString::from)
+    pub(super) fn code(&mut self, label: Label) -> Defined<'_, SecretString> {
+        self.text(label, 6..=32).map(SecretString::from)
     }
 }

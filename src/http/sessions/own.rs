@@ -1,12 +1,7 @@
 //! One's own account: the password, and the sessions.
 
-use std::net::IpAddr;
-use std::sync::Arc;
-
-use poem::Request;
-use poem::web::Data;
-use poem_openapi::param::{Header, Path};
-use poem_openapi::{Enum, OpenApi};
+use poem_openapi::Enum;
+use poem_openapi::param::Header;
 use serde::Serialize;
 
 use super::responses::{LoggedIn, Uncached};
@@ -16,13 +11,12 @@ use crate::access::security_events::{Detail, SecurityEvent};
 use crate::domain::{Actor, Instant, Origin, UserId};
 use crate::http::auth::{LOGGED_OUT, SessionCookie};
 use crate::http::cookies::Cookies;
-use crate::http::fields::request_object;
-use crate::http::json::JsonRequest;
-use crate::http::page::Page;
-use crate::http::problem::{Failure, Problem, documented};
+use crate::http::operation::{
+    AppRef, Failure, JsonRequest, OpenApi, Page, Path, Problem, Request, Section, documented, list,
+    request_object, view,
+};
 use crate::http::request_context::{origin, report};
-use crate::http::views::{list, view};
-use crate::http::{App, Section, csrf};
+use crate::http::{App, csrf};
 use crate::parts::gate::{Digest, Listed, Login};
 
 documented! {
@@ -120,11 +114,8 @@ impl<'a> SignedIn<'a> {
         })
     }
 
-    /// The origin and the address of the request.
-    pub fn origin(&self, request: &Request) -> (Origin, Option<IpAddr>) {
-        let origin = origin(&Actor::Account(self.user), request);
-        let address = origin.address;
-        (origin, address)
+    pub fn origin(&self, request: &Request) -> Origin {
+        origin(&Actor::Account(self.user), request)
     }
 
     pub fn note(&self, request: &Request, event: SecurityEvent) {
@@ -170,7 +161,7 @@ impl OwnAccountApi {
     )]
     async fn change_password(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         cookie: SessionCookie,
         /// The `csrfToken` of the session.
@@ -192,7 +183,7 @@ impl OwnAccountApi {
     #[oai(path = "/api/sessions", method = "get", operation_id = "listSessions")]
     async fn list(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         cookie: SessionCookie,
     ) -> Result<Uncached<OwnSessionList>, Failure<Reading>> {
@@ -216,7 +207,7 @@ impl OwnAccountApi {
     )]
     async fn end_others(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         cookie: SessionCookie,
         /// The `csrfToken` of the session.
@@ -241,7 +232,7 @@ impl OwnAccountApi {
     )]
     async fn end(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         cookie: SessionCookie,
         /// Its `id` in the list.

@@ -2,8 +2,7 @@
 
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
-use poem_openapi::ApiResponse;
-use poem_openapi::registry::{MetaHeader, MetaResponses, Registry};
+use poem_openapi::registry::MetaHeader;
 use poem_openapi::types::Type;
 use serde::Serialize;
 
@@ -11,7 +10,7 @@ use crate::access::accounts::{Account, Entered, SessionToken, TotpState};
 use crate::access::identity::Scopes;
 use crate::domain::Instant;
 use crate::http::cookies::Cookies;
-use crate::http::json::{Json, header_of, json_response, no_content};
+use crate::http::json::{Json, header_of, json_response, no_content, responses};
 use crate::http::views::view;
 use crate::http::words::{Word, vocabulary};
 
@@ -59,17 +58,7 @@ impl<T: Serialize + Send> IntoResponse for Uncached<T> {
     }
 }
 
-impl<T: Type> ApiResponse for Uncached<T> {
-    fn meta() -> MetaResponses {
-        MetaResponses {
-            responses: vec![json_response::<T>(200, "Done.", Vec::new())],
-        }
-    }
-
-    fn register(registry: &mut Registry) {
-        T::register(registry);
-    }
-}
+responses!(where [T: Type] Uncached<T>: [json_response::<T>(200, "Done.", Vec::new())], T);
 
 /// A view that the response to a log-in has.
 pub trait LogInView: Serialize + Type + Send {
@@ -127,17 +116,10 @@ impl<T: LogInView> IntoResponse for LoggedIn<T> {
     }
 }
 
-impl<T: LogInView> ApiResponse for LoggedIn<T> {
-    fn meta() -> MetaResponses {
-        MetaResponses {
-            responses: vec![json_response::<T>(201, T::DESCRIPTION, vec![set_cookie()])],
-        }
-    }
-
-    fn register(registry: &mut Registry) {
-        T::register(registry);
-    }
-}
+responses!(
+    where [T: LogInView]
+    LoggedIn<T>: [json_response::<T>(201, T::DESCRIPTION, vec![set_cookie()])], T
+);
 
 /// The end of a session. Both cookies are cleared.
 pub struct LoggedOut {
@@ -161,15 +143,7 @@ impl IntoResponse for LoggedOut {
     }
 }
 
-impl ApiResponse for LoggedOut {
-    fn meta() -> MetaResponses {
-        MetaResponses {
-            responses: vec![no_content("Logged out.", vec![set_cookie()])],
-        }
-    }
-
-    fn register(_registry: &mut Registry) {}
-}
+responses!(LoggedOut: [no_content("Logged out.", vec![set_cookie()])]);
 
 fn uncached(mut response: Response, cookies: Vec<HeaderValue>) -> Response {
     let headers = response.headers_mut();

@@ -1,10 +1,5 @@
 //! One-time codes of one's own account.
 
-use std::sync::Arc;
-
-use poem::Request;
-use poem::web::Data;
-use poem_openapi::OpenApi;
 use poem_openapi::param::Header;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -14,11 +9,9 @@ use super::responses::{LogInView, LoggedIn, SessionView, Uncached};
 use crate::access::accounts::Enrolment;
 use crate::access::security_events::SecurityEvent;
 use crate::http::auth::SessionCookie;
-use crate::http::fields::request_object;
-use crate::http::json::JsonRequest;
-use crate::http::problem::{Failure, documented};
-use crate::http::views::view;
-use crate::http::{App, Section};
+use crate::http::operation::{
+    AppRef, Failure, JsonRequest, OpenApi, Request, Section, documented, request_object, view,
+};
 
 documented! {
     Enrolling: [BODY, OWN_SESSION] {
@@ -97,19 +90,15 @@ impl LogInView for EnabledView {
 /// One-time codes of one's own account.
 pub struct OwnTotpApi;
 
-#[OpenApi(tag = "Section::Sessions")]
+#[OpenApi(prefix_path = "/api/session/totp", tag = "Section::Sessions")]
 impl OwnTotpApi {
     /// Begin the enrolment of one-time codes (TOTP, RFC 6238).
     ///
     /// Nothing changes until the first code is confirmed. A second request makes another secret.
-    #[oai(
-        path = "/api/session/totp",
-        method = "post",
-        operation_id = "enrolTotp"
-    )]
+    #[oai(path = "/", method = "post", operation_id = "enrolTotp")]
     async fn enrol(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         cookie: SessionCookie,
         /// The `csrfToken` of the session.
@@ -118,7 +107,7 @@ impl OwnTotpApi {
         body: JsonRequest<Enrol>,
     ) -> Result<Uncached<EnrolmentView>, Failure<Enrolling>> {
         let signed_in = SignedIn::by(&app, request, cookie).await?;
-        let (_, from) = signed_in.origin(request);
+        let from = signed_in.origin(request).address;
         let enrolment = signed_in
             .accounts
             .enrol(signed_in.user, &body.0.password, from)
@@ -130,14 +119,10 @@ impl OwnTotpApi {
     /// Enable one-time codes: from now on a log-in needs one.
     ///
     /// Ends all sessions and remembered log-ins of the account; the response sets the cookie of a new session.
-    #[oai(
-        path = "/api/session/totp/confirm",
-        method = "post",
-        operation_id = "confirmTotp"
-    )]
+    #[oai(path = "/confirm", method = "post", operation_id = "confirmTotp")]
     async fn confirm(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         cookie: SessionCookie,
         /// The `csrfToken` of the session.
@@ -166,14 +151,10 @@ impl OwnTotpApi {
     ///
     /// Needs the password and a code, or a recovery code. Ends all sessions and remembered log-ins of the account; the
     /// response sets the cookie of a new session.
-    #[oai(
-        path = "/api/session/totp/disable",
-        method = "post",
-        operation_id = "disableTotp"
-    )]
+    #[oai(path = "/disable", method = "post", operation_id = "disableTotp")]
     async fn disable(
         &self,
-        app: Data<&Arc<App>>,
+        app: AppRef<'_>,
         request: &Request,
         cookie: SessionCookie,
         /// The `csrfToken` of the session.

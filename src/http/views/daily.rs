@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::NaiveDate;
-use poem_openapi::Object;
-use serde::Serialize;
 
 use super::view;
 use crate::domain::{ByStatus, DaySums, Instant};
@@ -36,43 +34,29 @@ view! {
     }
 }
 
-/// The sums of a day or a period.
-#[derive(Debug, PartialEq, Eq, Serialize, Object)]
-#[serde(rename_all = "camelCase")]
-#[oai(rename_all = "camelCase")]
-pub struct SumsView {
-    /// Committed participations.
-    pub success_count: u64,
-    /// Rejected requests.
-    pub fail_count: u64,
-    /// Both together.
-    pub total_count: u64,
-    /// Share of the participations in both, `76.00%`.
-    pub success_rate: String,
-    /// Units of the participations.
-    pub units: u64,
-    /// Units of reserved and confirmed participations.
-    pub units_standing: u64,
-    /// Participations by status when they were counted.
-    pub by_status: ByStatusView,
-    /// Rejections by code.
-    pub failures: BTreeMap<String, u64>,
-}
-
-impl From<DaySums> for SumsView {
-    fn from(sums: DaySums) -> Self {
-        let by_status = sums.by_status;
-        let (success_count, fail_count) = (by_status.total(), sums.refused());
-        Self {
-            success_count,
-            fail_count,
-            total_count: success_count + fail_count,
-            success_rate: percentage(success_count, success_count + fail_count),
-            units: sums.units,
-            units_standing: sums.units_standing,
-            by_status: by_status.into(),
-            failures: sums.refusals,
-        }
+view! {
+    /// The sums of a day or a period.
+    #[derive(PartialEq, Eq)]
+    pub struct SumsView as "SumsView" from sums: DaySums {
+        /// Committed participations.
+        success_count: u64 = sums.by_status.total(),
+        /// Rejected requests.
+        fail_count: u64 = sums.refused(),
+        /// Both together.
+        total_count: u64 = sums.by_status.total() + sums.refused(),
+        /// Share of the participations in both, `76.00%`.
+        success_rate: String = percentage(
+            sums.by_status.total(),
+            sums.by_status.total() + sums.refused(),
+        ),
+        /// Units of the participations.
+        units: u64,
+        /// Units of reserved and confirmed participations.
+        units_standing: u64,
+        /// Participations by status when they were counted.
+        by_status: ByStatusView = sums.by_status.into(),
+        /// Rejections by code.
+        failures: BTreeMap<String, u64> = sums.refusals,
     }
 }
 

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{list, view};
-use crate::domain::{Coupon, CouponStatus, Entry, EntryKind, Granted, Instant};
+use crate::domain::{Coupon, CouponId, CouponStatus, Entry, EntryKind, Granted, Instant};
 use crate::http::words::{Word, vocabulary};
 
 vocabulary!(CouponStatus, "CouponStatus", "The status of a coupon.");
@@ -12,45 +12,28 @@ vocabulary!(EntryKind, "LedgerKind", "The kind of a ledger entry.");
 view! {
     /// A coupon that a participation earned.
     #[derive(Clone, PartialEq, Eq)]
-    pub struct GrantedCouponView as "GrantedCoupon" {
+    pub struct GrantedCouponView as "GrantedCoupon" from coupon: &(CouponId, CouponStatus) {
         /// Its id.
-        id: Uuid,
+        id: Uuid = coupon.0.0,
         /// Its status.
-        status: Word<CouponStatus>,
+        status: Word<CouponStatus> = coupon.1.into(),
     }
 }
 
 view! {
     /// The reward that a participation was granted: points or coupons.
     #[derive(Clone, PartialEq, Eq)]
-    pub struct GrantedView as "Granted", skip_serializing_if_is_none {
+    pub struct GrantedView as "Granted", skip_serializing_if_is_none from granted: Granted {
         /// Points for all units.
         #[serde(skip_serializing_if = "Option::is_none")]
         points: Option<u64>,
         /// One coupon for each unit; at most the first hundred.
         #[serde(skip_serializing_if = "Option::is_none")]
-        coupons: Option<Vec<GrantedCouponView>>,
+        coupons: Option<Vec<GrantedCouponView>> = (!granted.coupons.is_empty())
+            .then(|| granted.coupons.iter().map(GrantedCouponView::from).collect()),
         /// Whether the reward was reversed.
-        reversed: bool,
-    }
-}
-
-impl From<Granted> for GrantedView {
-    fn from(granted: Granted) -> Self {
-        let coupons: Vec<GrantedCouponView> = granted
-            .coupons
-            .iter()
-            .map(|(id, status)| GrantedCouponView {
-                id: id.0,
-                status: (*status).into(),
-            })
-            .collect();
-        let revoked = |(_, status): &(_, CouponStatus)| *status == CouponStatus::Revoked;
-        Self {
-            points: granted.points,
-            reversed: granted.points_reversed || granted.coupons.iter().any(revoked),
-            coupons: (!coupons.is_empty()).then_some(coupons),
-        }
+        reversed: bool = granted.points_reversed
+            || granted.coupons.iter().any(|(_, status)| *status == CouponStatus::Revoked),
     }
 }
 

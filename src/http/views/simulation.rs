@@ -10,7 +10,7 @@ use super::view;
 use crate::domain::Instant;
 use crate::http::created::Resource;
 use crate::http::words::{Word, vocabulary};
-use crate::operate::simulate::{JobStatus, Kind, Latency, Report};
+use crate::operate::simulate::{Figures, JobStatus, Kind, Latency, Report};
 
 vocabulary!(
     Kind,
@@ -51,49 +51,53 @@ view! {
 
 view! {
     /// The result of the requests so far.
-    pub struct ResultView as "SimulationResult" {
+    pub struct ResultView as "SimulationResult" from figures: Figures {
         /// The latency of the responses, in milliseconds.
-        latency_ms: LatencyView,
+        latency_ms: LatencyView = figures.latency.into(),
         /// Completed requests per second.
-        requests_per_second: f64,
+        requests_per_second: f64 = share(figures.done, figures.ran.as_secs_f64()),
         /// Share of requests without a decision, from 0 to 1: there was no room, or a part was unavailable. A rejection is a
         /// decision.
-        failure_rate: f64,
+        failure_rate: f64 = share(figures.failed, float(figures.done)),
         /// Number of each outcome: `ACCEPTED`, or the code of the problem.
-        outcomes: BTreeMap<String, u64>,
+        outcomes: BTreeMap<String, u64> = figures
+            .outcomes
+            .into_iter()
+            .map(|(code, count)| (code.to_owned(), count))
+            .collect(),
         /// Running time of the job, in milliseconds.
-        duration_ms: f64,
+        duration_ms: f64 = millis(figures.ran),
     }
 }
 
 view! {
     /// A simulation.
-    pub struct SimulationView as "Simulation" {
+    pub struct SimulationView as "Simulation" from report: Report {
         /// Its id.
-        job_id: Uuid,
+        job_id: Uuid = report.id,
         /// How it makes its requests.
-        kind: Word<Kind>,
+        kind: Word<Kind> = report.plan.kind.into(),
         /// Its status.
-        status: Word<JobStatus>,
+        status: Word<JobStatus> = report.status.into(),
         /// Id of the campaign.
-        campaign_id: i64,
+        campaign_id: i64 = report.plan.campaign.0,
         /// Requests, each by another user.
-        requests: u32,
+        requests: u32 = report.plan.requests,
         /// Completed requests.
-        done: u64,
+        done: u64 = report.figures.done,
         /// Requests in flight at the same time.
-        concurrency: u32,
+        concurrency: u32 = report.plan.concurrency,
         /// Units that each requests.
-        quantity: u32,
+        quantity: u32 = report.plan.quantity,
         /// Id of the first user; those of the others follow.
-        first_user_id: i64,
+        first_user_id: i64 = report.plan.first_user.0,
         /// When it was started.
         started_at: Instant,
         /// When it ended; null: it is running.
         #[oai(nullable)]
         ended_at: Option<Instant>,
         /// Its result; while it is running, so far.
-        result: ResultView,
+        result: ResultView = report.figures.into(),
     }
 }
 
@@ -103,48 +107,12 @@ fn millis(duration: Duration) -> f64 {
 
 /// Counts are far below the integers that a float represents exactly.
 #[allow(clippy::cast_precision_loss, reason = "at most 100,000 requests")]
-fn share(part: u64, of: f64) -> f64 {
-    if of > 0.0 { part as f64 / of } else { 0.0 }
+const fn float(count: u64) -> f64 {
+    count as f64
 }
 
-impl From<Report> for SimulationView {
-    fn from(report: Report) -> Self {
-        let Report { plan, figures, .. } = report;
-        let latency = figures.latency;
-        #[allow(clippy::cast_precision_loss, reason = "at most 100,000 requests")]
-        let done = figures.done as f64;
-        Self {
-            job_id: report.id,
-            kind: plan.kind.into(),
-            status: report.status.into(),
-            campaign_id: plan.campaign.0,
-            requests: plan.requests,
-            done: figures.done,
-            concurrency: plan.concurrency,
-            quantity: plan.quantity,
-            first_user_id: plan.first_user.0,
-            started_at: report.started_at,
-            ended_at: report.ended_at,
-            result: ResultView {
-                latency_ms: LatencyView {
-                    p50: millis(latency.p50),
-                    p95: millis(latency.p95),
-                    p99: millis(latency.p99),
-                    avg: millis(latency.average),
-                    min: millis(latency.min),
-                    max: millis(latency.max),
-                },
-                requests_per_second: share(figures.done, figures.ran.as_secs_f64()),
-                failure_rate: share(figures.failed, done),
-                outcomes: figures
-                    .outcomes
-                    .into_iter()
-                    .map(|(code, count)| (code.to_owned(), count))
-                    .collect(),
-                duration_ms: millis(figures.ran),
-            },
-        }
-    }
+fn share(part: u64, of: f64) -> f64 {
+    if of > 0.0 { float(part) / of } else { 0.0 }
 }
 
 impl Resource for SimulationView {

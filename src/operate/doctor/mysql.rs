@@ -32,6 +32,13 @@ pub fn mysql(settings: &Settings, pool: u32) -> Vec<Finding> {
     findings
 }
 
+/// The variables that are judged; those of a session as `session.NAME`.
+#[must_use]
+pub fn mysql_names() -> Vec<String> {
+    let of_nothing = mysql(&Settings::new(), 0).into_iter();
+    of_nothing.map(|finding| finding.setting).collect()
+}
+
 /// Whether the server accepts writes, and releases locks soon.
 fn service(settings: &Settings) -> Vec<Finding> {
     let judge = |name: &str, rule: &dyn Fn(&str) -> Verdict| judged("mysql", settings, name, rule);
@@ -75,30 +82,6 @@ fn at_most(value: &str, seconds_max: u64) -> Verdict {
         .is_ok_and(|seconds: u64| seconds <= seconds_max);
     good_if(is_brief, Warn(LOST_SETTINGS))
 }
-
-/// The variables of a session that are judged, as `session.NAME`.
-pub const SESSION_NAMES: [&str; 4] = [
-    "wait_timeout",
-    "lock_wait_timeout",
-    "innodb_lock_wait_timeout",
-    "transaction_isolation",
-];
-
-/// The variables that are judged.
-pub const NAMES: [&str; 12] = [
-    "version",
-    "innodb_flush_log_at_trx_commit",
-    "innodb_doublewrite",
-    "log_bin",
-    "sync_binlog",
-    "default_storage_engine",
-    "sql_mode",
-    "max_connections",
-    "super_read_only",
-    "read_only",
-    "innodb_read_only",
-    "innodb_deadlock_detect",
-];
 
 fn is_on(value: &str) -> bool {
     value.eq_ignore_ascii_case("ON") || value == "1"

@@ -8,6 +8,7 @@ use tokio::time::{Instant as Timer, sleep_until};
 
 use super::{Lifecycle, LifecycleError};
 use crate::domain::{Campaign, CampaignId, Instant, State};
+use crate::runtime::telemetry::cause;
 use crate::sale::reconcile::Patience;
 
 /// Longest sleep of the schedule. It bounds how late a change by another replica is found if its notification is lost.
@@ -25,10 +26,7 @@ impl Lifecycle {
         match self.catch_up().await {
             Ok(true) => return Ok(next),
             Ok(false) => {}
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the gate is not reconciled yet"
-            ),
+            Err(error) => tracing::warn!(error = cause(&error), "the gate is not reconciled yet"),
         }
         Ok(next.min(RETRY_PAUSE))
     }
@@ -81,7 +79,7 @@ impl Lifecycle {
                 if let Err(error) = self.configure_gate(id, Patience::None).await {
                     tracing::warn!(
                         campaign.id = %id,
-                        error = &error as &dyn std::error::Error,
+                        error = cause(&error),
                         "the campaign's state is not written to the gate yet"
                     );
                 }

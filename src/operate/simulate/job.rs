@@ -44,7 +44,6 @@ pub struct Report {
     pub figures: Figures,
 }
 
-/// A job.
 pub(super) struct Job {
     pub(super) id: Uuid,
     pub(super) plan: Plan,
@@ -233,24 +232,17 @@ mod tests {
             figures.outcomes,
             BTreeMap::from([("BUSY", 1), ("SOLD_OUT", 100)])
         );
-        let Latency {
-            p50,
-            p95,
-            p99,
-            average,
-            min,
-            max,
-        } = figures.latency;
+        let latency = figures.latency;
         let near = |is: Duration, millis: f64| {
             let off = (is.as_secs_f64() * 1e3 - millis).abs();
             assert!(off <= millis * 0.02, "{is:?} is not {millis} ms");
         };
-        near(p50, 50.0);
-        near(p95, 95.0);
-        near(p99, 99.0);
-        near(average, 50.0);
+        near(latency.p50, 50.0);
+        near(latency.p95, 95.0);
+        near(latency.p99, 99.0);
+        near(latency.average, 50.0);
         assert_eq!(
-            (min, max),
+            (latency.min, latency.max),
             (Duration::from_micros(3), Duration::from_millis(100))
         );
     }

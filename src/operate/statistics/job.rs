@@ -17,6 +17,7 @@ use crate::domain::{CampaignId, Day, DaySums};
 use crate::parts::store::{Ended, Progress, Run, RunFailure, StoreError};
 use crate::runtime::failpoint;
 use crate::runtime::retry::retry;
+use crate::runtime::telemetry::cause;
 
 /// How often progress is reported, unless the lease has to be renewed more often.
 const REPORT: Duration = Duration::from_secs(1);
@@ -80,7 +81,7 @@ impl Job {
         };
         if let Err(error) = &worked {
             tracing::warn!(
-                error = error as &dyn std::error::Error,
+                error = cause(error),
                 run.id = %self.run.id,
                 "aggregation ends early"
             );
@@ -133,7 +134,7 @@ impl Job {
                 Err(error) if error.is_unavailable() => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = cause(&error),
                         campaign.id = %campaign,
                         run.id = %self.run.id,
                         "a campaign is not aggregated"
@@ -164,7 +165,7 @@ impl Job {
                 Ok(true) => kept = asked,
                 Ok(false) => return,
                 Err(error) => tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     run.id = %self.run.id,
                     "the lease of the run is not renewed"
                 ),
@@ -189,7 +190,7 @@ impl Job {
             Ok(true) => {}
             Ok(false) => tracing::warn!(run.id = %self.run.id, "a run ends without its lease"),
             Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = cause(&error),
                 run.id = %self.run.id,
                 "the end of a run is not noted"
             ),

@@ -2,29 +2,20 @@
 
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::sync::atomic::AtomicU64;
 
-use crate::domain::Instant;
-use crate::domain::metric;
-use crate::runtime::metrics::RegisterMetric;
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RunEnd {
-    /// `completed`, `failed`, `abandoned` or `stopped`.
-    pub result: &'static str,
-}
+use crate::domain::{Instant, metric};
+use crate::runtime::metrics::{Labels, RegisterMetric};
 
 /// The metrics of the aggregator.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
-    /// Runs by how they ended.
-    pub runs: Family<RunEnd, Counter>,
+    /// Runs by how they ended: `completed`, `failed`, `abandoned` or `stopped`.
+    pub runs: Family<Labels<1>, Counter>,
     /// Campaigns that could not be written.
     pub campaigns_failed: Counter,
     /// How long the last run of this process took.
@@ -51,12 +42,12 @@ impl Metrics {
         );
         // The series exist from the start, so that an alert sees the first failure as a change.
         for result in ["completed", "failed", "abandoned", "stopped"] {
-            self.runs.get_or_create(&RunEnd { result }).inc_by(0);
+            self.runs.get_or_create(&[("result", result)]).inc_by(0);
         }
     }
 
     pub(super) fn ended(&self, result: &'static str) {
-        self.runs.get_or_create(&RunEnd { result }).inc();
+        self.runs.get_or_create(&[("result", result)]).inc();
     }
 
     pub(super) fn completed(&self, at: Instant) {

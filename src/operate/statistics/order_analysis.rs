@@ -196,19 +196,8 @@ fn numbered(arrived: Vec<Ordered>, shown: usize) -> Vec<(Ordered, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
+    use super::cursor::tests::change;
     use super::*;
-    use crate::domain::EventId;
-
-    fn change(rank: u64, sequence: u32, position: u64) -> Ordered {
-        Ordered {
-            rank,
-            sequence,
-            position,
-            event: EventId(Uuid::from_u128(u128::from(position))),
-        }
-    }
 
     #[test]
     fn arrivals_have_their_place_in_the_order_of_processing() {

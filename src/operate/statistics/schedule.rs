@@ -12,6 +12,7 @@ use super::{AggregateError, Aggregator, Claim};
 use crate::domain::{Day, Instant, Zone};
 use crate::parts::store::{Cause, Redo, StoreError};
 use crate::runtime::supervisor::Spawner;
+use crate::runtime::telemetry::cause;
 
 /// Longest wait until the next check: clocks can be adjusted, and failed days are repeated.
 const WAIT_MAX: Duration = Duration::from_secs(60 * 60);
@@ -83,7 +84,7 @@ impl Aggregator {
             Err(AggregateError::Running(_) | AggregateError::Busy) => self.inner.settings.lease,
             Err(error) => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     "aggregation failed; it is tried again"
                 );
                 FAILURE_PAUSE

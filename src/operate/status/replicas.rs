@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::domain::CampaignId;
 use crate::parts::gate::{Answered, GateError, ScriptGate};
 use crate::runtime::supervisor::Spawner;
+use crate::runtime::telemetry::cause;
 use crate::sale::meter::{Meter, Recent};
 
 /// Interval between writes of a replica.
@@ -105,8 +106,5 @@ impl Replicas {
 
 /// Those who need Redis log its outage.
 fn log(error: &GateError) {
-    tracing::debug!(
-        error = error as &dyn std::error::Error,
-        "no figures of other replicas"
-    );
+    tracing::debug!(error = cause(error), "no figures of other replicas");
 }

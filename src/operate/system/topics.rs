@@ -1,5 +1,5 @@
-//! The topics of the installation: how many partitions they have, who leads them, how far they are
-//! written. Read at most once a second however many are watching. It must not create what is missing.
+//! The topics of the installation: their partitions, leaders and offsets. They are read at most once a second for all
+//! clients. Reading must not create a missing topic.
 
 use std::sync::Arc;
 use std::time::Duration;

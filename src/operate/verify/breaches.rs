@@ -145,28 +145,14 @@ fn list<T: Display>(named: impl Iterator<Item = T>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::gate;
     use super::*;
-    use crate::domain::{CampaignId, State};
     use crate::parts::store::Waiting;
 
     fn books() -> Books {
         Books {
-            id: CampaignId(1),
-            state: State::Open,
-            total_stock: Some(10),
-            committed_units: 4,
-            participation_count: 4,
-            event_sequence: 4,
             published: 3,
-            purged_events: 0,
-            per_user_limit: 1,
-            max_quantity: 1,
-            returns: 0,
-            gate_epoch: 1,
-            version: 1,
-            opens_at: None,
-            closes_at: None,
-            last_rank: 4,
+            ..gate::tests::books(4)
         }
     }
 

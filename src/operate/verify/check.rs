@@ -1,12 +1,11 @@
 //! The check of some campaigns in one snapshot of the store.
 
-use super::EventOrder;
-use super::breaches;
 use super::figures::Figures;
 use super::log_plan::LogPlan;
 use super::plan::{Part, Plan};
 use super::reading::{self, PurgedSegments, Reading, read_logs, read_parts};
 use super::trust::Trust;
+use super::{EventOrder, breaches};
 use crate::domain::CampaignId;
 use crate::parts::store::{Books, Ground, Kept, KeptLog, LogSums, Segment, Snapshot, StoreError};
 

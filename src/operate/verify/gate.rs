@@ -164,11 +164,11 @@ fn breach(books: &Books, state: &GateState) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::domain::State;
 
-    fn books(committed_units: u64) -> Books {
+    pub fn books(committed_units: u64) -> Books {
         Books {
             id: CampaignId(1),
             state: State::Open,

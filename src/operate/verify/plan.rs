@@ -97,27 +97,15 @@ fn last_number(books: &Books, kept: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::gate;
     use super::*;
     use crate::domain::State;
 
     fn books(last_rank: u64, state: State) -> Books {
         Books {
-            id: CampaignId(1),
             state,
-            total_stock: None,
-            committed_units: last_rank,
-            participation_count: last_rank,
-            event_sequence: last_rank,
-            published: last_rank,
-            purged_events: 0,
             per_user_limit: 2,
-            max_quantity: 1,
-            returns: 0,
-            gate_epoch: 1,
-            version: 1,
-            opens_at: None,
-            closes_at: None,
-            last_rank,
+            ..gate::tests::books(last_rank)
         }
     }
 

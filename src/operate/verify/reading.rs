@@ -30,7 +30,6 @@ pub(super) struct Reading {
 /// Purged events by campaign and segment.
 pub(super) type PurgedSegments = BTreeMap<(CampaignId, Option<u64>), Purged>;
 
-/// Reads one part.
 pub(super) async fn read(snapshot: &Snapshot, part: Part) -> Result<Reading, StoreError> {
     let sums = snapshot.sums(part.ground()).await?;
     let sums = sums.get(&part.segment().campaign).copied();

@@ -1,49 +1,26 @@
 //! The findings as a table for people.
 
 use super::Finding;
+use crate::runtime::table::{self, Column, or_none, verdict};
 
 /// The findings as a table for people.
 #[must_use]
 pub fn table(findings: &[Finding]) -> String {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header([
-        "campaign",
-        "stock",
-        "committed",
-        "gate",
-        "leases",
-        "rows",
-        "events",
-        "published",
-        "purged",
-        "pending",
-        "parked",
-        "verdict",
-    ]);
-    let or_none =
-        |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-    for finding in findings {
-        let verdict = if finding.breaches.is_empty() {
-            "ok".to_owned()
-        } else {
-            finding.breaches.join("; ")
-        };
-        table.add_row([
-            finding.campaign_id.to_string(),
-            or_none(finding.total_stock),
-            finding.committed_units.to_string(),
-            or_none(finding.gate_units),
-            or_none(finding.gate_leases),
-            finding.participations.to_string(),
-            finding.events.to_string(),
-            finding.published.to_string(),
-            finding.purged.to_string(),
-            finding.pending.to_string(),
-            finding.parked.to_string(),
-            verdict,
-        ]);
-    }
+    let columns: [Column<Finding>; 12] = [
+        ("campaign", |of| of.campaign_id.to_string()),
+        ("stock", |of| or_none(of.total_stock)),
+        ("committed", |of| of.committed_units.to_string()),
+        ("gate", |of| or_none(of.gate_units)),
+        ("leases", |of| or_none(of.gate_leases)),
+        ("rows", |of| of.participations.to_string()),
+        ("events", |of| of.events.to_string()),
+        ("published", |of| of.published.to_string()),
+        ("purged", |of| of.purged.to_string()),
+        ("pending", |of| of.pending.to_string()),
+        ("parked", |of| of.parked.to_string()),
+        ("verdict", |of| verdict(&of.breaches)),
+    ];
+    let table = table::table(findings, &columns);
     let breaches: usize = findings.iter().map(|finding| finding.breaches.len()).sum();
     let sum = |figure: fn(&Finding) -> u64| findings.iter().map(figure).sum::<u64>();
     let read = sum(|finding| finding.segments_read);

@@ -12,12 +12,11 @@
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use super::GateError;
-use crate::domain::metric;
-use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::metrics::registers;
+use crate::runtime::telemetry::cause;
 
 /// Whether a failure opens the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,14 +45,11 @@ impl Default for Breaker {
     }
 }
 
+registers!(pub(super) Breaker: is_away = GATE_AWAY, outages = GATE_OUTAGES);
+
 impl Breaker {
     pub(super) fn is_open(&self) -> bool {
         *self.open.borrow()
-    }
-
-    pub(super) fn register(&self, registry: &mut Registry) {
-        registry.add(&metric::GATE_AWAY, self.is_away.clone());
-        registry.add(&metric::GATE_OUTAGES, self.outages.clone());
     }
 
     /// How often it has opened.
@@ -67,7 +63,6 @@ impl Breaker {
         drop(self.open.subscribe().wait_for(|open| *open).await);
     }
 
-    /// Closes it.
     pub(super) fn close(&self) {
         if self.open.send_replace(false) {
             self.is_away.set(0);
@@ -92,7 +87,7 @@ impl Breaker {
             self.outages.inc();
             self.is_away.set(1);
             tracing::error!(
-                error = error as &dyn std::error::Error,
+                error = cause(error),
                 "the gate does not answer: no calls until a probe succeeds"
             );
         }

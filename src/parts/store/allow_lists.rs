@@ -256,7 +256,6 @@ impl Store {
         Ok(update.exec(on).await?.rows_affected)
     }
 
-    /// A change of these lists.
     fn change(&self, lists: Condition) -> UpdateMany<Entity> {
         Entity::update_many()
             .col_expr(Column::ChangedAt, self.now_expr())

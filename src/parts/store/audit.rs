@@ -119,14 +119,8 @@ impl Store {
     /// Deletes entries that are older than `age` by the database's clock, the oldest first, at most
     /// `rows_max`: how many there were.
     pub async fn purge_audit(&self, age: Duration, rows_max: u32) -> Result<u64, StoreError> {
-        let before = || self.before(age);
-        purge::<Entity>(
-            &self.db,
-            Column::Id,
-            Column::CreatedAt,
-            (before, rows_max.into()),
-        )
-        .await
+        let columns = (Column::Id, Column::CreatedAt);
+        purge::<Entity>(self, columns, age, rows_max.into()).await
     }
 }
 

@@ -59,11 +59,6 @@ pub(super) async fn begin(db: &Db) -> Result<Tx, StoreError> {
     Ok(db.begin_with_options(options).await?)
 }
 
-/// A transaction that reads the newest committed rows.
-pub(super) async fn begin_to_read(db: &Db) -> Result<Tx, StoreError> {
-    Ok(db.begin_with_options(TransactionOptions::default()).await?)
-}
-
 /// A transaction that reads, and sees one moment. SQLite knows one level only.
 pub(super) async fn snapshot(db: &Db) -> Result<Tx, StoreError> {
     let options = if db.is_embedded() {
@@ -138,7 +133,6 @@ async fn connect_mysql(
     Ok(SqlxMySqlConnector::from_sqlx_mysql_pool(pool))
 }
 
-/// The settings of each session.
 fn session_settings(config: &StoreConfig) -> String {
     let seconds = config.session_timeout.as_millis().div_ceil(1_000).max(1);
     let settings = [

@@ -130,12 +130,9 @@ impl Store {
         ids: &[EventId],
         by: Option<&Origin>,
     ) -> Result<u64, StoreError> {
-        let tx = self.begin().await?;
-        let dead = self.still_dead(&tx, ids, WITH_EVENT).await?;
-        if dead.is_empty() {
-            tx.rollback().await?;
+        let Some((tx, dead)) = self.still_dead(ids, WITH_EVENT).await? else {
             return Ok(0);
-        }
+        };
         let mut sql = self.sql(
             "UPDATE outbox_parked SET state = 'retry', attempts = 0, copied_at = NULL, next_at = ",
         );
@@ -156,12 +153,9 @@ impl Store {
         ids: &[EventId],
         by: Option<&Origin>,
     ) -> Result<u64, StoreError> {
-        let tx = self.begin().await?;
-        let dead = self.still_dead(&tx, ids, "").await?;
-        if dead.is_empty() {
-            tx.rollback().await?;
+        let Some((tx, dead)) = self.still_dead(ids, "").await? else {
             return Ok(0);
-        }
+        };
         let row = ActiveModel {
             state: Set("discarded".to_owned()),
             next_at: Set(None),
@@ -180,8 +174,13 @@ impl Store {
         Ok(discarded)
     }
 
-    /// Those of these that are dead letters, held until the transaction ends.
-    async fn still_dead(&self, tx: &Tx, ids: &[EventId], and: &str) -> Result<Dead, StoreError> {
+    /// Those of these that are dead letters, held until the transaction ends; none: there are none.
+    async fn still_dead(
+        &self,
+        ids: &[EventId],
+        and: &str,
+    ) -> Result<Option<(Tx, Dead)>, StoreError> {
+        let tx = self.begin().await?;
         let parked = self.db.by_index("outbox_parked", "parked_event");
         let mut sql = self.sql("SELECT event_id, campaign_id FROM ");
         sql.push(&parked)
@@ -193,12 +192,16 @@ impl Store {
             sql.push(" FOR UPDATE");
         }
         let mut dead = Dead::default();
-        for row in sql.rows(tx).await? {
+        for row in sql.rows(&tx).await? {
             let campaign = CampaignId(row.try_get("", "campaign_id")?);
             let of_campaign = dead.0.entry(campaign).or_default();
             of_campaign.push(row.try_get("", "event_id")?);
         }
-        Ok(dead)
+        if dead.0.is_empty() {
+            tx.rollback().await?;
+            return Ok(None);
+        }
+        Ok(Some((tx, dead)))
     }
 }
 
@@ -207,10 +210,6 @@ impl Store {
 struct Dead(BTreeMap<CampaignId, Vec<Uuid>>);
 
 impl Dead {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     fn ids(&self) -> impl Iterator<Item = Uuid> {
         self.0.values().flatten().copied()
     }

@@ -1,14 +1,15 @@
 //! The tables as the object mapper knows them, in the order of the migration. Nothing outside `store` names these.
 
+use std::time::Duration;
+
 use sea_orm::sea_query::extension::mysql::{IndexHintScope, MySqlSelectStatementExt};
 use sea_orm::sea_query::{Expr, ExprTrait, InsertStatement, Query};
 use sea_orm::{
     ActiveValue, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Value,
 };
 
-use super::StoreError;
-use super::bounded::Db;
 use super::shapes::padded;
+use super::{Store, StoreError};
 
 /// The entity of a table in a module of its own: the name, the key and the other columns.
 macro_rules! table {
@@ -173,15 +174,15 @@ pub fn by_index<E: EntityTrait>(rows: &mut Select<E>, index: &'static str) {
     QuerySelect::query(rows).force_index(index, IndexHintScope::All);
 }
 
-/// Deletes rows whose date is before this time, the oldest first, at most `rows_max`: how many there were. Their ids are
+/// Deletes rows whose date is older than `age`, the oldest first, at most `rows_max`: how many there were. Their ids are
 /// read first, so that the deletion locks no other rows.
 pub async fn purge<E: EntityTrait>(
-    db: &Db,
-    id: E::Column,
-    date: E::Column,
-    (before, rows_max): (impl Fn() -> Expr, u64),
+    store: &Store,
+    (id, date): (E::Column, E::Column),
+    age: Duration,
+    rows_max: u64,
 ) -> Result<u64, StoreError> {
-    let is_old = || Expr::col(date).lt(before());
+    let is_old = || Expr::col(date).lt(store.before(age));
     let ids: Vec<i64> = E::find()
         .select_only()
         .column(id)
@@ -189,7 +190,7 @@ pub async fn purge<E: EntityTrait>(
         .order_by_asc(date)
         .limit(rows_max)
         .into_tuple()
-        .all(db)
+        .all(&store.db)
         .await?;
     if ids.is_empty() {
         return Ok(0);
@@ -197,7 +198,7 @@ pub async fn purge<E: EntityTrait>(
     let deleted = E::delete_many()
         .filter(id.is_in(padded(&ids)))
         .filter(is_old())
-        .exec(db)
+        .exec(&store.db)
         .await?;
     Ok(deleted.rows_affected)
 }

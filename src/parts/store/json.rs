@@ -5,7 +5,6 @@ use serde::de::DeserializeOwned;
 
 use super::StoreError;
 
-/// The text of a value.
 pub(super) fn to_text(what: &'static str, value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::unreadable(what, error))
 }

@@ -101,7 +101,6 @@ impl TotpChange {
         Some(is_waiting.and(Column::TotpSecret.eq(secret.expose_secret())))
     }
 
-    /// Replaces the recovery codes.
     pub(super) async fn replace_recovery_codes(
         &self,
         on: &impl ConnectionTrait,

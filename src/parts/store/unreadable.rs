@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use super::{Store, StoreError};
 use crate::domain::metric;
 use crate::runtime::metrics::RegisterMetric;
+use crate::runtime::telemetry::cause;
 
 /// Rows that are remembered by name; more of them are one alarm all the same.
 const ROWS_MAX: usize = 10_000;
@@ -35,7 +36,7 @@ impl Unreadable {
         tracing::error!(
             table,
             row.id = %id,
-            error = why as &dyn std::error::Error,
+            error = cause(why),
             "a row is unreadable and set aside"
         );
     }

@@ -9,8 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::task;
-use super::{BoxError, Policy, Stage};
+use super::{BoxError, Policy, Stage, task};
 
 /// A stage's means of stopping and of waiting.
 #[derive(Debug, Default)]

@@ -13,9 +13,11 @@ fn restart(budget: u32) -> Policy {
     }
 }
 
-fn one_signal() -> mpsc::Receiver<()> {
+fn signals(count: usize) -> mpsc::Receiver<()> {
     let (sender, signals) = mpsc::channel(2);
-    sender.try_send(()).unwrap();
+    for _ in 0..count {
+        sender.try_send(()).unwrap();
+    }
     signals
 }
 
@@ -54,7 +56,7 @@ async fn a_failed_task_is_restarted() {
     let supervisor = Supervisor::new(DEADLINE);
     let starts = failing(&supervisor, restart(5), 3, || Err("no".into()));
     until(|| starts.load(Ordering::SeqCst) == 3).await;
-    assert!(supervisor.run(one_signal()).await.is_clean());
+    assert!(supervisor.run(signals(1)).await.is_clean());
 }
 
 #[tokio::test(start_paused = true)]
@@ -62,7 +64,7 @@ async fn a_panicked_task_is_restarted() {
     let supervisor = Supervisor::new(DEADLINE);
     let starts = failing(&supervisor, restart(5), 2, || panic!("broken"));
     until(|| starts.load(Ordering::SeqCst) == 2).await;
-    assert!(supervisor.run(one_signal()).await.is_clean());
+    assert!(supervisor.run(signals(1)).await.is_clean());
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,7 +107,7 @@ async fn stages_drain_one_after_the_other() {
                 }
             });
     }
-    let outcome = supervisor.run(one_signal()).await;
+    let outcome = supervisor.run(signals(1)).await;
     assert!(outcome.is_clean(), "{outcome:?}");
     assert_eq!(*order.lock().unwrap(), Stage::ALL);
 }
@@ -119,7 +121,7 @@ async fn tasks_not_drained_by_the_deadline_are_aborted() {
             std::future::pending()
         });
     let began = Instant::now();
-    let outcome = supervisor.run(one_signal()).await;
+    let outcome = supervisor.run(signals(1)).await;
     assert_eq!(
         outcome.failures,
         ["the deadline passed while Writer was draining"]
@@ -133,11 +135,8 @@ async fn a_second_signal_aborts_at_once() {
     supervisor
         .spawner()
         .detach("stuck", Stage::Http, std::future::pending());
-    let (sender, signals) = mpsc::channel(2);
-    sender.try_send(()).unwrap();
-    sender.try_send(()).unwrap();
     let began = Instant::now();
-    let outcome = supervisor.run(signals).await;
+    let outcome = supervisor.run(signals(2)).await;
     assert_eq!(
         outcome.failures,
         ["a second signal came while Http was draining"]
@@ -156,6 +155,6 @@ async fn detached_work_is_awaited_and_its_panic_is_contained() {
         tokio::time::sleep(Duration::from_secs(2)).await;
         counted.fetch_add(1, Ordering::SeqCst);
     });
-    assert!(supervisor.run(one_signal()).await.is_clean());
+    assert!(supervisor.run(signals(1)).await.is_clean());
     assert_eq!(done.load(Ordering::SeqCst), 1);
 }

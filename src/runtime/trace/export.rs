@@ -11,11 +11,9 @@ use hyper::{Request, Response};
 use opentelemetry_http::{HttpClient, HttpError};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 
-use crate::domain::metric;
-use crate::runtime::metrics::{Labels, RegisterMetric};
+use crate::runtime::metrics::{Labels, registers};
 use crate::runtime::web::{self, WebClient};
 
 /// Largest answer of a collector that is read.
@@ -25,11 +23,9 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts(Family<Labels<1>, Counter>);
 
-impl Counts {
-    pub(super) fn register(&self, registry: &mut Registry) {
-        registry.add(&metric::TRACE_EXPORTS, self.0.clone());
-    }
+registers!(pub(super) Counts: 0 = TRACE_EXPORTS);
 
+impl Counts {
     fn count(&self, answer: &Result<Response<Bytes>, HttpError>) {
         let result = match answer {
             Ok(answer) if answer.status().is_success() => "sent",

@@ -8,12 +8,11 @@ use firstcome::domain::{
     CampaignId, Consumer, KeyChoice, OutboxEvent, Participation, ParticipationId, Reward, Status,
     Topic, UserId,
 };
-use firstcome::events::consumers::{self, Config, Metrics, Parts};
+use firstcome::events::consumers::{self, ConsumerConfig, Metrics, Parts};
 use firstcome::parts::broker::kafka::{Kafka, KafkaConfig};
 use firstcome::parts::broker::{Publisher, Record};
 use firstcome::parts::store::{NewCampaign, Rewards, Store, StoreConfig};
 use firstcome::runtime::clock::Clock;
-use firstcome::runtime::retry::Policy;
 use firstcome::runtime::supervisor::{Outcome, Supervisor};
 use firstcome::sale::catalogue::{Catalogue, CatalogueConfig};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
@@ -334,15 +333,12 @@ pub struct Running {
 impl Running {
     pub fn start(consumer: Consumer, parts: &Parts, prefix: &str) -> Self {
         let supervisor = Supervisor::new(Duration::from_secs(20));
-        let config = Config {
+        let config = ConsumerConfig {
             topic_prefix: prefix.to_owned(),
             session_timeout: Duration::from_secs(6),
-            retry: Policy {
-                initial: Duration::from_millis(10),
-                max: Duration::from_millis(200),
-                ..Policy::default()
-            },
-            ..Config::default()
+            retry_initial: Duration::from_millis(10),
+            retry_max: Duration::from_millis(200),
+            ..ConsumerConfig::default()
         };
         consumers::start(&supervisor.spawner(), consumer, parts, &config);
         let (signals, received) = mpsc::channel(1);

@@ -88,8 +88,7 @@ async fn system(service: &Service) -> Value {
 
 /// How often something was read, by the metrics.
 async fn reads(service: &Service, of: &str) -> u64 {
-    let text = service.get("/metrics").send().await.unwrap();
-    let text = text.text().await.unwrap();
+    let text = service.metrics().await;
     let name = format!("firstcome_{of}_reads_total ");
     let line = text.lines().find_map(|line| line.strip_prefix(&name));
     line.unwrap().parse().unwrap()

@@ -83,9 +83,20 @@ async fn reads_of_a_public_address_are_limited() {
         }
         assert_eq!(statuses, wanted, "{from}");
     }
+    for change in ["confirm", "cancel"] {
+        let path = format!("/api/participations/{}/{change}", uuid::Uuid::now_v7());
+        let mut statuses = Vec::new();
+        for _ in 0..2 {
+            let request = service.post(&path).header("authorization", "7");
+            let answer = request.header("x-forwarded-for", "203.0.113.3").send();
+            statuses.push(answer.await.unwrap().status().as_u16());
+        }
+        let wanted = if change == "confirm" { 404 } else { 429 };
+        assert_eq!(statuses, [wanted; 2], "a {change} reads the participation");
+    }
     let metrics = service.get("/metrics").send().await.unwrap();
     let metrics = metrics.text().await.unwrap();
-    assert!(metrics.contains(r#"firstcome_limits_refused_total{of="address_reads"} 3"#));
+    assert!(metrics.contains(r#"firstcome_limits_refused_total{of="address_reads"} 5"#));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,8 @@ use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::until;
+
 pub const ADMIN_TOKEN: &str = "an admin token of a test";
 
 pub struct Service {
@@ -86,6 +88,24 @@ impl Service {
 
     pub fn get(&self, path: &str) -> RequestBuilder {
         self.client.get(format!("{}{path}", self.base))
+    }
+
+    /// The metrics as they are now: the text of a second is shared, so this waits until it is made anew.
+    pub async fn metrics(&self) -> String {
+        let read = async || self.get("/metrics").send().await.unwrap().text().await;
+        let scrapes = |text: &str| {
+            let name = "http_requests_total{route=\"/metrics\",method=\"GET\",status=\"2xx\"} ";
+            let number = text.lines().find_map(|line| line.strip_prefix(name));
+            number.unwrap().parse::<u64>().unwrap()
+        };
+        let before = scrapes(&read().await.unwrap());
+        let mut text = String::new();
+        until("the text of the metrics is new", async || {
+            text = read().await.unwrap();
+            scrapes(&text) > before
+        })
+        .await;
+        text
     }
 
     pub fn post(&self, path: &str) -> RequestBuilder {

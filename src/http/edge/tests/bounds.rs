@@ -7,17 +7,17 @@ use super::*;
 #[tokio::test]
 async fn a_panic_is_answered_without_its_message() {
     let harness = harness(&Settings::default());
-    let response = harness.client.get("/api/panic").send().await;
-    let body = problem(response, StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL").await;
+    let response = harness.get("/api/panic").await;
+    let body = problem(response, 500, "INTERNAL").await;
     assert!(!body.to_string().contains("hunter2"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_response_that_takes_too_long_is_replaced_by_503_timeout() {
     let harness = harness(&Settings::default());
-    let response = harness.client.get("/api/hang").send().await;
+    let response = harness.get("/api/hang").await;
     response.assert_header("retry-after", "1");
-    problem(response, StatusCode::SERVICE_UNAVAILABLE, "TIMEOUT").await;
+    problem(response, 503, "TIMEOUT").await;
     let text = harness.telemetry.encode().unwrap();
     let counted = r#"http_requests_total{route="/api/hang",method="GET",status="5xx"} 1"#;
     assert!(text.contains(counted), "{text}");
@@ -36,17 +36,12 @@ async fn requests_above_the_bound_get_503_with_retry_after() {
     let first = harness.client.get("/api/hang").send();
     let second = async {
         harness.entered.notified().await;
-        let busy = harness.client.get("/api/echo/1").send().await;
+        let busy = harness.get("/api/echo/1").await;
         let seconds: u32 = busy.0.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=3).contains(&seconds));
-        problem(busy, StatusCode::SERVICE_UNAVAILABLE, "BUSY").await;
+        problem(busy, 503, "BUSY").await;
         // Probes are still answered.
-        harness
-            .client
-            .get("/livez")
-            .send()
-            .await
-            .assert_status_is_ok();
+        harness.get("/livez").await.assert_status_is_ok();
     };
     tokio::select! {
         biased;
@@ -68,21 +63,16 @@ async fn without_capacity_a_participation_is_rejected_unread_and_others_continue
             .send()
             .await;
         assert!(full.0.header("retry-after").is_some());
-        problem(full, StatusCode::SERVICE_UNAVAILABLE, "BUSY").await;
+        problem(full, 503, "BUSY").await;
     }
     let accepted = harness.client.post("/api/campaigns/8/participation");
     accepted.send().await.assert_status_is_ok();
     let named = harness.client.post("/api/campaigns/x/participation");
-    problem(
-        named.send().await,
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "INVALID",
-    )
-    .await;
+    problem(named.send().await, 422, "INVALID").await;
     // These have no route here.
     for path in ["/api/campaigns/7", "/api/campaigns/7/participation/9"] {
         let unknown = harness.client.post(path).send().await;
-        problem(unknown, StatusCode::NOT_FOUND, "NOT_FOUND").await;
+        problem(unknown, 404, "NOT_FOUND").await;
     }
 }
 
@@ -112,7 +102,7 @@ async fn a_valid_request_id_is_kept_and_others_are_replaced() {
 async fn requests_are_counted_by_template() {
     let harness = harness(&Settings::default());
     for path in ["/api/echo/1", "/api/echo/2", "/api/echo/x", "/nowhere/1"] {
-        harness.client.get(path).send().await;
+        harness.get(path).await;
     }
     let text = harness.telemetry.encode().unwrap();
     for counted in [

@@ -97,10 +97,10 @@ impl FromStr for Cursor {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn change(rank: u64, sequence: u32, position: u64) -> Ordered {
+    pub fn change(rank: u64, sequence: u32, position: u64) -> Ordered {
         Ordered {
             rank,
             sequence,

@@ -11,7 +11,6 @@ use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer};
 use super::{Kafka, KafkaConfig};
 use crate::parts::broker::PublishError;
 
-/// The mock cluster.
 pub type Cluster<'a> = MockCluster<'a, DefaultProducerContext>;
 
 impl Kafka {

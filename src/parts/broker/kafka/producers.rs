@@ -75,7 +75,6 @@ impl Producers {
         Some(self.slots.first().map(read)?.sender)
     }
 
-    /// All of them.
     pub(super) fn all(&self) -> Vec<Sender> {
         let senders = self.slots.iter().map(|slot| read(slot).sender);
         senders.collect()

@@ -125,20 +125,15 @@ impl Store {
 }
 
 fn row(run: &Run, campaign: CampaignId, sums: &DaySums) -> Result<ActiveModel, StoreError> {
-    let ByStatus {
-        reserved,
-        confirmed,
-        cancelled,
-        expired,
-    } = sums.by_status;
+    let by_status = sums.by_status;
     Ok(ActiveModel {
         zone: Set(run.day.zone.name().to_owned()),
         day: Set(run.day.date),
         campaign_id: Set(campaign.0),
-        reserved: Set(to_signed(reserved)),
-        confirmed: Set(to_signed(confirmed)),
-        cancelled: Set(to_signed(cancelled)),
-        expired: Set(to_signed(expired)),
+        reserved: Set(to_signed(by_status.reserved)),
+        confirmed: Set(to_signed(by_status.confirmed)),
+        cancelled: Set(to_signed(by_status.cancelled)),
+        expired: Set(to_signed(by_status.expired)),
         units: Set(to_signed(sums.units)),
         units_standing: Set(to_signed(sums.units_standing)),
         refused: Set(to_signed(sums.refused())),

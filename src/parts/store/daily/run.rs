@@ -62,7 +62,6 @@ pub struct RunFailure {
     pub code: String,
 }
 
-/// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the other fields are what their names say")]
 pub struct Run {

@@ -139,14 +139,7 @@ impl Store {
 
     /// Deletes runs that ended longer ago than `age` by the database's clock, some of them: how many.
     pub async fn purge_runs(&self, age: Duration) -> Result<u64, StoreError> {
-        let before = || self.before(age);
-        purge::<Entity>(
-            &self.db,
-            Column::Id,
-            Column::FinishedAt,
-            (before, PURGED_MAX),
-        )
-        .await
+        purge::<Entity>(self, (Column::Id, Column::FinishedAt), age, PURGED_MAX).await
     }
 }
 

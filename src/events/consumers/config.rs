@@ -4,13 +4,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::Config;
 use crate::domain::Consumer;
+use crate::parts::broker::kafka::KafkaConfig;
 use crate::runtime::retry;
-use crate::runtime::settings::{Names, plain, settings};
-
-const MILLISECOND: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
+use crate::runtime::settings::{MILLISECOND, Names, SECOND, plain, settings};
 
 /// Consumers by name: `points,coupons`, or a list of names; empty: none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -44,7 +41,7 @@ plain!(List: Enabled => |enabled| {
 
 settings! {
     /// `[consumers]`: granting the rewards of participations.
-    ConsumerSettings in "consumers" {
+    ConsumerConfig in "consumers" {
         /// Consumers that run inside `serve`: `points,coupons`, one of them, or none. `firstcome consume` runs those
         /// named, or both: [consumers.md](consumers.md)
         enabled: Option<Enabled> = None, shown "all with all parts embedded, otherwise none";
@@ -60,22 +57,19 @@ settings! {
         /// Longest wait between attempts, whose number has no limit
         retry_max: Duration = SECOND * 5, in ..=SECOND * 60;
     }
+    beside {
+        /// Prefix of topics and groups: `kafka.topic_prefix`.
+        topic_prefix: String = KafkaConfig::default().topic_prefix;
+    }
 }
 
-impl ConsumerSettings {
-    /// The configuration of consumers of the topics with this prefix.
-    #[must_use]
-    pub fn config(&self, topic_prefix: &str) -> Config {
-        Config {
-            topic_prefix: topic_prefix.to_owned(),
-            batch_records_max: self.batch_records_max,
-            parallel_max: self.parallel_max,
-            session_timeout: self.session_timeout,
-            retry: retry::Policy {
-                initial: self.retry_initial,
-                max: self.retry_max,
-                ..retry::Policy::default()
-            },
+impl ConsumerConfig {
+    /// How long a batch waits between attempts, whose number has no limit.
+    pub(super) fn retry(&self) -> retry::Policy {
+        retry::Policy {
+            initial: self.retry_initial,
+            max: self.retry_max,
+            ..retry::Policy::default()
         }
     }
 
