@@ -189,10 +189,10 @@ metrics! {
             "From the commit of an event to its acknowledgement"
             "Normally milliseconds";
         RELAY_WAKE_SECONDS: Histogram "firstcome_relay_wake_seconds" [] "always"
-            "From the commit of an event to its sending, for events that came directly from the writer"
+            "From the commit of an event to its sending, for events that came directly from the writer, with the wait for the batch before it ([0017](decisions/0017-one-batch-for-each-partition.md))"
             "More than a few milliseconds: too few cores, or more events than the producers can send";
         RELAY_PUBLISH_SECONDS: Histogram "firstcome_relay_publish_seconds" [] "always"
-            "From the sending of an event to its acknowledgement, for events that came directly from the writer, with the wait for earlier events of its partition ([0011](decisions/0011-turns-at-the-producer.md))"
+            "From the sending of an event to its acknowledgement, for events that came directly from the writer"
             "The brokers";
         RELAY_WAKE_HITS: Counter "firstcome_relay_wake_hits_total" [] "always"
             "Events that came directly from the writer of this process"

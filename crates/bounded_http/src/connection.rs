@@ -5,15 +5,15 @@
 //! the body belong to the request. The phase follows from what the protocol reads and writes (`phase`), so one
 //! timer is enough, and a busy connection hardly ever resets it.
 //!
-//! A connection that has been idle for a second has no protocol and no buffers: both are created when the next byte
-//! arrives. So thousands of idle connections cost almost nothing, and a busy one keeps what it has.
+//! An idle connection has no protocol and no buffers: both are created when the next byte arrives. So thousands
+//! of idle connections cost almost nothing, and busy ones reuse the same warm buffers.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -38,9 +38,6 @@ use crate::tls::Tls;
 const BUFFER_BYTES_MIN: usize = 8 * 1024;
 /// How long a connection over the limit may take for the head of its only request.
 const OVER_LIMIT_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How long an idle connection keeps its protocol and buffers.
-const PROTOCOL_IDLE_MAX: Duration = Duration::from_secs(1);
 
 /// Request data of a connection over the limit: the endpoint should answer probes only.
 #[derive(Clone, Copy, Debug)]
@@ -171,7 +168,7 @@ impl Protocol {
         // Exactly one of the two is set. Encrypted bytes may have arrived with the handshake, so a connection
         // starts active.
         let mut active = Some(start(ObservedStream::new(stream, Arc::clone(&progress))));
-        let mut idle: Option<ObservedStream<S>> = None;
+        let mut idle = None;
         let mut timer = ClientTimer::new(&self, &progress);
         let mut stop = pin!(self.stop.cancelled());
         let mut abort = pin!(self.abort.cancelled());
@@ -183,6 +180,10 @@ impl Protocol {
                 {
                     return Poll::Ready(());
                 }
+                if let Some(connection) = active.take_if(|_| progress.is_idle() && !stopping) {
+                    let parts = connection.into_parts();
+                    idle = Some(parts.io.into_inner().with_unread(&parts.read_buf));
+                }
                 if let Some(stream) = idle.take_if(|stream| stream.poll_readable(cx).is_ready()) {
                     active = Some(start(stream));
                     continue;
@@ -190,17 +191,7 @@ impl Protocol {
                 // Polling a token takes a lock that all connections share, so only one of the two is polled.
                 let ends = if stopping { &mut abort } else { &mut stop };
                 if ends.as_mut().poll(cx).is_pending() {
-                    let may_go_idle = active.is_some() && !stopping;
-                    match ready!(timer.poll_elapsed(cx, may_go_idle)) {
-                        Elapsed::Client => return Poll::Ready(()),
-                        Elapsed::Protocol => {
-                            idle = active.take().map(|connection| {
-                                let parts = connection.into_parts();
-                                parts.io.into_inner().with_unread(&parts.read_buf)
-                            });
-                            continue;
-                        }
-                    }
+                    return timer.poll_elapsed(cx);
                 }
                 if stopping {
                     return Poll::Ready(());
@@ -240,21 +231,13 @@ impl Peers {
     }
 }
 
-/// A time limit that is over.
-enum Elapsed {
-    /// The client's.
-    Client,
-    /// An idle connection needs no protocol any more.
-    Protocol,
-}
-
-/// Limits how long a connection waits for its client, and how long it keeps its protocol meanwhile.
+/// Limits how long a connection waits for its client.
 struct ClientTimer<'a> {
     protocol: &'a Protocol,
     progress: &'a Progress,
-    /// The wait that is limited.
+    /// The wait that the deadline belongs to.
     seen: Snapshot,
-    since: Instant,
+    deadline: Instant,
     /// Fires at the deadline or earlier.
     timer: Pin<Box<Sleep>>,
 }
@@ -262,42 +245,35 @@ struct ClientTimer<'a> {
 impl<'a> ClientTimer<'a> {
     fn new(protocol: &'a Protocol, progress: &'a Progress) -> Self {
         let seen = progress.snapshot();
+        let timer = Box::pin(sleep(protocol.timeout_of(seen)));
         Self {
             protocol,
             progress,
             seen,
-            since: Instant::now(),
-            timer: Box::pin(sleep(protocol.timeout_of(seen))),
+            deadline: timer.deadline(),
+            timer,
         }
     }
 
-    /// Ready when a time limit is over. Called after each poll of the connection. `may_go_idle`: there is a protocol,
-    /// which the connection can do without while it is idle.
-    fn poll_elapsed(&mut self, cx: &mut Context<'_>, may_go_idle: bool) -> Poll<Elapsed> {
+    /// Ready when the client exceeded its time limit. Called after each poll of the connection.
+    fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = self.progress.snapshot();
         if now.phase == Phase::Serving && !now.write_blocked {
             return Poll::Pending;
         }
         if now != self.seen {
             self.seen = now;
-            self.since = Instant::now();
+            self.deadline = Instant::now() + self.protocol.timeout_of(now);
         }
-        let client = self.protocol.timeout_of(now);
-        let (limit, elapsed) = if may_go_idle && self.progress.is_idle() {
-            (client.min(PROTOCOL_IDLE_MAX), Elapsed::Protocol)
-        } else {
-            (client, Elapsed::Client)
-        };
-        let deadline = self.since + limit;
         // Setting a timer takes a lock, and most waits end long before the deadline.
-        if deadline < self.timer.deadline() {
-            self.timer.as_mut().reset(deadline);
+        if self.deadline < self.timer.deadline() {
+            self.timer.as_mut().reset(self.deadline);
         }
         while self.timer.as_mut().poll(cx).is_ready() {
-            if self.timer.deadline() >= deadline {
-                return Poll::Ready(elapsed);
+            if self.timer.deadline() >= self.deadline {
+                return Poll::Ready(());
             }
-            self.timer.as_mut().reset(deadline);
+            self.timer.as_mut().reset(self.deadline);
         }
         Poll::Pending
     }

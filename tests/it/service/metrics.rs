@@ -159,6 +159,15 @@ fn collect(folder: &Path, registered: &mut BTreeSet<String>) {
                 let name = call.trim_start().strip_prefix("&metric::")?;
                 name.split(',').next().map(str::to_owned)
             }));
+            // `registers!(Owner: field = METRIC, …);`, but for the macro itself.
+            let lists = source.split("registers!(").skip(1);
+            let fields = lists.filter_map(|list| list.split(");").next());
+            registered.extend(fields.flat_map(|fields| {
+                let metrics = fields.split('=').skip(1);
+                metrics
+                    .filter_map(|metric| metric.split([',', ')']).next())
+                    .map(|name| name.trim().to_owned())
+            }));
         }
     }
 }

@@ -29,7 +29,7 @@ struct Queue {
 pub(super) struct Queues<'a> {
     context: &'a Context,
     parker: Parker<'a>,
-    queues: Map<Target, Queue>,
+    by_target: Map<Target, Queue>,
     pub(super) in_flight: FuturesUnordered<BoxFuture<'static, SentBatch>>,
     order: OrderCheck,
 }
@@ -39,7 +39,7 @@ impl<'a> Queues<'a> {
         Self {
             context,
             parker: Parker { context, park },
-            queues: Map::default(),
+            by_target: Map::default(),
             in_flight: FuturesUnordered::new(),
             order: OrderCheck::default(),
         }
@@ -47,7 +47,7 @@ impl<'a> Queues<'a> {
 
     pub(super) fn add(&mut self, item: Item) {
         let target = self.context.target(&item.event);
-        self.queues
+        self.by_target
             .entry(target)
             .or_default()
             .waiting
@@ -60,7 +60,7 @@ impl<'a> Queues<'a> {
         self.assign_partitions();
         let mut again_in: Option<Duration> = None;
         let is_ready = |queue: &Queue| !queue.is_sending && !queue.waiting.is_empty();
-        let ready = self.queues.iter().filter(|(_, queue)| is_ready(queue));
+        let ready = self.by_target.iter().filter(|(_, queue)| is_ready(queue));
         let ready: Vec<Target> = ready.map(|(target, _)| *target).collect();
         for target in ready {
             if target.partition.is_some() && self.sends_without_partition(target.topic) {
@@ -85,7 +85,7 @@ impl<'a> Queues<'a> {
     fn assign_partitions(&mut self) {
         for topic in Topic::ALL {
             let partition = None;
-            let queue = self.queues.get_mut(&Target { topic, partition });
+            let queue = self.by_target.get_mut(&Target { topic, partition });
             let Some(queue) = queue.filter(|queue| !queue.is_sending) else {
                 continue;
             };
@@ -100,7 +100,7 @@ impl<'a> Queues<'a> {
     /// of their keys are queued by partition.
     fn sends_without_partition(&self, topic: Topic) -> bool {
         let partition = None;
-        let queue = self.queues.get(&Target { topic, partition });
+        let queue = self.by_target.get(&Target { topic, partition });
         queue.is_some_and(|queue| queue.is_sending || !queue.waiting.is_empty())
     }
 
@@ -109,7 +109,7 @@ impl<'a> Queues<'a> {
         if items.is_empty() {
             return self.context.breakers.unused(permission);
         }
-        if let Some(queue) = self.queues.get_mut(&target) {
+        if let Some(queue) = self.by_target.get_mut(&target) {
             queue.is_sending = true;
         }
         let context = Context::clone(self.context);
@@ -164,7 +164,7 @@ impl<'a> Queues<'a> {
             items,
             results,
         } = sent;
-        if let Some(queue) = self.queues.get_mut(&target) {
+        if let Some(queue) = self.by_target.get_mut(&target) {
             queue.is_sending = false;
         }
         // Known to the breakers before the items behind it are sent.
@@ -212,11 +212,11 @@ impl<'a> Queues<'a> {
     }
 
     fn pop(&mut self, target: Target) -> Option<Item> {
-        self.queues.get_mut(&target)?.waiting.pop_front()
+        self.by_target.get_mut(&target)?.waiting.pop_front()
     }
 
     fn put_back(&mut self, target: Target, item: Item) {
-        let queue = self.queues.entry(target).or_default();
+        let queue = self.by_target.entry(target).or_default();
         queue.waiting.push_front(item);
     }
 

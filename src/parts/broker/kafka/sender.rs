@@ -106,7 +106,7 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    fn report(self: Box<Self>, report: Report) {
+    fn report(self, report: Report) {
         if let Some(place) = self.reports.lock().reports.get_mut(self.nth) {
             *place = report;
         }

@@ -357,7 +357,9 @@ impl Publisher for Watched {
     }
 
     async fn publish_all(&self, records: &[Record]) -> Vec<Result<Acknowledged, PublishError>> {
-        records.iter().for_each(|record| self.count(record));
+        for record in records {
+            self.count(record);
+        }
         self.kafka.publish_all(records).await
     }
 
