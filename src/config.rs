@@ -42,7 +42,7 @@ use crate::events::consumers::{ConsumerConfig, Enabled};
 use crate::events::relay::{RelaySettings, Retention};
 use crate::http::HttpConfig;
 use crate::operate::export::ExportConfig;
-use crate::operate::idempotency_retention::{self, IdempotencyConfig};
+use crate::operate::idempotency_retention::IdempotencyConfig;
 use crate::operate::simulate::SimulateConfig;
 use crate::parts::broker::kafka::KafkaConfig;
 use crate::parts::gate::RedisConfig;
@@ -207,17 +207,6 @@ impl Config {
         match &self.consumers.enabled {
             Some(Enabled(consumers)) => consumers.clone(),
             None => Consumer::ALL.to_vec(),
-        }
-    }
-
-    /// The retention of idempotency keys.
-    #[must_use]
-    pub const fn idempotency_retention(&self) -> idempotency_retention::Retention {
-        idempotency_retention::Retention {
-            age: self.idempotency.retention,
-            interval: self.retention.interval,
-            rows_max: self.retention.rows_max,
-            busy_percent_max: self.retention.busy_percent_max,
         }
     }
 }

@@ -56,7 +56,8 @@ pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
     audit.start(&process.spawner);
     let keys = KeyKeeper::new(
         process.store.clone(),
-        process.config.idempotency_retention(),
+        process.config.idempotency.retention,
+        process.config.retention.clone(),
     );
     keys.start(&process.spawner);
     let address = listener.local_addr()?;

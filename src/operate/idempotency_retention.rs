@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use crate::events::relay::Retention;
 use crate::parts::store::{KeyPage, Store, StoreError, UserKey};
 use crate::runtime::settings::{DAY, MINUTE, settings};
 use crate::runtime::supervisor::Spawner;
+use crate::runtime::telemetry::cause;
 
 const DUTY: &str = "idempotency_keys";
 /// How long a replica keeps this duty without renewal during a sweep.
@@ -44,40 +46,14 @@ impl IdempotencyConfig {
     }
 }
 
-/// How long keys are kept, and how they are deleted.
-#[derive(Clone, Copy, Debug)]
-pub struct Retention {
-    /// Age from which a key is deleted; zero: never.
-    pub age: Duration,
-    /// Interval at which a replica asks whether it is to sweep.
-    pub interval: Duration,
-    /// Maximum number of keys read by one statement.
-    pub rows_max: u32,
-    /// Percentage of the time in which statements of a sweep may run.
-    pub busy_percent_max: u32,
-}
-
-impl Retention {
-    /// The pause between two sweeps.
-    fn between(&self) -> Duration {
-        (self.age / SWEEPS).max(self.interval)
-    }
-
-    /// The pause after statements that took so long.
-    fn pause(&self, took: Duration) -> Duration {
-        let busy = self.busy_percent_max.clamp(1, 100);
-        (took * (100 - busy) / busy).min(self.interval)
-    }
-}
-
 /// A step of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Another replica has the duty.
     NotOurs,
-    /// So many keys of a page were deleted, and more pages follow.
+    /// Number of keys deleted on a page; more pages follow.
     Page(u64),
-    /// So many keys of the last page were deleted.
+    /// Number of keys deleted on the last page.
     Last(u64),
 }
 
@@ -93,16 +69,20 @@ struct Sweep {
 #[derive(Clone, Debug)]
 pub struct KeyKeeper {
     store: Store,
+    /// Age from which a key is deleted; zero: never.
+    age: Duration,
+    /// The load of deleting.
     retention: Retention,
     sweep: Arc<Mutex<Sweep>>,
 }
 
 impl KeyKeeper {
-    /// Deletes keys of this store.
+    /// Deletes keys of this store from this age on, at the pace of `retention`.
     #[must_use]
-    pub fn new(store: Store, retention: Retention) -> Self {
+    pub fn new(store: Store, age: Duration, retention: Retention) -> Self {
         Self {
             store,
+            age,
             retention,
             sweep: Arc::default(),
         }
@@ -110,7 +90,7 @@ impl KeyKeeper {
 
     /// Starts the task, unless all keys are kept.
     pub fn start(self, spawner: &Spawner) {
-        if self.retention.age.is_zero() {
+        if self.age.is_zero() {
             return;
         }
         let owner = Uuid::now_v7().to_string();
@@ -126,11 +106,11 @@ impl KeyKeeper {
         let began = Instant::now();
         match self.sweep_page(owner).await {
             Ok(Step::NotOurs) => self.retention.interval,
-            Ok(Step::Page(_)) => self.retention.pause(began.elapsed()),
-            Ok(Step::Last(_)) => self.retention.between(),
+            Ok(Step::Page(_)) => self.retention.rest(began.elapsed()),
+            Ok(Step::Last(_)) => self.between(),
             Err(error) => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     "old idempotency keys were not deleted; it is tried again"
                 );
                 self.retention.interval
@@ -146,7 +126,7 @@ impl KeyKeeper {
             *self.lock() = Sweep::default();
             return Ok(Step::NotOurs);
         }
-        let Retention { age, rows_max, .. } = self.retention;
+        let (age, rows_max) = (self.age, self.retention.rows_max);
         let after = self.lock().after.clone();
         let page = self.store.purge_keys(after.as_ref(), age, rows_max).await?;
         let Some(Sweep { read, deleted, .. }) = self.advance(&page) else {
@@ -155,9 +135,13 @@ impl KeyKeeper {
         if deleted > 0 {
             tracing::info!(read, deleted, "old idempotency keys deleted");
         }
-        let between = self.retention.between();
-        self.store.take_duty(DUTY, owner, between).await?;
+        self.store.take_duty(DUTY, owner, self.between()).await?;
         Ok(Step::Last(page.deleted))
+    }
+
+    /// The pause between two sweeps.
+    fn between(&self) -> Duration {
+        between(self.age, self.retention.interval)
     }
 
     /// The sweep has read a page. Returns the sweep if that was the last one.
@@ -174,28 +158,28 @@ impl KeyKeeper {
     }
 }
 
+fn between(age: Duration, interval: Duration) -> Duration {
+    (age / SWEEPS).max(interval)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn retention(age: Duration) -> Retention {
-        Retention {
-            age,
-            interval: MINUTE,
-            rows_max: 500,
-            busy_percent_max: 10,
-        }
-    }
-
     #[test]
     fn sweeps_follow_each_other_after_a_quarter_of_the_retention() {
-        assert_eq!(retention(DAY * 8).between(), DAY * 2);
-        assert_eq!(retention(MINUTE).between(), MINUTE);
+        assert_eq!(between(DAY * 8, MINUTE), DAY * 2);
+        assert_eq!(between(MINUTE, MINUTE), MINUTE);
     }
 
     #[test]
     fn statements_run_in_a_tenth_of_the_time() {
-        let pause = |millis| retention(DAY).pause(Duration::from_millis(millis));
+        let retention = Retention {
+            interval: MINUTE,
+            busy_percent_max: 10,
+            ..Retention::default()
+        };
+        let pause = |millis| retention.rest(Duration::from_millis(millis));
         assert_eq!(pause(10), Duration::from_millis(90));
         assert_eq!(pause(60_000), MINUTE);
     }

@@ -14,6 +14,7 @@ use crate::parts::gate::{Admission, Entrant, Gate, GateError};
 use crate::runtime::batcher::{BatcherConfig, Batchers, Reply, WAIT_BUCKETS};
 use crate::runtime::metrics::RegisterMetric;
 use crate::runtime::supervisor::{Spawner, Stage};
+use crate::runtime::telemetry::cause;
 
 /// Batches calls of the gate.
 #[derive(Clone)]
@@ -151,7 +152,7 @@ fn answer_all(group: Vec<AdmissionRequest>, error: GateError) {
     // The breaker logged the outage.
     if !matches!(error, GateError::Away) {
         tracing::warn!(
-            error = &error as &dyn std::error::Error,
+            error = cause(&error),
             entrants = group.len(),
             "the gate did not answer"
         );

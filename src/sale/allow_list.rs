@@ -22,6 +22,7 @@ use crate::parts::store::{AllowList, Enforced, Store, StoreError};
 use crate::runtime::batcher::{BatcherConfig, Batchers};
 use crate::runtime::settings::settings;
 use crate::runtime::supervisor::{Spawner, Stage};
+use crate::runtime::telemetry::cause;
 use crate::sale::catalogue::Catalogue;
 
 settings! {
@@ -233,7 +234,7 @@ async fn look_up_all((store, answers): (Store, Answers), batch: Vec<LookupReques
             Ok(found) => Some(found.into_iter().collect()),
             Err(error) => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     users = users.len(),
                     "users were not looked up in an allow list"
                 );

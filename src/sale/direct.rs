@@ -20,6 +20,7 @@ use crate::runtime::batcher::{BatcherConfig, Batchers};
 use crate::runtime::clock::Clock;
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Stage};
+use crate::runtime::telemetry::cause;
 use crate::sale::relay_hints::RelayHints;
 
 /// How long the database path keeps a gate closed after each commit. A gate that is back is rebuilt once
@@ -225,7 +226,7 @@ impl DirectCommitter {
                 Ok(DirectOutcome::Unknown) => same(DirectAnswer::UnknownCampaign),
                 Err(CommitError::RolledBack(error)) => {
                     tracing::error!(
-                        error = &error as &dyn std::error::Error,
+                        error = cause(&error),
                         rows = applicants.len(),
                         "a batch of the database path was rolled back"
                     );
@@ -233,7 +234,7 @@ impl DirectCommitter {
                 }
                 Err(error @ (CommitError::Unknown(_) | CommitError::Late)) => {
                     tracing::error!(
-                        error = &error as &dyn std::error::Error,
+                        error = cause(&error),
                         rows = applicants.len(),
                         "a commit of the database path was cut off"
                     );

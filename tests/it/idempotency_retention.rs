@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use firstcome::domain::{Instant, UserId};
-use firstcome::operate::idempotency_retention::{KeyKeeper, Retention, Step};
+use firstcome::events::relay::Retention;
+use firstcome::operate::idempotency_retention::{KeyKeeper, Step};
 use firstcome::parts::store::{Store, UserKey};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement, TransactionTrait, Value};
 
@@ -22,12 +23,12 @@ fn key(user: i64, key: &str) -> UserKey {
 
 fn keeper(store: &Store, rows_max: u32) -> KeyKeeper {
     let retention = Retention {
-        age: MONTH,
         interval: Duration::from_secs(60),
         rows_max,
         busy_percent_max: 10,
+        ..Retention::default()
     };
-    KeyKeeper::new(store.clone(), retention)
+    KeyKeeper::new(store.clone(), MONTH, retention)
 }
 
 /// Commits a participation for each of these keys, each of them of a campaign of its own.

@@ -56,13 +56,24 @@ impl Model for Protocol {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        let always = self.always.iter();
-        let sometimes = self.sometimes.iter();
-        always
-            .map(|(name, holds)| Property::always(name, *holds))
-            .chain(sometimes.map(|(name, holds)| Property::sometimes(name, *holds)))
-            .collect()
+        always_and_sometimes(&self.always, &self.sometimes)
     }
+}
+
+/// A property: a name, and whether it holds in a state.
+type HoldsIn<M> = (&'static str, fn(&M, &<M as Model>::State) -> bool);
+
+/// What holds in every state, and what is reached in some.
+fn always_and_sometimes<M: Model>(
+    always: &[HoldsIn<M>],
+    sometimes: &[HoldsIn<M>],
+) -> Vec<Property<M>> {
+    let always = always.iter();
+    let sometimes = sometimes.iter();
+    always
+        .map(|(name, holds)| Property::always(name, *holds))
+        .chain(sometimes.map(|(name, holds)| Property::sometimes(name, *holds)))
+        .collect()
 }
 
 /// One replica, and one unit that each of these users asks for.

@@ -220,12 +220,7 @@ impl Model for Stream {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        let always = self.always.iter();
-        let sometimes = self.sometimes.iter();
-        always
-            .map(|(name, holds)| Property::always(name, *holds))
-            .chain(sometimes.map(|(name, holds)| Property::sometimes(name, *holds)))
-            .collect()
+        super::always_and_sometimes(&self.always, &self.sometimes)
     }
 }
 

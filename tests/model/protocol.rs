@@ -41,8 +41,8 @@ pub enum Check {
     KeyDirect,
 }
 
-/// A property: a name, and whether it holds in a state.
-pub type Holds = (&'static str, fn(&Protocol, &State) -> bool);
+/// A property of the protocol.
+pub type Holds = super::HoldsIn<Protocol>;
 
 /// The protocol with some of its checks left out, and how much of everything there is.
 #[derive(Clone, Debug)]

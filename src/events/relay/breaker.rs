@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::runtime::retry;
 
-/// Longest wait for a probe, whose worker may have panicked.
+/// Longest wait for a probe, whose sender may have panicked.
 const PROBE_MAX: Duration = Duration::from_secs(30);
 /// Pause before asking again during a probe.
 const PROBE_PAUSE: Duration = Duration::from_millis(20);

@@ -64,7 +64,7 @@ struct Shown {
     partitions: Gauge,
 }
 
-/// The breakers of a relay, shared by its workers.
+/// The breakers of a relay, shared by its tasks.
 #[derive(Debug)]
 pub(super) struct Breakers {
     broker: Breaker,

@@ -64,8 +64,8 @@ impl Retention {
         mistakes
     }
 
-    /// How long to rest after work that took so long.
-    fn rest(&self, took: Duration) -> Duration {
+    /// The pause after a statement that took this long.
+    pub(crate) fn rest(&self, took: Duration) -> Duration {
         let busy = self.busy_percent_max.clamp(1, 100);
         (took * (100 - busy) / busy).min(self.interval)
     }

@@ -1,7 +1,7 @@
 //! The window above the position of a stream: which of its dispatched events are done. An event is done when the
 //! broker has acknowledged it or it is parked; the position is the last sequence up to which all are.
 //!
-//! Every event in flight has a claim. One that is dropped before its event is done (a worker panicked, the lease was
+//! Every event in flight has a claim. One that is dropped before its event is done (the sender panicked, the lease was
 //! lost) loses the stream: the dispatcher reads it again from its position.
 
 use std::collections::VecDeque;

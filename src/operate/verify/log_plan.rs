@@ -1,6 +1,6 @@
 //! What of a stream is to be read, and what is known already. Pure.
 
-use super::plan::Part;
+use super::plan::{Part, divide, last_number};
 use crate::parts::store::{Books, KeptLog, SEGMENT_RANKS, Segment};
 
 /// How the stream of a campaign is verified: by segments of sequences.
@@ -13,30 +13,18 @@ pub(super) struct LogPlan {
 }
 
 impl LogPlan {
-    /// The plan for a stream of which this is kept, in order, and trusted where `is_trusted`.
+    /// The plan for a stream with these stored sums, in order of segment; a sum is used where `is_trusted`.
     pub(super) fn of(
         books: &Books,
         kept: &[KeptLog],
         is_trusted: impl Fn(&KeptLog) -> bool,
     ) -> Self {
-        let last = last_number(books, kept.len());
-        let mut plan = Self::default();
-        let mut kept = kept.iter().peekable();
-        for number in 0..=last {
-            while kept.next_if(|kept| kept.segment.number < number).is_some() {}
-            let found = kept.next_if(|kept| kept.segment.number == number);
-            let segment = Segment {
-                campaign: books.id,
-                number,
-            };
-            match found.filter(|kept| holds(kept, books) && is_trusted(kept)) {
-                Some(kept) => plan.kept.push(*kept),
-                None if last == 0 => plan.parts.push(Part::Whole(books.id)),
-                None if number == last => plan.parts.push(Part::From(segment)),
-                None => plan.parts.push(Part::Within(segment)),
-            }
-        }
-        plan
+        // A stream has few events for each participation.
+        let end = Segment::of(books.id, books.event_sequence);
+        let last = last_number(books, end, 4, kept.len());
+        let is_usable = |kept: &KeptLog| holds(kept, books) && is_trusted(kept);
+        let (kept, parts) = divide(books.id, last, kept, |kept| kept.segment, is_usable);
+        Self { kept, parts }
     }
 
     /// Roughly how many events it reads.
@@ -66,38 +54,17 @@ pub(super) const fn last_of(segment: Segment, books: &Books) -> u64 {
     }
 }
 
-/// The number of the last segment. A stream has few events for each participation; a counter far beyond that is a
-/// mistake, and is read with the last segment instead of leading through millions of empty ones.
-fn last_number(books: &Books, kept: usize) -> u64 {
-    let filled = books.participation_count / SEGMENT_RANKS;
-    let kept = u64::try_from(kept).unwrap_or_default();
-    let most = filled.saturating_mul(4).saturating_add(kept) + 64;
-    Segment::of(books.id, books.event_sequence).number.min(most)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::gate;
     use super::*;
     use crate::domain::{CampaignId, State};
 
     fn books(event_sequence: u64, state: State) -> Books {
         Books {
-            id: CampaignId(1),
             state,
-            total_stock: None,
-            committed_units: event_sequence,
-            participation_count: event_sequence,
-            event_sequence,
             published: event_sequence,
-            purged_events: 0,
-            per_user_limit: 1,
-            max_quantity: 1,
-            returns: 0,
-            gate_epoch: 1,
-            version: 1,
-            opens_at: None,
-            closes_at: None,
-            last_rank: event_sequence,
+            ..gate::tests::books(event_sequence)
         }
     }
 

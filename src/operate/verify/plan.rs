@@ -53,29 +53,15 @@ pub(super) struct Plan {
 impl Plan {
     /// The plan for a campaign of which this is kept, in order, and trusted where `is_trusted`.
     pub(super) fn of(books: &Books, kept: &[Kept], is_trusted: impl Fn(&Kept) -> bool) -> Self {
-        let last = last_number(books, kept.len());
-        let mut plan = Self::default();
-        let mut kept = kept.iter().peekable();
-        for number in 0..=last {
-            while kept.next_if(|kept| kept.segment.number < number).is_some() {}
-            let found = kept.next_if(|kept| kept.segment.number == number);
-            let is_settled = number < last || books.is_over();
-            let usable = found.filter(|kept| {
-                let is_within = kept.per_user_limit <= books.per_user_limit;
-                kept.is_valid && is_settled && is_within && is_trusted(kept)
-            });
-            let segment = Segment {
-                campaign: books.id,
-                number,
-            };
-            match usable {
-                Some(kept) => plan.kept.push(*kept),
-                None if last == 0 => plan.parts.push(Part::Whole(books.id)),
-                None if number == last => plan.parts.push(Part::From(segment)),
-                None => plan.parts.push(Part::Within(segment)),
-            }
-        }
-        plan
+        // Ranks have few gaps, so a campaign has about as many segments as its participations fill.
+        let last = last_number(books, books.last_segment(), 2, kept.len());
+        let is_usable = |kept: &Kept| {
+            let is_settled = kept.segment.number < last || books.is_over();
+            let is_within = kept.per_user_limit <= books.per_user_limit;
+            kept.is_valid && is_settled && is_within && is_trusted(kept)
+        };
+        let (kept, parts) = divide(books.id, last, kept, |kept| kept.segment, is_usable);
+        Self { kept, parts }
     }
 
     /// Roughly how many participations it reads.
@@ -85,14 +71,42 @@ impl Plan {
     }
 }
 
-/// The number of the last segment. Ranks have few gaps, so a campaign has about as many segments as
-/// its participations fill; a rank far beyond that is a mistake, and is read with the last segment
-/// instead of leading through millions of empty ones.
-fn last_number(books: &Books, kept: usize) -> u64 {
+/// The number of the last segment that a plan goes through: that of `end`, unless it is far beyond `times` the segments
+/// that the participations fill. That is a mistake, and is read with the last segment instead of leading through millions
+/// of empty ones.
+pub(super) fn last_number(books: &Books, end: Segment, times: u64, kept: usize) -> u64 {
     let filled = books.participation_count / SEGMENT_RANKS;
     let kept = u64::try_from(kept).unwrap_or_default();
-    let most = filled.saturating_mul(2).saturating_add(kept) + 64;
-    books.last_segment().number.min(most)
+    let most = filled.saturating_mul(times).saturating_add(kept) + 64;
+    end.number.min(most)
+}
+
+/// Divides the segments of a campaign up to `last` into those whose sums are usable, and the parts to read. The sums are
+/// in order of segment.
+pub(super) fn divide<K: Copy>(
+    campaign: CampaignId,
+    last: u64,
+    sums: &[K],
+    segment_of: impl Fn(&K) -> Segment,
+    is_usable: impl Fn(&K) -> bool,
+) -> (Vec<K>, Vec<Part>) {
+    let (mut kept, mut parts) = (Vec::new(), Vec::new());
+    let mut sums = sums.iter().peekable();
+    for number in 0..=last {
+        while sums
+            .next_if(|sums| segment_of(sums).number < number)
+            .is_some()
+        {}
+        let found = sums.next_if(|sums| segment_of(sums).number == number);
+        let segment = Segment { campaign, number };
+        match found.filter(|sums| is_usable(sums)) {
+            Some(sums) => kept.push(*sums),
+            None if last == 0 => parts.push(Part::Whole(campaign)),
+            None if number == last => parts.push(Part::From(segment)),
+            None => parts.push(Part::Within(segment)),
+        }
+    }
+    (kept, parts)
 }
 
 #[cfg(test)]

@@ -48,29 +48,20 @@ pub(super) async fn seal_log(store: &Store, part: Part) -> Result<Option<Segment
     Ok(keep_logs(store, &[kept]).await.then_some(segment))
 }
 
-/// As `keep`, of streams.
+/// Keeps sums of streams, and returns whether that succeeded.
 pub(super) async fn keep_logs(store: &Store, kept: &[KeptLog]) -> bool {
-    if kept.is_empty() {
-        return true;
-    }
-    let result = store.keep_logs(kept).await;
-    if let Err(failure) = &result {
-        tracing::debug!(%failure, "the sums of streams are not kept");
-    }
-    result.is_ok()
+    is_kept(&store.keep_logs(kept).await)
 }
 
-/// Keeps sums, and returns whether that succeeded. A failure is no error: kept sums only save work, and the
-/// user who verifies may have no right to write.
+/// Keeps sums of segments, and returns whether that succeeded.
 pub(super) async fn keep(store: &Store, kept: &[Kept]) -> bool {
-    if kept.is_empty() {
-        return true;
+    is_kept(&store.keep_segments(kept).await)
+}
+
+/// A failure is no error: kept sums only save work, and the user who verifies may have no right to write.
+fn is_kept(result: &Result<(), StoreError>) -> bool {
+    if let Err(failure) = result {
+        tracing::debug!(%failure, "sums are not kept");
     }
-    match store.keep_segments(kept).await {
-        Ok(()) => true,
-        Err(failure) => {
-            tracing::debug!(%failure, "the sums of sound segments are not kept");
-            false
-        }
-    }
+    result.is_ok()
 }

@@ -9,8 +9,8 @@
 //! the campaign's counters reveal a late row.
 //!
 //! A stream is divided into segments of sequences in the same way, whose sums are in `verified_log`. Its events never
-//! change, so these sums hold until the segment grows or events of the campaign are deleted, both of which the campaign
-//! counts.
+//! change, so these sums hold until the segment grows or events of the campaign are deleted. The campaign's row counts
+//! both.
 
 mod books;
 mod digest;

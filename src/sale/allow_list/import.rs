@@ -15,6 +15,7 @@ use crate::parts::store::{AllowList, Enforced, StoreError};
 use crate::runtime::failpoint;
 use crate::runtime::retry::{Policy, retry};
 use crate::runtime::supervisor::Stage;
+use crate::runtime::telemetry::cause;
 
 /// The parts of a file as they arrive.
 pub trait Upload: Stream<Item = Result<Self::Piece, io::Error>> + Send + Unpin {
@@ -47,7 +48,7 @@ impl AllowLists {
         if let Err(error) = self.fill(list, file).await {
             if let Err(failure) = self.store.abandon_allow_list(list).await {
                 tracing::debug!(
-                    error = &failure as &dyn std::error::Error,
+                    error = cause(&failure),
                     "the rows of a failed import are deleted later"
                 );
             }

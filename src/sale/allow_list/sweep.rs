@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::parts::store::{Store, StoreError};
 use crate::runtime::supervisor::{Policy, Spawner, Stage};
+use crate::runtime::telemetry::cause;
 
 /// Interval between searches for such lists.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -39,7 +40,7 @@ async fn sweep(store: &Store, grace: Duration, ended: &Notify, stop: &Cancellati
             Ok(is_more) => is_more,
             Err(error) => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     "replaced allow lists were not deleted; it is tried again"
                 );
                 false

@@ -15,6 +15,7 @@ use crate::parts::store::{Changed, CommitError, Store, StoreError, Wished};
 use crate::runtime::failpoint;
 use crate::runtime::retry;
 use crate::runtime::supervisor::{Spawner, Stage};
+use crate::runtime::telemetry::cause;
 use crate::sale::catalogue::Catalogue;
 use crate::sale::relay_hints::RelayHints;
 
@@ -102,7 +103,7 @@ impl Committer {
             }
             Err(error) => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     wishes = wishes.len(),
                     "participations could not be changed"
                 );
@@ -263,7 +264,7 @@ fn answer(reply: Reply, outcome: Granted) {
 
 fn not_told(error: &crate::parts::gate::GateError) {
     tracing::debug!(
-        error = error as &dyn std::error::Error,
+        error = cause(error),
         "the gate does not know of units given back: the sweeper sees to it"
     );
 }

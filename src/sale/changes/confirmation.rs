@@ -4,6 +4,7 @@ use super::committer::Granted;
 use super::{ChangeContext, ChangeError, Inner, Payment, as_it_stands, is_reference, unchanged};
 use crate::domain::{Obstacle, Participation, Wish};
 use crate::runtime::failpoint;
+use crate::runtime::telemetry::cause;
 use crate::sale::payment::{Charge, PaymentError};
 
 impl Inner {
@@ -83,7 +84,7 @@ impl Inner {
             Ok(_) => Ok(()),
             Err(error) => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     "a payment's reference could not be looked up"
                 );
                 Err(ChangeError::Unavailable)

@@ -10,6 +10,7 @@ use super::{Changes, Committer};
 use crate::domain::{ParticipationId, Wish};
 use crate::parts::store::{PassedOver, StoreError, Wished};
 use crate::runtime::supervisor::Spawner;
+use crate::runtime::telemetry::cause;
 
 const DUTY: &str = "expiry";
 /// How long the duty stays with a replica that says nothing.
@@ -27,10 +28,7 @@ pub fn start(spawner: &Spawner, changes: &Changes, interval: Duration) {
         let (committer, owner) = (Arc::clone(&committer), owner.clone());
         async move {
             if let Err(error) = committer.expire_due(&owner).await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "reservations wait to expire"
-                );
+                tracing::warn!(error = cause(&error), "reservations wait to expire");
             }
             interval
         }
@@ -57,7 +55,7 @@ impl Committer {
                     }
                     Err(error) => {
                         tracing::warn!(
-                            error = &error as &dyn std::error::Error,
+                            error = cause(&error),
                             campaign.id = %due.campaign,
                             "reservations wait to expire"
                         );

@@ -14,6 +14,7 @@ use crate::parts::store::{Revocation, Rewards, Store, StoreError, Suspension};
 use crate::runtime::failpoint;
 use crate::runtime::retry;
 use crate::runtime::supervisor::Spawner;
+use crate::runtime::telemetry::cause;
 
 const DUTY: &str = "revocations";
 /// How long the duty stays with a replica that says nothing.
@@ -40,7 +41,7 @@ impl Revocations {
     /// cancellation may commit.
     pub(super) async fn suspend(&self, stands: &Participation) -> Result<Instant, ChangeError> {
         let now = self.store.time().await.map_err(|error| {
-            tracing::warn!(error = &error as &dyn std::error::Error, "read the time");
+            tracing::warn!(error = cause(&error), "read the time");
             ChangeError::Unavailable
         })?;
         let until = now + self.suspend_max;
@@ -55,7 +56,7 @@ impl Revocations {
                 obstacle: Obstacle::AlreadyUsed,
             }),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "suspend coupons");
+                tracing::warn!(error = cause(&error), "suspend coupons");
                 Err(ChangeError::RewardsUnavailable)
             }
         }
@@ -122,10 +123,7 @@ pub fn start(spawner: &Spawner, revocations: Revocations) {
         let (revocations, owner) = (revocations.clone(), owner.clone());
         async move {
             if let Err(error) = revocations.decide_due(&owner).await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "suspended coupons wait"
-                );
+                tracing::warn!(error = cause(&error), "suspended coupons wait");
             }
             INTERVAL
         }

@@ -14,6 +14,7 @@ use crate::parts::store::{BatchOutcome, CommitError, Intake, Mismatch, Store};
 use crate::runtime::batcher::Batchers;
 use crate::runtime::failpoint;
 use crate::runtime::retry;
+use crate::runtime::telemetry::cause;
 use crate::sale::relay_hints::RelayHints;
 
 /// What the rows of one transaction have in common.
@@ -145,7 +146,7 @@ impl Committer {
                 Ok(BatchOutcome::Conflict) => CommitResult::Conflict,
                 Err(CommitError::RolledBack(error)) => {
                     tracing::error!(
-                        error = &error as &dyn std::error::Error,
+                        error = cause(&error),
                         rows = batch.len(),
                         "a batch was rolled back"
                     );
@@ -153,7 +154,7 @@ impl Committer {
                 }
                 Err(error @ (CommitError::Unknown(_) | CommitError::Late)) => {
                     tracing::error!(
-                        error = &error as &dyn std::error::Error,
+                        error = cause(&error),
                         rows = batch.len(),
                         "a commit was cut off"
                     );
@@ -262,7 +263,7 @@ impl Committer {
         .await;
         if let Err(error) = released {
             tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = cause(&error),
                 leases = refused.len(),
                 "leases were not released; the sweeper will"
             );

@@ -10,6 +10,7 @@ use crate::parts::gate::Gate;
 use crate::runtime::batcher::{BatcherConfig, Batchers};
 use crate::runtime::failpoint;
 use crate::runtime::supervisor::{Spawner, Stage};
+use crate::runtime::telemetry::cause;
 
 /// Nobody waits for a lease to be settled: a call for many costs little more than one for a few.
 const PACE: Duration = Duration::from_millis(20);
@@ -42,7 +43,7 @@ pub(super) fn lanes(
                     failpoint::point("writer.settling");
                     if let Err(error) = gate.settle(campaign, &ids).await {
                         tracing::warn!(
-                            error = &error as &dyn std::error::Error,
+                            error = cause(&error),
                             leases = ids.len(),
                             "leases were not settled; the sweeper will"
                         );

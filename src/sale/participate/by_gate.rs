@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use self::attempt::{Attempt, Ended};
+use self::attempt::{Admitted, Attempt, Ended};
 use self::refusal::GateCall;
 use super::{
     CommitMode, Dependencies, FIRST_ANSWER_PAUSE, FIRST_ANSWER_READS, Outcome, ParticipateError,
@@ -19,6 +19,7 @@ use crate::domain::{Campaign, CampaignId, Instant, Participation};
 use crate::parts::gate::{Entrant, Gate, Lease};
 use crate::parts::store::Applicant;
 use crate::runtime::failpoint;
+use crate::runtime::telemetry::cause;
 use crate::sale::admission::AdmissionError;
 use crate::sale::group_commit::{CommitResult, Job};
 use crate::sale::reconcile::Patience;
@@ -36,7 +37,7 @@ impl Dependencies {
             .writer
             .reserve(campaign.id)
             .ok_or(ParticipateError::Busy)?;
-        // On the synchronous path the place stays empty until the end: so many may wait, and no more.
+        // The synchronous path leaves its place empty until the end: the queue bounds the callers that wait there, too.
         let (place, _empty) = match mode {
             CommitMode::Grouped => (Some(place), None),
             CommitMode::Alone => (None, Some(place)),
@@ -46,56 +47,52 @@ impl Dependencies {
         let answered = Box::new(move |answer| attempt.answered(answer));
         self.admission.ask(campaign.id, entrant, answered);
         let unknown = ParticipateError::Unavailable { part: "store" };
-        let mut ended = ended.await.map_err(|_| unknown)?;
-        if let Ended::Ready(ready) = ended {
-            let (job, admitted) = *ready;
-            let _span = request.span("writer.commit");
-            let result = Box::pin(self.commit_alone(job)).await?;
-            ended = admitted.ended(result);
-        }
-        // Whoever waits for others waits outside.
-        drop(occupancy);
-        match ended {
-            Ended::Unanswered(error) => self.no_answer(&error),
+        let (admitted, result) = match ended.await.map_err(|_| unknown)? {
+            Ended::Committed(admitted, result) => (admitted, result),
+            Ended::Ready(ready) => {
+                let (job, admitted) = *ready;
+                let _span = request.span("writer.commit");
+                (admitted, Box::pin(self.commit_alone(job)).await?)
+            }
+            Ended::Unanswered(error) => return self.no_answer(&error),
             Ended::NotAdmitted(answer) => {
+                // Whoever waits for others waits outside.
+                drop(occupancy);
                 let asked = GateCall::of(answer.asked_at, answer.lease_deadline);
-                self.not_admitted(campaign, request, answer.admission, asked)
-                    .await
+                return self
+                    .not_admitted(campaign, request, answer.admission, asked)
+                    .await;
             }
             Ended::TooLate(lease) => {
-                self.give_back(campaign.id, &request.applicant, &lease)
-                    .await
+                drop(occupancy);
+                let applicant = &request.applicant;
+                return self.give_back(campaign.id, applicant, &lease).await;
             }
-            Ended::Ready(_) => Err(ParticipateError::Unavailable { part: "store" }),
-            Ended::Committed {
-                participation,
-                held_from,
-            } => {
-                failpoint::point("participate.committed");
-                let accepted = self.accepted(participation, held_from).await;
-                Ok(Step::Done(accepted))
-            }
-            Ended::NotCommitted { epoch, result } => {
-                self.not_committed(campaign, request, epoch, result).await
-            }
-        }
+        };
+        drop(occupancy);
+        self.after_commit(request, admitted, result).await
     }
 
-    async fn not_committed(
+    async fn after_commit(
         &self,
-        campaign: &Campaign,
         request: &Request,
-        epoch: u64,
+        admitted: Admitted,
         result: CommitResult,
     ) -> Result<Step, ParticipateError> {
+        let epoch = admitted.epoch;
         match result {
+            CommitResult::Committed { held_from, .. } => {
+                failpoint::point("participate.committed");
+                let accepted = self.accepted(admitted.participation, held_from).await;
+                Ok(Step::Done(accepted))
+            }
             CommitResult::StaleEpoch => {
-                self.renew_gate(campaign.id, Some(epoch), Patience::Waits)
+                self.renew_gate(request.campaign, Some(epoch), Patience::Waits)
                     .await
             }
             CommitResult::SoldOut => self.after_sold_out(request, epoch).await,
             CommitResult::Conflict => self.after_conflict(request, epoch).await,
-            CommitResult::Unavailable | CommitResult::Unknown | CommitResult::Committed { .. } => {
+            CommitResult::Unavailable | CommitResult::Unknown => {
                 Err(ParticipateError::Unavailable { part: "store" })
             }
         }
@@ -112,7 +109,7 @@ impl Dependencies {
         let released = Box::pin(self.gate.release(campaign, lease.epoch, &ids)).await;
         if let Err(error) = released {
             tracing::debug!(
-                error = &error as &dyn std::error::Error,
+                error = cause(&error),
                 "a lease was not released; the sweeper will"
             );
         }

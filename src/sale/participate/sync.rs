@@ -9,6 +9,7 @@ use super::ParticipateError;
 use crate::domain::OutboxEvent;
 use crate::parts::broker::{PublishError, Publisher, Record};
 use crate::parts::store::{ParkedRow, Store};
+use crate::runtime::telemetry::cause;
 
 /// How long a request waits for the relay, and how far apart it looks: further each time.
 const RELAY_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -48,14 +49,14 @@ impl SyncPath {
                 };
                 if let Err(error) = store.acknowledge_held(&row).await {
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = cause(&error),
                         "an acknowledged row stays; it is sent again"
                     );
                 }
             }
             Err(error) => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     "not published in the request; the relay will"
                 );
             }
@@ -81,7 +82,7 @@ impl SyncPath {
                 Ok(false) => return,
                 Err(error) => {
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = cause(&error),
                         "whether the relay has published is not known"
                     );
                     return;

@@ -13,6 +13,7 @@ use crate::domain::{Campaign, CampaignId};
 use crate::parts::gate::{GateState, Settings};
 use crate::parts::store::{Raise, Raised, StoreError, Turn};
 use crate::runtime::failpoint;
+use crate::runtime::telemetry::cause;
 
 /// How often a requested rebuild waits for others.
 const TERMS_MAX: usize = 8;
@@ -236,7 +237,7 @@ impl Reconciler {
             let (id, epoch) = (campaign.id, campaign.gate_epoch);
             if let Err(error) = self.store.hold_rebuild(id, epoch, TERM).await {
                 tracing::debug!(
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     "the hold of a rebuild was not renewed; another may begin"
                 );
             }

@@ -188,7 +188,7 @@ async fn a_slow_reader_slows_the_export_and_gets_all_of_it() {
         .await;
     fill(&folder, campaign, MANY).await;
     let mut slow = ask_slowly(&service, campaign).await;
-    // It has come to a stop when nothing was read in two seconds: what fits into the system's buffers and a few pieces.
+    // The export has stopped when nothing was read for two seconds. By then the system's buffers and a few pieces are full.
     let (mut before, mut same) = (0, 0);
     until("it reads no further", async || {
         let now = rows_read(&service).await;

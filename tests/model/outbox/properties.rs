@@ -2,8 +2,8 @@
 
 use super::{Check, EVENTS, Phase, Row, State, Stream};
 
-/// A property: a name, and whether it holds in a state.
-pub type Holds = (&'static str, fn(&Stream, &State) -> bool);
+/// A property of a stream.
+pub type Holds = crate::HoldsIn<Stream>;
 
 pub const GAPLESS: Holds = ("a stream has no gap", |_, state| {
     (1..=state.end()).all(|sequence| state.is_committed(sequence))

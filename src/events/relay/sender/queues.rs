@@ -28,7 +28,7 @@ struct Queue {
 
 pub(super) struct Queues<'a> {
     context: &'a Context,
-    parker: Parker<'a>,
+    parker: ParkerHandle<'a>,
     by_target: Map<Target, Queue>,
     pub(super) in_flight: FuturesUnordered<BoxFuture<'static, SentBatch>>,
     order: OrderCheck,
@@ -38,7 +38,7 @@ impl<'a> Queues<'a> {
     pub(super) fn new(context: &'a Context, park: &'a mpsc::Sender<Report>) -> Self {
         Self {
             context,
-            parker: Parker { context, park },
+            parker: ParkerHandle { context, park },
             by_target: Map::default(),
             in_flight: FuturesUnordered::new(),
             order: OrderCheck::default(),
@@ -89,6 +89,10 @@ impl<'a> Queues<'a> {
             let Some(queue) = queue.filter(|queue| !queue.is_sending) else {
                 continue;
             };
+            let first = queue.waiting.front();
+            if first.is_none_or(|item| self.context.target(&item.event).partition.is_none()) {
+                continue;
+            }
             let waiting = std::mem::take(&mut queue.waiting);
             for item in waiting.into_iter().rev() {
                 self.put_back(self.context.target(&item.event), item);
@@ -246,12 +250,12 @@ impl<'a> Queues<'a> {
 
 /// The way to the parker.
 #[derive(Clone, Copy)]
-struct Parker<'a> {
+struct ParkerHandle<'a> {
     context: &'a Context,
     park: &'a mpsc::Sender<Report>,
 }
 
-impl Parker<'_> {
+impl ParkerHandle<'_> {
     /// Returns an event that is to be sent again at once.
     async fn failed(
         self,

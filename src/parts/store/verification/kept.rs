@@ -14,6 +14,7 @@ use crate::domain::CampaignId;
 use crate::parts::store::entity::verified_segment::{Column, Entity, Model};
 use crate::parts::store::numbers::{narrow, to_signed, to_unsigned};
 use crate::parts::store::shapes::padded;
+use crate::parts::store::sql::Sql;
 use crate::parts::store::{Store, StoreError};
 
 /// The sums of a segment when it was sound.
@@ -92,9 +93,8 @@ impl Store {
                 "generation, participations, units, changes, digest, per_user_limit, verified_at)",
             );
             sql.push(" VALUES ");
-            for (nth, kept) in some.iter().enumerate() {
-                sql.push(if nth == 0 { "(" } else { ",(" });
-                let numbers = [
+            let rows = some.iter().map(|kept| {
+                [
                     kept.segment.campaign.0,
                     to_signed(kept.segment.number),
                     to_signed(kept.generation),
@@ -103,12 +103,9 @@ impl Store {
                     to_signed(kept.changes),
                     kept.digest,
                     i64::from(narrow(kept.per_user_limit)),
-                ];
-                for number in numbers {
-                    sql.bind(number).push(",");
-                }
-                sql.now().push(")");
-            }
+                ]
+            });
+            verified_now(&mut sql, rows);
             sql.push(self.merge()).run(&self.db).await?;
         }
         Ok(())
@@ -139,13 +136,26 @@ impl Store {
         nth_part: u32,
         age_max: Duration,
     ) -> Result<HashSet<Segment>, StoreError> {
+        let (table, rows) = ("verified_segment", "participations");
+        self.due(table, rows, nth_part, age_max).await
+    }
+
+    /// The segments of a table of sums whose time it is to be read again; `rows`: the column that says how many rows a
+    /// segment has.
+    pub(super) async fn due(
+        &self,
+        table: &str,
+        rows: &str,
+        nth_part: u32,
+        age_max: Duration,
+    ) -> Result<HashSet<Segment>, StoreError> {
         // An empty segment is a little work, too.
-        let mut sql = self.sql(
+        let mut sql = self.sql(&format!(
             "SELECT campaign_id, segment FROM (SELECT campaign_id, segment, verified_at, \
-             SUM(participations + 1) OVER () AS in_all, SUM(participations + 1) OVER \
-             (ORDER BY verified_at, campaign_id, segment) - participations - 1 AS read_earlier \
-             FROM verified_segment WHERE verified_at IS NOT NULL) k WHERE read_earlier * ",
-        );
+             SUM({rows} + 1) OVER () AS in_all, SUM({rows} + 1) OVER \
+             (ORDER BY verified_at, campaign_id, segment) - {rows} - 1 AS read_earlier \
+             FROM {table} WHERE verified_at IS NOT NULL) k WHERE read_earlier * "
+        ));
         sql.bind(nth_part)
             .push(" < in_all OR verified_at < ")
             .before(age_max);
@@ -183,7 +193,21 @@ async fn read(on: &impl ConnectionTrait, ids: &[CampaignId]) -> Result<Vec<Kept>
     Ok(rows.into_iter().map(Kept::from).collect())
 }
 
-pub(super) fn segment(row: &QueryResult) -> Result<Segment, StoreError> {
+/// Appends rows of numbers, each with the time now as its last column.
+pub(super) fn verified_now<const COLUMNS: usize>(
+    sql: &mut Sql,
+    rows: impl Iterator<Item = [i64; COLUMNS]>,
+) {
+    for (nth, numbers) in rows.enumerate() {
+        sql.push(if nth == 0 { "(" } else { ",(" });
+        for number in numbers {
+            sql.bind(number).push(",");
+        }
+        sql.now().push(")");
+    }
+}
+
+fn segment(row: &QueryResult) -> Result<Segment, StoreError> {
     Ok(Segment {
         campaign: campaign(row)?,
         number: count(row, "segment")?,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 
-use super::kept::{SEGMENTS_MAX, segment};
+use super::kept::{SEGMENTS_MAX, verified_now};
 use super::log::KeptLog;
 use super::{Segment, Snapshot};
 use crate::domain::CampaignId;
@@ -26,9 +26,8 @@ impl Store {
             let mut sql =
                 self.sql("INSERT INTO verified_log (campaign_id, segment, last_sequence, ");
             sql.push("purged_events, events, digest, campaign_events, verified_at) VALUES ");
-            for (nth, kept) in some.iter().enumerate() {
-                sql.push(if nth == 0 { "(" } else { ",(" });
-                let numbers = [
+            let rows = some.iter().map(|kept| {
+                [
                     kept.segment.campaign.0,
                     to_signed(kept.segment.number),
                     to_signed(kept.last),
@@ -36,12 +35,9 @@ impl Store {
                     to_signed(kept.events),
                     kept.digest,
                     to_signed(kept.campaign_events),
-                ];
-                for number in numbers {
-                    sql.bind(number).push(",");
-                }
-                sql.now().push(")");
-            }
+                ]
+            });
+            verified_now(&mut sql, rows);
             let (replace, new) = if self.is_embedded() {
                 (
                     " ON CONFLICT (campaign_id, segment) DO UPDATE SET ",
@@ -71,17 +67,7 @@ impl Store {
         nth_part: u32,
         age_max: Duration,
     ) -> Result<HashSet<Segment>, StoreError> {
-        let mut sql = self.sql(
-            "SELECT campaign_id, segment FROM (SELECT campaign_id, segment, verified_at, \
-             SUM(events + 1) OVER () AS in_all, SUM(events + 1) OVER \
-             (ORDER BY verified_at, campaign_id, segment) - events - 1 AS read_earlier \
-             FROM verified_log) k WHERE read_earlier * ",
-        );
-        sql.bind(nth_part)
-            .push(" < in_all OR verified_at < ")
-            .before(age_max);
-        let rows = sql.rows(&self.db).await?;
-        rows.iter().map(segment).collect()
+        self.due("verified_log", "events", nth_part, age_max).await
     }
 
     /// The present sums of the streams of these campaigns, in order of segment.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::domain::{Campaign, Instant, KeyChoice, Participation, to_stored_precision};
+use crate::domain::{Campaign, KeyChoice, Participation, to_stored_precision};
 use crate::parts::gate::{Admission, Lease};
 use crate::parts::store::{Intake, Making, Place};
 use crate::runtime::clock::Clock;
@@ -24,36 +24,14 @@ pub(super) enum Ended {
     TooLate(Lease),
     /// Admitted on the synchronous path: the request commits it.
     Ready(Box<(Job, Admitted)>),
-    Committed {
-        participation: Participation,
-        /// Store time when the hold starts; none if there is no hold or it is unknown.
-        held_from: Option<Instant>,
-    },
-    NotCommitted {
-        epoch: u64,
-        result: CommitResult,
-    },
+    /// Admitted, with the result of the commit.
+    Committed(Admitted, CommitResult),
 }
 
 /// A participation that the gate has admitted.
 pub(super) struct Admitted {
-    epoch: u64,
-    participation: Participation,
-}
-
-impl Admitted {
-    pub(super) fn ended(self, result: CommitResult) -> Ended {
-        match result {
-            CommitResult::Committed { held_from, .. } => Ended::Committed {
-                participation: self.participation,
-                held_from,
-            },
-            result => Ended::NotCommitted {
-                epoch: self.epoch,
-                result,
-            },
-        }
-    }
+    pub(super) epoch: u64,
+    pub(super) participation: Participation,
 }
 
 pub(super) struct Attempt {
@@ -135,7 +113,7 @@ impl Attempt {
             job,
             Box::new(move |result| {
                 drop(span);
-                end(reply, admitted.ended(result));
+                end(reply, Ended::Committed(admitted, result));
             }),
         );
     }
